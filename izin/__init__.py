@@ -1,0 +1,1 @@
+"""izin: consent records and İYS telling the same story."""

@@ -1,0 +1,308 @@
+"""The words of the law, as values that cannot be wrong.
+
+İYS's own words stay Turkish only as *values* on the wire (``ONAY``, ``RET``, ``ARAMA`` …); the names are
+English. The one table of that translation is this file. İYS's record key is (brand, type,
+recipientType, recipient): reference section 4.
+
+A :class:`ConsentEvent` is what somebody said happened, with nothing checked but its types; the law judges
+it in ``admission``. A :class:`Consent` is what the law holds true of a key after any number of events.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from izin.consent.errors import NaiveInstantError, UnreadableKeyError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LAW_VERSION = 1
+"""Raised whenever the same events could give another state; stands in every Consent and Decision."""
+
+_EMPTY: Mapping[str, str] = MappingProxyType({})
+
+
+class Channel(StrEnum):
+    """İYS ``type``: by which channel the company may reach the recipient."""
+
+    ARAMA = "ARAMA"
+    MESAJ = "MESAJ"
+    EPOSTA = "EPOSTA"
+
+
+class RecipientType(StrEnum):
+    """İYS ``recipientType``: a private person, or a merchant or tradesman (no prior consent needed)."""
+
+    BIREYSEL = "BIREYSEL"
+    TACIR = "TACIR"
+
+
+class Status(StrEnum):
+    """İYS ``status``. RET is greater than ONAY: a "no" wins the second it shares with a "yes"."""
+
+    ONAY = "ONAY"
+    RET = "RET"
+
+
+class Source(StrEnum):
+    """The sources a service provider may state (reference section 3); İYS's own are open strings."""
+
+    HS_FIZIKSEL_ORTAM = "HS_FIZIKSEL_ORTAM"
+    HS_ISLAK_IMZA = "HS_ISLAK_IMZA"
+    HS_WEB = "HS_WEB"
+    HS_CAGRI_MERKEZI = "HS_CAGRI_MERKEZI"
+    HS_SOSYAL_MEDYA = "HS_SOSYAL_MEDYA"
+    HS_EPOSTA = "HS_EPOSTA"
+    HS_MESAJ = "HS_MESAJ"
+    HS_MOBIL = "HS_MOBIL"
+    HS_EORTAM = "HS_EORTAM"
+    HS_ETKINLIK = "HS_ETKINLIK"
+    HS_2015 = "HS_2015"
+    HS_ATM = "HS_ATM"
+    HS_KARAR = "HS_KARAR"
+
+
+class OriginRank(IntEnum):
+    """Who is believed when two events share second and status: İYS over our own systems."""
+
+    OURS = 0
+    IYS_HS = 1
+    IYS = 2
+
+
+class DateBasis(StrEnum):
+    """Whether the consent date was stated by the source, or is the instant we received the event."""
+
+    STATED = "stated"
+    RECEIVED = "received"
+
+
+class DecisionKind(StrEnum):
+    """What the law decided of an event. A duplicate changes nothing and is never written."""
+
+    APPLY = "Apply"
+    ENRICHED = "Enriched"
+    STALE = "Stale"
+    DUPLICATE = "Duplicate"
+
+
+class Reason(StrEnum):
+    """Why the law decided so."""
+
+    FIRST = "first"
+    NEWER = "newer"
+    RET_WINS_TIE = "ret-wins-tie"
+    BETTER_EVIDENCE = "better-evidence"
+    OLDER = "older"
+    SAME_EVENT = "same-event"
+    LESSER_EVIDENCE = "lesser-evidence"
+
+
+def aware(name: str, instant: datetime) -> datetime:
+    """Return ``instant`` if it carries a time zone.
+
+    Raises NaiveInstantError, for a naive time is a legal bug: İYS speaks Turkish time, we keep UTC.
+    """
+    if instant.tzinfo is None:
+        raise NaiveInstantError(name)
+    return instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsentKey:
+    """The record İYS keeps: one per brand, channel, recipient type and normalised recipient."""
+
+    brand_code: int
+    channel: Channel
+    recipient_type: RecipientType
+    recipient: str
+
+    def __str__(self) -> str:
+        """Return the canonical key, ``brand_code/type/recipient_type/recipient``: the Kafka key."""
+        return f"{self.brand_code}/{self.channel}/{self.recipient_type}/{self.recipient}"
+
+    def encode(self) -> bytes:
+        """Return the canonical key as the bytes that Kafka carries."""
+        return str(self).encode()
+
+    @classmethod
+    def parse(cls, text: str) -> ConsentKey:
+        """Return the key that ``text`` spells; raises UnreadableKeyError if it spells none."""
+        try:
+            brand, channel, recipient_type, recipient = text.split("/", 3)
+            key = cls(
+                brand_code=int(brand),
+                channel=Channel(channel),
+                recipient_type=RecipientType(recipient_type),
+                recipient=recipient,
+            )
+        except ValueError:
+            raise UnreadableKeyError(text) from None
+        if str(key) != text or not recipient:
+            raise UnreadableKeyError(text)
+        return key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IysStatement:
+    """Where İYS originated an event: the movement as İYS told it. ``creation_date`` is İYS's clock."""
+
+    stream: str
+    """``IYS`` (what the citizen did) or ``HS`` (what a provider wrote)."""
+    path: str
+    """``push``, ``pull`` or ``daily``."""
+    creation_date: datetime
+    transaction_id: str | None = None
+    observed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsentEvent:
+    """What somebody says happened to a consent: the input contract, with nothing yet judged.
+
+    ``type``, ``recipient_type`` and ``status`` are open strings here, for a publisher may write straight to the
+    topic: a bad word must reach the law to be named as a violation. Instants are UTC.
+    """
+
+    event_id: str
+    customer_id: str
+    brand_code: int
+    type: str
+    recipient_type: str = RecipientType.BIREYSEL
+    recipient: str
+    recipient_raw: str | None = None
+    status: str
+    source: str | None = None
+    consent_date: datetime | None = None
+    received_at: datetime | None = None
+    date_basis: str = DateBasis.STATED
+    origin: str
+    origin_ref: str | None = None
+    sequence: int | None = None
+    actor: str | None = None
+    correlation_id: str | None = None
+    cause: str | None = None
+    import_id: str | None = None
+    row: int | None = None
+    retailer_code: int | None = None
+    retailer_access: tuple[int, ...] | None = None
+    notice_version: str | None = None
+    evidence: Mapping[str, str] = field(default=_EMPTY)
+    evidence_hash: str | None = None
+    iys: IysStatement | None = None
+
+    def __post_init__(self) -> None:
+        if self.consent_date is not None:
+            aware("consent_date", self.consent_date)
+        if self.received_at is not None:
+            aware("received_at", self.received_at)
+
+    @property
+    def origin_rank(self) -> OriginRank:
+        """İYS's citizens' stream, İYS's provider stream (a foreign writer), or one of our systems."""
+        if self.iys is None:
+            return OriginRank.OURS
+        return OriginRank.IYS_HS if self.iys.stream == "HS" else OriginRank.IYS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """A field that breaks a rule. ``code`` is İYS's H-code where it has one, else one of ours."""
+
+    field: str
+    code: str
+    reason: str
+    """In English, for operators."""
+    reason_tr: str
+    """In Turkish, for the people who correct the record; İYS's meaning in our words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """An admitted event: a readable key, a certain status, and the instant from which it counts.
+
+    ``effective_at`` has whole seconds, for İYS has no finer clock. ``violations`` is empty unless the event is a
+    RET that takes local effect but cannot be registered as it stands (``registrable`` is then false).
+    """
+
+    key: ConsentKey
+    status: Status
+    effective_at: datetime
+    event: ConsentEvent
+    violations: tuple[Violation, ...] = ()
+
+    @property
+    def registrable(self) -> bool:
+        """Whether İYS would take this statement as it stands."""
+        return not self.violations
+
+    @property
+    def order(self) -> Order:
+        """The place of this claim in the law's total order."""
+        return (
+            self.effective_at,
+            self.status is Status.RET,
+            int(self.event.origin_rank),
+            self.event.event_id,
+        )
+
+
+Order = tuple[datetime, bool, int, str]
+"""(effective instant in whole seconds, is RET, origin rank, event id): the greatest wins."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consent:
+    """What the law holds true of a key: the winning claim, and the latest instants of either status.
+
+    A function of the *set* of claims alone, so any order, duplication or batching of them gives this
+    value. ``previous_status`` is the opposite status if the key ever had it.
+    """
+
+    key: ConsentKey
+    customer_id: str
+    status: Status
+    effective_at: datetime
+    origin_rank: OriginRank
+    event_id: str
+    origin: str
+    source: str | None
+    consent_date: datetime | None
+    registrable: bool
+    latest_onay_at: datetime | None
+    latest_ret_at: datetime | None
+    law_version: int = LAW_VERSION
+
+    @property
+    def order(self) -> Order:
+        """The place of the winning claim in the law's total order."""
+        return (
+            self.effective_at,
+            self.status is Status.RET,
+            int(self.origin_rank),
+            self.event_id,
+        )
+
+    @property
+    def previous_status(self) -> Status | None:
+        """The status this one overrides, if the key was ever known to have it."""
+        if self.status is Status.RET:
+            return None if self.latest_onay_at is None else Status.ONAY
+        return None if self.latest_ret_at is None else Status.RET
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What the law decided of a claim, why, and what it holds true of the key from then on."""
+
+    kind: DecisionKind
+    reason: Reason
+    claim: Claim
+    consent: Consent
+    opted_out: bool
+    """Whether the effective status became RET by this claim."""

@@ -1,0 +1,112 @@
+"""The lawful order of a recipient's changes.
+
+    order = (effective instant in whole seconds, ONAY < RET, origin rank, event_id); the greatest wins.
+
+The instant comes first because Yönetmelik m.9 binds the sender from the recipient's own act, not from the
+moment a message about it arrives. RET beats ONAY in the same second, for İYS's clock has no finer grain
+and a "no" must never be undone by accident. Origin rank and event id only choose which of two equal
+statements represents them: they never change a status.
+
+Taking the greatest is commutative, associative and idempotent, so any permutation, duplication, batching,
+split or replay of the same claims gives the same :class:`~izin.consent.model.Consent`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from izin.consent.model import (
+    Claim,
+    Consent,
+    Decision,
+    DecisionKind,
+    Reason,
+    Status,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+def decide(current: Consent | None, claim: Claim) -> Decision:
+    """Return what the law makes of ``claim`` where it held ``current`` true (None: nothing known)."""
+    if current is None:
+        return Decision(
+            kind=DecisionKind.APPLY,
+            reason=Reason.FIRST,
+            claim=claim,
+            consent=_standing(claim, None),
+            opted_out=claim.status is Status.RET,
+        )
+    kind, reason = _compare(current, claim)
+    wins = kind in (DecisionKind.APPLY, DecisionKind.ENRICHED)
+    consent = _standing(claim, current) if wins else _noting(current, claim)
+    return Decision(
+        kind=kind,
+        reason=reason,
+        claim=claim,
+        consent=consent,
+        opted_out=current.status is Status.ONAY and consent.status is Status.RET,
+    )
+
+
+def merge(one: Consent, other: Consent) -> Consent:
+    """Return what the law holds true of a key of which two states, built apart, are known."""
+    greater = one if one.order >= other.order else other
+    return replace(
+        greater,
+        latest_onay_at=_latest(one.latest_onay_at, other.latest_onay_at),
+        latest_ret_at=_latest(one.latest_ret_at, other.latest_ret_at),
+    )
+
+
+def _compare(current: Consent, claim: Claim) -> tuple[DecisionKind, Reason]:
+    ours, theirs = current.order, claim.order
+    if theirs[:2] == ours[:2]:
+        if theirs == ours:
+            return DecisionKind.DUPLICATE, Reason.SAME_EVENT
+        if theirs > ours:
+            return DecisionKind.ENRICHED, Reason.BETTER_EVIDENCE
+        return DecisionKind.DUPLICATE, Reason.LESSER_EVIDENCE
+    if theirs > ours:
+        tie = theirs[0] == ours[0]
+        return DecisionKind.APPLY, Reason.RET_WINS_TIE if tie else Reason.NEWER
+    return DecisionKind.STALE, Reason.OLDER
+
+
+def _standing(claim: Claim, current: Consent | None) -> Consent:
+    """Return the state in which ``claim`` has won over ``current``."""
+    event = claim.event
+    onay = claim.effective_at if claim.status is Status.ONAY else None
+    ret = claim.effective_at if claim.status is Status.RET else None
+    return Consent(
+        key=claim.key,
+        customer_id=event.customer_id,
+        status=claim.status,
+        effective_at=claim.effective_at,
+        origin_rank=event.origin_rank,
+        event_id=event.event_id,
+        origin=event.origin,
+        source=event.source,
+        consent_date=event.consent_date,
+        registrable=claim.registrable,
+        latest_onay_at=_latest(onay, current and current.latest_onay_at),
+        latest_ret_at=_latest(ret, current and current.latest_ret_at),
+    )
+
+
+def _noting(current: Consent, claim: Claim) -> Consent:
+    """Return ``current``, unchanged unless ``claim`` moves the latest instant of its status."""
+    if claim.status is Status.ONAY:
+        latest = _latest(current.latest_onay_at, claim.effective_at)
+        unchanged = latest == current.latest_onay_at
+        return current if unchanged else replace(current, latest_onay_at=latest)
+    latest = _latest(current.latest_ret_at, claim.effective_at)
+    return current if latest == current.latest_ret_at else replace(current, latest_ret_at=latest)
+
+
+def _latest(one: datetime | None, other: datetime | None) -> datetime | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return max(one, other)

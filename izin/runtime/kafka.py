@@ -1,0 +1,177 @@
+"""Kafka clients with the house's defaults, and the check of the topics.
+
+Everything is written with ``acks=all`` and idempotence and read with ``read_committed``; keys go to the partition
+that Java's default partitioner gives them. Topics are created by ``ensure_topics`` alone and checked by
+``topic_faults``: a partition count is fixed for life.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+
+from izin.consent.errors import OurError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from izin.runtime.settings import KafkaSettings
+    from izin.schemas.topics import Topic
+
+_TIMEOUT = 15.0
+
+
+class BrokerError(OurError):
+    """The broker cannot be reached or refused what we need of it."""
+
+
+def producer(settings: KafkaSettings, **overrides: Any) -> Producer:  # noqa: ANN401  # librdkafka's values
+    """Return an idempotent producer that partitions as Java does."""
+    return Producer(
+        {
+            "bootstrap.servers": settings.bootstrap_servers,
+            "enable.idempotence": True,
+            "acks": "all",
+            "partitioner": "murmur2_random",
+            "linger.ms": 2,
+            "compression.type": "lz4",
+            **overrides,
+        }
+    )
+
+
+def consumer(settings: KafkaSettings, group: str, **overrides: Any) -> Consumer:  # noqa: ANN401  # the same
+    """Return a consumer that sees committed records only and commits only what it is told to."""
+    return Consumer(
+        {
+            "bootstrap.servers": settings.bootstrap_servers,
+            "group.id": group,
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest",
+            **overrides,
+        }
+    )
+
+
+def admin(settings: KafkaSettings) -> AdminClient:
+    """Return an admin client."""
+    return AdminClient({"bootstrap.servers": settings.bootstrap_servers})
+
+
+def partitions_of(topic: Topic, settings: KafkaSettings) -> int:
+    """Return how many partitions ``topic`` must have: P for the keyed ones, one for the others."""
+    return settings.partitions if topic.keyed else 1
+
+
+def ensure_topics(settings: KafkaSettings) -> tuple[str, ...]:
+    """Create the topics that are not there and return their names; raises BrokerError."""
+    client = admin(settings)
+    try:
+        there = client.list_topics(timeout=_TIMEOUT).topics
+        missing = [topic for topic in settings.topics if topic.name not in there]
+        if not missing:
+            return ()
+        made = client.create_topics(
+            [
+                NewTopic(
+                    topic.name,
+                    num_partitions=partitions_of(topic, settings),
+                    replication_factor=settings.replication_factor,
+                    config=dict(topic.config),
+                )
+                for topic in missing
+            ],
+            operation_timeout=_TIMEOUT,
+        )
+        for future in made.values():
+            future.result(_TIMEOUT)
+    except KafkaException as error:
+        raise BrokerError(_told(error, settings)) from error
+    return tuple(topic.name for topic in missing)
+
+
+def topic_faults(settings: KafkaSettings) -> tuple[str, ...]:
+    """Return what is wrong with the topics, a sentence with its cure each; raises BrokerError."""
+    client = admin(settings)
+    faults: list[str] = []
+    try:
+        there = client.list_topics(timeout=_TIMEOUT).topics
+        found = [topic for topic in settings.topics if topic.name in there]
+        faults += [
+            f"topic {topic.name} does not exist; run: izin up, or izin doctor --fix"
+            for topic in settings.topics
+            if topic.name not in there
+        ]
+        configs = _configs(client, found)
+        for topic in found:
+            wanted = partitions_of(topic, settings)
+            has = len(there[topic.name].partitions)
+            if has != wanted:
+                faults.append(
+                    f"topic {topic.name} has {has} partitions, not {wanted}: the count is fixed for life; "
+                    "set IZIN_PARTITIONS to what the topics were created with"
+                )
+            faults += [
+                f"topic {topic.name} has {name}={configs[topic.name].get(name)}, not {value}; "
+                "run: izin doctor --fix"
+                for name, value in topic.config.items()
+                if configs[topic.name].get(name) != value
+            ]
+            if settings.production:
+                faults += _production_faults(topic, there[topic.name], configs[topic.name])
+    except KafkaException as error:
+        raise BrokerError(_told(error, settings)) from error
+    return tuple(faults)
+
+
+def committed_ends(settings: KafkaSettings, topic: str) -> Mapping[int, int]:
+    """Return the end of the committed part of each partition of ``topic``."""
+    client = consumer(settings, "izin-ends", **{"allow.auto.create.topics": False})
+    try:
+        found = client.list_topics(topic, timeout=_TIMEOUT).topics[topic].partitions
+        return {
+            number: client.get_watermark_offsets(TopicPartition(topic, number), timeout=_TIMEOUT)[1]
+            for number in found
+        }
+    except KafkaException as error:
+        raise BrokerError(_told(error, settings)) from error
+    finally:
+        client.close()
+
+
+_MIN_REPLICAS = 3
+_MIN_INSYNC = 2
+
+
+def _production_faults(topic: Topic, found: Any, config: Mapping[str, str]) -> list[str]:  # noqa: ANN401  # untyped
+    faults = []
+    replicas = min(len(one.replicas) for one in found.partitions.values())
+    if replicas < _MIN_REPLICAS:
+        faults.append(f"topic {topic.name} has {replicas} replicas; production needs {_MIN_REPLICAS}")
+    if int(config.get("min.insync.replicas", "1")) < _MIN_INSYNC:
+        faults.append(f"topic {topic.name}: min.insync.replicas must be {_MIN_INSYNC} in production")
+    if config.get("unclean.leader.election.enable") == "true":
+        faults.append(f"topic {topic.name}: unclean.leader.election.enable must be false")
+    return faults
+
+
+def _configs(client: AdminClient, topics: list[Topic]) -> Mapping[str, dict[str, str]]:
+    if not topics:
+        return {}
+    asked = client.describe_configs(
+        [ConfigResource(ResourceType.TOPIC, topic.name) for topic in topics]
+    )
+    return {
+        resource.name: {name: entry.value for name, entry in future.result(_TIMEOUT).items()}
+        for resource, future in asked.items()
+    }
+
+
+def _told(error: KafkaException, settings: KafkaSettings) -> str:
+    return (
+        f"Kafka at {settings.bootstrap_servers}: {error.args[0].str()}; "
+        "is it running, and is KAFKA_BOOTSTRAP_SERVERS right?"
+    )

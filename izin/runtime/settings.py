@@ -1,0 +1,105 @@
+"""The only reader of the environment: read once at the start of a process, frozen, one group a concern.
+
+Each worker is handed the groups it needs. Names are plain where the field has a custom
+(``KAFKA_BOOTSTRAP_SERVERS``, ``DATABASE_URL``, ``SCHEMA_REGISTRY_URL``) and begin with ``IZIN_`` otherwise. Secrets
+print as ``**********`` and have no default.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import cached_property
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from izin.schemas.topics import DEFAULT_PARTITIONS, Topics
+
+
+class _Group(BaseSettings):
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+class KafkaSettings(_Group):
+    """How to reach the brokers, and which topics are ours."""
+
+    bootstrap_servers: str = Field("127.0.0.1:9092", validation_alias="KAFKA_BOOTSTRAP_SERVERS")
+    registry_url: str | None = Field(None, validation_alias="SCHEMA_REGISTRY_URL")
+    topic_prefix: str = Field("", validation_alias="IZIN_TOPIC_PREFIX")
+    partitions: int = Field(DEFAULT_PARTITIONS, ge=1, validation_alias="IZIN_PARTITIONS")
+    replication_factor: int = Field(1, ge=1, validation_alias="IZIN_REPLICATION_FACTOR")
+    production: bool = Field(False, validation_alias="IZIN_PRODUCTION")
+    """Refuse settings that could lose data: replication below 3, min.insync below 2, unclean election."""
+
+    @cached_property
+    def topics(self) -> Topics:
+        """The topic table under this installation's prefix."""
+        return Topics(self.topic_prefix)
+
+
+class LedgerSettings(_Group):
+    """How to reach the ledger's PostgreSQL."""
+
+    database_url: SecretStr = Field(validation_alias="DATABASE_URL")
+    pool_size: int = Field(8, ge=1, validation_alias="IZIN_DATABASE_POOL_SIZE")
+
+
+class IysSettings(_Group):
+    """How to reach İYS, and the delays it imposes (shortened only against a simulator)."""
+
+    base_url: str = Field("https://api.iys.org.tr", validation_alias="IYS_BASE_URL")
+    username: str = Field(validation_alias="IYS_USERNAME")
+    password: SecretStr = Field(validation_alias="IYS_PASSWORD")
+    timeout: timedelta = Field(timedelta(seconds=20), validation_alias="IYS_TIMEOUT")
+    requests_per_second: float = Field(10, gt=0, validation_alias="IYS_REQUESTS_PER_SECOND")
+    token_requests_per_hour: int = Field(10, ge=1, validation_alias="IYS_TOKEN_REQUESTS_PER_HOUR")
+    result_delay: timedelta = Field(timedelta(seconds=300), validation_alias="IYS_RESULT_DELAY")
+    """Ask for a batch's result no sooner than this after submitting it (İYS: 300 s)."""
+    hidden_window: timedelta = Field(timedelta(hours=1), validation_alias="IYS_HIDDEN_WINDOW")
+    """What pull does not show yet (İYS: the last 60 minutes)."""
+    egress_address: str = Field("default", validation_alias="IYS_EGRESS_ADDRESS")
+    """Names the address our calls leave from: its budget is shared by all processes behind it."""
+
+
+class SinkSettings(_Group):
+    """How the sink worker paces its own work."""
+
+    host: str = Field("127.0.0.1", validation_alias="IZIN_SINK_HOST")
+    port: int = Field(8082, validation_alias="IZIN_SINK_PORT")
+    push_url: str | None = Field(None, validation_alias="IZIN_PUSH_URL")
+    """The address under which İYS reaches this worker's push receiver; None: no push is registered."""
+    push_username: str | None = Field(None, validation_alias="IZIN_PUSH_USERNAME")
+    push_password: SecretStr | None = Field(None, validation_alias="IZIN_PUSH_PASSWORD")
+    push_brands: tuple[int, ...] | None = Field(None, validation_alias="IZIN_PUSH_BRANDS")
+    """The brands to register push for (a JSON list); None: every brand."""
+    pull_interval: timedelta = Field(timedelta(minutes=15), validation_alias="IZIN_PULL_INTERVAL")
+    poll_interval: timedelta = Field(timedelta(seconds=1), validation_alias="IZIN_SINK_INTERVAL")
+    lease: timedelta = Field(timedelta(seconds=60), validation_alias="IZIN_LEASE")
+    batch_size: int = Field(1000, ge=1, le=1000, validation_alias="IZIN_BATCH_SIZE")
+
+
+class IntakeSettings(_Group):
+    """The HTTP door for signups."""
+
+    host: str = Field("127.0.0.1", validation_alias="IZIN_INTAKE_HOST")
+    port: int = Field(8081, validation_alias="IZIN_INTAKE_PORT")
+    tokens: tuple[SecretStr, ...] = Field((), validation_alias="IZIN_INTAKE_TOKENS")
+    """Bearer tokens that may post (a JSON list); empty: the door stays shut."""
+
+
+class StreamSettings(_Group):
+    """The order worker."""
+
+    app_id: str = Field("izin", validation_alias="IZIN_APP_ID")
+    """Names the consumer group (``<app>-order``) and the transactional ids."""
+    instance_id: str | None = Field(None, validation_alias="IZIN_INSTANCE_ID")
+    """Static membership: a worker that comes back under the same id gets its partitions back at once."""
+    data_dir: str = Field(".izin/stream", validation_alias="IZIN_STREAM_DATA_DIR")
+    max_poll_records: int = Field(4000, ge=1, validation_alias="IZIN_MAX_POLL_RECORDS")
+
+
+class LogSettings(_Group):
+    """What the processes say."""
+
+    level: str = Field("info", validation_alias="IZIN_LOG_LEVEL")
+    json_lines: bool = Field(True, validation_alias="IZIN_LOG_JSON")

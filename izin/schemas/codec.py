@@ -1,0 +1,112 @@
+"""Bytes to records and back, in two standard framings told apart by their first byte.
+
+``0x00`` + four-byte schema id
+    Confluent framing; written when a schema registry is configured.
+``0xC3 0x01`` + eight-byte fingerprint
+    Avro single-object encoding; written when none is, and always readable.
+
+Readers resolve the writer's schema (by id from the registry, by fingerprint from the versions we know) into
+the current one, so old producers work with new workers and the other way round.
+"""
+
+from __future__ import annotations
+
+import struct
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fastavro import schemaless_reader, schemaless_writer
+
+from izin.consent.errors import SourceError
+from izin.schemas import contracts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Record = dict[str, Any]
+
+_SINGLE = b"\xc3\x01"
+_SINGLE_SIZE = 10
+_CONFLUENT_SIZE = 5
+
+
+class UndecodableError(SourceError):
+    """Bytes that are not a record of the contract."""
+
+
+class UnknownSchemaError(UndecodableError):
+    """A schema id or fingerprint that neither the registry nor this release knows."""
+
+
+class SchemaIds(Protocol):
+    """The schema registry, as the codec needs it."""
+
+    def id_of(self, contract: contracts.Contract) -> int:
+        """Return the id under which the registry holds ``contract``."""
+
+    def schema_of(self, schema_id: int) -> contracts.Schema | None:
+        """Return the schema that ``schema_id`` names, or None where the registry has none."""
+
+
+class Codec:
+    """Encodes and decodes the records of ``schemas/avro``; with ``ids``, in Confluent framing."""
+
+    def __init__(self, ids: SchemaIds | None = None) -> None:
+        self._ids = ids
+        self._current = contracts.current()
+        self._known = contracts.known()
+        self._writers: dict[bytes, contracts.Contract] = {}
+        self._headers = {
+            name: _SINGLE + one.fingerprint
+            if ids is None
+            else b"\x00" + struct.pack(">I", ids.id_of(one))
+            for name, one in self._current.items()
+        }
+
+    def encode(self, record: str, value: Mapping[str, Any]) -> bytes:
+        """Return ``value`` as a framed ``record``; raises ValueError or TypeError if it does not fit."""
+        out = BytesIO()
+        out.write(self._headers[record])
+        schemaless_writer(out, self._current[record].parsed, value)
+        return out.getvalue()
+
+    def decode(self, record: str, data: bytes) -> Record:
+        """Return the ``record`` that ``data`` frames, resolved to the current contract.
+
+        Raises UndecodableError, and UnknownSchemaError where the writer's schema cannot be found.
+        """
+        writer, body = self._writer(data)
+        reader = self._current[record]
+        same = writer.fingerprint == reader.fingerprint
+        try:
+            value = schemaless_reader(body, writer.parsed, None if same else reader.parsed)
+        except Exception as error:  # fastavro raises whatever the bytes make it stumble on
+            raise UndecodableError(f"not a {record}: {type(error).__name__}") from error
+        if body.read(1):
+            raise UndecodableError(f"bytes are left over after the {record}")
+        if not isinstance(value, dict):
+            raise UndecodableError(f"not a {record}: {type(value).__name__}")
+        return value
+
+    def _writer(self, data: bytes) -> tuple[contracts.Contract, BytesIO]:
+        body = BytesIO(data)
+        if data[:2] == _SINGLE and len(data) >= _SINGLE_SIZE:
+            header = body.read(_SINGLE_SIZE)
+            writer = self._known.get(header[2:])
+            if writer is None:
+                raise UnknownSchemaError(f"unknown schema fingerprint {header[2:].hex()}")
+            return writer, body
+        if data[:1] == b"\x00" and len(data) >= _CONFLUENT_SIZE:
+            header = body.read(_CONFLUENT_SIZE)
+            return self._registered(header), body
+        raise UndecodableError("neither Confluent framing nor Avro single-object encoding")
+
+    def _registered(self, header: bytes) -> contracts.Contract:
+        found = self._writers.get(header)
+        if found is None:
+            schema_id = struct.unpack(">I", header[1:])[0]
+            schema = None if self._ids is None else self._ids.schema_of(schema_id)
+            if schema is None:
+                raise UnknownSchemaError(f"unknown schema id {schema_id}; is SCHEMA_REGISTRY_URL set?")
+            found = self._writers[header] = contracts.contract(str(schema.get("name")), schema)
+        return found

@@ -1,0 +1,162 @@
+"""The law's values as Avro records, and back: one ``to_avro`` and one ``from_avro`` a value.
+
+Avro carries instants as UTC milliseconds, words as strings and the key as separate fields, so that a
+subscriber needs none of our code. What comes back is a value of ``consent.model``, aware of its time zone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from izin.consent.model import (
+    Channel,
+    Consent,
+    ConsentEvent,
+    ConsentKey,
+    Decision,
+    IysStatement,
+    OriginRank,
+    RecipientType,
+    Status,
+    Violation,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Record = dict[str, Any]
+
+
+def event_to_avro(event: ConsentEvent) -> Record:
+    """Return ``event`` as an Avro ConsentEvent."""
+    iys = event.iys
+    return {
+        "event_id": event.event_id,
+        "customer_id": event.customer_id,
+        "brand_code": event.brand_code,
+        "type": event.type,
+        "recipient_type": event.recipient_type,
+        "recipient": event.recipient,
+        "recipient_raw": event.recipient_raw,
+        "status": event.status,
+        "source": event.source,
+        "consent_date": event.consent_date,
+        "received_at": event.received_at,
+        "date_basis": event.date_basis,
+        "origin": event.origin,
+        "origin_ref": event.origin_ref,
+        "sequence": event.sequence,
+        "actor": event.actor,
+        "correlation_id": event.correlation_id,
+        "cause": event.cause,
+        "import_id": event.import_id,
+        "row": event.row,
+        "retailer_code": event.retailer_code,
+        "retailer_access": event.retailer_access,
+        "notice_version": event.notice_version,
+        "evidence": event.evidence,
+        "evidence_hash": event.evidence_hash,
+        "iys": iys
+        and {
+            "stream": iys.stream,
+            "path": iys.path,
+            "creation_date": iys.creation_date,
+            "transaction_id": iys.transaction_id,
+            "observed_at": iys.observed_at,
+        },
+    }
+
+
+def event_from_avro(record: Mapping[str, Any]) -> ConsentEvent:
+    """Return the event that an Avro ConsentEvent describes."""
+    fields = dict(record)
+    access = fields["retailer_access"]
+    fields["retailer_access"] = None if access is None else tuple(access)
+    iys = fields["iys"]
+    fields["iys"] = None if iys is None else IysStatement(**iys)
+    return ConsentEvent(**fields)
+
+
+def consent_to_avro(consent: Consent) -> Record:
+    """Return ``consent`` as an Avro Consent."""
+    key = consent.key
+    return {
+        "customer_id": consent.customer_id,
+        "brand_code": key.brand_code,
+        "type": key.channel,
+        "recipient_type": key.recipient_type,
+        "recipient": key.recipient,
+        "status": consent.status,
+        "previous_status": consent.previous_status,
+        "effective_at": consent.effective_at,
+        "origin_rank": int(consent.origin_rank),
+        "event_id": consent.event_id,
+        "origin": consent.origin,
+        "source": consent.source,
+        "consent_date": consent.consent_date,
+        "registrable": consent.registrable,
+        "latest_onay_at": consent.latest_onay_at,
+        "latest_ret_at": consent.latest_ret_at,
+        "law_version": consent.law_version,
+    }
+
+
+def consent_from_avro(record: Mapping[str, Any]) -> Consent:
+    """Return the state that an Avro Consent describes."""
+    return Consent(
+        key=key_from_avro(record),
+        customer_id=record["customer_id"],
+        status=Status(record["status"]),
+        effective_at=record["effective_at"],
+        origin_rank=OriginRank(record["origin_rank"]),
+        event_id=record["event_id"],
+        origin=record["origin"],
+        source=record["source"],
+        consent_date=record["consent_date"],
+        registrable=record["registrable"],
+        latest_onay_at=record["latest_onay_at"],
+        latest_ret_at=record["latest_ret_at"],
+        law_version=record["law_version"],
+    )
+
+
+def key_from_avro(record: Mapping[str, Any]) -> ConsentKey:
+    """Return the key that any keyed record of ours carries in its fields."""
+    return ConsentKey(
+        brand_code=record["brand_code"],
+        channel=Channel(record["type"]),
+        recipient_type=RecipientType(record["recipient_type"]),
+        recipient=record["recipient"],
+    )
+
+
+def violation_to_avro(violation: Violation) -> Record:
+    """Return ``violation`` as an Avro Violation."""
+    return {
+        "field": violation.field,
+        "code": violation.code,
+        "reason": violation.reason,
+        "reason_tr": violation.reason_tr,
+    }
+
+
+def violation_from_avro(record: Mapping[str, Any]) -> Violation:
+    """Return the violation that an Avro Violation describes."""
+    return Violation(**record)
+
+
+def decision_to_avro(decision: Decision, *, topic: str, partition: int, offset: int) -> Record:
+    """Return ``decision`` of the event at these coordinates as an Avro Decision."""
+    claim = decision.claim
+    return {
+        "kind": decision.kind,
+        "reason": decision.reason,
+        "opted_out": decision.opted_out,
+        "effective_at": claim.effective_at,
+        "violations": [violation_to_avro(one) for one in claim.violations],
+        "topic": topic,
+        "partition": partition,
+        "offset": offset,
+        "consent": consent_to_avro(decision.consent),
+        "event": event_to_avro(claim.event),
+    }

@@ -1,0 +1,108 @@
+"""The topics: names, keys, contracts and settings. The only place that knows them.
+
+Names are kebab-case, plural, without dots. The partition count of the keyed topics is fixed for life, for a
+key must stay where its history is. Input topics take the broker's time (``LogAppendTime``), so that an
+event without a ``received_at`` of its own still has an instant that no publisher chose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+DEFAULT_PARTITIONS = 48
+_DAY_MS = 24 * 60 * 60 * 1000
+_KEPT_MS = 90 * _DAY_MS
+
+_INPUT = MappingProxyType(
+    {
+        "cleanup.policy": "delete",
+        "retention.ms": str(_KEPT_MS),
+        "message.timestamp.type": "LogAppendTime",
+    }
+)
+_OUTPUT = MappingProxyType({"cleanup.policy": "delete", "retention.ms": str(_KEPT_MS)})
+_STATE = MappingProxyType({"cleanup.policy": "compact", "min.compaction.lag.ms": str(_DAY_MS)})
+_LATEST = MappingProxyType({"cleanup.policy": "compact"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topic:
+    """One topic: its full name, the Avro record it carries, and how it is kept."""
+
+    name: str
+    record: str
+    keyed: bool
+    """Whether the key is canonical and the partition murmur2 of it, over all ``partitions``."""
+    config: Mapping[str, str]
+    owner: str
+    """The floor that writes it."""
+    dead_letters: str | None
+    """The topic its unreadable records go to; None where a reader stops instead."""
+
+
+class Topics:
+    """The topic table under a prefix (tests and demos share a broker; production has none)."""
+
+    def __init__(self, prefix: str = "") -> None:
+        self.prefix = prefix
+        dlq = f"{prefix}consent-events-dlq"
+        self.dead_letters = Topic(
+            name=dlq,
+            record="DeadLetter",
+            keyed=False,
+            config=_OUTPUT,
+            owner="streams",
+            dead_letters=None,
+        )
+        self.events = self._topic("consent-events", "ConsentEvent", _INPUT, "producers", dlq)
+        self.express = self._topic(
+            "consent-events-express", "ConsentEvent", _INPUT, "producers, sinks", dlq
+        )
+        self.consents = self._topic("consents", "Consent", _STATE, "streams")
+        self.decisions = self._topic("consent-decisions", "Decision", _OUTPUT, "streams")
+        self.opt_outs = self._topic("consent-opt-outs", "Consent", _OUTPUT, "streams")
+        self.permissions = self._topic("permissions", "Permission", _LATEST, "sinks")
+        self.outcomes = self._topic("consent-outcomes", "Outcome", _OUTPUT, "sinks")
+        self.brands = Topic(
+            name=f"{prefix}brands",
+            record="Brand",
+            keyed=False,
+            config=_LATEST,
+            owner="sinks",
+            dead_letters=None,
+        )
+
+    def _topic(
+        self,
+        name: str,
+        record: str,
+        config: Mapping[str, str],
+        owner: str,
+        dead_letters: str | None = None,
+    ) -> Topic:
+        return Topic(
+            name=f"{self.prefix}{name}",
+            record=record,
+            keyed=True,
+            config=config,
+            owner=owner,
+            dead_letters=dead_letters,
+        )
+
+    def __iter__(self) -> Iterator[Topic]:
+        yield from (
+            self.events,
+            self.express,
+            self.consents,
+            self.decisions,
+            self.opt_outs,
+            self.permissions,
+            self.outcomes,
+            self.brands,
+            self.dead_letters,
+        )
