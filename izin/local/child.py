@@ -1,0 +1,169 @@
+"""One process of ours: started on a leash, ready by an effect, stopped within a bound."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+
+from izin.local import leash
+from izin.local.errors import StartFailed
+
+_EVERY = 0.05
+_TAIL_BYTES = 16_384
+_TAIL_LINES = 20
+
+# The leash is tied to the parent's *thread*: every child is born in this one, which lives as long
+# as the process does.
+_nursery = ThreadPoolExecutor(max_workers=1, thread_name_prefix="nursery")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What to run and how to tell that it works.
+
+    `ready` is a callable that answers whether the effect is there, an http(s) URL that answers
+    below 400, or None for a process that is ready once it runs. `environment` is the whole
+    environment of the child, None to inherit ours. `owner` is (uid, gid) to run as.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    log: Path
+    environment: Mapping[str, str] | None = field(default=None, repr=False)
+    folder: Path | None = None
+    ready: Callable[[], bool] | str | None = None
+    ready_within: timedelta = timedelta(seconds=60)
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_within: timedelta = timedelta(seconds=20)
+    orphan_signal: signal.Signals = signal.SIGKILL
+    owner: tuple[int, int] | None = None
+    inherited: tuple[int, ...] = ()
+
+
+def answers(url: str) -> bool:
+    """Whether `url` answers now with a status below 400."""
+    try:
+        return httpx.get(url, timeout=2, trust_env=False).status_code < httpx.codes.BAD_REQUEST
+    except httpx.HTTPError:
+        return False
+
+
+class Child:
+    """One run of a Command. `start` may be called again after the process has ended."""
+
+    def __init__(self, command: Command) -> None:
+        self.command = command
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log_begins = 0
+
+    @property
+    def pid(self) -> int | None:
+        """The process id, None before the first start."""
+        return self._process.pid if self._process else None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process runs now."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended: its exit code, minus the signal's number, or None while it runs."""
+        return self._process.poll() if self._process else None
+
+    def start(self) -> None:
+        """Start the process and return at once; nothing happens if it runs."""
+        if self.is_alive:
+            return
+        self._process = _nursery.submit(self._spawn).result()
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        command = self.command
+        owner = ":".join(map(str, command.owner)) if command.owner else "-"
+        argv = [sys.executable, "-I", "-S", leash.__file__, str(os.getpid())]
+        argv += [str(int(command.orphan_signal)), owner, *command.argv]
+        command.log.parent.mkdir(parents=True, exist_ok=True)
+        with command.log.open("ab") as log:
+            self._log_begins = log.tell()
+            return subprocess.Popen(  # noqa: S603 - runs what our own code asked for
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=dict(command.environment) if command.environment is not None else None,
+                cwd=command.folder,
+                pass_fds=command.inherited,
+                start_new_session=True,  # a Ctrl-C in the terminal is ours to hand on, in order
+            )
+
+    def wait_ready(self) -> None:
+        """Return once the effect is there. Raises StartFailed at the limit, or if it ended."""
+        command = self.command
+        limit = time.monotonic() + command.ready_within.total_seconds()
+        while True:
+            if not self.is_alive:
+                raise self.failure(f"it ended with exit code {self.exit_code}")
+            if self._is_ready():
+                return
+            if time.monotonic() > limit:
+                seconds = command.ready_within.total_seconds()
+                raise self.failure(f"it was not ready within {seconds:g} s")
+            time.sleep(_EVERY)
+
+    def _is_ready(self) -> bool:
+        match self.command.ready:
+            case None:
+                return True
+            case str() as url:
+                return answers(url)
+            case effect:
+                return effect()
+
+    def failure(self, why: str) -> StartFailed:
+        """The error that tells `why`, with the last lines of this run's log."""
+        return StartFailed(
+            name=self.command.name, why=why, log=self.command.log, log_tail=self.log_tail()
+        )
+
+    def log_tail(self, lines: int = _TAIL_LINES) -> str:
+        """The last `lines` lines of this run's log, empty where there are none."""
+        try:
+            with self.command.log.open("rb") as log:
+                size = log.seek(0, os.SEEK_END)
+                log.seek(max(self._log_begins, size - _TAIL_BYTES))
+                text = log.read().decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+        return "\n".join(text.splitlines()[-lines:])
+
+    def stop(self) -> None:
+        """Ask the process to stop, kill it after its bound; returns when it is gone."""
+        if self._process is None:
+            return
+        if self.is_alive:
+            self._signal(self.command.stop_signal)
+            try:
+                self._process.wait(self.command.stop_within.total_seconds())
+            except subprocess.TimeoutExpired:
+                self._signal(signal.SIGKILL)
+        self._process.wait()
+
+    def kill(self) -> None:
+        """End the process and its group with SIGKILL; returns when it is gone."""
+        if self._process is None:
+            return
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.poll() is None:
+            # It leads its own session, so its id is its group's: its own children hear it too.
+            os.killpg(self._process.pid, number)

@@ -1,0 +1,32 @@
+"""Databases on any PostgreSQL server, ours or a caller's."""
+
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+from psycopg import sql
+
+
+def create_database(url: str, name: str) -> str:
+    """Create the empty database `name` on the server of `url`; return the URL of the new one.
+
+    Raises psycopg.errors.DuplicateDatabase, psycopg.OperationalError.
+    """
+    with psycopg.connect(url, autocommit=True) as connection:
+        # Not from template1, which others may be connected to.
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0")
+        connection.execute(statement.format(sql.Identifier(name)))
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+def drop_database(url: str, name: str) -> None:
+    """Drop the database `name` on the server of `url` if it is there, whoever is connected."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+        connection.execute(statement.format(sql.Identifier(name)))
+
+
+def has_database(url: str, name: str) -> bool:
+    """Tell whether the server of `url` has the database `name`."""
+    with psycopg.connect(url) as connection:
+        found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
+        return found.fetchone() is not None

