@@ -1,0 +1,159 @@
+"""Adding consents: one at once (V1, V2) and lists for later (V1, V2).
+
+Fields are checked before the register is looked at. A list is taken whole or not at all: one wrong field
+refuses all of it with 422, every error with the `index` of its item. What needs the register is told at
+once for a single add and in the results for a list.
+"""
+
+import hashlib
+import json
+
+from starlette.responses import Response
+
+from izin.simulator.accounts import Brand, check_rights
+from izin.simulator.answers import Error, RefusedError, error, json_answer, refused
+from izin.simulator.batches import receipt
+from izin.simulator.door import Call
+from izin.simulator.fields import Consent, Today, read_consent
+from izin.simulator.register import Movement, Origin, Path, Register
+from izin.simulator.rules import refusal_code
+from izin.simulator.texts import REFUSALS, RETAILER_NOT_OF_USER
+from izin.simulator.twin import Twin
+
+
+async def add(twin: Twin, call: Call) -> Response:
+    """`POST …/consents`: register one consent and answer its transactionId."""
+    return _saved(_save(twin, call, _single(twin, call, call.json())))
+
+
+async def add_v2(twin: Twin, call: Call) -> Response:
+    """`POST /v2/…/consents`: as V1, but the same body to the same path gives the same answer."""
+    item = call.json()
+    text = f"{call.request.url.query}\n{json.dumps(item, sort_keys=True)}"
+    digest = hashlib.sha256(text.encode()).digest()
+    saved_singles = twin.register_of(call.brand.code).saved_singles
+    movement = saved_singles.get(digest)
+    if movement is None:
+        # Looked up before the rules: a resend must be answered even when its date has run out.
+        movement = _save(twin, call, _single(twin, call, item))
+        saved_singles[digest] = movement
+    return _saved(movement)
+
+
+async def add_batch(twin: Twin, call: Call) -> Response:
+    """`POST …/consents/request`: take a list in; 202 says it is in the queue."""
+    return _accept(twin, call, is_v2=False)
+
+
+async def add_batch_v2(twin: Twin, call: Call) -> Response:
+    """`POST /v2/…/consents/request`: as V1; a consent saved before succeeds with its first request."""
+    return _accept(twin, call, is_v2=True)
+
+
+def _single(twin: Twin, call: Call, item: object) -> Consent:
+    if not isinstance(item, dict):
+        raise refused("H085")
+    if item.get("retailerCode") == "":
+        raise refused("H267")
+    consent = read_consent(item, _today(twin, call.brand))
+    if isinstance(consent, list):
+        raise RefusedError(422, consent)
+    check_rights(call.brand, [consent.type], to_write=True)
+    errors = _retailer_errors(consent, call.brand, message=RETAILER_NOT_OF_USER)
+    if errors:
+        raise RefusedError(403, errors)
+    return consent
+
+
+def _save(twin: Twin, call: Call, consent: Consent) -> Movement:
+    register = twin.register_of(call.brand.code)
+    code = refusal_code(
+        consent,
+        register.records.get(consent.key),
+        is_full=_has_no_room(register, call.brand, consent),
+    )
+    if code is not None:
+        raise refused(code)
+    origin = Origin(path=Path.SINGLE, client=call.client, request_id=twin.call_id("single"))
+    return twin.save(call.brand, consent, origin)
+
+
+def _saved(movement: Movement) -> Response:
+    return json_answer(
+        {"transactionId": movement.transaction_id, "creationDate": movement.creation_date}
+    )
+
+
+def _accept(twin: Twin, call: Call, *, is_v2: bool) -> Response:
+    items = call.json()
+    if not isinstance(items, list) or not items:
+        raise refused("H092")
+    if len(items) > twin.settings.batch_size:
+        text = REFUSALS["H091"].message.format(limit=twin.settings.batch_size)
+        raise refused("H091", message=text)
+    consents = _consents(items, _today(twin, call.brand))
+    check_rights(call.brand, (consent.type for consent in consents), to_write=True)
+    missing = [
+        {**found, "index": index}
+        for index, consent in enumerate(consents)
+        for found in _retailer_errors(consent, call.brand)
+    ]
+    if missing:
+        raise RefusedError(403, missing)
+    register = twin.register_of(call.brand.code)
+    if register.is_full(call.brand) and not all(
+        register.knows_address(consent.recipient) for consent in consents
+    ):
+        raise refused("H525")
+    batch = twin.batches.accept(
+        consents,
+        brand=call.brand,
+        client=call.client,
+        now=twin.clock.seconds(),
+        is_v2=is_v2,
+        settings=twin.settings,
+    )
+    return json_answer(receipt(batch), 202)
+
+
+def _consents(items: list[object], today: Today) -> list[Consent]:
+    consents: list[Consent] = []
+    errors: list[Error] = []
+    seen: set[tuple[str, str, str]] = set()
+    for index, item in enumerate(items):
+        if not isinstance(item, dict):
+            raise refused("H092")
+        if item.get("retailerCode") == "":
+            raise refused("H267", index=index)
+        consent = read_consent(item, today)
+        if isinstance(consent, list):
+            errors += [{**found, "index": index} for found in consent]
+        elif consent.key in seen:
+            errors.append(error("H194", index=index))
+        else:
+            seen.add(consent.key)
+            consents.append(consent)
+    if errors:
+        raise RefusedError(422, errors)
+    return consents
+
+
+def _today(twin: Twin, brand: Brand) -> Today:
+    return Today.at(twin.now_text(), brand, sliding=twin.settings.late_mode == "sliding")
+
+
+def _has_no_room(register: Register, brand: Brand, consent: Consent) -> bool:
+    return register.is_full(brand) and not register.knows_address(consent.recipient)
+
+
+def _retailer_errors(consent: Consent, brand: Brand, message: str | None = None) -> list[Error]:
+    errors = []
+    code = consent.retailer_code
+    if code is not None and code not in brand.retailers:
+        errors.append(error("H180", message=message, location=["retailerCode"], value=code))
+    errors += [
+        error("H180", message=message, location=["retailerAccess", position], value=retailer)
+        for position, retailer in enumerate(consent.retailer_access)
+        if retailer not in brand.retailers
+    ]
+    return errors

@@ -1,0 +1,383 @@
+"""The admin API under `/__simulator__/`: set the twin up, play the citizen, look at what it holds.
+
+It has no login and belongs on a loopback address. Field names are camelCase as İYS's own; a wrong body is
+answered with 400 `{"error": "…"}` and changes nothing.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Mount, Route
+
+from izin.simulator.accounts import (
+    CHANNELS,
+    Account,
+    Brand,
+    Right,
+    Subscription,
+    SubscriptionState,
+)
+from izin.simulator.answers import RefusedError, json_answer, json_text
+from izin.simulator.clock import instant, wire_text
+from izin.simulator.door import parsed
+from izin.simulator.fields import RECIPIENT_TYPES, STATUSES, Consent, saved_recipient
+from izin.simulator.register import Movement, Origin, Path, Register
+from izin.simulator.settings import UnknownSettingError, setting_names
+from izin.simulator.twin import Twin
+from izin.simulator.weather import ANY, Drop, Fault, Operation
+
+_LINES_AT_ONCE = 2000
+_LINE_CLOSED = "IYS_AHS_HAT_KAPATMA"
+
+
+class BadOrderError(ValueError):
+    """A body the admin API cannot follow; the message names the field."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Order:
+    """A JSON object with typed reads; each read names the field it misses."""
+
+    fields: dict[str, object]
+
+    def text(self, name: str, default: str | None = None) -> str:
+        value = self.fields.get(name, default)
+        if not isinstance(value, str) or not value:
+            raise BadOrderError(f"{name}: a text")
+        return value
+
+    def whole(self, name: str, default: int | None = None) -> int:
+        value = self.fields.get(name, default)
+        if isinstance(value, str) and value.isdecimal():
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise BadOrderError(f"{name}: a whole number")
+        return value
+
+    def seconds(self, name: str, default: float | None = None) -> float:
+        value = self.fields.get(name, default)
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise BadOrderError(f"{name}: seconds")
+        return float(value)
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        value = self.fields.get(name, default)
+        if not isinstance(value, bool):
+            raise BadOrderError(f"{name}: true or false")
+        return value
+
+    def one_of(self, name: str, choices: tuple[str, ...], default: str | None = None) -> str:
+        value = self.fields.get(name, default)
+        if value not in choices:
+            raise BadOrderError(f"{name}: one of {', '.join(choices)}")
+        return str(value)
+
+    def has(self, name: str) -> bool:
+        return self.fields.get(name) is not None
+
+
+def admin_routes(twin: Twin) -> list[Mount]:
+    """The routes of the admin API of `twin`."""
+    admin = _Admin(twin)
+    posts = {
+        "/accounts": admin.accounts,
+        "/brands": admin.brands,
+        "/citizen": admin.citizen,
+        "/clock": admin.clock,
+        "/weather": admin.weather,
+        "/settings": admin.change_settings,
+        "/reset": admin.reset,
+    }
+    gets = {
+        "/register": admin.register,
+        "/movements": admin.movements,
+        "/requests": admin.requests,
+        "/clock": admin.show_clock,
+        "/weather": admin.show_weather,
+        "/settings": admin.show_settings,
+        "/health": admin.health,
+    }
+    routes = [Route(path, _following(work), methods=["POST"]) for path, work in posts.items()]
+    routes += [Route(path, _following(work), methods=["GET"]) for path, work in gets.items()]
+    routes.append(Route("/weather", _following(admin.clear_weather), methods=["DELETE"]))
+    return [Mount("/__simulator__", routes=routes)]
+
+
+class _Admin:
+    """The methods of the admin API."""
+
+    def __init__(self, twin: Twin) -> None:
+        self._twin = twin
+
+    async def accounts(self, request: Request) -> Response:
+        order = await _order(request)
+        account = Account(
+            username=order.text("username"),
+            password=order.text("password"),
+            iys_code=order.whole("iysCode"),
+            role=order.text("role", "API_USER"),
+        )
+        state = order.one_of("subscription", tuple(SubscriptionState), SubscriptionState.ACTIVE)
+        subscription = Subscription(
+            iys_code=account.iys_code,
+            state=SubscriptionState(state),
+            includes_api=order.flag("includesApi", default=True),
+        )
+        self._twin.directory.add_account(account, subscription)
+        return json_answer({"username": account.username, "iysCode": account.iys_code}, 201)
+
+    async def brands(self, request: Request) -> Response:
+        brand = _brand(await _order(request))
+        self._twin.directory.add_brand(brand)
+        return json_answer(
+            {
+                "brandCode": brand.code,
+                "iysCode": brand.iys_code,
+                "name": brand.name,
+                "activatedAt": brand.activated_at,
+                "consentLimit": brand.consent_limit,
+                "rights": brand.rights,
+                "retailers": sorted(brand.retailers),
+            },
+            201,
+        )
+
+    async def citizen(self, request: Request) -> Response:
+        body = parsed(await request.body())
+        if isinstance(body, dict):
+            body = body.get("movements")
+        if not isinstance(body, list):
+            raise BadOrderError("a list of movements, or {movements: [...]}")
+        orders = [_Order(fields=_fields(entry)) for entry in body]
+        acts = [self._act(order) for order in orders]
+        call = self._twin.call_id("citizen")
+        origin = Origin(path=Path.CITIZEN, client="citizen", request_id=call)
+        answer = []
+        for brand, consent, citizen_name in acts:
+            movement = self._twin.save(brand, consent, origin, citizen_name)
+            answer.append(movement_row(movement, brand.code))
+        return json_answer({"movements": answer})
+
+    async def register(self, request: Request) -> Response:
+        def rows(code: int, register: Register) -> Iterator[dict[str, object]]:
+            for movement, count in register.rows():
+                yield {**record_row(movement, code), "movements": count}
+
+        return self._stream(request, rows)
+
+    async def movements(self, request: Request) -> Response:
+        def rows(code: int, register: Register) -> Iterator[dict[str, object]]:
+            for movement in register.movements[:]:
+                yield movement_row(movement, code)
+
+        return self._stream(request, rows)
+
+    async def requests(self, _: Request) -> Response:
+        return json_answer(self._twin.counters.as_dict())
+
+    async def show_clock(self, _: Request) -> Response:
+        now = self._twin.clock.seconds()
+        return json_answer(
+            {
+                "now": instant(now).isoformat(timespec="milliseconds"),
+                "nowTurkey": wire_text(int(now)),
+                "offset": self._twin.clock.offset,
+            }
+        )
+
+    async def clock(self, request: Request) -> Response:
+        order = await _order(request)
+        clock = self._twin.clock
+        # What is due up to now is processed under the old time first, so that order is kept.
+        self._twin.process_due()
+        before = clock.offset
+        if order.has("offset"):
+            clock.set_offset(order.seconds("offset"))
+        clock.advance(order.seconds("advance", 0.0))
+        if clock.seconds() < self._twin.last_second():
+            clock.set_offset(before)
+            raise BadOrderError("the clock may not go back behind the last movement: reset first")
+        self._twin.process_due()
+        return await self.show_clock(request)
+
+    async def weather(self, request: Request) -> Response:
+        order = await _order(request)
+        operation = order.one_of("operation", (*Operation, ANY))
+        fault = Fault(
+            slow_seconds=order.seconds("slowSeconds", 0.0),
+            status=order.whole("status") if order.has("status") else None,
+            code=order.text("code") if order.has("code") else None,
+            message=order.text("message") if order.has("message") else None,
+            drop=Drop(order.one_of("drop", tuple(Drop))) if order.has("drop") else None,
+        )
+        if fault == Fault():
+            raise BadOrderError("one of slowSeconds, status, drop")
+        self._twin.weather.order(operation, fault, order.whole("times", 1))
+        return await self.show_weather(request)
+
+    async def show_weather(self, _: Request) -> Response:
+        return json_answer({"faults": self._twin.weather.outlook()})
+
+    async def clear_weather(self, request: Request) -> Response:
+        self._twin.weather.clear()
+        return await self.show_weather(request)
+
+    async def change_settings(self, request: Request) -> Response:
+        order = await _order(request)
+        values = {_snake_case(name): value for name, value in order.fields.items()}
+        self._twin.settings = self._twin.settings.changed(values)
+        return await self.show_settings(request)
+
+    async def show_settings(self, _: Request) -> Response:
+        values = self._twin.settings.as_dict()
+        return json_answer({_camel_case(name): value for name, value in values.items()})
+
+    async def reset(self, request: Request) -> Response:
+        order = await _order(request)
+        await self._twin.reset(everything=order.flag("everything", default=False))
+        return json_answer({"status": "ok"})
+
+    async def health(self, _: Request) -> Response:
+        twin = self._twin
+        return json_answer(
+            {
+                "status": "ok",
+                "nowTurkey": twin.now_text(),
+                "accounts": len(twin.directory.accounts),
+                "brands": len(twin.directory.brands),
+                "batches": len(twin.batches),
+            }
+        )
+
+    def _act(self, order: _Order) -> tuple[Brand, Consent, str]:
+        brand = self._twin.directory.brands.get(order.whole("brandCode"))
+        if brand is None:
+            raise BadOrderError("brandCode: no such brand")
+        channel = order.one_of("type", CHANNELS)
+        recipient_type = order.one_of("recipientType", RECIPIENT_TYPES, "BIREYSEL")
+        recipient = saved_recipient(channel, order.text("recipient"))
+        source = order.text("source", "IYS_WEB")
+        if not source.startswith("IYS_"):
+            raise BadOrderError("source: a citizen's source begins with IYS_")
+        # A line closing speaks of no new consent: it carries the last known date, or none.
+        records = self._twin.register_of(brand.code).records
+        known = records.get((channel, recipient_type, recipient))
+        usual = self._twin.now_text()
+        if source == _LINE_CLOSED:
+            usual = known.consent_date if known else ""
+        consent = Consent(
+            type=channel,
+            recipient_type=recipient_type,
+            recipient=recipient,
+            status=order.one_of("status", STATUSES),
+            source=source,
+            consent_date=order.text("consentDate") if order.has("consentDate") else usual,
+        )
+        return brand, consent, order.text("citizenName") if order.has("citizenName") else ""
+
+    def _stream(
+        self, request: Request, rows: Callable[[int, Register], Iterator[dict[str, object]]]
+    ) -> Response:
+        asked = request.query_params.get("brandCode")
+        codes = [int(asked)] if asked and asked.isdecimal() else list(self._twin.directory.brands)
+        registers = [(code, self._twin.register_of(code)) for code in codes]
+
+        async def lines() -> AsyncIterator[str]:
+            waiting: list[str] = []
+            for code, register in registers:
+                for row in rows(code, register):
+                    waiting.append(json_text(row))
+                    if len(waiting) == _LINES_AT_ONCE:
+                        yield "\n".join(waiting) + "\n"
+                        waiting.clear()
+            if waiting:
+                yield "\n".join(waiting) + "\n"
+
+        return StreamingResponse(lines(), media_type="application/x-ndjson")
+
+
+def record_row(movement: Movement, brand_code: int) -> dict[str, object]:
+    """A current record as the register is told."""
+    return {
+        "brandCode": brand_code,
+        "type": movement.type,
+        "recipientType": movement.recipient_type,
+        "recipient": movement.recipient,
+        "status": movement.status,
+        "source": movement.source,
+        "consentDate": movement.consent_date,
+        "creationDate": movement.creation_date,
+        "transactionId": movement.transaction_id,
+    }
+
+
+def movement_row(movement: Movement, brand_code: int) -> dict[str, object]:
+    """An accepted movement with how it came; `occurredAt` is the machine's epoch milliseconds."""
+    return {
+        **record_row(movement, brand_code),
+        "sequence": movement.sequence,
+        "occurredAt": movement.occurred_at,
+        "path": movement.origin.path.value,
+        "client": movement.origin.client,
+        "requestId": movement.origin.request_id,
+        "subRequestId": movement.origin.sub_request_id,
+    }
+
+
+def _brand(order: _Order) -> Brand:
+    rights = order.fields.get("rights", dict.fromkeys(CHANNELS, Right.WRITE.value))
+    if not isinstance(rights, dict) or not set(rights) <= set(CHANNELS):
+        raise BadOrderError("rights: {ARAMA|MESAJ|EPOSTA: write|read}")
+    if not set(rights.values()) <= set(Right):
+        raise BadOrderError("rights: write or read")
+    retailers = order.fields.get("retailers", [])
+    if not isinstance(retailers, list) or not all(isinstance(code, int) for code in retailers):
+        raise BadOrderError("retailers: a list of codes")
+    return Brand(
+        code=order.whole("brandCode"),
+        iys_code=order.whole("iysCode"),
+        name=order.text("name", "Marka"),
+        activated_at=order.text("activatedAt") if order.has("activatedAt") else None,
+        consent_limit=order.whole("consentLimit") if order.has("consentLimit") else None,
+        rights={channel: Right(right) for channel, right in rights.items()},
+        retailers=frozenset(retailers),
+    )
+
+
+def _following(
+    work: Callable[[Request], Awaitable[Response]],
+) -> Callable[[Request], Awaitable[Response]]:
+    async def followed(request: Request) -> Response:
+        try:
+            return await work(request)
+        except (BadOrderError, UnknownSettingError) as problem:
+            return json_answer({"error": str(problem)}, 400)
+        except RefusedError:
+            return json_answer({"error": "the body is no JSON"}, 400)
+
+    return followed
+
+
+async def _order(request: Request) -> _Order:
+    body = await request.body()
+    return _Order(fields=_fields(parsed(body) if body else {}))
+
+
+def _fields(value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise BadOrderError("a JSON object")
+    return value
+
+
+def _camel_case(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.title() for word in rest)
+
+
+_SNAKE_CASE = {_camel_case(name): name for name in setting_names()}
+
+
+def _snake_case(name: str) -> str:
+    return _SNAKE_CASE.get(name, name)

@@ -1,0 +1,40 @@
+"""What was asked and answered: counts per operation, HTTP status and H-code."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+DROPPED = "dropped"
+
+
+class Counters:
+    """Counts of answers; a connection lost on purpose counts as status `dropped`."""
+
+    def __init__(self) -> None:
+        self._statuses: dict[str, Counter[str]] = defaultdict(Counter)
+        self._codes: dict[str, Counter[str]] = defaultdict(Counter)
+
+    def count(self, operation: str, status: str, codes: Iterable[str]) -> None:
+        """Count one answer of `operation` and the H-codes in it."""
+        self._statuses[operation][status] += 1
+        self._codes[operation].update(codes)
+
+    def as_dict(self) -> dict[str, object]:
+        """`{total, statuses, codes, operations: {name: {total, statuses, codes}}}`."""
+        return {
+            "total": sum(counts.total() for counts in self._statuses.values()),
+            "statuses": dict(sum(self._statuses.values(), Counter[str]())),
+            "codes": dict(sum(self._codes.values(), Counter[str]())),
+            "operations": {
+                name: {
+                    "total": counts.total(),
+                    "statuses": dict(counts),
+                    "codes": dict(self._codes[name]),
+                }
+                for name, counts in self._statuses.items()
+            },
+        }
+
+    def clear(self) -> None:
+        """Start at nothing."""
+        self._statuses.clear()
+        self._codes.clear()

@@ -1,0 +1,205 @@
+"""Field rules of a consent, as İYS checks them before it looks at what is registered (422, collected).
+
+Every wrong field of an item gives its errors, each with `location` and mostly `value`; an item that is
+right gives a `Consent`. Pure: the instant is an argument. An address is judged as İYS does: a phone
+needs only to be possible, so `+9005…` passes and is stored as sent; an e-mail is lower-cased.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+
+import phonenumbers
+
+from izin.simulator.accounts import CHANNELS, Brand
+from izin.simulator.answers import Error, error, error_at
+from izin.simulator.business_days import AcceptanceWindow, acceptance_window
+from izin.simulator.texts import SOURCES
+
+RECIPIENT_TYPES = ("BIREYSEL", "TACIR")
+STATUSES = ("ONAY", "RET")
+PHONE_LENGTH = 15
+
+_SOURCES = frozenset([*SOURCES.split(", "), "HS_KARAR"])
+_KNOWN_FIELDS = frozenset(
+    [
+        "type",
+        "source",
+        "recipient",
+        "status",
+        "consentDate",
+        "recipientType",
+        "retailerCode",
+        "retailerAccess",
+    ]
+)
+_FIRST_DATE = "2015-05-01 00:00:00"
+_RETAILER_ACCESS_SIZE = 3000
+_WIRE_DATE = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}", re.ASCII)
+# İYS's own pattern is not published; this follows what its documents say about it.
+_EMAIL = re.compile(
+    r"(?=.{6,265}\Z)[a-z0-9._+-]+@(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}", re.ASCII
+)
+# A Turkish number, or one with a zero too many: İYS takes the latter, and citizens never see it.
+_TURKISH_PHONE = re.compile(r"\+900?[2-58]\d{9}", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Consent:
+    """An item whose fields are right. `consent_date` and `source` are empty where a TACIR left them."""
+
+    type: str
+    recipient_type: str
+    recipient: str
+    status: str
+    source: str
+    consent_date: str
+    retailer_code: int | None = None
+    retailer_access: tuple[int, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Which record of the brand it speaks of: type, recipientType, recipient."""
+        return (self.type, self.recipient_type, self.recipient)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Today:
+    """What dates are judged against: now (wire text) and what H467 leaves open, if it applies."""
+
+    now: str
+    window: AcceptanceWindow | None
+    sliding: bool
+
+    @classmethod
+    def at(cls, now: str, brand: Brand, *, sliding: bool) -> "Today":
+        """The day of `now` (wire text) as `brand` sees it: no three-day rule before its activation."""
+        window = acceptance_window(now[:10]) if brand.is_activated(now) else None
+        return cls(now=now, window=window, sliding=sliding)
+
+
+def is_email(value: object) -> bool:
+    """Whether `value` is an e-mail address İYS takes."""
+    return isinstance(value, str) and _EMAIL.fullmatch(value.lower()) is not None
+
+
+def is_phone(value: object) -> bool:
+    """Whether `value` is a phone number İYS takes: possible in E.164, Turkish ones by their digits."""
+    if not isinstance(value, str) or len(value) > PHONE_LENGTH:
+        return False
+    if value.startswith("+90"):
+        return _TURKISH_PHONE.fullmatch(value) is not None
+    return _is_possible(value)
+
+
+def saved_recipient(channel: str, recipient: str) -> str:
+    """The address as İYS keeps it: e-mails in lower case, phones as sent."""
+    return recipient.lower() if channel == "EPOSTA" else recipient
+
+
+def read_consent(item: dict[str, object], today: Today) -> Consent | list[Error]:
+    """The consent in `item`, or all errors of its fields (H110-H121, H155-H163, H267, H408, H467)."""
+    channel, recipient = item.get("type"), item.get("recipient")
+    source, status = item.get("source"), item.get("status")
+    recipient_type = item.get("recipientType", "BIREYSEL")
+    errors: list[Error] = []
+    if channel not in CHANNELS:
+        errors.append(_missing_or_wrong(item, "type", "H111", "H117"))
+    if source not in _SOURCES and not (recipient_type == "TACIR" and "source" not in item):
+        errors.append(_missing_or_wrong(item, "source", "H113", "H119"))
+    if status not in STATUSES:
+        errors.append(_missing_or_wrong(item, "status", "H110", "H115"))
+    elif source == "HS_KARAR" and status != "RET":
+        errors.append(error_at("H408", "status", status))
+    if recipient_type not in RECIPIENT_TYPES:
+        errors.append(error_at("H116", "recipientType", recipient_type))
+    errors += _recipient_errors(item, channel)
+    if "consentDate" in item:
+        errors += _date_errors(item["consentDate"], source, today)
+    elif recipient_type != "TACIR":
+        errors.append(error("H112", location=["consentDate"]))
+    if len(item) > 4 and (extra := item.keys() - _KNOWN_FIELDS):  # noqa: PLR2004 - the usual size
+        errors += [error_at("H118", name, item[name]) for name in sorted(extra)]
+    if "retailerAccess" in item:
+        errors += _retailer_errors(item["retailerAccess"])
+    if errors:
+        return errors
+    retailer_code, access = item.get("retailerCode"), item.get("retailerAccess")
+    return Consent(
+        type=str(channel),
+        recipient_type=str(recipient_type),
+        recipient=saved_recipient(str(channel), str(recipient)),
+        status=str(status),
+        source=str(item.get("source", "")),
+        consent_date=str(item.get("consentDate", "")),
+        retailer_code=retailer_code if isinstance(retailer_code, int) else None,
+        retailer_access=tuple(access) if isinstance(access, list) else (),
+    )
+
+
+@lru_cache(maxsize=65536)
+def _is_possible(value: str) -> bool:
+    try:
+        return phonenumbers.is_possible_number(phonenumbers.parse(value, None))
+    except phonenumbers.NumberParseException:
+        return False
+
+
+def _missing_or_wrong(item: dict[str, object], name: str, missing: str, wrong: str) -> Error:
+    if name not in item:
+        return error(missing, location=[name])
+    return error_at(wrong, name, item[name])
+
+
+def _recipient_errors(item: dict[str, object], channel: object) -> list[Error]:
+    recipient = item.get("recipient")
+    if channel == "EPOSTA":
+        if is_email(recipient):
+            return []
+    elif channel in CHANNELS:
+        if is_phone(recipient):
+            return []
+    elif is_phone(recipient) or is_email(recipient):
+        return []
+    if "recipient" not in item:
+        return [error("H114", location=["recipient"])]
+    if channel == "EPOSTA":
+        return [error_at("H120", "recipient", recipient)]
+    if channel not in CHANNELS:
+        return [error_at("H122", "recipient", recipient)]
+    too_long = isinstance(recipient, str) and len(recipient) > PHONE_LENGTH
+    return [
+        *([error_at("H160", "recipient", recipient)] if too_long else []),
+        error_at("H121", "recipient", recipient),
+    ]
+
+
+def _date_errors(value: object, source: object, today: Today) -> list[Error]:
+    if not isinstance(value, str) or _WIRE_DATE.fullmatch(value) is None:
+        return [error_at("H158", "consentDate", value)]
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        return [error_at("H157", "consentDate", value)]
+    if value > today.now:
+        return [error_at("H162", "consentDate", value)]
+    errors = [error_at("H156", "consentDate", value)] if value < _FIRST_DATE else []
+    if source == "HS_2015" and value != _FIRST_DATE:
+        errors.append(error_at("H155", "consentDate", value))
+    # İYS's examples name H467 only where nothing else is wrong with the date.
+    if (
+        not errors
+        and today.window
+        and today.window.is_too_late(value, today.now, sliding=today.sliding)
+    ):
+        errors.append(error_at("H467", "consentDate", value))
+    return errors
+
+
+def _retailer_errors(access: object) -> list[Error]:
+    if not isinstance(access, list) or not access:
+        return [error_at("H163", "retailerAccess", access)]
+    if len(access) > _RETAILER_ACCESS_SIZE:
+        return [error_at("H126", "retailerAccess", access)]
+    return []

@@ -1,0 +1,94 @@
+"""How many requests İYS takes from one client address, and how each limit recovers.
+
+H124 counts all methods by the second, H086 single status queries by the hour. H084 is the harsh one: a
+token request sent while the hour is used up restarts the hour.
+"""
+
+from collections import deque
+from typing import Protocol
+
+
+class Limit(Protocol):
+    """Counts requests of one client address."""
+
+    def admits(self, client: str, now: float, limit: int) -> bool:
+        """Whether a request of `client` at `now` (epoch seconds) is within `limit`; 0 is no limit."""
+        ...
+
+    def clear(self) -> None:
+        """Forget all clients."""
+        ...
+
+
+class FixedWindow:
+    """Counts by whole windows of the clock: the eleventh request of a second is refused."""
+
+    def __init__(self, window: float) -> None:
+        self._window = window
+        self._counts: dict[str, tuple[int, int]] = {}
+
+    def admits(self, client: str, now: float, limit: int) -> bool:
+        """See `Limit`. Refused requests are not counted, for the window ends with the clock anyway."""
+        if not limit:
+            return True
+        window = int(now // self._window)
+        seen, count = self._counts.get(client, (window, 0))
+        if seen != window:
+            count = 0
+        if count >= limit:
+            return False
+        self._counts[client] = (window, count + 1)
+        return True
+
+    def clear(self) -> None:
+        """See `Limit`."""
+        self._counts.clear()
+
+
+class SlidingWindow:
+    """Counts the last `window` seconds, whenever they began."""
+
+    def __init__(self, window: float) -> None:
+        self._window = window
+        self._times: dict[str, deque[float]] = {}
+
+    def admits(self, client: str, now: float, limit: int) -> bool:
+        """See `Limit`."""
+        if not limit:
+            return True
+        times = self._times.setdefault(client, deque())
+        while times and times[0] <= now - self._window:
+            times.popleft()
+        if len(times) >= limit:
+            return False
+        times.append(now)
+        return True
+
+    def clear(self) -> None:
+        """See `Limit`."""
+        self._times.clear()
+
+
+class RestartingHour:
+    """H084: the window starts with the first request; one refused starts the whole hour anew."""
+
+    def __init__(self, window: float = 3600.0) -> None:
+        self._window = window
+        self._state: dict[str, tuple[float, int]] = {}  # client: (end of the window, count)
+
+    def admits(self, client: str, now: float, limit: int) -> bool:
+        """See `Limit`."""
+        if not limit:
+            return True
+        end, count = self._state.get(client, (now + self._window, 0))
+        if now >= end:
+            end, count = now + self._window, 0
+        if count >= limit:
+            self._state[client] = (now + self._window, count)
+            return False
+        self._state[client] = (end, count + 1)
+        return True
+
+    def clear(self) -> None:
+        """See `Limit`."""
+        self._state.clear()

@@ -1,0 +1,141 @@
+"""The service provider's own methods: token, brands with their counts, subscription, push connections."""
+
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from izin.simulator.accounts import CHANNELS
+from izin.simulator.answers import RefusedError, error, json_answer, refused
+from izin.simulator.door import Call, client_of, parsed
+from izin.simulator.push import (
+    NOT_REGISTERED,
+    REGISTERED,
+    Connection,
+    connection_errors,
+)
+from izin.simulator.texts import NOT_REMOVED, REFUSALS
+from izin.simulator.twin import Twin
+
+# What İYS's example shows for a subscription without a limit that binds.
+_UNLIMITED = 250_001
+
+
+async def token(twin: Twin, request: Request, body: bytes) -> Response:
+    """`POST /oauth2/token`, as JSON or as a form; H084 where the hour is used up."""
+    now = twin.clock.seconds()
+    if not twin.limits.tokens.admits(client_of(request), now, twin.settings.token_limit):
+        is_flat = twin.settings.token_limit_shape == "flat"
+        raise RefusedError(REFUSALS["H084"].status, [error("H084")], is_flat=is_flat)
+    form: object
+    if "json" in request.headers.get("content-type", ""):
+        form = parsed(body)
+    else:
+        form = dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True))
+    if not isinstance(form, dict):
+        raise refused("H014")
+    return json_answer(twin.tokens.answer(form, now, twin.settings))
+
+
+async def brands(twin: Twin, call: Call) -> Response:
+    """`GET /sps/{iysCode}/brands`: the brands with their counts."""
+    found = twin.directory.brands_of(call.account.iys_code)
+    if not found:
+        text = REFUSALS["H001"].message.format(iysCode=call.account.iys_code)
+        raise refused("H001", message=text)
+    answer = []
+    for position, brand in enumerate(found):
+        register = twin.register_of(brand.code)
+        total = len(register.records)
+        consents = {
+            "approval": register.approvals,
+            "rejection": total - register.approvals,
+            "total": total,
+        }
+        answer.append(
+            {
+                "brandCode": brand.code,
+                "stats": {"consents": consents, "retailers": {"total": len(brand.retailers)}},
+                "name": brand.name,
+                "master": position == 0,
+            }
+        )
+    return json_answer(answer)
+
+
+async def subscription(twin: Twin, call: Call) -> Response:
+    """`GET /sps/{iysCode}/subscription`: state and quota, the brands' limits added up."""
+    iys_code = call.account.iys_code
+    found = twin.directory.brands_of(iys_code)
+    limits = [brand.consent_limit for brand in found]
+    bound = [limit for limit in limits if limit is not None]
+    is_bound = bool(limits) and len(bound) == len(limits)
+    return json_answer(
+        {
+            "subscriptionId": f"subscription-{iys_code}",
+            "startDate": "2020-01-01 00:00:00",
+            "expirationDate": "2099-12-31 23:59:59",
+            "subscriptionPackageName": "İleti+",
+            "status": twin.directory.subscriptions[iys_code].state.value,
+            "consentLimit": sum(bound) if is_bound else _UNLIMITED,
+            "consentLimitExceed": not is_bound,
+            "usedConsentLimit": sum(twin.register_of(brand.code).used_limit for brand in found),
+        }
+    )
+
+
+async def register_push(twin: Twin, call: Call) -> Response:
+    """`POST …/push/registration`: prove each address, then deliver to it from now on."""
+    body = call.json()
+    entries = body.get("connection") if isinstance(body, dict) else None
+    if not isinstance(entries, list) or not entries:
+        raise refused("H014")
+    connections = [_connection(twin, call, entry) for entry in entries]
+    for connection in connections:
+        try:
+            if twin.push.is_taken(connection):
+                raise refused("H530")
+            await twin.push.prove(connection)
+        except RefusedError:
+            twin.push.note(connection, stands=False, register_time=twin.now_text())
+            raise
+        twin.push.note(connection, stands=True, register_time=twin.now_text())
+    return json_answer({"message": "Bağlantı oluşturuldu"})
+
+
+async def list_push(twin: Twin, call: Call) -> Response:
+    """`GET …/push/registration`: all connections and whether they stand."""
+    return json_answer(
+        [
+            {
+                "url": registration.connection.url,
+                "type": registration.connection.type,
+                "registerTime": registration.register_time,
+                "status": REGISTERED if registration.stands else NOT_REGISTERED,
+            }
+            for registration in twin.push.registrations_of(call.brand.code)
+        ]
+    )
+
+
+async def unregister_push(twin: Twin, call: Call) -> Response:
+    """`POST …/push/unregistration`: deliver no more to one address."""
+    if not twin.push.remove(_connection(twin, call, call.json())):
+        raise refused("H530", message=NOT_REMOVED)
+    return json_answer({"message": "Bağlantı Kaldırıldı"})
+
+
+def _connection(twin: Twin, call: Call, entry: object) -> Connection:
+    if not isinstance(entry, dict):
+        raise refused("H014")
+    errors = connection_errors(entry, CHANNELS, https=twin.settings.push_https_required)
+    if errors:
+        raise RefusedError(422, errors)
+    return Connection(
+        brand_code=call.brand.code,
+        iys_code=call.brand.iys_code,
+        url=str(entry["url"]),
+        type=str(entry["type"]),
+        username=str(entry["username"]),
+        password=str(entry["password"]),
+    )

@@ -1,0 +1,260 @@
+"""Push: IYS_* movements delivered to registered addresses, per brand and type.
+
+A registration is proved first: the address must refuse a call without credentials, and take İYS's fixed
+test movement with them within five seconds. Deliveries leave at once, many waiting movements together;
+one that fails is tried again beside the others (so order is not kept) and given up after some tries.
+İYS documents none of retries, order and sizes, so all of them are settings.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+import httpx
+
+from izin.simulator.answers import error, refused
+from izin.simulator.counters import Counters
+from izin.simulator.register import Movement
+from izin.simulator.settings import Settings
+from izin.simulator.texts import PASSWORD_MISSING, message_of
+
+REGISTERED = "Bağlantı Oluşturuldu"
+NOT_REGISTERED = "Bağlantı Oluşturulamadı"
+DELIVERY = "push"
+_CREDENTIALS = {"username": message_of("H093"), "password": PASSWORD_MISSING}
+
+# İYS sends exactly this at registration; receivers take it and do not keep it.
+TEST_MOVEMENT = {
+    "iysCode": 121212,
+    "brandCode": 121212,
+    "consentDate": "2015-05-01 15:00:00",
+    "creationDate": "2015-05-01 15:00:00",
+    "source": "IYS_MOBIL",
+    "recipient": "pushtest@iys.org.tr",
+    "recipientType": "BIREYSEL",
+    "status": "ONAY",
+    "type": "EPOSTA",
+    "transactionId": "e52ee30512adfcd2a41fb3b4682f5bd61eee5b1c92bda665fc0b7e56644d429d",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Connection:
+    """An address that wants the movements of one type of one brand."""
+
+    brand_code: int
+    iys_code: int
+    url: str
+    type: str
+    username: str
+    password: str = field(repr=False)
+
+    @property
+    def name(self) -> tuple[int, str, str]:
+        """What makes it one connection: brand, type, address."""
+        return (self.brand_code, self.type, self.url)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Registration:
+    """What the list of connections tells: the connection, whether it stands, since when (wire text)."""
+
+    connection: Connection
+    stands: bool
+    register_time: str
+
+
+class PushOffice:
+    """Registrations and deliveries. `pause` waits between tries (an argument for tests)."""
+
+    def __init__(
+        self,
+        counters: Counters,
+        settings: Callable[[], Settings],
+        client: httpx.AsyncClient | None = None,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._counters = counters
+        self._settings = settings
+        self._client = client
+        self._pause = pause
+        self._registrations: dict[tuple[int, str, str], Registration] = {}
+        self._waiting: dict[tuple[int, str, str], list[dict[str, object]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def registrations_of(self, brand_code: int) -> list[Registration]:
+        """All registrations of the brand, the failed ones too."""
+        return [
+            registration
+            for registration in self._registrations.values()
+            if registration.connection.brand_code == brand_code
+        ]
+
+    def is_taken(self, connection: Connection) -> bool:
+        """Whether the brand already has as many standing connections of the type as it may."""
+        others = [
+            registration
+            for registration in self.registrations_of(connection.brand_code)
+            if registration.stands
+            and registration.connection.type == connection.type
+            and registration.connection.url != connection.url
+        ]
+        return len(others) >= self._settings().push_connections
+
+    async def prove(self, connection: Connection) -> None:
+        """Try the address; raise H191 if it is too slow, H530 if it does not behave."""
+        open_call, proper_call = None, None
+        body = {"list": [TEST_MOVEMENT]}
+        try:
+            async with asyncio.timeout(self._settings().push_timeout):
+                open_call = await self._http.post(connection.url, json=body)
+                if not open_call.is_success:
+                    proper_call = await self._http.post(
+                        connection.url, json=body, auth=(connection.username, connection.password)
+                    )
+        except TimeoutError:
+            raise refused("H191") from None
+        except (httpx.HTTPError, httpx.InvalidURL):
+            raise refused("H530") from None
+        if proper_call is None or not proper_call.is_success:
+            raise refused("H530")
+
+    def note(self, connection: Connection, *, stands: bool, register_time: str) -> None:
+        """Remember the outcome of a registration."""
+        self._registrations[connection.name] = Registration(
+            connection=connection, stands=stands, register_time=register_time
+        )
+
+    def remove(self, connection: Connection) -> bool:
+        """Remove exactly this standing connection; False if there is none with these credentials."""
+        registration = self._registrations.get(connection.name)
+        if registration is None or registration.connection != connection:
+            return False
+        del self._registrations[connection.name]
+        self._waiting.pop(connection.name, None)
+        return True
+
+    def send(self, brand_code: int, iys_code: int, movements: Sequence[Movement]) -> None:
+        """Have `movements` of one brand delivered to whoever registered for their types."""
+        for registration in self.registrations_of(brand_code):
+            if not registration.stands:
+                continue
+            name = registration.connection.name
+            items = [
+                delivery_item(movement, brand_code, iys_code)
+                for movement in movements
+                if movement.type == registration.connection.type
+            ]
+            if not items:
+                continue
+            if name in self._waiting:
+                self._waiting[name].extend(items)
+            else:
+                self._waiting[name] = items
+                self._start(self._deliver_waiting(registration.connection))
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a delivery is under way or waits for another try."""
+        return bool(self._tasks)
+
+    async def clear(self) -> None:
+        """Forget registrations and stop deliveries."""
+        self._registrations.clear()
+        self._waiting.clear()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def close(self) -> None:
+        """Stop deliveries and close connections."""
+        await self.clear()
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    @property
+    def _http(self) -> httpx.AsyncClient:
+        if self._client is None:
+            settings = self._settings()
+            self._client = httpx.AsyncClient(
+                verify=settings.push_verify_tls, timeout=settings.push_timeout, trust_env=False
+            )
+        return self._client
+
+    def _start(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _deliver_waiting(self, connection: Connection) -> None:
+        size = self._settings().push_size
+        while items := self._waiting.get(connection.name, [])[:size]:
+            del self._waiting[connection.name][:size]
+            if not await self._delivers(connection, items):
+                self._start(self._deliver_again(connection, items))
+        self._waiting.pop(connection.name, None)
+
+    async def _deliver_again(
+        self, connection: Connection, items: Sequence[dict[str, object]]
+    ) -> None:
+        settings = self._settings()
+        for retry in range(settings.push_retries):
+            await self._pause(settings.push_backoff * 2**retry)
+            if await self._delivers(connection, items):
+                return
+        self._counters.count(DELIVERY, "given_up", [])
+
+    async def _delivers(self, connection: Connection, items: Sequence[dict[str, object]]) -> bool:
+        try:
+            answer = await self._http.post(
+                connection.url,
+                json={"list": list(items)},
+                auth=(connection.username, connection.password),
+            )
+        except httpx.HTTPError as problem:
+            self._counters.count(DELIVERY, type(problem).__name__, [])
+            return False
+        self._counters.count(DELIVERY, str(answer.status_code), [])
+        return answer.is_success
+
+
+def delivery_item(movement: Movement, brand_code: int, iys_code: int) -> dict[str, object]:
+    """A movement as push delivers it."""
+    return {
+        "iysCode": iys_code,
+        "brandCode": brand_code,
+        "consentDate": movement.consent_date,
+        "creationDate": movement.creation_date,
+        "source": movement.source,
+        "recipient": movement.recipient,
+        "recipientType": movement.recipient_type,
+        "status": movement.status,
+        "type": movement.type,
+        "transactionId": movement.transaction_id,
+    }
+
+
+def connection_errors(
+    entry: dict[str, object], channels: Sequence[str], *, https: bool
+) -> list[dict[str, object]]:
+    """All errors of a connection's fields (H531, H111, H117, H093)."""
+    errors = []
+    url, channel = entry.get("url"), entry.get("type")
+    if not isinstance(url, str) or not url:
+        errors.append(error("H531", location=["url"]))
+    elif not url.startswith("https://" if https else ("https://", "http://")):
+        errors.append(error("H531"))
+    if "type" not in entry:
+        errors.append(error("H111", location=["type"]))
+    elif channel not in channels:
+        errors.append(error("H117", location=["type"], value=channel))
+    for name, text in _CREDENTIALS.items():
+        value = entry.get(name)
+        if not isinstance(value, str) or not value:
+            errors.append(error("H093", message=text, location=[name]))
+    return errors

@@ -1,0 +1,137 @@
+"""The twin's state put together: who may call, what is registered, what is still to be processed."""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+import httpx
+
+from izin.simulator.access import TokenOffice
+from izin.simulator.accounts import Brand, Directory
+from izin.simulator.batches import BatchQueue, process
+from izin.simulator.clock import Clock, wire_text
+from izin.simulator.counters import Counters
+from izin.simulator.fields import Consent
+from izin.simulator.limits import FixedWindow, Limit, RestartingHour, SlidingWindow
+from izin.simulator.push import PushOffice
+from izin.simulator.register import Movement, Origin, Path, Register
+from izin.simulator.settings import Settings
+from izin.simulator.weather import Weather
+
+_HOUR = 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The counters of İYS's limits."""
+
+    requests: dict[str, Limit] = field(
+        default_factory=lambda: {"fixed": FixedWindow(1.0), "sliding": SlidingWindow(1.0)}
+    )
+    tokens: Limit = field(default_factory=RestartingHour)
+    statuses: Limit = field(default_factory=lambda: FixedWindow(_HOUR))
+
+    def clear(self) -> None:
+        """Forget all clients."""
+        for limit in (*self.requests.values(), self.tokens, self.statuses):
+            limit.clear()
+
+
+class Twin:
+    """İYS in memory. `pause` waits (slow weather, retries of push): an argument for tests."""
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        clock: Clock | None = None,
+        push_client: httpx.AsyncClient | None = None,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.settings = settings or Settings()
+        self.clock = clock or Clock()
+        self.pause = pause
+        self.directory = Directory()
+        self.tokens = TokenOffice(self.directory)
+        self.limits = Limits()
+        self.batches = BatchQueue()
+        self.weather = Weather()
+        self.counters = Counters()
+        self.push = PushOffice(self.counters, lambda: self.settings, push_client, pause)
+        self._registers: dict[int, Register] = {}
+        self._calls = itertools.count(1)
+
+    def register_of(self, brand_code: int) -> Register:
+        """The brand's register, with every batch that is due by now processed."""
+        self.process_due()
+        return self._register(brand_code)
+
+    def process_due(self, most: int | None = None) -> int:
+        """Process the batches due by now, at most `most`; how many there were."""
+        done = 0
+        now = self.clock.seconds()
+        for batch in itertools.islice(self.batches.take_due(now), most):
+            brand = self.directory.brands.get(batch.brand_code)
+            if brand is not None:
+                register = self._register(batch.brand_code)
+                process(batch, register, brand, occurred_at=self.clock.machine_milliseconds())
+            done += 1
+        return done
+
+    def call_id(self, prefix: str) -> str:
+        """A name for a call that İYS itself does not name."""
+        return f"{prefix}-{next(self._calls)}"
+
+    def save(
+        self, brand: Brand, consent: Consent, origin: Origin, citizen_name: str = ""
+    ) -> Movement:
+        """Save `consent` now, whatever the rules say, and have it pushed if a citizen did it."""
+        movement = self.register_of(brand.code).save(
+            consent,
+            second=int(self.clock.seconds()),
+            occurred_at=self.clock.machine_milliseconds(),
+            origin=origin,
+            citizen_name=citizen_name,
+        )
+        if origin.path is Path.CITIZEN:
+            self.push.send(brand.code, brand.iys_code, [movement])
+        return movement
+
+    def now_text(self) -> str:
+        """Now as a wire text."""
+        return wire_text(int(self.clock.seconds()))
+
+    def last_second(self) -> int:
+        """The creation second of the youngest movement of any brand; 0 if there is none."""
+        youngest: Sequence[int] = [
+            register.movements[-1].second
+            for register in self._registers.values()
+            if register.movements
+        ]
+        return max(youngest, default=0)
+
+    async def reset(self, *, everything: bool) -> None:
+        """Empty registers, batches, counters, limits, weather and the clock's offset.
+
+        Accounts, brands, tokens and push registrations are kept unless `everything` is to go.
+        """
+        self._registers.clear()
+        self.batches.clear()
+        self.weather.clear()
+        self.counters.clear()
+        self.limits.clear()
+        self.clock.set_offset(0.0)
+        if everything:
+            await self.push.clear()
+            self.tokens.clear()
+            self.directory.clear()
+
+    async def close(self) -> None:
+        """Stop deliveries."""
+        await self.push.close()
+
+    def _register(self, brand_code: int) -> Register:
+        register = self._registers.get(brand_code)
+        if register is None:
+            register = self._registers[brand_code] = Register(brand_code)
+        return register
