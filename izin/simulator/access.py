@@ -1,7 +1,8 @@
-"""Tokens: `POST /oauth2/token` with the password and refresh_token grants, and who a token belongs to.
+"""Tokens: who gets one, and whom one belongs to.
 
-Errors here are flat (`error`, `error_description`) with HTTP 400, wrong credentials included. A refresh
-token is used once: the answer brings the next one. Access tokens look like JWTs and are opaque.
+Errors here are flat (`error`, `error_description`) with HTTP 400, wrong credentials included. A
+refresh token is used once: the answer brings the next one. Access tokens look like JWTs and are
+opaque.
 """
 
 import base64
@@ -41,7 +42,7 @@ class TokenOffice:
         self._refresh: dict[str, Session] = {}
 
     def answer(self, form: dict[str, object], now: float, settings: Settings) -> dict[str, object]:
-        """What a token request gets; `OAuthError` if it is refused."""
+        """Tell what a token request gets; `OAuthError` if it is refused."""
         grant = _text(form, "grant_type", _GRANT_WORDS)
         if grant not in _GRANTS:
             raise OAuthError("invalid_grant", "Desteklenmeyen giriş yöntemi.")
@@ -57,7 +58,7 @@ class TokenOffice:
         return self._issue(account, now, settings)
 
     def account_of(self, authorization: str | None, now: float) -> Account | None:
-        """The account behind an `Authorization: Bearer` header, unless missing, unknown or expired."""
+        """Give the account behind a `Bearer` header, unless it is unknown or expired."""
         scheme, _, token = (authorization or "").partition(" ")
         session = self._access.get(token.strip()) if scheme.lower() == "bearer" else None
         if session is None or session.expires <= now:

@@ -1,8 +1,9 @@
 """Who may call and for what: API accounts, subscriptions of service providers, brands with rights.
 
-An account belongs to one service provider (`iysCode`); a path naming another one, or a brand of another
-one, is refused with H353. A subscription refuses by its state: CLOSED everything (H521), PAUSED and
-EXPIRED all but its own query (H520), none at all (H524), without API in its package (H586).
+An account belongs to one service provider (`iysCode`); a path naming another one, or a brand of
+another one, is refused with H353. A subscription refuses by its state: CLOSED everything (H521),
+PAUSED and EXPIRED all but its own query (H520), none at all (H524), without API in its package
+(H586).
 """
 
 import secrets
@@ -104,11 +105,11 @@ class Directory:
         self.subscriptions.clear()
 
     def brands_of(self, iys_code: int) -> list[Brand]:
-        """The brands of a service provider, the first one added first."""
+        """Give the brands of a service provider, the first one added first."""
         return [brand for brand in self.brands.values() if brand.iys_code == iys_code]
 
     def account_with(self, username: str, password: str) -> Account | None:
-        """The account with these credentials, if there is one."""
+        """Give the account with these credentials, if there is one."""
         account = self.accounts.get(username)
         if account and secrets.compare_digest(account.password.encode(), password.encode()):
             return account

@@ -1,8 +1,8 @@
 """Adding consents: one at once (V1, V2) and lists for later (V1, V2).
 
-Fields are checked before the register is looked at. A list is taken whole or not at all: one wrong field
-refuses all of it with 422, every error with the `index` of its item. What needs the register is told at
-once for a single add and in the results for a list.
+Fields are checked before the register is looked at. A list is taken whole or not at all: one wrong
+field refuses all of it with 422, every error with the `index` of its item. What needs the register
+is told at once for a single add and in the results for a list.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ async def add_batch(twin: Twin, call: Call) -> Response:
 
 
 async def add_batch_v2(twin: Twin, call: Call) -> Response:
-    """`POST /v2/…/consents/request`: as V1; a consent saved before succeeds with its first request."""
+    """`POST /v2/…/consents/request`: a consent saved before succeeds with its first request."""
     return _accept(twin, call, is_v2=True)
 
 

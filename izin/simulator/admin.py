@@ -1,7 +1,7 @@
 """The admin API under `/__simulator__/`: set the twin up, play the citizen, look at what it holds.
 
-It has no login and belongs on a loopback address. Field names are camelCase as İYS's own; a wrong body is
-answered with 400 `{"error": "…"}` and changes nothing.
+It has no login and belongs on a loopback address. Field names are camelCase as İYS's own; a wrong
+body is answered with 400 `{"error": "…"}` and changes nothing.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -79,7 +79,7 @@ class _Order:
 
 
 def admin_routes(twin: Twin) -> list[Mount]:
-    """The routes of the admin API of `twin`."""
+    """Give the routes of the admin API of `twin`."""
     admin = _Admin(twin)
     posts = {
         "/accounts": admin.accounts,
@@ -299,7 +299,7 @@ class _Admin:
 
 
 def record_row(movement: Movement, brand_code: int) -> dict[str, object]:
-    """A current record as the register is told."""
+    """Give A current record as the register is told."""
     return {
         "brandCode": brand_code,
         "type": movement.type,
@@ -314,7 +314,7 @@ def record_row(movement: Movement, brand_code: int) -> dict[str, object]:
 
 
 def movement_row(movement: Movement, brand_code: int) -> dict[str, object]:
-    """An accepted movement with how it came; `occurredAt` is the machine's epoch milliseconds."""
+    """Give an accepted movement with how it came; `occurredAt` is machine epoch milliseconds."""
     return {
         **record_row(movement, brand_code),
         "sequence": movement.sequence,

@@ -1,7 +1,7 @@
 """How answers are written: JSON in UTF-8, and İYS's envelope of refusals.
 
-`{"errors": [{"code", "message", "location", "value", "index"}]}`, the last three only where they say
-something. A refusal on its way out is an exception, so that any depth can refuse.
+`{"errors": [{"code", "message", "location", "value", "index"}]}`, the last three only where they
+say something. A refusal on its way out is an exception, so that any depth can refuse.
 """
 
 import json
@@ -46,7 +46,7 @@ def error_at(code: str, field: str, value: object, *, message: str | None = None
 
 
 def refused(code: str, *, message: str | None = None, **more: object) -> RefusedError:
-    """A refusal with one error, with the status that belongs to its code."""
+    """Give A refusal with one error, with the status that belongs to its code."""
     return RefusedError(REFUSALS[code].status, [error(code, message=message, **more)])
 
 
@@ -61,5 +61,5 @@ def json_answer(content: object, status: int = 200) -> Response:
 
 
 def codes_in(errors: Sequence[Error]) -> list[str]:
-    """The H-codes of an envelope, whichever way their key is spelt."""
+    """Give the H-codes of an envelope, whichever way their key is spelt."""
     return [str(entry.get("code") or entry.get("code:")) for entry in errors]

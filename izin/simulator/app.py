@@ -20,7 +20,7 @@ _TICK = 0.02  # seconds between looks for batches that are due
 
 
 def build_app(twin: Twin, drop: Dropper = cannot_cut) -> Starlette:
-    """The application around `twin`; `drop` loses connections where weather asks for it."""
+    """Give the application around `twin`; `drop` loses connections where weather asks for it."""
     door = Door(twin, drop)
     guarded = [
         ("GET", _SP + "/brands", Operation.BRANDS, providers.brands),
@@ -75,5 +75,5 @@ def build_app(twin: Twin, drop: Dropper = cannot_cut) -> Starlette:
 
 async def _process_when_due(twin: Twin) -> None:
     # One batch a turn, so that a rejection on its way out never waits behind a heap of them.
-    while True:
+    while True:  # noqa: ASYNC110 - the clock can be moved, so there is no instant to wait for
         await asyncio.sleep(0 if twin.process_due(most=1) else _TICK)

@@ -1,8 +1,8 @@
 """Batches: accepted at once, saved later. A requestId says "taken in", never "saved".
 
-A batch is evaluated as of its due instant (acceptance plus the result delay), in order of those instants,
-whenever the twin is next looked at or its ticker comes by; so moving the clock is enough to see results.
-Until then a result query sees first an empty list, then `enqueue`.
+A batch is evaluated as of its due instant (acceptance plus the result delay), in order of those
+instants, whenever the twin is next looked at or its ticker comes by; so moving the clock is enough
+to see results. Until then a result query sees first an empty list, then `enqueue`.
 """
 
 import heapq
@@ -40,7 +40,7 @@ class Failed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
-    """A list taken in. `enqueued_at` and `due_at` are epoch seconds; outcomes stand beside the items.
+    """A list taken in; its instants are epoch seconds, its outcomes stand beside the items.
 
     `outcomes` is empty until the batch is processed, and as long as `items` from then on.
     """
@@ -65,7 +65,7 @@ class BatchQueue:
         self._waiting: list[tuple[float, int, Batch]] = []
         self._accepted = 0
 
-    def accept(
+    def accept(  # noqa: PLR0913 - so many facts a batch has
         self,
         items: Sequence[Consent],
         *,
@@ -94,7 +94,7 @@ class BatchQueue:
         return batch
 
     def take_due(self, now: float) -> Iterator[Batch]:
-        """The batches to be processed by `now`, the earliest due first."""
+        """Give the batches to be processed by `now`, the earliest due first."""
         while self._waiting and self._waiting[0][0] <= now:
             yield heapq.heappop(self._waiting)[2]
 
@@ -104,7 +104,7 @@ class BatchQueue:
         return self._waiting[0][0] if self._waiting else None
 
     def find(self, request_id: str, brand_code: int, now: float, days: int) -> Batch | None:
-        """The brand's batch of this requestId, unless it is older than `days`."""
+        """Give the brand's batch of this requestId, unless it is older than `days`."""
         batch = self._batches.get(request_id)
         if batch is None or batch.brand_code != brand_code:
             return None
@@ -121,7 +121,7 @@ class BatchQueue:
 
 
 def process(batch: Batch, register: Register, brand: Brand, *, occurred_at: int) -> None:
-    """Save what of `batch` may be saved, as of its due instant, and note the outcome of each item."""
+    """Save what may be saved, as of the due instant, and note the outcome of each item."""
     second = int(batch.due_at)
     for consent, sub_request_id in zip(batch.items, batch.sub_request_ids, strict=True):
         earlier = register.saved_items.get(consent) if batch.is_v2 else None
@@ -146,7 +146,7 @@ def process(batch: Batch, register: Register, brand: Brand, *, occurred_at: int)
 
 
 def receipt(batch: Batch) -> dict[str, object]:
-    """What the 202 says: the requestId and a sub-request for each item, in order."""
+    """Tell what the 202 says: the requestId and a sub-request for each item, in order."""
     creation_date = wire_text(int(batch.accepted_at))
     return {
         "requestId": batch.request_id,
@@ -158,7 +158,7 @@ def receipt(batch: Batch) -> dict[str, object]:
 
 
 def results(batch: Batch | None, now: float, *, is_v2: bool) -> list[dict[str, object]]:
-    """What a result query says at `now`; empty for an unknown batch and one taken in too recently."""
+    """Give the answer of a result query at `now`; empty for unknown and too recent batches."""
     if batch is None or (not batch.outcomes and now < batch.enqueued_at):
         return []
     if not batch.outcomes:

@@ -1,9 +1,10 @@
 """H467: three business days in Turkey. A consent older than that is not registered.
 
-Saturdays, Sundays and whole public holidays do not count; half days do (nothing in İYS's documents says
-otherwise, and counting them is the stricter reading). How İYS itself counts is not documented, so both
-readings that agree with what was measured are here: `end_of_day` lets a consent in until the end of the
-third business day after its day; `sliding` until the same time of day on that third day.
+Saturdays, Sundays and whole public holidays do not count; half days do (nothing in İYS's documents
+says otherwise, and counting them is the stricter reading). How İYS itself counts is not documented,
+so both readings that agree with what was measured are here: `end_of_day` lets a consent in until
+the end of the third business day after its day; `sliding` until the same time of day on that third
+day.
 """
 
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ def is_business_day(day: date) -> bool:
 
 @lru_cache(maxsize=64)
 def acceptance_window(today: str) -> AcceptanceWindow:
-    """What H467 accepts on `today` (`YYYY-MM-DD`, Turkish time)."""
+    """Tell what H467 accepts on `today` (`YYYY-MM-DD`, Turkish time)."""
     day = date.fromisoformat(today)
     counted = 0
     later = day

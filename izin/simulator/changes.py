@@ -1,8 +1,8 @@
 """Pull: a page of one stream (HS or IYS) of a brand, oldest first, behind an opaque cursor.
 
-The window reaches back seven days and hides the last hour. A cursor names the last movement of a page by
-creation second and transactionId; since movements of one second may share that id, a third part counts
-them where it must, so no page boundary loses or repeats one.
+The window reaches back seven days and hides the last hour. A cursor names the last movement of a
+page by creation second and transactionId; since movements of one second may share that id, a third
+part counts them where it must, so no page boundary loses or repeats one.
 """
 
 from bisect import bisect_left
@@ -20,23 +20,32 @@ class Page:
     after: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Window:
+    """What pull shows: creation instants from `earliest` to `latest`, in epoch seconds."""
+
+    earliest: float
+    latest: float
+
+
 def page_of(
     stream: Sequence[Movement],
     *,
     after: str | None,
     limit: int,
-    earliest: float,
-    latest: float,
+    window: Window,
     channels: frozenset[str],
 ) -> Page:
-    """At most `limit` movements created from `earliest` on and not after `latest` (epoch seconds).
+    """Give at most `limit` movements of the window behind the cursor `after`.
 
-    A cursor that is unknown or older than the window starts at the window's beginning (İYS documents
-    neither). Only movements of `channels` are shown.
+    A cursor that is unknown or older than the window starts at the window's beginning (İYS
+    documents neither). Only movements of `channels` are shown.
     """
-    start = bisect_left(stream, earliest, key=lambda movement: movement.second)
+    start = bisect_left(stream, window.earliest, key=lambda movement: movement.second)
     start = max(start, _position(stream, after) if after else 0)
-    end = bisect_left(stream, int(latest) + 1, lo=start, key=lambda movement: movement.second)
+    end = bisect_left(
+        stream, int(window.latest) + 1, lo=start, key=lambda movement: movement.second
+    )
     chosen: list[Movement] = []
     last = start
     for position in range(start, end):

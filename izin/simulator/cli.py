@@ -1,7 +1,7 @@
 """`izin simulator`: start the twin of İYS's API as a process of its own.
 
-There is no default account: whoever may call is named by `--account` and `--brand` or set up over the
-admin API.
+There is no default account: whoever may call is named by `--account` and `--brand` or set up over
+the admin API.
 """
 
 import asyncio
@@ -101,7 +101,7 @@ def start(  # noqa: PLR0913 - each option is one switch of the twin
         requests_per_second=requests_per_second,
         request_window="sliding" if sliding_requests else "fixed",
         token_limit=token_limit,
-        token_limit_shape="flat" if flat_token_limit else "errors",
+        h084_shape="flat" if flat_token_limit else "errors",
         status_limit=status_limit,
         late_mode="sliding" if sliding_days else "end_of_day",
         unknown_status="not_found" if unknown_not_found else "empty",
@@ -135,8 +135,8 @@ async def _serve(twin: Twin, host: str, port: int) -> None:
     )
     with socket.create_server((host, port), backlog=1024) as listener:
         server = uvicorn.Server(config)
-        # uvicorn stops cleanly on these and then raises them again for the handlers it found; a clean
-        # stop is all that is asked for, so it finds handlers that do nothing.
+        # uvicorn stops cleanly on these and then raises them again for the handlers it found; a
+        # clean stop is all that is asked for, so it finds handlers that do nothing.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
         ready = asyncio.create_task(_tell_when_ready(server, twin, listener))

@@ -1,7 +1,8 @@
 """The twin's time: the machine's clock and an offset, told in Turkish time at the wire.
 
-İYS's instants are texts of fixed width in Turkish time (UTC+3, no summer time since 2016), so inside
-the twin they are kept as those texts: they compare as text exactly as they compare as instants.
+İYS's instants are texts of fixed width in Turkish time (UTC+3, no summer time since 2016), so
+inside the twin they are kept as those texts: they compare as text exactly as they compare as
+instants.
 """
 
 import time
@@ -14,7 +15,7 @@ WIRE_FORMAT = "%Y-%m-%d %H:%M:%S"
 
 
 class Clock:
-    """Tells the twin's time; `machine_seconds` gives the real epoch seconds (an argument for tests)."""
+    """Tells the twin's time; `machine_seconds` gives the real epoch seconds."""
 
     def __init__(self, machine_seconds: Callable[[], float] = time.time) -> None:
         self._machine_seconds = machine_seconds
@@ -26,11 +27,11 @@ class Clock:
         return self._offset
 
     def seconds(self) -> float:
-        """The twin's now, in epoch seconds."""
+        """Give the twin's now, in epoch seconds."""
         return self._machine_seconds() + self._offset
 
     def machine_milliseconds(self) -> int:
-        """The machine's now in epoch milliseconds, whatever the offset: for measuring delays."""
+        """Give the machine's now in epoch milliseconds, without the offset: to measure delays."""
         return int(self._machine_seconds() * 1000)
 
     def set_offset(self, seconds: float) -> None:

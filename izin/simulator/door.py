@@ -1,4 +1,4 @@
-"""The door every call passes, in İYS's order: limit, token, path, subscription, then the method itself.
+"""The door every call passes: limit, token, path, subscription, then the method itself.
 
 Weather strikes behind the limit, so a refused call uses no fault up. The door counts every answer.
 """
@@ -49,7 +49,7 @@ class Call:
     brand: Brand
 
     def json(self) -> object:
-        """The body as JSON; H014 if it is none."""
+        """Give the body as JSON; H014 if it is none."""
         return parsed(self.body)
 
 
@@ -71,7 +71,7 @@ class Door:
     def guarded(
         self, operation: Operation, method: Method
     ) -> Callable[[Request], Awaitable[Response]]:
-        """`method` behind token, path and subscription."""
+        """Give `method` behind token, path and subscription."""
 
         async def entered(_: Twin, request: Request, body: bytes) -> Response:
             return await method(self._twin, self._let_in(operation, request, body))
@@ -81,7 +81,7 @@ class Door:
     def open(
         self, operation: Operation, method: OpenMethod
     ) -> Callable[[Request], Awaitable[Response]]:
-        """`method` behind limit and weather only."""
+        """Give `method` behind limit and weather only."""
 
         async def answered(request: Request) -> Response:
             body = await request.body()
@@ -152,7 +152,7 @@ class Door:
 
 
 def client_of(request: Request) -> str:
-    """The client's address, which all limits count by."""
+    """Give the client's address, which all limits count by."""
     return request.client.host if request.client else "unknown"
 
 

@@ -1,8 +1,8 @@
-"""Field rules of a consent, as İYS checks them before it looks at what is registered (422, collected).
+"""Field rules of a consent: checked before the register is looked at, all errors together.
 
-Every wrong field of an item gives its errors, each with `location` and mostly `value`; an item that is
-right gives a `Consent`. Pure: the instant is an argument. An address is judged as İYS does: a phone
-needs only to be possible, so `+9005…` passes and is stored as sent; an e-mail is lower-cased.
+Every wrong field of an item gives its errors, each with `location` and mostly `value`; an item that
+is right gives a `Consent`. Pure: the instant is an argument. An address is judged as İYS does: a
+phone needs only to be possible, so `+9005…` passes and is stored as sent; an e-mail is lower-cased.
 """
 
 import re
@@ -47,7 +47,7 @@ _TURKISH_PHONE = re.compile(r"\+900?[2-58]\d{9}", re.ASCII)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Consent:
-    """An item whose fields are right. `consent_date` and `source` are empty where a TACIR left them."""
+    """An item whose fields are right; date and source are empty where a TACIR left them out."""
 
     type: str
     recipient_type: str
@@ -74,7 +74,7 @@ class Today:
 
     @classmethod
     def at(cls, now: str, brand: Brand, *, sliding: bool) -> "Today":
-        """The day of `now` (wire text) as `brand` sees it: no three-day rule before its activation."""
+        """Give the day of `now` (wire text); no three-day rule before activation."""
         window = acceptance_window(now[:10]) if brand.is_activated(now) else None
         return cls(now=now, window=window, sliding=sliding)
 
@@ -85,7 +85,7 @@ def is_email(value: object) -> bool:
 
 
 def is_phone(value: object) -> bool:
-    """Whether `value` is a phone number İYS takes: possible in E.164, Turkish ones by their digits."""
+    """Tell whether İYS takes `value` as a phone: possible in E.164, Turkish ones by digits."""
     if not isinstance(value, str) or len(value) > PHONE_LENGTH:
         return False
     if value.startswith("+90"):
@@ -94,27 +94,18 @@ def is_phone(value: object) -> bool:
 
 
 def saved_recipient(channel: str, recipient: str) -> str:
-    """The address as İYS keeps it: e-mails in lower case, phones as sent."""
+    """Give the address as İYS keeps it: e-mails in lower case, phones as sent."""
     return recipient.lower() if channel == "EPOSTA" else recipient
 
 
 def read_consent(item: dict[str, object], today: Today) -> Consent | list[Error]:
-    """The consent in `item`, or all errors of its fields (H110-H121, H155-H163, H267, H408, H467)."""
+    """Give the consent in `item`, or all its errors (H110-H122, H155-H163, H408, H467)."""
     channel, recipient = item.get("type"), item.get("recipient")
     source, status = item.get("source"), item.get("status")
     recipient_type = item.get("recipientType", "BIREYSEL")
-    errors: list[Error] = []
-    if channel not in CHANNELS:
-        errors.append(_missing_or_wrong(item, "type", "H111", "H117"))
-    if source not in _SOURCES and not (recipient_type == "TACIR" and "source" not in item):
-        errors.append(_missing_or_wrong(item, "source", "H113", "H119"))
-    if status not in STATUSES:
-        errors.append(_missing_or_wrong(item, "status", "H110", "H115"))
-    elif source == "HS_KARAR" and status != "RET":
-        errors.append(error_at("H408", "status", status))
-    if recipient_type not in RECIPIENT_TYPES:
-        errors.append(error_at("H116", "recipientType", recipient_type))
-    errors += _recipient_errors(item, channel)
+    errors = _choice_errors(item, recipient_type)
+    if not _is_address(recipient, channel):
+        errors += _recipient_errors(item, channel)
     if "consentDate" in item:
         errors += _date_errors(item["consentDate"], source, today)
     elif recipient_type != "TACIR":
@@ -152,16 +143,30 @@ def _missing_or_wrong(item: dict[str, object], name: str, missing: str, wrong: s
     return error_at(wrong, name, item[name])
 
 
+def _choice_errors(item: dict[str, object], recipient_type: object) -> list[Error]:
+    errors = []
+    source, status = item.get("source"), item.get("status")
+    if item.get("type") not in CHANNELS:
+        errors.append(_missing_or_wrong(item, "type", "H111", "H117"))
+    if source not in _SOURCES and not (recipient_type == "TACIR" and "source" not in item):
+        errors.append(_missing_or_wrong(item, "source", "H113", "H119"))
+    if status not in STATUSES:
+        errors.append(_missing_or_wrong(item, "status", "H110", "H115"))
+    elif source == "HS_KARAR" and status != "RET":
+        errors.append(error_at("H408", "status", status))
+    if recipient_type not in RECIPIENT_TYPES:
+        errors.append(error_at("H116", "recipientType", recipient_type))
+    return errors
+
+
+def _is_address(recipient: object, channel: object) -> bool:
+    if channel == "EPOSTA":
+        return is_email(recipient)
+    return is_phone(recipient) or (channel not in CHANNELS and is_email(recipient))
+
+
 def _recipient_errors(item: dict[str, object], channel: object) -> list[Error]:
     recipient = item.get("recipient")
-    if channel == "EPOSTA":
-        if is_email(recipient):
-            return []
-    elif channel in CHANNELS:
-        if is_phone(recipient):
-            return []
-    elif is_phone(recipient) or is_email(recipient):
-        return []
     if "recipient" not in item:
         return [error("H114", location=["recipient"])]
     if channel == "EPOSTA":

@@ -1,7 +1,7 @@
 """How many requests İYS takes from one client address, and how each limit recovers.
 
-H124 counts all methods by the second, H086 single status queries by the hour. H084 is the harsh one: a
-token request sent while the hour is used up restarts the hour.
+H124 counts all methods by the second, H086 single status queries by the hour. H084 is the harsh
+one: a token request sent while the hour is used up restarts the hour.
 """
 
 from collections import deque
@@ -12,7 +12,7 @@ class Limit(Protocol):
     """Counts requests of one client address."""
 
     def admits(self, client: str, now: float, limit: int) -> bool:
-        """Whether a request of `client` at `now` (epoch seconds) is within `limit`; 0 is no limit."""
+        """Tell whether a request at `now` (epoch seconds) is within `limit`; 0 is no limit."""
         ...
 
     def clear(self) -> None:
@@ -28,7 +28,7 @@ class FixedWindow:
         self._counts: dict[str, tuple[int, int]] = {}
 
     def admits(self, client: str, now: float, limit: int) -> bool:
-        """See `Limit`. Refused requests are not counted, for the window ends with the clock anyway."""
+        """See `Limit`; refused requests are not counted, the window ends with the clock."""
         if not limit:
             return True
         window = int(now // self._window)

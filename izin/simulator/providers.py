@@ -1,4 +1,4 @@
-"""The service provider's own methods: token, brands with their counts, subscription, push connections."""
+"""The service provider's own methods: token, brands, subscription, push connections."""
 
 from urllib.parse import parse_qsl
 
@@ -25,7 +25,7 @@ async def token(twin: Twin, request: Request, body: bytes) -> Response:
     """`POST /oauth2/token`, as JSON or as a form; H084 where the hour is used up."""
     now = twin.clock.seconds()
     if not twin.limits.tokens.admits(client_of(request), now, twin.settings.token_limit):
-        is_flat = twin.settings.token_limit_shape == "flat"
+        is_flat = twin.settings.h084_shape == "flat"
         raise RefusedError(REFUSALS["H084"].status, [error("H084")], is_flat=is_flat)
     form: object
     if "json" in request.headers.get("content-type", ""):

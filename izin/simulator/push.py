@@ -1,9 +1,9 @@
 """Push: IYS_* movements delivered to registered addresses, per brand and type.
 
-A registration is proved first: the address must refuse a call without credentials, and take İYS's fixed
-test movement with them within five seconds. Deliveries leave at once, many waiting movements together;
-one that fails is tried again beside the others (so order is not kept) and given up after some tries.
-İYS documents none of retries, order and sizes, so all of them are settings.
+A registration is proved first: the address must refuse a call without credentials, and take İYS's
+fixed test movement with them within five seconds. Deliveries leave at once, many waiting movements
+together; one that fails is tried again beside the others (so order is not kept) and given up after
+some tries. İYS documents none of retries, order and sizes, so all of them are settings.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ class Connection:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Registration:
-    """What the list of connections tells: the connection, whether it stands, since when (wire text)."""
+    """A connection, whether it stands, and since when (wire text)."""
 
     connection: Connection
     stands: bool
@@ -66,7 +66,7 @@ class Registration:
 
 
 class PushOffice:
-    """Registrations and deliveries. `pause` waits between tries (an argument for tests)."""
+    """Registrations and deliveries; `pause` waits between tries."""
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class PushOffice:
         )
 
     def remove(self, connection: Connection) -> bool:
-        """Remove exactly this standing connection; False if there is none with these credentials."""
+        """Remove exactly this connection; False if there is none with these credentials."""
         registration = self._registrations.get(connection.name)
         if registration is None or registration.connection != connection:
             return False
@@ -224,7 +224,7 @@ class PushOffice:
 
 
 def delivery_item(movement: Movement, brand_code: int, iys_code: int) -> dict[str, object]:
-    """A movement as push delivers it."""
+    """Give A movement as push delivers it."""
     return {
         "iysCode": iys_code,
         "brandCode": brand_code,

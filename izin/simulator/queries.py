@@ -1,7 +1,7 @@
 """Asking: a batch's results, one status, many statuses, and what changed.
 
-Absence has no record of its own at İYS: many statuses list only ONAY, and how one status answers for an
-unknown address is not documented (a switch).
+Absence has no record of its own at İYS: many statuses list only ONAY, and how one status answers
+for an unknown address is not documented (a switch).
 """
 
 import uuid
@@ -11,7 +11,7 @@ from starlette.responses import Response
 from izin.simulator.accounts import CHANNELS, check_rights
 from izin.simulator.answers import Error, RefusedError, error, json_answer, refused
 from izin.simulator.batches import check_request_id, results
-from izin.simulator.changes import page_of
+from izin.simulator.changes import Window, page_of
 from izin.simulator.door import Call
 from izin.simulator.fields import (
     PHONE_LENGTH,
@@ -82,7 +82,7 @@ async def statuses(twin: Twin, call: Call) -> Response:
 
 
 async def changes(twin: Twin, call: Call) -> Response:
-    """`GET …/consents/changes`: a page of stream HS or IYS; 204 without a body where there is none."""
+    """`GET …/consents/changes`: a page of stream HS or IYS; 204 where there is none."""
     asked = call.request.query_params
     source = asked.get("source", "IYS")
     if source not in ("HS", "IYS"):
@@ -93,8 +93,9 @@ async def changes(twin: Twin, call: Call) -> Response:
         register.from_citizens if source == "IYS" else register.from_providers,
         after=asked.get("after"),
         limit=_limit(asked.get("limit")),
-        earliest=now - twin.settings.pull_window,
-        latest=now - twin.settings.hidden_window,
+        window=Window(
+            earliest=now - twin.settings.pull_window, latest=now - twin.settings.hidden_window
+        ),
         channels=frozenset(call.brand.rights),
     )
     if not page.movements:

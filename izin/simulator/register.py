@@ -1,7 +1,8 @@
 """The register of one brand: the current record of each key, and every movement in order.
 
-A key is (type, recipientType, recipient). Only the creation date orders movements; it is stamped here.
-Movements of one address and type saved in the same second share their transactionId, as İYS's do.
+A key is (type, recipientType, recipient). Only the creation date orders movements; it is stamped
+here. Movements of one address and type saved in the same second share their transactionId, as İYS's
+do.
 """
 
 from collections.abc import Iterator
@@ -38,7 +39,8 @@ class Origin:
 class Movement:
     """An accepted movement. Dates are wire texts; `second` is the creation date in epoch seconds.
 
-    `occurred_at` is the machine's epoch milliseconds, `sequence` counts the brand's movements from 1.
+    `occurred_at` is the machine's epoch milliseconds, `sequence` counts the brand's movements from
+    1.
     """
 
     type: str
@@ -144,7 +146,7 @@ class Register:
         return movement
 
     def rows(self) -> Iterator[tuple[Movement, int]]:
-        """The current record of each key with its number of movements (a snapshot)."""
+        """Give the current record of each key with its number of movements (a snapshot)."""
         for movement in list(self.records.values()):
             yield movement, self.count_of(movement.key)
 

@@ -1,22 +1,24 @@
-"""Rules that need what is registered: evaluated when a consent is saved, not when a batch is accepted.
+"""Rules that need what is registered: judged when a consent is saved, not when it is accepted.
 
-So a batch may end in H178 because of a citizen's rejection or a single add that came in between. Pure:
-the record of the key, if there is one, is an argument.
+So a batch may end in H178 because of a citizen's rejection or a single add that came in between.
+Pure: the record of the key, if there is one, is an argument.
 """
 
 from izin.simulator.fields import Consent
 from izin.simulator.register import Movement
 
 
-def refusal_code(consent: Consent, current: Movement | None, *, is_full: bool) -> str | None:
-    """The H-code that refuses `consent` over `current` (the key's record), or None.
+def refusal_code(  # noqa: PLR0911 - one return a rule, in the order of the rules
+    consent: Consent, current: Movement | None, *, is_full: bool
+) -> str | None:
+    """Give the H-code that refuses `consent` over `current` (the key's record), or None.
 
     `is_full` tells that the brand may register no further address (H525).
 
-    First record: H486 (HS_KARAR may not create one) before H175 (RET may not), for HS_KARAR is always
-    RET and H486 could never be seen otherwise. Update: H462 and H463 (TACIR without date or source),
-    H178 (not newer than the registered date; an equal one is not newer), H174 (RET on RET; ONAY on
-    ONAY is a renewal).
+    First record: H486 (HS_KARAR may not create one) before H175 (RET may not), for HS_KARAR is
+    always RET and H486 could never be seen otherwise. Update: H462 and H463 (TACIR without date or
+    source), H178 (not newer than the registered date; an equal one is not newer), H174 (RET on RET;
+    ONAY on ONAY is a renewal).
     """
     if current is None:
         if consent.source == "HS_KARAR":

@@ -25,7 +25,7 @@ class Settings:
     request_window: Literal["fixed", "sliding"] = "fixed"
     status_limit: int = 1000  # H086, single status queries an hour and client address; 0: no limit
     token_limit: int = 10  # H084, an hour and client address (other page: 100); 0: no limit
-    token_limit_shape: Literal["errors", "flat"] = "errors"  # body of H084; a client reads it flat
+    h084_shape: Literal["errors", "flat"] = "errors"  # body of H084; a client reads it flat
     access_token_lifetime: float = 7200.0
     refresh_token_lifetime: float = 14400.0
     batch_size: int = 1000  # H091
@@ -43,7 +43,7 @@ class Settings:
     push_backoff: float = 1.0  # before the first retry; doubles each time
 
     def changed(self, values: dict[str, object]) -> Self:
-        """These settings with `values` (by field name) changed; `UnknownSettingError` if impossible."""
+        """Give these settings with `values` (by name) changed; `UnknownSettingError` if wrong."""
         hints = get_type_hints(type(self))
         accepted: dict[str, Any] = {}
         for name, value in values.items():
@@ -58,7 +58,7 @@ class Settings:
 
 
 def setting_names() -> list[str]:
-    """The names of all settings."""
+    """Give the names of all settings."""
     return [field.name for field in fields(Settings)]
 
 

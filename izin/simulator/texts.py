@@ -1,8 +1,8 @@
-"""İYS's refusals: each code with its HTTP status and its exact wording, as its API documents give them.
+"""İYS's refusals: each code with its HTTP status and its exact wording.
 
-The wording is İYS's, in Turkish, spelling and full stops included; clients are tested against it. Where
-one code has several wordings, the one used for the covered methods stands here and the others are
-named constants below.
+The wording is İYS's, in Turkish, spelling and full stops included; clients are tested against it.
+Where one code has several wordings, the one used for the covered methods stands here and the others
+are named constants below.
 """
 
 from dataclasses import dataclass
@@ -30,15 +30,19 @@ _ROWS: Final = (
     (
         "H084",
         429,
-        "Saatte kabul edilen kimlik doğrulama istek limitine ulaşıldı. "
-        "Lütfen daha sonra tekrar deneyiniz.",
+        (
+            "Saatte kabul edilen kimlik doğrulama istek limitine ulaşıldı. "
+            "Lütfen daha sonra tekrar deneyiniz."
+        ),
     ),
     ("H085", 400, "İzin ekleme isteği geçerli olmalıdır."),
     (
         "H086",
         429,
-        "Saatte kabul edilen tekil izin durumu sorgulama istek limitine ulaşıldı. "
-        "Lütfen daha sonra tekrar deneyiniz.",
+        (
+            "Saatte kabul edilen tekil izin durumu sorgulama istek limitine ulaşıldı. "
+            "Lütfen daha sonra tekrar deneyiniz."
+        ),
     ),
     ("H091", 422, "İzin ekleme sayısı en fazla {limit} olmalıdır."),
     ("H092", 400, "Çoklu izin ekleme isteği geçerli olmalıdır."),
@@ -58,23 +62,30 @@ _ROWS: Final = (
     (
         "H118",
         422,
-        "kabul edilemedi. İstek gövdesinde bulunabilecek değerler: recipientType, retailerAccess, "
-        "recipient, retailerCode, source, type, consentDate, status olmalıdır.",
+        (
+            "kabul edilemedi. İstek gövdesinde bulunabilecek değerler: recipientType, "
+            "retailerAccess, recipient, retailerCode, source, type, consentDate, status olmalıdır."
+        ),
     ),
     ("H119", 422, f"İzin kaynağı (source) için uygun değerler: {SOURCES}, HS_KARAR"),
     ("H120", 422, "Alıcı (recipient) kabul edilemedi. Geçerli bir eposta adresi giriniz."),
     (
         "H121",
         422,
-        "Alıcı (recipient) için E164 uluslararası([+][country code][area code][local phone number]) "
-        "formatına uygun bir telefon numarası girilmelidir. (örn. +905992000000)",
+        (
+            "Alıcı (recipient) için E164 uluslararası([+][country code][area code]"
+            "[local phone number]) "
+            "formatına uygun bir telefon numarası girilmelidir. (örn. +905992000000)"
+        ),
     ),
     (
         "H122",
         422,
-        "Alıcı (recipient) için E164 uluslararası ([+][country code][area code]"
-        "[local phone number]) formatına uygun bir telefon numarası (örn. +905992000000) ya da "
-        "geçerli bir e-posta adresi girilmelidir.",
+        (
+            "Alıcı (recipient) için E164 uluslararası ([+][country code][area code]"
+            "[local phone number]) formatına uygun bir telefon numarası (örn. +905992000000) ya da "
+            "geçerli bir e-posta adresi girilmelidir."
+        ),
     ),
     (
         "H123",
@@ -95,8 +106,10 @@ _ROWS: Final = (
     (
         "H155",
         422,
-        "İzin kaynağı “1 Mayıs 2015 öncesi” olan izinler için, izin tarihi sadece "
-        "2015-05-01 00:00:00 olabilir.",
+        (
+            "İzin kaynağı “1 Mayıs 2015 öncesi” olan izinler için, izin tarihi sadece "
+            "2015-05-01 00:00:00 olabilir."
+        ),
     ),
     ("H156", 422, "İzinler için 1 Mayıs 2015’den önceki tarihler kabul edilmemektedir."),
     ("H157", 422, "Geçerli bir tarih girilmelidir."),
@@ -119,7 +132,10 @@ _ROWS: Final = (
     (
         "H180",
         403,
-        "İstek gövdesinde yer alan bayi İYS numarasıyla (retailerCode) herhangi bir bayi bulunamadı.",
+        (
+            "İstek gövdesinde yer alan bayi İYS numarasıyla (retailerCode) "
+            "herhangi bir bayi bulunamadı."
+        ),
     ),
     ("H183", 422, "limit değeri geçerli olmalıdır."),
     ("H190", 422, "iysCode integer bir değer olmalıdır."),
@@ -129,8 +145,10 @@ _ROWS: Final = (
     (
         "H194",
         422,
-        "İzin listede daha önce tanımlandı. Liste içinde izinler alıcı tipi (recipientType), "
-        "tip (type) ve alıcı (recipient) değerleri için tekrarlanamaz.",
+        (
+            "İzin listede daha önce tanımlandı. Liste içinde izinler alıcı tipi (recipientType), "
+            "tip (type) ve alıcı (recipient) değerleri için tekrarlanamaz."
+        ),
     ),
     ("H198", 422, "requestId 36 karakterden daha uzun olamaz."),
     ("H199", 422, "requestId sadece harflerden meydana gelemez."),
@@ -183,12 +201,13 @@ FORBIDDEN_MISSPELT: Final = (
     "{field}, kullanıcı izinleriyle eşleştiriliemiyor"  # H353, older methods
 )
 PHONE_IN_QUERY: Final = (  # H121 of queries: "formata" for "formatına"
-    "Alıcı (recipient) için E164 uluslararası([+][country code][area code][local phone number]) "
+    "Alıcı (recipient) için E164 uluslararası([+][country code][area code]"
+    "[local phone number]) "
     "formata uygun bir telefon numarası girilmelidir. (örn. +905992000000)"
 )
 
 
 def message_of(code: str) -> str:
-    """The wording of `code`; the wording of an unexpected error where İYS has no such code here."""
+    """Give the wording of `code`; that of an unexpected error if it is not among these."""
     refusal = REFUSALS.get(code)
     return refusal.message if refusal else "Beklenmedik bir hata oluştu."

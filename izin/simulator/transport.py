@@ -1,7 +1,7 @@
 """Losing connections on purpose: the HTTP protocol of the twin's server knows its open sockets.
 
-ASGI gives an application no way to cut a connection without an answer, and a lost answer is what clients
-must be tested against.
+ASGI gives an application no way to cut a connection without an answer, and a lost answer is what
+clients must be tested against.
 """
 
 import asyncio
@@ -19,11 +19,12 @@ _open: dict[tuple[str, int], asyncio.Transport] = {}
 class CuttableProtocol(H11Protocol):
     """uvicorn's HTTP protocol, remembered by the client's address while it is connected."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember the connection."""
-        super().connection_made(transport)
+        connected = cast("asyncio.Transport", transport)
+        super().connection_made(connected)
         if self.client:
-            _open[self.client] = transport
+            _open[self.client] = connected
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""

@@ -1,4 +1,4 @@
-"""The twin's state put together: who may call, what is registered, what is still to be processed."""
+"""The twin's state put together: who may call, what is registered, what is still waiting."""
 
 import asyncio
 import itertools
@@ -62,7 +62,7 @@ class Twin:
         self._calls = itertools.count(1)
 
     def register_of(self, brand_code: int) -> Register:
-        """The brand's register, with every batch that is due by now processed."""
+        """Give the brand's register, with every batch that is due by now processed."""
         self.process_due()
         return self._register(brand_code)
 
@@ -79,7 +79,7 @@ class Twin:
         return done
 
     def call_id(self, prefix: str) -> str:
-        """A name for a call that İYS itself does not name."""
+        """Give A name for a call that İYS itself does not name."""
         return f"{prefix}-{next(self._calls)}"
 
     def save(
@@ -102,7 +102,7 @@ class Twin:
         return wire_text(int(self.clock.seconds()))
 
     def last_second(self) -> int:
-        """The creation second of the youngest movement of any brand; 0 if there is none."""
+        """Give the creation second of the youngest movement of any brand; 0 if there is none."""
         youngest: Sequence[int] = [
             register.movements[-1].second
             for register in self._registers.values()

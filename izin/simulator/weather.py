@@ -12,7 +12,7 @@ from enum import StrEnum
 class Operation(StrEnum):
     """The twin's operations, as counters and weather name them."""
 
-    TOKEN = "token"
+    TOKEN = "token"  # noqa: S105 - a method's name, no secret
     BRANDS = "brands"
     SUBSCRIPTION = "subscription"
     ADD = "add"
@@ -41,7 +41,7 @@ class Drop(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fault:
-    """What befalls one call: slowness in seconds, then a refusal (status, code) or a lost connection."""
+    """What befalls one call: slowness in seconds, then a refusal or a lost connection."""
 
     slow_seconds: float = 0.0
     status: int | None = None
@@ -61,7 +61,7 @@ class Weather:
         self._faults[operation].extend([fault] * times)
 
     def take(self, operation: Operation) -> Fault | None:
-        """The fault of this call, used up by it."""
+        """Give the fault of this call, used up by it."""
         for name in (operation.value, ANY):
             if self._faults[name]:
                 return self._faults[name].popleft()
