@@ -1,0 +1,121 @@
+"""What İYS says of the account: brands, subscription, push connections (reference sections 2.8, 2.9)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pydantic import SecretStr
+
+    from izin.consent.model import Channel
+    from izin.iys.reading import Reader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrandSummary:
+    """A brand of the provider, with the only counts İYS gives."""
+
+    brand_code: int
+    name: str
+    is_master: bool
+    approvals: int | None
+    rejections: int | None
+
+    @classmethod
+    def read(cls, reader: Reader) -> BrandSummary:
+        """Return the brand in an item of the list."""
+        stats = reader.inner("stats")
+        consents = None if stats is None else stats.inner("consents")
+        return cls(
+            brand_code=reader.whole("brandCode"),
+            name=reader.text_or_none("name") or "",
+            is_master=bool(reader.truth_or_none("master")),
+            approvals=None if consents is None else consents.whole_or_none("approval"),
+            rejections=None if consents is None else consents.whole_or_none("rejection"),
+        )
+
+
+class SubscriptionStatus(StrEnum):
+    """ACTIVE lets everything pass; under any other nothing but this query does (H520, H521)."""
+
+    ACTIVE = "ACTIVE"
+    PAUSED = "PAUSED"
+    EXPIRED = "EXPIRED"
+    CLOSED = "CLOSED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """The provider's subscription. Business partners are not shown the limits: then they are None."""
+
+    status: str
+    """One of :class:`SubscriptionStatus`, as İYS wrote it."""
+    package: str | None
+    starts_at: datetime | None
+    expires_at: datetime | None
+    consent_limit: int | None
+    used: int | None
+    may_exceed: bool | None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether an add of a new address would be refused (H525), as far as İYS shows it."""
+        if self.consent_limit is None or self.used is None or self.may_exceed:
+            return False
+        return self.used >= self.consent_limit
+
+    @classmethod
+    def read(cls, reader: Reader) -> Subscription:
+        """Return the subscription in an answer; its id is spelt in three ways and not read."""
+        return cls(
+            status=reader.text("status"),
+            package=reader.text_or_none("subscriptionPackageName"),
+            starts_at=reader.instant_or_none("startDate"),
+            expires_at=reader.instant_or_none("expirationDate"),
+            consent_limit=reader.whole_or_none("consentLimit"),
+            used=reader.whole_or_none("usedConsentLimit"),
+            may_exceed=reader.truth_or_none("consentLimitExceed"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushConnection:
+    """Where İYS shall push one type's movements, and how it shall sign in there (HTTP Basic)."""
+
+    url: str
+    type: Channel
+    username: str
+    password: SecretStr
+
+    def to_body(self) -> dict[str, object]:
+        """Return the JSON object that İYS takes."""
+        return {
+            "url": self.url,
+            "type": str(self.type),
+            "username": self.username,
+            "password": self.password.get_secret_value(),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushRegistration:
+    """A push connection as İYS lists it; ``status`` is İYS's Turkish sentence."""
+
+    url: str
+    type: str
+    status: str | None
+    registered_at: datetime | None
+
+    @classmethod
+    def read(cls, reader: Reader) -> PushRegistration:
+        """Return the connection in an item of the list."""
+        return cls(
+            url=reader.text("url"),
+            type=reader.text("type"),
+            status=reader.text_or_none("status"),
+            registered_at=reader.instant_or_none("registerTime"),
+        )
