@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 
 from izin.local import leash
-from izin.local.errors import StartFailed
+from izin.local.errors import StartError
 
 _EVERY = 0.05
 _TAIL_BYTES = 16_384
@@ -105,7 +105,7 @@ class Child:
             )
 
     def wait_ready(self) -> None:
-        """Return once the effect is there. Raises StartFailed at the limit, or if it ended."""
+        """Return once the effect is there. Raises StartError at the limit, or if it ended."""
         command = self.command
         limit = time.monotonic() + command.ready_within.total_seconds()
         while True:
@@ -127,14 +127,14 @@ class Child:
             case effect:
                 return effect()
 
-    def failure(self, why: str) -> StartFailed:
-        """The error that tells `why`, with the last lines of this run's log."""
-        return StartFailed(
+    def failure(self, why: str) -> StartError:
+        """Return the error that tells `why`, with the last lines of this run's log."""
+        return StartError(
             name=self.command.name, why=why, log=self.command.log, log_tail=self.log_tail()
         )
 
     def log_tail(self, lines: int = _TAIL_LINES) -> str:
-        """The last `lines` lines of this run's log, empty where there are none."""
+        """Return the last `lines` lines of this run's log, empty where there are none."""
         try:
             with self.command.log.open("rb") as log:
                 size = log.seek(0, os.SEEK_END)

@@ -1,12 +1,12 @@
 """What can go wrong with servers on one machine.
 
 LocalError
-├── DownloadFailed   a jar or archive could not be brought here        (network, repository)
-├── JavaMissing      no Java new enough on this machine                (installation)
-├── PackageMissing   the `local` extra of this project is not installed (installation)
-├── PortTaken        somebody else listens on the port asked for       (caller)
-├── StateInUse       another run holds the same state folder           (caller)
-└── StartFailed      a process ended or did not answer in time         (the process's own log)
+├── DownloadError        a jar or archive could not be brought here         (network, repository)
+├── JavaMissingError     no Java new enough on this machine                 (installation)
+├── PackageMissingError  the `local` extra of this project is not installed (installation)
+├── PortTakenError       somebody else listens on the port asked for        (caller)
+├── StateInUseError      another run holds the same state folder            (caller)
+└── StartError           a process ended, or did not answer in time         (the process's log)
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ class LocalError(Exception):
     """Any failure to bring up, keep or stop a server on this machine."""
 
 
-class DownloadFailed(LocalError):  # noqa: N818 - reads as what happened
+class DownloadError(LocalError):
     """A file could not be brought to this machine; `coordinate` names it."""
 
     def __init__(self, coordinate: str, why: str) -> None:
@@ -27,7 +27,7 @@ class DownloadFailed(LocalError):  # noqa: N818 - reads as what happened
         self.coordinate = coordinate
 
 
-class JavaMissing(LocalError):  # noqa: N818 - reads as what happened
+class JavaMissingError(LocalError):
     """No Java of at least `version` was found."""
 
     def __init__(self, version: int) -> None:
@@ -38,7 +38,7 @@ class JavaMissing(LocalError):  # noqa: N818 - reads as what happened
         self.version = version
 
 
-class PackageMissing(LocalError):  # noqa: N818 - reads as what happened
+class PackageMissingError(LocalError):
     """A Python package of the `local` extra is absent."""
 
     def __init__(self, package: str) -> None:
@@ -49,7 +49,7 @@ class PackageMissing(LocalError):  # noqa: N818 - reads as what happened
         self.package = package
 
 
-class PortTaken(LocalError):  # noqa: N818 - reads as what happened
+class PortTakenError(LocalError):
     """Somebody listens on `port` already; `setting` is what chooses another."""
 
     def __init__(self, *, name: str, port: int, setting: str) -> None:
@@ -61,7 +61,7 @@ class PortTaken(LocalError):  # noqa: N818 - reads as what happened
         self.setting = setting
 
 
-class StateInUse(LocalError):  # noqa: N818 - reads as what happened
+class StateInUseError(LocalError):
     """Another run holds `folder`; `holder` is what that run wrote about itself."""
 
     def __init__(self, folder: Path, holder: str) -> None:
@@ -73,7 +73,7 @@ class StateInUse(LocalError):  # noqa: N818 - reads as what happened
         self.holder = holder
 
 
-class StartFailed(LocalError):  # noqa: N818 - reads as what happened
+class StartError(LocalError):
     """Process `name` ended, or did not become ready in time; `log_tail` holds its last lines."""
 
     def __init__(self, *, name: str, why: str, log: Path, log_tail: str) -> None:

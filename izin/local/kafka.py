@@ -8,18 +8,16 @@ import uuid
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from izin.local.child import Child, Command
-from izin.local.errors import StartFailed
-from izin.local.folders import FolderLock
+from izin.local.child import Command
+from izin.local.errors import StartError
 from izin.local.java import java_at_least
 from izin.local.maven import FileSet, Progress, bring, silent
-from izin.local.ports import HOST, claim, free_port, is_listening
+from izin.local.ports import HOST, free_port, is_listening
+from izin.local.server import Server
 
 VERSION = "4.3.1"
 JAVA = 17
@@ -31,14 +29,14 @@ _JARS = FileSet(
 )
 _NODE = 1
 _FORMAT_SECONDS = 60
-_PREDECESSOR_GONE_WITHIN = timedelta(seconds=15)
 
 
-class Kafka:
-    """A broker whose data lives in `state_dir/kafka`; a context manager.
+class Kafka(Server):
+    """A broker whose data lives in `state_dir/kafka`. `heap` is Java's notation."""
 
-    `port` None takes any free port, a new one a start. `heap` is Java's notation.
-    """
+    name = f"Kafka {VERSION}"
+    folder = "kafka"
+    port_setting = "--kafka-port"
 
     def __init__(
         self,
@@ -48,81 +46,33 @@ class Kafka:
         heap: str = "512m",
         on_progress: Progress = silent,
     ) -> None:
-        self._folder = state_dir.absolute() / "kafka"
-        self._asked_port = port
+        super().__init__(state_dir, port, on_progress=on_progress)
         self._heap = heap
-        self._on_progress = on_progress
-        self._lock = FolderLock(self._folder, within=_PREDECESSOR_GONE_WITHIN)
-        self._port: int | None = None
-        self._child: Child | None = None
+        self._classpath = ""
 
     @property
     def bootstrap_servers(self) -> str:
         """`127.0.0.1:port`. Raises RuntimeError before the start."""
-        if self._port is None:
-            raise RuntimeError("Kafka has not been started")
-        return f"{HOST}:{self._port}"
+        return self.address
 
-    @property
-    def pid(self) -> int | None:
-        """The broker's process id, None when it was never started."""
-        return self._child.pid if self._child else None
+    def _bring(self) -> None:
+        jars = bring(_JARS, on_progress=self._on_progress)
+        self._classpath = os.pathsep.join(map(str, jars))
 
-    def start(self) -> None:
-        """Bring the jars if need be, format, start, and wait until the broker answers.
-
-        Raises DownloadFailed, JavaMissing, PortTaken, StateInUse, StartFailed.
-        """
-        if self._child is not None and self._child.is_alive:
-            return
-        classpath = os.pathsep.join(map(str, bring(_JARS, on_progress=self._on_progress)))
-        self._lock.acquire()
-        try:
-            self._port = claim(self._asked_port, name="Kafka", setting="--kafka-port")
-            settings = self._folder / "server.properties"
-            settings.write_text(_as_properties(self._settings(self._port)))
-            java = (str(java_at_least(JAVA)), f"-Xmx{self._heap}", *_JAVA_OPTIONS, "-cp", classpath)
-            self._format(java, settings)
-            self._child = Child(
-                Command(
-                    name="Kafka",
-                    argv=(*java, "kafka.Kafka", str(settings)),
-                    log=self._folder / "kafka.log",
-                    ready=self._answers,
-                    ready_within=timedelta(seconds=90),
-                    inherited=(self._lock.descriptor,),
-                )
-            )
-            self._child.start()
-            self._child.wait_ready()
-        except BaseException:
-            self.stop()
-            raise
-        self._on_progress(f"Kafka {VERSION} answers on {self.bootstrap_servers}")
-
-    def stop(self) -> None:
-        """Stop the broker; nothing happens when it does not run."""
-        if self._child is not None:
-            self._child.stop()
-        self._lock.release()
-
-    def kill(self) -> None:
-        """End the broker with SIGKILL, as a crash would."""
-        if self._child is not None:
-            self._child.kill()
-        self._lock.release()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
+    def _command(self, port: int) -> Command:
+        settings = self._folder / "server.properties"
+        settings.write_text(_as_properties(self._settings(port)))
+        heap, classpath = f"-Xmx{self._heap}", self._classpath
+        java = (str(java_at_least(JAVA)), heap, *_JAVA_OPTIONS, "-cp", classpath)
+        self._format(java, settings)
+        return Command(
+            name=self.name,
+            argv=(*java, "kafka.Kafka", str(settings)),
+            log=self.log,
+            ready=self._answers,
+            ready_within=timedelta(seconds=90),
+            inherited=(self._lock.descriptor,),
+        )
 
     def _settings(self, port: int) -> Mapping[str, object]:
         controller = f"{HOST}:{free_port()}"
@@ -170,8 +120,8 @@ class Kafka:
             check=False,
         )
         if done.returncode != 0:
-            raise StartFailed(
-                name="Kafka",
+            raise StartError(
+                name=self.name,
                 why=f"formatting {data} ended with exit code {done.returncode}",
                 log=settings,
                 log_tail=(done.stdout + done.stderr).strip(),
@@ -179,7 +129,7 @@ class Kafka:
         formatted.write_text(f"{cluster}\n")
 
     def _answers(self) -> bool:
-        if self._port is None or not is_listening(self._port):
+        if not is_listening(self.address):
             return False
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
         try:

@@ -16,7 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from izin.local.errors import DownloadFailed, PackageMissing
+from izin.local.errors import DownloadError, PackageMissingError
 from izin.local.folders import FolderLock, cache_folder
 
 Progress = Callable[[str], None]
@@ -36,8 +36,9 @@ def silent(_message: str) -> None:
 class FileSet:
     """Files that belong together: `name` is their folder's, versions included.
 
-    `coordinates` are Maven's `group:artifact:version[:classifier[:packaging]]`; with `transitive`
-    what they need at run time comes with them.
+    `coordinates` are `group:artifact:version`, or `group:artifact:version:classifier:packaging:`,
+    whose last colon makes jgo read them by place. With `transitive` what they need at run time
+    comes with them.
     """
 
     name: str
@@ -50,8 +51,8 @@ def bring(
 ) -> list[Path]:
     """Return the paths of all files of the set, downloading what is not here yet.
 
-    Raises DownloadFailed; PackageMissing without jgo; StateInUse when another run still downloads
-    the same after a quarter of an hour.
+    Raises DownloadError; PackageMissingError without jgo; StateInUseError when another run still
+    downloads the same after a quarter of an hour.
     """
     cache = cache or cache_folder()
     home = cache / files.name
@@ -90,7 +91,7 @@ def _download(files: FileSet, repository: Path, on_progress: Progress) -> list[P
         from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415 - the same
         from jgo.maven import MavenContext  # noqa: PLC0415 - the same
     except ImportError:
-        raise PackageMissing("jgo") from None
+        raise PackageMissingError("jgo") from None
 
     context = MavenContext(
         repo_cache=repository,
@@ -102,7 +103,7 @@ def _download(files: FileSet, repository: Path, on_progress: Progress) -> list[P
     try:
         artifacts = _artifacts(context, files)
     except foreign as error:
-        raise DownloadFailed(", ".join(files.coordinates), str(error)) from error
+        raise DownloadError(", ".join(files.coordinates), str(error)) from error
 
     on_progress(f"downloading {len(artifacts)} files of {files.name}")
 
@@ -118,7 +119,7 @@ def _download(files: FileSet, repository: Path, on_progress: Progress) -> list[P
                     return path
             # jgo would take half a file for the file.
             Path(artifact.cached_path or repository / "none").unlink(missing_ok=True)
-        raise DownloadFailed(str(artifact), why)
+        raise DownloadError(str(artifact), why)
 
     with ThreadPoolExecutor(_DOWNLOADS_AT_ONCE) as pool:
         return list(pool.map(bring_one, artifacts))

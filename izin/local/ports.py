@@ -3,7 +3,7 @@
 import random
 import socket
 
-from izin.local.errors import LocalError, PortTaken
+from izin.local.errors import LocalError, PortTakenError
 
 HOST = "127.0.0.1"
 
@@ -25,10 +25,11 @@ def is_free(port: int) -> bool:
         return True
 
 
-def is_listening(port: int) -> bool:
-    """Tell whether somebody accepts connections on 127.0.0.1:`port` now."""
+def is_listening(address: str) -> bool:
+    """Tell whether somebody accepts connections on `address`, a `host:port`, now."""
+    host, _, port = address.rpartition(":")
     try:
-        with socket.create_connection((HOST, port), timeout=1):
+        with socket.create_connection((host, int(port)), timeout=1):
             return True
     except OSError:
         return False
@@ -46,10 +47,10 @@ def free_port() -> int:
 def claim(port: int | None, *, name: str, setting: str) -> int:
     """Return `port` if it is free, or any free port for None.
 
-    Raises PortTaken, which names `name`, the port and `setting`.
+    Raises PortTakenError, which names `name`, the port and `setting`.
     """
     if port is None:
         return free_port()
     if not is_free(port):
-        raise PortTaken(name=name, port=port, setting=setting)
+        raise PortTakenError(name=name, port=port, setting=setting)
     return port

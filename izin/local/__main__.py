@@ -1,0 +1,6 @@
+"""`python -m izin.local` starts the servers."""
+
+from izin.local.cli import app
+
+if __name__ == "__main__":
+    app(prog_name="python -m izin.local")

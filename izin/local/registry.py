@@ -1,0 +1,99 @@
+"""Apicurio Registry on this machine, with Confluent's API; schemas live in its memory."""
+
+import os
+import shutil
+import tarfile
+from datetime import timedelta
+from pathlib import Path
+
+from izin.local.child import Command
+from izin.local.folders import FolderLock, cache_folder
+from izin.local.java import java_at_least
+from izin.local.maven import FileSet, Progress, bring, silent
+from izin.local.ports import HOST, free_port
+from izin.local.server import Server
+
+VERSION = "3.3.3"
+JAVA = 21
+
+_NAME = f"apicurio-registry-{VERSION}"
+_ARCHIVE = FileSet(
+    name=_NAME,
+    coordinates=(f"io.apicurio:apicurio-registry-app:{VERSION}:all:tar.gz:",),
+    transitive=False,
+)
+_OTHER_RUN_WITHIN = timedelta(minutes=5)
+
+
+class Registry(Server):
+    """A schema registry whose log lives in `state_dir/registry`. `heap` is Java's notation.
+
+    It forgets its schemas when it stops: whoever writes with them registers them at start.
+    """
+
+    name = f"Apicurio Registry {VERSION}"
+    folder = "registry"
+    port_setting = "--registry-port"
+
+    def __init__(
+        self,
+        state_dir: Path,
+        port: int | None = None,
+        *,
+        heap: str = "384m",
+        on_progress: Progress = silent,
+    ) -> None:
+        super().__init__(state_dir, port, on_progress=on_progress)
+        self._heap = heap
+        self._program = Path()
+
+    @property
+    def url(self) -> str:
+        """The root of Confluent's API, without a slash. Raises RuntimeError before the start."""
+        return f"http://{self.address}/apis/ccompat/v7"
+
+    def _bring(self) -> None:
+        self._program = _unpacked(self._on_progress)
+
+    def _command(self, port: int) -> Command:
+        settings = {
+            "QUARKUS_HTTP_HOST": HOST,
+            "QUARKUS_HTTP_PORT": str(port),
+            "QUARKUS_HTTP_ACCESS_LOG_ENABLED": "false",
+            # Health and metrics have a door of their own, open to the world by default.
+            "QUARKUS_MANAGEMENT_HOST": HOST,
+            "QUARKUS_MANAGEMENT_PORT": str(free_port()),
+            "QUARKUS_LOG_LEVEL": "WARN",
+            "APICURIO_STORAGE_KIND": "sql",
+            "APICURIO_STORAGE_SQL_KIND": "h2",  # in memory
+        }
+        java = str(java_at_least(JAVA))
+        return Command(
+            name=self.name,
+            argv=(java, f"-Xmx{self._heap}", "-jar", str(self._program)),
+            environment={**os.environ, **settings},
+            log=self.log,
+            ready=f"{self.url}/subjects",
+            ready_within=timedelta(seconds=90),
+            inherited=(self._lock.descriptor,),
+        )
+
+
+def _unpacked(on_progress: Progress) -> Path:
+    """Return the jar to run, in a folder that is complete because it bears its final name."""
+    cache = cache_folder()
+    home = cache / f"{_NAME}.unpacked"
+    program = home / "quarkus-run.jar"
+    if program.exists():
+        return program
+    (archive,) = bring(_ARCHIVE, on_progress=on_progress)
+    with FolderLock(cache / f"{_NAME}.unpack", within=_OTHER_RUN_WITHIN):
+        if not program.exists():
+            on_progress(f"unpacking {archive.name}")
+            passing = cache / f"{_NAME}.partial-unpacked"
+            for leftover in (passing, home):
+                shutil.rmtree(leftover, ignore_errors=True)
+            with tarfile.open(archive) as tar:
+                tar.extractall(passing, filter="data")
+            passing.rename(home)
+    return program

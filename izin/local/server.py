@@ -1,0 +1,116 @@
+"""What Kafka, PostgreSQL and the registry have in common: a folder held, a port, one child."""
+
+from abc import ABC, abstractmethod
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Self
+
+from izin.local.child import Child, Command
+from izin.local.folders import FolderLock
+from izin.local.maven import Progress, silent
+from izin.local.ports import HOST, claim
+
+_PREDECESSOR_GONE_WITHIN = timedelta(seconds=15)
+
+
+class Server(ABC):
+    """One server on 127.0.0.1; a context manager.
+
+    Its data and log live in `state_dir/<folder>`. `port` None takes any free port, a new one a
+    start. `on_progress` hears of long work.
+    """
+
+    name: ClassVar[str]
+    folder: ClassVar[str]
+    port_setting: ClassVar[str]
+
+    def __init__(
+        self, state_dir: Path, port: int | None = None, *, on_progress: Progress = silent
+    ) -> None:
+        self._folder = state_dir.absolute() / self.folder
+        self._asked_port = port
+        self._on_progress = on_progress
+        self._lock = FolderLock(self._folder, within=_PREDECESSOR_GONE_WITHIN)
+        self._port: int | None = None
+        self._child: Child | None = None
+
+    @property
+    def address(self) -> str:
+        """`127.0.0.1:port`. Raises RuntimeError before the start."""
+        if self._port is None:
+            raise RuntimeError(f"{self.name} has not been started")
+        return f"{HOST}:{self._port}"
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id, None when it was never started."""
+        return self._child.pid if self._child else None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the server's process runs now."""
+        return self._child is not None and self._child.is_alive
+
+    @property
+    def log(self) -> Path:
+        """The file the server writes its log to."""
+        return self._folder / f"{self.folder}.log"
+
+    def start(self) -> None:
+        """Bring what is needed, start, and wait until the server answers.
+
+        Raises DownloadError, PackageMissingError, JavaMissingError, PortTakenError,
+        StateInUseError, StartError; nothing is left running then.
+        """
+        if self.is_alive:
+            return
+        self.stop()  # a server that died on its own still holds the folder through us
+        self._bring()
+        self._lock.acquire()
+        try:
+            port = claim(self._asked_port, name=self.name, setting=self.port_setting)
+            self._port = port
+            self._child = Child(self._command(port))
+            self._child.start()
+            self._child.wait_ready()
+            self._furnish()
+        except BaseException:
+            self.stop()
+            raise
+        self._on_progress(f"{self.name} answers on {self.address}")
+
+    @abstractmethod
+    def _bring(self) -> None:
+        """Download what is not here yet; the folder is not held meanwhile."""
+
+    @abstractmethod
+    def _command(self, port: int) -> Command:
+        """Make the data where there is none, and tell how to run the server on it."""
+
+    def _furnish(self) -> None:  # noqa: B027 - most servers need nothing more
+        """Do what has to be done once the server answers."""
+
+    def stop(self) -> None:
+        """Stop the server; nothing happens when it does not run."""
+        if self._child is not None:
+            self._child.stop()
+        self._lock.release()
+
+    def kill(self) -> None:
+        """End the server with SIGKILL, as a crash would."""
+        if self._child is not None:
+            self._child.kill()
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
