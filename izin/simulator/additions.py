@@ -11,7 +11,7 @@ import json
 from starlette.responses import Response
 
 from izin.simulator.accounts import Brand, check_rights
-from izin.simulator.answers import Error, RefusedError, error, json_answer, refused
+from izin.simulator.answers import Error, RefusedError, error, error_at, json_answer, refused
 from izin.simulator.batches import receipt
 from izin.simulator.door import Call
 from izin.simulator.fields import Consent, Today, read_consent
@@ -59,7 +59,7 @@ def _single(twin: Twin, call: Call, item: object) -> Consent:
     if isinstance(consent, list):
         raise RefusedError(422, consent)
     check_rights(call.brand, [consent.type], to_write=True)
-    errors = _retailer_errors(consent, call.brand, message=RETAILER_NOT_OF_USER)
+    errors = _retailer_errors(item, call.brand, message=RETAILER_NOT_OF_USER)
     if errors:
         raise RefusedError(403, errors)
     return consent
@@ -95,8 +95,9 @@ def _accept(twin: Twin, call: Call, *, is_v2: bool) -> Response:
     check_rights(call.brand, (consent.type for consent in consents), to_write=True)
     missing = [
         {**found, "index": index}
-        for index, consent in enumerate(consents)
-        for found in _retailer_errors(consent, call.brand)
+        for index, item in enumerate(items)
+        if "retailerCode" in item or "retailerAccess" in item
+        for found in _retailer_errors(item, call.brand)
     ]
     if missing:
         raise RefusedError(403, missing)
@@ -146,14 +147,20 @@ def _has_no_room(register: Register, brand: Brand, consent: Consent) -> bool:
     return register.is_full(brand) and not register.knows_address(consent.recipient)
 
 
-def _retailer_errors(consent: Consent, brand: Brand, message: str | None = None) -> list[Error]:
+def _retailer_errors(
+    item: dict[str, object], brand: Brand, message: str | None = None
+) -> list[Error]:
     errors = []
-    code = consent.retailer_code
-    if code is not None and code not in brand.retailers:
-        errors.append(error("H180", message=message, location=["retailerCode"], value=code))
+    if "retailerCode" in item and not _is_retailer(item["retailerCode"], brand):
+        errors.append(error_at("H180", "retailerCode", item["retailerCode"], message=message))
+    access = item.get("retailerAccess")
     errors += [
         error("H180", message=message, location=["retailerAccess", position], value=retailer)
-        for position, retailer in enumerate(consent.retailer_access)
-        if retailer not in brand.retailers
+        for position, retailer in enumerate(access if isinstance(access, list) else [])
+        if not _is_retailer(retailer, brand)
     ]
     return errors
+
+
+def _is_retailer(code: object, brand: Brand) -> bool:
+    return isinstance(code, int) and code in brand.retailers

@@ -330,7 +330,7 @@ def _brand(order: _Order) -> Brand:
     rights = order.fields.get("rights", dict.fromkeys(CHANNELS, Right.WRITE.value))
     if not isinstance(rights, dict) or not set(rights) <= set(CHANNELS):
         raise BadOrderError("rights: {ARAMA|MESAJ|EPOSTA: write|read}")
-    if not set(rights.values()) <= set(Right):
+    if not all(right in tuple(Right) for right in rights.values()):
         raise BadOrderError("rights: write or read")
     retailers = order.fields.get("retailers", [])
     if not isinstance(retailers, list) or not all(isinstance(code, int) for code in retailers):

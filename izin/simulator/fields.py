@@ -110,8 +110,9 @@ def read_consent(item: dict[str, object], today: Today) -> Consent | list[Error]
         errors += _date_errors(item["consentDate"], source, today)
     elif recipient_type != "TACIR":
         errors.append(error("H112", location=["consentDate"]))
-    if len(item) > 4 and (extra := item.keys() - _KNOWN_FIELDS):  # noqa: PLR2004 - the usual size
-        errors += [error_at("H118", name, item[name]) for name in sorted(extra)]
+    if not item.keys() <= _KNOWN_FIELDS:
+        extra = sorted(item.keys() - _KNOWN_FIELDS)
+        errors += [error_at("H118", name, item[name]) for name in extra]
     if "retailerAccess" in item:
         errors += _retailer_errors(item["retailerAccess"])
     if errors:
@@ -148,7 +149,7 @@ def _choice_errors(item: dict[str, object], recipient_type: object) -> list[Erro
     source, status = item.get("source"), item.get("status")
     if item.get("type") not in CHANNELS:
         errors.append(_missing_or_wrong(item, "type", "H111", "H117"))
-    if source not in _SOURCES and not (recipient_type == "TACIR" and "source" not in item):
+    if not _is_source(source) and not (recipient_type == "TACIR" and "source" not in item):
         errors.append(_missing_or_wrong(item, "source", "H113", "H119"))
     if status not in STATUSES:
         errors.append(_missing_or_wrong(item, "status", "H110", "H115"))
@@ -157,6 +158,10 @@ def _choice_errors(item: dict[str, object], recipient_type: object) -> list[Erro
     if recipient_type not in RECIPIENT_TYPES:
         errors.append(error_at("H116", "recipientType", recipient_type))
     return errors
+
+
+def _is_source(value: object) -> bool:
+    return isinstance(value, str) and value in _SOURCES
 
 
 def _is_address(recipient: object, channel: object) -> bool:
