@@ -1,0 +1,65 @@
+"""Real servers for the whole suite: one of each a run, a fresh prefix and database a test.
+
+KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL in the environment name servers to use instead.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from izin.local import Kafka, Postgres, create_database, drop_database
+
+
+@pytest.fixture(scope="session")
+def state_dir() -> Iterator[Path]:
+    """The folder where this run's servers keep their data."""
+    # Not pytest's own: it shuts others out, and PostgreSQL may run as another user.
+    with tempfile.TemporaryDirectory(prefix="izin-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def kafka(state_dir: Path) -> Iterator[str]:
+    """The bootstrap servers of a real Kafka."""
+    given = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+    if given:
+        yield given
+        return
+    with Kafka(state_dir) as server:
+        yield server.bootstrap_servers
+
+
+@pytest.fixture(scope="session")
+def postgres(state_dir: Path) -> Iterator[str]:
+    """The URL of a real PostgreSQL server, whose role may create databases."""
+    given = os.environ.get("DATABASE_URL")
+    if given:
+        yield given
+        return
+    with Postgres(state_dir) as server:
+        yield server.url
+
+
+@pytest.fixture
+def topic_prefix(kafka: str) -> Iterator[str]:
+    """A prefix no other test uses; topics under it are deleted afterwards."""
+    prefix = f"t{uuid4().hex[:8]}-"
+    yield prefix
+    admin = AdminClient({"bootstrap.servers": kafka})
+    ours = [name for name in admin.list_topics(timeout=10).topics if name.startswith(prefix)]
+    if ours:
+        for deleted in admin.delete_topics(ours).values():
+            deleted.result(timeout=10)
+
+
+@pytest.fixture
+def database_url(postgres: str) -> Iterator[str]:
+    """The URL of an empty database, dropped afterwards."""
+    name = f"t{uuid4().hex[:12]}"
+    yield create_database(postgres, name)
+    drop_database(postgres, name)
