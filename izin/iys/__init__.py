@@ -1,1 +1,103 @@
-"""."""
+"""The counterpart: İYS's methods as typed calls, its answers as verdicts, its limits as arithmetic.
+
+Everything else of the house meets İYS through these names.
+"""
+
+from __future__ import annotations
+
+from izin.iys.access_token import (
+    AccessToken,
+    InMemoryTokenStore,
+    TokenAuth,
+    TokenLease,
+    TokenPolicy,
+    TokenState,
+    TokenStore,
+)
+from izin.iys.account import (
+    BrandSummary,
+    PushConnection,
+    PushRegistration,
+    Subscription,
+    SubscriptionStatus,
+)
+from izin.iys.answers import Refusal, Verdict, classify, weightiest
+from izin.iys.client import MAX_ITEMS, IysClient
+from izin.iys.errors import (
+    Actor,
+    BusyError,
+    CallError,
+    MisconfiguredError,
+    OutcomeUnknownError,
+    RefusedError,
+    ThrottledError,
+    TokenSilenceError,
+    UnauthenticatedError,
+    UnreadableError,
+)
+from izin.iys.pacing import CallClass, InProcessPacer, Pace, Pacer, PaceState
+from izin.iys.push import Push, parse_push
+from izin.iys.wire import (
+    Batch,
+    BrandPath,
+    ConsentItem,
+    ItemResult,
+    ItemStatus,
+    Movement,
+    OriginalRequest,
+    Page,
+    Receipt,
+    Record,
+    Stream,
+    SubRequest,
+)
+
+__all__ = [
+    "MAX_ITEMS",
+    "AccessToken",
+    "Actor",
+    "Batch",
+    "BrandPath",
+    "BrandSummary",
+    "BusyError",
+    "CallClass",
+    "CallError",
+    "ConsentItem",
+    "InMemoryTokenStore",
+    "InProcessPacer",
+    "ItemResult",
+    "ItemStatus",
+    "IysClient",
+    "MisconfiguredError",
+    "Movement",
+    "OriginalRequest",
+    "OutcomeUnknownError",
+    "Pace",
+    "PaceState",
+    "Pacer",
+    "Page",
+    "Push",
+    "PushConnection",
+    "PushRegistration",
+    "Receipt",
+    "Record",
+    "Refusal",
+    "RefusedError",
+    "Stream",
+    "SubRequest",
+    "Subscription",
+    "SubscriptionStatus",
+    "ThrottledError",
+    "TokenAuth",
+    "TokenLease",
+    "TokenPolicy",
+    "TokenSilenceError",
+    "TokenState",
+    "TokenStore",
+    "UnauthenticatedError",
+    "UnreadableError",
+    "Verdict",
+    "classify",
+    "parse_push",
+    "weightiest",
+]

@@ -7,7 +7,7 @@ record found is not documented, so every way of saying nothing (404, 204, an emp
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from izin.consent.model import Status
 from izin.iys.account import BrandSummary, PushRegistration, Subscription
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from izin.iys.pacing import Pacer
     from izin.iys.wire import BrandPath, ConsentItem, Stream
     from izin.runtime.settings import IysSettings
+
+T = TypeVar("T")
 
 MAX_ITEMS = 1000
 """The most items of a batch (H091), recipients of a query and movements of a page (H507)."""
@@ -241,7 +243,7 @@ class IysClient:
             lambda answer: Subscription.read(Reader(answer)),
         )
 
-    async def _list[T](self, path: str, name: str, read: Callable[[Reader], T]) -> tuple[T, ...]:
+    async def _list(self, path: str, name: str, read: Callable[[Reader], T]) -> tuple[T, ...]:
         return await self._exchange.call(
             Call(method=Method.GET, path=path, name=name),
             lambda answer: tuple(read(item) for item in readers(answer or [])),

@@ -1,0 +1,206 @@
+"""One call over HTTP: its turn, its deadline, its answer; nothing of httpx comes out.
+
+Whether a lost call may have taken effect decides its error. A call that only asks, or whose connection never stood,
+or whose token could not be had, did nothing: busy. A writing call that may have left is an outcome unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from enum import StrEnum
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import httpx
+
+from izin.iys.answers import Verdict
+from izin.iys.envelope import error_of, read_refusals
+from izin.iys.errors import (
+    BusyError,
+    MisconfiguredError,
+    OutcomeUnknownError,
+    UnreadableError,
+)
+from izin.iys.pacing import CallClass
+from izin.iys.reading import parse_json
+from izin.runtime.observe import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from izin.iys.errors import CallError
+    from izin.iys.pacing import Pacer
+    from izin.runtime.settings import IysSettings
+
+T = TypeVar("T")
+
+_CALL_CLASS: Final = "call_class"
+_NO_QUERY: Final[Mapping[str, str]] = MappingProxyType({})
+_CONNECTIONS: Final = 32
+
+_log = get_logger(__name__)
+
+FOREIGN_ERRORS: Final = (
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    httpx.CookieConflict,
+    httpx.StreamError,
+)
+"""The roots of everything httpx raises."""
+
+_NEVER_SENT: Final = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+)
+_NEVER_RIGHT: Final = (
+    httpx.InvalidURL,
+    httpx.UnsupportedProtocol,
+    httpx.TooManyRedirects,
+    httpx.CookieConflict,
+)
+
+
+class Method(StrEnum):
+    """The HTTP methods of İYS's calls."""
+
+    GET = "GET"
+    POST = "POST"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call: what is asked, whether it writes, how urgent it is, which statuses say "nothing"."""
+
+    method: Method
+    path: str
+    name: str
+    body: object = field(default=None, repr=False)
+    query: Mapping[str, str] = _NO_QUERY
+    writes: bool = False
+    call_class: CallClass = CallClass.SWEEP
+    nothing: frozenset[HTTPStatus] = frozenset()
+
+
+class PacedTransport(httpx.AsyncBaseTransport):
+    """Lets every request out in its turn, the token's too, and reads its answer within the deadline.
+
+    httpx limits each read by itself; here the whole exchange has one limit, for a lease hangs on it.
+    """
+
+    def __init__(self, inner: httpx.AsyncBaseTransport, pacer: Pacer, deadline: float) -> None:
+        self._inner = inner
+        self._pacer = pacer
+        self._deadline = deadline
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Return the whole answer to ``request``."""
+        await self._pacer.wait(request.extensions.get(_CALL_CLASS, CallClass.RET))
+        try:
+            async with asyncio.timeout(self._deadline):
+                response = await self._inner.handle_async_request(request)
+                body = await response.aread()
+        except TimeoutError:
+            message = f"no whole answer within {self._deadline} s"
+            raise httpx.ReadTimeout(message, request=request) from None
+        if not response.is_success and any(
+            refusal.verdict is Verdict.THROTTLE for refusal in read_refusals(body)
+        ):
+            _log.warning("iys throttles", status=response.status_code)
+            await self._pacer.throttled()
+        return response
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._inner.aclose()
+
+
+class Exchange:
+    """The connections to İYS and the way a call takes over them."""
+
+    def __init__(
+        self,
+        settings: IysSettings,
+        *,
+        auth: httpx.Auth,
+        pacer: Pacer,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        deadline = settings.timeout.total_seconds()
+        inner = transport or httpx.AsyncHTTPTransport(
+            limits=httpx.Limits(
+                max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS
+            )
+        )
+        self._http = httpx.AsyncClient(
+            base_url=settings.base_url,
+            auth=auth,
+            # Connecting ends sooner than the whole, so that it can be told from a lost answer.
+            timeout=httpx.Timeout(deadline, connect=deadline / 2, pool=deadline / 2),
+            transport=PacedTransport(inner, pacer, deadline),
+        )
+
+    async def open(self) -> None:
+        """Make ready to call."""
+        await self._http.__aenter__()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def call(self, call: Call, read: Callable[[object], T]) -> T:
+        """Return what ``read`` makes of the answer; raises a CallError and nothing of httpx."""
+        try:
+            response = await self._send(call)
+        except FOREIGN_ERRORS as error:
+            raise translate(error, call) from error
+        refused = not response.is_success or bool(read_refusals(response.content))
+        try:
+            if refused:
+                if response.status_code in call.nothing and not read_refusals(response.content):
+                    return read(None)
+                raise error_of(
+                    call.name, response.status_code, response.content, writes=call.writes
+                )
+            return read(parse_json(response.content))
+        except UnreadableError as error:
+            if call.writes:
+                raise OutcomeUnknownError(f"{call.name}: {error}") from error
+            raise
+
+    async def _send(self, call: Call) -> httpx.Response:
+        return await self._http.request(
+            call.method,
+            call.path,
+            params=call.query or None,
+            content=None if call.body is None else json.dumps(call.body, ensure_ascii=False),
+            headers=None if call.body is None else {"Content-Type": "application/json"},
+            extensions={_CALL_CLASS: call.call_class},
+        )
+
+
+def translate(error: Exception, call: Call) -> CallError:
+    """Return the error that an exception of httpx is to a call."""
+    kind = type(error).__name__
+    if isinstance(error, _NEVER_RIGHT):
+        return MisconfiguredError(f"{call.name} cannot be sent as it stands ({kind})")
+    if isinstance(error, _NEVER_SENT) or _failed_before(error, call):
+        return BusyError(f"{call.name} did not reach İYS ({kind})")
+    if call.writes:
+        return OutcomeUnknownError(f"{call.name} was sent and not answered ({kind})")
+    return BusyError(f"{call.name} was not answered ({kind})")
+
+
+def _failed_before(error: Exception, call: Call) -> bool:
+    """Whether it was the token's request that failed, so that the call itself never left."""
+    if not isinstance(error, httpx.HTTPError):
+        return False
+    try:
+        path = error.request.url.path
+    except RuntimeError:  # httpx raises it where the error has no request
+        return False
+    return not path.endswith(call.path)
