@@ -5,15 +5,7 @@ Everything else of the house meets İYS through these names.
 
 from __future__ import annotations
 
-from izin.iys.access_token import (
-    AccessToken,
-    InMemoryTokenStore,
-    TokenAuth,
-    TokenLease,
-    TokenPolicy,
-    TokenState,
-    TokenStore,
-)
+from izin.iys.access_token import TokenAuth
 from izin.iys.account import (
     BrandSummary,
     PushConnection,
@@ -37,6 +29,14 @@ from izin.iys.errors import (
 )
 from izin.iys.pacing import CallClass, InProcessPacer, Pace, Pacer, PaceState
 from izin.iys.push import Push, parse_push
+from izin.iys.token_policy import TokenPolicy
+from izin.iys.token_store import (
+    AccessToken,
+    InMemoryTokenStore,
+    TokenLease,
+    TokenState,
+    TokenStore,
+)
 from izin.iys.wire import (
     Batch,
     BrandPath,

@@ -1,26 +1,25 @@
 """One access token for all processes of an account (reference section 1.2).
 
-İYS gives a token for two hours and counts the calls for it: ten an hour from an address. Over that it answers
-H084, and a call within the hour after *starts the hour anew*. So the token lies in a store that all processes share
-and is renewed by one of them under a lock, five minutes early; calls are counted before they are made; calls that
-bring no token come ever more slowly; and while no call may be made, a token that still holds goes on being used.
+İYS gives a token for two hours and counts the calls for it: ten an hour from an address. Over that
+it answers H084, and a call within the hour after *starts the hour anew*. So the token lies in a
+store that all processes share and is renewed by one of them under a lock, five minutes early; calls
+are counted before they are made; calls that bring no token come ever more slowly; and while no call
+may be made, a token that still holds goes on being used.
 """
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, Protocol, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
 import httpx
 from pydantic import SecretStr
 
 from izin.iys.answers import Verdict, weightiest
-from izin.iys.envelope import HOUR, error_of, read_refusals
+from izin.iys.envelope import error_of, read_refusals
 from izin.iys.errors import (
     BusyError,
     TokenSilenceError,
@@ -28,136 +27,21 @@ from izin.iys.errors import (
     UnreadableError,
 )
 from izin.iys.reading import Reader, parse_json
+from izin.iys.token_policy import TokenPolicy
+from izin.iys.token_store import AccessToken
 from izin.runtime.observe import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import AsyncGenerator, Callable
 
     from izin.iys.errors import CallError
+    from izin.iys.token_store import TokenState, TokenStore
     from izin.runtime.settings import IysSettings
 
 _LIFETIME: Final = 7200
 _REFRESH_LIFETIME: Final = 14400
 
 _log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccessToken:
-    """A token as İYS gave it, and until when it holds."""
-
-    access: SecretStr
-    refresh: SecretStr | None
-    issued_at: datetime
-    expires_at: datetime
-    refresh_expires_at: datetime
-
-    def is_valid(self, now: datetime) -> bool:
-        """Return whether the token still holds."""
-        return now < self.expires_at
-
-    def can_refresh(self, now: datetime) -> bool:
-        """Return whether the next token can be had without the password."""
-        return self.refresh is not None and now < self.refresh_expires_at
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenState:
-    """What the processes of an account share. ``failures`` counts calls since the last token came."""
-
-    token: AccessToken | None = None
-    calls: tuple[datetime, ...] = ()
-    """When İYS was asked for a token; what is older than an hour no longer counts."""
-    silent_until: datetime | None = None
-    failures: int = 0
-
-
-class TokenLease(Protocol):
-    """The lock on an account's token, and what is known under it."""
-
-    @property
-    def state(self) -> TokenState:
-        """The state as it stands now."""
-
-    async def store(self, state: TokenState) -> None:
-        """Keep ``state``: it outlives this process and the lease once this returns."""
-
-
-class TokenStore(Protocol):
-    """Where the processes of an account share their token."""
-
-    async def read(self) -> TokenState:
-        """Return the state without waiting for the lock."""
-
-    def lease(self) -> AbstractAsyncContextManager[TokenLease]:
-        """Hold the lock of the account for as long as the context lasts."""
-
-
-class InMemoryTokenStore:
-    """The store of a process that is alone with its account, and of tests."""
-
-    def __init__(self, state: TokenState | None = None) -> None:
-        self.state = state or TokenState()
-        self._lock = asyncio.Lock()
-
-    async def read(self) -> TokenState:
-        """Return the state."""
-        return self.state
-
-    @asynccontextmanager
-    async def lease(self) -> AsyncIterator[InMemoryTokenStore]:
-        """Hold the lock."""
-        async with self._lock:
-            yield self
-
-    async def store(self, state: TokenState) -> None:
-        """Keep ``state`` for as long as the process lives."""
-        self.state = state
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenPolicy:
-    """When İYS may be asked for a token. Pure: the instant is an argument."""
-
-    calls_per_hour: int = 10
-    early: timedelta = timedelta(minutes=5)
-    silence: timedelta = HOUR + timedelta(minutes=1)
-    """After H084; the minute is for clocks that differ."""
-    at_once: int = 2
-    """Failures before calls slow down: a refresh, then the password."""
-    first_wait: timedelta = timedelta(seconds=20)
-    longest_wait: timedelta = timedelta(minutes=10)
-
-    def is_fresh(self, token: AccessToken, now: datetime) -> bool:
-        """Return whether ``token`` needs no renewal yet; a short-lived one is used for its half."""
-        lifetime = token.expires_at - token.issued_at
-        return now < token.expires_at - min(self.early, lifetime / 2)
-
-    def wait(self, state: TokenState, now: datetime) -> timedelta:
-        """Return for how long no call may be made; zero if one may be made now."""
-        return max(self._waits(state, now), default=timedelta(0))
-
-    def _waits(self, state: TokenState, now: datetime) -> Iterator[timedelta]:
-        if state.silent_until is not None and now < state.silent_until:
-            yield state.silent_until - now
-        recent = sorted(call for call in state.calls if now - call < HOUR)
-        if len(recent) >= self.calls_per_hour:
-            yield recent[-self.calls_per_hour] + HOUR - now
-        if recent and state.failures >= self.at_once:
-            doubled = self.first_wait * 2 ** min(state.failures - self.at_once, 16)
-            ready_at = recent[-1] + min(self.longest_wait, doubled)
-            if now < ready_at:
-                yield ready_at - now
-
-    def calling(self, state: TokenState, now: datetime) -> TokenState:
-        """Return the state once a call is made: a failure, until the token comes."""
-        recent = tuple(call for call in state.calls if now - call < HOUR)
-        return replace(state, calls=(*recent, now), failures=state.failures + 1)
-
-    def silenced(self, state: TokenState, now: datetime) -> TokenState:
-        """Return the state after an H084."""
-        return replace(state, silent_until=now + self.silence)
 
 
 class Grant(StrEnum):
@@ -168,7 +52,7 @@ class Grant(StrEnum):
 
 
 class TokenAuth(httpx.Auth):
-    """Signs calls with the account's token, renewing it where it must; a flow without I/O of its own.
+    """Signs calls with the account's token, renewing it where it must; a flow without I/O.
 
     A call refused for its token (H351) is repeated once with a new one.
     """
@@ -266,16 +150,16 @@ class TokenAuth(httpx.Auth):
             return replace(state, token=token, failures=0, silent_until=None), None
         verdict = weightiest(read_refusals(answer.content))
         _log.warning("iys token refused", grant=grant, status=answer.status_code, verdict=verdict)
-        error = error_of("token", answer.status_code, answer.content, writes=False)
+        refusal = error_of("token", answer.status_code, answer.content, writes=False)
         if verdict is Verdict.TOKEN_SILENCE:
             silent = self._policy.silenced(state, now)
             return silent, TokenSilenceError(
-                str(error), retry_after=self._policy.silence, refusals=error.refusals
+                str(refusal), retry_after=self._policy.silence, refusals=refusal.refusals
             )
         if verdict is Verdict.UNKNOWN and answer.status_code == HTTPStatus.BAD_REQUEST:
             # OAuth's own form has no H-code; wrong credentials come as 400.
             return state, UnauthenticatedError(f"İYS refuses our {grant}")
-        return state, error
+        return state, refusal
 
     def _usable(
         self, token: AccessToken | None, refused: AccessToken | None, trouble: CallError | None

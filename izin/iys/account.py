@@ -1,4 +1,4 @@
-"""What İYS says of the account: brands, subscription, push connections (reference sections 2.8, 2.9)."""
+"""The account as İYS tells it: brands, subscription, push connections (reference 2.8, 2.9)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class SubscriptionStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """The provider's subscription. Business partners are not shown the limits: then they are None."""
+    """The provider's subscription. Partners are not shown the limits: then they are None."""
 
     status: str
     """One of :class:`SubscriptionStatus`, as İYS wrote it."""

@@ -1,8 +1,8 @@
 """What İYS's answers mean to us: a table from H-code to verdict (reference section 5.1).
 
-An outcome is read from the H-code and never from the HTTP status: "busy" (H123) comes as 400, "too late" (H467)
-as 400 or 422, "no such retailer" (H180) as 403. A code that is not in the table is ``UNKNOWN``, which nobody
-may take for a final word.
+An outcome is read from the H-code and never from the HTTP status: "busy" (H123) comes as 400, "too
+late" (H467) as 400 or 422, "no such retailer" (H180) as 403. A code that is not in the table is
+``UNKNOWN``, which nobody may take for a final word.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 class Verdict(StrEnum):
     """What an answer means; in order of weight, the weightiest first."""
 
-    TOKEN = "token"
+    TOKEN = "token"  # noqa: S105 - a verdict, no secret
     """The access token is missing or spent: renew it once, repeat once."""
-    TOKEN_SILENCE = "token-silence"
+    TOKEN_SILENCE = "token-silence"  # noqa: S105 - a verdict, no secret
     """Too many token calls: a call within the hour starts the hour anew."""
     THROTTLE = "throttle"
     """Too many calls this second."""
@@ -89,7 +89,7 @@ def classify(code: str) -> Verdict:
 class Refusal:
     """One entry of İYS's envelope ``{"errors": [...]}``: which item, which field, which rule.
 
-    ``value`` is the offending value as İYS echoes it, often a recipient: it is kept out of ``repr``.
+    ``value`` is the offending value as İYS echoes it, often a recipient: kept out of ``repr``.
     """
 
     code: str

@@ -1,7 +1,8 @@
-"""İYS's methods, a call each (reference sections 2.1-2.9): values go in, values or a CallError come out.
+"""İYS's methods, a call each (reference 2.1-2.9): values go in, values or a CallError come out.
 
-Adding goes by the V2 methods only: an identical body sent again gets the first answer and no second effect. No
-record found is not documented, so every way of saying nothing (404, 204, an empty body, ``{}``) is None.
+Adding goes by the V2 methods only: an identical body sent again gets the first answer and no second
+effect. No record found is not documented, so every way of saying nothing (404, 204, an empty body,
+``{}``) is None.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ class IysClient:
         *,
         call_class: CallClass = CallClass.RESULTS,
     ) -> tuple[ItemResult, ...]:
-        """Return what became of a batch's items (V2); none means "not known yet", never "failed"."""
+        """Return what became of a batch's items (V2); none means "not yet", never "failed"."""
         return await self._exchange.call(
             Call(
                 method=Method.GET,
@@ -157,7 +158,7 @@ class IysClient:
         *,
         call_class: CallClass = CallClass.SWEEP,
     ) -> frozenset[str]:
-        """Return those of 1..1,000 recipients whose record is ONAY; RET and no record look alike.
+        """Return those of 1..1,000 recipients whose record is ONAY; RET and none look alike.
 
         Repeated recipients are asked once, for one repetition refuses the whole call (H193).
         """
@@ -184,7 +185,7 @@ class IysClient:
         *,
         call_class: CallClass = CallClass.PULL,
     ) -> Page | None:
-        """Return the page of movements after the cursor, oldest first; None if there is nothing new."""
+        """Return the page of movements after the cursor, oldest first; None if nothing is new."""
         query = {"source": str(stream), "limit": str(limit)}
         if after is not None:
             query["after"] = after

@@ -1,15 +1,16 @@
 """İYS's refusals on the wire, and the error that each becomes.
 
-The envelope is ``{"errors": [{code, message, location, value, index}]}``; a refusal may come flat as well, or under
-``error``, and the key of its code may be ``code:``. Reading it never fails: what is not understood is no refusal, and
-then, without an H-code, the HTTP status is all there is to go by.
+The envelope is ``{"errors": [{code, message, location, value, index}]}``; a refusal may come flat
+as well, or under ``error``, and the key of its code may be ``code:``. Reading it never fails: what
+is not understood is no refusal, and then, without an H-code, the HTTP status is all there is to go
+by.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final
 
 from izin.iys.answers import Refusal, Verdict, weightiest
 from izin.iys.errors import (
@@ -33,6 +34,27 @@ SECOND: Final = timedelta(seconds=1)
 HOUR: Final = timedelta(hours=1)
 
 
+_ERRORS: Final[dict[Verdict, tuple[type[CallError], timedelta | None]]] = {
+    Verdict.TOKEN: (UnauthenticatedError, None),
+    Verdict.TOKEN_SILENCE: (TokenSilenceError, HOUR),
+    Verdict.THROTTLE: (ThrottledError, SECOND),
+    Verdict.HOURLY: (ThrottledError, HOUR),
+    Verdict.TRANSIENT: (BusyError, None),
+    Verdict.CONFIGURATION: (MisconfiguredError, None),
+    Verdict.RIGHTS: (MisconfiguredError, None),
+    Verdict.QUOTA: (RefusedError, None),
+    Verdict.DATA: (RefusedError, None),
+    Verdict.EXPIRED: (RefusedError, None),
+    Verdict.ALREADY: (RefusedError, None),
+}
+_CLIENT_ERRORS: Final[dict[int, tuple[type[CallError], timedelta | None]]] = {
+    HTTPStatus.BAD_REQUEST: (RefusedError, None),
+    HTTPStatus.UNPROCESSABLE_ENTITY: (RefusedError, None),
+    HTTPStatus.UNAUTHORIZED: (UnauthenticatedError, None),
+    HTTPStatus.TOO_MANY_REQUESTS: (ThrottledError, SECOND),
+}
+
+
 def read_refusals(body: bytes) -> tuple[Refusal, ...]:
     """Return the refusals that ``body`` holds, in whichever shape; none if it holds none."""
     try:
@@ -46,48 +68,27 @@ def error_of(name: str, status: int, body: bytes, *, writes: bool) -> CallError:
     refusals = read_refusals(body)
     verdict = weightiest(refusals)
     said = f"İYS answered {name} with {status}"
-    match verdict:
-        case Verdict.TOKEN:
-            return UnauthenticatedError(said, refusals=refusals)
-        case Verdict.TOKEN_SILENCE:
-            return TokenSilenceError(said, refusals=refusals, retry_after=HOUR)
-        case Verdict.THROTTLE:
-            return ThrottledError(said, refusals=refusals, retry_after=SECOND)
-        case Verdict.HOURLY:
-            return ThrottledError(said, refusals=refusals, retry_after=HOUR)
-        case Verdict.TRANSIENT:
-            return BusyError(said, refusals=refusals)
-        case Verdict.CONFIGURATION | Verdict.RIGHTS:
-            if all(refusal.is_of_a_record for refusal in refusals):
-                return RefusedError(said, refusals=refusals)
-            return MisconfiguredError(said, refusals=refusals)
-        case Verdict.QUOTA | Verdict.DATA | Verdict.EXPIRED | Verdict.ALREADY:
-            return RefusedError(said, refusals=refusals)
-        case Verdict.UNKNOWN | Verdict.SUCCESS:
-            return _by_status(said, status, refusals, writes=writes)
-        case _:
-            assert_never(verdict)
+    if verdict in _ERRORS:
+        kind, retry_after = _ERRORS[verdict]
+        if kind is MisconfiguredError and all(refusal.is_of_a_record for refusal in refusals):
+            kind = RefusedError
+    else:
+        kind, retry_after = _by_status(status, has_refusals=bool(refusals), writes=writes)
+    return kind(said, refusals=refusals, retry_after=retry_after)
 
 
-def _by_status(said: str, status: int, refusals: tuple[Refusal, ...], *, writes: bool) -> CallError:
-    match status:
-        case HTTPStatus.UNAUTHORIZED:
-            return UnauthenticatedError(said, refusals=refusals)
-        case HTTPStatus.TOO_MANY_REQUESTS:
-            return ThrottledError(said, refusals=refusals, retry_after=SECOND)
-        case HTTPStatus.BAD_REQUEST | HTTPStatus.UNPROCESSABLE_ENTITY if refusals:
-            return RefusedError(said, refusals=refusals)
-        case _ if status < HTTPStatus.BAD_REQUEST and not refusals and writes:
-            return OutcomeUnknownError(f"{said}, which is no answer we know")
-        case _ if status < HTTPStatus.BAD_REQUEST:
-            return UnreadableError(f"{said}, which is no answer we know", refusals=refusals)
-        case _ if status < HTTPStatus.INTERNAL_SERVER_ERROR:
-            return MisconfiguredError(said, refusals=refusals)
-        case _ if writes:
-            # Whoever stands before İYS gave up waiting; what stands behind may have gone on.
-            return OutcomeUnknownError(said, refusals=refusals)
-        case _:
-            return BusyError(said, refusals=refusals)
+def _by_status(
+    status: int, *, has_refusals: bool, writes: bool
+) -> tuple[type[CallError], timedelta | None]:
+    if status < HTTPStatus.BAD_REQUEST:
+        return (OutcomeUnknownError if writes else UnreadableError), None
+    if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        kind, retry_after = _CLIENT_ERRORS.get(status, (MisconfiguredError, None))
+        # A refusal without a reason gives the source nothing to correct: an operator looks.
+        lacks_reason = kind is RefusedError and not has_refusals
+        return (MisconfiguredError if lacks_reason else kind), retry_after
+    # Whoever stands before İYS gave up waiting; what stands behind may have gone on.
+    return (OutcomeUnknownError if writes else BusyError), None
 
 
 def _entries(content: object) -> Iterator[object]:

@@ -44,8 +44,8 @@ class Actor(StrEnum):
 class CallError(IysError):
     """A call to İYS did not succeed.
 
-    ``retry_after`` is how long İYS wants to be left alone; None if it did not say. ``refusals`` are the
-    entries of its answer, none if there was no answer.
+    ``retry_after`` is how long İYS wants to be left alone; None if it did not say. ``refusals`` are
+    the entries of its answer, none if there was no answer.
     """
 
     who_acts: ClassVar[Actor]
@@ -96,7 +96,7 @@ class OutcomeUnknownError(CallError):
 
 
 class RefusedError(CallError):
-    """İYS refused the record or request for what it says.
+    """İYS refused the record or request for what it says, or for want of room (QUOTA).
 
     In a batch nothing was taken; entries with an ``index`` name the items to take out.
     """

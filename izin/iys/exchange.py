@@ -1,7 +1,8 @@
 """One call over HTTP: its turn, its deadline, its answer; nothing of httpx comes out.
 
-Whether a lost call may have taken effect decides its error. A call that only asks, or whose connection never stood,
-or whose token could not be had, did nothing: busy. A writing call that may have left is an outcome unknown.
+Whether a lost call may have taken effect decides its error. A call that only asks, or whose
+connection never stood, or whose token could not be had, did nothing: busy. A writing call that may
+have left is an outcome unknown.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import asyncio
 import json
 from dataclasses import dataclass, field
 from enum import StrEnum
-from http import HTTPStatus
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -30,6 +30,7 @@ from izin.runtime.observe import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from http import HTTPStatus
 
     from izin.iys.errors import CallError
     from izin.iys.pacing import Pacer
@@ -74,7 +75,7 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One call: what is asked, whether it writes, how urgent it is, which statuses say "nothing"."""
+    """One call: what is asked, whether it writes, how urgent it is, what says "nothing"."""
 
     method: Method
     path: str
@@ -87,9 +88,9 @@ class Call:
 
 
 class PacedTransport(httpx.AsyncBaseTransport):
-    """Lets every request out in its turn, the token's too, and reads its answer within the deadline.
+    """Lets every request out in its turn, the token's too, and reads its answer in time.
 
-    httpx limits each read by itself; here the whole exchange has one limit, for a lease hangs on it.
+    httpx limits each read by itself; here the whole exchange has one deadline.
     """
 
     def __init__(self, inner: httpx.AsyncBaseTransport, pacer: Pacer, deadline: float) -> None:

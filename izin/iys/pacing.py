@@ -1,10 +1,10 @@
 """At most ten requests a second leave an address, over all methods together (reference section 6).
 
-Grants are time slots. A slot not used within 20 ms is forfeited, for a late request would crowd the next ones into
-one second; so any ``rate + 1`` uses lie at least a second apart. When İYS says H124 all the same, everybody
-pauses, goes on at half the pace and creeps up again. The policy and its arithmetic are pure: seconds of one
-monotonic clock go in and come out. Behind it stands a queue by class, in which one slot of ten goes to
-whoever has waited longest, so that nobody starves.
+Grants are time slots. A slot not used within 20 ms is forfeited, for a late request would crowd the
+next ones into one second; so any ``rate + 1`` uses lie at least a second apart. When İYS says H124
+all the same, everybody pauses, goes on at half the pace and creeps up again. The policy and its
+arithmetic are pure: seconds of one monotonic clock go in and come out. Behind it stands a queue by
+class, in which one slot of ten goes to whoever has waited longest, so that nobody starves.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class InProcessPacer:
                 return
 
     def _next_waiter(self) -> _Waiter | None:
-        """Take out whoever goes now: chosen when the slot has come, so a late RET still goes first."""
+        """Take out whoever goes now, chosen when the slot has come: a late RET still goes first."""
         if not self._drop_cancelled():
             return None
         if next(self._slots) % self._pace.longest_waiting_every:

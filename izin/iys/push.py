@@ -1,7 +1,7 @@
 """What İYS pushes: movements of citizens, and one fixed test payload (reference section 2.8).
 
-The test payload is acknowledged and never stored. A push is known by nothing but our own HTTP Basic check, may
-repeat and may come in any order; it does not replace pull.
+The test payload is acknowledged and never stored. A push is known by nothing but our own HTTP Basic
+check, may repeat and may come in any order; it does not replace pull.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def is_test(movement: Movement) -> bool:
 
 
 def parse_push(body: bytes) -> Push:
-    """Return the push in a request's body; raises UnreadableError, and then nothing of it counts."""
+    """Return the push in a request's body; raises UnreadableError, then nothing of it counts."""
     told = [Movement.read(item) for item in Reader(parse_json(body)).each("list")]
     movements = tuple(movement for movement in told if not is_test(movement))
     return Push(movements=movements, tests=len(told) - len(movements))

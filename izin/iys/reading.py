@@ -1,9 +1,9 @@
 """Reading İYS's JSON: whatever comes is checked here and becomes a value, or an UnreadableError.
 
-İYS's documents contradict one another and production contradicts them (reference section 11): spellings differ
-in case (``subRequestId``, ``subrequestId``), a key is literally ``code:``, numbers come as strings. So keys are found
-whatever their case, and numbers and texts are taken in either form. Times are Turkish (UTC+3, without
-summer time) on the wire and UTC inside.
+İYS's documents contradict one another and production contradicts them (reference section 11):
+spellings differ in case (``subRequestId``, ``subrequestId``), a key is literally ``code:``, numbers
+come as strings. So keys are found whatever their case, and numbers and texts are taken in either
+form. Times are Turkish (UTC+3, without summer time) on the wire and UTC inside.
 """
 
 from __future__ import annotations

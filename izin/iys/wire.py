@@ -1,8 +1,9 @@
 """Consents as İYS speaks them (reference sections 2.1-2.8).
 
-What we say is strict: its words are ours, and an optional field without a value is absent, for İYS refuses ``""``
-and ``null`` (H267). What İYS says is open: its sources grow (``IYS_*``), consent dates may be empty, so those
-words stay texts. ``citizenName`` is personal data that nothing here needs, and is never read.
+What we say is strict: its words are ours, and an optional field without a value is absent, for İYS
+refuses ``""`` and ``null`` (H267). What İYS says is open: its sources grow (``IYS_*``), consent
+dates may be empty, so those words stay texts. ``citizenName`` is personal data that nothing here
+needs, and is never read.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Stream(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsentItem:
-    """One consent as we state it. ``source`` and ``consent_date`` may lack on a TACIR's first record."""
+    """One consent as we state it. A TACIR's first record may lack source and consent date."""
 
     recipient: str
     type: Channel
@@ -93,7 +94,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What İYS's register says of one key. ``consent_date`` may be empty (a line closed by its carrier)."""
+    """What İYS's register says of one key. ``consent_date`` is empty on some closed lines."""
 
     recipient: str
     type: str
@@ -149,7 +150,7 @@ class SubRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """İYS took a batch in: "accepted for processing", never "saved". Items are in the order sent."""
+    """İYS took a batch in: "for processing", never "saved". Items are in the order sent."""
 
     request_id: str
     sub_requests: tuple[SubRequest, ...]
@@ -181,7 +182,7 @@ class OriginalRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemResult:
-    """What became of one item of a batch. Match by ``sub_request_id``: the base of ``index`` has changed.
+    """What became of one item of a batch. Match by ``sub_request_id``, not by ``index``.
 
     A success with ``original`` speaks of an *old* save: order it by its receipt's creation date.
     """
