@@ -1,11 +1,12 @@
 """The words of the law, as values that cannot be wrong.
 
-İYS's own words stay Turkish only as *values* on the wire (``ONAY``, ``RET``, ``ARAMA`` …); the names are
-English. The one table of that translation is this file. İYS's record key is (brand, type,
+İYS's own words stay Turkish only as *values* on the wire (``ONAY``, ``RET``, ``ARAMA`` …); the
+names are English. The one table of that translation is this file. İYS's record key is (brand, type,
 recipientType, recipient): reference section 4.
 
-A :class:`ConsentEvent` is what somebody said happened, with nothing checked but its types; the law judges
-it in ``admission``. A :class:`Consent` is what the law holds true of a key after any number of events.
+A :class:`ConsentEvent` is what somebody said happened, with nothing checked but its types; the law
+judges it in ``admission``. A :class:`Consent` is what the law holds true of a key after any number
+of events.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LAW_VERSION = 1
-"""Raised whenever the same events could give another state; stands in every Consent and Decision."""
+"""Raised whenever the same events could give another state; stands in every Consent and
+Decision."""
 
 _EMPTY: Mapping[str, str] = MappingProxyType({})
 
@@ -36,7 +38,9 @@ class Channel(StrEnum):
 
 
 class RecipientType(StrEnum):
-    """İYS ``recipientType``: a private person, or a merchant or tradesman (no prior consent needed)."""
+    """İYS ``recipientType``: a private person, or a merchant or tradesman (no prior consent
+    needed).
+    """
 
     BIREYSEL = "BIREYSEL"
     TACIR = "TACIR"
@@ -50,7 +54,9 @@ class Status(StrEnum):
 
 
 class Source(StrEnum):
-    """The sources a service provider may state (reference section 3); İYS's own are open strings."""
+    """The sources a service provider may state (reference section 3); İYS's own are open
+    strings.
+    """
 
     HS_FIZIKSEL_ORTAM = "HS_FIZIKSEL_ORTAM"
     HS_ISLAK_IMZA = "HS_ISLAK_IMZA"
@@ -76,7 +82,9 @@ class OriginRank(IntEnum):
 
 
 class DateBasis(StrEnum):
-    """Whether the consent date was stated by the source, or is the instant we received the event."""
+    """Whether the consent date was stated by the source, or is the instant we received the
+    event.
+    """
 
     STATED = "stated"
     RECEIVED = "received"
@@ -150,7 +158,9 @@ class ConsentKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IysStatement:
-    """Where İYS originated an event: the movement as İYS told it. ``creation_date`` is İYS's clock."""
+    """Where İYS originated an event: the movement as İYS told it. ``creation_date`` is İYS's
+    clock.
+    """
 
     stream: str
     """``IYS`` (what the citizen did) or ``HS`` (what a provider wrote)."""
@@ -165,8 +175,9 @@ class IysStatement:
 class ConsentEvent:
     """What somebody says happened to a consent: the input contract, with nothing yet judged.
 
-    ``type``, ``recipient_type`` and ``status`` are open strings here, for a publisher may write straight to the
-    topic: a bad word must reach the law to be named as a violation. Instants are UTC.
+    ``type``, ``recipient_type`` and ``status`` are open strings here, for a publisher may write
+    straight to the topic: a bad word must reach the law to be named as a violation. Instants are
+    UTC.
     """
 
     event_id: str
@@ -204,7 +215,9 @@ class ConsentEvent:
 
     @property
     def origin_rank(self) -> OriginRank:
-        """İYS's citizens' stream, İYS's provider stream (a foreign writer), or one of our systems."""
+        """İYS's citizens' stream, İYS's provider stream (a foreign writer), or one of our
+        systems.
+        """
         if self.iys is None:
             return OriginRank.OURS
         return OriginRank.IYS_HS if self.iys.stream == "HS" else OriginRank.IYS
@@ -226,8 +239,9 @@ class Violation:
 class Claim:
     """An admitted event: a readable key, a certain status, and the instant from which it counts.
 
-    ``effective_at`` has whole seconds, for İYS has no finer clock. ``violations`` is empty unless the event is a
-    RET that takes local effect but cannot be registered as it stands (``registrable`` is then false).
+    ``effective_at`` has whole seconds, for İYS has no finer clock. ``violations`` is empty unless
+    the event is a RET that takes local effect but cannot be registered as it stands
+    (``registrable`` is then false).
     """
 
     key: ConsentKey
@@ -258,10 +272,11 @@ Order = tuple[datetime, bool, int, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consent:
-    """What the law holds true of a key: the winning claim, and the latest instants of either status.
+    """What the law holds true of a key: the winning claim, and the latest instants of either
+    status.
 
-    A function of the *set* of claims alone, so any order, duplication or batching of them gives this
-    value. ``previous_status`` is the opposite status if the key ever had it.
+    A function of the *set* of claims alone, so any order, duplication or batching of them gives
+    this value. ``previous_status`` is the opposite status if the key ever had it.
     """
 
     key: ConsentKey

@@ -1,14 +1,15 @@
 """The lawful order of a recipient's changes.
 
-    order = (effective instant in whole seconds, ONAY < RET, origin rank, event_id); the greatest wins.
+    order = (effective instant in whole seconds, ONAY < RET, origin rank, event_id); the greatest
+    wins.
 
-The instant comes first because Yönetmelik m.9 binds the sender from the recipient's own act, not from the
-moment a message about it arrives. RET beats ONAY in the same second, for İYS's clock has no finer grain
-and a "no" must never be undone by accident. Origin rank and event id only choose which of two equal
-statements represents them: they never change a status.
+The instant comes first because Yönetmelik m.9 binds the sender from the recipient's own act, not
+from the moment a message about it arrives. RET beats ONAY in the same second, for İYS's clock has
+no finer grain and a "no" must never be undone by accident. Origin rank and event id only choose
+which of two equal statements represents them: they never change a status.
 
-Taking the greatest is commutative, associative and idempotent, so any permutation, duplication, batching,
-split or replay of the same claims gives the same :class:`~izin.consent.model.Consent`.
+Taking the greatest is commutative, associative and idempotent, so any permutation, duplication,
+batching, split or replay of the same claims gives the same :class:`~izin.consent.model.Consent`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 
 
 def decide(current: Consent | None, claim: Claim) -> Decision:
-    """Return what the law makes of ``claim`` where it held ``current`` true (None: nothing known)."""
+    """Return what the law makes of ``claim`` where it held ``current`` true (None: nothing
+    known).
+    """
     if current is None:
         return Decision(
             kind=DecisionKind.APPLY,
@@ -91,8 +94,8 @@ def _standing(claim: Claim, current: Consent | None) -> Consent:
         source=event.source,
         consent_date=event.consent_date,
         registrable=claim.registrable,
-        latest_onay_at=_latest(onay, current and current.latest_onay_at),
-        latest_ret_at=_latest(ret, current and current.latest_ret_at),
+        latest_onay_at=_latest(onay, None if current is None else current.latest_onay_at),
+        latest_ret_at=_latest(ret, None if current is None else current.latest_ret_at),
     )
 
 

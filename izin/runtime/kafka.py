@@ -1,8 +1,8 @@
 """Kafka clients with the house's defaults, and the check of the topics.
 
-Everything is written with ``acks=all`` and idempotence and read with ``read_committed``; keys go to the partition
-that Java's default partitioner gives them. Topics are created by ``ensure_topics`` alone and checked by
-``topic_faults``: a partition count is fixed for life.
+Everything is written with ``acks=all`` and idempotence and read with ``read_committed``; keys go to
+the partition that Java's default partitioner gives them. Topics are created by ``ensure_topics``
+alone and checked by ``topic_faults``: a partition count is fixed for life.
 """
 
 from __future__ import annotations
@@ -10,7 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import (
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
 from izin.consent.errors import OurError
 
@@ -111,8 +116,8 @@ def topic_faults(settings: KafkaSettings) -> tuple[str, ...]:
             has = len(there[topic.name].partitions)
             if has != wanted:
                 faults.append(
-                    f"topic {topic.name} has {has} partitions, not {wanted}: the count is fixed for life; "
-                    "set IZIN_PARTITIONS to what the topics were created with"
+                    f"topic {topic.name} has {has} partitions, not {wanted}: "
+                    "the count is fixed for life; set IZIN_PARTITIONS to what the topics were created with"
                 )
             faults += [
                 f"topic {topic.name} has {name}={configs[topic.name].get(name)}, not {value}; "
@@ -150,9 +155,13 @@ def _production_faults(topic: Topic, found: Any, config: Mapping[str, str]) -> l
     faults = []
     replicas = min(len(one.replicas) for one in found.partitions.values())
     if replicas < _MIN_REPLICAS:
-        faults.append(f"topic {topic.name} has {replicas} replicas; production needs {_MIN_REPLICAS}")
+        faults.append(
+            f"topic {topic.name} has {replicas} replicas; production needs {_MIN_REPLICAS}"
+        )
     if int(config.get("min.insync.replicas", "1")) < _MIN_INSYNC:
-        faults.append(f"topic {topic.name}: min.insync.replicas must be {_MIN_INSYNC} in production")
+        faults.append(
+            f"topic {topic.name}: min.insync.replicas must be {_MIN_INSYNC} in production"
+        )
     if config.get("unclean.leader.election.enable") == "true":
         faults.append(f"topic {topic.name}: unclean.leader.election.enable must be false")
     return faults

@@ -1,7 +1,7 @@
 """What a process says of itself: structured logs with recipients masked, and the metrics' names.
 
-Recipients are personal data (KVKK, Law 6698): no log line carries one whole. The masking runs as a processor
-over every event, so that a forgotten field is masked too.
+Recipients are personal data (KVKK, Law 6698): no log line carries one whole. The masking runs as a
+processor over every event, so that a forgotten field is masked too.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""The only reader of the environment: read once at the start of a process, frozen, one group a concern.
+"""The only reader of the environment: read once at the start of a process, frozen, one group a
+concern.
 
 Each worker is handed the groups it needs. Names are plain where the field has a custom
-(``KAFKA_BOOTSTRAP_SERVERS``, ``DATABASE_URL``, ``SCHEMA_REGISTRY_URL``) and begin with ``IZIN_`` otherwise. Secrets
-print as ``**********`` and have no default.
+(``KAFKA_BOOTSTRAP_SERVERS``, ``DATABASE_URL``, ``SCHEMA_REGISTRY_URL``) and begin with ``IZIN_``
+otherwise. Secrets print as ``**********`` and have no default.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class KafkaSettings(_Group):
     partitions: int = Field(DEFAULT_PARTITIONS, ge=1, validation_alias="IZIN_PARTITIONS")
     replication_factor: int = Field(1, ge=1, validation_alias="IZIN_REPLICATION_FACTOR")
     production: bool = Field(False, validation_alias="IZIN_PRODUCTION")
-    """Refuse settings that could lose data: replication below 3, min.insync below 2, unclean election."""
+    """Refuse settings that could lose data: replication below 3, min.insync below 2, unclean
+    election."""
 
     @cached_property
     def topics(self) -> Topics:
@@ -67,7 +69,8 @@ class SinkSettings(_Group):
     host: str = Field("127.0.0.1", validation_alias="IZIN_SINK_HOST")
     port: int = Field(8082, validation_alias="IZIN_SINK_PORT")
     push_url: str | None = Field(None, validation_alias="IZIN_PUSH_URL")
-    """The address under which İYS reaches this worker's push receiver; None: no push is registered."""
+    """The address under which İYS reaches this worker's push receiver; None: no push is
+    registered."""
     push_username: str | None = Field(None, validation_alias="IZIN_PUSH_USERNAME")
     push_password: SecretStr | None = Field(None, validation_alias="IZIN_PUSH_PASSWORD")
     push_brands: tuple[int, ...] | None = Field(None, validation_alias="IZIN_PUSH_BRANDS")
@@ -93,9 +96,13 @@ class StreamSettings(_Group):
     app_id: str = Field("izin", validation_alias="IZIN_APP_ID")
     """Names the consumer group (``<app>-order``) and the transactional ids."""
     instance_id: str | None = Field(None, validation_alias="IZIN_INSTANCE_ID")
-    """Static membership: a worker that comes back under the same id gets its partitions back at once."""
+    """Static membership: a worker that comes back under the same id gets its partitions back at
+    once."""
     data_dir: str = Field(".izin/stream", validation_alias="IZIN_STREAM_DATA_DIR")
-    max_poll_records: int = Field(4000, ge=1, validation_alias="IZIN_MAX_POLL_RECORDS")
+    host: str = Field("127.0.0.1", validation_alias="IZIN_STREAM_HOST")
+    port: int = Field(8083, validation_alias="IZIN_STREAM_PORT")
+    """Where ``/health`` and ``/metrics`` are served."""
+    max_poll_records: int = Field(2000, ge=1, validation_alias="IZIN_MAX_POLL_RECORDS")
 
 
 class LogSettings(_Group):

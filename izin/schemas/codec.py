@@ -5,8 +5,8 @@
 ``0xC3 0x01`` + eight-byte fingerprint
     Avro single-object encoding; written when none is, and always readable.
 
-Readers resolve the writer's schema (by id from the registry, by fingerprint from the versions we know) into
-the current one, so old producers work with new workers and the other way round.
+Readers resolve the writer's schema (by id from the registry, by fingerprint from the versions we
+know) into the current one, so old producers work with new workers and the other way round.
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ class Codec:
         }
 
     def encode(self, record: str, value: Mapping[str, Any]) -> bytes:
-        """Return ``value`` as a framed ``record``; raises ValueError or TypeError if it does not fit."""
+        """Return ``value`` as a framed ``record``; raises ValueError or TypeError if it does not
+        fit.
+        """
         out = BytesIO()
         out.write(self._headers[record])
         schemaless_writer(out, self._current[record].parsed, value)
@@ -107,6 +109,8 @@ class Codec:
             schema_id = struct.unpack(">I", header[1:])[0]
             schema = None if self._ids is None else self._ids.schema_of(schema_id)
             if schema is None:
-                raise UnknownSchemaError(f"unknown schema id {schema_id}; is SCHEMA_REGISTRY_URL set?")
+                raise UnknownSchemaError(
+                    f"unknown schema id {schema_id}; is SCHEMA_REGISTRY_URL set?"
+                )
             found = self._writers[header] = contracts.contract(str(schema.get("name")), schema)
         return found

@@ -1,9 +1,11 @@
-"""The Avro contracts: every record we write or read, current and past, found by name and fingerprint.
+"""The Avro contracts: every record we write or read, current and past, found by name and
+fingerprint.
 
-Current schemas stand in ``avro/``, one record a file, and may name each other. Each version that was ever
-published stands expanded in ``versions/`` as ``<Record>.<fingerprint>.avsc``; schemas evolve
-FULL_TRANSITIVE (old readers read new records and new readers old ones), which a contract test checks for each pair.
-The fingerprint is Avro's CRC-64 of the parsing canonical form, as single-object encoding carries it.
+Current schemas stand in ``avro/``, one record a file, and may name each other. Each version that
+was ever published stands expanded in ``versions/`` as ``<Record>.<fingerprint>.avsc``; schemas
+evolve FULL_TRANSITIVE (old readers read new records and new readers old ones), which a contract
+test checks for each pair. The fingerprint is Avro's CRC-64 of the parsing canonical form, as
+single-object encoding carries it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The law's values as Avro records, and back: one ``to_avro`` and one ``from_avro`` a value.
 
-Avro carries instants as UTC milliseconds, words as strings and the key as separate fields, so that a
-subscriber needs none of our code. What comes back is a value of ``consent.model``, aware of its time zone.
+Avro carries instants as UTC milliseconds, words as strings and the key as separate fields, so that
+a subscriber needs none of our code. What comes back is a value of ``consent.model``, aware of its
+time zone.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The topics: names, keys, contracts and settings. The only place that knows them.
 
-Names are kebab-case, plural, without dots. The partition count of the keyed topics is fixed for life, for a
-key must stay where its history is. Input topics take the broker's time (``LogAppendTime``), so that an
-event without a ``received_at`` of its own still has an instant that no publisher chose.
+Names are kebab-case, plural, without dots. The partition count of the keyed topics is fixed for
+life, for a key must stay where its history is. Input topics take the broker's time
+(``LogAppendTime``), so that an event without a ``received_at`` of its own still has an instant that
+no publisher chose.
 """
 
 from __future__ import annotations

@@ -1,0 +1,19 @@
+"""Run an order worker: ``python -m izin.streams``."""
+
+from __future__ import annotations
+
+from izin.runtime.observe import configure
+from izin.runtime.registry import codec
+from izin.runtime.settings import KafkaSettings, LogSettings, StreamSettings
+from izin.streams.app import run
+
+
+def main() -> None:
+    """Read the settings, check the topics and run until told to stop."""
+    configure(LogSettings())
+    kafka = KafkaSettings()
+    run(kafka, StreamSettings(), codec(kafka))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""The Faust app of the order worker: assignment, agents and lifecycle; the work itself is in
+``worker``.
+
+Faust gives what it is good at. It never commits (see ``transport``), keeps no tables, creates no
+topics. Its co-partitioning assignor is wanted, for both lanes of a partition number must go to one
+worker; Faust uses it only where ``table_standby_replicas`` is above zero.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import faust
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from izin.runtime.observe import get_logger
+from izin.streams import transport
+from izin.streams.metrics import WorkerMetrics
+from izin.streams.watchdog import Watchdog
+from izin.streams.worker import OrderWorker
+
+if TYPE_CHECKING:
+    from izin.runtime.settings import KafkaSettings, StreamSettings
+    from izin.schemas.codec import Codec
+
+EXIT_FAULT = 71
+"""The exit status after a fault of ours: nothing of the batch was committed."""
+
+_BUFFERED_BATCHES = 2
+_FETCH_BYTES = 1 << 20
+
+_log = get_logger(__name__)
+
+
+def group_of(kafka: KafkaSettings, streams: StreamSettings) -> str:
+    """Return the consumer group of the order workers; transactional ids begin with it too."""
+    return f"{kafka.topic_prefix}{streams.app_id}-order"
+
+
+def create_app(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> faust.App:
+    """Return the app of one order worker; run it with :func:`run`."""
+    transport.register()
+    brokers = ";".join(f"{transport.SCHEME}://{one}" for one in kafka.bootstrap_servers.split(","))
+    data_dir = Path(streams.data_dir) / str(os.getpid())
+    app = faust.App(
+        group_of(kafka, streams),
+        broker=brokers,
+        broker_session_timeout=6.0,
+        broker_heartbeat_interval=1.0,
+        broker_max_poll_interval=30.0,
+        broker_max_poll_records=streams.max_poll_records,
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=streams.instance_id,
+        consumer_max_fetch_size=_FETCH_BYTES,
+        stream_buffer_maxsize=_BUFFERED_BATCHES,
+        topic_partitions=kafka.partitions,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        table_standby_replicas=1,
+        key_serializer="raw",
+        value_serializer="raw",
+        store="memory://",
+        datadir=str(data_dir),
+        web_host=streams.host,
+        web_bind=streams.host,
+        web_port=streams.port,
+    )
+    worker = OrderWorker(settings=kafka, group=group_of(kafka, streams), codec=codec)
+    _order_lanes(app, worker, kafka)
+    _show(app, worker)
+    _watch(app, worker)
+    return app
+
+
+def _order_lanes(app: faust.App, worker: OrderWorker, kafka: KafkaSettings) -> None:
+    """Hand assignments and batches of both lanes to ``worker``."""
+    bulk, express = kafka.topics.events.name, kafka.topics.express.name
+
+    @app.on_partitions_assigned.connect
+    async def assigned(_app: faust.App, assigned: Any, **_: Any) -> None:  # noqa: ANN401  # Faust's sets of TP
+        by_lane = {
+            lane: [tp.partition for tp in assigned if tp.topic == lane] for lane in (bulk, express)
+        }
+        try:
+            await worker.assign(by_lane[bulk], by_lane[express])
+        except Exception:
+            _stop_at_once("the assignment cannot be taken")
+            raise
+
+    async def order(stream: Any, lane: str) -> None:  # noqa: ANN401  # Faust's stream
+        async for event in stream.events():
+            try:
+                await worker.handle(lane, event.message.partition, event.value)
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                # Faust acknowledges the message of an agent that raises: go before it can.
+                _stop_at_once("a batch cannot be handled")
+                raise
+
+    @app.agent(app.topic(express, value_type=None, key_type=None), name="express")
+    async def order_express(stream: Any) -> None:  # noqa: ANN401  # Faust's stream
+        await order(stream, express)
+
+    @app.agent(app.topic(bulk, value_type=None, key_type=None), name="bulk")
+    async def order_bulk(stream: Any) -> None:  # noqa: ANN401  # Faust's stream
+        await order(stream, bulk)
+
+
+def _show(app: faust.App, worker: OrderWorker) -> None:
+    """Serve ``/health`` (503 until every assigned partition is held and fresh) and ``/metrics``."""
+    metrics = WorkerMetrics(worker)
+
+    @app.page("/health")
+    async def health(web: Any, _request: Any) -> Any:  # noqa: ANN401  # Faust's views
+        ready, assigned = sorted(worker.ready), sorted(worker.assigned)
+        body = {"ready": ready, "assigned": assigned, "keys": worker.keys_held}
+        return web.json(body, status=200 if assigned and ready == assigned else 503)
+
+    @app.page("/metrics")
+    async def shown(web: Any, _request: Any) -> Any:  # noqa: ANN401  # Faust's views
+        return web.bytes(generate_latest(metrics.registry), content_type=CONTENT_TYPE_LATEST)
+
+
+def _watch(app: faust.App, worker: OrderWorker) -> None:
+    """Run the watchdog as long as the app runs, and let go of the partitions at its end."""
+    watchdog = Watchdog()
+
+    @app.task
+    async def watch(_app: faust.App) -> None:
+        watchdog.start()
+        await watchdog.beat()
+
+    @app.on_before_shutdown.connect
+    async def closing(_app: faust.App, **_: Any) -> None:  # noqa: ANN401  # Faust's signal
+        watchdog.stop()
+        await asyncio.to_thread(worker.close)
+
+
+def _stop_at_once(why: str) -> None:
+    _log.critical(why, exc_info=True)
+    os._exit(EXIT_FAULT)
+
+
+def run(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> None:
+    """Run an order worker until SIGTERM or SIGINT; exits the process."""
+    app = create_app(kafka, streams, codec)
+    faust.Worker(
+        app, override_logging=False, redirect_stdouts=False, quiet=True, workdir="."
+    ).execute_from_commandline()

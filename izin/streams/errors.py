@@ -1,0 +1,47 @@
+"""What stops the order stage; all faults of this installation, for a source's faults become dead
+letters.
+
+OurError
+├── SkippedRecordsError   records between two batches were not seen: stop, and read again
+├── LostPartitionError    a partition could not be taken or kept: another worker duels for it
+├── SplitLanesError       both lanes of a partition number must belong to one worker
+└── StateError            the state topic cannot be trusted
+"""
+
+from __future__ import annotations
+
+from izin.consent.errors import OurError
+
+
+class SkippedRecordsError(OurError):
+    """A batch begins after the place where the last one ended."""
+
+    def __init__(self, topic: str, partition: int, expected: int, found: int) -> None:
+        super().__init__(
+            f"{topic}[{partition}]: expected offset {expected}, got a batch from {found}; "
+            "the worker stops and reads again from its committed offsets"
+        )
+
+
+class LostPartitionError(OurError):
+    """A partition could not be taken or kept in a bounded number of tries."""
+
+    def __init__(self, partition: int, attempts: int) -> None:
+        super().__init__(
+            f"partition {partition} was lost {attempts} times in a row; "
+            "is another installation running with the same IZIN_APP_ID?"
+        )
+
+
+class SplitLanesError(OurError):
+    """The assignment gave one lane of a partition number to this worker and the other away."""
+
+    def __init__(self, one: frozenset[int], other: frozenset[int]) -> None:
+        super().__init__(
+            f"the lanes are split: {sorted(one ^ other)} in one lane only; "
+            "do all workers run the same release, and have both topics the same partition count?"
+        )
+
+
+class StateError(OurError):
+    """The state topic holds what this release cannot honour."""

@@ -1,0 +1,120 @@
+"""The one net: what becomes a dead letter, and what must stop the worker.
+
+An agent that raises would acknowledge its message, so nothing may be raised for a record's sake. A
+record is judged alone: bytes that are no record, schemas nobody knows, violations of the law, and
+poison (a record that makes our own pure code stumble) each become a dead letter with typed reasons,
+coordinates and the original bytes; the others in its batch are untouched. Anything that goes wrong
+outside that judgement is not the record's fault: it is raised, and the worker stops before it
+commits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Protocol
+
+from izin.consent.admission import Refusal, admit
+from izin.consent.model import Claim, Status, Violation
+from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
+from izin.schemas.records import event_from_avro, violation_to_avro
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+KEPT_BYTES = 64 * 1024
+"""How much of an original value a dead letter keeps; the digest and the size speak of the whole."""
+
+
+class SourceRecord(Protocol):
+    """A fetched Kafka record, as aiokafka gives it."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """Why a record could not become a decision."""
+
+    reason: str
+    """``undecodable``, ``unknown-schema``, ``refused``, ``refiled-twice`` or ``poison``."""
+    violations: tuple[Violation, ...]
+    lost_ret: bool = False
+    """Whether it was a "no" whose key cannot be read: a person must look."""
+
+
+class Guard:
+    """Judges records one by one."""
+
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
+
+    def judge(self, record: SourceRecord) -> Claim | DeadLetter:
+        """Return the claim that ``record`` makes, or why it makes none; raises nothing for its
+        sake.
+        """
+        if record.value is None:
+            return _dead("undecodable", "value", "no value: a tombstone says nothing of a consent")
+        try:
+            event = event_from_avro(self._codec.decode("ConsentEvent", record.value))
+            admitted = admit(event, appended_at=appended_at(record))
+        except UnknownSchemaError as error:
+            return _dead("unknown-schema", "value", str(error))
+        except UndecodableError as error:
+            return _dead("undecodable", "value", str(error))
+        except Exception as error:  # noqa: BLE001  # pure code stumbled: the record is poison
+            return _dead("poison", "value", f"{type(error).__name__} while it was judged")
+        if isinstance(admitted, Refusal):
+            return DeadLetter(
+                reason="refused",
+                violations=admitted.violations,
+                lost_ret=event.status.strip().upper() == Status.RET,
+            )
+        return admitted
+
+
+def appended_at(record: SourceRecord) -> datetime:
+    """Return the instant the broker appended ``record`` (input topics use LogAppendTime)."""
+    return datetime.fromtimestamp(record.timestamp / 1000, UTC)
+
+
+def dead_letter_to_avro(letter: DeadLetter, record: SourceRecord) -> dict[str, Any]:
+    """Return ``letter`` about ``record`` as an Avro DeadLetter."""
+    value = record.value
+    return {
+        "reason": letter.reason,
+        "violations": [violation_to_avro(one) for one in letter.violations],
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "timestamp": appended_at(record),
+        "key": record.key,
+        "value": None if value is None else value[:KEPT_BYTES],
+        "value_size": 0 if value is None else len(value),
+        "value_sha256": "" if value is None else sha256(value).hexdigest(),
+        "headers": [{"name": name, "value": content} for name, content in record.headers],
+    }
+
+
+def refiled_twice(claim: Claim) -> DeadLetter:
+    """Return the dead letter of a record that was re-filed once and still stands in the wrong
+    partition.
+    """
+    letter = _dead("refiled-twice", "key", "re-filed once, and still not where its key belongs")
+    return replace(letter, lost_ret=claim.status is Status.RET)
+
+
+def _dead(reason: str, field: str, why: str) -> DeadLetter:
+    return DeadLetter(
+        reason=reason,
+        violations=(
+            Violation(field=field, code=f"IZIN-{reason.upper()}", reason=why, reason_tr=""),
+        ),
+    )

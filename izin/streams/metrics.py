@@ -1,0 +1,67 @@
+"""What an order worker shows of itself, in Prometheus's words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client import Metric
+
+    from izin.streams.worker import OrderWorker
+
+_DEAD = "dead:"
+_DECISIONS = ("Apply", "Enriched", "Stale", "Duplicate")
+_TOTALS = ("opt-outs", "refiled", "records", "batches", "acquisitions", "aborted")
+
+
+class WorkerMetrics(Collector):
+    """Reads the worker's own counts whenever somebody asks."""
+
+    def __init__(self, worker: OrderWorker) -> None:
+        self._worker = worker
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+
+    def describe(self) -> list[Metric]:
+        """Declare nothing ahead: the counts appear as they happen."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics as they stand."""
+        counts = self._worker.counts
+        decisions = CounterMetricFamily(
+            "izin_order_decisions", "Events decided, by kind.", labels=["kind"]
+        )
+        for kind in _DECISIONS:
+            decisions.add_metric([kind.lower()], counts[kind])
+        yield decisions
+        dead = CounterMetricFamily(
+            "izin_order_dead_letters", "Records that became no decision.", labels=["reason"]
+        )
+        for name, count in counts.items():
+            if name.startswith(_DEAD):
+                dead.add_metric([name.removeprefix(_DEAD)], count)
+        yield dead
+        for name in _TOTALS:
+            yield CounterMetricFamily(
+                f"izin_order_{name.replace('-', '_')}", f"Total {name}.", value=counts[name]
+            )
+        yield GaugeMetricFamily(
+            "izin_order_partitions_ready",
+            "Partitions held and fresh.",
+            value=len(self._worker.ready),
+        )
+        yield GaugeMetricFamily(
+            "izin_order_partitions_assigned",
+            "Partitions the group gave this worker.",
+            value=len(self._worker.assigned),
+        )
+        yield GaugeMetricFamily(
+            "izin_order_keys", "Consents held in state.", value=self._worker.keys_held
+        )

@@ -1,0 +1,194 @@
+"""From a batch of records to what must be written: judge, re-file, decide, record by record.
+
+For every applied claim one ``consents`` row and one decision; for every change of the effective
+status to RET one ``consent-opt-outs`` row. A stale or enriching claim is a decision too, and a row
+where it moved the state. A duplicate is nothing. What is refused is a dead letter. Nothing here
+does I/O or reads a clock, so a replay folds to the same bytes.
+
+A key lives on the partition that murmur2 gives it. A record found elsewhere (a producer keyed it
+its own way) is re-filed once, marked by a header; a marked one that is still wrong is a dead
+letter.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from izin.consent.model import Claim, Consent, Decision, DecisionKind
+from izin.consent.ordering import decide
+from izin.schemas.cloud_events import headers
+from izin.schemas.partitioning import partition_of
+from izin.schemas.records import consent_to_avro, decision_to_avro
+from izin.streams.guard import DeadLetter, Guard, SourceRecord, dead_letter_to_avro, refiled_twice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from izin.schemas.cloud_events import Headers
+    from izin.schemas.codec import Codec
+    from izin.schemas.topics import Topics
+    from izin.streams.state import State
+
+REFILED = "izin-refiled"
+"""The header that marks a re-filed record; its value is the coordinates it came from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """A record to be written in the batch's transaction; ``partition`` None: wherever."""
+
+    topic: str
+    partition: int | None
+    key: bytes | None
+    value: bytes
+    headers: Headers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refile:
+    """A record to be written again, where its key belongs."""
+
+    topic: str
+    partition: int
+    key: bytes
+    value: bytes
+    headers: Headers
+
+
+@dataclass(slots=True)
+class Effects:
+    """All that a batch amounts to. Filled while folding; the state changes after the commit."""
+
+    writes: list[Write] = field(default_factory=list)
+    refiles: list[Refile] = field(default_factory=list)
+    changes: dict[bytes, Consent] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    """Decisions by kind, dead letters by reason (``dead:refused`` …), ``refiled`` and ``opt-
+    outs``."""
+    lost_rets: list[tuple[str, int, int]] = field(default_factory=list)
+    """The coordinates of every "no" that became a dead letter: each is an alarm."""
+
+
+class OrderStage:
+    """Folds batches into effects."""
+
+    def __init__(self, *, topics: Topics, partitions: int, codec: Codec) -> None:
+        self._topics = topics
+        self._partitions = partitions
+        self._codec = codec
+        self._guard = Guard(codec)
+
+    def fold(self, partition: int, records: Iterable[SourceRecord], state: State) -> Effects:
+        """Return what ``records`` of either lane of ``partition`` do to ``state``."""
+        effects = Effects()
+        for record in records:
+            judged = self._guard.judge(record)
+            if isinstance(judged, DeadLetter):
+                self._bury(effects, record, judged)
+                continue
+            key = judged.key.encode()
+            current = effects.changes.get(key) or state.get(key)
+            # A key that is held was once found to belong here: no need to hash it again.
+            if current is None and partition_of(key, self._partitions) != partition:
+                self._refile(effects, record, judged, key)
+            else:
+                self._decide(effects, record, key, decide(current, judged), current)
+        return effects
+
+    def _decide(
+        self,
+        effects: Effects,
+        record: SourceRecord,
+        key: bytes,
+        decision: Decision,
+        current: Consent | None,
+    ) -> None:
+        effects.counts[decision.kind] += 1
+        if decision.kind is DecisionKind.DUPLICATE:
+            return
+        topics, partition = self._topics, record.partition
+        claim = decision.claim
+
+        def marks(record_name: str) -> Headers:
+            return headers(
+                record=record_name,
+                event_id=claim.event.event_id,
+                source=f"/{claim.event.customer_id}/{claim.event.origin}",
+                at=claim.effective_at,
+            )
+
+        if decision.consent is not current:
+            effects.changes[key] = decision.consent
+            row = self._codec.encode("Consent", consent_to_avro(decision.consent))
+            about = marks("Consent")
+            effects.writes.append(
+                Write(
+                    topic=topics.consents.name,
+                    partition=partition,
+                    key=key,
+                    value=row,
+                    headers=about,
+                )
+            )
+            if decision.opted_out:
+                effects.counts["opt-outs"] += 1
+                effects.writes.append(
+                    Write(
+                        topic=topics.opt_outs.name,
+                        partition=partition,
+                        key=key,
+                        value=row,
+                        headers=about,
+                    )
+                )
+        told = decision_to_avro(
+            decision, topic=record.topic, partition=partition, offset=record.offset
+        )
+        effects.writes.append(
+            Write(
+                topic=topics.decisions.name,
+                partition=partition,
+                key=key,
+                value=self._codec.encode("Decision", told),
+                headers=marks("Decision"),
+            )
+        )
+
+    def _refile(self, effects: Effects, record: SourceRecord, claim: Claim, key: bytes) -> None:
+        if any(name == REFILED for name, _ in record.headers):
+            self._bury(effects, record, refiled_twice(claim))
+            return
+        effects.counts["refiled"] += 1
+        came_from = f"{record.topic}/{record.partition}/{record.offset}".encode()
+        effects.refiles.append(
+            Refile(
+                topic=record.topic,
+                partition=partition_of(key, self._partitions),
+                key=key,
+                value=record.value or b"",
+                headers=[*record.headers, (REFILED, came_from)],
+            )
+        )
+
+    def _bury(self, effects: Effects, record: SourceRecord, letter: DeadLetter) -> None:
+        effects.counts[f"dead:{letter.reason}"] += 1
+        if letter.lost_ret:
+            effects.lost_rets.append((record.topic, record.partition, record.offset))
+        effects.writes.append(
+            Write(
+                topic=self._topics.dead_letters.name,
+                partition=None,
+                key=record.key,
+                value=self._codec.encode("DeadLetter", dead_letter_to_avro(letter, record)),
+                headers=[],
+            )
+        )
+
+
+def unseen(records: Sequence[SourceRecord], next_offset: int) -> Sequence[SourceRecord]:
+    """Return those of ``records`` that no committed transaction has decided yet."""
+    if records[0].offset >= next_offset:
+        return records
+    return [record for record in records if record.offset >= next_offset]

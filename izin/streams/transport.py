@@ -1,0 +1,169 @@
+"""A Faust transport that hands over one message per fetched partition batch, and never commits.
+
+Faust's own cost is per message (some 60 µs: a queue, a stream, an event, an acknowledgement each).
+This transport subclasses its aiokafka driver so that the unit of all that is the *batch*: whatever
+one fetch brought for one partition arrives as one message whose value is a :class:`Batch` of plain
+aiokafka records. An agent then handles thousands of records a step, and Faust keeps what it is good
+at: assignment, rebalance, lifecycle.
+
+Offsets are the agent's business: they ride in its own Kafka transaction, so this consumer offers
+Faust nothing to commit. After a rebalance Faust seeks to the group's committed offsets, which are
+the transaction's.
+
+A batch tells where its fetch began (``start``), counted by the consumer's own position, so
+transaction markers and compaction gaps are no holes. A reader that compares it with where it
+stopped sees any skipped record.
+
+Register once, before the app is made, then use the scheme ``batch://``::
+
+    transport.register()
+    app = faust.App(..., broker="batch://127.0.0.1:9092", topic_disable_leader=True)
+
+What this relies on inside Faust and aiokafka is listed in ``RELIES_ON``; a test checks each, so
+that an upgrade that moves one fails there and not in production.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from faust.transport.drivers import TRANSPORTS
+from faust.transport.drivers import aiokafka as driver
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+
+SCHEME = "batch"
+
+RELIES_ON = (
+    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._fetch_records",
+    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._create_worker_consumer",
+    "faust.transport.drivers.aiokafka:Consumer._new_consumer_thread",
+    "faust.transport.drivers.aiokafka:Consumer._to_message",
+    "faust.transport.consumer:Consumer._new_offset",
+    "faust.transport.consumer:Consumer._add_gap",
+    "aiokafka.consumer.fetcher:Fetcher.fetched_records",
+    "aiokafka.consumer.subscription_state:TopicPartitionState.position",
+)
+
+
+class Batch(NamedTuple):
+    """The records one fetch brought for one partition, oldest first."""
+
+    start: int
+    """The position from which the fetch read; no record from here to ``next_offset`` is missing."""
+    next_offset: int
+    """Where the next fetch will read."""
+    records: Sequence[Any]
+    """aiokafka ``ConsumerRecord``: offset, timestamp (ms), key, value, headers …; never empty."""
+
+
+class _Folded(NamedTuple):
+    """A batch in the shape of a record, as the driver's consumer expects one."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    headers: tuple[()]
+    key: None
+    value: Batch
+    checksum: None
+    serialized_key_size: int
+    serialized_value_size: int
+
+
+class BatchConsumerThread(driver.AIOKafkaConsumerThread):
+    """Fetches in its own thread and event loop, and folds what it fetched."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:  # noqa: ANN401  # the driver is untyped
+        consumer = super()._create_worker_consumer(transport)
+        # The driver reads uncommitted unless Faust itself runs the transactions; ours are not
+        # Faust's.
+        consumer._isolation_level = "read_committed"  # noqa: SLF001  # no public way past the driver
+        return consumer
+
+    async def _fetch_records(
+        self,
+        consumer: Any,  # noqa: ANN401  # aiokafka publishes no types
+        active_partitions: AbstractSet[Any],
+        timeout: float | None = None,  # noqa: ASYNC109  # the driver's signature
+        max_records: int | None = None,
+    ) -> Mapping[Any, Sequence[_Folded]]:
+        before = _positions(consumer)
+        fetched = await super()._fetch_records(
+            consumer, active_partitions, timeout=timeout, max_records=max_records
+        )
+        if not fetched:
+            return {}
+        after = _positions(consumer)
+        return {
+            tp: [_folded(tp, records, before.get(tp), after.get(tp))]
+            for tp, records in fetched.items()
+            if records
+        }
+
+
+class BatchConsumer(driver.Consumer):
+    """A consumer of batches that leaves offsets to whoever processes them."""
+
+    def _new_consumer_thread(self) -> BatchConsumerThread:
+        return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def _add_gap(self, tp: Any, offset_from: int, offset_to: int) -> None:  # noqa: ANN401  # Faust's TP
+        """Keep no gaps: they serve only to find what to commit."""
+
+    def _new_offset(self, tp: Any) -> int | None:  # noqa: ANN401  # Faust's TP
+        """Offer nothing to commit, and forget what was acknowledged, for nothing else would."""
+        self._acked[tp].clear()
+        self._acked_index[tp].clear()
+        return None
+
+
+class Transport(driver.Transport):
+    """The driver with batches."""
+
+    Consumer = BatchConsumer
+
+
+def register() -> None:
+    """Make ``batch://`` a broker scheme of Faust; repeating it changes nothing."""
+    TRANSPORTS.aliases[SCHEME] = f"{__name__}:{Transport.__name__}"
+
+
+def _positions(consumer: Any) -> dict[Any, int]:  # noqa: ANN401  # aiokafka publishes no types
+    """Return the position of each assigned partition that has one."""
+    subscription = consumer._subscription.subscription  # noqa: SLF001  # public calls would await a lookup
+    if subscription is None or subscription.assignment is None:
+        return {}
+    assignment = subscription.assignment
+    found = {}
+    for tp in assignment.tps:
+        state = assignment.state_value(tp)
+        if state is not None and state.has_valid_position:
+            found[tp] = state.position
+    return found
+
+
+def _folded(tp: Any, records: Sequence[Any], before: int | None, after: int | None) -> _Folded:  # noqa: ANN401  # Faust's TP
+    first, last = records[0], records[-1]
+    # A position that was unknown before the fetch, or that a seek moved meanwhile, tells nothing:
+    # then the first record is where the batch starts, and a marker before it may look like a hole,
+    # never the reverse.
+    start = before if before is not None and before <= first.offset else first.offset
+    following = after if after is not None and after > last.offset else last.offset + 1
+    return _Folded(
+        topic=tp.topic,
+        partition=tp.partition,
+        offset=last.offset,
+        timestamp=last.timestamp,
+        timestamp_type=last.timestamp_type,
+        headers=(),
+        key=None,
+        value=Batch(start, following, records),
+        checksum=None,
+        serialized_key_size=0,
+        serialized_value_size=0,
+    )

@@ -1,0 +1,195 @@
+"""The order worker: which partitions are ours, and what is done with a batch of one of them.
+
+Every assignment begins a new generation. A partition is decided upon only while it was acquired
+under the current one; whatever aborts a transaction makes it be acquired again, a bounded number of
+times, and only while it is still ours. A batch fetched under an older generation is dropped: after
+a rebalance the consumer reads again from the committed offsets. Whatever is not understood stops
+the worker before it commits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from confluent_kafka import KafkaException
+
+from izin.runtime.observe import get_logger
+from izin.streams.errors import LostPartitionError, SkippedRecordsError, SplitLanesError
+from izin.streams.order import OrderStage, unseen
+from izin.streams.partition import Connections, OwnedPartition
+from izin.streams.state import MemoryState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from izin.runtime.settings import KafkaSettings
+    from izin.schemas.codec import Codec
+    from izin.streams.order import Effects
+    from izin.streams.state import State
+    from izin.streams.transport import Batch
+
+MAX_ATTEMPTS = 5
+_ACQUIRED_AT_ONCE = 4
+
+_log = get_logger(__name__)
+
+
+class OrderWorker:
+    """Owns partitions and handles their batches."""
+
+    def __init__(
+        self,
+        *,
+        settings: KafkaSettings,
+        group: str,
+        codec: Codec,
+        new_state: Callable[[], State] = MemoryState,
+    ) -> None:
+        self._settings = settings
+        self._connections = Connections(settings, group)
+        self._codec = codec
+        self._new_state = new_state
+        self._stage = OrderStage(
+            topics=settings.topics, partitions=settings.partitions, codec=codec
+        )
+        self._partitions: dict[int, OwnedPartition] = {}
+        self._assigned: frozenset[int] = frozenset()
+        self._acquiring = asyncio.Semaphore(_ACQUIRED_AT_ONCE)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.generation = 0
+        self.counts: Counter[str] = Counter()
+        """Decisions by kind, dead letters by reason, opt-outs, re-filed, batches, acquisitions."""
+
+    @property
+    def ready(self) -> frozenset[int]:
+        """The partitions that may be decided upon now."""
+        return frozenset(
+            number
+            for number in self._assigned
+            if (owned := self._partitions.get(number)) is not None
+            and owned.generation == self.generation
+        )
+
+    @property
+    def assigned(self) -> frozenset[int]:
+        """The partitions that the group gave this worker."""
+        return self._assigned
+
+    @property
+    def keys_held(self) -> int:
+        """How many consents the owned partitions hold."""
+        return sum(len(owned.state) for owned in self._partitions.values())
+
+    async def assign(self, bulk: Iterable[int], express: Iterable[int]) -> None:
+        """Begin a generation with these partition numbers of either lane.
+
+        Raises SplitLanesError if they differ: a recipient's lanes would be decided by two workers.
+        """
+        one, other = frozenset(bulk), frozenset(express)
+        if one != other:
+            raise SplitLanesError(one, other)
+        self.generation += 1
+        self._assigned = one
+        _log.info("assigned", generation=self.generation, partitions=sorted(one))
+        for number in self._partitions.keys() - one:
+            self._partitions[number].release()
+        for number in sorted(one):
+            task = asyncio.create_task(self._prepare(number))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _prepare(self, number: int) -> None:
+        """Acquire ``number`` before its first batch comes; if it fails, the batch will try
+        again.
+        """
+        owned = self._owned(number)
+        try:
+            async with owned.lock:
+                await self._hold(owned)
+        except KafkaException as error:
+            _log.warning("not acquired yet", partition=number, error=error.args[0].str())
+
+    async def handle(self, topic: str, partition: int, batch: Batch) -> None:
+        """Decide ``batch`` of the lane ``topic``; when it returns, the batch is committed or not
+        ours.
+
+        Raises SkippedRecordsError, LostPartitionError and StateError, each of which must stop the
+        worker.
+        """
+        generation = self.generation
+        owned = self._owned(partition)
+        async with owned.lock:
+            for _ in range(MAX_ATTEMPTS):
+                if generation != self.generation or partition not in self._assigned:
+                    _log.info("dropped a batch of an older assignment", partition=partition)
+                    return
+                try:
+                    if not await self._hold(owned):
+                        continue
+                    self._commit(owned, topic, batch)
+                except KafkaException as error:
+                    owned.release()
+                    self.counts["aborted"] += 1
+                    _log.warning("lost", partition=partition, error=error.args[0].str())
+                else:
+                    return
+            raise LostPartitionError(partition, MAX_ATTEMPTS)
+
+    def _commit(self, owned: OwnedPartition, topic: str, batch: Batch) -> None:
+        expected = owned.next_offsets[topic]
+        if batch.start > expected:
+            raise SkippedRecordsError(topic, owned.number, expected, batch.start)
+        if batch.next_offset <= expected:
+            return
+        records = unseen(batch.records, expected)
+        effects = self._stage.fold(owned.number, records, owned.state)
+        owned.commit(effects, topic=topic, next_offset=batch.next_offset)
+        self._note(effects, len(records))
+
+    def _note(self, effects: Effects, records: int) -> None:
+        self.counts.update(effects.counts)
+        self.counts["batches"] += 1
+        self.counts["records"] += records
+        for topic, partition, offset in effects.lost_rets:
+            _log.critical(
+                "a RET whose key cannot be read went to the dead letters; a person must look",
+                topic=topic,
+                partition=partition,
+                offset=offset,
+            )
+
+    async def _hold(self, owned: OwnedPartition) -> bool:
+        """Make sure ``owned`` was acquired under this generation; False if the world moved
+        meanwhile.
+        """
+        generation = self.generation
+        if owned.generation == generation:
+            return True
+        async with self._acquiring:
+            await asyncio.to_thread(owned.acquire)
+        if generation != self.generation:
+            return False
+        owned.generation = generation
+        self.counts["acquisitions"] += 1
+        return True
+
+    def _owned(self, number: int) -> OwnedPartition:
+        owned = self._partitions.get(number)
+        if owned is None:
+            owned = self._partitions[number] = OwnedPartition(
+                number,
+                connections=self._connections,
+                codec=self._codec,
+                state=self._new_state(),
+            )
+        return owned
+
+    def close(self) -> None:
+        """Let go of every partition and client."""
+        for task in self._tasks:
+            task.cancel()
+        for owned in self._partitions.values():
+            owned.release()
+        self._connections.close()
