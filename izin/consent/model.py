@@ -203,7 +203,7 @@ class ConsentEvent:
     retailer_code: int | None = None
     retailer_access: tuple[int, ...] | None = None
     notice_version: str | None = None
-    evidence: Mapping[str, str] = field(default=_EMPTY)
+    evidence: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     evidence_hash: str | None = None
     iys: IysStatement | None = None
 
