@@ -1,0 +1,238 @@
+"""Push: the handshake, and deliveries that leave at once."""
+
+import asyncio
+import base64
+import json
+
+import httpx
+import pytest
+
+from izin.simulator.push import TEST_MOVEMENT, PushOffice
+
+CONNECTION = {
+    "url": "https://push.example.com/iys",
+    "type": "MESAJ",
+    "username": "receiver",
+    "password": "fake",
+}
+
+
+class Receiver:
+    """A subscriber's address: asks for Basic auth, and fails as often as it is told."""
+
+    def __init__(self) -> None:
+        self.bodies: list[dict[str, object]] = []
+        self.failures = 0
+        self.is_open = False
+        self.problem: Exception | None = None
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if self.problem:
+            raise self.problem
+        expected = "Basic " + base64.b64encode(b"receiver:fake").decode()
+        if not self.is_open and request.headers.get("authorization") != expected:
+            return httpx.Response(401)
+        if self.failures:
+            self.failures -= 1
+            return httpx.Response(500)
+        self.bodies.append(json.loads(request.content))
+        return httpx.Response(200)
+
+    @property
+    def recipients(self) -> list[str]:
+        return [item["recipient"] for body in self.bodies[1:] for item in body["list"]]
+
+
+@pytest.fixture
+def pauses() -> list[float]:
+    """How long push waited between tries."""
+    return []
+
+
+@pytest.fixture
+def receiver(twin, pauses) -> Receiver:
+    """A receiver that the twin's deliveries reach; nothing waits."""
+    receiver = Receiver()
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    client = httpx.AsyncClient(transport=httpx.MockTransport(receiver))
+    twin.push = PushOffice(twin.counters, lambda: twin.settings, client, pause)
+    return receiver
+
+
+async def register(iys, *connections):
+    return await iys.http.post(
+        f"{iys.path}/push/registration", json={"connection": list(connections)}
+    )
+
+
+async def deliveries_done(iys):
+    async with asyncio.timeout(5):
+        while iys.twin.push.has_work:
+            await asyncio.sleep(0)
+
+
+async def test_a_registration_is_proved_with_the_test_movement(iys, receiver):
+    """The address refuses without credentials, takes the fixed movement with them, and is listed."""
+    answer = await register(iys, CONNECTION)
+    assert answer.json() == {"message": "Bağlantı oluşturuldu"}
+    assert receiver.bodies == [{"list": [TEST_MOVEMENT]}]
+    listed = await iys.http.get(f"{iys.path}/push/registration")
+    assert listed.json() == [
+        {
+            "url": CONNECTION["url"],
+            "type": "MESAJ",
+            "registerTime": "2026-09-17 12:00:00",
+            "status": "Bağlantı Oluşturuldu",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem", "expected"),
+    [
+        ({"is_open": True}, None, "H530"),
+        ({"failures": 9}, None, "H530"),
+        ({}, httpx.ConnectError("refused"), "H530"),
+        ({}, TimeoutError(), "H191"),
+    ],
+)
+async def test_an_address_that_misbehaves_is_refused(
+    iys, receiver, codes, changed, problem, expected
+):
+    """Open to anybody, failing, unreachable or too slow: H530 and H191, and listed as failed."""
+    for name, value in changed.items():
+        setattr(receiver, name, value)
+    receiver.problem = problem
+    answer = await register(iys, CONNECTION)
+    assert (answer.status_code, codes(answer)) == (422, [expected])
+    listed = (await iys.http.get(f"{iys.path}/push/registration")).json()
+    assert listed[0]["status"] == "Bağlantı Oluşturulamadı"
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"url": "http://push.example.com"}, ["H531"]),
+        ({"url": ""}, ["H531"]),
+        ({"type": "SMS"}, ["H117"]),
+        ({"username": ""}, ["H093"]),
+        ({"username": "", "password": None}, ["H093", "H093"]),
+    ],
+)
+async def test_the_fields_of_a_connection_are_checked(iys, receiver, codes, changed, expected):
+    """H531, H117 and H093 before anything is tried."""
+    answer = await register(iys, {**CONNECTION, **changed})
+    assert (answer.status_code, codes(answer)) == (422, expected)
+    assert receiver.bodies == []
+
+
+async def test_a_missing_type_and_a_missing_list_are_named(iys, codes):
+    """H111 without a type; a body without connections is no request."""
+    untyped = {name: value for name, value in CONNECTION.items() if name != "type"}
+    assert codes(await register(iys, untyped)) == ["H111"]
+    assert codes(await register(iys)) == ["H014"]
+    assert codes(await register(iys, "x")) == ["H014"]
+
+
+async def test_http_is_taken_by_the_switch(iys, receiver):
+    """`push_https_required` off lets http:// in."""
+    iys.set(push_https_required=False)
+    answer = await register(iys, {**CONNECTION, "url": "http://push.example.com/iys"})
+    assert answer.status_code == 200
+
+
+async def test_two_connections_a_type_stand_at_most(iys, receiver, codes):
+    """The third of a type is H530; another type has its own two."""
+    for number in (1, 2):
+        url = f"https://push.example.com/{number}"
+        assert (await register(iys, {**CONNECTION, "url": url})).status_code == 200
+    third = {**CONNECTION, "url": "https://push.example.com/3"}
+    assert codes(await register(iys, third)) == ["H530"]
+    assert (await register(iys, {**third, "type": "ARAMA"})).status_code == 200
+
+
+async def test_a_citizens_movement_is_delivered(iys, receiver):
+    """What the citizen did arrives with codes and transactionId; other types do not."""
+    await register(iys, CONNECTION)
+    act = await iys.citizen()
+    await iys.citizen(type="ARAMA")
+    await deliveries_done(iys)
+    assert receiver.bodies[1:] == [
+        {
+            "list": [
+                {
+                    "iysCode": 660001,
+                    "brandCode": 660101,
+                    "consentDate": "2026-09-17 12:00:00",
+                    "creationDate": act["creationDate"],
+                    "source": "IYS_WEB",
+                    "recipient": "+905550000001",
+                    "recipientType": "BIREYSEL",
+                    "status": "RET",
+                    "type": "MESAJ",
+                    "transactionId": act["transactionId"],
+                }
+            ]
+        }
+    ]
+
+
+async def test_what_the_provider_wrote_is_not_delivered(iys, receiver):
+    """Only IYS_* movements are pushed."""
+    await register(iys, CONNECTION)
+    await iys.add()
+    await deliveries_done(iys)
+    assert receiver.recipients == []
+
+
+async def test_movements_waiting_together_go_together(iys, receiver):
+    """One delivery holds `push_size` movements at most."""
+    iys.set(push_size=2)
+    await register(iys, CONNECTION)
+    acts = [
+        {"brandCode": 660101, "recipient": f"+90555000000{n}", "type": "MESAJ", "status": "RET"}
+        for n in range(5)
+    ]
+    await iys.admin("citizen", acts)
+    await deliveries_done(iys)
+    assert [len(body["list"]) for body in receiver.bodies[1:]] == [2, 2, 1]
+    assert receiver.recipients == [act["recipient"] for act in acts]
+
+
+async def test_a_failed_delivery_is_tried_again(iys, receiver, pauses):
+    """Back-off doubles; the movement arrives in the end."""
+    await register(iys, CONNECTION)
+    receiver.failures = 3
+    await iys.citizen()
+    await deliveries_done(iys)
+    assert receiver.recipients == ["+905550000001"]
+    assert pauses == [1.0, 2.0, 4.0]
+
+
+async def test_a_delivery_is_given_up_after_some_tries(iys, receiver, pauses):
+    """With no retries left the movement is lost to push, and counted."""
+    iys.set(push_retries=1)
+    await register(iys, CONNECTION)
+    receiver.failures = 2
+    await iys.citizen()
+    await deliveries_done(iys)
+    assert receiver.recipients == []
+    counts = (await iys.look("requests")).json()["operations"]["push"]["statuses"]
+    assert counts == {"500": 2, "given_up": 1}
+
+
+async def test_unregistration_ends_deliveries(iys, receiver, codes):
+    """H530 with wrong credentials; with the right ones the connection is gone."""
+    await register(iys, CONNECTION)
+    path = f"{iys.path}/push/unregistration"
+    wrong = await iys.http.post(path, json={**CONNECTION, "password": "other"})
+    assert (wrong.status_code, codes(wrong)) == (422, ["H530"])
+    right = await iys.http.post(path, json=CONNECTION)
+    assert right.json() == {"message": "Bağlantı Kaldırıldı"}
+    await iys.citizen()
+    await deliveries_done(iys)
+    assert receiver.recipients == []
+    assert (await iys.http.get(f"{iys.path}/push/registration")).json() == []
