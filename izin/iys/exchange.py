@@ -11,7 +11,6 @@ import asyncio
 import json
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import httpx
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CALL_CLASS: Final = "call_class"
-_NO_QUERY: Final[Mapping[str, str]] = MappingProxyType({})
 _CONNECTIONS: Final = 32
 
 _log = get_logger(__name__)
@@ -81,7 +79,7 @@ class Call:
     path: str
     name: str
     body: object = field(default=None, repr=False)
-    query: Mapping[str, str] = _NO_QUERY
+    query: Mapping[str, str] | None = None
     writes: bool = False
     call_class: CallClass = CallClass.SWEEP
     nothing: frozenset[HTTPStatus] = frozenset()
@@ -177,7 +175,7 @@ class Exchange:
         return await self._http.request(
             call.method,
             call.path,
-            params=call.query or None,
+            params=call.query,
             content=None if call.body is None else json.dumps(call.body, ensure_ascii=False),
             headers=None if call.body is None else {"Content-Type": "application/json"},
             extensions={_CALL_CLASS: call.call_class},

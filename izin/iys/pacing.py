@@ -142,12 +142,11 @@ class InProcessPacer:
                 waiter = self._next_waiter()
                 if waiter is not None:
                     waiter.granted.set_result(None)
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 - it goes to whoever waits
             # Without this, whoever waits would wait for ever.
             for waiter in self._waiting:
-                waiter.granted.cancel(f"the pacer stopped: {type(error).__name__}")
+                waiter.granted.set_exception(error)
             self._waiting.clear()
-            raise
 
     async def _slot(self) -> None:
         while True:

@@ -1,0 +1,555 @@
+import asyncio
+import inspect
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+import izin.iys
+from izin.consent.model import Channel, RecipientType, Source, Status
+from izin.iys import (
+    BrandPath,
+    BusyError,
+    CallClass,
+    CallError,
+    ConsentItem,
+    IysClient,
+    MisconfiguredError,
+    OutcomeUnknownError,
+    PushConnection,
+    RefusedError,
+    Stream,
+    ThrottledError,
+    TokenSilenceError,
+    UnauthenticatedError,
+    UnreadableError,
+    Verdict,
+)
+from izin.iys.envelope import _ERRORS, read_refusals
+from izin.iys.errors import Actor
+from izin.iys.exchange import FOREIGN_ERRORS, Call, Method, translate
+from izin.runtime.settings import IysSettings
+
+SETTINGS = IysSettings(
+    base_url="http://iys.example.com",
+    username="ada",
+    password=SecretStr("not-a-password"),
+    timeout=timedelta(seconds=5),
+)
+BRAND = BrandPath(iys_code=100001, brand_code=100001)
+TRANSACTION = "ab" * 32
+RECEIPT = {"transactionId": TRANSACTION, "creationDate": "2026-03-02 12:00:07"}
+
+Answering = Callable[[httpx.Request], httpx.Response | Awaitable[httpx.Response]]
+
+
+class Turns:
+    """A pacer that lets everybody out and notes who came."""
+
+    def __init__(self) -> None:
+        self.classes: list[CallClass] = []
+        self.throttles = 0
+
+    async def wait(self, call_class: CallClass) -> None:
+        self.classes.append(call_class)
+
+    async def throttled(self) -> None:
+        self.throttles += 1
+
+
+class NoAuth(httpx.Auth):
+    """Sends calls as they are."""
+
+
+@asynccontextmanager
+async def a_client(
+    answer: Answering, *, pacer: Turns | None = None, settings: IysSettings = SETTINGS
+) -> AsyncIterator[IysClient]:
+    transport = httpx.MockTransport(answer)  # type: ignore[arg-type]
+    async with IysClient(
+        settings, auth=NoAuth(), pacer=pacer or Turns(), transport=transport
+    ) as client:
+        yield client
+
+
+def saying(status: int, body: object = None) -> Answering:
+    def answer(_request: httpx.Request) -> httpx.Response:
+        if body is None:
+            return httpx.Response(status)
+        if isinstance(body, bytes):
+            return httpx.Response(status, content=body)
+        return httpx.Response(status, json=body)
+
+    return answer
+
+
+def refusing(status: int, *codes: str) -> Answering:
+    return saying(status, {"errors": [{"code": code, "message": "…"} for code in codes]})
+
+
+def an_item(status: Status = Status.ONAY) -> ConsentItem:
+    return ConsentItem(
+        recipient="+905550000001",
+        type=Channel.MESAJ,
+        status=status,
+        source=Source.HS_WEB,
+        consent_date=datetime(2026, 3, 2, 9, 0, 0, tzinfo=UTC),
+    )
+
+
+CONNECTION = PushConnection(
+    url="https://push.example.com/iys",
+    type=Channel.EPOSTA,
+    username="ada",
+    password=SecretStr("not-a-password"),
+)
+
+METHODS: dict[str, Callable[[IysClient], Awaitable[Any]]] = {
+    "add": lambda client: client.add(BRAND, an_item()),
+    "add_batch": lambda client: client.add_batch(BRAND, [an_item()]),
+    "batch_result": lambda client: client.batch_result(BRAND, "r-1"),
+    "status": lambda client: client.status(
+        BRAND, Channel.MESAJ, RecipientType.BIREYSEL, "+905550000001"
+    ),
+    "statuses": lambda client: client.statuses(
+        BRAND, Channel.MESAJ, RecipientType.BIREYSEL, ["+905550000001"]
+    ),
+    "changes": lambda client: client.changes(BRAND, Stream.IYS),
+    "register_push": lambda client: client.register_push(BRAND, [CONNECTION]),
+    "push_registrations": lambda client: client.push_registrations(BRAND),
+    "unregister_push": lambda client: client.unregister_push(BRAND, CONNECTION),
+    "brands": lambda client: client.brands(100001),
+    "subscription": lambda client: client.subscription(100001),
+}
+WRITING = {"add", "add_batch", "register_push", "unregister_push"}
+
+
+def test_every_method_of_the_client_is_tried_below():
+    """A method that is not in the list would be tried by no rule."""
+    public = {
+        name
+        for name, _ in inspect.getmembers(IysClient, inspect.iscoroutinefunction)
+        if not name.startswith("_")
+    }
+
+    assert public == set(METHODS)
+
+
+def test_the_surface_is_listed():
+    """What the package exports is what it names."""
+    exported = {
+        name
+        for name, value in vars(izin.iys).items()
+        if not name.startswith("_") and not inspect.ismodule(value) and name != "annotations"
+    }
+
+    assert set(izin.iys.__all__) == exported
+
+
+async def test_an_add_goes_to_the_second_version():
+    """Only V2 lets the same body be sent again."""
+    seen: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, json=RECEIPT)
+
+    async with a_client(answer) as client:
+        receipt = await client.add(BRAND, an_item())
+
+    assert seen[0].url.path == "/v2/sps/100001/brands/100001/consents"
+    assert seen[0].headers["Content-Type"] == "application/json"
+    assert json.loads(seen[0].content) == an_item().to_body()
+    assert receipt.transaction_id == TRANSACTION
+
+
+async def test_the_same_item_is_the_same_bytes():
+    """V2 knows a resend by its body."""
+    bodies: list[bytes] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        bodies.append(request.content)
+        return httpx.Response(200, json=RECEIPT)
+
+    async with a_client(answer) as client:
+        await client.add(BRAND, an_item())
+        await client.add(BRAND, an_item())
+
+    assert bodies[0] == bodies[1]
+
+
+async def test_every_call_waits_for_its_turn():
+    """An opt-out's class is the first, and a caller may say otherwise."""
+    pacer = Turns()
+    async with a_client(saying(200, RECEIPT), pacer=pacer) as client:
+        await client.add(BRAND, an_item(Status.RET))
+        await client.add(BRAND, an_item())
+        await client.add(BRAND, an_item(), call_class=CallClass.BULK)
+
+    assert pacer.classes == [CallClass.RET, CallClass.DUE, CallClass.BULK]
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(404, None), (404, {}), (204, None), (200, None), (200, {})]
+)
+async def test_no_record_is_none_however_it_is_said(status: int, body: object):
+    """İYS does not document how it says that it holds nothing."""
+    async with a_client(saying(status, body)) as client:
+        assert await METHODS["status"](client) is None
+
+
+async def test_a_404_with_a_code_is_no_empty_answer():
+    """No such provider does not mean no record."""
+    async with a_client(refusing(404, "H001")) as client:
+        with pytest.raises(MisconfiguredError):
+            await METHODS["status"](client)
+
+
+async def test_no_changes_are_no_page():
+    """204 brings no new cursor, so the old one stays."""
+    async with a_client(saying(204)) as client:
+        assert await client.changes(BRAND, Stream.HS, after="1_a") is None
+
+
+async def test_changes_ask_for_one_stream_after_a_cursor():
+    """Both streams are asked by name, for the default is only one of them."""
+    seen: list[httpx.URL] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.url)
+        return httpx.Response(204)
+
+    async with a_client(answer) as client:
+        await client.changes(BRAND, Stream.HS, after="1_a b", limit=5)
+        await client.changes(BRAND, Stream.IYS)
+
+    assert dict(seen[0].params) == {"source": "HS", "limit": "5", "after": "1_a b"}
+    assert dict(seen[1].params) == {"source": "IYS", "limit": "1000"}
+
+
+async def test_an_early_result_is_empty_and_not_failed():
+    """İYS answers an empty list before it has begun."""
+    async with a_client(saying(200, [])) as client:
+        assert await client.batch_result(BRAND, "r-1") == ()
+
+
+async def test_repeated_recipients_are_asked_once():
+    """One repetition would refuse the whole call (H193)."""
+    seen: list[object] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(json.loads(request.content))
+        return httpx.Response(200, json={"requestId": "r", "list": ["ada@example.com"]})
+
+    async with a_client(answer) as client:
+        found = await client.statuses(
+            BRAND,
+            Channel.EPOSTA,
+            RecipientType.BIREYSEL,
+            ["Ada@Example.com", "ada@example.com"],
+        )
+
+    assert seen == [{"recipients": ["ada@example.com"]}]
+    assert found == {"ada@example.com"}
+
+
+@pytest.mark.parametrize("count", [0, 1001])
+async def test_a_list_of_a_wrong_length_is_not_sent(count: int):
+    """İYS would refuse it whole, and the refusal would count against us."""
+    pacer = Turns()
+    async with a_client(saying(200, {}), pacer=pacer) as client:
+        with pytest.raises(ValueError, match="1 to 1000"):
+            await client.add_batch(BRAND, [an_item()] * count)
+        with pytest.raises(ValueError, match="1 to 1000"):
+            await client.statuses(
+                BRAND,
+                Channel.MESAJ,
+                RecipientType.BIREYSEL,
+                [f"+90555{number:07}" for number in range(count)],
+            )
+
+    assert pacer.classes == []
+
+
+def all_errors_of_httpx() -> list[type[Exception]]:
+    return [
+        value
+        for name in httpx.__all__
+        if inspect.isclass(value := getattr(httpx, name)) and issubclass(value, Exception)
+    ]
+
+
+def an_error(kind: type[Exception]) -> Exception:
+    if kind is httpx.HTTPStatusError:
+        request = httpx.Request("GET", "http://iys.example.com")
+        return httpx.HTTPStatusError("…", request=request, response=httpx.Response(500))
+    if issubclass(kind, httpx.StreamError) and kind is not httpx.StreamError:
+        return kind()
+    return kind("…")
+
+
+@pytest.mark.parametrize("kind", all_errors_of_httpx(), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("name", METHODS)
+async def test_no_error_of_httpx_slips_through(kind: type[Exception], name: str):
+    """Whatever httpx raises becomes one of ours, at every method."""
+
+    def answer(_request: httpx.Request) -> httpx.Response:
+        raise an_error(kind)
+
+    async with a_client(answer) as client:
+        with pytest.raises(CallError):
+            await METHODS[name](client)
+
+
+def test_all_errors_of_httpx_have_a_known_root():
+    """A new branch of httpx's tree would be seen here first."""
+    assert all(issubclass(kind, FOREIGN_ERRORS) for kind in all_errors_of_httpx())
+
+
+@pytest.mark.parametrize(
+    ("kind", "writing", "asking"),
+    [
+        (httpx.ConnectError, BusyError, BusyError),
+        (httpx.ConnectTimeout, BusyError, BusyError),
+        (httpx.PoolTimeout, BusyError, BusyError),
+        (httpx.ReadTimeout, OutcomeUnknownError, BusyError),
+        (httpx.WriteTimeout, OutcomeUnknownError, BusyError),
+        (httpx.ReadError, OutcomeUnknownError, BusyError),
+        (httpx.WriteError, OutcomeUnknownError, BusyError),
+        (httpx.RemoteProtocolError, OutcomeUnknownError, BusyError),
+        (httpx.DecodingError, OutcomeUnknownError, BusyError),
+        (httpx.InvalidURL, MisconfiguredError, MisconfiguredError),
+        (httpx.UnsupportedProtocol, MisconfiguredError, MisconfiguredError),
+    ],
+)
+def test_only_what_was_sent_and_writes_is_unknown(
+    kind: type[Exception], writing: type[CallError], asking: type[CallError]
+):
+    """A question may be asked again; a statement may not be made again blindly."""
+    told = Call(method=Method.POST, path="/consents", name="add", writes=True)
+    asked = Call(method=Method.GET, path="/brands", name="brands")
+
+    assert type(translate(an_error(kind), told)) is writing
+    assert type(translate(an_error(kind), asked)) is asking
+
+
+def test_if_the_tokens_call_is_lost_nothing_was_written():
+    """The statement itself never left."""
+    call = Call(method=Method.POST, path="/consents", name="add", writes=True)
+    token = httpx.Request("POST", "http://iys.example.com/oauth2/token")
+    own = httpx.Request("POST", "http://iys.example.com/consents")
+
+    assert isinstance(translate(httpx.ReadTimeout("…", request=token), call), BusyError)
+    assert isinstance(translate(httpx.ReadTimeout("…", request=own), call), OutcomeUnknownError)
+
+
+async def test_the_deadline_is_for_the_whole_exchange():
+    """An answer that trickles in is as late as none."""
+
+    async def answer(_request: httpx.Request) -> httpx.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    impatient = SETTINGS.model_copy(update={"timeout": timedelta(milliseconds=10)})
+    async with a_client(answer, settings=impatient) as client:
+        with pytest.raises(OutcomeUnknownError):
+            await client.add(BRAND, an_item())
+        with pytest.raises(BusyError):
+            await client.brands(100001)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "error"),
+    [
+        (429, "H124", ThrottledError),
+        (400, "H083", ThrottledError),
+        (429, "H086", ThrottledError),
+        (429, "H084", TokenSilenceError),
+        (400, "H123", BusyError),
+        (500, "H015", BusyError),
+        (503, "H192", BusyError),
+        (401, "H351", UnauthenticatedError),
+        (401, "H251", MisconfiguredError),
+        (403, "H353", MisconfiguredError),
+        (400, "H363", MisconfiguredError),
+        (403, "H521", MisconfiguredError),
+        (403, "H180", RefusedError),
+        (400, "H467", RefusedError),
+        (422, "H467", RefusedError),
+        (400, "H178", RefusedError),
+        (422, "H525", RefusedError),
+        (422, "H121", RefusedError),
+        (400, "H999", RefusedError),
+        (200, "H121", RefusedError),
+    ],
+)
+async def test_the_code_decides_and_not_the_status(status: int, code: str, error: type[CallError]):
+    """Busy comes as 400 and too late as 400 or 422."""
+    async with a_client(refusing(status, code)) as client:
+        with pytest.raises(CallError) as told:
+            await client.add(BRAND, an_item())
+
+    assert type(told.value) is error
+    assert [refusal.code for refusal in told.value.refusals] == [code]
+
+
+@pytest.mark.parametrize(
+    ("status", "writing", "asking"),
+    [
+        (500, OutcomeUnknownError, BusyError),
+        (502, OutcomeUnknownError, BusyError),
+        (504, OutcomeUnknownError, BusyError),
+        (401, UnauthenticatedError, UnauthenticatedError),
+        (403, MisconfiguredError, MisconfiguredError),
+        (404, MisconfiguredError, MisconfiguredError),
+        (400, MisconfiguredError, MisconfiguredError),
+        (429, ThrottledError, ThrottledError),
+        (302, OutcomeUnknownError, UnreadableError),
+        (200, OutcomeUnknownError, UnreadableError),
+    ],
+)
+async def test_without_a_code_the_status_is_all_there_is(
+    status: int, writing: type[CallError], asking: type[CallError]
+):
+    """What stands before İYS answers without its codes."""
+    async with a_client(saying(status, b"<html>")) as client:
+        with pytest.raises(writing):
+            await client.add(BRAND, an_item())
+        with pytest.raises(asking):
+            await client.brands(100001)
+
+
+def test_every_verdict_has_its_error():
+    """Only success and the unknown code are decided otherwise."""
+    assert set(Verdict) - set(_ERRORS) == {Verdict.SUCCESS, Verdict.UNKNOWN}
+
+
+@pytest.mark.parametrize(
+    ("code", "retry_after"),
+    [
+        ("H124", timedelta(seconds=1)),
+        ("H086", timedelta(hours=1)),
+        ("H084", timedelta(hours=1)),
+        ("H121", None),
+    ],
+)
+async def test_an_error_says_when_to_come_back(code: str, retry_after: timedelta | None):
+    """The time is a field and not prose."""
+    async with a_client(refusing(429, code)) as client:
+        with pytest.raises(CallError) as told:
+            await client.brands(100001)
+
+    assert told.value.retry_after == retry_after
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ThrottledError,
+        TokenSilenceError,
+        BusyError,
+        OutcomeUnknownError,
+        RefusedError,
+        MisconfiguredError,
+        UnauthenticatedError,
+        UnreadableError,
+    ],
+)
+def test_an_error_says_who_acts(error: type[CallError]):
+    """Blame is in the type."""
+    assert error.who_acts in Actor
+    assert error("…").verdict is Verdict.UNKNOWN
+
+
+async def test_a_throttle_reaches_the_pacer():
+    """All that leave from the address must slow down, not only the call that was told."""
+    pacer = Turns()
+    async with a_client(refusing(429, "H124"), pacer=pacer) as client:
+        with pytest.raises(ThrottledError):
+            await client.brands(100001)
+    async with a_client(refusing(429, "H086"), pacer=pacer) as client:
+        with pytest.raises(ThrottledError):
+            await client.brands(100001)
+
+    assert pacer.throttles == 1
+
+
+async def test_a_refused_batch_names_its_items():
+    """The items to take out are told by index, and no recipient by the message."""
+    body = {
+        "errors": [
+            {
+                "index": 0,
+                "code": "H121",
+                "location": ["recipient"],
+                "message": "…",
+                "value": "+905550000001",
+            },
+            {"index": "2", "code:": "H180", "location": ["retailerAccess", 1]},
+        ]
+    }
+    async with a_client(saying(403, body)) as client:
+        with pytest.raises(RefusedError) as told:
+            await client.add_batch(BRAND, [an_item()])
+
+    assert [refusal.index for refusal in told.value.refusals] == [0, 2]
+    assert told.value.refusals[1].location == ("retailerAccess", 1)
+    assert told.value.refusals[0].value == "+905550000001"
+    assert "+905550000001" not in str(told.value)
+    assert "H121, H180" in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"errors": [{"code": "H353"}]}',
+        b'{"errors": [{"code:": "H353"}]}',
+        b'{"errors": {"code": 353}}',
+        b'{"code": "H353", "message": "m"}',
+        b'{"error": {"code": "353"}}',
+    ],
+)
+def test_a_refusal_is_read_in_any_shape(body: bytes):
+    """Flat, nested, misspelt, in numbers: it is the same refusal."""
+    assert [refusal.code for refusal in read_refusals(body)] == ["H353"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"{}",
+        b'{"errors": ["word"]}',
+        b'{"error": "invalid_grant", "error_description": "d"}',
+    ],
+)
+def test_what_is_no_refusal_is_none(body: bytes):
+    """Reading a refusal never fails."""
+    assert read_refusals(body) == ()
+
+
+async def test_push_is_registered_listed_and_removed():
+    """A connection goes out whole, and its password shows nowhere else."""
+    bodies: list[object] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return httpx.Response(200, json=[{"url": CONNECTION.url, "type": "EPOSTA"}])
+        bodies.append(json.loads(request.content))
+        return httpx.Response(200, json={"message": "…"})
+
+    async with a_client(answer) as client:
+        await client.register_push(BRAND, [CONNECTION])
+        listed = await client.push_registrations(BRAND)
+        await client.unregister_push(BRAND, CONNECTION)
+
+    assert bodies == [{"connection": [CONNECTION.to_body()]}, CONNECTION.to_body()]
+    assert listed[0].url == CONNECTION.url
+    assert "not-a-password" not in repr(CONNECTION)

@@ -1,0 +1,68 @@
+import json
+
+import pytest
+
+from izin.iys.errors import UnreadableError
+from izin.iys.push import parse_push
+
+# İYS's fixed test payload, from its documents.
+TEST = {
+    "iysCode": 121212,
+    "brandCode": 121212,
+    "consentDate": "2015-05-01 15:00:00",
+    "creationDate": "2015-05-01 15:00:00",
+    "source": "IYS_MOBIL",
+    "recipient": "pushtest@iys.org.tr",
+    "recipientType": "BIREYSEL",
+    "status": "ONAY",
+    "type": "EPOSTA",
+    "transactionId": "e52ee30512adfcd2a41fb3b4682f5bd61eee5b1c92bda665fc0b7e56644d429d",
+}
+REAL = {**TEST, "iysCode": 100001, "brandCode": "100001", "recipient": "ada@example.com"}
+
+
+def a_body(*movements: dict[str, object]) -> bytes:
+    return json.dumps({"list": movements}).encode()
+
+
+def test_the_test_payload_is_recognised():
+    """It must be acknowledged and never stored."""
+    push = parse_push(a_body(TEST))
+
+    assert push.is_test
+    assert push.movements == ()
+
+
+def test_a_real_push_names_its_brand():
+    """Movements of a push say of whom they are, in numbers or texts."""
+    push = parse_push(a_body(REAL))
+
+    assert not push.is_test
+    assert push.movements[0].brand_code == 100001
+    assert push.movements[0].recipient == "ada@example.com"
+
+
+def test_a_test_beside_a_movement_hides_nothing():
+    """Only the test itself is left out."""
+    push = parse_push(a_body(TEST, REAL))
+
+    assert (push.tests, len(push.movements), push.is_test) == (1, 1, False)
+
+
+def test_a_real_brand_with_the_tests_number_is_real():
+    """The number alone does not make a test: somebody may have it."""
+    assert not parse_push(a_body({**TEST, "recipient": "ada@example.com"})).is_test
+
+
+def test_an_empty_push_is_neither():
+    """Nothing told is nothing to store."""
+    push = parse_push(a_body())
+
+    assert (push.movements, push.is_test) == ((), False)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"list": [{"iysCode": 1}]}'])
+def test_what_is_no_push_is_unreadable(body: bytes):
+    """A push that cannot be read is refused whole, and pull brings it."""
+    with pytest.raises(UnreadableError):
+        parse_push(body)
