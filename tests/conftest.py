@@ -17,7 +17,7 @@ from izin.local import Kafka, Postgres, create_database, drop_database
 
 @pytest.fixture(scope="session")
 def state_dir() -> Iterator[Path]:
-    """The folder where this run's servers keep their data."""
+    """Give the folder where this run's servers keep their data."""
     # Not pytest's own: it shuts others out, and PostgreSQL may run as another user.
     with tempfile.TemporaryDirectory(prefix="izin-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
@@ -25,7 +25,7 @@ def state_dir() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def kafka(state_dir: Path) -> Iterator[str]:
-    """The bootstrap servers of a real Kafka."""
+    """Give the bootstrap servers of a real Kafka."""
     given = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
     if given:
         yield given
@@ -36,7 +36,7 @@ def kafka(state_dir: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def postgres(state_dir: Path) -> Iterator[str]:
-    """The URL of a real PostgreSQL server, whose role may create databases."""
+    """Give the URL of a real PostgreSQL server, whose role may create databases."""
     given = os.environ.get("DATABASE_URL")
     if given:
         yield given
@@ -47,7 +47,7 @@ def postgres(state_dir: Path) -> Iterator[str]:
 
 @pytest.fixture
 def topic_prefix(kafka: str) -> Iterator[str]:
-    """A prefix no other test uses; topics under it are deleted afterwards."""
+    """Give a prefix no other test uses; topics under it are deleted afterwards."""
     prefix = f"t{uuid4().hex[:8]}-"
     yield prefix
     admin = AdminClient({"bootstrap.servers": kafka})
@@ -59,7 +59,7 @@ def topic_prefix(kafka: str) -> Iterator[str]:
 
 @pytest.fixture
 def database_url(postgres: str) -> Iterator[str]:
-    """The URL of an empty database, dropped afterwards."""
+    """Give the URL of an empty database, dropped afterwards."""
     name = f"t{uuid4().hex[:12]}"
     yield create_database(postgres, name)
     drop_database(postgres, name)

@@ -60,7 +60,7 @@ def start(  # noqa: PLR0913 - an argument an option
         postgres_port=postgres_port or None,
         registry_port=registry_port or None,
         registry=registry,
-        on_progress=lambda message: typer.echo(message, err=True),
+        on_progress=_tell,
     )
     try:
         with house:
@@ -69,6 +69,25 @@ def start(  # noqa: PLR0913 - an argument an option
     except LocalError as error:
         typer.echo(error, err=True)
         raise typer.Exit(1) from None
+
+
+@app.command()
+def prepare(
+    *,
+    registry: Annotated[bool, typer.Option("--registry", help="Apicurio's archive too.")] = False,
+) -> None:
+    """Download what the servers need and start nothing: for a first run without surprises."""
+    house = House(Path(), registry=registry, environ={}, on_progress=_tell)
+    try:
+        for server in house.servers:
+            server.prepare()
+    except LocalError as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(1) from None
+
+
+def _tell(message: str) -> None:
+    typer.echo(message, err=True)
 
 
 def _listen_for_signals(asked_to_stop: threading.Event) -> None:

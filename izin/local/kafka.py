@@ -55,7 +55,8 @@ class Kafka(Server):
         """`127.0.0.1:port`. Raises RuntimeError before the start."""
         return self.address
 
-    def _bring(self) -> None:
+    def prepare(self) -> None:
+        """Bring the jars of broker and log."""
         jars = bring(_JARS, on_progress=self._on_progress)
         self._classpath = os.pathsep.join(map(str, jars))
 

@@ -62,8 +62,8 @@ class Postgres(Server):
         """The URL of the database that is always there, `postgres`."""
         return self._url("postgres")
 
-    def _bring(self) -> None:
-        """Nothing: the wheel brought it."""
+    def prepare(self) -> None:
+        """Do nothing: the wheel brought it."""
 
     def _command(self, port: int) -> Command:
         programs = _programs()

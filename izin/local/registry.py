@@ -52,7 +52,8 @@ class Registry(Server):
         """The root of Confluent's API, without a slash. Raises RuntimeError before the start."""
         return f"http://{self.address}/apis/ccompat/v7"
 
-    def _bring(self) -> None:
+    def prepare(self) -> None:
+        """Bring the archive and unpack it."""
         self._program = _unpacked(self._on_progress)
 
     def _command(self, port: int) -> Command:

@@ -57,6 +57,10 @@ class Server(ABC):
         """The file the server writes its log to."""
         return self._folder / f"{self.folder}.log"
 
+    @abstractmethod
+    def prepare(self) -> None:
+        """Download what is not here yet; nothing is held or started. Raises as `start` does."""
+
     def start(self) -> None:
         """Bring what is needed, start, and wait until the server answers.
 
@@ -66,7 +70,7 @@ class Server(ABC):
         if self.is_alive:
             return
         self.stop()  # a server that died on its own still holds the folder through us
-        self._bring()
+        self.prepare()
         self._lock.acquire()
         try:
             port = claim(self._asked_port, name=self.name, setting=self.port_setting)
@@ -79,10 +83,6 @@ class Server(ABC):
             self.stop()
             raise
         self._on_progress(f"{self.name} answers on {self.address}")
-
-    @abstractmethod
-    def _bring(self) -> None:
-        """Download what is not here yet; the folder is not held meanwhile."""
 
     @abstractmethod
     def _command(self, port: int) -> Command:

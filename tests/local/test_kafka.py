@@ -1,0 +1,98 @@
+"""A real broker: started, stopped, killed and started again."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
+
+from izin.local import Kafka, PortTakenError
+from izin.local.errors import StartError
+
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Kafka]:
+    with Kafka(tmp_path) as server:
+        yield server
+
+
+def publish(server: Kafka, topic: str, value: bytes) -> None:
+    admin = AdminClient({"bootstrap.servers": server.bootstrap_servers})
+    admin.create_topics([NewTopic(topic, num_partitions=1)])[topic].result(timeout=10)
+    producer = Producer(
+        {"bootstrap.servers": server.bootstrap_servers, "transactional.id": "publisher"}
+    )
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    producer.produce(topic, value)
+    producer.commit_transaction(20)
+
+
+def first_value(server: Kafka, topic: str) -> bytes | None:
+    consumer = Consumer(
+        {
+            "bootstrap.servers": server.bootstrap_servers,
+            "group.id": "reader",
+            "isolation.level": "read_committed",
+        }
+    )
+    try:
+        consumer.assign([TopicPartition(topic, 0, 0)])
+        message = consumer.poll(20)
+        return message.value() if message is not None else None
+    finally:
+        consumer.close()
+
+
+def test_what_it_was_told_survives_a_stop_and_a_crash(broker: Kafka) -> None:
+    """A committed record is there after an orderly stop, and after a kill -9."""
+    publish(broker, "consents", b"RET")
+    broker.stop()
+    broker.start()
+    assert first_value(broker, "consents") == b"RET"
+    broker.kill()
+    broker.start()
+    assert first_value(broker, "consents") == b"RET"
+
+
+def test_a_format_cut_short_is_begun_anew(tmp_path: Path) -> None:
+    """Half-formatted storage of a killed run does not stop the next.
+
+    And what then runs listens on 127.0.0.1 only and makes no topic by itself.
+    """
+    data = tmp_path / "kafka" / "data"
+    data.mkdir(parents=True)
+    (data / "meta.properties").write_text("version=1\ncluster.i")
+    with Kafka(tmp_path) as server:
+        admin = AdminClient({"bootstrap.servers": server.bootstrap_servers})
+        resource = ConfigResource(ConfigResource.Type.BROKER, "1")
+        settings = admin.describe_configs([resource])[resource].result(timeout=10)
+    listeners = str(settings["listeners"].value).split(",")
+    assert all("//127.0.0.1:" in listener for listener in listeners)
+    assert settings["auto.create.topics.enable"].value == "false"
+
+
+def test_a_taken_port_is_told_before_java_starts(tmp_path: Path) -> None:
+    """The error names the port and the setting; nothing is held or left running."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        server = Kafka(tmp_path, port)
+        with pytest.raises(PortTakenError, match=f"127.0.0.1:{port}.*--kafka-port"):
+            server.start()
+    assert server.pid is None
+
+
+def test_a_broker_that_cannot_start_says_why(tmp_path: Path) -> None:
+    """Java's own complaint is in the error."""
+    with pytest.raises(StartError, match="Invalid maximum heap size"):
+        Kafka(tmp_path, heap="much").start()
+
+
+def test_its_address_is_known_only_once_it_has_one(tmp_path: Path) -> None:
+    """Asking too early is a mistake of ours, and said so."""
+    with pytest.raises(RuntimeError, match="has not been started"):
+        _ = Kafka(tmp_path).bootstrap_servers
