@@ -116,8 +116,8 @@ def topic_faults(settings: KafkaSettings) -> tuple[str, ...]:
             has = len(there[topic.name].partitions)
             if has != wanted:
                 faults.append(
-                    f"topic {topic.name} has {has} partitions, not {wanted}: "
-                    "the count is fixed for life; set IZIN_PARTITIONS to what the topics were created with"
+                    f"topic {topic.name} has {has} partitions, not {wanted}: the count is "
+                    "fixed for life; set IZIN_PARTITIONS to what it was created with"
                 )
             faults += [
                 f"topic {topic.name} has {name}={configs[topic.name].get(name)}, not {value}; "

@@ -98,7 +98,6 @@ class StreamSettings(_Group):
     instance_id: str | None = Field(None, validation_alias="IZIN_INSTANCE_ID")
     """Static membership: a worker that comes back under the same id gets its partitions back at
     once."""
-    data_dir: str = Field(".izin/stream", validation_alias="IZIN_STREAM_DATA_DIR")
     host: str = Field("127.0.0.1", validation_alias="IZIN_STREAM_HOST")
     port: int = Field(8083, validation_alias="IZIN_STREAM_PORT")
     """Where ``/health`` and ``/metrics`` are served."""

@@ -9,12 +9,13 @@ worker; Faust uses it only where ``table_standby_replicas`` is above zero.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
-from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import faust
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import generate_latest
 
 from izin.runtime.observe import get_logger
 from izin.streams import transport
@@ -40,11 +41,15 @@ def group_of(kafka: KafkaSettings, streams: StreamSettings) -> str:
     return f"{kafka.topic_prefix}{streams.app_id}-order"
 
 
-def create_app(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> faust.App:
-    """Return the app of one order worker; run it with :func:`run`."""
+def create_app(
+    kafka: KafkaSettings, streams: StreamSettings, codec: Codec, *, data_dir: str
+) -> faust.App:
+    """Return the app of one order worker; run it with :func:`run`.
+
+    Faust insists on a ``data_dir`` that exists; nothing of ours is kept there.
+    """
     transport.register()
     brokers = ";".join(f"{transport.SCHEME}://{one}" for one in kafka.bootstrap_servers.split(","))
-    data_dir = Path(streams.data_dir) / str(os.getpid())
     app = faust.App(
         group_of(kafka, streams),
         broker=brokers,
@@ -63,7 +68,7 @@ def create_app(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> f
         key_serializer="raw",
         value_serializer="raw",
         store="memory://",
-        datadir=str(data_dir),
+        datadir=data_dir,
         web_host=streams.host,
         web_bind=streams.host,
         web_port=streams.port,
@@ -122,7 +127,7 @@ def _show(app: faust.App, worker: OrderWorker) -> None:
 
     @app.page("/metrics")
     async def shown(web: Any, _request: Any) -> Any:  # noqa: ANN401  # Faust's views
-        return web.bytes(generate_latest(metrics.registry), content_type=CONTENT_TYPE_LATEST)
+        return web.text(generate_latest(metrics.registry).decode(), content_type="text/plain")
 
 
 def _watch(app: faust.App, worker: OrderWorker) -> None:
@@ -147,7 +152,10 @@ def _stop_at_once(why: str) -> None:
 
 def run(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> None:
     """Run an order worker until SIGTERM or SIGINT; exits the process."""
-    app = create_app(kafka, streams, codec)
-    faust.Worker(
-        app, override_logging=False, redirect_stdouts=False, quiet=True, workdir="."
-    ).execute_from_commandline()
+    for chatty in ("faust", "mode", "aiokafka"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    with TemporaryDirectory(prefix="izin-stream-") as data_dir:
+        app = create_app(kafka, streams, codec, data_dir=data_dir)
+        faust.Worker(
+            app, override_logging=False, redirect_stdouts=False, quiet=True, workdir=data_dir
+        ).execute_from_commandline()
