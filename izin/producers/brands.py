@@ -1,0 +1,177 @@
+"""The brand directory: which brands are ours and whose, as the compacted topic ``brands`` says.
+
+An event needs its brand's customer, and a brand nobody registered has no owner, so nothing can be
+published for it. The ledger writes the topic; here it is read to its end at the start of a process,
+and followed by a process that lives on. A tombstone takes a brand out.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
+
+from izin.consent.errors import SourceError
+from izin.runtime.kafka import BrokerError, consumer
+from izin.runtime.observe import get_logger
+from izin.schemas.codec import UndecodableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from datetime import datetime
+
+    from confluent_kafka import Consumer, Message
+
+    from izin.runtime.settings import KafkaSettings
+    from izin.schemas.codec import Codec
+
+_GROUP = "izin-brands"
+_TIMEOUT = 15.0
+_POLL = 0.2
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brand:
+    """A brand of a customer at İYS."""
+
+    brand_code: int
+    iys_code: int
+    customer_id: str
+    name: str
+    activated_at: datetime | None = None
+    loading_deadline: datetime | None = None
+    status: str = "active"
+
+
+class UnknownBrandError(SourceError):
+    """A brand code that nobody registered here."""
+
+    def __init__(self, brand_code: int | str) -> None:
+        super().__init__(
+            f"brand {brand_code} is not registered; correct the code, or register the brand: "
+            f"izin brands add {brand_code} …"
+        )
+        self.brand_code = brand_code
+
+
+class BrandDirectory:
+    """The brands known now. Written by one thread, read by any."""
+
+    def __init__(self, brands: Iterable[Brand] = ()) -> None:
+        self._brands = {one.brand_code: one for one in brands}
+
+    def get(self, brand_code: int) -> Brand:
+        """Return the brand; raises UnknownBrandError, which names the cure."""
+        found = self._brands.get(brand_code)
+        if found is None:
+            raise UnknownBrandError(brand_code)
+        return found
+
+    def put(self, brand: Brand) -> None:
+        """Add or replace a brand."""
+        self._brands[brand.brand_code] = brand
+
+    def drop(self, brand_code: int) -> None:
+        """Take a brand out, if it is there."""
+        self._brands.pop(brand_code, None)
+
+    def __len__(self) -> int:
+        return len(self._brands)
+
+
+class BrandReader:
+    """Reads the topic ``brands`` into a directory: first to its end, then on and on."""
+
+    def __init__(self, settings: KafkaSettings, codec: Codec) -> None:
+        self._settings = settings
+        self._codec = codec
+        self._topic = settings.topics.brands
+        self.directory = BrandDirectory()
+
+    @contextmanager
+    def follow(self) -> Iterator[BrandDirectory]:
+        """Give the directory, complete at first and kept up to date until the block ends."""
+        with self._reading() as client:
+            self._to_the_end(client)
+            stopped = threading.Event()
+            thread = threading.Thread(
+                target=self._on_and_on, args=(client, stopped.is_set), name="brands", daemon=True
+            )
+            thread.start()
+            try:
+                yield self.directory
+            finally:
+                stopped.set()
+                thread.join()
+
+    def load(self) -> BrandDirectory:
+        """Return the directory as it is now; raises BrokerError."""
+        with self._reading() as client:
+            self._to_the_end(client)
+        return self.directory
+
+    @contextmanager
+    def _reading(self) -> Iterator[Consumer]:
+        client = consumer(
+            self._settings,
+            _GROUP,
+            **{"enable.partition.eof": True, "allow.auto.create.topics": False},
+        )
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def _to_the_end(self, client: Consumer) -> None:
+        name = self._topic.name
+        try:
+            found = client.list_topics(name, timeout=_TIMEOUT).topics[name]
+        except KafkaException as error:
+            raise self._unreachable(error.args[0]) from error
+        if found.error is not None:
+            raise BrokerError(f"topic {name} does not exist; run: izin up, or izin doctor --fix")
+        unread = set(found.partitions)
+        client.assign([TopicPartition(name, number, OFFSET_BEGINNING) for number in unread])
+        while unread:
+            message = client.poll(_TIMEOUT)
+            if message is None:
+                raise BrokerError(f"topic {name} could not be read within {_TIMEOUT:.0f} s")
+            fault = message.error()
+            if fault is None:
+                self._take(message)
+            elif fault.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public spelling
+                unread.discard(message.partition())
+            elif not fault.retriable():
+                raise self._unreachable(fault)
+
+    def _on_and_on(self, client: Consumer, stopped: Callable[[], bool]) -> None:
+        while not stopped():
+            message = client.poll(_POLL)
+            if message is None:
+                continue
+            fault = message.error()
+            if fault is None:
+                self._take(message)
+            elif fault.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public spelling
+                _log.warning("brands-not-followed", error=fault.str())
+
+    def _take(self, message: Message) -> None:
+        key, value = message.key(), message.value()
+        try:
+            if value is not None:
+                self.directory.put(Brand(**self._codec.decode(self._topic.record, value)))
+            elif key is not None:
+                self.directory.drop(int(key))
+        except (UndecodableError, ValueError) as error:
+            _log.error("brand-unreadable", offset=message.offset(), error=str(error))
+
+    def _unreachable(self, error: KafkaError) -> BrokerError:
+        return BrokerError(
+            f"Kafka at {self._settings.bootstrap_servers}: {error.str()}; "
+            "is it running, and is KAFKA_BOOTSTRAP_SERVERS right?"
+        )

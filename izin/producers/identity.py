@@ -1,0 +1,53 @@
+"""Who an event is: the same statement gets the same id, however often it is told.
+
+A file or a webhook can repeat itself, so its ids are UUIDv5 over what stays the same: (digest, row)
+of a file, (origin, reference, version) of a message. Only what cannot be told apart from a new
+statement gets a UUIDv7 (RFC 9562), which sorts by time. Time and chance are arguments.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID, uuid5
+
+from izin.consent.model import aware
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+CHANCE_BYTES = 10
+"""How much randomness :func:`uuid7` takes."""
+
+_FILES = UUID("5f6f7b0e-6f4a-5d0c-9a53-6b8f6f0d1c01")
+_MESSAGES = UUID("5f6f7b0e-6f4a-5d0c-9a53-6b8f6f0d1c02")
+_SEPARATOR = "\x1f"
+
+
+def file_event_id(digest: str, row: int) -> str:
+    """Return the id of the event in line ``row`` of the file whose SHA-256 is ``digest``."""
+    return str(uuid5(_FILES, f"{digest}{_SEPARATOR}{row}"))
+
+
+def message_event_id(origin: str, reference: str, version: str) -> str:
+    """Return the id of what ``origin`` said under its own ``reference``, in this ``version``.
+
+    ``version`` is whatever tells two statements under one reference apart: a number, or key, status
+    and date.
+    """
+    return str(uuid5(_MESSAGES, _SEPARATOR.join((origin, reference, version))))
+
+
+def new_event_id(at: datetime, chance: bytes) -> str:
+    """Return the id of a statement that nothing identifies: a UUIDv7."""
+    return str(uuid7(at, chance))
+
+
+def uuid7(at: datetime, chance: bytes) -> UUID:
+    """Return the UUIDv7 of the instant ``at`` and ten bytes of ``chance``."""
+    if len(chance) != CHANCE_BYTES:
+        raise ValueError(f"uuid7 takes {CHANCE_BYTES} bytes of chance, not {len(chance)}")
+    milliseconds = int(aware("at", at).timestamp() * 1000)
+    number = milliseconds << 80 | int.from_bytes(chance, "big")
+    number = number & ~(0xF << 76) | 0x7 << 76
+    number = number & ~(0x3 << 62) | 0x2 << 62
+    return UUID(int=number)

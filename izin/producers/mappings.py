@@ -1,0 +1,288 @@
+"""What a source's fields say, as a consent event: one reading for a row, JSON and a form.
+
+Reading only translates. What cannot be translated is a violation, and what breaks the law is the
+law's to say: :func:`judge` joins the two. A "no" whose key can be read is published whatever else
+is wrong with it; a date that cannot be read is then left out, and the "no" counts from its receipt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, assert_never
+
+from izin.consent.admission import Refusal, admit
+from izin.consent.model import (
+    Channel,
+    Claim,
+    ConsentEvent,
+    ConsentKey,
+    DateBasis,
+    Status,
+    Violation,
+)
+from izin.producers import words
+from izin.producers.brands import UnknownBrandError
+from izin.producers.dates import DateRules, UnreadableDateError, read_date
+from izin.producers.words import Field
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from izin.producers.brands import BrandDirectory
+
+UNKNOWN_BRAND = "IZIN-BRAND"
+NOT_A_NUMBER = "IZIN-NUMBER"
+TWO_RECIPIENTS = "IZIN-RECIPIENT"
+"""Our own codes, where İYS has none for what is wrong."""
+
+_NO_EVIDENCE: Mapping[str, str] = MappingProxyType({})
+_BY_CHANNEL: Mapping[str, Field] = MappingProxyType(
+    {Channel.ARAMA: Field.PHONE, Channel.MESAJ: Field.PHONE, Channel.EPOSTA: Field.EMAIL}
+)
+_LARGEST_INT = 2**31 - 1
+_LARGEST_LONG = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a statement came from, and who it is: what no field of it says."""
+
+    event_id: str
+    origin: str
+    received_at: datetime
+    import_id: str | None = None
+    row: int | None = None
+    evidence: Mapping[str, str] = field(default_factory=lambda: _NO_EVIDENCE)
+    is_live: bool = False
+    """The act itself reaches us now, so without a stated date it counts from its receipt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """What a source said, in the contract's words; ``violations`` could not be translated."""
+
+    brand_code: int | None
+    type: str
+    recipient_type: str
+    recipient: str
+    status: str
+    source: str | None
+    consent_date: datetime | None
+    sequence: int | None
+    retailer_code: int | None
+    retailer_access: tuple[int, ...] | None
+    texts: Mapping[Field, str]
+    """The fields that are carried as they are: reference, actor …"""
+    violations: tuple[Violation, ...]
+
+    def event(self, customer_id: str, brand_code: int, origin: Origin) -> ConsentEvent:
+        """Return the event that this statement from ``origin`` is."""
+        date, basis = self.consent_date, DateBasis.STATED
+        if date is None:
+            basis = DateBasis.RECEIVED
+            unread = any(one.field == Field.CONSENT_DATE for one in self.violations)
+            date = origin.received_at if origin.is_live and not unread else None
+        texts = self.texts
+        return ConsentEvent(
+            event_id=origin.event_id,
+            customer_id=customer_id,
+            brand_code=brand_code,
+            type=self.type,
+            recipient_type=self.recipient_type,
+            recipient=self.recipient,
+            recipient_raw=self.recipient,
+            status=self.status,
+            source=self.source,
+            consent_date=date,
+            received_at=origin.received_at,
+            date_basis=basis,
+            origin=origin.origin,
+            origin_ref=texts.get(Field.ORIGIN_REF),
+            sequence=self.sequence,
+            actor=texts.get(Field.ACTOR),
+            correlation_id=texts.get(Field.CORRELATION_ID),
+            import_id=origin.import_id,
+            row=origin.row,
+            retailer_code=self.retailer_code,
+            retailer_access=self.retailer_access,
+            notice_version=texts.get(Field.NOTICE_VERSION),
+            evidence=origin.evidence,
+            evidence_hash=texts.get(Field.EVIDENCE_HASH),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """An event to publish. ``violations``: a "no" that İYS would not register as it stands."""
+
+    event: ConsentEvent
+    key: ConsentKey
+    violations: tuple[Violation, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A statement that is not published, and every reason why."""
+
+    violations: tuple[Violation, ...]
+
+
+_TEXTS = (
+    Field.ORIGIN_REF,
+    Field.ACTOR,
+    Field.CORRELATION_ID,
+    Field.NOTICE_VERSION,
+    Field.EVIDENCE_HASH,
+)
+
+
+def read(values: Mapping[Field, str], rules: DateRules) -> Statement:
+    """Return what ``values`` say; a field that is absent and one that is empty mean the same."""
+    found = {name: text for name, value in values.items() if (text := value.strip())}
+    faults: list[Violation] = []
+    channel = words.channel_of(found.get(Field.TYPE, ""))
+    status = words.status_of(found.get(Field.STATUS, ""))
+    return Statement(
+        brand_code=_number(found, Field.BRAND_CODE, faults),
+        type=channel,
+        recipient_type=words.recipient_type_of(found.get(Field.RECIPIENT_TYPE, "")),
+        recipient=_recipient(found, channel, faults),
+        status=status,
+        source=words.source_of(found.get(Field.SOURCE, "")),
+        consent_date=_date(found, rules, status, faults),
+        sequence=_number(found, Field.SEQUENCE, faults, _LARGEST_LONG),
+        retailer_code=_number(found, Field.RETAILER_CODE, faults),
+        retailer_access=_numbers(found, Field.RETAILER_ACCESS, faults),
+        texts={name: found[name] for name in _TEXTS if name in found},
+        violations=tuple(faults),
+    )
+
+
+def judge(statement: Statement, directory: BrandDirectory, origin: Origin) -> Admitted | Refused:
+    """Return the event to publish, or every reason why there is none."""
+    if statement.brand_code is None:
+        return Refused(violations=_with_brand(statement))
+    try:
+        brand = directory.get(statement.brand_code)
+    except UnknownBrandError as error:
+        nobody = statement.event("", statement.brand_code, origin)
+        rest = admit(nobody, appended_at=origin.received_at).violations
+        ours = (*statement.violations, _unknown_brand(error))
+        return Refused(violations=_joined(ours, rest))
+    event = statement.event(brand.customer_id, brand.brand_code, origin)
+    match admit(event, appended_at=origin.received_at):
+        case Refusal(violations=of_law):
+            return Refused(violations=_joined(statement.violations, of_law))
+        case Claim(violations=of_law, key=key, status=status):
+            violations = _joined(statement.violations, of_law)
+            if violations and status is not Status.RET:
+                return Refused(violations=violations)
+            return Admitted(event=event, key=key, violations=violations)
+        case never:
+            assert_never(never)
+
+
+def _joined(ours: tuple[Violation, ...], law: tuple[Violation, ...]) -> tuple[Violation, ...]:
+    """Return all violations; of a field that could not be read, the law's add nothing."""
+    unread = {words.fold(one.field) for one in ours}
+    return (*ours, *(one for one in law if words.fold(one.field) not in unread)) if ours else law
+
+
+def _recipient(found: Mapping[Field, str], channel: str, faults: list[Violation]) -> str:
+    by_channel = _BY_CHANNEL.get(channel)
+    given = [
+        found[one] for one in (Field.RECIPIENT, by_channel) if one is not None and one in found
+    ]
+    if len(set(given)) > 1:
+        faults.append(
+            Violation(
+                field=Field.RECIPIENT,
+                code=TWO_RECIPIENTS,
+                reason=f"recipient and {by_channel} differ; give one of them",
+                reason_tr="Alıcı iki ayrı alanda farklı verilmiş; yalnızca birini verin.",
+            )
+        )
+        return ""
+    return given[0] if given else ""
+
+
+def _date(
+    found: Mapping[Field, str], rules: DateRules, status: str, faults: list[Violation]
+) -> datetime | None:
+    text = found.get(Field.CONSENT_DATE)
+    if text is None:
+        return None
+    if rules.time_of_day is not None and status != Status.ONAY:
+        rules = replace(rules, time_of_day=None)
+    try:
+        return read_date(text, rules)
+    except UnreadableDateError as error:
+        faults.append(error.violation)
+        return None
+
+
+def _number(
+    found: Mapping[Field, str],
+    name: Field,
+    faults: list[Violation],
+    largest: int = _LARGEST_INT,
+) -> int | None:
+    text = found.get(name)
+    if text is None:
+        return None
+    if (
+        text.isascii()
+        and text.isdigit()
+        and len(text) <= len(str(largest))
+        and int(text) <= largest
+    ):
+        return int(text)
+    faults.append(_not_a_number(name))
+    return None
+
+
+def _numbers(
+    found: Mapping[Field, str], name: Field, faults: list[Violation]
+) -> tuple[int, ...] | None:
+    text = found.get(name)
+    if text is None:
+        return None
+    numbers: list[int] = []
+    for part in text.replace(",", " ").replace("|", " ").split():
+        number = _number({name: part}, name, faults)
+        if number is None:
+            return None
+        numbers.append(number)
+    return tuple(numbers)
+
+
+def _not_a_number(name: Field) -> Violation:
+    return Violation(
+        field=name,
+        code=NOT_A_NUMBER,
+        reason=f"{name} is not a whole number; write it in digits",
+        reason_tr="Tam sayı değil; yalnızca rakam kullanın.",
+    )
+
+
+def _with_brand(statement: Statement) -> tuple[Violation, ...]:
+    if any(one.field == Field.BRAND_CODE for one in statement.violations):
+        return statement.violations
+    missing = Violation(
+        field=Field.BRAND_CODE,
+        code=UNKNOWN_BRAND,
+        reason="no brand is named; add brand_code (the brand's code at İYS)",
+        reason_tr="Marka kodu yok; markanın İYS kodunu (brandCode) ekleyin.",
+    )
+    return (*statement.violations, missing)
+
+
+def _unknown_brand(error: UnknownBrandError) -> Violation:
+    return Violation(
+        field=Field.BRAND_CODE,
+        code=UNKNOWN_BRAND,
+        reason=str(error),
+        reason_tr=f"{error.brand_code} kodlu marka kayıtlı değil; düzeltin ya da markayı tanıtın.",
+    )

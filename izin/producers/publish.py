@@ -1,0 +1,295 @@
+"""The one door into Kafka for consent events: lane, key, framing, headers, and an answer for each.
+
+A "no", and whatever İYS originated, takes the express lane (the law does not care in which order
+events arrive, so what is urgent may overtake). ``received_at`` is stamped here once, where nobody
+did before. The Kafka key is the canonical key where it can be read; the order worker re-files the
+rest. Written with ``acks=all`` and idempotence: a publication is done when its future is, not
+before.
+
+One implementation serves a single signup and a file of millions: ``publish`` hands to librdkafka
+and returns a future, which a thread resolves as soon as the broker has acknowledged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol, Self
+
+from confluent_kafka import KafkaError, KafkaException
+
+from izin.consent.errors import SourceError
+from izin.consent.model import Status
+from izin.runtime.kafka import BrokerError, producer
+from izin.schemas.records import event_to_avro
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from types import TracebackType
+
+    from confluent_kafka import Message
+
+    from izin.consent.model import ConsentEvent, ConsentKey
+    from izin.runtime.settings import KafkaSettings
+    from izin.schemas.codec import Codec
+    from izin.schemas.topics import Topic, Topics
+
+CE_TYPE = "izin.consent-event"
+
+_POLL = 0.1
+_PING = 2.0
+_DEFAULT_WAIT = timedelta(seconds=60)
+
+
+class OversizeError(SourceError):
+    """An event larger than the broker takes; its evidence should be kept elsewhere."""
+
+    def __init__(self, event_id: str) -> None:
+        super().__init__(
+            f"event {event_id} is too large for Kafka; keep its evidence elsewhere "
+            "and send evidence_hash"
+        )
+        self.event_id = event_id
+
+
+class UnencodableError(SourceError):
+    """An event with a value that the contract cannot carry."""
+
+    def __init__(self, event_id: str, reason: str) -> None:
+        super().__init__(f"event {event_id} does not fit the contract ConsentEvent: {reason}")
+        self.event_id = event_id
+
+
+class BackpressureError(BrokerError):
+    """The queue to the broker is full, and stayed so as long as the caller would wait."""
+
+    def __init__(self, retry_after: timedelta) -> None:
+        super().__init__("the queue to Kafka is full; the broker is slow or away")
+        self.retry_after = retry_after
+
+
+class UndeliveredError(BrokerError):
+    """The broker did not acknowledge an event in time; it may or may not have it.
+
+    Publishing the same event again is safe: its id is the same.
+    """
+
+    def __init__(self, event_id: str, reason: str) -> None:
+        super().__init__(f"event {event_id} was not acknowledged by Kafka: {reason}")
+        self.event_id = event_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """Where an event stands now."""
+
+    event_id: str
+    topic: str
+    partition: int
+    offset: int
+
+
+class Publishing(Protocol):
+    """What importers and doors need of a publisher."""
+
+    def publish(
+        self,
+        event: ConsentEvent,
+        key: ConsentKey | None = None,
+        *,
+        wait: timedelta = _DEFAULT_WAIT,
+    ) -> Future[Published]:
+        """Hand ``event`` over; the future is done when the broker has it."""
+
+    def flush(self, timeout: timedelta) -> int:
+        """Wait until everything handed over is answered; return how many are not."""
+
+    def is_reachable(self) -> bool:
+        """Whether the broker answers now."""
+
+
+class Publisher:
+    """Publishes consent events to Kafka. Any thread may use it; close it, or use ``with``."""
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        codec: Codec,
+        *,
+        clock: Callable[[], datetime],
+        delivery_timeout: timedelta = timedelta(seconds=60),
+    ) -> None:
+        self._codec = codec
+        self._clock = clock
+        self._topics = settings.topics
+        self._retry_after = delivery_timeout
+        self._producer = producer(
+            settings,
+            **{
+                "linger.ms": 1,
+                "message.timeout.ms": int(delivery_timeout.total_seconds() * 1000),
+                "queue.buffering.max.messages": 100_000,
+                "queue.buffering.max.kbytes": 64 * 1024,
+            },
+        )
+        self._closed = threading.Event()
+        self._poller = threading.Thread(target=self._poll, name="publisher", daemon=True)
+        self._poller.start()
+
+    def publish(
+        self,
+        event: ConsentEvent,
+        key: ConsentKey | None = None,
+        *,
+        wait: timedelta = _DEFAULT_WAIT,
+    ) -> Future[Published]:
+        """Hand ``event`` over and return a future that is done when the broker has acknowledged it.
+
+        ``key`` is the canonical key where the caller has read it already. Blocks while the queue is
+        full, at most for ``wait``. Raises BackpressureError, BrokerError, OversizeError and
+        UnencodableError; the future fails with UndeliveredError or OversizeError.
+        """
+        stamped = received(event, self._clock)
+        record = prepare(stamped, key, self._topics, self._codec)
+        future: Future[Published] = Future()
+        future.set_running_or_notify_cancel()
+        deadline = monotonic() + wait.total_seconds()
+        while True:
+            try:
+                self._producer.produce(
+                    record.topic,
+                    value=record.value,
+                    key=record.key,
+                    headers=list(record.headers),
+                    on_delivery=_Delivery(event.event_id, future),
+                )
+            except BufferError:
+                if monotonic() >= deadline:
+                    raise BackpressureError(self._retry_after) from None
+                self._producer.poll(_POLL)
+            except KafkaException as error:
+                raise _refused(event.event_id, error.args[0]) from error
+            else:
+                return future
+
+    def flush(self, timeout: timedelta) -> int:
+        """Wait until everything handed over is answered; return how many are not."""
+        return self._producer.flush(timeout.total_seconds())
+
+    def is_reachable(self) -> bool:
+        """Whether the broker answers now, and knows the topic. Blocks for two seconds at most."""
+        name = self._topics.events.name
+        try:
+            found = self._producer.list_topics(name, timeout=_PING).topics[name]
+        except KafkaException:
+            return False
+        return found.error is None
+
+    def close(self, timeout: timedelta = timedelta(seconds=30)) -> None:
+        """Wait for what is under way, then stop."""
+        self._producer.flush(timeout.total_seconds())
+        self._closed.set()
+        self._poller.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _poll(self) -> None:
+        while not self._closed.is_set():
+            self._producer.poll(_POLL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """An event as Kafka is to carry it."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...]
+
+
+def received(event: ConsentEvent, clock: Callable[[], datetime]) -> ConsentEvent:
+    """Return ``event`` with its ``received_at``, stamped now where it has none."""
+    return event if event.received_at is not None else replace(event, received_at=clock())
+
+
+def lane(event: ConsentEvent, topics: Topics) -> Topic:
+    """Return the topic for ``event``: express for a "no" and for what İYS originated."""
+    urgent = event.iys is not None or event.status.strip().upper() == Status.RET
+    return topics.express if urgent else topics.events
+
+
+def prepare(event: ConsentEvent, key: ConsentKey | None, topics: Topics, codec: Codec) -> Record:
+    """Return ``event`` as Kafka is to carry it; raises UnencodableError."""
+    topic = lane(event, topics)
+    try:
+        value = codec.encode(topic.record, event_to_avro(event))
+    except (ValueError, TypeError, OverflowError) as error:
+        raise UnencodableError(event.event_id, type(error).__name__) from error
+    return Record(
+        topic=topic.name,
+        key=_raw_key(event) if key is None else key.encode(),
+        value=value,
+        headers=_headers(event),
+    )
+
+
+def _raw_key(event: ConsentEvent) -> bytes:
+    """Return a stable key, which shows no recipient, where the canonical key cannot be read."""
+    raw = event.recipient_raw or event.recipient
+    return hashlib.sha256(raw.encode("utf-8", "surrogatepass")).hexdigest().encode()
+
+
+def _headers(event: ConsentEvent) -> tuple[tuple[str, bytes], ...]:
+    headers = (
+        ("ce_specversion", b"1.0"),
+        ("ce_id", event.event_id.encode()),
+        ("ce_type", CE_TYPE.encode()),
+        ("ce_source", f"/izin/{event.origin}".encode()),
+    )
+    if event.received_at is None:
+        return headers
+    return (*headers, ("ce_time", event.received_at.isoformat(timespec="milliseconds").encode()))
+
+
+class _Delivery:
+    """Resolves a future with what the broker said."""
+
+    __slots__ = ("_event_id", "_future")
+
+    def __init__(self, event_id: str, future: Future[Published]) -> None:
+        self._event_id = event_id
+        self._future = future
+
+    def __call__(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self._future.set_exception(_refused(self._event_id, error))
+            return
+        self._future.set_result(
+            Published(
+                event_id=self._event_id,
+                topic=message.topic() or "",
+                partition=message.partition() or 0,
+                offset=message.offset() or 0,
+            )
+        )
+
+
+def _refused(event_id: str, error: KafkaError) -> BrokerError | OversizeError:
+    if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+        return OversizeError(event_id)
+    return UndeliveredError(event_id, error.str())
