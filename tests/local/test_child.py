@@ -104,10 +104,13 @@ def test_one_that_never_gets_ready_is_given_up(make_child: MakeChild) -> None:
 
 def test_a_command_that_is_not_there_is_a_start_that_failed(tmp_path: Path) -> None:
     """A misspelt program is told like any other failed start."""
-    child = Child(Command(name="typo", argv=("/nowhere/at-all",), log=tmp_path / "typo.log"))
+    command = Command(
+        name="typo", argv=("/nowhere/at-all",), log=tmp_path / "typo.log", ready=lambda: False
+    )
+    child = Child(command)
     child.start()
     with pytest.raises(StartError, match="No such file or directory"):
-        until(lambda: bool(child.wait_ready()))
+        child.wait_ready()
 
 
 @pytest.mark.parametrize(("status", "ready"), [(204, True), (503, False)])
