@@ -2,13 +2,20 @@
 
 IzinError
 ├── OurError            a fault of this installation: code or configuration; an operator acts
-│   └── NaiveInstantError
+│   ├── NaiveInstantError
+│   └── IllegalTransitionError
 ├── SourceError         what a source sent cannot be used; the source acts
-│   └── UnreadableKeyError
+│   ├── UnreadableKeyError
+│   └── UnreadableRecipientError
 └── IysError            İYS answered, or failed to; defined in ``izin.iys.errors``
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from izin.consent.model import Violation
 
 
 class IzinError(Exception):
@@ -35,6 +42,15 @@ class NaiveInstantError(OurError):
         self.name = name
 
 
+class IllegalTransitionError(OurError):
+    """An event that an obligation in this state cannot have; it changed nothing."""
+
+    def __init__(self, state: str, event: str) -> None:
+        super().__init__(f"an obligation that is {state} knows no {event}; nothing was changed")
+        self.state = state
+        self.event = event
+
+
 class UnreadableKeyError(SourceError):
     """Text that is no canonical key, ``brand_code/type/recipient_type/recipient``."""
 
@@ -43,3 +59,11 @@ class UnreadableKeyError(SourceError):
             "not a canonical key (brand_code/type/recipient_type/recipient): "
             f"{text.count('/') + 1} parts"
         )
+
+
+class UnreadableRecipientError(SourceError):
+    """A phone number or e-mail address that cannot be read; ``violation`` says why."""
+
+    def __init__(self, violation: Violation) -> None:
+        super().__init__(f"{violation.code}: {violation.reason}")
+        self.violation = violation

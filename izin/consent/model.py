@@ -170,6 +170,9 @@ class IysStatement:
     transaction_id: str | None = None
     observed_at: datetime | None = None
 
+    def __post_init__(self) -> None:
+        aware("creation_date", self.creation_date)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsentEvent:

@@ -62,7 +62,7 @@ class RegisteredState:
 
     @property
     def stated_at(self) -> datetime | None:
-        """The instant the recipient said so: İYS's clock for its own stream, else the stated date."""
+        """The instant the recipient said so: İYS's clock for its stream, else the stated date."""
         return self.creation_date if self.from_iys else self.consent_date
 
 

@@ -1,0 +1,46 @@
+"""E-mail addresses as İYS keeps them: lower-case ASCII, 6 to 265 characters (H120).
+
+İYS's own pattern is not published. This one follows its documents: no spaces, no Turkish letters
+and no special characters; a label after ``+`` is allowed, and so are repeated and leading ``-``,
+``_`` and ``.`` in the local part. A Turkish letter is refused and not transliterated, for another
+spelling may be another person's mailbox.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from izin.consent.errors import UnreadableRecipientError
+from izin.consent.model import Violation
+from izin.consent.violations import violation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_FIELD = "recipient"
+_is_canonical: Callable[[str], re.Match[str] | None] = re.compile(
+    r"(?=.{6,265}\Z)[a-z0-9._+-]+@(?:[a-z0-9]+(?:-+[a-z0-9]+)*\.)+[a-z]{2,}"
+).fullmatch
+
+
+def normalise_email(text: str) -> str:
+    """Return the e-mail address in ``text`` as İYS keeps it; raises UnreadableRecipientError."""
+    address = read_email(text)
+    if isinstance(address, Violation):
+        raise UnreadableRecipientError(address)
+    return address
+
+
+def read_email(text: str) -> str | Violation:
+    """Return the e-mail address in ``text`` as İYS keeps it, or what is wrong with it."""
+    if _is_canonical(text):
+        return text
+    address = text.strip()
+    if not address:
+        return violation(_FIELD, "H114")
+    # Before lower-casing: the dotted capital I has an ASCII letter in its lower case.
+    if not address.isascii():
+        return violation(_FIELD, "H120")
+    address = address.lower()
+    return address if _is_canonical(address) else violation(_FIELD, "H120")

@@ -1,0 +1,173 @@
+"""Field by field: read the word or the address, and note *every* violation (H110 to H122 …).
+
+Words are compared exactly, then without case and surrounding space; the Turkish dotted capital I
+counts as I. Nothing is read by likeness. An empty recipient type is BIREYSEL, as it is at İYS.
+
+What İYS itself says is read more laxly: an address that ours would be refused for still names a
+record of İYS, and a RET on it must not be lost.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, TypeVar
+
+from izin.consent.emails import read_email
+from izin.consent.model import (
+    Channel,
+    ConsentKey,
+    RecipientType,
+    Source,
+    Status,
+    Violation,
+)
+from izin.consent.phones import read_phone
+from izin.consent.violations import violation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from izin.consent.model import ConsentEvent
+
+Word = TypeVar("Word", Channel, RecipientType, Source, Status)
+
+RETAILER_LIMIT = 3000
+_RETAILER_CODES = range(10_000_000, 100_000_000)
+
+_CHANNELS: Mapping[str, Channel] = {one.value: one for one in Channel}
+_RECIPIENT_TYPES: Mapping[str, RecipientType] = {one.value: one for one in RecipientType}
+_STATUSES: Mapping[str, Status] = {one.value: one for one in Status}
+_SOURCES: Mapping[str, Source] = {one.value: one for one in Source}
+
+_ANY_PHONE = re.compile(r"\+[0-9]{5,20}")
+_ANY_EMAIL = re.compile(r"[!-?A-~]+@[!-?A-~]+")
+
+
+def read_status(event: ConsentEvent, faults: list[Violation]) -> Status | None:
+    """Return the status that ``event`` states; None, with the fault noted, if it states none."""
+    return _STATUSES.get(event.status) or _word(event.status, _STATUSES, "status", faults)
+
+
+def read_key(event: ConsentEvent, faults: list[Violation]) -> ConsentKey | None:
+    """Return the key that ``event`` speaks of; None, with every fault noted, if none is read."""
+    brand_code = event.brand_code
+    if brand_code <= 0:
+        faults.append(violation("brand_code", "IZIN-BRAND-MISSING"))
+    channel = _CHANNELS.get(event.type) or _word(event.type, _CHANNELS, "type", faults)
+    recipient_type = _RECIPIENT_TYPES.get(event.recipient_type) or _recipient_type(event, faults)
+    recipient = _recipient(event, channel, faults)
+    if brand_code <= 0 or channel is None or recipient_type is None or recipient is None:
+        return None
+    return ConsentKey(
+        brand_code=brand_code,
+        channel=channel,
+        recipient_type=recipient_type,
+        recipient=recipient,
+    )
+
+
+def read_source(event: ConsentEvent, *, optional: bool, faults: list[Violation]) -> Source | None:
+    """Return the source that one of our systems states; None, with the fault noted, if none."""
+    text = event.source
+    if not text:
+        if not optional:
+            faults.append(violation("source", "H113"))
+        return None
+    source = _SOURCES.get(text) or _SOURCES.get(_plain(text))
+    if source is None:
+        faults.append(violation("source", "H119"))
+    return source
+
+
+def check_retailers(event: ConsentEvent, faults: list[Violation]) -> None:
+    """Note what is wrong with the retailers of ``event``."""
+    if event.retailer_code is not None and event.retailer_code not in _RETAILER_CODES:
+        faults.append(violation("retailer_code", "IZIN-RETAILER-CODE"))
+    access = event.retailer_access
+    if access is None:
+        return
+    if not access:
+        faults.append(violation("retailer_access", "H163"))
+    if len(access) > RETAILER_LIMIT:
+        faults.append(violation("retailer_access", "H126"))
+    if any(code not in _RETAILER_CODES for code in access):
+        faults.append(violation("retailer_access", "IZIN-RETAILER-CODE"))
+
+
+def check_identity(event: ConsentEvent, faults: list[Violation]) -> None:
+    """Note what is missing to say whose statement ``event`` is, and which one."""
+    if not event.customer_id:
+        faults.append(violation("customer_id", "IZIN-CUSTOMER-MISSING"))
+    if not event.event_id:
+        faults.append(violation("event_id", "IZIN-EVENT-ID-MISSING"))
+
+
+def is_misspelt(event: ConsentEvent, recipient: str) -> bool:
+    """Whether ``event`` writes its recipient otherwise than as the normalised ``recipient``."""
+    return event.recipient.strip().lower() != recipient
+
+
+def _plain(text: str) -> str:
+    return text.strip().replace("İ", "I").replace("ı", "i").upper()
+
+
+_MISSING: Mapping[str, str] = {"status": "H110", "type": "H111"}
+_WRONG: Mapping[str, str] = {"status": "H115", "type": "H117", "recipient_type": "H116"}
+
+
+def _word(text: str, words: Mapping[str, Word], field: str, faults: list[Violation]) -> Word | None:
+    plain = _plain(text)
+    word = words.get(plain)
+    if word is None:
+        faults.append(violation(field, _WRONG[field] if plain else _MISSING[field]))
+    return word
+
+
+def _recipient_type(event: ConsentEvent, faults: list[Violation]) -> RecipientType | None:
+    text = event.recipient_type.strip()
+    if not text:
+        return RecipientType.BIREYSEL
+    return _word(text, _RECIPIENT_TYPES, "recipient_type", faults)
+
+
+def _recipient(event: ConsentEvent, channel: Channel | None, faults: list[Violation]) -> str | None:
+    text = event.recipient
+    if channel is None:
+        found = _either(text)
+    else:
+        found = read_email(text) if channel is Channel.EPOSTA else read_phone(text)
+    if not isinstance(found, Violation):
+        return found
+    if event.iys is not None and channel is not None:
+        lax = _as_iys_wrote(text.strip(), channel)
+        if lax is not None:
+            return lax
+    faults.append(_better_named(text, channel, found))
+    return None
+
+
+def _either(text: str) -> str | Violation:
+    """Return the address in ``text`` where the channel does not say of which kind it is."""
+    readings = (read_phone(text), read_email(text))
+    return _first(one for one in readings if not isinstance(one, Violation)) or violation(
+        "recipient", "H122" if text.strip() else "H114"
+    )
+
+
+def _first(texts: Iterable[str]) -> str | None:
+    return next(iter(texts), None)
+
+
+def _as_iys_wrote(text: str, channel: Channel) -> str | None:
+    """Return an address of İYS's that we could not have written, as it stands."""
+    shape = _ANY_EMAIL if channel is Channel.EPOSTA else _ANY_PHONE
+    return text.lower() if shape.fullmatch(text) else None
+
+
+def _better_named(text: str, channel: Channel | None, found: Violation) -> Violation:
+    """Return H464 where the address is of the other kind: then the channel is what is wrong."""
+    if channel is Channel.EPOSTA:
+        other_kind = isinstance(read_phone(text), str)
+    else:
+        other_kind = channel is not None and isinstance(read_email(text), str)
+    return violation("recipient", "H464") if other_kind else found

@@ -1,0 +1,84 @@
+"""Phone numbers become E.164, by İYS's rule for ARAMA and MESAJ (H121, H160).
+
+A Turkish number is read from every way in which people write one: ``05…``, ``5…``, ``905…``,
+``+905…``, ``0090…``, ``+9005…``, with spaces, brackets, dashes and dots. İYS would take ``+9005…``
+as it stands, but then neither the citizen nor the carriers find the record, so the zero goes.
+Numbers of other countries need their ``+`` (or ``00``) and are judged by length, as
+``phonenumbers`` knows it: İYS's own examples are possible numbers, yet not all are assigned ones.
+
+What a spreadsheet turned into a decimal (``9,05E+11``) has lost digits: refused, never guessed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import phonenumbers
+
+from izin.consent.errors import UnreadableRecipientError
+from izin.consent.model import Violation
+from izin.consent.violations import violation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LONGEST = 15
+"""İYS counts the ``+``."""
+
+_FIELD = "recipient"
+_TURKEY = 90
+
+_is_canonical: Callable[[str], re.Match[str] | None] = re.compile(r"\+90[2-58][0-9]{9}").fullmatch
+_AS_WRITTEN = re.compile(r"(?:(?:\+|00)?90)?0?([2-58][0-9]{9})")
+_INTERNATIONAL = re.compile(r"(?:\+|00)([1-9][0-9]*)")
+# 00 5XX XXX XX XX is a Turkish mobile with a zero too many as likely as a number of Cuba.
+_AMBIGUOUS = re.compile(r"005[0-9]{9}")
+_DECIMAL = re.compile(r"[0-9]+(?:[.,][0-9]+)?[eE]\+?[0-9]+|[0-9]+[.,]0")
+_ORNAMENT = str.maketrans(
+    "",
+    "",
+    " \t\r\n()[]-."
+    "\u00a0\u2007\u2009\u202f"  # spaces that do not break
+    "\u2010\u2011\u2012\u2013\u2014\u2212"  # hyphens and dashes
+    "\u200b\u200e\u200f\u202a\u202c\u2068\u2069\ufeff",  # marks that copying brings along
+)
+
+
+def normalise_phone(text: str) -> str:
+    """Return the phone number in ``text`` as E.164; raises UnreadableRecipientError."""
+    number = read_phone(text)
+    if isinstance(number, Violation):
+        raise UnreadableRecipientError(number)
+    return number
+
+
+def read_phone(text: str) -> str | Violation:
+    """Return the phone number in ``text`` as E.164, or what is wrong with it."""
+    if _is_canonical(text):
+        return text
+    if _DECIMAL.fullmatch(text.strip()):
+        return violation(_FIELD, "IZIN-PHONE-AS-DECIMAL")
+    digits = text.translate(_ORNAMENT)
+    if not digits:
+        return violation(_FIELD, "H114")
+    if turkish := _AS_WRITTEN.fullmatch(digits):
+        return f"+90{turkish[1]}"
+    return _foreign(digits)
+
+
+def _foreign(digits: str) -> str | Violation:
+    written = _INTERNATIONAL.fullmatch(digits)
+    if written is None or _AMBIGUOUS.fullmatch(digits):
+        return violation(_FIELD, "H121")
+    number = f"+{written[1]}"
+    if len(number) > LONGEST:
+        return violation(_FIELD, "H160")
+    try:
+        parsed = phonenumbers.parse(number, None)
+    except phonenumbers.NumberParseException:
+        return violation(_FIELD, "H121")
+    # Turkish numbers were read above: what is left of +90 is none.
+    if parsed.country_code == _TURKEY or not phonenumbers.is_possible_number(parsed):
+        return violation(_FIELD, "H121")
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
