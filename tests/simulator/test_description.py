@@ -1,12 +1,16 @@
-"""İYS's own description, where it lies beside the repository: our answers have its shapes and words."""
+"""İYS's own description, where it lies beside the repository: our shapes and words are its own."""
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from izin.simulator import texts
+from tests.simulator.client import Iys
 
 DESCRIPTION = Path(__file__).parents[3] / "shared" / "iys" / "openapi-3.2.0.json"
 PATH = "/sps/{iysCode}/brands/{brandCode}"
@@ -26,7 +30,7 @@ def description():
     return json.loads(DESCRIPTION.read_text(encoding="utf-8"))
 
 
-def texts_in(value) -> list[str]:
+def texts_in(value: object) -> list[str]:
     """All texts of a JSON value."""
     if isinstance(value, str):
         return [value]
@@ -34,13 +38,13 @@ def texts_in(value) -> list[str]:
     return [text for part in inner for text in texts_in(part)]
 
 
-def examples(description, method, path, status):
-    """The examples of an answer."""
+def examples(description: dict[str, Any], method: str, path: str, status: int):
+    """Give the examples of an answer."""
     content = description["paths"][path][method]["responses"][str(status)]["content"]
     return [example["value"] for example in content["application/json"]["examples"].values()]
 
 
-def keys_of(values) -> set[str]:
+def keys_of(values: Iterable[object]) -> set[str]:
     """All keys of the objects in `values`, at any depth."""
     found: set[str] = set()
     for value in values:
@@ -57,7 +61,7 @@ def plain(text: str) -> str:
 
 
 @pytest.mark.parametrize("code", sorted(set(texts.REFUSALS) - _ELSEWHERE.keys()))
-def test_every_refusal_has_iyss_words(description, code):
+def test_every_refusal_has_iyss_words(description: dict[str, Any], code: str):
     """Each wording of ours stands in the description, placeholders aside."""
     ours = plain(texts.REFUSALS[code].message)
     parts = [re.escape(part) for part in ours.split("{}")]
@@ -76,19 +80,21 @@ def test_every_refusal_has_iyss_words(description, code):
         texts.FORBIDDEN_MISSPELT.format(field="iysCode"),
     ],
 )
-def test_the_other_wordings_are_iyss_too(description, wording):
+def test_the_other_wordings_are_iyss_too(description: dict[str, Any], wording: str):
     """The second wordings of a code stand in the description."""
     assert any(wording in text for text in texts_in(description))
 
 
-def assert_shape(answer, description, method, path, status) -> None:
+def assert_shape(
+    answer: httpx.Response, description: dict[str, Any], method: str, path: str, status: int
+) -> None:
     assert answer.status_code == status, answer.text
     known = keys_of(examples(description, method, path, status))
     assert keys_of([answer.json()]) <= known
     assert answer.json(), "an empty answer has no shape"
 
 
-async def test_token(iys, description):
+async def test_token(iys: Iys, description: dict[str, Any]):
     """The token's answer and its refusals have İYS's keys."""
     right = {"username": "api@example.com", "password": "fake", "grant_type": "password"}
     answer = await iys.http.post("/oauth2/token", json=right)
@@ -102,7 +108,7 @@ async def test_token(iys, description):
 
 
 @pytest.mark.parametrize("version", ["", "/v2"])
-async def test_adding(iys, description, version):
+async def test_adding(iys: Iys, description: dict[str, Any], version: str):
     """Single and batch adds, their results and their refusals have İYS's keys."""
     path = version + PATH + "/consents"
     assert_shape(await iys.add(version=version), description, "post", path, 200)
@@ -127,7 +133,7 @@ async def test_adding(iys, description, version):
     assert keys_of([first, again, waiting]) <= known
 
 
-async def test_asking(iys, description):
+async def test_asking(iys: Iys, description: dict[str, Any]):
     """Status, statuses, changes, brands and subscription have İYS's keys."""
     await iys.add()
     body = {"recipient": "+905550000001", "recipientType": "BIREYSEL", "type": "MESAJ"}

@@ -2,18 +2,20 @@
 
 import json
 
+import httpx
 import pytest
 
 from izin.simulator.door import ConnectionDroppedError
+from tests.simulator.client import Iys, codes
 
 ACT = {"brandCode": 660101, "recipient": "+905550000001", "type": "MESAJ", "status": "RET"}
 
 
-def lines(answer):
+def lines(answer: httpx.Response):
     return [json.loads(line) for line in answer.text.splitlines()]
 
 
-async def test_accounts_and_brands_are_set_up(iys):
+async def test_accounts_and_brands_are_set_up(iys: Iys):
     """A new provider can log in and write to its brand."""
     account = {"username": "new@example.com", "password": "fake", "iysCode": 660002}
     assert (await iys.admin("accounts", account)).status_code == 201
@@ -30,7 +32,7 @@ async def test_accounts_and_brands_are_set_up(iys):
     assert (await iys.http.post(path, json=old)).status_code == 200
 
 
-async def test_the_citizen_acts_at_once(iys):
+async def test_the_citizen_acts_at_once(iys: Iys):
     """The record changes, and the answer tells when by both clocks."""
     await iys.add()
     act = await iys.citizen()
@@ -54,7 +56,7 @@ async def test_the_citizen_acts_at_once(iys):
         [ACT, {**ACT, "recipient": ""}],
     ],
 )
-async def test_a_wrong_act_changes_nothing(iys, body):
+async def test_a_wrong_act_changes_nothing(iys: Iys, body: object):
     """400 with the reason, and not even the right acts of the list are done."""
     answer = await iys.admin("citizen", body)
     assert answer.status_code == 400
@@ -62,7 +64,7 @@ async def test_a_wrong_act_changes_nothing(iys, body):
     assert iys.twin.register_of(660101).movements == []
 
 
-async def test_the_register_tells_each_record_once(iys):
+async def test_the_register_tells_each_record_once(iys: Iys):
     """NDJSON with the current record and how many movements led to it."""
     await iys.add()
     await iys.add(recipient="+905550000002")
@@ -74,7 +76,7 @@ async def test_the_register_tells_each_record_once(iys):
     assert lines(await iys.look("register")) == list(found.values())
 
 
-async def test_movements_tell_how_they_came(iys):
+async def test_movements_tell_how_they_came(iys: Iys):
     """Every accepted movement in order, with path, client and request."""
     await iys.add()
     (result,) = await iys.settled(iys.consent(recipient="+905550000002"))
@@ -90,7 +92,7 @@ async def test_movements_tell_how_they_came(iys):
     assert rows[0]["client"] == "127.0.0.1"
 
 
-async def test_requests_are_counted(iys):
+async def test_requests_are_counted(iys: Iys):
     """Per operation, status and H-code."""
     await iys.add()
     await iys.add()
@@ -104,7 +106,7 @@ async def test_requests_are_counted(iys):
     assert counts["total"] == 3
 
 
-async def test_the_clock_moves(iys):
+async def test_the_clock_moves(iys: Iys):
     """An offset is set, an advance is added, and batches due on the way are processed."""
     request_id = (await iys.batch(iys.consent())).json()["requestId"]
     assert (await iys.admin("clock", {"offset": 100})).json()["offset"] == 100
@@ -114,7 +116,7 @@ async def test_the_clock_moves(iys):
     assert (await iys.results(request_id))[0]["status"] == "success"
 
 
-async def test_the_clock_does_not_go_back_behind_a_movement(iys):
+async def test_the_clock_does_not_go_back_behind_a_movement(iys: Iys):
     """What is registered stays in order."""
     await iys.admin("clock", {"offset": -3600})
     await iys.citizen()
@@ -123,7 +125,7 @@ async def test_the_clock_does_not_go_back_behind_a_movement(iys):
     assert (await iys.look("clock")).json()["offset"] == -3600
 
 
-async def test_weather_refuses_so_many_times(iys, codes):
+async def test_weather_refuses_so_many_times(iys: Iys):
     """A scripted 500 is used up call by call, and nothing is saved meanwhile."""
     order = {"operation": "add", "times": 2, "status": 500, "code": "H101"}
     assert (await iys.admin("weather", order)).json() == {"faults": {"add": 2}}
@@ -135,7 +137,7 @@ async def test_weather_refuses_so_many_times(iys, codes):
 
 
 @pytest.mark.parametrize(("drop", "saved"), [("before", 0), ("after", 1)])
-async def test_weather_loses_the_connection(iys, drop, saved):
+async def test_weather_loses_the_connection(iys: Iys, drop: str, saved: int):
     """Before the effect nothing is saved; after it the saving stands and the answer is lost."""
     await iys.admin("weather", {"operation": "*", "drop": drop})
     with pytest.raises(ConnectionDroppedError):
@@ -145,11 +147,11 @@ async def test_weather_loses_the_connection(iys, drop, saved):
     assert counts["statuses"] == {"dropped": 1}
 
 
-async def test_weather_slows_down(iys):
+async def test_weather_slows_down(iys: Iys):
     """The call waits as long as it was told, then goes through."""
     waited = []
 
-    async def pause(seconds):
+    async def pause(seconds: float) -> None:
         waited.append(seconds)
 
     iys.twin.pause = pause
@@ -158,7 +160,7 @@ async def test_weather_slows_down(iys):
     assert waited == [1.5]
 
 
-async def test_weather_may_be_cancelled(iys):
+async def test_weather_may_be_cancelled(iys: Iys):
     """DELETE clears what was ordered."""
     await iys.admin("weather", {"operation": "add", "status": 500})
     await iys.http.delete("/__simulator__/weather")
@@ -166,13 +168,13 @@ async def test_weather_may_be_cancelled(iys):
 
 
 @pytest.mark.parametrize("body", [{}, {"operation": "add"}, {"operation": "x", "status": 500}])
-async def test_weather_must_say_what(iys, body):
+async def test_weather_must_say_what(iys: Iys, body: object):
     """An order without an operation or a fault is refused."""
     assert (await iys.admin("weather", body)).status_code == 400
 
 
-async def test_settings_change_while_it_runs(iys):
-    """camelCase names; the answer holds all settings."""
+async def test_settings_change_while_it_runs(iys: Iys):
+    """Names are camelCase; the answer holds all settings."""
     answer = await iys.admin("settings", {"resultDelay": 1, "lateMode": "sliding"})
     assert answer.json()["resultDelay"] == 1
     assert iys.twin.settings.late_mode == "sliding"
@@ -191,14 +193,14 @@ async def test_settings_change_while_it_runs(iys):
         [],
     ],
 )
-async def test_a_wrong_setting_is_refused(iys, body):
+async def test_a_wrong_setting_is_refused(iys: Iys, body: object):
     """Unknown names and impossible values change nothing."""
     before = iys.twin.settings
     assert (await iys.admin("settings", body)).status_code == 400
     assert iys.twin.settings == before
 
 
-async def test_reset_empties_and_keeps_who_may_call(iys):
+async def test_reset_empties_and_keeps_who_may_call(iys: Iys):
     """Registers, counters, weather and clock are new; the token still works."""
     await iys.add()
     await iys.admin("clock", {"advance": 60})
@@ -209,14 +211,14 @@ async def test_reset_empties_and_keeps_who_may_call(iys):
     assert (await iys.add()).status_code == 200
 
 
-async def test_reset_of_everything_forgets_everybody(iys):
+async def test_reset_of_everything_forgets_everybody(iys: Iys):
     """Accounts, brands and tokens are gone too."""
     await iys.admin("reset", {"everything": True})
     assert (await iys.look("health")).json()["accounts"] == 0
     assert (await iys.http.get("/sps/660001/brands")).status_code == 401
 
 
-async def test_an_order_that_is_no_json_is_refused(iys):
+async def test_an_order_that_is_no_json_is_refused(iys: Iys):
     """400 with a reason."""
     answer = await iys.http.post("/__simulator__/clock", content=b"{")
     assert (answer.status_code, answer.json()) == (400, {"error": "the body is no JSON"})

@@ -2,6 +2,9 @@
 
 import pytest
 
+from izin.simulator.business_days import acceptance_window
+from tests.simulator.client import Iys, codes
+
 TODAY = "2026-09-17 11:00:00"
 
 
@@ -46,7 +49,9 @@ TODAY = "2026-09-17 11:00:00"
         ({"retailerAccess": [1] * 3001}, ["H126"], "retailerAccess"),
     ],
 )
-async def test_a_wrong_field_is_refused_with_its_code(iys, codes, changed, expected, location):
+async def test_a_wrong_field_is_refused_with_its_code(
+    iys: Iys, changed: dict[str, object], expected: list[str], location: str
+):
     """Each wrong field has İYS's code, and says where and mostly what."""
     answer = await iys.add(**changed)
     assert answer.status_code == 422
@@ -60,26 +65,26 @@ async def test_a_wrong_field_is_refused_with_its_code(iys, codes, changed, expec
 @pytest.mark.parametrize(
     "recipient", ["+905992000000", "+902121230000", "+9005311333449", "+4915112345678"]
 )
-async def test_numbers_iys_takes_are_taken_and_kept_as_sent(iys, recipient):
+async def test_numbers_iys_takes_are_taken_and_kept_as_sent(iys: Iys, recipient: str):
     """Possible numbers pass, the one with a zero too many as well."""
     answer = await iys.add(recipient=recipient)
     assert answer.status_code == 200
     assert iys.twin.register_of(660101).movements[0].recipient == recipient
 
 
-async def test_all_errors_of_an_item_come_together(iys, codes):
+async def test_all_errors_of_an_item_come_together(iys: Iys):
     """One answer names every wrong field."""
     answer = await iys.add(type="X", status="Y", source="Z", consentDate="now")
     assert codes(answer) == ["H117", "H119", "H115", "H158"]
 
 
-async def test_an_email_is_kept_in_lower_case(iys):
+async def test_an_email_is_kept_in_lower_case(iys: Iys):
     """What İYS saves and answers is the lower-cased address."""
     await iys.add(type="EPOSTA", recipient="Ornek.Alici+a@Example.COM")
     assert iys.twin.register_of(660101).movements[0].recipient == "ornek.alici+a@example.com"
 
 
-async def test_a_single_add_that_is_no_object_is_refused(iys, codes):
+async def test_a_single_add_that_is_no_object_is_refused(iys: Iys):
     """H085 and H014 are for bodies that cannot be read as a consent."""
     path = f"{iys.path}/consents"
     listed = await iys.http.post(path, json=[1])
@@ -88,7 +93,7 @@ async def test_a_single_add_that_is_no_object_is_refused(iys, codes):
     assert (broken.status_code, codes(broken)) == (400, ["H014"])
 
 
-async def test_retailers_must_be_of_the_brand(iys, codes):
+async def test_retailers_must_be_of_the_brand(iys: Iys):
     """H267 for an empty code, H180 for one the brand does not have."""
     empty = await iys.add(retailerCode="")
     assert (empty.status_code, codes(empty)) == (400, ["H267"])
@@ -111,21 +116,19 @@ async def test_retailers_must_be_of_the_brand(iys, codes):
         ("2027-01-05", "2026-12-30"),
     ],
 )
-async def test_three_business_days_are_counted_as_in_turkey(now, earliest):
+async def test_three_business_days_are_counted_as_in_turkey(now: str, earliest: str):
     """The last day on which a consent is taken is the third business day after it."""
-    from izin.simulator.business_days import acceptance_window
-
     assert acceptance_window(now).earliest == earliest
 
 
-async def test_by_end_of_day_the_time_does_not_matter(iys, codes):
+async def test_by_end_of_day_the_time_does_not_matter(iys: Iys):
     """Monday morning's consent is taken on Thursday at noon, Sunday's is not."""
     assert (await iys.add(consentDate="2026-09-14 00:00:00")).status_code == 200
     late = await iys.add(consentDate="2026-09-13 23:59:59", recipient="+905550000002")
     assert (late.status_code, codes(late)) == (422, ["H467"])
 
 
-async def test_sliding_days_end_at_the_time_of_day(iys, codes):
+async def test_sliding_days_end_at_the_time_of_day(iys: Iys):
     """With the switch a consent of Monday 11:59 is too late on Thursday at 12:00."""
     iys.set(late_mode="sliding")
     assert codes(await iys.add(consentDate="2026-09-14 11:59:59")) == ["H467"]
@@ -133,7 +136,7 @@ async def test_sliding_days_end_at_the_time_of_day(iys, codes):
 
 
 @pytest.mark.parametrize("activated_at", [None, "2026-09-18 00:00:00"])
-async def test_before_activation_old_consents_are_taken(iys, activated_at):
+async def test_before_activation_old_consents_are_taken(iys: Iys, activated_at: str | None):
     """The three-day rule starts with the brand's activation."""
     iys.replace_brand(activated_at=activated_at)
     assert (await iys.add(consentDate="2019-01-01 10:00:00")).status_code == 200

@@ -15,7 +15,7 @@ BRAND = ["--brand", "660101:660001:Örnek:2020-01-01 00:00:00"]
 
 
 def started(*options: str, **environment: str) -> tuple[subprocess.Popen[str], str]:
-    """A twin that is ready, and its first line."""
+    """Give a twin that is ready, and its first line."""
     process = subprocess.Popen(
         [*START, *options],
         stdout=subprocess.PIPE,
@@ -37,7 +37,7 @@ def stopped(process: subprocess.Popen[str]) -> int:
 
 @pytest.fixture
 def http() -> Iterator[httpx.Client]:
-    """A client of a running twin, with a token."""
+    """Give a client of a running twin, with a token."""
     process, line = started(*ACCOUNT, *BRAND)
     address = line.split()[4]
     right = {"username": "api@example.com", "password": "fake", "grant_type": "password"}
@@ -63,7 +63,7 @@ def test_it_says_when_it_is_ready_and_how_to_set_it_up():
 
 
 @pytest.mark.parametrize(("drop", "movements"), [("before", 0), ("after", 1)])
-def test_a_lost_connection_is_lost_on_the_wire(http, drop, movements):
+def test_a_lost_connection_is_lost_on_the_wire(http: httpx.Client, drop: str, movements: int):
     """The client hears nothing at all; after the effect the saving stands."""
     http.post("/__simulator__/weather", json={"operation": "addV2", "drop": drop})
     consent = {
@@ -85,7 +85,7 @@ def test_a_lost_connection_is_lost_on_the_wire(http, drop, movements):
 
 
 @pytest.mark.parametrize("option", [["--account", "api@example.com"], ["--brand", "x:1:Marka"]])
-def test_a_wrong_option_is_explained(option):
+def test_a_wrong_option_is_explained(option: list[str]):
     """A malformed account or brand ends with a usage error."""
     found = subprocess.run([*START, *option], capture_output=True, text=True, check=False)
     assert found.returncode == 2

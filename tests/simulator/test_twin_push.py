@@ -7,7 +7,9 @@ import json
 import httpx
 import pytest
 
+from izin.simulator import Twin
 from izin.simulator.push import TEST_MOVEMENT, PushOffice
+from tests.simulator.client import Iys, codes
 
 CONNECTION = {
     "url": "https://push.example.com/iys",
@@ -50,8 +52,8 @@ def pauses() -> list[float]:
 
 
 @pytest.fixture
-def receiver(twin, pauses) -> Receiver:
-    """A receiver that the twin's deliveries reach; nothing waits."""
+def receiver(twin: Twin, pauses: list[float]) -> Receiver:
+    """Give a receiver that the twin's deliveries reach; nothing waits."""
     receiver = Receiver()
 
     async def pause(seconds: float) -> None:
@@ -62,20 +64,20 @@ def receiver(twin, pauses) -> Receiver:
     return receiver
 
 
-async def register(iys, *connections):
+async def register(iys: Iys, *connections: object):
     return await iys.http.post(
         f"{iys.path}/push/registration", json={"connection": list(connections)}
     )
 
 
-async def deliveries_done(iys):
+async def deliveries_done(iys: Iys):
     async with asyncio.timeout(5):
-        while iys.twin.push.has_work:
+        while iys.twin.push.has_work:  # noqa: ASYNC110 - turns of the loop, no time
             await asyncio.sleep(0)
 
 
-async def test_a_registration_is_proved_with_the_test_movement(iys, receiver):
-    """The address refuses without credentials, takes the fixed movement with them, and is listed."""
+async def test_a_registration_is_proved_with_the_test_movement(iys: Iys, receiver: Receiver):
+    """The address refuses an open call, takes the fixed movement, and is listed."""
     answer = await register(iys, CONNECTION)
     assert answer.json() == {"message": "Bağlantı oluşturuldu"}
     assert receiver.bodies == [{"list": [TEST_MOVEMENT]}]
@@ -100,7 +102,11 @@ async def test_a_registration_is_proved_with_the_test_movement(iys, receiver):
     ],
 )
 async def test_an_address_that_misbehaves_is_refused(
-    iys, receiver, codes, changed, problem, expected
+    iys: Iys,
+    receiver: Receiver,
+    changed: dict[str, object],
+    problem: Exception | None,
+    expected: str,
 ):
     """Open to anybody, failing, unreachable or too slow: H530 and H191, and listed as failed."""
     for name, value in changed.items():
@@ -122,14 +128,16 @@ async def test_an_address_that_misbehaves_is_refused(
         ({"username": "", "password": None}, ["H093", "H093"]),
     ],
 )
-async def test_the_fields_of_a_connection_are_checked(iys, receiver, codes, changed, expected):
+async def test_the_fields_of_a_connection_are_checked(
+    iys: Iys, receiver: Receiver, changed: dict[str, object], expected: list[str]
+):
     """H531, H117 and H093 before anything is tried."""
     answer = await register(iys, {**CONNECTION, **changed})
     assert (answer.status_code, codes(answer)) == (422, expected)
     assert receiver.bodies == []
 
 
-async def test_a_missing_type_and_a_missing_list_are_named(iys, codes):
+async def test_a_missing_type_and_a_missing_list_are_named(iys: Iys):
     """H111 without a type; a body without connections is no request."""
     untyped = {name: value for name, value in CONNECTION.items() if name != "type"}
     assert codes(await register(iys, untyped)) == ["H111"]
@@ -137,14 +145,14 @@ async def test_a_missing_type_and_a_missing_list_are_named(iys, codes):
     assert codes(await register(iys, "x")) == ["H014"]
 
 
-async def test_http_is_taken_by_the_switch(iys, receiver):
+async def test_http_is_taken_by_the_switch(iys: Iys, receiver: Receiver):
     """`push_https_required` off lets http:// in."""
     iys.set(push_https_required=False)
     answer = await register(iys, {**CONNECTION, "url": "http://push.example.com/iys"})
     assert answer.status_code == 200
 
 
-async def test_two_connections_a_type_stand_at_most(iys, receiver, codes):
+async def test_two_connections_a_type_stand_at_most(iys: Iys, receiver: Receiver):
     """The third of a type is H530; another type has its own two."""
     for number in (1, 2):
         url = f"https://push.example.com/{number}"
@@ -154,7 +162,7 @@ async def test_two_connections_a_type_stand_at_most(iys, receiver, codes):
     assert (await register(iys, {**third, "type": "ARAMA"})).status_code == 200
 
 
-async def test_a_citizens_movement_is_delivered(iys, receiver):
+async def test_a_citizens_movement_is_delivered(iys: Iys, receiver: Receiver):
     """What the citizen did arrives with codes and transactionId; other types do not."""
     await register(iys, CONNECTION)
     act = await iys.citizen()
@@ -180,7 +188,7 @@ async def test_a_citizens_movement_is_delivered(iys, receiver):
     ]
 
 
-async def test_what_the_provider_wrote_is_not_delivered(iys, receiver):
+async def test_what_the_provider_wrote_is_not_delivered(iys: Iys, receiver: Receiver):
     """Only IYS_* movements are pushed."""
     await register(iys, CONNECTION)
     await iys.add()
@@ -188,7 +196,7 @@ async def test_what_the_provider_wrote_is_not_delivered(iys, receiver):
     assert receiver.recipients == []
 
 
-async def test_movements_waiting_together_go_together(iys, receiver):
+async def test_movements_waiting_together_go_together(iys: Iys, receiver: Receiver):
     """One delivery holds `push_size` movements at most."""
     iys.set(push_size=2)
     await register(iys, CONNECTION)
@@ -202,7 +210,7 @@ async def test_movements_waiting_together_go_together(iys, receiver):
     assert receiver.recipients == [act["recipient"] for act in acts]
 
 
-async def test_a_failed_delivery_is_tried_again(iys, receiver, pauses):
+async def test_a_failed_delivery_is_tried_again(iys: Iys, receiver: Receiver, pauses: list[float]):
     """Back-off doubles; the movement arrives in the end."""
     await register(iys, CONNECTION)
     receiver.failures = 3
@@ -212,7 +220,9 @@ async def test_a_failed_delivery_is_tried_again(iys, receiver, pauses):
     assert pauses == [1.0, 2.0, 4.0]
 
 
-async def test_a_delivery_is_given_up_after_some_tries(iys, receiver, pauses):
+async def test_a_delivery_is_given_up_after_some_tries(
+    iys: Iys, receiver: Receiver, pauses: list[float]
+):
     """With no retries left the movement is lost to push, and counted."""
     iys.set(push_retries=1)
     await register(iys, CONNECTION)
@@ -224,7 +234,7 @@ async def test_a_delivery_is_given_up_after_some_tries(iys, receiver, pauses):
     assert counts == {"500": 2, "given_up": 1}
 
 
-async def test_unregistration_ends_deliveries(iys, receiver, codes):
+async def test_unregistration_ends_deliveries(iys: Iys, receiver: Receiver):
     """H530 with wrong credentials; with the right ones the connection is gone."""
     await register(iys, CONNECTION)
     path = f"{iys.path}/push/unregistration"

@@ -2,21 +2,23 @@
 
 import pytest
 
+from tests.simulator.client import Iys, codes
+
 TODAY = "2026-09-17 11:00:00"
 HOUR = 3600
 
 
-async def status(iys, **body):
+async def status(iys: Iys, **body: object):
     usual = {"recipient": "+905550000001", "recipientType": "BIREYSEL", "type": "MESAJ"}
     asked = {name: value for name, value in {**usual, **body}.items() if value is not ...}
     return await iys.http.post(f"{iys.path}/consents/status", json=asked)
 
 
-async def statuses(iys, body, channel="MESAJ", kind="BIREYSEL"):
+async def statuses(iys: Iys, body: object, channel: str = "MESAJ", kind: str = "BIREYSEL"):
     return await iys.http.post(f"{iys.path}/consents/{kind}/status/{channel}", json=body)
 
 
-async def pulled(iys, **asked):
+async def pulled(iys: Iys, **asked: object):
     """Every page's recipients, and the last cursor."""
     found, after = [], None
     while True:
@@ -28,7 +30,7 @@ async def pulled(iys, **asked):
         after = body["after"]
 
 
-async def test_a_single_status_tells_the_record(iys):
+async def test_a_single_status_tells_the_record(iys: Iys):
     """The record of the address, e-mails in lower case."""
     saved = (await iys.add(type="EPOSTA", recipient="alici@example.com")).json()
     answer = await status(iys, type="EPOSTA", recipient="ALICI@example.com")
@@ -45,7 +47,7 @@ async def test_a_single_status_tells_the_record(iys):
     }
 
 
-async def test_an_unknown_address_is_empty_or_not_found(iys):
+async def test_an_unknown_address_is_empty_or_not_found(iys: Iys):
     """200 with `{}`, or 404 by the switch."""
     known_as = await status(iys)
     assert (known_as.status_code, known_as.json()) == (200, {})
@@ -66,19 +68,21 @@ async def test_an_unknown_address_is_empty_or_not_found(iys):
         ({"recipient": "+0554321323223333333333"}, ["H166"]),
     ],
 )
-async def test_a_single_status_checks_its_fields(iys, codes, changed, expected):
+async def test_a_single_status_checks_its_fields(
+    iys: Iys, changed: dict[str, object], expected: list[str]
+):
     """422 with İYS's codes for queries."""
     answer = await status(iys, **changed)
     assert (answer.status_code, codes(answer)) == (422, expected)
 
 
-async def test_a_status_query_that_is_no_object_is_h097(iys, codes):
+async def test_a_status_query_that_is_no_object_is_h097(iys: Iys):
     """H097 for a list."""
     answer = await iys.http.post(f"{iys.path}/consents/status", json=[])
     assert (answer.status_code, codes(answer)) == (400, ["H097"])
 
 
-async def test_multiple_status_lists_onay_only(iys):
+async def test_multiple_status_lists_onay_only(iys: Iys):
     """RET and unknown addresses are both absent; e-mails come back in lower case."""
     for name in ("yes", "no"):
         await iys.add(type="EPOSTA", recipient=f"{name}@example.com")
@@ -101,13 +105,13 @@ async def test_multiple_status_lists_onay_only(iys):
         ({"recipients": ["+905550000001"] * 1001}, ["H127"]),
     ],
 )
-async def test_multiple_status_checks_its_list(iys, codes, body, expected):
+async def test_multiple_status_checks_its_list(iys: Iys, body: object, expected: list[str]):
     """Each fault of the list has its code, and one duplicate refuses all of it."""
     answer = await statuses(iys, body)
     assert (answer.status_code, codes(answer)) == (422, expected)
 
 
-async def test_multiple_status_checks_its_path(iys, codes):
+async def test_multiple_status_checks_its_path(iys: Iys):
     """H116 and H117 for a wrong path, H464 for phones asked as e-mails, H193 with its place."""
     assert codes(await statuses(iys, {}, "SMS", "HERKES")) == ["H116", "H117"]
     mixed = await statuses(iys, {"recipients": ["+905550000001"]}, "EPOSTA")
@@ -116,7 +120,7 @@ async def test_multiple_status_checks_its_path(iys, codes):
     assert twice.json()["errors"][0]["location"] == ["recipients", 1]
 
 
-async def test_pull_has_two_streams(iys):
+async def test_pull_has_two_streams(iys: Iys):
     """Stream HS tells what the provider wrote, IYS (the default) what citizens did."""
     await iys.add()
     await iys.citizen(recipient="+905550000009")
@@ -125,7 +129,7 @@ async def test_pull_has_two_streams(iys):
     assert (await pulled(iys))[0] == ["+905550000009"]
 
 
-async def test_pull_hides_the_last_hour(iys):
+async def test_pull_hides_the_last_hour(iys: Iys):
     """204 without a body until an hour has passed."""
     await iys.citizen()
     iys.twin.clock.advance(HOUR - 1)
@@ -135,7 +139,7 @@ async def test_pull_hides_the_last_hour(iys):
     assert (await iys.changes()).status_code == 200
 
 
-async def test_pull_forgets_after_seven_days(iys):
+async def test_pull_forgets_after_seven_days(iys: Iys):
     """A movement is shown for 167 hours: from one hour old to seven days."""
     await iys.citizen()
     iys.twin.clock.advance(7 * 24 * HOUR)
@@ -145,7 +149,7 @@ async def test_pull_forgets_after_seven_days(iys):
     assert (await iys.changes()).status_code == 204
 
 
-async def test_pages_lose_and_repeat_nothing(iys):
+async def test_pages_lose_and_repeat_nothing(iys: Iys):
     """Movements of one second that share a transactionId survive every page boundary."""
     expected = []
     for number in (1, 2, 1, 1, 3):
@@ -157,7 +161,7 @@ async def test_pages_lose_and_repeat_nothing(iys):
         assert (await pulled(iys, limit=limit))[0] == expected
 
 
-async def test_a_cursor_goes_on_where_it_stopped(iys):
+async def test_a_cursor_goes_on_where_it_stopped(iys: Iys):
     """After 204 the old cursor brings what came later, and nothing twice."""
     await iys.citizen(recipient="+905550000001")
     iys.twin.clock.advance(HOUR)
@@ -171,7 +175,7 @@ async def test_a_cursor_goes_on_where_it_stopped(iys):
 
 
 @pytest.mark.parametrize("after", ["garbage", "1_x", "1_x_y", "99999999999_x"])
-async def test_an_unknown_cursor_starts_at_the_window_or_behind_its_second(iys, after):
+async def test_an_unknown_cursor_starts_at_the_window_or_behind_its_second(iys: Iys, after: str):
     """A cursor nobody gave is no error."""
     await iys.citizen()
     iys.twin.clock.advance(HOUR)
@@ -179,7 +183,7 @@ async def test_an_unknown_cursor_starts_at_the_window_or_behind_its_second(iys, 
     assert (await iys.changes(after=after)).status_code == expected
 
 
-async def test_pull_checks_its_parameters(iys, codes):
+async def test_pull_checks_its_parameters(iys: Iys):
     """H506 for a wrong stream, H507 for more than 1,000 (value as text), H183 for no number."""
     wrong = await iys.changes(source="SH")
     assert (wrong.status_code, codes(wrong)) == (422, ["H506"])
@@ -188,7 +192,7 @@ async def test_pull_checks_its_parameters(iys, codes):
     assert codes(await iys.changes(limit="0")) == ["H183"]
 
 
-async def test_a_first_consent_on_iys_tells_the_citizens_name(iys):
+async def test_a_first_consent_on_iys_tells_the_citizens_name(iys: Iys):
     """`citizenName` stands only where it was given."""
     await iys.citizen(status="ONAY", source="IYS_WEB_YENI", citizenName="Örnek Alıcı")
     await iys.citizen(status="RET", recipient="+905550000002")
@@ -198,7 +202,7 @@ async def test_a_first_consent_on_iys_tells_the_citizens_name(iys):
     assert "citizenName" not in second
 
 
-async def test_a_closed_line_carries_the_last_known_date(iys):
+async def test_a_closed_line_carries_the_last_known_date(iys: Iys):
     """IYS_AHS_HAT_KAPATMA has an old consent date, and none over a TACIR without one."""
     await iys.add()
     await iys.add(recipientType="TACIR", consentDate=..., source=...)
@@ -209,7 +213,7 @@ async def test_a_closed_line_carries_the_last_known_date(iys):
     assert dates == ["2026-09-16 10:00:00", ""]
 
 
-async def test_brands_tell_their_counts(iys):
+async def test_brands_tell_their_counts(iys: Iys):
     """Approvals and rejections are counted by current record."""
     await iys.add()
     await iys.add(recipient="+905550000002")
@@ -226,14 +230,14 @@ async def test_brands_tell_their_counts(iys):
     }
 
 
-async def test_a_provider_without_brands_is_h001(iys, codes):
+async def test_a_provider_without_brands_is_h001(iys: Iys):
     """H001 where nothing is known of the provider."""
     iys.twin.directory.brands.clear()
     answer = await iys.http.get("/sps/660001/brands")
     assert (answer.status_code, codes(answer)) == (404, ["H001"])
 
 
-async def test_the_subscription_tells_the_quota(iys):
+async def test_the_subscription_tells_the_quota(iys: Iys):
     """Limit and use of all brands; without a limit it may be exceeded."""
     await iys.add()
     unlimited = (await iys.http.get("/sps/660001/subscription")).json()
