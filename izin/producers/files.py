@@ -23,6 +23,7 @@ from izin.producers.identity import file_event_id
 from izin.producers.mappings import Admitted, Origin, Refused, judge, read
 from izin.producers.publish import OversizeError, UnencodableError
 from izin.producers.report import Outcome, ReportFile
+from izin.producers.violations import broken_row, too_large
 from izin.producers.words import Field
 from izin.runtime.kafka import BrokerError
 
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from izin.producers.delimited import TextFile
     from izin.producers.publish import Published, Publishing
 
-BROKEN_ROW = "IZIN-ROW"
-TOO_LARGE = "IZIN-SIZE"
 
 _UNDER_WAY = 20_000
 """How many publications may be unanswered."""
@@ -181,7 +180,8 @@ class _Run:
         self.rows += 1
         width = len(self._columns.headers)
         if row.fault is not None or len(row.fields) != width:
-            self._refuse(row, (_broken(row, width),))
+            what = row.fault or f"has {len(row.fields)} fields where the header has {width}"
+            self._refuse(row, (broken_row(what, width),))
             return
         statement = read(self._columns.values(row.fields), self._how.dates)
         origin = Origin(
@@ -211,7 +211,7 @@ class _Run:
         try:
             future = self._publisher.publish(admitted.event, admitted.key)
         except (OversizeError, UnencodableError) as error:
-            self._refuse(row, (_too_large(error),))
+            self._refuse(row, (too_large(error),))
             return
         except BrokerError as error:
             raise ImportInterruptedError(self._file.path, self.published, error) from error
@@ -226,7 +226,7 @@ class _Run:
         try:
             future.result(_ANSWERED_WITHIN.total_seconds())
         except OversizeError as error:
-            self._refuse(row, (_too_large(error),))
+            self._refuse(row, (too_large(error),))
         except BrokerError as error:
             raise ImportInterruptedError(self._file.path, self.published, error) from error
         else:
@@ -260,22 +260,3 @@ def _know_given_brand(columns: Columns, directory: BrandDirectory) -> None:
         if code is None:
             raise UnknownBrandError(text)
         directory.get(code)
-
-
-def _broken(row: Row, width: int) -> Violation:
-    what = row.fault or f"has {len(row.fields)} fields where the header has {width}"
-    return Violation(
-        field="",
-        code=BROKEN_ROW,
-        reason=f"the row cannot be told apart: {what}; correct quotes and delimiters",
-        reason_tr=f"Satır {width} sütuna ayrılamıyor; ayraçları ve tırnakları düzeltin.",
-    )
-
-
-def _too_large(error: OversizeError | UnencodableError) -> Violation:
-    return Violation(
-        field="",
-        code=TOO_LARGE,
-        reason=str(error),
-        reason_tr="Kayıt taşınamayacak kadar büyük ya da sözleşmeye uymuyor; alanları kısaltın.",
-    )

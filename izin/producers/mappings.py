@@ -21,9 +21,11 @@ from izin.consent.model import (
     Status,
     Violation,
 )
+from izin.consent.violations import violation
 from izin.producers import words
 from izin.producers.brands import UnknownBrandError
 from izin.producers.dates import DateRules, UnreadableDateError, read_date
+from izin.producers.violations import not_a_number, two_recipients, unknown_brand
 from izin.producers.words import Field
 
 if TYPE_CHECKING:
@@ -31,11 +33,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from izin.producers.brands import BrandDirectory
-
-UNKNOWN_BRAND = "IZIN-BRAND"
-NOT_A_NUMBER = "IZIN-NUMBER"
-TWO_RECIPIENTS = "IZIN-RECIPIENT"
-"""Our own codes, where İYS has none for what is wrong."""
 
 _NO_EVIDENCE: Mapping[str, str] = MappingProxyType({})
 _BY_CHANNEL: Mapping[str, Field] = MappingProxyType(
@@ -76,6 +73,23 @@ class Statement:
     texts: Mapping[Field, str]
     """The fields that are carried as they are: reference, actor …"""
     violations: tuple[Violation, ...]
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What tells two statements under one reference apart: record, status and date."""
+        date = self.consent_date
+        return (
+            str(self.brand_code),
+            self.type,
+            self.recipient_type,
+            self.recipient,
+            self.status,
+            "" if date is None else date.isoformat(),
+        )
+
+    def with_violations(self, more: tuple[Violation, ...]) -> Statement:
+        """Return this statement with what else is wrong with it."""
+        return replace(self, violations=(*more, *self.violations)) if more else self
 
     def event(self, customer_id: str, brand_code: int, origin: Origin) -> ConsentEvent:
         """Return the event that this statement from ``origin`` is."""
@@ -167,19 +181,19 @@ def judge(statement: Statement, directory: BrandDirectory, origin: Origin) -> Ad
     try:
         brand = directory.get(statement.brand_code)
     except UnknownBrandError as error:
-        nobody = statement.event("", statement.brand_code, origin)
-        rest = admit(nobody, appended_at=origin.received_at).violations
-        ours = (*statement.violations, _unknown_brand(error))
+        anybody = statement.event("-", statement.brand_code, origin)
+        rest = admit(anybody, appended_at=origin.received_at).violations
+        ours = (*statement.violations, unknown_brand(error))
         return Refused(violations=_joined(ours, rest))
     event = statement.event(brand.customer_id, brand.brand_code, origin)
     match admit(event, appended_at=origin.received_at):
         case Refusal(violations=of_law):
             return Refused(violations=_joined(statement.violations, of_law))
-        case Claim(violations=of_law, key=key, status=status):
+        case Claim(violations=of_law, key=key, status=status, event=admitted):
             violations = _joined(statement.violations, of_law)
             if violations and status is not Status.RET:
                 return Refused(violations=violations)
-            return Admitted(event=event, key=key, violations=violations)
+            return Admitted(event=admitted, key=key, violations=violations)
         case never:
             assert_never(never)
 
@@ -196,14 +210,7 @@ def _recipient(found: Mapping[Field, str], channel: str, faults: list[Violation]
         found[one] for one in (Field.RECIPIENT, by_channel) if one is not None and one in found
     ]
     if len(set(given)) > 1:
-        faults.append(
-            Violation(
-                field=Field.RECIPIENT,
-                code=TWO_RECIPIENTS,
-                reason=f"recipient and {by_channel} differ; give one of them",
-                reason_tr="Alıcı iki ayrı alanda farklı verilmiş; yalnızca birini verin.",
-            )
-        )
+        faults.append(two_recipients(by_channel))
         return ""
     return given[0] if given else ""
 
@@ -239,7 +246,7 @@ def _number(
         and int(text) <= largest
     ):
         return int(text)
-    faults.append(_not_a_number(name))
+    faults.append(not_a_number(name))
     return None
 
 
@@ -258,31 +265,7 @@ def _numbers(
     return tuple(numbers)
 
 
-def _not_a_number(name: Field) -> Violation:
-    return Violation(
-        field=name,
-        code=NOT_A_NUMBER,
-        reason=f"{name} is not a whole number; write it in digits",
-        reason_tr="Tam sayı değil; yalnızca rakam kullanın.",
-    )
-
-
 def _with_brand(statement: Statement) -> tuple[Violation, ...]:
     if any(one.field == Field.BRAND_CODE for one in statement.violations):
         return statement.violations
-    missing = Violation(
-        field=Field.BRAND_CODE,
-        code=UNKNOWN_BRAND,
-        reason="no brand is named; add brand_code (the brand's code at İYS)",
-        reason_tr="Marka kodu yok; markanın İYS kodunu (brandCode) ekleyin.",
-    )
-    return (*statement.violations, missing)
-
-
-def _unknown_brand(error: UnknownBrandError) -> Violation:
-    return Violation(
-        field=Field.BRAND_CODE,
-        code=UNKNOWN_BRAND,
-        reason=str(error),
-        reason_tr=f"{error.brand_code} kodlu marka kayıtlı değil; düzeltin ya da markayı tanıtın.",
-    )
+    return (*statement.violations, violation(Field.BRAND_CODE, "IZIN-BRAND-MISSING"))

@@ -23,8 +23,10 @@ from typing import TYPE_CHECKING, Protocol, Self
 from confluent_kafka import KafkaError, KafkaException
 
 from izin.consent.errors import SourceError
+from izin.consent.fields import read_key
 from izin.consent.model import Status
 from izin.runtime.kafka import BrokerError, producer
+from izin.schemas.cloud_events import headers
 from izin.schemas.records import event_to_avro
 
 if TYPE_CHECKING:
@@ -36,10 +38,9 @@ if TYPE_CHECKING:
 
     from izin.consent.model import ConsentEvent, ConsentKey
     from izin.runtime.settings import KafkaSettings
+    from izin.schemas.cloud_events import Headers
     from izin.schemas.codec import Codec
     from izin.schemas.topics import Topic, Topics
-
-CE_TYPE = "izin.consent-event"
 
 _POLL = 0.1
 _PING = 2.0
@@ -154,8 +155,7 @@ class Publisher:
         full, at most for ``wait``. Raises BackpressureError, BrokerError, OversizeError and
         UnencodableError; the future fails with UndeliveredError or OversizeError.
         """
-        stamped = received(event, self._clock)
-        record = prepare(stamped, key, self._topics, self._codec)
+        record = prepare(event, key, self._clock(), self._topics, self._codec)
         future: Future[Published] = Future()
         future.set_running_or_notify_cancel()
         deadline = monotonic() + wait.total_seconds()
@@ -165,7 +165,7 @@ class Publisher:
                     record.topic,
                     value=record.value,
                     key=record.key,
-                    headers=list(record.headers),
+                    headers=record.headers,
                     on_delivery=_Delivery(event.event_id, future),
                 )
             except BufferError:
@@ -219,12 +219,7 @@ class Record:
     topic: str
     key: bytes
     value: bytes
-    headers: tuple[tuple[str, bytes], ...]
-
-
-def received(event: ConsentEvent, clock: Callable[[], datetime]) -> ConsentEvent:
-    """Return ``event`` with its ``received_at``, stamped now where it has none."""
-    return event if event.received_at is not None else replace(event, received_at=clock())
+    headers: Headers
 
 
 def lane(event: ConsentEvent, topics: Topics) -> Topic:
@@ -233,8 +228,16 @@ def lane(event: ConsentEvent, topics: Topics) -> Topic:
     return topics.express if urgent else topics.events
 
 
-def prepare(event: ConsentEvent, key: ConsentKey | None, topics: Topics, codec: Codec) -> Record:
-    """Return ``event`` as Kafka is to carry it; raises UnencodableError."""
+def prepare(
+    event: ConsentEvent, key: ConsentKey | None, at: datetime, topics: Topics, codec: Codec
+) -> Record:
+    """Return ``event`` as Kafka is to carry it; raises UnencodableError.
+
+    ``at`` is stamped as its ``received_at`` where nobody did before.
+    """
+    received_at = event.received_at or at
+    if event.received_at is None:
+        event = replace(event, received_at=at)
     topic = lane(event, topics)
     try:
         value = codec.encode(topic.record, event_to_avro(event))
@@ -242,28 +245,24 @@ def prepare(event: ConsentEvent, key: ConsentKey | None, topics: Topics, codec: 
         raise UnencodableError(event.event_id, type(error).__name__) from error
     return Record(
         topic=topic.name,
-        key=_raw_key(event) if key is None else key.encode(),
+        key=_key(event, key),
         value=value,
-        headers=_headers(event),
+        headers=headers(
+            record=topic.record,
+            event_id=event.event_id,
+            source=f"/{event.origin}",
+            at=received_at,
+        ),
     )
 
 
-def _raw_key(event: ConsentEvent) -> bytes:
-    """Return a stable key, which shows no recipient, where the canonical key cannot be read."""
+def _key(event: ConsentEvent, key: ConsentKey | None) -> bytes:
+    """Return the canonical key; where none can be read, a stable one that shows no recipient."""
+    key = key or read_key(event, [])
+    if key is not None:
+        return key.encode()
     raw = event.recipient_raw or event.recipient
     return hashlib.sha256(raw.encode("utf-8", "surrogatepass")).hexdigest().encode()
-
-
-def _headers(event: ConsentEvent) -> tuple[tuple[str, bytes], ...]:
-    headers = (
-        ("ce_specversion", b"1.0"),
-        ("ce_id", event.event_id.encode()),
-        ("ce_type", CE_TYPE.encode()),
-        ("ce_source", f"/izin/{event.origin}".encode()),
-    )
-    if event.received_at is None:
-        return headers
-    return (*headers, ("ce_time", event.received_at.isoformat(timespec="milliseconds").encode()))
 
 
 class _Delivery:

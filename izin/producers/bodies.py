@@ -1,0 +1,199 @@
+"""What the body of a signup says: JSON or a web form become fields, each known by name or refused.
+
+A body is bounded before it is read. What is ambiguous in the notation itself, such as a key given
+twice, is a violation of that statement; what is no statement at all ends the request.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from urllib.parse import parse_qsl
+
+from izin.consent.model import DateBasis
+from izin.producers.problems import IntakeProblem
+from izin.producers.violations import given_twice, unknown_field, wrong_evidence, wrong_type
+from izin.producers.words import Field, field_of, fold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from izin.consent.model import Violation
+
+Name = TypeVar("Name", bound=str)
+
+JSON_TYPE = "application/json"
+FORM_TYPE = "application/x-www-form-urlencoded"
+
+MOST_STATEMENTS = 1000
+"""As many as İYS takes in one batch."""
+
+_MOST_FIELDS = 100
+_EVIDENCE = "evidence"
+_LONGEST_EVIDENCE = 4096
+_ID_NAMES = frozenset({"id", "eventid"})
+_BASIS_NAME = "datebasis"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """One statement of a body: its fields as text, and what is wrong with the notation."""
+
+    values: Mapping[Field, str]
+    reference: str | None
+    """The sender's own id of this statement."""
+    evidence: Mapping[str, str]
+    is_live: bool
+    """The act reaches us as it happens."""
+    violations: tuple[Violation, ...]
+
+
+def read_body(content_type: str, body: bytes) -> tuple[Sequence[Said], bool]:
+    """Return the statements in ``body``, and whether it is one alone; raises IntakeProblem."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type == JSON_TYPE:
+        return _read_json(body)
+    if media_type == FORM_TYPE:
+        return _read_form(body)
+    raise IntakeProblem(
+        415,
+        "Unsupported content type",
+        f"Content-Type must be {JSON_TYPE} or {FORM_TYPE}; set the header to what the body is",
+    )
+
+
+class _Pairs:
+    """A JSON object as it was written, so that a key given twice is seen."""
+
+    __slots__ = ("pairs",)
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        self.pairs = pairs
+
+
+def _read_json(body: bytes) -> tuple[Sequence[Said], bool]:
+    try:
+        found = json.loads(
+            body.decode("utf-8-sig"), object_pairs_hook=_Pairs, parse_constant=_no_constant
+        )
+    except UnicodeDecodeError as error:
+        raise _not_json(f"byte {error.start} is not UTF-8; send UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise _not_json(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
+    except (ValueError, RecursionError):
+        raise _not_json("NaN, Infinity, huge numbers and deep nesting are not taken") from None
+    if isinstance(found, _Pairs):
+        return [_of_pairs(found.pairs, is_live=False)], True
+    if not isinstance(found, list) or not found:
+        raise IntakeProblem(
+            422, "Not a statement", "the body must be a JSON object, or a list of 1 to 1000 objects"
+        )
+    if len(found) > MOST_STATEMENTS:
+        raise IntakeProblem(
+            413,
+            "Too many statements",
+            f"{len(found)} statements in one request; send at most {MOST_STATEMENTS}",
+        )
+    for index, one in enumerate(found):
+        if not isinstance(one, _Pairs):
+            raise IntakeProblem(422, "Not a statement", f"/{index} is no JSON object; send objects")
+    return [_of_pairs(one.pairs, is_live=False) for one in found], False
+
+
+def _no_constant(_name: str) -> NoReturn:
+    raise ValueError
+
+
+def _not_json(what: str) -> IntakeProblem:
+    return IntakeProblem(400, "Not JSON", f"the body is not JSON: {what}")
+
+
+def _read_form(body: bytes) -> tuple[Sequence[Said], bool]:
+    try:
+        pairs = parse_qsl(
+            body.decode("utf-8"),
+            keep_blank_values=True,
+            strict_parsing=True,
+            errors="strict",
+            max_num_fields=_MOST_FIELDS,
+        )
+    except ValueError:
+        raise IntakeProblem(
+            400,
+            "Not a form",
+            f"the body is not {FORM_TYPE} in UTF-8 with at most {_MOST_FIELDS} fields",
+        ) from None
+    channels = [value for name, value in pairs if field_of(name) is Field.TYPE]
+    if len(channels) > 1:  # a form's ticked boxes: one consent a channel
+        rest = [one for one in pairs if field_of(one[0]) is not Field.TYPE]
+        said = [
+            _of_pairs([*rest, (Field.TYPE, channel)], is_live=True)
+            for channel in dict.fromkeys(channels)
+        ]
+        return said, len(said) == 1
+    return [_of_pairs(pairs, is_live=True)], True
+
+
+def _of_pairs(pairs: Iterable[tuple[str, Any]], *, is_live: bool) -> Said:
+    values: dict[Field, str] = {}
+    own: dict[str, str] = {}
+    evidence: Mapping[str, str] = {}
+    faults: list[Violation] = []
+    for name, value in pairs:
+        plain, known = fold(name), field_of(name)
+        if plain == _EVIDENCE:
+            evidence = _evidence(value, faults)
+            continue
+        text = _text(name, value, faults)
+        if known is not None:
+            _put(values, known, text, faults)
+        elif plain in _ID_NAMES:
+            _put(own, "id", text, faults)
+        elif plain == _BASIS_NAME:
+            _put(own, _BASIS_NAME, text, faults)
+        else:
+            faults.append(unknown_field(name))
+    return Said(
+        values=values,
+        reference=own.get("id", "").strip() or None,
+        evidence=MappingProxyType(dict(evidence)),
+        is_live=is_live or own.get(_BASIS_NAME, "").strip().lower() == DateBasis.RECEIVED,
+        violations=tuple(faults),
+    )
+
+
+def _put(into: dict[Name, str], name: Name, text: str, faults: list[Violation]) -> None:
+    before = into.setdefault(name, text)
+    if before != text:
+        # Which of the two was meant cannot be known, so neither is taken.
+        into[name] = ""
+        faults.append(given_twice(name))
+
+
+def _text(name: str, value: object, faults: list[Violation]) -> str:
+    """Return a scalar as text; a list of numbers, such as retailerAccess, with spaces between."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return value
+        case int():
+            return str(value)
+        case list() if all(isinstance(one, int) and not isinstance(one, bool) for one in value):
+            return " ".join(map(str, value))
+        case _:
+            faults.append(wrong_type(name))
+            return ""
+
+
+def _evidence(value: object, faults: list[Violation]) -> Mapping[str, str]:
+    pairs = value.pairs if isinstance(value, _Pairs) else None
+    fits = pairs is not None and all(isinstance(one, str | int) for _, one in pairs)
+    if pairs is None or not fits or sum(len(str(one)) for _, one in pairs) > _LONGEST_EVIDENCE:
+        faults.append(wrong_evidence(_LONGEST_EVIDENCE))
+        return {}
+    return {name: str(one) for name, one in pairs}
