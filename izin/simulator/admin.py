@@ -5,7 +5,6 @@ body is answered with 400 `{"error": "…"}` and changes nothing.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -23,6 +22,7 @@ from izin.simulator.answers import RefusedError, json_answer, json_text
 from izin.simulator.clock import instant, wire_text
 from izin.simulator.door import parsed
 from izin.simulator.fields import RECIPIENT_TYPES, STATUSES, Consent, saved_recipient
+from izin.simulator.orders import BadOrderError, Order, fields_of, order_of
 from izin.simulator.register import Movement, Origin, Path, Register
 from izin.simulator.settings import UnknownSettingError, setting_names
 from izin.simulator.twin import Twin
@@ -30,52 +30,6 @@ from izin.simulator.weather import ANY, Drop, Fault, Operation
 
 _LINES_AT_ONCE = 2000
 _LINE_CLOSED = "IYS_AHS_HAT_KAPATMA"
-
-
-class BadOrderError(ValueError):
-    """A body the admin API cannot follow; the message names the field."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Order:
-    """A JSON object with typed reads; each read names the field it misses."""
-
-    fields: dict[str, object]
-
-    def text(self, name: str, default: str | None = None) -> str:
-        value = self.fields.get(name, default)
-        if not isinstance(value, str) or not value:
-            raise BadOrderError(f"{name}: a text")
-        return value
-
-    def whole(self, name: str, default: int | None = None) -> int:
-        value = self.fields.get(name, default)
-        if isinstance(value, str) and value.isdecimal():
-            value = int(value)
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise BadOrderError(f"{name}: a whole number")
-        return value
-
-    def seconds(self, name: str, default: float | None = None) -> float:
-        value = self.fields.get(name, default)
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise BadOrderError(f"{name}: seconds")
-        return float(value)
-
-    def flag(self, name: str, *, default: bool) -> bool:
-        value = self.fields.get(name, default)
-        if not isinstance(value, bool):
-            raise BadOrderError(f"{name}: true or false")
-        return value
-
-    def one_of(self, name: str, choices: tuple[str, ...], default: str | None = None) -> str:
-        value = self.fields.get(name, default)
-        if value not in choices:
-            raise BadOrderError(f"{name}: one of {', '.join(choices)}")
-        return str(value)
-
-    def has(self, name: str) -> bool:
-        return self.fields.get(name) is not None
 
 
 def admin_routes(twin: Twin) -> list[Mount]:
@@ -112,7 +66,7 @@ class _Admin:
         self._twin = twin
 
     async def accounts(self, request: Request) -> Response:
-        order = await _order(request)
+        order = await order_of(request)
         account = Account(
             username=order.text("username"),
             password=order.text("password"),
@@ -129,7 +83,7 @@ class _Admin:
         return json_answer({"username": account.username, "iysCode": account.iys_code}, 201)
 
     async def brands(self, request: Request) -> Response:
-        brand = _brand(await _order(request))
+        brand = _brand(await order_of(request))
         self._twin.directory.add_brand(brand)
         return json_answer(
             {
@@ -150,7 +104,7 @@ class _Admin:
             body = body.get("movements")
         if not isinstance(body, list):
             raise BadOrderError("a list of movements, or {movements: [...]}")
-        orders = [_Order(fields=_fields(entry)) for entry in body]
+        orders = [Order(fields=fields_of(entry)) for entry in body]
         acts = [self._act(order) for order in orders]
         call = self._twin.call_id("citizen")
         origin = Origin(path=Path.CITIZEN, client="citizen", request_id=call)
@@ -188,7 +142,7 @@ class _Admin:
         )
 
     async def clock(self, request: Request) -> Response:
-        order = await _order(request)
+        order = await order_of(request)
         clock = self._twin.clock
         # What is due up to now is processed under the old time first, so that order is kept.
         self._twin.process_due()
@@ -203,7 +157,7 @@ class _Admin:
         return await self.show_clock(request)
 
     async def weather(self, request: Request) -> Response:
-        order = await _order(request)
+        order = await order_of(request)
         operation = order.one_of("operation", (*Operation, ANY))
         fault = Fault(
             slow_seconds=order.seconds("slowSeconds", 0.0),
@@ -225,7 +179,7 @@ class _Admin:
         return await self.show_weather(request)
 
     async def change_settings(self, request: Request) -> Response:
-        order = await _order(request)
+        order = await order_of(request)
         values = {_snake_case(name): value for name, value in order.fields.items()}
         self._twin.settings = self._twin.settings.changed(values)
         return await self.show_settings(request)
@@ -235,7 +189,7 @@ class _Admin:
         return json_answer({_camel_case(name): value for name, value in values.items()})
 
     async def reset(self, request: Request) -> Response:
-        order = await _order(request)
+        order = await order_of(request)
         await self._twin.reset(everything=order.flag("everything", default=False))
         return json_answer({"status": "ok"})
 
@@ -251,7 +205,7 @@ class _Admin:
             }
         )
 
-    def _act(self, order: _Order) -> tuple[Brand, Consent, str]:
+    def _act(self, order: Order) -> tuple[Brand, Consent, str]:
         brand = self._twin.directory.brands.get(order.whole("brandCode"))
         if brand is None:
             raise BadOrderError("brandCode: no such brand")
@@ -281,7 +235,11 @@ class _Admin:
         self, request: Request, rows: Callable[[int, Register], Iterator[dict[str, object]]]
     ) -> Response:
         asked = request.query_params.get("brandCode")
-        codes = [int(asked)] if asked and asked.isdecimal() else list(self._twin.directory.brands)
+        codes = list(self._twin.directory.brands)
+        if asked is not None:
+            codes = [code for code in codes if str(code) == asked]
+            if not codes:
+                raise BadOrderError("brandCode: no such brand")
         registers = [(code, self._twin.register_of(code)) for code in codes]
 
         async def lines() -> AsyncIterator[str]:
@@ -326,7 +284,7 @@ def movement_row(movement: Movement, brand_code: int) -> dict[str, object]:
     }
 
 
-def _brand(order: _Order) -> Brand:
+def _brand(order: Order) -> Brand:
     rights = order.fields.get("rights", dict.fromkeys(CHANNELS, Right.WRITE.value))
     if not isinstance(rights, dict) or not set(rights) <= set(CHANNELS):
         raise BadOrderError("rights: {ARAMA|MESAJ|EPOSTA: write|read}")
@@ -358,17 +316,6 @@ def _following(
             return json_answer({"error": "the body is no JSON"}, 400)
 
     return followed
-
-
-async def _order(request: Request) -> _Order:
-    body = await request.body()
-    return _Order(fields=_fields(parsed(body) if body else {}))
-
-
-def _fields(value: object) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise BadOrderError("a JSON object")
-    return value
 
 
 def _camel_case(name: str) -> str:

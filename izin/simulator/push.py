@@ -14,14 +14,15 @@ from dataclasses import dataclass, field
 import httpx
 
 from izin.simulator.answers import error, refused
-from izin.simulator.counters import Counters
+from izin.simulator.counters import DROPPED, Counters
 from izin.simulator.register import Movement
 from izin.simulator.settings import Settings
 from izin.simulator.texts import PASSWORD_MISSING, message_of
+from izin.simulator.weather import Drop, Operation, Weather
 
 REGISTERED = "Bağlantı Oluşturuldu"
 NOT_REGISTERED = "Bağlantı Oluşturulamadı"
-DELIVERY = "push"
+DELIVERY = Operation.PUSH.value
 _CREDENTIALS = {"username": message_of("H093"), "password": PASSWORD_MISSING}
 
 # İYS sends exactly this at registration; receivers take it and do not keep it.
@@ -71,11 +72,13 @@ class PushOffice:
     def __init__(
         self,
         counters: Counters,
+        weather: Weather,
         settings: Callable[[], Settings],
         client: httpx.AsyncClient | None = None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._counters = counters
+        self._weather = weather
         self._settings = settings
         self._client = client
         self._pause = pause
@@ -113,7 +116,7 @@ class PushOffice:
                     proper_call = await self._http.post(
                         connection.url, json=body, auth=(connection.username, connection.password)
                     )
-        except TimeoutError:
+        except (TimeoutError, httpx.TimeoutException):
             raise refused("H191") from None
         except (httpx.HTTPError, httpx.InvalidURL):
             raise refused("H530") from None
@@ -121,7 +124,10 @@ class PushOffice:
             raise refused("H530")
 
     def note(self, connection: Connection, *, stands: bool, register_time: str) -> None:
-        """Remember the outcome of a registration."""
+        """Remember the outcome of a registration; a failed one leaves a standing one alone."""
+        before = self._registrations.get(connection.name)
+        if not stands and before is not None and before.stands:
+            return
         self._registrations[connection.name] = Registration(
             connection=connection, stands=stands, register_time=register_time
         )
@@ -193,11 +199,13 @@ class PushOffice:
 
     async def _deliver_waiting(self, connection: Connection) -> None:
         size = self._settings().push_size
-        while items := self._waiting.get(connection.name, [])[:size]:
-            del self._waiting[connection.name][:size]
-            if not await self._delivers(connection, items):
-                self._start(self._deliver_again(connection, items))
-        self._waiting.pop(connection.name, None)
+        try:
+            while items := self._waiting.get(connection.name, [])[:size]:
+                del self._waiting[connection.name][:size]
+                if not await self._delivers(connection, items):
+                    self._start(self._deliver_again(connection, items))
+        finally:
+            self._waiting.pop(connection.name, None)
 
     async def _deliver_again(
         self, connection: Connection, items: Sequence[dict[str, object]]
@@ -210,6 +218,12 @@ class PushOffice:
         self._counters.count(DELIVERY, "given_up", [])
 
     async def _delivers(self, connection: Connection, items: Sequence[dict[str, object]]) -> bool:
+        fault = self._weather.take(Operation.PUSH)
+        if fault is not None and fault.slow_seconds:
+            await self._pause(fault.slow_seconds)
+        if fault is not None and (fault.drop is Drop.BEFORE or fault.status is not None):
+            self._counters.count(DELIVERY, DROPPED, [])
+            return False
         try:
             answer = await self._http.post(
                 connection.url,
@@ -220,7 +234,8 @@ class PushOffice:
             self._counters.count(DELIVERY, type(problem).__name__, [])
             return False
         self._counters.count(DELIVERY, str(answer.status_code), [])
-        return answer.is_success
+        # Lost after the effect: it arrived, the twin does not know, and so it will arrive again.
+        return answer.is_success and not (fault is not None and fault.drop is Drop.AFTER)
 
 
 def delivery_item(movement: Movement, brand_code: int, iys_code: int) -> dict[str, object]:

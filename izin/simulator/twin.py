@@ -57,7 +57,9 @@ class Twin:
         self.batches = BatchQueue()
         self.weather = Weather()
         self.counters = Counters()
-        self.push = PushOffice(self.counters, lambda: self.settings, push_client, pause)
+        self.push = PushOffice(
+            self.counters, self.weather, lambda: self.settings, push_client, pause
+        )
         self._registers: dict[int, Register] = {}
         self._calls = itertools.count(1)
 

@@ -27,6 +27,7 @@ class Operation(StrEnum):
     PUSH_REGISTER = "pushRegister"
     PUSH_LIST = "pushList"
     PUSH_UNREGISTER = "pushUnregister"
+    PUSH = "push"  # a delivery, the twin's own call
 
 
 ANY = "*"
@@ -62,7 +63,8 @@ class Weather:
 
     def take(self, operation: Operation) -> Fault | None:
         """Give the fault of this call, used up by it."""
-        for name in (operation.value, ANY):
+        names = (operation.value,) if operation is Operation.PUSH else (operation.value, ANY)
+        for name in names:
             if self._faults[name]:
                 return self._faults[name].popleft()
         return None

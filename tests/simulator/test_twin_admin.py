@@ -76,6 +76,12 @@ async def test_the_register_tells_each_record_once(iys: Iys):
     assert lines(await iys.look("register")) == list(found.values())
 
 
+@pytest.mark.parametrize("asked", ["1", "x"])
+async def test_an_unknown_brand_has_no_register(iys: Iys, asked: str) -> None:
+    """A mistyped brand is an error, not an empty register."""
+    assert (await iys.look(f"register?brandCode={asked}")).status_code == 400
+
+
 async def test_movements_tell_how_they_came(iys: Iys):
     """Every accepted movement in order, with path, client and request."""
     await iys.add()

@@ -60,7 +60,7 @@ def receiver(twin: Twin, pauses: list[float]) -> Receiver:
         pauses.append(seconds)
 
     client = httpx.AsyncClient(transport=httpx.MockTransport(receiver))
-    twin.push = PushOffice(twin.counters, lambda: twin.settings, client, pause)
+    twin.push = PushOffice(twin.counters, twin.weather, lambda: twin.settings, client, pause)
     return receiver
 
 
@@ -99,6 +99,7 @@ async def test_a_registration_is_proved_with_the_test_movement(iys: Iys, receive
         ({"failures": 9}, None, "H530"),
         ({}, httpx.ConnectError("refused"), "H530"),
         ({}, TimeoutError(), "H191"),
+        ({}, httpx.ReadTimeout("slow"), "H191"),
     ],
 )
 async def test_an_address_that_misbehaves_is_refused(
@@ -234,6 +235,19 @@ async def test_a_delivery_is_given_up_after_some_tries(
     assert counts == {"500": 2, "given_up": 1}
 
 
+async def test_a_failed_renewal_leaves_the_connection_standing(
+    iys: Iys, receiver: Receiver
+) -> None:
+    """An address that was down when it registered again still gets its movements."""
+    await register(iys, CONNECTION)
+    receiver.problem = httpx.ConnectError("down")
+    assert (await register(iys, CONNECTION)).status_code == 422
+    receiver.problem = None
+    await iys.citizen()
+    await deliveries_done(iys)
+    assert receiver.recipients == ["+905550000001"]
+
+
 async def test_unregistration_ends_deliveries(iys: Iys, receiver: Receiver):
     """H530 with wrong credentials; with the right ones the connection is gone."""
     await register(iys, CONNECTION)
@@ -246,3 +260,37 @@ async def test_unregistration_ends_deliveries(iys: Iys, receiver: Receiver):
     await deliveries_done(iys)
     assert receiver.recipients == []
     assert (await iys.http.get(f"{iys.path}/push/registration")).json() == []
+
+
+async def test_a_lost_delivery_is_made_good_by_the_retry(iys: Iys, receiver: Receiver) -> None:
+    """Weather loses the first try; without retries the movement is lost to push."""
+    await register(iys, CONNECTION)
+    order = {"operation": "push", "drop": "before"}
+    await iys.admin("weather", order)
+    await iys.citizen()
+    await deliveries_done(iys)
+    assert receiver.recipients == ["+905550000001"]
+    iys.set(push_retries=0)
+    await iys.admin("weather", order)
+    await iys.citizen(recipient="+905550000002")
+    await deliveries_done(iys)
+    assert receiver.recipients == ["+905550000001"]
+
+
+async def test_a_delivery_may_arrive_twice(iys: Iys, receiver: Receiver) -> None:
+    """An answer lost on the way back has the same movement delivered again."""
+    await register(iys, CONNECTION)
+    await iys.admin("weather", {"operation": "push", "drop": "after"})
+    await iys.citizen()
+    await deliveries_done(iys)
+    assert receiver.recipients == ["+905550000001", "+905550000001"]
+
+
+async def test_weather_for_any_call_leaves_deliveries_alone(iys: Iys, receiver: Receiver) -> None:
+    """`*` means the client's calls."""
+    await register(iys, CONNECTION)
+    await iys.admin("weather", {"operation": "*", "status": 500})
+    await iys.citizen()
+    await deliveries_done(iys)
+    assert receiver.recipients == ["+905550000001"]
+    assert (await iys.add()).status_code == 500
