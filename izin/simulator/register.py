@@ -52,7 +52,7 @@ class Movement:
     retailer_code: int | None
     retailer_access: tuple[int, ...]
     second: int
-    transaction_id: str
+    brand_code: int
     origin: Origin
     occurred_at: int
     sequence: int
@@ -62,6 +62,12 @@ class Movement:
     def creation_date(self) -> str:
         """When İYS saved it, as a wire text."""
         return wire_text(self.second)
+
+    @property
+    def transaction_id(self) -> str:
+        """64 hex digits, the same for all movements of one address and type in one second."""
+        text = f"{self.brand_code}/{self.type}/{self.recipient}/{self.second}"
+        return sha256(text.encode()).hexdigest()
 
     @property
     def key(self) -> Key:
@@ -127,7 +133,7 @@ class Register:
             retailer_code=consent.retailer_code,
             retailer_access=consent.retailer_access,
             second=second,
-            transaction_id=self._transaction_id(consent, second),
+            brand_code=self._brand_code,
             origin=origin,
             occurred_at=occurred_at,
             sequence=len(self.movements) + 1,
@@ -149,7 +155,3 @@ class Register:
         """Give the current record of each key with its number of movements (a snapshot)."""
         for movement in list(self.records.values()):
             yield movement, self.count_of(movement.key)
-
-    def _transaction_id(self, consent: Consent, second: int) -> str:
-        text = f"{self._brand_code}/{consent.type}/{consent.recipient}/{second}"
-        return sha256(text.encode()).hexdigest()
