@@ -3,8 +3,8 @@
 Words are compared exactly, then without case and surrounding space; the Turkish dotted capital I
 counts as I. Nothing is read by likeness. An empty recipient type is BIREYSEL, as it is at İYS.
 
-What İYS itself says is read more laxly: an address that ours would be refused for still names a
-record of İYS, and a RET on it must not be lost.
+A RET from İYS is read more laxly: an address that ours would be refused for still names a record
+of İYS, and the "no" on it must not be lost.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def _recipient(event: ConsentEvent, channel: Channel | None, faults: list[Violat
         found = read_email(text) if channel is Channel.EPOSTA else read_phone(text)
     if not isinstance(found, Violation):
         return found
-    if event.iys is not None and channel is not None:
+    if event.iys is not None and channel is not None and _plain(event.status) == Status.RET:
         lax = _as_iys_wrote(text.strip(), channel)
         if lax is not None:
             return lax

@@ -79,6 +79,9 @@ class Desired:
     attested: bool = False
     recipient_type: RecipientType = RecipientType.BIREYSEL
 
+    def __post_init__(self) -> None:
+        aware("effective_at", self.effective_at)
+
 
 class Duty(StrEnum):
     """What is to be done about a key now."""
@@ -204,11 +207,11 @@ def _our_onay(case: Case) -> Ruling:
     desired, registered = case.desired, case.registered
     if not desired.registrable:
         return _ruling(Duty.PARK, Why.NOT_REGISTRABLE)
+    if case.in_flight:
+        return _ruling(Duty.WAIT, Why.IN_FLIGHT)
     expiry = expires_at(desired.effective_at, case.clock, now=case.now, calendar=case.calendar)
     if expiry is not None and case.now > expiry:
         return _ruling(Duty.EXPIRE, Why.TERM_ENDED)
-    if case.in_flight:
-        return _ruling(Duty.WAIT, Why.IN_FLIGHT)
     incomplete = desired.source is None or desired.consent_date is None
     if incomplete and registered.value is not Registered.NONE:
         if registered.value is Registered.RET:

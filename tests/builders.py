@@ -1,0 +1,84 @@
+"""Values for tests, right unless a test says otherwise, and obviously fake.
+
+Brand 100001 belongs to customer ``acme``; people are ``+905550000001`` and ``ada@example.com``.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from izin.consent.admission import Refusal, admit
+from izin.consent.model import (
+    Channel,
+    Claim,
+    ConsentEvent,
+    ConsentKey,
+    IysStatement,
+    RecipientType,
+    Status,
+)
+
+CUSTOMER = "acme"
+BRAND = 100001
+PHONE = "+905550000001"
+EMAIL = "ada@example.com"
+
+NOON = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+"""Monday 2 March 2026, noon in Turkey: the instant at which statements of tests are made."""
+
+
+def a_key(**overrides: object) -> ConsentKey:
+    """Return the key that `an_event` speaks of."""
+    fields: dict[str, Any] = {
+        "brand_code": BRAND,
+        "channel": Channel.MESAJ,
+        "recipient_type": RecipientType.BIREYSEL,
+        "recipient": PHONE,
+    }
+    return ConsentKey(**fields | overrides)
+
+
+def an_event(**overrides: object) -> ConsentEvent:
+    """Return an ONAY for text messages, given on a web page and received two seconds later."""
+    fields: dict[str, Any] = {
+        "event_id": "event-1",
+        "customer_id": CUSTOMER,
+        "brand_code": BRAND,
+        "type": "MESAJ",
+        "recipient_type": "BIREYSEL",
+        "recipient": PHONE,
+        "status": "ONAY",
+        "source": "HS_WEB",
+        "consent_date": NOON,
+        "received_at": NOON + timedelta(seconds=2),
+        "origin": "web",
+    }
+    return ConsentEvent(**fields | overrides)
+
+
+def a_statement(**overrides: object) -> IysStatement:
+    """Return what a citizen did at İYS, as it came by push."""
+    fields: dict[str, Any] = {"stream": "IYS", "path": "push", "creation_date": NOON}
+    return IysStatement(**fields | overrides)
+
+
+def an_iys_event(**overrides: object) -> ConsentEvent:
+    """Return a RET that a citizen gave on İYS's own page."""
+    fields: dict[str, Any] = {
+        "status": "RET",
+        "source": "IYS_WEB",
+        "origin": "iys",
+        "iys": a_statement(),
+    }
+    return an_event(**fields | overrides)
+
+
+def a_claim(**overrides: object) -> Claim:
+    """Return the claim that `an_event` with these fields makes."""
+    claim = admit(an_event(**overrides), appended_at=NOON + timedelta(seconds=3))
+    assert not isinstance(claim, Refusal), claim.violations
+    return claim
+
+
+def a_ret(**overrides: object) -> Claim:
+    """Return the claim that a RET with these fields makes."""
+    return a_claim(status=Status.RET, **overrides)

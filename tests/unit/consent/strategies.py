@@ -1,0 +1,54 @@
+"""What hypothesis draws: events and claims that lie close together, so that ties happen."""
+
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import strategies as st
+
+from izin.consent.model import Claim, ConsentEvent
+from tests.builders import NOON, a_claim, a_statement, an_event
+
+STATUSES = st.sampled_from(["ONAY", "RET"])
+NEAR_NOON = st.integers(min_value=-3_000, max_value=3_000).map(
+    lambda milliseconds: NOON + timedelta(milliseconds=milliseconds)
+)
+STREAMS = st.sampled_from([None, "IYS", "HS"])
+
+
+@st.composite
+def claims(draw: st.DrawFn) -> Claim:
+    """Draw claims on one key, where equal event ids mean equal claims."""
+    at, status, stream = draw(NEAR_NOON), draw(STATUSES), draw(STREAMS)
+    return a_claim(
+        event_id=f"{at:%S.%f}-{status}-{stream}",
+        status=status,
+        consent_date=at,
+        received_at=NOON + timedelta(seconds=4),
+        iys=None if stream is None else a_statement(stream=stream, creation_date=at),
+    )
+
+
+FAULTS: dict[str, dict[str, Any]] = {
+    "H113": {"source": None},
+    "H119": {"source": "HS_NOWHERE"},
+    "H119 of İYS": {"source": "IYS_WEB"},
+    "H126": {"retailer_access": tuple(range(10_000_000, 10_003_001))},
+    "H155": {"source": "HS_2015"},
+    "H156": {"consent_date": NOON - timedelta(days=365 * 20)},
+    "H162": {"consent_date": NOON + timedelta(days=1)},
+    "H163": {"retailer_access": ()},
+    "IZIN-RETAILER-CODE": {"retailer_code": 7},
+    "IZIN-RETAILER-CODE in access": {"retailer_access": (7,)},
+    "IZIN-CUSTOMER-MISSING": {"customer_id": ""},
+    "IZIN-EVENT-ID-MISSING": {"event_id": ""},
+}
+"""Whatever can be wrong with a statement whose key and status can be read."""
+
+
+@st.composite
+def faulty_events(draw: st.DrawFn, **fixed: object) -> ConsentEvent:
+    """Draw events with one fault or several, none of which hides the key."""
+    fields: dict[str, Any] = {}
+    for name in draw(st.sets(st.sampled_from(sorted(FAULTS)), min_size=1)):
+        fields |= FAULTS[name]
+    return an_event(**fields | fixed)

@@ -1,0 +1,320 @@
+from datetime import UTC, datetime, timedelta, timezone
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from izin.consent.admission import FIRST_DATE, SKEW, Refusal, admit
+from izin.consent.errors import NaiveInstantError
+from izin.consent.model import Channel, Claim, ConsentEvent, DateBasis, RecipientType, Status
+from izin.consent.violations import REASONS, violation
+from tests.builders import EMAIL, NOON, PHONE, a_key, a_statement, an_event, an_iys_event
+from tests.unit.consent.strategies import FAULTS, faulty_events
+
+APPENDED = NOON + timedelta(seconds=3)
+RECEIVED = NOON + timedelta(seconds=2)
+
+
+def admitted(event: ConsentEvent) -> Claim:
+    """Return the claim, for the event must make one."""
+    claim = admit(event, appended_at=APPENDED)
+    assert isinstance(claim, Claim), [one.code for one in claim.violations]
+    return claim
+
+
+def refused(event: ConsentEvent) -> Refusal:
+    """Return the refusal, for the event must meet one."""
+    refusal = admit(event, appended_at=APPENDED)
+    assert isinstance(refusal, Refusal)
+    assert refusal.violations
+    assert refusal.event is event
+    return refusal
+
+
+def codes(judged: Claim | Refusal) -> list[tuple[str, str]]:
+    """Return field and code of each violation."""
+    return [(one.field, one.code) for one in judged.violations]
+
+
+def test_a_right_event_is_its_own_claim():
+    """Nothing differs: the event is not even copied."""
+    event = an_event()
+    claim = admitted(event)
+    assert claim.event is event
+    assert claim.key == a_key()
+    assert claim.status is Status.ONAY
+    assert claim.effective_at == NOON
+    assert claim.registrable
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ({"status": ""}, [("status", "H110")]),
+        ({"status": "EVET"}, [("status", "H115")]),
+        ({"type": " "}, [("type", "H111")]),
+        ({"type": "SMS"}, [("type", "H117")]),
+        ({"recipient_type": "KURUMSAL"}, [("recipient_type", "H116")]),
+        ({"recipient": ""}, [("recipient", "H114")]),
+        ({"recipient": "12"}, [("recipient", "H121")]),
+        ({"recipient": EMAIL}, [("recipient", "H464")]),
+        ({"type": "EPOSTA", "recipient": "ada"}, [("recipient", "H120")]),
+        ({"type": "EPOSTA"}, [("recipient", "H464")]),
+        ({"type": "", "recipient": "?"}, [("type", "H111"), ("recipient", "H122")]),
+        ({"type": "", "recipient": ""}, [("type", "H111"), ("recipient", "H114")]),
+        ({"brand_code": 0}, [("brand_code", "IZIN-BRAND-MISSING")]),
+        ({"consent_date": None}, [("consent_date", "H112")]),
+        ({"source": "HS_KARAR"}, [("status", "H408")]),
+        ({"source": ""}, [("source", "H113")]),
+        (
+            {"source": "HS_2015", "consent_date": FIRST_DATE - timedelta(seconds=1)},
+            [("consent_date", "H155"), ("consent_date", "H156")],
+        ),
+    ],
+)
+def test_each_fault_of_an_onay_is_named(fields: dict[str, Any], found: list[tuple[str, str]]):
+    """A refused ONAY says which field breaks which rule."""
+    assert codes(refused(an_event(**fields))) == found
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_each_fault_is_found_by_its_code(name: str):
+    """What can be wrong beside the key is named by the code it is listed under here."""
+    refusal = refused(an_event(**FAULTS[name]))
+    assert name.split(maxsplit=1)[0] in [one.code for one in refusal.violations]
+    assert refusal.key == a_key()
+
+
+def test_every_fault_is_listed_at_once():
+    """Whoever corrects a record sees all that is wrong with it."""
+    event = an_event(
+        brand_code=0,
+        type="SMS",
+        recipient_type="X",
+        status="X",
+        recipient="",
+        source=None,
+        consent_date=None,
+        customer_id="",
+        event_id="",
+        retailer_code=1,
+        retailer_access=(),
+    )
+    refusal = refused(event)
+    assert refusal.key is None
+    assert {one.field for one in refusal.violations} == {
+        "brand_code",
+        "type",
+        "recipient_type",
+        "status",
+        "recipient",
+        "source",
+        "consent_date",
+        "customer_id",
+        "event_id",
+        "retailer_code",
+        "retailer_access",
+    }
+
+
+@given(faulty_events(status="RET"))
+def test_a_ret_is_never_lost_to_a_fault(event: ConsentEvent):
+    """Whatever else is wrong with a "no", it takes local effect; İYS alone would not take it so."""
+    claim = admitted(event)
+    assert claim.status is Status.RET
+    assert claim.key == a_key()
+    assert not claim.registrable
+    assert claim.effective_at <= RECEIVED
+
+
+@given(faulty_events(status="ONAY"))
+def test_an_onay_with_a_fault_is_never_admitted(event: ConsentEvent):
+    """Every refusal lists a violation, and no ONAY is admitted with one."""
+    assert refused(event).violations
+
+
+@pytest.mark.parametrize(
+    ("fields", "effective_at", "basis"),
+    [
+        ({"consent_date": NOON + timedelta(days=1)}, RECEIVED, DateBasis.RECEIVED),
+        ({"consent_date": datetime(1970, 1, 1, tzinfo=UTC)}, RECEIVED, DateBasis.RECEIVED),
+        ({"consent_date": None}, RECEIVED, DateBasis.RECEIVED),
+        ({"consent_date": NOON - timedelta(days=400)}, NOON - timedelta(days=400), "stated"),
+        ({"consent_date": RECEIVED + SKEW}, RECEIVED, DateBasis.RECEIVED),
+    ],
+)
+def test_a_ret_with_no_possible_date_counts_from_its_receipt(
+    fields: dict[str, Any], effective_at: datetime, basis: str
+):
+    """A bad date must not make a "no" older than it is."""
+    claim = admitted(an_event(status="RET", **fields))
+    assert claim.effective_at == effective_at
+    assert claim.event.date_basis == basis
+
+
+def test_a_ret_without_a_date_is_registrable():
+    """It is told to İYS as of its receipt."""
+    assert admitted(an_event(status="RET", consent_date=None)).registrable
+
+
+def test_an_onay_within_the_skew_counts_from_its_receipt():
+    """Clocks differ by a little; the order of statements must not profit from it."""
+    claim = admitted(an_event(consent_date=RECEIVED + SKEW))
+    assert claim.effective_at == RECEIVED
+    assert claim.event.date_basis == DateBasis.RECEIVED
+    assert claim.event.consent_date == RECEIVED + SKEW
+    beyond = an_event(consent_date=RECEIVED + SKEW + timedelta(microseconds=1))
+    assert codes(refused(beyond)) == [("consent_date", "H162")]
+
+
+def test_instants_count_in_whole_seconds_and_utc():
+    """İYS has no finer clock, and the state none but UTC."""
+    turkish = timezone(timedelta(hours=3))
+    claim = admitted(an_event(consent_date=NOON.astimezone(turkish).replace(microsecond=999_999)))
+    assert claim.effective_at == NOON
+    assert claim.effective_at.tzinfo is UTC
+
+
+def test_the_append_time_stands_in_for_the_receipt():
+    """Who stamped nothing was received when the broker appended it."""
+    claim = admitted(an_event(received_at=None))
+    assert claim.event.received_at == APPENDED
+    assert claim.effective_at == NOON
+
+
+def test_nothing_is_received_after_it_was_appended():
+    """An event that claims so could else outlive every later "no"."""
+    future = NOON + timedelta(days=365)
+    assert codes(refused(an_event(received_at=future, consent_date=future))) == [
+        ("consent_date", "H162")
+    ]
+    claim = admitted(an_event(received_at=APPENDED + SKEW))
+    assert claim.event.received_at == APPENDED + SKEW
+
+
+def test_a_naive_append_time_is_a_fault_of_ours():
+    """Every instant has a zone."""
+    with pytest.raises(NaiveInstantError, match="appended_at"):
+        admit(an_event(received_at=None), appended_at=NOON.replace(tzinfo=None))
+
+
+def test_the_recipient_is_normalised_and_the_original_kept():
+    """The key is canonical; what the source wrote stays for evidence."""
+    claim = admitted(an_event(recipient="0555 000 00 01"))
+    assert claim.key.recipient == claim.event.recipient == PHONE
+    assert claim.event.recipient_raw == "0555 000 00 01"
+    kept = admitted(an_event(recipient="5550000001", recipient_raw="(555) 000 00 01"))
+    assert kept.event.recipient_raw == "(555) 000 00 01"
+
+
+def test_words_are_read_without_case():
+    """A dotted capital I and lower case are no other word; nothing else is guessed."""
+    claim = admitted(
+        an_event(type="mesaj", recipient_type="Bİreysel", status="onay ", source="hs_web")
+    )
+    assert claim.key == a_key()
+    assert (claim.event.type, claim.event.source) == ("MESAJ", "HS_WEB")
+    assert (claim.event.recipient_type, claim.event.status) == ("BIREYSEL", "ONAY")
+
+
+def test_an_empty_recipient_type_is_bireysel():
+    """As at İYS."""
+    assert admitted(an_event(recipient_type="")).key.recipient_type is RecipientType.BIREYSEL
+
+
+def test_admission_is_a_fixed_point():
+    """What was admitted once is admitted again as it stands: a replay decides as the first run."""
+    for status, date in product(["ONAY", "RET"], [NOON, RECEIVED + SKEW]):
+        claim = admitted(an_event(status=status, recipient="05550000001", consent_date=date))
+        again = admit(claim.event, appended_at=APPENDED + timedelta(days=30))
+        assert again == claim
+
+
+def test_a_merchants_first_onay_needs_neither_date_nor_source():
+    """6563 m.6/2: a TACIR needs no prior consent."""
+    claim = admitted(an_event(recipient_type="TACIR", consent_date=None, source=None))
+    assert claim.effective_at == RECEIVED
+    assert claim.event.date_basis == DateBasis.RECEIVED
+    ret = admitted(an_event(recipient_type="TACIR", status="RET", source=None))
+    assert codes(ret) == [("source", "H113")]
+
+
+def test_hs_2015_has_its_one_date():
+    """A consent from before the law has the date the law began."""
+    claim = admitted(an_event(source="HS_2015", consent_date=FIRST_DATE))
+    assert claim.effective_at == FIRST_DATE
+    later = an_event(source="HS_2015", consent_date=FIRST_DATE + timedelta(seconds=1))
+    assert codes(refused(later)) == [("consent_date", "H155")]
+
+
+def test_iys_is_not_judged_as_we_are():
+    """Its sources are open and its dates may be anything: its own instant counts."""
+    created = NOON - timedelta(days=3)
+    for status in ("ONAY", "RET"):
+        event = an_iys_event(
+            status=status,
+            source="IYS_SOMETHING_NEW",
+            consent_date=datetime(2001, 1, 1, tzinfo=UTC),
+            retailer_access=(),
+            iys=a_statement(creation_date=created),
+        )
+        claim = admitted(event)
+        assert claim.effective_at == created
+        assert claim.registrable
+        assert claim.event is event
+
+
+def test_iys_needs_no_consent_date():
+    """A line closing carries an old date or none."""
+    claim = admitted(an_iys_event(consent_date=None, source="IYS_AHS_HAT_KAPATMA"))
+    assert claim.effective_at == NOON
+
+
+def test_a_misspelt_iys_recipient_closes_but_does_not_open():
+    """``+9005…`` is a record no citizen sees; its "no" counts, its "yes" does not."""
+    misspelt = "+9005550000001"
+    claim = admitted(an_iys_event(recipient=misspelt))
+    assert claim.key == a_key()
+    assert claim.event.recipient_raw == misspelt
+    refusal = refused(an_iys_event(status="ONAY", recipient=misspelt))
+    assert codes(refusal) == [("recipient", "IZIN-IYS-RECIPIENT")]
+    assert refusal.key == a_key()
+
+
+@pytest.mark.parametrize(
+    ("channel", "recipient", "key"),
+    [
+        ("MESAJ", "+90123", "+90123"),
+        ("EPOSTA", "Ada!x@Example.com", "ada!x@example.com"),
+    ],
+)
+def test_an_iys_recipient_we_could_not_have_written_is_a_key_as_it_stands(
+    channel: str, recipient: str, key: str
+):
+    """A "no" at İYS is not lost because its address is odd."""
+    claim = admitted(an_iys_event(type=channel, recipient=recipient))
+    assert (claim.key.channel, claim.key.recipient) == (Channel(channel), key)
+    refused(an_iys_event(type=channel, recipient=recipient, status="ONAY"))
+
+
+def test_an_iys_recipient_that_is_no_address_is_refused():
+    """Even İYS cannot be read where there is nothing to read."""
+    assert codes(refused(an_iys_event(recipient="?"))) == [("recipient", "H121")]
+
+
+def test_iys_mail_in_capitals_opens():
+    """İYS lower-cases mail itself: capitals are no misspelling."""
+    event = an_iys_event(type="EPOSTA", status="ONAY", recipient="Ada@Example.com")
+    assert admitted(event).key.recipient == EMAIL
+
+
+def test_every_code_has_both_languages():
+    """An operator and the person who corrects the record both read what is wrong."""
+    for code, (english, turkish) in REASONS.items():
+        found = violation("field", code)
+        assert (found.reason, found.reason_tr) == (english, turkish)
+        assert english
+        assert turkish
+        assert english != turkish
+    assert violation("field", "H110") is violation("field", "H110")

@@ -1,0 +1,85 @@
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from izin.consent.business_days import Calendar, add_business_days, is_business_day, is_half_day
+
+DAYS = st.dates(min_value=date(2024, 1, 1), max_value=date(2028, 12, 1))
+
+
+@pytest.mark.parametrize(
+    ("day", "last"),
+    [
+        (date(2026, 4, 17), date(2026, 4, 22)),
+        (date(2026, 3, 18), date(2026, 3, 24)),
+        (date(2026, 3, 19), date(2026, 3, 25)),
+        (date(2026, 5, 22), date(2026, 6, 1)),
+        (date(2026, 5, 26), date(2026, 6, 3)),
+        (date(2026, 7, 10), date(2026, 7, 16)),
+        (date(2026, 10, 27), date(2026, 11, 2)),
+        (date(2026, 12, 30), date(2027, 1, 5)),
+        (date(2026, 9, 13), date(2026, 9, 16)),
+        (date(2026, 9, 14), date(2026, 9, 17)),
+    ],
+)
+def test_third_business_day(day: date, last: date):
+    """The reference's examples, half days counted."""
+    assert add_business_days(day, 3) == last
+
+
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [
+        (date(2024, 4, 10), date(2024, 4, 12)),
+        (date(2024, 6, 16), date(2024, 6, 19)),
+        (date(2025, 3, 30), date(2025, 4, 1)),
+        (date(2025, 6, 6), date(2025, 6, 9)),
+        (date(2026, 3, 20), date(2026, 3, 22)),
+        (date(2026, 5, 27), date(2026, 5, 30)),
+        (date(2027, 3, 9), date(2027, 3, 11)),
+        (date(2027, 5, 16), date(2027, 5, 19)),
+        (date(2028, 2, 26), date(2028, 2, 28)),
+        (date(2028, 5, 5), date(2028, 5, 8)),
+    ],
+)
+def test_bayrams_are_free_and_their_eves_half(first: date, last: date):
+    """The bayrams of five years, each with the eve before it."""
+    day = first
+    while day <= last:
+        assert not is_business_day(day)
+        day += timedelta(days=1)
+    assert is_half_day(first - timedelta(days=1))
+
+
+def test_half_days_count():
+    """An eve on a working day is a business day."""
+    assert is_half_day(date(2026, 10, 28))
+    assert is_business_day(date(2026, 10, 28))
+    assert not is_half_day(date(2026, 10, 27))
+
+
+def test_extra_closed_days_are_the_operators():
+    """Administrative leave is no statutory holiday, unless the operator says so."""
+    bridge = date(2026, 5, 25)
+    closed = Calendar(extra_closed_days=frozenset({bridge}))
+    assert is_business_day(bridge)
+    assert not is_business_day(bridge, closed)
+    assert add_business_days(date(2026, 5, 22), 3, closed) == date(2026, 6, 2)
+
+
+def test_a_term_runs_forward():
+    """A negative term is a fault of the caller."""
+    with pytest.raises(ValueError, match="forward"):
+        add_business_days(date(2026, 3, 2), -1)
+    assert add_business_days(date(2026, 3, 7), 0) == date(2026, 3, 7)
+
+
+@given(DAYS, st.integers(min_value=1, max_value=5))
+def test_a_term_ends_on_a_business_day(day: date, count: int):
+    """Between a day and the end of its term lie exactly so many business days."""
+    end = add_business_days(day, count)
+    between = [day + timedelta(days=n) for n in range(1, (end - day).days + 1)]
+    assert is_business_day(end)
+    assert sum(is_business_day(one) for one in between) == count

@@ -1,0 +1,66 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from izin.consent.emails import normalise_email, read_email
+from izin.consent.errors import UnreadableRecipientError
+from izin.consent.model import Violation
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("ada@example.com", "ada@example.com"),
+        (" Ada@Example.COM ", "ada@example.com"),
+        ("ada+news@example.com", "ada+news@example.com"),
+        ("_-.ada..b@mail.example.com", "_-.ada..b@mail.example.com"),
+        ("a@bb.cc", "a@bb.cc"),
+        ("a@ex--ample.com", "a@ex--ample.com"),
+        ("a@1.com", "a@1.com"),
+        ("a" * 253 + "@example.com", "a" * 253 + "@example.com"),
+    ],
+)
+def test_addresses_are_kept_as_iys_keeps_them(text: str, address: str):
+    """Lower case, and nothing else is changed."""
+    assert normalise_email(text) == address
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("", "H114"),
+        ("  ", "H114"),
+        ("ada", "H120"),
+        ("a@b.c", "H120"),
+        ("ada@example", "H120"),
+        ("ada@-example.com", "H120"),
+        ("ada@example-.com", "H120"),
+        ("ada@exam_ple.com", "H120"),
+        ("ada@example.c0m", "H120"),
+        ("ada lovelace@example.com", "H120"),
+        ("ada@@example.com", "H120"),
+        ("ada(x)@example.com", "H120"),
+        ("ışık@example.com", "H120"),
+        ("İada@example.com", "H120"),
+        ("ada@example.com\n.tr", "H120"),
+        ("a" * 254 + "@example.com", "H120"),
+        ("+905550000001", "H120"),
+    ],
+)
+def test_what_iys_would_not_take_is_refused(text: str, code: str):
+    """No transliteration, no repair: another spelling may be another person."""
+    found = read_email(text)
+    assert isinstance(found, Violation)
+    assert found.code == code
+    with pytest.raises(UnreadableRecipientError, match=code):
+        normalise_email(text)
+
+
+@given(st.one_of(st.emails(), st.text(alphabet="aZ09.@-_+ İı", max_size=40)))
+def test_normalising_is_a_fixed_point(text: str):
+    """What was normalised once is normalised for good."""
+    address = read_email(text)
+    if isinstance(address, str):
+        assert read_email(address) == address
+        assert address.isascii()
+        assert 6 <= len(address) <= 265

@@ -1,0 +1,139 @@
+from datetime import datetime, timedelta
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from izin.consent.may_send import PermissionReason, may_send
+from izin.consent.model import RecipientType, Status
+from izin.consent.obligation import Registered, RegisteredState
+from tests.builders import NOON
+
+EARLIER = NOON - timedelta(hours=1)
+HELD = RegisteredState(value=Registered.ONAY, creation_date=NOON, consent_date=NOON)
+NOWHERE = RegisteredState(value=Registered.NONE)
+
+
+def ask(**overrides: object) -> tuple[bool, str]:
+    """Return the answer for a person whose ONAY İYS holds, verified and fresh."""
+    fields: dict[str, Any] = {
+        "recipient_type": RecipientType.BIREYSEL,
+        "desired": Status.ONAY,
+        "latest_ret_at": None,
+        "registered": HELD,
+        "verified": True,
+    }
+    answer = may_send(**fields | overrides)
+    return answer.may_send, answer.reason
+
+
+def test_yes_where_iys_holds_the_onay():
+    """m.5/3: İYS's own statement, whether we knew of it before or not."""
+    assert ask() == (True, PermissionReason.REGISTERED_ONAY)
+    assert ask(desired=None) == (True, PermissionReason.REGISTERED_ONAY)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"desired": Status.RET}, PermissionReason.DESIRED_RET),
+        ({"registered": RegisteredState(value=Registered.RET)}, "registered-ret"),
+        ({"registered": NOWHERE}, "not-registered"),
+        ({"registered": RegisteredState(value=Registered.NOT_ONAY)}, "not-registered"),
+        ({"registered": RegisteredState(value=Registered.UNKNOWN)}, "not-registered"),
+        ({"verified": False}, PermissionReason.NOT_VERIFIED),
+        ({"fresh": False}, PermissionReason.STALE),
+        ({"latest_ret_at": NOON}, PermissionReason.NOT_NEWER_THAN_RET),
+        (
+            {"latest_ret_at": EARLIER, "registered": RegisteredState(value=Registered.ONAY)},
+            PermissionReason.NOT_NEWER_THAN_RET,
+        ),
+    ],
+)
+def test_no_for_each_reason(fields: dict[str, Any], reason: str):
+    """Whatever is missing, the gate is shut and says why."""
+    assert ask(**fields) == (False, reason)
+
+
+def test_an_onay_newer_than_the_latest_ret_counts():
+    """A consent given after a rejection opens again."""
+    assert ask(latest_ret_at=EARLIER)[0]
+
+
+def test_the_recipients_act_is_compared_not_the_day_it_was_told():
+    """An ONAY from before the RET stays before it, however late İYS heard of it."""
+    told_late = RegisteredState(
+        value=Registered.ONAY, creation_date=NOON + timedelta(days=1), consent_date=EARLIER
+    )
+    assert not ask(registered=told_late, latest_ret_at=NOON)[0]
+    at_iys = RegisteredState(
+        value=Registered.ONAY,
+        creation_date=NOON + timedelta(seconds=1),
+        consent_date=EARLIER,
+        from_iys=True,
+    )
+    assert ask(registered=at_iys, latest_ret_at=NOON)[0]
+
+
+def test_a_merchant_without_a_record_may_be_written_to():
+    """6563 m.6/2, m.6/6: no consent is needed, but a rejection binds."""
+    tacir = RecipientType.TACIR
+    assert ask(recipient_type=tacir, registered=NOWHERE, desired=None) == (
+        True,
+        PermissionReason.TACIR_WITHOUT_RECORD,
+    )
+    assert not ask(recipient_type=tacir, registered=NOWHERE, verified=False)[0]
+    assert not ask(recipient_type=tacir, registered=NOWHERE, latest_ret_at=EARLIER)[0]
+    assert not ask(recipient_type=tacir, registered=NOWHERE, desired=Status.RET)[0]
+    hidden = RegisteredState(value=Registered.NOT_ONAY)
+    assert not ask(recipient_type=tacir, registered=hidden)[0]
+
+
+@given(
+    st.sampled_from(RecipientType),
+    st.sampled_from([None, *Status]),
+    st.sampled_from([None, EARLIER, NOON]),
+    st.sampled_from([HELD, *(RegisteredState(value=value) for value in Registered)]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_the_gate_fails_closed(  # noqa: PLR0917 - hypothesis gives them by position
+    recipient_type: RecipientType,
+    desired: Status | None,
+    latest_ret_at: datetime | None,
+    registered: RegisteredState,
+    verified: bool,
+    fresh: bool,
+):
+    """A yes has every one of its conditions."""
+    answer = may_send(
+        recipient_type=recipient_type,
+        desired=desired,
+        latest_ret_at=latest_ret_at,
+        registered=registered,
+        verified=verified,
+        fresh=fresh,
+    )
+    if answer.may_send:
+        assert verified
+        assert fresh
+        assert desired is not Status.RET
+        assert registered.value is Registered.ONAY or recipient_type is RecipientType.TACIR
+        assert latest_ret_at is None or latest_ret_at < NOON
+
+
+def test_reasons_of_yes_and_no_are_distinct():
+    """A subscriber can tell them apart without the boolean."""
+    yes, no = set(), set()
+    for desired, registered, verified in product([None, *Status], [HELD, NOWHERE], [True, False]):
+        for recipient_type in RecipientType:
+            allowed, reason = ask(
+                recipient_type=recipient_type,
+                desired=desired,
+                registered=registered,
+                verified=verified,
+            )
+            (yes if allowed else no).add(reason)
+    assert not yes & no

@@ -1,0 +1,75 @@
+from datetime import datetime
+
+import pytest
+
+import izin.consent
+from izin.consent.errors import NaiveInstantError, UnreadableKeyError
+from izin.consent.model import ConsentKey, OriginRank, Status
+from izin.consent.ordering import decide
+from tests.builders import NOON, a_claim, a_key, a_ret, a_statement, an_event, an_iys_event
+
+NAIVE = datetime(2026, 3, 2, 9, 0)  # noqa: DTZ001 - a naive instant is what is tested
+
+
+def test_key_and_its_text_are_one():
+    """A key survives the way through Kafka."""
+    key = a_key()
+    assert str(key) == "100001/MESAJ/BIREYSEL/+905550000001"
+    assert ConsentKey.parse(key.encode().decode()) == key
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "100001",
+        "x/MESAJ/BIREYSEL/+905550000001",
+        "100001/SMS/BIREYSEL/+905550000001",
+        "100001/MESAJ/KURUMSAL/+905550000001",
+        "0100001/MESAJ/BIREYSEL/+905550000001",
+        "100001/MESAJ/BIREYSEL/",
+    ],
+)
+def test_other_text_is_no_key(text: str):
+    """What is not spelt as we spell it is refused, without the recipient in the message."""
+    with pytest.raises(UnreadableKeyError) as caught:
+        ConsentKey.parse(text)
+    assert "+90555" not in str(caught.value)
+
+
+@pytest.mark.parametrize("field", ["consent_date", "received_at"])
+def test_naive_instants_are_refused(field: str):
+    """An instant without a zone is a legal bug."""
+    with pytest.raises(NaiveInstantError, match=field):
+        an_event(**{field: NAIVE})
+
+
+def test_iys_speaks_in_aware_instants_too():
+    """İYS's own date decides the order, so it has a zone."""
+    with pytest.raises(NaiveInstantError, match="creation_date"):
+        a_statement(creation_date=NAIVE)
+
+
+def test_rank_says_whose_word_it_is():
+    """Citizens at İYS outrank providers' writings, and these outrank our own systems."""
+    assert an_event().origin_rank is OriginRank.OURS
+    assert an_iys_event(iys=a_statement(stream="HS")).origin_rank is OriginRank.IYS_HS
+    assert an_iys_event().origin_rank is OriginRank.IYS
+
+
+def test_previous_status_is_the_opposite_one_ever_known():
+    """A state tells which status it overrides, if there was one."""
+    first = decide(None, a_claim()).consent
+    assert first.previous_status is None
+    second = decide(first, a_ret(event_id="event-2")).consent
+    assert second.previous_status is Status.ONAY
+    only_ret = decide(None, a_ret()).consent
+    assert only_ret.previous_status is None
+    later = a_claim(event_id="event-3", consent_date=NOON.replace(second=1))
+    assert decide(only_ret, later).consent.previous_status is Status.RET
+
+
+def test_the_surface_is_what_is_listed():
+    """Each exported name exists, in order."""
+    assert izin.consent.__all__ == sorted(izin.consent.__all__)
+    assert all(hasattr(izin.consent, name) for name in izin.consent.__all__)

@@ -1,0 +1,298 @@
+from datetime import timedelta
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from izin.consent.clocks import BrandClock
+from izin.consent.errors import NaiveInstantError
+from izin.consent.model import OriginRank, RecipientType, Status
+from izin.consent.obligation import (
+    ATTESTED_WITHIN,
+    TABLE,
+    Desired,
+    Duty,
+    Registered,
+    RegisteredState,
+    Ruling,
+    Why,
+    attested,
+    rule,
+)
+from tests.builders import NOON, a_statement, an_event
+
+ACTIVE = BrandClock(activated_at=NOON - timedelta(days=365))
+SOON = NOON + timedelta(minutes=1)
+LATER = NOON + timedelta(hours=1)
+EARLIER = NOON - timedelta(hours=1)
+
+
+def wanted(status: str = "ONAY", **overrides: object) -> Desired:
+    """Return what is desired since noon, told by one of our systems."""
+    fields: dict[str, Any] = {
+        "status": Status(status),
+        "effective_at": NOON,
+        "source": "HS_WEB",
+        "consent_date": NOON,
+    }
+    return Desired(**fields | overrides)
+
+
+def at_iys(value: str, **overrides: object) -> RegisteredState:
+    """Return what İYS has stated."""
+    return RegisteredState(value=Registered(value), **overrides)
+
+
+def ruling(desired: Desired, registered: RegisteredState, **overrides: object) -> tuple[Duty, Why]:
+    """Return duty and reason, a minute past noon, for an active brand."""
+    fields: dict[str, Any] = {"now": SOON, "clock": ACTIVE}
+    ruled = rule(desired, registered, **fields | overrides)
+    return ruled.duty, ruled.why
+
+
+def test_the_table_is_whole():
+    """Whatever is desired, whoever said it, whatever İYS holds: there is a ruling."""
+    assert set(TABLE) == set(product(Status, OriginRank, Registered))
+
+
+@pytest.mark.parametrize("value", ["NONE", "NOT_ONAY", "UNKNOWN"])
+def test_an_onay_iys_does_not_hold_is_sent(value: str):
+    """m.7/11: a consent is recorded."""
+    assert ruling(wanted(), at_iys(value)) == (Duty.SEND, Why.NOT_REGISTERED)
+
+
+def test_an_onay_iys_holds_is_settled():
+    """Whoever told it."""
+    for rank in OriginRank:
+        desired = wanted(origin_rank=rank)
+        assert ruling(desired, at_iys("ONAY")) == (Duty.NOTHING, Why.SETTLED)
+
+
+def test_an_onay_past_its_term_expires():
+    """m.7/12: what was not recorded in three business days is invalid."""
+    # Monday noon: the term ends with Thursday.
+    last = NOON.replace(day=5, hour=20, minute=59, second=59)
+    assert ruling(wanted(), at_iys("NONE"), now=last)[0] is Duty.SEND
+    past = last + timedelta(seconds=1)
+    assert ruling(wanted(), at_iys("NONE"), now=past) == (Duty.EXPIRE, Why.TERM_ENDED)
+
+
+def test_first_loading_knows_only_its_deadline():
+    """Before the activation old consents are told until the brand's deadline, if it has one."""
+    old = wanted(effective_at=NOON - timedelta(days=900))
+    assert ruling(old, at_iys("NONE"), clock=BrandClock())[0] is Duty.SEND
+    over = BrandClock(loading_deadline=NOON)
+    assert ruling(old, at_iys("NONE"), clock=over) == (Duty.EXPIRE, Why.TERM_ENDED)
+
+
+def test_an_onay_waits_for_the_one_in_flight():
+    """Never two movements of a key at once, and never expired while one is on its way."""
+    waiting = (Duty.WAIT, Why.IN_FLIGHT)
+    assert ruling(wanted(), at_iys("NONE"), in_flight=True) == waiting
+    much_later = NOON + timedelta(days=30)
+    assert ruling(wanted(), at_iys("NONE"), in_flight=True, now=much_later) == waiting
+
+
+def test_an_onay_over_a_citizens_ret_needs_attestation():
+    """Else a person looks at it."""
+    citizens = at_iys("RET", from_iys=True, creation_date=EARLIER)
+    assert ruling(wanted(), citizens) == (Duty.PARK, Why.RECONSENT)
+    assert ruling(wanted(attested=True), citizens)[0] is Duty.SEND
+
+
+def test_an_onay_over_a_ret_of_ours_is_sent():
+    """What a provider wrote, a newer consent replaces."""
+    ours = at_iys("RET", creation_date=LATER, consent_date=EARLIER)
+    assert ruling(wanted(), ours)[0] is Duty.SEND
+    assert ruling(wanted(), at_iys("RET"))[0] is Duty.SEND
+
+
+@pytest.mark.parametrize(
+    "registered",
+    [
+        at_iys("RET", from_iys=True, creation_date=NOON),
+        at_iys("RET", from_iys=True, creation_date=LATER),
+        at_iys("RET", consent_date=NOON),
+    ],
+)
+def test_an_onay_not_newer_than_the_ret_is_never_sent(registered: RegisteredState):
+    """A RET in the same second or later wins: its event is on the way."""
+    assert ruling(wanted(attested=True), registered) == (Duty.ASK, Why.REGISTERED_NEWER)
+
+
+def test_an_expired_onay_over_a_citizens_ret_is_expired():
+    """No person is asked about what has lapsed."""
+    citizens = at_iys("RET", from_iys=True, creation_date=EARLIER)
+    month_later = NOON + timedelta(days=30)
+    assert ruling(wanted(), citizens, now=month_later) == (Duty.EXPIRE, Why.TERM_ENDED)
+
+
+def test_an_onay_that_cannot_be_registered_is_parked():
+    """It should not exist; a person looks."""
+    odd = wanted(registrable=False)
+    assert ruling(odd, at_iys("NONE")) == (Duty.PARK, Why.NOT_REGISTRABLE)
+
+
+@pytest.mark.parametrize("missing", ["source", "consent_date"])
+@pytest.mark.parametrize(
+    ("value", "duty"),
+    [("NONE", Duty.SEND), ("RET", Duty.PARK), ("NOT_ONAY", Duty.ASK), ("UNKNOWN", Duty.ASK)],
+)
+def test_a_tacir_is_updated_with_date_and_source_only(missing: str, value: str, duty: Duty):
+    """H462, H463: both are optional on the first record alone."""
+    tacir = wanted(recipient_type=RecipientType.TACIR, **{missing: None})
+    assert ruling(tacir, at_iys(value))[0] is duty
+
+
+@pytest.mark.parametrize(
+    ("rank", "value"),
+    list(product([OriginRank.IYS, OriginRank.IYS_HS], ["RET", "NONE", "NOT_ONAY", "UNKNOWN"])),
+)
+def test_an_onay_said_by_iys_is_never_sent_back(rank: OriginRank, value: str):
+    """What İYS said and no longer shows is read there and published."""
+    desired = wanted(origin_rank=rank)
+    assert ruling(desired, at_iys(value)) == (Duty.ASK, Why.SAID_BY_IYS)
+
+
+@pytest.mark.parametrize("value", ["ONAY", "UNKNOWN"])
+@pytest.mark.parametrize("in_flight", [False, True])
+def test_a_ret_goes_ahead_of_everything(value: str, in_flight: bool):
+    """m.9/6: where İYS shows or may show ONAY, even while an ONAY is on its way."""
+    ruled = ruling(wanted("RET"), at_iys(value), in_flight=in_flight)
+    assert ruled == (Duty.SEND_FIRST, Why.OPT_OUT)
+
+
+def test_a_ret_is_sent_however_late():
+    """A RET never expires."""
+    years_later = NOON + timedelta(days=2000)
+    assert ruling(wanted("RET"), at_iys("ONAY"), now=years_later)[0] is Duty.SEND_FIRST
+
+
+@pytest.mark.parametrize(("rank", "value"), list(product(OriginRank, ["RET", "NONE", "NOT_ONAY"])))
+def test_a_ret_is_settled_where_iys_holds_no_onay(rank: OriginRank, value: str):
+    """H174, H175: there is nothing to withdraw, unless an ONAY of ours may still land."""
+    desired = wanted("RET", origin_rank=rank)
+    assert ruling(desired, at_iys(value)) == (Duty.NOTHING, Why.SETTLED)
+    assert ruling(desired, at_iys(value), in_flight=True) == (Duty.WAIT, Why.IN_FLIGHT)
+
+
+def test_a_ret_that_iys_would_not_take_is_rescued():
+    """It is told as the provider's own decision, HS_KARAR, once we know there is an ONAY."""
+    faulty = wanted("RET", registrable=False)
+    assert ruling(faulty, at_iys("ONAY")) == (Duty.RESCUE, Why.NOT_REGISTRABLE)
+    assert ruling(faulty, at_iys("UNKNOWN")) == (Duty.ASK, Why.NOT_REGISTRABLE)
+    assert ruling(faulty, at_iys("NONE")) == (Duty.NOTHING, Why.SETTLED)
+
+
+def test_a_citizens_newer_onay_is_not_overruled_by_our_older_ret():
+    """Its event is on the way to the law, which will say so itself."""
+    citizens = at_iys("ONAY", from_iys=True, creation_date=LATER)
+    assert ruling(wanted("RET"), citizens) == (Duty.ASK, Why.REGISTERED_NEWER)
+    before = at_iys("ONAY", from_iys=True, creation_date=EARLIER)
+    assert ruling(wanted("RET"), before)[0] is Duty.SEND_FIRST
+
+
+@pytest.mark.parametrize("rank", [OriginRank.IYS, OriginRank.IYS_HS])
+@pytest.mark.parametrize(
+    ("registered", "expected"),
+    [
+        (at_iys("ONAY", creation_date=LATER), (Duty.RESCUE, Why.REOPENED)),
+        (at_iys("ONAY", creation_date=NOON), (Duty.ASK, Why.SAID_BY_IYS)),
+        (at_iys("ONAY"), (Duty.ASK, Why.SAID_BY_IYS)),
+        (
+            at_iys("ONAY", creation_date=LATER, from_iys=True),
+            (Duty.ASK, Why.REGISTERED_NEWER),
+        ),
+        (at_iys("UNKNOWN"), (Duty.ASK, Why.SAID_BY_IYS)),
+    ],
+)
+def test_a_ret_said_by_iys_under_an_onay(
+    rank: OriginRank, registered: RegisteredState, expected: tuple[Duty, Why]
+):
+    """A provider's ONAY over it is an alarm; the citizen's own is the citizen's."""
+    assert ruling(wanted("RET", origin_rank=rank), registered) == expected
+
+
+DESIRED = st.builds(
+    Desired,
+    status=st.sampled_from(Status),
+    effective_at=st.sampled_from([EARLIER, NOON]),
+    source=st.sampled_from([None, "HS_WEB"]),
+    consent_date=st.sampled_from([None, NOON]),
+    origin_rank=st.sampled_from(OriginRank),
+    registrable=st.booleans(),
+    attested=st.booleans(),
+    recipient_type=st.sampled_from(RecipientType),
+)
+REGISTERED = st.builds(
+    RegisteredState,
+    value=st.sampled_from(Registered),
+    creation_date=st.sampled_from([None, EARLIER, NOON, LATER]),
+    consent_date=st.sampled_from([None, EARLIER, NOON, LATER]),
+    from_iys=st.booleans(),
+)
+CLOCKS = st.sampled_from([ACTIVE, BrandClock(), BrandClock(loading_deadline=EARLIER)])
+
+
+@given(DESIRED, REGISTERED, CLOCKS, st.booleans())
+def test_what_holds_of_every_ruling(
+    desired: Desired, registered: RegisteredState, clock: BrandClock, in_flight: bool
+):
+    """The two promises, whatever the case."""
+    ruled = rule(desired, registered, now=SOON, clock=clock, in_flight=in_flight)
+    assert isinstance(ruled, Ruling)
+    if desired.status is Status.RET:
+        assert ruled.duty not in (Duty.EXPIRE, Duty.PARK, Duty.SEND)
+        if registered.value in (Registered.ONAY, Registered.UNKNOWN):
+            assert ruled.duty in (Duty.SEND_FIRST, Duty.RESCUE, Duty.ASK)
+    else:
+        assert ruled.duty not in (Duty.SEND_FIRST, Duty.RESCUE)
+        over_citizens_ret = registered.value is Registered.RET and registered.from_iys
+        if ruled.duty is Duty.SEND and over_citizens_ret:
+            assert desired.attested
+    if desired.origin_rank is not OriginRank.OURS:
+        assert ruled.duty not in (Duty.SEND, Duty.SEND_FIRST)
+
+
+LIVE = {"notice_version": "2026-01", "source": "HS_MOBIL"}
+
+
+def test_a_live_capture_under_a_notice_is_attested():
+    """Told soon after, it is certainly new."""
+    assert attested(an_event(**LIVE))
+    late = an_event(**LIVE, received_at=NOON + ATTESTED_WITHIN)
+    assert attested(late)
+    assert not attested(late, within=timedelta(minutes=1))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"source": "HS_FIZIKSEL_ORTAM"},
+        {"source": None},
+        {"notice_version": None},
+        {"notice_version": ""},
+        {"import_id": "file-1"},
+        {"consent_date": None},
+        {"received_at": None},
+        {"received_at": NOON + ATTESTED_WITHIN + timedelta(seconds=1)},
+        {"iys": a_statement()},
+    ],
+)
+def test_anything_less_is_not_attested(fields: dict[str, Any]):
+    """Paper, files, an unknown notice or a late report need a person."""
+    assert not attested(an_event(**LIVE | fields))
+
+
+def test_instants_have_zones():
+    """Deadlines hang on them."""
+    naive = NOON.replace(tzinfo=None)
+    with pytest.raises(NaiveInstantError, match="effective_at"):
+        wanted(effective_at=naive)
+    for field in ("creation_date", "consent_date"):
+        with pytest.raises(NaiveInstantError, match=field):
+            at_iys("ONAY", **{field: naive})
+    with pytest.raises(NaiveInstantError, match="now"):
+        ruling(wanted(), at_iys("NONE"), now=naive)

@@ -1,0 +1,130 @@
+from datetime import timedelta
+from functools import reduce
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from izin.consent.model import Claim, Consent, DecisionKind, Reason, Status
+from izin.consent.ordering import decide, merge
+from tests.builders import NOON, a_claim, a_ret, a_statement
+from tests.unit.consent.strategies import claims
+
+
+def state_after(drawn: list[Claim]) -> Consent | None:
+    """Return the state after these claims, in this order."""
+    state = None
+    for claim in drawn:
+        state = decide(state, claim).consent
+    return state
+
+
+@given(st.lists(claims(), min_size=1, max_size=8), st.randoms(use_true_random=False))
+def test_any_permutation_and_duplication_gives_the_same_consent(drawn: list[Claim], random: Random):
+    """Order of arrival and repetition change nothing."""
+    shuffled = [*drawn, *random.choices(drawn, k=3)]
+    random.shuffle(shuffled)
+    assert state_after(shuffled) == state_after(drawn)
+
+
+@given(claims(), claims(), claims())
+def test_merge_is_commutative_associative_idempotent(one: Claim, two: Claim, three: Claim):
+    """States built apart can be merged in any way."""
+    a, b, c = (state_after([claim]) for claim in (one, two, three))
+    assert merge(a, b) == merge(b, a)
+    assert merge(merge(a, b), c) == merge(a, merge(b, c))
+    assert merge(a, a) == a
+
+
+@given(st.lists(claims(), min_size=1, max_size=6), st.lists(claims(), min_size=1, max_size=6))
+def test_split_and_merge_is_deciding_in_one_go(left: list[Claim], right: list[Claim]):
+    """A partition's history may be split anywhere."""
+    assert merge(state_after(left), state_after(right)) == state_after([*left, *right])
+
+
+@given(st.lists(claims(), min_size=1, max_size=8))
+def test_the_greatest_claim_stands(drawn: list[Claim]):
+    """The state is the greatest claim, and knows the latest instant of either status."""
+    state = state_after(drawn)
+    assert state.order == max(claim.order for claim in drawn)
+    rets = [claim.effective_at for claim in drawn if claim.status is Status.RET]
+    assert state.latest_ret_at == max(rets, default=None)
+
+
+@given(st.lists(claims(), min_size=1, max_size=8))
+def test_opting_out_is_told_whenever_the_status_becomes_ret(drawn: list[Claim]):
+    """Each change of the effective status to RET is told once."""
+    state = None
+    for claim in drawn:
+        decision = decide(state, claim)
+        was_ret = state is not None and state.status is Status.RET
+        is_ret = decision.consent.status is Status.RET
+        assert decision.opted_out is (is_ret and not was_ret)
+        state = decision.consent
+
+
+LATER = NOON + timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("claim", "kind", "reason"),
+    [
+        (a_claim(), DecisionKind.DUPLICATE, Reason.SAME_EVENT),
+        (a_claim(event_id="event-0"), DecisionKind.DUPLICATE, Reason.LESSER_EVIDENCE),
+        (a_claim(event_id="event-2"), DecisionKind.ENRICHED, Reason.BETTER_EVIDENCE),
+        (a_claim(iys=a_statement()), DecisionKind.ENRICHED, Reason.BETTER_EVIDENCE),
+        (a_ret(event_id="event-0"), DecisionKind.APPLY, Reason.RET_WINS_TIE),
+        (a_ret(consent_date=LATER), DecisionKind.APPLY, Reason.NEWER),
+        (a_claim(consent_date=NOON - timedelta(days=1)), DecisionKind.STALE, Reason.OLDER),
+        (a_ret(consent_date=NOON - timedelta(days=1)), DecisionKind.STALE, Reason.OLDER),
+    ],
+)
+def test_each_decision_has_its_reason(claim: Claim, kind: DecisionKind, reason: Reason):
+    """Over an ONAY at noon, each kind of claim is decided for the reason it should be."""
+    current = decide(None, a_claim()).consent
+    decision = decide(current, claim)
+    assert (decision.kind, decision.reason) == (kind, reason)
+
+
+def test_the_first_claim_applies():
+    """Nothing known: any claim applies, and a first "no" is told."""
+    decision = decide(None, a_ret())
+    assert (decision.kind, decision.reason) == (DecisionKind.APPLY, Reason.FIRST)
+    assert decision.opted_out
+
+
+def test_a_duplicate_leaves_the_very_same_state():
+    """Nothing is written for a repetition."""
+    current = decide(None, a_claim()).consent
+    assert decide(current, a_claim()).consent is current
+
+
+def test_a_stale_claim_is_remembered_as_the_latest_of_its_status():
+    """An older "no" does not change the status, but the gate knows of it."""
+    current = decide(None, a_claim()).consent
+    noted = decide(current, a_ret(consent_date=NOON - timedelta(days=1))).consent
+    assert noted.status is Status.ONAY
+    assert noted.latest_ret_at == NOON - timedelta(days=1)
+    again = decide(noted, a_ret(consent_date=NOON - timedelta(days=2))).consent
+    assert again is noted
+    older_yes = decide(noted, a_claim(consent_date=NOON - timedelta(days=2))).consent
+    assert older_yes is noted
+
+
+def test_a_stale_onay_is_remembered_too():
+    """A "yes" that lost to a later "no" stays known as what that "no" overrides."""
+    current = decide(None, a_ret()).consent
+    noted = decide(current, a_claim(consent_date=NOON - timedelta(days=1))).consent
+    assert noted.status is Status.RET
+    assert noted.latest_onay_at == NOON - timedelta(days=1)
+
+
+def test_merge_of_many_is_merge_of_any_order():
+    """Three states merge to one, from either end."""
+    states = [
+        state_after([a_claim(event_id="event-2")]),
+        state_after([a_ret()]),
+        state_after([a_claim(consent_date=LATER)]),
+    ]
+    assert reduce(merge, states) == reduce(merge, reversed(states))

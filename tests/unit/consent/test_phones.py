@@ -1,0 +1,107 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from izin.consent.errors import UnreadableRecipientError
+from izin.consent.model import Violation
+from izin.consent.phones import normalise_phone, read_phone
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "+905550000001",
+        "05550000001",
+        "5550000001",
+        "905550000001",
+        "00905550000001",
+        "+9005550000001",
+        "9005550000001",
+        "009005550000001",
+        "0555 000 00 01",
+        " (0555) 000-00-01 ",
+        "+90 (555) 000.00.01",
+        "+90 (0) 555 000 00 01",
+        "0555\u00a0000\u201100\u201301",
+        "\u202a+905550000001\u202c",
+        "\ufeff5550000001",
+    ],
+)
+def test_every_way_to_write_a_turkish_mobile_is_one_number(text: str):
+    """However people write it, it is the same person."""
+    assert normalise_phone(text) == "+905550000001"
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("0212 123 00 00", "+902121230000"),
+        ("+902121230000", "+902121230000"),
+        ("(312) 123 00 00", "+903121230000"),
+        ("0850 123 00 00", "+908501230000"),
+        # İYS's own examples: possible, though not assigned.
+        ("+905992000000", "+905992000000"),
+        ("+905813334455", "+905813334455"),
+        ("+49 30 123456", "+4930123456"),
+        ("0049 30 123456", "+4930123456"),
+        ("+44 (0) 20 7946 0000", "+442079460000"),
+        ("+1 202 555 0100", "+12025550100"),
+    ],
+)
+def test_landlines_and_foreign_numbers(text: str, number: str):
+    """Landlines are İYS's own example; other countries' numbers carry their plus."""
+    assert normalise_phone(text) == number
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("", "H114"),
+        (" - ", "H114"),
+        ("9,05E+11", "IZIN-PHONE-AS-DECIMAL"),
+        ("9.05555e+11", "IZIN-PHONE-AS-DECIMAL"),
+        ("5E11", "IZIN-PHONE-AS-DECIMAL"),
+        ("905550000001.0", "IZIN-PHONE-AS-DECIMAL"),
+        ("555000000,0", "IZIN-PHONE-AS-DECIMAL"),
+        ("+05543213232", "H121"),
+        ("005550000001", "H121"),
+        ("555000000", "H121"),
+        ("05550000001234", "H121"),
+        ("444 0 000", "H121"),
+        ("+907550000001", "H121"),
+        ("+90555000000", "H121"),
+        ("+999123456", "H121"),
+        ("+4412", "H121"),
+        ("0555 000 00 0x", "H121"),
+        ("ada@example.com", "H121"),
+        ("٠٥٥٥٠٠٠٠٠٠١", "H121"),
+        ("0555 000 00 01/02", "H121"),
+        ("+123456789012345", "H160"),
+    ],
+)
+def test_what_cannot_be_dialled_is_refused_and_never_guessed(text: str, code: str):
+    """Each refusal carries the code that says what to correct."""
+    found = read_phone(text)
+    assert isinstance(found, Violation)
+    assert found.code == code
+    with pytest.raises(UnreadableRecipientError) as caught:
+        normalise_phone(text)
+    assert caught.value.violation == found
+    assert text.strip(" -") == "" or text not in str(caught.value)
+
+
+PHONES = st.one_of(
+    st.from_regex(r"\A(\+|00)?(90)?0?[2-58][0-9]{8,10}\Z"),
+    st.from_regex(r"\A\+[1-9][0-9]{5,14}\Z"),
+    st.text(alphabet="+0123456789 ()-.eE,", max_size=20),
+)
+
+
+@given(PHONES)
+def test_normalising_is_a_fixed_point(text: str):
+    """What was normalised once is normalised for good."""
+    number = read_phone(text)
+    if isinstance(number, str):
+        assert read_phone(number) == number
+        assert number.startswith("+")
+        assert len(number) <= 15
