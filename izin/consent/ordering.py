@@ -1,7 +1,8 @@
 """The lawful order of a recipient's changes.
 
-    order = (effective instant in whole seconds, ONAY < RET, origin rank, event_id); the greatest
-    wins.
+    order = (effective instant in whole seconds, ONAY < RET, origin rank, event_id)
+
+and the greatest wins.
 
 The instant comes first because Yönetmelik m.9 binds the sender from the recipient's own act, not
 from the moment a message about it arrives. RET beats ONAY in the same second, for İYS's clock has
@@ -31,9 +32,7 @@ if TYPE_CHECKING:
 
 
 def decide(current: Consent | None, claim: Claim) -> Decision:
-    """Return what the law makes of ``claim`` where it held ``current`` true (None: nothing
-    known).
-    """
+    """Return what the law makes of ``claim`` where it held ``current`` true; None: nothing."""
     if current is None:
         return Decision(
             kind=DecisionKind.APPLY,
@@ -64,18 +63,24 @@ def merge(one: Consent, other: Consent) -> Consent:
     )
 
 
-def _compare(current: Consent, claim: Claim) -> tuple[DecisionKind, Reason]:
+def _compare(  # noqa: PLR0911 - a way out a reason
+    current: Consent, claim: Claim
+) -> tuple[DecisionKind, Reason]:
+    # The order's parts one by one: most claims are decided by the first, and no tuple is built.
+    if claim.effective_at > current.effective_at:
+        return DecisionKind.APPLY, Reason.NEWER
+    if claim.effective_at < current.effective_at:
+        return DecisionKind.STALE, Reason.OLDER
+    if claim.status is not current.status:
+        if claim.status is Status.ONAY:
+            return DecisionKind.STALE, Reason.OLDER
+        return DecisionKind.APPLY, Reason.RET_WINS_TIE
     ours, theirs = current.order, claim.order
-    if theirs[:2] == ours[:2]:
-        if theirs == ours:
-            return DecisionKind.DUPLICATE, Reason.SAME_EVENT
-        if theirs > ours:
-            return DecisionKind.ENRICHED, Reason.BETTER_EVIDENCE
-        return DecisionKind.DUPLICATE, Reason.LESSER_EVIDENCE
+    if theirs == ours:
+        return DecisionKind.DUPLICATE, Reason.SAME_EVENT
     if theirs > ours:
-        tie = theirs[0] == ours[0]
-        return DecisionKind.APPLY, Reason.RET_WINS_TIE if tie else Reason.NEWER
-    return DecisionKind.STALE, Reason.OLDER
+        return DecisionKind.ENRICHED, Reason.BETTER_EVIDENCE
+    return DecisionKind.DUPLICATE, Reason.LESSER_EVIDENCE
 
 
 def _standing(claim: Claim, current: Consent | None) -> Consent:

@@ -74,11 +74,20 @@ def _foreign(digits: str) -> str | Violation:
     number = f"+{written[1]}"
     if len(number) > LONGEST:
         return violation(_FIELD, "H160")
+    canonical = _e164(number)
+    # One reading drops one zero too many of a country's own; a number with more of them is no
+    # number, and two readings would give two keys.
+    if canonical is None or _e164(canonical) != canonical:
+        return violation(_FIELD, "H121")
+    return canonical
+
+
+def _e164(number: str) -> str | None:
     try:
         parsed = phonenumbers.parse(number, None)
     except phonenumbers.NumberParseException:
-        return violation(_FIELD, "H121")
-    # Turkish numbers were read above: what is left of +90 is none.
+        return None
+    # Turkish numbers were read before: what is left of +90 is none.
     if parsed.country_code == _TURKEY or not phonenumbers.is_possible_number(parsed):
-        return violation(_FIELD, "H121")
+        return None
     return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)

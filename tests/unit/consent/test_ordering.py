@@ -87,6 +87,22 @@ def test_each_decision_has_its_reason(claim: Claim, kind: DecisionKind, reason: 
     assert (decision.kind, decision.reason) == (kind, reason)
 
 
+def test_an_onay_loses_the_second_it_shares():
+    """Over a RET, even an ONAY of a higher rank is stale."""
+    current = decide(None, a_ret()).consent
+    decision = decide(current, a_claim(event_id="event-9", iys=a_statement()))
+    assert (decision.kind, decision.reason) == (DecisionKind.STALE, Reason.OLDER)
+    assert decision.consent.latest_onay_at == NOON
+
+
+@given(claims(), claims())
+def test_a_claim_wins_exactly_where_its_order_is_greater(one: Claim, two: Claim):
+    """The steps of a decision and the total order say the same."""
+    decision = decide(decide(None, one).consent, two)
+    wins = decision.kind in (DecisionKind.APPLY, DecisionKind.ENRICHED)
+    assert wins is (two.order > one.order)
+
+
 def test_the_first_claim_applies():
     """Nothing known: any claim applies, and a first "no" is told."""
     decision = decide(None, a_ret())
