@@ -125,11 +125,12 @@ def import_file(  # noqa: PLR0913  # what to read, where to, and the clock are s
     report_path = how.report_path or path.with_name(f"{path.name}.report.csv")
     with ReportFile(report_path) as report:
         run = _Run(file, columns, publisher, directory, how, clock(), report)
-        for row in rows(file, delimiter, len(headers)):
-            run.take(row)
-            if progress is not None and run.rows % _PROGRESS_ROWS == 0:
-                progress(Progress(rows=run.rows, position=row.position, size=file.size))
-        run.finish()
+        with publisher.bulk():
+            for row in rows(file, delimiter, len(headers)):
+                run.take(row)
+                if progress is not None and run.rows % _PROGRESS_ROWS == 0:
+                    progress(Progress(rows=run.rows, position=row.position, size=file.size))
+            run.finish()
     if run.rows == 0:
         raise UnusableFileError(path, "has a header and no rows; export it again")
     if progress is not None:
@@ -201,6 +202,7 @@ class _Run:
 
     def finish(self) -> None:
         """Wait until every publication is answered."""
+        self._publisher.flush(_ANSWERED_WITHIN)
         while self._under_way:
             self._settle()
 
@@ -216,17 +218,20 @@ class _Run:
         except BrokerError as error:
             raise ImportInterruptedError(self._file.path, self.published, error) from error
         self._under_way.append((row, admitted, future))
-        while self._under_way[0][2].done() or len(self._under_way) > _UNDER_WAY:
+        if len(self._under_way) >= _UNDER_WAY:
+            self._publisher.flush(_ANSWERED_WITHIN)
+        while self._under_way and self._under_way[0][2].done():
             self._settle()
-            if not self._under_way:
-                break
 
     def _settle(self) -> None:
         row, admitted, future = self._under_way.popleft()
         try:
-            future.result(_ANSWERED_WITHIN.total_seconds())
+            future.result(0)
         except OversizeError as error:
             self._refuse(row, (too_large(error),))
+        except TimeoutError:
+            late = BrokerError("Kafka did not acknowledge in time")
+            raise ImportInterruptedError(self._file.path, self.published, late) from None
         except BrokerError as error:
             raise ImportInterruptedError(self._file.path, self.published, error) from error
         else:
