@@ -1,0 +1,57 @@
+# `make` alone lists the commands. Each sets up what it needs: a virtual environment in .venv and, for
+# those that run servers, Kafka from Maven Central (downloaded once, kept in the user's cache).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test check format docs pins clean
+
+help: ## list these commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 16
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "izin needs Python 3.11 or newer; set PYTHON=…"; exit 1; }
+	@echo "installing into $(VENV)"
+	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(READY)
+
+setup: $(READY) ## install into .venv what the other commands need
+
+demo: $(READY) ## the main job end to end on real servers; CHAOS=1 kills each worker once
+	@$(BIN)/izin demo $(if $(CHAOS),--chaos) $(DEMO_ARGS)
+
+up: $(READY) ## the whole house, until Ctrl-C
+	@$(BIN)/izin up $(UP_ARGS)
+
+test: $(READY) ## the whole test suite: what CI runs
+	@$(BIN)/izin local prepare
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(READY) ## format, lint, types, floors, drawn docs, unit and contract tests; quick
+	@$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache > $(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
+	@$(BIN)/python -m pytest -q -m "not broker and not database and not e2e" tests/unit tests/contract tests/test_house.py $(PYTEST_ARGS)
+
+format: $(READY) ## put the code in the house's format
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --fix --quiet .
+
+docs: $(READY) ## regenerate what is drawn from code
+	@$(BIN)/python -m izin.console.drawn
+
+pins: ## renew constraints.txt from what is newest
+	@rm -rf $(VENV)/pins && $(PYTHON) -m venv $(VENV)/pins
+	@$(VENV)/pins/bin/pip install --quiet -e '.[dev]'
+	@{ head -1 constraints.txt; $(VENV)/pins/bin/pip freeze --exclude-editable --exclude setuptools; } > $(VENV)/pins.txt
+	@mv $(VENV)/pins.txt constraints.txt && rm -rf $(VENV)/pins
+
+clean: ## remove what was installed and what runs left behind
+	@rm -rf $(VENV) .izin build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,166 @@
+"""``izin publish`` and ``izin import``: consent changes into Kafka, through the one door."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import Progress as Bars
+
+from izin.consent.errors import SourceError
+from izin.console.output import Exit, Output, OutputOption, err, print_json, print_rows, told
+from izin.producers.brands import BrandReader
+from izin.producers.columns import ColumnChoices
+from izin.producers.dates import DateRules, ExcelEpoch
+from izin.producers.files import Import, ImportReport, import_file
+from izin.producers.identity import CHANCE_BYTES, message_event_id, new_event_id
+from izin.producers.mappings import Origin, Refused, judge, read
+from izin.producers.publish import Publisher
+from izin.producers.words import Field
+from izin.runtime.registry import codec
+from izin.runtime.settings import KafkaSettings
+
+if TYPE_CHECKING:
+    from izin.producers.files import Progress
+
+_ACKNOWLEDGED_WITHIN = timedelta(seconds=30)
+
+
+def utc_now() -> datetime:
+    """Return the instant it is now."""
+    return datetime.now(UTC)
+
+
+def publish(  # noqa: PLR0913 - a field an option
+    *,
+    brand: Annotated[int, typer.Option(help="İYS brandCode.")],
+    channel: Annotated[str, typer.Option("--type", help="ARAMA, MESAJ or EPOSTA.")],
+    recipient: Annotated[str, typer.Option(help="Phone or e-mail, in any usual notation.")],
+    status: Annotated[str, typer.Option(help="ONAY or RET.")],
+    source: Annotated[str, typer.Option(help="İYS source, such as HS_WEB.")],
+    recipient_type: Annotated[str, typer.Option(help="BIREYSEL or TACIR.")] = "BIREYSEL",
+    date: Annotated[
+        str | None, typer.Option(help="When the recipient said so; Turkish time. Default: now.")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="Your own reference: the same again changes nothing.")
+    ] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Publish one consent change, and wait until Kafka has it."""
+    with told():
+        kafka = KafkaSettings()
+        fields = {
+            Field.BRAND_CODE: str(brand),
+            Field.TYPE: channel,
+            Field.RECIPIENT: recipient,
+            Field.STATUS: status,
+            Field.SOURCE: source,
+            Field.RECIPIENT_TYPE: recipient_type,
+            Field.CONSENT_DATE: date or "",
+            Field.ORIGIN_REF: reference or "",
+        }
+        now = utc_now()
+        statement = read(fields, DateRules())
+        event_id = (
+            new_event_id(now, secrets.token_bytes(CHANCE_BYTES))
+            if reference is None
+            else message_event_id("cli", reference, "|".join(statement.identity))
+        )
+        origin = Origin(event_id=event_id, origin="cli", received_at=now, is_live=True)
+        words = codec(kafka)
+        judged = judge(statement, BrandReader(kafka, words).load(), origin)
+        if isinstance(judged, Refused):
+            raise SourceError("; ".join(f"{one.field}: {one.reason}" for one in judged.violations))
+        with Publisher(kafka, words, clock=utc_now) as publisher:
+            where = publisher.publish(judged.event, judged.key).result(
+                _ACKNOWLEDGED_WITHIN.total_seconds()
+            )
+        row = (event_id, where.topic, where.partition, where.offset)
+        print_rows(output, ("event_id", "topic", "partition", "offset"), [row])
+
+
+def import_(  # noqa: PLR0913 - a choice an option
+    path: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)],
+    *,
+    mapped: Annotated[
+        list[str] | None, typer.Option("--map", help="COLUMN=field (repeatable).")
+    ] = None,
+    ignored: Annotated[
+        list[str] | None, typer.Option("--ignore", help="A column to leave out (repeatable).")
+    ] = None,
+    given: Annotated[
+        list[str] | None, typer.Option("--set", help="field=value for every row (repeatable).")
+    ] = None,
+    excel_epoch: Annotated[
+        ExcelEpoch | None, typer.Option(help="Which count Excel's date numbers are in.")
+    ] = None,
+    origin: Annotated[str, typer.Option(help="Which of your systems wrote the file.")] = "file",
+    report: Annotated[
+        Path | None, typer.Option(help="Report file. Default: beside the file.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read and judge everything, publish nothing.")
+    ] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Import a CRM export; good rows are published, the others stand in the report file.
+
+    Exit code 1 when rows were refused, 3 when the file as a whole cannot be used.
+    """
+    with told():
+        kafka = KafkaSettings()
+        words = codec(kafka)
+        how = Import(
+            columns=ColumnChoices(
+                mapped=_pairs("--map", mapped), ignored=ignored or (), given=_pairs("--set", given)
+            ),
+            dates=DateRules(excel_epoch=excel_epoch),
+            origin=origin,
+            report_path=report,
+            dry_run=dry_run,
+        )
+        brands = BrandReader(kafka, words).load()
+        with Publisher(kafka, words, clock=utc_now) as publisher, Bars(console=err) as bars:
+            task = bars.add_task(path.name)
+
+            def show(done: Progress) -> None:
+                bars.update(task, completed=done.position, total=done.size)
+
+            done = import_file(path, publisher, brands, clock=utc_now, how=how, progress=show)
+        _print(done, output)
+        if done.refused:
+            raise typer.Exit(Exit.WRONG)
+
+
+def _pairs(option: str, texts: list[str] | None) -> dict[str, str]:
+    found = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{text}: NAME=VALUE", param_hint=option)
+        found[name] = value
+    return found
+
+
+def _print(done: ImportReport, output: Output) -> None:
+    counts = {
+        "rows": done.rows,
+        "published": done.published,
+        "opt_outs": done.opt_outs,
+        "not_registrable": done.not_registrable,
+        "refused": done.refused,
+        "reasons": dict(done.reasons),
+        "encoding": done.encoding,
+        "delimiter": done.delimiter,
+        "report": done.report_path,
+        "dry_run": done.dry_run,
+        "seconds": round(done.seconds, 2),
+    }
+    if output is Output.JSON:
+        print_json(counts)
+    else:
+        print_rows(output, ("what", "value"), counts.items())

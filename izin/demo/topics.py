@@ -1,0 +1,59 @@
+"""What the topics tell, read from beginning to end as any subscriber would."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
+
+from izin.runtime import kafka
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from izin.runtime.settings import KafkaSettings
+    from izin.schemas.codec import Codec
+    from izin.schemas.topics import Topic
+
+_AT_ONCE = 5000
+_WAIT = 1.0
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """One record of a topic."""
+
+    key: str
+    partition: int
+    offset: int
+    value: Record
+
+
+def read_all(settings: KafkaSettings, codec: Codec, topic: Topic) -> Iterator[Told]:
+    """Yield every committed record of ``topic``, each partition in its order."""
+    partitions = kafka.partitions_of(topic, settings)
+    reader = kafka.consumer(settings, "izin-demo-reader", **{"enable.partition.eof": True})
+    try:
+        reader.assign(
+            [TopicPartition(topic.name, number, OFFSET_BEGINNING) for number in range(partitions)]
+        )
+        open_ends = set(range(partitions))
+        while open_ends:
+            for message in reader.consume(_AT_ONCE, _WAIT):
+                error = message.error()
+                if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # librdkafka's name for it
+                    open_ends.discard(message.partition())
+                elif error is not None:
+                    raise KafkaException(error)
+                elif (value := message.value()) is not None:
+                    yield Told(
+                        key=(message.key() or b"").decode(errors="replace"),
+                        partition=message.partition() or 0,
+                        offset=message.offset() or 0,
+                        value=codec.decode(topic.record, value),
+                    )
+    finally:
+        reader.close()
