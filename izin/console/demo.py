@@ -54,7 +54,7 @@ def demo(
         raise typer.Exit(Exit.WRONG)
 
 
-def _play(  # noqa: PLR0913 - what the command takes
+def _play(
     state_dir: Path, export: Path, *, rows: int, seed: int, chaos: bool, registry: bool
 ) -> Report:
     began = time.monotonic()

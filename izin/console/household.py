@@ -114,7 +114,7 @@ class _Secrets:
 class Household:
     """Servers and processes of one run, under ``state_dir``; a context manager."""
 
-    def __init__(  # noqa: PLR0913 - each is a choice of the caller's
+    def __init__(
         self,
         state_dir: Path,
         *,

@@ -34,7 +34,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def publish(  # noqa: PLR0913 - a field an option
+def publish(
     *,
     brand: Annotated[int, typer.Option(help="İYS brandCode.")],
     channel: Annotated[str, typer.Option("--type", help="ARAMA, MESAJ or EPOSTA.")],
@@ -83,7 +83,7 @@ def publish(  # noqa: PLR0913 - a field an option
         print_rows(output, ("event_id", "topic", "partition", "offset"), [row])
 
 
-def import_(  # noqa: PLR0913 - a choice an option
+def import_(
     path: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)],
     *,
     mapped: Annotated[

@@ -18,7 +18,7 @@ from izin.console.output import err, out, told
 _PORT = "0 takes any free one."
 
 
-def up(  # noqa: PLR0913 - a port an option
+def up(
     *,
     state_dir: Annotated[
         Path, typer.Option(help="Where data and logs are kept.", envvar="IZIN_STATE_DIR")

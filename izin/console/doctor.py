@@ -1,0 +1,142 @@
+"""``izin doctor``: is everything there, is it as it must be, and if not, what is to be done."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import httpx
+import psycopg
+import typer
+from pydantic import ValidationError
+
+from izin.consent.errors import IzinError
+from izin.console.output import Exit, Output, OutputOption, print_rows
+from izin.runtime import kafka
+from izin.runtime.registry import codec
+from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
+from izin.sinks.ledger.migrate import migrate, pending
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_TIMEOUT = 5.0
+
+
+class State(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WRONG = "wrong"
+    FIXED = "fixed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What a check found, and what to do about it."""
+
+    check: str
+    state: State
+    what: str
+
+
+def doctor(
+    *,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Create missing topics and run pending migrations.")
+    ] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Check broker, topics, database, migrations, registry and İYS, and say what to do about each.
+
+    Changes nothing without --fix, and spends no token call at İYS. Exit code 1 if anything is
+    wrong.
+    """
+    found = [one for check in _CHECKS for one in _safely(check, fix)]
+    print_rows(
+        output, ("check", "state", "what"), [(one.check, one.state, one.what) for one in found]
+    )
+    if any(one.state is State.WRONG for one in found):
+        raise typer.Exit(Exit.WRONG)
+
+
+def _safely(check: Callable[[bool], Iterator[Finding]], fix: bool) -> Iterator[Finding]:
+    """Yield what ``check`` finds; what it cannot even look at is a finding too."""
+    name = check.__name__.removeprefix("_")
+    try:
+        yield from check(fix)
+    except ValidationError as error:
+        missing = ", ".join(str(one["loc"][0]) for one in error.errors())
+        yield Finding(check=name, state=State.SKIPPED, what=f"set {missing} to check this")
+    except IzinError as error:
+        yield Finding(check=name, state=State.WRONG, what=str(error))
+
+
+def _topics(fix: bool) -> Iterator[Finding]:
+    settings = KafkaSettings()
+    made = kafka.ensure_topics(settings) if fix else ()
+    if made:
+        yield Finding(check="topics", state=State.FIXED, what=f"created {', '.join(made)}")
+    faults = kafka.topic_faults(settings)
+    yield Finding(check="broker", state=State.OK, what=settings.bootstrap_servers)
+    for fault in faults:
+        yield Finding(check="topics", state=State.WRONG, what=fault)
+    if not faults:
+        count = len(tuple(settings.topics))
+        what = f"{count} topics, {settings.partitions} partitions each where keyed"
+        yield Finding(check="topics", state=State.OK, what=what)
+
+
+def _database(fix: bool) -> Iterator[Finding]:
+    url = LedgerSettings().database_url.get_secret_value()
+    try:
+        with psycopg.connect(url, connect_timeout=int(_TIMEOUT)) as connection:
+            version = connection.info.server_version // 10000
+        yield Finding(check="database", state=State.OK, what=f"PostgreSQL {version}")
+        if fix and (applied := asyncio.run(migrate(url))):
+            yield Finding(check="migrations", state=State.FIXED, what=f"ran {', '.join(applied)}")
+        missing = asyncio.run(pending(url))
+    except psycopg.OperationalError as error:
+        what = f"{type(error).__name__}; is PostgreSQL running, and is DATABASE_URL right?"
+        yield Finding(check="database", state=State.WRONG, what=what)
+        return
+    if missing:
+        what = f"{', '.join(missing)} not run; run: izin doctor --fix"
+        yield Finding(check="migrations", state=State.WRONG, what=what)
+    else:
+        yield Finding(check="migrations", state=State.OK, what="the ledger is up to date")
+
+
+def _registry(fix: bool) -> Iterator[Finding]:
+    del fix  # schemas are registered by who writes first
+    settings = KafkaSettings()
+    if settings.registry_url is None:
+        what = "SCHEMA_REGISTRY_URL is not set; records carry Avro fingerprints"
+        yield Finding(check="registry", state=State.SKIPPED, what=what)
+        return
+    codec(settings)
+    what = f"{settings.registry_url} takes our schemas"
+    yield Finding(check="registry", state=State.OK, what=what)
+
+
+def _iys(fix: bool) -> Iterator[Finding]:
+    del fix  # nothing at İYS is ours to mend
+    settings = IysSettings()
+    try:
+        # Any answer shows that the way is open; without a token this one is 401.
+        answer = httpx.get(f"{settings.base_url}/info/city", timeout=_TIMEOUT)
+    except httpx.HTTPError as error:
+        what = (
+            f"{settings.base_url}: {type(error).__name__}; is IYS_BASE_URL right, and may this "
+            "machine's address call İYS (they keep a list)?"
+        )
+        yield Finding(check="iys", state=State.WRONG, what=what)
+        return
+    what = f"{settings.base_url} answers ({answer.status_code})"
+    yield Finding(check="iys", state=State.OK, what=what)
+
+
+_CHECKS = (_topics, _database, _registry, _iys)
