@@ -1,0 +1,306 @@
+"""İYS, asked what it holds: by the thousand where many wait, one by one where the difference counts.
+
+The multiple query returns only what is ONAY: absence is NOT_ONAY, which hides a RET or nothing. It settles an
+opt-out (there is nothing to withdraw) and shuts the gate; where it is not enough, the single status tells,
+a thousand an hour. What a citizen did at İYS and we did not know is published as İYS's event, never sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from izin.consent.model import Channel, RecipientType, Status
+from izin.consent.obligation import Registered
+from izin.iys.errors import CallError, MisconfiguredError, UnauthenticatedError
+from izin.iys.pacing import CallClass
+from izin.iys.wire import Movement as Told
+from izin.iys.wire import Stream
+from izin.runtime.observe import get_logger
+from izin.sinks import rulings
+from izin.sinks.ledger import brands
+from izin.sinks.ledger.changes import Changes, Movement, lock
+from izin.sinks.ledger.entry import Entry, is_of_citizens
+from izin.sinks.ledger.statements import statements
+from izin.sinks.movements import event_of
+from izin.sinks.rulings import Statement
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from izin.iys.wire import Record
+    from izin.sinks.ledger.brands import Brand
+    from izin.sinks.tools import Tools
+
+SINGLES = 20
+"""Up to so many of a group are asked one by one."""
+_MOST = 1000
+_ASKS = 6
+"""After so many times of asking in vain a person looks."""
+_LATER = timedelta(seconds=30)
+_LONGEST = timedelta(hours=1)
+_SQL = statements("consents")
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asker:
+    """Asks İYS what it holds of records, and rules them by what it says."""
+
+    tools: Tools
+
+    async def ask_opt_outs(self, brand_code: int, channel: str) -> bool:
+        """Ask about a brand's opt-outs of which nobody knows whether there is anything to withdraw."""
+        for recipient_type in RecipientType:
+            held = await self._hold(
+                "claim-unknown", brand_code, channel, str(recipient_type), _MOST
+            )
+            if held is not None:
+                await self._ask_many(*held, CallClass.RET)
+                return True
+        return False
+
+    async def ask(self) -> bool:
+        """Ask about records whose next step hangs on what İYS holds."""
+        now = self.tools.clock()
+        groups = await self.tools.ledger.fetch(_SQL["to-ask"], {"now": now})
+        if not groups:
+            return False
+        group = groups[0]
+        many = group["waiting"] > SINGLES
+        held = await self._hold(
+            "claim-to-ask",
+            group["brand_code"],
+            group["channel"],
+            group["recipient_type"],
+            _MOST if many else SINGLES,
+        )
+        if held is None:
+            return False
+        brand, entries = held
+        # What a former answer left open, the multiple query cannot tell: NOT_ONAY hides a RET.
+        single = [entry for entry in entries if not many or entry.registered == Registered.NOT_ONAY]
+        rest = [entry for entry in entries if entry not in single]
+        if rest:
+            await self._ask_many(brand, rest, CallClass.RESULTS)
+        for entry in single[:SINGLES]:
+            if not await self._ask_one(brand, entry):
+                break
+        if single[SINGLES:]:
+            await self._let_go(single[SINGLES:])
+        return True
+
+    async def _hold(
+        self, query: str, brand_code: int, channel: str, recipient_type: str, size: int
+    ) -> tuple[Brand, list[Entry]] | None:
+        now = self.tools.clock()
+        async with self.tools.ledger.transaction() as connection:
+            values = {
+                "brand_code": brand_code,
+                "channel": channel,
+                "recipient_type": recipient_type,
+                "now": now,
+                "size": size,
+            }
+            rows = await (await connection.execute(_SQL[query], values)).fetchall()
+            found = await brands.of_codes(connection, {brand_code})
+            if not rows or brand_code not in found:
+                return None
+            changes = Changes(self.tools.announcer, now=now)
+            held = []
+            for row in rows:
+                entry = Entry.from_row(row)
+                leased = replace(
+                    entry,
+                    lease_owner=self.tools.holder.owner,
+                    lease_until=now + self.tools.holder.lease,
+                )
+                held.append(changes.put(entry, leased))
+            await changes.write(connection)
+        return found[brand_code], held
+
+    async def _ask_many(
+        self, brand: Brand, entries: Sequence[Entry], call_class: CallClass
+    ) -> None:
+        asked_at = self.tools.clock()
+        first = entries[0]
+        try:
+            approved = await self.tools.client.statuses(
+                brand.path,
+                Channel(first.channel),
+                RecipientType(first.recipient_type),
+                [entry.recipient for entry in entries],
+                call_class=call_class,
+            )
+        except CallError as error:
+            await self._failed(brand, entries, error)
+            return
+        said = {
+            entry.key: Statement(
+                value=Registered.ONAY if entry.recipient in approved else Registered.NOT_ONAY,
+                creation_date=asked_at,
+                verified_at=asked_at,
+                verified_by="statuses",
+            )
+            for entry in entries
+        }
+        await self._heard(brand, said, {})
+
+    async def _ask_one(self, brand: Brand, entry: Entry) -> bool:
+        asked_at = self.tools.clock()
+        try:
+            record = await self.tools.client.status(
+                brand.path,
+                Channel(entry.channel),
+                RecipientType(entry.recipient_type),
+                entry.recipient,
+            )
+        except CallError as error:
+            await self._failed(brand, [entry], error)
+            return False
+        said = statement_of(record, asked_at)
+        records = {} if record is None else {entry.key: record}
+        await self._heard(brand, {entry.key: said}, records)
+        return True
+
+    async def _heard(
+        self, brand: Brand, said: Mapping[str, Statement], records: Mapping[str, Record]
+    ) -> None:
+        now = self.tools.clock()
+        async with self.tools.ledger.transaction() as connection:
+            entries = await lock(connection, said)
+            changes = Changes(self.tools.announcer, now=now)
+            for key, entry in entries.items():
+                statement = said[key]
+                changes.note(_observation(entry, statement, now))
+                heard = replace(
+                    rulings.observed(entry, statement), lease_owner=None, lease_until=None
+                )
+                record = records.get(key)
+                if record is not None and _is_news(entry, statement):
+                    event = event_of(
+                        told_by(record, brand), brand, _stream(record), path="status", at=now
+                    )
+                    changes.publish(event, entry.consent_key)
+                _rule(changes, entry, heard, brand, now)
+            await changes.write(connection)
+
+    async def _failed(self, brand: Brand, entries: Sequence[Entry], error: CallError) -> None:
+        now = self.tools.clock()
+        _log.warning("iys could not be asked", brand=brand.brand_code, error=str(error))
+        wait = error.retry_after or _LATER
+        if isinstance(error, MisconfiguredError | UnauthenticatedError):
+            wait = max(wait, timedelta(minutes=1))
+        async with self.tools.ledger.transaction() as connection:
+            changes = Changes(self.tools.announcer, now=now)
+            for entry in (await lock(connection, (one.key for one in entries))).values():
+                later = replace(
+                    entry, next_attempt_at=now + wait, lease_owner=None, lease_until=None
+                )
+                changes.put(entry, later)
+            await changes.write(connection)
+
+    async def _let_go(self, entries: Sequence[Entry]) -> None:
+        now = self.tools.clock()
+        async with self.tools.ledger.transaction() as connection:
+            changes = Changes(self.tools.announcer, now=now)
+            for entry in (await lock(connection, (one.key for one in entries))).values():
+                changes.put(entry, replace(entry, lease_owner=None, lease_until=None))
+            await changes.write(connection)
+
+
+def statement_of(record: Record | None, asked_at: datetime) -> Statement:
+    """Return what the single status states."""
+    if record is None:
+        return Statement(
+            value=Registered.NONE,
+            creation_date=asked_at,
+            verified_at=asked_at,
+            verified_by="status",
+        )
+    return Statement(
+        value=Registered(record.status),
+        creation_date=record.creation_date,
+        consent_date=record.consent_date,
+        source=record.source,
+        transaction_id=record.transaction_id,
+        verified_at=asked_at,
+        verified_by="status",
+    )
+
+
+def told_by(record: Record, brand: Brand) -> Told:
+    """Return the movement that made a record what it is."""
+    return Told(
+        recipient=record.recipient,
+        type=record.type,
+        recipient_type=record.recipient_type,
+        status=record.status,
+        source=record.source or "",
+        consent_date=record.consent_date,
+        creation_date=record.creation_date,
+        transaction_id=record.transaction_id or "",
+        brand_code=brand.brand_code,
+    )
+
+
+def _rule(changes: Changes, entry: Entry, heard: Entry, brand: Brand, now: datetime) -> None:
+    """Rule a record by what was heard; what İYS has refused and would refuse again is not told again."""
+    ruled = rulings.ruled(heard, brand, now, answered=not heard.is_open, told=heard.attempts > 0)
+    after = ruled.entry
+    if entry.code is not None and entry.state == "unknown" and after.duty == "send":
+        refused = rulings.refused(heard, "register-is-newer", entry.code)
+        if heard.desired_status == Status.RET:
+            changes.rule(entry, rulings.rescued(refused, now))
+        else:
+            changes.put(entry, refused)
+        return
+    if after.duty == "ask":
+        asks = after.attempts + 1
+        if asks >= _ASKS:
+            changes.put(entry, rulings.parked(after, "iys-says-otherwise", entry.code))
+            return
+        wait = rulings.backoff(asks, first=_LATER, longest=_LONGEST)
+        # The single status is asked at once where the multiple query has left it open.
+        if heard.registered == Registered.NOT_ONAY and entry.registered != Registered.NOT_ONAY:
+            wait = timedelta(0)
+        changes.put(entry, replace(after, attempts=asks, next_attempt_at=now + wait))
+        return
+    changes.rule(entry, ruled)
+
+
+def _is_news(entry: Entry, statement: Statement) -> bool:
+    """Whether İYS states what the law has not heard: newer than, and other than, what is desired."""
+    return (
+        entry.desired_at is None
+        or statement.creation_date > entry.desired_at
+        and str(statement.value) != entry.desired_status
+    )
+
+
+def _stream(record: Record) -> Stream:
+    return Stream.IYS if is_of_citizens(record.source) else Stream.HS
+
+
+def _observation(entry: Entry, statement: Statement, now: datetime) -> Movement:
+    at = statement.creation_date.isoformat()
+    return Movement(
+        kind="observation",
+        customer_id=entry.customer_id,
+        key=entry.key,
+        event_id=None,
+        status=str(statement.value),
+        source=f"{statement.verified_by}/{entry.key}/{at}/{now.isoformat()}",
+        occurred_at=now,
+        data={
+            "by": statement.verified_by,
+            "registered": str(statement.value),
+            "creation_date": statement.creation_date,
+            "consent_date": statement.consent_date,
+            "source": statement.source,
+            "transaction_id": statement.transaction_id,
+        },
+    )

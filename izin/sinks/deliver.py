@@ -1,0 +1,129 @@
+"""The outbox into Kafka: in the order of its ids, a Kafka transaction a page, out of the ledger once it is committed.
+
+One process delivers at a time. The transactional id is the installation's, so whoever takes over fences whoever had
+it: a process that wakes from a long sleep can write nothing any more, and a key's records keep their order. A
+crash between Kafka's commit and the ledger's repeats a page: the same outcomes under the same ids.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import KafkaException
+
+from izin.runtime.kafka import producer
+from izin.runtime.observe import get_logger
+from izin.sinks.errors import StreamUnavailableError
+from izin.sinks.ledger import bells
+from izin.sinks.ledger.statements import statements
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime, timedelta
+
+    from confluent_kafka import KafkaError, Producer
+    from confluent_kafka import Message as Delivered
+
+    from izin.runtime.settings import KafkaSettings
+    from izin.sinks.ledger.bells import Bells
+    from izin.sinks.ledger.database import Ledger
+
+_PAGE = 2000
+_TIMEOUT = 15.0
+_SQL = statements("outbox")
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deliverer:
+    """Delivers the outbox."""
+
+    ledger: Ledger
+    settings: KafkaSettings
+    bells: Bells
+    clock: Callable[[], datetime]
+    wait: timedelta
+
+    async def run(self) -> None:
+        """Deliver until cancelled; one process at a time does."""
+        async with self.ledger.sole("deliver"):
+            client = await asyncio.to_thread(self._open)
+            while True:
+                heard = self.bells.heard(bells.OUTBOX)
+                if not await self.deliver(client):
+                    await self.bells.wait(bells.OUTBOX, heard, self.wait)
+
+    async def open(self) -> Producer:
+        """Return a producer that no earlier deliverer can write beside."""
+        return await asyncio.to_thread(self._open)
+
+    async def deliver(self, client: Producer) -> bool:
+        """Deliver one page; return whether there was any. Raises StreamUnavailableError."""
+        rows = await self.ledger.fetch(_SQL["next"], {"size": _PAGE})
+        if not rows:
+            return False
+        places = await asyncio.to_thread(self._write, client, rows)
+        async with self.ledger.transaction() as connection:
+            await connection.execute(
+                _SQL["delivered"],
+                {
+                    "ids": [row["id"] for row in rows],
+                    "partitions": [partition for partition, _ in places],
+                    "offsets": [offset for _, offset in places],
+                    "now": self.clock(),
+                },
+            )
+        return True
+
+    def _open(self) -> Producer:
+        client = producer(
+            self.settings,
+            **{
+                "transactional.id": f"{self.settings.topic_prefix}izin-ledger-outbox",
+                "transaction.timeout.ms": 10_000,
+                "linger.ms": 1,
+            },
+        )
+        try:
+            client.init_transactions(_TIMEOUT)
+        except KafkaException as error:
+            raise StreamUnavailableError(f"outbox: {error.args[0].str()}") from error
+        return client
+
+    def _write(self, client: Producer, rows: Sequence[dict[str, Any]]) -> list[tuple[int, int]]:
+        places: list[tuple[int, int]] = [(-1, -1)] * len(rows)
+        try:
+            client.begin_transaction()
+            for place, row in enumerate(rows):
+                client.produce(
+                    row["topic"],
+                    key=row["key"].encode(),
+                    value=row["value"],
+                    headers=dict(row["headers"]),
+                    on_delivery=_Placed(places, place),
+                )
+                client.poll(0)
+            client.commit_transaction(_TIMEOUT)
+        except (KafkaException, BufferError) as error:
+            # The producer is of no use any more: a new one fences it, and the page is delivered again.
+            raise StreamUnavailableError(f"outbox: {type(error).__name__}") from error
+        if any(partition < 0 for partition, _ in places):
+            raise StreamUnavailableError("outbox: a record of a committed page was not acknowledged")
+        return places
+
+
+class _Placed:
+    """Notes where a record stands."""
+
+    __slots__ = ("_place", "_places")
+
+    def __init__(self, places: list[tuple[int, int]], place: int) -> None:
+        self._places = places
+        self._place = place
+
+    def __call__(self, error: KafkaError | None, message: Delivered) -> None:
+        if error is None:
+            self._places[self._place] = (message.partition() or 0, message.offset() or 0)

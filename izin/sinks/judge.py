@@ -1,0 +1,206 @@
+"""What İYS's answer to one item makes of its row: a table from verdict to the obligation's next state.
+
+The answer is read from the H-code (``iys.answers``), never from an HTTP status. An answer to what is no longer desired
+still counts: it says what İYS holds, and the row is ruled anew by it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, assert_never
+
+from izin.consent.model import ConsentKey, Source, Status
+from izin.consent.obligation import Registered
+from izin.iys.answers import Verdict
+from izin.sinks import rulings
+from izin.sinks.announce import Outcome
+from izin.sinks.ledger.brands import EVERY
+from izin.sinks.rulings import Ruled, Statement
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    from izin.iys.wire import Receipt
+    from izin.sinks.ledger.brands import Brand
+    from izin.sinks.ledger.entry import Entry
+    from izin.sinks.ledger.submissions import Item
+
+FIRST_RET = "H175"
+NOT_AS_FIRST = "H486"
+"""HS_KARAR may not create a record: like H175, İYS has none."""
+NO_SUCH_RETAILER = "H180"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What İYS answered of one item."""
+
+    verdict: Verdict
+    code: str | None = None
+    receipt: Receipt | None = None
+    is_original: bool = False
+    """The success is that of an earlier, identical statement."""
+    retry_after: timedelta | None = None
+    how: str = "add"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What is to be kept from İYS until it is mended: a channel or every one, a status or every one."""
+
+    channel: str
+    status: str
+    code: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """The row after the answer, what became of the item, and what else follows."""
+
+    ruled: Ruled
+    item_state: str
+    outcome: Outcome | None = None
+    """Of an event that is no longer what the row desires; else the row's own change tells it."""
+    stop: Scope | None = None
+
+
+def judged(entry: Entry, item: Item, answer: Answer, brand: Brand, now: datetime) -> Judged:
+    """Return what ``answer`` makes of ``entry``, of which ``item`` was told."""
+    entry = rulings.landed(entry, item.status)
+    if entry.desired_event_id != item.event_id:
+        return _of_the_past(entry, item, answer, brand, now)
+    match answer.verdict:
+        case Verdict.SUCCESS:
+            entry = _registered(entry, item, answer, now)
+            if answer.is_original:
+                return Judged(
+                    ruled=Ruled(entry=rulings.to_ask(entry, "told-before", None)),
+                    item_state="accepted",
+                )
+            ruled = rulings.ruled(replace(entry, code=None), brand, now, answered=True, told=True)
+            return Judged(ruled=ruled, item_state="accepted")
+        case Verdict.ALREADY:
+            return _already(entry, item, answer, brand, now)
+        case Verdict.EXPIRED:
+            if item.status == Status.ONAY:
+                return _refused(rulings.expired(entry, "refused-as-late", answer.code))
+            return _rescued(entry, answer, now)
+        case Verdict.DATA:
+            if answer.code == NOT_AS_FIRST and item.source == Source.HS_KARAR:
+                return _already(entry, item, answer, brand, now)
+            return _refused(rulings.refused(entry, "refused-by-iys", answer.code))
+        case Verdict.UNKNOWN:
+            return _refused(rulings.parked(entry, "unknown-code", answer.code))
+        case Verdict.RIGHTS if answer.code == NO_SUCH_RETAILER:
+            return _refused(rulings.parked(entry, "no-such-retailer", answer.code))
+        case Verdict.QUOTA if item.status == Status.ONAY:
+            return Judged(
+                ruled=Ruled(entry=rulings.parked(entry, "quota-spent", answer.code)),
+                item_state="refused",
+                stop=scope_of(entry.channel, answer),
+            )
+        case (
+            Verdict.TRANSIENT
+            | Verdict.THROTTLE
+            | Verdict.HOURLY
+            | Verdict.TOKEN
+            | Verdict.TOKEN_SILENCE
+            | Verdict.CONFIGURATION
+            | Verdict.RIGHTS
+            | Verdict.QUOTA
+        ):
+            later = rulings.retried(
+                entry, now, str(answer.verdict), answer.code, answer.retry_after
+            )
+            return Judged(
+                ruled=Ruled(entry=later),
+                item_state="withdrawn",
+                stop=scope_of(entry.channel, answer),
+            )
+        case _:
+            assert_never(answer.verdict)
+
+
+def scope_of(channel: str, answer: Answer) -> Scope | None:
+    """Return what the answer stops: nothing, a channel, the brand, or only its new ONAYs."""
+    code = answer.code or str(answer.verdict)
+    match answer.verdict:
+        case Verdict.RIGHTS if answer.code != NO_SUCH_RETAILER:
+            why = f"no right to write {channel} for this brand at İYS ({code})"
+            return Scope(channel=channel, status=EVERY, code=code, why=why)
+        case Verdict.CONFIGURATION | Verdict.TOKEN:
+            why = f"İYS does not let this account or subscription write ({code})"
+            return Scope(channel=EVERY, status=EVERY, code=code, why=why)
+        case Verdict.QUOTA:
+            why = f"the subscription's quota of addresses is spent ({code}): new ONAYs wait"
+            return Scope(channel=EVERY, status=Status.ONAY, code=code, why=why)
+        case _:
+            return None
+
+
+def _of_the_past(entry: Entry, item: Item, answer: Answer, brand: Brand, now: datetime) -> Judged:
+    accepted = answer.verdict is Verdict.SUCCESS
+    if accepted:
+        entry = _registered(entry, item, answer, now)
+    receipt = answer.receipt
+    outcome = Outcome(
+        key=ConsentKey.parse(item.key),
+        customer_id=item.customer_id,
+        event_id=item.event_id,
+        outcome="accepted" if accepted else "superseded",
+        status=item.status,
+        code=answer.code,
+        transaction_id=None if receipt is None else receipt.transaction_id,
+        creation_date=None if receipt is None else receipt.creation_date,
+        attempt=item.attempt,
+        origin=item.origin,
+        origin_ref=item.origin_ref,
+        occurred_at=now,
+    )
+    return Judged(
+        ruled=rulings.ruled(entry, brand, now),
+        item_state="accepted" if accepted else "refused",
+        outcome=outcome,
+        stop=scope_of(entry.channel, answer),
+    )
+
+
+def _already(entry: Entry, item: Item, answer: Answer, brand: Brand, now: datetime) -> Judged:
+    if answer.code not in {FIRST_RET, NOT_AS_FIRST} or item.status != Status.RET:
+        return _refused(rulings.to_ask(entry, "register-stands-otherwise", answer.code))
+    if entry.is_open:
+        # An ONAY of this key may still land: İYS's "no record" holds only until then.
+        later = rulings.retried(entry, now, "onay-unsettled", answer.code)
+        return Judged(ruled=Ruled(entry=later), item_state="withdrawn")
+    none = Statement(
+        value=Registered.NONE, creation_date=now, verified_at=now, verified_by=answer.how
+    )
+    entry = replace(rulings.observed(entry, none), code=answer.code)
+    return Judged(ruled=rulings.ruled(entry, brand, now, answered=True), item_state="refused")
+
+
+def _rescued(entry: Entry, answer: Answer, now: datetime) -> Judged:
+    refused = rulings.refused(entry, "refused-as-late", answer.code)
+    return Judged(ruled=rulings.rescued(refused, now), item_state="refused")
+
+
+def _refused(entry: Entry) -> Judged:
+    return Judged(ruled=Ruled(entry=entry), item_state="refused")
+
+
+def _registered(entry: Entry, item: Item, answer: Answer, now: datetime) -> Entry:
+    if answer.receipt is None:
+        return entry
+    return rulings.observed(
+        entry,
+        Statement(
+            value=Registered(item.status),
+            creation_date=answer.receipt.creation_date,
+            consent_date=item.consent_date,
+            source=item.source,
+            transaction_id=answer.receipt.transaction_id,
+            verified_at=now,
+            verified_by=answer.how,
+        ),
+    )

@@ -1,0 +1,203 @@
+"""What one transaction does to the ledger: rows, facts, and what is to be told to Kafka, together or not at all.
+
+Steps collect changes in memory and write them by one statement a kind. A permission that changes and an
+outcome that is reached are told from here, so that no step can forget them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from izin.consent.model import Status
+from izin.sinks.errors import ConcurrentChangeError
+from izin.sinks.ledger import bells
+from izin.sinks.ledger.entry import Entry, to_json
+from izin.sinks.ledger.statements import statements
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from izin.consent.model import ConsentEvent, ConsentKey
+    from izin.sinks.announce import Announcer, Message, Outcome
+    from izin.sinks.ledger.database import Connection
+    from izin.sinks.rulings import Ruled
+
+_CONSENTS = statements("consents")
+_MOVEMENTS = statements("movements")
+_OUTBOX = statements("outbox")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Movement:
+    """A fact of a key's history. ``source`` says where it comes from and makes it unique."""
+
+    kind: str
+    customer_id: str
+    key: str
+    event_id: str | None
+    status: str | None
+    source: str
+    occurred_at: datetime
+    data: Mapping[str, Any]
+
+
+class Changes:
+    """The changes of one transaction."""
+
+    def __init__(self, announcer: Announcer, *, now: datetime) -> None:
+        self.now = now
+        self._announcer = announcer
+        self._before: dict[str, Entry | None] = {}
+        self._after: dict[str, Entry] = {}
+        self._movements: list[Movement] = []
+        self._messages: list[Message] = []
+
+    def put(self, before: Entry | None, after: Entry) -> Entry:
+        """Have ``after`` stand where ``before`` stood; return it as it will be written."""
+        key = after.key
+        held = self._after.get(key, before)
+        if held == after:
+            return after
+        self._before.setdefault(key, before)
+        written = replace(after, updated_at=self.now)
+        permission = self._announcer.permission(before, written, self.now)
+        if permission is not None:
+            written, message = permission
+            self._messages.append(message)
+        self._after[key] = written
+        for outcome in self._announcer.outcomes(before, written, self.now):
+            self.tell(outcome)
+        return written
+
+    def tell(self, outcome: Outcome) -> None:
+        """Have ``outcome`` published and recorded."""
+        self._messages.append(self._announcer.outcome(outcome))
+        self._movements.append(
+            Movement(
+                kind="outcome",
+                customer_id=outcome.customer_id,
+                key=str(outcome.key),
+                event_id=outcome.event_id,
+                status=outcome.status,
+                source=f"outcome/{outcome.outcome_id}",
+                occurred_at=outcome.occurred_at,
+                data={
+                    "outcome": outcome.outcome,
+                    "code": outcome.code,
+                    "message": outcome.message,
+                    "attempt": outcome.attempt,
+                },
+            )
+        )
+
+    def publish(self, event: ConsentEvent, key: ConsentKey) -> None:
+        """Have ``event``, which the sinks originate, published."""
+        self._messages.append(self._announcer.event(event, key, self.now))
+
+    def rule(self, before: Entry | None, ruled: Ruled) -> Entry:
+        """Have the row stand as it was ruled, and publish what rescues it."""
+        if ruled.rescue is not None:
+            self.publish(ruled.rescue, ruled.entry.consent_key)
+        return self.put(before, ruled.entry)
+
+    def note(self, movement: Movement) -> None:
+        """Have ``movement`` recorded; a repetition of a known source changes nothing."""
+        self._movements.append(movement)
+
+    async def write(self, connection: Connection) -> None:
+        """Write everything; raises ConcurrentChangeError if a row is not as it was read."""
+        new = [after for key, after in self._after.items() if self._before[key] is None]
+        changed = [
+            (before.state, after)
+            for key, after in self._after.items()
+            if (before := self._before[key]) is not None
+        ]
+        if new:
+            await _expect(
+                connection, _CONSENTS["insert"], {"rows": to_json(new)}, len(new), "a new key"
+            )
+        if changed:
+            values = {
+                "rows": to_json(after for _, after in changed),
+                "keys": [after.key for _, after in changed],
+                "states": [state for state, _ in changed],
+            }
+            await _expect(connection, _CONSENTS["save"], values, len(changed), "a row")
+        if self._movements:
+            await connection.execute(_MOVEMENTS["append"], {"rows": self._facts()})
+        if self._messages:
+            await append_messages(connection, self._messages, self.now)
+        await self._ring(connection)
+
+    async def _ring(self, connection: Connection) -> None:
+        """Wake the lanes that these changes give work to."""
+        duties = {(after.duty, after.desired_status) for after in self._after.values()}
+        if ("send", Status.RET) in duties:
+            await connection.execute(f"NOTIFY {bells.OPT_OUTS}")
+        if ("send", Status.ONAY) in duties:
+            await connection.execute(f"NOTIFY {bells.BULK}")
+        if any(duty == "ask" for duty, _ in duties):
+            await connection.execute(f"NOTIFY {bells.ASKS}")
+
+    def _facts(self) -> str:
+        return json.dumps(
+            [
+                {
+                    "kind": one.kind,
+                    "customer_id": one.customer_id,
+                    "key": one.key,
+                    "event_id": one.event_id,
+                    "status": one.status,
+                    "source": one.source,
+                    "occurred_at": one.occurred_at,
+                    "recorded_at": self.now,
+                    "data": one.data,
+                }
+                for one in self._movements
+            ],
+            default=plain,
+            ensure_ascii=False,
+        )
+
+
+async def append_messages(
+    connection: Connection, messages: Iterable[Message], now: datetime
+) -> None:
+    """Put ``messages`` into the outbox, in their order."""
+    rows = list(messages)
+    await connection.execute(
+        _OUTBOX["append"],
+        {
+            "customers": [row.customer_id for row in rows],
+            "topics": [row.topic for row in rows],
+            "keys": [row.key for row in rows],
+            "values": [row.value for row in rows],
+            "headers": [json.dumps(dict(row.headers)) for row in rows],
+            "instants": [now] * len(rows),
+        },
+    )
+    await connection.execute(f"NOTIFY {bells.OUTBOX}")
+
+
+async def lock(connection: Connection, keys: Iterable[str]) -> dict[str, Entry]:
+    """Return the rows of ``keys`` that exist, by key, held until the transaction ends."""
+    found = await connection.execute(_CONSENTS["lock"], {"keys": sorted(set(keys))})
+    return {row["key"]: Entry.from_row(row) for row in await found.fetchall()}
+
+
+def plain(value: object) -> object:
+    """Return what JSON makes of a value it does not know."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"a {type(value).__name__} has no place in a movement")
+
+
+async def _expect(
+    connection: Connection, query: Any, values: Mapping[str, Any], count: int, what: str  # noqa: ANN401  # a statement
+) -> None:
+    found = await (await connection.execute(query, values)).fetchall()
+    if len(found) != count:
+        raise ConcurrentChangeError(f"{what} was changed by another process")

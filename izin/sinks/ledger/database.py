@@ -1,0 +1,152 @@
+"""The way to the ledger: a pool, transactions, and the wall at which PostgreSQL's errors stop.
+
+Errors are told apart by class and constraint, never by text. A process proves that it lives by an advisory lock on
+its number, so that what it was doing when it was killed is taken up at once and not when a lease runs out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, LiteralString, Self
+
+import psycopg
+from psycopg import errors
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from izin.runtime.observe import get_logger
+from izin.sinks.errors import (
+    ConcurrentChangeError,
+    IllegalChangeError,
+    LedgerFaultError,
+    LedgerUnavailableError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping
+    from types import TracebackType
+
+    from izin.consent.errors import IzinError
+    from izin.runtime.settings import LedgerSettings
+
+Connection = psycopg.AsyncConnection[DictRow]
+
+LAWFUL = "consents_lawful"
+"""The name under which the database refuses a transition that is not in the table."""
+LOCK_CLASS = 29_541
+"""The advisory locks of living processes; the object is the process's number."""
+_CONNECT_TIMEOUT = 10.0
+
+_log = get_logger(__name__)
+
+
+class Ledger:
+    """The ledger's database as one process uses it. An async context manager."""
+
+    def __init__(self, settings: LedgerSettings, *, owner: int) -> None:
+        self._url = settings.database_url.get_secret_value()
+        self._owner = owner
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            self._url,
+            min_size=1,
+            max_size=settings.pool_size,
+            kwargs={"row_factory": dict_row, "autocommit": False},
+            connection_class=psycopg.AsyncConnection[DictRow],
+            timeout=_CONNECT_TIMEOUT,
+            open=False,
+            name="ledger",
+        )
+
+    @property
+    def owner(self) -> str:
+        """This process's number, as leases carry it."""
+        return str(self._owner)
+
+    async def __aenter__(self) -> Self:
+        with _wall():
+            await self._pool.open(wait=True, timeout=_CONNECT_TIMEOUT)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Give a connection whose changes are kept together, or not at all.
+
+        Raises LedgerUnavailableError, ConcurrentChangeError, IllegalChangeError and LedgerFaultError, and nothing of psycopg.
+        """
+        with _wall():
+            async with self._pool.connection() as connection:
+                yield connection
+
+    async def fetch(
+        self, query: LiteralString, values: Mapping[str, Any] | None = None
+    ) -> list[DictRow]:
+        """Return the rows of one query, in a transaction of its own."""
+        async with self.transaction() as connection:
+            return await (await connection.execute(query, values)).fetchall()
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Connection]:
+        """Give a connection outside the pool that commits each statement, and may wait for long."""
+        with _wall():
+            async with await psycopg.AsyncConnection.connect(
+                self._url, autocommit=True, row_factory=dict_row
+            ) as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def sole(self, name: str) -> AsyncIterator[Connection]:
+        """Wait until this process is the only one to do ``name``; it is while the context lasts.
+
+        The database frees the name when the connection goes, whatever became of the process.
+        """
+        async with self.session() as connection:
+            await connection.execute(
+                "SELECT pg_advisory_lock(hashtext('izin.sole'), hashtext(%(name)s))", {"name": name}
+            )
+            yield connection
+
+    async def live(self) -> None:
+        """Hold the lock that says this process lives, until cancelled or the database is lost."""
+        async with self.session() as connection:
+            await connection.execute(
+                "SELECT pg_advisory_lock(%(class)s, %(owner)s)",
+                {"class": LOCK_CLASS, "owner": self._owner},
+            )
+            while True:
+                await connection.execute("SELECT 1")
+                await asyncio.sleep(_CONNECT_TIMEOUT)
+
+
+@contextmanager
+def _wall() -> Iterator[None]:
+    """Let no error of psycopg through."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise translate(error) from error
+
+
+def translate(error: psycopg.Error) -> IzinError:
+    """Return what an error of psycopg means to us, by its class and constraint."""
+    constraint = error.diag.constraint_name
+    told = f"{type(error).__name__} {error.sqlstate or ''} {constraint or ''}".strip()
+    if constraint == LAWFUL:
+        return IllegalChangeError(f"the ledger refused a transition: {error.diag.message_detail}")
+    match error:
+        case errors.SerializationFailure() | errors.DeadlockDetected() | errors.LockNotAvailable():
+            return ConcurrentChangeError(told)
+        case errors.UniqueViolation() if constraint == "submission_items_open":
+            return ConcurrentChangeError(told)
+        case PoolTimeout() | psycopg.OperationalError() | psycopg.InterfaceError():
+            return LedgerUnavailableError(told)
+        case _:
+            return LedgerFaultError(told)

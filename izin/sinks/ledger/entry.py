@@ -1,0 +1,152 @@
+"""A row of the ledger: one key, what we want of it, what İYS has stated of it, and what is still owed.
+
+The fields are the columns of ``consents``, so that a row is read and written whole; the law's values (what it
+desires, what is registered) are views of them. Nothing here decides.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from izin.consent.model import Channel, ConsentKey, OriginRank, RecipientType, Status
+from izin.consent.obligation import Desired, Registered, RegisteredState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One row of ``consents``."""
+
+    key: str
+    customer_id: str
+    brand_code: int
+    channel: str
+    recipient_type: str
+    recipient: str
+
+    desired_status: str | None = None
+    desired_at: datetime | None = None
+    desired_rank: int | None = None
+    desired_event_id: str | None = None
+    desired_origin: str | None = None
+    desired_origin_ref: str | None = None
+    desired_source: str | None = None
+    desired_consent_date: datetime | None = None
+    received_at: datetime | None = None
+    notice_version: str | None = None
+    registrable: bool = True
+    attested: bool = False
+    retailer_code: int | None = None
+    retailer_access: tuple[int, ...] | None = None
+    latest_onay_at: datetime | None = None
+    latest_ret_at: datetime | None = None
+
+    registered: str = Registered.UNKNOWN
+    registered_at: datetime | None = None
+    registered_consent_date: datetime | None = None
+    registered_source: str | None = None
+    registered_transaction_id: str | None = None
+    verified_at: datetime | None = None
+    verified_by: str | None = None
+
+    state: str
+    duty: str = "none"
+    why: str | None = None
+    code: str | None = None
+    due_at: datetime | None = None
+    expires_at: datetime | None = None
+    attempts: int = 0
+    next_attempt_at: datetime | None = None
+    lease_owner: str | None = None
+    lease_until: datetime | None = None
+    onay_open: bool = False
+    ret_open: bool = False
+
+    may_send: bool = False
+    permission_reason: str | None = None
+    permission_since: datetime | None = None
+    updated_at: datetime
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Entry:
+        """Return the entry that a row of ``consents`` holds."""
+        values = dict(row)
+        access = values["retailer_access"]
+        values["retailer_access"] = None if access is None else tuple(access)
+        return cls(**values)
+
+    @property
+    def consent_key(self) -> ConsentKey:
+        """The key as the law's value."""
+        return ConsentKey(
+            brand_code=self.brand_code,
+            channel=Channel(self.channel),
+            recipient_type=RecipientType(self.recipient_type),
+            recipient=self.recipient,
+        )
+
+    @property
+    def desired(self) -> Desired | None:
+        """What the law wants; None where the key is known from İYS alone."""
+        if self.desired_status is None or self.desired_at is None:
+            return None
+        return Desired(
+            status=Status(self.desired_status),
+            effective_at=self.desired_at,
+            source=self.desired_source,
+            consent_date=self.desired_consent_date,
+            origin_rank=OriginRank(self.desired_rank or 0),
+            registrable=self.registrable,
+            attested=self.attested,
+            recipient_type=RecipientType(self.recipient_type),
+        )
+
+    @property
+    def registered_state(self) -> RegisteredState:
+        """İYS's latest statement."""
+        return RegisteredState(
+            value=Registered(self.registered),
+            creation_date=self.registered_at,
+            consent_date=self.registered_consent_date,
+            source=self.registered_source,
+            from_iys=is_of_citizens(self.registered_source),
+        )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything of this key is told to İYS and not yet answered."""
+        return self.onay_open or self.ret_open
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether one of our systems said what is desired, so that İYS has to be told."""
+        return self.desired_rank == OriginRank.OURS
+
+
+def is_of_citizens(source: str | None) -> bool:
+    """Whether İYS itself wrote a record: its own sources begin with ``IYS_``, and they grow."""
+    return source is not None and source.startswith("IYS_")
+
+
+_COLUMNS = tuple(field.name for field in fields(Entry))
+
+
+def to_json(entries: Iterable[Entry]) -> str:
+    """Return ``entries`` as the JSON array that PostgreSQL reads as rows of ``consents``."""
+    return json.dumps(
+        [{name: getattr(entry, name) for name in _COLUMNS} for entry in entries],
+        default=_instant,
+        ensure_ascii=False,
+        check_circular=False,
+    )
+
+
+def _instant(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"a {type(value).__name__} has no place in the ledger")

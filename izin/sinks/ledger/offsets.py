@@ -1,0 +1,56 @@
+"""How far a topic is ingested: kept with the rows it brought, and moved only by compare-and-set.
+
+The cluster and topic are remembered by id: a topic that was deleted and made anew has the same name and other
+offsets, and reading on in it would lose its beginning.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from izin.sinks.errors import ConcurrentChangeError, RecreatedTopicError
+from izin.sinks.ledger.statements import statements
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from izin.sinks.ledger.database import Connection, Ledger
+
+_SQL = statements("offsets")
+
+
+async def positions(
+    ledger: Ledger, topic: str, partitions: Collection[int], *, cluster_id: str, topic_id: str
+) -> dict[int, int]:
+    """Return the next offset of each partition; raises RecreatedTopicError."""
+    async with ledger.transaction() as connection:
+        begun = {
+            "topic": topic,
+            "partitions": sorted(partitions),
+            "cluster_id": cluster_id,
+            "topic_id": topic_id,
+        }
+        await connection.execute(_SQL["begin"], begun)
+        rows = await (await connection.execute(_SQL["known"], {"topic": topic})).fetchall()
+    if any(row["cluster_id"] != cluster_id or row["topic_id"] != topic_id for row in rows):
+        raise RecreatedTopicError(topic)
+    return {row["partition"]: row["next_offset"] for row in rows}
+
+
+async def advance(
+    connection: Connection,
+    topic: str,
+    topic_id: str,
+    moves: Mapping[int, tuple[int, int]],
+) -> None:
+    """Move partitions from where they were read to behind what was read; raises ConcurrentChangeError."""
+    values = {
+        "topic": topic,
+        "topic_id": topic_id,
+        "partitions": list(moves),
+        "befores": [before for before, _ in moves.values()],
+        "nexts": [after for _, after in moves.values()],
+    }
+    moved = await (await connection.execute(_SQL["advance"], values)).fetchall()
+    if len(moved) != len(moves):
+        raise ConcurrentChangeError(f"another process has read on in {topic}")

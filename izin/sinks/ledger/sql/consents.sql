@@ -1,0 +1,172 @@
+-- name: lock
+-- The rows of these keys, in one order for all, so that two writers wait and never deadlock.
+SELECT * FROM consents WHERE key = ANY(%(keys)s) ORDER BY key FOR UPDATE
+
+-- name: insert
+-- Keys seen for the first time. A key another writer brought meanwhile is left out of the answer.
+INSERT INTO consents
+SELECT r.* FROM json_populate_recordset(NULL::consents, %(rows)s::json) AS r ORDER BY r.key
+ON CONFLICT (key) DO NOTHING
+RETURNING key
+
+-- name: save
+-- Rows that were read under lock, written back whole. A row whose state is no longer the expected one is left
+-- out of the answer, and the caller undoes everything.
+UPDATE consents AS c SET (
+        desired_status, desired_at, desired_rank, desired_event_id, desired_origin,
+        desired_origin_ref, desired_source, desired_consent_date, received_at, notice_version,
+        registrable, attested, retailer_code, retailer_access, latest_onay_at, latest_ret_at,
+        registered, registered_at, registered_consent_date, registered_source,
+        registered_transaction_id, verified_at, verified_by, state, duty, why, code, due_at, expires_at,
+        attempts, next_attempt_at, lease_owner, lease_until, onay_open, ret_open, may_send,
+        permission_reason, permission_since, updated_at
+    ) = (
+        r.desired_status, r.desired_at, r.desired_rank, r.desired_event_id, r.desired_origin,
+        r.desired_origin_ref, r.desired_source, r.desired_consent_date, r.received_at,
+        r.notice_version, r.registrable, r.attested, r.retailer_code, r.retailer_access,
+        r.latest_onay_at, r.latest_ret_at, r.registered, r.registered_at,
+        r.registered_consent_date, r.registered_source, r.registered_transaction_id, r.verified_at,
+        r.verified_by, r.state, r.duty, r.why, r.code, r.due_at, r.expires_at, r.attempts,
+        r.next_attempt_at, r.lease_owner, r.lease_until, r.onay_open, r.ret_open, r.may_send,
+        r.permission_reason, r.permission_since, r.updated_at
+    )
+FROM json_populate_recordset(NULL::consents, %(rows)s::json) AS r
+JOIN unnest(%(keys)s::text[], %(states)s::text[]) AS expected (key, state) ON expected.key = r.key
+WHERE c.key = r.key AND c.state = expected.state
+RETURNING c.key
+
+-- name: work
+-- Which brands and channels have records to tell, stops that are not yet to be rechecked left out.
+SELECT b.brand_code, lane.channel
+FROM brands AS b
+CROSS JOIN unnest(ARRAY['ARAMA', 'MESAJ', 'EPOSTA']) AS lane (channel)
+WHERE b.status = 'active'
+    AND EXISTS (
+        SELECT 1 FROM consents AS c
+        WHERE c.brand_code = b.brand_code AND c.channel = lane.channel
+            AND c.desired_status = %(status)s AND c.state IN ('pending', 'retryable') AND c.duty = 'send'
+            AND (c.next_attempt_at IS NULL OR c.next_attempt_at <= %(now)s)
+            AND (c.lease_until IS NULL OR c.lease_until <= %(now)s)
+            AND (c.expires_at IS NULL OR c.expires_at >= %(now)s)
+            AND NOT c.ret_open
+            AND (NOT c.onay_open OR c.desired_status = 'RET')
+    )
+    AND NOT EXISTS (
+        SELECT 1 FROM stops AS s
+        WHERE s.brand_code = b.brand_code AND s.channel IN ('*', lane.channel)
+            AND s.status IN ('*', %(status)s) AND s.recheck_at > %(now)s
+    )
+ORDER BY b.brand_code, lane.channel
+
+-- name: claim
+-- Records of one brand, channel and status that may be told now, the earliest due first; what another process
+-- holds is passed over. A RET may overtake an unsettled ONAY of its key where İYS may show ONAY.
+SELECT * FROM consents AS c
+WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_status = %(status)s
+    AND c.state IN ('pending', 'retryable') AND c.duty = 'send'
+    AND c.registered = ANY(%(registered)s)
+    AND (c.next_attempt_at IS NULL OR c.next_attempt_at <= %(now)s)
+    AND (c.lease_until IS NULL OR c.lease_until <= %(now)s)
+    AND (c.expires_at IS NULL OR c.expires_at >= %(now)s)
+    AND NOT c.ret_open
+    AND (NOT c.onay_open OR c.desired_status = 'RET')
+ORDER BY c.due_at, c.key
+LIMIT %(size)s
+FOR UPDATE SKIP LOCKED
+
+-- name: opt-outs-waiting
+-- How many opt-outs of a brand and channel wait, by what İYS is known to hold; counted no further than asked.
+SELECT
+    (SELECT count(*) FROM (
+        SELECT 1 FROM consents
+        WHERE brand_code = %(brand_code)s AND channel = %(channel)s AND desired_status = 'RET'
+            AND state IN ('pending', 'retryable') AND duty = 'send' AND registered = 'ONAY' AND NOT ret_open
+            AND (next_attempt_at IS NULL OR next_attempt_at <= %(now)s)
+            AND (lease_until IS NULL OR lease_until <= %(now)s)
+        LIMIT %(most)s) AS a) AS of_onay,
+    (SELECT count(*) FROM (
+        SELECT 1 FROM consents
+        WHERE brand_code = %(brand_code)s AND channel = %(channel)s AND desired_status = 'RET'
+            AND state IN ('pending', 'retryable') AND duty = 'send' AND registered = 'UNKNOWN'
+            AND NOT ret_open AND NOT onay_open
+            AND (next_attempt_at IS NULL OR next_attempt_at <= %(now)s)
+            AND (lease_until IS NULL OR lease_until <= %(now)s)
+        LIMIT %(most)s) AS u) AS of_unknown
+
+-- name: claim-unknown
+-- Opt-outs of which nobody knows whether İYS holds anything: asked before they are told.
+SELECT * FROM consents AS c
+WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_status = 'RET'
+    AND c.state IN ('pending', 'retryable') AND c.duty = 'send' AND c.registered = 'UNKNOWN'
+    AND c.recipient_type = %(recipient_type)s
+    AND NOT c.ret_open AND NOT c.onay_open
+    AND (c.next_attempt_at IS NULL OR c.next_attempt_at <= %(now)s)
+    AND (c.lease_until IS NULL OR c.lease_until <= %(now)s)
+ORDER BY c.due_at, c.key
+LIMIT %(size)s
+FOR UPDATE SKIP LOCKED
+
+-- name: claim-last-hour
+-- ONAYs whose term ends within the hour: told one by one, for the answer to a batch would come too late.
+SELECT c.* FROM consents AS c
+JOIN brands AS b ON b.brand_code = c.brand_code AND b.status = 'active'
+WHERE c.state IN ('pending', 'retryable') AND c.duty = 'send' AND c.desired_status = 'ONAY'
+    AND c.expires_at BETWEEN %(now)s AND %(until)s
+    AND (c.next_attempt_at IS NULL OR c.next_attempt_at <= %(now)s)
+    AND (c.lease_until IS NULL OR c.lease_until <= %(now)s)
+    AND NOT c.ret_open AND NOT c.onay_open
+    AND NOT EXISTS (
+        SELECT 1 FROM stops AS s
+        WHERE s.brand_code = c.brand_code AND s.channel IN ('*', c.channel)
+            AND s.status IN ('*', 'ONAY') AND s.recheck_at > %(now)s)
+ORDER BY c.expires_at, c.key
+LIMIT %(size)s
+FOR UPDATE OF c SKIP LOCKED
+
+-- name: claim-expired
+-- ONAYs whose term has ended untold: given up, a new consent is needed.
+SELECT * FROM consents
+WHERE state IN ('pending', 'retryable') AND desired_status = 'ONAY' AND expires_at < %(now)s
+    AND NOT onay_open
+ORDER BY expires_at, key
+LIMIT %(size)s
+FOR UPDATE SKIP LOCKED
+
+-- name: claim-to-ask
+-- Records of which İYS must be asked what it holds, of one brand, channel and recipient type.
+SELECT * FROM consents
+WHERE duty = 'ask' AND NOT onay_open AND NOT ret_open
+    AND brand_code = %(brand_code)s AND channel = %(channel)s AND recipient_type = %(recipient_type)s
+    AND (next_attempt_at IS NULL OR next_attempt_at <= %(now)s)
+    AND (lease_until IS NULL OR lease_until <= %(now)s)
+ORDER BY next_attempt_at NULLS FIRST, key
+LIMIT %(size)s
+FOR UPDATE SKIP LOCKED
+
+-- name: to-ask
+-- How many records are to be asked about, in groups that one call can ask, opt-outs first.
+SELECT c.brand_code, c.channel, c.recipient_type, count(*) AS waiting
+FROM consents AS c JOIN brands AS b ON b.brand_code = c.brand_code AND b.status = 'active'
+WHERE c.duty = 'ask' AND NOT c.onay_open AND NOT c.ret_open
+    AND (c.next_attempt_at IS NULL OR c.next_attempt_at <= %(now)s)
+    AND (c.lease_until IS NULL OR c.lease_until <= %(now)s)
+GROUP BY c.brand_code, c.channel, c.recipient_type
+ORDER BY max(c.desired_status) DESC NULLS LAST, c.brand_code, c.channel, c.recipient_type
+
+-- name: claim-parked
+-- Parked records of a brand (of one reason where given), to be looked at again by a person's order.
+SELECT * FROM consents
+WHERE state = 'parked' AND brand_code = %(brand_code)s
+    AND (%(why)s::text IS NULL OR why = %(why)s) AND key > %(after)s
+ORDER BY key
+LIMIT %(size)s
+FOR UPDATE
+
+-- name: claim-unsettled
+-- Records of a brand whose clocks hang on it, to be reckoned anew.
+SELECT * FROM consents
+WHERE brand_code = %(brand_code)s AND state IN ('pending', 'retryable', 'parked', 'unknown')
+    AND key > %(after)s
+ORDER BY key
+LIMIT %(size)s
+FOR UPDATE

@@ -1,0 +1,31 @@
+-- name: append
+-- What is to be written to Kafka, in this order.
+INSERT INTO outbox (customer_id, topic, key, value, headers, occurred_at)
+SELECT o.customer_id, o.topic, o.key, o.value, o.headers::jsonb, o.occurred_at
+FROM unnest(
+    %(customers)s::text[], %(topics)s::text[], %(keys)s::text[], %(values)s::bytea[],
+    %(headers)s::text[], %(instants)s::timestamptz[]
+) WITH ORDINALITY AS o (customer_id, topic, key, value, headers, occurred_at, place)
+ORDER BY o.place
+
+-- name: next
+-- The oldest rows; the sole deliverer reads them in the order of their ids.
+SELECT id, customer_id, topic, key, value, headers, occurred_at FROM outbox ORDER BY id LIMIT %(size)s
+
+-- name: delivered
+-- Rows that Kafka has acknowledged: out of the outbox, into the movements, at once.
+WITH gone AS (
+    DELETE FROM outbox WHERE id = ANY(%(ids)s) RETURNING *
+)
+INSERT INTO movements (kind, customer_id, key, event_id, status, source, occurred_at, recorded_at, data)
+SELECT 'delivery', gone.customer_id, gone.key, NULL, NULL, 'outbox/' || gone.id, %(now)s, %(now)s,
+    jsonb_build_object('topic', gone.topic, 'partition', place.partition, 'offset', place."offset")
+FROM gone
+JOIN unnest(%(ids)s::bigint[], %(partitions)s::integer[], %(offsets)s::bigint[])
+    AS place (id, partition, "offset") ON place.id = gone.id
+ORDER BY gone.id
+ON CONFLICT (source) DO NOTHING
+
+-- name: waiting
+-- How many rows still wait.
+SELECT count(*) FROM outbox

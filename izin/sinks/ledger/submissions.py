@@ -1,0 +1,349 @@
+"""What is told to İYS: the intent is kept before the call, the answer before anything else.
+
+A submission without an answer is never forgotten: whoever finds its process gone takes it up. An item is settled
+once; a second answer to it changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from izin.sinks.errors import ConcurrentChangeError
+from izin.sinks.ledger.changes import Movement, plain
+from izin.sinks.ledger.database import LOCK_CLASS
+from izin.sinks.ledger.statements import statements
+from izin.sinks.telling import body_of, item_of, items_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime, timedelta
+
+    from izin.iys.wire import ConsentItem, SubRequest
+    from izin.sinks.ledger.brands import Brand
+    from izin.sinks.ledger.changes import Changes
+    from izin.sinks.ledger.database import Connection
+    from izin.sinks.ledger.entry import Entry
+
+SINGLE = "single"
+BATCH = "batch"
+_SQL = statements("submissions")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One record within a submission."""
+
+    index: int
+    customer_id: str
+    key: str
+    event_id: str
+    status: str
+    consent_date: datetime | None
+    source: str | None
+    attempt: int
+    origin: str
+    origin_ref: str | None
+    sub_request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """One call to İYS, with its items that are not settled yet."""
+
+    id: int
+    brand: Brand
+    kind: str
+    body: str
+    items: tuple[Item, ...]
+    intended_at: datetime
+    request_id: str | None = None
+    polls: int = 0
+    sends: int = 1
+    refusals: int = 0
+
+    @property
+    def said(self) -> tuple[ConsentItem, ...]:
+        """What the body says, whole."""
+        return items_of(self.body)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What became of one item."""
+
+    index: int
+    state: str
+    code: str | None = None
+    transaction_id: str | None = None
+    creation_date: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Who tells, and for how long nobody else takes up what it left unanswered."""
+
+    owner: str
+    lease: timedelta
+
+
+async def claim(
+    connection: Connection,
+    changes: Changes,
+    brand: Brand,
+    entries: Sequence[Entry],
+    *,
+    kind: str,
+    holder: Holder,
+) -> Submission:
+    """Put ``entries`` in flight and keep the intent to tell them; the call may begin after the commit."""
+    claimed = []
+    for entry in entries:
+        flying = replace(
+            entry,
+            state="in_flight",
+            duty="none",
+            why=None,
+            attempts=entry.attempts + 1,
+            next_attempt_at=None,
+            lease_owner=None,
+            lease_until=None,
+            onay_open=entry.onay_open or entry.desired_status == "ONAY",
+            ret_open=entry.ret_open or entry.desired_status == "RET",
+        )
+        claimed.append(changes.put(entry, flying))
+    said = [item_of(entry) for entry in claimed]
+    items = tuple(
+        Item(
+            index=index,
+            customer_id=entry.customer_id,
+            key=entry.key,
+            event_id=entry.desired_event_id or "",
+            status=entry.desired_status or "",
+            consent_date=item.consent_date,
+            source=None if item.source is None else str(item.source),
+            attempt=entry.attempts,
+            origin=entry.desired_origin or "",
+            origin_ref=entry.desired_origin_ref,
+        )
+        for index, (entry, item) in enumerate(zip(claimed, said, strict=True))
+    )
+    return await intend(
+        connection, changes, brand, items, body_of(said), kind=kind, holder=holder, refusals=0
+    )
+
+
+async def intend(  # noqa: PLR0913 - what is told, how, and by whom
+    connection: Connection,
+    changes: Changes,
+    brand: Brand,
+    items: Sequence[Item],
+    body: str,
+    *,
+    kind: str,
+    holder: Holder,
+    refusals: int,
+) -> Submission:
+    """Keep the intent to tell ``items`` by this very ``body``."""
+    now = changes.now
+    values = {
+        "customer_id": brand.customer_id,
+        "brand_code": brand.brand_code,
+        "kind": kind,
+        "body": body,
+        "owner": holder.owner,
+        "lease_until": now + holder.lease,
+        "now": now,
+        "refusals": refusals,
+    }
+    row = await (await connection.execute(_SQL["intend"], values)).fetchone()
+    if row is None:
+        raise ConcurrentChangeError("a submission was not kept")
+    number = row["id"]
+    renumbered = tuple(
+        replace(item, index=index, sub_request_id=None) for index, item in enumerate(items)
+    )
+    rows = [
+        {
+            "submission_id": number,
+            "index": item.index,
+            "customer_id": item.customer_id,
+            "key": item.key,
+            "event_id": item.event_id,
+            "status": item.status,
+            "consent_date": item.consent_date,
+            "source": item.source,
+            "attempt": item.attempt,
+            "origin": item.origin,
+            "origin_ref": item.origin_ref,
+        }
+        for item in renumbered
+    ]
+    await connection.execute(_SQL["intend-items"], {"rows": json.dumps(rows, default=plain)})
+    for item in renumbered:
+        changes.note(
+            Movement(
+                kind="call",
+                customer_id=item.customer_id,
+                key=item.key,
+                event_id=item.event_id,
+                status=item.status,
+                source=f"submission/{number}/{item.index}/call",
+                occurred_at=now,
+                data={
+                    "submission": number,
+                    "kind": kind,
+                    "attempt": item.attempt,
+                    "consent_date": item.consent_date,
+                    "source": item.source,
+                },
+            )
+        )
+    return Submission(
+        id=number,
+        brand=brand,
+        kind=kind,
+        body=body,
+        items=renumbered,
+        intended_at=now,
+        refusals=refusals,
+    )
+
+
+async def taken(  # noqa: PLR0913 - İYS's receipt of a batch
+    connection: Connection,
+    submission: Submission,
+    request_id: str,
+    sub_requests: Sequence[SubRequest],
+    *,
+    now: datetime,
+    next_poll_at: datetime,
+) -> None:
+    """Keep İYS's receipt of a batch; raises ConcurrentChangeError if the batch is not under way."""
+    values = {
+        "id": submission.id,
+        "request_id": request_id,
+        "now": now,
+        "next_poll_at": next_poll_at,
+    }
+    if await (await connection.execute(_SQL["taken"], values)).fetchone() is None:
+        raise ConcurrentChangeError(f"submission {submission.id} was answered before")
+    await connection.execute(
+        _SQL["taken-items"],
+        {
+            "id": submission.id,
+            "indexes": list(range(len(sub_requests))),
+            "sub_request_ids": [one.sub_request_id for one in sub_requests],
+        },
+    )
+
+
+async def settle(
+    connection: Connection,
+    submission: Submission,
+    settled: Sequence[Settled],
+    *,
+    now: datetime,
+    code: str | None = None,
+) -> frozenset[int]:
+    """Settle items, and the submission with its last; return the indexes that this call settled."""
+    rows = [
+        {
+            "index": one.index,
+            "state": one.state,
+            "code": one.code,
+            "transaction_id": one.transaction_id,
+            "creation_date": one.creation_date,
+        }
+        for one in settled
+    ]
+    values: dict[str, Any] = {"id": submission.id, "rows": json.dumps(rows, default=plain)}
+    found = await (await connection.execute(_SQL["settle-items"], values)).fetchall()
+    await connection.execute(_SQL["settle"], {"id": submission.id, "now": now, "code": code})
+    return frozenset(row["index"] for row in found)
+
+
+async def lost(connection: Connection, submission: Submission, *, next_poll_at: datetime) -> None:
+    """Note that no answer came."""
+    await connection.execute(_SQL["lost"], {"id": submission.id, "next_poll_at": next_poll_at})
+
+
+async def ask_again(
+    connection: Connection, submission: Submission, *, next_poll_at: datetime
+) -> None:
+    """Have the submission looked at again later."""
+    await connection.execute(_SQL["ask-again"], {"id": submission.id, "next_poll_at": next_poll_at})
+
+
+async def unanswered(
+    connection: Connection, *, now: datetime, holder: Holder
+) -> Mapping[str, Any] | None:
+    """Take up one submission that was left without an answer; return its row, held by ``holder``."""
+    values = {"now": now, "lock_class": LOCK_CLASS}
+    return await _held(connection, "claim-unanswered", values, now, holder)
+
+
+async def results_due(
+    connection: Connection, *, now: datetime, holder: Holder
+) -> Mapping[str, Any] | None:
+    """Take one batch whose result may be asked for; return its row, held by ``holder``."""
+    return await _held(connection, "claim-results", {"now": now}, now, holder)
+
+
+async def resend(connection: Connection, submission: Submission, *, now: datetime, holder: Holder) -> None:
+    """Note that the very same body is about to be sent once more."""
+    values = {"id": submission.id, "owner": holder.owner, "lease_until": now + holder.lease}
+    if await (await connection.execute(_SQL["resend"], values)).fetchone() is None:
+        raise ConcurrentChangeError(f"submission {submission.id} was answered before")
+
+
+async def release(connection: Connection, *, owner: str, now: datetime) -> None:
+    """Let go of what ``owner`` holds."""
+    await connection.execute(_SQL["release"], {"owner": owner, "now": now})
+
+
+async def ours(
+    connection: Connection, told: Sequence[tuple[str, str, datetime | None]]
+) -> frozenset[int]:
+    """Return which of these (key, status, consent date) we told İYS, by their place from 0."""
+    values = {
+        "keys": [key for key, _, _ in told],
+        "statuses": [status for _, status, _ in told],
+        "consent_dates": [date for _, _, date in told],
+    }
+    found = await (await connection.execute(_SQL["ours"], values)).fetchall()
+    return frozenset(row["place"] - 1 for row in found)
+
+
+async def with_items(
+    connection: Connection, row: Mapping[str, Any], brand: Brand
+) -> Submission:
+    """Return the submission that ``row`` names, with the items that are still open."""
+    found = await (await connection.execute(_SQL["items"], {"id": row["id"]})).fetchall()
+    items = tuple(
+        Item(**{name: value for name, value in item.items() if name != "submission_id"})
+        for item in found
+    )
+    return Submission(
+        id=row["id"],
+        brand=brand,
+        kind=row["kind"],
+        body=row["body"],
+        items=items,
+        intended_at=row["intended_at"],
+        request_id=row["request_id"],
+        polls=row["polls"],
+        sends=row["sends"],
+        refusals=row["refusals"],
+    )
+
+
+async def _held(
+    connection: Connection, query: str, values: Mapping[str, Any], now: datetime, holder: Holder
+) -> Mapping[str, Any] | None:
+    row = await (await connection.execute(_SQL[query], values)).fetchone()
+    if row is not None:
+        lease = {"id": row["id"], "owner": holder.owner, "lease_until": now + holder.lease}
+        await connection.execute(_SQL["lease"], lease)
+    return row

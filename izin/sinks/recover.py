@@ -1,0 +1,176 @@
+"""Submissions whose answer never came: asked about first, and said again only word for word.
+
+By V2 an identical body has no second effect: a single add gets its first transaction id again, an item of a batch
+that was saved succeeds with its first request. So what is still desired, and whose term still runs, is sent again;
+of the rest the status is read. Whatever İYS holds of a batch it may still be working on is asked about only when
+its results would have been due.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from izin.consent.model import Channel, RecipientType, Status
+from izin.iys.answers import Verdict
+from izin.iys.errors import CallError
+from izin.iys.wire import Receipt
+from izin.runtime.observe import get_logger
+from izin.sinks import rulings
+from izin.sinks.ask import statement_of
+from izin.sinks.judge import Answer
+from izin.sinks.ledger import brands, submissions
+from izin.sinks.ledger.changes import Changes, lock
+from izin.sinks.ledger.submissions import SINGLE, Settled
+from izin.sinks.telling import body_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from izin.iys.wire import Record
+    from izin.sinks.ledger.entry import Entry
+    from izin.sinks.ledger.submissions import Item, Submission
+    from izin.sinks.tell import Teller
+    from izin.sinks.tools import Tools
+
+_ASKED_AT_ONCE = 20
+_LATER = timedelta(seconds=30)
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recoverer:
+    """Takes up what was told and not answered."""
+
+    tools: Tools
+    teller: Teller
+    result_delay: timedelta
+
+    async def recover(self) -> bool:
+        """Take up one submission without an answer; return whether there was one."""
+        now = self.tools.clock()
+        async with self.tools.ledger.transaction() as connection:
+            row = await submissions.unanswered(connection, now=now, holder=self.tools.holder)
+            if row is None:
+                return False
+            found = await brands.of_codes(connection, {row["brand_code"]})
+            submission = await submissions.with_items(connection, row, found[row["brand_code"]])
+        async with self.tools.ledger.transaction() as connection:
+            entries = await lock(connection, (item.key for item in submission.items))
+            changes = Changes(self.tools.announcer, now=now)
+            for item in submission.items:
+                entry = entries[item.key]
+                if entry.desired_event_id == item.event_id and entry.state == "in_flight":
+                    entries[item.key] = changes.put(
+                        entry, replace(entry, state="unknown", why="no-answer")
+                    )
+            wanted = [item for item in submission.items if _is_wanted(entries[item.key], item, now)]
+            whole = len(wanted) == len(submission.items) == len(submission.said)
+            if whole:
+                await submissions.resend(connection, submission, now=now, holder=self.tools.holder)
+            await changes.write(connection)
+        _log.warning(
+            "submission taken up", submission=submission.id, items=len(submission.items), wanted=len(wanted)
+        )
+        if whole:
+            await self.teller.tell(replace(submission, sends=submission.sends + 1))
+            return True
+        if wanted:
+            part = await self._part(submission, wanted)
+            await self.teller.tell(part)
+        await self._read(submission, [item for item in submission.items if item not in wanted])
+        return True
+
+    async def _part(self, submission: Submission, wanted: Sequence[Item]) -> Submission:
+        """Move what is still desired to a submission of its own, each item word for word as it was."""
+        now = self.tools.clock()
+        said = submission.said
+        async with self.tools.ledger.transaction() as connection:
+            changes = Changes(self.tools.announcer, now=now)
+            moved = [Settled(index=item.index, state="withdrawn") for item in wanted]
+            await submissions.settle(connection, submission, moved, now=now)
+            part = await submissions.intend(
+                connection,
+                changes,
+                submission.brand,
+                wanted,
+                body_of([said[item.index] for item in wanted]),
+                kind=submission.kind,
+                holder=self.tools.holder,
+                refusals=submission.refusals,
+            )
+            await changes.write(connection)
+        return part
+
+    async def _read(self, submission: Submission, items: Sequence[Item]) -> None:
+        """Settle what is no longer desired by what İYS holds of it, once it can hold it."""
+        if not items:
+            return
+        now = self.tools.clock()
+        settled_at = submission.intended_at + self.result_delay
+        if submission.kind != SINGLE and now < settled_at:
+            await self._later(submission, settled_at)
+            return
+        for item in items[:_ASKED_AT_ONCE]:
+            asked_at = self.tools.clock()
+            brand_code, channel, recipient_type, recipient = item.key.split("/", 3)
+            try:
+                record = await self.tools.client.status(
+                    submission.brand.path,
+                    Channel(channel),
+                    RecipientType(recipient_type),
+                    recipient,
+                )
+            except CallError as error:
+                _log.warning("iys could not be asked", brand=brand_code, error=str(error))
+                await self._later(submission, asked_at + (error.retry_after or _LATER))
+                return
+            await self._found(submission, item, record, asked_at)
+        if items[_ASKED_AT_ONCE:]:
+            await self._later(submission, now)
+
+    async def _found(
+        self, submission: Submission, item: Item, record: Record | None, asked_at: datetime
+    ) -> None:
+        """Settle one item: İYS shows the very statement, or it did not take it."""
+        if record is not None and _is_the_same(record, item):
+            receipt = Receipt(
+                transaction_id=record.transaction_id or "", creation_date=record.creation_date
+            )
+            answer = Answer(verdict=Verdict.SUCCESS, receipt=receipt, how="status")
+            await self.teller.record(submission, {item.index: answer})
+            return
+        now = self.tools.clock()
+        async with self.tools.ledger.transaction() as connection:
+            entries = await lock(connection, [item.key])
+            entry = entries[item.key]
+            changes = Changes(self.tools.announcer, now=now)
+            gone = Settled(index=item.index, state="withdrawn")
+            counted = await submissions.settle(connection, submission, [gone], now=now)
+            if counted:
+                landed = rulings.observed(
+                    rulings.landed(entry, item.status), statement_of(record, asked_at)
+                )
+                mine = entry.desired_event_id == item.event_id
+                changes.rule(
+                    entry, rulings.ruled(landed, submission.brand, now, answered=mine)
+                )
+            await changes.write(connection)
+
+    async def _later(self, submission: Submission, at: datetime) -> None:
+        async with self.tools.ledger.transaction() as connection:
+            await submissions.ask_again(connection, submission, next_poll_at=at)
+
+
+def _is_wanted(entry: Entry, item: Item, now: datetime) -> bool:
+    """Whether the very statement is still desired and its term still runs."""
+    if entry.desired_event_id != item.event_id:
+        return False
+    return item.status == Status.RET or entry.expires_at is None or now <= entry.expires_at
+
+
+def _is_the_same(record: Record, item: Item) -> bool:
+    return record.status == item.status and record.consent_date == item.consent_date

@@ -1,0 +1,356 @@
+"""What a row of the ledger becomes when the law decides, when İYS speaks, and when it is asked what is owed.
+
+Pure: a row goes in with the instant, a row comes out. ``consent.obligation`` says what is to be done; here that duty
+becomes a state of the obligation. ``registered`` is always İYS's statement with the greatest creation date.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, assert_never
+from uuid import UUID, uuid5
+
+from izin.consent.clocks import BrandClock, due_at, expires_at
+from izin.consent.model import ConsentEvent, DateBasis, Source, Status
+from izin.consent.obligation import Duty, Registered, Why, attested, rule
+from izin.schemas.records import consent_from_avro, event_from_avro
+from izin.sinks.ledger.entry import Entry, is_of_citizens
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from izin.sinks.ledger.brands import Brand
+
+UNKNOWN_BRAND = "unknown-brand"
+RESCUED = "rescued"
+_RESCUES = UUID("8c1f4f1e-0c63-5b6e-9d0e-3a2b7c9d4e02")
+_FLYING = frozenset({"in_flight", "awaiting_result"})
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """What İYS has stated of a key. ``creation_date`` of an absence is the instant of asking."""
+
+    value: Registered
+    creation_date: datetime
+    consent_date: datetime | None = None
+    source: str | None = None
+    transaction_id: str | None = None
+    verified_at: datetime
+    verified_by: str
+    """Which way it came: add, batch, status, statuses, pull, push, daily."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruled:
+    """A row after it was asked what is owed, and the event that rescues its opt-out, if one must."""
+
+    entry: Entry
+    rescue: ConsentEvent | None = None
+
+
+def decided(entry: Entry | None, decision: Mapping[str, Any], now: datetime) -> Entry:
+    """Return the row once the law has decided ``decision`` (an Avro Decision); what is owed is not ruled yet.
+
+    The newest desired by the law's order wins; an older one only moves the latest instants. What İYS says
+    of itself in the event is its statement, too.
+    """
+    consent = consent_from_avro(decision["consent"])
+    event = event_from_avro(decision["event"])
+    key = consent.key
+    if entry is None:
+        entry = Entry(
+            key=str(key),
+            customer_id=consent.customer_id,
+            brand_code=key.brand_code,
+            channel=str(key.channel),
+            recipient_type=str(key.recipient_type),
+            recipient=key.recipient,
+            state="not_needed",
+            updated_at=now,
+        )
+    entry = replace(
+        entry,
+        latest_onay_at=_latest(entry.latest_onay_at, consent.latest_onay_at),
+        latest_ret_at=_latest(entry.latest_ret_at, consent.latest_ret_at),
+    )
+    if entry.desired_at is None or consent.order > (
+        entry.desired_at,
+        entry.desired_status == Status.RET,
+        entry.desired_rank or 0,
+        entry.desired_event_id or "",
+    ):
+        known = event if event.event_id == consent.event_id else None
+        entry = replace(
+            entry,
+            customer_id=consent.customer_id,
+            desired_status=str(consent.status),
+            desired_at=consent.effective_at,
+            desired_rank=int(consent.origin_rank),
+            desired_event_id=consent.event_id,
+            desired_origin=consent.origin,
+            desired_origin_ref=known and known.origin_ref,
+            desired_source=consent.source,
+            desired_consent_date=consent.consent_date,
+            received_at=known and known.received_at,
+            notice_version=known and known.notice_version,
+            registrable=consent.registrable,
+            attested=known is not None and attested(known),
+            retailer_code=known and known.retailer_code,
+            retailer_access=known and known.retailer_access,
+            state="pending",
+            duty="none",
+            why=None,
+            code=None,
+            attempts=0,
+            next_attempt_at=None,
+            lease_owner=None,
+            lease_until=None,
+        )
+    told = event.iys
+    if told is not None and event.status in set(Status):
+        entry = observed(
+            entry,
+            Statement(
+                value=Registered(event.status),
+                creation_date=told.creation_date,
+                consent_date=event.consent_date,
+                source=event.source,
+                transaction_id=told.transaction_id,
+                verified_at=told.observed_at or now,
+                verified_by=told.path,
+            ),
+        )
+    return entry
+
+
+def observed(entry: Entry, statement: Statement) -> Entry:
+    """Return the row once İYS has stated ``statement``; an older statement changes nothing.
+
+    Details of a statement that was known without them are filled in.
+    """
+    known_at = entry.registered_at or _NEVER
+    bare = entry.registered == statement.value and entry.registered_transaction_id is None
+    if statement.creation_date < known_at and not (bare and statement.transaction_id):
+        return entry
+    if (
+        statement.creation_date == known_at
+        and entry.registered != statement.value
+        and entry.registered == Registered.RET
+    ):
+        return entry
+    detailed = statement.transaction_id is not None
+    if not detailed and entry.registered == statement.value:
+        return replace(entry, verified_at=statement.verified_at, verified_by=statement.verified_by)
+    return replace(
+        entry,
+        registered=str(statement.value),
+        registered_at=max(known_at, statement.creation_date),
+        registered_consent_date=statement.consent_date,
+        registered_source=statement.source,
+        registered_transaction_id=statement.transaction_id,
+        verified_at=statement.verified_at,
+        verified_by=statement.verified_by,
+    )
+
+
+def reckoned(entry: Entry, brand: Brand | None, now: datetime) -> Entry:
+    """Return the row with its clocks as the brand's activation sets them."""
+    desired = entry.desired
+    if desired is None or not entry.is_ours or brand is None:
+        return replace(entry, due_at=None, expires_at=None)
+    return replace(
+        entry,
+        due_at=due_at(desired.effective_at, brand.clock, now=now),
+        expires_at=expires_at(desired.effective_at, brand.clock, status=desired.status, now=now),
+    )
+
+
+def ruled(  # noqa: PLR0913 - the row, its brand, the instant, and what the caller has just learnt
+    entry: Entry,
+    brand: Brand | None,
+    now: datetime,
+    *,
+    answered: bool = False,
+    told: bool = False,
+    observing: bool = False,
+) -> Ruled:
+    """Return the row in the state that follows from what is desired and what is registered.
+
+    What is told and not yet answered keeps its state until it is ``answered``; ``told`` says that İYS took the desired
+    statement. While only ``observing``, nobody is asked: the event of what was observed is on its way.
+    """
+    desired = entry.desired
+    if desired is None or (not answered and _is_flying(entry)):
+        return Ruled(entry=entry)
+    entry = reckoned(entry, brand, now)
+    if brand is None and entry.is_ours:
+        return Ruled(entry=_parked(entry, UNKNOWN_BRAND))
+    ruling = rule(
+        desired,
+        entry.registered_state,
+        now=now,
+        clock=BrandClock() if brand is None else brand.clock,
+        in_flight=entry.onay_open,
+    )
+    why = str(ruling.why)
+    match ruling.duty:
+        case Duty.SEND | Duty.SEND_FIRST:
+            return Ruled(entry=_owed(entry, "send", why))
+        case Duty.WAIT:
+            return Ruled(entry=_owed(entry, "wait", why))
+        case Duty.ASK:
+            return Ruled(entry=entry if observing else _owed(entry, "ask", why))
+        case Duty.RESCUE:
+            return rescued(entry, now)
+        case Duty.PARK:
+            return Ruled(entry=_parked(entry, why))
+        case Duty.EXPIRE:
+            if entry.state == "refused":
+                return Ruled(entry=entry)
+            return Ruled(entry=replace(entry, state="expired", duty="none", why=why))
+        case Duty.NOTHING:
+            return Ruled(entry=_settled(entry, why, told=told))
+        case _:
+            assert_never(ruling.duty)
+
+
+def rescued(entry: Entry, now: datetime) -> Ruled:
+    """Return the row, and a new opt-out of today that follows from the one İYS does not take.
+
+    No date of an existing record is changed (design, section 3): the breach stays on record. The new event,
+    once decided, begins a new obligation in this row.
+    """
+    if entry.duty == "rescue":
+        return Ruled(entry=entry)
+    event = ConsentEvent(
+        event_id=str(uuid5(_RESCUES, f"{entry.key}|{entry.desired_event_id}")),
+        customer_id=entry.customer_id,
+        brand_code=entry.brand_code,
+        type=entry.channel,
+        recipient_type=entry.recipient_type,
+        recipient=entry.recipient,
+        status=str(Status.RET),
+        source=str(Source.HS_KARAR),
+        consent_date=now,
+        received_at=now,
+        date_basis=str(DateBasis.STATED),
+        origin="rescue",
+        origin_ref=entry.code,
+        cause=entry.desired_event_id,
+    )
+    return Ruled(entry=replace(entry, duty="rescue", why=RESCUED), rescue=event)
+
+
+def released(entry: Entry) -> Entry:
+    """Return a parked row as a person sends it again; who releases a re-consent vouches for it."""
+    vouched = entry.attested or entry.why == Why.RECONSENT
+    return replace(
+        entry,
+        state="pending",
+        attested=vouched,
+        why=None,
+        code=None,
+        attempts=0,
+        next_attempt_at=None,
+    )
+
+
+def refused(entry: Entry, why: str, code: str | None) -> Entry:
+    """Return the row that İYS does not take, for what it says."""
+    return replace(entry, state="refused", duty="none", why=why, code=code)
+
+
+def parked(entry: Entry, why: str, code: str | None) -> Entry:
+    """Return the row that a person must look at."""
+    return replace(entry, state="parked", duty="none", why=why, code=code)
+
+
+def expired(entry: Entry, why: str, code: str | None) -> Entry:
+    """Return the row whose term has ended."""
+    return replace(entry, state="expired", duty="none", why=why, code=code)
+
+
+def to_ask(entry: Entry, why: str, code: str | None) -> Entry:
+    """Return the row of which İYS must be asked what it holds."""
+    return replace(entry, state="unknown", duty="ask", why=why, code=code, next_attempt_at=None)
+
+
+def _is_flying(entry: Entry) -> bool:
+    return entry.state in _FLYING or (entry.state == "unknown" and entry.is_open)
+
+
+def _owed(entry: Entry, duty: str, why: str) -> Entry:
+    match entry.state:
+        case "pending" | "retryable":
+            return replace(entry, duty=duty, why=why)
+        case "accepted" | "not_needed":
+            return replace(entry, state="pending", duty=duty, why=why, next_attempt_at=None)
+        case "in_flight" | "awaiting_result" | "unknown":
+            state = "unknown" if duty == "ask" else "retryable"
+            return replace(entry, state=state, duty=duty, why=why, next_attempt_at=None)
+        case _:  # refused, expired and parked rows wait for a person or a newer event
+            return replace(entry, duty="none")
+
+
+def _parked(entry: Entry, why: str) -> Entry:
+    if entry.state in {"refused", "expired", "parked"}:
+        return entry
+    return replace(entry, state="parked", duty="none", why=why)
+
+
+def _settled(entry: Entry, why: str, *, told: bool) -> Entry:
+    accepted = entry.state == "accepted" or (told and _is_flying_state(entry.state))
+    state = "accepted" if accepted else "not_needed"
+    return replace(entry, state=state, duty="none", why=why, next_attempt_at=None)
+
+
+def _is_flying_state(state: str) -> bool:
+    return state in _FLYING or state == "unknown"
+
+
+def backoff(attempt: int, *, first: timedelta, longest: timedelta) -> timedelta:
+    """Return how long to wait after the ``attempt``-th failure, from 1: doubled each time, up to ``longest``."""
+    return min(longest, first * 2 ** min(max(attempt, 1) - 1, 20))
+
+
+def retried(
+    entry: Entry, now: datetime, why: str, code: str | None, retry_after: timedelta | None = None
+) -> Entry:
+    """Return the row to be told again later; an opt-out waits for seconds, not for minutes."""
+    urgent = entry.desired_status == Status.RET
+    wait = backoff(
+        entry.attempts,
+        first=timedelta(seconds=1 if urgent else 5),
+        longest=timedelta(minutes=1 if urgent else 15),
+    )
+    return replace(
+        entry,
+        state="retryable",
+        duty="send",
+        why=why,
+        code=code,
+        next_attempt_at=now + max(wait, retry_after or wait),
+        lease_owner=None,
+        lease_until=None,
+    )
+
+
+def landed(entry: Entry, status: str) -> Entry:
+    """Return the row once nothing of this status is told and unanswered any more."""
+    if status == Status.RET:
+        return replace(entry, ret_open=False)
+    return replace(entry, onay_open=False)
+
+
+def foreign(source: str | None) -> bool:
+    """Whether a record at İYS was written by a provider's system and not by İYS for the citizen."""
+    return not is_of_citizens(source)
+
+
+def _latest(one: datetime | None, other: datetime | None) -> datetime | None:
+    if one is None or other is None:
+        return one or other
+    return max(one, other)

@@ -1,0 +1,98 @@
+"""The results of batches: asked no sooner than İYS knows them, matched by sub-request id, settled item by item.
+
+"Accepted" was a promise; only ``success`` is saved. An empty list and ``enqueue`` say nothing, so the question is
+asked again, ever more slowly; after days a person looks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from izin.iys.answers import Verdict
+from izin.iys.errors import CallError
+from izin.runtime.observe import get_logger
+from izin.sinks import rulings
+from izin.sinks.judge import Answer
+from izin.sinks.ledger import brands, submissions
+
+if TYPE_CHECKING:
+    from izin.iys.wire import ItemResult
+    from izin.sinks.ledger.submissions import Submission
+    from izin.sinks.tell import Teller
+    from izin.sinks.tools import Tools
+
+_FIRST = timedelta(seconds=30)
+_LONGEST = timedelta(hours=1)
+_GIVEN_UP = timedelta(days=3)
+"""İYS keeps results for 60 days; one that is not there after three will not come."""
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settler:
+    """Asks for results and keeps them."""
+
+    tools: Tools
+    teller: Teller
+    result_delay: timedelta
+
+    async def settle(self) -> bool:
+        """Ask for the result of one batch; return whether one was due."""
+        now = self.tools.clock()
+        async with self.tools.ledger.transaction() as connection:
+            row = await submissions.results_due(connection, now=now, holder=self.tools.holder)
+            if row is None:
+                return False
+            found = await brands.of_codes(connection, {row["brand_code"]})
+            submission = await submissions.with_items(connection, row, found[row["brand_code"]])
+        try:
+            results = await self.tools.client.batch_result(
+                submission.brand.path, submission.request_id or ""
+            )
+        except CallError as error:
+            _log.warning("no results", submission=submission.id, error=str(error))
+            await self._later(submission, error.retry_after)
+            return True
+        answers = _answers(submission, results)
+        waiting = len(submission.items) - len(answers)
+        if waiting and now - submission.intended_at > _GIVEN_UP:
+            lost = Answer(verdict=Verdict.ALREADY, code=None, how="batch")
+            answers |= {
+                item.index: lost for item in submission.items if item.index not in answers
+            }
+            waiting = 0
+        if answers:
+            await self.teller.record(submission, answers, request_id=submission.request_id)
+        if waiting:
+            await self._later(submission, None)
+        return True
+
+    async def _later(self, submission: Submission, retry_after: timedelta | None) -> None:
+        first = min(_FIRST, max(self.result_delay / 10, timedelta(milliseconds=200)))
+        wait = rulings.backoff(submission.polls + 1, first=first, longest=_LONGEST)
+        at = self.tools.clock() + max(wait, retry_after or wait)
+        async with self.tools.ledger.transaction() as connection:
+            await submissions.ask_again(connection, submission, next_poll_at=at)
+
+
+def _answers(submission: Submission, results: tuple[ItemResult, ...]) -> dict[int, Answer]:
+    """Return what İYS has decided, by our index; what it has not is left out."""
+    by_name = {
+        item.sub_request_id: item.index
+        for item in submission.items
+        if item.sub_request_id is not None
+    }
+    return {
+        by_name[result.sub_request_id]: Answer(
+            verdict=result.verdict,
+            code=result.code,
+            receipt=result.receipt,
+            is_original=result.original is not None and submission.sends == 1,
+            how="batch",
+        )
+        for result in results
+        if result.verdict is not None and result.sub_request_id in by_name
+    }

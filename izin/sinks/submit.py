@@ -1,0 +1,199 @@
+"""What is owed to İYS, told: opt-outs ahead of everything, then what is nearly late, then the rest.
+
+Each kind has a lane of its own, so that a "no" never waits behind bulk. A step takes the records of one brand and
+channel, keeps the intent and tells them; it returns whether there was anything to do. Brands take turns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from izin.consent.model import Status
+from izin.consent.obligation import Registered
+from izin.sinks import rulings
+from izin.sinks.ledger import brands, submissions
+from izin.sinks.ledger.changes import Changes
+from izin.sinks.ledger.entry import Entry
+from izin.sinks.ledger.statements import statements
+from izin.sinks.ledger.submissions import BATCH, SINGLE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from izin.sinks.ask import Asker
+    from izin.sinks.ledger.database import Connection
+    from izin.sinks.ledger.submissions import Submission
+    from izin.sinks.tell import Teller
+    from izin.sinks.tools import Tools
+
+ASK_FIRST_OVER = 20
+"""More opt-outs than this of which İYS's state is unknown: asked about first, 1,000 a call."""
+BATCH_OVER = 50
+"""More opt-outs than this of which İYS shows ONAY: told by batch."""
+_LAST_HOUR = timedelta(hours=1)
+_RECHECK = timedelta(minutes=1)
+_ALL = tuple(str(value) for value in Registered)
+_SQL = statements("consents")
+
+
+@dataclass(slots=True, kw_only=True)
+class Turns:
+    """Whose turn it is: brands and channels go round, so that a large brand holds up no small one."""
+
+    last: tuple[int, str] = (0, "")
+
+    def take(self, lanes: Sequence[tuple[int, str]]) -> tuple[int, str] | None:
+        """Return the lane after the last one, of those that have work."""
+        if not lanes:
+            return None
+        self.last = next((lane for lane in lanes if lane > self.last), lanes[0])
+        return self.last
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitter:
+    """The lanes on which records leave for İYS."""
+
+    tools: Tools
+    teller: Teller
+    asker: Asker
+    batch_size: int
+    turns: dict[str, Turns] = field(default_factory=dict)
+
+    async def opt_out(self) -> bool:
+        """Tell an opt-out at once; where many wait, ask or tell them by the thousand."""
+        now = self.tools.clock()
+        lane = await self._lane(Status.RET, now)
+        if lane is None:
+            return False
+        brand_code, channel = lane
+        waiting = await self.tools.ledger.fetch(
+            _SQL["opt-outs-waiting"],
+            {
+                "brand_code": brand_code,
+                "channel": channel,
+                "now": now,
+                "most": max(ASK_FIRST_OVER, BATCH_OVER) + 1,
+            },
+        )
+        of_onay, of_unknown = waiting[0]["of_onay"], waiting[0]["of_unknown"]
+        if of_onay == 0 and of_unknown > ASK_FIRST_OVER:
+            return await self.asker.ask_opt_outs(brand_code, channel)
+        bulk = of_onay > BATCH_OVER
+        registered = [Registered.ONAY] if of_onay else _ALL
+        submission = await self._claim(
+            brand_code,
+            channel,
+            Status.RET,
+            size=self.batch_size if bulk else 1,
+            kind=BATCH if bulk else SINGLE,
+            registered=[str(value) for value in registered],
+        )
+        if submission is None:
+            return False
+        await self.teller.tell(submission)
+        return True
+
+    async def bulk(self) -> bool:
+        """Tell a brand's ONAYs, the earliest due first, by the thousand."""
+        lane = await self._lane(Status.ONAY, self.tools.clock())
+        if lane is None:
+            return False
+        brand_code, channel = lane
+        submission = await self._claim(
+            brand_code, channel, Status.ONAY, size=self.batch_size, kind=BATCH, registered=_ALL
+        )
+        if submission is None:
+            return False
+        await self.teller.tell(submission)
+        return True
+
+    async def last_hour(self) -> bool:
+        """Tell an ONAY whose term ends within the hour, for the answer to a batch would come too late."""
+        now = self.tools.clock()
+        async with self.tools.ledger.transaction() as connection:
+            values = {"now": now, "until": now + _LAST_HOUR, "size": 1}
+            entries = await _entries(connection, "claim-last-hour", values)
+            if not entries:
+                return False
+            found = await brands.of_codes(connection, {entries[0].brand_code})
+            changes = Changes(self.tools.announcer, now=now)
+            submission = await submissions.claim(
+                connection,
+                changes,
+                found[entries[0].brand_code],
+                entries,
+                kind=SINGLE,
+                holder=self.tools.holder,
+            )
+            await changes.write(connection)
+        await self.teller.tell(submission)
+        return True
+
+    async def expire(self) -> bool:
+        """Give up ONAYs whose term has ended untold: a new consent is needed (m.7/12)."""
+        now = self.tools.clock()
+        async with self.tools.ledger.transaction() as connection:
+            entries = await _entries(connection, "claim-expired", {"now": now, "size": self.batch_size})
+            changes = Changes(self.tools.announcer, now=now)
+            for entry in entries:
+                changes.put(entry, rulings.expired(entry, "term-ended", None))
+            await changes.write(connection)
+        return bool(entries)
+
+    async def _lane(self, status: Status, now: datetime) -> tuple[int, str] | None:
+        rows = await self.tools.ledger.fetch(_SQL["work"], {"status": str(status), "now": now})
+        turns = self.turns.setdefault(str(status), Turns())
+        return turns.take([(row["brand_code"], row["channel"]) for row in rows])
+
+    async def _claim(  # noqa: PLR0913 - which records, how many, and how they are told
+        self,
+        brand_code: int,
+        channel: str,
+        status: Status,
+        *,
+        size: int,
+        kind: str,
+        registered: Sequence[str],
+    ) -> Submission | None:
+        now = self.tools.clock()
+        async with self.tools.ledger.transaction() as connection:
+            allowed = await brands.may_try(
+                connection, brand_code, channel, status, now=now, recheck_at=now + _RECHECK
+            )
+            if allowed is False:
+                return None
+            entries = await _entries(
+                connection,
+                "claim",
+                {
+                    "brand_code": brand_code,
+                    "channel": channel,
+                    "status": str(status),
+                    "registered": list(registered),
+                    "now": now,
+                    "size": size if allowed else 1,
+                },
+            )
+            found = await brands.of_codes(connection, {brand_code})
+            if not entries or brand_code not in found:
+                return None
+            changes = Changes(self.tools.announcer, now=now)
+            submission = await submissions.claim(
+                connection,
+                changes,
+                found[brand_code],
+                entries,
+                kind=kind if allowed else SINGLE,
+                holder=self.tools.holder,
+            )
+            await changes.write(connection)
+        return submission
+
+
+async def _entries(connection: Connection, query: str, values: dict[str, Any]) -> list[Entry]:
+    found = await connection.execute(_SQL[query], values)
+    return [Entry.from_row(row) for row in await found.fetchall()]

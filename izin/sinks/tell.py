@@ -1,0 +1,297 @@
+"""One submission, told: the call, and its answer written down before anything else happens.
+
+By single add the answer comes at once. A batch is taken whole or not at all: 202 is not "saved"; a refusal that
+names items (422, or H180) costs them and no other: the rest is told again at once, halved after a second
+refusal, so that one bad record never holds up a thousand. No answer leaves the submission ``unknown``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from izin.iys.answers import Verdict
+from izin.iys.errors import (
+    CallError,
+    OutcomeUnknownError,
+    UnauthenticatedError,
+    UnreadableError,
+)
+from izin.iys.pacing import CallClass
+from izin.runtime.observe import get_logger
+from izin.sinks.judge import NO_SUCH_RETAILER, Answer, Judged, judged
+from izin.sinks.ledger import brands, submissions
+from izin.sinks.ledger.changes import Changes, Movement, lock
+from izin.sinks.ledger.submissions import BATCH, SINGLE, Settled
+from izin.sinks.telling import body_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from izin.iys.wire import Batch
+    from izin.sinks.ledger.submissions import Item, Submission
+    from izin.sinks.tools import Tools
+
+_STOP = timedelta(minutes=1)
+_LOST = timedelta(seconds=2)
+_LONGEST = timedelta(minutes=5)
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Teller:
+    """Tells submissions and keeps their answers."""
+
+    tools: Tools
+    result_delay: timedelta
+
+    async def tell(self, submission: Submission) -> None:
+        """Tell ``submission``, whose intent is kept, and what of it must be told again."""
+        waiting = [submission]
+        while waiting:
+            one = waiting.pop()
+            match one.kind:
+                case "single":
+                    await self._single(one)
+                case _:
+                    waiting += await self._batch(one)
+
+    async def record(
+        self, submission: Submission, answers: Mapping[int, Answer], *, request_id: str | None = None
+    ) -> None:
+        """Keep the answers to items, by index, and what follows from them; a second answer changes nothing."""
+        now = self.tools.clock()
+        items = [item for item in submission.items if item.index in answers]
+        async with self.tools.ledger.transaction() as connection:
+            entries = await lock(connection, (item.key for item in items))
+            changes = Changes(self.tools.announcer, now=now)
+            settled: list[Settled] = []
+            judgements: dict[int, Judged] = {}
+            for item in items:
+                answer = answers[item.index]
+                judgement = judged(entries[item.key], item, answer, submission.brand, now)
+                judgements[item.index] = judgement
+                receipt = answer.receipt
+                settled.append(
+                    Settled(
+                        index=item.index,
+                        state=judgement.item_state,
+                        code=answer.code,
+                        transaction_id=None if receipt is None else receipt.transaction_id,
+                        creation_date=None if receipt is None else receipt.creation_date,
+                    )
+                )
+            counted = await submissions.settle(connection, submission, settled, now=now)
+            for item in items:
+                if item.index in counted:
+                    judgement = judgements[item.index]
+                    entries[item.key] = changes.rule(entries[item.key], judgement.ruled)
+                    if judgement.outcome is not None:
+                        changes.tell(replace(judgement.outcome, request_id=request_id))
+                    changes.note(_answered(submission, item, answers[item.index], now))
+            await self._stops(connection, submission, answers, judgements, now)
+            await changes.write(connection)
+
+    async def _single(self, submission: Submission) -> None:
+        (said,) = submission.said
+        (item,) = submission.items
+        try:
+            receipt = await self.tools.client.add(submission.brand.path, said)
+        except (OutcomeUnknownError, UnreadableError) as error:
+            await self._lose(submission, error)
+        except CallError as error:
+            _log.info("iys refused", codes=str(error), brand=submission.brand.brand_code)
+            await self.record(submission, {item.index: _answer_of(error)})
+        else:
+            answer = Answer(verdict=Verdict.SUCCESS, receipt=receipt, how="add")
+            await self.record(submission, {item.index: answer})
+
+    async def _batch(self, submission: Submission) -> list[Submission]:
+        urgent = any(item.status == "RET" for item in submission.items)
+        try:
+            batch = await self.tools.client.add_batch(
+                submission.brand.path,
+                submission.said,
+                call_class=CallClass.RET if urgent else CallClass.BULK,
+            )
+        except (OutcomeUnknownError, UnreadableError) as error:
+            await self._lose(submission, error)
+        except CallError as error:
+            _log.info("iys refused a batch", codes=str(error), brand=submission.brand.brand_code)
+            return await self._refused(submission, error)
+        else:
+            await self._taken(submission, batch)
+        return []
+
+    async def _taken(self, submission: Submission, batch: Batch) -> None:
+        now = self.tools.clock()
+        if len(batch.sub_requests) != len(submission.said):
+            # İYS names what it took; a receipt that names other items proves nothing.
+            await self._lose(submission, None)
+            return
+        async with self.tools.ledger.transaction() as connection:
+            entries = await lock(connection, (item.key for item in submission.items))
+            changes = Changes(self.tools.announcer, now=now)
+            await submissions.taken(
+                connection,
+                submission,
+                batch.request_id,
+                batch.sub_requests,
+                now=now,
+                next_poll_at=now + self.result_delay,
+            )
+            for item in submission.items:
+                entry = entries[item.key]
+                if entry.desired_event_id == item.event_id and entry.state == "in_flight":
+                    changes.put(entry, replace(entry, state="awaiting_result"))
+            await brands.lift(
+                connection, submission.brand.brand_code, entry.channel, submission.items[0].status
+            )
+            await changes.write(connection)
+
+    async def _lose(self, submission: Submission, error: CallError | None) -> None:
+        now = self.tools.clock()
+        _log.warning("iys did not answer", submission=submission.id, error=str(error))
+        async with self.tools.ledger.transaction() as connection:
+            entries = await lock(connection, (item.key for item in submission.items))
+            changes = Changes(self.tools.announcer, now=now)
+            wait = min(_LONGEST, _LOST * 2 ** min(submission.sends - 1, 10))
+            await submissions.lost(connection, submission, next_poll_at=now + wait)
+            for item in submission.items:
+                entry = entries[item.key]
+                if entry.desired_event_id == item.event_id and entry.state == "in_flight":
+                    changes.put(entry, replace(entry, state="unknown", why="no-answer"))
+            await changes.write(connection)
+
+    async def _refused(self, submission: Submission, error: CallError) -> list[Submission]:
+        """Settle what a refused batch says of its items; return the submissions of the rest."""
+        named = {
+            refusal.index: Answer(verdict=refusal.verdict, code=refusal.code, how="batch")
+            for refusal in error.refusals
+            if refusal.index is not None and (refusal.is_of_a_record or refusal.code == NO_SUCH_RETAILER)
+        }
+        indexes = [item.index for item in submission.items]
+        named = {index: answer for index, answer in named.items() if index in indexes}
+        if not named and not _is_about_records(error):
+            general = _answer_of(error)
+            await self.record(submission, dict.fromkeys(indexes, general))
+            return []
+        rest = [item for item in submission.items if item.index not in named]
+        if not named and len(rest) == 1:
+            await self.record(submission, {rest[0].index: _answer_of(error)})
+            return []
+        if named:
+            await self.record(submission, named)
+        halves = not named or submission.refusals > 0
+        middle = (len(rest) + 1) // 2
+        parts = [rest[:middle], rest[middle:]] if halves else [rest]
+        return await self._again(submission, [part for part in parts if part])
+
+    async def _again(
+        self, submission: Submission, parts: Sequence[Sequence[Item]]
+    ) -> list[Submission]:
+        """Move the items that were not at fault to submissions of their own."""
+        now = self.tools.clock()
+        said = submission.said
+        told = []
+        async with self.tools.ledger.transaction() as connection:
+            changes = Changes(self.tools.announcer, now=now)
+            moved = [
+                Settled(index=item.index, state="withdrawn") for part in parts for item in part
+            ]
+            await submissions.settle(connection, submission, moved, now=now)
+            for part in parts:
+                told.append(
+                    await submissions.intend(
+                        connection,
+                        changes,
+                        submission.brand,
+                        part,
+                        body_of([said[item.index] for item in part]),
+                        kind=BATCH,
+                        holder=self.tools.holder,
+                        refusals=submission.refusals + 1,
+                    )
+                )
+            await changes.write(connection)
+        return told
+
+    async def _stops(  # noqa: PLR0913, PLR0917 - what was answered, and what was judged of it
+        self,
+        connection: brands.Connection,
+        submission: Submission,
+        answers: Mapping[int, Answer],
+        judgements: Mapping[int, Judged],
+        now: datetime,
+    ) -> None:
+        stops = {one.stop for one in judgements.values() if one.stop is not None}
+        for stop in stops:
+            _log.error("iys records stopped", brand=submission.brand.brand_code, why=stop.why)
+            await brands.stop(
+                connection,
+                submission.brand,
+                channel=stop.channel,
+                status=stop.status,
+                code=stop.code,
+                why=stop.why,
+                now=now,
+                recheck_at=now + _STOP,
+            )
+        if submission.kind == SINGLE and not stops:
+            for item in submission.items:
+                answer = answers.get(item.index)
+                if answer is not None and answer.verdict is Verdict.SUCCESS:
+                    channel = item.key.split("/", 2)[1]
+                    await brands.lift(
+                        connection, submission.brand.brand_code, channel, item.status
+                    )
+
+
+def _answer_of(error: CallError) -> Answer:
+    """Return what a call's error answers of each of its items."""
+    refusal = next((one for one in error.refusals if one.verdict is error.verdict), None)
+    verdict = error.verdict
+    if refusal is None:
+        if isinstance(error, UnauthenticatedError):
+            verdict = Verdict.TOKEN
+        else:
+            verdict = Verdict.CONFIGURATION if error.who_acts == "operator" else Verdict.TRANSIENT
+    return Answer(
+        verdict=verdict,
+        code=None if refusal is None else refusal.code,
+        retry_after=error.retry_after,
+        how="batch",
+    )
+
+
+def _is_about_records(error: CallError) -> bool:
+    """Whether the batch was refused for what it says, though no item is named."""
+    return error.verdict in {Verdict.DATA, Verdict.EXPIRED, Verdict.ALREADY} or (
+        error.verdict is Verdict.UNKNOWN and bool(error.refusals)
+    )
+
+
+def _answered(submission: Submission, item: Item, answer: Answer, now: datetime) -> Movement:
+    receipt = answer.receipt
+    return Movement(
+        kind="answer",
+        customer_id=item.customer_id,
+        key=item.key,
+        event_id=item.event_id,
+        status=item.status,
+        source=f"submission/{submission.id}/{item.index}/answer",
+        occurred_at=now,
+        data={
+            "submission": submission.id,
+            "how": answer.how,
+            "verdict": str(answer.verdict),
+            "code": answer.code,
+            "request_id": submission.request_id,
+            "sub_request_id": item.sub_request_id,
+            "transaction_id": None if receipt is None else receipt.transaction_id,
+            "creation_date": None if receipt is None else receipt.creation_date,
+        },
+    )

@@ -1,0 +1,26 @@
+"""What every step of the sinks works with: the ledger, İYS, the announcer, the clock, and who it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from izin.iys.client import IysClient
+    from izin.sinks.announce import Announcer
+    from izin.sinks.ledger.database import Ledger
+    from izin.sinks.ledger.submissions import Holder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """Put together once, by the entry point."""
+
+    ledger: Ledger
+    client: IysClient
+    announcer: Announcer
+    clock: Callable[[], datetime]
+    holder: Holder
