@@ -7,21 +7,23 @@ that goes away ends the import with what is known so far; importing again is saf
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from itertools import islice
 from time import perf_counter
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, NoReturn, assert_never
 
 from izin.consent.model import Status, Violation
 from izin.producers.brands import UnknownBrandError
 from izin.producers.columns import ColumnChoices, Columns, known_columns, resolve
 from izin.producers.dates import DateRules
 from izin.producers.delimited import Row, UnusableFileError, examine, header, rows
-from izin.producers.identity import file_event_id
+from izin.producers.framing import UnencodableError
+from izin.producers.identity import FileIds
 from izin.producers.mappings import Admitted, Origin, Refused, judge, read
-from izin.producers.publish import OversizeError, UnencodableError
+from izin.producers.publish import OversizeError, Published, UndeliveredError
 from izin.producers.report import Outcome, ReportFile
 from izin.producers.violations import broken_row, too_large
 from izin.producers.words import Field
@@ -29,17 +31,14 @@ from izin.runtime.kafka import BrokerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from concurrent.futures import Future
     from datetime import datetime
     from pathlib import Path
 
     from izin.producers.brands import BrandDirectory
     from izin.producers.delimited import TextFile
-    from izin.producers.publish import Published, Publishing
+    from izin.producers.publish import Answer, Publishing
 
 
-_UNDER_WAY = 20_000
-"""How many publications may be unanswered."""
 _ANSWERED_WITHIN = timedelta(seconds=90)
 _PROGRESS_ROWS = 1000
 
@@ -166,13 +165,14 @@ class _Run:
         report: ReportFile,
     ) -> None:
         self._file = file
+        self._ids = FileIds(file.digest)
         self._columns = columns
         self._publisher = publisher
         self._directory = directory
         self._how = how
         self._received_at = received_at
         self._report = report
-        self._under_way: deque[tuple[Row, Admitted, Future[Published]]] = deque()
+        self._broken: UndeliveredError | None = None
         self.rows = self.published = self.opt_outs = self.not_registrable = self.refused = 0
         self.reasons: Counter[str] = Counter()
 
@@ -186,7 +186,7 @@ class _Run:
             return
         statement = read(self._columns.values(row.fields), self._how.dates)
         origin = Origin(
-            event_id=file_event_id(self._file.digest, row.line),
+            event_id=self._ids.of(row.line),
             origin=self._how.origin,
             received_at=self._received_at,
             import_id=self._file.digest,
@@ -202,47 +202,49 @@ class _Run:
 
     def finish(self) -> None:
         """Wait until every publication is answered."""
-        self._publisher.flush(_ANSWERED_WITHIN)
-        while self._under_way:
-            self._settle()
+        unanswered = self._publisher.flush(_ANSWERED_WITHIN)
+        if unanswered:
+            self._interrupt(BrokerError(f"{unanswered} events were not acknowledged in time"))
+        self._stop_if_broken()
 
     def _publish(self, row: Row, admitted: Admitted) -> None:
+        is_opt_out = admitted.event.status == Status.RET
         if self._how.dry_run:
-            self._count(row, admitted)
-            return
-        try:
-            future = self._publisher.publish(admitted.event, admitted.key)
-        except (OversizeError, UnencodableError) as error:
-            self._refuse(row, (too_large(error),))
-            return
-        except BrokerError as error:
-            raise ImportInterruptedError(self._file.path, self.published, error) from error
-        self._under_way.append((row, admitted, future))
-        if len(self._under_way) >= _UNDER_WAY:
-            self._publisher.flush(_ANSWERED_WITHIN)
-        while self._under_way and self._under_way[0][2].done():
-            self._settle()
-
-    def _settle(self) -> None:
-        row, admitted, future = self._under_way.popleft()
-        try:
-            future.result(0)
-        except OversizeError as error:
-            self._refuse(row, (too_large(error),))
-        except TimeoutError:
-            late = BrokerError("Kafka did not acknowledge in time")
-            raise ImportInterruptedError(self._file.path, self.published, late) from None
-        except BrokerError as error:
-            raise ImportInterruptedError(self._file.path, self.published, error) from error
+            self.published += 1
+            self.opt_outs += is_opt_out
         else:
-            self._count(row, admitted)
-
-    def _count(self, row: Row, admitted: Admitted) -> None:
-        self.published += 1
-        self.opt_outs += admitted.event.status == Status.RET
+            try:
+                self._publisher.send(
+                    admitted.event, admitted.key, partial(self._answered, row, is_opt_out)
+                )
+            except (OversizeError, UnencodableError) as error:
+                self._refuse(row, (too_large(error),))
+                return
+            except BrokerError as error:
+                self._interrupt(error)
+            self._stop_if_broken()
         if admitted.violations:
             self.not_registrable += 1
             self._tell(row, admitted.violations, Outcome.PUBLISHED)
+
+    def _answered(self, row: Row, is_opt_out: bool, answer: Answer) -> None:
+        match answer:
+            case Published():
+                self.published += 1
+                self.opt_outs += is_opt_out
+            case OversizeError():
+                self._refuse(row, (too_large(answer),))
+            case UndeliveredError():
+                self._broken = answer
+            case never:
+                assert_never(never)
+
+    def _stop_if_broken(self) -> None:
+        if self._broken is not None:
+            self._interrupt(self._broken)
+
+    def _interrupt(self, error: BrokerError) -> NoReturn:
+        raise ImportInterruptedError(self._file.path, self.published, error) from error
 
     def _refuse(self, row: Row, violations: tuple[Violation, ...]) -> None:
         self.refused += 1

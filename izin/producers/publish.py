@@ -1,23 +1,19 @@
-"""The one door into Kafka for consent events: lane, key, framing, headers, and an answer for each.
+"""The one door into Kafka for consent events, with an answer for each.
 
-A "no", and whatever İYS originated, takes the express lane (the law does not care in which order
-events arrive, so what is urgent may overtake). ``received_at`` is stamped here once, where nobody
-did before. The Kafka key is the canonical key where it can be read; the order worker re-files the
-rest. Written with ``acks=all`` and idempotence: a publication is done when its future is, not
-before.
+Written with ``acks=all`` and idempotence: an event is published when its answer says so, not before.
 
-One implementation serves a single signup and a file of millions: ``publish`` hands to librdkafka
-and returns a future, which a thread resolves as soon as the broker has acknowledged. In ``bulk``
-the publishing thread does that itself, for two would fight over the interpreter at each event.
+One implementation serves a single signup and a file of millions: ``send`` hands to librdkafka and
+calls back with the broker's answer; ``publish`` is the same with a future. A thread takes the
+answers as soon as they come. In ``bulk`` the publishing thread does that itself, for two would
+fight over the interpreter at each event.
 """
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol, Self
@@ -25,11 +21,8 @@ from typing import TYPE_CHECKING, Protocol, Self
 from confluent_kafka import KafkaError, KafkaException
 
 from izin.consent.errors import SourceError
-from izin.consent.fields import read_key
-from izin.consent.model import Status
+from izin.producers.framing import frame
 from izin.runtime.kafka import BrokerError, producer
-from izin.schemas.cloud_events import headers
-from izin.schemas.records import event_to_avro
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,9 +34,7 @@ if TYPE_CHECKING:
 
     from izin.consent.model import ConsentEvent, ConsentKey
     from izin.runtime.settings import KafkaSettings
-    from izin.schemas.cloud_events import Headers
     from izin.schemas.codec import Codec
-    from izin.schemas.topics import Topic, Topics
 
 BULK_LINGER = timedelta(milliseconds=20)
 
@@ -60,14 +51,6 @@ class OversizeError(SourceError):
             f"event {event_id} is too large for Kafka; keep its evidence elsewhere "
             "and send evidence_hash"
         )
-        self.event_id = event_id
-
-
-class UnencodableError(SourceError):
-    """An event with a value that the contract cannot carry."""
-
-    def __init__(self, event_id: str, reason: str) -> None:
-        super().__init__(f"event {event_id} does not fit the contract ConsentEvent: {reason}")
         self.event_id = event_id
 
 
@@ -100,8 +83,22 @@ class Published:
     offset: int
 
 
+Answer = Published | UndeliveredError | OversizeError
+"""What the broker said of an event."""
+
+
 class Publishing(Protocol):
     """What importers and doors need of a publisher."""
+
+    def send(
+        self,
+        event: ConsentEvent,
+        key: ConsentKey | None,
+        answered: Callable[[Answer], None],
+        *,
+        wait: timedelta = _DEFAULT_WAIT,
+    ) -> None:
+        """Hand ``event`` over; ``answered`` is called once the broker has it, or will not."""
 
     def publish(
         self,
@@ -119,7 +116,7 @@ class Publishing(Protocol):
         """Whether the broker answers now."""
 
     def bulk(self) -> AbstractContextManager[None]:
-        """Within it only ``publish`` and ``flush`` resolve futures, and much more gets through."""
+        """Within it answers come in ``send`` and ``flush`` only, and much more gets through."""
 
 
 class Publisher:
@@ -163,15 +160,27 @@ class Publisher:
         *,
         wait: timedelta = _DEFAULT_WAIT,
     ) -> Future[Published]:
-        """Hand ``event`` over and return a future that is done when the broker has acknowledged it.
+        """Hand ``event`` over, as ``send`` does; the future is done when the broker has it."""
+        future: Future[Published] = Future()
+        future.set_running_or_notify_cancel()
+        self.send(event, key, _Resolve(future), wait=wait)
+        return future
+
+    def send(
+        self,
+        event: ConsentEvent,
+        key: ConsentKey | None,
+        answered: Callable[[Answer], None],
+        *,
+        wait: timedelta = _DEFAULT_WAIT,
+    ) -> None:
+        """Hand ``event`` over; ``answered`` is called once the broker has it, or will not.
 
         ``key`` is the canonical key where the caller has read it already. Blocks while the queue is
         full, at most for ``wait``. Raises BackpressureError, BrokerError, OversizeError and
         UnencodableError; the future fails with UndeliveredError or OversizeError.
         """
-        record = prepare(event, key, self._clock(), self._topics, self._codec)
-        future: Future[Published] = Future()
-        future.set_running_or_notify_cancel()
+        record = frame(event, key, self._clock(), self._topics, self._codec)
         deadline = monotonic() + wait.total_seconds()
         while True:
             try:
@@ -180,7 +189,7 @@ class Publisher:
                     value=record.value,
                     key=record.key,
                     headers=record.headers,
-                    on_delivery=_Delivery(event.event_id, future),
+                    on_delivery=_Delivery(event.event_id, answered),
                 )
             except BufferError:
                 if monotonic() >= deadline:
@@ -191,11 +200,11 @@ class Publisher:
             else:
                 if self._is_bulk:
                     self._producer.poll(0)
-                return future
+                return
 
     @contextmanager
     def bulk(self) -> Iterator[None]:
-        """Resolve futures in ``publish`` and ``flush`` only; one thread may publish meanwhile."""
+        """Take answers in ``send`` and ``flush`` only; one thread may publish meanwhile."""
         self._rest()
         self._is_bulk = True
         try:
@@ -247,73 +256,20 @@ class Publisher:
             self._producer.poll(_POLL)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """An event as Kafka is to carry it."""
-
-    topic: str
-    key: bytes
-    value: bytes
-    headers: Headers
-
-
-def lane(event: ConsentEvent, topics: Topics) -> Topic:
-    """Return the topic for ``event``: express for a "no" and for what İYS originated."""
-    urgent = event.iys is not None or event.status.strip().upper() == Status.RET
-    return topics.express if urgent else topics.events
-
-
-def prepare(
-    event: ConsentEvent, key: ConsentKey | None, at: datetime, topics: Topics, codec: Codec
-) -> Record:
-    """Return ``event`` as Kafka is to carry it; raises UnencodableError.
-
-    ``at`` is stamped as its ``received_at`` where nobody did before.
-    """
-    received_at = event.received_at or at
-    if event.received_at is None:
-        event = replace(event, received_at=at)
-    topic = lane(event, topics)
-    try:
-        value = codec.encode(topic.record, event_to_avro(event))
-    except (ValueError, TypeError, OverflowError) as error:
-        raise UnencodableError(event.event_id, type(error).__name__) from error
-    return Record(
-        topic=topic.name,
-        key=_key(event, key),
-        value=value,
-        headers=headers(
-            record=topic.record,
-            event_id=event.event_id,
-            source=f"/{event.origin}",
-            at=received_at,
-        ),
-    )
-
-
-def _key(event: ConsentEvent, key: ConsentKey | None) -> bytes:
-    """Return the canonical key; where none can be read, a stable one that shows no recipient."""
-    key = key or read_key(event, [])
-    if key is not None:
-        return key.encode()
-    raw = event.recipient_raw or event.recipient
-    return hashlib.sha256(raw.encode("utf-8", "surrogatepass")).hexdigest().encode()
-
-
 class _Delivery:
-    """Resolves a future with what the broker said."""
+    """Turns what librdkafka says of a record into an answer."""
 
-    __slots__ = ("_event_id", "_future")
+    __slots__ = ("_answered", "_event_id")
 
-    def __init__(self, event_id: str, future: Future[Published]) -> None:
+    def __init__(self, event_id: str, answered: Callable[[Answer], None]) -> None:
         self._event_id = event_id
-        self._future = future
+        self._answered = answered
 
     def __call__(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
-            self._future.set_exception(_refused(self._event_id, error))
+            self._answered(_refused(self._event_id, error))
             return
-        self._future.set_result(
+        self._answered(
             Published(
                 event_id=self._event_id,
                 topic=message.topic() or "",
@@ -323,7 +279,22 @@ class _Delivery:
         )
 
 
-def _refused(event_id: str, error: KafkaError) -> BrokerError | OversizeError:
+class _Resolve:
+    """Resolves a future with the answer."""
+
+    __slots__ = ("_future",)
+
+    def __init__(self, future: Future[Published]) -> None:
+        self._future = future
+
+    def __call__(self, answer: Answer) -> None:
+        if isinstance(answer, Published):
+            self._future.set_result(answer)
+        else:
+            self._future.set_exception(answer)
+
+
+def _refused(event_id: str, error: KafkaError) -> UndeliveredError | OversizeError:
     if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
         return OversizeError(event_id)
     return UndeliveredError(event_id, error.str())
