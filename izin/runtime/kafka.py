@@ -123,7 +123,7 @@ def topic_faults(settings: KafkaSettings) -> tuple[str, ...]:
                 f"topic {topic.name} has {name}={configs[topic.name].get(name)}, not {value}; "
                 "run: izin doctor --fix"
                 for name, value in topic.config.items()
-                if configs[topic.name].get(name) != value
+                if not _keeps(name, configs[topic.name].get(name), value)
             ]
             if settings.production:
                 faults += _production_faults(topic, there[topic.name], configs[topic.name])
@@ -145,6 +145,17 @@ def committed_ends(settings: KafkaSettings, topic: str) -> Mapping[int, int]:
         raise BrokerError(_told(error, settings)) from error
     finally:
         client.close()
+
+
+_FOREVER = -1
+_AT_LEAST = frozenset({"retention.ms", "min.compaction.lag.ms"})
+"""Settings that an operator may raise: to keep more is no fault."""
+
+
+def _keeps(name: str, found: str | None, wanted: str) -> bool:
+    if found == wanted or found is None or name not in _AT_LEAST:
+        return found == wanted
+    return int(found) == _FOREVER or int(found) >= int(wanted)
 
 
 _MIN_REPLICAS = 3

@@ -9,18 +9,21 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import structlog
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
+    from types import TracebackType
 
     from izin.runtime.settings import LogSettings
 
-_PHONE = re.compile(r"\+?\d[\d ()-]{7,17}\d")
-_EMAIL = re.compile(r"[^\s@/\"'<>]+@[^\s@/\"'<>]+")
-_MASKED_KEYS = frozenset({"recipient", "recipient_raw", "key"})
+_PHONE = re.compile(r"(?<!\d)(?!\d{4}-\d\d-\d\d)\+?\d[\d ()-]{7,17}\d")
+_EMAIL = re.compile(r"[^\s@/\"'<>]+(?:@|%40)[^\s@/\"'<>]+")
+_MASKED_KEYS = frozenset({"recipient", "recipient_raw", "recipients", "key", "keys"})
+_KEPT_AS_THEY_ARE = frozenset({"timestamp", "level", "logger", "_record", "_from_structlog"})
 _SHOWN = 4
 
 
@@ -29,8 +32,8 @@ def mask(recipient: str) -> str:
 
     Shows the country and last two digits of a phone; first letter and domain of an e-mail.
     """
-    if "@" in recipient:
-        local, _, domain = recipient.partition("@")
+    local, at, domain = recipient.replace("%40", "@").partition("@")
+    if at:
         return f"{local[:1]}***@{domain}"
     if len(recipient) <= _SHOWN:
         return "***"
@@ -47,9 +50,28 @@ def _mask_event(
     _logger: object, _method: str, event: MutableMapping[str, object]
 ) -> MutableMapping[str, object]:
     for name, value in event.items():
-        if isinstance(value, str) and name not in {"timestamp", "level", "logger"}:
-            event[name] = mask_text(value) if name not in _MASKED_KEYS else _mask_key(value)
+        if name not in _KEPT_AS_THEY_ARE:
+            event[name] = _masked(name, value)
     return event
+
+
+def _masked(name: str, value: object) -> object:
+    """Return ``value``, whatever it is, with nothing in it that looks like a recipient."""
+    if value is None or isinstance(value, bool | float):
+        return value
+    if isinstance(value, Mapping):
+        return {_masked("", one): _masked(str(one), other) for one, other in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_masked(name, one) for one in value]
+    if name in _MASKED_KEYS:
+        return _mask_key(_text(value))
+    return value if isinstance(value, int) else mask_text(_text(value))
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes | bytearray):
+        return value.decode(errors="replace")
+    return str(value)
 
 
 def _mask_key(value: str) -> str:
@@ -93,6 +115,17 @@ def configure(settings: LogSettings) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+    sys.excepthook = _log_uncaught
+
+
+def _log_uncaught(
+    kind: type[BaseException], error: BaseException, where: TracebackType | None
+) -> None:
+    """Log what ends the process: Python's own hook would print it, recipients and all."""
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, where)
+        return
+    get_logger(__name__).critical("uncaught", exc_info=(kind, error, where))
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

@@ -48,7 +48,7 @@ class Registry:
             self._client.set_config(
                 subject, ServerConfig(compatibility=ConfigCompatibilityLevel.FULL_TRANSITIVE)
             )
-        except (SchemaRegistryError, OSError) as error:
+        except Exception as error:  # the client lets its HTTP library's errors through
             raise RegistryError(
                 f"schema registry at {self._url} did not take {subject}: {error}; "
                 "is SCHEMA_REGISTRY_URL right, and is the schema compatible with its history?"
@@ -67,7 +67,7 @@ class Registry:
             if error.http_status_code == _NOT_FOUND:
                 return None
             raise RegistryError(f"schema registry at {self._url}: {error}") from error
-        except OSError as error:
+        except Exception as error:  # the client lets its HTTP library's errors through
             raise RegistryError(f"schema registry at {self._url} is out of reach") from error
         return found
 

@@ -39,7 +39,7 @@ class UnknownSchemaError(UndecodableError):
 
 
 class SchemaIds(Protocol):
-    """The schema registry, as the codec needs it."""
+    """The schema registry, as the codec needs it. Out of reach, it raises an OurError."""
 
     def id_of(self, contract: contracts.Contract) -> int:
         """Return the id under which the registry holds ``contract``."""
@@ -112,5 +112,12 @@ class Codec:
                 raise UnknownSchemaError(
                     f"unknown schema id {schema_id}; is SCHEMA_REGISTRY_URL set?"
                 )
-            found = self._writers[header] = contracts.contract(str(schema.get("name")), schema)
+            found = self._writers[header] = _usable(schema_id, schema)
         return found
+
+
+def _usable(schema_id: int, schema: Any) -> contracts.Contract:  # noqa: ANN401  # any JSON
+    try:
+        return contracts.contract(str(schema.get("name")), schema)
+    except Exception as error:  # fastavro raises whatever the schema makes it stumble on
+        raise UnknownSchemaError(f"schema id {schema_id} names no record we can read") from error

@@ -142,7 +142,7 @@ def _watch(app: faust.App, worker: OrderWorker) -> None:
     @app.on_before_shutdown.connect
     async def closing(_app: faust.App, **_: Any) -> None:  # noqa: ANN401  # Faust's signal
         watchdog.stop()
-        await asyncio.to_thread(worker.close)
+        await worker.close()
 
 
 def _stop_at_once(why: str) -> None:

@@ -2,10 +2,10 @@
 
 An agent that raises would acknowledge its message, so nothing may be raised for a record's sake. A
 record is judged alone: bytes that are no record, schemas nobody knows, violations of the law, and
-poison (a record that makes our own pure code stumble) each become a dead letter with typed reasons,
-coordinates and the original bytes; the others in its batch are untouched. Anything that goes wrong
-outside that judgement is not the record's fault: it is raised, and the worker stops before it
-commits.
+poison (a record that makes our own pure code stumble, or that gives more than a record may hold)
+each become a dead letter with typed reasons, coordinates and the original bytes; the others in its
+batch are untouched. Anything that goes wrong outside that judgement, such as a schema registry out
+of reach, is not the record's fault: it is raised, and the worker stops before it commits.
 """
 
 from __future__ import annotations
@@ -24,7 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 KEPT_BYTES = 64 * 1024
-"""How much of an original value a dead letter keeps; the digest and the size speak of the whole."""
+"""How much of an original value, of its key and of its headers a dead letter keeps; the digest and
+the size speak of the whole value."""
+
+APPENDED_AT = "izin-appended-at"
+"""The header of a re-filed record that tells when it was first appended, in milliseconds: its
+second append must not change the instant from which an undated statement counts."""
 
 
 class SourceRecord(Protocol):
@@ -36,7 +41,7 @@ class SourceRecord(Protocol):
     timestamp: int
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
+    headers: Sequence[tuple[str, bytes | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,26 +68,29 @@ class Guard:
         if record.value is None:
             return _dead("undecodable", "value", "no value: a tombstone says nothing of a consent")
         try:
-            event = event_from_avro(self._codec.decode("ConsentEvent", record.value))
-            admitted = admit(event, appended_at=appended_at(record))
+            content = self._codec.decode("ConsentEvent", record.value)
         except UnknownSchemaError as error:
             return _dead("unknown-schema", "value", str(error))
         except UndecodableError as error:
             return _dead("undecodable", "value", str(error))
+        says_ret = str(content.get("status")).strip().upper() == Status.RET
+        try:
+            admitted = admit(event_from_avro(content), appended_at=appended_at(record))
         except Exception as error:  # noqa: BLE001  # pure code stumbled: the record is poison
-            return _dead("poison", "value", f"{type(error).__name__} while it was judged")
+            return poison(error, says_ret=says_ret)
         if isinstance(admitted, Refusal):
-            return DeadLetter(
-                reason="refused",
-                violations=admitted.violations,
-                lost_ret=event.status.strip().upper() == Status.RET,
-            )
+            return DeadLetter(reason="refused", violations=admitted.violations, lost_ret=says_ret)
         return admitted
 
 
 def appended_at(record: SourceRecord) -> datetime:
-    """Return the instant the broker appended ``record`` (input topics use LogAppendTime)."""
-    return datetime.fromtimestamp(record.timestamp / 1000, UTC)
+    """Return the instant the broker first appended ``record`` (input topics use LogAppendTime)."""
+    milliseconds = record.timestamp
+    for name, value in record.headers:
+        if name == APPENDED_AT and value is not None and value.isdigit():
+            # Never later than this append, or a publisher could date a statement ahead.
+            milliseconds = min(milliseconds, int(value))
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def dead_letter_to_avro(letter: DeadLetter, record: SourceRecord) -> dict[str, Any]:
@@ -94,13 +102,30 @@ def dead_letter_to_avro(letter: DeadLetter, record: SourceRecord) -> dict[str, A
         "topic": record.topic,
         "partition": record.partition,
         "offset": record.offset,
-        "timestamp": appended_at(record),
-        "key": record.key,
+        "timestamp": record.timestamp,
+        "key": None if record.key is None else record.key[:KEPT_BYTES],
         "value": None if value is None else value[:KEPT_BYTES],
         "value_size": 0 if value is None else len(value),
         "value_sha256": "" if value is None else sha256(value).hexdigest(),
-        "headers": [{"name": name, "value": content} for name, content in record.headers],
+        "headers": _kept_headers(record),
     }
+
+
+def _kept_headers(record: SourceRecord) -> list[dict[str, Any]]:
+    kept, left = [], KEPT_BYTES
+    for name, content in record.headers:
+        left -= len(name.encode()) + len(content or b"")
+        if left < 0:
+            break
+        kept.append({"name": name, "value": content})
+    return kept
+
+
+def poison(error: Exception, *, says_ret: bool) -> DeadLetter:
+    """Return the dead letter of a record over which our own code stumbled with ``error``."""
+    # The type alone: a message may carry the recipient.
+    letter = _dead("poison", "value", f"{type(error).__name__} while it was judged")
+    return replace(letter, lost_ret=says_ret)
 
 
 def refiled_twice(claim: Claim) -> DeadLetter:

@@ -8,6 +8,10 @@ does I/O or reads a clock, so a replay folds to the same bytes.
 A key lives on the partition that murmur2 gives it. A record found elsewhere (a producer keyed it
 its own way) is re-filed once, marked by a header; a marked one that is still wrong is a dead
 letter.
+
+A record that gives more than a Kafka record may hold would stop its partition for ever. A RET
+among them leaves its evidence behind (the input topic has it) and takes effect; what is still too
+large is poison.
 """
 
 from __future__ import annotations
@@ -16,12 +20,22 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from izin.consent.model import Claim, Consent, Decision, DecisionKind
+from izin.consent.errors import SourceError
+from izin.consent.model import Claim, Consent, Decision, DecisionKind, Status
 from izin.consent.ordering import decide
 from izin.schemas.cloud_events import headers
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_to_avro, decision_to_avro
-from izin.streams.guard import DeadLetter, Guard, SourceRecord, dead_letter_to_avro, refiled_twice
+from izin.streams.guard import (
+    APPENDED_AT,
+    KEPT_BYTES,
+    DeadLetter,
+    Guard,
+    SourceRecord,
+    dead_letter_to_avro,
+    poison,
+    refiled_twice,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,6 +47,14 @@ if TYPE_CHECKING:
 
 REFILED = "izin-refiled"
 """The header that marks a re-filed record; its value is the coordinates it came from."""
+
+
+MAX_BYTES = 900_000
+"""What a record of ours may hold: below librdkafka's and the broker's limits, both about 1 MB."""
+
+
+class OversizedError(SourceError):
+    """A record gives more than a Kafka record may hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,11 +112,15 @@ class OrderStage:
                 continue
             key = judged.key.encode()
             current = effects.changes.get(key) or state.get(key)
-            # A key that is held was once found to belong here: no need to hash it again.
-            if current is None and partition_of(key, self._partitions) != partition:
-                self._refile(effects, record, judged, key)
-            else:
-                self._decide(effects, record, key, decide(current, judged), current)
+            try:
+                # A key that is held was once found to belong here: no need to hash it again.
+                if current is None and partition_of(key, self._partitions) != partition:
+                    self._refile(effects, record, judged, key)
+                else:
+                    self._decide(effects, record, key, decide(current, judged), current)
+            except Exception as error:  # noqa: BLE001  # pure code stumbled, and noted nothing yet
+                letter = poison(error, says_ret=judged.status is Status.RET)
+                self._bury(effects, record, letter)
         return effects
 
     def _decide(
@@ -105,86 +131,87 @@ class OrderStage:
         decision: Decision,
         current: Consent | None,
     ) -> None:
-        effects.counts[decision.kind] += 1
         if decision.kind is DecisionKind.DUPLICATE:
+            effects.counts[decision.kind] += 1
             return
-        topics, partition = self._topics, record.partition
-        claim = decision.claim
+        topics, claim = self._topics, decision.claim
+        told = self._told(decision, record)
+        writes = []
 
-        def marks(record_name: str) -> Headers:
-            return headers(
+        def write(topic: str, record_name: str, value: bytes) -> None:
+            about = headers(
                 record=record_name,
                 event_id=claim.event.event_id,
                 source=f"/{claim.event.customer_id}/{claim.event.origin}",
                 at=claim.effective_at,
             )
+            if _size(key, value, about) > MAX_BYTES:
+                raise OversizedError(topic)
+            writes.append(
+                Write(topic=topic, partition=record.partition, key=key, value=value, headers=about)
+            )
 
         if decision.consent is not current:
-            effects.changes[key] = decision.consent
             row = self._codec.encode("Consent", consent_to_avro(decision.consent))
-            about = marks("Consent")
-            effects.writes.append(
-                Write(
-                    topic=topics.consents.name,
-                    partition=partition,
-                    key=key,
-                    value=row,
-                    headers=about,
-                )
-            )
+            write(topics.consents.name, "Consent", row)
             if decision.opted_out:
-                effects.counts["opt-outs"] += 1
-                effects.writes.append(
-                    Write(
-                        topic=topics.opt_outs.name,
-                        partition=partition,
-                        key=key,
-                        value=row,
-                        headers=about,
-                    )
-                )
+                write(topics.opt_outs.name, "Consent", row)
+        write(topics.decisions.name, "Decision", told)
+        effects.counts[decision.kind] += 1
+        effects.counts["opt-outs"] += decision.opted_out
+        if decision.consent is not current:
+            effects.changes[key] = decision.consent
+        effects.writes += writes
+
+    def _told(self, decision: Decision, record: SourceRecord) -> bytes:
         told = decision_to_avro(
-            decision, topic=record.topic, partition=partition, offset=record.offset
+            decision, topic=record.topic, partition=record.partition, offset=record.offset
         )
-        effects.writes.append(
-            Write(
-                topic=topics.decisions.name,
-                partition=partition,
-                key=key,
-                value=self._codec.encode("Decision", told),
-                headers=marks("Decision"),
-            )
-        )
+        value = self._codec.encode("Decision", told)
+        if len(value) > MAX_BYTES // 2 and decision.claim.status is Status.RET:
+            told["event"]["evidence"] = {}
+            value = self._codec.encode("Decision", told)
+        return value
 
     def _refile(self, effects: Effects, record: SourceRecord, claim: Claim, key: bytes) -> None:
         if any(name == REFILED for name, _ in record.headers):
             self._bury(effects, record, refiled_twice(claim))
             return
-        effects.counts["refiled"] += 1
         came_from = f"{record.topic}/{record.partition}/{record.offset}".encode()
-        effects.refiles.append(
-            Refile(
-                topic=record.topic,
-                partition=partition_of(key, self._partitions),
-                key=key,
-                value=record.value or b"",
-                headers=[*record.headers, (REFILED, came_from)],
-            )
+        first_appended = str(record.timestamp).encode()
+        refile = Refile(
+            topic=record.topic,
+            partition=partition_of(key, self._partitions),
+            key=key,
+            value=record.value or b"",
+            headers=[*record.headers, (REFILED, came_from), (APPENDED_AT, first_appended)],
         )
+        if _size(key, refile.value, refile.headers) > MAX_BYTES:
+            raise OversizedError(record.topic)
+        effects.counts["refiled"] += 1
+        effects.refiles.append(refile)
 
     def _bury(self, effects: Effects, record: SourceRecord, letter: DeadLetter) -> None:
         effects.counts[f"dead:{letter.reason}"] += 1
         if letter.lost_ret:
             effects.lost_rets.append((record.topic, record.partition, record.offset))
+        key = record.key
         effects.writes.append(
             Write(
                 topic=self._topics.dead_letters.name,
                 partition=None,
-                key=record.key,
+                key=key if key is None or len(key) <= KEPT_BYTES else None,
                 value=self._codec.encode("DeadLetter", dead_letter_to_avro(letter, record)),
                 headers=[],
             )
         )
+
+
+def _size(key: bytes, value: bytes, about: Headers) -> int:
+    """Return what a record of these will weigh, about."""
+    return (
+        len(key) + len(value) + sum(len(name) + len(content or b"") + 16 for name, content in about)
+    )
 
 
 def unseen(records: Sequence[SourceRecord], next_offset: int) -> Sequence[SourceRecord]:

@@ -49,8 +49,12 @@ if TYPE_CHECKING:
     from izin.streams.state import State
 
 _TIMEOUT = 20.0
-_COMMIT_TIMEOUT = 10.0
+_COMMIT_TIMEOUT = 6.0
+"""A batch may need it three times (re-file, offset, commit) on the event loop, and must be done
+before the watchdog takes the loop for dead."""
 _READ_AT_ONCE = 5000
+_READ_WAIT = 0.05
+"""librdkafka waits so long for a full helping, even at the end of the topic."""
 _ANYWHERE = -1
 """librdkafka's own choice of partition."""
 
@@ -178,9 +182,9 @@ class OwnedPartition:
         topics = self._connections.settings.topics
         lanes = [TopicPartition(lane.name, self.number) for lane in (topics.events, topics.express)]
         asked = self._connections.admin.list_offsets(
-            {lane: OffsetSpec.earliest() for lane in lanes}
+            {lane: OffsetSpec.earliest() for lane in lanes}, request_timeout=_TIMEOUT
         )
-        earliest = {lane.topic: future.result(_TIMEOUT).offset for lane, future in asked.items()}
+        earliest = {lane.topic: future.result().offset for lane, future in asked.items()}
         found = {}
         for lane in self._connections.offsets.committed(lanes, _TIMEOUT):
             if lane.error is not None:
@@ -201,9 +205,11 @@ class OwnedPartition:
         """Read ``consents`` from where the state stands to the end of its committed part."""
         target = TopicPartition(self._connections.settings.topics.consents.name, self.number)
         asked = self._connections.admin.list_offsets(
-            {target: OffsetSpec.latest()}, isolation_level=IsolationLevel.READ_COMMITTED
+            {target: OffsetSpec.latest()},
+            isolation_level=IsolationLevel.READ_COMMITTED,
+            request_timeout=_TIMEOUT,
         )
-        end = asked[target].result(_TIMEOUT).offset
+        end = asked[target].result().offset
         if self.state.position > end:
             _log.warning(
                 "the state is ahead of its topic; reading all of it", partition=self.number
@@ -221,10 +227,15 @@ class OwnedPartition:
         try:
             start = self.state.position or OFFSET_BEGINNING
             reader.assign([TopicPartition(topic, self.number, start)])
+            silent = 0
             while self.state.position < end:
                 rows: dict[bytes, Consent | None] = {}
                 position = self.state.position
-                for message in reader.consume(_READ_AT_ONCE, 1.0):
+                messages = reader.consume(_READ_AT_ONCE, _READ_WAIT)
+                silent = 0 if messages else silent + 1
+                if silent >= _TIMEOUT:
+                    raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001  # librdkafka's name for it
+                for message in messages:
                     error = message.error()
                     if error is None:
                         offset = message.offset() or 0

@@ -10,8 +10,9 @@ Offsets are the agent's business: they ride in its own Kafka transaction, so thi
 Faust nothing to commit. After a rebalance Faust seeks to the group's committed offsets, which are
 the transaction's.
 
-A batch tells where its fetch began (``start``), counted by the consumer's own position, so
-transaction markers and compaction gaps are no holes. A reader that compares it with where it
+A batch tells from where it is complete (``start``), counted by the consumer's own position, so
+transaction markers, aborted records and compaction gaps are no holes, even where a whole fetch held
+nothing else. A seek or a reset breaks that count: a reader that compares ``start`` with where it
 stopped sees any skipped record.
 
 Register once, before the app is made, then use the scheme ``batch://``::
@@ -25,6 +26,7 @@ that an upgrade that moves one fails there and not in production.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from faust.transport.drivers import TRANSPORTS
@@ -44,6 +46,9 @@ RELIES_ON = (
     "faust.transport.consumer:Consumer._new_offset",
     "faust.transport.consumer:Consumer._add_gap",
     "aiokafka.consumer.fetcher:Fetcher.fetched_records",
+    "aiokafka.consumer.fetcher:Fetcher._create_fetch_waiter",
+    "aiokafka.consumer.subscription_state:SubscriptionState.fetch_context",
+    "aiokafka.consumer.subscription_state:SubscriptionState.wait_for_assignment",
     "aiokafka.consumer.subscription_state:TopicPartitionState.position",
 )
 
@@ -52,7 +57,7 @@ class Batch(NamedTuple):
     """The records one fetch brought for one partition, oldest first."""
 
     start: int
-    """The position from which the fetch read; no record from here to ``next_offset`` is missing."""
+    """No record from here to ``next_offset`` is missing."""
     next_offset: int
     """Where the next fetch will read."""
     records: Sequence[Any]
@@ -75,8 +80,19 @@ class _Folded(NamedTuple):
     serialized_value_size: int
 
 
+class _Passed(NamedTuple):
+    """Offsets that were consumed and held no record for us: markers, aborted, compacted away."""
+
+    start: int
+    end: int
+
+
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     """Fetches in its own thread and event loop, and folds what it fetched."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # the driver is untyped
+        super().__init__(*args, **kwargs)
+        self._passed: dict[Any, _Passed] = {}
 
     def _create_worker_consumer(self, transport: Any) -> Any:  # noqa: ANN401  # the driver is untyped
         consumer = super()._create_worker_consumer(transport)
@@ -92,18 +108,43 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         timeout: float | None = None,  # noqa: ASYNC109  # the driver's signature
         max_records: int | None = None,
     ) -> Mapping[Any, Sequence[_Folded]]:
+        folded = await self._fetch_held(consumer, active_partitions, max_records)
+        if not folded and timeout and await _fetched_within(consumer, timeout):
+            folded = await self._fetch_held(consumer, active_partitions, max_records)
+        return folded
+
+    async def _fetch_held(
+        self,
+        consumer: Any,  # noqa: ANN401  # aiokafka publishes no types
+        active_partitions: AbstractSet[Any],
+        max_records: int | None,
+    ) -> Mapping[Any, Sequence[_Folded]]:
+        """Fold what was fetched already. Nothing waits between the two readings of the positions,
+        so they differ by what was consumed and by no seek.
+        """
+        subscriptions = consumer._subscription  # noqa: SLF001  # aiokafka has no public way
+        if subscriptions.reassignment_in_progress:
+            await subscriptions.wait_for_assignment()
         before = _positions(consumer)
         fetched = await super()._fetch_records(
-            consumer, active_partitions, timeout=timeout, max_records=max_records
+            consumer, active_partitions, timeout=0, max_records=max_records
         )
-        if not fetched:
-            return {}
         after = _positions(consumer)
-        return {
-            tp: [_folded(tp, records, before.get(tp), after.get(tp))]
-            for tp, records in fetched.items()
-            if records
-        }
+        folded = {}
+        for tp in before.keys() | fetched.keys():
+            records = fetched.get(tp)
+            start = before.get(tp)
+            end = after.get(tp, start)
+            if not records and start == end:
+                continue
+            passed = self._passed.pop(tp, None)
+            if passed is not None and passed.end == start:
+                start = passed.start
+            if records:
+                folded[tp] = [_folded(tp, records, start, end)]
+            elif start is not None and end is not None:
+                self._passed[tp] = _Passed(start, end)
+        return folded
 
 
 class BatchConsumer(driver.Consumer):
@@ -147,13 +188,25 @@ def _positions(consumer: Any) -> dict[Any, int]:  # noqa: ANN401  # aiokafka pub
     return found
 
 
-def _folded(tp: Any, records: Sequence[Any], before: int | None, after: int | None) -> _Folded:  # noqa: ANN401  # Faust's TP
+async def _fetched_within(consumer: Any, limit: float) -> bool:  # noqa: ANN401  # aiokafka publishes no types
+    """Wait until a fetch brought anything, at most ``limit`` seconds; False if none did."""
+    fetcher = consumer._fetcher  # noqa: SLF001  # aiokafka has no public way
+    with consumer._subscription.fetch_context():  # noqa: SLF001  # the same
+        waiter = fetcher._create_fetch_waiter()  # noqa: SLF001  # the same
+        done, _ = await asyncio.wait([waiter], timeout=limit)
+    if not done:
+        waiter.cancel()
+        return False
+    waiter.result()
+    return not fetcher._closed  # noqa: SLF001  # the same
+
+
+def _folded(tp: Any, records: Sequence[Any], start: int | None, end: int | None) -> _Folded:  # noqa: ANN401  # Faust's TP
     first, last = records[0], records[-1]
-    # A position that was unknown before the fetch, or that a seek moved meanwhile, tells nothing:
-    # then the first record is where the batch starts, and a marker before it may look like a hole,
-    # never the reverse.
-    start = before if before is not None and before <= first.offset else first.offset
-    following = after if after is not None and after > last.offset else last.offset + 1
+    # Without a position the first record is where the batch starts: a marker before it may look
+    # like a hole, never the reverse.
+    begun = start if start is not None and start <= first.offset else first.offset
+    following = end if end is not None and end > last.offset else last.offset + 1
     return _Folded(
         topic=tp.topic,
         partition=tp.partition,
@@ -162,7 +215,7 @@ def _folded(tp: Any, records: Sequence[Any], before: int | None, after: int | No
         timestamp_type=last.timestamp_type,
         headers=(),
         key=None,
-        value=Batch(start, following, records),
+        value=Batch(begun, following, records),
         checksum=None,
         serialized_key_size=0,
         serialized_value_size=0,

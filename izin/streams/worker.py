@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaException
 
+from izin.consent.errors import OurError
 from izin.runtime.observe import get_logger
 from izin.streams.errors import LostPartitionError, SkippedRecordsError, SplitLanesError
 from izin.streams.order import OrderStage, unseen
@@ -107,9 +108,13 @@ class OrderWorker:
         owned = self._owned(number)
         try:
             async with owned.lock:
-                await self._hold(owned)
+                if number in self._assigned:
+                    await self._hold(owned)
         except KafkaException as error:
             _log.warning("not acquired yet", partition=number, error=error.args[0].str())
+        except OurError:
+            # Its first batch will stop the worker; a partition without one should be heard of too.
+            _log.critical("cannot be acquired", partition=number, exc_info=True)
 
     async def handle(self, topic: str, partition: int, batch: Batch) -> None:
         """Decide ``batch`` of the lane ``topic``; when it returns, the batch is committed or not
@@ -168,8 +173,11 @@ class OrderWorker:
         if owned.generation == generation:
             return True
         async with self._acquiring:
+            if generation != self.generation:  # to take it now would fence whoever was given it
+                return False
             await asyncio.to_thread(owned.acquire)
         if generation != self.generation:
+            owned.release()
             return False
         owned.generation = generation
         self.counts["acquisitions"] += 1
@@ -186,10 +194,12 @@ class OrderWorker:
             )
         return owned
 
-    def close(self) -> None:
-        """Let go of every partition and client."""
-        for task in self._tasks:
-            task.cancel()
+    async def close(self) -> None:
+        """Let go of every partition and client; a batch that still comes is dropped."""
+        self.generation += 1
+        self._assigned = frozenset()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for owned in self._partitions.values():
-            owned.release()
-        self._connections.close()
+            async with owned.lock:
+                owned.release()
+        await asyncio.to_thread(self._connections.close)
