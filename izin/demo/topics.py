@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from izin.schemas.topics import Topic
 
 _AT_ONCE = 5000
-_WAIT = 1.0
+_WAIT = 0.1
 
 Record = dict[str, Any]
 

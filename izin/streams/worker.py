@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaException
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from izin.streams.transport import Batch
 
 MAX_ATTEMPTS = 5
-_ACQUIRED_AT_ONCE = 4
+_ACQUIRED_AT_ONCE = 16
+"""Most of an acquisition is waiting for the broker."""
 
 _log = get_logger(__name__)
 
@@ -58,6 +60,7 @@ class OrderWorker:
         self._partitions: dict[int, OwnedPartition] = {}
         self._assigned: frozenset[int] = frozenset()
         self._acquiring = asyncio.Semaphore(_ACQUIRED_AT_ONCE)
+        self._threads = ThreadPoolExecutor(_ACQUIRED_AT_ONCE, thread_name_prefix="acquire")
         self._tasks: set[asyncio.Task[None]] = set()
         self.generation = 0
         self.counts: Counter[str] = Counter()
@@ -175,7 +178,8 @@ class OrderWorker:
         async with self._acquiring:
             if generation != self.generation:  # to take it now would fence whoever was given it
                 return False
-            await asyncio.to_thread(owned.acquire)
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._threads, owned.acquire)
         if generation != self.generation:
             owned.release()
             return False
@@ -203,3 +207,4 @@ class OrderWorker:
             async with owned.lock:
                 owned.release()
         await asyncio.to_thread(self._connections.close)
+        self._threads.shutdown(wait=False)
