@@ -71,8 +71,7 @@ class NoTimeOfDayError(UnreadableDateError):
     def __init__(self, day: date) -> None:
         super().__init__(
             "H158",
-            "the date has no time of day; write yyyy-MM-dd HH:mm:ss, or say which time counts "
-            "(--time-of-day HH:MM)",
+            "the date has no time of day; write yyyy-MM-dd HH:mm:ss",
             "Tarihte saat yok; yyyy-AA-gg SS:dd:ss biçiminde yazın.",
         )
         self.day = day
@@ -154,7 +153,7 @@ def _by_serial(found: re.Match[str], rules: DateRules) -> datetime:
         raise UnreadableDateError(
             "H158",
             "an Excel serial counts from 1900 or from 1904; format the column as "
-            "yyyy-MM-dd HH:mm:ss and export again, or say which (--excel-dates 1900)",
+            "yyyy-MM-dd HH:mm:ss and export again, or say which (--excel-epoch 1900)",
             "Excel tarih sayısı; sütunu yyyy-AA-gg SS:dd:ss biçiminde yeniden dışa aktarın.",
         )
     on = _EXCEL_DAY_ZERO[rules.excel_epoch] + timedelta(days=int(found["days"]))

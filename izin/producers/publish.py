@@ -1,6 +1,6 @@
 """The one door into Kafka for consent events, with an answer for each.
 
-Written with ``acks=all`` and idempotence: an event is published when its answer says so, not before.
+Written with ``acks=all`` and idempotence: an event is published when its answer says so.
 
 One implementation serves a single signup and a file of millions: ``send`` hands to librdkafka and
 calls back with the broker's answer; ``publish`` is the same with a future. A thread takes the

@@ -1,0 +1,73 @@
+"""A publisher without a broker; it sits the real one's exam (`publisher_exam`)."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime, timedelta
+
+from izin.consent.model import ConsentEvent, ConsentKey
+from izin.producers.framing import Frame, frame
+from izin.producers.publish import Answer, OversizeError, Published, UndeliveredError
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+
+LARGEST = 1_000_000
+"""librdkafka's own bound on a message."""
+
+
+class FakePublisher:
+    """Keeps what it is given, and answers at once."""
+
+    def __init__(self, clock: Callable[[], datetime], prefix: str = "") -> None:
+        self._clock = clock
+        self._codec = Codec()
+        self._topics = KafkaSettings(topic_prefix=prefix).topics
+        self.frames: list[Frame] = []
+        self.events: list[ConsentEvent] = []
+        self.is_away = False
+
+    def send(
+        self,
+        event: ConsentEvent,
+        key: ConsentKey | None,
+        answered: Callable[[Answer], None],
+        *,
+        wait: timedelta = timedelta(0),
+    ) -> None:
+        one = frame(event, key, self._clock(), self._topics, self._codec)
+        if len(one.value) > LARGEST:
+            raise OversizeError(event.event_id)
+        if self.is_away:
+            answered(UndeliveredError(event.event_id, "away"))
+            return
+        self.frames.append(one)
+        self.events.append(event)
+        offset = len(self.frames) - 1
+        answered(Published(event_id=event.event_id, topic=one.topic, partition=0, offset=offset))
+
+    def publish(
+        self,
+        event: ConsentEvent,
+        key: ConsentKey | None = None,
+        *,
+        wait: timedelta = timedelta(0),
+    ) -> Future[Published]:
+        future: Future[Published] = Future()
+
+        def answered(answer: Answer) -> None:
+            if isinstance(answer, Published):
+                future.set_result(answer)
+            else:
+                future.set_exception(answer)
+
+        self.send(event, key, answered, wait=wait)
+        return future
+
+    def flush(self, timeout: timedelta) -> int:
+        return 0
+
+    def is_reachable(self) -> bool:
+        return not self.is_away
+
+    def bulk(self) -> AbstractContextManager[None]:
+        return nullcontext()

@@ -1,0 +1,110 @@
+"""A date is read or refused, never guessed."""
+
+from datetime import UTC, datetime, time
+
+import pytest
+
+from izin.producers.dates import DateRules, ExcelEpoch, UnreadableDateError, read_date
+
+PLAIN = DateRules()
+TEN = datetime(2026, 3, 2, 7, 0, 0, tzinfo=UTC)
+"""Ten in the morning in Turkey."""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-03-02 10:00:00",
+        " 2026-03-02 10:00:00 ",
+        "2026-03-02 10:00",
+        "2026-03-02T10:00:00",
+        "02.03.2026 10:00:00",
+        "02.03.2026 10:00",
+        "2.3.2026 10:00",
+        "02-03-2026 10:00:00",
+        "2026-03-02T07:00:00Z",
+        "2026-03-02T10:00:00+03:00",
+        "2026-03-02T02:00:00-0500",
+        "2026-03-02T09:00:00+02",
+    ],
+)
+def test_notations_that_are_read(text: str):
+    """Turkish time where no offset is given."""
+    assert read_date(text, PLAIN) == TEN
+
+
+@pytest.mark.parametrize("text", ["2026-03-02 10:00:00.999", "2026-03-02T07:00:00.5Z"])
+def test_fractions_of_a_second_are_dropped(text: str):
+    """İYS's clock has whole seconds."""
+    assert read_date(text, PLAIN) == TEN
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("2026-03-02", "H158"),  # which hour?
+        ("02.03.2026", "H158"),
+        ("03/04/2026 10:00:00", "H158"),  # March or April?
+        ("02.03.26 10:00", "H158"),
+        ("45292,5", "H158"),  # since 1900 or 1904?
+        ("45292", "H158"),
+        ("geçen hafta", "H158"),
+        ("2026-03-0210:00:00", "H158"),
+        ("1772434800", "H158"),
+        ("２０２６-03-02 10:00:00", "H158"),
+        ("2026-15-01 10:00:00", "H157"),
+        ("30.02.2026 10:00", "H157"),
+        ("2026-03-02 24:00:00", "H157"),
+        ("2026-03-02 10:60:00", "H157"),
+        ("0000-03-02 10:00:00", "H157"),
+        ("0001-01-01 00:00:00", "H157"),
+        ("2026-03-02T10:00:00+99:00", "H157"),
+        ("2026-03-02T10:00:00+15:00", "H157"),
+        ("9999-12-31T23:59:59-14:00", "H157"),
+    ],
+)
+def test_what_is_never_guessed(text: str, code: str):
+    """Each is a violation in both languages, with İYS's code."""
+    with pytest.raises(UnreadableDateError) as caught:
+        read_date(text, PLAIN)
+    assert caught.value.violation.code == code
+    assert caught.value.violation.reason_tr
+
+
+@pytest.mark.parametrize("text", ["13/03/2026 10:00:00", "03/13/2026 10:00:00"])
+def test_slashes_that_have_one_reading(text: str):
+    """There is no thirteenth month."""
+    assert read_date(text, PLAIN) == datetime(2026, 3, 13, 7, tzinfo=UTC)
+
+
+def test_slashes_whose_readings_are_the_same():
+    """5 May is 5 May."""
+    assert read_date("05/05/2026 10:00:00", PLAIN) == datetime(2026, 5, 5, 7, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "year"), [(ExcelEpoch.FROM_1900, 2024), (ExcelEpoch.FROM_1904, 2028)]
+)
+def test_excel_serials_are_read_where_the_caller_says_how_they_count(epoch: ExcelEpoch, year: int):
+    """The two counts lie four years apart, which is why neither is assumed."""
+    found = read_date("45292,5", DateRules(excel_epoch=epoch))
+    assert (found.year, found.hour) == (year, 9)
+
+
+def test_a_serial_without_a_fraction_has_no_time():
+    """The same rule as for any date."""
+    rules = DateRules(excel_epoch=ExcelEpoch.FROM_1900)
+    with pytest.raises(UnreadableDateError):
+        read_date("45292", rules)
+
+
+@pytest.mark.parametrize("text", ["2026-03-02", "02.03.2026", "46083"])
+def test_a_date_without_a_time_takes_the_callers(text: str):
+    """Only where the caller gave one."""
+    rules = DateRules(excel_epoch=ExcelEpoch.FROM_1900, time_of_day=time(10))
+    assert read_date(text, rules) == TEN
+
+
+def test_turkish_time_is_iys_time_in_every_year():
+    """UTC+3 also in the winters before 2016, so that İYS is told what the source wrote."""
+    assert read_date("2015-12-01 10:00:00", PLAIN) == datetime(2015, 12, 1, 7, tzinfo=UTC)
