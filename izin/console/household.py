@@ -14,17 +14,20 @@ import shlex
 import shutil
 import sys
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 from pydantic import TypeAdapter
 
+from izin.consent.clocks import TURKEY
+from izin.console.brands import upsert
 from izin.local import Command, House, LocalError, Supervisor, create_database
 from izin.local.ports import HOST, claim
 from izin.runtime import kafka
-from izin.runtime.settings import KafkaSettings
+from izin.runtime.settings import KafkaSettings, LedgerSettings
+from izin.sinks.ledger.brands import Brand
 from izin.sinks.ledger.migrate import migrate
 
 if TYPE_CHECKING:
@@ -46,6 +49,7 @@ ACTIVE = 100001
 LOADING = 100002
 
 _ISO = TypeAdapter(timedelta)
+_LOADING_TIME = timedelta(days=30)
 _MARK = ".izin-house"
 """Only a folder that bears this file is ever emptied."""
 
@@ -75,12 +79,13 @@ class Delays:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedBrand:
-    """A brand as the twin must know it; ``activated_at`` is the twin's text, Turkish time."""
+    """A brand of the house, as the twin and the ledger must both know it."""
 
     brand_code: int
     iys_code: int
     name: str
-    activated_at: str | None
+    activated_at: datetime | None
+    """None: in first loading, which then has thirty days left."""
     push: bool
     """Whether İYS pushes what its citizens do; else we hear it by pull."""
 
@@ -92,7 +97,7 @@ def brands_of_the_house() -> tuple[SimulatedBrand, ...]:
             brand_code=ACTIVE,
             iys_code=ACTIVE,
             name="Örnek Aktif",
-            activated_at="2020-01-01 00:00:00",
+            activated_at=datetime(2020, 1, 1, tzinfo=UTC),
             push=True,
         ),
         SimulatedBrand(
@@ -194,6 +199,7 @@ class Household:
         self._tell("laying out the ledger and the topics")
         asyncio.run(migrate(self._environment["DATABASE_URL"]))
         kafka.ensure_topics(self.kafka_settings)
+        asyncio.run(upsert(self.kafka_settings, self._ledger_settings, self._ledger_brands()))
         self._start_simulator()
         self._start_ours()
 
@@ -211,6 +217,24 @@ class Household:
             topic_prefix=self._environment["IZIN_TOPIC_PREFIX"],
             partitions=self._partitions,
         )
+
+    @property
+    def _ledger_settings(self) -> LedgerSettings:
+        return LedgerSettings.model_validate({"DATABASE_URL": self._environment["DATABASE_URL"]})
+
+    def _ledger_brands(self) -> list[Brand]:
+        now = datetime.now(UTC)
+        return [
+            Brand(
+                brand_code=one.brand_code,
+                iys_code=one.iys_code,
+                customer_id="ornek",
+                name=one.name,
+                activated_at=one.activated_at,
+                loading_deadline=None if one.activated_at else now + _LOADING_TIME,
+            )
+            for one in self._brands
+        ]
 
     def _claim_ports(self) -> None:
         given = self._ports
@@ -293,7 +317,8 @@ class Household:
                     "brandCode": brand.brand_code,
                     "iysCode": brand.iys_code,
                     "name": brand.name,
-                    "activatedAt": brand.activated_at,
+                    "activatedAt": brand.activated_at
+                    and brand.activated_at.astimezone(TURKEY).strftime("%Y-%m-%d %H:%M:%S"),
                 }
                 admin.post("/brands", json=told).raise_for_status()
 

@@ -26,7 +26,7 @@ class Killer:
 
     def __init__(self, supervisor: Supervisor, *, window: float, seed: int) -> None:
         self._supervisor = supervisor
-        chance = random.Random(seed)  # noqa: S311  # a fault, not a secret
+        chance = random.Random(seed)  # a fault, not a secret
         order = chance.sample(WORKERS, len(WORKERS))
         third = window / len(WORKERS)
         self._plan = [

@@ -33,7 +33,6 @@ class Wanted:
     """What ``consents`` says of a key."""
 
     status: str
-    event_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +40,9 @@ class Kept:
     """What the ledger says of a key."""
 
     desired: str
-    event_id: str
     registered: str
     state: str
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +84,7 @@ def compare(
             where = "the topic" if want is None else "the ledger"
             found.blame(key, f"{where} does not know it; İYS holds {at_iys or 'nothing'}")
             continue
-        if (want.status, want.event_id) != (keep.desired, keep.event_id):
+        if want.status != keep.desired:
             found.blame(key, f"the topic wants {want.status}, the ledger {keep.desired}")
         if not _agrees(keep.registered, at_iys):
             found.blame(
@@ -94,7 +93,9 @@ def compare(
         ending = _ending(want.status, keep.state, at_iys)
         if ending is None:
             found.blame(
-                key, f"wanted {want.status}, İYS holds {at_iys or 'nothing'}, state {keep.state}"
+                key,
+                f"wanted {want.status}, İYS holds {at_iys or 'nothing'}, "
+                f"state {keep.state} ({keep.why})",
             )
         else:
             found.endings[ending] += 1
@@ -138,7 +139,7 @@ def regressions(rows: Iterable[tuple[str, tuple[object, ...]]]) -> Iterator[str]
     greatest: dict[str, tuple[object, ...]] = {}
     for key, order in rows:
         before = greatest.get(key)
-        if before is not None and order < before:  # type: ignore[operator]
+        if before is not None and order < before:
             yield key
         else:
             greatest[key] = order

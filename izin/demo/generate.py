@@ -5,7 +5,7 @@ consents are mostly fresh and some are too old; one in first loading, with conse
 2015. Telephone numbers lie in +90 555 0xx xx xx, e-mail addresses under example.com, example.net
 and example.org.
 
-    python demo/generate.py demo/crm-export.csv --active 600001 --loading 600002 --now
+    python -m izin.demo.generate demo/crm-export.csv --active 600001 --loading 600002 --now
     2026-09-21T12:00:00+03:00
 
 prints what it wrote as JSON: counts by kind, and what must stand at the end for each key's status.
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import sys
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta, timezone
@@ -345,7 +346,8 @@ def main() -> None:
         active=given.active,
         loading=given.loading,
     )
-    print(json.dumps(asdict(write(given.path, plan)), ensure_ascii=False, indent=2))
+    truth = json.dumps(asdict(write(given.path, plan)), ensure_ascii=False, indent=2)
+    sys.stdout.write(f"{truth}\n")
 
 
 if __name__ == "__main__":

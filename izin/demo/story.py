@@ -194,9 +194,10 @@ class Story:
         return behind == 0
 
     def _registered(self, stage: Bar) -> bool:
-        status = self._ledger.status()
-        stage.show(status.keys - status.open, status.keys)
-        return status.open == 0 and status.undelivered == 0 and self._ledger.behind() == 0
+        lag, keys = self._ledger.lag(), self._ledger.keys()
+        on_the_way = lag.in_flight + lag.awaiting_result + lag.unknown
+        stage.show(keys - lag.to_tell - lag.to_ask - lag.waiting - on_the_way, keys)
+        return lag.is_settled and self._ledger.behind() == 0
 
     def reject(self, subscriber: Subscriber) -> Sequence[Rejection]:
         """Let citizens reject at İYS, half heard by push and half by pull; wait until all are
@@ -222,7 +223,7 @@ class Story:
 
     def _choose(self, twin: Twin) -> tuple[list[Held], list[Held]]:
         """Return citizens of either brand who consented."""
-        chance = random.Random(self._seed)  # noqa: S311  # a story, not a secret
+        chance = random.Random(self._seed)  # a story, not a secret
         onay = [one for one in twin.register() if one.status == "ONAY"]
         half = CITIZENS // 2
         chosen = []

@@ -40,9 +40,7 @@ def judge(
         one.key: bool(one.value["may_send"])
         for one in read_all(settings, codec, topics.permissions)
     }
-    wanted = {
-        one.key: Wanted(status=one.value["status"], event_id=one.value["event_id"]) for one in rows
-    }
+    wanted = {one.key: Wanted(status=one.value["status"]) for one in rows}
     with Twin(house.simulator_url) as twin:
         register = {one.key: one.status for one in twin.register()}
         movements = list(twin.movements())
