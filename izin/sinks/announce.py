@@ -237,4 +237,6 @@ def _key_fields(key: ConsentKey) -> dict[str, object]:
 
 
 def _kebab(record: str) -> str:
-    return "".join(f"-{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(record))
+    return "".join(
+        f"-{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(record)
+    )

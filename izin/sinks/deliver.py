@@ -111,7 +111,9 @@ class Deliverer:
             # The producer is of no use any more: a new one fences it, and the page is delivered again.
             raise StreamUnavailableError(f"outbox: {type(error).__name__}") from error
         if any(partition < 0 for partition, _ in places):
-            raise StreamUnavailableError("outbox: a record of a committed page was not acknowledged")
+            raise StreamUnavailableError(
+                "outbox: a record of a committed page was not acknowledged"
+            )
         return places
 
 

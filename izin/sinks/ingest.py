@@ -94,7 +94,9 @@ class Ingester:
         )
         return Reader(self, client, topic=topic, topic_id=topic_id, positions=positions)
 
-    async def keep(self, topic: str, topic_id: str, reads: Sequence[Read], moves: Mapping[int, tuple[int, int]]) -> None:
+    async def keep(
+        self, topic: str, topic_id: str, reads: Sequence[Read], moves: Mapping[int, tuple[int, int]]
+    ) -> None:
         """Write what was read, and that it was read; raises ConcurrentChangeError if another did."""
         now = self.clock()
         keys = [str(key_from_avro(read.decision["consent"])) for read in reads]

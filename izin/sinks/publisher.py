@@ -73,7 +73,9 @@ class Publisher:
                     on_delivery=_Acknowledged(loop, done),
                 )
             except (BufferError, KafkaException) as error:
-                raise StreamUnavailableError(f"Kafka takes no more ({type(error).__name__})") from error
+                raise StreamUnavailableError(
+                    f"Kafka takes no more ({type(error).__name__})"
+                ) from error
         for problem in await asyncio.gather(*waiting, return_exceptions=True):
             if problem is not None:
                 raise problem

@@ -107,16 +107,8 @@ class Puller:
             for place, (event, key) in enumerate(keyed)
         ]
         await self.publisher.publish(
-            [
-                self.tools.announcer.event(one.event, one.key, at)
-                for one in seen
-                if not one.is_ours
-            ]
-            + [
-                self.tools.announcer.unkeyed(event, at)
-                for event, key in read
-                if key is None
-            ]
+            [self.tools.announcer.event(one.event, one.key, at) for one in seen if not one.is_ours]
+            + [self.tools.announcer.unkeyed(event, at) for event, key in read if key is None]
         )
         return seen
 
@@ -139,7 +131,9 @@ class Puller:
             }
             moved = await (await connection.execute(_SQL["advance"], values)).fetchone()
             if moved is None:
-                raise ConcurrentChangeError(f"another process pulled {stream} of {brand.brand_code}")
+                raise ConcurrentChangeError(
+                    f"another process pulled {stream} of {brand.brand_code}"
+                )
             entries = await lock(connection, (str(one.key) for one in seen))
             changes = Changes(self.tools.announcer, now=now)
             for one in seen:

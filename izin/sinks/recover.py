@@ -73,7 +73,10 @@ class Recoverer:
                 await submissions.resend(connection, submission, now=now, holder=self.tools.holder)
             await changes.write(connection)
         _log.warning(
-            "submission taken up", submission=submission.id, items=len(submission.items), wanted=len(wanted)
+            "submission taken up",
+            submission=submission.id,
+            items=len(submission.items),
+            wanted=len(wanted),
         )
         if whole:
             await self.teller.tell(replace(submission, sends=submission.sends + 1))
@@ -155,9 +158,7 @@ class Recoverer:
                     rulings.landed(entry, item.status), statement_of(record, asked_at)
                 )
                 mine = entry.desired_event_id == item.event_id
-                changes.rule(
-                    entry, rulings.ruled(landed, submission.brand, now, answered=mine)
-                )
+                changes.rule(entry, rulings.ruled(landed, submission.brand, now, answered=mine))
             await changes.write(connection)
 
     async def _later(self, submission: Submission, at: datetime) -> None:

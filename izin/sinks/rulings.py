@@ -91,15 +91,15 @@ def decided(entry: Entry | None, decision: Mapping[str, Any], now: datetime) -> 
             desired_rank=int(consent.origin_rank),
             desired_event_id=consent.event_id,
             desired_origin=consent.origin,
-            desired_origin_ref=known and known.origin_ref,
+            desired_origin_ref=None if known is None else known.origin_ref,
             desired_source=consent.source,
             desired_consent_date=consent.consent_date,
-            received_at=known and known.received_at,
-            notice_version=known and known.notice_version,
+            received_at=None if known is None else known.received_at,
+            notice_version=None if known is None else known.notice_version,
             registrable=consent.registrable,
             attested=known is not None and attested(known),
-            retailer_code=known and known.retailer_code,
-            retailer_access=known and known.retailer_access,
+            retailer_code=None if known is None else known.retailer_code,
+            retailer_access=None if known is None else known.retailer_access,
             state="pending",
             duty="none",
             why=None,
@@ -313,7 +313,8 @@ def _is_flying_state(state: str) -> bool:
 
 def backoff(attempt: int, *, first: timedelta, longest: timedelta) -> timedelta:
     """Return how long to wait after the ``attempt``-th failure, from 1: doubled each time, up to ``longest``."""
-    return min(longest, first * 2 ** min(max(attempt, 1) - 1, 20))
+    doublings: int = min(max(attempt, 1) - 1, 20)
+    return min(longest, first * float(2**doublings))
 
 
 def retried(

@@ -60,9 +60,7 @@ class Settler:
         waiting = len(submission.items) - len(answers)
         if waiting and now - submission.intended_at > _GIVEN_UP:
             lost = Answer(verdict=Verdict.ALREADY, code=None, how="batch")
-            answers |= {
-                item.index: lost for item in submission.items if item.index not in answers
-            }
+            answers |= {item.index: lost for item in submission.items if item.index not in answers}
             waiting = 0
         if answers:
             await self.teller.record(submission, answers, request_id=submission.request_id)

@@ -137,7 +137,9 @@ class Submitter:
         """Give up ONAYs whose term has ended untold: a new consent is needed (m.7/12)."""
         now = self.tools.clock()
         async with self.tools.ledger.transaction() as connection:
-            entries = await _entries(connection, "claim-expired", {"now": now, "size": self.batch_size})
+            entries = await _entries(
+                connection, "claim-expired", {"now": now, "size": self.batch_size}
+            )
             changes = Changes(self.tools.announcer, now=now)
             for entry in entries:
                 changes.put(entry, rulings.expired(entry, "term-ended", None))

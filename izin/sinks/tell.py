@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from izin.iys.wire import Batch
+    from izin.sinks.ledger.database import Connection
     from izin.sinks.ledger.submissions import Item, Submission
     from izin.sinks.tools import Tools
 
@@ -60,7 +61,11 @@ class Teller:
                     waiting += await self._batch(one)
 
     async def record(
-        self, submission: Submission, answers: Mapping[int, Answer], *, request_id: str | None = None
+        self,
+        submission: Submission,
+        answers: Mapping[int, Answer],
+        *,
+        request_id: str | None = None,
     ) -> None:
         """Keep the answers to items, by index, and what follows from them; a second answer changes nothing."""
         now = self.tools.clock()
@@ -171,7 +176,8 @@ class Teller:
         named = {
             refusal.index: Answer(verdict=refusal.verdict, code=refusal.code, how="batch")
             for refusal in error.refusals
-            if refusal.index is not None and (refusal.is_of_a_record or refusal.code == NO_SUCH_RETAILER)
+            if refusal.index is not None
+            and (refusal.is_of_a_record or refusal.code == NO_SUCH_RETAILER)
         }
         indexes = [item.index for item in submission.items]
         named = {index: answer for index, answer in named.items() if index in indexes}
@@ -221,7 +227,7 @@ class Teller:
 
     async def _stops(  # noqa: PLR0913, PLR0917 - what was answered, and what was judged of it
         self,
-        connection: brands.Connection,
+        connection: Connection,
         submission: Submission,
         answers: Mapping[int, Answer],
         judgements: Mapping[int, Judged],
@@ -245,9 +251,7 @@ class Teller:
                 answer = answers.get(item.index)
                 if answer is not None and answer.verdict is Verdict.SUCCESS:
                     channel = item.key.split("/", 2)[1]
-                    await brands.lift(
-                        connection, submission.brand.brand_code, channel, item.status
-                    )
+                    await brands.lift(connection, submission.brand.brand_code, channel, item.status)
 
 
 def _answer_of(error: CallError) -> Answer:

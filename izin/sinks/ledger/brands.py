@@ -173,13 +173,23 @@ async def requeue(
         for status in Status:
             await lift(connection, brand_code, EVERY, status)
     return await _each(
-        ledger, announcer, "claim-parked", {"brand_code": brand_code, "why": why}, now=now, person=True
+        ledger,
+        announcer,
+        "claim-parked",
+        {"brand_code": brand_code, "why": why},
+        now=now,
+        person=True,
     )
 
 
 async def _reckon(ledger: Ledger, announcer: Announcer, brand: Brand, *, now: datetime) -> None:
     await _each(
-        ledger, announcer, "claim-unsettled", {"brand_code": brand.brand_code}, now=now, person=False
+        ledger,
+        announcer,
+        "claim-unsettled",
+        {"brand_code": brand.brand_code},
+        now=now,
+        person=False,
     )
 
 

@@ -196,7 +196,11 @@ def plain(value: object) -> object:
 
 
 async def _expect(
-    connection: Connection, query: Any, values: Mapping[str, Any], count: int, what: str  # noqa: ANN401  # a statement
+    connection: Connection,
+    query: Any,
+    values: Mapping[str, Any],
+    count: int,
+    what: str,  # noqa: ANN401  # a statement
 ) -> None:
     found = await (await connection.execute(query, values)).fetchall()
     if len(found) != count:

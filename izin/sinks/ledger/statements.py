@@ -21,5 +21,5 @@ def statements(file: str) -> Mapping[str, LiteralString]:
     for section in text.split(_MARK)[1:]:
         name, _, body = section.partition("\n")
         # A statement comes from a file of this package, never from input.
-        found[name.strip()] = cast("LiteralString", body.strip().rstrip(";"))
+        found[name.strip()] = body.strip().rstrip(";")
     return found

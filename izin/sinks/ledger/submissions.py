@@ -291,7 +291,9 @@ async def results_due(
     return await _held(connection, "claim-results", {"now": now}, now, holder)
 
 
-async def resend(connection: Connection, submission: Submission, *, now: datetime, holder: Holder) -> None:
+async def resend(
+    connection: Connection, submission: Submission, *, now: datetime, holder: Holder
+) -> None:
     """Note that the very same body is about to be sent once more."""
     values = {"id": submission.id, "owner": holder.owner, "lease_until": now + holder.lease}
     if await (await connection.execute(_SQL["resend"], values)).fetchone() is None:
@@ -316,9 +318,7 @@ async def ours(
     return frozenset(row["place"] - 1 for row in found)
 
 
-async def with_items(
-    connection: Connection, row: Mapping[str, Any], brand: Brand
-) -> Submission:
+async def with_items(connection: Connection, row: Mapping[str, Any], brand: Brand) -> Submission:
     """Return the submission that ``row`` names, with the items that are still open."""
     found = await (await connection.execute(_SQL["items"], {"id": row["id"]})).fetchall()
     items = tuple(

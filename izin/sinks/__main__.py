@@ -1,0 +1,27 @@
+"""``python -m izin.sinks``: a sink worker in the foreground."""
+
+from __future__ import annotations
+
+import asyncio
+
+from izin.runtime.observe import configure
+from izin.runtime.registry import codec
+from izin.runtime.settings import (
+    IysSettings,
+    KafkaSettings,
+    LedgerSettings,
+    LogSettings,
+    SinkSettings,
+)
+from izin.sinks.worker import run
+
+
+def main() -> None:
+    """Run until SIGTERM or Ctrl-C."""
+    configure(LogSettings())
+    kafka = KafkaSettings()
+    asyncio.run(run(kafka, LedgerSettings(), IysSettings(), SinkSettings(), codec(kafka)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""Everything that is asked of the ledger by people: one read API for the command line, console and metrics.
+
+Nothing here changes anything, and nothing loads the register whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from izin.sinks.ledger.entry import Entry
+from izin.sinks.ledger.statements import statements
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from datetime import datetime
+
+    from izin.sinks.ledger.database import Ledger
+
+_PAGE = 5000
+_SQL = statements("reads")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """How many keys of a brand, channel and desired status stand in a state."""
+
+    brand_code: int
+    channel: str
+    desired_status: str | None
+    state: str
+    keys: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterRow:
+    """A key as we know it: what we want, what İYS holds, and where telling stands."""
+
+    key: str
+    customer_id: str
+    brand_code: int
+    channel: str
+    recipient_type: str
+    recipient: str
+    desired_status: str | None
+    desired_at: datetime | None
+    desired_rank: int | None
+    desired_consent_date: datetime | None
+    desired_source: str | None
+    registered: str
+    registered_at: datetime | None
+    registered_consent_date: datetime | None
+    registered_source: str | None
+    registered_transaction_id: str | None
+    state: str
+    why: str | None
+    code: str | None
+    due_at: datetime | None
+    expires_at: datetime | None
+    may_send: bool
+    permission_reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """One movement of a key's history."""
+
+    id: int
+    kind: str
+    customer_id: str
+    key: str
+    event_id: str | None
+    status: str | None
+    source: str
+    occurred_at: datetime
+    recorded_at: datetime
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """Everything of a recipient: how its keys stand, and what happened to them, in order."""
+
+    entries: tuple[Entry, ...]
+    facts: tuple[Fact, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lag:
+    """What is still to be done."""
+
+    to_tell: int
+    opt_outs: int
+    """Of ``to_tell``, the opt-outs."""
+    in_flight: int
+    awaiting_result: int
+    unknown: int
+    to_ask: int
+    waiting: int
+    """For an unsettled ONAY, or for the event that rescues an opt-out."""
+    parked: int
+    overdue: int
+    earliest_due: datetime | None
+    outbox: int
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left to do but for people."""
+        return not any(
+            (
+                self.to_tell,
+                self.in_flight,
+                self.awaiting_result,
+                self.unknown,
+                self.to_ask,
+                self.waiting,
+                self.outbox,
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parked:
+    """How many keys wait for a person, by reason."""
+
+    brand_code: int
+    channel: str
+    desired_status: str | None
+    why: str | None
+    code: str | None
+    keys: int
+
+
+async def counts(ledger: Ledger) -> tuple[Count, ...]:
+    """Return how many keys stand where."""
+    return tuple(Count(**row) for row in await ledger.fetch(_SQL["counts"]))
+
+
+async def parked(ledger: Ledger) -> tuple[Parked, ...]:
+    """Return what waits for a person, and why."""
+    return tuple(Parked(**row) for row in await ledger.fetch(_SQL["parked"]))
+
+
+async def lag(ledger: Ledger, *, now: datetime) -> Lag:
+    """Return what is still to be done."""
+    rows = await ledger.fetch(_SQL["lag"], {"now": now})
+    outbox = await ledger.fetch(_SQL["outbox"])
+    return Lag(**rows[0], outbox=outbox[0]["rows"])
+
+
+async def ingested(ledger: Ledger) -> dict[tuple[str, int], int]:
+    """Return the next offset of each topic and partition; compare with ``runtime.kafka.committed_ends``."""
+    rows = await ledger.fetch(_SQL["ingested"])
+    return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+
+
+async def register(ledger: Ledger, *, brand_code: int | None = None) -> AsyncIterator[RegisterRow]:
+    """Yield the register as we know it, a row a key, in the order of the keys."""
+    after = ""
+    while True:
+        values = {"after": after, "brand_code": brand_code, "size": _PAGE}
+        rows = await ledger.fetch(_SQL["register"], values)
+        if not rows:
+            return
+        for row in rows:
+            yield RegisterRow(**row)
+        after = rows[-1]["key"]
+
+
+async def history(ledger: Ledger, recipient: str) -> History:
+    """Return everything of a recipient (normalised), or of a canonical key, in order."""
+    if recipient.count("/") >= 3:  # noqa: PLR2004 - brand_code/type/recipient_type/recipient
+        keys = [recipient]
+    else:
+        keys = [row["key"] for row in await ledger.fetch(_SQL["keys-of"], {"recipient": recipient})]
+    entries = await ledger.fetch(_SQL["standing"], {"keys": keys})
+    facts = await ledger.fetch(_SQL["history"], {"keys": keys})
+    return History(
+        entries=tuple(Entry.from_row(row) for row in entries),
+        facts=tuple(Fact(**row) for row in facts),
+    )

@@ -1,0 +1,61 @@
+-- name: counts
+-- How many keys stand in each state, by brand, channel and desired status.
+SELECT brand_code, channel, desired_status, state, count(*) AS keys
+FROM consents GROUP BY brand_code, channel, desired_status, state
+ORDER BY brand_code, channel, desired_status, state
+
+-- name: register
+-- The register as we know it, a row a key, in the order of the keys: a page after a key.
+SELECT key, customer_id, brand_code, channel, recipient_type, recipient, desired_status, desired_at,
+    desired_rank, desired_consent_date, desired_source, registered, registered_at, registered_consent_date,
+    registered_source, registered_transaction_id, state, why, code, due_at, expires_at, may_send,
+    permission_reason
+FROM consents
+WHERE key > %(after)s AND (%(brand_code)s::integer IS NULL OR brand_code = %(brand_code)s)
+ORDER BY key LIMIT %(size)s
+
+-- name: keys-of
+-- The keys of a recipient.
+SELECT key FROM consents WHERE recipient = %(recipient)s ORDER BY key
+
+-- name: history
+-- Everything that happened to these keys, in the order in which we learnt it.
+SELECT id, kind, customer_id, key, event_id, status, source, occurred_at, recorded_at, data
+FROM movements WHERE key = ANY(%(keys)s) ORDER BY id
+
+-- name: standing
+-- How these keys stand.
+SELECT * FROM consents WHERE key = ANY(%(keys)s) ORDER BY key
+
+-- name: lag
+-- What is still to be done, for progress and alarms.
+SELECT
+    count(*) FILTER (WHERE state IN ('pending', 'retryable') AND duty = 'send') AS to_tell,
+    count(*) FILTER (WHERE state IN ('pending', 'retryable') AND duty = 'send' AND desired_status = 'RET')
+        AS opt_outs,
+    count(*) FILTER (WHERE state = 'in_flight') AS in_flight,
+    count(*) FILTER (WHERE state = 'awaiting_result') AS awaiting_result,
+    count(*) FILTER (WHERE state = 'unknown') AS unknown,
+    count(*) FILTER (WHERE duty = 'ask') AS to_ask,
+    count(*) FILTER (WHERE duty IN ('wait', 'rescue')) AS waiting,
+    count(*) FILTER (WHERE state = 'parked') AS parked,
+    count(*) FILTER (WHERE state IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown')
+        AND due_at < %(now)s) AS overdue,
+    min(due_at) FILTER (WHERE state IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown'))
+        AS earliest_due
+FROM consents
+
+-- name: outbox
+-- What still waits for Kafka.
+SELECT count(*) AS rows FROM outbox
+
+-- name: ingested
+-- How far the topics are ingested.
+SELECT topic, partition, next_offset FROM kafka_offsets ORDER BY topic, partition
+
+-- name: parked
+-- What waits for a person, and why.
+SELECT brand_code, channel, desired_status, why, code, count(*) AS keys
+FROM consents WHERE state = 'parked'
+GROUP BY brand_code, channel, desired_status, why, code
+ORDER BY brand_code, channel, desired_status, why, code

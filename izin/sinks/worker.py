@@ -1,0 +1,298 @@
+"""The sink worker: everything that stands between the topics, the ledger and İYS, in one process.
+
+Several may run at once: leases, skipped locks and compare-and-set keep them apart, and what only one may do (ingest,
+deliver, pull) is done by one while the others wait. SIGTERM stops within five seconds: what is on its way to İYS
+may end; what does not is taken up by the next process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from izin.consent.errors import OurError
+from izin.iys.access_token import TokenAuth
+from izin.iys.client import IysClient
+from izin.iys.pacing import Pace
+from izin.runtime.observe import get_logger
+from izin.sinks.announce import Announcer
+from izin.sinks.ask import Asker
+from izin.sinks.deliver import Deliverer
+from izin.sinks.errors import LedgerUnavailableError
+from izin.sinks.ingest import Ingester
+from izin.sinks.lanes import every, lane, persist
+from izin.sinks.ledger import bells as ring
+from izin.sinks.ledger import reads, submissions
+from izin.sinks.ledger.access_tokens import LedgerTokenStore
+from izin.sinks.ledger.bells import Bells
+from izin.sinks.ledger.budgets import LedgerPacer
+from izin.sinks.ledger.database import Ledger
+from izin.sinks.ledger.submissions import Holder
+from izin.sinks.metrics import Metrics
+from izin.sinks.publisher import Publisher
+from izin.sinks.pull import Puller
+from izin.sinks.push import BrandDirectory, Credentials, PushReceiver, PushRegistrar
+from izin.sinks.recover import Recoverer
+from izin.sinks.settle import Settler
+from izin.sinks.submit import Submitter
+from izin.sinks.tell import Teller
+from izin.sinks.tools import Tools
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
+
+    from starlette.requests import Request
+
+    from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
+    from izin.schemas.codec import Codec
+
+_OPT_OUT_LANES = 6
+_BULK_LANES = 3
+_RESULT_LANES = 2
+_DRAIN = 4.0
+_SHARE = timedelta(milliseconds=500)
+
+_log = get_logger(__name__)
+
+
+class NoPushCredentialsError(OurError):
+    """A push address is set, and no credentials İYS could sign in with there."""
+
+    def __init__(self) -> None:
+        super().__init__("IZIN_PUSH_URL is set: set IZIN_PUSH_USERNAME and IZIN_PUSH_PASSWORD too")
+
+
+async def run(
+    kafka: KafkaSettings,
+    ledger_settings: LedgerSettings,
+    iys: IysSettings,
+    sink: SinkSettings,
+    codec: Codec,
+) -> None:
+    """Run a sink worker until SIGTERM or SIGINT; raises what is our own fault."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    await serve(kafka, ledger_settings, iys, sink, codec, stopping=stopping)
+
+
+async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
+    kafka: KafkaSettings,
+    ledger_settings: LedgerSettings,
+    iys: IysSettings,
+    sink: SinkSettings,
+    codec: Codec,
+    *,
+    stopping: asyncio.Event,
+) -> None:
+    """Run a sink worker until ``stopping`` is set."""
+    credentials = _credentials(sink)
+    owner = secrets.randbelow(2**31 - 1) + 1
+    announcer = Announcer(codec, kafka.topics)
+    bells, metrics = Bells(), Metrics()
+    async with AsyncExitStack() as stack:
+        ledger = await stack.enter_async_context(Ledger(ledger_settings, owner=owner))
+        pacer = LedgerPacer(ledger, Pace(rate=iys.requests_per_second), address=iys.egress_address)
+        await pacer.begin()
+        auth = TokenAuth(iys, LedgerTokenStore(ledger=ledger, account=iys.username))
+        client = await stack.enter_async_context(IysClient(iys, auth=auth, pacer=pacer))
+        publisher = await stack.enter_async_context(Publisher(kafka))
+        tools = Tools(
+            ledger=ledger,
+            client=client,
+            announcer=announcer,
+            clock=_now,
+            holder=Holder(owner=ledger.owner, lease=sink.lease),
+        )
+        directory = BrandDirectory(ledger)
+        receiver = PushReceiver(
+            credentials=credentials,
+            directory=directory,
+            publisher=publisher,
+            announcer=announcer,
+            clock=_now,
+            counted=metrics.pushed.inc,
+        )
+        server = _server(sink, _app(ledger, metrics, receiver))
+        works = {
+            "listen": lambda: bells.listen(ledger),
+            "live": ledger.live,
+            "ingest": Ingester(
+                ledger=ledger,
+                announcer=announcer,
+                codec=codec,
+                settings=kafka,
+                clock=_now,
+                wait=_SHARE,
+            ).run,
+            "deliver": Deliverer(
+                ledger=ledger, settings=kafka, bells=bells, clock=_now, wait=sink.poll_interval
+            ).run,
+            "pull": lambda: _pull(
+                Puller(tools=tools, publisher=publisher, interval=sink.pull_interval), sink
+            ),
+        }
+        if sink.push_url is not None and credentials is not None:
+            works["register push"] = PushRegistrar(
+                client=client,
+                directory=directory,
+                url=sink.push_url,
+                credentials=credentials,
+                only=sink.push_brands,
+            ).run
+        tasks = [
+            asyncio.create_task(persist(name, work), name=name) for name, work in works.items()
+        ]
+        telling = [
+            asyncio.create_task(loop, name=name)
+            for name, loop in _lanes(tools, iys, sink, bells, stopping)
+        ]
+        serving = asyncio.create_task(server.serve(), name="http")
+        _log.info("sink worker ready", host=sink.host, port=sink.port, process=os.getpid())
+        try:
+            await _until(stopping, [*tasks, *telling, serving])
+        finally:
+            stopping.set()
+            server.should_exit = True
+            await _drained(telling, tasks, serving)
+            with contextlib.suppress(LedgerUnavailableError):
+                async with ledger.transaction() as connection:
+                    await submissions.release(connection, owner=ledger.owner, now=_now())
+
+
+def _lanes(
+    tools: Tools,
+    iys: IysSettings,
+    sink: SinkSettings,
+    bells: Bells,
+    stopping: asyncio.Event,
+) -> Iterator[tuple[str, Coroutine[None, None, None]]]:
+    """Yield the loops that tell İYS and ask it, several of a kind where calls may overlap."""
+    teller = Teller(tools=tools, result_delay=iys.result_delay)
+    asker = Asker(tools=tools)
+    submitter = Submitter(tools=tools, teller=teller, asker=asker, batch_size=sink.batch_size)
+    settler = Settler(tools=tools, teller=teller, result_delay=iys.result_delay)
+    recoverer = Recoverer(tools=tools, teller=teller, result_delay=iys.result_delay)
+    interval = sink.poll_interval
+
+    def rung(
+        name: str, step: Callable[[], Awaitable[bool]], bell: str
+    ) -> Coroutine[None, None, None]:
+        return lane(name, step, bells=bells, bell=bell, interval=interval, stopping=stopping)
+
+    for number in range(_OPT_OUT_LANES):
+        yield f"opt-outs {number}", rung("opt-outs", submitter.opt_out, ring.OPT_OUTS)
+    for number in range(_BULK_LANES):
+        yield f"bulk {number}", rung("bulk", submitter.bulk, ring.BULK)
+    yield "last hour", rung("last hour", submitter.last_hour, ring.BULK)
+    yield "asks", rung("asks", asker.ask, ring.ASKS)
+    for name, step, count in (
+        ("results", settler.settle, _RESULT_LANES),
+        ("recover", recoverer.recover, 1),
+        ("expire", submitter.expire, 1),
+    ):
+        for number in range(count):
+            yield f"{name} {number}", every(name, step, interval=interval, stopping=stopping)
+
+
+async def _pull(puller: Puller, sink: SinkSettings) -> None:
+    rest = min(sink.pull_interval, max(sink.poll_interval, sink.pull_interval / 10))
+    async with puller.tools.ledger.sole("pull"):
+        while True:
+            await puller.pull()
+            await asyncio.sleep(rest.total_seconds())
+
+
+async def _until(stopping: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
+    """Return when the process is to stop; raise what ended one of its works."""
+    asked = asyncio.create_task(stopping.wait(), name="stop")
+    done, _ = await asyncio.wait([asked, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    asked.cancel()
+    for task in done - {asked}:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("stops for a fault of ours", work=task.get_name(), error=repr(error))
+            raise error
+
+
+async def _drained(
+    telling: list[asyncio.Task[None]],
+    tasks: list[asyncio.Task[None]],
+    serving: asyncio.Task[None],
+) -> None:
+    """Let what is on its way end, within the time there is; then stop everything."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait([*telling, serving], timeout=_DRAIN)
+    for task in [*telling, serving]:
+        task.cancel()
+    await asyncio.gather(*telling, *tasks, serving, return_exceptions=True)
+
+
+def _app(ledger: Ledger, metrics: Metrics, receiver: PushReceiver) -> Starlette:
+    async def health(_: Request) -> Response:
+        try:
+            await ledger.fetch("SELECT 1 AS ok")
+        except LedgerUnavailableError as error:
+            return JSONResponse({"status": "unavailable", "ledger": str(error)}, 503)
+        return JSONResponse({"status": "ok"})
+
+    async def page(_: Request) -> Response:
+        metrics.show(await reads.lag(ledger, now=_now()))
+        return Response(metrics.page(), media_type="text/plain; version=0.0.4")
+
+    async def push(request: Request) -> Response:
+        return await receiver(request)
+
+    return Starlette(
+        routes=[
+            Route("/health", health),
+            Route("/metrics", page),
+            Route("/iys/push", push, methods=["POST"]),
+        ]
+    )
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves the signals to the worker."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+def _server(sink: SinkSettings, app: Starlette) -> uvicorn.Server:
+    return _Server(
+        uvicorn.Config(
+            app,
+            host=sink.host,
+            port=sink.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=2,
+        )
+    )
+
+
+def _credentials(sink: SinkSettings) -> Credentials | None:
+    if sink.push_username is None or sink.push_password is None:
+        if sink.push_url is not None:
+            raise NoPushCredentialsError
+        return None
+    return Credentials(username=sink.push_username, password=sink.push_password)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

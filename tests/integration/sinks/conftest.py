@@ -1,0 +1,141 @@
+"""A migrated ledger, a simulator of its own process, and the sinks over both."""
+
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from izin.iys import IysClient, Pace, TokenAuth
+from izin.runtime.kafka import ensure_topics
+from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
+from izin.schemas.codec import Codec
+from izin.sinks.announce import Announcer
+from izin.sinks.ledger.access_tokens import LedgerTokenStore
+from izin.sinks.ledger.budgets import LedgerPacer
+from izin.sinks.ledger.database import Ledger
+from izin.sinks.ledger.migrate import migrate
+from izin.sinks.ledger.submissions import Holder
+from izin.sinks.tools import Tools
+from tests.builders import BRAND
+from tests.integration.sinks.house import IYS_CODE, PASSWORD, USERNAME, House, Twin
+
+READY_WITHIN = 20.0
+
+
+@pytest.fixture(scope="session")
+def simulator() -> Iterator[str]:
+    """Give the address of a running simulator; only this process is ended afterwards."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "izin.simulator", "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            address = f"http://127.0.0.1:{port}"
+            _wait(address, process)
+            yield address
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _wait(address: str, process: subprocess.Popen[bytes]) -> None:
+    give_up_at = time.monotonic() + READY_WITHIN
+    while time.monotonic() < give_up_at:
+        assert process.poll() is None, "the simulator ended"
+        try:
+            if httpx.get(f"{address}/__simulator__/health", timeout=1).is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.02)
+    pytest.fail(f"the simulator is not healthy after {READY_WITHIN} s")
+
+
+@pytest.fixture
+def twin(simulator: str) -> Iterator[Twin]:
+    """Give the simulator, emptied, with one account and one brand, and no limit of calls."""
+    with httpx.Client(base_url=f"{simulator}/__simulator__", trust_env=False) as admin:
+        twin = Twin(admin)
+        twin.order("reset", everything=True)
+        twin.order(
+            "settings",
+            requestsPerSecond=0,
+            tokenLimit=0,
+            statusLimit=1000,
+            resultDelay=300,
+            hiddenWindow=0,
+            pushHttpsRequired=False,
+        )
+        twin.order("accounts", username=USERNAME, password=PASSWORD, iysCode=IYS_CODE)
+        twin.order(
+            "brands",
+            brandCode=BRAND,
+            iysCode=IYS_CODE,
+            name="Örnek",
+            activatedAt="2020-01-01 00:00:00",
+        )
+        yield twin
+
+
+@pytest.fixture
+def iys_settings(simulator: str) -> IysSettings:
+    """Give settings that lead to the simulator."""
+    return IysSettings(
+        base_url=simulator,
+        username=USERNAME,
+        password=SecretStr(PASSWORD),
+        timeout=timedelta(seconds=5),
+        requests_per_second=500,
+    )
+
+
+@pytest.fixture
+async def ledger_settings(database_url: str) -> LedgerSettings:
+    """Give settings that lead to a migrated ledger."""
+    await migrate(database_url)
+    return LedgerSettings(database_url=SecretStr(database_url))
+
+
+@pytest.fixture
+async def ledger(ledger_settings: LedgerSettings) -> AsyncIterator[Ledger]:
+    """Give an empty ledger."""
+    async with Ledger(ledger_settings, owner=secrets.randbelow(2**31 - 1) + 1) as ledger:
+        yield ledger
+
+
+@pytest.fixture
+async def house(ledger: Ledger, twin: Twin, iys_settings: IysSettings) -> AsyncIterator[House]:
+    """Give the sinks over an empty ledger and an empty İYS, with the brand known to both."""
+    settings = KafkaSettings(topic_prefix="", partitions=1)
+    codec = Codec()
+    pacer = LedgerPacer(ledger, Pace(rate=500), address="test")
+    await pacer.begin()
+    auth = TokenAuth(iys_settings, LedgerTokenStore(ledger=ledger, account=USERNAME))
+    async with IysClient(iys_settings, auth=auth, pacer=pacer) as client:
+        tools = Tools(
+            ledger=ledger,
+            client=client,
+            announcer=Announcer(codec, settings.topics),
+            clock=lambda: datetime.now(UTC),
+            holder=Holder(owner=ledger.owner, lease=timedelta(seconds=60)),
+        )
+        house = House(tools=tools, codec=codec, twin=twin, settings=settings)
+        await house.brand()
+        yield house
+
+
+@pytest.fixture
+def kafka_settings(kafka: str, topic_prefix: str) -> KafkaSettings:
+    """Give a Kafka with this test's topics."""
+    settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix, partitions=2)
+    ensure_topics(settings)
+    return settings

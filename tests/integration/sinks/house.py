@@ -1,0 +1,282 @@
+"""A ledger, İYS's twin and the sinks' steps, put together as the worker does, one step at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from izin.consent.admission import Refusal, admit
+from izin.consent.model import Consent, ConsentKey, DecisionKind
+from izin.consent.ordering import decide
+from izin.schemas.records import decision_to_avro
+from izin.sinks.ask import Asker
+from izin.sinks.ingest import Ingester, Read
+from izin.sinks.ledger import brands, offsets
+from izin.sinks.ledger.brands import Brand
+from izin.sinks.ledger.changes import lock
+from izin.sinks.ledger.entry import Entry
+from izin.sinks.recover import Recoverer
+from izin.sinks.settle import Settler
+from izin.sinks.submit import Submitter
+from izin.sinks.tell import Teller
+from izin.sinks.tools import Tools
+from tests.builders import BRAND, CUSTOMER, a_key, an_event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import httpx
+
+    from izin.consent.model import ConsentEvent
+    from izin.schemas.codec import Codec
+    from izin.sinks.ledger.database import Ledger
+
+IYS_CODE = 100001
+USERNAME = "ada@example.com"
+PASSWORD = "not-a-password"
+RESULT_DELAY = timedelta(seconds=300)
+ACTIVE = Brand(
+    brand_code=BRAND,
+    iys_code=IYS_CODE,
+    customer_id=CUSTOMER,
+    name="Örnek",
+    activated_at=datetime(2020, 1, 1, tzinfo=UTC),
+)
+TOPIC = "consent-decisions"
+
+
+def recently(minutes: int = 5) -> datetime:
+    """Return an instant that is surely past for İYS, in whole seconds."""
+    return (datetime.now(UTC) - timedelta(minutes=minutes)).replace(microsecond=0)
+
+
+def a_phone(number: int) -> str:
+    """Return an obviously fake mobile number."""
+    return f"+9055500{number:05d}"
+
+
+class Twin:
+    """Sets the simulator up, plays the citizen and makes the weather."""
+
+    def __init__(self, admin: httpx.Client) -> None:
+        self._admin = admin
+
+    def order(self, what: str, **fields: object) -> dict[str, Any]:
+        """Post an order; fail if the simulator does not follow it."""
+        answer = self._admin.post(f"/{what}", json=fields)
+        assert answer.is_success, answer.text
+        told: dict[str, Any] = answer.json()
+        return told
+
+    def weather(self, operation: str, **fault: object) -> None:
+        """Let a fault befall the next call of an operation."""
+        self.order("weather", operation=operation, **fault)
+
+    def results_are_due(self) -> None:
+        """Move İYS's clock on, so that its batches are processed."""
+        self.order("clock", advance=RESULT_DELAY.total_seconds() + 1)
+
+    def citizen(self, status: str, recipient: str, **more: object) -> None:
+        """Let a citizen change a consent at İYS."""
+        movement = {
+            "brandCode": BRAND,
+            "type": "MESAJ",
+            "recipient": recipient,
+            "status": status,
+            **more,
+        }
+        self.order("citizen", movements=[movement])
+
+    def register(self) -> dict[str, str]:
+        """Return what İYS holds, recipient to status."""
+        lines = self._admin.get("/register").text.splitlines()
+        return {row["recipient"]: row["status"] for row in map(json.loads, lines)}
+
+    def movements(self, recipient: str) -> list[dict[str, Any]]:
+        """Return what İYS saved of a recipient, in order."""
+        lines = self._admin.get("/movements").text.splitlines()
+        return [row for row in map(json.loads, lines) if row["recipient"] == recipient]
+
+    def calls(self, operation: str) -> int:
+        """Return how often an operation was called."""
+        told: Any = self._admin.get("/requests").json()
+        return int(told["operations"].get(operation, {}).get("calls", 0))
+
+
+@dataclass(kw_only=True)
+class House:
+    """The sinks over one ledger."""
+
+    tools: Tools
+    codec: Codec
+    twin: Twin
+    settings: Any
+    states: dict[str, Consent] = field(default_factory=dict)
+    offset: int = 0
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger."""
+        return self.tools.ledger
+
+    @property
+    def teller(self) -> Teller:
+        """Tells submissions."""
+        return Teller(tools=self.tools, result_delay=RESULT_DELAY)
+
+    @property
+    def asker(self) -> Asker:
+        """Asks İYS."""
+        return Asker(tools=self.tools)
+
+    @property
+    def submitter(self) -> Submitter:
+        """Tells what is owed."""
+        return Submitter(tools=self.tools, teller=self.teller, asker=self.asker, batch_size=1000)
+
+    @property
+    def settler(self) -> Settler:
+        """Asks for results, as if they were due now."""
+        later = replace(self.tools, clock=lambda: datetime.now(UTC) + RESULT_DELAY * 2)
+        teller = Teller(tools=later, result_delay=RESULT_DELAY)
+        return Settler(tools=later, teller=teller, result_delay=RESULT_DELAY)
+
+    def recoverer(self, after: timedelta = RESULT_DELAY * 2) -> Recoverer:
+        """Take up what is unanswered, as if so long had passed."""
+        later = replace(self.tools, clock=lambda: datetime.now(UTC) + after)
+        teller = Teller(tools=later, result_delay=RESULT_DELAY)
+        return Recoverer(tools=later, teller=teller, result_delay=RESULT_DELAY)
+
+    @property
+    def ingester(self) -> Ingester:
+        """Reads decisions."""
+        return Ingester(
+            ledger=self.ledger,
+            announcer=self.tools.announcer,
+            codec=self.codec,
+            settings=self.settings,
+            clock=self.tools.clock,
+            wait=timedelta(seconds=0.2),
+        )
+
+    def decided(self, *events: ConsentEvent) -> list[Read]:
+        """Return the decisions of the law on ``events``, as the order stage writes them."""
+        reads = []
+        for event in events:
+            claim = admit(event, appended_at=datetime.now(UTC))
+            assert not isinstance(claim, Refusal), claim.violations
+            decision = decide(self.states.get(str(claim.key)), claim)
+            self.states[str(claim.key)] = decision.consent
+            if decision.kind is DecisionKind.DUPLICATE:
+                continue
+            record = decision_to_avro(
+                decision, topic="consent-events", partition=0, offset=self.offset
+            )
+            value = self.codec.decode("Decision", self.codec.encode("Decision", record))
+            reads.append(Read(partition=0, offset=self.offset, decision=value))
+            self.offset += 1
+        return reads
+
+    async def ingest(self, *events: ConsentEvent) -> list[Read]:
+        """Have ``events`` decided and ingested; return the decisions."""
+        before = self.offset
+        reads = self.decided(*events)
+        await offsets.positions(self.ledger, TOPIC, [0], cluster_id="cluster", topic_id="topic")
+        await self.ingester.keep(TOPIC, "topic", reads, {0: (before, self.offset)})
+        return reads
+
+    async def entry(self, recipient: str = "+905550000001") -> Entry:
+        """Return the row of a recipient."""
+        key = a_key(recipient=recipient)
+        async with self.ledger.transaction() as connection:
+            return (await lock(connection, [str(key)]))[str(key)]
+
+    async def outcomes(self, recipient: str | None = None) -> list[str]:
+        """Return the outcomes told so far, in order."""
+        rows = await self.ledger.fetch(
+            "SELECT key, value FROM outbox WHERE topic LIKE %(topic)s ORDER BY id",
+            {"topic": "%consent-outcomes"},
+        )
+        told = [self.codec.decode("Outcome", row["value"]) for row in rows]
+        return [
+            one["outcome"] for one in told if recipient is None or one["recipient"] == recipient
+        ]
+
+    async def permissions(self, recipient: str) -> list[bool]:
+        """Return the permissions told of a recipient so far, in order."""
+        rows = await self.ledger.fetch(
+            "SELECT value FROM outbox WHERE topic LIKE %(topic)s ORDER BY id",
+            {"topic": "%permissions"},
+        )
+        told = [self.codec.decode("Permission", row["value"]) for row in rows]
+        return [one["may_send"] for one in told if one["recipient"] == recipient]
+
+    async def published(self) -> list[dict[str, Any]]:
+        """Return the consent events that wait to be published, in order."""
+        rows = await self.ledger.fetch(
+            "SELECT value FROM outbox WHERE topic LIKE %(topic)s ORDER BY id",
+            {"topic": "%consent-events%"},
+        )
+        return [self.codec.decode("ConsentEvent", row["value"]) for row in rows]
+
+    async def brand(self, brand: Brand = ACTIVE) -> Brand:
+        """Have a brand known to the ledger."""
+        return await brands.upsert(
+            self.ledger, self.tools.announcer, brand, now=self.tools.clock()
+        )
+
+    async def brand_in_loading(self) -> None:
+        """Have the ledger take the brand as not yet activated, so that it offers old consents."""
+        await self.ledger.fetch("UPDATE brands SET activated_at = NULL RETURNING brand_code")
+
+    async def told_onay(self, recipient: str) -> None:
+        """Have an ONAY of ``recipient`` registered at İYS, by batch."""
+        event = onay(recipient, minutes=60)
+        await self.ingest(event)
+        assert await self.submitter.bulk()
+        self.twin.results_are_due()
+        assert await self.settler.settle()
+        assert (await self.entry(recipient)).state == "accepted"
+
+
+def onay(recipient: str, *, minutes: int = 10, **more: object) -> ConsentEvent:
+    """Return an ONAY given some minutes ago."""
+    at = recently(minutes)
+    return an_event(
+        event_id=f"onay-{recipient}-{minutes}",
+        recipient=recipient,
+        consent_date=at,
+        received_at=at + timedelta(seconds=2),
+        **more,
+    )
+
+
+def ret(recipient: str, *, minutes: int = 5, **more: object) -> ConsentEvent:
+    """Return a RET given some minutes ago."""
+    at = recently(minutes)
+    fields: dict[str, object] = {
+        "event_id": f"ret-{recipient}-{minutes}",
+        "status": "RET",
+        "recipient": recipient,
+        "consent_date": at,
+        "received_at": at + timedelta(seconds=2),
+    }
+    return an_event(**fields | more)
+
+
+async def until(true: Callable[[], Any], *, within: float = 20) -> None:
+    """Return when ``true()`` holds (or what it awaits); fail after ``within`` seconds."""
+    async with asyncio.timeout(within):
+        while True:
+            held = true()
+            if await held if asyncio.iscoroutine(held) else held:
+                return
+            await asyncio.sleep(0.02)
+
+
+def key_of(recipient: str) -> ConsentKey:
+    """Return the key of a recipient's text messages."""
+    return a_key(recipient=recipient)
