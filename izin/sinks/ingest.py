@@ -11,7 +11,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 
 from izin.runtime.kafka import admin, consumer
 from izin.runtime.observe import get_logger
@@ -85,7 +85,7 @@ class Ingester:
             **{
                 "allow.auto.create.topics": False,
                 "auto.offset.reset": "error",
-                "enable.partition.eof": False,
+                "enable.partition.eof": True,
                 "fetch.wait.max.ms": 100,
             },
         )
@@ -159,7 +159,7 @@ class Reader:
         reads = []
         for message in messages:
             value = message.value()
-            if value is not None:
+            if value is not None and message.error() is None:
                 reads.append(
                     Read(
                         partition=message.partition() or 0,
@@ -169,16 +169,28 @@ class Reader:
                 )
             if len(reads) % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)
-        moves = {
-            message.partition() or 0: (
-                self._positions[message.partition() or 0],
-                (message.offset() or 0) + 1,
-            )
-            for message in messages
-        }
+        moves = self._moves(messages)
+        if not moves:
+            return 0
         await self._ingester.keep(self._topic, self._topic_id, reads, moves)
         self._positions.update({number: after for number, (_, after) in moves.items()})
         return len(reads)
+
+    def _moves(self, messages: Sequence[Message]) -> dict[int, tuple[int, int]]:
+        """Return from where to where each partition was read.
+
+        The end of a partition lies behind the marker of its last transaction, which no message
+        has: to have reached it is progress too, or the lag would never be nothing.
+        """
+        nexts: dict[int, int] = {}
+        for message in messages:
+            number, offset = message.partition() or 0, message.offset() or 0
+            nexts[number] = offset if message.error() is not None else offset + 1
+        return {
+            number: (self._positions[number], after)
+            for number, after in nexts.items()
+            if after > self._positions[number]
+        }
 
     async def close(self) -> None:
         """Close the consumer."""
@@ -193,7 +205,7 @@ class Reader:
             raise StreamUnavailableError(f"{self._topic}: {error.args[0].str()}") from error
         for message in messages:
             problem = message.error()
-            if problem is not None:
+            if problem is not None and problem.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # librdkafka's name for it
                 raise StreamUnavailableError(f"{self._topic}: {problem.str()}")
         return messages
 

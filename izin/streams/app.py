@@ -9,7 +9,6 @@ worker; Faust uses it only where ``table_standby_replicas`` is above zero.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -152,8 +151,6 @@ def _stop_at_once(why: str) -> None:
 
 def run(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> None:
     """Run an order worker until SIGTERM or SIGINT; exits the process."""
-    for chatty in ("faust", "mode", "aiokafka"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
     with TemporaryDirectory(prefix="izin-stream-") as data_dir:
         app = create_app(kafka, streams, codec, data_dir=data_dir)
         faust.Worker(
