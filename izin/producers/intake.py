@@ -41,6 +41,7 @@ from izin.runtime.observe import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from concurrent.futures import Future
     from datetime import datetime
 
     from pydantic import SecretStr
@@ -203,25 +204,27 @@ class Intake:
         Raises BrokerError where Kafka does not have all the rest.
         """
         refused: dict[int, Violation] = {}
-        under_way: list[tuple[int, asyncio.Future[Published]]] = []
+        under_way: dict[int, Future[Published]] = {}
         for one in taken:
+            admitted = one.admitted
             try:
-                future = self._publisher.publish(
-                    one.admitted.event, one.admitted.key, wait=timedelta(0)
+                under_way[one.index] = self._publisher.publish(
+                    admitted.event, admitted.key, wait=timedelta(0)
                 )
             except SourceError as error:
                 refused[one.index] = too_large(error)
-            else:
-                under_way.append((one.index, asyncio.wrap_future(future)))
         try:
             async with asyncio.timeout(_ACKNOWLEDGED_WITHIN):
-                for index, answer in under_way:
-                    try:
-                        await answer
-                    except SourceError as error:
-                        refused[index] = too_large(error)
+                answers = await asyncio.gather(
+                    *map(asyncio.wrap_future, under_way.values()), return_exceptions=True
+                )
         except TimeoutError:
             raise BrokerError("Kafka did not acknowledge in time") from None
+        for index, answer in zip(under_way, answers, strict=True):
+            if isinstance(answer, SourceError):
+                refused[index] = too_large(answer)
+            elif isinstance(answer, BaseException):
+                raise answer
         return refused
 
 

@@ -1,0 +1,54 @@
+"""Topics under a prefix of their own, and what they hold."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+
+import pytest
+from confluent_kafka import OFFSET_BEGINNING, TopicPartition
+
+from izin.producers.framing import Frame
+from izin.producers.publish import Publisher
+from izin.runtime.kafka import committed_ends, consumer, ensure_topics
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from tests.builders import NOON
+
+
+@pytest.fixture
+def settings(kafka: str, topic_prefix: str) -> KafkaSettings:
+    found = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix, partitions=3)
+    ensure_topics(found)
+    return found
+
+
+@pytest.fixture
+def publisher(settings: KafkaSettings) -> Iterator[Publisher]:
+    with Publisher(settings, Codec(), clock=lambda: NOON + timedelta(hours=1)) as one:
+        yield one
+
+
+@pytest.fixture
+def written(settings: KafkaSettings) -> Callable[[], Sequence[Frame]]:
+    """Read both lanes whole, in the order in which the broker took them."""
+
+    def written() -> Sequence[Frame]:
+        found = []
+        for topic in (settings.topics.events, settings.topics.express):
+            ends = committed_ends(settings, topic.name)
+            client = consumer(settings, "test")
+            client.assign([TopicPartition(topic.name, one, OFFSET_BEGINNING) for one in ends])
+            for _ in range(sum(ends.values())):
+                message = client.poll(20)
+                assert message is not None
+                assert message.error() is None
+                one = Frame(
+                    topic=topic.name,
+                    key=message.key() or b"",
+                    value=message.value() or b"",
+                    headers=message.headers() or [],
+                )
+                found.append((message.timestamp()[1], message.offset(), one))
+            client.close()
+        return [one for _, _, one in sorted(found, key=lambda each: each[:2])]
+
+    return written

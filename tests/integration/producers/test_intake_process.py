@@ -1,0 +1,127 @@
+"""The intake as a process: started, posted to, and told to stop."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+
+from izin.demo.signups import signups
+from izin.producers.framing import Frame
+from izin.runtime.kafka import producer
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from tests.builders import BRAND, CUSTOMER
+from tests.integration.producers.waiting import until
+
+pytestmark = pytest.mark.broker
+
+TOKEN = "not-a-real-token"
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        number: int = free.getsockname()[1]
+        return number
+
+
+@pytest.fixture
+def process(settings: KafkaSettings, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    brand = {
+        "brand_code": BRAND,
+        "iys_code": 200001,
+        "customer_id": CUSTOMER,
+        "name": "Example",
+        "activated_at": None,
+        "loading_deadline": None,
+        "status": "active",
+    }
+    client = producer(settings)
+    client.produce(
+        settings.topics.brands.name,
+        key=str(BRAND).encode(),
+        value=Codec().encode("Brand", brand),
+    )
+    assert client.flush(20) == 0
+    environment = os.environ | {
+        "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
+        "IZIN_TOPIC_PREFIX": settings.topic_prefix,
+        "IZIN_INTAKE_PORT": str(port),
+        "IZIN_INTAKE_TOKENS": json.dumps([TOKEN]),
+    }
+    with subprocess.Popen([sys.executable, "-m", "izin.producers"], env=environment) as one:
+        try:
+            yield one
+        finally:
+            if one.poll() is None:
+                one.kill()
+
+
+@pytest.fixture
+def client(process: subprocess.Popen[bytes], port: int) -> Iterator[httpx.Client]:
+    with httpx.Client(
+        base_url=f"http://127.0.0.1:{port}",
+        headers={"Authorization": f"Bearer {TOKEN}"},
+        timeout=20,
+    ) as one:
+        until(lambda: process.poll() is not None or _is_healthy(one))
+        yield one
+
+
+def _is_healthy(client: httpx.Client) -> bool:
+    try:
+        return client.get("/health").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_signups_are_in_kafka_once_they_are_accepted(
+    client: httpx.Client,
+    process: subprocess.Popen[bytes],
+    written: Callable[[], Sequence[Frame]],
+):
+    """Two hundred made-up signups, posted twice; and SIGTERM ends the process well."""
+    made_up = signups(brand=BRAND, now=datetime.now(UTC), seed=7)
+    assert len(made_up) == 200
+    for signup in [*made_up, *made_up]:
+        answer = client.post(
+            "/v1/consents",
+            content=signup.body,
+            headers={
+                "Content-Type": signup.content_type,
+                "Idempotency-Key": signup.idempotency_key,
+            },
+        )
+        assert answer.status_code == 202, answer.text
+        assert answer.json()["events"][0]["status"] == signup.status
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    frames = written()
+    assert len(frames) == 400
+    ids = {dict(one.headers)["ce_id"] for one in frames}
+    assert len(ids) == 200
+
+
+def test_without_kafka_it_does_not_start(port: int):
+    """It says what is wrong and ends with 1."""
+    environment = os.environ | {
+        "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{port}",
+        "IZIN_INTAKE_TOKENS": json.dumps([TOKEN]),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "izin.producers"],
+        env=environment,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert b"KAFKA_BOOTSTRAP_SERVERS" in done.stderr

@@ -1,0 +1,74 @@
+"""The real publisher sits the exam, and says so when the broker is away."""
+
+import socket
+import statistics
+from datetime import timedelta
+from time import perf_counter
+
+import pytest
+
+from izin.producers.publish import BackpressureError, Publisher, UndeliveredError
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from izin.schemas.partitioning import partition_of
+from tests.builders import NOON, a_key, an_event
+from tests.unit.producers.publisher_exam import PublisherExam
+
+pytestmark = pytest.mark.broker
+
+
+class TestPublisher(PublisherExam):
+    """Against a real Kafka."""
+
+
+@pytest.fixture
+def nobody() -> str:
+    """Give an address where nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+def test_a_key_goes_where_java_would_put_it(publisher: Publisher):
+    """Both lanes of a recipient have the same partition number."""
+    for status in ("ONAY", "RET"):
+        done = publisher.publish(an_event(status=status), a_key()).result(20)
+        assert done.partition == partition_of(a_key().encode(), 3)
+
+
+def test_a_single_publication_takes_milliseconds(publisher: Publisher):
+    """A person waits for it; the bound is generous, for machines are shared."""
+    publisher.publish(an_event(), a_key()).result(20)
+    taken = []
+    for _ in range(20):
+        began = perf_counter()
+        publisher.publish(an_event(), a_key()).result(20)
+        taken.append(perf_counter() - began)
+    assert statistics.median(taken) < 0.1
+
+
+def test_a_broker_that_is_away_is_an_answer(nobody: str):
+    """The future fails in time, with what may be done."""
+    away = KafkaSettings(bootstrap_servers=nobody)
+    with Publisher(
+        away, Codec(), clock=lambda: NOON, delivery_timeout=timedelta(milliseconds=300)
+    ) as one:
+        future = one.publish(an_event(), a_key())
+        with pytest.raises(UndeliveredError):
+            future.result(20)
+        assert not one.is_reachable()
+
+
+def test_a_full_queue_is_backpressure(nobody: str):
+    """Memory is bounded: who will not wait is told when to come back."""
+    away = KafkaSettings(bootstrap_servers=nobody)
+    large = an_event(evidence={"page": "x" * 900_000})
+    with Publisher(away, Codec(), clock=lambda: NOON, delivery_timeout=timedelta(seconds=3)) as one:
+
+        def fill() -> None:
+            for _ in range(200):
+                one.send(large, a_key(), lambda _answer: None, wait=timedelta(0))
+
+        with pytest.raises(BackpressureError) as caught:
+            fill()
+        assert caught.value.retry_after > timedelta(0)
