@@ -125,7 +125,7 @@ class Asker:
     async def _ask_many(
         self, brand: Brand, entries: Sequence[Entry], call_class: CallClass
     ) -> None:
-        asked_at = self.tools.clock()
+        asked_at = self.tools.clock().replace(microsecond=0)
         first = entries[0]
         try:
             approved = await self.tools.client.statuses(
@@ -150,7 +150,7 @@ class Asker:
         await self._heard(brand, said, {})
 
     async def _ask_one(self, brand: Brand, entry: Entry) -> bool:
-        asked_at = self.tools.clock()
+        asked_at = self.tools.clock().replace(microsecond=0)
         try:
             record = await self.tools.client.status(
                 brand.path,

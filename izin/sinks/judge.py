@@ -79,6 +79,10 @@ def judged(entry: Entry, item: Item, answer: Answer, brand: Brand, now: datetime
                     item_state="accepted",
                 )
             ruled = rulings.ruled(replace(entry, code=None), brand, now, answered=True, told=True)
+            if ruled.entry.duty == "send":
+                # İYS took it and still shows otherwise: tell again, but never in a circle.
+                later = rulings.retried(ruled.entry, now, "register-stands-otherwise", None)
+                ruled = Ruled(entry=later)
             return Judged(ruled=ruled, item_state="accepted")
         case Verdict.ALREADY:
             return _already(entry, item, answer, brand, now)
@@ -201,6 +205,7 @@ def _registered(entry: Entry, item: Item, answer: Answer, now: datetime) -> Entr
             source=item.source,
             transaction_id=answer.receipt.transaction_id,
             verified_at=now,
+            is_answer=answer.how == "add",
             verified_by=answer.how,
         ),
     )

@@ -118,7 +118,7 @@ class Recoverer:
             await self._later(submission, settled_at)
             return
         for item in items[:_ASKED_AT_ONCE]:
-            asked_at = self.tools.clock()
+            asked_at = self.tools.clock().replace(microsecond=0)
             brand_code, channel, recipient_type, recipient = item.key.split("/", 3)
             try:
                 record = await self.tools.client.status(

@@ -39,6 +39,8 @@ class Statement:
     source: str | None = None
     transaction_id: str | None = None
     verified_at: datetime
+    is_answer: bool = False
+    """İYS's answer to what we have just told it: newer than any earlier question, whatever the clocks say."""
     verified_by: str
     """Which way it came: add, batch, status, statuses, pull, push, daily."""
 
@@ -132,16 +134,17 @@ def observed(entry: Entry, statement: Statement) -> Entry:
     Details of a statement that was known without them are filled in.
     """
     known_at = entry.registered_at or _NEVER
-    bare = entry.registered == statement.value and entry.registered_transaction_id is None
-    if statement.creation_date < known_at and not (bare and statement.transaction_id):
-        return entry
-    if (
-        statement.creation_date == known_at
-        and entry.registered != statement.value
-        and entry.registered == Registered.RET
-    ):
-        return entry
     detailed = statement.transaction_id is not None
+    # What a question has shown carries our clock; what a movement shows, İYS's.
+    asked = entry.registered_transaction_id is None and entry.registered_at is not None
+    if asked and statement.is_answer:
+        known_at = statement.creation_date
+    fills_in = asked and detailed and entry.registered == statement.value
+    if statement.creation_date < known_at and not fills_in:
+        return entry
+    tie = statement.creation_date == known_at and entry.registered != statement.value
+    if tie and entry.registered == Registered.RET:
+        return entry
     if not detailed and entry.registered == statement.value:
         return replace(entry, verified_at=statement.verified_at, verified_by=statement.verified_by)
     return replace(
