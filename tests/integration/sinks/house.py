@@ -103,7 +103,7 @@ class Twin:
     def calls(self, operation: str) -> int:
         """Return how often an operation was called."""
         told: Any = self._admin.get("/requests").json()
-        return int(told["operations"].get(operation, {}).get("calls", 0))
+        return int(told["operations"].get(operation, {}).get("total", 0))
 
 
 @dataclass(kw_only=True)
@@ -140,7 +140,7 @@ class House:
     @property
     def settler(self) -> Settler:
         """Asks for results, as if they were due now."""
-        later = replace(self.tools, clock=lambda: datetime.now(UTC) + RESULT_DELAY * 2)
+        later = replace(self.tools, clock=lambda: datetime.now(UTC) + RESULT_DELAY * 4)
         teller = Teller(tools=later, result_delay=RESULT_DELAY)
         return Settler(tools=later, teller=teller, result_delay=RESULT_DELAY)
 

@@ -1,0 +1,152 @@
+"""Whatever is cut off at any point is taken up: nothing is lost, and nothing is told twice."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from izin.sinks.errors import ConcurrentChangeError
+from izin.sinks.ingest import Read
+from izin.sinks.ledger import brands, offsets, submissions
+from izin.sinks.ledger.changes import Changes, lock
+from izin.sinks.ledger.submissions import BATCH, SINGLE, Holder
+from tests.builders import PHONE
+from tests.integration.sinks.house import ACTIVE, TOPIC, House, a_phone, onay, ret
+
+pytestmark = pytest.mark.database
+
+
+async def intended(house: House, recipients: list[str], kind: str) -> None:
+    """Keep the intent to tell, as a process does that is killed before the call."""
+    dead = Holder(owner="7", lease=timedelta(hours=1))
+    async with house.ledger.transaction() as connection:
+        entries = [await house.entry(one) for one in recipients]
+        found = await lock(connection, [entry.key for entry in entries])
+        changes = Changes(house.tools.announcer, now=datetime.now(UTC))
+        await submissions.claim(
+            connection, changes, ACTIVE, list(found.values()), kind=kind, holder=dead
+        )
+        await changes.write(connection)
+
+
+async def test_an_intent_whose_process_died_before_the_call_is_told(house: House):
+    """The lock of a dead process is free, so nobody waits for its lease to run out."""
+    await house.told_onay(PHONE)
+    await house.ingest(ret(PHONE))
+    await intended(house, [PHONE], SINGLE)
+    assert not await house.submitter.opt_out()
+    assert await house.recoverer(timedelta(0)).recover()
+    assert (await house.entry()).state == "accepted"
+    assert [one["status"] for one in house.twin.movements(PHONE)] == ["ONAY", "RET"]
+
+
+async def test_a_living_process_keeps_what_it_tells(house: House):
+    """What another process is just telling is not taken up."""
+    await house.ingest(onay(PHONE))
+    async with house.ledger.session() as connection:
+        await connection.execute("SELECT pg_advisory_lock(29541, 7)")
+        await intended(house, [PHONE], BATCH)
+        assert not await house.recoverer(timedelta(0)).recover()
+
+
+async def test_a_single_add_that_lost_its_answer_is_not_told_twice(house: House):
+    """İYS saved it and nobody heard: the same body gets the first transaction id again."""
+    await house.told_onay(PHONE)
+    await house.ingest(ret(PHONE))
+    house.twin.weather("addV2", drop="after")
+    assert await house.submitter.opt_out()
+    assert (await house.entry()).state == "unknown"
+    assert await house.recoverer().recover()
+    entry = await house.entry()
+    assert (entry.state, entry.registered) == ("accepted", "RET")
+    assert [one["status"] for one in house.twin.movements(PHONE)] == ["ONAY", "RET"]
+
+
+async def test_a_batch_that_lost_its_answer_is_not_told_twice(house: House):
+    """The very same list is handed in again; what was saved succeeds with its first request."""
+    people = [a_phone(number) for number in range(3)]
+    await house.ingest(*(onay(person) for person in people))
+    house.twin.weather("batchV2", drop="after")
+    assert await house.submitter.bulk()
+    assert {(await house.entry(person)).state for person in people} == {"unknown"}
+    assert await house.recoverer().recover()
+    house.twin.results_are_due()
+    assert await house.settler.settle()
+    assert {(await house.entry(person)).state for person in people} == {"accepted"}
+    assert [len(house.twin.movements(person)) for person in people] == [1, 1, 1]
+
+
+async def test_what_is_no_longer_desired_is_not_told_again(house: House):
+    """An ONAY lost on the way, and then an opt-out: the ONAY is read, never sent again."""
+    await house.ingest(onay(PHONE, minutes=10))
+    house.twin.weather("batchV2", drop="before")
+    assert await house.submitter.bulk()
+    await house.ingest(ret(PHONE, minutes=5))
+    assert await house.recoverer().recover()
+    entry = await house.entry()
+    assert entry.onay_open is False
+    assert entry.registered == "NONE"
+    assert entry.state == "not_needed"
+    assert house.twin.movements(PHONE) == []
+
+
+async def test_an_answer_counts_once(house: House):
+    """The same results asked for twice change nothing the second time."""
+    await house.ingest(onay(PHONE))
+    await house.submitter.bulk()
+    house.twin.results_are_due()
+    await house.settler.settle()
+    before = await house.outcomes()
+    await house.ledger.fetch(
+        "UPDATE submissions SET state = 'awaiting_result', next_poll_at = now() RETURNING id"
+    )
+    await house.settler.settle()
+    assert await house.outcomes() == before
+
+
+async def test_a_rewind_changes_nothing(house: House):
+    """Decisions read again leave rows, history and outbox as they were."""
+    reads = await house.ingest(onay(PHONE), ret(PHONE), onay(a_phone(2)))
+    before = await counted(house)
+    await house.ledger.fetch("UPDATE kafka_offsets SET next_offset = 0 RETURNING topic")
+    await house.ingester.keep(TOPIC, "topic", reads, {0: (0, house.offset)})
+    assert await counted(house) == before
+
+
+async def test_a_second_ingester_is_refused(house: House):
+    """Offsets move by compare-and-set: who read from an older place changes nothing at all."""
+    reads = await house.ingest(onay(PHONE))
+    before = await counted(house)
+    stale: list[Read] = [replace(read, offset=read.offset) for read in reads]
+    with pytest.raises(ConcurrentChangeError):
+        await house.ingester.keep(TOPIC, "topic", stale, {0: (0, 1)})
+    assert await counted(house) == before
+    found = await offsets.positions(
+        house.ledger, TOPIC, [0], cluster_id="cluster", topic_id="topic"
+    )
+    assert found == {0: 1}
+
+
+async def test_an_unknown_brand_parks_and_goes_on_when_it_is_known(house: House):
+    """Nothing is dropped for a brand nobody has described yet."""
+    stranger = onay(PHONE, brand_code=999_999)
+    await house.ingest(stranger)
+    rows = await house.ledger.fetch("SELECT state, why FROM consents")
+    assert [(row["state"], row["why"]) for row in rows] == [("parked", "unknown-brand")]
+    await brands.upsert(
+        house.ledger,
+        house.tools.announcer,
+        replace(ACTIVE, brand_code=999_999),
+        now=datetime.now(UTC),
+    )
+    rows = await house.ledger.fetch("SELECT state, due_at IS NOT NULL AS due FROM consents")
+    assert [(row["state"], row["due"]) for row in rows] == [("pending", True)]
+
+
+async def counted(house: House) -> list[tuple[int, int, int]]:
+    """Return how many rows there are of what ingesting writes, and how the consents stand."""
+    rows = await house.ledger.fetch(
+        """SELECT (SELECT count(*) FROM movements) AS m, (SELECT count(*) FROM outbox) AS o,
+        (SELECT count(*) FROM consents WHERE state = 'pending') AS c"""
+    )
+    return [(row["m"], row["o"], row["c"]) for row in rows]

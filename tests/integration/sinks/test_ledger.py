@@ -1,0 +1,158 @@
+"""The database keeps the law by itself: transitions, history, migrations, shared pace and token."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from izin.consent.lifecycle import TRANSITIONS, State
+from izin.iys import Pace
+from izin.iys.pacing import CallClass
+from izin.iys.token_store import AccessToken, TokenState
+from izin.sinks.errors import IllegalChangeError, LedgerFaultError, MigrationError, RecreatedTopicError
+from izin.sinks.ledger import offsets
+from izin.sinks.ledger.access_tokens import LedgerTokenStore
+from izin.sinks.ledger.budgets import LedgerPacer
+from izin.sinks.ledger.database import Ledger
+from izin.sinks.ledger.migrate import migrate, pending
+from tests.builders import PHONE
+from tests.integration.sinks.house import House, onay
+
+pytestmark = pytest.mark.database
+
+ONCE_MORE_OWED = {
+    (settled, owed)
+    for settled in (State.ACCEPTED, State.NOT_NEEDED)
+    for owed in (State.PARKED, State.EXPIRED)
+}
+"""What was settled becomes owed again and is parked or expires in one step of the database."""
+
+
+async def test_the_database_refuses_a_transition_that_the_law_does_not_know(house: House):
+    """An accepted obligation cannot be in flight again."""
+    await house.told_onay(PHONE)
+    with pytest.raises(IllegalChangeError, match="accepted to in_flight"):
+        await house.ledger.fetch("UPDATE consents SET state = 'in_flight' RETURNING key")
+    assert (await house.entry()).state == "accepted"
+
+
+async def test_the_database_and_the_law_know_the_same_transitions(house: House):
+    """Every pair of states is tried: the database allows what the lifecycle's table has."""
+    await house.ingest(onay(PHONE))
+    lawful = {(state, target) for (state, _), target in TRANSITIONS.items()} | ONCE_MORE_OWED
+    allowed = set()
+    for state in State:
+        for target in State:
+            if state is target:
+                continue
+            try:
+                async with house.ledger.transaction() as connection:
+                    await connection.execute("ALTER TABLE consents DISABLE TRIGGER consents_lawful")
+                    await connection.execute("UPDATE consents SET state = %s", [str(state)])
+                    await connection.execute("ALTER TABLE consents ENABLE TRIGGER consents_lawful")
+                    await connection.execute("UPDATE consents SET state = %s", [str(target)])
+            except IllegalChangeError:
+                continue
+            allowed.add((state, target))
+    assert allowed == lawful
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE movements SET kind = 'act'", "DELETE FROM movements", "TRUNCATE movements"],
+)
+async def test_history_cannot_be_changed(house: House, statement: str):
+    """Movements are append-only, whoever asks."""
+    await house.ingest(onay(PHONE))
+    with pytest.raises(LedgerFaultError, match="movements_append_only"):
+        async with house.ledger.transaction() as connection:
+            await connection.execute(statement)  # type: ignore[arg-type]
+
+
+async def test_migrations_run_once_and_tell_what_is_pending(database_url: str):
+    """A second run has nothing to do; an empty ledger lacks everything."""
+    everything = await pending(database_url)
+    assert everything
+    assert await migrate(database_url) == everything
+    assert await migrate(database_url) == ()
+    assert await pending(database_url) == ()
+
+
+async def test_a_changed_migration_stops_everything(database_url: str):
+    """What has run is never changed afterwards."""
+    await migrate(database_url)
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        await connection.execute("UPDATE migrations SET digest = 'another'")
+    with pytest.raises(MigrationError, match="was changed"):
+        await migrate(database_url)
+
+
+async def test_a_topic_that_was_made_anew_is_noticed(ledger: Ledger):
+    """Its offsets are others', though its name is the same."""
+    await offsets.positions(ledger, "decisions", [0], cluster_id="one", topic_id="first")
+    with pytest.raises(RecreatedTopicError):
+        await offsets.positions(ledger, "decisions", [0], cluster_id="one", topic_id="second")
+
+
+async def test_two_pacers_of_one_address_share_its_pace(ledger: Ledger):
+    """Ten calls of two processes take as long as ten calls of one."""
+    pacers = [LedgerPacer(ledger, Pace(rate=50), address="one") for _ in range(2)]
+    await pacers[0].begin()
+    began = time.monotonic()
+    await asyncio.gather(*(pacers[n % 2].wait(CallClass.BULK) for n in range(20)))
+    assert time.monotonic() - began > 18 / 50
+
+
+async def test_an_opt_out_passes_waiting_bulk(ledger: Ledger):
+    """Whoever is most urgent when a slot comes takes it."""
+    pacer = LedgerPacer(ledger, Pace(rate=50), address="one")
+    await pacer.begin()
+    left: list[CallClass] = []
+
+    async def leave(call_class: CallClass) -> None:
+        await pacer.wait(call_class)
+        left.append(call_class)
+
+    bulk = [asyncio.create_task(leave(CallClass.BULK)) for _ in range(5)]
+    await asyncio.sleep(0)
+    await asyncio.gather(leave(CallClass.RET), *bulk)
+    assert CallClass.RET in left[:2]
+
+
+async def test_after_too_many_every_process_slows_down(ledger: Ledger):
+    """H124 halves the pace of the address, once for a burst."""
+    pacer = LedgerPacer(ledger, Pace(rate=50), address="one")
+    await pacer.begin()
+    await pacer.throttled()
+    await pacer.throttled()
+    rows = await ledger.fetch("SELECT factor FROM budgets")
+    assert rows[0]["factor"] == 0.5
+
+
+async def test_a_token_is_kept_for_all_and_renewed_by_one(ledger: Ledger):
+    """What is stored under the lease is seen by others at once; the lock is one's own."""
+    store = LedgerTokenStore(ledger=ledger, account="ada@example.com")
+    now = datetime.now(UTC)
+    token = AccessToken(
+        access=SecretStr("fake-access"),
+        refresh=SecretStr("fake-refresh"),
+        issued_at=now,
+        expires_at=now,
+        refresh_expires_at=now,
+    )
+    async with store.lease() as lease:
+        await lease.store(TokenState(token=token, calls=(now,), failures=1))
+        assert (await store.read()).token == token
+        waiting = asyncio.create_task(anext(aiter_of(store)))
+        done, _ = await asyncio.wait([waiting], timeout=0.2)
+        assert not done
+    assert (await waiting).calls == (now,)
+
+
+async def aiter_of(store: LedgerTokenStore):  # noqa: ANN201 - an async generator of the test
+    """Yield the state once the lock is held."""
+    async with store.lease() as lease:
+        yield lease.state

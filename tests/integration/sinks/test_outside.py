@@ -1,0 +1,252 @@
+"""Kafka, push and pull: what İYS originates reaches the topics, and the ledger tells them what it did."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from confluent_kafka import Producer
+from pydantic import SecretStr
+
+from izin.iys.wire import Stream
+from izin.runtime.kafka import consumer
+from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
+from izin.schemas.codec import Codec
+from izin.sinks.announce import Announcer
+from izin.sinks.deliver import Deliverer
+from izin.sinks.ledger import reads
+from izin.sinks.ledger.bells import Bells
+from izin.sinks.ledger.database import Ledger
+from izin.sinks.publisher import Publisher
+from izin.sinks.pull import Puller
+from izin.sinks.worker import serve
+from tests.builders import BRAND, PHONE
+from tests.integration.sinks.house import House, Twin, a_phone, key_of, onay, ret, until
+
+pytestmark = [pytest.mark.database, pytest.mark.broker]
+
+PUSH = ("iys", "fake-password")
+
+
+def written(settings: KafkaSettings, topic: str, record: str, count: int) -> list[dict[str, object]]:
+    """Return the first ``count`` records of a topic; fail if they do not come."""
+    client = consumer(settings, f"test-{time.time_ns()}")
+    client.subscribe([topic])
+    found: list[dict[str, object]] = []
+    give_up_at = time.monotonic() + 20
+    while len(found) < count:
+        assert time.monotonic() < give_up_at, f"{len(found)} of {count} records of {topic}"
+        message = client.poll(0.2)
+        if message is not None and message.error() is None:
+            found.append(Codec().decode(record, message.value() or b""))
+    client.close()
+    return found
+
+
+def put(settings: KafkaSettings, house: House, *reads_: object) -> None:
+    """Write decisions to the topic, as the order stage does."""
+    producer = Producer({"bootstrap.servers": settings.bootstrap_servers})
+    for read in reads_:
+        decision = read.decision  # type: ignore[attr-defined]
+        key = key_of(decision["consent"]["recipient"])
+        producer.produce(
+            settings.topics.decisions.name,
+            key=str(key).encode(),
+            value=house.codec.encode("Decision", decision),
+        )
+    producer.flush(10)
+
+
+async def test_decisions_are_ingested_from_the_ledgers_own_offsets(
+    house: House, kafka_settings: KafkaSettings
+):
+    """What is read once is not read again, by whichever reader; a rewind changes nothing."""
+    reads_ = house.decided(onay(PHONE), onay(a_phone(2)), ret(PHONE))
+    put(kafka_settings, house, *reads_)
+    ingester = replace(house.ingester, settings=kafka_settings)
+    reader = await ingester.open()
+    seen = 0
+    async with asyncio.timeout(20):
+        while seen < 3:
+            seen += await reader.step(timedelta(seconds=0.5))
+    await reader.close()
+    assert (await house.entry()).desired_status == "RET"
+    again = await ingester.open()
+    assert await again.step(timedelta(seconds=0.5)) == 0
+    await again.close()
+
+
+async def test_the_outbox_is_delivered_in_order_and_leaves_the_ledger(
+    house: House, kafka_settings: KafkaSettings
+):
+    """Outcomes of a key arrive in the order in which they were reached."""
+    tools = replace(house.tools, announcer=Announcer(house.codec, kafka_settings.topics))
+    house.tools = tools
+    await house.told_onay(PHONE)
+    await house.ingest(ret(PHONE))
+    await house.submitter.opt_out()
+    await house.ledger.fetch("DELETE FROM outbox WHERE topic LIKE 'brands%' RETURNING id")
+    deliverer = Deliverer(
+        ledger=house.ledger,
+        settings=kafka_settings,
+        bells=Bells(),
+        clock=tools.clock,
+        wait=timedelta(seconds=1),
+    )
+    client = await deliverer.open()
+    assert await deliverer.deliver(client)
+    assert not await deliverer.deliver(client)
+    outcomes = written(kafka_settings, kafka_settings.topics.outcomes.name, "Outcome", 2)
+    assert [(one["status"], one["outcome"]) for one in outcomes] == [
+        ("ONAY", "accepted"),
+        ("RET", "accepted"),
+    ]
+    permissions = written(kafka_settings, kafka_settings.topics.permissions.name, "Permission", 3)
+    assert [one["may_send"] for one in permissions] == [False, True, False]
+    history = await reads.history(house.ledger, PHONE)
+    assert "delivery" in {fact.kind for fact in history.facts}
+
+
+async def test_pull_publishes_what_citizens_did_and_only_verifies_what_we_told(
+    house: House, kafka_settings: KafkaSettings
+):
+    """A citizen's RET is published; the ONAY that we wrote ourselves is not."""
+    await house.told_onay(PHONE)
+    house.twin.citizen("RET", PHONE)
+    async with Publisher(kafka_settings) as publisher:
+        puller = Puller(
+            tools=replace(
+                house.tools, announcer=Announcer(house.codec, kafka_settings.topics)
+            ),
+            publisher=publisher,
+            interval=timedelta(0),
+        )
+        brand = await house.brand()
+        house.twin.order("clock", advance=2)
+        assert await puller.pull_stream(brand, Stream.IYS, force=True)
+        assert await puller.pull_stream(brand, Stream.HS, force=True)
+    told = written(kafka_settings, kafka_settings.topics.express.name, "ConsentEvent", 1)
+    assert [(one["status"], one["origin"]) for one in told] == [("RET", "iys")]
+    entry = await house.entry()
+    assert (entry.registered, entry.may_send) == ("RET", False)
+    rows = await house.ledger.fetch("SELECT stream, after FROM cursors ORDER BY stream")
+    assert all(row["after"] for row in rows)
+
+
+@asynccontextmanager
+async def a_worker(
+    kafka_settings: KafkaSettings, ledger_settings: LedgerSettings, iys: IysSettings
+) -> AsyncIterator[str]:
+    """Run a whole sink worker and give its address."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    sink = SinkSettings(
+        port=port,
+        push_url=f"http://127.0.0.1:{port}/iys/push",
+        push_username=PUSH[0],
+        push_password=SecretStr(PUSH[1]),
+        pull_interval=timedelta(seconds=1),
+        poll_interval=timedelta(seconds=0.5),
+    )
+    stopping = asyncio.Event()
+    worker = asyncio.create_task(
+        serve(kafka_settings, ledger_settings, iys, sink, Codec(), stopping=stopping)
+    )
+    address = f"http://127.0.0.1:{port}"
+
+    async def healthy() -> bool:
+        assert not worker.done(), worker.exception()
+        async with httpx.AsyncClient(trust_env=False) as client:
+            try:
+                return (await client.get(f"{address}/health")).is_success
+            except httpx.TransportError:
+                return False
+
+    await until(healthy)
+    try:
+        yield address
+    finally:
+        stopping.set()
+        await worker
+
+
+async def test_the_worker_carries_a_decision_to_i̇ys_and_a_push_to_the_topic(  # noqa: PLR0917 - fixtures
+    house: House,
+    ledger: Ledger,
+    ledger_settings: LedgerSettings,
+    kafka_settings: KafkaSettings,
+    iys_settings: IysSettings,
+    twin: Twin,
+):
+    """Everything together: an ONAY and a RET by Kafka, a citizen's RET by push, a prompt end."""
+    twin.order("settings", resultDelay=0.2)
+    quick = iys_settings.model_copy(update={"result_delay": timedelta(seconds=0.3)})
+    async with a_worker(kafka_settings, ledger_settings, quick) as address:
+        put(kafka_settings, house, *house.decided(onay(PHONE), onay(a_phone(2))))
+
+        async def registered() -> bool:
+            return twin.register() == {PHONE: "ONAY", a_phone(2): "ONAY"}
+
+        await until(registered)
+
+        async def settled() -> bool:
+            return (await house.entry()).state == "accepted"
+
+        await until(settled)
+        began = time.monotonic()
+        put(kafka_settings, house, *house.decided(ret(PHONE)))
+
+        async def withdrawn() -> bool:
+            return twin.register()[PHONE] == "RET"
+
+        await until(withdrawn)
+        assert time.monotonic() - began < 3
+        twin.citizen("RET", a_phone(2))
+        express = kafka_settings.topics.express.name
+        told = await asyncio.to_thread(written, kafka_settings, express, "ConsentEvent", 1)
+        assert [(one["recipient"], one["status"]) for one in told] == [(a_phone(2), "RET")]
+
+        async def drained() -> bool:
+            return (await reads.lag(ledger, now=datetime.now(UTC))).is_settled
+
+        await until(drained)
+        async with httpx.AsyncClient(base_url=address, trust_env=False) as client:
+            metrics = (await client.get("/metrics")).text
+            assert "izin_pushed_movements_total 1.0" in metrics
+            open_call = await client.post("/iys/push", json={"list": []})
+            assert open_call.status_code == 401
+            wrong = await client.post("/iys/push", content=b"[", auth=PUSH)
+            assert wrong.status_code == 400
+            strange = await client.post(
+                "/iys/push",
+                json={"list": [a_movement(brandCode=BRAND + 1)]},
+                auth=PUSH,
+            )
+            assert (strange.status_code, strange.json()["error"]) == (
+                400,
+                "list[0].brandCode: no brand of ours",
+            )
+        began = time.monotonic()
+    assert time.monotonic() - began < 5
+
+
+def a_movement(**overrides: object) -> dict[str, object]:
+    """Return a movement as İYS pushes it."""
+    return {
+        "iysCode": BRAND,
+        "brandCode": BRAND,
+        "consentDate": "2026-03-02 12:00:00",
+        "creationDate": "2026-03-02 12:00:00",
+        "source": "IYS_WEB",
+        "recipient": PHONE,
+        "recipientType": "BIREYSEL",
+        "status": "RET",
+        "type": "MESAJ",
+        "transactionId": "0" * 64,
+        **overrides,
+    }
