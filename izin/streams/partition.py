@@ -53,6 +53,8 @@ _COMMIT_TIMEOUT = 6.0
 """A batch may need it three times (re-file, offset, commit) on the event loop, and must be done
 before the watchdog takes the loop for dead."""
 _READ_AT_ONCE = 5000
+_READ_WITHIN = 0.1
+"""librdkafka waits for all of ``_READ_AT_ONCE`` until then, even where the end was reached."""
 _READ_WAIT = 0.05
 """librdkafka waits so long for a full helping, even at the end of the topic."""
 _ANYWHERE = -1
@@ -227,7 +229,7 @@ class OwnedPartition:
         try:
             start = self.state.position or OFFSET_BEGINNING
             reader.assign([TopicPartition(topic, self.number, start)])
-            silent = 0
+            silent = 0.0
             while self.state.position < end:
                 rows: dict[bytes, Consent | None] = {}
                 position = self.state.position

@@ -1,5 +1,6 @@
 """Topics read whole, as a subscriber sees them, and judged."""
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -45,9 +46,10 @@ def committed_records(settings: KafkaSettings, topic: str) -> Iterator[Message]:
         there = consumer.list_topics(topic, timeout=10).topics[topic].partitions
         consumer.assign([TopicPartition(topic, number, 0) for number in there])
         ended: set[int] = set()
+        limit = time.monotonic() + 60
         while len(ended) < len(there):
-            messages = consumer.consume(10_000, 5.0)
-            assert messages, f"{topic} went silent"
+            assert time.monotonic() < limit, f"the end of {topic} never came"
+            messages = consumer.consume(10_000, 0.1)
             for message in messages:
                 error = message.error()
                 if error is None:
