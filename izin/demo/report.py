@@ -61,7 +61,8 @@ class Report:
     citizens_heard: int
     push: Latency
     pull: Latency
-    iys_requests: int
+    iys_requests: Mapping[str, int]
+    """Calls to İYS by operation."""
     too_many_requests: int
     differences: tuple[Difference, ...]
     chaos: tuple[Chaos, ...]
@@ -118,7 +119,8 @@ class Report:
             f"over {self.push.measured:,} pushes",
         )
         yield "pull to subscriber p50 / p99", _pair(self.pull), "İYS hides the latest; shortened"
-        yield "calls to İYS", f"{self.iys_requests:,}", f"{self.too_many_requests} refused with 429"
+        yield "calls to İYS", f"{sum(self.iys_requests.values()):,}", _spelled(self.iys_requests)
+        yield "refused with 429", f"{self.too_many_requests:,}", "İYS's limits are on"
         for one in self.chaos:
             yield "killed -9", one.killed, f"in second {one.at_second:.0f}"
         yield "unexplained differences", f"{len(self.differences):,}", "must be 0"

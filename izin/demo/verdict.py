@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from izin.schemas.codec import Codec
 
 _TOO_MANY = "429"
+_PUSHES = "push"
+"""İYS's calls to us."""
 
 
 def judge(
@@ -86,7 +88,9 @@ def judge(
         citizens_heard=sum(one.key in played.heard for one in played.rejections),
         push=latency(by_push),
         pull=latency(by_pull),
-        iys_requests=counted["total"],
+        iys_requests={
+            name: one["total"] for name, one in counted["operations"].items() if name != _PUSHES
+        },
         too_many_requests=counted["statuses"].get(_TOO_MANY, 0),
         differences=tuple(found.differences),
         chaos=tuple(played.killed),

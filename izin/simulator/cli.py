@@ -134,6 +134,9 @@ async def _serve(twin: Twin, host: str, port: int) -> None:
         timeout_keep_alive=60,
     )
     with socket.create_server((host, port), backlog=1024) as listener:
+        # Head and body of an answer leave in two writes; Nagle would hold the second for 40 ms.
+        # asyncio switches him off only where a socket names its protocol. Accepted ones inherit it.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         server = uvicorn.Server(config)
         # uvicorn stops cleanly on these and then raises them again for the handlers it found; a
         # clean stop is all that is asked for, so it finds handlers that do nothing.
