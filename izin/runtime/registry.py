@@ -38,6 +38,10 @@ class Registry:
         self._url = url
         self._client = SchemaRegistryClient({"url": url})
 
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._client.close()
+
     def id_of(self, contract: contracts.Contract) -> int:
         """Register ``contract`` if it is new, and return its id; raises RegistryError."""
         subject = f"izin.{contract.record}"

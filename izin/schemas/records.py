@@ -30,7 +30,7 @@ Record = dict[str, Any]
 
 def event_to_avro(event: ConsentEvent) -> Record:
     """Return ``event`` as an Avro ConsentEvent."""
-    iys = event.iys
+    iys, access = event.iys, event.retailer_access
     return {
         "event_id": event.event_id,
         "customer_id": event.customer_id,
@@ -53,7 +53,8 @@ def event_to_avro(event: ConsentEvent) -> Record:
         "import_id": event.import_id,
         "row": event.row,
         "retailer_code": event.retailer_code,
-        "retailer_access": event.retailer_access,
+        # A list, for fastavro takes a tuple of two for (type name, value).
+        "retailer_access": None if access is None else list(access),
         "notice_version": event.notice_version,
         "evidence": event.evidence,
         "evidence_hash": event.evidence_hash,

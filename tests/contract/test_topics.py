@@ -1,0 +1,137 @@
+"""The topic table: names, contracts, dead letters, and the check of the real ones."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from confluent_kafka.admin import (
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
+
+from izin.runtime import kafka as clients
+from izin.runtime.kafka import BrokerError
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.contracts import RECORDS
+from izin.schemas.topics import Topics
+
+TOPICS = tuple(Topics())
+_NAME = re.compile(r"[a-z]+(-[a-z]+)*")
+
+
+def test_every_topic_carries_a_record_of_the_contract() -> None:
+    """No topic without a schema."""
+    assert {topic.record for topic in TOPICS} <= set(RECORDS)
+
+
+def test_names_are_kebab_case_plural_and_without_dots() -> None:
+    """Dots and underscores collide in Kafka's own metrics; a plural says it holds many."""
+    for topic in TOPICS:
+        assert _NAME.fullmatch(topic.name), topic.name
+        assert any(word.endswith("s") for word in topic.name.split("-")), topic.name
+
+
+def test_every_attribute_is_in_the_table_once() -> None:
+    """A topic that iteration forgets would be neither created nor checked."""
+    table = Topics()
+    attributes = [one for name, one in vars(table).items() if name != "prefix"]
+    assert sorted(one.name for one in attributes) == sorted(one.name for one in table)
+    assert len({one.name for one in table}) == len(tuple(table))
+
+
+def test_every_input_topic_has_its_dead_letters() -> None:
+    """What publishers write may be unreadable, and has a place to go."""
+    table = Topics("a-")
+    names = {one.name for one in table}
+    inputs = [one for one in table if one.record == "ConsentEvent"]
+    assert len(inputs) == 2
+    for one in inputs:
+        assert one.dead_letters == table.dead_letters.name
+        assert one.config["message.timestamp.type"] == "LogAppendTime"
+    assert {one.dead_letters for one in table} - {None} <= names
+    assert table.dead_letters.name.endswith("-dlq")
+
+
+def test_both_lanes_and_the_state_are_keyed() -> None:
+    """Their partition numbers must mean the same keys."""
+    table = Topics()
+    keyed = (table.events, table.express, table.consents, table.decisions, table.opt_outs)
+    assert all(one.keyed for one in keyed)
+    assert table.consents.config["cleanup.policy"] == "compact"
+
+
+def test_a_prefix_stands_before_every_name() -> None:
+    """Tests and demos share a broker and meet nowhere."""
+    assert all(one.name.startswith("demo-") for one in Topics("demo-"))
+
+
+@pytest.mark.broker
+def test_topics_are_created_once_and_found_right(
+    kafka_house: Callable[[int], KafkaSettings],
+) -> None:
+    """What ensure_topics makes, topic_faults finds nothing against."""
+    settings = kafka_house(3)
+    assert clients.ensure_topics(settings) == ()
+    assert clients.topic_faults(settings) == ()
+
+
+@pytest.mark.broker
+def test_what_is_wrong_with_topics_is_told(kafka_house: Callable[[int], KafkaSettings]) -> None:
+    """A missing topic, another partition count and another setting are each a sentence."""
+    settings = kafka_house(3)
+    topics, admin = settings.topics, clients.admin(settings)
+    admin.delete_topics([topics.permissions.name])[topics.permissions.name].result(10)
+    _set(settings, topics.consents.name, "cleanup.policy", "delete")
+    _set(settings, topics.events.name, "retention.ms", "1000")
+    wider = settings.model_copy(update={"partitions": 4, "production": True})
+    faults = "\n".join(clients.topic_faults(wider))
+    assert f"topic {topics.permissions.name} does not exist" in faults
+    assert f"topic {topics.events.name} has 3 partitions, not 4" in faults
+    assert f"topic {topics.consents.name} has cleanup.policy=delete, not compact" in faults
+    assert f"topic {topics.events.name} has retention.ms=1000" in faults
+    assert f"topic {topics.events.name} has 1 replicas; production needs 3" in faults
+    assert f"topic {topics.events.name}: min.insync.replicas must be 2" in faults
+
+
+@pytest.mark.broker
+def test_keeping_more_is_no_fault(kafka_house: Callable[[int], KafkaSettings]) -> None:
+    """An operator may raise how long records are kept, or keep them for ever."""
+    settings = kafka_house(1)
+    _set(settings, settings.topics.events.name, "retention.ms", "-1")
+    _set(settings, settings.topics.decisions.name, "retention.ms", str(400 * 86_400_000))
+    assert clients.topic_faults(settings) == ()
+
+
+@pytest.mark.broker
+def test_the_committed_end_leaves_out_what_is_open(
+    kafka_house: Callable[[int], KafkaSettings],
+) -> None:
+    """Records of an open transaction are not yet there."""
+    settings = kafka_house(1)
+    name = settings.topics.consents.name
+    producer = clients.producer(settings, **{"transactional.id": f"{name}-open"})
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    producer.produce(name, key=b"key", value=b"open", partition=0)
+    producer.flush(10)
+    assert clients.committed_ends(settings, name) == {0: 0}
+    producer.commit_transaction(10)
+    assert clients.committed_ends(settings, name) == {0: 2}
+
+
+def test_a_broker_out_of_reach_is_told_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Foreign errors stop at the wall, and name the place."""
+    monkeypatch.setattr(clients, "_TIMEOUT", 0.5)
+    settings = KafkaSettings(bootstrap_servers="127.0.0.1:9")
+    for asked in (clients.ensure_topics, clients.topic_faults):
+        with pytest.raises(BrokerError, match="KAFKA_BOOTSTRAP_SERVERS"):
+            asked(settings)
+
+
+def _set(settings: KafkaSettings, topic: str, name: str, value: str) -> None:
+    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    admin = clients.admin(settings)
+    admin.incremental_alter_configs([resource])[resource].result(10)
