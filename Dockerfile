@@ -1,0 +1,19 @@
+# The command `izin` and nothing else: no servers, no build tools, no root.
+
+FROM python:3.13-slim AS build
+WORKDIR /src
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY izin ./izin
+RUN python -m venv /opt/izin \
+    && /opt/izin/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt .
+
+FROM python:3.13-slim
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin izin
+COPY --from=build /opt/izin /opt/izin
+ENV PATH=/opt/izin/bin:$PATH \
+    PYTHONUNBUFFERED=1
+# By number, so that it can be seen not to be root.
+USER 10001
+WORKDIR /tmp
+ENTRYPOINT ["izin"]
+CMD ["--help"]
