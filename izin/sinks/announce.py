@@ -1,13 +1,14 @@
 """What the sinks tell the topics: permissions when they change, outcomes when they are reached.
 
-A permission is told once each time its answer or its reason changes, never otherwise. An outcome belongs to the
-event that was to be told to İYS; its id follows from what it says, so that a repetition is recognised.
+A permission is told once each time its answer or its reason changes, never otherwise. An outcome
+belongs to the event that was to be told to İYS; its id follows from what it says, so that a
+repetition is recognised.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
@@ -96,8 +97,7 @@ class Announcer:
             if after.may_send == answer.may_send and after.permission_since is not None
             else now
         )
-        told = replace(
-            after,
+        told = after.but(
             may_send=answer.may_send,
             permission_reason=str(answer.reason),
             permission_since=since,
@@ -119,7 +119,9 @@ class Announcer:
         return told, message
 
     def outcomes(self, before: Entry | None, after: Entry, now: datetime) -> Iterator[Outcome]:
-        """Yield what the change from ``before`` to ``after`` means to the events that were to be told."""
+        """Yield what the change from ``before`` to ``after`` means to the events that were to be
+        told.
+        """
         replaced = before is not None and before.desired_event_id != after.desired_event_id
         if before is not None and replaced and before.is_ours and before.state in _UNTOLD:
             yield _outcome(before, "superseded", now)
@@ -178,14 +180,16 @@ class Announcer:
         )
 
     def unkeyed(self, event: ConsentEvent, now: datetime) -> Message:
-        """Return İYS's event whose key cannot be read: the order stage names what is wrong with it."""
+        """Return İYS's event whose key cannot be read: the order stage names what is wrong with
+        it.
+        """
         topic = self.topics.express
         digest = hashlib.sha256(event.recipient.encode()).hexdigest()
         return self._message(
             topic, digest, event.customer_id, event_to_avro(event), event.event_id, now
         )
 
-    def _message(  # noqa: PLR0913  # a record, its place, and the two headers that differ
+    def _message(  # noqa: PLR0913, PLR0917 - a record, its place, and the headers that differ
         self,
         topic: Topic,
         key: str,

@@ -1,8 +1,10 @@
-"""İYS, asked what it holds: by the thousand where many wait, one by one where the difference counts.
+"""İYS, asked what it holds: by the thousand where many wait, one by one where the difference
+counts.
 
-The multiple query returns only what is ONAY: absence is NOT_ONAY, which hides a RET or nothing. It settles an
-opt-out (there is nothing to withdraw) and shuts the gate; where it is not enough, the single status tells,
-a thousand an hour. What a citizen did at İYS and we did not know is published as İYS's event, never sent.
+The multiple query returns only what is ONAY: absence is NOT_ONAY, which hides a RET or nothing. It
+settles an opt-out (there is nothing to withdraw) and shuts the gate; where it is not enough, the
+single status tells, a thousand an hour. What a citizen did at İYS and we did not know is published
+as İYS's event, never sent.
 """
 
 from __future__ import annotations
@@ -53,7 +55,9 @@ class Asker:
     tools: Tools
 
     async def ask_opt_outs(self, brand_code: int, channel: str) -> bool:
-        """Ask about a brand's opt-outs of which nobody knows whether there is anything to withdraw."""
+        """Ask about a brand's opt-outs of which nobody knows whether there is anything to
+        withdraw.
+        """
         for recipient_type in RecipientType:
             held = await self._hold(
                 "claim-unknown", brand_code, channel, str(recipient_type), _MOST
@@ -113,8 +117,7 @@ class Asker:
             held = []
             for row in rows:
                 entry = Entry.from_row(row)
-                leased = replace(
-                    entry,
+                leased = entry.but(
                     lease_owner=self.tools.holder.owner,
                     lease_until=now + self.tools.holder.lease,
                 )
@@ -197,9 +200,7 @@ class Asker:
         async with self.tools.ledger.transaction() as connection:
             changes = Changes(self.tools.announcer, now=now)
             for entry in (await lock(connection, (one.key for one in entries))).values():
-                later = replace(
-                    entry, next_attempt_at=now + wait, lease_owner=None, lease_until=None
-                )
+                later = entry.but(next_attempt_at=now + wait, lease_owner=None, lease_until=None)
                 changes.put(entry, later)
             await changes.write(connection)
 
@@ -208,7 +209,7 @@ class Asker:
         async with self.tools.ledger.transaction() as connection:
             changes = Changes(self.tools.announcer, now=now)
             for entry in (await lock(connection, (one.key for one in entries))).values():
-                changes.put(entry, replace(entry, lease_owner=None, lease_until=None))
+                changes.put(entry, entry.but(lease_owner=None, lease_until=None))
             await changes.write(connection)
 
 
@@ -248,7 +249,9 @@ def told_by(record: Record, brand: Brand) -> Told:
 
 
 def _rule(changes: Changes, entry: Entry, heard: Entry, brand: Brand, now: datetime) -> None:
-    """Rule a record by what was heard; what İYS has refused and would refuse again is not told again."""
+    """Rule a record by what was heard; what İYS has refused and would refuse again is not told
+    again.
+    """
     ruled = rulings.ruled(heard, brand, now, answered=not heard.is_open, told=heard.attempts > 0)
     after = ruled.entry
     if entry.code is not None and entry.state == "unknown" and after.duty == "send":
@@ -267,17 +270,15 @@ def _rule(changes: Changes, entry: Entry, heard: Entry, brand: Brand, now: datet
         # The single status is asked at once where the multiple query has left it open.
         if heard.registered == Registered.NOT_ONAY and entry.registered != Registered.NOT_ONAY:
             wait = timedelta(0)
-        changes.put(entry, replace(after, attempts=asks, next_attempt_at=now + wait))
+        changes.put(entry, after.but(attempts=asks, next_attempt_at=now + wait))
         return
     changes.rule(entry, ruled)
 
 
 def _is_news(entry: Entry, statement: Statement) -> bool:
-    """Whether İYS states what the law has not heard: newer than, and other than, what is desired."""
-    return (
-        entry.desired_at is None
-        or statement.creation_date > entry.desired_at
-        and str(statement.value) != entry.desired_status
+    """Whether İYS states what the law has not heard: newer and other than what is desired."""
+    return entry.desired_at is None or (
+        statement.creation_date > entry.desired_at and str(statement.value) != entry.desired_status
     )
 
 

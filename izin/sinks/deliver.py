@@ -1,8 +1,10 @@
-"""The outbox into Kafka: in the order of its ids, a Kafka transaction a page, out of the ledger once it is committed.
+"""The outbox into Kafka: in the order of its ids, a Kafka transaction a page, out of the ledger
+once it is committed.
 
-One process delivers at a time. The transactional id is the installation's, so whoever takes over fences whoever had
-it: a process that wakes from a long sleep can write nothing any more, and a key's records keep their order. A
-crash between Kafka's commit and the ledger's repeats a page: the same outcomes under the same ids.
+One process delivers at a time. The transactional id is the installation's, so whoever takes over
+fences whoever had it: a process that wakes from a long sleep can write nothing any more, and a
+key's records keep their order. A crash between Kafka's commit and the ledger's repeats a page: the
+same outcomes under the same ids.
 """
 
 from __future__ import annotations
@@ -108,8 +110,9 @@ class Deliverer:
                 client.poll(0)
             client.commit_transaction(_TIMEOUT)
         except (KafkaException, BufferError) as error:
-            # The producer is of no use any more: a new one fences it, and the page is delivered again.
-            raise StreamUnavailableError(f"outbox: {type(error).__name__}") from error
+            # The producer is of no use any more: a new one fences it, and the page is delivered
+            # again.
+            raise StreamUnavailableError(f"outbox: {error}") from error
         if any(partition < 0 for partition, _ in places):
             raise StreamUnavailableError(
                 "outbox: a record of a committed page was not acknowledged"

@@ -50,7 +50,7 @@ class LedgerUnavailableError(IzinError):
 
 
 class LedgerFaultError(OurError):
-    """PostgreSQL refused a statement; the message names the SQLSTATE and constraint, and no value."""
+    """PostgreSQL refused a statement; the message names SQLSTATE and constraint, no value."""
 
 
 class StreamUnavailableError(IzinError):

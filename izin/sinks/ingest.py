@@ -1,8 +1,8 @@
 """Decisions into the ledger: rows, history, what is owed, and the offsets, in one transaction.
 
-The offsets lie in the ledger and move by compare-and-set, so a rewind, a second ingester or a crash between changes
-nothing. The newest desired by the law's order wins; a stale decision only notes the latest instants. A decision
-that cannot be read stops the ingester: ours wrote it.
+The offsets lie in the ledger and move by compare-and-set, so a rewind, a second ingester or a
+crash between changes nothing. The newest desired by the law's order wins; a stale decision only
+notes the latest instants. A decision that cannot be read stops the ingester: ours wrote it.
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ class Ingester:
                     await reader.close()
 
     async def open(self) -> Reader:
-        """Return a reader at the ledger's offsets; raises StreamUnavailableError, RecreatedTopicError."""
+        """Return a reader at the ledger's offsets; raises StreamUnavailableError,
+        RecreatedTopicError.
+        """
         topic = self.settings.topics.decisions.name
         cluster_id, topic_id, partitions = await asyncio.to_thread(self._identity, topic)
         positions = await offsets.positions(
@@ -97,7 +99,7 @@ class Ingester:
     async def keep(
         self, topic: str, topic_id: str, reads: Sequence[Read], moves: Mapping[int, tuple[int, int]]
     ) -> None:
-        """Write what was read, and that it was read; raises ConcurrentChangeError if another did."""
+        """Write what was read, and that it was; raises ConcurrentChangeError if another did."""
         now = self.clock()
         keys = [str(key_from_avro(read.decision["consent"])) for read in reads]
         async with self.ledger.transaction() as connection:
@@ -152,7 +154,7 @@ class Reader:
         self._positions = dict(positions)
 
     async def step(self, wait: timedelta) -> int:
-        """Ingest what has come, waiting for it no longer than ``wait``; return how many decisions."""
+        """Ingest what has come, waiting no longer than ``wait``; return how many decisions."""
         messages = await asyncio.to_thread(self._poll, wait.total_seconds())
         if not messages:
             return 0
@@ -205,7 +207,8 @@ class Reader:
             raise StreamUnavailableError(f"{self._topic}: {error.args[0].str()}") from error
         for message in messages:
             problem = message.error()
-            if problem is not None and problem.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # librdkafka's name for it
+            ended = KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's name for it
+            if problem is not None and problem.code() != ended:
                 raise StreamUnavailableError(f"{self._topic}: {problem.str()}")
         return messages
 

@@ -1,7 +1,8 @@
-"""What İYS's answer to one item makes of its row: a table from verdict to the obligation's next state.
+"""What İYS's answer to one item makes of its row: a table from verdict to the obligation's next
+state.
 
-The answer is read from the H-code (``iys.answers``), never from an HTTP status. An answer to what is no longer desired
-still counts: it says what İYS holds, and the row is ruled anew by it.
+The answer is read from the H-code (``iys.answers``), never from an HTTP status. An answer to what
+is no longer desired still counts: it says what İYS holds, and the row is ruled anew by it.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What is to be kept from İYS until it is mended: a channel or every one, a status or every one."""
+    """What is to be kept from İYS until it is mended: a channel or every one, a status or every
+    one.
+    """
 
     channel: str
     status: str
@@ -65,7 +68,9 @@ class Judged:
     stop: Scope | None = None
 
 
-def judged(entry: Entry, item: Item, answer: Answer, brand: Brand, now: datetime) -> Judged:
+def judged(  # noqa: C901, PLR0911, PLR0912 - one case a verdict
+    entry: Entry, item: Item, answer: Answer, brand: Brand, now: datetime
+) -> Judged:
     """Return what ``answer`` makes of ``entry``, of which ``item`` was told."""
     entry = rulings.landed(entry, item.status)
     if entry.desired_event_id != item.event_id:
@@ -78,7 +83,7 @@ def judged(entry: Entry, item: Item, answer: Answer, brand: Brand, now: datetime
                     ruled=Ruled(entry=rulings.to_ask(entry, "told-before", None)),
                     item_state="accepted",
                 )
-            ruled = rulings.ruled(replace(entry, code=None), brand, now, answered=True, told=True)
+            ruled = rulings.ruled(entry.but(code=None), brand, now, answered=True, told=True)
             if ruled.entry.duty == "send":
                 # İYS took it and still shows otherwise: tell again, but never in a circle.
                 later = rulings.retried(ruled.entry, now, "register-stands-otherwise", None)

@@ -1,7 +1,8 @@
 """Loops that never stop for what time heals, and never go on after a fault of ours.
 
-İYS away, PostgreSQL restarting, Kafka silent: the loop says so, waits ever longer up to half a minute, and begins
-anew. Anything else ends the process: what is not understood must not be told to İYS.
+İYS away, PostgreSQL restarting, Kafka silent: the loop says so, waits ever longer up to half a
+minute, and begins anew. Anything else ends the process: what is not understood must not be told to
+İYS.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ async def persist(name: str, work: Callable[[], Awaitable[None]]) -> None:
             return
 
 
-async def lane(
+async def lane(  # noqa: PLR0913 - what is repeated, and what wakes and ends it
     name: str,
     step: Callable[[], Awaitable[bool]],
     *,

@@ -1,7 +1,8 @@
-"""What İYS tells of its own accord, as our events: the same movement is the same event by every way it comes.
+"""What İYS tells of its own accord, as our events: the same movement is the same event by every
+way it comes.
 
-Push, pull, the daily file and a status read give one id, UUIDv5 over (key, creation date, status), so that the order
-stage drops what it has seen. The key is the law's own reading of the recipient.
+Push, pull, the daily file and a status read give one id, UUIDv5 over (key, creation date, status),
+so that the order stage drops what it has seen. The key is the law's own reading of the recipient.
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ def key_of(event: ConsentEvent) -> ConsentKey | None:
 
 
 def statement_of(event: ConsentEvent, key: ConsentKey) -> Statement | None:
-    """Return what the event states of ``key``; None of an ONAY on a misspelt recipient, which opens nothing."""
+    """Return what the event states of ``key``; None of an ONAY on a misspelt recipient, which
+    opens nothing.
+    """
     told = event.iys
     if told is None or event.status not in set(Status):
         return None

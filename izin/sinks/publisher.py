@@ -1,7 +1,8 @@
-"""Publishing from the event loop: a message is published when the broker has acknowledged it, not before.
+"""Publishing from the event loop: a message is published when the broker has acknowledged it, not
+before.
 
-Nothing lingers, for a citizen's "no" waits for it; a thread asks librdkafka for acknowledgements all the time, so
-that one takes as long as the broker does.
+Nothing lingers, for a citizen's "no" waits for it; a thread asks librdkafka for acknowledgements
+all the time, so that one takes as long as the broker does.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ class Publisher:
     async def publish(self, messages: Iterable[Message]) -> None:
         """Return once the broker has every one of ``messages``; raises StreamUnavailableError.
 
-        What was acknowledged before a failure stays published: publish again, repetitions are recognised.
+        What was acknowledged before a failure stays published: publish again, repetitions are
+        recognised.
         """
         loop = asyncio.get_running_loop()
         waiting = []

@@ -1,8 +1,10 @@
-"""Both of İYS's streams, pulled page by page: what citizens did (IYS) and what providers wrote (HS).
+"""Both of İYS's streams, pulled page by page: what citizens did (IYS) and what providers wrote
+(HS).
 
-What İYS originated is published, and acknowledged, before the cursor moves: a crash between repeats a page and
-loses none. The cursor moves in the transaction of the rows it brought. An HS movement that we told ourselves only
-verifies; one that we did not is a foreign writer's (the portal, another integrator) and is published, too.
+What İYS originated is published, and acknowledged, before the cursor moves: a crash between
+repeats a page and loses none. The cursor moves in the transaction of the rows it brought. An HS
+movement that we told ourselves only verifies; one that we did not is a foreign writer's (the
+portal, another integrator) and is published, too.
 """
 
 from __future__ import annotations
@@ -10,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from izin.consent.model import ConsentEvent, ConsentKey
 from izin.iys.errors import CallError
 from izin.iys.wire import Stream
 from izin.runtime.observe import get_logger
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime, timedelta
 
+    from izin.consent.model import ConsentEvent, ConsentKey
     from izin.iys.wire import Page
     from izin.sinks.ledger.brands import Brand
     from izin.sinks.publisher import Publisher
@@ -95,7 +97,8 @@ class Puller:
         read = [(event, key_of(event)) for event in events]
         keyed = [(event, key) for event, key in read if key is not None]
         if len(keyed) < len(read):
-            # The order stage dead-letters them with an alarm; they must not be lost on the way there.
+            # The order stage dead-letters them with an alarm; they must not be lost on the way
+            # there.
             _log.error("movements with unreadable keys", count=len(read) - len(keyed))
         ours: frozenset[int] = frozenset()
         if stream is Stream.HS:

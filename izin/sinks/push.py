@@ -1,8 +1,8 @@
 """What İYS pushes: published on the express lane and acknowledged by the broker before we say 200.
 
-The topic has it then, and the ledger takes İYS's statement from the decision; a crash before 200 makes İYS push again
-or pull bring it, under the same id. HTTP Basic is enforced, for İYS refuses a receiver that lets anybody in;
-its test payload is acknowledged and kept nowhere.
+The topic has it then, and the ledger takes İYS's statement from the decision; a crash before 200
+makes İYS push again or pull bring it, under the same id. HTTP Basic is enforced, for İYS refuses a
+receiver that lets anybody in; its test payload is acknowledged and kept nowhere.
 """
 
 from __future__ import annotations
@@ -57,13 +57,15 @@ class Credentials:
     password: SecretStr
 
     def admits(self, header: str | None) -> bool:
-        """Return whether an ``Authorization`` header carries these credentials; takes the same time for any."""
+        """Return whether an ``Authorization`` header carries these credentials; takes the same
+        time for any.
+        """
         expected = f"{self.username}:{self.password.get_secret_value()}".encode()
         return hmac.compare_digest(_basic(header), expected)
 
 
 class BrandDirectory:
-    """The brands, remembered: a push must not wait for the ledger, nor be lost while it restarts."""
+    """The brands, remembered: a push must neither wait for the ledger nor be lost without it."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -190,7 +192,9 @@ class PushRegistrar:
 
 
 def stands(status: str | None) -> bool:
-    """Return whether İYS lists a connection as made: its sentence for the others is the negative one."""
+    """Return whether İYS lists a connection as made: its sentence for the others is the negative
+    one.
+    """
     return status is not None and status.strip().lower() == "bağlantı oluşturuldu"
 
 

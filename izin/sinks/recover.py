@@ -1,9 +1,9 @@
 """Submissions whose answer never came: asked about first, and said again only word for word.
 
-By V2 an identical body has no second effect: a single add gets its first transaction id again, an item of a batch
-that was saved succeeds with its first request. So what is still desired, and whose term still runs, is sent again;
-of the rest the status is read. Whatever İYS holds of a batch it may still be working on is asked about only when
-its results would have been due.
+By V2 an identical body has no second effect: a single add gets its first transaction id again, an
+item of a batch that was saved succeeds with its first request. So what is still desired, and whose
+term still runs, is sent again; of the rest the status is read. Whatever İYS holds of a batch it
+may still be working on is asked about only when its results would have been due.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from izin.sinks.judge import Answer
 from izin.sinks.ledger import brands, submissions
 from izin.sinks.ledger.changes import Changes, lock
 from izin.sinks.ledger.submissions import SINGLE, Settled
-from izin.sinks.telling import body_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +64,7 @@ class Recoverer:
                 entry = entries[item.key]
                 if entry.desired_event_id == item.event_id and entry.state == "in_flight":
                     entries[item.key] = changes.put(
-                        entry, replace(entry, state="unknown", why="no-answer")
+                        entry, entry.but(state="unknown", why="no-answer")
                     )
             wanted = [item for item in submission.items if _is_wanted(entries[item.key], item, now)]
             whole = len(wanted) == len(submission.items) == len(submission.said)
@@ -88,7 +87,9 @@ class Recoverer:
         return True
 
     async def _part(self, submission: Submission, wanted: Sequence[Item]) -> Submission:
-        """Move what is still desired to a submission of its own, each item word for word as it was."""
+        """Move what is still desired to a submission of its own, each item word for word as it
+        was.
+        """
         now = self.tools.clock()
         said = submission.said
         async with self.tools.ledger.transaction() as connection:
@@ -100,7 +101,7 @@ class Recoverer:
                 changes,
                 submission.brand,
                 wanted,
-                body_of([said[item.index] for item in wanted]),
+                [said[item.index] for item in wanted],
                 kind=submission.kind,
                 holder=self.tools.holder,
                 refusals=submission.refusals,

@@ -1,12 +1,14 @@
-"""What a row of the ledger becomes when the law decides, when İYS speaks, and when it is asked what is owed.
+"""What a row of the ledger becomes when the law decides, when İYS speaks, and when it is asked
+what is owed.
 
-Pure: a row goes in with the instant, a row comes out. ``consent.obligation`` says what is to be done; here that duty
-becomes a state of the obligation. ``registered`` is always İYS's statement with the greatest creation date.
+Pure: a row goes in with the instant, a row comes out. ``consent.obligation`` says what is to be
+done; here that duty becomes a state of the obligation. ``registered`` is always İYS's statement
+with the greatest creation date.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, assert_never
 from uuid import UUID, uuid5
@@ -40,24 +42,27 @@ class Statement:
     transaction_id: str | None = None
     verified_at: datetime
     is_answer: bool = False
-    """İYS's answer to what we have just told it: newer than any earlier question, whatever the clocks say."""
+    """İYS's answer to what we have just told it: newer than any earlier question, whatever the
+    clocks say.
+    """
     verified_by: str
     """Which way it came: add, batch, status, statuses, pull, push, daily."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruled:
-    """A row after it was asked what is owed, and the event that rescues its opt-out, if one must."""
+    """A row after it was asked what is owed, and the event that rescues its opt-out, if any."""
 
     entry: Entry
     rescue: ConsentEvent | None = None
 
 
 def decided(entry: Entry | None, decision: Mapping[str, Any], now: datetime) -> Entry:
-    """Return the row once the law has decided ``decision`` (an Avro Decision); what is owed is not ruled yet.
+    """Return the row once the law has decided ``decision`` (an Avro Decision); what is owed is not
+    ruled yet.
 
-    The newest desired by the law's order wins; an older one only moves the latest instants. What İYS says
-    of itself in the event is its statement, too.
+    The newest desired by the law's order wins; an older one only moves the latest instants. What
+    İYS says of itself in the event is its statement, too.
     """
     consent = consent_from_avro(decision["consent"])
     event = event_from_avro(decision["event"])
@@ -73,8 +78,7 @@ def decided(entry: Entry | None, decision: Mapping[str, Any], now: datetime) -> 
             state="not_needed",
             updated_at=now,
         )
-    entry = replace(
-        entry,
+    entry = entry.but(
         latest_onay_at=_latest(entry.latest_onay_at, consent.latest_onay_at),
         latest_ret_at=_latest(entry.latest_ret_at, consent.latest_ret_at),
     )
@@ -85,8 +89,7 @@ def decided(entry: Entry | None, decision: Mapping[str, Any], now: datetime) -> 
         entry.desired_event_id or "",
     ):
         known = event if event.event_id == consent.event_id else None
-        entry = replace(
-            entry,
+        entry = entry.but(
             customer_id=consent.customer_id,
             desired_status=str(consent.status),
             desired_at=consent.effective_at,
@@ -146,9 +149,8 @@ def observed(entry: Entry, statement: Statement) -> Entry:
     if tie and entry.registered == Registered.RET:
         return entry
     if not detailed and entry.registered == statement.value:
-        return replace(entry, verified_at=statement.verified_at, verified_by=statement.verified_by)
-    return replace(
-        entry,
+        return entry.but(verified_at=statement.verified_at, verified_by=statement.verified_by)
+    return entry.but(
         registered=str(statement.value),
         registered_at=max(known_at, statement.creation_date),
         registered_consent_date=statement.consent_date,
@@ -163,15 +165,14 @@ def reckoned(entry: Entry, brand: Brand | None, now: datetime) -> Entry:
     """Return the row with its clocks as the brand's activation sets them."""
     desired = entry.desired
     if desired is None or not entry.is_ours or brand is None:
-        return replace(entry, due_at=None, expires_at=None)
-    return replace(
-        entry,
+        return entry.but(due_at=None, expires_at=None)
+    return entry.but(
         due_at=due_at(desired.effective_at, brand.clock, now=now),
         expires_at=expires_at(desired.effective_at, brand.clock, status=desired.status, now=now),
     )
 
 
-def ruled(  # noqa: PLR0913 - the row, its brand, the instant, and what the caller has just learnt
+def ruled(  # noqa: C901, PLR0911, PLR0913 - one case a duty; each argument is a fact
     entry: Entry,
     brand: Brand | None,
     now: datetime,
@@ -182,8 +183,9 @@ def ruled(  # noqa: PLR0913 - the row, its brand, the instant, and what the call
 ) -> Ruled:
     """Return the row in the state that follows from what is desired and what is registered.
 
-    What is told and not yet answered keeps its state until it is ``answered``; ``told`` says that İYS took the desired
-    statement. While only ``observing``, nobody is asked: the event of what was observed is on its way.
+    What is told and not yet answered keeps its state until it is ``answered``; ``told`` says that
+    İYS took the desired statement. While only ``observing``, nobody is asked: the event of what
+    was observed is on its way.
     """
     desired = entry.desired
     if desired is None or (not answered and _is_flying(entry)):
@@ -213,7 +215,7 @@ def ruled(  # noqa: PLR0913 - the row, its brand, the instant, and what the call
         case Duty.EXPIRE:
             if entry.state == "refused":
                 return Ruled(entry=entry)
-            return Ruled(entry=replace(entry, state="expired", duty="none", why=why))
+            return Ruled(entry=entry.but(state="expired", duty="none", why=why))
         case Duty.NOTHING:
             return Ruled(entry=_settled(entry, why, told=told))
         case _:
@@ -223,8 +225,8 @@ def ruled(  # noqa: PLR0913 - the row, its brand, the instant, and what the call
 def rescued(entry: Entry, now: datetime) -> Ruled:
     """Return the row, and a new opt-out of today that follows from the one İYS does not take.
 
-    No date of an existing record is changed (design, section 3): the breach stays on record. The new event,
-    once decided, begins a new obligation in this row.
+    No date of an existing record is changed (design, section 3): the breach stays on record. The
+    new event, once decided, begins a new obligation in this row.
     """
     if entry.duty == "rescue":
         return Ruled(entry=entry)
@@ -244,14 +246,13 @@ def rescued(entry: Entry, now: datetime) -> Ruled:
         origin_ref=entry.code,
         cause=entry.desired_event_id,
     )
-    return Ruled(entry=replace(entry, duty="rescue", why=RESCUED), rescue=event)
+    return Ruled(entry=entry.but(duty="rescue", why=RESCUED), rescue=event)
 
 
 def released(entry: Entry) -> Entry:
     """Return a parked row as a person sends it again; who releases a re-consent vouches for it."""
     vouched = entry.attested or entry.why == Why.RECONSENT
-    return replace(
-        entry,
+    return entry.but(
         state="pending",
         attested=vouched,
         why=None,
@@ -263,22 +264,22 @@ def released(entry: Entry) -> Entry:
 
 def refused(entry: Entry, why: str, code: str | None) -> Entry:
     """Return the row that İYS does not take, for what it says."""
-    return replace(entry, state="refused", duty="none", why=why, code=code)
+    return entry.but(state="refused", duty="none", why=why, code=code)
 
 
 def parked(entry: Entry, why: str, code: str | None) -> Entry:
     """Return the row that a person must look at."""
-    return replace(entry, state="parked", duty="none", why=why, code=code)
+    return entry.but(state="parked", duty="none", why=why, code=code)
 
 
 def expired(entry: Entry, why: str, code: str | None) -> Entry:
     """Return the row whose term has ended."""
-    return replace(entry, state="expired", duty="none", why=why, code=code)
+    return entry.but(state="expired", duty="none", why=why, code=code)
 
 
 def to_ask(entry: Entry, why: str, code: str | None) -> Entry:
     """Return the row of which İYS must be asked what it holds."""
-    return replace(entry, state="unknown", duty="ask", why=why, code=code, next_attempt_at=None)
+    return entry.but(state="unknown", duty="ask", why=why, code=code, next_attempt_at=None)
 
 
 def _is_flying(entry: Entry) -> bool:
@@ -288,26 +289,26 @@ def _is_flying(entry: Entry) -> bool:
 def _owed(entry: Entry, duty: str, why: str) -> Entry:
     match entry.state:
         case "pending" | "retryable":
-            return replace(entry, duty=duty, why=why)
+            return entry.but(duty=duty, why=why)
         case "accepted" | "not_needed":
-            return replace(entry, state="pending", duty=duty, why=why, next_attempt_at=None)
+            return entry.but(state="pending", duty=duty, why=why, next_attempt_at=None)
         case "in_flight" | "awaiting_result" | "unknown":
             state = "unknown" if duty == "ask" else "retryable"
-            return replace(entry, state=state, duty=duty, why=why, next_attempt_at=None)
+            return entry.but(state=state, duty=duty, why=why, next_attempt_at=None)
         case _:  # refused, expired and parked rows wait for a person or a newer event
-            return replace(entry, duty="none")
+            return entry.but(duty="none")
 
 
 def _parked(entry: Entry, why: str) -> Entry:
     if entry.state in {"refused", "expired", "parked"}:
         return entry
-    return replace(entry, state="parked", duty="none", why=why)
+    return entry.but(state="parked", duty="none", why=why)
 
 
 def _settled(entry: Entry, why: str, *, told: bool) -> Entry:
     accepted = entry.state == "accepted" or (told and _is_flying_state(entry.state))
     state = "accepted" if accepted else "not_needed"
-    return replace(entry, state=state, duty="none", why=why, next_attempt_at=None)
+    return entry.but(state=state, duty="none", why=why, next_attempt_at=None)
 
 
 def _is_flying_state(state: str) -> bool:
@@ -315,7 +316,9 @@ def _is_flying_state(state: str) -> bool:
 
 
 def backoff(attempt: int, *, first: timedelta, longest: timedelta) -> timedelta:
-    """Return how long to wait after the ``attempt``-th failure, from 1: doubled each time, up to ``longest``."""
+    """Return how long to wait after the ``attempt``-th failure, from 1: doubled each time, up to
+    ``longest``.
+    """
     doublings: int = min(max(attempt, 1) - 1, 20)
     return min(longest, first * float(2**doublings))
 
@@ -330,8 +333,7 @@ def retried(
         first=timedelta(seconds=1 if urgent else 5),
         longest=timedelta(minutes=1 if urgent else 15),
     )
-    return replace(
-        entry,
+    return entry.but(
         state="retryable",
         duty="send",
         why=why,
@@ -345,8 +347,8 @@ def retried(
 def landed(entry: Entry, status: str) -> Entry:
     """Return the row once nothing of this status is told and unanswered any more."""
     if status == Status.RET:
-        return replace(entry, ret_open=False)
-    return replace(entry, onay_open=False)
+        return entry.but(ret_open=False)
+    return entry.but(onay_open=False)
 
 
 def foreign(source: str | None) -> bool:

@@ -1,7 +1,8 @@
-"""The results of batches: asked no sooner than İYS knows them, matched by sub-request id, settled item by item.
+"""The results of batches: asked no sooner than İYS knows them, matched by sub-request id, settled
+item by item.
 
-"Accepted" was a promise; only ``success`` is saved. An empty list and ``enqueue`` say nothing, so the question is
-asked again, ever more slowly; after days a person looks.
+"Accepted" was a promise; only ``success`` is saved. An empty list and ``enqueue`` say nothing, so
+the question is asked again, ever more slowly; after days a person looks.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""What is owed to İYS, told: opt-outs ahead of everything, then what is nearly late, then the rest.
+"""What is owed to İYS, told: opt-outs ahead of everything, then what is nearly late, then the
+rest.
 
-Each kind has a lane of its own, so that a "no" never waits behind bulk. A step takes the records of one brand and
-channel, keeps the intent and tells them; it returns whether there was anything to do. Brands take turns.
+Each kind has a lane of its own, so that a "no" never waits behind bulk. A step takes the records
+of one brand and channel, keeps the intent and tells them; it returns whether there was anything to
+do. Brands take turns.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ _SQL = statements("consents")
 
 @dataclass(slots=True, kw_only=True)
 class Turns:
-    """Whose turn it is: brands and channels go round, so that a large brand holds up no small one."""
+    """Whose turn it is: brands and channels go round, so a large brand holds up no small one."""
 
     last: tuple[int, str] = (0, "")
 
@@ -112,7 +114,9 @@ class Submitter:
         return True
 
     async def last_hour(self) -> bool:
-        """Tell an ONAY whose term ends within the hour, for the answer to a batch would come too late."""
+        """Tell an ONAY whose term ends within the hour, for the answer to a batch would come too
+        late.
+        """
         now = self.tools.clock()
         async with self.tools.ledger.transaction() as connection:
             values = {"now": now, "until": now + _LAST_HOUR, "size": 1}

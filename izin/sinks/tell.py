@@ -1,12 +1,14 @@
 """One submission, told: the call, and its answer written down before anything else happens.
 
-By single add the answer comes at once. A batch is taken whole or not at all: 202 is not "saved"; a refusal that
-names items (422, or H180) costs them and no other: the rest is told again at once, halved after a second
-refusal, so that one bad record never holds up a thousand. No answer leaves the submission ``unknown``.
+By single add the answer comes at once. A batch is taken whole or not at all: 202 is not "saved"; a
+refusal that names items (422, or H180) costs them and no other: the rest is told again at once,
+halved after a second refusal, so that one bad record never holds up a thousand. No answer leaves
+the submission ``unknown``.
 """
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -24,7 +26,6 @@ from izin.sinks.judge import NO_SUCH_RETAILER, Answer, Judged, judged
 from izin.sinks.ledger import brands, submissions
 from izin.sinks.ledger.changes import Changes, Movement, lock
 from izin.sinks.ledger.submissions import BATCH, SINGLE, Settled
-from izin.sinks.telling import body_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 _STOP = timedelta(minutes=1)
 _LOST = timedelta(seconds=2)
 _LONGEST = timedelta(minutes=5)
+_YIELD_EVERY = 50
 
 _log = get_logger(__name__)
 
@@ -67,7 +69,9 @@ class Teller:
         *,
         request_id: str | None = None,
     ) -> None:
-        """Keep the answers to items, by index, and what follows from them; a second answer changes nothing."""
+        """Keep the answers to items, by index, and what follows from them; a second answer changes
+        nothing.
+        """
         now = self.tools.clock()
         items = [item for item in submission.items if item.index in answers]
         async with self.tools.ledger.transaction() as connection:
@@ -75,7 +79,10 @@ class Teller:
             changes = Changes(self.tools.announcer, now=now)
             settled: list[Settled] = []
             judgements: dict[int, Judged] = {}
-            for item in items:
+            for place, item in enumerate(items):
+                if place % _YIELD_EVERY == _YIELD_EVERY - 1:
+                    # Pushes share this loop and must not wait for a whole batch.
+                    await asyncio.sleep(0)
                 answer = answers[item.index]
                 judgement = judged(entries[item.key], item, answer, submission.brand, now)
                 judgements[item.index] = judgement
@@ -90,7 +97,9 @@ class Teller:
                     )
                 )
             counted = await submissions.settle(connection, submission, settled, now=now)
-            for item in items:
+            for place, item in enumerate(items):
+                if place % _YIELD_EVERY == _YIELD_EVERY - 1:
+                    await asyncio.sleep(0)
                 if item.index in counted:
                     judgement = judgements[item.index]
                     entries[item.key] = changes.rule(entries[item.key], judgement.ruled)
@@ -133,7 +142,7 @@ class Teller:
 
     async def _taken(self, submission: Submission, batch: Batch) -> None:
         now = self.tools.clock()
-        if len(batch.sub_requests) != len(submission.said):
+        if len(batch.sub_requests) != len(submission.items):
             # İYS names what it took; a receipt that names other items proves nothing.
             await self._lose(submission, None)
             return
@@ -151,7 +160,7 @@ class Teller:
             for item in submission.items:
                 entry = entries[item.key]
                 if entry.desired_event_id == item.event_id and entry.state == "in_flight":
-                    changes.put(entry, replace(entry, state="awaiting_result"))
+                    changes.put(entry, entry.but(state="awaiting_result"))
             await brands.lift(
                 connection, submission.brand.brand_code, entry.channel, submission.items[0].status
             )
@@ -168,7 +177,7 @@ class Teller:
             for item in submission.items:
                 entry = entries[item.key]
                 if entry.desired_event_id == item.event_id and entry.state == "in_flight":
-                    changes.put(entry, replace(entry, state="unknown", why="no-answer"))
+                    changes.put(entry, entry.but(state="unknown", why="no-answer"))
             await changes.write(connection)
 
     async def _refused(self, submission: Submission, error: CallError) -> list[Submission]:
@@ -202,30 +211,29 @@ class Teller:
         """Move the items that were not at fault to submissions of their own."""
         now = self.tools.clock()
         said = submission.said
-        told = []
         async with self.tools.ledger.transaction() as connection:
             changes = Changes(self.tools.announcer, now=now)
             moved = [
                 Settled(index=item.index, state="withdrawn") for part in parts for item in part
             ]
             await submissions.settle(connection, submission, moved, now=now)
-            for part in parts:
-                told.append(
-                    await submissions.intend(
-                        connection,
-                        changes,
-                        submission.brand,
-                        part,
-                        body_of([said[item.index] for item in part]),
-                        kind=BATCH,
-                        holder=self.tools.holder,
-                        refusals=submission.refusals + 1,
-                    )
+            told = [
+                await submissions.intend(
+                    connection,
+                    changes,
+                    submission.brand,
+                    part,
+                    [said[item.index] for item in part],
+                    kind=BATCH,
+                    holder=self.tools.holder,
+                    refusals=submission.refusals + 1,
                 )
+                for part in parts
+            ]
             await changes.write(connection)
         return told
 
-    async def _stops(  # noqa: PLR0913, PLR0917 - what was answered, and what was judged of it
+    async def _stops(
         self,
         connection: Connection,
         submission: Submission,

@@ -1,8 +1,8 @@
 """What is said to İYS of a row, word for word.
 
-The date is the instant from which the statement counts, in whole seconds: never later than when we received it,
-so never in İYS's future, and never changed afterwards. The exact body is kept before it is sent, for the same
-body sent again has no second effect.
+The date is the instant from which the statement counts, in whole seconds: never later than when we
+received it, so never in İYS's future, and never changed afterwards. The exact body is kept before
+it is sent, for the same body sent again has no second effect.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ def item_of(entry: Entry) -> ConsentItem:
         type=Channel(entry.channel),
         status=Status(entry.desired_status or ""),
         source=None if entry.desired_source is None else Source(entry.desired_source),
-        # Only a merchant's first record may lack its date; an opt-out without one counts from its receipt.
+        # Only a merchant's first record may lack its date; an opt-out without one counts from its
+        # receipt.
         consent_date=None if undated else entry.desired_at,
         recipient_type=RecipientType(entry.recipient_type),
         retailer_code=entry.retailer_code,

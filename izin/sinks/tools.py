@@ -1,4 +1,6 @@
-"""What every step of the sinks works with: the ledger, İYS, the announcer, the clock, and who it is."""
+"""What every step of the sinks works with: the ledger, İYS, the announcer, the clock, and who it
+is.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The sink worker: everything that stands between the topics, the ledger and İYS, in one process.
 
-Several may run at once: leases, skipped locks and compare-and-set keep them apart, and what only one may do (ingest,
-deliver, pull) is done by one while the others wait. SIGTERM stops within five seconds: what is on its way to İYS
-may end; what does not is taken up by the next process.
+Several may run at once: leases, skipped locks and compare-and-set keep them apart, and what only
+one may do (ingest, deliver, pull) is done by one while the others wait. SIGTERM stops within five
+seconds: what is on its way to İYS may end; what does not is taken up by the next process.
 """
 
 from __future__ import annotations

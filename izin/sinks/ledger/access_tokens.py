@@ -1,7 +1,9 @@
-"""The account's token, shared by all processes: İYS counts ten calls an hour for it, whoever makes them.
+"""The account's token, shared by all processes: İYS counts ten calls an hour for it, whoever makes
+them.
 
-The lease is an advisory lock on a session of its own: what is stored under it is committed at once and outlives the
-process, while the lock ends with the session. So a call counted before it was made stays counted.
+The lease is an advisory lock on a session of its own: what is stored under it is committed at once
+and outlives the process, while the lock ends with the session. So a call counted before it was
+made stays counted.
 """
 
 from __future__ import annotations

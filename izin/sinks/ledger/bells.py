@@ -1,7 +1,7 @@
 """Bells between processes: who has written work rings (NOTIFY), who waits for it wakes at once.
 
-A bell that is missed costs the poll interval and nothing else. What rang since the work was last looked for is
-remembered, so that a bell between looking and waiting is not lost.
+A bell that is missed costs the poll interval and nothing else. What rang since the work was last
+looked for is remembered, so that a bell between looking and waiting is not lost.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Bells:
         self._waiting: dict[str, set[asyncio.Future[None]]] = {name: set() for name in NAMES}
 
     def heard(self, name: str) -> int:
-        """Return how often the bell has rung; given to :meth:`wait`, nothing rung since is missed."""
+        """Return how often the bell has rung; :meth:`wait`, given it, misses nothing since."""
         return self._rung[name]
 
     def ring(self, name: str) -> None:

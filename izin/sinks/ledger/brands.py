@@ -1,12 +1,13 @@
 """The brands, and what keeps a brand's records from İYS.
 
-A stop stands beside a brand, not in its records: a million opt-outs behind a closed subscription are one row and go
-on by themselves when İYS takes one of them again. A lost right stops one channel, a spent quota only new ONAYs.
+A stop stands beside a brand, not in its records: a million opt-outs behind a closed subscription
+are one row and go on by themselves when İYS takes one of them again. A lost right stops one
+channel, a spent quota only new ONAYs.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from izin.consent.clocks import BrandClock
@@ -76,7 +77,8 @@ class Stop:
 async def upsert(ledger: Ledger, announcer: Announcer, brand: Brand, *, now: datetime) -> Brand:
     """Write ``brand`` to the ledger and the ``brands`` topic, and reckon anew what hangs on it.
 
-    Records that were parked because nobody knew the brand go on from here. Return the brand as it stands.
+    Records that were parked because nobody knew the brand go on from here. Return the brand as it
+    stands.
     """
     async with ledger.transaction() as connection:
         values = {
@@ -168,7 +170,7 @@ async def lift(connection: Connection, brand_code: int, channel: str, status: st
 async def requeue(
     ledger: Ledger, announcer: Announcer, brand_code: int, *, now: datetime, why: str | None = None
 ) -> int:
-    """Have a brand's parked records (of one reason where given) looked at again; return how many."""
+    """Have a brand's parked records (of one reason, if given) looked at again; return how many."""
     async with ledger.transaction() as connection:
         for status in Status:
             await lift(connection, brand_code, EVERY, status)
@@ -227,7 +229,7 @@ def _look_again(
         changes.put(entry, rulings.reckoned(entry, brand, now))
         return False
     if entry.state == "parked":
-        entry_now = rulings.released(entry) if person else replace(entry, state="pending")
+        entry_now = rulings.released(entry) if person else entry.but(state="pending")
     else:
         entry_now = entry
     changes.rule(entry, rulings.ruled(entry_now, brand, now))

@@ -1,8 +1,9 @@
-"""The pace of one egress address, shared by all processes behind it: ten requests a second, over all methods.
+"""The pace of one egress address, shared by all processes behind it: ten requests a second, over
+all methods.
 
-A process queues its own calls by class and takes one slot at a time from the ledger for whoever is most urgent when
-it comes, so an opt-out passes waiting bulk. A slot not used in time is forfeited. While the ledger cannot be
-reached nothing leaves: the pace would not be kept.
+A process queues its own calls by class and takes one slot at a time from the ledger for whoever is
+most urgent when it comes, so an opt-out passes waiting bulk. A slot not used in time is forfeited.
+While the ledger cannot be reached nothing leaves: the pace would not be kept.
 """
 
 from __future__ import annotations
@@ -14,13 +15,12 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
 
-from izin.iys.pacing import CallClass
 from izin.sinks.ledger.statements import statements
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from izin.iys.pacing import Pace
+    from izin.iys.pacing import CallClass, Pace
     from izin.sinks.ledger.database import Ledger
 
 _SQL = statements("budgets")

@@ -1,15 +1,16 @@
-"""What one transaction does to the ledger: rows, facts, and what is to be told to Kafka, together or not at all.
+"""What one transaction does to the ledger: rows, facts, and what is to be told to Kafka, together
+or not at all.
 
-Steps collect changes in memory and write them by one statement a kind. A permission that changes and an
-outcome that is reached are told from here, so that no step can forget them.
+Steps collect changes in memory and write them by one statement a kind. A permission that changes
+and an outcome that is reached are told from here, so that no step can forget them.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
 
 from izin.consent.model import Status
 from izin.sinks.errors import ConcurrentChangeError
@@ -62,7 +63,7 @@ class Changes:
         if held == after:
             return after
         self._before.setdefault(key, before)
-        written = replace(after, updated_at=self.now)
+        written = after.but(updated_at=self.now)
         permission = self._announcer.permission(before, written, self.now)
         if permission is not None:
             written, message = permission
@@ -197,10 +198,10 @@ def plain(value: object) -> object:
 
 async def _expect(
     connection: Connection,
-    query: Any,
+    query: LiteralString,
     values: Mapping[str, Any],
     count: int,
-    what: str,  # noqa: ANN401  # a statement
+    what: str,
 ) -> None:
     found = await (await connection.execute(query, values)).fetchall()
     if len(found) != count:

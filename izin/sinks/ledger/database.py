@@ -1,7 +1,8 @@
 """The way to the ledger: a pool, transactions, and the wall at which PostgreSQL's errors stop.
 
-Errors are told apart by class and constraint, never by text. A process proves that it lives by an advisory lock on
-its number, so that what it was doing when it was killed is taken up at once and not when a lease runs out.
+Errors are told apart by class and constraint, never by text. A process proves that it lives by an
+advisory lock on its number, so that what it was doing when it was killed is taken up at once and
+not when a lease runs out.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ class Ledger:
     async def transaction(self) -> AsyncIterator[Connection]:
         """Give a connection whose changes are kept together, or not at all.
 
-        Raises LedgerUnavailableError, ConcurrentChangeError, IllegalChangeError and LedgerFaultError, and nothing of psycopg.
+        Raises LedgerUnavailableError, ConcurrentChangeError, IllegalChangeError and
+        LedgerFaultError, and nothing of psycopg.
         """
         with _wall():
             async with self._pool.connection() as connection:

@@ -1,7 +1,8 @@
-"""A row of the ledger: one key, what we want of it, what İYS has stated of it, and what is still owed.
+"""A row of the ledger: one key, what we want of it, what İYS has stated of it, and what is still
+owed.
 
-The fields are the columns of ``consents``, so that a row is read and written whole; the law's values (what it
-desires, what is registered) are views of them. Nothing here decides.
+The fields are the columns of ``consents``, so that a row is read and written whole; the law's
+values (what it desires, what is registered) are views of them. Nothing here decides.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, fields
 from datetime import datetime
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from izin.consent.model import Channel, ConsentKey, OriginRank, RecipientType, Status
@@ -80,6 +82,18 @@ class Entry:
         values["retailer_access"] = None if access is None else tuple(access)
         return cls(**values)
 
+    def but(self, **columns: Any) -> Entry:  # noqa: ANN401 - a column's value each  # a column's value each
+        """Return the row with ``columns`` changed.
+
+        As ``dataclasses.replace`` does, in a third of its time: a row is changed often on its way.
+        """
+        row = object.__new__(Entry)
+        for put, value in zip(_PUTS, _VALUES(self), strict=True):
+            put(row, value)
+        for name, value in columns.items():
+            object.__setattr__(row, name, value)
+        return row
+
     @property
     def consent_key(self) -> ConsentKey:
         """The key as the law's value."""
@@ -134,12 +148,14 @@ def is_of_citizens(source: str | None) -> bool:
 
 
 _COLUMNS = tuple(field.name for field in fields(Entry))
+_VALUES = attrgetter(*_COLUMNS)
+_PUTS = tuple(getattr(Entry, name).__set__ for name in _COLUMNS)
 
 
 def to_json(entries: Iterable[Entry]) -> str:
     """Return ``entries`` as the JSON array that PostgreSQL reads as rows of ``consents``."""
     return json.dumps(
-        [{name: getattr(entry, name) for name in _COLUMNS} for entry in entries],
+        [dict(zip(_COLUMNS, _VALUES(entry), strict=True)) for entry in entries],
         default=_instant,
         ensure_ascii=False,
         check_circular=False,

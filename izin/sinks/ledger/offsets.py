@@ -1,7 +1,7 @@
 """How far a topic is ingested: kept with the rows it brought, and moved only by compare-and-set.
 
-The cluster and topic are remembered by id: a topic that was deleted and made anew has the same name and other
-offsets, and reading on in it would lose its beginning.
+The cluster and topic are remembered by id: a topic that was deleted and made anew has the same
+name and other offsets, and reading on in it would lose its beginning.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ async def advance(
     topic_id: str,
     moves: Mapping[int, tuple[int, int]],
 ) -> None:
-    """Move partitions from where they were read to behind what was read; raises ConcurrentChangeError."""
+    """Move partitions from where they were read to behind what was read; raises
+    ConcurrentChangeError.
+    """
     values = {
         "topic": topic,
         "topic_id": topic_id,

@@ -1,4 +1,5 @@
-"""Everything that is asked of the ledger by people: one read API for the command line, console and metrics.
+"""Everything that is asked of the ledger by people: one read API for the command line, console and
+metrics.
 
 Nothing here changes anything, and nothing loads the register whole.
 """
@@ -149,7 +150,9 @@ async def lag(ledger: Ledger, *, now: datetime) -> Lag:
 
 
 async def ingested(ledger: Ledger) -> dict[tuple[str, int], int]:
-    """Return the next offset of each topic and partition; compare with ``runtime.kafka.committed_ends``."""
+    """Return the next offset of each topic and partition; compare with
+    ``runtime.kafka.committed_ends``.
+    """
     rows = await ledger.fetch(_SQL["ingested"])
     return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
 

@@ -1,4 +1,5 @@
-"""SQL lives in ``.sql`` files, each statement under a ``-- name:`` line with a comment that says what it keeps.
+"""SQL lives in ``.sql`` files, each statement under a ``-- name:`` line with a comment that says
+what it keeps.
 
 Code names a statement; nobody builds one from pieces.
 """
@@ -6,7 +7,7 @@ Code names a statement; nobody builds one from pieces.
 from __future__ import annotations
 
 from importlib import resources
-from typing import TYPE_CHECKING, LiteralString, cast
+from typing import TYPE_CHECKING, LiteralString
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,11 +1,12 @@
 """What is told to İYS: the intent is kept before the call, the answer before anything else.
 
-A submission without an answer is never forgotten: whoever finds its process gone takes it up. An item is settled
-once; a second answer to it changes nothing.
+A submission without an answer is never forgotten: whoever finds its process gone takes it up. An
+item is settled once; a second answer to it changes nothing.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 SINGLE = "single"
 BATCH = "batch"
+_YIELD_EVERY = 50
 _SQL = statements("submissions")
 
 
@@ -62,11 +64,13 @@ class Submission:
     polls: int = 0
     sends: int = 1
     refusals: int = 0
+    known: tuple[ConsentItem, ...] | None = None
+    """What the body says, where it has just been written."""
 
     @property
     def said(self) -> tuple[ConsentItem, ...]:
         """What the body says, whole."""
-        return items_of(self.body)
+        return items_of(self.body) if self.known is None else self.known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +92,7 @@ class Holder:
     lease: timedelta
 
 
-async def claim(
+async def claim(  # noqa: PLR0913 - what is told, how, and by whom
     connection: Connection,
     changes: Changes,
     brand: Brand,
@@ -97,11 +101,15 @@ async def claim(
     kind: str,
     holder: Holder,
 ) -> Submission:
-    """Put ``entries`` in flight and keep the intent to tell them; the call may begin after the commit."""
+    """Put ``entries`` in flight and keep the intent to tell them; the call may begin after the
+    commit.
+    """
     claimed = []
-    for entry in entries:
-        flying = replace(
-            entry,
+    for place, entry in enumerate(entries):
+        if place % _YIELD_EVERY == _YIELD_EVERY - 1:
+            # Pushes share this loop and must not wait for a whole batch.
+            await asyncio.sleep(0)
+        flying = entry.but(
             state="in_flight",
             duty="none",
             why=None,
@@ -130,7 +138,7 @@ async def claim(
         for index, (entry, item) in enumerate(zip(claimed, said, strict=True))
     )
     return await intend(
-        connection, changes, brand, items, body_of(said), kind=kind, holder=holder, refusals=0
+        connection, changes, brand, items, said, kind=kind, holder=holder, refusals=0
     )
 
 
@@ -139,14 +147,15 @@ async def intend(  # noqa: PLR0913 - what is told, how, and by whom
     changes: Changes,
     brand: Brand,
     items: Sequence[Item],
-    body: str,
+    said: Sequence[ConsentItem],
     *,
     kind: str,
     holder: Holder,
     refusals: int,
 ) -> Submission:
-    """Keep the intent to tell ``items`` by this very ``body``."""
+    """Keep the intent to tell ``items`` by a body that says ``said``, each in its place."""
     now = changes.now
+    body = body_of(said)
     values = {
         "customer_id": brand.customer_id,
         "brand_code": brand.brand_code,
@@ -208,6 +217,7 @@ async def intend(  # noqa: PLR0913 - what is told, how, and by whom
         items=renumbered,
         intended_at=now,
         refusals=refusals,
+        known=tuple(said),
     )
 
 
@@ -279,7 +289,7 @@ async def ask_again(
 async def unanswered(
     connection: Connection, *, now: datetime, holder: Holder
 ) -> Mapping[str, Any] | None:
-    """Take up one submission that was left without an answer; return its row, held by ``holder``."""
+    """Take up one submission that was left without an answer; return its row, now held."""
     values = {"now": now, "lock_class": LOCK_CLASS}
     return await _held(connection, "claim-unanswered", values, now, holder)
 

@@ -1,4 +1,4 @@
-"""A ledger, İYS's twin and the sinks' steps, put together as the worker does, one step at a time."""
+"""A ledger, İYS's twin and the sinks, put together as the worker does, one step at a time."""
 
 from __future__ import annotations
 
@@ -17,12 +17,10 @@ from izin.sinks.ingest import Ingester, Read
 from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.brands import Brand
 from izin.sinks.ledger.changes import lock
-from izin.sinks.ledger.entry import Entry
 from izin.sinks.recover import Recoverer
 from izin.sinks.settle import Settler
 from izin.sinks.submit import Submitter
 from izin.sinks.tell import Teller
-from izin.sinks.tools import Tools
 from tests.builders import BRAND, CUSTOMER, a_key, an_event
 
 if TYPE_CHECKING:
@@ -33,6 +31,8 @@ if TYPE_CHECKING:
     from izin.consent.model import ConsentEvent
     from izin.schemas.codec import Codec
     from izin.sinks.ledger.database import Ledger
+    from izin.sinks.ledger.entry import Entry
+    from izin.sinks.tools import Tools
 
 IYS_CODE = 100001
 USERNAME = "ada@example.com"
@@ -224,9 +224,7 @@ class House:
 
     async def brand(self, brand: Brand = ACTIVE) -> Brand:
         """Have a brand known to the ledger."""
-        return await brands.upsert(
-            self.ledger, self.tools.announcer, brand, now=self.tools.clock()
-        )
+        return await brands.upsert(self.ledger, self.tools.announcer, brand, now=self.tools.clock())
 
     async def brand_in_loading(self) -> None:
         """Have the ledger take the brand as not yet activated, so that it offers old consents."""

@@ -2,16 +2,19 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
 from izin.sinks.errors import ConcurrentChangeError
-from izin.sinks.ingest import Read
 from izin.sinks.ledger import brands, offsets, submissions
 from izin.sinks.ledger.changes import Changes, lock
 from izin.sinks.ledger.submissions import BATCH, SINGLE, Holder
 from tests.builders import PHONE
 from tests.integration.sinks.house import ACTIVE, TOPIC, House, a_phone, onay, ret
+
+if TYPE_CHECKING:
+    from izin.sinks.ingest import Read
 
 pytestmark = pytest.mark.database
 

@@ -12,7 +12,12 @@ from izin.consent.lifecycle import TRANSITIONS, State
 from izin.iys import Pace
 from izin.iys.pacing import CallClass
 from izin.iys.token_store import AccessToken, TokenState
-from izin.sinks.errors import IllegalChangeError, LedgerFaultError, MigrationError, RecreatedTopicError
+from izin.sinks.errors import (
+    IllegalChangeError,
+    LedgerFaultError,
+    MigrationError,
+    RecreatedTopicError,
+)
 from izin.sinks.ledger import offsets
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.budgets import LedgerPacer
@@ -152,7 +157,7 @@ async def test_a_token_is_kept_for_all_and_renewed_by_one(ledger: Ledger):
     assert (await waiting).calls == (now,)
 
 
-async def aiter_of(store: LedgerTokenStore):  # noqa: ANN201 - an async generator of the test
+async def aiter_of(store: LedgerTokenStore):
     """Yield the state once the lock is held."""
     async with store.lease() as lease:
         yield lease.state

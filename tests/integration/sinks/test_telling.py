@@ -44,7 +44,7 @@ async def test_a_ret_goes_at_once_by_single_add(house: House):
     assert house.twin.register() == {PHONE: "RET"}
 
 
-async def test_a_ret_that_i̇ys_never_knew_is_not_needed(house: House):
+async def test_a_ret_that_iys_never_knew_is_not_needed(house: House):
     """H175: there is nothing to withdraw, and the local "no" stands."""
     await house.ingest(ret(PHONE))
     assert await house.submitter.opt_out()
@@ -57,9 +57,7 @@ async def test_a_ret_that_i̇ys_never_knew_is_not_needed(house: House):
 async def test_many_rets_of_unknown_keys_are_asked_about_first(house: House):
     """Thirty opt-outs cost one question, and only what İYS holds is told."""
     people = [a_phone(number) for number in range(30)]
-    house.twin.citizen(
-        "ONAY", people[7], source="IYS_WEB_YENI", consentDate="2026-01-05 10:00:00"
-    )
+    house.twin.citizen("ONAY", people[7], source="IYS_WEB_YENI", consentDate="2026-01-05 10:00:00")
     await house.ingest(*(ret(person) for person in people))
     while await house.submitter.opt_out():
         pass

@@ -3,8 +3,8 @@
 INSERT INTO outbox (customer_id, topic, key, value, headers, occurred_at)
 SELECT o.customer_id, o.topic, o.key, o.value, o.headers::jsonb, o.occurred_at
 FROM unnest(
-    %(customers)s::text[], %(topics)s::text[], %(keys)s::text[], %(values)s::bytea[],
-    %(headers)s::text[], %(instants)s::timestamptz[]
+    %(customers)b::text[], %(topics)b::text[], %(keys)b::text[], %(values)b::bytea[],
+    %(headers)b::text[], %(instants)b::timestamptz[]
 ) WITH ORDINALITY AS o (customer_id, topic, key, value, headers, occurred_at, place)
 ORDER BY o.place
 
