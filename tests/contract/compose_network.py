@@ -1,0 +1,80 @@
+"""Who listens where in docker-compose.yml, and whether every port and address leads there."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+from unittest.mock import patch
+
+from izin.runtime import settings
+from tests.contract.compose import Papers, argvs, image_of, is_ours, leaf, read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_DOORS: dict[str, type[settings.StreamSettings | settings.SinkSettings | settings.IntakeSettings]]
+_DOORS = {
+    "stream": settings.StreamSettings,
+    "sink": settings.SinkSettings,
+    "intake": settings.IntakeSettings,
+}
+_ADDRESS = re.compile(r"(?:^|//|@)([a-z][\w-]*):(\d+)")
+_PROBE = re.compile(r'urlopen\("http://127\.0\.0\.1:(\d+)(/[\w/]+)"\)')
+
+
+def listening(given: Papers, name: str) -> set[int]:
+    """Return the ports on which the service answers other containers."""
+    service, environment = given.services[name], given.environment(name)
+    if not is_ours(service):
+        return {
+            "apache/kafka": {
+                int(port) for port in re.findall(r":(\d+)", environment.get("KAFKA_LISTENERS", ""))
+            },
+            "postgres": {5432},
+            "apicurio/apicurio-registry": {int(environment.get("QUARKUS_HTTP_PORT", 8080))},
+        }[image_of(service)]
+    argv = argvs(service)[0]
+    if argv[0] == "simulator":
+        command, rest = leaf(argv)
+        with patch.dict(os.environ, environment, clear=True):
+            host, port = map(command.make_context("simulator", rest).params.get, ("host", "port"))
+    elif argv[0] in _DOORS:
+        door = read(_DOORS[argv[0]], environment)
+        host, port = door.host, door.port
+    else:
+        return set()
+    return {port} if host == "0.0.0.0" else set()
+
+
+def ports(given: Papers) -> Iterator[str]:
+    """Every port is published on 127.0.0.1 alone, as `izin up` does, and somebody listens there."""
+    usual = {param.name: param.default for param in leaf(["up"])[0].params}
+    for name, service in given.services.items():
+        heard = listening(given, name)
+        for one in service.get("ports", []):
+            address, outside, inside = ["", *one.split(":")][-3:]
+            if address != "127.0.0.1":
+                yield f"{name}: {one} is open to the network"
+            if int(inside) not in heard:
+                yield f"{name}: nobody listens on {inside}"
+            if usual.get(f"{name}_port") != int(outside):
+                yield f"{name}: {outside} is not the port of `izin up`"
+        if is_ours(service) and heard:
+            probe = _PROBE.search(service["healthcheck"]["test"][-1])
+            path = "/__simulator__/health" if name == "simulator" else "/health"
+            if probe is None or int(probe[1]) not in heard or probe[2] != path:
+                yield f"{name}: the health check asks elsewhere"
+
+
+def addresses(given: Papers) -> Iterator[str]:
+    """Every address names a service that listens there and is waited for."""
+    for name, service in given.services.items():
+        for variable, value in given.environment(name).items():
+            for host, port in _ADDRESS.findall(value):
+                if host not in given.services or int(port) not in listening(given, host):
+                    yield f"{name}: {variable} leads nowhere: {host}:{port}"
+                elif host != name and host not in service.get("depends_on", {}):
+                    yield f"{name}: {variable} names {host}, which is not waited for"
+            if is_ours(service) and re.search(r"localhost|127\.0\.0\.1", value):
+                yield f"{name}: {variable} would find the container itself"

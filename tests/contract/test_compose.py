@@ -1,0 +1,182 @@
+"""The house in containers says what the code says; without Docker, each word of it is checked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from tests.contract import compose, compose_network, compose_shape
+from tests.contract.compose import Papers, papers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Check = Callable[[Papers], Iterator[str]]
+
+CHECKS = (
+    compose_shape.structure,
+    compose_shape.order,
+    compose_shape.images,
+    compose_shape.secrets,
+    compose_shape.image,
+    compose.commands,
+    compose.variables,
+    compose.values,
+    compose.twin,
+    compose_network.ports,
+    compose_network.addresses,
+)
+
+YAML, DOCKERFILE, SECRETS, IGNORED = "text", "dockerfile", "secrets", "ignored"
+
+BROKEN = [
+    (compose_shape.structure, YAML, "\nservices:", "\nverison: '3'\nservices:", "verison"),
+    (compose_shape.structure, YAML, "restart: unless-stopped", "restarts: no", "restarts"),
+    (compose_shape.structure, YAML, "restart: unless-stopped", "restart: sometimes", "sometimes"),
+    (compose_shape.structure, YAML, "build: .", "build: [.]", "build is no str"),
+    (compose_shape.structure, YAML, "image: postgres:18", "hostname: db", "either an image or a"),
+    (compose_shape.structure, YAML, 'IZIN_SINK_PORT: "8082"', "IZIN_SINK_PORT: 8082", "quote it"),
+    (compose_shape.structure, YAML, "[stream]", "[1]", "holds more than texts"),
+    (compose_shape.structure, YAML, '["127.0.0.1:8081:8081"]', '["8081"]', "ports: 8081"),
+    (compose_shape.structure, YAML, "kafka-data:/var", "./data:/var", "volumes: ./data"),
+    (compose_shape.structure, YAML, "\n  postgres-data:", "", "not those declared"),
+    (compose_shape.structure, YAML, "retries: 12", "retry: 12", "healthcheck: retry"),
+    (compose_shape.structure, YAML, "test: [CMD, pg_isready", "test: [pg_isready", "neither CMD"),
+    (compose_shape.structure, YAML, "interval: 5s", "interval: 5", "duration: 5"),
+    (compose_shape.order, YAML, "simulator: {condition", "twin: {condition", "does not exist"),
+    (compose_shape.order, YAML, "{condition: service_healthy}", "{}", "has no condition"),
+    (
+        compose_shape.order,
+        YAML,
+        "healthcheck:\n      <<: *health\n      # Over",
+        "unhealthy:\n      # Over",
+        "no health check",
+    ),
+    (compose_shape.order, YAML, 'restart: "no"', "restart: always", "migrate never ends"),
+    (
+        compose_shape.order,
+        YAML,
+        "service_completed_successfully",
+        "service_started",
+        "migrate ends",
+    ),
+    (compose_shape.order, YAML, "kafka: {condition", "stream: {condition", "a circle"),
+    (compose_shape.images, YAML, "kafka:4.3.1", "kafka:latest", "apache/kafka latest"),
+    (compose_shape.images, YAML, "kafka:4.3.1", "kafka:4.3.0", "where `izin local` has"),
+    (compose_shape.images, YAML, "registry:3.3.3", "registry:3", "apicurio-registry 3,"),
+    (compose_shape.images, YAML, "image: postgres:18", "image: mysql:9", "not one of ours"),
+    (compose_shape.images, DOCKERFILE, "python:3.13-slim AS", "python AS", "no fixed tag"),
+    (compose_shape.images, DOCKERFILE, "python:3.13-slim\n", "python:latest\n", "no fixed tag"),
+    (compose_shape.secrets, SECRETS, "IYS_PASSWORD=", "IYS_PASSWORD=made-up", "has a value"),
+    (compose_shape.secrets, SECRETS, "\nIYS_PASSWORD=", "", "IYS_PASSWORD is not in .env"),
+    (compose_shape.secrets, SECRETS, "\nIYS_PASSWORD=", "\nIYS_PASSWORD=\nOTHER=", "uses OTHER"),
+    (compose_shape.secrets, YAML, "${IYS_PASSWORD:?set it in .env}", "${IYS_PASSWORD}", "empty"),
+    (compose_shape.secrets, YAML, "${IYS_PASSWORD:?set it in .env}", "made-up", "not come from"),
+    (compose_shape.secrets, YAML, "[stream]", "['${WHAT}']", "WHAT stands outside"),
+    (compose_shape.image, DOCKERFILE, "USER 10001", "", "runs as root"),
+    (compose_shape.image, DOCKERFILE, "USER 10001", "USER root", "runs as root"),
+    (compose_shape.image, DOCKERFILE, "-c constraints.txt .", ".", "without constraints"),
+    (compose_shape.image, DOCKERFILE, "README.md", "LIESMICH.md", "which does not exist"),
+    (compose_shape.image, DOCKERFILE, "WORKDIR /src", "WORKING /src", "WORKING"),
+    (compose_shape.image, DOCKERFILE, "python:3.13-slim", "python:3.9-slim", "older than"),
+    (compose_shape.image, IGNORED, "!izin\n", "", "keeps out"),
+    (compose_shape.image, IGNORED, "!izin\n", "!izin\n!.env\n", "lets .env in"),
+    (compose_shape.image, IGNORED, "*\n", "", "begin with everything"),
+    (compose.commands, DOCKERFILE, '["izin"]', '["python"]', "ENTRYPOINT"),
+    (compose.commands, DOCKERFILE, '["--help"]', '["serve"]', "serve: no such command"),
+    (compose.commands, YAML, "[stream]", "[order]", "order: no such command"),
+    (compose.commands, YAML, "doctor --fix", "doctor --mend", "--mend"),
+    (compose.commands, YAML, "--iys-code 100001", "", "iys_code"),
+    (compose.commands, YAML, "2020-01-01 00:00:00'", "new year'", "new year"),
+    (compose.commands, YAML, "izin doctor --fix", "rm doctor", "rm doctor"),
+    (compose.commands, YAML, "intake izin publish", "intake izin send", "send"),
+    (compose.commands, YAML, 'SIMULATOR_PORT: "8085"', 'SIMULATOR_PORT: "here"', "valid integer"),
+    (compose.variables, YAML, "IZIN_SINK_PORT", "IZIN_SINK_PROT", "reads IZIN_SINK_PROT"),
+    (compose.variables, YAML, "IZIN_INTAKE_TOKENS:", "IZIN_SINK_PORT:", "intake: nobody reads"),
+    (compose.variables, YAML, "IYS_SIMULATOR_HOST", "IYS_SIMULATOR_HOME", "reads IYS_SIMULATOR_HO"),
+    (compose.variables, YAML, "POSTGRES_DB", "POSTGRES_DATABASE", "reads POSTGRES_DATABASE"),
+    (compose.variables, YAML, "KAFKA_NODE_ID", "KAFKA_NODE", "reads KAFKA_NODE"),
+    (compose.variables, YAML, "QUARKUS_LOG_LEVEL", "LOG_LEVEL", "reads LOG_LEVEL"),
+    (compose.values, YAML, 'IZIN_PARTITIONS: "12"', "IZIN_PARTITIONS: many", "IZIN_PARTITIONS"),
+    (compose.values, YAML, "IYS_RESULT_DELAY: PT5S", "IYS_RESULT_DELAY: soon", "IYS_RESULT_DELAY"),
+    (compose.values, YAML, 'ENABLE: "false"', 'ENABLE: "true"', "AUTO_CREATE_TOPICS_ENABLE is not"),
+    (compose.twin, YAML, "RESULT_DELAY: PT5S", "RESULT_DELAY: PT300S", "result delays"),
+    (compose.twin, YAML, "HIDDEN_WINDOW: PT5S", "HIDDEN_WINDOW: PT1H", "hidden windows"),
+    (compose.twin, YAML, "IYS_USERNAME: izin", "IYS_USERNAME: other", "unknown to the twin"),
+    (compose.twin, YAML, "brands add 100002", "brands add 100003", "brands differ"),
+    (
+        compose_network.ports,
+        YAML,
+        "127.0.0.1:8081:8081",
+        "0.0.0.0:8081:8081",
+        "open to the network",
+    ),
+    (compose_network.ports, YAML, "127.0.0.1:8081:8081", "8081:8081", "open to the network"),
+    (compose_network.ports, YAML, "127.0.0.1:8081:8081", "127.0.0.1:8081:80", "listens on 80"),
+    (
+        compose_network.ports,
+        YAML,
+        "127.0.0.1:8081:8081",
+        "127.0.0.1:9081:8081",
+        "9081 is not the port",
+    ),
+    (
+        compose_network.ports,
+        YAML,
+        "IZIN_SINK_HOST: 0.0.0.0",
+        "IZIN_SINK_HOST: 127.0.0.1",
+        "listens on 8082",
+    ),
+    (
+        compose_network.ports,
+        YAML,
+        "127.0.0.1:8083/health",
+        "127.0.0.1:8082/health",
+        "asks elsewhere",
+    ),
+    (compose_network.ports, YAML, "127.0.0.1:8083/health", "127.0.0.1:8083/", "asks elsewhere"),
+    (compose_network.addresses, YAML, "@postgres:5432", "@database:5432", "leads nowhere"),
+    (compose_network.addresses, YAML, "@postgres:5432", "@postgres:15432", "leads nowhere"),
+    (compose_network.addresses, YAML, "http://simulator:8085", "http://localhost:8085", "itself"),
+    (
+        compose_network.addresses,
+        YAML,
+        "simulator: {condition",
+        "stream: {condition",
+        "not waited for",
+    ),
+]
+
+
+def broken(part: str, old: str, new: str) -> Papers:
+    """Return the papers with ``old`` made ``new`` in one of them."""
+    text = str(getattr(papers(), part))
+    assert old in text, f"{old} is not there to be broken"
+    text = text.replace(old, new)
+    changed = replace(papers(), **{part: text})
+    return replace(changed, compose=yaml.safe_load(text)) if part == YAML else changed
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_the_house_in_containers_is_ours(check: Check) -> None:
+    """Docker users would start something other than the code describes."""
+    assert list(check(papers())) == []
+
+
+@pytest.mark.parametrize(("check", "part", "old", "new", "told"), BROKEN)
+def test_what_differs_is_told(check: Check, part: str, old: str, new: str, told: str) -> None:
+    """A check that finds nothing in a broken copy would guard nothing."""
+    assert any(told in one for one in check(broken(part, old, new)))
+
+
+def test_every_check_fires() -> None:
+    """A check that no broken copy sets off could be empty."""
+    assert {check for check, *_ in BROKEN} == set(CHECKS)
+
+
+def test_secrets_stay_out_of_version_control() -> None:
+    """A filled-in .env would be committed by the next `git add`."""
+    assert ".env" in (compose.ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
