@@ -1,8 +1,6 @@
-"""The words of the law, as values that cannot be wrong.
+"""What the law speaks of, as values that cannot be wrong; the words it uses are in ``words``.
 
-İYS's own words stay Turkish only as *values* on the wire (``ONAY``, ``RET``, ``ARAMA`` …); the
-names are English. The one table of that translation is this file. İYS's record key is (brand, type,
-recipientType, recipient): reference section 4.
+İYS's record key is (brand, type, recipientType, recipient).
 
 A :class:`ConsentEvent` is what somebody said happened, with nothing checked but its types; the law
 judges it in ``admission``. A :class:`Consent` is what the law holds true of a key after any number
@@ -13,102 +11,50 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import IntEnum, StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from izin.consent.errors import NaiveInstantError, UnreadableKeyError
+from izin.consent.words import (
+    Channel,
+    DateBasis,
+    DecisionKind,
+    OriginRank,
+    Reason,
+    RecipientType,
+    Source,
+    Status,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+__all__ = (
+    "LAW_VERSION",
+    "Channel",
+    "Claim",
+    "Consent",
+    "ConsentEvent",
+    "ConsentKey",
+    "DateBasis",
+    "Decision",
+    "DecisionKind",
+    "IysStatement",
+    "Order",
+    "OriginRank",
+    "Reason",
+    "RecipientType",
+    "Source",
+    "Status",
+    "Violation",
+    "aware",
+)
 
 LAW_VERSION = 1
 """Raised whenever the same events could give another state; stands in every Consent and
 Decision."""
 
 _EMPTY: Mapping[str, str] = MappingProxyType({})
-
-
-class Channel(StrEnum):
-    """İYS ``type``: by which channel the company may reach the recipient."""
-
-    ARAMA = "ARAMA"
-    MESAJ = "MESAJ"
-    EPOSTA = "EPOSTA"
-
-
-class RecipientType(StrEnum):
-    """İYS ``recipientType``: a private person, or a merchant or tradesman (no prior consent
-    needed).
-    """
-
-    BIREYSEL = "BIREYSEL"
-    TACIR = "TACIR"
-
-
-class Status(StrEnum):
-    """İYS ``status``. RET is greater than ONAY: a "no" wins the second it shares with a "yes"."""
-
-    ONAY = "ONAY"
-    RET = "RET"
-
-
-class Source(StrEnum):
-    """The sources a service provider may state (reference section 3); İYS's own are open
-    strings.
-    """
-
-    HS_FIZIKSEL_ORTAM = "HS_FIZIKSEL_ORTAM"
-    HS_ISLAK_IMZA = "HS_ISLAK_IMZA"
-    HS_WEB = "HS_WEB"
-    HS_CAGRI_MERKEZI = "HS_CAGRI_MERKEZI"
-    HS_SOSYAL_MEDYA = "HS_SOSYAL_MEDYA"
-    HS_EPOSTA = "HS_EPOSTA"
-    HS_MESAJ = "HS_MESAJ"
-    HS_MOBIL = "HS_MOBIL"
-    HS_EORTAM = "HS_EORTAM"
-    HS_ETKINLIK = "HS_ETKINLIK"
-    HS_2015 = "HS_2015"
-    HS_ATM = "HS_ATM"
-    HS_KARAR = "HS_KARAR"
-
-
-class OriginRank(IntEnum):
-    """Who is believed when two events share second and status: İYS over our own systems."""
-
-    OURS = 0
-    IYS_HS = 1
-    IYS = 2
-
-
-class DateBasis(StrEnum):
-    """Whether the consent date was stated by the source, or is the instant we received the
-    event.
-    """
-
-    STATED = "stated"
-    RECEIVED = "received"
-
-
-class DecisionKind(StrEnum):
-    """What the law decided of an event. A duplicate changes nothing and is never written."""
-
-    APPLY = "Apply"
-    ENRICHED = "Enriched"
-    STALE = "Stale"
-    DUPLICATE = "Duplicate"
-
-
-class Reason(StrEnum):
-    """Why the law decided so."""
-
-    FIRST = "first"
-    NEWER = "newer"
-    RET_WINS_TIE = "ret-wins-tie"
-    BETTER_EVIDENCE = "better-evidence"
-    OLDER = "older"
-    SAME_EVENT = "same-event"
-    LESSER_EVIDENCE = "lesser-evidence"
 
 
 def aware(name: str, instant: datetime) -> datetime:

@@ -1,0 +1,91 @@
+"""The words of the law: every value of İYS's and ours that is one of a few.
+
+İYS's own words stay Turkish, and only as values (what goes over the wire); names are English. This
+is the one table of that translation.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+
+
+class Channel(StrEnum):
+    """İYS ``type``: by which channel the company may reach the recipient."""
+
+    ARAMA = "ARAMA"
+    MESAJ = "MESAJ"
+    EPOSTA = "EPOSTA"
+
+
+class RecipientType(StrEnum):
+    """İYS ``recipientType``: a private person, or a merchant or tradesman (no prior consent
+    needed).
+    """
+
+    BIREYSEL = "BIREYSEL"
+    TACIR = "TACIR"
+
+
+class Status(StrEnum):
+    """İYS ``status``. RET is greater than ONAY: a "no" wins the second it shares with a "yes"."""
+
+    ONAY = "ONAY"
+    RET = "RET"
+
+
+class Source(StrEnum):
+    """The sources a service provider may state (reference section 3); İYS's own are open
+    strings.
+    """
+
+    HS_FIZIKSEL_ORTAM = "HS_FIZIKSEL_ORTAM"
+    HS_ISLAK_IMZA = "HS_ISLAK_IMZA"
+    HS_WEB = "HS_WEB"
+    HS_CAGRI_MERKEZI = "HS_CAGRI_MERKEZI"
+    HS_SOSYAL_MEDYA = "HS_SOSYAL_MEDYA"
+    HS_EPOSTA = "HS_EPOSTA"
+    HS_MESAJ = "HS_MESAJ"
+    HS_MOBIL = "HS_MOBIL"
+    HS_EORTAM = "HS_EORTAM"
+    HS_ETKINLIK = "HS_ETKINLIK"
+    HS_2015 = "HS_2015"
+    HS_ATM = "HS_ATM"
+    HS_KARAR = "HS_KARAR"
+
+
+class OriginRank(IntEnum):
+    """Who is believed when two events share second and status: İYS over our own systems."""
+
+    OURS = 0
+    IYS_HS = 1
+    IYS = 2
+
+
+class DateBasis(StrEnum):
+    """Whether the consent date was stated by the source, or is the instant we received the
+    event.
+    """
+
+    STATED = "stated"
+    RECEIVED = "received"
+
+
+class DecisionKind(StrEnum):
+    """What the law decided of an event. A duplicate changes nothing and is never written."""
+
+    APPLY = "Apply"
+    ENRICHED = "Enriched"
+    STALE = "Stale"
+    DUPLICATE = "Duplicate"
+
+
+class Reason(StrEnum):
+    """Why the law decided so."""
+
+    FIRST = "first"
+    NEWER = "newer"
+    RET_WINS_TIE = "ret-wins-tie"
+    BETTER_EVIDENCE = "better-evidence"
+    OLDER = "older"
+    SAME_EVENT = "same-event"
+    LESSER_EVIDENCE = "lesser-evidence"
