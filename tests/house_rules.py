@@ -1,0 +1,176 @@
+"""The rules of the house that no tool checks: each gives what breaks it under a root, or nothing.
+
+`tests/test_house.py` holds the tree to them, and each of them to a tree that breaks it.
+"""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+LINES = 300
+
+LONGER: Mapping[str, str] = {
+    "izin/consent/model.py": "the words of the law, one table of translation",
+    "izin/consent/obligation.py": "one table, and its interpreter beside it",
+    "izin/console/household.py": "every process of the house, in the order of its start",
+    "izin/demo/generate.py": "one file that can be run alone",
+    "izin/producers/publish.py": "one door, in its two speeds",
+    "izin/simulator/admin.py": "one small function an admin route",
+    "izin/sinks/ask.py": "one question to İYS in its three forms",
+    "izin/sinks/ledger/submissions.py": "one table's statements, from intent to settled",
+    "izin/sinks/rulings.py": "pure: each way in which a row changes, together",
+    "izin/sinks/tell.py": "one submission and each answer it can have",
+    "izin/sinks/worker.py": "the sink's tasks, side by side",
+}
+"""Modules that may pass `LINES`, and why; none may pass 400."""
+
+LONGEST = 400
+
+ENVIRONMENT: Mapping[str, str] = {
+    "izin/runtime/settings.py": "the reader",
+    "izin/local/": "starts servers, which need an environment",
+    "izin/simulator/": "a stranger with settings of its own",
+    "izin/console/household.py": "hands it on to the processes it starts",
+}
+"""Who may touch the environment, and why."""
+
+SHUNNED = frozenset(
+    {"utils", "util", "common", "core", "helpers", "helper", "lib", "misc", "base", "manager"}
+)
+_UNREASONED = re.compile(r"#\s*noqa(?!: [A-Z]+[0-9]+(, ?[A-Z]+[0-9]+)*\s+(#|-)\s*\S)")
+_UNCODED = re.compile(r"#\s*type:\s*ignore(?!\[)")
+_UNDONE = re.compile(r"\b(TODO|FIXME|NotImplementedError)\b")
+_PLACES = (
+    re.compile(r"(?<![\w.])/(work|root|Users|home/\w+)/"),
+    re.compile(r"(index-url|find-links|trusted-host|PIP_INDEX_URL)\s*[= ]\s*\S*https?://"),
+)
+_WORDS = 3
+"""A docstring of fewer says nothing."""
+
+
+def _modules(root: Path, *folders: str) -> Iterator[tuple[str, Path]]:
+    for folder in folders:
+        for path in sorted((root / folder).rglob("*.py")):
+            yield path.relative_to(root).as_posix(), path
+
+
+def _lines(root: Path, *folders: str) -> Iterator[tuple[str, str]]:
+    for name, path in _modules(root, *folders):
+        # Here the forbidden words are named.
+        if Path(name).name in {"house_rules.py", "test_house.py"}:
+            continue
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            yield f"{name}:{number}", line
+
+
+def long_modules(root: Path) -> list[str]:
+    """Find modules too long to be read in one sitting."""
+    return [
+        f"{name}: {length} lines"
+        for name, path in _modules(root, "izin")
+        if (length := len(path.read_text(encoding="utf-8").splitlines()))
+        > (LONGEST if name in LONGER else LINES)
+    ]
+
+
+def unreasoned_exceptions(root: Path) -> list[str]:
+    """Find lint exceptions without a reason; mypy's are for tests alone, and named."""
+    found = [place for place, line in _lines(root, "izin", "tests") if _UNREASONED.search(line)]
+    found += [place for place, line in _lines(root, "tests") if _UNCODED.search(line)]
+    return found + [place for place, line in _lines(root, "izin") if "type: ignore" in line]
+
+
+def undone(root: Path) -> list[str]:
+    """Find what is not finished."""
+    return [place for place, line in _lines(root, "izin", "tests") if _UNDONE.search(line)]
+
+
+def shunned_names(root: Path) -> list[str]:
+    """Find modules named after nothing: they have not been understood yet."""
+    return [
+        name
+        for name, _ in _modules(root, "izin", "tests")
+        if SHUNNED & set(Path(name).with_suffix("").parts)
+    ]
+
+
+def stdlib_names(root: Path) -> list[str]:
+    """Find Python's own names: they break every script that is run from their folder."""
+    return [
+        name
+        for name, _ in _modules(root, "izin")
+        if sys.stdlib_module_names
+        & {part for part in Path(name).with_suffix("").parts if not part.startswith("__")}
+    ]
+
+
+def silent_tests(root: Path) -> list[str]:
+    """Find tests that do not say in a sentence what they prove."""
+    return [
+        f"{name}:{node.lineno} {node.name}"
+        for name, path in _modules(root, "tests")
+        if path.name.startswith("test_")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name.startswith("test_")
+        and not _says_something(node)
+    ]
+
+
+def unlisted_packages(root: Path) -> list[str]:
+    """Find packages that neither list their surface nor say what they hold."""
+    found = []
+    for name, path in _modules(root, "izin"):
+        if path.name != "__init__.py":
+            continue
+        module = ast.parse(path.read_text(encoding="utf-8"))
+        listed = any(
+            isinstance(target, ast.Name) and target.id == "__all__"
+            for node in module.body
+            if isinstance(node, ast.Assign | ast.AnnAssign)
+            for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        )
+        bare = all(isinstance(node, ast.Expr | ast.ImportFrom) for node in module.body) and not [
+            node
+            for node in module.body
+            if isinstance(node, ast.ImportFrom) and node.module != "__future__"
+        ]
+        if not _says_something(module) or not (listed or bare):
+            found.append(name)
+    return found
+
+
+def environment_readers(root: Path) -> list[str]:
+    """Find readers of the environment: it is read once, in one place."""
+    found = []
+    for name, path in _modules(root, "izin"):
+        if any(name.startswith(allowed) for allowed in ENVIRONMENT):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Attribute(attr="environ" | "environb" | "getenv" | "putenv"):
+                    found.append(f"{name}:{node.lineno}")
+                case ast.ImportFrom(module="os", names=names) if any(
+                    one.name in {"environ", "environb", "getenv", "putenv"} for one in names
+                ):
+                    found.append(f"{name}:{node.lineno}")
+    return found
+
+
+def machine_places(root: Path, files: list[str]) -> list[str]:
+    """Find paths of one machine and registries of one network: a checkout works anywhere."""
+    found = []
+    for name in files:
+        path = root / name
+        if path.name in {"house_rules.py", "test_house.py"} or not path.is_file():
+            continue
+        text = path.read_text(encoding="utf-8", errors="ignore")
+        if str(root) in text or any(place.search(text) for place in _PLACES):
+            found.append(name)
+    return found
+
+
+def _says_something(node: ast.Module | ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return len((ast.get_docstring(node) or "").split()) >= _WORDS

@@ -1,0 +1,150 @@
+"""The house keeps its rules, and each rule can fail."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests import house_rules
+from tests.house_rules import (
+    environment_readers,
+    long_modules,
+    machine_places,
+    shunned_names,
+    silent_tests,
+    stdlib_names,
+    undone,
+    unlisted_packages,
+    unreasoned_exceptions,
+)
+
+ROOT = Path(__file__).parents[1]
+RULES = (
+    long_modules,
+    unreasoned_exceptions,
+    undone,
+    shunned_names,
+    stdlib_names,
+    silent_tests,
+    unlisted_packages,
+    environment_readers,
+)
+Rule = Callable[[Path], list[str]]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_house_keeps(rule: Rule) -> None:
+    """Nothing in the tree breaks the rule."""
+    assert rule(ROOT) == [], rule.__doc__
+
+
+@pytest.mark.parametrize(
+    ("rule", "module", "text"),
+    [
+        (long_modules, "izin/long.py", "x = 1\n" * 301),
+        (long_modules, "izin/consent/model.py", "x = 1\n" * 401),
+        (unreasoned_exceptions, "izin/a.py", "import os  # noqa\n"),
+        (unreasoned_exceptions, "izin/a.py", "import os  # noqa: F401\n"),
+        (unreasoned_exceptions, "izin/a.py", "import os  # type: ignore[x]  # a reason\n"),
+        (unreasoned_exceptions, "tests/test_a.py", "import os  # type: ignore\n"),
+        (undone, "izin/a.py", "x = 1  # TODO\n"),
+        (undone, "izin/a.py", "raise NotImplementedError\n"),
+        (shunned_names, "izin/utils/a.py", ""),
+        (shunned_names, "izin/sinks/helpers.py", ""),
+        (stdlib_names, "izin/sinks/token.py", ""),
+        (stdlib_names, "izin/queue/a.py", ""),
+        (silent_tests, "tests/test_a.py", "def test_a() -> None:\n    assert True\n"),
+        (silent_tests, "tests/test_a.py", 'async def test_a() -> None:\n    """."""\n'),
+        (unlisted_packages, "izin/a/__init__.py", '"""."""\n'),
+        (unlisted_packages, "izin/a/__init__.py", '"""Says what it is."""\nfrom a import b\n'),
+        (environment_readers, "izin/a.py", 'import os\nx = os.environ["X"]\n'),
+        (environment_readers, "izin/a.py", "from os import getenv\n"),
+    ],
+)
+def test_a_rule_fires(tmp_path: Path, rule: Rule, module: str, text: str) -> None:
+    """A tree that breaks the rule is caught, and the same rule is silent without it."""
+    assert rule(tmp_path) == []
+    path = tmp_path / module
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    assert len(rule(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("rule", "module", "text"),
+    [
+        (unreasoned_exceptions, "izin/a.py", "x = 1  # noqa: A001, B002  # for a reason\n"),
+        (unreasoned_exceptions, "izin/a.py", "x = 1  # noqa: A001 - for a reason\n"),
+        (unreasoned_exceptions, "tests/test_a.py", "x = 1  # type: ignore[arg-type]\n"),
+        (unlisted_packages, "izin/a/__init__.py", '"""Says what it is."""\n__all__ = []\n'),
+        (unlisted_packages, "izin/a/__init__.py", '"""Says what it is."""\n'),
+        (environment_readers, "izin/local/a.py", "import os\nx = os.environ\n"),
+        (stdlib_names, "izin/__main__.py", ""),
+    ],
+)
+def test_a_rule_lets_pass_what_is_right(tmp_path: Path, rule: Rule, module: str, text: str) -> None:
+    """What keeps the rule is left alone."""
+    path = tmp_path / module
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    assert rule(tmp_path) == []
+
+
+def test_every_exception_names_a_module_that_is_there() -> None:
+    """An exception outlives its module only here, and then it goes."""
+    for name in (*house_rules.LONGER, *house_rules.ENVIRONMENT):
+        assert (ROOT / name).exists(), name
+
+
+def test_no_file_knows_a_machine() -> None:
+    """No tracked file names a path of one machine or the registry of one network."""
+    git = shutil.which("git")
+    if git is None or not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout, so nothing tells which files are ours")
+    listed = subprocess.run([git, "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+    files = listed.stdout.decode().split("\0")
+    assert machine_places(ROOT, [name for name in files if name]) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "data: /home/ada/izin/data",
+        "/root/.cache",
+        "--index-url https://packages.example.com/simple",
+        "index-url = https://packages.example.com/simple",
+    ],
+)
+def test_a_machine_in_a_file_is_seen(tmp_path: Path, text: str) -> None:
+    """The rule of machines can fail."""
+    (tmp_path / "a.cfg").write_text(text, encoding="utf-8")
+    (tmp_path / "b.cfg").write_text("cache = ~/.cache; see https://kafka.apache.org/", "utf-8")
+    assert machine_places(tmp_path, ["a.cfg", "b.cfg"]) == ["a.cfg"]
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).with_name("lint-imports")
+    return subprocess.run(
+        [program, "--no-cache"], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+def test_floors_import_only_the_floors_below() -> None:
+    """import-linter's contracts hold."""
+    done = lint_imports(ROOT)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_floor_that_imports_upwards_is_seen(tmp_path: Path) -> None:
+    """The contracts can fail: the law may not import the streams."""
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "izin", tmp_path / "izin", ignore=ignored)
+    with (tmp_path / "izin/consent/ordering.py").open("a", encoding="utf-8") as law:
+        law.write("\nimport izin.streams.order\n")
+    done = lint_imports(tmp_path)
+    assert done.returncode == 1, done.stdout
+    assert "izin.consent.ordering -> izin.streams.order" in done.stdout

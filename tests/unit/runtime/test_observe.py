@@ -1,0 +1,205 @@
+"""No log line carries a recipient whole, wherever in it the recipient stands."""
+
+import json
+import logging
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from io import StringIO
+from types import SimpleNamespace
+from typing import Any, NoReturn, cast
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+
+from izin.runtime.observe import configure, get_logger, mask, mask_text
+from izin.runtime.settings import LogSettings
+from izin.streams.metrics import WorkerMetrics
+from tests.builders import EMAIL, PHONE, a_key
+
+SPELLINGS = (
+    PHONE,
+    "905550000001",
+    "05550000001",
+    "+90 555 000 00 01",
+    "+90 (555) 000-00-01",
+    EMAIL,
+    "Ada@Example.com",
+    "ada%40example.com",
+)
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """Give what was logged to standard error; everything is put back afterwards."""
+    root, said = logging.getLogger(), StringIO()
+    handlers, level = root.handlers[:], root.level
+    monkeypatch.setattr(sys, "stderr", said)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    configure(LogSettings(level="debug", json_lines=True))
+    yield lambda: [json.loads(line) for line in said.getvalue().splitlines()]
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def fail_about(recipient: str) -> NoReturn:
+    raise ValueError(f"no such recipient: {recipient}")
+
+
+@pytest.mark.parametrize(
+    ("recipient", "shown"),
+    [
+        (PHONE, "+90***01"),
+        (EMAIL, "a***@example.com"),
+        ("@x", "***@x"),
+        ("123", "***"),
+        ("", "***"),
+    ],
+)
+def test_a_mask_shows_enough_to_recognise_and_no_more(recipient: str, shown: str) -> None:
+    """Country and last digits, or first letter and domain."""
+    assert mask(recipient) == shown
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("around", ["{}", "to {}, now", "'{}'", "<{}>", "k={}", "/a/{}/b", "({})"])
+def test_recipients_in_text_are_masked(spelling: str, around: str) -> None:
+    """However it is written and whatever stands around it."""
+    masked = mask_text(around.format(spelling))
+    assert "***" in masked
+    assert spelling not in masked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-03-02 09:00:00",
+        "2026-03-02T09:00:00.125000+00:00",
+        "offset 1234567 of consent-events[3]",
+        "H112: no date",
+        "127.0.0.1:9092",
+    ],
+)
+def test_what_is_no_recipient_is_left_alone(text: str) -> None:
+    """Dates, offsets, codes and addresses of servers stay readable."""
+    assert mask_text(text) == text
+
+
+@given(st.from_regex(r"\+?90 ?5[0-9]{2} ?[0-9]{3} ?[0-9]{2} ?[0-9]{2}", fullmatch=True))
+def test_every_turkish_mobile_is_masked(number: str) -> None:
+    """Whatever the digits and the spaces."""
+    assert number not in mask_text(f"recipient {number} refused")
+
+
+def no_recipient_in(lines: list[dict[str, Any]]) -> bool:
+    text = json.dumps(lines)
+    return bool(lines) and not [one for one in SPELLINGS if one in text]
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"recipient": PHONE},
+        {"recipient": "ada"},
+        {"key": str(a_key())},
+        {"key": a_key().encode()},
+        {"key": a_key()},
+        {"anything": f"saw {EMAIL}"},
+        {"recipients": [PHONE, EMAIL]},
+        {"nested": {"deep": [{"recipient": 905550000001}, (EMAIL,)]}},
+        {"nested": {EMAIL: 1}},
+        {"value": b"+905550000001"},
+        {"error": ValueError(PHONE)},
+        {"key_value": a_key()},
+    ],
+)
+def test_every_field_of_a_log_line_is_masked(
+    logged: Callable[[], list[dict[str, Any]]], about: dict[str, object]
+) -> None:
+    """A field nobody thought of is masked too, whatever its type."""
+    get_logger("test").info("seen", **about)
+    lines = logged()
+    assert no_recipient_in(lines)
+    assert lines[0].get("recipient") != "ada"
+
+
+def test_a_key_keeps_what_is_not_personal(logged: Callable[[], list[dict[str, Any]]]) -> None:
+    """Brand, channel and type help whoever searches; the recipient does not stand there."""
+    get_logger("test").info("seen", key=str(a_key()), offset=7, ready=True, share=0.5, none=None)
+    (line,) = logged()
+    assert line["key"] == "100001/MESAJ/BIREYSEL/+90***01"
+    assert [line[name] for name in ("offset", "ready", "share", "none")] == [7, True, 0.5, None]
+    assert (line["event"], line["level"], line["logger"]) == ("seen", "info", "test")
+    assert line["timestamp"].endswith("Z")
+
+
+def test_a_traceback_with_a_recipient_is_masked(
+    logged: Callable[[], list[dict[str, Any]]],
+) -> None:
+    """An exception's text and the source lines shown with it carry no recipient."""
+    try:
+        fail_about("+905550000001")
+    except ValueError:
+        get_logger("test").exception("failed")
+    lines = logged()
+    assert no_recipient_in(lines)
+    assert "ValueError" in lines[0]["exception"]
+
+
+def test_a_library_that_logs_a_recipient_is_masked(
+    logged: Callable[[], list[dict[str, Any]]],
+) -> None:
+    """What passes through the standard library's logging is masked all the same."""
+    try:
+        fail_about(EMAIL)
+    except ValueError:
+        logging.getLogger("library").exception("GET /consents/%s", PHONE)
+    lines = logged()
+    assert no_recipient_in(lines)
+    assert lines[0]["logger"] == "library"
+
+
+def test_what_ends_the_process_is_logged_and_masked(
+    logged: Callable[[], list[dict[str, Any]]],
+) -> None:
+    """Python's own hook would print the exception as it is."""
+    error = ValueError(PHONE)
+    sys.excepthook(ValueError, error, None)
+    lines = logged()
+    assert no_recipient_in(lines)
+    assert (lines[0]["level"], lines[0]["event"]) == ("critical", "uncaught")
+
+
+def test_the_interrupt_of_a_person_stays_pythons(
+    monkeypatch: pytest.MonkeyPatch, logged: Callable[[], list[dict[str, Any]]]
+) -> None:
+    """Control-C is no fault to be logged."""
+    passed: list[object] = []
+    monkeypatch.setattr(sys, "__excepthook__", lambda *about: passed.append(about[0]))
+    sys.excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert passed == [KeyboardInterrupt]
+    assert logged() == []
+
+
+def test_the_level_is_kept(
+    monkeypatch: pytest.MonkeyPatch, logged: Callable[[], list[dict[str, Any]]]
+) -> None:
+    """What is below the level is not said."""
+    monkeypatch.setattr(sys, "stderr", said := StringIO())
+    configure(LogSettings(level="warning", json_lines=True))
+    logging.getLogger("library").info("quiet")
+    logging.getLogger("library").warning("loud")
+    assert [json.loads(line)["event"] for line in said.getvalue().splitlines()] == ["loud"]
+    assert logged() == []
+
+
+def test_metrics_have_names_of_ours() -> None:
+    """One prefix, each name once."""
+    idle = SimpleNamespace(counts=Counter(), ready=(), assigned=(), keys_held=0)
+    names = [one.name for one in WorkerMetrics(cast("Any", idle)).collect()]
+    assert len(names) == len(set(names))
+    assert all(re.fullmatch(r"izin_order(_[a-z]+)+", name) for name in names)

@@ -1,0 +1,115 @@
+"""Settings are read once, frozen, and keep their secrets."""
+
+from datetime import timedelta
+
+import pytest
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings
+
+from izin.runtime import settings as settings_module
+from izin.runtime.settings import (
+    IntakeSettings,
+    IysSettings,
+    KafkaSettings,
+    LedgerSettings,
+    LogSettings,
+    SinkSettings,
+    StreamSettings,
+)
+
+SECRET = "obviously-fake-secret"
+GROUPS = (
+    IntakeSettings,
+    IysSettings,
+    KafkaSettings,
+    LedgerSettings,
+    LogSettings,
+    SinkSettings,
+    StreamSettings,
+)
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give an environment with what has no default, and nothing else of ours."""
+    for group in GROUPS:
+        for field in group.model_fields.values():
+            monkeypatch.delenv(str(field.validation_alias), raising=False)
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://izin:{SECRET}@127.0.0.1/izin")
+    monkeypatch.setenv("IYS_USERNAME", "acme")
+    monkeypatch.setenv("IYS_PASSWORD", SECRET)
+    monkeypatch.setenv("IZIN_PUSH_PASSWORD", SECRET)
+    monkeypatch.setenv("IZIN_INTAKE_TOKENS", f'["{SECRET}"]')
+
+
+def test_no_group_is_left_out_here() -> None:
+    """A group that is added later is examined too."""
+    found = {
+        one
+        for one in vars(settings_module).values()
+        if isinstance(one, type) and issubclass(one, BaseSettings) and one.__name__[0] != "_"
+    } - {BaseSettings}
+    assert found == set(GROUPS)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_settings_are_frozen(group: type[BaseSettings]) -> None:
+    """What a process was started with holds until it ends."""
+    given = group()
+    name = next(iter(group.model_fields))
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(given, name, "another")
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_secrets_show_in_no_text(group: type[BaseSettings]) -> None:
+    """Neither repr nor str nor a dump tells a password."""
+    given = group()
+    for text in (repr(given), str(given), repr(given.model_dump()), given.model_dump_json()):
+        assert SECRET not in text
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_no_secret_has_a_default(group: type[BaseSettings]) -> None:
+    """A password that nobody chose is everybody's."""
+    for name, field in group.model_fields.items():
+        if "Secret" in str(field.annotation):
+            assert not field.default or field.is_required(), name
+
+
+def test_a_missing_secret_is_named_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who starts without a database is told which variable to set."""
+    monkeypatch.delenv("DATABASE_URL")
+    with pytest.raises(ValidationError, match="DATABASE_URL"):
+        LedgerSettings()
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_names_of_variables_are_ours_or_the_customs(group: type[BaseSettings]) -> None:
+    """A variable begins with IZIN_ or IYS_, or has a name that everybody knows."""
+    known = {"KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "SCHEMA_REGISTRY_URL"}
+    for field in group.model_fields.values():
+        name = str(field.validation_alias)
+        assert name in known or name.startswith(("IZIN_", "IYS_")), name
+
+
+def test_values_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each under its own name, with its own type."""
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "kafka.example.com:9092")
+    monkeypatch.setenv("IZIN_TOPIC_PREFIX", "demo-")
+    monkeypatch.setenv("IZIN_PARTITIONS", "12")
+    monkeypatch.setenv("IYS_RESULT_DELAY", "PT2S")
+    kafka = KafkaSettings()
+    assert kafka.bootstrap_servers == "kafka.example.com:9092"
+    assert (kafka.partitions, kafka.topics.events.name) == (12, "demo-consent-events")
+    assert IysSettings().result_delay == timedelta(seconds=2)
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "many"])
+def test_a_partition_count_that_cannot_be_is_refused(
+    monkeypatch: pytest.MonkeyPatch, count: str
+) -> None:
+    """A wrong setting stops the start, not the thousandth record."""
+    monkeypatch.setenv("IZIN_PARTITIONS", count)
+    with pytest.raises(ValidationError, match="IZIN_PARTITIONS"):
+        KafkaSettings()
