@@ -180,8 +180,8 @@ def _already(entry: Entry, item: Item, answer: Answer, brand: Brand, now: dateti
         return _refused(rulings.to_ask(entry, "register-stands-otherwise", answer.code))
     if entry.is_open:
         # An ONAY of this key may still land: İYS's "no record" holds only until then.
-        later = rulings.retried(entry, now, "onay-unsettled", answer.code)
-        return Judged(ruled=Ruled(entry=later), item_state="withdrawn")
+        waits = rulings.waiting(entry, "onay-unsettled", answer.code)
+        return Judged(ruled=Ruled(entry=waits), item_state="withdrawn")
     none = Statement(
         value=Registered.NONE, creation_date=now, verified_at=now, verified_by=answer.how
     )

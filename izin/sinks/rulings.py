@@ -277,6 +277,11 @@ def expired(entry: Entry, why: str, code: str | None) -> Entry:
     return entry.but(state="expired", duty="none", why=why, code=code)
 
 
+def waiting(entry: Entry, why: str, code: str | None) -> Entry:
+    """Return the row that is told again when what is in flight has settled."""
+    return entry.but(state="retryable", duty="wait", why=why, code=code, next_attempt_at=None)
+
+
 def to_ask(entry: Entry, why: str, code: str | None) -> Entry:
     """Return the row of which İYS must be asked what it holds."""
     return entry.but(state="unknown", duty="ask", why=why, code=code, next_attempt_at=None)

@@ -192,6 +192,9 @@ class Teller:
         named = {index: answer for index, answer in named.items() if index in indexes}
         if not named and not _is_about_records(error):
             general = _answer_of(error)
+            if general.verdict is Verdict.UNKNOWN and len(indexes) > 1:
+                # A code nobody knows speaks of the whole list: it stops the brand, not each record.
+                general = replace(general, verdict=Verdict.CONFIGURATION)
             await self.record(submission, dict.fromkeys(indexes, general))
             return []
         rest = [item for item in submission.items if item.index not in named]
@@ -281,9 +284,7 @@ def _answer_of(error: CallError) -> Answer:
 
 def _is_about_records(error: CallError) -> bool:
     """Whether the batch was refused for what it says, though no item is named."""
-    return error.verdict in {Verdict.DATA, Verdict.EXPIRED, Verdict.ALREADY} or (
-        error.verdict is Verdict.UNKNOWN and bool(error.refusals)
-    )
+    return error.verdict in {Verdict.DATA, Verdict.EXPIRED, Verdict.ALREADY}
 
 
 def _answered(submission: Submission, item: Item, answer: Answer, now: datetime) -> Movement:

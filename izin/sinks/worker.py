@@ -126,9 +126,10 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
             counted=metrics.pushed.inc,
         )
         server = _server(sink, _app(ledger, metrics, receiver))
+        alive = asyncio.Event()
         works = {
             "listen": lambda: bells.listen(ledger),
-            "live": ledger.live,
+            "live": lambda: ledger.live(alive),
             "ingest": Ingester(
                 ledger=ledger,
                 announcer=announcer,
@@ -155,6 +156,8 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
         tasks = [
             asyncio.create_task(persist(name, work), name=name) for name, work in works.items()
         ]
+        # What it tells before others see that it lives, they would take up as a dead one's.
+        await _first(alive, stopping)
         telling = [
             asyncio.create_task(loop, name=name)
             for name, loop in _lanes(tools, iys, sink, bells, stopping)
@@ -224,6 +227,14 @@ async def _until(stopping: asyncio.Event, tasks: list[asyncio.Task[None]]) -> No
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("stops for a fault of ours", work=task.get_name(), error=repr(error))
             raise error
+
+
+async def _first(*events: asyncio.Event) -> None:
+    """Return when one of ``events`` is set."""
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
 
 
 async def _drained(

@@ -116,13 +116,17 @@ class Ledger:
             )
             yield connection
 
-    async def live(self) -> None:
-        """Hold the lock that says this process lives, until cancelled or the database is lost."""
+    async def live(self, alive: asyncio.Event) -> None:
+        """Hold the lock that says this process lives, until cancelled or the database is lost.
+
+        ``alive`` is set as soon as others can see it.
+        """
         async with self.session() as connection:
             await connection.execute(
                 "SELECT pg_advisory_lock(%(class)s, %(owner)s)",
                 {"class": LOCK_CLASS, "owner": self._owner},
             )
+            alive.set()
             while True:
                 await connection.execute("SELECT 1")
                 await asyncio.sleep(_CONNECT_TIMEOUT)

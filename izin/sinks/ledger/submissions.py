@@ -290,7 +290,7 @@ async def unanswered(
     connection: Connection, *, now: datetime, holder: Holder
 ) -> Mapping[str, Any] | None:
     """Take up one submission that was left without an answer; return its row, now held."""
-    values = {"now": now, "lock_class": LOCK_CLASS}
+    values = {"now": now, "lock_class": LOCK_CLASS, "owner": holder.owner}
     return await _held(connection, "claim-unanswered", values, now, holder)
 
 

@@ -1,10 +1,12 @@
 """What is owed reaches İYS once, whatever happens to the call, and the ledger ends as İYS does."""
 
-from datetime import timedelta
+from datetime import UTC, datetime
 
 import pytest
 
-from tests.builders import PHONE
+from izin.schemas.records import event_from_avro
+from izin.sinks.ledger import brands
+from tests.builders import BRAND, PHONE
 from tests.integration.sinks.house import House, a_phone, onay, ret
 
 pytestmark = pytest.mark.database
@@ -79,16 +81,12 @@ async def test_a_ret_overtakes_an_onay_whose_result_is_awaited(house: House):
     assert await house.submitter.opt_out()
     entry = await house.entry()
     # İYS has not saved the ONAY yet, so it knows no record to withdraw: that is no last word.
-    assert (entry.state, entry.code, entry.onay_open) == ("retryable", "H175", True)
+    assert (entry.state, entry.duty, entry.code) == ("retryable", "wait", "H175")
+    assert not await house.submitter.opt_out()
     house.twin.results_are_due()
     assert await house.settler.settle()
-    entry = await house.entry()
-    assert (entry.state, entry.duty, entry.registered) == ("retryable", "send", "ONAY")
-    later = house.recoverer(timedelta(minutes=5)).tools
-    submitter = house.submitter
-    assert await type(submitter)(
-        tools=later, teller=house.teller, asker=house.asker, batch_size=1000
-    ).opt_out()
+    assert (await house.entry()).registered == "ONAY"
+    assert await house.submitter.opt_out()
     entry = await house.entry()
     assert (entry.state, entry.registered, entry.may_send) == ("accepted", "RET", False)
     assert house.twin.register() == {PHONE: "RET"}
@@ -118,3 +116,96 @@ async def test_an_onay_whose_term_has_ended_is_never_told(house: House):
     assert not await house.submitter.bulk()
     assert await house.outcomes() == ["expired"]
     assert house.twin.calls("batchV2") == 0
+
+
+async def test_an_onay_in_its_last_hour_goes_by_single_add(house: House):
+    """The answer to a batch would come too late."""
+    await house.ingest(onay(PHONE))
+    await house.ledger.fetch(
+        "UPDATE consents SET expires_at = now() + interval '30 minutes' RETURNING key"
+    )
+    assert await house.submitter.last_hour()
+    assert (await house.entry()).state == "accepted"
+    assert house.twin.calls("addV2") == 1
+
+
+async def test_an_onay_whose_term_ends_untold_expires(house: House):
+    """It was on time once, and nobody could tell it: it is given up, and that is told."""
+    await house.ingest(onay(PHONE))
+    await house.ledger.fetch("UPDATE consents SET expires_at = now() RETURNING key")
+    assert await house.submitter.expire()
+    assert not await house.submitter.expire()
+    assert (await house.entry()).state == "expired"
+    assert await house.outcomes() == ["expired"]
+
+
+async def test_a_spent_quota_stops_new_onays_and_no_opt_out(house: House):
+    """H525: the records wait behind one stop with its reason, and a RET passes it."""
+    await house.told_onay(a_phone(11))
+    house.twin.order(
+        "brands",
+        brandCode=BRAND,
+        iysCode=BRAND,
+        name="Örnek",
+        activatedAt="2020-01-01 00:00:00",
+        consentLimit=1,
+    )
+    await house.ingest(onay(PHONE), onay(a_phone(2)))
+    assert await house.submitter.bulk()
+    states = {(await house.entry(one)).state for one in (PHONE, a_phone(2))}
+    assert states <= {"parked", "awaiting_result"}
+    house.twin.results_are_due()
+    await house.settler.settle()
+    entry = await house.entry()
+    assert (entry.state, entry.why, entry.code) == ("parked", "quota-spent", "H525")
+    (stop,) = await brands.stops(house.ledger)
+    assert (stop.channel, stop.status, stop.code) == ("*", "ONAY", "H525")
+    await house.ingest(onay(a_phone(3)))
+    assert not await house.submitter.bulk()
+    await house.ingest(ret(a_phone(11)))
+    assert await house.submitter.opt_out()
+    assert house.twin.register()[a_phone(11)] == "RET"
+    await brands.requeue(
+        house.ledger, house.tools.announcer, BRAND, now=house.tools.clock(), why="quota-spent"
+    )
+    assert (await house.entry()).state == "pending"
+
+
+async def test_a_lost_right_stops_a_channel_and_is_tried_again(house: House):
+    """Records wait behind the stop; when a try passes, the stop is gone."""
+    await house.told_onay(PHONE)
+    house.twin.weather("addV2", status=403, code="H353")
+    await house.ingest(ret(PHONE))
+    assert await house.submitter.opt_out()
+    entry = await house.entry()
+    assert (entry.state, entry.code) == ("retryable", "H353")
+    (stop,) = await brands.stops(house.ledger)
+    assert (stop.channel, stop.status) == ("MESAJ", "*")
+    assert not await house.submitter.opt_out()
+    await house.ledger.fetch("UPDATE stops SET recheck_at = now() RETURNING brand_code")
+    await house.ledger.fetch("UPDATE consents SET next_attempt_at = now() RETURNING key")
+    assert await house.submitter.opt_out()
+    assert (await house.entry()).state == "accepted"
+    assert await brands.stops(house.ledger) == ()
+
+
+async def test_a_ret_that_iys_takes_for_old_is_rescued(house: House):
+    """H178 while İYS shows ONAY: the old RET stays on record, and a new one of today follows."""
+    house.twin.citizen("ONAY", PHONE, source="IYS_WEB_YENI", consentDate="2026-01-05 10:00:00")
+    await house.ingest(ret(PHONE, consent_date=datetime(2025, 12, 1, tzinfo=UTC)))
+    assert await house.submitter.opt_out()
+    entry = await house.entry()
+    if entry.state == "unknown":
+        assert await house.asker.ask()
+    entry = await house.entry()
+    assert (entry.state, entry.duty) == ("refused", "rescue")
+    (event,) = await house.published()
+    assert (event["status"], event["source"], event["cause"]) == (
+        "RET",
+        "HS_KARAR",
+        entry.desired_event_id,
+    )
+    await house.ingest(event_from_avro(event))
+    assert await house.submitter.opt_out()
+    assert (await house.entry()).state == "accepted"
+    assert house.twin.register() == {PHONE: "RET"}

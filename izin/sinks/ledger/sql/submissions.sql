@@ -65,7 +65,7 @@ SELECT id, customer_id, brand_code, kind, body, state, request_id, intended_at, 
 FROM submissions AS s
 WHERE s.state IN ('intent', 'unknown')
     AND (s.next_poll_at IS NULL OR s.next_poll_at <= %(now)s)
-    AND (s.lease_until IS NULL OR s.lease_until <= %(now)s OR NOT EXISTS (
+    AND (s.lease_until IS NULL OR s.lease_until <= %(now)s OR s.lease_owner <> %(owner)s AND NOT EXISTS (
         SELECT 1 FROM pg_locks AS l
         WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
             AND l.classid::bigint = %(lock_class)s AND l.objid::bigint = s.lease_owner::bigint))

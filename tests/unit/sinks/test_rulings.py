@@ -1,0 +1,255 @@
+"""What a row becomes when the law decides, when İYS speaks, and when İYS answers."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from izin.consent.obligation import Registered
+from izin.iys.answers import Verdict
+from izin.iys.wire import Receipt
+from izin.schemas.records import decision_to_avro
+from izin.sinks import rulings
+from izin.sinks.judge import Answer, judged, scope_of
+from izin.sinks.ledger.brands import Brand
+from izin.sinks.ledger.entry import Entry
+from izin.sinks.ledger.submissions import Item
+from izin.sinks.rulings import Statement
+from izin.sinks.telling import body_of, item_of, items_of
+from tests.builders import BRAND, CUSTOMER, NOON, PHONE, a_claim, a_key, a_statement
+
+NOW = NOON + timedelta(minutes=10)
+ACTIVE = Brand(
+    brand_code=BRAND,
+    iys_code=BRAND,
+    customer_id=CUSTOMER,
+    name="Örnek",
+    activated_at=datetime(2020, 1, 1, tzinfo=UTC),
+)
+
+
+def decided(entry: Entry | None = None, **overrides: object) -> Entry:
+    """Return the row after one decision, as the law takes an event with these fields."""
+    from izin.consent.ordering import decide  # noqa: PLC0415 - the law's own, used here alone
+
+    decision = decide(None, a_claim(**overrides))
+    record = decision_to_avro(decision, topic="consent-events", partition=0, offset=0)
+    return rulings.decided(entry, record, NOW)
+
+
+def an_entry(**columns: object) -> Entry:
+    """Return the row of an ONAY of ours that is to be told."""
+    return rulings.ruled(decided(), ACTIVE, NOW).entry.but(**columns)
+
+
+def an_item(entry: Entry, **fields: object) -> Item:
+    """Return the item by which a row was told."""
+    item = Item(
+        index=0,
+        customer_id=entry.customer_id,
+        key=entry.key,
+        event_id=entry.desired_event_id or "",
+        status=entry.desired_status or "",
+        consent_date=entry.desired_at,
+        source=entry.desired_source,
+        attempt=1,
+        origin="web",
+        origin_ref=None,
+    )
+    return replace(item, **fields)
+
+
+def flying(**overrides: object) -> Entry:
+    """Return a row whose statement is on its way."""
+    entry = rulings.ruled(decided(**overrides), ACTIVE, NOW).entry
+    ret = entry.desired_status == "RET"
+    return entry.but(state="in_flight", duty="none", attempts=1, onay_open=not ret, ret_open=ret)
+
+
+def stated(value: Registered, minutes: int = 0, **fields: object) -> Statement:
+    """Return what İYS states some minutes after noon."""
+    statement = Statement(
+        value=value,
+        creation_date=NOON + timedelta(minutes=minutes),
+        transaction_id="0" * 64,
+        verified_at=NOW,
+        verified_by="pull",
+    )
+    return replace(statement, **fields)
+
+
+def test_a_first_onay_is_to_be_told_and_has_its_clocks():
+    """The term runs from the consent; the gate stays shut."""
+    entry = an_entry()
+    assert (entry.state, entry.duty, entry.registered) == ("pending", "send", "UNKNOWN")
+    assert entry.due_at is not None
+    assert entry.expires_at is not None
+    assert entry.due_at < entry.expires_at
+
+
+def test_a_brand_nobody_knows_parks_the_record():
+    """Nothing can be told, and nothing is dropped."""
+    entry = rulings.ruled(decided(), None, NOW).entry
+    assert (entry.state, entry.why) == ("parked", rulings.UNKNOWN_BRAND)
+
+
+def test_an_older_decision_only_moves_the_latest_instants():
+    """A stale RET is remembered for the gate and changes nothing that is owed."""
+    entry = an_entry()
+    earlier = NOON - timedelta(days=1)
+    after = decided(entry, event_id="old", status="RET", consent_date=earlier)
+    assert after.desired_event_id == entry.desired_event_id
+    assert after.latest_ret_at == earlier
+
+
+def test_what_iys_says_in_an_event_is_its_statement():
+    """The decision of a pushed RET tells the ledger what İYS holds: there is nothing to tell."""
+    entry = decided(event_id="iys", status="RET", source="IYS_WEB", origin="iys", iys=a_statement())
+    after = rulings.ruled(entry, ACTIVE, NOW).entry
+    assert (after.registered, after.state, after.verified_by) == ("RET", "not_needed", "push")
+
+
+def test_the_statement_with_the_greatest_creation_date_stands():
+    """Whatever order statements come in, the last one of İYS's clock is registered."""
+    ret, onay = stated(Registered.RET, minutes=2), stated(Registered.ONAY, minutes=1)
+    one = rulings.observed(rulings.observed(an_entry(), ret), onay)
+    other = rulings.observed(rulings.observed(an_entry(), onay), ret)
+    assert one.registered == other.registered == "RET"
+
+
+def test_in_the_same_second_a_no_stands():
+    """İYS's clock has no finer grain, and a "no" is never undone by accident."""
+    ret, onay = stated(Registered.RET), stated(Registered.ONAY)
+    assert rulings.observed(rulings.observed(an_entry(), ret), onay).registered == "RET"
+    assert rulings.observed(rulings.observed(an_entry(), onay), ret).registered == "RET"
+
+
+def test_an_answer_outranks_the_question_before_it():
+    """The question carries our clock and the answer İYS's: they cannot be compared."""
+    asked = rulings.observed(
+        an_entry(), stated(Registered.ONAY, minutes=5, transaction_id=None, verified_by="statuses")
+    )
+    told = rulings.observed(asked, stated(Registered.RET, minutes=4, is_answer=True))
+    assert told.registered == "RET"
+
+
+def test_details_are_filled_in_where_only_the_value_was_known():
+    """The multiple query tells no dates; the movement that is pulled later does."""
+    asked = rulings.observed(
+        an_entry(), stated(Registered.ONAY, minutes=5, transaction_id=None, verified_by="statuses")
+    )
+    told = rulings.observed(asked, stated(Registered.ONAY, minutes=1, consent_date=NOON))
+    assert (told.registered_consent_date, told.registered_at) == (NOON, NOON + timedelta(minutes=5))
+
+
+def test_what_is_told_and_unanswered_keeps_its_state():
+    """Nothing is ruled while a call is out, whatever is observed meanwhile."""
+    entry = rulings.observed(flying(), stated(Registered.ONAY))
+    assert rulings.ruled(entry, ACTIVE, NOW).entry.state == "in_flight"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "code", "state"),
+    [
+        (Verdict.DATA, "H121", "refused"),
+        (Verdict.EXPIRED, "H467", "expired"),
+        (Verdict.ALREADY, "H178", "unknown"),
+        (Verdict.TRANSIENT, "H103", "retryable"),
+        (Verdict.THROTTLE, "H124", "retryable"),
+        (Verdict.RIGHTS, "H353", "retryable"),
+        (Verdict.RIGHTS, "H180", "parked"),
+        (Verdict.QUOTA, "H525", "parked"),
+        (Verdict.CONFIGURATION, "H521", "retryable"),
+        (Verdict.UNKNOWN, "H999", "parked"),
+    ],
+)
+def test_an_onays_answer_and_what_it_makes_of_the_row(verdict: Verdict, code: str, state: str):
+    """The H-code decides, and nothing is dropped."""
+    entry = flying()
+    judgement = judged(entry, an_item(entry), Answer(verdict=verdict, code=code), ACTIVE, NOW)
+    after = judgement.ruled.entry
+    assert (after.state, after.code, after.onay_open) == (state, code, False)
+
+
+def test_a_ret_refused_as_late_is_rescued_by_a_new_one_of_today():
+    """No date is changed; the breach stays, and a new event follows from it."""
+    entry = flying(status="RET")
+    judgement = judged(
+        entry, an_item(entry), Answer(verdict=Verdict.EXPIRED, code="H467"), ACTIVE, NOW
+    )
+    rescue = judgement.ruled.rescue
+    assert judgement.ruled.entry.state == "refused"
+    assert rescue is not None
+    assert (rescue.status, rescue.source, rescue.consent_date) == ("RET", "HS_KARAR", NOW)
+    assert rescue.cause == entry.desired_event_id
+
+
+def test_a_ret_that_iys_never_knew_is_settled_only_if_nothing_may_still_land():
+    """H175 beside an unsettled ONAY waits for it."""
+    entry = flying(status="RET")
+    answer = Answer(verdict=Verdict.ALREADY, code="H175")
+    alone = judged(entry, an_item(entry), answer, ACTIVE, NOW).ruled.entry
+    assert (alone.state, alone.registered) == ("not_needed", "NONE")
+    beside = judged(entry.but(onay_open=True), an_item(entry), answer, ACTIVE, NOW).ruled.entry
+    assert (beside.state, beside.duty, beside.registered) == ("retryable", "wait", "UNKNOWN")
+
+
+def test_an_answer_to_the_past_still_says_what_iys_holds():
+    """An ONAY that landed after the citizen changed their mind makes the RET owed at once."""
+    onay = flying()
+    ret = decided(onay, event_id="ret", status="RET", consent_date=NOON + timedelta(minutes=1))
+    ret = rulings.ruled(ret, ACTIVE, NOW).entry
+    receipt = Receipt(transaction_id="1" * 64, creation_date=NOW)
+    answer = Answer(verdict=Verdict.SUCCESS, receipt=receipt, how="batch")
+    judgement = judged(ret, an_item(onay), answer, ACTIVE, NOW)
+    after = judgement.ruled.entry
+    assert (after.registered, after.state, after.duty) == ("ONAY", "pending", "send")
+    assert judgement.outcome is not None
+    assert (judgement.outcome.outcome, judgement.outcome.event_id) == ("accepted", "event-1")
+
+
+def test_a_success_of_an_earlier_request_is_read_back():
+    """It speaks of an old save; what İYS holds now is asked."""
+    entry = flying()
+    receipt = Receipt(transaction_id="1" * 64, creation_date=NOON)
+    answer = Answer(verdict=Verdict.SUCCESS, receipt=receipt, is_original=True, how="batch")
+    after = judged(entry, an_item(entry), answer, ACTIVE, NOW).ruled.entry
+    assert (after.state, after.duty, after.registered) == ("unknown", "ask", "ONAY")
+
+
+def test_a_stop_reaches_as_far_as_its_fault():
+    """A lost right stops a channel, a closed account the brand, a spent quota its new ONAYs."""
+    right = scope_of("MESAJ", Answer(verdict=Verdict.RIGHTS, code="H353"))
+    account = scope_of("MESAJ", Answer(verdict=Verdict.CONFIGURATION, code="H521"))
+    quota = scope_of("MESAJ", Answer(verdict=Verdict.QUOTA, code="H525"))
+    assert right is not None
+    assert account is not None
+    assert quota is not None
+    assert (right.channel, right.status) == ("MESAJ", "*")
+    assert (account.channel, account.status) == ("*", "*")
+    assert (quota.channel, quota.status) == ("*", "ONAY")
+    assert scope_of("MESAJ", Answer(verdict=Verdict.RIGHTS, code="H180")) is None
+
+
+def test_an_opt_out_is_tried_again_within_a_minute():
+    """A "no" never waits as long as bulk does."""
+    ret = flying(status="RET").but(attempts=30)
+    onay = flying().but(attempts=30)
+    assert rulings.retried(ret, NOW, "x", None).next_attempt_at == NOW + timedelta(minutes=1)
+    assert rulings.retried(onay, NOW, "x", None).next_attempt_at == NOW + timedelta(minutes=15)
+
+
+def test_the_body_that_is_kept_says_what_was_said():
+    """What is read back from the intent is the same item, so the same body leaves again."""
+    entry = an_entry(retailer_code=55550127, retailer_access=(55550127,))
+    item = item_of(entry)
+    assert items_of(body_of([item])) == (item,)
+    assert item.consent_date == NOON
+    assert item.recipient == PHONE == a_key().recipient
+
+
+def test_a_row_changed_column_by_column_is_the_row_replaced_whole():
+    """``but`` is ``dataclasses.replace``, only faster."""
+    entry = an_entry()
+    assert entry.but(state="parked", why="x") == replace(entry, state="parked", why="x")
+    assert entry.state == "pending"
