@@ -13,7 +13,6 @@ from tests.contract.compose import Papers, argvs, image_of, is_ours, leaf, read
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_DOORS: dict[str, type[settings.StreamSettings | settings.SinkSettings | settings.IntakeSettings]]
 _DOORS = {
     "stream": settings.StreamSettings,
     "sink": settings.SinkSettings,
