@@ -1,4 +1,4 @@
-"""A sink process is killed in the middle of its work; the next ends it, and nothing is told twice."""
+"""A sink process is killed amid its work; the next ends it, and nothing is told twice."""
 
 import os
 import signal
