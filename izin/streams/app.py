@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import faust
 from prometheus_client import generate_latest
 
+from izin.runtime.kafka import topic_faults
 from izin.runtime.observe import get_logger
 from izin.streams import transport
 from izin.streams.metrics import WorkerMetrics
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from izin.runtime.settings import KafkaSettings, StreamSettings
     from izin.schemas.codec import Codec
 
+EXIT_CONFIG = 78
+"""The exit status of sysexits.h for a configuration that cannot be worked with."""
 EXIT_FAULT = 71
 """The exit status after a fault of ours: nothing of the batch was committed."""
 
@@ -150,7 +153,16 @@ def _stop_at_once(why: str) -> None:
 
 
 def run(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> None:
-    """Run an order worker until SIGTERM or SIGINT; exits the process."""
+    """Run an order worker until SIGTERM or SIGINT; exits the process.
+
+    Topics that are not as they must be end it with ``EXIT_CONFIG`` before it begins; raises
+    BrokerError where they cannot be looked at.
+    """
+    faults = topic_faults(kafka)
+    for fault in faults:
+        _log.critical(fault)
+    if faults:
+        raise SystemExit(EXIT_CONFIG)
     with TemporaryDirectory(prefix="izin-stream-") as data_dir:
         app = create_app(kafka, streams, codec, data_dir=data_dir)
         faust.Worker(

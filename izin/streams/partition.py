@@ -33,6 +33,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from izin.consent.errors import SourceError
 from izin.consent.model import LAW_VERSION
@@ -42,6 +43,8 @@ from izin.schemas.records import consent_from_avro
 from izin.streams.errors import StateError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from izin.consent.model import Consent
     from izin.runtime.settings import KafkaSettings
     from izin.schemas.codec import Codec
@@ -52,6 +55,8 @@ _TIMEOUT = 20.0
 _COMMIT_TIMEOUT = 6.0
 """A batch may need it three times (re-file, offset, commit) on the event loop, and must be done
 before the watchdog takes the loop for dead."""
+_LEADER_WITHIN = 5.0
+_LEADER_WAIT = 0.1
 _READ_AT_ONCE = 5000
 _READ_WITHIN = 0.1
 """librdkafka waits for all of ``_READ_AT_ONCE`` until then, even where the end was reached."""
@@ -61,6 +66,14 @@ _ANYWHERE = -1
 """librdkafka's own choice of partition."""
 
 _log = get_logger(__name__)
+
+
+def _is_passing(error: BaseException) -> bool:
+    """Whether ``error`` says that a leader is being elected, or is elsewhere by now."""
+    return isinstance(error, KafkaException) and error.args[0].code() in {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+    }
 
 
 class Connections:
@@ -76,6 +89,24 @@ class Connections:
         self.refiler: Producer = kafka.producer(settings)
         """Outside every transaction: a re-filed record must not hang on another partition's
         fate."""
+
+    @retry(
+        retry=retry_if_exception(_is_passing),
+        stop=stop_after_delay(_LEADER_WITHIN),
+        wait=wait_fixed(_LEADER_WAIT),
+        reraise=True,
+    )
+    def bounds(self, places: Sequence[TopicPartition], spec: OffsetSpec) -> dict[str, int]:
+        """Return by topic where ``places`` begin or (their committed part) end.
+
+        A partition whose leader has just changed is asked for again; raises KafkaException.
+        """
+        asked = self.admin.list_offsets(
+            dict.fromkeys(places, spec),
+            isolation_level=IsolationLevel.READ_COMMITTED,
+            request_timeout=_TIMEOUT,
+        )
+        return {place.topic: future.result().offset for place, future in asked.items()}
 
     def close(self) -> None:
         """Let go of the clients."""
@@ -183,10 +214,7 @@ class OwnedPartition:
         """Return where each lane stands; says so loudly if retention took undecided records."""
         topics = self._connections.settings.topics
         lanes = [TopicPartition(lane.name, self.number) for lane in (topics.events, topics.express)]
-        asked = self._connections.admin.list_offsets(
-            {lane: OffsetSpec.earliest() for lane in lanes}, request_timeout=_TIMEOUT
-        )
-        earliest = {lane.topic: future.result().offset for lane, future in asked.items()}
+        earliest = self._connections.bounds(lanes, OffsetSpec.earliest())
         found = {}
         for lane in self._connections.offsets.committed(lanes, _TIMEOUT):
             if lane.error is not None:
@@ -206,12 +234,7 @@ class OwnedPartition:
     def _catch_up(self) -> None:
         """Read ``consents`` from where the state stands to the end of its committed part."""
         target = TopicPartition(self._connections.settings.topics.consents.name, self.number)
-        asked = self._connections.admin.list_offsets(
-            {target: OffsetSpec.latest()},
-            isolation_level=IsolationLevel.READ_COMMITTED,
-            request_timeout=_TIMEOUT,
-        )
-        end = asked[target].result().offset
+        end = self._connections.bounds([target], OffsetSpec.latest())[target.topic]
         if self.state.position > end:
             _log.warning(
                 "the state is ahead of its topic; reading all of it", partition=self.number
@@ -234,7 +257,7 @@ class OwnedPartition:
                 rows: dict[bytes, Consent | None] = {}
                 position = self.state.position
                 messages = reader.consume(_READ_AT_ONCE, _READ_WAIT)
-                silent = 0 if messages else silent + 1
+                silent = 0.0 if messages else silent + _READ_WAIT
                 if silent >= _TIMEOUT:
                     raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001  # librdkafka's name for it
                 for message in messages:

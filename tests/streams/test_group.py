@@ -8,7 +8,7 @@ import pytest
 
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from izin.streams.__main__ import EXIT_CONFIG
+from izin.streams.app import EXIT_CONFIG
 from tests.streams.topic_reading import examine, lag
 from tests.streams.traffic import Traffic
 from tests.streams.workers import Worker, all_held, until
