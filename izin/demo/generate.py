@@ -323,6 +323,7 @@ def write(path: Path, plan: Plan) -> Truth:
     """Write the export of ``plan`` and return the truth about it."""
     rows, truth = Generator(plan).generate()
     lines = [DELIMITER.join(row) for row in (list(HEADER), *rows)]
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(("\r\n".join(lines) + "\r\n").encode(ENCODING))
     return truth
 
