@@ -63,6 +63,8 @@ class Report:
     pull: Latency
     iys_requests: Mapping[str, int]
     """Calls to İYS by operation."""
+    iys_refusals: Mapping[str, int]
+    """Calls that İYS refused, by code."""
     too_many_requests: int
     differences: tuple[Difference, ...]
     chaos: tuple[Chaos, ...]
@@ -120,6 +122,7 @@ class Report:
         )
         yield "pull to subscriber p50 / p99", _pair(self.pull), "İYS hides the latest; shortened"
         yield "calls to İYS", f"{sum(self.iys_requests.values()):,}", _spelled(self.iys_requests)
+        yield "calls refused", f"{sum(self.iys_refusals.values()):,}", _spelled(self.iys_refusals)
         yield "refused with 429", f"{self.too_many_requests:,}", "İYS's limits are on"
         for one in self.chaos:
             yield "killed -9", one.killed, f"in second {one.at_second:.0f}"

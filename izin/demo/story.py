@@ -45,7 +45,8 @@ TURKEY = generate.TURKEY
 _PATIENCE = timedelta(seconds=200)
 _RETRIES = 60
 _BETWEEN_RETRIES = 0.25
-_BETWEEN_PUSHES = 0.005
+_BETWEEN_PUSHES = 0.02
+"""Some forty citizens a second, as after a campaign; a thousand times a brand's ordinary day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,6 +91,7 @@ def judge(
         iys_requests={
             name: one["total"] for name, one in counted["operations"].items() if name != _PUSHES
         },
+        iys_refusals=counted["codes"],
         too_many_requests=counted["statuses"].get(_TOO_MANY, 0),
         differences=tuple(found.differences),
         chaos=tuple(played.killed),

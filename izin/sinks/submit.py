@@ -31,8 +31,11 @@ if TYPE_CHECKING:
     from izin.sinks.tell import Teller
     from izin.sinks.tools import Tools
 
-ASK_FIRST_OVER = 20
-"""More opt-outs than this of which İYS's state is unknown: asked about first, 1,000 a call."""
+ASK_FIRST_OVER = 1
+"""More opt-outs than this of which İYS's state is unknown: asked about first, 1,000 a call.
+
+One question answers as fast as one opt-out would, and an opt-out that İYS has nothing against is a
+refusal (H175): too many of those cost the address its place on İYS's list."""
 BATCH_OVER = 50
 """More opt-outs than this of which İYS shows ONAY: told by batch."""
 _LAST_HOUR = timedelta(hours=1)
