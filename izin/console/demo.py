@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from izin.console.household import Household, brands_of_the_house
 from izin.console.output import Exit, Output, OutputOption, err, out, told
+from izin.console.stopping import interrupted_by_signals
 from izin.demo.chaos import Killer
 from izin.demo.ledger import LedgerView
 from izin.demo.progress import Stages
@@ -17,6 +19,9 @@ from izin.demo.report import Report
 from izin.demo.story import Story
 from izin.demo.verdict import judge
 from izin.runtime.registry import codec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SEED = 2026
 ROWS = 20_000
@@ -43,7 +48,7 @@ def demo(
 
     Exit code 1 if anything is unexplained.
     """
-    with told():
+    with _interruptible(), told():
         report = _play(state_dir, export, rows=rows, seed=seed, chaos=chaos, registry=registry)
     match output:
         case Output.JSON:
@@ -52,6 +57,15 @@ def demo(
             out.print(report.as_table())
     if not report.is_good:
         raise typer.Exit(Exit.WRONG)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    try:
+        with interrupted_by_signals():
+            yield
+    except KeyboardInterrupt:
+        raise typer.Exit(Exit.INTERRUPTED) from None
 
 
 def _play(

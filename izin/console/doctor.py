@@ -13,7 +13,7 @@ import typer
 from pydantic import ValidationError
 
 from izin.consent.errors import IzinError
-from izin.console.output import Exit, Output, OutputOption, print_rows
+from izin.console.output import Exit, Output, OutputOption, print_rows, wrong_settings
 from izin.runtime import kafka
 from izin.runtime.registry import codec
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
@@ -69,8 +69,9 @@ def _safely(check: Callable[[bool], Iterator[Finding]], fix: bool) -> Iterator[F
     try:
         yield from check(fix)
     except ValidationError as error:
-        missing = ", ".join(str(one["loc"][0]) for one in error.errors())
-        yield Finding(check=name, state=State.SKIPPED, what=f"set {missing} to check this")
+        kinds = {one["type"] for one in error.errors()}
+        state = State.SKIPPED if kinds == {"missing"} else State.WRONG
+        yield Finding(check=name, state=state, what=wrong_settings(error))
     except IzinError as error:
         yield Finding(check=name, state=State.WRONG, what=str(error))
 
@@ -126,8 +127,8 @@ def _iys(fix: bool) -> Iterator[Finding]:
     del fix  # nothing at İYS is ours to mend
     settings = IysSettings()
     try:
-        # Any answer shows that the way is open; without a token this one is 401.
-        answer = httpx.get(f"{settings.base_url}/info/city", timeout=_TIMEOUT)
+        # Spends no token: a call without one is 401 where İYS's API answers.
+        answer = httpx.get(f"{settings.base_url}/sps/0/brands", timeout=_TIMEOUT)
     except httpx.HTTPError as error:
         what = (
             f"{settings.base_url}: {type(error).__name__}; is IYS_BASE_URL right, and may this "
@@ -135,8 +136,18 @@ def _iys(fix: bool) -> Iterator[Finding]:
         )
         yield Finding(check="iys", state=State.WRONG, what=what)
         return
-    what = f"{settings.base_url} answers ({answer.status_code})"
-    yield Finding(check="iys", state=State.OK, what=what)
+    yield _of_iys(settings.base_url, answer.status_code)
+
+
+def _of_iys(url: str, status: int) -> Finding:
+    match status:
+        case httpx.codes.UNAUTHORIZED:
+            return Finding(check="iys", state=State.OK, what=f"{url} answers")
+        case httpx.codes.FORBIDDEN:
+            what = f"{url} does not let this machine's address in (403); have İYS add it"
+        case _:
+            what = f"{url} answers {status}, not as İYS's API does; is IYS_BASE_URL right?"
+    return Finding(check="iys", state=State.WRONG, what=what)
 
 
 _CHECKS = (_topics, _database, _registry, _iys)

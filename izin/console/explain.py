@@ -5,24 +5,27 @@ it.
 from __future__ import annotations
 
 import asyncio
-import json
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
 from izin.consent.emails import read_email
+from izin.consent.errors import UnreadableRecipientError
 from izin.consent.phones import read_phone
 from izin.console.brands import open_ledger
+from izin.console.history import HAPPENED, happened, heading, standing
 from izin.console.output import Exit, Output, OutputOption, err, out, print_json, print_rows, told
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger import reads
 
 if TYPE_CHECKING:
-    from izin.sinks.ledger.reads import Fact, History
+    from izin.sinks.ledger.reads import History
 
-_STANDING = ("key", "desired", "registered", "state", "why", "may send", "because")
-_HAPPENED = ("when", "what", "key", "status", "told")
-_SHOWN = 160
+_SLASHES = 3
+"""Of a canonical key, ``brand_code/type/recipient_type/recipient``."""
 
 
 def explain(
@@ -34,7 +37,8 @@ def explain(
 ) -> None:
     """Print how a recipient stands, and every event, decision, İYS call, answer and delivery.
 
-    Exit code 1 where nothing is known. The output is personal data.
+    Exit code 1 where nothing is known, 3 where the recipient cannot be read. The output is personal
+    data.
     """
     with told():
         history = asyncio.run(_history(LedgerSettings(), _normalised(recipient)))
@@ -45,15 +49,24 @@ def explain(
         case Output.JSON:
             print_json(
                 {
-                    "standing": [_standing(one) for one in history.entries],
-                    "happened": [_as_object(one) for one in history.facts],
+                    "standing": [asdict(one) for one in history.entries],
+                    "happened": [asdict(one) for one in history.facts],
                 }
             )
         case Output.TABLE:
-            rows = [tuple(_standing(one).values()) for one in history.entries]
-            print_rows(output, _STANDING, rows)
-            out.print()
-            print_rows(output, _HAPPENED, [_row(one) for one in history.facts])
+            _show(history)
+
+
+def _show(history: History) -> None:
+    """Print a section a key: how it stands, then what happened to it."""
+    for entry in history.entries:
+        out.print(Text(heading(entry.key), "bold"))
+        stands = Table.grid(padding=(0, 2))
+        for question, answer in standing(entry):
+            stands.add_row(Text(question, "dim"), Text(answer))
+        out.print(stands)
+        facts = [one for one in history.facts if one.key == entry.key]
+        print_rows(Output.TABLE, HAPPENED, happened(facts))
 
 
 async def _history(settings: LedgerSettings, recipient: str) -> History:
@@ -62,42 +75,10 @@ async def _history(settings: LedgerSettings, recipient: str) -> History:
 
 
 def _normalised(recipient: str) -> str:
-    """Return the recipient as keys spell it; a canonical key, or what cannot be read, as it is."""
-    if "/" in recipient:
+    """Return the recipient as keys spell it; a canonical key as it is."""
+    if recipient.count("/") >= _SLASHES:
         return recipient
     read = read_email(recipient) if "@" in recipient else read_phone(recipient)
-    return read if isinstance(read, str) else recipient
-
-
-def _standing(entry: Any) -> dict[str, object]:  # noqa: ANN401  # a ledger entry
-    return {
-        "key": entry.key,
-        "desired": entry.desired_status,
-        "registered": entry.registered,
-        "state": entry.state,
-        "why": entry.why,
-        "may_send": entry.may_send,
-        "because": entry.permission_reason,
-    }
-
-
-def _as_object(fact: Fact) -> dict[str, object]:
-    return {
-        "occurred_at": fact.occurred_at.isoformat(),
-        "recorded_at": fact.recorded_at.isoformat(),
-        "kind": fact.kind,
-        "key": fact.key,
-        "status": fact.status,
-        "event_id": fact.event_id,
-        "source": fact.source,
-        "data": fact.data,
-    }
-
-
-def _row(fact: Fact) -> tuple[object, ...]:
-    data = {name: value for name, value in fact.data.items() if value not in (None, [], {}, "")}
-    told_of = json.dumps(data, ensure_ascii=False, default=str)
-    if len(told_of) > _SHOWN:
-        told_of = f"{told_of[:_SHOWN]}…"
-    when = fact.occurred_at.isoformat(sep=" ", timespec="milliseconds")
-    return when, fact.kind, fact.key, fact.status, told_of
+    if isinstance(read, str):
+        return read
+    raise UnreadableRecipientError(read)

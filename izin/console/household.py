@@ -24,6 +24,8 @@ from pydantic import TypeAdapter
 from izin.consent.clocks import TURKEY
 from izin.console.brands import upsert
 from izin.local import Command, House, LocalError, Supervisor, create_database
+from izin.local.child import answers
+from izin.local.folders import FolderLock
 from izin.local.ports import HOST, claim
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings, LedgerSettings
@@ -51,7 +53,12 @@ LOADING = 100002
 _ISO = TypeAdapter(timedelta)
 _LOADING_TIME = timedelta(days=30)
 _MARK = ".izin-house"
-"""Only a folder that bears this file is ever emptied."""
+"""Only in a folder that bears this file is anything ever removed."""
+_LOCK = "lock"
+_LEFT_BEHIND = ("kafka", "postgres", "registry", "logs", "environment")
+"""What a run leaves in its folder, and the next one removes."""
+_AT_ONCE = timedelta()
+_PREDECESSOR_GONE_WITHIN = timedelta(seconds=15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +139,7 @@ class Household:
         on_progress: Callable[[str], None],
     ) -> None:
         self._state_dir = state_dir.resolve()
+        self._lock = FolderLock(self._state_dir, within=_AT_ONCE)
         self._brands = tuple(brands)
         self._ports = ports or Ports()
         self.delays = delays or Delays()
@@ -175,6 +183,13 @@ class Household:
         """The same as lines for a shell; only its owner may read it."""
         return self._state_dir / "environment"
 
+    @property
+    def is_up(self) -> bool:
+        """Whether each process of ours answers now."""
+        return all(
+            answers(f"{url}/health") for url in (self.stream_url, self.sink_url, self.intake_url)
+        )
+
     def check(self) -> None:
         """Raise LocalError if a server of this house has ended."""
         for server in self._house.servers:
@@ -205,8 +220,11 @@ class Household:
 
     def stop(self) -> None:
         """Stop every process this house started, ours first."""
+        if any(server.is_alive for server in self._house.servers):
+            self._tell("stopping every process of the house")
         self.supervisor.stop()
         self._house.stop()
+        self._lock.release()
 
     @property
     def kafka_settings(self) -> KafkaSettings:
@@ -251,10 +269,25 @@ class Household:
         self.stream_url = f"http://{HOST}:{self._ports.stream}"
 
     def _begin_empty(self) -> None:
-        if (self._state_dir / _MARK).exists():
-            shutil.rmtree(self._state_dir)
-        self._state_dir.mkdir(parents=True, exist_ok=True)
-        (self._state_dir / _MARK).touch()
+        """Hold the folder and remove what an earlier run left there, and nothing else."""
+        folder, mark = self._state_dir, self._state_dir / _MARK
+        if folder.exists() and not mark.exists() and any(folder.iterdir()):
+            raise LocalError(
+                f"{folder} holds what izin did not put there, and a run begins in an empty folder; "
+                "name another, which need not exist, with --state-dir"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+        self._lock.acquire()
+        for left in (folder / name for name in _LEFT_BEHIND):
+            if (left / _LOCK).exists():
+                # After a kill -9 a server of that run may still be on its way out.
+                with FolderLock(left, within=_PREDECESSOR_GONE_WITHIN):
+                    pass
+            if left.is_dir():
+                shutil.rmtree(left)
+            else:
+                left.unlink(missing_ok=True)
 
     def _described(self) -> dict[str, str]:
         """Return the environment of our processes; on servers of the caller's, under a fresh

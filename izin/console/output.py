@@ -5,6 +5,7 @@
 2   wrong usage
 3   the input cannot be used: its source must act
 4   a server cannot be reached, or a part of this installation is at fault: an operator must act
+130 stopped by Ctrl-C or SIGTERM before it was done
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import contextmanager
+from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,12 +21,16 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from izin.consent.clocks import TURKEY
 from izin.consent.errors import IzinError, SourceError
 from izin.local import LocalError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from pydantic_core import ErrorDetails
 
 out = Console()
 err = Console(stderr=True)
@@ -38,6 +44,7 @@ class Exit(IntEnum):
     USAGE = 2
     SOURCE = 3
     OURS = 4
+    INTERRUPTED = 130
 
 
 class Output(StrEnum):
@@ -52,19 +59,57 @@ OutputOption = Annotated[Output, typer.Option("--output", help="How the result i
 
 def print_json(value: Any) -> None:  # noqa: ANN401  # any JSON
     """Print ``value`` as JSON on standard output."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=_plain) + "\n")
 
 
-def print_rows(output: Output, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print ``rows`` as a table, or as a JSON list of objects by column."""
+def turkish(at: datetime | str | None) -> str:
+    """Return the instant ``at`` (or its ISO text) in Turkish time, as people there write it."""
+    if not at:
+        return ""
+    instant = datetime.fromisoformat(at) if isinstance(at, str) else at
+    return instant.astimezone(TURKEY).strftime("%d.%m.%Y %H:%M:%S")
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def say(message: str) -> None:
+    """Print ``message`` on standard error, beside the result."""
+    err.print(message, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def print_rows(
+    output: Output,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    titles: Sequence[str] | None = None,
+) -> None:
+    """Print ``rows`` as a table headed by ``titles`` or else ``columns``, or as a JSON list of
+    objects by column.
+    """
     match output:
         case Output.JSON:
             print_json([dict(zip(columns, row, strict=True)) for row in rows])
         case Output.TABLE:
-            table = Table(*columns)
+            table = Table(*(titles or columns))
             for row in rows:
-                table.add_row(*("" if cell is None else str(cell) for cell in row))
+                # As text: what people entered is no markup.
+                table.add_row(*(Text(_shown(cell)) for cell in row))
             out.print(table)
+
+
+def _shown(cell: object) -> str:
+    match cell:
+        case None:
+            return ""
+        case bool():
+            return "yes" if cell else "no"
+        case datetime():
+            return turkish(cell)
+        case _:
+            return str(cell)
 
 
 @contextmanager
@@ -77,10 +122,19 @@ def told() -> Iterator[None]:
     except (IzinError, LocalError) as error:
         _fail(str(error), Exit.OURS)
     except ValidationError as error:
-        names = ", ".join(str(one["loc"][0]) for one in error.errors())
-        _fail(f"settings: {names} missing or wrong; set it in the environment", Exit.OURS)
+        _fail(f"settings: {wrong_settings(error)}", Exit.OURS)
+
+
+def wrong_settings(error: ValidationError) -> str:
+    """Return in words which settings are missing or wrong; the values are not told."""
+    told_of = (f"{one['loc'][0]} ({_why(one)})" for one in error.errors(include_input=False))
+    return f"set in the environment: {', '.join(told_of)}"
+
+
+def _why(error: ErrorDetails) -> str:
+    return "missing" if error["type"] == "missing" else error["msg"].lower()
 
 
 def _fail(message: str, code: Exit) -> None:
-    err.print(f"[red]error[/red] {message}", highlight=False, soft_wrap=True)
+    err.print(Text.assemble(("error", "red"), " ", message), soft_wrap=True)
     raise typer.Exit(code)

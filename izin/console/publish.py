@@ -3,30 +3,62 @@
 from __future__ import annotations
 
 import secrets
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 from rich.progress import Progress as Bars
 
 from izin.consent.errors import SourceError
 from izin.console.output import Exit, Output, OutputOption, err, print_json, print_rows, told
 from izin.producers.brands import BrandReader
-from izin.producers.columns import ColumnChoices
+from izin.producers.columns import (
+    ClashingColumnsError,
+    ColumnChoices,
+    MissingColumnError,
+    UnknownColumnError,
+)
 from izin.producers.dates import DateRules, ExcelEpoch
 from izin.producers.files import Import, ImportReport, import_file
 from izin.producers.identity import CHANCE_BYTES, message_event_id, new_event_id
 from izin.producers.mappings import Origin, Refused, judge, read
-from izin.producers.publish import Publisher
+from izin.producers.publish import BULK_LINGER, Publisher
 from izin.producers.words import Field
 from izin.runtime.registry import codec
 from izin.runtime.settings import KafkaSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from izin.consent.model import Violation
     from izin.producers.files import Progress
 
 _ACKNOWLEDGED_WITHIN = timedelta(seconds=30)
+_OPTIONS = {
+    Field.BRAND_CODE: "--brand",
+    Field.CONSENT_DATE: "--date",
+    Field.ORIGIN_REF: "--reference",
+}
+"""Options that are not named as their field is."""
+
+
+def _time_of_day(text: str) -> time:
+    try:
+        return time.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text} is no time of day; write HH:MM or HH:MM:SS") from None
+
+
+TimeOfDay = Annotated[
+    time | None,
+    typer.Option(
+        parser=_time_of_day,
+        metavar="HH:MM",
+        help="Turkish time of an ONAY whose date has none; without it such an ONAY is refused.",
+    ),
+]
 
 
 def utc_now() -> datetime:
@@ -45,6 +77,7 @@ def publish(
     date: Annotated[
         str | None, typer.Option(help="When the recipient said so; Turkish time. Default: now.")
     ] = None,
+    time_of_day: TimeOfDay = None,
     reference: Annotated[
         str | None, typer.Option(help="Your own reference: the same again changes nothing.")
     ] = None,
@@ -64,7 +97,7 @@ def publish(
             Field.ORIGIN_REF: reference or "",
         }
         now = utc_now()
-        statement = read(fields, DateRules())
+        statement = read(fields, DateRules(time_of_day=time_of_day))
         event_id = (
             new_event_id(now, secrets.token_bytes(CHANCE_BYTES))
             if reference is None
@@ -74,7 +107,7 @@ def publish(
         words = codec(kafka)
         judged = judge(statement, BrandReader(kafka, words).load(), origin)
         if isinstance(judged, Refused):
-            raise SourceError("; ".join(f"{one.field}: {one.reason}" for one in judged.violations))
+            raise SourceError("\n".join(map(_placed, judged.violations)))
         with Publisher(kafka, words, clock=utc_now) as publisher:
             where = publisher.publish(judged.event, judged.key).result(
                 _ACKNOWLEDGED_WITHIN.total_seconds()
@@ -84,10 +117,13 @@ def publish(
 
 
 def import_(
-    path: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)],
+    path: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A CSV file.")
+    ],
     *,
     mapped: Annotated[
-        list[str] | None, typer.Option("--map", help="COLUMN=field (repeatable).")
+        list[str] | None,
+        typer.Option("--map", help="COLUMN=field: what a column holds (repeatable)."),
     ] = None,
     ignored: Annotated[
         list[str] | None, typer.Option("--ignore", help="A column to leave out (repeatable).")
@@ -98,6 +134,7 @@ def import_(
     excel_epoch: Annotated[
         ExcelEpoch | None, typer.Option(help="Which count Excel's date numbers are in.")
     ] = None,
+    time_of_day: TimeOfDay = None,
     origin: Annotated[str, typer.Option(help="Which of your systems wrote the file.")] = "file",
     report: Annotated[
         Path | None, typer.Option(help="Report file. Default: beside the file.")
@@ -109,7 +146,8 @@ def import_(
 ) -> None:
     """Import a CRM export; good rows are published, the others stand in the report file.
 
-    Exit code 1 when rows were refused, 3 when the file as a whole cannot be used.
+    Importing a file again says nothing new. Exit code 1 when rows were refused, 3 when the file as
+    a whole cannot be used.
     """
     with told():
         kafka = KafkaSettings()
@@ -118,22 +156,37 @@ def import_(
             columns=ColumnChoices(
                 mapped=_pairs("--map", mapped), ignored=ignored or (), given=_pairs("--set", given)
             ),
-            dates=DateRules(excel_epoch=excel_epoch),
+            dates=DateRules(excel_epoch=excel_epoch, time_of_day=time_of_day),
             origin=origin,
             report_path=report,
             dry_run=dry_run,
         )
         brands = BrandReader(kafka, words).load()
-        with Publisher(kafka, words, clock=utc_now) as publisher, Bars(console=err) as bars:
-            task = bars.add_task(path.name)
+        with (
+            Publisher(kafka, words, clock=utc_now, linger=BULK_LINGER) as publisher,
+            Bars(console=err, transient=True) as bars,
+        ):
+            task = bars.add_task(escape(path.name))
 
             def show(done: Progress) -> None:
                 bars.update(task, completed=done.position, total=done.size)
 
-            done = import_file(path, publisher, brands, clock=utc_now, how=how, progress=show)
+            try:
+                done = import_file(path, publisher, brands, clock=utc_now, how=how, progress=show)
+            except (UnknownColumnError, ClashingColumnsError, MissingColumnError) as error:
+                raise SourceError(f"{path.name}, {error}") from error
         _print(done, output)
         if done.refused:
             raise typer.Exit(Exit.WRONG)
+
+
+def _placed(violation: Violation) -> str:
+    """Return what is wrong, beginning with the option that holds it."""
+    name = violation.field
+    option = (
+        _OPTIONS.get(Field(name), f"--{name.replace('_', '-')}") if name in set(Field) else name
+    )
+    return f"{option}: {violation.reason} ({violation.code})"
 
 
 def _pairs(option: str, texts: list[str] | None) -> dict[str, str]:
@@ -141,7 +194,8 @@ def _pairs(option: str, texts: list[str] | None) -> dict[str, str]:
     for text in texts or ():
         name, equals, value = text.partition("=")
         if not equals:
-            raise typer.BadParameter(f"{text}: NAME=VALUE", param_hint=option)
+            example = "COLUMN=field" if option == "--map" else "field=value"
+            raise typer.BadParameter(f"{text} has no =; write {example}", param_hint=option)
         found[name] = value
     return found
 
@@ -160,7 +214,28 @@ def _print(done: ImportReport, output: Output) -> None:
         "dry_run": done.dry_run,
         "seconds": round(done.seconds, 2),
     }
-    if output is Output.JSON:
-        print_json(counts)
-    else:
-        print_rows(output, ("what", "value"), counts.items())
+    match output:
+        case Output.JSON:
+            print_json(counts)
+        case Output.TABLE:
+            print_rows(output, ("what", "count", "note"), _rows(done))
+
+
+def _rows(done: ImportReport) -> Iterator[tuple[object, ...]]:
+    ranked = sorted(done.reasons.items(), key=lambda one: -one[1])
+    yield "rows", done.rows, f"{done.encoding}, delimiter {done.delimiter!r}"
+    yield (
+        "would be published" if done.dry_run else "published",
+        done.published,
+        f"opt-outs among them: {done.opt_outs}",
+    )
+    if done.not_registrable:
+        yield "not registrable", done.not_registrable, "published opt-outs that İYS would not take"
+    yield "refused", done.refused, ", ".join(f"{code} {count}" for code, count in ranked)
+    if done.report_path is not None:
+        yield "report", "", f"{done.report_path}: each such row, its reason and its cure"
+    yield (
+        "seconds",
+        f"{done.seconds:.1f}",
+        "nothing was published: --dry-run" if done.dry_run else "",
+    )

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import shlex
-import signal
-import threading
+import time
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.panel import Panel
+from rich.text import Text
 
 from izin.console.household import Delays, Household, Ports, brands_of_the_house
-from izin.console.output import err, out, told
+from izin.console.output import out, say, told
+from izin.console.stopping import interrupted_by_signals
 
-_PORT = "0 takes any free one."
+_LOOK_EVERY = 0.5
+
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")]
 
 
 def up(
@@ -23,14 +27,14 @@ def up(
     state_dir: Annotated[
         Path, typer.Option(help="Where data and logs are kept.", envvar="IZIN_STATE_DIR")
     ] = Path(".izin/up"),
-    kafka_port: Annotated[int, typer.Option(help=_PORT)] = 19092,
-    postgres_port: Annotated[int, typer.Option(help=_PORT)] = 15432,
+    kafka_port: Port = 19092,
+    postgres_port: Port = 15432,
     registry: Annotated[bool, typer.Option("--registry", help="With a schema registry.")] = False,
-    registry_port: Annotated[int, typer.Option(help=_PORT)] = 18080,
-    intake_port: Annotated[int, typer.Option(help=_PORT)] = 8081,
-    sink_port: Annotated[int, typer.Option(help=_PORT)] = 8082,
-    stream_port: Annotated[int, typer.Option(help=_PORT)] = 8083,
-    simulator_port: Annotated[int, typer.Option(help=_PORT)] = 8085,
+    registry_port: Port = 18080,
+    intake_port: Port = 8081,
+    sink_port: Port = 8082,
+    stream_port: Port = 8083,
+    simulator_port: Port = 8085,
     result_delay: Annotated[
         float, typer.Option(help="Seconds until İYS's batch results are there (İYS: 300).")
     ] = 5.0,
@@ -42,8 +46,6 @@ def up(
 
     It begins empty, with two brands: 100001 is active and pushes, 100002 is in first loading.
     """
-    asked_to_stop = threading.Event()
-    _listen_for_signals(asked_to_stop)
     house = Household(
         state_dir,
         brands=brands_of_the_house(),
@@ -60,18 +62,13 @@ def up(
             result=timedelta(seconds=result_delay), hidden=timedelta(seconds=hidden_window)
         ),
         registry=registry,
-        on_progress=lambda message: err.print(f"[dim]{message}[/dim]", highlight=False),
+        on_progress=say,
     )
-    with told(), house:
+    with suppress(KeyboardInterrupt), interrupted_by_signals(), told(), house:
         out.print(_shown(house))
-        while not asked_to_stop.wait(0.5):
+        while True:
+            time.sleep(_LOOK_EVERY)
             house.check()
-        err.print("[dim]stopping[/dim]")
-
-
-def _listen_for_signals(asked_to_stop: threading.Event) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: asked_to_stop.set())
 
 
 def _shown(house: Household) -> Panel:
@@ -83,11 +80,11 @@ def _shown(house: Household) -> Panel:
         f"İYS's twin {house.simulator_url}/__simulator__/health",
         f"logs       {house.logs}",
         "",
-        "In another terminal:",
+        "In another terminal (the file also holds the intake's token, IZIN_INTAKE_TOKENS):",
         f"  set -a; . {shlex.quote(str(environment))}; set +a",
         "  izin doctor",
         "  izin publish --brand 100001 --type MESAJ --recipient '0555 000 00 01' \\",
         "      --status ONAY --source HS_WEB",
         "  izin explain '0555 000 00 01'",
     ]
-    return Panel("\n".join(lines), title="izin is up; Ctrl-C stops it", expand=False)
+    return Panel(Text("\n".join(lines)), title="izin is up; Ctrl-C stops it", expand=False)

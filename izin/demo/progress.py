@@ -65,7 +65,7 @@ class Stages:
 
     def tell(self, message: str) -> None:
         """Print ``message`` above the bars."""
-        self._bars.console.print(f"[dim]{message}[/dim]", highlight=False)
+        self._bars.console.print(message, style="dim", markup=False, highlight=False)
 
 
 def wait_until(effect: Callable[[], bool], *, within: timedelta, what: str) -> None:

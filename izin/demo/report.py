@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -94,7 +95,7 @@ class Report:
         for what, count, note in self._rows():
             table.add_row(what, count, note)
         for one in self.differences[:_SHOWN]:
-            table.add_row("[red]unexplained[/red]", "", f"{one.key}: {one.what}")
+            table.add_row("[red]unexplained[/red]", "", Text(f"{one.key}: {one.what}"))
         return table
 
     def _rows(self) -> Iterator[tuple[str, str, str]]:

@@ -67,7 +67,7 @@ class StateInUseError(LocalError):
     def __init__(self, folder: Path, holder: str) -> None:
         super().__init__(
             f"{folder} is in use by another run ({holder or 'unknown'}). "
-            "Stop that run, or choose another state folder."
+            "Stop that run, or choose another folder with --state-dir."
         )
         self.folder = folder
         self.holder = holder

@@ -1,0 +1,32 @@
+"""Ctrl-C and SIGTERM mean the same: stop what was started, in order. Asked twice, end at once."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def interrupted_by_signals() -> Iterator[None]:
+    """Raise KeyboardInterrupt in the block at the first signal; the second ends the process.
+
+    What was started ends with us, however we end: every child is on a leash.
+    """
+    before = [signal.signal(number, _interrupt) for number in _NUMBERS]
+    try:
+        yield
+    finally:
+        for number, handler in zip(_NUMBERS, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _interrupt(_number: int, _frame: object) -> NoReturn:
+    for number in _NUMBERS:
+        signal.signal(number, signal.SIG_DFL)
+    raise KeyboardInterrupt
