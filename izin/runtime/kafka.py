@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
     ConfigResource,
     NewTopic,
     ResourceType,
@@ -98,6 +100,37 @@ def ensure_topics(settings: KafkaSettings) -> tuple[str, ...]:
     return tuple(topic.name for topic in missing)
 
 
+def mend_topics(settings: KafkaSettings) -> tuple[str, ...]:
+    """Set what the topics' settings must be where they are otherwise; raises BrokerError.
+
+    Returns the names of the topics changed. A partition count is never changed: it is fixed for
+    life.
+    """
+    client = admin(settings)
+    try:
+        there = client.list_topics(timeout=_TIMEOUT).topics
+        found = [topic for topic in settings.topics if topic.name in there]
+        configs = _configs(client, found)
+        changes = [
+            ConfigResource(
+                ResourceType.TOPIC,
+                topic.name,
+                incremental_configs=[
+                    ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+                    for name, value in wrong.items()
+                ],
+            )
+            for topic in found
+            if (wrong := _wrong(topic, configs[topic.name]))
+        ]
+        if changes:
+            for future in client.incremental_alter_configs(changes).values():
+                future.result(_TIMEOUT)
+    except KafkaException as error:
+        raise BrokerError(_told(error, settings)) from error
+    return tuple(change.name for change in changes)
+
+
 def topic_faults(settings: KafkaSettings) -> tuple[str, ...]:
     """Return what is wrong with the topics, a sentence with its cure each; raises BrokerError."""
     client = admin(settings)
@@ -122,8 +155,7 @@ def topic_faults(settings: KafkaSettings) -> tuple[str, ...]:
             faults += [
                 f"topic {topic.name} has {name}={configs[topic.name].get(name)}, not {value}; "
                 "run: izin doctor --fix"
-                for name, value in topic.config.items()
-                if not _keeps(name, configs[topic.name].get(name), value)
+                for name, value in _wrong(topic, configs[topic.name]).items()
             ]
             if settings.production:
                 faults += _production_faults(topic, there[topic.name], configs[topic.name])
@@ -145,6 +177,15 @@ def committed_ends(settings: KafkaSettings, topic: str) -> Mapping[int, int]:
         raise BrokerError(_told(error, settings)) from error
     finally:
         client.close()
+
+
+def _wrong(topic: Topic, config: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings that ``topic`` must have and has not."""
+    return {
+        name: value
+        for name, value in topic.config.items()
+        if not _keeps(name, config.get(name), value)
+    }
 
 
 _FOREVER = -1

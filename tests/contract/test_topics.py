@@ -135,3 +135,23 @@ def _set(settings: KafkaSettings, topic: str, name: str, value: str) -> None:
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
     admin = clients.admin(settings)
     admin.incremental_alter_configs([resource])[resource].result(10)
+
+
+@pytest.mark.broker
+def test_settings_that_are_wrong_are_mended(kafka_house: Callable[[int], KafkaSettings]) -> None:
+    """What a topic must be kept like is set anew; what was right is left alone."""
+    settings = kafka_house(1)
+    assert clients.mend_topics(settings) == ()
+    name = settings.topics.consents.name
+    change = ConfigResource(
+        ResourceType.TOPIC,
+        name,
+        incremental_configs=[
+            ConfigEntry("cleanup.policy", "delete", incremental_operation=AlterConfigOpType.SET)
+        ],
+    )
+    admin = clients.admin(settings)
+    for future in admin.incremental_alter_configs([change]).values():
+        future.result(15)
+    assert clients.mend_topics(settings) == (name,)
+    assert clients.mend_topics(settings) == ()
