@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -109,8 +109,8 @@ def mend_topics(settings: KafkaSettings) -> tuple[str, ...]:
     client = admin(settings)
     try:
         there = client.list_topics(timeout=_TIMEOUT).topics
-        found = [topic for topic in settings.topics if topic.name in there]
-        configs = _configs(client, found)
+        configs = _configs(client, [topic for topic in settings.topics if topic.name in there])
+        found = [topic for topic in settings.topics if topic.name in configs]
         changes = [
             ConfigResource(
                 ResourceType.TOPIC,
@@ -137,13 +137,13 @@ def topic_faults(settings: KafkaSettings) -> tuple[str, ...]:
     faults: list[str] = []
     try:
         there = client.list_topics(timeout=_TIMEOUT).topics
-        found = [topic for topic in settings.topics if topic.name in there]
+        configs = _configs(client, [topic for topic in settings.topics if topic.name in there])
+        found = [topic for topic in settings.topics if topic.name in configs]
         faults += [
             f"topic {topic.name} does not exist; run: izin up, or izin doctor --fix"
             for topic in settings.topics
-            if topic.name not in there
+            if topic.name not in configs
         ]
-        configs = _configs(client, found)
         for topic in found:
             wanted = partitions_of(topic, settings)
             has = len(there[topic.name].partitions)
@@ -220,15 +220,23 @@ def _production_faults(topic: Topic, found: Any, config: Mapping[str, str]) -> l
 
 
 def _configs(client: AdminClient, topics: list[Topic]) -> Mapping[str, dict[str, str]]:
+    """Return the settings of each of ``topics`` that is there."""
     if not topics:
         return {}
     asked = client.describe_configs(
         [ConfigResource(ResourceType.TOPIC, topic.name) for topic in topics]
     )
-    return {
-        resource.name: {name: entry.value for name, entry in future.result(_TIMEOUT).items()}
-        for resource, future in asked.items()
-    }
+    found = {}
+    for resource, future in asked.items():
+        try:
+            entries = future.result(_TIMEOUT)
+        except KafkaException as error:
+            # A listing may still name a topic that was deleted a moment ago.
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
+        else:
+            found[resource.name] = {name: entry.value for name, entry in entries.items()}
+    return found
 
 
 def _told(error: KafkaException, settings: KafkaSettings) -> str:
