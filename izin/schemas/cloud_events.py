@@ -1,6 +1,4 @@
-"""CloudEvents 1.0 headers, binary mode, Kafka binding: what happened can be told without decoding
-it.
-"""
+"""CloudEvents 1.0, binary mode, Kafka binding: what happened can be told without decoding it."""
 
 from __future__ import annotations
 
@@ -10,18 +8,23 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 Headers = list[tuple[str, str | bytes | None]]
+"""As a Kafka client takes them."""
 
-_VERSION = ("ce_specversion", b"1.0")
+
+def marks(*, record: str, event_id: str, source: str, at: datetime) -> dict[str, str]:
+    """Return the marks of a ``record`` about ``event_id``, of ``source`` (a relative URI), at
+    ``at``, by the name of their header.
+    """
+    return {
+        "ce_specversion": "1.0",
+        "ce_id": event_id,
+        "ce_type": f"izin.{record}",
+        "ce_source": source,
+        "ce_time": at.isoformat(),
+    }
 
 
 def headers(*, record: str, event_id: str, source: str, at: datetime) -> Headers:
-    """Return the headers of a ``record`` about ``event_id``, of ``source`` (a relative URI), at
-    ``at``.
-    """
-    return [
-        _VERSION,
-        ("ce_id", event_id.encode()),
-        ("ce_type", f"izin.{record}".encode()),
-        ("ce_source", source.encode()),
-        ("ce_time", at.isoformat().encode()),
-    ]
+    """Return the same marks as headers."""
+    told = marks(record=record, event_id=event_id, source=source, at=at)
+    return [(name, text.encode()) for name, text in told.items()]

@@ -14,6 +14,7 @@ from uuid import UUID, uuid5
 
 from izin.consent.may_send import may_send
 from izin.consent.model import ConsentKey, RecipientType, Status
+from izin.schemas.cloud_events import marks
 from izin.schemas.records import event_to_avro
 
 if TYPE_CHECKING:
@@ -203,13 +204,7 @@ class Announcer:
             topic=topic.name,
             key=key,
             value=self._codec.encode(topic.record, value),
-            headers={
-                "ce_specversion": "1.0",
-                "ce_id": identity,
-                "ce_type": f"izin.{_kebab(topic.record)}",
-                "ce_source": "/izin/sinks",
-                "ce_time": at.isoformat(timespec="milliseconds"),
-            },
+            headers=marks(record=topic.record, event_id=identity, source="/izin/sinks", at=at),
         )
 
 
@@ -238,9 +233,3 @@ def _key_fields(key: ConsentKey) -> dict[str, object]:
         "recipient_type": str(key.recipient_type),
         "recipient": key.recipient,
     }
-
-
-def _kebab(record: str) -> str:
-    return "".join(
-        f"-{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(record)
-    )
