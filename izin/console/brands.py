@@ -9,18 +9,40 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from izin.console.output import Output, OutputOption, print_rows, told
+from izin.consent.errors import SourceError
+from izin.consent.obligation import Why
+from izin.console.output import Exit, Output, OutputOption, kafka_settings, print_rows, say, told
 from izin.runtime.registry import codec
 from izin.runtime.settings import KafkaSettings, LedgerSettings
+from izin.sinks import rulings
 from izin.sinks.announce import Announcer
 from izin.sinks.ledger import brands as registry
-from izin.sinks.ledger.brands import Brand
+from izin.sinks.ledger import reads
+from izin.sinks.ledger.brands import Brand, Stop
 from izin.sinks.ledger.database import Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from izin.sinks.ledger.reads import Parked
 
 app = typer.Typer(help="The brands whose consents are kept.", no_args_is_help=True)
+
+_TITLES = ("brand", "İYS code", "customer", "name", "active since", "load by", "status")
+_PARKED = ("brand_code", "channel", "desired_status", "why", "code", "keys", "cure")
+_STOPS = ("brand_code", "channel", "status", "code", "why", "since", "recheck_at")
+
+CURES: Mapping[str, str] = {
+    str(Why.RECONSENT): "the citizen said no at İYS: requeue only with a new consent in hand",
+    str(Why.NOT_REGISTRABLE): "correct the record at its source, and send it again from there",
+    str(Why.TACIR_UPDATE_INCOMPLETE): "send it again from its source, with date and source",
+    rulings.UNKNOWN_BRAND: "register the brand: izin brands add; they then go on by themselves",
+    "unknown-code": "read what İYS answered with izin explain; requeue once it is mended",
+    "no-such-retailer": "correct the retailer code, or have İYS know the retailer; then requeue",
+    "quota-spent": "have İYS raise the subscription's quota, then requeue",
+    "iys-says-otherwise": "compare with İYS's own pages, then requeue",
+}
+"""What a person does about each reason for which records are parked."""
 
 _COLUMNS = (
     "brand_code",
@@ -31,6 +53,9 @@ _COLUMNS = (
     "loading_deadline",
     "status",
 )
+
+
+_LOOK = "see izin explain"
 
 
 def open_ledger(settings: LedgerSettings) -> Ledger:
@@ -48,14 +73,16 @@ async def upsert(kafka: KafkaSettings, ledger: LedgerSettings, brands: Sequence[
 
 @app.command()
 def add(
-    brand_code: Annotated[int, typer.Argument(help="İYS brandCode.")],
+    brand_code: Annotated[int, typer.Argument(min=1, help="İYS brandCode.")],
     *,
-    iys_code: Annotated[int, typer.Option(help="İYS code of the provider.")],
+    iys_code: Annotated[int, typer.Option(min=1, help="İYS code of the provider.")],
     customer: Annotated[str, typer.Option(help="Whose brand it is.")],
     name: Annotated[str, typer.Option(help="The brand's name.")],
     activated_at: Annotated[
         datetime | None,
-        typer.Option(help="Since when it is active at İYS, UTC; leave out in first loading."),
+        typer.Option(
+            help="Since when it is active at İYS, UTC, as 2024-01-31T09:00; none in first loading."
+        ),
     ] = None,
     loading_deadline: Annotated[
         datetime | None, typer.Option(help="By when the first loading must be done, UTC.")
@@ -75,7 +102,7 @@ def add(
             loading_deadline=_utc(loading_deadline),
             status="stopped" if stopped else "active",
         )
-        asyncio.run(upsert(KafkaSettings(), LedgerSettings(), [brand]))
+        asyncio.run(upsert(kafka_settings(), LedgerSettings(), [brand]))
 
 
 @app.command("list")
@@ -83,7 +110,80 @@ def list_(*, output: OutputOption = Output.TABLE) -> None:
     """List the brands."""
     with told():
         found = asyncio.run(_every(LedgerSettings()))
-    print_rows(output, _COLUMNS, [[getattr(one, name) for name in _COLUMNS] for one in found])
+    rows = [[getattr(one, name) for name in _COLUMNS] for one in found]
+    print_rows(output, _COLUMNS, rows, titles=_TITLES)
+
+
+@app.command()
+def parked(*, output: OutputOption = Output.TABLE) -> None:
+    """List what waits for a person, by reason, and what to do about each.
+
+    Exit code 1 if anything waits.
+    """
+    with told():
+        found = asyncio.run(_parked(LedgerSettings()))
+    rows = [
+        (*(getattr(one, name) for name in _PARKED[:-1]), CURES.get(one.why or "", _LOOK))
+        for one in found
+    ]
+    print_rows(output, _PARKED, rows, titles=("brand", "channel", "we want", *_PARKED[3:]))
+    if found:
+        raise typer.Exit(Exit.WRONG)
+
+
+@app.command()
+def stops(*, output: OutputOption = Output.TABLE) -> None:
+    """List what is kept from İYS because İYS refused the right to it, and when it is tried again.
+
+    Exit code 1 if anything is.
+    """
+    with told():
+        found = asyncio.run(_stops(LedgerSettings()))
+    rows = [[getattr(one, name) for name in _STOPS] for one in found]
+    print_rows(output, _STOPS, rows, titles=("brand", *_STOPS[1:-1], "tried again"))
+    if found:
+        raise typer.Exit(Exit.WRONG)
+
+
+@app.command()
+def requeue(
+    brand_code: Annotated[int, typer.Argument(min=1, help="İYS brandCode.")],
+    *,
+    why: Annotated[str, typer.Option(help="The reason, as izin brands parked names it.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; else it is only told.")] = False,
+) -> None:
+    """Have a brand's parked records of one reason looked at again, and sent where that is lawful.
+
+    Who requeues the reason reconsent vouches that the recipient has consented anew.
+    """
+    with told():
+        found = asyncio.run(_parked(LedgerSettings()))
+        keys = sum(one.keys for one in found if (one.brand_code, one.why) == (brand_code, why))
+        if not keys:
+            raise SourceError(
+                f"brand {brand_code} has nothing parked for {why}; see: izin brands parked"
+            )
+        if not yes:
+            say(f"{keys} records of brand {brand_code} would be requeued; add --yes to do it")
+            return
+        seen = asyncio.run(_requeue(kafka_settings(), LedgerSettings(), brand_code, why))
+        say(f"{seen} records of brand {brand_code} were requeued")
+
+
+async def _parked(settings: LedgerSettings) -> tuple[Parked, ...]:
+    async with open_ledger(settings) as ledger:
+        return await reads.parked(ledger)
+
+
+async def _stops(settings: LedgerSettings) -> tuple[Stop, ...]:
+    async with open_ledger(settings) as ledger:
+        return await registry.stops(ledger)
+
+
+async def _requeue(kafka: KafkaSettings, settings: LedgerSettings, code: int, why: str) -> int:
+    announcer = Announcer(codec(kafka), kafka.topics)
+    async with open_ledger(settings) as ledger:
+        return await registry.requeue(ledger, announcer, code, now=datetime.now(UTC), why=why)
 
 
 async def _every(settings: LedgerSettings) -> tuple[Brand, ...]:
@@ -91,5 +191,7 @@ async def _every(settings: LedgerSettings) -> tuple[Brand, ...]:
         return await registry.every(ledger)
 
 
-def _utc(naive: datetime | None) -> datetime | None:
-    return None if naive is None else naive.replace(tzinfo=UTC)
+def _utc(given: datetime | None) -> datetime | None:
+    if given is None:
+        return None
+    return given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)

@@ -2,14 +2,16 @@
 named.
 
 Exit codes are in ``izin.console.output``: 0 done, 1 something is wrong, 2 wrong usage, 3 the input
-cannot be used, 4 a server or a part of this installation is at fault.
+cannot be used, 4 a server or a part of this installation is at fault, 130 stopped before the end.
 """
 
 from __future__ import annotations
 
+import logging
+
 import typer
 
-from izin.console import brands, demo, doctor, explain, publish, up, workers
+from izin.console import brands, dead_letters, demo, doctor, explain, publish, up, workers
 from izin.local.cli import app as local
 from izin.simulator.cli import app as simulator
 
@@ -27,6 +29,7 @@ app.command("stream")(workers.stream)
 app.command("sink")(workers.sink)
 app.command("intake")(workers.intake)
 app.command("explain")(explain.explain)
+app.command("dead-letters")(dead_letters.dead_letters)
 app.command("doctor")(doctor.doctor)
 app.add_typer(brands.app, name="brands")
 app.add_typer(simulator, name="simulator")
@@ -35,4 +38,7 @@ app.add_typer(local, name="local")
 
 def main() -> None:
     """Run the command line."""
+    # Libraries' warnings are for the logs of the workers, who set logging up; a command tells
+    # what went wrong once, in its own words.
+    logging.getLogger().addHandler(logging.NullHandler())
     app()

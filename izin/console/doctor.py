@@ -11,12 +11,20 @@ import httpx
 import psycopg
 import typer
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from izin.consent.errors import IzinError
-from izin.console.output import Exit, Output, OutputOption, print_rows, wrong_settings
+from izin.console.output import (
+    Exit,
+    Output,
+    OutputOption,
+    kafka_settings,
+    print_rows,
+    wrong_settings,
+)
 from izin.runtime import kafka
 from izin.runtime.registry import codec
-from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
+from izin.runtime.settings import IysSettings, LedgerSettings
 from izin.sinks.ledger.migrate import migrate, pending
 
 if TYPE_CHECKING:
@@ -46,7 +54,7 @@ class Finding:
 def doctor(
     *,
     fix: Annotated[
-        bool, typer.Option("--fix", help="Create missing topics and run pending migrations.")
+        bool, typer.Option("--fix", help="Create topics, set their settings, run migrations.")
     ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -72,15 +80,20 @@ def _safely(check: Callable[[bool], Iterator[Finding]], fix: bool) -> Iterator[F
         kinds = {one["type"] for one in error.errors()}
         state = State.SKIPPED if kinds == {"missing"} else State.WRONG
         yield Finding(check=name, state=state, what=wrong_settings(error))
+    except SettingsError as error:
+        yield Finding(check=name, state=State.WRONG, what=str(error))
     except IzinError as error:
         yield Finding(check=name, state=State.WRONG, what=str(error))
 
 
 def _topics(fix: bool) -> Iterator[Finding]:
-    settings = KafkaSettings()
+    settings = kafka_settings()
     made = kafka.ensure_topics(settings) if fix else ()
     if made:
         yield Finding(check="topics", state=State.FIXED, what=f"created {', '.join(made)}")
+    mended = kafka.mend_topics(settings) if fix else ()
+    if mended:
+        yield Finding(check="topics", state=State.FIXED, what=f"settings of {', '.join(mended)}")
     faults = kafka.topic_faults(settings)
     yield Finding(check="broker", state=State.OK, what=settings.bootstrap_servers)
     for fault in faults:
@@ -100,7 +113,8 @@ def _database(fix: bool) -> Iterator[Finding]:
         if fix and (applied := asyncio.run(migrate(url))):
             yield Finding(check="migrations", state=State.FIXED, what=f"ran {', '.join(applied)}")
         missing = asyncio.run(pending(url))
-    except psycopg.OperationalError as error:
+    except psycopg.Error as error:
+        # Its text may hold the password.
         what = f"{type(error).__name__}; is PostgreSQL running, and is DATABASE_URL right?"
         yield Finding(check="database", state=State.WRONG, what=what)
         return
@@ -113,7 +127,7 @@ def _database(fix: bool) -> Iterator[Finding]:
 
 def _registry(fix: bool) -> Iterator[Finding]:
     del fix  # schemas are registered by who writes first
-    settings = KafkaSettings()
+    settings = kafka_settings()
     if settings.registry_url is None:
         what = "SCHEMA_REGISTRY_URL is not set; records carry Avro fingerprints"
         yield Finding(check="registry", state=State.SKIPPED, what=what)

@@ -1,4 +1,5 @@
-"""Draws the pages that are made from code: ``docs/lifecycle.md`` and ``docs/topics.md``.
+"""Draws the pages that are made from code: ``docs/lifecycle.md``, ``docs/topics.md`` and
+``docs/settings.md``.
 
 ``python -m izin.console.drawn`` writes them; a test fails where they differ from what it would
 write.
@@ -6,15 +7,29 @@ write.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args, get_origin
+
+from pydantic import TypeAdapter
 
 from izin.consent import lifecycle
+from izin.runtime.settings import (
+    IntakeSettings,
+    IysSettings,
+    KafkaSettings,
+    LedgerSettings,
+    LogSettings,
+    SinkSettings,
+    StreamSettings,
+)
 from izin.schemas import contracts
 from izin.schemas.topics import DEFAULT_PARTITIONS, Topics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from pydantic_settings import BaseSettings
 
     from izin.schemas.topics import Topic
 
@@ -24,7 +39,7 @@ _MADE = "<!-- Made from code by `make docs`; changes here are lost. -->\n"
 
 def pages() -> Mapping[str, str]:
     """Return every drawn page by its file name."""
-    return {"lifecycle.md": _lifecycle(), "topics.md": _topics()}
+    return {"lifecycle.md": _lifecycle(), "topics.md": _topics(), "settings.md": _settings()}
 
 
 _LIFECYCLE = """{made}
@@ -58,6 +73,92 @@ _RECORD = """
 |---|---|---|
 {rows}
 """
+
+_SETTINGS = """{made}
+# Settings
+
+From `izin.runtime.settings`: read from the environment once, at the start of a process. Durations
+are ISO 8601 (`PT5S`) or seconds, lists are JSON.
+"""
+
+_GROUP = """
+## {name}
+
+{doc}
+
+| name | type | default | |
+|---|---|---|---|
+{rows}
+"""
+
+_GROUPS = (
+    KafkaSettings,
+    LedgerSettings,
+    IysSettings,
+    StreamSettings,
+    SinkSettings,
+    IntakeSettings,
+    LogSettings,
+)
+
+
+def _settings() -> str:
+    return _SETTINGS.format(made=_MADE) + "".join(_group(one) for one in _GROUPS)
+
+
+def _group(group: type[BaseSettings]) -> str:
+    rows = "\n".join(
+        _row(
+            f"`{field.validation_alias}`",
+            _named(field.annotation),
+            "must be set" if field.is_required() else _default(field.default),
+            " ".join((field.description or "").replace("``", "`").split()),
+        )
+        for field in group.model_fields.values()
+    )
+    doc = (group.__doc__ or "").strip()
+    return _GROUP.format(name=_titled(group), doc=doc, rows=rows)
+
+
+def _titled(group: type[BaseSettings]) -> str:
+    name = group.__name__.removesuffix("Settings")
+    return "İYS" if name == "Iys" else name
+
+
+def _named(annotation: object) -> str:
+    """Return in words what a setting takes."""
+    if isinstance(annotation, type):
+        name = annotation.__name__
+        if get_origin(annotation) is None:
+            return _TYPES.get(name, name)
+    if get_origin(annotation) is tuple:
+        return f"list of {_named(get_args(annotation)[0])}"
+    given = [one for one in get_args(annotation) if one is not type(None)]
+    return " or ".join(_named(one) for one in given)
+
+
+_TYPES = {
+    "str": "text",
+    "int": "number",
+    "float": "number",
+    "bool": "true or false",
+    "SecretStr": "secret",
+    "timedelta": "duration",
+}
+
+
+def _default(value: object) -> str:
+    match value:
+        case None | ():
+            return "none"
+        case "":
+            return "empty"
+        case timedelta():
+            return f"`{TypeAdapter(timedelta).dump_python(value, mode='json')}`"
+        case bool():
+            return f"`{str(value).lower()}`"
+        case _:
+            return f"`{value}`"
 
 
 def _lifecycle() -> str:

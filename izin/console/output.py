@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -26,11 +27,14 @@ from rich.text import Text
 from izin.consent.clocks import TURKEY
 from izin.consent.errors import IzinError, SourceError
 from izin.local import LocalError
+from izin.runtime.settings import KafkaSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pydantic_core import ErrorDetails
+
+_ALMOST_NOTHING = 2
 
 out = Console()
 err = Console(stderr=True)
@@ -72,6 +76,13 @@ def turkish(at: datetime | str | None) -> str:
 
 def _plain(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def kafka_settings() -> KafkaSettings:
+    """Return the Kafka settings of a command that people wait for: what goes wrong is told once,
+    by the command itself.
+    """
+    return KafkaSettings(client_log_level=_ALMOST_NOTHING)
 
 
 def say(message: str) -> None:
@@ -121,6 +132,8 @@ def told() -> Iterator[None]:
         _fail(str(error), Exit.SOURCE)
     except (IzinError, LocalError) as error:
         _fail(str(error), Exit.OURS)
+    except SettingsError as error:
+        _fail(f"settings: {error}; lists are written as JSON: [1, 2]", Exit.OURS)
     except ValidationError as error:
         _fail(f"settings: {wrong_settings(error)}", Exit.OURS)
 

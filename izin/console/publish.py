@@ -12,7 +12,16 @@ from rich.markup import escape
 from rich.progress import Progress as Bars
 
 from izin.consent.errors import SourceError
-from izin.console.output import Exit, Output, OutputOption, err, print_json, print_rows, told
+from izin.console.output import (
+    Exit,
+    Output,
+    OutputOption,
+    err,
+    kafka_settings,
+    print_json,
+    print_rows,
+    told,
+)
 from izin.producers.brands import BrandReader
 from izin.producers.columns import (
     ClashingColumnsError,
@@ -27,7 +36,6 @@ from izin.producers.mappings import Origin, Refused, judge, read
 from izin.producers.publish import BULK_LINGER, Publisher
 from izin.producers.words import Field
 from izin.runtime.registry import codec
-from izin.runtime.settings import KafkaSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +93,7 @@ def publish(
 ) -> None:
     """Publish one consent change, and wait until Kafka has it."""
     with told():
-        kafka = KafkaSettings()
+        kafka = kafka_settings()
         fields = {
             Field.BRAND_CODE: str(brand),
             Field.TYPE: channel,
@@ -150,7 +158,7 @@ def import_(
     a whole cannot be used.
     """
     with told():
-        kafka = KafkaSettings()
+        kafka = kafka_settings()
         words = codec(kafka)
         how = Import(
             columns=ColumnChoices(

@@ -6,10 +6,10 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from izin.console.topics import read_all
 from izin.demo.compare import Ending, Wanted, compare, regressions, repeated
 from izin.demo.report import Report, latency
 from izin.demo.story import delays
-from izin.demo.topics import read_all
 from izin.demo.twin import Twin
 from izin.schemas.records import consent_from_avro
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from izin.console.household import Household
+    from izin.console.topics import Told
     from izin.demo.compare import Comparison
     from izin.demo.ledger import LedgerView
     from izin.demo.story import Played
-    from izin.demo.topics import Told
     from izin.schemas.codec import Codec
 
 _TOO_MANY = "429"
@@ -55,6 +55,7 @@ def judge(
     )
     for key, status, _ in repeated(ours):
         found.blame(key, f"İYS accepted the same {status} twice")
+    _check_truth(found, played, len(wanted))
     _check_decided_once(found, decisions)
     _check_opt_outs(found, decisions, opt_outs)
     for one in played.rejections:
@@ -97,6 +98,21 @@ def judge(
         chaos=tuple(played.killed),
         seconds=round(time.monotonic() - began, 1),
     )
+
+
+def _check_truth(found: Comparison, played: Played, keys: int) -> None:
+    """Hold what the import did against what the generator knows it wrote."""
+    truth, imported = played.truth, played.imported
+    for what, known, came in (
+        ("rows read", truth.rows, imported.rows),
+        ("rows refused", truth.refused, imported.refused),
+        ("rows published", truth.published, imported.published),
+        ("opt-outs not registrable", truth.not_registrable, imported.not_registrable),
+        # Every signup is of another person, whom the export does not know.
+        ("keys", truth.keys + played.signups, keys),
+    ):
+        if known != came:
+            found.blame("the export", f"{what}: {known:,} were written, {came:,} came")
 
 
 def _check_decided_once(found: Comparison, decisions: Iterable[Told]) -> None:

@@ -39,6 +39,7 @@ def producer(settings: KafkaSettings, **overrides: Any) -> Producer:  # noqa: AN
     return Producer(
         {
             "bootstrap.servers": settings.bootstrap_servers,
+            "log_level": settings.client_log_level,
             "enable.idempotence": True,
             "acks": "all",
             "partitioner": "murmur2_random",
@@ -54,6 +55,7 @@ def consumer(settings: KafkaSettings, group: str, **overrides: Any) -> Consumer:
     return Consumer(
         {
             "bootstrap.servers": settings.bootstrap_servers,
+            "log_level": settings.client_log_level,
             "group.id": group,
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
@@ -65,7 +67,12 @@ def consumer(settings: KafkaSettings, group: str, **overrides: Any) -> Consumer:
 
 def admin(settings: KafkaSettings) -> AdminClient:
     """Return an admin client."""
-    return AdminClient({"bootstrap.servers": settings.bootstrap_servers})
+    return AdminClient(
+        {
+            "bootstrap.servers": settings.bootstrap_servers,
+            "log_level": settings.client_log_level,
+        }
+    )
 
 
 def partitions_of(topic: Topic, settings: KafkaSettings) -> int:

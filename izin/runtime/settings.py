@@ -18,7 +18,9 @@ from izin.schemas.topics import DEFAULT_PARTITIONS, Topics
 
 
 class _Group(BaseSettings):
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", populate_by_name=True, use_attribute_docstrings=True
+    )
 
 
 class KafkaSettings(_Group):
@@ -32,6 +34,10 @@ class KafkaSettings(_Group):
     production: bool = Field(False, validation_alias="IZIN_PRODUCTION")
     """Refuse settings that could lose data: replication below 3, min.insync below 2, unclean
     election."""
+
+    client_log_level: int = Field(6, ge=0, le=7, validation_alias="IZIN_KAFKA_LOG_LEVEL")
+    """How much librdkafka says on standard error, as syslog counts: 7 everything, 2 almost
+    nothing."""
 
     @cached_property
     def topics(self) -> Topics:

@@ -153,6 +153,8 @@ def translate(error: psycopg.Error) -> IzinError:
         case errors.UniqueViolation() if constraint == "submission_items_open":
             return ConcurrentChangeError(told)
         case PoolTimeout() | psycopg.OperationalError() | psycopg.InterfaceError():
-            return LedgerUnavailableError(told)
+            return LedgerUnavailableError(
+                f"PostgreSQL cannot be reached ({told}); is it running, and is DATABASE_URL right?"
+            )
         case _:
             return LedgerFaultError(told)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 5000
 _WAIT = 0.1
+_TIMEOUT = 15.0
 
 Record = dict[str, Any]
 
@@ -35,8 +36,10 @@ class Told:
 def read_all(settings: KafkaSettings, codec: Codec, topic: Topic) -> Iterator[Told]:
     """Yield every committed record of ``topic``, each partition in its order."""
     partitions = kafka.partitions_of(topic, settings)
-    reader = kafka.consumer(settings, "izin-demo-reader", **{"enable.partition.eof": True})
+    reader = kafka.consumer(settings, "izin-console-reader", **{"enable.partition.eof": True})
     try:
+        # A client that only consumes waits in silence for a broker that is away.
+        reader.list_topics(topic.name, timeout=_TIMEOUT)
         reader.assign(
             [TopicPartition(topic.name, number, OFFSET_BEGINNING) for number in range(partitions)]
         )
