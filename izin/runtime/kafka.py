@@ -18,6 +18,7 @@ from confluent_kafka.admin import (
     NewTopic,
     ResourceType,
 )
+from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from izin.consent.errors import OurError
 
@@ -133,6 +134,7 @@ def mend_topics(settings: KafkaSettings) -> tuple[str, ...]:
         if changes:
             for future in client.incremental_alter_configs(changes).values():
                 future.result(_TIMEOUT)
+            _await_settings(client, found)
     except KafkaException as error:
         raise BrokerError(_told(error, settings)) from error
     return tuple(change.name for change in changes)
@@ -184,6 +186,18 @@ def committed_ends(settings: KafkaSettings, topic: str) -> Mapping[int, int]:
         raise BrokerError(_told(error, settings)) from error
     finally:
         client.close()
+
+
+@retry(
+    retry=retry_if_result(lambda settled: not settled),
+    stop=stop_after_delay(_TIMEOUT),
+    wait=wait_fixed(0.1),
+    retry_error_callback=lambda _: None,
+)
+def _await_settings(client: AdminClient, topics: list[Topic]) -> bool:
+    """Wait until the broker tells the settings as they were set; it takes them a moment later."""
+    configs = _configs(client, topics)
+    return not any(_wrong(topic, configs.get(topic.name, {})) for topic in topics)
 
 
 def _wrong(topic: Topic, config: Mapping[str, str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from izin.runtime.kafka import BrokerError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.contracts import RECORDS
 from izin.schemas.topics import Topics
+from tests.local.waiting import until
 
 TOPICS = tuple(Topics())
 _NAME = re.compile(r"[a-z]+(-[a-z]+)*")
@@ -131,10 +132,17 @@ def test_a_broker_out_of_reach_is_told_with_its_cure(monkeypatch: pytest.MonkeyP
 
 
 def _set(settings: KafkaSettings, topic: str, name: str, value: str) -> None:
+    """Set ``name`` of ``topic``, and wait until the broker tells it so."""
     entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
     admin = clients.admin(settings)
     admin.incremental_alter_configs([resource])[resource].result(10)
+
+    def told() -> bool:
+        asked = ConfigResource(ResourceType.TOPIC, topic)
+        return bool(admin.describe_configs([asked])[asked].result(10)[name].value == value)
+
+    until(told)
 
 
 @pytest.mark.broker
@@ -143,15 +151,6 @@ def test_settings_that_are_wrong_are_mended(kafka_house: Callable[[int], KafkaSe
     settings = kafka_house(1)
     assert clients.mend_topics(settings) == ()
     name = settings.topics.consents.name
-    change = ConfigResource(
-        ResourceType.TOPIC,
-        name,
-        incremental_configs=[
-            ConfigEntry("cleanup.policy", "delete", incremental_operation=AlterConfigOpType.SET)
-        ],
-    )
-    admin = clients.admin(settings)
-    for future in admin.incremental_alter_configs([change]).values():
-        future.result(15)
+    _set(settings, name, "cleanup.policy", "delete")
     assert clients.mend_topics(settings) == (name,)
     assert clients.mend_topics(settings) == ()
