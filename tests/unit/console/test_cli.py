@@ -1,9 +1,10 @@
 """The command line as people meet it: help everywhere, and errors that name place and cure."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -12,35 +13,41 @@ from izin.console.cli import app
 
 ROOT = Path(__file__).parents[3]
 RUNNER = CliRunner()
-COMMANDS = (
-    "brands",
-    "demo",
-    "doctor",
-    "explain",
-    "import",
-    "intake",
-    "publish",
-    "simulator",
-    "sink",
-    "stream",
-    "up",
-)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_explains_itself(name: str) -> None:
-    """--help works and says something."""
-    shown = RUNNER.invoke(app, [name, "--help"])
+def every_command(group: Any, *before: str) -> Iterator[tuple[str, ...]]:  # noqa: ANN401  # typer's
+    """Yield each command as it is typed, groups and what is in them."""
+    for name, command in group.commands.items():
+        yield (*before, name)
+        if hasattr(command, "commands"):
+            yield from every_command(command, *before, name)
+
+
+COMMANDS = tuple(every_command(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself(words: tuple[str, ...]) -> None:
+    """--help works, and has a sentence besides the list of options."""
+    shown = RUNNER.invoke(app, [*words, "--help"])
     assert shown.exit_code == 0
     assert len(shown.output) > 100
+    said = [line.strip() for line in shown.output.splitlines() if line.strip()]
+    assert "Usage:" in said[0]
+    assert said[1].endswith((".", ",")) or said[1][0].isupper()
 
 
-def test_commands_that_the_readme_names_exist() -> None:
-    """Each ``izin …`` in the README is a command."""
-    named = set(re.findall(r"^izin (\w+)", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE))
-    group = typer.main.get_command(app)
-    assert isinstance(group, click.Group) or hasattr(group, "commands")
-    assert named <= set(group.commands)  # type: ignore[attr-defined]
+@pytest.mark.parametrize("page", ["README.md", "docs/runbook.md"])
+def test_commands_that_the_pages_name_exist(page: str) -> None:
+    """Each ``izin …`` that a page tells people to type is a command."""
+    text = (ROOT / page).read_text("utf-8")
+    known = {words[0] for words in COMMANDS}
+    named = re.findall(r"(?:^|`)izin ([a-z-]+)(?: ([a-z-]+))?", text, re.MULTILINE)
+    assert named
+    for command, word in named:
+        assert command in known, command
+        if (command,) in COMMANDS and any(one[:1] == (command,) and one[1:] for one in COMMANDS):
+            assert (command, word) in COMMANDS, f"{command} {word}"
 
 
 def test_a_missing_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

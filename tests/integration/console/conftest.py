@@ -1,0 +1,69 @@
+"""The command line on real servers, as its environment names them."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from izin.console.cli import app
+from izin.runtime.kafka import ensure_topics, producer
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+
+RUNNER = CliRunner()
+Izin = Callable[..., Result]
+
+
+@pytest.fixture
+def izin() -> Izin:
+    """Give the command: words in, exit code and output out."""
+
+    def run(*words: str | Path) -> Result:
+        return RUNNER.invoke(app, [str(word) for word in words], catch_exceptions=False)
+
+    return run
+
+
+@pytest.fixture
+def broker(kafka: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch) -> KafkaSettings:
+    """Give a broker under a prefix of its own, without topics, in the environment."""
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka)
+    monkeypatch.setenv("IZIN_TOPIC_PREFIX", topic_prefix)
+    monkeypatch.setenv("IZIN_PARTITIONS", "2")
+    monkeypatch.delenv("SCHEMA_REGISTRY_URL", raising=False)
+    return KafkaSettings()
+
+
+@pytest.fixture
+def topics(broker: KafkaSettings) -> KafkaSettings:
+    """Give the broker with our topics."""
+    ensure_topics(broker)
+    return broker
+
+
+@pytest.fixture
+def ledger(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Give a database without a ledger, in the environment."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    return database_url
+
+
+@pytest.fixture
+def brand(topics: KafkaSettings) -> int:
+    """Give a brand that producers know."""
+    value = {
+        "brand_code": 100001,
+        "iys_code": 100001,
+        "customer_id": "acme",
+        "name": "Örnek",
+        "activated_at": datetime(2020, 1, 1, tzinfo=UTC),
+        "loading_deadline": None,
+        "status": "active",
+    }
+    writer = producer(topics)
+    writer.produce(topics.topics.brands.name, key=b"100001", value=Codec().encode("Brand", value))
+    assert writer.flush(20) == 0
+    return 100001

@@ -1,0 +1,70 @@
+"""The doctor against real servers: it sees what is missing or wrong, and mends what it may."""
+
+import json
+from collections.abc import Mapping
+
+import pytest
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+from izin.runtime.kafka import admin
+from izin.runtime.settings import KafkaSettings
+from tests.integration.console.conftest import Izin
+
+pytestmark = [pytest.mark.broker, pytest.mark.database]
+
+
+def checked(izin: Izin, *options: str) -> tuple[int, list[Mapping[str, str]]]:
+    """Return the exit code and the findings."""
+    shown = izin("doctor", "--output", "json", *options)
+    return shown.exit_code, json.loads(shown.stdout)
+
+
+def states(findings: list[Mapping[str, str]]) -> set[tuple[str, str]]:
+    """Return each check with its state."""
+    return {(one["check"], one["state"]) for one in findings}
+
+
+def test_an_empty_installation_is_mended_once(
+    izin: Izin, broker: KafkaSettings, ledger: str
+) -> None:
+    """What is missing is named with its cure; --fix makes it; afterwards all is well."""
+    code, findings = checked(izin)
+    assert code == 1
+    assert {("topics", "wrong"), ("migrations", "wrong"), ("broker", "ok")} <= states(findings)
+    assert any("izin doctor --fix" in one["what"] for one in findings)
+    code, findings = checked(izin, "--fix")
+    assert code == 0
+    assert {("topics", "fixed"), ("migrations", "fixed"), ("topics", "ok")} <= states(findings)
+    code, findings = checked(izin)
+    assert code == 0
+    assert {state for _, state in states(findings)} <= {"ok", "skipped"}
+
+
+def test_a_topic_with_a_wrong_setting_is_found_and_mended(
+    izin: Izin, topics: KafkaSettings, ledger: str
+) -> None:
+    """A state topic that deletes by time would lose consents: it is named, and set right."""
+    name = topics.topics.consents.name
+    wrong = ConfigEntry("cleanup.policy", "delete", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[wrong])
+    client = admin(topics)  # gone, it would take the answer with it
+    for done in client.incremental_alter_configs([resource]).values():
+        done.result(20)
+    code, findings = checked(izin)
+    assert code == 1
+    told = [one["what"] for one in findings if one["check"] == "topics"]
+    assert any(name in one and "cleanup.policy" in one for one in told)
+    _, findings = checked(izin, "--fix")
+    assert ("topics", "fixed") in states(findings)
+    assert ("topics", "ok") in states(checked(izin)[1])
+
+
+def test_a_partition_count_is_never_mended(
+    izin: Izin, topics: KafkaSettings, ledger: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another P is wrong, with or without --fix: it is fixed for life."""
+    monkeypatch.setenv("IZIN_PARTITIONS", "5")
+    for options in ((), ("--fix",)):
+        code, findings = checked(izin, *options)
+        assert code == 1
+        assert any(one["check"] == "topics" and "5" in one["what"] for one in findings)

@@ -1,0 +1,167 @@
+"""What the ledger knows of a recipient and of brands, asked from the command line."""
+
+import asyncio
+import json
+from datetime import timedelta
+
+import pytest
+
+from izin.console.brands import open_ledger
+from izin.runtime.settings import LedgerSettings
+from izin.schemas.codec import Codec
+from izin.schemas.topics import Topics
+from izin.sinks.announce import Announcer
+from izin.sinks.ledger.changes import Changes, Movement
+from izin.sinks.ledger.entry import Entry
+from izin.sinks.ledger.migrate import migrate
+from tests.builders import BRAND, NOON, PHONE
+from tests.integration.console.conftest import Izin
+
+pytestmark = pytest.mark.database
+
+KEY = f"{BRAND}/MESAJ/BIREYSEL/{PHONE}"
+
+
+@pytest.fixture
+def told_story(ledger: str) -> str:
+    """Give a ledger in which a citizen's "no" parks a CRM's "yes"."""
+    asyncio.run(_tell())
+    return ledger
+
+
+async def _tell() -> None:
+    settings = LedgerSettings()
+    await migrate(settings.database_url.get_secret_value())
+    later = NOON + timedelta(minutes=5)
+    said = {"source": "HS_WEB", "consent_date": NOON, "origin": "crm"}
+    async with open_ledger(settings) as ledger:
+        changes = Changes(Announcer(Codec(), Topics()), now=later)
+        changes.put(None, an_entry())
+        changes.note(a_movement("observation", by="push", stream="IYS", source="IYS_WEB"))
+        changes.note(a_movement("decision", event=said, reason="newer", opted_out=False))
+        async with ledger.transaction() as connection:
+            await changes.write(connection)
+
+
+def an_entry() -> Entry:
+    """Return a consent that waits for a person."""
+    return Entry(
+        key=KEY,
+        customer_id="acme",
+        brand_code=BRAND,
+        channel="MESAJ",
+        recipient_type="BIREYSEL",
+        recipient=PHONE,
+        desired_status="ONAY",
+        desired_at=NOON,
+        desired_event_id="event-1",
+        registered="RET",
+        state="parked",
+        why="reconsent",
+        updated_at=NOON,
+    )
+
+
+def a_movement(kind: str, **data: object) -> Movement:
+    """Return a fact of the key's history."""
+    return Movement(
+        kind=kind,
+        customer_id="acme",
+        key=KEY,
+        event_id="event-1",
+        status="ONAY" if kind == "decision" else "RET",
+        source=f"{kind}/1",
+        occurred_at=NOON,
+        data=data,
+    )
+
+
+@pytest.mark.parametrize("recipient", ["0 (555) 000 00 01", "+90 555 000 0001", KEY])
+def test_everything_of_a_recipient_is_told_in_any_notation(
+    izin: Izin, told_story: str, recipient: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How the key stands and what happened, in words and Turkish time, within a hundred columns."""
+    monkeypatch.setenv("COLUMNS", "100")
+    shown = izin("explain", recipient)
+    assert shown.exit_code == 0
+    assert max(map(len, shown.stdout.splitlines())) <= 100
+    for words in (
+        f"{PHONE} · MESAJ · BIREYSEL · brand {BRAND}",
+        "waits for a person",
+        "İYS stated",
+        "by the citizen at İYS",
+        "said by crm",
+        "02.03.2026 12:05:00",
+    ):
+        assert words in shown.stdout
+    assert shown.stdout.index("said by crm") < shown.stdout.index("by the citizen")
+    assert "{" not in shown.stdout
+
+
+def test_machines_are_told_everything(izin: Izin, told_story: str) -> None:
+    """The JSON has every column of the key and every fact with its data."""
+    told = json.loads(izin("explain", PHONE, "--output", "json").stdout)
+    assert told["standing"][0]["state"] == "parked"
+    assert told["standing"][0]["desired_event_id"] == "event-1"
+    assert {one["kind"] for one in told["happened"]} == {"decision", "observation"}
+    assert all(one["recorded_at"].endswith("+00:00") for one in told["happened"])
+
+
+def test_nothing_known_and_nothing_readable_are_told_apart(izin: Izin, told_story: str) -> None:
+    """A stranger is exit code 1, what is no recipient 3."""
+    assert izin("explain", "0555 000 00 99").exit_code == 1
+    unreadable = izin("explain", "ada")
+    assert unreadable.exit_code == 3
+    assert "+905" in unreadable.stderr
+
+
+def test_brands_are_added_listed_and_corrected(izin: Izin, told_story: str) -> None:
+    """Adding again changes; an instant with an offset is that instant."""
+    words = ("--iys-code=100001", "--customer=acme")
+    added = izin("brands", "add", str(BRAND), *words, "--name=One")
+    assert added.exit_code == 0, added.output
+    izin(
+        "brands",
+        "add",
+        str(BRAND),
+        *words,
+        "--name=Two",
+        "--activated-at=2024-01-31T12:00:00+03:00",
+    )
+    (one,) = json.loads(izin("brands", "list", "--output", "json").stdout)
+    assert one["name"] == "Two"
+    assert one["activated_at"] == "2024-01-31T09:00:00+00:00"
+
+
+def test_what_waits_for_a_person_is_listed_and_requeued(izin: Izin, told_story: str) -> None:
+    """The list names the cure; requeue tells first, acts with --yes, and vouches for consent."""
+    izin(
+        "brands",
+        "add",
+        str(BRAND),
+        "--iys-code=100001",
+        "--customer=acme",
+        "--name=One",
+        "--activated-at=2020-01-01T00:00:00",
+    )
+    listed = izin("brands", "parked", "--output", "json")
+    assert listed.exit_code == 1
+    (one,) = json.loads(listed.stdout)
+    assert (one["why"], one["keys"]) == ("reconsent", 1)
+    assert "new consent" in one["cure"]
+    requeue = ("brands", "requeue", str(BRAND), "--why", "reconsent")
+    assert izin("brands", "requeue", str(BRAND), "--why", "quota-spent").exit_code == 3
+    assert "--yes" in izin(*requeue).stderr
+    assert izin("brands", "parked").exit_code == 1
+    assert izin(*requeue, "--yes").exit_code == 0
+    assert izin("brands", "parked").exit_code == 0
+    (stands,) = json.loads(izin("explain", PHONE, "--output", "json").stdout)["standing"]
+    assert stands["attested"] is True
+    assert stands["state"] != "parked"
+
+
+def test_nothing_is_stopped_in_a_new_ledger(izin: Izin, told_story: str) -> None:
+    """Without a stop the list is empty, and all is well."""
+    shown = izin("brands", "stops", "--output", "json")
+    assert shown.exit_code == 0
+    assert json.loads(shown.stdout) == []

@@ -1,0 +1,173 @@
+"""Publishing and importing from the command line, with files as people have them."""
+
+import csv
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from izin.consent.clocks import TURKEY
+from izin.console.topics import Told, read_all
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from tests.integration.console.conftest import Izin
+
+pytestmark = pytest.mark.broker
+
+HEADER = "telefon;kanal;durum;kaynak;tarih;marka"
+SAID_AT = (datetime.now(UTC) - timedelta(hours=3)).astimezone(TURKEY)
+GOOD = f"0555 000 00 02;SMS;ONAY;HS_WEB;{SAID_AT:%d.%m.%Y %H:%M:%S};100001"
+BAD_PHONE = f"0555 12;SMS;ONAY;HS_WEB;{SAID_AT:%d.%m.%Y %H:%M:%S};100001"
+DAY_ONLY = f"0555 000 00 03;SMS;ONAY;HS_WEB;{SAID_AT - timedelta(days=1):%d.%m.%Y};100001"
+UNDATED_NO = "0555 000 00 04;SMS;HAYIR;HS_WEB;geçen hafta;100001"
+
+
+def a_file(folder: Path, *rows: str, header: str = HEADER) -> Path:
+    """Write a CRM export."""
+    path = folder / "export.csv"
+    path.write_text("\r\n".join((header, *rows)) + "\r\n", "utf-8")
+    return path
+
+
+def lanes(settings: KafkaSettings) -> list[Told]:
+    """Return every event on both lanes."""
+    topics = settings.topics
+    return [
+        one for lane in (topics.events, topics.express) for one in read_all(settings, Codec(), lane)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "the file is empty"),
+        (bytes(range(256)) * 20, "binary data at byte"),
+        (f"{HEADER}\r\n".encode(), "has a header and no rows"),
+        (f"{HEADER};renk\r\n{GOOD};mavi\r\n".encode(), 'line 1: unknown column "renk"'),
+        (b"telefon;kanal\r\n05550000002;SMS\r\n", "line 1: no column holds status"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_told_with_place_and_cure(
+    izin: Izin, brand: int, tmp_path: Path, content: bytes, told: str
+) -> None:
+    """Exit code 3, the file's name, what is wrong; no report is left."""
+    path = tmp_path / "export.csv"
+    path.write_bytes(content)
+    shown = izin("import", path)
+    assert shown.exit_code == 3
+    assert told in shown.stderr
+    assert "export.csv" in shown.stderr
+    assert shown.stdout == ""
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--map", "renk"), "write COLUMN=field"),
+        (("--set", "marka"), "write field=value"),
+        (("--time-of-day", "noon"), "write HH:MM"),
+        (("--excel-epoch", "1970"), "1900"),
+    ],
+)
+def test_wrong_options_are_told_with_what_is_right(
+    izin: Izin, brand: int, tmp_path: Path, options: tuple[str, str], told: str
+) -> None:
+    """Exit code 2, and how the option is written."""
+    shown = izin("import", a_file(tmp_path, GOOD), *options)
+    assert shown.exit_code == 2
+    assert told in shown.stderr
+
+
+def test_a_file_with_bad_rows_is_imported_and_they_are_reported(
+    izin: Izin, brand: int, topics: KafkaSettings, tmp_path: Path
+) -> None:
+    """A dry run publishes nothing and says the same; the import publishes what is good, and every
+    "no"; a second one has the same ids.
+    """
+    path = a_file(tmp_path, GOOD, BAD_PHONE, DAY_ONLY, UNDATED_NO)
+    dry = izin("import", path, "--dry-run", "--output", "json")
+    assert dry.exit_code == 1
+    assert lanes(topics) == []
+    done = [izin("import", path, "--output", "json") for _ in range(2)]
+    reports = [json.loads(one.stdout) for one in (dry, *done)]
+    for report in reports:
+        counts = [report[name] for name in ("rows", "published", "refused", "not_registrable")]
+        assert counts == [4, 2, 2, 1]
+    with Path(reports[-1]["report"]).open(encoding="utf-8-sig", newline="") as report_file:
+        lines = [row[0] for row in csv.reader(report_file, delimiter=";")][1:]
+    assert lines == ["3", "4", "5"]
+    ids = [one.value["event_id"] for one in lanes(topics)]
+    assert len(ids) == 4
+    assert len(set(ids)) == 2
+
+
+def test_a_time_of_day_makes_a_date_readable(
+    izin: Izin, brand: int, topics: KafkaSettings, tmp_path: Path
+) -> None:
+    """What the source means by a bare date is said once for all rows, in Turkish time."""
+    shown = izin("import", a_file(tmp_path, DAY_ONLY), "--time-of-day", "09:30")
+    assert shown.exit_code == 0
+    (one,) = lanes(topics)
+    said = one.value["consent_date"].astimezone(TURKEY)
+    assert (said.hour, said.minute) == (9, 30)
+
+
+def test_one_statement_is_published_and_told_where(
+    izin: Izin, brand: int, topics: KafkaSettings
+) -> None:
+    """A "no" in any notation takes the express lane, and its id is printed."""
+    words = ("--type=MESAJ", "--status=RET", "--source=HS_WEB", "--recipient=0 (555) 000 00 01")
+    shown = izin("publish", f"--brand={brand}", *words, "--output", "json")
+    assert shown.exit_code == 0
+    (printed,) = json.loads(shown.stdout)
+    (one,) = lanes(topics)
+    assert printed["topic"] == topics.topics.express.name
+    assert printed["event_id"] == one.value["event_id"]
+    assert one.key == "100001/MESAJ/BIREYSEL/+905550000001"
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ("--recipient=0555 12", "--recipient: not a phone number"),
+        ("--brand=999", "izin brands add 999"),
+        ("--status=MAYBE", "--status: "),
+        ("--date=03/04/2026 10:00", "--date: day and month could be exchanged"),
+    ],
+)
+def test_a_statement_that_cannot_be_used_names_the_option(
+    izin: Izin, brand: int, topics: KafkaSettings, changed: str, told: str
+) -> None:
+    """Exit code 3, the option that holds the fault and its cure; nothing is published."""
+    words = {
+        "--brand": f"--brand={brand}",
+        "--type": "--type=MESAJ",
+        "--status": "--status=ONAY",
+        "--source": "--source=HS_WEB",
+        "--recipient": "--recipient=0555 000 00 01",
+    }
+    words[changed.partition("=")[0]] = changed
+    shown = izin("publish", *words.values())
+    assert shown.exit_code == 3
+    assert told in shown.stderr
+    assert lanes(topics) == []
+
+
+def test_topics_that_are_not_there_are_told_with_the_cure(
+    izin: Izin, broker: KafkaSettings, tmp_path: Path
+) -> None:
+    """On a broker without our topics nothing is published, and the command that makes them is
+    named.
+    """
+    shown = izin("import", a_file(tmp_path, GOOD))
+    assert shown.exit_code == 4
+    assert "izin doctor --fix" in shown.stderr
+
+
+def test_dead_letters_are_shown_with_place_and_reason(izin: Izin, topics: KafkaSettings) -> None:
+    """An installation without one prints an empty list."""
+    shown = izin("dead-letters", "--output", "json")
+    assert shown.exit_code == 0
+    assert json.loads(shown.stdout) == []

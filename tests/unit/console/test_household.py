@@ -1,0 +1,83 @@
+"""A house begins in a folder of its own, and empties no other."""
+
+import socket
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from izin.console.household import Household, Ports, brands_of_the_house
+from izin.local import LocalError, PortTakenError, StateInUseError
+from izin.local.folders import FolderLock
+
+
+def a_house(folder: Path, ports: Ports | None = None) -> Household:
+    """Return a house that was not started."""
+    return Household(
+        folder, brands=brands_of_the_house(), ports=ports, environ={}, on_progress=lambda _: None
+    )
+
+
+@pytest.fixture
+def lived_in(tmp_path: Path) -> Path:
+    """Give the folder of an earlier run, with what it left."""
+    folder = tmp_path / "state"
+    house = a_house(folder)
+    house._begin_empty()
+    house.stop()
+    (folder / "logs").mkdir()
+    (folder / "logs" / "intake.log").write_text("old", "utf-8")
+    (folder / "environment").write_text("OLD=1", "utf-8")
+    (folder / "notes.txt").write_text("mine", "utf-8")
+    return folder
+
+
+def test_a_run_removes_what_an_earlier_one_left_and_nothing_else(lived_in: Path) -> None:
+    """A file that somebody put there is still there."""
+    house = a_house(lived_in)
+    house._begin_empty()
+    house.stop()
+    assert not (lived_in / "logs").exists()
+    assert not (lived_in / "environment").exists()
+    assert (lived_in / "notes.txt").read_text("utf-8") == "mine"
+
+
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    """A folder that holds other things is neither marked nor emptied, now or later."""
+    (tmp_path / "logs").mkdir()
+    for _ in range(2):
+        with pytest.raises(LocalError, match="--state-dir"):
+            a_house(tmp_path)._begin_empty()
+    assert [one.name for one in tmp_path.iterdir()] == ["logs"]
+
+
+def test_a_house_that_is_up_is_not_emptied(lived_in: Path) -> None:
+    """The second run on a folder ends with an error, and the first one's files stay."""
+    with (
+        FolderLock(lived_in, within=timedelta()),
+        pytest.raises(StateInUseError, match="--state-dir"),
+    ):
+        a_house(lived_in)._begin_empty()
+    assert (lived_in / "logs" / "intake.log").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "ports"),
+    [
+        ("--intake-port", lambda port: Ports(intake=port)),
+        ("--sink-port", lambda port: Ports(sink=port)),
+        ("--stream-port", lambda port: Ports(stream=port)),
+        ("--simulator-port", lambda port: Ports(simulator=port)),
+    ],
+)
+def test_a_taken_port_is_named_with_its_option(
+    tmp_path: Path, option: str, ports: Callable[[int], Ports]
+) -> None:
+    """The error names the port, the cure, and nothing was started or written."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PortTakenError, match=option) as failed:
+            a_house(tmp_path / "state", ports(port)).start()
+    assert str(port) in str(failed.value)
+    assert not (tmp_path / "state").exists()

@@ -1,0 +1,38 @@
+"""Ctrl-C and SIGTERM end a block in order, and leave the handlers as they were."""
+
+import signal
+
+import pytest
+
+from izin.console import stopping
+from izin.console.stopping import interrupted_by_signals
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_interrupts_the_block(number: signal.Signals) -> None:
+    """Either signal raises KeyboardInterrupt, after which a second one would end the process."""
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), interrupted_by_signals():
+        signal.raise_signal(number)
+    assert signal.getsignal(number) == before
+
+
+def test_the_second_signal_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once interrupted, the next signal has its usual effect: the end, at once."""
+    after = {}
+
+    def note(number: signal.Signals, handler: object) -> None:
+        after[number] = handler
+
+    monkeypatch.setattr(signal, "signal", note)
+    with pytest.raises(KeyboardInterrupt):
+        stopping._interrupt(signal.SIGINT, None)
+    assert after == {signal.SIGINT: signal.SIG_DFL, signal.SIGTERM: signal.SIG_DFL}
+
+
+def test_a_block_that_ends_by_itself_leaves_nothing() -> None:
+    """The handlers are as they were."""
+    before = signal.getsignal(signal.SIGTERM)
+    with interrupted_by_signals():
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) == before
