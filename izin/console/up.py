@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.panel import Panel
@@ -16,6 +16,9 @@ from rich.text import Text
 from izin.console.household import Delays, Household, Ports, brands_of_the_house
 from izin.console.output import out, say, told
 from izin.console.stopping import interrupted_by_signals
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _LOOK_EVERY = 0.5
 
@@ -46,6 +49,17 @@ def up(
 
     It begins empty, with two brands: 100001 is active and pushes, 100002 is in first loading.
     """
+    _each_its_own(
+        {
+            "--kafka-port": kafka_port,
+            "--postgres-port": postgres_port,
+            "--registry-port": registry_port if registry else 0,
+            "--intake-port": intake_port,
+            "--sink-port": sink_port,
+            "--stream-port": stream_port,
+            "--simulator-port": simulator_port,
+        }
+    )
     house = Household(
         state_dir,
         brands=brands_of_the_house(),
@@ -69,6 +83,15 @@ def up(
         while True:
             time.sleep(_LOOK_EVERY)
             house.check()
+
+
+def _each_its_own(ports: Mapping[str, int]) -> None:
+    """Refuse one port for two parts, whose health would then be taken for the other's."""
+    asked = [port for port in ports.values() if port]
+    for port in asked:
+        if asked.count(port) > 1:
+            both = " and ".join(option for option, given in ports.items() if given == port)
+            raise typer.BadParameter(f"{both} both name {port}; give each a port of its own")
 
 
 def _shown(house: Household) -> Panel:

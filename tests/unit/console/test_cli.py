@@ -56,3 +56,10 @@ def test_a_missing_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = RUNNER.invoke(app, ["explain", "0555 000 00 01"])
     assert shown.exit_code == 4
     assert "DATABASE_URL" in shown.output
+
+
+def test_two_parts_cannot_share_a_port() -> None:
+    """One's health would be taken for the other's: both options are named, nothing is started."""
+    shown = RUNNER.invoke(app, ["up", "--intake-port", "31888", "--sink-port", "31888"])
+    assert shown.exit_code == 2
+    assert "--intake-port and --sink-port" in shown.output
