@@ -18,7 +18,7 @@ from confluent_kafka.admin import (
     NewTopic,
     ResourceType,
 )
-from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
+from tenacity import retry, retry_if_exception, retry_if_result, stop_after_delay, wait_fixed
 
 from izin.consent.errors import OurError
 
@@ -174,18 +174,31 @@ def topic_faults(settings: KafkaSettings) -> tuple[str, ...]:
 
 
 def committed_ends(settings: KafkaSettings, topic: str) -> Mapping[int, int]:
-    """Return the end of the committed part of each partition of ``topic``."""
+    """Return the end of the committed part of each partition of ``topic``; raises BrokerError."""
     client = consumer(settings, "izin-ends", **{"allow.auto.create.topics": False})
     try:
         found = client.list_topics(topic, timeout=_TIMEOUT).topics[topic].partitions
-        return {
-            number: client.get_watermark_offsets(TopicPartition(topic, number), timeout=_TIMEOUT)[1]
-            for number in found
-        }
+        return {number: _committed_end(client, TopicPartition(topic, number)) for number in found}
     except KafkaException as error:
         raise BrokerError(_told(error, settings)) from error
     finally:
         client.close()
+
+
+_LEADERLESS = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
+"""What a broker answers for a moment after a topic was created or its leader moved."""
+
+
+@retry(
+    retry=retry_if_exception(
+        lambda error: isinstance(error, KafkaException) and error.args[0].code() in _LEADERLESS
+    ),
+    stop=stop_after_delay(_TIMEOUT),
+    wait=wait_fixed(0.1),
+    reraise=True,
+)
+def _committed_end(client: Consumer, partition: TopicPartition) -> int:
+    return int(client.get_watermark_offsets(partition, timeout=_TIMEOUT)[1])
 
 
 @retry(

@@ -1,9 +1,11 @@
 """The topic table: names, contracts, dead letters, and the check of the real ones."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (
     AlterConfigOpType,
     ConfigEntry,
@@ -120,6 +122,40 @@ def test_the_committed_end_leaves_out_what_is_open(
     assert clients.committed_ends(settings, name) == {0: 0}
     producer.commit_transaction(10)
     assert clients.committed_ends(settings, name) == {0: 2}
+
+
+def test_a_partition_without_leader_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A topic made a moment ago may have no leader yet; nobody has to act on that."""
+    answers = iter([KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, None])
+    _ends_answered_by(answers, monkeypatch)
+    assert clients.committed_ends(KafkaSettings(), "any") == {0: 7}
+
+
+def test_any_other_refusal_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waiting does not cure is not waited for."""
+    answers = iter([KafkaError.TOPIC_AUTHORIZATION_FAILED])
+    _ends_answered_by(answers, monkeypatch)
+    with pytest.raises(BrokerError):
+        clients.committed_ends(KafkaSettings(), "any")
+
+
+def _ends_answered_by(answers: Iterator[int | None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the broker answer for the end of the one partition with each of ``answers`` in turn."""
+
+    class Asked:
+        def list_topics(self, topic: str, **_: float) -> SimpleNamespace:
+            return SimpleNamespace(topics={topic: SimpleNamespace(partitions={0: None})})
+
+        def get_watermark_offsets(self, *_: object, **__: float) -> tuple[int, int]:
+            code = next(answers)
+            if code is not None:
+                raise KafkaException(KafkaError(code))
+            return 0, 7
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(clients, "consumer", lambda *_, **__: Asked())
 
 
 def test_a_broker_out_of_reach_is_told_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
