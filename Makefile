@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check format docs pins clean
+.PHONY: help setup demo up test check bench format docs pins clean
 
 help: ## list these commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 16
@@ -31,7 +31,7 @@ up: $(READY) ## the whole house, until Ctrl-C
 
 test: $(READY) ## the whole test suite: what CI runs
 	@$(BIN)/izin local prepare
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: $(READY) ## format, lint, types, floors, drawn docs, unit and contract tests; quick
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
@@ -39,6 +39,9 @@ check: $(READY) ## format, lint, types, floors, drawn docs, unit and contract te
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache > $(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
 	@$(BIN)/python -m pytest -q -m "not broker and not database and not e2e" tests/unit tests/contract tests/test_house.py $(PYTEST_ARGS)
+
+bench: $(READY) ## the race track: what the law costs, as ratios measured in one run
+	@$(BIN)/python -m izin.bench $(BENCH_ARGS)
 
 format: $(READY) ## put the code in the house's format
 	@$(BIN)/ruff format --quiet .

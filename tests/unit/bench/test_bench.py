@@ -1,0 +1,64 @@
+import json
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+
+from typer.testing import CliRunner
+
+from izin.bench.__main__ import app
+from izin.bench.events import canonical_events
+from izin.bench.laps import Lap, machine, race
+from izin.bench.law import ADMIT_AND_DECIDE, DICT_UPDATE, law
+
+
+def test_each_runner_is_timed_lap_by_lap_in_turn():
+    """What disturbs the machine for a while disturbs every runner."""
+    ran = []
+    ticks = iter([0.0, 2.0, 10.0, 13.0, 20.0, 24.0, 30.0, 39.0, 40.0, 43.0, 50, 51])
+    found = race(
+        {"a": lambda: ran.append("a"), "b": lambda: ran.append("b")},
+        steps=1_000_000,
+        laps=3,
+        clock=lambda: next(ticks),
+    )
+    assert ran == ["a", "b", "a", "b", "a", "b"]
+    assert found == [
+        Lap(name="a", median=3.0, least=2.0, most=4.0),
+        Lap(name="b", median=3.0, least=1.0, most=9.0),
+    ]
+
+
+def test_the_course_is_lawful_repeats_itself_and_is_the_same_for_a_seed():
+    """A course that is refused would be run fast and prove nothing."""
+    course = canonical_events(2_000, keys=300, rng=Random(7))
+    assert course == canonical_events(2_000, keys=300, rng=Random(7))
+    assert len({one.event_id for one in course}) < len(course) * 0.9
+    instants = [one.consent_date for one in course if one.consent_date]
+    assert any(later < earlier for earlier, later in pairwise(instants))
+
+
+def test_every_key_of_the_course_is_decided():
+    """The law's runner does the law's work."""
+    runners = {lap.name: lap for lap in law(events=500, laps=1)}
+    assert runners[ADMIT_AND_DECIDE].median > runners[DICT_UPDATE].median > 0
+
+
+def test_the_machine_is_named(tmp_path: Path):
+    """A figure without its machine says nothing."""
+    told = tmp_path / "cpuinfo"
+    told.write_text(
+        "processor\t: 0\nmodel name\t: Abacus 9\nprocessor\t: 1\nmodel name\t: Abacus 9\n"
+    )
+    assert machine(told).startswith("Abacus 9, ")
+    assert "Python" in machine(tmp_path / "absent")
+
+
+def test_figures_are_printed_and_kept(tmp_path: Path):
+    """The table is for people, the JSON for whoever compares runs."""
+    kept = tmp_path / "new" / "law.json"
+    ran = CliRunner().invoke(app, ["--events", "200", "--laps", "3", "--results", str(kept)])
+    assert ran.exit_code == 0, ran.output
+    assert ADMIT_AND_DECIDE in ran.output
+    found = json.loads(kept.read_text())
+    assert {one["name"]: one["ratio"] for one in found["runners"]}[DICT_UPDATE] == 1
+    assert found["machine"]
