@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from izin.console.brands import open_ledger
+from izin.console.output import out
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
@@ -81,7 +82,7 @@ def test_everything_of_a_recipient_is_told_in_any_notation(
     izin: Izin, told_story: str, recipient: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """How the key stands and what happened, in words and Turkish time, within a hundred columns."""
-    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr(out, "_width", 100)
     shown = izin("explain", recipient)
     assert shown.exit_code == 0
     assert max(map(len, shown.stdout.splitlines())) <= 100
