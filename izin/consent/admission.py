@@ -32,11 +32,14 @@ from izin.consent.fields import (
     read_source,
     read_status,
 )
+from izin.consent.making import maker
 from izin.consent.model import Claim, DateBasis, RecipientType, Source, Status, aware
 from izin.consent.violations import violation
 
 if TYPE_CHECKING:
     from izin.consent.model import ConsentEvent, ConsentKey, Violation
+
+_claim = maker(Claim)
 
 SKEW = timedelta(minutes=5)
 """How far the clocks of two honest systems may differ."""
@@ -66,7 +69,7 @@ def admit(event: ConsentEvent, *, appended_at: datetime) -> Claim | Refusal:
     key = read_key(event, faults)
     check_identity(event, faults)
     received_at = event.received_at
-    if received_at is None or received_at > appended_at + SKEW:
+    if received_at is None or _is_ahead(received_at, appended_at):
         received_at = aware("appended_at", appended_at)
     source: str | None
     basis: str
@@ -80,7 +83,7 @@ def admit(event: ConsentEvent, *, appended_at: datetime) -> Claim | Refusal:
             faults.append(violation("recipient", "IZIN-IYS-RECIPIENT"))
     if key is None or status is None or (faults and status is Status.ONAY):
         return Refusal(event=event, violations=tuple(faults), key=key)
-    return Claim(
+    return _claim(
         key=key,
         status=status,
         effective_at=_whole_second(effective_at),
@@ -96,7 +99,9 @@ def _source_of_ours(
     faults: list[Violation],
 ) -> str | None:
     check_retailers(event, faults)
-    source = read_source(event, optional=_needs_no_consent(event, key, status), faults=faults)
+    source = read_source(event, faults)
+    if source is None and not event.source and not _needs_no_consent(event, key, status):
+        faults.append(violation("source", "H113"))
     if source is Source.HS_KARAR and status is Status.ONAY:
         faults.append(violation("status", "H408"))
     return event.source if source is None else source
@@ -122,7 +127,7 @@ def _date_of_ours(
         return received_at, DateBasis.RECEIVED
     if stated <= received_at:
         return stated, DateBasis.STATED
-    if stated - received_at > SKEW:
+    if _is_ahead(stated, received_at):
         faults.append(violation("consent_date", "H162"))
     return received_at, DateBasis.RECEIVED
 
@@ -131,6 +136,12 @@ def _needs_no_consent(event: ConsentEvent, key: ConsentKey | None, status: Statu
     """Whether this may be the first record of a merchant, on which date and source are optional."""
     recipient_type = event.recipient_type if key is None else key.recipient_type
     return recipient_type == RecipientType.TACIR and status is Status.ONAY
+
+
+def _is_ahead(instant: datetime, of: datetime) -> bool:
+    """Whether ``instant`` lies further ahead than honest clocks differ."""
+    # Nearly none is ahead at all, and the difference costs more than the comparison.
+    return instant > of and instant - of > SKEW
 
 
 def _whole_second(instant: datetime) -> datetime:

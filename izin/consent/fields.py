@@ -13,6 +13,7 @@ import re
 from typing import TYPE_CHECKING, TypeVar
 
 from izin.consent.emails import read_email
+from izin.consent.making import maker
 from izin.consent.model import (
     Channel,
     ConsentKey,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from izin.consent.model import ConsentEvent
 
 Word = TypeVar("Word", Channel, RecipientType, Source, Status)
+
+_key = maker(ConsentKey)
 
 RETAILER_LIMIT = 3000
 _RETAILER_CODES = range(10_000_000, 100_000_000)
@@ -58,7 +61,7 @@ def read_key(event: ConsentEvent, faults: list[Violation]) -> ConsentKey | None:
     recipient = _recipient(event, channel, faults)
     if brand_code <= 0 or channel is None or recipient_type is None or recipient is None:
         return None
-    return ConsentKey(
+    return _key(
         brand_code=brand_code,
         channel=channel,
         recipient_type=recipient_type,
@@ -66,12 +69,12 @@ def read_key(event: ConsentEvent, faults: list[Violation]) -> ConsentKey | None:
     )
 
 
-def read_source(event: ConsentEvent, *, optional: bool, faults: list[Violation]) -> Source | None:
-    """Return the source that one of our systems states; None, with the fault noted, if none."""
+def read_source(event: ConsentEvent, faults: list[Violation]) -> Source | None:
+    """Return the source that one of our systems states; None if it states none, or one that is no
+    provider's: then with the fault noted.
+    """
     text = event.source
     if not text:
-        if not optional:
-            faults.append(violation("source", "H113"))
         return None
     source = _SOURCES.get(text) or _SOURCES.get(_plain(text))
     if source is None:

@@ -9,13 +9,12 @@ of events.
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from izin.consent.errors import NaiveInstantError, UnreadableKeyError
-from izin.consent.values import value
 from izin.consent.words import (
     Channel,
     DateBasis,
@@ -68,7 +67,7 @@ def aware(name: str, instant: datetime) -> datetime:
     return instant
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConsentKey:
     """The record İYS keeps: one per brand, channel, recipient type and normalised recipient."""
 
@@ -103,7 +102,7 @@ class ConsentKey:
         return key
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IysStatement:
     """Where İYS originated an event: the movement as İYS told it. ``creation_date`` is İYS's
     clock.
@@ -121,7 +120,7 @@ class IysStatement:
         aware("creation_date", self.creation_date)
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConsentEvent:
     """What somebody says happened to a consent: the input contract, with nothing yet judged.
 
@@ -173,7 +172,7 @@ class ConsentEvent:
         return OriginRank.IYS_HS if self.iys.stream == "HS" else OriginRank.IYS
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Violation:
     """A field that breaks a rule. ``code`` is İYS's H-code where it has one, else one of ours."""
 
@@ -185,7 +184,7 @@ class Violation:
     """In Turkish, for the people who correct the record; İYS's meaning in our words."""
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """An admitted event: a readable key, a certain status, and the instant from which it counts.
 
@@ -220,7 +219,7 @@ Order = tuple[datetime, bool, int, str]
 """(effective instant in whole seconds, is RET, origin rank, event id): the greatest wins."""
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Consent:
     """What the law holds true of a key: the winning claim, and the latest instants of either
     status.
@@ -261,7 +260,7 @@ class Consent:
         return None if self.latest_ret_at is None else Status.RET
 
 
-@value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """What the law decided of a claim, why, and what it holds true of the key from then on."""
 

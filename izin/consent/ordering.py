@@ -18,6 +18,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from izin.consent.making import maker
 from izin.consent.model import (
     Claim,
     Consent,
@@ -30,11 +31,14 @@ from izin.consent.model import (
 if TYPE_CHECKING:
     from datetime import datetime
 
+_consent = maker(Consent)
+_decision = maker(Decision)
+
 
 def decide(current: Consent | None, claim: Claim) -> Decision:
     """Return what the law makes of ``claim`` where it held ``current`` true; None: nothing."""
     if current is None:
-        return Decision(
+        return _decision(
             kind=DecisionKind.APPLY,
             reason=Reason.FIRST,
             claim=claim,
@@ -44,7 +48,7 @@ def decide(current: Consent | None, claim: Claim) -> Decision:
     kind, reason = _compare(current, claim)
     wins = kind in (DecisionKind.APPLY, DecisionKind.ENRICHED)
     consent = _standing(claim, current) if wins else _noting(current, claim)
-    return Decision(
+    return _decision(
         kind=kind,
         reason=reason,
         claim=claim,
@@ -86,9 +90,13 @@ def _compare(  # noqa: PLR0911 - a way out a reason
 def _standing(claim: Claim, current: Consent | None) -> Consent:
     """Return the state in which ``claim`` has won over ``current``."""
     event = claim.event
-    onay = claim.effective_at if claim.status is Status.ONAY else None
-    ret = claim.effective_at if claim.status is Status.RET else None
-    return Consent(
+    onay_at = None if current is None else current.latest_onay_at
+    ret_at = None if current is None else current.latest_ret_at
+    if claim.status is Status.ONAY:
+        onay_at = _latest(onay_at, claim.effective_at)
+    else:
+        ret_at = _latest(ret_at, claim.effective_at)
+    return _consent(
         key=claim.key,
         customer_id=event.customer_id,
         status=claim.status,
@@ -99,8 +107,8 @@ def _standing(claim: Claim, current: Consent | None) -> Consent:
         source=event.source,
         consent_date=event.consent_date,
         registrable=claim.registrable,
-        latest_onay_at=_latest(onay, None if current is None else current.latest_onay_at),
-        latest_ret_at=_latest(ret, None if current is None else current.latest_ret_at),
+        latest_onay_at=onay_at,
+        latest_ret_at=ret_at,
     )
 
 

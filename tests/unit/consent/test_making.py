@@ -1,0 +1,80 @@
+import pickle
+from dataclasses import FrozenInstanceError, dataclass, field, replace
+
+import pytest
+
+from izin.consent.making import maker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shelf:
+    """A value with each kind of field."""
+
+    width: int
+    label: str | None = None
+    books: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.width < 0:
+            raise ValueError("width")
+
+
+make_shelf = maker(Shelf)
+
+
+def test_what_is_made_is_what_the_class_makes():
+    """Nobody can tell a value that a maker made."""
+    made = make_shelf(width=3, label="law", books=["a"])
+    assert type(made) is Shelf
+    assert made == Shelf(width=3, label="law", books=["a"])
+    assert repr(made) == "Shelf(width=3, label='law', books=['a'])"
+    assert pickle.loads(pickle.dumps(made)) == made
+    assert replace(made, width=4) == Shelf(width=4, label="law", books=["a"])
+
+
+def test_what_is_made_is_frozen():
+    """It was open only while it was made."""
+    made = make_shelf(width=3)
+    with pytest.raises(FrozenInstanceError):
+        made.width = 4
+    assert not hasattr(made, "__dict__")
+
+
+def test_what_is_left_out_has_its_default():
+    """A list that two values share would change both."""
+    one, other = make_shelf(width=1), make_shelf(width=1)
+    assert one == Shelf(width=1)
+    assert one.books is not other.books
+
+
+@pytest.mark.parametrize("given", [{}, {"width": 1, "height": 2}])
+def test_what_is_missing_or_unknown_is_an_error(given: dict[str, int]):
+    """A value is whole or is not."""
+    with pytest.raises(TypeError):
+        make_shelf(**given)
+
+
+def test_fields_are_given_by_name():
+    """Two texts side by side would be exchanged one day."""
+    with pytest.raises(TypeError):
+        make_shelf(1)
+
+
+def test_what_a_value_must_be_is_checked():
+    """There is no way around ``__post_init__``."""
+    with pytest.raises(ValueError, match="width"):
+        make_shelf(width=-1)
+
+
+@dataclass(frozen=True)
+class Loose:
+    """A value without slots."""
+
+    width: int
+
+
+@pytest.mark.parametrize("cls", [Loose, lambda: None])
+def test_only_a_dataclass_with_slots_has_a_maker(cls: type):
+    """Elsewhere the twin would not have the same layout."""
+    with pytest.raises(TypeError, match="slots"):
+        maker(cls)
