@@ -6,9 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST_ARGS ?=
+# Every branch of the law is run by its own tests.
+LAW = $(BIN)/python -m pytest -q --cov=izin.consent tests/unit/consent
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check bench format docs pins clean
+.PHONY: help setup demo up test check mutants bench format docs pins clean
 
 help: ## list these commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 16
@@ -32,13 +34,28 @@ up: $(READY) ## the whole house, until Ctrl-C
 test: $(READY) ## the whole test suite: what CI runs
 	@$(BIN)/izin local prepare
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
+	@$(if $(PYTEST_ARGS),:,$(LAW))
+
+mutants: $(VENV)/mutants/.ready ## mutation testing of the law: nine in ten mutants must be killed
+	@$(VENV)/mutants/bin/mutmut run --max-children 2
+	@$(VENV)/mutants/bin/python -m tests.mutants
+
+# On its own, for mutmut 3.7 does not know pytest 9.2 yet.
+$(VENV)/mutants/.ready: $(READY)
+	@$(PYTHON) -m venv $(VENV)/mutants
+	@grep -v '^pytest==' constraints.txt > $(VENV)/mutants/constraints.txt
+	@$(VENV)/mutants/bin/pip install --quiet --disable-pip-version-check -c $(VENV)/mutants/constraints.txt \
+		-e '.[dev]' 'mutmut==3.7.0' 'pytest<9.2'
+	@touch $@
 
 check: $(READY) ## format, lint, types, floors, drawn docs, unit and contract tests; quick
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache > $(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
-	@$(BIN)/python -m pytest -q -m "not broker and not database and not e2e" tests/unit tests/contract tests/test_house.py $(PYTEST_ARGS)
+	@$(LAW)
+	@$(BIN)/python -m pytest -q -m "not broker and not database and not e2e" --ignore tests/unit/consent \
+		tests/unit tests/contract tests/test_house.py $(PYTEST_ARGS)
 
 bench: $(READY) ## the race track: what the law costs, as ratios measured in one run
 	@$(BIN)/python -m izin.bench $(BENCH_ARGS)
@@ -57,4 +74,4 @@ pins: ## renew constraints.txt from what is newest
 	@mv $(VENV)/pins.txt constraints.txt && rm -rf $(VENV)/pins
 
 clean: ## remove what was installed and what runs left behind
-	@rm -rf $(VENV) .izin build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .izin mutants build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
