@@ -4,6 +4,7 @@
 """
 
 import ast
+import builtins
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -35,6 +36,34 @@ ENVIRONMENT: Mapping[str, str] = {
     "izin/console/household.py": "hands it on to the processes it starts",
 }
 """Who may touch the environment, and why."""
+
+LAW = "izin/consent"
+LAW_IMPORTS = frozenset({"izin.consent", "phonenumbers", "holidays"})
+"""What the law may import beside the standard library."""
+
+WORLDLY = frozenset(
+    {
+        *("asyncio", "glob", "io", "locale", "logging", "multiprocessing", "os", "pathlib"),
+        *("secrets", "shutil", "signal", "socket", "ssl", "subprocess", "tempfile", "threading"),
+        *("time", "urllib", "uuid"),
+    }
+)
+"""Modules of the standard library that see the world: clocks, files, networks, chance, settings."""
+
+CLOCKS_AND_CHANCE = frozenset(
+    {
+        *("datetime.now", "datetime.utcnow", "datetime.today", "date.today", "sys.argv"),
+        *("random.random", "random.randint", "random.randrange", "random.choice", "random.choices"),
+        *("random.shuffle", "random.sample", "random.uniform", "random.getrandbits"),
+        *("random.seed", "random.randbytes", "SystemRandom", "random.SystemRandom"),
+    }
+)
+"""Names by which a module that may be imported could still read a clock or chance."""
+
+STRANGERS = ("izin/local/", "izin/simulator/")
+"""Outside the house: they import nothing of it, and raise errors of their own."""
+
+BLAMED = frozenset({"OurError", "SourceError", "IysError"})
 
 SHUNNED = frozenset(
     {"utils", "util", "common", "core", "helpers", "helper", "lib", "misc", "base", "manager"}
@@ -157,6 +186,125 @@ def environment_readers(root: Path) -> list[str]:
                 ):
                     found.append(f"{name}:{node.lineno}")
     return found
+
+
+def impure_law(root: Path) -> list[str]:
+    """Find where the law looks at the world: it is told the time, chance and everything else."""
+    return [
+        f"{name}:{getattr(node, 'lineno', 0)}"
+        for name, path in _modules(root, LAW)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if _imports_world(node) or _reads_world(node)
+    ]
+
+
+def _imports_world(node: ast.AST) -> bool:
+    match node:
+        case ast.Import(names=names):
+            modules = [one.name for one in names]
+        case ast.ImportFrom(module=str(module)):
+            modules = [module]
+        case _:
+            return False
+    return any(
+        one.partition(".")[0] in WORLDLY
+        or (
+            one.partition(".")[0] not in sys.stdlib_module_names
+            and not any(one == fine or one.startswith(f"{fine}.") for fine in LAW_IMPORTS)
+        )
+        for one in modules
+    )
+
+
+def _reads_world(node: ast.AST) -> bool:
+    match node:
+        case ast.Call(func=ast.Name(id="open" | "input" | "print" | "__import__")):
+            return True
+        case ast.Call(func=function, args=[], keywords=[]) if _dotted(function) in {
+            "Random",
+            "random.Random",
+        }:
+            return True
+        case ast.Attribute() | ast.Name():
+            dotted = _dotted(node)
+            return any(dotted == one or dotted.endswith(f".{one}") for one in CLOCKS_AND_CHANCE)
+    return False
+
+
+def _dotted(node: ast.AST) -> str:
+    match node:
+        case ast.Name(id=name):
+            return name
+        case ast.Attribute(value=value, attr=name):
+            return f"{_dotted(value)}.{name}"
+    return ""
+
+
+def blameless_errors(root: Path) -> list[str]:
+    """Find exceptions that do not say, by one of three branches, who may act."""
+    bases = {
+        cls: (name, of)
+        for name, path in _modules(root, "izin")
+        if not name.startswith(STRANGERS)
+        for cls, of in _classes(path).items()
+    }
+
+    def ancestors(cls: str) -> set[str]:
+        found, ahead = set[str](), [cls]
+        while ahead:
+            more = bases[one][1] if (one := ahead.pop()) in bases else []
+            ahead += set(more) - found
+            found |= set(more)
+        return found
+
+    found = []
+    for cls, (name, _) in bases.items():
+        above = ancestors(cls)
+        if any(_is_exception(one) for one in above) and cls not in {"IzinError", *BLAMED}:
+            found += [f"{name} {cls}"] if len(above & BLAMED) != 1 else []
+    return found
+
+
+def undrawn_errors(root: Path) -> list[str]:
+    """Find where the tree at the top of an ``errors.py`` is not the tree of its classes."""
+    found = []
+    for name, path in _modules(root, "izin"):
+        if path.name != "errors.py":
+            continue
+        drawn = _drawn(ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "")
+        real = {
+            (base, cls)
+            for cls, bases in _classes(path).items()
+            for base in bases
+            if cls.endswith("Error") and not _is_exception(base)
+        }
+        found += [f"{name}: {base} <- {cls}" for base, cls in sorted(drawn ^ real)]
+    return found
+
+
+def _classes(path: Path) -> dict[str, list[str]]:
+    return {
+        node.name: [_dotted(base).rpartition(".")[2] for base in node.bases]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    }
+
+
+def _is_exception(name: str) -> bool:
+    found = getattr(builtins, name, None)
+    return isinstance(found, type) and issubclass(found, BaseException)
+
+
+def _drawn(text: str) -> set[tuple[str, str]]:
+    """Return the (base, class) pairs of a tree drawn with lines."""
+    pairs, above = set(), [""]
+    for line in text.splitlines():
+        if branch := re.match(r"((?:│   |    )*(?:├── |└── )?)([A-Z]\w*Error)\b", line):
+            depth = len(branch[1]) // 4
+            above[depth:] = [branch[2]]
+            if depth:
+                pairs.add((above[depth - 1], branch[2]))
+    return pairs
 
 
 def machine_places(root: Path, files: list[str]) -> list[str]:

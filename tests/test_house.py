@@ -10,13 +10,16 @@ import pytest
 
 from tests import house_rules
 from tests.house_rules import (
+    blameless_errors,
     environment_readers,
+    impure_law,
     long_modules,
     machine_places,
     shunned_names,
     silent_tests,
     stdlib_names,
     undone,
+    undrawn_errors,
     unlisted_packages,
     unreasoned_exceptions,
 )
@@ -31,6 +34,9 @@ RULES = (
     silent_tests,
     unlisted_packages,
     environment_readers,
+    impure_law,
+    blameless_errors,
+    undrawn_errors,
 )
 Rule = Callable[[Path], list[str]]
 
@@ -62,6 +68,34 @@ def test_the_house_keeps(rule: Rule) -> None:
         (unlisted_packages, "izin/a/__init__.py", '"""Says what it is."""\nfrom a import b\n'),
         (environment_readers, "izin/a.py", 'import os\nx = os.environ["X"]\n'),
         (environment_readers, "izin/a.py", "from os import getenv\n"),
+        (impure_law, "izin/consent/a.py", "import time\n"),
+        (impure_law, "izin/consent/a.py", "from os.path import exists\n"),
+        (impure_law, "izin/consent/a.py", "import structlog\n"),
+        (impure_law, "izin/consent/a.py", "from izin.schemas import topics\n"),
+        (impure_law, "izin/consent/a.py", "from uuid import uuid4\n"),
+        (impure_law, "izin/consent/a.py", "import datetime\nx = datetime.datetime.now()\n"),
+        (impure_law, "izin/consent/a.py", "from datetime import datetime\nx = datetime.utcnow\n"),
+        (impure_law, "izin/consent/a.py", "from datetime import date\nx = date.today()\n"),
+        (impure_law, "izin/consent/a.py", "import random\nx = random.shuffle([1])\n"),
+        (impure_law, "izin/consent/a.py", "from random import Random\nx = Random()\n"),
+        (impure_law, "izin/consent/a.py", 'x = open("a")\n'),
+        (blameless_errors, "izin/a.py", "class AError(Exception): ...\n"),
+        (
+            blameless_errors,
+            "izin/a.py",
+            "class AError(IzinError): ...\nclass IzinError(OSError): ...",
+        ),
+        (
+            blameless_errors,
+            "izin/a.py",
+            (
+                "class OurError(Exception): ...\n"
+                "class IysError(Exception): ...\n"
+                "class AError(OurError, IysError): ...\n"
+            ),
+        ),
+        (undrawn_errors, "izin/errors.py", '"""A tree.\n\nOurError\n└── AError\n"""\n'),
+        (undrawn_errors, "izin/a/errors.py", '"""No tree."""\nclass AError(OurError): ...\n'),
     ],
 )
 def test_a_rule_fires(tmp_path: Path, rule: Rule, module: str, text: str) -> None:
@@ -83,6 +117,19 @@ def test_a_rule_fires(tmp_path: Path, rule: Rule, module: str, text: str) -> Non
         (unlisted_packages, "izin/a/__init__.py", '"""Says what it is."""\n'),
         (environment_readers, "izin/local/a.py", "import os\nx = os.environ\n"),
         (stdlib_names, "izin/__main__.py", ""),
+        (impure_law, "izin/consent/a.py", "import phonenumbers, holidays, izin.consent.model\n"),
+        (impure_law, "izin/consent/a.py", "from random import Random\nx = Random(7).random()\n"),
+        (impure_law, "izin/schemas/a.py", "import os\n"),
+        (blameless_errors, "izin/local/a.py", "class AError(Exception): ...\n"),
+        (blameless_errors, "izin/a.py", "class AError(Exception, OurError): ...\n"),
+        (
+            undrawn_errors,
+            "izin/errors.py",
+            (
+                '"""A tree.\n\nOurError\n├── AError  what it is\n│   └── BError\n└── CError\n"""\n'
+                "class AError(OurError): ...\nclass BError(AError): ...\nclass CError(OurError): ...\n"
+            ),
+        ),
     ],
 )
 def test_a_rule_lets_pass_what_is_right(tmp_path: Path, rule: Rule, module: str, text: str) -> None:

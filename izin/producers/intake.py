@@ -33,7 +33,7 @@ from izin.producers.first_seen import FirstSeen
 from izin.producers.identity import CHANCE_BYTES, message_event_id, new_event_id
 from izin.producers.intake_metrics import IntakeMetrics
 from izin.producers.mappings import Admitted, Origin, Refused, judge, read
-from izin.producers.problems import IntakeProblem, as_json, problem
+from izin.producers.problems import IntakeProblem, IntakeShutError, as_json, problem
 from izin.producers.violations import too_large
 from izin.producers.words import Field
 from izin.runtime.kafka import BrokerError
@@ -102,6 +102,8 @@ class Intake:
             )
         except IntakeProblem as error:
             response = problem(error.status, error.title, error.detail, headers=error.headers)
+        except IntakeShutError as error:
+            response = problem(503, "Intake is shut", str(error))
         except BrokerError as error:
             _log.error("intake-broker-away", error=str(error))
             response = problem(
@@ -126,11 +128,7 @@ class Intake:
 
     def _authorise(self, request: Request) -> None:
         if not self._tokens:
-            raise IntakeProblem(
-                503,
-                "Intake is shut",
-                "no token is configured; set IZIN_INTAKE_TOKENS to a JSON list",
-            )
+            raise IntakeShutError("no token is configured; set IZIN_INTAKE_TOKENS to a JSON list")
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         digest = _digest(token.strip())
         # Every token is compared, so the time taken tells nothing of which one is near.

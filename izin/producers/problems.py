@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse
 
+from izin.consent.errors import OurError, SourceError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -17,8 +19,12 @@ if TYPE_CHECKING:
 _MEDIA_TYPE = "application/problem+json"
 
 
-class IntakeProblem(Exception):  # noqa: N818  # a problem in RFC 9457's sense
-    """Ends a request with a problem document."""
+class IntakeShutError(OurError):
+    """Nobody may speak here until the operator lets somebody."""
+
+
+class IntakeProblem(SourceError):  # noqa: N818  # a problem in RFC 9457's sense
+    """Ends a request with a problem document: what was sent cannot be taken so."""
 
     def __init__(
         self,

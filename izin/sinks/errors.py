@@ -1,11 +1,10 @@
 """What may go wrong in the sinks; the type says who may act.
 
 OurError
-├── IllegalChangeError   the database refused a change of state that the law's table does not know
+├── IllegalChangeError       the database refused a change that the law's table does not know
 ├── RecreatedTopicError      a topic is not the one whose offsets the ledger remembers
 ├── MigrationError           the ledger's schema is not what this release needs
-└── LedgerFaultError         PostgreSQL refused a statement: the code or the schema is wrong
-IzinError
+├── LedgerFaultError         PostgreSQL refused a statement: the code or the schema is wrong
 ├── ConcurrentChangeError    another process moved on first: read again, and do the step again
 ├── LedgerUnavailableError   PostgreSQL cannot be reached, or is restarting: time heals it
 └── StreamUnavailableError   Kafka cannot be reached, or did not acknowledge: time heals it
@@ -15,7 +14,7 @@ SourceError
 
 from __future__ import annotations
 
-from izin.consent.errors import IzinError, OurError, SourceError
+from izin.consent.errors import OurError, SourceError
 
 
 class IllegalChangeError(OurError):
@@ -37,7 +36,7 @@ class MigrationError(OurError):
     """The ledger's schema is ahead of this release, or a migration was changed after it ran."""
 
 
-class ConcurrentChangeError(IzinError):
+class ConcurrentChangeError(OurError):
     """Another process changed the same rows or offsets first."""
 
 
@@ -45,7 +44,7 @@ class UnreadablePushError(SourceError):
     """A push body that is not İYS's; the message names the place and holds no value."""
 
 
-class LedgerUnavailableError(IzinError):
+class LedgerUnavailableError(OurError):
     """PostgreSQL cannot be reached, or is restarting."""
 
 
@@ -53,5 +52,5 @@ class LedgerFaultError(OurError):
     """PostgreSQL refused a statement; the message names SQLSTATE and constraint, no value."""
 
 
-class StreamUnavailableError(IzinError):
+class StreamUnavailableError(OurError):
     """Kafka cannot be reached, or did not acknowledge in time."""
