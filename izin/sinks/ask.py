@@ -43,6 +43,8 @@ _ASKS = 6
 """After so many times of asking in vain a person looks."""
 _LATER = timedelta(seconds=30)
 _LONGEST = timedelta(hours=1)
+_UNTOLD_BY_MANY = frozenset({Registered.NOT_ONAY, Registered.RET})
+"""What the multiple query cannot tell more of: NOT_ONAY hides a RET, and a RET its date."""
 _SQL = statements("consents")
 
 _log = get_logger(__name__)
@@ -85,8 +87,7 @@ class Asker:
         if held is None:
             return False
         brand, entries = held
-        # What a former answer left open, the multiple query cannot tell: NOT_ONAY hides a RET.
-        single = [entry for entry in entries if not many or entry.registered == Registered.NOT_ONAY]
+        single = [entry for entry in entries if not many or entry.registered in _UNTOLD_BY_MANY]
         rest = [entry for entry in entries if entry not in single]
         if rest:
             await self._ask_many(brand, rest, CallClass.RESULTS)

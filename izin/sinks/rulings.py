@@ -148,7 +148,9 @@ def observed(entry: Entry, statement: Statement) -> Entry:
     tie = statement.creation_date == known_at and entry.registered != statement.value
     if tie and entry.registered == Registered.RET:
         return entry
-    if not detailed and entry.registered == statement.value:
+    # The multiple query shows only what is ONAY: its silence over a known RET is that RET.
+    silent = statement.value is Registered.NOT_ONAY and entry.registered == Registered.RET
+    if silent or (not detailed and entry.registered == statement.value):
         return entry.but(verified_at=statement.verified_at, verified_by=statement.verified_by)
     return entry.but(
         registered=str(statement.value),

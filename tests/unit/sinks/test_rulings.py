@@ -253,3 +253,22 @@ def test_a_row_changed_column_by_column_is_the_row_replaced_whole():
     entry = an_entry()
     assert entry.but(state="parked", why="x") == replace(entry, state="parked", why="x")
     assert entry.state == "pending"
+
+
+def test_absence_does_not_hide_a_no_that_is_known():
+    """The multiple query shows only what is ONAY: its silence over a citizen's RET is that RET, and
+    an older consent of ours must not be told over it.
+    """
+    ret = stated(Registered.RET, minutes=5, source="IYS_WEB")
+    known = rulings.observed(an_entry(), ret)
+    silence = stated(
+        Registered.NOT_ONAY,
+        minutes=9,
+        transaction_id=None,
+        verified_at=NOW + timedelta(minutes=1),
+        verified_by="statuses",
+    )
+    asked = rulings.observed(known, silence)
+    assert asked.registered_state == known.registered_state
+    assert (asked.verified_by, asked.verified_at) == ("statuses", silence.verified_at)
+    assert rulings.ruled(asked, ACTIVE, NOW).entry.duty == "ask"
