@@ -14,7 +14,6 @@ LINES = 300
 
 LONGER: Mapping[str, str] = {
     "izin/consent/model.py": "the words of the law, one table of translation",
-    "izin/consent/obligation.py": "one table, and its interpreter beside it",
     "izin/console/household.py": "every process of the house, in the order of its start",
     "izin/demo/generate.py": "one file that can be run alone",
     "izin/producers/publish.py": "one door, in its two speeds",

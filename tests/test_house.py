@@ -127,7 +127,8 @@ def test_a_rule_fires(tmp_path: Path, rule: Rule, module: str, text: str) -> Non
             "izin/errors.py",
             (
                 '"""A tree.\n\nOurError\n├── AError  what it is\n│   └── BError\n└── CError\n"""\n'
-                "class AError(OurError): ...\nclass BError(AError): ...\nclass CError(OurError): ...\n"
+                "class AError(OurError): ...\nclass BError(AError): ...\n"
+                "class CError(OurError): ...\n"
             ),
         ),
     ],

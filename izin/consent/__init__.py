@@ -6,6 +6,7 @@ the same events give the same decisions whenever they are played.
     model        the words           admission      what may enter, and from when it counts
     ordering     the greatest wins   obligation     what İYS must be told
     clocks       business-day terms  lifecycle      where an obligation stands
+    attestation  certainly new       message_classes  which messages need a consent
     may_send     the gate's answer   violations     what is wrong, in English and Turkish
 
 ``may_send`` is not exported here, for the function would hide the module of its name.
@@ -14,6 +15,7 @@ the same events give the same decisions whenever they are played.
 from __future__ import annotations
 
 from izin.consent.admission import Refusal, admit
+from izin.consent.attestation import attested
 from izin.consent.business_days import Calendar, add_business_days, is_business_day, is_half_day
 from izin.consent.clocks import BrandClock, due_at, expires_at, time_left, urgency
 from izin.consent.emails import normalise_email
@@ -36,7 +38,6 @@ from izin.consent.obligation import (
     Registered,
     RegisteredState,
     Ruling,
-    attested,
     rule,
 )
 from izin.consent.ordering import decide, merge

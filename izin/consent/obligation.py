@@ -16,18 +16,16 @@ withdraw yet. ``WAIT`` is ruled again when that settles.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from izin.consent.business_days import TURKEY_CALENDAR, Calendar
 from izin.consent.clocks import BrandClock, expires_at
-from izin.consent.model import OriginRank, RecipientType, Source, Status, aware
+from izin.consent.model import OriginRank, Status, aware
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from izin.consent.model import ConsentEvent
+    from datetime import datetime
 
 
 class Registered(StrEnum):
@@ -77,7 +75,6 @@ class Desired:
     origin_rank: OriginRank = OriginRank.OURS
     registrable: bool = True
     attested: bool = False
-    recipient_type: RecipientType = RecipientType.BIREYSEL
 
     def __post_init__(self) -> None:
         aware("effective_at", self.effective_at)
@@ -139,38 +136,6 @@ class Case:
     clock: BrandClock
     calendar: Calendar
     in_flight: bool
-
-
-LIVE_SOURCES = frozenset(
-    {
-        Source.HS_WEB,
-        Source.HS_MOBIL,
-        Source.HS_EORTAM,
-        Source.HS_MESAJ,
-        Source.HS_EPOSTA,
-        Source.HS_CAGRI_MERKEZI,
-        Source.HS_SOSYAL_MEDYA,
-        Source.HS_ATM,
-    }
-)
-"""Capture points that report while the recipient acts; paper and events are typed in later."""
-
-ATTESTED_WITHIN = timedelta(minutes=15)
-
-
-def attested(event: ConsentEvent, *, within: timedelta = ATTESTED_WITHIN) -> bool:
-    """Whether ``event`` is certainly a new consent: live, under a known notice, told soon after.
-
-    Only such an ONAY may overwrite a RET that the citizen gave at İYS without a person looking at
-    it.
-    """
-    if event.iys is not None or event.import_id is not None:
-        return False
-    if event.source not in LIVE_SOURCES or not event.notice_version:
-        return False
-    if event.consent_date is None or event.received_at is None:
-        return False
-    return event.received_at - event.consent_date <= within
 
 
 def rule(  # noqa: PLR0913 - each is a fact the ruling hangs on, given by keyword

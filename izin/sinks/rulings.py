@@ -13,9 +13,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, assert_never
 from uuid import UUID, uuid5
 
+from izin.consent.attestation import attested
 from izin.consent.clocks import BrandClock, due_at, expires_at
 from izin.consent.model import ConsentEvent, DateBasis, Source, Status
-from izin.consent.obligation import Duty, Registered, Why, attested, rule
+from izin.consent.obligation import Duty, Registered, Why, rule
 from izin.schemas.records import consent_from_avro, event_from_avro
 from izin.sinks.ledger.entry import Entry, is_of_citizens
 

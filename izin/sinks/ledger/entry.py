@@ -117,7 +117,6 @@ class Entry:
             origin_rank=OriginRank(self.desired_rank or 0),
             registrable=self.registrable,
             attested=self.attested,
-            recipient_type=RecipientType(self.recipient_type),
         )
 
     @property

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from izin.consent.attestation import ATTESTED_WITHIN, attested
 from izin.consent.clocks import BrandClock
 from izin.consent.errors import NaiveInstantError
-from izin.consent.model import OriginRank, RecipientType, Status
+from izin.consent.model import OriginRank, Status
 from izin.consent.obligation import (
-    ATTESTED_WITHIN,
     TABLE,
     Desired,
     Duty,
@@ -18,7 +18,6 @@ from izin.consent.obligation import (
     RegisteredState,
     Ruling,
     Why,
-    attested,
     rule,
 )
 from tests.builders import NOON, a_statement, an_event
@@ -142,7 +141,7 @@ def test_an_onay_that_cannot_be_registered_is_parked():
 )
 def test_a_tacir_is_updated_with_date_and_source_only(missing: str, value: str, duty: Duty):
     """H462, H463: both are optional on the first record alone."""
-    tacir = wanted(recipient_type=RecipientType.TACIR, **{missing: None})
+    tacir = wanted(**{missing: None})
     assert ruling(tacir, at_iys(value))[0] is duty
 
 
@@ -224,7 +223,6 @@ DESIRED = st.builds(
     origin_rank=st.sampled_from(OriginRank),
     registrable=st.booleans(),
     attested=st.booleans(),
-    recipient_type=st.sampled_from(RecipientType),
 )
 REGISTERED = st.builds(
     RegisteredState,
