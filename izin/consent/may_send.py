@@ -1,4 +1,4 @@
-"""May a commercial message go out? Only where İYS holds a consent: 6563 m.6/1, Yönetmelik m.5/3.
+"""May a message go out? A commercial one only where İYS holds a consent: 6563 m.6/1, Yön. m.5/3.
 
 It fails closed. A yes needs İYS's own statement of an ONAY that we have verified, that is fresh,
 and that is newer than the latest RET known to us; what we merely *want* registered is no
@@ -7,6 +7,10 @@ permission. A desired RET is a no at once, whatever İYS shows.
 Merchants and tradesmen (TACIR) need no prior consent (6563 m.6/2), but their rejection binds
 (m.6/6): for them NONE, proved by a dated statement, is a yes too. NOT_ONAY is no proof of NONE,
 for it may hide a RET.
+
+A rejection concerns commercial messages. Information that promotes nothing may go out whatever is
+registered or desired, and İYS need not be asked (m.6/5): see
+:mod:`izin.consent.message_classes`.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, assert_never
 
+from izin.consent.message_classes import CLASSES, MessageClass, MessageKind
 from izin.consent.model import RecipientType, Status
 from izin.consent.obligation import Registered
 
@@ -29,6 +34,8 @@ class PermissionReason(StrEnum):
 
     REGISTERED_ONAY = "registered-onay"
     TACIR_WITHOUT_RECORD = "tacir-without-record"
+    EXEMPT = "exempt"
+    """Not a commercial message: it needs no consent, and no rejection reaches it."""
     DESIRED_RET = "desired-ret"
     REGISTERED_RET = "registered-ret"
     NOT_REGISTERED = "not-registered"
@@ -39,7 +46,7 @@ class PermissionReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """Whether a commercial message may go out, and why."""
+    """Whether the message may go out, and why."""
 
     may_send: bool
     reason: PermissionReason
@@ -53,12 +60,15 @@ def may_send(  # noqa: PLR0911, PLR0913 - a way out a reason; each argument is a
     registered: RegisteredState,
     verified: bool,
     fresh: bool = True,
+    message_class: MessageClass = MessageClass.COMMERCIAL,
 ) -> Answer:
-    """Return whether a commercial message may go out to a key.
+    """Return whether a message of ``message_class`` may go out to a key.
 
     ``verified``: the registered state is İYS's own statement, read back or observed, not merely
     an answer awaited. ``fresh``: it was confirmed within the bound that the asker keeps.
     """
+    if CLASSES[message_class].kind is MessageKind.EXEMPT:
+        return Answer(may_send=True, reason=PermissionReason.EXEMPT)
     if desired is Status.RET:
         return _no(PermissionReason.DESIRED_RET)
     match registered.value:
@@ -72,7 +82,7 @@ def may_send(  # noqa: PLR0911, PLR0913 - a way out a reason; each argument is a
             return _no(PermissionReason.NOT_REGISTERED)
         case _:
             assert_never(registered.value)
-    if not verified:
+    if not verified or (registered.value is Registered.NONE and registered.creation_date is None):
         return _no(PermissionReason.NOT_VERIFIED)
     if not fresh:
         return _no(PermissionReason.STALE)

@@ -1,5 +1,5 @@
-"""Draws the pages that are made from code: ``docs/lifecycle.md``, ``docs/topics.md`` and
-``docs/settings.md``.
+"""Draws the pages that are made from code: how an obligation lives, the topics, the settings, the
+classes of messages.
 
 ``python -m izin.console.drawn`` writes them; a test fails where they differ from what it would
 write.
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, get_args, get_origin
 from pydantic import TypeAdapter
 
 from izin.consent import lifecycle
+from izin.consent.message_classes import CLASSES
 from izin.runtime.settings import (
     IntakeSettings,
     IysSettings,
@@ -39,7 +40,12 @@ _MADE = "<!-- Made from code by `make docs`; changes here are lost. -->\n"
 
 def pages() -> Mapping[str, str]:
     """Return every drawn page by its file name."""
-    return {"lifecycle.md": _lifecycle(), "topics.md": _topics(), "settings.md": _settings()}
+    return {
+        "lifecycle.md": _lifecycle(),
+        "messages.md": _messages(),
+        "topics.md": _topics(),
+        "settings.md": _settings(),
+    }
 
 
 _LIFECYCLE = """{made}
@@ -50,6 +56,18 @@ that changes nothing; the ledger's database refuses it too.
 
 ```mermaid
 {drawn}```
+"""
+
+_MESSAGES = """{made}
+# Classes of messages
+
+From `izin.consent.message_classes`. A commercial message needs a consent that İYS holds. An exempt
+one may go out whatever is registered, **as long as it promotes nothing**: with one line of
+advertising it is commercial. Whoever names no class is answered as for a commercial message.
+
+| class | kind | from | because |
+|---|---|---|---|
+{rows}
 """
 
 _TOPICS = """{made}
@@ -163,6 +181,13 @@ def _default(value: object) -> str:
 
 def _lifecycle() -> str:
     return _LIFECYCLE.format(made=_MADE, drawn=lifecycle.drawn())
+
+
+def _messages() -> str:
+    rows = "\n".join(
+        _row(f"`{name}`", rule.kind, rule.article, rule.sentence) for name, rule in CLASSES.items()
+    )
+    return _MESSAGES.format(made=_MADE, rows=rows)
 
 
 def _topics() -> str:

@@ -38,6 +38,7 @@ _STATES = {
 _PERMISSIONS: Mapping[str, str] = {
     PermissionReason.REGISTERED_ONAY: "İYS holds the consent",
     PermissionReason.TACIR_WITHOUT_RECORD: "a TACIR who never said no",
+    PermissionReason.EXEMPT: "information that needs no consent",
     PermissionReason.DESIRED_RET: "the recipient said no",
     PermissionReason.REGISTERED_RET: "İYS holds a no",
     PermissionReason.NOT_REGISTERED: "İYS holds no consent",

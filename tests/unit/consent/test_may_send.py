@@ -13,7 +13,7 @@ from tests.builders import NOON
 
 EARLIER = NOON - timedelta(hours=1)
 HELD = RegisteredState(value=Registered.ONAY, creation_date=NOON, consent_date=NOON)
-NOWHERE = RegisteredState(value=Registered.NONE)
+NOWHERE = RegisteredState(value=Registered.NONE, creation_date=NOON)
 
 
 def ask(**overrides: object) -> tuple[bool, str]:
@@ -85,6 +85,9 @@ def test_a_merchant_without_a_record_may_be_written_to():
         PermissionReason.TACIR_WITHOUT_RECORD,
     )
     assert not ask(recipient_type=tacir, registered=NOWHERE, verified=False)[0]
+    assert not ask(recipient_type=tacir, registered=NOWHERE, fresh=False)[0]
+    undated = RegisteredState(value=Registered.NONE)
+    assert ask(recipient_type=tacir, registered=undated) == (False, PermissionReason.NOT_VERIFIED)
     assert not ask(recipient_type=tacir, registered=NOWHERE, latest_ret_at=EARLIER)[0]
     assert not ask(recipient_type=tacir, registered=NOWHERE, desired=Status.RET)[0]
     hidden = RegisteredState(value=Registered.NOT_ONAY)

@@ -1,0 +1,95 @@
+"""Which messages need a consent: each class with its kind, and the article that puts it there.
+
+A message that promotes goods, services or the business itself is commercial and needs one (6563
+m.6/1); so is a greeting, for it makes the sender known (Yönetmelik m.5/1), and a survey, which no
+exemption names. Informational messages need none, and İYS need not be asked about them (m.6/1-2,
+m.6/5), on one condition that no code can check: **they promote nothing**. One advertising line in
+an invoice makes the message commercial, so whoever asks says what the whole message is.
+
+Whoever does not say is asking about a commercial message, the strict class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class MessageKind(StrEnum):
+    """Whether a message needs the recipient's consent."""
+
+    COMMERCIAL = "commercial"
+    EXEMPT = "exempt"
+
+
+class MessageClass(StrEnum):
+    """What a message is about, taken as a whole."""
+
+    COMMERCIAL = "commercial"
+    GREETING = "greeting"
+    SURVEY = "satisfaction-survey"
+    GOODS_IN_USE = "goods-in-use"
+    SUBSCRIPTION = "subscription"
+    MEMBERSHIP = "membership"
+    PARTNERSHIP = "partnership"
+    COLLECTION = "collection"
+    DEBT_REMINDER = "debt-reminder"
+    INFORMATION_UPDATE = "information-update"
+    PURCHASE = "purchase"
+    INVOICE = "invoice"
+    DELIVERY = "delivery"
+    LEGAL_NOTICE = "legal-notice"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassRule:
+    """Where the law puts a class of messages, and why."""
+
+    kind: MessageKind
+    article: str
+    sentence: str
+
+
+def _commercial(article: str, sentence: str) -> ClassRule:
+    return ClassRule(kind=MessageKind.COMMERCIAL, article=article, sentence=sentence)
+
+
+def _exempt(sentence: str) -> ClassRule:
+    return ClassRule(kind=MessageKind.EXEMPT, article="Yön. m.6/1-2, m.6/5", sentence=sentence)
+
+
+CLASSES: Mapping[MessageClass, ClassRule] = MappingProxyType(
+    {
+        MessageClass.COMMERCIAL: _commercial(
+            "6563 m.6/1; Yön. m.5/1",
+            "It promotes or markets goods, services or the business, or does so in part.",
+        ),
+        MessageClass.GREETING: _commercial(
+            "Yön. m.5/1", "A wish or a greeting keeps the sender in mind."
+        ),
+        MessageClass.SURVEY: _commercial(
+            "Yön. m.5/1", "A question about satisfaction keeps the sender in mind; none exempts it."
+        ),
+        MessageClass.GOODS_IN_USE: _exempt(
+            "Change, use or upkeep of goods supplied, where the recipient gave the address for it."
+        ),
+        MessageClass.SUBSCRIPTION: _exempt("News of a subscription that runs."),
+        MessageClass.MEMBERSHIP: _exempt("News of a membership that runs."),
+        MessageClass.PARTNERSHIP: _exempt("News of a partnership that runs."),
+        MessageClass.COLLECTION: _exempt("A payment is collected."),
+        MessageClass.DEBT_REMINDER: _exempt("A debt is called to mind."),
+        MessageClass.INFORMATION_UPDATE: _exempt(
+            "The recipient's data are to be brought up to date."
+        ),
+        MessageClass.PURCHASE: _exempt("An order or a purchase is confirmed."),
+        MessageClass.INVOICE: _exempt("The invoice or receipt of a purchase."),
+        MessageClass.DELIVERY: _exempt("Where a purchase is, and when it comes."),
+        MessageClass.LEGAL_NOTICE: _exempt("A notice that a law obliges the sender to give."),
+    }
+)
+"""Every class with its rule."""

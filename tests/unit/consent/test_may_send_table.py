@@ -1,0 +1,185 @@
+"""Every question that the gate can be asked, against an oracle: the law read anew."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import product
+from typing import NamedTuple
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from izin.consent.may_send import Answer, PermissionReason, may_send
+from izin.consent.message_classes import CLASSES, MessageClass, MessageKind
+from izin.consent.model import RecipientType, Status
+from izin.consent.obligation import Registered, RegisteredState
+from tests.builders import NOON
+
+RETS = {
+    "never": None,
+    "before": NOON - timedelta(seconds=1),
+    "same": NOON,
+    "after": NOON + timedelta(seconds=1),
+}
+
+
+class Question(NamedTuple):
+    """A combination of everything that an answer hangs on."""
+
+    message: MessageClass
+    recipient: str
+    desired: str | None
+    registered: str
+    verified: bool
+    fresh: bool
+    latest_ret: str
+    dated: bool
+    by_citizen: bool
+
+
+def questions() -> Iterator[Question]:
+    """Give every combination."""
+    yes_or_no = (True, False)
+    yield from map(
+        Question._make,
+        product(
+            MessageClass,
+            ("BIREYSEL", "TACIR"),
+            ("ONAY", "RET", None),
+            ("ONAY", "RET", "NONE", "NOT_ONAY", "UNKNOWN"),
+            yes_or_no,
+            yes_or_no,
+            RETS,
+            yes_or_no,
+            yes_or_no,
+        ),
+    )
+
+
+def answered(question: Question) -> Answer:
+    """Return what the law answers."""
+    stated = NOON if question.dated else None
+    return may_send(
+        message_class=question.message,
+        recipient_type=RecipientType(question.recipient),
+        desired=None if question.desired is None else Status(question.desired),
+        latest_ret_at=RETS[question.latest_ret],
+        registered=RegisteredState(
+            value=Registered(question.registered),
+            creation_date=stated,
+            consent_date=stated,
+            from_iys=question.by_citizen,
+        ),
+        verified=question.verified,
+        fresh=question.fresh,
+    )
+
+
+def oracle(question: Question) -> tuple[bool, str]:
+    """Return what the law says: the first of these that holds."""
+    promotes = question.message in {"commercial", "greeting", "satisfaction-survey"}
+    no_record = question.registered == "NONE"
+    merchant = question.recipient == "TACIR"
+    later_than_every_no = question.latest_ret == "never" or (
+        question.registered == "ONAY" and question.dated and question.latest_ret == "before"
+    )
+    return next(
+        (allowed, reason)
+        for holds, allowed, reason in (
+            (not promotes, True, "exempt"),
+            (question.desired == "RET", False, "desired-ret"),
+            (question.registered == "RET", False, "registered-ret"),
+            (question.registered in {"NOT_ONAY", "UNKNOWN"}, False, "not-registered"),
+            (no_record and not merchant, False, "not-registered"),
+            (not question.verified, False, "not-verified"),
+            (no_record and not question.dated, False, "not-verified"),
+            (not question.fresh, False, "stale"),
+            (not later_than_every_no, False, "not-newer-than-ret"),
+            (no_record, True, "tacir-without-record"),
+            (True, True, "registered-onay"),
+        )
+        if holds
+    )
+
+
+def test_every_question_is_answered_as_the_law_says():
+    """Class, recipient type, desired, registered, verified, fresh, latest RET, date, by whom."""
+    asked = list(questions())
+    assert len(asked) == len(MessageClass) * 2 * 3 * 5 * 2 * 2 * 4 * 2 * 2
+    wrong = [
+        one for one in asked if (answered(one).may_send, str(answered(one).reason)) != oracle(one)
+    ]
+    assert wrong == []
+    assert {answered(one).reason for one in asked} == set(PermissionReason)
+
+
+def test_information_goes_out_whatever_is_registered():
+    """m.6/1-2, m.6/5: a rejection concerns commercial messages, and İYS need not be asked."""
+    exempt = [one for one in questions() if CLASSES[one.message].kind is MessageKind.EXEMPT]
+    assert exempt
+    assert {answered(one) for one in exempt} == {
+        Answer(may_send=True, reason=PermissionReason.EXEMPT)
+    }
+
+
+def test_every_class_has_its_rule():
+    """Each class stands in the table with article and sentence; who says none asks strictly."""
+    assert set(CLASSES) == set(MessageClass)
+    for rule in CLASSES.values():
+        assert "m." in rule.article
+        assert rule.sentence.endswith(".")
+    commercial = {one for one in MessageClass if CLASSES[one].kind is MessageKind.COMMERCIAL}
+    assert commercial == {MessageClass.COMMERCIAL, MessageClass.GREETING, MessageClass.SURVEY}
+    unsaid = may_send(
+        recipient_type=RecipientType.BIREYSEL,
+        desired=Status.RET,
+        latest_ret_at=NOON,
+        registered=RegisteredState(value=Registered.RET),
+        verified=True,
+    )
+    assert unsaid == Answer(may_send=False, reason=PermissionReason.DESIRED_RET)
+
+
+INSTANTS = st.none() | st.integers(-3, 3).map(lambda seconds: NOON + timedelta(seconds=seconds))
+
+
+@given(
+    st.sampled_from([one for one in MessageClass if CLASSES[one].kind is MessageKind.COMMERCIAL]),
+    st.sampled_from(RecipientType),
+    st.sampled_from([None, *Status]),
+    INSTANTS,
+    st.builds(
+        RegisteredState,
+        value=st.sampled_from(Registered),
+        creation_date=INSTANTS,
+        consent_date=INSTANTS,
+        from_iys=st.booleans(),
+    ),
+    st.tuples(st.booleans(), st.booleans()),
+)
+def test_no_commercial_yes_at_or_before_the_latest_ret(  # noqa: PLR0917 - hypothesis gives them by position
+    message: MessageClass,
+    recipient: RecipientType,
+    desired: Status | None,
+    latest_ret_at: datetime | None,
+    registered: RegisteredState,
+    known: tuple[bool, bool],
+):
+    """Of a "yes" and a "no", the later counts, and in a shared second the "no"."""
+    answer = may_send(
+        message_class=message,
+        recipient_type=recipient,
+        desired=desired,
+        latest_ret_at=latest_ret_at,
+        registered=registered,
+        verified=known[0],
+        fresh=known[1],
+    )
+    if not answer.may_send:
+        return
+    assert all(known)
+    assert desired is not Status.RET
+    if latest_ret_at is not None:
+        assert registered.value is Registered.ONAY
+        given_at = registered.creation_date if registered.from_iys else registered.consent_date
+        assert given_at is not None
+        assert given_at > latest_ret_at
