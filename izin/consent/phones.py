@@ -6,6 +6,9 @@ as it stands, but then neither the citizen nor the carriers find the record, so 
 Numbers of other countries need their ``+`` (or ``00``) and are judged by length, as
 ``phonenumbers`` knows it: İYS's own examples are possible numbers, yet not all are assigned ones.
 
+A country's own prefix for long distance is known to be a zero; where ``phonenumbers`` would repair
+more than that (``+1 1 …``, ``+54 … 15 …``), the number is refused.
+
 What a spreadsheet turned into a decimal (``9,05E+11``) has lost digits: refused, never guessed.
 """
 
@@ -77,9 +80,17 @@ def _foreign(digits: str) -> str | Violation:
     canonical = _e164(number)
     # One reading drops one zero too many of a country's own; a number with more of them is no
     # number, and two readings would give two keys.
-    if canonical is None or _e164(canonical) != canonical:
+    if canonical is None or _e164(canonical) != canonical or not _is_same(number, canonical):
         return violation(_FIELD, "H121")
     return canonical
+
+
+def _is_same(written: str, canonical: str) -> bool:
+    """Whether the two differ by no more than one zero: any other repair is a guess."""
+    return written == canonical or any(
+        digit == "0" and written[:place] + written[place + 1 :] == canonical
+        for place, digit in enumerate(written)
+    )
 
 
 def _e164(number: str) -> str | None:
