@@ -104,6 +104,9 @@ def _source_of_ours(
         faults.append(violation("source", "H113"))
     if source is Source.HS_KARAR and status is Status.ONAY:
         faults.append(violation("status", "H408"))
+    stated = event.consent_date
+    if source is Source.HS_2015 and stated and stated.replace(microsecond=0) != FIRST_DATE:
+        faults.append(violation("consent_date", "H155"))
     return event.source if source is None else source
 
 
@@ -120,8 +123,6 @@ def _date_of_ours(
         if status is not Status.RET and not _needs_no_consent(event, key, status):
             faults.append(violation("consent_date", "H112"))
         return received_at, DateBasis.RECEIVED
-    if event.source == Source.HS_2015 and stated.replace(microsecond=0) != FIRST_DATE:
-        faults.append(violation("consent_date", "H155"))
     if stated < FIRST_DATE:
         faults.append(violation("consent_date", "H156"))
         return received_at, DateBasis.RECEIVED
