@@ -1,0 +1,231 @@
+"""Admission over all that can be said: a "no" is never refused, a faulty "yes" never taken."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from izin.consent.admission import FIRST_DATE, Refusal, admit
+from izin.consent.emails import read_email
+from izin.consent.fields import read_key, read_status
+from izin.consent.model import Claim, ConsentEvent, RecipientType, Status
+from izin.consent.phones import read_phone
+from izin.consent.violations import REASONS
+from tests.builders import EMAIL, NOON, PHONE, a_statement, an_event
+from tests.unit.consent.strategies import FAULTS
+
+APPENDED = NOON + timedelta(seconds=3)
+
+ADDRESSES: Mapping[str, str] = {"ARAMA": PHONE, "MESAJ": PHONE, "EPOSTA": EMAIL}
+
+UNREADABLE: Mapping[str, dict[str, Any]] = {
+    "H111": {"type": ""},
+    "H114": {"recipient": " "},
+    "H116": {"recipient_type": "KURUMSAL"},
+    "H117": {"type": "SMS"},
+    "H120": {"type": "EPOSTA", "recipient": "ada"},
+    "H121": {"type": "ARAMA", "recipient": "12"},
+    "H122": {"type": "", "recipient": "?"},
+    "H160": {"type": "MESAJ", "recipient": "+123456789012345"},
+    "H464": {"type": "EPOSTA", "recipient": PHONE},
+    "IZIN-BRAND-MISSING": {"brand_code": 0},
+    "IZIN-PHONE-AS-DECIMAL": {"type": "MESAJ", "recipient": "9,05E+11"},
+}
+"""What hides the key, by the code that names it."""
+
+OF_A_YES: Mapping[str, dict[str, Any]] = {
+    "H112": {"consent_date": None},
+    "H408": {"source": "HS_KARAR"},
+    "IZIN-IYS-RECIPIENT": {
+        "type": "MESAJ",
+        "recipient": "+9005550000001",
+        "iys": a_statement(),
+    },
+}
+"""What is wrong with an ONAY alone."""
+
+OF_THE_STATUS: Mapping[str, str] = {"H110": "", "H115": "EVET"}
+
+AT_THE_DOORS = {"H157", "H158"}
+"""The contract carries instants: a date that is none is seen where texts are read."""
+
+
+def codes(judged: Claim | Refusal) -> set[str]:
+    """Return the codes of all violations."""
+    return {one.code for one in judged.violations}
+
+
+@pytest.mark.parametrize("channel", ADDRESSES)
+@pytest.mark.parametrize("recipient_type", RecipientType)
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_no_with_any_fault_stands_and_its_yes_is_refused(
+    name: str, recipient_type: RecipientType, channel: str
+):
+    """Every violation beside the key × RET: admitted, not registrable, with that reason; the same
+    statement as ONAY is refused and names it.
+    """
+    code = name.split(maxsplit=1)[0]
+    event = an_event(
+        **{"type": channel, "recipient": ADDRESSES[channel], "recipient_type": str(recipient_type)}
+        | FAULTS[name]
+    )
+    no = admit(replace(event, status="RET"), appended_at=APPENDED)
+    assert isinstance(no, Claim)
+    assert no.status is Status.RET
+    assert not no.registrable
+    assert code in codes(no)
+    yes = admit(event, appended_at=APPENDED)
+    if code == "H113" and recipient_type is RecipientType.TACIR:
+        assert isinstance(yes, Claim), "a merchant's first record needs no source"
+        return
+    assert isinstance(yes, Refusal)
+    assert code in codes(yes)
+    assert yes.key == no.key
+
+
+@pytest.mark.parametrize("code", UNREADABLE)
+@pytest.mark.parametrize("status", ["ONAY", "RET"])
+def test_only_what_hides_the_key_refuses_a_no(code: str, status: str):
+    """Nobody can say whose "no" it is: refused with the reason, for the alarm and the person."""
+    refusal = admit(an_event(**UNREADABLE[code], status=status), appended_at=APPENDED)
+    assert isinstance(refusal, Refusal)
+    assert refusal.key is None
+    assert code in codes(refusal)
+
+
+@pytest.mark.parametrize("code", OF_A_YES)
+def test_what_is_wrong_with_a_yes_alone_is_right_in_a_no(code: str):
+    """No date, HS_KARAR and a misspelt address at İYS are no faults of a rejection."""
+    refusal = admit(an_event(**OF_A_YES[code]), appended_at=APPENDED)
+    assert isinstance(refusal, Refusal)
+    assert codes(refusal) == {code}
+    no = admit(an_event(**OF_A_YES[code] | {"status": "RET"}), appended_at=APPENDED)
+    assert isinstance(no, Claim)
+    assert no.registrable
+
+
+@pytest.mark.parametrize("code", OF_THE_STATUS)
+def test_a_statement_that_is_neither_yes_nor_no_is_refused(code: str):
+    """Nothing is guessed of a status."""
+    refusal = admit(an_event(status=OF_THE_STATUS[code]), appended_at=APPENDED)
+    assert isinstance(refusal, Refusal)
+    assert codes(refusal) == {code}
+
+
+@pytest.mark.parametrize("written", ["hs_2015", " HS_2015 "])
+def test_a_source_is_judged_as_it_was_read(written: str):
+    """However HS_2015 is written, its one date binds (H155)."""
+    refusal = admit(an_event(source=written), appended_at=APPENDED)
+    assert codes(refusal) == {"H155"}
+    claim = admit(an_event(source=written, consent_date=FIRST_DATE), appended_at=APPENDED)
+    assert isinstance(claim, Claim)
+    assert claim.event.source == "HS_2015"
+
+
+def test_every_code_is_provoked():
+    """A reason that can never be given is no reason."""
+    beside_the_key = {name.split(maxsplit=1)[0] for name in FAULTS}
+    provoked = {*beside_the_key, *UNREADABLE, *OF_A_YES, *OF_THE_STATUS, *AT_THE_DOORS}
+    assert provoked == set(REASONS)
+
+
+TEXTS: Mapping[str, st.SearchStrategy[Any]] = {
+    "brand_code": st.sampled_from([0, 100001]),
+    "type": st.sampled_from(["", "mesaj", "ARAMA", "EPOSTA ", "SMS"]),
+    "recipient_type": st.sampled_from(["", "tacir", "BİREYSEL", "KURUMSAL"]),
+    "recipient": st.sampled_from(
+        ["", "0555 000 00 01", "+9005550000001", "Ada@Example.com", "+90123", "?"]
+    ),
+    "status": st.sampled_from(["", "onay", "RET", " ret ", "EVET"]),
+    "source": st.sampled_from([None, "", "hs_web", "HS_KARAR", "hs_2015", "HS_2015", "IYS_WEB"]),
+    "consent_date": st.sampled_from(
+        [
+            None,
+            NOON,
+            FIRST_DATE,
+            FIRST_DATE - timedelta(seconds=1),
+            NOON + timedelta(minutes=4),
+            NOON + timedelta(days=1),
+        ]
+    ),
+    "received_at": st.sampled_from([None, NOON, NOON + timedelta(days=9)]),
+    "retailer_code": st.sampled_from([None, 7, 10_000_000]),
+    "retailer_access": st.sampled_from([None, (), (10_000_000, 7)]),
+    "customer_id": st.sampled_from(["acme", ""]),
+    "iys": st.sampled_from([None, None, a_statement(), a_statement(stream="HS")]),
+}
+ANYTHING = st.builds(an_event, **TEXTS)
+
+
+@given(ANYTHING)
+def test_what_holds_of_every_judgement(event: ConsentEvent):
+    """A "no" with a key stands; a refusal has a reason; a "yes" that stands has no fault."""
+    judged = admit(event, appended_at=APPENDED)
+    if isinstance(judged, Refusal):
+        assert judged.violations
+        assert read_status(event, []) is not Status.RET or read_key(event, []) is None
+        return
+    assert judged.status is Status.RET or judged.registrable
+    assert judged.key == read_key(event, [])
+    latest = judged.event.iys.creation_date if judged.event.iys else judged.event.received_at
+    assert latest is not None
+    assert judged.effective_at <= latest
+
+
+@given(ANYTHING)
+def test_what_is_admitted_is_admitted_again_as_it_stands(event: ConsentEvent):
+    """A replay, however late, decides as the first run did."""
+    claim = admit(event, appended_at=APPENDED)
+    if isinstance(claim, Claim):
+        assert admit(claim.event, appended_at=APPENDED + timedelta(days=900)) == claim
+
+
+@given(ANYTHING)
+def test_a_fault_of_a_no_is_a_fault_of_its_yes(event: ConsentEvent):
+    """The two are judged by the same rules, but for what a merchant's first record may lack."""
+    no = admit(replace(event, status="RET"), appended_at=APPENDED)
+    yes = admit(replace(event, status="ONAY"), appended_at=APPENDED)
+    if isinstance(no, Claim):
+        merchants = {"H113"} if no.key.recipient_type is RecipientType.TACIR else set()
+        assert codes(no) - merchants <= codes(yes)
+
+
+PHONES = st.one_of(
+    st.from_regex(r"\A(\+|00)?(90)?0?[2-58][0-9]{9}\Z"),
+    st.from_regex(r"\A(\+|00)(1|7|33|39|44|49|52|54|55|380|994)0?[0-9]{6,11}\Z"),
+    st.from_regex(r"\A\+[1-9][0-9]{5,14}\Z"),
+    st.text(alphabet="+0123456789 ()-.eE,", max_size=20),
+)
+
+
+@given(PHONES)
+def test_a_number_keeps_its_digits(text: str):
+    """Only prefixes and zeros before the number go or come; no digit of it is another."""
+    number = read_phone(text)
+    if not isinstance(number, str):
+        return
+    assert read_phone(number) == number
+    given = re.sub(r"\D", "", text)
+    kept = number.removeprefix("+")
+    if kept.startswith("90"):
+        assert given.endswith(kept[2:])
+        assert given.removesuffix(kept[2:]) in {"", "0", "90", "900", "0090", "00900"}
+        return
+    given = given.removeprefix("00") if not text.strip().startswith("+") else given
+    assert given == kept or any(
+        given == kept[:place] + "0" + kept[place:] for place in range(1, 4)
+    ), (given, kept)
+
+
+@given(st.one_of(st.emails(), st.text(alphabet="aZ09.@-_+ İı", max_size=40)))
+def test_an_address_is_the_same_but_for_its_case(text: str):
+    """Nothing but case and surrounding space differs."""
+    address = read_email(text)
+    if isinstance(address, str):
+        assert address == text.strip().lower()
+        assert read_email(address) == address
