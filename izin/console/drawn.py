@@ -1,5 +1,5 @@
 """Draws the pages that are made from code: how an obligation lives, the topics, the settings, the
-classes of messages.
+classes of messages, the codes.
 
 ``python -m izin.console.drawn`` writes them; a test fails where they differ from what it would
 write.
@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, get_args, get_origin
 from pydantic import TypeAdapter
 
 from izin.consent import lifecycle
+from izin.consent import violations as law
 from izin.consent.message_classes import CLASSES
+from izin.iys.answers import VERDICTS, Verdict
+from izin.producers import violations as doors
 from izin.runtime.settings import (
     IntakeSettings,
     IysSettings,
@@ -26,6 +29,7 @@ from izin.runtime.settings import (
 )
 from izin.schemas import contracts
 from izin.schemas.topics import DEFAULT_PARTITIONS, Topics
+from izin.streams import guard
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +45,7 @@ _MADE = "<!-- Made from code by `make docs`; changes here are lost. -->\n"
 def pages() -> Mapping[str, str]:
     """Return every drawn page by its file name."""
     return {
+        "codes.md": _codes(),
         "lifecycle.md": _lifecycle(),
         "messages.md": _messages(),
         "topics.md": _topics(),
@@ -57,6 +62,32 @@ that changes nothing; the ledger's database refuses it too.
 ```mermaid
 {drawn}```
 """
+
+_CODES = """{made}
+# Codes
+
+Which layer names or reads which code. An `H` code is İYS's own, an `IZIN-` code is ours.
+
+## Named before İYS is asked
+
+The doors judge what is written, the law what it says, the order stage what cannot be a record at
+all. A rejection whose key can be read stands whatever code it is given.
+
+| code | named by | English | Turkish |
+|---|---|---|---|
+{named}
+
+## Read from İYS's answer
+
+From `izin.iys.answers`, whatever the HTTP status. A code that is not here is `unknown`: a person
+looks, and nobody takes it for a final word.
+
+| verdict | codes |
+|---|---|
+{read}
+"""
+
+_NAMING = {"the doors": doors.REASONS, "the law": law.REASONS, "the order stage": guard.REASONS}
 
 _MESSAGES = """{made}
 # Classes of messages
@@ -181,6 +212,20 @@ def _default(value: object) -> str:
 
 def _lifecycle() -> str:
     return _LIFECYCLE.format(made=_MADE, drawn=lifecycle.drawn())
+
+
+def _codes() -> str:
+    named = "\n".join(
+        _row(f"`{code}`", layer, *reasons)
+        for layer, table in _NAMING.items()
+        for code, reasons in sorted(table.items())
+    )
+    codes = {
+        verdict: ", ".join(f"`{code}`" for code, meant in VERDICTS.items() if meant is verdict)
+        for verdict in Verdict
+    }
+    read = "\n".join(_row(f"`{verdict}`", found) for verdict, found in codes.items() if found)
+    return _CODES.format(made=_MADE, named=named, read=read)
 
 
 def _messages() -> str:

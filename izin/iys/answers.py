@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 
 class Verdict(StrEnum):
@@ -72,9 +73,10 @@ _CODES: dict[Verdict, str] = {
     Verdict.ALREADY: "H174 H175 H178",
 }
 
-_VERDICTS: dict[str, Verdict] = {
-    code: verdict for verdict, codes in _CODES.items() for code in codes.split()
-}
+VERDICTS: Mapping[str, Verdict] = MappingProxyType(
+    {code: verdict for verdict, codes in _CODES.items() for code in codes.split()}
+)
+"""What each code of İYS's core API means to us."""
 
 # Rights that a record claims, not the caller: without that record the rest may pass.
 _OF_A_RECORD = frozenset({"H180"})
@@ -82,7 +84,7 @@ _OF_A_RECORD = frozenset({"H180"})
 
 def classify(code: str) -> Verdict:
     """Return what ``code`` means; UNKNOWN if the table does not name it."""
-    return _VERDICTS.get(code, Verdict.UNKNOWN)
+    return VERDICTS.get(code, Verdict.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,11 +6,14 @@ and never quote what was sent, for that may be a person's address.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from izin.consent.model import Violation
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from izin.consent.errors import SourceError
     from izin.producers.brands import UnknownBrandError
 
@@ -23,95 +26,97 @@ KNOWN_FIELDS = (
 )
 
 
+REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "H118": (
+            f"no such field; leave it out or use one of: {KNOWN_FIELDS}",
+            "Bilinmeyen alan; gönderimden çıkarın ya da bilinen bir alan adı kullanın.",
+        ),
+        "IZIN-BRAND-UNKNOWN": (
+            "brand {brand} is not registered; correct it, or register it: izin brands add {brand}",
+            "{brand} kodlu marka kayıtlı değil; düzeltin ya da markayı tanıtın.",
+        ),
+        "IZIN-EVIDENCE": (
+            "evidence is an object of texts, {longest} characters in all; else send evidenceHash",
+            "Kanıt, metinlerden oluşan bir nesne olmalı; fazlasının özetini gönderin.",
+        ),
+        "IZIN-NOT-A-NUMBER": (
+            "{name} is not a whole number; write it in digits",
+            "Tam sayı değil; yalnızca rakam kullanın.",
+        ),
+        "IZIN-ROW": (
+            "the row cannot be told apart: {what}; correct quotes and delimiters",
+            "Satır {width} sütuna ayrılamıyor; ayraçları ve tırnakları düzeltin.",
+        ),
+        "IZIN-SIZE": (
+            "the event cannot be carried: {what}",
+            "Kayıt taşınamayacak kadar büyük ya da sözleşmeye uymuyor; alanları kısaltın.",
+        ),
+        "IZIN-TWICE": (
+            "{name} is given twice with different values; give it once",
+            "Alan iki kez, farklı değerlerle gönderilmiş; bir kez gönderin.",
+        ),
+        "IZIN-TWO-RECIPIENTS": (
+            "recipient and {other} differ; give one of them",
+            "Alıcı iki ayrı alanda farklı verilmiş; yalnızca birini verin.",
+        ),
+        "IZIN-TYPE": (
+            "the value must be text or a whole number; write it in quotes",
+            "Değer metin ya da tam sayı olmalı; tırnak içinde gönderin.",
+        ),
+    }
+)
+"""Each code of the doors with its English and its Turkish reason, and places for what differs."""
+
+
 def unknown_field(name: str) -> Violation:
     """Return the violation of a field that nobody knows."""
-    return Violation(
-        field=_shown(name),
-        code="H118",
-        reason=f"no such field; leave it out or use one of: {KNOWN_FIELDS}",
-        reason_tr="Bilinmeyen alan; gönderimden çıkarın ya da bilinen bir alan adı kullanın.",
-    )
+    return _violation(_shown(name), "H118")
 
 
 def given_twice(name: str) -> Violation:
     """Return the violation of a field with two values."""
-    return Violation(
-        field=name,
-        code="IZIN-TWICE",
-        reason=f"{name} is given twice with different values; give it once",
-        reason_tr="Alan iki kez, farklı değerlerle gönderilmiş; bir kez gönderin.",
-    )
+    return _violation(name, "IZIN-TWICE", name=name)
 
 
 def wrong_type(name: str) -> Violation:
     """Return the violation of a field that is neither text nor a whole number."""
-    return Violation(
-        field=_shown(name),
-        code="IZIN-TYPE",
-        reason="the value must be text or a whole number; write it in quotes",
-        reason_tr="Değer metin ya da tam sayı olmalı; tırnak içinde gönderin.",
-    )
+    return _violation(_shown(name), "IZIN-TYPE")
 
 
 def wrong_evidence(longest: int) -> Violation:
     """Return the violation of evidence that cannot be carried."""
-    return Violation(
-        field="evidence",
-        code="IZIN-TYPE",
-        reason=f"evidence must be an object of texts, {longest} characters in all; "
-        "keep more elsewhere and send evidenceHash",
-        reason_tr="Kanıt, metinlerden oluşan bir nesne olmalı; fazlasının özetini gönderin.",
-    )
+    return _violation("evidence", "IZIN-EVIDENCE", longest=longest)
 
 
 def not_a_number(name: str) -> Violation:
     """Return the violation of a number that is none, or too large."""
-    return Violation(
-        field=name,
-        code="IZIN-NOT-A-NUMBER",
-        reason=f"{name} is not a whole number; write it in digits",
-        reason_tr="Tam sayı değil; yalnızca rakam kullanın.",
-    )
+    return _violation(name, "IZIN-NOT-A-NUMBER", name=name)
 
 
 def two_recipients(other: str | None) -> Violation:
     """Return the violation of a statement that names two recipients."""
-    return Violation(
-        field="recipient",
-        code="IZIN-TWO-RECIPIENTS",
-        reason=f"recipient and {other} differ; give one of them",
-        reason_tr="Alıcı iki ayrı alanda farklı verilmiş; yalnızca birini verin.",
-    )
+    return _violation("recipient", "IZIN-TWO-RECIPIENTS", other=other)
 
 
 def unknown_brand(error: UnknownBrandError) -> Violation:
     """Return the violation of a brand code that nobody registered."""
-    return Violation(
-        field="brand_code",
-        code="IZIN-BRAND-UNKNOWN",
-        reason=str(error),
-        reason_tr=f"{error.brand_code} kodlu marka kayıtlı değil; düzeltin ya da markayı tanıtın.",
-    )
+    return _violation("brand_code", "IZIN-BRAND-UNKNOWN", brand=error.brand_code)
 
 
 def broken_row(what: str, width: int) -> Violation:
     """Return the violation of a row whose fields cannot be told apart."""
-    return Violation(
-        field="",
-        code="IZIN-ROW",
-        reason=f"the row cannot be told apart: {what}; correct quotes and delimiters",
-        reason_tr=f"Satır {width} sütuna ayrılamıyor; ayraçları ve tırnakları düzeltin.",
-    )
+    return _violation("", "IZIN-ROW", what=what, width=width)
 
 
 def too_large(error: SourceError) -> Violation:
     """Return the violation of an event that Kafka or the contract cannot carry."""
-    return Violation(
-        field="",
-        code="IZIN-SIZE",
-        reason=str(error),
-        reason_tr="Kayıt taşınamayacak kadar büyük ya da sözleşmeye uymuyor; alanları kısaltın.",
-    )
+    return _violation("", "IZIN-SIZE", what=error)
+
+
+def _violation(field: str, code: str, **known: object) -> Violation:
+    reason, reason_tr = (text.format_map(known) for text in REASONS[code])
+    return Violation(field=field, code=code, reason=reason, reason_tr=reason_tr)
 
 
 def _shown(name: str) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from izin.consent.admission import Refusal, admit
@@ -21,7 +22,7 @@ from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
 from izin.schemas.records import event_from_avro, violation_to_avro
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 KEPT_BYTES = 64 * 1024
 """How much of an original value, of its key and of its headers a dead letter keeps; the digest and
@@ -30,6 +31,29 @@ the size speak of the whole value."""
 APPENDED_AT = "izin-appended-at"
 """The header of a re-filed record that tells when it was first appended, in milliseconds: its
 second append must not change the instant from which an undated statement counts."""
+
+
+REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "IZIN-UNDECODABLE": (
+            "the bytes are no consent event",
+            "Kayıt çözülemedi; ConsentEvent sözleşmesine göre yazıp yeniden gönderin.",
+        ),
+        "IZIN-UNKNOWN-SCHEMA": (
+            "the bytes name a schema that is not known here",
+            "Kaydın şeması tanınmıyor; şemayı kaydedin ya da bilinen bir sürümle gönderin.",
+        ),
+        "IZIN-POISON": (
+            "our own code stumbled over the record",
+            "Kayıt işlenirken bizden kaynaklanan bir hata oluştu; işletmeciye bildirin.",
+        ),
+        "IZIN-REFILED-TWICE": (
+            "the record was moved to its partition and still is in the wrong one",
+            "Kayıt bölümüne taşındı, yine de yanlış bölümde; bölüm sayılarını denetleyin.",
+        ),
+    }
+)
+"""Each code of this stage with its English and its Turkish reason; the law's are the law's."""
 
 
 class SourceRecord(Protocol):
@@ -66,13 +90,15 @@ class Guard:
         sake.
         """
         if record.value is None:
-            return _dead("undecodable", "value", "no value: a tombstone says nothing of a consent")
+            return _dead(
+                "IZIN-UNDECODABLE", "value", "no value: a tombstone says nothing of a consent"
+            )
         try:
             content = self._codec.decode("ConsentEvent", record.value)
         except UnknownSchemaError as error:
-            return _dead("unknown-schema", "value", str(error))
+            return _dead("IZIN-UNKNOWN-SCHEMA", "value", str(error))
         except UndecodableError as error:
-            return _dead("undecodable", "value", str(error))
+            return _dead("IZIN-UNDECODABLE", "value", str(error))
         says_ret = str(content.get("status")).strip().upper() == Status.RET
         try:
             admitted = admit(event_from_avro(content), appended_at=appended_at(record))
@@ -124,7 +150,7 @@ def _kept_headers(record: SourceRecord) -> list[dict[str, Any]]:
 def poison(error: Exception, *, says_ret: bool) -> DeadLetter:
     """Return the dead letter of a record over which our own code stumbled with ``error``."""
     # The type alone: a message may carry the recipient.
-    letter = _dead("poison", "value", f"{type(error).__name__} while it was judged")
+    letter = _dead("IZIN-POISON", "value", f"{type(error).__name__} while it was judged")
     return replace(letter, lost_ret=says_ret)
 
 
@@ -132,14 +158,11 @@ def refiled_twice(claim: Claim) -> DeadLetter:
     """Return the dead letter of a record that was re-filed once and still stands in the wrong
     partition.
     """
-    letter = _dead("refiled-twice", "key", "re-filed once, and still not where its key belongs")
+    letter = _dead("IZIN-REFILED-TWICE", "key", "have all topics the same number of partitions?")
     return replace(letter, lost_ret=claim.status is Status.RET)
 
 
-def _dead(reason: str, field: str, why: str) -> DeadLetter:
-    return DeadLetter(
-        reason=reason,
-        violations=(
-            Violation(field=field, code=f"IZIN-{reason.upper()}", reason=why, reason_tr=""),
-        ),
-    )
+def _dead(code: str, field: str, detail: str) -> DeadLetter:
+    reason, reason_tr = REASONS[code]
+    named = Violation(field=field, code=code, reason=f"{reason}: {detail}", reason_tr=reason_tr)
+    return DeadLetter(reason=code.removeprefix("IZIN-").lower(), violations=(named,))

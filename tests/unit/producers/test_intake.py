@@ -167,8 +167,8 @@ async def test_a_forms_ticked_boxes_are_a_statement_each(
         ({"colour": "red"}, ("/colour", "H118")),
         ({"recipient": 5.55e9}, ("/recipient", "IZIN-TYPE")),
         ({"recipient": {"x": 1}}, ("/recipient", "IZIN-TYPE")),
-        ({"evidence": "text"}, ("/evidence", "IZIN-TYPE")),
-        ({"evidence": {"page": "x" * 5000}}, ("/evidence", "IZIN-TYPE")),
+        ({"evidence": "text"}, ("/evidence", "IZIN-EVIDENCE")),
+        ({"evidence": {"page": "x" * 5000}}, ("/evidence", "IZIN-EVIDENCE")),
     ],
 )
 async def test_what_is_wrong_is_named(

@@ -1,0 +1,52 @@
+"""İYS's codes: which there are, and which of them a statement of consent can meet."""
+
+import re
+
+CORE_CODES = re.findall(
+    r"H\d{3}",
+    """
+    H001 H014 H015 H016 H017 H018 H031 H058 H060 H061 H062 H067 H082 H083 H084 H085 H086 H089
+    H090 H091 H092 H093 H095 H097 H098 H100 H101 H102 H103 H105 H106 H107 H110 H111 H112 H113
+    H114 H115 H116 H117 H118 H119 H120 H121 H122 H123 H124 H125 H126 H127 H129 H155 H156 H157
+    H158 H160 H162 H163 H164 H166 H168 H169 H170 H171 H172 H173 H174 H175 H176 H178 H179 H180
+    H181 H182 H183 H184 H185 H186 H187 H190 H191 H192 H193 H194 H195 H196 H197 H198 H199 H201
+    H214 H215 H216 H217 H218 H219 H220 H221 H222 H224 H225 H226 H227 H228 H229 H230 H231 H241
+    H243 H244 H245 H250 H251 H252 H253 H266 H267 H268 H288 H351 H353 H355 H363 H400 H401 H402
+    H403 H404 H405 H408 H412 H437 H450 H452 H453 H454 H455 H456 H459 H460 H462 H463 H464 H465
+    H467 H470 H476 H478 H486 H501 H502 H506 H507 H512 H520 H521 H522 H524 H525 H530 H531 H568
+    H586
+    """,
+)
+"""The core API's, H0xx to H5xx (version 3.2.0): its table of codes merged with all its examples."""
+
+OF_A_STATEMENT = re.findall(
+    r"H\d{3}",
+    """
+    H014 H085 H091 H092 H110 H111 H112 H113 H114 H115 H116 H117 H118 H119 H120 H121 H122 H125 H126
+    H155 H156 H157 H158 H160 H162 H163 H166 H170 H174 H175 H178 H180 H194 H267 H408 H462 H463 H464
+    H467 H486 H525
+    """,
+)
+"""What a statement of consent, alone or in a batch, can be refused for by what it says."""
+
+NOT_BY_A_VIOLATION = {
+    "H014": "our client writes the body, never a person",
+    "H085": "our client writes the body, never a person",
+    "H092": "our client writes the body, never a person",
+    "H091": "a batch is cut at 1000 statements",
+    "H125": "a batch is cut at 1000 statements",
+    "H166": "the same bound in queries: H160 has refused the number before",
+    "H170": "an empty recipient type is BIREYSEL, so every query carries one",
+    "H174": "the obligation's table: a no that İYS holds is settled, and is not told",
+    "H175": "the obligation's table: where İYS holds nothing, nothing is withdrawn",
+    "H178": "the order of the law; and İYS's answer is read back and compared",
+    "H180": "İYS alone knows a brand's retailers: its answer parks the statement",
+    "H194": "the ledger tells one movement of a key in a batch",
+    "H267": "a retailer code is a number or absent in our contract, never an empty text",
+    "H462": "the obligation's table: a merchant's update without a date waits for a person",
+    "H463": "the obligation's table: a merchant's update without a source waits for a person",
+    "H467": "the clocks: it hangs on the brand's activation and on the day it is told",
+    "H486": "the obligation's table: as H175, for HS_KARAR",
+    "H525": "İYS alone counts the quota: its answer stops new consents",
+}
+"""Where a code of a statement is kept from happening, or answered, if no violation names it."""

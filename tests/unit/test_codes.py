@@ -1,0 +1,104 @@
+"""Every code that is told stands in one table, in two languages; every code of İYS's is met."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from izin.consent import violations as law
+from izin.iys.answers import VERDICTS, Verdict
+from izin.producers import violations as doors
+from izin.streams import guard
+from tests.unit.codes import CORE_CODES, NOT_BY_A_VIOLATION, OF_A_STATEMENT
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT.parent / "shared" / "iys" / "reference.md"
+TABLES: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "the law": law.REASONS,
+    "the doors": doors.REASONS,
+    "the order stage": guard.REASONS,
+}
+NAMED = {code for table in TABLES.values() for code in table}
+
+
+def codes_of_ours(root: Path) -> Counter[str]:
+    """Count the codes of ours in the package's source; one put together would not be found."""
+    found: Counter[str] = Counter()
+    for path in root.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        found.update(re.findall(r"""["'](IZIN-[^"']*)["']""", text))
+    del found["IZIN-"]  # the prefix alone is cut off, and names nothing
+    return found
+
+
+def test_every_code_of_ours_stands_in_a_table_and_is_used():
+    """A code in no table has no reason; a reason that nobody gives is dead."""
+    used = codes_of_ours(ROOT / "izin")
+    assert set(used) == {code for code in NAMED if code.startswith("IZIN-")}
+    assert [code for code, count in used.items() if count < 2] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('x = "IZIN-MADE-UP"', "IZIN-MADE-UP"),
+        ("x = 'IZIN-MADE-UP'", "IZIN-MADE-UP"),
+        ('x = f"IZIN-{name}"', "IZIN-{name}"),
+    ],
+)
+def test_a_code_in_no_table_is_seen(tmp_path: Path, text: str, found: str):
+    """The check can fail: also where a code is put together."""
+    (tmp_path / "a.py").write_text(text, encoding="utf-8")
+    assert set(codes_of_ours(tmp_path)) == {found}
+    assert found not in NAMED
+
+
+def test_no_code_stands_in_two_tables():
+    """One code, one reason, but for the words that differ with the field."""
+    assert Counter(code for table in TABLES.values() for code in table).most_common(1)[0][1] == 1
+
+
+@pytest.mark.parametrize("layer", TABLES)
+def test_every_reason_is_told_in_two_languages(layer: str):
+    """English for operators, Turkish for those who correct the record, with the same places."""
+    for code, (english, turkish) in TABLES[layer].items():
+        assert english, code
+        assert turkish, code
+        assert english != turkish, code
+        assert turkish.endswith("."), code
+        places = re.compile(r"\{\w+\}")
+        assert set(places.findall(turkish)) <= {*places.findall(english), "{width}"}, code
+
+
+def test_every_code_that_is_named_after_iys_is_its_own():
+    """We invent no H-code."""
+    assert {code for code in NAMED if code.startswith("H")} <= set(CORE_CODES)
+
+
+@pytest.mark.parametrize("code", CORE_CODES)
+def test_every_code_of_iys_is_met(code: str):
+    """Each has a verdict for when it is answered, so no list of exceptions is needed."""
+    assert VERDICTS[code] not in {Verdict.UNKNOWN, Verdict.SUCCESS}
+
+
+@pytest.mark.parametrize("code", OF_A_STATEMENT)
+def test_a_statement_is_refused_here_before_iys_would(code: str):
+    """What a statement can be refused for is named by a violation, or is kept from happening."""
+    assert code in CORE_CODES
+    assert (code in NAMED) is not (code in NOT_BY_A_VIOLATION)
+
+
+def test_every_exception_is_one_of_a_statement():
+    """And no violation names an H-code that a statement cannot meet."""
+    assert set(NOT_BY_A_VIOLATION) <= set(OF_A_STATEMENT)
+    assert {code for code in NAMED if code.startswith("H")} <= set(OF_A_STATEMENT)
+
+
+@pytest.mark.skipif(not REFERENCE.exists(), reason="İYS's reference is not here")
+def test_the_codes_are_those_of_the_reference():
+    """The list here and İYS's table of codes are the same."""
+    text = REFERENCE.read_text(encoding="utf-8")
+    table = text[text.index("## 5.1 ") : text.index("## 5.2 ")]
+    assert sorted(CORE_CODES) == sorted(re.findall(r"^\| (H\d{3})\b", table, re.MULTILINE))
