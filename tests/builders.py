@@ -12,10 +12,12 @@ from izin.consent.model import (
     Claim,
     ConsentEvent,
     ConsentKey,
+    Decision,
     IysStatement,
     RecipientType,
     Status,
 )
+from izin.schemas.records import consent_to_avro, decision_head_to_avro, event_to_avro
 
 CUSTOMER = "acme"
 BRAND = 100001
@@ -24,6 +26,17 @@ EMAIL = "ada@example.com"
 
 NOON = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 """Monday 2 March 2026, noon in Turkey: the instant at which statements of tests are made."""
+
+
+def a_decision_record(
+    decision: Decision, *, topic: str = "consent-events", partition: int = 0, offset: int = 0
+) -> dict[str, Any]:
+    """Return ``decision`` as an Avro Decision of the record at these coordinates."""
+    return {
+        **decision_head_to_avro(decision, topic=topic, partition=partition, offset=offset),
+        "consent": consent_to_avro(decision.consent),
+        "event": event_to_avro(decision.claim.event),
+    }
 
 
 def a_key(**overrides: object) -> ConsentKey:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 Headers = list[tuple[str, str | bytes | None]]
 """As a Kafka client takes them."""
 
+_TYPE = "ce_type"
+
 
 def marks(*, record: str, event_id: str, source: str, at: datetime) -> dict[str, str]:
     """Return the marks of a ``record`` about ``event_id``, of ``source`` (a relative URI), at
@@ -18,7 +20,7 @@ def marks(*, record: str, event_id: str, source: str, at: datetime) -> dict[str,
     return {
         "ce_specversion": "1.0",
         "ce_id": event_id,
-        "ce_type": f"izin.{record}",
+        _TYPE: f"izin.{record}",
         "ce_source": source,
         "ce_time": at.isoformat(),
     }
@@ -28,3 +30,10 @@ def headers(*, record: str, event_id: str, source: str, at: datetime) -> Headers
     """Return the same marks as headers."""
     told = marks(record=record, event_id=event_id, source=source, at=at)
     return [(name, text.encode()) for name, text in told.items()]
+
+
+def retyped(about: Headers, record: str) -> Headers:
+    """Return ``about``, as :func:`headers` made it, for another ``record`` of the same event."""
+    return [
+        (name, f"izin.{record}".encode() if name == _TYPE else content) for name, content in about
+    ]

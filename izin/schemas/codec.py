@@ -7,21 +7,31 @@
 
 Readers resolve the writer's schema (by id from the registry, by fingerprint from the versions we
 know) into the current one, so old producers work with new workers and the other way round.
+
+What has the current schema takes a short way (``avro_writer``, ``avro_reader``). Whatever stumbles
+there is left to fastavro, which either knows better or says what is wrong.
 """
 
 from __future__ import annotations
 
 import struct
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from fastavro import schemaless_reader, schemaless_writer
 
 from izin.consent.errors import SourceError
+from izin.consent.making import maker
+from izin.consent.model import ConsentEvent, IysStatement
 from izin.schemas import contracts
+from izin.schemas.avro_reader import reader_of
+from izin.schemas.avro_writer import writer_of
+from izin.schemas.records import event_from_avro
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from izin.schemas.avro_reader import Read
 
 Record = dict[str, Any]
 
@@ -56,6 +66,13 @@ class Codec:
         self._current = contracts.current()
         self._known = contracts.known()
         self._writers: dict[bytes, contracts.Contract] = {}
+        self._write = {name: writer_of(one.schema) for name, one in self._current.items()}
+        self._read = {name: reader_of(one.schema, {}) for name, one in self._current.items()}
+        self._read_event = reader_of(
+            self._current["ConsentEvent"].schema,
+            {"ConsentEvent": maker(ConsentEvent), "IysStatement": maker(IysStatement)},
+            sequence=tuple,
+        )
         self._headers = {
             name: _SINGLE + one.fingerprint
             if ids is None
@@ -67,16 +84,22 @@ class Codec:
         """Return ``value`` as a framed ``record``; raises ValueError or TypeError if it does not
         fit.
         """
-        out = BytesIO()
-        out.write(self._headers[record])
-        schemaless_writer(out, self._current[record].parsed, value)
-        return out.getvalue()
+        try:
+            return self._headers[record] + self._write[record](value)
+        except Exception:  # noqa: BLE001  # whatever it is, fastavro says it better
+            out = BytesIO()
+            out.write(self._headers[record])
+            schemaless_writer(out, self._current[record].parsed, value)
+            return out.getvalue()
 
     def decode(self, record: str, data: bytes) -> Record:
         """Return the ``record`` that ``data`` frames, resolved to the current contract.
 
         Raises UndecodableError, and UnknownSchemaError where the writer's schema cannot be found.
         """
+        found = self._read_whole(record, self._read[record], data)
+        if found is not None:
+            return cast("Record", found)
         writer, body = self._writer(data)
         reader = self._current[record]
         same = writer.fingerprint == reader.fingerprint
@@ -89,6 +112,32 @@ class Codec:
         if not isinstance(value, dict):
             raise UndecodableError(f"not a {record}: {type(value).__name__}")
         return value
+
+    def decode_event(self, data: bytes) -> ConsentEvent:
+        """Return the ConsentEvent that ``data`` frames; raises as ``decode`` does."""
+        found = self._read_whole("ConsentEvent", self._read_event, data)
+        if found is not None:
+            return cast("ConsentEvent", found)
+        content = self.decode("ConsentEvent", data)
+        try:
+            return event_from_avro(content)
+        except (TypeError, ValueError, KeyError) as error:
+            raise UndecodableError(f"not a ConsentEvent: {type(error).__name__}") from error
+
+    def header(self, record: str) -> bytes:
+        """Return the frame that stands before the body of a ``record`` written here."""
+        return self._headers[record]
+
+    def _read_whole(self, record: str, read: Read, data: bytes) -> object:
+        """Return what ``read`` makes of ``data``; None if it is not the current ``record``."""
+        header = self._headers[record]
+        if not data.startswith(header):
+            return None
+        try:
+            found, end = read(data, len(header))
+        except Exception:  # noqa: BLE001  # wrong or unusual: fastavro judges it
+            return None
+        return found if end == len(data) else None
 
     def _writer(self, data: bytes) -> tuple[contracts.Contract, BytesIO]:
         body = BytesIO(data)

@@ -147,8 +147,10 @@ def violation_from_avro(record: Mapping[str, Any]) -> Violation:
     return Violation(**record)
 
 
-def decision_to_avro(decision: Decision, *, topic: str, partition: int, offset: int) -> Record:
-    """Return ``decision`` of the event at these coordinates as an Avro Decision."""
+def decision_head_to_avro(decision: Decision, *, topic: str, partition: int, offset: int) -> Record:
+    """Return what an Avro Decision says of the record at these coordinates, but for the Consent and
+    the ConsentEvent that it ends with.
+    """
     claim = decision.claim
     return {
         "kind": decision.kind,
@@ -159,6 +161,4 @@ def decision_to_avro(decision: Decision, *, topic: str, partition: int, offset: 
         "topic": topic,
         "partition": partition,
         "offset": offset,
-        "consent": consent_to_avro(decision.consent),
-        "event": event_to_avro(claim.event),
     }

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from izin.consent.admission import Refusal, admit
-from izin.consent.model import Claim, Status, Violation
+from izin.consent.model import Claim, ConsentEvent, Status, Violation
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
-from izin.schemas.records import event_from_avro, violation_to_avro
+from izin.schemas.records import violation_to_avro
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,13 +79,21 @@ class DeadLetter:
     """Whether it was a "no" whose key cannot be read: a person must look."""
 
 
+class Judged(NamedTuple):
+    """A record that makes a claim."""
+
+    claim: Claim
+    as_it_came: bool
+    """Whether admission changed nothing of the event."""
+
+
 class Guard:
     """Judges records one by one."""
 
     def __init__(self, codec: Codec) -> None:
         self._codec = codec
 
-    def judge(self, record: SourceRecord) -> Claim | DeadLetter:
+    def judge(self, record: SourceRecord) -> Judged | DeadLetter:
         """Return the claim that ``record`` makes, or why it makes none; raises nothing for its
         sake.
         """
@@ -94,19 +102,24 @@ class Guard:
                 "IZIN-UNDECODABLE", "value", "no value: a tombstone says nothing of a consent"
             )
         try:
-            content = self._codec.decode("ConsentEvent", record.value)
+            event = self._codec.decode_event(record.value)
         except UnknownSchemaError as error:
             return _dead("IZIN-UNKNOWN-SCHEMA", "value", str(error))
         except UndecodableError as error:
             return _dead("IZIN-UNDECODABLE", "value", str(error))
-        says_ret = str(content.get("status")).strip().upper() == Status.RET
         try:
-            admitted = admit(event_from_avro(content), appended_at=appended_at(record))
+            admitted = admit(event, appended_at=appended_at(record))
         except Exception as error:  # noqa: BLE001  # pure code stumbled: the record is poison
-            return poison(error, says_ret=says_ret)
+            return poison(error, says_ret=_says_ret(event))
         if isinstance(admitted, Refusal):
-            return DeadLetter(reason="refused", violations=admitted.violations, lost_ret=says_ret)
-        return admitted
+            return DeadLetter(
+                reason="refused", violations=admitted.violations, lost_ret=_says_ret(event)
+            )
+        return Judged(admitted, admitted.event is event)
+
+
+def _says_ret(event: ConsentEvent) -> bool:
+    return event.status.strip().upper() == Status.RET
 
 
 def appended_at(record: SourceRecord) -> datetime:

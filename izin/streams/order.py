@@ -17,20 +17,23 @@ large is poison.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from izin.consent.errors import SourceError
-from izin.consent.model import Claim, Consent, Decision, DecisionKind, Status
+from izin.consent.making import maker
+from izin.consent.model import Claim, Consent, ConsentEvent, Decision, DecisionKind, Status
 from izin.consent.ordering import decide
-from izin.schemas.cloud_events import headers
+from izin.schemas.cloud_events import headers, retyped
+from izin.schemas.decisions import DecisionWriter
 from izin.schemas.partitioning import partition_of
-from izin.schemas.records import consent_to_avro, decision_to_avro
+from izin.schemas.records import consent_to_avro, event_to_avro
 from izin.streams.guard import (
     APPENDED_AT,
     KEPT_BYTES,
     DeadLetter,
     Guard,
+    Judged,
     SourceRecord,
     dead_letter_to_avro,
     poison,
@@ -68,6 +71,9 @@ class Write:
     headers: Headers
 
 
+_write = maker(Write)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refile:
     """A record to be written again, where its key belongs."""
@@ -101,6 +107,9 @@ class OrderStage:
         self._partitions = partitions
         self._codec = codec
         self._guard = Guard(codec)
+        self._decisions = DecisionWriter(codec)
+        self._event_header = codec.header("ConsentEvent")
+        self._consent_header = codec.header("Consent")
 
     def fold(self, partition: int, records: Iterable[SourceRecord], state: State) -> Effects:
         """Return what ``records`` of either lane of ``partition`` do to ``state``."""
@@ -110,16 +119,17 @@ class OrderStage:
             if isinstance(judged, DeadLetter):
                 self._bury(effects, record, judged)
                 continue
-            key = judged.key.encode()
+            claim = judged.claim
+            key = claim.key.encode()
             current = effects.changes.get(key) or state.get(key)
             try:
                 # A key that is held was once found to belong here: no need to hash it again.
                 if current is None and partition_of(key, self._partitions) != partition:
-                    self._refile(effects, record, judged, key)
+                    self._refile(effects, record, claim, key)
                 else:
-                    self._decide(effects, record, key, decide(current, judged), current)
+                    self._decide(effects, record, judged, key, current)
             except Exception as error:  # noqa: BLE001  # pure code stumbled, and noted nothing yet
-                letter = poison(error, says_ret=judged.status is Status.RET)
+                letter = poison(error, says_ret=claim.status is Status.RET)
                 self._bury(effects, record, letter)
         return effects
 
@@ -127,51 +137,65 @@ class OrderStage:
         self,
         effects: Effects,
         record: SourceRecord,
+        judged: Judged,
         key: bytes,
-        decision: Decision,
         current: Consent | None,
     ) -> None:
+        decision = decide(current, judged.claim)
+        counts = effects.counts
         if decision.kind is DecisionKind.DUPLICATE:
-            effects.counts[decision.kind] += 1
+            counts[decision.kind] += 1
             return
-        topics, claim = self._topics, decision.claim
-        told = self._told(decision, record)
-        writes = []
-
-        def write(topic: str, record_name: str, value: bytes) -> None:
-            about = headers(
-                record=record_name,
-                event_id=claim.event.event_id,
-                source=f"/{claim.event.customer_id}/{claim.event.origin}",
-                at=claim.effective_at,
-            )
-            if _size(key, value, about) > MAX_BYTES:
-                raise OversizedError(topic)
-            writes.append(
-                Write(topic=topic, partition=record.partition, key=key, value=value, headers=about)
-            )
-
-        if decision.consent is not current:
-            row = self._codec.encode("Consent", consent_to_avro(decision.consent))
-            write(topics.consents.name, "Consent", row)
-            if decision.opted_out:
-                write(topics.opt_outs.name, "Consent", row)
-        write(topics.decisions.name, "Decision", told)
-        effects.counts[decision.kind] += 1
-        effects.counts["opt-outs"] += decision.opted_out
-        if decision.consent is not current:
-            effects.changes[key] = decision.consent
-        effects.writes += writes
-
-    def _told(self, decision: Decision, record: SourceRecord) -> bytes:
-        told = decision_to_avro(
-            decision, topic=record.topic, partition=record.partition, offset=record.offset
+        topics, event = self._topics, judged.claim.event
+        row = self._codec.encode("Consent", consent_to_avro(decision.consent))
+        told = self._told(decision, record, row, as_it_came=judged.as_it_came)
+        about = headers(
+            record="Decision",
+            event_id=event.event_id,
+            source=f"/{event.customer_id}/{event.origin}",
+            at=judged.claim.effective_at,
         )
-        value = self._codec.encode("Decision", told)
-        if len(value) > MAX_BYTES // 2 and decision.claim.status is Status.RET:
-            told["event"]["evidence"] = {}
-            value = self._codec.encode("Decision", told)
-        return value
+        # The decision holds all that the others do, key and headers too: a small one needs no sum.
+        if len(told) > MAX_BYTES // 4 and _size(key, told, about) > MAX_BYTES:
+            raise OversizedError(topics.decisions.name)
+
+        def write(topic: str, value: bytes, about: Headers) -> None:
+            effects.writes.append(
+                _write(topic=topic, partition=record.partition, key=key, value=value, headers=about)
+            )
+
+        counts[decision.kind] += 1
+        if decision.consent is not current:
+            of_row = retyped(about, "Consent")
+            effects.changes[key] = decision.consent
+            write(topics.consents.name, row, of_row)
+            if decision.opted_out:
+                counts["opt-outs"] += 1
+                write(topics.opt_outs.name, row, of_row)
+        write(topics.decisions.name, told, about)
+
+    def _told(
+        self, decision: Decision, record: SourceRecord, row: bytes, *, as_it_came: bool
+    ) -> bytes:
+        """Return ``decision`` encoded around ``row``, its Consent as it is written to its topic."""
+        claim, value = decision.claim, record.value or b""
+        if as_it_came and value.startswith(self._event_header):
+            event = value[len(self._event_header) :]
+        else:
+            event = self._event_body(claim.event)
+        if len(event) > MAX_BYTES // 2 and claim.status is Status.RET:
+            event = self._event_body(replace(claim.event, evidence={}))
+        return self._decisions.encode(
+            decision,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            consent=row[len(self._consent_header) :],
+            event=event,
+        )
+
+    def _event_body(self, event: ConsentEvent) -> bytes:
+        return self._codec.encode("ConsentEvent", event_to_avro(event))[len(self._event_header) :]
 
     def _refile(self, effects: Effects, record: SourceRecord, claim: Claim, key: bytes) -> None:
         if any(name == REFILED for name, _ in record.headers):

@@ -3,6 +3,7 @@
 import hashlib
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import NoReturn, cast
@@ -12,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from izin.consent.errors import OurError
-from izin.consent.model import Claim
 from izin.schemas import contracts
 from izin.schemas.codec import Codec, SchemaIds
 from izin.streams import guard
@@ -21,6 +21,7 @@ from izin.streams.guard import (
     KEPT_BYTES,
     DeadLetter,
     Guard,
+    Judged,
     appended_at,
     dead_letter_to_avro,
 )
@@ -30,7 +31,7 @@ from tests.streams.records import APPENDED, Fetched, a_record
 CODEC = Codec()
 
 
-def judged(record: Fetched) -> Claim | DeadLetter:
+def judged(record: Fetched) -> Judged | DeadLetter:
     return Guard(CODEC).judge(record)
 
 
@@ -41,10 +42,15 @@ def a_letter(record: Fetched) -> DeadLetter:
 
 
 def test_a_good_record_makes_a_claim() -> None:
-    """An admitted event is a claim, its recipient normalised."""
-    claim = judged(a_record(CODEC))
-    assert isinstance(claim, Claim)
-    assert claim.key.recipient == PHONE
+    """An admitted event is a claim; whether admission changed anything is told with it."""
+    found = judged(a_record(CODEC))
+    assert isinstance(found, Judged)
+    assert found.claim.key.recipient == PHONE
+    assert found.as_it_came
+    spelt = judged(a_record(CODEC, an_event(recipient=f"  {PHONE}")))
+    assert isinstance(spelt, Judged)
+    assert spelt.claim == replace(found.claim, event=spelt.claim.event)
+    assert not spelt.as_it_came
 
 
 def test_a_tombstone_is_undecodable() -> None:

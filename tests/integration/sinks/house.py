@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from izin.consent.admission import Refusal, admit
 from izin.consent.model import Consent, ConsentKey, DecisionKind
 from izin.consent.ordering import decide
-from izin.schemas.records import decision_to_avro
 from izin.sinks.ask import Asker
 from izin.sinks.ingest import Ingester, Read
 from izin.sinks.ledger import brands, offsets
@@ -21,7 +20,7 @@ from izin.sinks.recover import Recoverer
 from izin.sinks.settle import Settler
 from izin.sinks.submit import Submitter
 from izin.sinks.tell import Teller
-from tests.builders import BRAND, CUSTOMER, a_key, an_event
+from tests.builders import BRAND, CUSTOMER, a_decision_record, a_key, an_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,9 +171,7 @@ class House:
             self.states[str(claim.key)] = decision.consent
             if decision.kind is DecisionKind.DUPLICATE:
                 continue
-            record = decision_to_avro(
-                decision, topic="consent-events", partition=0, offset=self.offset
-            )
+            record = a_decision_record(decision, offset=self.offset)
             value = self.codec.decode("Decision", self.codec.encode("Decision", record))
             reads.append(Read(partition=0, offset=self.offset, decision=value))
             self.offset += 1

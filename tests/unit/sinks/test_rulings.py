@@ -8,7 +8,6 @@ import pytest
 from izin.consent.obligation import Registered
 from izin.iys.answers import Verdict
 from izin.iys.wire import Receipt
-from izin.schemas.records import decision_to_avro
 from izin.sinks import rulings
 from izin.sinks.judge import Answer, judged, scope_of
 from izin.sinks.ledger.brands import Brand
@@ -16,7 +15,16 @@ from izin.sinks.ledger.entry import Entry
 from izin.sinks.ledger.submissions import Item
 from izin.sinks.rulings import Statement
 from izin.sinks.telling import body_of, item_of, items_of
-from tests.builders import BRAND, CUSTOMER, NOON, PHONE, a_claim, a_key, a_statement
+from tests.builders import (
+    BRAND,
+    CUSTOMER,
+    NOON,
+    PHONE,
+    a_claim,
+    a_decision_record,
+    a_key,
+    a_statement,
+)
 
 NOW = NOON + timedelta(minutes=10)
 ACTIVE = Brand(
@@ -33,8 +41,7 @@ def decided(entry: Entry | None = None, **overrides: object) -> Entry:
     from izin.consent.ordering import decide  # noqa: PLC0415 - the law's own, used here alone
 
     decision = decide(None, a_claim(**overrides))
-    record = decision_to_avro(decision, topic="consent-events", partition=0, offset=0)
-    return rulings.decided(entry, record, NOW)
+    return rulings.decided(entry, a_decision_record(decision), NOW)
 
 
 def an_entry(**columns: object) -> Entry:

@@ -1,0 +1,163 @@
+"""Avro's binary encoding read straight into values: a third of the time of fastavro and a dict.
+
+For a schema the reader's source is generated, a line or two a field, the way ``dataclasses`` makes
+its methods. It reads what our own writers write; anything else, wrong or merely unusual (blocks
+with a size, a long of more than nine bytes), raises, and the codec lets fastavro judge the bytes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from izin.schemas.avro_writer import EPOCH, MILLISECOND
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from izin.schemas.contracts import Schema
+
+    Read = Callable[[bytes, int], tuple[Any, int]]
+    """From these bytes, from this place: what stands there, and where it ends."""
+    Make = Callable[..., Any]
+
+_LONGEST_SHIFT = 63
+
+
+def reader_of(schema: Schema, makes: Mapping[str, Make], sequence: Make = list) -> Read:
+    """Return the function that reads the record ``schema``.
+
+    ``makes`` names by record what its fields become (a dict where it names nothing), ``sequence``
+    what the items of an array become. Raises ValueError for a type that no contract of ours uses.
+    """
+    names: dict[str, Any] = {"make": makes.get(schema["name"], dict)}
+    lines = ["def read(data, at):"]
+    for field in schema["fields"]:
+        name, kind = field["name"], field["type"]
+        indent = "    "
+        if isinstance(kind, list):
+            null, kind = kind
+            if null != "null":
+                raise ValueError(f"no contract of ours uses {field['type']!r}")
+            lines += [
+                f"    if data[at] == 0: f_{name} = None; at += 1",
+                "    elif data[at] != 2: raise ValueError('no such branch')",
+                "    else:",
+                "        at += 1",
+            ]
+            indent = "        "
+        if kind == "string":
+            lines += [indent + line for line in _short_text(name)]
+        else:
+            lines.append(f"{indent}f_{name}, at = read_{name}(data, at)")
+            names[f"read_{name}"] = _reader(kind, makes, sequence)
+    given = ", ".join(f"{field['name']}=f_{field['name']}" for field in schema["fields"])
+    lines.append(f"    return make({given}), at")
+    made: dict[str, Read] = {}
+    exec("\n".join(lines), names | {"text": _text}, made)  # noqa: S102  # made of our schema's names
+    return made["read"]
+
+
+def _short_text(name: str) -> list[str]:
+    """Return the lines that read a text: nearly all are shorter than 64 bytes."""
+    return [
+        "size = data[at]",
+        "if size < 128 and not size & 1:",
+        f"    end = at + 1 + (size >> 1); f_{name} = data[at + 1 : end].decode(); at = end",
+        f"else: f_{name}, at = text(data, at)",
+    ]
+
+
+def _long(data: bytes, at: int) -> tuple[int, int]:
+    byte = data[at]
+    number, shift = byte & 127, 7
+    while byte & 128:
+        if shift > _LONGEST_SHIFT:
+            raise ValueError("too long")
+        at += 1
+        byte = data[at]
+        number |= (byte & 127) << shift
+        shift += 7
+    return (number >> 1) ^ -(number & 1), at + 1
+
+
+def _size(data: bytes, at: int) -> tuple[int, int]:
+    size, at = _long(data, at)
+    if size < 0:
+        raise ValueError("a negative size")
+    return size, at
+
+
+def _text(data: bytes, at: int) -> tuple[str, int]:
+    size, at = _size(data, at)
+    return data[at : at + size].decode(), at + size
+
+
+def _raw(data: bytes, at: int) -> tuple[bytes, int]:
+    size, at = _size(data, at)
+    return data[at : at + size], at + size
+
+
+def _boolean(data: bytes, at: int) -> tuple[bool, int]:
+    byte = data[at]
+    if byte > 1:
+        raise ValueError("no boolean")
+    return byte == 1, at + 1
+
+
+def _instant(data: bytes, at: int) -> tuple[Any, int]:
+    milliseconds, at = _long(data, at)
+    return EPOCH + milliseconds * MILLISECOND, at
+
+
+def _array(read: Read, sequence: Make) -> Read:
+    def array(data: bytes, at: int) -> tuple[Any, int]:
+        found = []
+        count, at = _size(data, at)
+        while count:
+            for _ in range(count):
+                one, at = read(data, at)
+                found.append(one)
+            count, at = _size(data, at)
+        return sequence(found), at
+
+    return array
+
+
+def _map(read: Read) -> Read:
+    def mapping(data: bytes, at: int) -> tuple[dict[str, Any], int]:
+        found = {}
+        count, at = _size(data, at)
+        while count:
+            for _ in range(count):
+                name, at = _text(data, at)
+                found[name], at = read(data, at)
+            count, at = _size(data, at)
+        return found, at
+
+    return mapping
+
+
+_PLAIN: Mapping[str, Read] = {
+    "string": _text,
+    "bytes": _raw,
+    "boolean": _boolean,
+    "int": _long,
+    "long": _long,
+}
+
+
+def _reader(kind: Any, makes: Mapping[str, Make], sequence: Make) -> Read:  # noqa: ANN401  # any JSON
+    match kind:
+        case str() if kind in _PLAIN:
+            read = _PLAIN[kind]
+        case {"type": "long", "logicalType": "timestamp-millis"}:
+            read = _instant
+        case {"type": "array", "items": items}:
+            read = _array(_reader(items, makes, sequence), sequence)
+        case {"type": "map", "values": values}:
+            read = _map(_reader(values, makes, sequence))
+        case {"type": "record"}:
+            read = reader_of(kind, makes, sequence)
+        case _:
+            raise ValueError(f"no contract of ours uses {kind!r}")
+    return read
