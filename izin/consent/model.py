@@ -10,7 +10,7 @@ of events.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,7 @@ __all__ = (
     "Consent",
     "ConsentEvent",
     "ConsentKey",
+    "Content",
     "DateBasis",
     "Decision",
     "DecisionKind",
@@ -214,9 +215,34 @@ class Claim:
             self.event.event_id,
         )
 
+    @property
+    def content(self) -> Content:
+        """What a state keeps of this claim besides its order."""
+        return _content(self.event, self.registrable)
+
 
 Order = tuple[datetime, bool, int, str]
 """(effective instant in whole seconds, is RET, origin rank, event id): the greatest wins."""
+
+Content = tuple[bool, bool, datetime, bool, str, str, str]
+"""(registrable, is dated, consent date, has a source, source, origin, customer): the greatest
+represents claims of one order, which are one event id told in two ways. Any fixed choice would do;
+this one keeps the statement that İYS would sooner take."""
+
+_UNDATED = datetime.min.replace(tzinfo=UTC)
+
+
+def _content(said: ConsentEvent | Consent, registrable: bool) -> Content:
+    dated_at, source = said.consent_date, said.source
+    return (
+        registrable,
+        dated_at is not None,
+        _UNDATED if dated_at is None else dated_at,
+        source is not None,
+        source or "",
+        said.origin,
+        said.customer_id,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,6 +277,11 @@ class Consent:
             int(self.origin_rank),
             self.event_id,
         )
+
+    @property
+    def content(self) -> Content:
+        """What this state keeps of the winning claim besides its order."""
+        return _content(self, self.registrable)
 
     @property
     def previous_status(self) -> Status | None:

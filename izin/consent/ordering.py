@@ -9,6 +9,10 @@ from the moment a message about it arrives. RET beats ONAY in the same second, f
 no finer grain and a "no" must never be undone by accident. Origin rank and event id only choose
 which of two equal statements represents them: they never change a status.
 
+A source that gives one event id to two statements breaks its own word, and must not break ours.
+Where all four parts are equal, the greater content (what the state keeps of a claim) represents
+the two, whichever came first; a repetition with the same content is a duplicate.
+
 Taking the greatest is commutative, associative and idempotent, so any permutation, duplication,
 batching, split or replay of the same claims gives the same :class:`~izin.consent.model.Consent`.
 """
@@ -59,7 +63,10 @@ def decide(current: Consent | None, claim: Claim) -> Decision:
 
 def merge(one: Consent, other: Consent) -> Consent:
     """Return what the law holds true of a key of which two states, built apart, are known."""
-    greater = one if one.order >= other.order else other
+    if one.order == other.order:
+        greater = one if one.content >= other.content else other
+    else:
+        greater = one if one.order > other.order else other
     return replace(
         greater,
         latest_onay_at=_latest(one.latest_onay_at, other.latest_onay_at),
@@ -79,10 +86,13 @@ def _compare(  # noqa: PLR0911 - a way out a reason
         if claim.status is Status.ONAY:
             return DecisionKind.STALE, Reason.OLDER
         return DecisionKind.APPLY, Reason.RET_WINS_TIE
-    ours, theirs = current.order, claim.order
-    if theirs == ours:
+    if claim.order != current.order:
+        is_better = claim.order > current.order
+    elif claim.content != current.content:
+        is_better = claim.content > current.content
+    else:
         return DecisionKind.DUPLICATE, Reason.SAME_EVENT
-    if theirs > ours:
+    if is_better:
         return DecisionKind.ENRICHED, Reason.BETTER_EVIDENCE
     return DecisionKind.DUPLICATE, Reason.LESSER_EVIDENCE
 

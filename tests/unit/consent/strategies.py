@@ -17,13 +17,22 @@ STREAMS = st.sampled_from([None, "IYS", "HS"])
 
 @st.composite
 def claims(draw: st.DrawFn) -> Claim:
-    """Draw claims on one key, where equal event ids mean equal claims."""
+    """Draw claims on one key, few enough that event ids repeat, with the same content or another.
+
+    RETs may be undated, or from a source that makes them not registrable.
+    """
     at, status, stream = draw(NEAR_NOON), draw(STATUSES), draw(STREAMS)
+    sources, dates = ["HS_MOBIL", "HS_WEB"], [at]
+    if status == "RET":
+        sources, dates = [*sources, "HS_NOWHERE"], [*dates, None]
     return a_claim(
-        event_id=f"{at:%S.%f}-{status}-{stream}",
+        event_id=draw(st.sampled_from(["event-1", "event-2"])),
+        customer_id=draw(st.sampled_from(["acme", "other"])),
         status=status,
-        consent_date=at,
+        source=draw(st.sampled_from(sources)),
+        consent_date=draw(st.sampled_from(dates)),
         received_at=NOON + timedelta(seconds=4),
+        origin=draw(st.sampled_from(["crm", "web"])),
         iys=None if stream is None else a_statement(stream=stream, creation_date=at),
     )
 

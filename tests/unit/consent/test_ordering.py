@@ -47,7 +47,8 @@ def test_split_and_merge_is_deciding_in_one_go(left: list[Claim], right: list[Cl
 def test_the_greatest_claim_stands(drawn: list[Claim]):
     """The state is the greatest claim, and knows the latest instant of either status."""
     state = state_after(drawn)
-    assert state.order == max(claim.order for claim in drawn)
+    greatest = max((claim.order, claim.content) for claim in drawn)
+    assert (state.order, state.content) == greatest
     rets = [claim.effective_at for claim in drawn if claim.status is Status.RET]
     assert state.latest_ret_at == max(rets, default=None)
 
@@ -64,6 +65,18 @@ def test_opting_out_is_told_whenever_the_status_becomes_ret(drawn: list[Claim]):
         state = decision.consent
 
 
+@given(claims(), claims())
+def test_content_alone_never_changes_a_status(one: Claim, two: Claim):
+    """Claims of one order that say different things exchange the representative, no more."""
+    current = decide(None, one).consent
+    decision = decide(current, two)
+    if two.order == one.order:
+        assert decision.kind in (DecisionKind.ENRICHED, DecisionKind.DUPLICATE)
+        assert decision.consent.status is current.status
+        assert decision.consent.effective_at == current.effective_at
+        assert not decision.opted_out
+
+
 LATER = NOON + timedelta(seconds=1)
 
 
@@ -74,6 +87,9 @@ LATER = NOON + timedelta(seconds=1)
         (a_claim(event_id="event-0"), DecisionKind.DUPLICATE, Reason.LESSER_EVIDENCE),
         (a_claim(event_id="event-2"), DecisionKind.ENRICHED, Reason.BETTER_EVIDENCE),
         (a_claim(iys=a_statement()), DecisionKind.ENRICHED, Reason.BETTER_EVIDENCE),
+        (a_claim(source="HS_MOBIL"), DecisionKind.DUPLICATE, Reason.LESSER_EVIDENCE),
+        (a_claim(origin="web-2"), DecisionKind.ENRICHED, Reason.BETTER_EVIDENCE),
+        (a_claim(actor="somebody else"), DecisionKind.DUPLICATE, Reason.SAME_EVENT),
         (a_ret(event_id="event-0"), DecisionKind.APPLY, Reason.RET_WINS_TIE),
         (a_ret(consent_date=LATER), DecisionKind.APPLY, Reason.NEWER),
         (a_claim(consent_date=NOON - timedelta(days=1)), DecisionKind.STALE, Reason.OLDER),
@@ -100,7 +116,29 @@ def test_a_claim_wins_exactly_where_its_order_is_greater(one: Claim, two: Claim)
     """The steps of a decision and the total order say the same."""
     decision = decide(decide(None, one).consent, two)
     wins = decision.kind in (DecisionKind.APPLY, DecisionKind.ENRICHED)
-    assert wins is (two.order > one.order)
+    assert wins is ((two.order, two.content) > (one.order, one.content))
+
+
+@pytest.mark.parametrize(
+    ("lesser", "greater"),
+    [
+        (a_ret(source="HS_NOWHERE"), a_ret(source="HS_ATM")),
+        (a_ret(consent_date=None, received_at=NOON), a_ret(source="HS_ATM")),
+        (a_ret(source="HS_ATM"), a_ret()),
+        (a_claim(origin="crm"), a_claim()),
+        (a_claim(customer_id="aaa"), a_claim()),
+    ],
+    ids=["registrable", "dated", "source", "origin", "customer"],
+)
+def test_one_event_id_with_two_contents_gives_one_state(lesser: Claim, greater: Claim):
+    """The fourth part of the order is equal, too: then what a state keeps of a claim decides, a
+    registrable and a dated one before others.
+    """
+    assert lesser.order == greater.order
+    assert state_after([lesser, greater]) == state_after([greater, lesser])
+    assert state_after([lesser, greater]) == state_after([greater])
+    assert merge(state_after([lesser]), state_after([greater])) == state_after([greater])
+    assert merge(state_after([greater]), state_after([lesser])) == state_after([greater])
 
 
 def test_the_first_claim_applies():
