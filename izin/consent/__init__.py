@@ -8,6 +8,7 @@ the same events give the same decisions whenever they are played.
     clocks       business-day terms  lifecycle      where an obligation stands
     attestation  certainly new       message_classes  which messages need a consent
     may_send     the gate's answer   violations     what is wrong, in English and Turkish
+    permutations tries the order     contradictions the events it is tried with
 
 ``may_send`` is not exported here, for the function would hide the module of its name.
 """

@@ -15,6 +15,7 @@ the two, whichever came first; a repetition with the same content is a duplicate
 
 Taking the greatest is commutative, associative and idempotent, so any permutation, duplication,
 batching, split or replay of the same claims gives the same :class:`~izin.consent.model.Consent`.
+``izin verify`` tries it, with :mod:`izin.consent.permutations`.
 """
 
 from __future__ import annotations
@@ -67,11 +68,11 @@ def merge(one: Consent, other: Consent) -> Consent:
         greater = one if one.content >= other.content else other
     else:
         greater = one if one.order > other.order else other
-    return replace(
-        greater,
-        latest_onay_at=_latest(one.latest_onay_at, other.latest_onay_at),
-        latest_ret_at=_latest(one.latest_ret_at, other.latest_ret_at),
-    )
+    onay = _latest(one.latest_onay_at, other.latest_onay_at)
+    ret = _latest(one.latest_ret_at, other.latest_ret_at)
+    if onay == greater.latest_onay_at and ret == greater.latest_ret_at:
+        return greater
+    return replace(greater, latest_onay_at=onay, latest_ret_at=ret)
 
 
 def _compare(  # noqa: PLR0911 - a way out a reason
