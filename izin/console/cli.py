@@ -11,7 +11,7 @@ import logging
 
 import typer
 
-from izin.console import brands, dead_letters, demo, doctor, explain, publish, up, workers
+from izin.console import brands, dead_letters, demo, doctor, explain, publish, up, verify, workers
 from izin.local.cli import app as local
 from izin.simulator.cli import app as simulator
 
@@ -31,6 +31,7 @@ app.command("intake")(workers.intake)
 app.command("explain")(explain.explain)
 app.command("dead-letters")(dead_letters.dead_letters)
 app.command("doctor")(doctor.doctor)
+app.command("verify")(verify.verify)
 app.add_typer(brands.app, name="brands")
 app.add_typer(simulator, name="simulator")
 app.add_typer(local, name="local")

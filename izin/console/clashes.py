@@ -1,0 +1,100 @@
+"""How a counter-example of the law is shown: its events, the two ways to tell them, both states."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from izin.consent.model import Consent
+from izin.console.output import Output, out, print_rows
+from izin.runtime.observe import mask
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from izin.consent.model import Claim, ConsentKey
+    from izin.consent.permutations import Clash, Parts
+
+_EVENT = (
+    *("number", "key", "status", "effective_at", "origin_rank", "event_id"),
+    *("registrable", "consent_date", "source", "origin", "customer_id"),
+)
+
+
+def print_clash(clash: Clash) -> None:
+    """Print ``clash`` as tables."""
+    out.print(Text(f"the law does not hold: {clash.why}", "red"))
+    rows = [_event(number, claim).values() for number, claim in enumerate(clash.claims, 1)]
+    print_rows(Output.TABLE, _EVENT, map(tuple, rows))
+    ways = [("one", _written(clash.one)), ("other", _written(clash.other))]
+    print_rows(
+        Output.TABLE, ("way", "told"), ways, titles=("way", "told: (…) is a state, + merges")
+    )
+    print_rows(Output.TABLE, ("key", "field", "one", "other"), _states(clash))
+
+
+def clash_as_json(clash: Clash) -> dict[str, Any]:
+    """Return ``clash`` for machines; events are numbered from 1."""
+    return {
+        "why": clash.why,
+        "events": [_event(number, claim) for number, claim in enumerate(clash.claims, 1)],
+        "one": _numbered(clash.one),
+        "other": _numbered(clash.other),
+        "one_state": [_fields(one) for one in clash.one_state.values()],
+        "other_state": [_fields(one) for one in clash.other_state.values()],
+    }
+
+
+def _event(number: int, claim: Claim) -> dict[str, object]:
+    event = claim.event
+    return {
+        "number": number,
+        "key": _masked(claim.key),
+        "status": str(claim.status),
+        "effective_at": claim.effective_at,
+        "origin_rank": int(event.origin_rank),
+        "event_id": event.event_id,
+        "registrable": claim.registrable,
+        "consent_date": event.consent_date,
+        "source": event.source,
+        "origin": event.origin,
+        "customer_id": event.customer_id,
+    }
+
+
+def _masked(key: ConsentKey) -> str:
+    return f"{key.brand_code}/{key.channel}/{key.recipient_type}/{mask(key.recipient)}"
+
+
+def _fields(consent: Consent) -> dict[str, object]:
+    held = {one.name: getattr(consent, one.name) for one in fields(consent)}
+    return held | {"key": _masked(consent.key)}
+
+
+def _numbered(parts: Parts) -> list[list[int]]:
+    return [[number + 1 for number in part] for part in parts]
+
+
+def _written(parts: Parts) -> str:
+    return " + ".join(f"({' '.join(map(str, part))})" for part in _numbered(parts))
+
+
+def _states(clash: Clash) -> list[tuple[object, ...]]:
+    """Return each field that is held, by both ways, and those first in which they differ."""
+    rows: list[tuple[object, ...]] = []
+    for key in sorted(clash.one_state.keys() | clash.other_state.keys()):
+        one, other = _held(clash.one_state, key), _held(clash.other_state, key)
+        names = sorted(one | other, key=lambda name: one.get(name) == other.get(name))
+        rows += [
+            (shown["key"], name, one.get(name), other.get(name))
+            for shown in [one or other]
+            for name in names
+            if name != "key"
+        ]
+    return rows
+
+
+def _held(state: Mapping[str, Consent], key: str) -> dict[str, object]:
+    return _fields(state[key]) if key in state else {}
