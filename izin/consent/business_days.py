@@ -2,11 +2,16 @@
 
 Saturdays, Sundays and whole holidays do not count. Half days do (28 October and the eves of both
 bayrams, free from 13:00): nothing in İYS's documents says otherwise, and counting them is the
-earlier, safe reading.
+earlier, safe reading. Labour Day counts among the holidays since 2009 (Law 5892), 15 July since
+2017 (Law 6752 of October 2016).
 
 Administrative leave (*idari izin*) binds the public sector only, so it is no holiday by itself;
-whoever wants days to be closed nonetheless names them in :class:`Calendar`. The dates of the
-bayrams come from the ``holidays`` package as versioned data, read once a year of the calendar.
+whoever wants days to be closed nonetheless names them in :class:`Calendar`.
+
+The dates of the bayrams come from the ``holidays`` package as versioned data, read once a year of
+the calendar. They are known for 2015 to 2035, the last three years of them by calculation only, for
+Diyanet announces them later. Of any other day nothing is known: asking for it raises
+OutsideCalendarError rather than taking every weekday for a business day.
 """
 
 from __future__ import annotations
@@ -18,8 +23,15 @@ from typing import TYPE_CHECKING, Any
 
 import holidays
 
+from izin.consent.errors import OutsideCalendarError
+
 if TYPE_CHECKING:
     from datetime import date
+
+FIRST_YEAR = 2015
+"""The year in which 6563 came into force: no term is older."""
+LAST_YEAR = 2035
+"""Raise it once ``holidays`` knows the bayrams of a later year."""
 
 _SATURDAY = 5
 _ONE_DAY = timedelta(days=1)
@@ -31,6 +43,10 @@ class Calendar:
 
     extra_closed_days: frozenset[date] = frozenset()
 
+    def __post_init__(self) -> None:
+        for day in self.extra_closed_days:
+            _whole_holidays(day.year)
+
 
 TURKEY_CALENDAR = Calendar()
 """The statutory calendar alone."""
@@ -39,8 +55,8 @@ TURKEY_CALENDAR = Calendar()
 def is_business_day(day: date, calendar: Calendar = TURKEY_CALENDAR) -> bool:
     """Whether ``day`` counts towards a term of business days; a half day does."""
     return (
-        day.weekday() < _SATURDAY
-        and day not in _whole_holidays(day.year)
+        day not in _whole_holidays(day.year)
+        and day.weekday() < _SATURDAY
         and day not in calendar.extra_closed_days
     )
 
@@ -72,5 +88,7 @@ def _half_days(year: int) -> frozenset[date]:
 
 
 def _days(year: int, category: str) -> frozenset[date]:
+    if not FIRST_YEAR <= year <= LAST_YEAR:
+        raise OutsideCalendarError(year, first=FIRST_YEAR, last=LAST_YEAR)
     found: Any = holidays.country_holidays("TR", years=year, categories=(category,))
     return frozenset(found)

@@ -3,7 +3,8 @@
 IzinError
 ├── OurError            a fault of this installation: code or configuration; an operator acts
 │   ├── NaiveInstantError
-│   └── IllegalTransitionError
+│   ├── IllegalTransitionError
+│   └── OutsideCalendarError
 ├── SourceError         what a source sent cannot be used; the source acts
 │   ├── UnreadableKeyError
 │   └── UnreadableRecipientError
@@ -49,6 +50,17 @@ class IllegalTransitionError(OurError):
         super().__init__(f"an obligation that is {state} knows no {event}; nothing was changed")
         self.state = state
         self.event = event
+
+
+class OutsideCalendarError(OurError):
+    """A year of which the calendar does not know the holidays; no term is counted in it."""
+
+    def __init__(self, year: int, *, first: int, last: int) -> None:
+        super().__init__(
+            f"the holidays of {year} are not known, only those of {first} to {last}: mend the "
+            "date, or install a version of izin whose calendar has that year"
+        )
+        self.year = year
 
 
 class UnreadableKeyError(SourceError):

@@ -4,9 +4,71 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.consent.business_days import Calendar, add_business_days, is_business_day, is_half_day
+from izin.consent.business_days import (
+    FIRST_YEAR,
+    LAST_YEAR,
+    Calendar,
+    add_business_days,
+    is_business_day,
+    is_half_day,
+)
+from izin.consent.errors import OurError, OutsideCalendarError
+from tests.unit.consent.public_holidays import half_days, whole_days
 
-DAYS = st.dates(min_value=date(2024, 1, 1), max_value=date(2028, 12, 1))
+DAYS = st.dates(min_value=date(FIRST_YEAR, 1, 1), max_value=date(LAST_YEAR, 12, 1))
+SATURDAY = 5
+
+
+def days_of(year: int) -> list[date]:
+    """Return every day of ``year``."""
+    first = date(year, 1, 1)
+    return [first + timedelta(days=n) for n in range((date(year + 1, 1, 1) - first).days)]
+
+
+@pytest.mark.parametrize("year", range(FIRST_YEAR, LAST_YEAR + 1))
+def test_every_day_is_as_the_law_has_it(year: int):
+    """Day by day, the calendar is the one of Law 2429 and of Diyanet, half days included."""
+    whole, half = whole_days(year), half_days(year)
+    for day in days_of(year):
+        assert is_business_day(day) == (day.weekday() < SATURDAY and day not in whole), day
+        assert is_half_day(day) == (day in half), day
+
+
+@pytest.mark.parametrize(
+    "day",
+    [
+        date(FIRST_YEAR, 1, 1) - timedelta(days=1),
+        date(LAST_YEAR + 1, 1, 1),
+        date(LAST_YEAR + 1, 1, 5),
+        date.min,
+        date.max,
+    ],
+)
+def test_a_year_that_is_not_known_is_an_error(day: date):
+    """Outside the calendar no weekday, and no weekend, is taken for what it may not be."""
+    with pytest.raises(OutsideCalendarError, match="install a version") as caught:
+        is_business_day(day)
+    with pytest.raises(OutsideCalendarError):
+        is_half_day(day)
+    with pytest.raises(OutsideCalendarError):
+        Calendar(extra_closed_days=frozenset({day}))
+    assert isinstance(caught.value, OurError)
+    assert caught.value.year == day.year
+
+
+def test_a_term_that_leaves_the_calendar_is_an_error():
+    """The last days of the last year have no third business day that is known."""
+    with pytest.raises(OutsideCalendarError, match=str(LAST_YEAR + 1)):
+        add_business_days(date(LAST_YEAR, 12, 28), 3)
+    everything = frozenset(day for year in (2034, 2035) for day in days_of(year))
+    with pytest.raises(OutsideCalendarError):
+        add_business_days(date(2034, 1, 1), 1, Calendar(extra_closed_days=everything))
+
+
+@pytest.mark.parametrize(("day", "counts"), [(date(2016, 7, 15), True), (date(2019, 7, 15), False)])
+def test_15_july_is_free_since_2017(day: date, counts: bool):
+    """Law 6752 made it a holiday in October 2016; the terms of that summer passed over nothing."""
+    assert is_business_day(day) is counts
 
 
 @pytest.mark.parametrize(
