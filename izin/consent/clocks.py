@@ -1,8 +1,5 @@
 """Three business days: Yönetmelik m.7/11 (consents) and m.9/6 (rejections); İYS's H467.
 
-A term starts to run with the brand's activation at İYS. Before it, historic consents are loaded
-and the only limit is the brand's loading deadline (*rehber aktarımı*), if one is set.
-
 How İYS itself counts is not published, so there are two readings of the third business day:
 
 - ``due_at``, strict: the same time of day, or 13:00 if that is a half day. It drives urgency and
@@ -10,11 +7,21 @@ How İYS itself counts is not published, so there are two readings of the third 
 - ``expires_at``, lenient: the end of that day. After it an ONAY is no longer offered to İYS, for by
   m.7/12 a consent that was not recorded in time is invalid and a new one is needed.
 
+On a day that does not count the business clock stands: a statement made on it counts as made at
+its end. So both readings are monotone, and what was said later is never due earlier.
+
 A RET has a due instant and never expires: nothing makes a "no" invalid.
+
+H467 binds from the brand's activation at İYS on. Before it, historic consents are loaded (*rehber
+aktarımı*), until the brand's loading deadline or, at the latest, its activation; a consent given
+in those days has its own three business days nonetheless. Without either instant there is no
+deadline.
 
 Instants are UTC outside this file. Turkey has kept UTC+3 all year since September 2016, and no
 term of İYS is older than İYS (2020), so the zone is a fixed offset and needs no time zone
-database.
+database. What was said before the calendar begins counts as said on its first day: no term is
+older than the law (6563, of 2015), and such a term has ended long ago by any reading. What is said
+after the calendar ends raises OutsideCalendarError.
 """
 
 from __future__ import annotations
@@ -24,9 +31,11 @@ from datetime import UTC, datetime, time, timedelta, timezone
 from enum import StrEnum
 
 from izin.consent.business_days import (
+    FIRST_YEAR,
     TURKEY_CALENDAR,
     Calendar,
     add_business_days,
+    is_business_day,
     is_half_day,
 )
 from izin.consent.model import Status, aware
@@ -36,6 +45,8 @@ TURKEY = timezone(timedelta(hours=3), "Europe/Istanbul")
 TERM_DAYS = 3
 _HALF_DAY_ENDS = time(13, 0)
 _DAY_ENDS = time(23, 59, 59)
+"""Instants of the law have whole seconds."""
+_CALENDAR_BEGINS = datetime(FIRST_YEAR, 1, 1, tzinfo=TURKEY)
 
 _SOON = timedelta(hours=24)
 _LAST_HOUR = timedelta(hours=1)
@@ -77,16 +88,13 @@ def due_at(
     """Return by when İYS must know what counts from ``effective_at``; None: no deadline.
 
     ``now`` decides whether the brand is active yet where its activation lies ahead; None takes an
-    activation that is known as having happened.
+    activation that is known as having happened. Raises OutsideCalendarError.
     """
-    if not _is_active(brand, now):
-        return brand.loading_deadline
-    moment = effective_at.astimezone(TURKEY)
+    moment = _in_turkey(effective_at)
     last_day = add_business_days(moment.date(), TERM_DAYS, calendar)
-    at = moment.time()
-    if at > _HALF_DAY_ENDS and is_half_day(last_day):
-        at = _HALF_DAY_ENDS
-    return datetime.combine(last_day, at, TURKEY).astimezone(UTC)
+    said_at = moment.time() if is_business_day(moment.date(), calendar) else _DAY_ENDS
+    ends_at = _HALF_DAY_ENDS if is_half_day(last_day) else _DAY_ENDS
+    return _bound(brand, now, datetime.combine(last_day, min(said_at, ends_at), TURKEY))
 
 
 def expires_at(
@@ -97,14 +105,14 @@ def expires_at(
     now: datetime | None = None,
     calendar: Calendar = TURKEY_CALENDAR,
 ) -> datetime | None:
-    """Return the last instant at which the statement is offered to İYS; None: it never expires."""
+    """Return the last instant at which the statement is offered to İYS; None: it never expires.
+
+    Raises OutsideCalendarError.
+    """
     if status is Status.RET:
         return None
-    if not _is_active(brand, now):
-        return brand.loading_deadline
-    moment = effective_at.astimezone(TURKEY)
-    last_day = add_business_days(moment.date(), TERM_DAYS, calendar)
-    return datetime.combine(last_day, _DAY_ENDS, TURKEY).astimezone(UTC)
+    last_day = add_business_days(_in_turkey(effective_at).date(), TERM_DAYS, calendar)
+    return _bound(brand, now, datetime.combine(last_day, _DAY_ENDS, TURKEY))
 
 
 def time_left(now: datetime, deadline: datetime | None) -> timedelta | None:
@@ -124,7 +132,14 @@ def urgency(now: datetime, deadline: datetime | None) -> Urgency:
     return Urgency.SOON if left <= _SOON else Urgency.CALM
 
 
-def _is_active(brand: BrandClock, now: datetime | None) -> bool:
-    if brand.activated_at is None:
-        return False
-    return now is None or aware("now", now) >= brand.activated_at
+def _in_turkey(instant: datetime) -> datetime:
+    return max(aware("effective_at", instant), _CALENDAR_BEGINS).astimezone(TURKEY)
+
+
+def _bound(brand: BrandClock, now: datetime | None, term_ends: datetime) -> datetime | None:
+    """Return the end of a term as the brand's state at ``now`` has it."""
+    activated_at = brand.activated_at
+    if activated_at is not None and (now is None or aware("now", now) >= activated_at):
+        return term_ends.astimezone(UTC)
+    load_by = [one for one in (brand.loading_deadline, activated_at) if one is not None]
+    return max(term_ends, min(load_by)).astimezone(UTC) if load_by else None

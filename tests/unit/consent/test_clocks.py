@@ -1,7 +1,7 @@
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from izin.consent.business_days import Calendar
@@ -14,15 +14,30 @@ from izin.consent.clocks import (
     time_left,
     urgency,
 )
-from izin.consent.errors import NaiveInstantError
+from izin.consent.errors import NaiveInstantError, OutsideCalendarError
 from izin.consent.model import Status
 
 ACTIVE = BrandClock(activated_at=datetime(2025, 1, 1, tzinfo=UTC))
 LOADING = BrandClock(loading_deadline=datetime(2026, 6, 1, tzinfo=UTC))
 INSTANTS = st.datetimes(
-    min_value=datetime(2024, 1, 1),  # noqa: DTZ001 - hypothesis adds the zone
-    max_value=datetime(2028, 12, 1),  # noqa: DTZ001 - hypothesis adds the zone
+    min_value=datetime(2014, 12, 1),  # noqa: DTZ001 - hypothesis adds the zone
+    max_value=datetime(2035, 12, 1),  # noqa: DTZ001 - hypothesis adds the zone
     timezones=st.just(UTC),
+)
+STEPS = st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=12))
+SPRING = st.dates(min_value=date(2026, 3, 1), max_value=date(2026, 6, 15))
+"""Both bayrams of a year, and four holidays besides."""
+SPRING_INSTANTS = st.builds(datetime.combine, SPRING, st.times(), st.just(TURKEY))
+BRANDS = st.sampled_from(
+    [
+        ACTIVE,
+        LOADING,
+        BrandClock(activated_at=datetime(2026, 4, 1, tzinfo=UTC)),
+        BrandClock(
+            activated_at=datetime(2026, 4, 1, tzinfo=UTC),
+            loading_deadline=datetime(2026, 3, 20, tzinfo=UTC),
+        ),
+    ]
 )
 
 
@@ -67,13 +82,116 @@ def test_both_readings_of_the_third_business_day(
     assert due_at(given_at, ACTIVE).tzinfo is UTC
 
 
+@pytest.mark.parametrize(
+    ("said_on", "last_day"),
+    [
+        # A term over nothing, over Children's Day, over a weekend at each end.
+        (date(2026, 9, 14), date(2026, 9, 17)),
+        (date(2026, 4, 17), date(2026, 4, 22)),
+        (date(2026, 9, 13), date(2026, 9, 16)),
+        # Ramazan Bayramı: before its eve, and on it.
+        (date(2026, 3, 18), date(2026, 3, 24)),
+        (date(2026, 3, 19), date(2026, 3, 25)),
+        # Kurban Bayramı: ten days lie between a Friday and the end of its term.
+        (date(2026, 5, 22), date(2026, 6, 1)),
+        (date(2026, 5, 26), date(2026, 6, 3)),
+        # 15 July, Republic Day with its eve, New Year.
+        (date(2026, 7, 10), date(2026, 7, 16)),
+        (date(2026, 10, 27), date(2026, 11, 2)),
+        (date(2026, 12, 30), date(2027, 1, 5)),
+    ],
+)
+def test_the_days_of_the_reference(said_on: date, last_day: date):
+    """Both readings end on the same day; on Sunday the clock stands, so it is the end of it."""
+    said_at = datetime.combine(said_on, time(10, 30), TURKEY)
+    ends = datetime.combine(last_day, time(23, 59, 59), TURKEY)
+    stands = said_on == date(2026, 9, 13)
+    assert due_at(said_at, ACTIVE) == (
+        ends if stands else ends.replace(hour=10, minute=30, second=0)
+    )
+    assert expires_at(said_at, ACTIVE) == ends
+
+
+@pytest.mark.parametrize(
+    ("said_at", "due"),
+    [
+        (in_turkey(2026, 9, 11, 23, 59, 59), in_turkey(2026, 9, 16, 23, 59, 59)),
+        (in_turkey(2026, 9, 12, 0, 0), in_turkey(2026, 9, 16, 23, 59, 59)),
+        (in_turkey(2026, 9, 12, 23, 0), in_turkey(2026, 9, 16, 23, 59, 59)),
+        (in_turkey(2026, 9, 13, 10, 0), in_turkey(2026, 9, 16, 23, 59, 59)),
+        (in_turkey(2026, 9, 14, 0, 0), in_turkey(2026, 9, 17, 0, 0)),
+        # The third day is 28 October, a half day.
+        (in_turkey(2026, 10, 24, 9, 0), in_turkey(2026, 10, 28, 13, 0)),
+        (in_turkey(2026, 10, 25, 23, 0), in_turkey(2026, 10, 28, 13, 0)),
+        # Said in the free half of a half day, which counts whole.
+        (in_turkey(2026, 10, 28, 15, 0), in_turkey(2026, 11, 3, 15, 0)),
+    ],
+)
+def test_what_is_said_while_the_clock_stands_counts_from_its_next_tick(
+    said_at: datetime, due: datetime
+):
+    """A weekend's statement has until the end of the day on which Friday's last one is due."""
+    assert due_at(said_at, ACTIVE) == due
+
+
+@given(INSTANTS, STEPS, BRANDS)
+def test_what_is_said_later_is_never_due_earlier(
+    instant: datetime, step: timedelta, brand: BrandClock
+):
+    """Both readings are monotone in the instant of the statement, whatever its brand is."""
+    now = datetime(2026, 3, 15, tzinfo=UTC)
+    for reading in (due_at, expires_at):
+        assert reading(instant, brand, now=now) <= reading(instant + step, brand, now=now)
+
+
+@given(SPRING_INSTANTS, st.sets(SPRING, max_size=6), SPRING)
+def test_a_day_more_that_is_closed_never_shortens_a_term(
+    instant: datetime, closed: set[date], one_more: date
+):
+    """Both readings are monotone in the calendar: what an operator closes only ever helps."""
+    fewer = Calendar(extra_closed_days=frozenset(closed))
+    more = Calendar(extra_closed_days=frozenset(closed | {one_more}))
+    for reading in (due_at, expires_at):
+        assert reading(instant, ACTIVE, calendar=fewer) <= reading(instant, ACTIVE, calendar=more)
+
+
+@given(INSTANTS, BRANDS)
+def test_due_comes_before_expiry(instant: datetime, brand: BrandClock):
+    """The alarm never rings after it is too late."""
+    now = datetime(2026, 3, 15, tzinfo=UTC)
+    assert due_at(instant, brand, now=now) <= expires_at(instant, brand, now=now)
+
+
 @given(INSTANTS)
-def test_due_comes_before_expiry(instant: datetime):
-    """The alarm never rings after it is too late, and the term is never shorter than three days."""
-    due, expires = due_at(instant, ACTIVE), expires_at(instant, ACTIVE)
-    assert due <= expires
-    assert due - instant >= timedelta(days=3) - timedelta(hours=11)
-    assert due - instant <= timedelta(days=15)
+def test_a_term_is_three_days_at_least(instant: datetime):
+    """Holidays lengthen it, a half day at its end takes eleven hours, and no term is endless."""
+    assume(instant >= in_turkey(2015, 1, 1))
+    term = due_at(instant, ACTIVE) - instant
+    assert timedelta(days=3) - timedelta(hours=11) <= term <= timedelta(days=15)
+
+
+def test_what_was_said_before_the_calendar_begins_has_ended():
+    """No term is older than the law, so such a statement is late by any reading, and no error."""
+    begins = in_turkey(2015, 1, 1)
+    for said_at in (datetime.min.replace(tzinfo=UTC), in_turkey(1999, 5, 3), begins):
+        assert due_at(said_at, ACTIVE) == in_turkey(2015, 1, 6, 23, 59, 59)
+        assert expires_at(said_at, ACTIVE) == in_turkey(2015, 1, 6, 23, 59, 59)
+
+
+def test_a_term_beyond_the_calendar_is_an_error():
+    """Better no term than one that takes every weekday for a business day."""
+    for reading in (due_at, expires_at):
+        with pytest.raises(OutsideCalendarError):
+            reading(in_turkey(2036, 1, 1), ACTIVE)
+        with pytest.raises(OutsideCalendarError):
+            reading(in_turkey(2035, 12, 28, 9), ACTIVE)
+
+
+def test_a_statement_has_an_aware_instant():
+    """A naive one would be read in the zone of the machine."""
+    for reading in (due_at, expires_at):
+        with pytest.raises(NaiveInstantError, match="effective_at"):
+            reading(in_turkey(2026, 3, 2).replace(tzinfo=None), ACTIVE)
 
 
 def test_before_activation_only_the_loading_deadline_counts():
@@ -94,6 +212,50 @@ def test_an_activation_ahead_has_not_begun():
     assert due_at(given_at, brand, now=before) == activated_at
     assert expires_at(given_at, brand, now=before) == activated_at
     assert due_at(given_at, brand, now=after) == datetime(2026, 3, 5, 9, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("said_at", "now", "due"),
+    [
+        # The activation lies ahead: loaded by the loading deadline, if that is the nearer.
+        (in_turkey(2026, 2, 2, 9), in_turkey(2026, 3, 1), in_turkey(2026, 3, 9, 18)),
+        # The deadline is over and the activation ahead: the old consent is late already.
+        (in_turkey(2026, 2, 2, 9), in_turkey(2026, 3, 10), in_turkey(2026, 3, 9, 18)),
+        # Given on the last day of loading: it has its own three days, for then H467 asks no more.
+        (in_turkey(2026, 3, 9, 17), in_turkey(2026, 3, 9, 17, 1), in_turkey(2026, 3, 12, 17)),
+        # Given after the loading deadline, the activation still ahead.
+        (in_turkey(2026, 3, 10, 9), in_turkey(2026, 3, 10, 10), in_turkey(2026, 3, 13, 9)),
+        # Given before the activation and less than three days ago, seen after it.
+        (in_turkey(2026, 3, 11, 9), in_turkey(2026, 3, 12, 9), in_turkey(2026, 3, 16, 9)),
+        # The same instant as the activation.
+        (in_turkey(2026, 3, 12, 9), in_turkey(2026, 3, 12, 9), in_turkey(2026, 3, 17, 9)),
+    ],
+)
+def test_around_an_activation(said_at: datetime, now: datetime, due: datetime):
+    """A consent has three business days or the first loading, whichever lets it live longer."""
+    brand = BrandClock(
+        activated_at=in_turkey(2026, 3, 12, 9), loading_deadline=in_turkey(2026, 3, 9, 18)
+    )
+    assert due_at(said_at, brand, now=now) == due
+    expires = expires_at(said_at, brand, now=now)
+    assert expires == due or expires == due.replace(hour=23, minute=59, second=59)
+
+
+def test_an_activation_ahead_ends_the_loading_where_no_deadline_is_set():
+    """What is known to be too late from the activation on is told before it, or never."""
+    brand = BrandClock(activated_at=in_turkey(2026, 3, 12, 9))
+    now = in_turkey(2026, 3, 2)
+    assert expires_at(in_turkey(2019, 1, 2), brand, now=now) == brand.activated_at
+    assert due_at(in_turkey(2019, 1, 2), brand, now=now) == brand.activated_at
+
+
+@given(INSTANTS)
+def test_an_activation_that_passes_revives_nothing(instant: datetime):
+    """What was reckoned before an activation that was known holds after it for what still lives."""
+    brand = BrandClock(activated_at=in_turkey(2026, 3, 12, 9))
+    before = expires_at(instant, brand, now=brand.activated_at - timedelta(seconds=1))
+    after = expires_at(instant, brand, now=brand.activated_at)
+    assert before == max(after, brand.activated_at)
 
 
 def test_a_ret_never_expires():
@@ -130,6 +292,14 @@ def test_urgency_grows_towards_the_deadline(left: timedelta, expected: Urgency):
     """The alarm is at 24 hours, the fast lane in the last one."""
     assert urgency(DEADLINE - left, DEADLINE) is expected
     assert time_left(DEADLINE - left, DEADLINE) == left
+
+
+@given(INSTANTS, st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=5)))
+def test_urgency_never_falls_as_time_passes(now: datetime, later: timedelta):
+    """What was pressing is no calmer an hour later."""
+    rising = (Urgency.CALM, Urgency.SOON, Urgency.LAST_HOUR, Urgency.OVERDUE)
+    deadline = now + timedelta(days=2)
+    assert rising.index(urgency(now, deadline)) <= rising.index(urgency(now + later, deadline))
 
 
 def test_no_deadline_no_urgency():
