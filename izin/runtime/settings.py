@@ -8,12 +8,13 @@ otherwise. Secrets print as ``**********`` and have no default.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import cached_property
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from izin.consent.business_days import Calendar
 from izin.schemas.topics import DEFAULT_PARTITIONS, Topics
 
 
@@ -46,10 +47,19 @@ class KafkaSettings(_Group):
 
 
 class LedgerSettings(_Group):
-    """How to reach the ledger's PostgreSQL."""
+    """How to reach the ledger's PostgreSQL, and by which calendar the terms in it are counted."""
 
     database_url: SecretStr = Field(validation_alias="DATABASE_URL")
     pool_size: int = Field(8, ge=1, validation_alias="IZIN_DATABASE_POOL_SIZE")
+    extra_closed_days: tuple[date, ...] = Field((), validation_alias="IZIN_EXTRA_CLOSED_DAYS")
+    """Days that do not count as business days besides the public holidays, such as administrative
+    leave: ``["2026-05-25"]``. The same for every process; a term counted before keeps its end until
+    its record changes, or its brand is added anew."""
+
+    @cached_property
+    def calendar(self) -> Calendar:
+        """Turkey's calendar with these days; raises OutsideCalendarError."""
+        return Calendar(extra_closed_days=frozenset(self.extra_closed_days))
 
 
 class IysSettings(_Group):

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from izin.consent.business_days import Calendar
     from izin.iys.wire import Record
     from izin.sinks.ledger.brands import Brand
     from izin.sinks.tools import Tools
@@ -189,7 +190,7 @@ class Asker:
                         told_by(record, brand), brand, _stream(record), path="status", at=now
                     )
                     changes.publish(event, entry.consent_key)
-                _rule(changes, entry, heard, brand, now)
+                _rule(changes, entry, heard, brand, calendar=self.tools.ledger.calendar)
             await changes.write(connection)
 
     async def _failed(self, brand: Brand, entries: Sequence[Entry], error: CallError) -> None:
@@ -249,11 +250,21 @@ def told_by(record: Record, brand: Brand) -> Told:
     )
 
 
-def _rule(changes: Changes, entry: Entry, heard: Entry, brand: Brand, now: datetime) -> None:
+def _rule(
+    changes: Changes, entry: Entry, heard: Entry, brand: Brand, *, calendar: Calendar
+) -> None:
     """Rule a record by what was heard; what İYS has refused and would refuse again is not told
     again.
     """
-    ruled = rulings.ruled(heard, brand, now, answered=not heard.is_open, told=heard.attempts > 0)
+    now = changes.now
+    ruled = rulings.ruled(
+        heard,
+        brand,
+        now,
+        calendar=calendar,
+        answered=not heard.is_open,
+        told=heard.attempts > 0,
+    )
     after = ruled.entry
     if entry.code is not None and entry.state == "unknown" and after.duty == "send":
         refused = rulings.refused(heard, "register-is-newer", entry.code)

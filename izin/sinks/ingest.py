@@ -114,7 +114,8 @@ class Ingester:
                 entry = rulings.decided(before, read.decision, now)
                 if last[key] == place:
                     brand = known.get(entry.brand_code)
-                    entries[key] = changes.rule(before, rulings.ruled(entry, brand, now))
+                    ruled = rulings.ruled(entry, brand, now, calendar=self.ledger.calendar)
+                    entries[key] = changes.rule(before, ruled)
                 else:
                     entries[key] = changes.put(before, entry)
                 changes.note(_movement(key, read.decision))

@@ -21,6 +21,7 @@ from izin.sinks.rulings import Ruled, Statement
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
+    from izin.consent.business_days import Calendar
     from izin.iys.wire import Receipt
     from izin.sinks.ledger.brands import Brand
     from izin.sinks.ledger.entry import Entry
@@ -68,13 +69,13 @@ class Judged:
     stop: Scope | None = None
 
 
-def judged(  # noqa: C901, PLR0911, PLR0912 - one case a verdict
-    entry: Entry, item: Item, answer: Answer, brand: Brand, now: datetime
+def judged(  # noqa: C901, PLR0911, PLR0912, PLR0913 - one case a verdict; each argument is a fact
+    entry: Entry, item: Item, answer: Answer, brand: Brand, now: datetime, *, calendar: Calendar
 ) -> Judged:
     """Return what ``answer`` makes of ``entry``, of which ``item`` was told."""
     entry = rulings.landed(entry, item.status)
     if entry.desired_event_id != item.event_id:
-        return _of_the_past(entry, item, answer, brand, now)
+        return _of_the_past(entry, item, answer, brand, now, calendar=calendar)
     match answer.verdict:
         case Verdict.SUCCESS:
             entry = _registered(entry, item, answer, now)
@@ -83,21 +84,23 @@ def judged(  # noqa: C901, PLR0911, PLR0912 - one case a verdict
                     ruled=Ruled(entry=rulings.to_ask(entry, "told-before", None)),
                     item_state="accepted",
                 )
-            ruled = rulings.ruled(entry.but(code=None), brand, now, answered=True, told=True)
+            ruled = rulings.ruled(
+                entry.but(code=None), brand, now, calendar=calendar, answered=True, told=True
+            )
             if ruled.entry.duty == "send":
                 # İYS took it and still shows otherwise: tell again, but never in a circle.
                 later = rulings.retried(ruled.entry, now, "register-stands-otherwise", None)
                 ruled = Ruled(entry=later)
             return Judged(ruled=ruled, item_state="accepted")
         case Verdict.ALREADY:
-            return _already(entry, item, answer, brand, now)
+            return _already(entry, item, answer, brand, now, calendar=calendar)
         case Verdict.EXPIRED:
             if item.status == Status.ONAY:
                 return _refused(rulings.expired(entry, "refused-as-late", answer.code))
             return _rescued(entry, answer, now)
         case Verdict.DATA:
             if answer.code == NOT_AS_FIRST and item.source == Source.HS_KARAR:
-                return _already(entry, item, answer, brand, now)
+                return _already(entry, item, answer, brand, now, calendar=calendar)
             return _refused(rulings.refused(entry, "refused-by-iys", answer.code))
         case Verdict.UNKNOWN:
             return _refused(rulings.parked(entry, "unknown-code", answer.code))
@@ -148,7 +151,9 @@ def scope_of(channel: str, answer: Answer) -> Scope | None:
             return None
 
 
-def _of_the_past(entry: Entry, item: Item, answer: Answer, brand: Brand, now: datetime) -> Judged:
+def _of_the_past(  # noqa: PLR0913 - the facts of judged
+    entry: Entry, item: Item, answer: Answer, brand: Brand, now: datetime, *, calendar: Calendar
+) -> Judged:
     accepted = answer.verdict is Verdict.SUCCESS
     if accepted:
         entry = _registered(entry, item, answer, now)
@@ -168,14 +173,16 @@ def _of_the_past(entry: Entry, item: Item, answer: Answer, brand: Brand, now: da
         occurred_at=now,
     )
     return Judged(
-        ruled=rulings.ruled(entry, brand, now),
+        ruled=rulings.ruled(entry, brand, now, calendar=calendar),
         item_state="accepted" if accepted else "refused",
         outcome=outcome,
         stop=scope_of(entry.channel, answer),
     )
 
 
-def _already(entry: Entry, item: Item, answer: Answer, brand: Brand, now: datetime) -> Judged:
+def _already(  # noqa: PLR0913 - the facts of judged
+    entry: Entry, item: Item, answer: Answer, brand: Brand, now: datetime, *, calendar: Calendar
+) -> Judged:
     if answer.code not in {FIRST_RET, NOT_AS_FIRST} or item.status != Status.RET:
         return _refused(rulings.to_ask(entry, "register-stands-otherwise", answer.code))
     if entry.is_open:
@@ -186,7 +193,8 @@ def _already(entry: Entry, item: Item, answer: Answer, brand: Brand, now: dateti
         value=Registered.NONE, creation_date=now, verified_at=now, verified_by=answer.how
     )
     entry = replace(rulings.observed(entry, none), code=answer.code)
-    return Judged(ruled=rulings.ruled(entry, brand, now, answered=True), item_state="refused")
+    ruled = rulings.ruled(entry, brand, now, calendar=calendar, answered=True)
+    return Judged(ruled=ruled, item_state="refused")
 
 
 def _rescued(entry: Entry, answer: Answer, now: datetime) -> Judged:

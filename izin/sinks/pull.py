@@ -148,7 +148,9 @@ class Puller:
                 before_entry = entries.get(key)
                 entry = before_entry or unheard_of(one.key, brand, now)
                 heard = rulings.observed(entry, statement)
-                ruled = rulings.ruled(heard, brand, now, observing=True)
+                ruled = rulings.ruled(
+                    heard, brand, now, calendar=self.tools.ledger.calendar, observing=True
+                )
                 entries[key] = changes.rule(before_entry, ruled)
             await changes.write(connection)
 

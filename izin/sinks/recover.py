@@ -159,7 +159,14 @@ class Recoverer:
                     rulings.landed(entry, item.status), statement_of(record, asked_at)
                 )
                 mine = entry.desired_event_id == item.event_id
-                changes.rule(entry, rulings.ruled(landed, submission.brand, now, answered=mine))
+                ruled = rulings.ruled(
+                    landed,
+                    submission.brand,
+                    now,
+                    calendar=self.tools.ledger.calendar,
+                    answered=mine,
+                )
+                changes.rule(entry, ruled)
             await changes.write(connection)
 
     async def _later(self, submission: Submission, at: datetime) -> None:

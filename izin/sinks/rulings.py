@@ -23,6 +23,7 @@ from izin.sinks.ledger.entry import Entry, is_of_citizens
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from izin.consent.business_days import Calendar
     from izin.sinks.ledger.brands import Brand
 
 UNKNOWN_BRAND = "unknown-brand"
@@ -164,14 +165,16 @@ def observed(entry: Entry, statement: Statement) -> Entry:
     )
 
 
-def reckoned(entry: Entry, brand: Brand | None, now: datetime) -> Entry:
+def reckoned(entry: Entry, brand: Brand | None, now: datetime, *, calendar: Calendar) -> Entry:
     """Return the row with its clocks as the brand's activation sets them."""
     desired = entry.desired
     if desired is None or not entry.is_ours or brand is None:
         return entry.but(due_at=None, expires_at=None)
     return entry.but(
-        due_at=due_at(desired.effective_at, brand.clock, now=now),
-        expires_at=expires_at(desired.effective_at, brand.clock, status=desired.status, now=now),
+        due_at=due_at(desired.effective_at, brand.clock, now=now, calendar=calendar),
+        expires_at=expires_at(
+            desired.effective_at, brand.clock, status=desired.status, now=now, calendar=calendar
+        ),
     )
 
 
@@ -180,6 +183,7 @@ def ruled(  # noqa: C901, PLR0911, PLR0913 - one case a duty; each argument is a
     brand: Brand | None,
     now: datetime,
     *,
+    calendar: Calendar,
     answered: bool = False,
     told: bool = False,
     observing: bool = False,
@@ -193,7 +197,7 @@ def ruled(  # noqa: C901, PLR0911, PLR0913 - one case a duty; each argument is a
     desired = entry.desired
     if desired is None or (not answered and _is_flying(entry)):
         return Ruled(entry=entry)
-    entry = reckoned(entry, brand, now)
+    entry = reckoned(entry, brand, now, calendar=calendar)
     if brand is None and entry.is_ours:
         return Ruled(entry=_parked(entry, UNKNOWN_BRAND))
     ruling = rule(
@@ -201,6 +205,7 @@ def ruled(  # noqa: C901, PLR0911, PLR0913 - one case a duty; each argument is a
         entry.registered_state,
         now=now,
         clock=BrandClock() if brand is None else brand.clock,
+        calendar=calendar,
         in_flight=entry.onay_open,
     )
     why = str(ruling.why)

@@ -84,7 +84,14 @@ class Teller:
                     # Pushes share this loop and must not wait for a whole batch.
                     await asyncio.sleep(0)
                 answer = answers[item.index]
-                judgement = judged(entries[item.key], item, answer, submission.brand, now)
+                judgement = judged(
+                    entries[item.key],
+                    item,
+                    answer,
+                    submission.brand,
+                    now,
+                    calendar=self.tools.ledger.calendar,
+                )
                 judgements[item.index] = judgement
                 receipt = answer.receipt
                 settled.append(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime
 
+    from izin.consent.business_days import Calendar
     from izin.sinks.announce import Announcer
     from izin.sinks.ledger.database import Connection, Ledger
 
@@ -217,20 +218,21 @@ async def _each(  # noqa: PLR0913 - one walk for both
             changes = Changes(announcer, now=now)
             for entry in entries:
                 brand = brands.get(entry.brand_code)
-                seen += _look_again(changes, entry, brand, now, person=person)
+                seen += _look_again(changes, entry, brand, ledger.calendar, person=person)
             await changes.write(connection)
         after = entries[-1].key
 
 
 def _look_again(
-    changes: Changes, entry: Entry, brand: Brand | None, now: datetime, *, person: bool
+    changes: Changes, entry: Entry, brand: Brand | None, calendar: Calendar, *, person: bool
 ) -> bool:
+    now = changes.now
     if entry.state == "parked" and not person and entry.why != rulings.UNKNOWN_BRAND:
-        changes.put(entry, rulings.reckoned(entry, brand, now))
+        changes.put(entry, rulings.reckoned(entry, brand, now, calendar=calendar))
         return False
     if entry.state == "parked":
         entry_now = rulings.released(entry) if person else entry.but(state="pending")
     else:
         entry_now = entry
-    changes.rule(entry, rulings.ruled(entry_now, brand, now))
+    changes.rule(entry, rulings.ruled(entry_now, brand, now, calendar=calendar))
     return True

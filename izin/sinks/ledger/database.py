@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
     from types import TracebackType
 
+    from izin.consent.business_days import Calendar
     from izin.consent.errors import IzinError
     from izin.runtime.settings import LedgerSettings
 
@@ -48,6 +49,8 @@ class Ledger:
     def __init__(self, settings: LedgerSettings, *, owner: int) -> None:
         self._url = settings.database_url.get_secret_value()
         self._owner = owner
+        self.calendar: Calendar = settings.calendar
+        """By which the terms in it are counted."""
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             self._url,
             min_size=1,

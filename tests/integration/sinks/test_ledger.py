@@ -2,12 +2,14 @@
 
 import asyncio
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 from pydantic import SecretStr
 
+from izin.consent.business_days import TURKEY_CALENDAR, Calendar
+from izin.consent.clocks import TURKEY, due_at, expires_at
 from izin.consent.lifecycle import TRANSITIONS, State
 from izin.iys import Pace
 from izin.iys.pacing import CallClass
@@ -24,7 +26,7 @@ from izin.sinks.ledger.budgets import LedgerPacer
 from izin.sinks.ledger.database import Ledger
 from izin.sinks.ledger.migrate import migrate, pending
 from tests.builders import PHONE
-from tests.integration.sinks.house import House, onay
+from tests.integration.sinks.house import ACTIVE, House, onay
 
 pytestmark = pytest.mark.database
 
@@ -161,3 +163,20 @@ async def aiter_of(store: LedgerTokenStore):
     """Yield the state once the lock is held."""
     async with store.lease() as lease:
         yield lease.state
+
+
+async def test_days_that_the_operator_closes_lengthen_the_terms_in_the_ledger(house: House):
+    """Terms are counted by the settings' calendar, and anew when their brand is added anew."""
+    today = datetime.now(TURKEY).date()
+    closed = Calendar(extra_closed_days=frozenset(today + timedelta(days=n) for n in range(1, 10)))
+    house.ledger.calendar = closed
+    event = onay("+905550000001")
+    await house.ingest(event)
+    entry = await house.entry("+905550000001")
+    assert entry.due_at == due_at(event.consent_date, ACTIVE.clock, calendar=closed)
+    assert entry.expires_at == expires_at(event.consent_date, ACTIVE.clock, calendar=closed)
+    assert entry.expires_at - event.consent_date > timedelta(days=10)
+    house.ledger.calendar = TURKEY_CALENDAR
+    await house.brand()
+    entry = await house.entry("+905550000001")
+    assert entry.expires_at == expires_at(event.consent_date, ACTIVE.clock)

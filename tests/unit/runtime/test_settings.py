@@ -1,11 +1,12 @@
 """Settings are read once, frozen, and keep their secrets."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
+from izin.consent.errors import OutsideCalendarError
 from izin.runtime import settings as settings_module
 from izin.runtime.settings import (
     IntakeSettings,
@@ -113,3 +114,21 @@ def test_a_partition_count_that_cannot_be_is_refused(
     monkeypatch.setenv("IZIN_PARTITIONS", count)
     with pytest.raises(ValidationError, match="IZIN_PARTITIONS"):
         KafkaSettings()
+
+
+def test_closed_days_are_days_of_the_calendar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator's days reach the law; none are closed unless named."""
+    assert not LedgerSettings().calendar.extra_closed_days
+    monkeypatch.setenv("IZIN_EXTRA_CLOSED_DAYS", '["2026-05-25", "2026-05-26"]')
+    days = {date(2026, 5, 25), date(2026, 5, 26)}
+    assert LedgerSettings().calendar.extra_closed_days == days
+
+
+def test_a_closed_day_that_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A day that is none, and a year that a slip of the finger makes, stop the start."""
+    monkeypatch.setenv("IZIN_EXTRA_CLOSED_DAYS", '["2026-05-32"]')
+    with pytest.raises(ValidationError, match="IZIN_EXTRA_CLOSED_DAYS"):
+        LedgerSettings()
+    monkeypatch.setenv("IZIN_EXTRA_CLOSED_DAYS", '["2206-05-25"]')
+    with pytest.raises(OutsideCalendarError, match="2206"):
+        _ = LedgerSettings().calendar

@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from izin.consent.business_days import TURKEY_CALENDAR
 from izin.consent.obligation import Registered
 from izin.iys.answers import Verdict
 from izin.iys.wire import Receipt
-from izin.sinks import rulings
-from izin.sinks.judge import Answer, judged, scope_of
+from izin.sinks import judge, rulings
+from izin.sinks.judge import Answer, Judged, scope_of
 from izin.sinks.ledger.brands import Brand
 from izin.sinks.ledger.entry import Entry
 from izin.sinks.ledger.submissions import Item
@@ -46,7 +47,7 @@ def decided(entry: Entry | None = None, **overrides: object) -> Entry:
 
 def an_entry(**columns: object) -> Entry:
     """Return the row of an ONAY of ours that is to be told."""
-    return rulings.ruled(decided(), ACTIVE, NOW).entry.but(**columns)
+    return rulings.ruled(decided(), ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry.but(**columns)
 
 
 def an_item(entry: Entry, **fields: object) -> Item:
@@ -68,9 +69,14 @@ def an_item(entry: Entry, **fields: object) -> Item:
 
 def flying(**overrides: object) -> Entry:
     """Return a row whose statement is on its way."""
-    entry = rulings.ruled(decided(**overrides), ACTIVE, NOW).entry
+    entry = rulings.ruled(decided(**overrides), ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
     ret = entry.desired_status == "RET"
     return entry.but(state="in_flight", duty="none", attempts=1, onay_open=not ret, ret_open=ret)
+
+
+def judged(entry: Entry, item: Item, answer: Answer) -> Judged:
+    """Return what an answer makes of a row."""
+    return judge.judged(entry, item, answer, ACTIVE, NOW, calendar=TURKEY_CALENDAR)
 
 
 def stated(value: Registered, minutes: int = 0, **fields: object) -> Statement:
@@ -96,7 +102,7 @@ def test_a_first_onay_is_to_be_told_and_has_its_clocks():
 
 def test_a_brand_nobody_knows_parks_the_record():
     """Nothing can be told, and nothing is dropped."""
-    entry = rulings.ruled(decided(), None, NOW).entry
+    entry = rulings.ruled(decided(), None, NOW, calendar=TURKEY_CALENDAR).entry
     assert (entry.state, entry.why) == ("parked", rulings.UNKNOWN_BRAND)
 
 
@@ -112,7 +118,7 @@ def test_an_older_decision_only_moves_the_latest_instants():
 def test_what_iys_says_in_an_event_is_its_statement():
     """The decision of a pushed RET tells the ledger what İYS holds: there is nothing to tell."""
     entry = decided(event_id="iys", status="RET", source="IYS_WEB", origin="iys", iys=a_statement())
-    after = rulings.ruled(entry, ACTIVE, NOW).entry
+    after = rulings.ruled(entry, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
     assert (after.registered, after.state, after.verified_by) == ("RET", "not_needed", "push")
 
 
@@ -152,7 +158,7 @@ def test_details_are_filled_in_where_only_the_value_was_known():
 def test_what_is_told_and_unanswered_keeps_its_state():
     """Nothing is ruled while a call is out, whatever is observed meanwhile."""
     entry = rulings.observed(flying(), stated(Registered.ONAY))
-    assert rulings.ruled(entry, ACTIVE, NOW).entry.state == "in_flight"
+    assert rulings.ruled(entry, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry.state == "in_flight"
 
 
 @pytest.mark.parametrize(
@@ -173,7 +179,7 @@ def test_what_is_told_and_unanswered_keeps_its_state():
 def test_an_onays_answer_and_what_it_makes_of_the_row(verdict: Verdict, code: str, state: str):
     """The H-code decides, and nothing is dropped."""
     entry = flying()
-    judgement = judged(entry, an_item(entry), Answer(verdict=verdict, code=code), ACTIVE, NOW)
+    judgement = judged(entry, an_item(entry), Answer(verdict=verdict, code=code))
     after = judgement.ruled.entry
     assert (after.state, after.code, after.onay_open) == (state, code, False)
 
@@ -181,9 +187,7 @@ def test_an_onays_answer_and_what_it_makes_of_the_row(verdict: Verdict, code: st
 def test_a_ret_refused_as_late_is_rescued_by_a_new_one_of_today():
     """No date is changed; the breach stays, and a new event follows from it."""
     entry = flying(status="RET")
-    judgement = judged(
-        entry, an_item(entry), Answer(verdict=Verdict.EXPIRED, code="H467"), ACTIVE, NOW
-    )
+    judgement = judged(entry, an_item(entry), Answer(verdict=Verdict.EXPIRED, code="H467"))
     rescue = judgement.ruled.rescue
     assert judgement.ruled.entry.state == "refused"
     assert rescue is not None
@@ -195,9 +199,9 @@ def test_a_ret_that_iys_never_knew_is_settled_only_if_nothing_may_still_land():
     """H175 beside an unsettled ONAY waits for it."""
     entry = flying(status="RET")
     answer = Answer(verdict=Verdict.ALREADY, code="H175")
-    alone = judged(entry, an_item(entry), answer, ACTIVE, NOW).ruled.entry
+    alone = judged(entry, an_item(entry), answer).ruled.entry
     assert (alone.state, alone.registered) == ("not_needed", "NONE")
-    beside = judged(entry.but(onay_open=True), an_item(entry), answer, ACTIVE, NOW).ruled.entry
+    beside = judged(entry.but(onay_open=True), an_item(entry), answer).ruled.entry
     assert (beside.state, beside.duty, beside.registered) == ("retryable", "wait", "UNKNOWN")
 
 
@@ -205,10 +209,10 @@ def test_an_answer_to_the_past_still_says_what_iys_holds():
     """An ONAY that landed after the citizen changed their mind makes the RET owed at once."""
     onay = flying()
     ret = decided(onay, event_id="ret", status="RET", consent_date=NOON + timedelta(minutes=1))
-    ret = rulings.ruled(ret, ACTIVE, NOW).entry
+    ret = rulings.ruled(ret, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
     receipt = Receipt(transaction_id="1" * 64, creation_date=NOW)
     answer = Answer(verdict=Verdict.SUCCESS, receipt=receipt, how="batch")
-    judgement = judged(ret, an_item(onay), answer, ACTIVE, NOW)
+    judgement = judged(ret, an_item(onay), answer)
     after = judgement.ruled.entry
     assert (after.registered, after.state, after.duty) == ("ONAY", "pending", "send")
     assert judgement.outcome is not None
@@ -220,7 +224,7 @@ def test_a_success_of_an_earlier_request_is_read_back():
     entry = flying()
     receipt = Receipt(transaction_id="1" * 64, creation_date=NOON)
     answer = Answer(verdict=Verdict.SUCCESS, receipt=receipt, is_original=True, how="batch")
-    after = judged(entry, an_item(entry), answer, ACTIVE, NOW).ruled.entry
+    after = judged(entry, an_item(entry), answer).ruled.entry
     assert (after.state, after.duty, after.registered) == ("unknown", "ask", "ONAY")
 
 
@@ -278,4 +282,4 @@ def test_absence_does_not_hide_a_no_that_is_known():
     asked = rulings.observed(known, silence)
     assert asked.registered_state == known.registered_state
     assert (asked.verified_by, asked.verified_at) == ("statuses", silence.verified_at)
-    assert rulings.ruled(asked, ACTIVE, NOW).entry.duty == "ask"
+    assert rulings.ruled(asked, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry.duty == "ask"
