@@ -7,10 +7,11 @@ the same events give the same decisions whenever they are played.
     ordering     the greatest wins   obligation     what İYS must be told
     clocks       business-day terms  lifecycle      where an obligation stands
     attestation  certainly new       message_classes  which messages need a consent
+    forecast     what will be late
     may_send     the gate's answer   violations     what is wrong, in English and Turkish
     permutations tries the order     contradictions the events it is tried with
 
-``may_send`` is not exported here, for the function would hide the module of its name.
+``may_send`` and ``forecast`` are not exported here, for each would hide the module of its name.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from __future__ import annotations
 from izin.consent.admission import Refusal, admit
 from izin.consent.attestation import attested
 from izin.consent.business_days import Calendar, add_business_days, is_business_day, is_half_day
-from izin.consent.clocks import BrandClock, due_at, expires_at, time_left, urgency
+from izin.consent.clocks import BrandClock, Urgency, due_at, expires_at, time_left, urgency
 from izin.consent.emails import normalise_email
 from izin.consent.lifecycle import after
 from izin.consent.model import (
@@ -63,6 +64,7 @@ __all__ = [
     "Ruling",
     "Source",
     "Status",
+    "Urgency",
     "Violation",
     "add_business_days",
     "admit",

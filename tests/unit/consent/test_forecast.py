@@ -1,0 +1,191 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from izin.consent.errors import NaiveInstantError
+from izin.consent.forecast import Forecast, Owed, forecast, records_per_second
+from izin.consent.model import Status
+
+NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def after(hours: float) -> datetime:
+    """Return the instant so many hours from now."""
+    return NOW + hours * HOUR
+
+
+def owed(status: Status = Status.ONAY, **fields: object) -> Owed:
+    """Return a group of a hundred consents, due in an hour and offered for two."""
+    given = {"status": status, "due_at": after(1), "expires_at": after(2), "count": 100}
+    return Owed(**given | fields)
+
+
+def told(*backlog: Owed, per_hour: float = 100, paused: float | None = None) -> Forecast:
+    """Return the forecast of a backlog at so many records an hour."""
+    return forecast(
+        backlog,
+        now=NOW,
+        records_per_second=per_hour / 3600,
+        paused_until=None if paused is None else after(paused),
+    )
+
+
+INSTANTS = st.none() | st.integers(min_value=-5, max_value=300).map(
+    lambda minutes: NOW + timedelta(minutes=minutes)
+)
+GROUPS = st.builds(
+    Owed,
+    status=st.sampled_from(Status),
+    due_at=INSTANTS,
+    expires_at=INSTANTS,
+    count=st.integers(min_value=1, max_value=400),
+)
+BACKLOGS = st.lists(GROUPS, max_size=8)
+RATES = st.floats(min_value=1 / 64, max_value=8)
+PAUSES = st.none() | st.integers(min_value=-1, max_value=3).map(after)
+
+
+def test_what_fits_is_told_in_time():
+    """A hundred records at a hundred an hour end as the hour does."""
+    found = told(owed())
+    assert (found.late, found.lost, found.done_at) == (0, 0, after(1))
+    assert found.first_late_at is None
+    assert found.first_lost_at is None
+
+
+def test_what_is_due_too_soon_is_late_and_what_expires_is_lost():
+    """Of three hundred, a hundred are told by the due instant, and a hundred after it."""
+    found = told(owed(count=300))
+    assert (found.late, found.lost, found.done_at) == (200, 100, after(2))
+    assert (found.first_late_at, found.first_lost_at) == (after(1), after(2))
+
+
+def test_opt_outs_go_first_then_the_earliest_due():
+    """A rejection that is due tomorrow is told before a consent that is due now."""
+    rejections = owed(Status.RET, due_at=after(24), expires_at=None)
+    soon, later = owed(due_at=after(2), expires_at=after(9)), owed(due_at=after(3), expires_at=None)
+    endless = owed(due_at=None, expires_at=None)
+    found = told(endless, later, soon, rejections)
+    assert [one.owed for one in found.prospects] == [rejections, soon, later, endless]
+    assert [one.done_at for one in found.prospects] == [after(n) for n in (1, 2, 3, 4)]
+    assert (found.late, found.lost) == (0, 0)
+
+
+def test_a_rejection_is_late_but_never_lost():
+    """Whatever is written as its end, it is told; and those behind it pay for it."""
+    rejections = owed(Status.RET, due_at=after(-5), expires_at=after(-4), count=200)
+    found = told(rejections, owed())
+    assert [(one.late, one.lost) for one in found.prospects] == [(200, 0), (100, 100)]
+    assert found.prospects[1].done_at is None
+
+
+def test_what_is_lost_takes_no_time_of_others():
+    """İYS is not told of what has expired, so the next group begins at once."""
+    expired = owed(due_at=after(-30), expires_at=after(-1), count=5000)
+    found = told(expired, owed())
+    assert [(one.late, one.lost) for one in found.prospects] == [(5000, 5000), (0, 0)]
+    assert found.done_at == after(1)
+
+
+def test_a_pause_delays_everything():
+    """İYS down for an hour: of a hundred that are due in it, none is in time and none is lost."""
+    found = told(owed(), paused=1)
+    assert (found.late, found.lost, found.done_at) == (100, 0, after(2))
+    assert told(owed(), paused=-3) == told(owed())
+
+
+def test_nothing_owed_is_done():
+    """An empty backlog has no end to forecast."""
+    found = told()
+    assert (found.prospects, found.late, found.lost, found.done_at) == ((), 0, 0, None)
+
+
+def test_a_million_groups_of_a_million_are_no_more_than_groups():
+    """The counts are added up, never walked through."""
+    found = told(owed(count=10**12, expires_at=None), per_hour=1e12)
+    assert (found.late, found.done_at) == (0, after(1))
+
+
+def test_the_pace_that_iys_allows():
+    """Ten requests a second, a thousand records a batch, a submission and a query each."""
+    assert records_per_second(10, batch_size=1000) == 5000
+    assert records_per_second(10, batch_size=1000, result_queries=3) == 2500
+
+
+@given(BACKLOGS, RATES, PAUSES)
+def test_no_record_is_forgotten_or_made(
+    backlog: list[Owed], rate: float, paused_until: datetime | None
+):
+    """Told and lost are all, and each group is told after the one before it."""
+    found = forecast(backlog, now=NOW, records_per_second=rate, paused_until=paused_until)
+    assert sorted(map(repr, backlog)) == sorted(repr(one.owed) for one in found.prospects)
+    for one in found.prospects:
+        assert one.told + one.lost == one.owed.count
+        assert 0 <= one.lost <= one.owed.count
+        assert 0 <= one.late <= one.owed.count
+        assert one.owed.status is Status.ONAY or one.lost == 0
+    ends = [one.done_at for one in found.prospects if one.done_at is not None]
+    assert ends == sorted(ends)
+
+
+@given(BACKLOGS, RATES, PAUSES)
+def test_twice_the_pace_never_adds_a_miss(
+    backlog: list[Owed], rate: float, paused_until: datetime | None
+):
+    """In no group are more late, or lost, when everything goes twice as fast."""
+    slow = forecast(backlog, now=NOW, records_per_second=rate, paused_until=paused_until)
+    fast = forecast(backlog, now=NOW, records_per_second=2 * rate, paused_until=paused_until)
+    for before, then in zip(slow.prospects, fast.prospects, strict=True):
+        assert then.late <= before.late
+        assert then.lost <= before.lost
+
+
+@given(BACKLOGS, GROUPS, RATES, PAUSES)
+def test_more_to_tell_never_removes_a_miss(
+    backlog: list[Owed], more: Owed, rate: float, paused_until: datetime | None
+):
+    """Whoever was late is late still when others come besides."""
+    few = forecast(backlog, now=NOW, records_per_second=rate, paused_until=paused_until)
+    many = forecast([*backlog, more], now=NOW, records_per_second=rate, paused_until=paused_until)
+    assert few.late <= many.late
+    assert few.lost <= many.lost
+    others = list(many.prospects)
+    others.remove(next(one for one in others if one.owed == more))
+    for before, then in zip(few.prospects, others, strict=True):
+        assert before.owed == then.owed
+        assert before.late <= then.late or before.owed == more
+        assert before.lost <= then.lost or before.owed == more
+
+
+@given(BACKLOGS, RATES, st.integers(min_value=0, max_value=300))
+def test_a_longer_pause_never_removes_a_miss(backlog: list[Owed], rate: float, minutes: int):
+    """Silence helps nobody."""
+    later = NOW + timedelta(minutes=minutes)
+    at_once = forecast(backlog, now=NOW, records_per_second=rate)
+    paused = forecast(backlog, now=NOW, records_per_second=rate, paused_until=later)
+    assert at_once.late <= paused.late
+    assert at_once.lost <= paused.lost
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_a_group_has_records(count: int):
+    """Nothing is owed by nobody."""
+    with pytest.raises(ValueError, match="owes nothing"):
+        owed(count=count)
+
+
+@pytest.mark.parametrize("name", ["due_at", "expires_at"])
+def test_a_group_has_aware_deadlines(name: str):
+    """A deadline without a zone is none."""
+    with pytest.raises(NaiveInstantError, match=name):
+        owed(**{name: after(1).replace(tzinfo=None)})
+
+
+@pytest.mark.parametrize("rate", [0, -1.0])
+def test_standing_still_is_no_pace(rate: float):
+    """A pause has an end; without one nothing can be said."""
+    with pytest.raises(ValueError, match="until when"):
+        forecast([owed()], now=NOW, records_per_second=rate)
