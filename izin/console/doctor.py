@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,21 +15,28 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from izin.consent.errors import IzinError
+from izin.consent.forecast import forecast, records_per_second
+from izin.consent.model import Status
+from izin.console.brands import open_ledger
 from izin.console.output import (
     Exit,
     Output,
     OutputOption,
     kafka_settings,
     print_rows,
+    turkish,
     wrong_settings,
 )
 from izin.runtime import kafka
 from izin.runtime.registry import codec
-from izin.runtime.settings import IysSettings, LedgerSettings
+from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
+from izin.sinks.ledger import reads
 from izin.sinks.ledger.migrate import migrate, pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from izin.sinks.ledger.reads import Backlog
 
 _TIMEOUT = 5.0
 
@@ -58,7 +66,8 @@ def doctor(
     ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Check broker, topics, database, migrations, registry and İYS, and say what to do about each.
+    """Check broker, topics, database, migrations, deadlines, registry and İYS, and say what to do
+    about each.
 
     Changes nothing without --fix, and spends no token call at İYS. Exit code 1 if anything is
     wrong.
@@ -125,6 +134,62 @@ def _database(fix: bool) -> Iterator[Finding]:
         yield Finding(check="migrations", state=State.OK, what="the ledger is up to date")
 
 
+def _deadlines(fix: bool) -> Iterator[Finding]:
+    del fix  # time cannot be mended
+    settings, iys = LedgerSettings(), IysSettings()
+    try:
+        if asyncio.run(pending(settings.database_url.get_secret_value())):
+            yield Finding(
+                check="deadlines", state=State.SKIPPED, what="the ledger is not there yet"
+            )
+            return
+    except psycopg.Error:
+        what = "the ledger cannot be reached"
+        yield Finding(check="deadlines", state=State.SKIPPED, what=what)
+        return
+    pace = records_per_second(iys.requests_per_second, batch_size=SinkSettings().batch_size)
+    yield from of_backlog(asyncio.run(_backlog(settings)), now=datetime.now(UTC), pace=pace)
+
+
+async def _backlog(settings: LedgerSettings) -> Backlog:
+    async with open_ledger(settings) as ledger:
+        return await reads.backlog(ledger)
+
+
+def of_backlog(backlog: Backlog, *, now: datetime, pace: float) -> Iterator[Finding]:
+    """Yield what becomes of ``backlog`` at ``pace`` records a second, the worst first."""
+    ahead = forecast(backlog.telling, now=now, records_per_second=pace)
+    if ahead.lost:
+        what = (
+            f"{ahead.lost} ONAY expire before they can be told, the first at "
+            f"{turkish(ahead.first_lost_at)}; run a sink worker, from more addresses if one is too "
+            "slow (IYS_EGRESS_ADDRESS); what is lost needs a new consent"
+        )
+        yield Finding(check="deadlines", state=State.WRONG, what=what)
+    if ahead.late > ahead.lost:
+        what = (
+            f"{ahead.late - ahead.lost} records are told after they are due, the first due at "
+            f"{turkish(ahead.first_late_at)}; run a sink worker"
+        )
+        yield Finding(check="deadlines", state=State.WRONG, what=what)
+    if backlog.held:
+        kept = sum(one.count for one in backlog.held)
+        ends = [one for one in backlog.held if one.status is Status.ONAY and one.expires_at]
+        lost = (
+            f"; {sum(one.count for one in ends)} of them ONAY that expire, the first at "
+            f"{turkish(min(one.expires_at for one in ends if one.expires_at))}"
+            if ends
+            else ""
+        )
+        what = f"{kept} records are kept from İYS{lost}; see: izin brands stops, izin brands list"
+        yield Finding(check="deadlines", state=State.WRONG, what=what)
+    if not (ahead.late or ahead.lost or backlog.held):
+        count = sum(one.count for one in backlog.telling)
+        done = f", the last by {turkish(ahead.done_at)}" if count else ""
+        what = f"{count} records to tell, all in time at {pace:g} a second{done}"
+        yield Finding(check="deadlines", state=State.OK, what=what)
+
+
 def _registry(fix: bool) -> Iterator[Finding]:
     del fix  # schemas are registered by who writes first
     settings = kafka_settings()
@@ -164,4 +229,4 @@ def _of_iys(url: str, status: int) -> Finding:
     return Finding(check="iys", state=State.WRONG, what=what)
 
 
-_CHECKS = (_topics, _database, _registry, _iys)
+_CHECKS = (_topics, _database, _deadlines, _registry, _iys)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from izin.consent.forecast import Owed
+from izin.consent.model import Status
 from izin.sinks.ledger.entry import Entry
 from izin.sinks.ledger.statements import statements
 
@@ -121,6 +123,15 @@ class Lag:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """What is still to be told, in groups that share their deadlines."""
+
+    telling: tuple[Owed, ...]
+    held: tuple[Owed, ...]
+    """Kept from İYS by a stop, or because the brand is stopped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Parked:
     """How many keys wait for a person, by reason."""
 
@@ -147,6 +158,20 @@ async def lag(ledger: Ledger, *, now: datetime) -> Lag:
     rows = await ledger.fetch(_SQL["lag"], {"now": now})
     outbox = await ledger.fetch(_SQL["outbox"])
     return Lag(**rows[0], outbox=outbox[0]["rows"])
+
+
+async def backlog(ledger: Ledger) -> Backlog:
+    """Return what is still to be told; ``consent.forecast`` says what becomes of it."""
+    groups: dict[bool, list[Owed]] = {False: [], True: []}
+    for row in await ledger.fetch(_SQL["backlog"]):
+        owed = Owed(
+            status=Status(row["status"]),
+            due_at=row["due_at"],
+            expires_at=row["expires_at"],
+            count=row["count"],
+        )
+        groups[row["held"]].append(owed)
+    return Backlog(telling=tuple(groups[False]), held=tuple(groups[True]))
 
 
 async def ingested(ledger: Ledger) -> dict[tuple[str, int], int]:

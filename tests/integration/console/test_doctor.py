@@ -68,3 +68,17 @@ def test_a_partition_count_is_never_mended(
         code, findings = checked(izin, *options)
         assert code == 1
         assert any(one["check"] == "topics" and "5" in one["what"] for one in findings)
+
+
+def test_deadlines_are_looked_at_once_there_is_a_ledger(
+    izin: Izin, broker: KafkaSettings, ledger: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without tables there is nothing to look at; with empty ones, nothing is late."""
+    monkeypatch.setenv("IYS_USERNAME", "ada")
+    monkeypatch.setenv("IYS_PASSWORD", "obviously-fake")
+    monkeypatch.setenv("IYS_BASE_URL", "http://127.0.0.1:9")
+    assert ("deadlines", "skipped") in states(checked(izin)[1])
+    _, findings = checked(izin, "--fix")
+    (told,) = (one for one in findings if one["check"] == "deadlines")
+    assert told["state"] == "ok"
+    assert told["what"] == "0 records to tell, all in time at 5000 a second"

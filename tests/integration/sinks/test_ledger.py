@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -11,6 +12,7 @@ from pydantic import SecretStr
 from izin.consent.business_days import TURKEY_CALENDAR, Calendar
 from izin.consent.clocks import TURKEY, due_at, expires_at
 from izin.consent.lifecycle import TRANSITIONS, State
+from izin.consent.model import Status
 from izin.iys import Pace
 from izin.iys.pacing import CallClass
 from izin.iys.token_store import AccessToken, TokenState
@@ -20,13 +22,13 @@ from izin.sinks.errors import (
     MigrationError,
     RecreatedTopicError,
 )
-from izin.sinks.ledger import offsets
+from izin.sinks.ledger import brands, offsets, reads
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.budgets import LedgerPacer
 from izin.sinks.ledger.database import Ledger
 from izin.sinks.ledger.migrate import migrate, pending
 from tests.builders import PHONE
-from tests.integration.sinks.house import ACTIVE, House, onay
+from tests.integration.sinks.house import ACTIVE, House, onay, ret
 
 pytestmark = pytest.mark.database
 
@@ -180,3 +182,36 @@ async def test_days_that_the_operator_closes_lengthen_the_terms_in_the_ledger(ho
     await house.brand()
     entry = await house.entry("+905550000001")
     assert entry.expires_at == expires_at(event.consent_date, ACTIVE.clock)
+
+
+async def test_the_backlog_is_told_by_deadlines_apart_what_is_kept_back(house: House):
+    """Groups and not records come out; a stop of one status keeps only that one from İYS."""
+    said = [onay(f"+90555000000{n}", minutes=10 + n) for n in range(3)]
+    await house.ingest(*said, ret("+905550000009"))
+    found = await reads.backlog(house.ledger)
+    assert {(one.status, one.count) for one in found.telling} >= {(Status.RET, 1)}
+    assert sum(one.count for one in found.telling if one.status is Status.ONAY) == 3
+    assert not found.held
+    earliest = min(one.due_at for one in found.telling if one.status is Status.ONAY)
+    assert earliest == due_at(said[-1].consent_date, ACTIVE.clock)
+    async with house.ledger.transaction() as connection:
+        now = house.tools.clock()
+        await brands.stop(
+            connection,
+            ACTIVE,
+            channel=brands.EVERY,
+            status="ONAY",
+            code="H525",
+            why="the quota is spent",
+            now=now,
+            recheck_at=now + timedelta(hours=1),
+        )
+    found = await reads.backlog(house.ledger)
+    assert [(one.status, one.expires_at, one.count) for one in found.telling] == [
+        (Status.RET, None, 1)
+    ]
+    assert sum(one.count for one in found.held) == 3
+    await house.brand(replace(ACTIVE, status="stopped"))
+    found = await reads.backlog(house.ledger)
+    assert not found.telling
+    assert sum(one.count for one in found.held) == 4

@@ -2,15 +2,19 @@
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from typer.testing import CliRunner
 
+from izin.consent.forecast import Owed
+from izin.consent.model import Status
 from izin.console import doctor
 from izin.console.cli import app
 from izin.console.doctor import State
 from izin.local import free_port
 from izin.runtime import kafka
+from izin.sinks.ledger.reads import Backlog
 
 RUNNER = CliRunner()
 
@@ -46,7 +50,7 @@ def test_what_cannot_be_reached_is_named_with_its_setting(options: tuple[str, ..
     ):
         assert findings[check]["state"] == "wrong"
         assert setting in findings[check]["what"]
-    assert findings["registry"]["state"] == "skipped"
+    assert findings["registry"]["state"] == findings["deadlines"]["state"] == "skipped"
     assert "not-a-secret" not in printed
 
 
@@ -88,3 +92,62 @@ def test_only_iys_asks_for_a_token(status: int, state: State) -> None:
     one = doctor._of_iys("https://iys.example.com", status)
     assert one.state is state
     assert (str(status) in one.what) is (state is State.WRONG)
+
+
+NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
+
+
+def owed(count: int, *, status: Status = Status.ONAY, hours: float = 1) -> Owed:
+    """Return a group that is due so many hours from now, and if ONAY offered for an hour more."""
+    due_at = NOW + timedelta(hours=hours)
+    expires_at = due_at + timedelta(hours=1) if status is Status.ONAY else None
+    return Owed(status=status, due_at=due_at, expires_at=expires_at, count=count)
+
+
+def deadlines(*telling: Owed, held: tuple[Owed, ...] = ()) -> list[tuple[State, str]]:
+    """Return what the doctor says of a backlog at a record a second."""
+    backlog = Backlog(telling=telling, held=held)
+    return [(one.state, one.what) for one in doctor.of_backlog(backlog, now=NOW, pace=1)]
+
+
+def test_a_backlog_that_fits_is_well() -> None:
+    """All in time, with the end in Turkish time; nothing to tell is well too."""
+    assert deadlines(owed(3600)) == [
+        (
+            State.OK,
+            "3600 records to tell, all in time at 1 a second, the last by 02.03.2026 13:00:00",
+        )
+    ]
+    assert deadlines() == [(State.OK, "0 records to tell, all in time at 1 a second")]
+
+
+def test_a_backlog_that_does_not_fit_is_told_with_its_cure() -> None:
+    """First what is lost and when the first is, then what is merely late."""
+    (lost, first), (late, then) = deadlines(owed(10_000))
+    assert lost is late is State.WRONG
+    assert first.startswith("2800 ONAY expire before they can be told, the first at 02.03.2026 14:")
+    assert "IYS_EGRESS_ADDRESS" in first
+    assert then.startswith(
+        "3600 records are told after they are due, the first due at 02.03.2026 13"
+    )
+
+
+def test_late_opt_outs_are_late_and_not_lost() -> None:
+    """A rejection never expires."""
+    ((state, what),) = deadlines(owed(10, status=Status.RET, hours=-1))
+    assert (state, what.partition(",")[0]) == (
+        State.WRONG,
+        "10 records are told after they are due",
+    )
+
+
+def test_what_is_kept_from_iys_is_told_apart() -> None:
+    """A stop is no matter of pace: the cure is another."""
+    ((state, what),) = deadlines(held=(owed(7, status=Status.RET), owed(5, hours=3)))
+    assert state is State.WRONG
+    assert what == (
+        "12 records are kept from İYS; 5 of them ONAY that expire, the first at "
+        "02.03.2026 16:00:00; see: izin brands stops, izin brands list"
+    )
+    ((_, what),) = deadlines(held=(owed(7, status=Status.RET),))
+    assert what.startswith("7 records are kept from İYS; see:")

@@ -45,6 +45,23 @@ SELECT
         AS earliest_due
 FROM consents
 
+-- name: backlog
+-- What is still to be told, by status and deadlines, apart what a stop or a stopped brand keeps from İYS. What is due
+-- within the same hour stands together, under the earliest instant of it.
+WITH lanes AS (
+    SELECT brand_code, channel, desired_status, expires_at, min(due_at) AS due_at, count(*) AS keys
+    FROM consents WHERE state IN ('pending', 'retryable') AND duty IN ('send', 'wait')
+    GROUP BY brand_code, channel, desired_status, expires_at, date_trunc('hour', due_at)
+)
+SELECT lane.desired_status AS status, lane.due_at, lane.expires_at, sum(lane.keys)::bigint AS count,
+    b.status = 'stopped' OR EXISTS (
+        SELECT 1 FROM stops AS s
+        WHERE s.brand_code = lane.brand_code AND s.channel IN ('*', lane.channel)
+            AND s.status IN ('*', lane.desired_status)) AS held
+FROM lanes AS lane JOIN brands AS b ON b.brand_code = lane.brand_code
+GROUP BY lane.desired_status, lane.due_at, lane.expires_at, held
+ORDER BY lane.desired_status DESC, lane.due_at, lane.expires_at
+
 -- name: outbox
 -- What still waits for Kafka.
 SELECT count(*) AS rows FROM outbox
