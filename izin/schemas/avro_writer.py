@@ -23,8 +23,8 @@ T = TypeVar("T")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 
-_INT = range(-(1 << 31), 1 << 31)
-_LONG = range(-(1 << 63), 1 << 63)
+_INT = 1 << 31
+_LONG = 1 << 63
 _REMEMBERED = 4096
 _NUMBERS: dict[int, bytes] = {}
 _MOMENTS: dict[datetime, bytes] = {}
@@ -64,13 +64,13 @@ def _boolean(value: bool) -> bytes:
 def _int(value: int) -> bytes:
     if 0 <= value < len(_SMALL):
         return _SMALL[value]
-    if value not in _INT:
+    if not -_INT <= value < _INT:
         raise ValueError("out of bounds")
     return _NUMBERS.get(value) or _remembered(_NUMBERS, value, value)
 
 
 def _long(value: int) -> bytes:
-    if value not in _LONG:
+    if not -_LONG <= value < _LONG:
         raise ValueError("out of bounds")
     return _varint(value)
 

@@ -149,6 +149,14 @@ def test_a_number_out_of_bounds_is_not_written(value: int) -> None:
         writer_of("long")(value << 32)
 
 
+@pytest.mark.parametrize("value", ["x", 1.5, None, b"1"])
+@pytest.mark.parametrize("schema", ["int", "long"])
+def test_what_is_no_number_is_not_written_as_one(schema: str, value: object) -> None:
+    """It is told at once."""
+    with pytest.raises(TypeError):
+        writer_of(schema)(value)
+
+
 @pytest.mark.parametrize(
     "schema",
     [
