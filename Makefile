@@ -33,7 +33,8 @@ up: $(READY) ## the whole house, until Ctrl-C
 
 test: $(READY) ## the whole test suite: what CI runs
 	@$(BIN)/izin local prepare
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder \
+		--hypothesis-profile=same $(PYTEST_ARGS)
 	@$(if $(PYTEST_ARGS),:,$(LAW))
 
 mutants: $(VENV)/mutants/.ready ## mutation testing of the law: nine in ten mutants must be killed
