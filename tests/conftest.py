@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, settings
 
 from izin.local import Kafka, Postgres, create_database, drop_database
 
-
 # Nothing is timed in a test, an example neither. What anybody runs tries new examples each time;
 # what decides over a change (make test) tries the same ones for the same code.
 _UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
