@@ -103,10 +103,11 @@ def _standing(claim: Claim, current: Consent | None) -> Consent:
     event = claim.event
     onay_at = None if current is None else current.latest_onay_at
     ret_at = None if current is None else current.latest_ret_at
+    # No earlier claim of its status is later, or that one would stand.
     if claim.status is Status.ONAY:
-        onay_at = _latest(onay_at, claim.effective_at)
+        onay_at = claim.effective_at
     else:
-        ret_at = _latest(ret_at, claim.effective_at)
+        ret_at = claim.effective_at
     return _consent(
         key=claim.key,
         customer_id=event.customer_id,

@@ -198,6 +198,7 @@ def test_before_activation_only_the_loading_deadline_counts():
     """First loading: old consents may be told until the brand's own deadline."""
     long_ago = datetime(2019, 1, 1, tzinfo=UTC)
     assert due_at(long_ago, LOADING) == LOADING.loading_deadline
+    assert due_at(long_ago, LOADING).tzinfo is UTC
     assert expires_at(long_ago, LOADING) == LOADING.loading_deadline
     assert due_at(long_ago, BrandClock()) is None
     assert expires_at(long_ago, BrandClock()) is None
@@ -272,6 +273,8 @@ def test_extra_closed_days_lengthen_the_term():
     given_at = datetime(2026, 3, 2, 9, tzinfo=UTC)
     assert due_at(given_at, ACTIVE, calendar=closed) == datetime(2026, 3, 6, 9, tzinfo=UTC)
     assert expires_at(given_at, ACTIVE, calendar=closed) == in_turkey(2026, 3, 6, 23, 59, 59)
+    on_it = datetime(2026, 3, 3, 9, tzinfo=UTC)
+    assert due_at(on_it, ACTIVE, calendar=closed) == in_turkey(2026, 3, 6, 23, 59, 59)
 
 
 DEADLINE = datetime(2026, 3, 5, 9, tzinfo=UTC)

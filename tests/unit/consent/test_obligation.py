@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from izin.consent.attestation import ATTESTED_WITHIN, attested
+from izin.consent.business_days import Calendar
 from izin.consent.clocks import BrandClock
 from izin.consent.errors import NaiveInstantError
 from izin.consent.model import OriginRank, Status
@@ -86,6 +87,22 @@ def test_first_loading_knows_only_its_deadline():
     assert ruling(old, at_iys("NONE"), clock=over) == (Duty.EXPIRE, Why.TERM_ENDED)
 
 
+def test_an_activation_ahead_does_not_end_a_term_yet():
+    """What the brand is at the moment of the ruling counts."""
+    old = wanted(effective_at=NOON - timedelta(days=900))
+    ahead = BrandClock(activated_at=LATER)
+    assert ruling(old, at_iys("NONE"), clock=ahead)[0] is Duty.SEND
+    assert ruling(old, at_iys("NONE"), clock=ahead, now=LATER)[0] is Duty.EXPIRE
+
+
+def test_a_day_that_the_operator_closes_lengthens_the_term():
+    """The ruling counts by the calendar it was given."""
+    closed = Calendar(extra_closed_days=frozenset({NOON.date() + timedelta(days=1)}))
+    past = NOON.replace(day=5, hour=22)
+    assert ruling(wanted(), at_iys("NONE"), now=past)[0] is Duty.EXPIRE
+    assert ruling(wanted(), at_iys("NONE"), now=past, calendar=closed)[0] is Duty.SEND
+
+
 def test_an_onay_waits_for_the_one_in_flight():
     """Never two movements of a key at once, and never expired while one is on its way."""
     waiting = (Duty.WAIT, Why.IN_FLIGHT)
@@ -142,7 +159,9 @@ def test_an_onay_that_cannot_be_registered_is_parked():
 def test_a_tacir_is_updated_with_date_and_source_only(missing: str, value: str, duty: Duty):
     """H462, H463: both are optional on the first record alone."""
     tacir = wanted(**{missing: None})
-    assert ruling(tacir, at_iys(value))[0] is duty
+    found = ruling(tacir, at_iys(value))
+    assert found[0] is duty
+    assert (found[1] is Why.TACIR_UPDATE_INCOMPLETE) is (duty is not Duty.SEND)
 
 
 @pytest.mark.parametrize(

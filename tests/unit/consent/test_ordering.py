@@ -44,6 +44,17 @@ def test_split_and_merge_is_deciding_in_one_go(left: list[Claim], right: list[Cl
 
 
 @given(st.lists(claims(), min_size=1, max_size=8))
+def test_a_decision_names_its_claim_and_its_key(drawn: list[Claim]):
+    """A decision can be read without the record that brought it about."""
+    state = None
+    for claim in drawn:
+        decision = decide(state, claim)
+        assert decision.claim is claim
+        state = decision.consent
+        assert state.key == claim.key
+
+
+@given(st.lists(claims(), min_size=1, max_size=8))
 def test_the_greatest_claim_stands(drawn: list[Claim]):
     """The state is the greatest claim, and knows the latest instant of either status."""
     state = state_after(drawn)
