@@ -38,6 +38,7 @@ test: $(READY) ## the whole test suite: what CI runs
 	@$(if $(PYTEST_ARGS),:,$(LAW))
 
 mutants: $(VENV)/mutants/.ready ## mutation testing of the law: nine in ten mutants must be killed
+	@rm -rf mutants
 	@$(VENV)/mutants/bin/mutmut run --max-children 2
 	@$(VENV)/mutants/bin/python -m tests.mutants
 
