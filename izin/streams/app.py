@@ -14,11 +14,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import faust
+from faust.exceptions import ConsumerNotStarted
 from prometheus_client import generate_latest
 
 from izin.runtime.kafka import topic_faults
 from izin.runtime.observe import get_logger
 from izin.streams import transport
+from izin.streams.budget import DeadLetterBudget
 from izin.streams.metrics import WorkerMetrics
 from izin.streams.watchdog import Watchdog
 from izin.streams.worker import OrderWorker
@@ -75,9 +77,14 @@ def create_app(
         web_bind=streams.host,
         web_port=streams.port,
     )
-    worker = OrderWorker(settings=kafka, group=group_of(kafka, streams), codec=codec)
+    worker = OrderWorker(
+        settings=kafka,
+        group=group_of(kafka, streams),
+        codec=codec,
+        budget=DeadLetterBudget(share=streams.dead_letter_share),
+    )
     _order_lanes(app, worker, kafka)
-    _show(app, worker)
+    _show(app, worker, kafka)
     _watch(app, worker)
     return app
 
@@ -117,9 +124,18 @@ def _order_lanes(app: faust.App, worker: OrderWorker, kafka: KafkaSettings) -> N
         await order(stream, bulk)
 
 
-def _show(app: faust.App, worker: OrderWorker) -> None:
+def _show(app: faust.App, worker: OrderWorker, kafka: KafkaSettings) -> None:
     """Serve ``/health`` (503 until every assigned partition is held and fresh) and ``/metrics``."""
-    metrics = WorkerMetrics(worker)
+    lanes = {"bulk": kafka.topics.events.name, "express": kafka.topics.express.name}
+
+    def end_of(topic: str, partition: int) -> int | None:
+        try:
+            end: int | None = app.consumer.highwater(faust.types.TP(topic, partition))
+        except (ConsumerNotStarted, AssertionError):  # aiokafka asserts that it is assigned
+            return None
+        return end
+
+    metrics = WorkerMetrics(worker, lanes, end_of)
 
     @app.page("/health")
     async def health(web: Any, _request: Any) -> Any:  # noqa: ANN401  # Faust's views

@@ -5,7 +5,8 @@ OurError
 ├── SkippedRecordsError   records between two batches were not seen: stop, and read again
 ├── LostPartitionError    a partition could not be taken or kept: another worker duels for it
 ├── SplitLanesError       both lanes of a partition number must belong to one worker
-└── StateError            the state topic cannot be trusted
+├── StateError            the state topic cannot be trusted
+└── DeadLetterBudgetError too many records are about to become dead letters
 """
 
 from __future__ import annotations
@@ -40,6 +41,17 @@ class SplitLanesError(OurError):
         super().__init__(
             f"the lanes are split: {sorted(one ^ other)} in one lane only; "
             "do all workers run the same release, and have both topics the same partition count?"
+        )
+
+
+class DeadLetterBudgetError(OurError):
+    """More records than the budget allows would become dead letters; nothing was committed."""
+
+    def __init__(self, topic: str, partition: int, suspects: int, records: int) -> None:
+        super().__init__(
+            f"{topic}[{partition}]: {suspects} of the latest {records} records would become dead "
+            "letters; nothing of this batch was committed. If the last deploy is at fault, take it "
+            "back; if the records are, set IZIN_DEAD_LETTER_SHARE higher (1: no bound) and start"
         )
 
 

@@ -78,6 +78,15 @@ class DeadLetter:
     lost_ret: bool = False
     """Whether it was a "no" whose key cannot be read: a person must look."""
 
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it may be our own fault, or must not happen whoever is at fault."""
+        return self.lost_ret or self.reason != REFUSED
+
+
+REFUSED = "refused"
+"""The reason of a dead letter that admission refused: its source's fault."""
+
 
 class Judged(NamedTuple):
     """A record that makes a claim."""
@@ -113,7 +122,7 @@ class Guard:
             return poison(error, says_ret=_says_ret(event))
         if isinstance(admitted, Refusal):
             return DeadLetter(
-                reason="refused", violations=admitted.violations, lost_ret=_says_ret(event)
+                reason=REFUSED, violations=admitted.violations, lost_ret=_says_ret(event)
             )
         return Judged(admitted, admitted.event is event)
 

@@ -95,6 +95,8 @@ class Effects:
     counts: Counter[str] = field(default_factory=Counter)
     """Decisions by kind, dead letters by reason (``dead:refused`` …), ``refiled`` and ``opt-
     outs``."""
+    suspects: int = 0
+    """Dead letters that may be our own fault: see :mod:`izin.streams.budget`."""
     lost_rets: list[tuple[str, int, int]] = field(default_factory=list)
     """The coordinates of every "no" that became a dead letter: each is an alarm."""
 
@@ -217,6 +219,7 @@ class OrderStage:
 
     def _bury(self, effects: Effects, record: SourceRecord, letter: DeadLetter) -> None:
         effects.counts[f"dead:{letter.reason}"] += 1
+        effects.suspects += letter.is_suspect
         if letter.lost_ret:
             effects.lost_rets.append((record.topic, record.partition, record.offset))
         key = record.key

@@ -10,6 +10,7 @@ the worker before it commits.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -18,7 +19,13 @@ from confluent_kafka import KafkaException
 
 from izin.consent.errors import OurError
 from izin.runtime.observe import get_logger
-from izin.streams.errors import LostPartitionError, SkippedRecordsError, SplitLanesError
+from izin.streams.budget import BUDGET, DeadLetterBudget, LatestRecords
+from izin.streams.errors import (
+    DeadLetterBudgetError,
+    LostPartitionError,
+    SkippedRecordsError,
+    SplitLanesError,
+)
 from izin.streams.order import OrderStage, unseen
 from izin.streams.partition import Connections, OwnedPartition
 from izin.streams.state import MemoryState
@@ -49,6 +56,7 @@ class OrderWorker:
         group: str,
         codec: Codec,
         new_state: Callable[[], State] = MemoryState,
+        budget: DeadLetterBudget = BUDGET,
     ) -> None:
         self._settings = settings
         self._connections = Connections(settings, group)
@@ -62,7 +70,9 @@ class OrderWorker:
         self._acquiring = asyncio.Semaphore(_ACQUIRED_AT_ONCE)
         self._threads = ThreadPoolExecutor(_ACQUIRED_AT_ONCE, thread_name_prefix="acquire")
         self._tasks: set[asyncio.Task[None]] = set()
+        self._latest = LatestRecords(budget)
         self.generation = 0
+        self.commit_seconds = 0.0
         self.counts: Counter[str] = Counter()
         """Decisions by kind, dead letters by reason, opt-outs, re-filed, batches, acquisitions."""
 
@@ -85,6 +95,11 @@ class OrderWorker:
     def keys_held(self) -> int:
         """How many consents the owned partitions hold."""
         return sum(len(owned.state) for owned in self._partitions.values())
+
+    def next_offset(self, lane: str, number: int) -> int | None:
+        """Return the offset of ``lane`` below which all of the partition is decided, if held."""
+        owned = self._partitions.get(number)
+        return None if owned is None else owned.next_offsets.get(lane)
 
     async def assign(self, bulk: Iterable[int], express: Iterable[int]) -> None:
         """Begin a generation with these partition numbers of either lane.
@@ -123,8 +138,8 @@ class OrderWorker:
         """Decide ``batch`` of the lane ``topic``; when it returns, the batch is committed or not
         ours.
 
-        Raises SkippedRecordsError, LostPartitionError and StateError, each of which must stop the
-        worker.
+        Raises SkippedRecordsError, LostPartitionError, StateError and DeadLetterBudgetError, each
+        of which must stop the worker.
         """
         generation = self.generation
         owned = self._owned(partition)
@@ -153,10 +168,17 @@ class OrderWorker:
             return
         records = unseen(batch.records, expected)
         effects = self._stage.fold(owned.number, records, owned.state)
+        if self._latest.would_exceed(effects.suspects, len(records)):
+            suspects = self._latest.suspects + effects.suspects
+            seen = self._latest.records + len(records)
+            raise DeadLetterBudgetError(topic, owned.number, suspects, seen)
+        began = time.perf_counter()
         owned.commit(effects, topic=topic, next_offset=batch.next_offset)
+        self.commit_seconds += time.perf_counter() - began
         self._note(effects, len(records))
 
     def _note(self, effects: Effects, records: int) -> None:
+        self._latest.note(effects.suspects, records)
         self.counts.update(effects.counts)
         self.counts["batches"] += 1
         self.counts["records"] += records

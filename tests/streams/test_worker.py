@@ -13,6 +13,7 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.streams import worker as worker_module
 from izin.streams.errors import (
+    DeadLetterBudgetError,
     LostPartitionError,
     SkippedRecordsError,
     SplitLanesError,
@@ -134,6 +135,27 @@ async def test_a_hole_before_a_batch_stops_the_worker(worker: OrderWorker) -> No
     with pytest.raises(SkippedRecordsError, match="expected offset 2, got a batch from 4"):
         await worker.handle(TOPIC, 0, a_batch(4, 2))
     assert len(owned(worker).committed) == 1
+
+
+async def test_too_many_dead_letters_stop_the_worker_before_it_commits(worker: OrderWorker) -> None:
+    """After a bad deploy the topic must not be emptied into the dead letters."""
+    await worker.assign([0], [0])
+    await worker.handle(TOPIC, 0, a_batch(0, 300))
+    rubbish = [Fetched(offset=offset, value=b"rubbish") for offset in range(300, 450)]
+    with pytest.raises(DeadLetterBudgetError, match="150 of the latest 450") as raised:
+        await worker.handle(TOPIC, 0, Batch(300, 450, rubbish))
+    assert "IZIN_DEAD_LETTER_SHARE" in str(raised.value)
+    assert owned(worker).next_offsets[TOPIC] == 300
+
+
+async def test_a_source_that_sends_rubbish_stops_nobody(worker: OrderWorker) -> None:
+    """A refused ONAY is its source's fault; the others' "no" goes on."""
+    await worker.assign([0], [0])
+    refused = [
+        a_record(CODEC, an_event(source="HS_NOWHERE"), offset=offset) for offset in range(300)
+    ]
+    await worker.handle(TOPIC, 0, Batch(0, 300, refused))
+    assert worker.counts["dead:refused"] == 300
 
 
 async def test_a_lost_partition_is_taken_again_and_the_batch_decided(worker: OrderWorker) -> None:
@@ -281,7 +303,11 @@ async def test_metrics_tell_what_was_done(worker: OrderWorker) -> None:
     await settled(worker)
     records = [*a_batch().records, Fetched(offset=1, value=b"rubbish")]
     await worker.handle(TOPIC, 0, Batch(0, 2, records))
-    shown = generate_latest(WorkerMetrics(worker).registry).decode()
+    ends = {"express": 7}
+    lanes = {"bulk": TOPIC, "express": "express", "other": "other"}
+    metrics = WorkerMetrics(worker, lanes, lambda topic, _: ends.get(topic, 5))
+    owned(worker).next_offsets["express"] = 7
+    shown = generate_latest(metrics.registry).decode()
     for line in (
         'izin_order_decisions_total{kind="apply"} 1.0',
         'izin_order_dead_letters_total{reason="undecodable"} 1.0',
@@ -292,5 +318,10 @@ async def test_metrics_tell_what_was_done(worker: OrderWorker) -> None:
         "izin_order_partitions_ready 1.0",
         "izin_order_partitions_assigned 1.0",
         "izin_order_keys 1.0",
+        "izin_order_batch_records_count 1.0",
+        "izin_order_batch_records_sum 2.0",
+        "izin_order_commit_seconds_count 1.0",
+        'izin_order_lag{lane="bulk"} 3.0',
+        'izin_order_lag{lane="express"} 0.0',
     ):
         assert line in shown.splitlines()
