@@ -52,7 +52,7 @@ def create_app(
 
     Faust insists on a ``data_dir`` that exists; nothing of ours is kept there.
     """
-    transport.register()
+    transport.register(ahead=[kafka.topics.express.name])
     brokers = ";".join(f"{transport.SCHEME}://{one}" for one in kafka.bootstrap_servers.split(","))
     app = faust.App(
         group_of(kafka, streams),

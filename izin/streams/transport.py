@@ -33,7 +33,7 @@ from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
 SCHEME = "batch"
@@ -90,6 +90,9 @@ class _Passed(NamedTuple):
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     """Fetches in its own thread and event loop, and folds what it fetched."""
 
+    ahead: frozenset[str] = frozenset()
+    """The topics whose records are handed over before any other's: see :func:`register`."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # the driver is untyped
         super().__init__(*args, **kwargs)
         self._passed: dict[Any, _Passed] = {}
@@ -119,15 +122,29 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         active_partitions: AbstractSet[Any],
         max_records: int | None,
     ) -> Mapping[Any, Sequence[_Folded]]:
-        """Fold what was fetched already. Nothing waits between the two readings of the positions,
-        so they differ by what was consumed and by no seek.
+        """Fold what was fetched already, of the topics that go ahead first."""
+        folded: dict[Any, Sequence[_Folded]] = {}
+        first = {tp for tp in active_partitions if tp.topic in self.ahead}
+        for partitions in (first, active_partitions - first):
+            if partitions:
+                folded |= await self._fold(consumer, partitions, max_records)
+        return folded
+
+    async def _fold(
+        self,
+        consumer: Any,  # noqa: ANN401  # aiokafka publishes no types
+        partitions: AbstractSet[Any],
+        max_records: int | None,
+    ) -> Mapping[Any, Sequence[_Folded]]:
+        """Fold what was fetched of ``partitions``. Nothing waits between the two readings of the
+        positions, so they differ by what was consumed and by no seek.
         """
         subscriptions = consumer._subscription  # noqa: SLF001  # aiokafka has no public way
         if subscriptions.reassignment_in_progress:
             await subscriptions.wait_for_assignment()
         before = _positions(consumer)
         fetched = await super()._fetch_records(
-            consumer, active_partitions, timeout=0, max_records=max_records
+            consumer, partitions, timeout=0, max_records=max_records
         )
         after = _positions(consumer)
         folded = {}
@@ -169,8 +186,13 @@ class Transport(driver.Transport):
     Consumer = BatchConsumer
 
 
-def register() -> None:
-    """Make ``batch://`` a broker scheme of Faust; repeating it changes nothing."""
+def register(*, ahead: Iterable[str] = ()) -> None:
+    """Make ``batch://`` a broker scheme of Faust; repeating it changes nothing.
+
+    Records of the topics ``ahead`` are handed over before what was fetched of any other, so they
+    never wait for more than the batches that Faust holds already. For all apps of the process.
+    """
+    BatchConsumerThread.ahead = frozenset(ahead)
     TRANSPORTS.aliases[SCHEME] = f"{__name__}:{Transport.__name__}"
 
 

@@ -163,6 +163,45 @@ async def test_fetches_that_bring_nothing_leave_no_hole_behind(
 
 
 @pytest.mark.broker
+async def test_topics_that_go_ahead_are_handed_over_first(
+    make_settings: Callable[[int], KafkaSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A "no" does not wait for the bulk that was fetched before it."""
+    settings = make_settings(1)
+    bulk, express = settings.topics.events.name, settings.topics.express.name
+    monkeypatch.setattr(BatchConsumerThread, "ahead", frozenset({express}))
+    Writer(settings).write(*(f"bulk-{number}" for number in range(5000)))
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.bootstrap_servers,
+        isolation_level="read_committed",
+        fetch_max_wait_ms=50,
+    )
+    await consumer.start()
+    try:
+        places = {TopicPartition(bulk, 0), TopicPartition(express, 0)}
+        consumer.assign(places)
+        await consumer.seek_to_beginning(*places)
+        reader = Reader(consumer, TopicPartition(bulk, 0))
+        bulk_first = await reader.read(1)  # the bulk is fetched, and most of it held back
+        producer = kafka.producer(settings)
+        producer.produce(express, value="no", partition=0)
+        assert producer.flush(10) == 0
+        handed: list[str] = []
+        async with asyncio.timeout(20):
+            while express not in handed:
+                found = await reader._thread._fetch_records(
+                    consumer, places, timeout=0.01, max_records=10
+                )
+                handed += [place.topic for place in found]
+                told_first = next(iter(found), None)
+    finally:
+        await consumer.stop()
+    assert len(bulk_first[0].records) == 50
+    assert told_first.topic == express
+    assert len(handed) < 50  # else the bulk had ended before
+
+
+@pytest.mark.broker
 async def test_a_jump_of_the_position_is_seen(
     make_settings: Callable[[int], KafkaSettings],
 ) -> None:
