@@ -187,7 +187,7 @@ async def test_topics_that_go_ahead_are_handed_over_first(
         producer.produce(express, value="no", partition=0)
         assert producer.flush(10) == 0
         async with asyncio.timeout(20):
-            while TopicPartition(express, 0) not in consumer._fetcher._records:
+            while TopicPartition(express, 0) not in consumer._fetcher._records:  # noqa: ASYNC110  # aiokafka tells nobody
                 await asyncio.sleep(0.01)
         found = await reader._thread._fetch_records(consumer, places, timeout=1, max_records=10)
     finally:
