@@ -45,6 +45,8 @@ from izin.streams.errors import StateError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tenacity import RetryCallState
+
     from izin.consent.model import Consent
     from izin.runtime.settings import KafkaSettings
     from izin.schemas.codec import Codec
@@ -55,7 +57,7 @@ _TIMEOUT = 20.0
 _COMMIT_TIMEOUT = 6.0
 """A batch may need it three times (re-file, offset, commit) on the event loop, and must be done
 before the watchdog takes the loop for dead."""
-_LEADER_WITHIN = 5.0
+_LEADER_WITHIN = 20.0
 _LEADER_WAIT = 0.1
 _READ_AT_ONCE = 5000
 _READ_WITHIN = 0.1
@@ -73,7 +75,20 @@ def _is_passing(error: BaseException) -> bool:
     return isinstance(error, KafkaException) and error.args[0].code() in {
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError._NOENT,  # noqa: SLF001  # librdkafka's name for "no leader known"
     }
+
+
+def _look_anew(state: RetryCallState) -> None:
+    """Ask for the leaders again: librdkafka's admin client keeps a leader's epoch for minutes, even
+    when the broker says that it is over.
+    """
+    connections, places = state.args[:2]
+    for topic in {place.topic for place in places}:
+        connections.admin.list_topics(topic, timeout=_TIMEOUT)
 
 
 class Connections:
@@ -94,12 +109,13 @@ class Connections:
         retry=retry_if_exception(_is_passing),
         stop=stop_after_delay(_LEADER_WITHIN),
         wait=wait_fixed(_LEADER_WAIT),
+        before_sleep=_look_anew,
         reraise=True,
     )
     def bounds(self, places: Sequence[TopicPartition], spec: OffsetSpec) -> dict[str, int]:
         """Return by topic where ``places`` begin or (their committed part) end.
 
-        A partition whose leader has just changed is asked for again; raises KafkaException.
+        A partition whose leader has just changed is looked for again; raises KafkaException.
         """
         asked = self.admin.list_offsets(
             dict.fromkeys(places, spec),

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from izin.streams.transport import Batch
 
 MAX_ATTEMPTS = 5
+_AGAIN_AFTER = 0.2
+"""Seconds: what is lost twice in a row may need its broker to come up first."""
 _ACQUIRED_AT_ONCE = 16
 """Most of an acquisition is waiting for the broker."""
 
@@ -120,19 +122,26 @@ class OrderWorker:
             task.add_done_callback(self._tasks.discard)
 
     async def _prepare(self, number: int) -> None:
-        """Acquire ``number`` before its first batch comes; if it fails, the batch will try
-        again.
+        """Acquire ``number`` before its first batch comes, for that may be long in coming; tries
+        until it is held, or no longer ours.
         """
+        generation = self.generation
         owned = self._owned(number)
-        try:
-            async with owned.lock:
-                if number in self._assigned:
-                    await self._hold(owned)
-        except KafkaException as error:
-            _log.warning("not acquired yet", partition=number, error=error.args[0].str())
-        except OurError:
-            # Its first batch will stop the worker; a partition without one should be heard of too.
-            _log.critical("cannot be acquired", partition=number, exc_info=True)
+        while generation == self.generation:
+            try:
+                async with owned.lock:
+                    if generation == self.generation:
+                        await self._hold(owned)
+            except KafkaException as error:
+                _log.warning("not acquired yet", partition=number, error=error.args[0].str())
+                await asyncio.sleep(_AGAIN_AFTER)
+            except OurError:
+                # Its first batch will stop the worker; a partition without one should be heard of
+                # too.
+                _log.critical("cannot be acquired", partition=number, exc_info=True)
+                return
+            else:
+                return
 
     async def handle(self, topic: str, partition: int, batch: Batch) -> None:
         """Decide ``batch`` of the lane ``topic``; when it returns, the batch is committed or not
@@ -144,7 +153,7 @@ class OrderWorker:
         generation = self.generation
         owned = self._owned(partition)
         async with owned.lock:
-            for _ in range(MAX_ATTEMPTS):
+            for attempt in range(MAX_ATTEMPTS):
                 if generation != self.generation or partition not in self._assigned:
                     _log.info("dropped a batch of an older assignment", partition=partition)
                     return
@@ -156,6 +165,7 @@ class OrderWorker:
                     owned.release()
                     self.counts["aborted"] += 1
                     _log.warning("lost", partition=partition, error=error.args[0].str())
+                    await asyncio.sleep(attempt * _AGAIN_AFTER)
                 else:
                     return
             raise LostPartitionError(partition, MAX_ATTEMPTS)

@@ -243,21 +243,32 @@ async def test_what_is_given_away_while_it_waits_is_not_taken(worker: OrderWorke
     assert partition.acquired == 0
 
 
-async def test_a_failed_preparation_is_tried_again_by_the_batch(worker: OrderWorker) -> None:
-    """A broker that hiccups at the assignment costs nothing but time."""
-    partition = owned(worker)
-    trouble = [fenced()]
+async def test_a_failed_preparation_is_tried_again_without_a_batch(worker: OrderWorker) -> None:
+    """A quiet partition becomes ready too once its broker is back: no record has to come first."""
+    trouble = [fenced(), fenced()]
 
     def stumble() -> None:
         if trouble:
             raise trouble.pop()
 
-    partition.while_acquiring = stumble
+    owned(worker).while_acquiring = stumble
     await worker.assign([0], [0])
     await settled(worker)
-    assert worker.ready == frozenset()
-    await worker.handle(TOPIC, 0, a_batch())
-    assert len(partition.committed) == 1
+    assert owned(worker).acquired == 3
+    assert worker.ready == {0}
+
+
+async def test_a_failed_preparation_ends_with_its_assignment(worker: OrderWorker) -> None:
+    """What was given away meanwhile is not tried again."""
+
+    def stumble() -> None:
+        worker.generation += 1
+        raise fenced()
+
+    owned(worker).while_acquiring = stumble
+    await worker.assign([0], [0])
+    await settled(worker)
+    assert owned(worker).acquired == 1
 
 
 async def test_a_state_that_cannot_be_honoured_is_heard_of_at_once(worker: OrderWorker) -> None:

@@ -1,0 +1,65 @@
+"""Where a partition ends is asked of its leader, and leaders change."""
+
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import OffsetSpec
+
+from izin.runtime.settings import KafkaSettings
+from izin.streams.partition import Connections
+
+PLACE = TopicPartition("consents", 3)
+
+
+class Admin:
+    """An admin client that believes in an old leader until it looks at the topic again."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+        self.looked: list[str] = []
+
+    def list_offsets(self, asked: dict[TopicPartition, Any], **_: object) -> dict[Any, Any]:
+        future: Future[SimpleNamespace] = Future()
+        if self.looked:
+            future.set_result(SimpleNamespace(offset=7))
+        else:
+            future.set_exception(KafkaException(KafkaError(self.code)))
+        return dict.fromkeys(asked, future)
+
+    def list_topics(self, topic: str, **_: object) -> None:
+        self.looked.append(topic)
+
+
+def ends(code: int) -> tuple[dict[str, int], Admin]:
+    connections = Connections(KafkaSettings(client_log_level=0), "group")
+    connections.admin = admin = Admin(code)
+    try:
+        return connections.bounds([PLACE], OffsetSpec.latest()), admin
+    finally:
+        connections.close()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError._NOENT,
+    ],
+)
+def test_a_leader_that_changed_is_looked_for_again(code: int) -> None:
+    """A broker that leads again under a later epoch is found, not refused until a restart."""
+    found, admin = ends(code)
+    assert (found, admin.looked) == ({"consents": 7}, ["consents"])
+
+
+def test_what_is_no_change_of_leader_is_raised_at_once() -> None:
+    """A topic that is not there will not come for being looked at."""
+    with pytest.raises(KafkaException):
+        ends(KafkaError.UNKNOWN_TOPIC_OR_PART)
