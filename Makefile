@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 LAW = $(BIN)/python -m pytest -q --cov=izin.consent tests/unit/consent
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check mutants bench format docs pins clean
+.PHONY: help setup demo up test chaos check mutants bench format docs pins clean
 
 help: ## list these commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 16
@@ -49,6 +49,10 @@ $(VENV)/mutants/.ready: $(READY)
 	@$(VENV)/mutants/bin/pip install --quiet --disable-pip-version-check -c $(VENV)/mutants/constraints.txt \
 		-e '.[dev]' 'mutmut==3.7.0' 'pytest<9.2'
 	@touch $@
+
+chaos: $(READY) ## faults on the order stage for MINUTES=10, and proof that each event was decided once
+	@$(BIN)/izin local prepare
+	@$(BIN)/python -m tests.chaos.order $(if $(MINUTES),--minutes $(MINUTES)) $(CHAOS_ARGS)
 
 check: $(READY) ## format, lint, types, floors, drawn docs, unit and contract tests; quick
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }

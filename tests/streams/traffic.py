@@ -8,7 +8,7 @@ from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro
-from tests.builders import NOON, an_event, an_iys_event
+from tests.builders import NOON, a_statement, an_event, an_iys_event
 
 _ROUTINE, _REPEATED, _RUBBISH, _MISPLACED = 0.75, 0.93, 0.95, 0.97
 
@@ -33,7 +33,7 @@ class Traffic:
         for _ in range(count):
             self._publish_one()
         self._producer.poll(0.02)
-        assert self._producer.flush(30) == 0
+        assert self._producer.flush(90) == 0
         assert not self.failures
 
     def _publish_one(self) -> None:
@@ -61,11 +61,18 @@ class Traffic:
     def _new(self) -> ConsentEvent:
         self._made += 1
         random = self._random
-        at = NOON + timedelta(seconds=random.randrange(600))
+        # Time goes on, or in a long run nothing would be newer than what is held.
+        at = NOON + timedelta(seconds=self._made // 4 + random.randrange(600))
         recipient = f"+90555{random.randrange(self._recipients):07d}"
         event_id = f"event-{self._made:07d}"
         if random.random() < 0.1:
-            return an_iys_event(event_id=event_id, recipient=recipient)
+            return an_iys_event(
+                event_id=event_id,
+                recipient=recipient,
+                consent_date=at,
+                received_at=at + timedelta(seconds=2),
+                iys=a_statement(creation_date=at),
+            )
         return an_event(
             event_id=event_id,
             recipient=recipient,

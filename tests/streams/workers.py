@@ -1,5 +1,6 @@
 """Real order workers, a process each, and what can befall them."""
 
+import http.client
 import json
 import os
 import signal
@@ -8,12 +9,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from izin.local import free_port
 from izin.runtime.settings import KafkaSettings
+
+_ROOT = Path(__file__).parents[2]
 
 
 def until(effect: Callable[[], bool], *, within: float, what: str) -> None:
@@ -25,11 +28,20 @@ def until(effect: Callable[[], bool], *, within: float, what: str) -> None:
 
 
 class Worker:
-    """`python -m izin.streams` under an instance id of its own."""
+    """`python -m izin.streams` under an instance id of its own, or what a test runs instead."""
 
-    def __init__(self, name: str, settings: KafkaSettings, log: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: KafkaSettings,
+        log: Path,
+        *,
+        module: str = "izin.streams",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
         self.log = log
+        self._module = module
         self._port = free_port()
         self._environment = {
             **os.environ,
@@ -38,6 +50,7 @@ class Worker:
             "IZIN_PARTITIONS": str(settings.partitions),
             "IZIN_INSTANCE_ID": name,
             "IZIN_STREAM_PORT": str(self._port),
+            **(environment or {}),
         }
         self._environment.pop("SCHEMA_REGISTRY_URL", None)
         self.start()
@@ -45,7 +58,8 @@ class Worker:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "izin.streams"],
+                [sys.executable, "-m", self._module],
+                cwd=_ROOT,
                 env=self._environment,
                 stdout=log,
                 stderr=log,
@@ -74,7 +88,8 @@ class Worker:
         except urllib.error.HTTPError as error:
             with error:
                 return json.load(error)
-        except OSError:
+        except (OSError, http.client.HTTPException, ValueError):
+            # It is gone, or it went in the middle of its answer.
             return {"ready": [], "assigned": []}
 
     def metrics(self) -> str:

@@ -1,0 +1,126 @@
+"""Brokers to be mistreated: one that is all there is, or three that stand in for each other."""
+
+import os
+import signal
+import uuid
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from izin.local import Kafka, free_port
+
+THREE = 3
+EXPIRED_AFTER = 5.0
+"""A transactional id that rests so long is forgotten by the brokers; Kafka's own term is a week."""
+
+
+class Broker(Kafka):
+    """One node of a cluster, on ports it keeps for life."""
+
+    def __init__(
+        self, state_dir: Path, number: int, controllers: Mapping[int, int], cluster: str
+    ) -> None:
+        super().__init__(state_dir, free_port(), heap="384m")
+        self.number = number
+        self._controllers = controllers
+        self._cluster = cluster
+
+    def _settings(self, port: int) -> Mapping[str, object]:
+        settings = {
+            **super()._settings(port),
+            "node.id": self.number,
+            "listeners": f"CLIENT://127.0.0.1:{port},"
+            f"CONTROLLER://127.0.0.1:{self._controllers[self.number]}",
+            "controller.quorum.voters": ",".join(
+                f"{number}@127.0.0.1:{at}" for number, at in self._controllers.items()
+            ),
+            "transactional.id.expiration.ms": int(EXPIRED_AFTER * 1000),
+            "transaction.remove.expired.transaction.cleanup.interval.ms": 500,
+        }
+        if len(self._controllers) == THREE:
+            replicated = ("default", "offsets.topic", "transaction.state.log")
+            settings |= {f"{name}.replication.factor": THREE for name in replicated}
+            settings |= {"min.insync.replicas": 2, "transaction.state.log.min.isr": 2}
+        return settings
+
+    def _format(self, java: tuple[str, ...], settings: Path) -> None:
+        super()._format(java, settings)
+        # Each node was given a cluster id of its own; they are one cluster.
+        written = self._folder / "data" / "meta.properties"
+        lines = written.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if not line.startswith("cluster.id=")]
+        written.write_text("\n".join([*kept, f"cluster.id={self._cluster}", ""]), encoding="utf-8")
+
+    def freeze(self) -> None:
+        if self.pid is not None:
+            os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        if self.pid is not None and self.is_alive:
+            os.kill(self.pid, signal.SIGCONT)
+
+
+class Cluster:
+    """One or three brokers whose data lives in `folder`; a context manager."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        controllers = {number: free_port() for number in range(1, size + 1)}
+        cluster = uuid.uuid4().hex[:22]
+        self.brokers = {
+            number: Broker(folder / f"broker-{number}", number, controllers, cluster)
+            for number in controllers
+        }
+
+    @property
+    def size(self) -> int:
+        return len(self.brokers)
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return ",".join(broker.bootstrap_servers for broker in self.brokers.values())
+
+    def start(self) -> None:
+        """Start whatever does not run: side by side, for a lone one of three never answers."""
+        with ThreadPoolExecutor(self.size) as threads:
+            for started in [threads.submit(one.start) for one in self.brokers.values()]:
+                started.result()
+
+    def leader_of(self, topic: str, partition: int) -> Broker | None:
+        """Return the broker that leads `partition`, None while there is none."""
+        found = self._admin().list_topics(topic, timeout=10).topics[topic]
+        return self.brokers.get(found.partitions[partition].leader)
+
+    def is_whole(self) -> bool:
+        """Tell whether every broker runs and every replica is in sync."""
+        if not all(broker.is_alive for broker in self.brokers.values()):
+            return False
+        try:
+            topics = self._admin().list_topics(timeout=5).topics.values()
+        except KafkaException:
+            return False
+        return all(
+            len(partition.isrs) == len(partition.replicas)
+            for topic in topics
+            for partition in topic.partitions.values()
+        )
+
+    def _admin(self) -> AdminClient:
+        return AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for broker in self.brokers.values():
+            broker.kill()

@@ -1,0 +1,100 @@
+"""Rolling restarts under load: each worker in turn is asked to end, and starts again."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from tests.chaos.order.leg import PARTITIONS, a_campaign
+from tests.streams.topic_reading import Source, Verdict, committed_records, examine
+from tests.streams.workers import all_held, until
+
+ENDED_WITHIN = 5.0
+"""Seconds from SIGTERM to a good end, everything in hand committed."""
+_HELD_WITHIN = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roll:
+    """What came of the restarts."""
+
+    rounds: int
+    ends: list[float]
+    """Seconds from each SIGTERM to the end of the process."""
+    statuses: set[int]
+    stall: float
+    """The longest that an event waited for its decision, in seconds."""
+    verdict: Verdict
+
+    @property
+    def faultless(self) -> bool:
+        return self.verdict.faultless and self.statuses <= {0} and max(self.ends) <= ENDED_WITHIN
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.ends)} ends in {self.rounds} rolling restarts, the slowest in "
+            f"{max(self.ends):.1f} s, the longest stall {self.stall:.1f} s"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "rounds": self.rounds,
+            "slowest_end_seconds": round(max(self.ends), 2),
+            "longest_stall_seconds": round(self.stall, 2),
+            "exit_statuses": sorted(self.statuses),
+            "missing": len(self.verdict.missing),
+            "doubled": len(self.verdict.doubled),
+            "regressions": len(self.verdict.regressions),
+            "wrong": len(self.verdict.wrong),
+            "opt_outs_wrong": len(self.verdict.opt_outs),
+            "counts": self.verdict.counts,
+        }
+
+
+def roll(folder: Path, *, rounds: int, seed: int, tell: Callable[[str], None]) -> Roll:
+    """Restart every worker `rounds` times, one after the other, each once the others hold all."""
+    with a_campaign(folder, brokers=1, seed=seed, tell=tell) as campaign:
+        began = time.time()
+        statuses: set[int] = set()
+        for number in range(rounds):
+            for worker in campaign.workers:
+                statuses.add(campaign.end(worker))
+                worker.start()
+                until(
+                    lambda: all_held(campaign.workers, PARTITIONS),
+                    within=_HELD_WITHIN,
+                    what="worker that came back",
+                )
+            tell(f"rolled {number + 1} of {rounds}: slowest end {max(campaign.end_seconds):.1f} s")
+        statuses.update(campaign.finish())
+        settings = campaign.settings
+        verdict = examine(settings, Codec())
+        # What was there before the workers were does not count.
+        stall = longest_wait(settings, since=began)
+    return Roll(
+        rounds=rounds,
+        ends=campaign.end_seconds,
+        statuses=statuses,
+        stall=stall,
+        verdict=verdict,
+    )
+
+
+def longest_wait(settings: KafkaSettings, since: float) -> float:
+    """Return the longest time from the append of an event to the making of its decision."""
+    codec, topics = Codec(), settings.topics
+    appended = {
+        source.coordinates: source.timestamp
+        for lane in (topics.events, topics.express)
+        for source in map(Source, committed_records(settings, lane.name))
+    }
+    waits = [0.0]
+    for message in committed_records(settings, topics.decisions.name):
+        told = codec.decode("Decision", message.value() or b"")
+        at = appended[told["topic"], told["partition"], told["offset"]]
+        if at >= since * 1000:
+            waits.append((message.timestamp()[1] - at) / 1000)
+    return max(waits)
