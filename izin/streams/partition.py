@@ -5,9 +5,10 @@ cause:
 
 1. a new producer, ``init_transactions``: whoever held the transactional id before is fenced, and
    what it left open is completed or aborted;
-2. the group's committed offsets are read: records below them were decided;
-3. the end of ``consents`` is asked for (committed part) *after* step 1, and rows are read up to it;
-4. only then is anything decided.
+2. marks are set, which no broker of the past can know (see ``mark``);
+3. the group's committed offsets are read until they hold the mark: records below them were decided;
+4. rows of ``consents`` are read up to the mark, which lies behind all that was ever committed;
+5. only then is anything decided.
 
 State may be kept while another worker owns the partition and caught up by the difference. The
 producer and the claim that the state is fresh may not: an expired transactional id comes back
@@ -25,15 +26,11 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
-    Consumer,
-    IsolationLevel,
     KafkaError,
     KafkaException,
     Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, OffsetSpec
-from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from izin.consent.errors import SourceError
 from izin.consent.model import LAW_VERSION
@@ -41,15 +38,12 @@ from izin.runtime import kafka
 from izin.runtime.observe import get_logger
 from izin.schemas.records import consent_from_avro
 from izin.streams.errors import StateError
+from izin.streams.mark import set_marks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from tenacity import RetryCallState
-
     from izin.consent.model import Consent
-    from izin.runtime.settings import KafkaSettings
     from izin.schemas.codec import Codec
+    from izin.streams.connections import Connections
     from izin.streams.order import Effects
     from izin.streams.state import State
 
@@ -57,8 +51,6 @@ _TIMEOUT = 20.0
 _COMMIT_TIMEOUT = 6.0
 """A batch may need it three times (re-file, offset, commit) on the event loop, and must be done
 before the watchdog takes the loop for dead."""
-_LEADER_WITHIN = 20.0
-_LEADER_WAIT = 0.1
 _READ_AT_ONCE = 5000
 _READ_WITHIN = 0.1
 """librdkafka waits for all of ``_READ_AT_ONCE`` until then, even where the end was reached."""
@@ -68,66 +60,6 @@ _ANYWHERE = -1
 """librdkafka's own choice of partition."""
 
 _log = get_logger(__name__)
-
-
-def _is_passing(error: BaseException) -> bool:
-    """Whether ``error`` says that a leader is being elected, or is elsewhere by now."""
-    return isinstance(error, KafkaException) and error.args[0].code() in {
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.FENCED_LEADER_EPOCH,
-        KafkaError.UNKNOWN_LEADER_EPOCH,
-        KafkaError.OFFSET_NOT_AVAILABLE,
-        KafkaError._NOENT,  # noqa: SLF001  # librdkafka's name for "no leader known"
-    }
-
-
-def _look_anew(state: RetryCallState) -> None:
-    """Ask for the leaders again: librdkafka's admin client keeps a leader's epoch for minutes, even
-    when the broker says that it is over.
-    """
-    connections, places = state.args[:2]
-    for topic in {place.topic for place in places}:
-        connections.admin.list_topics(topic, timeout=_TIMEOUT)
-
-
-class Connections:
-    """The clients that all partitions of a worker share."""
-
-    def __init__(self, settings: KafkaSettings, group: str) -> None:
-        self.settings = settings
-        self.group = group
-        self.admin: AdminClient = kafka.admin(settings)
-        self.offsets: Consumer = kafka.consumer(settings, group)
-        """Never subscribes: it reads the group's offsets and lends its metadata to the
-        transactions."""
-        self.refiler: Producer = kafka.producer(settings)
-        """Outside every transaction: a re-filed record must not hang on another partition's
-        fate."""
-
-    @retry(
-        retry=retry_if_exception(_is_passing),
-        stop=stop_after_delay(_LEADER_WITHIN),
-        wait=wait_fixed(_LEADER_WAIT),
-        before_sleep=_look_anew,
-        reraise=True,
-    )
-    def bounds(self, places: Sequence[TopicPartition], spec: OffsetSpec) -> dict[str, int]:
-        """Return by topic where ``places`` begin or (their committed part) end.
-
-        A partition whose leader has just changed is looked for again; raises KafkaException.
-        """
-        asked = self.admin.list_offsets(
-            dict.fromkeys(places, spec),
-            isolation_level=IsolationLevel.READ_COMMITTED,
-            request_timeout=_TIMEOUT,
-        )
-        return {place.topic: future.result().offset for place, future in asked.items()}
-
-    def close(self) -> None:
-        """Let go of the clients."""
-        self.refiler.flush(_COMMIT_TIMEOUT)
-        self.offsets.close()
 
 
 class OwnedPartition:
@@ -166,8 +98,10 @@ class OwnedPartition:
             },
         )
         producer.init_transactions(_TIMEOUT)
-        self.next_offsets = self._committed()
-        self._catch_up()
+        consents = TopicPartition(self._connections.settings.topics.consents.name, self.number)
+        end = set_marks(producer, self._connections.offsets, consents, within=_TIMEOUT)
+        self.next_offsets = self._committed(consents, end)
+        self._catch_up(consents.topic, end)
         self._producer = producer
 
     def release(self) -> None:
@@ -226,15 +160,13 @@ class OwnedPartition:
             first = failures[0] if failures else KafkaError(KafkaError._MSG_TIMED_OUT)  # noqa: SLF001  # librdkafka's name for it
             raise KafkaException(first)
 
-    def _committed(self) -> dict[str, int]:
+    def _committed(self, marked: TopicPartition, mark: int) -> dict[str, int]:
         """Return where each lane stands; says so loudly if retention took undecided records."""
         topics = self._connections.settings.topics
         lanes = [TopicPartition(lane.name, self.number) for lane in (topics.events, topics.express)]
-        earliest = self._connections.bounds(lanes, OffsetSpec.earliest())
+        earliest = self._connections.earliest(lanes)
         found = {}
-        for lane in self._connections.offsets.committed(lanes, _TIMEOUT):
-            if lane.error is not None:
-                raise KafkaException(lane.error)
+        for lane in self._connections.committed(lanes, marked, mark):
             first = earliest[lane.topic]
             if 0 <= lane.offset < first:
                 _log.critical(
@@ -247,23 +179,25 @@ class OwnedPartition:
             found[lane.topic] = max(lane.offset, first)
         return found
 
-    def _catch_up(self) -> None:
-        """Read ``consents`` from where the state stands to the end of its committed part."""
-        target = TopicPartition(self._connections.settings.topics.consents.name, self.number)
-        end = self._connections.bounds([target], OffsetSpec.latest())[target.topic]
+    def _catch_up(self, consents: str, end: int) -> None:
+        """Read ``consents`` from where the state stands to ``end``."""
         if self.state.position > end:
             _log.warning(
                 "the state is ahead of its topic; reading all of it", partition=self.number
             )
             self.state.clear()
-        if self.state.position < end:
-            self._read_back(target.topic, end)
+        self._read_back(consents, end)
 
     def _read_back(self, topic: str, end: int) -> None:
         reader = kafka.consumer(
             self._connections.settings,
             f"{self._connections.group}-state",
-            **{"auto.offset.reset": "error", "enable.partition.eof": True},
+            **{
+                "auto.offset.reset": "error",
+                "enable.partition.eof": True,
+                # The end is told by an empty fetch, which the broker holds back for so long.
+                "fetch.wait.max.ms": 10,
+            },
         )
         try:
             start = self.state.position or OFFSET_BEGINNING

@@ -20,6 +20,7 @@ from confluent_kafka import KafkaException
 from izin.consent.errors import OurError
 from izin.runtime.observe import get_logger
 from izin.streams.budget import BUDGET, DeadLetterBudget, LatestRecords
+from izin.streams.connections import Connections
 from izin.streams.errors import (
     DeadLetterBudgetError,
     LostPartitionError,
@@ -27,7 +28,7 @@ from izin.streams.errors import (
     SplitLanesError,
 )
 from izin.streams.order import OrderStage, unseen
-from izin.streams.partition import Connections, OwnedPartition
+from izin.streams.partition import OwnedPartition
 from izin.streams.state import MemoryState
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Where a partition ends is asked of its leader, and leaders change."""
+"""Where a partition begins is asked of its leader, and leaders change."""
 
 from concurrent.futures import Future
 from types import SimpleNamespace
@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import OffsetSpec
 
 from izin.runtime.settings import KafkaSettings
-from izin.streams.partition import Connections
+from izin.streams.connections import Connections
 
 PLACE = TopicPartition("consents", 3)
 
@@ -33,11 +32,11 @@ class Admin:
         self.looked.append(topic)
 
 
-def ends(code: int) -> tuple[dict[str, int], Admin]:
+def begins(code: int) -> tuple[dict[str, int], Admin]:
     connections = Connections(KafkaSettings(client_log_level=0), "group")
     connections.admin = admin = Admin(code)
     try:
-        return connections.bounds([PLACE], OffsetSpec.latest()), admin
+        return connections.earliest([PLACE]), admin
     finally:
         connections.close()
 
@@ -55,11 +54,11 @@ def ends(code: int) -> tuple[dict[str, int], Admin]:
 )
 def test_a_leader_that_changed_is_looked_for_again(code: int) -> None:
     """A broker that leads again under a later epoch is found, not refused until a restart."""
-    found, admin = ends(code)
+    found, admin = begins(code)
     assert (found, admin.looked) == ({"consents": 7}, ["consents"])
 
 
 def test_what_is_no_change_of_leader_is_raised_at_once() -> None:
     """A topic that is not there will not come for being looked at."""
     with pytest.raises(KafkaException):
-        ends(KafkaError.UNKNOWN_TOPIC_OR_PART)
+        begins(KafkaError.UNKNOWN_TOPIC_OR_PART)

@@ -2,11 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from confluent_kafka.admin import (
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    OffsetSpec,
+    ResourceType,
+)
 
 from izin.consent.model import LAW_VERSION, Consent
 from izin.consent.ordering import decide
@@ -15,9 +22,10 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro, event_to_avro
 from izin.streams import partition as partition_module
+from izin.streams.connections import Connections
 from izin.streams.errors import StateError
 from izin.streams.order import Effects, OrderStage, Refile, Write
-from izin.streams.partition import Connections, OwnedPartition
+from izin.streams.partition import OwnedPartition
 from izin.streams.state import MemoryState
 from tests.builders import a_claim, a_ret, an_event
 from tests.streams.topic_reading import Source, committed_records
@@ -199,6 +207,53 @@ def test_a_tombstone_forgets_its_key(house: House) -> None:
     assert (held, owner.state.get(KEY)) == (ONAY, None)
 
 
+def test_a_coordinator_of_the_past_is_not_believed(house: House) -> None:
+    """A broker that was frozen and woke answers with old offsets; they would be decided again."""
+    first = house.owner()
+    first.acquire()
+    first.commit(Effects(), topic=house.events, next_offset=2)
+    second = house.owner()
+    real = second._connections.offsets
+    lanes = [TopicPartition(topic, 0) for topic in (house.events, house.express, house.consents)]
+    past = [real.committed(lanes, 10), real.committed(lanes, 10)]
+    first.commit(Effects(), topic=house.events, next_offset=5)
+
+    class Zombie:
+        def committed(self, asked: Any, *args: Any) -> Any:  # noqa: ANN401  # the client is untyped
+            return past.pop()[: len(asked)] if past else real.committed(asked, *args)
+
+        def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # whatever the client has
+            return getattr(real, name)
+
+    second._connections.offsets = Zombie()
+    second.acquire()
+    assert not past
+    assert second.next_offsets == {house.events: 5, house.express: 0}
+
+
+def test_a_leader_of_the_past_is_not_believed(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that was frozen and woke tells an old end; the state would lack what came after."""
+    house.write_row(house.codec.encode("Consent", consent_to_avro(ONAY)))
+    owner = house.owner()
+    real = owner._connections.admin.list_offsets
+
+    def of_the_past(asked: Any, **keywords: Any) -> Any:  # noqa: ANN401  # the client is untyped
+        return real(dict.fromkeys(asked, OffsetSpec.earliest()), **keywords)
+
+    monkeypatch.setattr(owner._connections, "admin", SimpleNamespace(list_offsets=of_the_past))
+    owner.acquire()
+    assert owner.state.get(KEY) == ONAY
+
+
+def test_marks_are_seen_by_no_subscriber(house: House) -> None:
+    """Whoever reads what is committed finds rows alone, however often a partition changed hands."""
+    house.owner().acquire()
+    house.owner().acquire()
+    assert house.rows() == 0
+
+
 def test_a_place_that_is_gone_means_reading_all_of_it(
     house: House, told: list[tuple[str, dict[str, Any]]]
 ) -> None:
@@ -212,7 +267,7 @@ def test_a_place_that_is_gone_means_reading_all_of_it(
     owner = house.owner(state)
     owner.acquire()
     assert state.get(b"long gone") is None
-    assert (len(state), state.position) == (2, 6)
+    assert (len(state), state.position) == (2, 8)
     assert [what for what, _ in told] == ["the state's place is gone; reading all of it"]
 
 
