@@ -17,7 +17,7 @@ from tests.chaos.order.leg import Leg, drawn, run_leg
 from tests.chaos.order.rolling import Roll, roll
 
 _LONGEST_LEG = 5.0
-_SIZES = (1, 3)
+_SIZES = (1, 1, 3)
 
 app = typer.Typer(add_completion=False, help="Faults on the order stage, and what came of them.")
 
@@ -77,7 +77,7 @@ def _keep(folder: Path, legs: list[Leg], rolled: Roll | None, *, began: float, s
 
 def _table(legs: list[Leg], rolled: Roll) -> Table:
     table = Table(title="The order stage under faults: three workers, twelve partitions")
-    for heading in ("leg", "brokers"):
+    for heading in ("leg", "brokers", "recovered"):
         table.add_column(heading)
     for heading in ("faults", "at points", "events", "missing", "doubled", "backwards", "wrong"):
         table.add_column(heading, justify="right")
@@ -93,7 +93,7 @@ def _table(legs: list[Leg], rolled: Roll) -> Table:
             len(verdict.regressions),
             len(verdict.wrong) + len(verdict.opt_outs),
         )
-        table.add_row(name, str(brokers), *map(str, figures))
+        table.add_row(name, str(brokers), "yes" if leg.recovered else "no", *map(str, figures))
     table.caption = (
         f"{sum(len(leg.strikes) for leg in legs)} faults, "
         f"{sum(leg.at_points for leg in legs)} of them at fault points; {rolled}"

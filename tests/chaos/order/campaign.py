@@ -29,7 +29,7 @@ _ABSENT = 2.0
 """How long a killed broker stays away, beyond what its start takes."""
 _BLOWN_WITHIN = 6.0
 _ACQUIRED_WITHIN = 25.0
-_MENDED_WITHIN = 120.0
+_MENDED_WITHIN = 90.0
 
 
 class Fused(Worker):
@@ -108,8 +108,8 @@ class Campaign:
                 self.ended[f"exit {worker.process.returncode}"] += 1
                 worker.start()
 
-    def finish(self) -> list[int]:
-        """Let everything recover and drain, end the workers, and return their exit statuses."""
+    def finish(self) -> bool:
+        """Let everything drain and recover, and end the workers; tell whether all recovered."""
         self._flow.end()
         self.cluster.start()
 
@@ -118,13 +118,12 @@ class Campaign:
             return not self._asleep and self._is_drained()
 
         until(drained, within=_MENDED_WITHIN, what="end of the backlog")
-        until(
-            lambda: all_held(self.workers, self.settings.partitions),
-            within=_MENDED_WITHIN,
-            what="owner of every partition at the end",
+        recovered = self._wait(
+            lambda: all_held(self.workers, self.settings.partitions), _MENDED_WITHIN
         )
         with ThreadPoolExecutor(len(self.workers)) as threads:
-            return list(threads.map(self.end, self.workers))
+            list(threads.map(self.end, self.workers))
+        return recovered
 
     def _is_drained(self) -> bool:
         try:

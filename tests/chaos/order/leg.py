@@ -44,10 +44,12 @@ class Leg:
     slowest_end: float
     reasons: Counter[str]
     verdict: Verdict
+    recovered: bool
+    """Whether in the end each partition had one owner, and no worker held what is another's."""
 
     @property
     def faultless(self) -> bool:
-        return self.verdict.faultless and set(self.statuses) <= {0}
+        return self.verdict.faultless and self.recovered and set(self.statuses) <= {0}
 
     @property
     def at_points(self) -> int:
@@ -62,6 +64,7 @@ class Leg:
             "at_fault_points": self.at_points,
             "by_fault": Counter(strike.fault for strike in self.strikes),
             "by_point": Counter(strike.point for strike in self.strikes if strike.point),
+            "recovered": self.recovered,
             "missing": len(verdict.missing),
             "doubled": len(verdict.doubled),
             "regressions": len(verdict.regressions),
@@ -143,7 +146,7 @@ def run_leg(
     seed: int,
     strike: Callable[[Campaign, Random], bool],
     tell: Callable[[str], None],
-    pause: float = 1.5,
+    pause: float = 0.8,
 ) -> Leg:
     """Strike until `strike` says that it was the last, at most `pause` seconds apart; judge."""
     began = time.monotonic()
@@ -157,7 +160,7 @@ def run_leg(
                 goes_on = strike(campaign, random)
                 next_at = time.monotonic() + random.uniform(0.2, pause)
             time.sleep(0.02)
-        campaign.finish()
+        recovered = campaign.finish()
         verdict = examine(campaign.settings, Codec())
     return Leg(
         brokers=brokers,
@@ -168,4 +171,5 @@ def run_leg(
         slowest_end=max(campaign.end_seconds),
         reasons=reasons(folder),
         verdict=verdict,
+        recovered=recovered,
     )

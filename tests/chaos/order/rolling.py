@@ -28,10 +28,16 @@ class Roll:
     stall: float
     """The longest that an event waited for its decision, in seconds."""
     verdict: Verdict
+    recovered: bool
 
     @property
     def faultless(self) -> bool:
-        return self.verdict.faultless and self.statuses <= {0} and max(self.ends) <= ENDED_WITHIN
+        return (
+            self.recovered
+            and self.verdict.faultless
+            and self.statuses <= {0}
+            and max(self.ends) <= ENDED_WITHIN
+        )
 
     def __str__(self) -> str:
         return (
@@ -69,7 +75,8 @@ def roll(folder: Path, *, rounds: int, seed: int, tell: Callable[[str], None]) -
                     what="worker that came back",
                 )
             tell(f"rolled {number + 1} of {rounds}: slowest end {max(campaign.end_seconds):.1f} s")
-        statuses.update(campaign.finish())
+        recovered = campaign.finish()
+        statuses.update(campaign.end_statuses)
         settings = campaign.settings
         verdict = examine(settings, Codec())
         # What was there before the workers were does not count.
@@ -80,6 +87,7 @@ def roll(folder: Path, *, rounds: int, seed: int, tell: Callable[[str], None]) -
         statuses=statuses,
         stall=stall,
         verdict=verdict,
+        recovered=recovered,
     )
 
 
