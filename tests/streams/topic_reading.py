@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,7 +107,10 @@ class Verdict:
         return not (self.missing or self.doubled or self.regressions or self.wrong or self.opt_outs)
 
 
-def examine(settings: KafkaSettings, codec: Codec) -> Verdict:
+Read = Callable[[KafkaSettings, str], Iterable[Message]]
+
+
+def examine(settings: KafkaSettings, codec: Codec, *, read: Read = committed_records) -> Verdict:
     """Read every topic and judge what the order stage made of both lanes."""
     topics, verdict = settings.topics, Verdict()
     claims: dict[Coordinates, Claim] = {}
@@ -116,7 +119,7 @@ def examine(settings: KafkaSettings, codec: Codec) -> Verdict:
     refiled: set[Coordinates] = set()
     expected: dict[bytes, Consent] = {}
     for lane in (topics.events, topics.express):
-        for message in committed_records(settings, lane.name):
+        for message in read(settings, lane.name):
             source = Source(message)
             verdict.counts["events"] += 1
             came_from = dict(source.headers).get(REFILED)
@@ -135,17 +138,20 @@ def examine(settings: KafkaSettings, codec: Codec) -> Verdict:
                 misplaced.add(source.coordinates)
     verdict.counts["misplaced"] = len(misplaced)
     verdict.missing += sorted(misplaced - refiled)
-    decided = _judge_decisions(settings, codec, verdict, claims)
+    told = [message.value() or b"" for message in read(settings, topics.decisions.name)]
+    decided = _judge_decisions([codec.decode("Decision", one) for one in told], verdict, claims)
     buried = [
         (letter["topic"], letter["partition"], letter["offset"])
-        for letter in _records(settings, codec, topics.dead_letters.name, "DeadLetter")
+        for message in read(settings, topics.dead_letters.name)
+        for letter in [codec.decode("DeadLetter", message.value() or b"")]
     ]
     verdict.counts["dead"] = len(buried)
     verdict.doubled += _repeated(buried)
     verdict.missing += sorted(refused - set(buried))
     verdict.wrong += [repr(one).encode() for one in set(buried) - refused]
     verdict.counts["duplicates"] = len(claims.keys() - decided)
-    _judge_rows(settings, codec, verdict, expected)
+    rows, opt_outs = read(settings, topics.consents.name), read(settings, topics.opt_outs.name)
+    _judge_rows(rows, opt_outs, codec, verdict, expected)
     return verdict
 
 
@@ -158,22 +164,12 @@ def _claim(source: Source, codec: Codec) -> Claim | None:
     return None if isinstance(admitted, Refusal) else admitted
 
 
-def _records(
-    settings: KafkaSettings, codec: Codec, topic: str, record: str
-) -> Iterator[dict[str, Any]]:
-    for message in committed_records(settings, topic):
-        yield codec.decode(record, message.value() or b"")
-
-
 def _judge_decisions(
-    settings: KafkaSettings,
-    codec: Codec,
-    verdict: Verdict,
-    claims: dict[Coordinates, Claim],
+    decisions: Iterable[dict[str, Any]], verdict: Verdict, claims: dict[Coordinates, Claim]
 ) -> set[Coordinates]:
     places: list[Coordinates] = []
     winners: dict[tuple[bytes, Any, Any], Order] = {}
-    for told in _records(settings, codec, settings.topics.decisions.name, "Decision"):
+    for told in decisions:
         place = told["topic"], told["partition"], told["offset"]
         places.append(place)
         verdict.counts[told["kind"]] += 1
@@ -196,11 +192,15 @@ def _judge_decisions(
 
 
 def _judge_rows(
-    settings: KafkaSettings, codec: Codec, verdict: Verdict, expected: dict[bytes, Consent]
+    rows: Iterable[Message],
+    opt_outs: Iterable[Message],
+    codec: Codec,
+    verdict: Verdict,
+    expected: dict[bytes, Consent],
 ) -> None:
     found: dict[bytes, Consent] = {}
     refusals: defaultdict[bytes, list[bytes]] = defaultdict(list)
-    for message in committed_records(settings, settings.topics.consents.name):
+    for message in rows:
         key, value = message.key() or b"", message.value() or b""
         row, before = consent_from_avro(codec.decode("Consent", value)), found.get(key)
         verdict.counts["rows"] += 1
@@ -210,7 +210,7 @@ def _judge_rows(
             refusals[key].append(value)
         found[key] = row
     told: defaultdict[bytes, list[bytes]] = defaultdict(list)
-    for message in committed_records(settings, settings.topics.opt_outs.name):
+    for message in opt_outs:
         told[message.key() or b""].append(message.value() or b"")
         verdict.counts["opt-outs"] += 1
     verdict.counts["keys"] = len(expected)

@@ -1,0 +1,154 @@
+"""The checker of the campaign sees each broken promise."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from izin.schemas.partitioning import partition_of
+from izin.schemas.records import event_to_avro
+from izin.streams.order import OrderStage
+from izin.streams.state import MemoryState
+from tests.builders import NOON, a_key, an_event
+from tests.streams.records import APPENDED, Fetched
+from tests.streams.topic_reading import Verdict, examine
+
+SETTINGS = KafkaSettings(partitions=3)
+TOPICS = SETTINGS.topics
+CODEC = Codec()
+HOME = partition_of(a_key().encode(), SETTINGS.partitions)
+
+
+@dataclass(kw_only=True)
+class Message:
+    """A committed record, as the client gives it."""
+
+    at: tuple[str, int, int]
+    content: bytes | None
+    named: bytes | None = None
+    about: list[tuple[str, bytes]] = field(default_factory=list)
+
+    def topic(self) -> str:
+        return self.at[0]
+
+    def partition(self) -> int:
+        return self.at[1]
+
+    def offset(self) -> int:
+        return self.at[2]
+
+    def timestamp(self) -> tuple[int, int]:
+        return 2, APPENDED
+
+    def key(self) -> bytes | None:
+        return self.named
+
+    def value(self) -> bytes | None:
+        return self.content
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        return self.about
+
+
+Log = dict[str, list[Message]]
+
+
+def a_log() -> Log:
+    """Return what a faultless order stage leaves of changes of mind, a repeat and rubbish."""
+    said = [
+        ("ONAY", 10, "first"),
+        ("RET", 20, "no"),
+        ("ONAY", 15, "stale"),
+        ("RET", 20, "no"),
+        ("ONAY", 30, "again"),
+        ("RET", 40, "no again"),
+    ]
+    values = [
+        CODEC.encode(
+            "ConsentEvent",
+            event_to_avro(
+                an_event(
+                    status=status,
+                    event_id=name,
+                    consent_date=NOON + timedelta(seconds=at),
+                    received_at=NOON + timedelta(seconds=60),
+                )
+            ),
+        )
+        for status, at, name in said
+    ]
+    log: Log = defaultdict(list)
+    records = [
+        Fetched(topic=TOPICS.events.name, partition=HOME, offset=offset, value=value)
+        for offset, value in enumerate([*values, b"rubbish"])
+    ]
+    for record in records:
+        at = (record.topic, record.partition, record.offset)
+        log[record.topic].append(Message(at=at, content=record.value))
+    stage = OrderStage(topics=TOPICS, partitions=SETTINGS.partitions, codec=CODEC)
+    for write in stage.fold(HOME, records, MemoryState()).writes:
+        there = log[write.topic]
+        at = (write.topic, write.partition or 0, len(there))
+        there.append(Message(at=at, content=write.value, named=write.key))
+    return log
+
+
+def judged(log: Log) -> Verdict:
+    return examine(SETTINGS, CODEC, read=lambda _, topic: iter(log[topic]))
+
+
+def drop(topic: str, number: int) -> Callable[[Log], None]:
+    return lambda log: log[topic].__delitem__(number)
+
+
+def double(topic: str, number: int) -> Callable[[Log], None]:
+    return lambda log: log[topic].append(log[topic][number])
+
+
+def swap_rows(log: Log) -> None:
+    rows = log[TOPICS.consents.name]
+    rows[0], rows[1] = rows[1], rows[0]
+
+
+def misplace(log: Log) -> None:
+    elsewhere = (TOPICS.events.name, (HOME + 1) % SETTINGS.partitions, 0)
+    log[TOPICS.events.name].append(
+        Message(at=elsewhere, content=log[TOPICS.events.name][0].content)
+    )
+
+
+def test_a_faultless_log_is_found_faultless() -> None:
+    """Nothing is told where every promise was kept, and everything was seen."""
+    verdict = judged(a_log())
+    assert verdict.faultless, str(verdict)
+    counts = verdict.counts
+    assert (counts["events"], counts["decisions"], counts["duplicates"]) == (7, 5, 1)
+    assert (counts["dead"], counts["opt-outs"], counts["keys"]) == (1, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "found"),
+    [
+        (drop(TOPICS.decisions.name, 0), "missing"),
+        (drop(TOPICS.dead_letters.name, 0), "missing"),
+        (misplace, "missing"),
+        (double(TOPICS.decisions.name, 2), "doubled"),
+        (double(TOPICS.dead_letters.name, 0), "doubled"),
+        (swap_rows, "regressions"),
+        (double(TOPICS.consents.name, 0), "regressions"),
+        (drop(TOPICS.consents.name, -1), "wrong"),
+        (drop(TOPICS.opt_outs.name, 0), "opt_outs"),
+        (double(TOPICS.opt_outs.name, 1), "opt_outs"),
+    ],
+)
+def test_a_broken_promise_is_seen(spoil: Callable[[Log], None], found: str) -> None:
+    """What is missing, doubled, taken back, wrong or not told is found, and by its name."""
+    log = a_log()
+    spoil(log)
+    verdict = judged(log)
+    assert not verdict.faultless
+    assert getattr(verdict, found), str(verdict)
