@@ -22,7 +22,7 @@ from izin.runtime.observe import get_logger
 from izin.streams import transport
 from izin.streams.budget import DeadLetterBudget
 from izin.streams.metrics import WorkerMetrics
-from izin.streams.watchdog import Watchdog
+from izin.streams.watchdog import OUTSIDE_FOR, Watchdog
 from izin.streams.worker import OrderWorker
 
 if TYPE_CHECKING:
@@ -65,6 +65,9 @@ def create_app(
         consumer_group_instance_id=streams.instance_id,
         consumer_max_fetch_size=_FETCH_BYTES,
         stream_buffer_maxsize=_BUFFERED_BATCHES,
+        # A rebalance that waited for a batch in hand, which may wait for its broker, would hold up
+        # the whole group. The batch is dropped, or committed and not decided again.
+        stream_wait_empty=False,
         topic_partitions=kafka.partitions,
         topic_allow_declare=False,
         topic_disable_leader=True,
@@ -149,17 +152,26 @@ def _show(app: faust.App, worker: OrderWorker, kafka: KafkaSettings) -> None:
 
 
 def _watch(app: faust.App, worker: OrderWorker) -> None:
-    """Run the watchdog as long as the app runs, and let go of the partitions at its end."""
-    watchdog = Watchdog()
+    """Run the watchdogs as long as the app runs, and let go of the partitions at its end."""
+    watchdogs = (
+        Watchdog(),
+        Watchdog(
+            limit=OUTSIDE_FOR,
+            what="this worker does not find back into its group",
+            goes_on=lambda: not app.rebalancing,
+        ),
+    )
 
     @app.task
     async def watch(_app: faust.App) -> None:
-        watchdog.start()
-        await watchdog.beat()
+        for watchdog in watchdogs:
+            watchdog.start()
+        await asyncio.gather(*(watchdog.beat() for watchdog in watchdogs))
 
     @app.on_before_shutdown.connect
     async def closing(_app: faust.App, **_: Any) -> None:  # noqa: ANN401  # Faust's signal
-        watchdog.stop()
+        for watchdog in watchdogs:
+            watchdog.stop()
         await worker.close()
 
 

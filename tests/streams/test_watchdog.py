@@ -3,6 +3,8 @@
 import asyncio
 import threading
 
+import faust
+
 from izin.streams.watchdog import EXIT_STALLED, Watchdog
 
 
@@ -38,6 +40,24 @@ async def test_a_beating_loop_lives() -> None:
     assert not ended
 
 
+async def test_a_loop_in_which_nothing_goes_on_ends_the_process() -> None:
+    """A worker that is outside of its group beats no more, although its loop is well."""
+    clock, ended = Clock(), list[int]()
+    outside = [False]
+    watchdog = Watchdog(limit=1, clock=clock, end=ended.append, goes_on=lambda: not outside[0])
+    beating = asyncio.create_task(watchdog.beat())
+    await asyncio.sleep(0)
+    clock.now += 0.9
+    watchdog.check()
+    assert not ended
+    outside[0] = True
+    await asyncio.sleep(0.1)
+    clock.now += 0.2
+    watchdog.check()
+    beating.cancel()
+    assert ended == [EXIT_STALLED]
+
+
 def test_its_own_thread_sees_a_stalled_loop() -> None:
     """Nothing of the watched loop is needed to end it."""
     ended = threading.Event()
@@ -45,3 +65,10 @@ def test_its_own_thread_sees_a_stalled_loop() -> None:
     watchdog.start()
     assert ended.wait(5)
     watchdog.stop()
+
+
+def test_faust_still_says_whether_it_rebalances() -> None:
+    """The second watchdog of a worker hangs on this word of Faust's."""
+    assert faust.App.rebalancing is False
+    assert callable(faust.App.on_rebalance_start)
+    assert callable(faust.App.on_rebalance_end)
