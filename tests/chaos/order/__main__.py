@@ -17,7 +17,7 @@ from tests.chaos.order.leg import Leg, drawn, run_leg
 from tests.chaos.order.rolling import Roll, roll
 
 _LONGEST_LEG = 5.0
-_SIZES = (1, 1, 3)
+_SIZES = (1, 3, 1)
 
 app = typer.Typer(add_completion=False, help="Faults on the order stage, and what came of them.")
 

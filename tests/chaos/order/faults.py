@@ -25,11 +25,11 @@ class Fault(StrEnum):
 AT_POINTS = frozenset({Fault.DIE, Fault.SLEEP})
 
 WEIGHTS: Mapping[Fault, int] = {
-    Fault.KILL: 8,
-    Fault.TERM: 4,
-    Fault.FREEZE: 4,
-    Fault.DIE: 14,
-    Fault.SLEEP: 6,
+    Fault.KILL: 16,
+    Fault.TERM: 8,
+    Fault.FREEZE: 8,
+    Fault.DIE: 30,
+    Fault.SLEEP: 10,
     Fault.BROKER_KILL: 1,
     Fault.BROKER_FREEZE: 1,
     Fault.LEADER_KILL: 2,
