@@ -32,7 +32,7 @@ WEIGHTS: Mapping[Fault, int] = {
     Fault.SLEEP: 10,
     Fault.BROKER_KILL: 1,
     Fault.BROKER_FREEZE: 1,
-    Fault.LEADER_KILL: 2,
+    Fault.LEADER_KILL: 10,
     Fault.EXPIRE: 1,
     Fault.EXPIRE_ASLEEP: 1,
 }
