@@ -6,19 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import (
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    ResourceType,
-)
 
 from izin.runtime import kafka as clients
 from izin.runtime.kafka import BrokerError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.contracts import RECORDS
 from izin.schemas.topics import Topics
-from tests.local.waiting import until
+from tests.topic_settings import set_of_topic
 
 TOPICS = tuple(Topics())
 _NAME = re.compile(r"[a-z]+(-[a-z]+)*")
@@ -86,8 +80,8 @@ def test_what_is_wrong_with_topics_is_told(kafka_house: Callable[[int], KafkaSet
     settings = kafka_house(3)
     topics, admin = settings.topics, clients.admin(settings)
     admin.delete_topics([topics.permissions.name])[topics.permissions.name].result(10)
-    _set(settings, topics.consents.name, "cleanup.policy", "delete")
-    _set(settings, topics.events.name, "retention.ms", "1000")
+    set_of_topic(settings, topics.consents.name, "cleanup.policy", "delete")
+    set_of_topic(settings, topics.events.name, "retention.ms", "1000")
     wider = settings.model_copy(update={"partitions": 4, "production": True})
     faults = "\n".join(clients.topic_faults(wider))
     assert f"topic {topics.permissions.name} does not exist" in faults
@@ -102,8 +96,8 @@ def test_what_is_wrong_with_topics_is_told(kafka_house: Callable[[int], KafkaSet
 def test_keeping_more_is_no_fault(kafka_house: Callable[[int], KafkaSettings]) -> None:
     """An operator may raise how long records are kept, or keep them for ever."""
     settings = kafka_house(1)
-    _set(settings, settings.topics.events.name, "retention.ms", "-1")
-    _set(settings, settings.topics.decisions.name, "retention.ms", str(400 * 86_400_000))
+    set_of_topic(settings, settings.topics.events.name, "retention.ms", "-1")
+    set_of_topic(settings, settings.topics.decisions.name, "retention.ms", str(400 * 86_400_000))
     assert clients.topic_faults(settings) == ()
 
 
@@ -167,26 +161,12 @@ def test_a_broker_out_of_reach_is_told_with_its_cure(monkeypatch: pytest.MonkeyP
             asked(settings)
 
 
-def _set(settings: KafkaSettings, topic: str, name: str, value: str) -> None:
-    """Set ``name`` of ``topic``, and wait until the broker tells it so."""
-    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    admin = clients.admin(settings)
-    admin.incremental_alter_configs([resource])[resource].result(10)
-
-    def told() -> bool:
-        asked = ConfigResource(ResourceType.TOPIC, topic)
-        return bool(admin.describe_configs([asked])[asked].result(10)[name].value == value)
-
-    until(told)
-
-
 @pytest.mark.broker
 def test_settings_that_are_wrong_are_mended(kafka_house: Callable[[int], KafkaSettings]) -> None:
     """What a topic must be kept like is set anew; what was right is left alone."""
     settings = kafka_house(1)
     assert clients.mend_topics(settings) == ()
     name = settings.topics.consents.name
-    _set(settings, name, "cleanup.policy", "delete")
+    set_of_topic(settings, name, "cleanup.policy", "delete")
     assert clients.mend_topics(settings) == (name,)
     assert clients.mend_topics(settings) == ()

@@ -4,11 +4,10 @@ import json
 from collections.abc import Mapping
 
 import pytest
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
-from izin.runtime.kafka import admin
 from izin.runtime.settings import KafkaSettings
 from tests.integration.console.conftest import Izin
+from tests.topic_settings import set_of_topic
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 
@@ -45,11 +44,7 @@ def test_a_topic_with_a_wrong_setting_is_found_and_mended(
 ) -> None:
     """A state topic that deletes by time would lose consents: it is named, and set right."""
     name = topics.topics.consents.name
-    wrong = ConfigEntry("cleanup.policy", "delete", incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[wrong])
-    client = admin(topics)  # gone, it would take the answer with it
-    for done in client.incremental_alter_configs([resource]).values():
-        done.result(20)
+    set_of_topic(topics, name, "cleanup.policy", "delete")
     code, findings = checked(izin)
     assert code == 1
     told = [one["what"] for one in findings if one["check"] == "topics"]
