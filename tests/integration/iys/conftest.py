@@ -1,9 +1,5 @@
-"""A real twin of İYS as a process of its own, and the client that talks to it over HTTP."""
+"""The twin with a brand, and the client that talks to it over HTTP."""
 
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
@@ -15,45 +11,11 @@ from izin.iys import InMemoryTokenStore, InProcessPacer, IysClient, Pace, TokenA
 from izin.runtime.settings import IysSettings
 from tests.integration.iys.twin import BRAND, IYS_CODE, PASSWORD, USERNAME, Twin
 
-READY_WITHIN = 20.0
-
-
-@pytest.fixture(scope="session")
-def address() -> Iterator[str]:
-    """Give the address of a running simulator; only this process is ended afterwards."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "izin.simulator", "--port", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        try:
-            address = f"http://127.0.0.1:{port}"
-            wait_until_healthy(address, process)
-            yield address
-        finally:
-            process.terminate()
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-def wait_until_healthy(address: str, process: subprocess.Popen[bytes]) -> None:
-    """Return once the simulator answers; fail if it ended or takes too long."""
-    give_up_at = time.monotonic() + READY_WITHIN
-    while time.monotonic() < give_up_at:
-        assert process.poll() is None, "the simulator ended"
-        try:
-            if httpx.get(f"{address}/__simulator__/health", timeout=1).is_success:
-                return
-        except httpx.TransportError:
-            time.sleep(0.02)
-    pytest.fail(f"the simulator is not healthy after {READY_WITHIN} s")
-
 
 @pytest.fixture
-def twin(address: str) -> Iterator[Twin]:
+def twin(simulator: str) -> Iterator[Twin]:
     """Give the simulator, emptied, with one account and one brand, and no limit of calls."""
-    with httpx.Client(base_url=f"{address}/__simulator__") as admin:
+    with httpx.Client(base_url=f"{simulator}/__simulator__") as admin:
         twin = Twin(admin)
         twin.order("reset", everything=True)
         twin.order(
@@ -64,6 +26,7 @@ def twin(address: str) -> Iterator[Twin]:
             resultDelay=300,
             unknownStatus="empty",
             forbiddenSpelling="code",
+            hiddenWindow=3600,
             pushHttpsRequired=True,
         )
         twin.order("accounts", username=USERNAME, password=PASSWORD, iysCode=IYS_CODE)
@@ -79,10 +42,10 @@ def twin(address: str) -> Iterator[Twin]:
 
 
 @pytest.fixture
-def settings(address: str) -> IysSettings:
+def settings(simulator: str) -> IysSettings:
     """Give settings that lead to the simulator."""
     return IysSettings(
-        base_url=address,
+        base_url=simulator,
         username=USERNAME,
         password=SecretStr(PASSWORD),
         timeout=timedelta(seconds=5),

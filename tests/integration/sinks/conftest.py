@@ -1,10 +1,6 @@
-"""A migrated ledger, a simulator of its own process, and the sinks over both."""
+"""A migrated ledger, the twin with a brand, and the sinks over both."""
 
 import secrets
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -25,39 +21,6 @@ from izin.sinks.ledger.submissions import Holder
 from izin.sinks.tools import Tools
 from tests.builders import BRAND
 from tests.integration.sinks.house import IYS_CODE, PASSWORD, USERNAME, House, Twin
-
-READY_WITHIN = 20.0
-
-
-@pytest.fixture(scope="session")
-def simulator() -> Iterator[str]:
-    """Give the address of a running simulator; only this process is ended afterwards."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "izin.simulator", "--port", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        try:
-            address = f"http://127.0.0.1:{port}"
-            _wait(address, process)
-            yield address
-        finally:
-            process.terminate()
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-def _wait(address: str, process: subprocess.Popen[bytes]) -> None:
-    give_up_at = time.monotonic() + READY_WITHIN
-    while time.monotonic() < give_up_at:
-        assert process.poll() is None, "the simulator ended"
-        try:
-            if httpx.get(f"{address}/__simulator__/health", timeout=1).is_success:
-                return
-        except httpx.TransportError:
-            time.sleep(0.02)
-    pytest.fail(f"the simulator is not healthy after {READY_WITHIN} s")
 
 
 @pytest.fixture
