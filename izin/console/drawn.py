@@ -8,6 +8,7 @@ write.
 from __future__ import annotations
 
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args, get_origin
 
@@ -178,6 +179,8 @@ def _named(annotation: object) -> str:
     """Return in words what a setting takes."""
     if isinstance(annotation, type):
         name = annotation.__name__
+        if issubclass(annotation, StrEnum):
+            return " or ".join(annotation)
         if get_origin(annotation) is None:
             return _TYPES.get(name, name)
     if get_origin(annotation) is tuple:
@@ -193,6 +196,7 @@ _TYPES = {
     "bool": "true or false",
     "SecretStr": "secret",
     "timedelta": "duration",
+    "Path": "path",
 }
 
 

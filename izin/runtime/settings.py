@@ -9,7 +9,9 @@ otherwise. Secrets print as ``**********`` and have no default.
 from __future__ import annotations
 
 from datetime import date, timedelta
+from enum import StrEnum
 from functools import cached_property
+from pathlib import Path
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -106,6 +108,13 @@ class IntakeSettings(_Group):
     """Bearer tokens that may post (a JSON list); empty: the door stays shut."""
 
 
+class StateKind(StrEnum):
+    """Where an order worker keeps what it read of ``consents``."""
+
+    MEMORY = "memory"
+    ROCKSDB = "rocksdb"
+
+
 class StreamSettings(_Group):
     """The order worker."""
 
@@ -120,6 +129,11 @@ class StreamSettings(_Group):
     max_poll_records: int = Field(2000, ge=1, validation_alias="IZIN_MAX_POLL_RECORDS")
     dead_letter_share: float = Field(0.2, ge=0, le=1, validation_alias="IZIN_DEAD_LETTER_SHARE")
     """The share of the latest records beyond which dead letters stop the worker; 1: none does."""
+    state: StateKind = Field(StateKind.MEMORY, validation_alias="IZIN_STATE")
+    """``memory`` is the fastest, and read back at every start; ``rocksdb`` needs little memory, and
+    reads only what it missed."""
+    state_folder: Path = Field(Path(".izin/state"), validation_alias="IZIN_STATE_FOLDER")
+    """Where ``rocksdb`` keeps its folders, one for each worker's ``IZIN_INSTANCE_ID``."""
 
 
 class LogSettings(_Group):

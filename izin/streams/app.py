@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 import faust
 from faust.exceptions import ConsumerNotStarted
@@ -19,21 +19,29 @@ from prometheus_client import generate_latest
 
 from izin.runtime.kafka import topic_faults
 from izin.runtime.observe import get_logger
+from izin.runtime.settings import StateKind
 from izin.streams import transport
 from izin.streams.budget import DeadLetterBudget
 from izin.streams.metrics import WorkerMetrics
+from izin.streams.rocks import RocksFolder
+from izin.streams.state import MemoryState
 from izin.streams.watchdog import OUTSIDE_FOR, Watchdog
 from izin.streams.worker import OrderWorker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from izin.runtime.settings import KafkaSettings, StreamSettings
     from izin.schemas.codec import Codec
+    from izin.streams.state import State
 
 EXIT_CONFIG = 78
 """The exit status of sysexits.h for a configuration that cannot be worked with."""
 EXIT_FAULT = 71
 """The exit status after a fault of ours: nothing of the batch was committed."""
 
+_NAMELESS = "worker"
+"""The folder of a worker without an instance id; a second one on the machine finds it locked."""
 _BUFFERED_BATCHES = 2
 _FETCH_BYTES = 1 << 20
 
@@ -80,16 +88,30 @@ def create_app(
         web_bind=streams.host,
         web_port=streams.port,
     )
+    group = group_of(kafka, streams)
     worker = OrderWorker(
         settings=kafka,
-        group=group_of(kafka, streams),
+        group=group,
         codec=codec,
+        new_state=states(streams, group),
         budget=DeadLetterBudget(share=streams.dead_letter_share),
     )
     _order_lanes(app, worker, kafka)
     _show(app, worker, kafka)
     _watch(app, worker)
     return app
+
+
+def states(streams: StreamSettings, group: str) -> Callable[[int], State]:
+    """Return what makes the state of a partition, as the settings say."""
+    match streams.state:
+        case StateKind.MEMORY:
+            return lambda _: MemoryState()
+        case StateKind.ROCKSDB:
+            name = streams.instance_id or _NAMELESS
+            return RocksFolder(streams.state_folder / group / name).state
+        case _:
+            assert_never(streams.state)
 
 
 def _order_lanes(app: faust.App, worker: OrderWorker, kafka: KafkaSettings) -> None:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
@@ -92,6 +99,12 @@ class Connections:
         if seen.offset < mark:
             raise KafkaException(KafkaError(KafkaError.NOT_COORDINATOR))
         return found
+
+    def home(self, topic: str) -> str:
+        """Return which ``topic`` of which cluster this is, across names; raises KafkaException."""
+        cluster = self.admin.describe_cluster(request_timeout=_TIMEOUT)
+        described = self.admin.describe_topics(TopicCollection([topic]), request_timeout=_TIMEOUT)
+        return f"{cluster.result().cluster_id}/{described[topic].result().topic_id}"
 
     def close(self) -> None:
         """Let go of the clients."""

@@ -98,6 +98,11 @@ class WorkerMetrics(Collector):
         yield GaugeMetricFamily(
             "izin_order_keys", "Consents held in state.", value=self._worker.keys_held
         )
+        yield GaugeMetricFamily(
+            "izin_order_state_bytes",
+            "What they take, about, in memory or on disk.",
+            value=self._worker.bytes_held,
+        )
 
     def _lag(self, topic: str, partition: int) -> int:
         end = self._end_of(topic, partition)

@@ -14,6 +14,10 @@ State may be kept while another worker owns the partition and caught up by the d
 producer and the claim that the state is fresh may not: an expired transactional id comes back
 silently with a new producer id over a stale state.
 
+The state's place in ``consents`` moves with each commit, for nobody else writes there: our rows
+follow one another with a transaction marker between. Where they do not, somebody erased a key by a
+tombstone; the place stays, and the partition is taken again to read it.
+
 A batch is one transaction: the outputs and the input offset. The offset rides with the metadata of
 a consumer that never subscribed, of the same group: the broker takes it beside the running group,
 and refuses a zombie's.
@@ -25,22 +29,20 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from confluent_kafka import (
-    OFFSET_BEGINNING,
     KafkaError,
     KafkaException,
     Producer,
     TopicPartition,
 )
 
-from izin.consent.errors import SourceError
-from izin.consent.model import LAW_VERSION
 from izin.runtime import kafka
 from izin.runtime.observe import get_logger
-from izin.schemas.records import consent_from_avro
-from izin.streams.errors import StateError
+from izin.streams.changelog import Changelog
 from izin.streams.mark import set_marks
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from izin.consent.model import Consent
     from izin.schemas.codec import Codec
     from izin.streams.connections import Connections
@@ -51,11 +53,6 @@ _TIMEOUT = 20.0
 _COMMIT_TIMEOUT = 6.0
 """A batch may need it three times (re-file, offset, commit) on the event loop, and must be done
 before the watchdog takes the loop for dead."""
-_READ_AT_ONCE = 5000
-_READ_WITHIN = 0.1
-"""librdkafka waits for all of ``_READ_AT_ONCE`` until then, even where the end was reached."""
-_READ_WAIT = 0.05
-"""librdkafka waits so long for a full helping, even at the end of the topic."""
 _ANYWHERE = -1
 """librdkafka's own choice of partition."""
 
@@ -77,8 +74,10 @@ class OwnedPartition:
         self.next_offsets: dict[str, int] = {}
         """By lane topic: the offset below which everything is decided."""
         self._connections = connections
-        self._codec = codec
+        self._changelog = Changelog(number, connections.settings, connections.group, codec)
         self._producer: Producer | None = None
+        self._next_row = 0
+        """The offset in ``consents`` where our next row lands if nobody else writes there."""
 
     def acquire(self) -> None:
         """Take the partition: fence, read offsets, catch up. Blocks: run it in a thread.
@@ -121,6 +120,10 @@ class OwnedPartition:
         if producer is None:
             raise KafkaException(KafkaError(KafkaError._STATE, "the partition is not held"))  # noqa: SLF001  # librdkafka's name for it
         self._refile(effects)
+        consents = self._connections.settings.topics.consents.name
+        rows = [write for write in effects.writes if write.topic == consents]
+        last_row = rows[-1] if rows else None
+        landed: list[int | None] = []
         producer.begin_transaction()
         for write in effects.writes:
             producer.produce(
@@ -129,6 +132,9 @@ class OwnedPartition:
                 value=write.value,
                 headers=write.headers,
                 partition=_ANYWHERE if write.partition is None else write.partition,
+                on_delivery=None
+                if write is not last_row
+                else lambda _, message: landed.append(message.offset()),
             )
         producer.send_offsets_to_transaction(
             [TopicPartition(topic, self.number, next_offset)],
@@ -136,8 +142,22 @@ class OwnedPartition:
             _COMMIT_TIMEOUT,
         )
         producer.commit_transaction(_COMMIT_TIMEOUT)
-        self.state.apply(effects.changes)
         self.next_offsets[topic] = next_offset
+        if rows:
+            self._apply(effects.changes, len(rows), landed)
+
+    def _apply(
+        self, changes: Mapping[bytes, Consent], rows: int, landed: Sequence[int | None]
+    ) -> None:
+        """Hold ``changes`` of so many ``rows``, the last of which ``landed``."""
+        last = self._next_row + rows - 1
+        if landed == [last]:
+            self.state.apply(changes, last + 1)
+            self._next_row = last + 2  # the transaction's marker lies between
+        else:
+            _log.warning("somebody else writes consents", partition=self.number)
+            self.state.apply(changes, self.state.position)
+            self.release()
 
     def _refile(self, effects: Effects) -> None:
         """Write what belongs elsewhere, and wait: the offset may pass it only once it is safe
@@ -181,67 +201,11 @@ class OwnedPartition:
 
     def _catch_up(self, consents: str, end: int) -> None:
         """Read ``consents`` from where the state stands to ``end``."""
+        self.state.open(self._connections.home(consents))
         if self.state.position > end:
             _log.warning(
                 "the state is ahead of its topic; reading all of it", partition=self.number
             )
             self.state.clear()
-        self._read_back(consents, end)
-
-    def _read_back(self, topic: str, end: int) -> None:
-        reader = kafka.consumer(
-            self._connections.settings,
-            f"{self._connections.group}-state",
-            **{
-                "auto.offset.reset": "error",
-                "enable.partition.eof": True,
-                # The end is told by an empty fetch, which the broker holds back for so long.
-                "fetch.wait.max.ms": 10,
-            },
-        )
-        try:
-            start = self.state.position or OFFSET_BEGINNING
-            reader.assign([TopicPartition(topic, self.number, start)])
-            silent = 0.0
-            while self.state.position < end:
-                rows: dict[bytes, Consent | None] = {}
-                position = self.state.position
-                messages = reader.consume(_READ_AT_ONCE, _READ_WAIT)
-                silent = 0.0 if messages else silent + _READ_WAIT
-                if silent >= _TIMEOUT:
-                    raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001  # librdkafka's name for it
-                for message in messages:
-                    error = message.error()
-                    if error is None:
-                        offset = message.offset() or 0
-                        rows[message.key() or b""] = self._row(message.value(), offset)
-                        position = offset + 1
-                    elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # librdkafka's name for it
-                        # Transaction markers and compaction leave offsets that no record has.
-                        position = max(position, message.offset() or 0)
-                    elif error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001  # the same
-                        _log.warning(
-                            "the state's place is gone; reading all of it", partition=self.number
-                        )
-                        self.state.clear()
-                        rows, position = {}, 0
-                        reader.assign([TopicPartition(topic, self.number, OFFSET_BEGINNING)])
-                    else:
-                        raise KafkaException(error)
-                self.state.restore(rows, position)
-        finally:
-            reader.close()
-
-    def _row(self, value: bytes | None, offset: int) -> Consent | None:
-        if value is None:
-            return None
-        try:
-            consent = consent_from_avro(self._codec.decode("Consent", value))
-        except (SourceError, ValueError) as error:
-            raise StateError(f"consents[{self.number}]@{offset} is no state of ours") from error
-        if consent.law_version > LAW_VERSION:
-            raise StateError(
-                f"consents[{self.number}]@{offset} was decided by law version "
-                f"{consent.law_version}, this release knows {LAW_VERSION}; start the newer release"
-            )
-        return consent
+        self._changelog.read(self.state, consents, end)
+        self._next_row = max(end, self.state.position)

@@ -32,7 +32,7 @@ from izin.streams.partition import OwnedPartition
 from izin.streams.state import MemoryState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
     from izin.runtime.settings import KafkaSettings
     from izin.schemas.codec import Codec
@@ -58,7 +58,7 @@ class OrderWorker:
         settings: KafkaSettings,
         group: str,
         codec: Codec,
-        new_state: Callable[[], State] = MemoryState,
+        new_state: Callable[[int], State] = lambda _: MemoryState(),
         budget: DeadLetterBudget = BUDGET,
     ) -> None:
         self._settings = settings
@@ -99,6 +99,11 @@ class OrderWorker:
         """How many consents the owned partitions hold."""
         return sum(len(owned.state) for owned in self._partitions.values())
 
+    @property
+    def bytes_held(self) -> int:
+        """How many bytes they take, about."""
+        return sum(owned.state.size for owned in self._partitions.values())
+
     def next_offset(self, lane: str, number: int) -> int | None:
         """Return the offset of ``lane`` below which all of the partition is decided, if held."""
         owned = self._partitions.get(number)
@@ -117,10 +122,22 @@ class OrderWorker:
         _log.info("assigned", generation=self.generation, partitions=sorted(one))
         for number in self._partitions.keys() - one:
             self._partitions[number].release()
+            self._begin(self._let_go(number))
         for number in sorted(one):
-            task = asyncio.create_task(self._prepare(number))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._begin(self._prepare(number))
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _let_go(self, number: int) -> None:
+        """Close the state of ``number``, unless it came back meanwhile."""
+        owned = self._partitions[number]
+        async with owned.lock:
+            if number not in self._assigned:
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._threads, owned.state.close)
 
     async def _prepare(self, number: int) -> None:
         """Acquire ``number`` before its first batch comes, for that may be long in coming; tries
@@ -162,6 +179,7 @@ class OrderWorker:
                     if not await self._hold(owned):
                         continue
                     self._commit(owned, topic, batch)
+                    await self._hold(owned)  # again, if the commit let go of it
                 except KafkaException as error:
                     owned.release()
                     self.counts["aborted"] += 1
@@ -227,7 +245,7 @@ class OrderWorker:
                 number,
                 connections=self._connections,
                 codec=self._codec,
-                state=self._new_state(),
+                state=self._new_state(number),
             )
         return owned
 
@@ -239,5 +257,6 @@ class OrderWorker:
         for owned in self._partitions.values():
             async with owned.lock:
                 owned.release()
+                await asyncio.to_thread(owned.state.close)
         await asyncio.to_thread(self._connections.close)
         self._threads.shutdown(wait=False)

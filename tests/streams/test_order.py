@@ -267,7 +267,7 @@ def test_a_replay_folds_to_the_same_bytes() -> None:
 def test_folding_twice_over_the_outcome_changes_no_state() -> None:
     """At-least-once input gives the same state: every event again is a duplicate or stale."""
     records, state = records_of(*_many(60, seed=2)), MemoryState()
-    state.apply(fold(records, state).changes)
+    state.apply(fold(records, state).changes, 1)
     assert not fold(records, state).changes
 
 
@@ -276,7 +276,7 @@ def test_lanes_interleave_as_they_like(seed: int, cuts: list[int]) -> None:
     """Any interleaving of express and bulk, in any batches, gives the same state."""
     events = _many(40, seed=7)
     whole = MemoryState()
-    whole.apply(fold(records_of(*events), whole).changes)
+    whole.apply(fold(records_of(*events), whole).changes, 1)
     Random(seed).shuffle(events)
     lanes = [
         a_record(CODEC, one, partition=HOME, topic=EXPRESS if n % 3 else TOPICS.events.name)
@@ -284,7 +284,7 @@ def test_lanes_interleave_as_they_like(seed: int, cuts: list[int]) -> None:
     ]
     state, edges = MemoryState(), [0, *sorted(cuts), len(lanes)]
     for start, end in pairwise(edges):
-        state.apply(fold(lanes[start:end], state).changes)
+        state.apply(fold(lanes[start:end], state).changes, end)
     assert state.get(KEY) == whole.get(KEY)
 
 

@@ -21,17 +21,25 @@ from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro, event_to_avro
+from izin.streams import changelog as changelog_module
 from izin.streams import partition as partition_module
+from izin.streams.changelog import Changelog
 from izin.streams.connections import Connections
 from izin.streams.errors import StateError
 from izin.streams.order import Effects, OrderStage, Refile, Write
 from izin.streams.partition import OwnedPartition
-from izin.streams.state import MemoryState
-from tests.builders import a_claim, a_ret, an_event
+from izin.streams.state import MemoryState, State
+from tests.builders import a_claim, a_key, a_ret, an_event
 from tests.streams.topic_reading import Source, committed_records
 
 KEY = b"100001/MESAJ/BIREYSEL/+905550000001"
 ONAY = decide(None, a_claim()).consent
+RET = decide(ONAY, a_ret()).consent
+
+
+def an_onay(number: int) -> Consent:
+    """Return the ONAY of another recipient."""
+    return replace(ONAY, key=a_key(recipient=f"+90555000001{number}"))
 
 
 class House:
@@ -43,20 +51,29 @@ class House:
         self.events = settings.topics.events.name
         self.express = settings.topics.express.name
         self.consents = settings.topics.consents.name
+        self.opt_outs = settings.topics.opt_outs.name
         self._opened: list[Connections] = []
 
-    def owner(self, state: MemoryState | None = None) -> OwnedPartition:
+    def owner(self, state: State | None = None) -> OwnedPartition:
         """Return another owner of partition 0, as another worker would have it."""
         connections = Connections(self.settings, f"{self.settings.topic_prefix}group")
         self._opened.append(connections)
         return OwnedPartition(
-            0, connections=connections, codec=self.codec, state=state or MemoryState()
+            0,
+            connections=connections,
+            codec=self.codec,
+            state=MemoryState() if state is None else state,
         )
 
-    def effects(self, consent: Consent, *, key: bytes = KEY) -> Effects:
-        row = self.codec.encode("Consent", consent_to_avro(consent))
-        write = Write(topic=self.consents, partition=0, key=key, value=row, headers=[])
-        return Effects(writes=[write], changes={key: consent})
+    def effects(self, *consents: Consent) -> Effects:
+        effects = Effects()
+        for consent in consents:
+            key, row = consent.key.encode(), self.codec.encode("Consent", consent_to_avro(consent))
+            for topic in (self.consents, self.opt_outs):
+                write = Write(topic=topic, partition=0, key=key, value=row, headers=[])
+                effects.writes.append(write)
+            effects.changes[key] = consent
+        return effects
 
     def write_row(self, value: bytes | None, *, key: bytes = KEY) -> None:
         producer = kafka.producer(self.settings)
@@ -82,6 +99,9 @@ class House:
         resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[both])
         admin.incremental_alter_configs([resource])[resource].result(10)
         admin.delete_records([place])[place].result(10)
+
+    def end(self) -> int:
+        return kafka.committed_ends(self.settings, self.consents)[0]
 
     def rows(self) -> int:
         return sum(1 for _ in committed_records(self.settings, self.consents))
@@ -110,7 +130,8 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
 
         warning = critical
 
-    monkeypatch.setattr(partition_module, "_log", Log())
+    for module in (partition_module, changelog_module):
+        monkeypatch.setattr(module, "_log", Log())
     return said
 
 
@@ -179,13 +200,13 @@ def test_a_state_that_was_kept_catches_up_by_the_difference(
     stood = first.state.position
     second = house.owner()
     second.acquire()
-    ret = decide(ONAY, a_ret()).consent
-    second.commit(house.effects(ret, key=b"other"), topic=house.events, next_offset=2)
+    other = an_onay(2)
+    second.commit(house.effects(other), topic=house.events, next_offset=2)
     read: list[int] = []
     monkeypatch.setattr(
-        OwnedPartition,
+        Changelog,
         "_row",
-        lambda self, value, offset, row=OwnedPartition._row: (
+        lambda self, value, offset, row=Changelog._row: (
             read.append(offset) or row(self, value, offset)
         ),
     )
@@ -193,7 +214,7 @@ def test_a_state_that_was_kept_catches_up_by_the_difference(
     assert stood > 0
     assert read
     assert min(read) >= stood
-    assert (first.state.get(KEY), first.state.get(b"other")) == (ONAY, ret)
+    assert (first.state.get(KEY), first.state.get(other.key.encode())) == (ONAY, other)
 
 
 def test_a_tombstone_forgets_its_key(house: House) -> None:

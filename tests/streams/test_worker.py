@@ -44,6 +44,7 @@ class Partition:
         self.committed: list[tuple[str, int, Effects]] = []
         self.faults: list[Exception] = []
         self.while_acquiring: Any = lambda: None
+        self.while_committing: Any = lambda: None
 
     def acquire(self) -> None:
         self.acquired += 1
@@ -56,9 +57,10 @@ class Partition:
     def commit(self, effects: Effects, *, topic: str, next_offset: int) -> None:
         if self.faults:
             raise self.faults.pop(0)
-        self.state.apply(effects.changes)
+        self.state.apply(effects.changes, next_offset)
         self.next_offsets[topic] = next_offset
         self.committed.append((topic, next_offset, effects))
+        self.while_committing()
 
 
 def fenced() -> KafkaException:
@@ -178,6 +180,49 @@ async def test_a_commit_that_went_through_after_all_is_not_repeated(worker: Orde
     partition.while_acquiring = lambda: partition.next_offsets.update({TOPIC: 1})
     await worker.handle(TOPIC, 0, a_batch())
     assert not partition.committed
+
+
+async def test_what_a_commit_let_go_of_is_taken_again_at_once(worker: OrderWorker) -> None:
+    """A partition with something to read back is not left until its next batch, nor is the batch
+    decided twice.
+    """
+    await worker.assign([0], [0])
+    await settled(worker)
+    partition = owned(worker)
+    partition.while_committing = partition.release
+    await worker.handle(TOPIC, 0, a_batch())
+    assert (partition.acquired, len(partition.committed)) == (2, 1)
+    assert worker.ready == {0}
+
+
+async def test_the_state_of_a_partition_given_away_is_closed(worker: OrderWorker) -> None:
+    """Another worker on this machine may then have its folder; what is ours stays open."""
+    closed: list[int] = []
+    for number in (0, 1, 2):
+        owned(worker, number).state.close = lambda number=number: closed.append(number)
+    await worker.assign([0, 1, 2], [0, 1, 2])
+    await settled(worker)
+    await worker.assign([1, 2], [1, 2])
+    await settled(worker)
+    assert closed == [0]
+    await worker.close()
+    assert sorted(closed[1:]) == [0, 1, 2]
+
+
+async def test_the_state_of_a_partition_that_came_back_stays_open(worker: OrderWorker) -> None:
+    """Closing waits for the batch in hand, and is left undone if the partition is ours again."""
+    closed: list[int] = []
+    partition = owned(worker)
+    partition.state.close = lambda: closed.append(0)
+    await worker.assign([0], [0])
+    await settled(worker)
+    async with partition.lock:
+        await worker.assign([1], [1])
+        await asyncio.sleep(0)
+        await worker.assign([0, 1], [0, 1])
+    await settled(worker)
+    assert not closed
+    assert worker.ready == {0, 1}
 
 
 async def test_a_duel_over_a_partition_is_bounded(worker: OrderWorker) -> None:
@@ -336,3 +381,5 @@ async def test_metrics_tell_what_was_done(worker: OrderWorker) -> None:
         'izin_order_lag{lane="express"} 0.0',
     ):
         assert line in shown.splitlines()
+    assert f"izin_order_state_bytes {float(worker.bytes_held)}" in shown.splitlines()
+    assert worker.bytes_held > 0

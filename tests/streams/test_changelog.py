@@ -1,0 +1,68 @@
+"""A row of ``consents`` becomes the consent it was, and nothing else becomes one."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+
+from izin.consent.model import LAW_VERSION, Consent
+from izin.consent.ordering import decide
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from izin.schemas.records import consent_from_avro, consent_to_avro
+from izin.streams.changelog import Changelog
+from izin.streams.errors import StateError
+from tests.builders import a_claim
+from tests.streams.test_packing import consents
+
+CODEC = Codec()
+CHANGELOG = Changelog(0, KafkaSettings(), "group", CODEC)
+ONAY = decide(None, a_claim()).consent
+
+
+@given(consents())
+def test_the_short_way_reads_what_the_codec_reads(consent: Consent) -> None:
+    """Whatever we write comes back the same on either way."""
+    row = encoded(replace(consent, law_version=LAW_VERSION))
+    assert CHANGELOG._row(row, 7) == consent_from_avro(CODEC.decode("Consent", row))
+
+
+def test_a_row_that_is_framed_otherwise_is_read_too() -> None:
+    """What another installation's framing wrote takes the codec's way."""
+
+    class Ids:
+        def id_of(self, _: object) -> int:
+            return 7
+
+        def schema_of(self, _: int) -> object:
+            return CODEC._current["Consent"].schema
+
+    registered = Changelog(0, KafkaSettings(), "group", Codec(Ids()))
+    assert registered._row(encoded(ONAY), 7) == ONAY
+
+
+def test_a_tombstone_is_no_consent() -> None:
+    """A key erased from the topic is told as such."""
+    assert CHANGELOG._row(None, 7) is None
+
+
+@pytest.mark.parametrize(
+    "field", [{"status": "MAYBE"}, {"type": "FAX"}, {"recipient_type": "X"}, {"origin_rank": 9}]
+)
+def test_a_word_the_law_does_not_know_stops_the_worker(field: dict[str, object]) -> None:
+    """A row that could be read but means nothing is no state of ours."""
+    row = CODEC.encode("Consent", consent_to_avro(ONAY) | field)
+    with pytest.raises(StateError, match=r"consents\[0\]@7 is no state of ours"):
+        CHANGELOG._row(row, 7)
+
+
+@pytest.mark.parametrize("cut", [-1, 1])
+def test_a_row_of_the_wrong_length_stops_the_worker(cut: int) -> None:
+    """Bytes that are missing or left over are not passed over."""
+    row = encoded(ONAY)
+    with pytest.raises(StateError):
+        CHANGELOG._row(row[:cut] if cut < 0 else row + b"x", 7)
+
+
+def encoded(consent: Consent) -> bytes:
+    return CODEC.encode("Consent", consent_to_avro(consent))

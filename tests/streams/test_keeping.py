@@ -1,0 +1,193 @@
+"""A state that is kept, and where in ``consents`` it stands, against a real broker."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import NewTopic
+
+from izin.runtime import kafka
+from izin.streams.changelog import Changelog
+from izin.streams.rocks import RocksFolder
+from izin.streams.state import MemoryState, State
+from tests.streams.test_partition import KEY, ONAY, RET, House, an_onay, house, told
+from tests.streams.workers import until
+
+__all__ = ("house", "told")
+
+pytestmark = pytest.mark.broker
+
+
+@pytest.fixture(params=["memory", "rocksdb"])
+def make_state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], State]]:
+    """Give a maker of the worker's state: on disk, the same folder each time."""
+    made: list[State] = []
+
+    def make() -> State:
+        state = MemoryState() if request.param == "memory" else RocksFolder(tmp_path).state(0)
+        made.append(state)
+        return state
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Give the offsets of the rows that are read back from now on."""
+    offsets: list[int] = []
+    monkeypatch.setattr(
+        Changelog,
+        "_row",
+        lambda self, value, offset, row=Changelog._row: (
+            offsets.append(offset) or row(self, value, offset)
+        ),
+    )
+    return offsets
+
+
+def test_a_commit_moves_the_place_behind_its_rows(
+    house: House, make_state: Callable[[], State], read: list[int]
+) -> None:
+    """What a worker wrote itself it does not read again, batch after batch."""
+    owner = house.owner(make_state())
+    owner.acquire()
+    owner.commit(house.effects(ONAY, an_onay(2)), topic=house.events, next_offset=2)
+    assert owner.state.position == 2
+    owner.commit(house.effects(), topic=house.events, next_offset=3)
+    owner.commit(house.effects(RET), topic=house.events, next_offset=4)
+    assert owner.state.position == 4
+    owner.acquire()
+    owner.commit(house.effects(an_onay(3)), topic=house.events, next_offset=5)
+    assert (read, len(owner.state)) == ([], 3)
+
+
+def test_a_folder_that_was_kept_is_not_read_again(
+    house: House, tmp_path: Path, read: list[int]
+) -> None:
+    """A worker that starts over its own folder reads what others wrote, and nothing else."""
+    owner = house.owner(RocksFolder(tmp_path).state(0))
+    owner.acquire()
+    owner.commit(house.effects(ONAY, an_onay(2)), topic=house.events, next_offset=2)
+    owner.state.close()
+    other = house.owner()
+    other.acquire()
+    other.commit(house.effects(RET), topic=house.events, next_offset=3)
+    read.clear()
+    back = house.owner(RocksFolder(tmp_path).state(0))
+    back.acquire()
+    assert (read, back.state.get(KEY), len(back.state)) == ([3], RET, 2)
+    back.state.close()
+
+
+def test_an_aborted_batch_leaves_no_hole(
+    house: House, make_state: Callable[[], State], read: list[int]
+) -> None:
+    """Rows of a transaction that came to nothing are passed over once the partition is taken."""
+    owner = house.owner(make_state())
+    owner.acquire()
+    assert owner._producer is not None
+    owner._producer.begin_transaction()
+    owner._producer.produce(house.consents, key=KEY, value=b"never", partition=0)
+    owner._producer.flush(10)
+    owner.acquire()
+    assert (len(owner.state), owner._next_row) == (0, 2)
+    owner.commit(house.effects(ONAY), topic=house.events, next_offset=1)
+    assert (owner.state.position, read) == (3, [])
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_key_erased_while_it_is_owned_is_forgotten(
+    house: House,
+    make_state: Callable[[], State],
+    told: list[tuple[str, dict[str, object]]],
+    early: bool,
+) -> None:
+    """A tombstone among a worker's own rows is not passed over: the partition is taken again."""
+    owner = house.owner(make_state())
+    owner.acquire()
+    if not early:
+        owner.commit(house.effects(ONAY), topic=house.events, next_offset=1)
+        owner.generation = 7
+    house.write_row(None)
+    stood = owner.state.position
+    owner.commit(house.effects(an_onay(2), an_onay(3)), topic=house.events, next_offset=3)
+    assert (owner.state.position, owner.generation) == (stood, None)
+    assert [what for what, _ in told] == ["somebody else writes consents"]
+    owner.acquire()
+    assert (owner.state.get(KEY), len(owner.state)) == (None, 2)
+    owner.commit(house.effects(RET), topic=house.events, next_offset=4)
+    assert owner.state.position == house.end() - 1
+
+
+OWNER = """
+import os, signal, sys
+from pathlib import Path
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from izin.streams.rocks import RocksFolder, RocksState
+from tests.streams.test_partition import ONAY, RET, House, an_onay
+
+settings = KafkaSettings(bootstrap_servers=sys.argv[1], topic_prefix=sys.argv[2], partitions=1)
+house = House(settings, Codec())
+owner = house.owner(RocksFolder(Path(sys.argv[3])).state(0))
+owner.acquire()
+owner.commit(house.effects(ONAY, an_onay(2)), topic=house.events, next_offset=2)
+RocksState.apply = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+owner.commit(house.effects(RET, an_onay(3)), topic=house.events, next_offset=4)
+"""
+
+
+def test_a_kill_between_commit_and_state_loses_nothing(
+    house: House, tmp_path: Path, read: list[int]
+) -> None:
+    """The place on disk tells the truth: what was committed and not yet held is read back."""
+    settings = house.settings
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            OWNER,
+            settings.bootstrap_servers,
+            settings.topic_prefix,
+            str(tmp_path),
+        ],
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == -signal.SIGKILL
+    state = RocksFolder(tmp_path).state(0)
+    successor = house.owner(state)
+    successor.acquire()
+    assert successor.next_offsets[house.events] == 4
+    assert read == [3, 4]
+    assert (state.get(KEY), len(state)) == (RET, 3)
+    state.close()
+
+
+def test_a_topic_made_again_is_read_anew(house: House, make_state: Callable[[], State]) -> None:
+    """A topic of the same name that is longer than the old one is still another topic."""
+    state = make_state()
+    owner = house.owner(state)
+    owner.acquire()
+    owner.commit(house.effects(ONAY, an_onay(2)), topic=house.events, next_offset=2)
+    admin = kafka.admin(house.settings)
+    admin.delete_topics([house.consents])[house.consents].result(10)
+    until(
+        lambda: house.consents not in admin.list_topics(timeout=10).topics,
+        within=10,
+        what="topic deleted",
+    )
+    again = NewTopic(house.consents, num_partitions=1, replication_factor=1)
+    admin.create_topics([again])[house.consents].result(10)
+    other = house.owner()
+    other.acquire()
+    rows = [an_onay(number) for number in range(3, 8)]
+    other.commit(house.effects(*rows), topic=house.events, next_offset=9)
+    successor = house.owner(state)
+    successor.acquire()
+    assert (state.get(KEY), len(state)) == (None, len(rows))
