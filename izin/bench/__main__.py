@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from izin.bench.keeping import restart, state
 from izin.bench.laps import machine
 from izin.bench.law import ADMIT_AND_DECIDE, DICT_UPDATE, law
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, help="The race track: ratios measured in one run.")
 
 
-@app.command()
+@app.command("law")
 def run(
     events: Annotated[int, typer.Option(min=100, help="Events of the course.")] = 200_000,
     laps: Annotated[int, typer.Option(min=3, help="Laps of each runner.")] = 5,
@@ -75,6 +76,10 @@ def _table(found: Sequence[Lap], title: str) -> Table:
             style="bold" if lap.name == ADMIT_AND_DECIDE else None,
         )
     return table
+
+
+app.command("state")(state)
+app.command("restart")(restart)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,15 @@ from itertools import pairwise
 from pathlib import Path
 from random import Random
 
+import pytest
 from typer.testing import CliRunner
 
 from izin.bench.__main__ import app
+from izin.bench.consents import consents
 from izin.bench.events import canonical_events
 from izin.bench.laps import Lap, machine, race
 from izin.bench.law import ADMIT_AND_DECIDE, DICT_UPDATE, law
+from izin.bench.state import KINDS, ROCKSDB, weigh
 
 
 def test_each_runner_is_timed_lap_by_lap_in_turn():
@@ -56,9 +59,36 @@ def test_the_machine_is_named(tmp_path: Path):
 def test_figures_are_printed_and_kept(tmp_path: Path):
     """The table is for people, the JSON for whoever compares runs."""
     kept = tmp_path / "new" / "law.json"
-    ran = CliRunner().invoke(app, ["--events", "200", "--laps", "3", "--results", str(kept)])
+    ran = CliRunner().invoke(app, ["law", "--events", "200", "--laps", "3", "--results", str(kept)])
     assert ran.exit_code == 0, ran.output
     assert ADMIT_AND_DECIDE in ran.output
     found = json.loads(kept.read_text())
     assert {one["name"]: one["ratio"] for one in found["runners"]}[DICT_UPDATE] == 1
     assert found["machine"]
+
+
+def test_made_up_consents_are_each_of_another_key():
+    """A key that comes twice would weigh nothing."""
+    made = list(consents(2_000, rng=Random(7)))
+    assert made == list(consents(2_000, rng=Random(7)))
+    assert len({one.key for one in made}) == len(made)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_state_is_weighed(kind: str):
+    """What is weighed is held, and what lies on disk is counted apart."""
+    found = weigh(kind, 3_000)
+    assert (found.kind, found.keys) == (kind, 3_000)
+    assert (found.on_disk > 0) == (kind == ROCKSDB)
+
+
+def test_what_a_state_costs_is_printed_and_kept(tmp_path: Path):
+    """Weights and speeds of every kind stand in one table and in one file."""
+    kept = tmp_path / "state.json"
+    ran = CliRunner().invoke(app, ["state", "--keys", "2000", "--results", str(kept)])
+    assert ran.exit_code == 0, ran.output
+    found = json.loads(kept.read_text())
+    assert tuple(one["kind"] for one in found["weights"]) == KINDS
+    for course in ("get", "apply"):
+        assert tuple(one["name"] for one in found[course]) == KINDS
+        assert all(one["median"] > 0 for one in found[course])
