@@ -27,6 +27,7 @@ def run(
     minutes: Annotated[float, typer.Option(min=0.5, help="How long faults fall.")] = 10.0,
     seed: Annotated[int, typer.Option(help="The same draws for the same seed.")] = 1,
     rounds: Annotated[int, typer.Option(min=0, help="Rolling restarts of all workers.")] = 10,
+    brokers: Annotated[int, typer.Option(help="1 or 3 alone; 0: in turns.")] = 0,
     folder: Annotated[
         Path, typer.Option(help="Data and logs of the last run, and its result.")
     ] = Path(".izin/chaos"),
@@ -35,11 +36,12 @@ def run(
     console = Console(highlight=False)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    count = max(len(_SIZES), round(minutes / _LONGEST_LEG))
+    sizes = (brokers,) if brokers else _SIZES
+    count = max(len(sizes), round(minutes / _LONGEST_LEG))
     began = time.time()
     legs: list[Leg] = []
     for number in range(count):
-        size = _SIZES[number % len(_SIZES)]
+        size = sizes[number % len(sizes)]
         console.print(f"leg {number + 1} of {count}: brokers: {size}")
         leg = run_leg(
             folder / f"leg-{number + 1}",
