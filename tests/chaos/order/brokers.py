@@ -15,8 +15,11 @@ from confluent_kafka.admin import AdminClient
 from izin.local import Kafka, free_port
 
 THREE = 3
-EXPIRED_AFTER = 5.0
-"""A transactional id that rests so long is forgotten by the brokers; Kafka's own term is a week."""
+EXPIRED_AFTER = 15.0
+"""A transactional id that rests so long is forgotten by the brokers; Kafka's own term is a week.
+
+Longer than a transaction may last (10 s). With 5 s a broker that was frozen forgot an id whose
+transaction it had not ended: it hung for ever, and whoever took the partition stopped at it."""
 
 
 class Broker(Kafka):
