@@ -29,7 +29,7 @@ _ABSENT = 2.0
 """How long a killed broker stays away, beyond what its start takes."""
 _BLOWN_WITHIN = 6.0
 _ACQUIRED_WITHIN = 25.0
-_MENDED_WITHIN = 90.0
+_MENDED_WITHIN = 150.0
 
 
 class Fused(Worker):

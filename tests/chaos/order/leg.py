@@ -27,7 +27,7 @@ RECIPIENTS = 400
 RATE = 400.0
 """Events a second."""
 _FIRST_EVENTS = 2000
-_HELD_WITHIN = 60.0
+_HELD_WITHIN = 180.0
 
 
 @dataclass(frozen=True, kw_only=True)
