@@ -14,6 +14,7 @@ from rich.table import Table
 from izin.bench.keeping import restart, state
 from izin.bench.laps import machine
 from izin.bench.law import ADMIT_AND_DECIDE, DICT_UPDATE, law
+from izin.bench.order import order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,6 +81,7 @@ def _table(found: Sequence[Lap], title: str) -> Table:
 
 app.command("state")(state)
 app.command("restart")(restart)
+app.command("order")(order)
 
 
 if __name__ == "__main__":

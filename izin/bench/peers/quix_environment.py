@@ -1,0 +1,75 @@
+"""A virtual environment for Quix Streams, made once and kept in the user's cache.
+
+Quix pins older clients and libraries than the house needs, so the two cannot share one. What is
+installed is listed here, and its folder bears the version.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from izin.local.errors import LocalError
+from izin.local.folders import FolderLock, cache_folder
+from izin.local.maven import silent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from izin.local.maven import Progress
+
+VERSION = "3.28.1"
+PACKAGES = (
+    f"quixstreams=={VERSION}",
+    # What our codec needs.
+    "fastavro==1.13.1",
+    "holidays==0.109",
+    "phonenumbers==9.0.43",
+)
+
+_WITHIN = 300.0
+_OTHER_RUN_WITHIN = timedelta(minutes=10)
+
+
+class NotInstalledError(LocalError):
+    """A runner's packages cannot be installed."""
+
+
+def python(
+    *,
+    on_progress: Progress = silent,
+    cache: Path | None = None,
+    packages: Sequence[str] = PACKAGES,
+) -> str:
+    """Return the interpreter of the environment, making it if it is not there.
+
+    Raises NotInstalledError.
+    """
+    cache = cache or cache_folder()
+    home = cache / f"quixstreams-{VERSION}-python{sys.version_info[0]}.{sys.version_info[1]}"
+    program, complete = home / "bin" / "python", home / "complete"
+    with FolderLock(cache / f"{home.name}.install", within=_OTHER_RUN_WITHIN):
+        if not complete.exists():
+            on_progress(f"installing {packages[0]} (once; kept in {cache})")
+            shutil.rmtree(home, ignore_errors=True)
+            _run(sys.executable, "-m", "venv", str(home))
+            quiet = ("--quiet", "--disable-pip-version-check")
+            _run(str(program), "-m", "pip", "install", *quiet, *packages)
+            complete.touch()
+    return str(program)
+
+
+def _run(*argv: str) -> None:
+    try:
+        done = subprocess.run(  # noqa: S603 - our own words
+            argv, capture_output=True, text=True, timeout=_WITHIN, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NotInstalledError(f"{argv[0]} did not come to an end: {error}") from error
+    if done.returncode != 0:
+        last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+        raise NotInstalledError(f"{' '.join(argv[1:4])} failed: {''.join(last)}")

@@ -1,0 +1,285 @@
+"""The broker's side of the order race: the course published, one lap run and timed.
+
+The clock of a lap starts when a tenth of the foreseen output can be read (so start-up, joining the
+group and a JIT's first steps are nobody's time) and stops when the row of the last record of every
+partition can be read with ``read_committed``. Speed and CPU are those of the nine tenths between.
+CPU is the runner's process alone, user and system, as ``/proc`` counts it; the broker and this
+process are not in it. A runner is ended by its id, whatever happened.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import NewTopic, OffsetSpec
+
+from izin.bench.outcome import outcome, read_back
+from izin.bench.peers.task import Task
+from izin.bench.runners import ROOT
+from izin.local.child import Child, Command
+from izin.runtime import kafka
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from izin.bench.course import Course, Foreseen
+    from izin.bench.outcome import Outcome
+    from izin.bench.runners import Runner
+    from izin.runtime.settings import KafkaSettings
+
+WARM = 0.1
+"""The share of the course after which the clock starts."""
+
+_EVERY = 0.05
+_TIMEOUT = 15.0
+_AT_THE_END = 4
+"""The last record of a partition stands in its last few offsets, before a transaction marker."""
+_LOOK_WITHIN = 2.0
+_STOP_WITHIN = timedelta(seconds=5)
+
+
+class LapError(Exception):
+    """A runner did not come through; the message tells how, with the end of its log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One lap of one runner."""
+
+    events_per_second: float
+    cpu_us: float
+    """CPU of the runner's process, µs an event."""
+    peak_mb: float
+    """The most memory it ever held."""
+    outcome: Outcome | None = None
+    """What it wrote, where that was asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A course that lies in a topic."""
+
+    settings: KafkaSettings
+    events: int
+    foreseen: Foreseen
+
+
+def publish(course: Course, settings: KafkaSettings) -> Published:
+    """Write the course to ``consent-events`` of an installation of its own."""
+    kafka.ensure_topics(settings)
+    producer = kafka.producer(
+        settings, **{"linger.ms": 20, "queue.buffering.max.messages": 200_000}
+    )
+    failures: list[str] = []
+    for item in course.records():
+        while len(producer) > 100_000:  # noqa: PLR2004 - half of the queue
+            producer.poll(0.01)
+        producer.produce(
+            settings.topics.events.name,
+            partition=item.partition,
+            key=item.key,
+            value=item.value,
+            headers=item.headers,
+            on_delivery=lambda error, _: failures.append(error.str()) if error else None,
+        )
+    if producer.flush(_TIMEOUT) or failures:
+        raise LapError(f"the course cannot be published: {failures[:1]}")
+    return Published(settings=settings, events=course.shape.events, foreseen=course.foreseen)
+
+
+def run_lap(  # noqa: PLR0913 - what a lap is made of
+    runner: Runner,
+    command: Sequence[str],
+    course: Published,
+    *,
+    lap: str,
+    folder: Path,
+    limit: timedelta,
+    check: bool,
+) -> Run:
+    """Run ``runner`` over ``course`` on fresh topics and time it; raises LapError.
+
+    With ``check`` its output is read back once the clock has stopped.
+    """
+    settings = course.settings
+    app = f"{settings.topic_prefix}{lap}"
+    output = runner.output(settings, app)
+    _clear(settings, app)
+    _make(settings, output)
+    task = Task(
+        bootstrap_servers=settings.bootstrap_servers,
+        prefix=settings.topic_prefix,
+        events=settings.topics.events.name,
+        output=output,
+        app=app,
+        folder=str(folder / lap),
+        partitions=str(settings.partitions),
+    )
+    Path(task.folder).mkdir(parents=True, exist_ok=True)
+    child = Child(
+        Command(
+            name=runner.name,
+            argv=(*command, *task),
+            folder=ROOT,
+            log=folder / f"{lap}.log",
+            stop_within=_STOP_WITHIN,
+        )
+    )
+    line = FinishingLine(
+        settings, output, foreseen=runner.foreseen(course.foreseen), last=course.foreseen.last
+    )
+    try:
+        child.start()
+        run = _timed(child, line, course.events, limit)
+        if check:
+            child.stop()
+            run = replace(run, outcome=outcome(read_back(settings, output, line.ends)))
+        return run
+    finally:
+        child.stop()
+        line.close()
+        _clear(settings, app)
+
+
+def _timed(child: Child, line: FinishingLine, events: int, limit: timedelta) -> Run:
+    until = time.monotonic() + limit.total_seconds()
+    before = began = None
+    while True:
+        if not child.is_alive:
+            raise LapError(f"it ended with {child.exit_code}: {child.log_tail(3)}")
+        # Before the look, which may take a moment once the end is near.
+        now, used = time.monotonic(), cpu_seconds(child.pid or 0)
+        over, share = line.look(), line.share
+        if began is None and share >= WARM:
+            # Who was through it all between two looks is timed from the first of them.
+            began = (before if over else None) or (now, used, share)
+        if over and began is not None:
+            break
+        if now > until:
+            raise LapError(f"{share:.0%} of its output after {limit}: {child.log_tail(3)}")
+        before = now, used, share
+        time.sleep(_EVERY)
+    started, used_before, share_before = began
+    timed = events * (1 - share_before)
+    return Run(
+        events_per_second=timed / (now - started),
+        cpu_us=(used - used_before) / timed * 1e6,
+        peak_mb=peak_megabytes(child.pid or 0),
+    )
+
+
+class FinishingLine:
+    """Watches the committed end of an output topic."""
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        topic: str,
+        *,
+        foreseen: Mapping[int, int],
+        last: Mapping[int, bytes],
+    ) -> None:
+        self._topic = topic
+        self._foreseen = foreseen
+        self._last = last
+        self._admin = kafka.admin(settings)
+        self._reader: Consumer = kafka.consumer(
+            settings, "bench-line", **{"enable.partition.eof": True}
+        )
+        self.ends: dict[int, int] = {}
+        """The committed end of each partition, as it was last seen."""
+        self._over: set[int] = set()
+
+    @property
+    def share(self) -> float:
+        """How much of what must come has come."""
+        return sum(self.ends.values()) / sum(self._foreseen.values())
+
+    def look(self) -> bool:
+        """Ask where the output ends, and tell whether all of it is there."""
+        places = {
+            TopicPartition(self._topic, number): OffsetSpec.latest() for number in self._foreseen
+        }
+        asked = self._admin.list_offsets(
+            places, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_TIMEOUT
+        )
+        for place, future in asked.items():
+            try:
+                self.ends[place.partition] = future.result().offset
+            except KafkaException:
+                # A new topic has no leader for a moment; the lap's limit bounds every other fault.
+                continue
+        for number, end in self.ends.items():
+            # Nothing is read before as much as must come is there, so looking costs nothing.
+            if number not in self._over and end >= self._foreseen[number] and self._is_last(number):
+                self._over.add(number)
+        return len(self._over) == len(self._foreseen)
+
+    def _is_last(self, number: int) -> bool:
+        start = max(0, self.ends[number] - _AT_THE_END)
+        self._reader.assign([TopicPartition(self._topic, number, start)])
+        until = time.monotonic() + _LOOK_WITHIN
+        while time.monotonic() < until:
+            message = self._reader.poll(_EVERY)
+            if message is None:
+                continue
+            if message.error() is not None:
+                return False
+            if message.key() == self._last[number]:
+                return True
+        return False
+
+    def close(self) -> None:
+        """Let go of the client."""
+        self._reader.close()
+
+
+def _clear(settings: KafkaSettings, app: str) -> None:
+    """Delete what earlier laps wrote, and whatever ``app`` made for itself."""
+    admin = kafka.admin(settings)
+    kept = {settings.topics.events.name}
+    ours = {topic.name for topic in settings.topics} - kept
+    there = admin.list_topics(timeout=_TIMEOUT).topics
+    gone = [name for name in there if name not in kept and (name in ours or app in name)]
+    if not gone:
+        return
+    for future in admin.delete_topics(gone, operation_timeout=_TIMEOUT).values():
+        try:
+            future.result(_TIMEOUT)
+        except KafkaException as error:
+            # A listing may still name a topic that was deleted a moment ago.
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
+
+
+def _make(settings: KafkaSettings, output: str) -> None:
+    kafka.ensure_topics(settings)
+    if output in {topic.name for topic in settings.topics}:
+        return
+    admin = kafka.admin(settings)
+    wanted = NewTopic(output, num_partitions=settings.partitions, replication_factor=1)
+    for future in admin.create_topics([wanted], operation_timeout=_TIMEOUT).values():
+        future.result(_TIMEOUT)
+
+
+def cpu_seconds(pid: int, proc: Path = Path("/proc")) -> float:
+    """Return the CPU time, user and system, that the process has used with all its threads."""
+    # The name, in brackets, may hold spaces and brackets of its own.
+    fields: Sequence[str] = (proc / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    user, system = int(fields[11]), int(fields[12])
+    return (user + system) / os.sysconf("SC_CLK_TCK")
+
+
+def peak_megabytes(pid: int, proc: Path = Path("/proc")) -> float:
+    """Return the most memory that the process has held so far."""
+    found = re.search(
+        r"^VmHWM:\s+(\d+) kB$", (proc / str(pid) / "status").read_text(), re.MULTILINE
+    )
+    return int(found[1]) / 1024 if found else 0.0
