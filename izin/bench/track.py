@@ -23,6 +23,7 @@ from confluent_kafka.admin import NewTopic, OffsetSpec
 from izin.bench.outcome import outcome, read_back
 from izin.bench.peers.task import Task
 from izin.bench.runners import ROOT
+from izin.consent.errors import OurError
 from izin.local.child import Child, Command
 from izin.runtime import kafka
 
@@ -45,7 +46,7 @@ _LOOK_WITHIN = 2.0
 _STOP_WITHIN = timedelta(seconds=5)
 
 
-class LapError(Exception):
+class LapError(OurError):
     """A runner did not come through; the message tells how, with the end of its log."""
 
 
