@@ -60,12 +60,27 @@ def standing(name: str, how: str, events: int, runs: Sequence[Run]) -> Standing:
     )
 
 
-def ratios(standings: Sequence[Standing], against: Sequence[str]) -> Mapping[str, Any]:
-    """Return by runner the ratio of its median speed to that of each in ``against`` that ran."""
-    speeds = {one.name: one.speed.median for one in standings}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratio:
+    """One runner's medians to another's: speed above 1 is faster, CPU below 1 is cheaper."""
+
+    speed: float
+    cpu: float
+
+
+def ratios(
+    standings: Sequence[Standing], against: Sequence[str]
+) -> Mapping[str, Mapping[str, Ratio]]:
+    """Return by runner its ratios to each in ``against`` that ran."""
+    others = [one for one in standings if one.name in against]
     return {
-        name: {other: speed / speeds[other] for other in against if other in speeds}
-        for name, speed in speeds.items()
+        one.name: {
+            other.name: Ratio(
+                speed=one.speed.median / other.speed.median, cpu=one.cpu.median / other.cpu.median
+            )
+            for other in others
+        }
+        for one in standings
     }
 
 
@@ -81,7 +96,10 @@ def as_json(standings: Sequence[Standing], against: Sequence[str]) -> list[dict[
             "events_per_second": one.speed.as_json(),
             "cpu_us_per_event": one.cpu.as_json(),
             "peak_rss_mb": round(one.peak_mb),
-            "speed_ratios": {name: round(ratio, 2) for name, ratio in found[one.name].items()},
+            "ratios": {
+                name: {"speed": round(ratio.speed, 2), "cpu": round(ratio.cpu, 2)}
+                for name, ratio in found[one.name].items()
+            },
         }
         for one in standings
     ]
@@ -90,11 +108,11 @@ def as_json(standings: Sequence[Standing], against: Sequence[str]) -> list[dict[
 def table(standings: Sequence[Standing], against: Sequence[str], *, title: str) -> Table:
     """Return the standings as people read them."""
     found = ratios(standings, against)
-    against = [name for name in against if name in found]
+    against = [one.name for one in standings if one.name in against]
     drawn = Table(title=title)
     drawn.add_column("runner")
     columns = ("events", "events/s", "min–max", "CPU µs/event", "min–max", "peak MB")
-    for heading in (*columns, *(f"× {name}" for name in against)):
+    for heading in (*columns, *(f"× {name}: speed, CPU" for name in against)):
         drawn.add_column(heading, justify="right")
     for one in standings:
         drawn.add_row(
@@ -105,7 +123,7 @@ def table(standings: Sequence[Standing], against: Sequence[str], *, title: str) 
             f"{one.cpu.median:.1f}",
             f"{one.cpu.least:.1f}–{one.cpu.most:.1f}",
             f"{one.peak_mb:,.0f}",
-            *(f"{found[one.name][name]:.2f}" for name in against),
+            *(f"{ratio.speed:.2f}, {ratio.cpu:.2f}" for ratio in found[one.name].values()),
         )
     return drawn
 

@@ -2,7 +2,7 @@ import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Arrays;
+import java.util.HexFormat;
 import java.util.Properties;
 import org.apache.avro.Schema;
 import org.apache.avro.generic.GenericData;
@@ -35,6 +35,10 @@ import org.apache.kafka.streams.state.Stores;
 public final class LatestWins {
   private static final int HEADER = 10;
   private static final String STORE = "latest";
+  private static final String[] TAKEN_OVER = {
+    "customer_id", "brand_code", "type", "recipient_type", "recipient", "status",
+    "event_id", "origin", "source", "consent_date",
+  };
 
   public static void main(String[] args) throws IOException {
     Properties settings = new Properties();
@@ -43,7 +47,7 @@ public final class LatestWins {
     }
     Schema event = new Schema.Parser().parse(Files.readString(Path.of(args[4])));
     Schema row = new Schema.Parser().parse(Files.readString(Path.of(args[5])));
-    byte[] header = java.util.HexFormat.of().parseHex(args[6]);
+    byte[] header = HexFormat.of().parseHex(args[6]);
     int law = Integer.parseInt(args[7]);
 
     var supplier =
@@ -51,10 +55,7 @@ public final class LatestWins {
             ? Stores.persistentKeyValueStore(STORE)
             : Stores.inMemoryKeyValueStore(STORE);
     var bytes = Serdes.ByteArray();
-    var store = Stores.keyValueStoreBuilder(supplier, bytes, bytes);
-    if (Boolean.parseBoolean(settings.getProperty("bench.caching"))) {
-      store = store.withCachingEnabled();
-    }
+    var store = Stores.keyValueStoreBuilder(supplier, bytes, bytes).withCachingEnabled();
     StreamsBuilder builder = new StreamsBuilder();
     builder
         .addStateStore(store)
@@ -145,13 +146,11 @@ public final class LatestWins {
       Object onayAt = before == null ? null : before.get("latest_onay_at");
       Object retAt = before == null ? null : before.get("latest_ret_at");
       GenericRecord row = new GenericData.Record(rowSchema);
-      for (String name :
-          Arrays.asList(
-              "customer_id", "brand_code", "type", "recipient_type", "recipient", "status",
-              "event_id", "origin", "source", "consent_date")) {
+      for (String name : TAKEN_OVER) {
         row.put(name, event.get(name));
       }
-      row.put("previous_status", ret ? (onayAt == null ? null : "ONAY") : (retAt == null ? null : "RET"));
+      String opposite = ret ? "ONAY" : "RET";
+      row.put("previous_status", (ret ? onayAt : retAt) == null ? null : opposite);
       row.put("effective_at", at);
       row.put("origin_rank", 0);
       row.put("registrable", true);

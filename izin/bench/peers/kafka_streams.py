@@ -122,7 +122,6 @@ def _settings(task: Task, guarantee: str) -> dict[str, object]:
         "num.stream.threads": min(os.cpu_count() or 1, int(task.partitions)),
         "replication.factor": 1,
         "producer.compression.type": "lz4",
-        "bench.caching": "true",
     }
 
 

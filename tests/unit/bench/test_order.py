@@ -120,15 +120,15 @@ def test_too_few_rows_and_other_rows_are_faults():
 def test_standings_have_medians_and_ratios_to_those_who_ran():
     """A ratio to somebody who did not run would be an invention."""
     fast = standing("fast", "as it is", 1000, [a_run(30), a_run(20), a_run(10, peak_mb=300)])
-    slow = standing("slow", "with a table", 100, [a_run(5)])
+    slow = standing("slow", "with a table", 100, [a_run(5, cpu_us=20)])
     assert fast.speed == Spread(median=20, least=10, most=30)
     assert fast.peak_mb == 300
     told = as_json([fast, slow], ["slow", "absent"])
-    assert told[0]["speed_ratios"] == {"slow": 4.0}
+    assert told[0]["ratios"] == {"slow": {"speed": 4.0, "cpu": 0.5}}
     assert told[1]["events"] == 100
     drawn = table([fast, slow], ["slow", "absent"], title="race")
     headings = [str(column.header) for column in drawn.columns]
-    assert headings[-1] == "× slow"
+    assert headings[-1] == "× slow: speed, CPU"
     assert drawn.row_count == 2
 
 
