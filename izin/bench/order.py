@@ -8,12 +8,12 @@ the field, so that what disturbs the machine disturbs them all.
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from uuid import uuid4
 
 import typer
 from rich.console import Console
@@ -24,7 +24,7 @@ from izin.bench.figures import as_json, standing, table
 from izin.bench.laps import machine
 from izin.bench.outcome import fault
 from izin.bench.runners import NAIVE_FAUST, RUNNERS, STREAMS_EXACTLY_ONCE
-from izin.bench.track import LapError, publish, run_lap
+from izin.bench.track import LapError, publish, run_lap, withdraw
 from izin.local import Kafka, LocalError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
@@ -75,12 +75,19 @@ def order(  # noqa: PLR0913, PLR0917 - an option is an argument
     short = Shape(events=min(slow_events, events), recipients=recipients, partitions=partitions)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="izin-bench-")))
-        race = Race(console, folder=folder, limit=timedelta(seconds=limit))
+        race = Race(
+            console,
+            # A broker given may hold what another race is running over.
+            name=f"bench-{uuid4().hex[:8]}",
+            folder=folder,
+            limit=timedelta(seconds=limit),
+        )
         race.prepare(field)
         if bootstrap_servers is None:
             broker = stack.enter_context(Kafka(folder, heap="1g", on_progress=console.print))
             bootstrap_servers = broker.bootstrap_servers
         race.publish(shape, short, bootstrap_servers)
+        stack.callback(race.withdraw)
         standings = race.run(laps)
     title = f"The order stage, {events:,} events, {laps} laps\n{where}"
     if standings:
@@ -116,16 +123,17 @@ def _field(only: Sequence[str] | None) -> Sequence[Runner]:
 class Race:
     """The field, its courses and its laps."""
 
-    def __init__(self, console: Console, *, folder: Path, limit: timedelta) -> None:
+    def __init__(self, console: Console, *, name: str, folder: Path, limit: timedelta) -> None:
         self.absent: dict[str, str] = {}
         """Who could not be had, and why."""
         self.failed: dict[str, str] = {}
         """Who did not come through, and how."""
+        self.courses: dict[str, Published] = {}
         self._console = console
+        self._name = name
         self._folder = folder
         self._limit = limit
         self._commands: dict[Runner, tuple[str, ...]] = {}
-        self._courses: dict[str, Published] = {}
         self._outcomes: dict[str, dict[str, Outcome]] = {}
 
     def prepare(self, field: Sequence[Runner]) -> None:
@@ -144,12 +152,17 @@ class Race:
             settings = KafkaSettings(
                 bootstrap_servers=bootstrap_servers,
                 registry_url=None,
-                topic_prefix=f"bench-{name}-{os.getpid()}-",
+                topic_prefix=f"{self._name}-{name}-",
                 partitions=full.partitions,
                 client_log_level=_ALMOST_NOTHING,
             )
             with self._console.status(f"publishing {shapes[name].events:,} events"):
-                self._courses[name] = publish(Course(shapes[name], Codec()), settings)
+                self.courses[name] = publish(Course(shapes[name], Codec()), settings)
+
+    def withdraw(self) -> None:
+        """Delete every topic of the race."""
+        for course in self.courses.values():
+            withdraw(course)
 
     def run(self, laps: int) -> Sequence[Standing]:
         """Run all laps and return the standings of those who came through."""
@@ -159,7 +172,7 @@ class Race:
                 if runner.name not in self.failed:
                     self._lap(runner, command, number, runs[runner])
         return [
-            standing(runner.name, runner.how, self._courses[_course_of(runner)].events, taken)
+            standing(runner.name, runner.how, self.courses[_course_of(runner)].events, taken)
             for runner, taken in runs.items()
             if taken
         ]
@@ -171,13 +184,13 @@ class Race:
                 run = run_lap(
                     runner,
                     command,
-                    self._courses[_course_of(runner)],
+                    self.courses[_course_of(runner)],
                     lap=lap,
                     folder=self._folder,
                     limit=self._limit,
                     check=number == 1 and not runner.writes_more,
                 )
-            self._check(runner, run)
+            self.check(runner, run)
         except LapError as error:
             self.failed[runner.name] = str(error)
             self._console.print(
@@ -191,13 +204,13 @@ class Race:
                 highlight=False,
             )
 
-    def _check(self, runner: Runner, run: Run) -> None:
+    def check(self, runner: Runner, run: Run) -> None:
         """Note what ``run`` wrote; raises LapError if it is not what it must be."""
         if run.outcome is None:
             return
         course = _course_of(runner)
         others = self._outcomes.setdefault(course, {})
-        foreseen = sum(self._courses[course].foreseen.rows.values())
+        foreseen = sum(self.courses[course].foreseen.rows.values())
         wrong = fault(run.outcome, foreseen=foreseen, others=others)
         if wrong is not None:
             raise LapError(wrong)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 WARM = 0.1
 """The share of the course after which the clock starts."""
 
+_HALF = 0.5
 _EVERY = 0.05
 _TIMEOUT = 15.0
 _AT_THE_END = 4
@@ -112,7 +113,7 @@ def run_lap(  # noqa: PLR0913 - what a lap is made of
     settings = course.settings
     app = f"{settings.topic_prefix}{lap}"
     output = runner.output(settings, app)
-    _clear(settings, app)
+    _clear(settings, app, output)
     _make(settings, output)
     task = Task(
         bootstrap_servers=settings.bootstrap_servers,
@@ -146,7 +147,7 @@ def run_lap(  # noqa: PLR0913 - what a lap is made of
     finally:
         child.stop()
         line.close()
-        _clear(settings, app)
+        _clear(settings, app, output)
 
 
 def _timed(child: Child, line: FinishingLine, events: int, limit: timedelta) -> Run:
@@ -159,8 +160,8 @@ def _timed(child: Child, line: FinishingLine, events: int, limit: timedelta) -> 
         now, used = time.monotonic(), cpu_seconds(child.pid or 0)
         over, share = line.look(), line.share
         if began is None and share >= WARM:
-            # Who was through it all between two looks is timed from the first of them.
-            began = (before if over else None) or (now, used, share)
+            # Who came so far between two looks is timed from the first of them.
+            began = (before if share > _HALF else None) or (now, used, share)
         if over and began is not None:
             break
         if now > until:
@@ -242,20 +243,26 @@ class FinishingLine:
         self._reader.close()
 
 
-def _clear(settings: KafkaSettings, app: str) -> None:
-    """Delete what earlier laps wrote, and whatever ``app`` made for itself."""
+def withdraw(course: Published) -> None:
+    """Delete the topics of the course."""
+    _delete(course.settings, {topic.name for topic in course.settings.topics})
+
+
+def _clear(settings: KafkaSettings, app: str, output: str) -> None:
+    """Delete what earlier laps wrote, ``output``, and whatever ``app`` made for itself."""
+    # By name where the name is known: a listing may not have heard yet of what is new.
+    ours = {topic.name for topic in settings.topics} - {settings.topics.events.name}
+    listed = kafka.admin(settings).list_topics(timeout=_TIMEOUT).topics
+    _delete(settings, ours | {output} | {name for name in listed if app in name})
+
+
+def _delete(settings: KafkaSettings, topics: set[str]) -> None:
+    """Delete those of ``topics`` that are there."""
     admin = kafka.admin(settings)
-    kept = {settings.topics.events.name}
-    ours = {topic.name for topic in settings.topics} - kept
-    there = admin.list_topics(timeout=_TIMEOUT).topics
-    gone = [name for name in there if name not in kept and (name in ours or app in name)]
-    if not gone:
-        return
-    for future in admin.delete_topics(gone, operation_timeout=_TIMEOUT).values():
+    for future in admin.delete_topics(list(topics), operation_timeout=_TIMEOUT).values():
         try:
             future.result(_TIMEOUT)
         except KafkaException as error:
-            # A listing may still name a topic that was deleted a moment ago.
             if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise
 

@@ -17,7 +17,6 @@ from izin.local.folders import FolderLock, cache_folder
 from izin.local.maven import silent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from izin.local.maven import Progress
@@ -39,26 +38,26 @@ class NotInstalledError(LocalError):
     """A runner's packages cannot be installed."""
 
 
-def python(
-    *,
-    on_progress: Progress = silent,
-    cache: Path | None = None,
-    packages: Sequence[str] = PACKAGES,
-) -> str:
+def folder(cache: Path) -> Path:
+    """Return where the environment stands in ``cache``: one for each Python."""
+    return cache / f"quixstreams-{VERSION}-python{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+def python(*, on_progress: Progress = silent, cache: Path | None = None) -> str:
     """Return the interpreter of the environment, making it if it is not there.
 
     Raises NotInstalledError.
     """
     cache = cache or cache_folder()
-    home = cache / f"quixstreams-{VERSION}-python{sys.version_info[0]}.{sys.version_info[1]}"
+    home = folder(cache)
     program, complete = home / "bin" / "python", home / "complete"
     with FolderLock(cache / f"{home.name}.install", within=_OTHER_RUN_WITHIN):
         if not complete.exists():
-            on_progress(f"installing {packages[0]} (once; kept in {cache})")
+            on_progress(f"installing {PACKAGES[0]} (once; kept in {cache})")
             shutil.rmtree(home, ignore_errors=True)
             _run(sys.executable, "-m", "venv", str(home))
             quiet = ("--quiet", "--disable-pip-version-check")
-            _run(str(program), "-m", "pip", "install", *quiet, *packages)
+            _run(str(program), "-m", "pip", "install", *quiet, *PACKAGES)
             complete.touch()
     return str(program)
 

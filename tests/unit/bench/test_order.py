@@ -1,20 +1,25 @@
 import json
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from izin.bench.__main__ import app
 from izin.bench.course import Course, Foreseen, Shape
 from izin.bench.figures import Spread, as_json, standing, table
+from izin.bench.order import FULL, Race
 from izin.bench.outcome import Outcome, fault, outcome
 from izin.bench.peers import kafka_streams, quix_environment
 from izin.bench.peers.latest_wins import newer, step
 from izin.bench.peers.quix_environment import NotInstalledError
 from izin.bench.peers.task import Task
 from izin.bench.runners import RUNNERS
-from izin.bench.track import Run, cpu_seconds, peak_megabytes
+from izin.bench.track import LapError, Published, Run, cpu_seconds, peak_megabytes
+from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.partitioning import partition_of
 
@@ -22,8 +27,8 @@ CODEC = Codec()
 SHAPE = Shape(events=4000, recipients=500)
 
 
-def a_run(speed: float, **overrides: float) -> Run:
-    fields = {"cpu_us": 10.0, "peak_mb": 100.0} | overrides
+def a_run(speed: float, **overrides: object) -> Run:
+    fields: dict[str, Any] = {"cpu_us": 10.0, "peak_mb": 100.0} | overrides
     return Run(events_per_second=speed, **fields)
 
 
@@ -117,6 +122,22 @@ def test_too_few_rows_and_other_rows_are_faults():
     assert fault(found, foreseen=3, others={"peer": other}) == "its rows are not those of peer"
 
 
+def test_a_runner_with_other_rows_than_foreseen_has_no_time():
+    """Whoever writes less is no winner, however fast."""
+    quick, wrong = [runner for runner in RUNNERS if not runner.writes_more and not runner.is_slow][
+        :2
+    ]
+    race = Race(Console(quiet=True), name="race", folder=Path(), limit=timedelta(seconds=1))
+    settings = KafkaSettings(topic_prefix="race-")
+    foreseen = Foreseen(rows=Counter({0: 2, 1: 1}))
+    race.courses[FULL] = Published(settings=settings, events=5, foreseen=foreseen)
+    race.check(quick, a_run(9, outcome=Outcome(rows=3, digest="x")))
+    with pytest.raises(LapError, match="not those of"):
+        race.check(wrong, a_run(9, outcome=Outcome(rows=3, digest="y")))
+    with pytest.raises(LapError, match="2 rows, not 3"):
+        race.check(wrong, a_run(9, outcome=Outcome(rows=2, digest="x")))
+
+
 def test_standings_have_medians_and_ratios_to_those_who_ran():
     """A ratio to somebody who did not run would be an invention."""
     fast = standing("fast", "as it is", 1000, [a_run(30), a_run(20), a_run(10, peak_mb=300)])
@@ -153,6 +174,13 @@ def test_a_runner_nobody_knows_is_refused():
     ran = CliRunner().invoke(app, ["order", "--only", "quicks"])
     assert ran.exit_code == 2
     assert "quicks is none of" in ran.output
+
+
+def test_packages_that_cannot_be_installed_are_told(tmp_path: Path):
+    """A peer that cannot be had is skipped with the reason, and nothing half made is used."""
+    quix_environment.folder(tmp_path).write_text("in the way")
+    with pytest.raises(NotInstalledError, match="venv"):
+        quix_environment.python(cache=tmp_path)
 
 
 def test_a_source_that_does_not_compile_is_told(tmp_path: Path):
