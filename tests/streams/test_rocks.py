@@ -192,7 +192,8 @@ def test_what_cannot_be_read_stops_the_worker_and_is_read_anew(
         def close(self) -> None:
             pass
 
-    for act in (lambda: state.get(KEY), lambda: state.apply({KEY: ONAY}, 6)):
+    other = b"1/MESAJ/BIREYSEL/x"  # not of the last batch, which is at hand
+    for act in (lambda: state.get(other), lambda: state.apply({other: ONAY}, 6)):
         rows, state._rows = state._rows, Damaged()  # type: ignore[assignment]
         with pytest.raises(StateError, match="start the worker again"):
             act()
