@@ -258,12 +258,18 @@ def test_a_leader_of_the_past_is_not_believed(
     """A broker that was frozen and woke tells an old end; the state would lack what came after."""
     house.write_row(house.codec.encode("Consent", consent_to_avro(ONAY)))
     owner = house.owner()
-    real = owner._connections.admin.list_offsets
+    admin = owner._connections.admin
+    real = admin.list_offsets
 
     def of_the_past(asked: Any, **keywords: Any) -> Any:  # noqa: ANN401  # the client is untyped
         return real(dict.fromkeys(asked, OffsetSpec.earliest()), **keywords)
 
-    monkeypatch.setattr(owner._connections, "admin", SimpleNamespace(list_offsets=of_the_past))
+    past = SimpleNamespace(
+        list_offsets=of_the_past,
+        describe_cluster=admin.describe_cluster,
+        describe_topics=admin.describe_topics,
+    )
+    monkeypatch.setattr(owner._connections, "admin", past)
     owner.acquire()
     assert owner.state.get(KEY) == ONAY
 
