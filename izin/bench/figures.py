@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from izin.bench.track import Run
 
+_SPREAD = len("100,000–200,000")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
@@ -113,7 +115,9 @@ def table(standings: Sequence[Standing], against: Sequence[str], *, title: str) 
     drawn.add_column("runner")
     columns = ("events", "events/s", "min–max", "CPU µs/event", "min–max", "peak MB")
     for heading in (*columns, *(f"× {name}: speed, CPU" for name in against)):
-        drawn.add_column(heading, justify="right")
+        # What wraps is the names: a figure cut short says something else.
+        is_spread = heading == "min–max"
+        drawn.add_column(heading, justify="right", no_wrap=is_spread, min_width=_SPREAD * is_spread)
     for one in standings:
         drawn.add_row(
             one.name,
