@@ -34,8 +34,8 @@ up: $(READY) ## the whole house, until Ctrl-C
 test: $(READY) ## the whole test suite: what CI runs
 	@$(BIN)/izin local prepare
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder \
-		--hypothesis-profile=same $(PYTEST_ARGS)
-	@$(if $(PYTEST_ARGS),:,$(LAW))
+		--hypothesis-profile=same $(or $(PYTEST_ARGS),--ignore tests/unit/consent)
+	@$(if $(PYTEST_ARGS),:,$(LAW) --hypothesis-profile=same)
 
 mutants: $(VENV)/mutants/.ready ## mutation testing of the law: nine in ten mutants must be killed
 	@rm -rf mutants
