@@ -67,7 +67,8 @@ def admit(event: ConsentEvent, *, appended_at: datetime) -> Claim | Refusal:
     faults: list[Violation] = []
     status = read_status(event, faults)
     key = read_key(event, faults)
-    check_identity(event, faults)
+    if not event.customer_id or not event.event_id:
+        check_identity(event, faults)
     received_at = event.received_at
     if received_at is None or _is_ahead(received_at, appended_at):
         received_at = aware("appended_at", appended_at)
@@ -83,10 +84,13 @@ def admit(event: ConsentEvent, *, appended_at: datetime) -> Claim | Refusal:
             faults.append(violation("recipient", "IZIN-IYS-RECIPIENT"))
     if key is None or status is None or (faults and status is Status.ONAY):
         return Refusal(event=event, violations=tuple(faults), key=key)
+    # İYS's clock has whole seconds.
+    if effective_at.microsecond or effective_at.tzinfo is not UTC:
+        effective_at = effective_at.astimezone(UTC).replace(microsecond=0)
     return _claim(
         key=key,
         status=status,
-        effective_at=_whole_second(effective_at),
+        effective_at=effective_at,
         event=_as_admitted(event, key, status, source, received_at, basis),
         violations=tuple(faults),
     )
@@ -98,7 +102,8 @@ def _source_of_ours(
     status: Status | None,
     faults: list[Violation],
 ) -> str | None:
-    check_retailers(event, faults)
+    if event.retailer_code is not None or event.retailer_access is not None:
+        check_retailers(event, faults)
     source = read_source(event, faults)
     if source is None and not event.source and not _needs_no_consent(event, key, status):
         faults.append(violation("source", "H113"))
@@ -143,12 +148,6 @@ def _is_ahead(instant: datetime, of: datetime) -> bool:
     """Whether ``instant`` lies further ahead than honest clocks differ."""
     # Nearly none is ahead at all, and the difference costs more than the comparison.
     return instant > of and instant - of > SKEW
-
-
-def _whole_second(instant: datetime) -> datetime:
-    if instant.tzinfo is not UTC:
-        instant = instant.astimezone(UTC)
-    return instant.replace(microsecond=0) if instant.microsecond else instant
 
 
 def _as_admitted(  # noqa: PLR0913, PLR0917 - what admission read of the event, field by field

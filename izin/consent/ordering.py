@@ -87,8 +87,11 @@ def _compare(  # noqa: PLR0911 - a way out a reason
         if claim.status is Status.ONAY:
             return DecisionKind.STALE, Reason.OLDER
         return DecisionKind.APPLY, Reason.RET_WINS_TIE
-    if claim.order != current.order:
-        is_better = claim.order > current.order
+    event, rank = claim.event, claim.event.origin_rank
+    if rank is not current.origin_rank:
+        is_better = rank > current.origin_rank
+    elif event.event_id != current.event_id:
+        is_better = event.event_id > current.event_id
     elif claim.content != current.content:
         is_better = claim.content > current.content
     else:
