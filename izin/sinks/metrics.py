@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 if TYPE_CHECKING:
+    from izin.consent.forecast import Forecast
     from izin.sinks.ledger.reads import Lag
 
 
@@ -29,8 +30,19 @@ class Metrics:
             "izin_overdue_keys", "Keys past the third business day", registry=self.registry
         )
 
-    def show(self, lag: Lag) -> None:
-        """Show what is still to be done."""
+        self._late = Gauge(
+            "izin_forecast_late_keys",
+            "Keys that will be told after they are due, at the pace İYS allows",
+            registry=self.registry,
+        )
+        self._lost = Gauge(
+            "izin_forecast_lost_keys",
+            "Consents that will expire before they can be told, at the pace İYS allows",
+            registry=self.registry,
+        )
+
+    def show(self, lag: Lag, ahead: Forecast) -> None:
+        """Show what is still to be done, and what becomes of it."""
         for name in (
             "to_tell",
             "opt_outs",
@@ -44,6 +56,8 @@ class Metrics:
             self._owed.labels(name).set(getattr(lag, name))
         self._outbox.set(lag.outbox)
         self._overdue.set(lag.overdue)
+        self._late.set(ahead.late)
+        self._lost.set(ahead.lost)
 
     def page(self) -> bytes:
         """Return the metrics as text."""

@@ -22,6 +22,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from izin.consent.errors import OurError
+from izin.consent.forecast import forecast, records_per_second
 from izin.iys.access_token import TokenAuth
 from izin.iys.client import IysClient
 from izin.iys.pacing import Pace
@@ -125,7 +126,8 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
             clock=_now,
             counted=metrics.pushed.inc,
         )
-        server = _server(sink, _app(ledger, metrics, receiver))
+        pace = records_per_second(iys.requests_per_second, batch_size=sink.batch_size)
+        server = _server(sink, _app(ledger, metrics, receiver, pace=pace))
         alive = asyncio.Event()
         works = {
             "listen": lambda: bells.listen(ledger),
@@ -251,7 +253,7 @@ async def _drained(
     await asyncio.gather(*telling, *tasks, serving, return_exceptions=True)
 
 
-def _app(ledger: Ledger, metrics: Metrics, receiver: PushReceiver) -> Starlette:
+def _app(ledger: Ledger, metrics: Metrics, receiver: PushReceiver, *, pace: float) -> Starlette:
     async def health(_: Request) -> Response:
         try:
             await ledger.fetch("SELECT 1 AS ok")
@@ -260,7 +262,10 @@ def _app(ledger: Ledger, metrics: Metrics, receiver: PushReceiver) -> Starlette:
         return JSONResponse({"status": "ok"})
 
     async def page(_: Request) -> Response:
-        metrics.show(await reads.lag(ledger, now=_now()))
+        now = _now()
+        telling = (await reads.backlog(ledger)).telling
+        ahead = forecast(telling, now=now, records_per_second=pace)
+        metrics.show(await reads.lag(ledger, now=now), ahead)
         return Response(metrics.page(), media_type="text/plain; version=0.0.4")
 
     async def push(request: Request) -> Response:

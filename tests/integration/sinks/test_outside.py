@@ -220,6 +220,7 @@ async def test_the_worker_carries_a_decision_to_iys_and_a_push_to_the_topic(  # 
         async with httpx.AsyncClient(base_url=address, trust_env=False) as client:
             metrics = (await client.get("/metrics")).text
             assert "izin_pushed_movements_total 1.0" in metrics
+            assert "izin_forecast_lost_keys 0.0" in metrics
             open_call = await client.post("/iys/push", json={"list": []})
             assert open_call.status_code == 401
             wrong = await client.post("/iys/push", content=b"[", auth=PUSH)
