@@ -23,20 +23,22 @@ settings.register_profile("same", parent=_UNTIMED, derandomize=True)
 settings.load_profile("new")
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Share the tests out between two processes: the whole house in one, file by file the rest.
 
-    What runs the whole house takes half of the time, so it comes first, and never beside itself.
+    What may take longest comes first, so that no process ends with it while the other is idle.
     """
-    items.sort(key=_runs_the_house, reverse=True)
+    items.sort(key=_may_take, reverse=True)
     for item in items:
-        group = "e2e" if _runs_the_house(item) else str(item.path)
+        runs_the_house = item.get_closest_marker("e2e") is not None
+        group = "e2e" if runs_the_house else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
 
 
-def _runs_the_house(item: pytest.Item) -> bool:
-    return item.get_closest_marker("e2e") is not None
+def _may_take(item: pytest.Item) -> float:
+    limit = item.get_closest_marker("timeout")
+    return limit.args[0] if limit else 0
 
 
 @pytest.fixture(scope="session")
