@@ -23,17 +23,9 @@ settings.register_profile("same", parent=_UNTIMED, derandomize=True)
 settings.load_profile("new")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Share the tests out between two processes: the whole house in one, file by file the rest.
-
-    What may take longest comes first, so that no process ends with it while the other is idle.
-    """
+    """Begin with what may take longest: of two processes neither is idle at the end."""
     items.sort(key=_may_take, reverse=True)
-    for item in items:
-        runs_the_house = item.get_closest_marker("e2e") is not None
-        group = "e2e" if runs_the_house else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def _may_take(item: pytest.Item) -> float:

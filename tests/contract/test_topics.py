@@ -12,6 +12,7 @@ from izin.runtime.kafka import BrokerError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.contracts import RECORDS
 from izin.schemas.topics import Topics
+from tests.local.waiting import until
 from tests.topic_settings import set_of_topic
 
 TOPICS = tuple(Topics())
@@ -115,7 +116,8 @@ def test_the_committed_end_leaves_out_what_is_open(
     producer.flush(10)
     assert clients.committed_ends(settings, name) == {0: 0}
     producer.commit_transaction(10)
-    assert clients.committed_ends(settings, name) == {0: 2}
+    # The broker answers once it will commit; the marker follows.
+    until(lambda: clients.committed_ends(settings, name) == {0: 2})
 
 
 def test_a_partition_without_leader_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
