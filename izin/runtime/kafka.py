@@ -185,14 +185,23 @@ def committed_ends(settings: KafkaSettings, topic: str) -> Mapping[int, int]:
         client.close()
 
 
-_LEADERLESS = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
-"""What a broker answers for a moment after a topic was created or its leader moved."""
+def is_passing(error: BaseException) -> bool:
+    """Whether ``error`` says that whoever was asked is being elected, or is elsewhere by now."""
+    return isinstance(error, KafkaException) and error.args[0].code() in {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError._NOENT,  # noqa: SLF001  # librdkafka's name for "no leader known"
+    }
 
 
 @retry(
-    retry=retry_if_exception(
-        lambda error: isinstance(error, KafkaException) and error.args[0].code() in _LEADERLESS
-    ),
+    retry=retry_if_exception(is_passing),
     stop=stop_after_delay(_TIMEOUT),
     wait=wait_fixed(0.1),
     reraise=True,

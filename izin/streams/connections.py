@@ -30,21 +30,6 @@ _LEADER_WITHIN = 20.0
 _LEADER_WAIT = 0.1
 
 
-def _is_passing(error: BaseException) -> bool:
-    """Whether ``error`` says that whoever was asked is being elected, or is elsewhere by now."""
-    return isinstance(error, KafkaException) and error.args[0].code() in {
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.FENCED_LEADER_EPOCH,
-        KafkaError.UNKNOWN_LEADER_EPOCH,
-        KafkaError.OFFSET_NOT_AVAILABLE,
-        KafkaError.NOT_COORDINATOR,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError._NOENT,  # noqa: SLF001  # librdkafka's name for "no leader known"
-    }
-
-
 def _look_anew(state: RetryCallState) -> None:
     """Ask for the leaders again: librdkafka's admin client keeps a leader's epoch for minutes, even
     when the broker says that it is over.
@@ -55,7 +40,7 @@ def _look_anew(state: RetryCallState) -> None:
 
 
 _asked_again = retry(
-    retry=retry_if_exception(_is_passing),
+    retry=retry_if_exception(kafka.is_passing),
     stop=stop_after_delay(_LEADER_WITHIN),
     wait=wait_fixed(_LEADER_WAIT),
     before_sleep=_look_anew,
