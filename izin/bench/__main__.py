@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +14,7 @@ from izin.bench.keeping import restart, state
 from izin.bench.laps import machine
 from izin.bench.law import ADMIT_AND_DECIDE, DICT_UPDATE, law
 from izin.bench.order import order
+from izin.bench.results import keep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,23 +38,17 @@ def run(
     with console.status("admitting and deciding"):
         found = law(events=events, laps=laps)
     console.print(_table(found, f"The law, {events:,} canonical events, {laps} laps\n{where}"))
-    results.parent.mkdir(parents=True, exist_ok=True)
-    results.write_text(
-        json.dumps(
-            {
-                "machine": where,
-                "events": events,
-                "laps": laps,
-                "unit": "µs of CPU time an event",
-                "runners": [asdict(lap) | {"ratio": ratio} for lap, ratio in _ratios(found)],
-            },
-            ensure_ascii=False,
-            indent=2,
-        )
-        + "\n",
-        encoding="utf-8",
+    keep(
+        results,
+        console,
+        {
+            "machine": where,
+            "events": events,
+            "laps": laps,
+            "unit": "µs of CPU time an event",
+            "runners": [asdict(lap) | {"ratio": ratio} for lap, ratio in _ratios(found)],
+        },
     )
-    console.print(f"kept in {results}")
 
 
 def _ratios(found: Sequence[Lap]) -> list[tuple[Lap, float]]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -14,6 +13,7 @@ from rich.table import Table
 
 from izin.bench.laps import machine
 from izin.bench.restart import restarts
+from izin.bench.results import keep
 from izin.bench.state import speeds, weights
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def state(
         run = speeds(keys=raced, laps=laps)
     title = f"The state, {keys:,} keys weighed, {raced:,} raced, {laps} laps\n{where}"
     console.print(_state_table(weighed, run, title))
-    _keep(
+    keep(
         results,
         console,
         {
@@ -68,7 +68,7 @@ def restart(
     with TemporaryDirectory(prefix="izin-bench-") as folder, console.status("starting") as told:
         found = restarts(keys=keys, folder=Path(folder), progress=told.update)
     console.print(_restart_table(found, f"Ready again, {keys:,} keys in one partition\n{where}"))
-    _keep(
+    keep(
         results,
         console,
         {"machine": where, "keys": keys, "unit": "s", "starts": [asdict(one) for one in found]},
@@ -102,10 +102,3 @@ def _restart_table(found: Sequence[Start], title: str) -> Table:
     for one in found:
         table.add_row(one.name, f"{one.seconds:.1f}", f"{one.cpu:.1f}")
     return table
-
-
-def _keep(results: Path, console: Console, figures: Mapping[str, Any]) -> None:
-    results.parent.mkdir(parents=True, exist_ok=True)
-    told = json.dumps(figures, ensure_ascii=False, indent=2)
-    results.write_text(told + "\n", encoding="utf-8")
-    console.print(f"kept in {results}")

@@ -7,7 +7,6 @@ the field, so that what disturbs the machine disturbs them all.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from contextlib import ExitStack
 from datetime import timedelta
@@ -23,6 +22,7 @@ from izin.bench.course import Course, Shape
 from izin.bench.figures import as_json, standing, table
 from izin.bench.laps import machine
 from izin.bench.outcome import fault
+from izin.bench.results import keep
 from izin.bench.runners import NAIVE_FAUST, RUNNERS, STREAMS_EXACTLY_ONCE
 from izin.bench.track import LapError, publish, run_lap, withdraw
 from izin.local import Kafka, LocalError
@@ -94,7 +94,6 @@ def order(  # noqa: PLR0913, PLR0917 - an option is an argument
         console.print(table(standings, AGAINST, title=title))
     for one in standings:
         console.print(f"  {one.name}: {one.how}", highlight=False)
-    results.parent.mkdir(parents=True, exist_ok=True)
     told = {
         "machine": where,
         "partitions": partitions,
@@ -103,8 +102,7 @@ def order(  # noqa: PLR0913, PLR0917 - an option is an argument
         "absent": race.absent,
         "failed": race.failed,
     }
-    results.write_text(json.dumps(told, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    console.print(f"kept in {results}")
+    keep(results, console, told)
     if race.failed:
         raise typer.Exit(1)
 

@@ -7,17 +7,16 @@ and 30.
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from random import Random
 from shutil import rmtree
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from izin.bench.consents import consents
+from izin.bench.track import cpu_seconds
 from izin.local import Child, Command, Kafka, free_port
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings, StateKind
@@ -26,6 +25,7 @@ from izin.schemas.records import consent_to_avro
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
 _BATCH = 10_000
 _WITHIN = timedelta(minutes=5)
@@ -66,7 +66,7 @@ def _starts(
         try:
             worker.wait_ready()
             seconds = perf_counter() - began
-            found.append(Start(name=name, seconds=seconds, cpu=_cpu(worker.pid)))
+            found.append(Start(name=name, seconds=seconds, cpu=cpu_seconds(worker.pid or 0)))
         finally:
             end(worker)
 
@@ -102,13 +102,6 @@ def _worker(settings: KafkaSettings, kind: StateKind, folder: Path, port: int) -
             ready_within=_WITHIN,
         )
     )
-
-
-def _cpu(pid: int | None) -> float:
-    """Return the CPU seconds that ``pid`` has used, all threads of it."""
-    told = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    in_user, in_kernel = told.rpartition(")")[2].split()[11:13]
-    return (int(in_user) + int(in_kernel)) / os.sysconf("SC_CLK_TCK")
 
 
 def _write(settings: KafkaSettings, keys: int) -> None:

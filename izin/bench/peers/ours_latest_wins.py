@@ -13,7 +13,8 @@ from izin.bench.peers import ours_everything
 from izin.bench.peers.latest_wins import effective_at, wins
 from izin.bench.peers.task import Task
 from izin.consent.making import maker
-from izin.consent.model import Channel, Consent, ConsentKey, OriginRank, RecipientType, Status
+from izin.consent.model import Consent, ConsentKey, OriginRank, Status
+from izin.consent.words import CHANNELS, RECIPIENT_TYPES, STATUSES
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.records import consent_to_avro
 from izin.streams import worker
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
 
 _consent = maker(Consent)
 _consent_key = maker(ConsentKey)
-_CHANNELS = {one.value: one for one in Channel}
-_RECIPIENT_TYPES = {one.value: one for one in RecipientType}
-_STATUSES = {one.value: one for one in Status}
 
 
 class LatestWinsStage:
@@ -70,14 +68,14 @@ class LatestWinsStage:
 
 
 def _row(event: dict[str, Any], at: datetime, held: Consent | None) -> Consent:
-    status = _STATUSES[event["status"]]
+    status = STATUSES[event["status"]]
     onay_at = None if held is None else held.latest_onay_at
     ret_at = None if held is None else held.latest_ret_at
     if held is None:
         key = _consent_key(
             brand_code=event["brand_code"],
-            channel=_CHANNELS[event["type"]],
-            recipient_type=_RECIPIENT_TYPES[event["recipient_type"]],
+            channel=CHANNELS[event["type"]],
+            recipient_type=RECIPIENT_TYPES[event["recipient_type"]],
             recipient=event["recipient"],
         )
     else:
