@@ -24,6 +24,7 @@ from izin.consent.model import (
 )
 from izin.consent.phones import read_phone
 from izin.consent.violations import violation
+from izin.consent.words import CHANNELS, RECIPIENT_TYPES, SOURCES, STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,10 +38,6 @@ _key = maker(ConsentKey)
 RETAILER_LIMIT = 3000
 _RETAILER_CODES = range(10_000_000, 100_000_000)
 
-_CHANNELS: Mapping[str, Channel] = {one.value: one for one in Channel}
-_RECIPIENT_TYPES: Mapping[str, RecipientType] = {one.value: one for one in RecipientType}
-_STATUSES: Mapping[str, Status] = {one.value: one for one in Status}
-_SOURCES: Mapping[str, Source] = {one.value: one for one in Source}
 
 _ANY_PHONE = re.compile(r"\+[0-9]{5,20}")
 _ANY_EMAIL = re.compile(r"[!-?A-~]+@[!-?A-~]+")
@@ -48,7 +45,7 @@ _ANY_EMAIL = re.compile(r"[!-?A-~]+@[!-?A-~]+")
 
 def read_status(event: ConsentEvent, faults: list[Violation]) -> Status | None:
     """Return the status that ``event`` states; None, with the fault noted, if it states none."""
-    return _STATUSES.get(event.status) or _word(event.status, _STATUSES, "status", faults)
+    return STATUSES.get(event.status) or _word(event.status, STATUSES, "status", faults)
 
 
 def read_key(event: ConsentEvent, faults: list[Violation]) -> ConsentKey | None:
@@ -56,8 +53,8 @@ def read_key(event: ConsentEvent, faults: list[Violation]) -> ConsentKey | None:
     brand_code = event.brand_code
     if brand_code <= 0:
         faults.append(violation("brand_code", "IZIN-BRAND-MISSING"))
-    channel = _CHANNELS.get(event.type) or _word(event.type, _CHANNELS, "type", faults)
-    recipient_type = _RECIPIENT_TYPES.get(event.recipient_type) or _recipient_type(event, faults)
+    channel = CHANNELS.get(event.type) or _word(event.type, CHANNELS, "type", faults)
+    recipient_type = RECIPIENT_TYPES.get(event.recipient_type) or _recipient_type(event, faults)
     recipient = _recipient(event, channel, faults)
     if brand_code <= 0 or channel is None or recipient_type is None or recipient is None:
         return None
@@ -76,7 +73,7 @@ def read_source(event: ConsentEvent, faults: list[Violation]) -> Source | None:
     text = event.source
     if not text:
         return None
-    source = _SOURCES.get(text) or _SOURCES.get(_plain(text))
+    source = SOURCES.get(text) or SOURCES.get(_plain(text))
     if source is None:
         faults.append(violation("source", "H119"))
     return source
@@ -130,7 +127,7 @@ def _recipient_type(event: ConsentEvent, faults: list[Violation]) -> RecipientTy
     text = event.recipient_type.strip()
     if not text:
         return RecipientType.BIREYSEL
-    return _word(text, _RECIPIENT_TYPES, "recipient_type", faults)
+    return _word(text, RECIPIENT_TYPES, "recipient_type", faults)
 
 
 def _recipient(event: ConsentEvent, channel: Channel | None, faults: list[Violation]) -> str | None:

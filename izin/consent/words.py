@@ -7,6 +7,11 @@ is the one table of that translation.
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Channel(StrEnum):
@@ -89,3 +94,12 @@ class Reason(StrEnum):
     OLDER = "older"
     SAME_EVENT = "same-event"
     LESSER_EVIDENCE = "lesser-evidence"
+
+
+# Looked up in the hot path, where calling an enumeration costs four times as much.
+CHANNELS: Mapping[str, Channel] = MappingProxyType({one.value: one for one in Channel})
+RECIPIENT_TYPES: Mapping[str, RecipientType] = MappingProxyType(
+    {one.value: one for one in RecipientType}
+)
+STATUSES: Mapping[str, Status] = MappingProxyType({one.value: one for one in Status})
+SOURCES: Mapping[str, Source] = MappingProxyType({one.value: one for one in Source})

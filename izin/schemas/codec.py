@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import struct
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from fastavro import schemaless_reader, schemaless_writer
 
@@ -26,14 +26,24 @@ from izin.consent.model import ConsentEvent, IysStatement
 from izin.schemas import contracts
 from izin.schemas.avro_reader import reader_of
 from izin.schemas.avro_writer import writer_of
-from izin.schemas.records import event_from_avro
+from izin.schemas.records import consent_from_avro, consent_of, event_from_avro
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from izin.schemas.avro_reader import Read
+    from izin.consent.model import Consent
+    from izin.schemas.avro_reader import Make, Read
+
+T = TypeVar("T")
 
 Record = dict[str, Any]
+
+_MAKES: Mapping[str, Make] = {
+    "ConsentEvent": maker(ConsentEvent),
+    "IysStatement": maker(IysStatement),
+    "Consent": consent_of,
+}
+"""What becomes a value of the law without a dictionary between."""
 
 _SINGLE = b"\xc3\x01"
 _SINGLE_SIZE = 10
@@ -68,11 +78,11 @@ class Codec:
         self._writers: dict[bytes, contracts.Contract] = {}
         self._write = {name: writer_of(one.schema) for name, one in self._current.items()}
         self._read = {name: reader_of(one.schema, {}) for name, one in self._current.items()}
-        self._read_event = reader_of(
-            self._current["ConsentEvent"].schema,
-            {"ConsentEvent": maker(ConsentEvent), "IysStatement": maker(IysStatement)},
-            sequence=tuple,
-        )
+        self._read_value = {
+            name: reader_of(one.schema, _MAKES, sequence=tuple)
+            for name, one in self._current.items()
+            if name in _MAKES
+        }
         self._headers = {
             name: _SINGLE + one.fingerprint
             if ids is None
@@ -97,7 +107,7 @@ class Codec:
 
         Raises UndecodableError, and UnknownSchemaError where the writer's schema cannot be found.
         """
-        found = self._read_whole(record, self._read[record], data)
+        found = self._read_whole(record, self._read, data)
         if found is not None:
             return cast("Record", found)
         writer, body = self._writer(data)
@@ -115,26 +125,40 @@ class Codec:
 
     def decode_event(self, data: bytes) -> ConsentEvent:
         """Return the ConsentEvent that ``data`` frames; raises as ``decode`` does."""
-        found = self._read_whole("ConsentEvent", self._read_event, data)
+        found = self._read_whole("ConsentEvent", self._read_value, data)
         if found is not None:
             return cast("ConsentEvent", found)
-        content = self.decode("ConsentEvent", data)
+        return self._of_content("ConsentEvent", data, event_from_avro)
+
+    def decode_consent(self, data: bytes) -> Consent:
+        """Return the Consent that ``data`` frames; raises as ``decode`` does, and UndecodableError
+        for words that the law does not know.
+        """
+        found = self._read_whole("Consent", self._read_value, data)
+        if found is not None:
+            return cast("Consent", found)
+        return self._of_content("Consent", data, consent_from_avro)
+
+    def _of_content(self, record: str, data: bytes, make: Callable[[Record], T]) -> T:
+        content = self.decode(record, data)
         try:
-            return event_from_avro(content)
+            return make(content)
         except (TypeError, ValueError, KeyError) as error:
-            raise UndecodableError(f"not a ConsentEvent: {type(error).__name__}") from error
+            raise UndecodableError(f"not a {record}: {type(error).__name__}") from error
 
     def header(self, record: str) -> bytes:
         """Return the frame that stands before the body of a ``record`` written here."""
         return self._headers[record]
 
-    def _read_whole(self, record: str, read: Read, data: bytes) -> object:
-        """Return what ``read`` makes of ``data``; None if it is not the current ``record``."""
+    def _read_whole(self, record: str, readers: Mapping[str, Read], data: bytes) -> object:
+        """Return what the reader of ``record`` makes of ``data``; None if it is not the current
+        one.
+        """
         header = self._headers[record]
         if not data.startswith(header):
             return None
         try:
-            found, end = read(data, len(header))
+            found, end = readers[record](data, len(header))
         except Exception:  # noqa: BLE001  # wrong or unusual: fastavro judges it
             return None
         return found if end == len(data) else None

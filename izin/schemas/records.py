@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from izin.consent.making import maker
 from izin.consent.model import (
     Channel,
     Consent,
@@ -18,14 +19,18 @@ from izin.consent.model import (
     IysStatement,
     OriginRank,
     RecipientType,
-    Status,
     Violation,
 )
+from izin.consent.words import CHANNELS, RECIPIENT_TYPES, STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Record = dict[str, Any]
+
+_ORIGIN_RANKS = {one.value: one for one in OriginRank}
+_consent = maker(Consent)
+_key = maker(ConsentKey)
 
 
 def event_to_avro(event: ConsentEvent) -> Record:
@@ -104,22 +109,39 @@ def consent_to_avro(consent: Consent) -> Record:
 
 
 def consent_from_avro(record: Mapping[str, Any]) -> Consent:
-    """Return the state that an Avro Consent describes."""
-    return Consent(
-        key=key_from_avro(record),
-        customer_id=record["customer_id"],
-        status=Status(record["status"]),
-        effective_at=record["effective_at"],
-        origin_rank=OriginRank(record["origin_rank"]),
-        event_id=record["event_id"],
-        origin=record["origin"],
-        source=record["source"],
-        consent_date=record["consent_date"],
-        registrable=record["registrable"],
-        latest_onay_at=record["latest_onay_at"],
-        latest_ret_at=record["latest_ret_at"],
-        law_version=record["law_version"],
-    )
+    """Return the state that an Avro Consent describes; raises ValueError as ``consent_of``."""
+    return consent_of(**record)
+
+
+def consent_of(  # noqa: PLR0913  # the fields of the contract, by their names
+    *,
+    brand_code: int,
+    type: str,  # noqa: A002  # the contract's name
+    recipient_type: str,
+    recipient: str,
+    status: str,
+    previous_status: str | None,  # noqa: ARG001  # follows from the others
+    origin_rank: int,
+    **others: Any,  # noqa: ANN401  # the fields whose names and values are ours
+) -> Consent:
+    """Return the state that an Avro Consent with these fields describes.
+
+    Raises ValueError for a word that the law does not know.
+    """
+    try:
+        return _consent(
+            key=_key(
+                brand_code=brand_code,
+                channel=CHANNELS[type],
+                recipient_type=RECIPIENT_TYPES[recipient_type],
+                recipient=recipient,
+            ),
+            status=STATUSES[status],
+            origin_rank=_ORIGIN_RANKS[origin_rank],
+            **others,
+        )
+    except KeyError as error:
+        raise ValueError(f"no word of the law: {error.args[0]}") from error
 
 
 def key_from_avro(record: Mapping[str, Any]) -> ConsentKey:

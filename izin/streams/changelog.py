@@ -1,35 +1,22 @@
 """Reading ``consents`` back into a state, from where it stands to the end of the committed part.
 
 A row that is no state of ours, or that a newer law decided, stops the worker: nothing is guessed.
-Millions of rows are read while other partitions wait for the same processor, so a row as we write
-it becomes a consent on a short way; any other takes the codec's.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
 
 from izin.consent.errors import SourceError
-from izin.consent.making import maker
-from izin.consent.model import (
-    LAW_VERSION,
-    Channel,
-    Consent,
-    ConsentKey,
-    OriginRank,
-    RecipientType,
-    Status,
-)
+from izin.consent.model import LAW_VERSION
 from izin.runtime import kafka
 from izin.runtime.observe import get_logger
-from izin.schemas import contracts
-from izin.schemas.avro_reader import reader_of
-from izin.schemas.records import consent_from_avro
 from izin.streams.errors import StateError
 
 if TYPE_CHECKING:
+    from izin.consent.model import Consent
     from izin.runtime.settings import KafkaSettings
     from izin.schemas.codec import Codec
     from izin.streams.state import State
@@ -42,42 +29,6 @@ _WAIT = 0.05
 _log = get_logger(__name__)
 
 
-_CHANNELS = {one.value: one for one in Channel}
-_RECIPIENT_TYPES = {one.value: one for one in RecipientType}
-_STATUSES = {one.value: one for one in Status}
-_ORIGIN_RANKS = {one.value: one for one in OriginRank}
-_consent = maker(Consent)
-_key = maker(ConsentKey)
-
-
-def _made(  # noqa: PLR0913  # the fields of the contract, by their names
-    *,
-    brand_code: int,
-    type: str,  # noqa: A002  # the contract's name
-    recipient_type: str,
-    recipient: str,
-    status: str,
-    previous_status: str | None,  # noqa: ARG001  # follows from the others
-    origin_rank: int,
-    **others: Any,  # noqa: ANN401  # the fields whose names and values are ours
-) -> Consent:
-    """Return the consent of these fields; raises KeyError for a word that the law does not know."""
-    return _consent(
-        key=_key(
-            brand_code=brand_code,
-            channel=_CHANNELS[type],
-            recipient_type=_RECIPIENT_TYPES[recipient_type],
-            recipient=recipient,
-        ),
-        status=_STATUSES[status],
-        origin_rank=_ORIGIN_RANKS[origin_rank],
-        **others,
-    )
-
-
-_read = reader_of(contracts.current()["Consent"].schema, {"Consent": _made})
-
-
 class Changelog:
     """The partition ``number`` of ``consents``, as it is read back."""
 
@@ -86,7 +37,6 @@ class Changelog:
         self._settings = settings
         self._group = group
         self._codec = codec
-        self._header = codec.header("Consent")
 
     def read(self, state: State, topic: str, end: int) -> None:
         """Bring ``state`` up to ``end``; raises KafkaException and StateError."""
@@ -137,8 +87,8 @@ class Changelog:
         if value is None:
             return None
         try:
-            consent = self._consent(value)
-        except (SourceError, ValueError) as error:
+            consent = self._codec.decode_consent(value)
+        except SourceError as error:
             raise StateError(f"consents[{self._number}]@{offset} is no state of ours") from error
         if consent.law_version > LAW_VERSION:
             raise StateError(
@@ -146,13 +96,3 @@ class Changelog:
                 f"{consent.law_version}, this release knows {LAW_VERSION}; start the newer release"
             )
         return consent
-
-    def _consent(self, value: bytes) -> Consent:
-        if value.startswith(self._header):
-            try:
-                found, end = _read(value, len(self._header))
-            except Exception:  # noqa: BLE001  # wrong or unusual: the codec judges it
-                end = -1
-            if end == len(value):
-                return cast("Consent", found)
-        return consent_from_avro(self._codec.decode("Consent", value))
