@@ -85,3 +85,22 @@ def half_days(year: int) -> frozenset[date]:
         date(year, *REPUBLIC_EVE)
     }
     return frozenset(day for day in eves if day.year == year) - whole_days(year)
+
+
+TERMS = (
+    # A term over nothing, over Children's Day, over a weekend at each end.
+    (date(2026, 9, 14), date(2026, 9, 17)),
+    (date(2026, 4, 17), date(2026, 4, 22)),
+    (date(2026, 9, 13), date(2026, 9, 16)),
+    # Ramazan Bayramı: before its eve, and on it.
+    (date(2026, 3, 18), date(2026, 3, 24)),
+    (date(2026, 3, 19), date(2026, 3, 25)),
+    # Kurban Bayramı: ten days lie between a Friday and the end of its term.
+    (date(2026, 5, 22), date(2026, 6, 1)),
+    (date(2026, 5, 26), date(2026, 6, 3)),
+    # 15 July, Republic Day with its eve, New Year.
+    (date(2026, 7, 10), date(2026, 7, 16)),
+    (date(2026, 10, 27), date(2026, 11, 2)),
+    (date(2026, 12, 30), date(2027, 1, 5)),
+)
+"""The reference's examples: the day on which something is said, and its third business day."""

@@ -13,7 +13,7 @@ from izin.consent.business_days import (
     is_half_day,
 )
 from izin.consent.errors import OurError, OutsideCalendarError
-from tests.unit.consent.public_holidays import half_days, whole_days
+from tests.unit.consent.public_holidays import TERMS, half_days, whole_days
 
 DAYS = st.dates(min_value=date(FIRST_YEAR, 1, 1), max_value=date(LAST_YEAR, 12, 1))
 SATURDAY = 5
@@ -71,21 +71,7 @@ def test_15_july_is_free_since_2017(day: date, counts: bool):
     assert is_business_day(day) is counts
 
 
-@pytest.mark.parametrize(
-    ("day", "last"),
-    [
-        (date(2026, 4, 17), date(2026, 4, 22)),
-        (date(2026, 3, 18), date(2026, 3, 24)),
-        (date(2026, 3, 19), date(2026, 3, 25)),
-        (date(2026, 5, 22), date(2026, 6, 1)),
-        (date(2026, 5, 26), date(2026, 6, 3)),
-        (date(2026, 7, 10), date(2026, 7, 16)),
-        (date(2026, 10, 27), date(2026, 11, 2)),
-        (date(2026, 12, 30), date(2027, 1, 5)),
-        (date(2026, 9, 13), date(2026, 9, 16)),
-        (date(2026, 9, 14), date(2026, 9, 17)),
-    ],
-)
+@pytest.mark.parametrize(("day", "last"), TERMS)
 def test_third_business_day(day: date, last: date):
     """The reference's examples, half days counted."""
     assert add_business_days(day, 3) == last

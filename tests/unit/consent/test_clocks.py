@@ -16,6 +16,7 @@ from izin.consent.clocks import (
 )
 from izin.consent.errors import NaiveInstantError, OutsideCalendarError
 from izin.consent.model import Status
+from tests.unit.consent.public_holidays import TERMS
 
 ACTIVE = BrandClock(activated_at=datetime(2025, 1, 1, tzinfo=UTC))
 LOADING = BrandClock(loading_deadline=datetime(2026, 6, 1, tzinfo=UTC))
@@ -82,25 +83,7 @@ def test_both_readings_of_the_third_business_day(
     assert due_at(given_at, ACTIVE).tzinfo is UTC
 
 
-@pytest.mark.parametrize(
-    ("said_on", "last_day"),
-    [
-        # A term over nothing, over Children's Day, over a weekend at each end.
-        (date(2026, 9, 14), date(2026, 9, 17)),
-        (date(2026, 4, 17), date(2026, 4, 22)),
-        (date(2026, 9, 13), date(2026, 9, 16)),
-        # Ramazan Bayramı: before its eve, and on it.
-        (date(2026, 3, 18), date(2026, 3, 24)),
-        (date(2026, 3, 19), date(2026, 3, 25)),
-        # Kurban Bayramı: ten days lie between a Friday and the end of its term.
-        (date(2026, 5, 22), date(2026, 6, 1)),
-        (date(2026, 5, 26), date(2026, 6, 3)),
-        # 15 July, Republic Day with its eve, New Year.
-        (date(2026, 7, 10), date(2026, 7, 16)),
-        (date(2026, 10, 27), date(2026, 11, 2)),
-        (date(2026, 12, 30), date(2027, 1, 5)),
-    ],
-)
+@pytest.mark.parametrize(("said_on", "last_day"), TERMS)
 def test_the_days_of_the_reference(said_on: date, last_day: date):
     """Both readings end on the same day; on Sunday the clock stands, so it is the end of it."""
     said_at = datetime.combine(said_on, time(10, 30), TURKEY)
