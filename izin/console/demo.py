@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from izin.console.household import Household, brands_of_the_house
 from izin.console.output import Exit, Output, OutputOption, err, out, told
-from izin.console.stopping import interrupted_by_signals
+from izin.console.stopping import interruptible
 from izin.demo.chaos import Killer
 from izin.demo.ledger import LedgerView
 from izin.demo.progress import Stages
@@ -19,9 +18,6 @@ from izin.demo.report import Report
 from izin.demo.story import Story
 from izin.demo.verdict import judge
 from izin.runtime.registry import codec
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SEED = 2026
 ROWS = 20_000
@@ -48,7 +44,7 @@ def demo(
 
     Exit code 1 if anything is unexplained.
     """
-    with _interruptible(), told():
+    with interruptible(), told():
         report = _play(state_dir, export, rows=rows, seed=seed, chaos=chaos, registry=registry)
     match output:
         case Output.JSON:
@@ -57,15 +53,6 @@ def demo(
             out.print(report.as_table())
     if not report.is_good:
         raise typer.Exit(Exit.WRONG)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    try:
-        with interrupted_by_signals():
-            yield
-    except KeyboardInterrupt:
-        raise typer.Exit(Exit.INTERRUPTED) from None
 
 
 def _play(

@@ -6,6 +6,10 @@ import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
+import typer
+
+from izin.console.output import Exit
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -24,6 +28,16 @@ def interrupted_by_signals() -> Iterator[None]:
     finally:
         for number, handler in zip(_NUMBERS, before, strict=True):
             signal.signal(number, handler)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """End the command with ``Exit.INTERRUPTED`` where a signal ends the block before it is done."""
+    try:
+        with interrupted_by_signals():
+            yield
+    except KeyboardInterrupt:
+        raise typer.Exit(Exit.INTERRUPTED) from None
 
 
 def _interrupt(_number: int, _frame: object) -> NoReturn:

@@ -39,7 +39,7 @@ from izin.console.output import (
     say,
     told,
 )
-from izin.console.stopping import interrupted_by_signals
+from izin.console.stopping import interruptible
 
 SEED = 2026
 PERMUTATIONS = 100_000
@@ -134,7 +134,7 @@ def verify(
     """
     if events is not None and file is not None:
         raise typer.BadParameter("--events makes events and --from reads them; give one of the two")
-    with _interruptible(), told():
+    with interruptible(), told():
         tried: list[Tried] = []
         for series in _series(file, events, permutations, seed):
             tried.append(_run(series, workers or multiprocessing.cpu_count()))
@@ -143,15 +143,6 @@ def verify(
     _print(tried, output)
     if isinstance(tried[-1].result, Clash):
         raise typer.Exit(Exit.WRONG)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    try:
-        with interrupted_by_signals():
-            yield
-    except KeyboardInterrupt:
-        raise typer.Exit(Exit.INTERRUPTED) from None
 
 
 def _series(
