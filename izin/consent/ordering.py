@@ -39,6 +39,16 @@ if TYPE_CHECKING:
 _consent = maker(Consent)
 _decision = maker(Decision)
 
+# Told once, for a member of an enumeration costs more to look up than two instants to compare.
+_ONAY = Status.ONAY
+_WINS = (DecisionKind.APPLY, DecisionKind.ENRICHED)
+_NEWER = DecisionKind.APPLY, Reason.NEWER
+_RET_WINS_TIE = DecisionKind.APPLY, Reason.RET_WINS_TIE
+_BETTER = DecisionKind.ENRICHED, Reason.BETTER_EVIDENCE
+_OLDER = DecisionKind.STALE, Reason.OLDER
+_SAME = DecisionKind.DUPLICATE, Reason.SAME_EVENT
+_LESSER = DecisionKind.DUPLICATE, Reason.LESSER_EVIDENCE
+
 
 def decide(current: Consent | None, claim: Claim) -> Decision:
     """Return what the law makes of ``claim`` where it held ``current`` true; None: nothing."""
@@ -51,14 +61,14 @@ def decide(current: Consent | None, claim: Claim) -> Decision:
             opted_out=claim.status is Status.RET,
         )
     kind, reason = _compare(current, claim)
-    wins = kind in (DecisionKind.APPLY, DecisionKind.ENRICHED)
+    wins = kind in _WINS
     consent = _standing(claim, current) if wins else _noting(current, claim)
     return _decision(
         kind=kind,
         reason=reason,
         claim=claim,
         consent=consent,
-        opted_out=current.status is Status.ONAY and consent.status is Status.RET,
+        opted_out=current.status is _ONAY and consent.status is not _ONAY,
     )
 
 
@@ -75,18 +85,14 @@ def merge(one: Consent, other: Consent) -> Consent:
     return replace(greater, latest_onay_at=onay, latest_ret_at=ret)
 
 
-def _compare(  # noqa: PLR0911 - a way out a reason
-    current: Consent, claim: Claim
-) -> tuple[DecisionKind, Reason]:
+def _compare(current: Consent, claim: Claim) -> tuple[DecisionKind, Reason]:
     # The order's parts one by one: most claims are decided by the first, and no tuple is built.
     if claim.effective_at > current.effective_at:
-        return DecisionKind.APPLY, Reason.NEWER
+        return _NEWER
     if claim.effective_at < current.effective_at:
-        return DecisionKind.STALE, Reason.OLDER
+        return _OLDER
     if claim.status is not current.status:
-        if claim.status is Status.ONAY:
-            return DecisionKind.STALE, Reason.OLDER
-        return DecisionKind.APPLY, Reason.RET_WINS_TIE
+        return _OLDER if claim.status is _ONAY else _RET_WINS_TIE
     event, rank = claim.event, claim.event.origin_rank
     if rank is not current.origin_rank:
         is_better = rank > current.origin_rank
@@ -95,10 +101,8 @@ def _compare(  # noqa: PLR0911 - a way out a reason
     elif claim.content != current.content:
         is_better = claim.content > current.content
     else:
-        return DecisionKind.DUPLICATE, Reason.SAME_EVENT
-    if is_better:
-        return DecisionKind.ENRICHED, Reason.BETTER_EVIDENCE
-    return DecisionKind.DUPLICATE, Reason.LESSER_EVIDENCE
+        return _SAME
+    return _BETTER if is_better else _LESSER
 
 
 def _standing(claim: Claim, current: Consent | None) -> Consent:
@@ -107,7 +111,7 @@ def _standing(claim: Claim, current: Consent | None) -> Consent:
     onay_at = None if current is None else current.latest_onay_at
     ret_at = None if current is None else current.latest_ret_at
     # No earlier claim of its status is later, or that one would stand.
-    if claim.status is Status.ONAY:
+    if claim.status is _ONAY:
         onay_at = claim.effective_at
     else:
         ret_at = claim.effective_at
@@ -129,7 +133,7 @@ def _standing(claim: Claim, current: Consent | None) -> Consent:
 
 def _noting(current: Consent, claim: Claim) -> Consent:
     """Return ``current``, unchanged unless ``claim`` moves the latest instant of its status."""
-    if claim.status is Status.ONAY:
+    if claim.status is _ONAY:
         latest = _latest(current.latest_onay_at, claim.effective_at)
         unchanged = latest == current.latest_onay_at
         return current if unchanged else replace(current, latest_onay_at=latest)
