@@ -56,7 +56,7 @@ def _starts(
 ) -> Sequence[Start]:
     found = []
 
-    port = free_port()  # the same for all: Faust refuses an assignment it made for another address
+    port = free_port()
 
     def start(name: str, kind: StateKind, end: Callable[[Child], None]) -> None:
         progress(name)

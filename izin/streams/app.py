@@ -4,13 +4,15 @@
 Faust gives what it is good at. It never commits (see ``transport``), keeps no tables, creates no
 topics. Its co-partitioning assignor is wanted, for both lanes of a partition number must go to one
 worker; Faust uses it only where ``table_standby_replicas`` is above zero.
+
+That assignor takes no assignment that was made for another address. The group gives a static member
+that comes back what it had, with the address of before; so to Faust a worker's address is its name.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, assert_never
 
 import faust
@@ -48,21 +50,23 @@ _FETCH_BYTES = 1 << 20
 _log = get_logger(__name__)
 
 
+class _App(faust.App):
+    """Faust's app without the folders that it makes for its tables: there are none."""
+
+    def _create_directories(self) -> None:
+        """Make nothing."""
+
+
 def group_of(kafka: KafkaSettings, streams: StreamSettings) -> str:
     """Return the consumer group of the order workers; transactional ids begin with it too."""
     return f"{kafka.topic_prefix}{streams.app_id}-order"
 
 
-def create_app(
-    kafka: KafkaSettings, streams: StreamSettings, codec: Codec, *, data_dir: str
-) -> faust.App:
-    """Return the app of one order worker; run it with :func:`run`.
-
-    Faust insists on a ``data_dir`` that exists; nothing of ours is kept there.
-    """
+def create_app(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> faust.App:
+    """Return the app of one order worker; run it with :func:`run`."""
     transport.register(ahead=[kafka.topics.express.name])
     brokers = ";".join(f"{transport.SCHEME}://{one}" for one in kafka.bootstrap_servers.split(","))
-    app = faust.App(
+    app = _App(
         group_of(kafka, streams),
         broker=brokers,
         broker_session_timeout=6.0,
@@ -83,10 +87,10 @@ def create_app(
         key_serializer="raw",
         value_serializer="raw",
         store="memory://",
-        datadir=data_dir,
         web_host=streams.host,
         web_bind=streams.host,
         web_port=streams.port,
+        canonical_url=_name_as_address(streams),
     )
     group = group_of(kafka, streams)
     worker = OrderWorker(
@@ -100,6 +104,14 @@ def create_app(
     _show(app, worker, kafka)
     _watch(app, worker)
     return app
+
+
+def _name_as_address(streams: StreamSettings) -> str:
+    """Return what to Faust is this worker's address; nobody is ever reached there."""
+    name = streams.instance_id
+    if name is None:  # nobody comes back without a name
+        return f"http://{streams.host}:{streams.port}"
+    return f"http://worker.invalid/{name}"
 
 
 def states(streams: StreamSettings, group: str) -> Callable[[int], State]:
@@ -213,8 +225,7 @@ def run(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> None:
         _log.critical(fault)
     if faults:
         raise SystemExit(EXIT_CONFIG)
-    with TemporaryDirectory(prefix="izin-stream-") as data_dir:
-        app = create_app(kafka, streams, codec, data_dir=data_dir)
-        faust.Worker(
-            app, override_logging=False, redirect_stdouts=False, quiet=True, workdir=data_dir
-        ).execute_from_commandline()
+    app = create_app(kafka, streams, codec)
+    faust.Worker(
+        app, override_logging=False, redirect_stdouts=False, quiet=True
+    ).execute_from_commandline()

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +49,38 @@ def test_partitions_follow_workers_that_join_and_leave(
     verdict = examine(settings, codec)
     assert verdict.faultless, str(verdict)
     assert verdict.counts["events"] >= 600
+
+
+def test_a_worker_comes_back_under_its_name_at_another_address(
+    make_settings: Callable[[int], KafkaSettings], tmp_path: Path
+) -> None:
+    """Killed and started elsewhere at once it is given its partitions back, finds its state where
+    the settings say, and leaves nothing else behind.
+    """
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    home.mkdir()
+    elsewhere.mkdir()
+    environment = {"IZIN_STATE": "rocksdb", "TMPDIR": str(elsewhere)}
+    worker = Worker(
+        "same",
+        make_settings(2),
+        tmp_path / "same.log",
+        environment=environment,
+        folder=home,
+    )
+    try:
+        until(lambda: all_held([worker], 2), within=30, what="owner")
+        worker.kill()
+        worker.move()
+        worker.start()
+        until(lambda: all_held([worker], 2), within=30, what="owner of the same name")
+        assert worker.end() == 0
+    finally:
+        worker.kill()
+    (state,) = home.glob(".izin/state/*/same")
+    assert {one.name for one in state.iterdir()} == {"0", "1"}
+    assert [one.name for one in home.iterdir()] == [".izin"]
+    assert not list(elsewhere.iterdir())
 
 
 def test_a_worker_does_not_start_over_wrong_topics(

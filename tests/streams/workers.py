@@ -38,10 +38,12 @@ class Worker:
         *,
         module: str = "izin.streams",
         environment: Mapping[str, str] | None = None,
+        folder: Path = _ROOT,
     ) -> None:
         self.name = name
         self.log = log
         self._module = module
+        self._folder = folder
         self._port = free_port()
         self._environment = {
             **os.environ,
@@ -59,11 +61,16 @@ class Worker:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", self._module],
-                cwd=_ROOT,
+                cwd=self._folder,
                 env=self._environment,
                 stdout=log,
                 stderr=log,
             )
+
+    def move(self) -> None:
+        """Let its next start serve at another address."""
+        self._port = free_port()
+        self._environment["IZIN_STREAM_PORT"] = str(self._port)
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
