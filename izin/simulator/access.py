@@ -59,11 +59,14 @@ class TokenOffice:
 
     def account_of(self, authorization: str | None, now: float) -> Account | None:
         """Give the account behind a `Bearer` header, unless it is unknown or expired."""
-        scheme, _, token = (authorization or "").partition(" ")
-        session = self._access.get(token.strip()) if scheme.lower() == "bearer" else None
+        session = self._access.get(_bearer(authorization))
         if session is None or session.expires <= now:
             return None
         return self._directory.accounts.get(session.account.username)
+
+    def expire(self, authorization: str | None) -> None:
+        """Make the access token in a `Bearer` header void; its refresh token stays."""
+        self._access.pop(_bearer(authorization), None)
 
     def clear(self) -> None:
         """Make all tokens void."""
@@ -148,6 +151,11 @@ def _text(form: dict[str, object], name: str, words: _Words) -> str:
     if not value:
         raise OAuthError("invalid_grant", words.empty)
     return value
+
+
+def _bearer(authorization: str | None) -> str:
+    scheme, _, token = (authorization or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def _looks_like_jwt(algorithm: str, claims: dict[str, object]) -> str:

@@ -19,43 +19,45 @@ from izin.simulator.accounts import (
     SubscriptionState,
 )
 from izin.simulator.answers import RefusedError, json_answer, json_text
-from izin.simulator.clock import instant, wire_text
 from izin.simulator.door import parsed
-from izin.simulator.fields import RECIPIENT_TYPES, STATUSES, Consent, saved_recipient
+from izin.simulator.fields import RECIPIENT_TYPES, STATUSES, Consent
 from izin.simulator.orders import BadOrderError, Order, fields_of, order_of
-from izin.simulator.register import Movement, Origin, Path, Register
+from izin.simulator.outsiders import ON_THE_WEB, act, citizens_consent, write
+from izin.simulator.register import Movement, Register
 from izin.simulator.settings import UnknownSettingError, setting_names
+from izin.simulator.steering import Steering
 from izin.simulator.twin import Twin
-from izin.simulator.weather import ANY, Drop, Fault, Operation
+from izin.simulator.weather import Writer
 
 _LINES_AT_ONCE = 2000
-_LINE_CLOSED = "IYS_AHS_HAT_KAPATMA"
 
 
 def admin_routes(twin: Twin) -> list[Mount]:
     """Give the routes of the admin API of `twin`."""
-    admin = _Admin(twin)
+    admin, steering = _Admin(twin), Steering(twin)
     posts = {
         "/accounts": admin.accounts,
         "/brands": admin.brands,
         "/citizen": admin.citizen,
-        "/clock": admin.clock,
-        "/weather": admin.weather,
+        "/writers": admin.writers,
+        "/clock": steering.clock,
+        "/weather": steering.weather,
         "/settings": admin.change_settings,
         "/reset": admin.reset,
     }
     gets = {
         "/register": admin.register,
         "/movements": admin.movements,
-        "/requests": admin.requests,
-        "/clock": admin.show_clock,
-        "/weather": admin.show_weather,
+        "/requests": steering.requests,
+        "/requests/log": steering.request_log,
+        "/clock": steering.show_clock,
+        "/weather": steering.show_weather,
         "/settings": admin.show_settings,
         "/health": admin.health,
     }
     routes = [Route(path, _following(work), methods=["POST"]) for path, work in posts.items()]
     routes += [Route(path, _following(work), methods=["GET"]) for path, work in gets.items()]
-    routes.append(Route("/weather", _following(admin.clear_weather), methods=["DELETE"]))
+    routes.append(Route("/weather", _following(steering.clear_weather), methods=["DELETE"]))
     return [Mount("/__simulator__", routes=routes)]
 
 
@@ -99,20 +101,29 @@ class _Admin:
         )
 
     async def citizen(self, request: Request) -> Response:
-        body = parsed(await request.body())
-        if isinstance(body, dict):
-            body = body.get("movements")
-        if not isinstance(body, list):
-            raise BadOrderError("a list of movements, or {movements: [...]}")
-        orders = [Order(fields=fields_of(entry)) for entry in body]
+        orders = _movement_orders(parsed(await request.body()))
         acts = [self._act(order) for order in orders]
-        call = self._twin.call_id("citizen")
-        origin = Origin(path=Path.CITIZEN, client="citizen", request_id=call)
         answer = []
         for brand, consent, citizen_name in acts:
-            movement = self._twin.save(brand, consent, origin, citizen_name)
+            movement = act(self._twin, brand, consent, citizen_name)
             answer.append(movement_row(movement, brand.code))
         return json_answer({"movements": answer})
+
+    async def writers(self, request: Request) -> Response:
+        body = parsed(await request.body())
+        writer = Writer(Order(fields=fields_of(body)).one_of("writer", tuple(Writer)))
+        orders = _movement_orders(body)
+        brands = [self._brand_of(order) for order in orders]
+        saved, refusals = [], []
+        for index, (order, brand) in enumerate(zip(orders, brands, strict=True)):
+            item = {name: value for name, value in order.fields.items() if name != "brandCode"}
+            try:
+                movement = write(self._twin, brand, item, writer)
+            except RefusedError as refusal:
+                refusals.append({"index": index, "errors": refusal.errors})
+                continue
+            saved.append(movement_row(movement, brand.code))
+        return json_answer({"movements": saved, "refused": refusals})
 
     async def register(self, request: Request) -> Response:
         def rows(code: int, register: Register) -> Iterator[dict[str, object]]:
@@ -128,56 +139,6 @@ class _Admin:
 
         return self._stream(request, rows)
 
-    async def requests(self, _: Request) -> Response:
-        return json_answer(self._twin.counters.as_dict())
-
-    async def show_clock(self, _: Request) -> Response:
-        now = self._twin.clock.seconds()
-        return json_answer(
-            {
-                "now": instant(now).isoformat(timespec="milliseconds"),
-                "nowTurkey": wire_text(int(now)),
-                "offset": self._twin.clock.offset,
-            }
-        )
-
-    async def clock(self, request: Request) -> Response:
-        order = await order_of(request)
-        clock = self._twin.clock
-        # What is due up to now is processed under the old time first, so that order is kept.
-        self._twin.process_due()
-        before = clock.offset
-        if order.has("offset"):
-            clock.set_offset(order.seconds("offset"))
-        clock.advance(order.seconds("advance", 0.0))
-        if clock.seconds() < self._twin.last_second():
-            clock.set_offset(before)
-            raise BadOrderError("the clock may not go back behind the last movement: reset first")
-        self._twin.process_due()
-        return await self.show_clock(request)
-
-    async def weather(self, request: Request) -> Response:
-        order = await order_of(request)
-        operation = order.one_of("operation", (*Operation, ANY))
-        fault = Fault(
-            slow_seconds=order.seconds("slowSeconds", 0.0),
-            status=order.whole("status") if order.has("status") else None,
-            code=order.text("code") if order.has("code") else None,
-            message=order.text("message") if order.has("message") else None,
-            drop=Drop(order.one_of("drop", tuple(Drop))) if order.has("drop") else None,
-        )
-        if fault == Fault():
-            raise BadOrderError("one of slowSeconds, status, drop")
-        self._twin.weather.order(operation, fault, order.whole("times", 1))
-        return await self.show_weather(request)
-
-    async def show_weather(self, _: Request) -> Response:
-        return json_answer({"faults": self._twin.weather.outlook()})
-
-    async def clear_weather(self, request: Request) -> Response:
-        self._twin.weather.clear()
-        return await self.show_weather(request)
-
     async def change_settings(self, request: Request) -> Response:
         order = await order_of(request)
         values = {_snake_case(name): value for name, value in order.fields.items()}
@@ -190,7 +151,10 @@ class _Admin:
 
     async def reset(self, request: Request) -> Response:
         order = await order_of(request)
-        await self._twin.reset(everything=order.flag("everything", default=False))
+        await self._twin.reset(
+            everything=order.flag("everything", default=False),
+            seed=order.whole("seed") if order.has("seed") else None,
+        )
         return json_answer({"status": "ok"})
 
     async def health(self, _: Request) -> Response:
@@ -205,29 +169,26 @@ class _Admin:
             }
         )
 
-    def _act(self, order: Order) -> tuple[Brand, Consent, str]:
+    def _brand_of(self, order: Order) -> Brand:
         brand = self._twin.directory.brands.get(order.whole("brandCode"))
         if brand is None:
             raise BadOrderError("brandCode: no such brand")
-        channel = order.one_of("type", CHANNELS)
-        recipient_type = order.one_of("recipientType", RECIPIENT_TYPES, "BIREYSEL")
-        recipient = saved_recipient(channel, order.text("recipient"))
-        source = order.text("source", "IYS_WEB")
+        return brand
+
+    def _act(self, order: Order) -> tuple[Brand, Consent, str]:
+        brand = self._brand_of(order)
+        source = order.text("source", ON_THE_WEB)
         if not source.startswith("IYS_"):
             raise BadOrderError("source: a citizen's source begins with IYS_")
-        # A line closing speaks of no new consent: it carries the last known date, or none.
-        records = self._twin.register_of(brand.code).records
-        known = records.get((channel, recipient_type, recipient))
-        usual = self._twin.now_text()
-        if source == _LINE_CLOSED:
-            usual = known.consent_date if known else ""
-        consent = Consent(
-            type=channel,
-            recipient_type=recipient_type,
-            recipient=recipient,
+        consent = citizens_consent(
+            self._twin,
+            brand,
+            channel=order.one_of("type", CHANNELS),
+            recipient_type=order.one_of("recipientType", RECIPIENT_TYPES, "BIREYSEL"),
+            recipient=order.text("recipient"),
             status=order.one_of("status", STATUSES),
             source=source,
-            consent_date=order.text("consentDate") if order.has("consentDate") else usual,
+            consent_date=order.text("consentDate") if order.has("consentDate") else None,
         )
         return brand, consent, order.text("citizenName") if order.has("citizenName") else ""
 
@@ -282,6 +243,14 @@ def movement_row(movement: Movement, brand_code: int) -> dict[str, object]:
         "requestId": movement.origin.request_id,
         "subRequestId": movement.origin.sub_request_id,
     }
+
+
+def _movement_orders(body: object) -> list[Order]:
+    if isinstance(body, dict):
+        body = body.get("movements")
+    if not isinstance(body, list):
+        raise BadOrderError("a list of movements, or {movements: [...]}")
+    return [Order(fields=fields_of(entry)) for entry in body]
 
 
 def _brand(order: Order) -> Brand:

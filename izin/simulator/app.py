@@ -70,7 +70,11 @@ def build_app(twin: Twin, drop: Dropper = cannot_cut) -> Starlette:
                 await ticker
             await twin.close()
 
-    return Starlette(routes=[*routes, *admin_routes(twin)], lifespan=lifespan)
+    return Starlette(
+        routes=[*routes, *admin_routes(twin)],
+        lifespan=lifespan,
+        exception_handlers={404: door.unknown, 405: door.unknown},
+    )
 
 
 async def _process_when_due(twin: Twin) -> None:

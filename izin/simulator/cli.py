@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 import uvicorn
 
+from izin.simulator import commands
 from izin.simulator.accounts import Account, Brand, Subscription
 from izin.simulator.app import build_app
 from izin.simulator.settings import Settings
@@ -21,6 +22,12 @@ from izin.simulator.transport import CuttableProtocol, cut
 from izin.simulator.twin import Twin
 
 app = typer.Typer(help="İYS's twin: an API that answers as İYS does.", invoke_without_command=True)
+app.command("clock")(commands.clock)
+app.command("weather")(commands.weather)
+app.command("citizen")(commands.citizen)
+app.command("write")(commands.write)
+app.command("requests")(commands.requests)
+app.command("reset")(commands.reset)
 
 _DEFAULTS = Settings()
 _ACCOUNT_PARTS = 3
@@ -91,8 +98,11 @@ def start(  # noqa: PLR0913 - each option is one switch of the twin
     push_retries: Annotated[
         int, typer.Option(envvar=_env("PUSH_RETRIES"), help="tries after a failed delivery")
     ] = _DEFAULTS.push_retries,
+    seed: Annotated[
+        int, typer.Option(envvar=_env("SEED"), help="what chance draws from, so it can be repeated")
+    ] = 0,
 ) -> None:
-    """Start the twin; it listens until SIGTERM or SIGINT."""
+    """Start the twin; it listens until SIGTERM or SIGINT. The commands steer a running one."""
     if context.invoked_subcommand is not None:
         return
     settings = Settings(
@@ -110,7 +120,7 @@ def start(  # noqa: PLR0913 - each option is one switch of the twin
         push_https_required=not allow_http_push,
         push_retries=push_retries,
     )
-    twin = Twin(settings)
+    twin = Twin(settings, seed=seed)
     for text in account or []:
         named = _account(text)
         twin.directory.add_account(named, Subscription(iys_code=named.iys_code))

@@ -6,8 +6,9 @@ Weather strikes behind the limit, so a refused call uses no fault up. The door c
 import contextlib
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -15,9 +16,11 @@ from izin.simulator.access import OAuthError
 from izin.simulator.accounts import Account, Brand, forbidden
 from izin.simulator.answers import RefusedError, codes_in, error, json_answer, refused
 from izin.simulator.counters import DROPPED
+from izin.simulator.outsiders import intrude
+from izin.simulator.request_log import UNKNOWN, Entry
 from izin.simulator.texts import REFUSALS, message_of
 from izin.simulator.twin import Twin
-from izin.simulator.weather import Drop, Fault, Operation
+from izin.simulator.weather import Drop, Fault, Intrusion, Operation
 
 # The methods whose documents show the misspelt form of H353.
 _OLDER = frozenset(
@@ -84,10 +87,13 @@ class Door:
         """Give `method` behind limit and weather only."""
 
         async def answered(request: Request) -> Response:
+            entered = self._entered(operation, request)
             body = await request.body()
             status, codes = DROPPED, list[str]()
+            fault: Fault | None = None
             try:
-                response = await self._answer(operation, method, request, body)
+                fault = self._admitted(operation, request)
+                response = await self._answer(fault, method, request, body)
                 status = str(response.status_code)
             except RefusedError as refusal:
                 response = json_answer(refusal.content, refusal.status)
@@ -98,21 +104,54 @@ class Door:
             except ConnectionDroppedError:
                 response = await self._drop(request)
             finally:
-                self._twin.counters.count(operation, status, codes)
+                self._note(entered, status, codes, struck=fault is not None)
             return response
 
         return answered
 
-    async def _answer(
-        self, operation: Operation, method: OpenMethod, request: Request, body: bytes
-    ) -> Response:
+    async def unknown(self, request: Request, problem: Exception) -> Response:
+        """Answer a path or method that İYS does not have, and count it as `unknown`."""
+        status = problem.status_code if isinstance(problem, HTTPException) else 404
+        # The admin API is no part of İYS.
+        if not request.url.path.startswith("/__simulator__"):
+            self._note(self._entered(UNKNOWN, request), str(status), [], struck=False)
+        return Response(status_code=status)
+
+    def _entered(self, operation: str, request: Request) -> Entry:
+        return Entry(
+            sequence=self._twin.log.next_sequence(),
+            occurred_at=self._twin.clock.machine_milliseconds(),
+            milliseconds=0,
+            operation=operation,
+            method=request.method,
+            path=request.url.path,
+            client=client_of(request),
+            status="",
+            codes=(),
+            struck=False,
+        )
+
+    def _note(self, entered: Entry, status: str, codes: list[str], *, struck: bool) -> None:
+        twin = self._twin
+        twin.counters.count(entered.operation, status, codes)
+        took = twin.clock.machine_milliseconds() - entered.occurred_at
+        twin.log.note(
+            replace(entered, milliseconds=took, status=status, codes=codes, struck=struck)
+        )
+
+    def _admitted(self, operation: Operation, request: Request) -> Fault | None:
         twin = self._twin
         limit = twin.limits.requests[twin.settings.request_window]
         if not limit.admits(
             client_of(request), twin.clock.seconds(), twin.settings.requests_per_second
         ):
             raise refused("H124")
-        fault = twin.weather.take(operation)
+        return twin.weather.take(operation)
+
+    async def _answer(
+        self, fault: Fault | None, method: OpenMethod, request: Request, body: bytes
+    ) -> Response:
+        twin = self._twin
         if fault is None:
             return await method(twin, request, body)
         if fault.slow_seconds:
@@ -121,12 +160,22 @@ class Door:
             raise ConnectionDroppedError
         if fault.status is not None:
             raise _refusal_of(fault, fault.status)
+        if fault.token_expired:
+            twin.tokens.expire(request.headers.get("authorization"))
+        if fault.intrusion:
+            self._intruded(request, body, fault.intrusion)
         if fault.drop is Drop.AFTER:
             # Whether it was taken or refused: the effect stands and the answer is lost.
             with contextlib.suppress(RefusedError):
                 await method(twin, request, body)
             raise ConnectionDroppedError
         return await method(twin, request, body)
+
+    def _intruded(self, request: Request, body: bytes, intrusion: Intrusion) -> None:
+        code = str(request.path_params.get("brandCode", ""))
+        brand = self._twin.directory.brands.get(int(code)) if code.isdecimal() else None
+        if brand is not None:
+            intrude(self._twin, brand, body, intrusion)
 
     def _let_in(self, operation: Operation, request: Request, body: bytes) -> Call:
         twin = self._twin
@@ -174,11 +223,12 @@ def _number(request: Request, name: str, code: str) -> int:
 
 
 def _refusal_of(fault: Fault, status: int) -> RefusedError:
-    code = fault.code or _usual_code(status)
+    code = fault.code or usual_code(status)
     return RefusedError(status, [{"code": code, "message": fault.message or message_of(code)}])
 
 
-def _usual_code(status: int) -> str:
+def usual_code(status: int) -> str:
+    """Give the H-code that usually comes with an HTTP status."""
     usual = {429: "H124", 503: "H192", 401: "H351"}.get(status)
     if usual:
         return usual

@@ -3,6 +3,7 @@
 A field that is missing or of a wrong kind is named in the error.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -56,6 +57,16 @@ class Order:
         if value not in choices:
             raise BadOrderError(f"{name}: one of {', '.join(choices)}")
         return str(value)
+
+    def knows(self, names: Collection[str]) -> None:
+        """Refuse a field that is none of `names`: a typing error would change nothing, silently."""
+        for name in self.fields:
+            if name not in names:
+                raise BadOrderError(f"{name}: no such field; there are {', '.join(sorted(names))}")
+
+    def is_null(self, name: str) -> bool:
+        """Tell whether the field is there, and null."""
+        return name in self.fields and self.fields[name] is None
 
     def has(self, name: str) -> bool:
         """Tell whether the field is there and not null."""

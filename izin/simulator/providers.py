@@ -7,13 +7,13 @@ from starlette.responses import Response
 
 from izin.simulator.accounts import CHANNELS
 from izin.simulator.answers import RefusedError, error, json_answer, refused
-from izin.simulator.door import Call, client_of, parsed
-from izin.simulator.push import (
+from izin.simulator.connections import (
     NOT_REGISTERED,
     REGISTERED,
     Connection,
     connection_errors,
 )
+from izin.simulator.door import Call, client_of, parsed
 from izin.simulator.texts import NOT_REMOVED, REFUSALS
 from izin.simulator.twin import Twin
 

@@ -9,21 +9,17 @@ some tries. İYS documents none of retries, order and sizes, so all of them are 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 
 import httpx
 
-from izin.simulator.answers import error, refused
+from izin.simulator.answers import refused
+from izin.simulator.connections import Connection, Registration
 from izin.simulator.counters import DROPPED, Counters
 from izin.simulator.register import Movement
 from izin.simulator.settings import Settings
-from izin.simulator.texts import PASSWORD_MISSING, message_of
-from izin.simulator.weather import Drop, Operation, Weather
+from izin.simulator.weather import Delivery, Drop, Fault, Operation, Weather
 
-REGISTERED = "Bağlantı Oluşturuldu"
-NOT_REGISTERED = "Bağlantı Oluşturulamadı"
 DELIVERY = Operation.PUSH.value
-_CREDENTIALS = {"username": message_of("H093"), "password": PASSWORD_MISSING}
 
 # İYS sends exactly this at registration; receivers take it and do not keep it.
 TEST_MOVEMENT = {
@@ -38,32 +34,6 @@ TEST_MOVEMENT = {
     "type": "EPOSTA",
     "transactionId": "e52ee30512adfcd2a41fb3b4682f5bd61eee5b1c92bda665fc0b7e56644d429d",
 }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Connection:
-    """An address that wants the movements of one type of one brand."""
-
-    brand_code: int
-    iys_code: int
-    url: str
-    type: str
-    username: str
-    password: str = field(repr=False)
-
-    @property
-    def name(self) -> tuple[int, str, str]:
-        """What makes it one connection: brand, type, address."""
-        return (self.brand_code, self.type, self.url)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Registration:
-    """A connection, whether it stands, and since when (wire text)."""
-
-    connection: Connection
-    stands: bool
-    register_time: str
 
 
 class PushOffice:
@@ -84,6 +54,7 @@ class PushOffice:
         self._pause = pause
         self._registrations: dict[tuple[int, str, str], Registration] = {}
         self._waiting: dict[tuple[int, str, str], list[dict[str, object]]] = {}
+        self._passed: dict[tuple[int, str, str], asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def registrations_of(self, brand_code: int) -> list[Registration]:
@@ -169,6 +140,7 @@ class PushOffice:
         """Forget registrations and stop deliveries."""
         self._registrations.clear()
         self._waiting.clear()
+        self._passed.clear()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -218,12 +190,46 @@ class PushOffice:
         self._counters.count(DELIVERY, "given_up", [])
 
     async def _delivers(self, connection: Connection, items: Sequence[dict[str, object]]) -> bool:
-        fault = self._weather.take(Operation.PUSH)
-        if fault is not None and fault.slow_seconds:
+        fault = self._weather.take(Operation.PUSH) or Fault()
+        if fault.delivery is Delivery.OVERTAKEN:
+            # Marked before anything else can be sent, so that the next delivery is not missed.
+            passed = self._passed.setdefault(connection.name, asyncio.Event())
+            self._start(self._deliver_overtaken(connection, items, passed, fault.slow_seconds))
+            return True
+        if fault.slow_seconds:
             await self._pause(fault.slow_seconds)
-        if fault is not None and (fault.drop is Drop.BEFORE or fault.status is not None):
+        if fault.drop is Drop.BEFORE or fault.status is not None:
             self._counters.count(DELIVERY, DROPPED, [])
             return False
+        if fault.delivery is Delivery.LOST:
+            self._counters.count(DELIVERY, "lost", [])
+            return True
+        arrived = await self._posted(connection, items)
+        if arrived and fault.delivery is Delivery.DOUBLED:
+            await self._posted(connection, items)
+        # Lost after the effect: it arrived, the twin does not know, and so it will arrive again.
+        return arrived and fault.drop is not Drop.AFTER
+
+    async def _deliver_overtaken(
+        self,
+        connection: Connection,
+        items: Sequence[dict[str, object]],
+        passed: asyncio.Event,
+        patience: float,
+    ) -> None:
+        waits = [
+            asyncio.ensure_future(passed.wait()),
+            asyncio.ensure_future(self._pause(patience or self._settings().push_timeout)),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if not await self._posted(connection, items):
+            await self._deliver_again(connection, items)
+
+    async def _posted(self, connection: Connection, items: Sequence[dict[str, object]]) -> bool:
         try:
             answer = await self._http.post(
                 connection.url,
@@ -233,9 +239,11 @@ class PushOffice:
         except httpx.HTTPError as problem:
             self._counters.count(DELIVERY, type(problem).__name__, [])
             return False
+        finally:
+            if overtaken := self._passed.pop(connection.name, None):
+                overtaken.set()
         self._counters.count(DELIVERY, str(answer.status_code), [])
-        # Lost after the effect: it arrived, the twin does not know, and so it will arrive again.
-        return answer.is_success and not (fault is not None and fault.drop is Drop.AFTER)
+        return answer.is_success
 
 
 def delivery_item(movement: Movement, brand_code: int, iys_code: int) -> dict[str, object]:
@@ -252,24 +260,3 @@ def delivery_item(movement: Movement, brand_code: int, iys_code: int) -> dict[st
         "type": movement.type,
         "transactionId": movement.transaction_id,
     }
-
-
-def connection_errors(
-    entry: dict[str, object], channels: Sequence[str], *, https: bool
-) -> list[dict[str, object]]:
-    """All errors of a connection's fields (H531, H111, H117, H093)."""
-    errors = []
-    url, channel = entry.get("url"), entry.get("type")
-    if not isinstance(url, str) or not url:
-        errors.append(error("H531", location=["url"]))
-    elif not url.startswith("https://" if https else ("https://", "http://")):
-        errors.append(error("H531"))
-    if "type" not in entry:
-        errors.append(error("H111", location=["type"]))
-    elif channel not in channels:
-        errors.append(error("H117", location=["type"], value=channel))
-    for name, text in _CREDENTIALS.items():
-        value = entry.get(name)
-        if not isinstance(value, str) or not value:
-            errors.append(error("H093", message=text, location=[name]))
-    return errors

@@ -23,6 +23,8 @@ class Path(StrEnum):
     SINGLE = "single"
     BATCH = "batch"
     CITIZEN = "citizen"
+    PORTAL = "portal"
+    INTEGRATOR = "integrator"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,6 +16,7 @@ from izin.simulator.fields import Consent
 from izin.simulator.limits import FixedWindow, Limit, RestartingHour, SlidingWindow
 from izin.simulator.push import PushOffice
 from izin.simulator.register import Movement, Origin, Path, Register
+from izin.simulator.request_log import RequestLog
 from izin.simulator.settings import Settings
 from izin.simulator.weather import Weather
 
@@ -39,7 +40,10 @@ class Limits:
 
 
 class Twin:
-    """İYS in memory. `pause` waits (slow weather, retries of push): an argument for tests."""
+    """İYS in memory. `pause` waits (slow weather, retries of push): an argument for tests.
+
+    What is drawn by chance is drawn from `seed`, so that a run can be repeated.
+    """
 
     def __init__(
         self,
@@ -47,6 +51,7 @@ class Twin:
         clock: Clock | None = None,
         push_client: httpx.AsyncClient | None = None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        seed: int = 0,
     ) -> None:
         self.settings = settings or Settings()
         self.clock = clock or Clock()
@@ -55,8 +60,9 @@ class Twin:
         self.tokens = TokenOffice(self.directory)
         self.limits = Limits()
         self.batches = BatchQueue()
-        self.weather = Weather()
+        self.weather = Weather(seed)
         self.counters = Counters()
+        self.log = RequestLog()
         self.push = PushOffice(
             self.counters, self.weather, lambda: self.settings, push_client, pause
         )
@@ -112,16 +118,20 @@ class Twin:
         ]
         return max(youngest, default=0)
 
-    async def reset(self, *, everything: bool) -> None:
-        """Empty registers, batches, counters, limits, weather and the clock's offset.
+    async def reset(self, *, everything: bool, seed: int | None = None) -> None:
+        """Empty registers, batches, counters, log, limits and weather; the clock is the machine's.
 
         Accounts, brands, tokens and push registrations are kept unless `everything` is to go.
         """
         self._registers.clear()
         self.batches.clear()
         self.weather.clear()
+        if seed is not None:
+            self.weather.seed(seed)
         self.counters.clear()
+        self.log.clear()
         self.limits.clear()
+        self.clock.set_speed(1.0)
         self.clock.set_offset(0.0)
         if everything:
             await self.push.clear()

@@ -1,12 +1,14 @@
-"""Weather: faults ordered beforehand for the next calls of an operation, each used up by one call.
+"""Weather: faults ordered beforehand for calls of an operation, so that a run can be repeated.
 
-A fault may slow a call down, refuse it with a status and a code, or lose the connection: before the
-effect (nothing happened) or after it (it happened, and nobody was told).
+An order is a fault and when it strikes: the next so many calls, or all until it is cancelled; each
+of them, or a share drawn by a seeded generator; at once, or after some calls have passed. A call is
+shown to the orders of its operation first, then to those for any operation (`*`), each group in the
+order it came in; the first that strikes is the weather of the call.
 """
 
-from collections import defaultdict, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from random import Random
 
 
 class Operation(StrEnum):
@@ -40,39 +42,103 @@ class Drop(StrEnum):
     AFTER = "after"
 
 
+class Delivery(StrEnum):
+    """What befalls a delivery of push beside slowness, which makes it late."""
+
+    LOST = "lost"  # never sent, though the twin takes it for delivered
+    DOUBLED = "doubled"  # sent twice
+    OVERTAKEN = "overtaken"  # sent behind the next delivery to the address, or after a while
+
+
+class Writer(StrEnum):
+    """Who else writes to a brand; the values are those of a movement's path."""
+
+    PORTAL = "portal"
+    INTEGRATOR = "integrator"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Intrusion:
+    """Another writer is a moment faster: for each address of the call it writes `status`."""
+
+    writer: Writer
+    status: str
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fault:
-    """What befalls one call: slowness in seconds, then a refusal or a lost connection."""
+    """What befalls one call: slowness in seconds, then whatever else is set.
+
+    A refusal is a status and an H-code; `drop` loses the connection; `token_expired` makes the
+    call's access token void; `intrusion` lets somebody else write first; `delivery` is for push.
+    """
 
     slow_seconds: float = 0.0
     status: int | None = None
     code: str | None = None
     message: str | None = None
     drop: Drop | None = None
+    token_expired: bool = False
+    intrusion: Intrusion | None = None
+    delivery: Delivery | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Front:
+    """An order: `fault` strikes `times` calls (`None`: until cancelled), after `passing` others.
+
+    `share` is the part of the calls it strikes, above 0 and up to 1.
+    """
+
+    operation: str
+    fault: Fault
+    times: int | None = 1
+    share: float = 1.0
+    passing: int = 0
 
 
 class Weather:
-    """The faults still to come, per operation or for any."""
+    """The orders that are not used up yet. The same seed draws the same calls."""
 
-    def __init__(self) -> None:
-        self._faults: dict[str, deque[Fault]] = defaultdict(deque)
+    def __init__(self, seed: int = 0) -> None:
+        self._chance = Random(seed)  # noqa: S311 - weather, no secret
+        self._fronts: list[Front] = []
 
-    def order(self, operation: str, fault: Fault, times: int) -> None:
-        """Let `fault` befall the next `times` calls of `operation` (or of any: `*`)."""
-        self._faults[operation].extend([fault] * times)
+    def order(self, front: Front) -> None:
+        """Let `front` come."""
+        self._fronts.append(front)
 
     def take(self, operation: Operation) -> Fault | None:
-        """Give the fault of this call, used up by it."""
+        """Give the fault of this call of `operation`, if one strikes it."""
+        # A delivery is the twin's own call, so `any operation` does not mean it.
         names = (operation.value,) if operation is Operation.PUSH else (operation.value, ANY)
         for name in names:
-            if self._faults[name]:
-                return self._faults[name].popleft()
+            for position, front in enumerate(self._fronts):
+                if front.operation != name:
+                    continue
+                if front.passing:
+                    self._fronts[position] = replace(front, passing=front.passing - 1)
+                elif front.share >= 1 or self._chance.random() < front.share:
+                    self._use(position, front)
+                    return front.fault
         return None
 
-    def outlook(self) -> dict[str, int]:
-        """How many faults are still to come, per operation."""
-        return {name: len(faults) for name, faults in self._faults.items() if faults}
+    def fronts(self) -> tuple[Front, ...]:
+        """All orders with what is left of them."""
+        return tuple(self._fronts)
 
     def clear(self) -> None:
-        """Cancel all faults."""
-        self._faults.clear()
+        """Cancel all orders."""
+        self._fronts.clear()
+
+    def seed(self, seed: int) -> None:
+        """Start the draws anew."""
+        self._chance.seed(seed)
+
+    def _use(self, position: int, front: Front) -> None:
+        if front.times is None:
+            return
+        if front.times > 1:
+            self._fronts[position] = replace(front, times=front.times - 1)
+        else:
+            del self._fronts[position]

@@ -134,7 +134,7 @@ async def test_the_clock_does_not_go_back_behind_a_movement(iys: Iys):
 async def test_weather_refuses_so_many_times(iys: Iys):
     """A scripted 500 is used up call by call, and nothing is saved meanwhile."""
     order = {"operation": "add", "times": 2, "status": 500, "code": "H101"}
-    assert (await iys.admin("weather", order)).json() == {"faults": {"add": 2}}
+    assert (await iys.admin("weather", order)).json()["faults"] == {"add": 2}
     for _ in range(2):
         answer = await iys.add()
         assert (answer.status_code, codes(answer)) == (500, ["H101"])

@@ -294,3 +294,67 @@ async def test_weather_for_any_call_leaves_deliveries_alone(iys: Iys, receiver: 
     await deliveries_done(iys)
     assert receiver.recipients == ["+905550000001"]
     assert (await iys.add()).status_code == 500
+
+
+async def ordered(iys: Iys, **weather: object) -> None:
+    """Register the receiver, and order weather for deliveries."""
+    await register(iys, CONNECTION)
+    assert (await iys.admin("weather", {"operation": "push", **weather})).status_code == 200
+
+
+async def test_a_delivery_may_be_lost_for_good(iys: Iys, receiver: Receiver):
+    """The twin takes it for delivered: it never comes, and only pull tells."""
+    await ordered(iys, delivery="lost")
+    await iys.citizen(recipient="+905550000001")
+    await deliveries_done(iys)
+    await iys.citizen(recipient="+905550000002")
+    await deliveries_done(iys)
+    assert receiver.recipients == ["+905550000002"]
+    counts = (await iys.look("requests")).json()["operations"]["push"]["statuses"]
+    assert counts == {"lost": 1, "200": 1}
+
+
+async def test_a_delivery_may_come_twice(iys: Iys, receiver: Receiver):
+    """The same body, once more."""
+    await ordered(iys, delivery="doubled")
+    await iys.citizen()
+    await deliveries_done(iys)
+    assert receiver.bodies[1:] == [receiver.bodies[1]] * 2
+
+
+async def test_a_delivery_may_be_overtaken(iys: Iys, receiver: Receiver, twin: Twin):
+    """It waits until the next one has gone, so the two arrive in the other order."""
+    never = asyncio.Event()
+
+    async def pause(_: float) -> None:
+        await never.wait()
+
+    twin.push._pause = pause
+    await ordered(iys, delivery="overtaken")
+    await iys.citizen(recipient="+905550000001")
+    async with asyncio.timeout(5):
+        while twin.weather.fronts():  # noqa: ASYNC110 - turns of the loop, no time
+            await asyncio.sleep(0)
+    await iys.citizen(recipient="+905550000002")
+    await deliveries_done(iys)
+    assert receiver.recipients == ["+905550000002", "+905550000001"]
+
+
+async def test_an_overtaken_delivery_does_not_wait_for_ever(
+    iys: Iys, receiver: Receiver, pauses: list[float]
+):
+    """Where no other follows it leaves after its seconds; failing then, it is tried again."""
+    await ordered(iys, delivery="overtaken", slowSeconds=9)
+    receiver.failures = 1
+    await iys.citizen()
+    await deliveries_done(iys)
+    assert receiver.recipients == ["+905550000001"]
+    assert pauses == [9, 1]
+
+
+async def test_a_delivery_may_be_late(iys: Iys, receiver: Receiver, pauses: list[float]):
+    """It leaves after its seconds."""
+    await ordered(iys, slowSeconds=30)
+    await iys.citizen()
+    await deliveries_done(iys)
+    assert (receiver.recipients, pauses) == (["+905550000001"], [30])

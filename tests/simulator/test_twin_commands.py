@@ -1,0 +1,132 @@
+"""The commands that steer a running twin: what they do, print and exit with."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from typer.testing import CliRunner, Result
+
+from izin.simulator import Twin
+from izin.simulator.cli import app
+from tests.simulator.client import BRAND_CODE, IYS_CODE, PHONE
+from tests.simulator.live import a_twin, listening
+
+AT_THE_BRAND = ("--brand", str(BRAND_CODE), "--type", "MESAJ")
+
+
+@pytest.fixture(scope="module")
+def twin() -> Twin:
+    """Give the twin of this file."""
+    return a_twin()
+
+
+@pytest.fixture(scope="module")
+def url(twin: Twin) -> Iterator[str]:
+    """Give the address of `twin`."""
+    with listening(twin) as url:
+        yield url
+
+
+@pytest.fixture(autouse=True)
+def fresh(url: str) -> None:
+    """Begin each test with an empty register and fine weather."""
+    httpx.post(f"{url}/__simulator__/reset", json={}).raise_for_status()
+
+
+def run(url: str, *words: str) -> Result:
+    return CliRunner().invoke(app, [*words, "--base-url", url])
+
+
+def told(url: str, *words: str):
+    """Give what a command prints as JSON."""
+    result = run(url, *words, "--output", "json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_the_clock(url: str):
+    """It is told, set, moved and sped up."""
+    assert told(url, "clock")["speed"] == 1
+    assert told(url, "clock", "--now", "2031-01-01 00:00:00", "--speed", "0")["nowTurkey"] == (
+        "2031-01-01 00:00:00"
+    )
+    assert told(url, "clock", "--advance", "60")["nowTurkey"] == "2031-01-01 00:01:00"
+
+
+def test_weather_is_ordered_told_and_cancelled(url: str, tmp_path: Path):
+    """One order by options, many by a script; all are told, and cancelled at once."""
+    told(url, "weather", "addV2", "--code", "H123", "--times", "3", "--after", "1")
+    script = tmp_path / "storm.json"
+    script.write_text(json.dumps([{"operation": "*", "drop": "after", "times": None}]))
+    orders = told(url, "weather", "--script", str(script))
+    assert [(order["operation"], order["times"]) for order in orders] == [("addV2", 3), ("*", None)]
+    assert "until cancelled" in run(url, "weather").stdout
+    assert told(url, "weather", "--clear") == []
+
+
+def test_a_citizen_and_the_portal_write(url: str):
+    """The portal saves an approval, the citizen rejects it, and each path is told."""
+    assert told(url, "write", PHONE, "ONAY", *AT_THE_BRAND)["path"] == "portal"
+    act = told(url, "citizen", PHONE, "RET", *AT_THE_BRAND, "--source", "IYS_KISAMESAJ")
+    assert (act["path"], act["source"]) == ("citizen", "IYS_KISAMESAJ")
+    refused = run(url, "write", PHONE, "RET", *AT_THE_BRAND)
+    assert refused.exit_code == 1
+    assert "H174" in refused.stderr or "H178" in refused.stderr
+
+
+def test_requests_are_told(url: str):
+    """Counts per operation, and with --log the calls one by one."""
+    httpx.get(f"{url}/sps/{IYS_CODE}/brands")
+    assert told(url, "requests")["operations"]["brands"]["codes"] == {"H351": 1}
+    (entry,) = told(url, "requests", "--log", "--operation", "brands")
+    assert (entry["operation"], entry["status"]) == ("brands", "401")
+    assert "H351: 1" in run(url, "requests").stdout
+    assert "brands" in run(url, "requests", "--log").stdout
+
+
+def test_reset_must_be_meant(url: str):
+    """Without --yes nothing goes, and that is said."""
+    told(url, "write", PHONE, "ONAY", *AT_THE_BRAND)
+    dry = run(url, "reset")
+    assert (dry.exit_code, "nothing was changed" in dry.stderr) == (0, True)
+    assert httpx.get(f"{url}/__simulator__/movements").text
+    assert told(url, "reset", "--yes", "--seed", "7")["done"] is True
+    assert not httpx.get(f"{url}/__simulator__/movements").text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["weather", "--code", "H103"],
+        ["weather", "add", "--clear"],
+        ["weather", "--script", __file__],
+        ["requests", "--operation", "add"],
+    ],
+)
+def test_wrong_usage_is_told(url: str, words: list[str]):
+    """Exit code 2, and nothing is ordered."""
+    assert run(url, *words).exit_code == 2
+    assert told(url, "weather") == []
+
+
+def test_a_refused_order_ends_in_1(url: str):
+    """What the twin says against an order is printed."""
+    result = run(url, "weather", "nothing", "--code", "H103")
+    assert result.exit_code == 1
+    assert "operation" in result.stderr
+
+
+def test_nobody_there_ends_in_4():
+    """A twin that is not there, and a server that is none, are told apart from a no."""
+    result = run("http://127.0.0.1:1", "clock")
+    assert result.exit_code == 4
+    assert "izin simulator" in result.stderr
+
+
+def test_a_server_that_is_no_twin_ends_in_4(url: str):
+    """An address without the admin API is named."""
+    result = run(f"{url}/elsewhere", "clock")
+    assert result.exit_code == 4
+    assert "no admin API" in result.stderr
