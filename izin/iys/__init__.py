@@ -26,6 +26,7 @@ from izin.iys.errors import (
     TokenSilenceError,
     UnauthenticatedError,
     UnreadableError,
+    WithheldError,
 )
 from izin.iys.pacing import CallClass, InProcessPacer, Pace, Pacer, PaceState
 from izin.iys.push import Push, parse_push
@@ -97,6 +98,7 @@ __all__ = [
     "UnauthenticatedError",
     "UnreadableError",
     "Verdict",
+    "WithheldError",
     "classify",
     "parse_push",
     "weightiest",

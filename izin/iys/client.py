@@ -61,11 +61,17 @@ class IysClient:
         await self._exchange.close()
 
     async def add(
-        self, brand: BrandPath, item: ConsentItem, *, call_class: CallClass | None = None
+        self,
+        brand: BrandPath,
+        item: ConsentItem,
+        *,
+        call_class: CallClass | None = None,
+        permit: Callable[[], bool] | None = None,
     ) -> Receipt:
         """Register one consent at once (V2).
 
-        Opt-outs leave first unless ``call_class`` says otherwise.
+        Opt-outs leave first unless ``call_class`` says otherwise. ``permit`` is asked when the
+        call's turn has come; if it says no, WithheldError is raised and nothing was sent.
         """
         usual = CallClass.RET if item.status is Status.RET else CallClass.DUE
         return await self._exchange.call(
@@ -76,6 +82,7 @@ class IysClient:
                 body=item.to_body(),
                 writes=True,
                 call_class=usual if call_class is None else call_class,
+                permit=permit,
             ),
             lambda answer: Receipt.read(Reader(answer)),
         )
@@ -86,10 +93,12 @@ class IysClient:
         items: Sequence[ConsentItem],
         *,
         call_class: CallClass = CallClass.BULK,
+        permit: Callable[[], bool] | None = None,
     ) -> Batch:
         """Hand in 1..1,000 consents of distinct keys (V2): all are taken for processing, or none.
 
-        What became of them tells :meth:`batch_result`, no sooner than 300 s later.
+        What became of them tells :meth:`batch_result`, no sooner than 300 s later. ``permit`` is
+        asked as by :meth:`add`.
         """
         if not 1 <= len(items) <= MAX_ITEMS:
             raise ValueError(f"a batch has 1 to {MAX_ITEMS} items, not {len(items)}")
@@ -101,6 +110,7 @@ class IysClient:
                 body=[item.to_body() for item in items],
                 writes=True,
                 call_class=call_class,
+                permit=permit,
             ),
             lambda answer: Batch.read(Reader(answer)),
         )

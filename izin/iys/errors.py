@@ -5,6 +5,7 @@ IysError                        (izin.consent.errors)
     ├── ThrottledError          too many calls this second or hour: time heals it
     ├── TokenSilenceError       no token may be asked for now: time heals it
     ├── BusyError               İYS could not, and did nothing: time heals it
+    ├── WithheldError           kept back when its turn came: nothing was sent
     ├── OutcomeUnknownError     sent, and no answer came: ask İYS before saying it again
     ├── RefusedError            the record or request breaks a rule: its source acts
     ├── MisconfiguredError      rights, subscription, address: an operator acts
@@ -84,6 +85,12 @@ class BusyError(CallError):
     """İYS could not, or was not reached; nothing was done, and later it may be."""
 
     who_acts = Actor.TIME
+
+
+class WithheldError(CallError):
+    """The caller no longer permitted the call when its turn to leave came: nothing was sent."""
+
+    who_acts = Actor.US
 
 
 class OutcomeUnknownError(CallError):

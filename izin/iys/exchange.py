@@ -22,6 +22,7 @@ from izin.iys.errors import (
     MisconfiguredError,
     OutcomeUnknownError,
     UnreadableError,
+    WithheldError,
 )
 from izin.iys.pacing import CallClass
 from izin.iys.reading import parse_json
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CALL_CLASS: Final = "call_class"
+_PERMIT: Final = "permit"
 _CONNECTIONS: Final = 32
 
 _log = get_logger(__name__)
@@ -83,6 +85,8 @@ class Call:
     writes: bool = False
     call_class: CallClass = CallClass.SWEEP
     nothing: frozenset[HTTPStatus] = frozenset()
+    permit: Callable[[], bool] | None = None
+    """Asked when the call's turn has come, just before it leaves; False keeps it back."""
 
 
 class PacedTransport(httpx.AsyncBaseTransport):
@@ -97,8 +101,11 @@ class PacedTransport(httpx.AsyncBaseTransport):
         self._deadline = deadline
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Return the whole answer to ``request``."""
+        """Return the whole answer to ``request``; raises WithheldError if it may not leave."""
         await self._pacer.wait(request.extensions.get(_CALL_CLASS, CallClass.RET))
+        permit = request.extensions.get(_PERMIT)
+        if permit is not None and not permit():
+            raise WithheldError("the call was kept back while it waited for its turn")
         try:
             async with asyncio.timeout(self._deadline):
                 response = await self._inner.handle_async_request(request)
@@ -178,7 +185,7 @@ class Exchange:
             params=call.query,
             content=None if call.body is None else json.dumps(call.body, ensure_ascii=False),
             headers=None if call.body is None else {"Content-Type": "application/json"},
-            extensions={_CALL_CLASS: call.call_class},
+            extensions={_CALL_CLASS: call.call_class, _PERMIT: call.permit},
         )
 
 

@@ -29,6 +29,7 @@ from izin.iys import (
     UnauthenticatedError,
     UnreadableError,
     Verdict,
+    WithheldError,
 )
 from izin.iys.envelope import _ERRORS, read_refusals
 from izin.iys.errors import Actor
@@ -208,6 +209,24 @@ async def test_a_404_with_a_code_is_no_empty_answer():
     async with a_client(refusing(404, "H001")) as client:
         with pytest.raises(MisconfiguredError):
             await METHODS["status"](client)
+
+
+async def test_a_call_whose_turn_comes_too_late_does_not_leave():
+    """Who tells is asked again just before the call leaves."""
+    sent: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(200, json=RECEIPT)
+
+    async with a_client(answer) as client:
+        with pytest.raises(WithheldError):
+            await client.add(BRAND, an_item(), permit=lambda: False)
+        with pytest.raises(WithheldError):
+            await client.add_batch(BRAND, [an_item()], permit=lambda: False)
+        assert sent == []
+        await client.add(BRAND, an_item(), permit=lambda: True)
+    assert len(sent) == 1
 
 
 async def test_no_changes_are_no_page():
