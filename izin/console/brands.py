@@ -39,6 +39,7 @@ CURES: Mapping[str, str] = {
     rulings.UNKNOWN_BRAND: "register the brand: izin brands add; they then go on by themselves",
     "unknown-code": "read what İYS answered with izin explain; requeue once it is mended",
     "no-such-retailer": "correct the retailer code, or have İYS know the retailer; then requeue",
+    "opt-out-refused": "withdraw the consent on İYS's own pages today, then requeue",
     "quota-spent": "have İYS raise the subscription's quota, then requeue",
     "iys-says-otherwise": "compare with İYS's own pages, then requeue",
 }

@@ -267,11 +267,10 @@ def _rule(
     )
     after = ruled.entry
     if entry.code is not None and entry.state == "unknown" and after.duty == "send":
-        refused = rulings.refused(heard, "register-is-newer", entry.code)
         if heard.desired_status == Status.RET:
-            changes.rule(entry, rulings.rescued(refused, now))
+            changes.rule(entry, rulings.saved(heard, "register-is-newer", entry.code, now))
         else:
-            changes.put(entry, refused)
+            changes.put(entry, rulings.refused(heard, "register-is-newer", entry.code))
         return
     if after.duty == "ask":
         asks = after.attempts + 1

@@ -73,7 +73,7 @@ def judged(  # noqa: C901, PLR0911, PLR0912, PLR0913 - one case a verdict; each 
     entry: Entry, item: Item, answer: Answer, brand: Brand, now: datetime, *, calendar: Calendar
 ) -> Judged:
     """Return what ``answer`` makes of ``entry``, of which ``item`` was told."""
-    entry = rulings.landed(entry, item.status)
+    entry = rulings.landed(entry, item.status, now)
     if entry.desired_event_id != item.event_id:
         return _of_the_past(entry, item, answer, brand, now, calendar=calendar)
     match answer.verdict:
@@ -97,13 +97,17 @@ def judged(  # noqa: C901, PLR0911, PLR0912, PLR0913 - one case a verdict; each 
         case Verdict.EXPIRED:
             if item.status == Status.ONAY:
                 return _refused(rulings.expired(entry, "refused-as-late", answer.code))
-            return _rescued(entry, answer, now)
+            return _rescued(entry, "refused-as-late", answer, now)
         case Verdict.DATA:
             if answer.code == NOT_AS_FIRST and item.source == Source.HS_KARAR:
                 return _already(entry, item, answer, brand, now, calendar=calendar)
+            if item.status == Status.RET:
+                return _rescued(entry, "refused-by-iys", answer, now)
             return _refused(rulings.refused(entry, "refused-by-iys", answer.code))
         case Verdict.UNKNOWN:
             return _refused(rulings.parked(entry, "unknown-code", answer.code))
+        case Verdict.RIGHTS if answer.code == NO_SUCH_RETAILER and item.status == Status.RET:
+            return _rescued(entry, "no-such-retailer", answer, now)
         case Verdict.RIGHTS if answer.code == NO_SUCH_RETAILER:
             return _refused(rulings.parked(entry, "no-such-retailer", answer.code))
         case Verdict.QUOTA if item.status == Status.ONAY:
@@ -197,9 +201,8 @@ def _already(  # noqa: PLR0913 - the facts of judged
     return Judged(ruled=ruled, item_state="refused")
 
 
-def _rescued(entry: Entry, answer: Answer, now: datetime) -> Judged:
-    refused = rulings.refused(entry, "refused-as-late", answer.code)
-    return Judged(ruled=rulings.rescued(refused, now), item_state="refused")
+def _rescued(entry: Entry, why: str, answer: Answer, now: datetime) -> Judged:
+    return Judged(ruled=rulings.saved(entry, why, answer.code, now), item_state="refused")
 
 
 def _refused(entry: Entry) -> Judged:

@@ -1,20 +1,21 @@
 """Submissions whose answer never came: asked about first, and said again only word for word.
 
 By V2 an identical body has no second effect: a single add gets its first transaction id again, an
-item of a batch that was saved succeeds with its first request. So what is still desired, and whose
-term still runs, is sent again; of the rest the status is read. Whatever İYS holds of a batch it
-may still be working on is asked about only when its results would have been due.
+item of a batch that was saved succeeds with its first request. So a single add is sent again where
+the status, asked first, does not show it; a batch, whose items İYS may hold and not show yet, is
+handed in again. Of what is no longer desired, or whose term has ended, only the status is read, and
+of a batch only when its results would have been due, for İYS may still be working on it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from izin.consent.model import Channel, RecipientType, Status
 from izin.iys.answers import Verdict
-from izin.iys.errors import CallError
+from izin.iys.errors import CallError, ThrottledError
 from izin.iys.wire import Receipt
 from izin.runtime.observe import get_logger
 from izin.sinks import rulings
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _ASKED_AT_ONCE = 20
 _LATER = timedelta(seconds=30)
+_SOON = timedelta(seconds=2)
 
 _log = get_logger(__name__)
 
@@ -68,8 +70,6 @@ class Recoverer:
                     )
             wanted = [item for item in submission.items if _is_wanted(entries[item.key], item, now)]
             whole = len(wanted) == len(submission.items) == len(submission.said)
-            if whole:
-                await submissions.resend(connection, submission, now=now, holder=self.tools.holder)
             await changes.write(connection)
         _log.warning(
             "submission taken up",
@@ -78,13 +78,55 @@ class Recoverer:
             wanted=len(wanted),
         )
         if whole:
-            await self.teller.tell(replace(submission, sends=submission.sends + 1))
+            if submission.kind != SINGLE or not await self._is_settled(submission, wanted[0]):
+                await self._resend(submission)
             return True
         if wanted:
             part = await self._part(submission, wanted)
             await self.teller.tell(part)
         await self._read(submission, [item for item in submission.items if item not in wanted])
         return True
+
+    async def _is_settled(self, submission: Submission, item: Item) -> bool:
+        """Ask what İYS holds before it is told again; return whether that settles it, or the
+        question must be put again later.
+
+        A batch is handed in again instead: its items may be with İYS and not be shown yet.
+        """
+        asked_at = self.tools.clock().replace(microsecond=0)
+        try:
+            record = await self._status(submission, item)
+        except ThrottledError as error:
+            # The hour's questions are spent: the same body has no second effect either.
+            _log.warning("iys could not be asked", submission=submission.id, error=str(error))
+            return False
+        except CallError as error:
+            _log.warning("iys could not be asked", submission=submission.id, error=str(error))
+            await self._later(submission, asked_at + (error.retry_after or _SOON))
+            return True
+        if record is None or not _is_the_same(record, item):
+            return False
+        await self._saved(submission, item, record)
+        return True
+
+    async def _resend(self, submission: Submission) -> None:
+        now, holder = self.tools.clock(), self.tools.holder
+        async with self.tools.ledger.transaction() as connection:
+            again = await submissions.resend(connection, submission, now=now, holder=holder)
+        await self.teller.tell(again)
+
+    async def _status(self, submission: Submission, item: Item) -> Record | None:
+        _, channel, recipient_type, recipient = item.key.split("/", 3)
+        return await self.tools.client.status(
+            submission.brand.path, Channel(channel), RecipientType(recipient_type), recipient
+        )
+
+    async def _saved(self, submission: Submission, item: Item, record: Record) -> None:
+        receipt = Receipt(
+            transaction_id=record.transaction_id or "", creation_date=record.creation_date
+        )
+        answer = Answer(verdict=Verdict.SUCCESS, receipt=receipt, how="status")
+        await self.teller.record(submission, {item.index: answer})
 
     async def _part(self, submission: Submission, wanted: Sequence[Item]) -> Submission:
         """Move what is still desired to a submission of its own, each item word for word as it
@@ -120,16 +162,10 @@ class Recoverer:
             return
         for item in items[:_ASKED_AT_ONCE]:
             asked_at = self.tools.clock().replace(microsecond=0)
-            brand_code, channel, recipient_type, recipient = item.key.split("/", 3)
             try:
-                record = await self.tools.client.status(
-                    submission.brand.path,
-                    Channel(channel),
-                    RecipientType(recipient_type),
-                    recipient,
-                )
+                record = await self._status(submission, item)
             except CallError as error:
-                _log.warning("iys could not be asked", brand=brand_code, error=str(error))
+                _log.warning("iys could not be asked", submission=submission.id, error=str(error))
                 await self._later(submission, asked_at + (error.retry_after or _LATER))
                 return
             await self._found(submission, item, record, asked_at)
@@ -141,11 +177,7 @@ class Recoverer:
     ) -> None:
         """Settle one item: İYS shows the very statement, or it did not take it."""
         if record is not None and _is_the_same(record, item):
-            receipt = Receipt(
-                transaction_id=record.transaction_id or "", creation_date=record.creation_date
-            )
-            answer = Answer(verdict=Verdict.SUCCESS, receipt=receipt, how="status")
-            await self.teller.record(submission, {item.index: answer})
+            await self._saved(submission, item, record)
             return
         now = self.tools.clock()
         async with self.tools.ledger.transaction() as connection:
@@ -156,7 +188,7 @@ class Recoverer:
             counted = await submissions.settle(connection, submission, [gone], now=now)
             if counted:
                 landed = rulings.observed(
-                    rulings.landed(entry, item.status), statement_of(record, asked_at)
+                    rulings.landed(entry, item.status, now), statement_of(record, asked_at)
                 )
                 mine = entry.desired_event_id == item.event_id
                 ruled = rulings.ruled(
@@ -171,7 +203,9 @@ class Recoverer:
 
     async def _later(self, submission: Submission, at: datetime) -> None:
         async with self.tools.ledger.transaction() as connection:
-            await submissions.ask_again(connection, submission, next_poll_at=at)
+            await submissions.ask_again(
+                connection, submission, next_poll_at=at, holder=self.tools.holder
+            )
 
 
 def _is_wanted(entry: Entry, item: Item, now: datetime) -> bool:

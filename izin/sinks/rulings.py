@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 UNKNOWN_BRAND = "unknown-brand"
 RESCUED = "rescued"
+RESCUE = "rescue"
+"""The origin of events that save an opt-out."""
 _RESCUES = UUID("8c1f4f1e-0c63-5b6e-9d0e-3a2b7c9d4e02")
 _FLYING = frozenset({"in_flight", "awaiting_result"})
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -250,11 +252,22 @@ def rescued(entry: Entry, now: datetime) -> Ruled:
         consent_date=now,
         received_at=now,
         date_basis=str(DateBasis.STATED),
-        origin="rescue",
+        origin=RESCUE,
         origin_ref=entry.code,
         cause=entry.desired_event_id,
     )
     return Ruled(entry=entry.but(duty="rescue", why=RESCUED), rescue=event)
+
+
+def saved(entry: Entry, why: str, code: str | None, now: datetime) -> Ruled:
+    """Return the row of an opt-out that İYS refuses for what it says, and its rescue.
+
+    An opt-out of today without date, source and retailer of its own leaves İYS little to refuse.
+    Where it does, a person must withdraw the consent, for a "no" never ends as refused.
+    """
+    if entry.desired_origin == RESCUE:
+        return Ruled(entry=parked(entry, "opt-out-refused", code))
+    return rescued(refused(entry, why, code), now)
 
 
 def released(entry: Entry) -> Entry:
@@ -357,11 +370,11 @@ def retried(
     )
 
 
-def landed(entry: Entry, status: str) -> Entry:
+def landed(entry: Entry, status: str, now: datetime) -> Entry:
     """Return the row once nothing of this status is told and unanswered any more."""
     if status == Status.RET:
-        return entry.but(ret_open=False)
-    return entry.but(onay_open=False)
+        return entry.but(ret_open=False, told_at=now)
+    return entry.but(onay_open=False, told_at=now)
 
 
 def foreign(source: str | None) -> bool:

@@ -74,7 +74,9 @@ class Settler:
         wait = rulings.backoff(submission.polls + 1, first=first, longest=_LONGEST)
         at = self.tools.clock() + max(wait, retry_after or wait)
         async with self.tools.ledger.transaction() as connection:
-            await submissions.ask_again(connection, submission, next_poll_at=at)
+            await submissions.ask_again(
+                connection, submission, next_poll_at=at, holder=self.tools.holder
+            )
 
 
 def _answers(submission: Submission, results: tuple[ItemResult, ...]) -> dict[int, Answer]:

@@ -19,6 +19,7 @@ from izin.iys.errors import (
     OutcomeUnknownError,
     UnauthenticatedError,
     UnreadableError,
+    WithheldError,
 )
 from izin.iys.pacing import CallClass
 from izin.runtime.observe import get_logger
@@ -28,7 +29,7 @@ from izin.sinks.ledger.changes import Changes, Movement, lock
 from izin.sinks.ledger.submissions import BATCH, SINGLE, Settled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from izin.iys.wire import Batch
@@ -56,11 +57,31 @@ class Teller:
         waiting = [submission]
         while waiting:
             one = waiting.pop()
-            match one.kind:
-                case "single":
-                    await self._single(one)
-                case _:
-                    waiting += await self._batch(one)
+            try:
+                match one.kind:
+                    case "single":
+                        await self._single(one)
+                    case _:
+                        waiting += await self._batch(one)
+            except WithheldError:
+                renewed = await self._renewed(one)
+                if renewed is not None:
+                    waiting.append(renewed)
+
+    async def _renewed(self, submission: Submission) -> Submission | None:
+        """Return the submission with a new lease after a long wait for its turn; None if another
+        process has taken it up.
+        """
+        async with self.tools.ledger.transaction() as connection:
+            renewed = await submissions.renew(
+                connection, submission, now=self.tools.clock(), holder=self.tools.holder
+            )
+        _log.warning("lease ran low", submission=submission.id, ours=renewed is not None)
+        return renewed
+
+    def _permit(self, submission: Submission) -> Callable[[], bool]:
+        """Return what tells, just before a call leaves, whether the submission is still ours."""
+        return lambda: self.tools.holder.may_leave(submission, self.tools.clock())
 
     async def record(
         self,
@@ -120,7 +141,11 @@ class Teller:
         (said,) = submission.said
         (item,) = submission.items
         try:
-            receipt = await self.tools.client.add(submission.brand.path, said)
+            receipt = await self.tools.client.add(
+                submission.brand.path, said, permit=self._permit(submission)
+            )
+        except WithheldError:
+            raise
         except (OutcomeUnknownError, UnreadableError) as error:
             await self._lose(submission, error)
         except CallError as error:
@@ -137,7 +162,10 @@ class Teller:
                 submission.brand.path,
                 submission.said,
                 call_class=CallClass.RET if urgent else CallClass.BULK,
+                permit=self._permit(submission),
             )
+        except WithheldError:
+            raise
         except (OutcomeUnknownError, UnreadableError) as error:
             await self._lose(submission, error)
         except CallError as error:
@@ -165,9 +193,11 @@ class Teller:
                 next_poll_at=now + self.result_delay,
             )
             for item in submission.items:
-                entry = entries[item.key]
+                before = entries[item.key]
+                entry = before.but(told_at=now)
                 if entry.desired_event_id == item.event_id and entry.state == "in_flight":
-                    changes.put(entry, entry.but(state="awaiting_result"))
+                    entry = entry.but(state="awaiting_result")
+                changes.put(before, entry)
             await brands.lift(
                 connection, submission.brand.brand_code, entry.channel, submission.items[0].status
             )
@@ -180,7 +210,9 @@ class Teller:
             entries = await lock(connection, (item.key for item in submission.items))
             changes = Changes(self.tools.announcer, now=now)
             wait = min(_LONGEST, _LOST * 2 ** min(submission.sends - 1, 10))
-            await submissions.lost(connection, submission, next_poll_at=now + wait)
+            await submissions.lost(
+                connection, submission, next_poll_at=now + wait, holder=self.tools.holder
+            )
             for item in submission.items:
                 entry = entries[item.key]
                 if entry.desired_event_id == item.event_id and entry.state == "in_flight":

@@ -67,6 +67,16 @@ _SHARE = timedelta(milliseconds=500)
 _log = get_logger(__name__)
 
 
+class LeaseTooShortError(OurError):
+    """A call to İYS could outlast the lease, and another process would tell the same again."""
+
+    def __init__(self, lease: timedelta, timeout: timedelta) -> None:
+        super().__init__(
+            f"IZIN_LEASE ({lease.total_seconds():g} s) must be at least twice IYS_TIMEOUT "
+            f"({timeout.total_seconds():g} s)"
+        )
+
+
 class NoPushCredentialsError(OurError):
     """A push address is set, and no credentials İYS could sign in with there."""
 
@@ -115,7 +125,7 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
             client=client,
             announcer=announcer,
             clock=_now,
-            holder=Holder(owner=ledger.owner, lease=sink.lease),
+            holder=_holder(ledger.owner, iys, sink),
         )
         directory = BrandDirectory(ledger)
         receiver = PushReceiver(
@@ -300,6 +310,12 @@ def _server(sink: SinkSettings, app: Starlette) -> uvicorn.Server:
             timeout_graceful_shutdown=2,
         )
     )
+
+
+def _holder(owner: str, iys: IysSettings, sink: SinkSettings) -> Holder:
+    if sink.lease < 2 * iys.timeout:
+        raise LeaseTooShortError(sink.lease, iys.timeout)
+    return Holder(owner=owner, lease=sink.lease, call_within=iys.timeout)
 
 
 def _credentials(sink: SinkSettings) -> Credentials | None:

@@ -68,6 +68,7 @@ class Entry:
     lease_until: datetime | None = None
     onay_open: bool = False
     ret_open: bool = False
+    told_at: datetime | None = None
 
     may_send: bool = False
     permission_reason: str | None = None

@@ -64,6 +64,8 @@ class Submission:
     polls: int = 0
     sends: int = 1
     refusals: int = 0
+    lease_until: datetime | None = None
+    """Until when nobody else takes it up; None where its telling is over."""
     known: tuple[ConsentItem, ...] | None = None
     """What the body says, where it has just been written."""
 
@@ -90,6 +92,13 @@ class Holder:
 
     owner: str
     lease: timedelta
+    call_within: timedelta
+    """How long a call may take; shorter than the lease."""
+
+    def may_leave(self, submission: Submission, now: datetime) -> bool:
+        """Return whether a call that leaves now ends while the submission is still ours."""
+        until = submission.lease_until
+        return until is not None and now + self.call_within <= until
 
 
 async def claim(  # noqa: PLR0913 - what is told, how, and by whom
@@ -104,6 +113,7 @@ async def claim(  # noqa: PLR0913 - what is told, how, and by whom
     """Put ``entries`` in flight and keep the intent to tell them; the call may begin after the
     commit.
     """
+    now = changes.now
     claimed = []
     for place, entry in enumerate(entries):
         if place % _YIELD_EVERY == _YIELD_EVERY - 1:
@@ -117,6 +127,7 @@ async def claim(  # noqa: PLR0913 - what is told, how, and by whom
             next_attempt_at=None,
             lease_owner=None,
             lease_until=None,
+            told_at=now,
             onay_open=entry.onay_open or entry.desired_status == "ONAY",
             ret_open=entry.ret_open or entry.desired_status == "RET",
         )
@@ -217,6 +228,7 @@ async def intend(  # noqa: PLR0913 - what is told, how, and by whom
         items=renumbered,
         intended_at=now,
         refusals=refusals,
+        lease_until=now + holder.lease,
         known=tuple(said),
     )
 
@@ -274,16 +286,31 @@ async def settle(
     return frozenset(row["index"] for row in found)
 
 
-async def lost(connection: Connection, submission: Submission, *, next_poll_at: datetime) -> None:
-    """Note that no answer came."""
-    await connection.execute(_SQL["lost"], {"id": submission.id, "next_poll_at": next_poll_at})
+async def lost(
+    connection: Connection, submission: Submission, *, next_poll_at: datetime, holder: Holder
+) -> None:
+    """Note that no answer came, unless another process has taken the submission up meanwhile."""
+    values = {"id": submission.id, "next_poll_at": next_poll_at, "owner": holder.owner}
+    await connection.execute(_SQL["lost"], values)
+
+
+async def renew(
+    connection: Connection, submission: Submission, *, now: datetime, holder: Holder
+) -> Submission | None:
+    """Return the submission with a new lease, before it is told; None: it is another's by now."""
+    until = now + holder.lease
+    values = {"id": submission.id, "owner": holder.owner, "lease_until": until}
+    if await (await connection.execute(_SQL["renew"], values)).fetchone() is None:
+        return None
+    return replace(submission, lease_until=until)
 
 
 async def ask_again(
-    connection: Connection, submission: Submission, *, next_poll_at: datetime
+    connection: Connection, submission: Submission, *, next_poll_at: datetime, holder: Holder
 ) -> None:
-    """Have the submission looked at again later."""
-    await connection.execute(_SQL["ask-again"], {"id": submission.id, "next_poll_at": next_poll_at})
+    """Have the submission looked at again later, unless it is another's by now."""
+    values = {"id": submission.id, "next_poll_at": next_poll_at, "owner": holder.owner}
+    await connection.execute(_SQL["ask-again"], values)
 
 
 async def unanswered(
@@ -303,11 +330,15 @@ async def results_due(
 
 async def resend(
     connection: Connection, submission: Submission, *, now: datetime, holder: Holder
-) -> None:
-    """Note that the very same body is about to be sent once more."""
-    values = {"id": submission.id, "owner": holder.owner, "lease_until": now + holder.lease}
+) -> Submission:
+    """Note that the very same body is about to be sent once more; return the submission as it
+    then stands.
+    """
+    until = now + holder.lease
+    values = {"id": submission.id, "owner": holder.owner, "lease_until": until}
     if await (await connection.execute(_SQL["resend"], values)).fetchone() is None:
         raise ConcurrentChangeError(f"submission {submission.id} was answered before")
+    return replace(submission, sends=submission.sends + 1, lease_until=until)
 
 
 async def release(connection: Connection, *, owner: str, now: datetime) -> None:
@@ -346,6 +377,7 @@ async def with_items(connection: Connection, row: Mapping[str, Any], brand: Bran
         polls=row["polls"],
         sends=row["sends"],
         refusals=row["refusals"],
+        lease_until=row["lease_until"],
     )
 
 
@@ -353,7 +385,8 @@ async def _held(
     connection: Connection, query: str, values: Mapping[str, Any], now: datetime, holder: Holder
 ) -> Mapping[str, Any] | None:
     row = await (await connection.execute(_SQL[query], values)).fetchone()
-    if row is not None:
-        lease = {"id": row["id"], "owner": holder.owner, "lease_until": now + holder.lease}
-        await connection.execute(_SQL["lease"], lease)
-    return row
+    if row is None:
+        return None
+    lease = {"id": row["id"], "owner": holder.owner, "lease_until": now + holder.lease}
+    await connection.execute(_SQL["lease"], lease)
+    return {**row, "lease_until": lease["lease_until"]}

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -20,7 +20,7 @@ from izin.sinks.ledger.migrate import migrate
 from izin.sinks.ledger.submissions import Holder
 from izin.sinks.tools import Tools
 from tests.builders import BRAND
-from tests.integration.sinks.house import IYS_CODE, PASSWORD, USERNAME, House, Twin
+from tests.integration.sinks.house import IYS_CODE, PASSWORD, USERNAME, Clock, House, Turns, Twin
 
 
 @pytest.fixture
@@ -80,18 +80,24 @@ async def house(ledger: Ledger, twin: Twin, iys_settings: IysSettings) -> AsyncI
     """Give the sinks over an empty ledger and an empty İYS, with the brand known to both."""
     settings = KafkaSettings(topic_prefix="", partitions=1)
     codec = Codec()
+    clock = Clock()
     pacer = LedgerPacer(ledger, Pace(rate=500), address="test")
     await pacer.begin()
     auth = TokenAuth(iys_settings, LedgerTokenStore(ledger=ledger, account=USERNAME))
-    async with IysClient(iys_settings, auth=auth, pacer=pacer) as client:
+    turns = Turns(pacer)
+    async with IysClient(iys_settings, auth=auth, pacer=turns) as client:
         tools = Tools(
             ledger=ledger,
             client=client,
             announcer=Announcer(codec, settings.topics),
-            clock=lambda: datetime.now(UTC),
-            holder=Holder(owner=ledger.owner, lease=timedelta(seconds=60)),
+            clock=clock,
+            holder=Holder(
+                owner=ledger.owner, lease=timedelta(seconds=60), call_within=timedelta(seconds=5)
+            ),
         )
-        house = House(tools=tools, codec=codec, twin=twin, settings=settings)
+        house = House(
+            tools=tools, codec=codec, twin=twin, settings=settings, clock=clock, turns=turns
+        )
         await house.brand()
         yield house
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +23,12 @@ from izin.sinks.tell import Teller
 from tests.builders import BRAND, CUSTOMER, a_decision_record, a_key, an_event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     import httpx
 
     from izin.consent.model import ConsentEvent
+    from izin.iys import CallClass, Pacer
     from izin.schemas.codec import Codec
     from izin.sinks.ledger.database import Ledger
     from izin.sinks.ledger.entry import Entry
@@ -37,6 +38,7 @@ IYS_CODE = 100001
 USERNAME = "ada@example.com"
 PASSWORD = "not-a-password"
 RESULT_DELAY = timedelta(seconds=300)
+A_SECOND = timedelta(seconds=1)
 ACTIVE = Brand(
     brand_code=BRAND,
     iys_code=IYS_CODE,
@@ -57,6 +59,36 @@ def a_phone(number: int) -> str:
     return f"+9055500{number:05d}"
 
 
+class Clock:
+    """The real time, and whatever a test has had pass beside it."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta(0)
+
+    def __call__(self) -> datetime:
+        """Return the instant that it is in the house."""
+        return datetime.now(UTC) + self.ahead
+
+
+class Turns:
+    """The ledger's pacer; a test may have something happen while a call waits for its turn."""
+
+    def __init__(self, pacer: Pacer) -> None:
+        self._pacer = pacer
+        self.meanwhile: Callable[[], Awaitable[None]] | None = None
+
+    async def wait(self, call_class: CallClass) -> None:
+        """Return when a call may leave, after what happens meanwhile, once."""
+        await self._pacer.wait(call_class)
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            await meanwhile()
+
+    async def throttled(self) -> None:
+        """Slow everybody down."""
+        await self._pacer.throttled()
+
+
 class Twin:
     """Sets the simulator up, plays the citizen and makes the weather."""
 
@@ -73,10 +105,6 @@ class Twin:
     def weather(self, operation: str, **fault: object) -> None:
         """Let a fault befall the next call of an operation."""
         self.order("weather", operation=operation, **fault)
-
-    def results_are_due(self) -> None:
-        """Move İYS's clock on, so that its batches are processed."""
-        self.order("clock", advance=RESULT_DELAY.total_seconds() + 1)
 
     def citizen(self, status: str, recipient: str, **more: object) -> None:
         """Let a citizen change a consent at İYS."""
@@ -113,8 +141,20 @@ class House:
     codec: Codec
     twin: Twin
     settings: Any
+    clock: Clock
+    turns: Turns
     states: dict[str, Consent] = field(default_factory=dict)
     offset: int = 0
+
+    def passes(self, time: timedelta, *, at_iys: bool = True) -> None:
+        """Have time pass here, and at İYS unless it is late."""
+        self.clock.ahead += time
+        if at_iys:
+            self.twin.order("clock", advance=time.total_seconds())
+
+    def results_are_due(self) -> None:
+        """Have so much time pass that batches are processed and may be asked about."""
+        self.passes(RESULT_DELAY + timedelta(seconds=1))
 
     @property
     def ledger(self) -> Ledger:
@@ -133,21 +173,19 @@ class House:
 
     @property
     def submitter(self) -> Submitter:
-        """Tells what is owed."""
+        """Tells what is owed, after whatever was told a second ago."""
+        self.passes(A_SECOND)
         return Submitter(tools=self.tools, teller=self.teller, asker=self.asker, batch_size=1000)
 
     @property
     def settler(self) -> Settler:
-        """Asks for results, as if they were due now."""
-        later = replace(self.tools, clock=lambda: datetime.now(UTC) + RESULT_DELAY * 4)
-        teller = Teller(tools=later, result_delay=RESULT_DELAY)
-        return Settler(tools=later, teller=teller, result_delay=RESULT_DELAY)
+        """Asks for results."""
+        return Settler(tools=self.tools, teller=self.teller, result_delay=RESULT_DELAY)
 
     def recoverer(self, after: timedelta = RESULT_DELAY * 2) -> Recoverer:
-        """Take up what is unanswered, as if so long had passed."""
-        later = replace(self.tools, clock=lambda: datetime.now(UTC) + after)
-        teller = Teller(tools=later, result_delay=RESULT_DELAY)
-        return Recoverer(tools=later, teller=teller, result_delay=RESULT_DELAY)
+        """Take up what is unanswered, after so long a time."""
+        self.passes(after)
+        return Recoverer(tools=self.tools, teller=self.teller, result_delay=RESULT_DELAY)
 
     @property
     def ingester(self) -> Ingester:
@@ -165,7 +203,7 @@ class House:
         """Return the decisions of the law on ``events``, as the order stage writes them."""
         reads = []
         for event in events:
-            claim = admit(event, appended_at=datetime.now(UTC))
+            claim = admit(event, appended_at=self.clock())
             assert not isinstance(claim, Refusal), claim.violations
             decision = decide(self.states.get(str(claim.key)), claim)
             self.states[str(claim.key)] = decision.consent
@@ -232,7 +270,7 @@ class House:
         event = onay(recipient, minutes=60)
         await self.ingest(event)
         assert await self.submitter.bulk()
-        self.twin.results_are_due()
+        self.results_are_due()
         assert await self.settler.settle()
         assert (await self.entry(recipient)).state == "accepted"
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.database
 
 async def intended(house: House, recipients: list[str], kind: str) -> None:
     """Keep the intent to tell, as a process does that is killed before the call."""
-    dead = Holder(owner="7", lease=timedelta(hours=1))
+    dead = Holder(owner="7", lease=timedelta(hours=1), call_within=timedelta(seconds=5))
     async with house.ledger.transaction() as connection:
         entries = [await house.entry(one) for one in recipients]
         found = await lock(connection, [entry.key for entry in entries])
@@ -63,6 +63,77 @@ async def test_a_single_add_that_lost_its_answer_is_not_told_twice(house: House)
     entry = await house.entry()
     assert (entry.state, entry.registered) == ("accepted", "RET")
     assert [one["status"] for one in house.twin.movements(PHONE)] == ["ONAY", "RET"]
+    assert (house.twin.calls("addV2"), house.twin.calls("status")) == (1, 1)
+
+
+@pytest.mark.parametrize("asked", [200, 429])
+async def test_a_single_add_that_never_arrived_is_told_again(house: House, asked: int):
+    """İYS, asked first, does not show it, or has been asked too much: the same body goes again."""
+    await house.told_onay(PHONE)
+    await house.ingest(ret(PHONE))
+    house.twin.weather("addV2", drop="before")
+    if asked != 200:
+        house.twin.weather("status", status=asked, code="H086")
+    assert await house.submitter.opt_out()
+    assert await house.recoverer().recover()
+    assert (await house.entry()).state == "accepted"
+    assert [one["status"] for one in house.twin.movements(PHONE)] == ["ONAY", "RET"]
+
+
+async def test_nothing_is_told_again_while_iys_cannot_be_asked(house: House):
+    """The question is put again later, and then the opt-out is told."""
+    await house.told_onay(PHONE)
+    await house.ingest(ret(PHONE))
+    house.twin.weather("addV2", drop="before")
+    house.twin.weather("status", status=503, code="H192")
+    assert await house.submitter.opt_out()
+    assert await house.recoverer().recover()
+    assert (await house.entry()).state == "unknown"
+    assert not await house.recoverer(timedelta(0)).recover()
+    assert await house.recoverer().recover()
+    assert (await house.entry()).state == "accepted"
+
+
+@pytest.mark.parametrize("is_taken", [False, True])
+async def test_a_lease_is_looked_at_when_the_turn_has_come(house: House, *, is_taken: bool):
+    """Who waited so long that the lease ran out renews it, or leaves the telling to whoever took
+    it up meanwhile; either way it is told once.
+    """
+    await house.told_onay(PHONE)
+    await house.ingest(ret(PHONE))
+
+    async def a_long_time() -> None:
+        house.passes(timedelta(seconds=61))
+        if is_taken:
+            assert await other.recover()
+
+    tools = replace(house.tools, holder=replace(house.tools.holder, owner="7"))
+    other = replace(
+        house.recoverer(timedelta(0)), tools=tools, teller=replace(house.teller, tools=tools)
+    )
+    house.turns.meanwhile = a_long_time
+    assert await house.submitter.opt_out()
+    assert (await house.entry()).state == "accepted"
+    assert [one["status"] for one in house.twin.movements(PHONE)] == ["ONAY", "RET"]
+    assert house.twin.calls("addV2") == 1
+
+
+async def test_who_wakes_late_changes_nothing_of_what_another_tells(house: House):
+    """A paused process finds its call lost; the submission stays with whoever took it up."""
+    await house.told_onay(PHONE)
+    await house.ingest(ret(PHONE))
+    await intended(house, [PHONE], SINGLE)
+    zombie = Holder(owner="8", lease=timedelta(hours=1), call_within=timedelta(seconds=5))
+    async with house.ledger.transaction() as connection:
+        rows = await (await connection.execute("SELECT * FROM submissions")).fetchall()
+        lost = await submissions.with_items(connection, rows[-1], ACTIVE)
+        await submissions.lost(connection, lost, next_poll_at=house.clock(), holder=zombie)
+        await submissions.ask_again(connection, lost, next_poll_at=house.clock(), holder=zombie)
+        assert await submissions.renew(connection, lost, now=house.clock(), holder=zombie) is None
+        with pytest.raises(ConcurrentChangeError):
+            await submissions.resend(connection, lost, now=house.clock(), holder=zombie)
+    rows = await house.ledger.fetch("SELECT state, lease_owner FROM submissions ORDER BY id")
+    assert (rows[-1]["state"], rows[-1]["lease_owner"]) == ("intent", "7")
 
 
 async def test_a_batch_that_lost_its_answer_is_not_told_twice(house: House):
@@ -73,7 +144,7 @@ async def test_a_batch_that_lost_its_answer_is_not_told_twice(house: House):
     assert await house.submitter.bulk()
     assert {(await house.entry(person)).state for person in people} == {"unknown"}
     assert await house.recoverer().recover()
-    house.twin.results_are_due()
+    house.results_are_due()
     assert await house.settler.settle()
     assert {(await house.entry(person)).state for person in people} == {"accepted"}
     assert [len(house.twin.movements(person)) for person in people] == [1, 1, 1]
@@ -97,7 +168,7 @@ async def test_an_answer_counts_once(house: House):
     """The same results asked for twice change nothing the second time."""
     await house.ingest(onay(PHONE))
     await house.submitter.bulk()
-    house.twin.results_are_due()
+    house.results_are_due()
     await house.settler.settle()
     before = await house.outcomes()
     await house.ledger.fetch(

@@ -7,7 +7,7 @@ import pytest
 from izin.schemas.records import event_from_avro
 from izin.sinks.ledger import brands
 from tests.builders import BRAND, PHONE
-from tests.integration.sinks.house import House, a_phone, onay, ret
+from tests.integration.sinks.house import A_SECOND, RESULT_DELAY, House, a_phone, onay, ret
 
 pytestmark = pytest.mark.database
 
@@ -18,7 +18,7 @@ async def test_an_onay_goes_by_batch_and_opens_the_gate_only_when_it_is_saved(ho
     assert await house.submitter.bulk()
     assert (await house.entry()).state == "awaiting_result"
     assert await house.permissions(PHONE) == [False]
-    house.twin.results_are_due()
+    house.results_are_due()
     assert await house.settler.settle()
     entry = await house.entry()
     assert (entry.state, entry.registered, entry.may_send) == ("accepted", "ONAY", True)
@@ -31,6 +31,7 @@ async def test_a_result_that_is_not_there_yet_is_asked_for_again(house: House):
     """An empty list and "enqueue" say nothing of an item."""
     await house.ingest(onay(PHONE))
     await house.submitter.bulk()
+    house.passes(RESULT_DELAY, at_iys=False)
     assert await house.settler.settle()
     assert (await house.entry()).state == "awaiting_result"
 
@@ -54,6 +55,38 @@ async def test_a_ret_that_iys_never_knew_is_not_needed(house: House):
     assert (entry.state, entry.registered, entry.code) == ("not_needed", "NONE", "H175")
     assert entry.may_send is False
     assert await house.outcomes() == ["not_needed"]
+
+
+async def test_two_movements_of_a_key_lie_a_second_apart(house: House):
+    """İYS's clock has whole seconds: what it saves in one of them it cannot tell apart."""
+    submitter = house.submitter
+    await house.told_onay(PHONE)
+    await house.ingest(ret(PHONE))
+    assert not await submitter.opt_out()
+    house.passes(A_SECOND)
+    assert await submitter.opt_out()
+    assert house.twin.register() == {PHONE: "RET"}
+
+
+async def test_a_no_that_iys_refuses_is_told_anew_and_then_a_person_acts(house: House):
+    """Whatever İYS finds wrong with an opt-out, it does not end there."""
+    await house.told_onay(PHONE)
+    await house.ingest(ret(PHONE))
+    house.twin.weather("addV2", status=422, code="H113", times=2)
+    assert await house.submitter.opt_out()
+    entry = await house.entry()
+    assert (entry.state, entry.duty, entry.code) == ("refused", "rescue", "H113")
+    (event,) = await house.published()
+    await house.ingest(event_from_avro(event))
+    assert await house.submitter.opt_out()
+    entry = await house.entry()
+    assert (entry.state, entry.why) == ("parked", "opt-out-refused")
+    assert entry.may_send is False
+    await brands.requeue(
+        house.ledger, house.tools.announcer, BRAND, now=house.clock(), why="opt-out-refused"
+    )
+    assert await house.submitter.opt_out()
+    assert house.twin.register() == {PHONE: "RET"}
 
 
 async def test_many_rets_of_unknown_keys_are_asked_about_first(house: House):
@@ -83,7 +116,7 @@ async def test_a_ret_overtakes_an_onay_whose_result_is_awaited(house: House):
     # İYS has not saved the ONAY yet, so it knows no record to withdraw: that is no last word.
     assert (entry.state, entry.duty, entry.code) == ("retryable", "wait", "H175")
     assert not await house.submitter.opt_out()
-    house.twin.results_are_due()
+    house.results_are_due()
     assert await house.settler.settle()
     assert (await house.entry()).registered == "ONAY"
     assert await house.submitter.opt_out()
@@ -102,7 +135,7 @@ async def test_one_bad_record_costs_a_batch_only_itself(house: House):
     assert house.twin.calls("batchV2") == 2
     refused = await house.entry(people[2])
     assert (refused.state, refused.code) == ("expired", "H467")
-    house.twin.results_are_due()
+    house.results_are_due()
     assert await house.settler.settle()
     assert {(await house.entry(one)).state for one in people if one != people[2]} == {"accepted"}
     assert people[2] not in house.twin.register()
@@ -152,10 +185,6 @@ async def test_a_spent_quota_stops_new_onays_and_no_opt_out(house: House):
     )
     await house.ingest(onay(PHONE), onay(a_phone(2)))
     assert await house.submitter.bulk()
-    states = {(await house.entry(one)).state for one in (PHONE, a_phone(2))}
-    assert states <= {"parked", "awaiting_result"}
-    house.twin.results_are_due()
-    await house.settler.settle()
     entry = await house.entry()
     assert (entry.state, entry.why, entry.code) == ("parked", "quota-spent", "H525")
     (stop,) = await brands.stops(house.ledger)

@@ -7,7 +7,7 @@ import pytest
 
 from izin.consent.business_days import TURKEY_CALENDAR
 from izin.consent.obligation import Registered
-from izin.iys.answers import Verdict
+from izin.iys.answers import Verdict, classify
 from izin.iys.wire import Receipt
 from izin.sinks import judge, rulings
 from izin.sinks.judge import Answer, Judged, scope_of
@@ -26,6 +26,7 @@ from tests.builders import (
     a_key,
     a_statement,
 )
+from tests.unit.codes import CORE_CODES
 
 NOW = NOON + timedelta(minutes=10)
 ACTIVE = Brand(
@@ -257,6 +258,40 @@ def test_the_body_that_is_kept_says_what_was_said():
     assert items_of(body_of([item])) == (item,)
     assert item.consent_date == NOON
     assert item.recipient == PHONE == a_key().recipient
+
+
+@pytest.mark.parametrize("code", CORE_CODES)
+def test_every_code_of_iys_leaves_an_opt_out_alive(code: str):
+    """It is told again, asked about, saved by one of today or left to a person; where İYS has no
+    record there is nothing to withdraw. No code ends it as refused.
+    """
+    entry = flying(status="RET").but(registered="ONAY")
+    answer = Answer(verdict=classify(code), code=code)
+    after = judged(entry, an_item(entry), answer).ruled
+    ending = (after.entry.state, after.entry.duty)
+    if code in {"H175", "H486"} and (code == "H175" or entry.desired_source == "HS_KARAR"):
+        assert ending == ("not_needed", "none")
+    else:
+        assert ending in {
+            ("retryable", "send"),
+            ("unknown", "ask"),
+            ("refused", "rescue"),
+            ("parked", "none"),
+        }
+    assert (after.rescue is not None) == (after.entry.duty == "rescue")
+    saved = entry.but(desired_origin=rulings.RESCUE)
+    again = judged(saved, an_item(saved), answer).ruled
+    assert again.rescue is None
+    assert again.entry.state != "refused"
+
+
+@pytest.mark.parametrize("code", CORE_CODES)
+def test_every_code_of_iys_has_an_end_for_a_consent(code: str):
+    """No code is without its state, and none makes a consent stand that İYS did not save."""
+    entry = flying()
+    after = judged(entry, an_item(entry), Answer(verdict=classify(code), code=code))
+    assert after.ruled.entry.state in {"retryable", "unknown", "refused", "parked", "expired"}
+    assert after.item_state in {"refused", "withdrawn"}
 
 
 def test_a_row_changed_column_by_column_is_the_row_replaced_whole():

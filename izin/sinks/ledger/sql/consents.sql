@@ -18,7 +18,7 @@ UPDATE consents AS c SET (
         registrable, attested, retailer_code, retailer_access, latest_onay_at, latest_ret_at,
         registered, registered_at, registered_consent_date, registered_source,
         registered_transaction_id, verified_at, verified_by, state, duty, why, code, due_at, expires_at,
-        attempts, next_attempt_at, lease_owner, lease_until, onay_open, ret_open, may_send,
+        attempts, next_attempt_at, lease_owner, lease_until, onay_open, ret_open, told_at, may_send,
         permission_reason, permission_since, updated_at
     ) = (
         r.desired_status, r.desired_at, r.desired_rank, r.desired_event_id, r.desired_origin,
@@ -27,7 +27,7 @@ UPDATE consents AS c SET (
         r.latest_onay_at, r.latest_ret_at, r.registered, r.registered_at,
         r.registered_consent_date, r.registered_source, r.registered_transaction_id, r.verified_at,
         r.verified_by, r.state, r.duty, r.why, r.code, r.due_at, r.expires_at, r.attempts,
-        r.next_attempt_at, r.lease_owner, r.lease_until, r.onay_open, r.ret_open, r.may_send,
+        r.next_attempt_at, r.lease_owner, r.lease_until, r.onay_open, r.ret_open, r.told_at, r.may_send,
         r.permission_reason, r.permission_since, r.updated_at
     )
 FROM json_populate_recordset(NULL::consents, %(rows)s::json) AS r
@@ -47,6 +47,7 @@ WHERE b.status = 'active'
             AND c.desired_status = %(status)s AND c.state IN ('pending', 'retryable') AND c.duty = 'send'
             AND (c.next_attempt_at IS NULL OR c.next_attempt_at <= %(now)s)
             AND (c.lease_until IS NULL OR c.lease_until <= %(now)s)
+            AND (c.told_at IS NULL OR c.told_at <= %(now)s - interval '1 second')
             AND (c.expires_at IS NULL OR c.expires_at >= %(now)s)
             AND NOT c.ret_open
             AND (NOT c.onay_open OR c.desired_status = 'RET')
@@ -60,13 +61,15 @@ ORDER BY b.brand_code, lane.channel
 
 -- name: claim
 -- Records of one brand, channel and status that may be told now, the earliest due first; what another process
--- holds is passed over. A RET may overtake an unsettled ONAY of its key where İYS may show ONAY.
+-- holds is passed over. A RET may overtake an unsettled ONAY of its key where İYS may show ONAY. Two movements of a
+-- key lie a second apart, for in one second İYS gives both one transaction id.
 SELECT * FROM consents AS c
 WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_status = %(status)s
     AND c.state IN ('pending', 'retryable') AND c.duty = 'send'
     AND c.registered = ANY(%(registered)s)
     AND (c.next_attempt_at IS NULL OR c.next_attempt_at <= %(now)s)
     AND (c.lease_until IS NULL OR c.lease_until <= %(now)s)
+    AND (c.told_at IS NULL OR c.told_at <= %(now)s - interval '1 second')
     AND (c.expires_at IS NULL OR c.expires_at >= %(now)s)
     AND NOT c.ret_open
     AND (NOT c.onay_open OR c.desired_status = 'RET')
@@ -81,6 +84,7 @@ SELECT
         SELECT 1 FROM consents
         WHERE brand_code = %(brand_code)s AND channel = %(channel)s AND desired_status = 'RET'
             AND state IN ('pending', 'retryable') AND duty = 'send' AND registered = 'ONAY' AND NOT ret_open
+            AND (told_at IS NULL OR told_at <= %(now)s - interval '1 second')
             AND (next_attempt_at IS NULL OR next_attempt_at <= %(now)s)
             AND (lease_until IS NULL OR lease_until <= %(now)s)
         LIMIT %(most)s) AS a) AS of_onay,
@@ -114,6 +118,7 @@ WHERE c.state IN ('pending', 'retryable') AND c.duty = 'send' AND c.desired_stat
     AND c.expires_at BETWEEN %(now)s AND %(until)s
     AND (c.next_attempt_at IS NULL OR c.next_attempt_at <= %(now)s)
     AND (c.lease_until IS NULL OR c.lease_until <= %(now)s)
+    AND (c.told_at IS NULL OR c.told_at <= %(now)s - interval '1 second')
     AND NOT c.ret_open AND NOT c.onay_open
     AND NOT EXISTS (
         SELECT 1 FROM stops AS s

@@ -53,9 +53,16 @@ WHERE s.id = %(id)s AND s.state <> 'settled'
 RETURNING id
 
 -- name: lost
--- Told, and no answer came: to be asked about, or said again word for word.
+-- Told, and no answer came: to be asked about, or said again word for word. Whoever was paused and wakes late
+-- changes nothing of what another process tells meanwhile.
 UPDATE submissions SET state = 'unknown', lease_owner = NULL, lease_until = NULL, next_poll_at = %(next_poll_at)s
-WHERE id = %(id)s AND state IN ('intent', 'unknown')
+WHERE id = %(id)s AND state IN ('intent', 'unknown') AND lease_owner = %(owner)s
+RETURNING id
+
+-- name: renew
+-- Still ours, and about to be told after a long wait for its turn. No row: another process has taken it up.
+UPDATE submissions SET lease_until = %(lease_until)s
+WHERE id = %(id)s AND lease_owner = %(owner)s AND state IN ('intent', 'unknown')
 RETURNING id
 
 -- name: claim-unanswered
@@ -79,7 +86,7 @@ FOR UPDATE SKIP LOCKED
 -- It is about to be said once more, word for word, by this process.
 UPDATE submissions SET sends = sends + 1, lease_owner = %(owner)s, lease_until = %(lease_until)s,
     next_poll_at = NULL
-WHERE id = %(id)s AND state IN ('intent', 'unknown')
+WHERE id = %(id)s AND state IN ('intent', 'unknown') AND lease_owner = %(owner)s
 RETURNING id
 
 -- name: claim-results
@@ -102,7 +109,7 @@ UPDATE submissions SET lease_owner = %(owner)s, lease_until = %(lease_until)s WH
 -- Not decided yet: to be asked about later.
 UPDATE submissions SET polls = polls + 1, next_poll_at = %(next_poll_at)s,
     lease_owner = NULL, lease_until = NULL
-WHERE id = %(id)s AND state IN ('awaiting_result', 'intent', 'unknown')
+WHERE id = %(id)s AND state IN ('awaiting_result', 'intent', 'unknown') AND lease_owner = %(owner)s
 RETURNING id
 
 -- name: ours
