@@ -1,14 +1,14 @@
 """Who may call and for what: API accounts, subscriptions of service providers, brands with rights.
 
-An account belongs to one service provider (`iysCode`); a path naming another one, or a brand of
-another one, is refused with H353. A subscription refuses by its state: CLOSED everything (H521),
-PAUSED and EXPIRED all but its own query (H520), none at all (H524), without API in its package
-(H586).
+An account belongs to one service provider (`iysCode`) or to one business partner
+(`integratorCode`); a path naming another one, or a brand that is not its own or not granted to it,
+is refused with H353. A subscription refuses by its state: CLOSED everything (H521), PAUSED and
+EXPIRED all but its own query (H520), none at all (H524), without API in its package (H586).
 """
 
 import secrets
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from izin.simulator.answers import RefusedError, refused
@@ -36,28 +36,42 @@ class Right(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Account:
-    """An API user of one service provider."""
+    """An API user of one service provider, or of the business partner `iys_code`."""
 
     username: str
     password: str = field(repr=False)
     iys_code: int
     role: str = "API_USER"
+    is_integrator: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subscription:
-    """A service provider's subscription."""
+    """A service provider's or a partner's subscription; credits only where ViA was bought."""
 
     iys_code: int
     state: SubscriptionState = SubscriptionState.ACTIVE
     includes_api: bool = True
+    via_credit: int | None = None
+    via_pass_credit: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grant:
+    """What a service provider lets one business partner do with one brand."""
+
+    integrator_code: int
+    rights: Mapping[str, Right]
+    agreement_control: bool = True
+    via_control: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Brand:
     """A brand. Texts are wire texts (Turkish time); the three-day rule starts at `activated_at`.
 
-    `consent_limit` is the number of addresses that may be registered, `None` for no limit.
+    `consent_limit` is the number of addresses that may be registered, `None` for no limit; `rights`
+    are those of the provider's own accounts, `retailers` codes that exist without further data.
     """
 
     code: int
@@ -65,8 +79,12 @@ class Brand:
     name: str
     activated_at: str | None = None
     consent_limit: int | None = None
-    rights: dict[str, Right] = field(default_factory=lambda: dict.fromkeys(CHANNELS, Right.WRITE))
+    rights: Mapping[str, Right] = field(
+        default_factory=lambda: dict.fromkeys(CHANNELS, Right.WRITE)
+    )
     retailers: frozenset[int] = frozenset()
+    title: str = ""
+    grants: tuple[Grant, ...] = ()
 
     def may_write(self, channel: str) -> bool:
         """Whether consents of this type may be added."""
@@ -75,6 +93,10 @@ class Brand:
     def may_read(self, channel: str) -> bool:
         """Whether consents of this type may be read."""
         return channel in self.rights
+
+    def grant_to(self, integrator_code: int) -> Grant | None:
+        """Give what the partner may do here, if anything."""
+        return next((one for one in self.grants if one.integrator_code == integrator_code), None)
 
     def is_activated(self, now: str) -> bool:
         """Whether the three-day rule (H467) applies at `now` (wire text)."""
@@ -108,6 +130,31 @@ class Directory:
         """Give the brands of a service provider, the first one added first."""
         return [brand for brand in self.brands.values() if brand.iys_code == iys_code]
 
+    def may_see(self, account: Account, iys_code: int) -> bool:
+        """Whether the account is the provider's, or a partner with a grant of one of its brands."""
+        if not account.is_integrator:
+            return account.iys_code == iys_code
+        return any(brand.grant_to(account.iys_code) for brand in self.brands_of(iys_code))
+
+    def brand_for(self, account: Account, iys_code: int, brand_code: int) -> Brand | None:
+        """Give the provider's brand with the rights `account` has in it; None if it has no part."""
+        brand = self.brands.get(brand_code)
+        if brand is None or brand.iys_code != iys_code:
+            return None
+        if not account.is_integrator:
+            return brand
+        grant = brand.grant_to(account.iys_code)
+        return replace(brand, rights=grant.rights) if grant else None
+
+    def granted_brands(self, integrator_code: int) -> list[tuple[Brand, Grant]]:
+        """Give every brand granted to a partner, with the grant."""
+        grants = ((brand, brand.grant_to(integrator_code)) for brand in self.brands.values())
+        return [(brand, grant) for brand, grant in grants if grant]
+
+    def is_master(self, brand: Brand) -> bool:
+        """Whether the brand is its provider's main one: the first one added."""
+        return self.brands_of(brand.iys_code)[0].code == brand.code
+
     def account_with(self, username: str, password: str) -> Account | None:
         """Give the account with these credentials, if there is one."""
         account = self.accounts.get(username)
@@ -115,8 +162,13 @@ class Directory:
             return account
         return None
 
-    def check_subscription(self, iys_code: int, *, is_subscription_query: bool) -> None:
-        """Raise the refusal the subscription's state asks for (H520, H521, H524, H437, H586)."""
+    def check_subscription(
+        self, iys_code: int, *, is_subscription_query: bool, who: str = "HS"
+    ) -> None:
+        """Raise the refusal the subscription's state asks for (H520, H521, H524, H437, H586).
+
+        `who` owns the subscription, in H520's words: HS or Entegratör.
+        """
         subscription = self.subscriptions.get(iys_code)
         state = subscription.state if subscription else SubscriptionState.NONE
         match state:
@@ -128,7 +180,7 @@ class Directory:
                 raise refused("H521")
             case SubscriptionState.PAUSED | SubscriptionState.EXPIRED:
                 if not is_subscription_query:
-                    text = REFUSALS["H520"].message.format(state=state.value)
+                    text = REFUSALS["H520"].message.format(state=state.value, who=who)
                     raise refused("H520", message=text)
             case SubscriptionState.ACTIVE:
                 pass

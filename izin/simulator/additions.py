@@ -59,7 +59,7 @@ def _single(twin: Twin, call: Call, item: object) -> Consent:
     if isinstance(consent, list):
         raise RefusedError(422, consent)
     check_rights(call.brand, [consent.type], to_write=True)
-    errors = _retailer_errors(item, call.brand, message=RETAILER_NOT_OF_USER)
+    errors = _retailer_errors(twin, item, call.brand, message=RETAILER_NOT_OF_USER)
     if errors:
         raise RefusedError(403, errors)
     return consent
@@ -97,7 +97,7 @@ def _accept(twin: Twin, call: Call, *, is_v2: bool) -> Response:
         {**found, "index": index}
         for index, item in enumerate(items)
         if "retailerCode" in item or "retailerAccess" in item
-        for found in _retailer_errors(item, call.brand)
+        for found in _retailer_errors(twin, item, call.brand)
     ]
     if missing:
         raise RefusedError(403, missing)
@@ -148,19 +148,15 @@ def _has_no_room(register: Register, brand: Brand, consent: Consent) -> bool:
 
 
 def _retailer_errors(
-    item: dict[str, object], brand: Brand, message: str | None = None
+    twin: Twin, item: dict[str, object], brand: Brand, message: str | None = None
 ) -> list[Error]:
     errors = []
-    if "retailerCode" in item and not _is_retailer(item["retailerCode"], brand):
+    if "retailerCode" in item and not twin.retailers.has(brand, item["retailerCode"]):
         errors.append(error_at("H180", "retailerCode", item["retailerCode"], message=message))
     access = item.get("retailerAccess")
     errors += [
         error("H180", message=message, location=["retailerAccess", position], value=retailer)
         for position, retailer in enumerate(access if isinstance(access, list) else [])
-        if not _is_retailer(retailer, brand)
+        if not twin.retailers.has(brand, retailer)
     ]
     return errors
-
-
-def _is_retailer(code: object, brand: Brand) -> bool:
-    return isinstance(code, int) and code in brand.retailers

@@ -14,6 +14,7 @@ from izin.simulator.accounts import (
     CHANNELS,
     Account,
     Brand,
+    Grant,
     Right,
     Subscription,
     SubscriptionState,
@@ -74,12 +75,15 @@ class _Admin:
             password=order.text("password"),
             iys_code=order.whole("iysCode"),
             role=order.text("role", "API_USER"),
+            is_integrator=order.flag("isIntegrator", default=False),
         )
         state = order.one_of("subscription", tuple(SubscriptionState), SubscriptionState.ACTIVE)
         subscription = Subscription(
             iys_code=account.iys_code,
             state=SubscriptionState(state),
             includes_api=order.flag("includesApi", default=True),
+            via_credit=order.whole("viaCredit") if order.has("viaCredit") else None,
+            via_pass_credit=order.whole("viaPassCredit") if order.has("viaPassCredit") else None,
         )
         self._twin.directory.add_account(account, subscription)
         return json_answer({"username": account.username, "iysCode": account.iys_code}, 201)
@@ -96,6 +100,7 @@ class _Admin:
                 "consentLimit": brand.consent_limit,
                 "rights": brand.rights,
                 "retailers": sorted(brand.retailers),
+                "grants": [_grant_row(grant) for grant in brand.grants],
             },
             201,
         )
@@ -254,23 +259,50 @@ def _movement_orders(body: object) -> list[Order]:
 
 
 def _brand(order: Order) -> Brand:
+    retailers = order.fields.get("retailers", [])
+    if not isinstance(retailers, list) or not all(isinstance(code, int) for code in retailers):
+        raise BadOrderError("retailers: a list of codes")
+    grants = order.fields.get("grants", [])
+    if not isinstance(grants, list):
+        raise BadOrderError("grants: a list")
+    return Brand(
+        code=order.whole("brandCode"),
+        iys_code=order.whole("iysCode"),
+        name=order.text("name", "Marka"),
+        title=order.text("title") if order.has("title") else "",
+        activated_at=order.text("activatedAt") if order.has("activatedAt") else None,
+        consent_limit=order.whole("consentLimit") if order.has("consentLimit") else None,
+        rights=_rights(order),
+        retailers=frozenset(retailers),
+        grants=tuple(_grant(Order(fields=fields_of(grant))) for grant in grants),
+    )
+
+
+def _rights(order: Order) -> dict[str, Right]:
     rights = order.fields.get("rights", dict.fromkeys(CHANNELS, Right.WRITE.value))
     if not isinstance(rights, dict) or not set(rights) <= set(CHANNELS):
         raise BadOrderError("rights: {ARAMA|MESAJ|EPOSTA: write|read}")
     if not all(right in tuple(Right) for right in rights.values()):
         raise BadOrderError("rights: write or read")
-    retailers = order.fields.get("retailers", [])
-    if not isinstance(retailers, list) or not all(isinstance(code, int) for code in retailers):
-        raise BadOrderError("retailers: a list of codes")
-    return Brand(
-        code=order.whole("brandCode"),
-        iys_code=order.whole("iysCode"),
-        name=order.text("name", "Marka"),
-        activated_at=order.text("activatedAt") if order.has("activatedAt") else None,
-        consent_limit=order.whole("consentLimit") if order.has("consentLimit") else None,
-        rights={channel: Right(right) for channel, right in rights.items()},
-        retailers=frozenset(retailers),
+    return {channel: Right(right) for channel, right in rights.items()}
+
+
+def _grant(order: Order) -> Grant:
+    return Grant(
+        integrator_code=order.whole("integratorCode"),
+        rights=_rights(order),
+        agreement_control=order.flag("agreementControl", default=True),
+        via_control=order.flag("viaControl", default=False),
     )
+
+
+def _grant_row(grant: Grant) -> dict[str, object]:
+    return {
+        "integratorCode": grant.integrator_code,
+        "rights": grant.rights,
+        "agreementControl": grant.agreement_control,
+        "viaControl": grant.via_control,
+    }
 
 
 def _following(

@@ -98,6 +98,10 @@ class BatchQueue:
         while self._waiting and self._waiting[0][0] <= now:
             yield heapq.heappop(self._waiting)[2]
 
+    def waiting(self) -> list[Batch]:
+        """Give the batches not yet processed."""
+        return [entry[2] for entry in self._waiting]
+
     @property
     def next_due_at(self) -> float | None:
         """When the next batch is to be processed (epoch seconds)."""

@@ -7,11 +7,13 @@ instants.
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import time as time_of_day
 from functools import lru_cache
 
 TURKEY = timezone(timedelta(hours=3), "TRT")
 WIRE_FORMAT = "%Y-%m-%d %H:%M:%S"
+_MIDNIGHT = time_of_day()
 
 
 class Clock:
@@ -85,3 +87,8 @@ def seconds_of(text: str) -> float:
     """
     told = datetime.fromisoformat(text)
     return (told if told.tzinfo else told.replace(tzinfo=TURKEY)).timestamp()
+
+
+def day_start(day: date) -> int:
+    """Midnight of `day` in Turkish time, as epoch seconds."""
+    return int(datetime.combine(day, _MIDNIGHT, TURKEY).timestamp())

@@ -16,6 +16,7 @@ from izin.simulator.access import OAuthError
 from izin.simulator.accounts import Account, Brand, forbidden
 from izin.simulator.answers import RefusedError, codes_in, error, json_answer, refused
 from izin.simulator.counters import DROPPED
+from izin.simulator.credentials import LISTS, no_account
 from izin.simulator.outsiders import intrude
 from izin.simulator.request_log import UNKNOWN, Entry
 from izin.simulator.texts import REFUSALS, message_of
@@ -33,6 +34,16 @@ _OLDER = frozenset(
         Operation.RESULT,
         Operation.RESULT_V2,
         Operation.STATUS,
+        Operation.HISTORY,
+        Operation.RETAILER_LIST,
+        Operation.RETAILER_GET,
+        Operation.RETAILER_DELETE,
+        Operation.ACCESS_ADD,
+        Operation.ACCESS_REPLACE,
+        Operation.ACCESS_LIST,
+        Operation.ACCESS_REMOVE,
+        Operation.ACCESS_REMOVE_ALL,
+        Operation.REJECT_LINKS,
     ]
 )
 
@@ -179,25 +190,55 @@ class Door:
 
     def _let_in(self, operation: Operation, request: Request, body: bytes) -> Call:
         twin = self._twin
-        account = twin.tokens.account_of(request.headers.get("authorization"), twin.clock.seconds())
+        header = request.headers.get("authorization")
+        account = twin.tokens.account_of(header, twin.clock.seconds())
         if account is None:
-            raise refused("H351")
-        key = twin.settings.forbidden_spelling if operation in _OLDER else "code"
-        iys_code = _number(request, "iysCode", "H190")
-        if iys_code != account.iys_code:
-            raise forbidden("iysCode", key=key)
-        brand = _NO_BRAND
-        if "brandCode" in request.path_params:
-            found = twin.directory.brands.get(_number(request, "brandCode", "H191"))
-            if found is None or found.iys_code != iys_code:
-                raise forbidden("brandCode", key=key)
-            brand = found
-        twin.directory.check_subscription(
-            iys_code, is_subscription_query=operation is Operation.SUBSCRIPTION
-        )
+            raise no_account(operation, header)
+        if "integratorCode" in request.path_params:
+            self._check_partner(operation, account, _number(request, "integratorCode", "H190"))
+        brand = self._brand_of(operation, request, account)
+        self._check_subscriptions(operation, request, account)
         return Call(
             request=request, body=body, client=client_of(request), account=account, brand=brand
         )
+
+    def _brand_of(self, operation: Operation, request: Request, account: Account) -> Brand:
+        if "iysCode" not in request.path_params:
+            return _NO_BRAND
+        directory = self._twin.directory
+        key = self._twin.settings.forbidden_spelling if operation in _OLDER else "code"
+        iys_code = _number(request, "iysCode", "H190")
+        if not directory.may_see(account, iys_code):
+            raise forbidden("iysCode", key=key)
+        if "brandCode" not in request.path_params:
+            return _NO_BRAND
+        brand = directory.brand_for(account, iys_code, _number(request, "brandCode", "H191"))
+        if brand is None:
+            raise forbidden("brandCode", key=key)
+        return brand
+
+    def _check_partner(self, operation: Operation, account: Account, code: int) -> None:
+        if not account.is_integrator:
+            raise refused("H522" if operation is Operation.PARTNER_SUBSCRIPTION else "H363")
+        if code == account.iys_code:
+            return
+        if operation is Operation.PARTNER_SUBSCRIPTION:
+            text = REFUSALS["H437"].message.format(iysCode=code)
+            raise refused("H437", message=text)
+        raise forbidden("integratorIysCode")
+
+    def _check_subscriptions(
+        self, operation: Operation, request: Request, account: Account
+    ) -> None:
+        if operation in LISTS:
+            return
+        check = self._twin.directory.check_subscription
+        if account.is_integrator:
+            own = operation is Operation.PARTNER_SUBSCRIPTION
+            check(account.iys_code, is_subscription_query=own, who="Entegratör")
+        if "iysCode" in request.path_params and operation is not Operation.PARTNER_PROVIDER:
+            own = operation is Operation.SUBSCRIPTION
+            check(_number(request, "iysCode", "H190"), is_subscription_query=own)
 
 
 def client_of(request: Request) -> str:

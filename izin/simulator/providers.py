@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 from starlette.responses import Response
 
-from izin.simulator.accounts import CHANNELS
+from izin.simulator.accounts import CHANNELS, Subscription
 from izin.simulator.answers import RefusedError, error, json_answer, refused
 from izin.simulator.connections import (
     NOT_REGISTERED,
@@ -19,6 +19,8 @@ from izin.simulator.twin import Twin
 
 # What İYS's example shows for a subscription without a limit that binds.
 _UNLIMITED = 250_001
+SUBSCRIPTION_START = "2020-01-01 00:00:00"
+SUBSCRIPTION_END = "2099-12-31 23:59:59"
 
 
 async def token(twin: Twin, request: Request, body: bytes) -> Response:
@@ -38,24 +40,26 @@ async def token(twin: Twin, request: Request, body: bytes) -> Response:
 
 
 async def brands(twin: Twin, call: Call) -> Response:
-    """`GET /sps/{iysCode}/brands`: the brands with their counts."""
-    found = twin.directory.brands_of(call.account.iys_code)
+    """`GET /sps/{iysCode}/brands`: the brands with their counts; a partner sees those granted."""
+    iys_code = int(call.request.path_params["iysCode"])
+    found = twin.directory.brands_of(iys_code)
     if not found:
-        text = REFUSALS["H001"].message.format(iysCode=call.account.iys_code)
-        raise refused("H001", message=text)
+        raise refused("H001", message=REFUSALS["H001"].message.format(iysCode=iys_code))
     answer = []
     for position, brand in enumerate(found):
+        if call.account.is_integrator and brand.grant_to(call.account.iys_code) is None:
+            continue
         register = twin.register_of(brand.code)
-        total = len(register.records)
         consents = {
             "approval": register.approvals,
-            "rejection": total - register.approvals,
-            "total": total,
+            "rejection": register.size - register.approvals,
+            "total": register.size,
         }
+        retailers = {"total": twin.retailers.count(brand)}
         answer.append(
             {
                 "brandCode": brand.code,
-                "stats": {"consents": consents, "retailers": {"total": len(brand.retailers)}},
+                "stats": {"consents": consents, "retailers": retailers},
                 "name": brand.name,
                 "master": position == 0,
             }
@@ -64,24 +68,50 @@ async def brands(twin: Twin, call: Call) -> Response:
 
 
 async def subscription(twin: Twin, call: Call) -> Response:
-    """`GET /sps/{iysCode}/subscription`: state and quota, the brands' limits added up."""
-    iys_code = call.account.iys_code
+    """`GET /sps/{iysCode}/subscription`: state and quota, the brands' limits added up.
+
+    A partner sees neither the quota nor what is left of ViA.
+    """
+    iys_code = int(call.request.path_params["iysCode"])
+    found = twin.directory.subscriptions[iys_code]
+    answer: dict[str, object] = {
+        twin.settings.subscription_key: f"subscription-{iys_code}",
+        "startDate": SUBSCRIPTION_START,
+        "expirationDate": SUBSCRIPTION_END,
+        "subscriptionPackageName": "İleti+",
+        "status": found.state.value,
+    }
+    if not call.account.is_integrator:
+        answer |= _quota(twin, iys_code)
+    for kind, credit in (("via", found.via_credit), ("viaPass", found.via_pass_credit)):
+        if credit is not None:
+            answer[f"{kind}SubscriptionPackage"] = _package(call, found, kind, credit)
+    return json_answer(answer)
+
+
+def _quota(twin: Twin, iys_code: int) -> dict[str, object]:
     found = twin.directory.brands_of(iys_code)
     limits = [brand.consent_limit for brand in found]
     bound = [limit for limit in limits if limit is not None]
     is_bound = bool(limits) and len(bound) == len(limits)
-    return json_answer(
-        {
-            "subscriptionId": f"subscription-{iys_code}",
-            "startDate": "2020-01-01 00:00:00",
-            "expirationDate": "2099-12-31 23:59:59",
-            "subscriptionPackageName": "İleti+",
-            "status": twin.directory.subscriptions[iys_code].state.value,
-            "consentLimit": sum(bound) if is_bound else _UNLIMITED,
-            "consentLimitExceed": not is_bound,
-            "usedConsentLimit": sum(twin.register_of(brand.code).used_limit for brand in found),
-        }
-    )
+    return {
+        "consentLimit": sum(bound) if is_bound else _UNLIMITED,
+        "consentLimitExceed": not is_bound,
+        "usedConsentLimit": sum(twin.register_of(brand.code).used_limit for brand in found),
+    }
+
+
+def _package(call: Call, found: Subscription, kind: str, credit: int) -> dict[str, object]:
+    package: dict[str, object] = {
+        "startDate": SUBSCRIPTION_START,
+        "expirationDate": SUBSCRIPTION_END,
+        f"{kind}SubscriptionId": f"{kind}-{found.iys_code}",
+        f"{kind}SubscriptionPackageName": "ViA-5" if kind == "via" else "ViA PASS-5",
+        "status": found.state.value,
+    }
+    if not call.account.is_integrator:
+        package[f"{kind}Credit"] = credit
+    return package
 
 
 async def register_push(twin: Twin, call: Call) -> Response:

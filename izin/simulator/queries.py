@@ -55,9 +55,12 @@ async def status(twin: Twin, call: Call) -> Response:
     record = twin.register_of(call.brand.code).records.get(key)
     if record is None:
         return json_answer({}, 404 if twin.settings.unknown_status == "not_found" else 200)
-    answer = _dated(record)
+    answer = dated(record)
     if record.retailer_code is not None:
         answer["retailerCode"] = record.retailer_code
+        taker = twin.retailers.find(call.brand, record.retailer_code)
+        if taker is not None:
+            answer["retailerTitle"] = taker.title
     answer["retailerAccessCount"] = len(record.retailer_access)
     return json_answer(answer)
 
@@ -102,7 +105,7 @@ async def changes(twin: Twin, call: Call) -> Response:
         return Response(status_code=204)
     items = []
     for movement in page.movements:
-        item = _dated(movement)
+        item = dated(movement)
         if movement.citizen_name:
             item["citizenName"] = movement.citizen_name
         items.append(item)
@@ -187,7 +190,8 @@ def _limit(value: str | None) -> int:
     return int(value)
 
 
-def _dated(movement: Movement) -> dict[str, object]:
+def dated(movement: Movement) -> dict[str, object]:
+    """Give a movement as queries tell it."""
     return {
         "consentDate": movement.consent_date,
         "creationDate": movement.creation_date,

@@ -5,8 +5,10 @@ here. Movements of one address and type saved in the same second share their tra
 do.
 """
 
+import itertools
+from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from hashlib import sha256
 
@@ -59,6 +61,7 @@ class Movement:
     occurred_at: int
     sequence: int
     citizen_name: str = ""
+    is_change: bool = True  # a first movement, or one to another status
 
     @property
     def creation_date(self) -> str:
@@ -98,6 +101,11 @@ class Register:
         return self._approvals
 
     @property
+    def size(self) -> int:
+        """How many records there are."""
+        return len(self.records)
+
+    @property
     def used_limit(self) -> int:
         """How many different addresses are registered (usedConsentLimit)."""
         return len(self._addresses)
@@ -114,6 +122,51 @@ class Register:
         """How many movements of the key were accepted."""
         return self._counts.get(key, 0)
 
+    def find(self, key: Key) -> Movement | None:
+        """Give the current record of the key."""
+        return self.records.get(key)
+
+    def history_of(self, key: Key) -> list[Movement]:
+        """Give all movements of the key, in order."""
+        return [movement for movement in self.movements if movement.key == key]
+
+    def between(self, start: int, end: int) -> Iterator[Movement]:
+        """Give the movements created from `start` to before `end` (epoch seconds), in order."""
+        first = bisect_left(self.movements, start, key=lambda movement: movement.second)
+        for movement in itertools.islice(self.movements, first, None):
+            if movement.second >= end:
+                return
+            yield movement
+
+    def access_of(self, key: Key) -> list[int]:
+        """Give the retailers that may use the key's consent, the one that took it included."""
+        record = self.records.get(key)
+        if record is None:
+            return []
+        taker = () if record.retailer_code is None else (record.retailer_code,)
+        return sorted({*taker, *record.retailer_access})
+
+    def access_count(self, retailer: int) -> int:
+        """How many consents the retailer may use."""
+        return sum(retailer in self.access_of(key) for key in self.records)
+
+    def change_access(
+        self,
+        key: Key,
+        *,
+        added: tuple[int, ...] = (),
+        removed: tuple[int, ...] = (),
+        removes_all: bool = False,
+    ) -> None:
+        """Change which retailers may use the key's consent; nothing where there is no record."""
+        record = self.records.get(key)
+        if record is None:
+            return
+        kept = set() if removes_all else {*record.retailer_access} - set(removed)
+        taker = None if removes_all or record.retailer_code in removed else record.retailer_code
+        access = tuple(sorted({*kept, *added}))
+        self.records[key] = replace(record, retailer_code=taker, retailer_access=access)
+
     def save(
         self,
         consent: Consent,
@@ -125,6 +178,7 @@ class Register:
     ) -> Movement:
         """Accept `consent` as it is: the movement becomes the record of its key."""
         key = consent.key
+        before = self.records.get(key)
         movement = Movement(
             type=consent.type,
             recipient_type=consent.recipient_type,
@@ -140,8 +194,8 @@ class Register:
             occurred_at=occurred_at,
             sequence=len(self.movements) + 1,
             citizen_name=citizen_name,
+            is_change=before is None or before.status != consent.status,
         )
-        before = self.records.get(key)
         self._approvals += (consent.status == "ONAY") - (
             before is not None and before.status == "ONAY"
         )

@@ -24,6 +24,7 @@ class Settings:
     requests_per_second: int = 10  # H124, per client address over all methods; 0: no limit
     request_window: Literal["fixed", "sliding"] = "fixed"
     status_limit: int = 1000  # H086, single status queries an hour and client address; 0: no limit
+    history_limit: int = 100  # H089, history queries an hour and client address; 0: no limit
     token_limit: int = 10  # H084, an hour and client address (other page: 100); 0: no limit
     h084_shape: Literal["errors", "flat"] = "errors"  # body of H084; a client reads it flat
     access_token_lifetime: float = 7200.0
@@ -34,6 +35,17 @@ class Settings:
     unknown_status: Literal["empty", "not_found"] = "empty"  # single status of an unknown address
     forbidden_spelling: Literal["code", "code:"] = "code"  # key of H353 in the older methods
     request_id_format: Literal["uuid", "hex"] = "uuid"  # documented; seen in production: hex
+    environment: Literal["prod", "sandbox"] = "prod"  # a sandbox has no lists of partners (H363)
+    paging_codes: Literal["examples", "table"] = "examples"  # which of H182, H183 is the limit's
+    subscription_key: Literal["subscriptionId", "subscipritionId", "subsciprtionId"] = (
+        "subscriptionId"  # all three stand in İYS's documents
+    )
+    town_key: Literal["city_code", "cityCode"] = "city_code"  # example against schema
+    agreement_key: Literal["agreementCaptured", "aggrementCaptured"] = (
+        "agreementCaptured"  # example against schema
+    )
+    report_delay: float = 0.0  # after midnight until a day's file is there (not documented)
+    csv_header: bool = True  # whether a day's file, and its hash, begin with the column names
     push_https_required: bool = True  # H531
     push_verify_tls: bool = True
     push_timeout: float = 5.0

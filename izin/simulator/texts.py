@@ -8,6 +8,8 @@ are named constants below.
 from dataclasses import dataclass
 from typing import Final
 
+from izin.simulator.retailer_texts import OTHER_ROWS
+
 SOURCES: Final = (
     "HS_FIZIKSEL_ORTAM, HS_ISLAK_IMZA, HS_WEB, HS_CAGRI_MERKEZI, HS_SOSYAL_MEDYA, HS_EPOSTA, "
     "HS_MESAJ, HS_MOBIL, HS_EORTAM, HS_ETKINLIK, HS_2015, HS_ATM"
@@ -173,7 +175,7 @@ _ROWS: Final = (
     (
         "H520",
         403,
-        "Abonelik durumu {state} iken sadece HS abonelik sorgulama servisine istek atılabilir.",
+        "Abonelik durumu {state} iken sadece {who} abonelik sorgulama servisine istek atılabilir.",
     ),
     ("H521", 403, "Abonelik durumu CLOSED iken api kullanılamamaktadır."),
     ("H524", 403, "{iysCode} için ait abonelik kaydı bulunamadı."),
@@ -188,7 +190,8 @@ _ROWS: Final = (
 )
 
 REFUSALS: Final = {
-    code: Refusal(code=code, status=status, message=message) for code, status, message in _ROWS
+    code: Refusal(code=code, status=status, message=message)
+    for code, status, message in (*_ROWS, *OTHER_ROWS)
 }
 
 PASSWORD_MISSING: Final = "Şifre (password) bulunamadı."  # noqa: S105 - İYS's wording of H093, no secret

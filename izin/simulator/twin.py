@@ -14,9 +14,11 @@ from izin.simulator.clock import Clock, wire_text
 from izin.simulator.counters import Counters
 from izin.simulator.fields import Consent
 from izin.simulator.limits import FixedWindow, Limit, RestartingHour, SlidingWindow
+from izin.simulator.links import RejectLink
 from izin.simulator.push import PushOffice
 from izin.simulator.register import Movement, Origin, Path, Register
 from izin.simulator.request_log import RequestLog
+from izin.simulator.retailers import RetailerBook
 from izin.simulator.settings import Settings
 from izin.simulator.weather import Weather
 
@@ -32,10 +34,11 @@ class Limits:
     )
     tokens: Limit = field(default_factory=RestartingHour)
     statuses: Limit = field(default_factory=lambda: FixedWindow(_HOUR))
+    histories: Limit = field(default_factory=lambda: FixedWindow(_HOUR))
 
     def clear(self) -> None:
         """Forget all clients."""
-        for limit in (*self.requests.values(), self.tokens, self.statuses):
+        for limit in (*self.requests.values(), self.tokens, self.statuses, self.histories):
             limit.clear()
 
 
@@ -58,6 +61,7 @@ class Twin:
         self.pause = pause
         self.directory = Directory()
         self.tokens = TokenOffice(self.directory)
+        self.retailers = RetailerBook()
         self.limits = Limits()
         self.batches = BatchQueue()
         self.weather = Weather(seed)
@@ -68,6 +72,9 @@ class Twin:
         )
         self._registers: dict[int, Register] = {}
         self._calls = itertools.count(1)
+        self._links: dict[str, RejectLink] = {}
+        self._agreed: set[tuple[int, str]] = set()
+        self.hashes: dict[tuple[int, str, bool], str] = {}  # of the files of days that are over
 
     def register_of(self, brand_code: int) -> Register:
         """Give the brand's register, with every batch that is due by now processed."""
@@ -105,6 +112,22 @@ class Twin:
             self.push.send(brand.code, brand.iys_code, [movement])
         return movement
 
+    def add_reject_link(self, name: str, link: RejectLink) -> None:
+        """Remember what the e-mail reject link `name` stands for."""
+        self._links[name] = link
+
+    def reject_link(self, name: str) -> RejectLink | None:
+        """Give what the e-mail reject link `name` stands for."""
+        return self._links.get(name)
+
+    def agree(self, brand_code: int, day: str) -> None:
+        """Remember that the provider agrees with the day's movements."""
+        self._agreed.add((brand_code, day))
+
+    def is_agreed(self, brand_code: int, day: str) -> bool:
+        """Whether the provider agreed with the day's movements."""
+        return (brand_code, day) in self._agreed
+
     def now_text(self) -> str:
         """Now as a wire text."""
         return wire_text(int(self.clock.seconds()))
@@ -125,6 +148,9 @@ class Twin:
         """
         self._registers.clear()
         self.batches.clear()
+        self._links.clear()
+        self._agreed.clear()
+        self.hashes.clear()
         self.weather.clear()
         if seed is not None:
             self.weather.seed(seed)
@@ -137,6 +163,7 @@ class Twin:
             await self.push.clear()
             self.tokens.clear()
             self.directory.clear()
+            self.retailers.clear()
 
     async def close(self) -> None:
         """Stop deliveries."""

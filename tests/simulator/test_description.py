@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from izin.simulator import texts
+from izin.simulator import retailer_texts, texts
 from tests.simulator.client import Iys
 
 DESCRIPTION = Path(__file__).parents[3] / "shared" / "iys" / "openapi-3.2.0.json"
@@ -78,6 +78,13 @@ def test_every_refusal_has_iyss_words(description: dict[str, Any], code: str):
         texts.NOT_REMOVED,
         texts.PHONE_IN_QUERY,
         texts.FORBIDDEN_MISSPELT.format(field="iysCode"),
+        retailer_texts.LIMIT_AS_H182,
+        retailer_texts.OFFSET_AS_H183,
+        retailer_texts.ACCESS_LIMIT,
+        retailer_texts.ACCESS_EMPTY,
+        retailer_texts.ACCESS_PHONE_TOO_LONG,
+        retailer_texts.REMOVAL_REFUSED,
+        retailer_texts.KIND_IN_REPORT,
     ],
 )
 def test_the_other_wordings_are_iyss_too(description: dict[str, Any], wording: str):

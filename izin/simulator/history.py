@@ -1,0 +1,36 @@
+"""History: all movements of one address, the newest consent date first, 100 times an hour."""
+
+from starlette.responses import Response
+
+from izin.simulator.access_methods import key_errors, key_of
+from izin.simulator.accounts import check_rights
+from izin.simulator.answers import RefusedError, json_answer, refused
+from izin.simulator.door import Call
+from izin.simulator.paging import paging_of
+from izin.simulator.queries import dated
+from izin.simulator.twin import Twin
+
+
+async def history(twin: Twin, call: Call) -> Response:
+    """`POST …/consents/history?limit&offset`: H089 where the hour is used up."""
+    now = twin.clock.seconds()
+    if not twin.limits.histories.admits(call.client, now, twin.settings.history_limit):
+        raise refused("H089")
+    body = call.json()
+    if not isinstance(body, dict):
+        raise refused("H014")
+    errors = key_errors(body)
+    if errors:
+        raise RefusedError(422, errors)
+    paging = paging_of(call.request.query_params, twin.settings, is_swapped=True)
+    check_rights(call.brand, [body["type"]], to_write=False)
+    movements = twin.register_of(call.brand.code).history_of(key_of(body))
+    # Movements without a date (a trader's first) stand behind all others.
+    movements.sort(key=lambda movement: (movement.consent_date, movement.sequence), reverse=True)
+    page = [dated(movement) for movement in paging.of(movements)]
+    pagination = {
+        "totalCount": len(movements),
+        "pageSize": len(page),
+        "offset": paging.offset,
+    }
+    return json_answer({"list": page, "pagination": pagination})
