@@ -11,7 +11,18 @@ import logging
 
 import typer
 
-from izin.console import brands, dead_letters, demo, doctor, explain, publish, up, verify, workers
+from izin.console import (
+    brands,
+    dead_letters,
+    demo,
+    doctor,
+    explain,
+    publish,
+    sequences,
+    up,
+    verify,
+    workers,
+)
 from izin.local.cli import app as local
 from izin.simulator.cli import app as simulator
 
@@ -33,6 +44,7 @@ app.command("dead-letters")(dead_letters.dead_letters)
 app.command("doctor")(doctor.doctor)
 app.command("verify")(verify.verify)
 app.add_typer(brands.app, name="brands")
+app.add_typer(sequences.app, name="sequences")
 app.add_typer(simulator, name="simulator")
 app.add_typer(local, name="local")
 

@@ -30,13 +30,15 @@ from izin.console.output import (
 from izin.runtime import kafka
 from izin.runtime.registry import codec
 from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
-from izin.sinks.ledger import reads
+from izin.sinks.ledger import reads, sequences
 from izin.sinks.ledger.migrate import migrate, pending
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from izin.schemas.topics import Topics
     from izin.sinks.ledger.reads import Backlog
+    from izin.sinks.ledger.sequences import Missing
 
 _TIMEOUT = 5.0
 
@@ -66,8 +68,8 @@ def doctor(
     ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Check broker, topics, database, migrations, deadlines, registry and İYS, and say what to do
-    about each.
+    """Check broker, topics, database, migrations, deadlines, missing events, registry and İYS, and
+    say what to do about each.
 
     Changes nothing without --fix, and spends no token call at İYS. Exit code 1 if anything is
     wrong.
@@ -137,18 +139,21 @@ def _database(fix: bool) -> Iterator[Finding]:
 def _deadlines(fix: bool) -> Iterator[Finding]:
     del fix  # time cannot be mended
     settings, iys = LedgerSettings(), IysSettings()
-    try:
-        if asyncio.run(pending(settings.database_url.get_secret_value())):
-            yield Finding(
-                check="deadlines", state=State.SKIPPED, what="the ledger is not there yet"
-            )
-            return
-    except psycopg.Error:
-        what = "the ledger cannot be reached"
-        yield Finding(check="deadlines", state=State.SKIPPED, what=what)
+    absent = _absent(settings)
+    if absent is not None:
+        yield Finding(check="deadlines", state=State.SKIPPED, what=absent)
         return
     pace = records_per_second(iys.requests_per_second, batch_size=SinkSettings().batch_size)
     yield from of_backlog(asyncio.run(_backlog(settings)), now=datetime.now(UTC), pace=pace)
+
+
+def _absent(settings: LedgerSettings) -> str | None:
+    """Return why the ledger cannot be asked; None where it can."""
+    try:
+        missing = asyncio.run(pending(settings.database_url.get_secret_value()))
+    except psycopg.Error:
+        return "the ledger cannot be reached"
+    return "the ledger is not there yet" if missing else None
 
 
 async def _backlog(settings: LedgerSettings) -> Backlog:
@@ -190,6 +195,41 @@ def of_backlog(backlog: Backlog, *, now: datetime, pace: float) -> Iterator[Find
         yield Finding(check="deadlines", state=State.OK, what=what)
 
 
+def _sequences(fix: bool) -> Iterator[Finding]:
+    del fix  # only its source can bring what never came
+    settings, topics = LedgerSettings(), kafka_settings().topics
+    absent = _absent(settings)
+    if absent is not None:
+        yield Finding(check="sequences", state=State.SKIPPED, what=absent)
+        return
+    yield from of_missing(asyncio.run(_missing(settings, topics)))
+
+
+async def _missing(settings: LedgerSettings, topics: Topics) -> tuple[Missing, ...]:
+    async with open_ledger(settings) as ledger:
+        return await sequences.missing(ledger, topics)
+
+
+def of_missing(missing: Sequence[Missing]) -> Iterator[Finding]:
+    """Yield what each origin has numbered and never brought."""
+    for one in missing:
+        more = f" and {one.numbers - 1} more in {one.gaps} gaps" if one.numbers > 1 else ""
+        given_up = (
+            f"; {one.given_up} before are no longer looked for: do its numbers run one by one?"
+            if one.given_up
+            else ""
+        )
+        what = (
+            f"{one.origin} of {one.customer_id}: number {one.first_number}{more} never came, since "
+            f"{turkish(one.since)}; have the origin publish them again (what came twice counts "
+            f"once), or say that they were never given: izin sequences close{given_up}"
+        )
+        yield Finding(check="sequences", state=State.WRONG, what=what)
+    if not missing:
+        what = "no origin that numbers its events misses one"
+        yield Finding(check="sequences", state=State.OK, what=what)
+
+
 def _registry(fix: bool) -> Iterator[Finding]:
     del fix  # schemas are registered by who writes first
     settings = kafka_settings()
@@ -229,4 +269,4 @@ def _of_iys(url: str, status: int) -> Finding:
     return Finding(check="iys", state=State.WRONG, what=what)
 
 
-_CHECKS = (_topics, _database, _deadlines, _registry, _iys)
+_CHECKS = (_topics, _database, _deadlines, _sequences, _registry, _iys)

@@ -53,7 +53,7 @@ class LedgerView:
         }
         decisions = self._of(topics.decisions.name)
         ingested = self._runner.run(reads.ingested(self._ledger))
-        done = {**ordered, **ingested}
+        done = {**ingested, **ordered}  # the ledger follows the lanes too
         ends = self._ends([*lanes, *decisions])
         return sum(max(0, end - done.get(place, 0)) for place, end in ends.items())
 

@@ -11,30 +11,26 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
-
-from izin.runtime.kafka import admin, consumer
 from izin.runtime.observe import get_logger
 from izin.schemas.records import key_from_avro
 from izin.sinks import rulings
-from izin.sinks.errors import ConcurrentChangeError, StreamUnavailableError
+from izin.sinks.errors import ConcurrentChangeError
 from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.changes import Changes, Movement, lock
+from izin.sinks.topic_reader import open_reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime, timedelta
 
-    from confluent_kafka import Consumer, Message
-
     from izin.runtime.settings import KafkaSettings
     from izin.schemas.codec import Codec
     from izin.sinks.announce import Announcer
     from izin.sinks.ledger.database import Ledger
+    from izin.sinks.topic_reader import TopicReader
 
 _BATCH = 500
 _YIELD_EVERY = 50
-_TIMEOUT = 15.0
 
 _log = get_logger(__name__)
 
@@ -77,24 +73,10 @@ class Ingester:
         RecreatedTopicError.
         """
         topic = self.settings.topics.decisions.name
-        cluster_id, topic_id, partitions = await asyncio.to_thread(self._identity, topic)
-        positions = await offsets.positions(
-            self.ledger, topic, partitions, cluster_id=cluster_id, topic_id=topic_id
+        return Reader(
+            self,
+            await open_reader(self.ledger, self.settings, topic, group="izin-ledger", lost="error"),
         )
-        client = consumer(
-            self.settings,
-            "izin-ledger",
-            **{
-                "allow.auto.create.topics": False,
-                "auto.offset.reset": "error",
-                "enable.partition.eof": True,
-                "fetch.wait.max.ms": 100,
-            },
-        )
-        client.assign(
-            [TopicPartition(topic, number, position) for number, position in positions.items()]
-        )
-        return Reader(self, client, topic=topic, topic_id=topic_id, positions=positions)
 
     async def keep(
         self, topic: str, topic_id: str, reads: Sequence[Read], moves: Mapping[int, tuple[int, int]]
@@ -124,41 +106,18 @@ class Ingester:
                     await asyncio.sleep(0)
             await changes.write(connection)
 
-    def _identity(self, topic: str) -> tuple[str, str, tuple[int, ...]]:
-        client = admin(self.settings)
-        try:
-            cluster = client.list_topics(topic, timeout=_TIMEOUT)
-            described = client.describe_topics(TopicCollection([topic]))
-            description = described[topic].result(_TIMEOUT)
-        except KafkaException as error:
-            raise StreamUnavailableError(f"{topic}: {error.args[0].str()}") from error
-        partitions = tuple(cluster.topics[topic].partitions)
-        return str(cluster.cluster_id), str(description.topic_id), partitions
-
 
 class Reader:
     """The topic from the ledger's offsets on."""
 
-    def __init__(
-        self,
-        ingester: Ingester,
-        client: Consumer,
-        *,
-        topic: str,
-        topic_id: str,
-        positions: Mapping[int, int],
-    ) -> None:
+    def __init__(self, ingester: Ingester, topic: TopicReader) -> None:
         self._ingester = ingester
-        self._client = client
         self._topic = topic
-        self._topic_id = topic_id
-        self._positions = dict(positions)
 
     async def step(self, wait: timedelta) -> int:
         """Ingest what has come, waiting no longer than ``wait``; return how many decisions."""
-        messages = await asyncio.to_thread(self._poll, wait.total_seconds())
-        if not messages:
-            return 0
+        topic = self._topic
+        messages = await topic.poll(_BATCH, wait.total_seconds())
         reads = []
         for message in messages:
             value = message.value()
@@ -172,46 +131,16 @@ class Reader:
                 )
             if len(reads) % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)
-        moves = self._moves(messages)
+        moves = topic.moves(messages)
         if not moves:
             return 0
-        await self._ingester.keep(self._topic, self._topic_id, reads, moves)
-        self._positions.update({number: after for number, (_, after) in moves.items()})
+        await self._ingester.keep(topic.topic, topic.topic_id, reads, moves)
+        topic.moved(moves)
         return len(reads)
-
-    def _moves(self, messages: Sequence[Message]) -> dict[int, tuple[int, int]]:
-        """Return from where to where each partition was read.
-
-        The end of a partition lies behind the marker of its last transaction, which no message
-        has: to have reached it is progress too, or the lag would never be nothing.
-        """
-        nexts: dict[int, int] = {}
-        for message in messages:
-            number, offset = message.partition() or 0, message.offset() or 0
-            nexts[number] = offset if message.error() is not None else offset + 1
-        return {
-            number: (self._positions[number], after)
-            for number, after in nexts.items()
-            if after > self._positions[number]
-        }
 
     async def close(self) -> None:
         """Close the consumer."""
-        await asyncio.to_thread(self._client.close)
-
-    def _poll(self, wait: float) -> list[Message]:
-        """Return what has come as soon as anything has, and what came with it."""
-        try:
-            first = self._client.consume(1, wait)
-            messages = first + self._client.consume(_BATCH - 1, 0) if first else []
-        except KafkaException as error:
-            raise StreamUnavailableError(f"{self._topic}: {error.args[0].str()}") from error
-        for message in messages:
-            problem = message.error()
-            ended = KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's name for it
-            if problem is not None and problem.code() != ended:
-                raise StreamUnavailableError(f"{self._topic}: {problem.str()}")
-        return messages
+        await self._topic.close()
 
 
 def _movement(key: str, decision: Mapping[str, Any]) -> Movement:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from izin.iys.errors import CallError
 from izin.runtime.observe import get_logger
+from izin.runtime.registry import RegistryError
 from izin.sinks.errors import (
     ConcurrentChangeError,
     LedgerUnavailableError,
@@ -25,7 +26,13 @@ if TYPE_CHECKING:
 
     from izin.sinks.ledger.bells import Bells
 
-OUTSIDE = (ConcurrentChangeError, LedgerUnavailableError, StreamUnavailableError, CallError)
+OUTSIDE = (
+    ConcurrentChangeError,
+    LedgerUnavailableError,
+    StreamUnavailableError,
+    RegistryError,
+    CallError,
+)
 """What lies outside this process and passes by itself."""
 _FIRST = timedelta(milliseconds=200)
 _LONGEST = timedelta(seconds=30)

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from izin.consent.forecast import Forecast
     from izin.sinks.ledger.reads import Lag
+    from izin.sinks.ledger.sequences import Missing
 
 
 class Metrics:
@@ -40,6 +43,27 @@ class Metrics:
             "Consents that will expire before they can be told, at the pace İYS allows",
             registry=self.registry,
         )
+
+        self._gaps = Gauge(
+            "izin_sequence_gaps",
+            "Gaps in the running numbers of an origin that nothing has closed in time",
+            ["customer", "origin"],
+            registry=self.registry,
+        )
+        self._missing = Gauge(
+            "izin_sequence_missing_events",
+            "Events that never came, by the running numbers of their origin",
+            ["customer", "origin"],
+            registry=self.registry,
+        )
+
+    def show_missing(self, missing: Iterable[Missing]) -> None:
+        """Show what is ``missing`` now; what has come meanwhile is shown no more."""
+        self._gaps.clear()
+        self._missing.clear()
+        for one in missing:
+            self._gaps.labels(one.customer_id, one.origin).set(one.gaps)
+            self._missing.labels(one.customer_id, one.origin).set(one.numbers)
 
     def show(self, lag: Lag, ahead: Forecast) -> None:
         """Show what is still to be done, and what becomes of it."""

@@ -31,10 +31,11 @@ from izin.sinks.announce import Announcer
 from izin.sinks.ask import Asker
 from izin.sinks.deliver import Deliverer
 from izin.sinks.errors import LedgerUnavailableError
+from izin.sinks.follow import Follower
 from izin.sinks.ingest import Ingester
 from izin.sinks.lanes import every, lane, persist
 from izin.sinks.ledger import bells as ring
-from izin.sinks.ledger import reads, submissions
+from izin.sinks.ledger import reads, sequences, submissions
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.bells import Bells
 from izin.sinks.ledger.budgets import LedgerPacer
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 
     from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
     from izin.schemas.codec import Codec
+    from izin.schemas.topics import Topics
 
 _OPT_OUT_LANES = 6
 _BULK_LANES = 3
@@ -137,7 +139,7 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
             counted=metrics.pushed.inc,
         )
         pace = records_per_second(iys.requests_per_second, batch_size=sink.batch_size)
-        server = _server(sink, _app(ledger, metrics, receiver, pace=pace))
+        server = _server(sink, _app(ledger, metrics, receiver, kafka.topics, pace=pace))
         alive = asyncio.Event()
         works = {
             "listen": lambda: bells.listen(ledger),
@@ -150,6 +152,15 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
                 clock=_now,
                 wait=_SHARE,
             ).run,
+            **{
+                f"follow {lane}": Follower(
+                    ledger=ledger, codec=codec, settings=kafka, topic=name, clock=_now, wait=_SHARE
+                ).run
+                for lane, name in (
+                    ("bulk", kafka.topics.events.name),
+                    ("express", kafka.topics.express.name),
+                )
+            },
             "deliver": Deliverer(
                 ledger=ledger, settings=kafka, bells=bells, clock=_now, wait=sink.poll_interval
             ).run,
@@ -263,7 +274,9 @@ async def _drained(
     await asyncio.gather(*telling, *tasks, serving, return_exceptions=True)
 
 
-def _app(ledger: Ledger, metrics: Metrics, receiver: PushReceiver, *, pace: float) -> Starlette:
+def _app(
+    ledger: Ledger, metrics: Metrics, receiver: PushReceiver, topics: Topics, *, pace: float
+) -> Starlette:
     async def health(_: Request) -> Response:
         try:
             await ledger.fetch("SELECT 1 AS ok")
@@ -276,6 +289,7 @@ def _app(ledger: Ledger, metrics: Metrics, receiver: PushReceiver, *, pace: floa
         telling = (await reads.backlog(ledger)).telling
         ahead = forecast(telling, now=now, records_per_second=pace)
         metrics.show(await reads.lag(ledger, now=now), ahead)
+        metrics.show_missing(await sequences.missing(ledger, topics))
         return Response(metrics.page(), media_type="text/plain; version=0.0.4")
 
     async def push(request: Request) -> Response:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 
+import psycopg
 import pytest
 
 from izin.runtime.settings import KafkaSettings
@@ -77,3 +78,20 @@ def test_deadlines_are_looked_at_once_there_is_a_ledger(
     (told,) = (one for one in findings if one["check"] == "deadlines")
     assert told["state"] == "ok"
     assert told["what"] == "0 records to tell, all in time at 5000 a second"
+    (told,) = (one for one in findings if one["check"] == "sequences")
+    assert (told["state"], told["what"]) == ("ok", "no origin that numbers its events misses one")
+
+
+def test_numbers_are_listed_and_closed(izin: Izin, broker: KafkaSettings, ledger: str) -> None:
+    """Nothing missing is listed as nothing, and cannot be closed."""
+    izin("doctor", "--fix")
+    shown = izin("sequences", "list", "--output", "json")
+    assert (shown.exit_code, json.loads(shown.stdout)) == (0, [])
+    named = ("--customer", "acme", "--origin", "crm", "--until", "5")
+    assert izin("sequences", "close", *named).exit_code == 3
+    with psycopg.connect(ledger) as connection:
+        connection.execute("INSERT INTO sequences VALUES ('acme', 'crm', 1, 9)")
+        connection.execute("INSERT INTO sequence_gaps VALUES ('acme', 'crm', 4, 6, now())")
+    assert "2 numbers" in izin("sequences", "close", *named).stderr
+    assert izin("sequences", "close", *named, "--yes").exit_code == 0
+    assert izin("sequences", "close", *named).exit_code == 3

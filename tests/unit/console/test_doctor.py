@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,6 +16,7 @@ from izin.console.doctor import State
 from izin.local import free_port
 from izin.runtime import kafka
 from izin.sinks.ledger.reads import Backlog
+from izin.sinks.ledger.sequences import Missing
 
 RUNNER = CliRunner()
 
@@ -151,3 +153,26 @@ def test_what_is_kept_from_iys_is_told_apart() -> None:
     )
     ((_, what),) = deadlines(held=(owed(7, status=Status.RET),))
     assert what.startswith("7 records are kept from İYS; see:")
+
+
+def test_events_that_never_came_are_named_with_their_cure() -> None:
+    """Each origin is told of by its first missing number and since when; none is well."""
+    crm = Missing(
+        customer_id="acme",
+        origin="crm",
+        gaps=2,
+        numbers=3,
+        first_number=41,
+        since=datetime(2026, 3, 2, 9, tzinfo=UTC),
+        given_up=8,
+    )
+    web = replace(crm, origin="web", gaps=1, numbers=1, given_up=0)
+    told = [one.what for one in doctor.of_missing([crm, web])]
+    assert told[0].startswith(
+        "crm of acme: number 41 and 2 more in 2 gaps never came, since 02.03.2026 12:00:00; "
+    )
+    assert told[0].endswith("8 before are no longer looked for: do its numbers run one by one?")
+    assert "number 41 never came" in told[1]
+    assert told[1].endswith("izin sequences close")
+    (well,) = doctor.of_missing([])
+    assert well.state is State.OK

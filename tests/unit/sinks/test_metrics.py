@@ -4,6 +4,7 @@ from datetime import timedelta
 from izin.consent.forecast import Owed, forecast
 from izin.consent.model import Status
 from izin.sinks.ledger.reads import Lag
+from izin.sinks.ledger.sequences import Missing
 from izin.sinks.metrics import Metrics
 from tests.builders import NOON
 
@@ -31,3 +32,23 @@ def test_nothing_to_tell_is_nothing_late():
     page = shown()
     assert "izin_forecast_late_keys 0.0" in page
     assert "izin_forecast_lost_keys 0.0" in page
+
+
+def test_what_is_missing_is_shown_until_it_has_come():
+    """A gap that closed leaves no figure behind."""
+    metrics = Metrics()
+    gap = Missing(
+        customer_id="acme",
+        origin="crm",
+        gaps=2,
+        numbers=7,
+        first_number=41,
+        since=NOON,
+        given_up=0,
+    )
+    metrics.show_missing([gap])
+    page = metrics.page().decode().splitlines()
+    assert 'izin_sequence_gaps{customer="acme",origin="crm"} 2.0' in page
+    assert 'izin_sequence_missing_events{customer="acme",origin="crm"} 7.0' in page
+    metrics.show_missing([])
+    assert "acme" not in metrics.page().decode()

@@ -1,0 +1,133 @@
+"""Missing events, from both lanes on a real broker into the ledger, and to people."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from izin.runtime import kafka
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from izin.schemas.records import event_to_avro
+from izin.sinks.errors import ConcurrentChangeError
+from izin.sinks.follow import Follower, Following
+from izin.sinks.ledger import sequences
+from izin.sinks.ledger.database import Ledger
+from izin.sinks.ledger.sequences import GRACE
+from tests.builders import an_event
+
+pytestmark = [pytest.mark.database, pytest.mark.broker]
+
+CODEC = Codec()
+
+
+def publish(settings: KafkaSettings, topic: str, *numbers: int, partition: int = 0) -> None:
+    """Publish an event of each number, of one origin."""
+    producer = kafka.producer(settings)
+    for number in numbers:
+        event = an_event(event_id=f"event-{number}", origin="crm", sequence=number)
+        producer.produce(
+            topic, CODEC.encode("ConsentEvent", event_to_avro(event)), partition=partition
+        )
+    assert producer.flush(20) == 0
+
+
+@pytest.fixture
+def make_follower(ledger: Ledger, kafka_settings: KafkaSettings) -> Callable[[str], Follower]:
+    """Give a maker of followers of a lane, on a clock that is ahead of every grace."""
+
+    def make(topic: str) -> Follower:
+        return Follower(
+            ledger=ledger,
+            codec=CODEC,
+            settings=kafka_settings,
+            topic=topic,
+            clock=lambda: datetime.now(UTC) + 2 * GRACE,
+            wait=timedelta(seconds=0.2),
+        )
+
+    return make
+
+
+async def followed(follower: Follower, records: int) -> Following:
+    """Return the lane after so many records, read to its end."""
+    following = await follower.open()
+    seen = 0
+    async with asyncio.timeout(20):
+        while seen < records or following._reader.at_end != {0, 1}:
+            seen += await following.step(timedelta(seconds=0.2))
+    assert seen == records
+    return following
+
+
+async def until_read(following: Following) -> None:
+    """Step until a record came."""
+    async with asyncio.timeout(20):
+        while not await following.step(timedelta(seconds=0.2)):
+            pass
+
+
+async def test_what_never_came_is_named_until_it_comes(
+    ledger: Ledger, kafka_settings: KafkaSettings, make_follower: Callable[[str], Follower]
+):
+    """Numbers of one origin on two lanes and partitions: read to the end of both, what is missing
+    is named; a replay changes nothing; what comes late closes its gap.
+    """
+    topics = kafka_settings.topics
+    bulk, express = topics.events.name, topics.express.name
+    publish(kafka_settings, bulk, 1, 2, 7, 4)
+    publish(kafka_settings, bulk, 8, 4, partition=1)
+    publish(kafka_settings, express, 3)
+    await (await followed(make_follower(bulk), 6)).close()
+    assert await sequences.missing(ledger, topics) == ()  # the other lane may hold it
+    await (await followed(make_follower(express), 1)).close()
+    (one,) = await sequences.missing(ledger, topics)
+    assert (one.customer_id, one.origin) == ("acme", "crm")
+    assert (one.gaps, one.numbers, one.first_number, one.given_up) == (1, 2, 5, 0)
+    assert datetime.now(UTC) - timedelta(minutes=2) < one.since < datetime.now(UTC)
+    assert await sequences.missing(ledger, topics, grace=3 * GRACE) == ()
+
+    await ledger.fetch("UPDATE kafka_offsets SET next_offset = 0 RETURNING topic")
+    await (await followed(make_follower(bulk), 6)).close()
+    assert await sequences.missing(ledger, topics) == (one,)
+
+    publish(kafka_settings, express, 5, partition=1)
+    following = await followed(make_follower(express), 2)
+    (left,) = await sequences.missing(ledger, topics)
+    assert left == replace(one, numbers=1, first_number=6)
+    assert await sequences.close(ledger, "acme", "web", until=9, dry=False) == 0
+    assert await sequences.close(ledger, "acme", "crm", until=5, dry=False) == 0
+    assert await sequences.close(ledger, "acme", "crm", until=9, dry=True) == 1
+    publish(kafka_settings, express, 6)
+    await until_read(following)
+    await following.close()
+    assert await sequences.missing(ledger, topics) == ()
+
+
+async def test_a_person_may_say_that_numbers_were_never_given(
+    ledger: Ledger, kafka_settings: KafkaSettings, make_follower: Callable[[str], Follower]
+):
+    """Up to the number that is named, and not beyond."""
+    topics = kafka_settings.topics
+    publish(kafka_settings, topics.events.name, 1, 10)
+    for topic, records in ((topics.events.name, 2), (topics.express.name, 0)):
+        await (await followed(make_follower(topic), records)).close()
+    assert await sequences.close(ledger, "acme", "crm", until=6, dry=False) == 5
+    (one,) = await sequences.missing(ledger, topics)
+    assert (one.first_number, one.numbers) == (7, 3)
+
+
+async def test_a_second_follower_is_refused(
+    kafka_settings: KafkaSettings, make_follower: Callable[[str], Follower]
+):
+    """Offsets move by compare-and-set: who reads beside another changes nothing."""
+    topic = kafka_settings.topics.events.name
+    publish(kafka_settings, topic, 1)
+    first, second = [await make_follower(topic).open() for _ in range(2)]
+    await until_read(first)
+    with pytest.raises(ConcurrentChangeError):
+        await until_read(second)
+    await first.close()
+    await second.close()
