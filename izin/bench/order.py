@@ -84,7 +84,9 @@ def order(  # noqa: PLR0913, PLR0917 - an option is an argument
         )
         race.prepare(field)
         if bootstrap_servers is None:
-            broker = stack.enter_context(Kafka(folder, heap="1g", on_progress=console.print))
+            broker = stack.enter_context(
+                Kafka(folder, heap="1g", java_options=(), on_progress=console.print)
+            )
             bootstrap_servers = broker.bootstrap_servers
         race.publish(shape, short, bootstrap_servers)
         stack.callback(race.withdraw)

@@ -44,7 +44,7 @@ def restarts(
     *, keys: int, folder: Path, progress: Callable[[str], None] = lambda _: None
 ) -> Sequence[Start]:
     """Return how long each start takes over ``keys`` keys; Kafka and workers end with it."""
-    with Kafka(folder) as server:
+    with Kafka(folder, java_options=()) as server:
         settings = KafkaSettings(bootstrap_servers=server.bootstrap_servers, partitions=1)
         progress("writing consents")
         _write(settings, keys)

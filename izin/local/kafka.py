@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient
 
 from izin.local.child import Command
 from izin.local.errors import StartError
-from izin.local.java import java_at_least
+from izin.local.java import QUICK_START, java_at_least
 from izin.local.maven import FileSet, Progress, bring, silent
 from izin.local.ports import HOST, free_port, is_listening
 from izin.local.server import Server
@@ -32,7 +32,10 @@ _FORMAT_SECONDS = 60
 
 
 class Kafka(Server):
-    """A broker whose data lives in `state_dir/kafka`. `heap` is Java's notation."""
+    """A broker whose data lives in `state_dir/kafka`.
+
+    `heap` is in Java's notation; `java_options` () is for a long run at full speed.
+    """
 
     name = f"Kafka {VERSION}"
     folder = "kafka"
@@ -44,10 +47,11 @@ class Kafka(Server):
         port: int | None = None,
         *,
         heap: str = "512m",
+        java_options: Sequence[str] = QUICK_START,
         on_progress: Progress = silent,
     ) -> None:
         super().__init__(state_dir, port, on_progress=on_progress)
-        self._heap = heap
+        self._options = (f"-Xmx{heap}", *java_options, *_JAVA_OPTIONS)
         self._classpath = ""
 
     @property
@@ -63,8 +67,7 @@ class Kafka(Server):
     def _command(self, port: int) -> Command:
         settings = self._folder / "server.properties"
         settings.write_text(_as_properties(self._settings(port)))
-        heap, classpath = f"-Xmx{self._heap}", self._classpath
-        java = (str(java_at_least(JAVA)), heap, *_JAVA_OPTIONS, "-cp", classpath)
+        java = (str(java_at_least(JAVA)), *self._options, "-cp", self._classpath)
         self._format(java, settings)
         return Command(
             name=self.name,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from izin.local.child import Command
 from izin.local.folders import FolderLock, cache_folder
-from izin.local.java import java_at_least
+from izin.local.java import QUICK_START, java_at_least
 from izin.local.maven import FileSet, Progress, bring, silent
 from izin.local.ports import HOST, free_port
 from izin.local.server import Server
@@ -71,7 +71,7 @@ class Registry(Server):
         java = str(java_at_least(JAVA))
         return Command(
             name=self.name,
-            argv=(java, f"-Xmx{self._heap}", "-jar", str(self._program)),
+            argv=(java, f"-Xmx{self._heap}", *QUICK_START, "-jar", str(self._program)),
             environment={**os.environ, **settings},
             log=self.log,
             ready=f"{self.url}/subjects",
