@@ -1,5 +1,5 @@
-"""The command ``izin``: the windows for people. Every command's work is elsewhere; here it is
-named.
+"""The command ``izin``: the windows for people. Every command's work is elsewhere; ``commands``
+names them.
 
 Exit codes are in ``izin.console.output``: 0 done, 1 something is wrong, 2 wrong usage, 3 the input
 cannot be used, 4 a server or a part of this installation is at fault, 130 stopped before the end.
@@ -11,42 +11,16 @@ import logging
 
 import typer
 
-from izin.console import (
-    brands,
-    dead_letters,
-    demo,
-    doctor,
-    explain,
-    publish,
-    sequences,
-    up,
-    verify,
-    workers,
-)
-from izin.local.cli import app as local
-from izin.simulator.cli import app as simulator
+from izin.console.commands import CommandGroup
 
 app = typer.Typer(
-    name="izin",
-    help="Consent records and İYS telling the same story.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
+    name="izin", cls=CommandGroup, no_args_is_help=True, pretty_exceptions_enable=False
 )
-app.command("demo")(demo.demo)
-app.command("up")(up.up)
-app.command("publish")(publish.publish)
-app.command("import")(publish.import_)
-app.command("stream")(workers.stream)
-app.command("sink")(workers.sink)
-app.command("intake")(workers.intake)
-app.command("explain")(explain.explain)
-app.command("dead-letters")(dead_letters.dead_letters)
-app.command("doctor")(doctor.doctor)
-app.command("verify")(verify.verify)
-app.add_typer(brands.app, name="brands")
-app.add_typer(sequences.app, name="sequences")
-app.add_typer(simulator, name="simulator")
-app.add_typer(local, name="local")
+
+
+@app.callback()
+def izin() -> None:
+    """Consent records and İYS telling the same story."""
 
 
 def main() -> None:

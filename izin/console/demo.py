@@ -17,6 +17,7 @@ from izin.demo.progress import Stages
 from izin.demo.report import Report
 from izin.demo.story import Story
 from izin.demo.verdict import judge
+from izin.local import LocalError
 from izin.runtime.registry import codec
 
 SEED = 2026
@@ -44,7 +45,7 @@ def demo(
 
     Exit code 1 if anything is unexplained.
     """
-    with interruptible(), told():
+    with interruptible(), told(LocalError):
         report = _play(state_dir, export, rows=rows, seed=seed, chaos=chaos, registry=registry)
     match output:
         case Output.JSON:

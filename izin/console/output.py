@@ -26,7 +26,6 @@ from rich.text import Text
 
 from izin.consent.clocks import TURKEY
 from izin.consent.errors import IzinError, SourceError
-from izin.local import LocalError
 from izin.runtime.settings import KafkaSettings
 
 if TYPE_CHECKING:
@@ -124,13 +123,17 @@ def _shown(cell: object) -> str:
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Turn the errors that a user can act on into one clear message and an exit code."""
+def told(*others: type[Exception]) -> Iterator[None]:
+    """Turn the errors that a user can act on into one clear message and an exit code.
+
+    ``others`` are errors from beside our floors that an operator can act on.
+    """
+    ours: tuple[type[Exception], ...] = (IzinError, *others)
     try:
         yield
     except SourceError as error:
         _fail(str(error), Exit.SOURCE)
-    except (IzinError, LocalError) as error:
+    except ours as error:
         _fail(str(error), Exit.OURS)
     except SettingsError as error:
         _fail(f"settings: {error}; lists are written as JSON: [1, 2]", Exit.OURS)

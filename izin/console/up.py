@@ -16,6 +16,7 @@ from rich.text import Text
 from izin.console.household import Delays, Household, Ports, brands_of_the_house
 from izin.console.output import out, say, told
 from izin.console.stopping import interrupted_by_signals
+from izin.local import LocalError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,7 +79,7 @@ def up(
         registry=registry,
         on_progress=say,
     )
-    with suppress(KeyboardInterrupt), interrupted_by_signals(), told(), house:
+    with suppress(KeyboardInterrupt), interrupted_by_signals(), told(LocalError), house:
         out.print(_shown(house))
         while True:
             time.sleep(_LOOK_EVERY)

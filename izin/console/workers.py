@@ -1,5 +1,7 @@
 """``izin stream | sink | intake``: our processes, each in the foreground until SIGTERM or
 Ctrl-C.
+
+Each imports its own floor when it is run: an intake has no use for Faust, nor a sink worker.
 """
 
 from __future__ import annotations
@@ -7,7 +9,6 @@ from __future__ import annotations
 import asyncio
 
 from izin.console.output import told
-from izin.producers.serving import serve
 from izin.runtime.observe import configure
 from izin.runtime.registry import codec
 from izin.runtime.settings import (
@@ -19,28 +20,32 @@ from izin.runtime.settings import (
     SinkSettings,
     StreamSettings,
 )
-from izin.sinks.worker import run as run_sink
-from izin.streams.app import run as run_stream
 
 
 def stream() -> None:
     """Run an order worker: both lanes of consent events, in lawful order, exactly once."""
+    from izin.streams.app import run  # noqa: PLC0415 - see above
+
     with told():
         configure(LogSettings())
         kafka = KafkaSettings()
-        run_stream(kafka, StreamSettings(), codec(kafka))
+        run(kafka, StreamSettings(), codec(kafka))
 
 
 def sink() -> None:
     """Run a sink worker: the ledger, İYS, and what İYS tells."""
+    from izin.sinks.worker import run  # noqa: PLC0415 - see above
+
     with told():
         configure(LogSettings())
         kafka = KafkaSettings()
-        asyncio.run(run_sink(kafka, LedgerSettings(), IysSettings(), SinkSettings(), codec(kafka)))
+        asyncio.run(run(kafka, LedgerSettings(), IysSettings(), SinkSettings(), codec(kafka)))
 
 
 def intake() -> None:
     """Run the HTTP door for signups."""
+    from izin.producers.serving import serve  # noqa: PLC0415 - see above
+
     with told():
         configure(LogSettings())
         kafka = KafkaSettings()

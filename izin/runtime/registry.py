@@ -1,83 +1,27 @@
-"""The schema registry, as the codec asks for it: ids of what we write, schemas of what we read.
-
-Any registry that speaks Confluent's API will do. Subjects are named after the record
-(RecordNameStrategy), for one record travels on several topics, and are FULL_TRANSITIVE.
-"""
+"""The codec of an installation, with a schema registry where it has one."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
-
-from confluent_kafka.schema_registry import (
-    ConfigCompatibilityLevel,
-    Schema,
-    SchemaRegistryClient,
-    ServerConfig,
-)
-from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from izin.consent.errors import OurError
 from izin.schemas.codec import Codec
 
 if TYPE_CHECKING:
     from izin.runtime.settings import KafkaSettings
-    from izin.schemas import contracts
-
-_NOT_FOUND = 404
 
 
 class RegistryError(OurError):
     """The registry cannot be reached, or refuses a schema of ours."""
 
 
-class Registry:
-    """A client of the registry; it caches, for ids never change."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._client = SchemaRegistryClient({"url": url})
-
-    def close(self) -> None:
-        """Let go of the connection."""
-        self._client.close()
-
-    def id_of(self, contract: contracts.Contract) -> int:
-        """Register ``contract`` if it is new, and return its id; raises RegistryError."""
-        subject = f"izin.{contract.record}"
-        try:
-            schema_id: int = self._client.register_schema(
-                subject, Schema(json.dumps(contract.schema), "AVRO")
-            )
-            self._client.set_config(
-                subject, ServerConfig(compatibility=ConfigCompatibilityLevel.FULL_TRANSITIVE)
-            )
-        except Exception as error:  # the client lets its HTTP library's errors through
-            raise RegistryError(
-                f"schema registry at {self._url} did not take {subject}: {error}; "
-                "is SCHEMA_REGISTRY_URL right, and is the schema compatible with its history?"
-            ) from error
-        return schema_id
-
-    def schema_of(self, schema_id: int) -> contracts.Schema | None:
-        """Return the schema that ``schema_id`` names, or None; raises RegistryError when out of
-        reach.
-        """
-        try:
-            found: contracts.Schema = json.loads(
-                self._client.get_schema(schema_id).schema_str or "null"
-            )
-        except SchemaRegistryError as error:
-            if error.http_status_code == _NOT_FOUND:
-                return None
-            raise RegistryError(f"schema registry at {self._url}: {error}") from error
-        except Exception as error:  # the client lets its HTTP library's errors through
-            raise RegistryError(f"schema registry at {self._url} is out of reach") from error
-        return found
-
-
 def codec(settings: KafkaSettings) -> Codec:
     """Return the codec of this installation: Confluent framing where a registry is set, else Avro's
     own.
     """
-    return Codec(Registry(settings.registry_url) if settings.registry_url else None)
+    if not settings.registry_url:
+        return Codec()
+    # It brings an HTTP library and OAuth: a fifth of a second, for those who have a registry.
+    from izin.runtime.registry_client import Registry  # noqa: PLC0415 - see above
+
+    return Codec(Registry(settings.registry_url))

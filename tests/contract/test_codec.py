@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from izin.local import LocalError
 from izin.local import Registry as LocalRegistry
-from izin.runtime.registry import Registry, RegistryError
+from izin.runtime.registry import RegistryError
+from izin.runtime.registry_client import Registry
 from izin.schemas import contracts
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
 from izin.schemas.contracts import RECORDS, Contract, Schema

@@ -1,6 +1,8 @@
 """The command line as people meet it: help everywhere, and errors that name place and cure."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,19 @@ def test_every_command_explains_itself(words: tuple[str, ...]) -> None:
     said = [line.strip() for line in shown.output.splitlines() if line.strip()]
     assert "Usage:" in said[0]
     assert said[1].endswith((".", ",")) or said[1][0].isupper()
+
+
+def test_a_command_imports_what_it_needs_and_no_more() -> None:
+    """Who publishes one consent waits for no stream engine, no server and no registry."""
+    words = ["publish", "--help"]
+    asked = f"import sys; from izin.console.cli import app; app({words}, standalone_mode=False)"
+    told = "print(*sys.modules, sep='\\n')"
+    ran = [sys.executable, "-c", f"{asked}; {told}"]
+    imported = subprocess.run(ran, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert "izin.console.publish" in imported
+    others = {"izin.streams", "izin.sinks", "izin.simulator", "izin.local", "izin.demo", "faust"}
+    assert others.isdisjoint(imported)
+    assert {"httpx", "confluent_kafka.schema_registry"}.isdisjoint(imported)
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/runbook.md"])

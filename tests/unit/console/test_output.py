@@ -23,7 +23,6 @@ NOON = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
         (NaiveInstantError("at"), Exit.OURS),
         (IysError("away"), Exit.OURS),
         (IzinError("away"), Exit.OURS),
-        (LocalError("no port"), Exit.OURS),
     ],
 )
 def test_the_exit_code_says_who_must_act(
@@ -42,6 +41,18 @@ def test_an_error_nobody_knows_is_not_hidden() -> None:
     """A bug keeps its traceback."""
     with pytest.raises(ZeroDivisionError), told():
         raise ZeroDivisionError
+
+
+def test_errors_from_beside_our_floors_are_told_where_they_are_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Whoever starts servers names their errors too; to the others they are bugs."""
+    with pytest.raises(typer.Exit) as ended, told(LocalError):
+        raise LocalError("no port")
+    assert ended.value.exit_code == Exit.OURS
+    assert "no port" in capsys.readouterr().err
+    with pytest.raises(LocalError), told():
+        raise LocalError("no port")
 
 
 def test_a_wrong_setting_is_named_without_its_value(

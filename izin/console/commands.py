@@ -1,0 +1,62 @@
+"""Commands that are imported when they are called for.
+
+So a command starts in the time that its own imports take: ``izin publish`` waits for no stream
+engine, and ``izin explain`` for no simulator. Only the list of all commands imports all of them.
+"""
+
+from __future__ import annotations
+
+from collections import UserDict
+from pkgutil import resolve_name
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_group
+
+PLACES = {
+    "demo": "izin.console.demo:demo",
+    "up": "izin.console.up:up",
+    "publish": "izin.console.publish:publish",
+    "import": "izin.console.publish:import_",
+    "stream": "izin.console.workers:stream",
+    "sink": "izin.console.workers:sink",
+    "intake": "izin.console.workers:intake",
+    "explain": "izin.console.explain:explain",
+    "dead-letters": "izin.console.dead_letters:dead_letters",
+    "doctor": "izin.console.doctor:doctor",
+    "verify": "izin.console.verify:verify",
+    "brands": "izin.console.brands:app",
+    "sequences": "izin.console.sequences:app",
+    "simulator": "izin.simulator.cli:app",
+    "local": "izin.local.cli:app",
+}
+"""Where each command is: a function, or a Typer app where it is a group."""
+
+
+class Commands(UserDict[str, Any]):
+    """Commands by name; each begins as its place, and becomes a command when it is asked for."""
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - Typer's command or group
+        found = super().__getitem__(name)
+        if isinstance(found, str):
+            found = self[name] = _command(name, resolve_name(found))
+        return found
+
+
+class CommandGroup(TyperGroup):
+    """The group ``izin``."""
+
+    def __init__(self, **attributes: Any) -> None:  # noqa: ANN401 - Typer's own
+        super().__init__(**attributes)
+        self.commands = Commands(PLACES)
+
+
+def _command(name: str, found: Any) -> Any:  # noqa: ANN401 - Typer's command or group
+    """Return ``found``, a function or a Typer app, as the command that Typer makes of it."""
+    group = typer.Typer()
+    if isinstance(found, typer.Typer):
+        group.add_typer(found, name=name)
+    else:
+        group.command(name)(found)
+    return get_group(group).commands[name]
