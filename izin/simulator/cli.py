@@ -17,6 +17,7 @@ import uvicorn
 from izin.simulator import commands
 from izin.simulator.accounts import Account, Brand, Subscription
 from izin.simulator.app import build_app
+from izin.simulator.conformance.command import conformance
 from izin.simulator.settings import Settings
 from izin.simulator.transport import CuttableProtocol, cut
 from izin.simulator.twin import Twin
@@ -28,6 +29,7 @@ app.command("citizen")(commands.citizen)
 app.command("write")(commands.write)
 app.command("requests")(commands.requests)
 app.command("reset")(commands.reset)
+app.command("conformance")(conformance)
 
 _DEFAULTS = Settings()
 _ACCOUNT_PARTS = 3

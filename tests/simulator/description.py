@@ -1,0 +1,31 @@
+"""İYS's own description, where it lies beside the repository."""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+DESCRIPTION = Path(__file__).parents[3] / "shared" / "iys" / "openapi-3.2.0.json"
+_METHODS = ("get", "post", "put", "delete", "patch")
+_VIA = ("/via/", "/otp-management/", "/widget/")
+
+
+@lru_cache(maxsize=1)
+def document() -> dict[str, Any]:
+    """Give the whole description."""
+    return json.loads(DESCRIPTION.read_text(encoding="utf-8"))
+
+
+def described() -> dict[str, dict[str, Any]]:
+    """Give its operations by method and path, as the conformance table names them."""
+    return {
+        f"{method.upper()} {path}": {**operation, "path": path}
+        for path, item in document()["paths"].items()
+        for method, operation in item.items()
+        if method in _METHODS
+    }
+
+
+def is_of_the_consent_domain(operation: dict[str, Any]) -> bool:
+    """Tell it from ViA, ViA PASS and ViA Frame, which the twin does not simulate."""
+    return not operation["path"].startswith(_VIA)
