@@ -2,10 +2,10 @@
 
 from izin.simulator.conformance import (
     additions,
-    common,
     providers,
     push,
     queries,
+    refusals,
     reports,
     retailers,
 )
