@@ -19,8 +19,9 @@ from izin.simulator.fields import (
     is_phone,
     saved_recipient,
 )
+from izin.simulator.movements import Key
 from izin.simulator.paging import paging_of
-from izin.simulator.register import Key
+from izin.simulator.register import Register
 from izin.simulator.retailer_texts import (
     ACCESS_EMPTY,
     ACCESS_LIMIT,
@@ -41,9 +42,9 @@ async def add_access(twin: Twin, call: Call) -> Response:
     retailers = _checked(twin, call, body, errors, RETAILER_NOT_OF_USER)
     key = key_of(body)
     register = twin.register_of(call.brand.code)
-    if register.find(key) is None:
+    if register.standing(key) is None:
         raise refused("H401")
-    register.change_access(key, added=retailers)
+    register.access.change(key, added=retailers)
     return json_answer({"transactionId": str(uuid.uuid4()), "creationDate": twin.now_text()})
 
 
@@ -53,8 +54,8 @@ async def replace_access(twin: Twin, call: Call) -> Response:
     errors = [*_list_errors(body), *_retailer_errors(body)]
     retailers = _checked(twin, call, body, errors)
     register = twin.register_of(call.brand.code)
-    for key in _keys(body):
-        register.change_access(key, added=retailers, removes_all=True)
+    for key in _known_keys(register, body):
+        register.access.change(key, added=retailers, removes_all=True)
     return Response(status_code=202)
 
 
@@ -64,8 +65,8 @@ async def remove_access(twin: Twin, call: Call) -> Response:
     errors = [*_list_errors(body), *_retailer_errors(body)]
     retailers = _checked(twin, call, body, errors)
     register = twin.register_of(call.brand.code)
-    for key in _keys(body):
-        register.change_access(key, removed=retailers)
+    for key in _known_keys(register, body):
+        register.access.change(key, removed=retailers)
     return Response(status_code=202)
 
 
@@ -77,8 +78,8 @@ async def remove_all_access(twin: Twin, call: Call) -> Response:
         raise RefusedError(422, errors)
     check_rights(call.brand, [body["type"]], to_write=True)
     register = twin.register_of(call.brand.code)
-    for key in _keys(body):
-        register.change_access(key, removes_all=True)
+    for key in _known_keys(register, body):
+        register.access.change(key, removes_all=True)
     return Response(status_code=202)
 
 
@@ -90,7 +91,7 @@ async def list_access(twin: Twin, call: Call) -> Response:
         raise RefusedError(422, errors)
     paging = paging_of(call.request.query_params, twin.settings, is_swapped=False)
     check_rights(call.brand, [body["type"]], to_write=False)
-    codes = twin.register_of(call.brand.code).access_of(key_of(body))
+    codes = twin.register_of(call.brand.code).access.of(key_of(body))
     page = [twin.retailers.find(call.brand, code) for code in paging.of(codes)]
     told = [retailer.answer(0) for retailer in page if retailer]
     return json_answer(
@@ -119,10 +120,11 @@ def key_of(body: Mapping[str, object]) -> Key:
     return (channel, kind, saved_recipient(channel, str(body["recipient"])))
 
 
-def _keys(body: Mapping[str, object]) -> list[Key]:
+def _known_keys(register: Register, body: Mapping[str, object]) -> list[Key]:
     recipients = body["recipients"]
     each = recipients if isinstance(recipients, list) else []
-    return list(dict.fromkeys(key_of({**body, "recipient": one}) for one in each))
+    keys = dict.fromkeys(key_of({**body, "recipient": one}) for one in each)
+    return [key for key in keys if register.standing(key) is not None]
 
 
 def _body(call: Call, code: str, message: str | None = None) -> dict[str, object]:

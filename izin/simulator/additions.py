@@ -12,10 +12,11 @@ from starlette.responses import Response
 
 from izin.simulator.accounts import Brand, check_rights
 from izin.simulator.answers import Error, RefusedError, error, error_at, json_answer, refused
-from izin.simulator.batches import receipt
+from izin.simulator.batch_answers import receipt
 from izin.simulator.door import Call
 from izin.simulator.fields import Consent, Today, read_consent
-from izin.simulator.register import Movement, Origin, Path, Register
+from izin.simulator.movements import Movement, Origin, Path
+from izin.simulator.register import Register
 from izin.simulator.rules import refusal_code
 from izin.simulator.texts import REFUSALS, RETAILER_NOT_OF_USER
 from izin.simulator.twin import Twin
@@ -31,12 +32,13 @@ async def add_v2(twin: Twin, call: Call) -> Response:
     item = call.json()
     text = f"{call.request.url.query}\n{json.dumps(item, sort_keys=True)}"
     digest = hashlib.sha256(text.encode()).digest()
-    saved_singles = twin.register_of(call.brand.code).saved_singles
-    movement = saved_singles.get(digest)
+    register = twin.register_of(call.brand.code)
+    now, memory = twin.clock.seconds(), twin.settings.v2_memory
+    # Looked up before the rules: a resend must be answered even when its date has run out.
+    movement = register.answered(digest, now - memory if memory else 0.0)
     if movement is None:
-        # Looked up before the rules: a resend must be answered even when its date has run out.
         movement = _save(twin, call, _single(twin, call, item))
-        saved_singles[digest] = movement
+        register.note_answer(digest, movement, now)
     return _saved(movement)
 
 
@@ -69,7 +71,7 @@ def _save(twin: Twin, call: Call, consent: Consent) -> Movement:
     register = twin.register_of(call.brand.code)
     code = refusal_code(
         consent,
-        register.records.get(consent.key),
+        register.standing(consent.key),
         is_full=_has_no_room(register, call.brand, consent),
     )
     if code is not None:
@@ -114,7 +116,7 @@ def _accept(twin: Twin, call: Call, *, is_v2: bool) -> Response:
         is_v2=is_v2,
         settings=twin.settings,
     )
-    return json_answer(receipt(batch), 202)
+    return json_answer(receipt(batch, twin.settings), int(twin.settings.batch_status))
 
 
 def _consents(items: list[object], today: Today) -> list[Consent]:

@@ -22,9 +22,10 @@ from izin.simulator.accounts import (
 from izin.simulator.answers import RefusedError, json_answer, json_text
 from izin.simulator.door import parsed
 from izin.simulator.fields import RECIPIENT_TYPES, STATUSES, Consent
+from izin.simulator.movements import Movement
 from izin.simulator.orders import BadOrderError, Order, fields_of, order_of
 from izin.simulator.outsiders import ON_THE_WEB, act, citizens_consent, write
-from izin.simulator.register import Movement, Register
+from izin.simulator.register import Register
 from izin.simulator.settings import UnknownSettingError, setting_names
 from izin.simulator.steering import Steering
 from izin.simulator.twin import Twin
@@ -132,14 +133,14 @@ class _Admin:
 
     async def register(self, request: Request) -> Response:
         def rows(code: int, register: Register) -> Iterator[dict[str, object]]:
-            for movement, count in register.rows():
+            for movement, count in register.records():
                 yield {**record_row(movement, code), "movements": count}
 
         return self._stream(request, rows)
 
     async def movements(self, request: Request) -> Response:
         def rows(code: int, register: Register) -> Iterator[dict[str, object]]:
-            for movement in register.movements[:]:
+            for movement in register.movements():
                 yield movement_row(movement, code)
 
         return self._stream(request, rows)

@@ -6,43 +6,39 @@ to see results. Until then a result query sees first an empty list, then `enqueu
 """
 
 import heapq
+import json
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from izin.simulator.accounts import Brand
-from izin.simulator.answers import error, refused
-from izin.simulator.clock import wire_text
+from izin.simulator.database import Database
 from izin.simulator.fields import Consent
-from izin.simulator.register import Movement, Origin, Path, Register
+from izin.simulator.movements import Origin, Path
+from izin.simulator.register import Register, Stamp
 from izin.simulator.rules import refusal_code
 from izin.simulator.settings import Settings
-from izin.simulator.texts import FIRST_RET_IN_BATCH
 
 _DAY = 86400.0
-_REQUEST_ID_LENGTH = 36
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Saved:
-    """An item that is in the register; `is_resend` if an earlier batch had brought the same."""
+class Outcomes:
+    """What became of a batch's items, by place: refused by a code, or saved before by a row.
 
-    movement: Movement
-    is_resend: bool = False
+    All others are saved, in their order, from the row `first` on.
+    """
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Failed:
-    """An item the stored-record rules refused."""
-
-    code: str
+    first: int = 0
+    refused: Mapping[int, str] = field(default_factory=dict)
+    resent: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
-    """A list taken in; its instants are epoch seconds, its outcomes stand beside the items.
+    """A list taken in; its instants are epoch seconds.
 
-    `outcomes` is empty until the batch is processed, and as long as `items` from then on.
+    `items` are there until it is processed, `outcomes` from then on.
     """
 
     request_id: str
@@ -52,18 +48,34 @@ class Batch:
     accepted_at: float
     enqueued_at: float
     due_at: float
-    items: Sequence[Consent]
-    sub_request_ids: Sequence[str]
-    outcomes: list[Saved | Failed] = field(default_factory=list)
+    size: int
+    items: Sequence[Consent] = ()
+    outcomes: Outcomes | None = None
 
 
 class BatchQueue:
     """Batches by requestId, and those not yet processed by their due instant."""
 
-    def __init__(self) -> None:
-        self._batches: dict[str, Batch] = {}
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._waiting: list[tuple[float, int, Batch]] = []
-        self._accepted = 0
+        row = database.row("count_batches") or (0, 0)
+        self._count: int = row[0]
+        self._last_number: int = row[1]
+        for row in database.run("waiting_batches"):
+            items = [_consent(item) for item in json.loads(row[8])]
+            batch = Batch(
+                request_id=row[0],
+                brand_code=row[2],
+                is_v2=bool(row[3]),
+                client=row[4],
+                accepted_at=row[5],
+                enqueued_at=row[6],
+                due_at=row[7],
+                size=len(items),
+                items=items,
+            )
+            heapq.heappush(self._waiting, (batch.due_at, row[1], batch))
 
     def accept(  # noqa: PLR0913 - so many facts a batch has
         self,
@@ -85,12 +97,25 @@ class BatchQueue:
             accepted_at=now,
             enqueued_at=now + settings.result_delay * settings.enqueue_share,
             due_at=now + settings.result_delay,
+            size=len(items),
             items=items,
-            sub_request_ids=[str(uuid.uuid4()) for _ in items],
         )
-        self._batches[batch.request_id] = batch
-        self._accepted += 1
-        heapq.heappush(self._waiting, (batch.due_at, self._accepted, batch))
+        self._last_number += 1
+        self._count += 1
+        self._database.run(
+            "insert_batch",
+            batch.request_id,
+            self._last_number,
+            batch.brand_code,
+            batch.is_v2,
+            batch.client,
+            batch.accepted_at,
+            batch.enqueued_at,
+            batch.due_at,
+            batch.size,
+            json.dumps([_fields(item) for item in items], ensure_ascii=False),
+        )
+        heapq.heappush(self._waiting, (batch.due_at, self._last_number, batch))
         return batch
 
     def take_due(self, now: float) -> Iterator[Batch]:
@@ -109,123 +134,103 @@ class BatchQueue:
 
     def find(self, request_id: str, brand_code: int, now: float, days: int) -> Batch | None:
         """Give the brand's batch of this requestId, unless it is older than `days`."""
-        batch = self._batches.get(request_id)
-        if batch is None or batch.brand_code != brand_code:
+        row = self._database.row("batch", request_id)
+        if row is None or row[0] != brand_code or row[3] <= now - days * _DAY:
             return None
-        return batch if batch.accepted_at > now - days * _DAY else None
+        return Batch(
+            request_id=request_id,
+            brand_code=brand_code,
+            is_v2=bool(row[1]),
+            client=row[2],
+            accepted_at=row[3],
+            enqueued_at=row[4],
+            due_at=row[5],
+            size=row[6],
+            outcomes=_outcomes(json.loads(row[7])) if row[7] else None,
+        )
+
+    def settle(self, batch: Batch, outcomes: Outcomes) -> None:
+        """Keep what became of the batch's items."""
+        told = {
+            "first": outcomes.first,
+            "refused": list(outcomes.refused.items()),
+            "resent": list(outcomes.resent.items()),
+        }
+        self._database.run("put_outcomes", json.dumps(told), batch.request_id)
 
     def __len__(self) -> int:
         """How many batches were taken in."""
-        return len(self._batches)
+        return self._count
 
     def clear(self) -> None:
-        """Forget all batches."""
-        self._batches.clear()
+        """Forget what waits; the database is emptied by its owner."""
         self._waiting.clear()
+        self._count = 0
 
 
-def process(batch: Batch, register: Register, brand: Brand, *, occurred_at: int) -> None:
-    """Save what may be saved, as of the due instant, and note the outcome of each item."""
-    second = int(batch.due_at)
-    for consent, sub_request_id in zip(batch.items, batch.sub_request_ids, strict=True):
-        earlier = register.saved_items.get(consent) if batch.is_v2 else None
-        if earlier is not None:
-            batch.outcomes.append(Saved(movement=earlier, is_resend=True))
-            continue
-        current = register.records.get(consent.key)
-        is_full = register.is_full(brand) and not register.knows_address(consent.recipient)
+def process(batch: Batch, register: Register, brand: Brand, *, occurred_at: int) -> Outcomes:
+    """Save what may be saved, as of the due instant, and tell what became of each item."""
+    known = register.known_of_all([consent.recipient for consent in batch.items])
+    refused: dict[int, str] = {}
+    resent: dict[int, int] = {}
+    saved: list[tuple[int | None, Consent]] = []
+    fresh: set[str] = set()
+    for place, consent in enumerate(batch.items):
+        address = known.get(consent.recipient)
+        current = address.get((consent.type, consent.recipient_type)) if address else None
+        # An equal or later date is the only way in which a resend can stand in the register.
+        if batch.is_v2 and current and consent.consent_date <= current.consent_date:
+            earlier = register.saved_before(consent)
+            if earlier is not None:
+                resent[place] = earlier.row
+                continue
+        is_new = not address and consent.recipient not in fresh
+        is_full = is_new and _is_full(register, brand, len(fresh))
         code = refusal_code(consent, current, is_full=is_full)
         if code is not None:
-            batch.outcomes.append(Failed(code=code))
+            refused[place] = code
             continue
-        origin = Origin(
-            path=Path.BATCH,
-            client=batch.client,
-            request_id=batch.request_id,
-            sub_request_id=sub_request_id,
-        )
-        movement = register.save(consent, second=second, occurred_at=occurred_at, origin=origin)
-        register.saved_items[consent] = movement
-        batch.outcomes.append(Saved(movement=movement))
+        if is_new:
+            fresh.add(consent.recipient)
+        saved.append((place, consent))
+    origin = Origin(path=Path.BATCH, client=batch.client, request_id=batch.request_id)
+    stamp = Stamp(second=int(batch.due_at), occurred_at=occurred_at, origin=origin)
+    first = register.save_all(saved, known, stamp) if saved else 0
+    return Outcomes(first=first, refused=refused, resent=resent)
 
 
-def receipt(batch: Batch) -> dict[str, object]:
-    """Tell what the 202 says: the requestId and a sub-request for each item, in order."""
-    creation_date = wire_text(int(batch.accepted_at))
-    return {
-        "requestId": batch.request_id,
-        "subRequests": [
-            _receipt_item(consent, sub_request_id, creation_date)
-            for consent, sub_request_id in zip(batch.items, batch.sub_request_ids, strict=True)
-        ],
-    }
+def _is_full(register: Register, brand: Brand, coming: int) -> bool:
+    limit = brand.consent_limit
+    return limit is not None and register.used_limit + coming >= limit
 
 
-def results(batch: Batch | None, now: float, *, is_v2: bool) -> list[dict[str, object]]:
-    """Give the answer of a result query at `now`; empty for unknown and too recent batches."""
-    if batch is None or (not batch.outcomes and now < batch.enqueued_at):
-        return []
-    if not batch.outcomes:
-        return [
-            {"index": index, "status": "enqueue", "subrequestId": sub_request_id}
-            for index, sub_request_id in enumerate(batch.sub_request_ids)
-        ]
-    return [
-        _result(batch, index, outcome, is_v2=is_v2) for index, outcome in enumerate(batch.outcomes)
-    ]
+def _fields(consent: Consent) -> tuple[object, ...]:
+    return (
+        consent.type,
+        consent.recipient_type,
+        consent.recipient,
+        consent.status,
+        consent.source,
+        consent.consent_date,
+        consent.retailer_code,
+        consent.retailer_access,
+    )
 
 
-def check_request_id(request_id: str) -> None:
-    """Raise H198 (too long), H199 (letters only) or H400 (digits only)."""
-    if len(request_id) > _REQUEST_ID_LENGTH:
-        raise refused("H198", location=["requestId"], value=request_id)
-    if request_id.isalpha():
-        raise refused("H199", location=["requestId"], value=request_id)
-    if request_id.isdigit():
-        raise refused("H400", location=["requestId"], value=request_id)
+def _consent(item: Sequence[object]) -> Consent:
+    *texts, retailer_code, access = item
+    names = ("type", "recipient_type", "recipient", "status", "source", "consent_date")
+    return Consent(
+        **{name: str(text) for name, text in zip(names, texts, strict=True)},
+        retailer_code=retailer_code if isinstance(retailer_code, int) else None,
+        retailer_access=tuple(access) if isinstance(access, list) else (),
+    )
 
 
-def _receipt_item(consent: Consent, sub_request_id: str, creation_date: str) -> dict[str, object]:
-    item: dict[str, object] = {
-        "type": consent.type,
-        "source": consent.source,
-        "recipient": consent.recipient,
-        "status": consent.status,
-        "consentDate": consent.consent_date,
-        "recipientType": consent.recipient_type,
-        "subRequestId": sub_request_id,
-        "creationDate": creation_date,
-    }
-    if not consent.source:
-        del item["source"]
-    if not consent.consent_date:
-        del item["consentDate"]
-    return item
-
-
-def _result(batch: Batch, index: int, outcome: Saved | Failed, *, is_v2: bool) -> dict[str, object]:
-    sub_request_id = batch.sub_request_ids[index]
-    if isinstance(outcome, Failed):
-        text = FIRST_RET_IN_BATCH if outcome.code == "H175" else None
-        return {
-            "subRequestId": sub_request_id,
-            "index": index,
-            "status": "failure",
-            "error": error(outcome.code, message=text),
-        }
-    answer: dict[str, object] = {
-        "requestId": batch.request_id,
-        "subRequestId": sub_request_id,
-        "index": index,
-        "transactionId": outcome.movement.transaction_id,
-        "status": "success",
-        "creationDate": outcome.movement.creation_date,
-    }
-    if is_v2:
-        answer["isAddConsentV2Service"] = "true"
-        if outcome.is_resend:
-            answer["originalRequestInformation"] = {
-                "requestId": outcome.movement.origin.request_id,
-                "subRequestId": outcome.movement.origin.sub_request_id,
-            }
-    return answer
+def _outcomes(told: Mapping[str, object]) -> Outcomes:
+    first, refused, resent = told["first"], told["refused"], told["resent"]
+    return Outcomes(
+        first=first if isinstance(first, int) else 0,
+        refused=dict(refused) if isinstance(refused, list) else {},
+        resent=dict(resent) if isinstance(resent, list) else {},
+    )

@@ -5,11 +5,17 @@ page by creation second and transactionId; since movements of one second may sha
 part counts them where it must, so no page boundary loses or repeats one.
 """
 
-from bisect import bisect_left
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from izin.simulator.register import Movement
+from izin.simulator.movements import Movement, transaction_id
+from izin.simulator.register import Register
+
+_AT_ONCE: Final = 2000
+_LONGEST: Final = 15  # digits of a second a cursor may name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,9 +34,10 @@ class Window:
     latest: float
 
 
-def page_of(
-    stream: Sequence[Movement],
+def page_of(  # noqa: PLR0913 - so much a page depends on
+    register: Register,
     *,
+    is_citizens: bool,
     after: str | None,
     limit: int,
     window: Window,
@@ -41,47 +48,40 @@ def page_of(
     A cursor that is unknown or older than the window starts at the window's beginning (İYS
     documents neither). Only movements of `channels` are shown.
     """
-    start = bisect_left(stream, window.earliest, key=lambda movement: movement.second)
-    start = max(start, _position(stream, after) if after else 0)
-    end = bisect_left(
-        stream, int(window.latest) + 1, lo=start, key=lambda movement: movement.second
+    start = (math.ceil(window.earliest), 0)
+    if after:
+        start = max(start, _position(register, after, is_citizens=is_citizens))
+    until = math.floor(window.latest) + 1
+    stream = register.stream(
+        is_citizens=is_citizens, behind=start, until=until, at_once=min(limit + 1, _AT_ONCE)
     )
-    chosen: list[Movement] = []
-    last = start
-    for position in range(start, end):
-        if len(chosen) == limit:
-            break
-        if stream[position].type in channels:
-            chosen.append(stream[position])
-            last = position
+    shown = (movement for movement in stream if movement.type in channels)
+    chosen = list(itertools.islice(shown, limit))
     if not chosen:
         return Page(movements=(), after="")
-    return Page(movements=chosen, after=_cursor(stream, last))
+    return Page(movements=chosen, after=_cursor(register, chosen[-1], is_citizens=is_citizens))
 
 
-def _cursor(stream: Sequence[Movement], position: int) -> str:
-    movement = stream[position]
+def _cursor(register: Register, last: Movement, *, is_citizens: bool) -> str:
     twins = 0
-    for earlier in range(position - 1, -1, -1):
-        if stream[earlier].second != movement.second:
+    for row, channel, recipient in register.rows_at(last.second, is_citizens=is_citizens):
+        if row >= last.row:
             break
-        twins += stream[earlier].transaction_id == movement.transaction_id
-    cursor = f"{movement.second}_{movement.transaction_id}"
+        twins += (channel, recipient) == (last.type, last.recipient)
+    cursor = f"{last.second}_{last.transaction_id}"
     return f"{cursor}_{twins}" if twins else cursor
 
 
-def _position(stream: Sequence[Movement], after: str) -> int:
+def _position(register: Register, after: str, *, is_citizens: bool) -> tuple[int, int]:
     second, _, rest = after.partition("_")
-    transaction_id, _, twins = rest.partition("_")
-    if not (second.isdecimal() and (twins.isdecimal() or not twins)):
-        return 0
+    wanted, _, twins = rest.partition("_")
+    is_whole = second.isascii() and second.isdecimal() and len(second) <= _LONGEST
+    if not is_whole or not (twins.isdecimal() or not twins):
+        return (0, 0)
     left = int(twins or 0)
-    position = bisect_left(stream, int(second), key=lambda movement: movement.second)
-    for index in range(position, len(stream)):
-        if stream[index].second != int(second):
-            break
-        if stream[index].transaction_id == transaction_id:
+    for row, channel, recipient in register.rows_at(int(second), is_citizens=is_citizens):
+        if transaction_id(register.brand_code, channel, recipient, int(second)) == wanted:
             if not left:
-                return index + 1
+                return (int(second), row)
             left -= 1
-    return position
+    return (int(second), 0)

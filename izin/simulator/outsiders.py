@@ -9,7 +9,7 @@ import json
 from izin.simulator.accounts import CHANNELS, Brand
 from izin.simulator.answers import RefusedError, refused
 from izin.simulator.fields import Consent, Today, read_consent, saved_recipient
-from izin.simulator.register import Movement, Origin, Path
+from izin.simulator.movements import Movement, Origin, Path
 from izin.simulator.rules import refusal_code
 from izin.simulator.twin import Twin
 from izin.simulator.weather import Intrusion, Writer
@@ -41,7 +41,7 @@ def citizens_consent(  # noqa: PLR0913 - so many facts an act has
     """
     recipient = saved_recipient(channel, recipient)
     if consent_date is None and source == LINE_CLOSED:
-        known = twin.register_of(brand.code).records.get((channel, recipient_type, recipient))
+        known = twin.register_of(brand.code).standing((channel, recipient_type, recipient))
         consent_date = known.consent_date if known else ""
     return Consent(
         type=channel,
@@ -71,7 +71,7 @@ def write(twin: Twin, brand: Brand, item: dict[str, object], writer: Writer) -> 
         raise RefusedError(422, consent)
     register = twin.register_of(brand.code)
     is_full = register.is_full(brand) and not register.knows_address(consent.recipient)
-    code = refusal_code(consent, register.records.get(consent.key), is_full=is_full)
+    code = refusal_code(consent, register.standing(consent.key), is_full=is_full)
     if code is not None:
         raise refused(code)
     origin = Origin(

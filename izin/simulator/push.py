@@ -15,7 +15,7 @@ import httpx
 from izin.simulator.answers import refused
 from izin.simulator.connections import Connection, Registration
 from izin.simulator.counters import DROPPED, Counters
-from izin.simulator.register import Movement
+from izin.simulator.movements import Movement
 from izin.simulator.settings import Settings
 from izin.simulator.weather import Delivery, Drop, Fault, Operation, Weather
 

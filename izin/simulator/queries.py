@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from izin.simulator.accounts import CHANNELS, check_rights
 from izin.simulator.answers import Error, RefusedError, error, json_answer, refused
-from izin.simulator.batches import check_request_id, results
+from izin.simulator.batch_answers import check_request_id, results
 from izin.simulator.changes import Window, page_of
 from izin.simulator.door import Call
 from izin.simulator.fields import (
@@ -20,7 +20,7 @@ from izin.simulator.fields import (
     is_phone,
     saved_recipient,
 )
-from izin.simulator.register import Movement
+from izin.simulator.movements import Movement
 from izin.simulator.texts import PHONE_IN_QUERY, REFUSALS
 from izin.simulator.twin import Twin
 
@@ -52,16 +52,18 @@ async def status(twin: Twin, call: Call) -> Response:
     channel = body["type"]
     check_rights(call.brand, [channel], to_write=False)
     key = (channel, body["recipientType"], saved_recipient(channel, body["recipient"]))
-    record = twin.register_of(call.brand.code).records.get(key)
+    register = twin.register_of(call.brand.code)
+    record = register.find(key)
     if record is None:
         return json_answer({}, 404 if twin.settings.unknown_status == "not_found" else 200)
     answer = dated(record)
-    if record.retailer_code is not None:
-        answer["retailerCode"] = record.retailer_code
-        taker = twin.retailers.find(call.brand, record.retailer_code)
+    code = register.access.taker_of(key)
+    if code is not None:
+        answer["retailerCode"] = code
+        taker = twin.retailers.find(call.brand, code)
         if taker is not None:
             answer["retailerTitle"] = taker.title
-    answer["retailerAccessCount"] = len(record.retailer_access)
+    answer["retailerAccessCount"] = len(register.access.of(key, with_taker=False))
     return json_answer(answer)
 
 
@@ -78,9 +80,10 @@ async def statuses(twin: Twin, call: Call) -> Response:
         raise RefusedError(422, errors)
     recipients = _recipients(twin, call.json(), channel)
     check_rights(call.brand, [channel], to_write=False)
-    records = twin.register_of(call.brand.code).records
-    found = (records.get((channel, recipient_type, recipient)) for recipient in recipients)
-    approved = [record.recipient for record in found if record and record.status == "ONAY"]
+    known = twin.register_of(call.brand.code).known_of_all(recipients)
+    wanted = (channel, recipient_type)
+    standings = ((one, known.get(one, {}).get(wanted)) for one in recipients)
+    approved = [one for one, standing in standings if standing and standing.status == "ONAY"]
     return json_answer({"requestId": str(uuid.uuid4()), "list": approved})
 
 
@@ -93,7 +96,8 @@ async def changes(twin: Twin, call: Call) -> Response:
     register = twin.register_of(call.brand.code)
     now = twin.clock.seconds()
     page = page_of(
-        register.from_citizens if source == "IYS" else register.from_providers,
+        register,
+        is_citizens=source == "IYS",
         after=asked.get("after"),
         limit=_limit(asked.get("limit")),
         window=Window(
@@ -115,10 +119,10 @@ async def changes(twin: Twin, call: Call) -> Response:
 def _results(twin: Twin, call: Call, *, is_v2: bool) -> Response:
     request_id = str(call.request.path_params["requestId"])
     check_request_id(request_id)
-    twin.process_due()
-    now = twin.clock.seconds()
-    batch = twin.batches.find(request_id, call.brand.code, now, twin.settings.result_days)
-    return json_answer(results(batch, now, is_v2=is_v2))
+    register = twin.register_of(call.brand.code)
+    now, settings = twin.clock.seconds(), twin.settings
+    batch = twin.batches.find(request_id, call.brand.code, now, settings.result_days)
+    return json_answer(results(batch, register, now, is_v2=is_v2, settings=settings))
 
 
 def _status_errors(body: dict[str, object]) -> list[Error]:

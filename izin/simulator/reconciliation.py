@@ -4,8 +4,9 @@ Seven days back and no further. The file of a day is there once the day is over 
 has passed; till then its hash is queued, then in progress. Partners need `agreementControl`.
 """
 
+import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 from starlette.responses import Response, StreamingResponse
 
@@ -14,7 +15,7 @@ from izin.simulator.answers import RefusedError, error_at, json_answer, refused
 from izin.simulator.clock import instant
 from izin.simulator.door import Call
 from izin.simulator.fields import RECIPIENT_TYPES
-from izin.simulator.register import Movement
+from izin.simulator.movements import Movement
 from izin.simulator.reports import Day, day_of, file_chunks, file_hash, statistics
 from izin.simulator.retailer_texts import KIND_IN_REPORT
 from izin.simulator.timestamps import timestamp_reply
@@ -81,8 +82,9 @@ async def day_file(twin: Twin, call: Call) -> Response:
     day = _day(twin, call)
     if not _has_file(twin, call, day) or _process_status(twin, day) != "completed":
         return Response(status_code=204)
-    chunks = file_chunks(_movements(twin, call, day), with_header=twin.settings.csv_header)
-    return StreamingResponse(chunks, media_type="text/csv", headers=_attachment(day, "csv"))
+    return StreamingResponse(
+        _chunks(twin, call, day), media_type="text/csv", headers=_attachment(day, "csv")
+    )
 
 
 def _day(twin: Twin, call: Call) -> Day:
@@ -91,6 +93,14 @@ def _day(twin: Twin, call: Call) -> Day:
         if grant is None or not grant.agreement_control:
             raise forbidden("brandCode")
     return day_of(str(call.request.path_params["reportDate"]), twin.now_text())
+
+
+async def _chunks(twin: Twin, call: Call, day: Day) -> AsyncIterator[bytes]:
+    # As a plain iterator it would be read in a thread, beside the twin's own.
+    movements = _movements(twin, call, day)
+    for chunk in file_chunks(movements, with_header=twin.settings.csv_header):
+        yield chunk
+        await asyncio.sleep(0)
 
 
 def _movements(twin: Twin, call: Call, day: Day) -> Iterator[Movement]:

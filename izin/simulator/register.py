@@ -1,114 +1,48 @@
 """The register of one brand: the current record of each key, and every movement in order.
 
-A key is (type, recipientType, recipient). Only the creation date orders movements; it is stamped
-here. Movements of one address and type saved in the same second share their transactionId, as İYS's
-do.
+It saves what it is told to save: rules are judged before. Creation dates are stamped by the caller
+and never go back.
 """
 
-import itertools
-from bisect import bisect_left
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from enum import StrEnum
-from hashlib import sha256
+import heapq
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+from izin.simulator.access_table import Access
 from izin.simulator.accounts import Brand
-from izin.simulator.clock import wire_text
+from izin.simulator.database import Database, Row
 from izin.simulator.fields import Consent
+from izin.simulator.movements import Key, Movement, Origin, Path, Standing, sub_request_ids
 
-Key = tuple[str, str, str]
-
-
-class Path(StrEnum):
-    """How a movement came."""
-
-    SINGLE = "single"
-    BATCH = "batch"
-    CITIZEN = "citizen"
-    PORTAL = "portal"
-    INTEGRATOR = "integrator"
+_AT_ONCE = 2000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Origin:
-    """Who brought a movement: client address, request and (in a batch) sub-request."""
+class Stamp:
+    """When movements are saved, and by whom.
 
-    path: Path
-    client: str
-    request_id: str
-    sub_request_id: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Movement:
-    """An accepted movement. Dates are wire texts; `second` is the creation date in epoch seconds.
-
-    `occurred_at` is the machine's epoch milliseconds, `sequence` counts the brand's movements from
-    1.
+    `second` is the creation date in epoch seconds, `occurred_at` the machine's epoch milliseconds.
     """
 
-    type: str
-    recipient_type: str
-    recipient: str
-    status: str
-    source: str
-    consent_date: str
-    retailer_code: int | None
-    retailer_access: tuple[int, ...]
     second: int
-    brand_code: int
-    origin: Origin
     occurred_at: int
-    sequence: int
-    citizen_name: str = ""
-    is_change: bool = True  # a first movement, or one to another status
+    origin: Origin
 
-    @property
-    def creation_date(self) -> str:
-        """When İYS saved it, as a wire text."""
-        return wire_text(self.second)
 
-    @property
-    def transaction_id(self) -> str:
-        """64 hex digits, the same for all movements of one address and type in one second."""
-        text = f"{self.brand_code}/{self.type}/{self.recipient}/{self.second}"
-        return sha256(text.encode()).hexdigest()
-
-    @property
-    def key(self) -> Key:
-        """The record it speaks of."""
-        return (self.type, self.recipient_type, self.recipient)
+Known = dict[tuple[str, str], Standing]
+"""What is registered of one address, by type and recipientType."""
 
 
 class Register:
-    """Records and movements of one brand."""
+    """Records and movements of one brand, in the twin's database."""
 
-    def __init__(self, brand_code: int) -> None:
-        self._brand_code = brand_code
-        self._counts: dict[Key, int] = {}
-        self._addresses: set[str] = set()
-        self._approvals = 0
-        self.records: dict[Key, Movement] = {}
-        self.movements: list[Movement] = []
-        self.from_providers: list[Movement] = []  # pull stream HS
-        self.from_citizens: list[Movement] = []  # pull stream IYS
-        self.saved_singles: dict[bytes, Movement] = {}  # V2: digest of body and parameters
-        self.saved_items: dict[Consent, Movement] = {}  # V2: items of batches
-
-    @property
-    def approvals(self) -> int:
-        """How many records stand at ONAY."""
-        return self._approvals
-
-    @property
-    def size(self) -> int:
-        """How many records there are."""
-        return len(self.records)
-
-    @property
-    def used_limit(self) -> int:
-        """How many different addresses are registered (usedConsentLimit)."""
-        return len(self._addresses)
+    def __init__(self, database: Database, brand_code: int) -> None:
+        self._database = database
+        self.brand_code = brand_code
+        self.access = Access(database, brand_code)
+        counts = database.row("counts", brand_code) or (0, 0, 0, 0)
+        self._movements, self.size, self.approvals, self.used_limit = counts
 
     def is_full(self, brand: Brand) -> bool:
         """Whether no further address may be registered (H525)."""
@@ -116,98 +50,223 @@ class Register:
 
     def knows_address(self, recipient: str) -> bool:
         """Whether the address has a record of any type."""
-        return recipient in self._addresses
+        return bool(self.known_of(recipient))
+
+    def known_of(self, recipient: str) -> Known:
+        """Give what is registered of the address."""
+        rows = self._database.rows("standing", self.brand_code, recipient)
+        return {(row[0], row[1]): Standing(*row[2:]) for row in rows}
+
+    def known_of_all(self, recipients: Sequence[str]) -> dict[str, Known]:
+        """Give what is registered of each address; an address without records is absent."""
+        known: dict[str, Known] = {}
+        asked = json.dumps(recipients, ensure_ascii=False)
+        for row in self._database.run("standings", asked, self.brand_code):
+            known.setdefault(row[0], {})[row[1], row[2]] = Standing(*row[3:])
+        return known
+
+    def standing(self, key: Key) -> Standing | None:
+        """Give what rules ask of the key's record."""
+        channel, kind, recipient = key
+        return self.known_of(recipient).get((channel, kind))
+
+    def find(self, key: Key) -> Movement | None:
+        """Give the movement that is the key's record."""
+        row = self._database.row("record", *self._names(key))
+        return _movement(row) if row else None
+
+    def movement(self, row: int) -> Movement:
+        """Give a movement by its row; `LookupError` where there is none."""
+        found = self._database.row("movement", row)
+        if found is None:
+            raise LookupError(f"no movement {row}")
+        return _movement(found)
+
+    def saved_items(self, first: int, count: int) -> list[Row]:
+        """Give type and address of `count` movements from the row `first` on."""
+        return self._database.rows("saved_items", first, first + count - 1) if count else []
 
     def count_of(self, key: Key) -> int:
         """How many movements of the key were accepted."""
-        return self._counts.get(key, 0)
-
-    def find(self, key: Key) -> Movement | None:
-        """Give the current record of the key."""
-        return self.records.get(key)
+        standing = self.standing(key)
+        return standing.times if standing else 0
 
     def history_of(self, key: Key) -> list[Movement]:
-        """Give all movements of the key, in order."""
-        return [movement for movement in self.movements if movement.key == key]
+        """Give all movements of the key, the latest first."""
+        return [_movement(row) for row in self._database.rows("history", *self._names(key))]
+
+    def saved_before(self, consent: Consent) -> Movement | None:
+        """Give the movement by which a batch saved exactly this consent, if one did."""
+        for movement in self.history_of(consent.key):
+            if movement.origin.path is Path.BATCH and movement.consent == consent:
+                return movement
+        return None
+
+    def stream(
+        self, *, is_citizens: bool, behind: tuple[int, int], until: int, at_once: int = _AT_ONCE
+    ) -> Iterator[Movement]:
+        """Give one pull stream behind a second and a row, to before the second `until`."""
+        while True:
+            names = (self.brand_code, is_citizens, *behind, until, at_once)
+            rows = self._database.rows("stream", *names)
+            yield from map(_movement, rows)
+            if len(rows) < at_once:
+                return
+            behind = (rows[-1][2], rows[-1][0])
 
     def between(self, start: int, end: int) -> Iterator[Movement]:
         """Give the movements created from `start` to before `end` (epoch seconds), in order."""
-        first = bisect_left(self.movements, start, key=lambda movement: movement.second)
-        for movement in itertools.islice(self.movements, first, None):
-            if movement.second >= end:
-                return
-            yield movement
+        streams = (
+            self.stream(is_citizens=is_citizens, behind=(start, 0), until=end)
+            for is_citizens in (False, True)
+        )
+        return heapq.merge(*streams, key=lambda movement: (movement.second, movement.row))
 
-    def access_of(self, key: Key) -> list[int]:
-        """Give the retailers that may use the key's consent, the one that took it included."""
-        record = self.records.get(key)
-        if record is None:
-            return []
-        taker = () if record.retailer_code is None else (record.retailer_code,)
-        return sorted({*taker, *record.retailer_access})
+    def rows_at(self, second: int, *, is_citizens: bool) -> list[Row]:
+        """Give row, type and address of each movement of a stream in one second."""
+        return self._database.rows("at_second", self.brand_code, is_citizens, second)
 
-    def access_count(self, retailer: int) -> int:
-        """How many consents the retailer may use."""
-        return sum(retailer in self.access_of(key) for key in self.records)
+    def movements(self) -> Iterator[Movement]:
+        """Give all movements in order, those saved meanwhile too."""
+        behind = 0
+        while rows := self._database.rows("movements_behind", self.brand_code, behind, _AT_ONCE):
+            yield from map(_movement, rows)
+            behind = rows[-1][0]
 
-    def change_access(
-        self,
-        key: Key,
-        *,
-        added: tuple[int, ...] = (),
-        removed: tuple[int, ...] = (),
-        removes_all: bool = False,
-    ) -> None:
-        """Change which retailers may use the key's consent; nothing where there is no record."""
-        record = self.records.get(key)
-        if record is None:
-            return
-        kept = set() if removes_all else {*record.retailer_access} - set(removed)
-        taker = None if removes_all or record.retailer_code in removed else record.retailer_code
-        access = tuple(sorted({*kept, *added}))
-        self.records[key] = replace(record, retailer_code=taker, retailer_access=access)
+    def records(self) -> Iterator[tuple[Movement, int]]:
+        """Give the current record of each key with its number of movements, by key."""
+        behind = ("", "", "")
+        while rows := self._database.rows("records_behind", self.brand_code, *behind, _AT_ONCE):
+            for row in rows:
+                yield _movement(row[:-1]), row[-1]
+            behind = (rows[-1][5], rows[-1][3], rows[-1][4])
 
-    def save(
-        self,
-        consent: Consent,
-        *,
-        second: int,
-        occurred_at: int,
-        origin: Origin,
-        citizen_name: str = "",
-    ) -> Movement:
+    def answered(self, digest: bytes, since: float) -> Movement | None:
+        """Give what a V2 single add of this digest was answered with after `since`."""
+        row = self._database.row("answer", self.brand_code, digest, since)
+        return self.movement(row[0]) if row else None
+
+    def note_answer(self, digest: bytes, movement: Movement, now: float) -> None:
+        """Remember what a V2 single add was answered with."""
+        self._database.run("put_answer", self.brand_code, digest, movement.row, now)
+
+    def save(self, consent: Consent, stamp: Stamp, citizen_name: str = "") -> Movement:
         """Accept `consent` as it is: the movement becomes the record of its key."""
-        key = consent.key
-        before = self.records.get(key)
-        movement = Movement(
-            type=consent.type,
-            recipient_type=consent.recipient_type,
-            recipient=consent.recipient,
-            status=consent.status,
-            source=consent.source,
-            consent_date=consent.consent_date,
-            retailer_code=consent.retailer_code,
-            retailer_access=consent.retailer_access,
-            second=second,
-            brand_code=self._brand_code,
-            origin=origin,
-            occurred_at=occurred_at,
-            sequence=len(self.movements) + 1,
-            citizen_name=citizen_name,
-            is_change=before is None or before.status != consent.status,
-        )
-        self._approvals += (consent.status == "ONAY") - (
-            before is not None and before.status == "ONAY"
-        )
-        self.records[key] = movement
-        self._counts[key] = self._counts.get(key, 0) + 1
-        self._addresses.add(consent.recipient)
-        self.movements.append(movement)
-        stream = self.from_citizens if origin.path is Path.CITIZEN else self.from_providers
-        stream.append(movement)
-        return movement
+        known = {consent.recipient: self.known_of(consent.recipient)}
+        return self.movement(self.save_all([(None, consent)], known, stamp, citizen_name))
 
-    def rows(self) -> Iterator[tuple[Movement, int]]:
-        """Give the current record of each key with its number of movements (a snapshot)."""
-        for movement in list(self.records.values()):
-            yield movement, self.count_of(movement.key)
+    def save_all(
+        self,
+        items: Sequence[tuple[int | None, Consent]],
+        known: dict[str, Known],
+        stamp: Stamp,
+        citizen_name: str = "",
+    ) -> int:
+        """Accept consents of different keys, each with its place in a batch; the first one's row.
+
+        `known` is what is registered of their addresses. They take rows one after another.
+        """
+        database, brand = self._database, self.brand_code
+        origin, path = stamp.origin, stamp.origin.path
+        movements, records, approvals = [], [], 0
+        fresh: set[str] = set()
+        size = self.size
+        with database.transaction():
+            last = database.row("last_movement") or (0, 0)
+            names = (path.value, origin.client, origin.request_id)
+            origin_row = database.run("insert_origin", *names).lastrowid
+            for number, (place, consent) in enumerate(items, 1):
+                row = last[0] + number
+                address = known.get(consent.recipient)
+                before = address.get((consent.type, consent.recipient_type)) if address else None
+                has_access = consent.retailer_code is not None or bool(consent.retailer_access)
+                if not address:
+                    fresh.add(consent.recipient)
+                if before is None:
+                    size += 1
+                approvals += (consent.status == "ONAY") - (
+                    before is not None and before.status == "ONAY"
+                )
+                if has_access or (before is not None and before.has_access):
+                    self.access.put(consent)
+                access = json.dumps(consent.retailer_access) if consent.retailer_access else None
+                movements.append(
+                    (
+                        row,
+                        brand,
+                        path is Path.CITIZEN,
+                        stamp.second,
+                        consent.type,
+                        consent.recipient_type,
+                        consent.recipient,
+                        consent.status,
+                        consent.source,
+                        consent.consent_date,
+                        consent.retailer_code,
+                        access,
+                        citizen_name or None,
+                        stamp.occurred_at,
+                        self._movements + number,
+                        before.movement if before else None,
+                        before is None or before.status != consent.status,
+                        origin_row,
+                        place,
+                    )
+                )
+                records.append(
+                    (
+                        brand,
+                        consent.recipient,
+                        consent.type,
+                        consent.recipient_type,
+                        consent.status,
+                        consent.consent_date,
+                        row,
+                        before.times + 1 if before else 1,
+                        has_access,
+                    )
+                )
+            database.run_many("insert_movement", movements)
+            database.run_many("put_record", records)
+            totals = (
+                self._movements + len(items),
+                size,
+                self.approvals + approvals,
+                self.used_limit + len(fresh),
+            )
+            database.run("put_counts", brand, *totals)
+        self._movements, self.size, self.approvals, self.used_limit = totals
+        return int(last[0]) + 1
+
+    def _names(self, key: Key) -> tuple[int, str, str, str]:
+        channel, kind, recipient = key
+        return (self.brand_code, recipient, channel, kind)
+
+
+def _movement(row: Row) -> Movement:
+    path, client, request_id = row[16:19]
+    place = row[15]
+    origin = Origin(
+        path=Path(path),
+        client=client,
+        request_id=request_id,
+        sub_request_id="" if place is None else sub_request_ids(request_id, place + 1)[place],
+    )
+    return Movement(
+        row=row[0],
+        brand_code=row[1],
+        second=row[2],
+        type=row[3],
+        recipient_type=row[4],
+        recipient=row[5],
+        status=row[6],
+        source=row[7],
+        consent_date=row[8],
+        retailer_code=row[9],
+        retailer_access=tuple(json.loads(row[10])) if row[10] else (),
+        citizen_name=row[11] or "",
+        occurred_at=row[12],
+        sequence=row[13],
+        is_change=bool(row[14]),
+        origin=origin,
+    )

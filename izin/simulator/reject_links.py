@@ -18,7 +18,7 @@ from izin.simulator.answers import Error, RefusedError, error, error_at, json_an
 from izin.simulator.door import Call
 from izin.simulator.fields import Consent, saved_recipient
 from izin.simulator.links import RejectLink
-from izin.simulator.register import Origin, Path
+from izin.simulator.movements import Origin, Path
 from izin.simulator.texts import REFUSALS
 from izin.simulator.twin import Twin
 

@@ -14,7 +14,7 @@ from typing import Final
 from izin.simulator.accounts import CHANNELS
 from izin.simulator.answers import refused
 from izin.simulator.clock import day_start
-from izin.simulator.register import Movement, Path
+from izin.simulator.movements import Movement, Path
 
 COLUMNS: Final = "creationDate,transactionId,recipient,recipientType,type,status,consentDate,source"
 _DAYS_BACK: Final = timedelta(days=7)

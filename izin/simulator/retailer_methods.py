@@ -90,7 +90,7 @@ def _told(twin: Twin, call: Call, retailer: Retailer, *, is_short: bool) -> dict
 
 
 def _access_count(twin: Twin, call: Call, retailer: Retailer) -> int:
-    return twin.register_of(call.brand.code).access_count(retailer.code)
+    return twin.register_of(call.brand.code).access.count(retailer.code)
 
 
 def _flag(asked: Mapping[str, str], name: str, code: str) -> bool:

@@ -5,11 +5,11 @@ Pure: the record of the key, if there is one, is an argument.
 """
 
 from izin.simulator.fields import Consent
-from izin.simulator.register import Movement
+from izin.simulator.movements import Standing
 
 
 def refusal_code(  # noqa: PLR0911 - one return a rule, in the order of the rules
-    consent: Consent, current: Movement | None, *, is_full: bool
+    consent: Consent, current: Standing | None, *, is_full: bool
 ) -> str | None:
     """Give the H-code that refuses `consent` over `current` (the key's record), or None.
 

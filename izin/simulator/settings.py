@@ -35,6 +35,13 @@ class Settings:
     unknown_status: Literal["empty", "not_found"] = "empty"  # single status of an unknown address
     forbidden_spelling: Literal["code", "code:"] = "code"  # key of H353 in the older methods
     request_id_format: Literal["uuid", "hex"] = "uuid"  # documented; seen in production: hex
+    batch_status: Literal["202", "200"] = "202"  # of an accepted batch; an older page: 200
+    sub_request_spelling: Literal["mixed", "subRequestId", "subrequestId"] = (
+        "mixed"  # examples: `subrequestId` while an item waits; the schema: always
+    )
+    result_index: Literal["from_0", "from_1"] = "from_0"  # an older page counts from 1
+    v2_flag: Literal["text", "boolean"] = "text"  # isAddConsentV2Service: example, schema
+    v2_memory: float = 0.0  # how long V2 single adds are known again; 0: for ever (not documented)
     environment: Literal["prod", "sandbox"] = "prod"  # a sandbox has no lists of partners (H363)
     paging_codes: Literal["examples", "table"] = "examples"  # which of H182, H183 is the limit's
     subscription_key: Literal["subscriptionId", "subscipritionId", "subsciprtionId"] = (

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import httpx
@@ -12,11 +12,13 @@ from izin.simulator.accounts import Brand, Directory
 from izin.simulator.batches import BatchQueue, process
 from izin.simulator.clock import Clock, wire_text
 from izin.simulator.counters import Counters
+from izin.simulator.database import Database
 from izin.simulator.fields import Consent
 from izin.simulator.limits import FixedWindow, Limit, RestartingHour, SlidingWindow
 from izin.simulator.links import RejectLink
+from izin.simulator.movements import Movement, Origin, Path
 from izin.simulator.push import PushOffice
-from izin.simulator.register import Movement, Origin, Path, Register
+from izin.simulator.register import Register, Stamp
 from izin.simulator.request_log import RequestLog
 from izin.simulator.retailers import RetailerBook
 from izin.simulator.settings import Settings
@@ -48,22 +50,25 @@ class Twin:
     What is drawn by chance is drawn from `seed`, so that a run can be repeated.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each may be another one in a test
         self,
         settings: Settings | None = None,
         clock: Clock | None = None,
+        *,
         push_client: httpx.AsyncClient | None = None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         seed: int = 0,
+        database: Database | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self.clock = clock or Clock()
         self.pause = pause
+        self.database = database or Database()
         self.directory = Directory()
         self.tokens = TokenOffice(self.directory)
         self.retailers = RetailerBook()
         self.limits = Limits()
-        self.batches = BatchQueue()
+        self.batches = BatchQueue(self.database)
         self.weather = Weather(seed)
         self.counters = Counters()
         self.log = RequestLog()
@@ -88,8 +93,11 @@ class Twin:
         for batch in itertools.islice(self.batches.take_due(now), most):
             brand = self.directory.brands.get(batch.brand_code)
             if brand is not None:
-                register = self._register(batch.brand_code)
-                process(batch, register, brand, occurred_at=self.clock.machine_milliseconds())
+                occurred_at = self.clock.machine_milliseconds()
+                with self.database.transaction():
+                    register = self._register(batch.brand_code)
+                    outcomes = process(batch, register, brand, occurred_at=occurred_at)
+                    self.batches.settle(batch, outcomes)
             done += 1
         return done
 
@@ -101,13 +109,12 @@ class Twin:
         self, brand: Brand, consent: Consent, origin: Origin, citizen_name: str = ""
     ) -> Movement:
         """Save `consent` now, whatever the rules say, and have it pushed if a citizen did it."""
-        movement = self.register_of(brand.code).save(
-            consent,
+        stamp = Stamp(
             second=int(self.clock.seconds()),
             occurred_at=self.clock.machine_milliseconds(),
             origin=origin,
-            citizen_name=citizen_name,
         )
+        movement = self.register_of(brand.code).save(consent, stamp, citizen_name)
         if origin.path is Path.CITIZEN:
             self.push.send(brand.code, brand.iys_code, [movement])
         return movement
@@ -134,18 +141,15 @@ class Twin:
 
     def last_second(self) -> int:
         """Give the creation second of the youngest movement of any brand; 0 if there is none."""
-        youngest: Sequence[int] = [
-            register.movements[-1].second
-            for register in self._registers.values()
-            if register.movements
-        ]
-        return max(youngest, default=0)
+        row = self.database.row("last_movement")
+        return row[1] if row else 0
 
     async def reset(self, *, everything: bool, seed: int | None = None) -> None:
         """Empty registers, batches, counters, log, limits and weather; the clock is the machine's.
 
         Accounts, brands, tokens and push registrations are kept unless `everything` is to go.
         """
+        self.database.empty()
         self._registers.clear()
         self.batches.clear()
         self._links.clear()
@@ -166,11 +170,12 @@ class Twin:
             self.retailers.clear()
 
     async def close(self) -> None:
-        """Stop deliveries."""
+        """Stop deliveries and close the database."""
         await self.push.close()
+        self.database.close()
 
     def _register(self, brand_code: int) -> Register:
         register = self._registers.get(brand_code)
         if register is None:
-            register = self._registers[brand_code] = Register(brand_code)
+            register = self._registers[brand_code] = Register(self.database, brand_code)
         return register

@@ -39,7 +39,7 @@ async def test_the_citizen_acts_at_once(iys: Iys):
     assert act["creationDate"] == "2026-09-17 12:00:00"
     assert act["occurredAt"] == 1789635600000
     assert len(act["transactionId"]) == 64
-    assert iys.twin.register_of(660101).records["MESAJ", "BIREYSEL", ACT["recipient"]].source == (
+    assert iys.twin.register_of(660101).find(("MESAJ", "BIREYSEL", ACT["recipient"])).source == (
         "IYS_WEB"
     )
 
@@ -61,7 +61,7 @@ async def test_a_wrong_act_changes_nothing(iys: Iys, body: object):
     answer = await iys.admin("citizen", body)
     assert answer.status_code == 400
     assert answer.json()["error"]
-    assert iys.twin.register_of(660101).movements == []
+    assert list(iys.twin.register_of(660101).movements()) == []
 
 
 async def test_the_register_tells_each_record_once(iys: Iys):
@@ -138,7 +138,7 @@ async def test_weather_refuses_so_many_times(iys: Iys):
     for _ in range(2):
         answer = await iys.add()
         assert (answer.status_code, codes(answer)) == (500, ["H101"])
-    assert iys.twin.register_of(660101).movements == []
+    assert list(iys.twin.register_of(660101).movements()) == []
     assert (await iys.add()).status_code == 200
 
 
@@ -148,7 +148,7 @@ async def test_weather_loses_the_connection(iys: Iys, drop: str, saved: int):
     await iys.admin("weather", {"operation": "*", "drop": drop})
     with pytest.raises(ConnectionDroppedError):
         await iys.add()
-    assert len(iys.twin.register_of(660101).movements) == saved
+    assert len(list(iys.twin.register_of(660101).movements())) == saved
     counts = (await iys.look("requests")).json()["operations"]["add"]
     assert counts["statuses"] == {"dropped": 1}
 

@@ -21,7 +21,7 @@ async def test_a_list_is_taken_in_with_a_sub_request_for_each_item(iys: Iys):
     assert [item["recipient"] for item in taken["subRequests"]] == phones(3)
     assert {item["creationDate"] for item in taken["subRequests"]} == {"2026-09-17 12:00:00"}
     assert all("subRequestId" in item for item in taken["subRequests"])
-    assert iys.twin.register_of(660101).movements == []
+    assert list(iys.twin.register_of(660101).movements()) == []
 
 
 async def test_request_ids_may_be_hex(iys: Iys):
@@ -118,7 +118,7 @@ async def test_the_register_is_asked_when_the_batch_is_processed(iys: Iys):
     iys.twin.clock.advance(300)
     (found,) = await iys.results(request_id)
     assert found["error"]["code"] == "H178"
-    record = iys.twin.register_of(660101).records["MESAJ", "BIREYSEL", "+905550000001"]
+    record = iys.twin.register_of(660101).find(("MESAJ", "BIREYSEL", "+905550000001"))
     assert record.status == "RET"
 
 
@@ -134,7 +134,7 @@ async def test_v2_tells_the_first_request_of_a_resend(iys: Iys):
         "requestId": first["requestId"],
         "subRequestId": first["subRequestId"],
     }
-    assert len(iys.twin.register_of(660101).movements) == 1
+    assert len(list(iys.twin.register_of(660101).movements())) == 1
     (old,) = await iys.settled(iys.consent())
     assert old["error"]["code"] == "H178"
 
@@ -145,9 +145,7 @@ async def test_v2_speaks_of_the_old_saving_even_over_a_rejection(iys: Iys):
     await iys.citizen(status="RET")
     (again,) = await iys.settled(iys.consent(), version="/v2")
     assert again["status"] == "success"
-    assert (
-        iys.twin.register_of(660101).records["MESAJ", "BIREYSEL", "+905550000001"].status == "RET"
-    )
+    assert iys.twin.register_of(660101).find(("MESAJ", "BIREYSEL", "+905550000001")).status == "RET"
 
 
 async def test_results_of_old_unknown_and_foreign_requests_are_empty(iys: Iys):

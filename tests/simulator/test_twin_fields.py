@@ -69,7 +69,7 @@ async def test_numbers_iys_takes_are_taken_and_kept_as_sent(iys: Iys, recipient:
     """Possible numbers pass, the one with a zero too many as well."""
     answer = await iys.add(recipient=recipient)
     assert answer.status_code == 200
-    assert iys.twin.register_of(660101).movements[0].recipient == recipient
+    assert next(iter(iys.twin.register_of(660101).movements())).recipient == recipient
 
 
 async def test_all_errors_of_an_item_come_together(iys: Iys):
@@ -81,7 +81,8 @@ async def test_all_errors_of_an_item_come_together(iys: Iys):
 async def test_an_email_is_kept_in_lower_case(iys: Iys):
     """What İYS saves and answers is the lower-cased address."""
     await iys.add(type="EPOSTA", recipient="Ornek.Alici+a@Example.COM")
-    assert iys.twin.register_of(660101).movements[0].recipient == "ornek.alici+a@example.com"
+    (movement,) = iys.twin.register_of(660101).movements()
+    assert movement.recipient == "ornek.alici+a@example.com"
 
 
 async def test_a_single_add_that_is_no_object_is_refused(iys: Iys):

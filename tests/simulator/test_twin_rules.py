@@ -57,7 +57,7 @@ async def test_bireysel_and_tacir_are_two_records(iys: Iys):
     """One address has a record of each kind."""
     assert (await iys.add()).status_code == 200
     assert (await iys.add(recipientType="TACIR")).status_code == 200
-    assert len(iys.twin.register_of(660101).records) == 2
+    assert iys.twin.register_of(660101).size == 2
 
 
 async def test_a_full_quota_takes_no_new_address(iys: Iys):
@@ -103,6 +103,6 @@ async def test_v2_answers_a_resend_with_the_first_saving(iys: Iys):
     await iys.log_in()
     again = await iys.add(version="/v2")
     assert again.json() == first.json()
-    assert len(iys.twin.register_of(660101).movements) == 1
+    assert len(list(iys.twin.register_of(660101).movements())) == 1
     iys.twin.clock.advance(-10 * 86400)
     assert codes(await iys.add()) == ["H178"]

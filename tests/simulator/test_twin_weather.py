@@ -84,7 +84,7 @@ async def test_another_integrator_is_faster_than_a_batch(iys: Iys):
     await iys.admin("weather", order)
     (result,) = await iys.settled(iys.consent(), version="/v2")
     assert result["error"]["code"] == "H178"
-    (movement,) = iys.twin.register_of(BRAND_CODE).movements
+    (movement,) = list(iys.twin.register_of(BRAND_CODE).movements())
     assert (movement.origin.path, movement.source) == ("integrator", "HS_WEB")
 
 
@@ -94,7 +94,7 @@ async def test_nobody_is_faster_with_nonsense(iys: Iys, body: bytes):
     await iys.admin("weather", {"operation": "add", "writer": "portal", "writes": "ONAY"})
     answer = await iys.http.post(f"{iys.path}/consents", content=body)
     assert answer.status_code in (400, 422)
-    assert iys.twin.register_of(BRAND_CODE).movements == []
+    assert list(iys.twin.register_of(BRAND_CODE).movements()) == []
 
 
 async def test_the_portal_keeps_the_rules(iys: Iys):

@@ -1,0 +1,94 @@
+"""The twin's SQLite: a file that lasts, or memory. One connection, one writer, no waiting.
+
+A file is in WAL mode and synced at checkpoints: what was answered survives the end of the process,
+and a power cut costs at most the last moments. Statements stand in `register.sql` under their
+names.
+"""
+
+import contextlib
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+_HERE = Path(__file__).parent
+_NAMED = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+_COMMENT = re.compile(r"^--.*\n", re.MULTILINE)
+_PIECE = re.compile(r"\{(\w+)\}")
+_CACHE_KIB = 256 * 1024
+_TABLES = ("movements", "origins", "records", "access", "counts", "batches", "answers")
+
+Row = tuple[Any, ...]
+
+
+class Database:
+    """Runs named statements, each by itself or several in one transaction."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        """Open the file at `path` and make what is missing in it; None is memory."""
+        # A server may run in another thread than the one it was made in, but only in one.
+        self._connection = sqlite3.connect(
+            path or ":memory:", isolation_level=None, cached_statements=256, check_same_thread=False
+        )
+        self._depth = 0
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection.execute("PRAGMA temp_store = MEMORY")
+        self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        self._connection.executescript((_HERE / "schema.sql").read_text(encoding="utf-8"))
+
+    def run(self, name: str, *values: object) -> sqlite3.Cursor:
+        """Run one statement."""
+        return self._connection.execute(statements()[name], values)
+
+    def run_many(self, name: str, rows: Sequence[Sequence[object]]) -> None:
+        """Run one statement for each of `rows`."""
+        self._connection.executemany(statements()[name], rows)
+
+    def rows(self, name: str, *values: object) -> list[Row]:
+        """Give all rows of a statement."""
+        return self._connection.execute(statements()[name], values).fetchall()
+
+    def row(self, name: str, *values: object) -> Row | None:
+        """Give the first row of a statement, if there is one."""
+        found: Row | None = self._connection.execute(statements()[name], values).fetchone()
+        return found
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Do what is run inside whole or not at all; inner ones belong to the outermost."""
+        if self._depth:
+            yield
+            return
+        self._depth += 1
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        else:
+            self._connection.execute("COMMIT")
+        finally:
+            self._depth -= 1
+
+    def empty(self) -> None:
+        """Forget movements, records and batches; documents stay."""
+        with self.transaction():
+            for table in _TABLES:
+                self._connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
+
+    def close(self) -> None:
+        """Close the file; a WAL left behind is taken in."""
+        self._connection.close()
+
+
+@lru_cache(maxsize=1)
+def statements() -> Mapping[str, str]:
+    """Give the statements of `register.sql` by name."""
+    _, *parts = _NAMED.split((_HERE / "register.sql").read_text(encoding="utf-8"))
+    raw = dict(zip(parts[::2], parts[1::2], strict=True))
+    bare = {name: _COMMENT.sub("", text).strip() for name, text in raw.items()}
+    return {name: _PIECE.sub(lambda piece: bare[piece[1]], text) for name, text in bare.items()}
