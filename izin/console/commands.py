@@ -24,6 +24,7 @@ PLACES = {
     "intake": "izin.console.workers:intake",
     "explain": "izin.console.explain:explain",
     "dead-letters": "izin.console.dead_letters:dead_letters",
+    "budgets": "izin.console.budgets:budgets",
     "doctor": "izin.console.doctor:doctor",
     "verify": "izin.console.verify:verify",
     "brands": "izin.console.brands:app",

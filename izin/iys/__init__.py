@@ -28,8 +28,10 @@ from izin.iys.errors import (
     UnreadableError,
     WithheldError,
 )
-from izin.iys.pacing import CallClass, InProcessPacer, Pace, Pacer, PaceState
+from izin.iys.in_process import InProcessPacer
+from izin.iys.pacing import CallClass, Pace, Pacer, PaceState
 from izin.iys.push import Push, parse_push
+from izin.iys.standing import HourLimit, Standing, StandingPolicy
 from izin.iys.token_policy import TokenPolicy
 from izin.iys.token_store import (
     AccessToken,
@@ -64,6 +66,7 @@ __all__ = [
     "CallClass",
     "CallError",
     "ConsentItem",
+    "HourLimit",
     "InMemoryTokenStore",
     "InProcessPacer",
     "ItemResult",
@@ -84,6 +87,8 @@ __all__ = [
     "Record",
     "Refusal",
     "RefusedError",
+    "Standing",
+    "StandingPolicy",
     "Stream",
     "SubRequest",
     "Subscription",

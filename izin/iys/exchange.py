@@ -26,6 +26,7 @@ from izin.iys.errors import (
 )
 from izin.iys.pacing import CallClass
 from izin.iys.reading import parse_json
+from izin.iys.standing import FAILURES
 from izin.runtime.observe import get_logger
 
 if TYPE_CHECKING:
@@ -39,7 +40,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CALL_CLASS: Final = "call_class"
+_OPERATION: Final = "operation"
 _PERMIT: Final = "permit"
+TOKEN: Final = "token"  # noqa: S105 - an operation's name, no secret
+NO_ANSWER: Final = "no-answer"
+"""What came of a call of which nothing was heard."""
 _CONNECTIONS: Final = 32
 
 _log = get_logger(__name__)
@@ -102,7 +107,8 @@ class PacedTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return the whole answer to ``request``; raises WithheldError if it may not leave."""
-        await self._pacer.wait(request.extensions.get(_CALL_CLASS, CallClass.RET))
+        operation = request.extensions.get(_OPERATION, TOKEN)
+        await self._pacer.wait(request.extensions.get(_CALL_CLASS, CallClass.RET), operation)
         permit = request.extensions.get(_PERMIT)
         if permit is not None and not permit():
             raise WithheldError("the call was kept back while it waited for its turn")
@@ -111,11 +117,16 @@ class PacedTransport(httpx.AsyncBaseTransport):
                 response = await self._inner.handle_async_request(request)
                 body = await response.aread()
         except TimeoutError:
+            self._pacer.answered(operation, NO_ANSWER, failed=False)
             message = f"no whole answer within {self._deadline} s"
             raise httpx.ReadTimeout(message, request=request) from None
-        if not response.is_success and any(
-            refusal.verdict is Verdict.THROTTLE for refusal in read_refusals(body)
-        ):
+        except httpx.HTTPError:
+            self._pacer.answered(operation, NO_ANSWER, failed=False)
+            raise
+        refusals = read_refusals(body)
+        code = next((one.code for one in refusals if one.code), str(response.status_code))
+        self._pacer.answered(operation, code, failed=response.status_code in FAILURES)
+        if not response.is_success and any(one.verdict is Verdict.THROTTLE for one in refusals):
             _log.warning("iys throttles", status=response.status_code)
             await self._pacer.throttled()
         return response
@@ -185,7 +196,11 @@ class Exchange:
             params=call.query,
             content=None if call.body is None else json.dumps(call.body, ensure_ascii=False),
             headers=None if call.body is None else {"Content-Type": "application/json"},
-            extensions={_CALL_CLASS: call.call_class, _PERMIT: call.permit},
+            extensions={
+                _CALL_CLASS: call.call_class,
+                _OPERATION: call.name,
+                _PERMIT: call.permit,
+            },
         )
 
 

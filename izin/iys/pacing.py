@@ -3,22 +3,15 @@
 Grants are time slots. A slot not used within 20 ms is forfeited, for a late request would crowd the
 next ones into one second; so any ``rate + 1`` uses lie at least a second apart. When İYS says H124
 all the same, everybody pauses, goes on at half the pace and creeps up again. The policy and its
-arithmetic are pure: seconds of one monotonic clock go in and come out. Behind it stands a queue by
-class, in which one slot of ten goes to whoever has waited longest, so that nobody starves.
+arithmetic are pure: seconds of one monotonic clock go in and come out. Who takes a slot
+that has come, ``turns`` tells.
 """
 
 from __future__ import annotations
 
-import asyncio
-import heapq
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
-from itertools import count
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 
 class CallClass(IntEnum):
@@ -38,8 +31,16 @@ class CallClass(IntEnum):
 class Pacer(Protocol):
     """Lets calls out at the pace of an address; shared by all that leave from it."""
 
-    async def wait(self, call_class: CallClass) -> None:
-        """Return when a call of this class may leave, which must then happen at once."""
+    async def wait(self, call_class: CallClass, operation: str) -> None:
+        """Return when a call of this class may leave, which must then happen at once.
+
+        Raises ThrottledError where the hour's calls of ``operation`` are spent.
+        """
+
+    def answered(self, operation: str, code: str, *, failed: bool) -> None:
+        """Note what came of a call: İYS's code, or the HTTP status; whether it counts against the
+        address.
+        """
 
     async def throttled(self) -> None:
         """Note that İYS said "too many this second"."""
@@ -95,81 +96,3 @@ class Pace:
             factor=max(self.slowest, state.factor / 2),
             paused_until=resume_at,
         )
-
-
-@dataclass(order=True, slots=True)
-class _Waiter:
-    call_class: CallClass
-    number: int
-    granted: asyncio.Future[None] = field(compare=False)
-
-
-class InProcessPacer:
-    """The pacer of one process: fit where a single process leaves from the address."""
-
-    def __init__(
-        self,
-        pace: Pace,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        self._pace = pace
-        self._clock = clock
-        self._sleep = sleep
-        self._state = PaceState(free_at=clock())
-        self._waiting: list[_Waiter] = []
-        self._numbers = count()
-        self._slots = count(1)
-        self._granting: asyncio.Task[None] | None = None
-
-    async def wait(self, call_class: CallClass) -> None:
-        """Return when a call of this class may leave; a waiting RET goes before waiting bulk."""
-        granted = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, _Waiter(call_class, next(self._numbers), granted))
-        if self._granting is None or self._granting.done():
-            self._granting = asyncio.create_task(self._grant(), name="iys-pacer")
-        await granted
-
-    async def throttled(self) -> None:
-        """Pause, then go on at half the pace."""
-        self._state = self._pace.slow_down(self._state, self._clock())
-
-    async def _grant(self) -> None:
-        try:
-            while self._drop_cancelled():
-                await self._slot()
-                waiter = self._next_waiter()
-                if waiter is not None:
-                    waiter.granted.set_result(None)
-        except Exception as error:  # noqa: BLE001 - it goes to whoever waits
-            # Without this, whoever waits would wait for ever.
-            for waiter in self._waiting:
-                waiter.granted.set_exception(error)
-            self._waiting.clear()
-
-    async def _slot(self) -> None:
-        while True:
-            self._state, instant = self._pace.next_slot(self._state, self._clock())
-            while (ahead := instant - self._clock()) > 0:
-                await self._sleep(ahead)
-            if self._clock() < self._state.paused_until:
-                continue
-            if not self._pace.is_forfeited(instant, self._clock()):
-                return
-
-    def _next_waiter(self) -> _Waiter | None:
-        """Take out whoever goes now, chosen when the slot has come: a late RET still goes first."""
-        if not self._drop_cancelled():
-            return None
-        if next(self._slots) % self._pace.longest_waiting_every:
-            return heapq.heappop(self._waiting)
-        longest = min(self._waiting, key=lambda waiter: waiter.number)
-        self._waiting.remove(longest)
-        heapq.heapify(self._waiting)
-        return longest
-
-    def _drop_cancelled(self) -> bool:
-        self._waiting = [waiter for waiter in self._waiting if not waiter.granted.done()]
-        heapq.heapify(self._waiting)
-        return bool(self._waiting)

@@ -162,6 +162,7 @@ class Asker:
                 Channel(entry.channel),
                 RecipientType(entry.recipient_type),
                 entry.recipient,
+                call_class=_class_of(entry),
             )
         except CallError as error:
             await self._failed(brand, [entry], error)
@@ -213,6 +214,11 @@ class Asker:
             for entry in (await lock(connection, (one.key for one in entries))).values():
                 changes.put(entry, entry.but(lease_owner=None, lease_until=None))
             await changes.write(connection)
+
+
+def _class_of(entry: Entry) -> CallClass:
+    """Return how urgent a question is: the hour's last ones are kept for opt-outs."""
+    return CallClass.RET if entry.desired_status == Status.RET else CallClass.RESULTS
 
 
 def statement_of(record: Record | None, asked_at: datetime) -> Statement:

@@ -22,6 +22,12 @@ class Metrics:
         self.pushed = Counter(
             "izin_pushed_movements", "Movements İYS pushed", registry=self.registry
         )
+        self._calls = Counter(
+            "izin_iys_calls",
+            "Calls to İYS, by operation and code",
+            ["operation", "code"],
+            registry=self.registry,
+        )
         self._owed = Gauge(
             "izin_ledger_keys",
             "Keys still owed to İYS, by what they wait for",
@@ -64,6 +70,10 @@ class Metrics:
         for one in missing:
             self._gaps.labels(one.customer_id, one.origin).set(one.gaps)
             self._missing.labels(one.customer_id, one.origin).set(one.numbers)
+
+    def called(self, operation: str, code: str) -> None:
+        """Count a call to İYS and what came of it."""
+        self._calls.labels(operation, code).inc()
 
     def show(self, lag: Lag, ahead: Forecast) -> None:
         """Show what is still to be done, and what becomes of it."""

@@ -1,9 +1,9 @@
-"""What is owed to İYS, told: opt-outs ahead of everything, then what is nearly late, then the
+"""What is owed to İYS, told: opt-outs ahead of everything, then what is due soonest, then the
 rest.
 
 Each kind has a lane of its own, so that a "no" never waits behind bulk. A step takes the records
 of one brand and channel, keeps the intent and tells them; it returns whether there was anything to
-do. Brands take turns.
+do. Whose turn it is, ``sinks.fairness`` tells.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from izin.consent.model import Status
 from izin.consent.obligation import Registered
+from izin.iys.pacing import CallClass
+from izin.iys.standing import Standing
 from izin.sinks import rulings
+from izin.sinks.fairness import FairShares, Lane
 from izin.sinks.ledger import brands, submissions
 from izin.sinks.ledger.changes import Changes
 from izin.sinks.ledger.entry import Entry
@@ -22,7 +25,7 @@ from izin.sinks.ledger.statements import statements
 from izin.sinks.ledger.submissions import BATCH, SINGLE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from izin.sinks.ask import Asker
@@ -44,20 +47,6 @@ _ALL = tuple(str(value) for value in Registered)
 _SQL = statements("consents")
 
 
-@dataclass(slots=True, kw_only=True)
-class Turns:
-    """Whose turn it is: brands and channels go round, so a large brand holds up no small one."""
-
-    last: tuple[int, str] = (0, "")
-
-    def take(self, lanes: Sequence[tuple[int, str]]) -> tuple[int, str] | None:
-        """Return the lane after the last one, of those that have work."""
-        if not lanes:
-            return None
-        self.last = next((lane for lane in lanes if lane > self.last), lanes[0])
-        return self.last
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitter:
     """The lanes on which records leave for İYS."""
@@ -66,7 +55,9 @@ class Submitter:
     teller: Teller
     asker: Asker
     batch_size: int
-    turns: dict[str, Turns] = field(default_factory=dict)
+    shares: Mapping[Status, FairShares] = field(
+        default_factory=lambda: {status: FairShares() for status in Status}
+    )
 
     async def opt_out(self) -> bool:
         """Tell an opt-out at once; where many wait, ask or tell them by the thousand."""
@@ -74,7 +65,7 @@ class Submitter:
         lane = await self._lane(Status.RET, now)
         if lane is None:
             return False
-        brand_code, channel = lane
+        brand_code, channel = lane.brand_code, lane.channel
         waiting = await self.tools.ledger.fetch(
             _SQL["opt-outs-waiting"],
             {
@@ -103,17 +94,28 @@ class Submitter:
         return True
 
     async def bulk(self) -> bool:
-        """Tell a brand's ONAYs, the earliest due first, by the thousand."""
-        lane = await self._lane(Status.ONAY, self.tools.clock())
+        """Tell a brand's ONAYs, the earliest due first, by the thousand.
+
+        Where the address stands badly with İYS, only what is due soon.
+        """
+        now = self.tools.clock()
+        lane = await self._lane(Status.ONAY, now)
         if lane is None:
             return False
-        brand_code, channel = lane
+        is_soon = lane.is_soon(now)
+        if not is_soon and self.tools.pacer.standing is Standing.GRAVE:
+            return False
         submission = await self._claim(
-            brand_code, channel, Status.ONAY, size=self.batch_size, kind=BATCH, registered=_ALL
+            lane.brand_code,
+            lane.channel,
+            Status.ONAY,
+            size=self.batch_size,
+            kind=BATCH,
+            registered=_ALL,
         )
         if submission is None:
             return False
-        await self.teller.tell(submission)
+        await self.teller.tell(submission, call_class=CallClass.DUE if is_soon else CallClass.BULK)
         return True
 
     async def last_hour(self) -> bool:
@@ -153,10 +155,9 @@ class Submitter:
             await changes.write(connection)
         return bool(entries)
 
-    async def _lane(self, status: Status, now: datetime) -> tuple[int, str] | None:
+    async def _lane(self, status: Status, now: datetime) -> Lane | None:
         rows = await self.tools.ledger.fetch(_SQL["work"], {"status": str(status), "now": now})
-        turns = self.turns.setdefault(str(status), Turns())
-        return turns.take([(row["brand_code"], row["channel"]) for row in rows])
+        return self.shares[status].take([Lane(**row) for row in rows], now)
 
     async def _claim(  # noqa: PLR0913 - which records, how many, and how they are told
         self,

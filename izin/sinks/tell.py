@@ -52,8 +52,11 @@ class Teller:
     tools: Tools
     result_delay: timedelta
 
-    async def tell(self, submission: Submission) -> None:
-        """Tell ``submission``, whose intent is kept, and what of it must be told again."""
+    async def tell(self, submission: Submission, *, call_class: CallClass = CallClass.BULK) -> None:
+        """Tell ``submission``, whose intent is kept, and what of it must be told again.
+
+        ``call_class`` is a batch's; opt-outs go ahead whatever it is.
+        """
         waiting = [submission]
         while waiting:
             one = waiting.pop()
@@ -62,7 +65,7 @@ class Teller:
                     case "single":
                         await self._single(one)
                     case _:
-                        waiting += await self._batch(one)
+                        waiting += await self._batch(one, call_class)
             except WithheldError:
                 renewed = await self._renewed(one)
                 if renewed is not None:
@@ -155,13 +158,13 @@ class Teller:
             answer = Answer(verdict=Verdict.SUCCESS, receipt=receipt, how="add")
             await self.record(submission, {item.index: answer})
 
-    async def _batch(self, submission: Submission) -> list[Submission]:
+    async def _batch(self, submission: Submission, call_class: CallClass) -> list[Submission]:
         urgent = any(item.status == "RET" for item in submission.items)
         try:
             batch = await self.tools.client.add_batch(
                 submission.brand.path,
                 submission.said,
-                call_class=CallClass.RET if urgent else CallClass.BULK,
+                call_class=CallClass.RET if urgent else call_class,
                 permit=self._permit(submission),
             )
         except WithheldError:

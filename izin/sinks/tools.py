@@ -1,5 +1,5 @@
-"""What every step of the sinks works with: the ledger, İYS, the announcer, the clock, and who it
-is.
+"""What every step of the sinks works with: the ledger, İYS, the announcer, the clock, the pace,
+and who it is.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from izin.iys.client import IysClient
     from izin.sinks.announce import Announcer
+    from izin.sinks.ledger.budgets import LedgerPacer
     from izin.sinks.ledger.database import Ledger
     from izin.sinks.ledger.submissions import Holder
 
@@ -25,4 +26,5 @@ class Tools:
     client: IysClient
     announcer: Announcer
     clock: Callable[[], datetime]
+    pacer: LedgerPacer
     holder: Holder

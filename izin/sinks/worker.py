@@ -117,9 +117,14 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
     bells, metrics = Bells(), Metrics()
     async with AsyncExitStack() as stack:
         ledger = await stack.enter_async_context(Ledger(ledger_settings, owner=owner))
-        pacer = LedgerPacer(ledger, Pace(rate=iys.requests_per_second), address=iys.egress_address)
+        pacer = LedgerPacer(
+            ledger,
+            Pace(rate=iys.requests_per_second),
+            address=iys.egress_address,
+            counted=metrics.called,
+        )
         await pacer.begin()
-        auth = TokenAuth(iys, LedgerTokenStore(ledger=ledger, account=iys.username))
+        auth = TokenAuth(iys, _token_store(ledger, iys))
         client = await stack.enter_async_context(IysClient(iys, auth=auth, pacer=pacer))
         publisher = await stack.enter_async_context(Publisher(kafka))
         tools = Tools(
@@ -127,6 +132,7 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
             client=client,
             announcer=announcer,
             clock=_now,
+            pacer=pacer,
             holder=_holder(ledger.owner, iys, sink),
         )
         directory = BrandDirectory(ledger)
@@ -194,6 +200,7 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
             server.should_exit = True
             await _drained(telling, tasks, serving)
             with contextlib.suppress(LedgerUnavailableError):
+                await pacer.flush()
                 async with ledger.transaction() as connection:
                     await submissions.release(connection, owner=ledger.owner, now=_now())
 
@@ -324,6 +331,10 @@ def _server(sink: SinkSettings, app: Starlette) -> uvicorn.Server:
             timeout_graceful_shutdown=2,
         )
     )
+
+
+def _token_store(ledger: Ledger, iys: IysSettings) -> LedgerTokenStore:
+    return LedgerTokenStore(ledger=ledger, account=iys.username, address=iys.egress_address)
 
 
 def _holder(owner: str, iys: IysSettings, sink: SinkSettings) -> Holder:

@@ -1,9 +1,9 @@
-"""The account's token, shared by all processes: İYS counts ten calls an hour for it, whoever makes
-them.
+"""The account's token, shared by all its processes; and its calls, of which İYS counts ten an hour
+from an address, whichever account makes them.
 
-The lease is an advisory lock on a session of its own: what is stored under it is committed at once
-and outlives the process, while the lock ends with the session. So a call counted before it was
-made stays counted.
+The lease is two advisory locks, the account's and the address's, on a session of its own: what is
+stored under it is committed at once and outlives the process, while the locks end with the session.
+So a call counted before it was made stays counted.
 """
 
 from __future__ import annotations
@@ -31,30 +31,33 @@ class LedgerTokenStore:
 
     ledger: Ledger
     account: str
+    address: str
 
     async def read(self) -> TokenState:
         """Return the state without waiting for the lock."""
-        rows = await self.ledger.fetch(_SQL["read"], {"account": self.account})
-        return _state(rows[0]) if rows else TokenState()
+        rows = await self.ledger.fetch(_SQL["read"], self._who)
+        return _state(rows[0])
 
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[LedgerTokenLease]:
-        """Hold the account's lock for as long as the context lasts."""
+        """Hold the account's lock and its address's for as long as the context lasts."""
         async with self.ledger.session() as connection:
-            await connection.execute(_SQL["lock"], {"account": self.account})
-            found = await connection.execute(_SQL["read"], {"account": self.account})
-            row = await found.fetchone()
-            yield LedgerTokenLease(
-                connection, self.account, TokenState() if row is None else _state(row)
-            )
+            await connection.execute(_SQL["lock"], self._who)
+            await connection.execute(_SQL["lock-address"], self._who)
+            rows = await (await connection.execute(_SQL["read"], self._who)).fetchall()
+            yield LedgerTokenLease(connection, self._who, _state(rows[0]))
+
+    @property
+    def _who(self) -> Mapping[str, str]:
+        return {"account": self.account, "address": self.address}
 
 
 class LedgerTokenLease:
     """The lock on an account's token, and what is known under it."""
 
-    def __init__(self, connection: Connection, account: str, state: TokenState) -> None:
+    def __init__(self, connection: Connection, who: Mapping[str, str], state: TokenState) -> None:
         self._connection = connection
-        self._account = account
+        self._who = who
         self._state = state
 
     @property
@@ -68,7 +71,7 @@ class LedgerTokenLease:
         await self._connection.execute(
             _SQL["store"],
             {
-                "account": self._account,
+                **self._who,
                 "access_token": None if token is None else token.access.get_secret_value(),
                 "refresh_token": None
                 if token is None or token.refresh is None
@@ -76,10 +79,12 @@ class LedgerTokenLease:
                 "issued_at": None if token is None else token.issued_at,
                 "expires_at": None if token is None else token.expires_at,
                 "refresh_expires_at": None if token is None else token.refresh_expires_at,
-                "calls": list(state.calls),
-                "silent_until": state.silent_until,
                 "failures": state.failures,
             },
+        )
+        await self._connection.execute(
+            _SQL["store-calls"],
+            {**self._who, "calls": list(state.calls), "silent_until": state.silent_until},
         )
         self._state = state
 

@@ -1,72 +1,129 @@
-"""The pace of one egress address, shared by all processes behind it: ten requests a second, over
-all methods.
+"""The budget of one egress address, shared by all processes behind it: ten requests a second over
+all methods, the queries of the hour, the successes of the day.
 
 A process queues its own calls by class and takes one slot at a time from the ledger for whoever is
 most urgent when it comes, so an opt-out passes waiting bulk. A slot not used in time is forfeited.
-While the ledger cannot be reached nothing leaves: the pace would not be kept.
+While the ledger cannot be reached nothing leaves: the pace would not be kept. What came of calls is
+written with the next slot; what a killed process had not written yet is a second of a statistic.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
 import time
-from dataclasses import dataclass, field
-from itertools import count
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from izin.iys.errors import ThrottledError
+from izin.iys.standing import STATUS, HourLimit, Standing, StandingPolicy
+from izin.iys.turns import Turns
+from izin.runtime.observe import get_logger
 from izin.sinks.ledger.statements import statements
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from izin.iys.pacing import CallClass, Pace
-    from izin.sinks.ledger.database import Ledger
+    from izin.sinks.ledger.database import Connection, Ledger
 
+HOUR_LIMITS: Mapping[str, HourLimit] = {STATUS: HourLimit(calls=1000)}
+"""What İYS counts by the hour, of the calls that the sinks make (H086)."""
+_WRITTEN_EVERY = 1.0
 _SQL = statements("budgets")
 
+_log = get_logger(__name__)
 
-@dataclass(order=True, slots=True)
-class _Waiter:
-    call_class: CallClass
-    number: int
-    granted: asyncio.Future[None] = field(compare=False)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """How an egress address stands; ``calls`` and ``failures`` are those of 24 hours."""
+
+    address: str
+    factor: float
+    paused_until: datetime
+    token_calls: int
+    """Of the last hour."""
+    token_silent_until: datetime | None
+    status_calls: int
+    """Of the last hour."""
+    calls: int
+    failures: int
+
+    @property
+    def standing(self) -> Standing:
+        """How it stands with İYS."""
+        return StandingPolicy().of(self.calls, self.failures)
+
+
+async def addresses(ledger: Ledger) -> tuple[Address, ...]:
+    """Return how every address stands."""
+    return tuple(Address(**row) for row in await ledger.fetch(_SQL["addresses"]))
+
+
+async def codes(ledger: Ledger, address: str) -> tuple[tuple[str, str, int], ...]:
+    """Return what came of an address's calls in 24 hours: operation, code, how many."""
+    rows = await ledger.fetch(_SQL["codes"], {"address": address})
+    return tuple((row["operation"], row["code"], row["calls"]) for row in rows)
 
 
 class LedgerPacer:
     """Implements ``iys.pacing.Pacer`` over the ledger."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the address, its policies, and the world as arguments
         self,
         ledger: Ledger,
         pace: Pace,
         *,
         address: str,
+        policy: StandingPolicy | None = None,
+        hour_limits: Mapping[str, HourLimit] = HOUR_LIMITS,
+        counted: Callable[[str, str], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._ledger = ledger
         self._pace = pace
         self._address = address
+        self._policy = policy or StandingPolicy()
+        self._hour_limits = hour_limits
+        self._counted = counted
         self._clock = clock
         self._sleep = sleep
-        self._numbers = count()
-        self._slots = count(1)
-        self._waiting: list[_Waiter] = []
+        self._turns = Turns(longest_waiting_every=pace.longest_waiting_every)
         self._granting: asyncio.Task[None] | None = None
+        self._calls: Counter[tuple[str, str]] = Counter()
+        self._failures: Counter[tuple[str, str]] = Counter()
+        self._written_at = clock()
+        self.standing = Standing.GOOD
+        """How the address stood when it was last looked at."""
 
     async def begin(self) -> None:
-        """Make the address known to the ledger."""
+        """Make the address known to the ledger, and learn how it stands."""
         async with self._ledger.transaction() as connection:
             await connection.execute(_SQL["begin"], {"address": self._address})
+            await self._stands(connection)
 
-    async def wait(self, call_class: CallClass) -> None:
-        """Return when a call of this class may leave."""
+    async def wait(self, call_class: CallClass, operation: str) -> None:
+        """Return when a call of this class may leave; raises ThrottledError where the hour's calls
+        of ``operation`` are spent.
+        """
+        limit = self._hour_limits.get(operation)
+        if limit is not None:
+            await self._take_of_hour(operation, limit.room(call_class))
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, _Waiter(call_class, next(self._numbers), granted))
+        self._turns.queue(call_class, granted)
         if self._granting is None or self._granting.done():
             self._granting = asyncio.create_task(self._grant(), name="ledger-pacer")
         await granted
+
+    def answered(self, operation: str, code: str, *, failed: bool) -> None:
+        """Note what came of a call."""
+        self._calls[operation, code] += 1
+        self._failures[operation, code] += failed
+        if self._counted is not None:
+            self._counted(operation, code)
 
     async def throttled(self) -> None:
         """Have every process behind the address pause, and go on at half the pace."""
@@ -80,22 +137,18 @@ class LedgerPacer:
                 },
             )
 
+    async def flush(self) -> None:
+        """Write what came of calls so far, and look how the address stands."""
+        async with self._ledger.transaction() as connection:
+            await self._write(connection)
+
     async def _grant(self) -> None:
         try:
-            while self._drop_cancelled():
+            while self._turns.is_anyone_waiting():
                 await self._slot()
-                waiter = self._next_waiter()
-                if waiter is not None:
-                    waiter.granted.set_result(None)
+                self._turns.grant()
         except BaseException as error:
-            # Without this, whoever waits would wait for ever.
-            for waiter in self._waiting:
-                if not waiter.granted.done():
-                    if isinstance(error, Exception):
-                        waiter.granted.set_exception(error)
-                    else:
-                        waiter.granted.cancel()
-            self._waiting.clear()
+            self._turns.fail(error)
             if not isinstance(error, Exception):
                 raise
 
@@ -114,25 +167,52 @@ class LedgerPacer:
             "address": self._address,
             "interval": self._pace.interval,
             "creep": self._pace.creep,
+            "fastest": self._policy.fastest(self.standing),
         }
         async with self._ledger.transaction() as connection:
+            if self._clock() - self._written_at >= _WRITTEN_EVERY:
+                await self._write(connection)
             row = await (await connection.execute(_SQL["next-slot"], values)).fetchone()
         if row is None:
             await self.begin()
             return await self._take()
         return float(next(iter(row.values())))
 
-    def _next_waiter(self) -> _Waiter | None:
-        if not self._drop_cancelled():
-            return None
-        if next(self._slots) % self._pace.longest_waiting_every:
-            return heapq.heappop(self._waiting)
-        longest = min(self._waiting, key=lambda waiter: waiter.number)
-        self._waiting.remove(longest)
-        heapq.heapify(self._waiting)
-        return longest
+    async def _take_of_hour(self, operation: str, room: int) -> None:
+        values = {"address": self._address, "operation": operation, "room": room}
+        async with self._ledger.transaction() as connection:
+            taken = await (await connection.execute(_SQL["take-of-hour"], values)).fetchone()
+            if taken is not None:
+                return
+            frees = await (await connection.execute(_SQL["hour-frees-at"], values)).fetchone()
+            await connection.execute(_SQL["forget-minutes"], values)
+        seconds = 60.0 if frees is None else frees["seconds"]
+        raise ThrottledError(
+            f"the hour's calls of {operation} are spent", retry_after=timedelta(seconds=seconds)
+        )
 
-    def _drop_cancelled(self) -> bool:
-        self._waiting = [waiter for waiter in self._waiting if not waiter.granted.done()]
-        heapq.heapify(self._waiting)
-        return bool(self._waiting)
+    async def _write(self, connection: Connection) -> None:
+        calls, self._calls = self._calls, Counter()
+        failures, self._failures = self._failures, Counter()
+        self._written_at = self._clock()
+        if calls:
+            await connection.execute(
+                _SQL["count"],
+                {
+                    "address": self._address,
+                    "operations": [operation for operation, _ in calls],
+                    "codes": [code for _, code in calls],
+                    "calls": list(calls.values()),
+                    "failures": [failures[key] for key in calls],
+                },
+            )
+        await self._stands(connection)
+
+    async def _stands(self, connection: Connection) -> None:
+        found = await connection.execute(_SQL["day"], {"address": self._address})
+        day = await found.fetchone()
+        standing = Standing.GOOD if day is None else self._policy.of(day["calls"], day["failures"])
+        if standing is not self.standing:
+            tell = _log.info if standing is Standing.GOOD else _log.critical
+            tell("address stands otherwise", address=self._address, standing=str(standing))
+        self.standing = standing

@@ -83,7 +83,9 @@ async def house(ledger: Ledger, twin: Twin, iys_settings: IysSettings) -> AsyncI
     clock = Clock()
     pacer = LedgerPacer(ledger, Pace(rate=500), address="test")
     await pacer.begin()
-    auth = TokenAuth(iys_settings, LedgerTokenStore(ledger=ledger, account=USERNAME))
+    auth = TokenAuth(
+        iys_settings, LedgerTokenStore(ledger=ledger, account=USERNAME, address="test")
+    )
     turns = Turns(pacer)
     async with IysClient(iys_settings, auth=auth, pacer=turns) as client:
         tools = Tools(
@@ -91,6 +93,7 @@ async def house(ledger: Ledger, twin: Twin, iys_settings: IysSettings) -> AsyncI
             client=client,
             announcer=Announcer(codec, settings.topics),
             clock=clock,
+            pacer=pacer,
             holder=Holder(
                 owner=ledger.owner, lease=timedelta(seconds=60), call_within=timedelta(seconds=5)
             ),

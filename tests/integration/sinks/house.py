@@ -76,13 +76,19 @@ class Turns:
     def __init__(self, pacer: Pacer) -> None:
         self._pacer = pacer
         self.meanwhile: Callable[[], Awaitable[None]] | None = None
+        self.classes: list[CallClass] = []
 
-    async def wait(self, call_class: CallClass) -> None:
+    async def wait(self, call_class: CallClass, operation: str) -> None:
         """Return when a call may leave, after what happens meanwhile, once."""
-        await self._pacer.wait(call_class)
+        await self._pacer.wait(call_class, operation)
+        self.classes.append(call_class)
         meanwhile, self.meanwhile = self.meanwhile, None
         if meanwhile is not None:
             await meanwhile()
+
+    def answered(self, operation: str, code: str, *, failed: bool) -> None:
+        """Note what came of a call."""
+        self._pacer.answered(operation, code, failed=failed)
 
     async def throttled(self) -> None:
         """Slow everybody down."""

@@ -111,7 +111,7 @@ async def test_two_pacers_of_one_address_share_its_pace(ledger: Ledger):
     pacers = [LedgerPacer(ledger, Pace(rate=50), address="one") for _ in range(2)]
     await pacers[0].begin()
     began = time.monotonic()
-    await asyncio.gather(*(pacers[n % 2].wait(CallClass.BULK) for n in range(20)))
+    await asyncio.gather(*(pacers[n % 2].wait(CallClass.BULK, "add") for n in range(20)))
     assert time.monotonic() - began > 18 / 50
 
 
@@ -122,7 +122,7 @@ async def test_an_opt_out_passes_waiting_bulk(ledger: Ledger):
     left: list[CallClass] = []
 
     async def leave(call_class: CallClass) -> None:
-        await pacer.wait(call_class)
+        await pacer.wait(call_class, "add")
         left.append(call_class)
 
     bulk = [asyncio.create_task(leave(CallClass.BULK)) for _ in range(5)]
@@ -143,7 +143,7 @@ async def test_after_too_many_every_process_slows_down(ledger: Ledger):
 
 async def test_a_token_is_kept_for_all_and_renewed_by_one(ledger: Ledger):
     """What is stored under the lease is seen by others at once; the lock is one's own."""
-    store = LedgerTokenStore(ledger=ledger, account="ada@example.com")
+    store = LedgerTokenStore(ledger=ledger, account="ada@example.com", address="one")
     now = datetime.now(UTC)
     token = AccessToken(
         access=SecretStr("fake-access"),

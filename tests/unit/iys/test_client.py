@@ -2,7 +2,7 @@ import asyncio
 import inspect
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -54,10 +54,14 @@ class Turns:
 
     def __init__(self) -> None:
         self.classes: list[CallClass] = []
+        self.answers: list[tuple[str, str, bool]] = []
         self.throttles = 0
 
-    async def wait(self, call_class: CallClass) -> None:
+    async def wait(self, call_class: CallClass, _operation: str) -> None:
         self.classes.append(call_class)
+
+    def answered(self, operation: str, code: str, *, failed: bool) -> None:
+        self.answers.append((operation, code, failed))
 
     async def throttled(self) -> None:
         self.throttles += 1
@@ -483,6 +487,29 @@ def test_an_error_says_who_acts(error: type[CallError]):
     """Blame is in the type."""
     assert error.who_acts in Actor
     assert error("…").verdict is Verdict.UNKNOWN
+
+
+async def test_what_came_of_each_call_is_noted():
+    """By İYS's code where it has one; what İYS counts against the address is told apart."""
+    turns = Turns()
+    for answer in (saying(200, RECEIPT), refusing(400, "H174"), refusing(429, "H124"), saying(502)):
+        async with a_client(answer, pacer=turns) as client:
+            with suppress(CallError):
+                await client.add(BRAND, an_item())
+
+    async def lost(_request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadError("gone")
+
+    async with a_client(lost, pacer=turns) as client:
+        with pytest.raises(OutcomeUnknownError):
+            await client.add(BRAND, an_item())
+    assert turns.answers == [
+        ("add", "200", False),
+        ("add", "H174", True),
+        ("add", "H124", False),
+        ("add", "502", False),
+        ("add", "no-answer", False),
+    ]
 
 
 async def test_a_throttle_reaches_the_pacer():

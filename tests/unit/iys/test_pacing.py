@@ -3,7 +3,9 @@ from itertools import pairwise
 
 import pytest
 
-from izin.iys.pacing import CallClass, InProcessPacer, Pace, PaceState
+from izin.iys.in_process import InProcessPacer
+from izin.iys.pacing import CallClass, Pace, PaceState
+from izin.iys.turns import Turns
 
 PACE = Pace(rate=10)
 
@@ -93,7 +95,7 @@ async def order_of(pacer: InProcessPacer, classes: list[CallClass]) -> list[Call
     done: list[CallClass] = []
 
     async def call(call_class: CallClass) -> None:
-        await pacer.wait(call_class)
+        await pacer.wait(call_class, "add")
         done.append(call_class)
 
     async with asyncio.TaskGroup() as group:
@@ -116,6 +118,37 @@ async def test_nobody_starves():
     assert done.index(CallClass.SWEEP) == 9
 
 
+async def test_results_are_asked_for_while_bulk_is_told():
+    """The two share evenly, and pulling and sweeping get a tenth each of what is left."""
+    waiting = [one for one in list(CallClass)[2:] for _ in range(40)]
+    pace = Pace(rate=10, longest_waiting_every=1000)
+    first = (await order_of(a_pacer(ManualTime(), pace), waiting))[:50]
+
+    assert {one: first.count(one) for one in CallClass if one in first} == {
+        CallClass.BULK: 20,
+        CallClass.RESULTS: 20,
+        CallClass.PULL: 5,
+        CallClass.SWEEP: 5,
+    }
+
+
+async def test_whoever_pauses_saves_no_turns_up():
+    """Bulk that waits alone for long does not lose its share to results that come later."""
+    turns = Turns(longest_waiting_every=1000)
+    loop = asyncio.get_running_loop()
+    bulk = [loop.create_future() for _ in range(30)]
+    for one in bulk:
+        turns.queue(CallClass.BULK, one)
+    for _ in range(20):
+        turns.grant()
+    for _ in range(10):
+        turns.queue(CallClass.RESULTS, loop.create_future())
+    for _ in range(10):
+        turns.grant()
+
+    assert sum(one.done() for one in bulk) == 25
+
+
 async def test_calls_leave_at_the_pace():
     """Twenty calls take nineteen intervals."""
     time = ManualTime()
@@ -129,10 +162,10 @@ async def test_a_forfeited_slot_is_replaced_by_the_next():
     """A process that slept too long takes a new slot and does not use the old one."""
     time = ManualTime()
     pacer = a_pacer(time)
-    await pacer.wait(CallClass.BULK)
+    await pacer.wait(CallClass.BULK, "add")
     time.late = [0.05]
 
-    await pacer.wait(CallClass.BULK)
+    await pacer.wait(CallClass.BULK, "add")
     assert time.now == pytest.approx(100.0 + 2 * PACE.interval)
 
 
@@ -140,8 +173,8 @@ async def test_a_throttle_holds_back_who_already_waits():
     """The pause counts for slots that were granted before it."""
     time = ManualTime()
     pacer = a_pacer(time)
-    await pacer.wait(CallClass.BULK)
-    waiting = asyncio.create_task(pacer.wait(CallClass.RET))
+    await pacer.wait(CallClass.BULK, "add")
+    waiting = asyncio.create_task(pacer.wait(CallClass.RET, "add"))
     await asyncio.sleep(0)
     await pacer.throttled()
     await waiting
@@ -153,11 +186,11 @@ async def test_a_caller_who_gave_up_takes_no_slot():
     """A cancelled call is passed over."""
     time = ManualTime()
     pacer = a_pacer(time)
-    given_up = asyncio.create_task(pacer.wait(CallClass.RET))
+    given_up = asyncio.create_task(pacer.wait(CallClass.RET, "add"))
     await asyncio.sleep(0)
     given_up.cancel()
 
-    await pacer.wait(CallClass.BULK)
+    await pacer.wait(CallClass.BULK, "add")
 
     assert time.now == 100.0
     assert given_up.cancelled()
@@ -171,7 +204,7 @@ async def test_if_the_pacer_breaks_nobody_waits_for_ever():
 
     time = ManualTime()
     pacer = InProcessPacer(PACE, clock=time, sleep=broken)
-    await pacer.wait(CallClass.BULK)
+    await pacer.wait(CallClass.BULK, "add")
 
     with pytest.raises(OSError, match="no sleep"):
-        await pacer.wait(CallClass.BULK)
+        await pacer.wait(CallClass.BULK, "add")

@@ -14,7 +14,6 @@ from izin.sinks.ledger.bells import BULK, Bells
 from izin.sinks.ledger.migrate import migrations
 from izin.sinks.ledger.statements import statements
 from izin.sinks.push import Credentials, stands
-from izin.sinks.submit import Turns
 
 CREDENTIALS = Credentials(username="iys", password=SecretStr("fake-password"))
 SOON = timedelta(seconds=5)
@@ -45,14 +44,6 @@ def test_only_a_made_connection_stands():
     assert stands("Bağlantı Oluşturuldu")
     assert not stands("Bağlantı Oluşturulamadı")
     assert not stands(None)
-
-
-def test_brands_take_turns():
-    """A brand with much work holds up none with little."""
-    turns = Turns()
-    lanes = [(1, "MESAJ"), (2, "MESAJ"), (3, "MESAJ")]
-    assert [turns.take(lanes) for _ in range(4)] == [*lanes, lanes[0]]
-    assert turns.take([]) is None
 
 
 async def test_a_bell_between_looking_and_waiting_is_not_lost():

@@ -1,24 +1,33 @@
 -- name: lock
--- Held by one process of the account while it renews; the session's end frees it.
+-- Held by one process while it renews; the session's end frees it. The account before the address, by all alike.
 SELECT pg_advisory_lock(hashtext('izin.access-token'), hashtext(%(account)s))
 
--- name: unlock
--- The renewal is over.
-SELECT pg_advisory_unlock(hashtext('izin.access-token'), hashtext(%(account)s))
+-- name: lock-address
+-- İYS counts token calls by address, whatever the account.
+SELECT pg_advisory_lock(hashtext('izin.token-calls'), hashtext(%(address)s))
 
 -- name: read
--- What the account's processes know of its token.
-SELECT access_token, refresh_token, issued_at, expires_at, refresh_expires_at, calls, silent_until, failures
-FROM access_tokens WHERE account = %(account)s
+-- What the account's processes know of its token, and all processes of the address's token calls.
+SELECT t.access_token, t.refresh_token, t.issued_at, t.expires_at, t.refresh_expires_at,
+    coalesce(b.token_calls, '{}') AS calls, b.token_silent_until AS silent_until, coalesce(t.failures, 0) AS failures
+FROM (SELECT %(account)s AS account, %(address)s AS egress_address) AS who
+LEFT JOIN access_tokens AS t USING (account)
+LEFT JOIN budgets AS b USING (egress_address)
 
 -- name: store
 -- Keep it for all of them.
 INSERT INTO access_tokens (
-    account, access_token, refresh_token, issued_at, expires_at, refresh_expires_at, calls, silent_until, failures)
+    account, access_token, refresh_token, issued_at, expires_at, refresh_expires_at, failures)
 VALUES (%(account)s, %(access_token)s, %(refresh_token)s, %(issued_at)s, %(expires_at)s,
-    %(refresh_expires_at)s, %(calls)s, %(silent_until)s, %(failures)s)
+    %(refresh_expires_at)s, %(failures)s)
 ON CONFLICT (account) DO UPDATE SET
     access_token = excluded.access_token, refresh_token = excluded.refresh_token,
     issued_at = excluded.issued_at, expires_at = excluded.expires_at,
-    refresh_expires_at = excluded.refresh_expires_at, calls = excluded.calls,
-    silent_until = excluded.silent_until, failures = excluded.failures
+    refresh_expires_at = excluded.refresh_expires_at, failures = excluded.failures
+
+-- name: store-calls
+-- Keep the address's token calls.
+INSERT INTO budgets (egress_address, free_at, factor, paused_until, token_calls, token_silent_until)
+VALUES (%(address)s, clock_timestamp(), 1, clock_timestamp(), %(calls)s, %(silent_until)s)
+ON CONFLICT (egress_address) DO UPDATE SET
+    token_calls = excluded.token_calls, token_silent_until = excluded.token_silent_until

@@ -7,12 +7,12 @@ ON CONFLICT DO NOTHING
 -- name: next-slot
 -- Take the address's next free slot: seconds until it comes, by the database's clock, which all processes share.
 WITH slot AS (
-    SELECT greatest(free_at, clock_timestamp()) AS at, factor
+    SELECT greatest(free_at, clock_timestamp()) AS at, least(factor, %(fastest)s) AS factor
     FROM budgets WHERE egress_address = %(address)s FOR UPDATE
 )
 UPDATE budgets SET
     free_at = slot.at + (%(interval)s / slot.factor) * interval '1 second',
-    factor = least(1, slot.factor + %(creep)s)
+    factor = least(1, budgets.factor + %(creep)s)
 FROM slot
 WHERE egress_address = %(address)s
 RETURNING extract(epoch FROM slot.at - clock_timestamp())::double precision
@@ -24,3 +24,71 @@ UPDATE budgets SET
     free_at = greatest(free_at, clock_timestamp() + %(pause)s * interval '1 second'),
     factor = greatest(%(slowest)s, factor / 2)
 WHERE egress_address = %(address)s AND paused_until <= clock_timestamp()
+
+-- name: take-of-hour
+-- Count one query against the hour's limit before it is made; no row: the hour's are spent. The address's row is
+-- held, so that two processes cannot both take the last one. The minute that leaves the hour only counts in part,
+-- and is taken as whole.
+WITH held AS (
+    SELECT egress_address FROM budgets WHERE egress_address = %(address)s FOR UPDATE
+), used AS (
+    SELECT coalesce(sum(m.calls), 0) AS calls FROM held
+    JOIN budget_minutes AS m USING (egress_address)
+    WHERE m.operation = %(operation)s AND m.minute > clock_timestamp() - interval '61 minutes'
+)
+INSERT INTO budget_minutes AS m (egress_address, operation, minute, calls)
+SELECT held.egress_address, %(operation)s, date_trunc('minute', clock_timestamp()), 1
+FROM held, used WHERE used.calls < %(room)s
+ON CONFLICT (egress_address, operation, minute) DO UPDATE SET calls = m.calls + 1
+RETURNING m.calls
+
+-- name: hour-frees-at
+-- When the first of the hour's queries leaves it: seconds from now.
+SELECT coalesce(
+    extract(epoch FROM min(minute) + interval '61 minutes' - clock_timestamp()), 60)::double precision AS seconds
+FROM budget_minutes
+WHERE egress_address = %(address)s AND operation = %(operation)s
+    AND minute > clock_timestamp() - interval '61 minutes'
+
+-- name: forget-minutes
+-- What has left every hour.
+DELETE FROM budget_minutes
+WHERE egress_address = %(address)s AND minute < clock_timestamp() - interval '2 hours'
+
+-- name: count
+-- What came of calls, since this process last told.
+INSERT INTO budget_hours AS h (egress_address, hour, operation, code, calls, failures)
+SELECT %(address)s, date_trunc('hour', clock_timestamp()), c.operation, c.code, c.calls, c.failures
+FROM unnest(%(operations)s::text[], %(codes)s::text[], %(calls)s::bigint[], %(failures)s::bigint[])
+    AS c (operation, code, calls, failures)
+ON CONFLICT (egress_address, hour, operation, code) DO UPDATE SET
+    calls = h.calls + excluded.calls, failures = h.failures + excluded.failures
+
+-- name: day
+-- How many calls left the address in 24 hours, and how many of them count against it.
+SELECT coalesce(sum(calls), 0)::bigint AS calls, coalesce(sum(failures), 0)::bigint AS failures
+FROM budget_hours
+WHERE egress_address = %(address)s AND hour > clock_timestamp() - interval '24 hours'
+
+-- name: addresses
+-- How every address stands: its pace, its day, its queries and token calls of this hour.
+SELECT b.egress_address AS address, b.factor, b.paused_until,
+    (SELECT count(*) FROM unnest(b.token_calls) AS one (at)
+        WHERE one.at > clock_timestamp() - interval '1 hour') AS token_calls,
+    b.token_silent_until,
+    coalesce((SELECT sum(m.calls) FROM budget_minutes AS m
+        WHERE m.egress_address = b.egress_address AND m.operation = 'status'
+            AND m.minute > clock_timestamp() - interval '61 minutes'), 0)::bigint AS status_calls,
+    coalesce(d.calls, 0)::bigint AS calls, coalesce(d.failures, 0)::bigint AS failures
+FROM budgets AS b
+LEFT JOIN (
+    SELECT egress_address, sum(calls) AS calls, sum(failures) AS failures FROM budget_hours
+    WHERE hour > clock_timestamp() - interval '24 hours' GROUP BY egress_address
+) AS d USING (egress_address)
+ORDER BY b.egress_address
+
+-- name: codes
+-- What came of an address's calls in 24 hours, by operation and code.
+SELECT operation, code, sum(calls)::bigint AS calls FROM budget_hours
+WHERE egress_address = %(address)s AND hour > clock_timestamp() - interval '24 hours'
+GROUP BY operation, code ORDER BY operation, code

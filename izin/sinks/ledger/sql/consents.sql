@@ -36,13 +36,13 @@ WHERE c.key = r.key AND c.state = expected.state
 RETURNING c.key
 
 -- name: work
--- Which brands and channels have records to tell, stops that are not yet to be rechecked left out.
-SELECT b.brand_code, lane.channel
+-- Which brands and channels have records to tell, and when the first of each is due; stops that are not yet to be
+-- rechecked left out.
+SELECT b.customer_id, b.brand_code, lane.channel, first.due_at
 FROM brands AS b
 CROSS JOIN unnest(ARRAY['ARAMA', 'MESAJ', 'EPOSTA']) AS lane (channel)
-WHERE b.status = 'active'
-    AND EXISTS (
-        SELECT 1 FROM consents AS c
+CROSS JOIN LATERAL (
+        SELECT c.due_at FROM consents AS c
         WHERE c.brand_code = b.brand_code AND c.channel = lane.channel
             AND c.desired_status = %(status)s AND c.state IN ('pending', 'retryable') AND c.duty = 'send'
             AND (c.next_attempt_at IS NULL OR c.next_attempt_at <= %(now)s)
@@ -51,7 +51,9 @@ WHERE b.status = 'active'
             AND (c.expires_at IS NULL OR c.expires_at >= %(now)s)
             AND NOT c.ret_open
             AND (NOT c.onay_open OR c.desired_status = 'RET')
-    )
+        ORDER BY c.due_at, c.key LIMIT 1
+    ) AS first
+WHERE b.status = 'active'
     AND NOT EXISTS (
         SELECT 1 FROM stops AS s
         WHERE s.brand_code = b.brand_code AND s.channel IN ('*', lane.channel)

@@ -1,0 +1,69 @@
+"""The pacer of a process that is alone behind its address: fit for tools and tests."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from izin.iys.pacing import PaceState
+from izin.iys.turns import Turns
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from izin.iys.pacing import CallClass, Pace
+
+
+class InProcessPacer:
+    """Keeps the pace of one process; what is counted by the hour or the day, it does not count."""
+
+    def __init__(
+        self,
+        pace: Pace,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._pace = pace
+        self._clock = clock
+        self._sleep = sleep
+        self._state = PaceState(free_at=clock())
+        self._turns = Turns(longest_waiting_every=pace.longest_waiting_every)
+        self._granting: asyncio.Task[None] | None = None
+
+    async def wait(self, call_class: CallClass, operation: str) -> None:
+        """Return when a call of this class may leave; a waiting RET goes before waiting bulk."""
+        del operation  # nothing is counted by the hour here
+        granted = asyncio.get_running_loop().create_future()
+        self._turns.queue(call_class, granted)
+        if self._granting is None or self._granting.done():
+            self._granting = asyncio.create_task(self._grant(), name="iys-pacer")
+        await granted
+
+    def answered(self, operation: str, code: str, *, failed: bool) -> None:
+        """Do nothing: nobody asks how a single process stands."""
+
+    async def throttled(self) -> None:
+        """Pause, then go on at half the pace."""
+        self._state = self._pace.slow_down(self._state, self._clock())
+
+    async def _grant(self) -> None:
+        try:
+            while self._turns.is_anyone_waiting():
+                await self._slot()
+                self._turns.grant()
+        except BaseException as error:
+            self._turns.fail(error)
+            if not isinstance(error, Exception):
+                raise
+
+    async def _slot(self) -> None:
+        while True:
+            self._state, instant = self._pace.next_slot(self._state, self._clock())
+            while (ahead := instant - self._clock()) > 0:
+                await self._sleep(ahead)
+            if self._clock() < self._state.paused_until:
+                continue
+            if not self._pace.is_forfeited(instant, self._clock()):
+                return

@@ -1,0 +1,127 @@
+"""What İYS counts by address is shared by every process and account behind it."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from typer.testing import CliRunner
+
+from izin.console.cli import app
+from izin.iys import CallClass, HourLimit, Pace, Standing, StandingPolicy, ThrottledError
+from izin.iys.token_store import TokenState
+from izin.sinks.ledger.access_tokens import LedgerTokenStore
+from izin.sinks.ledger.budgets import LedgerPacer, addresses, codes
+from izin.sinks.ledger.database import Ledger
+from tests.builders import PHONE
+from tests.integration.sinks.house import House, a_phone, onay
+
+pytestmark = pytest.mark.database
+
+
+def a_pacer(ledger: Ledger, **more: object) -> LedgerPacer:
+    """Return one process's pacer of the address "one"."""
+    return LedgerPacer(ledger, Pace(rate=500), address="one", **more)  # type: ignore[arg-type]
+
+
+async def test_the_queries_of_an_hour_are_shared_and_the_last_kept_for_opt_outs(ledger: Ledger):
+    """Ten an hour: eight for whoever asks, two more for opt-outs; then nobody may, and is told
+    until when.
+    """
+    limits = {"status": HourLimit(calls=10)}
+    one, two = (a_pacer(ledger, hour_limits=limits) for _ in range(2))
+    await one.begin()
+    for pacer in (one, two) * 4:
+        await pacer.wait(CallClass.RESULTS, "status")
+    with pytest.raises(ThrottledError) as spent:
+        await one.wait(CallClass.RESULTS, "status")
+    assert timedelta(0) < (spent.value.retry_after or timedelta(0)) <= timedelta(minutes=61)
+    await two.wait(CallClass.RET, "status")
+    await one.wait(CallClass.RET, "status")
+    with pytest.raises(ThrottledError):
+        await two.wait(CallClass.RET, "status")
+    await two.wait(CallClass.BULK, "statuses")
+    assert [address.status_calls for address in await addresses(ledger)] == [10]
+
+
+async def test_processes_that_ask_at_once_do_not_pass_the_hours_limit(ledger: Ledger):
+    """The last query is taken by one of them."""
+    pacers = [a_pacer(ledger, hour_limits={"status": HourLimit(calls=5)}) for _ in range(4)]
+    await pacers[0].begin()
+    asked = [pacer.wait(CallClass.RET, "status") for pacer in pacers for _ in range(3)]
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    assert sum(one is None for one in found) == 5
+
+
+async def test_what_fails_anywhere_is_known_everywhere(ledger: Ledger):
+    """One process meets refusals; another, asking how the address stands, goes at half the pace."""
+    policy = StandingPolicy(counts_from=10)
+    one, two = (a_pacer(ledger, policy=policy) for _ in range(2))
+    await one.begin()
+    for number in range(10):
+        one.answered("add", "H175" if number < 3 else "200", failed=number < 3)
+    assert two.standing is Standing.GOOD
+    await one.flush()
+    await two.flush()
+    assert (one.standing, two.standing) == (Standing.GRAVE, Standing.GRAVE)
+    assert await codes(ledger, "one") == (("add", "200", 7), ("add", "H175", 3))
+    await ledger.fetch("UPDATE budgets SET free_at = clock_timestamp() RETURNING factor")
+    await two.wait(CallClass.RET, "add")
+    rows = await ledger.fetch(
+        "SELECT extract(epoch FROM free_at - clock_timestamp()) AS ahead FROM budgets"
+    )
+    assert rows[0]["ahead"] > 0.5 * 2 * Pace(rate=500).interval - 0.002
+
+
+async def test_in_grave_standing_only_what_is_due_soon_goes_in_bulk(house: House):
+    """A consent that has days waits; one that would be void tomorrow does not."""
+    house.tools.pacer.standing = Standing.GRAVE
+    await house.ingest(onay(PHONE))
+    assert not await house.submitter.bulk()
+    await house.ledger.fetch(
+        "UPDATE consents SET due_at = now() + interval '23 hours' RETURNING key"
+    )
+    assert await house.submitter.bulk()
+    assert house.turns.classes[-1] is CallClass.DUE
+    house.tools.pacer.standing = Standing.GOOD
+    await house.ingest(onay(a_phone(2)))
+    assert await house.submitter.bulk()
+    assert house.turns.classes[-1] is CallClass.BULK
+
+
+async def test_token_calls_of_two_accounts_behind_an_address_are_one_budget(ledger: Ledger):
+    """İYS counts them by address, and keeps silence with all of them; a token is an account's."""
+    ada, bob = (
+        LedgerTokenStore(ledger=ledger, account=name, address="one") for name in ("ada", "bob")
+    )
+    elsewhere = LedgerTokenStore(ledger=ledger, account="ada", address="two")
+    at = datetime(2026, 3, 2, tzinfo=UTC)
+    async with ada.lease() as lease:
+        await lease.store(TokenState(calls=(at,), silent_until=at, failures=3))
+        waiting = asyncio.create_task(bob.lease().__aenter__())
+        done, _ = await asyncio.wait([waiting], timeout=0.1)
+        assert not done
+    state = (await waiting).state
+    assert (state.calls, state.silent_until, state.failures) == ((at,), at, 0)
+    other = await elsewhere.read()
+    assert (other.calls, other.silent_until, other.failures) == ((), None, 3)
+
+
+async def test_people_see_how_an_address_stands(
+    ledger: Ledger, database_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    """The command names the address and its calls, and ends with 1 where it stands badly."""
+    pacer = a_pacer(ledger)
+    await pacer.begin()
+    monkeypatch.setenv("DATABASE_URL", database_url)
+
+    def shown() -> tuple[int, str]:
+        result = CliRunner().invoke(app, ["budgets", "--output", "json"])
+        return result.exit_code, result.output
+
+    code, output = await asyncio.to_thread(shown)
+    assert (code, '"standing": "good"' in output) == (0, True)
+    for _ in range(10_000):
+        pacer.answered("add", "H121", failed=True)
+    await pacer.flush()
+    code, output = await asyncio.to_thread(shown)
+    assert (code, '"failed_24h": 10000' in output) == (1, True)
