@@ -28,6 +28,7 @@ PLACES = {
     "doctor": "izin.console.doctor:doctor",
     "verify": "izin.console.verify:verify",
     "brands": "izin.console.brands:app",
+    "ledger": "izin.console.ledger:app",
     "sequences": "izin.console.sequences:app",
     "simulator": "izin.simulator.cli:app",
     "local": "izin.local.cli:app",

@@ -97,6 +97,13 @@ class SinkSettings(_Group):
     poll_interval: timedelta = Field(timedelta(seconds=1), validation_alias="IZIN_SINK_INTERVAL")
     lease: timedelta = Field(timedelta(seconds=60), validation_alias="IZIN_LEASE")
     batch_size: int = Field(1000, ge=1, le=1000, validation_alias="IZIN_BATCH_SIZE")
+    anchor_interval: timedelta = Field(
+        timedelta(minutes=10), validation_alias="IZIN_ANCHOR_INTERVAL"
+    )
+    """How often the heads of the ledger's chained history are told to the topic and the file."""
+    anchor_file: Path | None = Field(None, validation_alias="IZIN_ANCHOR_FILE")
+    """A file that is only appended to, best on a disk that whoever keeps the ledger cannot change;
+    None: the topic alone."""
 
 
 class IntakeSettings(_Group):

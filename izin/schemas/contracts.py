@@ -33,6 +33,7 @@ RECORDS = (
     "Permission",
     "Outcome",
     "Brand",
+    "Anchor",
 )
 """In the order in which they may name each other."""
 

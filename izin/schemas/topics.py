@@ -28,6 +28,7 @@ _INPUT = MappingProxyType(
 )
 _OUTPUT = MappingProxyType({"cleanup.policy": "delete", "retention.ms": str(_KEPT_MS)})
 _STATE = MappingProxyType({"cleanup.policy": "compact", "min.compaction.lag.ms": str(_DAY_MS)})
+_EVIDENCE = MappingProxyType({"cleanup.policy": "delete", "retention.ms": "-1"})
 _LATEST = MappingProxyType({"cleanup.policy": "compact"})
 
 
@@ -78,6 +79,15 @@ class Topics:
             dead_letters=None,
         )
 
+        self.anchors = Topic(
+            name=f"{prefix}ledger-anchors",
+            record="Anchor",
+            keyed=False,
+            config=_EVIDENCE,
+            owner="sinks",
+            dead_letters=None,
+        )
+
     def _topic(
         self,
         name: str,
@@ -105,5 +115,6 @@ class Topics:
             self.permissions,
             self.outcomes,
             self.brands,
+            self.anchors,
             self.dead_letters,
         )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from izin.schemas.codec import Codec
     from izin.schemas.topics import Topic, Topics
     from izin.sinks.ledger.brands import Brand
+    from izin.sinks.ledger.chains import Anchor
     from izin.sinks.ledger.entry import Entry
 
 _OUTCOMES = UUID("8c1f4f1e-0c63-5b6e-9d0e-3a2b7c9d4e01")
@@ -171,6 +172,19 @@ class Announcer:
         }
         code = str(brand.brand_code)
         return self._message(self.topics.brands, code, brand.customer_id, value, code, now)
+
+    def anchor(self, anchor: Anchor) -> Message:
+        """Return the news of where a chain of the ledger's history stands."""
+        value = {
+            "anchor_id": anchor.id,
+            "shard": anchor.shard,
+            "place": anchor.place,
+            "link": anchor.link.hex(),
+            "anchored_at": anchor.anchored_at,
+        }
+        return self._message(
+            self.topics.anchors, str(anchor.shard), "", value, str(anchor.id), anchor.anchored_at
+        )
 
     def event(self, event: ConsentEvent, key: ConsentKey, now: datetime) -> Message:
         """Return a consent event that the sinks originate: what İYS says, or a rescue."""

@@ -3,6 +3,7 @@
 OurError
 ├── IllegalChangeError       the database refused a change that the law's table does not know
 ├── RecreatedTopicError      a topic is not the one whose offsets the ledger remembers
+├── UnreadableAnchorError    a line of the anchor file is none of ours
 ├── MigrationError           the ledger's schema is not what this release needs
 ├── LedgerFaultError         PostgreSQL refused a statement: the code or the schema is wrong
 ├── ConcurrentChangeError    another process moved on first: read again, and do the step again
@@ -30,6 +31,10 @@ class RecreatedTopicError(OurError):
             "changed): delete its rows in kafka_offsets to read it from the beginning"
         )
         self.topic = topic
+
+
+class UnreadableAnchorError(OurError):
+    """The anchor file holds what no anchor is: it was damaged, or is another file."""
 
 
 class MigrationError(OurError):

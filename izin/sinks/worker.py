@@ -27,6 +27,7 @@ from izin.iys.access_token import TokenAuth
 from izin.iys.client import IysClient
 from izin.iys.pacing import Pace
 from izin.runtime.observe import get_logger
+from izin.sinks.anchor import Anchorer
 from izin.sinks.announce import Announcer
 from izin.sinks.ask import Asker
 from izin.sinks.deliver import Deliverer
@@ -169,6 +170,13 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
             },
             "deliver": Deliverer(
                 ledger=ledger, settings=kafka, bells=bells, clock=_now, wait=sink.poll_interval
+            ).run,
+            "anchor": Anchorer(
+                ledger=ledger,
+                announcer=announcer,
+                file=sink.anchor_file,
+                clock=_now,
+                interval=sink.anchor_interval,
             ).run,
             "pull": lambda: _pull(
                 Puller(tools=tools, publisher=publisher, interval=sink.pull_interval), sink

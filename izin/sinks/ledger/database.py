@@ -36,6 +36,8 @@ Connection = psycopg.AsyncConnection[DictRow]
 
 LAWFUL = "consents_lawful"
 """The name under which the database refuses a transition that is not in the table."""
+_ANOTHERS = frozenset({"submission_items_open", "movements_source_key"})
+"""Uniqueness that fails only where another process did the same at the same time."""
 LOCK_CLASS = 29_541
 """The advisory locks of living processes; the object is the process's number."""
 _CONNECT_TIMEOUT = 10.0
@@ -153,7 +155,7 @@ def translate(error: psycopg.Error) -> IzinError:
     match error:
         case errors.SerializationFailure() | errors.DeadlockDetected() | errors.LockNotAvailable():
             return ConcurrentChangeError(told)
-        case errors.UniqueViolation() if constraint == "submission_items_open":
+        case errors.UniqueViolation() if constraint in _ANOTHERS:
             return ConcurrentChangeError(told)
         case PoolTimeout() | psycopg.OperationalError() | psycopg.InterfaceError():
             return LedgerUnavailableError(

@@ -17,14 +17,14 @@ SELECT id, customer_id, topic, key, value, headers, occurred_at FROM outbox ORDE
 WITH gone AS (
     DELETE FROM outbox WHERE id = ANY(%(ids)s) RETURNING *
 )
-INSERT INTO movements (kind, customer_id, key, event_id, status, source, occurred_at, recorded_at, data)
-SELECT 'delivery', gone.customer_id, gone.key, NULL, NULL, 'outbox/' || gone.id, %(now)s, %(now)s,
-    jsonb_build_object('topic', gone.topic, 'partition', place.partition, 'offset', place."offset")
+SELECT append_movements(coalesce(json_agg(json_build_object(
+        'kind', 'delivery', 'customer_id', gone.customer_id, 'key', gone.key, 'source', 'outbox/' || gone.id,
+        'occurred_at', %(now)s::timestamptz, 'recorded_at', %(now)s::timestamptz,
+        'data', jsonb_build_object('topic', gone.topic, 'partition', place.partition, 'offset', place."offset"))
+    ORDER BY gone.id), '[]'::json))
 FROM gone
 JOIN unnest(%(ids)s::bigint[], %(partitions)s::integer[], %(offsets)s::bigint[])
     AS place (id, partition, "offset") ON place.id = gone.id
-ORDER BY gone.id
-ON CONFLICT (source) DO NOTHING
 
 -- name: waiting
 -- How many rows still wait.

@@ -1,0 +1,246 @@
+"""History cannot be changed unseen: every tampering is found, and named."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from typer.testing import CliRunner
+
+from izin.console.cli import app
+from izin.schemas.codec import Codec
+from izin.schemas.topics import Topics
+from izin.sinks.anchor import Anchorer
+from izin.sinks.announce import Announcer
+from izin.sinks.errors import LedgerFaultError, UnreadableAnchorError
+from izin.sinks.ledger import chains
+from izin.sinks.ledger.chains import Anchor, Fault, Verified
+from izin.sinks.ledger.database import Ledger
+
+pytestmark = pytest.mark.database
+
+REWRITTEN = """UPDATE movements AS m SET link = l.link FROM (
+    SELECT place, links(item) OVER (ORDER BY place) AS link FROM (
+        SELECT 0::bigint AS place, sha256('izin movements 0') AS item UNION ALL
+        SELECT place, convert_to(movement_said(place, kind, customer_id, key, event_id, status,
+            source, occurred_at, recorded_at, data), 'UTF8') FROM movements WHERE shard = 0
+    ) AS s) AS l WHERE m.shard = 0 AND m.place = l.place"""
+HEAD_FOLLOWS = """UPDATE chains AS c SET place = m.place, link = m.link FROM (
+    SELECT place, link FROM movements WHERE shard = 0 ORDER BY place DESC LIMIT 1) AS m
+    WHERE c.shard = 0"""
+EDIT = """UPDATE movements SET status = 'RET' WHERE shard = 0 AND place = 3"""
+
+
+def anchorer(ledger: Ledger, file: Path | None) -> Anchorer:
+    """Return who anchors the ledger's chains."""
+    return Anchorer(
+        ledger=ledger,
+        announcer=Announcer(Codec(), Topics()),
+        file=file,
+        clock=lambda: datetime.now(UTC),
+        interval=timedelta(minutes=10),
+    )
+
+
+@pytest.fixture
+async def file(ledger: Ledger, tmp_path: Path) -> Path:
+    """Give the file that six facts on one chain are anchored in, and have two more after them."""
+    file = tmp_path / "evidence" / "anchors.jsonl"
+    await written(ledger, *(f"act/{number}" for number in range(6)))
+    assert await anchorer(ledger, file).anchor() == 1
+    await written(ledger, "act/6", "act/7")
+    return file
+
+
+def cut_off(file: Path) -> None:
+    """Leave half of the last line, as a crash does."""
+    *lines, last = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(lines) + last[:20])
+
+
+async def tampered(ledger: Ledger, *statements: str) -> None:
+    """Change history as its database's owner can."""
+    async with ledger.session() as connection:
+        await connection.execute("ALTER TABLE movements DISABLE TRIGGER movements_append_only")
+        for statement in statements:
+            await connection.execute(statement)  # type: ignore[arg-type]
+        await connection.execute("ALTER TABLE movements ENABLE TRIGGER movements_append_only")
+
+
+async def faults(ledger: Ledger, file: Path) -> list[Fault]:
+    """Return what verifying finds."""
+    return list((await chains.verify(ledger, chains.read_anchors(file))).faults)
+
+
+async def test_an_untouched_history_has_no_fault(ledger: Ledger, file: Path):
+    """Every row is reckoned, whichever chain it hangs on, and every anchor met."""
+    assert await chains.verify(ledger, chains.read_anchors(file)) == Verified(
+        rows=8, anchors=1, faults=()
+    )
+
+
+@pytest.mark.parametrize(
+    ("statements", "named"),
+    [
+        ([EDIT], [(3, "changed")]),
+        (["UPDATE movements SET data = data || '{\"x\": 1}' WHERE place = 8"], [(8, "changed")]),
+        (["DELETE FROM movements WHERE place = 4"], [(4, "1 rows are missing")]),
+        (["DELETE FROM movements WHERE place > 6"], [(8, "2 rows are missing at the end")]),
+        (
+            [
+                "UPDATE movements SET place = -2 WHERE place = 2",
+                "UPDATE movements SET place = 2 WHERE place = 5",
+                "UPDATE movements SET place = 5 WHERE place = -2",
+            ],
+            [(2, "moved"), (3, "moved"), (5, "moved"), (6, "moved")],
+        ),
+        ([EDIT, REWRITTEN, HEAD_FOLLOWS], [(6, "written anew since")]),
+        (["DELETE FROM movements WHERE place > 2", HEAD_FOLLOWS], [(6, "are gone")]),
+        (
+            [
+                "DELETE FROM movements",
+                "DELETE FROM chains WHERE shard = 0 AND place < 0",
+                "UPDATE chains SET place = 0, link = sha256('izin movements 0') WHERE shard = 0",
+            ],
+            [(6, "are gone")],
+        ),
+        (["UPDATE chains SET place = 9 WHERE shard = 0"], [(9, "missing at the end")]),
+    ],
+    ids=[
+        "edited",
+        "edited-after",
+        "deleted",
+        "cut",
+        "swapped",
+        "rewritten",
+        "undone",
+        "emptied",
+        "head",
+    ],
+)
+async def test_each_tampering_is_named(
+    ledger: Ledger, file: Path, statements: list[str], named: list[tuple[int, str]]
+):
+    """A row changed, taken out or moved is named by its place; a chain written anew, or cut with
+    its head, is given away by the anchor outside.
+    """
+    await tampered(ledger, *statements)
+    found = await faults(ledger, file)
+    assert [(one.shard, one.place) for one in found] == [(0, place) for place, _ in named]
+    for one, (_, what) in zip(found, named, strict=True):
+        assert what in one.what
+
+
+async def test_a_row_is_linked_once_whoever_writes(ledger: Ledger):
+    """Transactions side by side take chains of their own; a repetition takes no place."""
+    await asyncio.gather(
+        *(written(ledger, f"side/{number}", f"side/{number}/again") for number in range(12))
+    )
+    await written(ledger, "side/0", "side/0", "side/new")
+    found = await chains.verify(ledger, ())
+    assert (found.rows, found.faults) == (25, ())
+
+
+async def written(ledger: Ledger, *sources: str) -> None:
+    """Append facts of these sources, in one transaction that takes its time."""
+    async with ledger.transaction() as connection:
+        await connection.execute(
+            """SELECT append_movements((SELECT json_agg(json_build_object(
+                'kind', 'act', 'customer_id', 'acme', 'key', 'x', 'source', s, 'occurred_at', now(),
+                'recorded_at', now(), 'data', json_build_object()) ORDER BY n)
+            FROM unnest(%s::text[]) WITH ORDINALITY AS s (s, n)))""",
+            [list(sources)],
+        )
+        await asyncio.sleep(0)
+
+
+async def test_anchors_are_told_to_topic_and_file_and_only_once(
+    ledger: Ledger,
+    file: Path,
+):
+    """What has not grown is not anchored again, and a file that lost lines gets them again."""
+    assert await anchorer(ledger, file).anchor() == 1
+    assert await anchorer(ledger, file).anchor() == 0
+    rows = await ledger.fetch(
+        "SELECT key, value FROM outbox WHERE topic = 'ledger-anchors' ORDER BY id"
+    )
+    told = [Codec().decode("Anchor", row["value"]) for row in rows]
+    filed = chains.read_anchors(file)
+    assert [(one["anchor_id"], one["place"], one["link"]) for one in told] == [
+        (one.id, one.place, one.link.hex()) for one in filed
+    ]
+    assert [one.place for one in filed] == [6, 8]
+    cut_off(file)
+    await anchorer(ledger, file).anchor()
+    assert chains.read_anchors(file) == (filed[0], filed[1])
+
+
+@pytest.mark.usefixtures("file")
+async def test_anchors_cannot_be_changed_in_the_ledger(ledger: Ledger):
+    """They are append-only like history itself."""
+    with pytest.raises(LedgerFaultError, match="append_only"):
+        await ledger.fetch("DELETE FROM anchors RETURNING id")
+
+
+def test_a_file_that_holds_something_else_is_named(tmp_path: Path):
+    """A wrong file is no proof of anything."""
+    file = tmp_path / "a"
+    file.write_text("{}\n")
+    with pytest.raises(UnreadableAnchorError):
+        chains.read_anchors(file)
+
+
+def test_an_anchor_is_read_as_it_was_written():
+    """From one line and back."""
+    one = Anchor.from_line(
+        '{"id": 1, "shard": 2, "place": 3, "link": "00ff", "anchored_at": "2026-03-02T09:00+00:00"}'
+    )
+    assert Anchor.from_line(one.to_line()) == one
+
+
+async def test_people_verify_the_history(
+    ledger: Ledger, file: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Exit code 0 and nothing found, or 1 and the row."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+
+    def run() -> tuple[int, str]:
+        words = ["ledger", "verify", "--no-topic", "--anchors", str(file), "--output", "json"]
+        result = CliRunner().invoke(app, words)
+        return result.exit_code, result.output
+
+    code, output = await asyncio.to_thread(run)
+    assert (code, '"faults": []' in output) == (0, True)
+    await tampered(ledger, EDIT)
+    code, output = await asyncio.to_thread(run)
+    assert (code, '"place": 3' in output) == (1, True)
+
+
+async def test_rows_from_before_the_chains_are_linked_when_they_come(database_url: str):
+    """A ledger that was there keeps its history, on the first chain in the order of its ids."""
+    from izin.sinks.ledger.migrate import migrations  # noqa: PLC0415 - used here alone
+
+    before, (chained, *_) = [], [one for one in migrations() if one.name == "0005_chains"]
+    for one in migrations():
+        if one.name == chained.name:
+            break
+        before.append(one)
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        for one in before:
+            await connection.execute(one.text)  # type: ignore[arg-type]
+        for number in range(3):
+            await connection.execute(
+                """INSERT INTO movements
+                (kind, customer_id, key, source, occurred_at, recorded_at, data)
+                VALUES ('act', 'acme', 'x', %s, now(), now(), '{}')""",
+                [f"before/{number}"],
+            )
+        await connection.execute(chained.text)  # type: ignore[arg-type]
+        found = await connection.execute("SELECT shard, place, source FROM movements ORDER BY id")
+        assert await found.fetchall() == [(0, n + 1, f"before/{n}") for n in range(3)]
+        wrong = await connection.execute(
+            """SELECT count(*) FROM chains AS c JOIN movements AS m ON m.shard = c.shard
+            AND m.place = c.place AND m.link <> c.link"""
+        )
+        assert await wrong.fetchone() == (0,)
