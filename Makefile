@@ -63,10 +63,14 @@ check: $(READY) ## format, lint, types, floors, drawn docs, unit and contract te
 	@$(BIN)/python -m pytest -q -m "not broker and not database and not e2e" --ignore tests/unit/consent \
 		tests/unit tests/contract tests/test_house.py $(PYTEST_ARGS)
 
-bench: $(READY) ## the race track: what law and state cost, the order stage beside its peers
+bench: $(READY) ## the race track: what law and state cost; the order stage: peers, latency, poison, restart, replay
 	@$(BIN)/python -m izin.bench law
 	@$(BIN)/python -m izin.bench state
 	@$(BIN)/python -m izin.bench order $(BENCH_ARGS)
+	@$(BIN)/python -m izin.bench latency
+	@$(BIN)/python -m izin.bench poison
+	@$(BIN)/python -m izin.bench restart
+	@$(BIN)/python -m izin.bench replay
 
 format: $(READY) ## put the code in the house's format
 	@$(BIN)/ruff format --quiet .

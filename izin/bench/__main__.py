@@ -12,8 +12,11 @@ from rich.table import Table
 
 from izin.bench.keeping import restart, state
 from izin.bench.laps import machine
+from izin.bench.latency import latency
 from izin.bench.law import ADMIT_AND_DECIDE, DICT_UPDATE, law
 from izin.bench.order import order
+from izin.bench.poison import poison
+from izin.bench.replay import replay
 from izin.bench.results import keep
 
 if TYPE_CHECKING:
@@ -76,6 +79,9 @@ def _table(found: Sequence[Lap], title: str) -> Table:
 app.command("state")(state)
 app.command("restart")(restart)
 app.command("order")(order)
+app.command("latency")(latency)
+app.command("replay")(replay)
+app.command("poison")(poison)
 
 
 if __name__ == "__main__":

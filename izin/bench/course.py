@@ -35,7 +35,6 @@ _APART = timedelta(milliseconds=250)
 _TRAVEL = timedelta(seconds=1)
 _REPEATED = 0.20
 _LATE = 0.05
-_CUT = 0.001
 _RETS = 0.2
 _LATEST = 3600
 _REMEMBERED = 20_000
@@ -53,6 +52,8 @@ class Shape:
     recipients: int = 200_000
     partitions: int = 4
     seed: int = 2026
+    cut: float = 0.001
+    """The share of records that are cut short."""
 
 
 class Item(NamedTuple):
@@ -135,7 +136,7 @@ class Course:
         stated = BEGAN + self._made * _APART - timedelta(seconds=late)
         event = self._event(number, stated)
         value = self._codec.encode("ConsentEvent", event)
-        cut = not whole and random.random() < _CUT
+        cut = not whole and random.random() < self.shape.cut
         key = _key(number)
         held = self._held.get(key)
         partition = partition_of(key, self.shape.partitions) if held is None else held.partition

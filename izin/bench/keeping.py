@@ -11,10 +11,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from izin.bench.installation import installation
 from izin.bench.laps import machine
-from izin.bench.restart import restarts
+from izin.bench.restart import PARTITIONS, restarts
 from izin.bench.results import keep
 from izin.bench.state import speeds, weights
+from izin.runtime.settings import StateKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,14 +61,30 @@ def state(
 
 def restart(
     keys: Annotated[int, typer.Option(min=1000, help="Keys of the partition.")] = 2_000_000,
+    state: Annotated[
+        list[StateKind] | None, typer.Option(help="Only this kind of state; may be repeated.")
+    ] = None,
+    bootstrap_servers: Annotated[
+        str | None, typer.Option(help="A broker to use instead of one of our own.")
+    ] = None,
     results: Annotated[Path, typer.Option(help="Where the figures are kept as JSON.")] = Path(
         ".izin/bench/restart.json"
     ),
 ) -> None:
-    """Measure how long a worker needs until it is ready again, on a real Kafka of its own."""
+    """Measure how long a worker needs until it is ready again, and what flows meanwhile."""
     console, where = Console(), machine()
-    with TemporaryDirectory(prefix="izin-bench-") as folder, console.status("starting") as told:
-        found = restarts(keys=keys, folder=Path(folder), progress=told.update)
+    with (
+        TemporaryDirectory(prefix="izin-bench-") as folder,
+        console.status("starting") as told,
+        installation(Path(folder), partitions=PARTITIONS, given=bootstrap_servers) as settings,
+    ):
+        found = restarts(
+            settings,
+            Path(folder),
+            keys=keys,
+            kinds=state or tuple(StateKind),
+            progress=told.update,
+        )
     console.print(_restart_table(found, f"Ready again, {keys:,} keys in one partition\n{where}"))
     keep(
         results,
@@ -97,8 +115,12 @@ def _state_table(weighed: Sequence[Weight], run: Mapping[str, Sequence[Lap]], ti
 def _restart_table(found: Sequence[Start], title: str) -> Table:
     table = Table(title=title)
     table.add_column("state")
-    table.add_column("ready after, s", justify="right")
-    table.add_column("of it CPU, s", justify="right")
+    for heading in ("ready after, s", "of it CPU, s", "peak MB", "beside it: p50, p99, most, ms"):
+        table.add_column(heading, justify="right")
     for one in found:
-        table.add_row(one.name, f"{one.seconds:.1f}", f"{one.cpu:.1f}")
+        flow = one.flow
+        beside = "" if flow is None else f"{flow.p50:.0f}, {flow.p99:.0f}, {flow.most:.0f}"
+        table.add_row(
+            one.name, f"{one.seconds:.1f}", f"{one.cpu:.1f}", f"{one.peak_mb:,.0f}", beside
+        )
     return table

@@ -1,118 +1,144 @@
 """How long a worker with one large partition needs until it is ready again, on a real Kafka.
 
-Real workers, from their start until ``/health`` says that the partition is held and fresh: with the
-state of before on disk, after a kill too, and with nothing but the topic. The bars are 3 seconds
-and 30.
+Real workers, from their start until ``/health`` says that both partitions are held and fresh: with
+the state of before on disk, after a kill too, and with nothing but the topic. The bars are 3
+seconds and 30. From a cold start the other partition must keep flowing: probes of it tell.
 """
 
 from __future__ import annotations
 
-import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import timedelta
 from random import Random
-from shutil import rmtree
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import TYPE_CHECKING
 
+import httpx
+
 from izin.bench.consents import consents
-from izin.bench.track import cpu_seconds
-from izin.local import Child, Command, Kafka, free_port
+from izin.bench.probe import Latency, Probe
+from izin.bench.track import cpu_seconds, peak_megabytes
+from izin.bench.workers import order_worker
+from izin.local import Child
 from izin.runtime import kafka
-from izin.runtime.settings import KafkaSettings, StateKind
+from izin.runtime.settings import StateKind
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
+    from izin.runtime.settings import KafkaSettings
+
+PARTITIONS = 2
+_LARGE, _OTHER = range(PARTITIONS)
 _BATCH = 10_000
-_WITHIN = timedelta(minutes=5)
+_EVERY = 0.025
+_LOOK_EVERY = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """One start of a worker: the seconds until it was ready, and how many of them it computed."""
+    """One start of a worker."""
 
     name: str
     seconds: float
+    """Until it was ready."""
     cpu: float
+    """How many of them it computed."""
+    peak_mb: float
+    flow: Latency | None
+    """How the other partition flowed from when it was held until the large one was too; None where
+    both were held at once, and where it was not asked."""
 
 
 def restarts(
-    *, keys: int, folder: Path, progress: Callable[[str], None] = lambda _: None
+    settings: KafkaSettings,
+    folder: Path,
+    *,
+    keys: int,
+    kinds: Sequence[StateKind] = tuple(StateKind),
+    progress: Callable[[str], None] = lambda _: None,
 ) -> Sequence[Start]:
-    """Return how long each start takes over ``keys`` keys; Kafka and workers end with it."""
-    with Kafka(folder, java_options=()) as server:
-        settings = KafkaSettings(bootstrap_servers=server.bootstrap_servers, partitions=1)
-        progress("writing consents")
-        _write(settings, keys)
-        return _starts(settings, folder, progress)
-
-
-def _starts(
-    settings: KafkaSettings, folder: Path, progress: Callable[[str], None]
-) -> Sequence[Start]:
+    """Return how long each start takes over ``keys`` keys with states of ``kinds``, in topics of
+    ``PARTITIONS``; the workers end with it.
+    """
+    progress("writing consents")
+    _write(settings, keys)
     found = []
 
-    port = free_port()
-
-    def start(name: str, kind: StateKind, end: Callable[[Child], None]) -> None:
+    def start(name: str, kind: StateKind, end: Callable[[Child], None], *, cold: bool) -> None:
         progress(name)
-        worker = _worker(settings, kind, folder, port)
-        began = perf_counter()
-        worker.start()
+        worker = order_worker(settings, folder, state=kind)
         try:
-            worker.wait_ready()
-            seconds = perf_counter() - began
-            found.append(Start(name=name, seconds=seconds, cpu=cpu_seconds(worker.pid or 0)))
+            found.append(_started(worker, name, settings, probed=cold))
         finally:
             end(worker)
 
-    start("memory, from the topic", StateKind.MEMORY, Child.stop)
-    start("RocksDB, from the topic", StateKind.ROCKSDB, Child.stop)
-    start("RocksDB, kept", StateKind.ROCKSDB, Child.kill)
-    start("RocksDB, kept through a kill", StateKind.ROCKSDB, Child.stop)
-    rmtree(folder / "state")
+    if StateKind.MEMORY in kinds:
+        start("memory, from the topic", StateKind.MEMORY, Child.stop, cold=True)
+    if StateKind.ROCKSDB in kinds:
+        start("RocksDB, from the topic", StateKind.ROCKSDB, Child.stop, cold=True)
+        start("RocksDB, kept", StateKind.ROCKSDB, Child.kill, cold=False)
+        start("RocksDB, kept through a kill", StateKind.ROCKSDB, Child.stop, cold=False)
     return found
 
 
-def _worker(settings: KafkaSettings, kind: StateKind, folder: Path, port: int) -> Child:
-    environment = {
-        "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
-        "IZIN_PARTITIONS": settings.partitions,
-        "IZIN_INSTANCE_ID": "bench",
-        "IZIN_STREAM_PORT": port,
-        "IZIN_STATE": kind,
-        "IZIN_STATE_FOLDER": folder / "state",
-    }
-    return Child(
-        Command(
-            name="order worker",
-            argv=(
-                "env",
-                *(f"{name}={value}" for name, value in environment.items()),
-                sys.executable,
-                "-m",
-                "izin.streams",
-            ),
-            log=folder / "worker.log",
-            ready=f"http://127.0.0.1:{port}/health",
-            ready_within=_WITHIN,
-        )
+def _started(worker: Child, name: str, settings: KafkaSettings, *, probed: bool) -> Start:
+    """Start ``worker`` and return how that went; raises StartError."""
+    began = perf_counter()
+    worker.start()
+    with ThreadPoolExecutor(1) as threads:
+        ready = threads.submit(_ready_at, worker)
+        flow = _flow(settings, worker, ready) if probed else None
+        seconds = ready.result() - began
+    pid = worker.pid or 0
+    return Start(
+        name=name, seconds=seconds, cpu=cpu_seconds(pid), peak_mb=peak_megabytes(pid), flow=flow
     )
 
 
+def _ready_at(worker: Child) -> float:
+    worker.wait_ready()
+    return perf_counter()
+
+
+def _flow(settings: KafkaSettings, worker: Child, ready: Future[float]) -> Latency | None:
+    """Probe the other partition from when it is held until all is ``ready``."""
+    while _OTHER not in _held(worker):
+        if ready.done():
+            return None
+        sleep(_LOOK_EVERY)
+    with Probe(settings, Codec(), partition=_OTHER) as probe:
+        taken = probe.run(
+            settings.topics.events.name,
+            every=_EVERY,
+            random=Random(2026),
+            going_on=lambda _: not ready.done(),
+        )
+    seconds = taken[settings.topics.consents.name]
+    return Latency.of("the other partition", seconds) if seconds else None
+
+
+def _held(worker: Child) -> Sequence[int]:
+    try:
+        told = httpx.get(str(worker.command.ready), timeout=2, trust_env=False).json()
+    except (httpx.HTTPError, ValueError):
+        return ()
+    held: Sequence[int] = told["ready"]
+    return held
+
+
 def _write(settings: KafkaSettings, keys: int) -> None:
-    kafka.ensure_topics(settings)
     producer, codec = kafka.producer(settings, **{"linger.ms": 50}), Codec()
     for number, one in enumerate(consents(keys, rng=Random(2026))):
         producer.produce(
             settings.topics.consents.name,
             key=one.key.encode(),
             value=codec.encode("Consent", consent_to_avro(one)),
-            partition=0,
+            partition=_LARGE,
         )
         if number % _BATCH == 0:
             producer.flush()

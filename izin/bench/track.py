@@ -245,7 +245,7 @@ class FinishingLine:
 
 def withdraw(course: Published) -> None:
     """Delete the topics of the course."""
-    _delete(course.settings, {topic.name for topic in course.settings.topics})
+    delete(course.settings, {topic.name for topic in course.settings.topics})
 
 
 def _clear(settings: KafkaSettings, app: str, output: str) -> None:
@@ -253,11 +253,11 @@ def _clear(settings: KafkaSettings, app: str, output: str) -> None:
     # By name where the name is known: a listing may not have heard yet of what is new.
     ours = {topic.name for topic in settings.topics} - {settings.topics.events.name}
     listed = kafka.admin(settings).list_topics(timeout=_TIMEOUT).topics
-    _delete(settings, ours | {output} | {name for name in listed if app in name})
+    delete(settings, ours | {output} | {name for name in listed if app in name})
 
 
-def _delete(settings: KafkaSettings, topics: set[str]) -> None:
-    """Delete those of ``topics`` that are there."""
+def delete(settings: KafkaSettings, topics: set[str]) -> None:
+    """Delete those of ``topics`` that are there; raises KafkaException."""
     admin = kafka.admin(settings)
     for future in admin.delete_topics(list(topics), operation_timeout=_TIMEOUT).values():
         try:
