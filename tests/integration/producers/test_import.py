@@ -54,7 +54,8 @@ def test_imported_is_what_the_generator_says(
     path = tmp_path / "crm-export.csv"
     truth = generated(path)
     clock = lambda: datetime.fromisoformat(NOW).astimezone(UTC)  # noqa: E731  # stands still
-    with Publisher(settings, Codec(), clock=clock, linger=BULK_LINGER) as publisher:
+    codec = Codec()
+    with Publisher(settings, codec, clock=clock, linger=BULK_LINGER) as publisher:
         reports = [
             import_file(path, publisher, directory, clock=clock, how=Import()) for _ in range(2)
         ]
@@ -68,7 +69,7 @@ def test_imported_is_what_the_generator_says(
     events = {
         event["event_id"]: (frame.key.decode(), event)
         for frame in frames
-        for event in (Codec().decode("ConsentEvent", frame.value),)
+        for event in (codec.decode("ConsentEvent", frame.value),)
     }
     assert len(events) == truth.published
     assert _final(list(events.values())) == truth.final
