@@ -4,6 +4,7 @@ KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL in the environment name servers to use 
 """
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,27 @@ _UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("new", parent=_UNTIMED)
 settings.register_profile("same", parent=_UNTIMED, derandomize=True)
 settings.load_profile("new")
+
+_OWN_FOLDER = pytest.StashKey[Path]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Give this run a folder of its own for what tests write.
+
+    In pytest's common one whoever starts a run shuts all runs to others, and PostgreSQL under root
+    runs as one of those.
+    """
+    if config.option.basetemp is None:
+        config.option.basetemp = tempfile.mkdtemp(prefix="izin-tests-")
+        config.stash[_OWN_FOLDER] = Path(config.option.basetemp)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Keep the folder of a run that failed, for whoever looks why."""
+    folder = session.config.stash.get(_OWN_FOLDER, None)
+    if folder is not None and exitstatus == pytest.ExitCode.OK:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
