@@ -326,9 +326,9 @@ class Household:
 
     def _start_simulator(self) -> None:
         self._tell("starting İYS's twin")
-        self._run(
+        twin = self._command(
             "simulator",
-            ("-m", "izin.simulator"),
+            "izin.simulator",
             ready=f"{self.simulator_url}/__simulator__/health",
             extra={
                 "IYS_SIMULATOR_PORT": str(self._ports.simulator),
@@ -337,6 +337,7 @@ class Household:
                 "IYS_SIMULATOR_ALLOW_HTTP_PUSH": "true",
             },
         )
+        self.supervisor.start(twin)
         with httpx.Client(base_url=f"{self.simulator_url}/__simulator__", trust_env=False) as admin:
             for iys_code in sorted({one.iys_code for one in self._brands}):
                 account = {
@@ -357,30 +358,26 @@ class Household:
 
     def _start_ours(self) -> None:
         self._tell("starting the order worker, the sink worker and the intake")
-        for name, module, url in (
+        ours = (
             ("order worker", "izin.streams", self.stream_url),
             ("sink worker", "izin.sinks", self.sink_url),
             ("intake", "izin.producers", self.intake_url),
-        ):
-            self._run(name, ("-m", module), ready=f"{url}/health", keep_up=True)
+        )
+        self.supervisor.start_together(
+            *(self._command(name, module, ready=f"{url}/health") for name, module, url in ours),
+            keep_up=True,
+        )
 
-    def _run(
-        self,
-        name: str,
-        argv: tuple[str, ...],
-        *,
-        ready: str,
-        extra: Mapping[str, str] | None = None,
-        keep_up: bool = False,
-    ) -> None:
-        command = Command(
+    def _command(
+        self, name: str, module: str, *, ready: str, extra: Mapping[str, str] | None = None
+    ) -> Command:
+        return Command(
             name=name,
-            argv=(sys.executable, *argv),
+            argv=(sys.executable, "-m", module),
             log=self.logs / f"{name.replace(' ', '-')}.log",
             environment={**self._environ, **self._environment, **(extra or {})},
             ready=ready,
         )
-        self.supervisor.start(command, keep_up=keep_up)
 
     def __enter__(self) -> Self:
         self.start()

@@ -7,7 +7,8 @@ import secrets
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import IsolationLevel, TopicPartition
+from confluent_kafka.admin import OffsetSpec
 
 from izin.demo.compare import Kept
 from izin.runtime import kafka
@@ -37,6 +38,7 @@ class LedgerView:
         self._runner = asyncio.Runner()
         # Never subscribes: it reads the order workers' committed offsets.
         self._offsets = kafka.consumer(settings, group_of(settings, StreamSettings()))
+        self._admin = kafka.admin(settings)
 
     def events(self) -> int:
         """Return how many events stand on both lanes."""
@@ -85,11 +87,15 @@ class LedgerView:
         return [TopicPartition(topic, number) for topic in topics for number in partitions]
 
     def _ends(self, places: Iterable[TopicPartition]) -> dict[tuple[str, int], int]:
+        # In one request a broker, not one a partition: whoever waits looks often.
+        asked = self._admin.list_offsets(
+            dict.fromkeys(places, OffsetSpec.latest()),
+            isolation_level=IsolationLevel.READ_COMMITTED,
+            request_timeout=_TIMEOUT,
+        )
         return {
-            (place.topic, place.partition): self._offsets.get_watermark_offsets(
-                place, timeout=_TIMEOUT
-            )[1]
-            for place in places
+            (place.topic, place.partition): found.result(_TIMEOUT).offset
+            for place, found in asked.items()
         }
 
     def __enter__(self) -> Self:

@@ -72,6 +72,31 @@ class Supervisor:
         With `keep_up` it is started again whenever it dies. Raises ValueError when a child of that
         name runs, and StartError, after which the process is gone.
         """
+        self.start_together(command, keep_up=keep_up)
+        return self.child(command.name)
+
+    def start_together(self, *commands: Command, keep_up: bool = False) -> None:
+        """Start processes that do not need each other; return when all of them are ready.
+
+        As `start` does for one; after an error those that were not ready yet are gone.
+        """
+        waiting: list[Child] = []
+        try:
+            for command in commands:
+                waiting.append(self._begin(command))  # noqa: PERF401 - some may have begun already
+            while waiting:
+                waiting[0].wait_ready()
+                ready = waiting.pop(0)
+                if keep_up:
+                    with self._lock:
+                        self._kept[ready.command.name] = _Kept(ready, up_since=time.monotonic())
+                        self._ensure_watch()
+        except BaseException:
+            for child in reversed(waiting):
+                child.stop()
+            raise
+
+    def _begin(self, command: Command) -> Child:
         with self._lock:
             before = self._children.get(command.name)
             if before is not None and before.is_alive:
@@ -82,16 +107,7 @@ class Supervisor:
             # the order, even where an earlier child bore the name.
             self._children.pop(command.name, None)
             self._children[command.name] = child
-        try:
-            child.wait_ready()
-        except BaseException:
-            child.stop()
-            raise
-        if keep_up:
-            with self._lock:
-                self._kept[command.name] = _Kept(child, up_since=time.monotonic())
-                self._ensure_watch()
-        return child
+            return child
 
     def child(self, name: str) -> Child:
         """Return the child of that name. Raises KeyError for a name never started."""

@@ -52,6 +52,29 @@ def test_one_that_is_not_kept_up_stays_down(household: Supervisor, tmp_path: Pat
     assert not household.child("single").is_alive
 
 
+def test_several_start_together_and_those_that_fail_are_gone(
+    household: Supervisor, tmp_path: Path
+) -> None:
+    """Each waits for the other here; where one ends, what was not ready yet ends with it."""
+    pair = [
+        Command(
+            name=name,
+            argv=(sys.executable, "-c", f"open({str(tmp_path / name)!r}, 'w'); {FOREVER}"),
+            log=tmp_path / f"{name}.log",
+            ready=(tmp_path / other).exists,
+        )
+        for name, other in (("one", "two"), ("two", "one"))
+    ]
+    household.start_together(*pair, keep_up=True)
+    assert all(household.child(name).is_alive for name in ("one", "two"))
+    ends = a_command(tmp_path, "ends", "raise SystemExit(3)")
+    never = Command(name="ends", argv=ends.argv, log=ends.log, ready=lambda: False)
+    with pytest.raises(StartError, match="ended with exit code 3"):
+        household.start_together(never, a_command(tmp_path, "late"), keep_up=True)
+    assert not household.child("late").is_alive
+    assert household.child("one").is_alive
+
+
 def test_one_that_dies_again_and_again_is_given_up(
     household: Supervisor, tmp_path: Path, events: list[str]
 ) -> None:
