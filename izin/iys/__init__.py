@@ -14,6 +14,7 @@ from izin.iys.account import (
     SubscriptionStatus,
 )
 from izin.iys.answers import Refusal, Verdict, classify, weightiest
+from izin.iys.breaker import Gate
 from izin.iys.client import MAX_ITEMS, IysClient
 from izin.iys.errors import (
     Actor,
@@ -66,6 +67,7 @@ __all__ = [
     "CallClass",
     "CallError",
     "ConsentItem",
+    "Gate",
     "HourLimit",
     "InMemoryTokenStore",
     "InProcessPacer",

@@ -7,6 +7,7 @@ effect. No record found is not documented, so every way of saying nothing (404, 
 
 from __future__ import annotations
 
+import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from izin.consent.model import Channel, RecipientType
     from izin.iys.account import PushConnection
+    from izin.iys.breaker import Gate
     from izin.iys.pacing import Pacer
     from izin.iys.wire import BrandPath, ConsentItem, Stream
     from izin.runtime.settings import IysSettings
@@ -45,8 +47,11 @@ class IysClient:
         auth: httpx.Auth,
         pacer: Pacer,
         transport: httpx.AsyncBaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._exchange = Exchange(settings, auth=auth, pacer=pacer, transport=transport)
+        self._exchange = Exchange(
+            settings, auth=auth, pacer=pacer, transport=transport, clock=clock
+        )
 
     async def __aenter__(self) -> Self:
         await self._exchange.open()
@@ -59,6 +64,10 @@ class IysClient:
         traceback: TracebackType | None,
     ) -> None:
         await self._exchange.close()
+
+    def gate(self, operation: str) -> Gate:
+        """Return whether a call of ``operation`` may be made just now, by the method's name."""
+        return self._exchange.gate(operation)
 
     async def add(
         self,

@@ -9,18 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import httpx
 
 from izin.iys.answers import Verdict
+from izin.iys.breaker import Breakers
 from izin.iys.envelope import error_of, read_refusals
 from izin.iys.errors import (
     BusyError,
+    CallError,
     MisconfiguredError,
     OutcomeUnknownError,
+    ThrottledError,
+    TokenSilenceError,
+    UnauthenticatedError,
     UnreadableError,
     WithheldError,
 )
@@ -33,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from http import HTTPStatus
 
-    from izin.iys.errors import CallError
+    from izin.iys.breaker import Gate
     from izin.iys.pacing import Pacer
     from izin.runtime.settings import IysSettings
 
@@ -46,6 +53,8 @@ TOKEN: Final = "token"  # noqa: S105 - an operation's name, no secret
 NO_ANSWER: Final = "no-answer"
 """What came of a call of which nothing was heard."""
 _CONNECTIONS: Final = 32
+_NO_TOKEN: Final = timedelta(minutes=1)
+"""How long nothing leaves where İYS does not take our credentials."""
 
 _log = get_logger(__name__)
 
@@ -146,7 +155,10 @@ class Exchange:
         auth: httpx.Auth,
         pacer: Pacer,
         transport: httpx.AsyncBaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
+        self._breakers = Breakers()
         deadline = settings.timeout.total_seconds()
         inner = transport or httpx.AsyncHTTPTransport(
             limits=httpx.Limits(
@@ -170,7 +182,42 @@ class Exchange:
         await self._http.aclose()
 
     async def call(self, call: Call, read: Callable[[object], T]) -> T:
-        """Return what ``read`` makes of the answer; raises a CallError and nothing of httpx."""
+        """Return what ``read`` makes of the answer; raises a CallError and nothing of httpx.
+
+        While the operation rests, or no token may be asked for, BusyError is raised at once.
+        """
+        name, breakers = call.name, self._breakers
+        if not breakers.begin(name, self._clock()):
+            rest = timedelta(seconds=breakers.opens_in(name, self._clock()))
+            raise BusyError(f"{name} rests, for İYS did not answer", retry_after=rest)
+        try:
+            answer = await self._call(call, read)
+        except (BusyError, OutcomeUnknownError):
+            breakers.failed(name, self._clock())
+            raise
+        except (TokenSilenceError, UnauthenticatedError) as error:
+            breakers.let_go(name)
+            silence = error.retry_after or _NO_TOKEN
+            breakers.silence(silence.total_seconds(), self._clock())
+            raise
+        except (ThrottledError, WithheldError):
+            breakers.let_go(name)
+            raise
+        except CallError:
+            breakers.answered(name)
+            raise
+        except BaseException:
+            # Cancelled, or the ledger is away: that says nothing of İYS.
+            breakers.let_go(name)
+            raise
+        breakers.answered(name)
+        return answer
+
+    def gate(self, operation: str) -> Gate:
+        """Return whether a call of ``operation`` may be made just now."""
+        return self._breakers.gate(operation, self._clock())
+
+    async def _call(self, call: Call, read: Callable[[object], T]) -> T:
         try:
             response = await self._send(call)
         except FOREIGN_ERRORS as error:

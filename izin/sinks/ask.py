@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from izin.consent.model import Channel, RecipientType, Status
 from izin.consent.obligation import Registered
+from izin.iys.breaker import Gate
 from izin.iys.errors import CallError, MisconfiguredError, UnauthenticatedError
 from izin.iys.pacing import CallClass
 from izin.iys.wire import Movement as Told
@@ -72,6 +73,8 @@ class Asker:
 
     async def ask(self) -> bool:
         """Ask about records whose next step hangs on what İYS holds."""
+        if any(self.tools.client.gate(one) is Gate.SHUT for one in ("status", "statuses")):
+            return False
         now = self.tools.clock()
         groups = await self.tools.ledger.fetch(_SQL["to-ask"], {"now": now})
         if not groups:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from izin.consent.model import Channel, RecipientType, Status
 from izin.iys.answers import Verdict
+from izin.iys.breaker import Gate
 from izin.iys.errors import CallError, ThrottledError
 from izin.iys.wire import Receipt
 from izin.runtime.observe import get_logger
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from izin.sinks.tools import Tools
 
 _ASKED_AT_ONCE = 20
+_NEEDED = ("status", "add", "add_batch")
+"""What taking up may call: while one of them rests, everything stays as it is."""
 _LATER = timedelta(seconds=30)
 _SOON = timedelta(seconds=2)
 
@@ -52,6 +55,8 @@ class Recoverer:
 
     async def recover(self) -> bool:
         """Take up one submission without an answer; return whether there was one."""
+        if any(self.tools.client.gate(one) is Gate.SHUT for one in _NEEDED):
+            return False
         now = self.tools.clock()
         async with self.tools.ledger.transaction() as connection:
             row = await submissions.unanswered(connection, now=now, holder=self.tools.holder)

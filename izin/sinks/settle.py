@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from izin.iys.answers import Verdict
+from izin.iys.breaker import Gate
 from izin.iys.errors import CallError
 from izin.runtime.observe import get_logger
 from izin.sinks import rulings
@@ -42,6 +43,8 @@ class Settler:
 
     async def settle(self) -> bool:
         """Ask for the result of one batch; return whether one was due."""
+        if self.tools.client.gate("batch_result") is Gate.SHUT:
+            return False
         now = self.tools.clock()
         async with self.tools.ledger.transaction() as connection:
             row = await submissions.results_due(connection, now=now, holder=self.tools.holder)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from izin.consent.model import Status
 from izin.consent.obligation import Registered
+from izin.iys.breaker import Gate
 from izin.iys.pacing import CallClass
 from izin.iys.standing import Standing
 from izin.sinks import rulings
@@ -62,6 +63,9 @@ class Submitter:
     async def opt_out(self) -> bool:
         """Tell an opt-out at once; where many wait, ask or tell them by the thousand."""
         now = self.tools.clock()
+        gate = self.tools.client.gate("add")
+        if gate is Gate.SHUT:
+            return False
         lane = await self._lane(Status.RET, now)
         if lane is None:
             return False
@@ -76,9 +80,9 @@ class Submitter:
             },
         )
         of_onay, of_unknown = waiting[0]["of_onay"], waiting[0]["of_unknown"]
-        if of_onay == 0 and of_unknown > ASK_FIRST_OVER:
+        if of_onay == 0 and of_unknown > ASK_FIRST_OVER and self._is_open("statuses"):
             return await self.asker.ask_opt_outs(brand_code, channel)
-        bulk = of_onay > BATCH_OVER
+        bulk = of_onay > BATCH_OVER and gate is Gate.OPEN and self._is_open("add_batch")
         registered = [Registered.ONAY] if of_onay else _ALL
         submission = await self._claim(
             brand_code,
@@ -99,7 +103,8 @@ class Submitter:
         Where the address stands badly with İYS, only what is due soon.
         """
         now = self.tools.clock()
-        lane = await self._lane(Status.ONAY, now)
+        gate = self.tools.client.gate("add_batch")
+        lane = None if gate is Gate.SHUT else await self._lane(Status.ONAY, now)
         if lane is None:
             return False
         is_soon = lane.is_soon(now)
@@ -109,7 +114,8 @@ class Submitter:
             lane.brand_code,
             lane.channel,
             Status.ONAY,
-            size=self.batch_size,
+            # One record shows as well as a thousand whether İYS is there again.
+            size=self.batch_size if gate is Gate.OPEN else 1,
             kind=BATCH,
             registered=_ALL,
         )
@@ -123,6 +129,8 @@ class Submitter:
         late.
         """
         now = self.tools.clock()
+        if self.tools.client.gate("add") is Gate.SHUT:
+            return False
         async with self.tools.ledger.transaction() as connection:
             values = {"now": now, "until": now + _LAST_HOUR, "size": 1}
             entries = await _entries(connection, "claim-last-hour", values)
@@ -154,6 +162,9 @@ class Submitter:
                 changes.put(entry, rulings.expired(entry, "term-ended", None))
             await changes.write(connection)
         return bool(entries)
+
+    def _is_open(self, operation: str) -> bool:
+        return self.tools.client.gate(operation) is not Gate.SHUT
 
     async def _lane(self, status: Status, now: datetime) -> Lane | None:
         rows = await self.tools.ledger.fetch(_SQL["work"], {"status": str(status), "now": now})

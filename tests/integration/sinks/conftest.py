@@ -87,7 +87,10 @@ async def house(ledger: Ledger, twin: Twin, iys_settings: IysSettings) -> AsyncI
         iys_settings, LedgerTokenStore(ledger=ledger, account=USERNAME, address="test")
     )
     turns = Turns(pacer)
-    async with IysClient(iys_settings, auth=auth, pacer=turns) as client:
+    # What rests, rests until a test has time pass.
+    async with IysClient(
+        iys_settings, auth=auth, pacer=turns, clock=lambda: clock.ahead.total_seconds()
+    ) as client:
         tools = Tools(
             ledger=ledger,
             client=client,

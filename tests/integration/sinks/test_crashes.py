@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from izin.iys import Gate
+from izin.iys.breaker import BreakerPolicy
 from izin.sinks.errors import ConcurrentChangeError
 from izin.sinks.ledger import brands, offsets, submissions
 from izin.sinks.ledger.changes import Changes, lock
@@ -162,6 +164,26 @@ async def test_what_is_no_longer_desired_is_not_told_again(house: House):
     assert entry.registered == "NONE"
     assert entry.state == "not_needed"
     assert house.twin.movements(PHONE) == []
+
+
+async def test_while_iys_is_away_nothing_is_claimed(house: House):
+    """An outage costs tries, and no record is told in vain again and again; afterwards opt-outs
+    go first.
+    """
+    await house.told_onay(a_phone(99))
+    house.twin.weather("batchV2", drop="before", times=20)
+    people = [a_phone(number) for number in range(30)]
+    await house.ingest(*(onay(person) for person in people))
+    one_by_one = replace(house.submitter, batch_size=1)
+    while await one_by_one.bulk():
+        pass
+    assert house.twin.calls("batchV2") == 1 + BreakerPolicy().shuts_after
+    assert house.tools.client.gate("add_batch") is Gate.SHUT
+    states = [(await house.entry(person)).state for person in people]
+    assert states.count("pending") == 30 - BreakerPolicy().shuts_after
+    await house.ingest(ret(a_phone(99)))
+    assert await house.submitter.opt_out()
+    assert house.twin.register() == {a_phone(99): "RET"}
 
 
 async def test_an_answer_counts_once(house: House):

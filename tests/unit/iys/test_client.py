@@ -1,6 +1,7 @@
 import asyncio
 import inspect
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -73,11 +74,15 @@ class NoAuth(httpx.Auth):
 
 @asynccontextmanager
 async def a_client(
-    answer: Answering, *, pacer: Turns | None = None, settings: IysSettings = SETTINGS
+    answer: Answering,
+    *,
+    pacer: Turns | None = None,
+    settings: IysSettings = SETTINGS,
+    clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[IysClient]:
     transport = httpx.MockTransport(answer)  # type: ignore[arg-type]
     async with IysClient(
-        settings, auth=NoAuth(), pacer=pacer or Turns(), transport=transport
+        settings, auth=NoAuth(), pacer=pacer or Turns(), transport=transport, clock=clock
     ) as client:
         yield client
 
@@ -443,6 +448,7 @@ async def test_without_a_code_the_status_is_all_there_is(
     async with a_client(saying(status, b"<html>")) as client:
         with pytest.raises(writing):
             await client.add(BRAND, an_item())
+    async with a_client(saying(status, b"<html>")) as client:
         with pytest.raises(asking):
             await client.brands(100001)
 
