@@ -88,9 +88,7 @@ async def house(ledger: Ledger, twin: Twin, iys_settings: IysSettings) -> AsyncI
     )
     turns = Turns(pacer)
     # What rests, rests until a test has time pass.
-    async with IysClient(
-        iys_settings, auth=auth, pacer=turns, clock=lambda: clock.ahead.total_seconds()
-    ) as client:
+    async with IysClient(iys_settings, auth=auth, pacer=turns, clock=clock.seconds_ahead) as client:
         tools = Tools(
             ledger=ledger,
             client=client,

@@ -69,6 +69,10 @@ class Clock:
         """Return the instant that it is in the house."""
         return datetime.now(UTC) + self.ahead
 
+    def seconds_ahead(self) -> float:
+        """Return what a test has had pass, in seconds."""
+        return self.ahead.total_seconds()
+
 
 class Turns:
     """The ledger's pacer; a test may have something happen while a call waits for its turn."""
