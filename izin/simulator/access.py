@@ -11,7 +11,9 @@ import secrets
 from dataclasses import dataclass
 
 from izin.simulator.accounts import Account, Directory
+from izin.simulator.database import Database
 from izin.simulator.settings import Settings
+from izin.simulator.shelf import Shelf
 
 _GRANTS = ("password", "refresh_token")
 
@@ -36,10 +38,10 @@ class Session:
 class TokenOffice:
     """Issues tokens and knows whom they belong to."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, database: Database) -> None:
         self._directory = directory
-        self._access: dict[str, Session] = {}
-        self._refresh: dict[str, Session] = {}
+        self._access = Shelf(database, "access token", str, Session)
+        self._refresh = Shelf(database, "refresh token", str, Session)
 
     def answer(self, form: dict[str, object], now: float, settings: Settings) -> dict[str, object]:
         """Tell what a token request gets; `OAuthError` if it is refused."""
@@ -80,6 +82,11 @@ class TokenOffice:
             raise OAuthError("invalid_request", "Desteklenmeyen yenileme jetonu türü.")
         return session.account
 
+    def _drop_expired(self, now: float) -> None:
+        for shelf in (self._access, self._refresh):
+            for token in [token for token, session in shelf.items() if session.expires <= now]:
+                del shelf[token]
+
     def _issue(self, account: Account, now: float, settings: Settings) -> dict[str, object]:
         brands = [
             {"brandCode": str(brand.code), "name": brand.name}
@@ -94,6 +101,7 @@ class TokenOffice:
             "serviceProvider": {"iysCode": str(account.iys_code)},
             "preferred_username": account.username,
         }
+        self._drop_expired(now)
         access = _looks_like_jwt("RS256", claims)
         refresh = _looks_like_jwt("HS256", {"jti": secrets.token_hex(8), "typ": "Refresh"})
         self._access[access] = Session(

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from izin.simulator.answers import RefusedError, refused
+from izin.simulator.database import Database
+from izin.simulator.shelf import Shelf
 from izin.simulator.texts import FORBIDDEN_MISSPELT, REFUSALS
 
 CHANNELS = ("ARAMA", "MESAJ", "EPOSTA")
@@ -104,12 +106,12 @@ class Brand:
 
 
 class Directory:
-    """All accounts, subscriptions and brands."""
+    """All accounts by username, subscriptions by iysCode, and brands by code."""
 
-    def __init__(self) -> None:
-        self.accounts: dict[str, Account] = {}
-        self.brands: dict[int, Brand] = {}
-        self.subscriptions: dict[int, Subscription] = {}
+    def __init__(self, database: Database) -> None:
+        self.accounts = Shelf(database, "account", str, Account)
+        self.brands = Shelf(database, "brand", int, Brand)
+        self.subscriptions = Shelf(database, "subscription", int, Subscription)
 
     def add_account(self, account: Account, subscription: Subscription) -> None:
         """Add or replace an account and the subscription of its service provider."""

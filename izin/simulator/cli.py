@@ -9,6 +9,7 @@ import gc
 import logging
 import signal
 import socket
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,6 +19,7 @@ from izin.simulator import commands
 from izin.simulator.accounts import Account, Brand, Subscription
 from izin.simulator.app import build_app
 from izin.simulator.conformance.command import conformance
+from izin.simulator.database import Database
 from izin.simulator.settings import Settings
 from izin.simulator.transport import CuttableProtocol, cut
 from izin.simulator.twin import Twin
@@ -100,6 +102,9 @@ def start(  # noqa: PLR0913 - each option is one switch of the twin
     push_retries: Annotated[
         int, typer.Option(envvar=_env("PUSH_RETRIES"), help="tries after a failed delivery")
     ] = _DEFAULTS.push_retries,
+    state: Annotated[
+        Path | None, typer.Option(envvar=_env("STATE"), help="the file that lasts; none is memory")
+    ] = None,
     seed: Annotated[
         int, typer.Option(envvar=_env("SEED"), help="what chance draws from, so it can be repeated")
     ] = 0,
@@ -122,7 +127,7 @@ def start(  # noqa: PLR0913 - each option is one switch of the twin
         push_https_required=not allow_http_push,
         push_retries=push_retries,
     )
-    twin = Twin(settings, seed=seed)
+    twin = Twin(settings, seed=seed, database=Database(state))
     for text in account or []:
         named = _account(text)
         twin.directory.add_account(named, Subscription(iys_code=named.iys_code))

@@ -15,8 +15,10 @@ import httpx
 from izin.simulator.answers import refused
 from izin.simulator.connections import Connection, Registration
 from izin.simulator.counters import DROPPED, Counters
+from izin.simulator.database import Database
 from izin.simulator.movements import Movement
 from izin.simulator.settings import Settings
+from izin.simulator.shelf import Shelf
 from izin.simulator.weather import Delivery, Drop, Fault, Operation, Weather
 
 DELIVERY = Operation.PUSH.value
@@ -39,20 +41,24 @@ TEST_MOVEMENT = {
 class PushOffice:
     """Registrations and deliveries; `pause` waits between tries."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what deliveries depend on
         self,
         counters: Counters,
         weather: Weather,
         settings: Callable[[], Settings],
+        *,
         client: httpx.AsyncClient | None = None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        database: Database | None = None,
     ) -> None:
         self._counters = counters
         self._weather = weather
         self._settings = settings
         self._client = client
         self._pause = pause
-        self._registrations: dict[tuple[int, str, str], Registration] = {}
+        self._registrations = Shelf(
+            database or Database(), "push", tuple[int, str, str], Registration
+        )
         self._waiting: dict[tuple[int, str, str], list[dict[str, object]]] = {}
         self._passed: dict[tuple[int, str, str], asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -139,6 +145,9 @@ class PushOffice:
     async def clear(self) -> None:
         """Forget registrations and stop deliveries."""
         self._registrations.clear()
+        await self._stop()
+
+    async def _stop(self) -> None:
         self._waiting.clear()
         self._passed.clear()
         tasks = list(self._tasks)
@@ -149,8 +158,8 @@ class PushOffice:
                 await task
 
     async def close(self) -> None:
-        """Stop deliveries and close connections."""
-        await self.clear()
+        """Stop deliveries and close connections; registrations stay."""
+        await self._stop()
         if self._client is not None:
             await self._client.aclose()
             self._client = None

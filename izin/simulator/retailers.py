@@ -12,7 +12,9 @@ from typing import Final
 
 from izin.simulator.accounts import Brand
 from izin.simulator.answers import Error, error
+from izin.simulator.database import Database
 from izin.simulator.fields import is_phone
+from izin.simulator.shelf import Shelf
 from izin.simulator.texts import REFUSALS
 
 STATUSES: Final = ("active", "suspended", "passive")
@@ -54,8 +56,8 @@ class Retailer:
 class RetailerBook:
     """The retailers of all brands."""
 
-    def __init__(self) -> None:
-        self._retailers: dict[int, dict[int, Retailer]] = {}
+    def __init__(self, database: Database) -> None:
+        self._retailers = Shelf(database, "retailer", tuple[int, int], Retailer)
 
     def of(self, brand: Brand) -> list[Retailer]:
         """Give the brand's retailers by code."""
@@ -64,12 +66,14 @@ class RetailerBook:
 
     def find(self, brand: Brand, code: int) -> Retailer | None:
         """Give one retailer of the brand."""
-        found = self._of(brand).get(code)
+        found = self._retailers.get((brand.code, code))
         return _unknown(code) if found is None and code in brand.retailers else found
 
     def has(self, brand: Brand, code: object) -> bool:
         """Whether `code` is a retailer of the brand."""
-        return isinstance(code, int) and (code in brand.retailers or code in self._of(brand))
+        return isinstance(code, int) and (
+            code in brand.retailers or (brand.code, code) in self._retailers
+        )
 
     def count(self, brand: Brand) -> int:
         """How many retailers the brand has."""
@@ -77,11 +81,11 @@ class RetailerBook:
 
     def put(self, brand_code: int, retailer: Retailer) -> None:
         """Add or replace a retailer."""
-        self._retailers.setdefault(brand_code, {})[retailer.code] = retailer
+        self._retailers[brand_code, retailer.code] = retailer
 
     def remove(self, brand_code: int, code: int) -> None:
         """Remove a retailer that was added by its method."""
-        self._retailers.get(brand_code, {}).pop(code, None)
+        self._retailers.pop((brand_code, code), None)
 
     def clear(self) -> None:
         """Forget all retailers."""
@@ -110,7 +114,8 @@ class RetailerBook:
         return errors
 
     def _of(self, brand: Brand) -> dict[int, Retailer]:
-        return self._retailers.get(brand.code, {})
+        found = self._retailers.items()
+        return {code: retailer for (owner, code), retailer in found if owner == brand.code}
 
 
 def retailer_errors(fields: Mapping[str, object]) -> list[Error]:

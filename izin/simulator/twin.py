@@ -22,6 +22,7 @@ from izin.simulator.register import Register, Stamp
 from izin.simulator.request_log import RequestLog
 from izin.simulator.retailers import RetailerBook
 from izin.simulator.settings import Settings
+from izin.simulator.shelf import Shelf
 from izin.simulator.weather import Weather
 
 _HOUR = 3600.0
@@ -64,22 +65,36 @@ class Twin:
         self.clock = clock or Clock()
         self.pause = pause
         self.database = database or Database()
-        self.directory = Directory()
-        self.tokens = TokenOffice(self.directory)
-        self.retailers = RetailerBook()
+        self.directory = Directory(self.database)
+        self.tokens = TokenOffice(self.directory, self.database)
+        self.retailers = RetailerBook(self.database)
         self.limits = Limits()
         self.batches = BatchQueue(self.database)
         self.weather = Weather(seed)
         self.counters = Counters()
         self.log = RequestLog()
         self.push = PushOffice(
-            self.counters, self.weather, lambda: self.settings, push_client, pause
+            self.counters,
+            self.weather,
+            lambda: self.settings,
+            client=push_client,
+            pause=pause,
+            database=self.database,
         )
         self._registers: dict[int, Register] = {}
         self._calls = itertools.count(1)
-        self._links: dict[str, RejectLink] = {}
-        self._agreed: set[tuple[int, str]] = set()
+        self._links = Shelf(self.database, "reject link", str, RejectLink)
+        self._agreed = Shelf(self.database, "agreement", tuple[int, str], bool)
+        self._offset = Shelf(self.database, "clock", str, float)
         self.hashes: dict[tuple[int, str, bool], str] = {}  # of the files of days that are over
+        self._set_clock()
+
+    def _set_clock(self) -> None:
+        """Go on where the last process stopped: no movement is older than one before it."""
+        self.clock.set_offset(self._offset.get("offset", self.clock.offset))
+        behind = self.last_second() - self.clock.seconds()
+        if behind > 0:
+            self.clock.advance(behind)
 
     def register_of(self, brand_code: int) -> Register:
         """Give the brand's register, with every batch that is due by now processed."""
@@ -129,7 +144,7 @@ class Twin:
 
     def agree(self, brand_code: int, day: str) -> None:
         """Remember that the provider agrees with the day's movements."""
-        self._agreed.add((brand_code, day))
+        self._agreed[brand_code, day] = True
 
     def is_agreed(self, brand_code: int, day: str) -> bool:
         """Whether the provider agreed with the day's movements."""
@@ -172,6 +187,7 @@ class Twin:
     async def close(self) -> None:
         """Stop deliveries and close the database."""
         await self.push.close()
+        self._offset["offset"] = self.clock.offset
         self.database.close()
 
     def _register(self, brand_code: int) -> Register:

@@ -60,7 +60,9 @@ def receiver(twin: Twin, pauses: list[float]) -> Receiver:
         pauses.append(seconds)
 
     client = httpx.AsyncClient(transport=httpx.MockTransport(receiver))
-    twin.push = PushOffice(twin.counters, twin.weather, lambda: twin.settings, client, pause)
+    twin.push = PushOffice(
+        twin.counters, twin.weather, lambda: twin.settings, client=client, pause=pause
+    )
     return receiver
 
 
