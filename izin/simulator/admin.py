@@ -45,6 +45,7 @@ def admin_routes(twin: Twin) -> list[Mount]:
         "/clock": steering.clock,
         "/weather": steering.weather,
         "/settings": admin.change_settings,
+        "/clients": admin.readmit,
         "/reset": admin.reset,
     }
     gets = {
@@ -55,6 +56,7 @@ def admin_routes(twin: Twin) -> list[Mount]:
         "/clock": steering.show_clock,
         "/weather": steering.show_weather,
         "/settings": admin.show_settings,
+        "/clients": admin.clients,
         "/health": admin.health,
     }
     routes = [Route(path, _following(work), methods=["POST"]) for path, work in posts.items()]
@@ -154,6 +156,13 @@ class _Admin:
     async def show_settings(self, _: Request) -> Response:
         values = self._twin.settings.as_dict()
         return json_answer({_camel_case(name): value for name, value in values.items()})
+
+    async def clients(self, _: Request) -> Response:
+        return json_answer({"clients": self._twin.limits.quality.told()})
+
+    async def readmit(self, request: Request) -> Response:
+        self._twin.limits.quality.readmit((await order_of(request)).text("client"))
+        return await self.clients(request)
 
     async def reset(self, request: Request) -> Response:
         order = await order_of(request)

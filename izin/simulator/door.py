@@ -103,7 +103,7 @@ class Door:
             status, codes = DROPPED, list[str]()
             fault: Fault | None = None
             try:
-                fault = self._admitted(operation, request)
+                fault = await self._admitted(operation, request)
                 response = await self._answer(fault, method, request, body)
                 status = str(response.status_code)
             except RefusedError as refusal:
@@ -145,17 +145,24 @@ class Door:
     def _note(self, entered: Entry, status: str, codes: list[str], *, struck: bool) -> None:
         twin = self._twin
         twin.counters.count(entered.operation, status, codes)
+        if not twin.limits.quality.is_removed(entered.client):
+            now = twin.clock.seconds()
+            twin.limits.quality.note(entered.client, now, status, twin.settings)
         took = twin.clock.machine_milliseconds() - entered.occurred_at
         twin.log.note(
             replace(entered, milliseconds=took, status=status, codes=codes, struck=struck)
         )
 
-    def _admitted(self, operation: Operation, request: Request) -> Fault | None:
-        twin = self._twin
-        limit = twin.limits.requests[twin.settings.request_window]
-        if not limit.admits(
-            client_of(request), twin.clock.seconds(), twin.settings.requests_per_second
-        ):
+    async def _admitted(self, operation: Operation, request: Request) -> Fault | None:
+        twin, settings, client = self._twin, self._twin.settings, client_of(request)
+        if settings.request_jitter:
+            await twin.pause(twin.chance.uniform(0, settings.request_jitter))
+        if twin.limits.quality.is_removed(client):
+            if settings.removed_client == "drop":
+                raise ConnectionDroppedError
+            raise RefusedError(403, [])
+        limit = twin.limits.requests[settings.request_window]
+        if not limit.admits(client, twin.clock.seconds(), settings.requests_per_second, 1.0):
             raise refused("H124")
         return twin.weather.take(operation)
 

@@ -14,7 +14,9 @@ from izin.simulator.twin import Twin
 async def history(twin: Twin, call: Call) -> Response:
     """`POST …/consents/history?limit&offset`: H089 where the hour is used up."""
     now = twin.clock.seconds()
-    if not twin.limits.histories.admits(call.client, now, twin.settings.history_limit):
+    if not twin.limits.histories.admits(
+        call.client, now, twin.settings.history_limit, twin.settings.hour
+    ):
         raise refused("H089")
     body = call.json()
     if not isinstance(body, dict):

@@ -1,7 +1,8 @@
 """How many requests İYS takes from one client address, and how each limit recovers.
 
-H124 counts all methods by the second, H086 single status queries by the hour. H084 is the harsh
-one: a token request sent while the hour is used up restarts the hour.
+H124 counts all methods by the second, H086 single status and H089 history queries by the hour.
+H084 is the harsh one: a token request sent while the hour is used up restarts the hour. Windows are
+arguments, in seconds, so that an hour can be made as short as a test.
 """
 
 from collections import deque
@@ -11,8 +12,8 @@ from typing import Protocol
 class Limit(Protocol):
     """Counts requests of one client address."""
 
-    def admits(self, client: str, now: float, limit: int) -> bool:
-        """Tell whether a request at `now` (epoch seconds) is within `limit`; 0 is no limit."""
+    def admits(self, client: str, now: float, limit: int, window: float) -> bool:
+        """Tell whether a request at `now` (epoch seconds) keeps `limit`; 0 is none, nor is no window."""
         ...
 
     def clear(self) -> None:
@@ -23,21 +24,20 @@ class Limit(Protocol):
 class FixedWindow:
     """Counts by whole windows of the clock: the eleventh request of a second is refused."""
 
-    def __init__(self, window: float) -> None:
-        self._window = window
-        self._counts: dict[str, tuple[int, int]] = {}
+    def __init__(self) -> None:
+        self._counts: dict[str, tuple[float, int]] = {}
 
-    def admits(self, client: str, now: float, limit: int) -> bool:
+    def admits(self, client: str, now: float, limit: int, window: float) -> bool:
         """See `Limit`; refused requests are not counted, the window ends with the clock."""
-        if not limit:
+        if not (limit and window):
             return True
-        window = int(now // self._window)
-        seen, count = self._counts.get(client, (window, 0))
-        if seen != window:
+        start = now // window * window
+        seen, count = self._counts.get(client, (start, 0))
+        if seen != start:
             count = 0
         if count >= limit:
             return False
-        self._counts[client] = (window, count + 1)
+        self._counts[client] = (start, count + 1)
         return True
 
     def clear(self) -> None:
@@ -48,16 +48,15 @@ class FixedWindow:
 class SlidingWindow:
     """Counts the last `window` seconds, whenever they began."""
 
-    def __init__(self, window: float) -> None:
-        self._window = window
+    def __init__(self) -> None:
         self._times: dict[str, deque[float]] = {}
 
-    def admits(self, client: str, now: float, limit: int) -> bool:
+    def admits(self, client: str, now: float, limit: int, window: float) -> bool:
         """See `Limit`."""
-        if not limit:
+        if not (limit and window):
             return True
         times = self._times.setdefault(client, deque())
-        while times and times[0] <= now - self._window:
+        while times and times[0] <= now - window:
             times.popleft()
         if len(times) >= limit:
             return False
@@ -72,19 +71,18 @@ class SlidingWindow:
 class RestartingHour:
     """H084: the window starts with the first request; one refused starts the whole hour anew."""
 
-    def __init__(self, window: float = 3600.0) -> None:
-        self._window = window
+    def __init__(self) -> None:
         self._state: dict[str, tuple[float, int]] = {}  # client: (end of the window, count)
 
-    def admits(self, client: str, now: float, limit: int) -> bool:
+    def admits(self, client: str, now: float, limit: int, window: float) -> bool:
         """See `Limit`."""
-        if not limit:
+        if not (limit and window):
             return True
-        end, count = self._state.get(client, (now + self._window, 0))
+        end, count = self._state.get(client, (now + window, 0))
         if now >= end:
-            end, count = now + self._window, 0
+            end, count = now + window, 0
         if count >= limit:
-            self._state[client] = (now + self._window, count)
+            self._state[client] = (now + window, count)
             return False
         self._state[client] = (end, count + 1)
         return True

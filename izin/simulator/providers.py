@@ -26,7 +26,9 @@ SUBSCRIPTION_END = "2099-12-31 23:59:59"
 async def token(twin: Twin, request: Request, body: bytes) -> Response:
     """`POST /oauth2/token`, as JSON or as a form; H084 where the hour is used up."""
     now = twin.clock.seconds()
-    if not twin.limits.tokens.admits(client_of(request), now, twin.settings.token_limit):
+    if not twin.limits.tokens.admits(
+        client_of(request), now, twin.settings.token_limit, twin.settings.hour
+    ):
         is_flat = twin.settings.h084_shape == "flat"
         raise RefusedError(REFUSALS["H084"].status, [error("H084")], is_flat=is_flat)
     form: object

@@ -40,7 +40,7 @@ async def result_v2(twin: Twin, call: Call) -> Response:
 async def status(twin: Twin, call: Call) -> Response:
     """`POST …/consents/status`: the record of one address."""
     if not twin.limits.statuses.admits(
-        call.client, twin.clock.seconds(), twin.settings.status_limit
+        call.client, twin.clock.seconds(), twin.settings.status_limit, twin.settings.hour
     ):
         raise refused("H086")
     body = call.json()

@@ -26,6 +26,12 @@ class Settings:
     status_limit: int = 1000  # H086, single status queries an hour and client address; 0: no limit
     history_limit: int = 100  # H089, history queries an hour and client address; 0: no limit
     token_limit: int = 10  # H084, an hour and client address (other page: 100); 0: no limit
+    hour: float = 3600.0  # how long the hour of H084, H086 and H089 is
+    request_jitter: float = 0.0  # a request arrives up to so much later (İYS's network: 0.08)
+    quality_requests: int = 20_000  # in 24 h, from which the success rate counts; 0: never
+    quality_rate: float = 0.7  # below it a client gets notice
+    quality_grace: float = 96 * 3600.0  # from notice until it is off the whitelist
+    removed_client: Literal["drop", "forbidden"] = "drop"  # how it fares then (not documented)
     h084_shape: Literal["errors", "flat"] = "errors"  # body of H084; a client reads it flat
     access_token_lifetime: float = 7200.0
     refresh_token_lifetime: float = 14400.0

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from random import Random
 
 import httpx
 
@@ -18,6 +19,7 @@ from izin.simulator.limits import FixedWindow, Limit, RestartingHour, SlidingWin
 from izin.simulator.links import RejectLink
 from izin.simulator.movements import Movement, Origin, Path
 from izin.simulator.push import PushOffice
+from izin.simulator.quality import TrafficQuality
 from izin.simulator.register import Register, Stamp
 from izin.simulator.request_log import RequestLog
 from izin.simulator.retailers import RetailerBook
@@ -25,24 +27,24 @@ from izin.simulator.settings import Settings
 from izin.simulator.shelf import Shelf
 from izin.simulator.weather import Weather
 
-_HOUR = 3600.0
-
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """The counters of İYS's limits."""
 
     requests: dict[str, Limit] = field(
-        default_factory=lambda: {"fixed": FixedWindow(1.0), "sliding": SlidingWindow(1.0)}
+        default_factory=lambda: {"fixed": FixedWindow(), "sliding": SlidingWindow()}
     )
     tokens: Limit = field(default_factory=RestartingHour)
-    statuses: Limit = field(default_factory=lambda: FixedWindow(_HOUR))
-    histories: Limit = field(default_factory=lambda: FixedWindow(_HOUR))
+    statuses: Limit = field(default_factory=FixedWindow)
+    histories: Limit = field(default_factory=FixedWindow)
+    quality: TrafficQuality = field(default_factory=TrafficQuality)
 
     def clear(self) -> None:
         """Forget all clients."""
         for limit in (*self.requests.values(), self.tokens, self.statuses, self.histories):
             limit.clear()
+        self.quality.clear()
 
 
 class Twin:
@@ -64,6 +66,7 @@ class Twin:
         self.settings = settings or Settings()
         self.clock = clock or Clock()
         self.pause = pause
+        self.chance = Random(seed)  # noqa: S311 - repeatable on purpose
         self.database = database or Database()
         self.directory = Directory(self.database)
         self.tokens = TokenOffice(self.directory, self.database)
@@ -173,6 +176,7 @@ class Twin:
         self.weather.clear()
         if seed is not None:
             self.weather.seed(seed)
+            self.chance.seed(seed)
         self.counters.clear()
         self.log.clear()
         self.limits.clear()

@@ -97,10 +97,15 @@ async def test_a_reset_empties_the_file_too(tmp_path: Path):
 async def test_a_broken_transaction_leaves_nothing(twin: Twin):
     """Either all of what belongs together is written, or nothing."""
     database = twin.database
-    with pytest.raises(RuntimeError), database.transaction():
-        database.run("put_answer", 1, b"x", 1, 1.0)
+
+    def breaks() -> None:
         with database.transaction():
-            raise RuntimeError
+            database.run("put_answer", 1, b"x", 1, 1.0)
+            with database.transaction():
+                raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        breaks()
     assert database.row("answer", 1, b"x", 0.0) is None
     database.run("put_answer", 1, b"x", 1, 1.0)
     assert database.row("answer", 1, b"x", 0.0) == (1,)
