@@ -18,6 +18,7 @@ from izin.bench.order import order
 from izin.bench.poison import poison
 from izin.bench.replay import replay
 from izin.bench.results import keep
+from izin.bench.simulator import simulator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,6 +83,7 @@ app.command("order")(order)
 app.command("latency")(latency)
 app.command("replay")(replay)
 app.command("poison")(poison)
+app.command("simulator")(simulator)
 
 
 if __name__ == "__main__":

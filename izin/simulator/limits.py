@@ -13,7 +13,7 @@ class Limit(Protocol):
     """Counts requests of one client address."""
 
     def admits(self, client: str, now: float, limit: int, window: float) -> bool:
-        """Tell whether a request at `now` (epoch seconds) keeps `limit`; 0 is none, nor is no window."""
+        """Tell whether a request at `now` (epoch seconds) keeps `limit`; 0 is no limit."""
         ...
 
     def clear(self) -> None:
