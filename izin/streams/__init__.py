@@ -6,6 +6,7 @@
     state        what holds true, in memory   watchdog     a loop that stands still
     rocks        the same, on disk            metrics      what was done
     packing      a consent in few bytes       claim        a folder, one worker at a time
+    ending       in time, whatever happens
 
 ``python -m izin.streams`` runs a worker.
 """

@@ -24,6 +24,7 @@ from izin.runtime.observe import get_logger
 from izin.runtime.settings import StateKind
 from izin.streams import transport
 from izin.streams.budget import DeadLetterBudget
+from izin.streams.ending import Ending
 from izin.streams.metrics import WorkerMetrics
 from izin.streams.rocks import RocksFolder
 from izin.streams.state import MemoryState
@@ -55,6 +56,16 @@ class _App(faust.App):
 
     def _create_directories(self) -> None:
         """Make nothing."""
+
+
+class _Worker(faust.Worker):
+    """Faust's worker, told of signals by :class:`~izin.streams.ending.Ending`."""
+
+    ending: Ending
+
+    def install_signal_handlers(self) -> None:
+        """Have the signals heard in a thread, and the loop told."""
+        self.ending.watch(lambda: self.loop.call_soon_threadsafe(self._on_sigterm))
 
 
 def group_of(kafka: KafkaSettings, streams: StreamSettings) -> str:
@@ -225,7 +236,8 @@ def run(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> None:
         _log.critical(fault)
     if faults:
         raise SystemExit(EXIT_CONFIG)
+    ending = Ending()
     app = create_app(kafka, streams, codec)
-    faust.Worker(
-        app, override_logging=False, redirect_stdouts=False, quiet=True
-    ).execute_from_commandline()
+    worker = _Worker(app, override_logging=False, redirect_stdouts=False, quiet=True)
+    worker.ending = ending
+    worker.execute_from_commandline()
