@@ -76,7 +76,7 @@ def prepare(
     *,
     registry: Annotated[bool, typer.Option("--registry", help="Apicurio's archive too.")] = False,
 ) -> None:
-    """Download what the servers need and start nothing: for a first run without surprises."""
+    """Bring what the servers need and leave none running: for a first run without surprises."""
     house = House(Path(), registry=registry, environ={}, on_progress=_tell)
     try:
         for server in house.servers:

@@ -3,9 +3,12 @@
 import base64
 import os
 import shutil
+import signal
 import subprocess
+import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from izin.local.child import Command
+from izin.local.class_archive import class_archive
 from izin.local.errors import StartError
 from izin.local.java import QUICK_START, java_at_least
 from izin.local.maven import FileSet, Progress, bring, silent
@@ -51,8 +55,8 @@ class Kafka(Server):
         on_progress: Progress = silent,
     ) -> None:
         super().__init__(state_dir, port, on_progress=on_progress)
+        self._java: tuple[str, ...] = ()
         self._options = (f"-Xmx{heap}", *java_options, *_JAVA_OPTIONS)
-        self._classpath = ""
 
     @property
     def bootstrap_servers(self) -> str:
@@ -60,18 +64,22 @@ class Kafka(Server):
         return self.address
 
     def prepare(self) -> None:
-        """Bring the jars of broker and log."""
+        """Bring the jars of broker and log, and the archive of their classes."""
         jars = bring(_JARS, on_progress=self._on_progress)
-        self._classpath = os.pathsep.join(map(str, jars))
+        java = java_at_least(JAVA)
+        sharing = self._sharing(java)
+        self._java = (str(java), *sharing, *self._options, "-cp", os.pathsep.join(map(str, jars)))
+
+    def _sharing(self, java: Path) -> tuple[str, ...]:
+        return class_archive(_JARS.name, java, _rehearse, on_progress=self._on_progress)
 
     def _command(self, port: int) -> Command:
         settings = self._folder / "server.properties"
         settings.write_text(_as_properties(self._settings(port)))
-        java = (str(java_at_least(JAVA)), *self._options, "-cp", self._classpath)
-        self._format(java, settings)
+        self._format(self._java, settings)
         return Command(
             name=self.name,
-            argv=(*java, "kafka.Kafka", str(settings)),
+            argv=(*self._java, "kafka.Kafka", str(settings)),
             log=self.log,
             ready=self._answers,
             ready_within=timedelta(seconds=90),
@@ -142,6 +150,35 @@ class Kafka(Server):
             return False
 
 
+class _Rehearsal(Kafka):
+    """A broker that writes the archive of its classes when it ends."""
+
+    def __init__(self, state_dir: Path, option: str) -> None:
+        super().__init__(state_dir)
+        self._option = option
+
+    def _sharing(self, java: Path) -> tuple[str, ...]:  # noqa: ARG002 - it has none to share yet
+        return ()
+
+    def _command(self, port: int) -> Command:
+        command = super()._command(port)
+        java, *words = command.argv
+        return replace(command, argv=(java, self._option, *words), stop_within=_ARCHIVED_WITHIN)
+
+    def play(self) -> None:
+        """Start and stop. Raises StartError where it had to be killed: its archive is half one."""
+        with self:
+            pass
+        if self._child is not None and self._child.exit_code == -signal.SIGKILL:
+            raise self._child.failure("it did not end by itself")
+
+
+def _rehearse(option: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="izin-", ignore_cleanup_errors=True) as folder:
+        _Rehearsal(Path(folder), option).play()
+
+
+_ARCHIVED_WITHIN = timedelta(seconds=90)
 _JAVA_OPTIONS = (
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",

@@ -59,7 +59,7 @@ class Server(ABC):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Download what is not here yet; nothing is held or started. Raises as `start` does."""
+        """Bring what is not here yet; nothing is held or left running. Raises as `start` does."""
 
     def start(self) -> None:
         """Bring what is needed, start, and wait until the server answers.

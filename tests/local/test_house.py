@@ -120,8 +120,8 @@ def test_the_command_tells_a_taken_port(run: Run, ports: tuple[int, int]) -> Non
     assert "Traceback" not in said
 
 
-def test_preparing_starts_nothing() -> None:
-    """What is needed is downloaded ahead; the second time there is nothing to do or say."""
+def test_preparing_leaves_nothing_to_prepare() -> None:
+    """What is needed is brought ahead; the second time there is nothing to do or say."""
     for _ in range(2):
         done = subprocess.run(
             [sys.executable, "-m", "izin.local", "prepare"],

@@ -10,6 +10,8 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 from izin.local import Kafka, PortTakenError
 from izin.local.errors import StartError
+from izin.local.java import java_at_least
+from izin.local.kafka import JAVA
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 
@@ -18,6 +20,11 @@ pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 def broker(tmp_path: Path) -> Iterator[Kafka]:
     with Kafka(tmp_path) as server:
         yield server
+
+
+def has_own_archive() -> bool:
+    home = java_at_least(JAVA).resolve().parents[1]
+    return (home / "lib" / "server" / "classes.jsa").exists()
 
 
 def publish(server: Kafka, topic: str, value: bytes) -> None:
@@ -49,7 +56,11 @@ def first_value(server: Kafka, topic: str) -> bytes | None:
 
 
 def test_what_it_was_told_survives_a_stop_and_a_crash(broker: Kafka) -> None:
-    """A committed record is there after an orderly stop, and after a kill -9."""
+    """A committed record is there after an orderly stop, and after a kill -9.
+
+    And each of these starts maps the archive of its classes.
+    """
+    assert ".jsa" in Path(f"/proc/{broker.pid}/maps").read_text() or not has_own_archive()
     publish(broker, "consents", b"RET")
     broker.stop()
     broker.start()
