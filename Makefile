@@ -33,6 +33,7 @@ up: $(READY) ## the whole house, until Ctrl-C
 
 test: $(READY) ## the whole test suite: what CI runs
 	@$(BIN)/izin local prepare
+	@$(BIN)/python -m tests.simulator.browser
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
 		--hypothesis-profile=same $(or $(PYTEST_ARGS),--ignore tests/unit/consent)
 	@$(if $(PYTEST_ARGS),:,$(LAW) --hypothesis-profile=same)

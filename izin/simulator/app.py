@@ -20,6 +20,7 @@ from izin.simulator import (
 )
 from izin.simulator import retailer_methods as retailers
 from izin.simulator.admin import admin_routes
+from izin.simulator.citizen_page import citizen_routes
 from izin.simulator.door import Door, Dropper, Method
 from izin.simulator.reject_links import link_routes
 from izin.simulator.transport import cannot_cut
@@ -84,7 +85,7 @@ def build_app(twin: Twin, drop: Dropper = cannot_cut) -> Starlette:
                 await ticker
             await twin.close()
 
-    routes += [*via_routes(door), *link_routes(twin)]
+    routes += [*via_routes(door), *link_routes(twin), *citizen_routes(twin)]
     return Starlette(
         routes=[*routes, *admin_routes(twin)],
         lifespan=lifespan,

@@ -93,11 +93,9 @@ def intrude(twin: Twin, brand: Brand, body: bytes, intrusion: Intrusion) -> int:
     for item in told if isinstance(told, list) else [told]:
         if not isinstance(item, dict):
             continue
-        names = {
-            name: item[name] for name in ("type", "recipient", "recipientType") if name in item
-        }
+        address = {name: item[name] for name in _ADDRESS if name in item}
         try:
-            write(twin, brand, {**names, "status": intrusion.status}, intrusion.writer)
+            write(twin, brand, {**address, "status": intrusion.status}, intrusion.writer)
         except RefusedError:
             continue
         saved += 1

@@ -8,7 +8,10 @@ some tries. İYS documents none of retries, order and sizes, so all of them are 
 
 import asyncio
 import contextlib
+import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 import httpx
 
@@ -22,6 +25,7 @@ from izin.simulator.shelf import Shelf
 from izin.simulator.weather import Delivery, Drop, Fault, Operation, Weather
 
 DELIVERY = Operation.PUSH.value
+_KEPT = 1000  # deliveries that can be looked at afterwards
 
 # İYS sends exactly this at registration; receivers take it and do not keep it.
 TEST_MOVEMENT = {
@@ -38,10 +42,25 @@ TEST_MOVEMENT = {
 }
 
 
-class PushOffice:
-    """Registrations and deliveries; `pause` waits between tries."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sent:
+    """A delivery that was tried; `result` is the HTTP status or the error's name.
 
-    def __init__(  # noqa: PLR0913 - what deliveries depend on
+    `occurred_at` is the machine's epoch milliseconds; `recipients` are those of its movements.
+    """
+
+    brand_code: int
+    type: str
+    url: str
+    occurred_at: int
+    recipients: Sequence[str]
+    result: str
+
+
+class PushOffice:
+    """Registrations and deliveries; `pause` waits between tries, `milliseconds` tells the time."""
+
+    def __init__(  # noqa: PLR0913 - time, chance and the network are arguments
         self,
         counters: Counters,
         weather: Weather,
@@ -50,7 +69,9 @@ class PushOffice:
         client: httpx.AsyncClient | None = None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         database: Database | None = None,
+        milliseconds: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
+        self._milliseconds = milliseconds
         self._counters = counters
         self._weather = weather
         self._settings = settings
@@ -62,6 +83,7 @@ class PushOffice:
         self._waiting: dict[tuple[int, str, str], list[dict[str, object]]] = {}
         self._passed: dict[tuple[int, str, str], asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self.sent: deque[Sent] = deque(maxlen=_KEPT)
 
     def registrations_of(self, brand_code: int) -> list[Registration]:
         """All registrations of the brand, the failed ones too."""
@@ -150,6 +172,7 @@ class PushOffice:
     async def _stop(self) -> None:
         self._waiting.clear()
         self._passed.clear()
+        self.sent.clear()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -246,13 +269,28 @@ class PushOffice:
                 auth=(connection.username, connection.password),
             )
         except httpx.HTTPError as problem:
-            self._counters.count(DELIVERY, type(problem).__name__, [])
+            self._note(connection, items, type(problem).__name__)
             return False
         finally:
             if overtaken := self._passed.pop(connection.name, None):
                 overtaken.set()
-        self._counters.count(DELIVERY, str(answer.status_code), [])
+        self._note(connection, items, str(answer.status_code))
         return answer.is_success
+
+    def _note(
+        self, connection: Connection, items: Sequence[dict[str, object]], result: str
+    ) -> None:
+        self._counters.count(DELIVERY, result, [])
+        self.sent.append(
+            Sent(
+                brand_code=connection.brand_code,
+                type=connection.type,
+                url=connection.url,
+                occurred_at=self._milliseconds(),
+                recipients=[str(item["recipient"]) for item in items],
+                result=result,
+            )
+        )
 
 
 def delivery_item(movement: Movement, brand_code: int, iys_code: int) -> dict[str, object]:

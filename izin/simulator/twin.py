@@ -83,6 +83,7 @@ class Twin:
             client=push_client,
             pause=pause,
             database=self.database,
+            milliseconds=self.clock.machine_milliseconds,
         )
         self._registers: dict[int, Register] = {}
         self._calls = itertools.count(1)
