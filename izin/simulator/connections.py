@@ -1,4 +1,4 @@
-"""Push connections: which address wants the movements of which type, and what is wrong with one."""
+"""Push connections: which address wants which movements, what is wrong with one, what was sent."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -35,6 +35,21 @@ class Registration:
     connection: Connection
     stands: bool
     register_time: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sent:
+    """A delivery that was tried; `result` is the HTTP status or the error's name.
+
+    `occurred_at` is the machine's epoch milliseconds; `recipients` are those of its movements.
+    """
+
+    brand_code: int
+    type: str
+    url: str
+    occurred_at: int
+    recipients: Sequence[str]
+    result: str
 
 
 def connection_errors(

@@ -11,12 +11,11 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 import httpx
 
 from izin.simulator.answers import refused
-from izin.simulator.connections import Connection, Registration
+from izin.simulator.connections import Connection, Registration, Sent
 from izin.simulator.counters import DROPPED, Counters
 from izin.simulator.database import Database
 from izin.simulator.movements import Movement
@@ -40,21 +39,6 @@ TEST_MOVEMENT = {
     "type": "EPOSTA",
     "transactionId": "e52ee30512adfcd2a41fb3b4682f5bd61eee5b1c92bda665fc0b7e56644d429d",
 }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sent:
-    """A delivery that was tried; `result` is the HTTP status or the error's name.
-
-    `occurred_at` is the machine's epoch milliseconds; `recipients` are those of its movements.
-    """
-
-    brand_code: int
-    type: str
-    url: str
-    occurred_at: int
-    recipients: Sequence[str]
-    result: str
 
 
 class PushOffice:

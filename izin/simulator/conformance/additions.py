@@ -92,6 +92,7 @@ _BUSINESS: Final[tuple[tuple[str, str, int, dict[str, object], tuple[Step, ...]]
     ("a brand that is full", "H525", 422, {}, (brand(consentLimit=0),)),
     ("a type the account may not write", "H353", 403, {}, (brand(rights={"ARAMA": "write"}),)),
     ("a retailer that is not the brand's", "H180", 403, {"retailerCode": 1}, ()),
+    ("access for one that is not the brand's", "H180", 403, {"retailerAccess": [1]}, ()),
     ("an empty retailer", "H267", 400, {"retailerCode": ""}, ()),
 )
 
@@ -174,6 +175,11 @@ def _of_lists(operation: Operation) -> Iterator[Case]:
         "a retailer that is not the brand's, in the second item",
         [consent(recipient="$otherPhone"), consent(retailerCode=1)],
         refuses("H180", 403, "retailerCode", index=1),
+    )
+    yield case(
+        "access for one that is not the brand's",
+        [consent(retailerAccess=[1])],
+        refuses("H180", 403, "retailerAccess", 0, index=0),
     )
     yield case("an empty retailer", [consent(retailerCode="")], refuses("H267", 400))
     yield case(

@@ -6,7 +6,7 @@ from typing import Final
 from izin.simulator.conformance import operations as op
 from izin.simulator.conformance.case import Case, Expected, Operation, Speaker, Step
 from izin.simulator.conformance.queries import SWAPPED_PAGING
-from izin.simulator.conformance.wording import answers, brand, refuses, saved, switched
+from izin.simulator.conformance.wording import account, answers, brand, refuses, saved, switched
 
 _RIGHT: Final = {"username": "$username", "password": "$password", "grant_type": "password"}
 
@@ -60,6 +60,7 @@ def cases() -> Iterator[Case]:
     """Give the cases of tokens, brands, subscriptions and partners."""
     yield from _of_tokens()
     yield from _of_brands()
+    yield from _of_credits()
     yield from _of_partners()
 
 
@@ -136,6 +137,28 @@ def _of_brands() -> Iterator[Case]:
         expected=answers(200, {"status": "ACTIVE", "consentLimit": 5, "usedConsentLimit": 1}),
         given=(brand(consentLimit=5), saved()),
     )
+
+
+def _of_credits() -> Iterator[Case]:
+    for key in ("subscriptionId", "subscipritionId"):
+        credits_left = {
+            key: ...,
+            "viaSubscriptionPackage.viaCredit": 7,
+            "viaPassSubscriptionPackage.viaPassCredit": 5,
+        }
+        yield Case(
+            operation=op.SUBSCRIPTION,
+            what=f"with ViA and ViA PASS, where the key is {key}",
+            expected=answers(200, credits_left),
+            given=(account(viaCredit=7, viaPassCredit=5), switched(subscriptionKey=key)),
+        )
+        yield Case(
+            operation=op.PARTNER_SUBSCRIPTION,
+            what=f"the partner's own, where the key is {key}",
+            expected=answers(200, {key: ..., "iysCode": "$integratorCode"}),
+            given=(switched(subscriptionKey=key),),
+            speaker=Speaker.PARTNER,
+        )
 
 
 def _of_partners() -> Iterator[Case]:

@@ -77,6 +77,9 @@ def _case(  # noqa: PLR0913 - so many parts a request has
 def _of_one_status() -> Iterator[Case]:
     record = {"status": "ONAY", "recipient": "$phone", "source": "HS_WEB", "transactionId": ...}
     yield _case(op.STATUS, "a consent", answers(200, record), saved(), body=address())
+    taken = answers(200, {"retailerCode": "$retailer", "retailerTitle": ...})
+    by_retailer = saved(retailerCode="$retailer")
+    yield _case(op.STATUS, "a consent a retailer took", taken, by_retailer, body=address())
     yield _case(op.STATUS, "an address nobody registered", answers(200), body=address())
     rejected = answers(200, {"status": "RET", "source": "IYS_WEB"})
     yield _case(op.STATUS, "a citizen's rejection", rejected, saved(), citizen(), body=address())

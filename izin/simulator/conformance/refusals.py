@@ -129,6 +129,13 @@ def _of_paths(operation: Operation) -> Iterator[Case]:
     if operation.is_of_a_provider:
         yield _case(operation, "another provider", another, at={"iysCode": _ANOTHER})
         yield _case(
+            operation,
+            "another provider, where older methods misspell the key",
+            another,
+            at={"iysCode": _ANOTHER},
+            given=(switched(forbiddenSpelling="code:"),),
+        )
+        yield _case(
             operation, "a code that is no number", refuses("H190", 422), at={"iysCode": "x"}
         )
     if operation.is_of_a_brand:

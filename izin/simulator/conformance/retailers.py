@@ -63,6 +63,10 @@ def retailer(**changed: object) -> dict[str, object]:
     return sent(item)
 
 
+WHOLE: Final = {"mersis": "0845052547000001", "alias": "Şube", "mobile": "$otherPhone"}
+"""What may be told of a retailer beside what must be."""
+
+
 def cases() -> Iterator[Case]:
     """Give the cases of retailers and their access."""
     yield from _of_retailers()
@@ -99,8 +103,8 @@ def _of_retailers() -> Iterator[Case]:
     def adding(what: str, expected: Expected, *given: Step, **changed: object) -> Case:
         return _case(op.RETAILER_ADD, what, expected, *given, body=retailer(**changed))
 
-    mersis = {"mersis": "0845052547000001"}
-    yield adding("a retailer", answers(201, {"retailerCode": ...}), brand(), **mersis)
+    mersis = {"mersis": WHOLE["mersis"]}
+    yield adding("a retailer", answers(201, {"retailerCode": ...}), brand(), **WHOLE)
     for what, changed, code in _FIELDS:
         yield adding(what, refuses(code, 400), **changed)
     other = {"tckn": "10000000214"}
@@ -113,7 +117,9 @@ def _of_retailers() -> Iterator[Case]:
     yield _case(op.RETAILER_ADD, "no JSON", refuses("H014", 400), body=b"{")
 
     page = {"pagination.totalCount": 1, "list.0.retailerCode": "$retailer"}
-    yield _case(op.RETAILER_LIST, "the brand's retailers", answers(200, page), brand())
+    listed = answers(200, {"pagination.totalCount": 1, "list.0.alias": "Şube"})
+    only = (brand(retailers=[]), _added(**WHOLE))
+    yield _case(op.RETAILER_LIST, "the brand's retailers", listed, *only)
     yield _case(op.RETAILER_LIST, "short", answers(200, page), brand(), query={"short": "true"})
     for what, query, code, location in (
         *PAGING,
@@ -126,7 +132,7 @@ def _of_retailers() -> Iterator[Case]:
 
     at, unknown = {"retailerCode": "$added"}, {"retailerCode": _UNKNOWN}
     whole = answers(200, {"title": "Örnek Ticaret", "retailerAccessCount": 0, "city.code": "34"})
-    yield _case(op.RETAILER_GET, "a retailer", whole, brand(), _added(), at=at)
+    yield _case(op.RETAILER_GET, "a retailer", whole, brand(), _added(**WHOLE), at=at)
     yield _case(op.RETAILER_GET, "one that is unknown", answers(200), at=unknown)
     yield _case(op.RETAILER_DELETE, "a retailer", answers(200), brand(), _added(), at=at)
     yield _case(op.RETAILER_DELETE, "one that is unknown", refuses("H058", 404), at=unknown)
@@ -159,6 +165,9 @@ def _of_one_access() -> Iterator[Case]:
 
     first = {"list.0.retailerCode": "$retailer", "pagination.totalCount": 1}
     yield listing("who may use a consent", answers(200, first), saved(retailerCode="$retailer"))
+    whole = answers(200, {"list.0.retailerCode": "$added", "list.0.name": "Örnek Yetkili"})
+    with_all = (brand(), _added(**WHOLE), saved(retailerCode="$added"))
+    yield listing("all that is told of one", whole, *with_all)
     for what, changed, code, location in ADDRESS_FIELDS:
         expected = refuses(code, 422, location)
         yield _case(op.ACCESS_LIST, what, expected, body=address(**changed))
