@@ -21,6 +21,7 @@ _UNLIMITED: Mapping[str, object] = {
     "tokenLimit": 0,
     "statusLimit": 0,
     "historyLimit": 0,
+    "qualityRequests": 0,
 }
 
 
