@@ -17,7 +17,7 @@ from izin.consent.model import (
     RecipientType,
     Status,
 )
-from izin.schemas.records import consent_to_avro, decision_head_to_avro, event_to_avro
+from izin.schemas.records import consent_to_avro, event_to_avro, violation_to_avro
 
 CUSTOMER = "acme"
 BRAND = 100001
@@ -32,8 +32,16 @@ def a_decision_record(
     decision: Decision, *, topic: str = "consent-events", partition: int = 0, offset: int = 0
 ) -> dict[str, Any]:
     """Return ``decision`` as an Avro Decision of the record at these coordinates."""
+    claim = decision.claim
     return {
-        **decision_head_to_avro(decision, topic=topic, partition=partition, offset=offset),
+        "kind": decision.kind,
+        "reason": decision.reason,
+        "opted_out": decision.opted_out,
+        "effective_at": claim.effective_at,
+        "violations": [violation_to_avro(one) for one in claim.violations],
+        "topic": topic,
+        "partition": partition,
+        "offset": offset,
         "consent": consent_to_avro(decision.consent),
         "event": event_to_avro(decision.claim.event),
     }

@@ -112,7 +112,12 @@ def _kept(
         return whole.update, whole.get, lambda: 0
     state = MemoryState() if kind == MEMORY else RocksFolder(folder).state(0)
     state.open(HOME)
-    return lambda batch: state.apply(batch, 1), state.get, lambda: state.size
+
+    def apply(batch: Batch) -> None:
+        pack = state.packing.pack
+        state.hold({key: pack(consent) for key, consent in batch.items()}, 1)
+
+    return apply, state.get, lambda: state.size
 
 
 def _batches(keys: int) -> Iterator[Batch]:

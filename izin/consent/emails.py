@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _FIELD = "recipient"
-_is_canonical: Callable[[str], re.Match[str] | None] = re.compile(
+is_canonical_email: Callable[[str], re.Match[str] | None] = re.compile(
     r"(?=.{6,265}\Z)[a-z0-9._+-]+@(?:[a-z0-9]+(?:-+[a-z0-9]+)*\.)+[a-z]{2,}"
 ).fullmatch
+"""Whether a text is an address as İYS keeps it."""
 
 
 def normalise_email(text: str) -> str:
@@ -34,7 +35,7 @@ def normalise_email(text: str) -> str:
 
 def read_email(text: str) -> str | Violation:
     """Return the e-mail address in ``text`` as İYS keeps it, or what is wrong with it."""
-    if _is_canonical(text):
+    if is_canonical_email(text):
         return text
     address = text.strip()
     if not address:
@@ -43,4 +44,4 @@ def read_email(text: str) -> str | Violation:
     if not address.isascii():
         return violation(_FIELD, "H120")
     address = address.lower()
-    return address if _is_canonical(address) else violation(_FIELD, "H120")
+    return address if is_canonical_email(address) else violation(_FIELD, "H120")

@@ -32,7 +32,10 @@ LONGEST = 15
 _FIELD = "recipient"
 _TURKEY = 90
 
-_is_canonical: Callable[[str], re.Match[str] | None] = re.compile(r"\+90[2-58][0-9]{9}").fullmatch
+is_canonical_phone: Callable[[str], re.Match[str] | None] = re.compile(
+    r"\+90[2-58][0-9]{9}"
+).fullmatch
+"""Whether a text is a Turkish number that is E.164 as it stands."""
 _AS_WRITTEN = re.compile(r"(?:(?:\+|00)?90)?0?([2-58][0-9]{9})")
 _INTERNATIONAL = re.compile(r"(?:\+|00)([1-9][0-9]*)")
 # 00 5XX XXX XX XX is a Turkish mobile with a zero too many as likely as a number of Cuba.
@@ -58,7 +61,7 @@ def normalise_phone(text: str) -> str:
 
 def read_phone(text: str) -> str | Violation:
     """Return the phone number in ``text`` as E.164, or what is wrong with it."""
-    if _is_canonical(text):
+    if is_canonical_phone(text):
         return text
     if _DECIMAL.fullmatch(text.strip()):
         return violation(_FIELD, "IZIN-PHONE-AS-DECIMAL")

@@ -7,6 +7,7 @@ with a size, a long of more than nine bytes), raises, and the codec lets fastavr
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from izin.schemas.avro_writer import EPOCH, MILLISECOND
@@ -49,11 +50,11 @@ def reader_of(schema: Schema, makes: Mapping[str, Make], sequence: Make = list) 
             lines += [indent + line for line in _short_text(name)]
         else:
             lines.append(f"{indent}f_{name}, at = read_{name}(data, at)")
-            names[f"read_{name}"] = _reader(kind, makes, sequence)
+            names[f"read_{name}"] = reader_of_kind(kind, makes, sequence)
     given = ", ".join(f"{field['name']}=f_{field['name']}" for field in schema["fields"])
     lines.append(f"    return make({given}), at")
     made: dict[str, Read] = {}
-    exec("\n".join(lines), names | {"text": _text}, made)  # noqa: S102  # made of our schema's names
+    exec("\n".join(lines), names | {"text": text_of}, made)  # noqa: S102  # made of our schema's names
     return made["read"]
 
 
@@ -67,7 +68,8 @@ def _short_text(name: str) -> list[str]:
     ]
 
 
-def _long(data: bytes, at: int) -> tuple[int, int]:
+def long_of(data: bytes, at: int) -> tuple[int, int]:
+    """Read an ``int`` or ``long``; raises ValueError for one of more than nine bytes."""
     byte = data[at]
     number, shift = byte & 127, 7
     while byte & 128:
@@ -81,13 +83,14 @@ def _long(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _size(data: bytes, at: int) -> tuple[int, int]:
-    size, at = _long(data, at)
+    size, at = long_of(data, at)
     if size < 0:
         raise ValueError("a negative size")
     return size, at
 
 
-def _text(data: bytes, at: int) -> tuple[str, int]:
+def text_of(data: bytes, at: int) -> tuple[str, int]:
+    """Read a ``string``; raises ValueError for a negative size."""
     size, at = _size(data, at)
     return data[at : at + size].decode(), at + size
 
@@ -105,7 +108,7 @@ def _boolean(data: bytes, at: int) -> tuple[bool, int]:
 
 
 def _instant(data: bytes, at: int) -> tuple[Any, int]:
-    milliseconds, at = _long(data, at)
+    milliseconds, at = long_of(data, at)
     return EPOCH + milliseconds * MILLISECOND, at
 
 
@@ -129,7 +132,7 @@ def _map(read: Read) -> Read:
         count, at = _size(data, at)
         while count:
             for _ in range(count):
-                name, at = _text(data, at)
+                name, at = text_of(data, at)
                 found[name], at = read(data, at)
             count, at = _size(data, at)
         return found, at
@@ -138,24 +141,29 @@ def _map(read: Read) -> Read:
 
 
 _PLAIN: Mapping[str, Read] = {
-    "string": _text,
+    "string": text_of,
     "bytes": _raw,
     "boolean": _boolean,
-    "int": _long,
-    "long": _long,
+    "int": long_of,
+    "long": long_of,
 }
 
 
-def _reader(kind: Any, makes: Mapping[str, Make], sequence: Make) -> Read:  # noqa: ANN401  # any JSON
+def reader_of_kind(
+    kind: Any,  # noqa: ANN401  # any JSON
+    makes: Mapping[str, Make] = MappingProxyType({}),
+    sequence: Make = list,
+) -> Read:
+    """Return the function that reads a value of ``kind``, as :func:`reader_of` a record."""
     match kind:
         case str() if kind in _PLAIN:
             read = _PLAIN[kind]
         case {"type": "long", "logicalType": "timestamp-millis"}:
             read = _instant
         case {"type": "array", "items": items}:
-            read = _array(_reader(items, makes, sequence), sequence)
+            read = _array(reader_of_kind(items, makes, sequence), sequence)
         case {"type": "map", "values": values}:
-            read = _map(_reader(values, makes, sequence))
+            read = _map(reader_of_kind(values, makes, sequence))
         case {"type": "record"}:
             read = reader_of(kind, makes, sequence)
         case _:

@@ -30,18 +30,21 @@ _NUMBERS: dict[int, bytes] = {}
 _MOMENTS: dict[datetime, bytes] = {}
 
 
-def _varint(number: int) -> bytes:
+_TWO = 1 << 14
+_FIRST_TWO = [bytes((low & 127 | 128, low >> 7 | 128)) for low in range(_TWO)]
+"""Fourteen bits that others follow: two bytes at a time take a third of the time of one."""
+
+
+def long_bytes(number: int) -> bytes:
     """Return ``number`` zigzag and seven bits a byte, as Avro writes ``int`` and ``long``."""
-    left = (number << 1) ^ (number >> 63)
-    out = bytearray()
-    while left > 127:  # noqa: PLR2004  # seven bits
-        out.append((left & 127) | 128)
-        left >>= 7
-    out.append(left)
-    return bytes(out)
+    left, first = (number << 1) ^ (number >> 63), b""
+    while left >= _TWO:
+        first += _FIRST_TWO[left & _TWO - 1]
+        left >>= 14
+    return first + (bytes((left,)) if left < 128 else bytes((left & 127 | 128, left >> 7)))  # noqa: PLR2004  # seven bits
 
 
-_SMALL = [_varint(number) for number in range(1024)]
+_SMALL = [long_bytes(number) for number in range(1024)]
 
 
 def _text(value: str) -> bytes:
@@ -50,7 +53,7 @@ def _text(value: str) -> bytes:
 
 def _raw(value: bytes) -> bytes:
     size = len(value)
-    return (_SMALL[size] if size < len(_SMALL) else _varint(size)) + value
+    return (_SMALL[size] if size < len(_SMALL) else long_bytes(size)) + value
 
 
 def _boolean(value: bool) -> bytes:
@@ -72,7 +75,7 @@ def _int(value: int) -> bytes:
 def _long(value: int) -> bytes:
     if not -_LONG <= value < _LONG:
         raise ValueError("out of bounds")
-    return _varint(value)
+    return long_bytes(value)
 
 
 def _instant(value: datetime) -> bytes:
@@ -84,7 +87,7 @@ def _remembered(known: dict[T, bytes], value: T, number: int) -> bytes:
     """Return ``number`` encoded, and keep it in ``known`` for the next time ``value`` comes."""
     if len(known) >= _REMEMBERED:
         known.clear()
-    found = known[value] = _varint(number)
+    found = known[value] = long_bytes(number)
     return found
 
 
@@ -99,7 +102,7 @@ def _array(write: Write) -> Write:
     def array(value: list[Any]) -> bytes:
         if not value:
             return b"\x00"
-        return b"".join([_varint(len(value)), *map(write, value), b"\x00"])
+        return b"".join([long_bytes(len(value)), *map(write, value), b"\x00"])
 
     return array
 
@@ -109,7 +112,7 @@ def _map(write: Write) -> Write:
         if not value:
             return b"\x00"
         pairs = [_text(name) + write(one) for name, one in value.items()]
-        return b"".join([_varint(len(pairs)), *pairs, b"\x00"])
+        return b"".join([long_bytes(len(pairs)), *pairs, b"\x00"])
 
     return mapping
 

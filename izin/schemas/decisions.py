@@ -9,42 +9,86 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from izin.consent.words import DecisionKind, Reason
 from izin.schemas import contracts
-from izin.schemas.avro_writer import writer_of
-from izin.schemas.records import decision_head_to_avro
+from izin.schemas.avro_writer import long_bytes, writer_of
+from izin.schemas.records import violation_to_avro
 
 if TYPE_CHECKING:
-    from izin.consent.model import Decision
+    from collections.abc import Sequence
+
+    from izin.consent.model import Violation
     from izin.schemas.codec import Codec
 
-_INSIDE = ("consent", "event")
+_FIELDS = (
+    "kind",
+    "reason",
+    "opted_out",
+    "effective_at",
+    "violations",
+    "topic",
+    "partition",
+    "offset",
+    "consent",
+    "event",
+)
 
 
 class DecisionWriter:
     """Encodes decisions with ``codec``'s framing."""
 
     def __init__(self, codec: Codec) -> None:
-        self._header = codec.header("Decision")
-        *head, consent, event = contracts.current()["Decision"].schema["fields"]
-        if (consent["name"], event["name"]) != _INSIDE:
-            raise ValueError(f"the contract of Decision must end with {_INSIDE}")
-        self._write_head = writer_of({"type": "record", "name": "Head", "fields": head})
+        fields = contracts.current()["Decision"].schema["fields"]
+        if tuple(field["name"] for field in fields) != _FIELDS:
+            raise ValueError(f"the contract of Decision must have the fields {_FIELDS}")
+        write = {field["name"]: writer_of(field["type"]) for field in fields}
+        self._begun = {
+            (kind, reason, opted_out): codec.header("Decision")
+            + write["kind"](kind)
+            + write["reason"](reason)
+            + write["opted_out"](opted_out)
+            for kind in DecisionKind
+            for reason in Reason
+            for opted_out in (False, True)
+        }
+        self._violations = write["violations"]
+        self._topic, self._partition = write["topic"], write["partition"]
+        self._places: dict[tuple[str, int], bytes] = {}
 
     def encode(  # noqa: PLR0913  # the decision and where it was made, by keyword
         self,
-        decision: Decision,
         *,
+        kind: DecisionKind,
+        reason: Reason,
+        opted_out: bool,
+        effective_at: int,
         topic: str,
         partition: int,
         offset: int,
         consent: bytes,
         event: bytes,
+        violations: Sequence[Violation] = (),
     ) -> bytes:
-        """Return ``decision`` of the record at these coordinates, framed.
+        """Return the decision of the record at these coordinates, framed.
 
-        ``consent`` is its Consent and ``event`` its ConsentEvent, each as a body without a frame.
+        ``effective_at`` is in milliseconds since 1970; ``consent`` is its Consent and ``event`` its
+        ConsentEvent, each as a body without a frame.
         """
-        head = self._write_head(
-            decision_head_to_avro(decision, topic=topic, partition=partition, offset=offset)
+        place = topic, partition
+        return b"".join(
+            (
+                self._begun[kind, reason, opted_out],
+                long_bytes(effective_at),
+                self._violations([violation_to_avro(one) for one in violations])
+                if violations
+                else b"\x00",
+                self._places.get(place) or self._note(place),
+                long_bytes(offset),
+                consent,
+                event,
+            )
         )
-        return b"".join((self._header, head, consent, event))
+
+    def _note(self, place: tuple[str, int]) -> bytes:
+        topic, partition = place
+        return self._places.setdefault(place, self._topic(topic) + self._partition(partition))

@@ -15,7 +15,6 @@ from izin.consent.model import (
     Consent,
     ConsentEvent,
     ConsentKey,
-    Decision,
     IysStatement,
     OriginRank,
     RecipientType,
@@ -167,20 +166,3 @@ def violation_to_avro(violation: Violation) -> Record:
 def violation_from_avro(record: Mapping[str, Any]) -> Violation:
     """Return the violation that an Avro Violation describes."""
     return Violation(**record)
-
-
-def decision_head_to_avro(decision: Decision, *, topic: str, partition: int, offset: int) -> Record:
-    """Return what an Avro Decision says of the record at these coordinates, but for the Consent and
-    the ConsentEvent that it ends with.
-    """
-    claim = decision.claim
-    return {
-        "kind": decision.kind,
-        "reason": decision.reason,
-        "opted_out": decision.opted_out,
-        "effective_at": claim.effective_at,
-        "violations": [violation_to_avro(one) for one in claim.violations],
-        "topic": topic,
-        "partition": partition,
-        "offset": offset,
-    }

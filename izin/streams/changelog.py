@@ -14,11 +14,12 @@ from izin.consent.model import LAW_VERSION
 from izin.runtime import kafka
 from izin.runtime.observe import get_logger
 from izin.streams.errors import StateError
+from izin.streams.rows import Rows
 
 if TYPE_CHECKING:
-    from izin.consent.model import Consent
     from izin.runtime.settings import KafkaSettings
     from izin.schemas.codec import Codec
+    from izin.streams.packing import Facts
     from izin.streams.state import State
 
 _TIMEOUT = 20.0
@@ -36,7 +37,7 @@ class Changelog:
         self._number = number
         self._settings = settings
         self._group = group
-        self._codec = codec
+        self._rows = Rows(codec)
 
     def read(self, state: State, topic: str, end: int) -> None:
         """Bring ``state`` up to ``end``; raises KafkaException and StateError."""
@@ -55,7 +56,7 @@ class Changelog:
             reader.assign([TopicPartition(topic, self._number, start)])
             silent = 0.0
             while state.position < end:
-                rows: dict[bytes, Consent | None] = {}
+                rows: dict[bytes, bytes | None] = {}
                 position = state.position
                 messages = reader.consume(_AT_ONCE, _WAIT)
                 silent = 0.0 if messages else silent + _WAIT
@@ -65,7 +66,8 @@ class Changelog:
                     error = message.error()
                     if error is None:
                         offset = message.offset() or 0
-                        rows[message.key() or b""] = self._row(message.value(), offset)
+                        facts = self._row(message.value(), offset)
+                        rows[message.key() or b""] = facts and state.packing.join(*facts)
                         position = offset + 1
                     elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # librdkafka's name for it
                         # Transaction markers and compaction leave offsets that no record has.
@@ -79,20 +81,21 @@ class Changelog:
                         reader.assign([TopicPartition(topic, self._number, OFFSET_BEGINNING)])
                     else:
                         raise KafkaException(error)
-                state.restore(rows, position)
+                state.hold(rows, position)
         finally:
             reader.close()
 
-    def _row(self, value: bytes | None, offset: int) -> Consent | None:
+    def _row(self, value: bytes | None, offset: int) -> Facts | None:
         if value is None:
             return None
         try:
-            consent = self._codec.decode_consent(value)
+            facts = self._rows.read(value)
         except SourceError as error:
             raise StateError(f"consents[{self._number}]@{offset} is no state of ours") from error
-        if consent.law_version > LAW_VERSION:
+        law_version = facts.words[-1]
+        if law_version > LAW_VERSION:
             raise StateError(
                 f"consents[{self._number}]@{offset} was decided by law version "
-                f"{consent.law_version}, this release knows {LAW_VERSION}; start the newer release"
+                f"{law_version}, this release knows {LAW_VERSION}; start the newer release"
             )
-        return consent
+        return facts

@@ -16,18 +16,19 @@ large is poison.
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from izin.consent.errors import SourceError
-from izin.consent.making import maker
-from izin.consent.model import Claim, Consent, ConsentEvent, Decision, DecisionKind, Status
+from izin.consent.model import Claim, ConsentEvent, Decision, DecisionKind, Status
 from izin.consent.ordering import decide
-from izin.schemas.cloud_events import headers, retyped
+from izin.schemas.avro_writer import EPOCH, MILLISECOND
+from izin.schemas.cloud_events import Marking
 from izin.schemas.decisions import DecisionWriter
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_to_avro, event_to_avro
+from izin.streams.effects import Effects, Refile, Write
 from izin.streams.guard import (
     APPENDED_AT,
     KEPT_BYTES,
@@ -39,6 +40,8 @@ from izin.streams.guard import (
     poison,
     refiled_twice,
 )
+from izin.streams.plain import Plain, PlainReader, Verdict, decide_plainly
+from izin.streams.rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from izin.schemas.cloud_events import Headers
     from izin.schemas.codec import Codec
     from izin.schemas.topics import Topics
+    from izin.streams.packing import Packing
     from izin.streams.state import State
 
 REFILED = "izin-refiled"
@@ -56,49 +60,11 @@ MAX_BYTES = 900_000
 """What a record of ours may hold: below librdkafka's and the broker's limits, both about 1 MB."""
 
 
+_SECOND = timedelta(seconds=1)
+
+
 class OversizedError(SourceError):
     """A record gives more than a Kafka record may hold."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Write:
-    """A record to be written in the batch's transaction; ``partition`` None: wherever."""
-
-    topic: str
-    partition: int | None
-    key: bytes | None
-    value: bytes
-    headers: Headers
-
-
-_write = maker(Write)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refile:
-    """A record to be written again, where its key belongs."""
-
-    topic: str
-    partition: int
-    key: bytes
-    value: bytes
-    headers: Headers
-
-
-@dataclass(slots=True)
-class Effects:
-    """All that a batch amounts to. Filled while folding; the state changes after the commit."""
-
-    writes: list[Write] = field(default_factory=list)
-    refiles: list[Refile] = field(default_factory=list)
-    changes: dict[bytes, Consent] = field(default_factory=dict)
-    counts: Counter[str] = field(default_factory=Counter)
-    """Decisions by kind, dead letters by reason (``dead:refused`` …), ``refiled`` and ``opt-
-    outs``."""
-    suspects: int = 0
-    """Dead letters that may be our own fault: see :mod:`izin.streams.budget`."""
-    lost_rets: list[tuple[str, int, int]] = field(default_factory=list)
-    """The coordinates of every "no" that became a dead letter: each is an alarm."""
 
 
 class OrderStage:
@@ -109,7 +75,10 @@ class OrderStage:
         self._partitions = partitions
         self._codec = codec
         self._guard = Guard(codec)
+        self._plain = PlainReader(codec)
+        self._rows = Rows(codec)
         self._decisions = DecisionWriter(codec)
+        self._of_decision, self._of_consent = Marking("Decision"), Marking("Consent")
         self._event_header = codec.header("ConsentEvent")
         self._consent_header = codec.header("Consent")
 
@@ -117,64 +86,140 @@ class OrderStage:
         """Return what ``records`` of either lane of ``partition`` do to ``state``."""
         effects = Effects()
         for record in records:
-            judged = self._guard.judge(record)
-            if isinstance(judged, DeadLetter):
-                self._bury(effects, record, judged)
-                continue
-            claim = judged.claim
-            key = claim.key.encode()
-            current = effects.changes.get(key) or state.get(key)
             try:
-                # A key that is held was once found to belong here: no need to hash it again.
-                if current is None and partition_of(key, self._partitions) != partition:
-                    self._refile(effects, record, claim, key)
-                else:
-                    self._decide(effects, record, judged, key, current)
-            except Exception as error:  # noqa: BLE001  # pure code stumbled, and noted nothing yet
-                letter = poison(error, says_ret=claim.status is Status.RET)
-                self._bury(effects, record, letter)
+                is_done = self._fold_plain(effects, record, partition, state)
+            except Exception:  # noqa: BLE001  # nothing is noted yet, and the judges know better
+                is_done = False
+            if not is_done:
+                self._fold_judged(effects, record, partition, state)
         return effects
 
-    def _decide(
+    def _fold_plain(
+        self, effects: Effects, record: SourceRecord, partition: int, state: State
+    ) -> bool:
+        """Note what a plain statement does; False, with nothing noted, where it is none."""
+        said = self._plain.read(record)
+        if said is None:
+            return False
+        key, packing = record.key or b"", state.packing
+        held = effects.changes.get(key) or state.packed(key)
+        # A key that is held was once found to belong here: no need to hash it again.
+        if held is None and partition_of(key, self._partitions) != partition:
+            return False
+        verdict = decide_plainly(None if held is None else packing.facts(held), said)
+        if verdict is None:
+            return False
+        self._note_plain(effects, record, key, said, verdict, packing)
+        return True
+
+    def _note_plain(  # noqa: PLR0913, PLR0917  # a statement, where it was made, what came of it
+        self,
+        effects: Effects,
+        record: SourceRecord,
+        key: bytes,
+        said: Plain,
+        verdict: Verdict,
+        packing: Packing,
+    ) -> None:
+        kind, reason, opted_out, facts = verdict
+        row = self._rows.write(said.address, facts)
+        told = self._decisions.encode(
+            kind=kind,
+            reason=reason,
+            opted_out=opted_out,
+            effective_at=said.effective // 1000,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            consent=row[len(self._consent_header) :],
+            event=(record.value or b"")[len(self._event_header) :],
+        )
+        about = self._of_decision.headers(
+            said.event_id, said.voice.source, said.effective // 1_000_000
+        )
+        changed = None if kind is DecisionKind.STALE else packing.join(*facts)
+        self._note(effects, record.partition, key, kind, opted_out, changed, row, told, about)
+
+    def _note(  # noqa: PLR0913, PLR0917  # what was decided, and all that is written of it
+        self,
+        effects: Effects,
+        partition: int,
+        key: bytes,
+        kind: DecisionKind,
+        opted_out: bool,
+        changed: bytes | None,
+        row: bytes,
+        told: bytes,
+        about: Headers,
+    ) -> None:
+        """Note a decision that was ``told``, and the ``row`` where it ``changed`` the state."""
+        topics, counts, writes = self._topics, effects.counts, effects.writes
+        counts[kind] += 1
+        if changed is not None:
+            effects.changes[key] = changed
+            of_row = self._of_consent.retyped(about)
+            writes.append(Write(topics.consents.name, partition, key, row, of_row))
+            if opted_out:
+                counts["opt-outs"] += 1
+                writes.append(Write(topics.opt_outs.name, partition, key, row, of_row))
+        writes.append(Write(topics.decisions.name, partition, key, told, about))
+
+    def _fold_judged(
+        self, effects: Effects, record: SourceRecord, partition: int, state: State
+    ) -> None:
+        judged = self._guard.judge(record)
+        if isinstance(judged, DeadLetter):
+            self._bury(effects, record, judged)
+            return
+        claim = judged.claim
+        key = claim.key.encode()
+        held = effects.changes.get(key) or state.packed(key)
+        try:
+            if held is None and partition_of(key, self._partitions) != partition:
+                self._refile(effects, record, claim, key)
+            else:
+                self._decide(effects, record, judged, key, held, state.packing)
+        except Exception as error:  # noqa: BLE001  # pure code stumbled, and noted nothing yet
+            letter = poison(error, says_ret=claim.status is Status.RET)
+            self._bury(effects, record, letter)
+
+    def _decide(  # noqa: PLR0913, PLR0917  # a claim, where it was made, and what is held
         self,
         effects: Effects,
         record: SourceRecord,
         judged: Judged,
         key: bytes,
-        current: Consent | None,
+        held: bytes | None,
+        packing: Packing,
     ) -> None:
+        current = None if held is None else packing.unpack(key, held)
         decision = decide(current, judged.claim)
-        counts = effects.counts
         if decision.kind is DecisionKind.DUPLICATE:
-            counts[decision.kind] += 1
+            effects.counts[decision.kind] += 1
             return
-        topics, event = self._topics, judged.claim.event
+        event = judged.claim.event
         row = self._codec.encode("Consent", consent_to_avro(decision.consent))
         told = self._told(decision, record, row, as_it_came=judged.as_it_came)
-        about = headers(
-            record="Decision",
-            event_id=event.event_id,
-            source=f"/{event.customer_id}/{event.origin}",
-            at=judged.claim.effective_at,
+        about = self._of_decision.headers(
+            event.event_id.encode(),
+            f"/{event.customer_id}/{event.origin}",
+            (judged.claim.effective_at - EPOCH) // _SECOND,
         )
         # The decision holds all that the others do, key and headers too: a small one needs no sum.
         if len(told) > MAX_BYTES // 4 and _size(key, told, about) > MAX_BYTES:
-            raise OversizedError(topics.decisions.name)
-
-        def write(topic: str, value: bytes, about: Headers) -> None:
-            effects.writes.append(
-                _write(topic=topic, partition=record.partition, key=key, value=value, headers=about)
-            )
-
-        counts[decision.kind] += 1
-        if decision.consent is not current:
-            of_row = retyped(about, "Consent")
-            effects.changes[key] = decision.consent
-            write(topics.consents.name, row, of_row)
-            if decision.opted_out:
-                counts["opt-outs"] += 1
-                write(topics.opt_outs.name, row, of_row)
-        write(topics.decisions.name, told, about)
+            raise OversizedError(self._topics.decisions.name)
+        changed = None if decision.consent is current else packing.pack(decision.consent)
+        self._note(
+            effects,
+            record.partition,
+            key,
+            decision.kind,
+            decision.opted_out,
+            changed,
+            row,
+            told,
+            about,
+        )
 
     def _told(
         self, decision: Decision, record: SourceRecord, row: bytes, *, as_it_came: bool
@@ -188,12 +233,16 @@ class OrderStage:
         if len(event) > MAX_BYTES // 2 and claim.status is Status.RET:
             event = self._event_body(replace(claim.event, evidence={}))
         return self._decisions.encode(
-            decision,
+            kind=decision.kind,
+            reason=decision.reason,
+            opted_out=decision.opted_out,
+            effective_at=(claim.effective_at - EPOCH) // MILLISECOND,
             topic=record.topic,
             partition=record.partition,
             offset=record.offset,
             consent=row[len(self._consent_header) :],
             event=event,
+            violations=claim.violations,
         )
 
     def _event_body(self, event: ConsentEvent) -> bytes:

@@ -15,6 +15,7 @@ told in full, so every consent comes back as it was.
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,19 +24,24 @@ from izin.consent.making import maker
 from izin.consent.model import Channel, Consent, ConsentKey, OriginRank, RecipientType, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 LAYOUT = 1
 """Raised whenever packed bytes are to be read in another way."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_A_DAY = 86_400
 _FAR_SECONDS = 1 << 32
 _HEAD = Struct("<HBI")
 _TOLD_FROM = _HEAD.size
+_HEADS = [Struct(f"<HBI{count}q") for count in range(5)]
+"""By how many instants are told."""
 _LENGTH = Struct("<I")
-_UUID_SIZE = 16
+_SECOND = 1_000_000
+_is_uuid: Callable[[bytes], object] = re.compile(
+    rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+).fullmatch
+"""In its canonical spelling: of any other, the bytes would not give back the text."""
 _SLASHES = 2
 """In the part of a canonical key that many keys share: brand, type and recipient type."""
 
@@ -48,7 +54,17 @@ Words = tuple[str, Status, OriginRank, str, str | None, bool, int]
 
 _consent = maker(Consent)
 _key = maker(ConsentKey)
-_at = datetime.fromtimestamp
+
+
+class Facts(NamedTuple):
+    """What packed bytes say; the instants in microseconds since 1970."""
+
+    words: Words
+    effective: int
+    consent_date: int | None
+    latest_onay: int | None
+    latest_ret: int | None
+    event_id: bytes
 
 
 class _Shape(NamedTuple):
@@ -79,67 +95,72 @@ class Packing:
 
     def pack(self, consent: Consent) -> bytes:
         """Return ``consent`` without its key."""
-        words = (
-            consent.customer_id,
-            consent.status,
-            consent.origin_rank,
-            consent.origin,
-            consent.source,
-            consent.registrable,
-            consent.law_version,
-        )
+        return self.join(*facts_of(consent))
+
+    def join(  # noqa: PLR0913, PLR0917  # the facts, one by one
+        self,
+        words: Words,
+        effective: int,
+        consent_date: int | None,
+        latest_onay: int | None,
+        latest_ret: int | None,
+        event_id: bytes,
+    ) -> bytes:
+        """Return these facts packed; the instants in microseconds since 1970."""
         index = self._places.get(words)
         if index is None:
             index = self._note(words)
-        effective_at, told = consent.effective_at, []
-        since = effective_at - _EPOCH
-        seconds, flags = since.days * _A_DAY + since.seconds, 0
-        if since.microseconds or not 0 <= seconds < _FAR_SECONDS:
+        seconds, part = divmod(effective, _SECOND)
+        flags = 0
+        told = []
+        if part or not 0 <= seconds < _FAR_SECONDS:
             seconds, flags = 0, _IS_FAR
-            told.append(since // _MICROSECOND)
-        for shift, instant in (
-            (_DATE, consent.consent_date),
-            (_ONAY, consent.latest_onay_at),
-            (_RET, consent.latest_ret_at),
-        ):
-            if instant is not None:
-                if instant == effective_at:
-                    flags |= _SAME << shift
-                else:
-                    flags |= _TOLD << shift
-                    told.append((instant - _EPOCH) // _MICROSECOND)
-        event_id = _uuid_bytes(consent.event_id)
-        if event_id is None:
-            event_id = consent.event_id.encode()
-        else:
+            told.append(effective)
+        for shift, instant in ((_DATE, consent_date), (_ONAY, latest_onay), (_RET, latest_ret)):
+            if instant == effective:
+                flags |= _SAME << shift
+            elif instant is not None:
+                flags |= _TOLD << shift
+                told.append(instant)
+        if _is_uuid(event_id):
             flags |= _IS_UUID
-        packed = _HEAD.pack(index, flags, seconds)
-        if told:
-            packed += Struct(f"<{len(told)}q").pack(*told)
+            event_id = _from_hex(event_id)
         if index == _WORDS_TOLD:
             telling = _telling(words)
-            packed += _LENGTH.pack(len(telling)) + telling
-        return packed + event_id
+            event_id = _LENGTH.pack(len(telling)) + telling + event_id
+        return _HEADS[len(told)].pack(index, flags, seconds, *told) + event_id
 
-    def unpack(self, shared: bytes, recipient: bytes, packed: bytes) -> Consent:
-        """Return the consent of the canonical key ``shared``/``recipient``."""
+    def facts(self, packed: bytes) -> Facts:
+        """Return what ``packed`` says."""
         index, flags, seconds = _HEAD.unpack_from(packed)
         told, consent_date, latest_onay, latest_ret, start, is_uuid = _SHAPES[flags]
-        effective_at = _at(seconds, UTC)
-        instants: tuple[datetime | None, ...] = None, effective_at
+        effective = seconds * _SECOND
+        instants: tuple[int | None, ...] = None, effective
         if told is not None:
-            more = [_EPOCH + one * _MICROSECOND for one in told.unpack_from(packed, _TOLD_FROM)]
+            instants += told.unpack_from(packed, _TOLD_FROM)
             if flags & _IS_FAR:
-                effective_at = more.pop(0)
-            instants = None, effective_at, *more
+                effective = instants[2] or 0
+                instants = None, *instants[2:]
         if index == _WORDS_TOLD:
             begun = start + _LENGTH.size
             start = begun + _LENGTH.unpack_from(packed, start)[0]
             words = _words_told(packed[begun:start])
         else:
             words = self._words[index]
-        event_id = _uuid_text(packed[start:]) if is_uuid else packed[start:].decode()
+        return Facts(
+            words,
+            effective,
+            instants[consent_date],
+            instants[latest_onay],
+            instants[latest_ret],
+            _hex(packed[start:]) if is_uuid else packed[start:],
+        )
+
+    def unpack(self, key: bytes, packed: bytes) -> Consent:
+        """Return the consent of the canonical ``key``."""
+        words, effective, consent_date, latest_onay, latest_ret, event_id = self.facts(packed)
         customer_id, status, origin_rank, origin, source, registrable, law_version = words
+        shared, _, recipient = key.rpartition(b"/")
         known = self._shared.get(shared)
         return _consent(
             key=self._parsed(shared, recipient)
@@ -152,15 +173,15 @@ class Packing:
             ),
             customer_id=customer_id,
             status=status,
-            effective_at=effective_at,
+            effective_at=_at(effective),
             origin_rank=origin_rank,
-            event_id=event_id,
+            event_id=event_id.decode(),
             origin=origin,
             source=source,
-            consent_date=instants[consent_date],
+            consent_date=None if consent_date is None else _at(consent_date),
             registrable=registrable,
-            latest_onay_at=instants[latest_onay],
-            latest_ret_at=instants[latest_ret],
+            latest_onay_at=None if latest_onay is None else _at(latest_onay),
+            latest_ret_at=None if latest_ret is None else _at(latest_ret),
             law_version=law_version,
         )
 
@@ -180,27 +201,42 @@ class Packing:
         return key
 
 
-def split(key: bytes) -> tuple[bytes, bytes]:
-    """Return the part of a canonical key that many keys share, and the rest; a slash is between."""
-    shared, _, recipient = key.rpartition(b"/")
-    return shared, recipient
+def facts_of(consent: Consent) -> Facts:
+    """Return what ``consent`` says besides its key."""
+    return Facts(
+        (
+            consent.customer_id,
+            consent.status,
+            consent.origin_rank,
+            consent.origin,
+            consent.source,
+            consent.registrable,
+            consent.law_version,
+        ),
+        _since(consent.effective_at),
+        None if consent.consent_date is None else _since(consent.consent_date),
+        None if consent.latest_onay_at is None else _since(consent.latest_onay_at),
+        None if consent.latest_ret_at is None else _since(consent.latest_ret_at),
+        consent.event_id.encode(),
+    )
 
 
-def _uuid_bytes(text: str) -> bytes | None:
-    """Return the bytes of a UUID in its canonical spelling, None of any other text."""
-    try:
-        found = bytes.fromhex(text.replace("-", ""))
-    except ValueError:
-        return None
-    if len(found) != _UUID_SIZE:
-        return None
-    return found if _uuid_text(found) == text else None
+def _since(instant: datetime) -> int:
+    return (instant - _EPOCH) // _MICROSECOND
 
 
-def _uuid_text(found: bytes) -> str:
+def _at(microseconds: int) -> datetime:
+    return _EPOCH + microseconds * _MICROSECOND
+
+
+def _from_hex(uuid: bytes) -> bytes:
+    return bytes.fromhex(uuid.decode().replace("-", ""))
+
+
+def _hex(uuid: bytes) -> bytes:
     """Return the canonical spelling; each pair of bytes is cut off, and the cuts too many go."""
-    cut = found.hex("-", 2)
-    return f"{cut[:4]}{cut[5:29]}{cut[30:34]}{cut[35:]}"
+    cut = uuid.hex("-", 2)
+    return f"{cut[:4]}{cut[5:29]}{cut[30:34]}{cut[35:]}".encode()
 
 
 def _telling(words: Words) -> bytes:

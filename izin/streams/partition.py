@@ -43,10 +43,9 @@ from izin.streams.mark import set_marks
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from izin.consent.model import Consent
     from izin.schemas.codec import Codec
     from izin.streams.connections import Connections
-    from izin.streams.order import Effects
+    from izin.streams.effects import Effects
     from izin.streams.state import State
 
 _TIMEOUT = 20.0
@@ -93,6 +92,7 @@ class OwnedPartition:
                 "transaction.timeout.ms": 10000,
                 "retry.backoff.ms": 10,
                 "linger.ms": 1,
+                "compression.type": "lz4",
                 "queue.buffering.max.messages": 1_000_000,
             },
         )
@@ -126,15 +126,16 @@ class OwnedPartition:
         landed: list[int | None] = []
         producer.begin_transaction()
         for write in effects.writes:
+            written_to, partition, key, value, about = write
             producer.produce(
-                write.topic,
-                key=write.key,
-                value=write.value,
-                headers=write.headers,
-                partition=_ANYWHERE if write.partition is None else write.partition,
-                on_delivery=None
+                written_to,
+                value,
+                key,
+                _ANYWHERE if partition is None else partition,
+                None
                 if write is not last_row
                 else lambda _, message: landed.append(message.offset()),
+                headers=about,
             )
         producer.send_offsets_to_transaction(
             [TopicPartition(topic, self.number, next_offset)],
@@ -147,16 +148,16 @@ class OwnedPartition:
             self._apply(effects.changes, len(rows), landed)
 
     def _apply(
-        self, changes: Mapping[bytes, Consent], rows: int, landed: Sequence[int | None]
+        self, changes: Mapping[bytes, bytes], rows: int, landed: Sequence[int | None]
     ) -> None:
         """Hold ``changes`` of so many ``rows``, the last of which ``landed``."""
         last = self._next_row + rows - 1
         if landed == [last]:
-            self.state.apply(changes, last + 1)
+            self.state.hold(changes, last + 1)
             self._next_row = last + 2  # the transaction's marker lies between
         else:
             _log.warning("somebody else writes consents", partition=self.number)
-            self.state.apply(changes, self.state.position)
+            self.state.hold(changes, self.state.position)
             self.release()
 
     def _refile(self, effects: Effects) -> None:

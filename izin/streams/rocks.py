@@ -33,7 +33,7 @@ from izin.consent.model import LAW_VERSION
 from izin.runtime.observe import get_logger
 from izin.streams.claim import Claim
 from izin.streams.errors import StateError
-from izin.streams.packing import LAYOUT, Packing, split
+from izin.streams.packing import LAYOUT, Packing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -97,12 +97,10 @@ class RocksState:
     def _forget(self) -> None:
         self._home = ""
         self._keys = 0
-        self._packing = Packing()
+        self.packing = Packing()
         self._words_kept = 0
         self._asked: dict[bytes, bool] = {}
         """Whether a key was held when it was last asked for, since the last write."""
-        self._latest: Mapping[bytes, Consent] = {}
-        """The last batch, for a key that has just changed is likely to be asked for again."""
         self.position = 0
 
     @property
@@ -134,38 +132,39 @@ class RocksState:
                 self.clear()
             self._home = home
 
-    def get(self, key: bytes) -> Consent | None:
-        """Return what holds true of ``key``, or None; raises StateError if it cannot be read."""
-        rows, latest = self._held(), self._latest.get(key)
-        if latest is not None:
-            self._asked[key] = True
-            return latest
+    def packed(self, key: bytes) -> bytes | None:
+        """Return what holds true of ``key``, packed, or None; raises StateError if it cannot be
+        read.
+        """
         try:
-            packed = rows.get(key)
+            packed: bytes | None = self._held().get(key)
+        except StateError:
+            raise
         except Exception as error:  # RocksDB raises nothing narrower
             raise self._damaged(error) from error
         self._asked[key] = packed is not None
-        return None if packed is None else self._packing.unpack(*split(key), packed)
+        return packed
 
-    def apply(self, changes: Mapping[bytes, Consent], position: int) -> None:
-        """Hold ``changes``, which were committed; all rows below ``position`` are now held."""
-        self.restore(changes, position)
-        self._latest = changes
+    def get(self, key: bytes) -> Consent | None:
+        """Return what holds true of ``key``, or None; raises StateError if it cannot be read."""
+        packed = self.packed(key)
+        return None if packed is None else self.packing.unpack(key, packed)
 
-    def restore(self, rows: Mapping[bytes, Consent | None], position: int) -> None:
-        """Hold ``rows`` read back from ``consents`` (None: a tombstone), complete up to
-        ``position``. Raises StateError if they cannot be written.
+    def hold(self, rows: Mapping[bytes, bytes | None], position: int) -> None:
+        """Hold ``rows`` (None: a tombstone), after which all rows below ``position`` are held.
+
+        Raises StateError if they cannot be written.
         """
         held = self._held()
         batch, known, keys = WriteBatch(raw_mode=True), self._known(held, rows), self._keys
-        for key, consent in rows.items():
-            if consent is None:
+        for key, packed in rows.items():
+            if packed is None:
                 batch.delete(key)
                 keys -= key in known
             else:
-                batch.put(key, self._packing.pack(consent))
+                batch.put(key, packed)
                 keys += key not in known
-        words = self._packing.words(self._words_kept)
+        words = self.packing.words(self._words_kept)
         for place, telling in enumerate(words, self._words_kept):
             batch.put(_WORDS % place, telling)
         about = {
@@ -186,7 +185,6 @@ class RocksState:
         self._keys, self.position = keys, position
         self._words_kept += len(words)
         self._asked.clear()
-        self._latest = {}
 
     def clear(self) -> None:
         """Forget everything, on disk too."""
@@ -251,7 +249,7 @@ class RocksState:
             self.clear()
             return
         self._words_kept = about["words"]
-        self._packing = Packing(
+        self.packing = Packing(
             self._many(rows, [_WORDS % place for place in range(self._words_kept)])
         )
         self._home, self._keys, self.position = about["home"], about["keys"], about["position"]

@@ -1,10 +1,10 @@
 """What the order stage holds true, a partition at a time.
 
 The state topic ``consents`` *is* the changelog: a state is whatever its committed rows say up to
-``position``, and perhaps later rows of keys already read. A state therefore changes in two ways
-only: ``restore`` from rows read back, and ``apply`` after the transaction that wrote the same rows
-has committed. Whatever ends a worker between a commit and ``apply`` leaves the position where it
-was, so the rows are read back. Reading a row again is harmless; passing one over is not.
+``position``, and perhaps later rows of keys already read. A state therefore holds rows read back,
+and those of a transaction that has committed; nothing else. Whatever ends a worker between the two
+leaves the position where it was, so the rows are read back. Reading a row again is harmless;
+passing one over is not.
 
 Where a state is kept is a setting: in memory here, or on disk (``rocks``).
 """
@@ -16,7 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from izin.runtime.observe import get_logger
-from izin.streams.packing import Packing, split
+from izin.streams.packing import Packing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +28,10 @@ _log = get_logger(__name__)
 
 class State(Protocol):
     """The consents of one partition, by canonical key."""
+
+    @property
+    def packing(self) -> Packing:
+        """How its rows are packed; another one once it was cleared or closed."""
 
     @property
     def position(self) -> int:
@@ -42,15 +46,15 @@ class State(Protocol):
         another is forgotten. Blocks; raises StateError where what is kept cannot be honoured.
         """
 
+    def packed(self, key: bytes) -> bytes | None:
+        """Return what holds true of ``key``, packed, or None."""
+
     def get(self, key: bytes) -> Consent | None:
         """Return what holds true of ``key``, or None."""
 
-    def apply(self, changes: Mapping[bytes, Consent], position: int) -> None:
-        """Hold ``changes``, which were committed; all rows below ``position`` are now held."""
-
-    def restore(self, rows: Mapping[bytes, Consent | None], position: int) -> None:
-        """Hold ``rows`` read back from ``consents`` (None: a tombstone), complete up to
-        ``position``.
+    def hold(self, rows: Mapping[bytes, bytes | None], position: int) -> None:
+        """Hold ``rows``, packed by ``packing`` (None: a tombstone): the changes of a transaction
+        that has committed, or what was read back. All rows below ``position`` are now held.
         """
 
     def clear(self) -> None:
@@ -68,11 +72,9 @@ class MemoryState:
 
     def __init__(self) -> None:
         self._home: str | None = None
-        self._packing = Packing()
+        self.packing = Packing()
         # By the part of the key that many share: half the key need not be held a million times.
         self._packed: dict[bytes, dict[bytes, bytes]] = {}
-        self._latest: Mapping[bytes, Consent] = {}
-        """The last batch, for a key that has just changed is likely to be asked for again."""
         self.position = 0
 
     @property
@@ -92,39 +94,33 @@ class MemoryState:
             self.clear()
         self._home = home
 
+    def packed(self, key: bytes) -> bytes | None:
+        """Return what holds true of ``key``, packed, or None."""
+        shared, _, recipient = key.rpartition(b"/")
+        group = self._packed.get(shared)
+        return None if group is None else group.get(recipient)
+
     def get(self, key: bytes) -> Consent | None:
         """Return what holds true of ``key``, or None."""
-        latest = self._latest.get(key)
-        if latest is not None:
-            return latest
-        shared, recipient = split(key)
-        group = self._packed.get(shared)
-        packed = None if group is None else group.get(recipient)
-        return None if packed is None else self._packing.unpack(shared, recipient, packed)
+        packed = self.packed(key)
+        return None if packed is None else self.packing.unpack(key, packed)
 
-    def apply(self, changes: Mapping[bytes, Consent], position: int) -> None:
-        """Hold ``changes``, which were committed; all rows below ``position`` are now held."""
-        self.restore(changes, position)
-        self._latest = changes
-
-    def restore(self, rows: Mapping[bytes, Consent | None], position: int) -> None:
-        """Hold ``rows`` read back from ``consents`` (None: a tombstone), complete up to
-        ``position``.
-        """
-        for key, consent in rows.items():
-            shared, recipient = split(key)
-            group = self._packed.setdefault(shared, {})
-            if consent is None:
+    def hold(self, rows: Mapping[bytes, bytes | None], position: int) -> None:
+        """Hold ``rows`` (None: a tombstone), after which all rows below ``position`` are held."""
+        for key, packed in rows.items():
+            shared, _, recipient = key.rpartition(b"/")
+            group = self._packed.get(shared)
+            if group is None:
+                group = self._packed[shared] = {}
+            if packed is None:
                 group.pop(recipient, None)
             else:
-                group[recipient] = self._packing.pack(consent)
-        self._latest = {}
+                group[recipient] = packed
         self.position = position
 
     def clear(self) -> None:
         """Forget everything."""
         self._packed.clear()
-        self._latest = {}
         self.position = 0
 
     def close(self) -> None:

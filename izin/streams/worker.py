@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from izin.runtime.settings import KafkaSettings
     from izin.schemas.codec import Codec
-    from izin.streams.order import Effects
+    from izin.streams.effects import Effects
     from izin.streams.state import State
     from izin.streams.transport import Batch
 

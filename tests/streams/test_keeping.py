@@ -140,7 +140,7 @@ house = House(settings, Codec())
 owner = house.owner(RocksFolder(Path(sys.argv[3])).state(0))
 owner.acquire()
 owner.commit(house.effects(ONAY, an_onay(2)), topic=house.events, next_offset=2)
-RocksState.apply = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+RocksState.hold = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 owner.commit(house.effects(RET, an_onay(3)), topic=house.events, next_offset=4)
 """
 

@@ -16,10 +16,12 @@ from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_from_avro
 from izin.schemas.topics import Topics
 from izin.streams import order
+from izin.streams.effects import Effects
 from izin.streams.guard import APPENDED_AT
-from izin.streams.order import MAX_BYTES, REFILED, Effects, OrderStage, unseen
+from izin.streams.order import MAX_BYTES, REFILED, OrderStage, unseen
 from izin.streams.state import MemoryState
 from tests.builders import NOON, a_key, an_event, an_iys_event
+from tests.streams.holding import TELLING
 from tests.streams.records import APPENDED, EXPRESS, Fetched, a_record
 
 CODEC = Codec()
@@ -44,7 +46,17 @@ def records_of(*events: ConsentEvent, **fields: object) -> list[Fetched]:
 
 
 def fold(records: Iterable[Fetched], state: MemoryState | None = None) -> Effects:
-    return STAGE.fold(HOME, records, MemoryState() if state is None else state)
+    return STAGE.fold(HOME, records, a_state() if state is None else state)
+
+
+def a_state() -> MemoryState:
+    state = MemoryState()
+    state.packing = TELLING
+    return state
+
+
+def changed(effects: Effects) -> Consent:
+    return TELLING.unpack(KEY, effects.changes[KEY])
 
 
 def written(effects: Effects, topic: str, record: str) -> list[dict[str, Any]]:
@@ -70,7 +82,7 @@ def test_an_applied_event_gives_one_row_and_one_decision() -> None:
     assert [(one["kind"], one["offset"]) for one in told] == [("Apply", n) for n in range(3)]
     assert {one.key for one in effects.writes} == {KEY}
     assert {one.partition for one in effects.writes} == {HOME}
-    assert consent_from_avro(rows[-1]) == effects.changes[KEY]
+    assert consent_from_avro(rows[-1]) == changed(effects)
 
 
 def test_opt_outs_tell_each_change_to_ret_and_nothing_else() -> None:
@@ -163,14 +175,14 @@ def test_poison_of_the_fold_is_buried_and_notes_nothing(
     assert kinds(effects) == ["Apply", "Apply"]
     assert effects.counts["dead:poison"] == 1
     assert effects.lost_rets == [("consent-events", HOME, 1)]
-    assert effects.changes[KEY].event_id == "3"
+    assert changed(effects).event_id == "3"
 
 
 def test_a_state_that_fails_is_no_fault_of_the_record() -> None:
     """A state that cannot be read stops the worker: nothing is buried for it."""
 
     class Broken(MemoryState):
-        def get(self, key: bytes) -> NoReturn:
+        def packed(self, key: bytes) -> NoReturn:
             raise OSError(f"the disk is gone: {key!r}")
 
     with pytest.raises(OSError, match="disk"):
@@ -242,7 +254,7 @@ def test_a_refiled_ret_without_a_date_counts_from_its_first_append() -> None:
     headers = [(name, content) for name, content in refile.headers if isinstance(content, bytes)]
     again = Fetched(partition=HOME, value=refile.value, key=refile.key, headers=headers)
     effects = fold([again, *records_of(an_event(event_id="2", **at(90)), offset=1)])
-    assert effects.changes[KEY].status == "ONAY"
+    assert changed(effects).status == "ONAY"
 
 
 def test_a_held_key_is_not_hashed_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,7 +279,7 @@ def test_a_replay_folds_to_the_same_bytes() -> None:
 def test_folding_twice_over_the_outcome_changes_no_state() -> None:
     """At-least-once input gives the same state: every event again is a duplicate or stale."""
     records, state = records_of(*_many(60, seed=2)), MemoryState()
-    state.apply(fold(records, state).changes, 1)
+    state.hold(fold(records, state).changes, 1)
     assert not fold(records, state).changes
 
 
@@ -276,7 +288,7 @@ def test_lanes_interleave_as_they_like(seed: int, cuts: list[int]) -> None:
     """Any interleaving of express and bulk, in any batches, gives the same state."""
     events = _many(40, seed=7)
     whole = MemoryState()
-    whole.apply(fold(records_of(*events), whole).changes, 1)
+    whole.hold(fold(records_of(*events), whole).changes, 1)
     Random(seed).shuffle(events)
     lanes = [
         a_record(CODEC, one, partition=HOME, topic=EXPRESS if n % 3 else TOPICS.events.name)
@@ -284,7 +296,7 @@ def test_lanes_interleave_as_they_like(seed: int, cuts: list[int]) -> None:
     ]
     state, edges = MemoryState(), [0, *sorted(cuts), len(lanes)]
     for start, end in pairwise(edges):
-        state.apply(fold(lanes[start:end], state).changes, end)
+        state.hold(fold(lanes[start:end], state).changes, end)
     assert state.get(KEY) == whole.get(KEY)
 
 

@@ -25,11 +25,13 @@ from izin.streams import changelog as changelog_module
 from izin.streams import partition as partition_module
 from izin.streams.changelog import Changelog
 from izin.streams.connections import Connections
+from izin.streams.effects import Effects, Refile, Write
 from izin.streams.errors import StateError
-from izin.streams.order import Effects, OrderStage, Refile, Write
+from izin.streams.order import OrderStage
 from izin.streams.partition import OwnedPartition
 from izin.streams.state import MemoryState, State
 from tests.builders import a_claim, a_key, a_ret, an_event
+from tests.streams.holding import TELLING, hold
 from tests.streams.topic_reading import Source, committed_records
 
 KEY = b"100001/MESAJ/BIREYSEL/+905550000001"
@@ -72,7 +74,7 @@ class House:
             for topic in (self.consents, self.opt_outs):
                 write = Write(topic=topic, partition=0, key=key, value=row, headers=[])
                 effects.writes.append(write)
-            effects.changes[key] = consent
+            effects.changes[key] = TELLING.pack(consent)
         return effects
 
     def write_row(self, value: bytes | None, *, key: bytes = KEY) -> None:
@@ -290,7 +292,7 @@ def test_a_place_that_is_gone_means_reading_all_of_it(
         house.write_row(row, key=f"key-{number}".encode())
     house.delete_below(house.consents, 4)
     state = MemoryState()
-    state.restore({b"long gone": ONAY}, 2)
+    hold(state, {b"long gone": ONAY}, 2)
     owner = house.owner(state)
     owner.acquire()
     assert state.get(b"long gone") is None
@@ -304,7 +306,7 @@ def test_a_state_ahead_of_its_topic_is_read_anew(
     """A topic shorter than what we have seen of it is another topic."""
     house.write_row(house.codec.encode("Consent", consent_to_avro(ONAY)))
     state = MemoryState()
-    state.restore({b"another house's": ONAY}, 900)
+    hold(state, {b"another house's": ONAY}, 900)
     house.owner(state).acquire()
     assert (state.get(b"another house's"), state.get(KEY)) == (None, ONAY)
     assert len(told) == 1

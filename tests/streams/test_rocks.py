@@ -22,6 +22,7 @@ from izin.streams.packing import LAYOUT
 from izin.streams.rocks import RocksFolder, RocksState
 from izin.streams.state import MemoryState
 from tests.builders import a_claim, a_key
+from tests.streams.holding import hold
 
 ONAY = decide(None, a_claim()).consent
 KEY = ONAY.key.encode()
@@ -58,7 +59,7 @@ def state(folder: RocksFolder) -> Iterator[RocksState]:
     """Give an open state that holds a row."""
     kept = folder.state(0)
     kept.open(HOME)
-    kept.apply({KEY: ONAY}, 5)
+    hold(kept, {KEY: ONAY}, 5)
     yield kept
     kept.close()
 
@@ -87,7 +88,7 @@ for number in range(10**9):
         replace(onay, key=a_key(recipient=f"+90555{number:05d}{one:02d}"), origin=f"o{number % 99}")
         for one in range(20)
     ]
-    state.apply({row.key.encode(): row for row in rows}, number + 1)
+    hold(state, {row.key.encode(): row for row in rows}, number + 1)
     print(number + 1, flush=True)
 """
 
@@ -193,7 +194,7 @@ def test_what_cannot_be_read_stops_the_worker_and_is_read_anew(
             pass
 
     other = b"1/MESAJ/BIREYSEL/x"  # not of the last batch, which is at hand
-    for act in (lambda: state.get(other), lambda: state.apply({other: ONAY}, 6)):
+    for act in (lambda: state.get(other), lambda: hold(state, {other: ONAY}, 6)):
         rows, state._rows = state._rows, Damaged()  # type: ignore[assignment]
         with pytest.raises(StateError, match="start the worker again"):
             act()
@@ -216,7 +217,7 @@ def test_what_cannot_be_written_stops_the_worker(state: RocksState) -> None:
 
     rows, state._rows = state._rows, Full()  # type: ignore[assignment]
     with pytest.raises(StateError, match="is the disk full"):
-        state.apply({b"1/MESAJ/BIREYSEL/x": ONAY}, 6)
+        hold(state, {b"1/MESAJ/BIREYSEL/x": ONAY}, 6)
     state._rows = rows
     assert (len(state), state.position) == (1, 5)
 
@@ -268,7 +269,7 @@ def test_nothing_is_asked_of_what_is_closed(state: RocksState) -> None:
     with pytest.raises(StateError, match="not open"):
         state.get(KEY)
     with pytest.raises(StateError, match="not open"):
-        state.apply({KEY: ONAY}, 6)
+        hold(state, {KEY: ONAY}, 6)
     assert (len(state), state.size) == (0, 0)
 
 

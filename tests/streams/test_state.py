@@ -12,6 +12,7 @@ from izin.streams import state as state_module
 from izin.streams.rocks import RocksFolder
 from izin.streams.state import MemoryState, State
 from tests.builders import a_claim, a_key, a_ret
+from tests.streams.holding import hold
 
 ONAY = decide(None, a_claim()).consent
 RET = decide(None, a_ret()).consent
@@ -36,52 +37,52 @@ def test_a_new_state_holds_nothing(state: State) -> None:
 
 def test_it_holds_what_was_committed(state: State) -> None:
     """The latest committed row of a key is what it says of it."""
-    state.apply({KEY: ONAY, OTHER: OTHER_ONAY}, 2)
-    state.apply({KEY: RET}, 4)
+    hold(state, {KEY: ONAY, OTHER: OTHER_ONAY}, 2)
+    hold(state, {KEY: RET}, 4)
     assert (state.get(KEY), state.get(OTHER), len(state)) == (RET, OTHER_ONAY, 2)
     assert state.position == 4
 
 
 def test_a_position_may_stay(state: State) -> None:
     """Rows that are held may be read again; none may be passed over."""
-    state.restore({}, 7)
-    state.apply({KEY: ONAY}, 7)
+    hold(state, {}, 7)
+    hold(state, {KEY: ONAY}, 7)
     assert (state.position, state.get(KEY)) == (7, ONAY)
 
 
 def test_a_key_is_counted_once(state: State) -> None:
     """Whether it was asked for before or not, a key that comes again is the same key."""
-    state.restore({KEY: ONAY}, 1)
-    state.apply({KEY: RET}, 2)
+    hold(state, {KEY: ONAY}, 1)
+    hold(state, {KEY: RET}, 2)
     assert state.get(OTHER) is None
-    state.apply({KEY: ONAY, OTHER: OTHER_ONAY}, 4)
+    hold(state, {KEY: ONAY, OTHER: OTHER_ONAY}, 4)
     assert state.get(KEY) == ONAY
-    state.apply({KEY: RET}, 5)
-    state.restore({KEY: None}, 6)
-    state.restore({KEY: None}, 7)
+    hold(state, {KEY: RET}, 5)
+    hold(state, {KEY: None}, 6)
+    hold(state, {KEY: None}, 7)
     assert (len(state), state.get(KEY)) == (1, None)
 
 
 def test_rows_read_back_replace_and_tombstones_remove(state: State) -> None:
     """A delta lays new rows over old ones, and a tombstone forgets a key, known or not."""
-    state.restore({KEY: ONAY, OTHER: OTHER_ONAY}, 5)
-    state.restore({KEY: RET, OTHER: None, b"never seen": None}, 9)
+    hold(state, {KEY: ONAY, OTHER: OTHER_ONAY}, 5)
+    hold(state, {KEY: RET, OTHER: None, b"never seen": None}, 9)
     assert (state.get(KEY), state.get(OTHER)) == (RET, None)
     assert (len(state), state.position) == (1, 9)
 
 
 def test_cleared_it_is_as_new(state: State) -> None:
     """Nothing of what it held survives, nor its position; and it goes on."""
-    state.restore({KEY: ONAY}, 5)
+    hold(state, {KEY: ONAY}, 5)
     state.clear()
     assert (len(state), state.position, state.get(KEY)) == (0, 0, None)
-    state.restore({KEY: RET}, 3)
+    hold(state, {KEY: RET}, 3)
     assert (len(state), state.position, state.get(KEY)) == (1, 3, RET)
 
 
 def test_closed_and_open_again_it_holds_what_it_held(state: State) -> None:
     """A partition that moves away and comes back needs to read only what it missed."""
-    state.apply({KEY: ONAY, OTHER: OTHER_ONAY}, 5)
+    hold(state, {KEY: ONAY, OTHER: OTHER_ONAY}, 5)
     state.close()
     state.close()
     state.open(HOME)
@@ -91,7 +92,7 @@ def test_closed_and_open_again_it_holds_what_it_held(state: State) -> None:
 
 def test_open_again_it_stays_as_it_is(state: State) -> None:
     """A partition is taken again and again by the same worker."""
-    state.apply({KEY: ONAY}, 5)
+    hold(state, {KEY: ONAY}, 5)
     state.open(HOME)
     assert (state.get(KEY), state.position) == (ONAY, 5)
 
@@ -109,13 +110,13 @@ def test_another_topic_is_read_anew(
 
     for module in (state_module, rocks_module):
         monkeypatch.setattr(module, "_log", Log())
-    state.apply({KEY: ONAY}, 5)
+    hold(state, {KEY: ONAY}, 5)
     if closed:
         state.close()
     state.open("cluster/topic made again")
     assert (len(state), state.position, state.get(KEY)) == (0, 0, None)
     assert warned == ["the state came from another topic; reading all of it"]
-    state.apply({KEY: RET}, 1)
+    hold(state, {KEY: RET}, 1)
     state.open("cluster/topic made again")
     assert state.get(KEY) == RET
 
@@ -128,5 +129,5 @@ def test_its_size_is_told(state: State) -> None:
         for number in range(2000)
         for one in [replace(ONAY, key=a_key(recipient=f"+90555{number:07d}"))]
     }
-    state.apply(many, 1)
+    hold(state, many, 1)
     assert state.size > empty + 50 * len(many)

@@ -12,6 +12,7 @@ from prometheus_client import generate_latest
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.streams import worker as worker_module
+from izin.streams.effects import Effects
 from izin.streams.errors import (
     DeadLetterBudgetError,
     LostPartitionError,
@@ -20,7 +21,6 @@ from izin.streams.errors import (
     StateError,
 )
 from izin.streams.metrics import WorkerMetrics
-from izin.streams.order import Effects
 from izin.streams.state import MemoryState
 from izin.streams.transport import Batch
 from izin.streams.worker import MAX_ATTEMPTS, OrderWorker
@@ -57,7 +57,7 @@ class Partition:
     def commit(self, effects: Effects, *, topic: str, next_offset: int) -> None:
         if self.faults:
             raise self.faults.pop(0)
-        self.state.apply(effects.changes, next_offset)
+        self.state.hold(effects.changes, next_offset)
         self.next_offsets[topic] = next_offset
         self.committed.append((topic, next_offset, effects))
         self.while_committing()

@@ -10,27 +10,27 @@ from typing import TYPE_CHECKING
 from unittest import mock
 
 from izin.bench.peers import ours_everything
-from izin.bench.peers.latest_wins import effective_at, wins
 from izin.bench.peers.task import Task
-from izin.consent.making import maker
-from izin.consent.model import Consent, ConsentKey, OriginRank, Status
-from izin.consent.words import CHANNELS, RECIPIENT_TYPES, STATUSES
-from izin.schemas.codec import Codec, UndecodableError
-from izin.schemas.records import consent_to_avro
+from izin.consent.model import LAW_VERSION, OriginRank, Status
+from izin.schemas import contracts
+from izin.schemas.avro_cutter import cutter_of
 from izin.streams import worker
-from izin.streams.order import Effects, Write
+from izin.streams.effects import Effects, Write
+from izin.streams.packing import Facts
+from izin.streams.rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
-    from typing import Any
 
+    from izin.schemas.codec import Codec
     from izin.schemas.topics import Topics
     from izin.streams.guard import SourceRecord
+    from izin.streams.packing import Words
     from izin.streams.state import State
 
-_consent = maker(Consent)
-_consent_key = maker(ConsentKey)
+_CUTS = ("event_id", "customer_id", "recipient", "recipient_raw", "source", "received_at", "origin")
+_INSTANTS = ("consent_date", "received_at")
+_SECOND = 1_000_000
 
 
 class LatestWinsStage:
@@ -39,61 +39,62 @@ class LatestWinsStage:
     def __init__(self, *, topics: Topics, partitions: int, codec: Codec) -> None:  # noqa: ARG002  # the stage's own signature
         self._consents = topics.consents.name
         self._codec = codec
+        self._header = codec.header("ConsentEvent")
+        self._cut = cutter_of(contracts.current()["ConsentEvent"].schema, _CUTS, _INSTANTS)
+        self._rows = Rows(codec)
+        self._words: dict[tuple[bytes, ...], Words] = {}
 
     def fold(self, partition: int, records: Iterable[SourceRecord], state: State) -> Effects:
         """Return the rows that ``records`` make over ``state``."""
-        effects = Effects()
+        effects, packing = Effects(), state.packing
         changes, writes = effects.changes, effects.writes
         for record in records:
-            key = record.key or b""
+            key, value = record.key or b"", record.value or b""
             try:
-                event = self._codec.decode("ConsentEvent", record.value or b"")
-            except UndecodableError:
-                continue
-            at = effective_at(event)
-            held = changes.get(key) or state.get(key)
-            if held is not None and not wins(at, event["status"], held.effective_at, held.status):
-                continue
-            row = changes[key] = _row(event, at, held)
-            writes.append(
-                Write(
-                    topic=self._consents,
-                    partition=partition,
-                    key=key,
-                    value=self._codec.encode("Consent", consent_to_avro(row)),
-                    headers=[],
+                event_id, customer, recipient, raw, source, received, origin, *others = self._cut(
+                    value, len(self._header)
                 )
-            )
+            except (IndexError, ValueError):
+                continue
+            stated_at, received_at, end = others
+            if end != len(value):
+                continue
+            stated = stated_at * 1000
+            at = min(stated_at, received_at) // 1000 * _SECOND
+            telling = value[event_id:customer], value[raw:source], value[received:origin]
+            words = self._words.get(telling) or self._hear(telling, value)
+            is_ret = words[1] is Status.RET
+            onay, ret = None, None
+            packed = changes.get(key) or state.packed(key)
+            if packed is not None:
+                held = packing.facts(packed)
+                ties = at == held.effective and is_ret and held.words[1] is Status.ONAY
+                if at <= held.effective and not ties:
+                    continue
+                onay, ret = held.latest_onay, held.latest_ret
+            if is_ret:
+                ret = at
+            else:
+                onay = at
+            facts = Facts(words, at, stated, onay, ret, value[len(self._header) + 1 : event_id])
+            changes[key] = packing.join(*facts)
+            row = self._rows.write(value[customer:recipient], facts)
+            writes.append(Write(self._consents, partition, key, row, []))
         return effects
 
-
-def _row(event: dict[str, Any], at: datetime, held: Consent | None) -> Consent:
-    status = STATUSES[event["status"]]
-    onay_at = None if held is None else held.latest_onay_at
-    ret_at = None if held is None else held.latest_ret_at
-    if held is None:
-        key = _consent_key(
-            brand_code=event["brand_code"],
-            channel=CHANNELS[event["type"]],
-            recipient_type=RECIPIENT_TYPES[event["recipient_type"]],
-            recipient=event["recipient"],
+    def _hear(self, telling: tuple[bytes, ...], value: bytes) -> Words:
+        event = self._codec.decode_event(value)
+        status = Status(event.status)
+        words = self._words[telling] = (
+            event.customer_id,
+            status,
+            OriginRank.OURS,
+            event.origin,
+            event.source,
+            True,
+            LAW_VERSION,
         )
-    else:
-        key = held.key
-    return _consent(
-        key=key,
-        customer_id=event["customer_id"],
-        status=status,
-        effective_at=at,
-        origin_rank=OriginRank.OURS,
-        event_id=event["event_id"],
-        origin=event["origin"],
-        source=event["source"],
-        consent_date=event["consent_date"],
-        registrable=True,
-        latest_onay_at=at if status is Status.ONAY else onay_at,
-        latest_ret_at=at if status is Status.RET else ret_at,
-    )
+        return words
 
 
 def main(task: Task) -> None:

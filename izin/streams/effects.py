@@ -1,0 +1,48 @@
+"""What a batch amounts to: filled while it is folded, written in one transaction, then held."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from izin.schemas.cloud_events import Headers
+
+
+class Write(NamedTuple):
+    """A record to be written in the batch's transaction; ``partition`` None: wherever."""
+
+    topic: str
+    partition: int | None
+    key: bytes | None
+    value: bytes
+    headers: Headers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refile:
+    """A record to be written again, where its key belongs."""
+
+    topic: str
+    partition: int
+    key: bytes
+    value: bytes
+    headers: Headers
+
+
+@dataclass(slots=True)
+class Effects:
+    """All that a batch amounts to. Filled while folding; the state changes after the commit."""
+
+    writes: list[Write] = field(default_factory=list)
+    refiles: list[Refile] = field(default_factory=list)
+    changes: dict[bytes, bytes] = field(default_factory=dict)
+    """By canonical key: what holds true of it from then on, packed as the state packs."""
+    counts: Counter[str] = field(default_factory=Counter)
+    """Decisions by kind, dead letters by reason (``dead:refused`` …), ``refiled`` and ``opt-
+    outs``."""
+    suspects: int = 0
+    """Dead letters that may be our own fault: see :mod:`izin.streams.budget`."""
+    lost_rets: list[tuple[str, int, int]] = field(default_factory=list)
+    """The coordinates of every "no" that became a dead letter: each is an alarm."""
