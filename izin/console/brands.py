@@ -30,7 +30,7 @@ app = typer.Typer(help="The brands whose consents are kept.", no_args_is_help=Tr
 
 _TITLES = ("brand", "İYS code", "customer", "name", "active since", "load by", "status")
 _PARKED = ("brand_code", "channel", "desired_status", "why", "code", "keys", "cure")
-_STOPS = ("brand_code", "channel", "status", "code", "why", "since", "recheck_at")
+_STOPS = ("brand_code", "channel", "status", "code", "why", "reach", "since", "recheck_at")
 
 CURES: Mapping[str, str] = {
     str(Why.RECONSENT): "the citizen said no at İYS: requeue only with a new consent in hand",
@@ -146,6 +146,19 @@ def stops(*, output: OutputOption = Output.TABLE) -> None:
         raise typer.Exit(Exit.WRONG)
 
 
+@app.command("try")
+def try_(brand_code: Annotated[int, typer.Argument(min=1, help="İYS brandCode.")]) -> None:
+    """Let one record of each stop of a brand be tried at once, for it was mended at İYS.
+
+    If İYS takes it, all go on; else the stop stands, and is tried again by itself.
+    """
+    with told():
+        stopped = asyncio.run(_try(LedgerSettings(), brand_code))
+        if not stopped:
+            raise SourceError(f"nothing of brand {brand_code} is stopped; see: izin brands stops")
+        say(f"{stopped} stops of brand {brand_code} are tried now")
+
+
 @app.command()
 def requeue(
     brand_code: Annotated[int, typer.Argument(min=1, help="İYS brandCode.")],
@@ -185,6 +198,11 @@ async def _requeue(kafka: KafkaSettings, settings: LedgerSettings, code: int, wh
     announcer = Announcer(codec(kafka), kafka.topics)
     async with open_ledger(settings) as ledger:
         return await registry.requeue(ledger, announcer, code, now=datetime.now(UTC), why=why)
+
+
+async def _try(settings: LedgerSettings, code: int) -> int:
+    async with open_ledger(settings) as ledger:
+        return await registry.try_now(ledger, code, now=datetime.now(UTC))
 
 
 async def _every(settings: LedgerSettings) -> tuple[Brand, ...]:

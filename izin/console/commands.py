@@ -25,6 +25,7 @@ PLACES = {
     "explain": "izin.console.explain:explain",
     "dead-letters": "izin.console.dead_letters:dead_letters",
     "budgets": "izin.console.budgets:budgets",
+    "deadlines": "izin.console.deadlines:app",
     "doctor": "izin.console.doctor:doctor",
     "verify": "izin.console.verify:verify",
     "brands": "izin.console.brands:app",

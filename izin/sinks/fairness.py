@@ -34,6 +34,10 @@ class Lane:
         """Whether its first record is due within a day, or overdue."""
         return self.due_at is not None and self.due_at <= now + SOON
 
+    def is_overdue(self, now: datetime) -> bool:
+        """Whether its first record is past due: offered still, for İYS may read the term longer."""
+        return self.due_at is not None and self.due_at < now
+
 
 @dataclass(slots=True, kw_only=True)
 class FairShares:

@@ -31,6 +31,11 @@ FIRST_RET = "H175"
 NOT_AS_FIRST = "H486"
 """HS_KARAR may not create a record: like H175, İYS has none."""
 NO_SUCH_RETAILER = "H180"
+NO_RIGHT = "H353"
+OF_ACCOUNT = frozenset({"H250", "H251", "H252"})
+"""Codes by which İYS refuses who calls, whatever the brand."""
+OF_SUBSCRIPTION = frozenset({"H437", "H520", "H521", "H524", "H586"})
+"""Codes by which İYS refuses every brand of a provider."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +54,14 @@ class Answer:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
     """What is to be kept from İYS until it is mended: a channel or every one, a status or every
-    one.
+    one, of the brand, of every brand of its provider, or of our account.
     """
 
     channel: str
     status: str
     code: str
     why: str
+    reach: str = "brand"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,20 +145,32 @@ def judged(  # noqa: C901, PLR0911, PLR0912, PLR0913 - one case a verdict; each 
 
 
 def scope_of(channel: str, answer: Answer) -> Scope | None:
-    """Return what the answer stops: nothing, a channel, the brand, or only its new ONAYs."""
+    """Return what the answer stops: nothing, a channel, a brand, a provider's brands or all of the
+    account's; and of a spent quota only new ONAYs.
+    """
     code = answer.code or str(answer.verdict)
+    stopped, reach, why = EVERY, "brand", ""
     match answer.verdict:
-        case Verdict.RIGHTS if answer.code != NO_SUCH_RETAILER:
-            why = f"no right to write {channel} for this brand at İYS ({code})"
-            return Scope(channel=channel, status=EVERY, code=code, why=why)
-        case Verdict.CONFIGURATION | Verdict.TOKEN:
-            why = f"İYS does not let this account or subscription write ({code})"
-            return Scope(channel=EVERY, status=EVERY, code=code, why=why)
+        case Verdict.RIGHTS if code == NO_SUCH_RETAILER:
+            return None
+        case Verdict.RIGHTS if code == NO_RIGHT:
+            stopped, why = channel, f"no right to write {channel} for this brand at İYS"
+        case Verdict.RIGHTS:
+            reach, why = "account", "our account may not use this method of İYS"
+        case Verdict.TOKEN:
+            reach, why = "account", "İYS does not take our account's credentials"
+        case Verdict.CONFIGURATION if code in OF_ACCOUNT:
+            reach, why = "account", "İYS does not take our account's credentials"
+        case Verdict.CONFIGURATION if code in OF_SUBSCRIPTION:
+            reach, why = "provider", "the provider's subscription at İYS does not let us write"
+        case Verdict.CONFIGURATION:
+            why = "İYS does not let us write for this brand"
         case Verdict.QUOTA:
-            why = f"the subscription's quota of addresses is spent ({code}): new ONAYs wait"
-            return Scope(channel=EVERY, status=Status.ONAY, code=code, why=why)
+            reach, why = "provider", "the quota of addresses is spent: new ONAYs wait"
         case _:
             return None
+    status = str(Status.ONAY) if answer.verdict is Verdict.QUOTA else EVERY
+    return Scope(channel=stopped, status=status, code=code, why=f"{why} ({code})", reach=reach)
 
 
 def _of_the_past(  # noqa: PLR0913 - the facts of judged

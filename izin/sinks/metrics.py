@@ -6,10 +6,18 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
+from izin.iys.standing import STATUS
+from izin.iys.token_policy import TokenPolicy
+from izin.sinks.ledger.budgets import HOUR_LIMITS
+from izin.sinks.watch import STAGES
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
     from izin.consent.forecast import Forecast
+    from izin.sinks.ledger.budgets import Address
+    from izin.sinks.ledger.deadlines import Margin
     from izin.sinks.ledger.reads import Lag
     from izin.sinks.ledger.sequences import Missing
 
@@ -50,6 +58,36 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._backlog = Gauge(
+            "izin_backlog_keys",
+            "Keys not settled with İYS, by brand and lane",
+            ["brand", "lane"],
+            registry=self.registry,
+        )
+        self._oldest = Gauge(
+            "izin_backlog_oldest_seconds",
+            "Since when the oldest of what is not settled was said, by lane",
+            ["lane"],
+            registry=self.registry,
+        )
+        self._margin = Gauge(
+            "izin_deadline_margin_seconds",
+            "Until the first of what is not settled is due, by lane; below 0: missed",
+            ["lane"],
+            registry=self.registry,
+        )
+        self._passed = Gauge(
+            "izin_deadline_keys",
+            "Keys not settled, by lane and how much of their term has passed",
+            ["lane", "passed"],
+            registry=self.registry,
+        )
+        self._left = Gauge(
+            "izin_budget_left",
+            "What is left of an address's budget: calls of the hour, and the day's success rate",
+            ["address", "budget"],
+            registry=self.registry,
+        )
         self._gaps = Gauge(
             "izin_sequence_gaps",
             "Gaps in the running numbers of an origin that nothing has closed in time",
@@ -70,6 +108,36 @@ class Metrics:
         for one in missing:
             self._gaps.labels(one.customer_id, one.origin).set(one.gaps)
             self._missing.labels(one.customer_id, one.origin).set(one.numbers)
+
+    def show_deadlines(self, margins: Sequence[Margin], *, now: datetime) -> None:
+        """Show what is not settled, by lane: opt-outs, or consents."""
+        for gauge in (self._backlog, self._oldest, self._margin, self._passed):
+            gauge.clear()
+        for lane, status in (("opt-outs", "RET"), ("consents", "ONAY")):
+            mine = [one for one in margins if one.status == status]
+            for one in mine:
+                self._backlog.labels(one.brand_code, lane).inc(one.keys)
+            for stage in STAGES:
+                passed = sum(getattr(one, stage) for one in mine)
+                self._passed.labels(lane, stage.removeprefix("past_")).set(passed)
+            if mine:
+                age = now - min(one.oldest_at for one in mine)
+                self._oldest.labels(lane).set(age.total_seconds())
+            due = [one.first_due_at for one in mine if one.first_due_at is not None]
+            if due:
+                self._margin.labels(lane).set((min(due) - now).total_seconds())
+
+    def show_budgets(self, addresses: Iterable[Address]) -> None:
+        """Show what is left of each address's budget."""
+        self._left.clear()
+        for one in addresses:
+            status = HOUR_LIMITS[STATUS].calls - one.status_calls
+            self._left.labels(one.address, "status-calls-of-the-hour").set(status)
+            token = TokenPolicy().calls_per_hour - one.token_calls
+            self._left.labels(one.address, "token-calls-of-the-hour").set(token)
+            success = 1 - one.failures / one.calls if one.calls else 1.0
+            self._left.labels(one.address, "success-of-the-day").set(success)
+            self._left.labels(one.address, "pace").set(one.factor)
 
     def called(self, operation: str, code: str) -> None:
         """Count a call to İYS and what came of it."""

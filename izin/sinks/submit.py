@@ -118,6 +118,7 @@ class Submitter:
             size=self.batch_size if gate is Gate.OPEN else 1,
             kind=BATCH,
             registered=_ALL,
+            grey=lane.is_overdue(now),
         )
         if submission is None:
             return False
@@ -179,6 +180,7 @@ class Submitter:
         size: int,
         kind: str,
         registered: Sequence[str],
+        grey: bool = False,
     ) -> Submission | None:
         now = self.tools.clock()
         async with self.tools.ledger.transaction() as connection:
@@ -196,6 +198,7 @@ class Submitter:
                     "status": str(status),
                     "registered": list(registered),
                     "now": now,
+                    "grey": grey,
                     "size": size if allowed else 1,
                 },
             )

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from izin.sinks.ledger.submissions import Item, Submission
     from izin.sinks.tools import Tools
 
-_STOP = timedelta(minutes=1)
 _LOST = timedelta(seconds=2)
 _LONGEST = timedelta(minutes=5)
 _YIELD_EVERY = 50
@@ -296,8 +295,8 @@ class Teller:
                 status=stop.status,
                 code=stop.code,
                 why=stop.why,
+                reach=stop.reach,
                 now=now,
-                recheck_at=now + _STOP,
             )
         if submission.kind == SINGLE and not stops:
             for item in submission.items:

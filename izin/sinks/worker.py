@@ -36,10 +36,10 @@ from izin.sinks.follow import Follower
 from izin.sinks.ingest import Ingester
 from izin.sinks.lanes import every, lane, persist
 from izin.sinks.ledger import bells as ring
-from izin.sinks.ledger import reads, sequences, submissions
+from izin.sinks.ledger import deadlines, reads, sequences, submissions
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.bells import Bells
-from izin.sinks.ledger.budgets import LedgerPacer
+from izin.sinks.ledger.budgets import LedgerPacer, addresses
 from izin.sinks.ledger.database import Ledger
 from izin.sinks.ledger.submissions import Holder
 from izin.sinks.metrics import Metrics
@@ -51,6 +51,7 @@ from izin.sinks.settle import Settler
 from izin.sinks.submit import Submitter
 from izin.sinks.tell import Teller
 from izin.sinks.tools import Tools
+from izin.sinks.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -65,6 +66,7 @@ _OPT_OUT_LANES = 6
 _BULK_LANES = 3
 _RESULT_LANES = 2
 _DRAIN = 4.0
+_LOOK = timedelta(minutes=1)
 _SHARE = timedelta(milliseconds=500)
 
 _log = get_logger(__name__)
@@ -178,6 +180,7 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
                 clock=_now,
                 interval=sink.anchor_interval,
             ).run,
+            "watch": Watch(ledger=ledger, clock=_now, interval=_LOOK).run,
             "pull": lambda: _pull(
                 Puller(tools=tools, publisher=publisher, interval=sink.pull_interval), sink
             ),
@@ -304,6 +307,8 @@ def _app(
         telling = (await reads.backlog(ledger)).telling
         ahead = forecast(telling, now=now, records_per_second=pace)
         metrics.show(await reads.lag(ledger, now=now), ahead)
+        metrics.show_deadlines(await deadlines.margins(ledger, now=now), now=now)
+        metrics.show_budgets(await addresses(ledger))
         metrics.show_missing(await sequences.missing(ledger, topics))
         return Response(metrics.page(), media_type="text/plain; version=0.0.4")
 

@@ -70,6 +70,8 @@ class Stop:
     status: str
     code: str
     why: str
+    reach: str
+    """Whom the fault concerns: the brand, every brand of its provider, or of our account."""
     since: datetime
     recheck_at: datetime
     rechecks: int
@@ -124,22 +126,29 @@ async def stop(  # noqa: PLR0913 - what is stopped, why, and until when
     code: str,
     why: str,
     now: datetime,
-    recheck_at: datetime,
+    reach: str = "brand",
 ) -> None:
-    """Keep the brand's records of this channel and status from İYS."""
+    """Keep records of this channel and status from İYS: the brand's, and those of every brand that
+    ``reach`` says; they are tried again in a minute, then ever less often.
+    """
     await connection.execute(
         _SQL["stop"],
         {
             "brand_code": brand.brand_code,
-            "customer_id": brand.customer_id,
+            "iys_code": brand.iys_code,
             "channel": channel,
             "status": status,
             "code": code,
             "why": why,
+            "reach": reach,
             "now": now,
-            "recheck_at": recheck_at,
         },
     )
+
+
+async def try_now(ledger: Ledger, brand_code: int, *, now: datetime) -> int:
+    """Let one record of each of the brand's stops be tried at once; return how many stops."""
+    return len(await ledger.fetch(_SQL["try-now"], {"brand_code": brand_code, "now": now}))
 
 
 async def may_try(  # noqa: PLR0913 - what is tried, and when again

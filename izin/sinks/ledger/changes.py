@@ -71,6 +71,8 @@ class Changes:
         self._after[key] = written
         for outcome in self._announcer.outcomes(before, written, self.now):
             self.tell(outcome)
+        if is_breach(before, written, self.now):
+            self.note(_breach(written, self.now))
         return written
 
     def tell(self, outcome: Outcome) -> None:
@@ -162,6 +164,34 @@ class Changes:
             default=plain,
             ensure_ascii=False,
         )
+
+
+def is_breach(before: Entry | None, after: Entry, now: datetime) -> bool:
+    """Whether İYS has just been told of an opt-out of ours after its third business day, or has
+    refused it for that.
+    """
+    told = after.state == "accepted" and (before is None or before.state != "accepted")
+    refused = after.duty == "rescue" and (before is None or before.duty != "rescue")
+    return (
+        after.desired_status == Status.RET
+        and after.is_ours
+        and (told or refused)
+        and after.due_at is not None
+        and now > after.due_at
+    )
+
+
+def _breach(entry: Entry, now: datetime) -> Movement:
+    return Movement(
+        kind="breach",
+        customer_id=entry.customer_id,
+        key=entry.key,
+        event_id=entry.desired_event_id,
+        status=entry.desired_status,
+        source=f"breach/{entry.key}/{entry.desired_event_id}",
+        occurred_at=now,
+        data={"due_at": entry.due_at, "told_at": now, "attempts": entry.attempts},
+    )
 
 
 async def append_messages(

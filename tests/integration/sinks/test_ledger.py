@@ -204,7 +204,6 @@ async def test_the_backlog_is_told_by_deadlines_apart_what_is_kept_back(house: H
             code="H525",
             why="the quota is spent",
             now=now,
-            recheck_at=now + timedelta(hours=1),
         )
     found = await reads.backlog(house.ledger)
     assert [(one.status, one.expires_at, one.count) for one in found.telling] == [

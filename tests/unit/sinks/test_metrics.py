@@ -3,6 +3,8 @@ from datetime import timedelta
 
 from izin.consent.forecast import Owed, forecast
 from izin.consent.model import Status
+from izin.sinks.ledger.budgets import Address
+from izin.sinks.ledger.deadlines import Margin
 from izin.sinks.ledger.reads import Lag
 from izin.sinks.ledger.sequences import Missing
 from izin.sinks.metrics import Metrics
@@ -25,6 +27,53 @@ def test_what_will_be_late_or_lost_is_shown_before_it_is():
     page = shown(too_many)
     assert "izin_forecast_late_keys 100.0" in page
     assert "izin_forecast_lost_keys 40.0" in page
+
+
+def test_deadlines_and_budgets_are_shown_by_lane_and_address():
+    """Backlog, the oldest, the margin, the stages, and what is left to call with."""
+    metrics = Metrics()
+    margin = Margin(
+        customer_id="acme",
+        brand_code=100001,
+        channel="MESAJ",
+        status="RET",
+        keys=3,
+        missed=1,
+        past_95=0,
+        past_80=2,
+        past_50=0,
+        due_soon=2,
+        parked=0,
+        unknown=0,
+        first_due_at=NOON - timedelta(minutes=1),
+        oldest_at=NOON - timedelta(hours=1),
+    )
+    metrics.show_deadlines([margin], now=NOON)
+    address = Address(
+        address="one",
+        factor=0.5,
+        paused_until=NOON,
+        token_calls=4,
+        token_silent_until=None,
+        status_calls=400,
+        calls=100,
+        failures=25,
+    )
+    metrics.show_budgets([address])
+    page = metrics.page().decode().splitlines()
+    for line in (
+        'izin_backlog_keys{brand="100001",lane="opt-outs"} 3.0',
+        'izin_backlog_oldest_seconds{lane="opt-outs"} 3600.0',
+        'izin_deadline_margin_seconds{lane="opt-outs"} -60.0',
+        'izin_deadline_keys{lane="opt-outs",passed="missed"} 1.0',
+        'izin_deadline_keys{lane="opt-outs",passed="80"} 2.0',
+        'izin_budget_left{address="one",budget="status-calls-of-the-hour"} 600.0',
+        'izin_budget_left{address="one",budget="token-calls-of-the-hour"} 6.0',
+        'izin_budget_left{address="one",budget="success-of-the-day"} 0.75',
+    ):
+        assert line in page
+    metrics.show_deadlines([], now=NOON)
+    assert "izin_backlog_keys{" not in metrics.page().decode()
 
 
 def test_nothing_to_tell_is_nothing_late():

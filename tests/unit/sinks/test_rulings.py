@@ -240,6 +240,14 @@ def test_a_stop_reaches_as_far_as_its_fault():
     assert (right.channel, right.status) == ("MESAJ", "*")
     assert (account.channel, account.status) == ("*", "*")
     assert (quota.channel, quota.status) == ("*", "ONAY")
+    assert [one.reach for one in (right, account, quota)] == ["brand", "provider", "provider"]
+    for verdict, code in ((Verdict.TOKEN, "H351"), (Verdict.CONFIGURATION, "H251")):
+        stopped = scope_of("MESAJ", Answer(verdict=verdict, code=code))
+        assert stopped is not None
+        assert (stopped.channel, stopped.reach) == ("*", "account")
+    brand = scope_of("MESAJ", Answer(verdict=Verdict.CONFIGURATION, code="H018"))
+    assert brand is not None
+    assert (brand.channel, brand.reach) == ("*", "brand")
     assert scope_of("MESAJ", Answer(verdict=Verdict.RIGHTS, code="H180")) is None
 
 

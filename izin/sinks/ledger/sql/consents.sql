@@ -64,7 +64,8 @@ ORDER BY b.brand_code, lane.channel
 -- name: claim
 -- Records of one brand, channel and status that may be told now, the earliest due first; what another process
 -- holds is passed over. A RET may overtake an unsettled ONAY of its key where İYS may show ONAY. Two movements of a
--- key lie a second apart, for in one second İYS gives both one transaction id.
+-- key lie a second apart, for in one second İYS gives both one transaction id. What is past its third business day by
+-- the strict reading is told apart, so that İYS's reading of it costs nobody else.
 SELECT * FROM consents AS c
 WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_status = %(status)s
     AND c.state IN ('pending', 'retryable') AND c.duty = 'send'
@@ -75,6 +76,7 @@ WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_st
     AND (c.expires_at IS NULL OR c.expires_at >= %(now)s)
     AND NOT c.ret_open
     AND (NOT c.onay_open OR c.desired_status = 'RET')
+    AND (c.desired_status = 'RET' OR coalesce(c.due_at < %(now)s, false) = %(grey)s)
 ORDER BY c.due_at, c.key
 LIMIT %(size)s
 FOR UPDATE SKIP LOCKED

@@ -43,7 +43,17 @@ SELECT
         AND due_at < %(now)s) AS overdue,
     min(due_at) FILTER (WHERE state IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown'))
         AS earliest_due
-FROM consents
+FROM (
+    SELECT state, duty, desired_status, due_at FROM consents
+    WHERE state IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown', 'parked')
+        AND duty <> 'rescue'
+    UNION ALL
+    SELECT state, duty, desired_status, due_at FROM consents WHERE duty = 'rescue'
+    UNION ALL
+    SELECT state, duty, desired_status, due_at FROM consents
+    WHERE duty = 'ask' AND NOT onay_open AND NOT ret_open
+        AND state NOT IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown', 'parked')
+) AS unsettled
 
 -- name: backlog
 -- What is still to be told, by status and deadlines, apart what a stop or a stopped brand keeps from İYS. What is due

@@ -1,0 +1,81 @@
+"""What is due, what has little time left, what was missed: read from the ledger.
+
+A consent is recorded within three business days (Yönetmelik m.7/11), a rejection reported within
+three (m.9/6). What is not settled is counted by how much of its term has passed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from izin.consent.model import OriginRank
+from izin.sinks.ledger.statements import statements
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from izin.sinks.ledger.database import Ledger
+
+_SQL = statements("deadlines")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Margin:
+    """What a brand still owes İYS of one channel and status, by how much of its term has passed."""
+
+    customer_id: str | None
+    """None: nobody has registered the brand."""
+    brand_code: int
+    channel: str
+    status: str
+    keys: int
+    missed: int
+    past_95: int
+    """Of 95 % and more of the term, and not missed yet; the others likewise."""
+    past_80: int
+    past_50: int
+    due_soon: int
+    """Within 24 hours."""
+    parked: int
+    unknown: int
+    first_due_at: datetime | None
+    oldest_at: datetime
+
+    @property
+    def is_alarming(self) -> bool:
+        """Whether anything is missed, or nearly."""
+        return bool(self.missed or self.past_95 or self.past_80)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenOptOut:
+    """An opt-out that İYS has not settled. Holds personal data."""
+
+    key: str
+    recipient: str
+    channel: str
+    recipient_type: str
+    desired_source: str | None
+    desired_at: datetime
+    due_at: datetime | None
+    state: str
+    why: str | None
+    code: str | None
+
+
+async def margins(ledger: Ledger, *, now: datetime) -> tuple[Margin, ...]:
+    """Return what is not settled; opt-outs first, then the earliest due."""
+    return tuple(Margin(**row) for row in await ledger.fetch(_SQL["margins"], {"now": now}))
+
+
+async def open_opt_outs(ledger: Ledger, brand_code: int) -> tuple[OpenOptOut, ...]:
+    """Return a brand's opt-outs that İYS has not settled, the earliest due first."""
+    values = {"brand_code": brand_code, "ours": int(OriginRank.OURS)}
+    return tuple(OpenOptOut(**row) for row in await ledger.fetch(_SQL["open-opt-outs"], values))
+
+
+async def breaches(ledger: Ledger, *, most: int = 1000) -> tuple[Mapping[str, Any], ...]:
+    """Return the latest opt-outs that were told too late."""
+    return tuple(await ledger.fetch(_SQL["breaches"], {"size": most}))

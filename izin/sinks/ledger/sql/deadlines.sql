@@ -1,0 +1,37 @@
+-- name: margins
+-- What is not settled, by brand, channel, status and how much of its term has passed.
+SELECT b.customer_id, c.brand_code, c.channel, c.desired_status AS status,
+    count(*) AS keys,
+    count(*) FILTER (WHERE c.due_at < %(now)s) AS missed,
+    count(*) FILTER (WHERE c.due_at >= %(now)s AND passed.share >= 0.95) AS past_95,
+    count(*) FILTER (WHERE c.due_at >= %(now)s AND passed.share >= 0.80 AND passed.share < 0.95) AS past_80,
+    count(*) FILTER (WHERE c.due_at >= %(now)s AND passed.share >= 0.50 AND passed.share < 0.80) AS past_50,
+    count(*) FILTER (WHERE c.due_at BETWEEN %(now)s AND %(now)s + interval '24 hours') AS due_soon,
+    count(*) FILTER (WHERE c.state = 'parked') AS parked,
+    count(*) FILTER (WHERE c.state = 'unknown') AS unknown,
+    min(c.due_at) AS first_due_at,
+    min(c.desired_at) AS oldest_at
+FROM consents AS c
+LEFT JOIN brands AS b ON b.brand_code = c.brand_code
+CROSS JOIN LATERAL (
+    SELECT extract(epoch FROM %(now)s - c.desired_at)
+        / nullif(extract(epoch FROM c.due_at - c.desired_at), 0) AS share) AS passed
+WHERE c.state IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown', 'parked')
+    AND c.desired_status IS NOT NULL
+GROUP BY b.customer_id, c.brand_code, c.channel, c.desired_status
+ORDER BY c.desired_status DESC, min(c.due_at), c.brand_code, c.channel
+
+-- name: open-opt-outs
+-- Opt-outs of a brand of which İYS has not taken in that there is no consent any more: what a person would
+-- withdraw on İYS's own pages.
+SELECT key, recipient, channel, recipient_type, desired_source, desired_at, due_at, state, why, code
+FROM consents
+WHERE brand_code = %(brand_code)s AND desired_status = 'RET' AND desired_rank = %(ours)s
+    AND (state IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown', 'parked')
+        OR duty = 'rescue')
+ORDER BY due_at, key
+
+-- name: breaches
+-- Opt-outs that İYS was told of after they were due.
+SELECT key, customer_id, event_id, occurred_at, data->>'due_at' AS due_at
+FROM movements WHERE kind = 'breach' ORDER BY recorded_at DESC LIMIT %(size)s

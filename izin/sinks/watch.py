@@ -1,0 +1,90 @@
+"""Deadlines, watched: somebody is told at 50, 80 and 95 percent of a term, and when it is missed.
+
+An alarm rings when something new has come so far, not at every look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from izin.consent.model import Status
+from izin.runtime.observe import get_logger
+from izin.sinks.ledger import deadlines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime, timedelta
+
+    from izin.sinks.ledger.database import Ledger
+    from izin.sinks.ledger.deadlines import Margin
+
+_log = get_logger(__name__)
+
+STAGES = ("past_50", "past_80", "past_95", "missed")
+"""How far a term has passed, the least first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """More of a brand's records than before have come to a stage of their term."""
+
+    brand_code: int
+    channel: str
+    status: str
+    stage: str
+    keys: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Watch:
+    """Looks at the deadlines every ``interval``; one process at a time does."""
+
+    ledger: Ledger
+    clock: Callable[[], datetime]
+    interval: timedelta
+    _rung: dict[tuple[int, str, str, str], int] = field(default_factory=dict)
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        async with self.ledger.sole("watch"):
+            while True:
+                await self.look()
+                await asyncio.sleep(self.interval.total_seconds())
+
+    async def look(self) -> tuple[Alarm, ...]:
+        """Look once; return what rang, after telling it."""
+        found = await deadlines.margins(self.ledger, now=self.clock())
+        alarms = tuple(self._rings(found))
+        for one in alarms:
+            urgent = one.stage == "missed" or (
+                one.status == Status.RET and one.stage in {"past_80", "past_95"}
+            )
+            tell = _log.critical if urgent else _log.warning
+            tell(
+                "deadline",
+                stage=one.stage,
+                keys=one.keys,
+                brand=one.brand_code,
+                channel=one.channel,
+                status=one.status,
+            )
+        return alarms
+
+    def _rings(self, found: Sequence[Margin]) -> Iterator[Alarm]:
+        now: dict[tuple[int, str, str, str], int] = {}
+        for one in found:
+            for stage in STAGES:
+                keys = getattr(one, stage)
+                place = (one.brand_code, one.channel, one.status, stage)
+                if keys > self._rung.get(place, 0):
+                    yield Alarm(
+                        brand_code=one.brand_code,
+                        channel=one.channel,
+                        status=one.status,
+                        stage=stage,
+                        keys=keys,
+                    )
+                now[place] = keys
+        self._rung = now

@@ -1,0 +1,36 @@
+"""Only an opt-out of ours that İYS was told of after it was due is a breach."""
+
+from datetime import timedelta
+
+import pytest
+
+from izin.sinks.ledger.changes import is_breach
+from tests.unit.sinks.test_rulings import NOW, flying
+
+LATE = NOW - timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "columns", "breached"),
+    [
+        ("RET", "accepted", {"due_at": LATE}, True),
+        ("RET", "accepted", {"due_at": NOW}, False),
+        ("RET", "accepted", {"due_at": None}, False),
+        ("RET", "accepted", {"due_at": LATE, "desired_rank": 2}, False),
+        ("RET", "refused", {"due_at": LATE, "duty": "rescue"}, True),
+        ("RET", "refused", {"due_at": NOW, "duty": "rescue"}, False),
+        ("RET", "retryable", {"due_at": LATE}, False),
+        ("RET", "not_needed", {"due_at": LATE}, False),
+        ("ONAY", "accepted", {"due_at": LATE}, False),
+    ],
+)
+def test_what_is_a_breach(status: str, state: str, columns: dict[str, object], *, breached: bool):
+    """A consent told late is İYS's to refuse, and what İYS never held was not to be told."""
+    before = flying(status=status)
+    assert is_breach(before, before.but(state=state, **columns), NOW) is breached
+
+
+def test_a_breach_is_told_once():
+    """What is accepted already is not told again."""
+    accepted = flying(status="RET").but(state="accepted", due_at=LATE)
+    assert not is_breach(accepted, accepted.but(verified_by="pull"), NOW)
