@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 LAW = $(BIN)/python -m pytest -q --cov=izin.consent tests/unit/consent
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test chaos check mutants bench format docs pins clean
+.PHONY: help setup demo up test chaos fuzz check mutants bench format docs pins clean
 
 help: ## list these commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 16
@@ -54,6 +54,9 @@ $(VENV)/mutants/.ready: $(READY)
 chaos: $(READY) ## faults on the order stage for MINUTES=10, and proof that each event was decided once
 	@$(BIN)/izin local prepare
 	@$(BIN)/python -m tests.chaos.order $(if $(MINUTES),--minutes $(MINUTES)) $(CHAOS_ARGS)
+
+fuzz: $(READY) ## generated requests to every operation of the simulator: EXAMPLES=100 to each
+	@$(BIN)/python -m tests.simulator.fuzz $(if $(EXAMPLES),--examples $(EXAMPLES))
 
 check: $(READY) ## format, lint, types, floors, drawn docs, unit and contract tests; quick
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }

@@ -29,7 +29,14 @@ from izin.simulator.conformance.case import filled
 from izin.simulator.conformance.judgement import objection
 from izin.simulator.conformance.report import provoked
 from izin.simulator.conformance.wording import answers, refuses, weather
-from tests.simulator.description import DESCRIPTION, described, is_of_the_consent_domain
+from tests.simulator.description import (
+    DESCRIPTION,
+    described,
+    examples_of,
+    is_of_the_consent_domain,
+)
+from tests.simulator.quirks import EXAMPLES, STATUSES, quirk_of_status
+from tests.simulator.shapes import shape_of, strangers_to
 
 CREDENTIALS = Credentials(
     username="api@example.com", password="fake", iys_code=660001, brand_code=660101
@@ -87,6 +94,37 @@ def test_the_table_provokes_what_the_description_lists(results: list[Result]):
     )
     assert len(codes & set().union(*shown.values())) >= 0.95 * len(codes)
     assert len(missing) <= 0.05 * len(pairs)
+
+
+@pytest.mark.skipif(not DESCRIPTION.exists(), reason="İYS's description is not here")
+def test_every_example_has_a_shape_of_ours(results: list[Result]):
+    """Each example answer of the description has keys and kinds of an answer the twin gave."""
+    ours: dict[tuple[str, str], list[object]] = {}
+    for result in results:
+        ours.setdefault((result.case.operation.name, str(result.status)), []).append(result.content)
+    shapes = {where: shape_of(contents) for where, contents in ours.items()}
+    strange: dict[str, set[str]] = {}
+    told = 0
+    for name, operation in described().items():
+        if not is_of_the_consent_domain(operation):
+            continue
+        for status, example in examples_of(operation):
+            told += 1
+            for stranger in strangers_to(shapes.get((name, status), {}), example):
+                strange.setdefault(stranger, set()).add(name)
+    print(f"{told} examples of {len(shapes)} answers")  # noqa: T201 - what is covered is told
+    assert strange == {quirk.stranger: set(quirk.operations) for quirk in EXAMPLES}
+
+
+@pytest.mark.skipif(not DESCRIPTION.exists(), reason="İYS's description is not here")
+def test_no_status_lies_outside_the_description(results: list[Result]):
+    """Each status is listed for its operation, or in the table of quirks, which has no idle row."""
+    undocumented = {
+        (result.case.operation.name, result.status)
+        for result in results
+        if str(result.status) not in described()[result.case.operation.name]["responses"]
+    }
+    assert {quirk_of_status(name, status) for name, status in undocumented} == STATUSES.keys()
 
 
 async def test_a_run_leaves_settings_weather_and_speed_as_they_were():

@@ -68,12 +68,9 @@ def _of_registration() -> Iterator[Case]:
         _registered(url="$receiver/1"),
         _registered(url="$receiver/2"),
     )
-    yield Case(
-        operation=op.PUSH_REGISTER,
-        what="no JSON",
-        expected=refuses("H014", 400),
-        body=b"{",
-    )
+    for operation in (op.PUSH_REGISTER, op.PUSH_UNREGISTER):
+        expected = refuses("H014", 400)
+        yield Case(operation=operation, what="no JSON", expected=expected, body=b"{")
 
 
 def _of_the_rest() -> Iterator[Case]:
