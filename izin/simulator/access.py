@@ -47,9 +47,9 @@ class TokenOffice:
         """Tell what a token request gets; `OAuthError` if it is refused."""
         grant = _text(form, "grant_type", _GRANT_WORDS)
         if grant not in _GRANTS:
-            raise OAuthError("invalid_grant", "Desteklenmeyen giriş yöntemi.")
+            raise OAuthError(settings.unknown_grant, "Desteklenmeyen giriş yöntemi.")
         if grant == "refresh_token":
-            return self._issue(self._refreshed(form, now), now, settings)
+            return self._issue(self._refreshed(form, now, settings), now, settings)
         password = _text(form, "password", _PASSWORD_WORDS)
         username = _text(form, "username", _USERNAME_WORDS)
         account = self._directory.account_with(username, password)
@@ -75,9 +75,11 @@ class TokenOffice:
         self._access.clear()
         self._refresh.clear()
 
-    def _refreshed(self, form: dict[str, object], now: float) -> Account:
+    def _refreshed(self, form: dict[str, object], now: float, settings: Settings) -> Account:
         token = _text(form, "refresh_token", _REFRESH_WORDS)
-        session = self._refresh.pop(token, None)
+        session = self._refresh.get(token)
+        if settings.refresh_rotates:
+            self._refresh.pop(token, None)
         if session is None or session.expires <= now:
             raise OAuthError("invalid_request", "Desteklenmeyen yenileme jetonu türü.")
         return session.account

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from starlette.responses import Response
 
-from izin.simulator.accounts import CHANNELS, check_rights
+from izin.simulator.accounts import CHANNELS
 from izin.simulator.answers import Error, RefusedError, error, error_at, json_answer, refused
 from izin.simulator.door import Call
 from izin.simulator.fields import (
@@ -76,7 +76,7 @@ async def remove_all_access(twin: Twin, call: Call) -> Response:
     errors = _list_errors(body)
     if errors:
         raise RefusedError(422, errors)
-    check_rights(call.brand, [body["type"]], to_write=True)
+    call.check_rights([body["type"]], to_write=True)
     register = twin.register_of(call.brand.code)
     for key in _known_keys(register, body):
         register.access.change(key, removes_all=True)
@@ -90,7 +90,7 @@ async def list_access(twin: Twin, call: Call) -> Response:
     if errors:
         raise RefusedError(422, errors)
     paging = paging_of(call.request.query_params, twin.settings, is_swapped=False)
-    check_rights(call.brand, [body["type"]], to_write=False)
+    call.check_rights([body["type"]], to_write=False)
     codes = twin.register_of(call.brand.code).access.of(key_of(body))
     page = [twin.retailers.find(call.brand, code) for code in paging.of(codes)]
     told = [retailer.answer(0) for retailer in page if retailer]
@@ -144,7 +144,7 @@ def _checked(
     """Give the retailers of a body without errors; 422, then H353 and H180 otherwise."""
     if errors:
         raise RefusedError(422, errors)
-    check_rights(call.brand, [body["type"]], to_write=True)
+    call.check_rights([body["type"]], to_write=True)
     access = body["retailerAccess"]
     codes = [_code(value) for value in access] if isinstance(access, list) else []
     missing = [

@@ -199,12 +199,9 @@ def forbidden(field_name: str, *, key: str = "code") -> RefusedError:
     return RefusedError(403, [{key: "H353", "message": text}])
 
 
-def check_rights(brand: Brand, channels: Iterable[object], *, to_write: bool) -> None:
-    """Raise H353 on `type` where a right for one of `channels` is missing.
-
-    İYS does not document which field it names then; `type` is the twin's choice.
-    """
+def check_rights(brand: Brand, channels: Iterable[object], *, to_write: bool, named: str) -> None:
+    """Raise H353 on the field `named` where a right for one of `channels` is missing."""
     allowed = brand.may_write if to_write else brand.may_read
     for channel in set(channels):
         if isinstance(channel, str) and channel in CHANNELS and not allowed(channel):
-            raise forbidden("type")
+            raise forbidden(named)

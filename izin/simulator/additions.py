@@ -10,14 +10,22 @@ import json
 
 from starlette.responses import Response
 
-from izin.simulator.accounts import Brand, check_rights
-from izin.simulator.answers import Error, RefusedError, error, error_at, json_answer, refused
+from izin.simulator.accounts import Brand
+from izin.simulator.answers import (
+    Error,
+    RefusedError,
+    codes_in,
+    error,
+    error_at,
+    json_answer,
+    refused,
+)
 from izin.simulator.batch_answers import receipt
 from izin.simulator.door import Call
 from izin.simulator.fields import Consent, Today, read_consent
 from izin.simulator.movements import Movement, Origin, Path
 from izin.simulator.register import Register
-from izin.simulator.rules import refusal_code
+from izin.simulator.rules import refusal_code, refusal_text
 from izin.simulator.texts import REFUSALS, RETAILER_NOT_OF_USER
 from izin.simulator.twin import Twin
 
@@ -59,8 +67,10 @@ def _single(twin: Twin, call: Call, item: object) -> Consent:
         raise refused("H267")
     consent = read_consent(item, _today(twin, call.brand))
     if isinstance(consent, list):
+        if twin.settings.late_status == "400" and codes_in(consent) == ["H467"]:
+            raise RefusedError(400, [error("H467")])
         raise RefusedError(422, consent)
-    check_rights(call.brand, [consent.type], to_write=True)
+    call.check_rights([consent.type], to_write=True)
     errors = _retailer_errors(twin, item, call.brand, message=RETAILER_NOT_OF_USER)
     if errors:
         raise RefusedError(403, errors)
@@ -72,10 +82,12 @@ def _save(twin: Twin, call: Call, consent: Consent) -> Movement:
     code = refusal_code(
         consent,
         register.standing(consent.key),
+        twin.settings,
         is_full=_has_no_room(register, call.brand, consent),
     )
     if code is not None:
-        raise refused(code)
+        text = refusal_text(code, consent.status, in_batch=False)
+        raise refused(code, message=text)
     origin = Origin(path=Path.SINGLE, client=call.client, request_id=twin.call_id("single"))
     return twin.save(call.brand, consent, origin)
 
@@ -91,10 +103,11 @@ def _accept(twin: Twin, call: Call, *, is_v2: bool) -> Response:
     if not isinstance(items, list) or not items:
         raise refused("H092")
     if len(items) > twin.settings.batch_size:
-        text = REFUSALS["H091"].message.format(limit=twin.settings.batch_size)
-        raise refused("H091", message=text)
+        code = twin.settings.batch_code
+        text = REFUSALS[code].message.format(limit=twin.settings.batch_size)
+        raise refused(code, message=text)
     consents = _consents(items, _today(twin, call.brand))
-    check_rights(call.brand, (consent.type for consent in consents), to_write=True)
+    call.check_rights((consent.type for consent in consents), to_write=True)
     missing = [
         {**found, "index": index}
         for index, item in enumerate(items)
@@ -142,7 +155,7 @@ def _consents(items: list[object], today: Today) -> list[Consent]:
 
 
 def _today(twin: Twin, brand: Brand) -> Today:
-    return Today.at(twin.now_text(), brand, sliding=twin.settings.late_mode == "sliding")
+    return Today.at(int(twin.clock.seconds()), brand, twin.settings)
 
 
 def _has_no_room(register: Register, brand: Brand, consent: Consent) -> bool:

@@ -108,6 +108,13 @@ def _around_consents() -> list[tuple[str, str, Operation, Method]]:
         ("DELETE", retailer, Operation.RETAILER_DELETE, retailers.delete_retailer),
         ("POST", access, Operation.ACCESS_ADD, access_methods.add_access),
         ("PUT", access, Operation.ACCESS_REPLACE, access_methods.replace_access),
+        # Older pages have the plural here too.
+        (
+            "POST",
+            access + "/list",
+            Operation.ACCESS_LIST,
+            access_methods.list_access,
+        ),
         ("POST", listed, Operation.ACCESS_LIST, access_methods.list_access),
         ("POST", access + "/remove", Operation.ACCESS_REMOVE, access_methods.remove_access),
         (

@@ -13,8 +13,8 @@ from izin.simulator.clock import wire_text
 from izin.simulator.fields import Consent
 from izin.simulator.movements import sub_request_ids, transaction_id
 from izin.simulator.register import Register
+from izin.simulator.rules import refusal_text
 from izin.simulator.settings import Settings
-from izin.simulator.texts import FIRST_RET_IN_BATCH
 
 _REQUEST_ID_LENGTH = 36
 _SPELLINGS = {
@@ -99,9 +99,9 @@ class _Telling:
                 answers.append(self._success(made, creation_date, sub_request_id, index))
         return answers
 
-    def _failure(self, code: str, sub_request_id: str, index: int) -> Answer:
-        text = FIRST_RET_IN_BATCH if code == "H175" else None
-        told = error(code, message=text)
+    def _failure(self, refusal: str, sub_request_id: str, index: int) -> Answer:
+        code, _, status = refusal.partition(" ")
+        told = error(code, message=refusal_text(code, status, in_batch=True))
         return {self.key: sub_request_id, "index": index, "status": "failure", "error": told}
 
     def _success(self, made: str, creation_date: str, sub_request_id: str, index: int) -> Answer:

@@ -24,8 +24,9 @@ _DAY = 86400.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcomes:
-    """What became of a batch's items, by place: refused by a code, or saved before by a row.
+    """What became of a batch's items, by place.
 
+    Some are refused (the code, a blank, the status asked for), some were saved before (the row).
     All others are saved, in their order, from the row `first` on.
     """
 
@@ -168,7 +169,9 @@ class BatchQueue:
         self._count = 0
 
 
-def process(batch: Batch, register: Register, brand: Brand, *, occurred_at: int) -> Outcomes:
+def process(
+    batch: Batch, register: Register, brand: Brand, settings: Settings, *, occurred_at: int
+) -> Outcomes:
     """Save what may be saved, as of the due instant, and tell what became of each item."""
     known = register.known_of_all([consent.recipient for consent in batch.items])
     refused: dict[int, str] = {}
@@ -186,9 +189,9 @@ def process(batch: Batch, register: Register, brand: Brand, *, occurred_at: int)
                 continue
         is_new = not address and consent.recipient not in fresh
         is_full = is_new and _is_full(register, brand, len(fresh))
-        code = refusal_code(consent, current, is_full=is_full)
+        code = refusal_code(consent, current, settings, is_full=is_full)
         if code is not None:
-            refused[place] = code
+            refused[place] = f"{code} {consent.status}"
             continue
         if is_new:
             fresh.add(consent.recipient)

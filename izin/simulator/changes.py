@@ -15,6 +15,7 @@ from izin.simulator.movements import Movement, transaction_id
 from izin.simulator.register import Register
 
 _AT_ONCE: Final = 2000
+_MILLISECONDS: Final = 13  # digits of an instant of our days in milliseconds
 _LONGEST: Final = 15  # digits of a second a cursor may name
 
 
@@ -42,11 +43,13 @@ def page_of(  # noqa: PLR0913 - so much a page depends on
     limit: int,
     window: Window,
     channels: frozenset[str],
+    in_milliseconds: bool = False,
 ) -> Page:
     """Give at most `limit` movements of the window behind the cursor `after`.
 
     A cursor that is unknown or older than the window starts at the window's beginning (İYS
-    documents neither). Only movements of `channels` are shown.
+    documents neither). Only movements of `channels` are shown. The
+    cursor names its second in milliseconds where `in_milliseconds`; both are understood.
     """
     start = (math.ceil(window.earliest), 0)
     if after:
@@ -59,29 +62,32 @@ def page_of(  # noqa: PLR0913 - so much a page depends on
     chosen = list(itertools.islice(shown, limit))
     if not chosen:
         return Page(movements=(), after="")
-    return Page(movements=chosen, after=_cursor(register, chosen[-1], is_citizens=is_citizens))
+    cursor = _cursor(register, chosen[-1], is_citizens=is_citizens, in_milliseconds=in_milliseconds)
+    return Page(movements=chosen, after=cursor)
 
 
-def _cursor(register: Register, last: Movement, *, is_citizens: bool) -> str:
+def _cursor(register: Register, last: Movement, *, is_citizens: bool, in_milliseconds: bool) -> str:
     twins = 0
     for row, channel, recipient in register.rows_at(last.second, is_citizens=is_citizens):
         if row >= last.row:
             break
         twins += (channel, recipient) == (last.type, last.recipient)
-    cursor = f"{last.second}_{last.transaction_id}"
+    second = last.second * 1000 if in_milliseconds else last.second
+    cursor = f"{second}_{last.transaction_id}"
     return f"{cursor}_{twins}" if twins else cursor
 
 
 def _position(register: Register, after: str, *, is_citizens: bool) -> tuple[int, int]:
-    second, _, rest = after.partition("_")
+    named, _, rest = after.partition("_")
     wanted, _, twins = rest.partition("_")
-    is_whole = second.isascii() and second.isdecimal() and len(second) <= _LONGEST
+    is_whole = named.isascii() and named.isdecimal() and len(named) <= _LONGEST
     if not is_whole or not (twins.isdecimal() or not twins):
         return (0, 0)
+    second = int(named) // 1000 if len(named) >= _MILLISECONDS else int(named)
     left = int(twins or 0)
-    for row, channel, recipient in register.rows_at(int(second), is_citizens=is_citizens):
-        if transaction_id(register.brand_code, channel, recipient, int(second)) == wanted:
+    for row, channel, recipient in register.rows_at(second, is_citizens=is_citizens):
+        if transaction_id(register.brand_code, channel, recipient, second) == wanted:
             if not left:
-                return (int(second), row)
+                return (second, row)
             left -= 1
-    return (int(second), 0)
+    return (second, 0)

@@ -23,6 +23,30 @@ _RETAILERS: Final = frozenset(
 LISTS: Final = frozenset([Operation.CITIES, Operation.CITY, Operation.TOWNS, Operation.TOWN])
 _KNOWS_WRONG: Final = _RETAILERS | LISTS | {Operation.SUBSCRIPTION}
 
+# The methods whose documents show the misspelt form of H353.
+MISSPELT: Final = frozenset(
+    [
+        Operation.BRANDS,
+        Operation.ADD,
+        Operation.ADD_V2,
+        Operation.BATCH,
+        Operation.BATCH_V2,
+        Operation.RESULT,
+        Operation.RESULT_V2,
+        Operation.STATUS,
+        Operation.HISTORY,
+        Operation.RETAILER_LIST,
+        Operation.RETAILER_GET,
+        Operation.RETAILER_DELETE,
+        Operation.ACCESS_ADD,
+        Operation.ACCESS_REPLACE,
+        Operation.ACCESS_LIST,
+        Operation.ACCESS_REMOVE,
+        Operation.ACCESS_REMOVE_ALL,
+        Operation.REJECT_LINKS,
+    ]
+)
+
 
 def no_account(operation: Operation, authorization: str | None) -> RefusedError:
     """Give the refusal of `operation` where `authorization` (the header) speaks for nobody."""

@@ -5,7 +5,8 @@ Weather strikes behind the limit, so a refused call uses no fault up. The door c
 
 import contextlib
 import json
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 
 from starlette.exceptions import HTTPException
@@ -13,39 +14,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from izin.simulator.access import OAuthError
-from izin.simulator.accounts import Account, Brand, forbidden
+from izin.simulator.accounts import Account, Brand, check_rights, forbidden
 from izin.simulator.answers import RefusedError, codes_in, error, json_answer, refused
 from izin.simulator.counters import DROPPED
-from izin.simulator.credentials import LISTS, no_account
+from izin.simulator.credentials import LISTS, MISSPELT, no_account
 from izin.simulator.outsiders import intrude
 from izin.simulator.request_log import UNKNOWN, Entry
+from izin.simulator.settings import Settings
+from izin.simulator.table_words import in_tables_words
 from izin.simulator.texts import REFUSALS, message_of
 from izin.simulator.twin import Twin
 from izin.simulator.weather import Drop, Fault, Intrusion, Operation
-
-# The methods whose documents show the misspelt form of H353.
-_OLDER = frozenset(
-    [
-        Operation.BRANDS,
-        Operation.ADD,
-        Operation.ADD_V2,
-        Operation.BATCH,
-        Operation.BATCH_V2,
-        Operation.RESULT,
-        Operation.RESULT_V2,
-        Operation.STATUS,
-        Operation.HISTORY,
-        Operation.RETAILER_LIST,
-        Operation.RETAILER_GET,
-        Operation.RETAILER_DELETE,
-        Operation.ACCESS_ADD,
-        Operation.ACCESS_REPLACE,
-        Operation.ACCESS_LIST,
-        Operation.ACCESS_REMOVE,
-        Operation.ACCESS_REMOVE_ALL,
-        Operation.REJECT_LINKS,
-    ]
-)
 
 
 class ConnectionDroppedError(Exception):
@@ -61,6 +40,12 @@ class Call:
     client: str
     account: Account
     brand: Brand
+    settings: Settings
+
+    def check_rights(self, channels: Iterable[object], *, to_write: bool) -> None:
+        """Raise H353 where the account lacks a right for one of `channels`."""
+        named = self.settings.missing_right
+        check_rights(self.brand, channels, to_write=to_write, named=named)
 
     def json(self) -> object:
         """Give the body as JSON; H014 if it is none."""
@@ -72,6 +57,8 @@ Dropper = Callable[[Request], Awaitable[Response]]
 Method = Callable[[Twin, Call], Awaitable[Response]]
 OpenMethod = Callable[[Twin, Request, bytes], Awaitable[Response]]
 
+_TOO_MANY = 429
+_HOURLY = frozenset(["H084", "H086", "H089"])
 _NO_BRAND = Brand(code=0, iys_code=0, name="")
 
 
@@ -107,7 +94,7 @@ class Door:
                 response = await self._answer(fault, method, request, body)
                 status = str(response.status_code)
             except RefusedError as refusal:
-                response = json_answer(refusal.content, refusal.status)
+                response = self._told(refusal)
                 status, codes = str(refusal.status), codes_in(refusal.errors)
             except OAuthError as refusal:
                 content = {"error": refusal.kind, "error_description": refusal.description}
@@ -119,6 +106,16 @@ class Door:
             return response
 
         return answered
+
+    def _told(self, refusal: RefusedError) -> Response:
+        settings = self._twin.settings
+        if settings.wording == "table":
+            refusal.errors = [in_tables_words(entry) for entry in refusal.errors]
+        response = json_answer(refusal.content, refusal.status)
+        if settings.retry_after and refusal.status == _TOO_MANY:
+            is_hourly = bool(_HOURLY & set(codes_in(refusal.errors)))
+            response.headers["Retry-After"] = str(math.ceil(settings.hour) if is_hourly else 1)
+        return response
 
     async def unknown(self, request: Request, problem: Exception) -> Response:
         """Answer a path or method that İYS does not have, and count it as `unknown`."""
@@ -163,7 +160,7 @@ class Door:
             raise RefusedError(403, [])
         limit = twin.limits.requests[settings.request_window]
         if not limit.admits(client, twin.clock.seconds(), settings.requests_per_second, 1.0):
-            raise refused("H124")
+            raise refused(settings.rate_code)
         return twin.weather.take(operation)
 
     async def _answer(
@@ -206,14 +203,19 @@ class Door:
         brand = self._brand_of(operation, request, account)
         self._check_subscriptions(operation, request, account)
         return Call(
-            request=request, body=body, client=client_of(request), account=account, brand=brand
+            request=request,
+            body=body,
+            client=client_of(request),
+            account=account,
+            brand=brand,
+            settings=twin.settings,
         )
 
     def _brand_of(self, operation: Operation, request: Request, account: Account) -> Brand:
         if "iysCode" not in request.path_params:
             return _NO_BRAND
         directory = self._twin.directory
-        key = self._twin.settings.forbidden_spelling if operation in _OLDER else "code"
+        key = self._twin.settings.forbidden_spelling if operation in MISSPELT else "code"
         iys_code = _number(request, "iysCode", "H190")
         if not directory.may_see(account, iys_code):
             raise forbidden("iysCode", key=key)

@@ -16,7 +16,9 @@ import phonenumbers
 from izin.simulator.accounts import CHANNELS, Brand
 from izin.simulator.answers import Error, error, error_at
 from izin.simulator.business_days import AcceptanceWindow, acceptance_window
-from izin.simulator.texts import SOURCES
+from izin.simulator.clock import wire_text
+from izin.simulator.settings import Settings
+from izin.simulator.texts import REFUSALS, SOURCES
 
 RECIPIENT_TYPES = ("BIREYSEL", "TACIR")
 STATUSES = ("ONAY", "RET")
@@ -36,7 +38,6 @@ _KNOWN_FIELDS = frozenset(
     ]
 )
 _FIRST_DATE = "2015-05-01 00:00:00"
-_RETAILER_ACCESS_SIZE = 3000
 _WIRE_DATE = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}", re.ASCII)
 # İYS's own pattern is not published; this follows what its documents say about it.
 _EMAIL = re.compile(
@@ -67,17 +68,30 @@ class Consent:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Today:
-    """What dates are judged against: now (wire text) and what H467 leaves open, if it applies."""
+    """What consents are judged against: now and the latest date (wire texts), and the switches.
+
+    `window` is what H467 leaves open, if it applies.
+    """
 
     now: str
+    latest: str
     window: AcceptanceWindow | None
-    sliding: bool
+    settings: Settings
 
     @classmethod
-    def at(cls, now: str, brand: Brand, *, sliding: bool) -> "Today":
-        """Give the day of `now` (wire text); no three-day rule before activation."""
+    def at(cls, second: int, brand: Brand, settings: Settings) -> "Today":
+        """Give the day of `second` (epoch seconds); no three-day rule before activation."""
+        now = wire_text(second)
         window = acceptance_window(now[:10]) if brand.is_activated(now) else None
-        return cls(now=now, window=window, sliding=sliding)
+        latest = wire_text(second + int(settings.future_skew))
+        return cls(now=now, latest=latest, window=window, settings=settings)
+
+    def is_too_late(self, consent_date: str, status: object) -> bool:
+        """Whether H467 refuses a consent of this date (wire text) and status."""
+        if self.window is None or (status == "RET" and self.settings.late_applies_to == "ONAY"):
+            return False
+        sliding = self.settings.late_mode == "sliding"
+        return self.window.is_too_late(consent_date, self.now, sliding=sliding)
 
 
 def is_email(value: object) -> bool:
@@ -85,10 +99,15 @@ def is_email(value: object) -> bool:
     return isinstance(value, str) and _EMAIL.fullmatch(value.lower()) is not None
 
 
-def is_phone(value: object) -> bool:
-    """Tell whether İYS takes `value` as a phone: possible in E.164, Turkish ones by digits."""
+def is_phone(value: object, *, is_strict: bool = False) -> bool:
+    """Tell whether İYS takes `value` as a phone: possible in E.164, Turkish ones by digits.
+
+    Strictly it must be in use by the numbering plan too.
+    """
     if not isinstance(value, str) or len(value) > PHONE_LENGTH:
         return False
+    if is_strict:
+        return _is_valid(value)
     if value.startswith("+90"):
         return _TURKISH_PHONE.fullmatch(value) is not None
     return _is_possible(value)
@@ -105,17 +124,18 @@ def read_consent(item: dict[str, object], today: Today) -> Consent | list[Error]
     source, status = item.get("source"), item.get("status")
     recipient_type = item.get("recipientType", "BIREYSEL")
     errors = _choice_errors(item, recipient_type)
-    if not _is_address(recipient, channel):
+    is_strict = today.settings.phone_check == "valid"
+    if not _is_address(recipient, channel, is_strict=is_strict):
         errors += _recipient_errors(item, channel)
     if "consentDate" in item:
-        errors += _date_errors(item["consentDate"], source, today)
+        errors += _date_errors(item["consentDate"], source, status, today)
     elif recipient_type != "TACIR":
         errors.append(error("H112", location=["consentDate"]))
     if not item.keys() <= _KNOWN_FIELDS:
         extra = sorted(item.keys() - _KNOWN_FIELDS)
         errors += [error_at("H118", name, item[name]) for name in extra]
     if "retailerAccess" in item:
-        errors += _retailer_errors(item["retailerAccess"])
+        errors += _retailer_errors(item["retailerAccess"], today.settings.access_size)
     if errors:
         return errors
     retailer_code, access = item.get("retailerCode"), item.get("retailerAccess")
@@ -130,6 +150,14 @@ def read_consent(item: dict[str, object], today: Today) -> Consent | list[Error]
         retailer_code=retailer_code if isinstance(retailer_code, int) else None,
         retailer_access=tuple(access) if isinstance(access, list) else (),
     )
+
+
+@lru_cache(maxsize=65536)
+def _is_valid(value: str) -> bool:
+    try:
+        return phonenumbers.is_valid_number(phonenumbers.parse(value, None))
+    except phonenumbers.NumberParseException:
+        return False
 
 
 @lru_cache(maxsize=65536)
@@ -166,10 +194,12 @@ def _is_source(value: object) -> bool:
     return isinstance(value, str) and value in _SOURCES
 
 
-def _is_address(recipient: object, channel: object) -> bool:
+def _is_address(recipient: object, channel: object, *, is_strict: bool) -> bool:
     if channel == "EPOSTA":
         return is_email(recipient)
-    return is_phone(recipient) or (channel not in CHANNELS and is_email(recipient))
+    return is_phone(recipient, is_strict=is_strict) or (
+        channel not in CHANNELS and is_email(recipient)
+    )
 
 
 def _recipient_errors(item: dict[str, object], channel: object) -> list[Error]:
@@ -187,31 +217,28 @@ def _recipient_errors(item: dict[str, object], channel: object) -> list[Error]:
     ]
 
 
-def _date_errors(value: object, source: object, today: Today) -> list[Error]:
+def _date_errors(value: object, source: object, status: object, today: Today) -> list[Error]:
     if not isinstance(value, str) or _WIRE_DATE.fullmatch(value) is None:
         return [error_at("H158", "consentDate", value)]
     try:
         datetime.fromisoformat(value)
     except ValueError:
         return [error_at("H157", "consentDate", value)]
-    if value > today.now:
+    if value > today.latest:
         return [error_at("H162", "consentDate", value)]
     errors = [error_at("H156", "consentDate", value)] if value < _FIRST_DATE else []
     if source == "HS_2015" and value != _FIRST_DATE:
         errors.append(error_at("H155", "consentDate", value))
     # İYS's examples name H467 only where nothing else is wrong with the date.
-    if (
-        not errors
-        and today.window
-        and today.window.is_too_late(value, today.now, sliding=today.sliding)
-    ):
+    if not errors and today.is_too_late(value, status):
         errors.append(error_at("H467", "consentDate", value))
     return errors
 
 
-def _retailer_errors(access: object) -> list[Error]:
+def _retailer_errors(access: object, size: int) -> list[Error]:
     if not isinstance(access, list) or not access:
         return [error_at("H163", "retailerAccess", access)]
-    if len(access) > _RETAILER_ACCESS_SIZE:
-        return [error_at("H126", "retailerAccess", access)]
+    if len(access) > size:
+        text = REFUSALS["H126"].message.replace("3000", str(size))
+        return [error_at("H126", "retailerAccess", access, message=text)]
     return []

@@ -3,7 +3,6 @@
 from starlette.responses import Response
 
 from izin.simulator.access_methods import key_errors, key_of
-from izin.simulator.accounts import check_rights
 from izin.simulator.answers import RefusedError, json_answer, refused
 from izin.simulator.door import Call
 from izin.simulator.paging import paging_of
@@ -25,7 +24,7 @@ async def history(twin: Twin, call: Call) -> Response:
     if errors:
         raise RefusedError(422, errors)
     paging = paging_of(call.request.query_params, twin.settings, is_swapped=True)
-    check_rights(call.brand, [body["type"]], to_write=False)
+    call.check_rights([body["type"]], to_write=False)
     movements = twin.register_of(call.brand.code).history_of(key_of(body))
     # Movements without a date (a trader's first) stand behind all others.
     movements.sort(key=lambda movement: (movement.consent_date, movement.sequence), reverse=True)

@@ -10,7 +10,7 @@ from izin.simulator.accounts import CHANNELS, Brand
 from izin.simulator.answers import RefusedError, refused
 from izin.simulator.fields import Consent, Today, read_consent, saved_recipient
 from izin.simulator.movements import Movement, Origin, Path
-from izin.simulator.rules import refusal_code
+from izin.simulator.rules import refusal_code, refusal_text
 from izin.simulator.twin import Twin
 from izin.simulator.weather import Intrusion, Writer
 
@@ -65,15 +65,16 @@ def write(twin: Twin, brand: Brand, item: dict[str, object], writer: Writer) -> 
     Date and source are optional: now, and HS_WEB. `RefusedError` where the rules refuse it.
     """
     told = {"consentDate": twin.now_text(), "source": "HS_WEB", **item}
-    today = Today.at(twin.now_text(), brand, sliding=twin.settings.late_mode == "sliding")
+    today = Today.at(int(twin.clock.seconds()), brand, twin.settings)
     consent = read_consent(told, today)
     if isinstance(consent, list):
         raise RefusedError(422, consent)
     register = twin.register_of(brand.code)
     is_full = register.is_full(brand) and not register.knows_address(consent.recipient)
-    code = refusal_code(consent, register.standing(consent.key), is_full=is_full)
+    code = refusal_code(consent, register.standing(consent.key), twin.settings, is_full=is_full)
     if code is not None:
-        raise refused(code)
+        text = refusal_text(code, consent.status, in_batch=False)
+        raise refused(code, message=text)
     origin = Origin(
         path=Path(writer.value), client=writer.value, request_id=twin.call_id(writer.value)
     )

@@ -1,5 +1,6 @@
 """The service provider's own methods: token, brands, subscription, push connections."""
 
+import json
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
@@ -13,8 +14,8 @@ from izin.simulator.connections import (
     Connection,
     connection_errors,
 )
-from izin.simulator.door import Call, client_of, parsed
-from izin.simulator.texts import NOT_REMOVED, REFUSALS
+from izin.simulator.door import Call, client_of
+from izin.simulator.texts import LIMIT_IN_SECTION, NOT_REMOVED, REFUSALS
 from izin.simulator.twin import Twin
 
 # What İYS's example shows for a subscription without a limit that binds.
@@ -25,20 +26,27 @@ SUBSCRIPTION_END = "2099-12-31 23:59:59"
 
 async def token(twin: Twin, request: Request, body: bytes) -> Response:
     """`POST /oauth2/token`, as JSON or as a form; H084 where the hour is used up."""
-    now = twin.clock.seconds()
-    if not twin.limits.tokens.admits(
-        client_of(request), now, twin.settings.token_limit, twin.settings.hour
-    ):
-        is_flat = twin.settings.h084_shape == "flat"
-        raise RefusedError(REFUSALS["H084"].status, [error("H084")], is_flat=is_flat)
-    form: object
-    if "json" in request.headers.get("content-type", ""):
-        form = parsed(body)
-    else:
-        form = dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True))
+    settings, now = twin.settings, twin.clock.seconds()
+    form = _form(request, body)
+    is_renewal = isinstance(form, dict) and form.get("grant_type") == "refresh_token"
+    counts = settings.refresh_counts or not is_renewal
+    limit, client = settings.token_limit, client_of(request)
+    if counts and not twin.limits.tokens.admits(client, now, limit, settings.hour):
+        text = LIMIT_IN_SECTION if settings.h084_text == "section" else None
+        is_flat = settings.h084_shape == "flat"
+        raise RefusedError(429, [error("H084", message=text)], is_flat=is_flat)
     if not isinstance(form, dict):
         raise refused("H014")
-    return json_answer(twin.tokens.answer(form, now, twin.settings))
+    return json_answer(twin.tokens.answer(form, now, settings))
+
+
+def _form(request: Request, body: bytes) -> object:
+    if "json" not in request.headers.get("content-type", ""):
+        return dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True))
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
 
 
 async def brands(twin: Twin, call: Call) -> Response:

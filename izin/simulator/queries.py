@@ -8,7 +8,7 @@ import uuid
 
 from starlette.responses import Response
 
-from izin.simulator.accounts import CHANNELS, check_rights
+from izin.simulator.accounts import CHANNELS
 from izin.simulator.answers import Error, RefusedError, error, json_answer, refused
 from izin.simulator.batch_answers import check_request_id, results
 from izin.simulator.changes import Window, page_of
@@ -50,7 +50,7 @@ async def status(twin: Twin, call: Call) -> Response:
     if errors:
         raise RefusedError(422, errors)
     channel = body["type"]
-    check_rights(call.brand, [channel], to_write=False)
+    call.check_rights([channel], to_write=False)
     key = (channel, body["recipientType"], saved_recipient(channel, body["recipient"]))
     register = twin.register_of(call.brand.code)
     record = register.find(key)
@@ -79,7 +79,7 @@ async def statuses(twin: Twin, call: Call) -> Response:
     if errors:
         raise RefusedError(422, errors)
     recipients = _recipients(twin, call.json(), channel)
-    check_rights(call.brand, [channel], to_write=False)
+    call.check_rights([channel], to_write=False)
     known = twin.register_of(call.brand.code).known_of_all(recipients)
     wanted = (channel, recipient_type)
     standings = ((one, known.get(one, {}).get(wanted)) for one in recipients)
@@ -104,6 +104,7 @@ async def changes(twin: Twin, call: Call) -> Response:
             earliest=now - twin.settings.pull_window, latest=now - twin.settings.hidden_window
         ),
         channels=frozenset(call.brand.rights),
+        in_milliseconds=twin.settings.cursor_unit == "milliseconds",
     )
     if not page.movements:
         return Response(status_code=204)

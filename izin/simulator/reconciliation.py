@@ -98,7 +98,7 @@ def _day(twin: Twin, call: Call) -> Day:
 async def _chunks(twin: Twin, call: Call, day: Day) -> AsyncIterator[bytes]:
     # As a plain iterator it would be read in a thread, beside the twin's own.
     movements = _movements(twin, call, day)
-    for chunk in file_chunks(movements, with_header=twin.settings.csv_header):
+    for chunk in file_chunks(movements, twin.settings):
         yield chunk
         await asyncio.sleep(0)
 
@@ -120,10 +120,10 @@ def _process_status(twin: Twin, day: Day) -> str:
 
 
 def _hash(twin: Twin, call: Call, day: Day) -> str:
-    with_header = twin.settings.csv_header
-    kept = (call.brand.code, day.text, with_header)
+    settings = twin.settings
+    kept = (call.brand.code, day.text, settings.csv_header, settings.day_file_lines)
     if kept not in twin.hashes:
-        chunks = file_chunks(_movements(twin, call, day), with_header=with_header)
+        chunks = file_chunks(_movements(twin, call, day), settings)
         twin.hashes[kept] = file_hash(chunks)
     return twin.hashes[kept]
 

@@ -13,7 +13,6 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from izin.simulator.access_methods import key_errors
-from izin.simulator.accounts import check_rights
 from izin.simulator.answers import Error, RefusedError, error, error_at, json_answer, refused
 from izin.simulator.door import Call
 from izin.simulator.fields import Consent, saved_recipient
@@ -36,7 +35,7 @@ async def make_links(twin: Twin, call: Call) -> Response:
     if not isinstance(body, dict):
         raise refused("H097")
     entries = _entries(body)
-    check_rights(call.brand, [_CHANNEL], to_write=False)
+    call.check_rights([_CHANNEL], to_write=False)
     register = twin.register_of(call.brand.code)
     base = str(call.request.base_url)
     answer: list[dict[str, object]] = []

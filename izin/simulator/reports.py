@@ -15,6 +15,7 @@ from izin.simulator.accounts import CHANNELS
 from izin.simulator.answers import refused
 from izin.simulator.clock import day_start
 from izin.simulator.movements import Movement, Path
+from izin.simulator.settings import Settings
 
 COLUMNS: Final = "creationDate,transactionId,recipient,recipientType,type,status,consentDate,source"
 _DAYS_BACK: Final = timedelta(days=7)
@@ -46,12 +47,14 @@ def day_of(text: str, today: str) -> Day:
     return Day(text=text, start=day_start(day), end=day_start(day + timedelta(days=1)))
 
 
-def file_chunks(movements: Iterable[Movement], *, with_header: bool) -> Iterator[bytes]:
+def file_chunks(movements: Iterable[Movement], settings: Settings) -> Iterator[bytes]:
     """Give the day's file piece by piece; `movements` come in the order of their seconds."""
-    lines = [f"{COLUMNS}\n"] if with_header else []
+    lines = [f"{COLUMNS}\n"] if settings.csv_header else []
     for _, group in itertools.groupby(movements, key=lambda movement: movement.second):
         rows = [(movement.transaction_id, movement) for movement in group]
         rows.sort(key=lambda row: (row[0], row[1].sequence))
+        if settings.day_file_lines == "one":
+            rows = list(dict(rows).items())
         lines += [_line(transaction_id, movement) for transaction_id, movement in rows]
         if len(lines) >= _LINES_AT_ONCE:
             yield "".join(lines).encode()

@@ -6,10 +6,12 @@ Pure: the record of the key, if there is one, is an argument.
 
 from izin.simulator.fields import Consent
 from izin.simulator.movements import Standing
+from izin.simulator.settings import Settings
+from izin.simulator.texts import FIRST_RET_IN_BATCH, message_of
 
 
 def refusal_code(  # noqa: PLR0911 - one return a rule, in the order of the rules
-    consent: Consent, current: Standing | None, *, is_full: bool
+    consent: Consent, current: Standing | None, settings: Settings, *, is_full: bool
 ) -> str | None:
     """Give the H-code that refuses `consent` over `current` (the key's record), or None.
 
@@ -23,15 +25,33 @@ def refusal_code(  # noqa: PLR0911 - one return a rule, in the order of the rule
     if current is None:
         if consent.source == "HS_KARAR":
             return "H486"
-        if consent.status == "RET":
+        if consent.status == "RET" and not _may_begin_with_ret(consent, settings):
             return "H175"
         return "H525" if is_full else None
     if not consent.consent_date:
         return "H462"
     if not consent.source:
         return "H463"
-    if consent.consent_date <= current.consent_date:
+    is_equal = consent.consent_date == current.consent_date
+    takes_equal = is_equal and settings.equal_date == "accepted"
+    if consent.consent_date <= current.consent_date and not takes_equal:
         return "H178"
-    if consent.status == "RET" and current.status == "RET":
+    if consent.status == current.status and (
+        consent.status == "RET" or settings.onay_again == "refused"
+    ):
         return "H174"
     return None
+
+
+def refusal_text(code: str, status: str, *, in_batch: bool) -> str | None:
+    """Give the wording of a refusal where it is not the usual one.
+
+    H174 names the status that stands already; H175 is worded otherwise in the results of a batch.
+    """
+    if code == "H174":
+        return message_of(code).replace("RET", status)
+    return FIRST_RET_IN_BATCH if code == "H175" and in_batch else None
+
+
+def _may_begin_with_ret(consent: Consent, settings: Settings) -> bool:
+    return consent.recipient_type == "TACIR" and settings.first_tacir_ret == "accepted"

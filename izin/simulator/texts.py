@@ -30,6 +30,11 @@ _ROWS: Final = (
     ("H014", 400, "Gönderilen istek JSON formatına uygun olmalıdır."),
     ("H015", 500, "Beklenmedik bir hata oluştu!"),
     (
+        "H083",
+        429,
+        "Saniyede kabul edilen istek limitinine ulaşıldı. Lütfen daha sonra tekrar deneyiniz.",
+    ),
+    (
         "H084",
         429,
         (
@@ -104,6 +109,7 @@ _ROWS: Final = (
         422,
         "İzin erişimi olan bayilerin (retailer) liste uzunluğu en fazla 3000 olmalıdır.",
     ),
+    ("H125", 422, "Tek seferde eklenecek izin sayısı en fazla {limit} olmalıdır."),
     ("H127", 422, "Alıcı listesi (recipients) uzunluğu en fazla {limit} olmalıdır."),
     (
         "H155",
@@ -194,6 +200,9 @@ REFUSALS: Final = {
     for code, status, message in (*_ROWS, *OTHER_ROWS)
 }
 
+LIMIT_IN_SECTION: Final = (  # H084 of the chapter on authentication
+    "Saatte kabul edilen istek limitine ulaşıldı. Lütfen daha sonra tekrar deneyiniz."
+)
 PASSWORD_MISSING: Final = "Şifre (password) bulunamadı."  # noqa: S105 - İYS's wording of H093, no secret
 FIRST_RET_IN_BATCH: Final = (  # H175 in a batch's results
     "İlk izin kayıt işlemlerinde RET durum (status) bilgisi içeren izinler kaydedilmez."

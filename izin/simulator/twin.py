@@ -90,7 +90,9 @@ class Twin:
         self._links = Shelf(self.database, "reject link", str, RejectLink)
         self._agreed = Shelf(self.database, "agreement", tuple[int, str], bool)
         self._offset = Shelf(self.database, "clock", str, float)
-        self.hashes: dict[tuple[int, str, bool], str] = {}  # of the files of days that are over
+        self.hashes: dict[
+            tuple[int, str, bool, str], str
+        ] = {}  # of the files of days that are over
         self._set_clock()
 
     def _set_clock(self) -> None:
@@ -115,7 +117,9 @@ class Twin:
                 occurred_at = self.clock.machine_milliseconds()
                 with self.database.transaction():
                     register = self._register(batch.brand_code)
-                    outcomes = process(batch, register, brand, occurred_at=occurred_at)
+                    outcomes = process(
+                        batch, register, brand, self.settings, occurred_at=occurred_at
+                    )
                     self.batches.settle(batch, outcomes)
             done += 1
         return done

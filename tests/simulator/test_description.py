@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from izin.simulator import retailer_texts, texts
+from izin.simulator import retailer_texts, table_words, texts
 from tests.simulator.client import Iys
 
 DESCRIPTION = Path(__file__).parents[3] / "shared" / "iys" / "openapi-3.2.0.json"
@@ -77,6 +77,7 @@ def test_every_refusal_has_iyss_words(description: dict[str, Any], code: str):
         texts.RETAILER_NOT_OF_USER,
         texts.NOT_REMOVED,
         texts.PHONE_IN_QUERY,
+        texts.LIMIT_IN_SECTION,
         texts.FORBIDDEN_MISSPELT.format(field="iysCode"),
         retailer_texts.LIMIT_AS_H182,
         retailer_texts.OFFSET_AS_H183,
@@ -90,6 +91,13 @@ def test_every_refusal_has_iyss_words(description: dict[str, Any], code: str):
 def test_the_other_wordings_are_iyss_too(description: dict[str, Any], wording: str):
     """The second wordings of a code stand in the description."""
     assert any(wording in text for text in texts_in(description))
+
+
+@pytest.mark.parametrize("code", sorted(table_words.TABLE_WORDS))
+def test_the_tables_wordings_are_iyss(description: dict[str, Any], code: str):
+    """The wordings of the switch stand in the description as well."""
+    told = {plain(text) for text in texts_in(description)}
+    assert any(plain(table_words.TABLE_WORDS[code]) in text for text in told)
 
 
 def assert_shape(
