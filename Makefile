@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 LAW = $(BIN)/python -m pytest -q --cov=izin.consent tests/unit/consent
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test chaos fuzz check mutants bench format docs pins clean
+.PHONY: help setup demo up test chaos fuzz check check-form check-law check-tests mutants bench format docs pins clean
 
 help: ## list these commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 16
@@ -59,11 +59,18 @@ fuzz: $(READY) ## generated requests to every operation of the simulator: EXAMPL
 	@$(BIN)/python -m tests.simulator.fuzz $(if $(EXAMPLES),--examples $(EXAMPLES))
 
 check: $(READY) ## format, lint, types, floors, drawn docs, unit and contract tests; quick
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target check-tests check-law check-form
+
+check-form:
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache > $(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
+
+check-law:
 	@$(LAW)
+
+check-tests:
 	@$(BIN)/python -m pytest -q -m "not broker and not database and not e2e" --ignore tests/unit/consent \
 		tests/unit tests/contract tests/test_house.py $(PYTEST_ARGS)
 
