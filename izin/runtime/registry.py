@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from izin.consent.errors import OurError
 from izin.schemas.codec import Codec
+from izin.schemas.contracts import versions
 
 if TYPE_CHECKING:
     from izin.runtime.settings import KafkaSettings
@@ -17,11 +18,13 @@ class RegistryError(OurError):
 
 def codec(settings: KafkaSettings) -> Codec:
     """Return the codec of this installation: Confluent framing where a registry is set, else Avro's
-    own.
+    own. Raises UnusableSchemaError and RegistryError.
     """
+    folder = settings.schema_folder
+    others = {} if folder is None else versions(folder)
     if not settings.registry_url:
-        return Codec()
+        return Codec(others=others)
     # It brings an HTTP library and OAuth: a fifth of a second, for those who have a registry.
     from izin.runtime.registry_client import Registry  # noqa: PLC0415 - see above
 
-    return Codec(Registry(settings.registry_url))
+    return Codec(Registry(settings.registry_url), others=others)

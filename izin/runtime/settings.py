@@ -31,6 +31,10 @@ class KafkaSettings(_Group):
 
     bootstrap_servers: str = Field("127.0.0.1:9092", validation_alias="KAFKA_BOOTSTRAP_SERVERS")
     registry_url: str | None = Field(None, validation_alias="SCHEMA_REGISTRY_URL")
+    schema_folder: Path | None = Field(None, validation_alias="IZIN_SCHEMA_FOLDER")
+    """Where schemas of newer releases stand that this one is to read, as their
+    ``izin/schemas/versions`` holds them; needed only where producers are newer and there is no
+    registry."""
     topic_prefix: str = Field("", validation_alias="IZIN_TOPIC_PREFIX")
     partitions: int = Field(DEFAULT_PARTITIONS, ge=1, validation_alias="IZIN_PARTITIONS")
     replication_factor: int = Field(1, ge=1, validation_alias="IZIN_REPLICATION_FACTOR")

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import struct
 from io import BytesIO
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from fastavro import schemaless_reader, schemaless_writer
@@ -69,12 +70,20 @@ class SchemaIds(Protocol):
 
 
 class Codec:
-    """Encodes and decodes the records of ``schemas/avro``; with ``ids``, in Confluent framing."""
+    """Encodes and decodes the records of ``schemas/avro``; with ``ids``, in Confluent framing.
 
-    def __init__(self, ids: SchemaIds | None = None) -> None:
+    Reads ``others`` too: versions, by fingerprint, that this release has not heard of.
+    """
+
+    def __init__(
+        self,
+        ids: SchemaIds | None = None,
+        *,
+        others: Mapping[bytes, contracts.Contract] = MappingProxyType({}),
+    ) -> None:
         self._ids = ids
         self._current = contracts.current()
-        self._known = contracts.known()
+        self._known = {**others, **contracts.known()}
         self._writers: dict[bytes, contracts.Contract] = {}
         self._write = {name: writer_of(one.schema) for name, one in self._current.items()}
         self._read = {name: reader_of(one.schema, {}) for name, one in self._current.items()}

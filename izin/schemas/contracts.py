@@ -19,8 +19,11 @@ from typing import TYPE_CHECKING, Any
 from fastavro import parse_schema
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
+from izin.consent.errors import OurError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from importlib.resources.abc import Traversable
 
 Schema = dict[str, Any]
 
@@ -36,6 +39,10 @@ RECORDS = (
     "Anchor",
 )
 """In the order in which they may name each other."""
+
+
+class UnusableSchemaError(OurError):
+    """A file that should hold a version of a contract holds none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +84,24 @@ def current() -> Mapping[str, Contract]:
 def known() -> Mapping[bytes, Contract]:
     """Return every version that was ever published, and the current ones, by fingerprint."""
     found = {one.fingerprint: one for one in current().values()}
-    for path in (resources.files("izin.schemas") / "versions").iterdir():
-        record, _, suffix = path.name.partition(".")
-        if suffix.endswith(".avsc"):
-            past = contract(record, json.loads(path.read_text(encoding="utf-8")))
-            found.setdefault(past.fingerprint, past)
+    return versions(resources.files("izin.schemas") / "versions") | found
+
+
+def versions(folder: Traversable) -> dict[bytes, Contract]:
+    """Return the versions that stand in ``folder``, each as ``<Record>.<fingerprint>.avsc``, by
+    fingerprint; raises UnusableSchemaError for one that cannot be read.
+    """
+    found = {}
+    try:
+        for path in folder.iterdir():
+            record, _, suffix = path.name.partition(".")
+            if suffix.endswith(".avsc"):
+                one = contract(record, json.loads(path.read_text(encoding="utf-8")))
+                found[one.fingerprint] = one
+    except OSError as error:
+        raise UnusableSchemaError(f"{folder} cannot be read ({error.strerror})") from error
+    except Exception as error:  # fastavro raises whatever the schema makes it stumble on
+        raise UnusableSchemaError(f"{path} is no schema: {type(error).__name__}") from error
     return found
 
 

@@ -1,13 +1,17 @@
 """Producers and workers of different releases, side by side, whichever framing names the schema."""
 
 import copy
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from izin.runtime.registry import codec
+from izin.runtime.settings import KafkaSettings
 from izin.schemas import contracts
 from izin.schemas.codec import Codec
-from izin.schemas.contracts import Contract
+from izin.schemas.contracts import Contract, UnusableSchemaError
 from izin.schemas.records import event_to_avro
 from tests.builders import an_event
 from tests.streams.records import Fetched
@@ -56,12 +60,40 @@ def produced(
         return Codec(ids).encode("ConsentEvent", event), contract
 
 
-def decided(value: bytes, codec: Codec) -> list[tuple[str, dict[str, object]]]:
-    """Return what a worker with `codec` writes of the record, by topic."""
-    stage = OrderStage(topics=TOPICS, partitions=PARTITIONS, codec=codec)
+def test_an_older_worker_reads_what_stands_in_its_schema_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without a registry a producer may be newer, where its schema was handed on."""
+    value, contract = produced("newer", monkeypatch, None)
+    name = f"ConsentEvent.{contract.fingerprint[::-1].hex()}.avsc"
+    (tmp_path / name).write_text(json.dumps(contract.schema), encoding="utf-8")
+    (tmp_path / "README.md").write_text("no schema", encoding="utf-8")
+    writes = decided(value, codec(KafkaSettings(registry_url=None, schema_folder=tmp_path)))
+    assert TOPICS.opt_outs.name in {topic for topic, _ in writes}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [("{", "is no schema"), ('{"type": "record"}', "is no schema"), (None, "cannot be read")],
+)
+def test_a_schema_folder_that_cannot_be_used_is_told(
+    tmp_path: Path, content: str | None, told: str
+) -> None:
+    """A worker does not start without what it was told to read."""
+    folder = tmp_path / "schemas"
+    if content is not None:
+        folder.mkdir()
+        (folder / "ConsentEvent.1.avsc").write_text(content, encoding="utf-8")
+    with pytest.raises(UnusableSchemaError, match=told):
+        codec(KafkaSettings(registry_url=None, schema_folder=folder))
+
+
+def decided(value: bytes, reader: Codec) -> list[tuple[str, dict[str, object]]]:
+    """Return what a worker with `reader` writes of the record, by topic."""
+    stage = OrderStage(topics=TOPICS, partitions=PARTITIONS, codec=reader)
     effects = stage.fold(HOME, [Fetched(value=value, partition=HOME)], MemoryState())
     names = {topic.name: topic.record for topic in TOPICS}
-    return [(one.topic, codec.decode(names[one.topic], one.value)) for one in effects.writes]
+    return [(one.topic, reader.decode(names[one.topic], one.value)) for one in effects.writes]
 
 
 @pytest.mark.parametrize("which", ["older", "newer"])
