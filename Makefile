@@ -51,9 +51,10 @@ $(VENV)/mutants/.ready: $(READY)
 		-e '.[dev]' 'mutmut==3.7.0' 'pytest<9.2'
 	@touch $@
 
-chaos: $(READY) ## faults on the order stage for MINUTES=10, and proof that each event was decided once
+chaos: $(READY) ## faults on the order stage for MINUTES=10, or STAGE=sink FAULTS=120, and proof that all was kept
 	@$(BIN)/izin local prepare
-	@$(BIN)/python -m tests.chaos.order $(if $(MINUTES),--minutes $(MINUTES)) $(CHAOS_ARGS)
+	@$(BIN)/python -m tests.chaos.$(or $(STAGE),order) $(if $(MINUTES),--minutes $(MINUTES)) \
+		$(if $(FAULTS),--faults $(FAULTS)) $(CHAOS_ARGS)
 
 fuzz: $(READY) ## generated requests to every operation of the simulator: EXAMPLES=100 to each
 	@$(BIN)/python -m tests.simulator.fuzz $(if $(EXAMPLES),--examples $(EXAMPLES))

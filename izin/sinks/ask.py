@@ -44,6 +44,8 @@ _MOST = 1000
 _ASKS = 6
 """After so many times of asking in vain a person looks."""
 _LATER = timedelta(seconds=30)
+_SOON = timedelta(seconds=2)
+"""An opt-out that could not be asked about waits no longer."""
 _LONGEST = timedelta(hours=1)
 _UNTOLD_BY_MANY = frozenset({Registered.NOT_ONAY, Registered.RET})
 """What the multiple query cannot tell more of: NOT_ONAY hides a RET, and a RET its date."""
@@ -200,7 +202,8 @@ class Asker:
     async def _failed(self, brand: Brand, entries: Sequence[Entry], error: CallError) -> None:
         now = self.tools.clock()
         _log.warning("iys could not be asked", brand=brand.brand_code, error=str(error))
-        wait = error.retry_after or _LATER
+        urgent = any(entry.desired_status == Status.RET for entry in entries)
+        wait = error.retry_after or (_SOON if urgent else _LATER)
         if isinstance(error, MisconfiguredError | UnauthenticatedError):
             wait = max(wait, timedelta(minutes=1))
         async with self.tools.ledger.transaction() as connection:
