@@ -14,7 +14,7 @@ from izin.consent.model import LAW_VERSION
 from izin.runtime import kafka
 from izin.runtime.observe import get_logger
 from izin.streams.errors import StateError
-from izin.streams.rows import Rows
+from izin.streams.row_reader import RowReader
 
 if TYPE_CHECKING:
     from izin.runtime.settings import KafkaSettings
@@ -37,7 +37,7 @@ class Changelog:
         self._number = number
         self._settings = settings
         self._group = group
-        self._rows = Rows(codec)
+        self._rows = RowReader(codec)
 
     def read(self, state: State, topic: str, end: int) -> None:
         """Bring ``state`` up to ``end``; raises KafkaException and StateError."""

@@ -1,4 +1,5 @@
-"""A row of ``consents`` from the facts it tells, and back, with no value of the law between.
+"""A row of ``consents`` from the facts it tells, with no value of the law between; ``row_reader``
+reads it back.
 
 A row and an event write the fields of their key, brand code to recipient, with the same bytes in
 the same order: its *address*. What else a row tells are words, which many rows share, instants, and
@@ -11,15 +12,16 @@ from typing import TYPE_CHECKING
 
 from izin.consent.words import Status
 from izin.schemas import contracts
-from izin.schemas.avro_cutter import cutter_of
 from izin.schemas.avro_writer import long_bytes, writer_of
-from izin.streams.packing import Facts, facts_of
 
 if TYPE_CHECKING:
-    from izin.schemas.codec import Codec
-    from izin.streams.packing import Words
+    from collections.abc import Sequence
 
-_FIELDS = (
+    from izin.schemas.codec import Codec
+    from izin.schemas.contracts import Schema
+    from izin.streams.packing import Facts, Words
+
+FIELDS = (
     "customer_id",
     "brand_code",
     "type",
@@ -38,41 +40,29 @@ _FIELDS = (
     "latest_ret_at",
     "law_version",
 )
-_CUTS = (
-    "customer_id",
-    "recipient_type",
-    "recipient",
-    "status",
-    "effective_at",
-    "origin_rank",
-    "event_id",
-    "source",
-    "consent_date",
-    "registrable",
-    "latest_ret_at",
-)
-_RANK = _CUTS.index("origin_rank")
-_INSTANTS = ("effective_at", "consent_date", "latest_onay_at", "latest_ret_at")
+"""The contract for which rows are written and read field by field."""
+
 _NULL, _SOME = b"\x00", b"\x02"
-_A_BYTE = 128
 _MILLISECOND = 1000
 _ENOUGH = 4096
 """Of words that are kept: few installations have more."""
 
 
+def row_fields() -> Sequence[Schema]:
+    """Return the fields of a row's contract; raises ValueError where they are not ``FIELDS``."""
+    fields: Sequence[Schema] = contracts.current()["Consent"].schema["fields"]
+    if tuple(field["name"] for field in fields) != FIELDS:
+        raise ValueError(f"the contract of Consent must have the fields {FIELDS}")
+    return fields
+
+
 class Rows:
-    """Writes rows and reads them, framed as ``codec`` frames."""
+    """Writes rows, framed as ``codec`` frames."""
 
     def __init__(self, codec: Codec) -> None:
-        schema = contracts.current()["Consent"].schema
-        if tuple(field["name"] for field in schema["fields"]) != _FIELDS:
-            raise ValueError(f"the contract of Consent must have the fields {_FIELDS}")
-        self._codec = codec
         self._header = codec.header("Consent")
-        self._cut = cutter_of(schema, _CUTS, _INSTANTS)
-        self._write = {field["name"]: writer_of(field["type"]) for field in schema["fields"]}
+        self._write = {field["name"]: writer_of(field["type"]) for field in row_fields()}
         self._told: dict[Words, tuple[bytes, ...]] = {}
-        self._words: dict[tuple[bytes, ...], Words] = {}
 
     def write(self, address: bytes, facts: Facts) -> bytes:
         """Return the row that tells ``facts`` of the key at ``address``, framed."""
@@ -118,41 +108,6 @@ class Rows:
             write["law_version"](law_version),
         )
         return told
-
-    def read(self, row: bytes) -> Facts:
-        """Return what ``row`` tells besides its key; raises as :meth:`Codec.decode_consent`."""
-        start = len(self._header)
-        try:
-            cuts = self._cut(row, start) if row.startswith(self._header) else ()
-        except Exception:  # noqa: BLE001  # wrong or unusual: the codec judges it
-            cuts = ()
-        if not cuts or cuts[-1] != len(row) or row[cuts[_RANK]] >= _A_BYTE:
-            return facts_of(self._codec.decode_consent(row))
-        customer, kind, recipient, status, effective, rank, event_id, source, *others = cuts
-        consent_date, registrable, latest, effective_at, *others, end = others
-        consent_date_at, latest_onay_at, latest_ret_at = others
-        telling = (
-            row[start:customer],
-            row[customer:kind],
-            row[recipient:status],
-            row[effective:rank],
-            row[event_id:source],
-            row[consent_date:registrable],
-            row[latest:end],
-        )
-        words = self._words.get(telling)
-        if words is None:
-            if len(self._words) >= _ENOUGH:
-                self._words.clear()
-            words = self._words[telling] = facts_of(self._codec.decode_consent(row)).words
-        return Facts(
-            words,
-            effective_at * _MILLISECOND,
-            None if consent_date_at is None else consent_date_at * _MILLISECOND,
-            None if latest_onay_at is None else latest_onay_at * _MILLISECOND,
-            None if latest_ret_at is None else latest_ret_at * _MILLISECOND,
-            row[rank + 1 : event_id],
-        )
 
 
 _MOMENTS: dict[int, bytes] = {}

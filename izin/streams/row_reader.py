@@ -1,0 +1,145 @@
+"""What a row of ``consents`` tells, read by a pattern: who starts with nothing reads millions.
+
+The pattern is the row as we write it: words of the law, instants of our days, a UUID. What does not
+match is for the codec to judge; the two read the same, and a test compares them.
+
+Words that many rows share are known by their bytes, once the codec has read a row with them. The
+pattern cannot tell where an origin ends, for Avro writes a text's size before it; but no text
+begins with the bytes of another whole one, so what is known is found where it is and nowhere else.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from izin.consent.words import Channel, RecipientType, Status
+from izin.schemas.avro_writer import writer_of
+from izin.streams.packing import Facts, facts_of
+from izin.streams.rows import row_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from izin.schemas.codec import Codec
+    from izin.streams.packing import Words
+
+_ENOUGH = 4096
+"""Of words that are kept: few installations have more."""
+_A_BYTE = 128
+_MILLISECOND = 1000
+
+_text = writer_of("string")
+_or_text = writer_of(["null", "string"])
+
+
+def _any(words: Iterable[str]) -> bytes:
+    return b"(?:" + b"|".join(re.escape(_text(word)) for word in words) + b")"
+
+
+_EVEN = b"".join(re.escape(bytes((byte,))) for byte in range(_A_BYTE, 2 * _A_BYTE, 2))
+_INSTANT = rb"[" + _EVEN + rb"][\x80-\xff]{4}[\x01-\x7f]"
+"""A number of six bytes, above zero: milliseconds from 1970 to 2039."""
+_OR_INSTANT = rb"(?:\x00|\x02(" + _INSTANT + rb"))"
+_HEX = rb"[0-9a-f]"
+_UUID = _HEX + rb"{8}(?:-" + _HEX + rb"{4}){3}-" + _HEX + rb"{12}"
+
+_kind = re.compile(rb"[\x80-\xff]{0,4}[\x00-\x7f]" + _any(Channel) + _any(RecipientType)).match
+"""Brand code, type and recipient type."""
+_rest = re.compile(
+    rb"(" + _any(Status) + rb")(?:\x00|\x02" + _any(Status) + rb")"
+    rb"(" + _INSTANT + rb")"
+    rb"([\x00-\x7f])"
+    rb"\x48(" + _UUID + rb")"
+    rb"(.+?)" + _OR_INSTANT + rb"([\x00\x01])" + _OR_INSTANT + _OR_INSTANT + rb"([\x00-\x7f])",
+    re.DOTALL,
+).fullmatch
+"""From the status on; in groups: the status, its instant, the rank, the event, origin and source, a
+date, whether it is registrable, the latest ONAY and RET, and the law's version."""
+
+Telling = tuple[bytes, ...]
+"""The bytes of a row's words: customer, status, rank, origin and source, registrable, law."""
+
+
+class RowReader:
+    """Reads rows that ``codec`` frames, and any others through it."""
+
+    def __init__(self, codec: Codec) -> None:
+        row_fields()  # the pattern is made for them
+        self._codec = codec
+        self._header = codec.header("Consent")
+        self._words: dict[Telling, Words] = {}
+
+    def read(self, row: bytes) -> Facts:
+        """Return what ``row`` tells besides its key; raises as :meth:`Codec.decode_consent`."""
+        begun = len(self._header)
+        at = self._behind_key(row, begun) if row.startswith(self._header) else None
+        found = None if at is None else _rest(row, at[1])
+        if at is None or found is None:
+            return facts_of(self._codec.decode_consent(row))
+        # fmt: off
+        (status, instant, rank, event_id, said, dated, registrable, onay, ret,
+         law) = found.groups()
+        # fmt: on
+        telling = row[begun : at[0]], status, rank, said, registrable, law
+        words = self._words.get(telling)
+        if words is None:
+            return self._learnt(telling, row)
+        effective = _microseconds(instant)
+        # As a rule they are the same instant.
+        return Facts(
+            words,
+            effective,
+            None if not dated else effective if dated == instant else _microseconds(dated),
+            None if not onay else effective if onay == instant else _microseconds(onay),
+            None if not ret else effective if ret == instant else _microseconds(ret),
+            event_id,
+        )
+
+    def _behind_key(self, row: bytes, begun: int) -> tuple[int, int] | None:
+        """Return where the customer of ``row`` ends and where its key does; None where its texts
+        are long or not ASCII, or it ends before.
+        """
+        try:
+            size = row[begun]
+            customer = begun + 1 + (size >> 1)
+            kind = _kind(row, customer)
+            if kind is None:
+                return None
+            at = kind.end()
+            other = row[at]
+        except IndexError:
+            return None
+        end = at + 1 + (other >> 1)
+        sizes = size | other
+        is_plain = not sizes & 1 and sizes < _A_BYTE
+        is_ascii = row[begun:customer].isascii() and row[at:end].isascii()
+        return (customer, end) if is_plain and is_ascii else None
+
+    def _learnt(self, telling: Telling, row: bytes) -> Facts:
+        """Return what the codec reads of ``row``, and know its words from then on if the pattern
+        cut them right.
+        """
+        facts = facts_of(self._codec.decode_consent(row))
+        _, _, _, origin, source, _, _ = facts.words
+        if telling[3] == _text(origin) + _or_text(source):
+            if len(self._words) >= _ENOUGH:
+                self._words.clear()
+            self._words[telling] = facts.words
+        return facts
+
+
+def _microseconds(instant: bytes) -> int:
+    bits = int.from_bytes(instant, "little")
+    return (
+        (
+            bits & 0x7F
+            | bits >> 1 & 0x3F80
+            | bits >> 2 & 0x1FC000
+            | bits >> 3 & 0xFE00000
+            | bits >> 4 & 0x7F0000000
+            | bits >> 5 & 0x3F800000000
+        )
+        // 2
+        * _MILLISECOND
+    )
