@@ -69,7 +69,9 @@ def weather(
     ] = None,
     writes: Annotated[str | None, typer.Option(help="What he writes: ONAY | RET.")] = None,
     delivery: Annotated[Delivery | None, typer.Option(help="What befalls a push.")] = None,
-    times: Annotated[int, typer.Option(min=1, help="How many calls it strikes.")] = 1,
+    times: Annotated[
+        int | None, typer.Option(min=1, help="How many calls it strikes: 1, or with --lasts all.")
+    ] = None,
     until_cancelled: Annotated[
         bool, typer.Option("--until-cancelled", help="Strike without an end.")
     ] = False,
@@ -77,6 +79,8 @@ def weather(
         float | None, typer.Option(help="Strike this part of the calls, drawn by the seed.")
     ] = None,
     after: Annotated[int, typer.Option(min=0, help="Calls that pass first.")] = 0,
+    begins: Annotated[float | None, typer.Option(help="Seconds of its time until then.")] = None,
+    lasts: Annotated[float | None, typer.Option(help="Seconds of its time: an outage.")] = None,
     script: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="A JSON list of orders, as the API takes."),
@@ -99,6 +103,9 @@ def weather(
         "writes": writes,
         "delivery": delivery,
         "share": share,
+        "begins": begins,
+        "lasts": lasts,
+        "times": times,
     }
     order: dict[str, object] = {name: value for name, value in asked.items() if value is not None}
     if order and operation is None:
@@ -109,8 +116,8 @@ def weather(
         elif script is not None:
             answer = admin.post("weather", _script(script))
         elif operation is not None:
-            lasting: dict[str, object] = {"times": None if until_cancelled else times}
-            order |= {"operation": operation, "after": after, **lasting}
+            endless: dict[str, object] = {"times": None} if until_cancelled else {}
+            order |= {"operation": operation, "after": after, **endless}
             answer = admin.post("weather", order)
         else:
             answer = admin.get("weather")

@@ -5,12 +5,14 @@
     {"operation": "addV2", "code": "H123", "times": 3}              busy, three times
     {"operation": "*", "code": "H103", "share": 0.05, "times": null}  5 % of all, until cancelled
     {"operation": "batchV2", "drop": "after", "after": 2}           the third answer is lost
+    {"operation": "*", "code": "H192", "lasts": 600}                ten minutes' outage
     {"operation": "add", "tokenExpired": true}                      H351, and a new token is needed
     {"operation": "batchV2", "writer": "integrator", "writes": "RET"}  somebody else is faster
     {"operation": "push", "delivery": "overtaken"}                  behind the next delivery
 """
 
 from collections.abc import AsyncIterator
+from math import inf
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -27,7 +29,7 @@ from izin.simulator.weather import ANY, Delivery, Drop, Fault, Front, Intrusion,
 
 _WEATHER_FIELDS = frozenset(
     {
-        *("operation", "times", "share", "after"),
+        *("operation", "times", "share", "after", "begins", "lasts"),
         *("slowSeconds", "status", "code", "message", "drop", "tokenExpired"),
         *("writer", "writes", "delivery"),
     }
@@ -84,7 +86,8 @@ class Steering:
         """Take one order or a list of them."""
         body = parsed(await request.body())
         orders = body if isinstance(body, list) else [body]
-        fronts = [_front(Order(fields=fields_of(entry))) for entry in orders]
+        now = self._twin.clock.seconds()
+        fronts = [_front(Order(fields=fields_of(entry)), now) for entry in orders]
         for front in fronts:
             self._twin.weather.order(front)
         return await self.show_weather(request)
@@ -99,7 +102,9 @@ class Steering:
                 faults[front.operation] = None  # until cancelled
             else:
                 faults[front.operation] = so_far + front.times
-        return json_answer({"faults": faults, "orders": [_front_row(front) for front in fronts]})
+        now = self._twin.clock.seconds()
+        rows = [_front_row(front, now) for front in fronts]
+        return json_answer({"faults": faults, "orders": rows})
 
     async def clear_weather(self, request: Request) -> Response:
         """Cancel all orders."""
@@ -134,7 +139,7 @@ def _instant(text: str) -> float:
         raise BadOrderError("now: YYYY-MM-DD HH:MM:SS in Turkish time, or ISO 8601") from None
 
 
-def _front(order: Order) -> Front:
+def _front(order: Order, now: float) -> Front:
     order.knows(_WEATHER_FIELDS)
     operation = order.one_of("operation", (*Operation, ANY))
     fault = _fault(order)
@@ -151,13 +156,27 @@ def _front(order: Order) -> Front:
     share = order.seconds("share", 1.0)
     if not 0 < share <= 1:
         raise BadOrderError("share: above 0 and up to 1")
-    times = None if order.is_null("times") else order.whole("times", 1)
+    # Weather that lasts strikes all the while, unless it is told how often.
+    endless = order.is_null("times") or (order.has("lasts") and not order.has("times"))
+    times = None if endless else order.whole("times", 1)
     if times is not None and times < 1:
         raise BadOrderError("times: 1 or more, or null until cancelled")
     passing = order.whole("after", 0)
     if passing < 0:
         raise BadOrderError("after: calls that pass first, 0 or more")
-    return Front(operation=operation, fault=fault, times=times, share=share, passing=passing)
+    begins_at = now + order.seconds("begins", 0.0)
+    lasts = order.seconds("lasts") if order.has("lasts") else inf
+    if begins_at < now or lasts <= 0:
+        raise BadOrderError("begins, lasts: seconds of the twin's time, 0 or more, above 0")
+    return Front(
+        operation=operation,
+        fault=fault,
+        times=times,
+        share=share,
+        passing=passing,
+        begins_at=begins_at,
+        ends_at=begins_at + lasts,
+    )
 
 
 def _fault(order: Order) -> Fault:
@@ -192,9 +211,11 @@ def _fault(order: Order) -> Fault:
     )
 
 
-def _front_row(front: Front) -> dict[str, object]:
+def _front_row(front: Front, now: float) -> dict[str, object]:
     fault = front.fault
     told: dict[str, object] = {
+        "begins": front.begins_at - now if front.begins_at > now else None,
+        "lasts": front.ends_at - max(now, front.begins_at) if front.ends_at < inf else None,
         "slowSeconds": fault.slow_seconds or None,
         "status": fault.status,
         "code": fault.code,

@@ -73,7 +73,7 @@ class Twin:
         self.retailers = RetailerBook(self.database)
         self.limits = Limits()
         self.batches = BatchQueue(self.database)
-        self.weather = Weather(seed)
+        self.weather = Weather(seed, self.clock.seconds)
         self.counters = Counters()
         self.log = RequestLog()
         self.push = PushOffice(

@@ -1,13 +1,17 @@
 """Weather: faults ordered beforehand for calls of an operation, so that a run can be repeated.
 
 An order is a fault and when it strikes: the next so many calls, or all until it is cancelled; each
-of them, or a share drawn by a seeded generator; at once, or after some calls have passed. A call is
-shown to the orders of its operation first, then to those for any operation (`*`), each group in the
-order it came in; the first that strikes is the weather of the call.
+of them, or a share drawn by a seeded generator; at once, or after some calls have passed; always,
+or for a span of the twin's time, as an outage is. A call is shown to the orders of its operation
+first, then to those for any operation (`*`), each group in the order it came in; the first that
+strikes is the weather of the call.
 """
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from math import inf
 from random import Random
 
 
@@ -111,7 +115,8 @@ class Fault:
 class Front:
     """An order: `fault` strikes `times` calls (`None`: until cancelled), after `passing` others.
 
-    `share` is the part of the calls it strikes, above 0 and up to 1.
+    `share` is the part of the calls it strikes, above 0 and up to 1. It strikes from `begins_at` to
+    before `ends_at`, in epoch seconds of the twin's time, and is forgotten then.
     """
 
     operation: str
@@ -119,12 +124,18 @@ class Front:
     times: int | None = 1
     share: float = 1.0
     passing: int = 0
+    begins_at: float = 0.0
+    ends_at: float = inf
 
 
 class Weather:
-    """The orders that are not used up yet. The same seed draws the same calls."""
+    """The orders that are not used up yet. The same seed draws the same calls.
 
-    def __init__(self, seed: int = 0) -> None:
+    `seconds` tells the twin's time in epoch seconds.
+    """
+
+    def __init__(self, seed: int = 0, seconds: Callable[[], float] = time.time) -> None:
+        self._seconds = seconds
         self._chance = Random(seed)  # noqa: S311 - weather, no secret
         self._fronts: list[Front] = []
 
@@ -134,11 +145,12 @@ class Weather:
 
     def take(self, operation: Operation) -> Fault | None:
         """Give the fault of this call of `operation`, if one strikes it."""
+        now = self._forget_past()
         # A delivery is the twin's own call, so `any operation` does not mean it.
         names = (operation.value,) if operation is Operation.PUSH else (operation.value, ANY)
         for name in names:
             for position, front in enumerate(self._fronts):
-                if front.operation != name:
+                if front.operation != name or now < front.begins_at:
                     continue
                 if front.passing:
                     self._fronts[position] = replace(front, passing=front.passing - 1)
@@ -148,7 +160,8 @@ class Weather:
         return None
 
     def fronts(self) -> tuple[Front, ...]:
-        """All orders with what is left of them."""
+        """All orders that are not over, with what is left of them."""
+        self._forget_past()
         return tuple(self._fronts)
 
     def clear(self) -> None:
@@ -158,6 +171,12 @@ class Weather:
     def seed(self, seed: int) -> None:
         """Start the draws anew."""
         self._chance.seed(seed)
+
+    def _forget_past(self) -> float:
+        now = self._seconds()
+        if any(front.ends_at <= now for front in self._fronts):
+            self._fronts = [front for front in self._fronts if now < front.ends_at]
+        return now
 
     def _use(self, position: int, front: Front) -> None:
         if front.times is None:

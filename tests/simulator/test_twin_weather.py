@@ -127,6 +127,8 @@ async def test_the_portal_keeps_the_rules(iys: Iys):
         {"operation": "add", "code": "H103", "share": 1.1},
         {"operation": "add", "code": "H103", "times": 0},
         {"operation": "add", "code": "H103", "after": -1},
+        {"operation": "add", "code": "H103", "begins": -1},
+        {"operation": "add", "code": "H103", "lasts": 0},
         {"operation": "add", "code": "H103", "slowSecond": 1},
     ],
 )
@@ -137,6 +139,25 @@ async def test_a_wrong_order_is_told(iys: Iys, order: dict[str, object]):
     assert answer.status_code == 400
     assert answer.json()["error"]
     assert (await iys.look("weather")).json() == {"faults": {}, "orders": []}
+
+
+async def test_an_outage_lasts_for_a_span_of_the_twins_time(iys: Iys):
+    """It begins and ends by the twin's clock, strikes all calls meanwhile, and is forgotten."""
+
+    async def status() -> int:
+        return (await iys.http.get(f"/sps/{IYS_CODE}/brands")).status_code
+
+    await iys.admin("weather", {"operation": "*", "code": "H192", "begins": 60, "lasts": 600})
+    told = (await iys.look("weather")).json()
+    assert told["faults"] == {"*": None}
+    assert (told["orders"][0]["begins"], told["orders"][0]["lasts"]) == (60, 600)
+    assert await status() == 200
+    await iys.admin("clock", {"advance": 60})
+    assert [await status(), await status()] == [503, 503]
+    assert (await iys.look("weather")).json()["orders"][0]["lasts"] == 600
+    await iys.admin("clock", {"advance": 600})
+    assert await status() == 200
+    assert (await iys.look("weather")).json()["orders"] == []
 
 
 async def test_the_outlook_tells_what_is_left(iys: Iys):
