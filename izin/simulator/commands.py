@@ -246,7 +246,7 @@ def _script(path: Path) -> object:
 def _order_row(order: dict[str, object]) -> list[object]:
     known = ("operation", "times", "share", "after")
     what = ", ".join(f"{name}={value}" for name, value in order.items() if name not in known)
-    times = "until cancelled" if order["times"] is None else order["times"]
+    times = "all" if order["times"] is None else order["times"]
     return [order["operation"], times, order["share"], order["after"], what]
 
 

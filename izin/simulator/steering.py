@@ -214,8 +214,10 @@ def _fault(order: Order) -> Fault:
 def _front_row(front: Front, now: float) -> dict[str, object]:
     fault = front.fault
     told: dict[str, object] = {
-        "begins": front.begins_at - now if front.begins_at > now else None,
-        "lasts": front.ends_at - max(now, front.begins_at) if front.ends_at < inf else None,
+        "begins": round(front.begins_at - now, 3) if front.begins_at > now else None,
+        "lasts": round(front.ends_at - max(now, front.begins_at), 3)
+        if front.ends_at < inf
+        else None,
         "slowSeconds": fault.slow_seconds or None,
         "status": fault.status,
         "code": fault.code,
