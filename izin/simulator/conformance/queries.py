@@ -1,13 +1,14 @@
 """Cases of asking: one status, many statuses, history, and what changed (pull)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
 
 from izin.simulator.conformance import operations as op
-from izin.simulator.conformance.case import LEFT_OUT, NOTHING, Case, Expected, Operation, Step
+from izin.simulator.conformance.case import LEFT_OUT, Case, Expected, Step
 from izin.simulator.conformance.wording import (
     address,
     answers,
+    asking,
     brand,
     citizen,
     later,
@@ -54,45 +55,25 @@ def cases() -> Iterator[Case]:
     yield from _of_changes()
 
 
-def _case(  # noqa: PLR0913 - so many parts a request has
-    operation: Operation,
-    what: str,
-    expected: Expected,
-    *given: Step,
-    body: object = NOTHING,
-    at: Mapping[str, object] | None = None,
-    query: Mapping[str, object] | None = None,
-) -> Case:
-    return Case(
-        operation=operation,
-        what=what,
-        expected=expected,
-        body=body,
-        at=at or {},
-        query=query or {},
-        given=given,
-    )
-
-
 def _of_one_status() -> Iterator[Case]:
     record = {"status": "ONAY", "recipient": "$phone", "source": "HS_WEB", "transactionId": ...}
-    yield _case(op.STATUS, "a consent", answers(200, record), saved(), body=address())
+    yield asking(op.STATUS, "a consent", answers(200, record), saved(), body=address())
     taken = answers(200, {"retailerCode": "$retailer", "retailerTitle": ...})
     by_retailer = saved(retailerCode="$retailer")
-    yield _case(op.STATUS, "a consent a retailer took", taken, by_retailer, body=address())
-    yield _case(op.STATUS, "an address nobody registered", answers(200), body=address())
+    yield asking(op.STATUS, "a consent a retailer took", taken, by_retailer, body=address())
+    yield asking(op.STATUS, "an address nobody registered", answers(200), body=address())
     rejected = answers(200, {"status": "RET", "source": "IYS_WEB"})
-    yield _case(op.STATUS, "a citizen's rejection", rejected, saved(), citizen(), body=address())
+    yield asking(op.STATUS, "a citizen's rejection", rejected, saved(), citizen(), body=address())
     for what, changed, code, location in ADDRESS_FIELDS:
-        yield _case(op.STATUS, what, refuses(code, 422, location), body=address(**changed))
-    yield _case(op.STATUS, "a list", refuses("H097", 400), body=[])
+        yield asking(op.STATUS, what, refuses(code, 422, location), body=address(**changed))
+    yield asking(op.STATUS, "a list", refuses("H097", 400), body=[])
     asked = Step(
         method="POST",
         path="/sps/$iysCode/brands/$brandCode/consents/status",
         body=address(),
         may_fail=True,
     )
-    yield _case(
+    yield asking(
         op.STATUS,
         "the second query in an hour that takes one",
         refuses("H086", 429),
@@ -101,14 +82,16 @@ def _of_one_status() -> Iterator[Case]:
         body=address(),
     )
     no_right = brand(rights={"ARAMA": "write"})
-    yield _case(op.STATUS, "a type without a right", refuses("H353", 403), no_right, body=address())
+    yield asking(
+        op.STATUS, "a type without a right", refuses("H353", 403), no_right, body=address()
+    )
 
 
 def _of_many() -> Iterator[Case]:
     at = {"recipientType": "BIREYSEL", "type": "MESAJ"}
 
     def case(what: str, expected: Expected, body: object, *given: Step, **other: object) -> Case:
-        return _case(op.STATUSES, what, expected, *given, body=body, at={**at, **other})
+        return asking(op.STATUSES, what, expected, *given, body=body, at={**at, **other})
 
     both = {"recipients": ["$phone", "$otherPhone"]}
     yield case(
@@ -132,7 +115,7 @@ def _of_many() -> Iterator[Case]:
 
 def _of_history() -> Iterator[Case]:
     two = {"pagination.totalCount": 2, "list.0.source": "IYS_WEB", "list.1.source": "HS_WEB"}
-    yield _case(
+    yield asking(
         op.HISTORY,
         "both movements of an address, the newest first",
         answers(200, two),
@@ -140,20 +123,20 @@ def _of_history() -> Iterator[Case]:
         citizen(),
         body=address(),
     )
-    yield _case(op.HISTORY, "an address nobody registered", answers(200), body=address())
+    yield asking(op.HISTORY, "an address nobody registered", answers(200), body=address())
     for what, changed, code, location in ADDRESS_FIELDS:
-        yield _case(op.HISTORY, what, refuses(code, 422, location), body=address(**changed))
+        yield asking(op.HISTORY, what, refuses(code, 422, location), body=address(**changed))
     for what, query, code, location in SWAPPED_PAGING:
         expected = refuses(code, 422, location)
-        yield _case(op.HISTORY, what, expected, body=address(), query=query)
-    yield _case(op.HISTORY, "no JSON", refuses("H014", 400), body=b"{")
+        yield asking(op.HISTORY, what, expected, body=address(), query=query)
+    yield asking(op.HISTORY, "no JSON", refuses("H014", 400), body=b"{")
     asked = Step(
         method="POST",
         path="/sps/$iysCode/brands/$brandCode/consents/history",
         body=address(),
         may_fail=True,
     )
-    yield _case(
+    yield asking(
         op.HISTORY,
         "the second query in an hour that takes one",
         refuses("H089", 429),
@@ -165,7 +148,7 @@ def _of_history() -> Iterator[Case]:
 
 def _of_changes() -> Iterator[Case]:
     def case(what: str, expected: Expected, *given: Step, **query: object) -> Case:
-        return _case(op.CHANGES, what, expected, *given, query=query)
+        return asking(op.CHANGES, what, expected, *given, query=query)
 
     seen = later(_BEYOND_THE_HIDDEN_HOUR)
     ours = answers(200, {"after": ..., "list.0.recipient": "$phone", "list.0.source": "HS_WEB"})

@@ -11,6 +11,7 @@ from izin.simulator.conformance.case import Case, Expected, Operation, Speaker, 
 from izin.simulator.conformance.wording import (
     account,
     answers,
+    asking,
     partner,
     refuses,
     stopped,
@@ -199,11 +200,7 @@ def _case(  # noqa: PLR0913 - so many parts a request has
     speaker: Speaker | None = None,
     given: tuple[Step, ...] = (),
 ) -> Case:
-    return Case(
-        operation=operation,
-        what=what,
-        expected=expected,
-        at={**ANYTHING, **(at or {})},
-        speaker=speaker or _speaker(operation),
-        given=given,
+    usual = {**ANYTHING, **(at or {})}
+    return asking(
+        operation, what, expected, *given, at=usual, speaker=speaker or _speaker(operation)
     )

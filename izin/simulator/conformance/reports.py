@@ -15,6 +15,7 @@ from izin.simulator.conformance.case import (
 )
 from izin.simulator.conformance.wording import (
     answers,
+    asking,
     brand,
     citizen,
     later,
@@ -42,6 +43,9 @@ _LINKS: Final[tuple[tuple[str, dict[str, object], str, int], ...]] = (
 )
 
 
+_ANY: Final = {"recipientType": "BIREYSEL", "reportDate": "$today"}
+
+
 def cases() -> Iterator[Case]:
     """Give the cases of reports, links and lists."""
     yield from _of_days()
@@ -49,7 +53,7 @@ def cases() -> Iterator[Case]:
     yield from _of_places()
 
 
-def _case(  # noqa: PLR0913 - so many parts a request has
+def _case(  # noqa: PLR0913 - as `asking`
     operation: Operation,
     what: str,
     expected: Expected,
@@ -58,15 +62,8 @@ def _case(  # noqa: PLR0913 - so many parts a request has
     at: Mapping[str, object] | None = None,
     speaker: Speaker = Speaker.PROVIDER,
 ) -> Case:
-    return Case(
-        operation=operation,
-        what=what,
-        expected=expected,
-        body=body,
-        at={"recipientType": "BIREYSEL", "reportDate": "$today", **(at or {})},
-        given=given,
-        speaker=speaker,
-    )
+    usual = {**_ANY, **(at or {})}
+    return asking(operation, what, expected, *given, body=body, at=usual, speaker=speaker)
 
 
 def _of_days() -> Iterator[Case]:

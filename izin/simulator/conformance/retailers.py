@@ -1,15 +1,16 @@
 """Cases of retailers, and of which retailers may use a consent."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
 
 from izin.simulator.conformance import operations as op
-from izin.simulator.conformance.case import LEFT_OUT, NOTHING, Case, Expected, Operation, Step
+from izin.simulator.conformance.case import LEFT_OUT, Case, Expected, Step
 from izin.simulator.conformance.queries import ADDRESS_FIELDS, PAGING
 from izin.simulator.conformance.wording import (
     CONSENTS,
     address,
     answers,
+    asking,
     brand,
     refuses,
     saved,
@@ -79,29 +80,9 @@ def _added(**changed: object) -> Step:
     return Step(method="POST", path=_PATH, body=retailer(**changed), keeps=keeps)
 
 
-def _case(  # noqa: PLR0913 - so many parts a request has
-    operation: Operation,
-    what: str,
-    expected: Expected,
-    *given: Step,
-    body: object = NOTHING,
-    at: Mapping[str, object] | None = None,
-    query: Mapping[str, object] | None = None,
-) -> Case:
-    return Case(
-        operation=operation,
-        what=what,
-        expected=expected,
-        body=body,
-        at=at or {},
-        query=query or {},
-        given=given,
-    )
-
-
 def _of_retailers() -> Iterator[Case]:
     def adding(what: str, expected: Expected, *given: Step, **changed: object) -> Case:
-        return _case(op.RETAILER_ADD, what, expected, *given, body=retailer(**changed))
+        return asking(op.RETAILER_ADD, what, expected, *given, body=retailer(**changed))
 
     mersis = {"mersis": WHOLE["mersis"]}
     yield adding("a retailer", answers(201, {"retailerCode": ...}), brand(), **WHOLE)
@@ -109,18 +90,18 @@ def _of_retailers() -> Iterator[Case]:
         yield adding(what, refuses(code, 400), **changed)
     other = {"tckn": "10000000214"}
     again = adding("a MERSİS number twice", refuses("H230", 400), brand(), _added(**mersis))
-    yield _case(
+    yield asking(
         op.RETAILER_ADD, again.what, again.expected, *again.given, body=retailer(**mersis, **other)
     )
     yield adding("a TCKN twice", refuses("H231", 400), brand(), _added())
     yield adding("a TCKN of a passive one", refuses("H253", 400), brand(), _added(status="passive"))
-    yield _case(op.RETAILER_ADD, "no JSON", refuses("H014", 400), body=b"{")
+    yield asking(op.RETAILER_ADD, "no JSON", refuses("H014", 400), body=b"{")
 
     page = {"pagination.totalCount": 1, "list.0.retailerCode": "$retailer"}
     listed = answers(200, {"pagination.totalCount": 1, "list.0.alias": "Şube"})
     only = (brand(retailers=[]), _added(**WHOLE))
-    yield _case(op.RETAILER_LIST, "the brand's retailers", listed, *only)
-    yield _case(op.RETAILER_LIST, "short", answers(200, page), brand(), query={"short": "true"})
+    yield asking(op.RETAILER_LIST, "the brand's retailers", listed, *only)
+    yield asking(op.RETAILER_LIST, "short", answers(200, page), brand(), query={"short": "true"})
     for what, query, code, location in (
         *PAGING,
         ("a limit that is no number", {"limit": "x"}, "H183", "limit"),
@@ -128,15 +109,15 @@ def _of_retailers() -> Iterator[Case]:
         ("all that is no flag", {"all": "x"}, "H184", "all"),
         ("short that is no flag", {"short": "x"}, "H185", "short"),
     ):
-        yield _case(op.RETAILER_LIST, what, refuses(code, 422, location), query=query)
+        yield asking(op.RETAILER_LIST, what, refuses(code, 422, location), query=query)
 
     at, unknown = {"retailerCode": "$added"}, {"retailerCode": _UNKNOWN}
     whole = answers(200, {"title": "Örnek Ticaret", "retailerAccessCount": 0, "city.code": "34"})
-    yield _case(op.RETAILER_GET, "a retailer", whole, brand(), _added(**WHOLE), at=at)
-    yield _case(op.RETAILER_GET, "one that is unknown", answers(200), at=unknown)
-    yield _case(op.RETAILER_DELETE, "a retailer", answers(200), brand(), _added(), at=at)
-    yield _case(op.RETAILER_DELETE, "one that is unknown", refuses("H058", 404), at=unknown)
-    yield _case(
+    yield asking(op.RETAILER_GET, "a retailer", whole, brand(), _added(**WHOLE), at=at)
+    yield asking(op.RETAILER_GET, "one that is unknown", answers(200), at=unknown)
+    yield asking(op.RETAILER_DELETE, "a retailer", answers(200), brand(), _added(), at=at)
+    yield asking(op.RETAILER_DELETE, "one that is unknown", refuses("H058", 404), at=unknown)
+    yield asking(
         op.RETAILER_DELETE,
         "one that a consent names",
         refuses("H061", 500),
@@ -149,7 +130,7 @@ def _of_retailers() -> Iterator[Case]:
 def _of_one_access() -> Iterator[Case]:
     def adding(what: str, expected: Expected, *given: Step, **changed: object) -> Case:
         body = address(**{"retailerAccess": ["$retailer"], **changed})
-        return _case(op.ACCESS_ADD, what, expected, *given, body=body)
+        return asking(op.ACCESS_ADD, what, expected, *given, body=body)
 
     yield adding("a consent", answers(200, {"transactionId": ..., "creationDate": ...}), saved())
     yield adding("no consent", refuses("H401", 400))
@@ -158,10 +139,10 @@ def _of_one_access() -> Iterator[Case]:
     for what, changed, code, location in _RETAILERS:
         yield adding(what, refuses(code, 422, location), **changed)
     yield adding("one that is not the brand's", refuses("H180", 403), retailerAccess=[_UNKNOWN])
-    yield _case(op.ACCESS_ADD, "a list", refuses("H090", 400), body=[])
+    yield asking(op.ACCESS_ADD, "a list", refuses("H090", 400), body=[])
 
     def listing(what: str, expected: Expected, *given: Step, **query: object) -> Case:
-        return _case(op.ACCESS_LIST, what, expected, *given, body=address(), query=query)
+        return asking(op.ACCESS_LIST, what, expected, *given, body=address(), query=query)
 
     first = {"list.0.retailerCode": "$retailer", "pagination.totalCount": 1}
     yield listing("who may use a consent", answers(200, first), saved(retailerCode="$retailer"))
@@ -170,14 +151,14 @@ def _of_one_access() -> Iterator[Case]:
     yield listing("all that is told of one", whole, *with_all)
     for what, changed, code, location in ADDRESS_FIELDS:
         expected = refuses(code, 422, location)
-        yield _case(op.ACCESS_LIST, what, expected, body=address(**changed))
+        yield asking(op.ACCESS_LIST, what, expected, body=address(**changed))
     for what, query, code, location in (
         *PAGING,
         ("an offset that is no number", {"offset": "x"}, "H182", "offset"),
     ):
         yield listing(what, refuses(code, 422, location), **query)
-    yield _case(op.ACCESS_LIST, "a list", refuses("H173", 400), body=[])
-    yield _case(op.ACCESS_LIST, "no JSON", refuses("H014", 400), body=b"{")
+    yield asking(op.ACCESS_LIST, "a list", refuses("H173", 400), body=[])
+    yield asking(op.ACCESS_LIST, "no JSON", refuses("H014", 400), body=b"{")
 
 
 _RETAILERS: Final[tuple[tuple[str, dict[str, object], str, str], ...]] = (
@@ -216,7 +197,7 @@ def _of_lists() -> Iterator[Case]:
             **({"retailerAccess": ["$retailer"]} if names_retailers else {}),
         }
         taken = saved(retailerCode="$retailer")
-        yield _case(operation, "a consent", answers(202), taken, body=usual)
+        yield asking(operation, "a consent", answers(202), taken, body=usual)
         rows = (
             *_RECIPIENTS,
             *((what, changed, code, (at,)) for what, changed, code, at in _RETAILERS),
@@ -225,14 +206,14 @@ def _of_lists() -> Iterator[Case]:
             if "retailerAccess" in changed and not names_retailers:
                 continue
             expected = refuses(code, 422, *location)
-            yield _case(operation, what, expected, body=sent({**usual, **changed}))
+            yield asking(operation, what, expected, body=sent({**usual, **changed}))
         if names_retailers:
             unknown = {**usual, "retailerAccess": [_UNKNOWN]}
             what = "one that is not the brand's"
-            yield _case(operation, what, refuses("H180", 403), body=unknown)
-        yield _case(operation, "a list", refuses(code_of_a_list, 400), body=[])
-        yield _case(operation, "no JSON", refuses("H014", 400), body=b"{")
-    yield _case(
+            yield asking(operation, what, refuses("H180", 403), body=unknown)
+        yield asking(operation, "a list", refuses(code_of_a_list, 400), body=[])
+        yield asking(operation, "no JSON", refuses("H014", 400), body=b"{")
+    yield asking(
         op.ACCESS_LIST,
         "nobody may use it any more",
         answers(200, {"pagination.totalCount": 0}),

@@ -2,7 +2,16 @@
 
 from collections.abc import Mapping
 
-from izin.simulator.conformance.case import ADMIN, LEFT_OUT, Expected, Operation, Step
+from izin.simulator.conformance.case import (
+    ADMIN,
+    LEFT_OUT,
+    NOTHING,
+    Case,
+    Expected,
+    Operation,
+    Speaker,
+    Step,
+)
 
 CONSENTS = "/sps/$iysCode/brands/$brandCode/consents"
 
@@ -107,6 +116,29 @@ def stopped() -> Step:
 def switched(**settings: object) -> Step:
     """Change settings of the twin, by their names in the admin API."""
     return Step(method="POST", path=f"{ADMIN}settings", body=settings)
+
+
+def asking(  # noqa: PLR0913 - so many parts a request has
+    operation: Operation,
+    what: str,
+    expected: Expected,
+    *given: Step,
+    body: object = NOTHING,
+    at: Mapping[str, object] | None = None,
+    query: Mapping[str, object] | None = None,
+    speaker: Speaker = Speaker.PROVIDER,
+) -> Case:
+    """Give the case of one request, with what is `given` before it."""
+    return Case(
+        operation=operation,
+        what=what,
+        expected=expected,
+        body=body,
+        at=at or {},
+        query=query or {},
+        speaker=speaker,
+        given=given,
+    )
 
 
 def refuses(
