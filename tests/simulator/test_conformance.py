@@ -249,6 +249,22 @@ async def test_nobody_there_is_an_error():
             await Counterpart.at(http, chance=Random(1), credentials=None)
 
 
+async def test_a_twin_that_goes_meanwhile_is_told():
+    """The run ends there: what was not asked is not called wrong."""
+
+    def mortal(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/weather"):
+            raise httpx.ConnectError("gone")
+        return httpx.Response(200, json={"nowTurkey": "2026-09-17 12:00:00", "access_token": "x"})
+
+    wet = [case for case in all_cases() if case.expected.code == "H103"]
+    transport = httpx.MockTransport(mortal)
+    async with httpx.AsyncClient(transport=transport, base_url="http://twin") as http:
+        counterpart = await Counterpart.at(http, chance=Random(1), credentials=None)
+        with pytest.raises(UnreachedError):
+            await Runner(counterpart).run(wet)
+
+
 def run(*words: str):
     """Run the command."""
     return CliRunner().invoke(app, ["conformance", *words])
@@ -275,6 +291,16 @@ def test_the_command_reports_as_a_table_and_as_json():
 def test_the_command_tells_why_it_could_not_ask(words: list[str], code: int):
     """Nobody there, no such case, half an account."""
     assert run(*words).exit_code == code
+
+
+def test_the_command_tells_that_a_twin_cannot_be_set_up(monkeypatch: pytest.MonkeyPatch):
+    """A setting it refuses ends the run with a sentence, not in the middle of a stack."""
+    monkeypatch.setattr(
+        "izin.simulator.conformance.counterpart._UNLIMITED", {"requestsPerSecond": "none"}
+    )
+    result = run("--only", "/info/city")
+    assert result.exit_code == 1
+    assert "cannot be set up: /__simulator__/settings: 400" in result.stderr
 
 
 def test_the_command_tells_what_is_wrong(monkeypatch: pytest.MonkeyPatch):

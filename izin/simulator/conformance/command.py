@@ -11,7 +11,12 @@ from rich.console import Console
 
 from izin.simulator.app import build_app
 from izin.simulator.conformance.case import Case
-from izin.simulator.conformance.counterpart import Counterpart, Credentials, UnreachedError
+from izin.simulator.conformance.counterpart import (
+    Counterpart,
+    Credentials,
+    SetUpError,
+    UnreachedError,
+)
 from izin.simulator.conformance.receiver import receiving
 from izin.simulator.conformance.report import as_json, print_report
 from izin.simulator.conformance.runner import Outcome, Result, Runner
@@ -73,6 +78,8 @@ def conformance(  # noqa: PLR0913 - an option is an argument
         results = asyncio.run(_asked(base_url, cases, chance, credentials))
     except UnreachedError as problem:
         raise failed(f"nobody answers at {base_url} ({problem})", Exit.UNREACHED) from None
+    except SetUpError as problem:
+        raise failed(f"{base_url} cannot be set up: {problem}", Exit.WRONG) from None
     match output:
         case Output.JSON:
             print_json(as_json(base_url, results))

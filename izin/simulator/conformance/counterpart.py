@@ -97,7 +97,7 @@ class Counterpart:
         if f"{ADMIN}settings" in paths:
             await self.lift_limits()
         if f"{ADMIN}weather" in paths:
-            await self.http.delete(f"{ADMIN}weather")
+            await self._admin("DELETE", "weather")
         if _CLOCK in paths:
             await self.admin("clock", {"speed": 1})
 
@@ -192,8 +192,14 @@ class Counterpart:
                 return {"Authorization": f"Bearer {stage.tokens[speaker]}"}
 
     async def admin(self, what: str, body: object) -> None:
-        """Change something through the admin API."""
-        answer = await self.http.post(f"{ADMIN}{what}", json=body)
+        """Change something through the admin API; `UnreachedError` if it has gone."""
+        await self._admin("POST", what, body)
+
+    async def _admin(self, method: str, what: str, body: object = None) -> None:
+        try:
+            answer = await self.http.request(method, f"{ADMIN}{what}", json=body)
+        except httpx.HTTPError as problem:
+            raise UnreachedError(f"gone meanwhile: {type(problem).__name__}") from None
         if not answer.is_success:
             raise SetUpError(f"{ADMIN}{what}: {answer.status_code} {answer.text}")
 

@@ -49,7 +49,10 @@ class Runner:
     async def run(
         self, cases: Iterable[Case], note: Callable[[Result], None] = lambda _: None
     ) -> list[Result]:
-        """Run `cases` in order and give their results; `note` hears each as it comes."""
+        """Run `cases` in order and give their results; `note` hears each as it comes.
+
+        `UnreachedError` if the twin is gone meanwhile; `SetUpError` if its settings cannot be had.
+        """
         results = []
         try:
             await self._counterpart.lift_limits()
