@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 from izin.consent import lifecycle
 from izin.consent import violations as law
 from izin.consent.message_classes import CLASSES
+from izin.console.drawn_switches import drawn_switches
 from izin.iys.answers import VERDICTS, Verdict
 from izin.producers import violations as doors
 from izin.runtime.settings import (
@@ -51,6 +52,7 @@ def pages() -> Mapping[str, str]:
         "messages.md": _messages(),
         "topics.md": _topics(),
         "settings.md": _settings(),
+        "simulator-switches.md": drawn_switches(_MADE),
     }
 
 

@@ -26,7 +26,7 @@ from izin.simulator.movements import Movement
 from izin.simulator.orders import BadOrderError, Order, fields_of, order_of
 from izin.simulator.outsiders import ON_THE_WEB, act, citizens_consent, write
 from izin.simulator.register import Register
-from izin.simulator.settings import UnknownSettingError, setting_names
+from izin.simulator.settings import UnknownSettingError
 from izin.simulator.steering import Steering
 from izin.simulator.twin import Twin
 from izin.simulator.weather import Writer
@@ -149,13 +149,11 @@ class _Admin:
 
     async def change_settings(self, request: Request) -> Response:
         order = await order_of(request)
-        values = {_snake_case(name): value for name, value in order.fields.items()}
-        self._twin.settings = self._twin.settings.changed(values)
+        self._twin.settings = self._twin.settings.changed(order.fields)
         return await self.show_settings(request)
 
     async def show_settings(self, _: Request) -> Response:
-        values = self._twin.settings.as_dict()
-        return json_answer({_camel_case(name): value for name, value in values.items()})
+        return json_answer(self._twin.settings.as_dict())
 
     async def clients(self, _: Request) -> Response:
         return json_answer({"clients": self._twin.limits.quality.told()})
@@ -327,15 +325,3 @@ def _following(
             return json_answer({"error": "the body is no JSON"}, 400)
 
     return followed
-
-
-def _camel_case(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.title() for word in rest)
-
-
-_SNAKE_CASE = {_camel_case(name): name for name in setting_names()}
-
-
-def _snake_case(name: str) -> str:
-    return _SNAKE_CASE.get(name, name)

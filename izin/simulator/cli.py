@@ -20,7 +20,7 @@ from izin.simulator.accounts import Account, Brand, Subscription
 from izin.simulator.app import build_app
 from izin.simulator.conformance.command import conformance
 from izin.simulator.database import Database
-from izin.simulator.settings import Settings
+from izin.simulator.settings import Settings, UnknownSettingError
 from izin.simulator.transport import CuttableProtocol, cut
 from izin.simulator.twin import Twin
 
@@ -102,6 +102,10 @@ def start(  # noqa: PLR0913 - each option is one switch of the twin
     push_retries: Annotated[
         int, typer.Option(envvar=_env("PUSH_RETRIES"), help="tries after a failed delivery")
     ] = _DEFAULTS.push_retries,
+    switch: Annotated[
+        list[str] | None,
+        typer.Option("--set", envvar=_env("SET"), help="any switch: name=value (repeatable)"),
+    ] = None,
     state: Annotated[
         Path | None, typer.Option(envvar=_env("STATE"), help="the file that lasts; none is memory")
     ] = None,
@@ -127,6 +131,10 @@ def start(  # noqa: PLR0913 - each option is one switch of the twin
         push_https_required=not allow_http_push,
         push_retries=push_retries,
     )
+    try:
+        settings = settings.changed_by_words(switch or [])
+    except UnknownSettingError as problem:
+        raise typer.BadParameter(str(problem), param_hint="--set") from None
     twin = Twin(settings, seed=seed, database=Database(state))
     for text in account or []:
         named = _account(text)

@@ -4,6 +4,9 @@ A switch exists where İYS's documents contradict themselves or one another, or 
 how the service behaves; the note at each says which.
 """
 
+import json
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
 
@@ -69,8 +72,8 @@ class Settings:
         Literal["drop", "forbidden"], "how it fares then: cut off, or 403; not documented"
     ] = "drop"
 
-    access_token_lifetime: float = 7200.0
-    refresh_token_lifetime: float = 14400.0
+    access_token_lifetime: Annotated[float, "expires_in"] = 7200.0
+    refresh_token_lifetime: Annotated[float, "refresh_expires_in"] = 14400.0
     refresh_rotates: Annotated[bool, "a refresh token is used up by its use; not documented"] = True
     unknown_grant: Annotated[
         Literal["invalid_grant", "unsupported_grant_type"], "documented; seen in production"
@@ -143,31 +146,86 @@ class Settings:
     ] = "agreementCaptured"
 
     push_https_required: Annotated[bool, "H531"] = True
-    push_verify_tls: bool = True
+    push_verify_tls: Annotated[bool, "whether a receiver's certificate is checked"] = True
     push_timeout: Annotated[float, "H191, and for deliveries"] = 5.0
     push_connections: Annotated[int, "standing connections a type and brand"] = 2
     push_size: Annotated[int, "movements in one delivery at most; not documented"] = 100
     push_retries: Annotated[int, "tries after a failed delivery; not documented"] = 3
     push_backoff: Annotated[float, "before the first of them; doubles each time"] = 1.0
 
-    def changed(self, values: dict[str, object]) -> Self:
-        """Give these settings with `values` (by name) changed; `UnknownSettingError` if wrong."""
+    def changed(self, values: Mapping[str, object]) -> Self:
+        """Give these settings with `values` changed; `UnknownSettingError` if one is wrong.
+
+        Names are those of the fields, or as the admin API has them (`lateMode`).
+        """
         hints = get_type_hints(type(self))
         accepted: dict[str, Any] = {}
-        for name, value in values.items():
+        for told, value in values.items():
+            name = _FIELDS.get(told, told)
             if name not in hints:
-                raise UnknownSettingError(f"{name}: no such setting")
-            accepted[name] = _accepted(name, hints[name], value)
+                raise UnknownSettingError(f"{told}: no such setting")
+            accepted[name] = _accepted(told, hints[name], value)
         return replace(self, **accepted)
 
+    def changed_by_words(self, words: Iterable[str]) -> Self:
+        """Give these settings with each `name=value` of `words` changed; see `changed`."""
+        hints = get_type_hints(type(self))
+        values: dict[str, object] = {}
+        for word in words:
+            told, _, text = word.partition("=")
+            kind = hints.get(_FIELDS.get(told, told))
+            values[told] = text if get_args(kind) else _read(text)
+        return self.changed(values)
+
     def as_dict(self) -> dict[str, object]:
-        """All settings by field name."""
-        return asdict(self)
+        """All settings as the admin API names them."""
+        return {_told_name(name): value for name, value in asdict(self).items()}
 
 
-def setting_names() -> list[str]:
-    """Give the names of all settings."""
-    return [field.name for field in fields(Settings)]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Switch:
+    """A setting as it is told: its name, what it takes, its default and what it means."""
+
+    name: str
+    takes: str
+    default: object
+    meaning: str
+
+
+def switches() -> list[Switch]:
+    """Give all settings for people to read."""
+    hints = get_type_hints(Settings, include_extras=True)
+    return [
+        Switch(
+            name=_told_name(field.name),
+            takes=_takes(get_type_hints(Settings)[field.name]),
+            default=field.default,
+            meaning="".join(getattr(hints[field.name], "__metadata__", ())),
+        )
+        for field in fields(Settings)
+    ]
+
+
+def _takes(kind: type) -> str:
+    choices = get_args(kind)
+    if choices:
+        return " or ".join(choices)
+    return {bool: "true or false", int: "whole number", float: "number"}[kind]
+
+
+def _told_name(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.title() for word in rest)
+
+
+_FIELDS = {_told_name(field.name): field.name for field in fields(Settings)}
+
+
+def _read(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _accepted(name: str, kind: type, value: object) -> object:
@@ -181,6 +239,7 @@ def _accepted(name: str, kind: type, value: object) -> object:
             return value
         raise UnknownSettingError(f"{name}: true or false")
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
-    if number is None or number < 0 or (kind is int and not isinstance(number, int)):
-        raise UnknownSettingError(f"{name}: a number of zero or more ({kind.__name__})")
+    is_wrong = number is None or not math.isfinite(number) or number < 0
+    if is_wrong or (kind is int and not isinstance(number, int)):
+        raise UnknownSettingError(f"{name}: a {_takes(kind)} of zero or more")
     return number

@@ -2,7 +2,7 @@
 
 import pytest
 
-from izin.simulator.settings import Settings, UnknownSettingError
+from izin.simulator.settings import Settings, UnknownSettingError, switches
 from tests.simulator.client import PHONE, Iys, codes
 
 TODAY = "2026-09-17 11:00:00"
@@ -20,6 +20,24 @@ def test_settings_take_only_what_they_can_be():
         with pytest.raises(UnknownSettingError, match=next(iter(wrong))):
             Settings().changed(wrong)
     assert Settings().changed({"hour": 1, "retry_after": True}).hour == 1
+
+
+def test_settings_are_read_from_words():
+    """`name=value` by either spelling of the name; a choice of digits stays a text."""
+    words = ["lateMode=sliding", "batch_status=200", "retryAfter=true", "hour=36.5"]
+    settings = Settings().changed_by_words(words)
+    assert (settings.late_mode, settings.batch_status) == ("sliding", "200")
+    assert (settings.retry_after, settings.hour) == (True, 36.5)
+    for wrong in ("lateMode", "lateMode=", "hour=x", "hour=NaN", "x=1"):
+        with pytest.raises(UnknownSettingError):
+            Settings().changed_by_words([wrong])
+
+
+def test_every_switch_says_what_it_means():
+    """The page of switches has no empty row."""
+    told = switches()
+    assert len(told) == len(Settings().as_dict())
+    assert [one.name for one in told if not (one.meaning and one.takes)] == []
 
 
 async def test_a_late_consent_is_422_or_400(iys: Iys):
