@@ -6,9 +6,10 @@ opaque.
 """
 
 import base64
-import json
 import secrets
 from dataclasses import dataclass
+
+import orjson
 
 from izin.simulator.accounts import Account, Directory
 from izin.simulator.database import Database
@@ -171,7 +172,7 @@ def _bearer(authorization: str | None) -> str:
 def _looks_like_jwt(algorithm: str, claims: dict[str, object]) -> str:
     header = {"alg": algorithm, "typ": "JWT"}
     parts = [
-        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
+        base64.urlsafe_b64encode(orjson.dumps(part)).rstrip(b"=").decode()
         for part in (header, claims)
     ]
     return ".".join([*parts, secrets.token_urlsafe(32)])

@@ -19,7 +19,7 @@ from izin.simulator.accounts import (
     Subscription,
     SubscriptionState,
 )
-from izin.simulator.answers import RefusedError, json_answer, json_text
+from izin.simulator.answers import RefusedError, json_answer, json_bytes
 from izin.simulator.door import parsed
 from izin.simulator.fields import RECIPIENT_TYPES, STATUSES, Consent
 from izin.simulator.movements import Movement
@@ -216,16 +216,16 @@ class _Admin:
                 raise BadOrderError("brandCode: no such brand")
         registers = [(code, self._twin.register_of(code)) for code in codes]
 
-        async def lines() -> AsyncIterator[str]:
-            waiting: list[str] = []
+        async def lines() -> AsyncIterator[bytes]:
+            waiting: list[bytes] = []
             for code, register in registers:
                 for row in rows(code, register):
-                    waiting.append(json_text(row))
+                    waiting.append(json_bytes(row))
                     if len(waiting) == _LINES_AT_ONCE:
-                        yield "\n".join(waiting) + "\n"
+                        yield b"\n".join(waiting) + b"\n"
                         waiting.clear()
             if waiting:
-                yield "\n".join(waiting) + "\n"
+                yield b"\n".join(waiting) + b"\n"
 
         return StreamingResponse(lines(), media_type="application/x-ndjson")
 

@@ -4,15 +4,14 @@
 say something. A refusal on its way out is an exception, so that any depth can refuse.
 """
 
-import json
 from collections.abc import Sequence
 
+import orjson
 from starlette.responses import Response
 
 from izin.simulator.texts import REFUSALS
 
 JSON_TYPE = "application/json; charset=utf-8"
-_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 Error = dict[str, object]
 
@@ -50,14 +49,14 @@ def refused(code: str, *, message: str | None = None, **more: object) -> Refused
     return RefusedError(REFUSALS[code].status, [error(code, message=message, **more)])
 
 
-def json_text(content: object) -> str:
-    """`content` as JSON on one line."""
-    return _encoder.encode(content)
+def json_bytes(content: object) -> bytes:
+    """`content` as JSON on one line, in UTF-8; `TypeError` where it is nested too deep."""
+    return orjson.dumps(content)
 
 
 def json_answer(content: object, status: int = 200) -> Response:
     """`content` as a JSON answer."""
-    return Response(json_text(content).encode(), status, media_type=JSON_TYPE)
+    return Response(json_bytes(content), status, media_type=JSON_TYPE)
 
 
 def codes_in(errors: Sequence[Error]) -> list[str]:

@@ -6,10 +6,11 @@ to see results. Until then a result query sees first an empty list, then `enqueu
 """
 
 import heapq
-import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+
+import orjson
 
 from izin.simulator.accounts import Brand
 from izin.simulator.database import Database
@@ -64,7 +65,7 @@ class BatchQueue:
         self._count: int = row[0]
         self._last_number: int = row[1]
         for row in database.run("waiting_batches"):
-            items = [_consent(item) for item in json.loads(row[8])]
+            items = [_consent(item) for item in orjson.loads(row[8])]
             batch = Batch(
                 request_id=row[0],
                 brand_code=row[2],
@@ -114,7 +115,7 @@ class BatchQueue:
             batch.enqueued_at,
             batch.due_at,
             batch.size,
-            json.dumps([_fields(item) for item in items], ensure_ascii=False),
+            orjson.dumps([_fields(item) for item in items]),
         )
         heapq.heappush(self._waiting, (batch.due_at, self._last_number, batch))
         return batch
@@ -147,7 +148,7 @@ class BatchQueue:
             enqueued_at=row[4],
             due_at=row[5],
             size=row[6],
-            outcomes=_outcomes(json.loads(row[7])) if row[7] else None,
+            outcomes=_outcomes(orjson.loads(row[7])) if row[7] else None,
         )
 
     def settle(self, batch: Batch, outcomes: Outcomes) -> None:
@@ -157,7 +158,7 @@ class BatchQueue:
             "refused": list(outcomes.refused.items()),
             "resent": list(outcomes.resent.items()),
         }
-        self._database.run("put_outcomes", json.dumps(told), batch.request_id)
+        self._database.run("put_outcomes", orjson.dumps(told), batch.request_id)
 
     def __len__(self) -> int:
         """How many batches were taken in."""

@@ -15,8 +15,9 @@ class Counters:
 
     def count(self, operation: str, status: str, codes: Iterable[str]) -> None:
         """Count one answer of `operation` and the H-codes in it."""
-        self._statuses[operation][status] += 1
-        self._codes[operation].update(codes)
+        name = str(operation)
+        self._statuses[name][status] += 1
+        self._codes[name].update(codes)
 
     def as_dict(self) -> dict[str, object]:
         """`{total, statuses, codes, operations: {name: {total, statuses, codes}}}`."""

@@ -4,11 +4,11 @@ Weather strikes behind the limit, so a refused call uses no fault up. The door c
 """
 
 import contextlib
-import json
 import math
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 
+import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -111,7 +111,14 @@ class Door:
         settings = self._twin.settings
         if settings.wording == "table":
             refusal.errors = [in_tables_words(entry) for entry in refusal.errors]
-        response = json_answer(refusal.content, refusal.status)
+        try:
+            response = json_answer(refusal.content, refusal.status)
+        except TypeError:  # a value that was sent is nested deeper than can be written
+            refusal.errors = [
+                {name: told for name, told in entry.items() if name != "value"}
+                for entry in refusal.errors
+            ]
+            response = json_answer(refusal.content, refusal.status)
         if settings.retry_after and refusal.status == _TOO_MANY:
             is_hourly = bool(_HOURLY & set(codes_in(refusal.errors)))
             response.headers["Retry-After"] = str(math.ceil(settings.hour) if is_hourly else 1)
@@ -258,7 +265,7 @@ def client_of(request: Request) -> str:
 def parsed(body: bytes) -> object:
     """`body` as JSON; H014 if it is none."""
     try:
-        return json.loads(body)
+        return orjson.loads(body)
     except ValueError:
         raise refused("H014") from None
 

@@ -4,7 +4,7 @@ A citizen may do what İYS lets him, whatever the brand says; the portal and oth
 the rules of a single add, and what they save appears in the pull stream HS like anybody's.
 """
 
-import json
+import orjson
 
 from izin.simulator.accounts import CHANNELS, Brand
 from izin.simulator.answers import RefusedError, refused
@@ -87,7 +87,7 @@ def intrude(twin: Twin, brand: Brand, body: bytes, intrusion: Intrusion) -> int:
     A body that is no consent or list of consents, and what the rules refuse, is passed over.
     """
     try:
-        told = json.loads(body)
+        told = orjson.loads(body)
     except ValueError:
         return 0
     saved = 0

@@ -1,8 +1,8 @@
 """The service provider's own methods: token, brands, subscription, push connections."""
 
-import json
 from urllib.parse import parse_qsl
 
+import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -44,7 +44,7 @@ def _form(request: Request, body: bytes) -> object:
     if "json" not in request.headers.get("content-type", ""):
         return dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True))
     try:
-        return json.loads(body)
+        return orjson.loads(body)
     except ValueError:
         return None
 

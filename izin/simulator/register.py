@@ -5,9 +5,10 @@ and never go back.
 """
 
 import heapq
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+import orjson
 
 from izin.simulator.access_table import Access
 from izin.simulator.accounts import Brand
@@ -60,7 +61,7 @@ class Register:
     def known_of_all(self, recipients: Sequence[str]) -> dict[str, Known]:
         """Give what is registered of each address; an address without records is absent."""
         known: dict[str, Known] = {}
-        asked = json.dumps(recipients, ensure_ascii=False)
+        asked = orjson.dumps(recipients).decode()
         for row in self._database.run("standings", asked, self.brand_code):
             known.setdefault(row[0], {})[row[1], row[2]] = Standing(*row[3:])
         return known
@@ -189,7 +190,7 @@ class Register:
                 )
                 if has_access or (before is not None and before.has_access):
                     self.access.put(consent)
-                access = json.dumps(consent.retailer_access) if consent.retailer_access else None
+                access = orjson.dumps(consent.retailer_access) if consent.retailer_access else None
                 movements.append(
                     (
                         row,
@@ -263,7 +264,7 @@ def _movement(row: Row) -> Movement:
         source=row[7],
         consent_date=row[8],
         retailer_code=row[9],
-        retailer_access=tuple(json.loads(row[10])) if row[10] else (),
+        retailer_access=tuple(orjson.loads(row[10])) if row[10] else (),
         citizen_name=row[11] or "",
         occurred_at=row[12],
         sequence=row[13],

@@ -17,7 +17,7 @@ from math import inf
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from izin.simulator.answers import json_answer, json_text
+from izin.simulator.answers import json_answer, json_bytes
 from izin.simulator.clock import instant, seconds_of, wire_text
 from izin.simulator.door import parsed, usual_code
 from izin.simulator.fields import STATUSES
@@ -125,9 +125,9 @@ class Steering:
             raise BadOrderError("after: a sequence")
         entries = self._twin.log.entries(operation=operation, after=int(after))
 
-        async def lines() -> AsyncIterator[str]:
+        async def lines() -> AsyncIterator[bytes]:
             for entry in entries:
-                yield json_text(_entry_row(entry)) + "\n"
+                yield json_bytes(_entry_row(entry)) + b"\n"
 
         return StreamingResponse(lines(), media_type="application/x-ndjson")
 

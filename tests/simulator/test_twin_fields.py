@@ -141,3 +141,21 @@ async def test_before_activation_old_consents_are_taken(iys: Iys, activated_at: 
     """The three-day rule starts with the brand's activation."""
     iys.replace_brand(activated_at=activated_at)
     assert (await iys.add(consentDate="2019-01-01 10:00:00")).status_code == 200
+
+
+@pytest.mark.parametrize("version", ["", "/v2"])
+async def test_a_value_nested_too_deep_is_refused_without_it(iys: Iys, version: str):
+    """What cannot be written back is left out of the error, and nothing breaks."""
+    body = b'{"status": ' + b"[" * 900 + b"]" * 900 + b"}"
+    answer = await iys.http.post(f"{version}{iys.path}/consents", content=body)
+    assert answer.status_code == 422
+    (wrong,) = [found for found in answer.json()["errors"] if found["code"] == "H115"]
+    assert wrong.keys() == {"code", "message", "location"}
+    deeper = b"[" * 5000
+    assert (await iys.http.post(f"{iys.path}/consents", content=deeper)).status_code == 400
+
+
+async def test_half_a_character_is_no_json(iys: Iys):
+    """A lone surrogate is no text that anybody could keep."""
+    answer = await iys.http.post(f"{iys.path}/consents", content=b'{"status": "\\ud800"}')
+    assert (answer.status_code, codes(answer)) == (400, ["H014"])

@@ -1,7 +1,9 @@
 """Switches: where İYS's documents contradict one another or say nothing, either way can be had."""
 
 import pytest
+from typer.testing import CliRunner
 
+from izin.simulator.cli import app
 from izin.simulator.settings import Settings, UnknownSettingError, switches
 from tests.simulator.client import PHONE, Iys, codes
 
@@ -38,6 +40,13 @@ def test_every_switch_says_what_it_means():
     told = switches()
     assert len(told) == len(Settings().as_dict())
     assert [one.name for one in told if not (one.meaning and one.takes)] == []
+
+
+def test_a_wrong_switch_on_the_command_line_is_told():
+    """Wrong usage ends in 2 and names the switch."""
+    ran = CliRunner().invoke(app, ["--set", "lateMode=never"])
+    assert ran.exit_code == 2
+    assert "lateMode" in ran.output
 
 
 async def test_a_late_consent_is_422_or_400(iys: Iys):
