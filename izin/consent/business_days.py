@@ -66,6 +66,7 @@ def is_half_day(day: date) -> bool:
     return day in _half_days(day.year) and day not in _whole_holidays(day.year)
 
 
+@lru_cache(maxsize=4096)
 def add_business_days(day: date, count: int, calendar: Calendar = TURKEY_CALENDAR) -> date:
     """Return the ``count``-th business day after ``day``, which itself never counts."""
     if count < 0:

@@ -7,10 +7,10 @@ and an outcome that is reached are told from here, so that no step can forget th
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, LiteralString
+
+import orjson
 
 from izin.consent.model import Status
 from izin.sinks.errors import ConcurrentChangeError
@@ -20,6 +20,7 @@ from izin.sinks.ledger.statements import statements
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
     from izin.consent.model import ConsentEvent, ConsentKey
     from izin.sinks.announce import Announcer, Message, Outcome
@@ -146,7 +147,7 @@ class Changes:
             await connection.execute(f"NOTIFY {bells.ASKS}")
 
     def _facts(self) -> str:
-        return json.dumps(
+        return orjson.dumps(
             [
                 {
                     "kind": one.kind,
@@ -160,10 +161,8 @@ class Changes:
                     "data": one.data,
                 }
                 for one in self._movements
-            ],
-            default=plain,
-            ensure_ascii=False,
-        )
+            ]
+        ).decode()
 
 
 def is_breach(before: Entry | None, after: Entry, now: datetime) -> bool:
@@ -206,7 +205,7 @@ async def append_messages(
             "topics": [row.topic for row in rows],
             "keys": [row.key for row in rows],
             "values": [row.value for row in rows],
-            "headers": [json.dumps(dict(row.headers)) for row in rows],
+            "headers": [orjson.dumps(dict(row.headers)).decode() for row in rows],
             "instants": [now] * len(rows),
         },
     )
@@ -217,13 +216,6 @@ async def lock(connection: Connection, keys: Iterable[str]) -> dict[str, Entry]:
     """Return the rows of ``keys`` that exist, by key, held until the transaction ends."""
     found = await connection.execute(_CONSENTS["lock"], {"keys": sorted(set(keys))})
     return {row["key"]: Entry.from_row(row) for row in await found.fetchall()}
-
-
-def plain(value: object) -> object:
-    """Return what JSON makes of a value it does not know."""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    raise TypeError(f"a {type(value).__name__} has no place in a movement")
 
 
 async def _expect(

@@ -7,22 +7,26 @@ values (what it desires, what is registered) are views of them. Nothing here dec
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, fields
-from datetime import datetime
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from izin.consent.model import Channel, ConsentKey, OriginRank, RecipientType, Status
 from izin.consent.obligation import Desired, Registered, RegisteredState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One row of ``consents``."""
+    """One row of ``consents``.
+
+    Without slots, for a row is read, changed several times and written on its way: copying a dict
+    takes a tenth of the time of setting fifty fields.
+    """
 
     key: str
     customer_id: str
@@ -77,22 +81,28 @@ class Entry:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Entry:
-        """Return the entry that a row of ``consents`` holds."""
-        values = dict(row)
-        access = values["retailer_access"]
-        values["retailer_access"] = None if access is None else tuple(access)
-        return cls(**values)
+        """Return the entry that a row of ``consents`` holds; raises TypeError if it holds other
+        columns.
+        """
+        if row.keys() != _COLUMNS:
+            raise TypeError(f"a row of consents has other columns: {row.keys() ^ _COLUMNS}")
+        entry = object.__new__(cls)
+        entry.__dict__.update(row)
+        access = row["retailer_access"]
+        if access is not None:
+            entry.__dict__["retailer_access"] = tuple(access)
+        return entry
 
     def but(self, **columns: Any) -> Entry:  # noqa: ANN401 - a column's value each  # a column's value each
         """Return the row with ``columns`` changed.
 
-        As ``dataclasses.replace`` does, in a third of its time: a row is changed often on its way.
+        As ``dataclasses.replace`` does, in a fraction of its time.
         """
+        if not columns.keys() <= _COLUMNS:
+            raise TypeError(f"no columns of consents: {columns.keys() - _COLUMNS}")
         row = object.__new__(Entry)
-        for put, value in zip(_PUTS, _VALUES(self), strict=True):
-            put(row, value)
-        for name, value in columns.items():
-            object.__setattr__(row, name, value)
+        row.__dict__.update(self.__dict__)
+        row.__dict__.update(columns)
         return row
 
     @property
@@ -147,22 +157,9 @@ def is_of_citizens(source: str | None) -> bool:
     return source is not None and source.startswith("IYS_")
 
 
-_COLUMNS = tuple(field.name for field in fields(Entry))
-_VALUES = attrgetter(*_COLUMNS)
-_PUTS = tuple(getattr(Entry, name).__set__ for name in _COLUMNS)
+_COLUMNS = frozenset(field.name for field in fields(Entry))
 
 
 def to_json(entries: Iterable[Entry]) -> str:
     """Return ``entries`` as the JSON array that PostgreSQL reads as rows of ``consents``."""
-    return json.dumps(
-        [dict(zip(_COLUMNS, _VALUES(entry), strict=True)) for entry in entries],
-        default=_instant,
-        ensure_ascii=False,
-        check_circular=False,
-    )
-
-
-def _instant(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    raise TypeError(f"a {type(value).__name__} has no place in the ledger")
+    return orjson.dumps([entry.__dict__ for entry in entries]).decode()

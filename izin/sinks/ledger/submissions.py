@@ -7,12 +7,13 @@ item is settled once; a second answer to it changes nothing.
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from izin.sinks.errors import ConcurrentChangeError
-from izin.sinks.ledger.changes import Movement, plain
+from izin.sinks.ledger.changes import Movement
 from izin.sinks.ledger.database import LOCK_CLASS
 from izin.sinks.ledger.statements import statements
 from izin.sinks.telling import body_of, item_of, items_of
@@ -200,7 +201,7 @@ async def intend(  # noqa: PLR0913 - what is told, how, and by whom
         }
         for item in renumbered
     ]
-    await connection.execute(_SQL["intend-items"], {"rows": json.dumps(rows, default=plain)})
+    await connection.execute(_SQL["intend-items"], {"rows": orjson.dumps(rows).decode()})
     for item in renumbered:
         changes.note(
             Movement(
@@ -280,7 +281,7 @@ async def settle(
         }
         for one in settled
     ]
-    values: dict[str, Any] = {"id": submission.id, "rows": json.dumps(rows, default=plain)}
+    values: dict[str, Any] = {"id": submission.id, "rows": orjson.dumps(rows).decode()}
     found = await (await connection.execute(_SQL["settle-items"], values)).fetchall()
     await connection.execute(_SQL["settle"], {"id": submission.id, "now": now, "code": code})
     return frozenset(row["index"] for row in found)
