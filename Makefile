@@ -78,6 +78,7 @@ check-tests:
 bench: $(READY) ## the race track: what law and state cost; the order stage: peers, latency, poison, restart, replay
 	@$(BIN)/python -m izin.bench law
 	@$(BIN)/python -m izin.bench state
+	@$(BIN)/python -m izin.bench sink
 	@$(BIN)/python -m izin.bench order $(BENCH_ARGS)
 	@$(BIN)/python -m izin.bench latency
 	@$(BIN)/python -m izin.bench poison

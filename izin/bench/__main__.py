@@ -19,6 +19,7 @@ from izin.bench.poison import poison
 from izin.bench.replay import replay
 from izin.bench.results import keep
 from izin.bench.simulator import simulator
+from izin.bench.sink import sink
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,6 +81,7 @@ def _table(found: Sequence[Lap], title: str) -> Table:
 app.command("state")(state)
 app.command("restart")(restart)
 app.command("order")(order)
+app.command("sink")(sink)
 app.command("latency")(latency)
 app.command("replay")(replay)
 app.command("poison")(poison)

@@ -41,13 +41,12 @@ def run(
     console = Console(highlight=False)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port, database_port = free_port(), free_port()
     command = [sys.executable, "-m", "izin.simulator", "--port", str(port)]
     address = f"http://127.0.0.1:{port}"
     with (
         Kafka(folder) as kafka,
-        Postgres(folder) as postgres,
+        Postgres(folder, port=database_port) as postgres,
         subprocess.Popen(command, stdout=subprocess.DEVNULL) as simulator,
     ):
         try:
@@ -75,6 +74,13 @@ def run(
     _tell(console, folder, campaign, found, seconds=time.monotonic() - began)
     if found.faults:
         raise typer.Exit(1)
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on; the database comes back under it."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
 
 
 def _tell(

@@ -1,0 +1,160 @@
+"""A ledger of a given size to measure the sinks on, and what fills it."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from pydantic import SecretStr
+
+from izin.consent.admission import Refusal, admit
+from izin.consent.model import ConsentEvent
+from izin.consent.ordering import decide
+from izin.runtime.settings import LedgerSettings
+from izin.schemas.codec import Codec
+from izin.schemas.records import consent_to_avro, event_to_avro
+from izin.schemas.topics import Topics
+from izin.sinks.announce import Announcer
+from izin.sinks.ingest import Ingester, Read
+from izin.sinks.ledger import brands, offsets
+from izin.sinks.ledger.brands import Brand
+from izin.sinks.ledger.database import Ledger
+from izin.sinks.ledger.migrate import migrate
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Sequence
+
+    from izin.runtime.settings import KafkaSettings
+
+BRANDS = (100001, 100002)
+_CUSTOMER = "acme"
+_TOPIC = "consent-decisions"
+_IDENTITY = {"cluster_id": "bench", "topic_id": "bench"}
+
+_SQL = resources.files("izin.bench")
+
+
+@dataclass(kw_only=True)
+class Filled:
+    """A ledger with its brands and ``keys`` settled keys, and what tells decisions to it."""
+
+    ledger: Ledger
+    announcer: Announcer
+    codec: Codec
+    ingester: Ingester
+    said: int = 0
+    owed: int = 0
+    offset: int = 0
+    _began: datetime = field(
+        default_factory=lambda: datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+    )
+
+    def decisions(self, count: int) -> list[bytes]:
+        """Return so many decisions on recipients nobody has spoken of, as the topic holds them."""
+        return [self._decision(number) for number in self._numbers(count)]
+
+    async def ingest(self, values: Sequence[bytes], *, batch: int) -> None:
+        """Decode and ingest decisions, as many a transaction as the ingester takes."""
+        for place in range(0, len(values), batch):
+            reads = [
+                Read(partition=0, offset=self.offset + n, decision=self._decoded(value))
+                for n, value in enumerate(values[place : place + batch])
+            ]
+            before, self.offset = self.offset, self.offset + len(reads)
+            await self.ingester.keep(_TOPIC, "bench", reads, {0: (before, self.offset)})
+
+    async def owe(self, url: str, count: int) -> None:
+        """Have the ledger owe İYS so many consents, as if they had been ingested."""
+        each = count // len(BRANDS)
+        first, self.owed = self.owed + 1, self.owed + each
+        statement = (_SQL / "owe.sql").read_text("utf-8")
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+            for code in BRANDS:
+                values = {"brand": code, "first": first, "last": self.owed}
+                await connection.execute(statement.encode(), values)
+            await connection.execute("VACUUM ANALYZE consents")
+
+    async def begin(self) -> None:
+        """Make the topic known, so that its offsets can move."""
+        await offsets.positions(self.ledger, _TOPIC, [0], **_IDENTITY)
+
+    def _numbers(self, count: int) -> Iterator[int]:
+        self.said += count
+        yield from range(self.said - count, self.said)
+
+    def _decoded(self, value: bytes) -> dict[str, Any]:
+        return self.codec.decode("Decision", value)
+
+    def _decision(self, number: int) -> bytes:
+        event = ConsentEvent(
+            event_id=f"bench-{number}",
+            customer_id=_CUSTOMER,
+            brand_code=BRANDS[number % len(BRANDS)],
+            type="MESAJ",
+            recipient_type="BIREYSEL",
+            recipient=f"+90555{number:07d}",
+            status="ONAY",
+            source="HS_WEB",
+            consent_date=self._began,
+            received_at=self._began + timedelta(seconds=2),
+            origin="crm",
+            origin_ref=f"row-{number}",
+            notice_version="2026-1",
+            evidence={"ip": "192.0.2.1", "agent": "example"},
+        )
+        claim = admit(event, appended_at=datetime.now(UTC))
+        if isinstance(claim, Refusal):
+            raise TypeError(f"the course is not lawful: {claim.violations}")
+        decision = decide(None, claim)
+        record = {
+            "kind": decision.kind,
+            "reason": decision.reason,
+            "opted_out": decision.opted_out,
+            "effective_at": claim.effective_at,
+            "violations": [],
+            "topic": "consent-events",
+            "partition": 0,
+            "offset": number,
+            "consent": consent_to_avro(decision.consent),
+            "event": event_to_avro(claim.event),
+        }
+        return self.codec.encode("Decision", record)
+
+
+@asynccontextmanager
+async def filled(url: str, settings: KafkaSettings, *, keys: int) -> AsyncIterator[Filled]:
+    """Give a migrated ledger at ``url`` with so many settled keys."""
+    await migrate(url)
+    async with Ledger(LedgerSettings(database_url=SecretStr(url)), owner=1) as ledger:
+        codec = Codec()
+        announcer = Announcer(codec, Topics())
+        for code in BRANDS:
+            brand = Brand(
+                brand_code=code,
+                iys_code=BRANDS[0],
+                customer_id=_CUSTOMER,
+                name="Örnek",
+                activated_at=datetime(2020, 1, 1, tzinfo=UTC),
+            )
+            await brands.upsert(ledger, announcer, brand, now=datetime.now(UTC))
+        statement = (_SQL / "fill.sql").read_text("utf-8")
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+            for code in BRANDS:
+                values = {"brand": code, "count": keys // len(BRANDS)}
+                await connection.execute(statement.encode(), values)
+            await connection.execute("VACUUM ANALYZE consents")
+        ingester = Ingester(
+            ledger=ledger,
+            announcer=announcer,
+            codec=codec,
+            settings=settings,
+            clock=lambda: datetime.now(UTC),
+            wait=timedelta(seconds=0.1),
+        )
+        found = Filled(ledger=ledger, announcer=announcer, codec=codec, ingester=ingester)
+        await found.begin()
+        yield found
