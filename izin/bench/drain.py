@@ -40,7 +40,7 @@ def drained(
         worker.start()
         return timed(worker, drain, events=events, limit=limit)
     finally:
-        worker.stop()
+        worker.kill()  # all is committed, and to end well takes a second or two
         drain.close()
 
 

@@ -115,7 +115,7 @@ def latencies(
                     lane, every=_EVERY, random=random, going_on=lambda sent: sent < probes
                 )
                 note(name, taken)
-            worker.stop()
+            worker.kill()
             progress("publishing the backlog")
             publish(Course(shape, codec), settings)
             drain = Drain(settings, bulk, group_of(settings))
@@ -127,7 +127,7 @@ def latencies(
             drain.close()
             note("under the backlog, express lane", taken)
     finally:
-        worker.stop()
+        worker.kill()
     return Measured(latencies=found, while_draining=draining.lasted)
 
 

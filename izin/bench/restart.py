@@ -78,7 +78,7 @@ def restarts(
             end(worker)
 
     if StateKind.MEMORY in kinds:
-        start("memory, from the topic", StateKind.MEMORY, Child.stop, cold=True)
+        start("memory, from the topic", StateKind.MEMORY, Child.kill, cold=True)
     if StateKind.ROCKSDB in kinds:
         start("RocksDB, from the topic", StateKind.ROCKSDB, Child.stop, cold=True)
         start("RocksDB, kept", StateKind.ROCKSDB, Child.kill, cold=False)

@@ -1,10 +1,15 @@
 """Reading ``consents`` back into a state, from where it stands to the end of the committed part.
 
 A row that is no state of ours, or that a newer law decided, stops the worker: nothing is guessed.
+
+A state of millions takes a thread its time, while the worker's other partitions must keep flowing:
+so the interpreter is handed over often, and few rows are written at once.
 """
 
 from __future__ import annotations
 
+import sys
+import threading
 from typing import TYPE_CHECKING
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
@@ -23,11 +28,38 @@ if TYPE_CHECKING:
     from izin.streams.state import State
 
 _TIMEOUT = 20.0
-_AT_ONCE = 5000
+_AT_ONCE = 1000
+_HANDED_OVER_EACH = 0.0005
 _WAIT = 0.05
 """librdkafka waits so long for a full helping, even at the end of the topic."""
 
 _log = get_logger(__name__)
+
+
+class Courtesy:
+    """Has the interpreter handed over often while anybody reads."""
+
+    def __init__(self, interval: float = _HANDED_OVER_EACH) -> None:
+        self._interval = interval
+        self._lock = threading.Lock()
+        self._readers = 0
+        self._before = 0.0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._readers:
+                self._before = sys.getswitchinterval()
+                sys.setswitchinterval(self._interval)
+            self._readers += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._readers -= 1
+            if not self._readers:
+                sys.setswitchinterval(self._before)
+
+
+_courtesy = Courtesy()
 
 
 class Changelog:
@@ -41,6 +73,10 @@ class Changelog:
 
     def read(self, state: State, topic: str, end: int) -> None:
         """Bring ``state`` up to ``end``; raises KafkaException and StateError."""
+        with _courtesy:
+            self._read(state, topic, end)
+
+    def _read(self, state: State, topic: str, end: int) -> None:
         reader = kafka.consumer(
             self._settings,
             f"{self._group}-state",

@@ -50,6 +50,8 @@ _WORDS = b"\x00words/%d"
 _CACHE_BYTES = 64 << 20
 _WRITE_BUFFERS_BYTES = 64 << 20
 _WRITE_BUFFER_BYTES = 8 << 20
+_WRITE_BUFFERS = 8
+_NEVER = 1 << 20
 _OPEN_FILES = 64
 _LOG_BYTES = 1 << 20
 _BLOOM_BITS = 10
@@ -73,6 +75,12 @@ class RocksFolder:
         options.set_block_based_table_factory(table)
         options.set_write_buffer_manager(WriteBufferManager(_WRITE_BUFFERS_BYTES, False))
         options.set_write_buffer_size(_WRITE_BUFFER_BYTES)
+        # A write that RocksDB holds back until it has caught up would hold the interpreter too.
+        options.set_max_write_buffer_number(_WRITE_BUFFERS)
+        options.set_level_zero_slowdown_writes_trigger(_NEVER)
+        options.set_level_zero_stop_writes_trigger(_NEVER)
+        options.set_soft_pending_compaction_bytes_limit(0)
+        options.set_hard_pending_compaction_bytes_limit(0)
         options.set_max_background_jobs(2)
         options.set_max_open_files(_OPEN_FILES)
         options.set_max_log_file_size(_LOG_BYTES)

@@ -1,5 +1,6 @@
 """A row of ``consents`` becomes the consent it was, and nothing else becomes one."""
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from izin.consent.ordering import decide
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_from_avro, consent_to_avro
-from izin.streams.changelog import Changelog
+from izin.streams.changelog import Changelog, Courtesy
 from izin.streams.errors import StateError
 from izin.streams.packing import facts_of
 from tests.builders import a_claim
@@ -68,3 +69,14 @@ def test_a_row_of_the_wrong_length_stops_the_worker(cut: int) -> None:
 
 def encoded(consent: Consent) -> bytes:
     return CODEC.encode("Consent", consent_to_avro(consent))
+
+
+def test_the_interpreter_is_handed_over_often_while_anybody_reads() -> None:
+    """Partitions are read side by side; the last to be done leaves things as they were."""
+    before = sys.getswitchinterval()
+    courtesy = Courtesy(before / 2)
+    with courtesy:
+        with pytest.raises(StateError), courtesy:
+            raise StateError("no state of ours")
+        assert sys.getswitchinterval() == pytest.approx(before / 2)
+    assert sys.getswitchinterval() == pytest.approx(before)
