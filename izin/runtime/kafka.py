@@ -103,6 +103,7 @@ def ensure_topics(settings: KafkaSettings) -> tuple[str, ...]:
         )
         for future in made.values():
             future.result(_TIMEOUT)
+        _await_leaders(client, missing)
     except KafkaException as error:
         raise BrokerError(_told(error, settings)) from error
     return tuple(topic.name for topic in missing)
@@ -210,12 +211,23 @@ def _committed_end(client: Consumer, partition: TopicPartition) -> int:
     return int(client.get_watermark_offsets(partition, timeout=_TIMEOUT)[1])
 
 
-@retry(
+_until_settled = retry(
     retry=retry_if_result(lambda settled: not settled),
     stop=stop_after_delay(_TIMEOUT),
     wait=wait_fixed(0.1),
     retry_error_callback=lambda _: None,
 )
+
+
+@_until_settled
+def _await_leaders(client: AdminClient, topics: list[Topic]) -> bool:
+    """Wait until the broker leads what the controller made; who asks sooner is told of no topic."""
+    there = client.list_topics(timeout=_TIMEOUT).topics
+    found = [there[topic.name].partitions.values() for topic in topics if topic.name in there]
+    return len(found) == len(topics) and all(one.leader >= 0 for led in found for one in led)
+
+
+@_until_settled
 def _await_settings(client: AdminClient, topics: list[Topic]) -> bool:
     """Wait until the broker tells the settings as they were set; it takes them a moment later."""
     configs = _configs(client, topics)
@@ -283,7 +295,5 @@ def _configs(client: AdminClient, topics: list[Topic]) -> Mapping[str, dict[str,
 
 
 def _told(error: KafkaException, settings: KafkaSettings) -> str:
-    return (
-        f"Kafka at {settings.bootstrap_servers}: {error.args[0].str()}; "
-        "is it running, and is KAFKA_BOOTSTRAP_SERVERS right?"
-    )
+    cure = "is it running, and is KAFKA_BOOTSTRAP_SERVERS right?"
+    return f"Kafka at {settings.bootstrap_servers}: {error.args[0].str()}; {cure}"

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
@@ -73,6 +74,24 @@ def test_topics_are_created_once_and_found_right(
     settings = kafka_house(3)
     assert clients.ensure_topics(settings) == ()
     assert clients.topic_faults(settings) == ()
+
+
+def test_topics_are_made_once_somebody_leads_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The controller is ahead of the broker: who reads at once would be told of no such topic."""
+    settings = KafkaSettings(bootstrap_servers="127.0.0.1:1", partitions=1)
+    names = [topic.name for topic in settings.topics]
+
+    def listed(leader: int) -> SimpleNamespace:
+        led = SimpleNamespace(partitions={0: SimpleNamespace(leader=leader)})
+        return SimpleNamespace(topics=dict.fromkeys(names, led))
+
+    nothing = SimpleNamespace(topics={})
+    client = Mock()
+    client.list_topics.side_effect = [nothing, nothing, listed(-1), listed(1)]
+    client.create_topics.return_value = {}
+    monkeypatch.setattr(clients, "admin", lambda _: client)
+    assert clients.ensure_topics(settings) == tuple(names)
+    assert client.list_topics.call_count == 4
 
 
 @pytest.mark.broker
