@@ -181,6 +181,7 @@ class LedgerPacer:
     async def _take_of_hour(self, operation: str, room: int) -> None:
         values = {"address": self._address, "operation": operation, "room": room}
         async with self._ledger.transaction() as connection:
+            await connection.execute(_SQL["hold"], values)
             taken = await (await connection.execute(_SQL["take-of-hour"], values)).fetchone()
             if taken is not None:
                 return

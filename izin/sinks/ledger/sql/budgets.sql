@@ -25,20 +25,23 @@ UPDATE budgets SET
     factor = greatest(%(slowest)s, factor / 2)
 WHERE egress_address = %(address)s AND paused_until <= clock_timestamp()
 
+-- name: hold
+-- Hold the address against other processes. On its own before what is counted: a statement that waits for the row
+-- goes on with what it saw before it waited.
+SELECT 1 FROM budgets WHERE egress_address = %(address)s FOR UPDATE
+
 -- name: take-of-hour
--- Count one query against the hour's limit before it is made; no row: the hour's are spent. The address's row is
--- held, so that two processes cannot both take the last one. The minute that leaves the hour only counts in part,
--- and is taken as whole.
-WITH held AS (
-    SELECT egress_address FROM budgets WHERE egress_address = %(address)s FOR UPDATE
-), used AS (
-    SELECT coalesce(sum(m.calls), 0) AS calls FROM held
-    JOIN budget_minutes AS m USING (egress_address)
-    WHERE m.operation = %(operation)s AND m.minute > clock_timestamp() - interval '61 minutes'
+-- Count one query against the hour's limit before it is made; no row: the hour's are spent. The address is held
+-- meanwhile, so that two processes cannot both take the last one. The minute that leaves the hour only counts in
+-- part, and is taken as whole.
+WITH used AS (
+    SELECT coalesce(sum(m.calls), 0) AS calls FROM budget_minutes AS m
+    WHERE m.egress_address = %(address)s AND m.operation = %(operation)s
+        AND m.minute > clock_timestamp() - interval '61 minutes'
 )
 INSERT INTO budget_minutes AS m (egress_address, operation, minute, calls)
-SELECT held.egress_address, %(operation)s, date_trunc('minute', clock_timestamp()), 1
-FROM held, used WHERE used.calls < %(room)s
+SELECT %(address)s, %(operation)s, date_trunc('minute', clock_timestamp()), 1
+FROM used WHERE used.calls < %(room)s
 ON CONFLICT (egress_address, operation, minute) DO UPDATE SET calls = m.calls + 1
 RETURNING m.calls
 
