@@ -6,6 +6,7 @@ KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL in the environment name servers to use 
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -24,6 +25,8 @@ settings.register_profile("same", parent=_UNTIMED, derandomize=True)
 settings.load_profile("new")
 
 _OWN_FOLDER = pytest.StashKey[Path]()
+_FOLDERS = "izin-tests-"
+_KEPT_SECONDS = 24 * 60 * 60
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -34,12 +37,15 @@ def pytest_configure(config: pytest.Config) -> None:
     runs as one of those.
     """
     if config.option.basetemp is None:
-        config.option.basetemp = tempfile.mkdtemp(prefix="izin-tests-")
+        for old in Path(tempfile.gettempdir()).glob(f"{_FOLDERS}*"):
+            if time.time() - old.stat().st_mtime > _KEPT_SECONDS:
+                shutil.rmtree(old, ignore_errors=True)
+        config.option.basetemp = tempfile.mkdtemp(prefix=_FOLDERS)
         config.stash[_OWN_FOLDER] = Path(config.option.basetemp)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Keep the folder of a run that failed, for whoever looks why."""
+    """Keep the folder of a run that failed for a day, for whoever looks why."""
     folder = session.config.stash.get(_OWN_FOLDER, None)
     if folder is not None and exitstatus == pytest.ExitCode.OK:
         shutil.rmtree(folder, ignore_errors=True)
