@@ -25,10 +25,14 @@ PER_SECOND = 10
 """What İYS takes from one address."""
 
 
-def simulator(
+def simulator(  # noqa: PLR0913 - an option is an argument
+    *,
     seconds: Annotated[float, typer.Option(min=1, help="Length of the paced load.")] = 60,
     batches: Annotated[int, typer.Option(min=1, help="Batches sent as fast as it can.")] = 300,
     records: Annotated[int, typer.Option(min=0, help="Records it holds before; 0 is none.")] = 0,
+    state: Annotated[
+        Path | None, typer.Option(help="A file to fill and keep, filled before or not.")
+    ] = None,
     in_memory: Annotated[bool, typer.Option(help="Hold the state in memory, not a file.")] = False,
     results: Annotated[Path, typer.Option(help="Where the figures are kept as JSON.")] = Path(
         ".izin/bench/simulator.json"
@@ -38,21 +42,21 @@ def simulator(
 
     Exit code 1 if any answer or any result was not the expected one.
     """
-    if in_memory and records:
+    if in_memory and (records or state):
         raise typer.BadParameter("a filled state is a file", param_hint="--records")
-    console, where, filled = Console(), machine(), 0.0
+    console, where = Console(), machine()
     with TemporaryDirectory(prefix="izin-bench-") as name:
         folder = Path(name)
-        state = None if in_memory else folder / "twin.db"
-        if records and state is not None:
+        file = None if in_memory else state or folder / "twin.db"
+        if file is not None:
             with console.status(f"writing {records:,} records"):
-                filled = twin_load.fill(state, records)
-        with console.status("loading"), twin_load.simulator(folder, state) as child:
+                records = twin_load.fill(file, records)
+        with console.status("loading"), twin_load.simulator(folder, file) as child:
             paced = twin_load.bodies(records, int(seconds * PER_SECOND))
             loads = [asyncio.run(twin_load.paced(child, paced, per_second=PER_SECOND))]
             unpaced = twin_load.bodies(records + len(paced) * twin_load.SIZE, batches)
             loads.append(asyncio.run(twin_load.unpaced(child, unpaced)))
-        size = 0 if state is None else state.stat().st_size
+        size = 0 if file is None else file.stat().st_size
     held = "memory" if in_memory else f"a file of {size / 1e6:,.0f} MB at the end"
     title = f"The simulator, {records:,} records before, state in {held}\n{where}"
     console.print(_table(loads, title))
@@ -63,7 +67,6 @@ def simulator(
             "machine": where,
             "records": records,
             "in_memory": in_memory,
-            "fill_seconds": round(filled, 1),
             "file_bytes": size,
             "loads": [_figures(load) for load in loads],
         },

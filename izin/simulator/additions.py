@@ -45,8 +45,7 @@ async def add_v2(twin: Twin, call: Call) -> Response:
     # Looked up before the rules: a resend must be answered even when its date has run out.
     movement = register.answered(digest, now - memory if memory else 0.0)
     if movement is None:
-        movement = _save(twin, call, _single(twin, call, item))
-        register.note_answer(digest, movement, now)
+        movement = _save(twin, call, _single(twin, call, item), digest)
     return _saved(movement)
 
 
@@ -85,7 +84,7 @@ def _single(twin: Twin, call: Call, item: object) -> Consent:
     return consent
 
 
-def _save(twin: Twin, call: Call, consent: Consent) -> Movement:
+def _save(twin: Twin, call: Call, consent: Consent, digest: bytes | None = None) -> Movement:
     register = twin.register_of(call.brand.code)
     code = refusal_code(
         consent,
@@ -97,7 +96,11 @@ def _save(twin: Twin, call: Call, consent: Consent) -> Movement:
         text = refusal_text(code, consent.status, in_batch=False)
         raise refused(code, message=text)
     origin = Origin(path=Path.SINGLE, client=call.client, request_id=twin.call_id("single"))
-    return twin.save(call.brand, consent, origin)
+    with twin.database.transaction():
+        movement = twin.save(call.brand, consent, origin)
+        if digest is not None:
+            register.note_answer(digest, movement, twin.clock.seconds())
+    return movement
 
 
 def _saved(movement: Movement) -> Response:

@@ -43,7 +43,10 @@ class Register:
         self.brand_code = brand_code
         self.access = Access(database, brand_code)
         counts = database.row("counts", brand_code) or (0, 0, 0, 0)
-        self._movements, self.size, self.approvals, self.used_limit = counts
+        self._movements: int = counts[0]
+        self.size: int = counts[1]
+        self.approvals: int = counts[2]
+        self.used_limit: int = counts[3]
 
     def is_full(self, brand: Brand) -> bool:
         """Whether no further address may be registered (H525)."""
