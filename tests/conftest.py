@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -38,8 +39,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if config.option.basetemp is None:
         for old in Path(tempfile.gettempdir()).glob(f"{_FOLDERS}*"):
-            if time.time() - old.stat().st_mtime > _KEPT_SECONDS:
-                shutil.rmtree(old, ignore_errors=True)
+            with suppress(FileNotFoundError):  # another run tidies too
+                if time.time() - old.stat().st_mtime > _KEPT_SECONDS:
+                    shutil.rmtree(old, ignore_errors=True)
         config.option.basetemp = tempfile.mkdtemp(prefix=_FOLDERS)
         config.stash[_OWN_FOLDER] = Path(config.option.basetemp)
 
