@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT = 20.0
 _AT_ONCE = 1000
+_AHEAD_KB = 4096
 _HANDED_OVER_EACH = 0.0005
 _WAIT = 0.05
 """librdkafka waits so long for a full helping, even at the end of the topic."""
@@ -85,6 +86,8 @@ class Changelog:
                 "enable.partition.eof": True,
                 # The end is told by an empty fetch, which the broker holds back for so long.
                 "fetch.wait.max.ms": 10,
+                # Many partitions are read at once, and each would fetch 64 MB ahead.
+                "queued.max.messages.kbytes": _AHEAD_KB,
             },
         )
         try:
