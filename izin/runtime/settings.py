@@ -137,7 +137,7 @@ class StreamSettings(_Group):
     host: str = Field("127.0.0.1", validation_alias="IZIN_STREAM_HOST")
     port: int = Field(8083, validation_alias="IZIN_STREAM_PORT")
     """Where ``/health`` and ``/metrics`` are served."""
-    max_poll_records: int = Field(2000, ge=1, validation_alias="IZIN_MAX_POLL_RECORDS")
+    max_poll_records: int = Field(3000, ge=1, validation_alias="IZIN_MAX_POLL_RECORDS")
     dead_letter_share: float = Field(0.2, ge=0, le=1, validation_alias="IZIN_DEAD_LETTER_SHARE")
     """The share of the latest records beyond which dead letters stop the worker; 1: none does."""
     state: StateKind = Field(StateKind.MEMORY, validation_alias="IZIN_STATE")

@@ -10,6 +10,11 @@ Offsets are the agent's business: they ride in its own Kafka transaction, so thi
 Faust nothing to commit. After a rebalance Faust seeks to the group's committed offsets, which are
 the transaction's.
 
+One fetch is in flight to a broker at a time, and aiokafka leaves out of it what is fetched and not
+yet handed over. Where only quiet partitions are left, such a fetch would wait for them for a second
+and more, and everything else for it: a worker of one busy and one quiet topic would stand still
+most of the time. So what leaves out partitions waits for next to nothing (:data:`PARTIAL_WAIT`).
+
 A batch tells from where it is complete (``start``), counted by the consumer's own position, so
 transaction markers, aborted records and compaction gaps are no holes, even where a whole fetch held
 nothing else. A seek or a reset breaks that count: a reader that compares ``start`` with where it
@@ -47,10 +52,18 @@ RELIES_ON = (
     "faust.transport.consumer:Consumer._add_gap",
     "aiokafka.consumer.fetcher:Fetcher.fetched_records",
     "aiokafka.consumer.fetcher:Fetcher._create_fetch_waiter",
+    "aiokafka.consumer.fetcher:Fetcher._get_actions_per_node",
+    "aiokafka.protocol.fetch:FetchRequest.__init__",
     "aiokafka.consumer.subscription_state:SubscriptionState.fetch_context",
     "aiokafka.consumer.subscription_state:SubscriptionState.wait_for_assignment",
     "aiokafka.consumer.subscription_state:TopicPartitionState.position",
 )
+
+
+WHOLE_WAIT = 500
+"""Milliseconds that a broker may hold back a fetch of all its partitions until one has a record."""
+PARTIAL_WAIT = 25
+"""The same, of a fetch that leaves out partitions: what was fetched of them is being worked on."""
 
 
 class Batch(NamedTuple):
@@ -92,6 +105,8 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 
     ahead: frozenset[str] = frozenset()
     """The topics whose records are handed over before any other's: see :func:`register`."""
+    _hastened: Any = None
+    """The fetcher that was told to wait only where nothing is left out."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # the driver is untyped
         super().__init__(*args, **kwargs)
@@ -102,6 +117,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         # The driver reads uncommitted unless Faust itself runs the transactions; ours are not
         # Faust's.
         consumer._isolation_level = "read_committed"  # noqa: SLF001  # no public way past the driver
+        consumer._fetch_max_wait_ms = WHOLE_WAIT  # noqa: SLF001  # the same
         return consumer
 
     async def _fetch_records(
@@ -111,6 +127,10 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         timeout: float | None = None,  # noqa: ASYNC109  # the driver's signature
         max_records: int | None = None,
     ) -> Mapping[Any, Sequence[_Folded]]:
+        fetcher = consumer._fetcher  # noqa: SLF001  # made when the consumer starts
+        if fetcher is not self._hastened:
+            _hasten(fetcher)
+            self._hastened = fetcher
         folded = await self._fetch_held(consumer, active_partitions, max_records)
         if not folded and timeout and await _fetched_within(consumer, timeout):
             folded = await self._fetch_held(consumer, active_partitions, max_records)
@@ -122,12 +142,18 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         active_partitions: AbstractSet[Any],
         max_records: int | None,
     ) -> Mapping[Any, Sequence[_Folded]]:
-        """Fold what was fetched already, of the topics that go ahead first."""
+        """Fold what was fetched already: all of the topics that go ahead, and of the others one
+        partition, so that neither wait for the other and no batch is a scrap of one.
+        """
         folded: dict[Any, Sequence[_Folded]] = {}
         first = {tp for tp in active_partitions if tp.topic in self.ahead}
-        for partitions in (first, active_partitions - first):
-            if partitions:
-                folded |= await self._fold(consumer, partitions, max_records)
+        if first:
+            folded |= await self._fold(consumer, first, max_records)
+        fetched = consumer._fetcher._records  # noqa: SLF001  # the oldest fetch first
+        for tp in [tp for tp in fetched if tp in active_partitions and tp not in first]:
+            folded |= await self._fold(consumer, {tp}, max_records)
+            if tp in folded:
+                break
         return folded
 
     async def _fold(
@@ -208,6 +234,20 @@ def _positions(consumer: Any) -> dict[Any, int]:  # noqa: ANN401  # aiokafka pub
         if state is not None and state.has_valid_position:
             found[tp] = state.position
     return found
+
+
+def _hasten(fetcher: Any) -> None:  # noqa: ANN401  # aiokafka publishes no types
+    """Let ``fetcher`` wait for records only where nothing is left out of what it asks for."""
+    actions = fetcher._get_actions_per_node  # noqa: SLF001  # aiokafka has no public way
+
+    def hastened(assignment: Any) -> Any:  # noqa: ANN401  # the same
+        requests, *others = actions(assignment)
+        if fetcher._records:  # noqa: SLF001  # fetched and not yet handed over
+            for _, request in requests:
+                request._max_wait_ms = PARTIAL_WAIT  # noqa: SLF001  # aiokafka has no public way
+        return requests, *others
+
+    fetcher._get_actions_per_node = hastened  # noqa: SLF001  # the same
 
 
 async def _fetched_within(consumer: Any, limit: float) -> bool:  # noqa: ANN401  # aiokafka publishes no types

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.protocol.fetch import FetchRequest, FetchRequest_v4
 from confluent_kafka import Producer
 from confluent_kafka import TopicPartition as Place
 from faust.transport.drivers import TRANSPORTS
@@ -47,6 +48,17 @@ def test_nothing_is_offered_to_commit() -> None:
     acked = SimpleNamespace(_acked={"tp": [1, 2]}, _acked_index={"tp": {1, 2}})
     assert BatchConsumer._new_offset(acked, "tp") is None
     assert (acked._acked, acked._acked_index) == ({"tp": []}, {"tp": set()})
+
+
+@pytest.mark.parametrize(("held", "wait"), [({}, 500), ({"tp": "fetched"}, transport.PARTIAL_WAIT)])
+def test_a_fetch_that_leaves_out_partitions_waits_for_none(held: dict[str, str], wait: int) -> None:
+    """While a busy partition is worked on, a fetch of the quiet ones must not hold up its next."""
+    asked = [(1, FetchRequest(500, 1, 1 << 20, 1, [("quiet", [(0, 7, 1 << 20)])]))]
+    fetcher = SimpleNamespace(_get_actions_per_node=lambda _: (asked, "others"), _records=held)
+    transport._hasten(fetcher)
+    ((_, request),), others = fetcher._get_actions_per_node("assignment")
+    assert others == "others"
+    assert request.build(FetchRequest_v4).max_wait_time == wait
 
 
 class Reader:
