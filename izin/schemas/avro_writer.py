@@ -44,6 +44,11 @@ def long_bytes(number: int) -> bytes:
     return first + (bytes((left,)) if left < 128 else bytes((left & 127 | 128, left >> 7)))  # noqa: PLR2004  # seven bits
 
 
+def size_bytes(size: int) -> bytes:
+    """Return the size of a text or the count of an array, as Avro writes it."""
+    return _SMALL[size] if size < len(_SMALL) else long_bytes(size)
+
+
 _SMALL = [long_bytes(number) for number in range(1024)]
 
 
@@ -52,8 +57,7 @@ def _text(value: str) -> bytes:
 
 
 def _raw(value: bytes) -> bytes:
-    size = len(value)
-    return (_SMALL[size] if size < len(_SMALL) else long_bytes(size)) + value
+    return size_bytes(len(value)) + value
 
 
 def _boolean(value: bool) -> bytes:

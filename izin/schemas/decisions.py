@@ -61,7 +61,7 @@ class DecisionWriter:
         kind: DecisionKind,
         reason: Reason,
         opted_out: bool,
-        effective_at: int,
+        effective_at: bytes,
         topic: str,
         partition: int,
         offset: int,
@@ -71,14 +71,14 @@ class DecisionWriter:
     ) -> bytes:
         """Return the decision of the record at these coordinates, framed.
 
-        ``effective_at`` is in milliseconds since 1970; ``consent`` is its Consent and ``event`` its
-        ConsentEvent, each as a body without a frame.
+        ``effective_at`` is an instant, ``consent`` its Consent and ``event`` its ConsentEvent, each
+        as Avro writes it within a record.
         """
         place = topic, partition
         return b"".join(
             (
                 self._begun[kind, reason, opted_out],
-                long_bytes(effective_at),
+                effective_at,
                 self._violations([violation_to_avro(one) for one in violations])
                 if violations
                 else b"\x00",

@@ -251,4 +251,5 @@ def run(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> None:
     app = create_app(kafka, streams, codec)
     worker = _Worker(app, override_logging=False, redirect_stdouts=False, quiet=True)
     worker.ending = ending
+    _collect_seldom()
     worker.execute_from_commandline()

@@ -57,15 +57,35 @@ REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
 
 
 class SourceRecord(Protocol):
-    """A fetched Kafka record, as aiokafka gives it."""
+    """A fetched Kafka record, as the transport gives it."""
 
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes | None]]
+    @property
+    def topic(self) -> str:
+        """The topic it was fetched from."""
+
+    @property
+    def partition(self) -> int:
+        """And the partition."""
+
+    @property
+    def offset(self) -> int:
+        """And its place there."""
+
+    @property
+    def timestamp(self) -> int:
+        """When the broker appended it: milliseconds since 1970."""
+
+    @property
+    def key(self) -> bytes | None:
+        """As its publisher chose it."""
+
+    @property
+    def value(self) -> bytes | None:
+        """A framed ConsentEvent, or whatever else it is."""
+
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes | None]]:
+        """Its headers, in their order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

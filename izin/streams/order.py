@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from izin.consent.errors import SourceError
 from izin.consent.model import Claim, ConsentEvent, Decision, DecisionKind, Status
 from izin.consent.ordering import decide
-from izin.schemas.avro_writer import EPOCH, MILLISECOND
+from izin.schemas.avro_writer import EPOCH, MILLISECOND, long_bytes
 from izin.schemas.cloud_events import Marking
 from izin.schemas.decisions import DecisionWriter
 from izin.schemas.partitioning import partition_of
@@ -41,7 +41,7 @@ from izin.streams.guard import (
     refiled_twice,
 )
 from izin.streams.plain import Plain, PlainReader, Verdict, decide_plainly
-from izin.streams.rows import Rows
+from izin.streams.rows import Rows, moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -82,9 +82,17 @@ class OrderStage:
         self._event_header = codec.header("ConsentEvent")
         self._consent_header = codec.header("Consent")
 
-    def fold(self, partition: int, records: Iterable[SourceRecord], state: State) -> Effects:
-        """Return what ``records`` of either lane of ``partition`` do to ``state``."""
-        effects = Effects()
+    def fold(
+        self,
+        partition: int,
+        records: Iterable[SourceRecord],
+        state: State,
+        before: Effects | None = None,
+    ) -> Effects:
+        """Return what ``records`` of either lane of ``partition`` do to ``state``, added to what
+        those ``before`` them do.
+        """
+        effects = Effects() if before is None else before
         for record in records:
             try:
                 is_done = self._fold_plain(effects, record, partition, state)
@@ -106,10 +114,13 @@ class OrderStage:
         # A key that is held was once found to belong here: no need to hash it again.
         if held is None and partition_of(key, self._partitions) != partition:
             return False
-        verdict = decide_plainly(None if held is None else packing.facts(held), said)
+        verdict = decide_plainly(said, held, packing)
         if verdict is None:
             return False
-        self._note_plain(effects, record, key, said, verdict, packing)
+        if verdict.kind is DecisionKind.DUPLICATE:
+            effects.counts[verdict.kind] += 1
+        else:
+            self._note_plain(effects, record, key, said, verdict, packing)
         return True
 
     def _note_plain(  # noqa: PLR0913, PLR0917  # a statement, where it was made, what came of it
@@ -127,7 +138,7 @@ class OrderStage:
             kind=kind,
             reason=reason,
             opted_out=opted_out,
-            effective_at=said.effective // 1000,
+            effective_at=moment(said.effective),
             topic=record.topic,
             partition=record.partition,
             offset=record.offset,
@@ -236,7 +247,7 @@ class OrderStage:
             kind=decision.kind,
             reason=decision.reason,
             opted_out=decision.opted_out,
-            effective_at=(claim.effective_at - EPOCH) // MILLISECOND,
+            effective_at=long_bytes((claim.effective_at - EPOCH) // MILLISECOND),
             topic=record.topic,
             partition=record.partition,
             offset=record.offset,

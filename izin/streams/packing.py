@@ -130,6 +130,21 @@ class Packing:
             event_id = _LENGTH.pack(len(telling)) + telling + event_id
         return _HEADS[len(told)].pack(index, flags, seconds, *told) + event_id
 
+    def standing(self, packed: bytes) -> tuple[Status, int, int | None, int | None]:
+        """Return of ``packed`` what is asked first: its status, and the effective instant, the
+        latest ONAY and the latest RET in microseconds since 1970.
+        """
+        index, flags, seconds = _HEAD.unpack_from(packed)
+        if index == _WORDS_TOLD or flags & _IS_FAR:
+            words, effective, _, latest_onay, latest_ret, _ = self.facts(packed)
+            return words[1], effective, latest_onay, latest_ret
+        told, _, latest_onay, latest_ret, *_ = _SHAPES[flags]
+        effective = seconds * _SECOND
+        instants: tuple[int | None, ...] = None, effective
+        if told is not None:
+            instants += told.unpack_from(packed, _TOLD_FROM)
+        return self._words[index][1], effective, instants[latest_onay], instants[latest_ret]
+
     def facts(self, packed: bytes) -> Facts:
         """Return what ``packed`` says."""
         index, flags, seconds = _HEAD.unpack_from(packed)

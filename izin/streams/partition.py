@@ -41,7 +41,9 @@ from izin.streams.changelog import Changelog
 from izin.streams.mark import set_marks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
+
+    from confluent_kafka import Message
 
     from izin.schemas.codec import Codec
     from izin.streams.connections import Connections
@@ -75,6 +77,10 @@ class OwnedPartition:
         self._connections = connections
         self._changelog = Changelog(number, connections.settings, connections.group, codec)
         self._producer: Producer | None = None
+        self._is_open = False
+        self._rows = 0
+        """Of the open transaction, how many; and where the last of each helping landed."""
+        self._landed: list[int | None] = []
         self._next_row = 0
         """The offset in ``consents`` where our next row lands if nobody else writes there."""
 
@@ -91,7 +97,7 @@ class OwnedPartition:
                 "transactional.id": f"{self._connections.group}-{self.number}",
                 "transaction.timeout.ms": 10000,
                 "retry.backoff.ms": 10,
-                "linger.ms": 1,
+                "linger.ms": 5,
                 "compression.type": "lz4",
                 "queue.buffering.max.messages": 1_000_000,
             },
@@ -106,53 +112,70 @@ class OwnedPartition:
     def release(self) -> None:
         """Drop the producer; what it had not committed is aborted by the next owner."""
         self.generation = None
+        self._is_open = False
         producer, self._producer = self._producer, None
         if producer is not None:
             producer.purge()
 
+    def write(self, effects: Effects) -> None:
+        """Send what ``effects`` hold to be written on its way, in the transaction that the next
+        :meth:`commit` ends; they hold it no longer. Raises KafkaException.
+        """
+        producer = self._opened()
+        consents = self._connections.settings.topics.consents.name
+        rows = [write for write in effects.writes if write.topic == consents]
+        last_row = rows[-1] if rows else None
+        self._rows += len(rows)
+        for write in effects.writes:
+            topic, partition, key, value, headers = write
+            producer.produce(
+                topic,
+                value,
+                key,
+                _ANYWHERE if partition is None else partition,
+                self._land if write is last_row else None,
+                headers=headers,
+            )
+        effects.writes.clear()
+
+    def _opened(self) -> Producer:
+        """Return the producer, in a transaction."""
+        producer = self._producer
+        if producer is None:
+            raise KafkaException(KafkaError(KafkaError._STATE, "the partition is not held"))  # noqa: SLF001  # librdkafka's name for it
+        if not self._is_open:
+            producer.begin_transaction()
+            self._is_open, self._rows, self._landed = True, 0, []
+        return producer
+
+    def _land(self, _: KafkaError | None, message: Message) -> None:
+        self._landed.append(message.offset())
+
     def commit(self, effects: Effects, *, topic: str, next_offset: int) -> None:
-        """Write ``effects`` and the offset of ``topic`` in one transaction, then change the state.
+        """Write what is left of ``effects`` and the offset of ``topic``, end the transaction, then
+        change the state.
 
         Raises KafkaException when the outcome is not a certain commit; the partition must then be
         acquired again before anything else is decided on it.
         """
-        producer = self._producer
-        if producer is None:
-            raise KafkaException(KafkaError(KafkaError._STATE, "the partition is not held"))  # noqa: SLF001  # librdkafka's name for it
+        producer = self._opened()
+        self.write(effects)
         self._refile(effects)
-        consents = self._connections.settings.topics.consents.name
-        rows = [write for write in effects.writes if write.topic == consents]
-        last_row = rows[-1] if rows else None
-        landed: list[int | None] = []
-        producer.begin_transaction()
-        for write in effects.writes:
-            written_to, partition, key, value, about = write
-            producer.produce(
-                written_to,
-                value,
-                key,
-                _ANYWHERE if partition is None else partition,
-                None
-                if write is not last_row
-                else lambda _, message: landed.append(message.offset()),
-                headers=about,
-            )
         producer.send_offsets_to_transaction(
             [TopicPartition(topic, self.number, next_offset)],
             self._connections.offsets.consumer_group_metadata(),
             _COMMIT_TIMEOUT,
         )
         producer.commit_transaction(_COMMIT_TIMEOUT)
+        self._is_open = False
         self.next_offsets[topic] = next_offset
-        if rows:
-            self._apply(effects.changes, len(rows), landed)
+        if self._rows:
+            self._apply(effects.changes)
 
-    def _apply(
-        self, changes: Mapping[bytes, bytes], rows: int, landed: Sequence[int | None]
-    ) -> None:
-        """Hold ``changes`` of so many ``rows``, the last of which ``landed``."""
-        last = self._next_row + rows - 1
-        if landed == [last]:
+    def _apply(self, changes: Mapping[bytes, bytes]) -> None:
+        """Hold the ``changes`` that the rows of the transaction told."""
+        last = self._next_row + self._rows - 1
+        if self._landed[-1:] == [last]:
             self.state.hold(changes, last + 1)
             self._next_row = last + 2  # the transaction's marker lies between
         else:

@@ -3,8 +3,9 @@
 A statement is *plain* where nothing about it needs judging. One of our systems makes it, in words
 and of an address spelt as the law spells them; it is dated, not before the law began and not after
 it was received; no retailer has to do with it; and its record bears the canonical key. It is
-decided plainly where its instant alone decides: nothing is held of its key, or it is later than
-what is held, or earlier than what is known of its status.
+decided plainly where its instant alone decides (nothing is held of its key, or it is later than
+what is held, or earlier than what is known of its status), and where it is the very one that is
+held.
 
 Whatever is not plain is left to ``admission`` and ``ordering``, and to them alone: they read a
 plain statement to the same bytes. A test folds the same events both ways.
@@ -33,7 +34,7 @@ from izin.consent.words import (
 )
 from izin.schemas import contracts
 from izin.schemas.avro_cutter import cutter_of
-from izin.schemas.avro_writer import long_bytes, writer_of
+from izin.schemas.avro_writer import long_bytes, size_bytes, writer_of
 from izin.streams.guard import APPENDED_AT
 from izin.streams.packing import Facts
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
     from izin.schemas.codec import Codec
     from izin.streams.guard import SourceRecord
-    from izin.streams.packing import Words
+    from izin.streams.packing import Packing, Words
 
 _CUTS = (
     "event_id",
@@ -162,7 +163,7 @@ class PlainReader:
             kind = self._note_kind(shared)
         beginning, is_canonical = kind
         return (
-            address == beginning + long_bytes(len(recipient)) + recipient
+            address == beginning + size_bytes(len(recipient)) + recipient
             and is_canonical(recipient.decode()) is not None
         )
 
@@ -219,22 +220,28 @@ def _was_moved(record: SourceRecord) -> bool:
     return False
 
 
-def decide_plainly(held: Facts | None, said: Plain) -> Verdict | None:
-    """Return what the law decides of ``said`` over what is ``held`` of its key, if the instant
-    alone decides.
+def decide_plainly(said: Plain, packed: bytes | None, packing: Packing) -> Verdict | None:
+    """Return what the law decides of ``said`` over what is held of its key, ``packed``, if the
+    instant alone decides or it is held already.
     """
     voice, _, event_id, consent_date, at = said
     is_ret = voice.status is Status.RET
-    if held is None:
+    if packed is None:
         onay, ret = (None, at) if is_ret else (at, None)
         facts = Facts(voice.words, at, consent_date, onay, ret, event_id)
         return Verdict(DecisionKind.APPLY, Reason.FIRST, is_ret, facts)
-    if at > held.effective:
-        onay, ret = (held.latest_onay, at) if is_ret else (at, held.latest_ret)
+    status, effective, latest_onay, latest_ret = packing.standing(packed)
+    if at > effective:
+        onay, ret = (latest_onay, at) if is_ret else (at, latest_ret)
         facts = Facts(voice.words, at, consent_date, onay, ret, event_id)
-        opted_out = is_ret and held.words[1] is Status.ONAY
+        opted_out = is_ret and status is Status.ONAY
         return Verdict(DecisionKind.APPLY, Reason.NEWER, opted_out, facts)
-    known = held.latest_ret if is_ret else held.latest_onay
-    if at < held.effective and known is not None and at <= known:
+    held = packing.facts(packed)
+    if at == effective:
+        words, _, date, *_, held_id = held
+        is_held = words == voice.words and date == consent_date and held_id == event_id
+        return Verdict(DecisionKind.DUPLICATE, Reason.SAME_EVENT, False, held) if is_held else None
+    known = latest_ret if is_ret else latest_onay
+    if known is not None and at <= known:
         return Verdict(DecisionKind.STALE, Reason.OLDER, False, held)
     return None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from izin.consent.words import Status
 from izin.schemas import contracts
-from izin.schemas.avro_writer import long_bytes, writer_of
+from izin.schemas.avro_writer import long_bytes, size_bytes, writer_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,9 +77,9 @@ class Rows:
                 address,
                 status,
                 no_other if overridden is None else other,
-                _MOMENTS.get(effective) or _moment(effective),
+                moment(effective),
                 rank,
-                long_bytes(len(event_id)),
+                size_bytes(len(event_id)),
                 event_id,
                 origin_and_source,
                 _or_null(consent_date),
@@ -113,17 +113,19 @@ class Rows:
 _MOMENTS: dict[int, bytes] = {}
 
 
-def _moment(microseconds: int) -> bytes:
-    """Return the instant as Avro writes it, and keep it, for it stands in several places of each
-    record that a batch writes of an event.
+def moment(microseconds: int) -> bytes:
+    """Return an instant as Avro writes it; kept, for it stands in several places of each record
+    that a batch writes of an event.
     """
-    if len(_MOMENTS) >= _ENOUGH:
-        _MOMENTS.clear()
-    found = _MOMENTS[microseconds] = long_bytes(microseconds // _MILLISECOND)
+    found = _MOMENTS.get(microseconds)
+    if found is None:
+        if len(_MOMENTS) >= _ENOUGH:
+            _MOMENTS.clear()
+        found = _MOMENTS[microseconds] = long_bytes(microseconds // _MILLISECOND)
     return found
 
 
 def _or_null(microseconds: int | None) -> bytes:
     if microseconds is None:
         return _NULL
-    return _SOME + (_MOMENTS.get(microseconds) or _moment(microseconds))
+    return _SOME + moment(microseconds)

@@ -21,6 +21,7 @@ from izin.consent.errors import OurError
 from izin.runtime.observe import get_logger
 from izin.streams.budget import BUDGET, DeadLetterBudget, LatestRecords
 from izin.streams.connections import Connections
+from izin.streams.effects import Effects
 from izin.streams.errors import (
     DeadLetterBudgetError,
     LostPartitionError,
@@ -36,13 +37,14 @@ if TYPE_CHECKING:
 
     from izin.runtime.settings import KafkaSettings
     from izin.schemas.codec import Codec
-    from izin.streams.effects import Effects
     from izin.streams.state import State
     from izin.streams.transport import Batch
 
 MAX_ATTEMPTS = 5
 _AGAIN_AFTER = 0.2
 """Seconds: what is lost twice in a row may need its broker to come up first."""
+_FOLDED_AT_ONCE = 250
+"""Records whose outputs go on their way while the next are folded."""
 _ACQUIRED_AT_ONCE = 16
 """Most of an acquisition is waiting for the broker."""
 
@@ -196,11 +198,15 @@ class OrderWorker:
         if batch.next_offset <= expected:
             return
         records = unseen(batch.records, expected)
-        effects = self._stage.fold(owned.number, records, owned.state)
-        if self._latest.would_exceed(effects.suspects, len(records)):
-            suspects = self._latest.suspects + effects.suspects
-            seen = self._latest.records + len(records)
-            raise DeadLetterBudgetError(topic, owned.number, suspects, seen)
+        effects = Effects()
+        for start in range(0, len(records), _FOLDED_AT_ONCE):
+            some = records[start : start + _FOLDED_AT_ONCE]
+            self._stage.fold(owned.number, some, owned.state, effects)
+            if self._latest.would_exceed(effects.suspects, len(records)):
+                suspects = self._latest.suspects + effects.suspects
+                seen = self._latest.records + len(records)
+                raise DeadLetterBudgetError(topic, owned.number, suspects, seen)
+            owned.write(effects)
         began = time.perf_counter()
         owned.commit(effects, topic=topic, next_offset=batch.next_offset)
         self.commit_seconds += time.perf_counter() - began

@@ -16,7 +16,7 @@ from izin.consent.ordering import decide
 from izin.schemas import avro_writer, contracts
 from izin.schemas.avro_cutter import cutter_of
 from izin.schemas.avro_reader import reader_of
-from izin.schemas.avro_writer import EPOCH, writer_of
+from izin.schemas.avro_writer import EPOCH, long_bytes, writer_of
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.contracts import RECORDS, Schema
 from izin.schemas.decisions import DecisionWriter
@@ -145,7 +145,7 @@ def test_a_decision_around_bytes_is_the_decision(statement: Claim) -> None:
         kind=decision.kind,
         reason=decision.reason,
         opted_out=decision.opted_out,
-        effective_at=(statement.effective_at - EPOCH) // timedelta(milliseconds=1),
+        effective_at=long_bytes((statement.effective_at - EPOCH) // timedelta(milliseconds=1)),
         violations=statement.violations,
         topic="consent-events",
         partition=3,

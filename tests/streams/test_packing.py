@@ -64,7 +64,11 @@ def test_a_consent_comes_back_as_it_was(several: list[Consent], most: int) -> No
         for consent in several + several:
             found = back(packing, consent)
             assert found == consent
-            assert packing.facts(packing.pack(consent)) == facts_of(consent)
+            facts = packing.facts(packing.pack(consent))
+            assert facts == facts_of(consent)
+            words, effective, _, latest_onay, latest_ret, _ = facts
+            standing = packing.standing(packing.pack(consent))
+            assert standing == (words[1], effective, latest_onay, latest_ret)
             assert type(found.status) is Status
             assert type(found.origin_rank) is OriginRank
             assert type(found.key.channel) is Channel

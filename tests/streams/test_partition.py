@@ -152,6 +152,23 @@ def test_a_commit_writes_rows_and_offset_and_changes_the_state(house: House) -> 
     assert successor.state.get(KEY) == ONAY
 
 
+def test_helpings_of_a_batch_become_visible_together(house: House) -> None:
+    """What was sent on its way before the rest was folded waits for the commit with it."""
+    owner = house.owner()
+    owner.acquire()
+    effects = house.effects(ONAY)
+    owner.write(effects)
+    assert (effects.writes, house.rows(), owner.state.get(KEY)) == ([], 0, None)
+    effects.writes.extend(house.effects(RET).writes)
+    effects.changes[KEY] = TELLING.pack(RET)
+    owner.commit(effects, topic=house.events, next_offset=2)
+    begun = owner.state.position
+    assert (house.rows(), owner.state.get(KEY)) == (2, RET)
+    owner.acquire()
+    assert owner.state.position >= begun
+    assert owner.state.get(KEY) == RET
+
+
 def test_taking_a_partition_fences_whoever_held_it(house: House) -> None:
     """The first owner's commit fails, nothing of it is visible, and its memory stays as it was."""
     first, second = house.owner(), house.owner()

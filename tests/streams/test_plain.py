@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.consent.model import ConsentEvent
+from izin.consent.model import ConsentEvent, DecisionKind, Reason
 from izin.schemas.avro_writer import EPOCH, MILLISECOND
 from izin.schemas.cloud_events import Marking, headers
 from izin.schemas.codec import Codec
@@ -114,7 +114,7 @@ def verdict(state: list[ConsentEvent], event: ConsentEvent) -> Verdict | None:
     for one in [*state, event]:
         said = read(one)
         assert said is not None
-        found = decide_plainly(None if held is None else packing.facts(held), said)
+        found = decide_plainly(said, held, packing)
         if found is not None:
             held = packing.join(*found.facts)
     return found
@@ -172,6 +172,16 @@ def test_bytes_that_are_none_of_ours_are_not_plain() -> None:
 def test_a_tie_is_left_to_the_law() -> None:
     """Within one second more than the instant counts."""
     assert verdict([an_event(event_id="1")], an_event(event_id="2", status="RET")) is None
+
+
+def test_the_very_same_statement_is_a_duplicate() -> None:
+    """Sent again it changes nothing; told in another way it is the law's."""
+    event = an_event(event_id="1")
+    found = verdict([event], event)
+    assert found is not None
+    assert (found.kind, found.reason) == (DecisionKind.DUPLICATE, Reason.SAME_EVENT)
+    assert verdict([event], replace(event, origin="crm")) is None
+    assert verdict([event], replace(event, consent_date=NOON + MILLISECOND)) is None
 
 
 def test_an_older_statement_that_says_something_new_is_left_to_the_law() -> None:

@@ -175,6 +175,36 @@ async def test_fetches_that_bring_nothing_leave_no_hole_behind(
 
 
 @pytest.mark.broker
+async def test_a_batch_is_one_partitions_whole_fetch(
+    make_settings: Callable[[int], KafkaSettings],
+) -> None:
+    """Two partitions that were fetched come one after the other, neither of them in scraps."""
+    settings = make_settings(2)
+    topic = settings.topics.events.name
+    producer = kafka.producer(settings)
+    for number in range(60):
+        producer.produce(topic, value=f"{number}", partition=number % 2)
+    assert producer.flush(10) == 0
+    places = {TopicPartition(topic, 0), TopicPartition(topic, 1)}
+    consumer = AIOKafkaConsumer(bootstrap_servers=settings.bootstrap_servers)
+    await consumer.start()
+    try:
+        consumer.assign(places)
+        await consumer.seek_to_beginning(*places)
+        async with asyncio.timeout(20):
+            while len(consumer._fetcher._records) < 2:  # noqa: ASYNC110  # aiokafka tells nobody
+                await asyncio.sleep(0.01)
+        thread = Reader(consumer, TopicPartition(topic, 0))._thread
+        found = [
+            await thread._fetch_records(consumer, places, timeout=1, max_records=40)
+            for _ in range(2)
+        ]
+    finally:
+        await consumer.stop()
+    assert [[len(one.value.records) for (one,) in each.values()] for each in found] == [[30], [30]]
+    assert {*found[0], *found[1]} == places
+
+
 async def test_topics_that_go_ahead_are_handed_over_first(
     make_settings: Callable[[int], KafkaSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """Which batches a worker decides, which it drops, and what stops it."""
 
 import asyncio
+import gc
 from collections import defaultdict
 from types import SimpleNamespace
 from typing import Any
@@ -9,10 +10,11 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 from prometheus_client import generate_latest
 
-from izin.runtime.settings import KafkaSettings
+from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.schemas.codec import Codec
+from izin.streams import app as app_module
 from izin.streams import worker as worker_module
-from izin.streams.effects import Effects
+from izin.streams.effects import Effects, Write
 from izin.streams.errors import (
     DeadLetterBudgetError,
     LostPartitionError,
@@ -41,6 +43,7 @@ class Partition:
         self.next_offsets: dict[str, int] = defaultdict(int)
         self.acquired = 0
         self.released = 0
+        self.written: list[Write] = []
         self.committed: list[tuple[str, int, Effects]] = []
         self.faults: list[Exception] = []
         self.while_acquiring: Any = lambda: None
@@ -53,6 +56,10 @@ class Partition:
     def release(self) -> None:
         self.released += 1
         self.generation = None
+
+    def write(self, effects: Effects) -> None:
+        self.written.extend(effects.writes)
+        effects.writes.clear()
 
     def commit(self, effects: Effects, *, topic: str, next_offset: int) -> None:
         if self.faults:
@@ -116,7 +123,8 @@ async def test_a_batch_is_committed_once(worker: OrderWorker) -> None:
     await worker.handle(TOPIC, 0, a_batch(0, 3, next_offset=4))
     ((topic, next_offset, effects),) = owned(worker).committed
     assert (topic, next_offset) == (TOPIC, 4)
-    assert len(effects.writes) > 0
+    assert owned(worker).written
+    assert not effects.writes
     assert (worker.counts["batches"], worker.counts["records"]) == (1, 3)
 
 
@@ -383,3 +391,26 @@ async def test_metrics_tell_what_was_done(worker: OrderWorker) -> None:
         assert line in shown.splitlines()
     assert f"izin_order_state_bytes {float(worker.bytes_held)}" in shown.splitlines()
     assert worker.bytes_held > 0
+
+
+def test_a_running_worker_collects_garbage_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch makes more objects than Python expects of a whole program."""
+    seen: list[int] = []
+
+    class Ends:
+        def __init__(self, *_: object, **__: object) -> None:
+            """Take what Faust's worker takes."""
+
+        def execute_from_commandline(self) -> None:
+            seen.append(gc.get_threshold()[0])
+
+    before = gc.get_threshold()
+    monkeypatch.setattr(app_module, "topic_faults", lambda _: [])
+    monkeypatch.setattr(app_module, "create_app", lambda *_: None)
+    monkeypatch.setattr(app_module, "_Worker", Ends)
+    try:
+        app_module.run(KafkaSettings(), StreamSettings(), Codec())
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
+    assert seen[0] > 100 * before[0]

@@ -44,9 +44,11 @@ class LatestWinsStage:
         self._rows = Rows(codec)
         self._words: dict[tuple[bytes, ...], Words] = {}
 
-    def fold(self, partition: int, records: Iterable[SourceRecord], state: State) -> Effects:
-        """Return the rows that ``records`` make over ``state``."""
-        effects, packing = Effects(), state.packing
+    def fold(
+        self, partition: int, records: Iterable[SourceRecord], state: State, before: Effects
+    ) -> Effects:
+        """Return the rows that ``records`` make over ``state``, added to those ``before``."""
+        effects, packing = before, state.packing
         changes, writes = effects.changes, effects.writes
         for record in records:
             key, value = record.key or b"", record.value or b""
