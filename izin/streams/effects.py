@@ -46,3 +46,10 @@ class Effects:
     """Dead letters that may be our own fault: see :mod:`izin.streams.budget`."""
     lost_rets: list[tuple[str, int, int]] = field(default_factory=list)
     """The coordinates of every "no" that became a dead letter: each is an alarm."""
+
+
+def size(key: bytes, value: bytes, about: Headers) -> int:
+    """Return what a record of these will weigh, about."""
+    return (
+        len(key) + len(value) + sum(len(name) + len(content or b"") + 16 for name, content in about)
+    )

@@ -28,7 +28,7 @@ from izin.schemas.cloud_events import Marking
 from izin.schemas.decisions import DecisionWriter
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_to_avro, event_to_avro
-from izin.streams.effects import Effects, Refile, Write
+from izin.streams.effects import Effects, Refile, Write, size
 from izin.streams.guard import (
     APPENDED_AT,
     KEPT_BYTES,
@@ -44,7 +44,7 @@ from izin.streams.plain import Plain, PlainReader, Verdict, decide_plainly
 from izin.streams.rows import Rows, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from izin.schemas.cloud_events import Headers
     from izin.schemas.codec import Codec
@@ -217,7 +217,7 @@ class OrderStage:
             (judged.claim.effective_at - EPOCH) // _SECOND,
         )
         # The decision holds all that the others do, key and headers too: a small one needs no sum.
-        if len(told) > MAX_BYTES // 4 and _size(key, told, about) > MAX_BYTES:
+        if len(told) > MAX_BYTES // 4 and size(key, told, about) > MAX_BYTES:
             raise OversizedError(self._topics.decisions.name)
         changed = None if decision.consent is current else packing.pack(decision.consent)
         self._note(
@@ -272,7 +272,7 @@ class OrderStage:
             value=record.value or b"",
             headers=[*record.headers, (REFILED, came_from), (APPENDED_AT, first_appended)],
         )
-        if _size(key, refile.value, refile.headers) > MAX_BYTES:
+        if size(key, refile.value, refile.headers) > MAX_BYTES:
             raise OversizedError(record.topic)
         effects.counts["refiled"] += 1
         effects.refiles.append(refile)
@@ -292,17 +292,3 @@ class OrderStage:
                 headers=[],
             )
         )
-
-
-def _size(key: bytes, value: bytes, about: Headers) -> int:
-    """Return what a record of these will weigh, about."""
-    return (
-        len(key) + len(value) + sum(len(name) + len(content or b"") + 16 for name, content in about)
-    )
-
-
-def unseen(records: Sequence[SourceRecord], next_offset: int) -> Sequence[SourceRecord]:
-    """Return those of ``records`` that no committed transaction has decided yet."""
-    if records[0].offset >= next_offset:
-        return records
-    return [record for record in records if record.offset >= next_offset]

@@ -13,7 +13,7 @@ the transaction's.
 One fetch is in flight to a broker at a time, and aiokafka leaves out of it what is fetched and not
 yet handed over. Where only quiet partitions are left, such a fetch would wait for them for a second
 and more, and everything else for it: a worker of one busy and one quiet topic would stand still
-most of the time. So what leaves out partitions waits for next to nothing (:data:`PARTIAL_WAIT`).
+most of the time. So what leaves out partitions waits for next to nothing (see ``fetching``).
 
 A batch tells from where it is complete (``start``), counted by the consumer's own position, so
 transaction markers, aborted records and compaction gaps are no holes, even where a whole fetch held
@@ -31,11 +31,19 @@ that an upgrade that moves one fails there and not in production.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
+
+from izin.streams.fetching import (
+    WHOLE_WAIT,
+    Record,
+    fetched_within,
+    hasten,
+    lighten,
+    positions,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -61,12 +69,6 @@ RELIES_ON = (
 )
 
 
-WHOLE_WAIT = 500
-"""Milliseconds that a broker may hold back a fetch of all its partitions until one has a record."""
-PARTIAL_WAIT = 25
-"""The same, of a fetch that leaves out partitions: what was fetched of them is being worked on."""
-
-
 class Batch(NamedTuple):
     """The records one fetch brought for one partition, oldest first."""
 
@@ -76,22 +78,6 @@ class Batch(NamedTuple):
     """Where the next fetch will read."""
     records: Sequence[Record]
     """Never empty."""
-
-
-class Record(NamedTuple):
-    """A fetched record. aiokafka's own is a frozen dataclass of eleven fields: three times the
-    price, for every record there is.
-    """
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    """Milliseconds since 1970."""
-    timestamp_type: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes | None]]
 
 
 class _Folded(NamedTuple):
@@ -146,10 +132,10 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     ) -> Mapping[Any, Sequence[_Folded]]:
         fetcher = consumer._fetcher  # noqa: SLF001  # made when the consumer starts
         if fetcher is not self._hastened:
-            _hasten(fetcher)
+            hasten(fetcher)
             self._hastened = fetcher
         folded = await self._fetch_held(consumer, active_partitions, max_records)
-        if not folded and timeout and await _fetched_within(consumer, timeout):
+        if not folded and timeout and await fetched_within(consumer, timeout):
             folded = await self._fetch_held(consumer, active_partitions, max_records)
         return folded
 
@@ -185,12 +171,12 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         subscriptions = consumer._subscription  # noqa: SLF001  # aiokafka has no public way
         if subscriptions.reassignment_in_progress:
             await subscriptions.wait_for_assignment()
-        _lighten(consumer._fetcher)  # noqa: SLF001  # the same
-        before = _positions(consumer)
+        lighten(consumer._fetcher)  # noqa: SLF001  # the same
+        before = positions(consumer)
         fetched = await super()._fetch_records(
             consumer, partitions, timeout=0, max_records=max_records
         )
-        after = _positions(consumer)
+        after = positions(consumer)
         folded = {}
         for tp in before.keys() | fetched.keys():
             records = fetched.get(tp)
@@ -238,68 +224,6 @@ def register(*, ahead: Iterable[str] = ()) -> None:
     """
     BatchConsumerThread.ahead = frozenset(ahead)
     TRANSPORTS.aliases[SCHEME] = f"{__name__}:{Transport.__name__}"
-
-
-def _positions(consumer: Any) -> dict[Any, int]:  # noqa: ANN401  # aiokafka publishes no types
-    """Return the position of each assigned partition that has one."""
-    subscription = consumer._subscription.subscription  # noqa: SLF001  # public calls would await a lookup
-    if subscription is None or subscription.assignment is None:
-        return {}
-    assignment = subscription.assignment
-    found = {}
-    for tp in assignment.tps:
-        state = assignment.state_value(tp)
-        if state is not None and state.has_valid_position:
-            found[tp] = state.position
-    return found
-
-
-def _hasten(fetcher: Any) -> None:  # noqa: ANN401  # aiokafka publishes no types
-    """Let ``fetcher`` wait for records only where nothing is left out of what it asks for."""
-    actions = fetcher._get_actions_per_node  # noqa: SLF001  # aiokafka has no public way
-
-    def hastened(assignment: Any) -> Any:  # noqa: ANN401  # the same
-        requests, *others = actions(assignment)
-        if fetcher._records:  # noqa: SLF001  # fetched and not yet handed over
-            for _, request in requests:
-                request._max_wait_ms = PARTIAL_WAIT  # noqa: SLF001  # aiokafka has no public way
-        return requests, *others
-
-    fetcher._get_actions_per_node = hastened  # noqa: SLF001  # the same
-
-
-def _lighten(fetcher: Any) -> None:  # noqa: ANN401  # aiokafka publishes no types
-    """Let what ``fetcher`` holds become a :class:`Record` each, not a ``ConsumerRecord``."""
-    for held in fetcher._records.values():  # noqa: SLF001  # aiokafka has no public way
-        records = getattr(held, "_partition_records", None)  # an error has none
-        if records is not None:
-            records._consumer_record = _record  # noqa: SLF001  # aiokafka has no public way
-
-
-def _record(tp: Any, record: Any) -> Record:  # noqa: ANN401  # aiokafka publishes no types
-    return Record(
-        tp.topic,
-        tp.partition,
-        record.offset,
-        record.timestamp,
-        record.timestamp_type,
-        record.key,
-        record.value,
-        record.headers,
-    )
-
-
-async def _fetched_within(consumer: Any, limit: float) -> bool:  # noqa: ANN401  # aiokafka publishes no types
-    """Wait until a fetch brought anything, at most ``limit`` seconds; False if none did."""
-    fetcher = consumer._fetcher  # noqa: SLF001  # aiokafka has no public way
-    with consumer._subscription.fetch_context():  # noqa: SLF001  # the same
-        waiter = fetcher._create_fetch_waiter()  # noqa: SLF001  # the same
-        done, _ = await asyncio.wait([waiter], timeout=limit)
-    if not done:
-        waiter.cancel()
-        return False
-    waiter.result()
-    return not fetcher._closed  # noqa: SLF001  # the same
 
 
 def _folded(tp: Any, records: Sequence[Any], start: int | None, end: int | None) -> _Folded:  # noqa: ANN401  # Faust's TP

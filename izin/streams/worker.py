@@ -28,15 +28,16 @@ from izin.streams.errors import (
     SkippedRecordsError,
     SplitLanesError,
 )
-from izin.streams.order import OrderStage, unseen
+from izin.streams.order import OrderStage
 from izin.streams.partition import OwnedPartition
 from izin.streams.state import MemoryState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from izin.runtime.settings import KafkaSettings
     from izin.schemas.codec import Codec
+    from izin.streams.guard import SourceRecord
     from izin.streams.state import State
     from izin.streams.transport import Batch
 
@@ -266,3 +267,10 @@ class OrderWorker:
                 await asyncio.to_thread(owned.state.close)
         await asyncio.to_thread(self._connections.close)
         self._threads.shutdown(wait=False)
+
+
+def unseen(records: Sequence[SourceRecord], next_offset: int) -> Sequence[SourceRecord]:
+    """Return those of ``records`` that no committed transaction has decided yet."""
+    if records[0].offset >= next_offset:
+        return records
+    return [record for record in records if record.offset >= next_offset]

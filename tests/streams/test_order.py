@@ -18,8 +18,9 @@ from izin.schemas.topics import Topics
 from izin.streams import order
 from izin.streams.effects import Effects
 from izin.streams.guard import APPENDED_AT
-from izin.streams.order import MAX_BYTES, REFILED, OrderStage, unseen
+from izin.streams.order import MAX_BYTES, REFILED, OrderStage
 from izin.streams.state import MemoryState
+from izin.streams.worker import unseen
 from tests.builders import NOON, a_key, an_event, an_iys_event
 from tests.streams.holding import TELLING
 from tests.streams.records import APPENDED, EXPRESS, Fetched, a_record

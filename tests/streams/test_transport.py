@@ -17,7 +17,7 @@ from faust.transport.drivers import TRANSPORTS
 
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
-from izin.streams import transport
+from izin.streams import fetching, transport
 from izin.streams.transport import Batch, BatchConsumer, BatchConsumerThread
 
 
@@ -50,12 +50,12 @@ def test_nothing_is_offered_to_commit() -> None:
     assert (acked._acked, acked._acked_index) == ({"tp": []}, {"tp": set()})
 
 
-@pytest.mark.parametrize(("held", "wait"), [({}, 500), ({"tp": "fetched"}, transport.PARTIAL_WAIT)])
+@pytest.mark.parametrize(("held", "wait"), [({}, 500), ({"tp": "fetched"}, fetching.PARTIAL_WAIT)])
 def test_a_fetch_that_leaves_out_partitions_waits_for_none(held: dict[str, str], wait: int) -> None:
     """While a busy partition is worked on, a fetch of the quiet ones must not hold up its next."""
     asked = [(1, FetchRequest(500, 1, 1 << 20, 1, [("quiet", [(0, 7, 1 << 20)])]))]
     fetcher = SimpleNamespace(_get_actions_per_node=lambda _: (asked, "others"), _records=held)
-    transport._hasten(fetcher)
+    fetching.hasten(fetcher)
     ((_, request),), others = fetcher._get_actions_per_node("assignment")
     assert others == "others"
     assert request.build(FetchRequest_v4).max_wait_time == wait

@@ -1,0 +1,95 @@
+"""What is asked of aiokafka's fetcher beyond its public ways: all of it, in one place.
+
+``transport.RELIES_ON`` lists the names; a test checks each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+WHOLE_WAIT = 500
+"""Milliseconds that a broker may hold back a fetch of all its partitions until one has a record."""
+PARTIAL_WAIT = 25
+"""The same, of a fetch that leaves out partitions: what was fetched of them is being worked on."""
+
+
+class Record(NamedTuple):
+    """A fetched record. aiokafka's own is a frozen dataclass of eleven fields: three times the
+    price, for every record there is.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    """Milliseconds since 1970."""
+    timestamp_type: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+
+
+def positions(consumer: Any) -> dict[Any, int]:  # noqa: ANN401  # aiokafka publishes no types
+    """Return the position of each assigned partition that has one."""
+    subscription = consumer._subscription.subscription  # noqa: SLF001  # public calls would await a lookup
+    if subscription is None or subscription.assignment is None:
+        return {}
+    assignment = subscription.assignment
+    found = {}
+    for tp in assignment.tps:
+        state = assignment.state_value(tp)
+        if state is not None and state.has_valid_position:
+            found[tp] = state.position
+    return found
+
+
+def hasten(fetcher: Any) -> None:  # noqa: ANN401  # aiokafka publishes no types
+    """Let ``fetcher`` wait for records only where nothing is left out of what it asks for."""
+    actions = fetcher._get_actions_per_node  # noqa: SLF001  # aiokafka has no public way
+
+    def hastened(assignment: Any) -> Any:  # noqa: ANN401  # the same
+        requests, *others = actions(assignment)
+        if fetcher._records:  # noqa: SLF001  # fetched and not yet handed over
+            for _, request in requests:
+                request._max_wait_ms = PARTIAL_WAIT  # noqa: SLF001  # aiokafka has no public way
+        return requests, *others
+
+    fetcher._get_actions_per_node = hastened  # noqa: SLF001  # the same
+
+
+def lighten(fetcher: Any) -> None:  # noqa: ANN401  # aiokafka publishes no types
+    """Let what ``fetcher`` holds become a :class:`Record` each, not a ``ConsumerRecord``."""
+    for held in fetcher._records.values():  # noqa: SLF001  # aiokafka has no public way
+        records = getattr(held, "_partition_records", None)  # an error has none
+        if records is not None:
+            records._consumer_record = _record  # noqa: SLF001  # aiokafka has no public way
+
+
+def _record(tp: Any, record: Any) -> Record:  # noqa: ANN401  # aiokafka publishes no types
+    return Record(
+        tp.topic,
+        tp.partition,
+        record.offset,
+        record.timestamp,
+        record.timestamp_type,
+        record.key,
+        record.value,
+        record.headers,
+    )
+
+
+async def fetched_within(consumer: Any, limit: float) -> bool:  # noqa: ANN401  # aiokafka publishes no types
+    """Wait until a fetch brought anything, at most ``limit`` seconds; False if none did."""
+    fetcher = consumer._fetcher  # noqa: SLF001  # aiokafka has no public way
+    with consumer._subscription.fetch_context():  # noqa: SLF001  # the same
+        waiter = fetcher._create_fetch_waiter()  # noqa: SLF001  # the same
+        done, _ = await asyncio.wait([waiter], timeout=limit)
+    if not done:
+        waiter.cancel()
+        return False
+    waiter.result()
+    return not fetcher._closed  # noqa: SLF001  # the same
