@@ -28,25 +28,25 @@ async def token(twin: Twin, request: Request, body: bytes) -> Response:
     """`POST /oauth2/token`, as JSON or as a form; H084 where the hour is used up."""
     settings, now = twin.settings, twin.clock.seconds()
     form = _form(request, body)
-    is_renewal = isinstance(form, dict) and form.get("grant_type") == "refresh_token"
+    is_renewal = form.get("grant_type") == "refresh_token"
     counts = settings.refresh_counts or not is_renewal
     limit, client = settings.token_limit, client_of(request)
     if counts and not twin.limits.tokens.admits(client, now, limit, settings.hour):
         text = LIMIT_IN_SECTION if settings.h084_text == "section" else None
         is_flat = settings.h084_shape == "flat"
         raise RefusedError(429, [error("H084", message=text)], is_flat=is_flat)
-    if not isinstance(form, dict):
-        raise refused("H014")
     return json_answer(twin.tokens.answer(form, now, settings))
 
 
-def _form(request: Request, body: bytes) -> object:
+def _form(request: Request, body: bytes) -> dict[str, object]:
+    """Read the fields; a body that has none is a request without a grant, refused as such."""
     if "json" not in request.headers.get("content-type", ""):
         return dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True))
     try:
-        return orjson.loads(body)
+        form = orjson.loads(body)
     except ValueError:
-        return None
+        form = None
+    return form if isinstance(form, dict) else {}
 
 
 async def brands(twin: Twin, call: Call) -> Response:

@@ -214,3 +214,15 @@ async def test_single_statuses_are_limited_by_the_hour(iys: Iys):
         assert (await iys.http.post(f"{iys.path}/consents/status", json=body)).status_code == 200
     refused = await iys.http.post(f"{iys.path}/consents/status", json=body)
     assert (refused.status_code, codes(refused)) == (429, ["H086"])
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'"x"', b""])
+async def test_a_token_request_that_is_no_object_is_refused_flat(iys: Iys, body: bytes):
+    """The token method knows no envelope: what cannot be read has no grant."""
+    headers = {"Content-Type": "application/json"}
+    answer = await iys.http.post("/oauth2/token", content=body, headers=headers)
+    assert answer.status_code == 400
+    assert answer.json() == {
+        "error": "invalid_request",
+        "error_description": "Giriş yöntemi belirtilmemiş.",
+    }
