@@ -100,6 +100,7 @@ EMPTY: Mapping[int, str] = {
 """Statuses answered without a body where the description names a content type."""
 
 STATUSES: Mapping[str, str] = {
+    "400 PUT .../{reportDate}": "H014, as of every method with a body: it is no JSON",
     "400 POST .../unregistration": "H014, as at the registration: a body that is no JSON",
     "204 GET .../timestamp": "a day without movements has no file, so no timestamp either",
     "403 GET /integrator/{integratorCode}/subscription": "H520, H521 and H586 hold here too",

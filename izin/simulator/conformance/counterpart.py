@@ -169,6 +169,7 @@ class Counterpart:
                 data = body
             case bytes():
                 content = body
+                headers = {**headers, "Content-Type": "application/json"}
             case _:
                 json = body
         return await self.http.request(

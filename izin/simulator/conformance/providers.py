@@ -98,6 +98,9 @@ def _of_tokens() -> Iterator[Case]:
     for what, token, kind, description in _REFRESH_ERRORS:
         expected = Expected(status=400, has={"error": kind, "error_description": description})
         yield case(what, expected, {"grant_type": "refresh_token", **token}, is_form=False)
+    unread = {"error": "invalid_request", "error_description": "Giriş yöntemi belirtilmemiş."}
+    for what, broken in (("no JSON", b"{"), ("a list", [])):
+        yield case(what, Expected(status=400, has=unread), broken, is_form=False)
     asked = Step(
         method="POST", path="/oauth2/token", body=_RIGHT, speaker=Speaker.NOBODY, may_fail=True
     )

@@ -188,6 +188,8 @@ STATUS_OF: Final[Mapping[str, int]] = {
 
 
 def _speaker(operation: Operation) -> Speaker:
+    if operation is op.TOKEN:
+        return Speaker.NOBODY
     return Speaker.PARTNER if operation in _PARTNERS else Speaker.PROVIDER
 
 

@@ -109,6 +109,7 @@ def _of_days() -> Iterator[Case]:
         refuses("H512", 422, "agreementStatus"),
         body={"agreementStatus": False},
     )
+    yield _case(op.AGREEMENT_SAVE, "no JSON", refuses("H014", 400), body=b"{")
 
 
 def _of_links() -> Iterator[Case]:
