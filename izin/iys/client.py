@@ -19,7 +19,7 @@ from izin.iys.reading import Reader, lowered, readers
 from izin.iys.wire import Batch, ItemResult, Page, Receipt, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
     from types import TracebackType
 
     import httpx
@@ -75,7 +75,7 @@ class IysClient:
         item: ConsentItem,
         *,
         call_class: CallClass | None = None,
-        permit: Callable[[], bool] | None = None,
+        permit: Callable[[], Awaitable[bool]] | None = None,
     ) -> Receipt:
         """Register one consent at once (V2).
 
@@ -102,7 +102,7 @@ class IysClient:
         items: Sequence[ConsentItem],
         *,
         call_class: CallClass = CallClass.BULK,
-        permit: Callable[[], bool] | None = None,
+        permit: Callable[[], Awaitable[bool]] | None = None,
     ) -> Batch:
         """Hand in 1..1,000 consents of distinct keys (V2): all are taken for processing, or none.
 

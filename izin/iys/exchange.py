@@ -37,7 +37,7 @@ from izin.iys.standing import FAILURES
 from izin.runtime.observe import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from http import HTTPStatus
 
     from izin.iys.breaker import Gate
@@ -99,7 +99,7 @@ class Call:
     writes: bool = False
     call_class: CallClass = CallClass.SWEEP
     nothing: frozenset[HTTPStatus] = frozenset()
-    permit: Callable[[], bool] | None = None
+    permit: Callable[[], Awaitable[bool]] | None = None
     """Asked when the call's turn has come, just before it leaves; False keeps it back."""
 
 
@@ -119,7 +119,7 @@ class PacedTransport(httpx.AsyncBaseTransport):
         operation = request.extensions.get(_OPERATION, TOKEN)
         await self._pacer.wait(request.extensions.get(_CALL_CLASS, CallClass.RET), operation)
         permit = request.extensions.get(_PERMIT)
-        if permit is not None and not permit():
+        if permit is not None and not await permit():
             raise WithheldError("the call was kept back while it waited for its turn")
         try:
             async with asyncio.timeout(self._deadline):

@@ -29,7 +29,7 @@ from izin.sinks.ledger.changes import Changes, Movement, lock
 from izin.sinks.ledger.submissions import BATCH, SINGLE, Settled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
 
     from izin.iys.wire import Batch
@@ -66,24 +66,26 @@ class Teller:
                     case _:
                         waiting += await self._batch(one, call_class)
             except WithheldError:
-                renewed = await self._renewed(one)
-                if renewed is not None:
-                    waiting.append(renewed)
+                _log.warning("submission taken up by another process", submission=one.id)
 
-    async def _renewed(self, submission: Submission) -> Submission | None:
-        """Return the submission with a new lease after a long wait for its turn; None if another
-        process has taken it up.
+    def _permit(self, submission: Submission) -> Callable[[], Awaitable[bool]]:
+        """Return what tells, just before a call leaves, whether the submission is still ours.
+
+        A lease that has run low while the call waited for its turn is renewed then, or refused
+        because another process has taken the submission up: the turn itself is never given back,
+        for then all could wait for one another.
         """
-        async with self.tools.ledger.transaction() as connection:
-            renewed = await submissions.renew(
-                connection, submission, now=self.tools.clock(), holder=self.tools.holder
-            )
-        _log.warning("lease ran low", submission=submission.id, ours=renewed is not None)
-        return renewed
+        holder = self.tools.holder
 
-    def _permit(self, submission: Submission) -> Callable[[], bool]:
-        """Return what tells, just before a call leaves, whether the submission is still ours."""
-        return lambda: self.tools.holder.may_leave(submission, self.tools.clock())
+        async def is_ours() -> bool:
+            now = self.tools.clock()
+            if holder.may_leave(submission, now):
+                return True
+            async with self.tools.ledger.transaction() as connection:
+                renewed = await submissions.renew(connection, submission, now=now, holder=holder)
+            return renewed is not None and holder.may_leave(renewed, self.tools.clock())
+
+        return is_ours
 
     async def record(
         self,

@@ -228,13 +228,19 @@ async def test_a_call_whose_turn_comes_too_late_does_not_leave():
         sent.append(request)
         return httpx.Response(200, json=RECEIPT)
 
+    async def no() -> bool:
+        return False
+
+    async def yes() -> bool:
+        return True
+
     async with a_client(answer) as client:
         with pytest.raises(WithheldError):
-            await client.add(BRAND, an_item(), permit=lambda: False)
+            await client.add(BRAND, an_item(), permit=no)
         with pytest.raises(WithheldError):
-            await client.add_batch(BRAND, [an_item()], permit=lambda: False)
+            await client.add_batch(BRAND, [an_item()], permit=no)
         assert sent == []
-        await client.add(BRAND, an_item(), permit=lambda: True)
+        await client.add(BRAND, an_item(), permit=yes)
     assert len(sent) == 1
 
 
