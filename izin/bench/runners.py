@@ -80,6 +80,8 @@ class Runner:
     """Also writes rows that the peers' rule does not make."""
     is_slow: bool = False
     """Runs over the short course."""
+    processes: int = 1
+    """How many of it run at once, sharing the partitions."""
 
 
 RUNNERS: tuple[Runner, ...] = (
@@ -126,14 +128,16 @@ RUNNERS: tuple[Runner, ...] = (
     Runner(
         name=OURS,
         short="izin-latest-wins",
-        how="the order worker with the peers' rule in the place of the law; exactly once",
+        how="two order workers, the peers' rule in the place of the law; exactly once",
         prepare=_python("ours_latest_wins"),
         output=_consents,
+        # As Kafka Streams runs a thread a core: a Python process uses one.
+        processes=2,
     ),
     Runner(
         name=OURS_EVERYTHING,
         short="izin",
-        how="the order worker: law, decisions, opt-outs, dead letters; exactly once",
+        how="one order worker: law, decisions, opt-outs, dead letters; exactly once",
         prepare=_python("ours_everything"),
         output=_consents,
         writes_more=True,

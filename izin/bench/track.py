@@ -3,8 +3,8 @@
 The clock of a lap starts when a tenth of the foreseen output can be read (so start-up, joining the
 group and a JIT's first steps are nobody's time) and stops when the row of the last record of every
 partition can be read with ``read_committed``. Speed and CPU are those of the nine tenths between.
-CPU is the runner's process alone, user and system, as ``/proc`` counts it; the broker and this
-process are not in it. A runner is ended by its id, whatever happened.
+CPU is that of the runner's processes alone, user and system, as ``/proc`` counts it; the broker and
+this process are not in it. A runner is ended by its ids, whatever happened.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Run:
 
     events_per_second: float
     cpu_us: float
-    """CPU of the runner's process, µs an event."""
+    """CPU of the runner's processes, µs an event."""
     peak_mb: float
     """The most memory it ever held."""
     outcome: Outcome | None = None
@@ -125,39 +125,50 @@ def run_lap(  # noqa: PLR0913 - what a lap is made of
         partitions=str(settings.partitions),
     )
     Path(task.folder).mkdir(parents=True, exist_ok=True)
-    child = Child(
-        Command(
-            name=runner.name,
-            argv=(*command, *task),
-            folder=ROOT,
-            log=folder / f"{lap}.log",
-            stop_within=_STOP_WITHIN,
+    children = [
+        Child(
+            Command(
+                name=runner.name,
+                argv=(*command, *task),
+                folder=ROOT,
+                log=folder / f"{lap}-{number}.log",
+                stop_within=_STOP_WITHIN,
+            )
         )
-    )
+        for number in range(runner.processes)
+    ]
     line = FinishingLine(
         settings, output, foreseen=runner.foreseen(course.foreseen), last=course.foreseen.last
     )
     try:
-        child.start()
-        run = _timed(child, line, course.events, limit)
+        for child in children:
+            child.start()
+        run = _timed(children, line, course.events, limit)
         if check:
-            child.stop()
+            _stop(children)
             run = replace(run, outcome=outcome(read_back(settings, output, line.ends)))
         return run
     finally:
-        child.stop()
+        _stop(children)
         line.close()
         _clear(settings, app, output)
 
 
-def _timed(child: Child, line: FinishingLine, events: int, limit: timedelta) -> Run:
+def _stop(children: Sequence[Child]) -> None:
+    for child in children:
+        child.stop()
+
+
+def _timed(children: Sequence[Child], line: FinishingLine, events: int, limit: timedelta) -> Run:
     until = time.monotonic() + limit.total_seconds()
     before = began = None
     while True:
-        if not child.is_alive:
-            raise LapError(f"it ended with {child.exit_code}: {child.log_tail(3)}")
+        for child in children:
+            if not child.is_alive:
+                raise LapError(f"it ended with {child.exit_code}: {child.log_tail(3)}")
         # Before the look, which may take a moment once the end is near.
-        now, used = time.monotonic(), cpu_seconds(child.pid or 0)
+        now = time.monotonic()
+        used = sum(cpu_seconds(child.pid or 0) for child in children)
         over, share = line.look(), line.share
         if began is None and share >= WARM:
             # Who came so far between two looks is timed from the first of them.
@@ -165,7 +176,8 @@ def _timed(child: Child, line: FinishingLine, events: int, limit: timedelta) -> 
         if over and began is not None:
             break
         if now > until:
-            raise LapError(f"{share:.0%} of its output after {limit}: {child.log_tail(3)}")
+            tail = children[0].log_tail(3)
+            raise LapError(f"{share:.0%} of its output after {limit}: {tail}")
         before = now, used, share
         time.sleep(_EVERY)
     started, used_before, share_before = began
@@ -173,7 +185,7 @@ def _timed(child: Child, line: FinishingLine, events: int, limit: timedelta) -> 
     return Run(
         events_per_second=timed / (now - started),
         cpu_us=(used - used_before) / timed * 1e6,
-        peak_mb=peak_megabytes(child.pid or 0),
+        peak_mb=sum(peak_megabytes(child.pid or 0) for child in children),
     )
 
 
