@@ -103,7 +103,11 @@ def _number(name: str, *, told: bool) -> list[str]:
     if not told:
         return [
             "if data[at] < 128: at += 1",
-            "else: data[run:at].decode(); at = run = long(data, at)[1]",
+            "else:",
+            "    data[run:at].decode()",
+            "    if data[at + 1] < 128: at = run = at + 2",
+            "    elif data[at + 2] < 128: at = run = at + 3",
+            "    else: at = run = long(data, at)[1]",
         ]
     return [
         "data[run:at].decode()",
@@ -138,6 +142,9 @@ def _other(name: str) -> list[str]:
 
 def _text(data: bytes, at: int) -> tuple[int, int]:
     """Return where a long text begins behind its size, and where it ends."""
+    if data[at] & 1 == 0 and data[at + 1] < 128:  # noqa: PLR2004  # a size of two bytes
+        size = (data[at] & 127 | data[at + 1] << 7) >> 1
+        return at + 2, at + 2 + size
     size, at = long_of(data, at)
     if size < 0:
         raise ValueError("a negative size")

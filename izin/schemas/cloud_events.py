@@ -10,6 +10,9 @@ Headers = list[tuple[str, str | bytes | None]]
 _ID, _TYPE, _SOURCE, _TIME = "ce_id", "ce_type", "ce_source", "ce_time"
 _VERSION = ("ce_specversion", b"1.0")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_A_DAY = 86_400
+_MINUTES = [f"{minute // 60:02}:{minute % 60:02}:".encode() for minute in range(24 * 60)]
+_SECONDS = [f"{second:02}+00:00".encode() for second in range(60)]
 _ENOUGH = 4096
 
 
@@ -38,16 +41,18 @@ class Marking:
     def __init__(self, record: str) -> None:
         self._type = (_TYPE, f"izin.{record}".encode())
         self._sources: dict[str, tuple[str, bytes]] = {}
-        self._times: dict[int, tuple[str, bytes]] = {}
+        self._days: dict[int, bytes] = {}
 
     def headers(self, event_id: bytes, source: str, at: int) -> Headers:
         """Return what :func:`headers` returns; ``at`` is in whole seconds since 1970."""
+        day, rest = divmod(at, _A_DAY)
+        minute, second = divmod(rest, 60)
         return [
             _VERSION,
             (_ID, event_id),
             self._type,
             self._sources.get(source) or self._source(source),
-            self._times.get(at) or self._time(at),
+            (_TIME, (self._days.get(day) or self._day(day)) + _MINUTES[minute] + _SECONDS[second]),
         ]
 
     def retyped(self, about: Headers) -> Headers:
@@ -60,8 +65,8 @@ class Marking:
             self._sources.clear()
         return self._sources.setdefault(source, (_SOURCE, source.encode()))
 
-    def _time(self, at: int) -> tuple[str, bytes]:
-        if len(self._times) >= _ENOUGH:
-            self._times.clear()
-        text = (_EPOCH + timedelta(seconds=at)).isoformat()
-        return self._times.setdefault(at, (_TIME, text.encode()))
+    def _day(self, day: int) -> bytes:
+        if len(self._days) >= _ENOUGH:
+            self._days.clear()
+        text = (_EPOCH + timedelta(days=day)).date().isoformat()
+        return self._days.setdefault(day, f"{text}T".encode())

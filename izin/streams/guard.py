@@ -154,11 +154,18 @@ def _says_ret(event: ConsentEvent) -> bool:
 def appended_at(record: SourceRecord) -> datetime:
     """Return the instant the broker first appended ``record`` (input topics use LogAppendTime)."""
     milliseconds = record.timestamp
-    for name, value in record.headers:
-        if name == APPENDED_AT and value is not None and value.isdigit():
+    if was_moved(record):
+        _, value = record.headers[-1]
+        if value is not None and value.isdigit():
             # Never later than this append, or a publisher could date a statement ahead.
             milliseconds = min(milliseconds, int(value))
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def was_moved(record: SourceRecord) -> bool:
+    """Whether another append than this one counts: re-filing says so in the last header."""
+    headers = record.headers
+    return bool(headers) and headers[-1][0] == APPENDED_AT
 
 
 def dead_letter_to_avro(letter: DeadLetter, record: SourceRecord) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from izin.consent.words import (
 from izin.schemas import contracts
 from izin.schemas.avro_cutter import cutter_of
 from izin.schemas.avro_writer import long_bytes, size_bytes, writer_of
-from izin.streams.guard import APPENDED_AT
+from izin.streams.guard import was_moved
 from izin.streams.packing import Facts
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class PlainReader:
         voice = self._voices.get(telling, _UNHEARD)
         if voice is _UNHEARD:
             voice = self._hear(telling, value)
-        if voice is None or not self._is_address(address, key) or _was_moved(record):
+        if voice is None or not self._is_address(address, key) or was_moved(record):
             return None
         return Plain(
             voice,
@@ -210,14 +210,6 @@ _UNHEARD = Voice(("", Status.RET, OriginRank.OURS, "", None, False, 0), Status.R
 
 def _is_none(_: str) -> None:
     return None
-
-
-def _was_moved(record: SourceRecord) -> bool:
-    """Whether another append than this one counts."""
-    for name, _ in record.headers:  # noqa: SIM110  # a generator costs as much as all the rest
-        if name == APPENDED_AT:
-            return True
-    return False
 
 
 def decide_plainly(said: Plain, packed: bytes | None, packing: Packing) -> Verdict | None:

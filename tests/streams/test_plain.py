@@ -200,7 +200,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         key = a_key(brand_code=number).encode()
         assert reader.read(a_record(CODEC, event, key=key)) is not None
         assert reader.read(a_record(CODEC, event, key=f"{number}/nonsense".encode())) is None
-        at = NOON + timedelta(seconds=number)
+        at = NOON + timedelta(days=number, seconds=number)
         expected = headers(record="Decision", event_id="1", source=f"/{number}", at=at)
         seconds = (at - EPOCH) // timedelta(seconds=1)
         assert marking.headers(b"1", f"/{number}", seconds) == expected
