@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaException, TopicPartition
 
-from izin.bench.track import WARM, LapError, Run, cpu_seconds, peak_megabytes
+from izin.bench.track import WARM, LapError, Run
+from izin.bench.used import cpu_seconds, peak_megabytes
 from izin.bench.workers import group_of, order_worker
 from izin.runtime import kafka
 

@@ -17,7 +17,7 @@ import httpx
 
 from izin.bench.consents import consents
 from izin.bench.probe import Latency, Probe
-from izin.bench.track import cpu_seconds, peak_megabytes
+from izin.bench.used import cpu_seconds, peak_megabytes
 from izin.bench.workers import order_worker
 from izin.local import Child
 from izin.runtime import kafka

@@ -9,8 +9,6 @@ this process are not in it. A runner is ended by its ids, whatever happened.
 
 from __future__ import annotations
 
-import os
-import re
 import time
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -23,6 +21,7 @@ from confluent_kafka.admin import NewTopic, OffsetSpec
 from izin.bench.outcome import outcome, read_back
 from izin.bench.peers.task import Task
 from izin.bench.runners import ROOT
+from izin.bench.used import cpu_seconds, peak_megabytes
 from izin.consent.errors import OurError
 from izin.local.child import Child, Command
 from izin.runtime import kafka
@@ -287,19 +286,3 @@ def _make(settings: KafkaSettings, output: str) -> None:
     wanted = NewTopic(output, num_partitions=settings.partitions, replication_factor=1)
     for future in admin.create_topics([wanted], operation_timeout=_TIMEOUT).values():
         future.result(_TIMEOUT)
-
-
-def cpu_seconds(pid: int, proc: Path = Path("/proc")) -> float:
-    """Return the CPU time, user and system, that the process has used with all its threads."""
-    # The name, in brackets, may hold spaces and brackets of its own.
-    fields: Sequence[str] = (proc / str(pid) / "stat").read_text().rpartition(")")[2].split()
-    user, system = int(fields[11]), int(fields[12])
-    return (user + system) / os.sysconf("SC_CLK_TCK")
-
-
-def peak_megabytes(pid: int, proc: Path = Path("/proc")) -> float:
-    """Return the most memory that the process has held so far."""
-    found = re.search(
-        r"^VmHWM:\s+(\d+) kB$", (proc / str(pid) / "status").read_text(), re.MULTILINE
-    )
-    return int(found[1]) / 1024 if found else 0.0

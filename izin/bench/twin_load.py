@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from izin.bench.track import cpu_seconds, peak_megabytes
+from izin.bench.used import cpu_seconds, peak_megabytes
 from izin.local import Child, Command, free_port
 from izin.simulator.accounts import Account, Brand, Subscription
 from izin.simulator.clock import wire_text

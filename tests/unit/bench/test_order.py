@@ -18,7 +18,8 @@ from izin.bench.peers.latest_wins import newer, step
 from izin.bench.peers.quix_environment import NotInstalledError
 from izin.bench.peers.task import Task
 from izin.bench.runners import RUNNERS
-from izin.bench.track import LapError, Published, Run, cpu_seconds, peak_megabytes
+from izin.bench.track import LapError, Published, Run
+from izin.bench.used import cpu_seconds, peak_megabytes
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.partitioning import partition_of
