@@ -75,6 +75,8 @@ class Desired:
     origin_rank: OriginRank = OriginRank.OURS
     registrable: bool = True
     attested: bool = False
+    latest_ret_at: datetime | None = None
+    """The latest "no" of the key, whether İYS ever heard of it or not."""
 
     def __post_init__(self) -> None:
         aware("effective_at", self.effective_at)
@@ -185,6 +187,16 @@ def _our_onay(case: Case) -> Ruling:
     return _ruling(Duty.SEND, Why.NOT_REGISTERED)
 
 
+def _our_onay_again(case: Case) -> Ruling:
+    """Rule on an ONAY of ours where İYS holds one: told again only if a RET lies between the two,
+    for the older one permits nothing any more (``may_send``) and İYS takes a newer date.
+    """
+    ret_at, stated_at = case.desired.latest_ret_at, case.registered.stated_at
+    if ret_at is None or (stated_at is not None and stated_at > ret_at):
+        return _SETTLED
+    return _our_onay(case)
+
+
 def _our_onay_over_ret(case: Case) -> Ruling:
     """Rule on an ONAY of ours over a RET: only if newer; over a citizen's own, only if attested."""
     desired, registered = case.desired, case.registered
@@ -237,7 +249,7 @@ _SETTLED = _ruling(Duty.NOTHING, Why.SETTLED)
 _ASK_IYS = _ruling(Duty.ASK, Why.SAID_BY_IYS)
 
 TABLE: dict[tuple[Status, OriginRank, Registered], Ruling | Callable[[Case], Ruling]] = {
-    (Status.ONAY, OriginRank.OURS, Registered.ONAY): _SETTLED,
+    (Status.ONAY, OriginRank.OURS, Registered.ONAY): _our_onay_again,
     (Status.ONAY, OriginRank.OURS, Registered.RET): _our_onay_over_ret,
     (Status.ONAY, OriginRank.OURS, Registered.NONE): _our_onay,
     (Status.ONAY, OriginRank.OURS, Registered.NOT_ONAY): _our_onay,

@@ -128,6 +128,7 @@ class Entry:
             origin_rank=OriginRank(self.desired_rank or 0),
             registrable=self.registrable,
             attested=self.attested,
+            latest_ret_at=self.latest_ret_at,
         )
 
     @property

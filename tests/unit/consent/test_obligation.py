@@ -57,6 +57,18 @@ def test_the_table_is_whole():
     assert set(TABLE) == set(product(Status, OriginRank, Registered))
 
 
+def test_an_onay_with_a_no_between_is_told_again():
+    """What İYS holds was withdrawn before it heard of that: until it holds the new one, the old
+    one permits nothing.
+    """
+    again = wanted(latest_ret_at=EARLIER)
+    older = at_iys("ONAY", consent_date=EARLIER - timedelta(hours=1))
+    assert ruling(again, older) == (Duty.SEND, Why.NOT_REGISTERED)
+    assert ruling(again, at_iys("ONAY")) == (Duty.SEND, Why.NOT_REGISTERED)
+    assert ruling(again, at_iys("ONAY", consent_date=NOON)) == (Duty.NOTHING, Why.SETTLED)
+    assert ruling(wanted(), older) == (Duty.NOTHING, Why.SETTLED)
+
+
 @pytest.mark.parametrize("value", ["NONE", "NOT_ONAY", "UNKNOWN"])
 def test_an_onay_iys_does_not_hold_is_sent(value: str):
     """m.7/11: a consent is recorded."""

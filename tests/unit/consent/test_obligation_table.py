@@ -27,6 +27,10 @@ class Case(NamedTuple):
     in_flight: bool
     expired: bool
     complete: bool
+    said_no_between: bool
+
+
+BETWEEN = NOON - timedelta(minutes=30)
 
 
 def cases() -> Iterator[Case]:
@@ -40,7 +44,7 @@ def cases() -> Iterator[Case]:
             ("ONAY", "RET", "NONE", "NOT_ONAY", "UNKNOWN"),
             yes_or_no,
             ("never", *STATED),
-            *[yes_or_no] * 5,
+            *[yes_or_no] * 6,
         ),
     )
 
@@ -57,6 +61,7 @@ def ruled(case: Case) -> Duty:
             origin_rank=case.rank,
             registrable=case.registrable,
             attested=case.attested,
+            latest_ret_at=BETWEEN if case.said_no_between else None,
         ),
         RegisteredState(
             value=Registered(case.registered),
@@ -74,7 +79,8 @@ def oracle(case: Case) -> Duty:
     """Return what the design says, line by line."""
     if case.wants == "RET":
         return _ret(case)
-    if case.registered == "ONAY":
+    older = case.said_no_between and case.stated in {"never", "before"}
+    if case.registered == "ONAY" and not (older and case.rank is OriginRank.OURS):
         return Duty.NOTHING
     if case.rank is not OriginRank.OURS:
         return Duty.ASK  # never sent back
@@ -88,7 +94,7 @@ def oracle(case: Case) -> Duty:
             (Duty.EXPIRE, case.expired),
             (Duty.PARK, over_ret and not case.complete),
             (Duty.PARK, over_ret and case.by_citizen and not case.attested),
-            (Duty.ASK, not case.complete and case.registered in {"NOT_ONAY", "UNKNOWN"}),
+            (Duty.ASK, not case.complete and case.registered in {"ONAY", "NOT_ONAY", "UNKNOWN"}),
             (Duty.SEND, True),
         )
         if holds
@@ -114,7 +120,7 @@ def _ret(case: Case) -> Duty:
 def test_every_case_is_ruled_as_the_design_says():
     """Wanted, by whom, held, since when, registrable, attested, in flight, in term, complete."""
     judged = list(cases())
-    assert len(judged) == 2 * 3 * 5 * 2 * 4 * 2**5
+    assert len(judged) == 2 * 3 * 5 * 2 * 4 * 2**6
     assert [(case, ruled(case)) for case in judged if ruled(case) is not oracle(case)] == []
 
 
