@@ -88,8 +88,11 @@ async def test_a_killed_worker_loses_nothing_and_tells_nothing_twice(  # noqa: P
     finally:
         last.terminate()
         with suppress(subprocess.TimeoutExpired):
-            last.wait(timeout=8)
-        assert last.poll() == 0
+            last.wait(timeout=30)
+        ended = last.poll()
+        last.kill()
+        last.wait(timeout=10)
+        assert ended == 0
     held = twin.register()
     for person in PEOPLE:
         told_of = [one["status"] for one in twin.movements(person)]
