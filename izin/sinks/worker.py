@@ -287,9 +287,12 @@ async def _drained(
     for task in tasks:
         task.cancel()
     await asyncio.wait([*telling, serving], timeout=_DRAIN)
-    for task in [*telling, serving]:
-        task.cancel()
-    await asyncio.gather(*telling, *tasks, serving, return_exceptions=True)
+    left = {*telling, *tasks, serving}
+    while left:
+        # Again and again: what waited for a server may have taken the first for its own time-out.
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=1)
 
 
 def _app(
