@@ -109,10 +109,20 @@ def _source_of_ours(
         faults.append(violation("source", "H113"))
     if source is Source.HS_KARAR and status is Status.ONAY:
         faults.append(violation("status", "H408"))
-    stated = event.consent_date
-    if source is Source.HS_2015 and stated and stated.replace(microsecond=0) != FIRST_DATE:
+    if source is Source.HS_2015 and _is_otherwise_dated(event, status):
         faults.append(violation("consent_date", "H155"))
-    return event.source if source is None else source
+    if source is None:
+        return event.source or None
+    return source
+
+
+def _is_otherwise_dated(event: ConsentEvent, status: Status | None) -> bool:
+    """Whether İYS would be told another date than the one that HS_2015 has."""
+    stated = event.consent_date
+    if stated is None:
+        # An opt-out is told with the instant of its receipt, a merchant's first record with none.
+        return status is Status.RET
+    return stated.replace(microsecond=0) != FIRST_DATE
 
 
 def _date_of_ours(

@@ -78,6 +78,14 @@ VERDICTS: Mapping[str, Verdict] = MappingProxyType(
 )
 """What each code of İYS's core API means to us."""
 
+_FIELD_FAULTS = (
+    "H110 H111 H112 H113 H114 H115 H116 H117 H118 H119 H120 H121 H122 H126 H155 H156 H157 H158 "
+    "H160 H162 H163 H194 H267 H408"
+)
+FIELD_FAULTS = frozenset(_FIELD_FAULTS.split())
+"""What İYS finds wrong in the fields of an addition without looking at its register: all of it is
+found here before a call, so each one that İYS finds is a fault of ours."""
+
 # Rights that a record claims, not the caller: without that record the rest may pass.
 _OF_A_RECORD = frozenset({"H180"})
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 FIRST_RET = "H175"
 NOT_AS_FIRST = "H486"
 """HS_KARAR may not create a record: like H175, İYS has none."""
+AHEAD = "H162"
+"""The date lies ahead of İYS's clock: it will not for long, for it never lies ahead of ours."""
 NO_SUCH_RETAILER = "H180"
 NO_RIGHT = "H353"
 OF_ACCOUNT = frozenset({"H250", "H251", "H252"})
@@ -104,6 +106,9 @@ def judged(  # noqa: C901, PLR0911, PLR0912, PLR0913 - one case a verdict; each 
             if item.status == Status.ONAY:
                 return _refused(rulings.expired(entry, "refused-as-late", answer.code))
             return _rescued(entry, "refused-as-late", answer, now)
+        case Verdict.DATA if answer.code == AHEAD:
+            later = rulings.retried(entry, now, "ahead-of-iys", answer.code)
+            return Judged(ruled=Ruled(entry=later), item_state="withdrawn")
         case Verdict.DATA:
             if answer.code == NOT_AS_FIRST and item.source == Source.HS_KARAR:
                 return _already(entry, item, answer, brand, now, calendar=calendar)

@@ -36,6 +36,12 @@ class Metrics:
             ["operation", "code"],
             registry=self.registry,
         )
+        self._unforeseen = Counter(
+            "izin_iys_field_faults",
+            "Faults of a field that İYS found and we did not, by code",
+            ["code"],
+            registry=self.registry,
+        )
         self._owed = Gauge(
             "izin_ledger_keys",
             "Keys still owed to İYS, by what they wait for",
@@ -142,6 +148,10 @@ class Metrics:
     def called(self, operation: str, code: str) -> None:
         """Count a call to İYS and what came of it."""
         self._calls.labels(operation, code).inc()
+
+    def unforeseen(self, code: str) -> None:
+        """Count a fault of a field that İYS found and we did not."""
+        self._unforeseen.labels(code).inc()
 
     def show(self, lag: Lag, ahead: Forecast) -> None:
         """Show what is still to be done, and what becomes of it."""

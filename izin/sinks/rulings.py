@@ -213,7 +213,7 @@ def ruled(  # noqa: C901, PLR0911, PLR0913 - one case a duty; each argument is a
     why = str(ruling.why)
     match ruling.duty:
         case Duty.SEND | Duty.SEND_FIRST:
-            return Ruled(entry=_owed(entry, "send", why))
+            return Ruled(entry=_to_send(entry, why, now))
         case Duty.WAIT:
             return Ruled(entry=_owed(entry, "wait", why))
         case Duty.ASK:
@@ -310,6 +310,15 @@ def to_ask(entry: Entry, why: str, code: str | None) -> Entry:
 
 def _is_flying(entry: Entry) -> bool:
     return entry.state in _FLYING or (entry.state == "unknown" and entry.is_open)
+
+
+def _to_send(entry: Entry, why: str, now: datetime) -> Entry:
+    owed = _owed(entry, "send", why)
+    at = entry.desired_at
+    if owed.duty == "send" and at is not None and at > now:
+        # Honest clocks differ, and İYS takes no date ahead of its own (H162).
+        return owed.but(next_attempt_at=at)
+    return owed
 
 
 def _owed(entry: Entry, duty: str, why: str) -> Entry:

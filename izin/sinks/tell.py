@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from izin.iys.answers import Verdict
+from izin.iys.answers import FIELD_FAULTS, Verdict
 from izin.iys.errors import (
     CallError,
     OutcomeUnknownError,
@@ -153,7 +153,7 @@ class Teller:
         except (OutcomeUnknownError, UnreadableError) as error:
             await self._lose(submission, error)
         except CallError as error:
-            _log.info("iys refused", codes=str(error), brand=submission.brand.brand_code)
+            self._refuse(submission, error)
             await self.record(submission, {item.index: _answer_of(error)})
         else:
             answer = Answer(verdict=Verdict.SUCCESS, receipt=receipt, how="add")
@@ -173,11 +173,23 @@ class Teller:
         except (OutcomeUnknownError, UnreadableError) as error:
             await self._lose(submission, error)
         except CallError as error:
-            _log.info("iys refused a batch", codes=str(error), brand=submission.brand.brand_code)
+            self._refuse(submission, error)
             return await self._refused(submission, error)
         else:
             await self._taken(submission, batch)
         return []
+
+    def _refuse(self, submission: Submission, error: CallError) -> None:
+        """Note a refusal, and raise an alarm where we should have found the fault ourselves."""
+        _log.info("iys refused", codes=str(error), brand=submission.brand.brand_code)
+        for code in sorted({one.code for one in error.refusals} & FIELD_FAULTS):
+            self.tools.unforeseen(code)
+            _log.critical(
+                "iys found a fault that we did not",
+                code=code,
+                submission=submission.id,
+                brand=submission.brand.brand_code,
+            )
 
     async def _taken(self, submission: Submission, batch: Batch) -> None:
         now = self.tools.clock()

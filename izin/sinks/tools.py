@@ -28,3 +28,5 @@ class Tools:
     clock: Callable[[], datetime]
     pacer: LedgerPacer
     holder: Holder
+    unforeseen: Callable[[str], None]
+    """Counts, by code, what İYS found wrong in a field and we did not."""

@@ -137,6 +137,7 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
             clock=_now,
             pacer=pacer,
             holder=_holder(ledger.owner, iys, sink),
+            unforeseen=metrics.unforeseen,
         )
         directory = BrandDirectory(ledger)
         receiver = PushReceiver(

@@ -24,7 +24,7 @@ _TACIR: Final = {"recipientType": "TACIR", "source": LEFT_OUT, "consentDate": LE
 
 Row = tuple[str, dict[str, object], str, str | None]
 
-_FIELDS: Final[tuple[Row, ...]] = (
+FIELD_FAULTS: Final[tuple[Row, ...]] = (
     # What is wrong, the changed fields, the code, its location.
     ("no status", {"status": LEFT_OUT}, "H110", "status"),
     ("no type", {"type": LEFT_OUT}, "H111", "type"),
@@ -131,7 +131,7 @@ def _of_singles(operation: Operation) -> Iterator[Case]:
         done,
         brand(activatedAt=None),
     )
-    for what, changed, code, location in _FIELDS:
+    for what, changed, code, location in FIELD_FAULTS:
         where = (location,) if location else ()
         yield case(what, consent(**changed), refuses(code, 422, *where))
     for what, code, status, changed, given in _BUSINESS:
@@ -162,7 +162,7 @@ def _of_lists(operation: Operation) -> Iterator[Case]:
         answers(202, {"requestId": ..., "subRequests.1.recipient": "$otherPhone"}),
     )
     yield case("a rejection is taken in", [consent(status="RET")], answers(202))
-    for what, changed, code, location in _FIELDS:
+    for what, changed, code, location in FIELD_FAULTS:
         where = (location,) if location else ()
         items = [consent(recipient="$otherPhone"), consent(**changed)]
         yield case(f"{what}, in the second item", items, refuses(code, 422, *where, index=1))

@@ -87,6 +87,7 @@ async def house(ledger: Ledger, twin: Twin, iys_settings: IysSettings) -> AsyncI
         iys_settings, LedgerTokenStore(ledger=ledger, account=USERNAME, address="test")
     )
     turns = Turns(pacer)
+    unforeseen: list[str] = []
     # What rests, rests until a test has time pass.
     async with IysClient(iys_settings, auth=auth, pacer=turns, clock=clock.seconds_ahead) as client:
         tools = Tools(
@@ -98,9 +99,16 @@ async def house(ledger: Ledger, twin: Twin, iys_settings: IysSettings) -> AsyncI
             holder=Holder(
                 owner=ledger.owner, lease=timedelta(seconds=60), call_within=timedelta(seconds=5)
             ),
+            unforeseen=unforeseen.append,
         )
         house = House(
-            tools=tools, codec=codec, twin=twin, settings=settings, clock=clock, turns=turns
+            tools=tools,
+            codec=codec,
+            twin=twin,
+            settings=settings,
+            clock=clock,
+            turns=turns,
+            unforeseen=unforeseen,
         )
         await house.brand()
         yield house

@@ -153,6 +153,8 @@ class House:
     settings: Any
     clock: Clock
     turns: Turns
+    unforeseen: list[str]
+    """The codes of what İYS found wrong in a field and we did not."""
     states: dict[str, Consent] = field(default_factory=dict)
     offset: int = 0
 

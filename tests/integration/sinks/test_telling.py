@@ -76,6 +76,7 @@ async def test_a_no_that_iys_refuses_is_told_anew_and_then_a_person_acts(house: 
     assert await house.submitter.opt_out()
     entry = await house.entry()
     assert (entry.state, entry.duty, entry.code) == ("refused", "rescue", "H113")
+    assert house.unforeseen == ["H113"]
     (event,) = await house.published()
     await house.ingest(event_from_avro(event))
     assert await house.submitter.opt_out()

@@ -101,3 +101,11 @@ def test_what_is_missing_is_shown_until_it_has_come():
     assert 'izin_sequence_missing_events{customer="acme",origin="crm"} 7.0' in page
     metrics.show_missing([])
     assert "acme" not in metrics.page().decode()
+
+
+def test_a_fault_that_iys_found_and_we_did_not_is_counted_by_code():
+    """Admission finds every fault of a field, so one that reaches İYS is a fault of ours."""
+    metrics = Metrics()
+    metrics.unforeseen("H121")
+    page = metrics.page().decode().splitlines()
+    assert 'izin_iys_field_faults_total{code="H121"} 1.0' in page

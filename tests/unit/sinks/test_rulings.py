@@ -92,6 +92,28 @@ def stated(value: Registered, minutes: int = 0, **fields: object) -> Statement:
     return replace(statement, **fields)
 
 
+def test_a_date_ahead_of_the_clock_waits_for_it():
+    """Honest clocks differ, and İYS takes no date ahead of its own (H162)."""
+    at = NOW + timedelta(minutes=1)
+    entry = decided().but(desired_at=at)
+    ruled = rulings.ruled(entry, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
+    assert (ruled.duty, ruled.next_attempt_at) == ("send", at)
+    then = rulings.ruled(entry, ACTIVE, at, calendar=TURKEY_CALENDAR).entry
+    assert (then.duty, then.next_attempt_at) == ("send", None)
+
+
+@pytest.mark.parametrize("status", ["ONAY", "RET"])
+def test_what_lies_ahead_of_iys_is_told_again(status: str):
+    """H162: İYS's clock is behind ours, and will not be for long."""
+    entry = flying(status=status)
+    judgement = judged(entry, an_item(entry), Answer(verdict=classify("H162"), code="H162"))
+    assert judgement.item_state == "withdrawn"
+    again = judgement.ruled.entry
+    assert (again.state, again.duty, again.why) == ("retryable", "send", "ahead-of-iys")
+    assert again.next_attempt_at is not None
+    assert again.next_attempt_at > NOW
+
+
 def test_a_first_onay_is_to_be_told_and_has_its_clocks():
     """The term runs from the consent; the gate stays shut."""
     entry = an_entry()

@@ -1,0 +1,141 @@
+"""No call to İYS fails for what a field says: each fault that the simulator knows is found before.
+
+The simulator's own list of faults goes through our door: each is refused, marked, or read as what
+was meant. And whatever the law admits and the rulings send, the simulator finds no fault in it.
+"""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from izin.consent.admission import FIRST_DATE, SKEW, Refusal, admit
+from izin.consent.business_days import TURKEY_CALENDAR
+from izin.consent.model import ConsentEvent, Status
+from izin.consent.obligation import Registered
+from izin.consent.ordering import decide
+from izin.iys.answers import FIELD_FAULTS as ALARMS
+from izin.iys.reading import to_turkish
+from izin.producers import brands as known
+from izin.producers.bodies import JSON_TYPE, read_body
+from izin.producers.dates import DateRules
+from izin.producers.mappings import Admitted, Origin, judge, read
+from izin.simulator.accounts import Brand as TwinBrand
+from izin.simulator.answers import codes_in
+from izin.simulator.conformance.additions import FIELD_FAULTS
+from izin.simulator.conformance.case import filled
+from izin.simulator.conformance.wording import consent
+from izin.simulator.fields import Consent, Today, read_consent
+from izin.simulator.settings import Settings
+from izin.sinks import rulings
+from izin.sinks.ledger.brands import Brand
+from izin.sinks.telling import item_of
+from tests.builders import BRAND, CUSTOMER, EMAIL, NOON, PHONE, a_decision_record, an_event
+
+ACTIVATED_AT = datetime(2020, 1, 1, tzinfo=UTC)
+OURS = Brand(
+    brand_code=BRAND, iys_code=BRAND, customer_id=CUSTOMER, name="Örnek", activated_at=ACTIVATED_AT
+)
+TWINS = TwinBrand(code=BRAND, iys_code=BRAND, name="Örnek", activated_at=to_turkish(ACTIVATED_AT))
+DIRECTORY = known.BrandDirectory(
+    [known.Brand(brand_code=BRAND, iys_code=BRAND, customer_id=CUSTOMER, name="Örnek")]
+)
+VALUES = {
+    "phone": PHONE,
+    "email": EMAIL,
+    "yesterday": to_turkish(NOON - timedelta(days=3)),  # NOON is a Monday
+    "tomorrow": to_turkish(NOON + timedelta(days=1)),
+    "monthAgo": to_turkish(NOON - timedelta(days=30)),
+}
+
+
+def faults_at_iys(item: dict[str, Any], now: datetime) -> list[str]:
+    """Return the codes with which the simulator refuses what ``item`` says."""
+    found = read_consent(item, Today.at(int(now.timestamp()), TWINS, Settings()))
+    return [] if isinstance(found, Consent) else codes_in(found)
+
+
+def told(event: ConsentEvent, now: datetime) -> dict[str, Any] | None:
+    """Return what İYS is told of an admitted event at ``now``; None if it is told nothing."""
+    claim = admit(event, appended_at=now)
+    if isinstance(claim, Refusal):
+        return None
+    entry = rulings.decided(None, a_decision_record(decide(None, claim)), now)
+    for registered in (Registered.UNKNOWN, Registered.NONE, Registered.ONAY):
+        asked = entry.but(registered=str(registered))
+        owed = rulings.ruled(asked, OURS, now, calendar=TURKEY_CALENDAR).entry
+        if owed.duty == "send" and (owed.next_attempt_at is None or owed.next_attempt_at <= now):
+            return item_of(owed).to_body()
+    return None
+
+
+@pytest.mark.parametrize("status", Status)
+@pytest.mark.parametrize(
+    ("what", "changed", "code"), [(what, changed, code) for what, changed, code, _ in FIELD_FAULTS]
+)
+def test_each_fault_the_simulator_knows_is_found_before_a_call(
+    what: str, changed: dict[str, object], code: str, status: Status
+):
+    """Posted at our door, it is refused, or marked, or read as what was meant: never sent."""
+    item: Any = filled(consent(**{"status": str(status), **changed}), VALUES)
+    assert code in faults_at_iys(item, NOON) or status is Status.RET, what
+    body = json.dumps({"brandCode": BRAND, **item}).encode()
+    (said,), _ = read_body(JSON_TYPE, body)
+    statement = read(said.values, DateRules()).with_violations(said.violations)
+    origin = Origin(event_id="event-1", origin="web", received_at=NOON)
+    judged = judge(statement, DIRECTORY, origin)
+    sent = told(judged.event, NOON) if isinstance(judged, Admitted) else None
+    assert sent is None or faults_at_iys(sent, NOON) in ([], ["H467"] * (status is Status.RET))
+
+
+def test_every_fault_the_simulator_knows_raises_an_alarm():
+    """What İYS finds in a field all the same is counted, whichever of its codes it gives."""
+    assert {code for _, _, code, _ in FIELD_FAULTS} - {"H467"} <= ALARMS
+
+
+def near(*texts: str) -> st.SearchStrategy[str]:
+    """Draw the given texts, and texts like them."""
+    return st.sampled_from(texts) | st.from_regex(r"(\+|00)?[0-9]{5,16}", fullmatch=True)
+
+
+ANYTHING = st.builds(
+    an_event,
+    type=st.sampled_from(["", "mesaj", "ARAMA", "EPOSTA", "SMS"]),
+    recipient_type=st.sampled_from(["", "TACIR", "BIREYSEL", "KURUMSAL"]),
+    recipient=near("0555 000 00 01", "+9005550000001", "Ada@Example.com", "+4930123456")
+    | st.from_regex(r"[a-zA-Z0-9._+ -]{1,9}@([a-z0-9-]{1,4}\.){0,2}[a-z]{1,3}", fullmatch=True),
+    status=st.sampled_from(["", "onay", "ONAY", "RET", "EVET"]),
+    source=st.sampled_from([None, "", "hs_web", "HS_KARAR", "HS_2015", "IYS_WEB", "HS_ATM"]),
+    consent_date=st.sampled_from(
+        [
+            None,
+            FIRST_DATE,
+            FIRST_DATE - timedelta(seconds=1),
+            FIRST_DATE + timedelta(milliseconds=1),
+            NOON - timedelta(days=30),
+            NOON,
+            NOON + SKEW,
+            NOON + timedelta(days=1),
+        ]
+    ),
+    received_at=st.sampled_from([None, NOON, NOON + SKEW]),
+    retailer_code=st.sampled_from([None, 0, 7, 10_000_000]),
+    retailer_access=st.sampled_from([None, (), (10_000_000,), (10_000_000, 7)]),
+)
+
+
+@example(an_event(status="RET", source="HS_2015", consent_date=None), 60)
+@example(an_event(recipient_type="TACIR", source="", consent_date=None), 60)
+@example(an_event(recipient_type="TACIR", source="HS_2015", consent_date=None), 60)
+@example(an_event(received_at=NOON + SKEW, consent_date=NOON + SKEW), 60)
+@given(ANYTHING, st.sampled_from([0, 60, 3_600, 86_400, 4 * 86_400]))
+def test_nothing_is_told_that_the_simulator_finds_a_fault_in(event: ConsentEvent, seconds: int):
+    """Whatever was admitted, and whenever it is sent; only an opt-out is sent though late."""
+    now = NOON + timedelta(seconds=seconds)
+    sent = told(event, now)
+    if sent is not None:
+        late = ["H467"] if sent["status"] == Status.RET else []
+        assert faults_at_iys(sent, now) in ([], late)
