@@ -51,10 +51,10 @@ $(VENV)/mutants/.ready: $(READY)
 		-e '.[dev]' 'mutmut==3.7.0' 'pytest<9.2'
 	@touch $@
 
-chaos: $(READY) ## faults on the order stage for MINUTES=10, or STAGE=sink FAULTS=120, and proof that all was kept
+chaos: $(READY) ## faults on the order stage for MINUTES=10, STAGE=sink FAULTS=120 or STAGE=days DAYS=7; proof that all was kept
 	@$(BIN)/izin local prepare
 	@$(BIN)/python -m tests.chaos.$(or $(STAGE),order) $(if $(MINUTES),--minutes $(MINUTES)) \
-		$(if $(FAULTS),--faults $(FAULTS)) $(CHAOS_ARGS)
+		$(if $(FAULTS),--faults $(FAULTS)) $(if $(DAYS),--days $(DAYS)) $(CHAOS_ARGS)
 
 fuzz: $(READY) ## generated requests to every operation of the simulator: EXAMPLES=100 to each
 	@$(BIN)/python -m tests.simulator.fuzz $(if $(EXAMPLES),--examples $(EXAMPLES))

@@ -22,7 +22,6 @@ LONGER: Mapping[str, str] = {
     "izin/sinks/ledger/submissions.py": "one table's statements, from intent to settled",
     "izin/sinks/rulings.py": "pure: each way in which a row changes, together",
     "izin/sinks/tell.py": "one submission and each answer it can have",
-    "izin/sinks/worker.py": "the sink's tasks, side by side",
 }
 """Modules that may pass `LINES`, and why; none may pass 400."""
 

@@ -16,55 +16,38 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-import uvicorn
-from starlette.applications import Starlette
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
-
 from izin.consent.errors import OurError
-from izin.consent.forecast import forecast, records_per_second
+from izin.consent.forecast import records_per_second
 from izin.iys.access_token import TokenAuth
 from izin.iys.client import IysClient
 from izin.iys.pacing import Pace
 from izin.runtime.observe import get_logger
+from izin.sinks import serving
 from izin.sinks.anchor import Anchorer
 from izin.sinks.announce import Announcer
-from izin.sinks.ask import Asker
+from izin.sinks.crew import crew
 from izin.sinks.deliver import Deliverer
 from izin.sinks.errors import LedgerUnavailableError
 from izin.sinks.follow import Follower
 from izin.sinks.ingest import Ingester
-from izin.sinks.lanes import every, lane, persist
-from izin.sinks.ledger import bells as ring
-from izin.sinks.ledger import deadlines, reads, sequences, submissions
+from izin.sinks.lanes import persist
+from izin.sinks.ledger import submissions
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.bells import Bells
-from izin.sinks.ledger.budgets import LedgerPacer, addresses
+from izin.sinks.ledger.budgets import LedgerPacer
 from izin.sinks.ledger.database import Ledger
 from izin.sinks.ledger.submissions import Holder
 from izin.sinks.metrics import Metrics
 from izin.sinks.publisher import Publisher
 from izin.sinks.pull import Puller
 from izin.sinks.push import BrandDirectory, Credentials, PushReceiver, PushRegistrar
-from izin.sinks.recover import Recoverer
-from izin.sinks.settle import Settler
-from izin.sinks.submit import Submitter
-from izin.sinks.tell import Teller
 from izin.sinks.tools import Tools
 from izin.sinks.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterator
-
-    from starlette.requests import Request
-
     from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
     from izin.schemas.codec import Codec
-    from izin.schemas.topics import Topics
 
-_OPT_OUT_LANES = 6
-_BULK_LANES = 3
-_RESULT_LANES = 2
 _DRAIN = 4.0
 _LOOK = timedelta(minutes=1)
 _SHARE = timedelta(milliseconds=500)
@@ -149,7 +132,10 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
             counted=metrics.pushed.inc,
         )
         pace = records_per_second(iys.requests_per_second, batch_size=sink.batch_size)
-        server = _server(sink, _app(ledger, metrics, receiver, kafka.topics, pace=pace))
+        server = serving.server(
+            sink,
+            serving.app(ledger, metrics, receiver, kafka.topics, clock=_now, pace=pace),
+        )
         alive = asyncio.Event()
         works = {
             "listen": lambda: bells.listen(ledger),
@@ -201,55 +187,20 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
         await _first(alive, stopping)
         telling = [
             asyncio.create_task(loop, name=name)
-            for name, loop in _lanes(tools, iys, sink, bells, stopping)
+            for name, loop in crew(tools, iys, sink, bells, stopping)
         ]
-        serving = asyncio.create_task(server.serve(), name="http")
+        http = asyncio.create_task(server.serve(), name="http")
         _log.info("sink worker ready", host=sink.host, port=sink.port, process=os.getpid())
         try:
-            await _until(stopping, [*tasks, *telling, serving])
+            await _until(stopping, [*tasks, *telling, http])
         finally:
             stopping.set()
             server.should_exit = True
-            await _drained(telling, tasks, serving)
+            await _drained(telling, tasks, http)
             with contextlib.suppress(LedgerUnavailableError):
                 await pacer.flush()
                 async with ledger.transaction() as connection:
                     await submissions.release(connection, owner=ledger.owner, now=_now())
-
-
-def _lanes(
-    tools: Tools,
-    iys: IysSettings,
-    sink: SinkSettings,
-    bells: Bells,
-    stopping: asyncio.Event,
-) -> Iterator[tuple[str, Coroutine[None, None, None]]]:
-    """Yield the loops that tell İYS and ask it, several of a kind where calls may overlap."""
-    teller = Teller(tools=tools, result_delay=iys.result_delay)
-    asker = Asker(tools=tools)
-    submitter = Submitter(tools=tools, teller=teller, asker=asker, batch_size=sink.batch_size)
-    settler = Settler(tools=tools, teller=teller, result_delay=iys.result_delay)
-    recoverer = Recoverer(tools=tools, teller=teller, result_delay=iys.result_delay)
-    interval = sink.poll_interval
-
-    def rung(
-        name: str, step: Callable[[], Awaitable[bool]], bell: str
-    ) -> Coroutine[None, None, None]:
-        return lane(name, step, bells=bells, bell=bell, interval=interval, stopping=stopping)
-
-    for number in range(_OPT_OUT_LANES):
-        yield f"opt-outs {number}", rung("opt-outs", submitter.opt_out, ring.OPT_OUTS)
-    for number in range(_BULK_LANES):
-        yield f"bulk {number}", rung("bulk", submitter.bulk, ring.BULK)
-    yield "last hour", rung("last hour", submitter.last_hour, ring.BULK)
-    yield "asks", rung("asks", asker.ask, ring.ASKS)
-    for name, step, count in (
-        ("results", settler.settle, _RESULT_LANES),
-        ("recover", recoverer.recover, 1),
-        ("expire", submitter.expire, 1),
-    ):
-        for number in range(count):
-            yield f"{name} {number}", every(name, step, interval=interval, stopping=stopping)
 
 
 async def _pull(puller: Puller, sink: SinkSettings) -> None:
@@ -282,72 +233,18 @@ async def _first(*events: asyncio.Event) -> None:
 async def _drained(
     telling: list[asyncio.Task[None]],
     tasks: list[asyncio.Task[None]],
-    serving: asyncio.Task[None],
+    http: asyncio.Task[None],
 ) -> None:
     """Let what is on its way end, within the time there is; then stop everything."""
     for task in tasks:
         task.cancel()
-    await asyncio.wait([*telling, serving], timeout=_DRAIN)
-    left = {*telling, *tasks, serving}
+    await asyncio.wait([*telling, http], timeout=_DRAIN)
+    left = {*telling, *tasks, http}
     while left:
         # Again and again: what waited for a server may have taken the first for its own time-out.
         for task in left:
             task.cancel()
         _, left = await asyncio.wait(left, timeout=1)
-
-
-def _app(
-    ledger: Ledger, metrics: Metrics, receiver: PushReceiver, topics: Topics, *, pace: float
-) -> Starlette:
-    async def health(_: Request) -> Response:
-        try:
-            await ledger.fetch("SELECT 1 AS ok")
-        except LedgerUnavailableError as error:
-            return JSONResponse({"status": "unavailable", "ledger": str(error)}, 503)
-        return JSONResponse({"status": "ok"})
-
-    async def page(_: Request) -> Response:
-        now = _now()
-        telling = (await reads.backlog(ledger)).telling
-        ahead = forecast(telling, now=now, records_per_second=pace)
-        metrics.show(await reads.lag(ledger, now=now), ahead)
-        metrics.show_deadlines(await deadlines.margins(ledger, now=now), now=now)
-        metrics.show_budgets(await addresses(ledger))
-        metrics.show_missing(await sequences.missing(ledger, topics))
-        return Response(metrics.page(), media_type="text/plain; version=0.0.4")
-
-    async def push(request: Request) -> Response:
-        return await receiver(request)
-
-    return Starlette(
-        routes=[
-            Route("/health", health),
-            Route("/metrics", page),
-            Route("/iys/push", push, methods=["POST"]),
-        ]
-    )
-
-
-class _Server(uvicorn.Server):
-    """A server that leaves the signals to the worker."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
-        yield
-
-
-def _server(sink: SinkSettings, app: Starlette) -> uvicorn.Server:
-    return _Server(
-        uvicorn.Config(
-            app,
-            host=sink.host,
-            port=sink.port,
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=2,
-        )
-    )
 
 
 def _token_store(ledger: Ledger, iys: IysSettings) -> LedgerTokenStore:

@@ -1,0 +1,81 @@
+"""An event loop whose time passes only while nobody works: days go by in the time their work takes.
+
+Whoever sleeps is woken in the right order, at the right instant of the loop's own time. While the
+database owes an answer, or a thread works, time stands still.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from concurrent.futures import Executor
+
+T = TypeVar("T")
+
+_STUCK = 120.0
+"""Real seconds without an answer after which something of the test waits for itself."""
+
+
+class StuckError(RuntimeError):
+    """An answer from outside did not come, while nothing in the loop could go on."""
+
+    def __init__(self) -> None:
+        super().__init__(f"nothing came from outside for {_STUCK:g} s")
+
+
+class _Selector(selectors.DefaultSelector):
+    """Waits for what is outside; where nothing is, lets the loop's time pass instead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elapsed = 0.0
+        self.threads = 0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Return what is ready; time passes by ``timeout`` if nothing outside is waited for."""
+        if timeout is not None and timeout <= 0:
+            return super().select(0)
+        # One is the loop's own, by which threads wake it.
+        if self.threads or len(self.get_map()) > 1 or timeout is None:
+            ready = super().select(_STUCK)
+            if not ready:
+                raise StuckError
+            return ready
+        self.elapsed += timeout
+        return super().select(0)
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """The loop; its time begins at 0."""
+
+    def __init__(self) -> None:
+        self._outside = _Selector()
+        super().__init__(self._outside)
+
+    def time(self) -> float:
+        """Return how many seconds have passed."""
+        return self._outside.elapsed
+
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Executor | None, func: Callable[..., T], *args: object
+    ) -> asyncio.Future[T]:
+        """Have time stand still while a thread works."""
+        self._outside.threads += 1
+        future = super().run_in_executor(executor, func, *args)
+        future.add_done_callback(self._is_back)
+        return future
+
+    def _is_back(self, _: asyncio.Future[Any]) -> None:
+        self._outside.threads -= 1
+
+
+def run(main: Callable[[VirtualLoop], Coroutine[Any, Any, T]]) -> T:
+    """Return what ``main`` returns, run in a loop of its own."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, VirtualLoop)
+        return runner.run(main(loop))
