@@ -17,7 +17,7 @@ from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.sinks import rulings
 from izin.sinks.announce import Announcer
 from izin.sinks.ledger import brands as registry
-from izin.sinks.ledger import reads
+from izin.sinks.ledger import reads, retailers
 from izin.sinks.ledger.brands import Brand, Stop
 from izin.sinks.ledger.database import Ledger
 
@@ -30,6 +30,7 @@ app = typer.Typer(help="The brands whose consents are kept.", no_args_is_help=Tr
 
 _TITLES = ("brand", "İYS code", "customer", "name", "active since", "load by", "status")
 _PARKED = ("brand_code", "channel", "desired_status", "why", "code", "keys", "cure")
+_RETAILERS = ("key", "told_code", "told_access", "wanted_code", "wanted_access", "since")
 _STOPS = ("brand_code", "channel", "status", "code", "why", "reach", "since", "recheck_at")
 
 CURES: Mapping[str, str] = {
@@ -38,6 +39,7 @@ CURES: Mapping[str, str] = {
     str(Why.TACIR_UPDATE_INCOMPLETE): "send it again from its source, with date and source",
     rulings.UNKNOWN_BRAND: "register the brand: izin brands add; they then go on by themselves",
     "unknown-code": "read what İYS answered with izin explain; requeue once it is mended",
+    retailers.DIFFERENCE: "change them at İYS: izin brands retailers says which; then requeue",
     "no-such-retailer": "correct the retailer code, or have İYS know the retailer; then requeue",
     "opt-out-refused": "withdraw the consent on İYS's own pages today, then requeue",
     "quota-spent": "have İYS raise the subscription's quota, then requeue",
@@ -132,6 +134,23 @@ def parked(*, output: OutputOption = Output.TABLE) -> None:
         raise typer.Exit(Exit.WRONG)
 
 
+@app.command("retailers")
+def retailers_(
+    brand_code: Annotated[int, typer.Argument(min=1, help="İYS brandCode.")],
+    *,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """List the consents that İYS holds with other retailers than their statements name.
+
+    Exit code 1 if there are any. The output is personal data.
+    """
+    with told():
+        found = asyncio.run(_differences(LedgerSettings(), brand_code))
+    print_rows(output, _RETAILERS, [[getattr(one, name) for name in _RETAILERS] for one in found])
+    if found:
+        raise typer.Exit(Exit.WRONG)
+
+
 @app.command()
 def stops(*, output: OutputOption = Output.TABLE) -> None:
     """List what is kept from İYS because İYS refused the right to it, and when it is tried again.
@@ -168,7 +187,8 @@ def requeue(
 ) -> None:
     """Have a brand's parked records of one reason looked at again, and sent where that is lawful.
 
-    Who requeues the reason reconsent vouches that the recipient has consented anew.
+    Who requeues the reason reconsent vouches that the recipient has consented anew; who requeues
+    retailer-access, that İYS was told of the retailers.
     """
     with told():
         found = asyncio.run(_parked(LedgerSettings()))
@@ -187,6 +207,13 @@ def requeue(
 async def _parked(settings: LedgerSettings) -> tuple[Parked, ...]:
     async with open_ledger(settings) as ledger:
         return await reads.parked(ledger)
+
+
+async def _differences(
+    settings: LedgerSettings, brand_code: int
+) -> tuple[retailers.Difference, ...]:
+    async with open_ledger(settings) as ledger:
+        return await retailers.differences(ledger, brand_code)
 
 
 async def _stops(settings: LedgerSettings) -> tuple[Stop, ...]:

@@ -14,7 +14,8 @@ from izin.consent.clocks import BrandClock
 from izin.consent.model import Status
 from izin.iys.wire import BrandPath
 from izin.sinks import rulings
-from izin.sinks.ledger.changes import Changes, append_messages
+from izin.sinks.ledger import retailers
+from izin.sinks.ledger.changes import Changes, Movement, append_messages
 from izin.sinks.ledger.entry import Entry
 from izin.sinks.ledger.statements import statements
 
@@ -180,7 +181,12 @@ async def lift(connection: Connection, brand_code: int, channel: str, status: st
 async def requeue(
     ledger: Ledger, announcer: Announcer, brand_code: int, *, now: datetime, why: str | None = None
 ) -> int:
-    """Have a brand's parked records (of one reason, if given) looked at again; return how many."""
+    """Have a brand's parked records (of one reason, if given) looked at again; return how many.
+
+    Of retailers that differ, whoever releases them vouches that İYS was told.
+    """
+    if why == retailers.DIFFERENCE:
+        return await _settle_retailers(ledger, announcer, brand_code, now=now)
     async with ledger.transaction() as connection:
         for status in Status:
             await lift(connection, brand_code, EVERY, status)
@@ -192,6 +198,37 @@ async def requeue(
         now=now,
         person=True,
     )
+
+
+async def _settle_retailers(
+    ledger: Ledger, announcer: Announcer, brand_code: int, *, now: datetime
+) -> int:
+    seen = 0
+    while True:
+        async with ledger.transaction() as connection:
+            settled = await retailers.settle(connection, brand_code, size=_CHUNK)
+            changes = Changes(announcer, now=now)
+            for one in settled:
+                changes.note(
+                    Movement(
+                        kind="act",
+                        customer_id=one["customer_id"],
+                        key=one["key"],
+                        event_id=one["event_id"],
+                        status=str(Status.ONAY),
+                        source=f"retailers/{one['key']}/{one['event_id']}/{now.isoformat()}",
+                        occurred_at=now,
+                        data={
+                            "told İYS of": retailers.DIFFERENCE,
+                            "retailer_code": one["code"],
+                            "retailer_access": one["access"],
+                        },
+                    )
+                )
+            await changes.write(connection)
+        if not settled:
+            return seen
+        seen += len(settled)
 
 
 async def _reckon(ledger: Ledger, announcer: Announcer, brand: Brand, *, now: datetime) -> None:

@@ -14,7 +14,7 @@ import orjson
 
 from izin.consent.model import Status
 from izin.sinks.errors import ConcurrentChangeError
-from izin.sinks.ledger import bells
+from izin.sinks.ledger import bells, retailers
 from izin.sinks.ledger.entry import Entry, to_json
 from izin.sinks.ledger.statements import statements
 
@@ -130,6 +130,13 @@ class Changes:
                 "states": [state for state, _ in changed],
             }
             await _expect(connection, _CONSENTS["save"], values, len(changed), "a row")
+        steps = [
+            (step, after)
+            for key, after in self._after.items()
+            if (step := retailers.step(self._before[key], after)) is not None
+        ]
+        if steps:
+            await retailers.write(connection, steps, now=self.now)
         if self._movements:
             await connection.execute(_MOVEMENTS["append"], {"rows": self._facts()})
         if self._messages:

@@ -38,7 +38,8 @@ SELECT
     count(*) FILTER (WHERE state = 'unknown') AS unknown,
     count(*) FILTER (WHERE duty = 'ask') AS to_ask,
     count(*) FILTER (WHERE duty IN ('wait', 'rescue')) AS waiting,
-    count(*) FILTER (WHERE state = 'parked') AS parked,
+    count(*) FILTER (WHERE state = 'parked')
+        + (SELECT count(*) FROM retailer_access WHERE wanted_by IS NOT NULL) AS parked,
     count(*) FILTER (WHERE state IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown')
         AND due_at < %(now)s) AS overdue,
     min(due_at) FILTER (WHERE state IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown'))
@@ -85,4 +86,8 @@ SELECT topic, partition, next_offset FROM kafka_offsets ORDER BY topic, partitio
 SELECT brand_code, channel, desired_status, why, code, count(*) AS keys
 FROM consents WHERE state = 'parked'
 GROUP BY brand_code, channel, desired_status, why, code
+UNION ALL
+SELECT brand_code, channel, 'ONAY', 'retailer-access', NULL, count(*)
+FROM retailer_access WHERE wanted_by IS NOT NULL
+GROUP BY brand_code, channel
 ORDER BY brand_code, channel, desired_status, why, code

@@ -1,0 +1,114 @@
+"""Which retailers may use a consent (reference 2.11): an obligation beside the consent's own.
+
+A consent that İYS is told of carries its retailers along. One that İYS holds already is not told
+again, so where its statement names other retailers, the difference is parked for a person and never
+dropped. A statement without retailers says nothing of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from izin.consent.model import Status
+from izin.consent.obligation import Registered
+from izin.sinks.ledger.statements import statements
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from izin.sinks.ledger.database import Connection, Ledger
+    from izin.sinks.ledger.entry import Entry
+
+DIFFERENCE = "retailer-access"
+"""Why such consents wait for a person."""
+_SETTLED = frozenset({"accepted", "not_needed"})
+_SQL = statements("retailers")
+
+
+class Step(Enum):
+    """What a change of a row means to its retailers."""
+
+    TOLD = auto()
+    """İYS took the consent, and its retailers with it."""
+    WANTED = auto()
+    """İYS holds the consent and was not told of this statement."""
+    ENDED = auto()
+    """İYS does not hold the consent any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A consent at İYS whose latest statement names other retailers than İYS was told of."""
+
+    key: str
+    event_id: str
+    told_code: int | None
+    told_access: Sequence[int] | None
+    wanted_code: int | None
+    wanted_access: Sequence[int] | None
+    since: datetime
+
+
+def step(before: Entry | None, after: Entry) -> Step | None:
+    """Return what the change from ``before`` to ``after`` means to the key's retailers, if any."""
+    if after.registered != Registered.ONAY:
+        was_held = before is not None and before.registered == Registered.ONAY
+        return Step.ENDED if was_held else None
+    if after.retailer_code is None and after.retailer_access is None:
+        return None
+    if after.desired_status != Status.ONAY or after.state not in _SETTLED:
+        return None
+    same = before is not None and before.desired_event_id == after.desired_event_id
+    if same and before is not None and before.state == after.state:
+        return None
+    return Step.TOLD if after.state == "accepted" else Step.WANTED
+
+
+async def write(
+    connection: Connection, steps: Iterable[tuple[Step, Entry]], *, now: datetime
+) -> None:
+    """Keep what became of retailers, key by key."""
+    rows: dict[Step, list[Entry]] = {one: [] for one in Step}
+    for one, entry in steps:
+        rows[one].append(entry)
+    for one, query in ((Step.TOLD, "told"), (Step.WANTED, "wanted")):
+        if rows[one]:
+            values = {"rows": orjson.dumps([_row(entry) for entry in rows[one]]).decode()}
+            await connection.execute(_SQL[query], {**values, "now": now})
+    if rows[Step.ENDED]:
+        keys = [entry.key for entry in rows[Step.ENDED]]
+        await connection.execute(_SQL["ended"], {"keys": keys})
+
+
+async def settle(
+    connection: Connection, brand_code: int, *, size: int
+) -> Sequence[Mapping[str, Any]]:
+    """Take it from a person that İYS has the wanted retailers of a brand's consents, at most
+    ``size``; return each with what İYS now holds.
+    """
+    values = {"brand_code": brand_code, "size": size}
+    return await (await connection.execute(_SQL["settle"], values)).fetchall()
+
+
+async def differences(ledger: Ledger, brand_code: int) -> tuple[Difference, ...]:
+    """Return what a person is to tell İYS of."""
+    rows = await ledger.fetch(_SQL["differences"], {"brand_code": brand_code})
+    return tuple(Difference(**row) for row in rows)
+
+
+def _row(entry: Entry) -> dict[str, object]:
+    access = entry.retailer_access
+    return {
+        "key": entry.key,
+        "customer_id": entry.customer_id,
+        "brand_code": entry.brand_code,
+        "channel": entry.channel,
+        "event_id": entry.desired_event_id,
+        "code": entry.retailer_code,
+        "access": None if access is None else sorted(set(access)),
+    }
