@@ -1,8 +1,10 @@
 # The command `izin` and nothing else: no servers, no build tools, no root.
 
 FROM python:3.13-slim AS build
+# A C compiler: the hot path is compiled where there is one.
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev
 WORKDIR /src
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml setup.py constraints.txt README.md LICENSE ./
 COPY izin ./izin
 RUN python -m venv /opt/izin \
     && /opt/izin/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt .

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from izin.streams.plain import is_compiled
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -58,10 +60,13 @@ def race(
 
 
 def machine(processors: Path = Path("/proc/cpuinfo")) -> str:
-    """Return what this machine is, in a line: processor, cores, Python."""
+    """Return what this machine is, in a line: processor, cores, Python, and whether the hot path
+    is compiled.
+    """
     told = processors.read_text(encoding="utf-8") if processors.exists() else ""
     named = re.search(r"^model name\s*: (.+)$", told, re.MULTILINE)
     return (
         f"{named[1] if named else platform.machine()}, {os.cpu_count()} cores, "
-        f"{platform.python_implementation()} {platform.python_version()}"
+        f"{platform.python_implementation()} {platform.python_version()}, "
+        f"{'compiled' if is_compiled() else 'interpreted'}"
     )

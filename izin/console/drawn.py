@@ -1,8 +1,5 @@
-"""Draws the pages that are made from code: how an obligation lives, the topics, the settings, the
-classes of messages, the codes.
-
-``python -m izin.console.drawn`` writes them; a test fails where they differ from what it would
-write.
+"""Draws what is made from code: how an obligation lives, the topics, the settings, the classes of
+messages, the codes, the module that cuts statements. A test fails where a file differs.
 """
 
 from __future__ import annotations
@@ -17,6 +14,7 @@ from pydantic import TypeAdapter
 from izin.consent import lifecycle
 from izin.consent import violations as law
 from izin.consent.message_classes import CLASSES
+from izin.console.drawn_cutter import drawn_cutter
 from izin.console.drawn_switches import drawn_switches
 from izin.iys.answers import VERDICTS, Verdict
 from izin.producers import violations as doors
@@ -40,19 +38,20 @@ if TYPE_CHECKING:
 
     from izin.schemas.topics import Topic
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
 _MADE = "<!-- Made from code by `make docs`; changes here are lost. -->\n"
 
 
 def pages() -> Mapping[str, str]:
-    """Return every drawn page by its file name."""
+    """Return everything drawn by the path of its file."""
     return {
-        "codes.md": _codes(),
-        "lifecycle.md": _lifecycle(),
-        "messages.md": _messages(),
-        "topics.md": _topics(),
-        "settings.md": _settings(),
-        "simulator-switches.md": drawn_switches(_MADE),
+        "docs/codes.md": _codes(),
+        "docs/lifecycle.md": _lifecycle(),
+        "docs/messages.md": _messages(),
+        "docs/topics.md": _topics(),
+        "docs/settings.md": _settings(),
+        "docs/simulator-switches.md": drawn_switches(_MADE),
+        "izin/schemas/statement_cutter.py": drawn_cutter(),
     }
 
 
@@ -292,7 +291,7 @@ def _type(schema: object) -> str:
 def main() -> None:
     """Write the pages."""
     for name, text in pages().items():
-        (DOCS / name).write_text(text, encoding="utf-8")
+        (ROOT / name).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ with a size, a long of more than nine bytes), raises, and the codec lets fastavr
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from izin.schemas.avro_writer import EPOCH, MILLISECOND
 
@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     """From these bytes, from this place: what stands there, and where it ends."""
     Make = Callable[..., Any]
 
-_LONGEST_SHIFT = 63
+SHORT: Final = [
+    1 + (size >> 1) if size < 128 and not size & 1 else 0  # noqa: PLR2004  # one byte
+    for size in range(256)
+]
+"""By its first byte: how many bytes a text takes, size and all; 0: that byte does not tell."""
+
+_LONGEST_SHIFT: Final = 63
 
 
 def reader_of(schema: Schema, makes: Mapping[str, Make], sequence: Make = list) -> Read:
@@ -93,6 +99,17 @@ def text_of(data: bytes, at: int) -> tuple[str, int]:
     """Read a ``string``; raises ValueError for a negative size."""
     size, at = _size(data, at)
     return data[at : at + size].decode(), at + size
+
+
+def long_text(data: bytes, at: int) -> tuple[int, int]:
+    """Return where a text of 64 bytes and more begins behind its size, and where it ends."""
+    if data[at] & 1 == 0 and data[at + 1] < 128:  # noqa: PLR2004  # a size of two bytes
+        size = (data[at] & 127 | data[at + 1] << 7) >> 1
+        return at + 2, at + 2 + size
+    size, at = long_of(data, at)
+    if size < 0:
+        raise ValueError("a negative size")
+    return at, at + size
 
 
 def _raw(data: bytes, at: int) -> tuple[bytes, int]:

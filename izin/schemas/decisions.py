@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from izin.consent.model import Violation
     from izin.schemas.codec import Codec
 
-_FIELDS = (
+_FIELDS: tuple[str, ...] = (
     "kind",
     "reason",
     "opted_out",

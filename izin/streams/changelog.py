@@ -88,6 +88,8 @@ class Changelog:
                 "fetch.wait.max.ms": 10,
                 # Many partitions are read at once, and each would fetch 64 MB ahead.
                 "queued.max.messages.kbytes": _AHEAD_KB,
+                # Else it would fetch no further for a second once it is so far ahead.
+                "fetch.queue.backoff.ms": 5,
             },
         )
         try:
@@ -131,7 +133,7 @@ class Changelog:
             facts = self._rows.read(value)
         except SourceError as error:
             raise StateError(f"consents[{self._number}]@{offset} is no state of ours") from error
-        law_version = facts.words[-1]
+        law_version = facts[0][-1]
         if law_version > LAW_VERSION:
             raise StateError(
                 f"consents[{self._number}]@{offset} was decided by law version "

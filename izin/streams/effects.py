@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from izin.schemas.cloud_events import Headers
 
 
@@ -18,6 +21,12 @@ class Write(NamedTuple):
     key: bytes | None
     value: bytes
     headers: Headers
+
+
+write_of: Final[Callable[[tuple[str, int | None, bytes | None, bytes, Headers]], Write]] = partial(
+    tuple.__new__, Write
+)
+"""Makes a write of its fields in a third of the time: two are made of most records."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

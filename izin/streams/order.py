@@ -28,7 +28,7 @@ from izin.schemas.cloud_events import Marking
 from izin.schemas.decisions import DecisionWriter
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_to_avro, event_to_avro
-from izin.streams.effects import Effects, Refile, Write, size
+from izin.streams.effects import Effects, Refile, Write, size, write_of
 from izin.streams.guard import (
     APPENDED_AT,
     KEPT_BYTES,
@@ -72,6 +72,8 @@ class OrderStage:
 
     def __init__(self, *, topics: Topics, partitions: int, codec: Codec) -> None:
         self._topics = topics
+        self._consents, self._opt_outs = topics.consents.name, topics.opt_outs.name
+        self._told_to = topics.decisions.name
         self._partitions = partitions
         self._codec = codec
         self._guard = Guard(codec)
@@ -117,8 +119,9 @@ class OrderStage:
         verdict = decide_plainly(said, held, packing)
         if verdict is None:
             return False
-        if verdict.kind is DecisionKind.DUPLICATE:
-            effects.counts[verdict.kind] += 1
+        kind = verdict[0]
+        if kind is DecisionKind.DUPLICATE:
+            effects.counts[kind] += 1
         else:
             self._note_plain(effects, record, key, said, verdict, packing)
         return True
@@ -133,21 +136,20 @@ class OrderStage:
         packing: Packing,
     ) -> None:
         kind, reason, opted_out, facts = verdict
-        row = self._rows.write(said.address, facts)
+        (_, _, source), address, event_id, _, effective = said
+        row = self._rows.write(address, facts)
         told = self._decisions.encode(
             kind=kind,
             reason=reason,
             opted_out=opted_out,
-            effective_at=moment(said.effective),
+            effective_at=moment(effective),
             topic=record.topic,
             partition=record.partition,
             offset=record.offset,
             consent=row[len(self._consent_header) :],
             event=(record.value or b"")[len(self._event_header) :],
         )
-        about = self._of_decision.headers(
-            said.event_id, said.voice.source, said.effective // 1_000_000
-        )
+        about = self._of_decision.headers(event_id, source, effective // 1_000_000)
         changed = None if kind is DecisionKind.STALE else packing.join(*facts)
         self._note(effects, record.partition, key, kind, opted_out, changed, row, told, about)
 
@@ -164,16 +166,16 @@ class OrderStage:
         about: Headers,
     ) -> None:
         """Note a decision that was ``told``, and the ``row`` where it ``changed`` the state."""
-        topics, counts, writes = self._topics, effects.counts, effects.writes
+        counts, writes = effects.counts, effects.writes
         counts[kind] += 1
         if changed is not None:
             effects.changes[key] = changed
             of_row = self._of_consent.retyped(about)
-            writes.append(Write(topics.consents.name, partition, key, row, of_row))
+            writes.append(write_of((self._consents, partition, key, row, of_row)))
             if opted_out:
                 counts["opt-outs"] += 1
-                writes.append(Write(topics.opt_outs.name, partition, key, row, of_row))
-        writes.append(Write(topics.decisions.name, partition, key, told, about))
+                writes.append(write_of((self._opt_outs, partition, key, row, of_row)))
+        writes.append(write_of((self._told_to, partition, key, told, about)))
 
     def _fold_judged(
         self, effects: Effects, record: SourceRecord, partition: int, state: State

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import re
+from binascii import a2b_hex
 from datetime import UTC, datetime, timedelta
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
@@ -34,8 +35,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _FAR_SECONDS = 1 << 32
 _HEAD = Struct("<HBI")
 _TOLD_FROM = _HEAD.size
-_HEADS = [Struct(f"<HBI{count}q") for count in range(5)]
-"""By how many instants are told."""
+_INSTANT = Struct("<q")
 _LENGTH = Struct("<I")
 _SECOND = 1_000_000
 _is_uuid: Callable[[bytes], object] = re.compile(
@@ -56,15 +56,10 @@ _consent = maker(Consent)
 _key = maker(ConsentKey)
 
 
-class Facts(NamedTuple):
-    """What packed bytes say; the instants in microseconds since 1970."""
-
-    words: Words
-    effective: int
-    consent_date: int | None
-    latest_onay: int | None
-    latest_ret: int | None
-    event_id: bytes
+Facts = tuple[Words, int, int | None, int | None, int | None, bytes]
+"""What packed bytes say: the words; the effective instant, the consent date, the latest ONAY and
+the latest RET in microseconds since 1970; the event's id. A plain tuple, for it is the
+cheapest."""
 
 
 class _Shape(NamedTuple):
@@ -110,25 +105,25 @@ class Packing:
         index = self._places.get(words)
         if index is None:
             index = self._note(words)
-        seconds, part = divmod(effective, _SECOND)
-        flags = 0
-        told = []
-        if part or not 0 <= seconds < _FAR_SECONDS:
-            seconds, flags = 0, _IS_FAR
-            told.append(effective)
+        flags, told = 0, b""
+        seconds = effective // _SECOND
+        if seconds * _SECOND != effective or not 0 <= seconds < _FAR_SECONDS:
+            seconds, flags, told = 0, _IS_FAR, _INSTANT.pack(effective)
         for shift, instant in ((_DATE, consent_date), (_ONAY, latest_onay), (_RET, latest_ret)):
+            if instant is None:
+                continue
             if instant == effective:
                 flags |= _SAME << shift
-            elif instant is not None:
+            else:
                 flags |= _TOLD << shift
-                told.append(instant)
+                told += _INSTANT.pack(instant)
         if _is_uuid(event_id):
             flags |= _IS_UUID
-            event_id = _from_hex(event_id)
+            event_id = a2b_hex(event_id.translate(None, b"-"))
         if index == _WORDS_TOLD:
             telling = _telling(words)
-            event_id = _LENGTH.pack(len(telling)) + telling + event_id
-        return _HEADS[len(told)].pack(index, flags, seconds, *told) + event_id
+            told += _LENGTH.pack(len(telling)) + telling
+        return _HEAD.pack(index, flags, seconds) + told + event_id
 
     def standing(self, packed: bytes) -> tuple[Status, int, int | None, int | None]:
         """Return of ``packed`` what is asked first: its status, and the effective instant, the
@@ -162,7 +157,7 @@ class Packing:
             words = _words_told(packed[begun:start])
         else:
             words = self._words[index]
-        return Facts(
+        return (
             words,
             effective,
             instants[consent_date],
@@ -218,7 +213,7 @@ class Packing:
 
 def facts_of(consent: Consent) -> Facts:
     """Return what ``consent`` says besides its key."""
-    return Facts(
+    return (
         (
             consent.customer_id,
             consent.status,
@@ -242,10 +237,6 @@ def _since(instant: datetime) -> int:
 
 def _at(microseconds: int) -> datetime:
     return _EPOCH + microseconds * _MICROSECOND
-
-
-def _from_hex(uuid: bytes) -> bytes:
-    return bytes.fromhex(uuid.decode().replace("-", ""))
 
 
 def _hex(uuid: bytes) -> bytes:

@@ -14,7 +14,7 @@ plain statement to the same bytes. A test folds the same events both ways.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from izin.consent.admission import FIRST_DATE, SKEW
 from izin.consent.emails import is_canonical_email
@@ -32,9 +32,8 @@ from izin.consent.words import (
     Source,
     Status,
 )
-from izin.schemas import contracts
-from izin.schemas.avro_cutter import cutter_of
 from izin.schemas.avro_writer import long_bytes, size_bytes, writer_of
+from izin.schemas.statement_cutter import cut
 from izin.streams.guard import was_moved
 from izin.streams.packing import Facts
 
@@ -45,18 +44,6 @@ if TYPE_CHECKING:
     from izin.streams.guard import SourceRecord
     from izin.streams.packing import Packing, Words
 
-_CUTS = (
-    "event_id",
-    "customer_id",
-    "recipient",
-    "recipient_raw",
-    "source",
-    "received_at",
-    "origin",
-    "row",
-    "retailer_access",
-    "evidence_hash",
-)
 _NULL_SIZE = 1
 _A_BYTE = 128
 _MILLISECOND, _SECOND = 1000, 1_000_000
@@ -69,6 +56,19 @@ _ENOUGH = 4096
 """Of voices and kinds of address that are kept: few installations have more."""
 
 _text = writer_of("string")
+_RET: Final = Status.RET
+_APPLY: Final = DecisionKind.APPLY
+_DUPLICATE: Final = DecisionKind.DUPLICATE
+_STALE: Final = DecisionKind.STALE
+_FIRST_WORD: Final = Reason.FIRST
+_NEWER: Final = Reason.NEWER
+_OLDER: Final = Reason.OLDER
+_SAME_EVENT: Final = Reason.SAME_EVENT
+
+
+def is_compiled() -> bool:
+    """Whether the hot path runs compiled: as a wheel is built where there is a C compiler."""
+    return not __file__.endswith(".py")
 
 
 class Voice(NamedTuple):
@@ -80,27 +80,14 @@ class Voice(NamedTuple):
     """The relative URI of the CloudEvents header."""
 
 
-class Plain(NamedTuple):
-    """A plain statement."""
+Plain = tuple[Voice, bytes, bytes, int, int]
+"""A plain statement: who says it; the fields of its key, as a row writes them too; the event's id;
+the consent date in microseconds since 1970, and the same in whole seconds, its effective instant.
+Like a verdict a plain tuple, for one is made of each record."""
 
-    voice: Voice
-    address: bytes
-    """The fields of its key, as a row writes them too."""
-    event_id: bytes
-    consent_date: int
-    """Microseconds since 1970."""
-    effective: int
-    """The same, in whole seconds."""
-
-
-class Verdict(NamedTuple):
-    """What the law decides of a plain statement."""
-
-    kind: DecisionKind
-    reason: Reason
-    opted_out: bool
-    facts: Facts
-    """What holds true of the key from then on."""
+Verdict = tuple[DecisionKind, Reason, bool, Facts]
+"""What the law decides of a plain statement, whether it opts out, and what holds true of the key
+from then on."""
 
 
 class PlainReader:
@@ -109,8 +96,6 @@ class PlainReader:
     def __init__(self, codec: Codec) -> None:
         self._codec = codec
         self._header = codec.header("ConsentEvent")
-        schema = contracts.current()["ConsentEvent"].schema
-        self._cut = cutter_of(schema, _CUTS, ("consent_date", "received_at"))
         self._voices: dict[tuple[bytes, ...], Voice | None] = {}
         self._kinds: dict[bytes, tuple[bytes, Callable[[str], object]]] = {}
 
@@ -120,15 +105,14 @@ class PlainReader:
         start = len(self._header)
         if value is None or key is None or len(value) > _LONGEST:
             return None
-        try:
-            cuts = self._cut(value, start) if value.startswith(self._header) else ()
-        except Exception:  # noqa: BLE001  # wrong or unusual: not plain
-            return None
-        if not cuts:
+        if not value.startswith(self._header):
             return None
         # fmt: off
-        (event_id, customer, recipient, raw, source, received, origin, row, access, evidence,
-         consent_date, received_at, end) = cuts
+        try:
+            (event_id, customer, recipient, raw, source, received, origin, row, access, evidence,
+             consent_date, received_at, end) = cut(value, start)
+        except Exception:  # noqa: BLE001  # wrong or unusual: not plain
+            return None
         # fmt: on
         if (
             end != len(value)
@@ -147,7 +131,7 @@ class PlainReader:
             voice = self._hear(telling, value)
         if voice is None or not self._is_address(address, key) or was_moved(record):
             return None
-        return Plain(
+        return (
             voice,
             address,
             value[start + 1 : event_id],
@@ -216,24 +200,23 @@ def decide_plainly(said: Plain, packed: bytes | None, packing: Packing) -> Verdi
     """Return what the law decides of ``said`` over what is held of its key, ``packed``, if the
     instant alone decides or it is held already.
     """
-    voice, _, event_id, consent_date, at = said
-    is_ret = voice.status is Status.RET
+    (words, said_status, _), _, event_id, consent_date, at = said
+    is_ret = said_status is _RET
     if packed is None:
         onay, ret = (None, at) if is_ret else (at, None)
-        facts = Facts(voice.words, at, consent_date, onay, ret, event_id)
-        return Verdict(DecisionKind.APPLY, Reason.FIRST, is_ret, facts)
+        facts = words, at, consent_date, onay, ret, event_id
+        return _APPLY, _FIRST_WORD, is_ret, facts
     status, effective, latest_onay, latest_ret = packing.standing(packed)
     if at > effective:
         onay, ret = (latest_onay, at) if is_ret else (at, latest_ret)
-        facts = Facts(voice.words, at, consent_date, onay, ret, event_id)
-        opted_out = is_ret and status is Status.ONAY
-        return Verdict(DecisionKind.APPLY, Reason.NEWER, opted_out, facts)
+        facts = words, at, consent_date, onay, ret, event_id
+        return _APPLY, _NEWER, is_ret and status is not _RET, facts
     held = packing.facts(packed)
     if at == effective:
-        words, _, date, *_, held_id = held
-        is_held = words == voice.words and date == consent_date and held_id == event_id
-        return Verdict(DecisionKind.DUPLICATE, Reason.SAME_EVENT, False, held) if is_held else None
+        held_words, _, date, _, _, held_id = held
+        is_held = held_words == words and date == consent_date and held_id == event_id
+        return (_DUPLICATE, _SAME_EVENT, False, held) if is_held else None
     known = latest_ret if is_ret else latest_onay
     if known is not None and at <= known:
-        return Verdict(DecisionKind.STALE, Reason.OLDER, False, held)
+        return _STALE, _OLDER, False, held
     return None

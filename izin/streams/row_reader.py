@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 
 from izin.consent.words import Channel, RecipientType, Status
 from izin.schemas.avro_writer import writer_of
-from izin.streams.packing import Facts, facts_of
+from izin.streams.packing import facts_of
 from izin.streams.rows import row_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from izin.schemas.codec import Codec
-    from izin.streams.packing import Words
+    from izin.streams.packing import Facts, Words
 
 _ENOUGH = 4096
 """Of words that are kept: few installations have more."""
@@ -87,7 +87,7 @@ class RowReader:
             return self._learnt(telling, row)
         effective = _microseconds(instant)
         # As a rule they are the same instant.
-        return Facts(
+        return (
             words,
             effective,
             None if not dated else effective if dated == instant else _microseconds(dated),
@@ -121,11 +121,11 @@ class RowReader:
         cut them right.
         """
         facts = facts_of(self._codec.decode_consent(row))
-        _, _, _, origin, source, _, _ = facts.words
+        _, _, _, origin, source, _, _ = facts[0]
         if telling[3] == _text(origin) + _or_text(source):
             if len(self._words) >= _ENOUGH:
                 self._words.clear()
-            self._words[telling] = facts.words
+            self._words[telling] = facts[0]
         return facts
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from izin.schemas.contracts import Schema
     from izin.streams.packing import Facts, Words
 
-FIELDS = (
+FIELDS: tuple[str, ...] = (
     "customer_id",
     "brand_code",
     "type",

@@ -258,6 +258,7 @@ def test_a_refiled_ret_without_a_date_counts_from_its_first_append() -> None:
     assert changed(effects).status == "ONAY"
 
 
+@pytest.mark.interpreted
 def test_a_held_key_is_not_hashed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second event of a key costs no murmur2."""
     hashed: list[bytes] = []

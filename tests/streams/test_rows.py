@@ -31,7 +31,7 @@ def in_milliseconds(facts: Facts) -> Facts:
     """Return ``facts`` as a row keeps them."""
     words, *instants, event_id = facts
     floored = [None if at is None else at // 1000 * 1000 for at in instants]
-    return Facts(words, floored[0] or 0, floored[1], floored[2], floored[3], event_id)
+    return words, floored[0] or 0, floored[1], floored[2], floored[3], event_id
 
 
 @given(consents())

@@ -12,11 +12,9 @@ from unittest import mock
 from izin.bench.peers import ours_everything
 from izin.bench.peers.task import Task
 from izin.consent.model import LAW_VERSION, OriginRank, Status
-from izin.schemas import contracts
-from izin.schemas.avro_cutter import cutter_of
+from izin.schemas.statement_cutter import cut
 from izin.streams import worker
 from izin.streams.effects import Effects, Write
-from izin.streams.packing import Facts
 from izin.streams.rows import Rows
 
 if TYPE_CHECKING:
@@ -28,8 +26,6 @@ if TYPE_CHECKING:
     from izin.streams.packing import Words
     from izin.streams.state import State
 
-_CUTS = ("event_id", "customer_id", "recipient", "recipient_raw", "source", "received_at", "origin")
-_INSTANTS = ("consent_date", "received_at")
 _SECOND = 1_000_000
 
 
@@ -40,7 +36,6 @@ class LatestWinsStage:
         self._consents = topics.consents.name
         self._codec = codec
         self._header = codec.header("ConsentEvent")
-        self._cut = cutter_of(contracts.current()["ConsentEvent"].schema, _CUTS, _INSTANTS)
         self._rows = Rows(codec)
         self._words: dict[tuple[bytes, ...], Words] = {}
 
@@ -53,13 +48,13 @@ class LatestWinsStage:
         for record in records:
             key, value = record.key or b"", record.value or b""
             try:
-                event_id, customer, recipient, raw, source, received, origin, *others = self._cut(
+                event_id, customer, recipient, raw, source, received, origin, *others = cut(
                     value, len(self._header)
                 )
             except (IndexError, ValueError):
                 continue
-            stated_at, received_at, end = others
-            if end != len(value):
+            *_, stated_at, received_at, end = others
+            if end != len(value) or stated_at is None or received_at is None:
                 continue
             stated = stated_at * 1000
             at = min(stated_at, received_at) // 1000 * _SECOND
@@ -69,16 +64,15 @@ class LatestWinsStage:
             onay, ret = None, None
             packed = changes.get(key) or state.packed(key)
             if packed is not None:
-                held = packing.facts(packed)
-                ties = at == held.effective and is_ret and held.words[1] is Status.ONAY
-                if at <= held.effective and not ties:
+                status, effective, onay, ret = packing.standing(packed)
+                ties = at == effective and is_ret and status is Status.ONAY
+                if at <= effective and not ties:
                     continue
-                onay, ret = held.latest_onay, held.latest_ret
             if is_ret:
                 ret = at
             else:
                 onay = at
-            facts = Facts(words, at, stated, onay, ret, value[len(self._header) + 1 : event_id])
+            facts = words, at, stated, onay, ret, value[len(self._header) + 1 : event_id]
             changes[key] = packing.join(*facts)
             row = self._rows.write(value[customer:recipient], facts)
             writes.append(Write(self._consents, partition, key, row, []))

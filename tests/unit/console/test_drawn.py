@@ -2,10 +2,10 @@
 
 import pytest
 
-from izin.console.drawn import DOCS, pages
+from izin.console.drawn import ROOT, pages
 
 
 @pytest.mark.parametrize("name", sorted(pages()))
 def test_a_drawn_page_is_current(name: str) -> None:
     """A page that differs from the code is renewed with: make docs."""
-    assert (DOCS / name).read_text(encoding="utf-8") == pages()[name], "run: make docs"
+    assert (ROOT / name).read_text(encoding="utf-8") == pages()[name], "run: make docs"
