@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg
 from pydantic import SecretStr
@@ -19,7 +20,7 @@ from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro, event_to_avro
 from izin.schemas.topics import Topics
 from izin.sinks.announce import Announcer
-from izin.sinks.ingest import Ingester, Read
+from izin.sinks.ingest import BATCH, Ingester
 from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.brands import Brand
 from izin.sinks.ledger.database import Ledger
@@ -57,15 +58,18 @@ class Filled:
         """Return so many decisions on recipients nobody has spoken of, as the topic holds them."""
         return [self._decision(number) for number in self._numbers(count)]
 
-    async def ingest(self, values: Sequence[bytes], *, batch: int) -> None:
-        """Decode and ingest decisions, as many a transaction as the ingester takes."""
-        for place in range(0, len(values), batch):
-            reads = [
-                Read(partition=0, offset=self.offset + n, decision=self._decoded(value))
-                for n, value in enumerate(values[place : place + batch])
-            ]
+    async def ingest(self, values: Sequence[bytes]) -> None:
+        """Read and ingest decisions, as many a transaction as the ingester takes, the next read
+        while one is written, as it does.
+        """
+        batches = [values[place : place + BATCH] for place in range(0, len(values), BATCH)]
+        coming = asyncio.create_task(self.ingester.read(batches[0]))
+        for following in [*batches[1:], []]:
+            reads = await coming
+            coming = asyncio.create_task(self.ingester.read(following))
             before, self.offset = self.offset, self.offset + len(reads)
             await self.ingester.keep(_TOPIC, "bench", reads, {0: (before, self.offset)})
+        await coming
 
     async def owe(self, url: str, count: int) -> None:
         """Have the ledger owe İYS so many consents, as if they had been ingested."""
@@ -85,9 +89,6 @@ class Filled:
     def _numbers(self, count: int) -> Iterator[int]:
         self.said += count
         yield from range(self.said - count, self.said)
-
-    def _decoded(self, value: bytes) -> dict[str, Any]:
-        return self.codec.decode("Decision", value)
 
     def _decision(self, number: int) -> bytes:
         event = ConsentEvent(

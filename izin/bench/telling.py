@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from izin.bench.ledger import Filled
 
 _BATCH = 1000
-_INGESTED = 500
 _LANES = (3, 2)
 """Of bulk and of results, as a worker has them."""
 _WARM = 3
@@ -74,7 +73,7 @@ async def at_size(ledger: Filled, url: str, *, ingested: int, laps: int, keys: i
     """Return what ingesting, claiming and settling cost on the ledger as it is."""
     values = ledger.decisions(ingested)
     began, cpu = time.perf_counter(), time.process_time()
-    await ledger.ingest(values, batch=_INGESTED)
+    await ledger.ingest(values)
     taken, used = time.perf_counter() - began, time.process_time() - cpu
     await ledger.owe(url, (laps + _WARM) * _BATCH)
     settings = IysSettings(
@@ -107,7 +106,9 @@ async def at_size(ledger: Filled, url: str, *, ingested: int, laps: int, keys: i
                 spent.append((time.process_time() - used_before) * 1000)
     both = [one + other for one, other in zip(told, settled, strict=True)]
     (row,) = await ledger.ledger.fetch(
-        "SELECT pg_total_relation_size('movements') AS bytes, count(*) AS rows FROM movements"
+        """SELECT count(*) AS rows, (
+            SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits
+            WHERE inhparent = 'movements'::regclass) AS bytes FROM movements"""
     )
     return AtSize(
         keys=keys,

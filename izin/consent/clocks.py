@@ -115,6 +115,21 @@ def expires_at(
     return _bound(brand, now, datetime.combine(last_day, _DAY_ENDS, TURKEY))
 
 
+def terms(
+    effective_at: datetime,
+    brand: BrandClock,
+    *,
+    status: Status,
+    now: datetime,
+    calendar: Calendar = TURKEY_CALENDAR,
+) -> tuple[datetime | None, datetime | None]:
+    """Return both: by when the statement is due, and until when it is offered."""
+    return (
+        due_at(effective_at, brand, now=now, calendar=calendar),
+        expires_at(effective_at, brand, status=status, now=now, calendar=calendar),
+    )
+
+
 def time_left(now: datetime, deadline: datetime | None) -> timedelta | None:
     """Return how long is left until ``deadline``, negative once passed; None: no deadline."""
     return None if deadline is None else deadline - aware("now", now)

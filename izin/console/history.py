@@ -101,7 +101,9 @@ def standing(entry: Entry) -> list[tuple[str, str]]:
 
 def happened(facts: Iterable[Fact]) -> list[tuple[str, str, str]]:
     """Return a row a movement, in the order in which we learnt it; cause before effect."""
-    ranked = sorted(facts, key=lambda fact: (fact.recorded_at, _RANK.get(fact.kind, 99), fact.id))
+    ranked = sorted(
+        facts, key=lambda fact: (fact.recorded_at, _RANK.get(fact.kind, 99), fact.place)
+    )
     return [
         (turkish(one.recorded_at), _TITLES.get(one.kind, one.kind), in_words(one)) for one in ranked
     ]

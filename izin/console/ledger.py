@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="The ledger and its history.", no_args_is_help=True)
 
-_COLUMNS = ("shard", "after", "place", "id", "what")
+_COLUMNS = ("shard", "after", "place", "what")
 
 
 @app.command()

@@ -23,8 +23,9 @@ from izin.iys.wire import Stream
 from izin.runtime.observe import get_logger
 from izin.sinks import rulings
 from izin.sinks.ledger import brands
-from izin.sinks.ledger.changes import Changes, Movement, lock
+from izin.sinks.ledger.changes import Changes, lock
 from izin.sinks.ledger.entry import Entry, is_of_citizens
+from izin.sinks.ledger.movements import Movement
 from izin.sinks.ledger.statements import statements
 from izin.sinks.movements import event_of
 from izin.sinks.rulings import Statement

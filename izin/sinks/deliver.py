@@ -18,11 +18,12 @@ from confluent_kafka import KafkaException
 from izin.runtime.kafka import producer
 from izin.runtime.observe import get_logger
 from izin.sinks.errors import StreamUnavailableError
-from izin.sinks.ledger import bells
+from izin.sinks.ledger import bells, movements
+from izin.sinks.ledger.movements import Movement
 from izin.sinks.ledger.statements import statements
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from confluent_kafka import KafkaError, Producer
@@ -68,16 +69,17 @@ class Deliverer:
         if not rows:
             return False
         places = await asyncio.to_thread(self._write, client, rows)
+        now = self.clock()
         async with self.ledger.transaction() as connection:
-            await connection.execute(
-                _SQL["delivered"],
-                {
-                    "ids": [row["id"] for row in rows],
-                    "partitions": [partition for partition, _ in places],
-                    "offsets": [offset for _, offset in places],
-                    "now": self.clock(),
-                },
-            )
+            ids = {"ids": [row["id"] for row in rows]}
+            gone = await (await connection.execute(_SQL["delivered"], ids)).fetchall()
+            delivered = {row["id"] for row in gone}
+            told = [
+                _delivery(row, place, now)
+                for row, place in zip(rows, places, strict=True)
+                if row["id"] in delivered
+            ]
+            await movements.append(connection, told, now=now)
         return True
 
     def _open(self) -> Producer:
@@ -118,6 +120,19 @@ class Deliverer:
                 "outbox: a record of a committed page was not acknowledged"
             )
         return places
+
+
+def _delivery(row: Mapping[str, Any], place: tuple[int, int], now: datetime) -> Movement:
+    return Movement(
+        kind="delivery",
+        customer_id=row["customer_id"],
+        key=row["key"],
+        event_id=None,
+        status=None,
+        source=f"outbox/{row['id']}",
+        occurred_at=now,
+        data={"topic": row["topic"], "partition": place[0], "offset": place[1]},
+    )
 
 
 class _Placed:

@@ -2,49 +2,52 @@
 
 The offsets lie in the ledger and move by compare-and-set, so a rewind, a second ingester or a
 crash between changes nothing. The newest desired by the law's order wins; a stale decision only
-notes the latest instants. A decision that cannot be read stops the ingester: ours wrote it.
+notes the latest instants. New keys that are merely owed are stamped out by the thousand
+(``plainly``), the rest is ruled row by row. While PostgreSQL takes one batch the next is read. A
+decision that cannot be read stops the ingester: ours wrote it.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from izin.runtime.observe import get_logger
-from izin.schemas.records import key_from_avro
 from izin.sinks import rulings
+from izin.sinks.decisions import DecisionReader
 from izin.sinks.errors import ConcurrentChangeError
-from izin.sinks.ledger import brands, offsets
-from izin.sinks.ledger.changes import Changes, Movement, lock
+from izin.sinks.ledger import bells, brands, decided, offsets, rows
+from izin.sinks.ledger.changes import Changes, lock
+from izin.sinks.ledger.statements import statements
+from izin.sinks.plainly import Stamp
 from izin.sinks.topic_reader import open_reader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from izin.runtime.settings import KafkaSettings
     from izin.schemas.codec import Codec
     from izin.sinks.announce import Announcer
-    from izin.sinks.ledger.database import Ledger
+    from izin.sinks.decisions import Read
+    from izin.sinks.ledger.database import Connection, Ledger
+    from izin.sinks.ledger.entry import Entry
     from izin.sinks.topic_reader import TopicReader
 
-_BATCH = 500
+BATCH = 8000
+"""The most decisions of a transaction; where fewer have come, nothing is waited for."""
 _YIELD_EVERY = 50
+_HELPING = 400
+_CONSENTS = statements("consents")
+_OUTBOX = statements("outbox")
 
 _log = get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Read:
-    """A decision with its place in the topic."""
-
-    partition: int
-    offset: int
-    decision: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Ingester:
     """Reads the topic of decisions into the ledger."""
 
@@ -61,8 +64,7 @@ class Ingester:
             while True:
                 reader = await self.open()
                 try:
-                    while True:
-                        await reader.step(self.wait)
+                    await reader.run(self.wait)
                 except ConcurrentChangeError as error:
                     _log.info("read again", why=str(error))
                 finally:
@@ -78,33 +80,83 @@ class Ingester:
             await open_reader(self.ledger, self.settings, topic, group="izin-ledger", lost="error"),
         )
 
+    async def read(self, values: Iterable[bytes]) -> list[Read]:
+        """Return the decisions that ``values`` frame; raises UndecodableError."""
+        reads = []
+        for place, value in enumerate(values):
+            reads.append(self._reader.read(value))
+            if place % _YIELD_EVERY == _YIELD_EVERY - 1:
+                # Pushes share this loop and must not wait for a whole batch.
+                await asyncio.sleep(0)
+        return reads
+
     async def keep(
         self, topic: str, topic_id: str, reads: Sequence[Read], moves: Mapping[int, tuple[int, int]]
     ) -> None:
         """Write what was read, and that it was; raises ConcurrentChangeError if another did."""
         now = self.clock()
-        keys = [str(key_from_avro(read.decision["consent"])) for read in reads]
         async with self.ledger.transaction() as connection:
             await offsets.advance(connection, topic, topic_id, moves)
-            entries = await lock(connection, keys)
-            codes = {read.decision["consent"]["brand_code"] for read in reads}
-            known = await brands.of_codes(connection, codes)
+            entries = await lock(connection, {read.key for read in reads})
+            known = await brands.of_codes(connection, {read.brand_code for read in reads})
             changes = Changes(self.announcer, now=now)
-            last = {key: place for place, key in enumerate(keys)}
-            for place, (key, read) in enumerate(zip(keys, reads, strict=True)):
-                before = entries.get(key)
-                entry = rulings.decided(before, read.decision, now)
-                if last[key] == place:
-                    brand = known.get(entry.brand_code)
-                    ruled = rulings.ruled(entry, brand, now, calendar=self.ledger.calendar)
-                    entries[key] = changes.rule(before, ruled)
-                else:
-                    entries[key] = changes.put(before, entry)
-                changes.note(_movement(key, read.decision))
-                if place % _YIELD_EVERY == _YIELD_EVERY - 1:
-                    # Pushes share this loop and must not wait for a whole batch.
-                    await asyncio.sleep(0)
+            for fact in await decided.facts(connection, reads, self._reader):
+                changes.decide(fact)
+            stamp = Stamp(
+                self._reader, self.announcer, known, now=now, calendar=self.ledger.calendar
+            )
+            alone, others = _parted(reads, entries)
+            others += await self._stamp(connection, stamp, alone)
+            changes.owe(stamp.owed)
+            await self._rule(changes, others, entries, known)
             await changes.write(connection)
+
+    @cached_property
+    def _reader(self) -> DecisionReader:
+        return DecisionReader(self.codec)
+
+    async def _stamp(
+        self, connection: Connection, stamp: Stamp, reads: Sequence[Read]
+    ) -> list[Read]:
+        """Write the rows of new keys; return the decisions whose rows the rulings must make."""
+        rest: list[Read] = []
+        messages: list[bytes] = []
+
+        def consents() -> Iterator[bytes]:
+            for start in range(0, len(reads), _HELPING):
+                made = [(read, stamp.make(read)) for read in reads[start : start + _HELPING]]
+                rest.extend(read for read, one in made if one is None)
+                messages.append(b"".join(one.message for _, one in made if one is not None))
+                yield b"".join(one.consent for _, one in made if one is not None)
+
+        if reads:
+            await rows.copy(connection, _CONSENTS["copy"], consents())
+        if any(messages):
+            await rows.copy(connection, _OUTBOX["copy"], messages)
+            await connection.execute(f"NOTIFY {bells.OUTBOX}")
+        return rest
+
+    async def _rule(
+        self,
+        changes: Changes,
+        reads: Sequence[Read],
+        entries: dict[str, Entry],
+        known: Mapping[int, brands.Brand],
+    ) -> None:
+        """Make the rows of ``reads`` one by one."""
+        now = changes.now
+        last = {read.key: place for place, read in enumerate(reads)}
+        for place, read in enumerate(reads):
+            before = entries.get(read.key)
+            entry = rulings.decided(before, self._reader.decode(read.value), now)
+            if last[read.key] == place:
+                brand = known.get(entry.brand_code)
+                ruled = rulings.ruled(entry, brand, now, calendar=self.ledger.calendar)
+                entries[read.key] = changes.rule(before, ruled)
+            else:
+                entries[read.key] = changes.put(before, entry)
+            if place % _YIELD_EVERY == _YIELD_EVERY - 1:
+                await asyncio.sleep(0)
 
 
 class Reader:
@@ -114,53 +166,48 @@ class Reader:
         self._ingester = ingester
         self._topic = topic
 
+    async def run(self, wait: timedelta) -> None:
+        """Ingest what comes, and read the next batch meanwhile; raises ConcurrentChangeError."""
+        coming = asyncio.create_task(self._next(wait))
+        try:
+            while True:
+                reads, moves = await coming
+                coming = asyncio.create_task(self._next(wait))
+                await self._keep(reads, moves)
+        finally:
+            coming.cancel()
+            await asyncio.wait([coming])
+
     async def step(self, wait: timedelta) -> int:
         """Ingest what has come, waiting no longer than ``wait``; return how many decisions."""
-        topic = self._topic
-        messages = await topic.poll(_BATCH, wait.total_seconds())
-        reads = []
-        for message in messages:
-            value = message.value()
-            if value is not None and message.error() is None:
-                reads.append(
-                    Read(
-                        partition=message.partition() or 0,
-                        offset=message.offset() or 0,
-                        decision=self._ingester.codec.decode("Decision", value),
-                    )
-                )
-            if len(reads) % _YIELD_EVERY == 0:
-                await asyncio.sleep(0)
-        moves = topic.moves(messages)
-        if not moves:
-            return 0
-        await self._ingester.keep(topic.topic, topic.topic_id, reads, moves)
-        topic.moved(moves)
+        reads, moves = await self._next(wait)
+        await self._keep(reads, moves)
         return len(reads)
 
     async def close(self) -> None:
         """Close the consumer."""
         await self._topic.close()
 
+    async def _next(self, wait: timedelta) -> tuple[list[Read], Mapping[int, tuple[int, int]]]:
+        topic = self._topic
+        messages = await topic.poll(BATCH, wait.total_seconds())
+        values = [one.value() for one in messages if one.error() is None]
+        reads = await self._ingester.read(value for value in values if value is not None)
+        moves = topic.moves(messages)
+        topic.moved(moves)
+        return reads, moves
 
-def _movement(key: str, decision: Mapping[str, Any]) -> Movement:
-    event = decision["event"]
-    place = f"{decision['topic']}/{decision['partition']}/{decision['offset']}"
-    return Movement(
-        kind="decision",
-        customer_id=event["customer_id"],
-        key=key,
-        event_id=event["event_id"],
-        status=event["status"],
-        source=f"{place}/{event['event_id']}",
-        occurred_at=decision["effective_at"],
-        data={
-            "kind": decision["kind"],
-            "reason": decision["reason"],
-            "opted_out": decision["opted_out"],
-            "violations": decision["violations"],
-            "stands": decision["consent"]["status"],
-            "law_version": decision["consent"]["law_version"],
-            "event": {name: value for name, value in event.items() if value not in (None, {}, "")},
-        },
-    )
+    async def _keep(self, reads: Sequence[Read], moves: Mapping[int, tuple[int, int]]) -> None:
+        if moves:
+            await self._ingester.keep(self._topic.topic, self._topic.topic_id, reads, moves)
+
+
+def _parted(reads: Sequence[Read], entries: Mapping[str, Entry]) -> tuple[list[Read], list[Read]]:
+    """Return the decisions on keys that have no row and are spoken of once, and all others."""
+    spoken = Counter(read.key for read in reads)
+    alone: list[Read] = []
+    others: list[Read] = []
+    for read in reads:
+        is_alone = spoken[read.key] == 1 and read.key not in entries
+        (alone if is_alone else others).append(read)
+    return alone, others

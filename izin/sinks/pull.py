@@ -18,8 +18,9 @@ from izin.runtime.observe import get_logger
 from izin.sinks import rulings
 from izin.sinks.errors import ConcurrentChangeError
 from izin.sinks.ledger import brands, submissions
-from izin.sinks.ledger.changes import Changes, Movement, lock
+from izin.sinks.ledger.changes import Changes, lock
 from izin.sinks.ledger.entry import Entry
+from izin.sinks.ledger.movements import Movement
 from izin.sinks.ledger.statements import statements
 from izin.sinks.movements import event_of, key_of, statement_of
 
@@ -188,4 +189,5 @@ def _observation(one: _Seen, stream: Stream, now: datetime) -> Movement:
             "transaction_id": event.origin_ref,
             "ours": one.is_ours,
         },
+        may_repeat=True,
     )

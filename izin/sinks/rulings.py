@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from uuid import UUID, uuid5
 
 from izin.consent.attestation import attested
-from izin.consent.clocks import BrandClock, due_at, expires_at
+from izin.consent.clocks import BrandClock, terms
 from izin.consent.model import ConsentEvent, DateBasis, Source, Status
 from izin.consent.obligation import Duty, Registered, Why, rule
 from izin.schemas.records import consent_from_avro, event_from_avro
@@ -172,12 +172,10 @@ def reckoned(entry: Entry, brand: Brand | None, now: datetime, *, calendar: Cale
     desired = entry.desired
     if desired is None or not entry.is_ours or brand is None:
         return entry.but(due_at=None, expires_at=None)
-    return entry.but(
-        due_at=due_at(desired.effective_at, brand.clock, now=now, calendar=calendar),
-        expires_at=expires_at(
-            desired.effective_at, brand.clock, status=desired.status, now=now, calendar=calendar
-        ),
+    due, expires = terms(
+        desired.effective_at, brand.clock, status=desired.status, now=now, calendar=calendar
     )
+    return entry.but(due_at=due, expires_at=expires)
 
 
 def ruled(  # noqa: C901, PLR0911, PLR0913 - one case a duty; each argument is a fact

@@ -25,7 +25,8 @@ from izin.iys.pacing import CallClass
 from izin.runtime.observe import get_logger
 from izin.sinks.judge import NO_SUCH_RETAILER, Answer, Judged, judged
 from izin.sinks.ledger import brands, submissions
-from izin.sinks.ledger.changes import Changes, Movement, lock
+from izin.sinks.ledger.changes import Changes, lock
+from izin.sinks.ledger.movements import Movement
 from izin.sinks.ledger.submissions import BATCH, SINGLE, Settled
 
 if TYPE_CHECKING:

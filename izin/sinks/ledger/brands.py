@@ -15,8 +15,9 @@ from izin.consent.model import Status
 from izin.iys.wire import BrandPath
 from izin.sinks import rulings
 from izin.sinks.ledger import retailers
-from izin.sinks.ledger.changes import Changes, Movement, append_messages
+from izin.sinks.ledger.changes import Changes, append_messages
 from izin.sinks.ledger.entry import Entry
+from izin.sinks.ledger.movements import Movement
 from izin.sinks.ledger.statements import statements
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ Each movement's link is the SHA-256 of the link before it and of what it says, s
 removes or moves a row must write every later link of its chain anew, and the heads told outside
 before (anchors: in the topic, and in files that are only appended to) give it away. Verifying
 reckons the links again here, not in the database, for its functions could be changed with its rows.
+A chain whose first months were dropped goes on from its last dropped row, whose link is anchored.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from izin.sinks.errors import UnreadableAnchorError
+from izin.sinks.ledger.movements import Fact, said
 from izin.sinks.ledger.statements import statements
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
+    from datetime import date
     from pathlib import Path
 
     from izin.sinks.ledger.database import Connection, Ledger
@@ -73,8 +76,6 @@ class Fault:
     shard: int
     after: int
     place: int
-    id: int | None
-    """The row's id, where it is a row."""
     what: str
 
 
@@ -134,63 +135,86 @@ async def verify(ledger: Ledger, anchors: Iterable[Anchor]) -> Verified:
     for one in anchors:
         known.setdefault(one.shard, {})[one.place] = one
     compared = sum(map(len, known.values()))
-    rows, faults = 0, list[Fault]()
-    for head in await ledger.fetch(_SQL["chains"]):
-        chain = _Chain(head["shard"], known.pop(head["shard"], {}))
-        async for row in _rows(ledger, head["shard"]):
+    heads = {row["shard"]: row for row in await ledger.fetch(_SQL["chains"])}
+    cuts = {row["shard"]: row for row in await ledger.fetch(_SQL["cuts"])}
+    chains = {
+        shard: _Chain(shard, known.pop(shard, {}), cuts.get(shard)) for shard in sorted(heads)
+    }
+    for month in await ledger.fetch(_SQL["months"]):
+        async for row in _rows(ledger, month["month"]):
+            chain = chains.get(row.shard)
+            if chain is None:
+                chain = chains[row.shard] = _Chain(row.shard, known.pop(row.shard, {}), None)
             chain.take(row)
-        chain.end(head["place"], head["link"])
-        rows += chain.rows
-        faults += chain.faults
+    for shard, chain in chains.items():
+        head = heads.get(shard)
+        chain.end(
+            0 if head is None else head["place"],
+            first_link(shard) if head is None else head["link"],
+        )
+    faults = [fault for chain in chains.values() for fault in chain.faults]
     faults += [
-        Fault(shard=shard, after=0, place=max(places), id=None, what="the chain is gone")
+        Fault(shard=shard, after=0, place=max(places), what="the chain is gone")
         for shard, places in known.items()
     ]
-    return Verified(rows=rows, anchors=compared, faults=tuple(faults))
+    return Verified(
+        rows=sum(chain.rows for chain in chains.values()), anchors=compared, faults=tuple(faults)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Row:
-    """A movement as it is verified; ``said`` is what its link covers."""
+    """A movement as it is verified."""
 
-    id: int
+    shard: int
     place: int
     link: bytes
-    said: str
+    recorded: int
+    fact: Fact
 
 
 class _Chain:
     """One chain as its rows come by, in the order of their places."""
 
-    def __init__(self, shard: int, anchors: Mapping[int, Anchor]) -> None:
+    def __init__(
+        self, shard: int, anchors: Mapping[int, Anchor], cut: Mapping[str, Any] | None
+    ) -> None:
         self.rows = 0
         self.faults: list[Fault] = []
         self._shard = shard
-        self._anchors = dict(anchors)
         self._place = 0
         self._link = first_link(shard)
         self._good_at = 0
         """The last place that an anchor has confirmed."""
+        if cut is not None:
+            self._place = self._good_at = cut["place"]
+            self._link = cut["link"]
+            anchored = anchors.get(self._place)
+            if anchored is None or anchored.link != self._link:
+                self._fault(
+                    self._place, "rows up to this place were dropped, and no anchor says so"
+                )
+        self._anchors = {place: one for place, one in anchors.items() if place > self._place}
 
     def take(self, row: _Row) -> None:
         self.rows += 1
-        if row.place != self._place + 1:
-            missing = f"{row.place - self._place - 1} rows are missing"
-            self._fault(row.place - 1, None, missing)
-        elif hashlib.sha256(self._link + row.said.encode()).digest() != row.link:
-            self._fault(row.place, row.id, "the row was changed, moved or put in")
+        told = said(row.place, row.fact, row.recorded)
+        if row.place > self._place + 1:
+            self._fault(row.place - 1, f"{row.place - self._place - 1} rows are missing")
+        elif row.place <= self._place or hashlib.sha256(self._link + told).digest() != row.link:
+            self._fault(row.place, "the row was changed, moved or put in")
         # On with the link as it stands, so that one row's fault is not the next one's.
         self._place, self._link = row.place, row.link
         self._compare(row)
 
     def end(self, place: int, link: bytes) -> None:
         if place > self._place:
-            self._fault(place, None, f"{place - self._place} rows are missing at the end")
+            self._fault(place, f"{place - self._place} rows are missing at the end")
         elif (place, link) != (self._place, self._link):
-            self._fault(self._place, None, "the chain does not end where the ledger says")
+            self._fault(self._place, "the chain does not end where the ledger says")
         for cut in sorted(self._anchors):
             what = "rows up to this place were anchored and are gone"
-            self._fault(cut, None, what)
+            self._fault(cut, what)
 
     def _compare(self, row: _Row) -> None:
         anchored = self._anchors.pop(row.place, None)
@@ -198,21 +222,35 @@ class _Chain:
             return
         if anchored.link != row.link:
             what = f"rows after {self._good_at} were written anew since {anchored.anchored_at}"
-            self._fault(row.place, row.id, what)
+            self._fault(row.place, what)
         self._good_at = row.place
 
-    def _fault(self, place: int, number: int | None, what: str) -> None:
-        self.faults.append(
-            Fault(shard=self._shard, after=self._place, place=place, id=number, what=what)
-        )
+    def _fault(self, place: int, what: str) -> None:
+        self.faults.append(Fault(shard=self._shard, after=self._place, place=place, what=what))
 
 
-async def _rows(ledger: Ledger, shard: int) -> AsyncIterator[_Row]:
+async def _rows(ledger: Ledger, month: date) -> AsyncIterator[_Row]:
     async with (
         ledger.transaction() as connection,
-        connection.cursor(name="chain") as cursor,
+        connection.cursor(name="month") as cursor,
     ):
-        await cursor.execute(_SQL["chain"], {"shard": shard})
+        await cursor.execute(_SQL["month"], {"first": month})
         while page := await cursor.fetchmany(_PAGE):
             for row in page:
-                yield _Row(**row)
+                yield _Row(
+                    shard=row["shard"],
+                    place=row["place"],
+                    link=row["link"],
+                    recorded=row["recorded"],
+                    fact=Fact(
+                        row["kind"],
+                        row["customer_id"],
+                        row["key"],
+                        row["event_id"],
+                        row["status"],
+                        row["source"],
+                        row["occurred"],
+                        None if row["data"] is None else row["data"].encode(),
+                        row["decision"],
+                    ),
+                )

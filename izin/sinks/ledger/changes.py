@@ -7,15 +7,15 @@ and an outcome that is reached are told from here, so that no step can forget th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, LiteralString
 
 import orjson
 
 from izin.consent.model import Status
 from izin.sinks.errors import ConcurrentChangeError
-from izin.sinks.ledger import bells, retailers
+from izin.sinks.ledger import bells, movements, retailers
 from izin.sinks.ledger.entry import Entry, to_json
+from izin.sinks.ledger.movements import Movement
 from izin.sinks.ledger.statements import statements
 
 if TYPE_CHECKING:
@@ -25,25 +25,11 @@ if TYPE_CHECKING:
     from izin.consent.model import ConsentEvent, ConsentKey
     from izin.sinks.announce import Announcer, Message, Outcome
     from izin.sinks.ledger.database import Connection
+    from izin.sinks.ledger.movements import Fact
     from izin.sinks.rulings import Ruled
 
 _CONSENTS = statements("consents")
-_MOVEMENTS = statements("movements")
 _OUTBOX = statements("outbox")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Movement:
-    """A fact of a key's history. ``source`` says where it comes from and makes it unique."""
-
-    kind: str
-    customer_id: str
-    key: str
-    event_id: str | None
-    status: str | None
-    source: str
-    occurred_at: datetime
-    data: Mapping[str, Any]
 
 
 class Changes:
@@ -55,6 +41,8 @@ class Changes:
         self._before: dict[str, Entry | None] = {}
         self._after: dict[str, Entry] = {}
         self._movements: list[Movement] = []
+        self._decisions: list[Fact] = []
+        self._owed: set[tuple[str, str | None]] = set()
         self._messages: list[Message] = []
 
     def put(self, before: Entry | None, after: Entry) -> Entry:
@@ -111,6 +99,16 @@ class Changes:
         """Have ``movement`` recorded; a repetition of a known source changes nothing."""
         self._movements.append(movement)
 
+    def owe(self, owed: Iterable[tuple[str, str]]) -> None:
+        """Have the lanes woken to which rows written beside these give work: each duty with its
+        status.
+        """
+        self._owed.update(owed)
+
+    def decide(self, decision: Fact) -> None:
+        """Have a decision of the law, which is known to be new, recorded."""
+        self._decisions.append(decision)
+
     async def write(self, connection: Connection) -> None:
         """Write everything; raises ConcurrentChangeError if a row is not as it was read."""
         new = [after for key, after in self._after.items() if self._before[key] is None]
@@ -137,8 +135,7 @@ class Changes:
         ]
         if steps:
             await retailers.write(connection, steps, now=self.now)
-        if self._movements:
-            await connection.execute(_MOVEMENTS["append"], {"rows": self._facts()})
+        await movements.append(connection, self._movements, now=self.now, decisions=self._decisions)
         if self._messages:
             await append_messages(connection, self._messages, self.now)
         await self._ring(connection)
@@ -146,30 +143,13 @@ class Changes:
     async def _ring(self, connection: Connection) -> None:
         """Wake the lanes that these changes give work to."""
         duties = {(after.duty, after.desired_status) for after in self._after.values()}
+        duties |= self._owed
         if ("send", Status.RET) in duties:
             await connection.execute(f"NOTIFY {bells.OPT_OUTS}")
         if ("send", Status.ONAY) in duties:
             await connection.execute(f"NOTIFY {bells.BULK}")
         if any(duty == "ask" for duty, _ in duties):
             await connection.execute(f"NOTIFY {bells.ASKS}")
-
-    def _facts(self) -> str:
-        return orjson.dumps(
-            [
-                {
-                    "kind": one.kind,
-                    "customer_id": one.customer_id,
-                    "key": one.key,
-                    "event_id": one.event_id,
-                    "status": one.status,
-                    "source": one.source,
-                    "occurred_at": one.occurred_at,
-                    "recorded_at": self.now,
-                    "data": one.data,
-                }
-                for one in self._movements
-            ]
-        ).decode()
 
 
 def is_breach(before: Entry | None, after: Entry, now: datetime) -> bool:
@@ -197,6 +177,7 @@ def _breach(entry: Entry, now: datetime) -> Movement:
         source=f"breach/{entry.key}/{entry.desired_event_id}",
         occurred_at=now,
         data={"due_at": entry.due_at, "told_at": now, "attempts": entry.attempts},
+        may_repeat=True,
     )
 
 

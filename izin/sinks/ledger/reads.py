@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from izin.consent.forecast import Owed
 from izin.consent.model import Status
+from izin.sinks.ledger.decided import told_by
 from izin.sinks.ledger.entry import Entry
 from izin.sinks.ledger.statements import statements
 
@@ -66,9 +67,10 @@ class RegisterRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """One movement of a key's history."""
+    """One movement of a key's history, and where in which chain it stands."""
 
-    id: int
+    shard: int
+    place: int
     kind: str
     customer_id: str
     key: str
@@ -205,5 +207,12 @@ async def history(ledger: Ledger, recipient: str) -> History:
     facts = await ledger.fetch(_SQL["history"], {"keys": keys})
     return History(
         entries=tuple(Entry.from_row(row) for row in entries),
-        facts=tuple(Fact(**row) for row in facts),
+        facts=tuple(map(_fact, facts)),
     )
+
+
+def _fact(row: Mapping[str, Any]) -> Fact:
+    columns = {name: value for name, value in row.items() if name != "decision"}
+    if row["decision"] is not None:
+        columns |= told_by(row["decision"])
+    return Fact(**columns)

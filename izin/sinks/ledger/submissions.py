@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from izin.sinks.errors import ConcurrentChangeError
-from izin.sinks.ledger.changes import Movement
 from izin.sinks.ledger.database import LOCK_CLASS
+from izin.sinks.ledger.movements import Movement
 from izin.sinks.ledger.statements import statements
 from izin.sinks.telling import body_of, item_of, items_of
 

@@ -12,9 +12,10 @@ from izin.runtime.settings import LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from izin.sinks.announce import Announcer
-from izin.sinks.ledger.changes import Changes, Movement
+from izin.sinks.ledger.changes import Changes
 from izin.sinks.ledger.entry import Entry
 from izin.sinks.ledger.migrate import migrate
+from izin.sinks.ledger.movements import Movement
 from tests.builders import BRAND, NOON, PHONE
 from tests.integration.console.conftest import Izin
 

@@ -12,7 +12,8 @@ from izin.consent.admission import Refusal, admit
 from izin.consent.model import Consent, ConsentKey, DecisionKind
 from izin.consent.ordering import decide
 from izin.sinks.ask import Asker
-from izin.sinks.ingest import Ingester, Read
+from izin.sinks.decisions import DecisionReader, Read
+from izin.sinks.ingest import Ingester
 from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.brands import Brand
 from izin.sinks.ledger.changes import lock
@@ -222,8 +223,7 @@ class House:
             if decision.kind is DecisionKind.DUPLICATE:
                 continue
             record = a_decision_record(decision, offset=self.offset)
-            value = self.codec.decode("Decision", self.codec.encode("Decision", record))
-            reads.append(Read(partition=0, offset=self.offset, decision=value))
+            reads.append(DecisionReader(self.codec).read(self.codec.encode("Decision", record)))
             self.offset += 1
         return reads
 

@@ -1,34 +1,34 @@
 """History cannot be changed unseen: every tampering is found, and named."""
 
 import asyncio
+import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from izin.console.cli import app
+from izin.runtime.settings import LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from izin.sinks.anchor import Anchorer
 from izin.sinks.announce import Announcer
 from izin.sinks.errors import LedgerFaultError, UnreadableAnchorError
-from izin.sinks.ledger import chains
+from izin.sinks.ledger import chains, movements
 from izin.sinks.ledger.chains import Anchor, Fault, Verified
-from izin.sinks.ledger.database import Ledger
+from izin.sinks.ledger.database import Connection, Ledger
+from izin.sinks.ledger.migrate import migrations
+from izin.sinks.ledger.movements import Fact, Movement, said
 
 pytestmark = pytest.mark.database
 
-REWRITTEN = """UPDATE movements AS m SET link = l.link FROM (
-    SELECT place, links(item) OVER (ORDER BY place) AS link FROM (
-        SELECT 0::bigint AS place, sha256('izin movements 0') AS item UNION ALL
-        SELECT place, convert_to(movement_said(place, kind, customer_id, key, event_id, status,
-            source, occurred_at, recorded_at, data), 'UTF8') FROM movements WHERE shard = 0
-    ) AS s) AS l WHERE m.shard = 0 AND m.place = l.place"""
 HEAD_FOLLOWS = """UPDATE chains AS c SET place = m.place, link = m.link FROM (
     SELECT place, link FROM movements WHERE shard = 0 ORDER BY place DESC LIMIT 1) AS m
     WHERE c.shard = 0"""
+REWRITTEN = "every link follows"
 EDIT = """UPDATE movements SET status = 'RET' WHERE shard = 0 AND place = 3"""
 
 
@@ -64,8 +64,29 @@ async def tampered(ledger: Ledger, *statements: str) -> None:
     async with ledger.session() as connection:
         await connection.execute("ALTER TABLE movements DISABLE TRIGGER movements_append_only")
         for statement in statements:
-            await connection.execute(statement)  # type: ignore[arg-type]
+            if statement == REWRITTEN:
+                await rewritten(connection)
+            else:
+                await connection.execute(statement)  # type: ignore[arg-type]
         await connection.execute("ALTER TABLE movements ENABLE TRIGGER movements_append_only")
+
+
+async def rewritten(connection: Connection) -> None:
+    """Write every link of the first chain anew, as one can who knows how it is reckoned."""
+    link = chains.first_link(0)
+    rows = await connection.execute(
+        """SELECT place, kind, customer_id, key, event_id, status, source, data::text AS data,
+            (extract(epoch FROM occurred_at) * 1000000)::bigint AS occurred,
+            (extract(epoch FROM recorded_at) * 1000000)::bigint AS recorded
+        FROM movements WHERE shard = 0 ORDER BY place"""
+    )
+    for row in await rows.fetchall():
+        place, recorded = row.pop("place"), row.pop("recorded")
+        fact = Fact(**row | {"data": row["data"].encode(), "decision": None})
+        link = hashlib.sha256(link + said(place, fact, recorded)).digest()
+        await connection.execute(
+            "UPDATE movements SET link = %s WHERE shard = 0 AND place = %s", [link, place]
+        )
 
 
 async def faults(ledger: Ledger, file: Path) -> list[Fault]:
@@ -84,7 +105,7 @@ async def test_an_untouched_history_has_no_fault(ledger: Ledger, file: Path):
     ("statements", "named"),
     [
         ([EDIT], [(3, "changed")]),
-        (["UPDATE movements SET data = data || '{\"x\": 1}' WHERE place = 8"], [(8, "changed")]),
+        (["UPDATE movements SET data = '{\"x\": 1}' WHERE place = 8"], [(8, "changed")]),
         (["DELETE FROM movements WHERE place = 4"], [(4, "1 rows are missing")]),
         (["DELETE FROM movements WHERE place > 6"], [(8, "2 rows are missing at the end")]),
         (
@@ -145,14 +166,24 @@ async def test_a_row_is_linked_once_whoever_writes(ledger: Ledger):
 async def written(ledger: Ledger, *sources: str) -> None:
     """Append facts of these sources, in one transaction that takes its time."""
     async with ledger.transaction() as connection:
-        await connection.execute(
-            """SELECT append_movements((SELECT json_agg(json_build_object(
-                'kind', 'act', 'customer_id', 'acme', 'key', 'x', 'source', s, 'occurred_at', now(),
-                'recorded_at', now(), 'data', json_build_object()) ORDER BY n)
-            FROM unnest(%s::text[]) WITH ORDINALITY AS s (s, n)))""",
-            [list(sources)],
-        )
+        now = datetime.now(UTC)
+        await movements.append(connection, [an_act(source, now) for source in sources], now=now)
         await asyncio.sleep(0)
+
+
+def an_act(source: str, now: datetime) -> Movement:
+    """Return a fact that could be told twice."""
+    return Movement(
+        kind="act",
+        customer_id="acme",
+        key="x",
+        event_id=None,
+        status=None,
+        source=source,
+        occurred_at=now,
+        data={},
+        may_repeat=True,
+    )
 
 
 async def test_anchors_are_told_to_topic_and_file_and_only_once(
@@ -219,8 +250,6 @@ async def test_people_verify_the_history(
 
 async def test_rows_from_before_the_chains_are_linked_when_they_come(database_url: str):
     """A ledger that was there keeps its history, on the first chain in the order of its ids."""
-    from izin.sinks.ledger.migrate import migrations  # noqa: PLC0415 - used here alone
-
     before, (chained, *_) = [], [one for one in migrations() if one.name == "0005_chains"]
     for one in migrations():
         if one.name == chained.name:
@@ -244,3 +273,34 @@ async def test_rows_from_before_the_chains_are_linked_when_they_come(database_ur
             AND m.place = c.place AND m.link <> c.link"""
         )
         assert await wrong.fetchone() == (0,)
+
+
+async def test_chains_go_on_when_history_is_parted_by_months(database_url: str):
+    """What was written before verifies afterwards by the very links it had, whatever its words,
+    and what is written then goes on from there.
+    """
+    words = """{"why": "a \\"word\\" of Ayşe \\\\ \\n\\u0007", "codes": [1, 2.50, null, true]}"""
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        for one in migrations():
+            if one.name == "0005_chains":
+                for number in range(40):
+                    await connection.execute(
+                        """INSERT INTO movements (kind, customer_id, key, event_id, source,
+                            occurred_at, recorded_at, data)
+                        VALUES ('decision', %s, 'x', %s, %s, now(), %s, %s)""",
+                        [
+                            'ac"me',
+                            None if number % 2 else f"e-{number}",
+                            f"consent-events/3/{number}/e-{number}",
+                            datetime(2026, 1 + number // 20, 2, 3, 4, 5, 678901, tzinfo=UTC),
+                            words,
+                        ],
+                    )
+            await connection.execute(one.text)  # type: ignore[arg-type]
+        found = await connection.execute("SELECT * FROM decided")
+        assert await found.fetchall() == [("consent-events", 3, 40)]
+    settings = LedgerSettings(database_url=SecretStr(database_url))
+    async with Ledger(settings, owner=1) as ledger:
+        await written(ledger, "after")
+        found_now = await chains.verify(ledger, ())
+    assert (found_now.rows, found_now.faults) == (41, ())

@@ -57,7 +57,7 @@ async def test_a_killed_worker_loses_nothing_and_tells_nothing_twice(  # noqa: P
     """Killed again and again, the sinks end with what İYS must hold: each movement once."""
     twin.order("settings", resultDelay=0.2)
     await ledger.fetch("DELETE FROM outbox RETURNING id")
-    put(kafka_settings, house, *house.decided(*(onay(person) for person in PEOPLE)))
+    put(kafka_settings, *house.decided(*(onay(person) for person in PEOPLE)))
     withdrawn = PEOPLE[::4]
 
     async def told(count: int) -> bool:
@@ -67,7 +67,7 @@ async def test_a_killed_worker_loses_nothing_and_tells_nothing_twice(  # noqa: P
         process = a_process(kafka_settings, iys_settings, database_url)
         try:
             if kill == 1:
-                put(kafka_settings, house, *house.decided(*(ret(one) for one in withdrawn)))
+                put(kafka_settings, *house.decided(*(ret(one) for one in withdrawn)))
             goal = min(len(PEOPLE), (kill + 1) * 20)
             await until(lambda goal=goal: told(goal), within=40)
         finally:

@@ -18,6 +18,7 @@ from izin.runtime.kafka import consumer
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
 from izin.schemas.codec import Codec
 from izin.sinks.announce import Announcer
+from izin.sinks.decisions import Read
 from izin.sinks.deliver import Deliverer
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.bells import Bells
@@ -26,7 +27,7 @@ from izin.sinks.publisher import Publisher
 from izin.sinks.pull import Puller
 from izin.sinks.worker import serve
 from tests.builders import BRAND, PHONE
-from tests.integration.sinks.house import House, Twin, a_phone, key_of, onay, ret, until
+from tests.integration.sinks.house import House, Twin, a_phone, onay, ret, until
 
 pytestmark = [pytest.mark.database, pytest.mark.broker]
 
@@ -50,17 +51,11 @@ def written(
     return found
 
 
-def put(settings: KafkaSettings, house: House, *reads_: object) -> None:
+def put(settings: KafkaSettings, *reads_: Read) -> None:
     """Write decisions to the topic, as the order stage does."""
     producer = Producer({"bootstrap.servers": settings.bootstrap_servers})
     for read in reads_:
-        decision = read.decision  # type: ignore[attr-defined]
-        key = key_of(decision["consent"]["recipient"])
-        producer.produce(
-            settings.topics.decisions.name,
-            key=str(key).encode(),
-            value=house.codec.encode("Decision", decision),
-        )
+        producer.produce(settings.topics.decisions.name, key=read.key.encode(), value=read.value)
     producer.flush(10)
 
 
@@ -69,7 +64,7 @@ async def test_decisions_are_ingested_from_the_ledgers_own_offsets(
 ):
     """What is read once is not read again, by whichever reader; a rewind changes nothing."""
     reads_ = house.decided(onay(PHONE), onay(a_phone(2)), ret(PHONE))
-    put(kafka_settings, house, *reads_)
+    put(kafka_settings, *reads_)
     ingester = replace(house.ingester, settings=kafka_settings)
     reader = await ingester.open()
     seen = 0
@@ -189,7 +184,7 @@ async def test_the_worker_carries_a_decision_to_iys_and_a_push_to_the_topic(  # 
     await ledger.fetch("DELETE FROM outbox RETURNING id")
     quick = iys_settings.model_copy(update={"result_delay": timedelta(seconds=0.3)})
     async with a_worker(kafka_settings, ledger_settings, quick) as address:
-        put(kafka_settings, house, *house.decided(onay(PHONE), onay(a_phone(2))))
+        put(kafka_settings, *house.decided(onay(PHONE), onay(a_phone(2))))
 
         async def registered() -> bool:
             return twin.register() == {PHONE: "ONAY", a_phone(2): "ONAY"}
@@ -201,7 +196,7 @@ async def test_the_worker_carries_a_decision_to_iys_and_a_push_to_the_topic(  # 
 
         await until(settled)
         began = time.monotonic()
-        put(kafka_settings, house, *house.decided(ret(PHONE)))
+        put(kafka_settings, *house.decided(ret(PHONE)))
 
         async def withdrawn() -> bool:
             return twin.register()[PHONE] == "RET"

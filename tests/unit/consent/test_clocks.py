@@ -11,6 +11,7 @@ from izin.consent.clocks import (
     Urgency,
     due_at,
     expires_at,
+    terms,
     time_left,
     urgency,
 )
@@ -248,6 +249,18 @@ def test_a_ret_never_expires():
     assert expires_at(given_at, ACTIVE, status=Status.RET) is None
     assert expires_at(given_at, LOADING, status=Status.RET) is None
     assert due_at(given_at, ACTIVE) is not None
+
+
+@given(SPRING_INSTANTS, BRANDS, st.sampled_from(Status), SPRING_INSTANTS)
+def test_both_terms_are_counted_together(
+    said_at: datetime, brand: BrandClock, status: Status, now: datetime
+):
+    """By the same brand, calendar and instant."""
+    closed = Calendar(extra_closed_days=frozenset({said_at.date() + timedelta(days=1)}))
+    assert terms(said_at, brand, status=status, now=now, calendar=closed) == (
+        due_at(said_at, brand, now=now, calendar=closed),
+        expires_at(said_at, brand, status=status, now=now, calendar=closed),
+    )
 
 
 def test_extra_closed_days_lengthen_the_term():

@@ -21,7 +21,8 @@ SAID = {"source": "HS_WEB", "consent_date": "2026-03-02T09:00:00+00:00"}
 def a_fact(kind: str, /, *, number: int = 1, at: datetime = NOON, **data: object) -> Fact:
     """Return a movement of an ONAY."""
     return Fact(
-        id=number,
+        shard=0,
+        place=number,
         kind=kind,
         customer_id="acme",
         key=KEY,

@@ -9,6 +9,14 @@ SELECT r.* FROM json_populate_recordset(NULL::consents, %(rows)s::json) AS r ORD
 ON CONFLICT (key) DO NOTHING
 RETURNING key
 
+-- name: copy
+-- Keys seen for the first time that are owed to İYS: what differs from row to row, and then what many share.
+COPY consents (key, recipient, desired_event_id, desired_origin_ref, desired_at, desired_consent_date, received_at,
+    latest_onay_at, latest_ret_at, due_at, expires_at, customer_id, brand_code, channel, recipient_type,
+    desired_status, desired_rank, desired_origin, desired_source, notice_version, registrable, attested, registered,
+    state, duty, why, attempts, onay_open, ret_open, may_send, permission_reason, permission_since, updated_at
+) FROM STDIN (FORMAT binary)
+
 -- name: save
 -- Rows that were read under lock, written back whole. A row whose state is no longer the expected one is left
 -- out of the answer, and the caller undoes everything.

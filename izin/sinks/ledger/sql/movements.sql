@@ -1,6 +1,52 @@
--- name: append
--- Facts, each once and linked to the one before: one whose source is known already is a repetition.
-SELECT append_movements(%(rows)s::json)
+-- name: free-chain
+-- A chain that no other transaction holds, held from here on.
+SELECT shard, place, link, recorded_at FROM chains ORDER BY shard LIMIT 1 FOR UPDATE SKIP LOCKED
+
+-- name: any-chain
+-- All are held: wait for one.
+SELECT shard, place, link, recorded_at FROM chains WHERE shard = pg_backend_pid() % 16 FOR UPDATE
+
+-- name: has-month
+-- Whether there is room for a month.
+SELECT FROM movement_months WHERE month = %(month)s AND dropped_at IS NULL
+
+-- name: keep-month
+-- Makes room for it.
+SELECT keep_month(%(month)s)
+
+-- name: copy
+-- Facts, linked by whoever writes them.
+COPY movements (recorded_at, occurred_at, place, shard, kind, link, key, customer_id, event_id, status, source, data,
+    decision) FROM STDIN (FORMAT binary)
+
+-- name: head
+-- Where a chain stands now.
+UPDATE chains SET place = %(place)s, link = %(link)s, recorded_at = %(recorded_at)s WHERE shard = %(shard)s
+
+-- name: known
+-- Which of these sources were recorded lately.
+SELECT DISTINCT m.source
+FROM unnest(%(keys)s::text[]) AS k (key)
+JOIN movements AS m ON hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key
+WHERE m.source = ANY(%(sources)s) AND m.recorded_at >= %(since)s
+
+-- name: decisions-of
+-- The decisions on these keys, whenever they were made.
+SELECT m.decision, m.source
+FROM unnest(%(keys)s::text[]) AS k (key)
+JOIN movements AS m ON hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key
+WHERE m.kind = 'decision'
+
+-- name: decided
+-- How far the decisions on input partitions have been recorded.
+SELECT topic, partition, next_offset FROM decided WHERE topic = ANY(%(topics)s)
+
+-- name: note-decided
+-- They are recorded further by now.
+INSERT INTO decided (topic, partition, next_offset)
+SELECT d.topic, d.partition, d.next_offset
+FROM unnest(%(topics)s::text[], %(partitions)s::integer[], %(nexts)s::bigint[]) AS d (topic, partition, next_offset)
+ON CONFLICT (topic, partition) DO UPDATE SET next_offset = greatest(decided.next_offset, excluded.next_offset)
 
 -- name: heads
 -- Chains that have grown since their last anchor.
@@ -23,8 +69,20 @@ SELECT id, shard, place, link, anchored_at FROM anchors WHERE id > %(after)s ORD
 -- Where every chain ends, as the ledger says.
 SELECT shard, place, link FROM chains ORDER BY shard
 
--- name: chain
--- What a chain's rows say, in the order of their places.
-SELECT id, place, link, movement_said(place, kind, customer_id, key, event_id, status, source,
-    occurred_at, recorded_at, data) AS said
-FROM movements WHERE shard = %(shard)s ORDER BY place
+-- name: cuts
+-- From where on each chain is kept.
+SELECT DISTINCT ON (shard) shard, place, link FROM chain_cuts ORDER BY shard, place DESC
+
+-- name: months
+-- The months that are kept, in order.
+SELECT month FROM movement_months WHERE dropped_at IS NULL ORDER BY month
+
+-- name: month
+-- What a month's rows say, chain by chain, in the order of their places.
+SELECT shard, place, link, kind, customer_id, key, event_id, status, source,
+    (extract(epoch FROM occurred_at) * 1000000)::bigint AS occurred,
+    (extract(epoch FROM recorded_at) * 1000000)::bigint AS recorded, data::text AS data, decision
+FROM movements
+WHERE recorded_at >= %(first)s::timestamp AT TIME ZONE 'UTC'
+    AND recorded_at < (%(first)s::timestamp + interval '1 month') AT TIME ZONE 'UTC'
+ORDER BY shard, place

@@ -8,23 +8,17 @@ FROM unnest(
 ) WITH ORDINALITY AS o (customer_id, topic, key, value, headers, occurred_at, place)
 ORDER BY o.place
 
+-- name: copy
+-- The same, by the thousand.
+COPY outbox (customer_id, topic, key, value, headers, occurred_at) FROM STDIN (FORMAT binary)
+
 -- name: next
 -- The oldest rows; the sole deliverer reads them in the order of their ids.
 SELECT id, customer_id, topic, key, value, headers, occurred_at FROM outbox ORDER BY id LIMIT %(size)s
 
 -- name: delivered
--- Rows that Kafka has acknowledged: out of the outbox, into the movements, at once.
-WITH gone AS (
-    DELETE FROM outbox WHERE id = ANY(%(ids)s) RETURNING *
-)
-SELECT append_movements(coalesce(json_agg(json_build_object(
-        'kind', 'delivery', 'customer_id', gone.customer_id, 'key', gone.key, 'source', 'outbox/' || gone.id,
-        'occurred_at', %(now)s::timestamptz, 'recorded_at', %(now)s::timestamptz,
-        'data', jsonb_build_object('topic', gone.topic, 'partition', place.partition, 'offset', place."offset"))
-    ORDER BY gone.id), '[]'::json))
-FROM gone
-JOIN unnest(%(ids)s::bigint[], %(partitions)s::integer[], %(offsets)s::bigint[])
-    AS place (id, partition, "offset") ON place.id = gone.id
+-- Rows that Kafka has acknowledged; they go on in the movements.
+DELETE FROM outbox WHERE id = ANY(%(ids)s) RETURNING id
 
 -- name: waiting
 -- How many rows still wait.

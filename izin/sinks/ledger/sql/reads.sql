@@ -20,8 +20,11 @@ SELECT key FROM consents WHERE recipient = %(recipient)s ORDER BY key
 
 -- name: history
 -- Everything that happened to these keys, in the order in which we learnt it.
-SELECT id, kind, customer_id, key, event_id, status, source, occurred_at, recorded_at, data
-FROM movements WHERE key = ANY(%(keys)s) ORDER BY id
+SELECT m.shard, m.place, m.kind, m.customer_id, m.key, m.event_id, m.status, m.source, m.occurred_at, m.recorded_at,
+    m.data, m.decision
+FROM unnest(%(keys)s::text[]) AS k (key)
+JOIN movements AS m ON hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key
+ORDER BY m.recorded_at, m.shard, m.place
 
 -- name: standing
 -- How these keys stand.

@@ -1,0 +1,222 @@
+"""New keys by the thousand: what the rulings make of one, stamped out for all that share its voice.
+
+Of a key that nobody has spoken of, what is owed follows from what its decision shares with many
+others (its voice), and from whether its term has ended. So the rulings are asked once a voice, and
+each further row is that row with its own key, event and instants. Whatever else may follow (an
+outcome, a rescue, a question) is left to the rulings, row by row; a test holds both ways together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+import orjson
+
+from izin.consent.attestation import ATTESTED_WITHIN
+from izin.consent.clocks import terms
+from izin.consent.model import Status
+from izin.schemas.avro_writer import EPOCH
+from izin.sinks import rulings
+from izin.sinks.ledger import rows
+from izin.sinks.ledger.entry import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from izin.consent.business_days import Calendar
+    from izin.sinks.announce import Announcer
+    from izin.sinks.decisions import Cut, DecisionReader, Read
+    from izin.sinks.ledger.brands import Brand
+
+OWN = (
+    "key",
+    "recipient",
+    "desired_event_id",
+    "desired_origin_ref",
+    "desired_at",
+    "desired_consent_date",
+    "received_at",
+    "latest_onay_at",
+    "latest_ret_at",
+    "due_at",
+    "expires_at",
+)
+"""The columns that differ from row to row, in the order of the COPY."""
+SHARED: Mapping[str, Callable[..., bytes]] = {
+    "customer_id": rows.text,
+    "brand_code": rows.integer,
+    "channel": rows.text,
+    "recipient_type": rows.text,
+    "desired_status": rows.text,
+    "desired_rank": rows.small,
+    "desired_origin": rows.text,
+    "desired_source": rows.text,
+    "notice_version": rows.text,
+    "registrable": rows.boolean,
+    "attested": rows.boolean,
+    "registered": rows.text,
+    "state": rows.text,
+    "duty": rows.text,
+    "why": rows.text,
+    "attempts": rows.integer,
+    "onay_open": rows.boolean,
+    "ret_open": rows.boolean,
+    "may_send": rows.boolean,
+    "permission_reason": rows.text,
+    "permission_since": rows.instant,
+    "updated_at": rows.instant,
+}
+"""The columns behind them, and how each is written."""
+_LEFT = tuple(
+    field.name for field in fields(Entry) if field.name not in OWN and field.name not in SHARED
+)
+"""The columns that are null in a new row that is only owed."""
+_COUNT = (len(OWN) + len(SHARED)).to_bytes(2, "big")
+_OUTBOX_COUNT = (6).to_bytes(2, "big")
+_JSONB = b"\1"
+_MILLISECOND = timedelta(milliseconds=1)
+_ATTESTED_WITHIN = ATTESTED_WITHIN // _MILLISECOND
+
+
+class Pattern(NamedTuple):
+    """What the rows of one voice share."""
+
+    columns: bytes
+    message: tuple[bytes, bytes, bytes]
+    """Of the outbox's row: what stands before its key, the message behind the key's fields, and
+    what stands behind the message.
+    """
+    framed: bytes
+    """How the message begins, before the key's fields."""
+
+
+class Made(NamedTuple):
+    """A row of ``consents`` and one of the outbox, as COPY takes them."""
+
+    consent: bytes
+    message: bytes
+
+
+class Stamp:
+    """Makes the rows of new keys, at one instant."""
+
+    def __init__(
+        self,
+        reader: DecisionReader,
+        announcer: Announcer,
+        brands: Mapping[int, Brand],
+        *,
+        now: datetime,
+        calendar: Calendar,
+    ) -> None:
+        self._reader = reader
+        self._announcer = announcer
+        self._brands = brands
+        self._now = now
+        self._calendar = calendar
+        self._patterns: dict[tuple[object, ...], Pattern | None] = {}
+        self._terms: dict[tuple[int, bytes, int], tuple[bytes, bool]] = {}
+        self.owed: set[tuple[str, str]] = set()
+        """The duties, and of which status, that were made."""
+
+    def make(self, read: Read) -> Made | None:
+        """Return the rows of a key that nobody has spoken of; None: the rulings must be asked."""
+        cut = read.cut
+        brand = self._brands.get(read.brand_code)
+        if cut is None or brand is None:
+            return None
+        status = cut.voice[2]
+        term = self._terms.get((read.brand_code, status, cut.effective))
+        if term is None:
+            term = self._term(read.brand_code, status, cut.effective, brand)
+        due, has_ended = term
+        is_prompt = cut.said is not None and cut.received - cut.said <= _ATTESTED_WITHIN
+        shape = (
+            cut.voice,
+            has_ended,
+            is_prompt,
+            cut.consent_date is None,
+        )
+        pattern = self._patterns.get(shape, _UNSEEN)
+        if pattern is _UNSEEN:
+            pattern = self._patterns[shape] = self._pattern(read, cut, brand)
+        if pattern is None:
+            return None
+        key = rows.text(read.key.encode())
+        before, behind, after = pattern.message
+        consent = b"".join(
+            (
+                _COUNT,
+                key,
+                rows.text(cut.recipient),
+                rows.text(cut.event_id),
+                rows.text(cut.origin_ref),
+                _instant(cut.effective),
+                _instant(cut.consent_date),
+                _instant(cut.received),
+                _instant(cut.latest_onay),
+                _instant(cut.latest_ret),
+                due,
+                pattern.columns,
+            )
+        )
+        value = rows.text(b"".join((pattern.framed, cut.address, behind)))
+        return Made(consent, b"".join((before, key, value, after)))
+
+    def _term(self, code: int, status: bytes, effective: int, brand: Brand) -> tuple[bytes, bool]:
+        """Return the columns of the terms, and whether the last of them has ended."""
+        effective_at = EPOCH + effective * _MILLISECOND
+        said = Status.RET if status.startswith(_RET) else Status.ONAY
+        due, expires = terms(
+            effective_at, brand.clock, status=said, now=self._now, calendar=self._calendar
+        )
+        columns = _column(due) + _column(expires)
+        has_ended = expires is not None and self._now > expires
+        return self._terms.setdefault((code, status, effective), (columns, has_ended))
+
+    def _pattern(self, read: Read, cut: Cut, brand: Brand) -> Pattern | None:
+        """Return what the rulings make of one decision of a voice, if it is merely owed."""
+        now = self._now
+        decided = rulings.decided(None, self._reader.decode(read.value), now)
+        ruled = rulings.ruled(decided, brand, now, calendar=self._calendar)
+        entry = ruled.entry.but(updated_at=now)
+        told = self._announcer.permission(None, entry, now)
+        if told is None or ruled.rescue is not None or entry.state != "pending":
+            return None
+        entry, message = told
+        framed, found, behind = message.value.partition(cut.address)
+        if not found or any(entry.__dict__[name] is not None for name in _LEFT):
+            return None
+        self.owed.add((entry.duty, entry.desired_status or ""))
+        columns = b"".join(
+            write(_plain(entry.__dict__[name])) if entry.__dict__[name] is not None else rows.NULL
+            for name, write in SHARED.items()
+        )
+        before = (
+            _OUTBOX_COUNT
+            + rows.text(message.customer_id.encode())
+            + rows.text(message.topic.encode())
+        )
+        after = rows.text(_JSONB + orjson.dumps(dict(message.headers))) + _column(now)
+        return Pattern(columns, (before, behind, after), framed)
+
+
+def _plain(value: object) -> object:
+    """Return a column's value as its writer takes it."""
+    if isinstance(value, str):
+        return value.encode()
+    return rows.microseconds(value) if isinstance(value, datetime) else value
+
+
+def _column(at: datetime | None) -> bytes:
+    return rows.instant(None if at is None else rows.microseconds(at))
+
+
+def _instant(milliseconds: int | None) -> bytes:
+    return rows.instant(None if milliseconds is None else milliseconds * 1000)
+
+
+_UNSEEN = Pattern(b"", (b"", b"", b""), b"")
+_RET = b"\6RET"

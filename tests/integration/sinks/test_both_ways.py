@@ -1,0 +1,226 @@
+"""New keys stamped out by the thousand are what the rulings would have made one by one."""
+
+import asyncio
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from izin.consent.admission import Refusal, admit
+from izin.consent.model import Consent, ConsentEvent, DecisionKind
+from izin.consent.ordering import decide
+from izin.local import create_database, drop_database
+from izin.runtime.settings import KafkaSettings, LedgerSettings
+from izin.schemas.codec import Codec
+from izin.schemas.topics import Topics
+from izin.sinks import plainly
+from izin.sinks.announce import Announcer
+from izin.sinks.decisions import DecisionReader, Read
+from izin.sinks.ingest import Ingester
+from izin.sinks.ledger import brands, offsets
+from izin.sinks.ledger.database import Ledger
+from izin.sinks.ledger.migrate import migrate
+from izin.sinks.ledger.statements import statements
+from tests.builders import NOON, a_decision_record, a_statement, an_event
+from tests.integration.sinks.house import ACTIVE
+
+pytestmark = pytest.mark.database
+
+CODEC = Codec()
+NOW = NOON + timedelta(minutes=5)
+LOADING = replace(ACTIVE, brand_code=100_002, activated_at=None, loading_deadline=NOW)
+BRANDS = (ACTIVE, LOADING)
+TOPIC = "consent-decisions"
+
+
+@pytest.fixture(scope="module")
+def urls(postgres: str) -> Iterator[tuple[str, str]]:
+    """Give two ledgers, one for each way."""
+    names = [f"way_{secrets.token_hex(6)}" for _ in range(2)]
+    one, other = (create_database(postgres, name) for name in names)
+    asyncio.run(prepared(one))
+    asyncio.run(prepared(other))
+    yield one, other
+    for name in names:
+        drop_database(postgres, name)
+
+
+async def prepared(url: str) -> None:
+    """Make an empty ledger with two brands at ``url``."""
+    await migrate(url)
+    async with Ledger(LedgerSettings(database_url=SecretStr(url)), owner=1) as ledger:
+        for brand in BRANDS:
+            await brands.upsert(ledger, Announcer(CODEC, Topics()), brand, now=NOW)
+
+
+def ingester(ledger: Ledger) -> Ingester:
+    """Return one whose clock stands still."""
+    return Ingester(
+        ledger=ledger,
+        announcer=Announcer(CODEC, Topics()),
+        codec=CODEC,
+        settings=KafkaSettings(),
+        clock=lambda: NOW,
+        wait=timedelta(0),
+    )
+
+
+_DATES = st.sampled_from(
+    [
+        NOON,
+        NOON - timedelta(seconds=1),
+        NOON + timedelta(milliseconds=250),
+        NOON - timedelta(days=10),
+        NOON - timedelta(days=400),
+    ]
+)
+_RECIPIENTS = st.integers(0, 40).map(lambda n: f"+905550000{n:03d}")
+_ALIKE = st.builds(
+    an_event,
+    event_id=st.integers(0, 10**9).map(str),
+    recipient=_RECIPIENTS,
+    consent_date=_DATES,
+    received_at=st.sampled_from([NOON, NOON + timedelta(minutes=20)]),
+    notice_version=st.just("2026-1"),
+    origin_ref=st.sampled_from([None, "", "row-1", 'a "b"\\c\t']),
+)
+"""What many share a voice in, as most statements do."""
+_VARIED = st.builds(
+    an_event,
+    event_id=st.sampled_from(["1", "2", "3", "0b5ba28e-1c9f-4dd8-9d6c-0d6f8d1b7e11", "9" * 70]),
+    status=st.sampled_from(["ONAY", "ONAY", "RET"]),
+    source=st.sampled_from(["HS_WEB", "HS_WEB", "HS_KARAR", "HS_FIZIKSEL_ORTAM", None]),
+    recipient=_RECIPIENTS,
+    recipient_type=st.sampled_from(["BIREYSEL", "BIREYSEL", "TACIR"]),
+    brand_code=st.sampled_from([100_001, 100_001, 100_002, 999_999]),
+    consent_date=_DATES | st.none(),
+    received_at=st.sampled_from([NOON, NOON + timedelta(seconds=2), NOON + timedelta(minutes=20)]),
+    origin=st.sampled_from(["crm", "web"]),
+    origin_ref=st.sampled_from([None, "row-1", "r" * 80]),
+    notice_version=st.sampled_from([None, "2026-1"]),
+    import_id=st.sampled_from([None, None, "f00"]),
+    retailer_code=st.sampled_from([None, None, None, 11111111]),
+    iys=st.sampled_from([None, None, None, a_statement()]),
+    customer_id=st.sampled_from(["acme", "acme", 'a"b\\']),
+)
+
+
+def decided(events: Sequence[ConsentEvent], mark: str) -> list[bytes]:
+    """Return the decisions on ``events``, which concern keys of ``mark`` alone."""
+    states: dict[str, Consent] = {}
+    values = []
+    for offset, event in enumerate(events):
+        own = replace(event, recipient=event.recipient[:4] + mark + event.recipient[-3:])
+        claim = admit(own, appended_at=NOON + timedelta(hours=1))
+        if isinstance(claim, Refusal):
+            continue
+        decision = decide(states.get(str(claim.key)), claim)
+        states[str(claim.key)] = decision.consent
+        if decision.kind is not DecisionKind.DUPLICATE:
+            record = a_decision_record(decision, topic=mark, offset=offset)
+            values.append(CODEC.encode("Decision", record))
+    return values
+
+
+WRITTEN = """SELECT (SELECT json_agg(to_jsonb(c) ORDER BY c.key) FROM consents AS c
+        WHERE c.key LIKE %(mark)s) AS consents,
+    (SELECT json_agg(to_jsonb(m) - '{shard,place,link}'::text[]
+        ORDER BY m.key, m.kind, m.occurred_at, m.decision, m.source)
+        FROM movements AS m WHERE m.key LIKE %(mark)s) AS movements,
+    (SELECT json_agg(to_jsonb(o) - 'id' ORDER BY o.key, o.id) FROM outbox AS o
+        WHERE o.key LIKE %(mark)s) AS outbox"""
+
+
+async def written(
+    url: str, values: Sequence[bytes], sizes: Sequence[int], mark: str, *, plain: bool
+) -> Any:  # noqa: ANN401  # rows
+    """Ingest ``values`` in batches of ``sizes``; return all that was written of them."""
+    async with AsyncExitStack() as stack:
+        settings_ = LedgerSettings(database_url=SecretStr(url))
+        ledger = await stack.enter_async_context(Ledger(settings_, owner=1))
+        told = ingester(ledger)
+        known = await offsets.positions(ledger, TOPIC, [0], cluster_id="c", topic_id="t")
+        reads = await told.read(values)
+        if not plain:
+            reads = [read._replace(cut=None) for read in reads]
+        place, offset = 0, known[0]
+        while place < len(reads):
+            size = sizes[place % len(sizes)]
+            batch = reads[place : place + size]
+            await told.keep(TOPIC, "t", batch, {0: (offset, offset + len(batch))})
+            place, offset = place + len(batch), offset + len(batch)
+        (row,) = await ledger.fetch(WRITTEN, {"mark": f"%{mark}%"})
+        return row
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(_ALIKE | _ALIKE | _VARIED, min_size=1, max_size=60),
+    st.lists(st.integers(1, 60), min_size=1),
+)
+def test_both_ways_write_the_same(
+    urls: tuple[str, str], events: list[ConsentEvent], sizes: list[int]
+) -> None:
+    """Whatever was said, in whatever batches: the same rows, history and messages."""
+    mark = f"{secrets.randbelow(10**6):06d}"
+    values = decided(events, mark)
+    one, other = urls
+    found = asyncio.run(written(one, values, sizes, mark, plain=True))
+    expected = asyncio.run(written(other, values, sizes, mark, plain=False))
+    for table in ("consents", "movements", "outbox"):
+        assert found[table] == expected[table], table
+
+
+def a_read(**fields: object) -> Read:
+    """Return the decision on the first word about a key, as the topic holds it."""
+    (value,) = decided([an_event(**fields)], "000000")
+    return DecisionReader(CODEC).read(value)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"status": "RET"},
+        {"recipient_type": "TACIR"},
+        {"notice_version": "2026-1", "origin_ref": "row-1", "evidence": {"a": "b"}},
+    ],
+)
+def test_most_decisions_are_plain(fields: dict[str, object]) -> None:
+    """As our publishers' statements are decided: the short way is the usual one."""
+    assert a_read(**fields).cut is not None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"iys": a_statement(), "origin": "iys", "source": "IYS_WEB", "status": "RET"},
+        {"retailer_code": 11111111},
+        {"event_id": "9" * 70},
+        {"origin_ref": "r" * 80},
+        {"source": None, "status": "RET"},
+    ],
+)
+def test_what_needs_ruling_is_not_plain(fields: dict[str, object]) -> None:
+    """Each guard of the short way, seen to fire."""
+    assert a_read(**fields).cut is None
+
+
+def test_a_decision_is_read_alike_either_way() -> None:
+    """What is cut out of the bytes is what the codec reads."""
+    read = a_read(origin_ref="row-1")
+    whole = DecisionReader(CODEC)._read(read.value)
+    assert read._replace(cut=None) == whole
+
+
+def test_the_columns_are_copied_in_the_order_in_which_they_are_written() -> None:
+    """The statement names the columns in the order of the code, and all that may not be null."""
+    (named,) = [one.split("(")[1].split(")")[0] for one in [statements("consents")["copy"]]]
+    assert [one.strip() for one in named.split(",")] == [*plainly.OWN, *plainly.SHARED]
