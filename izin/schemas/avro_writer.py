@@ -9,7 +9,7 @@ raises whatever it makes the code stumble on, and the codec lets fastavro say wh
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,15 +23,15 @@ T = TypeVar("T")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 
-_INT = 1 << 31
-_LONG = 1 << 63
+_INT: Final = 1 << 31
+_LONG: Final = 1 << 63
 _REMEMBERED = 4096
 _NUMBERS: dict[int, bytes] = {}
 _MOMENTS: dict[datetime, bytes] = {}
 
 
-_TWO = 1 << 14
-_FIRST_TWO = [bytes((low & 127 | 128, low >> 7 | 128)) for low in range(_TWO)]
+_TWO: Final = 1 << 14
+_FIRST_TWO: Final = [bytes((low & 127 | 128, low >> 7 | 128)) for low in range(_TWO)]
 """Fourteen bits that others follow: two bytes at a time take a third of the time of one."""
 
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 Headers = list[tuple[str, str | bytes | None]]
 """As a Kafka client takes them."""
 
-_ID, _TYPE, _SOURCE, _TIME = "ce_id", "ce_type", "ce_source", "ce_time"
+_ID: Final = "ce_id"
+_TYPE: Final = "ce_type"
+_SOURCE: Final = "ce_source"
+_TIME: Final = "ce_time"
 _VERSION = ("ce_specversion", b"1.0")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_A_DAY = 86_400
-_MINUTES = [f"{minute // 60:02}:{minute % 60:02}:".encode() for minute in range(24 * 60)]
-_SECONDS = [f"{second:02}+00:00".encode() for second in range(60)]
+_A_DAY: Final = 86_400
+_MINUTES: Final = [f"{minute // 60:02}:{minute % 60:02}:".encode() for minute in range(24 * 60)]
+_SECONDS: Final = [f"{second:02}+00:00".encode() for second in range(60)]
+_IDS_PLACE: Final = 1
+_TYPES_PLACE: Final = 2
+_TIMES_PLACE: Final = 4
 _ENOUGH = 4096
 
 
@@ -40,30 +47,37 @@ class Marking:
 
     def __init__(self, record: str) -> None:
         self._type = (_TYPE, f"izin.{record}".encode())
-        self._sources: dict[str, tuple[str, bytes]] = {}
+        self._templates: dict[str, Headers] = {}
+        """By source."""
         self._days: dict[int, bytes] = {}
 
     def headers(self, event_id: bytes, source: str, at: int) -> Headers:
         """Return what :func:`headers` returns; ``at`` is in whole seconds since 1970."""
         day, rest = divmod(at, _A_DAY)
         minute, second = divmod(rest, 60)
-        return [
-            _VERSION,
-            (_ID, event_id),
-            self._type,
-            self._sources.get(source) or self._source(source),
-            (_TIME, (self._days.get(day) or self._day(day)) + _MINUTES[minute] + _SECONDS[second]),
-        ]
+        told = (self._days.get(day) or self._day(day)) + _MINUTES[minute] + _SECONDS[second]
+        about = (self._templates.get(source) or self._template(source)).copy()
+        about[_IDS_PLACE] = _ID, event_id
+        about[_TIMES_PLACE] = _TIME, told
+        return about
 
     def retyped(self, about: Headers) -> Headers:
         """Return ``about`` as made for another record of the same event."""
-        version, event_id, _, source, time = about
-        return [version, event_id, self._type, source, time]
+        retyped = about.copy()
+        retyped[_TYPES_PLACE] = self._type
+        return retyped
 
-    def _source(self, source: str) -> tuple[str, bytes]:
-        if len(self._sources) >= _ENOUGH:
-            self._sources.clear()
-        return self._sources.setdefault(source, (_SOURCE, source.encode()))
+    def _template(self, source: str) -> Headers:
+        if len(self._templates) >= _ENOUGH:
+            self._templates.clear()
+        template: Headers = [
+            _VERSION,
+            (_ID, b""),
+            self._type,
+            (_SOURCE, source.encode()),
+            (_TIME, b""),
+        ]
+        return self._templates.setdefault(source, template)
 
     def _day(self, day: int) -> bytes:
         if len(self._days) >= _ENOUGH:

@@ -19,7 +19,7 @@ import re
 from binascii import a2b_hex
 from datetime import UTC, datetime, timedelta
 from struct import Struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from izin.consent.making import maker
 from izin.consent.model import Channel, Consent, ConsentKey, OriginRank, RecipientType, Status
@@ -30,25 +30,30 @@ if TYPE_CHECKING:
 LAYOUT = 1
 """Raised whenever packed bytes are to be read in another way."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-_FAR_SECONDS = 1 << 32
-_HEAD = Struct("<HBI")
-_TOLD_FROM = _HEAD.size
-_INSTANT = Struct("<q")
-_LENGTH = Struct("<I")
-_SECOND = 1_000_000
-_is_uuid: Callable[[bytes], object] = re.compile(
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_FAR_SECONDS: Final = 1 << 32
+_HEAD: Final = Struct("<HBI")
+_TOLD_FROM: Final = _HEAD.size
+_INSTANT: Final = Struct("<q")
+_LENGTH: Final = Struct("<I")
+_SECOND: Final = 1_000_000
+_is_uuid: Final[Callable[[bytes], object]] = re.compile(
     rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 ).fullmatch
 """In its canonical spelling: of any other, the bytes would not give back the text."""
 _SLASHES = 2
 """In the part of a canonical key that many keys share: brand, type and recipient type."""
 
-_NONE, _SAME, _TOLD = range(3)
-_DATE, _ONAY, _RET = 0, 2, 4
-_IS_UUID, _IS_FAR = 1 << 6, 1 << 7
-_WORDS_TOLD = 0xFFFF
+_SAME: Final = 1
+_TOLD: Final = 2
+"""Of a pair of bits; 0 where there is no such instant."""
+_DATE: Final = 0
+_ONAY: Final = 2
+_RET: Final = 4
+_IS_UUID: Final = 1 << 6
+_IS_FAR: Final = 1 << 7
+_WORDS_TOLD: Final = 0xFFFF
 
 Words = tuple[str, Status, OriginRank, str, str | None, bool, int]
 

@@ -44,18 +44,19 @@ if TYPE_CHECKING:
     from izin.streams.guard import SourceRecord
     from izin.streams.packing import Packing, Words
 
-_NULL_SIZE = 1
-_A_BYTE = 128
-_MILLISECOND, _SECOND = 1000, 1_000_000
-_SKEW = SKEW // timedelta(milliseconds=1)
-_FIRST = (FIRST_DATE - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
-_JUDGED_SOURCES = frozenset({Source.HS_KARAR, Source.HS_2015})
+_NULL_SIZE: Final = 1
+_A_BYTE: Final = 128
+_MILLISECOND: Final = 1000
+_SECOND: Final = 1_000_000
+_SKEW: Final = SKEW // timedelta(milliseconds=1)
+_FIRST: Final = (FIRST_DATE - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+_JUDGED_SOURCES: Final = frozenset({Source.HS_KARAR, Source.HS_2015})
 """Sources that have rules of their own (H408, H155)."""
-_LONGEST = 64 * 1024
+_LONGEST: Final = 64 * 1024
 _ENOUGH = 4096
 """Of voices and kinds of address that are kept: few installations have more."""
 
-_text = writer_of("string")
+_text: Final = writer_of("string")
 _RET: Final = Status.RET
 _APPLY: Final = DecisionKind.APPLY
 _DUPLICATE: Final = DecisionKind.DUPLICATE

@@ -8,7 +8,7 @@ an event's id.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from izin.consent.words import Status
 from izin.schemas import contracts
@@ -42,8 +42,9 @@ FIELDS: tuple[str, ...] = (
 )
 """The contract for which rows are written and read field by field."""
 
-_NULL, _SOME = b"\x00", b"\x02"
-_MILLISECOND = 1000
+_NULL: Final = b"\x00"
+_SOME: Final = b"\x02"
+_MILLISECOND: Final = 1000
 _ENOUGH = 4096
 """Of words that are kept: few installations have more."""
 

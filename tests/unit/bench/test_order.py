@@ -1,4 +1,6 @@
 import json
+import os
+import time
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
@@ -154,13 +156,19 @@ def test_standings_have_medians_and_ratios_to_those_who_ran():
     assert drawn.row_count == 2
 
 
-def test_cpu_and_memory_are_read_of_the_process_alone(tmp_path: Path):
-    """A process's name may hold spaces and brackets, and its figures come after it."""
+def test_cpu_time_is_that_of_the_process():
+    """Of all its threads, and to less than a tick: a quick lap used some, too."""
+    before = time.process_time()
+    used = cpu_seconds(os.getpid())
+    assert 0 < before <= used <= time.process_time()
+    with pytest.raises(OSError, match=r"Invalid|No such"):
+        cpu_seconds(1 << 22)
+
+
+def test_memory_is_read_of_the_process_alone(tmp_path: Path):
+    """The most that it has held, not what it holds."""
     (tmp_path / "7").mkdir()
-    words = ["S", *["0"] * 10, "250", "150", *["0"] * 30]
-    (tmp_path / "7" / "stat").write_text(f"7 (a ) b) {' '.join(words)}\n")
     (tmp_path / "7" / "status").write_text("Name:\ta\nVmHWM:\t  2048 kB\nVmRSS:\t 1024 kB\n")
-    assert cpu_seconds(7, tmp_path) == pytest.approx(4.0)
     assert peak_megabytes(7, tmp_path) == 2.0
 
 
