@@ -58,6 +58,7 @@ _EVENT = (
     "notice_version",
     "evidence_hash",
 )
+_NO_VIOLATION = {"name": "violations", "type": "boolean"}
 _ADDRESS = ("customer_id", "brand_code", "type", "recipient_type", "recipient")
 _OURS = b"\0"
 _NULL = b"\0"
@@ -123,7 +124,10 @@ class DecisionReader:
         self._codec = codec
         self._framed = codec.header("Decision")
         self._kept = keeping().header("Decision")
-        head = {"name": "Decision", "fields": schemas["Decision"]["fields"][: len(_HEAD)]}
+        # No violation is one byte of nothing, as is a boolean; any violation is no boolean.
+        fields = schemas["Decision"]["fields"][: len(_HEAD)]
+        fields = [_NO_VIOLATION if one["name"] == "violations" else one for one in fields]
+        head = {"name": "Decision", "fields": fields}
         self._head = cutter_of(
             head, ("opted_out", "effective_at", "violations", "partition"), ("effective_at",)
         )

@@ -40,6 +40,10 @@ if TYPE_CHECKING:
 BATCH = 8000
 """The most decisions of a transaction; where fewer have come, nothing is waited for."""
 _YIELD_EVERY = 50
+_READ_AT_ONCE = 16
+"""Of the next batch, between two helpings of the one that is written: so that PostgreSQL waits for
+nothing, and the next is read while it is waited for.
+"""
 _HELPING = 400
 _CONSENTS = statements("consents")
 _OUTBOX = statements("outbox")
@@ -85,8 +89,7 @@ class Ingester:
         reads = []
         for place, value in enumerate(values):
             reads.append(self._reader.read(value))
-            if place % _YIELD_EVERY == _YIELD_EVERY - 1:
-                # Pushes share this loop and must not wait for a whole batch.
+            if place % _READ_AT_ONCE == _READ_AT_ONCE - 1:
                 await asyncio.sleep(0)
         return reads
 
@@ -126,8 +129,8 @@ class Ingester:
             for start in range(0, len(reads), _HELPING):
                 made = [(read, stamp.make(read)) for read in reads[start : start + _HELPING]]
                 rest.extend(read for read, one in made if one is None)
-                messages.append(b"".join(one.message for _, one in made if one is not None))
-                yield b"".join(one.consent for _, one in made if one is not None)
+                messages.append(b"".join([one[1] for _, one in made if one is not None]))
+                yield b"".join([one[0] for _, one in made if one is not None])
 
         if reads:
             await rows.copy(connection, _CONSENTS["copy"], consents())
@@ -156,6 +159,7 @@ class Ingester:
             else:
                 entries[read.key] = changes.put(before, entry)
             if place % _YIELD_EVERY == _YIELD_EVERY - 1:
+                # Pushes share this loop and must not wait for a whole batch.
                 await asyncio.sleep(0)
 
 

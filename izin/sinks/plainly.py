@@ -8,6 +8,7 @@ outcome, a rescue, a question) is left to the rulings, row by row; a test holds 
 
 from __future__ import annotations
 
+import struct
 from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
@@ -77,6 +78,8 @@ _COUNT = (len(OWN) + len(SHARED)).to_bytes(2, "big")
 _OUTBOX_COUNT = (6).to_bytes(2, "big")
 _JSONB = b"\1"
 _MILLISECOND = timedelta(milliseconds=1)
+_size = struct.Struct(">i").pack
+_packed = struct.Struct(">iq").pack
 _ATTESTED_WITHIN = ATTESTED_WITHIN // _MILLISECOND
 
 
@@ -92,11 +95,8 @@ class Pattern(NamedTuple):
     """How the message begins, before the key's fields."""
 
 
-class Made(NamedTuple):
-    """A row of ``consents`` and one of the outbox, as COPY takes them."""
-
-    consent: bytes
-    message: bytes
+Made = tuple[bytes, bytes]
+"""A row of ``consents`` and one of the outbox, as COPY takes them."""
 
 
 class Stamp:
@@ -144,26 +144,28 @@ class Stamp:
             pattern = self._patterns[shape] = self._pattern(read, cut, brand)
         if pattern is None:
             return None
-        key = rows.text(read.key.encode())
+        key, reference = read.key.encode(), cut.origin_ref
+        key = _size(len(key)) + key
         before, behind, after = pattern.message
-        consent = b"".join(
-            (
-                _COUNT,
-                key,
-                rows.text(cut.recipient),
-                rows.text(cut.event_id),
-                rows.text(cut.origin_ref),
-                _instant(cut.effective),
-                _instant(cut.consent_date),
-                _instant(cut.received),
-                _instant(cut.latest_onay),
-                _instant(cut.latest_ret),
-                due,
-                pattern.columns,
-            )
+        consent = (
+            _COUNT,
+            key,
+            _size(len(cut.recipient)),
+            cut.recipient,
+            _size(len(cut.event_id)),
+            cut.event_id,
+            rows.NULL if reference is None else _size(len(reference)) + reference,
+            _instant(cut.effective),
+            _instant(cut.consent_date),
+            _instant(cut.received),
+            _instant(cut.latest_onay),
+            _instant(cut.latest_ret),
+            due,
+            pattern.columns,
         )
-        value = rows.text(b"".join((pattern.framed, cut.address, behind)))
-        return Made(consent, b"".join((before, key, value, after)))
+        size = _size(len(pattern.framed) + len(cut.address) + len(behind))
+        message = before, key, size, pattern.framed, cut.address, behind, after
+        return b"".join(consent), b"".join(message)
 
     def _term(self, code: int, status: bytes, effective: int, brand: Brand) -> tuple[bytes, bool]:
         """Return the columns of the terms, and whether the last of them has ended."""
@@ -215,7 +217,7 @@ def _column(at: datetime | None) -> bytes:
 
 
 def _instant(milliseconds: int | None) -> bytes:
-    return rows.instant(None if milliseconds is None else milliseconds * 1000)
+    return rows.NULL if milliseconds is None else _packed(8, milliseconds * 1000 - rows.EPOCH)
 
 
 _UNSEEN = Pattern(b"", (b"", b"", b""), b"")

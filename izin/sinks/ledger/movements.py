@@ -69,7 +69,16 @@ def decided(customer_id: str, key: str, occurred: int, decision: bytes) -> Fact:
 
 def said(place: int, fact: Fact, recorded: int) -> bytes:
     """Return what a row says: what its link covers."""
-    told = b"[%d, %b, %b, %b, %b, %b, %b, %d, %d, %b]" % (
+    if fact.decision is not None:
+        return b'[%d, "decision", %b, %b, null, null, null, %d, %d, null]%b' % (
+            place,
+            encode_basestring(fact.customer_id).encode(),
+            encode_basestring(fact.key).encode(),
+            fact.occurred,
+            recorded,
+            fact.decision,
+        )
+    return b"[%d, %b, %b, %b, %b, %b, %b, %d, %d, %b]" % (
         place,
         _quoted(fact.kind),
         _quoted(fact.customer_id),
@@ -81,7 +90,6 @@ def said(place: int, fact: Fact, recorded: int) -> bytes:
         recorded,
         fact.data or b"null",
     )
-    return told if fact.decision is None else told + fact.decision
 
 
 async def append(
@@ -141,16 +149,22 @@ class _Linking:
         recorded = self._recorded
         self.link = hashlib.sha256(self.link + said(place, fact, recorded)).digest()
         key, customer_id = fact.key.encode(), fact.customer_id.encode()
+        kind, decision = fact.kind.encode(), fact.decision
         beginning = (
-            _FIXED(13, 8, recorded - _EPOCH, 8, fact.occurred - _EPOCH, 8, place, 2, self.shard),
-            rows.text(fact.kind.encode()),
+            _FIXED(
+                13, 8, recorded - rows.EPOCH, 8, fact.occurred - rows.EPOCH, 8, place, 2, self.shard
+            ),
+            _size(len(kind)),
+            kind,
             _LINK,
             self.link,
-            rows.text(key),
-            rows.text(customer_id),
+            _size(len(key)),
+            key,
+            _size(len(customer_id)),
+            customer_id,
         )
-        if fact.decision is not None:
-            return b"".join((*beginning, _NO_COLUMNS, rows.text(fact.decision)))
+        if decision is not None:
+            return b"".join((*beginning, _NO_COLUMNS, _size(len(decision)), decision))
         return b"".join(
             (
                 *beginning,
@@ -215,7 +229,7 @@ def _text(value: str | None) -> bytes:
     return rows.NULL if value is None else rows.text(value.encode())
 
 
-_EPOCH = 946_684_800_000_000
 _FIXED = struct.Struct(">hiqiqiqih").pack
-_LINK = struct.pack(">i", 32)
+_size = struct.Struct(">i").pack
+_LINK = _size(32)
 _NO_COLUMNS = rows.NULL * 4

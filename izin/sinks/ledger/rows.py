@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 NULL = b"\xff\xff\xff\xff"
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END = b"\xff\xff"
-_EPOCH = 946_684_800_000_000
+EPOCH = 946_684_800_000_000
 """PostgreSQL counts from 2000; microseconds since 1970."""
 
 _size = struct.Struct(">i").pack
@@ -35,7 +35,7 @@ def text(value: bytes | None) -> bytes:
 
 def instant(microseconds: int | None) -> bytes:
     """Return a column of an instant, given in microseconds since 1970."""
-    return NULL if microseconds is None else _instant(8, microseconds - _EPOCH)
+    return NULL if microseconds is None else _instant(8, microseconds - EPOCH)
 
 
 def small(value: int) -> bytes:
