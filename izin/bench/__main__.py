@@ -14,6 +14,7 @@ from izin.bench.keeping import restart, state
 from izin.bench.laps import machine
 from izin.bench.latency import latency
 from izin.bench.law import ADMIT_AND_DECIDE, DICT_UPDATE, law
+from izin.bench.limit import limit
 from izin.bench.order import order
 from izin.bench.poison import poison
 from izin.bench.replay import replay
@@ -82,6 +83,7 @@ app.command("state")(state)
 app.command("restart")(restart)
 app.command("order")(order)
 app.command("sink")(sink)
+app.command("limit")(limit)
 app.command("latency")(latency)
 app.command("replay")(replay)
 app.command("poison")(poison)

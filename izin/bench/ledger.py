@@ -13,7 +13,7 @@ import psycopg
 from pydantic import SecretStr
 
 from izin.consent.admission import Refusal, admit
-from izin.consent.model import ConsentEvent
+from izin.consent.model import ConsentEvent, ConsentKey
 from izin.consent.ordering import decide
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.codec import Codec
@@ -71,6 +71,24 @@ class Filled:
             await self.ingester.keep(_TOPIC, "bench", reads, {0: (before, self.offset)})
         await coming
 
+    async def say_no(self, key: str, at: datetime) -> None:
+        """Have the recipient of ``key`` say no now, decided and ingested."""
+        whose = ConsentKey.parse(key)
+        event = ConsentEvent(
+            event_id=f"no-{self.offset}",
+            customer_id=_CUSTOMER,
+            brand_code=whose.brand_code,
+            type=whose.channel,
+            recipient_type=whose.recipient_type,
+            recipient=whose.recipient,
+            status="RET",
+            source="HS_WEB",
+            consent_date=at,
+            received_at=at,
+            origin="web",
+        )
+        await self.ingest([self._decided(event, self.offset)])
+
     async def owe(self, url: str, count: int) -> None:
         """Have the ledger owe İYS so many consents, as if they had been ingested."""
         each = count // len(BRANDS)
@@ -107,6 +125,9 @@ class Filled:
             notice_version="2026-1",
             evidence={"ip": "192.0.2.1", "agent": "example"},
         )
+        return self._decided(event, number)
+
+    def _decided(self, event: ConsentEvent, offset: int) -> bytes:
         claim = admit(event, appended_at=datetime.now(UTC))
         if isinstance(claim, Refusal):
             raise TypeError(f"the course is not lawful: {claim.violations}")
@@ -119,7 +140,7 @@ class Filled:
             "violations": [],
             "topic": "consent-events",
             "partition": 0,
-            "offset": number,
+            "offset": offset,
             "consent": consent_to_avro(decision.consent),
             "event": event_to_avro(claim.event),
         }

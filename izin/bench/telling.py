@@ -62,7 +62,7 @@ class AtTheLimit:
     seconds: float
     calls: int
     allowed: float
-    """What a pace of one slot each 102 ms gives in that time."""
+    """What İYS takes in that time."""
     used: float
     settled: int
     settled_a_second: float
@@ -150,7 +150,7 @@ async def at_the_limit(
         settled = await _settled(ledger) - before
         stopping.set()
         await asyncio.gather(*lanes)
-    allowed = taken / Pace(rate=rate).interval
+    allowed = taken * rate
     return AtTheLimit(
         seconds=taken,
         calls=calls,

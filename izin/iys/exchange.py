@@ -117,13 +117,17 @@ class PacedTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return the whole answer to ``request``; raises WithheldError if it may not leave."""
         operation = request.extensions.get(_OPERATION, TOKEN)
-        await self._pacer.wait(request.extensions.get(_CALL_CLASS, CallClass.RET), operation)
+        urgency = request.extensions.get(_CALL_CLASS, CallClass.RET)
+        slot = await self._pacer.wait(urgency, operation)
         permit = request.extensions.get(_PERMIT)
         if permit is not None and not await permit():
+            self._pacer.arrived(slot)
             raise WithheldError("the call was kept back while it waited for its turn")
         try:
             async with asyncio.timeout(self._deadline):
                 response = await self._inner.handle_async_request(request)
+                # Whatever begins to answer has come.
+                self._pacer.arrived(slot)
                 body = await response.aread()
         except TimeoutError:
             self._pacer.answered(operation, NO_ANSWER, failed=False)

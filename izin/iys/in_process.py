@@ -32,14 +32,18 @@ class InProcessPacer:
         self._turns = Turns(longest_waiting_every=pace.longest_waiting_every)
         self._granting: asyncio.Task[None] | None = None
 
-    async def wait(self, call_class: CallClass, operation: str) -> None:
-        """Return when a call of this class may leave; a waiting RET goes before waiting bulk."""
+    async def wait(self, call_class: CallClass, operation: str) -> int:
+        """Return the slot of a call of this class; a waiting RET goes before waiting bulk."""
         del operation  # nothing is counted by the hour here
-        granted = asyncio.get_running_loop().create_future()
+        granted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._turns.queue(call_class, granted)
         if self._granting is None or self._granting.done():
             self._granting = asyncio.create_task(self._grant(), name="iys-pacer")
-        await granted
+        return await granted
+
+    def arrived(self, slot: int) -> None:
+        """Note that the use of ``slot`` has arrived by now."""
+        self._state = self._pace.arrived(self._state, slot, self._clock())
 
     def answered(self, operation: str, code: str, *, failed: bool) -> None:
         """Do nothing: nobody asks how a single process stands."""
@@ -51,19 +55,20 @@ class InProcessPacer:
     async def _grant(self) -> None:
         try:
             while self._turns.is_anyone_waiting():
-                await self._slot()
-                self._turns.grant()
+                slot = await self._slot()
+                if not self._turns.grant(slot):
+                    self._state = self._pace.arrived(self._state, slot)
         except BaseException as error:
             self._turns.fail(error)
             if not isinstance(error, Exception):
                 raise
 
-    async def _slot(self) -> None:
+    async def _slot(self) -> int:
         while True:
-            self._state, instant = self._pace.next_slot(self._state, self._clock())
-            while (ahead := instant - self._clock()) > 0:
+            self._state, slot = self._pace.next_slot(self._state, self._clock())
+            while (ahead := slot.at - self._clock()) > 0:
                 await self._sleep(ahead)
-            if self._clock() < self._state.paused_until:
-                continue
-            if not self._pace.is_forfeited(instant, self._clock()):
-                return
+            is_paused = self._clock() < self._state.paused_until
+            if not is_paused and not self._pace.is_forfeited(slot.at, self._clock()):
+                return slot.number
+            self._state = self._pace.arrived(self._state, slot.number)

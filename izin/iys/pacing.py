@@ -1,17 +1,22 @@
 """At most ten requests a second leave an address, over all methods together (reference section 6).
 
-Grants are time slots. A slot not used within 20 ms is forfeited, for a late request would crowd the
-next ones into one second; so any ``rate + 1`` uses lie at least a second apart. When İYS says H124
-all the same, everybody pauses, goes on at half the pace and creeps up again. The policy and its
-arithmetic are pure: seconds of one monotonic clock go in and come out. Who takes a slot
-that has come, ``turns`` tells.
+Grants are numbered time slots. İYS counts when requests arrive, which on the way is a chance of
+some 80 ms; but a request that was answered had arrived. So a slot comes a second after the use ten
+slots before had surely arrived: at its answer, or at the latest the network allows. A slot not used
+within 20 ms is given back. When İYS says H124 all the same, everybody pauses, goes on at half the
+pace and creeps up again. The policy and its arithmetic are pure: seconds of one monotonic clock go
+in and come out. Who takes a slot that has come, ``turns`` tells.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
+from math import inf
 from typing import Protocol
+
+SLOTS = 10
+"""So many arrivals a span of time may hold; at İYS's rate the span is a second."""
 
 
 class CallClass(IntEnum):
@@ -31,11 +36,15 @@ class CallClass(IntEnum):
 class Pacer(Protocol):
     """Lets calls out at the pace of an address; shared by all that leave from it."""
 
-    async def wait(self, call_class: CallClass, operation: str) -> None:
-        """Return when a call of this class may leave, which must then happen at once.
+    async def wait(self, call_class: CallClass, operation: str) -> int:
+        """Return the number of the slot in which a call of this class may leave, which must then
+        happen at once.
 
         Raises ThrottledError where the hour's calls of ``operation`` are spent.
         """
+
+    def arrived(self, slot: int) -> None:
+        """Note that the use of ``slot`` is answered, or was none: it arrives no more."""
 
     def answered(self, operation: str, code: str, *, failed: bool) -> None:
         """Note what came of a call: İYS's code, or the HTTP status; whether it counts against the
@@ -53,6 +62,18 @@ class PaceState:
     free_at: float = 0.0
     factor: float = 1.0
     paused_until: float = 0.0
+    number: int = 0
+    """Of the last slot."""
+    there_at: tuple[float, ...] = (-inf,) * SLOTS
+    """By when the uses of the last slots have arrived, each at its number modulo ``SLOTS``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """A slot that was granted, and its instant."""
+
+    number: int
+    at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +82,10 @@ class Pace:
 
     rate: float = 10.0
     forfeit_after: float = 0.02
+    spread: float = 0.08
+    """How much later than it left a request may arrive."""
+    closest: float = 0.9
+    """Of the even distance of uses, how close two may come to catch up."""
     pause: float = 1.0
     slowest: float = 0.1
     creep: float = 0.02
@@ -69,18 +94,40 @@ class Pace:
 
     @property
     def interval(self) -> float:
-        """The distance of slots at full pace, stretched by what forfeiting lets a use be late."""
-        return (1 + self.forfeit_after) / self.rate
+        """The least distance of slots at full pace."""
+        return self.closest / self.rate
 
-    def next_slot(self, state: PaceState, now: float) -> tuple[PaceState, float]:
-        """Return the state after granting the next slot, and that slot's instant."""
-        instant = max(state.free_at, now)
+    @property
+    def span(self) -> float:
+        """The time that holds ``SLOTS`` arrivals at most."""
+        return SLOTS / self.rate
+
+    @property
+    def arrives_within(self) -> float:
+        """How long after its slot's instant a use has surely arrived, though nobody answers."""
+        return self.forfeit_after + self.spread
+
+    def next_slot(self, state: PaceState, now: float) -> tuple[PaceState, Slot]:
+        """Return the state after granting the next slot, and that slot."""
+        number = state.number + 1
+        at = max(state.free_at, now, state.there_at[number % SLOTS] + self.span)
         taken = PaceState(
-            free_at=instant + self.interval / state.factor,
+            free_at=at + self.interval / state.factor,
             factor=min(1.0, state.factor + self.creep),
             paused_until=state.paused_until,
+            number=number,
+            there_at=_put(state.there_at, number, at + self.arrives_within),
         )
-        return taken, instant
+        return taken, Slot(number=number, at=at)
+
+    def arrived(self, state: PaceState, number: int, at: float = -inf) -> PaceState:
+        """Return the state once the use of a slot is known to have arrived by ``at``; by default it
+        was not used and arrives never.
+        """
+        if number <= state.number - SLOTS:
+            return state
+        earlier = min(at, state.there_at[number % SLOTS])
+        return replace(state, there_at=_put(state.there_at, number, earlier))
 
     def is_forfeited(self, instant: float, now: float) -> bool:
         """Return whether the slot of ``instant`` may no longer be used."""
@@ -91,8 +138,14 @@ class Pace:
         if now < state.paused_until:
             return state
         resume_at = now + self.pause
-        return PaceState(
+        return replace(
+            state,
             free_at=max(state.free_at, resume_at),
             factor=max(self.slowest, state.factor / 2),
             paused_until=resume_at,
         )
+
+
+def _put(instants: tuple[float, ...], number: int, at: float) -> tuple[float, ...]:
+    place = number % SLOTS
+    return (*instants[:place], at, *instants[place + 1 :])

@@ -36,7 +36,7 @@ class Waiter:
     """A call that waits for its turn."""
 
     number: int
-    granted: asyncio.Future[None]
+    granted: asyncio.Future[int]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,8 +53,8 @@ class Turns:
     _numbers: count[int] = field(default_factory=count)
     _slots: count[int] = field(default_factory=lambda: count(1))
 
-    def queue(self, call_class: CallClass, granted: asyncio.Future[None]) -> None:
-        """Have a call wait for ``granted``."""
+    def queue(self, call_class: CallClass, granted: asyncio.Future[int]) -> None:
+        """Have a call wait for ``granted``, which tells the number of its slot."""
         waiting = self._waiting[call_class]
         if call_class in self._passes and not waiting:
             self._passes[call_class] = max(self._passes[call_class], self._now)
@@ -67,12 +67,13 @@ class Turns:
                 waiting.popleft()
         return any(self._waiting.values())
 
-    def grant(self) -> None:
-        """Let whoever's turn it is go; nobody, if nobody waits any more."""
+    def grant(self, slot: int) -> bool:
+        """Let whoever's turn it is go in ``slot``; False if nobody waits any more."""
         if not self.is_anyone_waiting():
-            return
+            return False
         call_class = self._chosen()
-        self._waiting[call_class].popleft().granted.set_result(None)
+        self._waiting[call_class].popleft().granted.set_result(slot)
+        return True
 
     def fail(self, error: BaseException) -> None:
         """Tell everybody that there are no turns any more, for else they would wait for ever."""

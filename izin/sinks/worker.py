@@ -117,7 +117,7 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
             ledger=ledger,
             client=client,
             announcer=announcer,
-            clock=_now,
+            clock=now,
             pacer=pacer,
             holder=_holder(ledger.owner, iys, sink),
             unforeseen=metrics.unforeseen,
@@ -128,13 +128,13 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
             directory=directory,
             publisher=publisher,
             announcer=announcer,
-            clock=_now,
+            clock=now,
             counted=metrics.pushed.inc,
         )
         pace = records_per_second(iys.requests_per_second, batch_size=sink.batch_size)
         server = serving.server(
             sink,
-            serving.app(ledger, metrics, receiver, kafka.topics, clock=_now, pace=pace),
+            serving.app(ledger, metrics, receiver, kafka.topics, clock=now, pace=pace),
         )
         alive = asyncio.Event()
         works = {
@@ -145,12 +145,12 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
                 announcer=announcer,
                 codec=codec,
                 settings=kafka,
-                clock=_now,
+                clock=now,
                 wait=_SHARE,
             ).run,
             **{
                 f"follow {lane}": Follower(
-                    ledger=ledger, codec=codec, settings=kafka, topic=name, clock=_now, wait=_SHARE
+                    ledger=ledger, codec=codec, settings=kafka, topic=name, clock=now, wait=_SHARE
                 ).run
                 for lane, name in (
                     ("bulk", kafka.topics.events.name),
@@ -158,16 +158,16 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
                 )
             },
             "deliver": Deliverer(
-                ledger=ledger, settings=kafka, bells=bells, clock=_now, wait=sink.poll_interval
+                ledger=ledger, settings=kafka, bells=bells, clock=now, wait=sink.poll_interval
             ).run,
             "anchor": Anchorer(
                 ledger=ledger,
                 announcer=announcer,
                 file=sink.anchor_file,
-                clock=_now,
+                clock=now,
                 interval=sink.anchor_interval,
             ).run,
-            "watch": Watch(ledger=ledger, clock=_now, interval=_LOOK).run,
+            "watch": Watch(ledger=ledger, clock=now, interval=_LOOK).run,
             "pull": lambda: _pull(
                 Puller(tools=tools, publisher=publisher, interval=sink.pull_interval), sink
             ),
@@ -200,7 +200,7 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
             with contextlib.suppress(LedgerUnavailableError):
                 await pacer.flush()
                 async with ledger.transaction() as connection:
-                    await submissions.release(connection, owner=ledger.owner, now=_now())
+                    await submissions.release(connection, owner=ledger.owner, now=now())
 
 
 async def _pull(puller: Puller, sink: SinkSettings) -> None:
@@ -265,5 +265,6 @@ def _credentials(sink: SinkSettings) -> Credentials | None:
     return Credentials(username=sink.push_username, password=sink.push_password)
 
 
-def _now() -> datetime:
+def now() -> datetime:
+    """Return the instant that it is."""
     return datetime.now(UTC)

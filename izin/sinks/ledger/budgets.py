@@ -2,9 +2,10 @@
 all methods, the queries of the hour, the successes of the day.
 
 A process queues its own calls by class and takes one slot at a time from the ledger for whoever is
-most urgent when it comes, so an opt-out passes waiting bulk. A slot not used in time is forfeited.
-While the ledger cannot be reached nothing leaves: the pace would not be kept. What came of calls is
-written with the next slot; what a killed process had not written yet is a second of a statistic.
+most urgent when it comes, so an opt-out passes waiting bulk. A slot not used in time is given back.
+That a call has arrived is told with the next slot. While the ledger cannot be reached nothing
+leaves: the pace would not be kept. What came of calls is written with the next slot; what a killed
+process had not written yet is a second of a statistic.
 """
 
 from __future__ import annotations
@@ -93,6 +94,8 @@ class LedgerPacer:
         self._sleep = sleep
         self._turns = Turns(longest_waiting_every=pace.longest_waiting_every)
         self._granting: asyncio.Task[None] | None = None
+        self._there: list[tuple[int, float | None]] = []
+        """Slots, and when their uses were known to have arrived; None: they were not used."""
         self._calls: Counter[tuple[str, str]] = Counter()
         self._failures: Counter[tuple[str, str]] = Counter()
         self._written_at = clock()
@@ -105,18 +108,22 @@ class LedgerPacer:
             await connection.execute(_SQL["begin"], {"address": self._address})
             await self._stands(connection)
 
-    async def wait(self, call_class: CallClass, operation: str) -> None:
-        """Return when a call of this class may leave; raises ThrottledError where the hour's calls
-        of ``operation`` are spent.
+    async def wait(self, call_class: CallClass, operation: str) -> int:
+        """Return the slot of a call of this class when it has come; raises ThrottledError where
+        the hour's calls of ``operation`` are spent.
         """
         limit = self._hour_limits.get(operation)
         if limit is not None:
             await self._take_of_hour(operation, limit.room(call_class))
-        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        granted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._turns.queue(call_class, granted)
         if self._granting is None or self._granting.done():
             self._granting = asyncio.create_task(self._grant(), name="ledger-pacer")
-        await granted
+        return await granted
+
+    def arrived(self, slot: int) -> None:
+        """Note that the use of ``slot`` has arrived by now."""
+        self._there.append((slot, self._clock()))
 
     def answered(self, operation: str, code: str, *, failed: bool) -> None:
         """Note what came of a call."""
@@ -145,25 +152,34 @@ class LedgerPacer:
     async def _grant(self) -> None:
         try:
             while self._turns.is_anyone_waiting():
-                await self._slot()
-                self._turns.grant()
+                slot = await self._slot()
+                if not self._turns.grant(slot):
+                    self._there.append((slot, None))
         except BaseException as error:
             self._turns.fail(error)
             if not isinstance(error, Exception):
                 raise
 
-    async def _slot(self) -> None:
+    async def _slot(self) -> int:
         while True:
             asked_at = self._clock()
-            ahead = await self._take()
-            comes_at = asked_at + ahead
+            number, ahead = await self._take()
+            # The slot's instant lies between the two, by this clock: never used before the later.
+            comes_at = self._clock() + ahead
             while (left := comes_at - self._clock()) > 0:
                 await self._sleep(left)
-            if not self._pace.is_forfeited(max(comes_at, asked_at), self._clock()):
-                return
+            if not self._pace.is_forfeited(asked_at + ahead, self._clock()):
+                return number
+            self._there.append((number, None))
 
-    async def _take(self) -> float:
+    async def _take(self) -> tuple[int, float]:
+        there, self._there = self._there, []
+        now = self._clock()
         values = {
+            "slots": [slot for slot, _ in there],
+            "ages": [None if at is None else now - at for _, at in there],
+            "span": self._pace.span,
+            "arrives_within": self._pace.arrives_within,
             "address": self._address,
             "interval": self._pace.interval,
             "creep": self._pace.creep,
@@ -176,7 +192,7 @@ class LedgerPacer:
         if row is None:
             await self.begin()
             return await self._take()
-        return float(next(iter(row.values())))
+        return row["slot"], row["ahead"]
 
     async def _take_of_hour(self, operation: str, room: int) -> None:
         values = {"address": self._address, "operation": operation, "room": room}

@@ -18,7 +18,8 @@ from izin.consent.ordering import decide
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.announce import Announcer
-from izin.sinks.ingest import Ingester, Read
+from izin.sinks.decisions import DecisionReader, Read
+from izin.sinks.ingest import Ingester
 from izin.sinks.ledger import brands, offsets, reads
 from izin.sinks.ledger.brands import Brand
 from izin.sinks.ledger.migrate import migrate
@@ -94,6 +95,7 @@ class Days:
         self._line = Line(self._twin, self._time)
         settings = KafkaSettings(topic_prefix="", partitions=1)
         self._codec = Codec()
+        self._reader = DecisionReader(self._codec)
         self._announcer = Announcer(self._codec, settings.topics)
         self._house = Sinks(
             count=self.sinks,
@@ -199,7 +201,7 @@ class Days:
             assert decision.kind is DecisionKind.APPLY
             self._states[str(claim.key)] = decision.consent
             record = a_decision_record(decision, offset=offset)
-            yield Read(partition=0, offset=offset, decision=record)
+            yield self._reader.read(self._codec.encode("Decision", record))
 
     async def _strikes(self) -> None:
         """Kill a sink every hour or so; once a day all of them."""

@@ -83,13 +83,18 @@ class Turns:
         self.meanwhile: Callable[[], Awaitable[None]] | None = None
         self.classes: list[CallClass] = []
 
-    async def wait(self, call_class: CallClass, operation: str) -> None:
+    async def wait(self, call_class: CallClass, operation: str) -> int:
         """Return when a call may leave, after what happens meanwhile, once."""
-        await self._pacer.wait(call_class, operation)
+        slot = await self._pacer.wait(call_class, operation)
         self.classes.append(call_class)
         meanwhile, self.meanwhile = self.meanwhile, None
         if meanwhile is not None:
             await meanwhile()
+        return slot
+
+    def arrived(self, slot: int) -> None:
+        """Note that a call has arrived."""
+        self._pacer.arrived(slot)
 
     def answered(self, operation: str, code: str, *, failed: bool) -> None:
         """Note what came of a call."""

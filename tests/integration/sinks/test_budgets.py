@@ -1,6 +1,7 @@
 """What İYS counts by address is shared by every process and account behind it."""
 
 import asyncio
+import math
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,6 +9,7 @@ from typer.testing import CliRunner
 
 from izin.console.cli import app
 from izin.iys import CallClass, HourLimit, Pace, Standing, StandingPolicy, ThrottledError
+from izin.iys.pacing import PaceState
 from izin.iys.token_store import TokenState
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.budgets import LedgerPacer, addresses, codes
@@ -49,7 +51,7 @@ async def test_processes_that_ask_at_once_do_not_pass_the_hours_limit(ledger: Le
     await pacers[0].begin()
     asked = [pacer.wait(CallClass.RET, "status") for pacer in pacers for _ in range(3)]
     found = await asyncio.gather(*asked, return_exceptions=True)
-    assert sum(one is None for one in found) == 5
+    assert sum(isinstance(one, int) for one in found) == 5
 
 
 async def test_what_fails_anywhere_is_known_everywhere(ledger: Ledger):
@@ -125,3 +127,25 @@ async def test_people_see_how_an_address_stands(
     await pacer.flush()
     code, output = await asyncio.to_thread(shown)
     assert (code, '"failed_24h": 10000' in output) == (1, True)
+
+
+async def test_the_ledger_grants_slots_as_the_policy_does(ledger: Ledger):
+    """The eleventh comes a span after the first had arrived, unless that was not used at all."""
+    pace = Pace(rate=10)
+    pacer = LedgerPacer(ledger, pace, address="one")
+    await pacer.begin()
+    state = PaceState()
+    taken, reckoned = [], []
+    for number in range(1, 31):
+        if number == 15:  # the sixth to the eighth were answered, the ninth was not used
+            pacer._there = [(6, pacer._clock() - 0.5), (7, pacer._clock()), (9, None), (1, None)]
+        slot, ahead = await pacer._take()
+        taken.append((slot, ahead))
+        if number == 15:
+            for one, at in ((6, -0.5), (7, 0.0), (9, -math.inf), (1, -math.inf)):
+                state = pace.arrived(state, one, at)
+        state, granted = pace.next_slot(state, 0.0)
+        reckoned.append((granted.number, granted.at))
+    assert [slot for slot, _ in taken] == [slot for slot, _ in reckoned]
+    for (_, ahead), (_, at) in zip(taken, reckoned, strict=True):
+        assert ahead == pytest.approx(at, abs=0.5)

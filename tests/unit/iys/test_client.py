@@ -57,9 +57,14 @@ class Turns:
         self.classes: list[CallClass] = []
         self.answers: list[tuple[str, str, bool]] = []
         self.throttles = 0
+        self.there: list[int] = []
 
-    async def wait(self, call_class: CallClass, _operation: str) -> None:
+    async def wait(self, call_class: CallClass, _operation: str) -> int:
         self.classes.append(call_class)
+        return len(self.classes)
+
+    def arrived(self, slot: int) -> None:
+        self.there.append(slot)
 
     def answered(self, operation: str, code: str, *, failed: bool) -> None:
         self.answers.append((operation, code, failed))
@@ -202,6 +207,26 @@ async def test_every_call_waits_for_its_turn():
         await client.add(BRAND, an_item(), call_class=CallClass.BULK)
 
     assert pacer.classes == [CallClass.RET, CallClass.DUE, CallClass.BULK]
+    assert pacer.there == [1, 2, 3]
+
+
+async def test_what_was_lost_may_still_arrive():
+    """Only an answer, or not having left, says that a call arrives no more."""
+    pacer = Turns()
+
+    async def no() -> bool:
+        return False
+
+    def lost(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadError("lost", request=request)
+
+    async with a_client(lost, pacer=pacer) as client:
+        with pytest.raises(OutcomeUnknownError):
+            await client.add(BRAND, an_item())
+        assert pacer.there == []
+        with pytest.raises(WithheldError):
+            await client.add(BRAND, an_item(), permit=no)
+        assert pacer.there == [2]
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,10 @@ ON CONFLICT DO NOTHING
 
 -- name: next-slot
 -- Take the address's next free slot: seconds until it comes, by the database's clock, which all processes share.
-WITH slot AS (
-    SELECT greatest(free_at, clock_timestamp()) AS at, least(factor, %(fastest)s) AS factor
-    FROM budgets WHERE egress_address = %(address)s FOR UPDATE
-)
-UPDATE budgets SET
-    free_at = slot.at + (%(interval)s / slot.factor) * interval '1 second',
-    factor = least(1, budgets.factor + %(creep)s)
-FROM slot
-WHERE egress_address = %(address)s
-RETURNING extract(epoch FROM slot.at - clock_timestamp())::double precision
+-- What has arrived since is told along, by its age in seconds; no age: the slot was not used.
+SELECT t.slot, t.ahead FROM take_slot(
+    %(address)s, %(interval)s, %(span)s, %(arrives_within)s, %(fastest)s, %(creep)s, %(slots)s::bigint[],
+    %(ages)s::double precision[]) AS t
 
 -- name: slow-down
 -- İYS said "too many": everybody pauses, then goes at half the pace. Several of one burst count once.
