@@ -35,7 +35,9 @@ def _python(module: str) -> Callable[[Progress], tuple[str, ...]]:
 
 
 def _quix(on_progress: Progress) -> tuple[str, ...]:
-    return (quix_environment.python(on_progress=on_progress), "-m", "izin.bench.peers.quix")
+    python = quix_environment.python(on_progress=on_progress)
+    imports = quix_environment.izin_alone(ROOT)
+    return ("env", f"PYTHONPATH={imports}", python, "-P", "-m", "izin.bench.peers.quix")
 
 
 def _streams(store: str, guarantee: str) -> Callable[[Progress], tuple[str, ...]]:

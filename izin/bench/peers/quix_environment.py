@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from datetime import timedelta
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from izin.local.errors import LocalError
@@ -60,6 +61,19 @@ def python(*, on_progress: Progress = silent, cache: Path | None = None) -> str:
             _run(str(program), "-m", "pip", "install", *quiet, *PACKAGES)
             complete.touch()
     return str(program)
+
+
+def izin_alone(root: Path, *, cache: Path | None = None) -> Path:
+    """Return a folder from which ``izin`` can be imported and nothing else that lies in ``root``:
+    where it is installed, our own clients lie beside it.
+    """
+    named = sha256(str(root).encode()).hexdigest()[:12]
+    alone = folder(cache or cache_folder()) / "imports" / named
+    shutil.rmtree(alone, ignore_errors=True)
+    alone.mkdir(parents=True)
+    for path in (root / "izin", *root.glob("izin__mypyc.*")):  # the latter where it is compiled
+        (alone / path.name).symlink_to(path)
+    return alone
 
 
 def _run(*argv: str) -> None:

@@ -178,6 +178,18 @@ def test_runners_bear_names_of_their_own():
     assert len({runner.short for runner in RUNNERS}) == len(RUNNERS)
 
 
+def test_quix_imports_izin_and_none_of_its_clients(tmp_path: Path):
+    """Where we are installed our clients lie beside us, and Quix pins others."""
+    root = tmp_path / "site-packages"
+    for name in ("izin", "confluent_kafka"):
+        (root / name).mkdir(parents=True)
+    (root / "izin__mypyc.cpython-311.so").touch()
+    for _ in range(2):
+        alone = quix_environment.izin_alone(root, cache=tmp_path)
+        assert {path.name for path in alone.iterdir()} == {"izin", "izin__mypyc.cpython-311.so"}
+    assert (alone / "izin").resolve() == root / "izin"
+
+
 def test_a_runner_nobody_knows_is_refused():
     """A misspelt name would race nobody and look like a pass."""
     ran = CliRunner().invoke(app, ["order", "--only", "quicks"])
