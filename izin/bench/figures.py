@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from izin.bench.track import Run
 
 _SPREAD = len("100,000–200,000")
+_NAME = len("pass-through")
+"""The longest word of a runner's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +114,7 @@ def table(standings: Sequence[Standing], against: Sequence[str], *, title: str) 
     found = ratios(standings, against)
     against = [one.name for one in standings if one.name in against]
     drawn = Table(title=title)
-    drawn.add_column("runner")
+    drawn.add_column("runner", min_width=_NAME)
     columns = ("events", "events/s", "min–max", "CPU µs/event", "min–max", "peak MB")
     for heading in (*columns, *(f"× {name}: speed, CPU" for name in against)):
         # What wraps is the names: a figure cut short says something else.

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes | None]]
+
+
+_made_of = partial(tuple.__new__, Record)
+"""In half the time of its own constructor."""
 
 
 def positions(consumer: Any) -> dict[Any, int]:  # noqa: ANN401  # aiokafka publishes no types
@@ -70,15 +75,17 @@ def lighten(fetcher: Any) -> None:  # noqa: ANN401  # aiokafka publishes no type
 
 
 def _record(tp: Any, record: Any) -> Record:  # noqa: ANN401  # aiokafka publishes no types
-    return Record(
-        tp.topic,
-        tp.partition,
-        record.offset,
-        record.timestamp,
-        record.timestamp_type,
-        record.key,
-        record.value,
-        record.headers,
+    return _made_of(
+        (
+            tp.topic,
+            tp.partition,
+            record.offset,
+            record.timestamp,
+            record.timestamp_type,
+            record.key,
+            record.value,
+            record.headers,
+        )
     )
 
 
