@@ -14,6 +14,7 @@ HOT = (
     "izin/schemas/avro_writer.py",
     "izin/schemas/cloud_events.py",
     "izin/schemas/decisions.py",
+    "izin/schemas/memo.py",
     "izin/schemas/partitioning.py",
     "izin/schemas/statement_cutter.py",
     "izin/streams/effects.py",

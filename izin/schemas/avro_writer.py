@@ -9,7 +9,9 @@ raises whatever it makes the code stumble on, and the codec lets fastavro say wh
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
+
+from izin.schemas.memo import keep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,14 +20,11 @@ if TYPE_CHECKING:
 
     Write = Callable[[Any], bytes]
 
-T = TypeVar("T")
-
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 
 _INT: Final = 1 << 31
 _LONG: Final = 1 << 63
-_REMEMBERED = 4096
 _NUMBERS: dict[int, bytes] = {}
 _MOMENTS: dict[datetime, bytes] = {}
 
@@ -73,7 +72,7 @@ def _int(value: int) -> bytes:
         return _SMALL[value]
     if not -_INT <= value < _INT:
         raise ValueError("out of bounds")
-    return _NUMBERS.get(value) or _remembered(_NUMBERS, value, value)
+    return _NUMBERS.get(value) or keep(_NUMBERS, value, long_bytes(value))
 
 
 def _long(value: int) -> bytes:
@@ -84,15 +83,8 @@ def _long(value: int) -> bytes:
 
 def _instant(value: datetime) -> bytes:
     # The same instant stands in several fields, and in each record that a batch writes of an event.
-    return _MOMENTS.get(value) or _remembered(_MOMENTS, value, (value - EPOCH) // MILLISECOND)
-
-
-def _remembered(known: dict[T, bytes], value: T, number: int) -> bytes:
-    """Return ``number`` encoded, and keep it in ``known`` for the next time ``value`` comes."""
-    if len(known) >= _REMEMBERED:
-        known.clear()
-    found = known[value] = long_bytes(number)
-    return found
+    found = _MOMENTS.get(value)
+    return found or keep(_MOMENTS, value, long_bytes((value - EPOCH) // MILLISECOND))
 
 
 def _or_null(write: Write) -> Write:

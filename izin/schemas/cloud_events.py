@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from izin.schemas.memo import keep
+
 Headers = list[tuple[str, str | bytes | None]]
 """As a Kafka client takes them."""
 
@@ -20,7 +22,6 @@ _SECONDS: Final = [f"{second:02}+00:00".encode() for second in range(60)]
 _IDS_PLACE: Final = 1
 _TYPES_PLACE: Final = 2
 _TIMES_PLACE: Final = 4
-_ENOUGH = 4096
 
 
 def marks(*, record: str, event_id: str, source: str, at: datetime) -> dict[str, str]:
@@ -68,8 +69,6 @@ class Marking:
         return retyped
 
     def _template(self, source: str) -> Headers:
-        if len(self._templates) >= _ENOUGH:
-            self._templates.clear()
         template: Headers = [
             _VERSION,
             (_ID, b""),
@@ -77,10 +76,8 @@ class Marking:
             (_SOURCE, source.encode()),
             (_TIME, b""),
         ]
-        return self._templates.setdefault(source, template)
+        return keep(self._templates, source, template)
 
     def _day(self, day: int) -> bytes:
-        if len(self._days) >= _ENOUGH:
-            self._days.clear()
         text = (_EPOCH + timedelta(days=day)).date().isoformat()
-        return self._days.setdefault(day, f"{text}T".encode())
+        return keep(self._days, day, f"{text}T".encode())

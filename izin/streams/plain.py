@@ -33,6 +33,7 @@ from izin.consent.words import (
     Status,
 )
 from izin.schemas.avro_writer import long_bytes, size_bytes, writer_of
+from izin.schemas.memo import keep
 from izin.schemas.statement_cutter import cut
 from izin.streams.guard import was_moved
 from izin.streams.packing import Facts
@@ -53,8 +54,6 @@ _FIRST: Final = (FIRST_DATE - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(mil
 _JUDGED_SOURCES: Final = frozenset({Source.HS_KARAR, Source.HS_2015})
 """Sources that have rules of their own (H408, H155)."""
 _LONGEST: Final = 64 * 1024
-_ENOUGH = 4096
-"""Of voices and kinds of address that are kept: few installations have more."""
 
 _text: Final = writer_of("string")
 _RET: Final = Status.RET
@@ -156,18 +155,16 @@ class PlainReader:
         """Return how an address of the keys that begin with ``shared`` begins, and how it is known
         that its recipient is canonical.
         """
-        if len(self._kinds) >= _ENOUGH:
-            self._kinds.clear()
         try:
             key = ConsentKey.parse(f"{shared.decode()}/-")
         except (UnreadableKeyError, UnicodeDecodeError):
-            return self._kinds.setdefault(shared, (b"", _is_none))
+            return keep(self._kinds, shared, (b"", _is_none))
         is_canonical = is_canonical_email if key.channel is Channel.EPOSTA else is_canonical_phone
         beginning = b"".join(
             (long_bytes(key.brand_code), _text(key.channel), _text(key.recipient_type))
         )
         is_known = key.brand_code > 0
-        return self._kinds.setdefault(shared, (beginning, is_canonical if is_known else _is_none))
+        return keep(self._kinds, shared, (beginning, is_canonical if is_known else _is_none))
 
     def _hear(self, telling: tuple[bytes, ...], value: bytes) -> Voice | None:
         """Return the voice that ``value`` speaks with, if it is a plain one, and keep it."""
@@ -184,10 +181,7 @@ class PlainReader:
             rank = OriginRank.OURS
             words = (event.customer_id, status, rank, event.origin, source.value, True, LAW_VERSION)
             voice = Voice(words, status, f"/{event.customer_id}/{event.origin}")
-        if len(self._voices) >= _ENOUGH:
-            self._voices.clear()
-        self._voices[telling] = voice
-        return voice
+        return keep(self._voices, telling, voice)
 
 
 _UNHEARD = Voice(("", Status.RET, OriginRank.OURS, "", None, False, 0), Status.RET, "")

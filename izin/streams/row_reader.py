@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from izin.consent.words import Channel, RecipientType, Status
 from izin.schemas.avro_writer import writer_of
+from izin.schemas.memo import keep
 from izin.streams.packing import facts_of
 from izin.streams.rows import row_fields
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from izin.schemas.codec import Codec
     from izin.streams.packing import Facts, Words
 
-_ENOUGH = 4096
-"""Of words that are kept: few installations have more."""
 _A_BYTE = 128
 _MILLISECOND = 1000
 
@@ -123,9 +122,7 @@ class RowReader:
         facts = facts_of(self._codec.decode_consent(row))
         _, _, _, origin, source, _, _ = facts[0]
         if telling[3] == _text(origin) + _or_text(source):
-            if len(self._words) >= _ENOUGH:
-                self._words.clear()
-            self._words[telling] = facts[0]
+            keep(self._words, telling, facts[0])
         return facts
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from izin.consent.words import Status
 from izin.schemas import contracts
 from izin.schemas.avro_writer import long_bytes, size_bytes, writer_of
+from izin.schemas.memo import keep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,8 +46,6 @@ FIELDS: tuple[str, ...] = (
 _NULL: Final = b"\x00"
 _SOME: Final = b"\x02"
 _MILLISECOND: Final = 1000
-_ENOUGH = 4096
-"""Of words that are kept: few installations have more."""
 
 
 def row_fields() -> Sequence[Schema]:
@@ -94,11 +93,9 @@ class Rows:
     def _tell(self, words: Words) -> tuple[bytes, ...]:
         """Return the bytes of ``words`` in a row, in their order."""
         customer_id, status, origin_rank, origin, source, registrable, law_version = words
-        if len(self._told) >= _ENOUGH:
-            self._told.clear()
         write = self._write
         other = Status.ONAY if status is Status.RET else Status.RET
-        told = self._told[words] = (
+        told = (
             write["customer_id"](customer_id),
             write["status"](status),
             write["previous_status"](None),
@@ -108,7 +105,7 @@ class Rows:
             write["registrable"](registrable),
             write["law_version"](law_version),
         )
-        return told
+        return keep(self._told, words, told)
 
 
 _MOMENTS: dict[int, bytes] = {}
@@ -119,11 +116,7 @@ def moment(microseconds: int) -> bytes:
     that a batch writes of an event.
     """
     found = _MOMENTS.get(microseconds)
-    if found is None:
-        if len(_MOMENTS) >= _ENOUGH:
-            _MOMENTS.clear()
-        found = _MOMENTS[microseconds] = long_bytes(microseconds // _MILLISECOND)
-    return found
+    return found or keep(_MOMENTS, microseconds, long_bytes(microseconds // _MILLISECOND))
 
 
 def _or_null(microseconds: int | None) -> bytes:

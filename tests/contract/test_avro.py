@@ -235,7 +235,7 @@ def test_a_type_that_no_contract_uses_is_refused(schema: object) -> None:
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream of ever new instants does not fill the memory."""
-    monkeypatch.setattr(avro_writer, "_REMEMBERED", 3)
+    monkeypatch.setattr("izin.schemas.memo.MOST", 3)
     write = writer_of({"type": "long", "logicalType": "timestamp-millis"})
     for second in range(20):
         at = datetime(2040, 1, 1, 0, 0, second, tzinfo=UTC)

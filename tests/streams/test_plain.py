@@ -188,8 +188,7 @@ def test_an_older_statement_that_says_something_new_is_left_to_the_law() -> None
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Strangers with a voice or a brand each cannot fill the memory, and are still understood."""
-    monkeypatch.setattr("izin.streams.plain._ENOUGH", 2)
-    monkeypatch.setattr("izin.schemas.cloud_events._ENOUGH", 2)
+    monkeypatch.setattr("izin.schemas.memo.MOST", 2)
     reader, marking = PlainReader(CODEC), Marking("Decision")
     for number in range(1, 8):
         event = an_event(customer_id=f"c{number}", brand_code=number)

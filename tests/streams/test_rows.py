@@ -46,8 +46,7 @@ def test_a_row_is_that_of_the_codec(consent: Consent) -> None:
 
 def test_more_words_than_are_kept_are_told_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is remembered is bounded, and forgetting it changes nothing."""
-    for module in ("rows", "row_reader"):
-        monkeypatch.setattr(f"izin.streams.{module}._ENOUGH", 2)
+    monkeypatch.setattr("izin.schemas.memo.MOST", 2)
     rows, reader = Rows(CODEC), RowReader(CODEC)
     for number in range(7):
         consent = replace(
