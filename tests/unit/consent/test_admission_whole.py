@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from izin.consent.admission import FIRST_DATE, Refusal, admit
@@ -185,13 +185,17 @@ def test_what_is_admitted_is_admitted_again_as_it_stands(event: ConsentEvent):
         assert admit(claim.event, appended_at=APPENDED + timedelta(days=900)) == claim
 
 
+@example(an_event(recipient_type="TACIR", source="HS_2015", consent_date=None))
 @given(ANYTHING)
 def test_a_fault_of_a_no_is_a_fault_of_its_yes(event: ConsentEvent):
     """The two are judged by the same rules, but for what a merchant's first record may lack."""
     no = admit(replace(event, status="RET"), appended_at=APPENDED)
     yes = admit(replace(event, status="ONAY"), appended_at=APPENDED)
     if isinstance(no, Claim):
-        merchants = {"H113"} if no.key.recipient_type is RecipientType.TACIR else set()
+        is_merchants = no.key.recipient_type is RecipientType.TACIR
+        merchants = {"H113"} if is_merchants else set()
+        if is_merchants and event.consent_date is None:
+            merchants.add("H155")  # a first record's date may lack, a no is told with its receipt's
         assert codes(no) - merchants <= codes(yes)
 
 
