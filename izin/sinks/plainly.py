@@ -115,6 +115,7 @@ class Stamp:
         self._announcer = announcer
         self._brands = brands
         self._now = now
+        self._now_in_milliseconds = (now - EPOCH) // _MILLISECOND
         self._calendar = calendar
         self._patterns: dict[tuple[object, ...], Pattern | None] = {}
         self._terms: dict[tuple[int, bytes, int], tuple[bytes, bool]] = {}
@@ -138,6 +139,7 @@ class Stamp:
             has_ended,
             is_prompt,
             cut.consent_date is None,
+            cut.effective > self._now_in_milliseconds,
         )
         pattern = self._patterns.get(shape, _UNSEEN)
         if pattern is _UNSEEN:
