@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
@@ -44,9 +45,9 @@ class Message:
     headers: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of telling İYS of one event."""
+    """What came of telling İYS of one event. Without slots, for its id is reckoned once."""
 
     key: ConsentKey
     customer_id: str
@@ -63,7 +64,7 @@ class Outcome:
     origin_ref: str | None
     occurred_at: datetime
 
-    @property
+    @cached_property
     def outcome_id(self) -> str:
         """The same for every repetition of the same outcome of the same try."""
         said = f"{self.key}|{self.event_id}|{self.outcome}|{self.attempt}|{self.code}"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from izin.consent.model import ConsentKey
 from izin.iys.answers import FIELD_FAULTS, Verdict
 from izin.iys.errors import (
     CallError,
@@ -199,8 +200,6 @@ class Teller:
             await self._lose(submission, None)
             return
         async with self.tools.ledger.transaction() as connection:
-            entries = await lock(connection, (item.key for item in submission.items))
-            changes = Changes(self.tools.announcer, now=now)
             await submissions.taken(
                 connection,
                 submission,
@@ -209,16 +208,9 @@ class Teller:
                 now=now,
                 next_poll_at=now + self.result_delay,
             )
-            for item in submission.items:
-                before = entries[item.key]
-                entry = before.but(told_at=now)
-                if entry.desired_event_id == item.event_id and entry.state == "in_flight":
-                    entry = entry.but(state="awaiting_result")
-                changes.put(before, entry)
-            await brands.lift(
-                connection, submission.brand.brand_code, entry.channel, submission.items[0].status
-            )
-            await changes.write(connection)
+            first = submission.items[0]
+            channel = ConsentKey.parse(first.key).channel
+            await brands.lift(connection, submission.brand.brand_code, channel, first.status)
 
     async def _lose(self, submission: Submission, error: CallError | None) -> None:
         now = self.tools.clock()

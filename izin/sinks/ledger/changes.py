@@ -14,12 +14,12 @@ import orjson
 from izin.consent.model import Status
 from izin.sinks.errors import ConcurrentChangeError
 from izin.sinks.ledger import bells, movements, retailers
-from izin.sinks.ledger.entry import Entry, to_json
+from izin.sinks.ledger.entry import Entry, is_only_told, to_json, told_to_json
 from izin.sinks.ledger.movements import Movement
 from izin.sinks.ledger.statements import statements
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from izin.consent.model import ConsentEvent, ConsentKey
@@ -113,7 +113,7 @@ class Changes:
         """Write everything; raises ConcurrentChangeError if a row is not as it was read."""
         new = [after for key, after in self._after.items() if self._before[key] is None]
         changed = [
-            (before.state, after)
+            (before, after)
             for key, after in self._after.items()
             if (before := self._before[key]) is not None
         ]
@@ -121,13 +121,7 @@ class Changes:
             await _expect(
                 connection, _CONSENTS["insert"], {"rows": to_json(new)}, len(new), "a new key"
             )
-        if changed:
-            values = {
-                "rows": to_json(after for _, after in changed),
-                "keys": [after.key for _, after in changed],
-                "states": [state for state, _ in changed],
-            }
-            await _expect(connection, _CONSENTS["save"], values, len(changed), "a row")
+        await _save(connection, changed)
         steps = [
             (step, after)
             for key, after in self._after.items()
@@ -204,6 +198,23 @@ async def lock(connection: Connection, keys: Iterable[str]) -> dict[str, Entry]:
     """Return the rows of ``keys`` that exist, by key, held until the transaction ends."""
     found = await connection.execute(_CONSENTS["lock"], {"keys": sorted(set(keys))})
     return {row["key"]: Entry.from_row(row) for row in await found.fetchall()}
+
+
+async def _save(connection: Connection, changed: Sequence[tuple[Entry, Entry]]) -> None:
+    parted: tuple[list[tuple[Entry, Entry]], ...] = [], []
+    for before, after in changed:
+        parted[is_only_told(before, after)].append((before, after))
+    for (query, as_json), some in zip(_SAVING, parted, strict=True):
+        if some:
+            values = {
+                "rows": as_json(after for _, after in some),
+                "keys": [after.key for _, after in some],
+                "states": [before.state for before, _ in some],
+            }
+            await _expect(connection, _CONSENTS[query], values, len(some), "a row")
+
+
+_SAVING = (("save", to_json), ("save-told", told_to_json))
 
 
 async def _expect(

@@ -6,7 +6,6 @@ item is settled once; a second answer to it changes nothing.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +31,7 @@ SINGLE = "single"
 BATCH = "batch"
 _YIELD_EVERY = 50
 _SQL = statements("submissions")
+_CONSENTS = statements("consents")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,26 +114,11 @@ async def claim(  # noqa: PLR0913 - what is told, how, and by whom
     """Put ``entries`` in flight and keep the intent to tell them; the call may begin after the
     commit.
     """
-    now = changes.now
-    claimed = []
-    for place, entry in enumerate(entries):
-        if place % _YIELD_EVERY == _YIELD_EVERY - 1:
-            # Pushes share this loop and must not wait for a whole batch.
-            await asyncio.sleep(0)
-        flying = entry.but(
-            state="in_flight",
-            duty="none",
-            why=None,
-            attempts=entry.attempts + 1,
-            next_attempt_at=None,
-            lease_owner=None,
-            lease_until=None,
-            told_at=now,
-            onay_open=entry.onay_open or entry.desired_status == "ONAY",
-            ret_open=entry.ret_open or entry.desired_status == "RET",
-        )
-        claimed.append(changes.put(entry, flying))
-    said = [item_of(entry) for entry in claimed]
+    values = {"keys": [entry.key for entry in entries], "now": changes.now}
+    flying = await (await connection.execute(_CONSENTS["fly"], values)).fetchall()
+    if len(flying) != len(entries):
+        raise ConcurrentChangeError("a row was changed by another process")
+    said = [item_of(entry) for entry in entries]
     items = tuple(
         Item(
             index=index,
@@ -143,11 +128,11 @@ async def claim(  # noqa: PLR0913 - what is told, how, and by whom
             status=entry.desired_status or "",
             consent_date=item.consent_date,
             source=None if item.source is None else str(item.source),
-            attempt=entry.attempts,
+            attempt=entry.attempts + 1,
             origin=entry.desired_origin or "",
             origin_ref=entry.desired_origin_ref,
         )
-        for index, (entry, item) in enumerate(zip(claimed, said, strict=True))
+        for index, (entry, item) in enumerate(zip(entries, said, strict=True))
     )
     return await intend(
         connection, changes, brand, items, said, kind=kind, holder=holder, refusals=0
@@ -256,10 +241,15 @@ async def taken(  # noqa: PLR0913 - İYS's receipt of a batch
         _SQL["taken-items"],
         {
             "id": submission.id,
-            "indexes": list(range(len(sub_requests))),
             "sub_request_ids": [one.sub_request_id for one in sub_requests],
         },
     )
+    told = {
+        "keys": [item.key for item in submission.items],
+        "event_ids": [item.event_id for item in submission.items],
+        "now": now,
+    }
+    await connection.execute(_CONSENTS["await-result"], told)
 
 
 async def settle(

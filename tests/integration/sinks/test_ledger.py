@@ -26,7 +26,9 @@ from izin.sinks.ledger import brands, offsets, reads
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.budgets import LedgerPacer
 from izin.sinks.ledger.database import Ledger
+from izin.sinks.ledger.entry import TOLD, is_only_told
 from izin.sinks.ledger.migrate import migrate, pending
+from izin.sinks.ledger.statements import statements
 from tests.builders import PHONE
 from tests.integration.sinks.house import ACTIVE, House, onay, ret
 
@@ -214,3 +216,20 @@ async def test_the_backlog_is_told_by_deadlines_apart_what_is_kept_back(house: H
     found = await reads.backlog(house.ledger)
     assert not found.telling
     assert sum(one.count for one in found.held) == 4
+
+
+def test_what_is_saved_of_telling_is_every_column_but_the_laws():
+    """The statement sets the columns of the code, in pairs, and the rest belongs to the law."""
+    text = statements("consents")["save-told"]
+    columns, values = text.split(") = (")[0].split("SET (")[1], text.split(") = (")[1].split(")")[0]
+    assert tuple(one.strip() for one in columns.split(",")) == TOLD
+    assert tuple(one.strip().removeprefix("r.") for one in values.split(",")) == TOLD
+
+
+async def test_a_change_of_telling_leaves_what_the_law_wants(house: House):
+    """Only what differs in the law's columns is written whole."""
+    await house.ingest(onay(PHONE))
+    entry = await house.entry()
+    assert is_only_told(entry, entry.but(state="parked", why="x", attempts=3))
+    for name in ("desired_status", "desired_event_id", "latest_ret_at", "attested"):
+        assert not is_only_told(entry, entry.but(**{name: "another"}))

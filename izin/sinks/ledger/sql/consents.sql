@@ -43,6 +43,49 @@ JOIN unnest(%(keys)s::text[], %(states)s::text[]) AS expected (key, state) ON ex
 WHERE c.key = r.key AND c.state = expected.state
 RETURNING c.key
 
+-- name: save-told
+-- The same for rows of which only telling and what İYS holds have changed: nearly all.
+UPDATE consents AS c SET (
+        registered, registered_at, registered_consent_date, registered_source, registered_transaction_id,
+        verified_at, verified_by, state, duty, why, code, due_at, expires_at, attempts, next_attempt_at,
+        lease_owner, lease_until, onay_open, ret_open, told_at, may_send, permission_reason,
+        permission_since, updated_at
+    ) = (
+        r.registered, r.registered_at, r.registered_consent_date, r.registered_source,
+        r.registered_transaction_id, r.verified_at, r.verified_by, r.state, r.duty, r.why, r.code, r.due_at,
+        r.expires_at, r.attempts, r.next_attempt_at, r.lease_owner, r.lease_until, r.onay_open,
+        r.ret_open, r.told_at, r.may_send, r.permission_reason, r.permission_since, r.updated_at
+    )
+FROM json_to_recordset(%(rows)s::json) AS r (
+    key text, registered text, registered_at timestamptz, registered_consent_date timestamptz,
+    registered_source text, registered_transaction_id text, verified_at timestamptz, verified_by text, state text,
+    duty text, why text, code text, due_at timestamptz, expires_at timestamptz, attempts integer,
+    next_attempt_at timestamptz, lease_owner text, lease_until timestamptz, onay_open boolean, ret_open boolean,
+    told_at timestamptz, may_send boolean, permission_reason text, permission_since timestamptz,
+    updated_at timestamptz)
+JOIN unnest(%(keys)s::text[], %(states)s::text[]) AS expected (key, state) ON expected.key = r.key
+WHERE c.key = r.key AND c.state = expected.state
+RETURNING c.key
+
+-- name: fly
+-- Records that were read under lock to be told, told from here on. One whose state is no longer what it was is left
+-- out of the answer, and the caller undoes everything. Neither permission nor outcome hangs on this.
+UPDATE consents SET state = 'in_flight', duty = 'none', why = NULL, attempts = attempts + 1, next_attempt_at = NULL,
+    lease_owner = NULL, lease_until = NULL, told_at = %(now)s, updated_at = %(now)s,
+    onay_open = onay_open OR desired_status = 'ONAY', ret_open = ret_open OR desired_status = 'RET'
+WHERE key = ANY(%(keys)s) AND state IN ('pending', 'retryable')
+RETURNING key
+
+-- name: await-result
+-- Records that a batch told, once İYS has taken it; one that a newer statement took over keeps its state.
+WITH held AS (
+    SELECT key FROM consents WHERE key = ANY(%(keys)s) ORDER BY key FOR UPDATE
+)
+UPDATE consents AS c SET told_at = %(now)s, updated_at = %(now)s, state = CASE
+        WHEN c.state = 'in_flight' AND c.desired_event_id = told.event_id THEN 'awaiting_result' ELSE c.state END
+FROM held JOIN unnest(%(keys)s::text[], %(event_ids)s::text[]) AS told (key, event_id) ON told.key = held.key
+WHERE c.key = held.key
+
 -- name: work
 -- Which brands and channels have records to tell, and when the first of each is due; stops that are not yet to be
 -- rechecked left out.

@@ -29,10 +29,10 @@ WHERE id = %(id)s AND state IN ('intent', 'unknown')
 RETURNING id
 
 -- name: taken-items
--- The names İYS gave the items.
-UPDATE submission_items AS i SET sub_request_id = t.sub_request_id
-FROM unnest(%(indexes)s::integer[], %(sub_request_ids)s::text[]) AS t (index, sub_request_id)
-WHERE i.submission_id = %(id)s AND i.index = t.index AND i.state = 'open'
+-- The names İYS gave the items, in their order. Looked up by place: a join of two lists of unknown length is planned
+-- as each with each.
+UPDATE submission_items SET sub_request_id = (%(sub_request_ids)s::text[])[index + 1]
+WHERE submission_id = %(id)s AND state = 'open'
 
 -- name: settle-items
 -- What became of items. One that is settled already is left out of the answer: its answer was counted before.
