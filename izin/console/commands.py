@@ -30,6 +30,7 @@ PLACES = {
     "verify": "izin.console.verify:verify",
     "brands": "izin.console.brands:app",
     "ledger": "izin.console.ledger:app",
+    "retention": "izin.console.retention:app",
     "sequences": "izin.console.sequences:app",
     "simulator": "izin.simulator.cli:app",
     "local": "izin.local.cli:app",

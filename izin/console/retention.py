@@ -1,0 +1,150 @@
+"""``izin retention``: how long the history is kept, what is held, and what may go."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from izin.consent.errors import SourceError
+from izin.console.brands import open_ledger
+from izin.console.output import Output, OutputOption, kafka_settings, print_rows, say, told
+from izin.runtime.registry import codec
+from izin.runtime.settings import LedgerSettings
+from izin.sinks.announce import Announcer
+from izin.sinks.ledger import retention
+
+if TYPE_CHECKING:
+    from izin.sinks.ledger.retention import Hold, Month
+
+app = typer.Typer(help="How long the history is kept.", no_args_is_help=True)
+
+_MONTHS = ("month", "retain_until", "bytes", "holds")
+_MONTH_TITLES = ("month", "kept until", "bytes", "held by")
+_HOLDS = ("id", "customer_id", "key", "why", "since")
+
+
+@app.command("list")
+def list_(*, output: OutputOption = Output.TABLE) -> None:
+    """List the months of history, until when each is kept, and what holds it beyond that."""
+    with told():
+        found = asyncio.run(_months(LedgerSettings()))
+    _print_months(found, output)
+
+
+@app.command()
+def keep(
+    month: Annotated[str, typer.Argument(help="The month, such as 2026-03.")],
+    until: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="The last day.")],
+) -> None:
+    """Have a month kept until a day, sooner or later than its ten years."""
+    with told():
+        first = _first_of(month)
+        if not asyncio.run(_retain(LedgerSettings(), first, until.date())):
+            raise SourceError(f"there is no history of {month}; see: izin retention list")
+    say(f"{month} is kept until {until.date()}")
+
+
+@app.command()
+def hold(
+    customer: Annotated[str, typer.Argument(help="Whose history.")],
+    why: Annotated[str, typer.Option(help="What it is needed for.")],
+    key: Annotated[str | None, typer.Option(help="Of one key only.")] = None,
+) -> None:
+    """Have nothing of a customer, or of one of its keys, dropped: a legal hold.
+
+    Months go whole and in order, so what is held keeps its month and all that follow.
+    """
+    with told():
+        number = asyncio.run(_hold(LedgerSettings(), customer, key, why))
+    say(f"hold {number}: nothing of it is dropped until izin retention lift {number}")
+
+
+@app.command()
+def holds(*, output: OutputOption = Output.TABLE) -> None:
+    """List the legal holds."""
+    with told():
+        found = asyncio.run(_holds(LedgerSettings()))
+    print_rows(output, _HOLDS, [[getattr(one, name) for name in _HOLDS] for one in found])
+
+
+@app.command()
+def lift(number: Annotated[int, typer.Argument(help="The number of the hold.")]) -> None:
+    """End a legal hold."""
+    with told():
+        if not asyncio.run(_lift(LedgerSettings(), number)):
+            raise SourceError(f"no hold {number} is in force; see: izin retention holds")
+    say(f"hold {number} is lifted")
+
+
+@app.command()
+def drop(
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; else it is only told.")] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Drop the months that nothing keeps any more, the oldest first.
+
+    The last links of what goes are kept and anchored, and izin ledger verify goes on from them as
+    soon as the anchors are told outside.
+    """
+    with told():
+        found = asyncio.run(_drop(LedgerSettings(), dry=not yes))
+    _print_months(found, output)
+    if not found:
+        say("nothing may go")
+    elif yes:
+        say(f"{len(found)} months of history are gone")
+    else:
+        say(f"{len(found)} months of history would go; add --yes to do it")
+
+
+def _print_months(found: tuple[Month, ...], output: Output) -> None:
+    rows = [
+        (f"{one.month:%Y-%m}", one.retain_until, one.bytes, ", ".join(map(str, one.holds)))
+        for one in found
+    ]
+    print_rows(output, _MONTHS, rows, titles=_MONTH_TITLES)
+
+
+def _first_of(month: str) -> date:
+    try:
+        return date.fromisoformat(f"{month}-01")
+    except ValueError:
+        raise SourceError(f"{month} is no month such as 2026-03") from None
+
+
+async def _months(settings: LedgerSettings) -> tuple[Month, ...]:
+    async with open_ledger(settings) as ledger:
+        return await retention.months(ledger)
+
+
+async def _retain(settings: LedgerSettings, month: date, until: date) -> bool:
+    async with open_ledger(settings) as ledger:
+        return await retention.retain(ledger, month, until=until)
+
+
+async def _hold(settings: LedgerSettings, customer: str, key: str | None, why: str) -> int:
+    async with open_ledger(settings) as ledger:
+        return await retention.hold(ledger, customer, key=key, why=why, now=datetime.now(UTC))
+
+
+async def _holds(settings: LedgerSettings) -> tuple[Hold, ...]:
+    async with open_ledger(settings) as ledger:
+        return await retention.holds(ledger)
+
+
+async def _lift(settings: LedgerSettings, number: int) -> bool:
+    async with open_ledger(settings) as ledger:
+        return await retention.lift(ledger, number, now=datetime.now(UTC))
+
+
+async def _drop(settings: LedgerSettings, *, dry: bool) -> tuple[Month, ...]:
+    now = datetime.now(UTC)
+    async with open_ledger(settings) as ledger:
+        if dry:
+            return await retention.expired(ledger, today=now.date())
+        kafka = kafka_settings()
+        return await retention.drop(ledger, Announcer(codec(kafka), kafka.topics), now=now)

@@ -1,0 +1,54 @@
+-- name: months
+-- The months of history that are kept, in order: until when, how large, and by which holds beyond that.
+SELECT m.month, m.retain_until, pg_total_relation_size(to_regclass('movements_' || to_char(m.month, 'YYYY_MM'))) AS bytes,
+    ARRAY(
+        SELECT h.id FROM legal_holds AS h
+        WHERE h.lifted_at IS NULL AND EXISTS (
+            SELECT 1 FROM movements AS f
+            WHERE f.recorded_at >= m.month::timestamp AT TIME ZONE 'UTC'
+                AND f.recorded_at < (m.month::timestamp + interval '1 month') AT TIME ZONE 'UTC'
+                AND f.customer_id = h.customer_id AND (h.key IS NULL OR f.key = h.key))
+        ORDER BY h.id) AS holds
+FROM movement_months AS m WHERE m.dropped_at IS NULL ORDER BY m.month
+
+-- name: retain
+-- How long a month is kept.
+UPDATE movement_months SET retain_until = %(until)s WHERE month = %(month)s AND dropped_at IS NULL RETURNING month
+
+-- name: begin
+-- One at a time, and not for long: writers wait while a month goes.
+SELECT pg_advisory_xact_lock(hashtext('izin.movements')), set_config('lock_timeout', '5s', true)
+
+-- name: cut
+-- Keeps the last link of every chain in a month.
+INSERT INTO chain_cuts (shard, place, link, cut_at)
+SELECT DISTINCT ON (shard) shard, place, link, %(now)s::timestamptz FROM movements
+WHERE recorded_at >= %(month)s::timestamp AT TIME ZONE 'UTC'
+    AND recorded_at < (%(month)s::timestamp + interval '1 month') AT TIME ZONE 'UTC'
+ORDER BY shard, place DESC
+RETURNING shard, place, link
+
+-- name: anchor
+-- What is cut is told outside, as other anchors are; what was anchored at that very place, is.
+INSERT INTO anchors (shard, place, link, anchored_at)
+SELECT c.shard, c.place, c.link, %(now)s
+FROM unnest(%(shards)s::smallint[], %(places)s::bigint[], %(links)s::bytea[]) AS c (shard, place, link)
+ON CONFLICT (shard, place) DO NOTHING
+RETURNING id, shard, place, link, anchored_at
+
+-- name: drop
+-- The month is gone.
+SELECT drop_month(%(month)s, %(now)s)
+
+-- name: hold
+-- Nothing of a customer, or of a key, is dropped from here on.
+INSERT INTO legal_holds (customer_id, key, why, since) VALUES (%(customer_id)s, %(key)s, %(why)s, %(now)s)
+RETURNING id
+
+-- name: lift
+-- What was held is kept no longer than the rest.
+UPDATE legal_holds SET lifted_at = %(now)s WHERE id = %(id)s AND lifted_at IS NULL RETURNING id
+
+-- name: holds
+-- What is held, and why.
+SELECT id, customer_id, key, why, since FROM legal_holds WHERE lifted_at IS NULL ORDER BY id
