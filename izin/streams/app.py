@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 import faust
 from faust.exceptions import ConsumerNotStarted
+from faust.tables import TableManager
 from prometheus_client import generate_latest
 
 from izin.runtime.kafka import topic_faults
@@ -53,11 +54,32 @@ _FETCH_BYTES = 1 << 20
 _log = get_logger(__name__)
 
 
+RELIES_ON = (
+    "faust.app.base:App._create_directories",
+    "faust.tables.manager:TableManager.on_start",
+    "faust.tables.manager:TableManager._update_channels",
+    "mode.worker:Worker._sentinel_task",
+    "mode.worker:Worker.install_signal_handlers",
+)
+"""Private to Faust, and overridden here: a test checks each."""
+
+
 class _App(faust.App):
     """Faust's app without the folders that it makes for its tables: there are none."""
 
     def _create_directories(self) -> None:
         """Make nothing."""
+
+
+class _NoTables(TableManager):
+    """Faust's tables, of which there are none: nobody is given a second to register one, in which
+    the partitions of a worker that restarts would stand still.
+    """
+
+    async def on_start(self) -> None:
+        """Be ready at once."""
+        await self._update_channels()
+        await self.recovery.start()
 
 
 class _Worker(faust.Worker):
@@ -68,6 +90,9 @@ class _Worker(faust.Worker):
     def install_signal_handlers(self) -> None:
         """Have the signals heard in a thread, and the loop told."""
         self.ending.watch(lambda: self.loop.call_soon_threadsafe(self._on_sigterm))
+
+    async def _sentinel_task(self) -> None:
+        """Be gone at once: all is over, and Faust would sleep for another second."""
 
 
 def group_of(kafka: KafkaSettings, streams: StreamSettings) -> str:
@@ -97,6 +122,7 @@ def create_app(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> f
         topic_allow_declare=False,
         topic_disable_leader=True,
         table_standby_replicas=1,
+        TableManager=_NoTables,
         key_serializer="raw",
         value_serializer="raw",
         store="memory://",

@@ -17,12 +17,12 @@ from faust.transport.drivers import TRANSPORTS
 
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
-from izin.streams import fetching, transport
+from izin.streams import app, fetching, transport
 from izin.streams.transport import Batch, BatchConsumer, BatchConsumerThread
 
 
-@pytest.mark.parametrize("name", transport.RELIES_ON)
-def test_what_the_transport_relies_on_is_there(name: str) -> None:
+@pytest.mark.parametrize("name", [*transport.RELIES_ON, *app.RELIES_ON])
+def test_what_we_rely_on_inside_faust_is_there(name: str) -> None:
     """An upgrade of Faust or aiokafka that moves a name fails here, not in production."""
     module, _, path = name.partition(":")
     assert attrgetter(path)(importlib.import_module(module))
