@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 
 BATCH = 8000
 """The most decisions of a transaction; where fewer have come, nothing is waited for."""
+FEW = 1000
+"""The most after a batch of which more had to be ruled one by one: a key is held while its
+transaction lasts, and an opt-out must not wait for seconds.
+"""
 _YIELD_EVERY = 50
 _READ_AT_ONCE = 16
 """Of the next batch, between two helpings of the one that is written: so that PostgreSQL waits for
@@ -95,8 +99,10 @@ class Ingester:
 
     async def keep(
         self, topic: str, topic_id: str, reads: Sequence[Read], moves: Mapping[int, tuple[int, int]]
-    ) -> None:
-        """Write what was read, and that it was; raises ConcurrentChangeError if another did."""
+    ) -> int:
+        """Write what was read, and that it was; return of how many the rulings were asked one by
+        one. Raises ConcurrentChangeError if another wrote it.
+        """
         now = self.clock()
         async with self.ledger.transaction() as connection:
             await offsets.advance(connection, topic, topic_id, moves)
@@ -113,6 +119,7 @@ class Ingester:
             changes.owe(stamp.owed)
             await self._rule(changes, others, entries, known)
             await changes.write(connection)
+        return len(others)
 
     @cached_property
     def _reader(self) -> DecisionReader:
@@ -169,18 +176,19 @@ class Reader:
     def __init__(self, ingester: Ingester, topic: TopicReader) -> None:
         self._ingester = ingester
         self._topic = topic
+        self._most = BATCH
 
     async def run(self, wait: timedelta) -> None:
         """Ingest what comes, and read the next batch meanwhile; raises ConcurrentChangeError."""
         coming = asyncio.create_task(self._next(wait))
         try:
             while True:
-                reads, moves = await coming
+                reads, moves = await asyncio.shield(coming)
                 coming = asyncio.create_task(self._next(wait))
                 await self._keep(reads, moves)
         finally:
-            coming.cancel()
-            await asyncio.wait([coming])
+            # A consumer that a thread still asks must not be closed.
+            await asyncio.gather(coming, return_exceptions=True)
 
     async def step(self, wait: timedelta) -> int:
         """Ingest what has come, waiting no longer than ``wait``; return how many decisions."""
@@ -194,7 +202,7 @@ class Reader:
 
     async def _next(self, wait: timedelta) -> tuple[list[Read], Mapping[int, tuple[int, int]]]:
         topic = self._topic
-        messages = await topic.poll(BATCH, wait.total_seconds())
+        messages = await topic.poll(self._most, wait.total_seconds())
         values = [one.value() for one in messages if one.error() is None]
         reads = await self._ingester.read(value for value in values if value is not None)
         moves = topic.moves(messages)
@@ -203,7 +211,9 @@ class Reader:
 
     async def _keep(self, reads: Sequence[Read], moves: Mapping[int, tuple[int, int]]) -> None:
         if moves:
-            await self._ingester.keep(self._topic.topic, self._topic.topic_id, reads, moves)
+            topic = self._topic
+            ruled = await self._ingester.keep(topic.topic, topic.topic_id, reads, moves)
+            self._most = FEW if ruled > FEW else BATCH
 
 
 def _parted(reads: Sequence[Read], entries: Mapping[str, Entry]) -> tuple[list[Read], list[Read]]:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import httpx
 import pytest
@@ -17,6 +18,7 @@ from izin.iys.wire import Stream
 from izin.runtime.kafka import consumer
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
 from izin.schemas.codec import Codec
+from izin.sinks import ingest
 from izin.sinks.announce import Announcer
 from izin.sinks.decisions import Read
 from izin.sinks.deliver import Deliverer
@@ -248,3 +250,24 @@ def a_movement(**overrides: object) -> dict[str, object]:
         "transactionId": "0" * 64,
         **overrides,
     }
+
+
+async def test_after_many_that_are_ruled_one_by_one_the_next_helping_is_small(
+    house: House, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+):
+    """What is ruled one by one holds its keys, and an opt-out must not wait for seconds."""
+    monkeypatch.setattr(ingest, "BATCH", 6)
+    monkeypatch.setattr(ingest, "FEW", 2)
+    people = [a_phone(number) for number in range(40)]
+    await house.ingest(*(onay(one) for one in people))
+    put(kafka_settings, *house.decided(*(ret(one) for one in people)))
+    reader = await replace(house.ingester, settings=kafka_settings).open()
+    helpings: list[int] = []
+    give_up_at = time.monotonic() + 20
+    while sum(helpings) < len(people):
+        assert time.monotonic() < give_up_at
+        helpings.append(await reader.step(timedelta(seconds=0.2)))
+    await reader.close()
+    assert max(helpings) > ingest.FEW
+    for one, following in pairwise(helpings):
+        assert one <= ingest.FEW or following <= ingest.FEW
