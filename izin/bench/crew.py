@@ -23,7 +23,7 @@ from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.bells import Bells
 from izin.sinks.ledger.budgets import LedgerPacer
 from izin.sinks.ledger.database import Ledger
-from izin.sinks.ledger.submissions import Holder
+from izin.sinks.ledger.holder import Holder
 from izin.sinks.metrics import Metrics
 from izin.sinks.tools import Tools
 from izin.sinks.worker import now
@@ -45,7 +45,13 @@ async def main() -> None:
                 announcer=Announcer(Codec(), Topics()),
                 clock=now,
                 pacer=pacer,
-                holder=Holder(owner=ledger.owner, lease=sink.lease, call_within=iys.timeout),
+                holder=Holder(
+                    owner=ledger.owner,
+                    lease=sink.lease,
+                    call_within=iys.timeout,
+                    account=iys.username,
+                    address=iys.egress_address,
+                ),
                 unforeseen=metrics.unforeseen,
             )
             beside = [

@@ -19,7 +19,7 @@ from izin.runtime.settings import IysSettings
 from izin.sinks.ask import Asker
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.budgets import LedgerPacer
-from izin.sinks.ledger.submissions import Holder
+from izin.sinks.ledger.holder import Holder
 from izin.sinks.settle import Settler
 from izin.sinks.submit import Submitter
 from izin.sinks.tell import Teller

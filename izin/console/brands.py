@@ -1,52 +1,49 @@
-"""``izin brands``: whose consents these are, and since when the three-business-day rule binds."""
+"""``izin brands``: whose consents these are, since when the three-business-day rule binds, by whom
+İYS is told of them, and what İYS shows of their subscription.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from izin.consent.errors import SourceError
-from izin.consent.obligation import Why
+from izin.consent.model import Channel
+from izin.console import waiting
+from izin.console.opening import open_ledger
 from izin.console.output import Exit, Output, OutputOption, kafka_settings, print_rows, say, told
 from izin.runtime.registry import codec
 from izin.runtime.settings import KafkaSettings, LedgerSettings
-from izin.sinks import rulings
 from izin.sinks.announce import Announcer
 from izin.sinks.ledger import brands as registry
-from izin.sinks.ledger import reads, retailers
-from izin.sinks.ledger.brands import Brand, Stop
-from izin.sinks.ledger.database import Ledger
+from izin.sinks.ledger import reads
+from izin.sinks.ledger import stops as standing
+from izin.sinks.ledger.brands import Brand
+from izin.sinks.survey import warnings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from izin.sinks.ledger.reads import Parked
+    from izin.sinks.ledger.reads import Count
+    from izin.sinks.ledger.stops import Stop
 
 app = typer.Typer(help="The brands whose consents are kept.", no_args_is_help=True)
 
-_TITLES = ("brand", "İYS code", "customer", "name", "active since", "load by", "status")
-_PARKED = ("brand_code", "channel", "desired_status", "why", "code", "keys", "cure")
-_RETAILERS = ("key", "told_code", "told_access", "wanted_code", "wanted_access", "since")
-_STOPS = ("brand_code", "channel", "status", "code", "why", "reach", "since", "recheck_at")
-
-CURES: Mapping[str, str] = {
-    str(Why.RECONSENT): "the citizen said no at İYS: requeue only with a new consent in hand",
-    str(Why.NOT_REGISTRABLE): "correct the record at its source, and send it again from there",
-    str(Why.TACIR_UPDATE_INCOMPLETE): "send it again from its source, with date and source",
-    rulings.UNKNOWN_BRAND: "register the brand: izin brands add; they then go on by themselves",
-    "unknown-code": "read what İYS answered with izin explain; requeue once it is mended",
-    retailers.DIFFERENCE: "change them at İYS: izin brands retailers says which; then requeue",
-    "no-such-retailer": "correct the retailer code, or have İYS know the retailer; then requeue",
-    "opt-out-refused": "withdraw the consent on İYS's own pages today, then requeue",
-    "quota-spent": "have İYS raise the subscription's quota, then requeue",
-    "iys-says-otherwise": "compare with İYS's own pages, then requeue",
-}
-"""What a person does about each reason for which records are parked."""
-
+_TITLES = (
+    "brand",
+    "İYS code",
+    "customer",
+    "name",
+    "active since",
+    "load by",
+    "status",
+    "account",
+    "address",
+    "subscription",
+)
 _COLUMNS = (
     "brand_code",
     "iys_code",
@@ -55,15 +52,24 @@ _COLUMNS = (
     "activated_at",
     "loading_deadline",
     "status",
+    "account",
+    "egress_address",
+    "subscription",
 )
-
-
-_LOOK = "see izin explain"
-
-
-def open_ledger(settings: LedgerSettings) -> Ledger:
-    """Return the ledger as one short-lived command uses it; enter it before use."""
-    return Ledger(settings, owner=secrets.randbelow(2**31 - 1) + 1)
+_DANGEROUS = {
+    "iys_code": "İYS code",
+    "customer_id": "customer",
+    "activated_at": "active since",
+    "loading_deadline": "load by",
+    "status": "status",
+    "account": "account",
+    "egress_address": "address",
+}
+"""What changes terms, or who is told what, of records that are there already."""
+_UNSETTLED = frozenset(
+    {"pending", "retryable", "in_flight", "awaiting_result", "unknown", "parked"}
+)
+_ANY = "any"
 
 
 async def upsert(kafka: KafkaSettings, ledger: LedgerSettings, brands: Sequence[Brand]) -> None:
@@ -93,8 +99,20 @@ def add(
     stopped: Annotated[
         bool, typer.Option("--stopped", help="Tell İYS nothing of this brand.")
     ] = False,
+    account: Annotated[
+        str | None, typer.Option(help="The API user that tells it; empty: any (IYS_USERNAME).")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Whence it is told; empty: anywhere (IYS_EGRESS_ADDRESS).")
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Change what is there; else it is only told.")
+    ] = False,
 ) -> None:
-    """Add a brand, or change it; a sink worker then tells producers of it."""
+    """Add a brand, or change it; a sink worker then tells producers of it.
+
+    A change of what records that are there already hang on is told first, and made with --yes.
+    """
     with told():
         brand = Brand(
             brand_code=brand_code,
@@ -104,7 +122,17 @@ def add(
             activated_at=_utc(activated_at),
             loading_deadline=_utc(loading_deadline),
             status="stopped" if stopped else "active",
+            account=account,
+            egress_address=address,
         )
+        known, _, counts = asyncio.run(_look(LedgerSettings(), brand_code))
+        changed = [] if known is None else changes(known, brand)
+        if changed and not yes:
+            keys = sum(one.keys for one in counts if one.state in _UNSETTLED)
+            for line in changed:
+                say(line)
+            say(f"{keys} records not settled hang on it; add --yes to change brand {brand_code}")
+            return
         asyncio.run(upsert(kafka_settings(), LedgerSettings(), [brand]))
 
 
@@ -118,118 +146,74 @@ def list_(*, output: OutputOption = Output.TABLE) -> None:
 
 
 @app.command()
-def parked(*, output: OutputOption = Output.TABLE) -> None:
-    """List what waits for a person, by reason, and what to do about each.
-
-    Exit code 1 if anything waits.
-    """
-    with told():
-        found = asyncio.run(_parked(LedgerSettings()))
-    rows = [
-        (*(getattr(one, name) for name in _PARKED[:-1]), CURES.get(one.why or "", _LOOK))
-        for one in found
-    ]
-    print_rows(output, _PARKED, rows, titles=("brand", "channel", "we want", *_PARKED[3:]))
-    if found:
-        raise typer.Exit(Exit.WRONG)
-
-
-@app.command("retailers")
-def retailers_(
+def show(
     brand_code: Annotated[int, typer.Argument(min=1, help="İYS brandCode.")],
     *,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """List the consents that İYS holds with other retailers than their statements name.
+    """Print all that is known of a brand: terms, who tells it, subscription, rights, what is left.
 
-    Exit code 1 if there are any. The output is personal data.
+    Exit code 1 if anything of it needs a person.
     """
     with told():
-        found = asyncio.run(_differences(LedgerSettings(), brand_code))
-    print_rows(output, _RETAILERS, [[getattr(one, name) for name in _RETAILERS] for one in found])
-    if found:
+        brand, stops, counts = asyncio.run(_look(LedgerSettings(), brand_code))
+        if brand is None:
+            raise SourceError(f"brand {brand_code} is not registered; see: izin brands add --help")
+    rows = described(brand, stops, counts, now=datetime.now(UTC))
+    print_rows(output, ("what", "stands", "beware"), rows)
+    if any(beware for _, _, beware in rows):
         raise typer.Exit(Exit.WRONG)
 
 
-@app.command()
-def stops(*, output: OutputOption = Output.TABLE) -> None:
-    """List what is kept from İYS because İYS refused the right to it, and when it is tried again.
-
-    Exit code 1 if anything is.
-    """
-    with told():
-        found = asyncio.run(_stops(LedgerSettings()))
-    rows = [[getattr(one, name) for name in _STOPS] for one in found]
-    print_rows(output, _STOPS, rows, titles=("brand", *_STOPS[1:-1], "tried again"))
-    if found:
-        raise typer.Exit(Exit.WRONG)
+def changes(known: Brand, brand: Brand) -> list[str]:
+    """Return, a line each, what the change to ``brand`` would change of what records hang on."""
+    lines = []
+    for name, title in _DANGEROUS.items():
+        old, new = getattr(known, name), getattr(brand, name)
+        kept = name in {"activated_at", "account", "egress_address"} and new is None
+        if not kept and (new or None) != old:
+            lines.append(f"{title}: {old or _ANY} -> {new or _ANY}")
+    return lines
 
 
-@app.command("try")
-def try_(brand_code: Annotated[int, typer.Argument(min=1, help="İYS brandCode.")]) -> None:
-    """Let one record of each stop of a brand be tried at once, for it was mended at İYS.
-
-    If İYS takes it, all go on; else the stop stands, and is tried again by itself.
-    """
-    with told():
-        stopped = asyncio.run(_try(LedgerSettings(), brand_code))
-        if not stopped:
-            raise SourceError(f"nothing of brand {brand_code} is stopped; see: izin brands stops")
-        say(f"{stopped} stops of brand {brand_code} are tried now")
-
-
-@app.command()
-def requeue(
-    brand_code: Annotated[int, typer.Argument(min=1, help="İYS brandCode.")],
-    *,
-    why: Annotated[str, typer.Option(help="The reason, as izin brands parked names it.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do it; else it is only told.")] = False,
-) -> None:
-    """Have a brand's parked records of one reason looked at again, and sent where that is lawful.
-
-    Who requeues the reason reconsent vouches that the recipient has consented anew; who requeues
-    retailer-access, that İYS was told of the retailers.
-    """
-    with told():
-        found = asyncio.run(_parked(LedgerSettings()))
-        keys = sum(one.keys for one in found if (one.brand_code, one.why) == (brand_code, why))
-        if not keys:
-            raise SourceError(
-                f"brand {brand_code} has nothing parked for {why}; see: izin brands parked"
-            )
-        if not yes:
-            say(f"{keys} records of brand {brand_code} would be requeued; add --yes to do it")
-            return
-        seen = asyncio.run(_requeue(kafka_settings(), LedgerSettings(), brand_code, why))
-        say(f"{seen} records of brand {brand_code} were requeued")
-
-
-async def _parked(settings: LedgerSettings) -> tuple[Parked, ...]:
-    async with open_ledger(settings) as ledger:
-        return await reads.parked(ledger)
-
-
-async def _differences(
-    settings: LedgerSettings, brand_code: int
-) -> tuple[retailers.Difference, ...]:
-    async with open_ledger(settings) as ledger:
-        return await retailers.differences(ledger, brand_code)
-
-
-async def _stops(settings: LedgerSettings) -> tuple[Stop, ...]:
-    async with open_ledger(settings) as ledger:
-        return await registry.stops(ledger)
-
-
-async def _requeue(kafka: KafkaSettings, settings: LedgerSettings, code: int, why: str) -> int:
-    announcer = Announcer(codec(kafka), kafka.topics)
-    async with open_ledger(settings) as ledger:
-        return await registry.requeue(ledger, announcer, code, now=datetime.now(UTC), why=why)
-
-
-async def _try(settings: LedgerSettings, code: int) -> int:
-    async with open_ledger(settings) as ledger:
-        return await registry.try_now(ledger, code, now=datetime.now(UTC))
+def described(
+    brand: Brand, stops: Iterable[Stop], counts: Iterable[Count], *, now: datetime
+) -> list[tuple[str, str, str]]:
+    """Return what is known of a brand: a row a question, its answer, and what to beware of."""
+    stopped = "nothing of it is told" if brand.status != "active" else ""
+    in_loading = "first loading: no term runs" if brand.activated_at is None else ""
+    used = "" if brand.consents_used is None else f", {brand.consents_used:,} addresses used"
+    limit = "" if brand.consent_limit is None else f" of {brand.consent_limit:,}"
+    asked = "never asked" if brand.asked_at is None else f"asked {_minute(brand.asked_at)}"
+    rows = [
+        ("brand", f"{brand.brand_code} {brand.name}", ""),
+        ("İYS code", str(brand.iys_code), ""),
+        ("customer", brand.customer_id, ""),
+        ("status", brand.status, stopped),
+        ("active since", _minute(brand.activated_at), in_loading),
+        ("load by", _minute(brand.loading_deadline), ""),
+        ("told by account", brand.account or _ANY, ""),
+        ("told from address", brand.egress_address or _ANY, ""),
+        (
+            "subscription",
+            f"{brand.subscription or 'unknown'}{used}{limit}; {asked}",
+            "; ".join(warnings_of(brand, now)),
+        ),
+    ]
+    of = {(one.channel, one.status): one for one in stops}
+    for channel in Channel:
+        held = [one for (where, _), one in of.items() if where in {str(channel), standing.EVERY}]
+        why = "; ".join(f"{one.why}, since {_minute(one.since)}" for one in held)
+        rows.append((f"right to {channel}", "no" if held else "write", why))
+    left: dict[tuple[str, str], int] = {}
+    for count in counts:
+        if count.state in _UNSETTLED:
+            place = (count.channel, count.state)
+            left[place] = left.get(place, 0) + count.keys
+    for (channel_name, state), keys in sorted(left.items()):
+        beware = "izin brands parked" if state == "parked" else ""
+        rows.append((f"{channel_name} {state}", f"{keys:,}", beware))
+    return rows
 
 
 async def _every(settings: LedgerSettings) -> tuple[Brand, ...]:
@@ -237,7 +221,30 @@ async def _every(settings: LedgerSettings) -> tuple[Brand, ...]:
         return await registry.every(ledger)
 
 
+async def _look(
+    settings: LedgerSettings, code: int
+) -> tuple[Brand | None, tuple[Stop, ...], tuple[Count, ...]]:
+    """Return a brand, what is kept of it from İYS, and how many records stand where."""
+    async with open_ledger(settings) as ledger:
+        async with ledger.transaction() as connection:
+            brand = (await registry.of_codes(connection, [code])).get(code)
+        stops = tuple(one for one in await standing.stops(ledger) if one.brand_code == code)
+        counts = tuple(one for one in await reads.counts(ledger) if one.brand_code == code)
+        return brand, stops, counts
+
+
+def _minute(at: datetime | None) -> str:
+    return "-" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
 def _utc(given: datetime | None) -> datetime | None:
     if given is None:
         return None
     return given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)
+
+
+app.command()(waiting.parked)
+app.command("retailers")(waiting.retailers_)
+app.command()(waiting.stops)
+app.command("try")(waiting.try_)
+app.command()(waiting.requeue)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from izin.console.brands import open_ledger
+from izin.console.opening import open_ledger
 from izin.console.output import Exit, Output, OutputOption, print_rows, told
 from izin.iys.standing import Standing
 from izin.runtime.settings import LedgerSettings

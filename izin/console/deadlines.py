@@ -14,7 +14,7 @@ import typer
 from izin.consent.clocks import TURKEY
 from izin.consent.errors import SourceError
 from izin.consent.forecast import forecast, records_per_second
-from izin.console.brands import open_ledger
+from izin.console.opening import open_ledger
 from izin.console.output import (
     Exit,
     Output,

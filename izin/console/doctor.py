@@ -17,7 +17,7 @@ from pydantic_settings import SettingsError
 from izin.consent.errors import IzinError
 from izin.consent.forecast import forecast, records_per_second
 from izin.consent.model import Status
-from izin.console.brands import open_ledger
+from izin.console.opening import open_ledger
 from izin.console.output import (
     Exit,
     Output,

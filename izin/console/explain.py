@@ -15,8 +15,8 @@ from rich.text import Text
 from izin.consent.emails import read_email
 from izin.consent.errors import UnreadableRecipientError
 from izin.consent.phones import read_phone
-from izin.console.brands import open_ledger
 from izin.console.history import HAPPENED, happened, heading, standing
+from izin.console.opening import open_ledger
 from izin.console.output import Exit, Output, OutputOption, err, out, print_json, print_rows, told
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger import reads

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from confluent_kafka import KafkaException
 
-from izin.console.brands import open_ledger
+from izin.console.opening import open_ledger
 from izin.console.output import (
     Exit,
     Output,

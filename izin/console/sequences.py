@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from izin.consent.errors import SourceError
-from izin.console.brands import open_ledger
+from izin.console.opening import open_ledger
 from izin.console.output import Exit, Output, OutputOption, kafka_settings, print_rows, say, told
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger import sequences

@@ -79,7 +79,9 @@ class Asker:
         if any(self.tools.client.gate(one) is Gate.SHUT for one in ("status", "statuses")):
             return False
         now = self.tools.clock()
-        groups = await self.tools.ledger.fetch(_SQL["to-ask"], {"now": now})
+        groups = await self.tools.ledger.fetch(
+            _SQL["to-ask"], {"now": now, **self.tools.holder.who}
+        )
         if not groups:
             return False
         group = groups[0]

@@ -15,7 +15,7 @@ from izin.consent.obligation import Registered
 from izin.iys.answers import Verdict
 from izin.sinks import rulings
 from izin.sinks.announce import Outcome
-from izin.sinks.ledger.brands import EVERY
+from izin.sinks.ledger.stops import EVERY
 from izin.sinks.rulings import Ruled, Statement
 
 if TYPE_CHECKING:

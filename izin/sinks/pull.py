@@ -60,7 +60,8 @@ class Puller:
         """Pull whatever is due; return whether any page came."""
         came = False
         for brand in await brands.every(self.tools.ledger):
-            if brand.status != "active":
+            holder = self.tools.holder
+            if brand.status != "active" or not brand.is_told_by(holder.account, holder.address):
                 continue
             for stream in Stream:
                 came |= await self.pull_stream(brand, stream)

@@ -19,7 +19,7 @@ from izin.iys.pacing import CallClass
 from izin.iys.standing import Standing
 from izin.sinks import rulings
 from izin.sinks.fairness import FairShares, Lane
-from izin.sinks.ledger import brands, submissions
+from izin.sinks.ledger import brands, stops, submissions
 from izin.sinks.ledger.changes import Changes
 from izin.sinks.ledger.entry import Entry
 from izin.sinks.ledger.statements import statements
@@ -133,7 +133,7 @@ class Submitter:
         if self.tools.client.gate("add") is Gate.SHUT:
             return False
         async with self.tools.ledger.transaction() as connection:
-            values = {"now": now, "until": now + _LAST_HOUR, "size": 1}
+            values = {"now": now, "until": now + _LAST_HOUR, "size": 1, **self.tools.holder.who}
             entries = await _entries(connection, "claim-last-hour", values)
             if not entries:
                 return False
@@ -168,7 +168,9 @@ class Submitter:
         return self.tools.client.gate(operation) is not Gate.SHUT
 
     async def _lane(self, status: Status, now: datetime) -> Lane | None:
-        rows = await self.tools.ledger.fetch(_SQL["work"], {"status": str(status), "now": now})
+        rows = await self.tools.ledger.fetch(
+            _SQL["work"], {"status": str(status), "now": now, **self.tools.holder.who}
+        )
         return self.shares[status].take([Lane(**row) for row in rows], now)
 
     async def _claim(  # noqa: PLR0913 - which records, how many, and how they are told
@@ -184,7 +186,7 @@ class Submitter:
     ) -> Submission | None:
         now = self.tools.clock()
         async with self.tools.ledger.transaction() as connection:
-            allowed = await brands.may_try(
+            allowed = await stops.may_try(
                 connection, brand_code, channel, status, now=now, recheck_at=now + _RECHECK
             )
             if allowed is False:

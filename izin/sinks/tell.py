@@ -25,7 +25,7 @@ from izin.iys.errors import (
 from izin.iys.pacing import CallClass
 from izin.runtime.observe import get_logger
 from izin.sinks.judge import NO_SUCH_RETAILER, Answer, Judged, judged
-from izin.sinks.ledger import brands, submissions
+from izin.sinks.ledger import stops, submissions
 from izin.sinks.ledger.changes import Changes, lock
 from izin.sinks.ledger.movements import Movement
 from izin.sinks.ledger.submissions import BATCH, SINGLE, Settled
@@ -210,7 +210,7 @@ class Teller:
             )
             first = submission.items[0]
             channel = ConsentKey.parse(first.key).channel
-            await brands.lift(connection, submission.brand.brand_code, channel, first.status)
+            await stops.lift(connection, submission.brand.brand_code, channel, first.status)
 
     async def _lose(self, submission: Submission, error: CallError | None) -> None:
         now = self.tools.clock()
@@ -292,10 +292,10 @@ class Teller:
         judgements: Mapping[int, Judged],
         now: datetime,
     ) -> None:
-        stops = {one.stop for one in judgements.values() if one.stop is not None}
-        for stop in stops:
+        found = {one.stop for one in judgements.values() if one.stop is not None}
+        for stop in found:
             _log.error("iys records stopped", brand=submission.brand.brand_code, why=stop.why)
-            await brands.stop(
+            await stops.stop(
                 connection,
                 submission.brand,
                 channel=stop.channel,
@@ -305,12 +305,12 @@ class Teller:
                 reach=stop.reach,
                 now=now,
             )
-        if submission.kind == SINGLE and not stops:
+        if submission.kind == SINGLE and not found:
             for item in submission.items:
                 answer = answers.get(item.index)
                 if answer is not None and answer.verdict is Verdict.SUCCESS:
                     channel = item.key.split("/", 2)[1]
-                    await brands.lift(connection, submission.brand.brand_code, channel, item.status)
+                    await stops.lift(connection, submission.brand.brand_code, channel, item.status)
 
 
 def _answer_of(error: CallError) -> Answer:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from izin.sinks.announce import Announcer
     from izin.sinks.ledger.budgets import LedgerPacer
     from izin.sinks.ledger.database import Ledger
-    from izin.sinks.ledger.submissions import Holder
+    from izin.sinks.ledger.holder import Holder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

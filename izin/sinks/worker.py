@@ -36,11 +36,12 @@ from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.bells import Bells
 from izin.sinks.ledger.budgets import LedgerPacer
 from izin.sinks.ledger.database import Ledger
-from izin.sinks.ledger.submissions import Holder
+from izin.sinks.ledger.holder import Holder
 from izin.sinks.metrics import Metrics
 from izin.sinks.publisher import Publisher
 from izin.sinks.pull import Puller
 from izin.sinks.push import BrandDirectory, Credentials, PushReceiver, PushRegistrar
+from izin.sinks.survey import Surveyor
 from izin.sinks.tools import Tools
 from izin.sinks.watch import Watch
 
@@ -167,6 +168,7 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
                 clock=now,
                 interval=sink.anchor_interval,
             ).run,
+            "survey": Surveyor(tools=tools).run,
             "watch": Watch(ledger=ledger, clock=now, interval=_LOOK).run,
             "pull": lambda: _pull(
                 Puller(tools=tools, publisher=publisher, interval=sink.pull_interval), sink
@@ -205,7 +207,7 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
 
 async def _pull(puller: Puller, sink: SinkSettings) -> None:
     rest = min(sink.pull_interval, max(sink.poll_interval, sink.pull_interval / 10))
-    async with puller.tools.ledger.sole("pull"):
+    async with puller.tools.ledger.sole(f"pull {puller.tools.holder.account}"):
         while True:
             await puller.pull()
             await asyncio.sleep(rest.total_seconds())
@@ -254,7 +256,13 @@ def _token_store(ledger: Ledger, iys: IysSettings) -> LedgerTokenStore:
 def _holder(owner: str, iys: IysSettings, sink: SinkSettings) -> Holder:
     if sink.lease < 2 * iys.timeout:
         raise LeaseTooShortError(sink.lease, iys.timeout)
-    return Holder(owner=owner, lease=sink.lease, call_within=iys.timeout)
+    return Holder(
+        owner=owner,
+        lease=sink.lease,
+        call_within=iys.timeout,
+        account=iys.username,
+        address=iys.egress_address,
+    )
 
 
 def _credentials(sink: SinkSettings) -> Credentials | None:

@@ -1,8 +1,7 @@
-"""The brands, and what keeps a brand's records from İYS.
+"""The brands: whose they are, when their terms run, by whom they are told, and what İYS showed of
+their subscription.
 
-A stop stands beside a brand, not in its records: a million opt-outs behind a closed subscription
-are one row and go on by themselves when İYS takes one of them again. A lost right stops one
-channel, a spent quota only new ONAYs.
+What keeps a brand's records from İYS for a while stands in ``ledger.stops``.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from izin.consent.clocks import BrandClock
 from izin.consent.model import Status
 from izin.iys.wire import BrandPath
 from izin.sinks import rulings
-from izin.sinks.ledger import retailers
+from izin.sinks.ledger import retailers, stops
 from izin.sinks.ledger.changes import Changes, append_messages
 from izin.sinks.ledger.entry import Entry
 from izin.sinks.ledger.movements import Movement
@@ -25,11 +24,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from izin.consent.business_days import Calendar
+    from izin.iys.account import Subscription
     from izin.sinks.announce import Announcer
     from izin.sinks.ledger.database import Connection, Ledger
+    from izin.sinks.ledger.holder import Holder
 
-EVERY = "*"
-"""Every channel, or every status, of a stop."""
 _CHUNK = 1000
 _SQL = statements("brands")
 _CONSENTS = statements("consents")
@@ -46,6 +45,19 @@ class Brand:
     activated_at: datetime | None = None
     loading_deadline: datetime | None = None
     status: str = "active"
+    account: str | None = None
+    egress_address: str | None = None
+    """By which account and from which address it is told; None: by any."""
+    subscription: str | None = None
+    """What İYS last showed of the provider's subscription, and when; None: never asked."""
+    subscription_ends_at: datetime | None = None
+    consent_limit: int | None = None
+    consents_used: int | None = None
+    asked_at: datetime | None = None
+
+    def is_told_by(self, account: str, address: str) -> bool:
+        """Whether a process of this account and address tells it."""
+        return self.account in {None, account} and self.egress_address in {None, address}
 
     @property
     def path(self) -> BrandPath:
@@ -63,22 +75,6 @@ class Brand:
         return cls(**row)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stop:
-    """What keeps records of a brand from İYS, and until when it is not even tried."""
-
-    brand_code: int
-    channel: str
-    status: str
-    code: str
-    why: str
-    reach: str
-    """Whom the fault concerns: the brand, every brand of its provider, or of our account."""
-    since: datetime
-    recheck_at: datetime
-    rechecks: int
-
-
 async def upsert(ledger: Ledger, announcer: Announcer, brand: Brand, *, now: datetime) -> Brand:
     """Write ``brand`` to the ledger and the ``brands`` topic, and reckon anew what hangs on it.
 
@@ -94,6 +90,8 @@ async def upsert(ledger: Ledger, announcer: Announcer, brand: Brand, *, now: dat
             "activated_at": brand.activated_at,
             "loading_deadline": brand.loading_deadline,
             "status": brand.status,
+            "account": brand.account,
+            "egress_address": brand.egress_address,
             "now": now,
         }
         row = await (await connection.execute(_SQL["upsert"], values)).fetchone()
@@ -114,69 +112,30 @@ async def every(ledger: Ledger) -> tuple[Brand, ...]:
     return tuple(Brand.from_row(row) for row in await ledger.fetch(_SQL["all"]))
 
 
-async def stops(ledger: Ledger) -> tuple[Stop, ...]:
-    """Return what is kept from İYS, and why."""
-    return tuple(Stop(**row) for row in await ledger.fetch(_SQL["stops"]))
-
-
-async def stop(  # noqa: PLR0913 - what is stopped, why, and until when
-    connection: Connection,
-    brand: Brand,
-    *,
-    channel: str,
-    status: str,
-    code: str,
-    why: str,
-    now: datetime,
-    reach: str = "brand",
-) -> None:
-    """Keep records of this channel and status from İYS: the brand's, and those of every brand that
-    ``reach`` says; they are tried again in a minute, then ever less often.
+async def providers(ledger: Ledger, holder: Holder, before: datetime) -> tuple[int, ...]:
+    """Return the İYS codes of providers that ``holder`` tells for and whose subscription was not
+    asked for since ``before``.
     """
-    await connection.execute(
-        _SQL["stop"],
+    rows = await ledger.fetch(_SQL["to-ask-about"], {"before": before, **holder.who})
+    return tuple(row["iys_code"] for row in rows)
+
+
+async def subscribed(
+    ledger: Ledger, iys_code: int, found: Subscription, *, now: datetime
+) -> tuple[Brand, ...]:
+    """Keep what İYS showed of a provider's subscription; return its brands."""
+    rows = await ledger.fetch(
+        _SQL["subscribed"],
         {
-            "brand_code": brand.brand_code,
-            "iys_code": brand.iys_code,
-            "channel": channel,
-            "status": status,
-            "code": code,
-            "why": why,
-            "reach": reach,
+            "iys_code": iys_code,
+            "subscription": found.status,
+            "ends_at": found.expires_at,
+            "consent_limit": found.consent_limit,
+            "used": found.used,
             "now": now,
         },
     )
-
-
-async def try_now(ledger: Ledger, brand_code: int, *, now: datetime) -> int:
-    """Let one record of each of the brand's stops be tried at once; return how many stops."""
-    return len(await ledger.fetch(_SQL["try-now"], {"brand_code": brand_code, "now": now}))
-
-
-async def may_try(  # noqa: PLR0913 - what is tried, and when again
-    connection: Connection,
-    brand_code: int,
-    channel: str,
-    status: str,
-    *,
-    now: datetime,
-    recheck_at: datetime,
-) -> bool | None:
-    """Return whether records may be told: True all, None a single one as a try, False none."""
-    scope = {"brand_code": brand_code, "channel": channel, "status": status}
-    standing = await (await connection.execute(_SQL["standing"], scope)).fetchone()
-    if standing is None or not standing["exists"]:
-        return True
-    values = {**scope, "now": now, "recheck_at": recheck_at}
-    taken = await (await connection.execute(_SQL["recheck"], values)).fetchone()
-    return None if taken is not None else False
-
-
-async def lift(connection: Connection, brand_code: int, channel: str, status: str) -> None:
-    """Let the brand's records go again: İYS took one."""
-    await connection.execute(
-        _SQL["lift"], {"brand_code": brand_code, "channel": channel, "status": status}
-    )
+    return tuple(Brand.from_row(row) for row in rows)
 
 
 async def requeue(
@@ -190,7 +149,7 @@ async def requeue(
         return await _settle_retailers(ledger, announcer, brand_code, now=now)
     async with ledger.transaction() as connection:
         for status in Status:
-            await lift(connection, brand_code, EVERY, status)
+            await stops.lift(connection, brand_code, stops.EVERY, status)
     return await _each(
         ledger,
         announcer,

@@ -19,13 +19,14 @@ from izin.sinks.telling import body_of, item_of, items_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from izin.iys.wire import ConsentItem, SubRequest
     from izin.sinks.ledger.brands import Brand
     from izin.sinks.ledger.changes import Changes
     from izin.sinks.ledger.database import Connection
     from izin.sinks.ledger.entry import Entry
+    from izin.sinks.ledger.holder import Holder
 
 SINGLE = "single"
 BATCH = "batch"
@@ -85,21 +86,6 @@ class Settled:
     code: str | None = None
     transaction_id: str | None = None
     creation_date: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
-    """Who tells, and for how long nobody else takes up what it left unanswered."""
-
-    owner: str
-    lease: timedelta
-    call_within: timedelta
-    """How long a call may take; shorter than the lease."""
-
-    def may_leave(self, submission: Submission, now: datetime) -> bool:
-        """Return whether a call that leaves now ends while the submission is still ours."""
-        until = submission.lease_until
-        return until is not None and now + self.call_within <= until
 
 
 async def claim(  # noqa: PLR0913 - what is told, how, and by whom
@@ -308,7 +294,7 @@ async def unanswered(
     connection: Connection, *, now: datetime, holder: Holder
 ) -> Mapping[str, Any] | None:
     """Take up one submission that was left without an answer; return its row, now held."""
-    values = {"now": now, "lock_class": LOCK_CLASS, "owner": holder.owner}
+    values = {"now": now, "lock_class": LOCK_CLASS, "owner": holder.owner, **holder.who}
     return await _held(connection, "claim-unanswered", values, now, holder)
 
 
@@ -316,7 +302,7 @@ async def results_due(
     connection: Connection, *, now: datetime, holder: Holder
 ) -> Mapping[str, Any] | None:
     """Take one batch whose result may be asked for; return its row, held by ``holder``."""
-    return await _held(connection, "claim-results", {"now": now}, now, holder)
+    return await _held(connection, "claim-results", {"now": now, **holder.who}, now, holder)
 
 
 async def resend(

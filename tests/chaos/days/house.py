@@ -33,7 +33,7 @@ from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.bells import NAMES, Bells
 from izin.sinks.ledger.budgets import LedgerPacer
 from izin.sinks.ledger.database import LOCK_CLASS, Ledger
-from izin.sinks.ledger.submissions import Holder
+from izin.sinks.ledger.holder import Holder
 from izin.sinks.tools import Tools
 from tests.builders import BRAND
 
@@ -253,7 +253,13 @@ class Sinks:
                 announcer=self.announcer,
                 clock=self.time.now,
                 pacer=pacer,
-                holder=Holder(owner=ledger.owner, lease=sink.lease, call_within=iys.timeout),
+                holder=Holder(
+                    owner=ledger.owner,
+                    lease=sink.lease,
+                    call_within=iys.timeout,
+                    account=iys.username,
+                    address=iys.egress_address,
+                ),
                 unforeseen=self.unforeseen.append,
             )
             async with asyncio.TaskGroup() as lanes:

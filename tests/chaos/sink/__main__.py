@@ -1,5 +1,8 @@
 """`python -m tests.chaos.sink`: the long campaign on the sinks; `make chaos STAGE=sink FAULTS=…`.
 
+Half an hour of eight processes that end and come back thirty times:
+`make chaos STAGE=sink FAULTS=30 MINUTES=30 CHAOS_ARGS="--workers 8 --restarts"`.
+
 Exit codes: 0 every promise was kept, 1 one was broken, 2 wrong usage.
 """
 
@@ -19,7 +22,7 @@ from rich.console import Console
 
 from izin.local import Kafka, Postgres
 from izin.runtime.settings import KafkaSettings
-from tests.chaos.sink.campaign import Campaign
+from tests.chaos.sink.campaign import RESTARTS, WEIGHTS, Campaign
 from tests.chaos.sink.house import Iys
 from tests.chaos.sink.test_campaign import until_healthy
 from tests.chaos.sink.verdict import Verdict
@@ -28,11 +31,17 @@ app = typer.Typer(add_completion=False, help="Faults on the sinks, and what came
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0917 - an option is an argument
     faults: Annotated[int, typer.Option(min=1, help="How many fall.")] = 120,
     keys: Annotated[int, typer.Option(min=1, help="How many people say yes and no.")] = 300,
     seed: Annotated[int, typer.Option(help="The same draws for the same seed.")] = 1,
     workers: Annotated[int, typer.Option(min=1, help="Sink processes.")] = 3,
+    minutes: Annotated[
+        float, typer.Option(min=0, help="Over how long they fall; 0: as fast as they can.")
+    ] = 0,
+    restarts: Annotated[
+        bool, typer.Option("--restarts", help="Only end processes; no weather, no freezing.")
+    ] = False,
     folder: Annotated[
         Path, typer.Option(help="Data and logs of the last run, and its result.")
     ] = Path(".izin/chaos-sink"),
@@ -65,6 +74,8 @@ def run(
                 keys=keys,
                 seed=seed,
                 workers=workers,
+                kinds=RESTARTS if restarts else WEIGHTS,
+                seconds=minutes * 60,
                 restart_database=restart,
             )
             began = time.monotonic()
@@ -99,6 +110,7 @@ def _tell(
         "token_calls": found.token_calls,
         "h084": found.silences,
         "h124": found.throttles,
+        "missed": found.missed,
         "unexplained": list(found.faults),
     }
     text = json.dumps(result, ensure_ascii=False, indent=2)
@@ -107,6 +119,7 @@ def _tell(
         f"{len(campaign.strikes)} faults in {seconds:.0f} s on {campaign.workers} sink processes: "
         f"{found.keys} keys, {found.movements} movements, {found.calls} calls, "
         f"{found.token_calls} token calls, {found.silences} × H084, {found.throttles} × H124, "
+        f"{found.missed} terms missed, "
         f"{len(found.faults)} unexplained"
     )
     for one in found.faults[:20]:

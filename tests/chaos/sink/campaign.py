@@ -62,6 +62,8 @@ WEIGHTS = {
     Fault.SLOW: 2,
     Fault.DOWN: 1,
 }
+RESTARTS = {Fault.KILL: 2, Fault.TERM: 1}
+"""Nothing but processes that end and come back."""
 _WEATHER: Mapping[Fault, Mapping[str, object]] = {
     Fault.LOST_AFTER: {"drop": "after"},
     Fault.LOST_BEFORE: {"drop": "before"},
@@ -84,6 +86,10 @@ class Campaign:
     keys: int
     seed: int
     workers: int = 3
+    kinds: Mapping[Fault, int] = field(default_factory=lambda: WEIGHTS)
+    """Which faults fall, and how often beside one another."""
+    seconds: float = 0.0
+    """Over so long a time they fall, evenly; 0: one after another, in quick succession."""
     restart_database: Callable[[], None] | None = None
     """Restarts the server; None: its clients are thrown out instead."""
     strikes: list[tuple[float, Fault, str]] = field(default_factory=list)
@@ -113,9 +119,8 @@ class Campaign:
             await brands.upsert(ledger, announcer, ACTIVE, now=datetime.now(UTC))
             try:
                 self._house.start()
-                for _ in range(faults):
-                    self._law.say(*self._said())
-                    await asyncio.sleep(self._random.uniform(*_PAUSE))
+                for number in range(1, faults + 1):
+                    await self._lived(until=began + number * self.seconds / faults)
                     fault, whom = await self._strike()
                     self.strikes.append((time.monotonic() - began, fault, whom))
                     self._house.start()
@@ -124,6 +129,15 @@ class Campaign:
                 await asyncio.gather(*self._thaws)
                 self._house.end()
             return await judge(self.settings, ledger, self.iys, self._law)
+
+    async def _lived(self, *, until: float) -> None:
+        """Have people speak for a moment, and on until the instant (monotonic seconds)."""
+        while True:
+            await asyncio.to_thread(self._law.say, *self._said())
+            await asyncio.sleep(self._random.uniform(*_PAUSE))
+            if time.monotonic() >= until:
+                return
+            self._house.start()
 
     def _said(self) -> list[tuple[str, str]]:
         """Return what a few recipients say now; one may change its mind back and forth."""
@@ -135,7 +149,7 @@ class Campaign:
         return said
 
     async def _strike(self) -> tuple[Fault, str]:
-        fault = self._random.choices(list(WEIGHTS), weights=list(WEIGHTS.values()))[0]
+        fault = self._random.choices(list(self.kinds), weights=list(self.kinds.values()))[0]
         number = self._random.randrange(self.workers)
         call = self._random.choice(_CALLS)
         if fault in _WEATHER:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from izin.console.topics import read_all
 from izin.demo.compare import Ending, Kept, Wanted, compare
 from izin.schemas.codec import Codec
-from izin.sinks.ledger import chains, reads
+from izin.sinks.ledger import chains, deadlines, reads
 
 if TYPE_CHECKING:
     from izin.runtime.settings import KafkaSettings
@@ -29,6 +30,8 @@ class Verdict:
     """H084."""
     throttles: int
     """H124."""
+    missed: int
+    """Terms that ended untold, and opt-outs that were told late."""
     faults: tuple[str, ...]
     """What no rule explains; none: every promise was kept."""
 
@@ -42,6 +45,10 @@ async def judge(settings: KafkaSettings, ledger: Ledger, iys: Iys, law: Law) -> 
     codes: Counter[str] = Counter()
     for one in counted.values():
         codes.update(one.get("codes", {}))
+    missed = len(await deadlines.breaches(ledger))
+    missed += sum(one.missed for one in await deadlines.margins(ledger, now=datetime.now(UTC)))
+    if missed:
+        faults.append(f"{missed} terms missed")
     token_calls = counted.get("token", {}).get("total", 0)
     if codes["H084"] or token_calls > 10:
         faults.append(f"{token_calls} token calls, {codes['H084']} × H084")
@@ -52,6 +59,7 @@ async def judge(settings: KafkaSettings, ledger: Ledger, iys: Iys, law: Law) -> 
         token_calls=token_calls,
         silences=codes["H084"],
         throttles=codes["H124"],
+        missed=missed,
         faults=tuple(faults),
     )
 

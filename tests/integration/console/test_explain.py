@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from izin.console.brands import open_ledger
+from izin.console.opening import open_ledger
 from izin.console.output import out
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.codec import Codec
@@ -118,21 +118,34 @@ def test_nothing_known_and_nothing_readable_are_told_apart(izin: Izin, told_stor
 
 
 def test_brands_are_added_listed_and_corrected(izin: Izin, told_story: str) -> None:
-    """Adding again changes; an instant with an offset is that instant."""
+    """Adding again changes, and first tells what records hang on; an instant with an offset is that
+    instant.
+    """
     words = ("--iys-code=100001", "--customer=acme")
     added = izin("brands", "add", str(BRAND), *words, "--name=One")
     assert added.exit_code == 0, added.output
-    izin(
-        "brands",
-        "add",
-        str(BRAND),
-        *words,
-        "--name=Two",
-        "--activated-at=2024-01-31T12:00:00+03:00",
-    )
+    change = ("brands", "add", str(BRAND), *words, "--name=Two")
+    change = (*change, "--activated-at=2024-01-31T12:00:00+03:00", "--account=ada")
+    told = izin(*change)
+    assert "active since" in told.stderr
+    assert "--yes" in told.stderr
     (one,) = json.loads(izin("brands", "list", "--output", "json").stdout)
+    assert one["name"] == "One"
+    assert izin(*change, "--yes").exit_code == 0
+    (one,) = json.loads(izin("brands", "list", "--output", "json").stdout)
+    assert one["account"] == "ada"
     assert one["name"] == "Two"
     assert one["activated_at"] == "2024-01-31T09:00:00+00:00"
+
+
+def test_a_brand_is_shown_with_its_terms_and_rights(izin: Izin, told_story: str) -> None:
+    """Exit code 1 where something needs a person, 3 where nobody knows the brand."""
+    assert izin("brands", "show", "999").exit_code == 3
+    izin("brands", "add", str(BRAND), "--iys-code=100001", "--customer=acme", "--name=One")
+    shown = izin("brands", "show", str(BRAND), "--output", "json")
+    rows = {row["what"]: row["stands"] for row in json.loads(shown.stdout)}
+    assert rows["brand"] == f"{BRAND} One"
+    assert rows["right to MESAJ"] == "write"
 
 
 def test_what_waits_for_a_person_is_listed_and_requeued(izin: Izin, told_story: str) -> None:

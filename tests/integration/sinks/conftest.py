@@ -16,8 +16,8 @@ from izin.sinks.announce import Announcer
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.budgets import LedgerPacer
 from izin.sinks.ledger.database import Ledger
+from izin.sinks.ledger.holder import Holder
 from izin.sinks.ledger.migrate import migrate
-from izin.sinks.ledger.submissions import Holder
 from izin.sinks.tools import Tools
 from tests.builders import BRAND
 from tests.integration.sinks.house import IYS_CODE, PASSWORD, USERNAME, Clock, House, Turns, Twin

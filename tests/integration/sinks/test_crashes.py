@@ -10,7 +10,8 @@ from izin.iys.breaker import BreakerPolicy
 from izin.sinks.errors import ConcurrentChangeError
 from izin.sinks.ledger import brands, offsets, submissions
 from izin.sinks.ledger.changes import Changes, lock
-from izin.sinks.ledger.submissions import BATCH, SINGLE, Holder
+from izin.sinks.ledger.holder import Holder
+from izin.sinks.ledger.submissions import BATCH, SINGLE
 from tests.builders import PHONE
 from tests.integration.sinks.house import ACTIVE, TOPIC, House, a_phone, onay, ret
 

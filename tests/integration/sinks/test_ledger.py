@@ -22,7 +22,8 @@ from izin.sinks.errors import (
     MigrationError,
     RecreatedTopicError,
 )
-from izin.sinks.ledger import brands, offsets, reads
+from izin.sinks.ledger import offsets, reads
+from izin.sinks.ledger import stops as standing
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.budgets import LedgerPacer
 from izin.sinks.ledger.database import Ledger
@@ -198,10 +199,10 @@ async def test_the_backlog_is_told_by_deadlines_apart_what_is_kept_back(house: H
     assert earliest == due_at(said[-1].consent_date, ACTIVE.clock)
     async with house.ledger.transaction() as connection:
         now = house.tools.clock()
-        await brands.stop(
+        await standing.stop(
             connection,
             ACTIVE,
-            channel=brands.EVERY,
+            channel=standing.EVERY,
             status="ONAY",
             code="H525",
             why="the quota is spent",

@@ -25,6 +25,8 @@ LANE = {
     "why": None,
     "after": "",
     "ours": 0,
+    "account": "ada",
+    "address": "192.0.2.1",
 }
 ASKED = [
     ("consents", "work", {"status": "RET"}),

@@ -6,6 +6,7 @@ import pytest
 
 from izin.schemas.records import event_from_avro
 from izin.sinks.ledger import brands
+from izin.sinks.ledger import stops as standing
 from tests.builders import BRAND, PHONE
 from tests.integration.sinks.house import A_SECOND, RESULT_DELAY, House, a_phone, onay, ret
 
@@ -188,7 +189,7 @@ async def test_a_spent_quota_stops_new_onays_and_no_opt_out(house: House):
     assert await house.submitter.bulk()
     entry = await house.entry()
     assert (entry.state, entry.why, entry.code) == ("parked", "quota-spent", "H525")
-    (stop,) = await brands.stops(house.ledger)
+    (stop,) = await standing.stops(house.ledger)
     assert (stop.channel, stop.status, stop.code) == ("*", "ONAY", "H525")
     await house.ingest(onay(a_phone(3)))
     assert not await house.submitter.bulk()
@@ -209,14 +210,14 @@ async def test_a_lost_right_stops_a_channel_and_is_tried_again(house: House):
     assert await house.submitter.opt_out()
     entry = await house.entry()
     assert (entry.state, entry.code) == ("retryable", "H353")
-    (stop,) = await brands.stops(house.ledger)
+    (stop,) = await standing.stops(house.ledger)
     assert (stop.channel, stop.status) == ("MESAJ", "*")
     assert not await house.submitter.opt_out()
     await house.ledger.fetch("UPDATE stops SET recheck_at = now() RETURNING brand_code")
     await house.ledger.fetch("UPDATE consents SET next_attempt_at = now() RETURNING key")
     assert await house.submitter.opt_out()
     assert (await house.entry()).state == "accepted"
-    assert await brands.stops(house.ledger) == ()
+    assert await standing.stops(house.ledger) == ()
 
 
 async def test_a_ret_that_iys_takes_for_old_is_rescued(house: House):

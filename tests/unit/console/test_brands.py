@@ -1,13 +1,20 @@
 """What waits for a person always comes with what that person does."""
 
 import re
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from izin.console.brands import CURES
+from izin.console.brands import changes, described
 from izin.console.cli import app
+from izin.console.waiting import CURES
+from izin.sinks.ledger.brands import Brand
+from izin.sinks.ledger.reads import Count
+from izin.sinks.ledger.stops import Stop
+from tests.builders import BRAND, CUSTOMER, NOON
 
 SINKS = Path(__file__).parents[3] / "izin" / "sinks"
 RUNNER = CliRunner()
@@ -36,3 +43,75 @@ def test_each_reason_for_parking_has_a_cure() -> None:
 def test_wrong_usage_is_told_apart(arguments: list[str]) -> None:
     """A code that can be none, a date that is missing, a reason not given: exit code 2."""
     assert RUNNER.invoke(app, ["brands", *arguments]).exit_code == 2
+
+
+KNOWN = Brand(
+    brand_code=BRAND,
+    iys_code=BRAND,
+    customer_id=CUSTOMER,
+    name="Örnek",
+    activated_at=NOON,
+    account="ada",
+    subscription="ACTIVE",
+    subscription_ends_at=NOON + timedelta(days=200),
+    consent_limit=1000,
+    consents_used=10,
+    asked_at=NOON,
+)
+
+
+def test_what_records_hang_on_is_told_before_it_is_changed() -> None:
+    """A name is changed at once; a term, a customer or a stop is told first."""
+    assert changes(KNOWN, replace(KNOWN, name="Başka")) == []
+    assert changes(KNOWN, replace(KNOWN, activated_at=None, account=None)) == []
+    later = NOON + timedelta(days=1)
+    changed = replace(KNOWN, activated_at=later, status="stopped", account="")
+    assert changes(KNOWN, changed) == [
+        f"active since: {NOON} -> {later}",
+        "status: active -> stopped",
+        "account: ada -> any",
+    ]
+
+
+def test_a_brand_in_order_needs_nobody() -> None:
+    """Terms, who tells it, subscription, rights and what is left; nothing to beware of."""
+    waiting = Count(
+        brand_code=BRAND, channel="MESAJ", desired_status="ONAY", state="pending", keys=7
+    )
+    rows = described(KNOWN, (), (waiting,), now=NOON)
+    assert not [beware for _, _, beware in rows if beware]
+    assert ("told by account", "ada", "") in rows
+    assert ("right to MESAJ", "write", "") in rows
+    assert ("MESAJ pending", "7", "") in rows
+
+
+def test_what_needs_a_person_stands_beside_what_it_concerns() -> None:
+    """A lost right, an ending and nearly full subscription, parked records."""
+    stop = Stop(
+        brand_code=BRAND,
+        channel="MESAJ",
+        status="*",
+        code="H353",
+        why="no right to write MESAJ for this brand at İYS (H353)",
+        reach="brand",
+        since=NOON,
+        recheck_at=NOON,
+        rechecks=0,
+    )
+    parked = Count(
+        brand_code=BRAND, channel="EPOSTA", desired_status="ONAY", state="parked", keys=1
+    )
+    brand = replace(
+        KNOWN, subscription_ends_at=NOON + timedelta(days=3), consents_used=960, status="stopped"
+    )
+    rows = {
+        what: (stands, beware)
+        for what, stands, beware in described(brand, (stop,), (parked,), now=NOON)
+    }
+    assert rows["right to MESAJ"] == ("no", f"{stop.why}, since 2026-03-02 09:00 UTC")
+    assert rows["right to ARAMA"] == ("write", "")
+    assert rows["subscription"][1] == (
+        "it ends on 2026-03-05; 960 of 1,000 addresses are used: beyond, new ONAYs may be refused"
+    )
+    assert rows["EPOSTA parked"] == ("1", "izin brands parked")
+    assert rows["status"][1]

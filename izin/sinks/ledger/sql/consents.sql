@@ -104,7 +104,8 @@ CROSS JOIN LATERAL (
             AND (NOT c.onay_open OR c.desired_status = 'RET')
         ORDER BY c.due_at, c.key LIMIT 1
     ) AS first
-WHERE b.status = 'active'
+WHERE b.status = 'active' AND (b.account IS NULL OR b.account = %(account)s)
+    AND (b.egress_address IS NULL OR b.egress_address = %(address)s)
     AND NOT EXISTS (
         SELECT 1 FROM stops AS s
         WHERE s.brand_code = b.brand_code AND s.channel IN ('*', lane.channel)
@@ -169,6 +170,8 @@ FOR UPDATE SKIP LOCKED
 -- ONAYs whose term ends within the hour: told one by one, for the answer to a batch would come too late.
 SELECT c.* FROM consents AS c
 JOIN brands AS b ON b.brand_code = c.brand_code AND b.status = 'active'
+    AND (b.account IS NULL OR b.account = %(account)s)
+    AND (b.egress_address IS NULL OR b.egress_address = %(address)s)
 WHERE c.state IN ('pending', 'retryable') AND c.duty = 'send' AND c.desired_status = 'ONAY'
     AND c.expires_at BETWEEN %(now)s AND %(until)s
     AND (c.next_attempt_at IS NULL OR c.next_attempt_at <= %(now)s)
@@ -207,6 +210,8 @@ FOR UPDATE SKIP LOCKED
 -- How many records are to be asked about, in groups that one call can ask, opt-outs first.
 SELECT c.brand_code, c.channel, c.recipient_type, count(*) AS waiting
 FROM consents AS c JOIN brands AS b ON b.brand_code = c.brand_code AND b.status = 'active'
+    AND (b.account IS NULL OR b.account = %(account)s)
+    AND (b.egress_address IS NULL OR b.egress_address = %(address)s)
 WHERE c.duty = 'ask' AND NOT c.onay_open AND NOT c.ret_open
     AND (c.next_attempt_at IS NULL OR c.next_attempt_at <= %(now)s)
     AND (c.lease_until IS NULL OR c.lease_until <= %(now)s)

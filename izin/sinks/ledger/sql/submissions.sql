@@ -68,8 +68,12 @@ RETURNING id
 -- name: claim-unanswered
 -- One submission without an answer whose process is gone or has let go of it: its lease has run out, or the
 -- process's own lock (held as long as it lives) is free.
-SELECT id, customer_id, brand_code, kind, body, state, request_id, intended_at, polls, sends, refusals
+SELECT s.id, s.customer_id, s.brand_code, s.kind, s.body, s.state, s.request_id, s.intended_at, s.polls,
+    s.sends, s.refusals
 FROM submissions AS s
+JOIN brands AS b ON b.brand_code = s.brand_code
+    AND (b.account IS NULL OR b.account = %(account)s)
+    AND (b.egress_address IS NULL OR b.egress_address = %(address)s)
 WHERE s.state IN ('intent', 'unknown')
     AND (s.next_poll_at IS NULL OR s.next_poll_at <= %(now)s)
     AND (s.lease_until IS NULL OR s.lease_until <= %(now)s OR s.lease_owner <> %(owner)s AND NOT EXISTS (
@@ -80,7 +84,7 @@ ORDER BY EXISTS (
         SELECT 1 FROM submission_items AS i
         WHERE i.submission_id = s.id AND i.state = 'open' AND i.status = 'RET') DESC, s.id
 LIMIT 1
-FOR UPDATE SKIP LOCKED
+FOR UPDATE OF s SKIP LOCKED
 
 -- name: resend
 -- It is about to be said once more, word for word, by this process.
@@ -95,6 +99,8 @@ SELECT s.id, s.customer_id, s.brand_code, s.kind, s.body, s.state, s.request_id,
     s.sends, s.refusals
 FROM submissions AS s
 JOIN brands AS b ON b.brand_code = s.brand_code AND b.status = 'active'
+    AND (b.account IS NULL OR b.account = %(account)s)
+    AND (b.egress_address IS NULL OR b.egress_address = %(address)s)
 WHERE s.state = 'awaiting_result' AND s.next_poll_at <= %(now)s
     AND (s.lease_until IS NULL OR s.lease_until <= %(now)s)
 ORDER BY s.next_poll_at, s.id

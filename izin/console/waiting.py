@@ -1,0 +1,158 @@
+"""``izin brands parked``, ``stops`` and their like: what waits for a person, and what that person
+does about it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from izin.consent.errors import SourceError
+from izin.consent.obligation import Why
+from izin.console.opening import open_ledger
+from izin.console.output import Exit, Output, OutputOption, kafka_settings, print_rows, say, told
+from izin.runtime.registry import codec
+from izin.runtime.settings import KafkaSettings, LedgerSettings
+from izin.sinks import rulings
+from izin.sinks.announce import Announcer
+from izin.sinks.ledger import brands as registry
+from izin.sinks.ledger import reads, retailers
+from izin.sinks.ledger import stops as standing
+from izin.sinks.ledger.stops import Stop
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from izin.sinks.ledger.reads import Parked
+
+_STOPS = ("brand_code", "channel", "status", "code", "why", "reach", "since", "recheck_at")
+_RETAILERS = ("key", "told_code", "told_access", "wanted_code", "wanted_access", "since")
+_PARKED = ("brand_code", "channel", "desired_status", "why", "code", "keys", "cure")
+_LOOK = "see izin explain"
+
+CURES: Mapping[str, str] = {
+    str(Why.RECONSENT): "the citizen said no at İYS: requeue only with a new consent in hand",
+    str(Why.NOT_REGISTRABLE): "correct the record at its source, and send it again from there",
+    str(Why.TACIR_UPDATE_INCOMPLETE): "send it again from its source, with date and source",
+    rulings.UNKNOWN_BRAND: "register the brand: izin brands add; they then go on by themselves",
+    "unknown-code": "read what İYS answered with izin explain; requeue once it is mended",
+    retailers.DIFFERENCE: "change them at İYS: izin brands retailers says which; then requeue",
+    "no-such-retailer": "correct the retailer code, or have İYS know the retailer; then requeue",
+    "opt-out-refused": "withdraw the consent on İYS's own pages today, then requeue",
+    "quota-spent": "have İYS raise the subscription's quota, then requeue",
+    "iys-says-otherwise": "compare with İYS's own pages, then requeue",
+}
+"""What a person does about each reason for which records are parked."""
+
+
+def parked(*, output: OutputOption = Output.TABLE) -> None:
+    """List what waits for a person, by reason, and what to do about each.
+
+    Exit code 1 if anything waits.
+    """
+    with told():
+        found = asyncio.run(_parked(LedgerSettings()))
+    rows = [
+        (*(getattr(one, name) for name in _PARKED[:-1]), CURES.get(one.why or "", _LOOK))
+        for one in found
+    ]
+    print_rows(output, _PARKED, rows, titles=("brand", "channel", "we want", *_PARKED[3:]))
+    if found:
+        raise typer.Exit(Exit.WRONG)
+
+
+def retailers_(
+    brand_code: Annotated[int, typer.Argument(min=1, help="İYS brandCode.")],
+    *,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """List the consents that İYS holds with other retailers than their statements name.
+
+    Exit code 1 if there are any. The output is personal data.
+    """
+    with told():
+        found = asyncio.run(_differences(LedgerSettings(), brand_code))
+    print_rows(output, _RETAILERS, [[getattr(one, name) for name in _RETAILERS] for one in found])
+    if found:
+        raise typer.Exit(Exit.WRONG)
+
+
+def stops(*, output: OutputOption = Output.TABLE) -> None:
+    """List what is kept from İYS because İYS refused the right to it, and when it is tried again.
+
+    Exit code 1 if anything is.
+    """
+    with told():
+        found = asyncio.run(_stops(LedgerSettings()))
+    rows = [[getattr(one, name) for name in _STOPS] for one in found]
+    print_rows(output, _STOPS, rows, titles=("brand", *_STOPS[1:-1], "tried again"))
+    if found:
+        raise typer.Exit(Exit.WRONG)
+
+
+def try_(brand_code: Annotated[int, typer.Argument(min=1, help="İYS brandCode.")]) -> None:
+    """Let one record of each stop of a brand be tried at once, for it was mended at İYS.
+
+    If İYS takes it, all go on; else the stop stands, and is tried again by itself.
+    """
+    with told():
+        stopped = asyncio.run(_try(LedgerSettings(), brand_code))
+        if not stopped:
+            raise SourceError(f"nothing of brand {brand_code} is stopped; see: izin brands stops")
+        say(f"{stopped} stops of brand {brand_code} are tried now")
+
+
+def requeue(
+    brand_code: Annotated[int, typer.Argument(min=1, help="İYS brandCode.")],
+    *,
+    why: Annotated[str, typer.Option(help="The reason, as izin brands parked names it.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; else it is only told.")] = False,
+) -> None:
+    """Have a brand's parked records of one reason looked at again, and sent where that is lawful.
+
+    Who requeues the reason reconsent vouches that the recipient has consented anew; who requeues
+    retailer-access, that İYS was told of the retailers.
+    """
+    with told():
+        found = asyncio.run(_parked(LedgerSettings()))
+        keys = sum(one.keys for one in found if (one.brand_code, one.why) == (brand_code, why))
+        if not keys:
+            raise SourceError(
+                f"brand {brand_code} has nothing parked for {why}; see: izin brands parked"
+            )
+        if not yes:
+            say(f"{keys} records of brand {brand_code} would be requeued; add --yes to do it")
+            return
+        seen = asyncio.run(_requeue(kafka_settings(), LedgerSettings(), brand_code, why))
+        say(f"{seen} records of brand {brand_code} were requeued")
+
+
+async def _parked(settings: LedgerSettings) -> tuple[Parked, ...]:
+    async with open_ledger(settings) as ledger:
+        return await reads.parked(ledger)
+
+
+async def _differences(
+    settings: LedgerSettings, brand_code: int
+) -> tuple[retailers.Difference, ...]:
+    async with open_ledger(settings) as ledger:
+        return await retailers.differences(ledger, brand_code)
+
+
+async def _stops(settings: LedgerSettings) -> tuple[Stop, ...]:
+    async with open_ledger(settings) as ledger:
+        return await standing.stops(ledger)
+
+
+async def _requeue(kafka: KafkaSettings, settings: LedgerSettings, code: int, why: str) -> int:
+    announcer = Announcer(codec(kafka), kafka.topics)
+    async with open_ledger(settings) as ledger:
+        return await registry.requeue(ledger, announcer, code, now=datetime.now(UTC), why=why)
+
+
+async def _try(settings: LedgerSettings, code: int) -> int:
+    async with open_ledger(settings) as ledger:
+        return await standing.try_now(ledger, code, now=datetime.now(UTC))

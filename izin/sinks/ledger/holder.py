@@ -1,0 +1,35 @@
+"""Who tells İYS: what leases carry, and whose brands are told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime, timedelta
+
+    from izin.sinks.ledger.submissions import Submission
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Who tells, and for how long nobody else takes up what it left unanswered."""
+
+    owner: str
+    lease: timedelta
+    call_within: timedelta
+    """How long a call may take; shorter than the lease."""
+    account: str = ""
+    address: str = ""
+    """By which account and from which address: brands of others are passed over."""
+
+    @property
+    def who(self) -> Mapping[str, str]:
+        """Account and address, as statements take them."""
+        return {"account": self.account, "address": self.address}
+
+    def may_leave(self, submission: Submission, now: datetime) -> bool:
+        """Return whether a call that leaves now ends while the submission is still ours."""
+        until = submission.lease_until
+        return until is not None and now + self.call_within <= until

@@ -1,0 +1,54 @@
+-- name: stop
+-- Keep records of a channel and status from İYS: a brand's, those of every brand of its provider, or of every brand.
+-- A stop that stands already is tried ever less often, from a minute up to a quarter of an hour.
+INSERT INTO stops (brand_code, channel, status, customer_id, code, why, reach, since, recheck_at)
+SELECT b.brand_code, %(channel)s, %(status)s, b.customer_id, %(code)s, %(why)s, %(reach)s, %(now)s,
+    %(now)s + interval '1 minute'
+FROM brands AS b
+WHERE b.brand_code = %(brand_code)s
+    OR (%(reach)s = 'provider' AND b.iys_code = %(iys_code)s)
+    OR %(reach)s = 'account'
+ON CONFLICT (brand_code, channel, status) DO UPDATE SET
+    code = excluded.code, why = excluded.why, reach = excluded.reach, rechecks = stops.rechecks + 1,
+    recheck_at = greatest(stops.recheck_at,
+        %(now)s + least(interval '15 minutes', interval '1 minute' * 2 ^ least(stops.rechecks + 1, 10)))
+
+-- name: recheck
+-- Take the one try a stop allows, and put the next off, also for whatever else hangs on the same fault; no row: it is
+-- not to be tried yet.
+WITH own AS (
+    SELECT s.reach, s.code, b.iys_code FROM stops AS s JOIN brands AS b USING (brand_code)
+    WHERE s.brand_code = %(brand_code)s
+        AND s.channel IN ('*', %(channel)s) AND s.status IN ('*', %(status)s) AND s.recheck_at <= %(now)s
+    FOR UPDATE OF s
+)
+UPDATE stops AS s SET recheck_at = %(recheck_at)s
+FROM own, brands AS b
+WHERE b.brand_code = s.brand_code
+    AND (s.brand_code = %(brand_code)s AND s.channel IN ('*', %(channel)s) AND s.status IN ('*', %(status)s)
+        OR s.reach = own.reach AND s.code = own.code
+            AND (own.reach = 'account' OR own.reach = 'provider' AND b.iys_code = own.iys_code))
+RETURNING s.channel
+
+-- name: standing
+-- Whether anything keeps these records from İYS.
+SELECT EXISTS (
+    SELECT 1 FROM stops
+    WHERE brand_code = %(brand_code)s AND channel IN ('*', %(channel)s) AND status IN ('*', %(status)s))
+
+-- name: lift
+-- İYS took a record: what kept such records from it is mended, for whatever hung on the same fault.
+DELETE FROM stops AS s USING brands AS b, brands AS own
+WHERE b.brand_code = s.brand_code AND own.brand_code = %(brand_code)s AND s.status IN ('*', %(status)s)
+    AND (s.brand_code = %(brand_code)s AND s.channel IN ('*', %(channel)s)
+        OR s.reach = 'account'
+        OR s.reach = 'provider' AND b.iys_code = own.iys_code)
+
+-- name: try-now
+-- A person has mended it at İYS: one record of each stop may be tried at once.
+UPDATE stops SET recheck_at = %(now)s WHERE brand_code = %(brand_code)s RETURNING channel
+
+-- name: stops
+-- What is kept from İYS, and why.
+SELECT brand_code, channel, status, code, why, reach, since, recheck_at, rechecks FROM stops
+ORDER BY brand_code, channel, status
