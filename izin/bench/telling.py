@@ -107,7 +107,7 @@ async def at_size(ledger: Filled, url: str, *, ingested: int, laps: int, keys: i
     both = [one + other for one, other in zip(told, settled, strict=True)]
     (row,) = await ledger.ledger.fetch(
         """SELECT count(*) AS rows, (
-            SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits
+            SELECT sum(pg_total_relation_size(inhrelid))::bigint FROM pg_inherits
             WHERE inhparent = 'movements'::regclass) AS bytes FROM movements"""
     )
     return AtSize(

@@ -1,5 +1,8 @@
 """The measurement of the sinks measures what it says, on a small ledger."""
 
+import json
+from dataclasses import asdict
+
 import pytest
 
 from izin.bench.ledger import filled
@@ -20,3 +23,4 @@ async def test_a_thousand_keys_are_claimed_told_and_settled(database_url: str):
     assert {row["state"]: row["keys"] for row in rows} == {"accepted": 4100, "pending": 50}
     assert found.movements == 50 + 3 * 4000
     assert min(found.claimed_ms, found.settled_ms, found.movement_bytes, found.cpu_ms) > 0
+    assert json.loads(json.dumps(asdict(found))) == asdict(found)
