@@ -8,6 +8,7 @@ import statistics
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -17,6 +18,7 @@ from izin.bench.ledger import BRANDS
 from izin.iys import InProcessPacer, IysClient, Pace, TokenAuth
 from izin.runtime.settings import IysSettings
 from izin.sinks.ask import Asker
+from izin.sinks.lanes import persist
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.budgets import LedgerPacer
 from izin.sinks.ledger.holder import Holder
@@ -119,7 +121,7 @@ async def at_size(ledger: Filled, url: str, *, ingested: int, laps: int, keys: i
         claimed_and_settled_ms=statistics.median(both),
         slowest_ms=max(both),
         cpu_ms=statistics.median(spent),
-        movement_bytes=row["bytes"] / row["rows"],
+        movement_bytes=float(row["bytes"]) / row["rows"],
         movements=row["rows"],
     )
 
@@ -142,8 +144,11 @@ async def at_the_limit(
         stopping = asyncio.Event()
         bulk, result = _LANES
         began = time.perf_counter()
-        lanes = [asyncio.create_task(_until(stopping, submitter.bulk)) for _ in range(bulk)]
-        lanes += [asyncio.create_task(_until(stopping, settler.settle)) for _ in range(result)]
+        steps = [submitter.bulk] * bulk + [settler.settle] * result
+        # As the worker's lanes do: what another lane changed meanwhile is begun anew.
+        lanes = [
+            asyncio.create_task(persist("lane", partial(_until, stopping, step))) for step in steps
+        ]
         await asyncio.sleep(seconds)
         calls, throttled = _counted(twin)
         taken = time.perf_counter() - began
