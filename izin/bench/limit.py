@@ -19,9 +19,10 @@ from rich.console import Console
 from rich.table import Table
 
 from izin.bench import twin_load
+from izin.bench.account import SECRET, WHO
 from izin.bench.laps import machine
 from izin.bench.ledger import filled
-from izin.bench.pursuit import SECRET, WHO, Pursuit, Weather, owe, pursue, set_up
+from izin.bench.pursuit import Pursuit, Weather, owe, pursue, set_up
 from izin.bench.results import keep
 from izin.local import Child, Command, Postgres
 from izin.runtime.settings import KafkaSettings

@@ -13,6 +13,7 @@ import httpx
 import orjson
 import psycopg
 
+from izin.bench.account import register
 from izin.bench.ledger import BRANDS
 from izin.bench.used import cpu_seconds
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from izin.bench.ledger import Filled
     from izin.local import Child
 
-WHO, SECRET = "ada@example.com", "fake"
 RATE = 10.0
 """What İYS takes from an address in a second."""
 _ALL = 1_000_000_000
@@ -108,15 +108,8 @@ def set_up(twin: str, consents: int, weather: Weather, *, delay: float) -> None:
             resultDelay=delay,
             requestJitter=weather.jitter,
         )
-        order("accounts", username=WHO, password=SECRET, iysCode=BRANDS[0])
+        register(order)
         for code in BRANDS:
-            order(
-                "brands",
-                brandCode=code,
-                iysCode=BRANDS[0],
-                name="Örnek",
-                activatedAt="2020-01-01 00:00:00",
-            )
             if weather.refused:
                 _held(order, code, consents // len(BRANDS), round(1 / weather.refused))
         for fault in (

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from pydantic import SecretStr
 
-from izin.bench.ledger import BRANDS
+from izin.bench.account import SECRET, WHO, register
 from izin.iys import InProcessPacer, IysClient, Pace, TokenAuth
 from izin.runtime.settings import IysSettings
 from izin.sinks.ask import Asker
@@ -36,8 +36,6 @@ _BATCH = 1000
 _LANES = (3, 2)
 """Of bulk and of results, as a worker has them."""
 _WARM = 3
-_WHO = "ada@example.com"
-_SECRET = "fake"  # noqa: S105 - the twin takes what it is told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,10 +131,10 @@ async def at_the_limit(
     rate = 10.0
     _set_up(twin, delay=delay)
     await ledger.owe(url, int(rate * seconds * _BATCH))
-    settings = IysSettings(base_url=twin, username=_WHO, password=SecretStr(_SECRET))
+    settings = IysSettings(base_url=twin, username=WHO, password=SecretStr(SECRET))
     pacer = LedgerPacer(ledger.ledger, Pace(rate=rate), address="limit")
     await pacer.begin()
-    store = LedgerTokenStore(ledger=ledger.ledger, account=_WHO, address="limit")
+    store = LedgerTokenStore(ledger=ledger.ledger, account=WHO, address="limit")
     before = await _settled(ledger)
     async with IysClient(settings, auth=TokenAuth(settings, store), pacer=pacer) as client:
         tools = _tools(ledger, client, pacer, _Ahead())
@@ -251,15 +249,7 @@ def _set_up(twin: str, *, delay: float) -> None:
 
     order("reset", everything=True)
     order("settings", requestsPerSecond=10, requestWindow="sliding", resultDelay=delay)
-    order("accounts", username=_WHO, password=_SECRET, iysCode=BRANDS[0])
-    for code in BRANDS:
-        order(
-            "brands",
-            brandCode=code,
-            iysCode=BRANDS[0],
-            name="Örnek",
-            activatedAt="2020-01-01 00:00:00",
-        )
+    register(order)
 
 
 def _counted(twin: str) -> tuple[int, int]:

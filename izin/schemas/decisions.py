@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from izin.consent.model import Violation
     from izin.schemas.codec import Codec
 
-_FIELDS: tuple[str, ...] = (
+FIELDS: tuple[str, ...] = (
     "kind",
     "reason",
     "opted_out",
@@ -32,6 +32,7 @@ _FIELDS: tuple[str, ...] = (
     "consent",
     "event",
 )
+"""The contract for which decisions are written and cut field by field."""
 
 
 class DecisionWriter:
@@ -39,8 +40,8 @@ class DecisionWriter:
 
     def __init__(self, codec: Codec) -> None:
         fields = contracts.current()["Decision"].schema["fields"]
-        if tuple(field["name"] for field in fields) != _FIELDS:
-            raise ValueError(f"the contract of Decision must have the fields {_FIELDS}")
+        if tuple(field["name"] for field in fields) != FIELDS:
+            raise ValueError(f"the contract of Decision must have the fields {FIELDS}")
         write = {field["name"]: writer_of(field["type"]) for field in fields}
         self._begun = {
             (kind, reason, opted_out): codec.header("Decision")

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from izin.schemas import contracts
 from izin.schemas.avro_cutter import cutter_of
 from izin.schemas.avro_reader import long_of
+from izin.schemas.decisions import FIELDS
+from izin.schemas.memo import keep
 from izin.schemas.records import key_from_avro
 from izin.sinks.ledger.decided import keeping
 from izin.sinks.ledger.rows import microseconds
@@ -22,16 +24,8 @@ if TYPE_CHECKING:
 
     from izin.schemas.codec import Codec
 
-_HEAD = (
-    "kind",
-    "reason",
-    "opted_out",
-    "effective_at",
-    "violations",
-    "topic",
-    "partition",
-    "offset",
-)
+_HEAD = FIELDS[:-2]
+"""What stands before the Consent and the ConsentEvent, each a whole record."""
 _CONSENT = (
     "recipient_type",
     "recipient",
@@ -65,8 +59,6 @@ _NULL = b"\0"
 _NO_RETAILER = b"\0\0"
 _A_BYTE = 128
 _MILLISECOND = 1000
-_ENOUGH = 4096
-"""Of places and beginnings of keys that are kept: few installations have more."""
 
 Voice = tuple[bytes, ...]
 """The bytes of what many decisions share; equal voices differ only in what is cut out."""
@@ -251,24 +243,21 @@ class DecisionReader:
         decision = self.decode(data)
         consent = decision["consent"]
         key = str(key_from_avro(consent))
-        if max(len(self._beginnings), len(self._places)) >= _ENOUGH:
-            self._beginnings.clear()
-            self._places.clear()
-        self._beginnings[shared] = _Beginning(
+        beginning = _Beginning(
             consent["customer_id"],
             consent["brand_code"],
             key.removesuffix(consent["recipient"]),
         )
-        self._places[place] = decision["topic"], decision["partition"]
+        keep(self._beginnings, shared, beginning)
+        keep(self._places, place, (decision["topic"], decision["partition"]))
         return self._cut(data, len(self._framed))
 
 
 def _check(schemas: Mapping[str, Any]) -> None:
     """Raise ValueError where a contract no longer has the fields that are cut here, in order."""
     names = {name: [field["name"] for field in schemas[name]["fields"]] for name in schemas}
-    expected = [*_HEAD, "consent", "event"]
-    if names["Decision"] != expected:
-        raise ValueError(f"the contract of Decision must have the fields {expected}")
+    if tuple(names["Decision"]) != FIELDS:
+        raise ValueError(f"the contract of Decision must have the fields {FIELDS}")
     for record in ("Consent", "Permission"):
         if tuple(names[record][: len(_ADDRESS)]) != _ADDRESS:
             raise ValueError(f"the contract of {record} must begin with {_ADDRESS}")
