@@ -6,13 +6,11 @@ time, and stops when everything is.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaException, TopicPartition
 
-from izin.bench.track import WARM, LapError, Run
-from izin.bench.used import cpu_seconds, peak_megabytes
+from izin.bench.stopwatch import timed
 from izin.bench.workers import group_of, order_worker
 from izin.runtime import kafka
 
@@ -21,11 +19,9 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from pathlib import Path
 
-    from izin.local import Child
+    from izin.bench.stopwatch import Run
     from izin.runtime.settings import KafkaSettings
 
-_EVERY = 0.05
-_HALF = 0.5
 _TIMEOUT = 15.0
 
 
@@ -39,7 +35,7 @@ def drained(
     drain = Drain(settings, settings.topics.events.name, group_of(settings, app))
     try:
         worker.start()
-        return timed(worker, drain, events=events, limit=limit)
+        return timed([worker], drain.look, events=events, limit=limit, what="input")
     finally:
         worker.kill()  # all is committed, and to end well takes a second or two
         drain.close()
@@ -69,36 +65,11 @@ class Drain:
         done = sum(min(max(0, one.offset), self._ends[one.partition]) for one in found)
         return done / self._total if self._total else 1.0
 
+    def look(self) -> tuple[bool, float]:
+        """Return whether all is committed, and the share that is."""
+        share = self.share
+        return share >= 1, share
+
     def close(self) -> None:
         """Let go of the client."""
         self._reader.close()
-
-
-def timed(worker: Child, drain: Drain, *, events: int, limit: timedelta) -> Run:
-    """Time ``worker``, which was started, over ``events``; raises LapError if it ends or takes
-    longer than ``limit``.
-    """
-    until = time.monotonic() + limit.total_seconds()
-    began: tuple[float, float, float] | None = None
-    before = time.monotonic(), cpu_seconds(worker.pid or 0), 0.0
-    while True:
-        if not worker.is_alive:
-            raise LapError(f"it ended with {worker.exit_code}: {worker.log_tail(3)}")
-        share = drain.share
-        now, used = time.monotonic(), cpu_seconds(worker.pid or 0)
-        if began is None and share >= WARM:
-            # Who came so far between two looks is timed from the first of them.
-            began = before if share > _HALF else (now, used, share)
-        if share >= 1 and began is not None:
-            break
-        if now > until:
-            raise LapError(f"{share:.0%} of its input after {limit}: {worker.log_tail(3)}")
-        before = now, used, share
-        time.sleep(_EVERY)
-    started, used_before, share_before = began
-    counted = events * (1 - share_before)
-    return Run(
-        events_per_second=counted / (now - started),
-        cpu_us=(used - used_before) / counted * 1e6,
-        peak_mb=peak_megabytes(worker.pid or 0),
-    )

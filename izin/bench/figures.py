@@ -11,7 +11,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from izin.bench.track import Run
+    from izin.bench.stopwatch import Run
 
 _SPREAD = len("100,000–200,000")
 _NAME = len("pass-through")

@@ -24,7 +24,8 @@ from izin.bench.laps import machine
 from izin.bench.outcome import fault
 from izin.bench.results import keep
 from izin.bench.runners import NAIVE_FAUST, RUNNERS, STREAMS_EXACTLY_ONCE
-from izin.bench.track import LapError, publish, run_lap, withdraw
+from izin.bench.stopwatch import LapError
+from izin.bench.track import publish, run_lap, withdraw
 from izin.local import Kafka, LocalError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     from izin.bench.figures import Standing
     from izin.bench.outcome import Outcome
     from izin.bench.runners import Runner
-    from izin.bench.track import Published, Run
+    from izin.bench.stopwatch import Run
+    from izin.bench.track import Published
 
 AGAINST = (STREAMS_EXACTLY_ONCE, NAIVE_FAUST)
 """To whose speed the others are compared."""

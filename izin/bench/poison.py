@@ -25,14 +25,15 @@ from izin.bench.installation import empty, installation
 from izin.bench.laps import machine
 from izin.bench.outcome import read_back
 from izin.bench.results import keep
-from izin.bench.track import LapError, publish
+from izin.bench.stopwatch import LapError
+from izin.bench.track import publish
 from izin.runtime import kafka
 from izin.schemas.codec import Codec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from izin.bench.track import Run
+    from izin.bench.stopwatch import Run
     from izin.runtime.settings import KafkaSettings
 
 CLEAN, POISONED = "clean", "poisoned"

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from izin.bench.outcome import Outcome
-    from izin.bench.track import Run
+    from izin.bench.stopwatch import Run
     from izin.runtime.settings import KafkaSettings
 
 FIRST, AGAIN, OVER = "the first run", "into empty topics", "over what stands"

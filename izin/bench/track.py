@@ -21,8 +21,7 @@ from confluent_kafka.admin import NewTopic, OffsetSpec
 from izin.bench.outcome import outcome, read_back
 from izin.bench.peers.task import Task
 from izin.bench.runners import ROOT
-from izin.bench.used import cpu_seconds, peak_megabytes
-from izin.consent.errors import OurError
+from izin.bench.stopwatch import LapError, timed
 from izin.local.child import Child, Command
 from izin.runtime import kafka
 
@@ -30,37 +29,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from izin.bench.course import Course, Foreseen
-    from izin.bench.outcome import Outcome
     from izin.bench.runners import Runner
+    from izin.bench.stopwatch import Run
     from izin.runtime.settings import KafkaSettings
 
-WARM = 0.1
-"""The share of the course after which the clock starts."""
-
-_HALF = 0.5
 _EVERY = 0.05
 _TIMEOUT = 15.0
 _AT_THE_END = 4
 """The last record of a partition stands in its last few offsets, before a transaction marker."""
 _LOOK_WITHIN = 2.0
 _STOP_WITHIN = timedelta(seconds=5)
-
-
-class LapError(OurError):
-    """A runner did not come through; the message tells how, with the end of its log."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """One lap of one runner."""
-
-    events_per_second: float
-    cpu_us: float
-    """CPU of the runner's processes, µs an event."""
-    peak_mb: float
-    """The most memory it ever held."""
-    outcome: Outcome | None = None
-    """What it wrote, where that was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +120,13 @@ def run_lap(  # noqa: PLR0913 - what a lap is made of
     try:
         for child in children:
             child.start()
-        run = _timed(children, line, course.events, limit)
+        run = timed(
+            children,
+            lambda: (line.look(), line.share),
+            events=course.events,
+            limit=limit,
+            what="output",
+        )
         if check:
             _stop(children)
             run = replace(run, outcome=outcome(read_back(settings, output, line.ends)))
@@ -156,36 +140,6 @@ def run_lap(  # noqa: PLR0913 - what a lap is made of
 def _stop(children: Sequence[Child]) -> None:
     for child in children:
         child.stop()
-
-
-def _timed(children: Sequence[Child], line: FinishingLine, events: int, limit: timedelta) -> Run:
-    until = time.monotonic() + limit.total_seconds()
-    before = began = None
-    while True:
-        for child in children:
-            if not child.is_alive:
-                raise LapError(f"it ended with {child.exit_code}: {child.log_tail(3)}")
-        # Before the look, which may take a moment once the end is near.
-        now = time.monotonic()
-        used = sum(cpu_seconds(child.pid or 0) for child in children)
-        over, share = line.look(), line.share
-        if began is None and share >= WARM:
-            # Who came so far between two looks is timed from the first of them.
-            began = (before if share > _HALF else None) or (now, used, share)
-        if over and began is not None:
-            break
-        if now > until:
-            tail = children[0].log_tail(3)
-            raise LapError(f"{share:.0%} of its output after {limit}: {tail}")
-        before = now, used, share
-        time.sleep(_EVERY)
-    started, used_before, share_before = began
-    timed = events * (1 - share_before)
-    return Run(
-        events_per_second=timed / (now - started),
-        cpu_us=(used - used_before) / timed * 1e6,
-        peak_mb=sum(peak_megabytes(child.pid or 0) for child in children),
-    )
 
 
 class FinishingLine:

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +21,8 @@ from izin.bench.peers.latest_wins import newer, step
 from izin.bench.peers.quix_environment import NotInstalledError
 from izin.bench.peers.task import Task
 from izin.bench.runners import RUNNERS
-from izin.bench.track import LapError, Published, Run
+from izin.bench.stopwatch import LapError, Run, timed
+from izin.bench.track import Published
 from izin.bench.used import cpu_seconds, peak_megabytes
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError
@@ -163,6 +165,14 @@ def test_cpu_time_is_that_of_the_process():
     assert 0 < before <= used <= time.process_time()
     with pytest.raises(OSError, match=r"Invalid|No such"):
         cpu_seconds(1 << 22)
+
+
+def test_who_is_through_at_the_first_look_has_a_time():
+    """A short course on a quick machine: it counts from the start of the watch."""
+    child = SimpleNamespace(is_alive=True, pid=os.getpid())
+    run = timed([child], lambda: (True, 1.0), events=100, limit=timedelta(seconds=5), what="output")
+    assert run.events_per_second > 0
+    assert run.cpu_us > 0
 
 
 def test_memory_is_read_of_the_process_alone(tmp_path: Path):
