@@ -109,19 +109,19 @@ def _source_of_ours(
         faults.append(violation("source", "H113"))
     if source is Source.HS_KARAR and status is Status.ONAY:
         faults.append(violation("status", "H408"))
-    if source is Source.HS_2015 and _is_otherwise_dated(event, status):
+    if source is Source.HS_2015 and _is_otherwise_dated(event, key, status):
         faults.append(violation("consent_date", "H155"))
     if source is None:
         return event.source or None
     return source
 
 
-def _is_otherwise_dated(event: ConsentEvent, status: Status | None) -> bool:
+def _is_otherwise_dated(event: ConsentEvent, key: ConsentKey | None, status: Status | None) -> bool:
     """Whether İYS would be told another date than the one that HS_2015 has."""
     stated = event.consent_date
     if stated is None:
-        # An opt-out is told with the instant of its receipt, a merchant's first record with none.
-        return status is Status.RET
+        # It would be told with the instant of its receipt; a merchant's first record with none.
+        return not _needs_no_consent(event, key, status)
     return stated.replace(microsecond=0) != FIRST_DATE
 
 

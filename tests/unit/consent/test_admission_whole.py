@@ -186,6 +186,7 @@ def test_what_is_admitted_is_admitted_again_as_it_stands(event: ConsentEvent):
 
 
 @example(an_event(recipient_type="TACIR", source="HS_2015", consent_date=None))
+@example(an_event(source="HS_2015", consent_date=None))
 @given(ANYTHING)
 def test_a_fault_of_a_no_is_a_fault_of_its_yes(event: ConsentEvent):
     """The two are judged by the same rules, but for what a merchant's first record may lack."""
