@@ -5,6 +5,7 @@ KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL in the environment name servers to use 
 
 import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ settings.register_profile("same", parent=_UNTIMED, derandomize=True)
 settings.load_profile("new")
 
 _OWN_FOLDER = pytest.StashKey[Path]()
+_UNHEARD = pytest.StashKey[set[int]]()
 _FOLDERS = "izin-tests-"
 _KEPT_SECONDS = 24 * 60 * 60
 
@@ -51,6 +53,21 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     folder = session.config.stash.get(_OWN_FOLDER, None)
     if folder is not None and exitstatus == pytest.ExitCode.OK:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Note which signals this process hears."""
+    item.stash[_UNHEARD] = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Find the test that leaves signals blocked: what later tests start would inherit it, and hear
+    no SIGTERM.
+    """
+    unheard = signal.pthread_sigmask(signal.SIG_SETMASK, item.stash[_UNHEARD])
+    assert unheard == item.stash[_UNHEARD], f"signals are left blocked: {unheard}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

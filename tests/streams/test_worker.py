@@ -407,6 +407,7 @@ def test_a_running_worker_collects_garbage_seldom(monkeypatch: pytest.MonkeyPatc
     before = gc.get_threshold()
     monkeypatch.setattr(app_module, "topic_faults", lambda _: [])
     monkeypatch.setattr(app_module, "create_app", lambda *_: None)
+    monkeypatch.setattr(app_module, "Ending", lambda: None)  # it keeps signals from this process
     monkeypatch.setattr(app_module, "_Worker", Ends)
     try:
         app_module.run(KafkaSettings(), StreamSettings(), Codec())
