@@ -21,7 +21,6 @@ LONGER: Mapping[str, str] = {
     "izin/simulator/admin.py": "one small function an admin route",
     "izin/sinks/ask.py": "one question to İYS in its three forms",
     "izin/sinks/ledger/submissions.py": "one table's statements, from intent to settled",
-    "izin/sinks/rulings.py": "pure: each way in which a row changes, together",
     "izin/sinks/tell.py": "one submission and each answer it can have",
 }
 """Modules that may pass `LINES`, and why; none may pass 400."""

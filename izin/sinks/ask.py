@@ -21,14 +21,14 @@ from izin.iys.pacing import CallClass
 from izin.iys.wire import Movement as Told
 from izin.iys.wire import Stream
 from izin.runtime.observe import get_logger
-from izin.sinks import rulings
+from izin.sinks import facts, rulings
+from izin.sinks.facts import Statement
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.changes import Changes, lock
 from izin.sinks.ledger.entry import Entry, is_of_citizens
 from izin.sinks.ledger.movements import Movement
 from izin.sinks.ledger.statements import statements
 from izin.sinks.movements import event_of
-from izin.sinks.rulings import Statement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -191,7 +191,7 @@ class Asker:
                 statement = said[key]
                 changes.note(_observation(entry, statement, now))
                 heard = replace(
-                    rulings.observed(entry, statement), lease_owner=None, lease_until=None
+                    facts.observed(entry, statement), lease_owner=None, lease_until=None
                 )
                 record = records.get(key)
                 if record is not None and _is_news(entry, statement):

@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from izin.runtime.observe import get_logger
-from izin.sinks import rulings
+from izin.sinks import facts, rulings
 from izin.sinks.decisions import DecisionReader
 from izin.sinks.errors import ConcurrentChangeError
 from izin.sinks.ledger import bells, brands, decided, offsets, rows
@@ -158,7 +158,7 @@ class Ingester:
         last = {read.key: place for place, read in enumerate(reads)}
         for place, read in enumerate(reads):
             before = entries.get(read.key)
-            entry = rulings.decided(before, self._reader.decode(read.value), now)
+            entry = facts.decided(before, self._reader.decode(read.value), now)
             if last[read.key] == place:
                 brand = known.get(entry.brand_code)
                 ruled = rulings.ruled(entry, brand, now, calendar=self.ledger.calendar)

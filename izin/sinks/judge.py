@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, assert_never
 from izin.consent.model import ConsentKey, Source, Status
 from izin.consent.obligation import Registered
 from izin.iys.answers import Verdict
-from izin.sinks import rulings
+from izin.sinks import facts, rulings
 from izin.sinks.announce import Outcome
+from izin.sinks.facts import Statement
 from izin.sinks.ledger.stops import EVERY
-from izin.sinks.rulings import Ruled, Statement
+from izin.sinks.rulings import Ruled
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -81,7 +82,7 @@ def judged(  # noqa: C901, PLR0911, PLR0912, PLR0913 - one case a verdict; each 
     entry: Entry, item: Item, answer: Answer, brand: Brand, now: datetime, *, calendar: Calendar
 ) -> Judged:
     """Return what ``answer`` makes of ``entry``, of which ``item`` was told."""
-    entry = rulings.landed(entry, item.status, now)
+    entry = facts.landed(entry, item.status, now)
     if entry.desired_event_id != item.event_id:
         return _of_the_past(entry, item, answer, brand, now, calendar=calendar)
     match answer.verdict:
@@ -219,7 +220,7 @@ def _already(  # noqa: PLR0913 - the facts of judged
     none = Statement(
         value=Registered.NONE, creation_date=now, verified_at=now, verified_by=answer.how
     )
-    entry = replace(rulings.observed(entry, none), code=answer.code)
+    entry = replace(facts.observed(entry, none), code=answer.code)
     ruled = rulings.ruled(entry, brand, now, calendar=calendar, answered=True)
     return Judged(ruled=ruled, item_state="refused")
 
@@ -235,7 +236,7 @@ def _refused(entry: Entry) -> Judged:
 def _registered(entry: Entry, item: Item, answer: Answer, now: datetime) -> Entry:
     if answer.receipt is None:
         return entry
-    return rulings.observed(
+    return facts.observed(
         entry,
         Statement(
             value=Registered(item.status),

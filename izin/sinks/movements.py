@@ -14,7 +14,7 @@ from izin.consent.fields import is_misspelt, read_key
 from izin.consent.model import ConsentEvent, ConsentKey, DateBasis, IysStatement, Status
 from izin.consent.obligation import Registered
 from izin.iys.wire import Stream
-from izin.sinks.rulings import Statement
+from izin.sinks.facts import Statement
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -19,7 +19,7 @@ from izin.consent.attestation import ATTESTED_WITHIN
 from izin.consent.clocks import terms
 from izin.consent.model import Status
 from izin.schemas.avro_writer import EPOCH
-from izin.sinks import rulings
+from izin.sinks import facts, rulings
 from izin.sinks.ledger import rows
 from izin.sinks.ledger.entry import Entry
 
@@ -183,7 +183,7 @@ class Stamp:
     def _pattern(self, read: Read, cut: Cut, brand: Brand) -> Pattern | None:
         """Return what the rulings make of one decision of a voice, if it is merely owed."""
         now = self._now
-        decided = rulings.decided(None, self._reader.decode(read.value), now)
+        decided = facts.decided(None, self._reader.decode(read.value), now)
         ruled = rulings.ruled(decided, brand, now, calendar=self._calendar)
         entry = ruled.entry.but(updated_at=now)
         told = self._announcer.permission(None, entry, now)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from izin.iys.errors import CallError
 from izin.iys.wire import Stream
 from izin.runtime.observe import get_logger
-from izin.sinks import rulings
+from izin.sinks import facts, rulings
 from izin.sinks.errors import ConcurrentChangeError
 from izin.sinks.ledger import brands, submissions
 from izin.sinks.ledger.changes import Changes, lock
@@ -149,7 +149,7 @@ class Puller:
                 key = str(one.key)
                 before_entry = entries.get(key)
                 entry = before_entry or unheard_of(one.key, brand, now)
-                heard = rulings.observed(entry, statement)
+                heard = facts.observed(entry, statement)
                 ruled = rulings.ruled(
                     heard, brand, now, calendar=self.tools.ledger.calendar, observing=True
                 )

@@ -19,7 +19,7 @@ from izin.iys.breaker import Gate
 from izin.iys.errors import CallError, ThrottledError
 from izin.iys.wire import Receipt
 from izin.runtime.observe import get_logger
-from izin.sinks import rulings
+from izin.sinks import facts, rulings
 from izin.sinks.ask import statement_of
 from izin.sinks.judge import Answer
 from izin.sinks.ledger import brands, submissions
@@ -192,8 +192,8 @@ class Recoverer:
             gone = Settled(index=item.index, state="withdrawn")
             counted = await submissions.settle(connection, submission, [gone], now=now)
             if counted:
-                landed = rulings.observed(
-                    rulings.landed(entry, item.status, now), statement_of(record, asked_at)
+                landed = facts.observed(
+                    facts.landed(entry, item.status, now), statement_of(record, asked_at)
                 )
                 mine = entry.desired_event_id == item.event_id
                 ruled = rulings.ruled(

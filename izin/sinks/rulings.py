@@ -1,30 +1,26 @@
-"""What a row of the ledger becomes when the law decides, when İYS speaks, and when it is asked
-what is owed.
+"""What a row of the ledger becomes when it is asked what is owed, and when İYS has answered it.
 
 Pure: a row goes in with the instant, a row comes out. ``consent.obligation`` says what is to be
-done; here that duty becomes a state of the obligation. ``registered`` is always İYS's statement
-with the greatest creation date.
+done; here that duty becomes a state of the obligation.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, assert_never
+from datetime import timedelta
+from typing import TYPE_CHECKING, assert_never
 from uuid import UUID, uuid5
 
-from izin.consent.attestation import attested
 from izin.consent.clocks import BrandClock, terms
 from izin.consent.model import ConsentEvent, DateBasis, Source, Status
-from izin.consent.obligation import Duty, Registered, Why, rule
-from izin.schemas.records import consent_from_avro, event_from_avro
-from izin.sinks.ledger.entry import Entry, is_of_citizens
+from izin.consent.obligation import Duty, Why, rule
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from datetime import datetime
 
     from izin.consent.business_days import Calendar
     from izin.sinks.ledger.brands import Brand
+    from izin.sinks.ledger.entry import Entry
 
 UNKNOWN_BRAND = "unknown-brand"
 RESCUED = "rescued"
@@ -32,25 +28,6 @@ RESCUE = "rescue"
 """The origin of events that save an opt-out."""
 _RESCUES = UUID("8c1f4f1e-0c63-5b6e-9d0e-3a2b7c9d4e02")
 _FLYING = frozenset({"in_flight", "awaiting_result"})
-_NEVER = datetime.min.replace(tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
-    """What İYS has stated of a key. ``creation_date`` of an absence is the instant of asking."""
-
-    value: Registered
-    creation_date: datetime
-    consent_date: datetime | None = None
-    source: str | None = None
-    transaction_id: str | None = None
-    verified_at: datetime
-    is_answer: bool = False
-    """İYS's answer to what we have just told it: newer than any earlier question, whatever the
-    clocks say.
-    """
-    verified_by: str
-    """Which way it came: add, batch, status, statuses, pull, push, daily."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,112 +36,6 @@ class Ruled:
 
     entry: Entry
     rescue: ConsentEvent | None = None
-
-
-def decided(entry: Entry | None, decision: Mapping[str, Any], now: datetime) -> Entry:
-    """Return the row once the law has decided ``decision`` (an Avro Decision); what is owed is not
-    ruled yet.
-
-    The newest desired by the law's order wins; an older one only moves the latest instants. What
-    İYS says of itself in the event is its statement, too.
-    """
-    consent = consent_from_avro(decision["consent"])
-    event = event_from_avro(decision["event"])
-    key = consent.key
-    if entry is None:
-        entry = Entry(
-            key=str(key),
-            customer_id=consent.customer_id,
-            brand_code=key.brand_code,
-            channel=str(key.channel),
-            recipient_type=str(key.recipient_type),
-            recipient=key.recipient,
-            state="not_needed",
-            updated_at=now,
-        )
-    entry = entry.but(
-        latest_onay_at=_latest(entry.latest_onay_at, consent.latest_onay_at),
-        latest_ret_at=_latest(entry.latest_ret_at, consent.latest_ret_at),
-    )
-    if entry.desired_at is None or consent.order > (
-        entry.desired_at,
-        entry.desired_status == Status.RET,
-        entry.desired_rank or 0,
-        entry.desired_event_id or "",
-    ):
-        known = event if event.event_id == consent.event_id else None
-        entry = entry.but(
-            customer_id=consent.customer_id,
-            desired_status=str(consent.status),
-            desired_at=consent.effective_at,
-            desired_rank=int(consent.origin_rank),
-            desired_event_id=consent.event_id,
-            desired_origin=consent.origin,
-            desired_origin_ref=None if known is None else known.origin_ref,
-            desired_source=consent.source,
-            desired_consent_date=consent.consent_date,
-            received_at=None if known is None else known.received_at,
-            notice_version=None if known is None else known.notice_version,
-            registrable=consent.registrable,
-            attested=known is not None and attested(known),
-            retailer_code=None if known is None else known.retailer_code,
-            retailer_access=None if known is None else known.retailer_access,
-            state="pending",
-            duty="none",
-            why=None,
-            code=None,
-            attempts=0,
-            next_attempt_at=None,
-            lease_owner=None,
-            lease_until=None,
-        )
-    told = event.iys
-    if told is not None and event.status in set(Status):
-        entry = observed(
-            entry,
-            Statement(
-                value=Registered(event.status),
-                creation_date=told.creation_date,
-                consent_date=event.consent_date,
-                source=event.source,
-                transaction_id=told.transaction_id,
-                verified_at=told.observed_at or now,
-                verified_by=told.path,
-            ),
-        )
-    return entry
-
-
-def observed(entry: Entry, statement: Statement) -> Entry:
-    """Return the row once İYS has stated ``statement``; an older statement changes nothing.
-
-    Details of a statement that was known without them are filled in.
-    """
-    known_at = entry.registered_at or _NEVER
-    detailed = statement.transaction_id is not None
-    # What a question has shown carries our clock; what a movement shows, İYS's.
-    asked = entry.registered_transaction_id is None and entry.registered_at is not None
-    if asked and statement.is_answer:
-        known_at = statement.creation_date
-    fills_in = asked and detailed and entry.registered == statement.value
-    if statement.creation_date < known_at and not fills_in:
-        return entry
-    tie = statement.creation_date == known_at and entry.registered != statement.value
-    if tie and entry.registered == Registered.RET:
-        return entry
-    # The multiple query shows only what is ONAY: its silence over a known RET is that RET.
-    silent = statement.value is Registered.NOT_ONAY and entry.registered == Registered.RET
-    if silent or (not detailed and entry.registered == statement.value):
-        return entry.but(verified_at=statement.verified_at, verified_by=statement.verified_by)
-    return entry.but(
-        registered=str(statement.value),
-        registered_at=max(known_at, statement.creation_date),
-        registered_consent_date=statement.consent_date,
-        registered_source=statement.source,
-        registered_transaction_id=statement.transaction_id,
-        verified_at=statement.verified_at,
-        verified_by=statement.verified_by,
-    )
 
 
 def reckoned(entry: Entry, brand: Brand | None, now: datetime, *, calendar: Calendar) -> Entry:
@@ -375,21 +246,3 @@ def retried(
         lease_owner=None,
         lease_until=None,
     )
-
-
-def landed(entry: Entry, status: str, now: datetime) -> Entry:
-    """Return the row once nothing of this status is told and unanswered any more."""
-    if status == Status.RET:
-        return entry.but(ret_open=False, told_at=now)
-    return entry.but(onay_open=False, told_at=now)
-
-
-def foreign(source: str | None) -> bool:
-    """Whether a record at İYS was written by a provider's system and not by İYS for the citizen."""
-    return not is_of_citizens(source)
-
-
-def _latest(one: datetime | None, other: datetime | None) -> datetime | None:
-    if one is None or other is None:
-        return one or other
-    return max(one, other)

@@ -30,7 +30,7 @@ from izin.simulator.conformance.case import filled
 from izin.simulator.conformance.wording import consent
 from izin.simulator.fields import Consent, Today, read_consent
 from izin.simulator.settings import Settings
-from izin.sinks import rulings
+from izin.sinks import facts, rulings
 from izin.sinks.ledger.brands import Brand
 from izin.sinks.telling import item_of
 from tests.builders import BRAND, CUSTOMER, EMAIL, NOON, PHONE, a_decision_record, an_event
@@ -63,7 +63,7 @@ def told(event: ConsentEvent, now: datetime) -> dict[str, Any] | None:
     claim = admit(event, appended_at=now)
     if isinstance(claim, Refusal):
         return None
-    entry = rulings.decided(None, a_decision_record(decide(None, claim)), now)
+    entry = facts.decided(None, a_decision_record(decide(None, claim)), now)
     for registered in (Registered.UNKNOWN, Registered.NONE, Registered.ONAY):
         asked = entry.but(registered=str(registered))
         owed = rulings.ruled(asked, OURS, now, calendar=TURKEY_CALENDAR).entry

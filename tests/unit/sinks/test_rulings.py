@@ -9,12 +9,12 @@ from izin.consent.business_days import TURKEY_CALENDAR
 from izin.consent.obligation import Registered
 from izin.iys.answers import Verdict, classify
 from izin.iys.wire import Receipt
-from izin.sinks import judge, rulings
+from izin.sinks import facts, judge, rulings
+from izin.sinks.facts import Statement
 from izin.sinks.judge import Answer, Judged, scope_of
 from izin.sinks.ledger.brands import Brand
 from izin.sinks.ledger.entry import Entry
 from izin.sinks.ledger.submissions import Item
-from izin.sinks.rulings import Statement
 from izin.sinks.telling import body_of, item_of, items_of
 from tests.builders import (
     BRAND,
@@ -43,7 +43,7 @@ def decided(entry: Entry | None = None, **overrides: object) -> Entry:
     from izin.consent.ordering import decide  # noqa: PLC0415 - the law's own, used here alone
 
     decision = decide(None, a_claim(**overrides))
-    return rulings.decided(entry, a_decision_record(decision), NOW)
+    return facts.decided(entry, a_decision_record(decision), NOW)
 
 
 def an_entry(**columns: object) -> Entry:
@@ -148,39 +148,39 @@ def test_what_iys_says_in_an_event_is_its_statement():
 def test_the_statement_with_the_greatest_creation_date_stands():
     """Whatever order statements come in, the last one of İYS's clock is registered."""
     ret, onay = stated(Registered.RET, minutes=2), stated(Registered.ONAY, minutes=1)
-    one = rulings.observed(rulings.observed(an_entry(), ret), onay)
-    other = rulings.observed(rulings.observed(an_entry(), onay), ret)
+    one = facts.observed(facts.observed(an_entry(), ret), onay)
+    other = facts.observed(facts.observed(an_entry(), onay), ret)
     assert one.registered == other.registered == "RET"
 
 
 def test_in_the_same_second_a_no_stands():
     """İYS's clock has no finer grain, and a "no" is never undone by accident."""
     ret, onay = stated(Registered.RET), stated(Registered.ONAY)
-    assert rulings.observed(rulings.observed(an_entry(), ret), onay).registered == "RET"
-    assert rulings.observed(rulings.observed(an_entry(), onay), ret).registered == "RET"
+    assert facts.observed(facts.observed(an_entry(), ret), onay).registered == "RET"
+    assert facts.observed(facts.observed(an_entry(), onay), ret).registered == "RET"
 
 
 def test_an_answer_outranks_the_question_before_it():
     """The question carries our clock and the answer İYS's: they cannot be compared."""
-    asked = rulings.observed(
+    asked = facts.observed(
         an_entry(), stated(Registered.ONAY, minutes=5, transaction_id=None, verified_by="statuses")
     )
-    told = rulings.observed(asked, stated(Registered.RET, minutes=4, is_answer=True))
+    told = facts.observed(asked, stated(Registered.RET, minutes=4, is_answer=True))
     assert told.registered == "RET"
 
 
 def test_details_are_filled_in_where_only_the_value_was_known():
     """The multiple query tells no dates; the movement that is pulled later does."""
-    asked = rulings.observed(
+    asked = facts.observed(
         an_entry(), stated(Registered.ONAY, minutes=5, transaction_id=None, verified_by="statuses")
     )
-    told = rulings.observed(asked, stated(Registered.ONAY, minutes=1, consent_date=NOON))
+    told = facts.observed(asked, stated(Registered.ONAY, minutes=1, consent_date=NOON))
     assert (told.registered_consent_date, told.registered_at) == (NOON, NOON + timedelta(minutes=5))
 
 
 def test_what_is_told_and_unanswered_keeps_its_state():
     """Nothing is ruled while a call is out, whatever is observed meanwhile."""
-    entry = rulings.observed(flying(), stated(Registered.ONAY))
+    entry = facts.observed(flying(), stated(Registered.ONAY))
     assert rulings.ruled(entry, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry.state == "in_flight"
 
 
@@ -336,7 +336,7 @@ def test_absence_does_not_hide_a_no_that_is_known():
     an older consent of ours must not be told over it.
     """
     ret = stated(Registered.RET, minutes=5, source="IYS_WEB")
-    known = rulings.observed(an_entry(), ret)
+    known = facts.observed(an_entry(), ret)
     silence = stated(
         Registered.NOT_ONAY,
         minutes=9,
@@ -344,7 +344,7 @@ def test_absence_does_not_hide_a_no_that_is_known():
         verified_at=NOW + timedelta(minutes=1),
         verified_by="statuses",
     )
-    asked = rulings.observed(known, silence)
+    asked = facts.observed(known, silence)
     assert asked.registered_state == known.registered_state
     assert (asked.verified_by, asked.verified_at) == ("statuses", silence.verified_at)
     assert rulings.ruled(asked, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry.duty == "ask"
