@@ -1,4 +1,4 @@
-"""Compiles the hot path of the order stage where the project is built as a wheel.
+"""Compiles the hot paths of the order stage and the ledger where the project is built as a wheel.
 
 The modules stay Python: mypyc compiles what mypy has checked, and where there is no C compiler they
 run interpreted, at half the speed. An editable install is not compiled, for a change would be
@@ -13,10 +13,16 @@ HOT = (
     "izin/schemas/avro_reader.py",
     "izin/schemas/avro_writer.py",
     "izin/schemas/cloud_events.py",
+    "izin/schemas/decided_event_cutter.py",
+    "izin/schemas/decision_cutter.py",
     "izin/schemas/decisions.py",
     "izin/schemas/memo.py",
     "izin/schemas/partitioning.py",
     "izin/schemas/statement_cutter.py",
+    "izin/sinks/decisions.py",
+    "izin/sinks/ledger/links.py",
+    "izin/sinks/ledger/rows.py",
+    "izin/sinks/plainly.py",
     "izin/streams/effects.py",
     "izin/streams/order.py",
     "izin/streams/packing.py",

@@ -1,5 +1,5 @@
 """Draws what is made from code: how an obligation lives, the topics, the settings, the classes of
-messages, the codes, the module that cuts statements. A test fails where a file differs.
+messages, the codes, the modules that cut records. A test fails where a file differs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from izin.consent import lifecycle
 from izin.consent import violations as law
 from izin.consent.message_classes import CLASSES
-from izin.console.drawn_cutter import drawn_cutter
+from izin.console.drawn_cutter import drawn_cutters
 from izin.console.drawn_switches import drawn_switches
 from izin.iys.answers import VERDICTS, Verdict
 from izin.producers import violations as doors
@@ -51,7 +51,7 @@ def pages() -> Mapping[str, str]:
         "docs/topics.md": _topics(),
         "docs/settings.md": _settings(),
         "docs/simulator-switches.md": drawn_switches(_MADE),
-        "izin/schemas/statement_cutter.py": drawn_cutter(),
+        **drawn_cutters(),
     }
 
 

@@ -1,28 +1,104 @@
-"""Draws the module that cuts a ConsentEvent: the one that every statement goes through."""
+"""Draws the modules that cut what every record goes through: a ConsentEvent, a Decision."""
 
 from __future__ import annotations
 
 from textwrap import fill
+from typing import TYPE_CHECKING, NamedTuple
 
 from izin.schemas import contracts
 from izin.schemas.avro_cutter import draw
 
-_RECORD = "ConsentEvent"
-_BEHIND = (
-    "event_id",
-    "customer_id",
-    "recipient",
-    "recipient_raw",
-    "source",
-    "received_at",
-    "origin",
-    "row",
-    "retailer_access",
-    "evidence_hash",
-)
-_INSTANTS = ("consent_date", "received_at")
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
 
-_MODULE = '''"""Where the fields of a ConsentEvent stand in its bytes; see ``avro_cutter``.
+    from izin.schemas.contracts import Schema
+
+
+class _Cutter(NamedTuple):
+    """A function of a drawn module: what it tells of a record."""
+
+    name: str
+    record: str
+    behind: tuple[str, ...]
+    instants: tuple[str, ...]
+
+
+_MODULES = {
+    "statement_cutter": (
+        _Cutter(
+            "cut",
+            "ConsentEvent",
+            (
+                "event_id",
+                "customer_id",
+                "recipient",
+                "recipient_raw",
+                "source",
+                "received_at",
+                "origin",
+                "row",
+                "retailer_access",
+                "evidence_hash",
+            ),
+            ("consent_date", "received_at"),
+        ),
+    ),
+    "decision_cutter": (
+        _Cutter(
+            "cut_head",
+            "Decision",
+            ("opted_out", "effective_at", "violations", "partition"),
+            ("effective_at",),
+        ),
+        _Cutter(
+            "cut_consent",
+            "Consent",
+            (
+                "recipient_type",
+                "recipient",
+                "previous_status",
+                "effective_at",
+                "origin_rank",
+                "event_id",
+                "source",
+                "consent_date",
+                "registrable",
+                "latest_ret_at",
+            ),
+            ("effective_at", "consent_date", "latest_onay_at", "latest_ret_at"),
+        ),
+    ),
+    "decided_event_cutter": (
+        _Cutter(
+            "cut_event",
+            "ConsentEvent",
+            (
+                "event_id",
+                "recipient",
+                "recipient_raw",
+                "source",
+                "origin",
+                "origin_ref",
+                "cause",
+                "import_id",
+                "row",
+                "retailer_access",
+                "notice_version",
+                "evidence_hash",
+            ),
+            ("consent_date", "received_at"),
+        ),
+    ),
+}
+"""What a statement is cut by, and a decision: what stands before its Consent and its event, each by
+itself.
+"""
+_NO_VIOLATION = {"name": "violations", "type": "boolean"}
+"""No violation is one byte of nothing, as is a boolean; any violation is no boolean."""
+
+_WIDTH = 100
+
+_MODULE = '''"""Where the fields of a {records} stand in its bytes; see ``avro_cutter``.
 
 Drawn from the contract by `make docs`; changes here are lost.
 """
@@ -33,41 +109,88 @@ from __future__ import annotations
 
 from typing import Final
 
-from izin.schemas import contracts
-from izin.schemas.avro_cutter import passer_of
-from izin.schemas.avro_reader import SHORT, long_of, long_text
+{imports}from izin.schemas.avro_reader import SHORT, long_of, long_text
 
 short: Final[list[int]] = SHORT
-_KINDS = {{one["name"]: one["type"] for one in contracts.current()["{record}"].schema["fields"]}}
-{readers}
+{readers}{functions}'''
 
+_IMPORTS = """\
+from izin.schemas import contracts
+from izin.schemas.avro_cutter import passer_of
+"""
+_KINDS = """\
+_KINDS = {{one["name"]: one["type"] for one in contracts.current()["{record}"].schema["fields"]}}\
+"""
+_READER = 'read_{name}: Final = passer_of(_KINDS["{name}"])'
 
-def cut(
-    data: bytes, at: int
-) -> {returns}:
-    """Return places and instants of the record at ``at``.
+_FUNCTION = '''
+
+{signature}
+    """Return places and instants of the {record} at ``at``.
 
     The places are those behind its
     {behind};
-    the instants its {instants} (milliseconds since 1970, or None);
-    the last place is that behind the record.
+    the instants (milliseconds since 1970, or None) its
+    {instants};
+    the last place is that behind it.
 
     Raises whatever it stumbles on where the bytes are wrong or unusual.
     """
 {body}
 '''
 
-_READER = 'read_{name}: Final = passer_of(_KINDS["{name}"])'
+
+def drawn_cutters() -> Mapping[str, str]:
+    """Return the sources of the modules by the paths of their files."""
+    return {f"izin/schemas/{name}.py": _module(cutters) for name, cutters in _MODULES.items()}
 
 
-def drawn_cutter() -> str:
-    """Return the source of ``schemas.statement_cutter``."""
-    drawn = draw(contracts.current()[_RECORD].schema, _BEHIND, _INSTANTS)
+def _module(cutters: Sequence[_Cutter]) -> str:
+    functions, readers = [], []
+    for one in cutters:
+        drawn = draw(_schema(one.record), one.behind, one.instants)
+        functions.append(
+            _FUNCTION.format(
+                name=one.name,
+                record="head of the Decision" if one.record == "Decision" else one.record,
+                signature=_signature(one.name, drawn.returns),
+                behind=_listed(one.behind),
+                instants=_listed(one.instants),
+                body=drawn.body,
+            )
+        )
+        if drawn.readers:
+            readers.append(_KINDS.format(record=one.record))
+            readers += [_READER.format(name=name) for name in drawn.readers]
     return _MODULE.format(
-        record=_RECORD,
-        readers="\n".join(_READER.format(name=name) for name in drawn.readers),
-        returns=drawn.returns,
-        behind=fill(", ".join(_BEHIND), width=70, subsequent_indent="    "),
-        instants=" and ".join(_INSTANTS),
-        body=drawn.body,
+        records=" and a ".join(one.record for one in cutters),
+        imports=_IMPORTS if readers else "",
+        readers="".join(f"{line}\n" for line in readers),
+        functions="".join(functions),
     )
+
+
+def _signature(name: str, returns: str) -> str:
+    """Return how the function begins, broken as ruff breaks it."""
+    whole = f"def {name}(data: bytes, at: int) -> {returns}:"
+    if len(whole) <= _WIDTH:
+        return whole
+    begun = f"def {name}(\n    data: bytes, at: int\n) -> "
+    if len(f") -> {returns}:") <= _WIDTH:
+        return f"{begun}{returns}:"
+    return f"{begun}tuple[\n    {returns[len('tuple[') : -1]}\n]:"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return fill(", ".join(names), width=70, subsequent_indent="    ")
+
+
+def _schema(record: str) -> Schema:
+    """Return the contract of ``record``; of a Decision what stands before its Consent."""
+    schema = contracts.current()[record].schema
+    if record != "Decision":
+        return schema
+    fields = [
+        _NO_VIOLATION if one["name"] == "violations" else one for one in schema["fields"][:-2]
+    ]
+    return {"name": record, "fields": fields}

@@ -22,13 +22,14 @@ read_iys: Final = passer_of(_KINDS["iys"])
 def cut(
     data: bytes, at: int
 ) -> tuple[int, int, int, int, int, int, int, int, int, int, int | None, int | None, int]:
-    """Return places and instants of the record at ``at``.
+    """Return places and instants of the ConsentEvent at ``at``.
 
     The places are those behind its
     event_id, customer_id, recipient, recipient_raw, source, received_at,
     origin, row, retailer_access, evidence_hash;
-    the instants its consent_date and received_at (milliseconds since 1970, or None);
-    the last place is that behind the record.
+    the instants (milliseconds since 1970, or None) its
+    consent_date, received_at;
+    the last place is that behind it.
 
     Raises whatever it stumbles on where the bytes are wrong or unusual.
     """

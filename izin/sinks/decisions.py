@@ -8,11 +8,12 @@ that differ from record to record are cut out; what many share, its *voice*, is 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from izin.schemas import contracts
-from izin.schemas.avro_cutter import cutter_of
 from izin.schemas.avro_reader import long_of
+from izin.schemas.decided_event_cutter import cut_event
+from izin.schemas.decision_cutter import cut_consent, cut_head
 from izin.schemas.decisions import FIELDS
 from izin.schemas.memo import keep
 from izin.schemas.records import key_from_avro
@@ -24,41 +25,18 @@ if TYPE_CHECKING:
 
     from izin.schemas.codec import Codec
 
-_HEAD = FIELDS[:-2]
-"""What stands before the Consent and the ConsentEvent, each a whole record."""
-_CONSENT = (
+_ADDRESS: Final[tuple[str, ...]] = (
+    "customer_id",
+    "brand_code",
+    "type",
     "recipient_type",
     "recipient",
-    "previous_status",
-    "effective_at",
-    "origin_rank",
-    "event_id",
-    "source",
-    "consent_date",
-    "registrable",
-    "latest_ret_at",
 )
-_EVENT = (
-    "event_id",
-    "recipient",
-    "recipient_raw",
-    "source",
-    "origin",
-    "origin_ref",
-    "cause",
-    "import_id",
-    "row",
-    "retailer_access",
-    "notice_version",
-    "evidence_hash",
-)
-_NO_VIOLATION = {"name": "violations", "type": "boolean"}
-_ADDRESS = ("customer_id", "brand_code", "type", "recipient_type", "recipient")
-_OURS = b"\0"
-_NULL = b"\0"
-_NO_RETAILER = b"\0\0"
-_A_BYTE = 128
-_MILLISECOND = 1000
+_OURS: Final = b"\0"
+_NULL: Final = b"\0"
+_NO_RETAILER: Final = b"\0\0"
+_A_BYTE: Final = 128
+_MILLISECOND: Final = 1000
 
 Voice = tuple[bytes, ...]
 """The bytes of what many decisions share; equal voices differ only in what is cut out."""
@@ -116,16 +94,6 @@ class DecisionReader:
         self._codec = codec
         self._framed = codec.header("Decision")
         self._kept = keeping().header("Decision")
-        # No violation is one byte of nothing, as is a boolean; any violation is no boolean.
-        fields = schemas["Decision"]["fields"][: len(_HEAD)]
-        fields = [_NO_VIOLATION if one["name"] == "violations" else one for one in fields]
-        head = {"name": "Decision", "fields": fields}
-        self._head = cutter_of(
-            head, ("opted_out", "effective_at", "violations", "partition"), ("effective_at",)
-        )
-        instants = "effective_at", "consent_date", "latest_onay_at", "latest_ret_at"
-        self._consent = cutter_of(schemas["Consent"], _CONSENT, instants)
-        self._event = cutter_of(schemas["ConsentEvent"], _EVENT, ("consent_date", "received_at"))
         self._beginnings: dict[bytes, _Beginning] = {}
         self._places: dict[bytes, tuple[str, int]] = {}
 
@@ -166,14 +134,14 @@ class DecisionReader:
         )
 
     def _cut(self, data: bytes, start: int) -> Read | None:
-        opted_out, at, violations, placed, effective, consent = self._head(data, start)
+        opted_out, at, violations, placed, effective, consent = cut_head(data, start)
         offset, _ = long_of(data, placed)
         # fmt: off
         (recipient_type, recipient, previous, effective_end, rank, event_id, source, date_end,
          registrable, latest_end, counts, date, latest_onay, latest_ret, event,
-         ) = self._consent(data, consent)
+         ) = cut_consent(data, consent)
         (e_event_id, e_recipient, e_raw, e_source, e_origin, origin_ref, cause, import_id, row,
-         access, notice, evidence, said, received, end) = self._event(data, event)
+         access, notice, evidence, said, received, end) = cut_event(data, event)
         # fmt: on
         address = data[consent:recipient]
         identity = data[rank:event_id]

@@ -19,8 +19,9 @@ from izin.runtime.observe import get_logger
 from izin.sinks import facts, rulings
 from izin.sinks.decisions import DecisionReader
 from izin.sinks.errors import ConcurrentChangeError
-from izin.sinks.ledger import bells, brands, decided, offsets, rows
+from izin.sinks.ledger import bells, brands, decided, offsets
 from izin.sinks.ledger.changes import Changes, lock
+from izin.sinks.ledger.database import copy
 from izin.sinks.ledger.statements import statements
 from izin.sinks.plainly import Stamp
 from izin.sinks.topic_reader import open_reader
@@ -140,9 +141,9 @@ class Ingester:
                 yield b"".join([one[0] for _, one in made if one is not None])
 
         if reads:
-            await rows.copy(connection, _CONSENTS["copy"], consents())
+            await copy(connection, _CONSENTS["copy"], consents())
         if any(messages):
-            await rows.copy(connection, _OUTBOX["copy"], messages)
+            await copy(connection, _OUTBOX["copy"], messages)
             await connection.execute(f"NOTIFY {bells.OUTBOX}")
         return rest
 

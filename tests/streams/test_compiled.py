@@ -1,5 +1,6 @@
 """The hot path compiled, as a wheel has it: its own tests hold there too."""
 
+import ast
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ SOURCES = ("izin", "pyproject.toml", "setup.py", "README.md", "LICENSE")
 HELD = (
     "tests/contract/test_avro.py",
     "tests/contract/test_partitioning.py",
+    "tests/integration/sinks/test_both_ways.py",
     "tests/streams/test_guard.py",
     "tests/streams/test_order.py",
     "tests/streams/test_packing.py",
@@ -58,6 +60,21 @@ def said(house: Path, *command: str) -> str:
 
 
 _ASKED = "from izin.streams.plain import is_compiled; print(is_compiled())"
+_INTERPRETED = """
+import sys
+from importlib import import_module
+print([name for name in sys.argv[1:] if import_module(name).__file__.endswith(".py")])
+"""
+
+
+def hot() -> list[str]:
+    """Return the modules that ``setup.py`` compiles."""
+    (found,) = (
+        ast.literal_eval(one.value)
+        for one in ast.parse((ROOT / "setup.py").read_text(encoding="utf-8")).body
+        if isinstance(one, ast.Assign) and ast.unparse(one.targets[0]) == "HOT"
+    )
+    return [path.removesuffix(".py").replace("/", ".") for path in found]
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
@@ -66,6 +83,7 @@ def test_compiled_it_does_what_it_does_interpreted(tmp_path: Path) -> None:
     """Its tests, run on the compiled modules."""
     house = wheel(tmp_path)
     assert said(house, "-c", _ASKED) == "True\n"
+    assert said(house, "-c", _INTERPRETED, *hot()) == "[]\n"
     shutil.copytree(ROOT / "tests", house / "tests")
     shutil.copy(ROOT / "pyproject.toml", house)
     chosen = ("-m", "not interpreted and not broker", "-p", "no:cacheprovider", *HELD)

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from izin.sinks.errors import UnreadableAnchorError
-from izin.sinks.ledger.movements import Fact, said
+from izin.sinks.ledger.links import Fact, said
 from izin.sinks.ledger.statements import statements
 
 if TYPE_CHECKING:

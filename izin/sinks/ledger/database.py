@@ -23,9 +23,10 @@ from izin.sinks.errors import (
     LedgerFaultError,
     LedgerUnavailableError,
 )
+from izin.sinks.ledger import rows
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
     from types import TracebackType
 
     from izin.consent.business_days import Calendar
@@ -135,6 +136,20 @@ class Ledger:
             while True:
                 await connection.execute("SELECT 1")
                 await asyncio.sleep(_CONNECT_TIMEOUT)
+
+
+async def copy(connection: Connection, statement: LiteralString, helpings: Iterable[bytes]) -> None:
+    """Write ``helpings`` of whole ``rows`` by the COPY ``statement``.
+
+    A helping is made while the server takes those before, so that both work at once. Between two
+    helpings others on this loop have their turn.
+    """
+    async with connection.cursor() as cursor, cursor.copy(statement) as writer:
+        await writer.write(rows.SIGNATURE)
+        for helping in helpings:
+            await writer.write(helping)
+            await asyncio.sleep(0)
+        await writer.write(rows.END)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from izin.schemas.codec import Codec
-from izin.sinks.ledger.movements import decided
+from izin.sinks.ledger.links import decided
 from izin.sinks.ledger.statements import statements
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from izin.sinks.decisions import DecisionReader, Read
     from izin.sinks.ledger.database import Connection
-    from izin.sinks.ledger.movements import Fact
+    from izin.sinks.ledger.links import Fact
 
 _SQL = statements("movements")
 

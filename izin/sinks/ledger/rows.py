@@ -1,25 +1,22 @@
 """Rows as PostgreSQL's binary COPY takes them: the fastest way in, and nothing to escape.
 
-A row is its number of columns and then each column: its size and its bytes, or -1 for a null. Rows
-are made a few hundred at a time while the server takes those before, so that both work at once.
+A row is its number of columns and then each column: its size and its bytes, or -1 for a null.
 """
 
 from __future__ import annotations
 
-import asyncio
 import struct
-from typing import TYPE_CHECKING, LiteralString
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import datetime
 
-    from izin.sinks.ledger.database import Connection
-
-NULL = b"\xff\xff\xff\xff"
-_SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-_END = b"\xff\xff"
-EPOCH = 946_684_800_000_000
+NULL: Final = b"\xff\xff\xff\xff"
+SIGNATURE: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+"""What stands before the first row."""
+END: Final = b"\xff\xff"
+"""What stands behind the last."""
+EPOCH: Final = 946_684_800_000_000
 """PostgreSQL counts from 2000; microseconds since 1970."""
 
 _size = struct.Struct(">i").pack
@@ -57,16 +54,3 @@ def microseconds(at: datetime) -> int:
     """Return ``at`` in microseconds since 1970, exactly."""
     whole = at.replace(microsecond=0)
     return int(whole.timestamp()) * 1_000_000 + at.microsecond
-
-
-async def copy(connection: Connection, statement: LiteralString, rows: Iterable[bytes]) -> None:
-    """Write ``rows``, helpings of whole rows, by the COPY ``statement``.
-
-    Between two helpings others on this loop have their turn.
-    """
-    async with connection.cursor() as cursor, cursor.copy(statement) as writer:
-        await writer.write(_SIGNATURE)
-        for helping in rows:
-            await writer.write(helping)
-            await asyncio.sleep(0)
-        await writer.write(_END)

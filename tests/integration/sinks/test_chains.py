@@ -20,8 +20,9 @@ from izin.sinks.errors import LedgerFaultError, UnreadableAnchorError
 from izin.sinks.ledger import chains, movements
 from izin.sinks.ledger.chains import Anchor, Fault, Verified
 from izin.sinks.ledger.database import Connection, Ledger
+from izin.sinks.ledger.links import Fact, said
 from izin.sinks.ledger.migrate import migrations
-from izin.sinks.ledger.movements import Fact, Movement, said
+from izin.sinks.ledger.movements import Movement
 
 pytestmark = pytest.mark.database
 
