@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import NewTopic, OffsetSpec
+from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from izin.bench.outcome import outcome, read_back
 from izin.bench.peers.task import Task
@@ -27,6 +28,8 @@ from izin.runtime import kafka
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from confluent_kafka.admin import AdminClient
 
     from izin.bench.course import Course, Foreseen
     from izin.bench.runners import Runner
@@ -222,7 +225,9 @@ def _clear(settings: KafkaSettings, app: str, output: str) -> None:
 
 
 def delete(settings: KafkaSettings, topics: set[str]) -> None:
-    """Delete those of ``topics`` that are there; raises KafkaException."""
+    """Delete those of ``topics`` that are there, and wait until the broker names them no more: who
+    makes them anew would be told that they are there; raises KafkaException.
+    """
     admin = kafka.admin(settings)
     for future in admin.delete_topics(list(topics), operation_timeout=_TIMEOUT).values():
         try:
@@ -230,6 +235,17 @@ def delete(settings: KafkaSettings, topics: set[str]) -> None:
         except KafkaException as error:
             if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise
+    _await_gone(admin, topics)
+
+
+@retry(
+    retry=retry_if_result(bool),
+    stop=stop_after_delay(_TIMEOUT),
+    wait=wait_fixed(_EVERY),
+    retry_error_callback=lambda _: None,
+)
+def _await_gone(admin: AdminClient, topics: set[str]) -> set[str]:
+    return topics & set(admin.list_topics(timeout=_TIMEOUT).topics)
 
 
 def _make(settings: KafkaSettings, output: str) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
@@ -22,8 +23,9 @@ from izin.bench.peers.quix_environment import NotInstalledError
 from izin.bench.peers.task import Task
 from izin.bench.runners import RUNNERS
 from izin.bench.stopwatch import LapError, Run, timed
-from izin.bench.track import Published
+from izin.bench.track import Published, delete
 from izin.bench.used import cpu_seconds, peak_megabytes
+from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.partitioning import partition_of
@@ -244,3 +246,17 @@ def test_results_are_kept_where_every_runner_is_absent(
     assert ran.exit_code == 0, ran.output
     assert json.loads(kept.read_text())["absent"] == {"Quix Streams": "no network"}
     assert "skipped" in ran.output
+
+
+def test_topics_are_deleted_once_the_broker_names_them_no_more(monkeypatch: pytest.MonkeyPatch):
+    """The broker hears of it after the controller: until then none could be made anew."""
+    settings = KafkaSettings(bootstrap_servers="127.0.0.1:1")
+    admin = Mock()
+    admin.delete_topics.return_value = {}
+    admin.list_topics.side_effect = [
+        SimpleNamespace(topics={"a": None, "b": None, "others": None}),
+        SimpleNamespace(topics={"others": None}),
+    ]
+    monkeypatch.setattr(kafka, "admin", lambda _: admin)
+    delete(settings, {"a", "b"})
+    assert admin.list_topics.call_count == 2
