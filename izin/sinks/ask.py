@@ -18,36 +18,27 @@ from izin.consent.obligation import Registered
 from izin.iys.breaker import Gate
 from izin.iys.errors import CallError, MisconfiguredError, UnauthenticatedError
 from izin.iys.pacing import CallClass
-from izin.iys.wire import Movement as Told
-from izin.iys.wire import Stream
 from izin.runtime.observe import get_logger
-from izin.sinks import facts, rulings
-from izin.sinks.facts import Statement
+from izin.sinks import facts, shown
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.changes import Changes, lock
-from izin.sinks.ledger.entry import Entry, is_of_citizens
-from izin.sinks.ledger.movements import Movement
+from izin.sinks.ledger.entry import Entry
 from izin.sinks.ledger.statements import statements
-from izin.sinks.movements import event_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
-    from izin.consent.business_days import Calendar
     from izin.iys.wire import Record
+    from izin.sinks.facts import Statement
     from izin.sinks.ledger.brands import Brand
     from izin.sinks.tools import Tools
 
 SINGLES = 20
 """Up to so many of a group are asked one by one."""
 _MOST = 1000
-_ASKS = 6
-"""After so many times of asking in vain a person looks."""
 _LATER = timedelta(seconds=30)
 _SOON = timedelta(seconds=2)
 """An opt-out that could not be asked about waits no longer."""
-_LONGEST = timedelta(hours=1)
 _UNTOLD_BY_MANY = frozenset({Registered.NOT_ONAY, Registered.RET})
 """What the multiple query cannot tell more of: NOT_ONAY hides a RET, and a RET its date."""
 _SQL = statements("consents")
@@ -152,11 +143,8 @@ class Asker:
             await self._failed(brand, entries, error)
             return
         said = {
-            entry.key: Statement(
-                value=Registered.ONAY if entry.recipient in approved else Registered.NOT_ONAY,
-                creation_date=asked_at,
-                verified_at=asked_at,
-                verified_by="statuses",
+            entry.key: shown.statement_of_many(
+                approved=entry.recipient in approved, asked_at=asked_at
             )
             for entry in entries
         }
@@ -175,7 +163,7 @@ class Asker:
         except CallError as error:
             await self._failed(brand, [entry], error)
             return False
-        said = statement_of(record, asked_at)
+        said = shown.statement_of(record, asked_at)
         records = {} if record is None else {entry.key: record}
         await self._heard(brand, {entry.key: said}, records)
         return True
@@ -189,17 +177,15 @@ class Asker:
             changes = Changes(self.tools.announcer, now=now)
             for key, entry in entries.items():
                 statement = said[key]
-                changes.note(_observation(entry, statement, now))
+                changes.note(shown.observation(entry, statement, now))
                 heard = replace(
                     facts.observed(entry, statement), lease_owner=None, lease_until=None
                 )
                 record = records.get(key)
-                if record is not None and _is_news(entry, statement):
-                    event = event_of(
-                        told_by(record, brand), brand, _stream(record), path="status", at=now
-                    )
+                if record is not None and shown.is_news(entry, statement):
+                    event = shown.event_of_record(record, brand, now)
                     changes.publish(event, entry.consent_key)
-                _rule(changes, entry, heard, brand, calendar=self.tools.ledger.calendar)
+                shown.rule(changes, entry, heard, brand, calendar=self.tools.ledger.calendar)
             await changes.write(connection)
 
     async def _failed(self, brand: Brand, entries: Sequence[Entry], error: CallError) -> None:
@@ -228,106 +214,3 @@ class Asker:
 def _class_of(entry: Entry) -> CallClass:
     """Return how urgent a question is: the hour's last ones are kept for opt-outs."""
     return CallClass.RET if entry.desired_status == Status.RET else CallClass.RESULTS
-
-
-def statement_of(record: Record | None, asked_at: datetime) -> Statement:
-    """Return what the single status states."""
-    if record is None:
-        return Statement(
-            value=Registered.NONE,
-            creation_date=asked_at,
-            verified_at=asked_at,
-            verified_by="status",
-        )
-    return Statement(
-        value=Registered(record.status),
-        creation_date=record.creation_date,
-        consent_date=record.consent_date,
-        source=record.source,
-        transaction_id=record.transaction_id,
-        verified_at=asked_at,
-        verified_by="status",
-    )
-
-
-def told_by(record: Record, brand: Brand) -> Told:
-    """Return the movement that made a record what it is."""
-    return Told(
-        recipient=record.recipient,
-        type=record.type,
-        recipient_type=record.recipient_type,
-        status=record.status,
-        source=record.source or "",
-        consent_date=record.consent_date,
-        creation_date=record.creation_date,
-        transaction_id=record.transaction_id or "",
-        brand_code=brand.brand_code,
-    )
-
-
-def _rule(
-    changes: Changes, entry: Entry, heard: Entry, brand: Brand, *, calendar: Calendar
-) -> None:
-    """Rule a record by what was heard; what İYS has refused and would refuse again is not told
-    again.
-    """
-    now = changes.now
-    ruled = rulings.ruled(
-        heard,
-        brand,
-        now,
-        calendar=calendar,
-        answered=not heard.is_open,
-        told=heard.attempts > 0,
-    )
-    after = ruled.entry
-    if entry.code is not None and entry.state == "unknown" and after.duty == "send":
-        if heard.desired_status == Status.RET:
-            changes.rule(entry, rulings.saved(heard, "register-is-newer", entry.code, now))
-        else:
-            changes.put(entry, rulings.refused(heard, "register-is-newer", entry.code))
-        return
-    if after.duty == "ask":
-        asks = after.attempts + 1
-        if asks >= _ASKS:
-            changes.put(entry, rulings.parked(after, "iys-says-otherwise", entry.code))
-            return
-        wait = rulings.backoff(asks, first=_LATER, longest=_LONGEST)
-        # The single status is asked at once where the multiple query has left it open.
-        if heard.registered == Registered.NOT_ONAY and entry.registered != Registered.NOT_ONAY:
-            wait = timedelta(0)
-        changes.put(entry, after.but(attempts=asks, next_attempt_at=now + wait))
-        return
-    changes.rule(entry, ruled)
-
-
-def _is_news(entry: Entry, statement: Statement) -> bool:
-    """Whether İYS states what the law has not heard: newer and other than what is desired."""
-    return entry.desired_at is None or (
-        statement.creation_date > entry.desired_at and str(statement.value) != entry.desired_status
-    )
-
-
-def _stream(record: Record) -> Stream:
-    return Stream.IYS if is_of_citizens(record.source) else Stream.HS
-
-
-def _observation(entry: Entry, statement: Statement, now: datetime) -> Movement:
-    at = statement.creation_date.isoformat()
-    return Movement(
-        kind="observation",
-        customer_id=entry.customer_id,
-        key=entry.key,
-        event_id=None,
-        status=str(statement.value),
-        source=f"{statement.verified_by}/{entry.key}/{at}/{now.isoformat()}",
-        occurred_at=now,
-        data={
-            "by": statement.verified_by,
-            "registered": str(statement.value),
-            "creation_date": statement.creation_date,
-            "consent_date": statement.consent_date,
-            "source": statement.source,
-            "transaction_id": statement.transaction_id,
-        },
-    )

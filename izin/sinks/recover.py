@@ -19,8 +19,7 @@ from izin.iys.breaker import Gate
 from izin.iys.errors import CallError, ThrottledError
 from izin.iys.wire import Receipt
 from izin.runtime.observe import get_logger
-from izin.sinks import facts, rulings
-from izin.sinks.ask import statement_of
+from izin.sinks import facts, rulings, shown
 from izin.sinks.judge import Answer
 from izin.sinks.ledger import brands, submissions
 from izin.sinks.ledger.changes import Changes, lock
@@ -193,7 +192,7 @@ class Recoverer:
             counted = await submissions.settle(connection, submission, [gone], now=now)
             if counted:
                 landed = facts.observed(
-                    facts.landed(entry, item.status, now), statement_of(record, asked_at)
+                    facts.landed(entry, item.status, now), shown.statement_of(record, asked_at)
                 )
                 mine = entry.desired_event_id == item.event_id
                 ruled = rulings.ruled(
