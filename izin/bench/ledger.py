@@ -7,13 +7,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from pydantic import SecretStr
 
 from izin.consent.admission import Refusal, admit
-from izin.consent.model import ConsentEvent, ConsentKey
+from izin.consent.clocks import BrandClock, terms
+from izin.consent.model import ConsentEvent, ConsentKey, Status
 from izin.consent.ordering import decide
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.codec import Codec
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from izin.runtime.settings import KafkaSettings
 
 BRANDS = (100001, 100002)
+_ACTIVATED = datetime(2020, 1, 1, tzinfo=UTC)
+_MOMENTS = 3600
 _CUSTOMER = "acme"
 _TOPIC = "consent-decisions"
 _IDENTITY = {"cluster_id": "bench", "topic_id": "bench"}
@@ -93,10 +96,10 @@ class Filled:
         """Have the ledger owe İYS so many consents, as if they had been ingested."""
         each = count // len(BRANDS)
         first, self.owed = self.owed + 1, self.owed + each
-        statement = (_SQL / "owe.sql").read_text("utf-8")
+        statement, said = (_SQL / "owe.sql").read_text("utf-8"), moments()
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
             for code in BRANDS:
-                values = {"brand": code, "first": first, "last": self.owed}
+                values = {"brand": code, "first": first, "last": self.owed} | said
                 await connection.execute(statement.encode(), values)
             await connection.execute("VACUUM ANALYZE consents")
 
@@ -147,6 +150,20 @@ class Filled:
         return self.codec.encode("Decision", record)
 
 
+def moments() -> dict[str, Any]:
+    """Return the seconds of an hour of today, and the terms of what is said in each."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    said = [now - timedelta(seconds=_MOMENTS - number) for number in range(_MOMENTS)]
+    clock = BrandClock(activated_at=_ACTIVATED)
+    ends = [terms(at, clock, status=Status.ONAY, now=now) for at in said]
+    return {
+        "moments": _MOMENTS,
+        "said": said,
+        "due": [due for due, _ in ends],
+        "expires": [expires for _, expires in ends],
+    }
+
+
 @asynccontextmanager
 async def filled(url: str, settings: KafkaSettings, *, keys: int) -> AsyncIterator[Filled]:
     """Give a migrated ledger at ``url`` with so many settled keys."""
@@ -160,7 +177,7 @@ async def filled(url: str, settings: KafkaSettings, *, keys: int) -> AsyncIterat
                 iys_code=BRANDS[0],
                 customer_id=_CUSTOMER,
                 name="Örnek",
-                activated_at=datetime(2020, 1, 1, tzinfo=UTC),
+                activated_at=_ACTIVATED,
             )
             await brands.upsert(ledger, announcer, brand, now=datetime.now(UTC))
         statement = (_SQL / "fill.sql").read_text("utf-8")

@@ -5,12 +5,13 @@ INSERT INTO consents (key, customer_id, brand_code, channel, recipient_type, rec
     received_at, registrable, attested, registered, state, duty, due_at, expires_at, attempts, onay_open,
     ret_open, may_send, permission_reason, permission_since, updated_at)
 SELECT %(brand)s || '/MESAJ/' || kind || '/+9053' || to_char(n, 'FM00000000'), 'acme', %(brand)s, 'MESAJ', kind,
-    '+9053' || to_char(n, 'FM00000000'), 'ONAY', date_trunc('second', now()) - interval '1 hour', 0, 'owed-' || n,
+    '+9053' || to_char(n, 'FM00000000'), 'ONAY', (%(said)s::timestamptz[])[moment], 0, 'owed-' || n,
     'crm', CASE kind WHEN 'BIREYSEL' THEN 'HS_WEB' END,
-    CASE kind WHEN 'BIREYSEL' THEN date_trunc('second', now()) - interval '1 hour' END,
-    now() - interval '1 hour', true, false, 'UNKNOWN', 'pending', 'send', now() + interval '70 hours',
-    now() + interval '71 hours', 0, false, false, false, 'not-registered', now(), now()
+    CASE kind WHEN 'BIREYSEL' THEN (%(said)s::timestamptz[])[moment] END,
+    (%(said)s::timestamptz[])[moment], true, false, 'UNKNOWN', 'pending', 'send', (%(due)s::timestamptz[])[moment],
+    (%(expires)s::timestamptz[])[moment], 0, false, false, false, 'not-registered', now(), now()
 FROM (
-    SELECT n, CASE WHEN n %% %(every)s = 0 THEN 'TACIR' ELSE 'BIREYSEL' END AS kind
+    SELECT n, CASE WHEN n %% %(every)s = 0 THEN 'TACIR' ELSE 'BIREYSEL' END AS kind,
+        1 + (n - 1) * %(moments)s::bigint / %(count)s::integer AS moment
     FROM generate_series(1, %(count)s::integer) AS n
 ) AS people

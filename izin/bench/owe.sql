@@ -4,8 +4,11 @@ INSERT INTO consents (key, customer_id, brand_code, channel, recipient_type, rec
     received_at, registrable, attested, registered, state, duty, due_at, expires_at, attempts, onay_open,
     ret_open, may_send, permission_reason, permission_since, updated_at)
 SELECT %(brand)s || '/MESAJ/BIREYSEL/+9053' || to_char(n, 'FM00000000'), 'acme', %(brand)s, 'MESAJ', 'BIREYSEL',
-    '+9053' || to_char(n, 'FM00000000'), 'ONAY', date_trunc('second', now()) - interval '1 hour', 0, 'owed-' || n,
-    'crm', 'HS_WEB', date_trunc('second', now()) - interval '1 hour', now() - interval '1 hour', true, false,
-    'UNKNOWN', 'pending', 'send', now() + interval '70 hours', now() + interval '71 hours', 0, false, false,
+    '+9053' || to_char(n, 'FM00000000'), 'ONAY', (%(said)s::timestamptz[])[moment], 0, 'owed-' || n,
+    'crm', 'HS_WEB', (%(said)s::timestamptz[])[moment], (%(said)s::timestamptz[])[moment], true, false,
+    'UNKNOWN', 'pending', 'send', (%(due)s::timestamptz[])[moment], (%(expires)s::timestamptz[])[moment], 0, false, false,
     false, 'not-registered', now(), now()
-FROM generate_series(%(first)s::integer, %(last)s::integer) AS n
+FROM (
+    SELECT n, 1 + (n - %(first)s) * %(moments)s::bigint / (%(last)s - %(first)s + 1) AS moment
+    FROM generate_series(%(first)s::integer, %(last)s::integer) AS n
+) AS people

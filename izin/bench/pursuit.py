@@ -14,7 +14,7 @@ import orjson
 import psycopg
 
 from izin.bench.account import register
-from izin.bench.ledger import BRANDS
+from izin.bench.ledger import BRANDS, moments
 from izin.bench.used import cpu_seconds
 
 if TYPE_CHECKING:
@@ -85,9 +85,10 @@ async def owe(url: str, consents: int, refused: float) -> None:
     """Have the ledger owe İYS so many consents of two brands."""
     statement = (resources.files("izin.bench") / "limit.sql").read_text("utf-8")
     every = round(1 / refused) if refused else _ALL
+    said = moments()
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         for code in BRANDS:
-            values = {"brand": code, "count": consents // len(BRANDS), "every": every}
+            values = {"brand": code, "count": consents // len(BRANDS), "every": every} | said
             await connection.execute(statement.encode(), values)
         await connection.execute("VACUUM ANALYZE consents")
 

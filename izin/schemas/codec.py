@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import struct
 from io import BytesIO
+from itertools import groupby
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
@@ -30,10 +31,11 @@ from izin.schemas.avro_writer import writer_of
 from izin.schemas.records import consent_from_avro, consent_of, event_from_avro
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from izin.consent.model import Consent
     from izin.schemas.avro_reader import Make, Read
+    from izin.schemas.avro_writer import Write
 
 T = TypeVar("T")
 
@@ -110,6 +112,24 @@ class Codec:
             out.write(self._headers[record])
             schemaless_writer(out, self._current[record].parsed, value)
             return out.getvalue()
+
+    def alike(
+        self, record: str, shared: Mapping[str, Any], own: Collection[str]
+    ) -> Callable[[Mapping[str, Any]], bytes]:
+        """Return what encodes as ``encode`` does, for records that differ from ``shared`` in the
+        fields ``own`` alone: given those, what they share is encoded once.
+        """
+        runs: list[Write] = []
+        fields = self._current[record].schema["fields"]
+        for is_own, run in groupby(fields, lambda field: field["name"] in own):
+            write = writer_of({"type": "record", "fields": list(run)})
+            runs.append(write if is_own else _always(write(shared)))
+        header = self._headers[record]
+
+        def encode(value: Mapping[str, Any]) -> bytes:
+            return header + b"".join([write(value) for write in runs])
+
+        return encode
 
     def decode(self, record: str, data: bytes) -> Record:
         """Return the ``record`` that ``data`` frames, resolved to the current contract.
@@ -196,6 +216,10 @@ class Codec:
                 )
             found = self._writers[header] = _usable(schema_id, schema)
         return found
+
+
+def _always(written: bytes) -> Write:
+    return lambda _: written
 
 
 def _usable(schema_id: int, schema: Any) -> contracts.Contract:  # noqa: ANN401  # any JSON

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
-from uuid import UUID, uuid5
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from izin.consent.may_send import may_send
 from izin.consent.model import ConsentKey, RecipientType, Status
@@ -19,7 +19,7 @@ from izin.schemas.cloud_events import marks
 from izin.schemas.records import event_to_avro
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from datetime import datetime
 
     from izin.consent.model import ConsentEvent
@@ -67,8 +67,24 @@ class Outcome:
     @cached_property
     def outcome_id(self) -> str:
         """The same for every repetition of the same outcome of the same try."""
-        said = f"{self.key}|{self.event_id}|{self.outcome}|{self.attempt}|{self.code}"
-        return str(uuid5(_OUTCOMES, said))
+        return outcome_id(str(self.key), self.event_id, self.outcome, self.attempt, self.code)
+
+    def said(self, attempt: int) -> dict[str, object]:
+        """Return what the history says of it, reached by the ``attempt``-th try."""
+        return {
+            "outcome": self.outcome,
+            "code": self.code,
+            "message": self.message,
+            "attempt": attempt,
+        }
+
+
+def outcome_id(key: str, event_id: str, outcome: str, attempt: int, code: str | None) -> str:
+    """Return the id of an outcome: UUIDv5 of what it says, written out for its speed."""
+    said = f"{key}|{event_id}|{outcome}|{attempt}|{code}"
+    digest = hashlib.sha1(_OUTCOMES.bytes + said.encode(), usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(digest[16], 16) & 3]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
 
 class Announcer:
@@ -159,6 +175,13 @@ class Announcer:
             outcome.outcome_id,
             outcome.occurred_at,
         )
+
+    def alike(self, message: Message, own: Collection[str]) -> Callable[[Mapping[str, Any]], bytes]:
+        """Return what makes the values of messages that differ from ``message`` in the fields
+        ``own`` alone.
+        """
+        record = next(one.record for one in self.topics if one.name == message.topic)
+        return self._codec.alike(record, self._codec.decode(record, message.value), own)
 
     def brand(self, brand: Brand, now: datetime) -> Message:
         """Return the news of a brand."""

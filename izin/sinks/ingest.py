@@ -110,8 +110,7 @@ class Ingester:
             entries = await lock(connection, {read.key for read in reads})
             known = await brands.of_codes(connection, {read.brand_code for read in reads})
             changes = Changes(self.announcer, now=now)
-            for fact in await decided.facts(connection, reads, self._reader):
-                changes.decide(fact)
+            changes.record(await decided.facts(connection, reads, self._reader))
             stamp = Stamp(
                 self._reader, self.announcer, known, now=now, calendar=self.ledger.calendar
             )

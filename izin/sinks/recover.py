@@ -21,7 +21,7 @@ from izin.iys.wire import Receipt
 from izin.runtime.observe import get_logger
 from izin.sinks import facts, rulings, shown
 from izin.sinks.judge import Answer
-from izin.sinks.ledger import brands, submissions
+from izin.sinks.ledger import brands, intents, submissions
 from izin.sinks.ledger.changes import Changes, lock
 from izin.sinks.ledger.submissions import SINGLE, Settled
 
@@ -130,7 +130,7 @@ class Recoverer:
             transaction_id=record.transaction_id or "", creation_date=record.creation_date
         )
         answer = Answer(verdict=Verdict.SUCCESS, receipt=receipt, how="status")
-        await self.teller.record(submission, {item.index: answer})
+        await self.teller.record(submission, {item.place: answer})
 
     async def _part(self, submission: Submission, wanted: Sequence[Item]) -> Submission:
         """Move what is still desired to a submission of its own, each item word for word as it
@@ -140,14 +140,14 @@ class Recoverer:
         said = submission.said
         async with self.tools.ledger.transaction() as connection:
             changes = Changes(self.tools.announcer, now=now)
-            moved = [Settled(index=item.index, state="withdrawn") for item in wanted]
+            moved = [Settled(place=item.place, state="withdrawn") for item in wanted]
             await submissions.settle(connection, submission, moved, now=now)
-            part = await submissions.intend(
+            part = await intents.intend(
                 connection,
                 changes,
                 submission.brand,
                 wanted,
-                [said[item.index] for item in wanted],
+                [said[item.place] for item in wanted],
                 kind=submission.kind,
                 holder=self.tools.holder,
                 refusals=submission.refusals,
@@ -188,7 +188,7 @@ class Recoverer:
             entries = await lock(connection, [item.key])
             entry = entries[item.key]
             changes = Changes(self.tools.announcer, now=now)
-            gone = Settled(index=item.index, state="withdrawn")
+            gone = Settled(place=item.place, state="withdrawn")
             counted = await submissions.settle(connection, submission, [gone], now=now)
             if counted:
                 landed = facts.observed(

@@ -64,7 +64,7 @@ class Settler:
         waiting = len(submission.items) - len(answers)
         if waiting and now - submission.intended_at > _GIVEN_UP:
             lost = Answer(verdict=Verdict.ALREADY, code=None, how="batch")
-            answers |= {item.index: lost for item in submission.items if item.index not in answers}
+            answers |= {item.place: lost for item in submission.items if item.place not in answers}
             waiting = 0
         if answers:
             await self.teller.record(submission, answers, request_id=submission.request_id)
@@ -84,10 +84,9 @@ class Settler:
 
 def _answers(submission: Submission, results: tuple[ItemResult, ...]) -> dict[int, Answer]:
     """Return what İYS has decided, by our index; what it has not is left out."""
+    open_ = {item.place for item in submission.items}
     by_name = {
-        item.sub_request_id: item.index
-        for item in submission.items
-        if item.sub_request_id is not None
+        name: place for place, name in enumerate(submission.sub_request_ids) if place in open_
     }
     return {
         by_name[result.sub_request_id]: Answer(

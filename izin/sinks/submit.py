@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from izin.consent.model import Status
 from izin.consent.obligation import Registered
@@ -19,7 +19,7 @@ from izin.iys.pacing import CallClass
 from izin.iys.standing import Standing
 from izin.sinks import rulings
 from izin.sinks.fairness import FairShares, Lane
-from izin.sinks.ledger import brands, stops, submissions
+from izin.sinks.ledger import brands, intents, stops
 from izin.sinks.ledger.changes import Changes
 from izin.sinks.ledger.entry import Entry
 from izin.sinks.ledger.statements import statements
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from izin.sinks.ask import Asker
-    from izin.sinks.ledger.database import Connection
     from izin.sinks.ledger.submissions import Submission
     from izin.sinks.tell import Teller
     from izin.sinks.tools import Tools
@@ -134,16 +133,16 @@ class Submitter:
             return False
         async with self.tools.ledger.transaction() as connection:
             values = {"now": now, "until": now + _LAST_HOUR, "size": 1, **self.tools.holder.who}
-            entries = await _entries(connection, "claim-last-hour", values)
-            if not entries:
+            taken = await intents.owed(connection, "claim-last-hour", values)
+            if not taken:
                 return False
-            found = await brands.of_codes(connection, {entries[0].brand_code})
+            found = await brands.of_codes(connection, {taken[0].brand_code})
             changes = Changes(self.tools.announcer, now=now)
-            submission = await submissions.claim(
+            submission = await intents.claim(
                 connection,
                 changes,
-                found[entries[0].brand_code],
-                entries,
+                found[taken[0].brand_code],
+                taken,
                 kind=SINGLE,
                 holder=self.tools.holder,
             )
@@ -155,9 +154,9 @@ class Submitter:
         """Give up ONAYs whose term has ended untold: a new consent is needed (m.7/12)."""
         now = self.tools.clock()
         async with self.tools.ledger.transaction() as connection:
-            entries = await _entries(
-                connection, "claim-expired", {"now": now, "size": self.batch_size}
-            )
+            values = {"now": now, "size": self.batch_size}
+            rows = await (await connection.execute(_SQL["claim-expired"], values)).fetchall()
+            entries = [Entry.from_row(row) for row in rows]
             changes = Changes(self.tools.announcer, now=now)
             for entry in entries:
                 changes.put(entry, rulings.expired(entry, "term-ended", None))
@@ -191,7 +190,7 @@ class Submitter:
             )
             if allowed is False:
                 return None
-            entries = await _entries(
+            taken = await intents.owed(
                 connection,
                 "claim",
                 {
@@ -205,21 +204,16 @@ class Submitter:
                 },
             )
             found = await brands.of_codes(connection, {brand_code})
-            if not entries or brand_code not in found:
+            if not taken or brand_code not in found:
                 return None
             changes = Changes(self.tools.announcer, now=now)
-            submission = await submissions.claim(
+            submission = await intents.claim(
                 connection,
                 changes,
                 found[brand_code],
-                entries,
+                taken,
                 kind=kind if allowed else SINGLE,
                 holder=self.tools.holder,
             )
             await changes.write(connection)
         return submission
-
-
-async def _entries(connection: Connection, query: str, values: dict[str, Any]) -> list[Entry]:
-    found = await connection.execute(_SQL[query], values)
-    return [Entry.from_row(row) for row in await found.fetchall()]

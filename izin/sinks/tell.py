@@ -24,11 +24,12 @@ from izin.iys.errors import (
 )
 from izin.iys.pacing import CallClass
 from izin.runtime.observe import get_logger
-from izin.sinks.judge import NO_SUCH_RETAILER, Answer, Judged, judged
-from izin.sinks.ledger import stops, submissions
+from izin.sinks.judge import NO_SUCH_RETAILER, Answer, Judged, answered, judged
+from izin.sinks.ledger import intents, stops, submissions
 from izin.sinks.ledger.changes import Changes, lock
-from izin.sinks.ledger.movements import Movement
+from izin.sinks.ledger.rows import microseconds
 from izin.sinks.ledger.submissions import BATCH, SINGLE, Settled
+from izin.sinks.successes import Successes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -100,46 +101,43 @@ class Teller:
         nothing.
         """
         now = self.tools.clock()
-        items = [item for item in submission.items if item.index in answers]
+        items = [item for item in submission.items if item.place in answers]
+        alike = Successes(tools=self.tools, submission=submission, now=now)
         async with self.tools.ledger.transaction() as connection:
-            entries = await lock(connection, (item.key for item in items))
+            others = await alike.take(connection, items, answers)
+            entries = await lock(connection, (item.key for item in others))
             changes = Changes(self.tools.announcer, now=now)
-            settled: list[Settled] = []
             judgements: dict[int, Judged] = {}
-            for place, item in enumerate(items):
-                if place % _YIELD_EVERY == _YIELD_EVERY - 1:
+            for turn, item in enumerate(others):
+                if turn % _YIELD_EVERY == _YIELD_EVERY - 1:
                     # Pushes share this loop and must not wait for a whole batch.
                     await asyncio.sleep(0)
-                answer = answers[item.index]
-                judgement = judged(
+                judgements[item.place] = judged(
                     entries[item.key],
                     item,
-                    answer,
+                    answers[item.place],
                     submission.brand,
                     now,
                     calendar=self.tools.ledger.calendar,
                 )
-                judgements[item.index] = judgement
-                receipt = answer.receipt
-                settled.append(
-                    Settled(
-                        index=item.index,
-                        state=judgement.item_state,
-                        code=answer.code,
-                        transaction_id=None if receipt is None else receipt.transaction_id,
-                        creation_date=None if receipt is None else receipt.creation_date,
-                    )
-                )
-            counted = await submissions.settle(connection, submission, settled, now=now)
-            for place, item in enumerate(items):
-                if place % _YIELD_EVERY == _YIELD_EVERY - 1:
+            settled = [
+                Settled(place, judgement.item_state, answers[place].code)
+                for place, judgement in judgements.items()
+            ]
+            counted = await submissions.settle(
+                connection, submission, [*alike.settled, *settled], now=now
+            )
+            await alike.write(connection, changes, counted)
+            for turn, item in enumerate(others):
+                if turn % _YIELD_EVERY == _YIELD_EVERY - 1:
                     await asyncio.sleep(0)
-                if item.index in counted:
-                    judgement = judgements[item.index]
+                if item.place in counted:
+                    judgement = judgements[item.place]
                     entries[item.key] = changes.rule(entries[item.key], judgement.ruled)
                     if judgement.outcome is not None:
                         changes.tell(replace(judgement.outcome, request_id=request_id))
-                    changes.note(_answered(submission, item, answers[item.index], now))
+                    at = microseconds(now)
+                    changes.record([answered(submission, item, answers[item.place], at)])
             await self._stops(connection, submission, answers, judgements, now)
             await changes.write(connection)
 
@@ -156,10 +154,10 @@ class Teller:
             await self._lose(submission, error)
         except CallError as error:
             self._refuse(submission, error)
-            await self.record(submission, {item.index: _answer_of(error)})
+            await self.record(submission, {item.place: _answer_of(error)})
         else:
             answer = Answer(verdict=Verdict.SUCCESS, receipt=receipt, how="add")
-            await self.record(submission, {item.index: answer})
+            await self.record(submission, {item.place: answer})
 
     async def _batch(self, submission: Submission, call_class: CallClass) -> list[Submission]:
         urgent = any(item.status == "RET" for item in submission.items)
@@ -236,18 +234,18 @@ class Teller:
             if refusal.index is not None
             and (refusal.is_of_a_record or refusal.code == NO_SUCH_RETAILER)
         }
-        indexes = [item.index for item in submission.items]
+        indexes = [item.place for item in submission.items]
         named = {index: answer for index, answer in named.items() if index in indexes}
         if not named and not _is_about_records(error):
             general = _answer_of(error)
             if general.verdict is Verdict.UNKNOWN and len(indexes) > 1:
                 # A code nobody knows speaks of the whole list: it stops the brand, not each record.
-                general = replace(general, verdict=Verdict.CONFIGURATION)
+                general = general._replace(verdict=Verdict.CONFIGURATION)
             await self.record(submission, dict.fromkeys(indexes, general))
             return []
-        rest = [item for item in submission.items if item.index not in named]
+        rest = [item for item in submission.items if item.place not in named]
         if not named and len(rest) == 1:
-            await self.record(submission, {rest[0].index: _answer_of(error)})
+            await self.record(submission, {rest[0].place: _answer_of(error)})
             return []
         if named:
             await self.record(submission, named)
@@ -265,16 +263,16 @@ class Teller:
         async with self.tools.ledger.transaction() as connection:
             changes = Changes(self.tools.announcer, now=now)
             moved = [
-                Settled(index=item.index, state="withdrawn") for part in parts for item in part
+                Settled(place=item.place, state="withdrawn") for part in parts for item in part
             ]
             await submissions.settle(connection, submission, moved, now=now)
             told = [
-                await submissions.intend(
+                await intents.intend(
                     connection,
                     changes,
                     submission.brand,
                     part,
-                    [said[item.index] for item in part],
+                    [said[item.place] for item in part],
                     kind=BATCH,
                     holder=self.tools.holder,
                     refusals=submission.refusals + 1,
@@ -307,7 +305,7 @@ class Teller:
             )
         if submission.kind == SINGLE and not found:
             for item in submission.items:
-                answer = answers.get(item.index)
+                answer = answers.get(item.place)
                 if answer is not None and answer.verdict is Verdict.SUCCESS:
                     channel = item.key.split("/", 2)[1]
                     await stops.lift(connection, submission.brand.brand_code, channel, item.status)
@@ -333,26 +331,3 @@ def _answer_of(error: CallError) -> Answer:
 def _is_about_records(error: CallError) -> bool:
     """Whether the batch was refused for what it says, though no item is named."""
     return error.verdict in {Verdict.DATA, Verdict.EXPIRED, Verdict.ALREADY}
-
-
-def _answered(submission: Submission, item: Item, answer: Answer, now: datetime) -> Movement:
-    receipt = answer.receipt
-    return Movement(
-        kind="answer",
-        customer_id=item.customer_id,
-        key=item.key,
-        event_id=item.event_id,
-        status=item.status,
-        source=f"submission/{submission.id}/{item.index}/answer",
-        occurred_at=now,
-        data={
-            "submission": submission.id,
-            "how": answer.how,
-            "verdict": str(answer.verdict),
-            "code": answer.code,
-            "request_id": submission.request_id,
-            "sub_request_id": item.sub_request_id,
-            "transaction_id": None if receipt is None else receipt.transaction_id,
-            "creation_date": None if receipt is None else receipt.creation_date,
-        },
-    )

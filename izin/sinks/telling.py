@@ -7,8 +7,9 @@ it is sent, for the same body sent again has no second effect.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from izin.consent.model import Channel, RecipientType, Source, Status
 from izin.iys.reading import from_turkish
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from izin.sinks.ledger.entry import Entry
+    from izin.sinks.ledger.intents import Owed
 
 
-def item_of(entry: Entry) -> ConsentItem:
+def item_of(entry: Owed | Entry) -> ConsentItem:
     """Return what İYS is to be told of a row that is registrable."""
     undated = entry.desired_consent_date is None and entry.desired_status == Status.ONAY
     return ConsentItem(
@@ -33,18 +35,18 @@ def item_of(entry: Entry) -> ConsentItem:
         consent_date=None if undated else entry.desired_at,
         recipient_type=RecipientType(entry.recipient_type),
         retailer_code=entry.retailer_code,
-        retailer_access=entry.retailer_access,
+        retailer_access=None if entry.retailer_access is None else tuple(entry.retailer_access),
     )
 
 
 def body_of(items: Sequence[ConsentItem]) -> str:
     """Return the body that says ``items``, to be kept before it is sent."""
-    return json.dumps([item.to_body() for item in items], ensure_ascii=False)
+    return orjson.dumps([item.to_body() for item in items]).decode()
 
 
 def items_of(body: str) -> tuple[ConsentItem, ...]:
     """Return the items that a kept body says, so that the same body can be sent again."""
-    return tuple(_item(said) for said in json.loads(body))
+    return tuple(_item(said) for said in orjson.loads(body))
 
 
 def _item(said: dict[str, Any]) -> ConsentItem:

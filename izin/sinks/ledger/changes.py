@@ -41,7 +41,7 @@ class Changes:
         self._before: dict[str, Entry | None] = {}
         self._after: dict[str, Entry] = {}
         self._movements: list[Movement] = []
-        self._decisions: list[Fact] = []
+        self._facts: list[Fact] = []
         self._owed: set[tuple[str, str | None]] = set()
         self._messages: list[Message] = []
 
@@ -76,12 +76,7 @@ class Changes:
                 status=outcome.status,
                 source=f"outcome/{outcome.outcome_id}",
                 occurred_at=outcome.occurred_at,
-                data={
-                    "outcome": outcome.outcome,
-                    "code": outcome.code,
-                    "message": outcome.message,
-                    "attempt": outcome.attempt,
-                },
+                data=outcome.said(outcome.attempt),
             )
         )
 
@@ -105,9 +100,9 @@ class Changes:
         """
         self._owed.update(owed)
 
-    def decide(self, decision: Fact) -> None:
-        """Have a decision of the law, which is known to be new, recorded."""
-        self._decisions.append(decision)
+    def record(self, facts: Iterable[Fact]) -> None:
+        """Have ``facts``, which are known to be new, recorded."""
+        self._facts.extend(facts)
 
     async def write(self, connection: Connection) -> None:
         """Write everything; raises ConcurrentChangeError if a row is not as it was read."""
@@ -129,7 +124,7 @@ class Changes:
         ]
         if steps:
             await retailers.write(connection, steps, now=self.now)
-        await movements.append(connection, self._movements, now=self.now, decisions=self._decisions)
+        await movements.append(connection, self._movements, now=self.now, facts=self._facts)
         if self._messages:
             await append_messages(connection, self._messages, self.now)
         await self._ring(connection)

@@ -49,13 +49,13 @@ async def append(
     movements: Sequence[Movement],
     *,
     now: datetime,
-    decisions: Sequence[Fact] = (),
+    facts: Sequence[Fact] = (),
 ) -> None:
-    """Record ``decisions``, which are known to be new, and ``movements``, of which a repetition of
-    a known source changes nothing.
+    """Record ``facts``, which are known to be new, and ``movements``, of which a repetition of a
+    known source changes nothing.
     """
     fresh = await _fresh(connection, movements, now)
-    await append_facts(connection, [*decisions, *map(_fact, fresh)], now=now)
+    await append_facts(connection, [*facts, *map(_fact, fresh)], now=now)
 
 
 async def append_facts(connection: Connection, facts: Sequence[Fact], *, now: datetime) -> None:

@@ -30,6 +30,16 @@ def text(value: bytes | None) -> bytes:
     return NULL if value is None else _size(len(value)) + value
 
 
+def word(value: str | None) -> bytes:
+    """Return a column of text."""
+    return NULL if value is None else text(value.encode())
+
+
+def moment(at: datetime | None) -> bytes:
+    """Return a column of an instant."""
+    return instant(None if at is None else microseconds(at))
+
+
 def instant(microseconds: int | None) -> bytes:
     """Return a column of an instant, given in microseconds since 1970."""
     return NULL if microseconds is None else _instant(8, microseconds - EPOCH)
@@ -43,6 +53,11 @@ def small(value: int) -> bytes:
 def integer(value: int) -> bytes:
     """Return a column of an integer."""
     return _integer(4, value)
+
+
+def long(value: int) -> bytes:
+    """Return a column of a bigint."""
+    return _instant(8, value)
 
 
 def boolean(value: bool) -> bytes:

@@ -6,16 +6,16 @@ item is settled once; a second answer to it changes nothing.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import orjson
+from psycopg.rows import args_row
 
 from izin.sinks.errors import ConcurrentChangeError
 from izin.sinks.ledger.database import LOCK_CLASS
-from izin.sinks.ledger.movements import Movement
 from izin.sinks.ledger.statements import statements
-from izin.sinks.telling import body_of, item_of, items_of
+from izin.sinks.telling import items_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,23 +23,20 @@ if TYPE_CHECKING:
 
     from izin.iys.wire import ConsentItem, SubRequest
     from izin.sinks.ledger.brands import Brand
-    from izin.sinks.ledger.changes import Changes
     from izin.sinks.ledger.database import Connection
-    from izin.sinks.ledger.entry import Entry
     from izin.sinks.ledger.holder import Holder
 
 SINGLE = "single"
 BATCH = "batch"
-_YIELD_EVERY = 50
 _SQL = statements("submissions")
 _CONSENTS = statements("consents")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class Item(NamedTuple):
     """One record within a submission."""
 
-    index: int
+    place: int
+    """In the body, from 0."""
     customer_id: str
     key: str
     event_id: str
@@ -49,7 +46,6 @@ class Item:
     attempt: int
     origin: str
     origin_ref: str | None
-    sub_request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +59,8 @@ class Submission:
     items: tuple[Item, ...]
     intended_at: datetime
     request_id: str | None = None
+    sub_request_ids: Sequence[str] = ()
+    """İYS's names of the items, by their places."""
     polls: int = 0
     sends: int = 1
     refusals: int = 0
@@ -77,132 +75,12 @@ class Submission:
         return items_of(self.body) if self.known is None else self.known
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
+class Settled(NamedTuple):
     """What became of one item."""
 
-    index: int
+    place: int
     state: str
     code: str | None = None
-    transaction_id: str | None = None
-    creation_date: datetime | None = None
-
-
-async def claim(  # noqa: PLR0913 - what is told, how, and by whom
-    connection: Connection,
-    changes: Changes,
-    brand: Brand,
-    entries: Sequence[Entry],
-    *,
-    kind: str,
-    holder: Holder,
-) -> Submission:
-    """Put ``entries`` in flight and keep the intent to tell them; the call may begin after the
-    commit.
-    """
-    values = {"keys": [entry.key for entry in entries], "now": changes.now}
-    flying = await (await connection.execute(_CONSENTS["fly"], values)).fetchall()
-    if len(flying) != len(entries):
-        raise ConcurrentChangeError("a row was changed by another process")
-    said = [item_of(entry) for entry in entries]
-    items = tuple(
-        Item(
-            index=index,
-            customer_id=entry.customer_id,
-            key=entry.key,
-            event_id=entry.desired_event_id or "",
-            status=entry.desired_status or "",
-            consent_date=item.consent_date,
-            source=None if item.source is None else str(item.source),
-            attempt=entry.attempts + 1,
-            origin=entry.desired_origin or "",
-            origin_ref=entry.desired_origin_ref,
-        )
-        for index, (entry, item) in enumerate(zip(entries, said, strict=True))
-    )
-    return await intend(
-        connection, changes, brand, items, said, kind=kind, holder=holder, refusals=0
-    )
-
-
-async def intend(  # noqa: PLR0913 - what is told, how, and by whom
-    connection: Connection,
-    changes: Changes,
-    brand: Brand,
-    items: Sequence[Item],
-    said: Sequence[ConsentItem],
-    *,
-    kind: str,
-    holder: Holder,
-    refusals: int,
-) -> Submission:
-    """Keep the intent to tell ``items`` by a body that says ``said``, each in its place."""
-    now = changes.now
-    body = body_of(said)
-    values = {
-        "customer_id": brand.customer_id,
-        "brand_code": brand.brand_code,
-        "kind": kind,
-        "body": body,
-        "owner": holder.owner,
-        "lease_until": now + holder.lease,
-        "now": now,
-        "refusals": refusals,
-    }
-    row = await (await connection.execute(_SQL["intend"], values)).fetchone()
-    if row is None:
-        raise ConcurrentChangeError("a submission was not kept")
-    number = row["id"]
-    renumbered = tuple(
-        replace(item, index=index, sub_request_id=None) for index, item in enumerate(items)
-    )
-    rows = [
-        {
-            "submission_id": number,
-            "index": item.index,
-            "customer_id": item.customer_id,
-            "key": item.key,
-            "event_id": item.event_id,
-            "status": item.status,
-            "consent_date": item.consent_date,
-            "source": item.source,
-            "attempt": item.attempt,
-            "origin": item.origin,
-            "origin_ref": item.origin_ref,
-        }
-        for item in renumbered
-    ]
-    await connection.execute(_SQL["intend-items"], {"rows": orjson.dumps(rows).decode()})
-    for item in renumbered:
-        changes.note(
-            Movement(
-                kind="call",
-                customer_id=item.customer_id,
-                key=item.key,
-                event_id=item.event_id,
-                status=item.status,
-                source=f"submission/{number}/{item.index}/call",
-                occurred_at=now,
-                data={
-                    "submission": number,
-                    "kind": kind,
-                    "attempt": item.attempt,
-                    "consent_date": item.consent_date,
-                    "source": item.source,
-                },
-            )
-        )
-    return Submission(
-        id=number,
-        brand=brand,
-        kind=kind,
-        body=body,
-        items=renumbered,
-        intended_at=now,
-        refusals=refusals,
-        lease_until=now + holder.lease,
-        known=tuple(said),
-    )
 
 
 async def taken(  # noqa: PLR0913 - İYS's receipt of a batch
@@ -218,18 +96,12 @@ async def taken(  # noqa: PLR0913 - İYS's receipt of a batch
     values = {
         "id": submission.id,
         "request_id": request_id,
+        "sub_request_ids": [one.sub_request_id for one in sub_requests],
         "now": now,
         "next_poll_at": next_poll_at,
     }
     if await (await connection.execute(_SQL["taken"], values)).fetchone() is None:
         raise ConcurrentChangeError(f"submission {submission.id} was answered before")
-    await connection.execute(
-        _SQL["taken-items"],
-        {
-            "id": submission.id,
-            "sub_request_ids": [one.sub_request_id for one in sub_requests],
-        },
-    )
     told = {
         "keys": [item.key for item in submission.items],
         "event_ids": [item.event_id for item in submission.items],
@@ -247,20 +119,16 @@ async def settle(
     code: str | None = None,
 ) -> frozenset[int]:
     """Settle items, and the submission with its last; return the indexes that this call settled."""
-    rows = [
-        {
-            "index": one.index,
-            "state": one.state,
-            "code": one.code,
-            "transaction_id": one.transaction_id,
-            "creation_date": one.creation_date,
-        }
-        for one in settled
-    ]
-    values: dict[str, Any] = {"id": submission.id, "rows": orjson.dumps(rows).decode()}
-    found = await (await connection.execute(_SQL["settle-items"], values)).fetchall()
+    groups = defaultdict[tuple[str, str | None], list[int]](list)
+    for one in settled:
+        groups[one.state, one.code].append(one.place)
+    counted: set[int] = set()
+    for (state, its_code), places in groups.items():
+        values = {"id": submission.id, "state": state, "code": its_code, "places": places}
+        found = await (await connection.execute(_SQL["settle-items"], values)).fetchall()
+        counted.update(row["index"] for row in found)
     await connection.execute(_SQL["settle"], {"id": submission.id, "now": now, "code": code})
-    return frozenset(row["index"] for row in found)
+    return frozenset(counted)
 
 
 async def lost(
@@ -338,19 +206,17 @@ async def ours(
 
 async def with_items(connection: Connection, row: Mapping[str, Any], brand: Brand) -> Submission:
     """Return the submission that ``row`` names, with the items that are still open."""
-    found = await (await connection.execute(_SQL["items"], {"id": row["id"]})).fetchall()
-    items = tuple(
-        Item(**{name: value for name, value in item.items() if name != "submission_id"})
-        for item in found
-    )
+    async with connection.cursor(row_factory=args_row(Item)) as cursor:
+        items = await (await cursor.execute(_SQL["items"], {"id": row["id"]})).fetchall()
     return Submission(
         id=row["id"],
         brand=brand,
         kind=row["kind"],
         body=row["body"],
-        items=items,
+        items=tuple(items),
         intended_at=row["intended_at"],
         request_id=row["request_id"],
+        sub_request_ids=row["sub_request_ids"] or (),
         polls=row["polls"],
         sends=row["sends"],
         refusals=row["refusals"],

@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from izin.consent.obligation import Registered
 from izin.iys import Gate
 from izin.iys.breaker import BreakerPolicy
 from izin.sinks.errors import ConcurrentChangeError
-from izin.sinks.ledger import brands, offsets, submissions
-from izin.sinks.ledger.changes import Changes, lock
+from izin.sinks.ledger import brands, intents, offsets, submissions
+from izin.sinks.ledger.changes import Changes
 from izin.sinks.ledger.holder import Holder
 from izin.sinks.ledger.submissions import BATCH, SINGLE
 from tests.builders import PHONE
@@ -20,14 +21,24 @@ pytestmark = pytest.mark.database
 
 async def intended(house: House, recipients: list[str], kind: str) -> None:
     """Keep the intent to tell, as a process does that is killed before the call."""
+    # Two movements of a key lie a second apart.
+    house.passes(timedelta(seconds=1))
     dead = Holder(owner="7", lease=timedelta(hours=1), call_within=timedelta(seconds=5))
     async with house.ledger.transaction() as connection:
-        entries = [await house.entry(one) for one in recipients]
-        found = await lock(connection, [entry.key for entry in entries])
-        changes = Changes(house.tools.announcer, now=datetime.now(UTC))
-        await submissions.claim(
-            connection, changes, ACTIVE, list(found.values()), kind=kind, holder=dead
-        )
+        first, now = await house.entry(recipients[0]), house.clock()
+        values = {
+            "brand_code": first.brand_code,
+            "channel": first.channel,
+            "status": first.desired_status,
+            "registered": list(Registered),
+            "now": now,
+            "grey": False,
+            "size": len(recipients),
+        }
+        found = await intents.owed(connection, "claim", values)
+        assert {one.recipient for one in found} == set(recipients)
+        changes = Changes(house.tools.announcer, now=now)
+        await intents.claim(connection, changes, ACTIVE, found, kind=kind, holder=dead)
         await changes.write(connection)
 
 

@@ -54,7 +54,7 @@ def an_entry(**columns: object) -> Entry:
 def an_item(entry: Entry, **fields: object) -> Item:
     """Return the item by which a row was told."""
     item = Item(
-        index=0,
+        place=0,
         customer_id=entry.customer_id,
         key=entry.key,
         event_id=entry.desired_event_id or "",
@@ -65,7 +65,7 @@ def an_item(entry: Entry, **fields: object) -> Item:
         origin="web",
         origin_ref=None,
     )
-    return replace(item, **fields)
+    return item._replace(**fields)
 
 
 def flying(**overrides: object) -> Entry:

@@ -68,13 +68,12 @@ WHERE c.key = r.key AND c.state = expected.state
 RETURNING c.key
 
 -- name: fly
--- Records that were read under lock to be told, told from here on. One whose state is no longer what it was is left
--- out of the answer, and the caller undoes everything. Neither permission nor outcome hangs on this.
+-- Records that were taken to be told by this transaction, told from here on: found by their places, which stay while
+-- they are held. Neither permission nor outcome hangs on this.
 UPDATE consents SET state = 'in_flight', duty = 'none', why = NULL, attempts = attempts + 1, next_attempt_at = NULL,
     lease_owner = NULL, lease_until = NULL, told_at = %(now)s, updated_at = %(now)s,
     onay_open = onay_open OR desired_status = 'ONAY', ret_open = ret_open OR desired_status = 'RET'
-WHERE key = ANY(%(keys)s) AND state IN ('pending', 'retryable')
-RETURNING key
+WHERE ctid = ANY(%(places)s::tid[]) AND state IN ('pending', 'retryable')
 
 -- name: await-result
 -- Records that a batch told, once İYS has taken it; one that a newer statement took over keeps its state.
@@ -85,6 +84,27 @@ UPDATE consents AS c SET told_at = %(now)s, updated_at = %(now)s, state = CASE
         WHEN c.state = 'in_flight' AND c.desired_event_id = told.event_id THEN 'awaiting_result' ELSE c.state END
 FROM held JOIN unnest(%(keys)s::text[], %(event_ids)s::text[]) AS told (key, event_id) ON told.key = held.key
 WHERE c.key = held.key
+
+-- name: hold
+-- The rows of these keys, in one order for all, and as much of each as tells whether an ONAY that İYS has saved is
+-- judged as most are: İYS had stated nothing of the key, nobody has ever said no, and no retailer is spoken of.
+SELECT ctid::text, key, desired_event_id, desired_at, due_at, expires_at, attempts,
+    desired_status = 'ONAY' AND desired_rank = 0 AND state IN ('in_flight', 'awaiting_result', 'unknown')
+        AND registered = 'UNKNOWN' AND registered_at IS NULL AND latest_ret_at IS NULL AND NOT ret_open
+        AND retailer_code IS NULL AND retailer_access IS NULL AS is_usual
+FROM consents WHERE key = ANY(%(keys)s) ORDER BY key FOR UPDATE
+
+-- name: settle-alike
+-- Rows that this transaction holds, as one of them was judged: each with its own receipt.
+UPDATE consents AS c SET registered = %(registered)s, registered_at = own.creation_date,
+    registered_consent_date = c.desired_at, registered_source = c.desired_source,
+    registered_transaction_id = own.transaction_id, verified_at = %(now)s, verified_by = %(verified_by)s,
+    state = %(state)s, duty = %(duty)s, why = %(why)s, code = NULL, next_attempt_at = NULL, onay_open = false,
+    told_at = %(now)s, may_send = %(may_send)s, permission_reason = %(permission_reason)s,
+    permission_since = %(now)s, updated_at = %(now)s
+FROM unnest(%(ctids)s::tid[], %(transaction_ids)s::text[], %(creation_dates)s::timestamptz[])
+    AS own (ctid, transaction_id, creation_date)
+WHERE c.ctid = own.ctid
 
 -- name: work
 -- Which brands and channels have records to tell, and when the first of each is due; stops that are not yet to be
@@ -118,7 +138,10 @@ ORDER BY b.brand_code, lane.channel
 -- holds is passed over. A RET may overtake an unsettled ONAY of its key where İYS may show ONAY. Two movements of a
 -- key lie a second apart, for in one second İYS gives both one transaction id. What is past its third business day by
 -- the strict reading is told apart, so that İYS's reading of it costs nobody else.
-SELECT * FROM consents AS c
+SELECT c.ctid::text, c.key, c.customer_id, c.brand_code, c.channel, c.recipient_type, c.recipient, c.desired_status,
+    c.desired_at, c.desired_event_id, c.desired_origin, c.desired_origin_ref, c.desired_source, c.desired_consent_date,
+    c.retailer_code, c.retailer_access, c.attempts
+FROM consents AS c
 WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_status = %(status)s
     AND c.state IN ('pending', 'retryable') AND c.duty = 'send'
     AND c.registered = ANY(%(registered)s)
@@ -168,7 +191,10 @@ FOR UPDATE SKIP LOCKED
 
 -- name: claim-last-hour
 -- ONAYs whose term ends within the hour: told one by one, for the answer to a batch would come too late.
-SELECT c.* FROM consents AS c
+SELECT c.ctid::text, c.key, c.customer_id, c.brand_code, c.channel, c.recipient_type, c.recipient, c.desired_status,
+    c.desired_at, c.desired_event_id, c.desired_origin, c.desired_origin_ref, c.desired_source, c.desired_consent_date,
+    c.retailer_code, c.retailer_access, c.attempts
+FROM consents AS c
 JOIN brands AS b ON b.brand_code = c.brand_code AND b.status = 'active'
     AND (b.account IS NULL OR b.account = %(account)s)
     AND (b.egress_address IS NULL OR b.egress_address = %(address)s)

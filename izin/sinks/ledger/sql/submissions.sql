@@ -7,41 +7,26 @@ RETURNING id
 
 -- name: intend-items
 -- Its items, in the order of the body.
-INSERT INTO submission_items (
-    submission_id, index, customer_id, key, event_id, status, consent_date, source, attempt, origin, origin_ref, state)
-SELECT i.submission_id, i.index, i.customer_id, i.key, i.event_id, i.status, i.consent_date, i.source,
-    i.attempt, i.origin, i.origin_ref, 'open'
-FROM json_to_recordset(%(rows)s::json) AS i (
-    submission_id bigint, index integer, customer_id text, key text, event_id text, status text,
-    consent_date timestamptz, source text, attempt integer, origin text, origin_ref text)
+COPY submission_items (submission_id, index, customer_id, key, event_id, status, consent_date, source, attempt, origin,
+    origin_ref, state) FROM STDIN (FORMAT binary)
 
 -- name: items
 -- The items of a submission that are not settled yet.
-SELECT submission_id, index, customer_id, key, event_id, status, consent_date, source, attempt, origin,
-    origin_ref, sub_request_id
+SELECT index, customer_id, key, event_id, status, consent_date, source, attempt, origin, origin_ref
 FROM submission_items WHERE submission_id = %(id)s AND state = 'open' ORDER BY index
 
 -- name: taken
 -- İYS took a batch in: its request id, and each item's, before anything else. No row: it was not under way.
-UPDATE submissions SET state = 'awaiting_result', request_id = %(request_id)s, answered_at = %(now)s,
-    next_poll_at = %(next_poll_at)s, polls = 0, lease_owner = NULL, lease_until = NULL
+UPDATE submissions SET state = 'awaiting_result', request_id = %(request_id)s,
+    sub_request_ids = %(sub_request_ids)s, answered_at = %(now)s, next_poll_at = %(next_poll_at)s, polls = 0, lease_owner = NULL, lease_until = NULL
 WHERE id = %(id)s AND state IN ('intent', 'unknown')
 RETURNING id
 
--- name: taken-items
--- The names İYS gave the items, in their order. Looked up by place: a join of two lists of unknown length is planned
--- as each with each.
-UPDATE submission_items SET sub_request_id = (%(sub_request_ids)s::text[])[index + 1]
-WHERE submission_id = %(id)s AND state = 'open'
-
 -- name: settle-items
 -- What became of items. One that is settled already is left out of the answer: its answer was counted before.
-UPDATE submission_items AS i SET
-    state = s.state, code = s.code, transaction_id = s.transaction_id, creation_date = s.creation_date
-FROM json_to_recordset(%(rows)s::json) AS s (
-    index integer, state text, code text, transaction_id text, creation_date timestamptz)
-WHERE i.submission_id = %(id)s AND i.index = s.index AND i.state = 'open'
-RETURNING i.index
+UPDATE submission_items SET state = %(state)s, code = %(code)s
+WHERE submission_id = %(id)s AND index = ANY(%(places)s) AND state = 'open'
+RETURNING index
 
 -- name: settle
 -- A submission without open items is settled.
@@ -68,8 +53,8 @@ RETURNING id
 -- name: claim-unanswered
 -- One submission without an answer whose process is gone or has let go of it: its lease has run out, or the
 -- process's own lock (held as long as it lives) is free.
-SELECT s.id, s.customer_id, s.brand_code, s.kind, s.body, s.state, s.request_id, s.intended_at, s.polls,
-    s.sends, s.refusals
+SELECT s.id, s.customer_id, s.brand_code, s.kind, s.body, s.state, s.request_id, s.sub_request_ids, s.intended_at,
+    s.polls, s.sends, s.refusals
 FROM submissions AS s
 JOIN brands AS b ON b.brand_code = s.brand_code
     AND (b.account IS NULL OR b.account = %(account)s)
@@ -95,8 +80,8 @@ RETURNING id
 
 -- name: claim-results
 -- One batch whose result may be asked for.
-SELECT s.id, s.customer_id, s.brand_code, s.kind, s.body, s.state, s.request_id, s.intended_at, s.polls,
-    s.sends, s.refusals
+SELECT s.id, s.customer_id, s.brand_code, s.kind, s.body, s.state, s.request_id, s.sub_request_ids, s.intended_at,
+    s.polls, s.sends, s.refusals
 FROM submissions AS s
 JOIN brands AS b ON b.brand_code = s.brand_code AND b.status = 'active'
     AND (b.account IS NULL OR b.account = %(account)s)

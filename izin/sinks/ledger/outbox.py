@@ -1,0 +1,47 @@
+"""Rows of the outbox by the thousand: one message, and others like it but for their own words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from izin.sinks.ledger import rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from izin.sinks.announce import Message
+
+_COLUMNS = (6).to_bytes(2, "big")
+_JSONB = b"\1"
+
+
+class Pattern:
+    """Makes rows like that of ``message``, put into the outbox at one instant.
+
+    ``encode`` makes a message's value of its own fields. ``identity`` is what the headers of
+    ``message`` are told apart by, where they are.
+    """
+
+    def __init__(
+        self,
+        message: Message,
+        encode: Callable[[Mapping[str, Any]], bytes],
+        *,
+        at: datetime,
+        identity: str = "",
+    ) -> None:
+        self._encode = encode
+        self._begun = _COLUMNS + rows.word(message.customer_id) + rows.word(message.topic)
+        marks = _JSONB + orjson.dumps(dict(message.headers))
+        self._marks, self._of, self._behind = marks.partition(identity.encode() or marks)
+        self._ended = rows.moment(at)
+
+    def row(self, key: bytes, own: Mapping[str, Any], identity: str = "") -> bytes:
+        """Return the row of a message under ``key`` (a column) with its ``own`` fields."""
+        marks = b"".join((self._marks, identity.encode() or self._of, self._behind))
+        return b"".join(
+            (self._begun, key, rows.text(self._encode(own)), rows.text(marks), self._ended)
+        )

@@ -1,0 +1,279 @@
+"""Successes by the thousand: what judging one makes of its row, stamped on all that stand alike.
+
+Nearly every answer of İYS is "saved", to an ONAY of a key of which İYS had stated nothing and
+nobody has ever said no. What follows (the end of the obligation, the permission, the outcome)
+differs from item to item in its own words alone. So one of them is judged, and the others are that
+one with their own. Whatever stands otherwise is left to the judge, item by item; a test holds both
+ways together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import orjson
+from psycopg.rows import args_row
+
+from izin.consent.clocks import terms
+from izin.consent.model import Status
+from izin.iys.answers import Verdict
+from izin.sinks.announce import outcome_id
+from izin.sinks.judge import answered, judged
+from izin.sinks.ledger import bells, rows
+from izin.sinks.ledger.changes import lock
+from izin.sinks.ledger.database import copy
+from izin.sinks.ledger.entry import is_only_told
+from izin.sinks.ledger.movements import Fact
+from izin.sinks.ledger.outbox import Pattern
+from izin.sinks.ledger.statements import statements
+from izin.sinks.ledger.submissions import Settled
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from izin.iys.wire import Receipt
+    from izin.sinks.announce import Outcome
+    from izin.sinks.judge import Answer
+    from izin.sinks.ledger.changes import Changes
+    from izin.sinks.ledger.database import Connection
+    from izin.sinks.ledger.entry import Entry
+    from izin.sinks.ledger.submissions import Item, Submission
+    from izin.sinks.tools import Tools
+
+FEW = 2
+"""Fewer are judged one by one: there is nothing to share."""
+_HELPING = 250
+_OWN_OF_PERMISSION = ("recipient", "registered_at", "consent_date")
+_OWN_OF_OUTCOME = (
+    "recipient",
+    "outcome_id",
+    "event_id",
+    "transaction_id",
+    "creation_date",
+    "attempt",
+    "origin",
+    "origin_ref",
+)
+_CONSENTS = statements("consents")
+_OUTBOX = statements("outbox")
+
+
+class Held(NamedTuple):
+    """A row that this transaction holds, as far as it tells whether it stands as most do."""
+
+    ctid: str
+    key: str
+    event_id: str | None
+    desired_at: datetime | None
+    due_at: datetime | None
+    expires_at: datetime | None
+    attempts: int
+    is_usual: bool
+
+
+class Saved(NamedTuple):
+    """An item that İYS has saved, and its row."""
+
+    item: Item
+    answer: Answer
+    held: Held
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Items whose rows stand alike, and what judging the first of them has made of its row."""
+
+    members: Sequence[Saved]
+    entry: Entry
+    permission: Pattern
+    outcome: Pattern
+    told: Outcome
+
+
+@dataclass(slots=True, kw_only=True)
+class Successes:
+    """The successes among the answers to one submission, in one transaction."""
+
+    tools: Tools
+    submission: Submission
+    now: datetime
+    _groups: list[Group] = field(default_factory=list)
+
+    async def take(
+        self, connection: Connection, items: Sequence[Item], answers: Mapping[int, Answer]
+    ) -> list[Item]:
+        """Hold the rows of ``items`` and take those that stand alike; return all others."""
+        likely = [item for item in items if _is_likely(item, answers[item.place])]
+        if len(likely) < FEW:
+            return list(items)
+        held = await _hold(connection, [item.key for item in items])
+        alike = defaultdict[tuple[str, str, str], list[Saved]](list)
+        for item in likely:
+            row, answer = held[item.key], answers[item.place]
+            if row.is_usual and row.event_id == item.event_id and self._stands_as_told(row, item):
+                recipient_type = item.key.split("/", 3)[2]
+                one = Saved(item, answer, row)
+                alike[item.customer_id, recipient_type, answer.how].append(one)
+        firsts = await lock(connection, [members[0].item.key for members in alike.values()])
+        for members in alike.values():
+            group = self._judged(members, firsts[members[0].item.key])
+            if group is not None:
+                self._groups.append(group)
+        taken = {one.item.place for group in self._groups for one in group.members}
+        return [item for item in items if item.place not in taken]
+
+    @property
+    def settled(self) -> Iterator[Settled]:
+        """What became of the items that were taken."""
+        for group in self._groups:
+            for one in group.members:
+                yield Settled(one.item.place, "accepted")
+
+    async def write(
+        self, connection: Connection, changes: Changes, counted: Collection[int]
+    ) -> None:
+        """Write what follows from the items that ``counted`` names."""
+        messages: list[bytes] = []
+        for group in self._groups:
+            members = [one for one in group.members if one.item.place in counted]
+            if members:
+                await self._save(connection, group, members)
+            for start in range(0, len(members), _HELPING):
+                made, facts = self._stamped(group, members[start : start + _HELPING])
+                messages.append(made)
+                changes.record(facts)
+                # Pushes share this loop and must not wait for a whole batch.
+                await asyncio.sleep(0)
+        if messages:
+            await copy(connection, _OUTBOX["copy"], messages)
+            await connection.execute(f"NOTIFY {bells.OUTBOX}")
+
+    def _stands_as_told(self, row: Held, item: Item) -> bool:
+        """Whether the row is still as its item says, its terms those of today."""
+        if item.consent_date is None or row.desired_at != item.consent_date:
+            return False
+        due_at, expires_at = terms(
+            item.consent_date,
+            self.submission.brand.clock,
+            status=Status.ONAY,
+            now=self.now,
+            calendar=self.tools.ledger.calendar,
+        )
+        return row.due_at == due_at and row.expires_at == expires_at
+
+    def _judged(self, members: Sequence[Saved], before: Entry) -> Group | None:
+        """Return what judging the first of ``members`` makes of all; None if more than usual
+        follows.
+        """
+        item, answer, _ = members[0]
+        calendar, announcer = self.tools.ledger.calendar, self.tools.announcer
+        found = judged(before, item, answer, self.submission.brand, self.now, calendar=calendar)
+        more = (found.outcome, found.stop, found.ruled.rescue)
+        after = found.ruled.entry.but(updated_at=self.now)
+        told = announcer.permission(before, after, self.now)
+        if told is None or more != (None, None, None) or not is_only_told(before, after):
+            return None
+        entry, permission = told
+        outcomes = list(announcer.outcomes(before, entry, self.now))
+        if entry.state != "accepted" or len(outcomes) != 1 or entry.permission_since != self.now:
+            return None
+        (reached,) = outcomes
+        outcome = announcer.outcome(reached)
+        return Group(
+            members=members,
+            entry=entry,
+            permission=Pattern(
+                permission, announcer.alike(permission, _OWN_OF_PERMISSION), at=self.now
+            ),
+            outcome=Pattern(
+                outcome,
+                announcer.alike(outcome, _OWN_OF_OUTCOME),
+                at=self.now,
+                identity=reached.outcome_id,
+            ),
+            told=reached,
+        )
+
+    async def _save(self, connection: Connection, group: Group, members: Sequence[Saved]) -> None:
+        entry = group.entry
+        receipts = [cast("Receipt", one.answer.receipt) for one in members]
+        values = {
+            "registered": entry.registered,
+            "verified_by": entry.verified_by,
+            "state": entry.state,
+            "duty": entry.duty,
+            "why": entry.why,
+            "may_send": entry.may_send,
+            "permission_reason": entry.permission_reason,
+            "now": self.now,
+            "ctids": [one.held.ctid for one in members],
+            "transaction_ids": [one.transaction_id for one in receipts],
+            "creation_dates": [one.creation_date for one in receipts],
+        }
+        await connection.execute(_CONSENTS["settle-alike"], values)
+
+    def _stamped(self, group: Group, members: Sequence[Saved]) -> tuple[bytes, list[Fact]]:
+        """Return the rows of the outbox, of each key its permission and its outcome, and the
+        history: what was reached, and what İYS answered.
+        """
+        at, reached = rows.microseconds(self.now), group.told
+        messages: list[bytes] = []
+        facts: list[Fact] = []
+        for item, answer, held in members:
+            receipt = cast("Receipt", answer.receipt)
+            recipient = item.key.split("/", 3)[3]
+            identity = outcome_id(
+                item.key, item.event_id, reached.outcome, held.attempts, reached.code
+            )
+            key = rows.word(item.key)
+            permission = {
+                "recipient": recipient,
+                "registered_at": receipt.creation_date,
+                "consent_date": item.consent_date,
+            }
+            outcome = {
+                "recipient": recipient,
+                "outcome_id": identity,
+                "event_id": item.event_id,
+                "transaction_id": receipt.transaction_id,
+                "creation_date": receipt.creation_date,
+                "attempt": held.attempts,
+                "origin": item.origin,
+                "origin_ref": item.origin_ref,
+            }
+            messages += (
+                group.permission.row(key, permission),
+                group.outcome.row(key, outcome, identity),
+            )
+            reached_fact = Fact(
+                "outcome",
+                item.customer_id,
+                item.key,
+                item.event_id,
+                item.status,
+                f"outcome/{identity}",
+                at,
+                orjson.dumps(reached.said(held.attempts)),
+                None,
+            )
+            facts += (reached_fact, answered(self.submission, item, answer, at))
+        return b"".join(messages), facts
+
+
+def _is_likely(item: Item, answer: Answer) -> bool:
+    return (
+        answer.verdict is Verdict.SUCCESS
+        and answer.receipt is not None
+        and not answer.is_original
+        and item.status == Status.ONAY
+    )
+
+
+async def _hold(connection: Connection, keys: Sequence[str]) -> Mapping[str, Held]:
+    async with connection.cursor(row_factory=args_row(Held)) as cursor:
+        found = await (await cursor.execute(_CONSENTS["hold"], {"keys": keys})).fetchall()
+    return {one.key: one for one in found}

@@ -1,0 +1,249 @@
+"""Successes stamped by the thousand are what the judge would have made of them one by one."""
+
+import asyncio
+import secrets
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import count
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from izin.consent.business_days import TURKEY_CALENDAR
+from izin.consent.ordering import decide
+from izin.iys.answers import Verdict
+from izin.iys.wire import Receipt
+from izin.local import create_database, drop_database
+from izin.runtime.settings import LedgerSettings
+from izin.schemas.topics import Topics
+from izin.sinks import facts, rulings, successes
+from izin.sinks.announce import Announcer
+from izin.sinks.judge import Answer
+from izin.sinks.ledger import intents
+from izin.sinks.ledger.changes import Changes
+from izin.sinks.ledger.database import Ledger
+from izin.sinks.ledger.entry import Entry
+from izin.sinks.ledger.holder import Holder
+from izin.sinks.ledger.submissions import BATCH, Item, Submission
+from izin.sinks.tell import Teller
+from izin.sinks.telling import item_of
+from tests.builders import NOON, a_claim, a_decision_record
+from tests.integration.sinks.house import ACTIVE
+from tests.integration.sinks.test_both_ways import CODEC, WRITTEN, prepared
+
+if TYPE_CHECKING:
+    from izin.sinks.tools import Tools
+
+pytestmark = pytest.mark.database
+
+NOW = NOON + timedelta(minutes=10)
+_NUMBERS = count(1)
+HOLDER = Holder(owner="7", lease=timedelta(hours=1), call_within=timedelta(seconds=5))
+
+
+@pytest.fixture(scope="module")
+def urls(postgres: str) -> Iterator[tuple[str, str]]:
+    """Give two ledgers, one for each way."""
+    names = [f"way_{secrets.token_hex(6)}" for _ in range(2)]
+    one, other = (create_database(postgres, name) for name in names)
+    asyncio.run(prepared(one))
+    asyncio.run(prepared(other))
+    yield one, other
+    for name in names:
+        drop_database(postgres, name)
+
+
+_USUAL = st.fixed_dictionaries(
+    {
+        "recipient_type": st.sampled_from(["BIREYSEL", "BIREYSEL", "TACIR"]),
+        "consent_date": st.sampled_from([NOON, NOON - timedelta(seconds=5)]),
+        "origin_ref": st.sampled_from([None, "row-1", 'a "b"\\c']),
+    }
+)
+_UNUSUAL: dict[str, st.SearchStrategy[Any]] = {
+    "registered": st.sampled_from(["NONE", "NOT_ONAY", "RET", "ONAY"]),
+    "registered_at": st.just(NOON - timedelta(days=1)),
+    "latest_ret_at": st.sampled_from([NOON - timedelta(days=9), NOON + timedelta(days=1)]),
+    "retailer_code": st.just(11111111),
+    "due_at": st.none() | st.just(NOON),
+    "expires_at": st.none(),
+    "desired_event_id": st.just("another"),
+    "desired_at": st.just(NOON + timedelta(minutes=1)),
+    "desired_rank": st.just(1),
+    "state": st.sampled_from(["unknown", "awaiting_result", "retryable", "accepted"]),
+    "ret_open": st.just(True),
+    "attempts": st.integers(1, 3),
+}
+_COLUMNS = st.just({}) | st.just({}) | st.fixed_dictionaries({}, optional=_UNUSUAL)
+_RECEIPTS = st.builds(
+    Receipt,
+    transaction_id=st.sampled_from(["0" * 64, "1" * 64]),
+    creation_date=st.sampled_from([NOW, NOW - timedelta(seconds=1)]),
+)
+_SAVED = st.builds(
+    Answer, verdict=st.just(Verdict.SUCCESS), receipt=_RECEIPTS, how=st.just("batch")
+)
+_OTHERWISE = st.sampled_from(
+    [
+        None,
+        Answer(Verdict.DATA, "H155", how="batch"),
+        Answer(Verdict.ALREADY, "H174", how="batch"),
+        Answer(Verdict.EXPIRED, "H467", how="batch"),
+        Answer(
+            Verdict.SUCCESS,
+            receipt=Receipt(transaction_id="2" * 64, creation_date=NOON),
+            is_original=True,
+            how="batch",
+        ),
+        Answer(Verdict.SUCCESS, how="batch"),
+    ]
+)
+_TOLD = st.lists(
+    st.tuples(_USUAL, _COLUMNS, _SAVED | _SAVED | _SAVED | _OTHERWISE), min_size=1, max_size=30
+)
+
+
+def flying(number: int, mark: str, fields: dict[str, Any], columns: dict[str, Any]) -> Entry:
+    """Return a row that a batch told, and whatever else may have come to stand in it."""
+    claim = a_claim(event_id=f"e-{number}", recipient=f"+90555{mark}{number:02d}", **fields)
+    row = facts.decided(None, a_decision_record(decide(None, claim)), NOW)
+    entry = rulings.ruled(row, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
+    flies = {"state": "awaiting_result", "duty": "none", "attempts": 1, "onay_open": True}
+    return entry.but(**flies | columns)
+
+
+async def told(ledger: Ledger, entries: Sequence[Entry], number: int) -> Submission:
+    """Keep ``entries``, and the batch (of this number) by which they were told before they came to
+    stand so.
+    """
+    announcer = Announcer(CODEC, Topics())
+    async with ledger.transaction() as connection:
+        await connection.execute(
+            "SELECT setval(pg_get_serial_sequence('submissions', 'id'), %(number)s, false)",
+            {"number": number},
+        )
+        changes = Changes(announcer, now=NOW)
+        for entry in entries:
+            changes.put(None, entry)
+        said = [item_of(entry) for entry in entries]
+        items = [
+            Item(
+                number,
+                entry.customer_id,
+                entry.key,
+                f"e-{number}",
+                "ONAY",
+                item.consent_date,
+                entry.desired_source,
+                1,
+                "web",
+                entry.desired_origin_ref,
+            )
+            for number, (entry, item) in enumerate(zip(entries, said, strict=True))
+        ]
+        found = await intents.intend(
+            connection, changes, ACTIVE, items, said, kind=BATCH, holder=HOLDER, refusals=0
+        )
+        await changes.write(connection)
+    return found
+
+
+async def written(
+    url: str, entries: Sequence[Entry], answers: dict[int, Answer], mark: str, number: int
+) -> Any:  # noqa: ANN401  # rows
+    """Settle a batch by ``answers``, twice; return all that was written of it."""
+    async with Ledger(LedgerSettings(database_url=SecretStr(url)), owner=1) as ledger:
+        submission = await told(ledger, entries, number)
+        fields = {
+            "ledger": ledger,
+            "announcer": Announcer(CODEC, Topics()),
+            "clock": lambda: NOW,
+            "holder": HOLDER,
+        }
+        tools = cast("Tools", SimpleNamespace(**fields))
+        teller = Teller(tools=tools, result_delay=timedelta(minutes=5))
+        for _ in range(2):
+            await teller.record(submission, answers, request_id="r-1")
+        (row,) = await ledger.fetch(WRITTEN, {"mark": f"%{mark}%"})
+        items = await ledger.fetch(
+            "SELECT index, state, code FROM submission_items WHERE submission_id = %(id)s"
+            " ORDER BY index",
+            {"id": submission.id},
+        )
+        return {**row, "items": items, "body": submission.body}
+
+
+def judged_alone(few: int) -> None:
+    """Have fewer than ``few`` successes judged one by one."""
+    successes.FEW = few
+
+
+@settings(max_examples=40)
+@given(_TOLD)
+def test_both_ways_write_the_same(
+    urls: tuple[str, str],
+    told_: list[tuple[dict[str, Any], dict[str, Any], Answer | None]],
+) -> None:
+    """However rows stand, and whatever İYS answers: the same rows, history and messages."""
+    mark, number = f"{secrets.randbelow(10**5):05d}", next(_NUMBERS)
+    entries = [flying(n, mark, fields, columns) for n, (fields, columns, _) in enumerate(told_)]
+    answers = {n: answer for n, (_, _, answer) in enumerate(told_) if answer is not None}
+    one, other = urls
+    usual = successes.FEW
+    found = asyncio.run(written(one, entries, answers, mark, number))
+    try:
+        judged_alone(10**6)
+        expected = asyncio.run(written(other, entries, answers, mark, number))
+    finally:
+        judged_alone(usual)
+    for table in ("consents", "movements", "outbox", "items"):
+        assert found[table] == expected[table], table
+
+
+async def taken(url: str, columns: Sequence[dict[str, Any]]) -> int:
+    """Return how many of the rows that stand so are stamped where all are saved."""
+    mark = f"{secrets.randbelow(10**5):05d}"
+    async with Ledger(LedgerSettings(database_url=SecretStr(url)), owner=1) as ledger:
+        entries = [flying(n, mark, {}, one) for n, one in enumerate(columns)]
+        submission = await told(ledger, entries, next(_NUMBERS))
+        receipt = Receipt(transaction_id="1" * 64, creation_date=NOW)
+        saved = Answer(Verdict.SUCCESS, receipt=receipt, how="batch")
+        fields = {"ledger": ledger, "announcer": Announcer(CODEC, Topics())}
+        tools = cast("Tools", SimpleNamespace(**fields))
+        alike = successes.Successes(tools=tools, submission=submission, now=NOW)
+        async with ledger.transaction() as connection:
+            answers = dict.fromkeys(range(len(columns)), saved)
+            await alike.take(connection, submission.items, answers)
+        return len(list(alike.settled))
+
+
+async def test_what_was_told_for_the_first_time_is_stamped(urls: tuple[str, str]) -> None:
+    """The short way is the usual one; one alone is judged, for there is nothing to share."""
+    assert await taken(urls[0], [{}, {}, {}]) == 3
+    assert await taken(urls[0], [{}]) == 0
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"registered": "NOT_ONAY", "registered_at": NOON},
+        {"latest_ret_at": datetime.fromisoformat("2026-01-01T00:00:00Z")},
+        {"retailer_code": 11111111},
+        {"due_at": None},
+        {"expires_at": NOON},
+        {"desired_event_id": "another"},
+        {"desired_at": NOON + timedelta(minutes=1)},
+        {"desired_rank": 1},
+        {"state": "retryable"},
+        {"ret_open": True},
+    ],
+)
+async def test_what_stands_otherwise_is_judged(
+    urls: tuple[str, str], columns: dict[str, Any]
+) -> None:
+    """Each guard of the short way, seen to fire."""
+    assert await taken(urls[0], [{}, columns, {}]) == 2
