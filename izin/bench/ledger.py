@@ -21,7 +21,7 @@ from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro, event_to_avro
 from izin.schemas.topics import Topics
 from izin.sinks.announce import Announcer
-from izin.sinks.ingest import BATCH, Ingester
+from izin.sinks.ingest import BATCH, Ingester, most_after
 from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.brands import Brand
 from izin.sinks.ledger.database import Ledger
@@ -61,36 +61,36 @@ class Filled:
         """Return so many decisions on recipients nobody has spoken of, as the topic holds them."""
         return [self._decision(number) for number in self._numbers(count)]
 
+    def changes(self, count: int) -> list[bytes]:
+        """Return so many decisions on the first settled keys: each says no, and yes again."""
+        keys = [
+            f"{code}/MESAJ/BIREYSEL/+9054{number:08d}"
+            for number in range(1, count // 4 + 1)
+            for code in BRANDS
+        ]
+        return [
+            self._decided(_said(key, status, self._began + timedelta(seconds=later)), place)
+            for later, status in enumerate(("RET", "ONAY"))
+            for place, key in enumerate(keys, start=self.said + later * len(keys))
+        ]
+
     async def ingest(self, values: Sequence[bytes]) -> None:
         """Read and ingest decisions, as many a transaction as the ingester takes, the next read
         while one is written, as it does.
         """
-        batches = [values[place : place + BATCH] for place in range(0, len(values), BATCH)]
-        coming = asyncio.create_task(self.ingester.read(batches[0]))
-        for following in [*batches[1:], []]:
-            reads = await coming
+        place = most = BATCH
+        coming = asyncio.create_task(self.ingester.read(values[:place]))
+        while reads := await coming:
+            following = values[place : place + most]
+            place += len(following)
             coming = asyncio.create_task(self.ingester.read(following))
             before, self.offset = self.offset, self.offset + len(reads)
-            await self.ingester.keep(_TOPIC, "bench", reads, {0: (before, self.offset)})
-        await coming
+            ruled = await self.ingester.keep(_TOPIC, "bench", reads, {0: (before, self.offset)})
+            most = most_after(ruled)
 
     async def say_no(self, key: str, at: datetime) -> None:
         """Have the recipient of ``key`` say no now, decided and ingested."""
-        whose = ConsentKey.parse(key)
-        event = ConsentEvent(
-            event_id=f"no-{self.offset}",
-            customer_id=_CUSTOMER,
-            brand_code=whose.brand_code,
-            type=whose.channel,
-            recipient_type=whose.recipient_type,
-            recipient=whose.recipient,
-            status="RET",
-            source="HS_WEB",
-            consent_date=at,
-            received_at=at,
-            origin="web",
-        )
-        await self.ingest([self._decided(event, self.offset)])
+        await self.ingest([self._decided(_said(key, "RET", at), self.offset)])
 
     async def owe(self, url: str, count: int) -> None:
         """Have the ledger owe İYS so many consents, as if they had been ingested."""
@@ -162,6 +162,25 @@ def moments() -> dict[str, Any]:
         "due": [due for due, _ in ends],
         "expires": [expires for _, expires in ends],
     }
+
+
+def _said(key: str, status: str, at: datetime) -> ConsentEvent:
+    """Return what the recipient of ``key`` says at ``at``."""
+    whose = ConsentKey.parse(key)
+    return ConsentEvent(
+        event_id=f"{status}-{key}",
+        customer_id=_CUSTOMER,
+        brand_code=whose.brand_code,
+        type=whose.channel,
+        recipient_type=whose.recipient_type,
+        recipient=whose.recipient,
+        status=status,
+        source="HS_WEB",
+        consent_date=at,
+        received_at=at,
+        origin="web",
+        notice_version="2026-1",
+    )
 
 
 @asynccontextmanager

@@ -28,7 +28,7 @@ from izin.sinks.tell import Teller
 from izin.sinks.tools import Tools
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from izin.bench.ledger import Filled
 
@@ -44,7 +44,11 @@ class AtSize:
 
     keys: int
     ingested_a_second: float
+    """Of recipients nobody has spoken of."""
     ingest_cpu_us: float
+    known_a_second: float
+    """Of recipients that say no, and yes again."""
+    known_cpu_us: float
     claimed_ms: float
     settled_ms: float
     claimed_and_settled_ms: float
@@ -71,10 +75,7 @@ class AtTheLimit:
 
 async def at_size(ledger: Filled, url: str, *, ingested: int, laps: int, keys: int) -> AtSize:
     """Return what ingesting, claiming and settling cost on the ledger as it is."""
-    values = ledger.decisions(ingested)
-    began, cpu = time.perf_counter(), time.process_time()
-    await ledger.ingest(values)
-    taken, used = time.perf_counter() - began, time.process_time() - cpu
+    taken, used = await _ingested(ledger, ledger.decisions(ingested))
     await ledger.owe(url, (laps + _WARM) * _BATCH)
     settings = IysSettings(
         base_url="http://iys.example.com", username="bench", password=SecretStr("none")
@@ -110,10 +111,14 @@ async def at_size(ledger: Filled, url: str, *, ingested: int, laps: int, keys: i
             SELECT sum(pg_total_relation_size(inhrelid))::bigint FROM pg_inherits
             WHERE inhparent = 'movements'::regclass) AS bytes FROM movements"""
     )
+    changes = ledger.changes(min(ingested, keys))
+    taken_again, used_again = await _ingested(ledger, changes)
     return AtSize(
         keys=keys,
         ingested_a_second=ingested / taken,
         ingest_cpu_us=used / ingested * 1e6,
+        known_a_second=len(changes) / taken_again,
+        known_cpu_us=used_again / len(changes) * 1e6,
         claimed_ms=statistics.median(told),
         settled_ms=statistics.median(settled),
         claimed_and_settled_ms=statistics.median(both),
@@ -122,6 +127,13 @@ async def at_size(ledger: Filled, url: str, *, ingested: int, laps: int, keys: i
         movement_bytes=float(row["bytes"]) / row["rows"],
         movements=row["rows"],
     )
+
+
+async def _ingested(ledger: Filled, values: Sequence[bytes]) -> tuple[float, float]:
+    """Ingest ``values``; return how many seconds that took, and how many of the process."""
+    began, cpu = time.perf_counter(), time.process_time()
+    await ledger.ingest(values)
+    return time.perf_counter() - began, time.process_time() - cpu
 
 
 async def at_the_limit(

@@ -8,8 +8,10 @@ that differ from record to record are cut out; what many share, its *voice*, is 
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from izin.consent.attestation import ATTESTED_WITHIN
 from izin.schemas import contracts
 from izin.schemas.avro_reader import long_of
 from izin.schemas.decided_event_cutter import cut_event
@@ -37,6 +39,7 @@ _NULL: Final = b"\0"
 _NO_RETAILER: Final = b"\0\0"
 _A_BYTE: Final = 128
 _MILLISECOND: Final = 1000
+_ATTESTED_WITHIN: Final[int] = ATTESTED_WITHIN // timedelta(milliseconds=1)
 
 Voice = tuple[bytes, ...]
 """The bytes of what many decisions share; equal voices differ only in what is cut out."""
@@ -58,6 +61,11 @@ class Cut(NamedTuple):
     """The consent date of the event itself."""
     latest_onay: int | None
     latest_ret: int | None
+
+
+def is_prompt(cut: Cut) -> bool:
+    """Whether it was told soon after it was said: with its voice, whether it is attested."""
+    return cut.said is not None and cut.received - cut.said <= _ATTESTED_WITHIN
 
 
 class Read(NamedTuple):

@@ -62,15 +62,10 @@ def decided(entry: Entry | None, decision: Mapping[str, Any], now: datetime) -> 
             updated_at=now,
         )
     entry = entry.but(
-        latest_onay_at=_latest(entry.latest_onay_at, consent.latest_onay_at),
-        latest_ret_at=_latest(entry.latest_ret_at, consent.latest_ret_at),
+        latest_onay_at=latest(entry.latest_onay_at, consent.latest_onay_at),
+        latest_ret_at=latest(entry.latest_ret_at, consent.latest_ret_at),
     )
-    if entry.desired_at is None or consent.order > (
-        entry.desired_at,
-        entry.desired_status == Status.RET,
-        entry.desired_rank or 0,
-        entry.desired_event_id or "",
-    ):
+    if is_outranked(entry, consent.order):
         known = event if event.event_id == consent.event_id else None
         entry = entry.but(
             customer_id=consent.customer_id,
@@ -114,6 +109,16 @@ def decided(entry: Entry | None, decision: Mapping[str, Any], now: datetime) -> 
     return entry
 
 
+def is_outranked(entry: Entry, order: tuple[datetime, bool, int, str]) -> bool:
+    """Whether a statement of this rank (``Consent.order``) stands before what is desired."""
+    return entry.desired_at is None or order > (
+        entry.desired_at,
+        entry.desired_status == Status.RET,
+        entry.desired_rank or 0,
+        entry.desired_event_id or "",
+    )
+
+
 def observed(entry: Entry, statement: Statement) -> Entry:
     """Return the row once İYS has stated ``statement``; an older statement changes nothing.
 
@@ -153,7 +158,8 @@ def landed(entry: Entry, status: str, now: datetime) -> Entry:
     return entry.but(onay_open=False, told_at=now)
 
 
-def _latest(one: datetime | None, other: datetime | None) -> datetime | None:
+def latest(one: datetime | None, other: datetime | None) -> datetime | None:
+    """Return the later of two instants, either of which may be unknown."""
     if one is None or other is None:
         return one or other
     return max(one, other)

@@ -16,13 +16,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from izin.runtime.observe import get_logger
-from izin.sinks import facts, rulings
+from izin.sinks import rulings
 from izin.sinks.decisions import DecisionReader
 from izin.sinks.errors import ConcurrentChangeError
 from izin.sinks.ledger import bells, brands, decided, offsets
 from izin.sinks.ledger.changes import Changes, lock
 from izin.sinks.ledger.database import copy
 from izin.sinks.ledger.statements import statements
+from izin.sinks.plain_facts import PlainFacts
 from izin.sinks.plainly import Stamp
 from izin.sinks.topic_reader import open_reader
 
@@ -125,6 +126,10 @@ class Ingester:
     def _reader(self) -> DecisionReader:
         return DecisionReader(self.codec)
 
+    @cached_property
+    def _facts(self) -> PlainFacts:
+        return PlainFacts(self._reader)
+
     async def _stamp(
         self, connection: Connection, stamp: Stamp, reads: Sequence[Read]
     ) -> list[Read]:
@@ -158,7 +163,7 @@ class Ingester:
         last = {read.key: place for place, read in enumerate(reads)}
         for place, read in enumerate(reads):
             before = entries.get(read.key)
-            entry = facts.decided(before, self._reader.decode(read.value), now)
+            entry = self._facts.decided(before, read, now)
             if last[read.key] == place:
                 brand = known.get(entry.brand_code)
                 ruled = rulings.ruled(entry, brand, now, calendar=self.ledger.calendar)
@@ -213,7 +218,12 @@ class Reader:
         if moves:
             topic = self._topic
             ruled = await self._ingester.keep(topic.topic, topic.topic_id, reads, moves)
-            self._most = FEW if ruled > FEW else BATCH
+            self._most = most_after(ruled)
+
+
+def most_after(ruled: int) -> int:
+    """Return the most decisions of a batch behind one of which so many were ruled one by one."""
+    return FEW if ruled > FEW else BATCH
 
 
 def _parted(reads: Sequence[Read], entries: Mapping[str, Entry]) -> tuple[list[Read], list[Read]]:

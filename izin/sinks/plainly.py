@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
-from izin.consent.attestation import ATTESTED_WITHIN
 from izin.consent.clocks import terms
 from izin.consent.model import Status
 from izin.schemas.avro_writer import EPOCH
 from izin.sinks import facts, rulings
+from izin.sinks.decisions import is_prompt
 from izin.sinks.ledger import rows
 from izin.sinks.ledger.entry import Entry
 
@@ -80,7 +80,6 @@ _JSONB = b"\1"
 _MILLISECOND = timedelta(milliseconds=1)
 _size = struct.Struct(">i").pack
 _packed = struct.Struct(">iq").pack
-_ATTESTED_WITHIN = ATTESTED_WITHIN // _MILLISECOND
 
 
 class Pattern(NamedTuple):
@@ -133,11 +132,10 @@ class Stamp:
         if term is None:
             term = self._term(read.brand_code, status, cut.effective, brand)
         due, has_ended = term
-        is_prompt = cut.said is not None and cut.received - cut.said <= _ATTESTED_WITHIN
         shape = (
             cut.voice,
             has_ended,
-            is_prompt,
+            is_prompt(cut),
             cut.consent_date is None,
             cut.effective > self._now_in_milliseconds,
         )

@@ -1,0 +1,111 @@
+"""What a row learns of a plain decision's bytes is what it learns of its values."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from izin.consent.admission import Refusal, admit
+from izin.consent.model import Consent, ConsentEvent
+from izin.consent.ordering import decide
+from izin.schemas.codec import Codec
+from izin.sinks import facts
+from izin.sinks.decisions import DecisionReader
+from izin.sinks.plain_facts import PlainFacts
+from tests.builders import NOON, a_decision_record, a_statement, an_event
+
+CODEC = Codec()
+READER = DecisionReader(CODEC)
+PLAIN = PlainFacts(READER)
+
+_SECONDS = st.integers(-2, 2).map(lambda seconds: NOON + timedelta(seconds=seconds))
+_EVENTS = st.builds(
+    an_event,
+    event_id=st.sampled_from(["1", "2", "3", "4"]),
+    status=st.sampled_from(["ONAY", "RET"]),
+    source=st.sampled_from(["HS_WEB", "HS_FIZIKSEL_ORTAM"]),
+    consent_date=_SECONDS,
+    received_at=st.sampled_from([NOON + timedelta(minutes=1), NOON + timedelta(minutes=20)]),
+    origin=st.sampled_from(["crm", "web"]),
+    origin_ref=st.sampled_from([None, "row-1"]),
+    notice_version=st.sampled_from([None, "2026-1"]),
+    import_id=st.sampled_from([None, "f00"]),
+    retailer_code=st.sampled_from([None, None, None, 11111111]),
+    iys=st.sampled_from([None, None, None, a_statement()]),
+)
+
+
+def decisions(events: Sequence[ConsentEvent], *, remembered: bool) -> list[bytes]:
+    """Return the decisions on ``events`` of a key; each on its own where nothing is remembered, as
+    a ledger that is ahead of its topic meets them.
+    """
+    values, state = [], None
+    for offset, event in enumerate(events):
+        claim = admit(event, appended_at=NOON + timedelta(hours=1))
+        if isinstance(claim, Refusal):
+            continue
+        known: Consent | None = state if remembered else None
+        decision = decide(known, claim)
+        state = decision.consent
+        values.append(CODEC.encode("Decision", a_decision_record(decision, offset=offset)))
+    return values
+
+
+TOLD = {
+    "customer_id": "another",
+    "attested": True,
+    "registrable": False,
+    "state": "retryable",
+    "duty": "send",
+    "why": "said",
+    "code": "H124",
+    "attempts": 3,
+    "next_attempt_at": NOON,
+    "lease_owner": "1",
+    "lease_until": NOON,
+}
+"""What may have become of a row meanwhile."""
+
+
+@given(st.lists(st.tuples(_EVENTS, st.booleans()), min_size=1, max_size=8), st.booleans())
+def test_both_ways_learn_the_same(
+    events: list[tuple[ConsentEvent, bool]], remembered: bool
+) -> None:
+    """Decision by decision, whichever is newer."""
+    one = other = None
+    values = decisions([event for event, _ in events], remembered=remembered)
+    for value, (_, told) in zip(values, events, strict=False):
+        one = PLAIN.decided(one, READER.read(value), NOON)
+        other = facts.decided(other, READER.decode(value), NOON)
+        assert one == other
+        if told:
+            one, other = one.but(**TOLD), other.but(**TOLD)
+
+
+class Counting:
+    """Decodes, and counts how often."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def decode(self, value: bytes) -> dict[str, Any]:
+        """Return the Decision that ``value`` frames."""
+        self.asked += 1
+        return READER.decode(value)
+
+
+def test_a_plain_decision_is_not_read_whole_again() -> None:
+    """Only the first of a voice is: what the others cost hangs on what differs."""
+    reader = Counting()
+    plain = PlainFacts(reader)  # type: ignore[arg-type]
+    earlier = [
+        an_event(event_id=str(n), consent_date=NOON - timedelta(seconds=n)) for n in range(5)
+    ]
+    values = decisions(earlier, remembered=False)
+    entry = None
+    for value in values:
+        entry = plain.decided(entry, READER.read(value), NOON)
+    assert len(values) == len(earlier)
+    assert reader.asked == 1
