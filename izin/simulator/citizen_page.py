@@ -8,12 +8,9 @@ to. It needs no login and no script, so it belongs on a loopback address, as the
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
-from functools import lru_cache
-from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, urlencode
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -37,17 +34,13 @@ from izin.simulator.outsiders import (
     channels_of,
     citizens_consent,
 )
+from izin.simulator.pages import HEADERS, template
 from izin.simulator.twin import Twin
 
 PATH: Final = "/citizen"
 _SHOWN: Final = 50
 _PATIENCE: Final = 1.0
 _LOOK: Final = 0.01
-_HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
 _WORDS: Final = {"ONAY": "izni onaylandı", "RET": "izni reddedildi"}
 _CLOSED: Final = "closed"
 
@@ -85,7 +78,7 @@ def _page(twin: Twin, asked: Form) -> Response:
     found = list(cards(twin, address, kind)) if address else []
     known = [card for card in found if card.is_known]
     unknown = [card for card in found if not card.is_known]
-    content = _template().render(
+    content = template("citizen.html").render(
         path=PATH,
         text=text,
         kind=kind,
@@ -105,7 +98,7 @@ def _page(twin: Twin, asked: Form) -> Response:
         notice=_notice(twin, asked.get("done", "")) if address else "",
         now=twin.now_text(),
     )
-    return HTMLResponse(content, 422 if is_wrong else 200, headers=_HEADERS)
+    return HTMLResponse(content, 422 if is_wrong else 200, headers=HEADERS)
 
 
 async def _done(twin: Twin, request: Request, work: Callable[[Twin, Form], str]) -> Response:
@@ -114,7 +107,7 @@ async def _done(twin: Twin, request: Request, work: Callable[[Twin, Form], str])
     try:
         done = work(twin, form)
     except WrongFormError as problem:
-        return HTMLResponse(f"<!doctype html><p>{problem}</p>", 400, headers=_HEADERS)
+        return HTMLResponse(f"<!doctype html><p>{problem}</p>", 400, headers=HEADERS)
     await _deliveries_ended(twin)
     asked = {"recipient": form["recipient"], "kind": form["kind"], "done": done}
     return RedirectResponse(f"{PATH}?{urlencode(asked)}", 303)
@@ -196,10 +189,3 @@ async def _deliveries_ended(twin: Twin) -> None:
         async with asyncio.timeout(_PATIENCE):
             while twin.push.has_work:  # noqa: ASYNC110 - deliveries end one by one
                 await asyncio.sleep(_LOOK)
-
-
-@lru_cache(maxsize=1)
-def _template() -> Template:
-    loader = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
-    return environment.get_template("citizen.html")

@@ -4,7 +4,6 @@ The links lead to the twin itself. Opening one shows a page with a button, so th
 rejects for anybody; the button saves RET with source IYS_EPOSTA. A link lives 90 days.
 """
 
-import html
 import secrets
 from typing import Final
 
@@ -18,15 +17,13 @@ from izin.simulator.door import Call
 from izin.simulator.fields import Consent, saved_recipient
 from izin.simulator.links import RejectLink
 from izin.simulator.movements import Origin, Path
+from izin.simulator.pages import HEADERS, template
 from izin.simulator.texts import REFUSALS
 from izin.simulator.twin import Twin
 
 _LARGEST: Final = 100
 _LIFETIME: Final = 90 * 86400.0
 _CHANNEL: Final = "EPOSTA"
-_PAGE: Final = """<!doctype html>
-<html lang="tr"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>E-posta ret</title><body><main><h1>Ticari e-posta izni</h1>{body}</main></body></html>"""
 
 
 async def make_links(twin: Twin, call: Call) -> Response:
@@ -75,15 +72,8 @@ def _show(twin: Twin, request: Request) -> Response:
     link = _link(twin, request)
     if link is None:
         return _gone()
-    brand = html.escape(twin.directory.brands[link.brand_code].name)
-    address = html.escape(link.recipient)
-    return HTMLResponse(
-        _PAGE.format(
-            body=f"<p><b>{brand}</b> tarafından <b>{address}</b> adresine gönderilen ticari "
-            'e-postalar için izniniz kaldırılacak.</p><form method="post">'
-            "<button>Reddet</button></form>"
-        )
-    )
+    brand = twin.directory.brands[link.brand_code]
+    return _page(asked=True, brand=brand.name, address=link.recipient)
 
 
 def _follow(twin: Twin, request: Request) -> Response:
@@ -103,7 +93,7 @@ def _follow(twin: Twin, request: Request) -> Response:
         )
         origin = Origin(path=Path.CITIZEN, client="citizen", request_id=twin.call_id("link"))
         twin.save(twin.directory.brands[link.brand_code], consent, origin)
-    return HTMLResponse(_PAGE.format(body="<p>İzniniz kaldırıldı.</p>"))
+    return _page(done=True)
 
 
 def _link(twin: Twin, request: Request) -> RejectLink | None:
@@ -114,7 +104,19 @@ def _link(twin: Twin, request: Request) -> RejectLink | None:
 
 
 def _gone() -> Response:
-    return HTMLResponse(_PAGE.format(body="<p>Bu bağlantı geçerli değil.</p>"), 404)
+    return _page(404)
+
+
+def _page(
+    status: int = 200,
+    *,
+    asked: bool = False,
+    done: bool = False,
+    brand: str = "",
+    address: str = "",
+) -> Response:
+    content = template("reject.html").render(asked=asked, done=done, brand=brand, address=address)
+    return HTMLResponse(content, status, headers=HEADERS)
 
 
 def _entries(body: dict[str, object]) -> list[dict[str, object]]:

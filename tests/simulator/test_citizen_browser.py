@@ -1,4 +1,6 @@
-"""The citizen's page in a real browser: a person's click arrives at the brand's push address."""
+"""The citizen's pages in a real browser: a person's click arrives at the brand's push address, and
+the page behind a reject link asks before it rejects.
+"""
 
 import base64
 import threading
@@ -81,6 +83,24 @@ def url(receiver: Receiver) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
+def reject_link() -> Iterator[str]:
+    """Give a link that rejects the e-mails of a brand whose name and address are hard to print."""
+    twin = a_twin()
+    twin.directory.add_brand(a_brand(name="Ö <Marka> & Ortakları"))
+    with listening(twin) as url, httpx.Client(base_url=url) as http:
+        right = {"username": "api@example.com", "password": "fake", "grant_type": "password"}
+        token = http.post("/oauth2/token", json=right).json()["access_token"]
+        http.headers["Authorization"] = f"Bearer {token}"
+        now = http.get("/__simulator__/health").json()["nowTurkey"]
+        address = f"{'uzun' * 15}@example.com"
+        item = Iys.consent(type="EPOSTA", recipient=address, consentDate=now)
+        http.post(f"{PATH}/consents", json=item).raise_for_status()
+        asked = {"recipients": [{"recipient": address, "recipientType": "BIREYSEL"}]}
+        (link,) = http.post(f"{PATH}/via-hash-links", json=asked).json()
+        yield link["url"]
+
+
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """Give the browser of this file."""
     with sync_playwright() as playwright:
@@ -143,6 +163,21 @@ def test_it_can_be_read_in_both_schemes(page: Page):
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         assert page.evaluate(_WEAKEST_CONTRAST) >= 4.5, scheme
+
+
+def test_a_reject_link_asks_and_then_rejects(page: Page, reject_link: str):
+    """On a phone, in both schemes: whose mails and which address, one button, and what was done."""
+    page.set_viewport_size(NARROW)
+    page.goto(reject_link)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate(_WEAKEST_CONTRAST) >= 4.5, scheme
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate("getComputedStyle(document.querySelector('.card')).borderRadius") == "12px"
+    page.get_by_text("Ö <Marka> & Ortakları").wait_for()
+    page.get_by_role("button", name="Reddet").click()
+    page.get_by_role("status").get_by_text("İzniniz kaldırıldı.").wait_for()
+    assert page.evaluate(_WEAKEST_CONTRAST) >= 4.5
 
 
 _WEAKEST_CONTRAST = """() => {
