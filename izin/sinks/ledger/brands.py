@@ -236,9 +236,28 @@ def _look_again(
     if entry.state == "parked" and not person and entry.why != rulings.UNKNOWN_BRAND:
         changes.put(entry, rulings.reckoned(entry, brand, now, calendar=calendar))
         return False
-    if entry.state == "parked":
-        entry_now = rulings.released(entry) if person else entry.but(state="pending")
+    if entry.state == "parked" and person:
+        changes.note(_released(entry, now))
+        entry_now = rulings.released(entry)
+    elif entry.state == "parked":
+        entry_now = entry.but(state="pending")
     else:
         entry_now = entry
     changes.rule(entry, rulings.ruled(entry_now, brand, now, calendar=calendar))
     return True
+
+
+def _released(entry: Entry, now: datetime) -> Movement:
+    """Return what the history keeps of a person's word: without it nobody could tell later why a
+    record that was parked went out after all.
+    """
+    return Movement(
+        kind="act",
+        customer_id=entry.customer_id,
+        key=entry.key,
+        event_id=entry.desired_event_id,
+        status=entry.desired_status,
+        source=f"requeue/{entry.key}/{now.isoformat()}",
+        occurred_at=now,
+        data={"requeued": entry.why, "code": entry.code},
+    )

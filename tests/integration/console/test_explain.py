@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -170,9 +171,11 @@ def test_what_waits_for_a_person_is_listed_and_requeued(izin: Izin, told_story: 
     assert izin("brands", "parked").exit_code == 1
     assert izin(*requeue, "--yes").exit_code == 0
     assert izin("brands", "parked").exit_code == 0
-    (stands,) = json.loads(izin("explain", PHONE, "--output", "json").stdout)["standing"]
+    explained = izin("explain", PHONE, "--output", "json")
+    (stands,) = json.loads(explained.stdout)["standing"]
     assert stands["attested"] is True
     assert stands["state"] != "parked"
+    assert re.search(r"a person .*requeued reconsent", izin("explain", PHONE).stdout)
 
 
 def test_nothing_is_stopped_in_a_new_ledger(izin: Izin, told_story: str) -> None:
