@@ -14,7 +14,16 @@ from izin.consent.errors import SourceError
 from izin.consent.model import Channel
 from izin.console import waiting
 from izin.console.opening import open_ledger
-from izin.console.output import Exit, Output, OutputOption, kafka_settings, print_rows, say, told
+from izin.console.output import (
+    Exit,
+    Output,
+    OutputOption,
+    kafka_settings,
+    print_rows,
+    say,
+    told,
+    turkish,
+)
 from izin.runtime.registry import codec
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.sinks.announce import Announcer
@@ -153,7 +162,7 @@ def show(
 ) -> None:
     """Print all that is known of a brand: terms, who tells it, subscription, rights, what is left.
 
-    Exit code 1 if anything of it needs a person.
+    Times are Turkish. Exit code 1 if anything of it needs a person.
     """
     with told():
         brand, stops, counts = asyncio.run(_look(LedgerSettings(), brand_code))
@@ -184,14 +193,14 @@ def described(
     in_loading = "first loading: no term runs" if brand.activated_at is None else ""
     used = "" if brand.consents_used is None else f", {brand.consents_used:,} addresses used"
     limit = "" if brand.consent_limit is None else f" of {brand.consent_limit:,}"
-    asked = "never asked" if brand.asked_at is None else f"asked {_minute(brand.asked_at)}"
+    asked = "never asked" if brand.asked_at is None else f"asked {_at(brand.asked_at)}"
     rows = [
         ("brand", f"{brand.brand_code} {brand.name}", ""),
         ("İYS code", str(brand.iys_code), ""),
         ("customer", brand.customer_id, ""),
         ("status", brand.status, stopped),
-        ("active since", _minute(brand.activated_at), in_loading),
-        ("load by", _minute(brand.loading_deadline), ""),
+        ("active since", _at(brand.activated_at), in_loading),
+        ("load by", _at(brand.loading_deadline), ""),
         ("told by account", brand.account or _ANY, ""),
         ("told from address", brand.egress_address or _ANY, ""),
         (
@@ -203,7 +212,7 @@ def described(
     of = {(one.channel, one.status): one for one in stops}
     for channel in Channel:
         held = [one for (where, _), one in of.items() if where in {str(channel), standing.EVERY}]
-        why = "; ".join(f"{one.why}, since {_minute(one.since)}" for one in held)
+        why = "; ".join(f"{one.why}, since {_at(one.since)}" for one in held)
         rows.append((f"right to {channel}", "no" if held else "write", why))
     left: dict[tuple[str, str], int] = {}
     for count in counts:
@@ -233,8 +242,8 @@ async def _look(
         return brand, stops, counts
 
 
-def _minute(at: datetime | None) -> str:
-    return "-" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+def _at(at: datetime | None) -> str:
+    return turkish(at) or "-"
 
 
 def _utc(given: datetime | None) -> datetime | None:

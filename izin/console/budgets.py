@@ -27,6 +27,17 @@ _COLUMNS = (
     "token_silent_until",
     "status_calls_1h",
 )
+_TITLES = (
+    "address",
+    "standing",
+    "calls in 24 h",
+    "failed",
+    "pace",
+    "paused until",
+    "token calls in 1 h",
+    "token silent until",
+    "status calls in 1 h",
+)
 
 
 def budgets(*, output: OutputOption = Output.TABLE) -> None:
@@ -38,7 +49,7 @@ def budgets(*, output: OutputOption = Output.TABLE) -> None:
     """
     with told():
         found = asyncio.run(_addresses(LedgerSettings()))
-    print_rows(output, _COLUMNS, [_row(one) for one in found])
+    print_rows(output, _COLUMNS, [_row(one) for one in found], titles=_TITLES)
     if any(one.standing is not Standing.GOOD for one in found):
         raise typer.Exit(Exit.WRONG)
 

@@ -26,8 +26,8 @@ from izin.console.output import (
     turkish,
 )
 from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
+from izin.sinks.ledger import brands, reads
 from izin.sinks.ledger import deadlines as ledger_deadlines
-from izin.sinks.ledger import reads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from izin.consent.forecast import Forecast
     from izin.sinks.ledger.deadlines import Margin, OpenOptOut
 
-app = typer.Typer(help="What must be told to İYS, and by when.", no_args_is_help=True)
+app = typer.Typer()
 
 _COLUMNS = (
     "brand_code",
@@ -67,6 +67,13 @@ _TITLES = (
 )
 _FILE = ("recipient", "type", "recipientType", "status", "source", "consentDate", "due", "state")
 _ONLY_US = 0o600
+
+
+@app.callback(invoke_without_command=True)
+def deadlines(context: typer.Context) -> None:
+    """What must be told to İYS, and by when: alone it does what `show` does."""  # noqa: D401 - a title
+    if context.invoked_subcommand is None:
+        show()
 
 
 @app.command()
@@ -167,7 +174,11 @@ async def _look(settings: LedgerSettings, pace: float) -> tuple[tuple[Margin, ..
 
 async def _open(settings: LedgerSettings, brand_code: int) -> tuple[OpenOptOut, ...]:
     async with open_ledger(settings) as ledger:
-        return await ledger_deadlines.open_opt_outs(ledger, brand_code)
+        found = await ledger_deadlines.open_opt_outs(ledger, brand_code)
+        known = {one.brand_code for one in await brands.every(ledger)}
+        if not found and brand_code not in known:
+            raise SourceError(f"brand {brand_code} is not registered; see: izin brands list")
+        return found
 
 
 async def _breaches(settings: LedgerSettings) -> list[dict[str, object]]:

@@ -186,7 +186,19 @@ def of_backlog(backlog: Backlog, *, now: datetime, pace: float) -> Iterator[Find
             if ends
             else ""
         )
-        what = f"{kept} records are kept from İYS{lost}; see: izin brands stops, izin brands list"
+        noes = [one for one in backlog.held if one.status is Status.RET]
+        due = min((one.due_at for one in noes if one.due_at), default=None)
+        urgent = (
+            f"; {sum(one.count for one in noes)} of them opt-outs"
+            f"{f', the first due at {turkish(due)}' if due else ''}: izin deadlines opt-outs"
+            " writes what a person withdraws"
+            if noes
+            else ""
+        )
+        what = (
+            f"{kept} records are kept from İYS{urgent}{lost}; "
+            "see: izin brands stops, izin brands list"
+        )
         yield Finding(check="deadlines", state=State.WRONG, what=what)
     if not (ahead.late or ahead.lost or backlog.held):
         count = sum(one.count for one in backlog.telling)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from izin.consent.errors import SourceError
+from izin.consent.model import Status
 from izin.consent.obligation import Why
 from izin.console.opening import open_ledger
 from izin.console.output import Exit, Output, OutputOption, kafka_settings, print_rows, say, told
@@ -21,14 +22,14 @@ from izin.sinks.announce import Announcer
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import reads, retailers
 from izin.sinks.ledger import stops as standing
-from izin.sinks.ledger.stops import Stop
+from izin.sinks.ledger.stops import EVERY, Stop
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from izin.sinks.ledger.reads import Parked
 
-_STOPS = ("brand_code", "channel", "status", "code", "why", "reach", "since", "recheck_at")
+_STOPS = ("brand_code", "channel", "status", "code", "why", "reach", "since", "recheck_at", "cure")
 _RETAILERS = ("key", "told_code", "told_access", "wanted_code", "wanted_access", "since")
 _PARKED = ("brand_code", "channel", "desired_status", "why", "code", "keys", "cure")
 _LOOK = "see izin explain"
@@ -81,14 +82,15 @@ def retailers_(
 
 
 def stops(*, output: OutputOption = Output.TABLE) -> None:
-    """List what is kept from İYS because İYS refused the right to it, and when it is tried again.
+    """List what is kept from İYS because İYS refused the right to it, when it is tried again, and
+    what to do about each.
 
     Exit code 1 if anything is.
     """
     with told():
         found = asyncio.run(_stops(LedgerSettings()))
-    rows = [[getattr(one, name) for name in _STOPS] for one in found]
-    print_rows(output, _STOPS, rows, titles=("brand", *_STOPS[1:-1], "tried again"))
+    rows = [(*(getattr(one, name) for name in _STOPS[:-1]), cure_of(one)) for one in found]
+    print_rows(output, _STOPS, rows, titles=("brand", *_STOPS[1:-2], "tried again", "cure"))
     if found:
         raise typer.Exit(Exit.WRONG)
 
@@ -128,6 +130,24 @@ def requeue(
             return
         seen = asyncio.run(_requeue(kafka_settings(), LedgerSettings(), brand_code, why))
         say(f"{seen} records of brand {brand_code} were requeued")
+
+
+def cure_of(stop: Stop) -> str:
+    """Return what a person does about a stop, and about the opt-outs behind it."""
+    if stop.status == Status.ONAY:
+        mend = "have İYS raise the subscription's quota"
+    elif stop.reach == "account":
+        mend = "mend our account at İYS, or IYS_USERNAME and IYS_PASSWORD"
+    elif stop.reach == "provider":
+        mend = "have the provider's subscription mended at İYS"
+    elif stop.channel != EVERY:
+        mend = f"have İYS give back the right to write {stop.channel}"
+    else:
+        mend = "mend at İYS what its code names (docs/codes.md)"
+    cure = f"{mend}, then izin brands try {stop.brand_code}"
+    if stop.status == Status.ONAY:
+        return cure
+    return f"{cure}; opt-outs that cannot wait: izin deadlines opt-outs {stop.brand_code}"
 
 
 async def _parked(settings: LedgerSettings) -> tuple[Parked, ...]:

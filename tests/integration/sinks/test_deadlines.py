@@ -103,6 +103,9 @@ async def test_opt_outs_behind_a_fault_go_into_a_file_for_a_person(
     assert line["state"] == "configuration"
     assert stat.S_IMODE(mode(file)) == 0o600
     assert (await asyncio.to_thread(CliRunner().invoke, app, words)).exit_code == 3
+    nobodys = ["deadlines", "opt-outs", "999", "--file", str(tmp_path / "empty.csv")]
+    assert (await asyncio.to_thread(CliRunner().invoke, app, nobodys)).exit_code == 3
+    assert not (tmp_path / "empty.csv").exists()
 
 
 def read(file: Path) -> list[dict[str, str]]:
@@ -130,6 +133,9 @@ async def test_people_see_what_is_due_and_what_will_be_late(
     await term_has_passed(house, PHONE, 1.1)
     shown = await asyncio.to_thread(CliRunner().invoke, app, words)
     assert (shown.exit_code, '"missed": 1' in shown.output) == (1, True)
+    alone = await asyncio.to_thread(CliRunner().invoke, app, words[:1])
+    shown = await asyncio.to_thread(CliRunner().invoke, app, words[:2])
+    assert (alone.exit_code, alone.stdout) == (1, shown.stdout)
 
 
 async def test_what_is_past_due_goes_in_a_batch_of_its_own(house: House):

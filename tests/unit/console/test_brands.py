@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from izin.console.brands import changes, described
 from izin.console.cli import app
-from izin.console.waiting import CURES
+from izin.console.waiting import CURES, cure_of
 from izin.sinks.ledger.brands import Brand
 from izin.sinks.ledger.reads import Count
 from izin.sinks.ledger.stops import Stop
@@ -85,8 +85,8 @@ def test_a_brand_in_order_needs_nobody() -> None:
     assert ("MESAJ pending", "7", "") in rows
 
 
-def test_what_needs_a_person_stands_beside_what_it_concerns() -> None:
-    """A lost right, an ending and nearly full subscription, parked records."""
+def a_stop(**fields: object) -> Stop:
+    """Return the stop of a lost right to MESAJ."""
     stop = Stop(
         brand_code=BRAND,
         channel="MESAJ",
@@ -98,6 +98,30 @@ def test_what_needs_a_person_stands_beside_what_it_concerns() -> None:
         recheck_at=NOON,
         rechecks=0,
     )
+    return replace(stop, **fields)
+
+
+@pytest.mark.parametrize(
+    ("stop", "mend"),
+    [
+        (a_stop(), "the right to write MESAJ"),
+        (a_stop(channel="*", code="H250", reach="account"), "IYS_USERNAME"),
+        (a_stop(channel="*", code="H521", reach="provider"), "subscription"),
+        (a_stop(channel="*", code="H249"), "its code"),
+        (a_stop(channel="*", status="ONAY", code="H525", reach="provider"), "quota"),
+    ],
+)
+def test_each_stop_comes_with_its_cure(stop: Stop, mend: str) -> None:
+    """What to mend, how to go on, and what becomes of opt-outs that a stop keeps from İYS."""
+    cure = cure_of(stop)
+    assert mend in cure
+    assert f"izin brands try {BRAND}" in cure
+    assert (f"izin deadlines opt-outs {BRAND}" in cure) is (stop.status == "*")
+
+
+def test_what_needs_a_person_stands_beside_what_it_concerns() -> None:
+    """A lost right, an ending and nearly full subscription, parked records."""
+    stop = a_stop()
     parked = Count(
         brand_code=BRAND, channel="EPOSTA", desired_status="ONAY", state="parked", keys=1
     )
@@ -108,7 +132,7 @@ def test_what_needs_a_person_stands_beside_what_it_concerns() -> None:
         what: (stands, beware)
         for what, stands, beware in described(brand, (stop,), (parked,), now=NOON)
     }
-    assert rows["right to MESAJ"] == ("no", f"{stop.why}, since 2026-03-02 09:00 UTC")
+    assert rows["right to MESAJ"] == ("no", f"{stop.why}, since 02.03.2026 12:00:00")
     assert rows["right to ARAMA"] == ("write", "")
     assert rows["subscription"][1] == (
         "it ends on 2026-03-05; 960 of 1,000 addresses are used: beyond, new ONAYs may be refused"

@@ -148,11 +148,12 @@ def test_what_is_kept_from_iys_is_told_apart() -> None:
     ((state, what),) = deadlines(held=(owed(7, status=Status.RET), owed(5, hours=3)))
     assert state is State.WRONG
     assert what == (
-        "12 records are kept from İYS; 5 of them ONAY that expire, the first at "
-        "02.03.2026 16:00:00; see: izin brands stops, izin brands list"
+        "12 records are kept from İYS; 7 of them opt-outs, the first due at 02.03.2026 13:00:00: "
+        "izin deadlines opt-outs writes what a person withdraws; 5 of them ONAY that expire, "
+        "the first at 02.03.2026 16:00:00; see: izin brands stops, izin brands list"
     )
-    ((_, what),) = deadlines(held=(owed(7, status=Status.RET),))
-    assert what.startswith("7 records are kept from İYS; see:")
+    ((_, what),) = deadlines(held=(owed(5),))
+    assert what.startswith("5 records are kept from İYS; 5 of them ONAY")
 
 
 def test_events_that_never_came_are_named_with_their_cure() -> None:
