@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from izin.consent.forecast import Forecast
+    from izin.consent.forecast import Forecast, Owed
     from izin.sinks.ledger.budgets import Address
     from izin.sinks.ledger.deadlines import Margin
     from izin.sinks.ledger.reads import Lag
     from izin.sinks.ledger.sequences import Missing
+
+_LANES = {"RET": "opt-outs", "ONAY": "consents"}
 
 
 class Metrics:
@@ -64,6 +66,12 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._kept = Gauge(
+            "izin_kept_keys",
+            "Keys that a stop or a stopped brand keeps from İYS, by lane",
+            ["lane"],
+            registry=self.registry,
+        )
         self._backlog = Gauge(
             "izin_backlog_keys",
             "Keys not settled with İYS, by brand and lane",
@@ -119,7 +127,7 @@ class Metrics:
         """Show what is not settled, by lane: opt-outs, or consents."""
         for gauge in (self._backlog, self._oldest, self._margin, self._passed):
             gauge.clear()
-        for lane, status in (("opt-outs", "RET"), ("consents", "ONAY")):
+        for status, lane in _LANES.items():
             mine = [one for one in margins if one.status == status]
             for one in mine:
                 self._backlog.labels(one.brand_code, lane).inc(one.keys)
@@ -132,6 +140,14 @@ class Metrics:
             due = [one.first_due_at for one in mine if one.first_due_at is not None]
             if due:
                 self._margin.labels(lane).set((min(due) - now).total_seconds())
+
+    def show_kept(self, held: Iterable[Owed]) -> None:
+        """Show what is kept from İYS, by lane."""
+        keys = dict.fromkeys(_LANES, 0)
+        for one in held:
+            keys[str(one.status)] += one.count
+        for status, lane in _LANES.items():
+            self._kept.labels(lane).set(keys[status])
 
     def show_budgets(self, addresses: Iterable[Address]) -> None:
         """Show what is left of each address's budget."""

@@ -48,9 +48,10 @@ def app(  # noqa: PLR0913 - what is shown, and by which clock and pace
 
     async def page(_: Request) -> Response:
         now = clock()
-        telling = (await reads.backlog(ledger)).telling
-        ahead = forecast(telling, now=now, records_per_second=pace)
+        backlog = await reads.backlog(ledger)
+        ahead = forecast(backlog.telling, now=now, records_per_second=pace)
         metrics.show(await reads.lag(ledger, now=now), ahead)
+        metrics.show_kept(backlog.held)
         metrics.show_deadlines(await deadlines.margins(ledger, now=now), now=now)
         metrics.show_budgets(await addresses(ledger))
         metrics.show_missing(await sequences.missing(ledger, topics))

@@ -1,4 +1,5 @@
-"""Deadlines, watched: somebody is told at 50, 80 and 95 percent of a term, and when it is missed.
+"""Deadlines, watched: somebody is told at 50, 80 and 95 percent of a term, when it is missed, and
+at once when opt-outs are kept from İYS: a person can withdraw them there.
 
 An alarm rings when something new has come so far, not at every look.
 """
@@ -14,21 +15,23 @@ from izin.runtime.observe import get_logger
 from izin.sinks.ledger import deadlines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime, timedelta
 
     from izin.sinks.ledger.database import Ledger
-    from izin.sinks.ledger.deadlines import Margin
+    from izin.sinks.ledger.deadlines import Kept, Margin
 
 _log = get_logger(__name__)
 
 STAGES = ("past_50", "past_80", "past_95", "missed")
 """How far a term has passed, the least first."""
+KEPT = "kept"
+"""The stage of opt-outs that İYS does not let us tell, however much of their term is left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alarm:
-    """More of a brand's records than before have come to a stage of their term."""
+    """More of a brand's records than before have come to a stage of their term, or are kept."""
 
     brand_code: int
     channel: str
@@ -56,8 +59,19 @@ class Watch:
     async def look(self) -> tuple[Alarm, ...]:
         """Look once; return what rang, after telling it."""
         found = await deadlines.margins(self.ledger, now=self.clock())
-        alarms = tuple(self._rings(found))
+        kept = await deadlines.kept_opt_outs(self.ledger)
+        alarms = tuple(self._rings([*_stages(found), *_kept(kept)]))
         for one in alarms:
+            if one.stage == KEPT:
+                _log.critical(
+                    "opt-outs are kept from iys",
+                    keys=one.keys,
+                    brand=one.brand_code,
+                    channel=one.channel,
+                    cure="izin brands stops",
+                    meanwhile=f"izin deadlines opt-outs {one.brand_code}",
+                )
+                continue
             urgent = one.stage == "missed" or (
                 one.status == Status.RET and one.stage in {"past_80", "past_95"}
             )
@@ -72,19 +86,34 @@ class Watch:
             )
         return alarms
 
-    def _rings(self, found: Sequence[Margin]) -> Iterator[Alarm]:
+    def _rings(self, found: Iterable[Alarm]) -> Iterator[Alarm]:
         now: dict[tuple[int, str, str, str], int] = {}
         for one in found:
-            for stage in STAGES:
-                keys = getattr(one, stage)
-                place = (one.brand_code, one.channel, one.status, stage)
-                if keys > self._rung.get(place, 0):
-                    yield Alarm(
-                        brand_code=one.brand_code,
-                        channel=one.channel,
-                        status=one.status,
-                        stage=stage,
-                        keys=keys,
-                    )
-                now[place] = keys
+            place = (one.brand_code, one.channel, one.status, one.stage)
+            if one.keys > self._rung.get(place, 0):
+                yield one
+            now[place] = one.keys
         self._rung = now
+
+
+def _stages(found: Iterable[Margin]) -> Iterator[Alarm]:
+    for one in found:
+        for stage in STAGES:
+            yield Alarm(
+                brand_code=one.brand_code,
+                channel=one.channel,
+                status=one.status,
+                stage=stage,
+                keys=getattr(one, stage),
+            )
+
+
+def _kept(found: Iterable[Kept]) -> Iterator[Alarm]:
+    for one in found:
+        yield Alarm(
+            brand_code=one.brand_code,
+            channel=one.channel,
+            status=str(Status.RET),
+            stage=KEPT,
+            keys=one.keys,
+        )

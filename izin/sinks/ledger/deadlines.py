@@ -50,6 +50,15 @@ class Margin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """How many opt-outs of a brand and channel are kept from İYS."""
+
+    brand_code: int
+    channel: str
+    keys: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenOptOut:
     """An opt-out that İYS has not settled. Holds personal data."""
 
@@ -68,6 +77,11 @@ class OpenOptOut:
 async def margins(ledger: Ledger, *, now: datetime) -> tuple[Margin, ...]:
     """Return what is not settled; opt-outs first, then the earliest due."""
     return tuple(Margin(**row) for row in await ledger.fetch(_SQL["margins"], {"now": now}))
+
+
+async def kept_opt_outs(ledger: Ledger) -> tuple[Kept, ...]:
+    """Return which opt-outs a stop or a stopped brand keeps from İYS."""
+    return tuple(Kept(**row) for row in await ledger.fetch(_SQL["kept-opt-outs"]))
 
 
 async def open_opt_outs(ledger: Ledger, brand_code: int) -> tuple[OpenOptOut, ...]:

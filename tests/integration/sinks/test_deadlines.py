@@ -62,6 +62,24 @@ async def test_an_alarm_rings_when_more_has_come_so_far_and_not_at_every_look(ho
     assert await watch.look() == ()
 
 
+async def test_opt_outs_that_are_kept_from_iys_ring_at_once(house: House):
+    """Nobody waits until their term is half over: a person can withdraw them on İYS's own pages. A
+    consent behind the same fault waits, and what is not stopped rings for nobody.
+    """
+    watch = Watch(ledger=house.ledger, clock=house.clock, interval=timedelta(minutes=1))
+    await house.told_onay(PHONE)
+    await house.told_onay(a_phone(2))
+    await house.ingest(ret(PHONE), onay(a_phone(3)))
+    assert await watch.look() == ()
+    house.twin.weather("addV2", status=403, code="H521")
+    assert await house.submitter.opt_out()
+    rung = Alarm(brand_code=BRAND, channel="MESAJ", status="RET", stage="kept", keys=1)
+    assert await watch.look() == (rung,)
+    assert await watch.look() == ()
+    await house.ingest(ret(a_phone(2)))
+    assert await watch.look() == (replace(rung, keys=2),)
+
+
 async def test_an_opt_out_told_too_late_is_a_breach_on_record(
     house: House, database_url: str, monkeypatch: pytest.MonkeyPatch
 ):

@@ -40,6 +40,7 @@ ASKED = [
     ("consents", "to-ask", {}),
     ("consents", "claim-parked", {}),
     ("deadlines", "margins", {}),
+    ("deadlines", "kept-opt-outs", {}),
     ("reads", "lag", {}),
     ("reads", "backlog", {}),
     ("reads", "parked", {}),

@@ -29,6 +29,18 @@ def test_what_will_be_late_or_lost_is_shown_before_it_is():
     assert "izin_forecast_lost_keys 40.0" in page
 
 
+def test_what_is_kept_from_iys_is_shown_by_lane():
+    """A stop that nobody sees is a term that runs out; once it is lifted nothing is kept."""
+    metrics = Metrics()
+    group = Owed(status=Status.RET, due_at=NOON, expires_at=None, count=3)
+    metrics.show_kept([group, group])
+    page = metrics.page().decode().splitlines()
+    assert 'izin_kept_keys{lane="opt-outs"} 6.0' in page
+    assert 'izin_kept_keys{lane="consents"} 0.0' in page
+    metrics.show_kept([])
+    assert 'izin_kept_keys{lane="opt-outs"} 0.0' in metrics.page().decode().splitlines()
+
+
 def test_deadlines_and_budgets_are_shown_by_lane_and_address():
     """Backlog, the oldest, the margin, the stages, and what is left to call with."""
     metrics = Metrics()

@@ -21,6 +21,17 @@ WHERE c.state IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unkno
 GROUP BY b.customer_id, c.brand_code, c.channel, c.desired_status
 ORDER BY c.desired_status DESC, min(c.due_at), c.brand_code, c.channel
 
+-- name: kept-opt-outs
+-- Opt-outs that a stop or a stopped brand keeps from İYS: somebody must mend it, or withdraw them on İYS's own pages.
+SELECT c.brand_code, c.channel, count(*) AS keys
+FROM consents AS c JOIN brands AS b ON b.brand_code = c.brand_code
+WHERE c.desired_status = 'RET' AND c.state IN ('pending', 'retryable') AND c.duty IN ('send', 'wait')
+    AND (b.status = 'stopped' OR EXISTS (
+        SELECT 1 FROM stops AS s
+        WHERE s.brand_code = c.brand_code AND s.channel IN ('*', c.channel) AND s.status IN ('*', 'RET')))
+GROUP BY c.brand_code, c.channel
+ORDER BY c.brand_code, c.channel
+
 -- name: open-opt-outs
 -- Opt-outs of a brand of which İYS has not taken in that there is no consent any more: what a person would
 -- withdraw on İYS's own pages.
