@@ -27,7 +27,7 @@ after the calendar ends raises OutsideCalendarError.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from enum import StrEnum
 
 from izin.consent.business_days import (
@@ -91,10 +91,7 @@ def due_at(
     activation that is known as having happened. Raises OutsideCalendarError.
     """
     moment = _in_turkey(effective_at)
-    last_day = add_business_days(moment.date(), TERM_DAYS, calendar)
-    said_at = moment.time() if is_business_day(moment.date(), calendar) else _DAY_ENDS
-    ends_at = _HALF_DAY_ENDS if is_half_day(last_day) else _DAY_ENDS
-    return _bound(brand, now, datetime.combine(last_day, min(said_at, ends_at), TURKEY))
+    return _bound(brand, now, _due(moment, _last_day(moment, calendar), calendar))
 
 
 def expires_at(
@@ -111,8 +108,7 @@ def expires_at(
     """
     if status is Status.RET:
         return None
-    last_day = add_business_days(_in_turkey(effective_at).date(), TERM_DAYS, calendar)
-    return _bound(brand, now, datetime.combine(last_day, _DAY_ENDS, TURKEY))
+    return _bound(brand, now, _end(_last_day(_in_turkey(effective_at), calendar)))
 
 
 def terms(
@@ -124,10 +120,10 @@ def terms(
     calendar: Calendar = TURKEY_CALENDAR,
 ) -> tuple[datetime | None, datetime | None]:
     """Return both: by when the statement is due, and until when it is offered."""
-    return (
-        due_at(effective_at, brand, now=now, calendar=calendar),
-        expires_at(effective_at, brand, status=status, now=now, calendar=calendar),
-    )
+    moment = _in_turkey(effective_at)
+    last_day = _last_day(moment, calendar)
+    due = _bound(brand, now, _due(moment, last_day, calendar))
+    return due, None if status is Status.RET else _bound(brand, now, _end(last_day))
 
 
 def time_left(now: datetime, deadline: datetime | None) -> timedelta | None:
@@ -149,6 +145,20 @@ def urgency(now: datetime, deadline: datetime | None) -> Urgency:
 
 def _in_turkey(instant: datetime) -> datetime:
     return max(aware("effective_at", instant), _CALENDAR_BEGINS).astimezone(TURKEY)
+
+
+def _last_day(moment: datetime, calendar: Calendar) -> date:
+    return add_business_days(moment.date(), TERM_DAYS, calendar)
+
+
+def _due(moment: datetime, last_day: date, calendar: Calendar) -> datetime:
+    said_at = moment.time() if is_business_day(moment.date(), calendar) else _DAY_ENDS
+    ends_at = _HALF_DAY_ENDS if is_half_day(last_day) else _DAY_ENDS
+    return datetime.combine(last_day, min(said_at, ends_at), TURKEY)
+
+
+def _end(last_day: date) -> datetime:
+    return datetime.combine(last_day, _DAY_ENDS, TURKEY)
 
 
 def _bound(brand: BrandClock, now: datetime | None, term_ends: datetime) -> datetime | None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, assert_never
 
+from izin.consent.making import maker
 from izin.consent.message_classes import CLASSES, MessageClass, MessageKind
 from izin.consent.model import RecipientType, Status
 from izin.consent.obligation import Registered
@@ -52,6 +53,9 @@ class Answer:
     reason: PermissionReason
 
 
+_answer = maker(Answer)
+
+
 def may_send(  # noqa: PLR0911, PLR0913 - a way out a reason; each argument is a fact the answer hangs on
     *,
     recipient_type: RecipientType,
@@ -68,7 +72,7 @@ def may_send(  # noqa: PLR0911, PLR0913 - a way out a reason; each argument is a
     an answer awaited. ``fresh``: it was confirmed within the bound that the asker keeps.
     """
     if CLASSES[message_class].kind is MessageKind.EXEMPT:
-        return Answer(may_send=True, reason=PermissionReason.EXEMPT)
+        return _answer(may_send=True, reason=PermissionReason.EXEMPT)
     if desired is Status.RET:
         return _no(PermissionReason.DESIRED_RET)
     match registered.value:
@@ -88,7 +92,7 @@ def may_send(  # noqa: PLR0911, PLR0913 - a way out a reason; each argument is a
         return _no(PermissionReason.STALE)
     if latest_ret_at is not None and not _is_newer(registered, latest_ret_at):
         return _no(PermissionReason.NOT_NEWER_THAN_RET)
-    return Answer(may_send=True, reason=yes)
+    return _answer(may_send=True, reason=yes)
 
 
 def _is_newer(registered: RegisteredState, latest_ret_at: datetime) -> bool:
@@ -98,4 +102,4 @@ def _is_newer(registered: RegisteredState, latest_ret_at: datetime) -> bool:
 
 
 def _no(reason: PermissionReason) -> Answer:
-    return Answer(may_send=False, reason=reason)
+    return _answer(may_send=False, reason=reason)

@@ -12,22 +12,23 @@ Whoever does not say is asking about a commercial message, the strict class.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
+
+from izin.consent.words import Word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class MessageKind(StrEnum):
+class MessageKind(Word):
     """Whether a message needs the recipient's consent."""
 
     COMMERCIAL = "commercial"
     EXEMPT = "exempt"
 
 
-class MessageClass(StrEnum):
+class MessageClass(Word):
     """What a message is about, taken as a whole."""
 
     COMMERCIAL = "commercial"

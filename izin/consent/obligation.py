@@ -16,19 +16,20 @@ withdraw yet. ``WAIT`` is ruled again when that settles.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from izin.consent.business_days import TURKEY_CALENDAR, Calendar
 from izin.consent.clocks import BrandClock, expires_at
+from izin.consent.making import maker
 from izin.consent.model import OriginRank, Status, aware
+from izin.consent.words import Word
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
 
-class Registered(StrEnum):
+class Registered(Word):
     """What İYS has stated of a key."""
 
     ONAY = "ONAY"
@@ -82,7 +83,7 @@ class Desired:
         aware("effective_at", self.effective_at)
 
 
-class Duty(StrEnum):
+class Duty(Word):
     """What is to be done about a key now."""
 
     SEND = "send"
@@ -100,7 +101,7 @@ class Duty(StrEnum):
     NOTHING = "nothing"
 
 
-class Why(StrEnum):
+class Why(Word):
     """Why a duty is ruled."""
 
     NOT_REGISTERED = "not-registered"
@@ -140,6 +141,10 @@ class Case:
     in_flight: bool
 
 
+_case = maker(Case)
+_made = maker(Ruling)
+
+
 def rule(  # noqa: PLR0913 - each is a fact the ruling hangs on, given by keyword
     desired: Desired,
     registered: RegisteredState,
@@ -154,7 +159,7 @@ def rule(  # noqa: PLR0913 - each is a fact the ruling hangs on, given by keywor
     if isinstance(entry, Ruling):
         return entry
     return entry(
-        Case(
+        _case(
             desired=desired,
             registered=registered,
             now=aware("now", now),
@@ -166,7 +171,7 @@ def rule(  # noqa: PLR0913 - each is a fact the ruling hangs on, given by keywor
 
 
 def _ruling(duty: Duty, why: Why) -> Ruling:
-    return Ruling(duty=duty, why=why)
+    return _made(duty=duty, why=why)
 
 
 def _our_onay(case: Case) -> Ruling:

@@ -13,8 +13,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from izin.consent.making import maker
 from izin.consent.may_send import may_send
-from izin.consent.model import ConsentKey, RecipientType, Status
+from izin.consent.model import ConsentKey, Status
+from izin.consent.words import RECIPIENT_TYPES, STATUSES
 from izin.schemas.cloud_events import marks
 from izin.schemas.records import event_to_avro
 
@@ -43,6 +45,9 @@ class Message:
     key: str
     value: bytes
     headers: Mapping[str, str]
+
+
+_message = maker(Message)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +104,8 @@ class Announcer:
     ) -> tuple[Entry, Message] | None:
         """Return ``after`` with its new permission, and the news of it; None if nothing changed."""
         answer = may_send(
-            recipient_type=RecipientType(after.recipient_type),
-            desired=None if after.desired_status is None else Status(after.desired_status),
+            recipient_type=RECIPIENT_TYPES[after.recipient_type],
+            desired=None if after.desired_status is None else STATUSES[after.desired_status],
             latest_ret_at=after.latest_ret_at,
             registered=after.registered_state,
             verified=after.verified_at is not None,
@@ -123,7 +128,10 @@ class Announcer:
         )
         value = {
             "customer_id": told.customer_id,
-            **_key_fields(told.consent_key),
+            "brand_code": told.brand_code,
+            "type": told.channel,
+            "recipient_type": told.recipient_type,
+            "recipient": told.recipient,
             "may_send": told.may_send,
             "reason": told.permission_reason,
             "desired": told.desired_status,
@@ -237,7 +245,7 @@ class Announcer:
         identity: str,
         at: datetime,
     ) -> Message:
-        return Message(
+        return _message(
             customer_id=customer_id,
             topic=topic.name,
             key=key,

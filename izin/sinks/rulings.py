@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, assert_never
 from uuid import UUID, uuid5
 
 from izin.consent.clocks import BrandClock, terms
+from izin.consent.making import maker
 from izin.consent.model import ConsentEvent, DateBasis, Source, Status
 from izin.consent.obligation import Duty, Why, rule
+from izin.consent.words import STATUSES
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -38,14 +40,15 @@ class Ruled:
     rescue: ConsentEvent | None = None
 
 
+_ruled = maker(Ruled)
+
+
 def reckoned(entry: Entry, brand: Brand | None, now: datetime, *, calendar: Calendar) -> Entry:
     """Return the row with its clocks as the brand's activation sets them."""
-    desired = entry.desired
-    if desired is None or not entry.is_ours or brand is None:
+    at, status = entry.desired_at, entry.desired_status
+    if at is None or status is None or not entry.is_ours or brand is None:
         return entry.but(due_at=None, expires_at=None)
-    due, expires = terms(
-        desired.effective_at, brand.clock, status=desired.status, now=now, calendar=calendar
-    )
+    due, expires = terms(at, brand.clock, status=STATUSES[status], now=now, calendar=calendar)
     return entry.but(due_at=due, expires_at=expires)
 
 
@@ -67,10 +70,10 @@ def ruled(  # noqa: C901, PLR0911, PLR0913 - one case a duty; each argument is a
     """
     desired = entry.desired
     if desired is None or (not answered and _is_flying(entry)):
-        return Ruled(entry=entry)
+        return _ruled(entry=entry)
     entry = reckoned(entry, brand, now, calendar=calendar)
     if brand is None and entry.is_ours:
-        return Ruled(entry=_parked(entry, UNKNOWN_BRAND))
+        return _ruled(entry=_parked(entry, UNKNOWN_BRAND))
     ruling = rule(
         desired,
         entry.registered_state,
@@ -82,21 +85,21 @@ def ruled(  # noqa: C901, PLR0911, PLR0913 - one case a duty; each argument is a
     why = str(ruling.why)
     match ruling.duty:
         case Duty.SEND | Duty.SEND_FIRST:
-            return Ruled(entry=_to_send(entry, why, now))
+            return _ruled(entry=_to_send(entry, why, now))
         case Duty.WAIT:
-            return Ruled(entry=_owed(entry, "wait", why))
+            return _ruled(entry=_owed(entry, "wait", why))
         case Duty.ASK:
-            return Ruled(entry=entry if observing else _owed(entry, "ask", why))
+            return _ruled(entry=entry if observing else _owed(entry, "ask", why))
         case Duty.RESCUE:
             return rescued(entry, now)
         case Duty.PARK:
-            return Ruled(entry=_parked(entry, why))
+            return _ruled(entry=_parked(entry, why))
         case Duty.EXPIRE:
             if entry.state == "refused":
-                return Ruled(entry=entry)
-            return Ruled(entry=entry.but(state="expired", duty="none", why=why))
+                return _ruled(entry=entry)
+            return _ruled(entry=entry.but(state="expired", duty="none", why=why))
         case Duty.NOTHING:
-            return Ruled(entry=_settled(entry, why, told=told))
+            return _ruled(entry=_settled(entry, why, told=told))
         case _:
             assert_never(ruling.duty)
 

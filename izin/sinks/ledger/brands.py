@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from izin.consent.clocks import BrandClock
+from izin.consent.making import maker
 from izin.consent.model import Status
 from izin.iys.wire import BrandPath
 from izin.sinks import rulings
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _CHUNK = 1000
 _SQL = statements("brands")
 _CONSENTS = statements("consents")
+_clock = maker(BrandClock)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +69,7 @@ class Brand:
     @property
     def clock(self) -> BrandClock:
         """When its terms run."""
-        return BrandClock(activated_at=self.activated_at, loading_deadline=self.loading_deadline)
+        return _clock(activated_at=self.activated_at, loading_deadline=self.loading_deadline)
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Brand:

@@ -13,15 +13,24 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from izin.consent.model import Channel, ConsentKey, OriginRank, RecipientType, Status
+from izin.consent.making import maker
+from izin.consent.model import ConsentKey, OriginRank
 from izin.consent.obligation import Desired, Registered, RegisteredState
+from izin.consent.words import CHANNELS, RECIPIENT_TYPES, STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
 
-@dataclass(frozen=True, kw_only=True)
+_key = maker(ConsentKey)
+_desired = maker(Desired)
+_registered = maker(RegisteredState)
+_RANKS = {one.value: one for one in OriginRank}
+_REGISTERED = {one.value: one for one in Registered}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Entry:
     """One row of ``consents``.
 
@@ -106,13 +115,21 @@ class Entry:
         row.__dict__.update(columns)
         return row
 
+    def __eq__(self, other: object) -> bool:
+        """Whether every column is the same."""
+        return isinstance(other, Entry) and self.__dict__ == other.__dict__
+
+    def __hash__(self) -> int:
+        """Equal rows are rows of one key."""
+        return hash(self.key)
+
     @property
     def consent_key(self) -> ConsentKey:
         """The key as the law's value."""
-        return ConsentKey(
+        return _key(
             brand_code=self.brand_code,
-            channel=Channel(self.channel),
-            recipient_type=RecipientType(self.recipient_type),
+            channel=CHANNELS[self.channel],
+            recipient_type=RECIPIENT_TYPES[self.recipient_type],
             recipient=self.recipient,
         )
 
@@ -121,12 +138,12 @@ class Entry:
         """What the law wants; None where the key is known from İYS alone."""
         if self.desired_status is None or self.desired_at is None:
             return None
-        return Desired(
-            status=Status(self.desired_status),
+        return _desired(
+            status=STATUSES[self.desired_status],
             effective_at=self.desired_at,
             source=self.desired_source,
             consent_date=self.desired_consent_date,
-            origin_rank=OriginRank(self.desired_rank or 0),
+            origin_rank=_RANKS[self.desired_rank or 0],
             registrable=self.registrable,
             attested=self.attested,
             latest_ret_at=self.latest_ret_at,
@@ -135,8 +152,8 @@ class Entry:
     @property
     def registered_state(self) -> RegisteredState:
         """İYS's latest statement."""
-        return RegisteredState(
-            value=Registered(self.registered),
+        return _registered(
+            value=_REGISTERED[self.registered],
             creation_date=self.registered_at,
             consent_date=self.registered_consent_date,
             source=self.registered_source,
