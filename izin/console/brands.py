@@ -143,6 +143,7 @@ def add(
             say(f"{keys} records not settled hang on it; add --yes to change brand {brand_code}")
             return
         asyncio.run(upsert(kafka_settings(), LedgerSettings(), [brand]))
+        say(f"brand {brand_code} is {'registered' if known is None else 'changed'}")
 
 
 @app.command("list")

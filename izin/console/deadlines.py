@@ -81,12 +81,12 @@ def show(*, output: OutputOption = Output.TABLE) -> None:
     """List what is not settled, by brand, channel and status: how much of it is missed, how much
     has 95, 80 and 50 percent of its term behind it; and what will be late at the pace İYS allows.
 
-    Exit code 1 if anything is missed, or will be late or lost.
+    Exit code 1 if anything is missed, will be late or lost, or is kept from İYS.
     """
     with told():
         iys, sink = IysSettings(), SinkSettings()
         pace = records_per_second(iys.requests_per_second, batch_size=sink.batch_size)
-        margins, ahead = asyncio.run(_look(LedgerSettings(), pace))
+        margins, ahead, kept = asyncio.run(_look(LedgerSettings(), pace))
     match output:
         case Output.JSON:
             print_json(
@@ -99,13 +99,14 @@ def show(*, output: OutputOption = Output.TABLE) -> None:
                     "will_be_lost": ahead.lost,
                     "first_lost_at": ahead.first_lost_at,
                     "done_at": ahead.done_at,
+                    "kept": kept,
                 }
             )
         case Output.TABLE:
             rows = [[getattr(one, name) for name in _COLUMNS] for one in margins]
             print_rows(output, _COLUMNS, rows, titles=_TITLES)
-            say(in_words(ahead))
-    if ahead.late or ahead.lost or any(one.missed for one in margins):
+            say(in_words(ahead, kept))
+    if ahead.late or ahead.lost or kept or any(one.missed for one in margins):
         raise typer.Exit(Exit.WRONG)
 
 
@@ -153,8 +154,15 @@ def breaches(*, output: OutputOption = Output.TABLE) -> None:
         raise typer.Exit(Exit.WRONG)
 
 
-def in_words(ahead: Forecast) -> str:
-    """Return what becomes of the backlog, in a sentence."""
+def in_words(ahead: Forecast, kept: int) -> str:
+    """Return what becomes of the backlog, and how much is ``kept`` from İYS, in a sentence."""
+    told_of = _forecast(ahead)
+    if not kept:
+        return told_of
+    return f"{told_of}; {kept} are kept from İYS: izin brands stops, izin brands list"
+
+
+def _forecast(ahead: Forecast) -> str:
     if ahead.lost:
         return f"{ahead.lost} will be lost, the first at {turkish(ahead.first_lost_at)}"
     if ahead.late:
@@ -164,12 +172,14 @@ def in_words(ahead: Forecast) -> str:
     return f"all will be told in time, the last by {turkish(ahead.done_at)}"
 
 
-async def _look(settings: LedgerSettings, pace: float) -> tuple[tuple[Margin, ...], Forecast]:
+async def _look(settings: LedgerSettings, pace: float) -> tuple[tuple[Margin, ...], Forecast, int]:
+    """Return what is not settled, what becomes of it, and how much of it is kept from İYS."""
     now = datetime.now(UTC)
     async with open_ledger(settings) as ledger:
         margins = await ledger_deadlines.margins(ledger, now=now)
-        telling = (await reads.backlog(ledger)).telling
-    return margins, forecast(telling, now=now, records_per_second=pace)
+        backlog = await reads.backlog(ledger)
+    ahead = forecast(backlog.telling, now=now, records_per_second=pace)
+    return margins, ahead, sum(one.count for one in backlog.held)
 
 
 async def _open(settings: LedgerSettings, brand_code: int) -> tuple[OpenOptOut, ...]:

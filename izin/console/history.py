@@ -77,6 +77,7 @@ _TITLES = {
     "outcome": "outcome",
     "delivery": "published",
     "act": "a person",
+    "breach": "told late",
 }
 _RANK = {kind: place for place, kind in enumerate(_TITLES)}
 _LONGEST = 16
@@ -128,6 +129,8 @@ def in_words(fact: Fact) -> str:  # noqa: PLR0911  # a way out a kind
             return f"{fact.status}: {_joined(_STATES.get(state, state), why, _coded(fact.data))}"
         case "delivery":
             return "{topic}, partition {partition}, offset {offset}".format(**fact.data)
+        case "breach":
+            return f"{fact.status}: it was due {turkish(fact.data['due_at'])}"
         case _:
             return _joined(*(f"{name} {value}" for name, value in fact.data.items() if value))
 

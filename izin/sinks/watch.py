@@ -65,7 +65,7 @@ class Watch:
             if one.stage == KEPT:
                 _log.critical(
                     "opt-outs are kept from iys",
-                    keys=one.keys,
+                    records=one.keys,
                     brand=one.brand_code,
                     channel=one.channel,
                     cure="izin brands stops",
@@ -79,7 +79,7 @@ class Watch:
             tell(
                 "deadline",
                 stage=one.stage,
-                keys=one.keys,
+                records=one.keys,
                 brand=one.brand_code,
                 channel=one.channel,
                 status=one.status,

@@ -125,6 +125,7 @@ def test_brands_are_added_listed_and_corrected(izin: Izin, told_story: str) -> N
     words = ("--iys-code=100001", "--customer=acme")
     added = izin("brands", "add", str(BRAND), *words, "--name=One")
     assert added.exit_code == 0, added.output
+    assert f"brand {BRAND} is registered" in added.stderr
     change = ("brands", "add", str(BRAND), *words, "--name=Two")
     change = (*change, "--activated-at=2024-01-31T12:00:00+03:00", "--account=ada")
     told = izin(*change)

@@ -8,10 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from izin.console.cli import app
 from izin.iys import Gate
+from izin.runtime.observe import _mask_event
 from izin.sinks.ledger import deadlines
 from izin.sinks.ledger import stops as standing
 from izin.sinks.watch import Alarm, Watch
@@ -77,7 +79,10 @@ async def test_opt_outs_that_are_kept_from_iys_ring_at_once(house: House):
     assert await watch.look() == (rung,)
     assert await watch.look() == ()
     await house.ingest(ret(a_phone(2)))
-    assert await watch.look() == (replace(rung, keys=2),)
+    with capture_logs() as logs:
+        assert await watch.look() == (replace(rung, keys=2),)
+    (line,) = (_mask_event(None, "", dict(log)) for log in logs)
+    assert (line["log_level"], line["records"], line["brand"]) == ("critical", 2, BRAND)
 
 
 async def test_an_opt_out_told_too_late_is_a_breach_on_record(
@@ -121,6 +126,10 @@ async def test_opt_outs_behind_a_fault_go_into_a_file_for_a_person(
     assert line["state"] == "configuration"
     assert stat.S_IMODE(mode(file)) == 0o600
     assert (await asyncio.to_thread(CliRunner().invoke, app, words)).exit_code == 3
+    monkeypatch.setenv("IYS_USERNAME", "ada")
+    monkeypatch.setenv("IYS_PASSWORD", "fake")
+    shown = await asyncio.to_thread(CliRunner().invoke, app, ["deadlines"])
+    assert (shown.exit_code, "2 are kept from İYS" in shown.stderr) == (1, True)
     nobodys = ["deadlines", "opt-outs", "999", "--file", str(tmp_path / "empty.csv")]
     assert (await asyncio.to_thread(CliRunner().invoke, app, nobodys)).exit_code == 3
     assert not (tmp_path / "empty.csv").exists()

@@ -120,6 +120,10 @@ def a_decision(reason: str, **more: object) -> Fact:
             "permissions, partition 2, offset 7",
         ),
         (a_fact("act", who="operator", empty=None), "who operator"),
+        (
+            a_fact("breach", due_at=NOON.isoformat(), told_at=NOON.isoformat(), attempts=1),
+            "ONAY: it was due 02.03.2026 12:00:00",
+        ),
     ],
 )
 def test_what_happened_is_told_in_words(fact: Fact, words: str) -> None:
