@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import httpx
@@ -15,8 +13,8 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from izin.consent.errors import IzinError
-from izin.consent.forecast import forecast, records_per_second
-from izin.consent.model import Status
+from izin.consent.forecast import records_per_second
+from izin.console.findings import Finding, State, of_backlog, of_brands, of_missing
 from izin.console.opening import open_ledger
 from izin.console.output import (
     Exit,
@@ -24,41 +22,25 @@ from izin.console.output import (
     OutputOption,
     kafka_settings,
     print_rows,
-    turkish,
     wrong_settings,
 )
+from izin.iys.token_policy import TokenPolicy
 from izin.runtime import kafka
 from izin.runtime.registry import codec
 from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
+from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import reads, sequences
 from izin.sinks.ledger.migrate import migrate, pending
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from izin.schemas.topics import Topics
-    from izin.sinks.ledger.reads import Backlog
+    from izin.sinks.ledger.brands import Brand
+    from izin.sinks.ledger.reads import Backlog, Parked
     from izin.sinks.ledger.sequences import Missing
 
 _TIMEOUT = 5.0
-
-
-class State(StrEnum):
-    """How a check ended."""
-
-    OK = "ok"
-    WRONG = "wrong"
-    FIXED = "fixed"
-    SKIPPED = "skipped"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What a check found, and what to do about it."""
-
-    check: str
-    state: State
-    what: str
 
 
 def doctor(
@@ -68,8 +50,8 @@ def doctor(
     ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Check broker, topics, database, migrations, deadlines, missing events, registry and İYS, and
-    say what to do about each.
+    """Check broker, topics, database, migrations, deadlines, brands, missing events, registry and
+    İYS, and say what to do about each.
 
     Changes nothing without --fix, and spends no token call at İYS. Exit code 1 if anything is
     wrong.
@@ -161,50 +143,31 @@ async def _backlog(settings: LedgerSettings) -> Backlog:
         return await reads.backlog(ledger)
 
 
-def of_backlog(backlog: Backlog, *, now: datetime, pace: float) -> Iterator[Finding]:
-    """Yield what becomes of ``backlog`` at ``pace`` records a second, the worst first."""
-    ahead = forecast(backlog.telling, now=now, records_per_second=pace)
-    if ahead.lost:
-        what = (
-            f"{ahead.lost} ONAY expire before they can be told, the first at "
-            f"{turkish(ahead.first_lost_at)}; run a sink worker, from more addresses if one is too "
-            "slow (IYS_EGRESS_ADDRESS); what is lost needs a new consent"
-        )
-        yield Finding(check="deadlines", state=State.WRONG, what=what)
-    if ahead.late > ahead.lost:
-        what = (
-            f"{ahead.late - ahead.lost} records are told after they are due, the first due at "
-            f"{turkish(ahead.first_late_at)}; run a sink worker"
-        )
-        yield Finding(check="deadlines", state=State.WRONG, what=what)
-    if backlog.held:
-        kept = sum(one.count for one in backlog.held)
-        ends = [one for one in backlog.held if one.status is Status.ONAY and one.expires_at]
-        lost = (
-            f"; {sum(one.count for one in ends)} of them ONAY that expire, the first at "
-            f"{turkish(min(one.expires_at for one in ends if one.expires_at))}"
-            if ends
-            else ""
-        )
-        noes = [one for one in backlog.held if one.status is Status.RET]
-        due = min((one.due_at for one in noes if one.due_at), default=None)
-        urgent = (
-            f"; {sum(one.count for one in noes)} of them opt-outs"
-            f"{f', the first due at {turkish(due)}' if due else ''}: izin deadlines opt-outs"
-            " writes what a person withdraws"
-            if noes
-            else ""
-        )
-        what = (
-            f"{kept} records are kept from İYS{urgent}{lost}; "
-            "see: izin brands stops, izin brands list"
-        )
-        yield Finding(check="deadlines", state=State.WRONG, what=what)
-    if not (ahead.late or ahead.lost or backlog.held):
-        count = sum(one.count for one in backlog.telling)
-        done = f", the last by {turkish(ahead.done_at)}" if count else ""
-        what = f"{count} records to tell, all in time at {pace:g} a second{done}"
-        yield Finding(check="deadlines", state=State.OK, what=what)
+def _brands(fix: bool) -> Iterator[Finding]:
+    del fix  # each needs a person
+    settings = LedgerSettings()
+    absent = _absent(settings)
+    if absent is not None:
+        yield Finding(check="brands", state=State.SKIPPED, what=absent)
+        return
+    brands, parked = asyncio.run(_brands_and_parked(settings))
+    if not brands:
+        what = "none is registered yet: izin brands add"
+        yield Finding(check="brands", state=State.SKIPPED, what=what)
+        return
+    policy = TokenPolicy(calls_per_hour=IysSettings().token_requests_per_hour)
+    wrong = list(of_brands(brands, parked, policy=policy, now=datetime.now(UTC)))
+    yield from wrong
+    if not wrong:
+        what = f"{len(brands)} registered, and nothing of them waits for a person"
+        yield Finding(check="brands", state=State.OK, what=what)
+
+
+async def _brands_and_parked(
+    settings: LedgerSettings,
+) -> tuple[tuple[Brand, ...], tuple[Parked, ...]]:
+    async with open_ledger(settings) as ledger:
+        return await registry.every(ledger), await reads.parked(ledger)
 
 
 def _sequences(fix: bool) -> Iterator[Finding]:
@@ -220,26 +183,6 @@ def _sequences(fix: bool) -> Iterator[Finding]:
 async def _missing(settings: LedgerSettings, topics: Topics) -> tuple[Missing, ...]:
     async with open_ledger(settings) as ledger:
         return await sequences.missing(ledger, topics)
-
-
-def of_missing(missing: Sequence[Missing]) -> Iterator[Finding]:
-    """Yield what each origin has numbered and never brought."""
-    for one in missing:
-        more = f" and {one.numbers - 1} more in {one.gaps} gaps" if one.numbers > 1 else ""
-        given_up = (
-            f"; {one.given_up} before are no longer looked for: do its numbers run one by one?"
-            if one.given_up
-            else ""
-        )
-        what = (
-            f"{one.origin} of {one.customer_id}: number {one.first_number}{more} never came, since "
-            f"{turkish(one.since)}; have the origin publish them again (what came twice counts "
-            f"once), or say that they were never given: izin sequences close{given_up}"
-        )
-        yield Finding(check="sequences", state=State.WRONG, what=what)
-    if not missing:
-        what = "no origin that numbers its events misses one"
-        yield Finding(check="sequences", state=State.OK, what=what)
 
 
 def _registry(fix: bool) -> Iterator[Finding]:
@@ -281,4 +224,4 @@ def _of_iys(url: str, status: int) -> Finding:
     return Finding(check="iys", state=State.WRONG, what=what)
 
 
-_CHECKS = (_topics, _database, _deadlines, _sequences, _registry, _iys)
+_CHECKS = (_topics, _database, _deadlines, _brands, _sequences, _registry, _iys)

@@ -38,6 +38,10 @@ class TokenPolicy:
         lifetime = token.expires_at - token.issued_at
         return now < token.expires_at - min(self.early, lifetime / 2)
 
+    def accounts(self, lifetime: timedelta) -> int:
+        """Return of how many accounts an address can renew the tokens in time."""
+        return int(self.calls_per_hour * ((lifetime - self.early) / HOUR))
+
     def wait(self, state: TokenState, now: datetime) -> timedelta:
         """Return for how long no call may be made; zero if one may be made now."""
         return max(self._waits(state, now), default=timedelta(0))

@@ -12,10 +12,12 @@ from izin.consent.forecast import Owed
 from izin.consent.model import Status
 from izin.console import doctor
 from izin.console.cli import app
-from izin.console.doctor import State
+from izin.console.findings import State, of_backlog, of_brands, of_missing
+from izin.iys import TokenPolicy
 from izin.local import free_port
 from izin.runtime import kafka
-from izin.sinks.ledger.reads import Backlog
+from izin.sinks.ledger.brands import Brand
+from izin.sinks.ledger.reads import Backlog, Parked
 from izin.sinks.ledger.sequences import Missing
 
 RUNNER = CliRunner()
@@ -109,7 +111,7 @@ def owed(count: int, *, status: Status = Status.ONAY, hours: float = 1) -> Owed:
 def deadlines(*telling: Owed, held: tuple[Owed, ...] = ()) -> list[tuple[State, str]]:
     """Return what the doctor says of a backlog at a record a second."""
     backlog = Backlog(telling=telling, held=held)
-    return [(one.state, one.what) for one in doctor.of_backlog(backlog, now=NOW, pace=1)]
+    return [(one.state, one.what) for one in of_backlog(backlog, now=NOW, pace=1)]
 
 
 def test_a_backlog_that_fits_is_well() -> None:
@@ -168,12 +170,51 @@ def test_events_that_never_came_are_named_with_their_cure() -> None:
         given_up=8,
     )
     web = replace(crm, origin="web", gaps=1, numbers=1, given_up=0)
-    told = [one.what for one in doctor.of_missing([crm, web])]
+    told = [one.what for one in of_missing([crm, web])]
     assert told[0].startswith(
         "crm of acme: number 41 and 2 more in 2 gaps never came, since 02.03.2026 12:00:00; "
     )
     assert told[0].endswith("8 before are no longer looked for: do its numbers run one by one?")
     assert "number 41 never came" in told[1]
     assert told[1].endswith("izin sequences close")
-    (well,) = doctor.of_missing([])
+    (well,) = of_missing([])
     assert well.state is State.OK
+
+
+def of_these(*brands: Brand, parked: tuple[Parked, ...] = ()) -> list[str]:
+    """Return what the doctor says of these brands."""
+    found = list(of_brands(brands, parked, policy=TokenPolicy(), now=NOW))
+    assert {one.state for one in found} <= {State.WRONG}
+    return [one.what for one in found]
+
+
+def test_brands_that_need_a_person_are_named() -> None:
+    """A subscription that ends, and what is parked; else there is nothing to say."""
+    brand = Brand(brand_code=1, iys_code=1, customer_id="acme", name="One", subscription="ACTIVE")
+    assert of_these(brand) == []
+    parked = Parked(
+        brand_code=1, channel="MESAJ", desired_status="ONAY", why="reconsent", code=None, keys=3
+    )
+    ending = replace(brand, subscription_ends_at=NOW + timedelta(days=3))
+    subscription, waiting = of_these(ending, parked=(parked,))
+    assert subscription == "subscription of brand 1: it ends on 2026-03-05; renew or enlarge it"
+    assert waiting == "3 records wait for a person; see: izin brands parked"
+
+
+def test_more_accounts_than_an_address_gets_tokens_for_are_told() -> None:
+    """Ten token calls an hour keep nineteen accounts: the twentieth would fall silent with all."""
+    brands = [
+        Brand(
+            brand_code=number,
+            iys_code=number,
+            customer_id="acme",
+            name="One",
+            account=f"account-{number}",
+            egress_address="192.0.2.1",
+        )
+        for number in range(1, 21)
+    ]
+    assert of_these(*brands[:19]) == []
+    (what,) = of_these(*brands)
+    assert what.startswith("20 accounts behind 192.0.2.1: İYS gives tokens to 19 at most")
+    assert of_these(*(replace(one, account="account-1") for one in brands)) == []
