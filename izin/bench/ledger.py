@@ -86,7 +86,7 @@ class Filled:
             coming = asyncio.create_task(self.ingester.read(following))
             before, self.offset = self.offset, self.offset + len(reads)
             ruled = await self.ingester.keep(_TOPIC, "bench", reads, {0: (before, self.offset)})
-            most = most_after(ruled)
+            most = most_after(ruled, len(reads))
 
     async def say_no(self, key: str, at: datetime) -> None:
         """Have the recipient of ``key`` say no now, decided and ingested."""

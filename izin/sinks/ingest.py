@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 BATCH = 8000
 """The most decisions of a transaction; where fewer have come, nothing is waited for."""
 FEW = 1000
-"""The most after a batch of which more had to be ruled one by one: a key is held while its
-transaction lasts, and an opt-out must not wait for seconds.
+"""The most of a transaction that are ruled one by one, as far as the batch before tells: a key is
+held while its transaction lasts, and an opt-out must not wait for seconds.
 """
 _YIELD_EVERY = 50
 _READ_AT_ONCE = 16
@@ -218,12 +218,12 @@ class Reader:
         if moves:
             topic = self._topic
             ruled = await self._ingester.keep(topic.topic, topic.topic_id, reads, moves)
-            self._most = most_after(ruled)
+            self._most = most_after(ruled, len(reads))
 
 
-def most_after(ruled: int) -> int:
-    """Return the most decisions of a batch behind one of which so many were ruled one by one."""
-    return FEW if ruled > FEW else BATCH
+def most_after(ruled: int, of: int) -> int:
+    """Return the most decisions of a batch, if of those before ``ruled`` were ruled one by one."""
+    return FEW if ruled * BATCH > FEW * of else BATCH
 
 
 def _parted(reads: Sequence[Read], entries: Mapping[str, Entry]) -> tuple[list[Read], list[Read]]:
