@@ -134,6 +134,28 @@ async def test_pull_publishes_what_citizens_did_and_only_verifies_what_we_told(
     assert all(row["after"] for row in rows)
 
 
+async def test_a_pull_that_is_refused_waits_for_its_turn(
+    house: House, kafka_settings: KafkaSettings
+):
+    """A closed subscription is mended by a person: to ask every minute and a half of every brand
+    would count against our address. What passes by itself is tried again at once.
+    """
+    turn = timedelta(minutes=15)
+    await house.brand()
+    async with Publisher(kafka_settings) as publisher:
+        puller = Puller(tools=house.tools, publisher=publisher, interval=turn)
+        house.twin.weather("changes", status=503, times=2)
+        await puller.pull()
+        house.twin.weather("changes", status=403, code="H521", times=2)
+        await puller.pull()
+        assert house.twin.calls("changes") == 4
+        await puller.pull()
+        assert house.twin.calls("changes") == 4
+        house.passes(turn)
+        await puller.pull()
+        assert house.twin.calls("changes") == 6
+
+
 @asynccontextmanager
 async def a_worker(
     kafka_settings: KafkaSettings, ledger_settings: LedgerSettings, iys: IysSettings
