@@ -64,6 +64,11 @@ class CallError(IysError):
         self.refusals = refusals
 
     @property
+    def passes(self) -> bool:
+        """Whether the same call may succeed though no person has mended anything."""
+        return self.who_acts in {Actor.TIME, Actor.US}
+
+    @property
     def verdict(self) -> Verdict:
         """The weightiest verdict of the refusals; UNKNOWN if there are none."""
         return weightiest(self.refusals)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from izin.iys.errors import Actor, CallError
+from izin.iys.errors import CallError
 from izin.iys.wire import Stream
 from izin.runtime.observe import get_logger
 from izin.sinks import facts, rulings
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from izin.sinks.publisher import Publisher
     from izin.sinks.tools import Tools
 
-_HEALS = frozenset({Actor.TIME, Actor.US})
-"""Whose failures are tried again before the next turn: no person is needed."""
 _SQL = statements("cursors")
 
 _log = get_logger(__name__)
@@ -87,7 +85,7 @@ class Puller:
                 page = await self.tools.client.changes(brand.path, stream, row["after"])
             except CallError as error:
                 _log.warning("pull failed", **where, error=str(error))
-                if error.who_acts not in _HEALS:
+                if not error.passes:
                     # Asked again and again it would only count against our address.
                     await self._keep(brand, stream, row["after"], row["after"], [])
                 return came

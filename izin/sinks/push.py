@@ -11,8 +11,8 @@ import asyncio
 import base64
 import binascii
 import hmac
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -30,21 +30,22 @@ from izin.sinks.movements import event_of, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
     from pydantic import SecretStr
     from starlette.requests import Request
 
-    from izin.iys.client import IysClient
     from izin.iys.wire import Movement
     from izin.sinks.announce import Announcer
     from izin.sinks.ledger.brands import Brand
     from izin.sinks.ledger.database import Ledger
     from izin.sinks.publisher import Publisher
+    from izin.sinks.tools import Tools
 
 _MOST_BYTES = 8 * 1024 * 1024
 _RETRY = timedelta(seconds=30)
+_REFUSED = timedelta(minutes=15)
 _LOOK_AGAIN = timedelta(seconds=2)
+_FOREVER = datetime.max.replace(tzinfo=UTC)
 
 _log = get_logger(__name__)
 
@@ -139,44 +140,59 @@ class PushReceiver:
         return await self.directory.find(movement.brand_code)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class PushRegistrar:
-    """Keeps our receiver registered at İYS for the brands that are to be pushed."""
+    """Keeps our receiver registered at İYS for the brands that are ours to tell and to be pushed.
 
-    client: IysClient
+    What İYS refuses a person mends; to ask for it again and again would count against our address.
+    """
+
+    tools: Tools
     directory: BrandDirectory
     url: str
     credentials: Credentials
     only: tuple[int, ...] | None
+    _not_before: dict[int, datetime] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Register brands as they become known, until cancelled."""
-        done: set[int] = set()
         while True:
-            wait = _LOOK_AGAIN
-            for brand in await self.directory.refresh():
-                wanted = self.only is None or brand.brand_code in self.only
-                if not wanted or brand.brand_code in done or brand.status != "active":
-                    continue
-                try:
-                    await self.register(brand)
-                except CallError as error:
-                    _log.warning("push not registered", brand=brand.brand_code, error=str(error))
-                    wait = max(wait, error.retry_after or _RETRY)
-                else:
-                    done.add(brand.brand_code)
-            await asyncio.sleep(wait.total_seconds())
+            await self.look()
+            await asyncio.sleep(_LOOK_AGAIN.total_seconds())
+
+    async def look(self) -> None:
+        """Register every brand whose turn it is."""
+        for brand in await self.directory.refresh():
+            now = self.tools.clock()
+            if not self._is_ours(brand) or now < self._not_before.get(brand.brand_code, now):
+                continue
+            try:
+                await self.register(brand)
+            except CallError as error:
+                _log.warning("push not registered", brand=brand.brand_code, error=str(error))
+                rest = error.retry_after or (_RETRY if error.passes else _REFUSED)
+                self._not_before[brand.brand_code] = now + rest
+            else:
+                self._not_before[brand.brand_code] = _FOREVER
+
+    def _is_ours(self, brand: Brand) -> bool:
+        holder = self.tools.holder
+        return (
+            brand.status == "active"
+            and brand.is_told_by(holder.account, holder.address)
+            and (self.only is None or brand.brand_code in self.only)
+        )
 
     async def register(self, brand: Brand) -> None:
         """Register every channel of the brand that does not stand yet; raises CallError."""
         standing = {
             Channel(one.type)
-            for one in await self.client.push_registrations(brand.path)
+            for one in await self.tools.client.push_registrations(brand.path)
             if one.url == self.url and one.type in set(Channel) and stands(one.status)
         }
         missing = [channel for channel in Channel if channel not in standing]
         if missing:
-            await self.client.register_push(
+            await self.tools.client.register_push(
                 brand.path,
                 [
                     PushConnection(

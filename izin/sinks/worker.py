@@ -176,7 +176,7 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
         }
         if sink.push_url is not None and credentials is not None:
             works["register push"] = PushRegistrar(
-                client=client,
+                tools=tools,
                 directory=directory,
                 url=sink.push_url,
                 credentials=credentials,

@@ -4,8 +4,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from pydantic import SecretStr
 
 from izin.sinks.ledger import brands
+from izin.sinks.push import BrandDirectory, Credentials, PushRegistrar
 from izin.sinks.survey import Surveyor
 from tests.builders import PHONE
 from tests.integration.sinks.house import ACTIVE, IYS_CODE, PASSWORD, USERNAME, House, onay, ret
@@ -94,3 +96,31 @@ async def test_a_subscription_that_cannot_be_had_is_asked_for_again(house: House
     assert await surveyor.survey() == {}
     (brand,) = await brands.every(house.ledger)
     assert brand.subscription == "ACTIVE"
+
+
+async def test_push_is_registered_by_who_tells_the_brand_and_a_refusal_waits(house: House):
+    """Another account would be refused for ever, and each refusal counts against its address."""
+    as_told_by(house, "ada", "")
+    await house.brand(replace(ACTIVE, account="bob"))
+    registrar = PushRegistrar(
+        tools=house.tools,
+        directory=BrandDirectory(house.ledger),
+        url="http://127.0.0.1:1/iys/push",
+        credentials=Credentials(username="iys", password=SecretStr("fake")),
+        only=None,
+    )
+    await registrar.look()
+    assert house.twin.calls("pushList") == 0
+    await house.brand(replace(ACTIVE, account="ada"))
+    house.twin.weather("pushList", status=403, code="H521", times=1)
+    await registrar.look()
+    await registrar.look()
+    assert house.twin.calls("pushList") == 1
+    house.passes(timedelta(minutes=15))
+    house.twin.weather("pushList", status=503, times=1)
+    await registrar.look()
+    house.passes(timedelta(minutes=1))
+    house.twin.weather("pushRegister", status=403, code="H521", times=1)
+    await registrar.look()
+    assert house.twin.calls("pushRegister") == 1
+    assert house.twin.calls("pushList") == 3
