@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from izin.consent.model import Channel, RecipientType, Status
 from izin.consent.obligation import Registered
 from izin.iys.breaker import Gate
-from izin.iys.errors import CallError, MisconfiguredError, UnauthenticatedError
+from izin.iys.errors import CallError
 from izin.iys.pacing import CallClass
 from izin.runtime.observe import get_logger
 from izin.sinks import facts, shown
@@ -39,6 +39,8 @@ _MOST = 1000
 _LATER = timedelta(seconds=30)
 _SOON = timedelta(seconds=2)
 """An opt-out that could not be asked about waits no longer."""
+_REFUSED = timedelta(minutes=15)
+"""What a person must mend is not asked again and again: it would count against our address."""
 _UNTOLD_BY_MANY = frozenset({Registered.NOT_ONAY, Registered.RET})
 """What the multiple query cannot tell more of: NOT_ONAY hides a RET, and a RET its date."""
 _SQL = statements("consents")
@@ -54,15 +56,15 @@ class Asker:
 
     async def ask_opt_outs(self, brand_code: int, channel: str) -> bool:
         """Ask about a brand's opt-outs of which nobody knows whether there is anything to
-        withdraw.
+        withdraw; return whether that could be asked. What İYS does not let us ask is told unasked:
+        its answer to that says what stops.
         """
         for recipient_type in RecipientType:
             held = await self._hold(
                 "claim-unknown", brand_code, channel, str(recipient_type), _MOST
             )
             if held is not None:
-                await self._ask_many(*held, CallClass.RET)
-                return True
+                return await self._ask_many(*held, CallClass.RET)
         return False
 
     async def ask(self) -> bool:
@@ -128,7 +130,8 @@ class Asker:
 
     async def _ask_many(
         self, brand: Brand, entries: Sequence[Entry], call_class: CallClass
-    ) -> None:
+    ) -> bool:
+        """Ask about many at once; return False where İYS does not let us."""
         asked_at = self.tools.clock().replace(microsecond=0)
         first = entries[0]
         try:
@@ -141,7 +144,7 @@ class Asker:
             )
         except CallError as error:
             await self._failed(brand, entries, error)
-            return
+            return error.passes
         said = {
             entry.key: shown.statement_of_many(
                 approved=entry.recipient in approved, asked_at=asked_at
@@ -149,6 +152,7 @@ class Asker:
             for entry in entries
         }
         await self._heard(brand, said, {})
+        return True
 
     async def _ask_one(self, brand: Brand, entry: Entry) -> bool:
         asked_at = self.tools.clock().replace(microsecond=0)
@@ -193,12 +197,14 @@ class Asker:
         _log.warning("iys could not be asked", brand=brand.brand_code, error=str(error))
         urgent = any(entry.desired_status == Status.RET for entry in entries)
         wait = error.retry_after or (_SOON if urgent else _LATER)
-        if isinstance(error, MisconfiguredError | UnauthenticatedError):
-            wait = max(wait, timedelta(minutes=1))
+        if not error.passes:
+            wait = max(wait, _REFUSED)
         async with self.tools.ledger.transaction() as connection:
             changes = Changes(self.tools.announcer, now=now)
             for entry in (await lock(connection, (one.key for one in entries))).values():
-                later = entry.but(next_attempt_at=now + wait, lease_owner=None, lease_until=None)
+                later = entry.but(lease_owner=None, lease_until=None)
+                if error.passes or entry.duty == "ask":
+                    later = later.but(next_attempt_at=now + wait)
                 changes.put(entry, later)
             await changes.write(connection)
 

@@ -79,8 +79,9 @@ class Submitter:
             },
         )
         of_onay, of_unknown = waiting[0]["of_onay"], waiting[0]["of_unknown"]
-        if of_onay == 0 and of_unknown > ASK_FIRST_OVER and self._is_open("statuses"):
-            return await self.asker.ask_opt_outs(brand_code, channel)
+        may_ask = of_onay == 0 and of_unknown > ASK_FIRST_OVER and self._is_open("statuses")
+        if may_ask and await self.asker.ask_opt_outs(brand_code, channel):
+            return True
         bulk = of_onay > BATCH_OVER and gate is Gate.OPEN and self._is_open("add_batch")
         registered = [Registered.ONAY] if of_onay else _ALL
         submission = await self._claim(

@@ -1,6 +1,6 @@
 """What is owed reaches İYS once, whatever happens to the call, and the ledger ends as İYS does."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -8,7 +8,7 @@ from izin.schemas.records import event_from_avro
 from izin.sinks.ledger import brands
 from izin.sinks.ledger import stops as standing
 from tests.builders import BRAND, PHONE
-from tests.integration.sinks.house import A_SECOND, RESULT_DELAY, House, a_phone, onay, ret
+from tests.integration.sinks.house import A_SECOND, ACTIVE, RESULT_DELAY, House, a_phone, onay, ret
 
 pytestmark = pytest.mark.database
 
@@ -104,6 +104,51 @@ async def test_many_rets_of_unknown_keys_are_asked_about_first(house: House):
     assert (await house.entry(people[7])).state == "accepted"
     assert house.twin.calls("statuses") == 1
     assert house.twin.calls("addV2") == 1
+
+
+async def test_rets_that_may_not_be_asked_about_are_told_all_the_same(house: House):
+    """Who may not ask may still withdraw; and where nothing may be done at all, a stop stands after
+    one question and one try, whatever waits behind it.
+    """
+    people = [a_phone(number) for number in range(30)]
+    await house.ingest(*(ret(person) for person in people))
+    house.twin.weather("statuses", status=403, code="H353", times=2)
+    assert await house.submitter.opt_out()
+    assert house.twin.calls("addV2") == 1
+    house.twin.weather("addV2", status=403, code="H521")
+    assert await house.submitter.opt_out()
+    (stop,) = await standing.stops(house.ledger)
+    assert (stop.code, stop.reach) == ("H521", "provider")
+    assert not await house.submitter.opt_out()
+    assert house.twin.calls("statuses") == house.twin.calls("addV2") == 2
+
+
+async def test_what_is_to_be_asked_waits_while_iys_refuses_the_account(house: House):
+    """Each refusal counts against our address: one question a turn, and none behind a stop."""
+    await house.ingest(onay(PHONE))
+    await house.ledger.fetch("UPDATE consents SET duty = 'ask' RETURNING key")
+    house.twin.weather("status", status=403, code="H521", times=2)
+    assert await house.asker.ask()
+    house.passes(timedelta(minutes=14))
+    assert not await house.asker.ask()
+    house.passes(timedelta(minutes=1))
+    assert await house.asker.ask()
+    async with house.ledger.transaction() as connection:
+        await standing.stop(
+            connection,
+            ACTIVE,
+            channel=standing.EVERY,
+            status=standing.EVERY,
+            code="H521",
+            why="closed",
+            now=house.clock() + timedelta(minutes=15),
+            reach="provider",
+        )
+    house.passes(timedelta(minutes=15))
+    assert not await house.asker.ask()
+    house.passes(timedelta(minutes=2))
+    assert await house.asker.ask()
+    assert house.twin.calls("status") == 3
 
 
 async def test_a_ret_overtakes_an_onay_whose_result_is_awaited(house: House):

@@ -233,7 +233,8 @@ LIMIT %(size)s
 FOR UPDATE SKIP LOCKED
 
 -- name: to-ask
--- How many records are to be asked about, in groups that one call can ask, opt-outs first.
+-- How many records are to be asked about, in groups that one call can ask, opt-outs first. Whose account or provider
+-- İYS refuses is left alone until it is tried again.
 SELECT c.brand_code, c.channel, c.recipient_type, count(*) AS waiting
 FROM consents AS c JOIN brands AS b ON b.brand_code = c.brand_code AND b.status = 'active'
     AND (b.account IS NULL OR b.account = %(account)s)
@@ -241,6 +242,10 @@ FROM consents AS c JOIN brands AS b ON b.brand_code = c.brand_code AND b.status 
 WHERE c.duty = 'ask' AND NOT c.onay_open AND NOT c.ret_open
     AND (c.next_attempt_at IS NULL OR c.next_attempt_at <= %(now)s)
     AND (c.lease_until IS NULL OR c.lease_until <= %(now)s)
+    AND NOT EXISTS (
+        SELECT 1 FROM stops AS s
+        WHERE s.brand_code = c.brand_code AND s.reach IN ('account', 'provider') AND s.status = '*'
+            AND s.recheck_at > %(now)s)
 GROUP BY c.brand_code, c.channel, c.recipient_type
 ORDER BY max(c.desired_status) DESC NULLS LAST, c.brand_code, c.channel, c.recipient_type
 
