@@ -53,7 +53,7 @@ from izin.iys.wire import (
     Receipt,
     Record,
     Stream,
-    SubRequest,
+    Written,
 )
 
 __all__ = [
@@ -92,7 +92,6 @@ __all__ = [
     "Standing",
     "StandingPolicy",
     "Stream",
-    "SubRequest",
     "Subscription",
     "SubscriptionStatus",
     "ThrottledError",
@@ -106,6 +105,7 @@ __all__ = [
     "UnreadableError",
     "Verdict",
     "WithheldError",
+    "Written",
     "classify",
     "parse_push",
     "weightiest",

@@ -15,8 +15,8 @@ from izin.consent.model import Status
 from izin.iys.account import BrandSummary, PushRegistration, Subscription
 from izin.iys.exchange import Call, Exchange, Method
 from izin.iys.pacing import CallClass
-from izin.iys.reading import Reader, lowered, readers
-from izin.iys.wire import Batch, ItemResult, Page, Receipt, Record
+from izin.iys.reading import Reader, items_in, lowered, readers
+from izin.iys.wire import Batch, ItemResult, Page, Receipt, Record, Written
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -99,7 +99,7 @@ class IysClient:
     async def add_batch(
         self,
         brand: BrandPath,
-        items: Sequence[ConsentItem],
+        items: Sequence[ConsentItem] | Written,
         *,
         call_class: CallClass = CallClass.BULK,
         permit: Callable[[], Awaitable[bool]] | None = None,
@@ -109,14 +109,17 @@ class IysClient:
         What became of them tells :meth:`batch_result`, no sooner than 300 s later. ``permit`` is
         asked as by :meth:`add`.
         """
-        if not 1 <= len(items) <= MAX_ITEMS:
-            raise ValueError(f"a batch has 1 to {MAX_ITEMS} items, not {len(items)}")
+        count = items.size if isinstance(items, Written) else len(items)
+        if not 1 <= count <= MAX_ITEMS:
+            raise ValueError(f"a batch has 1 to {MAX_ITEMS} items, not {count}")
         return await self._exchange.call(
             Call(
                 method=Method.POST,
                 path=f"/v2{brand}/consents/request",
                 name="add_batch",
-                body=[item.to_body() for item in items],
+                body=items.body
+                if isinstance(items, Written)
+                else [item.to_body() for item in items],
                 writes=True,
                 call_class=call_class,
                 permit=permit,
@@ -139,7 +142,7 @@ class IysClient:
                 name="batch_result",
                 call_class=call_class,
             ),
-            lambda answer: tuple(ItemResult.read(item) for item in readers(answer or [])),
+            lambda answer: tuple(map(ItemResult.read, items_in(answer or []))),
         )
 
     async def status(

@@ -8,7 +8,6 @@ have left is an outcome unknown.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,6 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import httpx
+import orjson
 
 from izin.iys.answers import Verdict
 from izin.iys.breaker import Breakers
@@ -245,7 +245,7 @@ class Exchange:
             call.method,
             call.path,
             params=call.query,
-            content=None if call.body is None else json.dumps(call.body, ensure_ascii=False),
+            content=_content(call.body),
             headers=None if call.body is None else {"Content-Type": "application/json"},
             extensions={
                 _CALL_CLASS: call.call_class,
@@ -253,6 +253,11 @@ class Exchange:
                 _PERMIT: call.permit,
             },
         )
+
+
+def _content(body: object) -> bytes | str | None:
+    """Return what is sent of ``body``; a text is JSON already."""
+    return body if body is None or isinstance(body, str) else orjson.dumps(body)
 
 
 def translate(error: Exception, call: Call) -> CallError:

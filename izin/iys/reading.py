@@ -153,11 +153,16 @@ def _plain(key: object) -> str:
     return str(key).rstrip(":").strip().lower()
 
 
-def readers(value: object) -> Iterator[Reader]:
-    """Return the objects in a JSON list; raises UnreadableError if it is none."""
+def items_in(value: object) -> list[object]:
+    """Return the items of a JSON list; raises UnreadableError if it is none."""
     if not isinstance(value, list):
         raise UnreadableError(f"{type(value).__name__} where a list was expected")
-    return (Reader(item) for item in value)
+    return value
+
+
+def readers(value: object) -> Iterator[Reader]:
+    """Return the objects in a JSON list; raises UnreadableError if it is none."""
+    return (Reader(item) for item in items_in(value))
 
 
 def lowered(recipient: str) -> str:

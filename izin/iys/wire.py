@@ -10,18 +10,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from izin.consent.making import maker
 from izin.consent.model import RecipientType, aware
 from izin.iys.answers import Verdict, classify
 from izin.iys.errors import UnreadableError
-from izin.iys.reading import to_turkish
+from izin.iys.reading import Reader, from_turkish, to_turkish
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from izin.consent.model import Channel, Source, Status
-    from izin.iys.reading import Reader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,28 +124,12 @@ class Record:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubRequest:
-    """One item of a batch as İYS took it in: not yet saved."""
+class Written(NamedTuple):
+    """A batch's items as they were written down before, to be said word for word."""
 
-    sub_request_id: str
-    recipient: str
-    type: str
-    recipient_type: str
-    status: str | None
-    creation_date: datetime | None
-
-    @classmethod
-    def read(cls, reader: Reader) -> SubRequest:
-        """Return the item in the answer to a batch."""
-        return cls(
-            sub_request_id=reader.text("subRequestId"),
-            recipient=reader.recipient(),
-            type=reader.text("type"),
-            recipient_type=reader.text_or_none("recipientType") or RecipientType.BIREYSEL,
-            status=reader.text_or_none("status"),
-            creation_date=reader.instant_or_none("creationDate"),
-        )
+    body: str
+    """A JSON array of what ``ConsentItem.to_body`` gives."""
+    size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,14 +137,14 @@ class Batch:
     """İYS took a batch in: "for processing", never "saved". Items are in the order sent."""
 
     request_id: str
-    sub_requests: tuple[SubRequest, ...]
+    sub_request_ids: tuple[str, ...]
 
     @classmethod
     def read(cls, reader: Reader) -> Batch:
         """Return the batch in an answer."""
         return cls(
             request_id=reader.text("requestId"),
-            sub_requests=tuple(SubRequest.read(item) for item in reader.each("subRequests")),
+            sub_request_ids=tuple(item.text("subRequestId") for item in reader.each("subRequests")),
         )
 
 
@@ -207,8 +191,12 @@ class ItemResult:
                 return None
 
     @classmethod
-    def read(cls, reader: Reader) -> ItemResult:
-        """Return the result in an item of the answer."""
+    def read(cls, value: object) -> ItemResult:
+        """Return the result in ``value``, an item of the answer."""
+        found = _saved(value)
+        if found is not None:
+            return found
+        reader = Reader(value)
         word = reader.text("status").lower()
         if word not in set(ItemStatus):
             raise UnreadableError("an item's status that is none of success, failure, enqueue")
@@ -228,6 +216,35 @@ class ItemResult:
                 sub_request_id=original.text_or_none("subRequestId"),
             ),
         )
+
+
+_OF_A_SUCCESS = frozenset({"subRequestId", "index", "status", "transactionId", "creationDate"})
+_BESIDE = frozenset({"requestId", "isAddConsentV2Service"})
+_receipt = maker(Receipt)
+_item_result = maker(ItemResult)
+
+
+def _saved(value: object) -> ItemResult | None:
+    """Return what a success says that is written as they usually are, with nothing to be told of
+    it; None: it is to be read word by word, for five times as long.
+    """
+    if not isinstance(value, dict) or not _OF_A_SUCCESS <= value.keys() <= _OF_A_SUCCESS | _BESIDE:
+        return None
+    name, identity, date = value["subRequestId"], value["transactionId"], value["creationDate"]
+    index = value["index"]
+    if (
+        value["status"] != "success"
+        or type(index) is not int
+        or not all(type(text) is str and text and text == text.strip() for text in (name, identity))
+        or type(date) is not str
+    ):
+        return None
+    return _item_result(
+        sub_request_id=name,
+        index=index,
+        status=ItemStatus.SUCCESS,
+        receipt=_receipt(transaction_id=identity, creation_date=from_turkish(date)),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,15 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
-import orjson
-
 from izin.consent.model import ConsentKey, Source, Status
 from izin.consent.obligation import Registered
 from izin.iys.answers import Verdict
 from izin.sinks import facts, rulings
 from izin.sinks.announce import Outcome
 from izin.sinks.facts import Statement
-from izin.sinks.ledger.movements import Fact
 from izin.sinks.ledger.stops import EVERY
 from izin.sinks.rulings import Ruled
 
@@ -29,7 +26,7 @@ if TYPE_CHECKING:
     from izin.iys.wire import Receipt
     from izin.sinks.ledger.brands import Brand
     from izin.sinks.ledger.entry import Entry
-    from izin.sinks.ledger.submissions import Item, Submission
+    from izin.sinks.ledger.submissions import Item
 
 FIRST_RET = "H175"
 NOT_AS_FIRST = "H486"
@@ -179,32 +176,6 @@ def scope_of(channel: str, answer: Answer) -> Scope | None:
             return None
     status = str(Status.ONAY) if answer.verdict is Verdict.QUOTA else EVERY
     return Scope(channel=stopped, status=status, code=code, why=f"{why} ({code})", reach=reach)
-
-
-def answered(submission: Submission, item: Item, answer: Answer, at: int) -> Fact:
-    """Return what İYS answered of an item as a fact, at ``at`` (microseconds since 1970)."""
-    receipt, names = answer.receipt, submission.sub_request_ids
-    data = {
-        "submission": submission.id,
-        "how": answer.how,
-        "verdict": str(answer.verdict),
-        "code": answer.code,
-        "request_id": submission.request_id,
-        "sub_request_id": names[item.place] if item.place < len(names) else None,
-        "transaction_id": None if receipt is None else receipt.transaction_id,
-        "creation_date": None if receipt is None else receipt.creation_date,
-    }
-    return Fact(
-        "answer",
-        item.customer_id,
-        item.key,
-        item.event_id,
-        item.status,
-        f"submission/{submission.id}/{item.place}/answer",
-        at,
-        orjson.dumps(data),
-        None,
-    )
 
 
 def _of_the_past(  # noqa: PLR0913 - the facts of judged

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 from psycopg.rows import args_row
@@ -20,44 +20,32 @@ from psycopg.rows import args_row
 from izin.consent.clocks import terms
 from izin.consent.model import Status
 from izin.iys.answers import Verdict
-from izin.sinks.announce import outcome_id
-from izin.sinks.judge import answered, judged
-from izin.sinks.ledger import bells, rows
+from izin.sinks.judge import judged
+from izin.sinks.ledger import bells
 from izin.sinks.ledger.changes import lock
-from izin.sinks.ledger.database import copy
+from izin.sinks.ledger.database import copy, while_waiting
 from izin.sinks.ledger.entry import is_only_told
-from izin.sinks.ledger.movements import Fact
 from izin.sinks.ledger.outbox import Pattern
 from izin.sinks.ledger.statements import statements
 from izin.sinks.ledger.submissions import Settled
+from izin.sinks.stamping import OWN_OF_OUTCOME, OWN_OF_PERMISSION, stamped
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from izin.iys.wire import Receipt
     from izin.sinks.announce import Outcome
     from izin.sinks.judge import Answer
     from izin.sinks.ledger.changes import Changes
     from izin.sinks.ledger.database import Connection
     from izin.sinks.ledger.entry import Entry
+    from izin.sinks.ledger.links import Fact
     from izin.sinks.ledger.submissions import Item, Submission
     from izin.sinks.tools import Tools
 
 FEW = 2
 """Fewer are judged one by one: there is nothing to share."""
 _HELPING = 250
-_OWN_OF_PERMISSION = ("recipient", "registered_at", "consent_date")
-_OWN_OF_OUTCOME = (
-    "recipient",
-    "outcome_id",
-    "event_id",
-    "transaction_id",
-    "creation_date",
-    "attempt",
-    "origin",
-    "origin_ref",
-)
 _CONSENTS = statements("consents")
 _OUTBOX = statements("outbox")
 
@@ -83,8 +71,7 @@ class Saved(NamedTuple):
     held: Held
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class Group(NamedTuple):
     """Items whose rows stand alike, and what judging the first of them has made of its row."""
 
     members: Sequence[Saved]
@@ -102,6 +89,7 @@ class Successes:
     submission: Submission
     now: datetime
     _groups: list[Group] = field(default_factory=list)
+    _terms: dict[datetime, tuple[datetime | None, datetime | None]] = field(default_factory=dict)
 
     async def take(
         self, connection: Connection, items: Sequence[Item], answers: Mapping[int, Answer]
@@ -141,29 +129,42 @@ class Successes:
         for group in self._groups:
             members = [one for one in group.members if one.item.place in counted]
             if members:
-                await self._save(connection, group, members)
-            for start in range(0, len(members), _HELPING):
-                made, facts = self._stamped(group, members[start : start + _HELPING])
-                messages.append(made)
+                saving = self._save(connection, group, members)
+                _, (made, facts) = await while_waiting(saving, self._stamped(group, members))
+                messages += made
                 changes.record(facts)
-                # Pushes share this loop and must not wait for a whole batch.
-                await asyncio.sleep(0)
         if messages:
             await copy(connection, _OUTBOX["copy"], messages)
             await connection.execute(f"NOTIFY {bells.OUTBOX}")
+
+    async def _stamped(
+        self, group: Group, members: Sequence[Saved]
+    ) -> tuple[list[bytes], list[Fact]]:
+        messages: list[bytes] = []
+        facts: list[Fact] = []
+        for start in range(0, len(members), _HELPING):
+            helping = members[start : start + _HELPING]
+            made, their_facts = stamped(self.submission, group, helping, self.now)
+            messages.append(made)
+            facts += their_facts
+            # Pushes share this loop and must not wait for a whole batch.
+            await asyncio.sleep(0)
+        return messages, facts
 
     def _stands_as_told(self, row: Held, item: Item) -> bool:
         """Whether the row is still as its item says, its terms those of today."""
         if item.consent_date is None or row.desired_at != item.consent_date:
             return False
-        due_at, expires_at = terms(
-            item.consent_date,
-            self.submission.brand.clock,
-            status=Status.ONAY,
-            now=self.now,
-            calendar=self.tools.ledger.calendar,
-        )
-        return row.due_at == due_at and row.expires_at == expires_at
+        found = self._terms.get(item.consent_date)
+        if found is None:
+            found = self._terms[item.consent_date] = terms(
+                item.consent_date,
+                self.submission.brand.clock,
+                status=Status.ONAY,
+                now=self.now,
+                calendar=self.tools.ledger.calendar,
+            )
+        return (row.due_at, row.expires_at) == found
 
     def _judged(self, members: Sequence[Saved], before: Entry) -> Group | None:
         """Return what judging the first of ``members`` makes of all; None if more than usual
@@ -187,11 +188,11 @@ class Successes:
             members=members,
             entry=entry,
             permission=Pattern(
-                permission, announcer.alike(permission, _OWN_OF_PERMISSION), at=self.now
+                permission, announcer.alike(permission, OWN_OF_PERMISSION), at=self.now
             ),
             outcome=Pattern(
                 outcome,
-                announcer.alike(outcome, _OWN_OF_OUTCOME),
+                announcer.alike(outcome, OWN_OF_OUTCOME),
                 at=self.now,
                 identity=reached.outcome_id,
             ),
@@ -200,7 +201,15 @@ class Successes:
 
     async def _save(self, connection: Connection, group: Group, members: Sequence[Saved]) -> None:
         entry = group.entry
-        receipts = [cast("Receipt", one.answer.receipt) for one in members]
+        own = [
+            {
+                "ctid": one.held.ctid,
+                "transaction_id": receipt.transaction_id,
+                "creation_date": receipt.creation_date,
+            }
+            for one in members
+            if (receipt := one.answer.receipt) is not None
+        ]
         values = {
             "registered": entry.registered,
             "verified_by": entry.verified_by,
@@ -210,58 +219,9 @@ class Successes:
             "may_send": entry.may_send,
             "permission_reason": entry.permission_reason,
             "now": self.now,
-            "ctids": [one.held.ctid for one in members],
-            "transaction_ids": [one.transaction_id for one in receipts],
-            "creation_dates": [one.creation_date for one in receipts],
+            "own": orjson.dumps(own).decode(),
         }
         await connection.execute(_CONSENTS["settle-alike"], values)
-
-    def _stamped(self, group: Group, members: Sequence[Saved]) -> tuple[bytes, list[Fact]]:
-        """Return the rows of the outbox, of each key its permission and its outcome, and the
-        history: what was reached, and what İYS answered.
-        """
-        at, reached = rows.microseconds(self.now), group.told
-        messages: list[bytes] = []
-        facts: list[Fact] = []
-        for item, answer, held in members:
-            receipt = cast("Receipt", answer.receipt)
-            recipient = item.key.split("/", 3)[3]
-            identity = outcome_id(
-                item.key, item.event_id, reached.outcome, held.attempts, reached.code
-            )
-            key = rows.word(item.key)
-            permission = {
-                "recipient": recipient,
-                "registered_at": receipt.creation_date,
-                "consent_date": item.consent_date,
-            }
-            outcome = {
-                "recipient": recipient,
-                "outcome_id": identity,
-                "event_id": item.event_id,
-                "transaction_id": receipt.transaction_id,
-                "creation_date": receipt.creation_date,
-                "attempt": held.attempts,
-                "origin": item.origin,
-                "origin_ref": item.origin_ref,
-            }
-            messages += (
-                group.permission.row(key, permission),
-                group.outcome.row(key, outcome, identity),
-            )
-            reached_fact = Fact(
-                "outcome",
-                item.customer_id,
-                item.key,
-                item.event_id,
-                item.status,
-                f"outcome/{identity}",
-                at,
-                orjson.dumps(reached.said(held.attempts)),
-                None,
-            )
-            facts += (reached_fact, answered(self.submission, item, answer, at))
-        return b"".join(messages), facts
 
 
 def _is_likely(item: Item, answer: Answer) -> bool:
@@ -274,6 +234,6 @@ def _is_likely(item: Item, answer: Answer) -> bool:
 
 
 async def _hold(connection: Connection, keys: Sequence[str]) -> Mapping[str, Held]:
-    async with connection.cursor(row_factory=args_row(Held)) as cursor:
+    async with connection.cursor(binary=True, row_factory=args_row(Held)) as cursor:
         found = await (await cursor.execute(_CONSENTS["hold"], {"keys": keys})).fetchall()
     return {one.key: one for one in found}

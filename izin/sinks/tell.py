@@ -23,12 +23,14 @@ from izin.iys.errors import (
     WithheldError,
 )
 from izin.iys.pacing import CallClass
+from izin.iys.wire import Written
 from izin.runtime.observe import get_logger
-from izin.sinks.judge import NO_SUCH_RETAILER, Answer, Judged, answered, judged
+from izin.sinks.judge import NO_SUCH_RETAILER, Answer, Judged, judged
 from izin.sinks.ledger import intents, stops, submissions
 from izin.sinks.ledger.changes import Changes, lock
 from izin.sinks.ledger.rows import microseconds
 from izin.sinks.ledger.submissions import BATCH, SINGLE, Settled
+from izin.sinks.ledger.told import answered
 from izin.sinks.successes import Successes
 
 if TYPE_CHECKING:
@@ -164,7 +166,7 @@ class Teller:
         try:
             batch = await self.tools.client.add_batch(
                 submission.brand.path,
-                submission.said,
+                Written(submission.body, len(submission.items)),
                 call_class=CallClass.RET if urgent else call_class,
                 permit=self._permit(submission),
             )
@@ -193,7 +195,7 @@ class Teller:
 
     async def _taken(self, submission: Submission, batch: Batch) -> None:
         now = self.tools.clock()
-        if len(batch.sub_requests) != len(submission.items):
+        if len(batch.sub_request_ids) != len(submission.items):
             # İYS names what it took; a receipt that names other items proves nothing.
             await self._lose(submission, None)
             return
@@ -202,7 +204,7 @@ class Teller:
                 connection,
                 submission,
                 batch.request_id,
-                batch.sub_requests,
+                batch.sub_request_ids,
                 now=now,
                 next_poll_at=now + self.result_delay,
             )

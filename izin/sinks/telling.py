@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from izin.consent.making import maker
 from izin.consent.model import Channel, RecipientType, Source, Status
+from izin.consent.words import CHANNELS, RECIPIENT_TYPES, SOURCES, STATUSES
 from izin.iys.reading import from_turkish
 from izin.iys.wire import ConsentItem
 
@@ -22,20 +24,24 @@ if TYPE_CHECKING:
     from izin.sinks.ledger.intents import Owed
 
 
+_consent_item = maker(ConsentItem)
+
+
 def item_of(entry: Owed | Entry) -> ConsentItem:
     """Return what İYS is to be told of a row that is registrable."""
     undated = entry.desired_consent_date is None and entry.desired_status == Status.ONAY
-    return ConsentItem(
+    source, access = entry.desired_source, entry.retailer_access
+    return _consent_item(
         recipient=entry.recipient,
-        type=Channel(entry.channel),
-        status=Status(entry.desired_status or ""),
-        source=None if entry.desired_source is None else Source(entry.desired_source),
+        type=CHANNELS[entry.channel],
+        status=STATUSES[entry.desired_status or ""],
+        source=None if source is None else SOURCES[source],
         # Only a merchant's first record may lack its date; an opt-out without one counts from its
         # receipt.
         consent_date=None if undated else entry.desired_at,
-        recipient_type=RecipientType(entry.recipient_type),
+        recipient_type=RECIPIENT_TYPES[entry.recipient_type],
         retailer_code=entry.retailer_code,
-        retailer_access=None if entry.retailer_access is None else tuple(entry.retailer_access),
+        retailer_access=None if access is None else tuple(access),
     )
 
 

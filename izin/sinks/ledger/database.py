@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, LiteralString, Self
+from typing import TYPE_CHECKING, Any, LiteralString, Self, TypeVar
 
 import psycopg
 from psycopg import errors
@@ -26,12 +26,15 @@ from izin.sinks.errors import (
 from izin.sinks.ledger import rows
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable, Iterator, Mapping
     from types import TracebackType
 
     from izin.consent.business_days import Calendar
     from izin.consent.errors import IzinError
     from izin.runtime.settings import LedgerSettings
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 Connection = psycopg.AsyncConnection[DictRow]
 
@@ -150,6 +153,20 @@ async def copy(connection: Connection, statement: LiteralString, helpings: Itera
             await writer.write(helping)
             await asyncio.sleep(0)
         await writer.write(rows.END)
+
+
+async def while_waiting(statement: Coroutine[Any, Any, T], work: Awaitable[U]) -> tuple[T, U]:
+    """Return what ``statement`` finds and what ``work``, done while PostgreSQL is at it, makes.
+
+    ``work`` must leave the statement's connection alone.
+    """
+    running = asyncio.create_task(statement)
+    try:
+        await asyncio.sleep(0)
+        made = await work
+    finally:
+        found = await running
+    return found, made
 
 
 @contextmanager

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, LiteralString, NamedTuple
 
-import orjson
 from psycopg.rows import args_row
 
 from izin.sinks.errors import ConcurrentChangeError
-from izin.sinks.ledger import rows
-from izin.sinks.ledger.database import copy
-from izin.sinks.ledger.movements import Fact
+from izin.sinks.ledger.database import copy, while_waiting
+from izin.sinks.ledger.rows import microseconds
 from izin.sinks.ledger.statements import statements
 from izin.sinks.ledger.submissions import Item, Submission
+from izin.sinks.ledger.told import calls, item_rows
 from izin.sinks.telling import body_of, item_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from izin.iys.wire import ConsentItem
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
     from izin.sinks.ledger.database import Connection
     from izin.sinks.ledger.holder import Holder
 
-_HELPING = 250
-_ITEM_COLUMNS = 12
-_OPEN = rows.text(b"open")
 _SQL = statements("submissions")
 _CONSENTS = statements("consents")
 
@@ -59,7 +55,7 @@ async def owed(
     connection: Connection, query: LiteralString, values: Mapping[str, Any]
 ) -> Sequence[Owed]:
     """Return the rows that ``query`` takes to be told, held until the transaction ends."""
-    async with connection.cursor(row_factory=args_row(Owed)) as cursor:
+    async with connection.cursor(binary=True, row_factory=args_row(Owed)) as cursor:
         return await (await cursor.execute(_CONSENTS[query], values)).fetchall()
 
 
@@ -76,13 +72,22 @@ async def claim(  # noqa: PLR0913 - what is told, how, and by whom
     the commit.
     """
     values = {"places": [one.ctid for one in taken], "now": changes.now}
-    flying = await connection.execute(_CONSENTS["fly"], values)
+    flying, (said, items) = await while_waiting(
+        connection.execute(_CONSENTS["fly"], values), _said(taken)
+    )
     if flying.rowcount != len(taken):
         raise ConcurrentChangeError("a row was changed by another process")
+    return await intend(
+        connection, changes, brand, items, said, kind=kind, holder=holder, refusals=0
+    )
+
+
+async def _said(taken: Sequence[Owed]) -> tuple[list[ConsentItem], list[Item]]:
+    """Return what is said of each row, and as which item."""
     said = [item_of(one) for one in taken]
-    items = tuple(
+    return said, [
         Item(
-            index,
+            place,
             one.customer_id,
             one.key,
             one.desired_event_id,
@@ -93,11 +98,8 @@ async def claim(  # noqa: PLR0913 - what is told, how, and by whom
             one.desired_origin or "",
             one.desired_origin_ref,
         )
-        for index, (one, item) in enumerate(zip(taken, said, strict=True))
-    )
-    return await intend(
-        connection, changes, brand, items, said, kind=kind, holder=holder, refusals=0
-    )
+        for place, (one, item) in enumerate(zip(taken, said, strict=True))
+    ]
 
 
 async def intend(  # noqa: PLR0913 - what is told, how, and by whom
@@ -129,8 +131,8 @@ async def intend(  # noqa: PLR0913 - what is told, how, and by whom
         raise ConcurrentChangeError("a submission was not kept")
     number = row["id"]
     renumbered = tuple(item._replace(place=place) for place, item in enumerate(items))
-    await copy(connection, _SQL["intend-items"], _item_rows(number, renumbered))
-    changes.record(_calls(number, kind, renumbered, rows.microseconds(now)))
+    await copy(connection, _SQL["intend-items"], item_rows(number, renumbered))
+    changes.record(calls(number, kind, renumbered, microseconds(now)))
     return Submission(
         id=number,
         brand=brand,
@@ -140,53 +142,4 @@ async def intend(  # noqa: PLR0913 - what is told, how, and by whom
         intended_at=now,
         refusals=refusals,
         lease_until=now + holder.lease,
-        known=tuple(said),
     )
-
-
-def _item_rows(number: int, items: Sequence[Item]) -> Iterator[bytes]:
-    """Yield the rows of a submission's items, some at a time."""
-    begun = _ITEM_COLUMNS.to_bytes(2, "big") + rows.long(number)
-    for start in range(0, len(items), _HELPING):
-        yield b"".join(
-            b"".join(
-                (
-                    begun,
-                    rows.integer(item.place),
-                    rows.word(item.customer_id),
-                    rows.word(item.key),
-                    rows.word(item.event_id),
-                    rows.word(item.status),
-                    rows.moment(item.consent_date),
-                    rows.word(item.source),
-                    rows.integer(item.attempt),
-                    rows.word(item.origin),
-                    rows.word(item.origin_ref),
-                    _OPEN,
-                )
-            )
-            for item in items[start : start + _HELPING]
-        )
-
-
-def _calls(number: int, kind: str, items: Sequence[Item], at: int) -> Iterator[Fact]:
-    """Yield the history of a call, item by item."""
-    for item in items:
-        data = {
-            "submission": number,
-            "kind": kind,
-            "attempt": item.attempt,
-            "consent_date": item.consent_date,
-            "source": item.source,
-        }
-        yield Fact(
-            "call",
-            item.customer_id,
-            item.key,
-            item.event_id,
-            item.status,
-            f"submission/{number}/{item.place}/call",
-            at,
-            orjson.dumps(data),
-            None,
-        )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from izin.iys.wire import ConsentItem, SubRequest
+    from izin.iys.wire import ConsentItem
     from izin.sinks.ledger.brands import Brand
     from izin.sinks.ledger.database import Connection
     from izin.sinks.ledger.holder import Holder
@@ -66,13 +66,11 @@ class Submission:
     refusals: int = 0
     lease_until: datetime | None = None
     """Until when nobody else takes it up; None where its telling is over."""
-    known: tuple[ConsentItem, ...] | None = None
-    """What the body says, where it has just been written."""
 
     @property
     def said(self) -> tuple[ConsentItem, ...]:
         """What the body says, whole."""
-        return items_of(self.body) if self.known is None else self.known
+        return items_of(self.body)
 
 
 class Settled(NamedTuple):
@@ -87,7 +85,7 @@ async def taken(  # noqa: PLR0913 - İYS's receipt of a batch
     connection: Connection,
     submission: Submission,
     request_id: str,
-    sub_requests: Sequence[SubRequest],
+    sub_request_ids: Sequence[str],
     *,
     now: datetime,
     next_poll_at: datetime,
@@ -96,7 +94,7 @@ async def taken(  # noqa: PLR0913 - İYS's receipt of a batch
     values = {
         "id": submission.id,
         "request_id": request_id,
-        "sub_request_ids": [one.sub_request_id for one in sub_requests],
+        "sub_request_ids": list(sub_request_ids),
         "now": now,
         "next_poll_at": next_poll_at,
     }

@@ -102,9 +102,8 @@ async def test_a_batch_goes_from_nothing_over_enqueue_to_its_results(twin: Twin,
     assert {item.verdict for item in waiting} == {None}
     twin.advance(101)
     results = {r.sub_request_id: r for r in await client.batch_result(BRAND, batch.request_id)}
-    first, second, third = (results[sub.sub_request_id] for sub in batch.sub_requests)
+    first, second, third = (results[name] for name in batch.sub_request_ids)
 
-    assert [sub.recipient for sub in batch.sub_requests] == [PHONE, "ada@example.com", OTHER]
     assert (first.verdict, second.verdict) == (Verdict.SUCCESS, Verdict.SUCCESS)
     assert (third.code, third.verdict) == ("H175", Verdict.ALREADY)
 

@@ -22,6 +22,7 @@ from izin.runtime.settings import LedgerSettings
 from izin.schemas.topics import Topics
 from izin.sinks import facts, rulings, successes
 from izin.sinks.announce import Announcer
+from izin.sinks.errors import IllegalChangeError
 from izin.sinks.judge import Answer
 from izin.sinks.ledger import intents
 from izin.sinks.ledger.changes import Changes
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.database
 
 NOW = NOON + timedelta(minutes=10)
+TABLES = ("consents", "movements", "outbox", "items")
 _NUMBERS = count(1)
 HOLDER = Holder(owner="7", lease=timedelta(hours=1), call_within=timedelta(seconds=5))
 
@@ -166,8 +168,12 @@ async def written(
         }
         tools = cast("Tools", SimpleNamespace(**fields))
         teller = Teller(tools=tools, result_delay=timedelta(minutes=5))
-        for _ in range(2):
-            await teller.record(submission, answers, request_id="r-1")
+        try:
+            for _ in range(2):
+                await teller.record(submission, answers, request_id="r-1")
+        except IllegalChangeError as error:
+            # Not every row that is made up here is one that the ledger lets come about.
+            return dict.fromkeys(TABLES, str(error))
         (row,) = await ledger.fetch(WRITTEN, {"mark": f"%{mark}%"})
         items = await ledger.fetch(
             "SELECT index, state, code FROM submission_items WHERE submission_id = %(id)s"
@@ -200,7 +206,7 @@ def test_both_ways_write_the_same(
         expected = asyncio.run(written(other, entries, answers, mark, number))
     finally:
         judged_alone(usual)
-    for table in ("consents", "movements", "outbox", "items"):
+    for table in TABLES:
         assert found[table] == expected[table], table
 
 

@@ -102,8 +102,7 @@ UPDATE consents AS c SET registered = %(registered)s, registered_at = own.creati
     state = %(state)s, duty = %(duty)s, why = %(why)s, code = NULL, next_attempt_at = NULL, onay_open = false,
     told_at = %(now)s, may_send = %(may_send)s, permission_reason = %(permission_reason)s,
     permission_since = %(now)s, updated_at = %(now)s
-FROM unnest(%(ctids)s::tid[], %(transaction_ids)s::text[], %(creation_dates)s::timestamptz[])
-    AS own (ctid, transaction_id, creation_date)
+FROM json_to_recordset(%(own)s::json) AS own (ctid tid, transaction_id text, creation_date timestamptz)
 WHERE c.ctid = own.ctid
 
 -- name: work
