@@ -65,8 +65,10 @@ class CallError(IysError):
 
     @property
     def passes(self) -> bool:
-        """Whether the same call may succeed though no person has mended anything."""
-        return self.who_acts in {Actor.TIME, Actor.US}
+        """Whether the same call may succeed though no person has mended anything: what cannot be
+        read may be a proxy's, too.
+        """
+        return self.who_acts in {Actor.TIME, Actor.US} or isinstance(self, UnreadableError)
 
     @property
     def verdict(self) -> Verdict:

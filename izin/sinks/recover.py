@@ -40,6 +40,8 @@ _NEEDED = ("status", "add", "add_batch")
 """What taking up may call: while one of them rests, everything stays as it is."""
 _LATER = timedelta(seconds=30)
 _SOON = timedelta(seconds=2)
+_REFUSED = timedelta(minutes=15)
+"""What a person must mend is not asked again and again: it would count against our address."""
 
 _log = get_logger(__name__)
 
@@ -100,12 +102,12 @@ class Recoverer:
         asked_at = self.tools.clock().replace(microsecond=0)
         try:
             record = await self._status(submission, item)
-        except ThrottledError as error:
-            # The hour's questions are spent: the same body has no second effect either.
-            _log.warning("iys could not be asked", submission=submission.id, error=str(error))
-            return False
         except CallError as error:
             _log.warning("iys could not be asked", submission=submission.id, error=str(error))
+            if isinstance(error, ThrottledError) or not error.passes:
+                # The hour's questions are spent, or none is allowed: the same body has no second
+                # effect either, and its answer says what stops.
+                return False
             await self._later(submission, asked_at + (error.retry_after or _SOON))
             return True
         if record is None or not _is_the_same(record, item):
@@ -170,7 +172,8 @@ class Recoverer:
                 record = await self._status(submission, item)
             except CallError as error:
                 _log.warning("iys could not be asked", submission=submission.id, error=str(error))
-                await self._later(submission, asked_at + (error.retry_after or _LATER))
+                rest = error.retry_after or (_LATER if error.passes else _REFUSED)
+                await self._later(submission, asked_at + rest)
                 return
             await self._found(submission, item, record, asked_at)
         if items[_ASKED_AT_ONCE:]:

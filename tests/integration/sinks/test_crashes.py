@@ -10,6 +10,7 @@ from izin.iys import Gate
 from izin.iys.breaker import BreakerPolicy
 from izin.sinks.errors import ConcurrentChangeError
 from izin.sinks.ledger import brands, intents, offsets, submissions
+from izin.sinks.ledger import stops as standing
 from izin.sinks.ledger.changes import Changes
 from izin.sinks.ledger.holder import Holder
 from izin.sinks.ledger.submissions import BATCH, SINGLE
@@ -88,6 +89,25 @@ async def test_a_single_add_that_never_arrived_is_told_again(house: House, asked
     assert await house.recoverer().recover()
     assert (await house.entry()).state == "accepted"
     assert [one["status"] for one in house.twin.movements(PHONE)] == ["ONAY", "RET"]
+
+
+async def test_a_lost_opt_out_that_may_not_be_asked_about_is_told_again(house: House):
+    """Asked about every two seconds it would cost our address its standing; told again it is
+    taken, or its answer says what stops, and it waits behind that.
+    """
+    await house.told_onay(PHONE)
+    await house.ingest(ret(PHONE))
+    house.twin.weather("addV2", drop="before")
+    assert await house.submitter.opt_out()
+    house.twin.weather("status", status=403, code="H353")
+    house.twin.weather("addV2", status=403, code="H521")
+    assert await house.recoverer().recover()
+    (stop,) = await standing.stops(house.ledger)
+    assert (stop.code, (await house.entry()).state) == ("H521", "retryable")
+    assert not await house.recoverer().recover()
+    assert house.twin.calls("status") == 1
+    assert await house.submitter.opt_out()
+    assert house.twin.register() == {PHONE: "RET"}
 
 
 async def test_nothing_is_told_again_while_iys_cannot_be_asked(house: House):
