@@ -50,11 +50,15 @@ class AtSize:
     """Of recipients that say no, and yes again."""
     known_cpu_us: float
     claimed_ms: float
+    """Until the call reaches İYS, its intent kept."""
+    taken_ms: float
+    """From İYS's answer on, until its receipt is kept."""
     settled_ms: float
+    """The question, its answer read, and what follows from it."""
     claimed_and_settled_ms: float
     slowest_ms: float
     cpu_ms: float
-    """Of both, the process's own; what PostgreSQL uses beside it is not in it."""
+    """Of all three, the process's own; what PostgreSQL uses beside it is not in it."""
     movement_bytes: float
     movements: int
 
@@ -83,7 +87,7 @@ async def at_size(ledger: Filled, url: str, *, ingested: int, laps: int, keys: i
     clock = _Ahead()
     pacer = LedgerPacer(ledger.ledger, Pace(rate=1e6), address="none")
     await pacer.begin()
-    told, settled, spent = list[float](), list[float](), list[float]()
+    claimed, taken_in, settled, spent = (list[float]() for _ in range(4))
     willing = _Willing()
     async with IysClient(
         settings,
@@ -97,16 +101,17 @@ async def at_size(ledger: Filled, url: str, *, ingested: int, laps: int, keys: i
             first, used_before = willing.seconds(), willing.cpu_seconds()
             if not await submitter.bulk():
                 raise RuntimeError("nothing to tell")
-            second = willing.seconds()
+            second, reached = willing.seconds(), willing.reached
             clock.ahead += timedelta(seconds=2)
             third = willing.seconds()
             if not await settler.settle():
                 raise RuntimeError("nothing to settle")
             if lap >= _WARM:
-                told.append((second - first) * 1000)
+                claimed.append((reached - first) * 1000)
+                taken_in.append((second - reached) * 1000)
                 settled.append((willing.seconds() - third) * 1000)
                 spent.append((willing.cpu_seconds() - used_before) * 1000)
-    both = [one + other for one, other in zip(told, settled, strict=True)]
+    both = [one + other for one, other in zip(claimed, settled, strict=True)]
     (row,) = await ledger.ledger.fetch(
         """SELECT count(*) AS rows, (
             SELECT sum(pg_total_relation_size(inhrelid))::bigint FROM pg_inherits
@@ -120,7 +125,8 @@ async def at_size(ledger: Filled, url: str, *, ingested: int, laps: int, keys: i
         ingest_cpu_us=used / ingested * 1e6,
         known_a_second=len(changes) / taken_again,
         known_cpu_us=used_again / len(changes) * 1e6,
-        claimed_ms=statistics.median(told),
+        claimed_ms=statistics.median(claimed),
+        taken_ms=statistics.median(taken_in),
         settled_ms=statistics.median(settled),
         claimed_and_settled_ms=statistics.median(both),
         slowest_ms=max(both),
@@ -194,6 +200,8 @@ class _Willing:
     def __init__(self) -> None:
         self._taken: dict[str, int] = {}
         self._seconds = self._cpu_seconds = 0.0
+        self.reached = 0.0
+        """When the last call came, as ``seconds`` counts."""
 
     def seconds(self) -> float:
         """Return the time as it passes while İYS is not at work."""
@@ -205,6 +213,7 @@ class _Willing:
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         began, cpu = time.perf_counter(), time.process_time()
+        self.reached = self.seconds()
         try:
             return self._answer(request)
         finally:

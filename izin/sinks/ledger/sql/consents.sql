@@ -121,7 +121,7 @@ CROSS JOIN LATERAL (
             AND (c.expires_at IS NULL OR c.expires_at >= %(now)s)
             AND NOT c.ret_open
             AND (NOT c.onay_open OR c.desired_status = 'RET')
-        ORDER BY c.due_at, c.key LIMIT 1
+        ORDER BY c.due_at LIMIT 1
     ) AS first
 WHERE b.status = 'active' AND (b.account IS NULL OR b.account = %(account)s)
     AND (b.egress_address IS NULL OR b.egress_address = %(address)s)
@@ -151,7 +151,7 @@ WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_st
     AND NOT c.ret_open
     AND (NOT c.onay_open OR c.desired_status = 'RET')
     AND (c.desired_status = 'RET' OR coalesce(c.due_at < %(now)s, false) = %(grey)s)
-ORDER BY c.due_at, c.key
+ORDER BY c.due_at
 LIMIT %(size)s
 FOR UPDATE SKIP LOCKED
 
@@ -184,7 +184,7 @@ WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_st
     AND NOT c.ret_open AND NOT c.onay_open
     AND (c.next_attempt_at IS NULL OR c.next_attempt_at <= %(now)s)
     AND (c.lease_until IS NULL OR c.lease_until <= %(now)s)
-ORDER BY c.due_at, c.key
+ORDER BY c.due_at
 LIMIT %(size)s
 FOR UPDATE SKIP LOCKED
 
