@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from izin.sinks.ledger.database import Connection, Ledger
     from izin.sinks.ledger.holder import Holder
 
+QUOTA_SPENT = "quota-spent"
 _CHUNK = 1000
 _SQL = statements("brands")
 _CONSENTS = statements("consents")
@@ -145,13 +146,14 @@ async def requeue(
 ) -> int:
     """Have a brand's parked records (of one reason, if given) looked at again; return how many.
 
-    Of retailers that differ, whoever releases them vouches that İYS was told.
+    Of retailers that differ, whoever releases them vouches that İYS was told; of a spent quota,
+    that there is room again. What else is kept from İYS stays so: only its answer lifts it.
     """
     if why == retailers.DIFFERENCE:
         return await _settle_retailers(ledger, announcer, brand_code, now=now)
-    async with ledger.transaction() as connection:
-        for status in Status:
-            await stops.lift(connection, brand_code, stops.EVERY, status)
+    if why in {None, QUOTA_SPENT}:
+        async with ledger.transaction() as connection:
+            await stops.lift(connection, brand_code, stops.EVERY, Status.ONAY)
     return await _each(
         ledger,
         announcer,

@@ -245,6 +245,20 @@ async def test_a_spent_quota_stops_new_onays_and_no_opt_out(house: House):
         house.ledger, house.tools.announcer, BRAND, now=house.tools.clock(), why="quota-spent"
     )
     assert (await house.entry()).state == "pending"
+    assert await standing.stops(house.ledger) == ()
+
+
+async def test_who_requeues_records_mends_nothing_at_iys(house: House):
+    """A closed subscription stays a stop, whatever a person has looked at meanwhile."""
+    await house.told_onay(PHONE)
+    house.twin.weather("addV2", status=403, code="H521")
+    await house.ingest(ret(PHONE))
+    assert await house.submitter.opt_out()
+    await brands.requeue(
+        house.ledger, house.tools.announcer, BRAND, now=house.tools.clock(), why="reconsent"
+    )
+    (stop,) = await standing.stops(house.ledger)
+    assert stop.code == "H521"
 
 
 async def test_a_lost_right_stops_a_channel_and_is_tried_again(house: House):
