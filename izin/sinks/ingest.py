@@ -109,7 +109,10 @@ class Ingester:
         async with self.ledger.transaction() as connection:
             await offsets.advance(connection, topic, topic_id, moves)
             entries = await lock(connection, {read.key for read in reads})
-            known = await brands.of_codes(connection, {read.brand_code for read in reads})
+            codes = {read.brand_code for read in reads}
+            known = await brands.of_codes(connection, codes)
+            if codes - known.keys():
+                await brands.note_unknown(connection, codes - known.keys(), now=now)
             changes = Changes(self.announcer, now=now)
             changes.record(await decided.facts(connection, reads, self._reader))
             stamp = Stamp(

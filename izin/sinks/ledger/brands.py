@@ -110,6 +110,12 @@ async def of_codes(connection: Connection, codes: Collection[int]) -> dict[int, 
     return {row["brand_code"]: Brand.from_row(row) for row in await found.fetchall()}
 
 
+async def note_unknown(connection: Connection, codes: Collection[int], *, now: datetime) -> None:
+    """Note brands that the registry does not know, so that what is kept of them is found."""
+    values = {"codes": sorted(codes), "now": now}
+    await connection.execute(_SQL["note-unknown"], values)
+
+
 async def every(ledger: Ledger) -> tuple[Brand, ...]:
     """Return every brand."""
     return tuple(Brand.from_row(row) for row in await ledger.fetch(_SQL["all"]))

@@ -9,7 +9,7 @@ from izin.consent.obligation import Registered
 from izin.iys import Gate
 from izin.iys.breaker import BreakerPolicy
 from izin.sinks.errors import ConcurrentChangeError
-from izin.sinks.ledger import brands, intents, offsets, submissions
+from izin.sinks.ledger import brands, intents, offsets, reads, submissions
 from izin.sinks.ledger import stops as standing
 from izin.sinks.ledger.changes import Changes
 from izin.sinks.ledger.holder import Holder
@@ -260,6 +260,8 @@ async def test_an_unknown_brand_parks_and_goes_on_when_it_is_known(house: House)
     await house.ingest(stranger)
     rows = await house.ledger.fetch("SELECT state, why FROM consents")
     assert [(row["state"], row["why"]) for row in rows] == [("parked", "unknown-brand")]
+    (kept,) = (await reads.history(house.ledger, PHONE)).entries
+    assert kept.brand_code == 999_999
     await brands.upsert(
         house.ledger,
         house.tools.announcer,

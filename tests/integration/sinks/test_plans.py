@@ -44,6 +44,7 @@ ASKED = [
     ("reads", "lag", {}),
     ("reads", "backlog", {}),
     ("reads", "parked", {}),
+    ("reads", "keys-of", {"recipient": "+905550000001"}),
 ]
 
 

@@ -46,3 +46,9 @@ FROM brands WHERE brand_code = ANY(%(codes)s)
 SELECT brand_code, iys_code, customer_id, name, activated_at, loading_deadline, status, account, egress_address,
     subscription, subscription_ends_at, consent_limit, consents_used, asked_at
 FROM brands ORDER BY brand_code
+
+-- name: note-unknown
+-- Brands that statements name and the registry does not.
+INSERT INTO unknown_brands (brand_code, since)
+SELECT code, %(now)s FROM unnest(%(codes)s::integer[]) AS code
+ON CONFLICT DO NOTHING

@@ -15,8 +15,13 @@ WHERE key > %(after)s AND (%(brand_code)s::integer IS NULL OR brand_code = %(bra
 ORDER BY key LIMIT %(size)s
 
 -- name: keys-of
--- The keys of a recipient.
-SELECT key FROM consents WHERE recipient = %(recipient)s ORDER BY key
+-- The keys of a recipient: of each brand there is, one a channel and type.
+SELECT c.key
+FROM (SELECT brand_code FROM brands UNION SELECT brand_code FROM unknown_brands) AS b
+CROSS JOIN unnest(ARRAY['ARAMA', 'EPOSTA', 'MESAJ']) AS way (channel)
+CROSS JOIN unnest(ARRAY['BIREYSEL', 'TACIR']) AS whose (recipient_type)
+JOIN consents AS c ON c.key = concat_ws('/', b.brand_code, way.channel, whose.recipient_type, %(recipient)s::text)
+ORDER BY c.key
 
 -- name: history
 -- Everything that happened to these keys, in the order in which we learnt it.
