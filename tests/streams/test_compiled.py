@@ -18,6 +18,7 @@ HELD = (
     "tests/contract/test_avro.py",
     "tests/contract/test_partitioning.py",
     "tests/integration/sinks/test_both_ways.py",
+    "tests/integration/sinks/test_successes.py",
     "tests/streams/test_guard.py",
     "tests/streams/test_order.py",
     "tests/streams/test_packing.py",

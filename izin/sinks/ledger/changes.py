@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, LiteralString
 
-import orjson
-
 from izin.consent.model import Status
 from izin.sinks.errors import ConcurrentChangeError
 from izin.sinks.ledger import bells, movements, retailers
+from izin.sinks.ledger.database import copy
 from izin.sinks.ledger.entry import Entry, is_only_told, to_json, told_to_json
 from izin.sinks.ledger.movements import Movement
+from izin.sinks.ledger.outbox import row_of
+from izin.sinks.ledger.rows import moment
 from izin.sinks.ledger.statements import statements
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from izin.consent.model import ConsentEvent, ConsentKey
     from izin.sinks.announce import Announcer, Message, Outcome
     from izin.sinks.ledger.database import Connection
-    from izin.sinks.ledger.movements import Fact
+    from izin.sinks.ledger.links import Fact
     from izin.sinks.rulings import Ruled
 
 _CONSENTS = statements("consents")
@@ -174,18 +175,8 @@ async def append_messages(
     connection: Connection, messages: Iterable[Message], now: datetime
 ) -> None:
     """Put ``messages`` into the outbox, in their order."""
-    rows = list(messages)
-    await connection.execute(
-        _OUTBOX["append"],
-        {
-            "customers": [row.customer_id for row in rows],
-            "topics": [row.topic for row in rows],
-            "keys": [row.key for row in rows],
-            "values": [row.value for row in rows],
-            "headers": [orjson.dumps(dict(row.headers)).decode() for row in rows],
-            "instants": [now] * len(rows),
-        },
-    )
+    at = moment(now)
+    await copy(connection, _OUTBOX["copy"], [b"".join([row_of(one, at) for one in messages])])
     await connection.execute(f"NOTIFY {bells.OUTBOX}")
 
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from izin.sinks.ledger.database import Connection
 
-__all__ = ("REPEATED_WITHIN", "Fact", "Movement", "append", "append_facts")
 
 REPEATED_WITHIN = timedelta(days=100)
 """How long after it a fact may come again: topics are kept for 90 days, İYS's streams for 7."""

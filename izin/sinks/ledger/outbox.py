@@ -1,4 +1,4 @@
-"""Rows of the outbox by the thousand: one message, and others like it but for their own words."""
+"""Rows of the outbox as COPY takes them: of one message, or of many that are like it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,21 @@ if TYPE_CHECKING:
 
 _COLUMNS = (6).to_bytes(2, "big")
 _JSONB = b"\1"
+
+
+def row_of(message: Message, at: bytes) -> bytes:
+    """Return the row of ``message``, put into the outbox at an instant (a column)."""
+    return b"".join(
+        (
+            _COLUMNS,
+            rows.word(message.customer_id),
+            rows.word(message.topic),
+            rows.word(message.key),
+            rows.text(message.value),
+            rows.text(_JSONB + orjson.dumps(dict(message.headers))),
+            at,
+        )
+    )
 
 
 class Pattern:
