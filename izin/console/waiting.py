@@ -5,6 +5,8 @@ does about it.
 from __future__ import annotations
 
 import asyncio
+import os
+import pwd
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,6 +35,10 @@ _STOPS = ("brand_code", "channel", "status", "code", "why", "reach", "since", "r
 _RETAILERS = ("key", "told_code", "told_access", "wanted_code", "wanted_access", "since")
 _PARKED = ("brand_code", "channel", "desired_status", "why", "code", "keys", "cure")
 _LOOK = "see izin explain"
+
+ByOption = Annotated[
+    str | None, typer.Option("--by", help="Who orders it; else the operating system's user.")
+]
 
 CURES: Mapping[str, str] = {
     str(Why.RECONSENT): "the citizen said no at İYS: requeue only with a new consent in hand",
@@ -111,12 +117,13 @@ def requeue(
     brand_code: Annotated[int, typer.Argument(min=1, help="İYS brandCode.")],
     *,
     why: Annotated[str, typer.Option(help="The reason, as izin brands parked names it.")],
+    by: ByOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do it; else it is only told.")] = False,
 ) -> None:
     """Have a brand's parked records of one reason looked at again, and sent where that is lawful.
 
     Who requeues the reason reconsent vouches that the recipient has consented anew; who requeues
-    retailer-access, that İYS was told of the retailers.
+    retailer-access, that İYS was told of the retailers. Who it was stands in each record's history.
     """
     with told():
         found = asyncio.run(_parked(LedgerSettings()))
@@ -128,8 +135,17 @@ def requeue(
         if not yes:
             say(f"{keys} records of brand {brand_code} would be requeued; add --yes to do it")
             return
-        seen = asyncio.run(_requeue(kafka_settings(), LedgerSettings(), brand_code, why))
+        order = _requeue(kafka_settings(), LedgerSettings(), brand_code, why, by or who())
+        seen = asyncio.run(order)
         say(f"{seen} records of brand {brand_code} were requeued")
+
+
+def who() -> str:
+    """Return the name of the operating system's user, or its number where it has none."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 def cure_of(stop: Stop) -> str:
@@ -167,10 +183,14 @@ async def _stops(settings: LedgerSettings) -> tuple[Stop, ...]:
         return await standing.stops(ledger)
 
 
-async def _requeue(kafka: KafkaSettings, settings: LedgerSettings, code: int, why: str) -> int:
+async def _requeue(
+    kafka: KafkaSettings, settings: LedgerSettings, code: int, why: str, by: str
+) -> int:
     announcer = Announcer(codec(kafka), kafka.topics)
     async with open_ledger(settings) as ledger:
-        return await registry.requeue(ledger, announcer, code, now=datetime.now(UTC), why=why)
+        return await registry.requeue(
+            ledger, announcer, code, by=by, now=datetime.now(UTC), why=why
+        )
 
 
 async def _try(settings: LedgerSettings, code: int) -> int:

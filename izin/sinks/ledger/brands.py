@@ -147,16 +147,23 @@ async def subscribed(
     return tuple(Brand.from_row(row) for row in rows)
 
 
-async def requeue(
-    ledger: Ledger, announcer: Announcer, brand_code: int, *, now: datetime, why: str | None = None
+async def requeue(  # noqa: PLR0913 - what is looked at again, and by whose order
+    ledger: Ledger,
+    announcer: Announcer,
+    brand_code: int,
+    *,
+    by: str,
+    now: datetime,
+    why: str | None = None,
 ) -> int:
     """Have a brand's parked records (of one reason, if given) looked at again; return how many.
 
-    Of retailers that differ, whoever releases them vouches that İYS was told; of a spent quota,
-    that there is room again. What else is kept from İYS stays so: only its answer lifts it.
+    Whose order it was, ``by``, stands in the history of each: of a re-consent it is the proof. Of
+    retailers that differ, whoever releases them vouches that İYS was told; of a spent quota, that
+    there is room again. What else is kept from İYS stays so: only its answer lifts it.
     """
     if why == retailers.DIFFERENCE:
-        return await _settle_retailers(ledger, announcer, brand_code, now=now)
+        return await _settle_retailers(ledger, announcer, brand_code, by=by, now=now)
     if why in {None, QUOTA_SPENT}:
         async with ledger.transaction() as connection:
             await stops.lift(connection, brand_code, stops.EVERY, Status.ONAY)
@@ -166,12 +173,12 @@ async def requeue(
         "claim-parked",
         {"brand_code": brand_code, "why": why},
         now=now,
-        person=True,
+        by=by,
     )
 
 
 async def _settle_retailers(
-    ledger: Ledger, announcer: Announcer, brand_code: int, *, now: datetime
+    ledger: Ledger, announcer: Announcer, brand_code: int, *, by: str, now: datetime
 ) -> int:
     seen = 0
     while True:
@@ -192,6 +199,7 @@ async def _settle_retailers(
                             "told İYS of": retailers.DIFFERENCE,
                             "retailer_code": one["code"],
                             "retailer_access": one["access"],
+                            "by": by,
                         },
                     )
                 )
@@ -208,7 +216,7 @@ async def _reckon(ledger: Ledger, announcer: Announcer, brand: Brand, *, now: da
         "claim-unsettled",
         {"brand_code": brand.brand_code},
         now=now,
-        person=False,
+        by=None,
     )
 
 
@@ -219,7 +227,7 @@ async def _each(  # noqa: PLR0913 - one walk for both
     values: Mapping[str, Any],
     *,
     now: datetime,
-    person: bool,
+    by: str | None,
 ) -> int:
     after, seen = "", 0
     while True:
@@ -234,20 +242,20 @@ async def _each(  # noqa: PLR0913 - one walk for both
             changes = Changes(announcer, now=now)
             for entry in entries:
                 brand = brands.get(entry.brand_code)
-                seen += _look_again(changes, entry, brand, ledger.calendar, person=person)
+                seen += _look_again(changes, entry, brand, ledger.calendar, by=by)
             await changes.write(connection)
         after = entries[-1].key
 
 
 def _look_again(
-    changes: Changes, entry: Entry, brand: Brand | None, calendar: Calendar, *, person: bool
+    changes: Changes, entry: Entry, brand: Brand | None, calendar: Calendar, *, by: str | None
 ) -> bool:
     now = changes.now
-    if entry.state == "parked" and not person and entry.why != rulings.UNKNOWN_BRAND:
+    if entry.state == "parked" and by is None and entry.why != rulings.UNKNOWN_BRAND:
         changes.put(entry, rulings.reckoned(entry, brand, now, calendar=calendar))
         return False
-    if entry.state == "parked" and person:
-        changes.note(_released(entry, now))
+    if entry.state == "parked" and by is not None:
+        changes.note(_released(entry, by, now))
         entry_now = rulings.released(entry)
     elif entry.state == "parked":
         entry_now = entry.but(state="pending")
@@ -257,7 +265,7 @@ def _look_again(
     return True
 
 
-def _released(entry: Entry, now: datetime) -> Movement:
+def _released(entry: Entry, by: str, now: datetime) -> Movement:
     """Return what the history keeps of a person's word: without it nobody could tell later why a
     record that was parked went out after all.
     """
@@ -269,5 +277,5 @@ def _released(entry: Entry, now: datetime) -> Movement:
         status=entry.desired_status,
         source=f"requeue/{entry.key}/{now.isoformat()}",
         occurred_at=now,
-        data={"requeued": entry.why, "code": entry.code},
+        data={"requeued": entry.why, "code": entry.code, "by": by},
     )

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import pwd
 import re
 from datetime import timedelta
 
@@ -170,13 +172,24 @@ def test_what_waits_for_a_person_is_listed_and_requeued(izin: Izin, told_story: 
     assert izin("brands", "requeue", str(BRAND), "--why", "quota-spent").exit_code == 3
     assert "--yes" in izin(*requeue).stderr
     assert izin("brands", "parked").exit_code == 1
-    assert izin(*requeue, "--yes").exit_code == 0
+    assert izin(*requeue, "--by", "ada", "--yes").exit_code == 0
     assert izin("brands", "parked").exit_code == 0
     explained = izin("explain", PHONE, "--output", "json")
     (stands,) = json.loads(explained.stdout)["standing"]
     assert stands["attested"] is True
     assert stands["state"] != "parked"
-    assert re.search(r"a person .*requeued reconsent", izin("explain", PHONE).stdout)
+    assert re.search(r"a person .*requeued reconsent; by ada", izin("explain", PHONE).stdout)
+
+
+def test_a_requeue_without_a_name_is_the_operating_systems_user(
+    izin: Izin, told_story: str
+) -> None:
+    """Nobody vouches for a consent without a name."""
+    izin("brands", "add", str(BRAND), "--iys-code=100001", "--customer=acme", "--name=One")
+    assert izin("brands", "requeue", str(BRAND), "--why=reconsent", "--yes").exit_code == 0
+    happened = json.loads(izin("explain", PHONE, "--output", "json").stdout)["happened"]
+    (act,) = [one["data"] for one in happened if one["kind"] == "act"]
+    assert act["by"] == pwd.getpwuid(os.getuid()).pw_name
 
 
 def test_nothing_is_stopped_in_a_new_ledger(izin: Izin, told_story: str) -> None:

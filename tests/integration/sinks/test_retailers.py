@@ -57,6 +57,7 @@ async def test_other_retailers_of_a_consent_that_iys_holds_wait_for_a_person(hou
         house.ledger,
         house.tools.announcer,
         BRAND,
+        by="ada",
         now=house.clock(),
         why=retailers.DIFFERENCE,
     )
@@ -66,6 +67,7 @@ async def test_other_retailers_of_a_consent_that_iys_holds_wait_for_a_person(hou
     facts = (await reads.history(house.ledger, PHONE)).facts
     (act,) = [one for one in facts if one.kind == "act"]
     assert act.data["retailer_access"] == [ONE, OTHER]
+    assert act.data["by"] == "ada"
 
 
 async def test_retailers_of_a_consent_that_somebody_else_wrote_wait_too(house: House):

@@ -85,7 +85,12 @@ async def test_a_no_that_iys_refuses_is_told_anew_and_then_a_person_acts(house: 
     assert (entry.state, entry.why) == ("parked", "opt-out-refused")
     assert entry.may_send is False
     await brands.requeue(
-        house.ledger, house.tools.announcer, BRAND, now=house.clock(), why="opt-out-refused"
+        house.ledger,
+        house.tools.announcer,
+        BRAND,
+        by="ada",
+        now=house.clock(),
+        why="opt-out-refused",
     )
     assert await house.submitter.opt_out()
     assert house.twin.register() == {PHONE: "RET"}
@@ -242,7 +247,12 @@ async def test_a_spent_quota_stops_new_onays_and_no_opt_out(house: House):
     assert await house.submitter.opt_out()
     assert house.twin.register()[a_phone(11)] == "RET"
     await brands.requeue(
-        house.ledger, house.tools.announcer, BRAND, now=house.tools.clock(), why="quota-spent"
+        house.ledger,
+        house.tools.announcer,
+        BRAND,
+        by="ada",
+        now=house.tools.clock(),
+        why="quota-spent",
     )
     assert (await house.entry()).state == "pending"
     assert await standing.stops(house.ledger) == ()
@@ -255,7 +265,12 @@ async def test_who_requeues_records_mends_nothing_at_iys(house: House):
     await house.ingest(ret(PHONE))
     assert await house.submitter.opt_out()
     await brands.requeue(
-        house.ledger, house.tools.announcer, BRAND, now=house.tools.clock(), why="reconsent"
+        house.ledger,
+        house.tools.announcer,
+        BRAND,
+        by="ada",
+        now=house.tools.clock(),
+        why="reconsent",
     )
     (stop,) = await standing.stops(house.ledger)
     assert stop.code == "H521"
