@@ -51,6 +51,7 @@ CURES: Mapping[str, str] = {
     "opt-out-refused": "withdraw the consent on İYS's own pages today, then requeue",
     "quota-spent": "have İYS raise the subscription's quota, then requeue",
     "iys-says-otherwise": "compare with İYS's own pages, then requeue",
+    "question-refused": "correct the recipient at its source, or compare with İYS's own pages",
 }
 """What a person does about each reason for which records are parked."""
 

@@ -1,6 +1,9 @@
 """İYS, asked what it holds: by the thousand where many wait, one by one where the difference
 counts.
 
+A question that İYS refuses for what it says is put again without the recipient that is named, or in
+halves: one record at fault never leaves a thousand unasked. That one waits for a person.
+
 The multiple query returns only what is ONAY: absence is NOT_ONAY, which hides a RET or nothing. It
 settles an opt-out (there is nothing to withdraw) and shuts the gate; where it is not enough, the
 single status tells, a thousand an hour. What a citizen did at İYS and we did not know is published
@@ -16,10 +19,10 @@ from typing import TYPE_CHECKING
 from izin.consent.model import Channel, RecipientType, Status
 from izin.consent.obligation import Registered
 from izin.iys.breaker import Gate
-from izin.iys.errors import CallError
+from izin.iys.errors import CallError, RefusedError
 from izin.iys.pacing import CallClass
 from izin.runtime.observe import get_logger
-from izin.sinks import facts, shown
+from izin.sinks import facts, rulings, shown
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.changes import Changes, lock
 from izin.sinks.ledger.entry import Entry
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 SINGLES = 20
 """Up to so many of a group are asked one by one."""
 _MOST = 1000
+_ENOUGH = 2
+"""So many refused apart, and nobody answered for: the recipients are not at fault."""
 _LATER = timedelta(seconds=30)
 _SOON = timedelta(seconds=2)
 """An opt-out that could not be asked about waits no longer."""
@@ -94,7 +99,8 @@ class Asker:
         if rest:
             await self._ask_many(brand, rest, CallClass.RESULTS)
         for entry in single[:SINGLES]:
-            if not await self._ask_one(brand, entry):
+            error = await self._ask_one(brand, entry)
+            if error is not None and not isinstance(error, RefusedError):
                 break
         if single[SINGLES:]:
             await self._let_go(single[SINGLES:])
@@ -132,6 +138,39 @@ class Asker:
         self, brand: Brand, entries: Sequence[Entry], call_class: CallClass
     ) -> bool:
         """Ask about many at once; return False where İYS does not let us."""
+        waiting, heard, at_fault = [entries], False, 0
+        while waiting:
+            part = waiting.pop()
+            error = await self._ask_part(brand, part, call_class)
+            if error is None:
+                heard = True
+                continue
+            if isinstance(error, RefusedError) and len(part) > 1:
+                waiting += _parts(part, error)
+                continue
+            rest = [entry for some in waiting for entry in some]
+            if not isinstance(error, RefusedError):
+                await self._failed(brand, [*part, *rest], error)
+                return heard or error.passes
+            at_fault += 1
+            await self._ask_alone(brand, part[0], error)
+            if rest and at_fault >= _ENOUGH and not heard:
+                # Nothing but refusals: the question is at fault, whomever it asks about.
+                await self._failed(brand, rest, error)
+                return False
+        return heard
+
+    async def _ask_alone(self, brand: Brand, entry: Entry, error: CallError) -> None:
+        """Ask about one whom İYS refuses among many; an opt-out is told unasked instead."""
+        if entry.duty == "ask":
+            await self._ask_one(brand, entry)
+        else:
+            await self._failed(brand, [entry], error)
+
+    async def _ask_part(
+        self, brand: Brand, entries: Sequence[Entry], call_class: CallClass
+    ) -> CallError | None:
+        """Ask about these at once and keep what İYS says; return why it says nothing."""
         asked_at = self.tools.clock().replace(microsecond=0)
         first = entries[0]
         try:
@@ -143,8 +182,7 @@ class Asker:
                 call_class=call_class,
             )
         except CallError as error:
-            await self._failed(brand, entries, error)
-            return error.passes
+            return error
         said = {
             entry.key: shown.statement_of_many(
                 approved=entry.recipient in approved, asked_at=asked_at
@@ -152,9 +190,10 @@ class Asker:
             for entry in entries
         }
         await self._heard(brand, said, {})
-        return True
+        return None
 
-    async def _ask_one(self, brand: Brand, entry: Entry) -> bool:
+    async def _ask_one(self, brand: Brand, entry: Entry) -> CallError | None:
+        """Ask about one and keep what İYS says; return why it says nothing."""
         asked_at = self.tools.clock().replace(microsecond=0)
         try:
             record = await self.tools.client.status(
@@ -165,12 +204,13 @@ class Asker:
                 call_class=_class_of(entry),
             )
         except CallError as error:
-            await self._failed(brand, [entry], error)
-            return False
+            at_fault = isinstance(error, RefusedError)
+            await self._failed(brand, [entry], error, at_fault=at_fault)
+            return error
         said = shown.statement_of(record, asked_at)
         records = {} if record is None else {entry.key: record}
         await self._heard(brand, {entry.key: said}, records)
-        return True
+        return None
 
     async def _heard(
         self, brand: Brand, said: Mapping[str, Statement], records: Mapping[str, Record]
@@ -192,7 +232,10 @@ class Asker:
                 shown.rule(changes, entry, heard, brand, calendar=self.tools.ledger.calendar)
             await changes.write(connection)
 
-    async def _failed(self, brand: Brand, entries: Sequence[Entry], error: CallError) -> None:
+    async def _failed(
+        self, brand: Brand, entries: Sequence[Entry], error: CallError, *, at_fault: bool = False
+    ) -> None:
+        """Have them asked about later; what is ``at_fault`` itself waits for a person instead."""
         now = self.tools.clock()
         _log.warning("iys could not be asked", brand=brand.brand_code, error=str(error))
         urgent = any(entry.desired_status == Status.RET for entry in entries)
@@ -203,7 +246,10 @@ class Asker:
             changes = Changes(self.tools.announcer, now=now)
             for entry in (await lock(connection, (one.key for one in entries))).values():
                 later = entry.but(lease_owner=None, lease_until=None)
-                if error.passes or entry.duty == "ask":
+                if entry.duty == "ask" and at_fault:
+                    code = next((one.code for one in error.refusals), None)
+                    later = rulings.parked(later, "question-refused", code)
+                elif error.passes or entry.duty == "ask":
                     later = later.but(next_attempt_at=now + wait)
                 changes.put(entry, later)
             await changes.write(connection)
@@ -220,3 +266,14 @@ class Asker:
 def _class_of(entry: Entry) -> CallClass:
     """Return how urgent a question is: the hour's last ones are kept for opt-outs."""
     return CallClass.RET if entry.desired_status == Status.RET else CallClass.RESULTS
+
+
+def _parts(entries: Sequence[Entry], error: CallError) -> list[Sequence[Entry]]:
+    """Return in which parts to ask again: each recipient that İYS names apart, else by halves."""
+    named = {one.value for one in error.refusals if isinstance(one.value, str)}
+    at_fault = [entry for entry in entries if entry.recipient in named]
+    rest = [entry for entry in entries if entry.recipient not in named]
+    if at_fault and rest:
+        return [*([entry] for entry in at_fault), rest]
+    middle = (len(entries) + 1) // 2
+    return [entries[:middle], entries[middle:]]
