@@ -12,7 +12,7 @@ import typer
 
 from izin.consent.errors import SourceError
 from izin.consent.model import Channel
-from izin.console import waiting
+from izin.console import rights, waiting
 from izin.console.opening import open_ledger
 from izin.console.output import (
     Exit,
@@ -52,6 +52,7 @@ _TITLES = (
     "account",
     "address",
     "subscription",
+    "rights",
 )
 _COLUMNS = (
     "brand_code",
@@ -64,6 +65,7 @@ _COLUMNS = (
     "account",
     "egress_address",
     "subscription",
+    "rights",
 )
 _DANGEROUS = {
     "iys_code": "İYS code",
@@ -148,10 +150,12 @@ def add(
 
 @app.command("list")
 def list_(*, output: OutputOption = Output.TABLE) -> None:
-    """List the brands."""
+    """List the brands, and which types each has the right to write."""
     with told():
-        found = asyncio.run(_every(LedgerSettings()))
-    rows = [[getattr(one, name) for name in _COLUMNS] for one in found]
+        found, stops = asyncio.run(_every(LedgerSettings()))
+    rows = [
+        (*(getattr(one, name) for name in _COLUMNS[:-1]), _rights_of(one, stops)) for one in found
+    ]
     print_rows(output, _COLUMNS, rows, titles=_TITLES)
 
 
@@ -226,9 +230,14 @@ def described(
     return rows
 
 
-async def _every(settings: LedgerSettings) -> tuple[Brand, ...]:
+def _rights_of(brand: Brand, stops: Iterable[Stop]) -> str:
+    of_brand = (one for one in stops if one.brand_code == brand.brand_code)
+    return " ".join(standing.rights(of_brand)) or "none"
+
+
+async def _every(settings: LedgerSettings) -> tuple[tuple[Brand, ...], tuple[Stop, ...]]:
     async with open_ledger(settings) as ledger:
-        return await registry.every(ledger)
+        return await registry.every(ledger), await standing.stops(ledger)
 
 
 async def _look(
@@ -253,6 +262,7 @@ def _utc(given: datetime | None) -> datetime | None:
     return given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)
 
 
+app.command("rights")(rights.rights_)
 app.command()(waiting.parked)
 app.command("retailers")(waiting.retailers_)
 app.command()(waiting.stops)

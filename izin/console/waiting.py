@@ -89,8 +89,8 @@ def retailers_(
 
 
 def stops(*, output: OutputOption = Output.TABLE) -> None:
-    """List what is kept from İYS because İYS refused the right to it, when it is tried again, and
-    what to do about each.
+    """List what is kept from İYS because İYS refused the right to it, or a person said there is
+    none; when it is tried again, and what to do about each.
 
     Exit code 1 if anything is.
     """
@@ -110,7 +110,10 @@ def try_(brand_code: Annotated[int, typer.Argument(min=1, help="İYS brandCode."
     with told():
         stopped = asyncio.run(_try(LedgerSettings(), brand_code))
         if not stopped:
-            raise SourceError(f"nothing of brand {brand_code} is stopped; see: izin brands stops")
+            raise SourceError(
+                f"nothing of brand {brand_code} is stopped that could be tried; "
+                "see: izin brands stops"
+            )
         say(f"{stopped} stops of brand {brand_code} are tried now")
 
 
@@ -151,6 +154,12 @@ def who() -> str:
 
 def cure_of(stop: Stop) -> str:
     """Return what a person does about a stop, and about the opt-outs behind it."""
+    opt_outs = f"opt-outs that cannot wait: izin deadlines opt-outs {stop.brand_code}"
+    if stop.is_of_a_person:
+        return (
+            f"once the brand may write {stop.channel} at İYS, name it among its rights: "
+            f"izin brands rights {stop.brand_code}; {opt_outs}"
+        )
     if stop.status == Status.ONAY:
         mend = "have İYS raise the subscription's quota"
     elif stop.reach == "account":
@@ -164,7 +173,7 @@ def cure_of(stop: Stop) -> str:
     cure = f"{mend}, then izin brands try {stop.brand_code}"
     if stop.status == Status.ONAY:
         return cure
-    return f"{cure}; opt-outs that cannot wait: izin deadlines opt-outs {stop.brand_code}"
+    return f"{cure}; {opt_outs}"
 
 
 async def _parked(settings: LedgerSettings) -> tuple[Parked, ...]:

@@ -3,8 +3,9 @@
 By V2 an identical body has no second effect: a single add gets its first transaction id again, an
 item of a batch that was saved succeeds with its first request. So a single add is sent again where
 the status, asked first, does not show it; a batch, whose items İYS may hold and not show yet, is
-handed in again. Of what is no longer desired, or whose term has ended, only the status is read, and
-of a batch only when its results would have been due, for İYS may still be working on it.
+handed in again. Of what is no longer desired, whose term has ended, or what the brand has no right
+to write any more, only the status is read, and of a batch only when its results would have been
+due, for İYS may still be working on it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from izin.iys.wire import Receipt
 from izin.runtime.observe import get_logger
 from izin.sinks import facts, rulings, shown
 from izin.sinks.judge import Answer
-from izin.sinks.ledger import brands, intents, submissions
+from izin.sinks.ledger import brands, intents, stops, submissions
 from izin.sinks.ledger.changes import Changes, lock
 from izin.sinks.ledger.submissions import SINGLE, Settled
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from izin.iys.wire import Record
+    from izin.sinks.ledger.database import Connection
     from izin.sinks.ledger.entry import Entry
     from izin.sinks.ledger.submissions import Item, Submission
     from izin.sinks.tell import Teller
@@ -65,6 +67,7 @@ class Recoverer:
                 return False
             found = await brands.of_codes(connection, {row["brand_code"]})
             submission = await submissions.with_items(connection, row, found[row["brand_code"]])
+            kept = await _is_kept(connection, submission)
         async with self.tools.ledger.transaction() as connection:
             entries = await lock(connection, (item.key for item in submission.items))
             changes = Changes(self.tools.announcer, now=now)
@@ -74,7 +77,11 @@ class Recoverer:
                     entries[item.key] = changes.put(
                         entry, entry.but(state="unknown", why="no-answer")
                     )
-            wanted = [item for item in submission.items if _is_wanted(entries[item.key], item, now)]
+            wanted = [
+                item
+                for item in submission.items
+                if not kept and _is_wanted(entries[item.key], item, now)
+            ]
             whole = len(wanted) == len(submission.items) == len(submission.said)
             await changes.write(connection)
         _log.warning(
@@ -158,7 +165,7 @@ class Recoverer:
         return part
 
     async def _read(self, submission: Submission, items: Sequence[Item]) -> None:
-        """Settle what is no longer desired by what İYS holds of it, once it can hold it."""
+        """Settle what may not be said again by what İYS holds of it, once it can hold it."""
         if not items:
             return
         now = self.tools.clock()
@@ -213,6 +220,15 @@ class Recoverer:
             await submissions.ask_again(
                 connection, submission, next_poll_at=at, holder=self.tools.holder
             )
+
+
+async def _is_kept(connection: Connection, submission: Submission) -> bool:
+    """Whether a person has taken the right to it since it was told: one submission, one channel."""
+    if not submission.items:
+        return False
+    first = submission.items[0]
+    _, channel, _ = first.key.split("/", 2)
+    return await stops.is_kept(connection, submission.brand.brand_code, channel, first.status)
 
 
 def _is_wanted(entry: Entry, item: Item, now: datetime) -> bool:

@@ -2,7 +2,8 @@
 
 A stop stands beside a brand, not in its records: a million opt-outs behind a closed subscription
 are one row and go on by themselves when İYS takes one of them again. A lost right stops one
-channel, a spent quota only new ONAYs.
+channel, a spent quota only new ONAYs. What a person says the brand has no right to write is a stop
+too, one that is never tried: only a person lifts it.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from izin.consent.model import Channel
+from izin.sinks.ledger import bells
 from izin.sinks.ledger.statements import statements
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
     from datetime import datetime
 
     from izin.sinks.ledger.brands import Brand
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
 
 EVERY = "*"
 """Every channel, or every status, of a stop."""
+NO_RIGHT = "no-right"
+"""The code of a stop that a person set."""
 _SQL = statements("stops")
 
 
@@ -35,8 +41,14 @@ class Stop:
     reach: str
     """Whom the fault concerns: the brand, every brand of its provider, or of our account."""
     since: datetime
-    recheck_at: datetime
+    recheck_at: datetime | None
+    """None: never, for a person set it and lifts it."""
     rechecks: int
+
+    @property
+    def is_of_a_person(self) -> bool:
+        """Whether a person said that there is no right, not İYS."""
+        return self.recheck_at is None
 
 
 async def stops(ledger: Ledger) -> tuple[Stop, ...]:
@@ -74,7 +86,10 @@ async def stop(  # noqa: PLR0913 - what is stopped, why, and until when
 
 
 async def try_now(ledger: Ledger, brand_code: int, *, now: datetime) -> int:
-    """Let one record of each of the brand's stops be tried at once; return how many stops."""
+    """Let one record of each of the brand's stops be tried at once; return how many stops.
+
+    What a person said is not tried: it is taken back.
+    """
     return len(await ledger.fetch(_SQL["try-now"], {"brand_code": brand_code, "now": now}))
 
 
@@ -102,3 +117,35 @@ async def lift(connection: Connection, brand_code: int, channel: str, status: st
     await connection.execute(
         _SQL["lift"], {"brand_code": brand_code, "channel": channel, "status": status}
     )
+
+
+async def is_kept(connection: Connection, brand_code: int, channel: str, status: str) -> bool:
+    """Return whether a person has said that such records are not to be told."""
+    scope = {"brand_code": brand_code, "channel": channel, "status": status}
+    row = await (await connection.execute(_SQL["is-kept"], scope)).fetchone()
+    return row is not None and bool(row["exists"])
+
+
+def rights(found: Iterable[Stop]) -> tuple[Channel, ...]:
+    """Return the channels that a brand with these stops may write."""
+    lost = {one.channel for one in found if one.status == EVERY}
+    return tuple(channel for channel in Channel if channel not in lost)
+
+
+async def keep_rights(
+    ledger: Ledger, brand_code: int, channels: Collection[Channel], *, by: str, now: datetime
+) -> None:
+    """Keep that the brand may write ``channels`` at İYS, and no others; what is given back goes on
+    at once.
+    """
+    taken = [str(channel) for channel in Channel if channel not in channels]
+    scope = {"brand_code": brand_code}
+    why = f"the brand registry says there is no right to write it (by {by})"
+    async with ledger.transaction() as connection:
+        values = {**scope, "channels": taken, "code": NO_RIGHT, "why": why, "now": now}
+        await connection.execute(_SQL["take-right"], values)
+        await connection.execute(
+            _SQL["give-right"], {**scope, "channels": [str(one) for one in channels]}
+        )
+        await connection.execute(f"NOTIFY {bells.OPT_OUTS}")
+        await connection.execute(f"NOTIFY {bells.BULK}")

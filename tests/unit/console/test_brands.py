@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from izin.consent.model import Channel
 from izin.console.brands import changes, described
 from izin.console.cli import app
+from izin.console.rights import changes as rights_changes
 from izin.console.waiting import CURES, cure_of
 from izin.sinks.ledger.brands import Brand
 from izin.sinks.ledger.reads import Count
@@ -38,6 +40,9 @@ def test_each_reason_for_parking_has_a_cure() -> None:
         ["add", "1", "--iys-code", "0", "--customer", "acme", "--name", "Örnek"],
         ["add", "1", "--iys-code", "1", "--customer", "acme", "--name", "Örnek", "--activated-at"],
         ["requeue", "1"],
+        ["rights", "1"],
+        ["rights", "1", "--type", "SMS"],
+        ["rights", "1", "--type", "MESAJ", "--none"],
     ],
 )
 def test_wrong_usage_is_told_apart(arguments: list[str]) -> None:
@@ -117,6 +122,41 @@ def test_each_stop_comes_with_its_cure(stop: Stop, mend: str) -> None:
     assert mend in cure
     assert f"izin brands try {BRAND}" in cure
     assert (f"izin deadlines opt-outs {BRAND}" in cure) is (stop.status == "*")
+
+
+def test_what_a_person_said_is_taken_back_and_not_tried() -> None:
+    """A try would be refused, and count against our address."""
+    cure = cure_of(a_stop(code="no-right", recheck_at=None))
+    assert f"izin brands rights {BRAND}" in cure
+    assert "izin brands try" not in cure
+    assert f"izin deadlines opt-outs {BRAND}" in cure
+
+
+def test_what_hangs_on_a_right_is_told_before_it_is_changed() -> None:
+    """A line a type that changes, with what would wait or go on; İYS's own refusal is no right of
+    ours to give.
+    """
+    kept = a_stop(channel="EPOSTA", recheck_at=None)
+    counts = [
+        Count(brand_code=BRAND, channel="MESAJ", desired_status=status, state=state, keys=keys)
+        for status, state, keys in (
+            ("RET", "pending", 2),
+            ("RET", "accepted", 40),
+            ("ONAY", "retryable", 3),
+        )
+    ]
+    assert rights_changes(BRAND, (kept,), {Channel.ARAMA, Channel.MESAJ}, counts) == []
+    assert rights_changes(BRAND, (kept,), {Channel.ARAMA, Channel.EPOSTA}, counts) == [
+        (
+            "MESAJ: write -> no; 2 opt-outs and 3 consents wait until it is given back; "
+            f"opt-outs that cannot: izin deadlines opt-outs {BRAND}"
+        ),
+        "EPOSTA: no -> write; 0 opt-outs and 0 consents go on by themselves",
+    ]
+    (line,) = rights_changes(BRAND, (a_stop(),), set(Channel), counts)
+    assert f"izin brands try {BRAND}" in line
+    taken = rights_changes(BRAND, (a_stop(),), {Channel.ARAMA, Channel.EPOSTA}, counts)
+    assert taken[0].startswith("MESAJ: no, as İYS said -> no; 2 opt-outs")
 
 
 def test_what_needs_a_person_stands_beside_what_it_concerns() -> None:

@@ -128,7 +128,7 @@ WHERE b.status = 'active' AND (b.account IS NULL OR b.account = %(account)s)
     AND NOT EXISTS (
         SELECT 1 FROM stops AS s
         WHERE s.brand_code = b.brand_code AND s.channel IN ('*', lane.channel)
-            AND s.status IN ('*', %(status)s) AND s.recheck_at > %(now)s
+            AND s.status IN ('*', %(status)s) AND (s.recheck_at > %(now)s OR s.recheck_at IS NULL)
     )
 ORDER BY b.brand_code, lane.channel
 
@@ -206,7 +206,7 @@ WHERE c.state IN ('pending', 'retryable') AND c.duty = 'send' AND c.desired_stat
     AND NOT EXISTS (
         SELECT 1 FROM stops AS s
         WHERE s.brand_code = c.brand_code AND s.channel IN ('*', c.channel)
-            AND s.status IN ('*', 'ONAY') AND s.recheck_at > %(now)s)
+            AND s.status IN ('*', 'ONAY') AND (s.recheck_at > %(now)s OR s.recheck_at IS NULL))
 ORDER BY c.expires_at, c.key
 LIMIT %(size)s
 FOR UPDATE OF c SKIP LOCKED

@@ -1,6 +1,6 @@
 -- name: stop
 -- Keep records of a channel and status from İYS: a brand's, those of every brand of its provider, or of every brand.
--- A stop that stands already is tried ever less often, from a minute up to a quarter of an hour.
+-- A stop that stands already is tried ever less often, from a minute up to a quarter of an hour; a person's, never.
 INSERT INTO stops (brand_code, channel, status, customer_id, code, why, reach, since, recheck_at)
 SELECT b.brand_code, %(channel)s, %(status)s, b.customer_id, %(code)s, %(why)s, %(reach)s, %(now)s,
     %(now)s + interval '1 minute'
@@ -12,14 +12,19 @@ ON CONFLICT (brand_code, channel, status) DO UPDATE SET
     code = excluded.code, why = excluded.why, reach = excluded.reach, rechecks = stops.rechecks + 1,
     recheck_at = greatest(stops.recheck_at,
         %(now)s + least(interval '15 minutes', interval '1 minute' * 2 ^ least(stops.rechecks + 1, 10)))
+WHERE stops.recheck_at IS NOT NULL
 
 -- name: recheck
 -- Take the one try a stop allows, and put the next off, also for whatever else hangs on the same fault; no row: it is
--- not to be tried yet.
+-- not to be tried yet, or by a person's word not at all.
 WITH own AS (
     SELECT s.reach, s.code, b.iys_code FROM stops AS s JOIN brands AS b USING (brand_code)
     WHERE s.brand_code = %(brand_code)s
         AND s.channel IN ('*', %(channel)s) AND s.status IN ('*', %(status)s) AND s.recheck_at <= %(now)s
+        AND NOT EXISTS (
+            SELECT 1 FROM stops AS p
+            WHERE p.brand_code = s.brand_code AND p.channel IN ('*', %(channel)s)
+                AND p.status IN ('*', %(status)s) AND p.recheck_at IS NULL)
     FOR UPDATE OF s
 )
 UPDATE stops AS s SET recheck_at = %(recheck_at)s
@@ -37,16 +42,41 @@ SELECT EXISTS (
     WHERE brand_code = %(brand_code)s AND channel IN ('*', %(channel)s) AND status IN ('*', %(status)s))
 
 -- name: lift
--- İYS took a record: what kept such records from it is mended, for whatever hung on the same fault.
+-- İYS took a record: what kept such records from it is mended, for whatever hung on the same fault. What a person
+-- said stands until a person takes it back.
 DELETE FROM stops AS s USING brands AS b, brands AS own
 WHERE b.brand_code = s.brand_code AND own.brand_code = %(brand_code)s AND s.status IN ('*', %(status)s)
+    AND s.recheck_at IS NOT NULL
     AND (s.brand_code = %(brand_code)s AND s.channel IN ('*', %(channel)s)
         OR s.reach = 'account'
         OR s.reach = 'provider' AND b.iys_code = own.iys_code)
 
 -- name: try-now
 -- A person has mended it at İYS: one record of each stop may be tried at once.
-UPDATE stops SET recheck_at = %(now)s WHERE brand_code = %(brand_code)s RETURNING channel
+UPDATE stops SET recheck_at = %(now)s WHERE brand_code = %(brand_code)s AND recheck_at IS NOT NULL RETURNING channel
+
+-- name: is-kept
+-- Whether a person has said that these records are not to be told.
+SELECT EXISTS (
+    SELECT 1 FROM stops
+    WHERE brand_code = %(brand_code)s AND channel IN ('*', %(channel)s) AND status IN ('*', %(status)s)
+        AND recheck_at IS NULL)
+
+-- name: take-right
+-- A person says that the brand may not write these channels at İYS; what İYS said of them before gives way to it.
+INSERT INTO stops (brand_code, channel, status, customer_id, code, why, reach, since, recheck_at)
+SELECT b.brand_code, taken.channel, '*', b.customer_id, %(code)s, %(why)s, 'brand', %(now)s, NULL
+FROM brands AS b CROSS JOIN unnest(%(channels)s::text[]) AS taken (channel)
+WHERE b.brand_code = %(brand_code)s
+ON CONFLICT (brand_code, channel, status) DO UPDATE SET
+    code = excluded.code, why = excluded.why, reach = excluded.reach, since = excluded.since, recheck_at = NULL,
+    rechecks = 0
+WHERE stops.recheck_at IS NOT NULL
+
+-- name: give-right
+-- A person says that the brand may write these channels.
+DELETE FROM stops
+WHERE brand_code = %(brand_code)s AND channel = ANY(%(channels)s) AND status = '*' AND recheck_at IS NULL
 
 -- name: stops
 -- What is kept from İYS, and why.
