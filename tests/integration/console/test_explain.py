@@ -15,6 +15,7 @@ from izin.runtime.settings import LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from izin.sinks.announce import Announcer
+from izin.sinks.ledger import brands
 from izin.sinks.ledger.changes import Changes
 from izin.sinks.ledger.entry import Entry
 from izin.sinks.ledger.migrate import migrate
@@ -45,6 +46,7 @@ async def _tell() -> None:
         changes.note(a_movement("observation", by="push", stream="IYS", source="IYS_WEB"))
         changes.note(a_movement("decision", event=said, reason="newer", opted_out=False))
         async with ledger.transaction() as connection:
+            await brands.note_unknown(connection, {BRAND}, now=later)
             await changes.write(connection)
 
 
