@@ -3,9 +3,9 @@
 By V2 an identical body has no second effect: a single add gets its first transaction id again, an
 item of a batch that was saved succeeds with its first request. So a single add is sent again where
 the status, asked first, does not show it; a batch, whose items İYS may hold and not show yet, is
-handed in again. Of what is no longer desired, whose term has ended, or what the brand has no right
-to write any more, only the status is read, and of a batch only when its results would have been
-due, for İYS may still be working on it.
+handed in again. Of what is no longer desired, whose term has ended, what the brand has no right to
+write any more, and of a stopped brand, only the status is read, and of a batch only when its
+results would have been due, for İYS may still be working on it.
 """
 
 from __future__ import annotations
@@ -223,7 +223,11 @@ class Recoverer:
 
 
 async def _is_kept(connection: Connection, submission: Submission) -> bool:
-    """Whether a person has taken the right to it since it was told: one submission, one channel."""
+    """Whether a person has stopped the brand, or taken the right to it, since it was told: one
+    submission, one channel.
+    """
+    if submission.brand.status != "active":
+        return True
     if not submission.items:
         return False
     first = submission.items[0]

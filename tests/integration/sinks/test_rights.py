@@ -5,6 +5,7 @@ is given back.
 import asyncio
 from collections.abc import Collection
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -167,6 +168,23 @@ async def test_a_lost_opt_out_is_only_asked_about_without_the_right(house: House
     assert (entry.state, entry.duty) == ("retryable", "send")
     assert [one.keys for one in await deadlines.kept_opt_outs(house.ledger)] == [1]
     await rights(house, tuple(Channel))
+    assert await house.submitter.opt_out()
+    assert house.twin.register() == {PHONE: "RET"}
+
+
+async def test_a_lost_opt_out_of_a_stopped_brand_is_only_asked_about(house: House):
+    """Nothing of a brand that a person has stopped is told, what was under way neither."""
+    await house.told_onay(PHONE)
+    await house.ingest(ret(PHONE))
+    house.twin.weather("addV2", drop="before")
+    assert await house.submitter.opt_out()
+    calls = house.twin.calls("addV2")
+    await house.brand(replace(ACTIVE, status="stopped"))
+    assert await house.recoverer().recover()
+    assert house.twin.calls("addV2") == calls
+    assert (await house.entry()).state == "retryable"
+    assert [one.keys for one in await deadlines.kept_opt_outs(house.ledger)] == [1]
+    await house.brand()
     assert await house.submitter.opt_out()
     assert house.twin.register() == {PHONE: "RET"}
 
