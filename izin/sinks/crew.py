@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from izin.sinks.ask import Asker
 from izin.sinks.lanes import every, lane
+from izin.sinks.leases import SHARE
 from izin.sinks.ledger import bells as ring
 from izin.sinks.recover import Recoverer
 from izin.sinks.settle import Settler
@@ -49,6 +50,11 @@ def crew(
     ) -> Coroutine[None, None, None]:
         return lane(name, step, bells=bells, bell=bell, interval=interval, stopping=stopping)
 
+    async def renew() -> bool:
+        await tools.leases.renew(tools.ledger, tools.holder, tools.clock())
+        return False
+
+    yield "leases", every("leases", renew, interval=sink.lease / SHARE, stopping=stopping)
     for number in range(_OPT_OUT_LANES):
         yield f"opt-outs {number}", rung("opt-outs", submitter.opt_out, ring.OPT_OUTS)
     for number in range(_BULK_LANES):

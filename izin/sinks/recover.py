@@ -68,6 +68,12 @@ class Recoverer:
             found = await brands.of_codes(connection, {row["brand_code"]})
             submission = await submissions.with_items(connection, row, found[row["brand_code"]])
             kept = await _is_kept(connection, submission)
+        with self.tools.leases.held([submission]):
+            await self._take_up(submission, now, kept=kept)
+        return True
+
+    async def _take_up(self, submission: Submission, now: datetime, *, kept: bool) -> None:
+        """Tell again what is still desired, unless it is ``kept`` from İYS, and read the rest."""
         async with self.tools.ledger.transaction() as connection:
             entries = await lock(connection, (item.key for item in submission.items))
             changes = Changes(self.tools.announcer, now=now)
@@ -93,12 +99,11 @@ class Recoverer:
         if whole:
             if submission.kind != SINGLE or not await self._is_settled(submission, wanted[0]):
                 await self._resend(submission)
-            return True
+            return
         if wanted:
             part = await self._part(submission, wanted)
             await self.teller.tell(part)
         await self._read(submission, [item for item in submission.items if item not in wanted])
-        return True
 
     async def _is_settled(self, submission: Submission, item: Item) -> bool:
         """Ask what İYS holds before it is told again; return whether that settles it, or the

@@ -20,6 +20,8 @@ from izin.sinks.judge import Answer
 from izin.sinks.ledger import brands, submissions
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from izin.iys.wire import ItemResult
     from izin.sinks.ledger.submissions import Submission
     from izin.sinks.tell import Teller
@@ -52,6 +54,11 @@ class Settler:
                 return False
             found = await brands.of_codes(connection, {row["brand_code"]})
             submission = await submissions.with_items(connection, row, found[row["brand_code"]])
+        with self.tools.leases.held([submission]):
+            await self._ask(submission, now)
+        return True
+
+    async def _ask(self, submission: Submission, now: datetime) -> None:
         try:
             results = await self.tools.client.batch_result(
                 submission.brand.path, submission.request_id or ""
@@ -59,7 +66,7 @@ class Settler:
         except CallError as error:
             _log.warning("no results", submission=submission.id, error=str(error))
             await self._later(submission, error.retry_after)
-            return True
+            return
         answers = _answers(submission, results)
         waiting = len(submission.items) - len(answers)
         if waiting and now - submission.intended_at > _GIVEN_UP:
@@ -70,7 +77,6 @@ class Settler:
             await self.teller.record(submission, answers, request_id=submission.request_id)
         if waiting:
             await self._later(submission, None)
-        return True
 
     async def _later(self, submission: Submission, retry_after: timedelta | None) -> None:
         first = min(_FIRST, max(self.result_delay / 10, timedelta(milliseconds=200)))

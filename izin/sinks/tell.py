@@ -65,11 +65,12 @@ class Teller:
         while waiting:
             one = waiting.pop()
             try:
-                match one.kind:
-                    case "single":
-                        await self._single(one)
-                    case _:
-                        waiting += await self._batch(one, call_class)
+                with self.tools.leases.held([one, *waiting]):
+                    match one.kind:
+                        case "single":
+                            await self._single(one)
+                        case _:
+                            waiting += await self._batch(one, call_class)
             except WithheldError:
                 _log.warning("submission taken up by another process", submission=one.id)
 

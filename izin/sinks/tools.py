@@ -4,8 +4,10 @@ and who it is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from izin.sinks.leases import Leases
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,3 +32,4 @@ class Tools:
     holder: Holder
     unforeseen: Callable[[str], None]
     """Counts, by code, what İYS found wrong in a field and we did not."""
+    leases: Leases = field(default_factory=Leases)

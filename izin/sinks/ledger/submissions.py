@@ -18,7 +18,7 @@ from izin.sinks.ledger.statements import statements
 from izin.sinks.telling import items_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from izin.iys.wire import ConsentItem
@@ -146,6 +146,18 @@ async def renew(
     if await (await connection.execute(_SQL["renew"], values)).fetchone() is None:
         return None
     return replace(submission, lease_until=until)
+
+
+async def renew_all(
+    connection: Connection, numbers: Collection[int], *, now: datetime, holder: Holder
+) -> None:
+    """Renew the leases of submissions, but for those that are another's by now."""
+    values = {
+        "ids": sorted(numbers),
+        "owner": holder.owner,
+        "lease_until": now + holder.lease,
+    }
+    await connection.execute(_SQL["renew-all"], values)
 
 
 async def ask_again(

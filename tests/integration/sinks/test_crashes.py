@@ -152,6 +152,33 @@ async def test_a_lease_is_looked_at_when_the_turn_has_come(house: House, *, is_t
     assert house.twin.calls("addV2") == 1
 
 
+async def test_a_living_process_that_waits_long_keeps_what_it_tells(house: House):
+    """Its leases are renewed meanwhile, so nobody takes up what it is about to tell."""
+    await house.told_onay(PHONE)
+    await house.ingest(ret(PHONE))
+    tools = replace(house.tools, holder=replace(house.tools.holder, owner="7"))
+    other = replace(
+        house.recoverer(timedelta(0)), tools=tools, teller=replace(house.teller, tools=tools)
+    )
+
+    async def a_long_time() -> None:
+        for _ in range(5):
+            house.passes(timedelta(seconds=40))
+            await house.tools.leases.renew(house.ledger, house.tools.holder, house.clock())
+            assert not await other.recover()
+
+    house.turns.meanwhile = a_long_time
+    async with house.ledger.session() as connection:
+        alive = {"owner": int(house.ledger.owner)}
+        await connection.execute("SELECT pg_advisory_lock(29541, %(owner)s)", alive)
+        assert await house.submitter.opt_out()
+    assert (await house.entry()).state == "accepted"
+    assert [one["status"] for one in house.twin.movements(PHONE)] == ["ONAY", "RET"]
+    await house.tools.leases.renew(house.ledger, house.tools.holder, house.clock())
+    rows = await house.ledger.fetch("SELECT 1 FROM submissions WHERE lease_until IS NOT NULL")
+    assert not rows
+
+
 async def test_who_wakes_late_changes_nothing_of_what_another_tells(house: House):
     """A paused process finds its call lost; the submission stays with whoever took it up."""
     await house.told_onay(PHONE)

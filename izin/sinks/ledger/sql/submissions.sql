@@ -50,6 +50,11 @@ UPDATE submissions SET lease_until = %(lease_until)s
 WHERE id = %(id)s AND lease_owner = %(owner)s AND state IN ('intent', 'unknown')
 RETURNING id
 
+-- name: renew-all
+-- What a living process is just telling or asking about, while it waits for its turn.
+UPDATE submissions SET lease_until = %(lease_until)s
+WHERE id = ANY(%(ids)s) AND lease_owner = %(owner)s AND lease_until IS NOT NULL AND state <> 'settled'
+
 -- name: claim-unanswered
 -- One submission without an answer whose process is gone or has let go of it: its lease has run out, or the
 -- process's own lock (held as long as it lives) is free.
