@@ -3,9 +3,9 @@
 Grants are numbered time slots. İYS counts when requests arrive, which on the way is a chance of
 some 80 ms; but a request that was answered had arrived. So a slot comes a second after the use ten
 slots before had surely arrived: at its answer, or at the latest the network allows. A slot not used
-within 20 ms is given back. When İYS says H124 all the same, everybody pauses, goes on at half the
-pace and creeps up again. The policy and its arithmetic are pure: seconds of one monotonic clock go
-in and come out. Who takes a slot that has come, ``turns`` tells.
+within 60 ms is given back. When İYS says H124 all the same, everybody pauses, goes on at half
+the pace and creeps up again. The policy and its arithmetic are pure: seconds of one monotonic clock
+go in and come out. Who takes a slot that has come, ``turns`` tells.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Pace:
     """The policy. ``rate`` is İYS's limit, requests a second; the other times are seconds."""
 
     rate: float = 10.0
-    forfeit_after: float = 0.02
+    forfeit_after: float = 0.06
     spread: float = 0.08
     """How much later than it left a request may arrive."""
     closest: float = 0.9

@@ -55,7 +55,7 @@ def slots(
     )
 )
 def test_eleven_requests_never_arrive_within_one_second(uses: list[tuple[float, float, float]]):
-    """Each is used up to 20 ms late, takes up to 80 ms on its way and is answered whenever."""
+    """Each is used up to 60 ms late, takes up to 80 ms on its way and is answered whenever."""
     state, now = PaceState(), 0.0
     arrivals: list[float] = []
     answers: list[tuple[float, int]] = []
@@ -76,7 +76,7 @@ def test_what_is_answered_at_once_is_used_again_a_second_later():
     near = slots(400, state=PaceState(), now=0.0, answered_after=0.01)
     assert len(near) / near[-1] > 9.8
     far = slots(400, state=PaceState(), now=0.0)
-    assert 9 < len(far) / far[-1] < 9.2
+    assert 8.7 < len(far) / far[-1] < 8.9
 
 
 def test_a_slot_that_nobody_used_is_free_again():
@@ -107,8 +107,8 @@ def test_an_idle_address_saves_no_slots_up():
 
 def test_a_slot_is_forfeited_after_its_time():
     """A late use would crowd the next ones."""
-    assert not PACE.is_forfeited(5.0, 5.02 - 1e-9)
-    assert PACE.is_forfeited(5.0, 5.03)
+    assert not PACE.is_forfeited(5.0, 5.06 - 1e-9)
+    assert PACE.is_forfeited(5.0, 5.07)
 
 
 def test_a_throttle_pauses_halves_and_is_crept_out_of():
@@ -229,7 +229,7 @@ async def test_a_forfeited_slot_is_replaced_by_the_next():
     time = ManualTime()
     pacer = a_pacer(time)
     await pacer.wait(CallClass.BULK, "add")
-    time.late = [0.05]
+    time.late = [0.07]
 
     await pacer.wait(CallClass.BULK, "add")
     assert time.now == pytest.approx(100.0 + 2 * PACE.interval)
