@@ -55,8 +55,14 @@ _CLIENT_ERRORS: Final[dict[int, tuple[type[CallError], timedelta | None]]] = {
 }
 
 
+_ENOUGH = 16
+
+
 def read_refusals(body: bytes) -> tuple[Refusal, ...]:
     """Return the refusals that ``body`` holds, in whichever shape; none if it holds none."""
+    if body[:_ENOUGH].lstrip().startswith(b"["):
+        # Results by the thousand: no shape of a refusal is a list.
+        return ()
     try:
         return tuple(_refusal(Reader(entry)) for entry in _entries(parse_json(body)))
     except UnreadableError:
