@@ -13,14 +13,12 @@ from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-import orjson
-
 from izin.consent.clocks import terms
 from izin.consent.model import Status
 from izin.schemas.avro_writer import EPOCH
 from izin.sinks import facts, rulings
 from izin.sinks.decisions import is_prompt
-from izin.sinks.ledger import rows
+from izin.sinks.ledger import outbox, rows
 from izin.sinks.ledger.entry import Entry
 
 if TYPE_CHECKING:
@@ -75,8 +73,6 @@ _LEFT = tuple(
 )
 """The columns that are null in a new row that is only owed."""
 _COUNT = (len(OWN) + len(SHARED)).to_bytes(2, "big")
-_OUTBOX_COUNT = (6).to_bytes(2, "big")
-_JSONB = b"\1"
 _MILLISECOND = timedelta(milliseconds=1)
 _size = struct.Struct(">i").pack
 _packed = struct.Struct(">iq").pack
@@ -174,7 +170,7 @@ class Stamp:
         due, expires = terms(
             effective_at, brand.clock, status=said, now=self._now, calendar=self._calendar
         )
-        columns = _column(due) + _column(expires)
+        columns = rows.moment(due) + rows.moment(expires)
         has_ended = expires is not None and self._now > expires
         return self._terms.setdefault((code, status, effective), (columns, has_ended))
 
@@ -196,12 +192,8 @@ class Stamp:
             write(_plain(entry.__dict__[name])) if entry.__dict__[name] is not None else rows.NULL
             for name, write in SHARED.items()
         )
-        before = (
-            _OUTBOX_COUNT
-            + rows.text(message.customer_id.encode())
-            + rows.text(message.topic.encode())
-        )
-        after = rows.text(_JSONB + orjson.dumps(dict(message.headers))) + _column(now)
+        before = outbox.begun(message)
+        after = rows.text(outbox.marks(message)) + rows.moment(now)
         return Pattern(columns, (before, behind, after), framed)
 
 
@@ -210,10 +202,6 @@ def _plain(value: object) -> object:
     if isinstance(value, str):
         return value.encode()
     return rows.microseconds(value) if isinstance(value, datetime) else value
-
-
-def _column(at: datetime | None) -> bytes:
-    return rows.instant(None if at is None else rows.microseconds(at))
 
 
 def _instant(milliseconds: int | None) -> bytes:

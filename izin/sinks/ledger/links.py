@@ -104,9 +104,9 @@ class Linking:
         return b"".join(
             (
                 *beginning,
-                _text(fact.event_id),
-                _text(fact.status),
-                _text(fact.source),
+                rows.word(fact.event_id),
+                rows.word(fact.status),
+                rows.word(fact.source),
                 rows.text(fact.data),
                 rows.NULL,
             )
@@ -115,10 +115,6 @@ class Linking:
 
 def _quoted(value: str | None) -> bytes:
     return b"null" if value is None else encode_basestring(value).encode()
-
-
-def _text(value: str | None) -> bytes:
-    return rows.NULL if value is None else rows.text(value.encode())
 
 
 _FIXED = struct.Struct(">hiqiqiqih").pack

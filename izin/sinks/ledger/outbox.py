@@ -18,19 +18,20 @@ _COLUMNS = (6).to_bytes(2, "big")
 _JSONB = b"\1"
 
 
+def begun(message: Message) -> bytes:
+    """Return how the row of ``message`` begins, before its key."""
+    return _COLUMNS + rows.word(message.customer_id) + rows.word(message.topic)
+
+
+def marks(message: Message) -> bytes:
+    """Return the headers of ``message`` as a column holds them, without their size."""
+    return _JSONB + orjson.dumps(dict(message.headers))
+
+
 def row_of(message: Message, at: bytes) -> bytes:
     """Return the row of ``message``, put into the outbox at an instant (a column)."""
-    return b"".join(
-        (
-            _COLUMNS,
-            rows.word(message.customer_id),
-            rows.word(message.topic),
-            rows.word(message.key),
-            rows.text(message.value),
-            rows.text(_JSONB + orjson.dumps(dict(message.headers))),
-            at,
-        )
-    )
+    key, value = rows.word(message.key), rows.text(message.value)
+    return b"".join((begun(message), key, value, rows.text(marks(message)), at))
 
 
 class Pattern:
@@ -49,14 +50,14 @@ class Pattern:
         identity: str = "",
     ) -> None:
         self._encode = encode
-        self._begun = _COLUMNS + rows.word(message.customer_id) + rows.word(message.topic)
-        marks = _JSONB + orjson.dumps(dict(message.headers))
-        self._marks, self._of, self._behind = marks.partition(identity.encode() or marks)
+        self._begun = begun(message)
+        shared = marks(message)
+        self._marks, self._of, self._behind = shared.partition(identity.encode() or shared)
         self._ended = rows.moment(at)
 
     def row(self, key: bytes, own: Mapping[str, Any], identity: str = "") -> bytes:
         """Return the row of a message under ``key`` (a column) with its ``own`` fields."""
-        marks = b"".join((self._marks, identity.encode() or self._of, self._behind))
+        told = b"".join((self._marks, identity.encode() or self._of, self._behind))
         return b"".join(
-            (self._begun, key, rows.text(self._encode(own)), rows.text(marks), self._ended)
+            (self._begun, key, rows.text(self._encode(own)), rows.text(told), self._ended)
         )

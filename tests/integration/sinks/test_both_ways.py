@@ -6,7 +6,7 @@ The rows of new keys are stamped out by the thousand; known keys learn quickly w
 import asyncio
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -43,8 +43,8 @@ BRANDS = (ACTIVE, LOADING)
 TOPIC = "consent-decisions"
 
 
-@pytest.fixture(scope="module")
-def urls(postgres: str) -> Iterator[tuple[str, str]]:
+@contextmanager
+def two_ledgers(postgres: str) -> Iterator[tuple[str, str]]:
     """Give two ledgers, one for each way."""
     names = [f"way_{secrets.token_hex(6)}" for _ in range(2)]
     one, other = (create_database(postgres, name) for name in names)
@@ -53,6 +53,13 @@ def urls(postgres: str) -> Iterator[tuple[str, str]]:
     yield one, other
     for name in names:
         drop_database(postgres, name)
+
+
+@pytest.fixture(scope="module")
+def urls(postgres: str) -> Iterator[tuple[str, str]]:
+    """Give the ledgers of all tests here."""
+    with two_ledgers(postgres) as found:
+        yield found
 
 
 async def prepared(url: str) -> None:

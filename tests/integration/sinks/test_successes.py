@@ -17,7 +17,6 @@ from izin.consent.business_days import TURKEY_CALENDAR
 from izin.consent.ordering import decide
 from izin.iys.answers import Verdict
 from izin.iys.wire import Receipt
-from izin.local import create_database, drop_database
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.topics import Topics
 from izin.sinks import facts, rulings, successes
@@ -34,7 +33,7 @@ from izin.sinks.tell import Teller
 from izin.sinks.telling import item_of
 from tests.builders import NOON, a_claim, a_decision_record
 from tests.integration.sinks.house import ACTIVE
-from tests.integration.sinks.test_both_ways import CODEC, WRITTEN, prepared
+from tests.integration.sinks.test_both_ways import CODEC, WRITTEN, two_ledgers
 
 if TYPE_CHECKING:
     from izin.sinks.tools import Tools
@@ -49,14 +48,9 @@ HOLDER = Holder(owner="7", lease=timedelta(hours=1), call_within=timedelta(secon
 
 @pytest.fixture(scope="module")
 def urls(postgres: str) -> Iterator[tuple[str, str]]:
-    """Give two ledgers, one for each way."""
-    names = [f"way_{secrets.token_hex(6)}" for _ in range(2)]
-    one, other = (create_database(postgres, name) for name in names)
-    asyncio.run(prepared(one))
-    asyncio.run(prepared(other))
-    yield one, other
-    for name in names:
-        drop_database(postgres, name)
+    """Give the ledgers of all tests here."""
+    with two_ledgers(postgres) as found:
+        yield found
 
 
 _USUAL = st.fixed_dictionaries(
