@@ -10,7 +10,10 @@ import asyncio
 import secrets
 import signal
 
+import uvloop
+
 from izin.iys import IysClient, Pace, TokenAuth
+from izin.runtime.garbage import collect_seldom
 from izin.runtime.observe import configure
 from izin.runtime.settings import IysSettings, LedgerSettings, LogSettings, SinkSettings
 from izin.schemas.codec import Codec
@@ -73,4 +76,5 @@ async def main() -> None:
 
 if __name__ == "__main__":
     configure(LogSettings())
-    asyncio.run(main())
+    collect_seldom()
+    uvloop.run(main())

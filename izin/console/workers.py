@@ -6,8 +6,6 @@ Each imports its own floor when it is run: an intake has no use for Faust, nor a
 
 from __future__ import annotations
 
-import asyncio
-
 from izin.console.output import told
 from izin.runtime.observe import configure
 from izin.runtime.registry import codec
@@ -39,7 +37,7 @@ def sink() -> None:
     with told():
         configure(LogSettings())
         kafka = KafkaSettings()
-        asyncio.run(run(kafka, LedgerSettings(), IysSettings(), SinkSettings(), codec(kafka)))
+        run(kafka, LedgerSettings(), IysSettings(), SinkSettings(), codec(kafka))
 
 
 def intake() -> None:
@@ -49,4 +47,4 @@ def intake() -> None:
     with told():
         configure(LogSettings())
         kafka = KafkaSettings()
-        asyncio.run(serve(kafka, IntakeSettings(), codec(kafka)))
+        serve(kafka, IntakeSettings(), codec(kafka))

@@ -1,11 +1,12 @@
 """At most ten requests a second leave an address, over all methods together (reference section 6).
 
 Grants are numbered time slots. İYS counts when requests arrive, which on the way is a chance of
-some 80 ms; but a request that was answered had arrived. So a slot comes a second after the use ten
-slots before had surely arrived: at its answer, or at the latest the network allows. A slot not used
-within 60 ms is given back. When İYS says H124 all the same, everybody pauses, goes on at half
-the pace and creeps up again. The policy and its arithmetic are pure: seconds of one monotonic clock
-go in and come out. Who takes a slot that has come, ``turns`` tells.
+some 80 ms; but a request that was answered had arrived. So a slot comes a second after whichever of
+the last ten uses had surely arrived first: at its answer, or at the latest the network allows.
+What such a wait held up is caught up as soon as arrivals allow. A slot not used within 60 ms is
+given back. When İYS says H124 all the same, everybody pauses, goes on at half the pace and creeps
+up again. The policy and its arithmetic are pure: seconds of one monotonic clock go in and come out.
+Who takes a slot that has come, ``turns`` tells.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from math import inf
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 SLOTS = 10
 """So many arrivals a span of time may hold; at İYS's rate the span is a second."""
@@ -55,6 +56,13 @@ class Pacer(Protocol):
         """Note that İYS said "too many this second"."""
 
 
+class Use(NamedTuple):
+    """The use of a slot, and by when it has surely arrived; a slot given back arrived at -inf."""
+
+    number: int
+    there_at: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaceState:
     """Where an address stands: its next free slot, and which part of the full pace it dares."""
@@ -64,8 +72,8 @@ class PaceState:
     paused_until: float = 0.0
     number: int = 0
     """Of the last slot."""
-    there_at: tuple[float, ...] = (-inf,) * SLOTS
-    """By when the uses of the last slots have arrived, each at its number modulo ``SLOTS``."""
+    uses: tuple[Use, ...] = (Use(0, -inf),) * SLOTS
+    """The ``SLOTS`` uses that arrived last, in no order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +93,7 @@ class Pace:
     spread: float = 0.08
     """How much later than it left a request may arrive."""
     closest: float = 0.9
-    """Of the even distance of uses, how close two may come to catch up."""
+    """Of the even distance of uses, how close two may come that nothing held up."""
     pause: float = 1.0
     slowest: float = 0.1
     creep: float = 0.02
@@ -108,15 +116,22 @@ class Pace:
         return self.forfeit_after + self.spread
 
     def next_slot(self, state: PaceState, now: float) -> tuple[PaceState, Slot]:
-        """Return the state after granting the next slot, and that slot."""
+        """Return the state after granting the next slot, and that slot.
+
+        Whichever use arrived first makes room for the new one, so of all that may lie within a span
+        of the new arrival nine at most are left, in whatever order they arrived.
+        """
         number = state.number + 1
-        at = max(state.free_at, now, state.there_at[number % SLOTS] + self.span)
+        first = min(state.uses, key=lambda use: use.there_at)
+        at = max(state.free_at, now, first.there_at + self.span)
+        uses = list(state.uses)
+        uses[uses.index(first)] = Use(number, at + self.arrives_within)
         taken = PaceState(
-            free_at=at + self.interval / state.factor,
+            free_at=max(state.free_at + self.interval / state.factor, at),
             factor=min(1.0, state.factor + self.creep),
             paused_until=state.paused_until,
             number=number,
-            there_at=_put(state.there_at, number, at + self.arrives_within),
+            uses=tuple(uses),
         )
         return taken, Slot(number=number, at=at)
 
@@ -124,10 +139,11 @@ class Pace:
         """Return the state once the use of a slot is known to have arrived by ``at``; by default it
         was not used and arrives never.
         """
-        if number <= state.number - SLOTS:
-            return state
-        earlier = min(at, state.there_at[number % SLOTS])
-        return replace(state, there_at=_put(state.there_at, number, earlier))
+        uses = tuple(
+            Use(number, min(at, use.there_at)) if use.number == number else use
+            for use in state.uses
+        )
+        return replace(state, uses=uses)
 
     def is_forfeited(self, instant: float, now: float) -> bool:
         """Return whether the slot of ``instant`` may no longer be used."""
@@ -144,8 +160,3 @@ class Pace:
             factor=max(self.slowest, state.factor / 2),
             paused_until=resume_at,
         )
-
-
-def _put(instants: tuple[float, ...], number: int, at: float) -> tuple[float, ...]:
-    place = number % SLOTS
-    return (*instants[:place], at, *instants[place + 1 :])

@@ -2,8 +2,9 @@
 
 Opt-outs go first, then whatever is nearly due. The rest share what is left by weight, so that
 results are asked for while bulk is told, and neither pulling nor sweeping is starved. One slot of
-ten goes to whoever has waited longest, whatever its class. Chosen only when the slot is there: an
-opt-out that comes late still goes first.
+ten goes to whoever has waited longest, whatever its class, and counts as its own: else bulk, of
+which something waits longest nearly always, would get more than its share. Chosen only when the
+slot is there: an opt-out that comes late still goes first.
 """
 
 from __future__ import annotations
@@ -90,11 +91,16 @@ class Turns:
     def _chosen(self) -> CallClass:
         found = {one: waiting[0] for one, waiting in self._waiting.items() if waiting}
         if next(self._slots) % self.longest_waiting_every == 0:
-            return min(found, key=lambda one: found[one].number)
+            return self._pay(min(found, key=lambda one: found[one].number))
         for call_class in AHEAD:
             if call_class in found:
                 return call_class
         chosen = min(found, key=lambda one: (self._passes[one], one))
         self._now = self._passes[chosen]
-        self._passes[chosen] += 1 / SHARES[chosen]
+        return self._pay(chosen)
+
+    def _pay(self, chosen: CallClass) -> CallClass:
+        """Count a turn against the share of its class, where that has one."""
+        if chosen in self._passes:
+            self._passes[chosen] += 1 / SHARES[chosen]
         return chosen

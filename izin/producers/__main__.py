@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 
 from izin.consent.errors import IzinError
@@ -17,7 +16,7 @@ def main() -> int:
     configure(LogSettings())
     kafka = KafkaSettings()
     try:
-        asyncio.run(serve(kafka, IntakeSettings(), codec(kafka)))
+        serve(kafka, IntakeSettings(), codec(kafka))
     except IzinError as error:
         get_logger(__name__).error("intake-not-started", error=str(error))
         return 1

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import uvicorn
+import uvloop
 
 from izin.producers.brands import BrandReader
 from izin.producers.intake import Intake, intake_app
@@ -34,8 +35,12 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-async def serve(kafka: KafkaSettings, intake: IntakeSettings, codec: Codec) -> None:
+def serve(kafka: KafkaSettings, intake: IntakeSettings, codec: Codec) -> None:
     """Serve the intake until SIGTERM or SIGINT; raises BrokerError if Kafka is away at first."""
+    uvloop.run(_serve(kafka, intake, codec))
+
+
+async def _serve(kafka: KafkaSettings, intake: IntakeSettings, codec: Codec) -> None:
     loop = asyncio.get_running_loop()
     server: uvicorn.Server | None = None
     stopped = asyncio.Event()

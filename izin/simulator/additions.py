@@ -22,7 +22,7 @@ from izin.simulator.answers import (
 )
 from izin.simulator.batch_answers import receipt
 from izin.simulator.door import Call
-from izin.simulator.fields import Consent, Today, read_consent
+from izin.simulator.fields import Consent, ListReader, Today, read_consent
 from izin.simulator.movements import Movement, Origin, Path
 from izin.simulator.register import Register
 from izin.simulator.rules import refusal_code, refusal_text
@@ -147,12 +147,13 @@ def _consents(items: list[object], today: Today) -> list[Consent]:
     consents: list[Consent] = []
     errors: list[Error] = []
     seen: set[tuple[str, str, str]] = set()
+    reader = ListReader(today)
     for index, item in enumerate(items):
         if not isinstance(item, dict):
             raise refused("H092")
         if item.get("retailerCode") == "":
             raise refused("H267", index=index)
-        consent = read_consent(item, today)
+        consent = reader.read(item)
         if isinstance(consent, list):
             errors += [{**found, "index": index} for found in consent]
         elif consent.key in seen:

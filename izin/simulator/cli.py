@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 import uvicorn
+import uvloop
 
 from izin.simulator import commands
 from izin.simulator.accounts import Account, Brand, Subscription
@@ -141,7 +142,7 @@ def start(  # noqa: PLR0913 - each option is one switch of the twin
         twin.directory.add_account(named, Subscription(iys_code=named.iys_code))
     for text in brand or []:
         twin.directory.add_brand(_brand(text))
-    asyncio.run(_serve(twin, host, port))
+    uvloop.run(_serve(twin, host, port))
 
 
 async def _serve(twin: Twin, host: str, port: int) -> None:
@@ -159,9 +160,6 @@ async def _serve(twin: Twin, host: str, port: int) -> None:
         timeout_keep_alive=60,
     )
     with socket.create_server((host, port), backlog=1024) as listener:
-        # Head and body of an answer leave in two writes; Nagle would hold the second for 40 ms.
-        # asyncio switches him off only where a socket names its protocol. Accepted ones inherit it.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         server = uvicorn.Server(config)
         # uvicorn stops cleanly on these and then raises them again for the handlers it found; a
         # clean stop is all that is asked for, so it finds handlers that do nothing.

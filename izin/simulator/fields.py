@@ -9,7 +9,9 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from operator import itemgetter
 from sys import intern
+from typing import NamedTuple
 
 import phonenumbers
 
@@ -37,6 +39,8 @@ _KNOWN_FIELDS = frozenset(
         "retailerAccess",
     ]
 )
+_USUAL_FIELDS = _KNOWN_FIELDS - {"retailerCode", "retailerAccess"}
+_said_alike = itemgetter(*sorted(_USUAL_FIELDS - {"recipient"}))
 _FIRST_DATE = "2015-05-01 00:00:00"
 _WIRE_DATE = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}", re.ASCII)
 # İYS's own pattern is not published; this follows what its documents say about it.
@@ -47,8 +51,7 @@ _EMAIL = re.compile(
 _TURKISH_PHONE = re.compile(r"\+900?[2-58]\d{9}", re.ASCII)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Consent:
+class Consent(NamedTuple):
     """An item whose fields are right; date and source are empty where a TACIR left them out."""
 
     type: str
@@ -150,6 +153,34 @@ def read_consent(item: dict[str, object], today: Today) -> Consent | list[Error]
         retailer_code=retailer_code if isinstance(retailer_code, int) else None,
         retailer_access=tuple(access) if isinstance(access, list) else (),
     )
+
+
+class ListReader:
+    """Reads the items of one list; what many of them say alike is judged once."""
+
+    def __init__(self, today: Today) -> None:
+        self._today = today
+        self._is_strict = today.settings.phone_check == "valid"
+        self._right: dict[tuple[object, ...], Consent] = {}
+
+    def read(self, item: dict[str, object]) -> Consent | list[Error]:
+        """Give what ``read_consent`` gives."""
+        if item.keys() != _USUAL_FIELDS:
+            return read_consent(item, self._today)
+        said, recipient = _said_alike(item), item["recipient"]
+        try:
+            like = self._right.get(said)
+        except TypeError:  # a list where a word should be
+            return read_consent(item, self._today)
+        if like is not None and _is_address(recipient, like.type, is_strict=self._is_strict):
+            saved = saved_recipient(like.type, str(recipient))
+            return Consent(
+                like.type, like.recipient_type, saved, like.status, like.source, like.consent_date
+            )
+        found = read_consent(item, self._today)
+        if isinstance(found, Consent):
+            self._right[said] = found
+        return found
 
 
 @lru_cache(maxsize=65536)

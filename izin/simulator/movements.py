@@ -115,9 +115,21 @@ def transaction_id(brand_code: int, channel: str, recipient: str, second: int) -
 
 def sub_request_ids(request_id: str, count: int) -> list[str]:
     """Give the ids of the first `count` items of a batch: made from its requestId, never stored."""
-    digits = shake_256(request_id.encode()).hexdigest(_ID_DIGITS // 2 * count)
-    return [
+    digits = _digits(request_id, count)
+    return [_uuid(digits, at) for at in range(0, _ID_DIGITS * count, _ID_DIGITS)]
+
+
+def sub_request_id(request_id: str, place: int) -> str:
+    """Give the id of one item of a batch, counted from 0."""
+    return _uuid(_digits(request_id, place + 1), _ID_DIGITS * place)
+
+
+def _digits(request_id: str, count: int) -> str:
+    return shake_256(request_id.encode()).hexdigest(_ID_DIGITS // 2 * count)
+
+
+def _uuid(digits: str, at: int) -> str:
+    return (
         f"{digits[at : at + 8]}-{digits[at + 8 : at + 12]}-4{digits[at + 13 : at + 16]}"
         f"-a{digits[at + 17 : at + 20]}-{digits[at + 20 : at + 32]}"
-        for at in range(0, _ID_DIGITS * count, _ID_DIGITS)
-    ]
+    )

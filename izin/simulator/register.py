@@ -14,7 +14,7 @@ from izin.simulator.access_table import Access
 from izin.simulator.accounts import Brand
 from izin.simulator.database import Database, Row
 from izin.simulator.fields import Consent
-from izin.simulator.movements import Key, Movement, Origin, Path, Standing, sub_request_ids
+from izin.simulator.movements import Key, Movement, Origin, Path, Standing, sub_request_id
 
 _AT_ONCE = 2000
 
@@ -254,7 +254,7 @@ def _movement(row: Row) -> Movement:
         path=Path(path),
         client=client,
         request_id=request_id,
-        sub_request_id="" if place is None else sub_request_ids(request_id, place + 1)[place],
+        sub_request_id="" if place is None else sub_request_id(request_id, place),
     )
     return Movement(
         row=row[0],

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from izin.runtime.observe import configure
 from izin.runtime.registry import codec
 from izin.runtime.settings import (
@@ -20,7 +18,7 @@ def main() -> None:
     """Run until SIGTERM or Ctrl-C."""
     configure(LogSettings())
     kafka = KafkaSettings()
-    asyncio.run(run(kafka, LedgerSettings(), IysSettings(), SinkSettings(), codec(kafka)))
+    run(kafka, LedgerSettings(), IysSettings(), SinkSettings(), codec(kafka))
 
 
 if __name__ == "__main__":

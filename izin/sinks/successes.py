@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 FEW = 2
 """Fewer are judged one by one: there is nothing to share."""
-_HELPING = 250
+_HELPING = 100
 _CONSENTS = statements("consents")
 _OUTBOX = statements("outbox")
 

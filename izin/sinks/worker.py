@@ -16,11 +16,14 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import uvloop
+
 from izin.consent.errors import OurError
 from izin.consent.forecast import records_per_second
 from izin.iys.access_token import TokenAuth
 from izin.iys.client import IysClient
 from izin.iys.pacing import Pace
+from izin.runtime.garbage import collect_seldom
 from izin.runtime.observe import get_logger
 from izin.sinks import serving
 from izin.sinks.anchor import Anchorer
@@ -73,7 +76,7 @@ class NoPushCredentialsError(OurError):
         super().__init__("IZIN_PUSH_URL is set: set IZIN_PUSH_USERNAME and IZIN_PUSH_PASSWORD too")
 
 
-async def run(
+def run(
     kafka: KafkaSettings,
     ledger_settings: LedgerSettings,
     iys: IysSettings,
@@ -81,6 +84,17 @@ async def run(
     codec: Codec,
 ) -> None:
     """Run a sink worker until SIGTERM or SIGINT; raises what is our own fault."""
+    collect_seldom()
+    uvloop.run(_run(kafka, ledger_settings, iys, sink, codec))
+
+
+async def _run(
+    kafka: KafkaSettings,
+    ledger_settings: LedgerSettings,
+    iys: IysSettings,
+    sink: SinkSettings,
+    codec: Codec,
+) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -12,7 +12,6 @@ that comes back what it had, with the address of before; so to Faust a worker's 
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -21,6 +20,7 @@ from faust.exceptions import ConsumerNotStarted
 from faust.tables import TableManager
 from prometheus_client import generate_latest
 
+from izin.runtime.garbage import collect_seldom
 from izin.runtime.kafka import topic_faults
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import StateKind
@@ -48,7 +48,6 @@ EXIT_FAULT = 71
 _NAMELESS = "worker"
 """The folder of a worker without an instance id; a second one on the machine finds it locked."""
 _BUFFERED_BATCHES = 2
-_COLLECT_AFTER = 200_000
 _FETCH_BYTES = 1 << 20
 
 _log = get_logger(__name__)
@@ -253,15 +252,6 @@ def _stop_at_once(why: str) -> None:
     os._exit(EXIT_FAULT)
 
 
-def _collect_seldom() -> None:
-    """Look for garbage seldom: a batch makes some hundred thousand objects, none of them in a
-    circle, and the default would walk through all that live a hundred times a batch.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_COLLECT_AFTER, 20, 20)
-
-
 def run(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> None:
     """Run an order worker until SIGTERM or SIGINT; exits the process.
 
@@ -277,5 +267,5 @@ def run(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> None:
     app = create_app(kafka, streams, codec)
     worker = _Worker(app, override_logging=False, redirect_stdouts=False, quiet=True)
     worker.ending = ending
-    _collect_seldom()
+    collect_seldom()
     worker.execute_from_commandline()

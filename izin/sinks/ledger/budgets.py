@@ -15,12 +15,14 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import inf
 from typing import TYPE_CHECKING
 
 from izin.iys.errors import ThrottledError
 from izin.iys.standing import STATUS, HourLimit, Standing, StandingPolicy
 from izin.iys.turns import Turns
 from izin.runtime.observe import get_logger
+from izin.sinks.ledger.clock_offset import ClockOffset
 from izin.sinks.ledger.statements import statements
 
 if TYPE_CHECKING:
@@ -94,8 +96,9 @@ class LedgerPacer:
         self._sleep = sleep
         self._turns = Turns(longest_waiting_every=pace.longest_waiting_every)
         self._granting: asyncio.Task[None] | None = None
-        self._there: list[tuple[int, float | None]] = []
-        """Slots, and when their uses were known to have arrived; None: they were not used."""
+        self._offset = ClockOffset()
+        self._there: list[tuple[int, float]] = []
+        """Slots, and by when their uses had arrived, by our clock; -inf: they were not used."""
         self._calls: Counter[tuple[str, str]] = Counter()
         self._failures: Counter[tuple[str, str]] = Counter()
         self._written_at = clock()
@@ -154,7 +157,7 @@ class LedgerPacer:
             while self._turns.is_anyone_waiting():
                 slot = await self._slot()
                 if not self._turns.grant(slot):
-                    self._there.append((slot, None))
+                    self._there.append((slot, -inf))
         except BaseException as error:
             self._turns.fail(error)
             if not isinstance(error, Exception):
@@ -162,22 +165,19 @@ class LedgerPacer:
 
     async def _slot(self) -> int:
         while True:
-            asked_at = self._clock()
-            number, ahead = await self._take()
-            # The slot's instant lies between the two, by this clock: never used before the later.
-            comes_at = self._clock() + ahead
-            while (left := comes_at - self._clock()) > 0:
+            number, earliest, latest = await self._take()
+            while (left := latest - self._clock()) > 0:
                 await self._sleep(left)
-            if not self._pace.is_forfeited(asked_at + ahead, self._clock()):
+            if not self._pace.is_forfeited(earliest, self._clock()):
                 return number
-            self._there.append((number, None))
+            self._there.append((number, -inf))
 
-    async def _take(self) -> tuple[int, float]:
+    async def _take(self) -> tuple[int, float, float]:
+        """Take the next slot: its number, and between which instants of ours it comes."""
         there, self._there = self._there, []
-        now = self._clock()
         values = {
             "slots": [slot for slot, _ in there],
-            "ages": [None if at is None else now - at for _, at in there],
+            "there": [self._offset.theirs(at) for _, at in there],
             "span": self._pace.span,
             "arrives_within": self._pace.arrives_within,
             "address": self._address,
@@ -188,11 +188,14 @@ class LedgerPacer:
         async with self._ledger.transaction() as connection:
             if self._clock() - self._written_at >= _WRITTEN_EVERY:
                 await self._write(connection)
+            asked_at = self._clock()
             row = await (await connection.execute(_SQL["next-slot"], values)).fetchone()
+            answered_at = self._clock()
         if row is None:
             await self.begin()
             return await self._take()
-        return row["slot"], row["ahead"]
+        self._offset.read(asked_at, row["read_at"], answered_at)
+        return row["slot"], *self._offset.ours(row["comes_at"])
 
     async def _take_of_hour(self, operation: str, room: int) -> None:
         values = {"address": self._address, "operation": operation, "room": room}

@@ -97,12 +97,38 @@ def test_an_answer_that_comes_ten_slots_late_frees_nobody_elses():
     assert PACE.arrived(state, first.number, 0.0) == state
 
 
-def test_an_idle_address_saves_no_slots_up():
-    """After a pause comes no burst."""
-    granted = slots(3, state=PaceState(free_at=0.0), now=60.0)
+def test_a_use_known_to_have_arrived_makes_room_though_it_left_later():
+    """The fourth is answered, the first to third are not yet: a second after the fourth is soon
+    enough, for nine others may arrive within the second of the eleventh.
+    """
+    state = PaceState()
+    for _ in range(10):
+        state, slot = PACE.next_slot(state, 0.0)
+    state = PACE.arrived(state, 4, 0.02)
+    state, eleventh = PACE.next_slot(state, slot.at)
+    assert eleventh.at == pytest.approx(1.02)
+    state, twelfth = PACE.next_slot(state, slot.at)
+    assert twelfth.at == pytest.approx(1 + PACE.arrives_within)
 
-    assert granted[0] == 60.0
-    assert min(b - a for a, b in pairwise(granted)) >= PACE.interval - 1e-9
+
+def test_what_was_held_up_is_caught_up():
+    """A slot that had to wait for an answer does not push back those after it."""
+    state = PaceState()
+    for _ in range(11):
+        state, held_up = PACE.next_slot(state, 0.0)
+    assert held_up.at == pytest.approx(1 + PACE.arrives_within)
+    for number in range(2, 11):
+        state = PACE.arrived(state, number, 0.0)
+    state, next_one = PACE.next_slot(state, held_up.at)
+    assert next_one.at == held_up.at
+
+
+def test_an_idle_address_saves_one_slot_up():
+    """After a pause comes no burst."""
+    granted = slots(4, state=PaceState(free_at=0.0), now=60.0)
+
+    assert granted[:2] == [60.0, 60.0]
+    assert min(b - a for a, b in pairwise(granted[1:])) >= PACE.interval - 1e-9
 
 
 def test_a_slot_is_forfeited_after_its_time():
@@ -198,6 +224,21 @@ async def test_whoever_pauses_saves_no_turns_up():
         turns.grant(slot)
 
     assert sum(one.done() for one in bulk) == 25
+
+
+async def test_who_waits_longest_goes_on_its_own_share():
+    """Bulk that was there first gets no more than its half, though a slot of ten goes to it."""
+    turns = Turns(longest_waiting_every=10)
+    loop = asyncio.get_running_loop()
+    bulk, results = ([loop.create_future() for _ in range(40)] for _ in range(2))
+    for one in bulk:
+        turns.queue(CallClass.BULK, one)
+    for one in results:
+        turns.queue(CallClass.RESULTS, one)
+    for slot in range(38):
+        turns.grant(slot)
+
+    assert sum(one.done() for one in results) == 19
 
 
 async def test_calls_leave_at_the_pace():

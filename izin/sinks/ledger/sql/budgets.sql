@@ -5,11 +5,11 @@ VALUES (%(address)s, clock_timestamp(), 1, clock_timestamp())
 ON CONFLICT DO NOTHING
 
 -- name: next-slot
--- Take the address's next free slot: seconds until it comes, by the database's clock, which all processes share.
--- What has arrived since is told along, by its age in seconds; no age: the slot was not used.
-SELECT t.slot, t.ahead FROM take_slot(
+-- Take the address's next free slot: its number, when it comes, and when that was told, by the database's clock, which
+-- all processes share. By when the uses of others had arrived is told along; -infinity: the slot was not used.
+SELECT t.slot, t.comes_at, t.read_at FROM take_slot(
     %(address)s, %(interval)s, %(span)s, %(arrives_within)s, %(fastest)s, %(creep)s, %(slots)s::bigint[],
-    %(ages)s::double precision[]) AS t
+    %(there)s::double precision[]) AS t
 
 -- name: slow-down
 -- İYS said "too many": everybody pauses, then goes at half the pace. Several of one burst count once.
