@@ -30,7 +30,7 @@ from izin.iys.errors import (
     WithheldError,
 )
 from izin.iys.in_process import InProcessPacer
-from izin.iys.pacing import CallClass, Pace, Pacer, PaceState
+from izin.iys.pacing import CallClass, Pace, Pacer, PaceState, Slot
 from izin.iys.push import Push, parse_push
 from izin.iys.standing import HourLimit, Standing, StandingPolicy
 from izin.iys.token_policy import TokenPolicy
@@ -89,6 +89,7 @@ __all__ = [
     "Record",
     "Refusal",
     "RefusedError",
+    "Slot",
     "Standing",
     "StandingPolicy",
     "Stream",

@@ -118,11 +118,16 @@ class PacedTransport(httpx.AsyncBaseTransport):
         """Return the whole answer to ``request``; raises WithheldError if it may not leave."""
         operation = request.extensions.get(_OPERATION, TOKEN)
         urgency = request.extensions.get(_CALL_CLASS, CallClass.RET)
-        slot = await self._pacer.wait(urgency, operation)
         permit = request.extensions.get(_PERMIT)
-        if permit is not None and not await permit():
-            self._pacer.arrived(slot)
-            raise WithheldError("the call was kept back while it waited for its turn")
+        slot = await self._pacer.wait(urgency, operation)
+        while True:
+            if permit is not None and not await permit():
+                self._pacer.arrived(slot)
+                raise WithheldError("the call was kept back while it waited for its turn")
+            if not self._pacer.is_over(slot):
+                break
+            # Whoever was asked, or whatever this process was busy with, took too long.
+            slot = await self._pacer.wait(urgency, operation)
         try:
             async with asyncio.timeout(self._deadline):
                 response = await self._inner.handle_async_request(request)

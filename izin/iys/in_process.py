@@ -12,7 +12,7 @@ from izin.iys.turns import Turns
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from izin.iys.pacing import CallClass, Pace
+    from izin.iys.pacing import CallClass, Pace, Slot
 
 
 class InProcessPacer:
@@ -32,18 +32,26 @@ class InProcessPacer:
         self._turns = Turns(longest_waiting_every=pace.longest_waiting_every)
         self._granting: asyncio.Task[None] | None = None
 
-    async def wait(self, call_class: CallClass, operation: str) -> int:
+    async def wait(self, call_class: CallClass, operation: str) -> Slot:
         """Return the slot of a call of this class; a waiting RET goes before waiting bulk."""
         del operation  # nothing is counted by the hour here
-        granted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        granted: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
         self._turns.queue(call_class, granted)
         if self._granting is None or self._granting.done():
             self._granting = asyncio.create_task(self._grant(), name="iys-pacer")
         return await granted
 
-    def arrived(self, slot: int) -> None:
+    def is_over(self, slot: Slot) -> bool:
+        """Whether ``slot`` may no longer be used; it is given back then."""
+        is_paused = self._clock() < self._state.paused_until
+        if not is_paused and not self._pace.is_forfeited(slot.at, self._clock()):
+            return False
+        self._state = self._pace.arrived(self._state, slot.number)
+        return True
+
+    def arrived(self, slot: Slot) -> None:
         """Note that the use of ``slot`` has arrived by now."""
-        self._state = self._pace.arrived(self._state, slot, self._clock())
+        self._state = self._pace.arrived(self._state, slot.number, self._clock())
 
     def answered(self, operation: str, code: str, *, failed: bool) -> None:
         """Do nothing: nobody asks how a single process stands."""
@@ -57,18 +65,16 @@ class InProcessPacer:
             while self._turns.is_anyone_waiting():
                 slot = await self._slot()
                 if not self._turns.grant(slot):
-                    self._state = self._pace.arrived(self._state, slot)
+                    self._state = self._pace.arrived(self._state, slot.number)
         except BaseException as error:
             self._turns.fail(error)
             if not isinstance(error, Exception):
                 raise
 
-    async def _slot(self) -> int:
+    async def _slot(self) -> Slot:
         while True:
             self._state, slot = self._pace.next_slot(self._state, self._clock())
             while (ahead := slot.at - self._clock()) > 0:
                 await self._sleep(ahead)
-            is_paused = self._clock() < self._state.paused_until
-            if not is_paused and not self._pace.is_forfeited(slot.at, self._clock()):
-                return slot.number
-            self._state = self._pace.arrived(self._state, slot.number)
+            if not self.is_over(slot):
+                return slot

@@ -34,17 +34,27 @@ class CallClass(IntEnum):
     """Statuses in bulk, brands, subscriptions, push connections."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """A slot that was granted, and its instant."""
+
+    number: int
+    at: float
+
+
 class Pacer(Protocol):
     """Lets calls out at the pace of an address; shared by all that leave from it."""
 
-    async def wait(self, call_class: CallClass, operation: str) -> int:
-        """Return the number of the slot in which a call of this class may leave, which must then
-        happen at once.
+    async def wait(self, call_class: CallClass, operation: str) -> Slot:
+        """Return the slot in which a call of this class may leave, which must then happen at once.
 
         Raises ThrottledError where the hour's calls of ``operation`` are spent.
         """
 
-    def arrived(self, slot: int) -> None:
+    def is_over(self, slot: Slot) -> bool:
+        """Whether ``slot`` may no longer be used; it is given back then."""
+
+    def arrived(self, slot: Slot) -> None:
         """Note that the use of ``slot`` is answered, or was none: it arrives no more."""
 
     def answered(self, operation: str, code: str, *, failed: bool) -> None:
@@ -74,14 +84,6 @@ class PaceState:
     """Of the last slot."""
     uses: tuple[Use, ...] = (Use(0, -inf),) * SLOTS
     """The ``SLOTS`` uses that arrived last, in no order."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Slot:
-    """A slot that was granted, and its instant."""
-
-    number: int
-    at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

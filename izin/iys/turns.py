@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Mapping
 
+    from izin.iys.pacing import Slot
+
 AHEAD = (CallClass.RET, CallClass.DUE)
 """Classes that go before all others, in this order."""
 SHARES: Mapping[CallClass, int] = {
@@ -37,7 +39,7 @@ class Waiter:
     """A call that waits for its turn."""
 
     number: int
-    granted: asyncio.Future[int]
+    granted: asyncio.Future[Slot]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,8 +56,8 @@ class Turns:
     _numbers: count[int] = field(default_factory=count)
     _slots: count[int] = field(default_factory=lambda: count(1))
 
-    def queue(self, call_class: CallClass, granted: asyncio.Future[int]) -> None:
-        """Have a call wait for ``granted``, which tells the number of its slot."""
+    def queue(self, call_class: CallClass, granted: asyncio.Future[Slot]) -> None:
+        """Have a call wait for ``granted``, which tells its slot."""
         waiting = self._waiting[call_class]
         if call_class in self._passes and not waiting:
             self._passes[call_class] = max(self._passes[call_class], self._now)
@@ -68,7 +70,7 @@ class Turns:
                 waiting.popleft()
         return any(self._waiting.values())
 
-    def grant(self, slot: int) -> bool:
+    def grant(self, slot: Slot) -> bool:
         """Let whoever's turn it is go in ``slot``; False if nobody waits any more."""
         if not self.is_anyone_waiting():
             return False

@@ -19,6 +19,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from izin.iys.errors import ThrottledError
+from izin.iys.pacing import Slot
 from izin.iys.standing import STATUS, HourLimit, Standing, StandingPolicy
 from izin.iys.turns import Turns
 from izin.runtime.observe import get_logger
@@ -111,22 +112,29 @@ class LedgerPacer:
             await connection.execute(_SQL["begin"], {"address": self._address})
             await self._stands(connection)
 
-    async def wait(self, call_class: CallClass, operation: str) -> int:
+    async def wait(self, call_class: CallClass, operation: str) -> Slot:
         """Return the slot of a call of this class when it has come; raises ThrottledError where
         the hour's calls of ``operation`` are spent.
         """
         limit = self._hour_limits.get(operation)
         if limit is not None:
             await self._take_of_hour(operation, limit.room(call_class))
-        granted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        granted: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
         self._turns.queue(call_class, granted)
         if self._granting is None or self._granting.done():
             self._granting = asyncio.create_task(self._grant(), name="ledger-pacer")
         return await granted
 
-    def arrived(self, slot: int) -> None:
+    def is_over(self, slot: Slot) -> bool:
+        """Whether ``slot`` may no longer be used; it is given back then."""
+        if not self._pace.is_forfeited(slot.at, self._clock()):
+            return False
+        self._there.append((slot.number, -inf))
+        return True
+
+    def arrived(self, slot: Slot) -> None:
         """Note that the use of ``slot`` has arrived by now."""
-        self._there.append((slot, self._clock()))
+        self._there.append((slot.number, self._clock()))
 
     def answered(self, operation: str, code: str, *, failed: bool) -> None:
         """Note what came of a call."""
@@ -157,23 +165,22 @@ class LedgerPacer:
             while self._turns.is_anyone_waiting():
                 slot = await self._slot()
                 if not self._turns.grant(slot):
-                    self._there.append((slot, -inf))
+                    self._there.append((slot.number, -inf))
         except BaseException as error:
             self._turns.fail(error)
             if not isinstance(error, Exception):
                 raise
 
-    async def _slot(self) -> int:
+    async def _slot(self) -> Slot:
         while True:
-            number, earliest, latest = await self._take()
+            slot, latest = await self._take()
             while (left := latest - self._clock()) > 0:
                 await self._sleep(left)
-            if not self._pace.is_forfeited(earliest, self._clock()):
-                return number
-            self._there.append((number, -inf))
+            if not self.is_over(slot):
+                return slot
 
-    async def _take(self) -> tuple[int, float, float]:
-        """Take the next slot: its number, and between which instants of ours it comes."""
+    async def _take(self) -> tuple[Slot, float]:
+        """Take the next slot: between its instant and the one beside it, by our clock, it comes."""
         there, self._there = self._there, []
         values = {
             "slots": [slot for slot, _ in there],
@@ -195,7 +202,8 @@ class LedgerPacer:
             await self.begin()
             return await self._take()
         self._offset.read(asked_at, row["read_at"], answered_at)
-        return row["slot"], *self._offset.ours(row["comes_at"])
+        earliest, latest = self._offset.ours(row["comes_at"])
+        return Slot(number=row["slot"], at=earliest), latest
 
     async def _take_of_hour(self, operation: str, room: int) -> None:
         values = {"address": self._address, "operation": operation, "room": room}

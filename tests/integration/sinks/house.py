@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import httpx
 
     from izin.consent.model import ConsentEvent
-    from izin.iys import CallClass, Pacer
+    from izin.iys import CallClass, Pacer, Slot
     from izin.schemas.codec import Codec
     from izin.sinks.ledger.database import Ledger
     from izin.sinks.ledger.entry import Entry
@@ -83,7 +83,7 @@ class Turns:
         self.meanwhile: Callable[[], Awaitable[None]] | None = None
         self.classes: list[CallClass] = []
 
-    async def wait(self, call_class: CallClass, operation: str) -> int:
+    async def wait(self, call_class: CallClass, operation: str) -> Slot:
         """Return when a call may leave, after what happens meanwhile, once."""
         slot = await self._pacer.wait(call_class, operation)
         self.classes.append(call_class)
@@ -92,7 +92,11 @@ class Turns:
             await meanwhile()
         return slot
 
-    def arrived(self, slot: int) -> None:
+    def is_over(self, slot: Slot) -> bool:
+        """Whether a slot may no longer be used."""
+        return self._pacer.is_over(slot)
+
+    def arrived(self, slot: Slot) -> None:
         """Note that a call has arrived."""
         self._pacer.arrived(slot)
 
@@ -143,7 +147,7 @@ class Twin:
         lines = self._admin.get("/movements").text.splitlines()
         return [row for row in map(json.loads, lines) if row["recipient"] == recipient]
 
-    def calls(self, operation: str) -> int:
+    def calls(self, operation: str) -> Slot:
         """Return how often an operation was called."""
         told: Any = self._admin.get("/requests").json()
         return int(told["operations"].get(operation, {}).get("total", 0))

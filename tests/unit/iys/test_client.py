@@ -24,6 +24,7 @@ from izin.iys import (
     OutcomeUnknownError,
     PushConnection,
     RefusedError,
+    Slot,
     Stream,
     ThrottledError,
     TokenSilenceError,
@@ -58,13 +59,17 @@ class Turns:
         self.answers: list[tuple[str, str, bool]] = []
         self.throttles = 0
         self.there: list[int] = []
+        self.over: set[int] = set()
 
-    async def wait(self, call_class: CallClass, _operation: str) -> int:
+    async def wait(self, call_class: CallClass, _operation: str) -> Slot:
         self.classes.append(call_class)
-        return len(self.classes)
+        return Slot(number=len(self.classes), at=0.0)
 
-    def arrived(self, slot: int) -> None:
-        self.there.append(slot)
+    def is_over(self, slot: Slot) -> bool:
+        return slot.number in self.over
+
+    def arrived(self, slot: Slot) -> None:
+        self.there.append(slot.number)
 
     def answered(self, operation: str, code: str, *, failed: bool) -> None:
         self.answers.append((operation, code, failed))
@@ -227,6 +232,21 @@ async def test_what_was_lost_may_still_arrive():
         with pytest.raises(WithheldError):
             await client.add(BRAND, an_item(), permit=no)
         assert pacer.there == [2]
+
+
+async def test_a_call_that_is_too_late_for_its_slot_takes_the_next():
+    """Between its turn and its leaving something took too long: the late use would crowd others."""
+    pacer = Turns()
+    pacer.over = {1, 2}
+    permits = []
+
+    async def yes() -> bool:
+        permits.append(len(pacer.classes))
+        return True
+
+    async with a_client(saying(200, RECEIPT), pacer=pacer) as client:
+        await client.add(BRAND, an_item(), permit=yes)
+    assert (pacer.there, permits) == ([3], [1, 2, 3])
 
 
 @pytest.mark.parametrize(
