@@ -2,7 +2,8 @@
 
 Sink processes tell two brands' consents to the twin, whose limits are on and whose results come
 after seconds instead of five minutes, so that they are asked for while others are told. In between
-people say no whose consents stand at İYS, or are on their way there.
+people say no whose consents stand at İYS, or are on their way there. The twin stands for another
+machine and goes before all others for the CPU, where that is allowed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from rich.table import Table
 
 from izin.bench import twin_load
 from izin.bench.account import SECRET, WHO
+from izin.bench.elsewhere import put_elsewhere
 from izin.bench.laps import machine
 from izin.bench.ledger import filled
 from izin.bench.pursuit import Pursuit, Weather, owe, pursue, set_up
@@ -60,6 +62,7 @@ def limit(  # noqa: PLR0913, PLR0917 - an option is an argument
         twin_load.simulator(Path(name), None) as twin,
     ):
         address = twin_load.url_of(twin)
+        is_elsewhere = put_elsewhere(twin.pid or 0)
         children = [
             _crew(Path(name), postgres.url, address, number, delay=delay, batch=batch)
             for number in range(crews)
@@ -82,6 +85,7 @@ def limit(  # noqa: PLR0913, PLR0917 - an option is an argument
         finally:
             for child in children:
                 child.stop()
+    where += f"; the simulator {'before' if is_elsewhere else 'as'} others for the CPU"
     console.print(_table(found, weather, where))
     keep(
         results,

@@ -166,7 +166,7 @@ async def pursue(  # noqa: PLR0913 - who tells, whom, and what comes in between
         await asyncio.sleep(_LOOK)
         if any(not child.is_alive for child in crews):
             raise RuntimeError(f"a crew ended; see {crews[0].command.log}")
-        if await _number(ledger, _TO_TELL):
+        if await _number(ledger, _CLAIMABLE) or await _number(ledger, _TO_TELL):
             continue
         told = told or (time.perf_counter() - began, _requests(twin)["total"])
         people.cancel()
@@ -248,12 +248,12 @@ async def _say_no(ledger: Filled, count: int, said: list[tuple[str, str, float]]
 
 
 _OWED: LiteralString = "SELECT count(*) AS number FROM consents WHERE state = 'pending'"
-_TO_TELL: LiteralString = """SELECT count(*) AS number FROM (
-    SELECT 1 FROM consents WHERE state IN ('pending', 'retryable') AND duty <> 'rescue' LIMIT 1
-) AS one"""
-_UNDER_WAY: LiteralString = """SELECT count(*) AS number FROM (
-    SELECT 1 FROM consents WHERE state IN ('in_flight', 'awaiting_result', 'unknown') LIMIT 1
-) AS one"""
+# By an index and its order, whatever the backlog: looking must cost the ledger nothing.
+_ONE: LiteralString = " ORDER BY brand_code, channel, desired_status, due_at LIMIT 1) AS one"
+_ANY: LiteralString = "SELECT count(*) AS number FROM (SELECT 1 FROM consents WHERE state IN "
+_CLAIMABLE: LiteralString = _ANY + "('pending', 'retryable') AND duty = 'send'" + _ONE
+_TO_TELL: LiteralString = _ANY + "('pending', 'retryable') AND duty <> 'rescue'" + _ONE
+_UNDER_WAY: LiteralString = _ANY + "('in_flight', 'awaiting_result', 'unknown')" + _ONE
 _ITEMS: LiteralString = "SELECT count(*) AS number FROM submission_items WHERE state = %(state)s"
 _TOLD: LiteralString = """SELECT count(*) AS number FROM submission_items AS i
 JOIN submissions AS s ON s.id = i.submission_id

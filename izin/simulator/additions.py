@@ -118,7 +118,7 @@ def _accept(twin: Twin, call: Call, *, is_v2: bool) -> Response:
         text = REFUSALS[code].message.format(limit=twin.settings.batch_size)
         raise refused(code, message=text)
     consents = _consents(items, _today(twin, call.brand))
-    call.check_rights((consent.type for consent in consents), to_write=True)
+    call.check_rights({consent.type for consent in consents}, to_write=True)
     missing = [
         {**found, "index": index}
         for index, item in enumerate(items)
@@ -156,10 +156,10 @@ def _consents(items: list[object], today: Today) -> list[Consent]:
         consent = reader.read(item)
         if isinstance(consent, list):
             errors += [{**found, "index": index} for found in consent]
-        elif consent.key in seen:
+        elif (key := consent.key) in seen:
             errors.append(error("H194", index=index))
         else:
-            seen.add(consent.key)
+            seen.add(key)
             consents.append(consent)
     if errors:
         raise RefusedError(422, errors)

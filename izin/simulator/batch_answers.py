@@ -130,18 +130,19 @@ class _Telling:
 
 
 def _receipt_item(consent: Consent, key: str, sub_request_id: str, creation_date: str) -> Answer:
+    channel, recipient_type, recipient, status, source, consent_date, _, _ = consent
     item: Answer = {
-        "type": consent.type,
-        "source": consent.source,
-        "recipient": consent.recipient,
-        "status": consent.status,
-        "consentDate": consent.consent_date,
-        "recipientType": consent.recipient_type,
+        "type": channel,
+        "source": source,
+        "recipient": recipient,
+        "status": status,
+        "consentDate": consent_date,
+        "recipientType": recipient_type,
         key: sub_request_id,
         "creationDate": creation_date,
     }
-    if not consent.source:
+    if not source:
         del item["source"]
-    if not consent.consent_date:
+    if not consent_date:
         del item["consentDate"]
     return item

@@ -115,7 +115,7 @@ class BatchQueue:
             batch.enqueued_at,
             batch.due_at,
             batch.size,
-            orjson.dumps([_fields(item) for item in items]),
+            orjson.dumps([tuple(item) for item in items]),
         )
         heapq.heappush(self._waiting, (batch.due_at, self._last_number, batch))
         return batch
@@ -206,19 +206,6 @@ def process(
 def _is_full(register: Register, brand: Brand, coming: int) -> bool:
     limit = brand.consent_limit
     return limit is not None and register.used_limit + coming >= limit
-
-
-def _fields(consent: Consent) -> tuple[object, ...]:
-    return (
-        consent.type,
-        consent.recipient_type,
-        consent.recipient,
-        consent.status,
-        consent.source,
-        consent.consent_date,
-        consent.retailer_code,
-        consent.retailer_access,
-    )
 
 
 def _consent(item: Sequence[object]) -> Consent:

@@ -6,13 +6,11 @@ share their transactionId, as İYS's do.
 
 from dataclasses import dataclass
 from enum import StrEnum
-from hashlib import sha256, shake_256
+from hashlib import sha256
 from typing import NamedTuple
 
 from izin.simulator.clock import wire_text
 from izin.simulator.fields import Consent
-
-_ID_DIGITS = 32
 
 Key = tuple[str, str, str]
 """Which record of a brand: type, recipientType, recipient."""
@@ -115,21 +113,15 @@ def transaction_id(brand_code: int, channel: str, recipient: str, second: int) -
 
 def sub_request_ids(request_id: str, count: int) -> list[str]:
     """Give the ids of the first `count` items of a batch: made from its requestId, never stored."""
-    digits = _digits(request_id, count)
-    return [_uuid(digits, at) for at in range(0, _ID_DIGITS * count, _ID_DIGITS)]
+    of_batch = _of_batch(request_id)
+    return [f"{of_batch}{place:012x}" for place in range(count)]
 
 
 def sub_request_id(request_id: str, place: int) -> str:
     """Give the id of one item of a batch, counted from 0."""
-    return _uuid(_digits(request_id, place + 1), _ID_DIGITS * place)
+    return f"{_of_batch(request_id)}{place:012x}"
 
 
-def _digits(request_id: str, count: int) -> str:
-    return shake_256(request_id.encode()).hexdigest(_ID_DIGITS // 2 * count)
-
-
-def _uuid(digits: str, at: int) -> str:
-    return (
-        f"{digits[at : at + 8]}-{digits[at + 8 : at + 12]}-4{digits[at + 13 : at + 16]}"
-        f"-a{digits[at + 17 : at + 20]}-{digits[at + 20 : at + 32]}"
-    )
+def _of_batch(request_id: str) -> str:
+    digits = sha256(request_id.encode()).hexdigest()
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-"
