@@ -14,6 +14,7 @@ from izin.iys.account import (
     SubscriptionStatus,
 )
 from izin.iys.answers import Refusal, Verdict, classify, weightiest
+from izin.iys.batches import Batch, ItemResult, ItemStatus, OriginalRequest
 from izin.iys.breaker import Gate
 from izin.iys.client import MAX_ITEMS, IysClient
 from izin.iys.errors import (
@@ -42,13 +43,9 @@ from izin.iys.token_store import (
     TokenStore,
 )
 from izin.iys.wire import (
-    Batch,
     BrandPath,
     ConsentItem,
-    ItemResult,
-    ItemStatus,
     Movement,
-    OriginalRequest,
     Page,
     Receipt,
     Record,

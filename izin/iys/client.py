@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from izin.consent.model import Status
 from izin.iys.account import BrandSummary, PushRegistration, Subscription
+from izin.iys.batches import Batch, ItemResult
 from izin.iys.exchange import Call, Exchange, Method
 from izin.iys.pacing import CallClass
 from izin.iys.reading import Reader, items_in, lowered, readers
-from izin.iys.wire import Batch, ItemResult, Page, Receipt, Record, Written
+from izin.iys.wire import Page, Receipt, Record, Written
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence

@@ -49,6 +49,8 @@ T = TypeVar("T")
 _CALL_CLASS: Final = "call_class"
 _OPERATION: Final = "operation"
 _PERMIT: Final = "permit"
+_SENT: Final = "http11.send_request_body.complete"
+"""What httpcore traces when a request, with or without a body, is wholly written."""
 TOKEN: Final = "token"  # noqa: S105 - an operation's name, no secret
 NO_ANSWER: Final = "no-answer"
 """What came of a call of which nothing was heard."""
@@ -128,6 +130,13 @@ class PacedTransport(httpx.AsyncBaseTransport):
                 break
             # Whoever was asked, or whatever this process was busy with, took too long.
             slot = await self._pacer.wait(urgency, operation)
+
+        async def trace(event: str, _info: Mapping[str, object]) -> None:
+            nonlocal slot
+            if event == _SENT:
+                slot = self._pacer.left(slot)
+
+        request.extensions["trace"] = trace
         try:
             async with asyncio.timeout(self._deadline):
                 response = await self._inner.handle_async_request(request)

@@ -49,9 +49,16 @@ class InProcessPacer:
         self._state = self._pace.arrived(self._state, slot.number)
         return True
 
+    def left(self, slot: Slot) -> Slot:
+        """Note that the use of ``slot`` is on its way; return the slot as late as that was."""
+        late = self._pace.as_left(slot, self._clock())
+        self._state = self._pace.arrived(self._state, slot.number, self._pace.there_at(late))
+        return late
+
     def arrived(self, slot: Slot) -> None:
         """Note that the use of ``slot`` has arrived by now."""
-        self._state = self._pace.arrived(self._state, slot.number, self._clock())
+        there_at = self._pace.there_at(slot, self._clock())
+        self._state = self._pace.arrived(self._state, slot.number, there_at)
 
     def answered(self, operation: str, code: str, *, failed: bool) -> None:
         """Do nothing: nobody asks how a single process stands."""

@@ -54,6 +54,11 @@ class Pacer(Protocol):
     def is_over(self, slot: Slot) -> bool:
         """Whether ``slot`` may no longer be used; it is given back then."""
 
+    def left(self, slot: Slot) -> Slot:
+        """Note that the use of ``slot`` is wholly on its way; return the slot as late as that was,
+        for what is noted of it from here on.
+        """
+
     def arrived(self, slot: Slot) -> None:
         """Note that the use of ``slot`` is answered, or was none: it arrives no more."""
 
@@ -127,7 +132,8 @@ class Pace:
         first = min(state.uses, key=lambda use: use.there_at)
         at = max(state.free_at, now, first.there_at + self.span)
         uses = list(state.uses)
-        uses[uses.index(first)] = Use(number, at + self.arrives_within)
+        slot = Slot(number=number, at=at)
+        uses[uses.index(first)] = Use(number, self.there_at(slot))
         taken = PaceState(
             free_at=max(state.free_at + self.interval / state.factor, at),
             factor=min(1.0, state.factor + self.creep),
@@ -135,17 +141,24 @@ class Pace:
             number=number,
             uses=tuple(uses),
         )
-        return taken, Slot(number=number, at=at)
+        return taken, slot
+
+    def there_at(self, slot: Slot, answered_at: float = inf) -> float:
+        """Return by when the use of a slot has surely arrived."""
+        return min(answered_at, slot.at + self.arrives_within)
+
+    def as_left(self, slot: Slot, now: float) -> Slot:
+        """Return the slot as if used just in time, where its use only leaves ``now``: a connection
+        had to be made first, or the process was held up.
+        """
+        return replace(slot, at=max(slot.at, now - self.forfeit_after))
 
     def arrived(self, state: PaceState, number: int, at: float = -inf) -> PaceState:
-        """Return the state once the use of a slot is known to have arrived by ``at``; by default it
+        """Return the state once it is known by when the use of a slot has arrived; by default it
         was not used and arrives never.
         """
-        uses = tuple(
-            Use(number, min(at, use.there_at)) if use.number == number else use
-            for use in state.uses
-        )
-        return replace(state, uses=uses)
+        uses = (Use(number, at) if use.number == number else use for use in state.uses)
+        return replace(state, uses=tuple(uses))
 
     def is_forfeited(self, instant: float, now: float) -> bool:
         """Return whether the slot of ``instant`` may no longer be used."""

@@ -12,11 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from izin.consent.making import maker
 from izin.consent.model import RecipientType, aware
-from izin.iys.answers import Verdict, classify
-from izin.iys.errors import UnreadableError
-from izin.iys.reading import Reader, from_turkish, to_turkish
+from izin.iys.reading import Reader, to_turkish
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -130,121 +127,6 @@ class Written(NamedTuple):
     body: str
     """A JSON array of what ``ConsentItem.to_body`` gives."""
     size: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """İYS took a batch in: "for processing", never "saved". Items are in the order sent."""
-
-    request_id: str
-    sub_request_ids: tuple[str, ...]
-
-    @classmethod
-    def read(cls, reader: Reader) -> Batch:
-        """Return the batch in an answer."""
-        return cls(
-            request_id=reader.text("requestId"),
-            sub_request_ids=tuple(item.text("subRequestId") for item in reader.each("subRequests")),
-        )
-
-
-class ItemStatus(StrEnum):
-    """How far İYS is with an item of a batch."""
-
-    SUCCESS = "success"
-    FAILURE = "failure"
-    ENQUEUE = "enqueue"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OriginalRequest:
-    """By V2, the request that saved the very same consent before; the receipt is that save's."""
-
-    request_id: str | None
-    sub_request_id: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ItemResult:
-    """What became of one item of a batch. Match by ``sub_request_id``, not by ``index``.
-
-    A success with ``original`` speaks of an *old* save: order it by its receipt's creation date.
-    """
-
-    sub_request_id: str
-    index: int | None
-    status: ItemStatus
-    receipt: Receipt | None = None
-    code: str | None = None
-    message: str | None = None
-    original: OriginalRequest | None = None
-
-    @property
-    def verdict(self) -> Verdict | None:
-        """What the result means; None while İYS has not decided."""
-        match self.status:
-            case ItemStatus.SUCCESS:
-                return Verdict.SUCCESS
-            case ItemStatus.FAILURE:
-                return Verdict.UNKNOWN if self.code is None else classify(self.code)
-            case ItemStatus.ENQUEUE:
-                return None
-
-    @classmethod
-    def read(cls, value: object) -> ItemResult:
-        """Return the result in ``value``, an item of the answer."""
-        found = _saved(value)
-        if found is not None:
-            return found
-        reader = Reader(value)
-        word = reader.text("status").lower()
-        if word not in set(ItemStatus):
-            raise UnreadableError("an item's status that is none of success, failure, enqueue")
-        status = ItemStatus(word)
-        error, original = reader.inner("error"), reader.inner("originalRequestInformation")
-        return cls(
-            sub_request_id=reader.text("subRequestId"),
-            index=reader.whole_or_none("index"),
-            status=status,
-            receipt=Receipt.read(reader) if status is ItemStatus.SUCCESS else None,
-            code=None if error is None else error.code(),
-            message=None if error is None else error.text_or_none("message"),
-            original=None
-            if original is None
-            else OriginalRequest(
-                request_id=original.text_or_none("requestId"),
-                sub_request_id=original.text_or_none("subRequestId"),
-            ),
-        )
-
-
-_OF_A_SUCCESS = frozenset({"subRequestId", "index", "status", "transactionId", "creationDate"})
-_BESIDE = frozenset({"requestId", "isAddConsentV2Service"})
-_receipt = maker(Receipt)
-_item_result = maker(ItemResult)
-
-
-def _saved(value: object) -> ItemResult | None:
-    """Return what a success says that is written as they usually are, with nothing to be told of
-    it; None: it is to be read word by word, for five times as long.
-    """
-    if not isinstance(value, dict) or not _OF_A_SUCCESS <= value.keys() <= _OF_A_SUCCESS | _BESIDE:
-        return None
-    name, identity, date = value["subRequestId"], value["transactionId"], value["creationDate"]
-    index = value["index"]
-    if (
-        value["status"] != "success"
-        or type(index) is not int
-        or not all(type(text) is str and text and text == text.strip() for text in (name, identity))
-        or type(date) is not str
-    ):
-        return None
-    return _item_result(
-        sub_request_id=name,
-        index=index,
-        status=ItemStatus.SUCCESS,
-        receipt=_receipt(transaction_id=identity, creation_date=from_turkish(date)),
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

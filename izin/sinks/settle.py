@@ -7,6 +7,7 @@ the question is asked again, ever more slowly; after days a person looks.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from izin.sinks.ledger import brands, submissions
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from izin.iys.wire import ItemResult
+    from izin.iys.batches import ItemResult
     from izin.sinks.ledger.submissions import Submission
     from izin.sinks.tell import Teller
     from izin.sinks.tools import Tools
@@ -67,6 +68,8 @@ class Settler:
             _log.warning("no results", submission=submission.id, error=str(error))
             await self._later(submission, error.retry_after)
             return
+        # Pushes share this loop and must not wait for a whole batch.
+        await asyncio.sleep(0)
         answers = _answers(submission, results)
         waiting = len(submission.items) - len(answers)
         if waiting and now - submission.intended_at > _GIVEN_UP:
@@ -96,12 +99,12 @@ def _answers(submission: Submission, results: tuple[ItemResult, ...]) -> dict[in
     }
     return {
         by_name[result.sub_request_id]: Answer(
-            verdict=result.verdict,
+            verdict=verdict,
             code=result.code,
             receipt=result.receipt,
             is_original=result.original is not None and submission.sends == 1,
             how="batch",
         )
         for result in results
-        if result.verdict is not None and result.sub_request_id in by_name
+        if (verdict := result.verdict) is not None and result.sub_request_id in by_name
     }

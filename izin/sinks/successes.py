@@ -99,6 +99,7 @@ class Successes:
         if len(likely) < FEW:
             return list(items)
         held = await _hold(connection, [item.key for item in items])
+        await asyncio.sleep(0)
         alike = defaultdict[tuple[str, str, str], list[Saved]](list)
         for item in likely:
             row, answer = held[item.key], answers[item.place]

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
 
-    from izin.iys.wire import Batch
+    from izin.iys.batches import Batch
     from izin.sinks.ledger.database import Connection
     from izin.sinks.ledger.submissions import Item, Submission
     from izin.sinks.tools import Tools

@@ -132,9 +132,16 @@ class LedgerPacer:
         self._there.append((slot.number, -inf))
         return True
 
+    def left(self, slot: Slot) -> Slot:
+        """Note that the use of ``slot`` is on its way; return the slot as late as that was."""
+        late = self._pace.as_left(slot, self._clock())
+        if late != slot:
+            self._there.append((slot.number, self._pace.there_at(late)))
+        return late
+
     def arrived(self, slot: Slot) -> None:
         """Note that the use of ``slot`` has arrived by now."""
-        self._there.append((slot.number, self._clock()))
+        self._there.append((slot.number, self._pace.there_at(slot, self._clock())))
 
     def answered(self, operation: str, code: str, *, failed: bool) -> None:
         """Note what came of a call."""

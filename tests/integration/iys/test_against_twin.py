@@ -14,6 +14,7 @@ from izin.iys import (
     BusyError,
     CallError,
     InMemoryTokenStore,
+    InProcessPacer,
     ItemStatus,
     IysClient,
     MisconfiguredError,
@@ -21,8 +22,10 @@ from izin.iys import (
     Pace,
     PushConnection,
     RefusedError,
+    Slot,
     Stream,
     ThrottledError,
+    TokenAuth,
     TokenSilenceError,
     UnauthenticatedError,
     Verdict,
@@ -368,3 +371,28 @@ async def test_push_over_http_is_refused(client: IysClient):
     )
     with pytest.raises(MisconfiguredError):
         await client.register_push(BRAND, [connection])
+
+
+class _Watched(InProcessPacer):
+    """Notes which slots' calls have left, and which have arrived."""
+
+    def __init__(self) -> None:
+        super().__init__(Pace(rate=500))
+        self.noted: list[tuple[str, int]] = []
+
+    def left(self, slot: Slot) -> Slot:
+        self.noted.append(("left", slot.number))
+        return super().left(slot)
+
+    def arrived(self, slot: Slot) -> None:
+        self.noted.append(("arrived", slot.number))
+        super().arrived(slot)
+
+
+async def test_a_call_leaves_when_its_last_byte_is_written(twin: Twin, settings: IysSettings):
+    """Not when its slot came: a connection may have to be made first. With a body or without."""
+    pacer, auth = _Watched(), TokenAuth(settings, InMemoryTokenStore())
+    async with IysClient(settings, auth=auth, pacer=pacer) as client:
+        await client.add(BRAND, an_item())
+        await client.batch_result(BRAND, "00000000-0000-4000-a000-000000000000")
+    assert pacer.noted == [(what, slot) for slot in (1, 2, 3) for what in ("left", "arrived")]

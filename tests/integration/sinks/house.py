@@ -96,6 +96,10 @@ class Turns:
         """Whether a slot may no longer be used."""
         return self._pacer.is_over(slot)
 
+    def left(self, slot: Slot) -> Slot:
+        """Note that a call is on its way."""
+        return self._pacer.left(slot)
+
     def arrived(self, slot: Slot) -> None:
         """Note that a call has arrived."""
         self._pacer.arrived(slot)

@@ -2,7 +2,9 @@
 
 import asyncio
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import pytest
 from typer.testing import CliRunner
@@ -18,6 +20,7 @@ from tests.builders import PHONE
 from tests.integration.sinks.house import House, a_phone, onay
 
 pytestmark = pytest.mark.database
+T = TypeVar("T")
 
 
 def a_pacer(ledger: Ledger, **more: object) -> LedgerPacer:
@@ -144,6 +147,35 @@ async def test_a_slot_that_is_over_is_given_back(ledger: Ledger):
         "SELECT count(*) FILTER (WHERE there_at > 0) AS taken FROM budgets, unnest(uses)"
     )
     assert uses["taken"] == 1
+
+
+async def test_a_call_that_left_late_is_waited_for_as_long(ledger: Ledger):
+    """A connection had to be made first; its answer tells when it had arrived at last."""
+    pacer = LedgerPacer(ledger, Pace(rate=10), address="one")
+    await pacer.begin()
+
+    async def there_at(slot: Slot) -> float:
+        await pacer._take()
+        (use,) = await ledger.fetch(
+            "SELECT there_at FROM budgets, unnest(uses) AS use WHERE use.slot = %(slot)s",
+            {"slot": slot.number},
+        )
+        return float(use["there_at"])
+
+    def later(note: Callable[[Slot], T], slot: Slot, seconds: float) -> T:
+        real, pacer._clock = pacer._clock, lambda: slot.at + seconds
+        try:
+            return note(slot)
+        finally:
+            pacer._clock = real
+
+    slot, _ = await pacer._take()
+    assert later(pacer.left, slot, 0.06) == slot
+    in_time = await there_at(slot)
+    late = later(pacer.left, slot, 0.5)
+    assert await there_at(slot) == pytest.approx(in_time + 0.44, abs=0.01)
+    later(pacer.arrived, late, 0.55 - 0.44)
+    assert await there_at(slot) == pytest.approx(in_time + 0.41, abs=0.01)
 
 
 async def test_the_ledger_grants_slots_as_the_policy_does(ledger: Ledger):

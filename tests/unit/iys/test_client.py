@@ -68,6 +68,9 @@ class Turns:
     def is_over(self, slot: Slot) -> bool:
         return slot.number in self.over
 
+    def left(self, slot: Slot) -> Slot:
+        return slot
+
     def arrived(self, slot: Slot) -> None:
         self.there.append(slot.number)
 

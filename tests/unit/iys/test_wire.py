@@ -6,14 +6,12 @@ from izin.consent.errors import NaiveInstantError
 from izin.consent.model import Channel, RecipientType, Source, Status
 from izin.iys.account import BrandSummary, PushRegistration, Subscription
 from izin.iys.answers import Verdict
+from izin.iys.batches import Batch, ItemResult, ItemStatus
 from izin.iys.errors import UnreadableError
 from izin.iys.reading import Reader
 from izin.iys.wire import (
-    Batch,
     BrandPath,
     ConsentItem,
-    ItemResult,
-    ItemStatus,
     Movement,
     Page,
     Record,

@@ -31,7 +31,7 @@ BEGIN
     FOR n IN 1 .. cardinality(used) LOOP
         FOR place IN 1 .. 10 LOOP
             IF a.uses[place].slot = used[n] THEN
-                a.uses[place].there_at := least(a.uses[place].there_at, there[n]);
+                a.uses[place].there_at := there[n];
             END IF;
         END LOOP;
     END LOOP;
