@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeGuard
 
 from izin.consent.making import maker
 from izin.iys.answers import Verdict, classify
@@ -31,9 +32,12 @@ class Batch:
 def _name(value: object) -> str:
     """Return İYS's name for an item that it took; most are written as usual."""
     found = value.get("subRequestId") if isinstance(value, dict) else None
-    if type(found) is str and found and found == found.strip():
-        return found
-    return Reader(value).text("subRequestId")
+    return found if _is_usual(found) else Reader(value).text("subRequestId")
+
+
+def _is_usual(text: object) -> TypeGuard[str]:
+    """Whether a text needs no reading: it is one, and nothing stands around it."""
+    return type(text) is str and text != "" and text == text.strip()
 
 
 class ItemStatus(StrEnum):
@@ -123,11 +127,8 @@ def _saved(value: object) -> ItemResult | None:
     if (
         value["status"] != "success"
         or type(index) is not int
-        or not type(name) is type(identity) is type(date) is str
-        or not name
-        or not identity
-        or name != name.strip()
-        or identity != identity.strip()
+        or not (_is_usual(name) and _is_usual(identity))
+        or type(date) is not str
     ):
         return None
     return _item_result(

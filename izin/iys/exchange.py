@@ -121,15 +121,14 @@ class PacedTransport(httpx.AsyncBaseTransport):
         operation = request.extensions.get(_OPERATION, TOKEN)
         urgency = request.extensions.get(_CALL_CLASS, CallClass.RET)
         permit = request.extensions.get(_PERMIT)
-        slot = await self._pacer.wait(urgency, operation)
         while True:
+            slot = await self._pacer.wait(urgency, operation)
             if permit is not None and not await permit():
                 self._pacer.arrived(slot)
                 raise WithheldError("the call was kept back while it waited for its turn")
+            # Whoever was asked, or whatever this process was busy with, may have taken too long.
             if not self._pacer.is_over(slot):
                 break
-            # Whoever was asked, or whatever this process was busy with, took too long.
-            slot = await self._pacer.wait(urgency, operation)
 
         async def trace(event: str, _info: Mapping[str, object]) -> None:
             nonlocal slot

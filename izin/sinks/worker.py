@@ -84,22 +84,16 @@ def run(
     codec: Codec,
 ) -> None:
     """Run a sink worker until SIGTERM or SIGINT; raises what is our own fault."""
+
+    async def serve_until_told() -> None:
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        await serve(kafka, ledger_settings, iys, sink, codec, stopping=stopping)
+
     collect_seldom()
-    uvloop.run(_run(kafka, ledger_settings, iys, sink, codec))
-
-
-async def _run(
-    kafka: KafkaSettings,
-    ledger_settings: LedgerSettings,
-    iys: IysSettings,
-    sink: SinkSettings,
-    codec: Codec,
-) -> None:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    await serve(kafka, ledger_settings, iys, sink, codec, stopping=stopping)
+    uvloop.run(serve_until_told())
 
 
 async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop

@@ -151,7 +151,7 @@ class Twin:
         lines = self._admin.get("/movements").text.splitlines()
         return [row for row in map(json.loads, lines) if row["recipient"] == recipient]
 
-    def calls(self, operation: str) -> Slot:
+    def calls(self, operation: str) -> int:
         """Return how often an operation was called."""
         told: Any = self._admin.get("/requests").json()
         return int(told["operations"].get(operation, {}).get("total", 0))
