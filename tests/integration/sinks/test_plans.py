@@ -56,6 +56,12 @@ def scanned(plan: Any) -> set[str]:  # noqa: ANN401  # PostgreSQL's JSON
     return found | scanned(plan.get("Plans", []))
 
 
+def indexes(plan: Any) -> set[str]:  # noqa: ANN401  # PostgreSQL's JSON
+    """Return the indexes that a plan looks into."""
+    found = {plan["Index Name"]} if "Index Name" in plan else set()
+    return found.union(*map(indexes, plan.get("Plans", [])))
+
+
 async def plan_of(ledger: Filled, file: str, name: str, more: dict[str, Any]) -> Any:  # noqa: ANN401  # PostgreSQL's JSON
     """Return how PostgreSQL would answer a statement."""
     async with ledger.ledger.transaction() as connection:
@@ -97,3 +103,21 @@ async def test_a_keys_history_is_found_by_an_index(database_url: str):
             ledger, "movements", "month", {"first": datetime.now(UTC).date().replace(day=1)}
         )
         assert {one for one in scanned(everything) if one.startswith("movements")}
+
+
+async def test_the_items_of_a_submission_are_found_by_its_number(database_url: str):
+    """Not by what is open, though nothing was when the table was last analyzed."""
+    asked = {"id": 7, "state": "accepted", "code": None, "places": [0, 1, 2]}
+    async with filled(database_url, KafkaSettings(), keys=0) as ledger:
+        async with ledger.ledger.session() as connection:
+            await connection.execute(
+                "INSERT INTO submission_items (submission_id, index, customer_id, key, event_id,"
+                " status, attempt, origin, state)"
+                " SELECT n / 1000, n % 1000, 'acme', 'key-' || n, 'event-' || n, 'ONAY', 1, 'crm',"
+                " 'accepted' FROM generate_series(1, 100000) AS n"
+            )
+            await connection.execute("ANALYZE submission_items")
+        for name in ("items", "settle-items", "settle"):
+            used = indexes(await plan_of(ledger, "submissions", name, asked))
+            assert "submission_items_pkey" in used, name
+            assert "submission_items_open" not in used, name
