@@ -165,12 +165,12 @@ class ListReader:
 
     def read(self, item: dict[str, object]) -> Consent | list[Error]:
         """Give what ``read_consent`` gives."""
-        if item.keys() != _USUAL_FIELDS:
+        if len(item) != len(_USUAL_FIELDS):
             return read_consent(item, self._today)
-        said, recipient = _said_alike(item), item["recipient"]
         try:
+            said, recipient = _said_alike(item), item["recipient"]
             like = self._right.get(said)
-        except TypeError:  # a list where a word should be
+        except (KeyError, TypeError):  # another field, or a list where a word should be
             return read_consent(item, self._today)
         if like is not None and _is_address(recipient, like.type, is_strict=self._is_strict):
             saved = saved_recipient(like.type, str(recipient))
