@@ -1,4 +1,4 @@
-"""One call over HTTP: its turn, its deadline, its answer; nothing of httpx comes out.
+"""One call over HTTP and its answer; nothing of httpx comes out.
 
 Whether a lost call may have taken effect decides its error. A call that only asks, or whose
 connection never stood, or whose token could not be had, did nothing: busy. A writing call that may
@@ -7,7 +7,6 @@ have left is an outcome unknown.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,7 +16,6 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import httpx
 import orjson
 
-from izin.iys.answers import Verdict
 from izin.iys.breaker import Breakers
 from izin.iys.envelope import error_of, read_refusals
 from izin.iys.errors import (
@@ -31,10 +29,9 @@ from izin.iys.errors import (
     UnreadableError,
     WithheldError,
 )
+from izin.iys.paced_transport import CALL_CLASS, OPERATION, PERMIT, PacedTransport
 from izin.iys.pacing import CallClass
 from izin.iys.reading import parse_json
-from izin.iys.standing import FAILURES
-from izin.runtime.observe import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -46,19 +43,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_CALL_CLASS: Final = "call_class"
-_OPERATION: Final = "operation"
-_PERMIT: Final = "permit"
-_SENT: Final = "http11.send_request_body.complete"
-"""What httpcore traces when a request, with or without a body, is wholly written."""
-TOKEN: Final = "token"  # noqa: S105 - an operation's name, no secret
-NO_ANSWER: Final = "no-answer"
-"""What came of a call of which nothing was heard."""
 _CONNECTIONS: Final = 32
 _NO_TOKEN: Final = timedelta(minutes=1)
 """How long nothing leaves where İYS does not take our credentials."""
-
-_log = get_logger(__name__)
 
 FOREIGN_ERRORS: Final = (
     httpx.HTTPError,
@@ -103,63 +90,6 @@ class Call:
     nothing: frozenset[HTTPStatus] = frozenset()
     permit: Callable[[], Awaitable[bool]] | None = None
     """Asked when the call's turn has come, just before it leaves; False keeps it back."""
-
-
-class PacedTransport(httpx.AsyncBaseTransport):
-    """Lets every request out in its turn, the token's too, and reads its answer in time.
-
-    httpx limits each read by itself; here the whole exchange has one deadline.
-    """
-
-    def __init__(self, inner: httpx.AsyncBaseTransport, pacer: Pacer, deadline: float) -> None:
-        self._inner = inner
-        self._pacer = pacer
-        self._deadline = deadline
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Return the whole answer to ``request``; raises WithheldError if it may not leave."""
-        operation = request.extensions.get(_OPERATION, TOKEN)
-        urgency = request.extensions.get(_CALL_CLASS, CallClass.RET)
-        permit = request.extensions.get(_PERMIT)
-        while True:
-            slot = await self._pacer.wait(urgency, operation)
-            if permit is not None and not await permit():
-                self._pacer.arrived(slot)
-                raise WithheldError("the call was kept back while it waited for its turn")
-            # Whoever was asked, or whatever this process was busy with, may have taken too long.
-            if not self._pacer.is_over(slot):
-                break
-
-        async def trace(event: str, _info: Mapping[str, object]) -> None:
-            nonlocal slot
-            if event == _SENT:
-                slot = self._pacer.left(slot)
-
-        request.extensions["trace"] = trace
-        try:
-            async with asyncio.timeout(self._deadline):
-                response = await self._inner.handle_async_request(request)
-                # Whatever begins to answer has come.
-                self._pacer.arrived(slot)
-                body = await response.aread()
-        except TimeoutError:
-            self._pacer.answered(operation, NO_ANSWER, failed=False)
-            message = f"no whole answer within {self._deadline} s"
-            raise httpx.ReadTimeout(message, request=request) from None
-        except httpx.HTTPError:
-            self._pacer.answered(operation, NO_ANSWER, failed=False)
-            raise
-        refusals = read_refusals(body)
-        code = next((one.code for one in refusals if one.code), str(response.status_code))
-        self._pacer.answered(operation, code, failed=response.status_code in FAILURES)
-        if not response.is_success and any(one.verdict is Verdict.THROTTLE for one in refusals):
-            _log.warning("iys throttles", status=response.status_code)
-            await self._pacer.throttled()
-        return response
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._inner.aclose()
 
 
 class Exchange:
@@ -261,9 +191,9 @@ class Exchange:
             content=_content(call.body),
             headers=None if call.body is None else {"Content-Type": "application/json"},
             extensions={
-                _CALL_CLASS: call.call_class,
-                _OPERATION: call.name,
-                _PERMIT: call.permit,
+                CALL_CLASS: call.call_class,
+                OPERATION: call.name,
+                PERMIT: call.permit,
             },
         )
 

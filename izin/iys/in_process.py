@@ -41,6 +41,9 @@ class InProcessPacer:
             self._granting = asyncio.create_task(self._grant(), name="iys-pacer")
         return await granted
 
+    async def until(self, slot: Slot) -> None:
+        """Do nothing: a slot is given away when it has come."""
+
     def is_over(self, slot: Slot) -> bool:
         """Whether ``slot`` may no longer be used; it is given back then."""
         is_paused = self._clock() < self._state.paused_until

@@ -36,20 +36,26 @@ class CallClass(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """A slot that was granted, and its instant."""
+    """A slot that was granted; where two clocks leave doubt, its instant lies between two."""
 
     number: int
     at: float
+    opens_at: float
+    """Nothing leaves before."""
 
 
 class Pacer(Protocol):
     """Lets calls out at the pace of an address; shared by all that leave from it."""
 
     async def wait(self, call_class: CallClass, operation: str) -> Slot:
-        """Return the slot in which a call of this class may leave, which must then happen at once.
+        """Return the slot in which a call of this class may leave; it comes at once, or within
+        ``Pace.ahead``, in which the call is made ready.
 
         Raises ThrottledError where the hour's calls of ``operation`` are spent.
         """
+
+    async def until(self, slot: Slot) -> None:
+        """Return when ``slot`` has come; its call must then leave at once."""
 
     def is_over(self, slot: Slot) -> bool:
         """Whether ``slot`` may no longer be used; it is given back then."""
@@ -99,6 +105,8 @@ class Pace:
     forfeit_after: float = 0.06
     spread: float = 0.08
     """How much later than it left a request may arrive."""
+    ahead: float = 0.01
+    """How long before a slot comes it is given to a call, which is made ready meanwhile."""
     closest: float = 0.9
     """Of the even distance of uses, how close two may come that nothing held up."""
     pause: float = 1.0
@@ -132,7 +140,7 @@ class Pace:
         first = min(state.uses, key=lambda use: use.there_at)
         at = max(state.free_at, now, first.there_at + self.span)
         uses = list(state.uses)
-        slot = Slot(number=number, at=at)
+        slot = Slot(number=number, at=at, opens_at=at)
         uses[uses.index(first)] = Use(number, self.there_at(slot))
         taken = PaceState(
             free_at=max(state.free_at + self.interval / state.factor, at),

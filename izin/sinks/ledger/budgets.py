@@ -2,10 +2,10 @@
 all methods, the queries of the hour, the successes of the day.
 
 A process queues its own calls by class and takes one slot at a time from the ledger for whoever is
-most urgent when it comes, so an opt-out passes waiting bulk. A slot not used in time is given back.
-That a call has arrived is told with the next slot. While the ledger cannot be reached nothing
-leaves: the pace would not be kept. What came of calls is written with the next slot; what a killed
-process had not written yet is a second of a statistic.
+most urgent just before it comes, so an opt-out passes waiting bulk. A slot not used in time is
+given back. That a call has arrived is told with the next slot. While the ledger cannot be reached
+nothing leaves: the pace would not be kept. What came of calls is written with the next slot; what
+a killed process had not written yet is a second of a statistic.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from izin.sinks.ledger.clock_offset import ClockOffset
 from izin.sinks.ledger.statements import statements
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
 
     from izin.iys.pacing import CallClass, Pace
     from izin.sinks.ledger.database import Connection, Ledger
@@ -85,7 +85,6 @@ class LedgerPacer:
         hour_limits: Mapping[str, HourLimit] = HOUR_LIMITS,
         counted: Callable[[str, str], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._ledger = ledger
         self._pace = pace
@@ -94,7 +93,6 @@ class LedgerPacer:
         self._hour_limits = hour_limits
         self._counted = counted
         self._clock = clock
-        self._sleep = sleep
         self._turns = Turns(longest_waiting_every=pace.longest_waiting_every)
         self._granting: asyncio.Task[None] | None = None
         self._offset = ClockOffset()
@@ -113,8 +111,8 @@ class LedgerPacer:
             await self._stands(connection)
 
     async def wait(self, call_class: CallClass, operation: str) -> Slot:
-        """Return the slot of a call of this class when it has come; raises ThrottledError where
-        the hour's calls of ``operation`` are spent.
+        """Return the slot of a call of this class just before it comes; raises ThrottledError
+        where the hour's calls of ``operation`` are spent.
         """
         limit = self._hour_limits.get(operation)
         if limit is not None:
@@ -124,6 +122,10 @@ class LedgerPacer:
         if self._granting is None or self._granting.done():
             self._granting = asyncio.create_task(self._grant(), name="ledger-pacer")
         return await granted
+
+    async def until(self, slot: Slot) -> None:
+        """Return when ``slot`` has come."""
+        await self._sleep_until(slot.opens_at)
 
     def is_over(self, slot: Slot) -> bool:
         """Whether ``slot`` may no longer be used; it is given back then."""
@@ -180,14 +182,16 @@ class LedgerPacer:
 
     async def _slot(self) -> Slot:
         while True:
-            slot, latest = await self._take()
-            while (left := latest - self._clock()) > 0:
-                await self._sleep(left)
+            slot = await self._take()
+            await self._sleep_until(slot.opens_at - self._pace.ahead)
             if not self.is_over(slot):
                 return slot
 
-    async def _take(self) -> tuple[Slot, float]:
-        """Take the next slot: between its instant and the one beside it, by our clock, it comes."""
+    async def _sleep_until(self, instant: float) -> None:
+        while (left := instant - self._clock()) > 0:  # noqa: ASYNC110 - a timer may be early
+            await asyncio.sleep(left)
+
+    async def _take(self) -> Slot:
         there, self._there = self._there, []
         values = {
             "slots": [slot for slot, _ in there],
@@ -210,7 +214,7 @@ class LedgerPacer:
             return await self._take()
         self._offset.read(asked_at, row["read_at"], answered_at)
         earliest, latest = self._offset.ours(row["comes_at"])
-        return Slot(number=row["slot"], at=earliest), latest
+        return Slot(number=row["slot"], at=earliest, opens_at=latest)
 
     async def _take_of_hour(self, operation: str, room: int) -> None:
         values = {"address": self._address, "operation": operation, "room": room}

@@ -374,11 +374,14 @@ async def test_push_over_http_is_refused(client: IysClient):
 
 
 class _Watched(InProcessPacer):
-    """Notes which slots' calls have left, and which have arrived."""
+    """Notes which slots were waited for, which of their calls have left, and which have arrived."""
 
     def __init__(self) -> None:
         super().__init__(Pace(rate=500))
         self.noted: list[tuple[str, int]] = []
+
+    async def until(self, slot: Slot) -> None:
+        self.noted.append(("until", slot.number))
 
     def left(self, slot: Slot) -> Slot:
         self.noted.append(("left", slot.number))
@@ -390,9 +393,14 @@ class _Watched(InProcessPacer):
 
 
 async def test_a_call_leaves_when_its_last_byte_is_written(twin: Twin, settings: IysSettings):
-    """Not when its slot came: a connection may have to be made first. With a body or without."""
+    """Not when its slot came: a connection may have to be made first. With a body or without.
+
+    The slot is waited for once the connection stands.
+    """
     pacer, auth = _Watched(), TokenAuth(settings, InMemoryTokenStore())
     async with IysClient(settings, auth=auth, pacer=pacer) as client:
         await client.add(BRAND, an_item())
         await client.batch_result(BRAND, "00000000-0000-4000-a000-000000000000")
-    assert pacer.noted == [(what, slot) for slot in (1, 2, 3) for what in ("left", "arrived")]
+    assert pacer.noted == [
+        (what, slot) for slot in (1, 2, 3) for what in ("until", "left", "arrived")
+    ]

@@ -92,6 +92,10 @@ class Turns:
             await meanwhile()
         return slot
 
+    async def until(self, slot: Slot) -> None:
+        """Return when a slot has come."""
+        await self._pacer.until(slot)
+
     def is_over(self, slot: Slot) -> bool:
         """Whether a slot may no longer be used."""
         return self._pacer.is_over(slot)

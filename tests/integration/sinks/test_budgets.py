@@ -137,7 +137,7 @@ async def test_a_slot_that_is_over_is_given_back(ledger: Ledger):
     now = 100.0
     pacer = LedgerPacer(ledger, Pace(rate=10), address="one", clock=lambda: now)
     await pacer.begin()
-    slot, _ = await pacer._take()
+    slot = await pacer._take()
     now = slot.at + 0.059
     assert not pacer.is_over(slot)
     now = slot.at + 0.061
@@ -147,6 +147,18 @@ async def test_a_slot_that_is_over_is_given_back(ledger: Ledger):
         "SELECT count(*) FILTER (WHERE there_at > 0) AS taken FROM budgets, unnest(uses)"
     )
     assert uses["taken"] == 1
+
+
+async def test_a_call_is_made_ready_just_before_its_slot_comes(ledger: Ledger):
+    """It has its turn 10 ms before, and leaves no sooner than the slot has surely come."""
+    pacer = LedgerPacer(ledger, Pace(rate=10), address="one")
+    await pacer.begin()
+    for _ in range(3):
+        slot = await pacer.wait(CallClass.BULK, "add_batch")
+        assert pacer._clock() >= slot.opens_at - 0.01
+        assert slot.opens_at >= slot.at
+        await pacer.until(slot)
+        assert pacer._clock() >= slot.opens_at
 
 
 async def test_a_call_that_left_late_is_waited_for_as_long(ledger: Ledger):
@@ -169,7 +181,7 @@ async def test_a_call_that_left_late_is_waited_for_as_long(ledger: Ledger):
         finally:
             pacer._clock = real
 
-    slot, _ = await pacer._take()
+    slot = await pacer._take()
     assert later(pacer.left, slot, 0.06) == slot
     in_time = await there_at(slot)
     late = later(pacer.left, slot, 0.5)
@@ -192,9 +204,9 @@ async def test_the_ledger_grants_slots_as_the_policy_does(ledger: Ledger):
             pacer._there = list(there)
             for one, at in there:
                 state = pace.arrived(state, one, at - began)
-        slot, latest = await pacer._take()
-        assert slot.at <= latest
-        taken.append((slot.number, latest))
+        slot = await pacer._take()
+        assert slot.at <= slot.opens_at
+        taken.append((slot.number, slot.opens_at))
         state, granted = pace.next_slot(state, 0.0)
         reckoned.append((granted.number, granted.at))
     assert [slot for slot, _ in taken] == [slot for slot, _ in reckoned]

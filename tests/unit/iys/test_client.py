@@ -58,12 +58,16 @@ class Turns:
         self.classes: list[CallClass] = []
         self.answers: list[tuple[str, str, bool]] = []
         self.throttles = 0
+        self.waited: list[int] = []
         self.there: list[int] = []
         self.over: set[int] = set()
 
     async def wait(self, call_class: CallClass, _operation: str) -> Slot:
         self.classes.append(call_class)
-        return Slot(number=len(self.classes), at=0.0)
+        return Slot(number=len(self.classes), at=0.0, opens_at=0.0)
+
+    async def until(self, slot: Slot) -> None:
+        self.waited.append(slot.number)
 
     def is_over(self, slot: Slot) -> bool:
         return slot.number in self.over
@@ -215,7 +219,7 @@ async def test_every_call_waits_for_its_turn():
         await client.add(BRAND, an_item(), call_class=CallClass.BULK)
 
     assert pacer.classes == [CallClass.RET, CallClass.DUE, CallClass.BULK]
-    assert pacer.there == [1, 2, 3]
+    assert pacer.waited == pacer.there == [1, 2, 3]
 
 
 async def test_what_was_lost_may_still_arrive():
@@ -249,7 +253,7 @@ async def test_a_call_that_is_too_late_for_its_slot_takes_the_next():
 
     async with a_client(saying(200, RECEIPT), pacer=pacer) as client:
         await client.add(BRAND, an_item(), permit=yes)
-    assert (pacer.there, permits) == ([3], [1, 2, 3])
+    assert (pacer.waited, pacer.there, permits) == ([3], [3], [1, 2, 3])
 
 
 @pytest.mark.parametrize(

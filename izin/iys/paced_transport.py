@@ -1,0 +1,104 @@
+"""Requests leave in their turn, and their whole exchange has one deadline.
+
+The turn of a call comes just before its slot; it is made ready meanwhile, and leaves when the slot
+is there. It counts as left when its last byte is written, and as arrived when it is answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import httpx
+
+from izin.iys.answers import Verdict
+from izin.iys.envelope import read_refusals
+from izin.iys.errors import WithheldError
+from izin.iys.pacing import CallClass
+from izin.iys.standing import FAILURES
+from izin.runtime.observe import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from izin.iys.pacing import Pacer, Slot
+
+CALL_CLASS: Final = "call_class"
+OPERATION: Final = "operation"
+PERMIT: Final = "permit"
+"""By these names a request's extensions say what kind of call it is, and who permits it."""
+TOKEN: Final = "token"  # noqa: S105 - an operation's name, no secret
+NO_ANSWER: Final = "no-answer"
+"""What came of a call of which nothing was heard."""
+_READY: Final = "http11.send_request_headers.started"
+"""What httpcore traces when a request has its connection and nothing of it is written yet."""
+_SENT: Final = "http11.send_request_body.complete"
+"""What it traces when a request, with or without a body, is wholly written."""
+
+_log = get_logger(__name__)
+
+
+class PacedTransport(httpx.AsyncBaseTransport):
+    """Lets every request out in its turn, the token's too, and reads its answer in time.
+
+    httpx limits each read by itself; here the whole exchange has one deadline.
+    """
+
+    def __init__(self, inner: httpx.AsyncBaseTransport, pacer: Pacer, deadline: float) -> None:
+        self._inner = inner
+        self._is_traced = isinstance(inner, httpx.AsyncHTTPTransport)
+        self._pacer = pacer
+        self._deadline = deadline
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Return the whole answer to ``request``; raises WithheldError if it may not leave."""
+        operation = request.extensions.get(OPERATION, TOKEN)
+        slot = await self._turn(request, operation)
+
+        async def trace(event: str, _info: Mapping[str, object]) -> None:
+            nonlocal slot
+            if event == _READY:
+                await self._pacer.until(slot)
+            elif event == _SENT:
+                slot = self._pacer.left(slot)
+
+        request.extensions["trace"] = trace
+        if not self._is_traced:
+            await self._pacer.until(slot)
+        try:
+            async with asyncio.timeout(self._deadline):
+                response = await self._inner.handle_async_request(request)
+                # Whatever begins to answer has come.
+                self._pacer.arrived(slot)
+                body = await response.aread()
+        except TimeoutError:
+            self._pacer.answered(operation, NO_ANSWER, failed=False)
+            message = f"no whole answer within {self._deadline} s"
+            raise httpx.ReadTimeout(message, request=request) from None
+        except httpx.HTTPError:
+            self._pacer.answered(operation, NO_ANSWER, failed=False)
+            raise
+        refusals = read_refusals(body)
+        code = next((one.code for one in refusals if one.code), str(response.status_code))
+        self._pacer.answered(operation, code, failed=response.status_code in FAILURES)
+        if not response.is_success and any(one.verdict is Verdict.THROTTLE for one in refusals):
+            _log.warning("iys throttles", status=response.status_code)
+            await self._pacer.throttled()
+        return response
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._inner.aclose()
+
+    async def _turn(self, request: httpx.Request, operation: str) -> Slot:
+        """Return the slot in which ``request`` may leave; raises WithheldError if it may not."""
+        urgency = request.extensions.get(CALL_CLASS, CallClass.RET)
+        permit = request.extensions.get(PERMIT)
+        while True:
+            slot = await self._pacer.wait(urgency, operation)
+            if permit is not None and not await permit():
+                self._pacer.arrived(slot)
+                raise WithheldError("the call was kept back while it waited for its turn")
+            # Whoever was asked, or whatever this process was busy with, may have taken too long.
+            if not self._pacer.is_over(slot):
+                return slot
