@@ -266,7 +266,7 @@ def _nothing(_code: str) -> None:
 def _lanes(tools: Tools, result_delay: timedelta) -> tuple[Submitter, Settler]:
     teller = Teller(tools=tools, result_delay=result_delay)
     submitter = Submitter(tools=tools, teller=teller, asker=Asker(tools=tools), batch_size=_BATCH)
-    return submitter, Settler(tools=tools, teller=teller, result_delay=result_delay)
+    return submitter, Settler(tools=tools, result_delay=result_delay)
 
 
 async def _until(stopping: asyncio.Event, step: Callable[[], Awaitable[bool]]) -> None:

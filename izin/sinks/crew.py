@@ -41,7 +41,7 @@ def crew(
     teller = Teller(tools=tools, result_delay=iys.result_delay)
     asker = Asker(tools=tools)
     submitter = Submitter(tools=tools, teller=teller, asker=asker, batch_size=sink.batch_size)
-    settler = Settler(tools=tools, teller=teller, result_delay=iys.result_delay)
+    settler = Settler(tools=tools, result_delay=iys.result_delay)
     recoverer = Recoverer(tools=tools, teller=teller, result_delay=iys.result_delay)
     interval = sink.poll_interval
 

@@ -25,6 +25,7 @@ from izin.sinks.judge import Answer
 from izin.sinks.ledger import brands, intents, stops, submissions
 from izin.sinks.ledger.changes import Changes, lock
 from izin.sinks.ledger.submissions import SINGLE, Settled
+from izin.sinks.record import record_answers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,7 +145,7 @@ class Recoverer:
             transaction_id=record.transaction_id or "", creation_date=record.creation_date
         )
         answer = Answer(verdict=Verdict.SUCCESS, receipt=receipt, how="status")
-        await self.teller.record(submission, {item.place: answer})
+        await record_answers(self.tools, submission, {item.place: answer})
 
     async def _part(self, submission: Submission, wanted: Sequence[Item]) -> Submission:
         """Move what is still desired to a submission of its own, each item word for word as it

@@ -19,13 +19,13 @@ from izin.runtime.observe import get_logger
 from izin.sinks import rulings
 from izin.sinks.judge import Answer
 from izin.sinks.ledger import brands, submissions
+from izin.sinks.record import record_answers
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from izin.iys.batches import ItemResult
     from izin.sinks.ledger.submissions import Submission
-    from izin.sinks.tell import Teller
     from izin.sinks.tools import Tools
 
 _FIRST = timedelta(seconds=30)
@@ -41,7 +41,6 @@ class Settler:
     """Asks for results and keeps them."""
 
     tools: Tools
-    teller: Teller
     result_delay: timedelta
 
     async def settle(self) -> bool:
@@ -77,7 +76,7 @@ class Settler:
             answers |= {item.place: lost for item in submission.items if item.place not in answers}
             waiting = 0
         if answers:
-            await self.teller.record(submission, answers, request_id=submission.request_id)
+            await record_answers(self.tools, submission, answers, request_id=submission.request_id)
         if waiting:
             await self._later(submission, None)
 

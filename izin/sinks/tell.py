@@ -8,8 +8,7 @@ the submission ``unknown``.
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -25,26 +24,21 @@ from izin.iys.errors import (
 from izin.iys.pacing import CallClass
 from izin.iys.wire import Written
 from izin.runtime.observe import get_logger
-from izin.sinks.judge import NO_SUCH_RETAILER, Answer, Judged, judged
+from izin.sinks.judge import NO_SUCH_RETAILER, Answer
 from izin.sinks.ledger import intents, stops, submissions
 from izin.sinks.ledger.changes import Changes, lock
-from izin.sinks.ledger.rows import microseconds
-from izin.sinks.ledger.submissions import BATCH, SINGLE, Settled
-from izin.sinks.ledger.told import answered
-from izin.sinks.successes import Successes
+from izin.sinks.ledger.submissions import BATCH, Settled
+from izin.sinks.record import record_answers
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Awaitable, Callable, Sequence
 
     from izin.iys.batches import Batch
-    from izin.sinks.ledger.database import Connection
     from izin.sinks.ledger.submissions import Item, Submission
     from izin.sinks.tools import Tools
 
 _LOST = timedelta(seconds=2)
 _LONGEST = timedelta(minutes=5)
-_YIELD_EVERY = 50
 
 _log = get_logger(__name__)
 
@@ -93,57 +87,6 @@ class Teller:
 
         return is_ours
 
-    async def record(
-        self,
-        submission: Submission,
-        answers: Mapping[int, Answer],
-        *,
-        request_id: str | None = None,
-    ) -> None:
-        """Keep the answers to items, by index, and what follows from them; a second answer changes
-        nothing.
-        """
-        now = self.tools.clock()
-        items = [item for item in submission.items if item.place in answers]
-        alike = Successes(tools=self.tools, submission=submission, now=now)
-        async with self.tools.ledger.transaction() as connection:
-            others = await alike.take(connection, items, answers)
-            entries = await lock(connection, (item.key for item in others))
-            changes = Changes(self.tools.announcer, now=now)
-            judgements: dict[int, Judged] = {}
-            for turn, item in enumerate(others):
-                if turn % _YIELD_EVERY == _YIELD_EVERY - 1:
-                    # Pushes share this loop and must not wait for a whole batch.
-                    await asyncio.sleep(0)
-                judgements[item.place] = judged(
-                    entries[item.key],
-                    item,
-                    answers[item.place],
-                    submission.brand,
-                    now,
-                    calendar=self.tools.ledger.calendar,
-                )
-            settled = [
-                Settled(place, judgement.item_state, answers[place].code)
-                for place, judgement in judgements.items()
-            ]
-            counted = await submissions.settle(
-                connection, submission, [*alike.settled, *settled], now=now
-            )
-            await alike.write(connection, changes, counted)
-            for turn, item in enumerate(others):
-                if turn % _YIELD_EVERY == _YIELD_EVERY - 1:
-                    await asyncio.sleep(0)
-                if item.place in counted:
-                    judgement = judgements[item.place]
-                    entries[item.key] = changes.rule(entries[item.key], judgement.ruled)
-                    if judgement.outcome is not None:
-                        changes.tell(replace(judgement.outcome, request_id=request_id))
-                    at = microseconds(now)
-                    changes.record([answered(submission, item, answers[item.place], at)])
-            await self._stops(connection, submission, answers, judgements, now)
-            await changes.write(connection)
-
     async def _single(self, submission: Submission) -> None:
         (said,) = submission.said
         (item,) = submission.items
@@ -157,10 +100,10 @@ class Teller:
             await self._lose(submission, error)
         except CallError as error:
             self._refuse(submission, error)
-            await self.record(submission, {item.place: _answer_of(error)})
+            await record_answers(self.tools, submission, {item.place: _answer_of(error)})
         else:
             answer = Answer(verdict=Verdict.SUCCESS, receipt=receipt, how="add")
-            await self.record(submission, {item.place: answer})
+            await record_answers(self.tools, submission, {item.place: answer})
 
     async def _batch(self, submission: Submission, call_class: CallClass) -> list[Submission]:
         urgent = any(item.status == "RET" for item in submission.items)
@@ -244,14 +187,14 @@ class Teller:
             if general.verdict is Verdict.UNKNOWN and len(indexes) > 1:
                 # A code nobody knows speaks of the whole list: it stops the brand, not each record.
                 general = general._replace(verdict=Verdict.CONFIGURATION)
-            await self.record(submission, dict.fromkeys(indexes, general))
+            await record_answers(self.tools, submission, dict.fromkeys(indexes, general))
             return []
         rest = [item for item in submission.items if item.place not in named]
         if not named and len(rest) == 1:
-            await self.record(submission, {rest[0].place: _answer_of(error)})
+            await record_answers(self.tools, submission, {rest[0].place: _answer_of(error)})
             return []
         if named:
-            await self.record(submission, named)
+            await record_answers(self.tools, submission, named)
         halves = not named or submission.refusals > 0
         middle = (len(rest) + 1) // 2
         parts = [rest[:middle], rest[middle:]] if halves else [rest]
@@ -284,34 +227,6 @@ class Teller:
             ]
             await changes.write(connection)
         return told
-
-    async def _stops(
-        self,
-        connection: Connection,
-        submission: Submission,
-        answers: Mapping[int, Answer],
-        judgements: Mapping[int, Judged],
-        now: datetime,
-    ) -> None:
-        found = {one.stop for one in judgements.values() if one.stop is not None}
-        for stop in found:
-            _log.error("iys records stopped", brand=submission.brand.brand_code, why=stop.why)
-            await stops.stop(
-                connection,
-                submission.brand,
-                channel=stop.channel,
-                status=stop.status,
-                code=stop.code,
-                why=stop.why,
-                reach=stop.reach,
-                now=now,
-            )
-        if submission.kind == SINGLE and not found:
-            for item in submission.items:
-                answer = answers.get(item.place)
-                if answer is not None and answer.verdict is Verdict.SUCCESS:
-                    channel = item.key.split("/", 2)[1]
-                    await stops.lift(connection, submission.brand.brand_code, channel, item.status)
 
 
 def _answer_of(error: CallError) -> Answer:

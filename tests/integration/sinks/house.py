@@ -210,7 +210,7 @@ class House:
     @property
     def settler(self) -> Settler:
         """Asks for results."""
-        return Settler(tools=self.tools, teller=self.teller, result_delay=RESULT_DELAY)
+        return Settler(tools=self.tools, result_delay=RESULT_DELAY)
 
     def recoverer(self, after: timedelta = RESULT_DELAY * 2) -> Recoverer:
         """Take up what is unanswered, after so long a time."""

@@ -29,7 +29,7 @@ from izin.sinks.ledger.database import Ledger
 from izin.sinks.ledger.entry import Entry
 from izin.sinks.ledger.holder import Holder
 from izin.sinks.ledger.submissions import BATCH, Item, Submission
-from izin.sinks.tell import Teller
+from izin.sinks.record import record_answers
 from izin.sinks.telling import item_of
 from tests.builders import NOON, a_claim, a_decision_record
 from tests.integration.sinks.house import ACTIVE
@@ -161,10 +161,9 @@ async def written(
             "holder": HOLDER,
         }
         tools = cast("Tools", SimpleNamespace(**fields))
-        teller = Teller(tools=tools, result_delay=timedelta(minutes=5))
         try:
             for _ in range(2):
-                await teller.record(submission, answers, request_id="r-1")
+                await record_answers(tools, submission, answers, request_id="r-1")
         except IllegalChangeError as error:
             # Not every row that is made up here is one that the ledger lets come about.
             return dict.fromkeys(TABLES, str(error))

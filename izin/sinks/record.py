@@ -1,0 +1,113 @@
+"""The answers to a submission, kept: each item is judged once, and what follows is written with it.
+
+All of it in one transaction, so that a process killed here has answered all or nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from izin.iys.answers import Verdict
+from izin.runtime.observe import get_logger
+from izin.sinks.judge import judged
+from izin.sinks.ledger import stops, submissions
+from izin.sinks.ledger.changes import Changes, lock
+from izin.sinks.ledger.rows import microseconds
+from izin.sinks.ledger.submissions import SINGLE, Settled
+from izin.sinks.ledger.told import answered
+from izin.sinks.successes import Successes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from izin.sinks.judge import Answer, Judged
+    from izin.sinks.ledger.database import Connection
+    from izin.sinks.ledger.submissions import Submission
+    from izin.sinks.tools import Tools
+
+_YIELD_EVERY = 50
+
+_log = get_logger(__name__)
+
+
+async def record_answers(
+    tools: Tools,
+    submission: Submission,
+    answers: Mapping[int, Answer],
+    *,
+    request_id: str | None = None,
+) -> None:
+    """Keep the answers to items, by index, and what follows from them; a second answer changes
+    nothing.
+    """
+    now = tools.clock()
+    items = [item for item in submission.items if item.place in answers]
+    alike = Successes(tools=tools, submission=submission, now=now)
+    async with tools.ledger.transaction() as connection:
+        others = await alike.take(connection, items, answers)
+        entries = await lock(connection, (item.key for item in others))
+        changes = Changes(tools.announcer, now=now)
+        judgements: dict[int, Judged] = {}
+        for turn, item in enumerate(others):
+            if turn % _YIELD_EVERY == _YIELD_EVERY - 1:
+                # Pushes share this loop and must not wait for a whole batch.
+                await asyncio.sleep(0)
+            judgements[item.place] = judged(
+                entries[item.key],
+                item,
+                answers[item.place],
+                submission.brand,
+                now,
+                calendar=tools.ledger.calendar,
+            )
+        settled = [
+            Settled(place, judgement.item_state, answers[place].code)
+            for place, judgement in judgements.items()
+        ]
+        counted = await submissions.settle(
+            connection, submission, [*alike.settled, *settled], now=now
+        )
+        await alike.write(connection, changes, counted)
+        for turn, item in enumerate(others):
+            if turn % _YIELD_EVERY == _YIELD_EVERY - 1:
+                await asyncio.sleep(0)
+            if item.place in counted:
+                judgement = judgements[item.place]
+                entries[item.key] = changes.rule(entries[item.key], judgement.ruled)
+                if judgement.outcome is not None:
+                    changes.tell(replace(judgement.outcome, request_id=request_id))
+                at = microseconds(now)
+                changes.record([answered(submission, item, answers[item.place], at)])
+        await _stops(connection, submission, answers, judgements, now)
+        await changes.write(connection)
+
+
+async def _stops(
+    connection: Connection,
+    submission: Submission,
+    answers: Mapping[int, Answer],
+    judgements: Mapping[int, Judged],
+    now: datetime,
+) -> None:
+    found = {one.stop for one in judgements.values() if one.stop is not None}
+    for stop in found:
+        _log.error("iys records stopped", brand=submission.brand.brand_code, why=stop.why)
+        await stops.stop(
+            connection,
+            submission.brand,
+            channel=stop.channel,
+            status=stop.status,
+            code=stop.code,
+            why=stop.why,
+            reach=stop.reach,
+            now=now,
+        )
+    if submission.kind == SINGLE and not found:
+        for item in submission.items:
+            answer = answers.get(item.place)
+            if answer is not None and answer.verdict is Verdict.SUCCESS:
+                channel = item.key.split("/", 2)[1]
+                await stops.lift(connection, submission.brand.brand_code, channel, item.status)
