@@ -182,8 +182,9 @@ async def append_messages(
 
 async def lock(connection: Connection, keys: Iterable[str]) -> dict[str, Entry]:
     """Return the rows of ``keys`` that exist, by key, held until the transaction ends."""
-    found = await connection.execute(_CONSENTS["lock"], {"keys": sorted(set(keys))})
-    return {row["key"]: Entry.from_row(row) for row in await found.fetchall()}
+    async with connection.cursor(binary=True) as cursor:
+        found = await cursor.execute(_CONSENTS["lock"], {"keys": sorted(set(keys))})
+        return {row["key"]: Entry.from_row(row) for row in await found.fetchall()}
 
 
 async def _save(connection: Connection, changed: Sequence[tuple[Entry, Entry]]) -> None:
@@ -194,7 +195,6 @@ async def _save(connection: Connection, changed: Sequence[tuple[Entry, Entry]]) 
         if some:
             values = {
                 "rows": as_json(after for _, after in some),
-                "keys": [after.key for _, after in some],
                 "states": [before.state for before, _ in some],
             }
             await _expect(connection, _CONSENTS[query], values, len(some), "a row")

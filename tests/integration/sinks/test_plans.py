@@ -1,5 +1,7 @@
 """What is due, parked and unknown is answered by indexes, however many keys are settled."""
 
+import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -48,18 +50,21 @@ ASKED = [
 ]
 
 
+def nodes(plan: Any) -> Iterator[Any]:  # noqa: ANN401  # PostgreSQL's JSON
+    """Yield the steps of a plan."""
+    yield plan
+    for one in plan.get("Plans", []):
+        yield from nodes(one)
+
+
 def scanned(plan: Any) -> set[str]:  # noqa: ANN401  # PostgreSQL's JSON
     """Return the tables that a plan reads from end to end."""
-    if isinstance(plan, list):
-        return set().union(*map(scanned, plan))
-    found = {plan["Relation Name"]} if plan.get("Node Type") == "Seq Scan" else set()
-    return found | scanned(plan.get("Plans", []))
+    return {node["Relation Name"] for node in nodes(plan) if node["Node Type"] == "Seq Scan"}
 
 
 def indexes(plan: Any) -> set[str]:  # noqa: ANN401  # PostgreSQL's JSON
     """Return the indexes that a plan looks into."""
-    found = {plan["Index Name"]} if "Index Name" in plan else set()
-    return found.union(*map(indexes, plan.get("Plans", [])))
+    return {node["Index Name"] for node in nodes(plan) if "Index Name" in node}
 
 
 async def plan_of(ledger: Filled, file: str, name: str, more: dict[str, Any]) -> Any:  # noqa: ANN401  # PostgreSQL's JSON
@@ -103,6 +108,30 @@ async def test_a_keys_history_is_found_by_an_index(database_url: str):
             ledger, "movements", "month", {"first": datetime.now(UTC).date().replace(day=1)}
         )
         assert {one for one in scanned(everything) if one.startswith("movements")}
+
+
+@pytest.mark.parametrize("name", ["save", "save-told", "await-result", "settle-alike"])
+async def test_rows_by_the_thousand_are_compared_with_their_own_alone(database_url: str, name: str):
+    """A plan for any number of rows supposes few; what it then compares each with each takes half
+    a second a thousand.
+    """
+    numbers: dict[str, str] = {}
+    statement = re.sub(
+        r"%\((\w+)\)s",
+        lambda found: numbers.setdefault(found[1], f"${len(numbers) + 1}"),
+        statements("consents")[name],
+    )
+    async with (
+        filled(database_url, KafkaSettings(), keys=0) as ledger,
+        ledger.ledger.session() as connection,
+    ):
+        rows = await connection.execute(
+            b"EXPLAIN (FORMAT JSON, GENERIC_PLAN) " + statement.encode()
+        )
+        row = await rows.fetchone()
+        assert row is not None
+        kinds = [node["Node Type"] for node in nodes(row["QUERY PLAN"][0]["Plan"])]
+        assert kinds.count("Function Scan") == 1, kinds
 
 
 async def test_the_items_of_a_submission_are_found_by_its_number(database_url: str):

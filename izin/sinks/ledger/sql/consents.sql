@@ -19,7 +19,8 @@ COPY consents (key, recipient, desired_event_id, desired_origin_ref, desired_at,
 
 -- name: save
 -- Rows that were read under lock, written back whole. A row whose state is no longer the expected one is left
--- out of the answer, and the caller undoes everything.
+-- out of the answer, and the caller undoes everything. Rows and states come side by side: joined by key, they were
+-- compared each with each as soon as PostgreSQL planned for any number of them.
 UPDATE consents AS c SET (
         desired_status, desired_at, desired_rank, desired_event_id, desired_origin,
         desired_origin_ref, desired_source, desired_consent_date, received_at, notice_version,
@@ -38,9 +39,8 @@ UPDATE consents AS c SET (
         r.next_attempt_at, r.lease_owner, r.lease_until, r.onay_open, r.ret_open, r.told_at, r.may_send,
         r.permission_reason, r.permission_since, r.updated_at
     )
-FROM json_populate_recordset(NULL::consents, %(rows)s::json) AS r
-JOIN unnest(%(keys)s::text[], %(states)s::text[]) AS expected (key, state) ON expected.key = r.key
-WHERE c.key = r.key AND c.state = expected.state
+FROM ROWS FROM (json_populate_recordset(NULL::consents, %(rows)s::json), unnest(%(states)s::text[])) AS r
+WHERE c.key = r.key AND c.state = r.unnest
 RETURNING c.key
 
 -- name: save-told
@@ -56,15 +56,14 @@ UPDATE consents AS c SET (
         r.expires_at, r.attempts, r.next_attempt_at, r.lease_owner, r.lease_until, r.onay_open,
         r.ret_open, r.told_at, r.may_send, r.permission_reason, r.permission_since, r.updated_at
     )
-FROM json_to_recordset(%(rows)s::json) AS r (
+FROM ROWS FROM (json_to_recordset(%(rows)s::json) AS (
     key text, registered text, registered_at timestamptz, registered_consent_date timestamptz,
     registered_source text, registered_transaction_id text, verified_at timestamptz, verified_by text, state text,
     duty text, why text, code text, due_at timestamptz, expires_at timestamptz, attempts integer,
     next_attempt_at timestamptz, lease_owner text, lease_until timestamptz, onay_open boolean, ret_open boolean,
     told_at timestamptz, may_send boolean, permission_reason text, permission_since timestamptz,
-    updated_at timestamptz)
-JOIN unnest(%(keys)s::text[], %(states)s::text[]) AS expected (key, state) ON expected.key = r.key
-WHERE c.key = r.key AND c.state = expected.state
+    updated_at timestamptz), unnest(%(states)s::text[])) AS r
+WHERE c.key = r.key AND c.state = r.unnest
 RETURNING c.key
 
 -- name: fly
@@ -78,12 +77,13 @@ WHERE ctid = ANY(%(places)s::tid[]) AND state IN ('pending', 'retryable')
 -- name: await-result
 -- Records that a batch told, once İYS has taken it; one that a newer statement took over keeps its state.
 WITH held AS (
-    SELECT key FROM consents WHERE key = ANY(%(keys)s) ORDER BY key FOR UPDATE
+    SELECT key, told.event_id FROM unnest(%(keys)s::text[], %(event_ids)s::text[]) AS told (key, event_id)
+    JOIN consents AS c USING (key)
+    ORDER BY key FOR UPDATE OF c
 )
 UPDATE consents AS c SET told_at = %(now)s, updated_at = %(now)s, state = CASE
-        WHEN c.state = 'in_flight' AND c.desired_event_id = told.event_id THEN 'awaiting_result' ELSE c.state END
-FROM held JOIN unnest(%(keys)s::text[], %(event_ids)s::text[]) AS told (key, event_id) ON told.key = held.key
-WHERE c.key = held.key
+        WHEN c.state = 'in_flight' AND c.desired_event_id = held.event_id THEN 'awaiting_result' ELSE c.state END
+FROM held WHERE c.key = held.key
 
 -- name: hold
 -- The rows of these keys, in one order for all, and as much of each as tells whether an ONAY that İYS has saved is
