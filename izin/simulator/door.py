@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import orjson
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from izin.simulator.access import OAuthError
@@ -86,10 +86,10 @@ class Door:
 
         async def answered(request: Request) -> Response:
             entered = self._entered(operation, request)
-            body = await request.body()
             status, codes = DROPPED, list[str]()
             fault: Fault | None = None
             try:
+                body = await request.body()
                 fault = await self._admitted(operation, request)
                 response = await self._answer(fault, method, request, body)
                 status = str(response.status_code)
@@ -101,6 +101,8 @@ class Door:
                 response, status = json_answer(content, 400), "400"
             except ConnectionDroppedError:
                 response = await self._drop(request)
+            except ClientDisconnect:  # in the midst of the body; nobody hears what is answered
+                response = Response()
             finally:
                 self._note(entered, status, codes, struck=fault is not None)
             return response

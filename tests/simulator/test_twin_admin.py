@@ -1,10 +1,12 @@
 """The admin API: set up, the citizen, what the twin holds, clock, weather, settings, reset."""
 
 import json
+from collections.abc import MutableMapping
 
 import httpx
 import pytest
 
+from izin.simulator import build_app
 from izin.simulator.door import ConnectionDroppedError
 from tests.simulator.client import Iys, codes
 
@@ -149,6 +151,29 @@ async def test_weather_loses_the_connection(iys: Iys, drop: str, saved: int):
     with pytest.raises(ConnectionDroppedError):
         await iys.add()
     assert len(list(iys.twin.register_of(660101).movements())) == saved
+    counts = (await iys.look("requests")).json()["operations"]["add"]
+    assert counts["statuses"] == {"dropped": 1}
+
+
+async def test_a_client_that_goes_away_in_the_midst_of_its_body_is_counted(iys: Iys):
+    """It was killed, say: nothing is saved, nobody hears an answer, and nothing fails."""
+    heard = iter([{"type": "http.request", "body": b"[", "more_body": True}])
+
+    async def receive() -> dict[str, object]:
+        return next(heard, {"type": "http.disconnect"})
+
+    async def send(message: MutableMapping[str, object]) -> None:
+        """Say it to nobody."""
+
+    path = "/sps/660001/brands/660101/consents"
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "query_string": b"",
+        "headers": [(b"authorization", iys.http.headers["Authorization"].encode())],
+    }
+    await build_app(iys.twin)(scope, receive, send)
     counts = (await iys.look("requests")).json()["operations"]["add"]
     assert counts["statuses"] == {"dropped": 1}
 
