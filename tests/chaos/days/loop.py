@@ -7,15 +7,18 @@ database owes an answer, or a thread works, time stands still.
 from __future__ import annotations
 
 import asyncio
+import math
 import selectors
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from concurrent.futures import Executor
+    from contextvars import Context
 
 T = TypeVar("T")
 
+_MICROSECONDS = 1_000_000
 _STUCK = 120.0
 """Real seconds without an answer after which something of the test waits for itself."""
 
@@ -59,6 +62,21 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Return how many seconds have passed."""
         return self._outside.elapsed
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: object,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """Have ``callback`` called at the first whole microsecond from ``when`` on.
+
+        A loop calls what is due within its clock's resolution, and a real clock has moved on when
+        that looks how late it is. Here two that are woken early would wake one another for ever.
+        """
+        whole = math.ceil(when * _MICROSECONDS) / _MICROSECONDS
+        return super().call_at(whole, callback, *args, context=context)
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Executor | None, func: Callable[..., T], *args: object

@@ -83,3 +83,24 @@ def test_time_passes_only_while_nobody_works():
 
     before, after = virtual.run(main)
     assert (before, after) == (0.0, 3600.0)
+
+
+def test_who_is_woken_a_little_early_does_not_hold_time_up():
+    """Two that look again whether their instant has come do not wake one another for ever."""
+
+    async def main(loop: virtual.VirtualLoop) -> list[int]:
+        async def until(instant: float, turns_behind: int) -> int:
+            for _ in range(turns_behind):
+                await asyncio.sleep(0)
+            for looks in range(1000):
+                left = instant - loop.time()
+                if left <= 0:
+                    return looks
+                await asyncio.sleep(left)
+            return 1000
+
+        await asyncio.sleep(25_000)
+        instant = loop.time() + 6e-10
+        return await asyncio.gather(until(instant, 0), until(instant, 1))
+
+    assert max(virtual.run(main)) < 10
