@@ -38,10 +38,17 @@ def run(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     began = time.monotonic()
-    with Postgres(folder) as postgres:
+    with Postgres(folder) as postgres, console.status("setting up") as told:
         url = create_database(postgres.url, "days")
         found = run_loop(
-            lambda loop: Days(loop=loop, database_url=url, days=days, seed=seed, sinks=sinks).run()
+            lambda loop: Days(
+                loop=loop,
+                database_url=url,
+                days=days,
+                seed=seed,
+                sinks=sinks,
+                progress=told.update,
+            ).run()
         )
     result = {"seed": seed, "sinks": sinks, "seconds": round(time.monotonic() - began)}
     text = json.dumps(result | asdict(found), ensure_ascii=False, indent=2, default=str)

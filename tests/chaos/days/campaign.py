@@ -35,7 +35,7 @@ from tests.chaos.days.verdict import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from izin.consent.model import ConsentEvent
     from izin.sinks.ledger.database import Ledger
@@ -83,6 +83,7 @@ class Days:
     people: int = 400
     of_a_file: int = 1500
     poll_interval: timedelta = timedelta(minutes=10)
+    progress: Callable[[str], None] = print
     _states: dict[str, Consent] = field(default_factory=dict)
     _said: list[ConsentEvent] = field(default_factory=list)
     _restarts: int = 0
@@ -122,6 +123,8 @@ class Days:
                     life.create_task(self._files(ledger))
                     life.create_task(self._strikes())
                     life.create_task(self._weather())
+                    life.create_task(self._tell())
+                self.progress("until all has settled")
                 await self._settled(ledger)
             finally:
                 await self._house.end()
@@ -130,6 +133,12 @@ class Days:
     @property
     def _is_over(self) -> bool:
         return self.loop.time() >= self.days * 24 * HOUR
+
+    async def _tell(self) -> None:
+        """Say every hour how far the days have gone."""
+        while not self._is_over:
+            self.progress(f"{self.loop.time() / (24 * HOUR):.1f} of {self.days:g} days")
+            await asyncio.sleep(HOUR)
 
     async def _people(self, ledger: Ledger) -> None:
         """Have people say yes and no all day, and few at night."""
