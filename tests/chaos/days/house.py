@@ -38,7 +38,7 @@ from izin.sinks.tools import Tools
 from tests.builders import BRAND
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from psycopg import AsyncCursor
 
@@ -262,9 +262,29 @@ class Sinks:
                 ),
                 unforeseen=self.unforeseen.append,
             )
-            async with asyncio.TaskGroup() as lanes:
-                for name, work in crew(tools, iys, sink, self.bells, asyncio.Event()):
-                    lanes.create_task(work, name=name)
+            lanes = [
+                asyncio.create_task(work, name=name)
+                for name, work in crew(tools, iys, sink, self.bells, asyncio.Event())
+            ]
+            try:
+                await asyncio.gather(*lanes)
+            finally:
+                await _end(lanes)
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel ``tasks`` until they have ended.
+
+    Once is not enough: before Python 3.12 ``asyncio.wait_for``, in which the pool of connections
+    waits, forgets a cancellation that comes as its wait ends.
+    """
+    pending, is_first = set(tasks), True
+    while pending:
+        for task in pending:
+            if not (is_first and task.cancelling()):
+                task.cancel()
+        is_first = False
+        _, pending = await asyncio.wait(pending, timeout=30)
 
 
 def set_clock(database_url: str) -> None:
