@@ -23,6 +23,7 @@ from izin.consent.forecast import records_per_second
 from izin.iys.access_token import TokenAuth
 from izin.iys.client import IysClient
 from izin.iys.pacing import Pace
+from izin.runtime.ending import end
 from izin.runtime.garbage import collect_seldom
 from izin.runtime.observe import get_logger
 from izin.sinks import serving
@@ -249,12 +250,7 @@ async def _drained(
     for task in tasks:
         task.cancel()
     await asyncio.wait([*telling, http], timeout=_DRAIN)
-    left = {*telling, *tasks, http}
-    while left:
-        # Again and again: what waited for a server may have taken the first for its own time-out.
-        for task in left:
-            task.cancel()
-        _, left = await asyncio.wait(left, timeout=1)
+    await end([*telling, *tasks, http])
 
 
 def _token_store(ledger: Ledger, iys: IysSettings) -> LedgerTokenStore:

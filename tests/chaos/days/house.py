@@ -21,6 +21,7 @@ from psycopg.rows import DictRow, dict_row
 from pydantic import SecretStr
 
 from izin.iys import IysClient, Pace, TokenAuth
+from izin.runtime.ending import end
 from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
 from izin.simulator.accounts import Account, Subscription
 from izin.simulator.accounts import Brand as TwinBrand
@@ -38,7 +39,7 @@ from izin.sinks.tools import Tools
 from tests.builders import BRAND
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator
 
     from psycopg import AsyncCursor
 
@@ -267,24 +268,11 @@ class Sinks:
                 for name, work in crew(tools, iys, sink, self.bells, asyncio.Event())
             ]
             try:
-                await asyncio.gather(*lanes)
+                done, _ = await asyncio.wait(lanes, return_when=asyncio.FIRST_EXCEPTION)
+                for lane in done:
+                    lane.result()
             finally:
-                await _end(lanes)
-
-
-async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancel ``tasks`` until they have ended.
-
-    Once is not enough: before Python 3.12 ``asyncio.wait_for``, in which the pool of connections
-    waits, forgets a cancellation that comes as its wait ends.
-    """
-    pending, is_first = set(tasks), True
-    while pending:
-        for task in pending:
-            if not (is_first and task.cancelling()):
-                task.cancel()
-        is_first = False
-        _, pending = await asyncio.wait(pending, timeout=30)
+                await end(lanes)
 
 
 def set_clock(database_url: str) -> None:

@@ -69,10 +69,14 @@ def indexes(plan: Any) -> set[str]:  # noqa: ANN401  # PostgreSQL's JSON
 
 async def plan_of(ledger: Filled, file: str, name: str, more: dict[str, Any]) -> Any:  # noqa: ANN401  # PostgreSQL's JSON
     """Return how PostgreSQL would answer a statement."""
+    asked = b"EXPLAIN (FORMAT JSON) " + statements(file)[name].encode()
+    return await explained(ledger, asked, {**LANE, **more})
+
+
+async def explained(ledger: Filled, asked: bytes, values: dict[str, Any] | None = None) -> Any:  # noqa: ANN401  # PostgreSQL's JSON
+    """Return the plan that an EXPLAIN gives."""
     async with ledger.ledger.transaction() as connection:
-        rows = await connection.execute(
-            b"EXPLAIN (FORMAT JSON) " + statements(file)[name].encode(), {**LANE, **more}
-        )
+        rows = await connection.execute(asked, values)
         row = await rows.fetchone()
         assert row is not None
         return row["QUERY PLAN"][0]["Plan"]
@@ -121,16 +125,9 @@ async def test_rows_by_the_thousand_are_compared_with_their_own_alone(database_u
         lambda found: numbers.setdefault(found[1], f"${len(numbers) + 1}"),
         statements("consents")[name],
     )
-    async with (
-        filled(database_url, KafkaSettings(), keys=0) as ledger,
-        ledger.ledger.session() as connection,
-    ):
-        rows = await connection.execute(
-            b"EXPLAIN (FORMAT JSON, GENERIC_PLAN) " + statement.encode()
-        )
-        row = await rows.fetchone()
-        assert row is not None
-        kinds = [node["Node Type"] for node in nodes(row["QUERY PLAN"][0]["Plan"])]
+    async with filled(database_url, KafkaSettings(), keys=0) as ledger:
+        asked = b"EXPLAIN (FORMAT JSON, GENERIC_PLAN) " + statement.encode()
+        kinds = [node["Node Type"] for node in nodes(await explained(ledger, asked))]
         assert kinds.count("Function Scan") == 1, kinds
 
 
