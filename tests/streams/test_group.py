@@ -10,7 +10,7 @@ import pytest
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.streams.app import EXIT_CONFIG
-from tests.streams.topic_reading import examine, lag
+from tests.streams.topic_reading import backlog, examine
 from tests.streams.traffic import Traffic
 from tests.streams.workers import Worker, all_held, until
 
@@ -44,7 +44,7 @@ def test_partitions_follow_workers_that_join_and_leave(
 
     until(taken_over, within=30, what="successor")
     group = f"{settings.topic_prefix}izin-order"
-    until(lambda: lag(settings, group) == 0, within=30, what="end of the backlog")
+    until(lambda: not backlog(settings, group), within=30, what="end of the backlog")
     assert second.end() == 0
     verdict = examine(settings, codec)
     assert verdict.faultless, str(verdict)

@@ -61,8 +61,8 @@ def committed_records(settings: KafkaSettings, topic: str) -> Iterator[Message]:
         consumer.close()
 
 
-def lag(settings: KafkaSettings, group: str) -> int:
-    """Return how many offsets of both lanes the group has not committed."""
+def backlog(settings: KafkaSettings, group: str) -> dict[str, int]:
+    """Return of which partition the group has not committed how many offsets."""
     consumer = kafka.consumer(settings, group)
     topics = settings.topics
     try:
@@ -71,13 +71,13 @@ def lag(settings: KafkaSettings, group: str) -> int:
             for lane in (topics.events, topics.express)
             for number in range(settings.partitions)
         ]
-        left = 0
+        left: Counter[str] = Counter()
         for lane in consumer.committed(lanes, timeout=10):
             first, end = consumer.get_watermark_offsets(
                 TopicPartition(lane.topic, lane.partition), timeout=10
             )
-            left += end - max(lane.offset, first)
-        return left
+            left[f"{lane.topic}[{lane.partition}]"] = end - max(lane.offset, first)
+        return +left
     finally:
         consumer.close()
 

@@ -17,8 +17,8 @@ from tests.chaos.order.faults import Fault, Strike
 from tests.chaos.order.flow import Flow
 from tests.chaos.order.fuse import ACQUIRING, RARE, Deed, Fuse, Point
 from tests.chaos.order.fused import FUSE
-from tests.streams.topic_reading import lag
-from tests.streams.workers import Worker, all_held, until
+from tests.streams.topic_reading import backlog
+from tests.streams.workers import Worker, all_held
 
 FROZEN = 9.0
 """Longer than the session (6 s): the group gives the partitions away before the sleeper wakes."""
@@ -114,10 +114,10 @@ class Campaign:
         self.cluster.start()
 
         def drained() -> bool:
-            self.tend()
             return not self._asleep and self._is_drained()
 
-        until(drained, within=_MENDED_WITHIN, what="end of the backlog")
+        if not self._wait(drained, _MENDED_WITHIN):
+            raise AssertionError(f"in {_MENDED_WITHIN:.0f} s no end of the backlog: {self._left()}")
         recovered = self._wait(
             lambda: all_held(self.workers, self.settings.partitions), _MENDED_WITHIN
         )
@@ -127,9 +127,23 @@ class Campaign:
 
     def _is_drained(self) -> bool:
         try:
-            return lag(self.settings, f"{self.settings.topic_prefix}izin-order") == 0
+            return not backlog(self.settings, self._group)
         except KafkaException:
             return False
+
+    @property
+    def _group(self) -> str:
+        return f"{self.settings.topic_prefix}izin-order"
+
+    def _left(self) -> str:
+        """Return what is not decided, and what each worker says of itself."""
+        try:
+            left = f"{backlog(self.settings, self._group)}"
+        except KafkaException as error:
+            left = f"unknown, {error}"
+        asleep = [worker.name for worker in self._asleep]
+        said = {worker.name: worker.health() for worker in self.workers}
+        return f"{left}; asleep: {asleep}; {said}"
 
     def end(self, worker: Fused) -> int:
         """Ask `worker` to end and return its exit status."""
