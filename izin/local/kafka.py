@@ -23,7 +23,7 @@ from izin.local.maven import FileSet, Progress, bring, silent
 from izin.local.ports import HOST, free_port, is_listening
 from izin.local.server import Server
 
-VERSION = "4.3.1"
+VERSION = "4.2.2"
 JAVA = 17
 
 _JARS = FileSet(
