@@ -1,19 +1,26 @@
-"""``izin doctor``: is everything there, is it as it must be, and if not, what is to be done."""
+"""``izin doctor``: is everything there, is it as it must be, and if not, what is to be done.
+
+Each finding is printed as it comes, so a part that keeps the doctor waiting is seen to be the next.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import httpx
 import psycopg
 import typer
-from pydantic import ValidationError
-from pydantic_settings import SettingsError
+from confluent_kafka import KafkaException
+from psycopg.conninfo import make_conninfo
+from pydantic import SecretStr
+from rich.table import Table
+from rich.text import Text
 
-from izin.consent.errors import IzinError
 from izin.consent.forecast import records_per_second
+from izin.console import lags, unread
+from izin.console.checks import Check, findings
 from izin.console.findings import Finding, State, of_backlog, of_brands, of_missing
 from izin.console.opening import open_ledger
 from izin.console.output import (
@@ -21,26 +28,28 @@ from izin.console.output import (
     Output,
     OutputOption,
     kafka_settings,
-    print_rows,
-    wrong_settings,
+    out,
+    print_json,
 )
 from izin.iys.token_policy import TokenPolicy
 from izin.runtime import kafka
 from izin.runtime.registry import codec
-from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
+from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings, StreamSettings
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import reads, sequences
 from izin.sinks.ledger.migrate import migrate, pending
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
-    from izin.schemas.topics import Topics
-    from izin.sinks.ledger.brands import Brand
-    from izin.sinks.ledger.reads import Backlog, Parked
-    from izin.sinks.ledger.sequences import Missing
+    from izin.sinks.ledger.database import Ledger
+
+T = TypeVar("T")
 
 _TIMEOUT = 5.0
+_ANSWERS_WITHIN = 15.0
+"""So long the ledger may take for an answer; migrations may take longer."""
+_CHECK_WIDTH, _STATE_WIDTH = 12, 7
 
 
 def doctor(
@@ -50,33 +59,48 @@ def doctor(
     ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Check broker, topics, database, migrations, deadlines, brands, missing events, registry and
-    İYS, and say what to do about each.
+    """Check broker, topics, order worker, dead letters, database, migrations, sink worker,
+    deadlines, brands, missing events, registry and İYS, and say what to do about each.
 
     Changes nothing without --fix, and spends no token call at İYS. Exit code 1 if anything is
     wrong.
     """
-    found = [one for check in _CHECKS for one in _safely(check, fix)]
-    print_rows(
-        output, ("check", "state", "what"), [(one.check, one.state, one.what) for one in found]
-    )
+    found: list[Finding] = []
+    for one in findings(_CHECKS, fix):
+        found.append(one)
+        if output is Output.TABLE:
+            _show(one)
+    if output is Output.JSON:
+        print_json([{"check": one.check, "state": one.state, "what": one.what} for one in found])
     if any(one.state is State.WRONG for one in found):
         raise typer.Exit(Exit.WRONG)
 
 
-def _safely(check: Callable[[bool], Iterator[Finding]], fix: bool) -> Iterator[Finding]:
-    """Yield what ``check`` finds; what it cannot even look at is a finding too."""
-    name = check.__name__.removeprefix("_")
+def _show(finding: Finding) -> None:
+    """Print a finding as a row: a table that is drawn when all is known tells nothing till then."""
+    row = Table.grid(padding=(0, 1))
+    row.add_column(width=_CHECK_WIDTH)
+    row.add_column(width=_STATE_WIDTH)
+    row.add_column()
+    # As text: what people entered is no markup.
+    row.add_row(Text(finding.check), Text(finding.state), Text(finding.what))
+    out.print(row)
+
+
+def _broker(fix: bool) -> Iterator[Finding]:
+    del fix  # a server is started by whoever keeps it
+    settings = kafka_settings()
+    servers = settings.bootstrap_servers
     try:
-        yield from check(fix)
-    except ValidationError as error:
-        kinds = {one["type"] for one in error.errors()}
-        state = State.SKIPPED if kinds == {"missing"} else State.WRONG
-        yield Finding(check=name, state=state, what=wrong_settings(error))
-    except SettingsError as error:
-        yield Finding(check=name, state=State.WRONG, what=str(error))
-    except IzinError as error:
-        yield Finding(check=name, state=State.WRONG, what=str(error))
+        kafka.admin(settings).list_topics(timeout=_TIMEOUT)
+    except KafkaException as error:
+        what = (
+            f"Kafka at {servers}: {error.args[0].str()}; "
+            "is it running, and is KAFKA_BOOTSTRAP_SERVERS right?"
+        )
+        yield Finding(check="broker", state=State.WRONG, what=what)
+        return
+    yield Finding(check="broker", state=State.OK, what=servers)
 
 
 def _topics(fix: bool) -> Iterator[Finding]:
@@ -88,7 +112,6 @@ def _topics(fix: bool) -> Iterator[Finding]:
     if mended:
         yield Finding(check="topics", state=State.FIXED, what=f"settings of {', '.join(mended)}")
     faults = kafka.topic_faults(settings)
-    yield Finding(check="broker", state=State.OK, what=settings.bootstrap_servers)
     for fault in faults:
         yield Finding(check="topics", state=State.WRONG, what=fault)
     if not faults:
@@ -97,20 +120,37 @@ def _topics(fix: bool) -> Iterator[Finding]:
         yield Finding(check="topics", state=State.OK, what=what)
 
 
+def _order(fix: bool) -> Iterator[Finding]:
+    del fix  # a worker is started by whoever keeps it
+    settings = kafka_settings()
+    topics = settings.topics
+    group = f"{settings.topic_prefix}{StreamSettings().app_id}-order"
+    lanes = [
+        unread.unread(settings, lane, unread.committed(settings, group, lane))
+        for lane in (topics.express, topics.events)
+    ]
+    yield lags.of_unread(lags.ORDER, lanes, now=datetime.now(UTC))
+
+
+def _dead_letters(fix: bool) -> Iterator[Finding]:
+    del fix  # each needs a person
+    since = datetime.now(UTC) - lags.LETTERS_WITHIN
+    yield lags.of_dead_letters(unread.dead_letters_since(kafka_settings(), since))
+
+
 def _database(fix: bool) -> Iterator[Finding]:
-    url = LedgerSettings().database_url.get_secret_value()
-    try:
-        with psycopg.connect(url, connect_timeout=int(_TIMEOUT)) as connection:
-            version = connection.info.server_version // 10000
-        yield Finding(check="database", state=State.OK, what=f"PostgreSQL {version}")
-        if fix and (applied := asyncio.run(migrate(url))):
-            yield Finding(check="migrations", state=State.FIXED, what=f"ran {', '.join(applied)}")
-        missing = asyncio.run(pending(url))
-    except psycopg.Error as error:
-        # Its text may hold the password.
-        what = f"{type(error).__name__}; is PostgreSQL running, and is DATABASE_URL right?"
-        yield Finding(check="database", state=State.WRONG, what=what)
-        return
+    del fix  # a server is started by whoever keeps it
+    url = _ledger_settings().database_url.get_secret_value()
+    with psycopg.connect(url) as connection:
+        version = connection.info.server_version // 10000
+    yield Finding(check="database", state=State.OK, what=f"PostgreSQL {version}")
+
+
+def _migrations(fix: bool) -> Iterator[Finding]:
+    url = _ledger_settings().database_url.get_secret_value()
+    if fix and (applied := asyncio.run(migrate(url))):
+        yield Finding(check="migrations", state=State.FIXED, what=f"ran {', '.join(applied)}")
+    missing = asyncio.run(_within(pending(url)))
     if missing:
         what = f"{', '.join(missing)} not run; run: izin doctor --fix"
         yield Finding(check="migrations", state=State.WRONG, what=what)
@@ -118,71 +158,63 @@ def _database(fix: bool) -> Iterator[Finding]:
         yield Finding(check="migrations", state=State.OK, what="the ledger is up to date")
 
 
+def _sink(fix: bool) -> Iterator[Finding]:
+    del fix  # a worker is started by whoever keeps it
+    settings = kafka_settings()
+    # The ledger first: what comes meanwhile is then unread, and never read before it was written.
+    positions = _asked(reads.ingested)
+    found = unread.unread(settings, settings.topics.decisions, positions)
+    yield lags.of_unread(lags.SINK, [found], now=datetime.now(UTC))
+
+
 def _deadlines(fix: bool) -> Iterator[Finding]:
     del fix  # time cannot be mended
-    settings, iys = LedgerSettings(), IysSettings()
-    absent = _absent(settings)
-    if absent is not None:
-        yield Finding(check="deadlines", state=State.SKIPPED, what=absent)
-        return
+    iys = IysSettings()
     pace = records_per_second(iys.requests_per_second, batch_size=SinkSettings().batch_size)
-    yield from of_backlog(asyncio.run(_backlog(settings)), now=datetime.now(UTC), pace=pace)
-
-
-def _absent(settings: LedgerSettings) -> str | None:
-    """Return why the ledger cannot be asked; None where it can."""
-    try:
-        missing = asyncio.run(pending(settings.database_url.get_secret_value()))
-    except psycopg.Error:
-        return "the ledger cannot be reached"
-    return "the ledger is not there yet" if missing else None
-
-
-async def _backlog(settings: LedgerSettings) -> Backlog:
-    async with open_ledger(settings) as ledger:
-        return await reads.backlog(ledger)
+    yield from of_backlog(_asked(reads.backlog), now=datetime.now(UTC), pace=pace)
 
 
 def _brands(fix: bool) -> Iterator[Finding]:
     del fix  # each needs a person
-    settings = LedgerSettings()
-    absent = _absent(settings)
-    if absent is not None:
-        yield Finding(check="brands", state=State.SKIPPED, what=absent)
-        return
-    brands, parked = asyncio.run(_brands_and_parked(settings))
+    brands = _asked(registry.every)
     if not brands:
         what = "none is registered yet: izin brands add"
         yield Finding(check="brands", state=State.SKIPPED, what=what)
         return
     policy = TokenPolicy(calls_per_hour=IysSettings().token_requests_per_hour)
-    wrong = list(of_brands(brands, parked, policy=policy, now=datetime.now(UTC)))
+    wrong = list(of_brands(brands, _asked(reads.parked), policy=policy, now=datetime.now(UTC)))
     yield from wrong
     if not wrong:
         what = f"{len(brands)} registered, and nothing of them waits for a person"
         yield Finding(check="brands", state=State.OK, what=what)
 
 
-async def _brands_and_parked(
-    settings: LedgerSettings,
-) -> tuple[tuple[Brand, ...], tuple[Parked, ...]]:
-    async with open_ledger(settings) as ledger:
-        return await registry.every(ledger), await reads.parked(ledger)
-
-
 def _sequences(fix: bool) -> Iterator[Finding]:
     del fix  # only its source can bring what never came
-    settings, topics = LedgerSettings(), kafka_settings().topics
-    absent = _absent(settings)
-    if absent is not None:
-        yield Finding(check="sequences", state=State.SKIPPED, what=absent)
-        return
-    yield from of_missing(asyncio.run(_missing(settings, topics)))
+    topics = kafka_settings().topics
+    yield from of_missing(_asked(lambda ledger: sequences.missing(ledger, topics)))
 
 
-async def _missing(settings: LedgerSettings, topics: Topics) -> tuple[Missing, ...]:
-    async with open_ledger(settings) as ledger:
-        return await sequences.missing(ledger, topics)
+def _ledger_settings() -> LedgerSettings:
+    """Return how the ledger is reached, with a limit to how long it may take to let us in."""
+    settings = LedgerSettings()
+    limited = make_conninfo(settings.database_url.get_secret_value(), connect_timeout=int(_TIMEOUT))
+    return settings.model_copy(update={"database_url": SecretStr(limited)})
+
+
+def _asked(question: Callable[[Ledger], Awaitable[T]]) -> T:
+    """Return what the ledger answers; raises TimeoutError where it does not."""
+
+    async def ask() -> T:
+        async with open_ledger(_ledger_settings()) as ledger:
+            return await question(ledger)
+
+    return asyncio.run(_within(ask()))
+
+
+async def _within(work: Awaitable[T]) -> T:
+    async with asyncio.timeout(_ANSWERS_WITHIN):
+        return await work
 
 
 def _registry(fix: bool) -> Iterator[Finding]:
@@ -224,4 +256,19 @@ def _of_iys(url: str, status: int) -> Finding:
     return Finding(check="iys", state=State.WRONG, what=what)
 
 
-_CHECKS = (_topics, _database, _deadlines, _brands, _sequences, _registry, _iys)
+_KAFKA = frozenset({"broker", "topics"})
+_LEDGER = frozenset({"database", "migrations"})
+_CHECKS = (
+    Check(name="broker", ask=_broker),
+    Check(name="topics", ask=_topics, needs=frozenset({"broker"})),
+    Check(name="order", ask=_order, needs=_KAFKA),
+    Check(name="dead-letters", ask=_dead_letters, needs=_KAFKA),
+    Check(name="database", ask=_database),
+    Check(name="migrations", ask=_migrations, needs=frozenset({"database"})),
+    Check(name="sink", ask=_sink, needs=_KAFKA | _LEDGER),
+    Check(name="deadlines", ask=_deadlines, needs=_LEDGER),
+    Check(name="brands", ask=_brands, needs=_LEDGER),
+    Check(name="sequences", ask=_sequences, needs=_LEDGER),
+    Check(name="registry", ask=_registry),
+    Check(name="iys", ask=_iys),
+)

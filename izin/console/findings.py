@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from izin.consent.forecast import forecast
@@ -101,7 +102,9 @@ def of_missing(missing: Sequence[Missing]) -> Iterator[Finding]:
         what = (
             f"{one.origin} of {one.customer_id}: number {one.first_number}{more} never came, since "
             f"{turkish(one.since)}; have the origin publish them again (what came twice counts "
-            f"once), or say that they were never given: izin sequences close{given_up}"
+            "once), or say that it and all before it were never given: izin sequences close "
+            f"--customer {quote(one.customer_id)} --origin {quote(one.origin)} "
+            f"--until {one.first_number} (or a later number){given_up}"
         )
         yield Finding(check="sequences", state=State.WRONG, what=what)
     if not missing:

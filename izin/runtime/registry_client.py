@@ -23,14 +23,21 @@ if TYPE_CHECKING:
     from izin.schemas import contracts
 
 _NOT_FOUND = 404
+_TIMEOUT = 15.0
 
 
 class Registry:
-    """A client of the registry; it caches, for ids never change."""
+    """A client of the registry; it caches, for ids never change. Raises RegistryError."""
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._client = SchemaRegistryClient({"url": url})
+        try:
+            self._client = SchemaRegistryClient({"url": url, "timeout": _TIMEOUT})
+        except ValueError as error:
+            raise RegistryError(
+                f"{url} is no address of a schema registry ({error}); "
+                "set SCHEMA_REGISTRY_URL to one such as http://127.0.0.1:8080/apis/ccompat/v7"
+            ) from error
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -36,7 +36,12 @@ _READS: dict[str, tuple[type[BaseSettings], ...]] = {
         settings.LogSettings,
     ),
     "intake": (settings.KafkaSettings, settings.IntakeSettings, settings.LogSettings),
-    "doctor": (settings.KafkaSettings, settings.LedgerSettings, settings.IysSettings),
+    "doctor": (
+        settings.KafkaSettings,
+        settings.LedgerSettings,
+        settings.IysSettings,
+        settings.StreamSettings,
+    ),
     "brands": (settings.KafkaSettings, settings.LedgerSettings),
     "publish": (settings.KafkaSettings,),
     "explain": (settings.LedgerSettings,),

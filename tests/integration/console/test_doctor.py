@@ -2,11 +2,16 @@
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
+from confluent_kafka import TopicPartition
 
+from izin.runtime.kafka import consumer, producer
 from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
 from tests.integration.console.conftest import Izin
 from tests.topic_settings import set_of_topic
 
@@ -95,3 +100,65 @@ def test_numbers_are_listed_and_closed(izin: Izin, broker: KafkaSettings, ledger
     assert "2 numbers" in izin("sequences", "close", *named).stderr
     assert izin("sequences", "close", *named, "--yes").exit_code == 0
     assert izin("sequences", "close", *named).exit_code == 3
+
+
+def test_readers_that_stand_still_and_dead_letters_are_seen(
+    izin: Izin, topics: KafkaSettings, ledger: str
+) -> None:
+    """What nobody has read for minutes names the worker that is missing; a fresh record does not.
+
+    Once the readers are at the ends, all is well again.
+    """
+    izin("doctor", "--fix")
+    names = topics.topics
+    old = int((datetime.now(UTC) - timedelta(minutes=20)).timestamp() * 1000)
+    letter = Codec().encode("DeadLetter", a_letter())
+    writer = producer(topics)
+    writer.produce(names.decisions.name, key=b"k", value=b"read by nobody", partition=1)
+    writer.produce(names.dead_letters.name, value=letter, timestamp=old - 2 * 86_400_000)
+    writer.produce(names.dead_letters.name, value=letter)
+    writer.produce(names.express.name, key=b"k", value=b"read by nobody", partition=0)
+    assert writer.flush(20) == 0
+    _, findings = checked(izin)
+    told = {one["check"]: one for one in findings}
+    assert (told["sink"]["state"], told["order"]["state"]) == ("ok", "ok")
+    assert told["sink"]["what"].startswith("about 1 decisions are not read")
+    assert told["order"]["what"].startswith("about 1 events are not read")
+    assert (told["dead-letters"]["state"], told["dead-letters"]["what"][:2]) == ("wrong", "1 ")
+    writer.produce(names.decisions.name, key=b"k", value=b"older", partition=0, timestamp=old)
+    assert writer.flush(20) == 0
+    code, findings = checked(izin)
+    told = {one["check"]: one for one in findings}
+    assert code == 1
+    assert told["sink"]["state"] == "wrong"
+    assert "20 minutes ago" in told["sink"]["what"]
+    assert "izin sink" in told["sink"]["what"]
+    with psycopg.connect(ledger) as connection:
+        connection.cursor().executemany(
+            "INSERT INTO kafka_offsets (topic, partition, cluster_id, topic_id, next_offset)"
+            " VALUES (%s, %s, 'c', 't', 1)",
+            [(names.decisions.name, number) for number in (0, 1)],
+        )
+    group = consumer(topics, f"{topics.topic_prefix}izin-order")
+    group.commit(offsets=[TopicPartition(names.express.name, 0, 1)], asynchronous=False)
+    group.close()
+    told = {one["check"]: one for one in checked(izin)[1]}
+    assert told["sink"]["what"] == "no decisions wait to be read"
+    assert told["order"]["what"] == "no events wait to be read"
+
+
+def a_letter() -> dict[str, Any]:
+    """Return a dead letter of no record in particular."""
+    return {
+        "reason": "undecodable",
+        "violations": [],
+        "topic": "consent-events",
+        "partition": 0,
+        "offset": 0,
+        "timestamp": 0,
+        "key": None,
+        "value": None,
+        "value_size": 0,
+        "value_sha256": "",
+        "headers": [],
+    }

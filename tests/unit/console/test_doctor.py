@@ -1,18 +1,24 @@
 """The doctor finds what is not there, says what to do, and never breaks over it."""
 
+import asyncio
 import json
-from collections.abc import Mapping
+import socket
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from izin.consent.forecast import Owed
 from izin.consent.model import Status
-from izin.console import doctor
+from izin.console import checks as asking
+from izin.console import doctor, lags
+from izin.console.checks import Check
 from izin.console.cli import app
-from izin.console.findings import State, of_backlog, of_brands, of_missing
+from izin.console.findings import Finding, State, of_backlog, of_brands, of_missing
+from izin.console.unread import Unread
 from izin.iys import TokenPolicy
 from izin.local import free_port
 from izin.runtime import kafka
@@ -28,6 +34,7 @@ def nothing_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every address lead nowhere, and no check wait long."""
     port = free_port()
     monkeypatch.setattr(kafka, "_TIMEOUT", 0.2)
+    monkeypatch.setattr(doctor, "_TIMEOUT", 0.2)
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{port}")
     monkeypatch.setenv("DATABASE_URL", f"postgresql://izin:not-a-secret@127.0.0.1:{port}/izin")
     monkeypatch.setenv("IYS_BASE_URL", f"http://127.0.0.1:{port}")
@@ -48,13 +55,16 @@ def test_what_cannot_be_reached_is_named_with_its_setting(options: tuple[str, ..
     code, findings, printed = found(*options)
     assert code == 1
     for check, setting in (
-        ("topics", "KAFKA_BOOTSTRAP_SERVERS"),
+        ("broker", "KAFKA_BOOTSTRAP_SERVERS"),
         ("database", "DATABASE_URL"),
         ("iys", "IYS_BASE_URL"),
     ):
         assert findings[check]["state"] == "wrong"
         assert setting in findings[check]["what"]
-    assert findings["registry"]["state"] == findings["deadlines"]["state"] == "skipped"
+    for check, needs in (("topics", "broker"), ("deadlines", "database"), ("sink", "broker")):
+        assert findings[check]["state"] == "skipped"
+        assert needs in findings[check]["what"]
+    assert findings["registry"]["state"] == "skipped"
     assert "not-a-secret" not in printed
 
 
@@ -72,7 +82,8 @@ def test_what_is_not_set_is_skipped_and_named(monkeypatch: pytest.MonkeyPatch) -
     ("name", "value", "check"),
     [
         ("DATABASE_URL", "nonsense", "database"),
-        ("IZIN_PARTITIONS", "0", "topics"),
+        ("IZIN_PARTITIONS", "0", "broker"),
+        ("SCHEMA_REGISTRY_URL", "foo", "registry"),
         ("IYS_TIMEOUT", "soon", "iys"),
     ],
 )
@@ -85,6 +96,121 @@ def test_a_setting_that_cannot_be_is_wrong(
     assert code == 1
     assert findings[check]["state"] == "wrong"
     assert name in findings[check]["what"]
+
+
+def test_a_database_that_is_frozen_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lets in and answers nothing: that is one finding, and nothing else asks it again."""
+    with socket.create_server(("127.0.0.1", 0)) as frozen:
+        url = f"postgresql://izin:not-a-secret@127.0.0.1:{frozen.getsockname()[1]}/izin"
+        monkeypatch.setenv("DATABASE_URL", url)
+        monkeypatch.setattr(doctor, "_TIMEOUT", 2.0)
+        _, findings, printed = found()
+        frozen.settimeout(0.1)
+        asked = 0
+        while not _nobody_comes(frozen):
+            asked += 1
+    assert findings["database"]["state"] == "wrong"
+    for check in ("migrations", "sink", "deadlines", "brands", "sequences"):
+        assert findings[check]["state"] == "skipped"
+    assert asked == 1
+    assert "not-a-secret" not in printed
+
+
+def _nobody_comes(server: socket.socket) -> bool:
+    try:
+        server.accept()[0].close()
+    except TimeoutError:
+        return True
+    return False
+
+
+def test_a_ledger_that_falls_silent_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked of it has a limit, too."""
+    monkeypatch.setattr(doctor, "_ANSWERS_WITHIN", 0.01)
+    with pytest.raises(TimeoutError):
+        asyncio.run(doctor._within(asyncio.sleep(60)))
+    (one,) = asking.findings([Check(name="slow", ask=_silent)], fix=False)
+    assert (one.state, one.what.partition(";")[0]) == (State.WRONG, "no answer in time")
+
+
+def _silent(fix: bool) -> Iterator[Finding]:
+    del fix
+    raise TimeoutError
+    yield
+
+
+def _stumbling(fix: bool) -> Iterator[Finding]:
+    yield Finding(check="stumbling", state=State.OK, what=f"asked to mend: {fix}")
+    raise ZeroDivisionError("not-a-secret")
+
+
+def test_a_check_that_stumbles_is_a_finding() -> None:
+    """Whatever it is that nobody foresaw, the others are made all the same."""
+    checks = [
+        Check(name="stumbling", ask=_stumbling),
+        Check(name="needy", ask=_stumbling, needs=frozenset({"stumbling"})),
+        Check(name="needier", ask=_stumbling, needs=frozenset({"needy"})),
+        Check(name="last", ask=_silent),
+    ]
+    told = list(asking.findings(checks, fix=True))
+    assert [(one.check, one.state) for one in told] == [
+        ("stumbling", State.OK),
+        ("stumbling", State.WRONG),
+        ("needy", State.SKIPPED),
+        ("needier", State.SKIPPED),
+        ("last", State.WRONG),
+    ]
+    assert told[0].what == "asked to mend: True"
+    assert "ZeroDivisionError" in told[1].what
+    assert "not-a-secret" not in told[1].what
+
+
+def test_each_finding_is_printed_as_it_comes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who waits for a check sees what those before it found."""
+    seen: list[str] = []
+
+    def looking(fix: bool) -> Iterator[Finding]:
+        del fix
+        seen.append(capsys.readouterr().out)
+        yield Finding(check="second", state=State.OK, what="[red]no markup[/red]")
+
+    checks = (Check(name="first", ask=_silent), Check(name="second", ask=looking))
+    monkeypatch.setattr(doctor, "_CHECKS", checks)
+    with pytest.raises(typer.Exit):
+        doctor.doctor()
+    assert "first" in seen[0]
+    assert "wrong" in seen[0]
+    assert "[red]no markup[/red]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("reader", "cure"), [(lags.SINK, "izin sink"), (lags.ORDER, "izin stream")]
+)
+def test_a_reader_that_stands_still_is_seen(reader: lags.Reader, cure: str) -> None:
+    """A short lag is usual; what waits longer names the worker and what was compared."""
+    short = Unread(records=7, oldest_at=NOW - timedelta(minutes=4))
+    long = Unread(records=1200, oldest_at=NOW - timedelta(minutes=90))
+    none = Unread(records=0, oldest_at=None)
+    assert lags.of_unread(reader, [none, none], now=NOW).state is State.OK
+    usual = lags.of_unread(reader, [short, none], now=NOW)
+    assert (usual.state, usual.what[:8]) == (State.OK, "about 7 ")
+    still = lags.of_unread(reader, [short, long], now=NOW)
+    assert still.state is State.WRONG
+    assert still.what.startswith(
+        f"about 1207 {reader.records} are not read, the oldest of 02.03.2026 10:30:00, 90 minutes"
+    )
+    assert f"compared: {reader.compared}" in still.what
+    assert cure in still.what
+
+
+def test_dead_letters_of_the_last_day_are_counted() -> None:
+    """With the command that shows them."""
+    assert lags.of_dead_letters(0).state is State.OK
+    some = lags.of_dead_letters(3)
+    assert (some.state, some.what[:2]) == (State.WRONG, "3 ")
+    assert some.what.endswith("izin dead-letters")
 
 
 @pytest.mark.parametrize(
@@ -176,7 +302,9 @@ def test_events_that_never_came_are_named_with_their_cure() -> None:
     )
     assert told[0].endswith("8 before are no longer looked for: do its numbers run one by one?")
     assert "number 41 never came" in told[1]
-    assert told[1].endswith("izin sequences close")
+    assert told[1].endswith(
+        "izin sequences close --customer acme --origin web --until 41 (or a later number)"
+    )
     (well,) = of_missing([])
     assert well.state is State.OK
 
