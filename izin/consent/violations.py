@@ -26,8 +26,8 @@ _BY_IYS: Mapping[str, tuple[str, str]] = {
         "İzin tipi boş; ARAMA, MESAJ ya da EPOSTA yazın.",
     ),
     "H112": (
-        "an ONAY needs the instant at which it was given",
-        "Onayın verildiği tarih ve saat eksik.",
+        'an ONAY needs its instant: give consentDate, or say "dateBasis": "received" if it is now',
+        "Onayın verildiği tarih ve saat eksik; consentDate alanında bildirin.",
     ),
     "H113": (
         "no source is given; say how the statement was taken",

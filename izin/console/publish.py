@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 from rich.progress import Progress as Bars
+from rich.text import Text
 
+from izin.consent.clocks import TURKEY
 from izin.consent.errors import SourceError
 from izin.console.output import (
     Exit,
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
     from izin.consent.model import Violation
     from izin.producers.files import Progress
+    from izin.producers.publish import Published
 
 _ACKNOWLEDGED_WITHIN = timedelta(seconds=30)
 _OPTIONS = {
@@ -76,7 +79,7 @@ def utc_now() -> datetime:
 
 def publish(
     *,
-    brand: Annotated[int, typer.Option(help="İYS brandCode.")],
+    brand: Annotated[int, typer.Option(min=1, max=2**31 - 1, help="İYS brandCode.")],
     channel: Annotated[str, typer.Option("--type", help="ARAMA, MESAJ or EPOSTA.")],
     recipient: Annotated[str, typer.Option(help="Phone or e-mail, in any usual notation.")],
     status: Annotated[str, typer.Option(help="ONAY or RET.")],
@@ -87,11 +90,17 @@ def publish(
     ] = None,
     time_of_day: TimeOfDay = None,
     reference: Annotated[
-        str | None, typer.Option(help="Your own reference: the same again changes nothing.")
+        str | None,
+        typer.Option(
+            help="Your own reference: with the same --date the same again says nothing new."
+        ),
     ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Publish one consent change, and wait until Kafka has it."""
+    """Publish one consent change, and wait until Kafka has it.
+
+    What would keep İYS from registering it as it stands is told beside it.
+    """
     with told():
         kafka = kafka_settings()
         fields = {
@@ -106,9 +115,16 @@ def publish(
         }
         now = utc_now()
         statement = read(fields, DateRules(time_of_day=time_of_day))
+        if reference is not None and not date:
+            # Now is another instant each time: the repeat would be a second, later statement.
+            raise typer.BadParameter(
+                "it needs the --date of the statement, which the same again repeats; "
+                f"now is --date {now.astimezone(TURKEY):'%Y-%m-%d %H:%M:%S'}",
+                param_hint="--reference",
+            )
         event_id = (
             new_event_id(now, secrets.token_bytes(CHANCE_BYTES))
-            if reference is None
+            if reference is None or statement.consent_date is None
             else message_event_id("cli", reference, "|".join(statement.identity))
         )
         origin = Origin(event_id=event_id, origin="cli", received_at=now, is_live=True)
@@ -120,8 +136,7 @@ def publish(
             where = publisher.publish(judged.event, judged.key).result(
                 _ACKNOWLEDGED_WITHIN.total_seconds()
             )
-        row = (event_id, where.topic, where.partition, where.offset)
-        print_rows(output, ("event_id", "topic", "partition", "offset"), [row])
+        _print_published(where, judged.violations, output)
 
 
 def import_(
@@ -197,6 +212,25 @@ def _placed(violation: Violation) -> str:
     return f"{option}: {violation.reason} ({violation.code})"
 
 
+def _print_published(where: Published, violations: tuple[Violation, ...], output: Output) -> None:
+    columns = ("event_id", "topic", "partition", "offset")
+    row = (where.event_id, where.topic, where.partition, where.offset)
+    match output:
+        case Output.JSON:
+            told_of = [
+                {"field": one.field, "code": one.code, "reason": one.reason} for one in violations
+            ]
+            print_rows(output, (*columns, "violations"), [(*row, told_of)])
+        case Output.TABLE:
+            print_rows(output, columns, [row])
+            for one in violations:
+                err.print(
+                    Text.assemble(("published, but İYS would not register it", "yellow"), ": "),
+                    Text(_placed(one)),
+                    soft_wrap=True,
+                )
+
+
 def _pairs(option: str, texts: list[str] | None) -> dict[str, str]:
     found = {}
     for text in texts or ():
@@ -214,6 +248,7 @@ def _print(done: ImportReport, output: Output) -> None:
         "published": done.published,
         "opt_outs": done.opt_outs,
         "not_registrable": done.not_registrable,
+        "past_term": done.past_term,
         "refused": done.refused,
         "reasons": dict(done.reasons),
         "encoding": done.encoding,
@@ -237,6 +272,12 @@ def _rows(done: ImportReport) -> Iterator[tuple[object, ...]]:
         done.published,
         f"opt-outs among them: {done.opt_outs}",
     )
+    if done.past_term:
+        yield (
+            "past their term",
+            done.past_term,
+            "of these ONAY: void unless İYS holds them; they need a new consent",
+        )
     if done.not_registrable:
         yield "not registrable", done.not_registrable, "published opt-outs that İYS would not take"
     yield "refused", done.refused, ", ".join(f"{code} {count}" for code, count in ranked)

@@ -14,8 +14,14 @@ from urllib.parse import parse_qsl
 
 from izin.consent.model import DateBasis
 from izin.producers.problems import IntakeProblem
-from izin.producers.violations import given_twice, unknown_field, wrong_evidence, wrong_type
-from izin.producers.words import Field, field_of, fold
+from izin.producers.violations import (
+    given_twice,
+    unknown_field,
+    wrong_date_basis,
+    wrong_evidence,
+    wrong_type,
+)
+from izin.producers.words import JSON_NAMES, Field, field_of, fold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -35,6 +41,9 @@ _EVIDENCE = "evidence"
 _LONGEST_EVIDENCE = 4096
 _ID_NAMES = frozenset({"id", "eventid"})
 _BASIS_NAME = "datebasis"
+_BASES = frozenset(DateBasis)
+_LONGEST_NAME = 40
+"""A sender's own name of a field may stand in an answer if it is no longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +57,8 @@ class Said:
     is_live: bool
     """The act reaches us as it happens."""
     violations: tuple[Violation, ...]
+    names: Mapping[str, str]
+    """What the sender calls each field, or would call one that is not there."""
 
 
 def read_body(content_type: str, body: bytes) -> tuple[Sequence[Said], bool]:
@@ -125,14 +136,13 @@ def _read_form(body: bytes) -> tuple[Sequence[Said], bool]:
             "Not a form",
             f"the body is not {FORM_TYPE} in UTF-8 with at most {_MOST_FIELDS} fields",
         ) from None
-    channels = [value for name, value in pairs if field_of(name) is Field.TYPE]
+    channels = {value: name for name, value in pairs if field_of(name) is Field.TYPE}
     if len(channels) > 1:  # a form's ticked boxes: one consent a channel
         rest = [one for one in pairs if field_of(one[0]) is not Field.TYPE]
         said = [
-            _of_pairs([*rest, (Field.TYPE, channel)], is_live=True)
-            for channel in dict.fromkeys(channels)
+            _of_pairs([*rest, (name, channel)], is_live=True) for channel, name in channels.items()
         ]
-        return said, len(said) == 1
+        return said, False
     return [_of_pairs(pairs, is_live=True)], True
 
 
@@ -141,6 +151,7 @@ def _of_pairs(pairs: Iterable[tuple[str, Any]], *, is_live: bool) -> Said:
     own: dict[str, str] = {}
     evidence: Mapping[str, str] = {}
     faults: list[Violation] = []
+    names: dict[str, str] = {}
     for name, value in pairs:
         plain, known = fold(name), field_of(name)
         if plain == _EVIDENCE:
@@ -149,19 +160,32 @@ def _of_pairs(pairs: Iterable[tuple[str, Any]], *, is_live: bool) -> Said:
         text = _text(name, value, faults)
         if known is not None:
             _put(values, known, text, faults)
+            if len(name) <= _LONGEST_NAME:
+                names[known] = name
         elif plain in _ID_NAMES:
             _put(own, "id", text, faults)
         elif plain == _BASIS_NAME:
             _put(own, _BASIS_NAME, text, faults)
         else:
             faults.append(unknown_field(name))
+    basis = own.get(_BASIS_NAME, "").strip().lower()
+    if basis and basis not in _BASES:
+        faults.append(wrong_date_basis())
     return Said(
         values=values,
         reference=own.get("id", "").strip() or None,
         evidence=MappingProxyType(dict(evidence)),
-        is_live=is_live or own.get(_BASIS_NAME, "").strip().lower() == DateBasis.RECEIVED,
+        is_live=is_live or basis == DateBasis.RECEIVED,
         violations=tuple(faults),
+        names=_names(names),
     )
+
+
+def _names(given: Mapping[str, str]) -> Mapping[str, str]:
+    # The law knows a recipient, and not under which of three names it was sent.
+    recipient = next((given[one] for one in (Field.PHONE, Field.EMAIL) if one in given), None)
+    called = {} if recipient is None else {Field.RECIPIENT: recipient}
+    return MappingProxyType({**JSON_NAMES, **called, **given})
 
 
 def _put(into: dict[Name, str], name: Name, text: str, faults: list[Violation]) -> None:

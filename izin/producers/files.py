@@ -80,6 +80,8 @@ class ImportReport:
     """Those of them that say "no"."""
     not_registrable: int
     """Opt-outs published, but also reported: İYS would not register them as they stand."""
+    past_term: int
+    """ONAY published whose term had ended: void unless İYS holds them already."""
     refused: int
     """Rows that were not published."""
     reasons: Mapping[str, int]
@@ -143,6 +145,7 @@ def import_file(  # noqa: PLR0913  # what to read, where to, and the clock are s
         published=run.published,
         opt_outs=run.opt_outs,
         not_registrable=run.not_registrable,
+        past_term=run.past_term,
         refused=run.refused,
         reasons=dict(run.reasons),
         report_path=report_path if report.rows else None,
@@ -173,7 +176,8 @@ class _Run:
         self._received_at = received_at
         self._report = report
         self._broken: UndeliveredError | None = None
-        self.rows = self.published = self.opt_outs = self.not_registrable = self.refused = 0
+        self.rows = self.published = self.opt_outs = self.refused = 0
+        self.not_registrable = self.past_term = 0
         self.reasons: Counter[str] = Counter()
 
     def take(self, row: Row) -> None:
@@ -223,9 +227,14 @@ class _Run:
             except BrokerError as error:
                 self._interrupt(error)
             self._stop_if_broken()
-        if admitted.violations:
+        if not admitted.violations:
+            return
+        if is_opt_out:
             self.not_registrable += 1
             self._tell(row, admitted.violations, Outcome.PUBLISHED)
+        else:
+            # Counted and not reported: of an old export that İYS holds, it would be every row.
+            self.past_term += 1
 
     def _answered(self, row: Row, is_opt_out: bool, answer: Answer) -> None:
         match answer:

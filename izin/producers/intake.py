@@ -2,12 +2,14 @@
 
 ``POST /v1/consents`` takes JSON (one statement or up to 1000) or a web form, with a bearer token.
 Each statement is judged by the law as the order worker will judge it. A "no" whose key can be read
-is never refused; what else is wrong with it stands beside its id in the answer. In a list the good
+is never refused; what else is wrong with it stands beside its id in the answer, and so does it of a
+"yes" that its term has ended. In a list the good
 statements are taken even where others are refused: the answer is then 422 and names both.
 
 The same statement sent again under the same ``Idempotency-Key`` or ``id`` keeps its event id.
 A statement without a date, made by the act itself, keeps the date of the first time too, while this
-process remembers it: a retry must not outrun a "no" that came between.
+process remembers it: a retry must not outrun a "no" that came between. Another process, or this one
+after a restart, cannot know that time; a sender whose retries may meet one gives the date itself.
 """
 
 from __future__ import annotations
@@ -67,6 +69,7 @@ class _Taken:
 
     index: int
     place: str
+    names: Mapping[str, str]
     admitted: Admitted
 
 
@@ -150,9 +153,11 @@ class Intake:
             place = "" if is_alone else f"/{index}"
             match self._judge(one, idempotency_key):
                 case Refused(violations=violations):
-                    refused += as_json(violations, place)
+                    refused += as_json(violations, place, one.names)
                 case Admitted() as admitted:
-                    taken.append(_Taken(index=index, place=place, admitted=admitted))
+                    taken.append(
+                        _Taken(index=index, place=place, names=one.names, admitted=admitted)
+                    )
                 case never:
                     assert_never(never)
         oversize = await self._publish(taken)
@@ -161,7 +166,7 @@ class Intake:
             told
             for one in taken
             if one.index in oversize
-            for told in as_json([oversize[one.index]], one.place)
+            for told in as_json([oversize[one.index]], one.place, one.names)
         ]
         self.metrics.judged(published=len(published), refused=len(said) - len(published))
         if len(published) == len(said):
@@ -272,7 +277,7 @@ def _events(taken: Sequence[_Taken]) -> list[dict[str, Any]]:
             "index": one.index,
             "event_id": one.admitted.event.event_id,
             "status": one.admitted.event.status,
-            "violations": as_json(one.admitted.violations, one.place),
+            "violations": as_json(one.admitted.violations, one.place, one.names),
         }
         for one in taken
     ]

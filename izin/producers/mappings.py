@@ -8,10 +8,12 @@ is wrong with it; a date that cannot be read is then left out, and the "no" coun
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, assert_never
 
 from izin.consent.admission import Refusal, admit
+from izin.consent.clocks import TERM_DAYS, BrandClock, expires_at
 from izin.consent.model import (
     Channel,
     Claim,
@@ -21,23 +23,23 @@ from izin.consent.model import (
     Status,
     Violation,
 )
-from izin.consent.violations import violation
 from izin.producers import words
 from izin.producers.brands import UnknownBrandError
 from izin.producers.dates import DateRules, UnreadableDateError, read_date
-from izin.producers.violations import not_a_number, two_recipients, unknown_brand
+from izin.producers.violations import not_a_number, term_ended, two_recipients, unknown_brand
 from izin.producers.words import Field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from izin.producers.brands import BrandDirectory
+    from izin.producers.brands import Brand, BrandDirectory
 
 _NO_EVIDENCE: Mapping[str, str] = MappingProxyType({})
 _BY_CHANNEL: Mapping[str, Field] = MappingProxyType(
     {Channel.ARAMA: Field.PHONE, Channel.MESAJ: Field.PHONE, Channel.EPOSTA: Field.EMAIL}
 )
+_SHORTEST_TERM = timedelta(days=TERM_DAYS)
 _LARGEST_INT = 2**31 - 1
 _LARGEST_LONG = 2**63 - 1
 
@@ -129,7 +131,11 @@ class Statement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admitted:
-    """An event to publish. ``violations``: a "no" that İYS would not register as it stands."""
+    """An event to publish.
+
+    ``violations``: why İYS would not register it as it stands. Of a "no" that may be anything; of a
+    "yes", that it is void already.
+    """
 
     event: ConsentEvent
     key: ConsentKey
@@ -177,7 +183,9 @@ def read(values: Mapping[Field, str], rules: DateRules) -> Statement:
 def judge(statement: Statement, directory: BrandDirectory, origin: Origin) -> Admitted | Refused:
     """Return the event to publish, or every reason why there is none."""
     if statement.brand_code is None:
-        return Refused(violations=_with_brand(statement))
+        nobodys = statement.event("-", 0, origin)
+        rest = admit(nobodys, appended_at=origin.received_at).violations
+        return Refused(violations=_joined(statement.violations, rest))
     try:
         brand = directory.get(statement.brand_code)
     except UnknownBrandError as error:
@@ -189,13 +197,25 @@ def judge(statement: Statement, directory: BrandDirectory, origin: Origin) -> Ad
     match admit(event, appended_at=origin.received_at):
         case Refusal(violations=of_law):
             return Refused(violations=_joined(statement.violations, of_law))
-        case Claim(violations=of_law, key=key, status=status, event=admitted):
+        case Claim(violations=of_law, key=key, status=status, event=admitted) as claim:
             violations = _joined(statement.violations, of_law)
             if violations and status is not Status.RET:
                 return Refused(violations=violations)
+            if status is Status.ONAY and _is_void(claim, brand, origin.received_at):
+                violations = (term_ended(),)
             return Admitted(event=admitted, key=key, violations=violations)
         case never:
             assert_never(never)
+
+
+def _is_void(claim: Claim, brand: Brand, now: datetime) -> bool:
+    """Whether the term of an ONAY has ended, counted with the public holidays."""
+    # No three business days are shorter than three days, and most statements are of this minute.
+    if now - claim.effective_at <= _SHORTEST_TERM:
+        return False
+    clock = BrandClock(activated_at=brand.activated_at, loading_deadline=brand.loading_deadline)
+    ends_at = expires_at(claim.effective_at, clock, now=now)
+    return ends_at is not None and ends_at < now
 
 
 def _joined(ours: tuple[Violation, ...], law: tuple[Violation, ...]) -> tuple[Violation, ...]:
@@ -246,7 +266,7 @@ def _number(
         and int(text) <= largest
     ):
         return int(text)
-    faults.append(not_a_number(name))
+    faults.append(not_a_number(name, largest))
     return None
 
 
@@ -263,9 +283,3 @@ def _numbers(
             return None
         numbers.append(number)
     return tuple(numbers)
-
-
-def _with_brand(statement: Statement) -> tuple[Violation, ...]:
-    if any(one.field == Field.BRAND_CODE for one in statement.violations):
-        return statement.violations
-    return (*statement.violations, violation(Field.BRAND_CODE, "IZIN-BRAND-MISSING"))

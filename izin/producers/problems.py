@@ -40,11 +40,15 @@ class IntakeProblem(SourceError):  # noqa: N818  # a problem in RFC 9457's sense
         self.headers = headers
 
 
-def as_json(violations: Sequence[Violation], place: str) -> list[dict[str, Any]]:
-    """Return the violations of the statement at ``place``, with a JSON pointer each."""
+def as_json(
+    violations: Sequence[Violation], place: str, names: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Return the violations of the statement at ``place``, with a JSON pointer each, in which a
+    field bears the sender's name of it.
+    """
     return [
         {
-            "pointer": f"{place}/{one.field}" if one.field else place,
+            "pointer": place + _step(names.get(one.field, one.field)),
             "field": one.field,
             "code": one.code,
             "reason": one.reason,
@@ -52,6 +56,11 @@ def as_json(violations: Sequence[Violation], place: str) -> list[dict[str, Any]]
         }
         for one in violations
     ]
+
+
+def _step(name: str) -> str:
+    """Return the step to ``name`` in a JSON pointer (RFC 6901); none where nothing is named."""
+    return f"/{name.replace('~', '~0').replace('/', '~1')}" if name else ""
 
 
 def problem(

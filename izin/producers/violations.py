@@ -36,13 +36,17 @@ REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "brand {brand} is not registered; correct it, or register it: izin brands add {brand}",
             "{brand} kodlu marka kayıtlı değil; düzeltin ya da markayı tanıtın.",
         ),
+        "IZIN-DATE-BASIS": (
+            'dateBasis is "stated", or "received" where the act itself reaches us now',
+            'dateBasis yalnızca "stated" ya da "received" olabilir.',
+        ),
         "IZIN-EVIDENCE": (
             "evidence is an object of texts, {longest} characters in all; else send evidenceHash",
             "Kanıt, metinlerden oluşan bir nesne olmalı; fazlasının özetini gönderin.",
         ),
         "IZIN-NOT-A-NUMBER": (
-            "{name} is not a whole number; write it in digits",
-            "Tam sayı değil; yalnızca rakam kullanın.",
+            "not a whole number from 0 to {largest}; write it in digits",
+            "0 ile {largest} arasında bir tam sayı değil; yalnızca rakam kullanın.",
         ),
         "IZIN-ROW": (
             "the row cannot be told apart: {what}; correct quotes and delimiters",
@@ -51,6 +55,10 @@ REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "IZIN-SIZE": (
             "the event cannot be carried: {what}",
             "Kayıt taşınamayacak kadar büyük ya da sözleşmeye uymuyor; alanları kısaltın.",
+        ),
+        "IZIN-TERM-ENDED": (
+            "past its three business days: void unless İYS holds it; get a new consent",
+            "Üç iş günü geçmiş; İYS'de kayıtlı değilse geçersizdir: yeni onay alın.",
         ),
         "IZIN-TWICE": (
             "{name} is given twice with different values; give it once",
@@ -89,9 +97,19 @@ def wrong_evidence(longest: int) -> Violation:
     return _violation("evidence", "IZIN-EVIDENCE", longest=longest)
 
 
-def not_a_number(name: str) -> Violation:
-    """Return the violation of a number that is none, or too large."""
-    return _violation(name, "IZIN-NOT-A-NUMBER", name=name)
+def wrong_date_basis() -> Violation:
+    """Return the violation of a date basis that is none."""
+    return _violation("dateBasis", "IZIN-DATE-BASIS")
+
+
+def term_ended() -> Violation:
+    """Return what keeps İYS from registering an ONAY that came after its term."""
+    return _violation("consent_date", "IZIN-TERM-ENDED")
+
+
+def not_a_number(name: str, largest: int) -> Violation:
+    """Return the violation of a number that is none, or out of its range."""
+    return _violation(name, "IZIN-NOT-A-NUMBER", largest=largest)
 
 
 def two_recipients(other: str | None) -> Violation:

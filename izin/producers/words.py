@@ -43,6 +43,16 @@ class Field(StrEnum):
     EVIDENCE_HASH = "evidence_hash"
 
 
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(map(str.capitalize, rest))
+
+
+JSON_NAMES: Mapping[str, str] = MappingProxyType(
+    {**{one: _camel(one) for one in Field}, Field.ORIGIN_REF: "ref"}
+)
+"""What a field is called in JSON where the sender chose no other of its names."""
+
 _MARKS = str.maketrans("İIıŞşĞğÜüÖöÇçÂâÎîÛû", "iiissgguuooccaaiiuu")
 
 

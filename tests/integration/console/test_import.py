@@ -128,6 +128,69 @@ def test_one_statement_is_published_and_told_where(
     assert one.key == "100001/MESAJ/BIREYSEL/+905550000001"
 
 
+def test_the_same_reference_and_date_say_nothing_new(
+    izin: Izin, brand: int, topics: KafkaSettings
+) -> None:
+    """Published twice it is one event; without a date the repeat would be a later one: usage."""
+    words = ("--type=MESAJ", "--status=ONAY", "--source=HS_WEB", "--recipient=0555 000 00 01")
+    dated = f"--date={SAID_AT:%d.%m.%Y %H:%M:%S}"
+    undated = izin("publish", f"--brand={brand}", *words, "--reference=r1")
+    assert undated.exit_code == 2
+    assert "--reference" in undated.stderr
+    assert "--date '20" in undated.stderr
+    assert lanes(topics) == []
+    for _ in range(2):
+        assert izin("publish", f"--brand={brand}", *words, "--reference=r1", dated).exit_code == 0
+    first, second = (one.value for one in lanes(topics))
+    assert first["event_id"] == second["event_id"]
+    assert first["consent_date"] == second["consent_date"]
+
+
+@pytest.mark.parametrize(
+    ("status", "changed", "code", "option"),
+    [
+        ("RET", "--source=IYS_WEB", "H119", "--source: "),
+        ("RET", "--date=2099-01-01 10:00:00", "H162", "--date: "),
+        ("ONAY", "--date=2024-01-02 10:00:00", "IZIN-TERM-ENDED", "--date: "),
+    ],
+)
+def test_what_keeps_iys_from_registering_it_is_told(  # noqa: PLR0917  # cases
+    izin: Izin,
+    brand: int,
+    topics: KafkaSettings,
+    status: str,
+    changed: str,
+    code: str,
+    option: str,
+) -> None:
+    """It is published all the same, with what is wrong beside it, as the intake answers."""
+    words = [
+        f"--brand={brand}",
+        "--type=MESAJ",
+        f"--status={status}",
+        "--recipient=0555 000 00 01",
+        *(["--source=HS_WEB"] if "--source" not in changed else []),
+        changed,
+    ]
+    shown = izin("publish", *words)
+    assert shown.exit_code == 0
+    assert code in shown.stderr
+    assert option in shown.stderr
+    (printed,) = json.loads(izin("publish", *words, "--output", "json").stdout)
+    assert [one["code"] for one in printed["violations"]] == [code]
+    assert len(lanes(topics)) == 2
+
+
+def test_a_yes_past_its_term_is_counted_apart(izin: Izin, brand: int, tmp_path: Path) -> None:
+    """The table says what these rows are; none is refused."""
+    old = "0555 000 00 05;SMS;ONAY;HS_WEB;02.01.2024 10:00:00;100001"
+    shown = izin("import", a_file(tmp_path, GOOD, old))
+    assert shown.exit_code == 0
+    assert "past their term" in shown.stdout
+    shown = izin("import", a_file(tmp_path, GOOD, old), "--dry-run", "--output", "json")
+    assert json.loads(shown.stdout)["past_term"] == 1
+
+
 @pytest.mark.parametrize(
     ("changed", "told"),
     [

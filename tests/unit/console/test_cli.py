@@ -80,6 +80,15 @@ def test_a_missing_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "DATABASE_URL" in shown.output
 
 
+def test_a_brand_out_of_its_range_is_named_with_it() -> None:
+    """A negative code is a whole number all the same, so the range is what is told."""
+    words = ("--type=MESAJ", "--status=RET", "--source=HS_WEB", "--recipient=0555 000 00 01")
+    shown = RUNNER.invoke(app, ["publish", "--brand", "-5", *words])
+    assert shown.exit_code == 2
+    assert "--brand" in shown.output
+    assert "greater than or equal to 1" in shown.output
+
+
 def test_two_parts_cannot_share_a_port() -> None:
     """One's health would be taken for the other's: both options are named, nothing is started."""
     shown = RUNNER.invoke(app, ["up", "--intake-port", "31888", "--sink-port", "31888"])

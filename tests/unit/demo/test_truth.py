@@ -34,6 +34,7 @@ def played(truth: generate.Truth, **came: int) -> Played:
         published=truth.published,
         opt_outs=0,
         not_registrable=truth.not_registrable,
+        past_term=0,
         refused=truth.refused,
         reasons={},
         report_path=None,

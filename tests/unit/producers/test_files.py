@@ -2,7 +2,8 @@
 
 import csv
 from collections.abc import Callable
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,18 @@ def test_a_no_that_iys_would_refuse_is_published_and_reported(run: Importer, fak
     assert (report.published, report.not_registrable, report.refused) == (1, 1, 0)
     assert fake.events[0].consent_date is None
     assert "not registrable as it stands" in reported(report)[0]["sonuç/outcome"]
+
+
+def test_a_yes_that_is_void_already_is_published_and_counted(
+    run: Importer, fake: FakePublisher, directory: BrandDirectory
+):
+    """Of an old export it may be every row, so none is reported; the count says what they are."""
+    directory.put(replace(directory.get(BRAND), activated_at=NOON - timedelta(days=900)))
+    old = f"{PHONE};SMS;ONAY;HS_WEB;02.02.2026 12:00:00;{BRAND}"
+    report = run(HEADER, ONAY, old)
+    assert (report.published, report.past_term, report.refused) == (2, 1, 0)
+    assert (report.not_registrable, report.report_path) == (0, None)
+    assert len(fake.events) == 2
 
 
 def test_a_dry_run_publishes_nothing_and_reports_all(run: Importer, fake: FakePublisher):

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -161,9 +162,14 @@ async def test_a_forms_ticked_boxes_are_a_statement_each(
         ({"status": None}, ("/status", "H110")),
         ({"status": "BELKİ"}, ("/status", "H115")),
         ({"source": None}, ("/source", "H113")),
-        ({"consentDate": None}, ("/consent_date", "H112")),
-        ({"brandCode": None}, ("/brand_code", "IZIN-BRAND-MISSING")),
-        ({"brandCode": 999999}, ("/brand_code", "IZIN-BRAND-UNKNOWN")),
+        ({"consentDate": None}, ("/consentDate", "H112")),
+        ({"brandCode": None}, ("/brandCode", "IZIN-BRAND-MISSING")),
+        ({"brandCode": 999999}, ("/brandCode", "IZIN-BRAND-UNKNOWN")),
+        ({"brandCode": -5}, ("/brandCode", "IZIN-NOT-A-NUMBER")),
+        ({"dateBasis": "nonsense"}, ("/dateBasis", "IZIN-DATE-BASIS")),
+        ({"recipient": None, "Telefon": "12"}, ("/Telefon", "H121")),
+        ({"recipient": None, "tele/fon~": "12"}, ("/tele~1fon~0", "H121")),
+        ({"consentDate": None, "izin tarihi": "x"}, ("/izin tarihi", "H158")),
         ({"colour": "red"}, ("/colour", "H118")),
         ({"recipient": 5.55e9}, ("/recipient", "IZIN-TYPE")),
         ({"recipient": {"x": 1}}, ("/recipient", "IZIN-TYPE")),
@@ -184,6 +190,63 @@ async def test_what_is_wrong_is_named(
     assert violation in pointers(answer)
     assert all(one["reason"] and one["reason_tr"] for one in answer.json()["violations"])
     assert fake.events == []
+
+
+async def test_nothing_at_all_is_told_everything_at_once(client: httpx.AsyncClient):
+    """A newcomer's first request names every field that is needed, and the cure of a date."""
+    answer = await post(client, {})
+    assert answer.status_code == 422
+    assert pointers(answer) == {
+        ("/brandCode", "IZIN-BRAND-MISSING"),
+        ("/recipient", "H114"),
+        ("/type", "H111"),
+        ("/status", "H110"),
+        ("/source", "H113"),
+        ("/consentDate", "H112"),
+    }
+    (undated,) = (one for one in answer.json()["violations"] if one["code"] == "H112")
+    assert "consentDate" in undated["reason"]
+    assert '"dateBasis": "received"' in undated["reason"]
+    assert undated["field"] == "consent_date"
+
+
+async def test_a_form_is_answered_in_its_own_names(client: httpx.AsyncClient):
+    """Ticked boxes and all."""
+    answer = await post_form(
+        client, ("kanal", "SMS"), ("kanal", "telepati"), ("durum", "BELKİ"), ("marka", "1.5")
+    )
+    assert {("/1/kanal", "H117"), ("/0/durum", "H115"), ("/0/marka", "IZIN-NOT-A-NUMBER")} <= (
+        pointers(answer)
+    )
+
+
+@pytest.mark.parametrize(
+    ("activated_at", "status", "codes"),
+    [
+        (NOON - timedelta(days=900), "ONAY", ["IZIN-TERM-ENDED"]),
+        (NOON - timedelta(days=900), "RET", []),
+        (None, "ONAY", []),
+    ],
+)
+async def test_a_yes_that_is_void_already_is_taken_and_told(  # noqa: PLR0917  # cases
+    client: httpx.AsyncClient,
+    directory: BrandDirectory,
+    fake: FakePublisher,
+    activated_at: datetime | None,
+    status: str,
+    codes: list[str],
+):
+    """It is evidence, so it is published; but nobody shall take the 202 for a consent.
+
+    Before its brand is active there is no term, and a "no" has none that ends it.
+    """
+    directory.put(replace(directory.get(BRAND), activated_at=activated_at))
+    answer = await post(client, a_statement(consentDate="2026-02-02 12:00:00", status=status))
+    assert answer.status_code == 202
+    (event,) = answer.json()["events"]
+    assert [one["code"] for one in event["violations"]] == codes
+    assert all(one["pointer"] == "/consentDate" for one in event["violations"])
+    assert len(fake.events) == 1
 
 
 async def test_a_no_is_never_refused(client: httpx.AsyncClient, fake: FakePublisher):
