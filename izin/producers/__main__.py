@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from pydantic import ValidationError
+
 from izin.consent.errors import IzinError
 from izin.producers.serving import serve
 from izin.runtime.observe import configure, get_logger
@@ -12,15 +14,21 @@ from izin.runtime.settings import IntakeSettings, KafkaSettings, LogSettings
 
 
 def main() -> int:
-    """Read the settings and serve until told to stop; 1 where that is not possible."""
+    """Read the settings and serve until told to stop; 4 where that is not possible."""
     configure(LogSettings())
-    kafka = KafkaSettings()
     try:
+        kafka = KafkaSettings()
         serve(kafka, IntakeSettings(), codec(kafka))
     except IzinError as error:
-        get_logger(__name__).error("intake-not-started", error=str(error))
-        return 1
-    return 0
+        told = str(error)
+    except ValidationError as error:
+        # Without what was given, which may be a secret.
+        wrong = error.errors(include_input=False)
+        told = "; ".join(f"{one['loc'][0]}: {one['msg']}" for one in wrong)
+    else:
+        return 0
+    get_logger(__name__).error("intake-not-started", error=told)
+    return 4
 
 
 if __name__ == "__main__":

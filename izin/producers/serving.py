@@ -1,4 +1,5 @@
-"""The intake as a process: Kafka first, then the port; on SIGTERM the port first, then Kafka.
+"""The intake as a process: its port is taken first, and opened once Kafka is there; on SIGTERM the
+port goes first, then Kafka.
 
 What was answered with 202 is in Kafka already, so a stop loses nothing.
 """
@@ -6,28 +7,39 @@ What was answered with 202 is in Kafka already, so a stop loses nothing.
 from __future__ import annotations
 
 import asyncio
+import errno
 import secrets
 import signal
+import socket
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import uvicorn
 import uvloop
 
+from izin.consent.errors import OurError
 from izin.producers.brands import BrandReader
 from izin.producers.intake import Intake, intake_app
 from izin.producers.publish import Publisher
 from izin.runtime.observe import get_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from izin.runtime.settings import IntakeSettings, KafkaSettings
     from izin.schemas.codec import Codec
 
 _DELIVERY = timedelta(seconds=10)
 _DRAIN = 20
 _CONCURRENCY = 256
+_BACKLOG = 2048
 
 _log = get_logger(__name__)
+
+
+class PortError(OurError):
+    """The intake cannot listen where its settings say."""
 
 
 def utc_now() -> datetime:
@@ -36,11 +48,47 @@ def utc_now() -> datetime:
 
 
 def serve(kafka: KafkaSettings, intake: IntakeSettings, codec: Codec) -> None:
-    """Serve the intake until SIGTERM or SIGINT; raises BrokerError if Kafka is away at first."""
-    uvloop.run(_serve(kafka, intake, codec))
+    """Serve the intake until SIGTERM or SIGINT; raises PortError if its port is taken, BrokerError
+    if Kafka is away at first.
+    """
+    with closing(_claimed(intake)) as port:
+        uvloop.run(_serve(kafka, intake, codec, port))
 
 
-async def _serve(kafka: KafkaSettings, intake: IntakeSettings, codec: Codec) -> None:
+@contextmanager
+def _named(intake: IntakeSettings) -> Iterator[None]:
+    """Let an error of the port through as one that names the settings."""
+    try:
+        yield
+    except OSError as error:
+        where = f"{intake.host}:{intake.port}"
+        if error.errno == errno.EADDRINUSE:
+            cure = "the port is taken: IZIN_INTAKE_PORT names another"
+        else:
+            cure = f"{error.strerror}; are IZIN_INTAKE_HOST and IZIN_INTAKE_PORT right?"
+        raise PortError(f"the intake cannot listen on {where}: {cure}") from error
+
+
+def _claimed(intake: IntakeSettings) -> socket.socket:
+    """Return a socket that holds the port; until it listens, whoever calls is turned away."""
+    with _named(intake):
+        (family, kind, protocol, _, address), *_ = socket.getaddrinfo(
+            intake.host, intake.port, type=socket.SOCK_STREAM
+        )
+        port = socket.socket(family, kind, protocol)
+        try:
+            # Connections of an earlier run that linger do not count.
+            port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            port.bind(address)
+        except OSError:
+            port.close()
+            raise
+        return port
+
+
+async def _serve(
+    kafka: KafkaSettings, intake: IntakeSettings, codec: Codec, port: socket.socket
+) -> None:
     loop = asyncio.get_running_loop()
     server: uvicorn.Server | None = None
     stopped = asyncio.Event()
@@ -64,8 +112,6 @@ async def _serve(kafka: KafkaSettings, intake: IntakeSettings, codec: Codec) -> 
             server = uvicorn.Server(
                 uvicorn.Config(
                     intake_app(door),
-                    host=intake.host,
-                    port=intake.port,
                     log_config=None,
                     access_log=False,
                     lifespan="off",
@@ -74,7 +120,10 @@ async def _serve(kafka: KafkaSettings, intake: IntakeSettings, codec: Codec) -> 
                 )
             )
             if not stopped.is_set():
+                with _named(intake):
+                    # Two may hold a port that nobody listens on.
+                    port.listen(_BACKLOG)
                 _log.info("intake-up", host=intake.host, port=intake.port, brands=len(directory))
-                await server.serve()
+                await server.serve(sockets=[port])
     finally:
         await asyncio.to_thread(following.__exit__, None, None, None)

@@ -8,13 +8,16 @@ otherwise. Secrets print as ``**********`` and have no default.
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from datetime import date, timedelta
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from izin.consent.business_days import Calendar
 from izin.schemas.topics import DEFAULT_PARTITIONS, Topics
@@ -115,8 +118,22 @@ class IntakeSettings(_Group):
 
     host: str = Field("127.0.0.1", validation_alias="IZIN_INTAKE_HOST")
     port: int = Field(8081, validation_alias="IZIN_INTAKE_PORT")
-    tokens: tuple[SecretStr, ...] = Field((), validation_alias="IZIN_INTAKE_TOKENS")
+    tokens: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), validation_alias="IZIN_INTAKE_TOKENS"
+    )
     """Bearer tokens that may post (a JSON list); empty: the door stays shut."""
+
+    @field_validator("tokens", mode="before")
+    @classmethod
+    def _listed(cls, given: object) -> object:
+        """Read the list here: the usual decoder's error names neither the setting nor the cure."""
+        if not isinstance(given, str):
+            return given
+        with suppress(ValueError):
+            found = json.loads(given)
+            if isinstance(found, list) and all(isinstance(one, str) for one in found):
+                return found
+        raise ValueError('write a JSON list of texts, such as ["..."]')
 
 
 class StateKind(StrEnum):

@@ -121,7 +121,7 @@ sys.exit(__main__.main())
 
 
 def test_without_kafka_it_does_not_start(port: int):
-    """It says what is wrong and ends with 1."""
+    """It says what is wrong and ends with 4."""
     environment = os.environ | {
         "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{port}",
         "IZIN_INTAKE_TOKENS": json.dumps([TOKEN]),
@@ -133,5 +133,42 @@ def test_without_kafka_it_does_not_start(port: int):
         check=False,
         timeout=60,
     )
-    assert done.returncode == 1
+    assert done.returncode == 4
     assert b"KAFKA_BOOTSTRAP_SERVERS" in done.stderr
+
+
+@pytest.mark.parametrize("command", [["izin", "intake"], ["izin.producers"]])
+@pytest.mark.parametrize(
+    ("setting", "value", "told"),
+    [
+        ("IZIN_INTAKE_PORT", None, "the port is taken: IZIN_INTAKE_PORT"),
+        ("IZIN_INTAKE_HOST", "192.0.2.1", "IZIN_INTAKE_HOST"),
+        ("IZIN_INTAKE_HOST", "nowhere.invalid", "IZIN_INTAKE_HOST"),
+        ("IZIN_INTAKE_TOKENS", "abc", '["..."]'),
+    ],
+)
+def test_settings_it_cannot_serve_with_are_named(
+    settings: KafkaSettings, command: list[str], setting: str, value: str | None, told: str
+):
+    """Before anything is said to be up, with the cure and exit code 4."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        environment = os.environ | {
+            "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
+            "IZIN_TOPIC_PREFIX": settings.topic_prefix,
+            "IZIN_INTAKE_TOKENS": json.dumps([TOKEN]),
+            setting: value or str(taken.getsockname()[1]),
+        }
+        words = ["izin.console", *command[1:]] if command[0] == "izin" else command
+        done = subprocess.run(
+            [sys.executable, "-m", *words],
+            env=environment,
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+    printed = (done.stdout + done.stderr).decode().replace("\\", "")
+    assert done.returncode == 4, printed
+    assert told in printed
+    assert setting in printed
+    assert "intake-up" not in printed
+    assert "Traceback" not in printed
