@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from izin.schemas.cloud_events import Headers
 
 
+DEAD = "dead:"
+"""Begins the names under which dead letters are counted, before the reason of each."""
+
+
 class Write(NamedTuple):
     """A record to be written in the batch's transaction; ``partition`` None: wherever."""
 
@@ -53,8 +57,16 @@ class Effects:
     outs``."""
     suspects: int = 0
     """Dead letters that may be our own fault: see :mod:`izin.streams.budget`."""
-    lost_rets: list[tuple[str, int, int]] = field(default_factory=list)
-    """The coordinates of every "no" that became a dead letter: each is an alarm."""
+    alarms: list[tuple[str, int, int]] = field(default_factory=list)
+    """The coordinates of every dead letter that was a "no", or may have been one: what came on the
+    express lane, even where nobody can read what it says."""
+
+    @property
+    def dead(self) -> Counter[str]:
+        """How many dead letters it brings, by reason."""
+        counts = self.counts
+        found = {name: counts[name] for name in counts if name.startswith(DEAD)}
+        return Counter({name.removeprefix(DEAD): count for name, count in found.items()})
 
 
 def size(key: bytes, value: bytes, about: Headers) -> int:

@@ -12,6 +12,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from izin.streams.effects import DEAD
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
     from izin.streams.worker import OrderWorker
 
-_DEAD = "dead:"
 _DECISIONS = ("Apply", "Enriched", "Stale", "Duplicate")
 _TOTALS = ("opt-outs", "refiled", "records", "batches", "acquisitions", "aborted")
 
@@ -60,8 +61,8 @@ class WorkerMetrics(Collector):
             "izin_order_dead_letters", "Records that became no decision.", labels=["reason"]
         )
         for name, count in counts.items():
-            if name.startswith(_DEAD):
-                dead.add_metric([name.removeprefix(_DEAD)], count)
+            if name.startswith(DEAD):
+                dead.add_metric([name.removeprefix(DEAD)], count)
         yield dead
         for name in _TOTALS:
             yield CounterMetricFamily(

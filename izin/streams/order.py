@@ -28,7 +28,7 @@ from izin.schemas.cloud_events import Marking
 from izin.schemas.decisions import DecisionWriter
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_to_avro, event_to_avro
-from izin.streams.effects import Effects, Refile, Write, size, write_of
+from izin.streams.effects import DEAD, Effects, Refile, Write, size, write_of
 from izin.streams.guard import (
     APPENDED_AT,
     KEPT_BYTES,
@@ -280,10 +280,11 @@ class OrderStage:
         effects.refiles.append(refile)
 
     def _bury(self, effects: Effects, record: SourceRecord, letter: DeadLetter) -> None:
-        effects.counts[f"dead:{letter.reason}"] += 1
+        effects.counts[DEAD + letter.reason] += 1
         effects.suspects += letter.is_suspect
-        if letter.lost_ret:
-            effects.lost_rets.append((record.topic, record.partition, record.offset))
+        # Publishers put a "no" on the express lane, so what is unreadable there may be one.
+        if letter.lost_ret or record.topic == self._topics.express.name:
+            effects.alarms.append((record.topic, record.partition, record.offset))
         key = record.key
         effects.writes.append(
             Write(

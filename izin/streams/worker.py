@@ -211,20 +211,24 @@ class OrderWorker:
         began = time.perf_counter()
         owned.commit(effects, topic=topic, next_offset=batch.next_offset)
         self.commit_seconds += time.perf_counter() - began
-        self._note(effects, len(records))
+        self._note(effects, topic, len(records))
 
-    def _note(self, effects: Effects, records: int) -> None:
+    def _note(self, effects: Effects, topic: str, records: int) -> None:
         self._latest.note(effects.suspects, records)
         self.counts.update(effects.counts)
         self.counts["batches"] += 1
         self.counts["records"] += records
-        for topic, partition, offset in effects.lost_rets:
+        for lane, partition, offset in effects.alarms:
             _log.critical(
-                "a RET whose key cannot be read went to the dead letters; a person must look",
-                topic=topic,
+                "a RET, or what may be one, went to the dead letters; see: izin dead-letters",
+                topic=lane,
                 partition=partition,
                 offset=offset,
             )
+        dead = effects.dead
+        others = dead.total() - len(effects.alarms)
+        if others:
+            _log.warning("dead-letters", topic=topic, count=others, reasons=dict(dead))
 
     async def _hold(self, owned: OwnedPartition) -> bool:
         """Make sure ``owned`` was acquired under this generation; False if the world moved

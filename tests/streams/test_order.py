@@ -154,6 +154,18 @@ def test_a_bad_record_leaves_the_others_of_its_batch_untouched() -> None:
     assert effects.counts["dead:undecodable"] == 1
 
 
+def test_whatever_dies_on_the_express_lane_is_an_alarm() -> None:
+    """It may have been a "no", and its bytes cannot say; on the bulk lane they are counted."""
+    rubbish = [
+        Fetched(topic=topic, partition=HOME, offset=offset, value=value)
+        for offset, topic in enumerate((EXPRESS, "consent-events"))
+        for value in (b"rubbish", None)
+    ]
+    effects = fold(rubbish)
+    assert effects.alarms == [(EXPRESS, HOME, 0), (EXPRESS, HOME, 0)]
+    assert effects.dead == {"undecodable": 4}
+
+
 def test_poison_of_the_fold_is_buried_and_notes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -175,7 +187,7 @@ def test_poison_of_the_fold_is_buried_and_notes_nothing(
     )
     assert kinds(effects) == ["Apply", "Apply"]
     assert effects.counts["dead:poison"] == 1
-    assert effects.lost_rets == [("consent-events", HOME, 1)]
+    assert effects.alarms == [("consent-events", HOME, 1)]
     assert changed(effects).event_id == "3"
 
 
@@ -213,7 +225,7 @@ def test_what_is_too_large_to_be_written_is_buried(
     effects = fold(records_of(event))
     assert effects.counts["dead:poison"] == 1
     assert [one.topic for one in effects.writes] == [TOPICS.dead_letters.name]
-    assert effects.lost_rets == lost
+    assert effects.alarms == lost
     assert not effects.changes
 
 
@@ -242,7 +254,7 @@ def test_a_second_time_in_the_wrong_place_is_a_dead_letter() -> None:
     effects = STAGE.fold(elsewhere, records, MemoryState())
     assert effects.counts["dead:refiled-twice"] == 2
     assert not effects.refiles
-    assert effects.lost_rets == [("consent-events", elsewhere, 1)]
+    assert effects.alarms == [("consent-events", elsewhere, 1)]
 
 
 def test_a_refiled_ret_without_a_date_counts_from_its_first_append() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 from prometheus_client import generate_latest
+from structlog.testing import capture_logs
 
 from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.schemas.codec import Codec
@@ -27,7 +28,7 @@ from izin.streams.state import MemoryState
 from izin.streams.transport import Batch
 from izin.streams.worker import MAX_ATTEMPTS, OrderWorker
 from tests.builders import an_event
-from tests.streams.records import TOPIC, Fetched, a_record
+from tests.streams.records import EXPRESS, TOPIC, Fetched, a_record
 
 CODEC = Codec()
 
@@ -145,6 +146,24 @@ async def test_a_hole_before_a_batch_stops_the_worker(worker: OrderWorker) -> No
     with pytest.raises(SkippedRecordsError, match="expected offset 2, got a batch from 4"):
         await worker.handle(TOPIC, 0, a_batch(4, 2))
     assert len(owned(worker).committed) == 1
+
+
+async def test_dead_letters_are_told_by_lane(worker: OrderWorker) -> None:
+    """Each of the express lane needs a person; of the bulk lane a batch with any is one warning."""
+    await worker.assign([0], [0])
+    for lane in (EXPRESS, TOPIC):
+        rubbish = [Fetched(topic=lane, offset=offset, value=b"rubbish") for offset in (0, 1)]
+        with capture_logs() as logs:
+            await worker.handle(lane, 0, Batch(0, 2, rubbish))
+        told = [(one["log_level"], one.get("offset"), one.get("count")) for one in logs]
+        if lane == EXPRESS:
+            assert told == [("critical", 0, None), ("critical", 1, None)]
+        else:
+            assert told == [("warning", None, 2)]
+            assert logs[0]["reasons"] == {"undecodable": 2}
+    with capture_logs() as logs:
+        await worker.handle(TOPIC, 0, a_batch(2))
+    assert logs == []
 
 
 async def test_too_many_dead_letters_stop_the_worker_before_it_commits(worker: OrderWorker) -> None:
