@@ -279,7 +279,10 @@ class Household:
         folder.mkdir(parents=True, exist_ok=True)
         mark.touch()
         self._lock.acquire()
-        for left in (folder / name for name in _LEFT_BEHIND):
+        left_behind = [folder / name for name in _LEFT_BEHIND if (folder / name).exists()]
+        if left_behind:
+            self._tell(f"removing the ledger, topics and logs of the run before, in {folder}")
+        for left in left_behind:
             if (left / _LOCK).exists():
                 # After a kill -9 a server of that run may still be on its way out.
                 with FolderLock(left, within=_PREDECESSOR_GONE_WITHIN):

@@ -48,7 +48,8 @@ def up(
 ) -> None:
     """Start the whole house and keep it up until Ctrl-C; every process it started then stops.
 
-    It begins empty, with two brands: 100001 is active and pushes, 100002 is in first loading.
+    It begins empty, with two brands: 100001 is active and pushes, 100002 is in first loading. What
+    the run before left in --state-dir, ledger and logs among it, is removed.
     """
     _each_its_own(
         {
@@ -97,10 +98,12 @@ def _each_its_own(ports: Mapping[str, int]) -> None:
 
 def _shown(house: Household) -> Panel:
     environment = house.environment_file
+    registry = house.environment.get("SCHEMA_REGISTRY_URL")
     lines = [
         f"intake     {house.intake_url}/v1/consents",
         f"sink       {house.sink_url}/health",
         f"order      {house.stream_url}/health",
+        *([f"registry   {registry}"] if registry else []),
         f"İYS's twin {house.simulator_url}/__simulator__/health",
         f"  its page {house.simulator_url}/citizen (approve and reject as a citizen does)",
         f"logs       {house.logs}",
@@ -111,5 +114,8 @@ def _shown(house: Household) -> Panel:
         "  izin publish --brand 100001 --type MESAJ --recipient '0555 000 00 01' \\",
         "      --status ONAY --source HS_WEB",
         "  izin explain '0555 000 00 01'",
+        f"  curl {house.intake_url}/v1/consents \\",
+        """      -H "Authorization: Bearer $(echo "$IZIN_INTAKE_TOKENS" | tr -d '[]"')" \\""",
+        "      -d telefon=05550000001 -d kanal=SMS -d durum=RET -d kaynak=HS_WEB -d marka=100001",
     ]
     return Panel(Text("\n".join(lines)), title="izin is up; Ctrl-C stops it", expand=False)

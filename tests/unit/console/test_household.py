@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 
 from izin.console.household import Household, Ports, brands_of_the_house
+from izin.console.up import _shown
 from izin.local import LocalError, PortTakenError, StateInUseError
 from izin.local.folders import FolderLock
 
 
-def a_house(folder: Path, ports: Ports | None = None) -> Household:
+def a_house(
+    folder: Path, ports: Ports | None = None, told: Callable[[str], None] = lambda _: None
+) -> Household:
     """Return a house that was not started."""
     return Household(
-        folder, brands=brands_of_the_house(), ports=ports, environ={}, on_progress=lambda _: None
+        folder, brands=brands_of_the_house(), ports=ports, environ={}, on_progress=told
     )
 
 
@@ -34,13 +37,40 @@ def lived_in(tmp_path: Path) -> Path:
 
 
 def test_a_run_removes_what_an_earlier_one_left_and_nothing_else(lived_in: Path) -> None:
-    """A file that somebody put there is still there."""
-    house = a_house(lived_in)
+    """A file that somebody put there is still there; what goes is told in one line."""
+    told: list[str] = []
+    house = a_house(lived_in, told=told.append)
     house._begin_empty()
     house.stop()
+    assert told == [f"removing the ledger, topics and logs of the run before, in {lived_in}"]
     assert not (lived_in / "logs").exists()
     assert not (lived_in / "environment").exists()
     assert (lived_in / "notes.txt").read_text("utf-8") == "mine"
+
+
+def test_a_first_run_removes_nothing_and_says_so_by_silence(tmp_path: Path) -> None:
+    """There is nothing to tell of."""
+    told: list[str] = []
+    house = a_house(tmp_path / "state", told=told.append)
+    house._begin_empty()
+    house.stop()
+    assert told == []
+
+
+def test_the_addresses_of_the_house_are_shown(tmp_path: Path) -> None:
+    """The registry's where it has one, and a request that the intake takes as it stands."""
+    house = a_house(tmp_path / "state")
+    house.intake_url = "http://127.0.0.1:8081"
+    assert "registry" not in _words_of(house)
+    house._environment = {"SCHEMA_REGISTRY_URL": "http://127.0.0.1:18080/apis/ccompat/v7"}
+    words = _words_of(house)
+    assert "registry http://127.0.0.1:18080/apis/ccompat/v7" in words
+    assert "curl http://127.0.0.1:8081/v1/consents" in words
+    assert house.intake_token not in words
+
+
+def _words_of(house: Household) -> str:
+    return " ".join(str(_shown(house).renderable).split())
 
 
 def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
