@@ -224,11 +224,8 @@ def _print_published(where: Published, violations: tuple[Violation, ...], output
         case Output.TABLE:
             print_rows(output, columns, [row])
             for one in violations:
-                err.print(
-                    Text.assemble(("published, but İYS would not register it", "yellow"), ": "),
-                    Text(_placed(one)),
-                    soft_wrap=True,
-                )
+                warned = ("published, but İYS would not register it", "yellow")
+                err.print(Text.assemble(warned, f": {_placed(one)}"), soft_wrap=True)
 
 
 def _pairs(option: str, texts: list[str] | None) -> dict[str, str]:

@@ -114,8 +114,9 @@ def _shown(house: Household) -> Panel:
         "  izin publish --brand 100001 --type MESAJ --recipient '0555 000 00 01' \\",
         "      --status ONAY --source HS_WEB",
         "  izin explain '0555 000 00 01'",
-        f"  curl {house.intake_url}/v1/consents \\",
-        """      -H "Authorization: Bearer $(echo "$IZIN_INTAKE_TOKENS" | tr -d '[]"')" \\""",
-        "      -d telefon=05550000001 -d kanal=SMS -d durum=RET -d kaynak=HS_WEB -d marka=100001",
+        """  TOKEN=$(echo "$IZIN_INTAKE_TOKENS" | tr -d '[]"')""",
+        f'  curl {house.intake_url}/v1/consents -H "Authorization: Bearer $TOKEN" \\',
+        "      -d telefon=05550000001 -d kanal=SMS -d durum=RET \\",
+        "      -d kaynak=HS_WEB -d marka=100001",
     ]
     return Panel(Text("\n".join(lines)), title="izin is up; Ctrl-C stops it", expand=False)
