@@ -33,17 +33,17 @@ class Check:
 
 def findings(checks: Sequence[Check], fix: bool) -> Iterator[Finding]:
     """Yield what ``checks`` find, in their order, each as it comes."""
-    failed: set[str] = set()
+    faults: dict[str, frozenset[str]] = {}
     for check in checks:
-        missing = sorted(check.needs & failed)
-        if missing:
-            failed.add(check.name)
-            what = f"not looked at, for it needs: {', '.join(missing)}"
+        at_fault = frozenset().union(*(faults.get(one, frozenset()) for one in check.needs))
+        if at_fault:
+            faults[check.name] = at_fault
+            what = f"not looked at; first see to: {', '.join(sorted(at_fault))}"
             yield Finding(check=check.name, state=State.SKIPPED, what=what)
             continue
         for one in _safely(check, fix):
             if one.state in {State.WRONG, State.SKIPPED}:
-                failed.add(one.check)
+                faults[one.check] = frozenset({one.check})
             yield one
 
 
