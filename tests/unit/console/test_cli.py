@@ -57,7 +57,9 @@ def test_a_command_imports_what_it_needs_and_no_more() -> None:
     assert {"httpx", "confluent_kafka.schema_registry"}.isdisjoint(imported)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/runbook.md", "docs/simulator.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/intake.md", "docs/runbook.md", "docs/simulator.md"]
+)
 def test_commands_that_the_pages_name_exist(page: str) -> None:
     """Each ``izin …`` that a page tells people to type is a command."""
     text = (ROOT / page).read_text("utf-8")

@@ -1,0 +1,89 @@
+"""The page of the intake tells what is so: its requests are sent, and answered as it says."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from izin.producers.brands import Brand, BrandDirectory
+from izin.producers.intake import Intake, intake_app
+from izin.producers.words import JSON_NAMES, field_of
+from tests.builders import NOON
+from tests.unit.producers.fakes import FakePublisher
+
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs" / "intake.md").read_text("utf-8")
+README = (ROOT / "README.md").read_text("utf-8")
+TOKEN = "not-a-real-token"
+FORM = "application/x-www-form-urlencoded"
+EXAMPLES = re.findall(r"```sh\n(curl .*?)```\n+(\d{3}):\n+```json\n(.*?)```", PAGE, re.DOTALL)
+
+
+async def sent(command: str, fake: FakePublisher) -> httpx.Response:
+    """Send what the curl ``command`` would to an intake that has the brand of the examples."""
+    words = shlex.split(command.replace("\\\n", " ").replace("$TOKEN", TOKEN))
+    options = list(zip(words[2::2], words[3::2], strict=True))
+    headers = [tuple(value.split(": ", 1)) for option, value in options if option == "-H"]
+    data = "&".join(value for option, value in options if option == "-d")
+    assert {option for option, _ in options} <= {"-H", "-d"}
+    names = {name.lower() for name, _ in headers}
+    if "content-type" not in names:
+        headers.append(("Content-Type", FORM))
+    brand = Brand(
+        brand_code=100001,
+        iys_code=100001,
+        customer_id="acme",
+        name="Example",
+        activated_at=NOON.replace(year=2020),
+    )
+    door = Intake(
+        fake, BrandDirectory([brand]), [SecretStr(TOKEN)], clock=lambda: NOON, chance=bytes
+    )
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(intake_app(door))) as client:
+        return await client.post(words[1], content=data.encode(), headers=headers)
+
+
+def plain(answer: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Return ``answer`` without the ids, which chance makes."""
+    for one in answer["events"]:
+        one["event_id"] = "…"
+    return answer
+
+
+@pytest.mark.parametrize(("command", "status", "answer"), EXAMPLES)
+async def test_each_request_is_answered_as_the_page_says(
+    fake: FakePublisher, command: str, status: str, answer: str
+) -> None:
+    """Status and body, but for the ids."""
+    got = await sent(command, fake)
+    assert got.status_code == int(status)
+    assert plain(got.json()) == json.loads(answer)
+
+
+def test_the_page_has_requests_of_every_kind() -> None:
+    """The check above looks at something."""
+    assert len(EXAMPLES) == PAGE.count("\ncurl ") == 5
+    assert {status for _, status, _ in EXAMPLES} == {"202", "422"}
+
+
+async def test_the_line_of_the_readme_is_taken(fake: FakePublisher) -> None:
+    """Whoever copies it has a "no" in Kafka."""
+    (command,) = re.findall(r"^curl .*?[^\\]$", README, re.MULTILINE | re.DOTALL)
+    got = await sent(command, fake)
+    assert got.status_code == 202
+    assert got.json()["events"][0]["violations"] == []
+
+
+def test_every_field_stands_on_the_page() -> None:
+    """And every name that the page gives a field is read as that field."""
+    table = PAGE[PAGE.index("## Fields") : PAGE.index("## Limits")]
+    rows = [row.split("|") for row in table.splitlines() if row.startswith("| `")]
+    named = {name for row in rows for name in re.findall(r"`([^`]+)`", row[1] + row[2])}
+    assert set(JSON_NAMES.values()) <= named
+    ours = {"id", "eventId", "dateBasis", "evidence"}
+    assert [one for one in named - ours if field_of(one) is None] == []
