@@ -63,7 +63,7 @@ def _named(intake: IntakeSettings) -> Iterator[None]:
     except OSError as error:
         where = f"{intake.host}:{intake.port}"
         if error.errno == errno.EADDRINUSE:
-            cure = "the port is taken: IZIN_INTAKE_PORT names another"
+            cure = "the port is taken; set IZIN_INTAKE_PORT to another"
         else:
             cure = f"{error.strerror}; are IZIN_INTAKE_HOST and IZIN_INTAKE_PORT right?"
         raise PortError(f"the intake cannot listen on {where}: {cure}") from error

@@ -141,7 +141,7 @@ def test_without_kafka_it_does_not_start(port: int):
 @pytest.mark.parametrize(
     ("setting", "value", "told"),
     [
-        ("IZIN_INTAKE_PORT", None, "the port is taken: IZIN_INTAKE_PORT"),
+        ("IZIN_INTAKE_PORT", None, "the port is taken; set IZIN_INTAKE_PORT"),
         ("IZIN_INTAKE_HOST", "192.0.2.1", "IZIN_INTAKE_HOST"),
         ("IZIN_INTAKE_HOST", "nowhere.invalid", "IZIN_INTAKE_HOST"),
         ("IZIN_INTAKE_TOKENS", "abc", '["..."]'),

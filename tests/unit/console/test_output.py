@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from izin.consent.errors import IysError, IzinError, NaiveInstantError, OurError, SourceError
 from izin.console.output import Exit, Output, err, kafka_settings, out, print_rows, told, turkish
 from izin.local import LocalError
-from izin.runtime.settings import IntakeSettings, KafkaSettings, LedgerSettings
+from izin.runtime.settings import IntakeSettings, KafkaSettings, LedgerSettings, SinkSettings
 
 NOON = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
@@ -70,12 +70,26 @@ def test_a_wrong_setting_is_named_without_its_value(
     said = capsys.readouterr().err
     assert "IZIN_PARTITIONS (input should be greater than or equal to 1)" in said
     assert "-17" not in said
-    monkeypatch.setenv("IZIN_INTAKE_TOKENS", "not-a-list")
+    monkeypatch.setenv("IZIN_PUSH_BRANDS", "not-a-list")
     with pytest.raises(typer.Exit), told():
-        IntakeSettings()
+        SinkSettings()
     said = capsys.readouterr().err
     assert "JSON" in said
     assert "not-a-list" not in said
+
+
+@pytest.mark.parametrize("given", ["not-a-list", '"not-a-list"', "[17]", ""])
+def test_tokens_that_are_no_list_are_told_with_their_form(
+    given: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The setting and the form that is right are named, the secret is not."""
+    monkeypatch.setenv("IZIN_INTAKE_TOKENS", given)
+    with pytest.raises(typer.Exit), told():
+        IntakeSettings()
+    said = capsys.readouterr().err
+    assert 'IZIN_INTAKE_TOKENS (value error, write a json list of texts, such as ["..."])' in said
+    assert "not-a-list" not in said
+    assert "17" not in said
 
 
 def test_a_validation_error_of_settings_is_pydantics_own() -> None:
