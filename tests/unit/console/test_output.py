@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from izin.consent.errors import IysError, IzinError, NaiveInstantError, OurError, SourceError
 from izin.console.output import Exit, Output, err, kafka_settings, out, print_rows, told, turkish
 from izin.local import LocalError
-from izin.runtime.settings import IntakeSettings, KafkaSettings, LedgerSettings, SinkSettings
+from izin.runtime.settings import IntakeSettings, KafkaSettings, LedgerSettings
 
 NOON = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
@@ -70,9 +70,9 @@ def test_a_wrong_setting_is_named_without_its_value(
     said = capsys.readouterr().err
     assert "IZIN_PARTITIONS (input should be greater than or equal to 1)" in said
     assert "-17" not in said
-    monkeypatch.setenv("IZIN_PUSH_BRANDS", "not-a-list")
+    monkeypatch.setenv("IZIN_EXTRA_CLOSED_DAYS", "not-a-list")
     with pytest.raises(typer.Exit), told():
-        SinkSettings()
+        LedgerSettings()
     said = capsys.readouterr().err
     assert "JSON" in said
     assert "not-a-list" not in said
