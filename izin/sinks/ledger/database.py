@@ -40,7 +40,7 @@ Connection = psycopg.AsyncConnection[DictRow]
 
 LAWFUL = "consents_lawful"
 """The name under which the database refuses a transition that is not in the table."""
-_ANOTHERS = frozenset({"submission_items_open"})
+_ANOTHERS = frozenset({"submission_items_open", "consents_pkey"})
 """Uniqueness that fails only where another process did the same at the same time."""
 LOCK_CLASS = 29_541
 """The advisory locks of living processes; the object is the process's number."""

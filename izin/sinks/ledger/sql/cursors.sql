@@ -12,6 +12,10 @@ UPDATE cursors SET after = %(after)s, pulled_at = %(now)s
 WHERE brand_code = %(brand_code)s AND stream = %(stream)s AND after IS NOT DISTINCT FROM %(before)s
 RETURNING stream
 
+-- name: begin-anew
+-- Pull a brand's streams from the start of the window again; what is known changes nothing.
+UPDATE cursors SET after = NULL, pulled_at = NULL WHERE brand_code = %(brand_code)s
+
 -- name: all
 -- Where every stream stands.
 SELECT brand_code, stream, after, pulled_at FROM cursors ORDER BY brand_code, stream
