@@ -147,7 +147,7 @@ def judged(  # noqa: C901, PLR0911, PLR0912, PLR0913 - one case a verdict; each 
             assert_never(answer.verdict)
 
 
-def _later(
+def _later(  # noqa: PLR0913 - each argument is a fact
     entry: Entry, why: str, answer: Answer, brand: Brand, now: datetime, *, calendar: Calendar
 ) -> Ruled:
     """Return the row to be told again later, if it still is to be told."""

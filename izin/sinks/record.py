@@ -88,7 +88,7 @@ async def record_answers(
         await changes.write(connection)
 
 
-async def _stops(
+async def _stops(  # noqa: PLR0913 - what was told, by whom, and what came of it
     connection: Connection,
     submission: Submission,
     answers: Mapping[int, Answer],

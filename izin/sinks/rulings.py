@@ -115,8 +115,8 @@ def rescued(entry: Entry, now: datetime) -> Ruled:
     """
     if entry.duty == "rescue":
         return Ruled(entry=entry)
-    # It must stand behind all that it answers to, whatever the clocks say: in the same second, or by
-    # a clock that is behind, the law would take it for a repetition, or for older.
+    # It stands behind all that it answers to, whatever the clocks say: in the same second, or by a
+    # clock that is behind, the law would take it for a repetition, or for older.
     known = (entry.desired_at, entry.registered_at)
     now = max(now, *(one + _A_SECOND for one in known if one is not None))
     event = ConsentEvent(

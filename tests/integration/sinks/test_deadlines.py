@@ -225,6 +225,7 @@ async def test_a_spent_quota_stays_when_an_opt_out_passes(house: House):
         await standing.stop(
             connection,
             ACTIVE,
+            account="ada",
             channel=standing.EVERY,
             status="ONAY",
             code="H525",
