@@ -1,5 +1,5 @@
 -- name: months
--- The months of history that are kept, in order: until when, how large, and by which holds beyond that.
+-- The months of history that are kept, in order: until when and who said so, how large, and by which holds beyond that.
 SELECT m.month, m.retain_until, pg_total_relation_size(to_regclass('movements_' || to_char(m.month, 'YYYY_MM'))) AS bytes,
     ARRAY(
         SELECT h.id FROM legal_holds AS h
@@ -8,12 +8,19 @@ SELECT m.month, m.retain_until, pg_total_relation_size(to_regclass('movements_' 
             WHERE f.recorded_at >= m.month::timestamp AT TIME ZONE 'UTC'
                 AND f.recorded_at < (m.month::timestamp + interval '1 month') AT TIME ZONE 'UTC'
                 AND f.customer_id = h.customer_id AND (h.key IS NULL OR f.key = h.key))
-        ORDER BY h.id) AS holds
+        ORDER BY h.id) AS holds,
+    (SELECT f.data ->> 'by' FROM movements AS f
+        WHERE hashtextextended(f.key, 0) = hashtextextended('retention/' || to_char(m.month, 'YYYY-MM'), 0)
+            AND f.key = 'retention/' || to_char(m.month, 'YYYY-MM')
+        ORDER BY f.recorded_at DESC, f.occurred_at DESC LIMIT 1) AS kept_by
 FROM movement_months AS m WHERE m.dropped_at IS NULL ORDER BY m.month
 
 -- name: retain
--- How long a month is kept.
-UPDATE movement_months SET retain_until = %(until)s WHERE month = %(month)s AND dropped_at IS NULL RETURNING month
+-- How long a month is kept from here on, and was before.
+UPDATE movement_months AS m SET retain_until = %(until)s
+FROM (SELECT month, retain_until FROM movement_months WHERE month = %(month)s FOR UPDATE) AS old
+WHERE m.month = old.month AND m.dropped_at IS NULL
+RETURNING old.retain_until AS before
 
 -- name: begin
 -- One at a time, and not for long: writers wait while a month goes.
