@@ -12,20 +12,15 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from izin.consent.emails import read_email
-from izin.consent.errors import UnreadableRecipientError
-from izin.consent.phones import read_phone
 from izin.console.history import HAPPENED, happened, heading, standing
 from izin.console.opening import open_ledger
 from izin.console.output import Exit, Output, OutputOption, err, out, print_json, print_rows, told
+from izin.console.typed import normalised
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger import reads
 
 if TYPE_CHECKING:
     from izin.sinks.ledger.reads import History
-
-_SLASHES = 3
-"""Of a canonical key, ``brand_code/type/recipient_type/recipient``."""
 
 
 def explain(
@@ -41,7 +36,7 @@ def explain(
     data.
     """
     with told():
-        history = asyncio.run(_history(LedgerSettings(), _normalised(recipient)))
+        history = asyncio.run(_history(LedgerSettings(), normalised(recipient)))
     if not history.entries and not history.facts:
         err.print("nothing is known of this recipient")
         raise typer.Exit(Exit.WRONG)
@@ -72,13 +67,3 @@ def _show(history: History) -> None:
 async def _history(settings: LedgerSettings, recipient: str) -> History:
     async with open_ledger(settings) as ledger:
         return await reads.history(ledger, recipient)
-
-
-def _normalised(recipient: str) -> str:
-    """Return the recipient as keys spell it; a canonical key as it is."""
-    if recipient.count("/") >= _SLASHES:
-        return recipient
-    read = read_email(recipient) if "@" in recipient else read_phone(recipient)
-    if isinstance(read, str):
-        return read
-    raise UnreadableRecipientError(read)

@@ -11,11 +11,12 @@ import typer
 from izin.consent.errors import SourceError
 from izin.console.opening import open_ledger
 from izin.console.output import Output, OutputOption, kafka_settings, print_rows, say, told
+from izin.console.typed import filled, is_key, normalised
 from izin.console.waiting import ByOption, who
 from izin.runtime.registry import codec
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.announce import Announcer
-from izin.sinks.ledger import retention
+from izin.sinks.ledger import reads, retention
 from izin.sinks.ledger.retention import YEARS_AT_LEAST
 
 if TYPE_CHECKING:
@@ -75,16 +76,23 @@ def keep(
 @app.command()
 def hold(
     customer: Annotated[str, typer.Argument(help="Whose history.")],
-    why: Annotated[str, typer.Option(help="What it is needed for.")],
-    key: Annotated[str | None, typer.Option(help="Of one key only.")] = None,
+    why: Annotated[str, typer.Option(help="What it is needed for.", callback=filled)],
+    key: Annotated[
+        str | None,
+        typer.Option(
+            help="Of one key only, or of a recipient in any usual notation: all its keys."
+        ),
+    ] = None,
 ) -> None:
     """Have nothing of a customer, or of one of its keys, dropped: a legal hold.
 
     Months go whole and in order, so what is held keeps its month and all that follow.
     """
     with told():
-        number = asyncio.run(_hold(LedgerSettings(), customer, key, why))
-    say(f"hold {number}: nothing of it is dropped until izin retention lift {number}")
+        held = None if key is None else normalised(key)
+        numbers = asyncio.run(_hold(LedgerSettings(), customer, held, why))
+    for number, what in numbers.items():
+        say(f"hold {number}: nothing of {what} is dropped until izin retention lift {number}")
 
 
 @app.command()
@@ -158,9 +166,23 @@ async def _retain(settings: LedgerSettings, month: date, until: date, by: str) -
         await retention.retain(ledger, month, until=until, by=by, now=datetime.now(UTC))
 
 
-async def _hold(settings: LedgerSettings, customer: str, key: str | None, why: str) -> int:
+async def _hold(
+    settings: LedgerSettings, customer: str, key: str | None, why: str
+) -> dict[int, str]:
+    """Hold a customer, a key or every key of a recipient; return what each hold holds."""
+    now = datetime.now(UTC)
     async with open_ledger(settings) as ledger:
-        return await retention.hold(ledger, customer, key=key, why=why, now=datetime.now(UTC))
+        if not await retention.knows(ledger, customer):
+            raise SourceError(f"the ledger knows no customer {customer}; see: izin brands list")
+        if key is None:
+            return {await retention.hold(ledger, customer, key=None, why=why, now=now): customer}
+        asked = (key,) if is_key(key) else await reads.keys_of(ledger, key)
+        keys = await retention.keys_of(ledger, customer, asked)
+        if not keys:
+            raise SourceError(f"{customer} has no key {key} in the ledger; see: izin explain")
+        return {
+            await retention.hold(ledger, customer, key=one, why=why, now=now): one for one in keys
+        }
 
 
 async def _holds(settings: LedgerSettings) -> tuple[Hold, ...]:

@@ -21,7 +21,7 @@ from izin.sinks.ledger.movements import Movement
 from izin.sinks.ledger.statements import statements
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from izin.sinks.announce import Announcer
@@ -139,6 +139,17 @@ async def retain(ledger: Ledger, month: date, *, until: date, by: str, now: date
         said = {"kept until": until, "before": row["before"], "by": by}
         await movements.append(connection, [_act(month, said, now)], now=now)
         return True
+
+
+async def knows(ledger: Ledger, customer_id: str) -> bool:
+    """Return whether the ledger has a brand, a consent or any history of a customer."""
+    return bool(await ledger.fetch(_SQL["knows"], {"customer_id": customer_id}))
+
+
+async def keys_of(ledger: Ledger, customer_id: str, keys: Sequence[str]) -> tuple[str, ...]:
+    """Return those of ``keys`` of which the ledger has a consent or history of a customer."""
+    values = {"customer_id": customer_id, "keys": list(keys)}
+    return tuple(row["key"] for row in await ledger.fetch(_SQL["keys-of"], values))
 
 
 async def hold(

@@ -83,7 +83,10 @@ def a_movement(kind: str, **data: object) -> Movement:
     )
 
 
-@pytest.mark.parametrize("recipient", ["0 (555) 000 00 01", "+90 555 000 0001", KEY])
+@pytest.mark.parametrize(
+    "recipient",
+    ["0 (555) 000 00 01", "+90 555 000 0001", KEY, f"{BRAND}/MESAJ/BIREYSEL/0555 000 00 01"],
+)
 def test_everything_of_a_recipient_is_told_in_any_notation(
     izin: Izin, told_story: str, recipient: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +155,14 @@ def test_a_brand_is_shown_with_its_terms_and_rights(izin: Izin, told_story: str)
     rows = {row["what"]: row["stands"] for row in json.loads(shown.stdout)}
     assert rows["brand"] == f"{BRAND} One"
     assert rows["right to MESAJ"] == "write"
+
+
+def test_a_recipient_is_held_by_each_of_its_keys(izin: Izin, told_story: str) -> None:
+    """A hold names keys as the ledger spells them, or it would hold nothing."""
+    held = izin("retention", "hold", "acme", "--why=court", "--key", "0555 000 00 01")
+    assert (held.exit_code, KEY in held.stderr) == (0, True)
+    (hold,) = json.loads(izin("retention", "holds", "--output", "json").stdout)
+    assert hold["key"] == KEY
 
 
 def test_what_waits_for_a_person_is_listed_and_requeued(izin: Izin, told_story: str) -> None:

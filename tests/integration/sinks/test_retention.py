@@ -172,6 +172,22 @@ async def test_how_long_a_month_is_kept_is_not_shortened_unasked(ledger: Ledger,
     assert (await run("keep", "2020-01", "2040-01-01"))[0] == 3
 
 
+async def test_what_is_held_is_there(ledger: Ledger, run: Run):
+    """A key is meant however it is written; a stranger, or a key of nobody, is held by no hold."""
+    await written(ledger, 1, "1", key=KEY)
+    written_otherwise = "100001/MESAJ/BIREYSEL/0555 000 00 03"
+    code, told = await run("hold", "acme", "--why", "court", "--key", written_otherwise)
+    assert (code, KEY in told) == (0, True)
+    assert (await run("hold", "acme", "--why", "court"))[0] == 0
+    assert [one.key for one in await retention.holds(ledger)] == [KEY, None]
+    code, told = await run("hold", "nobody", "--why", "court")
+    assert (code, "no customer nobody" in told) == (3, True)
+    for stranger in ("0555 000 00 09", f"{KEY}9", "ada"):
+        assert (await run("hold", "acme", "--why", "court", "--key", stranger))[0] == 3
+    assert (await run("hold", "acme", "--why", " "))[0] == 2
+    assert len(await retention.holds(ledger)) == 2
+
+
 async def test_people_see_what_would_go_before_it_goes(ledger: Ledger, run: Run):
     """Told first, done with --yes."""
     await written(ledger, 1, "1", year=2020, key=KEY)

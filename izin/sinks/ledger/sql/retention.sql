@@ -47,6 +47,22 @@ RETURNING id, shard, place, link, anchored_at
 -- The month is gone.
 SELECT drop_month(%(month)s, %(now)s)
 
+-- name: knows
+-- A row where anything is known of a customer: a hold of anybody else would hold nothing.
+SELECT 1 WHERE EXISTS (SELECT 1 FROM brands WHERE customer_id = %(customer_id)s)
+    OR EXISTS (SELECT 1 FROM consents WHERE customer_id = %(customer_id)s)
+    OR EXISTS (SELECT 1 FROM movements WHERE customer_id = %(customer_id)s)
+
+-- name: keys-of
+-- Those of these keys that are a customer's, or were.
+SELECT k.key FROM unnest(%(keys)s::text[]) AS k (key)
+WHERE EXISTS (SELECT 1 FROM consents AS c WHERE c.key = k.key AND c.customer_id = %(customer_id)s)
+    OR EXISTS (
+        SELECT 1 FROM movements AS f
+        WHERE hashtextextended(f.key, 0) = hashtextextended(k.key, 0) AND f.key = k.key
+            AND f.customer_id = %(customer_id)s)
+ORDER BY k.key
+
 -- name: hold
 -- Nothing of a customer, or of a key, is dropped from here on.
 INSERT INTO legal_holds (customer_id, key, why, since) VALUES (%(customer_id)s, %(key)s, %(why)s, %(now)s)
