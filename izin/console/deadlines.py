@@ -130,6 +130,11 @@ def opt_outs(
             _write(file, found)
         except FileExistsError as error:
             raise SourceError(f"{file} is there already: name another file") from error
+        except OSError as error:
+            raise SourceError(
+                f"{file} cannot be written ({error.strerror}): name one in a folder that is there "
+                "and yours to write"
+            ) from error
     say(f"{len(found)} opt-outs of brand {brand_code} are in {file}")
 
 
