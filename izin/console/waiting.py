@@ -67,7 +67,9 @@ def parked(*, output: OutputOption = Output.TABLE) -> None:
         (*(getattr(one, name) for name in _PARKED[:-1]), CURES.get(one.why or "", _LOOK))
         for one in found
     ]
-    print_rows(output, _PARKED, rows, titles=("brand", "channel", "we want", *_PARKED[3:]))
+    print_rows(
+        output, _PARKED, rows, titles=("brand", "channel", "we want", *_PARKED[3:]), below=True
+    )
     if found:
         raise typer.Exit(Exit.WRONG)
 
@@ -97,7 +99,9 @@ def stops(*, output: OutputOption = Output.TABLE) -> None:
     with told():
         found = asyncio.run(_stops(LedgerSettings()))
     rows = [(*(getattr(one, name) for name in _STOPS[:-1]), cure_of(one)) for one in found]
-    print_rows(output, _STOPS, rows, titles=("brand", *_STOPS[1:-2], "tried again", "cure"))
+    print_rows(
+        output, _STOPS, rows, titles=("brand", *_STOPS[1:-2], "tried again", "cure"), below=True
+    )
     if found:
         raise typer.Exit(Exit.WRONG)
 
