@@ -80,6 +80,18 @@ def test_a_missing_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "DATABASE_URL" in shown.output
 
 
+def test_every_missing_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of whichever group: nobody sets one to be told of the next. Alone, deadlines is its show."""
+    for name in ("DATABASE_URL", "IYS_USERNAME", "IYS_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    for words in (["deadlines", "--output", "json"], ["deadlines", "show"]):
+        shown = RUNNER.invoke(app, words)
+        assert shown.exit_code == 4
+        for name in ("IYS_USERNAME", "IYS_PASSWORD", "DATABASE_URL"):
+            assert f"{name} (missing)" in shown.output
+    assert RUNNER.invoke(app, ["deadlines", "--output", "json", "breaches"]).exit_code == 2
+
+
 def test_two_parts_cannot_share_a_port() -> None:
     """One's health would be taken for the other's: both options are named, nothing is started."""
     shown = RUNNER.invoke(app, ["up", "--intake-port", "31888", "--sink-port", "31888"])
