@@ -44,6 +44,15 @@ def test_every_command_explains_itself(words: tuple[str, ...]) -> None:
     assert said[1].endswith((".", ",")) or said[1][0].isupper()
 
 
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_breaks_where_the_screen_ends(words: tuple[str, ...]) -> None:
+    """A paragraph is one line, however it is broken in the source."""
+    command = typer.main.get_command(app)
+    for word in words:
+        command = command.commands[word]
+    assert "\n" not in command.help.replace("\n\n", "")
+
+
 def test_a_command_imports_what_it_needs_and_no_more() -> None:
     """Who publishes one consent waits for no stream engine, no server and no registry."""
     words = ["publish", "--help"]
