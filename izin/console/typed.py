@@ -1,9 +1,12 @@
-"""What people type, as the ledger keeps it: recipients, texts that may not be empty."""
+"""What people type, as the ledger keeps it: recipients, instants, texts that may not be empty."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import typer
 
+from izin.consent.clocks import TURKEY
 from izin.consent.emails import read_email
 from izin.consent.errors import UnreadableRecipientError
 from izin.consent.phones import read_phone
@@ -35,3 +38,14 @@ def filled(text: str) -> str:
     if not text.strip():
         raise typer.BadParameter("it is empty")
     return text
+
+
+def instant(text: str) -> datetime:
+    """Return an instant in UTC; one without an offset is Turkish time, as all that is printed."""
+    try:
+        given = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text} is no instant; write it as 2024-01-31T12:00, in Turkish time or with an offset"
+        ) from None
+    return (given if given.tzinfo else given.replace(tzinfo=TURKEY)).astimezone(UTC)

@@ -147,6 +147,32 @@ def test_brands_are_added_listed_and_corrected(izin: Izin, told_story: str) -> N
     assert one["activated_at"] == "2024-01-31T09:00:00+00:00"
 
 
+def test_an_instant_is_turkish_time_as_all_that_is_printed(izin: Izin, told_story: str) -> None:
+    """What is read off a table can be typed again, and changes nothing."""
+    words = ("brands", "add", str(BRAND), "--iys-code=100001", "--customer=acme", "--name=One")
+    words = (*words, "--activated-at=2024-01-31T12:00")
+    assert izin(*words).exit_code == 0
+    (one,) = json.loads(izin("brands", "list", "--output", "json").stdout)
+    assert one["activated_at"] == "2024-01-31T09:00:00+00:00"
+    assert "31.01.2024 12:00:00" in izin("brands", "list").stdout
+    again = izin(*words)
+    assert (again.exit_code, "stands so already" in again.stderr) == (0, True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("try", "7"), ("requeue", "7", "--why", "reconsent"), ("retailers", "7"), ("show", "7")],
+    ids=" ".join,
+)
+def test_a_brand_that_nobody_knows_is_told(
+    izin: Izin, told_story: str, words: tuple[str, ...]
+) -> None:
+    """In the same words, whichever command is asked."""
+    told = izin("brands", *words)
+    assert told.exit_code == 3
+    assert "brand 7 is not registered; see: izin brands add --help" in told.stderr
+
+
 def test_a_brand_is_shown_with_its_terms_and_rights(izin: Izin, told_story: str) -> None:
     """Exit code 1 where something needs a person, 3 where nobody knows the brand."""
     assert izin("brands", "show", "999").exit_code == 3
