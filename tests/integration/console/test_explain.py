@@ -5,6 +5,7 @@ import json
 import os
 import pwd
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -90,11 +91,17 @@ def a_movement(kind: str, **data: object) -> Movement:
 def test_everything_of_a_recipient_is_told_in_any_notation(
     izin: Izin, told_story: str, recipient: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """How the key stands and what happened, in words and Turkish time, within a hundred columns."""
+    """How the key stands and what happened, in words and Turkish time, within a hundred columns; a
+    command is a line of its own, to be copied whole.
+    """
     monkeypatch.setattr(out, "_width", 100)
     shown = izin("explain", recipient)
     assert shown.exit_code == 0
-    assert max(map(len, shown.stdout.splitlines())) <= 100
+    command = f"izin brands requeue {BRAND} --why reconsent"
+    lines = shown.stdout.splitlines()
+    (whole,) = [one for one in lines if one.startswith("to go on: ")]
+    assert whole.endswith(command)
+    assert max(len(one) for one in lines if one != whole) <= 100
     for words in (
         f"{PHONE} · MESAJ · BIREYSEL · brand {BRAND}",
         "waits for a person",
@@ -115,6 +122,40 @@ def test_machines_are_told_everything(izin: Izin, told_story: str) -> None:
     assert told["standing"][0]["desired_event_id"] == "event-1"
     assert {one["kind"] for one in told["happened"]} == {"decision", "observation"}
     assert all(one["recorded_at"].endswith("+00:00") for one in told["happened"])
+
+
+async def _owe(phone: str) -> None:
+    """Have an opt-out be owed."""
+    owed = replace(
+        an_entry(),
+        key=f"{BRAND}/MESAJ/BIREYSEL/{phone}",
+        recipient=phone,
+        desired_status="RET",
+        registered="UNKNOWN",
+        state="pending",
+        duty="send",
+        why="opt-out",
+        due_at=NOON,
+    )
+    async with open_ledger(LedgerSettings()) as ledger, ledger.transaction() as connection:
+        changes = Changes(Announcer(Codec(), Topics()), now=NOON)
+        changes.put(None, owed)
+        await changes.write(connection)
+
+
+def test_a_key_that_is_kept_from_iys_says_so(izin: Izin, told_story: str) -> None:
+    """Where the brand has no right to write it, for people and machines."""
+    izin("brands", "add", str(BRAND), "--iys-code=100001", "--customer=acme", "--name=One")
+    asyncio.run(_owe("+905550000002"))
+    asked = ("explain", "0555 000 00 02")
+    (stands,) = json.loads(izin(*asked, "--output", "json").stdout)["standing"]
+    assert stands["kept"] is None
+    izin("brands", "rights", str(BRAND), "--type=ARAMA", "--by=ada", "--yes")
+    (stands,) = json.loads(izin(*asked, "--output", "json").stdout)["standing"]
+    assert stands["kept"].startswith("kept from İYS since")
+    shown = " ".join(izin(*asked).stdout.split())
+    assert "kept from İYS since" in shown
+    assert "izin brands stops" in shown
 
 
 def test_nothing_known_and_nothing_readable_are_told_apart(izin: Izin, told_story: str) -> None:
