@@ -16,6 +16,7 @@ from izin.sinks.announce import Announcer
 from izin.sinks.errors import LedgerFaultError
 from izin.sinks.ledger import chains, movements, retention
 from izin.sinks.ledger.database import Ledger
+from izin.sinks.ledger.migrate import migrations
 from tests.integration.sinks.test_chains import an_act, anchorer
 
 pytestmark = pytest.mark.database
@@ -134,6 +135,22 @@ async def test_no_month_is_kept_for_less_than_three_years(ledger: Ledger):
     gone = replace(january, retain_until=date(2026, 1, 1))
     assert not gone.may_go(now.date())
     assert gone.may_go(date(2026, 2, 1))
+
+
+async def test_a_month_that_went_too_soon_is_written_again(ledger: Ledger):
+    """The migration lifts what was kept too short, and stops no writer."""
+    text = next(one.text for one in migrations() if "three_years" in one.name)
+    await written(ledger, 1, "1")
+    async with ledger.session() as connection:
+        await connection.execute(
+            "ALTER TABLE movement_months DROP CONSTRAINT movement_months_three_years"
+        )
+        await connection.execute("UPDATE movement_months SET retain_until = '2020-01-01'")
+        await connection.execute("SELECT drop_month('2026-01-01', '2026-02-01')")
+        await connection.execute(text)
+    await written(ledger, 1, "2")
+    (january,) = await retention.months(ledger)
+    assert january.retain_until == january.least
 
 
 @pytest.fixture

@@ -1,9 +1,10 @@
 -- Records are kept for three years at least (Yönetmelik m.13), whoever asks: the month that is written now goes never,
--- and none before three years after its end. What was to go sooner is kept as long as that.
+-- and none before three years after its end. What was to go sooner is kept as long as that; a month that went too soon
+-- and is written again, too.
 UPDATE movement_months SET retain_until = month + interval '3 years 1 month'
-WHERE dropped_at IS NULL AND retain_until < month + interval '3 years 1 month';
+WHERE retain_until < month + interval '3 years 1 month';
 ALTER TABLE movement_months ADD CONSTRAINT movement_months_three_years
-    CHECK (dropped_at IS NOT NULL OR retain_until >= month + interval '3 years 1 month');
+    CHECK (retain_until >= month + interval '3 years 1 month');
 
 CREATE OR REPLACE FUNCTION drop_month(first date, now timestamptz) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
