@@ -118,7 +118,10 @@ def print_json(value: object) -> None:
 
 def print_table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print `rows` under `titles`; cells are texts, not markup."""
-    table = Table(*titles)
+    table = Table()
+    for title in titles:
+        # Longer than the screen is wide, an address or an id goes on in the next line: none is cut.
+        table.add_column(title, overflow="fold")
     for row in rows:
         table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     Console().print(table)

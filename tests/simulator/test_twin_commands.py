@@ -115,6 +115,13 @@ def test_requests_are_told(url: str):
     assert "brands" in run(url, "requests", "--log").stdout
 
 
+def test_a_table_cuts_nothing(url: str, monkeypatch: pytest.MonkeyPatch):
+    """What is longer than the screen is wide goes on in the next line."""
+    monkeypatch.setenv("COLUMNS", "40")
+    shown = run(url, "write", PHONE, "ONAY", *AT_THE_BRAND, "--source", "HS_FIZIKSEL_ORTAM").stdout
+    assert "…" not in shown
+
+
 def test_reset_must_be_meant(url: str):
     """Without --yes nothing goes, and that is said."""
     told(url, "write", PHONE, "ONAY", *AT_THE_BRAND)
