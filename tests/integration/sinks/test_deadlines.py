@@ -166,6 +166,8 @@ async def test_people_see_what_is_due_and_what_will_be_late(
     alone = await asyncio.to_thread(CliRunner().invoke, app, words[:1])
     shown = await asyncio.to_thread(CliRunner().invoke, app, words[:2])
     assert (alone.exit_code, alone.stdout) == (1, shown.stdout)
+    alone = await asyncio.to_thread(CliRunner().invoke, app, [words[0], *words[2:]])
+    assert '"missed": 1' in alone.stdout
 
 
 async def test_what_is_past_due_goes_in_a_batch_of_its_own(house: House):
