@@ -81,9 +81,13 @@ class Ledger:
         return str(self._owner)
 
     async def __aenter__(self) -> Self:
-        await _reach(self._url)
-        with _wall():
-            await self._pool.open(wait=True, timeout=_CONNECT_TIMEOUT)
+        try:
+            with _wall():
+                await self._pool.open(wait=True, timeout=_CONNECT_TIMEOUT)
+        except LedgerUnavailableError:
+            # The pool tries in silence, and keeps causes to itself.
+            await reach(self._url)
+            raise
         return self
 
     async def __aexit__(
@@ -177,11 +181,8 @@ async def while_waiting(statement: Coroutine[Any, Any, T], work: Awaitable[U]) -
     return found, made
 
 
-async def _reach(url: str) -> None:
-    """Connect once outside the pool, which tries in silence and keeps causes to itself.
-
-    Raises LedgerUnavailableError with the server's own word.
-    """
+async def reach(url: str) -> None:
+    """Connect once, outside any pool; raises LedgerUnavailableError with the server's own word."""
     try:
         parts = conninfo_to_dict(url)
     except psycopg.Error as error:

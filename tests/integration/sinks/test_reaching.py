@@ -7,8 +7,10 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
+from izin.console.opening import open_ledger
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.errors import LedgerUnavailableError
+from izin.sinks.ledger import database
 from izin.sinks.ledger.database import Ledger
 
 pytestmark = pytest.mark.database
@@ -17,10 +19,10 @@ PASSWORD = "not-this-one"
 
 
 async def said_of(url: str) -> str:
-    """Return what opening the ledger at ``url`` says."""
+    """Return what a command that opens the ledger at ``url`` says."""
     began = time.monotonic()
     with pytest.raises(LedgerUnavailableError) as told:
-        async with Ledger(LedgerSettings(database_url=SecretStr(url)), owner=1):
+        async with open_ledger(LedgerSettings(database_url=SecretStr(url))):
             pass
     assert time.monotonic() - began < 5
     assert PASSWORD not in str(told.value)
@@ -43,6 +45,17 @@ async def test_a_server_that_is_not_there_is_told_with_its_place():
     told = await said_of(f"postgresql://izin:{PASSWORD}@127.0.0.1:1/izin")
     assert 'server at "127.0.0.1", port 1 failed' in told
     assert "DATABASE_URL" in told
+
+
+async def test_a_worker_waits_for_its_server_and_then_tells_why(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    """One that is starting would have come; the cause is told, not that the pool has waited."""
+    monkeypatch.setattr(database, "_CONNECT_TIMEOUT", 1.0)
+    wrong = SecretStr(make_conninfo(database_url, password=PASSWORD))
+    with pytest.raises(LedgerUnavailableError, match="password authentication failed"):
+        async with Ledger(LedgerSettings(database_url=wrong), owner=1):
+            pass
 
 
 @pytest.mark.parametrize(
