@@ -100,8 +100,12 @@ class Puller:
                 await self._keep(brand, stream, row["after"], row["after"], [], is_end=True)
                 return came
             seen = await self._publish(brand, stream, page)
-            await self._keep(brand, stream, row["after"], page.after, seen)
+            # A cursor that stays where it was would give this page for ever, without a rest.
+            is_end = page.after == row["after"]
+            await self._keep(brand, stream, row["after"], page.after, seen, is_end=is_end)
             came = True
+            if is_end:
+                return came
 
     async def _publish(self, brand: Brand, stream: Stream, page: Page) -> list[_Seen]:
         at = self.tools.clock()

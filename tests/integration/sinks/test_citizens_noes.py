@@ -5,14 +5,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from izin.consent.model import Channel
+from izin.iys.client import IysClient
 from izin.iys.reading import to_turkish
-from izin.iys.wire import Stream
+from izin.iys.wire import Page, Stream
 from izin.sinks.ledger import stops as standing
 from izin.sinks.watch import Watch
 from tests.builders import BRAND, PHONE, a_statement, an_iys_event
 from tests.integration.sinks.hearing import decided, fresh, pull
 from tests.integration.sinks.house import (
     A_SECOND,
+    ACTIVE,
     IYS_CODE,
     House,
     a_phone,
@@ -217,4 +219,25 @@ async def test_a_merchants_first_record_without_a_source_holds_no_page_up(house:
         movements=[{**no, "consentDate": said, "source": "HS_WEB"}],
     )
     await decided(house, await pull(house))
+    assert (await house.entry()).registered == "RET"
+
+
+async def test_a_cursor_that_stays_where_it_is_ends_the_pull(
+    house: House, monkeypatch: pytest.MonkeyPatch
+):
+    """The last page is heard, and not asked for again without a rest."""
+    await house.told_onay(PHONE)
+    house.twin.citizen("RET", PHONE)
+    house.passes(timedelta(minutes=1))
+    pages = [await house.tools.client.changes(ACTIVE.path, Stream.IYS, None)]
+    (last,) = pages
+    assert last is not None
+
+    async def the_same(*_: object) -> Page:
+        pages.append(last)
+        assert len(pages) < 5, "the same page again and again"
+        return last
+
+    monkeypatch.setattr(IysClient, "changes", the_same)
+    await decided(house, await pull(house, Stream.IYS))
     assert (await house.entry()).registered == "RET"
