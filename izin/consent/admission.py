@@ -10,8 +10,10 @@
   optional on a TACIR's first record, so it counts from its receipt.
 - What İYS says is a fact about İYS and is not judged as ours: its sources are open, its dates may
   be
-  old or missing, and its own ``creation_date`` is the instant that counts. A RET on an address that
-  İYS holds misspelt closes the right one; an ONAY on it does not open it.
+  old or missing, and its own ``creation_date`` is the instant that counts. But an ONAY that a
+  provider wrote (stream HS) counts from when it was said: uploaded late, it undoes no "no" that was
+  given in between. A RET on an address that İYS holds misspelt closes the right one; an ONAY on it
+  does not open it.
 
 Nothing here reads a clock: dates are judged against ``received_at``, so a replay decides as the
 first run did. How old an ONAY may be is no matter of admission, for it hangs on the brand's
@@ -80,6 +82,10 @@ def admit(event: ConsentEvent, *, appended_at: datetime) -> Claim | Refusal:
     else:
         source = event.source
         effective_at, basis = event.iys.creation_date, event.date_basis
+        stated = event.consent_date
+        if status is Status.ONAY and event.iys.stream == "HS" and stated is not None:
+            # A provider wrote it, maybe long after it was said: it undoes no "no" given meanwhile.
+            effective_at = min(effective_at, stated)
         if status is Status.ONAY and key is not None and is_misspelt(event, key.recipient):
             faults.append(violation("recipient", "IZIN-IYS-RECIPIENT"))
     if key is None or status is None or (faults and status is Status.ONAY):

@@ -24,6 +24,7 @@ from izin.console.output import (
     told,
     turkish,
 )
+from izin.console.typed import filled, instant
 from izin.runtime.registry import codec
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.sinks.announce import Announcer
@@ -83,12 +84,19 @@ _UNSETTLED = frozenset(
 _ANY = "any"
 
 
-async def upsert(kafka: KafkaSettings, ledger: LedgerSettings, brands: Sequence[Brand]) -> None:
-    """Write ``brands`` to the ledger; a sink worker tells them to the topic ``brands``."""
+async def upsert(
+    kafka: KafkaSettings, ledger: LedgerSettings, brands: Sequence[Brand]
+) -> list[Brand]:
+    """Write ``brands`` to the ledger, and return them as they stand.
+
+    A sink worker tells them to the topic ``brands``.
+    """
     announcer = Announcer(codec(kafka), kafka.topics)
     async with open_ledger(ledger) as opened:
-        for brand in brands:
+        return [
             await registry.upsert(opened, announcer, brand, now=datetime.now(UTC))
+            for brand in brands
+        ]
 
 
 @app.command()
@@ -96,16 +104,24 @@ def add(
     brand_code: Annotated[int, typer.Argument(min=1, help="İYS brandCode.")],
     *,
     iys_code: Annotated[int, typer.Option(min=1, help="İYS code of the provider.")],
-    customer: Annotated[str, typer.Option(help="Whose brand it is.")],
-    name: Annotated[str, typer.Option(help="The brand's name.")],
+    customer: Annotated[str, typer.Option(help="Whose brand it is.", callback=filled)],
+    name: Annotated[str, typer.Option(help="The brand's name.", callback=filled)],
     activated_at: Annotated[
         datetime | None,
         typer.Option(
-            help="Since when it is active at İYS, UTC, as 2024-01-31T09:00; none in first loading."
+            parser=instant,
+            metavar="DATE",
+            help="Since when it is active at İYS, Turkish time, as 2024-01-31T12:00 (or with an "
+            "offset); none in first loading.",
         ),
     ] = None,
     loading_deadline: Annotated[
-        datetime | None, typer.Option(help="By when the first loading must be done, UTC.")
+        datetime | None,
+        typer.Option(
+            parser=instant,
+            metavar="DATE",
+            help="By when the first loading must be done, Turkish time.",
+        ),
     ] = None,
     stopped: Annotated[
         bool, typer.Option("--stopped", help="Tell İYS nothing of this brand.")
@@ -130,8 +146,8 @@ def add(
             iys_code=iys_code,
             customer_id=customer,
             name=name,
-            activated_at=_utc(activated_at),
-            loading_deadline=_utc(loading_deadline),
+            activated_at=activated_at,
+            loading_deadline=loading_deadline,
             status="stopped" if stopped else "active",
             account=account,
             egress_address=address,
@@ -144,8 +160,13 @@ def add(
                 say(line)
             say(f"{keys} records not settled hang on it; add --yes to change brand {brand_code}")
             return
-        asyncio.run(upsert(kafka_settings(), LedgerSettings(), [brand]))
-        say(f"brand {brand_code} is {'registered' if known is None else 'changed'}")
+        (stands,) = asyncio.run(upsert(kafka_settings(), LedgerSettings(), [brand]))
+        if known is None:
+            say(f"brand {brand_code} is registered")
+        elif known == stands:
+            say(f"brand {brand_code} stands so already; what hangs on it was reckoned anew")
+        else:
+            say(f"brand {brand_code} is changed")
 
 
 @app.command("list")
@@ -186,7 +207,7 @@ def changes(known: Brand, brand: Brand) -> list[str]:
         old, new = getattr(known, name), getattr(brand, name)
         kept = name in {"activated_at", "account", "egress_address"} and new is None
         if not kept and (new or None) != old:
-            lines.append(f"{title}: {old or _ANY} -> {new or _ANY}")
+            lines.append(f"{title}: {_shown(old)} -> {_shown(new)}")
     return lines
 
 
@@ -252,14 +273,12 @@ async def _look(
         return brand, stops, counts
 
 
+def _shown(value: object) -> str:
+    return turkish(value) if isinstance(value, datetime) else str(value or _ANY)
+
+
 def _at(at: datetime | None) -> str:
     return turkish(at) or "-"
-
-
-def _utc(given: datetime | None) -> datetime | None:
-    if given is None:
-        return None
-    return given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)
 
 
 app.command("rights")(rights.rights_)

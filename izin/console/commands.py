@@ -6,6 +6,7 @@ engine, and ``izin explain`` for no simulator. Only the list of all commands imp
 
 from __future__ import annotations
 
+import inspect
 from collections import UserDict
 from pkgutil import resolve_name
 from typing import Any
@@ -63,4 +64,15 @@ def _command(name: str, found: Any) -> Any:  # noqa: ANN401 - Typer's command or
         group.add_typer(found, name=name)
     else:
         group.command(name)(found)
-    return get_group(group).commands[name]
+    return _joined(get_group(group).commands[name])
+
+
+def _joined(command: Any) -> Any:  # noqa: ANN401 - Typer's command or group
+    """Return ``command`` and all in it with each paragraph of help in one line: Typer would keep
+    the line ends of the source, and a screen of another width break in the middle of sentences.
+    """
+    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
+    command.help = "\n\n".join(" ".join(one.split()) for one in paragraphs)
+    for inner in getattr(command, "commands", {}).values():
+        _joined(inner)
+    return command

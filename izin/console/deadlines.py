@@ -22,6 +22,7 @@ from izin.console.output import (
     print_json,
     print_rows,
     say,
+    settings_of,
     told,
     turkish,
 )
@@ -70,10 +71,13 @@ _ONLY_US = 0o600
 
 
 @app.callback(invoke_without_command=True)
-def deadlines(context: typer.Context) -> None:
+def deadlines(context: typer.Context, *, output: OutputOption = Output.TABLE) -> None:
     """What must be told to İYS, and by when: alone it does what `show` does."""  # noqa: D401 - a title
-    if context.invoked_subcommand is None:
-        show()
+    command = context.invoked_subcommand
+    if command is None:
+        show(output=output)
+    elif output is not Output.TABLE:
+        raise typer.BadParameter(f"it stands after the command: izin deadlines {command} --output")
 
 
 @app.command()
@@ -84,9 +88,9 @@ def show(*, output: OutputOption = Output.TABLE) -> None:
     Exit code 1 if anything is missed, will be late or lost, or is kept from İYS.
     """
     with told():
-        iys, sink = IysSettings(), SinkSettings()
+        iys, sink, ledger = settings_of(IysSettings, SinkSettings, LedgerSettings)
         pace = records_per_second(iys.requests_per_second, batch_size=sink.batch_size)
-        margins, ahead, kept = asyncio.run(_look(LedgerSettings(), pace))
+        margins, ahead, kept = asyncio.run(_look(ledger, pace))
     match output:
         case Output.JSON:
             print_json(
@@ -130,6 +134,11 @@ def opt_outs(
             _write(file, found)
         except FileExistsError as error:
             raise SourceError(f"{file} is there already: name another file") from error
+        except OSError as error:
+            raise SourceError(
+                f"{file} cannot be written ({error.strerror}): name one in a folder that is there "
+                "and yours to write"
+            ) from error
     say(f"{len(found)} opt-outs of brand {brand_code} are in {file}")
 
 

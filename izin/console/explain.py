@@ -12,20 +12,18 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from izin.consent.emails import read_email
-from izin.consent.errors import UnreadableRecipientError
-from izin.consent.phones import read_phone
-from izin.console.history import HAPPENED, happened, heading, standing
+from izin.console.history import HAPPENED, happened, heading, kept_from, standing
 from izin.console.opening import open_ledger
 from izin.console.output import Exit, Output, OutputOption, err, out, print_json, print_rows, told
+from izin.console.typed import normalised
+from izin.console.waiting import cure_of_parked
 from izin.runtime.settings import LedgerSettings
-from izin.sinks.ledger import reads
+from izin.sinks.ledger import brands, reads, stops
 
 if TYPE_CHECKING:
-    from izin.sinks.ledger.reads import History
+    from collections.abc import Mapping
 
-_SLASHES = 3
-"""Of a canonical key, ``brand_code/type/recipient_type/recipient``."""
+    from izin.sinks.ledger.reads import History
 
 
 def explain(
@@ -41,7 +39,7 @@ def explain(
     data.
     """
     with told():
-        history = asyncio.run(_history(LedgerSettings(), _normalised(recipient)))
+        history, kept = asyncio.run(_history(LedgerSettings(), normalised(recipient)))
     if not history.entries and not history.facts:
         err.print("nothing is known of this recipient")
         raise typer.Exit(Exit.WRONG)
@@ -49,36 +47,40 @@ def explain(
         case Output.JSON:
             print_json(
                 {
-                    "standing": [asdict(one) for one in history.entries],
+                    "standing": [
+                        asdict(one) | {"kept": kept.get(one.key)} for one in history.entries
+                    ],
                     "happened": [asdict(one) for one in history.facts],
                 }
             )
         case Output.TABLE:
-            _show(history)
+            _show(history, kept)
 
 
-def _show(history: History) -> None:
+def _show(history: History, kept: Mapping[str, str]) -> None:
     """Print a section a key: how it stands, then what happened to it."""
     for entry in history.entries:
         out.print(Text(heading(entry.key), "bold"))
         stands = Table.grid(padding=(0, 2))
-        for question, answer in standing(entry):
+        for question, answer in standing(entry, kept.get(entry.key)):
             stands.add_row(Text(question, "dim"), Text(answer))
         out.print(stands)
+        if entry.state == "parked":
+            cure = cure_of_parked(entry.brand_code, entry.why)
+            out.print(Text(f"to go on: {cure}"), soft_wrap=True)
         facts = [one for one in history.facts if one.key == entry.key]
         print_rows(Output.TABLE, HAPPENED, happened(facts))
 
 
-async def _history(settings: LedgerSettings, recipient: str) -> History:
+async def _history(settings: LedgerSettings, recipient: str) -> tuple[History, dict[str, str]]:
+    """Return everything of a recipient, and what keeps which of its keys from İYS."""
     async with open_ledger(settings) as ledger:
-        return await reads.history(ledger, recipient)
-
-
-def _normalised(recipient: str) -> str:
-    """Return the recipient as keys spell it; a canonical key as it is."""
-    if recipient.count("/") >= _SLASHES:
-        return recipient
-    read = read_email(recipient) if "@" in recipient else read_phone(recipient)
-    if isinstance(read, str):
-        return read
-    raise UnreadableRecipientError(read)
+        history = await reads.history(ledger, recipient)
+        known = {one.brand_code: one for one in await brands.every(ledger)}
+        found = await stops.stops(ledger)
+    kept = {
+        one.key: words
+        for one in history.entries
+        if (words := kept_from(one, known.get(one.brand_code), found))
+    }
+    return history, kept

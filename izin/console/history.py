@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 from izin.consent.may_send import PermissionReason
 from izin.consent.obligation import Why
 from izin.console.output import turkish
+from izin.sinks.ledger.stops import EVERY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
+    from izin.sinks.ledger.brands import Brand
     from izin.sinks.ledger.entry import Entry
     from izin.sinks.ledger.reads import Fact
+    from izin.sinks.ledger.stops import Stop
 
 HAPPENED = ("when (Turkey)", "what", "in words")
 
@@ -29,11 +32,13 @@ _STATES = {
     "accepted": "İYS has it",
     "refused": "İYS refused it",
     "retryable": "will be told again",
-    "parked": "waits for a person: izin brands requeue",
+    "parked": "waits for a person",
     "expired": "too late to be registered; a new consent is needed",
     "superseded": "a newer statement took its place",
     "not_needed": "nothing to tell",
 }
+
+_TO_TELL = frozenset({"pending", "retryable"})
 
 _PERMISSIONS: Mapping[str, str] = {
     PermissionReason.REGISTERED_ONAY: "İYS holds the consent",
@@ -89,13 +94,31 @@ def heading(key: str) -> str:
     return f"{recipient} · {channel} · {recipient_type} · brand {brand}"
 
 
-def standing(entry: Entry) -> list[tuple[str, str]]:
-    """Return how a key stands, a line a question."""
+def kept_from(entry: Entry, brand: Brand | None, stops: Iterable[Stop]) -> str | None:
+    """Return what keeps a key that is to be told from İYS, and since when; None: nothing does."""
+    if entry.state not in _TO_TELL:
+        return None
+    if brand is not None and brand.status != "active":
+        return f"kept from İYS, for its brand is stopped: izin brands show {entry.brand_code}"
+    channels, statuses = {EVERY, entry.channel}, {EVERY, entry.desired_status}
+    kept = [
+        one
+        for one in stops
+        if one.brand_code == entry.brand_code and one.channel in channels and one.status in statuses
+    ]
+    if not kept:
+        return None
+    first = min(kept, key=lambda one: one.since)
+    return f"kept from İYS since {turkish(first.since)}, {first.why}: izin brands stops"
+
+
+def standing(entry: Entry, kept: str | None) -> list[tuple[str, str]]:
+    """Return how a key stands, a line a question; ``kept``: what ``kept_from`` found."""
     answer = "yes" if entry.may_send else "no"
     return [
         ("we want", _since(entry.desired_status, entry.desired_at)),
         ("İYS holds", _since(entry.registered, entry.registered_at)),
-        ("where it stands", _state(entry)),
+        ("where it stands", _state(entry, kept)),
         ("may we send?", f"{answer}: {_permission(entry.permission_reason)}"),
     ]
 
@@ -175,11 +198,14 @@ def _stated(status: str | None, data: Mapping[str, Any]) -> str:
     return f"{said} of {turkish(dated)}" if dated else said
 
 
-def _state(entry: Entry) -> str:
-    words = _STATES.get(entry.state, entry.state)
-    due = entry.due_at if entry.state in {"pending", "retryable"} else None
-    code = _coded({"code": entry.code})
-    return _joined(words, _why(entry.why), code, f"due {turkish(due)}" if due else None)
+def _state(entry: Entry, kept: str | None) -> str:
+    due = entry.due_at if entry.state in _TO_TELL else None
+    return _joined(
+        kept or _STATES.get(entry.state, entry.state),
+        _why(entry.why),
+        _coded({"code": entry.code}),
+        f"due {turkish(due)}" if due else None,
+    )
 
 
 def _permission(reason: str | None) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from confluent_kafka import KafkaException
 
+from izin.consent.errors import SourceError
 from izin.console.opening import open_ledger
 from izin.console.output import (
     Exit,
@@ -24,6 +25,7 @@ from izin.console.topics import read_all
 from izin.runtime.kafka import BrokerError
 from izin.runtime.registry import codec
 from izin.runtime.settings import LedgerSettings
+from izin.sinks.errors import UnreadableAnchorError
 from izin.sinks.ledger import chains
 from izin.sinks.ledger.chains import Anchor
 
@@ -43,7 +45,13 @@ def verify(
     *,
     anchors: Annotated[
         list[Path] | None,
-        typer.Option("--anchors", help="A file of anchors (IZIN_ANCHOR_FILE); may be repeated."),
+        typer.Option(
+            "--anchors",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            help="A file of anchors (IZIN_ANCHOR_FILE); may be repeated.",
+        ),
     ] = None,
     topic: Annotated[bool, typer.Option(help="Compare with the anchors in the topic, too.")] = True,
     output: OutputOption = Output.TABLE,
@@ -55,7 +63,7 @@ def verify(
     ledger: in the topic, and in the files given. Exit code 1 if anything is wrong.
     """
     with told():
-        known = [one for path in anchors or () for one in chains.read_anchors(path)]
+        known = [one for path in anchors or () for one in _of_file(path)]
         if topic:
             known += _of_topic(kafka_settings())
         found = asyncio.run(_verify(LedgerSettings(), known))
@@ -78,6 +86,13 @@ def verify(
 async def _verify(settings: LedgerSettings, known: list[Anchor]) -> Verified:
     async with open_ledger(settings) as ledger:
         return await chains.verify(ledger, known)
+
+
+def _of_file(path: Path) -> tuple[Anchor, ...]:
+    try:
+        return chains.read_anchors(path)
+    except UnreadableAnchorError as error:
+        raise SourceError(f"{error}: is it a file of anchors (IZIN_ANCHOR_FILE)?") from error
 
 
 def _of_topic(settings: KafkaSettings) -> Iterator[Anchor]:

@@ -15,23 +15,27 @@ import sys
 from contextlib import contextmanager
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from pydantic import ValidationError
-from pydantic_settings import SettingsError
+from pydantic_settings import BaseSettings, SettingsError
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from izin.consent.clocks import TURKEY
-from izin.consent.errors import IzinError, SourceError
+from izin.consent.errors import IzinError, OurError, SourceError
+from izin.console.tables import print_table
 from izin.runtime.settings import KafkaSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pydantic_core import ErrorDetails
+
+A = TypeVar("A", bound=BaseSettings)
+B = TypeVar("B", bound=BaseSettings)
+C = TypeVar("C", bound=BaseSettings)
 
 _ALMOST_NOTHING = 2
 
@@ -95,19 +99,17 @@ def print_rows(
     rows: Iterable[Sequence[object]],
     *,
     titles: Sequence[str] | None = None,
+    below: bool = False,
 ) -> None:
     """Print ``rows`` as a table headed by ``titles`` or else ``columns``, or as a JSON list of
-    objects by column.
+    objects by column. ``below``: the last column, what to do, stands in lines below the table.
     """
     match output:
         case Output.JSON:
             print_json([dict(zip(columns, row, strict=True)) for row in rows])
         case Output.TABLE:
-            table = Table(*(titles or columns))
-            for row in rows:
-                # As text: what people entered is no markup.
-                table.add_row(*(Text(_shown(cell)) for cell in row))
-            out.print(table)
+            cells = [[_shown(cell) for cell in row] for row in rows]
+            print_table(out, titles or columns, cells, below=below)
 
 
 def _shown(cell: object) -> str:
@@ -141,9 +143,28 @@ def told(*others: type[Exception]) -> Iterator[None]:
         _fail(f"settings: {wrong_settings(error)}", Exit.OURS)
 
 
+def settings_of(one: type[A], two: type[B], three: type[C]) -> tuple[A, B, C]:
+    """Return three groups of settings; raises OurError that names all that is missing or wrong in
+    any of them.
+    """
+    wrong = []
+    for group in (one, two, three):
+        try:
+            group()
+        except ValidationError as error:
+            wrong += error.errors(include_input=False)
+    if wrong:
+        raise OurError(f"settings: {_in_words(wrong)}")
+    return one(), two(), three()
+
+
 def wrong_settings(error: ValidationError) -> str:
     """Return in words which settings are missing or wrong; the values are not told."""
-    told_of = (f"{one['loc'][0]} ({_why(one)})" for one in error.errors(include_input=False))
+    return _in_words(error.errors(include_input=False))
+
+
+def _in_words(wrong: Iterable[ErrorDetails]) -> str:
+    told_of = (f"{one['loc'][0]} ({_why(one)})" for one in wrong)
     return f"set in the environment: {', '.join(told_of)}"
 
 

@@ -11,18 +11,21 @@ import typer
 from izin.consent.errors import SourceError
 from izin.console.opening import open_ledger
 from izin.console.output import Output, OutputOption, kafka_settings, print_rows, say, told
+from izin.console.typed import filled, is_key, normalised
+from izin.console.waiting import ByOption, who
 from izin.runtime.registry import codec
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.announce import Announcer
-from izin.sinks.ledger import retention
+from izin.sinks.ledger import reads, retention
+from izin.sinks.ledger.retention import YEARS_AT_LEAST
 
 if TYPE_CHECKING:
     from izin.sinks.ledger.retention import Hold, Month
 
 app = typer.Typer(help="How long the history is kept.", no_args_is_help=True)
 
-_MONTHS = ("month", "retain_until", "bytes", "holds")
-_MONTH_TITLES = ("month", "kept until", "bytes", "held by")
+_MONTHS = ("month", "retain_until", "kept_by", "bytes", "holds")
+_MONTH_TITLES = ("month", "kept until", "by", "bytes", "held by")
 _HOLDS = ("id", "customer_id", "key", "why", "since")
 
 
@@ -38,28 +41,58 @@ def list_(*, output: OutputOption = Output.TABLE) -> None:
 def keep(
     month: Annotated[str, typer.Argument(help="The month, such as 2026-03.")],
     until: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="The last day.")],
+    *,
+    by: ByOption = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Keep it for less long; else it is only told.")
+    ] = False,
 ) -> None:
-    """Have a month kept until a day, sooner or later than its ten years."""
+    """Have a month kept until a day, sooner or later than its ten years.
+
+    What is kept for less long than now is told first, and done with --yes; no month goes sooner
+    than three years after its end (Yönetmelik m.13). Who it was stands in the history.
+    """
+    last = until.date()
     with told():
         first = _first_of(month)
-        if not asyncio.run(_retain(LedgerSettings(), first, until.date())):
+        kept = {one.month: one for one in asyncio.run(_months(LedgerSettings()))}.get(first)
+        if kept is None:
             raise SourceError(f"there is no history of {month}; see: izin retention list")
-    say(f"{month} is kept until {until.date()}")
+        if last < kept.least:
+            raise SourceError(
+                f"{last} is too soon: records are kept for {YEARS_AT_LEAST} years (Yönetmelik "
+                f"m.13), those of {month} until {kept.least} at least"
+            )
+        if last == kept.retain_until:
+            say(f"{month} is kept until {last} already")
+            return
+        if last < kept.retain_until and not yes:
+            say(f"{month}: kept until {kept.retain_until} -> {last}; add --yes to shorten it")
+            return
+        asyncio.run(_retain(LedgerSettings(), first, last, by or who()))
+    say(f"{month}: kept until {kept.retain_until} -> {last}")
 
 
 @app.command()
 def hold(
     customer: Annotated[str, typer.Argument(help="Whose history.")],
-    why: Annotated[str, typer.Option(help="What it is needed for.")],
-    key: Annotated[str | None, typer.Option(help="Of one key only.")] = None,
+    why: Annotated[str, typer.Option(help="What it is needed for.", callback=filled)],
+    key: Annotated[
+        str | None,
+        typer.Option(
+            help="Of one key only, or of a recipient in any usual notation: all its keys."
+        ),
+    ] = None,
 ) -> None:
     """Have nothing of a customer, or of one of its keys, dropped: a legal hold.
 
     Months go whole and in order, so what is held keeps its month and all that follow.
     """
     with told():
-        number = asyncio.run(_hold(LedgerSettings(), customer, key, why))
-    say(f"hold {number}: nothing of it is dropped until izin retention lift {number}")
+        held = None if key is None else normalised(key)
+        numbers = asyncio.run(_hold(LedgerSettings(), customer, held, why))
+    for number, what in numbers.items():
+        say(f"hold {number}: nothing of {what} is dropped until izin retention lift {number}")
 
 
 @app.command()
@@ -82,16 +115,17 @@ def lift(number: Annotated[int, typer.Argument(help="The number of the hold.")])
 @app.command()
 def drop(
     *,
+    by: ByOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do it; else it is only told.")] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Drop the months that nothing keeps any more, the oldest first.
+    """Drop the months that nothing keeps any more, the oldest first; never the one that is written.
 
     The last links of what goes are kept and anchored, and izin ledger verify goes on from them as
-    soon as the anchors are told outside.
+    soon as the anchors are told outside. Who dropped a month stands in the history that stays.
     """
     with told():
-        found = asyncio.run(_drop(LedgerSettings(), dry=not yes))
+        found = asyncio.run(_drop(LedgerSettings(), by or who(), dry=not yes))
     _print_months(found, output)
     if not found:
         say("nothing may go")
@@ -103,7 +137,13 @@ def drop(
 
 def _print_months(found: tuple[Month, ...], output: Output) -> None:
     rows = [
-        (f"{one.month:%Y-%m}", one.retain_until, one.bytes, ", ".join(map(str, one.holds)))
+        (
+            f"{one.month:%Y-%m}",
+            one.retain_until,
+            one.kept_by,
+            one.bytes,
+            ", ".join(map(str, one.holds)),
+        )
         for one in found
     ]
     print_rows(output, _MONTHS, rows, titles=_MONTH_TITLES)
@@ -121,14 +161,28 @@ async def _months(settings: LedgerSettings) -> tuple[Month, ...]:
         return await retention.months(ledger)
 
 
-async def _retain(settings: LedgerSettings, month: date, until: date) -> bool:
+async def _retain(settings: LedgerSettings, month: date, until: date, by: str) -> None:
     async with open_ledger(settings) as ledger:
-        return await retention.retain(ledger, month, until=until)
+        await retention.retain(ledger, month, until=until, by=by, now=datetime.now(UTC))
 
 
-async def _hold(settings: LedgerSettings, customer: str, key: str | None, why: str) -> int:
+async def _hold(
+    settings: LedgerSettings, customer: str, key: str | None, why: str
+) -> dict[int, str]:
+    """Hold a customer, a key or every key of a recipient; return what each hold holds."""
+    now = datetime.now(UTC)
     async with open_ledger(settings) as ledger:
-        return await retention.hold(ledger, customer, key=key, why=why, now=datetime.now(UTC))
+        if not await retention.knows(ledger, customer):
+            raise SourceError(f"the ledger knows no customer {customer}; see: izin brands list")
+        if key is None:
+            return {await retention.hold(ledger, customer, key=None, why=why, now=now): customer}
+        asked = (key,) if is_key(key) else await reads.keys_of(ledger, key)
+        keys = await retention.keys_of(ledger, customer, asked)
+        if not keys:
+            raise SourceError(f"{customer} has no key {key} in the ledger; see: izin explain")
+        return {
+            await retention.hold(ledger, customer, key=one, why=why, now=now): one for one in keys
+        }
 
 
 async def _holds(settings: LedgerSettings) -> tuple[Hold, ...]:
@@ -141,10 +195,10 @@ async def _lift(settings: LedgerSettings, number: int) -> bool:
         return await retention.lift(ledger, number, now=datetime.now(UTC))
 
 
-async def _drop(settings: LedgerSettings, *, dry: bool) -> tuple[Month, ...]:
+async def _drop(settings: LedgerSettings, by: str, *, dry: bool) -> tuple[Month, ...]:
     now = datetime.now(UTC)
     async with open_ledger(settings) as ledger:
         if dry:
             return await retention.expired(ledger, today=now.date())
         kafka = kafka_settings()
-        return await retention.drop(ledger, Announcer(codec(kafka), kafka.topics), now=now)
+        return await retention.drop(ledger, Announcer(codec(kafka), kafka.topics), by=by, now=now)

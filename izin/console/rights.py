@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from izin.consent.errors import SourceError
 from izin.consent.model import Channel, Status
 from izin.console.opening import open_ledger
 from izin.console.output import say, told
-from izin.console.waiting import ByOption, who
+from izin.console.waiting import ByOption, known, who
 from izin.runtime.settings import LedgerSettings
-from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import reads
 from izin.sinks.ledger import stops as standing
 
@@ -100,9 +98,7 @@ def _told(left: Iterable[Count], channel: Channel) -> str:
 async def _look(settings: LedgerSettings, code: int) -> tuple[tuple[Stop, ...], tuple[Count, ...]]:
     """Return what is kept of a brand from İYS, and how many records stand where."""
     async with open_ledger(settings) as ledger:
-        async with ledger.transaction() as connection:
-            if code not in await registry.of_codes(connection, [code]):
-                raise SourceError(f"brand {code} is not registered; see: izin brands add --help")
+        await known(ledger, code)
         stops = tuple(one for one in await standing.stops(ledger) if one.brand_code == code)
         counts = tuple(one for one in await reads.counts(ledger) if one.brand_code == code)
         return stops, counts

@@ -34,16 +34,20 @@ class Told:
 
 
 def read_all(settings: KafkaSettings, codec: Codec, topic: Topic) -> Iterator[Told]:
-    """Yield every committed record of ``topic``, each partition in its order."""
-    partitions = kafka.partitions_of(topic, settings)
+    """Yield every committed record of ``topic``, each partition in its order.
+
+    Raises BrokerError where there is no such topic, for its ends would never be reached.
+    """
     reader = kafka.consumer(settings, "izin-console-reader", **{"enable.partition.eof": True})
     try:
         # A client that only consumes waits in silence for a broker that is away.
-        reader.list_topics(topic.name, timeout=_TIMEOUT)
-        reader.assign(
-            [TopicPartition(topic.name, number, OFFSET_BEGINNING) for number in range(partitions)]
-        )
-        open_ends = set(range(partitions))
+        found = reader.list_topics(topic.name, timeout=_TIMEOUT).topics[topic.name].partitions
+        if not found:
+            raise kafka.BrokerError(
+                f"topic {topic.name} does not exist; run: izin up, or izin doctor --fix"
+            )
+        reader.assign([TopicPartition(topic.name, number, OFFSET_BEGINNING) for number in found])
+        open_ends = set(found)
         while open_ends:
             for message in reader.consume(_AT_ONCE, _WAIT):
                 error = message.error()

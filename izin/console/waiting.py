@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from izin.consent.errors import SourceError
-from izin.consent.model import Status
+from izin.consent.model import Channel, Status
 from izin.consent.obligation import Why
 from izin.console.opening import open_ledger
 from izin.console.output import Exit, Output, OutputOption, kafka_settings, print_rows, say, told
@@ -27,8 +27,10 @@ from izin.sinks.ledger import stops as standing
 from izin.sinks.ledger.stops import EVERY, Stop
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+    from izin.sinks.ledger.brands import Brand
+    from izin.sinks.ledger.database import Ledger
     from izin.sinks.ledger.reads import Parked
 
 _STOPS = ("brand_code", "channel", "status", "code", "why", "reach", "since", "recheck_at", "cure")
@@ -41,16 +43,16 @@ ByOption = Annotated[
 ]
 
 CURES: Mapping[str, str] = {
-    str(Why.RECONSENT): "the citizen said no at İYS: requeue only with a new consent in hand",
+    str(Why.RECONSENT): "the citizen said no at İYS; with a new consent in hand: {requeue}",
     str(Why.NOT_REGISTRABLE): "correct the record at its source, and send it again from there",
     str(Why.TACIR_UPDATE_INCOMPLETE): "send it again from its source, with date and source",
-    rulings.UNKNOWN_BRAND: "register the brand: izin brands add; they then go on by themselves",
-    "unknown-code": "read what İYS answered with izin explain; requeue once it is mended",
-    retailers.DIFFERENCE: "change them at İYS: izin brands retailers says which; then requeue",
-    "no-such-retailer": "correct the retailer code, or have İYS know the retailer; then requeue",
-    "opt-out-refused": "withdraw the consent on İYS's own pages today, then requeue",
-    "quota-spent": "have İYS raise the subscription's quota, then requeue",
-    "iys-says-otherwise": "compare with İYS's own pages, then requeue",
+    rulings.UNKNOWN_BRAND: "register the brand, and they go on by themselves: {add}",
+    "unknown-code": "read what İYS answered with izin explain; once it is mended: {requeue}",
+    retailers.DIFFERENCE: "change them at İYS ({retailers} says which); then: {requeue}",
+    "no-such-retailer": "correct the retailer code, or have İYS know the retailer; then: {requeue}",
+    "opt-out-refused": "withdraw the consent on İYS's own pages today; then: {requeue}",
+    "quota-spent": "have İYS raise the subscription's quota; then: {requeue}",
+    "iys-says-otherwise": "compare with İYS's own pages; then: {requeue}",
     "question-refused": "correct the recipient at its source, or compare with İYS's own pages",
 }
 """What a person does about each reason for which records are parked."""
@@ -64,10 +66,12 @@ def parked(*, output: OutputOption = Output.TABLE) -> None:
     with told():
         found = asyncio.run(_parked(LedgerSettings()))
     rows = [
-        (*(getattr(one, name) for name in _PARKED[:-1]), CURES.get(one.why or "", _LOOK))
+        (*(getattr(one, name) for name in _PARKED[:-1]), cure_of_parked(one.brand_code, one.why))
         for one in found
     ]
-    print_rows(output, _PARKED, rows, titles=("brand", "channel", "we want", *_PARKED[3:]))
+    print_rows(
+        output, _PARKED, rows, titles=("brand", "channel", "we want", *_PARKED[3:]), below=True
+    )
     if found:
         raise typer.Exit(Exit.WRONG)
 
@@ -96,8 +100,10 @@ def stops(*, output: OutputOption = Output.TABLE) -> None:
     """
     with told():
         found = asyncio.run(_stops(LedgerSettings()))
-    rows = [(*(getattr(one, name) for name in _STOPS[:-1]), cure_of(one)) for one in found]
-    print_rows(output, _STOPS, rows, titles=("brand", *_STOPS[1:-2], "tried again", "cure"))
+    rows = [(*(getattr(one, name) for name in _STOPS[:-1]), cure_of(one, found)) for one in found]
+    print_rows(
+        output, _STOPS, rows, titles=("brand", *_STOPS[1:-2], "tried again", "cure"), below=True
+    )
     if found:
         raise typer.Exit(Exit.WRONG)
 
@@ -130,8 +136,8 @@ def requeue(
     retailer-access, that İYS was told of the retailers. Who it was stands in each record's history.
     """
     with told():
-        found = asyncio.run(_parked(LedgerSettings()))
-        keys = sum(one.keys for one in found if (one.brand_code, one.why) == (brand_code, why))
+        found = asyncio.run(_parked(LedgerSettings(), brand_code))
+        keys = sum(one.keys for one in found if one.why == why)
         if not keys:
             raise SourceError(
                 f"brand {brand_code} has nothing parked for {why}; see: izin brands parked"
@@ -152,13 +158,31 @@ def who() -> str:
         return str(os.getuid())
 
 
-def cure_of(stop: Stop) -> str:
-    """Return what a person does about a stop, and about the opt-outs behind it."""
+def cure_of_parked(brand_code: int, why: str | None) -> str:
+    """Return what a person does about what is parked for this reason, with the whole commands."""
+    return CURES.get(why or "", _LOOK).format(
+        add=f"izin brands add {brand_code} --help",
+        requeue=f"izin brands requeue {brand_code} --why {why}",
+        retailers=f"izin brands retailers {brand_code}",
+    )
+
+
+def cure_of(stop: Stop, found: Iterable[Stop]) -> str:
+    """Return what a person does about a stop, one of all that are ``found``, and about the opt-outs
+    behind it.
+    """
     opt_outs = f"opt-outs that cannot wait: izin deadlines opt-outs {stop.brand_code}"
     if stop.is_of_a_person:
+        # A right that is not named is taken: the line names all that the brand has, too.
+        lost = {
+            one.channel
+            for one in found
+            if one.is_of_a_person and one.brand_code == stop.brand_code and one != stop
+        }
+        types = " ".join(f"--type {one}" for one in Channel if one not in lost)
         return (
-            f"once the brand may write {stop.channel} at İYS, name it among its rights: "
-            f"izin brands rights {stop.brand_code}; {opt_outs}"
+            f"once the brand may write {stop.channel} at İYS: "
+            f"izin brands rights {stop.brand_code} {types}; {opt_outs}"
         )
     if stop.status == Status.ONAY:
         mend = "have İYS raise the subscription's quota"
@@ -176,15 +200,30 @@ def cure_of(stop: Stop) -> str:
     return f"{cure}; {opt_outs}"
 
 
-async def _parked(settings: LedgerSettings) -> tuple[Parked, ...]:
+async def known(ledger: Ledger, brand_code: int) -> Brand:
+    """Return a brand; raises SourceError if nobody knows it."""
+    async with ledger.transaction() as connection:
+        found = (await registry.of_codes(connection, [brand_code])).get(brand_code)
+    if found is None:
+        raise SourceError(f"brand {brand_code} is not registered; see: izin brands add --help")
+    return found
+
+
+async def _parked(settings: LedgerSettings, brand_code: int | None = None) -> tuple[Parked, ...]:
+    """Return what is parked: of a brand, if one is given."""
     async with open_ledger(settings) as ledger:
-        return await reads.parked(ledger)
+        found = await reads.parked(ledger)
+        if brand_code is None:
+            return found
+        await known(ledger, brand_code)
+        return tuple(one for one in found if one.brand_code == brand_code)
 
 
 async def _differences(
     settings: LedgerSettings, brand_code: int
 ) -> tuple[retailers.Difference, ...]:
     async with open_ledger(settings) as ledger:
+        await known(ledger, brand_code)
         return await retailers.differences(ledger, brand_code)
 
 
@@ -205,4 +244,5 @@ async def _requeue(
 
 async def _try(settings: LedgerSettings, code: int) -> int:
     async with open_ledger(settings) as ledger:
+        await known(ledger, code)
         return await standing.try_now(ledger, code, now=datetime.now(UTC))

@@ -140,7 +140,8 @@ class Movement:
     type: str
     recipient_type: str
     status: str
-    source: str
+    source: str | None
+    """None on a merchant's first record, which needs none."""
     consent_date: datetime | None
     creation_date: datetime
     transaction_id: str
@@ -155,7 +156,7 @@ class Movement:
             type=reader.text("type"),
             recipient_type=reader.text_or_none("recipientType") or RecipientType.BIREYSEL,
             status=reader.text("status"),
-            source=reader.text("source"),
+            source=reader.text_or_none("source"),
             consent_date=reader.instant_or_none("consentDate"),
             creation_date=reader.instant("creationDate"),
             transaction_id=reader.text("transactionId"),

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from izin.simulator.accounts import CHANNELS
-from izin.simulator.outsiders import ON_THE_WEB
+from izin.simulator.arguments import Brand, Channel, Citizen, Recipient, RecipientType, Status
+from izin.simulator.outsiders import ON_THE_WEB, channels_of
 from izin.simulator.remote import (
     DEFAULT_URL,
     Admin,
@@ -21,12 +21,6 @@ from izin.simulator.remote import (
     print_table,
 )
 from izin.simulator.weather import Delivery, Drop, Operation, Writer
-
-Brand = Annotated[int, typer.Option("--brand", help="Brand code.")]
-Channel = Annotated[str, typer.Option("--type", help=" | ".join(CHANNELS))]
-RecipientType = Annotated[str, typer.Option("--recipient-type", help="BIREYSEL | TACIR")]
-Recipient = Annotated[str, typer.Argument(help="Phone as +90…, or e-mail address.")]
-Status = Annotated[str, typer.Argument(help="ONAY | RET")]
 
 
 def clock(
@@ -131,7 +125,7 @@ def weather(
 
 
 def citizen(
-    recipient: Recipient,
+    recipient: Citizen,
     status: Status,
     *,
     brand: Brand,
@@ -142,6 +136,8 @@ def citizen(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Approve or reject as a citizen does at İYS; the brand's push addresses hear of it."""
+    if channel not in channels_of(recipient):
+        raise typer.BadParameter(f"{recipient} is not reached by {channel}", param_hint="--type")
     movement = _movement(brand, channel, recipient_type, recipient, status)
     with Admin(base_url) as admin:
         answer = admin.post("citizen", [{**movement, "source": source}])

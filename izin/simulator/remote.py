@@ -1,7 +1,7 @@
 """A running twin from outside: its admin API for the commands, and how they print.
 
-Exit codes: 0 done, 1 the answer is no (a case failed, an order was refused), 2 wrong usage,
-4 the twin cannot be reached.
+Exit codes: 0 done, 1 the answer is no (a case failed, the rules refuse a consent), 2 wrong usage,
+3 the twin cannot use the order, 4 the twin cannot be reached.
 """
 
 import json
@@ -41,6 +41,7 @@ class Exit(IntEnum):
     DONE = 0
     WRONG = 1
     USAGE = 2
+    SOURCE = 3
     UNREACHED = 4
 
 
@@ -100,7 +101,7 @@ class Admin:
         if answer.is_success:
             return answer
         if answer.headers.get("content-type", "").startswith("application/json"):
-            raise failed(str(answer.json().get("error", answer.text)), Exit.WRONG)
+            raise failed(str(answer.json().get("error", answer.text)), Exit.SOURCE)
         raise failed(f"what answers at {self._url} has no admin API", Exit.UNREACHED)
 
 
@@ -117,7 +118,10 @@ def print_json(value: object) -> None:
 
 def print_table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print `rows` under `titles`; cells are texts, not markup."""
-    table = Table(*titles)
+    table = Table()
+    for title in titles:
+        # Longer than the screen is wide, an address or an id goes on in the next line: none is cut.
+        table.add_column(title, overflow="fold")
     for row in rows:
         table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     Console().print(table)

@@ -149,7 +149,9 @@ class Announcer:
         """Yield what the change from ``before`` to ``after`` means to the events that were to be
         told.
         """
-        replaced = before is not None and before.desired_event_id != after.desired_event_id
+        replaced = before is not None and not after.is_of(
+            before.desired_event_id, before.desired_status
+        )
         if before is not None and replaced and before.is_ours and before.state in _UNTOLD:
             yield _outcome(before, "superseded", now)
         reached = replaced or before is None or before.state != after.state

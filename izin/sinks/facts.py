@@ -65,7 +65,15 @@ def decided(entry: Entry | None, decision: Mapping[str, Any], now: datetime) -> 
         latest_onay_at=latest(entry.latest_onay_at, consent.latest_onay_at),
         latest_ret_at=latest(entry.latest_ret_at, consent.latest_ret_at),
     )
-    if is_outranked(entry, consent.order):
+    if not is_outranked(entry, consent.order):
+        pass
+    elif entry.is_of(consent.event_id, str(consent.status)):
+        # The same statement, said again with a later date (a form sent twice, which gives none):
+        # what was told of it stays told.
+        entry = entry.but(
+            desired_at=consent.effective_at, desired_consent_date=consent.consent_date
+        )
+    else:
         known = event if event.event_id == consent.event_id else None
         entry = entry.but(
             customer_id=consent.customer_id,

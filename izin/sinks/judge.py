@@ -82,16 +82,17 @@ def judged(  # noqa: C901, PLR0911, PLR0912, PLR0913 - one case a verdict; each 
 ) -> Judged:
     """Return what ``answer`` makes of ``entry``, of which ``item`` was told."""
     entry = facts.landed(entry, item.status, now)
-    if entry.desired_event_id != item.event_id:
+    if not entry.is_of(item.event_id, item.status):
         return _of_the_past(entry, item, answer, brand, now, calendar=calendar)
     match answer.verdict:
         case Verdict.SUCCESS:
-            entry = _registered(entry, item, answer, now)
             if answer.is_original:
+                # It speaks of an old save: what stands is read before anything is taken as said.
                 return Judged(
                     ruled=Ruled(entry=rulings.to_ask(entry, "told-before", None)),
                     item_state="accepted",
                 )
+            entry = _registered(entry, item, answer, now)
             ruled = rulings.ruled(
                 entry.but(code=None), brand, now, calendar=calendar, answered=True, told=True
             )
@@ -107,8 +108,8 @@ def judged(  # noqa: C901, PLR0911, PLR0912, PLR0913 - one case a verdict; each 
                 return _refused(rulings.expired(entry, "refused-as-late", answer.code))
             return _rescued(entry, "refused-as-late", answer, now)
         case Verdict.DATA if answer.code == AHEAD:
-            later = rulings.retried(entry, now, "ahead-of-iys", answer.code)
-            return Judged(ruled=Ruled(entry=later), item_state="withdrawn")
+            ruled = _later(entry, "ahead-of-iys", answer, brand, now, calendar=calendar)
+            return Judged(ruled=ruled, item_state="withdrawn")
         case Verdict.DATA:
             if answer.code == NOT_AS_FIRST and item.source == Source.HS_KARAR:
                 return _already(entry, item, answer, brand, now, calendar=calendar)
@@ -137,16 +138,23 @@ def judged(  # noqa: C901, PLR0911, PLR0912, PLR0913 - one case a verdict; each 
             | Verdict.RIGHTS
             | Verdict.QUOTA
         ):
-            later = rulings.retried(
-                entry, now, str(answer.verdict), answer.code, answer.retry_after
-            )
             return Judged(
-                ruled=Ruled(entry=later),
+                ruled=_later(entry, str(answer.verdict), answer, brand, now, calendar=calendar),
                 item_state="withdrawn",
                 stop=scope_of(entry.channel, answer),
             )
         case _:
             assert_never(answer.verdict)
+
+
+def _later(  # noqa: PLR0913 - each argument is a fact
+    entry: Entry, why: str, answer: Answer, brand: Brand, now: datetime, *, calendar: Calendar
+) -> Ruled:
+    """Return the row to be told again later, if it still is to be told."""
+    ruled = rulings.ruled(entry, brand, now, calendar=calendar, answered=True)
+    if ruled.entry.duty != "send":
+        return ruled
+    return Ruled(entry=rulings.retried(entry, now, why, answer.code, answer.retry_after))
 
 
 def scope_of(channel: str, answer: Answer) -> Scope | None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from izin.consent.forecast import Forecast, Owed
     from izin.sinks.ledger.budgets import Address
     from izin.sinks.ledger.deadlines import Margin
+    from izin.sinks.ledger.hearing import Heard
     from izin.sinks.ledger.reads import Lag
     from izin.sinks.ledger.sequences import Missing
 
@@ -102,6 +103,12 @@ class Metrics:
             ["address", "budget"],
             registry=self.registry,
         )
+        self._unheard = Gauge(
+            "izin_stream_unheard_seconds",
+            "Since when a stream of İYS's was not read to its end, by brand and stream",
+            ["brand", "stream"],
+            registry=self.registry,
+        )
         self._gaps = Gauge(
             "izin_sequence_gaps",
             "Gaps in the running numbers of an origin that nothing has closed in time",
@@ -114,6 +121,13 @@ class Metrics:
             ["customer", "origin"],
             registry=self.registry,
         )
+
+    def show_heard(self, heard: Iterable[Heard], *, now: datetime) -> None:
+        """Show how long ago each stream of İYS's was read to its end."""
+        self._unheard.clear()
+        for one in heard:
+            age = (now - one.heard_at).total_seconds()
+            self._unheard.labels(one.brand_code, one.stream).set(age)
 
     def show_missing(self, missing: Iterable[Missing]) -> None:
         """Show what is ``missing`` now; what has come meanwhile is shown no more."""

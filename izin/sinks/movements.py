@@ -40,7 +40,7 @@ def event_of(
         recipient_type=movement.recipient_type,
         recipient=recipient,
         status=movement.status,
-        source=movement.source or None,
+        source=movement.source,
         consent_date=movement.consent_date,
         received_at=at,
         date_basis=str(DateBasis.STATED),

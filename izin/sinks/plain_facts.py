@@ -78,9 +78,13 @@ class PlainFacts:
         onay = facts.latest(entry.latest_onay_at, _moment(cut.latest_onay))
         ret = facts.latest(entry.latest_ret_at, _moment(cut.latest_ret))
         own = _own(cut)
-        order = own["desired_at"], heard.is_ret, OriginRank.OURS, own["desired_event_id"]
+        event_id = own["desired_event_id"]
+        order = own["desired_at"], heard.is_ret, OriginRank.OURS, event_id
         if not facts.is_outranked(entry, order):
             return entry.but(latest_onay_at=onay, latest_ret_at=ret)
+        if entry.is_of(event_id, heard.shared["desired_status"]):
+            dates = {name: own[name] for name in ("desired_at", "desired_consent_date")}
+            return entry.but(latest_onay_at=onay, latest_ret_at=ret, **dates)
         return entry.but(latest_onay_at=onay, latest_ret_at=ret, **heard.shared, **own)
 
     def _hear(self, read: Read, now: datetime) -> _Heard:

@@ -5,6 +5,9 @@ What İYS originated is published, and acknowledged, before the cursor moves: a 
 repeats a page and loses none. The cursor moves in the transaction of the rows it brought. An HS
 movement that we told ourselves only verifies; one that we did not is a foreign writer's (the
 portal, another integrator) and is published, too.
+
+İYS shows seven days. What a stream that was not read for longer held before, only questions tell:
+every consent of the brand that stands at İYS is asked about anew (reference 2.7).
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from izin.iys.wire import Stream
 from izin.runtime.observe import get_logger
 from izin.sinks import facts, rulings
 from izin.sinks.errors import ConcurrentChangeError
-from izin.sinks.ledger import brands, submissions
+from izin.sinks.ledger import brands, hearing, submissions
 from izin.sinks.ledger.changes import Changes, lock
 from izin.sinks.ledger.entry import Entry
 from izin.sinks.ledger.movements import Movement
@@ -90,11 +93,19 @@ class Puller:
                     await self._keep(brand, stream, row["after"], row["after"], [])
                 return came
             if page is None or not page.movements:
-                await self._keep(brand, stream, row["after"], row["after"], [])
+                heard_at = row["heard_at"]
+                if heard_at is not None and now - heard_at > hearing.WINDOW:
+                    _log.critical("iys was not heard for longer than it shows", **where)
+                    await hearing.ask_anew(self.tools.ledger, brand.brand_code, now=now)
+                await self._keep(brand, stream, row["after"], row["after"], [], is_end=True)
                 return came
             seen = await self._publish(brand, stream, page)
-            await self._keep(brand, stream, row["after"], page.after, seen)
+            # A cursor that stays where it was would give this page for ever, without a rest.
+            is_end = page.after == row["after"]
+            await self._keep(brand, stream, row["after"], page.after, seen, is_end=is_end)
             came = True
+            if is_end:
+                return came
 
     async def _publish(self, brand: Brand, stream: Stream, page: Page) -> list[_Seen]:
         at = self.tools.clock()
@@ -120,13 +131,15 @@ class Puller:
         )
         return seen
 
-    async def _keep(
+    async def _keep(  # noqa: PLR0913 - what came, from where to where
         self,
         brand: Brand,
         stream: Stream,
         before: str | None,
         after: str | None,
         seen: Sequence[_Seen],
+        *,
+        is_end: bool = False,
     ) -> None:
         now = self.tools.clock()
         async with self.tools.ledger.transaction() as connection:
@@ -136,6 +149,7 @@ class Puller:
                 "before": before,
                 "after": after,
                 "now": now,
+                "is_end": is_end,
             }
             moved = await (await connection.execute(_SQL["advance"], values)).fetchone()
             if moved is None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from izin.sinks.ledger.submissions import Submission
     from izin.sinks.tools import Tools
 
+_LOOKED_AT = frozenset({Verdict.SUCCESS, Verdict.DATA, Verdict.EXPIRED, Verdict.ALREADY})
+"""Whatever İYS says of a record itself shows that it lets us write."""
 _YIELD_EVERY = 50
 
 _log = get_logger(__name__)
@@ -81,15 +83,18 @@ async def record_answers(
                     changes.tell(replace(judgement.outcome, request_id=request_id))
                 at = microseconds(now)
                 changes.record([answered(submission, item, answers[item.place], at)])
-        await _stops(connection, submission, answers, judgements, now)
+        account = tools.holder.account
+        await _stops(connection, submission, answers, judgements, account=account, now=now)
         await changes.write(connection)
 
 
-async def _stops(
+async def _stops(  # noqa: PLR0913 - what was told, by whom, and what came of it
     connection: Connection,
     submission: Submission,
     answers: Mapping[int, Answer],
     judgements: Mapping[int, Judged],
+    *,
+    account: str,
     now: datetime,
 ) -> None:
     found = {one.stop for one in judgements.values() if one.stop is not None}
@@ -98,6 +103,7 @@ async def _stops(
         await stops.stop(
             connection,
             submission.brand,
+            account=account,
             channel=stop.channel,
             status=stop.status,
             code=stop.code,
@@ -108,6 +114,13 @@ async def _stops(
     if submission.kind == SINGLE and not found:
         for item in submission.items:
             answer = answers.get(item.place)
-            if answer is not None and answer.verdict is Verdict.SUCCESS:
+            if answer is not None and answer.verdict in _LOOKED_AT:
                 channel = item.key.split("/", 2)[1]
-                await stops.lift(connection, submission.brand.brand_code, channel, item.status)
+                await stops.lift(
+                    connection,
+                    submission.brand.brand_code,
+                    channel,
+                    item.status,
+                    account=account,
+                    taken=answer.verdict is Verdict.SUCCESS,
+                )

@@ -18,13 +18,15 @@ from izin.consent.model import Channel, RecipientType, Status
 from izin.iys.answers import Verdict
 from izin.iys.breaker import Gate
 from izin.iys.errors import CallError, ThrottledError
+from izin.iys.pacing import CallClass
 from izin.iys.wire import Receipt
 from izin.runtime.observe import get_logger
 from izin.sinks import facts, rulings, shown
+from izin.sinks.errors import ConcurrentChangeError
 from izin.sinks.judge import Answer
 from izin.sinks.ledger import brands, intents, stops, submissions
 from izin.sinks.ledger.changes import Changes, lock
-from izin.sinks.ledger.submissions import SINGLE, Settled
+from izin.sinks.ledger.submissions import BATCH, SINGLE, Settled
 from izin.sinks.record import record_answers
 
 if TYPE_CHECKING:
@@ -39,8 +41,8 @@ if TYPE_CHECKING:
     from izin.sinks.tools import Tools
 
 _ASKED_AT_ONCE = 20
-_NEEDED = ("status", "add", "add_batch")
-"""What taking up may call: while one of them rests, everything stays as it is."""
+_CALLS = {SINGLE: "add", BATCH: "add_batch"}
+"""What tells each kind: while it rests, what it tells stays as it is."""
 _LATER = timedelta(seconds=30)
 _SOON = timedelta(seconds=2)
 _REFUSED = timedelta(minutes=15)
@@ -59,11 +61,14 @@ class Recoverer:
 
     async def recover(self) -> bool:
         """Take up one submission without an answer; return whether there was one."""
-        if any(self.tools.client.gate(one) is Gate.SHUT for one in _NEEDED):
+        if self._is_shut("status"):
             return False
+        kinds = [kind for kind, call in _CALLS.items() if not self._is_shut(call)]
         now = self.tools.clock()
         async with self.tools.ledger.transaction() as connection:
-            row = await submissions.unanswered(connection, now=now, holder=self.tools.holder)
+            row = await submissions.unanswered(
+                connection, now=now, holder=self.tools.holder, kinds=kinds
+            )
             if row is None:
                 return False
             found = await brands.of_codes(connection, {row["brand_code"]})
@@ -73,6 +78,9 @@ class Recoverer:
             await self._take_up(submission, now, kept=kept)
         return True
 
+    def _is_shut(self, operation: str) -> bool:
+        return self.tools.client.gate(operation) is Gate.SHUT
+
     async def _take_up(self, submission: Submission, now: datetime, *, kept: bool) -> None:
         """Tell again what is still desired, unless it is ``kept`` from İYS, and read the rest."""
         async with self.tools.ledger.transaction() as connection:
@@ -80,14 +88,14 @@ class Recoverer:
             changes = Changes(self.tools.announcer, now=now)
             for item in submission.items:
                 entry = entries[item.key]
-                if entry.desired_event_id == item.event_id and entry.state == "in_flight":
+                if entry.is_of(item.event_id, item.status) and entry.state == "in_flight":
                     entries[item.key] = changes.put(
                         entry, entry.but(state="unknown", why="no-answer")
                     )
             wanted = [
                 item
                 for item in submission.items
-                if not kept and _is_wanted(entries[item.key], item, now)
+                if not kept and self._is_wanted(submission, entries[item.key], item)
             ]
             whole = len(wanted) == len(submission.items) == len(submission.said)
             await changes.write(connection)
@@ -123,10 +131,30 @@ class Recoverer:
                 return False
             await self._later(submission, asked_at + (error.retry_after or _SOON))
             return True
-        if record is None or not _is_the_same(record, item):
+        if record is not None and _is_the_same(record, item):
+            await self._saved(submission, item, record)
+            return True
+        async with self.tools.ledger.transaction() as connection:
+            entry = (await lock(connection, [item.key]))[item.key]
+        heard = facts.observed(entry, shown.statement_of(record, asked_at))
+        if self._is_wanted(submission, heard, item):
             return False
-        await self._saved(submission, item, record)
+        await self._found(submission, item, record, asked_at)
         return True
+
+    def _is_wanted(self, submission: Submission, entry: Entry, item: Item) -> bool:
+        """Whether the very statement would be told now, were it not told yet."""
+        if not entry.is_of(item.event_id, item.status):
+            return False
+        now = self.tools.clock()
+        ruled = rulings.ruled(
+            facts.landed(entry, item.status, now).but(state="in_flight"),
+            submission.brand,
+            now,
+            calendar=self.tools.ledger.calendar,
+            answered=True,
+        )
+        return ruled.entry.duty == "send"
 
     async def _resend(self, submission: Submission) -> None:
         now, holder = self.tools.clock(), self.tools.holder
@@ -137,7 +165,11 @@ class Recoverer:
     async def _status(self, submission: Submission, item: Item) -> Record | None:
         _, channel, recipient_type, recipient = item.key.split("/", 3)
         return await self.tools.client.status(
-            submission.brand.path, Channel(channel), RecipientType(recipient_type), recipient
+            submission.brand.path,
+            Channel(channel),
+            RecipientType(recipient_type),
+            recipient,
+            call_class=CallClass.RET if item.status == Status.RET else CallClass.RESULTS,
         )
 
     async def _saved(self, submission: Submission, item: Item, record: Record) -> None:
@@ -156,7 +188,9 @@ class Recoverer:
         async with self.tools.ledger.transaction() as connection:
             changes = Changes(self.tools.announcer, now=now)
             moved = [Settled(place=item.place, state="withdrawn") for item in wanted]
-            await submissions.settle(connection, submission, moved, now=now)
+            counted = await submissions.settle(connection, submission, moved, now=now)
+            if len(counted) < len(moved):
+                raise ConcurrentChangeError(f"submission {submission.id} was taken up by another")
             part = await intents.intend(
                 connection,
                 changes,
@@ -210,7 +244,7 @@ class Recoverer:
                 landed = facts.observed(
                     facts.landed(entry, item.status, now), shown.statement_of(record, asked_at)
                 )
-                mine = entry.desired_event_id == item.event_id
+                mine = entry.is_of(item.event_id, item.status)
                 ruled = rulings.ruled(
                     landed,
                     submission.brand,
@@ -239,13 +273,6 @@ async def _is_kept(connection: Connection, submission: Submission) -> bool:
     first = submission.items[0]
     _, channel, _ = first.key.split("/", 2)
     return await stops.is_kept(connection, submission.brand.brand_code, channel, first.status)
-
-
-def _is_wanted(entry: Entry, item: Item, now: datetime) -> bool:
-    """Whether the very statement is still desired and its term still runs."""
-    if entry.desired_event_id != item.event_id:
-        return False
-    return item.status == Status.RET or entry.expires_at is None or now <= entry.expires_at
 
 
 def _is_the_same(record: Record, item: Item) -> bool:

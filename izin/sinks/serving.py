@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from izin.consent.forecast import forecast
 from izin.sinks.errors import LedgerUnavailableError
-from izin.sinks.ledger import deadlines, reads, sequences
+from izin.sinks.ledger import deadlines, hearing, reads, sequences
 from izin.sinks.ledger.budgets import addresses
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def app(  # noqa: PLR0913 - what is shown, and by which clock and pace
         metrics.show_kept(backlog.held)
         metrics.show_deadlines(await deadlines.margins(ledger, now=now), now=now)
         metrics.show_budgets(await addresses(ledger))
+        metrics.show_heard(await hearing.heard(ledger), now=now)
         metrics.show_missing(await sequences.missing(ledger, topics))
         return Response(metrics.page(), media_type="text/plain; version=0.0.4")
 

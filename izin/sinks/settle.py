@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 
 _FIRST = timedelta(seconds=30)
 _LONGEST = timedelta(hours=1)
-_GIVEN_UP = timedelta(days=3)
-"""İYS keeps results for 60 days; one that is not there after three will not come."""
+_GIVEN_UP = timedelta(days=1)
+"""From İYS's receipt of the batch. It keeps results for 60 days, but one that is not there after a
+day hardly comes, and an opt-out in it may be due in two more.
+"""
 
 _log = get_logger(__name__)
 
@@ -59,19 +61,22 @@ class Settler:
         return True
 
     async def _ask(self, submission: Submission, now: datetime) -> None:
+        is_given_up = now - (submission.answered_at or submission.intended_at) > _GIVEN_UP
+        results: tuple[ItemResult, ...] = ()
         try:
             results = await self.tools.client.batch_result(
                 submission.brand.path, submission.request_id or ""
             )
         except CallError as error:
             _log.warning("no results", submission=submission.id, error=str(error))
-            await self._later(submission, error.retry_after)
-            return
+            if error.passes or not is_given_up:
+                await self._later(submission, error.retry_after)
+                return
         # Pushes share this loop and must not wait for a whole batch.
         await asyncio.sleep(0)
         answers = _answers(submission, results)
         waiting = len(submission.items) - len(answers)
-        if waiting and now - submission.intended_at > _GIVEN_UP:
+        if waiting and is_given_up:
             lost = Answer(verdict=Verdict.ALREADY, code=None, how="batch")
             answers |= {item.place: lost for item in submission.items if item.place not in answers}
             waiting = 0
@@ -101,7 +106,8 @@ def _answers(submission: Submission, results: tuple[ItemResult, ...]) -> dict[in
             verdict=verdict,
             code=result.code,
             receipt=result.receipt,
-            is_original=result.original is not None and submission.sends == 1,
+            is_original=result.original is not None
+            and (submission.sends == 1 or submission.is_older(result.receipt)),
             how="batch",
         )
         for result in results

@@ -46,7 +46,8 @@ def statement_of(record: Record | None, asked_at: datetime) -> Statement:
             verified_by="status",
         )
     return Statement(
-        value=Registered(record.status),
+        # Any other word (BEKLIYOR) is no consent, and what it will be is not known.
+        value=Registered(record.status) if record.status in set(Status) else Registered.NOT_ONAY,
         creation_date=record.creation_date,
         consent_date=record.consent_date,
         source=record.source,

@@ -187,7 +187,13 @@ class Submitter:
         now = self.tools.clock()
         async with self.tools.ledger.transaction() as connection:
             allowed = await stops.may_try(
-                connection, brand_code, channel, status, now=now, recheck_at=now + _RECHECK
+                connection,
+                brand_code,
+                channel,
+                status,
+                account=self.tools.holder.account,
+                now=now,
+                recheck_at=now + _RECHECK,
             )
             if allowed is False:
                 return None

@@ -40,7 +40,7 @@ class Surveyor:
 
     async def run(self) -> None:
         """Ask until cancelled; one process of an account at a time does."""
-        async with self.tools.ledger.sole(f"survey {self.tools.holder.account}"):
+        async with self.tools.ledger.sole(self.tools.holder.sole("survey")):
             while True:
                 await self.survey()
                 await asyncio.sleep(_AGAIN.total_seconds())

@@ -24,6 +24,7 @@ from izin.iys.errors import (
 from izin.iys.pacing import CallClass
 from izin.iys.wire import Written
 from izin.runtime.observe import get_logger
+from izin.sinks.errors import ConcurrentChangeError
 from izin.sinks.judge import NO_SUCH_RETAILER, Answer
 from izin.sinks.ledger import intents, stops, submissions
 from izin.sinks.ledger.changes import Changes, lock
@@ -102,7 +103,8 @@ class Teller:
             self._refuse(submission, error)
             await record_answers(self.tools, submission, {item.place: _answer_of(error)})
         else:
-            answer = Answer(verdict=Verdict.SUCCESS, receipt=receipt, how="add")
+            old = submission.is_older(receipt)
+            answer = Answer(verdict=Verdict.SUCCESS, receipt=receipt, is_original=old, how="add")
             await record_answers(self.tools, submission, {item.place: answer})
 
     async def _batch(self, submission: Submission, call_class: CallClass) -> list[Submission]:
@@ -154,7 +156,9 @@ class Teller:
             )
             first = submission.items[0]
             channel = ConsentKey.parse(first.key).channel
-            await stops.lift(connection, submission.brand.brand_code, channel, first.status)
+            account = self.tools.holder.account
+            code = submission.brand.brand_code
+            await stops.lift(connection, code, channel, first.status, account=account)
 
     async def _lose(self, submission: Submission, error: CallError | None) -> None:
         now = self.tools.clock()
@@ -168,7 +172,7 @@ class Teller:
             )
             for item in submission.items:
                 entry = entries[item.key]
-                if entry.desired_event_id == item.event_id and entry.state == "in_flight":
+                if entry.is_of(item.event_id, item.status) and entry.state == "in_flight":
                     changes.put(entry, entry.but(state="unknown", why="no-answer"))
             await changes.write(connection)
 
@@ -211,7 +215,9 @@ class Teller:
             moved = [
                 Settled(place=item.place, state="withdrawn") for part in parts for item in part
             ]
-            await submissions.settle(connection, submission, moved, now=now)
+            counted = await submissions.settle(connection, submission, moved, now=now)
+            if len(counted) < len(moved):
+                raise ConcurrentChangeError(f"submission {submission.id} was taken up by another")
             told = [
                 await intents.intend(
                     connection,
@@ -248,4 +254,6 @@ def _answer_of(error: CallError) -> Answer:
 
 def _is_about_records(error: CallError) -> bool:
     """Whether the batch was refused for what it says, though no item is named."""
-    return error.verdict in {Verdict.DATA, Verdict.EXPIRED, Verdict.ALREADY}
+    return bool(error.refusals) and all(
+        one.is_of_a_record for one in error.refusals if one.verdict is error.verdict
+    )

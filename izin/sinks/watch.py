@@ -1,5 +1,6 @@
 """Deadlines, watched: somebody is told at 50, 80 and 95 percent of a term, when it is missed, and
-at once when opt-outs are kept from İYS: a person can withdraw them there.
+at once when opt-outs are kept from İYS: a person can withdraw them there. And when a stream of
+İYS's is not heard: a citizen's "no" may be in it.
 
 An alarm rings when something new has come so far, not at every look.
 """
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from izin.consent.model import Status
 from izin.runtime.observe import get_logger
-from izin.sinks.ledger import deadlines
+from izin.sinks.ledger import deadlines, hearing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from izin.sinks.ledger.database import Ledger
     from izin.sinks.ledger.deadlines import Kept, Margin
+    from izin.sinks.ledger.hearing import Heard
 
 _log = get_logger(__name__)
 
@@ -27,11 +29,15 @@ STAGES = ("past_50", "past_80", "past_95", "missed")
 """How far a term has passed, the least first."""
 KEPT = "kept"
 """The stage of opt-outs that İYS does not let us tell, however much of their term is left."""
+UNHEARD = "unheard"
+"""The stage of a stream that is not read to its end; the alarm's ``channel`` is the stream."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alarm:
-    """More of a brand's records than before have come to a stage of their term, or are kept."""
+    """More of a brand's records than before have come to a stage of their term, or are kept; or one
+    of its streams is not heard.
+    """
 
     brand_code: int
     channel: str
@@ -58,10 +64,20 @@ class Watch:
 
     async def look(self) -> tuple[Alarm, ...]:
         """Look once; return what rang, after telling it."""
-        found = await deadlines.margins(self.ledger, now=self.clock())
+        now = self.clock()
+        found = await deadlines.margins(self.ledger, now=now)
         kept = await deadlines.kept_opt_outs(self.ledger)
-        alarms = tuple(self._rings([*_stages(found), *_kept(kept)]))
+        silent = [one for one in await hearing.heard(self.ledger) if one.is_silent(now)]
+        alarms = tuple(self._rings([*_stages(found), *_kept(kept), *_unheard(silent)]))
         for one in alarms:
+            if one.stage == UNHEARD:
+                _log.critical(
+                    "iys is not heard: a citizen's no may wait there",
+                    brand=one.brand_code,
+                    stream=one.channel,
+                    cure="why the log's last 'pull failed' of it; izin doctor",
+                )
+                continue
             if one.stage == KEPT:
                 _log.critical(
                     "opt-outs are kept from iys",
@@ -106,6 +122,17 @@ def _stages(found: Iterable[Margin]) -> Iterator[Alarm]:
                 stage=stage,
                 keys=getattr(one, stage),
             )
+
+
+def _unheard(found: Iterable[Heard]) -> Iterator[Alarm]:
+    for one in found:
+        yield Alarm(
+            brand_code=one.brand_code,
+            channel=one.stream,
+            status=str(Status.RET),
+            stage=UNHEARD,
+            keys=1,
+        )
 
 
 def _kept(found: Iterable[Kept]) -> Iterator[Alarm]:

@@ -216,7 +216,7 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
 
 async def _pull(puller: Puller, sink: SinkSettings) -> None:
     rest = min(sink.pull_interval, max(sink.poll_interval, sink.pull_interval / 10))
-    async with puller.tools.ledger.sole(f"pull {puller.tools.holder.account}"):
+    async with puller.tools.ledger.sole(puller.tools.holder.sole("pull")):
         while True:
             await puller.pull()
             await asyncio.sleep(rest.total_seconds())

@@ -78,6 +78,33 @@ def test_a_citizen_and_the_portal_write(url: str):
     assert "H174" in refused.stderr or "H178" in refused.stderr
 
 
+def test_a_citizen_is_one_however_the_address_is_written(url: str):
+    """One recipient in the register, as on the citizen's page."""
+    told(url, "write", PHONE, "ONAY", *AT_THE_BRAND)
+    written_otherwise = f"0{PHONE.removeprefix('+90')}"
+    assert told(url, "citizen", written_otherwise, "RET", *AT_THE_BRAND)["recipient"] == PHONE
+    register = httpx.get(f"{url}/__simulator__/register").text.splitlines()
+    assert [json.loads(line)["status"] for line in register] == ["RET"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["ada", "RET", *AT_THE_BRAND], 2),
+        ([PHONE, "HAYIR", *AT_THE_BRAND], 2),
+        ([PHONE, "RET", "--brand", str(BRAND_CODE), "--type", "SMS"], 2),
+        ([PHONE, "RET", "--brand", str(BRAND_CODE), "--type", "EPOSTA"], 2),
+        ([PHONE, "RET", *AT_THE_BRAND, "--recipient-type", "KISI"], 2),
+        ([PHONE, "RET", "--brand", "7", "--type", "MESAJ"], 3),
+        ([PHONE, "RET", *AT_THE_BRAND, "--source", "HS_WEB"], 3),
+    ],
+)
+def test_an_act_that_cannot_be_is_refused(url: str, words: list[str], code: int):
+    """Nothing is registered; 1 is left to what İYS's rules refuse."""
+    assert run(url, "citizen", *words).exit_code == code
+    assert not httpx.get(f"{url}/__simulator__/register").text
+
+
 def test_requests_are_told(url: str):
     """Counts per operation, and with --log the calls one by one."""
     httpx.get(f"{url}/sps/{IYS_CODE}/brands")
@@ -86,6 +113,13 @@ def test_requests_are_told(url: str):
     assert (entry["operation"], entry["status"]) == ("brands", "401")
     assert "H351: 1" in run(url, "requests").stdout
     assert "brands" in run(url, "requests", "--log").stdout
+
+
+def test_a_table_cuts_nothing(url: str, monkeypatch: pytest.MonkeyPatch):
+    """What is longer than the screen is wide goes on in the next line."""
+    monkeypatch.setenv("COLUMNS", "40")
+    shown = run(url, "write", PHONE, "ONAY", *AT_THE_BRAND, "--source", "HS_FIZIKSEL_ORTAM").stdout
+    assert "…" not in shown
 
 
 def test_reset_must_be_meant(url: str):
@@ -113,10 +147,10 @@ def test_wrong_usage_is_told(url: str, words: list[str]):
     assert told(url, "weather") == []
 
 
-def test_a_refused_order_ends_in_1(url: str):
-    """What the twin says against an order is printed."""
+def test_an_order_that_cannot_be_used_ends_in_3(url: str):
+    """What the twin says against it is printed."""
     result = run(url, "weather", "nothing", "--code", "H103")
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert "operation" in result.stderr
 
 

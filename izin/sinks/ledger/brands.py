@@ -166,7 +166,7 @@ async def requeue(  # noqa: PLR0913 - what is looked at again, and by whose orde
         return await _settle_retailers(ledger, announcer, brand_code, by=by, now=now)
     if why in {None, QUOTA_SPENT}:
         async with ledger.transaction() as connection:
-            await stops.lift(connection, brand_code, stops.EVERY, Status.ONAY)
+            await stops.lift(connection, brand_code, stops.EVERY, Status.ONAY, account=None)
     return await _each(
         ledger,
         announcer,

@@ -64,9 +64,7 @@ class Anchor:
                 anchored_at=datetime.fromisoformat(said["anchored_at"]),
             )
         except (ValueError, KeyError, TypeError) as error:
-            raise UnreadableAnchorError(
-                f"a line of the anchor file is no anchor ({type(error).__name__})"
-            ) from error
+            raise UnreadableAnchorError(f"no anchor ({type(error).__name__})") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,17 +114,23 @@ async def anchors_after(ledger: Ledger, after: int) -> tuple[Anchor, ...]:
 
 
 def read_anchors(path: Path) -> tuple[Anchor, ...]:
-    """Return the anchors of a file; raises UnreadableAnchorError.
+    """Return the anchors of a file; raises UnreadableAnchorError, naming file and line.
 
     A line that a crash cut off, the last one or one that stands whole in the next, is none.
     """
-    *lines, last = path.read_text(encoding="utf-8").split("\n")
-    whole = [
-        line
-        for line, following in zip(lines, [*lines[1:], last], strict=True)
-        if not following.startswith(line)
-    ]
-    return tuple(Anchor.from_line(line) for line in whole)
+    try:
+        *lines, last = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise UnreadableAnchorError(f"{path} is no text") from error
+    found = []
+    for number, (line, following) in enumerate(zip(lines, [*lines[1:], last], strict=True), 1):
+        if following.startswith(line):
+            continue
+        try:
+            found.append(Anchor.from_line(line))
+        except UnreadableAnchorError as error:
+            raise UnreadableAnchorError(f"{path}, line {number}: {error}") from error
+    return tuple(found)
 
 
 async def verify(ledger: Ledger, anchors: Iterable[Anchor]) -> Verified:

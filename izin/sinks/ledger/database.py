@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, LiteralString, Self, TypeVar
 
 import psycopg
 from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -40,11 +41,17 @@ Connection = psycopg.AsyncConnection[DictRow]
 
 LAWFUL = "consents_lawful"
 """The name under which the database refuses a transition that is not in the table."""
-_ANOTHERS = frozenset({"submission_items_open"})
+_ANOTHERS = frozenset({"submission_items_open", "consents_pkey"})
 """Uniqueness that fails only where another process did the same at the same time."""
 LOCK_CLASS = 29_541
 """The advisory locks of living processes; the object is the process's number."""
 _CONNECT_TIMEOUT = 10.0
+_AFTER_THE_PASSWORD = ("host", "hostaddr", "port", "dbname")
+"""What a URL is cut into where a password holds an @ or a / as it is: parts of it would be told."""
+_NO_URL = (
+    "DATABASE_URL is no PostgreSQL URL such as postgresql://user:password@host:5432/name; in a "
+    "password @ is written %40 and / %2F"
+)
 
 _log = get_logger(__name__)
 
@@ -74,8 +81,13 @@ class Ledger:
         return str(self._owner)
 
     async def __aenter__(self) -> Self:
-        with _wall():
-            await self._pool.open(wait=True, timeout=_CONNECT_TIMEOUT)
+        try:
+            with _wall():
+                await self._pool.open(wait=True, timeout=_CONNECT_TIMEOUT)
+        except LedgerUnavailableError:
+            # The pool tries in silence, and keeps causes to itself.
+            await reach(self._url)
+            raise
         return self
 
     async def __aexit__(
@@ -167,6 +179,28 @@ async def while_waiting(statement: Coroutine[Any, Any, T], work: Awaitable[U]) -
     finally:
         found = await running
     return found, made
+
+
+async def reach(url: str) -> None:
+    """Connect once, outside any pool; raises LedgerUnavailableError with the server's own word."""
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.Error as error:
+        # Its message would quote the URL, and the password in it.
+        raise LedgerUnavailableError(_NO_URL) from error
+    if any("@" in str(parts.get(name, "")) for name in _AFTER_THE_PASSWORD):
+        raise LedgerUnavailableError(_NO_URL)
+    try:
+        patience = parts.get("connect_timeout") or round(_CONNECT_TIMEOUT)
+        connection = await psycopg.AsyncConnection.connect(
+            make_conninfo(url, connect_timeout=patience)
+        )
+    except psycopg.Error as error:
+        first, *_ = (str(error) or type(error).__name__).splitlines()
+        raise LedgerUnavailableError(
+            f"PostgreSQL cannot be reached: {first}; is it running, and is DATABASE_URL right?"
+        ) from error
+    await connection.close()
 
 
 @contextmanager

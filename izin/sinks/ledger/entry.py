@@ -160,6 +160,12 @@ class Entry:
             from_iys=is_of_citizens(self.registered_source),
         )
 
+    def is_of(self, event_id: str | None, status: str | None) -> bool:
+        """Whether this is the statement that the row desires. By its status, too: an event's id is
+        the sender's, who may give it to a "no" once more.
+        """
+        return self.desired_event_id == event_id and self.desired_status == status
+
     @property
     def is_open(self) -> bool:
         """Whether anything of this key is told to İYS and not yet answered."""

@@ -29,6 +29,13 @@ class Holder:
         """Account and address, as statements take them."""
         return {"account": self.account, "address": self.address}
 
+    def sole(self, work: str) -> str:
+        """Return under which name one process does ``work`` for all of its account and address.
+
+        By both: a brand that only the other address may speak for would else wait for ever.
+        """
+        return f"{work} {self.account} {self.address}"
+
     def may_leave(self, submission: Submission, now: datetime) -> bool:
         """Return whether a call that leaves now ends while the submission is still ours."""
         until = submission.lease_until

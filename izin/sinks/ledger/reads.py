@@ -197,12 +197,16 @@ async def register(ledger: Ledger, *, brand_code: int | None = None) -> AsyncIte
         after = rows[-1]["key"]
 
 
+async def keys_of(ledger: Ledger, recipient: str) -> tuple[str, ...]:
+    """Return the keys of a recipient (normalised), of whichever brand."""
+    rows = await ledger.fetch(_SQL["keys-of"], {"recipient": recipient})
+    return tuple(row["key"] for row in rows)
+
+
 async def history(ledger: Ledger, recipient: str) -> History:
     """Return everything of a recipient (normalised), or of a canonical key, in order."""
-    if recipient.count("/") >= 3:  # noqa: PLR2004 - brand_code/type/recipient_type/recipient
-        keys = [recipient]
-    else:
-        keys = [row["key"] for row in await ledger.fetch(_SQL["keys-of"], {"recipient": recipient})]
+    is_key = recipient.count("/") >= 3  # noqa: PLR2004 - brand_code/type/recipient_type/recipient
+    keys = [recipient] if is_key else list(await keys_of(ledger, recipient))
     entries = await ledger.fetch(_SQL["standing"], {"keys": keys})
     facts = await ledger.fetch(_SQL["history"], {"keys": keys})
     return History(

@@ -63,7 +63,7 @@ def step(before: Entry | None, after: Entry) -> Step | None:
         return None
     if after.desired_status != Status.ONAY or after.state not in _SETTLED:
         return None
-    same = before is not None and before.desired_event_id == after.desired_event_id
+    same = before is not None and after.is_of(before.desired_event_id, before.desired_status)
     if same and before is not None and before.state == after.state:
         return None
     return Step.TOLD if after.state == "accepted" else Step.WANTED

@@ -27,6 +27,7 @@ EVERY = "*"
 NO_RIGHT = "no-right"
 """The code of a stop that a person set."""
 _SQL = statements("stops")
+_CURSORS = statements("cursors")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,7 @@ async def stop(  # noqa: PLR0913 - what is stopped, why, and until when
     connection: Connection,
     brand: Brand,
     *,
+    account: str,
     channel: str,
     status: str,
     code: str,
@@ -68,13 +70,15 @@ async def stop(  # noqa: PLR0913 - what is stopped, why, and until when
     reach: str = "brand",
 ) -> None:
     """Keep records of this channel and status from İYS: the brand's, and those of every brand that
-    ``reach`` says; they are tried again in a minute, then ever less often.
+    ``reach`` says (of an account: those that ``account`` tells); they are tried again in a minute,
+    then ever less often.
     """
     await connection.execute(
         _SQL["stop"],
         {
             "brand_code": brand.brand_code,
             "iys_code": brand.iys_code,
+            "account": account,
             "channel": channel,
             "status": status,
             "code": code,
@@ -99,6 +103,7 @@ async def may_try(  # noqa: PLR0913 - what is tried, and when again
     channel: str,
     status: str,
     *,
+    account: str,
     now: datetime,
     recheck_at: datetime,
 ) -> bool | None:
@@ -107,15 +112,33 @@ async def may_try(  # noqa: PLR0913 - what is tried, and when again
     standing = await (await connection.execute(_SQL["standing"], scope)).fetchone()
     if standing is None or not standing["exists"]:
         return True
-    values = {**scope, "now": now, "recheck_at": recheck_at}
+    values = {**scope, "account": account, "now": now, "recheck_at": recheck_at}
     taken = await (await connection.execute(_SQL["recheck"], values)).fetchone()
     return None if taken is not None else False
 
 
-async def lift(connection: Connection, brand_code: int, channel: str, status: str) -> None:
-    """Let the brand's records go again: İYS took one."""
+async def lift(  # noqa: PLR0913 - of whom, what, and how it is known
+    connection: Connection,
+    brand_code: int,
+    channel: str,
+    status: str,
+    *,
+    account: str | None,
+    taken: bool = True,
+) -> None:
+    """Let the brand's records go again, and what hung on the same fault of the ``account``: İYS
+    took one. One that it did not take, for what it says, shows as much, but not that there is room
+    for new ONAYs.
+    """
     await connection.execute(
-        _SQL["lift"], {"brand_code": brand_code, "channel": channel, "status": status}
+        _SQL["lift"],
+        {
+            "brand_code": brand_code,
+            "channel": channel,
+            "status": status,
+            "account": account,
+            "taken": taken,
+        },
     )
 
 
@@ -147,5 +170,7 @@ async def keep_rights(
         await connection.execute(
             _SQL["give-right"], {**scope, "channels": [str(one) for one in channels]}
         )
+        # İYS left out of its pages what might not be read meanwhile: its window is pulled anew.
+        await connection.execute(_CURSORS["begin-anew"], scope)
         await connection.execute(f"NOTIFY {bells.OPT_OUTS}")
         await connection.execute(f"NOTIFY {bells.BULK}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from psycopg.rows import args_row
 
+from izin.consent.admission import SKEW
 from izin.sinks.errors import ConcurrentChangeError
 from izin.sinks.ledger.database import LOCK_CLASS
 from izin.sinks.ledger.statements import statements
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
-    from izin.iys.wire import ConsentItem
+    from izin.iys.wire import ConsentItem, Receipt
     from izin.sinks.ledger.brands import Brand
     from izin.sinks.ledger.database import Connection
     from izin.sinks.ledger.holder import Holder
@@ -58,6 +59,7 @@ class Submission:
     body: str
     items: tuple[Item, ...]
     intended_at: datetime
+    answered_at: datetime | None = None
     request_id: str | None = None
     sub_request_ids: Sequence[str] = ()
     """İYS's names of the items, by their places."""
@@ -71,6 +73,10 @@ class Submission:
     def said(self) -> tuple[ConsentItem, ...]:
         """What the body says, whole."""
         return items_of(self.body)
+
+    def is_older(self, receipt: Receipt | None) -> bool:
+        """Whether a receipt is certainly of a save before this was to be told."""
+        return receipt is not None and receipt.creation_date < self.intended_at - SKEW
 
 
 class Settled(NamedTuple):
@@ -169,10 +175,18 @@ async def ask_again(
 
 
 async def unanswered(
-    connection: Connection, *, now: datetime, holder: Holder
+    connection: Connection, *, now: datetime, holder: Holder, kinds: Sequence[str]
 ) -> Mapping[str, Any] | None:
-    """Take up one submission that was left without an answer; return its row, now held."""
-    values = {"now": now, "lock_class": LOCK_CLASS, "owner": holder.owner, **holder.who}
+    """Take up one submission of these kinds that was left without an answer; return its row, now
+    held.
+    """
+    values = {
+        "kinds": list(kinds),
+        "now": now,
+        "lock_class": LOCK_CLASS,
+        "owner": holder.owner,
+        **holder.who,
+    }
     return await _held(connection, "claim-unanswered", values, now, holder)
 
 
@@ -225,6 +239,7 @@ async def with_items(connection: Connection, row: Mapping[str, Any], brand: Bran
         body=row["body"],
         items=tuple(items),
         intended_at=row["intended_at"],
+        answered_at=row["answered_at"],
         request_id=row["request_id"],
         sub_request_ids=row["sub_request_ids"] or (),
         polls=row["polls"],

@@ -5,6 +5,7 @@ import json
 import os
 import pwd
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -83,15 +84,24 @@ def a_movement(kind: str, **data: object) -> Movement:
     )
 
 
-@pytest.mark.parametrize("recipient", ["0 (555) 000 00 01", "+90 555 000 0001", KEY])
+@pytest.mark.parametrize(
+    "recipient",
+    ["0 (555) 000 00 01", "+90 555 000 0001", KEY, f"{BRAND}/MESAJ/BIREYSEL/0555 000 00 01"],
+)
 def test_everything_of_a_recipient_is_told_in_any_notation(
     izin: Izin, told_story: str, recipient: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """How the key stands and what happened, in words and Turkish time, within a hundred columns."""
+    """How the key stands and what happened, in words and Turkish time, within a hundred columns; a
+    command is a line of its own, to be copied whole.
+    """
     monkeypatch.setattr(out, "_width", 100)
     shown = izin("explain", recipient)
     assert shown.exit_code == 0
-    assert max(map(len, shown.stdout.splitlines())) <= 100
+    command = f"izin brands requeue {BRAND} --why reconsent"
+    lines = shown.stdout.splitlines()
+    (whole,) = [one for one in lines if one.startswith("to go on: ")]
+    assert whole.endswith(command)
+    assert max(len(one) for one in lines if one != whole) <= 100
     for words in (
         f"{PHONE} · MESAJ · BIREYSEL · brand {BRAND}",
         "waits for a person",
@@ -112,6 +122,40 @@ def test_machines_are_told_everything(izin: Izin, told_story: str) -> None:
     assert told["standing"][0]["desired_event_id"] == "event-1"
     assert {one["kind"] for one in told["happened"]} == {"decision", "observation"}
     assert all(one["recorded_at"].endswith("+00:00") for one in told["happened"])
+
+
+async def _owe(phone: str) -> None:
+    """Have an opt-out be owed."""
+    owed = replace(
+        an_entry(),
+        key=f"{BRAND}/MESAJ/BIREYSEL/{phone}",
+        recipient=phone,
+        desired_status="RET",
+        registered="UNKNOWN",
+        state="pending",
+        duty="send",
+        why="opt-out",
+        due_at=NOON,
+    )
+    async with open_ledger(LedgerSettings()) as ledger, ledger.transaction() as connection:
+        changes = Changes(Announcer(Codec(), Topics()), now=NOON)
+        changes.put(None, owed)
+        await changes.write(connection)
+
+
+def test_a_key_that_is_kept_from_iys_says_so(izin: Izin, told_story: str) -> None:
+    """Where the brand has no right to write it, for people and machines."""
+    izin("brands", "add", str(BRAND), "--iys-code=100001", "--customer=acme", "--name=One")
+    asyncio.run(_owe("+905550000002"))
+    asked = ("explain", "0555 000 00 02")
+    (stands,) = json.loads(izin(*asked, "--output", "json").stdout)["standing"]
+    assert stands["kept"] is None
+    izin("brands", "rights", str(BRAND), "--type=ARAMA", "--by=ada", "--yes")
+    (stands,) = json.loads(izin(*asked, "--output", "json").stdout)["standing"]
+    assert stands["kept"].startswith("kept from İYS since")
+    shown = " ".join(izin(*asked).stdout.split())
+    assert "kept from İYS since" in shown
+    assert "izin brands stops" in shown
 
 
 def test_nothing_known_and_nothing_readable_are_told_apart(izin: Izin, told_story: str) -> None:
@@ -144,6 +188,32 @@ def test_brands_are_added_listed_and_corrected(izin: Izin, told_story: str) -> N
     assert one["activated_at"] == "2024-01-31T09:00:00+00:00"
 
 
+def test_an_instant_is_turkish_time_as_all_that_is_printed(izin: Izin, told_story: str) -> None:
+    """What is read off a table can be typed again, and changes nothing."""
+    words = ("brands", "add", str(BRAND), "--iys-code=100001", "--customer=acme", "--name=One")
+    words = (*words, "--activated-at=2024-01-31T12:00")
+    assert izin(*words).exit_code == 0
+    (one,) = json.loads(izin("brands", "list", "--output", "json").stdout)
+    assert one["activated_at"] == "2024-01-31T09:00:00+00:00"
+    assert "31.01.2024 12:00:00" in izin("brands", "list").stdout
+    again = izin(*words)
+    assert (again.exit_code, "stands so already" in again.stderr) == (0, True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("try", "7"), ("requeue", "7", "--why", "reconsent"), ("retailers", "7"), ("show", "7")],
+    ids=" ".join,
+)
+def test_a_brand_that_nobody_knows_is_told(
+    izin: Izin, told_story: str, words: tuple[str, ...]
+) -> None:
+    """In the same words, whichever command is asked."""
+    told = izin("brands", *words)
+    assert told.exit_code == 3
+    assert "brand 7 is not registered; see: izin brands add --help" in told.stderr
+
+
 def test_a_brand_is_shown_with_its_terms_and_rights(izin: Izin, told_story: str) -> None:
     """Exit code 1 where something needs a person, 3 where nobody knows the brand."""
     assert izin("brands", "show", "999").exit_code == 3
@@ -152,6 +222,14 @@ def test_a_brand_is_shown_with_its_terms_and_rights(izin: Izin, told_story: str)
     rows = {row["what"]: row["stands"] for row in json.loads(shown.stdout)}
     assert rows["brand"] == f"{BRAND} One"
     assert rows["right to MESAJ"] == "write"
+
+
+def test_a_recipient_is_held_by_each_of_its_keys(izin: Izin, told_story: str) -> None:
+    """A hold names keys as the ledger spells them, or it would hold nothing."""
+    held = izin("retention", "hold", "acme", "--why=court", "--key", "0555 000 00 01")
+    assert (held.exit_code, KEY in held.stderr) == (0, True)
+    (hold,) = json.loads(izin("retention", "holds", "--output", "json").stdout)
+    assert hold["key"] == KEY
 
 
 def test_what_waits_for_a_person_is_listed_and_requeued(izin: Izin, told_story: str) -> None:

@@ -30,6 +30,9 @@ HEAD_FOLLOWS = """UPDATE chains AS c SET place = m.place, link = m.link FROM (
     SELECT place, link FROM movements WHERE shard = 0 ORDER BY place DESC LIMIT 1) AS m
     WHERE c.shard = 0"""
 REWRITTEN = "every link follows"
+AN_ANCHOR = (
+    '{"id": 1, "shard": 2, "place": 3, "link": "00ff", "anchored_at": "2026-03-02T09:00+00:00"}'
+)
 EDIT = """UPDATE movements SET status = 'RET' WHERE shard = 0 AND place = 3"""
 
 
@@ -216,18 +219,27 @@ async def test_anchors_cannot_be_changed_in_the_ledger(ledger: Ledger):
 
 
 def test_a_file_that_holds_something_else_is_named(tmp_path: Path):
-    """A wrong file is no proof of anything."""
+    """A wrong file is no proof of anything, and whoever gave it is told which line is wrong."""
     file = tmp_path / "a"
-    file.write_text("{}\n")
-    with pytest.raises(UnreadableAnchorError):
+    file.write_text(f"{AN_ANCHOR}\n{{}}\n")
+    with pytest.raises(UnreadableAnchorError, match=f"{file}, line 2: no anchor"):
         chains.read_anchors(file)
+    told = CliRunner().invoke(app, ["ledger", "verify", "--no-topic", "--anchors", str(file)])
+    assert (told.exit_code, f"{file}, line 2" in told.output) == (3, True)
+    file.write_bytes(b"\xff")
+    with pytest.raises(UnreadableAnchorError, match=f"{file} is no text"):
+        chains.read_anchors(file)
+
+
+def test_a_file_of_anchors_that_is_not_there_is_wrong_usage(tmp_path: Path):
+    """Exit code 1 would say that somebody changed the history."""
+    told = CliRunner().invoke(app, ["ledger", "verify", "--anchors", str(tmp_path / "none")])
+    assert (told.exit_code, "none" in told.output) == (2, True)
 
 
 def test_an_anchor_is_read_as_it_was_written():
     """From one line and back."""
-    one = Anchor.from_line(
-        '{"id": 1, "shard": 2, "place": 3, "link": "00ff", "anchored_at": "2026-03-02T09:00+00:00"}'
-    )
+    one = Anchor.from_line(AN_ANCHOR)
     assert Anchor.from_line(one.to_line()) == one
 
 

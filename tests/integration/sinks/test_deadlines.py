@@ -130,6 +130,9 @@ async def test_opt_outs_behind_a_fault_go_into_a_file_for_a_person(
     monkeypatch.setenv("IYS_PASSWORD", "fake")
     shown = await asyncio.to_thread(CliRunner().invoke, app, ["deadlines"])
     assert (shown.exit_code, "2 are kept from İYS" in shown.stderr) == (1, True)
+    nowhere = ["deadlines", "opt-outs", str(BRAND), "--file", str(tmp_path / "none" / "a.csv")]
+    told = await asyncio.to_thread(CliRunner().invoke, app, nowhere)
+    assert (told.exit_code, "cannot be written" in told.output) == (3, True)
     nobodys = ["deadlines", "opt-outs", "999", "--file", str(tmp_path / "empty.csv")]
     assert (await asyncio.to_thread(CliRunner().invoke, app, nobodys)).exit_code == 3
     assert not (tmp_path / "empty.csv").exists()
@@ -163,6 +166,8 @@ async def test_people_see_what_is_due_and_what_will_be_late(
     alone = await asyncio.to_thread(CliRunner().invoke, app, words[:1])
     shown = await asyncio.to_thread(CliRunner().invoke, app, words[:2])
     assert (alone.exit_code, alone.stdout) == (1, shown.stdout)
+    alone = await asyncio.to_thread(CliRunner().invoke, app, [words[0], *words[2:]])
+    assert '"missed": 1' in alone.stdout
 
 
 async def test_what_is_past_due_goes_in_a_batch_of_its_own(house: House):
@@ -225,6 +230,7 @@ async def test_a_spent_quota_stays_when_an_opt_out_passes(house: House):
         await standing.stop(
             connection,
             ACTIVE,
+            account="ada",
             channel=standing.EVERY,
             status="ONAY",
             code="H525",

@@ -202,6 +202,7 @@ async def test_the_backlog_is_told_by_deadlines_apart_what_is_kept_back(house: H
         await standing.stop(
             connection,
             ACTIVE,
+            account="ada",
             channel=standing.EVERY,
             status="ONAY",
             code="H525",

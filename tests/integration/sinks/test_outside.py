@@ -287,7 +287,7 @@ async def test_after_many_that_are_ruled_one_by_one_helpings_stay_small(
     give_up_at = time.monotonic() + 20
     while sum(helpings) < len(people):
         assert time.monotonic() < give_up_at
-        helpings.append(await reader.step(timedelta(seconds=0.2)))
+        helpings += [count] if (count := await reader.step(timedelta(seconds=0.2))) else []
     await reader.close()
     assert helpings[0] > ingest.FEW
     assert max(helpings[1:]) <= ingest.FEW

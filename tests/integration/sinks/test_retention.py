@@ -1,6 +1,8 @@
 """History is kept as long as it must be, and goes without breaking its chains."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -14,21 +16,36 @@ from izin.sinks.announce import Announcer
 from izin.sinks.errors import LedgerFaultError
 from izin.sinks.ledger import chains, movements, retention
 from izin.sinks.ledger.database import Ledger
+from izin.sinks.ledger.migrate import migrations
 from tests.integration.sinks.test_chains import an_act, anchorer
 
 pytestmark = pytest.mark.database
 
+Run = Callable[..., Awaitable[tuple[int, str]]]
 ANNOUNCER = Announcer(Codec(), Topics())
 JANUARY, FEBRUARY, MARCH = (date(2026, month, 1) for month in (1, 2, 3))
 LATER = datetime(2036, 2, 15, tzinfo=UTC)
 """When January's ten years are over and February's are not."""
+KEY = "100001/MESAJ/BIREYSEL/+905550000003"
 
 
-async def written(ledger: Ledger, month: int, *sources: str) -> None:
-    """Record facts in a month of 2026."""
-    now = datetime(2026, month, 10, tzinfo=UTC)
+async def written(
+    ledger: Ledger, month: int, *sources: str, year: int = 2026, key: str = "x"
+) -> None:
+    """Record facts in a month."""
+    now = datetime(year, month, 10, tzinfo=UTC)
     async with ledger.transaction() as connection:
-        await movements.append(connection, [an_act(one, now) for one in sources], now=now)
+        facts = [replace(an_act(one, now), key=key) for one in sources]
+        await movements.append(connection, facts, now=now)
+
+
+async def said_of(ledger: Ledger, month: date) -> list[dict[str, str]]:
+    """Return what people said of a month, as the history keeps it."""
+    rows = await ledger.fetch(
+        "SELECT data FROM movements WHERE key = %(key)s ORDER BY recorded_at",
+        {"key": f"retention/{month:%Y-%m}"},
+    )
+    return [row["data"] for row in rows]
 
 
 @pytest.fixture
@@ -50,22 +67,26 @@ async def faults(ledger: Ledger, file: Path) -> list[str]:
 
 async def test_a_month_whose_term_is_over_goes_and_the_rest_verifies(ledger: Ledger, file: Path):
     """From the last link of what was dropped, as soon as it is anchored outside."""
-    (gone,) = await retention.drop(ledger, ANNOUNCER, now=LATER)
+    (gone,) = await retention.drop(ledger, ANNOUNCER, by="ada", now=LATER)
     assert gone.month == JANUARY
-    assert [one.month for one in await retention.months(ledger)] == [FEBRUARY, MARCH]
+    kept = [one.month for one in await retention.months(ledger)]
+    assert kept == [FEBRUARY, MARCH, LATER.date().replace(day=1)]
     assert await faults(ledger, file) == [
         "rows up to this place were dropped, and no anchor says so"
     ]
     await anchorer(ledger, file).anchor()
     found = await chains.verify(ledger, chains.read_anchors(file))
-    assert (found.rows, found.faults) == (3, ())
+    assert (found.rows, found.faults) == (4, ())
+    assert await said_of(ledger, JANUARY) == [
+        {"dropped": "2026-01-01", "kept until": "2036-02-01", "by": "ada"}
+    ]
     await written(ledger, 3, "6")
     assert await faults(ledger, file) == []
 
 
 async def test_what_is_kept_behind_a_cut_is_verified_as_ever(ledger: Ledger, file: Path):
     """A row that is changed there is named."""
-    await retention.drop(ledger, ANNOUNCER, now=LATER)
+    await retention.drop(ledger, ANNOUNCER, by="ada", now=LATER)
     await anchorer(ledger, file).anchor()
     async with ledger.session() as connection:
         await connection.execute("ALTER TABLE movements DISABLE TRIGGER movements_append_only")
@@ -80,48 +101,124 @@ async def test_what_is_held_stays_and_keeps_what_follows(ledger: Ledger):
     now = datetime.now(UTC)
     await retention.hold(ledger, "another", key=None, why="court", now=now)
     number = await retention.hold(ledger, "acme", key="x", why="court", now=now)
-    assert await retention.drop(ledger, ANNOUNCER, now=LATER) == ()
+    assert await retention.drop(ledger, ANNOUNCER, by="ada", now=LATER) == ()
     assert [one.holds for one in await retention.months(ledger)] == [(number,)] * 3
     assert await retention.lift(ledger, number, now=now)
     assert not await retention.lift(ledger, number, now=now)
-    assert [one.month for one in await retention.drop(ledger, ANNOUNCER, now=LATER)] == [JANUARY]
+    assert [one.month for one in await retention.drop(ledger, ANNOUNCER, by="ada", now=LATER)] == [
+        JANUARY
+    ]
 
 
 @pytest.mark.usefixtures("file")
 async def test_months_go_in_order(ledger: Ledger):
     """A month in the middle stays while an earlier one is kept, whoever asks."""
-    assert await retention.retain(ledger, FEBRUARY, until=date(2027, 1, 1))
-    assert not await retention.retain(ledger, date(2020, 1, 1), until=date(2027, 1, 1))
+    sooner, now = date(2029, 3, 1), datetime.now(UTC)
+    assert await retention.retain(ledger, FEBRUARY, until=sooner, by="ada", now=now)
+    assert not await retention.retain(ledger, date(2020, 1, 1), until=sooner, by="ada", now=now)
     assert await retention.expired(ledger, today=date(2030, 1, 1)) == ()
     with pytest.raises(LedgerFaultError, match="movements_append_only"):
         await ledger.fetch("SELECT drop_month('2026-02-01', now())")
 
 
 @pytest.mark.usefixtures("file")
-async def test_people_see_what_would_go_before_it_goes(
-    ledger: Ledger, database_url: str, monkeypatch: pytest.MonkeyPatch
-):
-    """Told first, done with --yes."""
+async def test_no_month_is_kept_for_less_than_three_years(ledger: Ledger):
+    """Nor does the running one go, whatever is said of it: the database refuses both."""
+    now = datetime(2026, 1, 31, 23, 59, tzinfo=UTC)
+    with pytest.raises(LedgerFaultError, match="movement_months_three_years"):
+        await retention.retain(ledger, JANUARY, until=date(2029, 1, 31), by="ada", now=now)
+    with pytest.raises(LedgerFaultError, match="movements_append_only"):
+        await ledger.fetch("SELECT drop_month('2026-01-01', %(now)s)", {"now": now})
+    january = (await retention.months(ledger))[0]
+    assert january.least == date(2029, 2, 1)
+    assert january.kept_by is None
+    gone = replace(january, retain_until=date(2026, 1, 1))
+    assert not gone.may_go(now.date())
+    assert gone.may_go(date(2026, 2, 1))
+
+
+async def test_a_month_that_went_too_soon_is_written_again(ledger: Ledger):
+    """The migration lifts what was kept too short, and stops no writer."""
+    text = next(one.text for one in migrations() if "three_years" in one.name)
+    await written(ledger, 1, "1")
+    async with ledger.session() as connection:
+        await connection.execute(
+            "ALTER TABLE movement_months DROP CONSTRAINT movement_months_three_years"
+        )
+        await connection.execute("UPDATE movement_months SET retain_until = '2020-01-01'")
+        await connection.execute("SELECT drop_month('2026-01-01', '2026-02-01')")
+        await connection.execute(text)
+    await written(ledger, 1, "2")
+    (january,) = await retention.months(ledger)
+    assert january.retain_until == january.least
+
+
+@pytest.fixture
+def run(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Give the command: words in, exit code and output out."""
     monkeypatch.setenv("DATABASE_URL", database_url)
 
-    def run(*words: str) -> tuple[int, str]:
-        result = CliRunner().invoke(app, ["retention", *words])
+    def ran(*words: str) -> tuple[int, str]:
+        result = CliRunner().invoke(app, ["retention", *words], catch_exceptions=False)
         return result.exit_code, result.output
 
-    async def ran(*words: str) -> tuple[int, str]:
-        return await asyncio.to_thread(run, *words)
+    async def aside(*words: str) -> tuple[int, str]:
+        return await asyncio.to_thread(ran, *words)
 
-    assert (await ran("keep", "2026-01", "2026-02-01"))[0] == 0
-    assert (await ran("keep", "2026-1", "2026-02-01"))[0] != 0
-    assert (await ran("keep", "2020-01", "2026-02-01"))[0] != 0
-    assert (await ran("hold", "acme", "--why", "court", "--key", "x"))[0] == 0
-    code, output = await ran("holds", "--output", "json")
+    return aside
+
+
+@pytest.mark.usefixtures("file")
+async def test_how_long_a_month_is_kept_is_not_shortened_unasked(ledger: Ledger, run: Run):
+    """Told first, done with --yes, and kept with a name; never below what the law has kept."""
+    code, told = await run("keep", "2026-01", "2030-01-01")
+    assert (code, "2036-02-01 -> 2030-01-01" in told, "--yes" in told) == (0, True, True)
+    assert (await retention.months(ledger))[0].retain_until == date(2036, 2, 1)
+    code, told = await run("keep", "2026-01", "2029-01-31", "--yes")
+    assert (code, "m.13" in told, "2029-02-01 at least" in told) == (3, True, True)
+    assert (await run("keep", "2026-01", "2030-01-01", "--by", "ada", "--yes"))[0] == 0
+    assert (await run("keep", "2026-01", "2040-01-01", "--by", "cem"))[0] == 0
+    assert "already" in (await run("keep", "2026-01", "2040-01-01"))[1]
+    assert await said_of(ledger, JANUARY) == [
+        {"kept until": "2030-01-01", "before": "2036-02-01", "by": "ada"},
+        {"kept until": "2040-01-01", "before": "2030-01-01", "by": "cem"},
+    ]
+    january = (await retention.months(ledger))[0]
+    assert (january.retain_until, january.kept_by) == (date(2040, 1, 1), "cem")
+    assert (await run("keep", "2026-1", "2040-01-01"))[0] == 3
+    assert (await run("keep", "2020-01", "2040-01-01"))[0] == 3
+
+
+async def test_what_is_held_is_there(ledger: Ledger, run: Run):
+    """A key is meant however it is written; a stranger, or a key of nobody, is held by no hold."""
+    await written(ledger, 1, "1", key=KEY)
+    written_otherwise = "100001/MESAJ/BIREYSEL/0555 000 00 03"
+    code, told = await run("hold", "acme", "--why", "court", "--key", written_otherwise)
+    assert (code, KEY in told) == (0, True)
+    assert (await run("hold", "acme", "--why", "court"))[0] == 0
+    assert [one.key for one in await retention.holds(ledger)] == [KEY, None]
+    code, told = await run("hold", "nobody", "--why", "court")
+    assert (code, "no customer nobody" in told) == (3, True)
+    for stranger in ("0555 000 00 09", f"{KEY}9", "ada"):
+        assert (await run("hold", "acme", "--why", "court", "--key", stranger))[0] == 3
+    assert (await run("hold", "acme", "--why", " "))[0] == 2
+    assert len(await retention.holds(ledger)) == 2
+
+
+async def test_people_see_what_would_go_before_it_goes(ledger: Ledger, run: Run):
+    """Told first, done with --yes."""
+    await written(ledger, 1, "1", year=2020, key=KEY)
+    await written(ledger, 2, "2", year=2020)
+    assert (await run("keep", "2020-01", "2023-02-01", "--yes"))[0] == 0
+    assert (await run("hold", "acme", "--why", "court", "--key", KEY))[0] == 0
+    code, output = await run("holds", "--output", "json")
     assert (code, "court" in output) == (0, True)
-    assert "nothing may go" in (await ran("drop"))[1]
-    assert (await ran("lift", "1"))[0] == 0
-    assert (await ran("lift", "1"))[0] != 0
-    assert "1 months of history would go" in (await ran("drop"))[1]
-    assert len(await retention.months(ledger)) == 3
-    assert "are gone" in (await ran("drop", "--yes"))[1]
-    code, output = await ran("list", "--output", "json")
-    assert (code, "2026-01" in output, "2026-02" in output) == (0, False, True)
+    assert "nothing may go" in (await run("drop"))[1]
+    assert (await run("lift", "1"))[0] == 0
+    assert (await run("lift", "1"))[0] != 0
+    assert "1 months of history would go" in (await run("drop"))[1]
+    assert (await retention.months(ledger))[0].month == date(2020, 1, 1)
+    assert "are gone" in (await run("drop", "--by", "ada", "--yes"))[1]
+    code, output = await run("list", "--output", "json")
+    assert (code, "2020-01" in output, "2020-02" in output) == (0, False, True)
+    assert [one["by"] for one in await said_of(ledger, date(2020, 1, 1))][1:] == ["ada"]

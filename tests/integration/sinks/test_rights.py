@@ -92,6 +92,7 @@ async def test_only_a_person_lifts_what_a_person_said(house: House):
         await standing.stop(
             connection,
             ACTIVE,
+            account="ada",
             channel="MESAJ",
             status="*",
             code="H353",
@@ -100,7 +101,7 @@ async def test_only_a_person_lifts_what_a_person_said(house: House):
         )
     assert await is_stopped(house)
     async with house.ledger.transaction() as connection:
-        await standing.lift(connection, BRAND, "MESAJ", "RET")
+        await standing.lift(connection, BRAND, "MESAJ", "RET", account="ada")
     assert await is_stopped(house)
 
 
@@ -112,21 +113,34 @@ async def test_a_fault_that_may_be_tried_again_gives_no_try_where_there_is_no_ri
     now = house.clock()
     async with house.ledger.transaction() as connection:
         await standing.stop(
-            connection, ACTIVE, channel="*", status="*", code="H250", why="", now=now
+            connection,
+            ACTIVE,
+            account="ada",
+            channel="*",
+            status="*",
+            code="H250",
+            why="",
+            now=now,
         )
     now += timedelta(hours=1)
 
     async def may_try(channel: str) -> bool | None:
         async with house.ledger.transaction() as connection:
             return await standing.may_try(
-                connection, BRAND, channel, "RET", now=now, recheck_at=now + timedelta(minutes=1)
+                connection,
+                BRAND,
+                channel,
+                "RET",
+                account="ada",
+                now=now,
+                recheck_at=now + timedelta(minutes=1),
             )
 
     assert await may_try("MESAJ") is False
     assert await may_try("ARAMA") is None
     assert await may_try("ARAMA") is False
     async with house.ledger.transaction() as connection:
-        await standing.lift(connection, BRAND, "ARAMA", "RET")
+        await standing.lift(connection, BRAND, "ARAMA", "RET", account="ada")
     assert await is_stopped(house)
 
 

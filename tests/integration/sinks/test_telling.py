@@ -142,6 +142,7 @@ async def test_what_is_to_be_asked_waits_while_iys_refuses_the_account(house: Ho
         await standing.stop(
             connection,
             ACTIVE,
+            account="ada",
             channel=standing.EVERY,
             status=standing.EVERY,
             code="H521",

@@ -265,6 +265,21 @@ def test_iys_is_not_judged_as_we_are():
         assert claim.event is event
 
 
+def test_what_a_provider_uploads_late_counts_from_when_it_was_said():
+    """An ONAY only: it undoes no "no" that was given in between. A RET counts from İYS's clock."""
+    said = NOON - timedelta(hours=2)
+    iys = a_statement(stream="HS", creation_date=NOON)
+    onay = admitted(an_iys_event(status="ONAY", consent_date=said, iys=iys))
+    assert onay.effective_at == said
+    assert admitted(an_iys_event(consent_date=said, iys=iys)).effective_at == NOON
+    undated = an_iys_event(status="ONAY", consent_date=None, iys=iys)
+    assert admitted(undated).effective_at == NOON
+    ahead = an_iys_event(status="ONAY", consent_date=NOON + timedelta(hours=1), iys=iys)
+    assert admitted(ahead).effective_at == NOON
+    citizens = an_iys_event(status="ONAY", consent_date=said, iys=a_statement(creation_date=NOON))
+    assert admitted(citizens).effective_at == NOON
+
+
 def test_iys_needs_no_consent_date():
     """A line closing carries an old date or none."""
     claim = admitted(an_iys_event(consent_date=None, source="IYS_AHS_HAT_KAPATMA"))

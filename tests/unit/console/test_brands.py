@@ -12,7 +12,7 @@ from izin.consent.model import Channel
 from izin.console.brands import changes, described
 from izin.console.cli import app
 from izin.console.rights import changes as rights_changes
-from izin.console.waiting import CURES, cure_of
+from izin.console.waiting import CURES, cure_of, cure_of_parked
 from izin.sinks.ledger.brands import Brand
 from izin.sinks.ledger.reads import Count
 from izin.sinks.ledger.stops import Stop
@@ -33,12 +33,18 @@ def test_each_reason_for_parking_has_a_cure() -> None:
     assert given <= set(CURES)
 
 
+SOON = ("--activated-at", "soon")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ["add", "0", "--iys-code", "1", "--customer", "acme", "--name", "Örnek"],
         ["add", "1", "--iys-code", "0", "--customer", "acme", "--name", "Örnek"],
         ["add", "1", "--iys-code", "1", "--customer", "acme", "--name", "Örnek", "--activated-at"],
+        [*("add", "1", "--iys-code", "1", "--customer", "acme"), "--name", ""],
+        [*("add", "1", "--iys-code", "1", "--name", "Örnek"), "--customer", " "],
+        [*("add", "1", "--iys-code", "1", "--customer", "acme", "--name", "x"), *SOON],
         ["requeue", "1"],
         ["rights", "1"],
         ["rights", "1", "--type", "SMS"],
@@ -72,7 +78,7 @@ def test_what_records_hang_on_is_told_before_it_is_changed() -> None:
     later = NOON + timedelta(days=1)
     changed = replace(KNOWN, activated_at=later, status="stopped", account="")
     assert changes(KNOWN, changed) == [
-        f"active since: {NOON} -> {later}",
+        "active since: 02.03.2026 12:00:00 -> 03.03.2026 12:00:00",
         "status: active -> stopped",
         "account: ada -> any",
     ]
@@ -118,18 +124,33 @@ def a_stop(**fields: object) -> Stop:
 )
 def test_each_stop_comes_with_its_cure(stop: Stop, mend: str) -> None:
     """What to mend, how to go on, and what becomes of opt-outs that a stop keeps from İYS."""
-    cure = cure_of(stop)
+    cure = cure_of(stop, (stop,))
     assert mend in cure
     assert f"izin brands try {BRAND}" in cure
     assert (f"izin deadlines opt-outs {BRAND}" in cure) is (stop.status == "*")
 
 
 def test_what_a_person_said_is_taken_back_and_not_tried() -> None:
-    """A try would be refused, and count against our address."""
-    cure = cure_of(a_stop(code="no-right", recheck_at=None))
-    assert f"izin brands rights {BRAND}" in cure
+    """A try would be refused, and count against our address. The line gives one right, and takes
+    none: it names what the brand may write already.
+    """
+    mine = a_stop(code="no-right", recheck_at=None)
+    other = a_stop(channel="EPOSTA", code="no-right", recheck_at=None)
+    anothers = a_stop(channel="ARAMA", brand_code=BRAND + 1, recheck_at=None)
+    cure = cure_of(mine, (mine, other, anothers))
+    assert f"izin brands rights {BRAND} --type ARAMA --type MESAJ;" in cure
     assert "izin brands try" not in cure
     assert f"izin deadlines opt-outs {BRAND}" in cure
+
+
+def test_the_cure_of_what_is_parked_is_a_whole_command() -> None:
+    """With brand and reason, so that it is copied and not put together."""
+    assert cure_of_parked(BRAND, "reconsent").endswith(
+        f"izin brands requeue {BRAND} --why reconsent"
+    )
+    assert f"izin brands add {BRAND}" in cure_of_parked(BRAND, "unknown-brand")
+    assert cure_of_parked(BRAND, None) == "see izin explain"
+    assert not [why for why in CURES if "{" in cure_of_parked(BRAND, why)]
 
 
 def test_what_hangs_on_a_right_is_told_before_it_is_changed() -> None:

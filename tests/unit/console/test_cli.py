@@ -44,6 +44,15 @@ def test_every_command_explains_itself(words: tuple[str, ...]) -> None:
     assert said[1].endswith((".", ",")) or said[1][0].isupper()
 
 
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_breaks_where_the_screen_ends(words: tuple[str, ...]) -> None:
+    """A paragraph is one line, however it is broken in the source."""
+    command = typer.main.get_command(app)
+    for word in words:
+        command = command.commands[word]
+    assert "\n" not in command.help.replace("\n\n", "")
+
+
 def test_a_command_imports_what_it_needs_and_no_more() -> None:
     """Who publishes one consent waits for no stream engine, no server and no registry."""
     words = ["publish", "--help"]
@@ -89,6 +98,18 @@ def test_a_brand_out_of_its_range_is_named_with_it() -> None:
     assert shown.exit_code == 2
     assert "--brand" in shown.output
     assert "greater than or equal to 1" in shown.output
+
+
+def test_every_missing_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of whichever group: nobody sets one to be told of the next. Alone, deadlines is its show."""
+    for name in ("DATABASE_URL", "IYS_USERNAME", "IYS_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    for words in (["deadlines", "--output", "json"], ["deadlines", "show"]):
+        shown = RUNNER.invoke(app, words)
+        assert shown.exit_code == 4
+        for name in ("IYS_USERNAME", "IYS_PASSWORD", "DATABASE_URL"):
+            assert f"{name} (missing)" in shown.output
+    assert RUNNER.invoke(app, ["deadlines", "--output", "json", "breaches"]).exit_code == 2
 
 
 def test_two_parts_cannot_share_a_port() -> None:

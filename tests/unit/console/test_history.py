@@ -1,5 +1,6 @@
 """A recipient's history reads as one would tell it, in the order in which it was learnt."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,10 +9,12 @@ import pytest
 from izin.consent.may_send import PermissionReason
 from izin.consent.model import Reason
 from izin.console import history
-from izin.console.history import happened, heading, in_words, standing
+from izin.console.history import happened, heading, in_words, kept_from, standing
 from izin.iys.answers import Verdict
+from izin.sinks.ledger.brands import Brand
 from izin.sinks.ledger.entry import Entry
 from izin.sinks.ledger.reads import Fact
+from izin.sinks.ledger.stops import Stop
 
 KEY = "100001/MESAJ/BIREYSEL/+905550000001"
 NOON = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -148,7 +151,7 @@ def test_history_is_in_the_order_in_which_it_was_learnt() -> None:
 def test_how_a_key_stands_is_four_answers() -> None:
     """What we want, what İYS holds, where telling stands, and whether we may send."""
     assert heading(KEY) == "+905550000001 · MESAJ · BIREYSEL · brand 100001"
-    assert standing(an_entry()) == [
+    assert standing(an_entry(), None) == [
         ("we want", "ONAY of 02.03.2026 12:00:00"),
         ("İYS holds", "ONAY of 02.03.2026 12:00:00"),
         ("where it stands", "İYS has it"),
@@ -156,22 +159,61 @@ def test_how_a_key_stands_is_four_answers() -> None:
     ]
 
 
-def test_what_waits_for_a_person_says_how_to_go_on() -> None:
-    """A parked key names its reason and the command."""
-    parked = dict(standing(an_entry(state="parked", why="reconsent", code="H178", may_send=False)))
-    assert parked["where it stands"] == ("waits for a person: izin brands requeue; reconsent; H178")
+def test_what_waits_for_a_person_says_why() -> None:
+    """A parked key names its reason; how to go on stands below, in a line of its own."""
+    entry = an_entry(state="parked", why="reconsent", code="H178", may_send=False)
+    parked = dict(standing(entry, None))
+    assert parked["where it stands"] == "waits for a person; reconsent; H178"
+
+
+A_BRAND = Brand(brand_code=100001, iys_code=1, customer_id="acme", name="Örnek")
+A_STOP = Stop(
+    brand_code=100001,
+    channel="MESAJ",
+    status="*",
+    code="H353",
+    why="no right to write MESAJ",
+    reach="brand",
+    since=NOON,
+    recheck_at=None,
+    rechecks=0,
+)
+
+
+def test_what_is_kept_from_iys_does_not_look_as_if_it_were_told() -> None:
+    """Since when, why, and where the cure stands; a stopped brand keeps all of it."""
+    owed = an_entry(state="pending", why="opt-out", desired_status="RET")
+    kept = kept_from(owed, A_BRAND, (A_STOP,))
+    assert kept == (
+        "kept from İYS since 02.03.2026 12:00:00, no right to write MESAJ: izin brands stops"
+    )
+    assert dict(standing(owed, kept))["where it stands"] == f"{kept}; opt out"
+    stopped = kept_from(owed, replace(A_BRAND, status="stopped"), ())
+    assert stopped == "kept from İYS, for its brand is stopped: izin brands show 100001"
+
+
+@pytest.mark.parametrize(
+    "stop",
+    [{"brand_code": 100002}, {"channel": "ARAMA"}, {"status": "ONAY", "channel": "*"}],
+    ids=str,
+)
+def test_anothers_stop_keeps_nothing(stop: dict[str, object]) -> None:
+    """Of another brand or channel, or of consents where an opt-out is owed."""
+    owed = an_entry(state="retryable", desired_status="RET")
+    assert kept_from(owed, A_BRAND, (replace(A_STOP, **stop),)) is None
+    assert kept_from(an_entry(state="accepted"), A_BRAND, (A_STOP,)) is None
 
 
 def test_what_is_owed_names_its_term() -> None:
     """A key to be told says by when."""
-    owed = dict(standing(an_entry(state="pending", why="opt-out", due_at=NOON)))
+    owed = dict(standing(an_entry(state="pending", why="opt-out", due_at=NOON), None))
     assert owed["where it stands"].endswith("opt out; due 02.03.2026 12:00:00")
 
 
 def test_a_key_of_which_nothing_is_wanted_is_told() -> None:
     """What only İYS knows of has no date of ours."""
     unheard = an_entry(desired_status=None, desired_at=None, permission_reason=None)
-    assert dict(standing(unheard))["we want"] == "nothing"
+    assert dict(standing(unheard, None))["we want"] == "nothing"
 
 
 def test_every_word_of_the_law_has_words_for_people() -> None:

@@ -243,12 +243,12 @@ def test_an_answer_to_the_past_still_says_what_iys_holds():
 
 
 def test_a_success_of_an_earlier_request_is_read_back():
-    """It speaks of an old save; what İYS holds now is asked."""
+    """It speaks of an old save; what İYS holds now is asked, and until then nothing is known."""
     entry = flying()
     receipt = Receipt(transaction_id="1" * 64, creation_date=NOON)
     answer = Answer(verdict=Verdict.SUCCESS, receipt=receipt, is_original=True, how="batch")
     after = judged(entry, an_item(entry), answer).ruled.entry
-    assert (after.state, after.duty, after.registered) == ("unknown", "ask", "ONAY")
+    assert (after.state, after.duty, after.registered) == ("unknown", "ask", "UNKNOWN")
 
 
 def test_a_stop_reaches_as_far_as_its_fault():

@@ -1,17 +1,39 @@
 -- name: read
 -- Where pulling of a brand's stream stands.
-SELECT after, pulled_at FROM cursors WHERE brand_code = %(brand_code)s AND stream = %(stream)s
+SELECT after, pulled_at, heard_at FROM cursors WHERE brand_code = %(brand_code)s AND stream = %(stream)s
 
 -- name: begin
 -- A stream seen for the first time is pulled from the start of İYS's window.
 INSERT INTO cursors (brand_code, stream) VALUES (%(brand_code)s, %(stream)s) ON CONFLICT DO NOTHING
 
 -- name: advance
--- Compare and set; no row: another process pulled the same page.
-UPDATE cursors SET after = %(after)s, pulled_at = %(now)s
+-- Compare and set; no row: another process pulled the same page. Heard is what was read to its end.
+UPDATE cursors SET after = %(after)s, pulled_at = %(now)s,
+    heard_at = CASE WHEN %(is_end)s THEN %(now)s ELSE heard_at END
 WHERE brand_code = %(brand_code)s AND stream = %(stream)s AND after IS NOT DISTINCT FROM %(before)s
 RETURNING stream
 
--- name: all
--- Where every stream stands.
-SELECT brand_code, stream, after, pulled_at FROM cursors ORDER BY brand_code, stream
+-- name: begin-anew
+-- Pull a brand's streams from the start of the window again; what is known changes nothing.
+UPDATE cursors SET after = NULL, pulled_at = NULL WHERE brand_code = %(brand_code)s
+
+-- name: heard
+-- Until when the streams of the brands that are told were read to their end; since when they were not, where never.
+SELECT brand_code, stream, coalesce(heard_at, since) AS heard_at
+FROM cursors JOIN brands USING (brand_code)
+WHERE status = 'active'
+ORDER BY brand_code, stream
+
+-- name: ask-anew
+-- İYS is asked again about a brand's consents that stand there, the first thousand behind a key; their last key. The
+-- rows that somebody works on are left out: whatever that is reads İYS's answer.
+WITH standing AS (
+    SELECT key FROM consents
+    WHERE brand_code = %(brand_code)s AND key > %(after)s AND registered = 'ONAY' AND duty = 'none'
+        AND state IN ('accepted', 'not_needed')
+    ORDER BY key LIMIT 1000 FOR UPDATE SKIP LOCKED
+), asked AS (
+    UPDATE consents AS c SET duty = 'ask', why = 'unheard', updated_at = %(now)s FROM standing WHERE c.key = standing.key
+    RETURNING c.key
+)
+SELECT max(key) AS last FROM asked

@@ -16,7 +16,8 @@ LEFT JOIN brands AS b ON b.brand_code = c.brand_code
 CROSS JOIN LATERAL (
     SELECT extract(epoch FROM %(now)s - c.desired_at)
         / nullif(extract(epoch FROM c.due_at - c.desired_at), 0) AS share) AS passed
-WHERE c.state IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown', 'parked')
+WHERE (c.state IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown', 'parked')
+        OR c.duty = 'rescue')
     AND c.desired_status IS NOT NULL
 GROUP BY b.customer_id, c.brand_code, c.channel, c.desired_status
 ORDER BY c.desired_status DESC, min(c.due_at), c.brand_code, c.channel

@@ -1,5 +1,5 @@
 -- name: months
--- The months of history that are kept, in order: until when, how large, and by which holds beyond that.
+-- The months of history that are kept, in order: until when and who said so, how large, and by which holds beyond that.
 SELECT m.month, m.retain_until, pg_total_relation_size(to_regclass('movements_' || to_char(m.month, 'YYYY_MM'))) AS bytes,
     ARRAY(
         SELECT h.id FROM legal_holds AS h
@@ -8,12 +8,19 @@ SELECT m.month, m.retain_until, pg_total_relation_size(to_regclass('movements_' 
             WHERE f.recorded_at >= m.month::timestamp AT TIME ZONE 'UTC'
                 AND f.recorded_at < (m.month::timestamp + interval '1 month') AT TIME ZONE 'UTC'
                 AND f.customer_id = h.customer_id AND (h.key IS NULL OR f.key = h.key))
-        ORDER BY h.id) AS holds
+        ORDER BY h.id) AS holds,
+    (SELECT f.data ->> 'by' FROM movements AS f
+        WHERE hashtextextended(f.key, 0) = hashtextextended('retention/' || to_char(m.month, 'YYYY-MM'), 0)
+            AND f.key = 'retention/' || to_char(m.month, 'YYYY-MM')
+        ORDER BY f.recorded_at DESC, f.occurred_at DESC LIMIT 1) AS kept_by
 FROM movement_months AS m WHERE m.dropped_at IS NULL ORDER BY m.month
 
 -- name: retain
--- How long a month is kept.
-UPDATE movement_months SET retain_until = %(until)s WHERE month = %(month)s AND dropped_at IS NULL RETURNING month
+-- How long a month is kept from here on, and was before.
+UPDATE movement_months AS m SET retain_until = %(until)s
+FROM (SELECT month, retain_until FROM movement_months WHERE month = %(month)s FOR UPDATE) AS old
+WHERE m.month = old.month AND m.dropped_at IS NULL
+RETURNING old.retain_until AS before
 
 -- name: begin
 -- One at a time, and not for long: writers wait while a month goes.
@@ -39,6 +46,22 @@ RETURNING id, shard, place, link, anchored_at
 -- name: drop
 -- The month is gone.
 SELECT drop_month(%(month)s, %(now)s)
+
+-- name: knows
+-- A row where anything is known of a customer: a hold of anybody else would hold nothing.
+SELECT 1 WHERE EXISTS (SELECT 1 FROM brands WHERE customer_id = %(customer_id)s)
+    OR EXISTS (SELECT 1 FROM consents WHERE customer_id = %(customer_id)s)
+    OR EXISTS (SELECT 1 FROM movements WHERE customer_id = %(customer_id)s)
+
+-- name: keys-of
+-- Those of these keys that are a customer's, or were.
+SELECT k.key FROM unnest(%(keys)s::text[]) AS k (key)
+WHERE EXISTS (SELECT 1 FROM consents AS c WHERE c.key = k.key AND c.customer_id = %(customer_id)s)
+    OR EXISTS (
+        SELECT 1 FROM movements AS f
+        WHERE hashtextextended(f.key, 0) = hashtextextended(k.key, 0) AND f.key = k.key
+            AND f.customer_id = %(customer_id)s)
+ORDER BY k.key
 
 -- name: hold
 -- Nothing of a customer, or of a key, is dropped from here on.

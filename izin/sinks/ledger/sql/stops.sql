@@ -1,5 +1,6 @@
 -- name: stop
--- Keep records of a channel and status from İYS: a brand's, those of every brand of its provider, or of every brand.
+-- Keep records of a channel and status from İYS: a brand's, those of every brand of its provider, or of every brand
+-- that the account tells.
 -- A stop that stands already is tried ever less often, from a minute up to a quarter of an hour; a person's, never.
 INSERT INTO stops (brand_code, channel, status, customer_id, code, why, reach, since, recheck_at)
 SELECT b.brand_code, %(channel)s, %(status)s, b.customer_id, %(code)s, %(why)s, %(reach)s, %(now)s,
@@ -7,7 +8,7 @@ SELECT b.brand_code, %(channel)s, %(status)s, b.customer_id, %(code)s, %(why)s, 
 FROM brands AS b
 WHERE b.brand_code = %(brand_code)s
     OR (%(reach)s = 'provider' AND b.iys_code = %(iys_code)s)
-    OR %(reach)s = 'account'
+    OR (%(reach)s = 'account' AND (b.account IS NULL OR b.account = %(account)s))
 ON CONFLICT (brand_code, channel, status) DO UPDATE SET
     code = excluded.code, why = excluded.why, reach = excluded.reach, rechecks = stops.rechecks + 1,
     recheck_at = greatest(stops.recheck_at,
@@ -32,7 +33,8 @@ FROM own, brands AS b
 WHERE b.brand_code = s.brand_code
     AND (s.brand_code = %(brand_code)s AND s.channel IN ('*', %(channel)s) AND s.status IN ('*', %(status)s)
         OR s.reach = own.reach AND s.code = own.code
-            AND (own.reach = 'account' OR own.reach = 'provider' AND b.iys_code = own.iys_code))
+            AND (own.reach = 'account' AND (b.account IS NULL OR b.account = %(account)s)
+                OR own.reach = 'provider' AND b.iys_code = own.iys_code))
 RETURNING s.channel
 
 -- name: standing
@@ -42,13 +44,14 @@ SELECT EXISTS (
     WHERE brand_code = %(brand_code)s AND channel IN ('*', %(channel)s) AND status IN ('*', %(status)s))
 
 -- name: lift
--- İYS took a record: what kept such records from it is mended, for whatever hung on the same fault. What a person
--- said stands until a person takes it back.
+-- İYS looked at a record, or took it: what kept such records from it is mended, for whatever hung on the same fault;
+-- that there is room for new ONAYs again (a stop of one status) shows only one that is taken. What a person said
+-- stands until a person takes it back.
 DELETE FROM stops AS s USING brands AS b, brands AS own
 WHERE b.brand_code = s.brand_code AND own.brand_code = %(brand_code)s AND s.status IN ('*', %(status)s)
-    AND s.recheck_at IS NOT NULL
+    AND s.recheck_at IS NOT NULL AND (%(taken)s OR s.status = '*')
     AND (s.brand_code = %(brand_code)s AND s.channel IN ('*', %(channel)s)
-        OR s.reach = 'account'
+        OR s.reach = 'account' AND (b.account IS NULL OR b.account = %(account)s)
         OR s.reach = 'provider' AND b.iys_code = own.iys_code)
 
 -- name: try-now

@@ -59,12 +59,12 @@ WHERE id = ANY(%(ids)s) AND lease_owner = %(owner)s AND lease_until IS NOT NULL 
 -- One submission without an answer whose process is gone or has let go of it: its lease has run out, or the
 -- process's own lock (held as long as it lives) is free.
 SELECT s.id, s.customer_id, s.brand_code, s.kind, s.body, s.state, s.request_id, s.sub_request_ids, s.intended_at,
-    s.polls, s.sends, s.refusals
+    s.answered_at, s.polls, s.sends, s.refusals
 FROM submissions AS s
 JOIN brands AS b ON b.brand_code = s.brand_code
     AND (b.account IS NULL OR b.account = %(account)s)
     AND (b.egress_address IS NULL OR b.egress_address = %(address)s)
-WHERE s.state IN ('intent', 'unknown')
+WHERE s.state IN ('intent', 'unknown') AND s.kind = ANY(%(kinds)s)
     AND (s.next_poll_at IS NULL OR s.next_poll_at <= %(now)s)
     AND (s.lease_until IS NULL OR s.lease_until <= %(now)s OR s.lease_owner <> %(owner)s AND NOT EXISTS (
         SELECT 1 FROM pg_locks AS l
@@ -86,7 +86,7 @@ RETURNING id
 -- name: claim-results
 -- One batch whose result may be asked for.
 SELECT s.id, s.customer_id, s.brand_code, s.kind, s.body, s.state, s.request_id, s.sub_request_ids, s.intended_at,
-    s.polls, s.sends, s.refusals
+    s.answered_at, s.polls, s.sends, s.refusals
 FROM submissions AS s
 JOIN brands AS b ON b.brand_code = s.brand_code AND b.status = 'active'
     AND (b.account IS NULL OR b.account = %(account)s)
