@@ -164,8 +164,15 @@ class Pace:
     def arrived(self, state: PaceState, number: int, at: float = -inf) -> PaceState:
         """Return the state once it is known by when the use of a slot has arrived; by default it
         was not used and arrives never.
+
+        One that arrives later than was sure, after its place was given to another, is one of the
+        last ten all the same: it takes the place of whichever arrived first.
         """
-        uses = (Use(number, at) if use.number == number else use for use in state.uses)
+        told = Use(number, at)
+        if all(use.number != number for use in state.uses):
+            first = min(state.uses, key=lambda use: use.there_at)
+            number = first.number if first.there_at < at else number
+        uses = (told if use.number == number else use for use in state.uses)
         return replace(state, uses=tuple(uses))
 
     def is_forfeited(self, instant: float, now: float) -> bool:

@@ -201,6 +201,7 @@ async def test_the_ledger_grants_slots_as_the_policy_does(ledger: Ledger):
     for number in range(1, 31):
         if number == 15:  # the sixth to the eighth were answered, the ninth was not used
             there = [(6, began + 0.2), (8, began), (7, began + 0.1), (9, -math.inf), (1, -math.inf)]
+            there += [(2, began + 9), (3, began)]  # their places were given away; one was late
             pacer._there = list(there)
             for one, at in there:
                 state = pace.arrived(state, one, at - began)

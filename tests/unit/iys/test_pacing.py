@@ -2,7 +2,7 @@ import asyncio
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from izin.iys.in_process import InProcessPacer
@@ -47,6 +47,11 @@ def slots(
     return found
 
 
+LATE = [(0.5, 0.0625, 0.0), *[(0.5, 0.0, 0.0)] * 4, (0.0, 0.0, 0.0625), *[(0.0, 0.0, 0.0)] * 24]
+"""The fifth leaves after its place was given to the eleventh."""
+
+
+@example(LATE)
 @given(
     st.lists(
         st.tuples(st.floats(0, 0.5), st.floats(0, PACE.spread), st.floats(0, 0.3)),
@@ -101,6 +106,18 @@ def test_an_answer_that_comes_ten_slots_late_frees_nobody_elses():
     for _ in range(10):
         state, _ = PACE.next_slot(state, 0.0)
     assert PACE.arrived(state, first.number, 0.0) == state
+
+
+def test_a_use_that_arrives_after_its_place_was_given_away_is_one_of_the_last_ten():
+    """It takes the place of the earliest; one that was there in time changes nothing."""
+    state = PaceState()
+    for _ in range(11):
+        state, _ = PACE.next_slot(state, 0.0)
+    late = PACE.arrived(state, 1, 0.86)
+    assert 0.86 in {use.there_at for use in late.uses}
+    assert 2 not in {use.number for use in late.uses}
+    assert PACE.arrived(late, 1, 0.8) != late
+    assert PACE.arrived(state, 1, PACE.arrives_within) == state
 
 
 def test_a_use_known_to_have_arrived_makes_room_though_it_left_later():
