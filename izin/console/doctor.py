@@ -36,7 +36,7 @@ from izin.runtime import kafka
 from izin.runtime.registry import codec
 from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings, StreamSettings
 from izin.sinks.ledger import brands as registry
-from izin.sinks.ledger import reads, sequences
+from izin.sinks.ledger import hearing, reads, sequences
 from izin.sinks.ledger.migrate import migrate, pending
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ def doctor(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Check broker, topics, order worker, dead letters, database, migrations, sink worker,
-    deadlines, brands, missing events, registry and İYS, and say what to do about each.
+    pulls from İYS, deadlines, brands, missing events, registry and İYS, and say what to do about
+    each.
 
     Changes nothing without --fix, and spends no token call at İYS. Exit code 1 if anything is
     wrong.
@@ -167,6 +168,11 @@ def _sink(fix: bool) -> Iterator[Finding]:
     yield lags.of_unread(lags.SINK, [found], now=datetime.now(UTC))
 
 
+def _pull(fix: bool) -> Iterator[Finding]:
+    del fix  # a worker is started by whoever keeps it
+    yield lags.of_heard(_asked(hearing.heard), now=datetime.now(UTC))
+
+
 def _deadlines(fix: bool) -> Iterator[Finding]:
     del fix  # time cannot be mended
     iys = IysSettings()
@@ -266,6 +272,7 @@ _CHECKS = (
     Check(name="database", ask=_database),
     Check(name="migrations", ask=_migrations, needs=frozenset({"database"})),
     Check(name="sink", ask=_sink, needs=_KAFKA | _LEDGER),
+    Check(name="pull", ask=_pull, needs=_LEDGER),
     Check(name="deadlines", ask=_deadlines, needs=_LEDGER),
     Check(name="brands", ask=_brands, needs=_LEDGER),
     Check(name="sequences", ask=_sequences, needs=_LEDGER),

@@ -1,4 +1,4 @@
-"""What the doctor finds of readers that lag behind their topics, and of dead letters: pure."""
+"""What the doctor finds of what is not read, at İYS or in a topic, and of dead letters: pure."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from izin.console.unread import Unread
+    from izin.sinks.ledger.hearing import Heard
 
 USUAL = timedelta(minutes=5)
 """A record may wait so long while all is well: a worker restarts, a batch is large."""
@@ -63,6 +64,22 @@ def of_unread(reader: Reader, lanes: Sequence[Unread], *, now: datetime) -> Find
     if waits <= USUAL:
         return Finding(check=reader.check, state=State.OK, what=told)
     return Finding(check=reader.check, state=State.WRONG, what=f"{told}; {reader.cure}")
+
+
+def of_heard(heard: Sequence[Heard], *, now: datetime) -> Finding:
+    """Return whether İYS's streams are read: a citizen's "no" waits in one that is not."""
+    silent = [one for one in heard if one.is_silent(now)]
+    if not silent:
+        what = f"{len(heard)} streams of İYS's are read" if heard else "no stream was read yet"
+        return Finding(check="pull", state=State.OK if heard else State.SKIPPED, what=what)
+    named = ", ".join(
+        f"{one.stream} of {one.brand_code} since {turkish(one.heard_at)}" for one in silent
+    )
+    what = (
+        f"not read to their end: {named}; a citizen's no may wait there; does a sink worker of the "
+        "brand's account and address run, and what does its log say of 'pull failed'?"
+    )
+    return Finding(check="pull", state=State.WRONG, what=what)
 
 
 def of_dead_letters(count: int) -> Finding:

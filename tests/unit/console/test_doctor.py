@@ -23,8 +23,10 @@ from izin.iys import TokenPolicy
 from izin.local import free_port
 from izin.runtime import kafka
 from izin.sinks.ledger.brands import Brand
+from izin.sinks.ledger.hearing import Heard
 from izin.sinks.ledger.reads import Backlog, Parked
 from izin.sinks.ledger.sequences import Missing
+from tests.builders import BRAND, NOON
 
 RUNNER = CliRunner()
 
@@ -346,3 +348,13 @@ def test_more_accounts_than_an_address_gets_tokens_for_are_told() -> None:
     (what,) = of_these(*brands)
     assert what.startswith("20 accounts behind 192.0.2.1: İYS gives tokens to 19 at most")
     assert of_these(*(replace(one, account="account-1") for one in brands)) == []
+
+
+def test_a_stream_that_is_not_read_is_named():
+    """A citizen's "no" waits in it."""
+    heard = Heard(brand_code=BRAND, stream="IYS", heard_at=NOON)
+    assert lags.of_heard([], now=NOON).state is State.SKIPPED
+    assert lags.of_heard([heard], now=NOON + timedelta(hours=6)).state is State.OK
+    silent = lags.of_heard([heard], now=NOON + timedelta(hours=7))
+    assert silent.state is State.WRONG
+    assert f"IYS of {BRAND}" in silent.what
