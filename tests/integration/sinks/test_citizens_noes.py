@@ -106,8 +106,37 @@ async def test_an_onay_that_iys_was_too_busy_for_is_not_told_over_a_no(house: Ho
     assert (await house.entry()).may_send is False
 
 
+async def loses_the_right(house: House, by: str) -> None:
+    """Have the right to the key's type be lost, as a person or İYS says."""
+    if by == "person":
+        left = (Channel.ARAMA, Channel.EPOSTA)
+        await standing.keep_rights(house.ledger, BRAND, left, by="ada", now=house.clock())
+        return
+    async with house.ledger.transaction() as connection:
+        await standing.stop(
+            connection,
+            ACTIVE,
+            account="ada",
+            channel="MESAJ",
+            status=standing.EVERY,
+            code="H353",
+            why="no right",
+            now=house.clock(),
+        )
+
+
+async def has_the_right_again(house: House, by: str) -> None:
+    """Have it be given back: a person says so, or İYS takes a record of the type."""
+    if by == "person":
+        await standing.keep_rights(house.ledger, BRAND, tuple(Channel), by="ada", now=house.clock())
+        return
+    async with house.ledger.transaction() as connection:
+        await standing.lift(connection, BRAND, "MESAJ", "ONAY", account="ada")
+
+
+@pytest.mark.parametrize("by", ["person", "iys"])
 async def test_a_no_given_while_the_right_to_read_was_lost_is_heard_when_it_is_given_back(
-    house: House,
+    house: House, by: str
 ):
     """İYS leaves out of a partner's page what he may not read, and the cursor moves on."""
     await house.told_onay(PHONE)
@@ -115,9 +144,7 @@ async def test_a_no_given_while_the_right_to_read_was_lost_is_heard_when_it_is_g
     what = {"brandCode": BRAND, "iysCode": IYS_CODE, "name": "Örnek"}
     what["activatedAt"] = "2020-01-01 00:00:00"
     house.twin.order("brands", **what, rights={"ARAMA": "write", "EPOSTA": "write"})
-    await standing.keep_rights(
-        house.ledger, BRAND, (Channel.ARAMA, Channel.EPOSTA), by="ada", now=house.clock()
-    )
+    await loses_the_right(house, by)
     house.twin.citizen("RET", PHONE)
     house.twin.citizen("ONAY", a_phone(2), type="ARAMA", source="IYS_WEB_YENI")
     house.passes(timedelta(minutes=1))
@@ -126,7 +153,7 @@ async def test_a_no_given_while_the_right_to_read_was_lost_is_heard_when_it_is_g
     house.twin.order(
         "brands", **what, rights={"ARAMA": "write", "EPOSTA": "write", "MESAJ": "write"}
     )
-    await standing.keep_rights(house.ledger, BRAND, tuple(Channel), by="ada", now=house.clock())
+    await has_the_right_again(house, by)
     for _ in range(3):
         house.passes(timedelta(minutes=15))
         await decided(house, await pull(house))
