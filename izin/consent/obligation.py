@@ -192,16 +192,6 @@ def _our_onay(case: Case) -> Ruling:
     return _ruling(Duty.SEND, Why.NOT_REGISTERED)
 
 
-def _our_onay_over_absence(case: Case) -> Ruling:
-    """Rule on an ONAY of ours that a question about many did not show: a citizen's RET may be
-    behind that silence, over which only an attested one is told, so İYS is asked about this one.
-    """
-    ruling = _our_onay(case)
-    if ruling.duty is Duty.SEND and not case.desired.attested:
-        return _ruling(Duty.ASK, Why.NOT_REGISTERED)
-    return ruling
-
-
 def _our_onay_again(case: Case) -> Ruling:
     """Rule on an ONAY of ours where İYS holds one: told again only if a RET lies between the two,
     for the older one permits nothing any more (``may_send``) and İYS takes a newer date.
@@ -267,7 +257,7 @@ TABLE: dict[tuple[Status, OriginRank, Registered], Ruling | Callable[[Case], Rul
     (Status.ONAY, OriginRank.OURS, Registered.ONAY): _our_onay_again,
     (Status.ONAY, OriginRank.OURS, Registered.RET): _our_onay_over_ret,
     (Status.ONAY, OriginRank.OURS, Registered.NONE): _our_onay,
-    (Status.ONAY, OriginRank.OURS, Registered.NOT_ONAY): _our_onay_over_absence,
+    (Status.ONAY, OriginRank.OURS, Registered.NOT_ONAY): _our_onay,
     (Status.ONAY, OriginRank.OURS, Registered.UNKNOWN): _our_onay,
     (Status.RET, OriginRank.OURS, Registered.ONAY): _our_ret_against_onay,
     (Status.RET, OriginRank.OURS, Registered.RET): _ret_settled,

@@ -18,7 +18,6 @@ from tests.integration.sinks.house import (
     IYS_CODE,
     House,
     a_phone,
-    onay,
     recently,
     ret,
 )
@@ -214,22 +213,6 @@ async def test_an_old_yes_that_another_writer_uploads_late_does_not_undo_our_no(
         await decided(house, await pull(house))
     assert (await house.entry()).desired_status == "RET"
     assert house.twin.register() == {PHONE: "RET"}
-
-
-async def test_an_unattested_onay_over_an_absence_is_not_told_unasked(house: House):
-    """İYS's many statuses told NOT_ONAY: there may be a citizen's RET, and there is."""
-    people = [PHONE, a_phone(2)]
-    for person in people:
-        house.twin.citizen("RET", person, consentDate="2026-01-05 10:00:00")
-    await house.ingest(*(ret(person, minutes=30) for person in people))
-    assert await house.submitter.opt_out()
-    assert (await house.entry()).registered == "NOT_ONAY"
-    await house.ingest(*(onay(person, minutes=10) for person in people))
-    await house.asker.ask()
-    await house.submitter.bulk()
-    house.results_are_due()
-    await house.settler.settle()
-    assert house.twin.register()[PHONE] == "RET"
 
 
 async def test_a_merchants_first_record_without_a_source_holds_no_page_up(house: House):

@@ -69,16 +69,10 @@ def test_an_onay_with_a_no_between_is_told_again():
     assert ruling(wanted(), older) == (Duty.NOTHING, Why.SETTLED)
 
 
-@pytest.mark.parametrize("value", ["NONE", "UNKNOWN"])
+@pytest.mark.parametrize("value", ["NONE", "NOT_ONAY", "UNKNOWN"])
 def test_an_onay_iys_does_not_hold_is_sent(value: str):
     """m.7/11: a consent is recorded."""
     assert ruling(wanted(), at_iys(value)) == (Duty.SEND, Why.NOT_REGISTERED)
-
-
-def test_an_onay_over_a_silence_is_sent_only_if_attested():
-    """The question about many hides a citizen's RET; one about this key alone tells."""
-    assert ruling(wanted(), at_iys("NOT_ONAY")) == (Duty.ASK, Why.NOT_REGISTERED)
-    assert ruling(wanted(attested=True), at_iys("NOT_ONAY")) == (Duty.SEND, Why.NOT_REGISTERED)
 
 
 def test_an_onay_iys_holds_is_settled():

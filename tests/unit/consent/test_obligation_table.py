@@ -95,7 +95,6 @@ def oracle(case: Case) -> Duty:
             (Duty.PARK, over_ret and not case.complete),
             (Duty.PARK, over_ret and case.by_citizen and not case.attested),
             (Duty.ASK, not case.complete and case.registered in {"ONAY", "NOT_ONAY", "UNKNOWN"}),
-            (Duty.ASK, case.registered == "NOT_ONAY" and not case.attested),
             (Duty.SEND, True),
         )
         if holds
