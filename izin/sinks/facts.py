@@ -19,6 +19,8 @@ from izin.sinks.ledger.entry import Entry
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from izin.consent.model import Consent, ConsentEvent
+
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -65,41 +67,8 @@ def decided(entry: Entry | None, decision: Mapping[str, Any], now: datetime) -> 
         latest_onay_at=latest(entry.latest_onay_at, consent.latest_onay_at),
         latest_ret_at=latest(entry.latest_ret_at, consent.latest_ret_at),
     )
-    if not is_outranked(entry, consent.order):
-        pass
-    elif entry.is_of(consent.event_id, str(consent.status)):
-        # The same statement, said again with a later date (a form sent twice, which gives none):
-        # what was told of it stays told.
-        entry = entry.but(
-            desired_at=consent.effective_at, desired_consent_date=consent.consent_date
-        )
-    else:
-        known = event if event.event_id == consent.event_id else None
-        entry = entry.but(
-            customer_id=consent.customer_id,
-            desired_status=str(consent.status),
-            desired_at=consent.effective_at,
-            desired_rank=int(consent.origin_rank),
-            desired_event_id=consent.event_id,
-            desired_origin=consent.origin,
-            desired_origin_ref=None if known is None else known.origin_ref,
-            desired_source=consent.source,
-            desired_consent_date=consent.consent_date,
-            received_at=None if known is None else known.received_at,
-            notice_version=None if known is None else known.notice_version,
-            registrable=consent.registrable,
-            attested=known is not None and attested(known),
-            retailer_code=None if known is None else known.retailer_code,
-            retailer_access=None if known is None else known.retailer_access,
-            state="pending",
-            duty="none",
-            why=None,
-            code=None,
-            attempts=0,
-            next_attempt_at=None,
-            lease_owner=None,
-            lease_until=None,
-        )
+    if is_outranked(entry, consent.order):
+        entry = _desiring(entry, consent, event)
     told = event.iys
     if told is not None and event.status in set(Status):
         entry = observed(
@@ -115,6 +84,40 @@ def decided(entry: Entry | None, decision: Mapping[str, Any], now: datetime) -> 
             ),
         )
     return entry
+
+
+def _desiring(entry: Entry, consent: Consent, event: ConsentEvent) -> Entry:
+    """Return the row once ``consent`` is what is desired, decided upon with ``event``."""
+    if entry.is_of(consent.event_id, str(consent.status)):
+        # The same statement, said again with a later date (a form sent twice, which gives none):
+        # what was told of it stays told.
+        return entry.but(desired_at=consent.effective_at, desired_consent_date=consent.consent_date)
+    known = event if event.event_id == consent.event_id else None
+    return entry.but(
+        customer_id=consent.customer_id,
+        desired_status=str(consent.status),
+        desired_at=consent.effective_at,
+        desired_rank=int(consent.origin_rank),
+        desired_event_id=consent.event_id,
+        desired_origin=consent.origin,
+        desired_origin_ref=None if known is None else known.origin_ref,
+        desired_source=consent.source,
+        desired_consent_date=consent.consent_date,
+        received_at=None if known is None else known.received_at,
+        notice_version=None if known is None else known.notice_version,
+        registrable=consent.registrable,
+        attested=known is not None and attested(known),
+        retailer_code=None if known is None else known.retailer_code,
+        retailer_access=None if known is None else known.retailer_access,
+        state="pending",
+        duty="none",
+        why=None,
+        code=None,
+        attempts=0,
+        next_attempt_at=None,
+        lease_owner=None,
+        lease_until=None,
+    )
 
 
 def is_outranked(entry: Entry, order: tuple[datetime, bool, int, str]) -> bool:

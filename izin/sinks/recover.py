@@ -22,7 +22,6 @@ from izin.iys.pacing import CallClass
 from izin.iys.wire import Receipt
 from izin.runtime.observe import get_logger
 from izin.sinks import facts, rulings, shown
-from izin.sinks.errors import ConcurrentChangeError
 from izin.sinks.judge import Answer
 from izin.sinks.ledger import brands, intents, stops, submissions
 from izin.sinks.ledger.changes import Changes, lock
@@ -187,10 +186,7 @@ class Recoverer:
         said = submission.said
         async with self.tools.ledger.transaction() as connection:
             changes = Changes(self.tools.announcer, now=now)
-            moved = [Settled(place=item.place, state="withdrawn") for item in wanted]
-            counted = await submissions.settle(connection, submission, moved, now=now)
-            if len(counted) < len(moved):
-                raise ConcurrentChangeError(f"submission {submission.id} was taken up by another")
+            await submissions.withdraw(connection, submission, wanted, now=now)
             part = await intents.intend(
                 connection,
                 changes,

@@ -24,11 +24,10 @@ from izin.iys.errors import (
 from izin.iys.pacing import CallClass
 from izin.iys.wire import Written
 from izin.runtime.observe import get_logger
-from izin.sinks.errors import ConcurrentChangeError
 from izin.sinks.judge import NO_SUCH_RETAILER, Answer
 from izin.sinks.ledger import intents, stops, submissions
 from izin.sinks.ledger.changes import Changes, lock
-from izin.sinks.ledger.submissions import BATCH, Settled
+from izin.sinks.ledger.submissions import BATCH
 from izin.sinks.record import record_answers
 
 if TYPE_CHECKING:
@@ -212,12 +211,8 @@ class Teller:
         said = submission.said
         async with self.tools.ledger.transaction() as connection:
             changes = Changes(self.tools.announcer, now=now)
-            moved = [
-                Settled(place=item.place, state="withdrawn") for part in parts for item in part
-            ]
-            counted = await submissions.settle(connection, submission, moved, now=now)
-            if len(counted) < len(moved):
-                raise ConcurrentChangeError(f"submission {submission.id} was taken up by another")
+            moved = [item for part in parts for item in part]
+            await submissions.withdraw(connection, submission, moved, now=now)
             told = [
                 await intents.intend(
                     connection,

@@ -130,7 +130,7 @@ async def lift(  # noqa: PLR0913 - of whom, what, and how it is known
     took one. One that it did not take, for what it says, shows as much, but not that there is room
     for new ONAYs.
     """
-    await connection.execute(
+    lifted = await connection.execute(
         _SQL["lift"],
         {
             "brand_code": brand_code,
@@ -140,6 +140,16 @@ async def lift(  # noqa: PLR0913 - of whom, what, and how it is known
             "taken": taken,
         },
     )
+    given_back = {row["brand_code"] for row in await lifted.fetchall() if row["channel"] != EVERY}
+    if given_back:
+        await _pull_anew(connection, given_back)
+
+
+async def _pull_anew(connection: Connection, brand_codes: Collection[int]) -> None:
+    """Have the streams of brands pulled from the start of İYS's window: it left out of its pages
+    what might not be read while a right to one channel was lost.
+    """
+    await connection.execute(_CURSORS["begin-anew"], {"brand_codes": list(brand_codes)})
 
 
 async def is_kept(connection: Connection, brand_code: int, channel: str, status: str) -> bool:
@@ -170,7 +180,6 @@ async def keep_rights(
         await connection.execute(
             _SQL["give-right"], {**scope, "channels": [str(one) for one in channels]}
         )
-        # İYS left out of its pages what might not be read meanwhile: its window is pulled anew.
-        await connection.execute(_CURSORS["begin-anew"], scope)
+        await _pull_anew(connection, [brand_code])
         await connection.execute(f"NOTIFY {bells.OPT_OUTS}")
         await connection.execute(f"NOTIFY {bells.BULK}")

@@ -135,6 +135,17 @@ async def settle(
     return frozenset(counted)
 
 
+async def withdraw(
+    connection: Connection, submission: Submission, items: Sequence[Item], *, now: datetime
+) -> None:
+    """Take items out, to be told in another submission; raises ConcurrentChangeError where one of
+    them is settled already, for another process has taken this one up.
+    """
+    moved = [Settled(place=item.place, state="withdrawn") for item in items]
+    if len(await settle(connection, submission, moved, now=now)) < len(moved):
+        raise ConcurrentChangeError(f"submission {submission.id} was taken up by another")
+
+
 async def lost(
     connection: Connection, submission: Submission, *, next_poll_at: datetime, holder: Holder
 ) -> None:

@@ -14,8 +14,8 @@ WHERE brand_code = %(brand_code)s AND stream = %(stream)s AND after IS NOT DISTI
 RETURNING stream
 
 -- name: begin-anew
--- Pull a brand's streams from the start of the window again; what is known changes nothing.
-UPDATE cursors SET after = NULL, pulled_at = NULL WHERE brand_code = %(brand_code)s
+-- Pull brands' streams from the start of the window again; what is known changes nothing.
+UPDATE cursors SET after = NULL, pulled_at = NULL WHERE brand_code = ANY(%(brand_codes)s)
 
 -- name: heard
 -- Until when the streams of the brands that are told were read to their end; since when they were not, where never.

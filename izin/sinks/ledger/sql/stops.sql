@@ -46,19 +46,14 @@ SELECT EXISTS (
 -- name: lift
 -- İYS looked at a record, or took it: what kept such records from it is mended, for whatever hung on the same fault;
 -- that there is room for new ONAYs again (a stop of one status) shows only one that is taken. What a person said
--- stands until a person takes it back. While a right to one channel was lost, İYS left it out of what it showed us: its
--- window is pulled anew.
-WITH lifted AS (
-    DELETE FROM stops AS s USING brands AS b, brands AS own
-    WHERE b.brand_code = s.brand_code AND own.brand_code = %(brand_code)s AND s.status IN ('*', %(status)s)
-        AND s.recheck_at IS NOT NULL AND (%(taken)s OR s.status = '*')
-        AND (s.brand_code = %(brand_code)s AND s.channel IN ('*', %(channel)s)
-            OR s.reach = 'account' AND (b.account IS NULL OR b.account = %(account)s)
-            OR s.reach = 'provider' AND b.iys_code = own.iys_code)
-    RETURNING s.brand_code, s.channel
-)
-UPDATE cursors SET after = NULL, pulled_at = NULL
-WHERE brand_code IN (SELECT brand_code FROM lifted WHERE channel <> '*')
+-- stands until a person takes it back.
+DELETE FROM stops AS s USING brands AS b, brands AS own
+WHERE b.brand_code = s.brand_code AND own.brand_code = %(brand_code)s AND s.status IN ('*', %(status)s)
+    AND s.recheck_at IS NOT NULL AND (%(taken)s OR s.status = '*')
+    AND (s.brand_code = %(brand_code)s AND s.channel IN ('*', %(channel)s)
+        OR s.reach = 'account' AND (b.account IS NULL OR b.account = %(account)s)
+        OR s.reach = 'provider' AND b.iys_code = own.iys_code)
+RETURNING s.brand_code, s.channel
 
 -- name: try-now
 -- A person has mended it at İYS: one record of each stop may be tried at once.
