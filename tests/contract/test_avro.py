@@ -21,8 +21,8 @@ from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.contracts import RECORDS, Schema
 from izin.schemas.decisions import DecisionWriter
 from izin.schemas.records import consent_to_avro, event_from_avro, event_to_avro
-from tests.builders import a_claim, a_decision_record, a_ret, an_iys_event
 from tests.contract.examples import golden
+from tests.support.builders import a_claim, a_decision_record, a_ret, an_iys_event
 
 CODEC = Codec()
 _PLAIN: dict[str, st.SearchStrategy[Any]] = {

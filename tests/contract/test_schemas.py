@@ -21,9 +21,9 @@ from izin.schemas.records import (
     violation_to_avro,
 )
 from izin.schemas.topics import Topics
-from tests.builders import a_statement, an_event
 from tests.contract.compatibility import conflicts
 from tests.contract.examples import FOLDER, golden
+from tests.support.builders import a_statement, an_event
 
 SCHEMAS = resources.files("izin.schemas")
 

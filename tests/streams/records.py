@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from izin.consent.model import ConsentEvent
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro
-from tests.builders import NOON, an_event
+from tests.support.builders import NOON, an_event
 
 APPENDED = int(NOON.timestamp() * 1000) + 3 * 3_600_000
 """Three hours after the statements of tests are made."""

@@ -14,8 +14,8 @@ from izin.schemas.records import consent_from_avro, consent_to_avro
 from izin.streams.changelog import Changelog, Courtesy
 from izin.streams.errors import StateError
 from izin.streams.packing import facts_of
-from tests.builders import a_claim
 from tests.streams.test_packing import consents
+from tests.support.builders import a_claim
 
 CODEC = Codec()
 CHANGELOG = Changelog(0, KafkaSettings(), "group", CODEC)

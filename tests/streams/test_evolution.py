@@ -13,9 +13,9 @@ from izin.schemas import contracts
 from izin.schemas.codec import Codec
 from izin.schemas.contracts import Contract, UnusableSchemaError
 from izin.schemas.records import event_to_avro
-from tests.builders import an_event
 from tests.streams.records import Fetched
 from tests.streams.test_order import CODEC, HOME, PARTITIONS, TOPICS, MemoryState, OrderStage
+from tests.support.builders import an_event
 
 OURS = contracts.current()["ConsentEvent"]
 EVENT = an_event(status="RET", notice_version="2026-01")

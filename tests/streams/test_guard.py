@@ -25,8 +25,8 @@ from izin.streams.guard import (
     appended_at,
     dead_letter_to_avro,
 )
-from tests.builders import PHONE, an_event
 from tests.streams.records import APPENDED, Fetched, a_record
+from tests.support.builders import PHONE, an_event
 
 CODEC = Codec()
 

@@ -21,9 +21,9 @@ from izin.streams.guard import APPENDED_AT
 from izin.streams.order import MAX_BYTES, REFILED, OrderStage
 from izin.streams.state import MemoryState
 from izin.streams.worker import unseen
-from tests.builders import NOON, a_key, an_event, an_iys_event
 from tests.streams.holding import TELLING
 from tests.streams.records import APPENDED, EXPRESS, Fetched, a_record
+from tests.support.builders import NOON, a_key, an_event, an_iys_event
 
 CODEC = Codec()
 TOPICS = Topics()

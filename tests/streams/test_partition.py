@@ -30,9 +30,9 @@ from izin.streams.errors import StateError
 from izin.streams.order import OrderStage
 from izin.streams.partition import OwnedPartition
 from izin.streams.state import MemoryState, State
-from tests.builders import a_claim, a_key, a_ret, an_event
 from tests.streams.holding import TELLING, hold
 from tests.streams.topic_reading import Source, committed_records
+from tests.support.builders import a_claim, a_key, a_ret, an_event
 
 KEY = b"100001/MESAJ/BIREYSEL/+905550000001"
 ONAY = decide(None, a_claim()).consent

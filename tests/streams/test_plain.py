@@ -20,8 +20,8 @@ from izin.streams.order import OrderStage
 from izin.streams.packing import Packing
 from izin.streams.plain import Plain, PlainReader, Verdict, decide_plainly
 from izin.streams.state import MemoryState, State
-from tests.builders import EMAIL, NOON, PHONE, a_key, an_event, an_iys_event
 from tests.streams.records import APPENDED, Fetched, a_record
+from tests.support.builders import EMAIL, NOON, PHONE, a_key, an_event, an_iys_event
 
 CODEC = Codec()
 READER = PlainReader(CODEC)

@@ -21,8 +21,8 @@ from izin.streams.errors import StateError
 from izin.streams.packing import LAYOUT
 from izin.streams.rocks import RocksFolder, RocksState
 from izin.streams.state import MemoryState
-from tests.builders import a_claim, a_key
 from tests.streams.holding import hold
+from tests.support.builders import a_claim, a_key
 
 ONAY = decide(None, a_claim()).consent
 KEY = ONAY.key.encode()
@@ -78,7 +78,7 @@ from dataclasses import replace
 from pathlib import Path
 from izin.consent.ordering import decide
 from izin.streams.rocks import RocksFolder
-from tests.builders import a_claim, a_key
+from tests.support.builders import a_claim, a_key
 
 onay = decide(None, a_claim()).consent
 state = RocksFolder(Path(sys.argv[1])).state(0)

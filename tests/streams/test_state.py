@@ -11,8 +11,8 @@ from izin.streams import rocks as rocks_module
 from izin.streams import state as state_module
 from izin.streams.rocks import RocksFolder
 from izin.streams.state import MemoryState, State
-from tests.builders import a_claim, a_key, a_ret
 from tests.streams.holding import hold
+from tests.support.builders import a_claim, a_key, a_ret
 
 ONAY = decide(None, a_claim()).consent
 RET = decide(None, a_ret()).consent

@@ -27,8 +27,8 @@ from izin.streams.metrics import WorkerMetrics
 from izin.streams.state import MemoryState
 from izin.streams.transport import Batch
 from izin.streams.worker import MAX_ATTEMPTS, OrderWorker
-from tests.builders import an_event
 from tests.streams.records import EXPRESS, TOPIC, Fetched, a_record
+from tests.support.builders import an_event
 
 CODEC = Codec()
 

@@ -23,7 +23,6 @@ from izin.sinks.ingest import Ingester
 from izin.sinks.ledger import brands, offsets, reads
 from izin.sinks.ledger.brands import Brand
 from izin.sinks.ledger.migrate import migrate
-from tests.builders import BRAND, CUSTOMER, a_decision_record, an_event
 from tests.chaos.days.house import BRANDS, Line, Outage, Sinks, Time, a_twin, set_clock
 from tests.chaos.days.verdict import (
     HOUR,
@@ -33,6 +32,7 @@ from tests.chaos.days.verdict import (
     repeated,
     terms,
 )
+from tests.support.builders import BRAND, CUSTOMER, a_decision_record, an_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -36,7 +36,7 @@ from izin.sinks.ledger.budgets import LedgerPacer
 from izin.sinks.ledger.database import LOCK_CLASS, Ledger
 from izin.sinks.ledger.holder import Holder
 from izin.sinks.tools import Tools
-from tests.builders import BRAND
+from tests.support.builders import BRAND
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

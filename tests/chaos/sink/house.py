@@ -19,7 +19,7 @@ from izin.consent.admission import Refusal, admit
 from izin.consent.model import Consent, DecisionKind
 from izin.consent.ordering import decide
 from izin.schemas.codec import Codec
-from tests.builders import BRAND, a_decision_record, an_event
+from tests.support.builders import BRAND, a_decision_record, an_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

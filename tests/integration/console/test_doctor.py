@@ -13,7 +13,7 @@ from izin.runtime.kafka import consumer, producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.integration.console.conftest import Izin
-from tests.topic_settings import set_of_topic
+from tests.support.topic_settings import set_of_topic
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 

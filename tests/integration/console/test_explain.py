@@ -21,8 +21,8 @@ from izin.sinks.ledger.changes import Changes
 from izin.sinks.ledger.entry import Entry
 from izin.sinks.ledger.migrate import migrate
 from izin.sinks.ledger.movements import Movement
-from tests.builders import BRAND, NOON, PHONE
 from tests.integration.console.conftest import Izin
+from tests.support.builders import BRAND, NOON, PHONE
 
 pytestmark = pytest.mark.database
 

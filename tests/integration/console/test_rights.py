@@ -7,8 +7,8 @@ import pytest
 
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.migrate import migrate
-from tests.builders import BRAND
 from tests.integration.console.conftest import Izin
+from tests.support.builders import BRAND
 
 pytestmark = pytest.mark.database
 

@@ -11,7 +11,7 @@ from izin.producers.publish import Publisher
 from izin.runtime.kafka import committed_ends, consumer, ensure_topics
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from tests.builders import NOON
+from tests.support.builders import NOON
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from izin.runtime.kafka import BrokerError, producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro
-from tests.builders import BRAND, CUSTOMER, NOON, an_event
 from tests.integration.producers.waiting import until
+from tests.support.builders import BRAND, CUSTOMER, NOON, an_event
 
 pytestmark = pytest.mark.broker
 

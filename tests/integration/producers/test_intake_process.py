@@ -17,8 +17,8 @@ from izin.producers.framing import Frame
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from tests.builders import BRAND, CUSTOMER
 from tests.integration.producers.waiting import until
+from tests.support.builders import BRAND, CUSTOMER
 
 pytestmark = pytest.mark.broker
 

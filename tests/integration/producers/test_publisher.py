@@ -11,7 +11,7 @@ from izin.producers.publish import BackpressureError, Publisher, UndeliveredErro
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
-from tests.builders import NOON, a_key, an_event
+from tests.support.builders import NOON, a_key, an_event
 from tests.unit.producers.publisher_exam import PublisherExam
 
 pytestmark = pytest.mark.broker

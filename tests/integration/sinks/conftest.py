@@ -19,8 +19,8 @@ from izin.sinks.ledger.database import Ledger
 from izin.sinks.ledger.holder import Holder
 from izin.sinks.ledger.migrate import migrate
 from izin.sinks.tools import Tools
-from tests.builders import BRAND
 from tests.integration.sinks.house import IYS_CODE, PASSWORD, USERNAME, Clock, House, Turns, Twin
+from tests.support.builders import BRAND
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from izin.iys.wire import Stream
 from izin.schemas.records import event_from_avro
 from izin.sinks.announce import Message
 from izin.sinks.pull import Puller
-from tests.builders import PHONE, an_event
 from tests.integration.sinks.house import (
     A_SECOND,
     House,
 )
+from tests.support.builders import PHONE, an_event
 
 
 @dataclass

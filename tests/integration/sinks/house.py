@@ -21,7 +21,7 @@ from izin.sinks.recover import Recoverer
 from izin.sinks.settle import Settler
 from izin.sinks.submit import Submitter
 from izin.sinks.tell import Teller
-from tests.builders import BRAND, CUSTOMER, a_decision_record, a_key, an_event
+from tests.support.builders import BRAND, CUSTOMER, a_decision_record, a_key, an_event
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -32,8 +32,8 @@ from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.database import Ledger
 from izin.sinks.ledger.migrate import migrate
 from izin.sinks.ledger.statements import statements
-from tests.builders import NOON, a_decision_record, a_statement, an_event
 from tests.integration.sinks.house import ACTIVE
+from tests.support.builders import NOON, a_decision_record, a_statement, an_event
 
 pytestmark = pytest.mark.database
 

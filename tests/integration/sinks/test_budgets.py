@@ -16,8 +16,8 @@ from izin.iys.token_store import TokenState
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.budgets import LedgerPacer, addresses, codes
 from izin.sinks.ledger.database import Ledger
-from tests.builders import PHONE
 from tests.integration.sinks.house import House, a_phone, onay
+from tests.support.builders import PHONE
 
 pytestmark = pytest.mark.database
 T = TypeVar("T")

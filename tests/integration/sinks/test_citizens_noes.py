@@ -10,7 +10,6 @@ from izin.iys.reading import to_turkish
 from izin.iys.wire import Page, Stream
 from izin.sinks.ledger import stops as standing
 from izin.sinks.watch import Watch
-from tests.builders import BRAND, PHONE, a_statement, an_iys_event
 from tests.integration.sinks.hearing import decided, fresh, pull
 from tests.integration.sinks.house import (
     A_SECOND,
@@ -21,6 +20,7 @@ from tests.integration.sinks.house import (
     recently,
     ret,
 )
+from tests.support.builders import BRAND, PHONE, a_statement, an_iys_event
 
 pytestmark = pytest.mark.database
 

@@ -14,8 +14,8 @@ from izin.sinks.ledger import stops as standing
 from izin.sinks.ledger.changes import Changes
 from izin.sinks.ledger.holder import Holder
 from izin.sinks.ledger.submissions import BATCH, SINGLE
-from tests.builders import PHONE
 from tests.integration.sinks.house import ACTIVE, TOPIC, House, a_phone, onay, ret
+from tests.support.builders import PHONE
 
 pytestmark = pytest.mark.database
 

@@ -17,8 +17,8 @@ from izin.runtime.observe import _mask_event
 from izin.sinks.ledger import deadlines
 from izin.sinks.ledger import stops as standing
 from izin.sinks.watch import Alarm, Watch
-from tests.builders import BRAND, PHONE
 from tests.integration.sinks.house import ACTIVE, House, a_phone, onay, ret
+from tests.support.builders import BRAND, PHONE
 
 pytestmark = pytest.mark.database
 

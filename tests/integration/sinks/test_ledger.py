@@ -30,8 +30,8 @@ from izin.sinks.ledger.database import Ledger
 from izin.sinks.ledger.entry import TOLD, is_only_told
 from izin.sinks.ledger.migrate import migrate, pending
 from izin.sinks.ledger.statements import statements
-from tests.builders import PHONE
 from tests.integration.sinks.house import ACTIVE, House, onay, ret
+from tests.support.builders import PHONE
 
 pytestmark = pytest.mark.database
 

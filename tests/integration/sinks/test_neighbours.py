@@ -14,7 +14,6 @@ from izin.sinks.errors import ConcurrentChangeError
 from izin.sinks.ledger import stops as standing
 from izin.sinks.ledger.changes import Changes
 from izin.sinks.pull import Puller, unheard_of
-from tests.builders import BRAND, PHONE, a_key, an_event
 from tests.integration.sinks.hearing import Topic, fresh
 from tests.integration.sinks.house import (
     A_SECOND,
@@ -26,6 +25,7 @@ from tests.integration.sinks.house import (
     ret,
     until,
 )
+from tests.support.builders import BRAND, PHONE, a_key, an_event
 
 pytestmark = pytest.mark.database
 

@@ -13,7 +13,6 @@ from izin.iys.errors import CallError
 from izin.iys.pacing import CallClass
 from izin.iys.wire import Stream
 from izin.sinks.errors import ConcurrentChangeError
-from tests.builders import BRAND, PHONE
 from tests.integration.sinks.hearing import pull
 from tests.integration.sinks.house import (
     A_SECOND,
@@ -24,6 +23,7 @@ from tests.integration.sinks.house import (
     onay,
     ret,
 )
+from tests.support.builders import BRAND, PHONE
 
 pytestmark = pytest.mark.database
 

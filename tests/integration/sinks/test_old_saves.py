@@ -4,13 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from tests.builders import BRAND, PHONE
 from tests.integration.sinks.hearing import fresh
 from tests.integration.sinks.house import (
     IYS_CODE,
     House,
     onay,
 )
+from tests.support.builders import BRAND, PHONE
 
 pytestmark = pytest.mark.database
 

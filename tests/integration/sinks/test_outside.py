@@ -27,8 +27,8 @@ from izin.sinks.ledger.database import Ledger
 from izin.sinks.publisher import Publisher
 from izin.sinks.pull import Puller
 from izin.sinks.worker import serve
-from tests.builders import BRAND, PHONE
 from tests.integration.sinks.house import House, Twin, a_phone, onay, ret, until
+from tests.support.builders import BRAND, PHONE
 
 pytestmark = [pytest.mark.database, pytest.mark.broker]
 

@@ -6,8 +6,8 @@ import pytest
 
 from izin.sinks.ask import SINGLES
 from izin.sinks.ledger import brands
-from tests.builders import BRAND
 from tests.integration.sinks.house import House, a_phone, onay, ret
+from tests.support.builders import BRAND
 
 pytestmark = pytest.mark.database
 

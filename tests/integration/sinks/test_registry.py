@@ -9,8 +9,8 @@ from pydantic import SecretStr
 from izin.sinks.ledger import brands
 from izin.sinks.push import BrandDirectory, Credentials, PushRegistrar
 from izin.sinks.survey import Surveyor
-from tests.builders import PHONE
 from tests.integration.sinks.house import ACTIVE, IYS_CODE, PASSWORD, USERNAME, House, onay, ret
+from tests.support.builders import PHONE
 
 pytestmark = pytest.mark.database
 

@@ -6,13 +6,13 @@ import pytest
 
 from izin.schemas.records import event_from_avro
 from izin.sinks.watch import Watch
-from tests.builders import PHONE
 from tests.integration.sinks.hearing import begins_a_second, decided
 from tests.integration.sinks.house import (
     A_SECOND,
     House,
     ret,
 )
+from tests.support.builders import PHONE
 
 pytestmark = pytest.mark.database
 

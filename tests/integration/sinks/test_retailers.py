@@ -3,8 +3,8 @@
 import pytest
 
 from izin.sinks.ledger import brands, reads, retailers
-from tests.builders import BRAND, PHONE
 from tests.integration.sinks.house import House, a_phone, onay, ret
+from tests.support.builders import BRAND, PHONE
 
 pytestmark = pytest.mark.database
 ONE, OTHER = 10_000_001, 10_000_002

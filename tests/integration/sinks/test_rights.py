@@ -14,8 +14,8 @@ from izin.consent.model import Channel
 from izin.sinks.ledger import bells, brands, deadlines
 from izin.sinks.ledger import stops as standing
 from izin.sinks.watch import KEPT, Watch
-from tests.builders import BRAND, PHONE
 from tests.integration.sinks.house import ACTIVE, House, a_phone, onay, ret, until
+from tests.support.builders import BRAND, PHONE
 
 pytestmark = pytest.mark.database
 

@@ -16,7 +16,7 @@ from izin.sinks.follow import Follower, Following
 from izin.sinks.ledger import sequences
 from izin.sinks.ledger.database import Ledger
 from izin.sinks.ledger.sequences import GRACE
-from tests.builders import an_event
+from tests.support.builders import an_event
 
 pytestmark = [pytest.mark.database, pytest.mark.broker]
 

@@ -30,9 +30,9 @@ from izin.sinks.ledger.holder import Holder
 from izin.sinks.ledger.submissions import BATCH, Item, Submission
 from izin.sinks.record import record_answers
 from izin.sinks.telling import item_of
-from tests.builders import NOON, a_claim, a_decision_record
 from tests.integration.sinks.house import ACTIVE
 from tests.integration.sinks.test_both_ways import CODEC, WRITTEN, two_ledgers
+from tests.support.builders import NOON, a_claim, a_decision_record
 
 if TYPE_CHECKING:
     from izin.sinks.tools import Tools

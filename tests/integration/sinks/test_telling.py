@@ -7,8 +7,8 @@ import pytest
 from izin.schemas.records import event_from_avro
 from izin.sinks.ledger import brands
 from izin.sinks.ledger import stops as standing
-from tests.builders import BRAND, PHONE
 from tests.integration.sinks.house import A_SECOND, ACTIVE, RESULT_DELAY, House, a_phone, onay, ret
+from tests.support.builders import BRAND, PHONE
 
 pytestmark = pytest.mark.database
 

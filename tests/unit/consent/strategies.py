@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from izin.consent.model import Claim, ConsentEvent
-from tests.builders import NOON, a_claim, a_statement, an_event
+from tests.support.builders import NOON, a_claim, a_statement, an_event
 
 STATUSES = st.sampled_from(["ONAY", "RET"])
 NEAR_NOON = st.integers(min_value=-3_000, max_value=3_000).map(

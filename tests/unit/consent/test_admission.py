@@ -9,7 +9,7 @@ from izin.consent.admission import FIRST_DATE, SKEW, Refusal, admit
 from izin.consent.errors import NaiveInstantError
 from izin.consent.model import Channel, Claim, ConsentEvent, DateBasis, RecipientType, Status
 from izin.consent.violations import REASONS, violation
-from tests.builders import EMAIL, NOON, PHONE, a_key, a_statement, an_event, an_iys_event
+from tests.support.builders import EMAIL, NOON, PHONE, a_key, a_statement, an_event, an_iys_event
 from tests.unit.consent.strategies import FAULTS, faulty_events
 
 APPENDED = NOON + timedelta(seconds=3)

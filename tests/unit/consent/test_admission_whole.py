@@ -16,7 +16,7 @@ from izin.consent.fields import read_key, read_status
 from izin.consent.model import Claim, ConsentEvent, RecipientType, Status
 from izin.consent.phones import read_phone
 from izin.consent.violations import REASONS
-from tests.builders import EMAIL, NOON, PHONE, a_statement, an_event
+from tests.support.builders import EMAIL, NOON, PHONE, a_statement, an_event
 from tests.unit.consent.strategies import FAULTS
 
 APPENDED = NOON + timedelta(seconds=3)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from izin.consent.may_send import PermissionReason, may_send
 from izin.consent.model import RecipientType, Status
 from izin.consent.obligation import Registered, RegisteredState
-from tests.builders import NOON
+from tests.support.builders import NOON
 
 EARLIER = NOON - timedelta(hours=1)
 HELD = RegisteredState(value=Registered.ONAY, creation_date=NOON, consent_date=NOON)

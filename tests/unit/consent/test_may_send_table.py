@@ -12,7 +12,7 @@ from izin.consent.may_send import Answer, PermissionReason, may_send
 from izin.consent.message_classes import CLASSES, MessageClass, MessageKind
 from izin.consent.model import RecipientType, Status
 from izin.consent.obligation import Registered, RegisteredState
-from tests.builders import NOON
+from tests.support.builders import NOON
 
 RETS = {
     "never": None,

@@ -6,7 +6,7 @@ import izin.consent
 from izin.consent.errors import NaiveInstantError, UnreadableKeyError
 from izin.consent.model import ConsentKey, OriginRank, Status
 from izin.consent.ordering import decide
-from tests.builders import NOON, a_claim, a_key, a_ret, a_statement, an_event, an_iys_event
+from tests.support.builders import NOON, a_claim, a_key, a_ret, a_statement, an_event, an_iys_event
 
 NAIVE = datetime(2026, 3, 2, 9, 0)  # noqa: DTZ001 - a naive instant is what is tested
 

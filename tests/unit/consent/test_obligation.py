@@ -21,7 +21,7 @@ from izin.consent.obligation import (
     Why,
     rule,
 )
-from tests.builders import NOON, a_statement, an_event
+from tests.support.builders import NOON, a_statement, an_event
 
 ACTIVE = BrandClock(activated_at=NOON - timedelta(days=365))
 SOON = NOON + timedelta(minutes=1)

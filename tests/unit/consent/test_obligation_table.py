@@ -8,7 +8,7 @@ from typing import NamedTuple
 from izin.consent.clocks import BrandClock
 from izin.consent.model import OriginRank, Status
 from izin.consent.obligation import Desired, Duty, Registered, RegisteredState, rule
-from tests.builders import NOON
+from tests.support.builders import NOON
 
 ACTIVE = BrandClock(activated_at=NOON - timedelta(days=365))
 STATED = {"before": NOON - timedelta(hours=1), "same": NOON, "after": NOON + timedelta(hours=1)}

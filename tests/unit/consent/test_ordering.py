@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from izin.consent.model import Claim, Consent, DecisionKind, Reason, Status
 from izin.consent.ordering import decide, merge
-from tests.builders import NOON, a_claim, a_ret, a_statement
+from tests.support.builders import NOON, a_claim, a_ret, a_statement
 from tests.unit.consent.strategies import claims
 
 

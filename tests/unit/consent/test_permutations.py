@@ -21,7 +21,7 @@ from izin.consent.permutations import (
     try_law,
 )
 from tests.broken_laws import BROKEN, LAST_WINS
-from tests.builders import NOON, a_claim, a_ret
+from tests.support.builders import NOON, a_claim, a_ret
 from tests.unit.consent.strategies import claims
 from tests.unit.consent.test_ordering import state_after
 

@@ -16,7 +16,7 @@ from izin.console.waiting import CURES, cure_of, cure_of_parked
 from izin.sinks.ledger.brands import Brand
 from izin.sinks.ledger.reads import Count
 from izin.sinks.ledger.stops import Stop
-from tests.builders import BRAND, CUSTOMER, NOON
+from tests.support.builders import BRAND, CUSTOMER, NOON
 
 SINKS = Path(__file__).parents[3] / "izin" / "sinks"
 RUNNER = CliRunner()

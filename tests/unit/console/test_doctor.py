@@ -26,7 +26,7 @@ from izin.sinks.ledger.brands import Brand
 from izin.sinks.ledger.hearing import Heard
 from izin.sinks.ledger.reads import Backlog, Parked
 from izin.sinks.ledger.sequences import Missing
-from tests.builders import BRAND, NOON
+from tests.support.builders import BRAND, NOON
 
 RUNNER = CliRunner()
 

@@ -12,7 +12,7 @@ from izin.console import verify
 from izin.console.cli import app
 from izin.schemas.records import event_to_avro
 from tests.broken_laws import BROKEN, LAST_WINS
-from tests.builders import NOON, PHONE, a_statement, an_event, an_iys_event
+from tests.support.builders import NOON, PHONE, a_statement, an_event, an_iys_event
 
 RUNNER = CliRunner()
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from izin.producers.brands import Brand, BrandDirectory
-from tests.builders import BRAND, CUSTOMER, NOON
+from tests.support.builders import BRAND, CUSTOMER, NOON
 from tests.unit.producers.fakes import FakePublisher
 
 NOW = NOON + timedelta(hours=1)

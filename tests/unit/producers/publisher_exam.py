@@ -9,7 +9,7 @@ from izin.consent.model import IysStatement
 from izin.producers.framing import Frame
 from izin.producers.publish import Answer, OversizeError, Published, Publishing
 from izin.schemas.codec import Codec
-from tests.builders import NOON, a_key, an_event
+from tests.support.builders import NOON, a_key, an_event
 
 SOON = 20.0
 

@@ -21,7 +21,7 @@ from izin.producers.columns import (
 from izin.producers.delimited import UnusableFileError, examine, rows
 from izin.producers.files import Import, ImportInterruptedError, ImportReport, Progress, import_file
 from izin.producers.report import UnwritableReportError
-from tests.builders import BRAND, EMAIL, NOON, PHONE
+from tests.support.builders import BRAND, EMAIL, NOON, PHONE
 from tests.unit.producers.fakes import FakePublisher
 
 HEADER = "ALICI;İZİN TÜRÜ;İZİN DURUMU;İZİN KAYNAĞI;İZİN TARİHİ;MARKA"

@@ -15,7 +15,7 @@ from izin.producers.identity import (
     new_event_id,
     uuid7,
 )
-from tests.builders import NOON
+from tests.support.builders import NOON
 
 
 @given(st.text("0123456789abcdef", min_size=64, max_size=64), st.integers(1, 2**31 - 1))

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from izin.producers.brands import BrandDirectory
 from izin.producers.first_seen import FirstSeen
 from izin.producers.intake import LARGEST_BODY, Intake, intake_app
-from tests.builders import BRAND, EMAIL, NOON, PHONE
+from tests.support.builders import BRAND, EMAIL, NOON, PHONE
 from tests.unit.producers.fakes import FakePublisher
 
 TOKEN = "not-a-real-token"

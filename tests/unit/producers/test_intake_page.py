@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from izin.producers.brands import Brand, BrandDirectory
 from izin.producers.intake import Intake, intake_app
 from izin.producers.words import JSON_NAMES, field_of
-from tests.builders import NOON
+from tests.support.builders import NOON
 from tests.unit.producers.fakes import FakePublisher
 
 ROOT = Path(__file__).parents[3]

@@ -10,7 +10,7 @@ from izin.producers.brands import Brand, BrandDirectory, UnknownBrandError
 from izin.producers.dates import DateRules
 from izin.producers.mappings import Admitted, Origin, Refused, judge, read
 from izin.producers.words import Field
-from tests.builders import BRAND, CUSTOMER, EMAIL, NOON, PHONE, a_key
+from tests.support.builders import BRAND, CUSTOMER, EMAIL, NOON, PHONE, a_key
 
 GOOD = {
     Field.RECIPIENT: "0555 000 00 01",

@@ -8,7 +8,7 @@ import pytest
 from izin.producers.framing import Frame, UnencodableError, frame, lane
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from tests.builders import NOON, an_event
+from tests.support.builders import NOON, an_event
 from tests.unit.producers.fakes import FakePublisher
 from tests.unit.producers.publisher_exam import PublisherExam
 

@@ -4,7 +4,7 @@ from collections import Counter
 from datetime import timedelta
 
 from izin.sinks.fairness import SOON, FairShares, Lane
-from tests.builders import NOON
+from tests.support.builders import NOON
 
 
 def a_lane(

@@ -33,7 +33,7 @@ from izin.simulator.settings import Settings
 from izin.sinks import facts, rulings
 from izin.sinks.ledger.brands import Brand
 from izin.sinks.telling import item_of
-from tests.builders import BRAND, CUSTOMER, EMAIL, NOON, PHONE, a_decision_record, an_event
+from tests.support.builders import BRAND, CUSTOMER, EMAIL, NOON, PHONE, a_decision_record, an_event
 
 ACTIVATED_AT = datetime(2020, 1, 1, tzinfo=UTC)
 OURS = Brand(

@@ -8,7 +8,7 @@ from izin.sinks.ledger.deadlines import Margin
 from izin.sinks.ledger.reads import Lag
 from izin.sinks.ledger.sequences import Missing
 from izin.sinks.metrics import Metrics
-from tests.builders import NOON
+from tests.support.builders import NOON
 
 NOTHING = Lag(**{one.name: 0 for one in fields(Lag)})
 

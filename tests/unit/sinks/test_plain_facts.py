@@ -14,7 +14,7 @@ from izin.schemas.codec import Codec
 from izin.sinks import facts
 from izin.sinks.decisions import DecisionReader
 from izin.sinks.plain_facts import PlainFacts
-from tests.builders import NOON, a_decision_record, a_statement, an_event
+from tests.support.builders import NOON, a_decision_record, a_statement, an_event
 
 CODEC = Codec()
 READER = DecisionReader(CODEC)

@@ -16,7 +16,7 @@ from izin.sinks.ledger.brands import Brand
 from izin.sinks.ledger.entry import Entry
 from izin.sinks.ledger.submissions import Item
 from izin.sinks.telling import body_of, item_of, items_of
-from tests.builders import (
+from tests.support.builders import (
     BRAND,
     CUSTOMER,
     NOON,

@@ -11,7 +11,7 @@ from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro
 from izin.sinks.follow import _came
 from izin.sinks.sequences import Gap, Numbers, Run, runs, with_runs
-from tests.builders import NOON, an_event
+from tests.support.builders import NOON, an_event
 
 LATER = NOON + timedelta(minutes=1)
 NUMBERS = st.lists(st.sets(st.integers(-5, 30), min_size=1), min_size=1, max_size=5)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import house_rules
-from tests.house_rules import (
+from tests.support import project_rules
+from tests.support.project_rules import (
     blameless_errors,
     environment_readers,
     impure_law,
@@ -24,7 +24,7 @@ from tests.house_rules import (
     unreasoned_exceptions,
 )
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RULES = (
     long_modules,
     unreasoned_exceptions,
@@ -143,7 +143,7 @@ def test_a_rule_lets_pass_what_is_right(tmp_path: Path, rule: Rule, module: str,
 
 def test_every_exception_names_a_module_that_is_there() -> None:
     """An exception outlives its module only here, and then it goes."""
-    for name in (*house_rules.LONGER, *house_rules.ENVIRONMENT):
+    for name in (*project_rules.LONGER, *project_rules.ENVIRONMENT):
         assert (ROOT / name).exists(), name
 
 

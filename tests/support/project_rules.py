@@ -1,6 +1,6 @@
-"""The rules of the house that no tool checks: each gives what breaks it under a root, or nothing.
+"""Project rules that no tool checks: each returns what breaks it under a root, or nothing.
 
-`tests/test_house.py` holds the tree to them, and each of them to a tree that breaks it.
+``tests/contract/test_project_rules.py`` runs them on the tree, and on trees that break them.
 """
 
 import ast
@@ -85,7 +85,7 @@ def _modules(root: Path, *folders: str) -> Iterator[tuple[str, Path]]:
 def _lines(root: Path, *folders: str) -> Iterator[tuple[str, str]]:
     for name, path in _modules(root, *folders):
         # Here the forbidden words are named.
-        if Path(name).name in {"house_rules.py", "test_house.py"}:
+        if Path(name).name in {"project_rules.py", "test_project_rules.py"}:
             continue
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             yield f"{name}:{number}", line
@@ -309,7 +309,7 @@ def machine_places(root: Path, files: list[str]) -> list[str]:
     found = []
     for name in files:
         path = root / name
-        if path.name in {"house_rules.py", "test_house.py"} or not path.is_file():
+        if path.name in {"project_rules.py", "test_project_rules.py"} or not path.is_file():
             continue
         text = path.read_text(encoding="utf-8", errors="ignore")
         if str(root) in text or any(place.search(text) for place in _PLACES):
