@@ -18,17 +18,17 @@ from izin.runtime.observe import configure
 from izin.runtime.settings import IysSettings, LedgerSettings, LogSettings, SinkSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
-from izin.sinks.announce import Announcer
-from izin.sinks.crew import crew
-from izin.sinks.lanes import persist
 from izin.sinks.ledger import submissions
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
-from izin.sinks.ledger.bells import Bells
-from izin.sinks.ledger.budgets import LedgerPacer
-from izin.sinks.ledger.database import Ledger
-from izin.sinks.ledger.holder import Holder
-from izin.sinks.metrics import Metrics
-from izin.sinks.tools import Tools
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.notifications import Bells
+from izin.sinks.ledger.rate_limits import LedgerPacer
+from izin.sinks.monitor.metrics import Metrics
+from izin.sinks.outbound.context import Tools
+from izin.sinks.outbound.crew import crew
+from izin.sinks.outbound.loops import persist
+from izin.sinks.record.lease import Holder
+from izin.sinks.record.messages import Announcer
 from izin.sinks.worker import now
 
 

@@ -17,15 +17,15 @@ from pydantic import SecretStr
 from izin.bench.account import SECRET, WHO, register
 from izin.iys import InProcessPacer, IysClient, Pace, TokenAuth
 from izin.runtime.settings import IysSettings
-from izin.sinks.ask import Asker
-from izin.sinks.lanes import persist
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
-from izin.sinks.ledger.budgets import LedgerPacer
-from izin.sinks.ledger.holder import Holder
-from izin.sinks.settle import Settler
-from izin.sinks.submit import Submitter
-from izin.sinks.tell import Teller
-from izin.sinks.tools import Tools
+from izin.sinks.ledger.rate_limits import LedgerPacer
+from izin.sinks.outbound.batch_results import Settler
+from izin.sinks.outbound.context import Tools
+from izin.sinks.outbound.loops import persist
+from izin.sinks.outbound.schedule import Submitter
+from izin.sinks.outbound.send import Teller
+from izin.sinks.outbound.status_query import Asker
+from izin.sinks.record.lease import Holder
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -27,18 +27,18 @@ from izin.console.output import (
 from izin.console.typed import filled, instant
 from izin.runtime.registry import codec
 from izin.runtime.settings import KafkaSettings, LedgerSettings
-from izin.sinks.announce import Announcer
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import reads
-from izin.sinks.ledger import stops as standing
+from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.brands import Brand
-from izin.sinks.survey import warnings_of
+from izin.sinks.monitor.subscriptions import warnings_of
+from izin.sinks.record.messages import Announcer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from izin.sinks.ledger.reads import Count
-    from izin.sinks.ledger.stops import Stop
+    from izin.sinks.ledger.suspensions import Stop
 
 app = typer.Typer(help="The brands whose consents are kept.", no_args_is_help=True)
 

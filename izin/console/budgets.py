@@ -11,10 +11,10 @@ from izin.console.opening import open_ledger
 from izin.console.output import Exit, Output, OutputOption, print_rows, told
 from izin.iys.standing import Standing
 from izin.runtime.settings import LedgerSettings
-from izin.sinks.ledger.budgets import addresses
+from izin.sinks.ledger.rate_limits import addresses
 
 if TYPE_CHECKING:
-    from izin.sinks.ledger.budgets import Address
+    from izin.sinks.ledger.rate_limits import Address
 
 _COLUMNS = (
     "address",

@@ -36,13 +36,13 @@ from izin.runtime import kafka
 from izin.runtime.registry import codec
 from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings, StreamSettings
 from izin.sinks.ledger import brands as registry
-from izin.sinks.ledger import hearing, reads, sequences
-from izin.sinks.ledger.migrate import migrate, pending
+from izin.sinks.ledger import reads, sequences, stream_progress
+from izin.sinks.ledger.db.migrate import migrate, pending
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from izin.sinks.ledger.database import Ledger
+    from izin.sinks.ledger.db.connection import Ledger
 
 T = TypeVar("T")
 
@@ -170,7 +170,7 @@ def _sink(fix: bool) -> Iterator[Finding]:
 
 def _pull(fix: bool) -> Iterator[Finding]:
     del fix  # a worker is started by whoever keeps it
-    yield lags.of_heard(_asked(hearing.heard), now=datetime.now(UTC))
+    yield lags.of_heard(_asked(stream_progress.heard), now=datetime.now(UTC))
 
 
 def _deadlines(fix: bool) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from izin.console.output import Exit, Output, OutputOption, err, out, print_json
 from izin.console.typed import normalised
 from izin.console.waiting import cure_of_parked
 from izin.runtime.settings import LedgerSettings
-from izin.sinks.ledger import brands, reads, stops
+from izin.sinks.ledger import brands, reads, suspensions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +77,7 @@ async def _history(settings: LedgerSettings, recipient: str) -> tuple[History, d
     async with open_ledger(settings) as ledger:
         history = await reads.history(ledger, recipient)
         known = {one.brand_code: one for one in await brands.every(ledger)}
-        found = await stops.stops(ledger)
+        found = await suspensions.stops(ledger)
     kept = {
         one.key: words
         for one in history.entries

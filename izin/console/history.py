@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 from izin.consent.may_send import PermissionReason
 from izin.consent.obligation import Why
 from izin.console.output import turkish
-from izin.sinks.ledger.stops import EVERY
+from izin.sinks.ledger.suspensions import EVERY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from izin.sinks.ledger.brands import Brand
-    from izin.sinks.ledger.entry import Entry
     from izin.sinks.ledger.reads import Fact
-    from izin.sinks.ledger.stops import Stop
+    from izin.sinks.ledger.suspensions import Stop
+    from izin.sinks.record.row import Entry
 
 HAPPENED = ("when (Turkey)", "what", "in words")
 

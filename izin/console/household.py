@@ -30,7 +30,7 @@ from izin.local.ports import HOST, claim
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.sinks.ledger.brands import Brand
-from izin.sinks.ledger.migrate import migrate
+from izin.sinks.ledger.db.migrate import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from izin.console.unread import Unread
-    from izin.sinks.ledger.hearing import Heard
+    from izin.sinks.ledger.stream_progress import Heard
 
 USUAL = timedelta(minutes=5)
 """A record may wait so long while all is well: a worker restarts, a batch is large."""

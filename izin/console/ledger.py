@@ -25,15 +25,15 @@ from izin.console.topics import read_all
 from izin.runtime.kafka import BrokerError
 from izin.runtime.registry import codec
 from izin.runtime.settings import LedgerSettings
-from izin.sinks.errors import UnreadableAnchorError
-from izin.sinks.ledger import chains
-from izin.sinks.ledger.chains import Anchor
+from izin.sinks.ledger.history import verify as chains
+from izin.sinks.ledger.history.verify import Anchor
+from izin.sinks.record.errors import UnreadableAnchorError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from izin.runtime.settings import KafkaSettings
-    from izin.sinks.ledger.chains import Verified
+    from izin.sinks.ledger.history.verify import Verified
 
 app = typer.Typer(help="The ledger and its history.", no_args_is_help=True)
 

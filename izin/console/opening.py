@@ -6,7 +6,7 @@ import secrets
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from izin.sinks.ledger.database import Ledger, reach
+from izin.sinks.ledger.db.connection import Ledger, reach
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

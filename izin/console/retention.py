@@ -15,12 +15,13 @@ from izin.console.typed import filled, is_key, normalised
 from izin.console.waiting import ByOption, who
 from izin.runtime.registry import codec
 from izin.runtime.settings import LedgerSettings
-from izin.sinks.announce import Announcer
-from izin.sinks.ledger import reads, retention
-from izin.sinks.ledger.retention import YEARS_AT_LEAST
+from izin.sinks.ledger import reads
+from izin.sinks.ledger.history import retention
+from izin.sinks.ledger.history.retention import YEARS_AT_LEAST
+from izin.sinks.record.messages import Announcer
 
 if TYPE_CHECKING:
-    from izin.sinks.ledger.retention import Hold, Month
+    from izin.sinks.ledger.history.retention import Hold, Month
 
 app = typer.Typer(help="How long the history is kept.", no_args_is_help=True)
 

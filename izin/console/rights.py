@@ -18,13 +18,13 @@ from izin.console.output import say, told
 from izin.console.waiting import ByOption, known, who
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger import reads
-from izin.sinks.ledger import stops as standing
+from izin.sinks.ledger import suspensions as standing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from izin.sinks.ledger.reads import Count
-    from izin.sinks.ledger.stops import Stop
+    from izin.sinks.ledger.suspensions import Stop
 
 _WAITING = frozenset({"pending", "retryable"})
 

@@ -19,18 +19,18 @@ from izin.console.opening import open_ledger
 from izin.console.output import Exit, Output, OutputOption, kafka_settings, print_rows, say, told
 from izin.runtime.registry import codec
 from izin.runtime.settings import KafkaSettings, LedgerSettings
-from izin.sinks import rulings
-from izin.sinks.announce import Announcer
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import reads, retailers
-from izin.sinks.ledger import stops as standing
-from izin.sinks.ledger.stops import EVERY, Stop
+from izin.sinks.ledger import suspensions as standing
+from izin.sinks.ledger.suspensions import EVERY, Stop
+from izin.sinks.record import transitions
+from izin.sinks.record.messages import Announcer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from izin.sinks.ledger.brands import Brand
-    from izin.sinks.ledger.database import Ledger
+    from izin.sinks.ledger.db.connection import Ledger
     from izin.sinks.ledger.reads import Parked
 
 _STOPS = ("brand_code", "channel", "status", "code", "why", "reach", "since", "recheck_at", "cure")
@@ -46,7 +46,7 @@ CURES: Mapping[str, str] = {
     str(Why.RECONSENT): "the citizen said no at İYS; with a new consent in hand: {requeue}",
     str(Why.NOT_REGISTRABLE): "correct the record at its source, and send it again from there",
     str(Why.TACIR_UPDATE_INCOMPLETE): "send it again from its source, with date and source",
-    rulings.UNKNOWN_BRAND: "register the brand, and they go on by themselves: {add}",
+    transitions.UNKNOWN_BRAND: "register the brand, and they go on by themselves: {add}",
     "unknown-code": "read what İYS answered with izin explain; once it is mended: {requeue}",
     retailers.DIFFERENCE: "change them at İYS ({retailers} says which); then: {requeue}",
     "no-such-retailer": "correct the retailer code, or have İYS know the retailer; then: {requeue}",

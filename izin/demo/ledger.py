@@ -14,7 +14,7 @@ from izin.demo.compare import Kept
 from izin.runtime import kafka
 from izin.runtime.settings import LedgerSettings, StreamSettings
 from izin.sinks.ledger import reads
-from izin.sinks.ledger.database import Ledger
+from izin.sinks.ledger.db.connection import Ledger
 from izin.streams.app import group_of
 
 if TYPE_CHECKING:

@@ -26,28 +26,28 @@ from izin.iys.pacing import Pace
 from izin.runtime.ending import end
 from izin.runtime.garbage import collect_seldom
 from izin.runtime.observe import get_logger
-from izin.sinks import serving
-from izin.sinks.anchor import Anchorer
-from izin.sinks.announce import Announcer
-from izin.sinks.crew import crew
-from izin.sinks.deliver import Deliverer
-from izin.sinks.errors import LedgerUnavailableError
-from izin.sinks.follow import Follower
-from izin.sinks.ingest import Ingester
-from izin.sinks.lanes import persist
+from izin.sinks import server
+from izin.sinks.inbound.pull import Puller
+from izin.sinks.inbound.push import BrandDirectory, Credentials, PushReceiver, PushRegistrar
+from izin.sinks.ingest.ingester import Ingester
+from izin.sinks.ingest.sequence_tracker import Follower
 from izin.sinks.ledger import submissions
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
-from izin.sinks.ledger.bells import Bells
-from izin.sinks.ledger.budgets import LedgerPacer
-from izin.sinks.ledger.database import Ledger
-from izin.sinks.ledger.holder import Holder
-from izin.sinks.metrics import Metrics
-from izin.sinks.publisher import Publisher
-from izin.sinks.pull import Puller
-from izin.sinks.push import BrandDirectory, Credentials, PushReceiver, PushRegistrar
-from izin.sinks.survey import Surveyor
-from izin.sinks.tools import Tools
-from izin.sinks.watch import Watch
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.notifications import Bells
+from izin.sinks.ledger.rate_limits import LedgerPacer
+from izin.sinks.monitor.anchors import Anchorer
+from izin.sinks.monitor.deadlines import Watch
+from izin.sinks.monitor.metrics import Metrics
+from izin.sinks.monitor.subscriptions import Surveyor
+from izin.sinks.outbound.context import Tools
+from izin.sinks.outbound.crew import crew
+from izin.sinks.outbound.loops import persist
+from izin.sinks.publish.outbox_relay import Deliverer
+from izin.sinks.publish.publisher import Publisher
+from izin.sinks.record.errors import LedgerUnavailableError
+from izin.sinks.record.lease import Holder
+from izin.sinks.record.messages import Announcer
 
 if TYPE_CHECKING:
     from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
@@ -142,9 +142,9 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
             counted=metrics.pushed.inc,
         )
         pace = records_per_second(iys.requests_per_second, batch_size=sink.batch_size)
-        server = serving.server(
+        http_server = server.server(
             sink,
-            serving.app(ledger, metrics, receiver, kafka.topics, clock=now, pace=pace),
+            server.app(ledger, metrics, receiver, kafka.topics, clock=now, pace=pace),
         )
         alive = asyncio.Event()
         works = {
@@ -168,7 +168,11 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
                 )
             },
             "deliver": Deliverer(
-                ledger=ledger, settings=kafka, bells=bells, clock=now, wait=sink.poll_interval
+                ledger=ledger,
+                settings=kafka,
+                notifications=bells,
+                clock=now,
+                wait=sink.poll_interval,
             ).run,
             "anchor": Anchorer(
                 ledger=ledger,
@@ -200,13 +204,13 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
             asyncio.create_task(loop, name=name)
             for name, loop in crew(tools, iys, sink, bells, stopping)
         ]
-        http = asyncio.create_task(server.serve(), name="http")
+        http = asyncio.create_task(http_server.serve(), name="http")
         _log.info("sink worker ready", host=sink.host, port=sink.port, process=os.getpid())
         try:
             await _until(stopping, [*tasks, *telling, http])
         finally:
             stopping.set()
-            server.should_exit = True
+            http_server.should_exit = True
             await _drained(telling, tasks, http)
             with contextlib.suppress(LedgerUnavailableError):
                 await pacer.flush()

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from izin.iys.token_store import AccessToken, TokenState
-from izin.sinks.ledger.statements import statements
+from izin.sinks.ledger.db.queries import statements
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from izin.sinks.ledger.database import Connection, Ledger
+    from izin.sinks.ledger.db.connection import Connection, Ledger
 
 _SQL = statements("access_tokens")
 

@@ -13,12 +13,12 @@ from izin.consent.clocks import BrandClock
 from izin.consent.making import maker
 from izin.consent.model import Status
 from izin.iys.wire import BrandPath
-from izin.sinks import rulings
-from izin.sinks.ledger import retailers, stops
-from izin.sinks.ledger.changes import Changes, append_messages
-from izin.sinks.ledger.entry import Entry
-from izin.sinks.ledger.movements import Movement
-from izin.sinks.ledger.statements import statements
+from izin.sinks.ledger import retailers, suspensions
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.unit_of_work import Changes, append_messages
+from izin.sinks.record import transitions
+from izin.sinks.record.row import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from izin.consent.business_days import Calendar
     from izin.iys.account import Subscription
-    from izin.sinks.announce import Announcer
-    from izin.sinks.ledger.database import Connection, Ledger
-    from izin.sinks.ledger.holder import Holder
+    from izin.sinks.ledger.db.connection import Connection, Ledger
+    from izin.sinks.record.lease import Holder
+    from izin.sinks.record.messages import Announcer
 
 QUOTA_SPENT = "quota-spent"
 _CHUNK = 1000
@@ -166,7 +166,9 @@ async def requeue(  # noqa: PLR0913 - what is looked at again, and by whose orde
         return await _settle_retailers(ledger, announcer, brand_code, by=by, now=now)
     if why in {None, QUOTA_SPENT}:
         async with ledger.transaction() as connection:
-            await stops.lift(connection, brand_code, stops.EVERY, Status.ONAY, account=None)
+            await suspensions.lift(
+                connection, brand_code, suspensions.EVERY, Status.ONAY, account=None
+            )
     return await _each(
         ledger,
         announcer,
@@ -251,17 +253,17 @@ def _look_again(
     changes: Changes, entry: Entry, brand: Brand | None, calendar: Calendar, *, by: str | None
 ) -> bool:
     now = changes.now
-    if entry.state == "parked" and by is None and entry.why != rulings.UNKNOWN_BRAND:
-        changes.put(entry, rulings.reckoned(entry, brand, now, calendar=calendar))
+    if entry.state == "parked" and by is None and entry.why != transitions.UNKNOWN_BRAND:
+        changes.put(entry, transitions.reckoned(entry, brand, now, calendar=calendar))
         return False
     if entry.state == "parked" and by is not None:
         changes.note(_released(entry, by, now))
-        entry_now = rulings.released(entry)
+        entry_now = transitions.released(entry)
     elif entry.state == "parked":
         entry_now = entry.but(state="pending")
     else:
         entry_now = entry
-    changes.rule(entry, rulings.ruled(entry_now, brand, now, calendar=calendar))
+    changes.rule(entry, transitions.ruled(entry_now, brand, now, calendar=calendar))
     return True
 
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from izin.consent.model import OriginRank
-from izin.sinks.ledger.statements import statements
+from izin.sinks.ledger.db.queries import statements
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from izin.sinks.ledger.database import Ledger
+    from izin.sinks.ledger.db.connection import Ledger
 
 _SQL = statements("deadlines")
 

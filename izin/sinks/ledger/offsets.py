@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from izin.sinks.errors import ConcurrentChangeError, RecreatedTopicError
-from izin.sinks.ledger.statements import statements
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.record.errors import ConcurrentChangeError, RecreatedTopicError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from izin.sinks.ledger.database import Connection, Ledger
+    from izin.sinks.ledger.db.connection import Connection, Ledger
 
 _SQL = statements("offsets")
 

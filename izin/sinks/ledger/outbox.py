@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from izin.sinks.ledger import rows
+from izin.sinks.ledger.db import copy_format
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from izin.sinks.announce import Message
+    from izin.sinks.record.messages import Message
 
 _COLUMNS = (6).to_bytes(2, "big")
 _JSONB = b"\1"
@@ -20,7 +20,7 @@ _JSONB = b"\1"
 
 def begun(message: Message) -> bytes:
     """Return how the row of ``message`` begins, before its key."""
-    return _COLUMNS + rows.word(message.customer_id) + rows.word(message.topic)
+    return _COLUMNS + copy_format.word(message.customer_id) + copy_format.word(message.topic)
 
 
 def marks(message: Message) -> bytes:
@@ -30,8 +30,8 @@ def marks(message: Message) -> bytes:
 
 def row_of(message: Message, at: bytes) -> bytes:
     """Return the row of ``message``, put into the outbox at an instant (a column)."""
-    key, value = rows.word(message.key), rows.text(message.value)
-    return b"".join((begun(message), key, value, rows.text(marks(message)), at))
+    key, value = copy_format.word(message.key), copy_format.text(message.value)
+    return b"".join((begun(message), key, value, copy_format.text(marks(message)), at))
 
 
 class Pattern:
@@ -53,11 +53,17 @@ class Pattern:
         self._begun = begun(message)
         shared = marks(message)
         self._marks, self._of, self._behind = shared.partition(identity.encode() or shared)
-        self._ended = rows.moment(at)
+        self._ended = copy_format.moment(at)
 
     def row(self, key: bytes, own: Mapping[str, Any], identity: str = "") -> bytes:
         """Return the row of a message under ``key`` (a column) with its ``own`` fields."""
         told = b"".join((self._marks, identity.encode() or self._of, self._behind))
         return b"".join(
-            (self._begun, key, rows.text(self._encode(own)), rows.text(told), self._ended)
+            (
+                self._begun,
+                key,
+                copy_format.text(self._encode(own)),
+                copy_format.text(told),
+                self._ended,
+            )
         )

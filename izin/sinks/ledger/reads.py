@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from izin.consent.forecast import Owed
 from izin.consent.model import Status
-from izin.sinks.ledger.decided import told_by
-from izin.sinks.ledger.entry import Entry
-from izin.sinks.ledger.statements import statements
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history.formats import told_by
+from izin.sinks.record.row import Entry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from datetime import datetime
 
-    from izin.sinks.ledger.database import Ledger
+    from izin.sinks.ledger.db.connection import Ledger
 
 _PAGE = 5000
 _SQL = statements("reads")

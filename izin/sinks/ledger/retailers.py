@@ -15,14 +15,14 @@ import orjson
 
 from izin.consent.model import Status
 from izin.consent.obligation import Registered
-from izin.sinks.ledger.statements import statements
+from izin.sinks.ledger.db.queries import statements
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from izin.sinks.ledger.database import Connection, Ledger
-    from izin.sinks.ledger.entry import Entry
+    from izin.sinks.ledger.db.connection import Connection, Ledger
+    from izin.sinks.record.row import Entry
 
 DIFFERENCE = "retailer-access"
 """Why such consents wait for a person."""

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from izin.sinks.ledger.statements import statements
-from izin.sinks.sequences import Gap, Numbers, with_runs
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.record.sequence_gaps import Gap, Numbers, with_runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from izin.schemas.topics import Topics
-    from izin.sinks.ledger.database import Connection, Ledger
-    from izin.sinks.sequences import Run
+    from izin.sinks.ledger.db.connection import Connection, Ledger
+    from izin.sinks.record.sequence_gaps import Run
 
 GRACE = timedelta(minutes=5)
 """So long a number may be on its way: an origin publishes from several processes, and each may have

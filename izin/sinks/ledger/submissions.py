@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from psycopg.rows import args_row
 
 from izin.consent.admission import SKEW
-from izin.sinks.errors import ConcurrentChangeError
-from izin.sinks.ledger.database import LOCK_CLASS
-from izin.sinks.ledger.statements import statements
-from izin.sinks.telling import items_of
+from izin.sinks.ledger.db.connection import LOCK_CLASS
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.record.errors import ConcurrentChangeError
+from izin.sinks.record.request_body import items_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from izin.iys.wire import ConsentItem, Receipt
     from izin.sinks.ledger.brands import Brand
-    from izin.sinks.ledger.database import Connection
-    from izin.sinks.ledger.holder import Holder
+    from izin.sinks.ledger.db.connection import Connection
+    from izin.sinks.record.lease import Holder
 
 SINGLE = "single"
 BATCH = "batch"

@@ -17,12 +17,12 @@ from izin.consent.model import Consent, DecisionKind
 from izin.consent.ordering import decide
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from izin.sinks.announce import Announcer
-from izin.sinks.decisions import DecisionReader, Read
-from izin.sinks.ingest import Ingester
+from izin.sinks.ingest.decision_reader import DecisionReader, Read
+from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ledger import brands, offsets, reads
 from izin.sinks.ledger.brands import Brand
-from izin.sinks.ledger.migrate import migrate
+from izin.sinks.ledger.db.migrate import migrate
+from izin.sinks.record.messages import Announcer
 from tests.chaos.days.house import BRANDS, Line, Outage, Sinks, Time, a_twin, set_clock
 from tests.chaos.days.verdict import (
     HOUR,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from izin.consent.model import ConsentEvent
-    from izin.sinks.ledger.database import Ledger
+    from izin.sinks.ledger.db.connection import Ledger
     from tests.chaos.days.loop import VirtualLoop
 
 BEGINS_AT = datetime(2026, 10, 26, 5, 30, tzinfo=UTC)

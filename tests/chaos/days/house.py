@@ -29,13 +29,13 @@ from izin.simulator.app import build_app
 from izin.simulator.clock import Clock
 from izin.simulator.settings import Settings
 from izin.simulator.twin import Twin
-from izin.sinks.crew import crew
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
-from izin.sinks.ledger.bells import NAMES, Bells
-from izin.sinks.ledger.budgets import LedgerPacer
-from izin.sinks.ledger.database import LOCK_CLASS, Ledger
-from izin.sinks.ledger.holder import Holder
-from izin.sinks.tools import Tools
+from izin.sinks.ledger.db.connection import LOCK_CLASS, Ledger
+from izin.sinks.ledger.db.notifications import NAMES, Bells
+from izin.sinks.ledger.rate_limits import LedgerPacer
+from izin.sinks.outbound.context import Tools
+from izin.sinks.outbound.crew import crew
+from izin.sinks.record.lease import Holder
 from tests.support.builders import BRAND
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncCursor
 
-    from izin.sinks.announce import Announcer
-    from izin.sinks.ledger.database import Connection
+    from izin.sinks.ledger.db.connection import Connection
+    from izin.sinks.record.messages import Announcer
     from tests.chaos.days.loop import VirtualLoop
 
 USERNAME, PASSWORD = "ada@example.com", "not-a-password"

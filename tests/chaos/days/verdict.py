@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from izin.consent.model import Consent
     from izin.simulator.movements import Movement
     from izin.simulator.twin import Twin
-    from izin.sinks.ledger.database import Ledger
+    from izin.sinks.ledger.db.connection import Ledger
 
 HOUR = 3600.0
 HOLIDAY = datetime(2026, 10, 28, 10, 0, tzinfo=UTC)

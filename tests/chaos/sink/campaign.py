@@ -17,11 +17,11 @@ from pydantic import SecretStr
 from izin.runtime.kafka import committed_ends, ensure_topics
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.codec import Codec
-from izin.sinks.announce import Announcer
-from izin.sinks.errors import LedgerUnavailableError
 from izin.sinks.ledger import brands, reads
-from izin.sinks.ledger.database import Ledger
-from izin.sinks.ledger.migrate import migrate
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.migrate import migrate
+from izin.sinks.record.errors import LedgerUnavailableError
+from izin.sinks.record.messages import Announcer
 from tests.chaos.sink.house import LEASE, Iys, Law, Workers, a_phone
 from tests.chaos.sink.verdict import Verdict, judge
 from tests.integration.sinks.house import ACTIVE

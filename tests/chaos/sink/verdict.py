@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from izin.console.topics import read_all
 from izin.demo.compare import Ending, Kept, Wanted, compare
 from izin.schemas.codec import Codec
-from izin.sinks.ledger import chains, deadlines, reads
+from izin.sinks.ledger import deadlines, reads
+from izin.sinks.ledger.history import verify
 
 if TYPE_CHECKING:
     from izin.runtime.settings import KafkaSettings
-    from izin.sinks.ledger.database import Ledger
+    from izin.sinks.ledger.db.connection import Ledger
     from tests.chaos.sink.house import Iys, Law
 
 
@@ -40,7 +41,7 @@ async def judge(settings: KafkaSettings, ledger: Ledger, iys: Iys, law: Law) -> 
     """Compare İYS's register, the ledger and the topics with what the law decided."""
     movements = list(iys.rows("movements"))
     faults = [*await _differences(settings, ledger, iys, law), *_movements(movements)]
-    faults += [f"history: {one.what}" for one in (await chains.verify(ledger, ())).faults]
+    faults += [f"history: {one.what}" for one in (await verify.verify(ledger, ())).faults]
     counted = iys.requests()["operations"]
     codes: Counter[str] = Counter()
     for one in counted.values():

@@ -15,12 +15,12 @@ from izin.console.output import out
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
-from izin.sinks.announce import Announcer
 from izin.sinks.ledger import brands
-from izin.sinks.ledger.changes import Changes
-from izin.sinks.ledger.entry import Entry
-from izin.sinks.ledger.migrate import migrate
-from izin.sinks.ledger.movements import Movement
+from izin.sinks.ledger.db.migrate import migrate
+from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.unit_of_work import Changes
+from izin.sinks.record.messages import Announcer
+from izin.sinks.record.row import Entry
 from tests.integration.console.conftest import Izin
 from tests.support.builders import BRAND, NOON, PHONE
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from izin.runtime.settings import LedgerSettings
-from izin.sinks.ledger.migrate import migrate
+from izin.sinks.ledger.db.migrate import migrate
 from tests.integration.console.conftest import Izin
 from tests.support.builders import BRAND
 

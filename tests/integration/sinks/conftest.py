@@ -12,13 +12,13 @@ from izin.iys import IysClient, Pace, TokenAuth
 from izin.runtime.kafka import ensure_topics
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
-from izin.sinks.announce import Announcer
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
-from izin.sinks.ledger.budgets import LedgerPacer
-from izin.sinks.ledger.database import Ledger
-from izin.sinks.ledger.holder import Holder
-from izin.sinks.ledger.migrate import migrate
-from izin.sinks.tools import Tools
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.migrate import migrate
+from izin.sinks.ledger.rate_limits import LedgerPacer
+from izin.sinks.outbound.context import Tools
+from izin.sinks.record.lease import Holder
+from izin.sinks.record.messages import Announcer
 from tests.integration.sinks.house import IYS_CODE, PASSWORD, USERNAME, Clock, House, Turns, Twin
 from tests.support.builders import BRAND
 

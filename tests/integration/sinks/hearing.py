@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from izin.consent.model import ConsentEvent
 from izin.iys.wire import Stream
 from izin.schemas.records import event_from_avro
-from izin.sinks.announce import Message
-from izin.sinks.pull import Puller
+from izin.sinks.inbound.pull import Puller
+from izin.sinks.record.messages import Message
 from tests.integration.sinks.house import (
     A_SECOND,
     House,

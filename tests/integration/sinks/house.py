@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 from izin.consent.admission import Refusal, admit
 from izin.consent.model import Consent, ConsentKey, DecisionKind
 from izin.consent.ordering import decide
-from izin.sinks.ask import Asker
-from izin.sinks.decisions import DecisionReader, Read
-from izin.sinks.ingest import Ingester
+from izin.sinks.ingest.decision_reader import DecisionReader, Read
+from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.brands import Brand
-from izin.sinks.ledger.changes import lock
-from izin.sinks.recover import Recoverer
-from izin.sinks.settle import Settler
-from izin.sinks.submit import Submitter
-from izin.sinks.tell import Teller
+from izin.sinks.ledger.unit_of_work import lock
+from izin.sinks.outbound.batch_results import Settler
+from izin.sinks.outbound.recover import Recoverer
+from izin.sinks.outbound.schedule import Submitter
+from izin.sinks.outbound.send import Teller
+from izin.sinks.outbound.status_query import Asker
 from tests.support.builders import BRAND, CUSTOMER, a_decision_record, a_key, an_event
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from izin.consent.model import ConsentEvent
     from izin.iys import CallClass, Pacer, Slot
     from izin.schemas.codec import Codec
-    from izin.sinks.ledger.database import Ledger
-    from izin.sinks.ledger.entry import Entry
-    from izin.sinks.tools import Tools
+    from izin.sinks.ledger.db.connection import Ledger
+    from izin.sinks.outbound.context import Tools
+    from izin.sinks.record.row import Entry
 
 IYS_CODE = 100001
 USERNAME = "ada@example.com"

@@ -14,8 +14,8 @@ from izin.iys import CallClass, HourLimit, Pace, Standing, StandingPolicy, Throt
 from izin.iys.pacing import PaceState, Slot
 from izin.iys.token_store import TokenState
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
-from izin.sinks.ledger.budgets import LedgerPacer, addresses, codes
-from izin.sinks.ledger.database import Ledger
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.rate_limits import LedgerPacer, addresses, codes
 from tests.integration.sinks.house import House, a_phone, onay
 from tests.support.builders import PHONE
 

@@ -14,15 +14,15 @@ from izin.console.cli import app
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
-from izin.sinks.anchor import Anchorer
-from izin.sinks.announce import Announcer
-from izin.sinks.errors import LedgerFaultError, UnreadableAnchorError
-from izin.sinks.ledger import chains, movements
-from izin.sinks.ledger.chains import Anchor, Fault, Verified
-from izin.sinks.ledger.database import Connection, Ledger
-from izin.sinks.ledger.links import Fact, said
-from izin.sinks.ledger.migrate import migrations
-from izin.sinks.ledger.movements import Movement
+from izin.sinks.ledger.db.connection import Connection, Ledger
+from izin.sinks.ledger.db.migrate import migrations
+from izin.sinks.ledger.history import append, verify
+from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.history.hash_chain import Fact, said
+from izin.sinks.ledger.history.verify import Anchor, Fault, Verified
+from izin.sinks.monitor.anchors import Anchorer
+from izin.sinks.record.errors import LedgerFaultError, UnreadableAnchorError
+from izin.sinks.record.messages import Announcer
 
 pytestmark = pytest.mark.database
 
@@ -77,7 +77,7 @@ async def tampered(ledger: Ledger, *statements: str) -> None:
 
 async def rewritten(connection: Connection) -> None:
     """Write every link of the first chain anew, as one can who knows how it is reckoned."""
-    link = chains.first_link(0)
+    link = verify.first_link(0)
     rows = await connection.execute(
         """SELECT place, kind, customer_id, key, event_id, status, source, data::text AS data,
             (extract(epoch FROM occurred_at) * 1000000)::bigint AS occurred,
@@ -95,12 +95,12 @@ async def rewritten(connection: Connection) -> None:
 
 async def faults(ledger: Ledger, file: Path) -> list[Fault]:
     """Return what verifying finds."""
-    return list((await chains.verify(ledger, chains.read_anchors(file))).faults)
+    return list((await verify.verify(ledger, verify.read_anchors(file))).faults)
 
 
 async def test_an_untouched_history_has_no_fault(ledger: Ledger, file: Path):
     """Every row is reckoned, whichever chain it hangs on, and every anchor met."""
-    assert await chains.verify(ledger, chains.read_anchors(file)) == Verified(
+    assert await verify.verify(ledger, verify.read_anchors(file)) == Verified(
         rows=8, anchors=1, faults=()
     )
 
@@ -163,7 +163,7 @@ async def test_a_row_is_linked_once_whoever_writes(ledger: Ledger):
         *(written(ledger, f"side/{number}", f"side/{number}/again") for number in range(12))
     )
     await written(ledger, "side/0", "side/0", "side/new")
-    found = await chains.verify(ledger, ())
+    found = await verify.verify(ledger, ())
     assert (found.rows, found.faults) == (25, ())
 
 
@@ -171,7 +171,7 @@ async def written(ledger: Ledger, *sources: str) -> None:
     """Append facts of these sources, in one transaction that takes its time."""
     async with ledger.transaction() as connection:
         now = datetime.now(UTC)
-        await movements.append(connection, [an_act(source, now) for source in sources], now=now)
+        await append.append(connection, [an_act(source, now) for source in sources], now=now)
         await asyncio.sleep(0)
 
 
@@ -201,14 +201,14 @@ async def test_anchors_are_told_to_topic_and_file_and_only_once(
         "SELECT key, value FROM outbox WHERE topic = 'ledger-anchors' ORDER BY id"
     )
     told = [Codec().decode("Anchor", row["value"]) for row in rows]
-    filed = chains.read_anchors(file)
+    filed = verify.read_anchors(file)
     assert [(one["anchor_id"], one["place"], one["link"]) for one in told] == [
         (one.id, one.place, one.link.hex()) for one in filed
     ]
     assert [one.place for one in filed] == [6, 8]
     cut_off(file)
     await anchorer(ledger, file).anchor()
-    assert chains.read_anchors(file) == (filed[0], filed[1])
+    assert verify.read_anchors(file) == (filed[0], filed[1])
 
 
 @pytest.mark.usefixtures("file")
@@ -223,12 +223,12 @@ def test_a_file_that_holds_something_else_is_named(tmp_path: Path):
     file = tmp_path / "a"
     file.write_text(f"{AN_ANCHOR}\n{{}}\n")
     with pytest.raises(UnreadableAnchorError, match=f"{file}, line 2: no anchor"):
-        chains.read_anchors(file)
+        verify.read_anchors(file)
     told = CliRunner().invoke(app, ["ledger", "verify", "--no-topic", "--anchors", str(file)])
     assert (told.exit_code, f"{file}, line 2" in told.output) == (3, True)
     file.write_bytes(b"\xff")
     with pytest.raises(UnreadableAnchorError, match=f"{file} is no text"):
-        chains.read_anchors(file)
+        verify.read_anchors(file)
 
 
 def test_a_file_of_anchors_that_is_not_there_is_wrong_usage(tmp_path: Path):
@@ -315,5 +315,5 @@ async def test_chains_go_on_when_history_is_parted_by_months(database_url: str):
     settings = LedgerSettings(database_url=SecretStr(database_url))
     async with Ledger(settings, owner=1) as ledger:
         await written(ledger, "after")
-        found_now = await chains.verify(ledger, ())
+        found_now = await verify.verify(ledger, ())
     assert (found_now.rows, found_now.faults) == (41, ())

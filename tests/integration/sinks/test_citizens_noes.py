@@ -8,8 +8,8 @@ from izin.consent.model import Channel
 from izin.iys.client import IysClient
 from izin.iys.reading import to_turkish
 from izin.iys.wire import Page, Stream
-from izin.sinks.ledger import stops as standing
-from izin.sinks.watch import Watch
+from izin.sinks.ledger import suspensions as standing
+from izin.sinks.monitor.deadlines import Watch
 from tests.integration.sinks.hearing import decided, fresh, pull
 from tests.integration.sinks.house import (
     A_SECOND,

@@ -8,12 +8,12 @@ import pytest
 from izin.consent.obligation import Registered
 from izin.iys import Gate
 from izin.iys.breaker import BreakerPolicy
-from izin.sinks.errors import ConcurrentChangeError
-from izin.sinks.ledger import brands, intents, offsets, reads, submissions
-from izin.sinks.ledger import stops as standing
-from izin.sinks.ledger.changes import Changes
-from izin.sinks.ledger.holder import Holder
+from izin.sinks.ledger import brands, claims, offsets, reads, submissions
+from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.submissions import BATCH, SINGLE
+from izin.sinks.ledger.unit_of_work import Changes
+from izin.sinks.record.errors import ConcurrentChangeError
+from izin.sinks.record.lease import Holder
 from tests.integration.sinks.house import ACTIVE, TOPIC, House, a_phone, onay, ret
 from tests.support.builders import PHONE
 
@@ -36,10 +36,10 @@ async def intended(house: House, recipients: list[str], kind: str) -> None:
             "grey": False,
             "size": len(recipients),
         }
-        found = await intents.owed(connection, "claim", values)
+        found = await claims.owed(connection, "claim", values)
         assert {one.recipient for one in found} == set(recipients)
         changes = Changes(house.tools.announcer, now=now)
-        await intents.claim(connection, changes, ACTIVE, found, kind=kind, holder=dead)
+        await claims.claim(connection, changes, ACTIVE, found, kind=kind, holder=dead)
         await changes.write(connection)
 
 

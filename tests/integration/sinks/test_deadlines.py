@@ -15,8 +15,8 @@ from izin.console.cli import app
 from izin.iys import Gate
 from izin.runtime.observe import _mask_event
 from izin.sinks.ledger import deadlines
-from izin.sinks.ledger import stops as standing
-from izin.sinks.watch import Alarm, Watch
+from izin.sinks.ledger import suspensions as standing
+from izin.sinks.monitor.deadlines import Alarm, Watch
 from tests.integration.sinks.house import ACTIVE, House, a_phone, onay, ret
 from tests.support.builders import BRAND, PHONE
 

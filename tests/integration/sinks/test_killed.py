@@ -12,7 +12,7 @@ import pytest
 
 from izin.runtime.settings import IysSettings, KafkaSettings
 from izin.sinks.ledger import reads
-from izin.sinks.ledger.database import Ledger
+from izin.sinks.ledger.db.connection import Ledger
 from tests.integration.sinks.house import PASSWORD, USERNAME, House, Twin, a_phone, onay, ret, until
 from tests.integration.sinks.test_outside import put
 

@@ -16,20 +16,20 @@ from izin.consent.model import Status
 from izin.iys import Pace
 from izin.iys.pacing import CallClass
 from izin.iys.token_store import AccessToken, TokenState
-from izin.sinks.errors import (
+from izin.sinks.ledger import offsets, reads
+from izin.sinks.ledger import suspensions as standing
+from izin.sinks.ledger.access_tokens import LedgerTokenStore
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.migrate import migrate, pending
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.rate_limits import LedgerPacer
+from izin.sinks.record.errors import (
     IllegalChangeError,
     LedgerFaultError,
     MigrationError,
     RecreatedTopicError,
 )
-from izin.sinks.ledger import offsets, reads
-from izin.sinks.ledger import stops as standing
-from izin.sinks.ledger.access_tokens import LedgerTokenStore
-from izin.sinks.ledger.budgets import LedgerPacer
-from izin.sinks.ledger.database import Ledger
-from izin.sinks.ledger.entry import TOLD, is_only_told
-from izin.sinks.ledger.migrate import migrate, pending
-from izin.sinks.ledger.statements import statements
+from izin.sinks.record.row import TOLD, is_only_told
 from tests.integration.sinks.house import ACTIVE, House, onay, ret
 from tests.support.builders import PHONE
 

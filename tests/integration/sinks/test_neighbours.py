@@ -10,10 +10,10 @@ from izin.iys.reading import Reader
 from izin.iys.wire import Record
 from izin.runtime.settings import SinkSettings
 from izin.sinks import worker
-from izin.sinks.errors import ConcurrentChangeError
-from izin.sinks.ledger import stops as standing
-from izin.sinks.ledger.changes import Changes
-from izin.sinks.pull import Puller, unheard_of
+from izin.sinks.inbound.pull import Puller, unheard_of
+from izin.sinks.ledger import suspensions as standing
+from izin.sinks.ledger.unit_of_work import Changes
+from izin.sinks.record.errors import ConcurrentChangeError
 from tests.integration.sinks.hearing import Topic, fresh
 from tests.integration.sinks.house import (
     A_SECOND,

@@ -12,7 +12,7 @@ from izin.iys.client import IysClient
 from izin.iys.errors import CallError
 from izin.iys.pacing import CallClass
 from izin.iys.wire import Stream
-from izin.sinks.errors import ConcurrentChangeError
+from izin.sinks.record.errors import ConcurrentChangeError
 from tests.integration.sinks.hearing import pull
 from tests.integration.sinks.house import (
     A_SECOND,

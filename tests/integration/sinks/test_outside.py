@@ -17,15 +17,15 @@ from izin.iys.wire import Stream
 from izin.runtime.kafka import consumer
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
 from izin.schemas.codec import Codec
-from izin.sinks import ingest
-from izin.sinks.announce import Announcer
-from izin.sinks.decisions import Read
-from izin.sinks.deliver import Deliverer
+from izin.sinks.inbound.pull import Puller
+from izin.sinks.ingest import ingester
+from izin.sinks.ingest.decision_reader import Read
 from izin.sinks.ledger import reads
-from izin.sinks.ledger.bells import Bells
-from izin.sinks.ledger.database import Ledger
-from izin.sinks.publisher import Publisher
-from izin.sinks.pull import Puller
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.notifications import Bells
+from izin.sinks.publish.outbox_relay import Deliverer
+from izin.sinks.publish.publisher import Publisher
+from izin.sinks.record.messages import Announcer
 from izin.sinks.worker import serve
 from tests.integration.sinks.house import House, Twin, a_phone, onay, ret, until
 from tests.support.builders import BRAND, PHONE
@@ -92,7 +92,7 @@ async def test_the_outbox_is_delivered_in_order_and_leaves_the_ledger(
     deliverer = Deliverer(
         ledger=house.ledger,
         settings=kafka_settings,
-        bells=Bells(),
+        notifications=Bells(),
         clock=tools.clock,
         wait=timedelta(seconds=1),
     )
@@ -277,8 +277,8 @@ async def test_after_many_that_are_ruled_one_by_one_helpings_stay_small(
     house: House, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ):
     """What is ruled one by one holds its keys, and an opt-out must not wait for seconds."""
-    monkeypatch.setattr(ingest, "BATCH", 6)
-    monkeypatch.setattr(ingest, "FEW", 2)
+    monkeypatch.setattr(ingester, "BATCH", 6)
+    monkeypatch.setattr(ingester, "FEW", 2)
     people = [a_phone(number) for number in range(40)]
     await house.ingest(*(onay(one) for one in people))
     put(kafka_settings, *house.decided(*(ret(one) for one in people)))
@@ -289,5 +289,5 @@ async def test_after_many_that_are_ruled_one_by_one_helpings_stay_small(
         assert time.monotonic() < give_up_at
         helpings += [count] if (count := await reader.step(timedelta(seconds=0.2))) else []
     await reader.close()
-    assert helpings[0] > ingest.FEW
-    assert max(helpings[1:]) <= ingest.FEW
+    assert helpings[0] > ingester.FEW
+    assert max(helpings[1:]) <= ingester.FEW

@@ -9,7 +9,7 @@ import pytest
 
 from izin.bench.ledger import Filled, filled
 from izin.runtime.settings import KafkaSettings
-from izin.sinks.ledger.statements import statements
+from izin.sinks.ledger.db.queries import statements
 
 pytestmark = pytest.mark.database
 

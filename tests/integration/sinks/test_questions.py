@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from izin.sinks.ask import SINGLES
 from izin.sinks.ledger import brands
+from izin.sinks.outbound.status_query import SINGLES
 from tests.integration.sinks.house import House, a_phone, onay, ret
 from tests.support.builders import BRAND
 

@@ -9,9 +9,9 @@ from pydantic import SecretStr
 
 from izin.console.opening import open_ledger
 from izin.runtime.settings import LedgerSettings
-from izin.sinks.errors import LedgerUnavailableError
-from izin.sinks.ledger import database
-from izin.sinks.ledger.database import Ledger
+from izin.sinks.ledger.db import connection
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.record.errors import LedgerUnavailableError
 
 pytestmark = pytest.mark.database
 
@@ -51,7 +51,7 @@ async def test_a_worker_waits_for_its_server_and_then_tells_why(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ):
     """One that is starting would have come; the cause is told, not that the pool has waited."""
-    monkeypatch.setattr(database, "_CONNECT_TIMEOUT", 1.0)
+    monkeypatch.setattr(connection, "_CONNECT_TIMEOUT", 1.0)
     wrong = SecretStr(make_conninfo(database_url, password=PASSWORD))
     with pytest.raises(LedgerUnavailableError, match="password authentication failed"):
         async with Ledger(LedgerSettings(database_url=wrong), owner=1):

@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 
+from izin.sinks.inbound.push import BrandDirectory, Credentials, PushRegistrar
 from izin.sinks.ledger import brands
-from izin.sinks.push import BrandDirectory, Credentials, PushRegistrar
-from izin.sinks.survey import Surveyor
+from izin.sinks.monitor.subscriptions import Surveyor
 from tests.integration.sinks.house import ACTIVE, IYS_CODE, PASSWORD, USERNAME, House, onay, ret
 from tests.support.builders import PHONE
 

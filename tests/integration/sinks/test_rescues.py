@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from izin.schemas.records import event_from_avro
-from izin.sinks.watch import Watch
+from izin.sinks.monitor.deadlines import Watch
 from tests.integration.sinks.hearing import begins_a_second, decided
 from tests.integration.sinks.house import (
     A_SECOND,

@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 from izin.console.cli import app
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
-from izin.sinks.announce import Announcer
-from izin.sinks.errors import LedgerFaultError
-from izin.sinks.ledger import chains, movements, retention
-from izin.sinks.ledger.database import Ledger
-from izin.sinks.ledger.migrate import migrations
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.migrate import migrations
+from izin.sinks.ledger.history import append, retention, verify
+from izin.sinks.record.errors import LedgerFaultError
+from izin.sinks.record.messages import Announcer
 from tests.integration.sinks.test_chains import an_act, anchorer
 
 pytestmark = pytest.mark.database
@@ -36,7 +36,7 @@ async def written(
     now = datetime(year, month, 10, tzinfo=UTC)
     async with ledger.transaction() as connection:
         facts = [replace(an_act(one, now), key=key) for one in sources]
-        await movements.append(connection, facts, now=now)
+        await append.append(connection, facts, now=now)
 
 
 async def said_of(ledger: Ledger, month: date) -> list[dict[str, str]]:
@@ -61,7 +61,7 @@ async def file(ledger: Ledger, tmp_path: Path) -> Path:
 
 async def faults(ledger: Ledger, file: Path) -> list[str]:
     """Return what verifying finds."""
-    found = await chains.verify(ledger, chains.read_anchors(file))
+    found = await verify.verify(ledger, verify.read_anchors(file))
     return [one.what for one in found.faults]
 
 
@@ -75,7 +75,7 @@ async def test_a_month_whose_term_is_over_goes_and_the_rest_verifies(ledger: Led
         "rows up to this place were dropped, and no anchor says so"
     ]
     await anchorer(ledger, file).anchor()
-    found = await chains.verify(ledger, chains.read_anchors(file))
+    found = await verify.verify(ledger, verify.read_anchors(file))
     assert (found.rows, found.faults) == (4, ())
     assert await said_of(ledger, JANUARY) == [
         {"dropped": "2026-01-01", "kept until": "2036-02-01", "by": "ada"}

@@ -11,9 +11,10 @@ from datetime import timedelta
 import pytest
 
 from izin.consent.model import Channel
-from izin.sinks.ledger import bells, brands, deadlines
-from izin.sinks.ledger import stops as standing
-from izin.sinks.watch import KEPT, Watch
+from izin.sinks.ledger import brands, deadlines
+from izin.sinks.ledger import suspensions as standing
+from izin.sinks.ledger.db import notifications
+from izin.sinks.monitor.deadlines import KEPT, Watch
 from tests.integration.sinks.house import ACTIVE, House, a_phone, onay, ret, until
 from tests.support.builders import BRAND, PHONE
 
@@ -217,9 +218,9 @@ async def test_a_lost_batch_is_not_handed_in_again_without_the_right(house: Hous
 
 async def test_a_right_that_is_given_back_wakes_the_lanes(house: House):
     """Nobody waits for the next look."""
-    heard = bells.Bells()
+    heard = notifications.Bells()
     listening = asyncio.create_task(heard.listen(house.ledger))
-    lanes = (bells.OPT_OUTS, bells.BULK)
+    lanes = (notifications.OPT_OUTS, notifications.BULK)
     await until(lambda: all(heard.heard(lane) for lane in lanes))
     before = [heard.heard(lane) for lane in lanes]
     await rights(house, tuple(Channel))

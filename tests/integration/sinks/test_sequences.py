@@ -11,11 +11,11 @@ from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro
-from izin.sinks.errors import ConcurrentChangeError
-from izin.sinks.follow import Follower, Following
+from izin.sinks.ingest.sequence_tracker import Follower, Following
 from izin.sinks.ledger import sequences
-from izin.sinks.ledger.database import Ledger
+from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.sequences import GRACE
+from izin.sinks.record.errors import ConcurrentChangeError
 from tests.support.builders import an_event
 
 pytestmark = [pytest.mark.database, pytest.mark.broker]

@@ -18,24 +18,25 @@ from izin.iys.answers import Verdict
 from izin.iys.wire import Receipt
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.topics import Topics
-from izin.sinks import facts, rulings, successes
-from izin.sinks.announce import Announcer
-from izin.sinks.errors import IllegalChangeError
-from izin.sinks.judge import Answer
-from izin.sinks.ledger import intents
-from izin.sinks.ledger.changes import Changes
-from izin.sinks.ledger.database import Ledger
-from izin.sinks.ledger.entry import Entry
-from izin.sinks.ledger.holder import Holder
+from izin.sinks.ledger import claims
+from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.submissions import BATCH, Item, Submission
-from izin.sinks.record import record_answers
-from izin.sinks.telling import item_of
+from izin.sinks.ledger.unit_of_work import Changes
+from izin.sinks.outbound import bulk_success
+from izin.sinks.outbound.save_results import record_answers
+from izin.sinks.record import apply, transitions
+from izin.sinks.record.errors import IllegalChangeError
+from izin.sinks.record.item_result import Answer
+from izin.sinks.record.lease import Holder
+from izin.sinks.record.messages import Announcer
+from izin.sinks.record.request_body import item_of
+from izin.sinks.record.row import Entry
 from tests.integration.sinks.house import ACTIVE
 from tests.integration.sinks.test_both_ways import CODEC, WRITTEN, two_ledgers
 from tests.support.builders import NOON, a_claim, a_decision_record
 
 if TYPE_CHECKING:
-    from izin.sinks.tools import Tools
+    from izin.sinks.outbound.context import Tools
 
 pytestmark = pytest.mark.database
 
@@ -105,8 +106,8 @@ _TOLD = st.lists(
 def flying(number: int, mark: str, fields: dict[str, Any], columns: dict[str, Any]) -> Entry:
     """Return a row that a batch told, and whatever else may have come to stand in it."""
     claim = a_claim(event_id=f"e-{number}", recipient=f"+90555{mark}{number:02d}", **fields)
-    row = facts.decided(None, a_decision_record(decide(None, claim)), NOW)
-    entry = rulings.ruled(row, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
+    row = apply.decided(None, a_decision_record(decide(None, claim)), NOW)
+    entry = transitions.ruled(row, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
     flies = {"state": "awaiting_result", "duty": "none", "attempts": 1, "onay_open": True}
     return entry.but(**flies | columns)
 
@@ -140,7 +141,7 @@ async def told(ledger: Ledger, entries: Sequence[Entry], number: int) -> Submiss
             )
             for number, (entry, item) in enumerate(zip(entries, said, strict=True))
         ]
-        found = await intents.intend(
+        found = await claims.intend(
             connection, changes, ACTIVE, items, said, kind=BATCH, holder=HOLDER, refusals=0
         )
         await changes.write(connection)
@@ -177,7 +178,7 @@ async def written(
 
 def judged_alone(few: int) -> None:
     """Have fewer than ``few`` successes judged one by one."""
-    successes.FEW = few
+    bulk_success.FEW = few
 
 
 @settings(max_examples=40)
@@ -192,7 +193,7 @@ def test_both_ways_write_the_same(
     entries = [flying(n, mark, fields, columns) for n, (fields, columns, _) in enumerate(told_)]
     answers = {n: answer for n, (_, _, answer) in enumerate(told_) if answer is not None}
     one, other = urls
-    usual = successes.FEW
+    usual = bulk_success.FEW
     found = asyncio.run(written(one, entries, answers, mark, number))
     try:
         judged_alone(10**6)
@@ -214,7 +215,7 @@ async def taken(url: str, columns: Sequence[dict[str, Any]]) -> int:
         saved = Answer(Verdict.SUCCESS, receipt=receipt, how="batch")
         fields = {"ledger": ledger, "announcer": Announcer(CODEC, Topics())}
         tools = cast("Tools", SimpleNamespace(**fields))
-        alike = successes.Successes(tools=tools, submission=submission, now=NOW)
+        alike = bulk_success.Successes(tools=tools, submission=submission, now=NOW)
         async with ledger.transaction() as connection:
             answers = dict.fromkeys(range(len(columns)), saved)
             await alike.take(connection, submission.items, answers)

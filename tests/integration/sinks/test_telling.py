@@ -6,7 +6,7 @@ import pytest
 
 from izin.schemas.records import event_from_avro
 from izin.sinks.ledger import brands
-from izin.sinks.ledger import stops as standing
+from izin.sinks.ledger import suspensions as standing
 from tests.integration.sinks.house import A_SECOND, ACTIVE, RESULT_DELAY, House, a_phone, onay, ret
 from tests.support.builders import BRAND, PHONE
 

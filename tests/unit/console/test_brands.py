@@ -15,7 +15,7 @@ from izin.console.rights import changes as rights_changes
 from izin.console.waiting import CURES, cure_of, cure_of_parked
 from izin.sinks.ledger.brands import Brand
 from izin.sinks.ledger.reads import Count
-from izin.sinks.ledger.stops import Stop
+from izin.sinks.ledger.suspensions import Stop
 from tests.support.builders import BRAND, CUSTOMER, NOON
 
 SINKS = Path(__file__).parents[3] / "izin" / "sinks"
@@ -26,7 +26,7 @@ def test_each_reason_for_parking_has_a_cure() -> None:
     """No reason that the sinks give is unknown to ``izin brands parked``."""
     given = {
         reason
-        for path in SINKS.glob("*.py")
+        for path in SINKS.rglob("*.py")
         for reason in re.findall(r"parked\(\w+, \"([a-z-]+)\"", path.read_text("utf-8"))
     }
     assert given

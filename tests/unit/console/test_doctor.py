@@ -23,9 +23,9 @@ from izin.iys import TokenPolicy
 from izin.local import free_port
 from izin.runtime import kafka
 from izin.sinks.ledger.brands import Brand
-from izin.sinks.ledger.hearing import Heard
 from izin.sinks.ledger.reads import Backlog, Parked
 from izin.sinks.ledger.sequences import Missing
+from izin.sinks.ledger.stream_progress import Heard
 from tests.support.builders import BRAND, NOON
 
 RUNNER = CliRunner()

@@ -12,9 +12,9 @@ from izin.console import history
 from izin.console.history import happened, heading, in_words, kept_from, standing
 from izin.iys.answers import Verdict
 from izin.sinks.ledger.brands import Brand
-from izin.sinks.ledger.entry import Entry
 from izin.sinks.ledger.reads import Fact
-from izin.sinks.ledger.stops import Stop
+from izin.sinks.ledger.suspensions import Stop
+from izin.sinks.record.row import Entry
 
 KEY = "100001/MESAJ/BIREYSEL/+905550000001"
 NOON = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)

@@ -8,12 +8,12 @@ import pytest
 from pydantic import SecretStr
 
 from izin.consent.errors import OurError
-from izin.sinks.errors import LedgerUnavailableError
-from izin.sinks.lanes import every, lane
-from izin.sinks.ledger.bells import BULK, Bells
-from izin.sinks.ledger.migrate import migrations
-from izin.sinks.ledger.statements import statements
-from izin.sinks.push import Credentials, stands
+from izin.sinks.inbound.push import Credentials, stands
+from izin.sinks.ledger.db.migrate import migrations
+from izin.sinks.ledger.db.notifications import BULK, Bells
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.outbound.loops import every, lane
+from izin.sinks.record.errors import LedgerUnavailableError
 
 CREDENTIALS = Credentials(username="iys", password=SecretStr("fake-password"))
 SOON = timedelta(seconds=5)

@@ -30,9 +30,9 @@ from izin.simulator.conformance.case import filled
 from izin.simulator.conformance.wording import consent
 from izin.simulator.fields import Consent, Today, read_consent
 from izin.simulator.settings import Settings
-from izin.sinks import facts, rulings
 from izin.sinks.ledger.brands import Brand
-from izin.sinks.telling import item_of
+from izin.sinks.record import apply, transitions
+from izin.sinks.record.request_body import item_of
 from tests.support.builders import BRAND, CUSTOMER, EMAIL, NOON, PHONE, a_decision_record, an_event
 
 ACTIVATED_AT = datetime(2020, 1, 1, tzinfo=UTC)
@@ -63,10 +63,10 @@ def told(event: ConsentEvent, now: datetime) -> dict[str, Any] | None:
     claim = admit(event, appended_at=now)
     if isinstance(claim, Refusal):
         return None
-    entry = facts.decided(None, a_decision_record(decide(None, claim)), now)
+    entry = apply.decided(None, a_decision_record(decide(None, claim)), now)
     for registered in (Registered.UNKNOWN, Registered.NONE, Registered.ONAY):
         asked = entry.but(registered=str(registered))
-        owed = rulings.ruled(asked, OURS, now, calendar=TURKEY_CALENDAR).entry
+        owed = transitions.ruled(asked, OURS, now, calendar=TURKEY_CALENDAR).entry
         if owed.duty == "send" and (owed.next_attempt_at is None or owed.next_attempt_at <= now):
             return item_of(owed).to_body()
     return None

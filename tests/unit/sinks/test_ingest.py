@@ -2,7 +2,7 @@
 
 import pytest
 
-from izin.sinks.ingest import BATCH, FEW, most_after
+from izin.sinks.ingest.ingester import BATCH, FEW, most_after
 
 
 @pytest.mark.parametrize(

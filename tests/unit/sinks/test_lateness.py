@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from izin.sinks.ledger.changes import is_breach
+from izin.sinks.ledger.unit_of_work import is_breach
 from tests.unit.sinks.test_rulings import NOW, flying
 
 LATE = NOW - timedelta(seconds=1)

@@ -3,11 +3,11 @@ from datetime import timedelta
 
 from izin.consent.forecast import Owed, forecast
 from izin.consent.model import Status
-from izin.sinks.ledger.budgets import Address
 from izin.sinks.ledger.deadlines import Margin
+from izin.sinks.ledger.rate_limits import Address
 from izin.sinks.ledger.reads import Lag
 from izin.sinks.ledger.sequences import Missing
-from izin.sinks.metrics import Metrics
+from izin.sinks.monitor.metrics import Metrics
 from tests.support.builders import NOON
 
 NOTHING = Lag(**{one.name: 0 for one in fields(Lag)})

@@ -11,9 +11,9 @@ from izin.consent.admission import Refusal, admit
 from izin.consent.model import Consent, ConsentEvent
 from izin.consent.ordering import decide
 from izin.schemas.codec import Codec
-from izin.sinks import facts
-from izin.sinks.decisions import DecisionReader
-from izin.sinks.plain_facts import PlainFacts
+from izin.sinks.ingest.decision_reader import DecisionReader
+from izin.sinks.ingest.simple_decisions import PlainFacts
+from izin.sinks.record import apply
 from tests.support.builders import NOON, a_decision_record, a_statement, an_event
 
 CODEC = Codec()
@@ -78,7 +78,7 @@ def test_both_ways_learn_the_same(
     values = decisions([event for event, _ in events], remembered=remembered)
     for value, (_, told) in zip(values, events, strict=False):
         one = PLAIN.decided(one, READER.read(value), NOON)
-        other = facts.decided(other, READER.decode(value), NOON)
+        other = apply.decided(other, READER.decode(value), NOON)
         assert one == other
         if told:
             one, other = one.but(**TOLD), other.but(**TOLD)

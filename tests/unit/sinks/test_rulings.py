@@ -9,13 +9,13 @@ from izin.consent.business_days import TURKEY_CALENDAR
 from izin.consent.obligation import Registered
 from izin.iys.answers import Verdict, classify
 from izin.iys.wire import Receipt
-from izin.sinks import facts, judge, rulings
-from izin.sinks.facts import Statement
-from izin.sinks.judge import Answer, Judged, scope_of
 from izin.sinks.ledger.brands import Brand
-from izin.sinks.ledger.entry import Entry
 from izin.sinks.ledger.submissions import Item
-from izin.sinks.telling import body_of, item_of, items_of
+from izin.sinks.record import apply, item_result, transitions
+from izin.sinks.record.apply import Statement
+from izin.sinks.record.item_result import Answer, Judged, scope_of
+from izin.sinks.record.request_body import body_of, item_of, items_of
+from izin.sinks.record.row import Entry
 from tests.support.builders import (
     BRAND,
     CUSTOMER,
@@ -43,12 +43,12 @@ def decided(entry: Entry | None = None, **overrides: object) -> Entry:
     from izin.consent.ordering import decide  # noqa: PLC0415 - the law's own, used here alone
 
     decision = decide(None, a_claim(**overrides))
-    return facts.decided(entry, a_decision_record(decision), NOW)
+    return apply.decided(entry, a_decision_record(decision), NOW)
 
 
 def an_entry(**columns: object) -> Entry:
     """Return the row of an ONAY of ours that is to be told."""
-    return rulings.ruled(decided(), ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry.but(**columns)
+    return transitions.ruled(decided(), ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry.but(**columns)
 
 
 def an_item(entry: Entry, **fields: object) -> Item:
@@ -70,14 +70,14 @@ def an_item(entry: Entry, **fields: object) -> Item:
 
 def flying(**overrides: object) -> Entry:
     """Return a row whose statement is on its way."""
-    entry = rulings.ruled(decided(**overrides), ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
+    entry = transitions.ruled(decided(**overrides), ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
     ret = entry.desired_status == "RET"
     return entry.but(state="in_flight", duty="none", attempts=1, onay_open=not ret, ret_open=ret)
 
 
 def judged(entry: Entry, item: Item, answer: Answer) -> Judged:
     """Return what an answer makes of a row."""
-    return judge.judged(entry, item, answer, ACTIVE, NOW, calendar=TURKEY_CALENDAR)
+    return item_result.judged(entry, item, answer, ACTIVE, NOW, calendar=TURKEY_CALENDAR)
 
 
 def stated(value: Registered, minutes: int = 0, **fields: object) -> Statement:
@@ -96,9 +96,9 @@ def test_a_date_ahead_of_the_clock_waits_for_it():
     """Honest clocks differ, and İYS takes no date ahead of its own (H162)."""
     at = NOW + timedelta(minutes=1)
     entry = decided().but(desired_at=at)
-    ruled = rulings.ruled(entry, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
+    ruled = transitions.ruled(entry, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
     assert (ruled.duty, ruled.next_attempt_at) == ("send", at)
-    then = rulings.ruled(entry, ACTIVE, at, calendar=TURKEY_CALENDAR).entry
+    then = transitions.ruled(entry, ACTIVE, at, calendar=TURKEY_CALENDAR).entry
     assert (then.duty, then.next_attempt_at) == ("send", None)
 
 
@@ -125,8 +125,8 @@ def test_a_first_onay_is_to_be_told_and_has_its_clocks():
 
 def test_a_brand_nobody_knows_parks_the_record():
     """Nothing can be told, and nothing is dropped."""
-    entry = rulings.ruled(decided(), None, NOW, calendar=TURKEY_CALENDAR).entry
-    assert (entry.state, entry.why) == ("parked", rulings.UNKNOWN_BRAND)
+    entry = transitions.ruled(decided(), None, NOW, calendar=TURKEY_CALENDAR).entry
+    assert (entry.state, entry.why) == ("parked", transitions.UNKNOWN_BRAND)
 
 
 def test_an_older_decision_only_moves_the_latest_instants():
@@ -141,47 +141,49 @@ def test_an_older_decision_only_moves_the_latest_instants():
 def test_what_iys_says_in_an_event_is_its_statement():
     """The decision of a pushed RET tells the ledger what İYS holds: there is nothing to tell."""
     entry = decided(event_id="iys", status="RET", source="IYS_WEB", origin="iys", iys=a_statement())
-    after = rulings.ruled(entry, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
+    after = transitions.ruled(entry, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
     assert (after.registered, after.state, after.verified_by) == ("RET", "not_needed", "push")
 
 
 def test_the_statement_with_the_greatest_creation_date_stands():
     """Whatever order statements come in, the last one of İYS's clock is registered."""
     ret, onay = stated(Registered.RET, minutes=2), stated(Registered.ONAY, minutes=1)
-    one = facts.observed(facts.observed(an_entry(), ret), onay)
-    other = facts.observed(facts.observed(an_entry(), onay), ret)
+    one = apply.observed(apply.observed(an_entry(), ret), onay)
+    other = apply.observed(apply.observed(an_entry(), onay), ret)
     assert one.registered == other.registered == "RET"
 
 
 def test_in_the_same_second_a_no_stands():
     """İYS's clock has no finer grain, and a "no" is never undone by accident."""
     ret, onay = stated(Registered.RET), stated(Registered.ONAY)
-    assert facts.observed(facts.observed(an_entry(), ret), onay).registered == "RET"
-    assert facts.observed(facts.observed(an_entry(), onay), ret).registered == "RET"
+    assert apply.observed(apply.observed(an_entry(), ret), onay).registered == "RET"
+    assert apply.observed(apply.observed(an_entry(), onay), ret).registered == "RET"
 
 
 def test_an_answer_outranks_the_question_before_it():
     """The question carries our clock and the answer İYS's: they cannot be compared."""
-    asked = facts.observed(
+    asked = apply.observed(
         an_entry(), stated(Registered.ONAY, minutes=5, transaction_id=None, verified_by="statuses")
     )
-    told = facts.observed(asked, stated(Registered.RET, minutes=4, is_answer=True))
+    told = apply.observed(asked, stated(Registered.RET, minutes=4, is_answer=True))
     assert told.registered == "RET"
 
 
 def test_details_are_filled_in_where_only_the_value_was_known():
     """The multiple query tells no dates; the movement that is pulled later does."""
-    asked = facts.observed(
+    asked = apply.observed(
         an_entry(), stated(Registered.ONAY, minutes=5, transaction_id=None, verified_by="statuses")
     )
-    told = facts.observed(asked, stated(Registered.ONAY, minutes=1, consent_date=NOON))
+    told = apply.observed(asked, stated(Registered.ONAY, minutes=1, consent_date=NOON))
     assert (told.registered_consent_date, told.registered_at) == (NOON, NOON + timedelta(minutes=5))
 
 
 def test_what_is_told_and_unanswered_keeps_its_state():
     """Nothing is ruled while a call is out, whatever is observed meanwhile."""
-    entry = facts.observed(flying(), stated(Registered.ONAY))
-    assert rulings.ruled(entry, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry.state == "in_flight"
+    entry = apply.observed(flying(), stated(Registered.ONAY))
+    assert (
+        transitions.ruled(entry, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry.state == "in_flight"
+    )
 
 
 @pytest.mark.parametrize(
@@ -232,7 +234,7 @@ def test_an_answer_to_the_past_still_says_what_iys_holds():
     """An ONAY that landed after the citizen changed their mind makes the RET owed at once."""
     onay = flying()
     ret = decided(onay, event_id="ret", status="RET", consent_date=NOON + timedelta(minutes=1))
-    ret = rulings.ruled(ret, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
+    ret = transitions.ruled(ret, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
     receipt = Receipt(transaction_id="1" * 64, creation_date=NOW)
     answer = Answer(verdict=Verdict.SUCCESS, receipt=receipt, how="batch")
     judgement = judged(ret, an_item(onay), answer)
@@ -277,8 +279,8 @@ def test_an_opt_out_is_tried_again_within_a_minute():
     """A "no" never waits as long as bulk does."""
     ret = flying(status="RET").but(attempts=30)
     onay = flying().but(attempts=30)
-    assert rulings.retried(ret, NOW, "x", None).next_attempt_at == NOW + timedelta(minutes=1)
-    assert rulings.retried(onay, NOW, "x", None).next_attempt_at == NOW + timedelta(minutes=15)
+    assert transitions.retried(ret, NOW, "x", None).next_attempt_at == NOW + timedelta(minutes=1)
+    assert transitions.retried(onay, NOW, "x", None).next_attempt_at == NOW + timedelta(minutes=15)
 
 
 def test_the_body_that_is_kept_says_what_was_said():
@@ -309,7 +311,7 @@ def test_every_code_of_iys_leaves_an_opt_out_alive(code: str):
             ("parked", "none"),
         }
     assert (after.rescue is not None) == (after.entry.duty == "rescue")
-    saved = entry.but(desired_origin=rulings.RESCUE)
+    saved = entry.but(desired_origin=transitions.RESCUE)
     again = judged(saved, an_item(saved), answer).ruled
     assert again.rescue is None
     assert again.entry.state != "refused"
@@ -336,7 +338,7 @@ def test_absence_does_not_hide_a_no_that_is_known():
     an older consent of ours must not be told over it.
     """
     ret = stated(Registered.RET, minutes=5, source="IYS_WEB")
-    known = facts.observed(an_entry(), ret)
+    known = apply.observed(an_entry(), ret)
     silence = stated(
         Registered.NOT_ONAY,
         minutes=9,
@@ -344,7 +346,7 @@ def test_absence_does_not_hide_a_no_that_is_known():
         verified_at=NOW + timedelta(minutes=1),
         verified_by="statuses",
     )
-    asked = facts.observed(known, silence)
+    asked = apply.observed(known, silence)
     assert asked.registered_state == known.registered_state
     assert (asked.verified_by, asked.verified_at) == ("statuses", silence.verified_at)
-    assert rulings.ruled(asked, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry.duty == "ask"
+    assert transitions.ruled(asked, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry.duty == "ask"

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro
-from izin.sinks.follow import _came
-from izin.sinks.sequences import Gap, Numbers, Run, runs, with_runs
+from izin.sinks.ingest.sequence_tracker import _came
+from izin.sinks.record.sequence_gaps import Gap, Numbers, Run, runs, with_runs
 from tests.support.builders import NOON, an_event
 
 LATER = NOON + timedelta(minutes=1)

@@ -1,6 +1,6 @@
 -- History by the month, in fewer bytes. A decision is kept as the bytes in which the topic brought it, and is not told
 -- a second time beside them; what a fact says besides is JSON, word for word as it was linked. Links are reckoned by
--- whoever writes (izin/sinks/ledger/movements.py), by the rule that every row so far was linked by, so the chains go on.
+-- whoever writes (izin/sinks/ledger/history/append.py), by the rule that every row so far was linked by, so the chains go on.
 ALTER TABLE movements RENAME TO movements_before;
 ALTER INDEX movements_key RENAME TO movements_before_key;
 ALTER INDEX movements_pkey RENAME TO movements_before_pkey;

@@ -1,0 +1,211 @@
+"""Both of İYS's streams, pulled page by page: what citizens did (IYS) and what providers wrote
+(HS).
+
+What İYS originated is published, and acknowledged, before the cursor moves: a crash between
+repeats a page and loses none. The cursor moves in the transaction of the rows it brought. An HS
+movement that we told ourselves only verifies; one that we did not is a foreign writer's (the
+portal, another integrator) and is published, too.
+
+İYS shows seven days. What a stream that was not read for longer held before, only questions tell:
+every consent of the brand that stands at İYS is asked about anew (reference 2.7).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from izin.iys.errors import CallError
+from izin.iys.wire import Stream
+from izin.runtime.observe import get_logger
+from izin.sinks.ledger import brands, stream_progress, submissions
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.unit_of_work import Changes, lock
+from izin.sinks.record import apply, transitions
+from izin.sinks.record.errors import ConcurrentChangeError
+from izin.sinks.record.iys_movements import event_of, key_of, statement_of
+from izin.sinks.record.row import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime, timedelta
+
+    from izin.consent.model import ConsentEvent, ConsentKey
+    from izin.iys.wire import Page
+    from izin.sinks.ledger.brands import Brand
+    from izin.sinks.outbound.context import Tools
+    from izin.sinks.publish.publisher import Publisher
+
+_SQL = statements("cursors")
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """A movement as we read it."""
+
+    event: ConsentEvent
+    key: ConsentKey
+    is_ours: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Puller:
+    """Pulls the streams of every brand."""
+
+    tools: Tools
+    publisher: Publisher
+    interval: timedelta
+
+    async def pull(self) -> bool:
+        """Pull whatever is due; return whether any page came."""
+        came = False
+        for brand in await brands.every(self.tools.ledger):
+            holder = self.tools.holder
+            if brand.status != "active" or not brand.is_told_by(holder.account, holder.address):
+                continue
+            for stream in Stream:
+                came |= await self.pull_stream(brand, stream)
+        return came
+
+    async def pull_stream(self, brand: Brand, stream: Stream, *, force: bool = False) -> bool:
+        """Pull a brand's stream to its end, if that is due; return whether any page came."""
+        came = False
+        while True:
+            now = self.tools.clock()
+            where = {"brand_code": brand.brand_code, "stream": str(stream)}
+            async with self.tools.ledger.transaction() as connection:
+                await connection.execute(_SQL["begin"], where)
+                row = await (await connection.execute(_SQL["read"], where)).fetchone()
+            if row is None:
+                return came
+            pulled_at = row["pulled_at"]
+            if not (force or came or pulled_at is None or pulled_at + self.interval <= now):
+                return came
+            try:
+                page = await self.tools.client.changes(brand.path, stream, row["after"])
+            except CallError as error:
+                _log.warning("pull failed", **where, error=str(error))
+                if not error.passes:
+                    # Asked again and again it would only count against our address.
+                    await self._keep(brand, stream, row["after"], row["after"], [])
+                return came
+            if page is None or not page.movements:
+                heard_at = row["heard_at"]
+                if heard_at is not None and now - heard_at > stream_progress.WINDOW:
+                    _log.critical("iys was not heard for longer than it shows", **where)
+                    await stream_progress.ask_anew(self.tools.ledger, brand.brand_code, now=now)
+                await self._keep(brand, stream, row["after"], row["after"], [], is_end=True)
+                return came
+            seen = await self._publish(brand, stream, page)
+            # A cursor that stays where it was would give this page for ever, without a rest.
+            is_end = page.after == row["after"]
+            await self._keep(brand, stream, row["after"], page.after, seen, is_end=is_end)
+            came = True
+            if is_end:
+                return came
+
+    async def _publish(self, brand: Brand, stream: Stream, page: Page) -> list[_Seen]:
+        at = self.tools.clock()
+        events = [event_of(one, brand, stream, path="pull", at=at) for one in page.movements]
+        read = [(event, key_of(event)) for event in events]
+        keyed = [(event, key) for event, key in read if key is not None]
+        if len(keyed) < len(read):
+            # The order stage dead-letters them with an alarm; they must not be lost on the way
+            # there.
+            _log.error("movements with unreadable keys", count=len(read) - len(keyed))
+        ours: frozenset[int] = frozenset()
+        if stream is Stream.HS:
+            told = [(str(key), event.status, event.consent_date) for event, key in keyed]
+            async with self.tools.ledger.transaction() as connection:
+                ours = await submissions.ours(connection, told)
+        seen = [
+            _Seen(event=event, key=key, is_ours=place in ours)
+            for place, (event, key) in enumerate(keyed)
+        ]
+        await self.publisher.publish(
+            [self.tools.announcer.event(one.event, one.key, at) for one in seen if not one.is_ours]
+            + [self.tools.announcer.unkeyed(event, at) for event, key in read if key is None]
+        )
+        return seen
+
+    async def _keep(  # noqa: PLR0913 - what came, from where to where
+        self,
+        brand: Brand,
+        stream: Stream,
+        before: str | None,
+        after: str | None,
+        seen: Sequence[_Seen],
+        *,
+        is_end: bool = False,
+    ) -> None:
+        now = self.tools.clock()
+        async with self.tools.ledger.transaction() as connection:
+            values = {
+                "brand_code": brand.brand_code,
+                "stream": str(stream),
+                "before": before,
+                "after": after,
+                "now": now,
+                "is_end": is_end,
+            }
+            moved = await (await connection.execute(_SQL["advance"], values)).fetchone()
+            if moved is None:
+                raise ConcurrentChangeError(
+                    f"another process pulled {stream} of {brand.brand_code}"
+                )
+            entries = await lock(connection, (str(one.key) for one in seen))
+            changes = Changes(self.tools.announcer, now=now)
+            for one in seen:
+                statement = statement_of(one.event, one.key)
+                changes.note(_observation(one, stream, now))
+                if statement is None:
+                    continue
+                key = str(one.key)
+                before_entry = entries.get(key)
+                entry = before_entry or unheard_of(one.key, brand, now)
+                heard = apply.observed(entry, statement)
+                ruled = transitions.ruled(
+                    heard, brand, now, calendar=self.tools.ledger.calendar, observing=True
+                )
+                entries[key] = changes.rule(before_entry, ruled)
+            await changes.write(connection)
+
+
+def unheard_of(key: ConsentKey, brand: Brand, now: datetime) -> Entry:
+    """Return the row of a key that nobody of ours has spoken of."""
+    return Entry(
+        key=str(key),
+        customer_id=brand.customer_id,
+        brand_code=key.brand_code,
+        channel=str(key.channel),
+        recipient_type=str(key.recipient_type),
+        recipient=key.recipient,
+        state="not_needed",
+        updated_at=now,
+    )
+
+
+def _observation(one: _Seen, stream: Stream, now: datetime) -> Movement:
+    event = one.event
+    return Movement(
+        kind="observation",
+        customer_id=event.customer_id,
+        key=str(one.key),
+        event_id=event.event_id,
+        status=event.status,
+        source=f"pull/{stream}/{event.event_id}",
+        occurred_at=event.received_at or now,
+        data={
+            "by": "pull",
+            "stream": str(stream),
+            "creation_date": None if event.iys is None else event.iys.creation_date,
+            "consent_date": event.consent_date,
+            "source": event.source,
+            "transaction_id": event.origin_ref,
+            "ours": one.is_ours,
+        },
+        may_repeat=True,
+    )

@@ -1,0 +1,123 @@
+"""A topic read from the ledger's offsets on, every partition of it, by whoever does so alone.
+
+The offsets lie in the ledger, so that they move in the transaction of the rows they brought. A
+place that holds no message (the marker of a transaction at a partition's end) is passed too, or
+the lag would never be nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+
+from izin.runtime.kafka import admin, consumer
+from izin.sinks.ledger import offsets
+from izin.sinks.record.errors import StreamUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from confluent_kafka import Consumer, Message
+
+    from izin.runtime.settings import KafkaSettings
+    from izin.sinks.ledger.db.connection import Ledger
+
+_TIMEOUT = 15.0
+
+
+class TopicReader:
+    """A consumer of all partitions of ``topic``; make one with :func:`open_reader`."""
+
+    def __init__(
+        self, client: Consumer, *, topic: str, topic_id: str, positions: Mapping[int, int]
+    ) -> None:
+        self.topic = topic
+        self.topic_id = topic_id
+        self.positions = dict(positions)
+        self.at_end: set[int] = set()
+        """The partitions that were read to their end, as far as the last helping tells."""
+        self._client = client
+
+    async def poll(self, most: int, wait: float) -> Sequence[Message]:
+        """Return what has come as soon as anything has, and what came with it, at most ``most``;
+        nothing after ``wait`` seconds. Raises StreamUnavailableError.
+        """
+        return await asyncio.to_thread(self._poll, most, wait)
+
+    def _poll(self, most: int, wait: float) -> Sequence[Message]:
+        try:
+            first = self._client.consume(1, wait)
+            messages = first + self._client.consume(most - 1, 0) if first else []
+        except KafkaException as error:
+            raise StreamUnavailableError(f"{self.topic}: {error.args[0].str()}") from error
+        for message in messages:
+            problem, number = message.error(), message.partition() or 0
+            if problem is None:
+                self.at_end.discard(number)
+            elif problem.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's name for it
+                self.at_end.add(number)
+            else:
+                raise StreamUnavailableError(f"{self.topic}: {problem.str()}")
+        return messages
+
+    def moves(self, messages: Sequence[Message]) -> dict[int, tuple[int, int]]:
+        """Return from where to where each partition was read."""
+        nexts: dict[int, int] = {}
+        for message in messages:
+            number, offset = message.partition() or 0, message.offset() or 0
+            nexts[number] = offset if message.error() is not None else offset + 1
+        return {
+            number: (self.positions[number], after)
+            for number, after in nexts.items()
+            if after > self.positions[number]
+        }
+
+    def moved(self, moves: Mapping[int, tuple[int, int]]) -> None:
+        """Stand where ``moves``, which are kept now, lead to."""
+        self.positions.update({number: after for number, (_, after) in moves.items()})
+
+    async def close(self) -> None:
+        """Close the consumer."""
+        await asyncio.to_thread(self._client.close)
+
+
+async def open_reader(
+    ledger: Ledger, settings: KafkaSettings, topic: str, *, group: str, lost: str
+) -> TopicReader:
+    """Return a reader of ``topic`` at the ledger's offsets.
+
+    ``lost`` says where to go on when retention took what was to be read: ``error`` (it raises) or
+    ``earliest``. Raises StreamUnavailableError and RecreatedTopicError.
+    """
+    cluster_id, topic_id, partitions = await asyncio.to_thread(_identity, settings, topic)
+    positions = await offsets.positions(
+        ledger, topic, partitions, cluster_id=cluster_id, topic_id=topic_id
+    )
+    client = consumer(
+        settings,
+        group,
+        **{
+            "allow.auto.create.topics": False,
+            "auto.offset.reset": lost,
+            "enable.partition.eof": True,
+            "fetch.wait.max.ms": 100,
+        },
+    )
+    client.assign(
+        [TopicPartition(topic, number, position) for number, position in positions.items()]
+    )
+    return TopicReader(client, topic=topic, topic_id=topic_id, positions=positions)
+
+
+def _identity(settings: KafkaSettings, topic: str) -> tuple[str, str, tuple[int, ...]]:
+    client = admin(settings)
+    try:
+        cluster = client.list_topics(topic, timeout=_TIMEOUT)
+        described = client.describe_topics(TopicCollection([topic]))
+        description = described[topic].result(_TIMEOUT)
+    except KafkaException as error:
+        raise StreamUnavailableError(f"{topic}: {error.args[0].str()}") from error
+    partitions = tuple(cluster.topics[topic].partitions)
+    return str(cluster.cluster_id), str(description.topic_id), partitions

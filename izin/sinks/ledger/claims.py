@@ -1,0 +1,145 @@
+"""The intent to tell İYS: rows put in flight and the exact body kept, before the call may begin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, LiteralString, NamedTuple
+
+from psycopg.rows import args_row
+
+from izin.sinks.ledger.db.connection import copy, while_waiting
+from izin.sinks.ledger.db.copy_format import microseconds
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history.calls import calls, item_rows
+from izin.sinks.ledger.submissions import Item, Submission
+from izin.sinks.record.errors import ConcurrentChangeError
+from izin.sinks.record.request_body import body_of, item_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from izin.iys.wire import ConsentItem
+    from izin.sinks.ledger.brands import Brand
+    from izin.sinks.ledger.db.connection import Connection
+    from izin.sinks.ledger.unit_of_work import Changes
+    from izin.sinks.record.lease import Holder
+
+_SQL = statements("submissions")
+_CONSENTS = statements("consents")
+
+
+class Owed(NamedTuple):
+    """A row that was taken to be told, as far as telling needs it."""
+
+    ctid: str
+    """Where PostgreSQL has the row, until the transaction ends."""
+    key: str
+    customer_id: str
+    brand_code: int
+    channel: str
+    recipient_type: str
+    recipient: str
+    desired_status: str
+    desired_at: datetime
+    desired_event_id: str
+    desired_origin: str | None
+    desired_origin_ref: str | None
+    desired_source: str | None
+    desired_consent_date: datetime | None
+    retailer_code: int | None
+    retailer_access: Sequence[int] | None
+    attempts: int
+
+
+async def owed(
+    connection: Connection, query: LiteralString, values: Mapping[str, Any]
+) -> Sequence[Owed]:
+    """Return the rows that ``query`` takes to be told, held until the transaction ends."""
+    async with connection.cursor(binary=True, row_factory=args_row(Owed)) as cursor:
+        return await (await cursor.execute(_CONSENTS[query], values)).fetchall()
+
+
+async def claim(  # noqa: PLR0913 - what is told, how, and by whom
+    connection: Connection,
+    changes: Changes,
+    brand: Brand,
+    taken: Sequence[Owed],
+    *,
+    kind: str,
+    holder: Holder,
+) -> Submission:
+    """Put the rows ``taken`` in flight and keep the intent to tell them; the call may begin after
+    the commit.
+    """
+    values = {"places": [one.ctid for one in taken], "now": changes.now}
+    flying, (said, items) = await while_waiting(
+        connection.execute(_CONSENTS["fly"], values), _said(taken)
+    )
+    if flying.rowcount != len(taken):
+        raise ConcurrentChangeError("a row was changed by another process")
+    return await intend(
+        connection, changes, brand, items, said, kind=kind, holder=holder, refusals=0
+    )
+
+
+async def _said(taken: Sequence[Owed]) -> tuple[list[ConsentItem], list[Item]]:
+    """Return what is said of each row, and as which item."""
+    said = [item_of(one) for one in taken]
+    return said, [
+        Item(
+            place,
+            one.customer_id,
+            one.key,
+            one.desired_event_id,
+            one.desired_status,
+            item.consent_date,
+            None if item.source is None else str(item.source),
+            one.attempts + 1,
+            one.desired_origin or "",
+            one.desired_origin_ref,
+        )
+        for place, (one, item) in enumerate(zip(taken, said, strict=True))
+    ]
+
+
+async def intend(  # noqa: PLR0913 - what is told, how, and by whom
+    connection: Connection,
+    changes: Changes,
+    brand: Brand,
+    items: Sequence[Item],
+    said: Sequence[ConsentItem],
+    *,
+    kind: str,
+    holder: Holder,
+    refusals: int,
+) -> Submission:
+    """Keep the intent to tell ``items`` by a body that says ``said``, each in its place."""
+    now = changes.now
+    body = body_of(said)
+    values = {
+        "customer_id": brand.customer_id,
+        "brand_code": brand.brand_code,
+        "kind": kind,
+        "body": body,
+        "owner": holder.owner,
+        "lease_until": now + holder.lease,
+        "now": now,
+        "refusals": refusals,
+    }
+    row = await (await connection.execute(_SQL["intend"], values)).fetchone()
+    if row is None:
+        raise ConcurrentChangeError("a submission was not kept")
+    number = row["id"]
+    renumbered = tuple(item._replace(place=place) for place, item in enumerate(items))
+    await copy(connection, _SQL["intend-items"], item_rows(number, renumbered))
+    changes.record(calls(number, kind, renumbered, microseconds(now)))
+    return Submission(
+        id=number,
+        brand=brand,
+        kind=kind,
+        body=body,
+        items=renumbered,
+        intended_at=now,
+        refusals=refusals,
+        lease_until=now + holder.lease,
+    )

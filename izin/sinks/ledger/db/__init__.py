@@ -1,0 +1,1 @@
+"""PostgreSQL: connections, named queries, COPY, migrations, notifications."""

@@ -1,0 +1,97 @@
+"""A call in the ledger's own bytes: its items as rows, and what the history says of them.
+
+Nothing here waits or asks, so it is compiled where there is a compiler.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+
+from izin.sinks.ledger.db import copy_format
+from izin.sinks.ledger.history.hash_chain import Fact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from izin.sinks.ledger.submissions import Item, Submission
+    from izin.sinks.record.item_result import Answer
+
+_HELPING = 250
+_ITEM_COLUMNS = 12
+_OPEN = copy_format.text(b"open")
+
+
+def item_rows(number: int, items: Sequence[Item]) -> Iterator[bytes]:
+    """Yield the rows of a submission's items, some at a time."""
+    begun = _ITEM_COLUMNS.to_bytes(2, "big") + copy_format.long(number)
+    for start in range(0, len(items), _HELPING):
+        yield b"".join(
+            b"".join(
+                (
+                    begun,
+                    copy_format.integer(item.place),
+                    copy_format.word(item.customer_id),
+                    copy_format.word(item.key),
+                    copy_format.word(item.event_id),
+                    copy_format.word(item.status),
+                    copy_format.moment(item.consent_date),
+                    copy_format.word(item.source),
+                    copy_format.integer(item.attempt),
+                    copy_format.word(item.origin),
+                    copy_format.word(item.origin_ref),
+                    _OPEN,
+                )
+            )
+            for item in items[start : start + _HELPING]
+        )
+
+
+def calls(number: int, kind: str, items: Sequence[Item], at: int) -> Iterator[Fact]:
+    """Yield the history of a call, item by item."""
+    for item in items:
+        data = {
+            "submission": number,
+            "kind": kind,
+            "attempt": item.attempt,
+            "consent_date": item.consent_date,
+            "source": item.source,
+        }
+        yield Fact(
+            "call",
+            item.customer_id,
+            item.key,
+            item.event_id,
+            item.status,
+            f"submission/{number}/{item.place}/call",
+            at,
+            orjson.dumps(data),
+            None,
+        )
+
+
+def answered(submission: Submission, item: Item, answer: Answer, at: int) -> Fact:
+    """Return what İYS answered of an item as a fact, at ``at`` (microseconds since 1970)."""
+    receipt, names = answer.receipt, submission.sub_request_ids
+    data = {
+        "submission": submission.id,
+        "how": answer.how,
+        "verdict": str(answer.verdict),
+        "code": answer.code,
+        "request_id": submission.request_id,
+        "sub_request_id": names[item.place] if item.place < len(names) else None,
+        "transaction_id": None if receipt is None else receipt.transaction_id,
+        "creation_date": None if receipt is None else receipt.creation_date,
+    }
+    return Fact(
+        "answer",
+        item.customer_id,
+        item.key,
+        item.event_id,
+        item.status,
+        f"submission/{submission.id}/{item.place}/answer",
+        at,
+        orjson.dumps(data),
+        None,
+    )

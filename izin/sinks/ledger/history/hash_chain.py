@@ -1,0 +1,131 @@
+"""How the facts of the history hang together, and the rows in which they are written.
+
+``link = sha256(link before || what the row says)``: the row's columns as one JSON array, and behind
+it the bytes of the decision, if it is one. Writers link and verifiers reckon by the same function.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from json.encoder import encode_basestring
+from typing import TYPE_CHECKING, NamedTuple
+
+from izin.sinks.ledger.db import copy_format
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+_HELPING = 500
+
+
+class Fact(NamedTuple):
+    """A fact as its row says it. Instants are in microseconds since 1970."""
+
+    kind: str
+    customer_id: str
+    key: str
+    event_id: str | None
+    status: str | None
+    source: str | None
+    occurred: int
+    data: bytes | None
+    """JSON."""
+    decision: bytes | None
+    """A Decision in Avro's single-object encoding; the columns it repeats are null then."""
+
+
+def decided(customer_id: str, key: str, occurred: int, decision: bytes) -> Fact:
+    """Return the fact of a decision of the law."""
+    return Fact("decision", customer_id, key, None, None, None, occurred, None, decision)
+
+
+def said(place: int, fact: Fact, recorded: int) -> bytes:
+    """Return what a row says: what its link covers."""
+    if fact.decision is not None:
+        return b'[%d, "decision", %b, %b, null, null, null, %d, %d, null]%b' % (
+            place,
+            encode_basestring(fact.customer_id).encode(),
+            encode_basestring(fact.key).encode(),
+            fact.occurred,
+            recorded,
+            fact.decision,
+        )
+    return b"[%d, %b, %b, %b, %b, %b, %b, %d, %d, %b]" % (
+        place,
+        _quoted(fact.kind),
+        _quoted(fact.customer_id),
+        _quoted(fact.key),
+        _quoted(fact.event_id),
+        _quoted(fact.status),
+        _quoted(fact.source),
+        fact.occurred,
+        recorded,
+        fact.data or b"null",
+    )
+
+
+class Linking:
+    """A chain that goes on."""
+
+    def __init__(self, shard: int, place: int, link: bytes, recorded_at: datetime) -> None:
+        self.shard = shard
+        self.place = place
+        self.link = link
+        self._recorded = copy_format.microseconds(recorded_at)
+
+    def rows(self, facts: Sequence[Fact]) -> Iterator[bytes]:
+        """Yield the rows of ``facts``, some at a time, and stand behind them."""
+        for start in range(0, len(facts), _HELPING):
+            yield b"".join(map(self._row, facts[start : start + _HELPING]))
+
+    def _row(self, fact: Fact) -> bytes:
+        self.place = place = self.place + 1
+        recorded = self._recorded
+        self.link = hashlib.sha256(self.link + said(place, fact, recorded)).digest()
+        key, customer_id = fact.key.encode(), fact.customer_id.encode()
+        kind, decision = fact.kind.encode(), fact.decision
+        beginning = (
+            _FIXED(
+                13,
+                8,
+                recorded - copy_format.EPOCH,
+                8,
+                fact.occurred - copy_format.EPOCH,
+                8,
+                place,
+                2,
+                self.shard,
+            ),
+            _size(len(kind)),
+            kind,
+            _LINK,
+            self.link,
+            _size(len(key)),
+            key,
+            _size(len(customer_id)),
+            customer_id,
+        )
+        if decision is not None:
+            return b"".join((*beginning, _NO_COLUMNS, _size(len(decision)), decision))
+        return b"".join(
+            (
+                *beginning,
+                copy_format.word(fact.event_id),
+                copy_format.word(fact.status),
+                copy_format.word(fact.source),
+                copy_format.text(fact.data),
+                copy_format.NULL,
+            )
+        )
+
+
+def _quoted(value: str | None) -> bytes:
+    return b"null" if value is None else encode_basestring(value).encode()
+
+
+_FIXED = struct.Struct(">hiqiqiqih").pack
+_size = struct.Struct(">i").pack
+_LINK = _size(32)
+_NO_COLUMNS = copy_format.NULL * 4

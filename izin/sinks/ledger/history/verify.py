@@ -1,0 +1,260 @@
+"""The chains of history, anchored and verified.
+
+Each movement's link is the SHA-256 of the link before it and of what it says, so whoever changes,
+removes or moves a row must write every later link of its chain anew, and the heads told outside
+before (anchors: in the topic, and in files that are only appended to) give it away. Verifying
+reckons the links again here, not in the database, for its functions could be changed with its rows.
+A chain whose first months were dropped goes on from its last dropped row, whose link is anchored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history.hash_chain import Fact, said
+from izin.sinks.record.errors import UnreadableAnchorError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Mapping
+    from datetime import date
+    from pathlib import Path
+
+    from izin.sinks.ledger.db.connection import Connection, Ledger
+
+_PAGE = 5000
+_SQL = statements("movements")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anchor:
+    """Where a chain stood; ``id`` grows with every anchor of the ledger."""
+
+    id: int
+    shard: int
+    place: int
+    link: bytes
+    anchored_at: datetime
+
+    def to_line(self) -> str:
+        """Return the line that says it in a file."""
+        said = {
+            "id": self.id,
+            "shard": self.shard,
+            "place": self.place,
+            "link": self.link.hex(),
+            "anchored_at": self.anchored_at.isoformat(),
+        }
+        return json.dumps(said) + "\n"
+
+    @classmethod
+    def from_line(cls, line: str) -> Anchor:
+        """Return the anchor that a line of a file says; raises UnreadableAnchorError."""
+        try:
+            said = json.loads(line)
+            return cls(
+                id=int(said["id"]),
+                shard=int(said["shard"]),
+                place=int(said["place"]),
+                link=bytes.fromhex(said["link"]),
+                anchored_at=datetime.fromisoformat(said["anchored_at"]),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise UnreadableAnchorError(f"no anchor ({type(error).__name__})") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What is wrong with a chain, and where: after which place, up to which."""
+
+    shard: int
+    after: int
+    place: int
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What came of verifying."""
+
+    rows: int
+    anchors: int
+    faults: tuple[Fault, ...]
+
+
+def first_link(shard: int) -> bytes:
+    """Return the link from which a chain begins."""
+    return hashlib.sha256(f"izin movements {shard}".encode()).digest()
+
+
+async def anchor(connection: Connection, *, now: datetime) -> tuple[Anchor, ...]:
+    """Write down where the chains stand that have grown; return these anchors."""
+    heads = await (await connection.execute(_SQL["heads"])).fetchall()
+    if not heads:
+        return ()
+    values = {
+        "shards": [row["shard"] for row in heads],
+        "places": [row["place"] for row in heads],
+        "links": [row["link"] for row in heads],
+        "now": now,
+    }
+    found = await (await connection.execute(_SQL["anchor"], values)).fetchall()
+    return tuple(Anchor(**row) for row in found)
+
+
+async def anchors_after(ledger: Ledger, after: int) -> tuple[Anchor, ...]:
+    """Return the anchors whose id is greater than ``after``, in order."""
+    return tuple(
+        Anchor(**row) for row in await ledger.fetch(_SQL["anchors-after"], {"after": after})
+    )
+
+
+def read_anchors(path: Path) -> tuple[Anchor, ...]:
+    """Return the anchors of a file; raises UnreadableAnchorError, naming file and line.
+
+    A line that a crash cut off, the last one or one that stands whole in the next, is none.
+    """
+    try:
+        *lines, last = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise UnreadableAnchorError(f"{path} is no text") from error
+    found = []
+    for number, (line, following) in enumerate(zip(lines, [*lines[1:], last], strict=True), 1):
+        if following.startswith(line):
+            continue
+        try:
+            found.append(Anchor.from_line(line))
+        except UnreadableAnchorError as error:
+            raise UnreadableAnchorError(f"{path}, line {number}: {error}") from error
+    return tuple(found)
+
+
+async def verify(ledger: Ledger, anchors: Iterable[Anchor]) -> Verified:
+    """Reckon every link anew and compare with ``anchors``, which come from outside the ledger."""
+    known: dict[int, dict[int, Anchor]] = {}
+    for one in anchors:
+        known.setdefault(one.shard, {})[one.place] = one
+    compared = sum(map(len, known.values()))
+    heads = {row["shard"]: row for row in await ledger.fetch(_SQL["chains"])}
+    cuts = {row["shard"]: row for row in await ledger.fetch(_SQL["cuts"])}
+    chains = {
+        shard: _Chain(shard, known.pop(shard, {}), cuts.get(shard)) for shard in sorted(heads)
+    }
+    for month in await ledger.fetch(_SQL["months"]):
+        async for row in _rows(ledger, month["month"]):
+            chain = chains.get(row.shard)
+            if chain is None:
+                chain = chains[row.shard] = _Chain(row.shard, known.pop(row.shard, {}), None)
+            chain.take(row)
+    for shard, chain in chains.items():
+        head = heads.get(shard)
+        chain.end(
+            0 if head is None else head["place"],
+            first_link(shard) if head is None else head["link"],
+        )
+    faults = [fault for chain in chains.values() for fault in chain.faults]
+    faults += [
+        Fault(shard=shard, after=0, place=max(places), what="the chain is gone")
+        for shard, places in known.items()
+    ]
+    return Verified(
+        rows=sum(chain.rows for chain in chains.values()), anchors=compared, faults=tuple(faults)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    """A movement as it is verified."""
+
+    shard: int
+    place: int
+    link: bytes
+    recorded: int
+    fact: Fact
+
+
+class _Chain:
+    """One chain as its rows come by, in the order of their places."""
+
+    def __init__(
+        self, shard: int, anchors: Mapping[int, Anchor], cut: Mapping[str, Any] | None
+    ) -> None:
+        self.rows = 0
+        self.faults: list[Fault] = []
+        self._shard = shard
+        self._place = 0
+        self._link = first_link(shard)
+        self._good_at = 0
+        """The last place that an anchor has confirmed."""
+        if cut is not None:
+            self._place = self._good_at = cut["place"]
+            self._link = cut["link"]
+            anchored = anchors.get(self._place)
+            if anchored is None or anchored.link != self._link:
+                self._fault(
+                    self._place, "rows up to this place were dropped, and no anchor says so"
+                )
+        self._anchors = {place: one for place, one in anchors.items() if place > self._place}
+
+    def take(self, row: _Row) -> None:
+        self.rows += 1
+        told = said(row.place, row.fact, row.recorded)
+        if row.place > self._place + 1:
+            self._fault(row.place - 1, f"{row.place - self._place - 1} rows are missing")
+        elif row.place <= self._place or hashlib.sha256(self._link + told).digest() != row.link:
+            self._fault(row.place, "the row was changed, moved or put in")
+        # On with the link as it stands, so that one row's fault is not the next one's.
+        self._place, self._link = row.place, row.link
+        self._compare(row)
+
+    def end(self, place: int, link: bytes) -> None:
+        if place > self._place:
+            self._fault(place, f"{place - self._place} rows are missing at the end")
+        elif (place, link) != (self._place, self._link):
+            self._fault(self._place, "the chain does not end where the ledger says")
+        for cut in sorted(self._anchors):
+            what = "rows up to this place were anchored and are gone"
+            self._fault(cut, what)
+
+    def _compare(self, row: _Row) -> None:
+        anchored = self._anchors.pop(row.place, None)
+        if anchored is None:
+            return
+        if anchored.link != row.link:
+            what = f"rows after {self._good_at} were written anew since {anchored.anchored_at}"
+            self._fault(row.place, what)
+        self._good_at = row.place
+
+    def _fault(self, place: int, what: str) -> None:
+        self.faults.append(Fault(shard=self._shard, after=self._place, place=place, what=what))
+
+
+async def _rows(ledger: Ledger, month: date) -> AsyncIterator[_Row]:
+    async with (
+        ledger.transaction() as connection,
+        connection.cursor(name="month") as cursor,
+    ):
+        await cursor.execute(_SQL["month"], {"first": month})
+        while page := await cursor.fetchmany(_PAGE):
+            for row in page:
+                yield _Row(
+                    shard=row["shard"],
+                    place=row["place"],
+                    link=row["link"],
+                    recorded=row["recorded"],
+                    fact=Fact(
+                        row["kind"],
+                        row["customer_id"],
+                        row["key"],
+                        row["event_id"],
+                        row["status"],
+                        row["source"],
+                        row["occurred"],
+                        None if row["data"] is None else row["data"].encode(),
+                        row["decision"],
+                    ),
+                )

@@ -1,0 +1,257 @@
+"""The budget of one egress address, shared by all processes behind it: ten requests a second over
+all methods, the queries of the hour, the successes of the day.
+
+A process queues its own calls by class and takes one slot at a time from the ledger for whoever is
+most urgent just before it comes, so an opt-out passes waiting bulk. A slot not used in time is
+given back. That a call has arrived is told with the next slot. While the ledger cannot be reached
+nothing leaves: the pace would not be kept. What came of calls is written with the next slot; what
+a killed process had not written yet is a second of a statistic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import inf
+from typing import TYPE_CHECKING
+
+from izin.iys.errors import ThrottledError
+from izin.iys.pacing import Slot
+from izin.iys.standing import STATUS, HourLimit, Standing, StandingPolicy
+from izin.iys.turns import Turns
+from izin.runtime.observe import get_logger
+from izin.sinks.ledger.db.clock_offset import ClockOffset
+from izin.sinks.ledger.db.queries import statements
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from izin.iys.pacing import CallClass, Pace
+    from izin.sinks.ledger.db.connection import Connection, Ledger
+
+HOUR_LIMITS: Mapping[str, HourLimit] = {STATUS: HourLimit(calls=1000)}
+"""What İYS counts by the hour, of the calls that the sinks make (H086)."""
+_WRITTEN_EVERY = 1.0
+_SQL = statements("budgets")
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """How an egress address stands; ``calls`` and ``failures`` are those of 24 hours."""
+
+    address: str
+    factor: float
+    paused_until: datetime
+    token_calls: int
+    """Of the last hour."""
+    token_silent_until: datetime | None
+    status_calls: int
+    """Of the last hour."""
+    calls: int
+    failures: int
+
+    @property
+    def standing(self) -> Standing:
+        """How it stands with İYS."""
+        return StandingPolicy().of(self.calls, self.failures)
+
+
+async def addresses(ledger: Ledger) -> tuple[Address, ...]:
+    """Return how every address stands."""
+    return tuple(Address(**row) for row in await ledger.fetch(_SQL["addresses"]))
+
+
+async def codes(ledger: Ledger, address: str) -> tuple[tuple[str, str, int], ...]:
+    """Return what came of an address's calls in 24 hours: operation, code, how many."""
+    rows = await ledger.fetch(_SQL["codes"], {"address": address})
+    return tuple((row["operation"], row["code"], row["calls"]) for row in rows)
+
+
+class LedgerPacer:
+    """Implements ``iys.pacing.Pacer`` over the ledger."""
+
+    def __init__(  # noqa: PLR0913 - the address, its policies, and the world as arguments
+        self,
+        ledger: Ledger,
+        pace: Pace,
+        *,
+        address: str,
+        policy: StandingPolicy | None = None,
+        hour_limits: Mapping[str, HourLimit] = HOUR_LIMITS,
+        counted: Callable[[str, str], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ledger = ledger
+        self._pace = pace
+        self._address = address
+        self._policy = policy or StandingPolicy()
+        self._hour_limits = hour_limits
+        self._counted = counted
+        self._clock = clock
+        self._turns = Turns(longest_waiting_every=pace.longest_waiting_every)
+        self._granting: asyncio.Task[None] | None = None
+        self._offset = ClockOffset()
+        self._there: list[tuple[int, float]] = []
+        """Slots, and by when their uses had arrived, by our clock; -inf: they were not used."""
+        self._calls: Counter[tuple[str, str]] = Counter()
+        self._failures: Counter[tuple[str, str]] = Counter()
+        self._written_at = clock()
+        self.standing = Standing.GOOD
+        """How the address stood when it was last looked at."""
+
+    async def begin(self) -> None:
+        """Make the address known to the ledger, and learn how it stands."""
+        async with self._ledger.transaction() as connection:
+            await connection.execute(_SQL["begin"], {"address": self._address})
+            await self._stands(connection)
+
+    async def wait(self, call_class: CallClass, operation: str) -> Slot:
+        """Return the slot of a call of this class just before it comes; raises ThrottledError
+        where the hour's calls of ``operation`` are spent.
+        """
+        limit = self._hour_limits.get(operation)
+        if limit is not None:
+            await self._take_of_hour(operation, limit.room(call_class))
+        granted: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
+        self._turns.queue(call_class, granted)
+        if self._granting is None or self._granting.done():
+            self._granting = asyncio.create_task(self._grant(), name="ledger-pacer")
+        return await granted
+
+    async def until(self, slot: Slot) -> None:
+        """Return when ``slot`` has come."""
+        await self._sleep_until(slot.opens_at)
+
+    def is_over(self, slot: Slot) -> bool:
+        """Whether ``slot`` may no longer be used; it is given back then."""
+        if not self._pace.is_forfeited(slot.at, self._clock()):
+            return False
+        self._there.append((slot.number, -inf))
+        return True
+
+    def left(self, slot: Slot) -> Slot:
+        """Note that the use of ``slot`` is on its way; return the slot as late as that was."""
+        late = self._pace.as_left(slot, self._clock())
+        if late != slot:
+            self._there.append((slot.number, self._pace.there_at(late)))
+        return late
+
+    def arrived(self, slot: Slot) -> None:
+        """Note that the use of ``slot`` has arrived by now."""
+        self._there.append((slot.number, self._pace.there_at(slot, self._clock())))
+
+    def answered(self, operation: str, code: str, *, failed: bool) -> None:
+        """Note what came of a call."""
+        self._calls[operation, code] += 1
+        self._failures[operation, code] += failed
+        if self._counted is not None:
+            self._counted(operation, code)
+
+    async def throttled(self) -> None:
+        """Have every process behind the address pause, and go on at half the pace."""
+        async with self._ledger.transaction() as connection:
+            await connection.execute(
+                _SQL["slow-down"],
+                {
+                    "address": self._address,
+                    "pause": self._pace.pause,
+                    "slowest": self._pace.slowest,
+                },
+            )
+
+    async def flush(self) -> None:
+        """Write what came of calls so far, and look how the address stands."""
+        async with self._ledger.transaction() as connection:
+            await self._write(connection)
+
+    async def _grant(self) -> None:
+        try:
+            while self._turns.is_anyone_waiting():
+                slot = await self._slot()
+                if not self._turns.grant(slot):
+                    self._there.append((slot.number, -inf))
+        except BaseException as error:
+            self._turns.fail(error)
+            if not isinstance(error, Exception):
+                raise
+
+    async def _slot(self) -> Slot:
+        while True:
+            slot = await self._take()
+            await self._sleep_until(slot.opens_at - self._pace.ahead)
+            if not self.is_over(slot):
+                return slot
+
+    async def _sleep_until(self, instant: float) -> None:
+        while (left := instant - self._clock()) > 0:  # noqa: ASYNC110 - a timer may be early
+            await asyncio.sleep(left)
+
+    async def _take(self) -> Slot:
+        there, self._there = self._there, []
+        values = {
+            "slots": [slot for slot, _ in there],
+            "there": [self._offset.theirs(at) for _, at in there],
+            "span": self._pace.span,
+            "arrives_within": self._pace.arrives_within,
+            "address": self._address,
+            "interval": self._pace.interval,
+            "creep": self._pace.creep,
+            "fastest": self._policy.fastest(self.standing),
+        }
+        async with self._ledger.transaction() as connection:
+            if self._clock() - self._written_at >= _WRITTEN_EVERY:
+                await self._write(connection)
+            asked_at = self._clock()
+            row = await (await connection.execute(_SQL["next-slot"], values)).fetchone()
+            answered_at = self._clock()
+        if row is None:
+            await self.begin()
+            return await self._take()
+        self._offset.read(asked_at, row["read_at"], answered_at)
+        earliest, latest = self._offset.ours(row["comes_at"])
+        return Slot(number=row["slot"], at=earliest, opens_at=latest)
+
+    async def _take_of_hour(self, operation: str, room: int) -> None:
+        values = {"address": self._address, "operation": operation, "room": room}
+        async with self._ledger.transaction() as connection:
+            await connection.execute(_SQL["hold"], values)
+            taken = await (await connection.execute(_SQL["take-of-hour"], values)).fetchone()
+            if taken is not None:
+                return
+            frees = await (await connection.execute(_SQL["hour-frees-at"], values)).fetchone()
+            await connection.execute(_SQL["forget-minutes"], values)
+        seconds = 60.0 if frees is None else frees["seconds"]
+        raise ThrottledError(
+            f"the hour's calls of {operation} are spent", retry_after=timedelta(seconds=seconds)
+        )
+
+    async def _write(self, connection: Connection) -> None:
+        calls, self._calls = self._calls, Counter()
+        failures, self._failures = self._failures, Counter()
+        self._written_at = self._clock()
+        if calls:
+            await connection.execute(
+                _SQL["count"],
+                {
+                    "address": self._address,
+                    "operations": [operation for operation, _ in calls],
+                    "codes": [code for _, code in calls],
+                    "calls": list(calls.values()),
+                    "failures": [failures[key] for key in calls],
+                },
+            )
+        await self._stands(connection)
+
+    async def _stands(self, connection: Connection) -> None:
+        found = await connection.execute(_SQL["day"], {"address": self._address})
+        day = await found.fetchone()
+        standing = Standing.GOOD if day is None else self._policy.of(day["calls"], day["failures"])
+        if standing is not self.standing:
+            tell = _log.info if standing is Standing.GOOD else _log.critical
+            tell("address stands otherwise", address=self._address, standing=str(standing))
+        self.standing = standing

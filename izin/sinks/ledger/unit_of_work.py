@@ -1,0 +1,217 @@
+"""What one transaction does to the ledger: rows, facts, and what is to be told to Kafka, together
+or not at all.
+
+Steps collect changes in memory and write them by one statement a kind. A permission that changes
+and an outcome that is reached are told from here, so that no step can forget them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, LiteralString
+
+from izin.consent.model import Status
+from izin.sinks.ledger import retailers
+from izin.sinks.ledger.db import notifications
+from izin.sinks.ledger.db.connection import copy
+from izin.sinks.ledger.db.copy_format import moment
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history import append
+from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.outbox import row_of
+from izin.sinks.record.errors import ConcurrentChangeError
+from izin.sinks.record.row import Entry, is_only_told, to_json, told_to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from izin.consent.model import ConsentEvent, ConsentKey
+    from izin.sinks.ledger.db.connection import Connection
+    from izin.sinks.ledger.history.hash_chain import Fact
+    from izin.sinks.record.messages import Announcer, Message, Outcome
+    from izin.sinks.record.transitions import Ruled
+
+_CONSENTS = statements("consents")
+_OUTBOX = statements("outbox")
+
+
+class Changes:
+    """The changes of one transaction."""
+
+    def __init__(self, announcer: Announcer, *, now: datetime) -> None:
+        self.now = now
+        self._announcer = announcer
+        self._before: dict[str, Entry | None] = {}
+        self._after: dict[str, Entry] = {}
+        self._movements: list[Movement] = []
+        self._facts: list[Fact] = []
+        self._owed: set[tuple[str, str | None]] = set()
+        self._messages: list[Message] = []
+
+    def put(self, before: Entry | None, after: Entry) -> Entry:
+        """Have ``after`` stand where ``before`` stood; return it as it will be written."""
+        key = after.key
+        held = self._after.get(key, before)
+        if held == after:
+            return after
+        self._before.setdefault(key, before)
+        written = after.but(updated_at=self.now)
+        permission = self._announcer.permission(before, written, self.now)
+        if permission is not None:
+            written, message = permission
+            self._messages.append(message)
+        self._after[key] = written
+        for outcome in self._announcer.outcomes(before, written, self.now):
+            self.tell(outcome)
+        if is_breach(before, written, self.now):
+            self.note(_breach(written, self.now))
+        return written
+
+    def tell(self, outcome: Outcome) -> None:
+        """Have ``outcome`` published and recorded."""
+        self._messages.append(self._announcer.outcome(outcome))
+        self._movements.append(
+            Movement(
+                kind="outcome",
+                customer_id=outcome.customer_id,
+                key=str(outcome.key),
+                event_id=outcome.event_id,
+                status=outcome.status,
+                source=f"outcome/{outcome.outcome_id}",
+                occurred_at=outcome.occurred_at,
+                data=outcome.said(outcome.attempt),
+            )
+        )
+
+    def publish(self, event: ConsentEvent, key: ConsentKey) -> None:
+        """Have ``event``, which the sinks originate, published."""
+        self._messages.append(self._announcer.event(event, key, self.now))
+
+    def rule(self, before: Entry | None, ruled: Ruled) -> Entry:
+        """Have the row stand as it was ruled, and publish what rescues it."""
+        if ruled.rescue is not None:
+            self.publish(ruled.rescue, ruled.entry.consent_key)
+        return self.put(before, ruled.entry)
+
+    def note(self, movement: Movement) -> None:
+        """Have ``movement`` recorded; a repetition of a known source changes nothing."""
+        self._movements.append(movement)
+
+    def owe(self, owed: Iterable[tuple[str, str]]) -> None:
+        """Have the lanes woken to which rows written beside these give work: each duty with its
+        status.
+        """
+        self._owed.update(owed)
+
+    def record(self, facts: Iterable[Fact]) -> None:
+        """Have ``facts``, which are known to be new, recorded."""
+        self._facts.extend(facts)
+
+    async def write(self, connection: Connection) -> None:
+        """Write everything; raises ConcurrentChangeError if a row is not as it was read."""
+        new = [after for key, after in self._after.items() if self._before[key] is None]
+        changed = [
+            (before, after)
+            for key, after in self._after.items()
+            if (before := self._before[key]) is not None
+        ]
+        if new:
+            await _expect(
+                connection, _CONSENTS["insert"], {"rows": to_json(new)}, len(new), "a new key"
+            )
+        await _save(connection, changed)
+        steps = [
+            (step, after)
+            for key, after in self._after.items()
+            if (step := retailers.step(self._before[key], after)) is not None
+        ]
+        if steps:
+            await retailers.write(connection, steps, now=self.now)
+        await append.append(connection, self._movements, now=self.now, facts=self._facts)
+        if self._messages:
+            await append_messages(connection, self._messages, self.now)
+        await self._ring(connection)
+
+    async def _ring(self, connection: Connection) -> None:
+        """Wake the lanes that these changes give work to."""
+        duties = {(after.duty, after.desired_status) for after in self._after.values()}
+        duties |= self._owed
+        if ("send", Status.RET) in duties:
+            await connection.execute(f"NOTIFY {notifications.OPT_OUTS}")
+        if ("send", Status.ONAY) in duties:
+            await connection.execute(f"NOTIFY {notifications.BULK}")
+        if any(duty == "ask" for duty, _ in duties):
+            await connection.execute(f"NOTIFY {notifications.ASKS}")
+
+
+def is_breach(before: Entry | None, after: Entry, now: datetime) -> bool:
+    """Whether İYS has just been told of an opt-out of ours after its third business day, or has
+    refused it for that.
+    """
+    told = after.state == "accepted" and (before is None or before.state != "accepted")
+    refused = after.duty == "rescue" and (before is None or before.duty != "rescue")
+    return (
+        after.desired_status == Status.RET
+        and after.is_ours
+        and (told or refused)
+        and after.due_at is not None
+        and now > after.due_at
+    )
+
+
+def _breach(entry: Entry, now: datetime) -> Movement:
+    return Movement(
+        kind="breach",
+        customer_id=entry.customer_id,
+        key=entry.key,
+        event_id=entry.desired_event_id,
+        status=entry.desired_status,
+        source=f"breach/{entry.key}/{entry.desired_event_id}",
+        occurred_at=now,
+        data={"due_at": entry.due_at, "told_at": now, "attempts": entry.attempts},
+        may_repeat=True,
+    )
+
+
+async def append_messages(
+    connection: Connection, messages: Iterable[Message], now: datetime
+) -> None:
+    """Put ``messages`` into the outbox, in their order."""
+    at = moment(now)
+    await copy(connection, _OUTBOX["copy"], [b"".join([row_of(one, at) for one in messages])])
+    await connection.execute(f"NOTIFY {notifications.OUTBOX}")
+
+
+async def lock(connection: Connection, keys: Iterable[str]) -> dict[str, Entry]:
+    """Return the rows of ``keys`` that exist, by key, held until the transaction ends."""
+    async with connection.cursor(binary=True) as cursor:
+        found = await cursor.execute(_CONSENTS["lock"], {"keys": sorted(set(keys))})
+        return {row["key"]: Entry.from_row(row) for row in await found.fetchall()}
+
+
+async def _save(connection: Connection, changed: Sequence[tuple[Entry, Entry]]) -> None:
+    parted: tuple[list[tuple[Entry, Entry]], ...] = [], []
+    for before, after in changed:
+        parted[is_only_told(before, after)].append((before, after))
+    for (query, as_json), some in zip(_SAVING, parted, strict=True):
+        if some:
+            values = {
+                "rows": as_json(after for _, after in some),
+                "states": [before.state for before, _ in some],
+            }
+            await _expect(connection, _CONSENTS[query], values, len(some), "a row")
+
+
+_SAVING = (("save", to_json), ("save-told", told_to_json))
+
+
+async def _expect(
+    connection: Connection,
+    query: LiteralString,
+    values: Mapping[str, Any],
+    count: int,
+    what: str,
+) -> None:
+    found = await (await connection.execute(query, values)).fetchall()
+    if len(found) != count:
+        raise ConcurrentChangeError(f"{what} was changed by another process")

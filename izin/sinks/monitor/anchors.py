@@ -1,0 +1,93 @@
+"""Heads of the ledger's chains, told outside it: to the topic, and to a file that only grows.
+
+An anchor is written to the ledger and its outbox in one transaction. The file is then brought up
+to everything the ledger has anchored, so that a crash between loses no line, and a machine that
+takes over writes what its own file lacks. Who can change the ledger should not be able to change
+both of these.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from izin.runtime.observe import get_logger
+from izin.sinks.ledger.history import verify
+from izin.sinks.ledger.unit_of_work import append_messages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime, timedelta
+    from pathlib import Path
+
+    from izin.sinks.ledger.db.connection import Ledger
+    from izin.sinks.ledger.history.verify import Anchor
+    from izin.sinks.record.messages import Announcer
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anchorer:
+    """Anchors the chains every ``interval``; one process at a time does."""
+
+    ledger: Ledger
+    announcer: Announcer
+    file: Path | None
+    clock: Callable[[], datetime]
+    interval: timedelta
+
+    async def run(self) -> None:
+        """Anchor until cancelled."""
+        async with self.ledger.sole("anchor"):
+            while True:
+                await self.anchor()
+                await asyncio.sleep(self.interval.total_seconds())
+
+    async def anchor(self) -> int:
+        """Anchor what has grown; return how many chains had."""
+        now = self.clock()
+        async with self.ledger.transaction() as connection:
+            made = await verify.anchor(connection, now=now)
+            if made:
+                messages = [self.announcer.anchor(one) for one in made]
+                await append_messages(connection, messages, now)
+        if self.file is not None:
+            await self._file(self.file)
+        return len(made)
+
+    async def _file(self, path: Path) -> None:
+        known = await asyncio.to_thread(_known, path)
+        missing = await verify.anchors_after(self.ledger, known)
+        if missing:
+            await asyncio.to_thread(_append, path, missing)
+            _log.info("history anchored", anchors=len(missing), last=missing[-1].id)
+
+
+def _known(path: Path) -> int:
+    """Return the id of the last anchor in the file; 0 if there is none."""
+    if not path.exists():
+        return 0
+    return max((one.id for one in verify.read_anchors(path)), default=0)
+
+
+def _append(path: Path, anchors: Sequence[Anchor]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as file:
+        if _is_cut(path):
+            # A crash left half a line: it ends here, and is read as nothing.
+            file.write("\n")
+        file.writelines(one.to_line() for one in anchors)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _is_cut(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        if file.tell() == 0:
+            return False
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"

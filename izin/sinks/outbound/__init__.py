@@ -1,0 +1,1 @@
+"""From the ledger to İYS: submit, poll, settle, query."""

@@ -1,0 +1,115 @@
+"""The results of batches: asked no sooner than İYS knows them, matched by sub-request id, settled
+item by item.
+
+"Accepted" was a promise; only ``success`` is saved. An empty list and ``enqueue`` say nothing, so
+the question is asked again, ever more slowly; after days a person looks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from izin.iys.answers import Verdict
+from izin.iys.breaker import Gate
+from izin.iys.errors import CallError
+from izin.runtime.observe import get_logger
+from izin.sinks.ledger import brands, submissions
+from izin.sinks.outbound.save_results import record_answers
+from izin.sinks.record import transitions
+from izin.sinks.record.item_result import Answer
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from izin.iys.batches import ItemResult
+    from izin.sinks.ledger.submissions import Submission
+    from izin.sinks.outbound.context import Tools
+
+_FIRST = timedelta(seconds=30)
+_LONGEST = timedelta(hours=1)
+_GIVEN_UP = timedelta(days=1)
+"""From İYS's receipt of the batch. It keeps results for 60 days, but one that is not there after a
+day hardly comes, and an opt-out in it may be due in two more.
+"""
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settler:
+    """Asks for results and keeps them."""
+
+    tools: Tools
+    result_delay: timedelta
+
+    async def settle(self) -> bool:
+        """Ask for the result of one batch; return whether one was due."""
+        if self.tools.client.gate("batch_result") is Gate.SHUT:
+            return False
+        now = self.tools.clock()
+        async with self.tools.ledger.transaction() as connection:
+            row = await submissions.results_due(connection, now=now, holder=self.tools.holder)
+            if row is None:
+                return False
+            found = await brands.of_codes(connection, {row["brand_code"]})
+            submission = await submissions.with_items(connection, row, found[row["brand_code"]])
+        with self.tools.leases.held([submission]):
+            await self._ask(submission, now)
+        return True
+
+    async def _ask(self, submission: Submission, now: datetime) -> None:
+        is_given_up = now - (submission.answered_at or submission.intended_at) > _GIVEN_UP
+        results: tuple[ItemResult, ...] = ()
+        try:
+            results = await self.tools.client.batch_result(
+                submission.brand.path, submission.request_id or ""
+            )
+        except CallError as error:
+            _log.warning("no results", submission=submission.id, error=str(error))
+            if error.passes or not is_given_up:
+                await self._later(submission, error.retry_after)
+                return
+        # Pushes share this loop and must not wait for a whole batch.
+        await asyncio.sleep(0)
+        answers = _answers(submission, results)
+        waiting = len(submission.items) - len(answers)
+        if waiting and is_given_up:
+            lost = Answer(verdict=Verdict.ALREADY, code=None, how="batch")
+            answers |= {item.place: lost for item in submission.items if item.place not in answers}
+            waiting = 0
+        if answers:
+            await record_answers(self.tools, submission, answers, request_id=submission.request_id)
+        if waiting:
+            await self._later(submission, None)
+
+    async def _later(self, submission: Submission, retry_after: timedelta | None) -> None:
+        first = min(_FIRST, max(self.result_delay / 10, timedelta(milliseconds=200)))
+        wait = transitions.backoff(submission.polls + 1, first=first, longest=_LONGEST)
+        at = self.tools.clock() + max(wait, retry_after or wait)
+        async with self.tools.ledger.transaction() as connection:
+            await submissions.ask_again(
+                connection, submission, next_poll_at=at, holder=self.tools.holder
+            )
+
+
+def _answers(submission: Submission, results: tuple[ItemResult, ...]) -> dict[int, Answer]:
+    """Return what İYS has decided, by our index; what it has not is left out."""
+    open_ = {item.place for item in submission.items}
+    by_name = {
+        name: place for place, name in enumerate(submission.sub_request_ids) if place in open_
+    }
+    return {
+        by_name[result.sub_request_id]: Answer(
+            verdict=verdict,
+            code=result.code,
+            receipt=result.receipt,
+            is_original=result.original is not None
+            and (submission.sends == 1 or submission.is_older(result.receipt)),
+            how="batch",
+        )
+        for result in results
+        if (verdict := result.verdict) is not None and result.sub_request_id in by_name
+    }

@@ -1,0 +1,240 @@
+"""Successes by the thousand: what judging one makes of its row, stamped on all that stand alike.
+
+Nearly every answer of İYS is "saved", to an ONAY of a key of which İYS had stated nothing and
+nobody has ever said no. What follows (the end of the obligation, the permission, the outcome)
+differs from item to item in its own words alone. So one of them is judged, and the others are that
+one with their own. Whatever stands otherwise is left to the judge, item by item; a test holds both
+ways together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import orjson
+from psycopg.rows import args_row
+
+from izin.consent.clocks import terms
+from izin.consent.model import Status
+from izin.iys.answers import Verdict
+from izin.sinks.ledger.db import notifications
+from izin.sinks.ledger.db.connection import copy, while_waiting
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.outbox import Pattern
+from izin.sinks.ledger.submissions import Settled
+from izin.sinks.ledger.unit_of_work import lock
+from izin.sinks.outbound.bulk_success_rows import OWN_OF_OUTCOME, OWN_OF_PERMISSION, stamped
+from izin.sinks.record.item_result import judged
+from izin.sinks.record.row import is_only_told
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from izin.sinks.ledger.db.connection import Connection
+    from izin.sinks.ledger.history.hash_chain import Fact
+    from izin.sinks.ledger.submissions import Item, Submission
+    from izin.sinks.ledger.unit_of_work import Changes
+    from izin.sinks.outbound.context import Tools
+    from izin.sinks.record.item_result import Answer
+    from izin.sinks.record.messages import Outcome
+    from izin.sinks.record.row import Entry
+
+FEW = 2
+"""Fewer are judged one by one: there is nothing to share."""
+_HELPING = 100
+_CONSENTS = statements("consents")
+_OUTBOX = statements("outbox")
+
+
+class Held(NamedTuple):
+    """A row that this transaction holds, as far as it tells whether it stands as most do."""
+
+    ctid: str
+    key: str
+    event_id: str | None
+    desired_at: datetime | None
+    due_at: datetime | None
+    expires_at: datetime | None
+    attempts: int
+    is_usual: bool
+
+
+class Saved(NamedTuple):
+    """An item that İYS has saved, and its row."""
+
+    item: Item
+    answer: Answer
+    held: Held
+
+
+class Group(NamedTuple):
+    """Items whose rows stand alike, and what judging the first of them has made of its row."""
+
+    members: Sequence[Saved]
+    entry: Entry
+    permission: Pattern
+    outcome: Pattern
+    told: Outcome
+
+
+@dataclass(slots=True, kw_only=True)
+class Successes:
+    """The successes among the answers to one submission, in one transaction."""
+
+    tools: Tools
+    submission: Submission
+    now: datetime
+    _groups: list[Group] = field(default_factory=list)
+    _terms: dict[datetime, tuple[datetime | None, datetime | None]] = field(default_factory=dict)
+
+    async def take(
+        self, connection: Connection, items: Sequence[Item], answers: Mapping[int, Answer]
+    ) -> list[Item]:
+        """Hold the rows of ``items`` and take those that stand alike; return all others."""
+        likely = [item for item in items if _is_likely(item, answers[item.place])]
+        if len(likely) < FEW:
+            return list(items)
+        held = await _hold(connection, [item.key for item in items])
+        await asyncio.sleep(0)
+        alike = defaultdict[tuple[str, str, str], list[Saved]](list)
+        for item in likely:
+            row, answer = held[item.key], answers[item.place]
+            if row.is_usual and row.event_id == item.event_id and self._stands_as_told(row, item):
+                recipient_type = item.key.split("/", 3)[2]
+                one = Saved(item, answer, row)
+                alike[item.customer_id, recipient_type, answer.how].append(one)
+        firsts = await lock(connection, [members[0].item.key for members in alike.values()])
+        for members in alike.values():
+            group = self._judged(members, firsts[members[0].item.key])
+            if group is not None:
+                self._groups.append(group)
+        taken = {one.item.place for group in self._groups for one in group.members}
+        return [item for item in items if item.place not in taken]
+
+    @property
+    def settled(self) -> Iterator[Settled]:
+        """What became of the items that were taken."""
+        for group in self._groups:
+            for one in group.members:
+                yield Settled(one.item.place, "accepted")
+
+    async def write(
+        self, connection: Connection, changes: Changes, counted: Collection[int]
+    ) -> None:
+        """Write what follows from the items that ``counted`` names."""
+        messages: list[bytes] = []
+        for group in self._groups:
+            members = [one for one in group.members if one.item.place in counted]
+            if members:
+                saving = self._save(connection, group, members)
+                _, (made, facts) = await while_waiting(saving, self._stamped(group, members))
+                messages += made
+                changes.record(facts)
+        if messages:
+            await copy(connection, _OUTBOX["copy"], messages)
+            await connection.execute(f"NOTIFY {notifications.OUTBOX}")
+
+    async def _stamped(
+        self, group: Group, members: Sequence[Saved]
+    ) -> tuple[list[bytes], list[Fact]]:
+        messages: list[bytes] = []
+        facts: list[Fact] = []
+        for start in range(0, len(members), _HELPING):
+            helping = members[start : start + _HELPING]
+            made, their_facts = stamped(self.submission, group, helping, self.now)
+            messages.append(made)
+            facts += their_facts
+            # Pushes share this loop and must not wait for a whole batch.
+            await asyncio.sleep(0)
+        return messages, facts
+
+    def _stands_as_told(self, row: Held, item: Item) -> bool:
+        """Whether the row is still as its item says, its terms those of today."""
+        if item.consent_date is None or row.desired_at != item.consent_date:
+            return False
+        found = self._terms.get(item.consent_date)
+        if found is None:
+            found = self._terms[item.consent_date] = terms(
+                item.consent_date,
+                self.submission.brand.clock,
+                status=Status.ONAY,
+                now=self.now,
+                calendar=self.tools.ledger.calendar,
+            )
+        return (row.due_at, row.expires_at) == found
+
+    def _judged(self, members: Sequence[Saved], before: Entry) -> Group | None:
+        """Return what judging the first of ``members`` makes of all; None if more than usual
+        follows.
+        """
+        item, answer, _ = members[0]
+        calendar, announcer = self.tools.ledger.calendar, self.tools.announcer
+        found = judged(before, item, answer, self.submission.brand, self.now, calendar=calendar)
+        more = (found.outcome, found.stop, found.ruled.rescue)
+        after = found.ruled.entry.but(updated_at=self.now)
+        told = announcer.permission(before, after, self.now)
+        if told is None or more != (None, None, None) or not is_only_told(before, after):
+            return None
+        entry, permission = told
+        outcomes = list(announcer.outcomes(before, entry, self.now))
+        if entry.state != "accepted" or len(outcomes) != 1 or entry.permission_since != self.now:
+            return None
+        (reached,) = outcomes
+        outcome = announcer.outcome(reached)
+        return Group(
+            members=members,
+            entry=entry,
+            permission=Pattern(
+                permission, announcer.alike(permission, OWN_OF_PERMISSION), at=self.now
+            ),
+            outcome=Pattern(
+                outcome,
+                announcer.alike(outcome, OWN_OF_OUTCOME),
+                at=self.now,
+                identity=reached.outcome_id,
+            ),
+            told=reached,
+        )
+
+    async def _save(self, connection: Connection, group: Group, members: Sequence[Saved]) -> None:
+        entry = group.entry
+        own = [
+            {
+                "ctid": one.held.ctid,
+                "transaction_id": receipt.transaction_id,
+                "creation_date": receipt.creation_date,
+            }
+            for one in members
+            if (receipt := one.answer.receipt) is not None
+        ]
+        values = {
+            "registered": entry.registered,
+            "verified_by": entry.verified_by,
+            "state": entry.state,
+            "duty": entry.duty,
+            "why": entry.why,
+            "may_send": entry.may_send,
+            "permission_reason": entry.permission_reason,
+            "now": self.now,
+            "own": orjson.dumps(own).decode(),
+        }
+        await connection.execute(_CONSENTS["settle-alike"], values)
+
+
+def _is_likely(item: Item, answer: Answer) -> bool:
+    return (
+        answer.verdict is Verdict.SUCCESS
+        and answer.receipt is not None
+        and not answer.is_original
+        and item.status == Status.ONAY
+    )
+
+
+async def _hold(connection: Connection, keys: Sequence[str]) -> Mapping[str, Held]:
+    async with connection.cursor(binary=True, row_factory=args_row(Held)) as cursor:
+        found = await (await cursor.execute(_CONSENTS["hold"], {"keys": keys})).fetchall()
+    return {one.key: one for one in found}

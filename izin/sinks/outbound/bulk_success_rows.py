@@ -1,0 +1,83 @@
+"""What is written of items that İYS has saved and whose rows stand alike: messages and history.
+
+Nothing here waits or asks, so it is compiled where there is a compiler.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import orjson
+
+from izin.sinks.ledger.db import copy_format
+from izin.sinks.ledger.history.calls import answered
+from izin.sinks.ledger.history.hash_chain import Fact
+from izin.sinks.record.messages import outcome_id
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from izin.iys.wire import Receipt
+    from izin.sinks.ledger.submissions import Submission
+    from izin.sinks.outbound.bulk_success import Group, Saved
+
+OWN_OF_PERMISSION = ("recipient", "registered_at", "consent_date")
+OWN_OF_OUTCOME = (
+    "recipient",
+    "outcome_id",
+    "event_id",
+    "transaction_id",
+    "creation_date",
+    "attempt",
+    "origin",
+    "origin_ref",
+)
+
+
+def stamped(
+    submission: Submission, group: Group, members: Sequence[Saved], now: datetime
+) -> tuple[bytes, list[Fact]]:
+    """Return the rows of the outbox, of each key its permission and its outcome, and the
+    history: what was reached, and what İYS answered.
+    """
+    at, reached = copy_format.microseconds(now), group.told
+    messages: list[bytes] = []
+    facts: list[Fact] = []
+    for item, answer, held in members:
+        receipt = cast("Receipt", answer.receipt)
+        recipient = item.key.split("/", 3)[3]
+        identity = outcome_id(item.key, item.event_id, reached.outcome, held.attempts, reached.code)
+        key = copy_format.word(item.key)
+        permission = {
+            "recipient": recipient,
+            "registered_at": receipt.creation_date,
+            "consent_date": item.consent_date,
+        }
+        outcome = {
+            "recipient": recipient,
+            "outcome_id": identity,
+            "event_id": item.event_id,
+            "transaction_id": receipt.transaction_id,
+            "creation_date": receipt.creation_date,
+            "attempt": held.attempts,
+            "origin": item.origin,
+            "origin_ref": item.origin_ref,
+        }
+        messages += (
+            group.permission.row(key, permission),
+            group.outcome.row(key, outcome, identity),
+        )
+        reached_fact = Fact(
+            "outcome",
+            item.customer_id,
+            item.key,
+            item.event_id,
+            item.status,
+            f"outcome/{identity}",
+            at,
+            orjson.dumps(reached.said(held.attempts)),
+            None,
+        )
+        facts += (reached_fact, answered(submission, item, answer, at))
+    return b"".join(messages), facts

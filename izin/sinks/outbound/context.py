@@ -1,0 +1,35 @@
+"""What every step of the sinks works with: the ledger, İYS, the announcer, the clock, the pace,
+and who it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from izin.sinks.outbound.lease_renewal import Leases
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from izin.iys.client import IysClient
+    from izin.sinks.ledger.db.connection import Ledger
+    from izin.sinks.ledger.rate_limits import LedgerPacer
+    from izin.sinks.record.lease import Holder
+    from izin.sinks.record.messages import Announcer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """Put together once, by the entry point."""
+
+    ledger: Ledger
+    client: IysClient
+    announcer: Announcer
+    clock: Callable[[], datetime]
+    pacer: LedgerPacer
+    holder: Holder
+    unforeseen: Callable[[str], None]
+    """Counts, by code, what İYS found wrong in a field and we did not."""
+    leases: Leases = field(default_factory=Leases)

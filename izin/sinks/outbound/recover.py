@@ -1,0 +1,277 @@
+"""Submissions whose answer never came: asked about first, and said again only word for word.
+
+By V2 an identical body has no second effect: a single add gets its first transaction id again, an
+item of a batch that was saved succeeds with its first request. So a single add is sent again where
+the status, asked first, does not show it; a batch, whose items İYS may hold and not show yet, is
+handed in again. Of what is no longer desired, whose term has ended, what the brand has no right to
+write any more, and of a stopped brand, only the status is read, and of a batch only when its
+results would have been due, for İYS may still be working on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from izin.consent.model import Channel, RecipientType, Status
+from izin.iys.answers import Verdict
+from izin.iys.breaker import Gate
+from izin.iys.errors import CallError, ThrottledError
+from izin.iys.pacing import CallClass
+from izin.iys.wire import Receipt
+from izin.runtime.observe import get_logger
+from izin.sinks.ledger import brands, claims, submissions, suspensions
+from izin.sinks.ledger.submissions import BATCH, SINGLE, Settled
+from izin.sinks.ledger.unit_of_work import Changes, lock
+from izin.sinks.outbound import status_answer
+from izin.sinks.outbound.save_results import record_answers
+from izin.sinks.record import apply, transitions
+from izin.sinks.record.item_result import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from izin.iys.wire import Record
+    from izin.sinks.ledger.db.connection import Connection
+    from izin.sinks.ledger.submissions import Item, Submission
+    from izin.sinks.outbound.context import Tools
+    from izin.sinks.outbound.send import Teller
+    from izin.sinks.record.row import Entry
+
+_ASKED_AT_ONCE = 20
+_CALLS = {SINGLE: "add", BATCH: "add_batch"}
+"""What tells each kind: while it rests, what it tells stays as it is."""
+_LATER = timedelta(seconds=30)
+_SOON = timedelta(seconds=2)
+_REFUSED = timedelta(minutes=15)
+"""What a person must mend is not asked again and again: it would count against our address."""
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recoverer:
+    """Takes up what was told and not answered."""
+
+    tools: Tools
+    teller: Teller
+    result_delay: timedelta
+
+    async def recover(self) -> bool:
+        """Take up one submission without an answer; return whether there was one."""
+        if self._is_shut("status"):
+            return False
+        kinds = [kind for kind, call in _CALLS.items() if not self._is_shut(call)]
+        now = self.tools.clock()
+        async with self.tools.ledger.transaction() as connection:
+            row = await submissions.unanswered(
+                connection, now=now, holder=self.tools.holder, kinds=kinds
+            )
+            if row is None:
+                return False
+            found = await brands.of_codes(connection, {row["brand_code"]})
+            submission = await submissions.with_items(connection, row, found[row["brand_code"]])
+            kept = await _is_kept(connection, submission)
+        with self.tools.leases.held([submission]):
+            await self._take_up(submission, now, kept=kept)
+        return True
+
+    def _is_shut(self, operation: str) -> bool:
+        return self.tools.client.gate(operation) is Gate.SHUT
+
+    async def _take_up(self, submission: Submission, now: datetime, *, kept: bool) -> None:
+        """Tell again what is still desired, unless it is ``kept`` from İYS, and read the rest."""
+        async with self.tools.ledger.transaction() as connection:
+            entries = await lock(connection, (item.key for item in submission.items))
+            changes = Changes(self.tools.announcer, now=now)
+            for item in submission.items:
+                entry = entries[item.key]
+                if entry.is_of(item.event_id, item.status) and entry.state == "in_flight":
+                    entries[item.key] = changes.put(
+                        entry, entry.but(state="unknown", why="no-answer")
+                    )
+            wanted = [
+                item
+                for item in submission.items
+                if not kept and self._is_wanted(submission, entries[item.key], item)
+            ]
+            whole = len(wanted) == len(submission.items) == len(submission.said)
+            await changes.write(connection)
+        _log.warning(
+            "submission taken up",
+            submission=submission.id,
+            items=len(submission.items),
+            wanted=len(wanted),
+        )
+        if whole:
+            if submission.kind != SINGLE or not await self._is_settled(submission, wanted[0]):
+                await self._resend(submission)
+            return
+        if wanted:
+            part = await self._part(submission, wanted)
+            await self.teller.tell(part)
+        await self._read(submission, [item for item in submission.items if item not in wanted])
+
+    async def _is_settled(self, submission: Submission, item: Item) -> bool:
+        """Ask what İYS holds before it is told again; return whether that settles it, or the
+        question must be put again later.
+
+        A batch is handed in again instead: its items may be with İYS and not be shown yet.
+        """
+        asked_at = self.tools.clock().replace(microsecond=0)
+        try:
+            record = await self._status(submission, item)
+        except CallError as error:
+            _log.warning("iys could not be asked", submission=submission.id, error=str(error))
+            if isinstance(error, ThrottledError) or not error.passes:
+                # The hour's questions are spent, or none is allowed: the same body has no second
+                # effect either, and its answer says what stops.
+                return False
+            await self._later(submission, asked_at + (error.retry_after or _SOON))
+            return True
+        if record is not None and _is_the_same(record, item):
+            await self._saved(submission, item, record)
+            return True
+        async with self.tools.ledger.transaction() as connection:
+            entry = (await lock(connection, [item.key]))[item.key]
+        heard = apply.observed(entry, status_answer.statement_of(record, asked_at))
+        if self._is_wanted(submission, heard, item):
+            return False
+        await self._found(submission, item, record, asked_at)
+        return True
+
+    def _is_wanted(self, submission: Submission, entry: Entry, item: Item) -> bool:
+        """Whether the very statement would be told now, were it not told yet."""
+        if not entry.is_of(item.event_id, item.status):
+            return False
+        now = self.tools.clock()
+        ruled = transitions.ruled(
+            apply.landed(entry, item.status, now).but(state="in_flight"),
+            submission.brand,
+            now,
+            calendar=self.tools.ledger.calendar,
+            answered=True,
+        )
+        return ruled.entry.duty == "send"
+
+    async def _resend(self, submission: Submission) -> None:
+        now, holder = self.tools.clock(), self.tools.holder
+        async with self.tools.ledger.transaction() as connection:
+            again = await submissions.resend(connection, submission, now=now, holder=holder)
+        await self.teller.tell(again)
+
+    async def _status(self, submission: Submission, item: Item) -> Record | None:
+        _, channel, recipient_type, recipient = item.key.split("/", 3)
+        return await self.tools.client.status(
+            submission.brand.path,
+            Channel(channel),
+            RecipientType(recipient_type),
+            recipient,
+            call_class=CallClass.RET if item.status == Status.RET else CallClass.RESULTS,
+        )
+
+    async def _saved(self, submission: Submission, item: Item, record: Record) -> None:
+        receipt = Receipt(
+            transaction_id=record.transaction_id or "", creation_date=record.creation_date
+        )
+        answer = Answer(verdict=Verdict.SUCCESS, receipt=receipt, how="status")
+        await record_answers(self.tools, submission, {item.place: answer})
+
+    async def _part(self, submission: Submission, wanted: Sequence[Item]) -> Submission:
+        """Move what is still desired to a submission of its own, each item word for word as it
+        was.
+        """
+        now = self.tools.clock()
+        said = submission.said
+        async with self.tools.ledger.transaction() as connection:
+            changes = Changes(self.tools.announcer, now=now)
+            await submissions.withdraw(connection, submission, wanted, now=now)
+            part = await claims.intend(
+                connection,
+                changes,
+                submission.brand,
+                wanted,
+                [said[item.place] for item in wanted],
+                kind=submission.kind,
+                holder=self.tools.holder,
+                refusals=submission.refusals,
+            )
+            await changes.write(connection)
+        return part
+
+    async def _read(self, submission: Submission, items: Sequence[Item]) -> None:
+        """Settle what may not be said again by what İYS holds of it, once it can hold it."""
+        if not items:
+            return
+        now = self.tools.clock()
+        settled_at = submission.intended_at + self.result_delay
+        if submission.kind != SINGLE and now < settled_at:
+            await self._later(submission, settled_at)
+            return
+        for item in items[:_ASKED_AT_ONCE]:
+            asked_at = self.tools.clock().replace(microsecond=0)
+            try:
+                record = await self._status(submission, item)
+            except CallError as error:
+                _log.warning("iys could not be asked", submission=submission.id, error=str(error))
+                rest = error.retry_after or (_LATER if error.passes else _REFUSED)
+                await self._later(submission, asked_at + rest)
+                return
+            await self._found(submission, item, record, asked_at)
+        if items[_ASKED_AT_ONCE:]:
+            await self._later(submission, now)
+
+    async def _found(
+        self, submission: Submission, item: Item, record: Record | None, asked_at: datetime
+    ) -> None:
+        """Settle one item: İYS shows the very statement, or it did not take it."""
+        if record is not None and _is_the_same(record, item):
+            await self._saved(submission, item, record)
+            return
+        now = self.tools.clock()
+        async with self.tools.ledger.transaction() as connection:
+            entries = await lock(connection, [item.key])
+            entry = entries[item.key]
+            changes = Changes(self.tools.announcer, now=now)
+            gone = Settled(place=item.place, state="withdrawn")
+            counted = await submissions.settle(connection, submission, [gone], now=now)
+            if counted:
+                landed = apply.observed(
+                    apply.landed(entry, item.status, now),
+                    status_answer.statement_of(record, asked_at),
+                )
+                mine = entry.is_of(item.event_id, item.status)
+                ruled = transitions.ruled(
+                    landed,
+                    submission.brand,
+                    now,
+                    calendar=self.tools.ledger.calendar,
+                    answered=mine,
+                )
+                changes.rule(entry, ruled)
+            await changes.write(connection)
+
+    async def _later(self, submission: Submission, at: datetime) -> None:
+        async with self.tools.ledger.transaction() as connection:
+            await submissions.ask_again(
+                connection, submission, next_poll_at=at, holder=self.tools.holder
+            )
+
+
+async def _is_kept(connection: Connection, submission: Submission) -> bool:
+    """Whether a person has stopped the brand, or taken the right to it, since it was told: one
+    submission, one channel.
+    """
+    if submission.brand.status != "active":
+        return True
+    if not submission.items:
+        return False
+    first = submission.items[0]
+    _, channel, _ = first.key.split("/", 2)
+    return await suspensions.is_kept(connection, submission.brand.brand_code, channel, first.status)
+
+
+def _is_the_same(record: Record, item: Item) -> bool:
+    return record.status == item.status and record.consent_date == item.consent_date

@@ -1,0 +1,126 @@
+"""The answers to a submission, kept: each item is judged once, and what follows is written with it.
+
+All of it in one transaction, so that a process killed here has answered all or nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from izin.iys.answers import Verdict
+from izin.runtime.observe import get_logger
+from izin.sinks.ledger import submissions, suspensions
+from izin.sinks.ledger.db.copy_format import microseconds
+from izin.sinks.ledger.history.calls import answered
+from izin.sinks.ledger.submissions import SINGLE, Settled
+from izin.sinks.ledger.unit_of_work import Changes, lock
+from izin.sinks.outbound.bulk_success import Successes
+from izin.sinks.record.item_result import judged
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from izin.sinks.ledger.db.connection import Connection
+    from izin.sinks.ledger.submissions import Submission
+    from izin.sinks.outbound.context import Tools
+    from izin.sinks.record.item_result import Answer, Judged
+
+_LOOKED_AT = frozenset({Verdict.SUCCESS, Verdict.DATA, Verdict.EXPIRED, Verdict.ALREADY})
+"""Whatever İYS says of a record itself shows that it lets us write."""
+_YIELD_EVERY = 50
+
+_log = get_logger(__name__)
+
+
+async def record_answers(
+    tools: Tools,
+    submission: Submission,
+    answers: Mapping[int, Answer],
+    *,
+    request_id: str | None = None,
+) -> None:
+    """Keep the answers to items, by index, and what follows from them; a second answer changes
+    nothing.
+    """
+    now = tools.clock()
+    items = [item for item in submission.items if item.place in answers]
+    alike = Successes(tools=tools, submission=submission, now=now)
+    async with tools.ledger.transaction() as connection:
+        others = await alike.take(connection, items, answers)
+        entries = await lock(connection, (item.key for item in others))
+        changes = Changes(tools.announcer, now=now)
+        judgements: dict[int, Judged] = {}
+        for turn, item in enumerate(others):
+            if turn % _YIELD_EVERY == _YIELD_EVERY - 1:
+                # Pushes share this loop and must not wait for a whole batch.
+                await asyncio.sleep(0)
+            judgements[item.place] = judged(
+                entries[item.key],
+                item,
+                answers[item.place],
+                submission.brand,
+                now,
+                calendar=tools.ledger.calendar,
+            )
+        settled = [
+            Settled(place, judgement.item_state, answers[place].code)
+            for place, judgement in judgements.items()
+        ]
+        counted = await submissions.settle(
+            connection, submission, [*alike.settled, *settled], now=now
+        )
+        await alike.write(connection, changes, counted)
+        for turn, item in enumerate(others):
+            if turn % _YIELD_EVERY == _YIELD_EVERY - 1:
+                await asyncio.sleep(0)
+            if item.place in counted:
+                judgement = judgements[item.place]
+                entries[item.key] = changes.rule(entries[item.key], judgement.ruled)
+                if judgement.outcome is not None:
+                    changes.tell(replace(judgement.outcome, request_id=request_id))
+                at = microseconds(now)
+                changes.record([answered(submission, item, answers[item.place], at)])
+        account = tools.holder.account
+        await _stops(connection, submission, answers, judgements, account=account, now=now)
+        await changes.write(connection)
+
+
+async def _stops(  # noqa: PLR0913 - what was told, by whom, and what came of it
+    connection: Connection,
+    submission: Submission,
+    answers: Mapping[int, Answer],
+    judgements: Mapping[int, Judged],
+    *,
+    account: str,
+    now: datetime,
+) -> None:
+    found = {one.stop for one in judgements.values() if one.stop is not None}
+    for stop in found:
+        _log.error("iys records stopped", brand=submission.brand.brand_code, why=stop.why)
+        await suspensions.stop(
+            connection,
+            submission.brand,
+            account=account,
+            channel=stop.channel,
+            status=stop.status,
+            code=stop.code,
+            why=stop.why,
+            reach=stop.reach,
+            now=now,
+        )
+    if submission.kind == SINGLE and not found:
+        for item in submission.items:
+            answer = answers.get(item.place)
+            if answer is not None and answer.verdict in _LOOKED_AT:
+                channel = item.key.split("/", 2)[1]
+                await suspensions.lift(
+                    connection,
+                    submission.brand.brand_code,
+                    channel,
+                    item.status,
+                    account=account,
+                    taken=answer.verdict is Verdict.SUCCESS,
+                )

@@ -1,0 +1,226 @@
+"""What is owed to İYS, told: opt-outs ahead of everything, then what is due soonest, then the
+rest.
+
+Each kind has a lane of its own, so that a "no" never waits behind bulk. A step takes the records
+of one brand and channel, keeps the intent and tells them; it returns whether there was anything to
+do. Whose turn it is, ``sinks.fairness`` tells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from izin.consent.model import Status
+from izin.consent.obligation import Registered
+from izin.iys.breaker import Gate
+from izin.iys.pacing import CallClass
+from izin.iys.standing import Standing
+from izin.sinks.ledger import brands, claims, suspensions
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.submissions import BATCH, SINGLE
+from izin.sinks.ledger.unit_of_work import Changes
+from izin.sinks.outbound.fairness import FairShares, Lane
+from izin.sinks.record import transitions
+from izin.sinks.record.row import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from izin.sinks.ledger.submissions import Submission
+    from izin.sinks.outbound.context import Tools
+    from izin.sinks.outbound.send import Teller
+    from izin.sinks.outbound.status_query import Asker
+
+ASK_FIRST_OVER = 1
+"""More opt-outs than this of which İYS's state is unknown: asked about first, 1,000 a call.
+
+One question answers as fast as one opt-out would, and an opt-out that İYS has nothing against is a
+refusal (H175): too many of those cost the address its place on İYS's list."""
+BATCH_OVER = 50
+"""More opt-outs than this of which İYS shows ONAY: told by batch."""
+_LAST_HOUR = timedelta(hours=1)
+_RECHECK = timedelta(minutes=1)
+_ALL = tuple(str(value) for value in Registered)
+_SQL = statements("consents")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitter:
+    """The lanes on which records leave for İYS."""
+
+    tools: Tools
+    teller: Teller
+    asker: Asker
+    batch_size: int
+    shares: Mapping[Status, FairShares] = field(
+        default_factory=lambda: {status: FairShares() for status in Status}
+    )
+
+    async def opt_out(self) -> bool:
+        """Tell an opt-out at once; where many wait, ask or tell them by the thousand."""
+        now = self.tools.clock()
+        gate = self.tools.client.gate("add")
+        if gate is Gate.SHUT:
+            return False
+        lane = await self._lane(Status.RET, now)
+        if lane is None:
+            return False
+        brand_code, channel = lane.brand_code, lane.channel
+        waiting = await self.tools.ledger.fetch(
+            _SQL["opt-outs-waiting"],
+            {
+                "brand_code": brand_code,
+                "channel": channel,
+                "now": now,
+                "most": max(ASK_FIRST_OVER, BATCH_OVER) + 1,
+            },
+        )
+        of_onay, of_unknown = waiting[0]["of_onay"], waiting[0]["of_unknown"]
+        may_ask = of_onay == 0 and of_unknown > ASK_FIRST_OVER and self._is_open("statuses")
+        if may_ask and await self.asker.ask_opt_outs(brand_code, channel):
+            return True
+        bulk = of_onay > BATCH_OVER and gate is Gate.OPEN and self._is_open("add_batch")
+        registered = [Registered.ONAY] if of_onay else _ALL
+        submission = await self._claim(
+            brand_code,
+            channel,
+            Status.RET,
+            size=self.batch_size if bulk else 1,
+            kind=BATCH if bulk else SINGLE,
+            registered=[str(value) for value in registered],
+        )
+        if submission is None:
+            return False
+        await self.teller.tell(submission)
+        return True
+
+    async def bulk(self) -> bool:
+        """Tell a brand's ONAYs, the earliest due first, by the thousand.
+
+        Where the address stands badly with İYS, only what is due soon.
+        """
+        now = self.tools.clock()
+        gate = self.tools.client.gate("add_batch")
+        lane = None if gate is Gate.SHUT else await self._lane(Status.ONAY, now)
+        if lane is None:
+            return False
+        is_soon = lane.is_soon(now)
+        if not is_soon and self.tools.pacer.standing is Standing.GRAVE:
+            return False
+        submission = await self._claim(
+            lane.brand_code,
+            lane.channel,
+            Status.ONAY,
+            # One record shows as well as a thousand whether İYS is there again.
+            size=self.batch_size if gate is Gate.OPEN else 1,
+            kind=BATCH,
+            registered=_ALL,
+            grey=lane.is_overdue(now),
+        )
+        if submission is None:
+            return False
+        await self.teller.tell(submission, call_class=CallClass.DUE if is_soon else CallClass.BULK)
+        return True
+
+    async def last_hour(self) -> bool:
+        """Tell an ONAY whose term ends within the hour, for the answer to a batch would come too
+        late.
+        """
+        now = self.tools.clock()
+        if self.tools.client.gate("add") is Gate.SHUT:
+            return False
+        async with self.tools.ledger.transaction() as connection:
+            values = {"now": now, "until": now + _LAST_HOUR, "size": 1, **self.tools.holder.who}
+            taken = await claims.owed(connection, "claim-last-hour", values)
+            if not taken:
+                return False
+            found = await brands.of_codes(connection, {taken[0].brand_code})
+            changes = Changes(self.tools.announcer, now=now)
+            submission = await claims.claim(
+                connection,
+                changes,
+                found[taken[0].brand_code],
+                taken,
+                kind=SINGLE,
+                holder=self.tools.holder,
+            )
+            await changes.write(connection)
+        await self.teller.tell(submission)
+        return True
+
+    async def expire(self) -> bool:
+        """Give up ONAYs whose term has ended untold: a new consent is needed (m.7/12)."""
+        now = self.tools.clock()
+        async with self.tools.ledger.transaction() as connection:
+            values = {"now": now, "size": self.batch_size}
+            rows = await (await connection.execute(_SQL["claim-expired"], values)).fetchall()
+            entries = [Entry.from_row(row) for row in rows]
+            changes = Changes(self.tools.announcer, now=now)
+            for entry in entries:
+                changes.put(entry, transitions.expired(entry, "term-ended", None))
+            await changes.write(connection)
+        return bool(entries)
+
+    def _is_open(self, operation: str) -> bool:
+        return self.tools.client.gate(operation) is not Gate.SHUT
+
+    async def _lane(self, status: Status, now: datetime) -> Lane | None:
+        rows = await self.tools.ledger.fetch(
+            _SQL["work"], {"status": str(status), "now": now, **self.tools.holder.who}
+        )
+        return self.shares[status].take([Lane(**row) for row in rows], now)
+
+    async def _claim(  # noqa: PLR0913 - which records, how many, and how they are told
+        self,
+        brand_code: int,
+        channel: str,
+        status: Status,
+        *,
+        size: int,
+        kind: str,
+        registered: Sequence[str],
+        grey: bool = False,
+    ) -> Submission | None:
+        now = self.tools.clock()
+        async with self.tools.ledger.transaction() as connection:
+            allowed = await suspensions.may_try(
+                connection,
+                brand_code,
+                channel,
+                status,
+                account=self.tools.holder.account,
+                now=now,
+                recheck_at=now + _RECHECK,
+            )
+            if allowed is False:
+                return None
+            taken = await claims.owed(
+                connection,
+                "claim",
+                {
+                    "brand_code": brand_code,
+                    "channel": channel,
+                    "status": str(status),
+                    "registered": list(registered),
+                    "now": now,
+                    "grey": grey,
+                    "size": size if allowed else 1,
+                },
+            )
+            found = await brands.of_codes(connection, {brand_code})
+            if not taken or brand_code not in found:
+                return None
+            changes = Changes(self.tools.announcer, now=now)
+            submission = await claims.claim(
+                connection,
+                changes,
+                found[brand_code],
+                taken,
+                kind=kind if allowed else SINGLE,
+                holder=self.tools.holder,
+            )
+            await changes.write(connection)
+        return submission

@@ -1,0 +1,147 @@
+"""What İYS shows of a record when it is asked, and what follows of it.
+
+Absence in the multiple query is NOT_ONAY, absence of the single status NONE. What İYS has refused
+and would refuse again is not told again; what no answer settles is asked again, and at last a
+person looks.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from izin.consent.model import Status
+from izin.consent.obligation import Registered
+from izin.iys.wire import Movement as Told
+from izin.iys.wire import Stream
+from izin.sinks.ledger.history.append import Movement
+from izin.sinks.record import transitions
+from izin.sinks.record.apply import Statement
+from izin.sinks.record.iys_movements import event_of
+from izin.sinks.record.row import is_of_citizens
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from izin.consent.business_days import Calendar
+    from izin.consent.model import ConsentEvent
+    from izin.iys.wire import Record
+    from izin.sinks.ledger.brands import Brand
+    from izin.sinks.ledger.unit_of_work import Changes
+    from izin.sinks.record.row import Entry
+
+_ASKS = 6
+"""After so many times of asking in vain a person looks."""
+_FIRST = timedelta(seconds=30)
+_LONGEST = timedelta(hours=1)
+
+
+def statement_of(record: Record | None, asked_at: datetime) -> Statement:
+    """Return what the single status states."""
+    if record is None:
+        return Statement(
+            value=Registered.NONE,
+            creation_date=asked_at,
+            verified_at=asked_at,
+            verified_by="status",
+        )
+    return Statement(
+        # Any other word (BEKLIYOR) is no consent, and what it will be is not known.
+        value=Registered(record.status) if record.status in set(Status) else Registered.NOT_ONAY,
+        creation_date=record.creation_date,
+        consent_date=record.consent_date,
+        source=record.source,
+        transaction_id=record.transaction_id,
+        verified_at=asked_at,
+        verified_by="status",
+    )
+
+
+def statement_of_many(*, approved: bool, asked_at: datetime) -> Statement:
+    """Return what the multiple query states: it names only what is ONAY."""
+    return Statement(
+        value=Registered.ONAY if approved else Registered.NOT_ONAY,
+        creation_date=asked_at,
+        verified_at=asked_at,
+        verified_by="statuses",
+    )
+
+
+def is_news(entry: Entry, statement: Statement) -> bool:
+    """Whether İYS states what the law has not heard: newer and other than what is desired."""
+    return entry.desired_at is None or (
+        statement.creation_date > entry.desired_at and str(statement.value) != entry.desired_status
+    )
+
+
+def event_of_record(record: Record, brand: Brand, now: datetime) -> ConsentEvent:
+    """Return İYS's event by which a record became what it is."""
+    told = Told(
+        recipient=record.recipient,
+        type=record.type,
+        recipient_type=record.recipient_type,
+        status=record.status,
+        source=record.source or "",
+        consent_date=record.consent_date,
+        creation_date=record.creation_date,
+        transaction_id=record.transaction_id or "",
+        brand_code=brand.brand_code,
+    )
+    stream = Stream.IYS if is_of_citizens(record.source) else Stream.HS
+    return event_of(told, brand, stream, path="status", at=now)
+
+
+def rule(changes: Changes, entry: Entry, heard: Entry, brand: Brand, *, calendar: Calendar) -> None:
+    """Rule a record by what was heard; what İYS has refused and would refuse again is not told
+    again.
+    """
+    now = changes.now
+    ruled = transitions.ruled(
+        heard,
+        brand,
+        now,
+        calendar=calendar,
+        answered=not heard.is_open,
+        told=heard.attempts > 0,
+    )
+    after = ruled.entry
+    if entry.code is not None and entry.state == "unknown" and after.duty == "send":
+        if heard.desired_status == Status.RET:
+            changes.rule(entry, transitions.saved(heard, "register-is-newer", entry.code, now))
+        else:
+            changes.put(entry, transitions.refused(heard, "register-is-newer", entry.code))
+        return
+    if after.duty == "ask":
+        asks = after.attempts + 1
+        if asks >= _ASKS:
+            changes.put(entry, transitions.parked(after, "iys-says-otherwise", entry.code))
+            return
+        wait = transitions.backoff(asks, first=_FIRST, longest=_LONGEST)
+        # The single status is asked at once where the multiple query has left it open.
+        if heard.registered == Registered.NOT_ONAY and entry.registered != Registered.NOT_ONAY:
+            wait = timedelta(0)
+        changes.put(entry, after.but(attempts=asks, next_attempt_at=now + wait))
+        return
+    changes.rule(entry, ruled)
+
+
+def observation(entry: Entry, statement: Statement, now: datetime) -> Movement:
+    """Return what the history keeps of an answer."""
+    at = statement.creation_date.isoformat()
+    return Movement(
+        kind="observation",
+        customer_id=entry.customer_id,
+        key=entry.key,
+        event_id=None,
+        status=str(statement.value),
+        source=f"{statement.verified_by}/{entry.key}/{at}/{now.isoformat()}",
+        occurred_at=now,
+        data={
+            "by": statement.verified_by,
+            "registered": str(statement.value),
+            "creation_date": statement.creation_date,
+            "consent_date": statement.consent_date,
+            "source": statement.source,
+            "transaction_id": statement.transaction_id,
+        },
+    )

@@ -1,0 +1,1 @@
+"""From the ledger and İYS to the topics."""

@@ -1,0 +1,108 @@
+"""Publishing from the event loop: a message is published when the broker has acknowledged it, not
+before.
+
+Nothing lingers, for a citizen's "no" waits for it; a thread asks librdkafka for acknowledgements
+all the time, so that one takes as long as the broker does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Self
+
+from confluent_kafka import KafkaException
+
+from izin.runtime.kafka import producer
+from izin.sinks.record.errors import StreamUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+
+    from confluent_kafka import KafkaError
+    from confluent_kafka import Message as Delivered
+
+    from izin.runtime.settings import KafkaSettings
+    from izin.sinks.record.messages import Message
+
+_POLL = 0.1
+_TIMEOUT_MS = 15_000
+_FLUSH = 3.0
+
+
+class Publisher:
+    """An idempotent producer with awaitable acknowledgements. An async context manager."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._producer = producer(
+            settings, **{"linger.ms": 0, "message.timeout.ms": _TIMEOUT_MS, "acks": "all"}
+        )
+        self._closed = threading.Event()
+        self._poller = threading.Thread(target=self._poll, name="sink-publisher", daemon=True)
+
+    async def __aenter__(self) -> Self:
+        self._poller.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await asyncio.to_thread(self._producer.flush, _FLUSH)
+        self._closed.set()
+        await asyncio.to_thread(self._poller.join)
+
+    async def publish(self, messages: Iterable[Message]) -> None:
+        """Return once the broker has every one of ``messages``; raises StreamUnavailableError.
+
+        What was acknowledged before a failure stays published: publish again, repetitions are
+        recognised.
+        """
+        loop = asyncio.get_running_loop()
+        waiting = []
+        for message in messages:
+            done: asyncio.Future[None] = loop.create_future()
+            waiting.append(done)
+            try:
+                self._producer.produce(
+                    message.topic,
+                    key=message.key.encode(),
+                    value=message.value,
+                    headers=dict(message.headers),
+                    on_delivery=_Acknowledged(loop, done),
+                )
+            except (BufferError, KafkaException) as error:
+                raise StreamUnavailableError(
+                    f"Kafka takes no more ({type(error).__name__})"
+                ) from error
+        for problem in await asyncio.gather(*waiting, return_exceptions=True):
+            if problem is not None:
+                raise problem
+
+    def _poll(self) -> None:
+        while not self._closed.is_set():
+            self._producer.poll(_POLL)
+
+
+class _Acknowledged:
+    """Resolves a future of the loop from librdkafka's thread."""
+
+    __slots__ = ("_done", "_loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, done: asyncio.Future[None]) -> None:
+        self._loop = loop
+        self._done = done
+
+    def __call__(self, error: KafkaError | None, _message: Delivered) -> None:
+        self._loop.call_soon_threadsafe(self._resolve, None if error is None else error.str())
+
+    def _resolve(self, problem: str | None) -> None:
+        if self._done.done():
+            return
+        if problem is None:
+            self._done.set_result(None)
+        else:
+            self._done.set_exception(StreamUnavailableError(f"not acknowledged: {problem}"))

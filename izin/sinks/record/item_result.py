@@ -1,0 +1,258 @@
+"""What İYS's answer to one item makes of its row: a table from verdict to the obligation's next
+state.
+
+The answer is read from the H-code (``iys.answers``), never from an HTTP status. An answer to what
+is no longer desired still counts: it says what İYS holds, and the row is ruled anew by it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple, assert_never
+
+from izin.consent.model import ConsentKey, Source, Status
+from izin.consent.obligation import Registered
+from izin.iys.answers import Verdict
+from izin.sinks.ledger.suspensions import EVERY
+from izin.sinks.record import apply, transitions
+from izin.sinks.record.apply import Statement
+from izin.sinks.record.messages import Outcome
+from izin.sinks.record.transitions import Ruled
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    from izin.consent.business_days import Calendar
+    from izin.iys.wire import Receipt
+    from izin.sinks.ledger.brands import Brand
+    from izin.sinks.ledger.submissions import Item
+    from izin.sinks.record.row import Entry
+
+FIRST_RET = "H175"
+NOT_AS_FIRST = "H486"
+"""HS_KARAR may not create a record: like H175, İYS has none."""
+AHEAD = "H162"
+"""The date lies ahead of İYS's clock: it will not for long, for it never lies ahead of ours."""
+NO_SUCH_RETAILER = "H180"
+NO_RIGHT = "H353"
+OF_ACCOUNT = frozenset({"H250", "H251", "H252"})
+"""Codes by which İYS refuses who calls, whatever the brand."""
+OF_SUBSCRIPTION = frozenset({"H437", "H520", "H521", "H524", "H586"})
+"""Codes by which İYS refuses every brand of a provider."""
+
+
+class Answer(NamedTuple):
+    """What İYS answered of one item."""
+
+    verdict: Verdict
+    code: str | None = None
+    receipt: Receipt | None = None
+    is_original: bool = False
+    """The success is that of an earlier, identical statement."""
+    retry_after: timedelta | None = None
+    how: str = "add"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What is to be kept from İYS until it is mended: a channel or every one, a status or every
+    one, of the brand, of every brand of its provider, or of our account.
+    """
+
+    channel: str
+    status: str
+    code: str
+    why: str
+    reach: str = "brand"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """The row after the answer, what became of the item, and what else follows."""
+
+    ruled: Ruled
+    item_state: str
+    outcome: Outcome | None = None
+    """Of an event that is no longer what the row desires; else the row's own change tells it."""
+    stop: Scope | None = None
+
+
+def judged(  # noqa: C901, PLR0911, PLR0912, PLR0913 - one case a verdict; each argument is a fact
+    entry: Entry, item: Item, answer: Answer, brand: Brand, now: datetime, *, calendar: Calendar
+) -> Judged:
+    """Return what ``answer`` makes of ``entry``, of which ``item`` was told."""
+    entry = apply.landed(entry, item.status, now)
+    if not entry.is_of(item.event_id, item.status):
+        return _of_the_past(entry, item, answer, brand, now, calendar=calendar)
+    match answer.verdict:
+        case Verdict.SUCCESS:
+            if answer.is_original:
+                # It speaks of an old save: what stands is read before anything is taken as said.
+                return Judged(
+                    ruled=Ruled(entry=transitions.to_ask(entry, "told-before", None)),
+                    item_state="accepted",
+                )
+            entry = _registered(entry, item, answer, now)
+            ruled = transitions.ruled(
+                entry.but(code=None), brand, now, calendar=calendar, answered=True, told=True
+            )
+            if ruled.entry.duty == "send":
+                # İYS took it and still shows otherwise: tell again, but never in a circle.
+                later = transitions.retried(ruled.entry, now, "register-stands-otherwise", None)
+                ruled = Ruled(entry=later)
+            return Judged(ruled=ruled, item_state="accepted")
+        case Verdict.ALREADY:
+            return _already(entry, item, answer, brand, now, calendar=calendar)
+        case Verdict.EXPIRED:
+            if item.status == Status.ONAY:
+                return _refused(transitions.expired(entry, "refused-as-late", answer.code))
+            return _rescued(entry, "refused-as-late", answer, now)
+        case Verdict.DATA if answer.code == AHEAD:
+            ruled = _later(entry, "ahead-of-iys", answer, brand, now, calendar=calendar)
+            return Judged(ruled=ruled, item_state="withdrawn")
+        case Verdict.DATA:
+            if answer.code == NOT_AS_FIRST and item.source == Source.HS_KARAR:
+                return _already(entry, item, answer, brand, now, calendar=calendar)
+            if item.status == Status.RET:
+                return _rescued(entry, "refused-by-iys", answer, now)
+            return _refused(transitions.refused(entry, "refused-by-iys", answer.code))
+        case Verdict.UNKNOWN:
+            return _refused(transitions.parked(entry, "unknown-code", answer.code))
+        case Verdict.RIGHTS if answer.code == NO_SUCH_RETAILER and item.status == Status.RET:
+            return _rescued(entry, "no-such-retailer", answer, now)
+        case Verdict.RIGHTS if answer.code == NO_SUCH_RETAILER:
+            return _refused(transitions.parked(entry, "no-such-retailer", answer.code))
+        case Verdict.QUOTA if item.status == Status.ONAY:
+            return Judged(
+                ruled=Ruled(entry=transitions.parked(entry, "quota-spent", answer.code)),
+                item_state="refused",
+                stop=scope_of(entry.channel, answer),
+            )
+        case (
+            Verdict.TRANSIENT
+            | Verdict.THROTTLE
+            | Verdict.HOURLY
+            | Verdict.TOKEN
+            | Verdict.TOKEN_SILENCE
+            | Verdict.CONFIGURATION
+            | Verdict.RIGHTS
+            | Verdict.QUOTA
+        ):
+            return Judged(
+                ruled=_later(entry, str(answer.verdict), answer, brand, now, calendar=calendar),
+                item_state="withdrawn",
+                stop=scope_of(entry.channel, answer),
+            )
+        case _:
+            assert_never(answer.verdict)
+
+
+def _later(  # noqa: PLR0913 - each argument is a fact
+    entry: Entry, why: str, answer: Answer, brand: Brand, now: datetime, *, calendar: Calendar
+) -> Ruled:
+    """Return the row to be told again later, if it still is to be told."""
+    ruled = transitions.ruled(entry, brand, now, calendar=calendar, answered=True)
+    if ruled.entry.duty != "send":
+        return ruled
+    return Ruled(entry=transitions.retried(entry, now, why, answer.code, answer.retry_after))
+
+
+def scope_of(channel: str, answer: Answer) -> Scope | None:
+    """Return what the answer stops: nothing, a channel, a brand, a provider's brands or all of the
+    account's; and of a spent quota only new ONAYs.
+    """
+    code = answer.code or str(answer.verdict)
+    stopped, reach, why = EVERY, "brand", ""
+    match answer.verdict:
+        case Verdict.RIGHTS if code == NO_SUCH_RETAILER:
+            return None
+        case Verdict.RIGHTS if code == NO_RIGHT:
+            stopped, why = channel, f"no right to write {channel} for this brand at İYS"
+        case Verdict.RIGHTS:
+            reach, why = "account", "our account may not use this method of İYS"
+        case Verdict.TOKEN:
+            reach, why = "account", "İYS does not take our account's credentials"
+        case Verdict.CONFIGURATION if code in OF_ACCOUNT:
+            reach, why = "account", "İYS does not take our account's credentials"
+        case Verdict.CONFIGURATION if code in OF_SUBSCRIPTION:
+            reach, why = "provider", "the provider's subscription at İYS does not let us write"
+        case Verdict.CONFIGURATION:
+            why = "İYS does not let us write for this brand"
+        case Verdict.QUOTA:
+            reach, why = "provider", "the quota of addresses is spent: new ONAYs wait"
+        case _:
+            return None
+    status = str(Status.ONAY) if answer.verdict is Verdict.QUOTA else EVERY
+    return Scope(channel=stopped, status=status, code=code, why=f"{why} ({code})", reach=reach)
+
+
+def _of_the_past(  # noqa: PLR0913 - the facts of judged
+    entry: Entry, item: Item, answer: Answer, brand: Brand, now: datetime, *, calendar: Calendar
+) -> Judged:
+    accepted = answer.verdict is Verdict.SUCCESS
+    if accepted:
+        entry = _registered(entry, item, answer, now)
+    receipt = answer.receipt
+    outcome = Outcome(
+        key=ConsentKey.parse(item.key),
+        customer_id=item.customer_id,
+        event_id=item.event_id,
+        outcome="accepted" if accepted else "superseded",
+        status=item.status,
+        code=answer.code,
+        transaction_id=None if receipt is None else receipt.transaction_id,
+        creation_date=None if receipt is None else receipt.creation_date,
+        attempt=item.attempt,
+        origin=item.origin,
+        origin_ref=item.origin_ref,
+        occurred_at=now,
+    )
+    return Judged(
+        ruled=transitions.ruled(entry, brand, now, calendar=calendar),
+        item_state="accepted" if accepted else "refused",
+        outcome=outcome,
+        stop=scope_of(entry.channel, answer),
+    )
+
+
+def _already(  # noqa: PLR0913 - the facts of judged
+    entry: Entry, item: Item, answer: Answer, brand: Brand, now: datetime, *, calendar: Calendar
+) -> Judged:
+    if answer.code not in {FIRST_RET, NOT_AS_FIRST} or item.status != Status.RET:
+        return _refused(transitions.to_ask(entry, "register-stands-otherwise", answer.code))
+    if entry.is_open:
+        # An ONAY of this key may still land: İYS's "no record" holds only until then.
+        waits = transitions.waiting(entry, "onay-unsettled", answer.code)
+        return Judged(ruled=Ruled(entry=waits), item_state="withdrawn")
+    none = Statement(
+        value=Registered.NONE, creation_date=now, verified_at=now, verified_by=answer.how
+    )
+    entry = replace(apply.observed(entry, none), code=answer.code)
+    ruled = transitions.ruled(entry, brand, now, calendar=calendar, answered=True)
+    return Judged(ruled=ruled, item_state="refused")
+
+
+def _rescued(entry: Entry, why: str, answer: Answer, now: datetime) -> Judged:
+    return Judged(ruled=transitions.saved(entry, why, answer.code, now), item_state="refused")
+
+
+def _refused(entry: Entry) -> Judged:
+    return Judged(ruled=Ruled(entry=entry), item_state="refused")
+
+
+def _registered(entry: Entry, item: Item, answer: Answer, now: datetime) -> Entry:
+    if answer.receipt is None:
+        return entry
+    return apply.observed(
+        entry,
+        Statement(
+            value=Registered(item.status),
+            creation_date=answer.receipt.creation_date,
+            consent_date=item.consent_date,
+            source=item.source,
+            transaction_id=answer.receipt.transaction_id,
+            verified_at=now,
+            is_answer=answer.how == "add",
+            verified_by=answer.how,
+        ),
+    )

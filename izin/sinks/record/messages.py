@@ -1,0 +1,283 @@
+"""What the sinks tell the topics: permissions when they change, outcomes when they are reached.
+
+A permission is told once each time its answer or its reason changes, never otherwise. An outcome
+belongs to the event that was to be told to İYS; its id follows from what it says, so that a
+repetition is recognised.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from izin.consent.making import maker
+from izin.consent.may_send import may_send
+from izin.consent.model import ConsentKey, Status
+from izin.consent.words import RECIPIENT_TYPES, STATUSES
+from izin.schemas.cloud_events import marks
+from izin.schemas.records import event_to_avro
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+    from datetime import datetime
+
+    from izin.consent.model import ConsentEvent
+    from izin.schemas.codec import Codec
+    from izin.schemas.topics import Topic, Topics
+    from izin.sinks.ledger.brands import Brand
+    from izin.sinks.ledger.history.verify import Anchor
+    from izin.sinks.record.row import Entry
+
+_OUTCOMES = UUID("8c1f4f1e-0c63-5b6e-9d0e-3a2b7c9d4e01")
+_TOLD = frozenset({"accepted", "refused", "expired", "parked", "not_needed"})
+_UNTOLD = frozenset({"pending", "retryable", "parked"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What is to be written to a topic."""
+
+    customer_id: str
+    topic: str
+    key: str
+    value: bytes
+    headers: Mapping[str, str]
+
+
+_message = maker(Message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of telling İYS of one event. Without slots, for its id is reckoned once."""
+
+    key: ConsentKey
+    customer_id: str
+    event_id: str
+    outcome: str
+    status: str
+    code: str | None = None
+    message: str | None = None
+    request_id: str | None = None
+    transaction_id: str | None = None
+    creation_date: datetime | None = None
+    attempt: int
+    origin: str
+    origin_ref: str | None
+    occurred_at: datetime
+
+    @cached_property
+    def outcome_id(self) -> str:
+        """The same for every repetition of the same outcome of the same try."""
+        return outcome_id(str(self.key), self.event_id, self.outcome, self.attempt, self.code)
+
+    def said(self, attempt: int) -> dict[str, object]:
+        """Return what the history says of it, reached by the ``attempt``-th try."""
+        return {
+            "outcome": self.outcome,
+            "code": self.code,
+            "message": self.message,
+            "attempt": attempt,
+        }
+
+
+def outcome_id(key: str, event_id: str, outcome: str, attempt: int, code: str | None) -> str:
+    """Return the id of an outcome: UUIDv5 of what it says, written out for its speed."""
+    said = f"{key}|{event_id}|{outcome}|{attempt}|{code}"
+    digest = hashlib.sha1(_OUTCOMES.bytes + said.encode(), usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(digest[16], 16) & 3]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
+
+
+class Announcer:
+    """Writes what the ledger tells as records of the topics."""
+
+    def __init__(self, codec: Codec, topics: Topics) -> None:
+        self._codec = codec
+        self.topics = topics
+
+    def permission(
+        self, before: Entry | None, after: Entry, now: datetime
+    ) -> tuple[Entry, Message] | None:
+        """Return ``after`` with its new permission, and the news of it; None if nothing changed."""
+        answer = may_send(
+            recipient_type=RECIPIENT_TYPES[after.recipient_type],
+            desired=None if after.desired_status is None else STATUSES[after.desired_status],
+            latest_ret_at=after.latest_ret_at,
+            registered=after.registered_state,
+            verified=after.verified_at is not None,
+        )
+        if (
+            before is not None
+            and after.permission_reason == answer.reason
+            and after.may_send == answer.may_send
+        ):
+            return None
+        since = (
+            after.permission_since
+            if after.may_send == answer.may_send and after.permission_since is not None
+            else now
+        )
+        told = after.but(
+            may_send=answer.may_send,
+            permission_reason=str(answer.reason),
+            permission_since=since,
+        )
+        value = {
+            "customer_id": told.customer_id,
+            "brand_code": told.brand_code,
+            "type": told.channel,
+            "recipient_type": told.recipient_type,
+            "recipient": told.recipient,
+            "may_send": told.may_send,
+            "reason": told.permission_reason,
+            "desired": told.desired_status,
+            "registered": told.registered,
+            "registered_at": told.registered_at,
+            "consent_date": told.registered_consent_date,
+            "since": since,
+        }
+        message = self._message(
+            self.topics.permissions, told.key, told.customer_id, value, str(since.timestamp()), now
+        )
+        return told, message
+
+    def outcomes(self, before: Entry | None, after: Entry, now: datetime) -> Iterator[Outcome]:
+        """Yield what the change from ``before`` to ``after`` means to the events that were to be
+        told.
+        """
+        replaced = before is not None and not after.is_of(
+            before.desired_event_id, before.desired_status
+        )
+        if before is not None and replaced and before.is_ours and before.state in _UNTOLD:
+            yield _outcome(before, "superseded", now)
+        reached = replaced or before is None or before.state != after.state
+        if reached and after.is_ours and after.state in _TOLD:
+            yield _outcome(after, after.state, now)
+
+    def outcome(self, outcome: Outcome) -> Message:
+        """Return the news of ``outcome``."""
+        value = {
+            "customer_id": outcome.customer_id,
+            **_key_fields(outcome.key),
+            "outcome_id": outcome.outcome_id,
+            "event_id": outcome.event_id,
+            "outcome": outcome.outcome,
+            "status": outcome.status,
+            "code": outcome.code,
+            "message": outcome.message,
+            "request_id": outcome.request_id,
+            "transaction_id": outcome.transaction_id,
+            "creation_date": outcome.creation_date,
+            "attempt": outcome.attempt,
+            "origin": outcome.origin,
+            "origin_ref": outcome.origin_ref,
+            "occurred_at": outcome.occurred_at,
+        }
+        return self._message(
+            self.topics.outcomes,
+            str(outcome.key),
+            outcome.customer_id,
+            value,
+            outcome.outcome_id,
+            outcome.occurred_at,
+        )
+
+    def alike(self, message: Message, own: Collection[str]) -> Callable[[Mapping[str, Any]], bytes]:
+        """Return what makes the values of messages that differ from ``message`` in the fields
+        ``own`` alone.
+        """
+        record = next(one.record for one in self.topics if one.name == message.topic)
+        return self._codec.alike(record, self._codec.decode(record, message.value), own)
+
+    def brand(self, brand: Brand, now: datetime) -> Message:
+        """Return the news of a brand."""
+        value = {
+            "brand_code": brand.brand_code,
+            "iys_code": brand.iys_code,
+            "customer_id": brand.customer_id,
+            "name": brand.name,
+            "activated_at": brand.activated_at,
+            "loading_deadline": brand.loading_deadline,
+            "status": brand.status,
+        }
+        code = str(brand.brand_code)
+        return self._message(self.topics.brands, code, brand.customer_id, value, code, now)
+
+    def anchor(self, anchor: Anchor) -> Message:
+        """Return the news of where a chain of the ledger's history stands."""
+        value = {
+            "anchor_id": anchor.id,
+            "shard": anchor.shard,
+            "place": anchor.place,
+            "link": anchor.link.hex(),
+            "anchored_at": anchor.anchored_at,
+        }
+        return self._message(
+            self.topics.anchors, str(anchor.shard), "", value, str(anchor.id), anchor.anchored_at
+        )
+
+    def event(self, event: ConsentEvent, key: ConsentKey, now: datetime) -> Message:
+        """Return a consent event that the sinks originate: what İYS says, or a rescue."""
+        urgent = event.iys is None or event.iys.stream != "HS" or event.status == Status.RET
+        topic = self.topics.express if urgent else self.topics.events
+        return self._message(
+            topic, str(key), event.customer_id, event_to_avro(event), event.event_id, now
+        )
+
+    def unkeyed(self, event: ConsentEvent, now: datetime) -> Message:
+        """Return İYS's event whose key cannot be read: the order stage names what is wrong with
+        it.
+        """
+        topic = self.topics.express
+        digest = hashlib.sha256(event.recipient.encode()).hexdigest()
+        return self._message(
+            topic, digest, event.customer_id, event_to_avro(event), event.event_id, now
+        )
+
+    def _message(  # noqa: PLR0913, PLR0917 - a record, its place, and the headers that differ
+        self,
+        topic: Topic,
+        key: str,
+        customer_id: str,
+        value: Mapping[str, object],
+        identity: str,
+        at: datetime,
+    ) -> Message:
+        return _message(
+            customer_id=customer_id,
+            topic=topic.name,
+            key=key,
+            value=self._codec.encode(topic.record, value),
+            headers=marks(record=topic.record, event_id=identity, source="/izin/sinks", at=at),
+        )
+
+
+def _outcome(entry: Entry, outcome: str, now: datetime) -> Outcome:
+    return Outcome(
+        key=entry.consent_key,
+        customer_id=entry.customer_id,
+        event_id=entry.desired_event_id or "",
+        outcome=outcome,
+        status=entry.desired_status or "",
+        code=entry.code,
+        message=entry.why,
+        transaction_id=entry.registered_transaction_id if outcome == "accepted" else None,
+        creation_date=entry.registered_at if outcome == "accepted" else None,
+        attempt=entry.attempts,
+        origin=entry.desired_origin or "",
+        origin_ref=entry.desired_origin_ref,
+        occurred_at=now,
+    )
+
+
+def _key_fields(key: ConsentKey) -> dict[str, object]:
+    return {
+        "brand_code": key.brand_code,
+        "type": str(key.channel),
+        "recipient_type": str(key.recipient_type),
+        "recipient": key.recipient,
+    }

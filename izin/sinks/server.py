@@ -1,0 +1,93 @@
+"""What the sink worker serves over HTTP: its health, its metrics, and İYS's pushes."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from izin.consent.forecast import forecast
+from izin.sinks.ledger import deadlines, reads, sequences, stream_progress
+from izin.sinks.ledger.rate_limits import addresses
+from izin.sinks.record.errors import LedgerUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from starlette.requests import Request
+
+    from izin.runtime.settings import SinkSettings
+    from izin.schemas.topics import Topics
+    from izin.sinks.inbound.push import PushReceiver
+    from izin.sinks.ledger.db.connection import Ledger
+    from izin.sinks.monitor.metrics import Metrics
+
+
+def app(  # noqa: PLR0913 - what is shown, and by which clock and pace
+    ledger: Ledger,
+    metrics: Metrics,
+    receiver: PushReceiver,
+    topics: Topics,
+    *,
+    clock: Callable[[], datetime],
+    pace: float,
+) -> Starlette:
+    """Return the application; ``pace`` is how many records a second İYS's limits let be told."""
+
+    async def health(_: Request) -> Response:
+        try:
+            await ledger.fetch("SELECT 1 AS ok")
+        except LedgerUnavailableError as error:
+            return JSONResponse({"status": "unavailable", "ledger": str(error)}, 503)
+        return JSONResponse({"status": "ok"})
+
+    async def page(_: Request) -> Response:
+        now = clock()
+        backlog = await reads.backlog(ledger)
+        ahead = forecast(backlog.telling, now=now, records_per_second=pace)
+        metrics.show(await reads.lag(ledger, now=now), ahead)
+        metrics.show_kept(backlog.held)
+        metrics.show_deadlines(await deadlines.margins(ledger, now=now), now=now)
+        metrics.show_budgets(await addresses(ledger))
+        metrics.show_heard(await stream_progress.heard(ledger), now=now)
+        metrics.show_missing(await sequences.missing(ledger, topics))
+        return Response(metrics.page(), media_type="text/plain; version=0.0.4")
+
+    async def push(request: Request) -> Response:
+        return await receiver(request)
+
+    return Starlette(
+        routes=[
+            Route("/health", health),
+            Route("/metrics", page),
+            Route("/iys/push", push, methods=["POST"]),
+        ]
+    )
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves the signals to the worker."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+def server(sink: SinkSettings, application: Starlette) -> uvicorn.Server:
+    """Return the server of ``application``, which serves until it is told to exit."""
+    return _Server(
+        uvicorn.Config(
+            application,
+            host=sink.host,
+            port=sink.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=2,
+        )
+    )
