@@ -22,9 +22,9 @@ from izin.schemas.records import consent_to_avro, event_to_avro
 from izin.schemas.topics import Topics
 from izin.sinks.ingest.ingester import BATCH, Ingester, most_after
 from izin.sinks.ledger import brands, offsets
-from izin.sinks.ledger.brands import Brand
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
+from izin.sinks.record.brand import Brand
 from izin.sinks.record.messages import Announcer
 
 if TYPE_CHECKING:

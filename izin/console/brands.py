@@ -30,15 +30,16 @@ from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import reads
 from izin.sinks.ledger import suspensions as standing
-from izin.sinks.ledger.brands import Brand
 from izin.sinks.monitor.subscriptions import warnings_of
+from izin.sinks.record.brand import Brand
 from izin.sinks.record.messages import Announcer
+from izin.sinks.record.suspension import EVERY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from izin.sinks.ledger.reads import Count
-    from izin.sinks.ledger.suspensions import Stop
+    from izin.sinks.record.suspension import Suspension
 
 app = typer.Typer(help="The brands whose consents are kept.", no_args_is_help=True)
 
@@ -212,7 +213,7 @@ def changes(known: Brand, brand: Brand) -> list[str]:
 
 
 def described(
-    brand: Brand, stops: Iterable[Stop], counts: Iterable[Count], *, now: datetime
+    brand: Brand, stops: Iterable[Suspension], counts: Iterable[Count], *, now: datetime
 ) -> list[tuple[str, str, str]]:
     """Return what is known of a brand: a row a question, its answer, and what to beware of."""
     stopped = "nothing of it is told" if brand.status != "active" else ""
@@ -237,7 +238,7 @@ def described(
     ]
     of = {(one.channel, one.status): one for one in stops}
     for channel in Channel:
-        held = [one for (where, _), one in of.items() if where in {str(channel), standing.EVERY}]
+        held = [one for (where, _), one in of.items() if where in {str(channel), EVERY}]
         why = "; ".join(f"{one.why}, since {_at(one.since)}" for one in held)
         rows.append((f"right to {channel}", "no" if held else "write", why))
     left: dict[tuple[str, str], int] = {}
@@ -251,19 +252,19 @@ def described(
     return rows
 
 
-def _rights_of(brand: Brand, stops: Iterable[Stop]) -> str:
+def _rights_of(brand: Brand, stops: Iterable[Suspension]) -> str:
     of_brand = (one for one in stops if one.brand_code == brand.brand_code)
     return " ".join(standing.rights(of_brand)) or "none"
 
 
-async def _every(settings: LedgerSettings) -> tuple[tuple[Brand, ...], tuple[Stop, ...]]:
+async def _every(settings: LedgerSettings) -> tuple[tuple[Brand, ...], tuple[Suspension, ...]]:
     async with open_ledger(settings) as ledger:
         return await registry.every(ledger), await standing.stops(ledger)
 
 
 async def _look(
     settings: LedgerSettings, code: int
-) -> tuple[Brand | None, tuple[Stop, ...], tuple[Count, ...]]:
+) -> tuple[Brand | None, tuple[Suspension, ...], tuple[Count, ...]]:
     """Return a brand, what is kept of it from İYS, and how many records stand where."""
     async with open_ledger(settings) as ledger:
         async with ledger.transaction() as connection:

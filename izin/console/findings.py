@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from izin.iys.token_policy import TokenPolicy
-    from izin.sinks.ledger.brands import Brand
     from izin.sinks.ledger.reads import Backlog, Parked
     from izin.sinks.ledger.sequences import Missing
+    from izin.sinks.record.brand import Brand
 
 _TOKEN_LASTS = timedelta(hours=2)
 """What İYS gives (reference section 1.2)."""

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 from izin.consent.may_send import PermissionReason
 from izin.consent.obligation import Why
 from izin.console.output import turkish
-from izin.sinks.ledger.suspensions import EVERY
+from izin.sinks.record.suspension import EVERY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from izin.sinks.ledger.brands import Brand
     from izin.sinks.ledger.reads import Fact
-    from izin.sinks.ledger.suspensions import Stop
+    from izin.sinks.record.brand import Brand
     from izin.sinks.record.row import Entry
+    from izin.sinks.record.suspension import Suspension
 
 HAPPENED = ("when (Turkey)", "what", "in words")
 
@@ -94,7 +94,7 @@ def heading(key: str) -> str:
     return f"{recipient} · {channel} · {recipient_type} · brand {brand}"
 
 
-def kept_from(entry: Entry, brand: Brand | None, stops: Iterable[Stop]) -> str | None:
+def kept_from(entry: Entry, brand: Brand | None, stops: Iterable[Suspension]) -> str | None:
     """Return what keeps a key that is to be told from İYS, and since when; None: nothing does."""
     if entry.state not in _TO_TELL:
         return None

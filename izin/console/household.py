@@ -29,8 +29,8 @@ from izin.local.folders import FolderLock
 from izin.local.ports import HOST, claim
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings, LedgerSettings
-from izin.sinks.ledger.brands import Brand
 from izin.sinks.ledger.db.migrate import migrate
+from izin.sinks.record.brand import Brand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

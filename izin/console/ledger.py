@@ -26,7 +26,7 @@ from izin.runtime.kafka import BrokerError
 from izin.runtime.registry import codec
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.history import verify as chains
-from izin.sinks.ledger.history.verify import Anchor
+from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.errors import UnreadableAnchorError
 
 if TYPE_CHECKING:

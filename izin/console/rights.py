@@ -19,12 +19,13 @@ from izin.console.waiting import ByOption, known, who
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger import reads
 from izin.sinks.ledger import suspensions as standing
+from izin.sinks.record.suspension import EVERY
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from izin.sinks.ledger.reads import Count
-    from izin.sinks.ledger.suspensions import Stop
+    from izin.sinks.record.suspension import Suspension
 
 _WAITING = frozenset({"pending", "retryable"})
 
@@ -64,11 +65,14 @@ def rights_(
 
 
 def changes(
-    brand_code: int, found: Iterable[Stop], channels: Collection[Channel], counts: Iterable[Count]
+    brand_code: int,
+    found: Iterable[Suspension],
+    channels: Collection[Channel],
+    counts: Iterable[Count],
 ) -> list[str]:
     """Return, a line a type, what changes where the brand may write ``channels`` and no others."""
     left = [one for one in counts if one.state in _WAITING]
-    of = {one.channel: one for one in found if one.status == standing.EVERY}
+    of = {one.channel: one for one in found if one.status == EVERY}
     lines = []
     for channel in Channel:
         stop = of.get(channel)
@@ -95,7 +99,9 @@ def _told(left: Iterable[Count], channel: Channel) -> str:
     return f"{noes} opt-outs and {sum(one.keys for one in of) - noes} consents"
 
 
-async def _look(settings: LedgerSettings, code: int) -> tuple[tuple[Stop, ...], tuple[Count, ...]]:
+async def _look(
+    settings: LedgerSettings, code: int
+) -> tuple[tuple[Suspension, ...], tuple[Count, ...]]:
     """Return what is kept of a brand from İYS, and how many records stand where."""
     async with open_ledger(settings) as ledger:
         await known(ledger, code)

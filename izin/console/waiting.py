@@ -22,16 +22,16 @@ from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import reads, retailers
 from izin.sinks.ledger import suspensions as standing
-from izin.sinks.ledger.suspensions import EVERY, Stop
 from izin.sinks.record import transitions
 from izin.sinks.record.messages import Announcer
+from izin.sinks.record.suspension import EVERY, Suspension
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from izin.sinks.ledger.brands import Brand
     from izin.sinks.ledger.db.connection import Ledger
     from izin.sinks.ledger.reads import Parked
+    from izin.sinks.record.brand import Brand
 
 _STOPS = ("brand_code", "channel", "status", "code", "why", "reach", "since", "recheck_at", "cure")
 _RETAILERS = ("key", "told_code", "told_access", "wanted_code", "wanted_access", "since")
@@ -167,7 +167,7 @@ def cure_of_parked(brand_code: int, why: str | None) -> str:
     )
 
 
-def cure_of(stop: Stop, found: Iterable[Stop]) -> str:
+def cure_of(stop: Suspension, found: Iterable[Suspension]) -> str:
     """Return what a person does about a stop, one of all that are ``found``, and about the opt-outs
     behind it.
     """
@@ -227,7 +227,7 @@ async def _differences(
         return await retailers.differences(ledger, brand_code)
 
 
-async def _stops(settings: LedgerSettings) -> tuple[Stop, ...]:
+async def _stops(settings: LedgerSettings) -> tuple[Suspension, ...]:
     async with open_ledger(settings) as ledger:
         return await standing.stops(ledger)
 

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
     from izin.consent.model import ConsentEvent, ConsentKey
     from izin.iys.wire import Page
-    from izin.sinks.ledger.brands import Brand
     from izin.sinks.outbound.context import Tools
     from izin.sinks.publish.publisher import Publisher
+    from izin.sinks.record.brand import Brand
 
 _SQL = statements("cursors")
 

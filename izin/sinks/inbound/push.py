@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from izin.iys.wire import Movement
-    from izin.sinks.ledger.brands import Brand
     from izin.sinks.ledger.db.connection import Ledger
     from izin.sinks.outbound.context import Tools
     from izin.sinks.publish.publisher import Publisher
+    from izin.sinks.record.brand import Brand
     from izin.sinks.record.messages import Announcer
 
 _MOST_BYTES = 8 * 1024 * 1024

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from izin.consent.business_days import Calendar
     from izin.sinks.ingest.decision_reader import Cut, DecisionReader, Read
-    from izin.sinks.ledger.brands import Brand
+    from izin.sinks.record.brand import Brand
     from izin.sinks.record.messages import Announcer
 
 OWN = (

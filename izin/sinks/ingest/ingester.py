@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from izin.runtime.observe import get_logger
+from izin.sinks.ingest import new_decisions
 from izin.sinks.ingest.bulk_rows import Stamp
 from izin.sinks.ingest.decision_reader import DecisionReader
 from izin.sinks.ingest.simple_decisions import PlainFacts
@@ -24,7 +25,6 @@ from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.db import notifications
 from izin.sinks.ledger.db.connection import copy
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history import formats
 from izin.sinks.ledger.unit_of_work import Changes, lock
 from izin.sinks.record import transitions
 from izin.sinks.record.errors import ConcurrentChangeError
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from izin.sinks.ingest.decision_reader import Read
     from izin.sinks.ingest.topic_reader import TopicReader
     from izin.sinks.ledger.db.connection import Connection, Ledger
+    from izin.sinks.record.brand import Brand
     from izin.sinks.record.messages import Announcer
     from izin.sinks.record.row import Entry
 
@@ -116,7 +117,7 @@ class Ingester:
             if codes - known.keys():
                 await brands.note_unknown(connection, codes - known.keys(), now=now)
             changes = Changes(self.announcer, now=now)
-            changes.record(await formats.facts(connection, reads, self._reader))
+            changes.record(await new_decisions.facts(connection, reads, self._reader))
             stamp = Stamp(
                 self._reader, self.announcer, known, now=now, calendar=self.ledger.calendar
             )
@@ -161,7 +162,7 @@ class Ingester:
         changes: Changes,
         reads: Sequence[Read],
         entries: dict[str, Entry],
-        known: Mapping[int, brands.Brand],
+        known: Mapping[int, Brand],
     ) -> None:
         """Make the rows of ``reads`` one by one."""
         now = changes.now

@@ -6,19 +6,17 @@ What keeps a brand's records from İYS for a while stands in ``ledger.stops``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from izin.consent.clocks import BrandClock
-from izin.consent.making import maker
 from izin.consent.model import Status
-from izin.iys.wire import BrandPath
 from izin.sinks.ledger import retailers, suspensions
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.unit_of_work import Changes, append_messages
 from izin.sinks.record import transitions
+from izin.sinks.record.brand import Brand
 from izin.sinks.record.row import Entry
+from izin.sinks.record.suspension import EVERY
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -34,48 +32,6 @@ QUOTA_SPENT = "quota-spent"
 _CHUNK = 1000
 _SQL = statements("brands")
 _CONSENTS = statements("consents")
-_clock = maker(BrandClock)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Brand:
-    """A brand of a customer at İYS."""
-
-    brand_code: int
-    iys_code: int
-    customer_id: str
-    name: str
-    activated_at: datetime | None = None
-    loading_deadline: datetime | None = None
-    status: str = "active"
-    account: str | None = None
-    egress_address: str | None = None
-    """By which account and from which address it is told; None: by any."""
-    subscription: str | None = None
-    """What İYS last showed of the provider's subscription, and when; None: never asked."""
-    subscription_ends_at: datetime | None = None
-    consent_limit: int | None = None
-    consents_used: int | None = None
-    asked_at: datetime | None = None
-
-    def is_told_by(self, account: str, address: str) -> bool:
-        """Whether a process of this account and address tells it."""
-        return self.account in {None, account} and self.egress_address in {None, address}
-
-    @property
-    def path(self) -> BrandPath:
-        """Where its records stand at İYS."""
-        return BrandPath(iys_code=self.iys_code, brand_code=self.brand_code)
-
-    @property
-    def clock(self) -> BrandClock:
-        """When its terms run."""
-        return _clock(activated_at=self.activated_at, loading_deadline=self.loading_deadline)
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Brand:
-        """Return the brand that a row of ``brands`` holds."""
-        return cls(**row)
 
 
 async def upsert(ledger: Ledger, announcer: Announcer, brand: Brand, *, now: datetime) -> Brand:
@@ -166,9 +122,7 @@ async def requeue(  # noqa: PLR0913 - what is looked at again, and by whose orde
         return await _settle_retailers(ledger, announcer, brand_code, by=by, now=now)
     if why in {None, QUOTA_SPENT}:
         async with ledger.transaction() as connection:
-            await suspensions.lift(
-                connection, brand_code, suspensions.EVERY, Status.ONAY, account=None
-            )
+            await suspensions.lift(connection, brand_code, EVERY, Status.ONAY, account=None)
     return await _each(
         ledger,
         announcer,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, LiteralString, NamedTuple
+from typing import TYPE_CHECKING, Any, LiteralString
 
 from psycopg.rows import args_row
 
@@ -10,52 +10,29 @@ from izin.sinks.ledger.db.connection import copy, while_waiting
 from izin.sinks.ledger.db.copy_format import microseconds
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.calls import calls, item_rows
-from izin.sinks.ledger.submissions import Item, Submission
+from izin.sinks.record.claimed_row import ClaimedRow
 from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.request_body import body_of, item_of
+from izin.sinks.record.submission import Item, Submission
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
     from izin.iys.wire import ConsentItem
-    from izin.sinks.ledger.brands import Brand
     from izin.sinks.ledger.db.connection import Connection
     from izin.sinks.ledger.unit_of_work import Changes
+    from izin.sinks.record.brand import Brand
     from izin.sinks.record.lease import Holder
 
 _SQL = statements("submissions")
 _CONSENTS = statements("consents")
 
 
-class Owed(NamedTuple):
-    """A row that was taken to be told, as far as telling needs it."""
-
-    ctid: str
-    """Where PostgreSQL has the row, until the transaction ends."""
-    key: str
-    customer_id: str
-    brand_code: int
-    channel: str
-    recipient_type: str
-    recipient: str
-    desired_status: str
-    desired_at: datetime
-    desired_event_id: str
-    desired_origin: str | None
-    desired_origin_ref: str | None
-    desired_source: str | None
-    desired_consent_date: datetime | None
-    retailer_code: int | None
-    retailer_access: Sequence[int] | None
-    attempts: int
-
-
 async def owed(
     connection: Connection, query: LiteralString, values: Mapping[str, Any]
-) -> Sequence[Owed]:
+) -> Sequence[ClaimedRow]:
     """Return the rows that ``query`` takes to be told, held until the transaction ends."""
-    async with connection.cursor(binary=True, row_factory=args_row(Owed)) as cursor:
+    async with connection.cursor(binary=True, row_factory=args_row(ClaimedRow)) as cursor:
         return await (await cursor.execute(_CONSENTS[query], values)).fetchall()
 
 
@@ -63,7 +40,7 @@ async def claim(  # noqa: PLR0913 - what is told, how, and by whom
     connection: Connection,
     changes: Changes,
     brand: Brand,
-    taken: Sequence[Owed],
+    taken: Sequence[ClaimedRow],
     *,
     kind: str,
     holder: Holder,
@@ -82,7 +59,7 @@ async def claim(  # noqa: PLR0913 - what is told, how, and by whom
     )
 
 
-async def _said(taken: Sequence[Owed]) -> tuple[list[ConsentItem], list[Item]]:
+async def _said(taken: Sequence[ClaimedRow]) -> tuple[list[ConsentItem], list[Item]]:
     """Return what is said of each row, and as which item."""
     said = [item_of(one) for one in taken]
     return said, [

@@ -8,53 +8,27 @@ too, one that is never tried: only a person lifts it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from izin.consent.model import Channel
 from izin.sinks.ledger.db import notifications
 from izin.sinks.ledger.db.queries import statements
+from izin.sinks.record.suspension import EVERY, NO_RIGHT, Suspension
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from datetime import datetime
 
-    from izin.sinks.ledger.brands import Brand
     from izin.sinks.ledger.db.connection import Connection, Ledger
+    from izin.sinks.record.brand import Brand
 
-EVERY = "*"
-"""Every channel, or every status, of a stop."""
-NO_RIGHT = "no-right"
-"""The code of a stop that a person set."""
 _SQL = statements("stops")
 _CURSORS = statements("cursors")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stop:
-    """What keeps records of a brand from İYS, and until when it is not even tried."""
-
-    brand_code: int
-    channel: str
-    status: str
-    code: str
-    why: str
-    reach: str
-    """Whom the fault concerns: the brand, every brand of its provider, or of our account."""
-    since: datetime
-    recheck_at: datetime | None
-    """None: never, for a person set it and lifts it."""
-    rechecks: int
-
-    @property
-    def is_of_a_person(self) -> bool:
-        """Whether a person said that there is no right, not İYS."""
-        return self.recheck_at is None
-
-
-async def stops(ledger: Ledger) -> tuple[Stop, ...]:
+async def stops(ledger: Ledger) -> tuple[Suspension, ...]:
     """Return what is kept from İYS, and why."""
-    return tuple(Stop(**row) for row in await ledger.fetch(_SQL["stops"]))
+    return tuple(Suspension(**row) for row in await ledger.fetch(_SQL["stops"]))
 
 
 async def stop(  # noqa: PLR0913 - what is stopped, why, and until when
@@ -159,7 +133,7 @@ async def is_kept(connection: Connection, brand_code: int, channel: str, status:
     return row is not None and bool(row["exists"])
 
 
-def rights(found: Iterable[Stop]) -> tuple[Channel, ...]:
+def rights(found: Iterable[Suspension]) -> tuple[Channel, ...]:
     """Return the channels that a brand with these stops may write."""
     lost = {one.channel for one in found if one.status == EVERY}
     return tuple(channel for channel in Channel if channel not in lost)

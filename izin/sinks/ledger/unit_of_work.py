@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from izin.consent.model import ConsentEvent, ConsentKey
     from izin.sinks.ledger.db.connection import Connection
     from izin.sinks.ledger.history.hash_chain import Fact
-    from izin.sinks.record.messages import Announcer, Message, Outcome
+    from izin.sinks.record.messages import Announcer, Message
+    from izin.sinks.record.outcome import Outcome
     from izin.sinks.record.transitions import Ruled
 
 _CONSENTS = statements("consents")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from izin.sinks.ledger.db.connection import Ledger
-    from izin.sinks.ledger.history.verify import Anchor
+    from izin.sinks.record.anchor import Anchor
     from izin.sinks.record.messages import Announcer
 
 _log = get_logger(__name__)

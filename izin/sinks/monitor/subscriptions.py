@@ -19,8 +19,8 @@ from izin.sinks.ledger import brands
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from izin.sinks.ledger.brands import Brand
     from izin.sinks.outbound.context import Tools
+    from izin.sinks.record.brand import Brand
 
 EVERY = timedelta(days=1)
 SOON = timedelta(days=30)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from izin.iys.batches import ItemResult
-    from izin.sinks.ledger.submissions import Submission
     from izin.sinks.outbound.context import Tools
+    from izin.sinks.record.submission import Submission
 
 _FIRST = timedelta(seconds=30)
 _LONGEST = timedelta(hours=1)

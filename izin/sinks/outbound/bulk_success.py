@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import orjson
 from psycopg.rows import args_row
@@ -24,11 +24,18 @@ from izin.sinks.ledger.db import notifications
 from izin.sinks.ledger.db.connection import copy, while_waiting
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.outbox import Pattern
-from izin.sinks.ledger.submissions import Settled
 from izin.sinks.ledger.unit_of_work import lock
-from izin.sinks.outbound.bulk_success_rows import OWN_OF_OUTCOME, OWN_OF_PERMISSION, stamped
+from izin.sinks.outbound.bulk_success_rows import (
+    OWN_OF_OUTCOME,
+    OWN_OF_PERMISSION,
+    Group,
+    Held,
+    Saved,
+    stamped,
+)
 from izin.sinks.record.item_result import judged
 from izin.sinks.record.row import is_only_told
+from izin.sinks.record.submission import Settled
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -36,49 +43,17 @@ if TYPE_CHECKING:
 
     from izin.sinks.ledger.db.connection import Connection
     from izin.sinks.ledger.history.hash_chain import Fact
-    from izin.sinks.ledger.submissions import Item, Submission
     from izin.sinks.ledger.unit_of_work import Changes
     from izin.sinks.outbound.context import Tools
     from izin.sinks.record.item_result import Answer
-    from izin.sinks.record.messages import Outcome
     from izin.sinks.record.row import Entry
+    from izin.sinks.record.submission import Item, Submission
 
 FEW = 2
 """Fewer are judged one by one: there is nothing to share."""
 _HELPING = 100
 _CONSENTS = statements("consents")
 _OUTBOX = statements("outbox")
-
-
-class Held(NamedTuple):
-    """A row that this transaction holds, as far as it tells whether it stands as most do."""
-
-    ctid: str
-    key: str
-    event_id: str | None
-    desired_at: datetime | None
-    due_at: datetime | None
-    expires_at: datetime | None
-    attempts: int
-    is_usual: bool
-
-
-class Saved(NamedTuple):
-    """An item that İYS has saved, and its row."""
-
-    item: Item
-    answer: Answer
-    held: Held
-
-
-class Group(NamedTuple):
-    """Items whose rows stand alike, and what judging the first of them has made of its row."""
-
-    members: Sequence[Saved]
-    entry: Entry
-    permission: Pattern
-    outcome: Pattern
-    told: Outcome
 
 
 @dataclass(slots=True, kw_only=True)

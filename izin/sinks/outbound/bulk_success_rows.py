@@ -5,22 +5,24 @@ Nothing here waits or asks, so it is compiled where there is a compiler.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import orjson
 
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.history.calls import answered
 from izin.sinks.ledger.history.hash_chain import Fact
-from izin.sinks.record.messages import outcome_id
+from izin.sinks.record.outcome import Outcome, outcome_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
     from izin.iys.wire import Receipt
-    from izin.sinks.ledger.submissions import Submission
-    from izin.sinks.outbound.bulk_success import Group, Saved
+    from izin.sinks.ledger.outbox import Pattern
+    from izin.sinks.record.item_result import Answer
+    from izin.sinks.record.row import Entry
+    from izin.sinks.record.submission import Item, Submission
 
 OWN_OF_PERMISSION = ("recipient", "registered_at", "consent_date")
 OWN_OF_OUTCOME = (
@@ -81,3 +83,34 @@ def stamped(
         )
         facts += (reached_fact, answered(submission, item, answer, at))
     return b"".join(messages), facts
+
+
+class Held(NamedTuple):
+    """A row that this transaction holds, as far as it tells whether it stands as most do."""
+
+    ctid: str
+    key: str
+    event_id: str | None
+    desired_at: datetime | None
+    due_at: datetime | None
+    expires_at: datetime | None
+    attempts: int
+    is_usual: bool
+
+
+class Saved(NamedTuple):
+    """An item that İYS has saved, and its row."""
+
+    item: Item
+    answer: Answer
+    held: Held
+
+
+class Group(NamedTuple):
+    """Items whose rows stand alike, and what judging the first of them has made of its row."""
+
+    members: Sequence[Saved]
+    entry: Entry
+    permission: Pattern
+    outcome: Pattern
+    told: Outcome

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from izin.sinks.ledger.db.connection import Ledger
-    from izin.sinks.ledger.submissions import Submission
     from izin.sinks.record.lease import Holder
+    from izin.sinks.record.submission import Submission
 
 SHARE = 4
 """A lease is renewed so many times before it would run out."""

@@ -22,12 +22,12 @@ from izin.iys.pacing import CallClass
 from izin.iys.wire import Receipt
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands, claims, submissions, suspensions
-from izin.sinks.ledger.submissions import BATCH, SINGLE, Settled
 from izin.sinks.ledger.unit_of_work import Changes, lock
 from izin.sinks.outbound import status_answer
 from izin.sinks.outbound.save_results import record_answers
 from izin.sinks.record import apply, transitions
 from izin.sinks.record.item_result import Answer
+from izin.sinks.record.submission import BATCH, SINGLE, Settled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
     from izin.iys.wire import Record
     from izin.sinks.ledger.db.connection import Connection
-    from izin.sinks.ledger.submissions import Item, Submission
     from izin.sinks.outbound.context import Tools
     from izin.sinks.outbound.send import Teller
     from izin.sinks.record.row import Entry
+    from izin.sinks.record.submission import Item, Submission
 
 _ASKED_AT_ONCE = 20
 _CALLS = {SINGLE: "add", BATCH: "add_batch"}

@@ -19,20 +19,20 @@ from izin.iys.pacing import CallClass
 from izin.iys.standing import Standing
 from izin.sinks.ledger import brands, claims, suspensions
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.submissions import BATCH, SINGLE
 from izin.sinks.ledger.unit_of_work import Changes
 from izin.sinks.outbound.fairness import FairShares, Lane
 from izin.sinks.record import transitions
 from izin.sinks.record.row import Entry
+from izin.sinks.record.submission import BATCH, SINGLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from izin.sinks.ledger.submissions import Submission
     from izin.sinks.outbound.context import Tools
     from izin.sinks.outbound.send import Teller
     from izin.sinks.outbound.status_query import Asker
+    from izin.sinks.record.submission import Submission
 
 ASK_FIRST_OVER = 1
 """More opt-outs than this of which İYS's state is unknown: asked about first, 1,000 a call.

@@ -25,17 +25,17 @@ from izin.iys.pacing import CallClass
 from izin.iys.wire import Written
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import claims, submissions, suspensions
-from izin.sinks.ledger.submissions import BATCH
 from izin.sinks.ledger.unit_of_work import Changes, lock
 from izin.sinks.outbound.save_results import record_answers
 from izin.sinks.record.item_result import NO_SUCH_RETAILER, Answer
+from izin.sinks.record.submission import BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from izin.iys.batches import Batch
-    from izin.sinks.ledger.submissions import Item, Submission
     from izin.sinks.outbound.context import Tools
+    from izin.sinks.record.submission import Item, Submission
 
 _LOST = timedelta(seconds=2)
 _LONGEST = timedelta(minutes=5)

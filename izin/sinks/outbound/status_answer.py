@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from izin.consent.business_days import Calendar
     from izin.consent.model import ConsentEvent
     from izin.iys.wire import Record
-    from izin.sinks.ledger.brands import Brand
     from izin.sinks.ledger.unit_of_work import Changes
+    from izin.sinks.record.brand import Brand
     from izin.sinks.record.row import Entry
 
 _ASKS = 6

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from izin.iys.wire import Record
-    from izin.sinks.ledger.brands import Brand
     from izin.sinks.outbound.context import Tools
     from izin.sinks.record.apply import Statement
+    from izin.sinks.record.brand import Brand
 
 SINGLES = 20
 """Up to so many of a group are asked one by one."""

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple, assert_never
 from izin.consent.model import ConsentKey, Source, Status
 from izin.consent.obligation import Registered
 from izin.iys.answers import Verdict
-from izin.sinks.ledger.suspensions import EVERY
 from izin.sinks.record import apply, transitions
 from izin.sinks.record.apply import Statement
-from izin.sinks.record.messages import Outcome
+from izin.sinks.record.outcome import Outcome
+from izin.sinks.record.suspension import EVERY, SuspensionScope
 from izin.sinks.record.transitions import Ruled
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from izin.consent.business_days import Calendar
     from izin.iys.wire import Receipt
-    from izin.sinks.ledger.brands import Brand
-    from izin.sinks.ledger.submissions import Item
+    from izin.sinks.record.brand import Brand
     from izin.sinks.record.row import Entry
+    from izin.sinks.record.submission import Item
 
 FIRST_RET = "H175"
 NOT_AS_FIRST = "H486"
@@ -54,19 +54,6 @@ class Answer(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
-    """What is to be kept from İYS until it is mended: a channel or every one, a status or every
-    one, of the brand, of every brand of its provider, or of our account.
-    """
-
-    channel: str
-    status: str
-    code: str
-    why: str
-    reach: str = "brand"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
     """The row after the answer, what became of the item, and what else follows."""
 
@@ -74,7 +61,7 @@ class Judged:
     item_state: str
     outcome: Outcome | None = None
     """Of an event that is no longer what the row desires; else the row's own change tells it."""
-    stop: Scope | None = None
+    stop: SuspensionScope | None = None
 
 
 def judged(  # noqa: C901, PLR0911, PLR0912, PLR0913 - one case a verdict; each argument is a fact
@@ -157,7 +144,7 @@ def _later(  # noqa: PLR0913 - each argument is a fact
     return Ruled(entry=transitions.retried(entry, now, why, answer.code, answer.retry_after))
 
 
-def scope_of(channel: str, answer: Answer) -> Scope | None:
+def scope_of(channel: str, answer: Answer) -> SuspensionScope | None:
     """Return what the answer stops: nothing, a channel, a brand, a provider's brands or all of the
     account's; and of a spent quota only new ONAYs.
     """
@@ -183,7 +170,9 @@ def scope_of(channel: str, answer: Answer) -> Scope | None:
         case _:
             return None
     status = str(Status.ONAY) if answer.verdict is Verdict.QUOTA else EVERY
-    return Scope(channel=stopped, status=status, code=code, why=f"{why} ({code})", reach=reach)
+    return SuspensionScope(
+        channel=stopped, status=status, code=code, why=f"{why} ({code})", reach=reach
+    )
 
 
 def _of_the_past(  # noqa: PLR0913 - the facts of judged

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from izin.iys.wire import Movement
-    from izin.sinks.ledger.brands import Brand
+    from izin.sinks.record.brand import Brand
 
 _MOVEMENTS = UUID("8c1f4f1e-0c63-5b6e-9d0e-3a2b7c9d4e03")
 

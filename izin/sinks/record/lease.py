@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime, timedelta
 
-    from izin.sinks.ledger.submissions import Submission
+    from izin.sinks.record.submission import Submission
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from izin.consent.making import maker
 from izin.consent.may_send import may_send
@@ -19,6 +17,7 @@ from izin.consent.model import ConsentKey, Status
 from izin.consent.words import RECIPIENT_TYPES, STATUSES
 from izin.schemas.cloud_events import marks
 from izin.schemas.records import event_to_avro
+from izin.sinks.record.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -27,11 +26,10 @@ if TYPE_CHECKING:
     from izin.consent.model import ConsentEvent
     from izin.schemas.codec import Codec
     from izin.schemas.topics import Topic, Topics
-    from izin.sinks.ledger.brands import Brand
-    from izin.sinks.ledger.history.verify import Anchor
+    from izin.sinks.record.anchor import Anchor
+    from izin.sinks.record.brand import Brand
     from izin.sinks.record.row import Entry
 
-_OUTCOMES = UUID("8c1f4f1e-0c63-5b6e-9d0e-3a2b7c9d4e01")
 _TOLD = frozenset({"accepted", "refused", "expired", "parked", "not_needed"})
 _UNTOLD = frozenset({"pending", "retryable", "parked"})
 
@@ -48,48 +46,6 @@ class Message:
 
 
 _message = maker(Message)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What came of telling İYS of one event. Without slots, for its id is reckoned once."""
-
-    key: ConsentKey
-    customer_id: str
-    event_id: str
-    outcome: str
-    status: str
-    code: str | None = None
-    message: str | None = None
-    request_id: str | None = None
-    transaction_id: str | None = None
-    creation_date: datetime | None = None
-    attempt: int
-    origin: str
-    origin_ref: str | None
-    occurred_at: datetime
-
-    @cached_property
-    def outcome_id(self) -> str:
-        """The same for every repetition of the same outcome of the same try."""
-        return outcome_id(str(self.key), self.event_id, self.outcome, self.attempt, self.code)
-
-    def said(self, attempt: int) -> dict[str, object]:
-        """Return what the history says of it, reached by the ``attempt``-th try."""
-        return {
-            "outcome": self.outcome,
-            "code": self.code,
-            "message": self.message,
-            "attempt": attempt,
-        }
-
-
-def outcome_id(key: str, event_id: str, outcome: str, attempt: int, code: str | None) -> str:
-    """Return the id of an outcome: UUIDv5 of what it says, written out for its speed."""
-    said = f"{key}|{event_id}|{outcome}|{attempt}|{code}"
-    digest = hashlib.sha1(_OUTCOMES.bytes + said.encode(), usedforsecurity=False).hexdigest()
-    variant = "89ab"[int(digest[16], 16) & 3]
-    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
 
 class Announcer:

@@ -20,14 +20,14 @@ from izin.iys.wire import ConsentItem
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from izin.sinks.ledger.claims import Owed
+    from izin.sinks.record.claimed_row import ClaimedRow
     from izin.sinks.record.row import Entry
 
 
 _consent_item = maker(ConsentItem)
 
 
-def item_of(entry: Owed | Entry) -> ConsentItem:
+def item_of(entry: ClaimedRow | Entry) -> ConsentItem:
     """Return what İYS is to be told of a row that is registrable."""
     undated = entry.desired_consent_date is None and entry.desired_status == Status.ONAY
     source, access = entry.desired_source, entry.retailer_access

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from izin.consent.business_days import Calendar
-    from izin.sinks.ledger.brands import Brand
+    from izin.sinks.record.brand import Brand
     from izin.sinks.record.row import Entry
 
 UNKNOWN_BRAND = "unknown-brand"

@@ -20,8 +20,8 @@ from izin.schemas.codec import Codec
 from izin.sinks.ingest.decision_reader import DecisionReader, Read
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ledger import brands, offsets, reads
-from izin.sinks.ledger.brands import Brand
 from izin.sinks.ledger.db.migrate import migrate
+from izin.sinks.record.brand import Brand
 from izin.sinks.record.messages import Announcer
 from tests.chaos.days.house import BRANDS, Line, Outage, Sinks, Time, a_twin, set_clock
 from tests.chaos.days.verdict import (

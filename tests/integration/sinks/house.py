@@ -14,13 +14,13 @@ from izin.consent.ordering import decide
 from izin.sinks.ingest.decision_reader import DecisionReader, Read
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ledger import brands, offsets
-from izin.sinks.ledger.brands import Brand
 from izin.sinks.ledger.unit_of_work import lock
 from izin.sinks.outbound.batch_results import Settler
 from izin.sinks.outbound.recover import Recoverer
 from izin.sinks.outbound.schedule import Submitter
 from izin.sinks.outbound.send import Teller
 from izin.sinks.outbound.status_query import Asker
+from izin.sinks.record.brand import Brand
 from tests.support.builders import BRAND, CUSTOMER, a_decision_record, a_key, an_event
 
 if TYPE_CHECKING:

@@ -19,8 +19,9 @@ from izin.sinks.ledger.db.migrate import migrations
 from izin.sinks.ledger.history import append, verify
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.history.hash_chain import Fact, said
-from izin.sinks.ledger.history.verify import Anchor, Fault, Verified
+from izin.sinks.ledger.history.verify import Fault, Verified
 from izin.sinks.monitor.anchors import Anchorer
+from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.errors import LedgerFaultError, UnreadableAnchorError
 from izin.sinks.record.messages import Announcer
 

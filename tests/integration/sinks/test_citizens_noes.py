@@ -10,6 +10,7 @@ from izin.iys.reading import to_turkish
 from izin.iys.wire import Page, Stream
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.monitor.deadlines import Watch
+from izin.sinks.record.suspension import EVERY
 from tests.integration.sinks.hearing import decided, fresh, pull
 from tests.integration.sinks.house import (
     A_SECOND,
@@ -117,7 +118,7 @@ async def loses_the_right(house: House, by: str) -> None:
             ACTIVE,
             account="ada",
             channel="MESAJ",
-            status=standing.EVERY,
+            status=EVERY,
             code="H353",
             why="no right",
             now=house.clock(),

@@ -10,10 +10,10 @@ from izin.iys import Gate
 from izin.iys.breaker import BreakerPolicy
 from izin.sinks.ledger import brands, claims, offsets, reads, submissions
 from izin.sinks.ledger import suspensions as standing
-from izin.sinks.ledger.submissions import BATCH, SINGLE
 from izin.sinks.ledger.unit_of_work import Changes
 from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.lease import Holder
+from izin.sinks.record.submission import BATCH, SINGLE
 from tests.integration.sinks.house import ACTIVE, TOPIC, House, a_phone, onay, ret
 from tests.support.builders import PHONE
 

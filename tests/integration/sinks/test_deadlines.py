@@ -17,6 +17,7 @@ from izin.runtime.observe import _mask_event
 from izin.sinks.ledger import deadlines
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.monitor.deadlines import Alarm, Watch
+from izin.sinks.record.suspension import EVERY
 from tests.integration.sinks.house import ACTIVE, House, a_phone, onay, ret
 from tests.support.builders import BRAND, PHONE
 
@@ -231,7 +232,7 @@ async def test_a_spent_quota_stays_when_an_opt_out_passes(house: House):
             connection,
             ACTIVE,
             account="ada",
-            channel=standing.EVERY,
+            channel=EVERY,
             status="ONAY",
             code="H525",
             why="the quota is spent",

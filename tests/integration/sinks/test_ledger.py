@@ -30,6 +30,7 @@ from izin.sinks.record.errors import (
     RecreatedTopicError,
 )
 from izin.sinks.record.row import TOLD, is_only_told
+from izin.sinks.record.suspension import EVERY
 from tests.integration.sinks.house import ACTIVE, House, onay, ret
 from tests.support.builders import PHONE
 
@@ -203,7 +204,7 @@ async def test_the_backlog_is_told_by_deadlines_apart_what_is_kept_back(house: H
             connection,
             ACTIVE,
             account="ada",
-            channel=standing.EVERY,
+            channel=EVERY,
             status="ONAY",
             code="H525",
             why="the quota is spent",

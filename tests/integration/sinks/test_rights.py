@@ -15,6 +15,7 @@ from izin.sinks.ledger import brands, deadlines
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.db import notifications
 from izin.sinks.monitor.deadlines import KEPT, Watch
+from izin.sinks.record.suspension import NO_RIGHT
 from tests.integration.sinks.house import ACTIVE, House, a_phone, onay, ret, until
 from tests.support.builders import BRAND, PHONE
 
@@ -31,7 +32,7 @@ async def rights(house: House, channels: Collection[Channel]) -> None:
 async def is_stopped(house: House) -> bool:
     """Tell whether the brand's text messages are kept from İYS by a person's word alone."""
     (stop,) = await standing.stops(house.ledger)
-    return (stop.channel, stop.code, stop.is_of_a_person) == ("MESAJ", standing.NO_RIGHT, True)
+    return (stop.channel, stop.code, stop.is_of_a_person) == ("MESAJ", NO_RIGHT, True)
 
 
 async def nothing_leaves(house: House) -> bool:

@@ -20,7 +20,6 @@ from izin.runtime.settings import LedgerSettings
 from izin.schemas.topics import Topics
 from izin.sinks.ledger import claims
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.submissions import BATCH, Item, Submission
 from izin.sinks.ledger.unit_of_work import Changes
 from izin.sinks.outbound import bulk_success
 from izin.sinks.outbound.save_results import record_answers
@@ -31,6 +30,7 @@ from izin.sinks.record.lease import Holder
 from izin.sinks.record.messages import Announcer
 from izin.sinks.record.request_body import item_of
 from izin.sinks.record.row import Entry
+from izin.sinks.record.submission import BATCH, Item, Submission
 from tests.integration.sinks.house import ACTIVE
 from tests.integration.sinks.test_both_ways import CODEC, WRITTEN, two_ledgers
 from tests.support.builders import NOON, a_claim, a_decision_record

@@ -7,6 +7,7 @@ import pytest
 from izin.schemas.records import event_from_avro
 from izin.sinks.ledger import brands
 from izin.sinks.ledger import suspensions as standing
+from izin.sinks.record.suspension import EVERY
 from tests.integration.sinks.house import A_SECOND, ACTIVE, RESULT_DELAY, House, a_phone, onay, ret
 from tests.support.builders import BRAND, PHONE
 
@@ -143,8 +144,8 @@ async def test_what_is_to_be_asked_waits_while_iys_refuses_the_account(house: Ho
             connection,
             ACTIVE,
             account="ada",
-            channel=standing.EVERY,
-            status=standing.EVERY,
+            channel=EVERY,
+            status=EVERY,
             code="H521",
             why="closed",
             now=house.clock() + timedelta(minutes=15),

@@ -13,9 +13,9 @@ from izin.console.brands import changes, described
 from izin.console.cli import app
 from izin.console.rights import changes as rights_changes
 from izin.console.waiting import CURES, cure_of, cure_of_parked
-from izin.sinks.ledger.brands import Brand
 from izin.sinks.ledger.reads import Count
-from izin.sinks.ledger.suspensions import Stop
+from izin.sinks.record.brand import Brand
+from izin.sinks.record.suspension import Suspension
 from tests.support.builders import BRAND, CUSTOMER, NOON
 
 SINKS = Path(__file__).parents[3] / "izin" / "sinks"
@@ -96,9 +96,9 @@ def test_a_brand_in_order_needs_nobody() -> None:
     assert ("MESAJ pending", "7", "") in rows
 
 
-def a_stop(**fields: object) -> Stop:
+def a_stop(**fields: object) -> Suspension:
     """Return the stop of a lost right to MESAJ."""
-    stop = Stop(
+    stop = Suspension(
         brand_code=BRAND,
         channel="MESAJ",
         status="*",
@@ -122,7 +122,7 @@ def a_stop(**fields: object) -> Stop:
         (a_stop(channel="*", status="ONAY", code="H525", reach="provider"), "quota"),
     ],
 )
-def test_each_stop_comes_with_its_cure(stop: Stop, mend: str) -> None:
+def test_each_stop_comes_with_its_cure(stop: Suspension, mend: str) -> None:
     """What to mend, how to go on, and what becomes of opt-outs that a stop keeps from İYS."""
     cure = cure_of(stop, (stop,))
     assert mend in cure

@@ -22,10 +22,10 @@ from izin.console.unread import Unread
 from izin.iys import TokenPolicy
 from izin.local import free_port
 from izin.runtime import kafka
-from izin.sinks.ledger.brands import Brand
 from izin.sinks.ledger.reads import Backlog, Parked
 from izin.sinks.ledger.sequences import Missing
 from izin.sinks.ledger.stream_progress import Heard
+from izin.sinks.record.brand import Brand
 from tests.support.builders import BRAND, NOON
 
 RUNNER = CliRunner()

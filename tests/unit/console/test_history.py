@@ -11,10 +11,10 @@ from izin.consent.model import Reason
 from izin.console import history
 from izin.console.history import happened, heading, in_words, kept_from, standing
 from izin.iys.answers import Verdict
-from izin.sinks.ledger.brands import Brand
 from izin.sinks.ledger.reads import Fact
-from izin.sinks.ledger.suspensions import Stop
+from izin.sinks.record.brand import Brand
 from izin.sinks.record.row import Entry
+from izin.sinks.record.suspension import Suspension
 
 KEY = "100001/MESAJ/BIREYSEL/+905550000001"
 NOON = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -167,7 +167,7 @@ def test_what_waits_for_a_person_says_why() -> None:
 
 
 A_BRAND = Brand(brand_code=100001, iys_code=1, customer_id="acme", name="Örnek")
-A_STOP = Stop(
+A_STOP = Suspension(
     brand_code=100001,
     channel="MESAJ",
     status="*",

@@ -30,8 +30,8 @@ from izin.simulator.conformance.case import filled
 from izin.simulator.conformance.wording import consent
 from izin.simulator.fields import Consent, Today, read_consent
 from izin.simulator.settings import Settings
-from izin.sinks.ledger.brands import Brand
 from izin.sinks.record import apply, transitions
+from izin.sinks.record.brand import Brand
 from izin.sinks.record.request_body import item_of
 from tests.support.builders import BRAND, CUSTOMER, EMAIL, NOON, PHONE, a_decision_record, an_event
 

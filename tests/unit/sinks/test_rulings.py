@@ -9,13 +9,13 @@ from izin.consent.business_days import TURKEY_CALENDAR
 from izin.consent.obligation import Registered
 from izin.iys.answers import Verdict, classify
 from izin.iys.wire import Receipt
-from izin.sinks.ledger.brands import Brand
-from izin.sinks.ledger.submissions import Item
 from izin.sinks.record import apply, item_result, transitions
 from izin.sinks.record.apply import Statement
+from izin.sinks.record.brand import Brand
 from izin.sinks.record.item_result import Answer, Judged, scope_of
 from izin.sinks.record.request_body import body_of, item_of, items_of
 from izin.sinks.record.row import Entry
+from izin.sinks.record.submission import Item
 from tests.support.builders import (
     BRAND,
     CUSTOMER,

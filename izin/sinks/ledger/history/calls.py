@@ -15,8 +15,8 @@ from izin.sinks.ledger.history.hash_chain import Fact
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from izin.sinks.ledger.submissions import Item, Submission
     from izin.sinks.record.item_result import Answer
+    from izin.sinks.record.submission import Item, Submission
 
 _HELPING = 250
 _ITEM_COLUMNS = 12

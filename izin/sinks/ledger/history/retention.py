@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.append import Movement
-from izin.sinks.ledger.history.verify import Anchor
 from izin.sinks.ledger.unit_of_work import append_messages
+from izin.sinks.record.anchor import Anchor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

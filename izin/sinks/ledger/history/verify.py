@@ -10,61 +10,23 @@ A chain whose first months were dropped goes on from its last dropped row, whose
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.hash_chain import Fact, said
+from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.errors import UnreadableAnchorError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
-    from datetime import date
+    from datetime import date, datetime
     from pathlib import Path
 
     from izin.sinks.ledger.db.connection import Connection, Ledger
 
 _PAGE = 5000
 _SQL = statements("movements")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Anchor:
-    """Where a chain stood; ``id`` grows with every anchor of the ledger."""
-
-    id: int
-    shard: int
-    place: int
-    link: bytes
-    anchored_at: datetime
-
-    def to_line(self) -> str:
-        """Return the line that says it in a file."""
-        said = {
-            "id": self.id,
-            "shard": self.shard,
-            "place": self.place,
-            "link": self.link.hex(),
-            "anchored_at": self.anchored_at.isoformat(),
-        }
-        return json.dumps(said) + "\n"
-
-    @classmethod
-    def from_line(cls, line: str) -> Anchor:
-        """Return the anchor that a line of a file says; raises UnreadableAnchorError."""
-        try:
-            said = json.loads(line)
-            return cls(
-                id=int(said["id"]),
-                shard=int(said["shard"]),
-                place=int(said["place"]),
-                link=bytes.fromhex(said["link"]),
-                anchored_at=datetime.fromisoformat(said["anchored_at"]),
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            raise UnreadableAnchorError(f"no anchor ({type(error).__name__})") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,57 @@
+"""A brand of a customer at İYS, as the ledger keeps it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from izin.consent.clocks import BrandClock
+from izin.consent.making import maker
+from izin.iys.wire import BrandPath
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+_clock = maker(BrandClock)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brand:
+    """A brand of a customer at İYS."""
+
+    brand_code: int
+    iys_code: int
+    customer_id: str
+    name: str
+    activated_at: datetime | None = None
+    loading_deadline: datetime | None = None
+    status: str = "active"
+    account: str | None = None
+    egress_address: str | None = None
+    """By which account and from which address it is told; None: by any."""
+    subscription: str | None = None
+    """What İYS last showed of the provider's subscription, and when; None: never asked."""
+    subscription_ends_at: datetime | None = None
+    consent_limit: int | None = None
+    consents_used: int | None = None
+    asked_at: datetime | None = None
+
+    def is_told_by(self, account: str, address: str) -> bool:
+        """Whether a process of this account and address tells it."""
+        return self.account in {None, account} and self.egress_address in {None, address}
+
+    @property
+    def path(self) -> BrandPath:
+        """Where its records stand at İYS."""
+        return BrandPath(iys_code=self.iys_code, brand_code=self.brand_code)
+
+    @property
+    def clock(self) -> BrandClock:
+        """When its terms run."""
+        return _clock(activated_at=self.activated_at, loading_deadline=self.loading_deadline)
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Brand:
+        """Return the brand that a row of ``brands`` holds."""
+        return cls(**row)

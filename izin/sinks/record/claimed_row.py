@@ -1,0 +1,32 @@
+"""A row of ``consents`` that was claimed to be submitted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+
+class ClaimedRow(NamedTuple):
+    """A row that was taken to be told, as far as telling needs it."""
+
+    ctid: str
+    """Where PostgreSQL has the row, until the transaction ends."""
+    key: str
+    customer_id: str
+    brand_code: int
+    channel: str
+    recipient_type: str
+    recipient: str
+    desired_status: str
+    desired_at: datetime
+    desired_event_id: str
+    desired_origin: str | None
+    desired_origin_ref: str | None
+    desired_source: str | None
+    desired_consent_date: datetime | None
+    retailer_code: int | None
+    retailer_access: Sequence[int] | None
+    attempts: int

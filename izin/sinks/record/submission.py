@@ -1,0 +1,74 @@
+"""One call to İYS with its items: the values; how they are stored is in ``ledger.submissions``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from izin.consent.admission import SKEW
+from izin.sinks.record.request_body import items_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from izin.iys.wire import ConsentItem, Receipt
+    from izin.sinks.record.brand import Brand
+
+SINGLE = "single"
+
+BATCH = "batch"
+
+
+class Item(NamedTuple):
+    """One record within a submission."""
+
+    place: int
+    """In the body, from 0."""
+    customer_id: str
+    key: str
+    event_id: str
+    status: str
+    consent_date: datetime | None
+    source: str | None
+    attempt: int
+    origin: str
+    origin_ref: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """One call to İYS, with its items that are not settled yet."""
+
+    id: int
+    brand: Brand
+    kind: str
+    body: str
+    items: tuple[Item, ...]
+    intended_at: datetime
+    answered_at: datetime | None = None
+    request_id: str | None = None
+    sub_request_ids: Sequence[str] = ()
+    """İYS's names of the items, by their places."""
+    polls: int = 0
+    sends: int = 1
+    refusals: int = 0
+    lease_until: datetime | None = None
+    """Until when nobody else takes it up; None where its telling is over."""
+
+    @property
+    def said(self) -> tuple[ConsentItem, ...]:
+        """What the body says, whole."""
+        return items_of(self.body)
+
+    def is_older(self, receipt: Receipt | None) -> bool:
+        """Whether a receipt is certainly of a save before this was to be told."""
+        return receipt is not None and receipt.creation_date < self.intended_at - SKEW
+
+
+class Settled(NamedTuple):
+    """What became of one item."""
+
+    place: int
+    state: str
+    code: str | None = None
