@@ -1,12 +1,13 @@
-"""The life of an obligation: what a key still owes İYS, from the wish to İYS's word.
+"""The lifecycle of an obligation: what a key still owes İYS, until İYS holds what is desired.
 
-An obligation is (key, desired event). It is one table, :data:`TRANSITIONS`; what is not in it is an
-error that changes nothing. The picture in the documentation is drawn from the table.
+An obligation is (key, desired event). It is one table, :data:`TRANSITIONS`: every change of state
+goes through it (``sinks.record.transitions``), the guard of the ledger's database is generated from
+it, and so is the picture in the documentation. What is not in it is an error that changes nothing.
 
-Nothing is dropped: what İYS does not take is ``refused``, ``expired`` or waits as ``parked`` for
-a person. A lost answer is ``unknown``, never "failed": İYS may have saved the record, so it is
-asked before anything is sent again. When a newer event changes what is desired, the old
-obligation is ``superseded`` and the same row begins anew with ``desire``.
+Nothing is dropped: what İYS does not take is ``refused``, ``expired``, or ``parked`` for a person.
+A call without an answer leaves its obligation ``unknown``, never failed: İYS may have saved the
+record, so its status is queried before anything is sent again. When a newer event changes what is
+desired, a new obligation begins in the same row.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ class State(StrEnum):
     IN_FLIGHT = "in_flight"
     """A call that carries it has begun and has not ended."""
     AWAITING_RESULT = "awaiting_result"
-    """İYS took the batch that carries it (202), which is not "saved"."""
+    """İYS took the batch that carries it (202), which does not mean saved."""
     UNKNOWN = "unknown"
-    """It was told, and the answer is lost."""
+    """It was submitted, and what İYS made of it is not known."""
     ACCEPTED = "accepted"
     REFUSED = "refused"
     RETRYABLE = "retryable"
@@ -38,7 +39,6 @@ class State(StrEnum):
     """A person must act."""
     EXPIRED = "expired"
     """The three business days are over (m.7/12): a new consent is needed."""
-    SUPERSEDED = "superseded"
     NOT_NEEDED = "not_needed"
     """İYS holds it already, or has nothing to withdraw."""
 
@@ -47,96 +47,85 @@ class Event(StrEnum):
     """What can happen to an obligation."""
 
     CLAIM = "claim"
-    TAKE = "take"
-    """İYS answered 202 to the batch."""
+    """A call that carries it is about to leave."""
+    QUEUE = "queue"
+    """İYS took the batch that carries it (202)."""
     ACCEPT = "accept"
+    """İYS saved it."""
     REFUSE = "refuse"
-    FAIL = "fail"
-    """A transient fault; İYS certainly saved nothing."""
+    """İYS does not take it, for what it says."""
+    RETRY = "retry"
+    """İYS certainly did not save it, and it is still desired."""
     LOSE = "lose"
-    """No answer, or none in time."""
-    FIND_ABSENT = "find_absent"
-    """İYS, asked, does not hold it."""
-    FIND_SETTLED = "find_settled"
-    """İYS holds what is desired, by whomever it was told."""
+    """No answer came, or one that does not tell what İYS holds."""
+    SETTLE = "settle"
+    """İYS holds what is desired, by whomever it was submitted, or has nothing to withdraw."""
+    REOPEN = "reopen"
+    """What İYS holds changed after it was settled: a citizen's act, or another writer's."""
     PARK = "park"
     REQUEUE = "requeue"
-    """A person sends it again."""
+    """A person, or a newly registered brand, lets it be ruled again."""
     EXPIRE = "expire"
-    SUPERSEDE = "supersede"
-    """A newer event changed what is desired."""
-    DESIRE = "desire"
-    """A new obligation begins in the row of one that has ended."""
 
+
+OPEN = (State.IN_FLIGHT, State.AWAITING_RESULT, State.UNKNOWN)
+"""Submitted, and İYS's result not known."""
+WAITING = (State.PENDING, State.RETRYABLE)
+SETTLED = (State.ACCEPTED, State.NOT_NEEDED)
+CLOSED = (State.REFUSED, State.EXPIRED, State.PARKED)
+"""A person, or a newer event, must come first."""
 
 BEGINNING = State.PENDING
+"""Where an obligation stands until it is ruled for the first time."""
+
+_ENTRIES: Mapping[Event, Mapping[State, tuple[State, ...]]] = {
+    # The event: where it leads, from which states.
+    Event.CLAIM: {State.IN_FLIGHT: WAITING},
+    Event.QUEUE: {State.AWAITING_RESULT: (State.IN_FLIGHT,)},
+    Event.ACCEPT: {State.ACCEPTED: OPEN},
+    Event.REFUSE: {State.REFUSED: OPEN},
+    Event.RETRY: {State.RETRYABLE: (*OPEN, State.RETRYABLE)},
+    Event.LOSE: {State.UNKNOWN: OPEN},
+    Event.SETTLE: {State.NOT_NEEDED: (*WAITING, *OPEN, *CLOSED, State.NOT_NEEDED)},
+    Event.REOPEN: {State.PENDING: SETTLED},
+    Event.PARK: {State.PARKED: (*WAITING, *OPEN, *SETTLED, State.PARKED)},
+    Event.REQUEUE: {State.PENDING: (State.PARKED,)},
+    Event.EXPIRE: {
+        State.EXPIRED: (*WAITING, *OPEN, *SETTLED, State.PARKED, State.EXPIRED),
+    },
+}
 
 TRANSITIONS: Mapping[tuple[State, Event], State] = MappingProxyType(
     {
-        (State.PENDING, Event.CLAIM): State.IN_FLIGHT,
-        (State.PENDING, Event.FIND_SETTLED): State.NOT_NEEDED,
-        (State.PENDING, Event.PARK): State.PARKED,
-        (State.PENDING, Event.EXPIRE): State.EXPIRED,
-        (State.PENDING, Event.SUPERSEDE): State.SUPERSEDED,
-        (State.IN_FLIGHT, Event.TAKE): State.AWAITING_RESULT,
-        (State.IN_FLIGHT, Event.ACCEPT): State.ACCEPTED,
-        (State.IN_FLIGHT, Event.REFUSE): State.REFUSED,
-        (State.IN_FLIGHT, Event.FAIL): State.RETRYABLE,
-        (State.IN_FLIGHT, Event.LOSE): State.UNKNOWN,
-        (State.IN_FLIGHT, Event.FIND_SETTLED): State.NOT_NEEDED,
-        (State.IN_FLIGHT, Event.PARK): State.PARKED,
-        (State.IN_FLIGHT, Event.EXPIRE): State.EXPIRED,
-        (State.IN_FLIGHT, Event.SUPERSEDE): State.SUPERSEDED,
-        (State.AWAITING_RESULT, Event.ACCEPT): State.ACCEPTED,
-        (State.AWAITING_RESULT, Event.REFUSE): State.REFUSED,
-        (State.AWAITING_RESULT, Event.FAIL): State.RETRYABLE,
-        (State.AWAITING_RESULT, Event.LOSE): State.UNKNOWN,
-        (State.AWAITING_RESULT, Event.FIND_SETTLED): State.NOT_NEEDED,
-        (State.AWAITING_RESULT, Event.PARK): State.PARKED,
-        (State.AWAITING_RESULT, Event.EXPIRE): State.EXPIRED,
-        (State.AWAITING_RESULT, Event.SUPERSEDE): State.SUPERSEDED,
-        (State.UNKNOWN, Event.ACCEPT): State.ACCEPTED,
-        (State.UNKNOWN, Event.REFUSE): State.REFUSED,
-        (State.UNKNOWN, Event.FIND_ABSENT): State.RETRYABLE,
-        (State.UNKNOWN, Event.FIND_SETTLED): State.NOT_NEEDED,
-        (State.UNKNOWN, Event.PARK): State.PARKED,
-        (State.UNKNOWN, Event.EXPIRE): State.EXPIRED,
-        (State.UNKNOWN, Event.SUPERSEDE): State.SUPERSEDED,
-        (State.RETRYABLE, Event.CLAIM): State.IN_FLIGHT,
-        (State.RETRYABLE, Event.FIND_SETTLED): State.NOT_NEEDED,
-        (State.RETRYABLE, Event.PARK): State.PARKED,
-        (State.RETRYABLE, Event.EXPIRE): State.EXPIRED,
-        (State.RETRYABLE, Event.SUPERSEDE): State.SUPERSEDED,
-        (State.PARKED, Event.REQUEUE): State.PENDING,
-        (State.PARKED, Event.FIND_SETTLED): State.NOT_NEEDED,
-        (State.PARKED, Event.EXPIRE): State.EXPIRED,
-        (State.PARKED, Event.SUPERSEDE): State.SUPERSEDED,
-        (State.REFUSED, Event.REQUEUE): State.PENDING,
-        (State.REFUSED, Event.PARK): State.PARKED,
-        (State.REFUSED, Event.FIND_SETTLED): State.NOT_NEEDED,
-        (State.REFUSED, Event.SUPERSEDE): State.SUPERSEDED,
-        # What İYS held may change under us: a citizen's act, another writer's, a lost brand.
-        (State.ACCEPTED, Event.FIND_ABSENT): State.PENDING,
-        (State.ACCEPTED, Event.SUPERSEDE): State.SUPERSEDED,
-        (State.NOT_NEEDED, Event.FIND_ABSENT): State.PENDING,
-        (State.NOT_NEEDED, Event.SUPERSEDE): State.SUPERSEDED,
-        (State.EXPIRED, Event.FIND_SETTLED): State.NOT_NEEDED,
-        (State.EXPIRED, Event.SUPERSEDE): State.SUPERSEDED,
-        (State.SUPERSEDED, Event.DESIRE): State.PENDING,
+        (state, event): target
+        for event, targets in _ENTRIES.items()
+        for target, states in targets.items()
+        for state in states
     }
 )
 """The table: where an event takes an obligation from each state."""
 
+FIRST_STATES = frozenset(
+    {BEGINNING}
+    | {TRANSITIONS[BEGINNING, event] for event in (Event.SETTLE, Event.PARK, Event.EXPIRE)}
+)
+"""Where the first ruling may leave a new obligation: it begins and is ruled in one write."""
+
+WRITTEN_CHANGES = frozenset(
+    (state, target) for (state, _), target in TRANSITIONS.items() if state is not target
+)
+"""The changes of state that the ledger's database lets pass within one obligation."""
+
 
 def after(state: State, event: Event) -> State:
-    """Return the state ``event`` leads to; raises IllegalTransitionError if the table has none."""
+    """Return the state that ``event`` leads to; raises IllegalTransitionError if there is none."""
     try:
         return TRANSITIONS[state, event]
     except KeyError:
         raise IllegalTransitionError(state, event) from None
 
 
-def drawn() -> str:
+def diagram() -> str:
     """Return the table as a Mermaid state diagram."""
     lines = ["stateDiagram-v2", f"    [*] --> {BEGINNING}"]
     arrows: dict[tuple[State, State], list[Event]] = {}
@@ -144,6 +133,26 @@ def drawn() -> str:
         arrows.setdefault((state, target), []).append(event)
     lines += [
         f"    {state} --> {target}: {', '.join(events)}"
-        for (state, target), events in arrows.items()
+        for (state, target), events in sorted(arrows.items())
     ]
     return "\n".join(lines) + "\n"
+
+
+def guard() -> str:
+    """Return the condition by which the database's trigger refuses a change, as SQL.
+
+    ``consents_lawful`` in ``sinks/ledger/migrations/0001_schema.sql`` holds it, a test compares.
+    """
+    first = ", ".join(f"'{state}'" for state in sorted(FIRST_STATES))
+    allowed = ",\n                ".join(
+        f"'{state} {target}'" for state, target in sorted(WRITTEN_CHANGES)
+    )
+    return (
+        "CASE\n"
+        "            WHEN OLD.desired_event_id IS DISTINCT FROM NEW.desired_event_id\n"
+        "                    OR OLD.desired_status IS DISTINCT FROM NEW.desired_status\n"
+        f"                THEN NEW.state NOT IN ({first})\n"
+        "            ELSE OLD.state <> NEW.state AND OLD.state || ' ' || NEW.state NOT IN (\n"
+        f"                {allowed})\n"
+        "        END"
+    )

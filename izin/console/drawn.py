@@ -216,7 +216,7 @@ def _default(value: object) -> str:
 
 
 def _lifecycle() -> str:
-    return _LIFECYCLE.format(made=_MADE, drawn=lifecycle.drawn())
+    return _LIFECYCLE.format(made=_MADE, drawn=lifecycle.diagram())
 
 
 def _codes() -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from izin.sinks.ledger.reads import Fact
     from izin.sinks.record.brand import Brand
-    from izin.sinks.record.row import Entry
+    from izin.sinks.record.row import ConsentRow
     from izin.sinks.record.suspension import Suspension
 
 HAPPENED = ("when (Turkey)", "what", "in words")
@@ -94,7 +94,7 @@ def heading(key: str) -> str:
     return f"{recipient} · {channel} · {recipient_type} · brand {brand}"
 
 
-def kept_from(entry: Entry, brand: Brand | None, stops: Iterable[Suspension]) -> str | None:
+def kept_from(entry: ConsentRow, brand: Brand | None, stops: Iterable[Suspension]) -> str | None:
     """Return what keeps a key that is to be told from İYS, and since when; None: nothing does."""
     if entry.state not in _TO_TELL:
         return None
@@ -112,7 +112,7 @@ def kept_from(entry: Entry, brand: Brand | None, stops: Iterable[Suspension]) ->
     return f"kept from İYS since {turkish(first.since)}, {first.why}: izin brands stops"
 
 
-def standing(entry: Entry, kept: str | None) -> list[tuple[str, str]]:
+def standing(entry: ConsentRow, kept: str | None) -> list[tuple[str, str]]:
     """Return how a key stands, a line a question; ``kept``: what ``kept_from`` found."""
     answer = "yes" if entry.may_send else "no"
     return [
@@ -198,7 +198,7 @@ def _stated(status: str | None, data: Mapping[str, Any]) -> str:
     return f"{said} of {turkish(dated)}" if dated else said
 
 
-def _state(entry: Entry, kept: str | None) -> str:
+def _state(entry: ConsentRow, kept: str | None) -> str:
     due = entry.due_at if entry.state in _TO_TELL else None
     return _joined(
         kept or _STATES.get(entry.state, entry.state),

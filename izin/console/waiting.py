@@ -22,7 +22,7 @@ from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import reads, retailers
 from izin.sinks.ledger import suspensions as standing
-from izin.sinks.record import transitions
+from izin.sinks.record import ruling
 from izin.sinks.record.messages import Announcer
 from izin.sinks.record.suspension import EVERY, Suspension
 
@@ -46,7 +46,7 @@ CURES: Mapping[str, str] = {
     str(Why.RECONSENT): "the citizen said no at İYS; with a new consent in hand: {requeue}",
     str(Why.NOT_REGISTRABLE): "correct the record at its source, and send it again from there",
     str(Why.TACIR_UPDATE_INCOMPLETE): "send it again from its source, with date and source",
-    transitions.UNKNOWN_BRAND: "register the brand, and they go on by themselves: {add}",
+    ruling.UNKNOWN_BRAND: "register the brand, and they go on by themselves: {add}",
     "unknown-code": "read what İYS answered with izin explain; once it is mended: {requeue}",
     retailers.DIFFERENCE: "change them at İYS ({retailers} says which); then: {requeue}",
     "no-such-retailer": "correct the retailer code, or have İYS know the retailer; then: {requeue}",

@@ -22,10 +22,10 @@ from izin.sinks.ledger import brands, stream_progress, submissions
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.unit_of_work import Changes, lock
-from izin.sinks.record import apply, transitions
+from izin.sinks.record import apply, ruling
 from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.iys_movements import event_of, key_of, statement_of
-from izin.sinks.record.row import Entry
+from izin.sinks.record.transitions import first_row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -165,27 +165,13 @@ class Puller:
                     continue
                 key = str(one.key)
                 before_entry = entries.get(key)
-                entry = before_entry or unheard_of(one.key, brand, now)
+                entry = before_entry or first_row(one.key, brand.customer_id, now)
                 heard = apply.observed(entry, statement)
-                ruled = transitions.ruled(
+                ruled = ruling.ruled(
                     heard, brand, now, calendar=self.tools.ledger.calendar, observing=True
                 )
                 entries[key] = changes.rule(before_entry, ruled)
             await changes.write(connection)
-
-
-def unheard_of(key: ConsentKey, brand: Brand, now: datetime) -> Entry:
-    """Return the row of a key that nobody of ours has spoken of."""
-    return Entry(
-        key=str(key),
-        customer_id=brand.customer_id,
-        brand_code=key.brand_code,
-        channel=str(key.channel),
-        recipient_type=str(key.recipient_type),
-        recipient=key.recipient,
-        state="not_needed",
-        updated_at=now,
-    )
 
 
 def _observation(one: _Seen, stream: Stream, now: datetime) -> Movement:

@@ -14,13 +14,14 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from izin.consent.clocks import terms
+from izin.consent.lifecycle import State
 from izin.consent.model import Status
 from izin.schemas.avro_writer import EPOCH
 from izin.sinks.ingest.decision_reader import is_prompt
 from izin.sinks.ledger import outbox
 from izin.sinks.ledger.db import copy_format
-from izin.sinks.record import apply, transitions
-from izin.sinks.record.row import Entry
+from izin.sinks.record import apply, ruling
+from izin.sinks.record.row import ConsentRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,7 +71,7 @@ SHARED: Mapping[str, Callable[..., bytes]] = {
 }
 """The columns behind them, and how each is written."""
 _LEFT = tuple(
-    field.name for field in fields(Entry) if field.name not in OWN and field.name not in SHARED
+    field.name for field in fields(ConsentRow) if field.name not in OWN and field.name not in SHARED
 )
 """The columns that are null in a new row that is only owed."""
 _COUNT = (len(OWN) + len(SHARED)).to_bytes(2, "big")
@@ -179,10 +180,10 @@ class Stamp:
         """Return what the rulings make of one decision of a voice, if it is merely owed."""
         now = self._now
         decided = apply.decided(None, self._reader.decode(read.value), now)
-        ruled = transitions.ruled(decided, brand, now, calendar=self._calendar)
-        entry = ruled.entry.but(updated_at=now)
+        ruled = ruling.ruled(decided, brand, now, calendar=self._calendar)
+        entry = ruled.entry.replace(updated_at=now)
         told = self._announcer.permission(None, entry, now)
-        if told is None or ruled.rescue is not None or entry.state != "pending":
+        if told is None or ruled.rescue is not None or entry.state is not State.PENDING:
             return None
         entry, message = told
         framed, found, behind = message.value.partition(cut.address)

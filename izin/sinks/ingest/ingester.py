@@ -26,7 +26,7 @@ from izin.sinks.ledger.db import notifications
 from izin.sinks.ledger.db.connection import copy
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.unit_of_work import Changes, lock
-from izin.sinks.record import transitions
+from izin.sinks.record import ruling
 from izin.sinks.record.errors import ConcurrentChangeError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from izin.sinks.ledger.db.connection import Connection, Ledger
     from izin.sinks.record.brand import Brand
     from izin.sinks.record.messages import Announcer
-    from izin.sinks.record.row import Entry
+    from izin.sinks.record.row import ConsentRow
 
 BATCH = 8000
 """The most decisions of a transaction; where fewer have come, nothing is waited for."""
@@ -161,7 +161,7 @@ class Ingester:
         self,
         changes: Changes,
         reads: Sequence[Read],
-        entries: dict[str, Entry],
+        entries: dict[str, ConsentRow],
         known: Mapping[int, Brand],
     ) -> None:
         """Make the rows of ``reads`` one by one."""
@@ -172,7 +172,7 @@ class Ingester:
             entry = self._facts.decided(before, read, now)
             if last[read.key] == place:
                 brand = known.get(entry.brand_code)
-                ruled = transitions.ruled(entry, brand, now, calendar=self.ledger.calendar)
+                ruled = ruling.ruled(entry, brand, now, calendar=self.ledger.calendar)
                 entries[read.key] = changes.rule(before, ruled)
             else:
                 entries[read.key] = changes.put(before, entry)
@@ -232,7 +232,9 @@ def most_after(ruled: int, of: int) -> int:
     return FEW if ruled * BATCH > FEW * of else BATCH
 
 
-def _parted(reads: Sequence[Read], entries: Mapping[str, Entry]) -> tuple[list[Read], list[Read]]:
+def _parted(
+    reads: Sequence[Read], entries: Mapping[str, ConsentRow]
+) -> tuple[list[Read], list[Read]]:
     """Return the decisions on keys that have no row and are spoken of once, and all others."""
     spoken = Counter(read.key for read in reads)
     alone: list[Read] = []

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from izin.sinks.ingest.decision_reader import Cut, DecisionReader, Read, Voice
-    from izin.sinks.record.row import Entry
+    from izin.sinks.record.row import ConsentRow
 
 _SHARED = (
     "customer_id",
@@ -46,7 +46,7 @@ _SHARED = (
 class _Heard(NamedTuple):
     """What the decisions of one voice have a row learn."""
 
-    first: Entry
+    first: ConsentRow
     """A key's first row, of which key, recipient and the statement's own columns are another's."""
     shared: dict[str, Any]
     is_ret: bool
@@ -59,7 +59,7 @@ class PlainFacts:
         self._reader = reader
         self._heard: dict[tuple[Voice, bool], _Heard] = {}
 
-    def decided(self, entry: Entry | None, read: Read, now: datetime) -> Entry:
+    def decided(self, entry: ConsentRow | None, read: Read, now: datetime) -> ConsentRow:
         """Return the row once the law has decided ``read``, as ``facts.decided`` does."""
         cut = read.cut
         if cut is None:
@@ -67,7 +67,7 @@ class PlainFacts:
         voice = cut.voice, is_prompt(cut)
         heard = self._heard.get(voice) or keep(self._heard, voice, self._hear(read, now))
         if entry is None:
-            return heard.first.but(
+            return heard.first.replace(
                 key=read.key,
                 recipient=cut.recipient.decode(),
                 latest_onay_at=_moment(cut.latest_onay),
@@ -81,11 +81,11 @@ class PlainFacts:
         event_id = own["desired_event_id"]
         order = own["desired_at"], heard.is_ret, OriginRank.OURS, event_id
         if not apply.is_outranked(entry, order):
-            return entry.but(latest_onay_at=onay, latest_ret_at=ret)
+            return entry.replace(latest_onay_at=onay, latest_ret_at=ret)
         if entry.is_of(event_id, heard.shared["desired_status"]):
             dates = {name: own[name] for name in ("desired_at", "desired_consent_date")}
-            return entry.but(latest_onay_at=onay, latest_ret_at=ret, **dates)
-        return entry.but(latest_onay_at=onay, latest_ret_at=ret, **heard.shared, **own)
+            return entry.replace(latest_onay_at=onay, latest_ret_at=ret, **dates)
+        return entry.replace(latest_onay_at=onay, latest_ret_at=ret, **heard.shared, **own)
 
     def _hear(self, read: Read, now: datetime) -> _Heard:
         first = apply.decided(None, self._reader.decode(read.value), now)

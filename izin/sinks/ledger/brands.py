@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from izin.consent.lifecycle import Event, State
 from izin.consent.model import Status
 from izin.sinks.ledger import retailers, suspensions
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.unit_of_work import Changes, append_messages
-from izin.sinks.record import transitions
+from izin.sinks.record import ruling
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.row import Entry
+from izin.sinks.record.row import ConsentRow
 from izin.sinks.record.suspension import EVERY
+from izin.sinks.record.transitions import transition
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -191,7 +193,7 @@ async def _each(  # noqa: PLR0913 - one walk for both
             found = await connection.execute(
                 _CONSENTS[query], {**values, "after": after, "size": _CHUNK}
             )
-            entries = [Entry.from_row(row) for row in await found.fetchall()]
+            entries = [ConsentRow.from_row(row) for row in await found.fetchall()]
             if not entries:
                 return seen
             brands = await of_codes(connection, {entry.brand_code for entry in entries})
@@ -204,24 +206,24 @@ async def _each(  # noqa: PLR0913 - one walk for both
 
 
 def _look_again(
-    changes: Changes, entry: Entry, brand: Brand | None, calendar: Calendar, *, by: str | None
+    changes: Changes, entry: ConsentRow, brand: Brand | None, calendar: Calendar, *, by: str | None
 ) -> bool:
     now = changes.now
-    if entry.state == "parked" and by is None and entry.why != transitions.UNKNOWN_BRAND:
-        changes.put(entry, transitions.reckoned(entry, brand, now, calendar=calendar))
+    if entry.state is State.PARKED and by is None and entry.why != ruling.UNKNOWN_BRAND:
+        changes.put(entry, ruling.reckoned(entry, brand, now, calendar=calendar))
         return False
-    if entry.state == "parked" and by is not None:
+    if entry.state is State.PARKED and by is not None:
         changes.note(_released(entry, by, now))
-        entry_now = transitions.released(entry)
-    elif entry.state == "parked":
-        entry_now = entry.but(state="pending")
+        entry_now = ruling.released(entry)
+    elif entry.state is State.PARKED:
+        entry_now = transition(entry, Event.REQUEUE)
     else:
         entry_now = entry
-    changes.rule(entry, transitions.ruled(entry_now, brand, now, calendar=calendar))
+    changes.rule(entry, ruling.ruled(entry_now, brand, now, calendar=calendar))
     return True
 
 
-def _released(entry: Entry, by: str, now: datetime) -> Movement:
+def _released(entry: ConsentRow, by: str, now: datetime) -> Movement:
     """Return what the history keeps of a person's word: without it nobody could tell later why a
     record that was parked went out after all.
     """

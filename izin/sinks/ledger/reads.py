@@ -13,7 +13,7 @@ from izin.consent.forecast import Owed
 from izin.consent.model import Status
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.formats import told_by
-from izin.sinks.record.row import Entry
+from izin.sinks.record.row import ConsentRow
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -86,7 +86,7 @@ class Fact:
 class History:
     """Everything of a recipient: how its keys stand, and what happened to them, in order."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[ConsentRow, ...]
     facts: tuple[Fact, ...]
 
 
@@ -210,7 +210,7 @@ async def history(ledger: Ledger, recipient: str) -> History:
     entries = await ledger.fetch(_SQL["standing"], {"keys": keys})
     facts = await ledger.fetch(_SQL["history"], {"keys": keys})
     return History(
-        entries=tuple(Entry.from_row(row) for row in entries),
+        entries=tuple(ConsentRow.from_row(row) for row in entries),
         facts=tuple(map(_fact, facts)),
     )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from izin.consent.lifecycle import SETTLED, State
 from izin.consent.model import Status
 from izin.consent.obligation import Registered
 from izin.sinks.ledger.db.queries import statements
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from izin.sinks.ledger.db.connection import Connection, Ledger
-    from izin.sinks.record.row import Entry
+    from izin.sinks.record.row import ConsentRow
 
 DIFFERENCE = "retailer-access"
 """Why such consents wait for a person."""
-_SETTLED = frozenset({"accepted", "not_needed"})
+
 _SQL = statements("retailers")
 
 
@@ -54,26 +55,26 @@ class Difference:
     since: datetime
 
 
-def step(before: Entry | None, after: Entry) -> Step | None:
+def step(before: ConsentRow | None, after: ConsentRow) -> Step | None:
     """Return what the change from ``before`` to ``after`` means to the key's retailers, if any."""
     if after.registered != Registered.ONAY:
         was_held = before is not None and before.registered == Registered.ONAY
         return Step.ENDED if was_held else None
     if after.retailer_code is None and after.retailer_access is None:
         return None
-    if after.desired_status != Status.ONAY or after.state not in _SETTLED:
+    if after.desired_status != Status.ONAY or after.state not in SETTLED:
         return None
     same = before is not None and after.is_of(before.desired_event_id, before.desired_status)
     if same and before is not None and before.state == after.state:
         return None
-    return Step.TOLD if after.state == "accepted" else Step.WANTED
+    return Step.TOLD if after.state is State.ACCEPTED else Step.WANTED
 
 
 async def write(
-    connection: Connection, steps: Iterable[tuple[Step, Entry]], *, now: datetime
+    connection: Connection, steps: Iterable[tuple[Step, ConsentRow]], *, now: datetime
 ) -> None:
     """Keep what became of retailers, key by key."""
-    rows: dict[Step, list[Entry]] = {one: [] for one in Step}
+    rows: dict[Step, list[ConsentRow]] = {one: [] for one in Step}
     for one, entry in steps:
         rows[one].append(entry)
     for one, query in ((Step.TOLD, "told"), (Step.WANTED, "wanted")):
@@ -101,7 +102,7 @@ async def differences(ledger: Ledger, brand_code: int) -> tuple[Difference, ...]
     return tuple(Difference(**row) for row in rows)
 
 
-def _row(entry: Entry) -> dict[str, object]:
+def _row(entry: ConsentRow) -> dict[str, object]:
     access = entry.retailer_access
     return {
         "key": entry.key,

@@ -56,6 +56,12 @@ async def taken(  # noqa: PLR0913 - İYS's receipt of a batch
     await connection.execute(_CONSENTS["await-result"], told)
 
 
+async def open_places(connection: Connection, submission: Submission) -> frozenset[int]:
+    """Return the places of the items that are not settled yet."""
+    found = await (await connection.execute(_SQL["items"], {"id": submission.id})).fetchall()
+    return frozenset(row["index"] for row in found)
+
+
 async def settle(
     connection: Connection,
     submission: Submission,

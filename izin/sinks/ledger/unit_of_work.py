@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, LiteralString
 
+from izin.consent.lifecycle import State
 from izin.consent.model import Status
 from izin.sinks.ledger import retailers
 from izin.sinks.ledger.db import notifications
@@ -19,7 +20,7 @@ from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.outbox import row_of
 from izin.sinks.record.errors import ConcurrentChangeError
-from izin.sinks.record.row import Entry, is_only_told, to_json, told_to_json
+from izin.sinks.record.row import ConsentRow, is_only_told, to_json, told_to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from izin.sinks.ledger.history.hash_chain import Fact
     from izin.sinks.record.messages import Announcer, Message
     from izin.sinks.record.outcome import Outcome
-    from izin.sinks.record.transitions import Ruled
+    from izin.sinks.record.ruling import Ruled
 
 _CONSENTS = statements("consents")
 _OUTBOX = statements("outbox")
@@ -42,21 +43,21 @@ class Changes:
     def __init__(self, announcer: Announcer, *, now: datetime) -> None:
         self.now = now
         self._announcer = announcer
-        self._before: dict[str, Entry | None] = {}
-        self._after: dict[str, Entry] = {}
+        self._before: dict[str, ConsentRow | None] = {}
+        self._after: dict[str, ConsentRow] = {}
         self._movements: list[Movement] = []
         self._facts: list[Fact] = []
         self._owed: set[tuple[str, str | None]] = set()
         self._messages: list[Message] = []
 
-    def put(self, before: Entry | None, after: Entry) -> Entry:
+    def put(self, before: ConsentRow | None, after: ConsentRow) -> ConsentRow:
         """Have ``after`` stand where ``before`` stood; return it as it will be written."""
         key = after.key
         held = self._after.get(key, before)
         if held == after:
             return after
         self._before.setdefault(key, before)
-        written = after.but(updated_at=self.now)
+        written = after.replace(updated_at=self.now)
         permission = self._announcer.permission(before, written, self.now)
         if permission is not None:
             written, message = permission
@@ -88,7 +89,7 @@ class Changes:
         """Have ``event``, which the sinks originate, published."""
         self._messages.append(self._announcer.event(event, key, self.now))
 
-    def rule(self, before: Entry | None, ruled: Ruled) -> Entry:
+    def rule(self, before: ConsentRow | None, ruled: Ruled) -> ConsentRow:
         """Have the row stand as it was ruled, and publish what rescues it."""
         if ruled.rescue is not None:
             self.publish(ruled.rescue, ruled.entry.consent_key)
@@ -145,11 +146,11 @@ class Changes:
             await connection.execute(f"NOTIFY {notifications.ASKS}")
 
 
-def is_breach(before: Entry | None, after: Entry, now: datetime) -> bool:
+def is_breach(before: ConsentRow | None, after: ConsentRow, now: datetime) -> bool:
     """Whether İYS has just been told of an opt-out of ours after its third business day, or has
     refused it for that.
     """
-    told = after.state == "accepted" and (before is None or before.state != "accepted")
+    told = after.state is State.ACCEPTED and (before is None or before.state is not State.ACCEPTED)
     refused = after.duty == "rescue" and (before is None or before.duty != "rescue")
     return (
         after.desired_status == Status.RET
@@ -160,7 +161,7 @@ def is_breach(before: Entry | None, after: Entry, now: datetime) -> bool:
     )
 
 
-def _breach(entry: Entry, now: datetime) -> Movement:
+def _breach(entry: ConsentRow, now: datetime) -> Movement:
     return Movement(
         kind="breach",
         customer_id=entry.customer_id,
@@ -183,15 +184,15 @@ async def append_messages(
     await connection.execute(f"NOTIFY {notifications.OUTBOX}")
 
 
-async def lock(connection: Connection, keys: Iterable[str]) -> dict[str, Entry]:
+async def lock(connection: Connection, keys: Iterable[str]) -> dict[str, ConsentRow]:
     """Return the rows of ``keys`` that exist, by key, held until the transaction ends."""
     async with connection.cursor(binary=True) as cursor:
         found = await cursor.execute(_CONSENTS["lock"], {"keys": sorted(set(keys))})
-        return {row["key"]: Entry.from_row(row) for row in await found.fetchall()}
+        return {row["key"]: ConsentRow.from_row(row) for row in await found.fetchall()}
 
 
-async def _save(connection: Connection, changed: Sequence[tuple[Entry, Entry]]) -> None:
-    parted: tuple[list[tuple[Entry, Entry]], ...] = [], []
+async def _save(connection: Connection, changed: Sequence[tuple[ConsentRow, ConsentRow]]) -> None:
+    parted: tuple[list[tuple[ConsentRow, ConsentRow]], ...] = [], []
     for before, after in changed:
         parted[is_only_told(before, after)].append((before, after))
     for (query, as_json), some in zip(_SAVING, parted, strict=True):

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from izin.iys.answers import Verdict
 from izin.iys.breaker import Gate
 from izin.iys.errors import CallError
+from izin.runtime.backoff import Backoff
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands, submissions
 from izin.sinks.outbound.save_results import record_answers
-from izin.sinks.record import transitions
 from izin.sinks.record.item_result import Answer
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ class Settler:
 
     async def _later(self, submission: Submission, retry_after: timedelta | None) -> None:
         first = min(_FIRST, max(self.result_delay / 10, timedelta(milliseconds=200)))
-        wait = transitions.backoff(submission.polls + 1, first=first, longest=_LONGEST)
-        at = self.tools.clock() + max(wait, retry_after or wait)
+        wait = Backoff(first, _LONGEST).after(submission.polls + 1, at_least=retry_after)
+        at = self.tools.clock() + wait
         async with self.tools.ledger.transaction() as connection:
             await submissions.ask_again(
                 connection, submission, next_poll_at=at, holder=self.tools.holder

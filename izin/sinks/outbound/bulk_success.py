@@ -18,6 +18,7 @@ import orjson
 from psycopg.rows import args_row
 
 from izin.consent.clocks import terms
+from izin.consent.lifecycle import State
 from izin.consent.model import Status
 from izin.iys.answers import Verdict
 from izin.sinks.ledger.db import notifications
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from izin.sinks.ledger.unit_of_work import Changes
     from izin.sinks.outbound.context import Tools
     from izin.sinks.record.item_result import Answer
-    from izin.sinks.record.row import Entry
+    from izin.sinks.record.row import ConsentRow
     from izin.sinks.record.submission import Item, Submission
 
 FEW = 2
@@ -142,7 +143,7 @@ class Successes:
             )
         return (row.due_at, row.expires_at) == found
 
-    def _judged(self, members: Sequence[Saved], before: Entry) -> Group | None:
+    def _judged(self, members: Sequence[Saved], before: ConsentRow) -> Group | None:
         """Return what judging the first of ``members`` makes of all; None if more than usual
         follows.
         """
@@ -150,13 +151,17 @@ class Successes:
         calendar, announcer = self.tools.ledger.calendar, self.tools.announcer
         found = judged(before, item, answer, self.submission.brand, self.now, calendar=calendar)
         more = (found.outcome, found.stop, found.ruled.rescue)
-        after = found.ruled.entry.but(updated_at=self.now)
+        after = found.ruled.entry.replace(updated_at=self.now)
         told = announcer.permission(before, after, self.now)
         if told is None or more != (None, None, None) or not is_only_told(before, after):
             return None
         entry, permission = told
         outcomes = list(announcer.outcomes(before, entry, self.now))
-        if entry.state != "accepted" or len(outcomes) != 1 or entry.permission_since != self.now:
+        if (
+            entry.state is not State.ACCEPTED
+            or len(outcomes) != 1
+            or entry.permission_since != self.now
+        ):
             return None
         (reached,) = outcomes
         outcome = announcer.outcome(reached)

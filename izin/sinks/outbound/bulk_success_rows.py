@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from izin.iys.wire import Receipt
     from izin.sinks.ledger.outbox import Pattern
     from izin.sinks.record.item_result import Answer
-    from izin.sinks.record.row import Entry
+    from izin.sinks.record.row import ConsentRow
     from izin.sinks.record.submission import Item, Submission
 
 OWN_OF_PERMISSION = ("recipient", "registered_at", "consent_date")
@@ -110,7 +110,7 @@ class Group(NamedTuple):
     """Items whose rows stand alike, and what judging the first of them has made of its row."""
 
     members: Sequence[Saved]
-    entry: Entry
+    entry: ConsentRow
     permission: Pattern
     outcome: Pattern
     told: Outcome

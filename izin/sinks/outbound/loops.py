@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from izin.iys.errors import CallError
+from izin.runtime.backoff import Backoff
 from izin.runtime.observe import get_logger
 from izin.runtime.registry import RegistryError
 from izin.sinks.record.errors import (
@@ -19,7 +20,6 @@ from izin.sinks.record.errors import (
     LedgerUnavailableError,
     StreamUnavailableError,
 )
-from izin.sinks.record.transitions import backoff
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,8 +34,7 @@ OUTSIDE = (
     CallError,
 )
 """What lies outside this process and passes by itself."""
-_FIRST = timedelta(milliseconds=200)
-_LONGEST = timedelta(seconds=30)
+_BACKOFF = Backoff(timedelta(milliseconds=200), timedelta(seconds=30))
 _CALM = 60.0
 
 _log = get_logger(__name__)
@@ -51,7 +50,7 @@ async def persist(name: str, work: Callable[[], Awaitable[None]]) -> None:
             await work()
         except OUTSIDE as error:
             failures = 1 if loop.time() - began > _CALM else failures + 1
-            wait = backoff(failures, first=_FIRST, longest=_LONGEST)
+            wait = _BACKOFF.after(failures)
             _log.warning(
                 "begins anew",
                 work=name,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from izin.consent.lifecycle import Event, State
 from izin.consent.model import Channel, RecipientType, Status
 from izin.iys.answers import Verdict
 from izin.iys.breaker import Gate
@@ -25,9 +26,10 @@ from izin.sinks.ledger import brands, claims, submissions, suspensions
 from izin.sinks.ledger.unit_of_work import Changes, lock
 from izin.sinks.outbound import status_answer
 from izin.sinks.outbound.save_results import record_answers
-from izin.sinks.record import apply, transitions
+from izin.sinks.record import apply, ruling
 from izin.sinks.record.item_result import Answer
 from izin.sinks.record.submission import BATCH, SINGLE, Settled
+from izin.sinks.record.transitions import transition
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from izin.sinks.ledger.db.connection import Connection
     from izin.sinks.outbound.context import Tools
     from izin.sinks.outbound.send import Teller
-    from izin.sinks.record.row import Entry
+    from izin.sinks.record.row import ConsentRow
     from izin.sinks.record.submission import Item, Submission
 
 _ASKED_AT_ONCE = 20
@@ -88,9 +90,9 @@ class Recoverer:
             changes = Changes(self.tools.announcer, now=now)
             for item in submission.items:
                 entry = entries[item.key]
-                if entry.is_of(item.event_id, item.status) and entry.state == "in_flight":
+                if entry.is_of(item.event_id, item.status) and entry.state is State.IN_FLIGHT:
                     entries[item.key] = changes.put(
-                        entry, entry.but(state="unknown", why="no-answer")
+                        entry, transition(entry, Event.LOSE, why="no-answer")
                     )
             wanted = [
                 item
@@ -142,13 +144,13 @@ class Recoverer:
         await self._found(submission, item, record, asked_at)
         return True
 
-    def _is_wanted(self, submission: Submission, entry: Entry, item: Item) -> bool:
+    def _is_wanted(self, submission: Submission, entry: ConsentRow, item: Item) -> bool:
         """Whether the very statement would be told now, were it not told yet."""
         if not entry.is_of(item.event_id, item.status):
             return False
         now = self.tools.clock()
-        ruled = transitions.ruled(
-            apply.landed(entry, item.status, now).but(state="in_flight"),
+        ruled = ruling.ruled(
+            apply.landed(entry, item.status, now),
             submission.brand,
             now,
             calendar=self.tools.ledger.calendar,
@@ -243,7 +245,7 @@ class Recoverer:
                     status_answer.statement_of(record, asked_at),
                 )
                 mine = entry.is_of(item.event_id, item.status)
-                ruled = transitions.ruled(
+                ruled = ruling.ruled(
                     landed,
                     submission.brand,
                     now,

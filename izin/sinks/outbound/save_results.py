@@ -51,6 +51,10 @@ async def record_answers(
     async with tools.ledger.transaction() as connection:
         others = await alike.take(connection, items, answers)
         entries = await lock(connection, (item.key for item in others))
+        if others:
+            # Under the rows' locks: what another process settled meanwhile was its to judge.
+            still_open = await submissions.open_places(connection, submission)
+            others = [item for item in others if item.place in still_open]
         changes = Changes(tools.announcer, now=now)
         judgements: dict[int, Judged] = {}
         for turn, item in enumerate(others):

@@ -21,8 +21,8 @@ from izin.sinks.ledger import brands, claims, suspensions
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.unit_of_work import Changes
 from izin.sinks.outbound.fairness import FairShares, Lane
-from izin.sinks.record import transitions
-from izin.sinks.record.row import Entry
+from izin.sinks.record import ruling
+from izin.sinks.record.row import ConsentRow
 from izin.sinks.record.submission import BATCH, SINGLE
 
 if TYPE_CHECKING:
@@ -157,10 +157,10 @@ class Submitter:
         async with self.tools.ledger.transaction() as connection:
             values = {"now": now, "size": self.batch_size}
             rows = await (await connection.execute(_SQL["claim-expired"], values)).fetchall()
-            entries = [Entry.from_row(row) for row in rows]
+            entries = [ConsentRow.from_row(row) for row in rows]
             changes = Changes(self.tools.announcer, now=now)
             for entry in entries:
-                changes.put(entry, transitions.expired(entry, "term-ended", None))
+                changes.put(entry, ruling.expired(entry, "term-ended", None))
             await changes.write(connection)
         return bool(entries)
 

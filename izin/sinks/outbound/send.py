@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from izin.consent.lifecycle import Event, State
 from izin.consent.model import ConsentKey
 from izin.iys.answers import FIELD_FAULTS, Verdict
 from izin.iys.errors import (
@@ -23,12 +24,14 @@ from izin.iys.errors import (
 )
 from izin.iys.pacing import CallClass
 from izin.iys.wire import Written
+from izin.runtime.backoff import Backoff
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import claims, submissions, suspensions
 from izin.sinks.ledger.unit_of_work import Changes, lock
 from izin.sinks.outbound.save_results import record_answers
 from izin.sinks.record.item_result import NO_SUCH_RETAILER, Answer
 from izin.sinks.record.submission import BATCH
+from izin.sinks.record.transitions import transition
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -37,8 +40,7 @@ if TYPE_CHECKING:
     from izin.sinks.outbound.context import Tools
     from izin.sinks.record.submission import Item, Submission
 
-_LOST = timedelta(seconds=2)
-_LONGEST = timedelta(minutes=5)
+_BACKOFF = Backoff(timedelta(seconds=2), timedelta(minutes=5))
 
 _log = get_logger(__name__)
 
@@ -165,14 +167,16 @@ class Teller:
         async with self.tools.ledger.transaction() as connection:
             entries = await lock(connection, (item.key for item in submission.items))
             changes = Changes(self.tools.announcer, now=now)
-            wait = min(_LONGEST, _LOST * 2 ** min(submission.sends - 1, 10))
             await submissions.lost(
-                connection, submission, next_poll_at=now + wait, holder=self.tools.holder
+                connection,
+                submission,
+                next_poll_at=now + _BACKOFF.after(submission.sends),
+                holder=self.tools.holder,
             )
             for item in submission.items:
                 entry = entries[item.key]
-                if entry.is_of(item.event_id, item.status) and entry.state == "in_flight":
-                    changes.put(entry, entry.but(state="unknown", why="no-answer"))
+                if entry.is_of(item.event_id, item.status) and entry.state is State.IN_FLIGHT:
+                    changes.put(entry, transition(entry, Event.LOSE, why="no-answer"))
             await changes.write(connection)
 
     async def _refused(self, submission: Submission, error: CallError) -> list[Submission]:

@@ -10,12 +10,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from izin.consent.lifecycle import State
 from izin.consent.model import Status
 from izin.consent.obligation import Registered
 from izin.iys.wire import Movement as Told
 from izin.iys.wire import Stream
+from izin.runtime.backoff import Backoff
 from izin.sinks.ledger.history.append import Movement
-from izin.sinks.record import transitions
+from izin.sinks.record import ruling
 from izin.sinks.record.apply import Statement
 from izin.sinks.record.iys_movements import event_of
 from izin.sinks.record.row import is_of_citizens
@@ -28,12 +30,11 @@ if TYPE_CHECKING:
     from izin.iys.wire import Record
     from izin.sinks.ledger.unit_of_work import Changes
     from izin.sinks.record.brand import Brand
-    from izin.sinks.record.row import Entry
+    from izin.sinks.record.row import ConsentRow
 
 _ASKS = 6
 """After so many times of asking in vain a person looks."""
-_FIRST = timedelta(seconds=30)
-_LONGEST = timedelta(hours=1)
+_BACKOFF = Backoff(timedelta(seconds=30), timedelta(hours=1))
 
 
 def statement_of(record: Record | None, asked_at: datetime) -> Statement:
@@ -67,7 +68,7 @@ def statement_of_many(*, approved: bool, asked_at: datetime) -> Statement:
     )
 
 
-def is_news(entry: Entry, statement: Statement) -> bool:
+def is_news(entry: ConsentRow, statement: Statement) -> bool:
     """Whether İYS states what the law has not heard: newer and other than what is desired."""
     return entry.desired_at is None or (
         statement.creation_date > entry.desired_at and str(statement.value) != entry.desired_status
@@ -91,12 +92,14 @@ def event_of_record(record: Record, brand: Brand, now: datetime) -> ConsentEvent
     return event_of(told, brand, stream, path="status", at=now)
 
 
-def rule(changes: Changes, entry: Entry, heard: Entry, brand: Brand, *, calendar: Calendar) -> None:
+def rule(
+    changes: Changes, entry: ConsentRow, heard: ConsentRow, brand: Brand, *, calendar: Calendar
+) -> None:
     """Rule a record by what was heard; what İYS has refused and would refuse again is not told
     again.
     """
     now = changes.now
-    ruled = transitions.ruled(
+    ruled = ruling.ruled(
         heard,
         brand,
         now,
@@ -105,27 +108,27 @@ def rule(changes: Changes, entry: Entry, heard: Entry, brand: Brand, *, calendar
         told=heard.attempts > 0,
     )
     after = ruled.entry
-    if entry.code is not None and entry.state == "unknown" and after.duty == "send":
+    if entry.code is not None and entry.state is State.UNKNOWN and after.duty == "send":
         if heard.desired_status == Status.RET:
-            changes.rule(entry, transitions.saved(heard, "register-is-newer", entry.code, now))
+            changes.rule(entry, ruling.saved(heard, "register-is-newer", entry.code, now))
         else:
-            changes.put(entry, transitions.refused(heard, "register-is-newer", entry.code))
+            changes.put(entry, ruling.refused(heard, "register-is-newer", entry.code))
         return
     if after.duty == "ask":
         asks = after.attempts + 1
         if asks >= _ASKS:
-            changes.put(entry, transitions.parked(after, "iys-says-otherwise", entry.code))
+            changes.put(entry, ruling.parked(after, "iys-says-otherwise", entry.code))
             return
-        wait = transitions.backoff(asks, first=_FIRST, longest=_LONGEST)
+        wait = _BACKOFF.after(asks)
         # The single status is asked at once where the multiple query has left it open.
         if heard.registered == Registered.NOT_ONAY and entry.registered != Registered.NOT_ONAY:
             wait = timedelta(0)
-        changes.put(entry, after.but(attempts=asks, next_attempt_at=now + wait))
+        changes.put(entry, after.replace(attempts=asks, next_attempt_at=now + wait))
         return
     changes.rule(entry, ruled)
 
 
-def observation(entry: Entry, statement: Statement, now: datetime) -> Movement:
+def observation(entry: ConsentRow, statement: Statement, now: datetime) -> Movement:
     """Return what the history keeps of an answer."""
     at = statement.creation_date.isoformat()
     return Movement(

@@ -26,8 +26,8 @@ from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.unit_of_work import Changes, lock
 from izin.sinks.outbound import status_answer
-from izin.sinks.record import apply, transitions
-from izin.sinks.record.row import Entry
+from izin.sinks.record import apply, ruling
+from izin.sinks.record.row import ConsentRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,7 +109,7 @@ class Asker:
 
     async def _hold(
         self, query: str, brand_code: int, channel: str, recipient_type: str, size: int
-    ) -> tuple[Brand, list[Entry]] | None:
+    ) -> tuple[Brand, list[ConsentRow]] | None:
         now = self.tools.clock()
         async with self.tools.ledger.transaction() as connection:
             values = {
@@ -126,8 +126,8 @@ class Asker:
             changes = Changes(self.tools.announcer, now=now)
             held = []
             for row in rows:
-                entry = Entry.from_row(row)
-                leased = entry.but(
+                entry = ConsentRow.from_row(row)
+                leased = entry.replace(
                     lease_owner=self.tools.holder.owner,
                     lease_until=now + self.tools.holder.lease,
                 )
@@ -136,7 +136,7 @@ class Asker:
         return found[brand_code], held
 
     async def _ask_many(
-        self, brand: Brand, entries: Sequence[Entry], call_class: CallClass
+        self, brand: Brand, entries: Sequence[ConsentRow], call_class: CallClass
     ) -> bool:
         """Ask about many at once; return False where İYS does not let us."""
         waiting, heard, at_fault = [entries], False, 0
@@ -161,7 +161,7 @@ class Asker:
                 return False
         return heard
 
-    async def _ask_alone(self, brand: Brand, entry: Entry, error: CallError) -> None:
+    async def _ask_alone(self, brand: Brand, entry: ConsentRow, error: CallError) -> None:
         """Ask about one whom İYS refuses among many; an opt-out is told unasked instead."""
         if entry.duty == "ask":
             await self._ask_one(brand, entry)
@@ -169,7 +169,7 @@ class Asker:
             await self._failed(brand, [entry], error)
 
     async def _ask_part(
-        self, brand: Brand, entries: Sequence[Entry], call_class: CallClass
+        self, brand: Brand, entries: Sequence[ConsentRow], call_class: CallClass
     ) -> CallError | None:
         """Ask about these at once and keep what İYS says; return why it says nothing."""
         asked_at = self.tools.clock().replace(microsecond=0)
@@ -193,7 +193,7 @@ class Asker:
         await self._heard(brand, said, {})
         return None
 
-    async def _ask_one(self, brand: Brand, entry: Entry) -> CallError | None:
+    async def _ask_one(self, brand: Brand, entry: ConsentRow) -> CallError | None:
         """Ask about one and keep what İYS says; return why it says nothing."""
         asked_at = self.tools.clock().replace(microsecond=0)
         try:
@@ -236,7 +236,12 @@ class Asker:
             await changes.write(connection)
 
     async def _failed(
-        self, brand: Brand, entries: Sequence[Entry], error: CallError, *, at_fault: bool = False
+        self,
+        brand: Brand,
+        entries: Sequence[ConsentRow],
+        error: CallError,
+        *,
+        at_fault: bool = False,
     ) -> None:
         """Have them asked about later; what is ``at_fault`` itself waits for a person instead."""
         now = self.tools.clock()
@@ -248,30 +253,30 @@ class Asker:
         async with self.tools.ledger.transaction() as connection:
             changes = Changes(self.tools.announcer, now=now)
             for entry in (await lock(connection, (one.key for one in entries))).values():
-                later = entry.but(lease_owner=None, lease_until=None)
+                later = entry.replace(lease_owner=None, lease_until=None)
                 if entry.duty == "ask" and at_fault:
                     code = next((one.code for one in error.refusals), None)
-                    later = transitions.parked(later, "question-refused", code)
+                    later = ruling.parked(later, "question-refused", code)
                 elif error.passes or entry.duty == "ask":
-                    later = later.but(next_attempt_at=now + wait)
+                    later = later.replace(next_attempt_at=now + wait)
                 changes.put(entry, later)
             await changes.write(connection)
 
-    async def _let_go(self, entries: Sequence[Entry]) -> None:
+    async def _let_go(self, entries: Sequence[ConsentRow]) -> None:
         now = self.tools.clock()
         async with self.tools.ledger.transaction() as connection:
             changes = Changes(self.tools.announcer, now=now)
             for entry in (await lock(connection, (one.key for one in entries))).values():
-                changes.put(entry, entry.but(lease_owner=None, lease_until=None))
+                changes.put(entry, entry.replace(lease_owner=None, lease_until=None))
             await changes.write(connection)
 
 
-def _class_of(entry: Entry) -> CallClass:
+def _class_of(entry: ConsentRow) -> CallClass:
     """Return how urgent a question is: the hour's last ones are kept for opt-outs."""
     return CallClass.RET if entry.desired_status == Status.RET else CallClass.RESULTS
 
 
-def _parts(entries: Sequence[Entry], error: CallError) -> list[Sequence[Entry]]:
+def _parts(entries: Sequence[ConsentRow], error: CallError) -> list[Sequence[ConsentRow]]:
     """Return in which parts to ask again: each recipient that İYS names apart, else by halves."""
     named = {one.value for one in error.refusals if isinstance(one.value, str)}
     at_fault = [entry for entry in entries if entry.recipient in named]

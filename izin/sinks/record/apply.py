@@ -14,12 +14,13 @@ from izin.consent.attestation import attested
 from izin.consent.model import Status
 from izin.consent.obligation import Registered
 from izin.schemas.records import consent_from_avro, event_from_avro
-from izin.sinks.record.row import Entry
+from izin.sinks.record.transitions import begin, first_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from izin.consent.model import Consent, ConsentEvent
+    from izin.sinks.record.row import ConsentRow
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -42,7 +43,7 @@ class Statement:
     """Which way it came: add, batch, status, statuses, pull, push, daily."""
 
 
-def decided(entry: Entry | None, decision: Mapping[str, Any], now: datetime) -> Entry:
+def decided(entry: ConsentRow | None, decision: Mapping[str, Any], now: datetime) -> ConsentRow:
     """Return the row once the law has decided ``decision`` (an Avro Decision); what is owed is not
     ruled yet.
 
@@ -53,17 +54,8 @@ def decided(entry: Entry | None, decision: Mapping[str, Any], now: datetime) -> 
     event = event_from_avro(decision["event"])
     key = consent.key
     if entry is None:
-        entry = Entry(
-            key=str(key),
-            customer_id=consent.customer_id,
-            brand_code=key.brand_code,
-            channel=str(key.channel),
-            recipient_type=str(key.recipient_type),
-            recipient=key.recipient,
-            state="not_needed",
-            updated_at=now,
-        )
-    entry = entry.but(
+        entry = first_row(key, consent.customer_id, now)
+    entry = entry.replace(
         latest_onay_at=latest(entry.latest_onay_at, consent.latest_onay_at),
         latest_ret_at=latest(entry.latest_ret_at, consent.latest_ret_at),
     )
@@ -86,14 +78,17 @@ def decided(entry: Entry | None, decision: Mapping[str, Any], now: datetime) -> 
     return entry
 
 
-def _desiring(entry: Entry, consent: Consent, event: ConsentEvent) -> Entry:
+def _desiring(entry: ConsentRow, consent: Consent, event: ConsentEvent) -> ConsentRow:
     """Return the row once ``consent`` is what is desired, decided upon with ``event``."""
     if entry.is_of(consent.event_id, str(consent.status)):
         # The same statement, said again with a later date (a form sent twice, which gives none):
         # what was told of it stays told.
-        return entry.but(desired_at=consent.effective_at, desired_consent_date=consent.consent_date)
+        return entry.replace(
+            desired_at=consent.effective_at, desired_consent_date=consent.consent_date
+        )
     known = event if event.event_id == consent.event_id else None
-    return entry.but(
+    return begin(
+        entry,
         customer_id=consent.customer_id,
         desired_status=str(consent.status),
         desired_at=consent.effective_at,
@@ -109,7 +104,6 @@ def _desiring(entry: Entry, consent: Consent, event: ConsentEvent) -> Entry:
         attested=known is not None and attested(known),
         retailer_code=None if known is None else known.retailer_code,
         retailer_access=None if known is None else known.retailer_access,
-        state="pending",
         duty="none",
         why=None,
         code=None,
@@ -120,7 +114,7 @@ def _desiring(entry: Entry, consent: Consent, event: ConsentEvent) -> Entry:
     )
 
 
-def is_outranked(entry: Entry, order: tuple[datetime, bool, int, str]) -> bool:
+def is_outranked(entry: ConsentRow, order: tuple[datetime, bool, int, str]) -> bool:
     """Whether a statement of this rank (``Consent.order``) stands before what is desired."""
     return entry.desired_at is None or order > (
         entry.desired_at,
@@ -130,7 +124,7 @@ def is_outranked(entry: Entry, order: tuple[datetime, bool, int, str]) -> bool:
     )
 
 
-def observed(entry: Entry, statement: Statement) -> Entry:
+def observed(entry: ConsentRow, statement: Statement) -> ConsentRow:
     """Return the row once İYS has stated ``statement``; an older statement changes nothing.
 
     Details of a statement that was known without them are filled in.
@@ -150,8 +144,8 @@ def observed(entry: Entry, statement: Statement) -> Entry:
     # The multiple query shows only what is ONAY: its silence over a known RET is that RET.
     silent = statement.value is Registered.NOT_ONAY and entry.registered == Registered.RET
     if silent or (not detailed and entry.registered == statement.value):
-        return entry.but(verified_at=statement.verified_at, verified_by=statement.verified_by)
-    return entry.but(
+        return entry.replace(verified_at=statement.verified_at, verified_by=statement.verified_by)
+    return entry.replace(
         registered=str(statement.value),
         registered_at=max(known_at, statement.creation_date),
         registered_consent_date=statement.consent_date,
@@ -162,11 +156,11 @@ def observed(entry: Entry, statement: Statement) -> Entry:
     )
 
 
-def landed(entry: Entry, status: str, now: datetime) -> Entry:
+def landed(entry: ConsentRow, status: str, now: datetime) -> ConsentRow:
     """Return the row once nothing of this status is told and unanswered any more."""
     if status == Status.RET:
-        return entry.but(ret_open=False, told_at=now)
-    return entry.but(onay_open=False, told_at=now)
+        return entry.replace(ret_open=False, told_at=now)
+    return entry.replace(onay_open=False, told_at=now)
 
 
 def latest(one: datetime | None, other: datetime | None) -> datetime | None:

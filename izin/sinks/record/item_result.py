@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple, assert_never
 from izin.consent.model import ConsentKey, Source, Status
 from izin.consent.obligation import Registered
 from izin.iys.answers import Verdict
-from izin.sinks.record import apply, transitions
+from izin.sinks.record import apply, ruling
 from izin.sinks.record.apply import Statement
 from izin.sinks.record.outcome import Outcome
+from izin.sinks.record.ruling import Ruled
 from izin.sinks.record.suspension import EVERY, SuspensionScope
-from izin.sinks.record.transitions import Ruled
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from izin.consent.business_days import Calendar
     from izin.iys.wire import Receipt
     from izin.sinks.record.brand import Brand
-    from izin.sinks.record.row import Entry
+    from izin.sinks.record.row import ConsentRow
     from izin.sinks.record.submission import Item
 
 FIRST_RET = "H175"
@@ -65,7 +65,13 @@ class Judged:
 
 
 def judged(  # noqa: C901, PLR0911, PLR0912, PLR0913 - one case a verdict; each argument is a fact
-    entry: Entry, item: Item, answer: Answer, brand: Brand, now: datetime, *, calendar: Calendar
+    entry: ConsentRow,
+    item: Item,
+    answer: Answer,
+    brand: Brand,
+    now: datetime,
+    *,
+    calendar: Calendar,
 ) -> Judged:
     """Return what ``answer`` makes of ``entry``, of which ``item`` was told."""
     entry = apply.landed(entry, item.status, now)
@@ -76,23 +82,23 @@ def judged(  # noqa: C901, PLR0911, PLR0912, PLR0913 - one case a verdict; each 
             if answer.is_original:
                 # It speaks of an old save: what stands is read before anything is taken as said.
                 return Judged(
-                    ruled=Ruled(entry=transitions.to_ask(entry, "told-before", None)),
+                    ruled=Ruled(entry=ruling.to_ask(entry, "told-before", None)),
                     item_state="accepted",
                 )
             entry = _registered(entry, item, answer, now)
-            ruled = transitions.ruled(
-                entry.but(code=None), brand, now, calendar=calendar, answered=True, told=True
+            ruled = ruling.ruled(
+                entry.replace(code=None), brand, now, calendar=calendar, answered=True, told=True
             )
             if ruled.entry.duty == "send":
                 # İYS took it and still shows otherwise: tell again, but never in a circle.
-                later = transitions.retried(ruled.entry, now, "register-stands-otherwise", None)
+                later = ruling.retried(ruled.entry, now, "register-stands-otherwise", None)
                 ruled = Ruled(entry=later)
             return Judged(ruled=ruled, item_state="accepted")
         case Verdict.ALREADY:
             return _already(entry, item, answer, brand, now, calendar=calendar)
         case Verdict.EXPIRED:
             if item.status == Status.ONAY:
-                return _refused(transitions.expired(entry, "refused-as-late", answer.code))
+                return _refused(ruling.expired(entry, "refused-as-late", answer.code))
             return _rescued(entry, "refused-as-late", answer, now)
         case Verdict.DATA if answer.code == AHEAD:
             ruled = _later(entry, "ahead-of-iys", answer, brand, now, calendar=calendar)
@@ -102,16 +108,16 @@ def judged(  # noqa: C901, PLR0911, PLR0912, PLR0913 - one case a verdict; each 
                 return _already(entry, item, answer, brand, now, calendar=calendar)
             if item.status == Status.RET:
                 return _rescued(entry, "refused-by-iys", answer, now)
-            return _refused(transitions.refused(entry, "refused-by-iys", answer.code))
+            return _refused(ruling.refused(entry, "refused-by-iys", answer.code))
         case Verdict.UNKNOWN:
-            return _refused(transitions.parked(entry, "unknown-code", answer.code))
+            return _refused(ruling.parked(entry, "unknown-code", answer.code))
         case Verdict.RIGHTS if answer.code == NO_SUCH_RETAILER and item.status == Status.RET:
             return _rescued(entry, "no-such-retailer", answer, now)
         case Verdict.RIGHTS if answer.code == NO_SUCH_RETAILER:
-            return _refused(transitions.parked(entry, "no-such-retailer", answer.code))
+            return _refused(ruling.parked(entry, "no-such-retailer", answer.code))
         case Verdict.QUOTA if item.status == Status.ONAY:
             return Judged(
-                ruled=Ruled(entry=transitions.parked(entry, "quota-spent", answer.code)),
+                ruled=Ruled(entry=ruling.parked(entry, "quota-spent", answer.code)),
                 item_state="refused",
                 stop=scope_of(entry.channel, answer),
             )
@@ -135,13 +141,13 @@ def judged(  # noqa: C901, PLR0911, PLR0912, PLR0913 - one case a verdict; each 
 
 
 def _later(  # noqa: PLR0913 - each argument is a fact
-    entry: Entry, why: str, answer: Answer, brand: Brand, now: datetime, *, calendar: Calendar
+    entry: ConsentRow, why: str, answer: Answer, brand: Brand, now: datetime, *, calendar: Calendar
 ) -> Ruled:
     """Return the row to be told again later, if it still is to be told."""
-    ruled = transitions.ruled(entry, brand, now, calendar=calendar, answered=True)
+    ruled = ruling.ruled(entry, brand, now, calendar=calendar, answered=True)
     if ruled.entry.duty != "send":
         return ruled
-    return Ruled(entry=transitions.retried(entry, now, why, answer.code, answer.retry_after))
+    return Ruled(entry=ruling.retried(entry, now, why, answer.code, answer.retry_after))
 
 
 def scope_of(channel: str, answer: Answer) -> SuspensionScope | None:
@@ -176,7 +182,13 @@ def scope_of(channel: str, answer: Answer) -> SuspensionScope | None:
 
 
 def _of_the_past(  # noqa: PLR0913 - the facts of judged
-    entry: Entry, item: Item, answer: Answer, brand: Brand, now: datetime, *, calendar: Calendar
+    entry: ConsentRow,
+    item: Item,
+    answer: Answer,
+    brand: Brand,
+    now: datetime,
+    *,
+    calendar: Calendar,
 ) -> Judged:
     accepted = answer.verdict is Verdict.SUCCESS
     if accepted:
@@ -197,7 +209,7 @@ def _of_the_past(  # noqa: PLR0913 - the facts of judged
         occurred_at=now,
     )
     return Judged(
-        ruled=transitions.ruled(entry, brand, now, calendar=calendar),
+        ruled=ruling.ruled(entry, brand, now, calendar=calendar),
         item_state="accepted" if accepted else "refused",
         outcome=outcome,
         stop=scope_of(entry.channel, answer),
@@ -205,31 +217,37 @@ def _of_the_past(  # noqa: PLR0913 - the facts of judged
 
 
 def _already(  # noqa: PLR0913 - the facts of judged
-    entry: Entry, item: Item, answer: Answer, brand: Brand, now: datetime, *, calendar: Calendar
+    entry: ConsentRow,
+    item: Item,
+    answer: Answer,
+    brand: Brand,
+    now: datetime,
+    *,
+    calendar: Calendar,
 ) -> Judged:
     if answer.code not in {FIRST_RET, NOT_AS_FIRST} or item.status != Status.RET:
-        return _refused(transitions.to_ask(entry, "register-stands-otherwise", answer.code))
+        return _refused(ruling.to_ask(entry, "register-stands-otherwise", answer.code))
     if entry.is_open:
         # An ONAY of this key may still land: İYS's "no record" holds only until then.
-        waits = transitions.waiting(entry, "onay-unsettled", answer.code)
+        waits = ruling.waiting(entry, "onay-unsettled", answer.code)
         return Judged(ruled=Ruled(entry=waits), item_state="withdrawn")
     none = Statement(
         value=Registered.NONE, creation_date=now, verified_at=now, verified_by=answer.how
     )
     entry = replace(apply.observed(entry, none), code=answer.code)
-    ruled = transitions.ruled(entry, brand, now, calendar=calendar, answered=True)
+    ruled = ruling.ruled(entry, brand, now, calendar=calendar, answered=True)
     return Judged(ruled=ruled, item_state="refused")
 
 
-def _rescued(entry: Entry, why: str, answer: Answer, now: datetime) -> Judged:
-    return Judged(ruled=transitions.saved(entry, why, answer.code, now), item_state="refused")
+def _rescued(entry: ConsentRow, why: str, answer: Answer, now: datetime) -> Judged:
+    return Judged(ruled=ruling.saved(entry, why, answer.code, now), item_state="refused")
 
 
-def _refused(entry: Entry) -> Judged:
+def _refused(entry: ConsentRow) -> Judged:
     return Judged(ruled=Ruled(entry=entry), item_state="refused")
 
 
-def _registered(entry: Entry, item: Item, answer: Answer, now: datetime) -> Entry:
+def _registered(entry: ConsentRow, item: Item, answer: Answer, now: datetime) -> ConsentRow:
     if answer.receipt is None:
         return entry
     return apply.observed(

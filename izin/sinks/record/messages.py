@@ -11,6 +11,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from izin.consent.lifecycle import CLOSED, SETTLED, WAITING, State
 from izin.consent.making import maker
 from izin.consent.may_send import may_send
 from izin.consent.model import ConsentKey, Status
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
     from izin.schemas.topics import Topic, Topics
     from izin.sinks.record.anchor import Anchor
     from izin.sinks.record.brand import Brand
-    from izin.sinks.record.row import Entry
+    from izin.sinks.record.row import ConsentRow
 
-_TOLD = frozenset({"accepted", "refused", "expired", "parked", "not_needed"})
-_UNTOLD = frozenset({"pending", "retryable", "parked"})
+_TOLD = frozenset({*SETTLED, *CLOSED})
+_UNTOLD = frozenset({*WAITING, State.PARKED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +57,8 @@ class Announcer:
         self.topics = topics
 
     def permission(
-        self, before: Entry | None, after: Entry, now: datetime
-    ) -> tuple[Entry, Message] | None:
+        self, before: ConsentRow | None, after: ConsentRow, now: datetime
+    ) -> tuple[ConsentRow, Message] | None:
         """Return ``after`` with its new permission, and the news of it; None if nothing changed."""
         answer = may_send(
             recipient_type=RECIPIENT_TYPES[after.recipient_type],
@@ -77,7 +78,7 @@ class Announcer:
             if after.may_send == answer.may_send and after.permission_since is not None
             else now
         )
-        told = after.but(
+        told = after.replace(
             may_send=answer.may_send,
             permission_reason=str(answer.reason),
             permission_since=since,
@@ -101,7 +102,9 @@ class Announcer:
         )
         return told, message
 
-    def outcomes(self, before: Entry | None, after: Entry, now: datetime) -> Iterator[Outcome]:
+    def outcomes(
+        self, before: ConsentRow | None, after: ConsentRow, now: datetime
+    ) -> Iterator[Outcome]:
         """Yield what the change from ``before`` to ``after`` means to the events that were to be
         told.
         """
@@ -212,7 +215,7 @@ class Announcer:
         )
 
 
-def _outcome(entry: Entry, outcome: str, now: datetime) -> Outcome:
+def _outcome(entry: ConsentRow, outcome: str, now: datetime) -> Outcome:
     return Outcome(
         key=entry.consent_key,
         customer_id=entry.customer_id,

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from izin.sinks.record.claimed_row import ClaimedRow
-    from izin.sinks.record.row import Entry
+    from izin.sinks.record.row import ConsentRow
 
 
 _consent_item = maker(ConsentItem)
 
 
-def item_of(entry: ClaimedRow | Entry) -> ConsentItem:
+def item_of(entry: ClaimedRow | ConsentRow) -> ConsentItem:
     """Return what İYS is to be told of a row that is registrable."""
     undated = entry.desired_consent_date is None and entry.desired_status == Status.ONAY
     source, access = entry.desired_source, entry.retailer_access

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from izin.consent.lifecycle import State
 from izin.consent.making import maker
 from izin.consent.model import ConsentKey, OriginRank
 from izin.consent.obligation import Desired, Registered, RegisteredState
@@ -28,10 +29,11 @@ _desired = maker(Desired)
 _registered = maker(RegisteredState)
 _RANKS = {one.value: one for one in OriginRank}
 _REGISTERED = {one.value: one for one in Registered}
+_STATES = {one.value: one for one in State}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Entry:
+class ConsentRow:
     """One row of ``consents``.
 
     Without slots, for a row is read, changed several times and written on its way: copying a dict
@@ -70,7 +72,7 @@ class Entry:
     verified_at: datetime | None = None
     verified_by: str | None = None
 
-    state: str
+    state: State
     duty: str = "none"
     why: str | None = None
     code: str | None = None
@@ -90,7 +92,7 @@ class Entry:
     updated_at: datetime
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Entry:
+    def from_row(cls, row: Mapping[str, Any]) -> ConsentRow:
         """Return the entry that a row of ``consents`` holds; raises TypeError if it holds other
         columns.
         """
@@ -98,26 +100,27 @@ class Entry:
             raise TypeError(f"a row of consents has other columns: {row.keys() ^ _COLUMNS}")
         entry = object.__new__(cls)
         entry.__dict__.update(row)
+        entry.__dict__["state"] = _STATES[row["state"]]
         access = row["retailer_access"]
         if access is not None:
             entry.__dict__["retailer_access"] = tuple(access)
         return entry
 
-    def but(self, **columns: Any) -> Entry:  # noqa: ANN401 - a column's value each  # a column's value each
+    def replace(self, **columns: Any) -> ConsentRow:  # noqa: ANN401 - a column's value each  # a column's value each
         """Return the row with ``columns`` changed.
 
         As ``dataclasses.replace`` does, in a fraction of its time.
         """
         if not columns.keys() <= _COLUMNS:
             raise TypeError(f"no columns of consents: {columns.keys() - _COLUMNS}")
-        row = object.__new__(Entry)
+        row = object.__new__(ConsentRow)
         row.__dict__.update(self.__dict__)
         row.__dict__.update(columns)
         return row
 
     def __eq__(self, other: object) -> bool:
         """Whether every column is the same."""
-        return isinstance(other, Entry) and self.__dict__ == other.__dict__
+        return isinstance(other, ConsentRow) and self.__dict__ == other.__dict__
 
     def __hash__(self) -> int:
         """Equal rows are rows of one key."""
@@ -182,7 +185,7 @@ def is_of_citizens(source: str | None) -> bool:
     return source is not None and source.startswith("IYS_")
 
 
-_COLUMNS = frozenset(field.name for field in fields(Entry))
+_COLUMNS = frozenset(field.name for field in fields(ConsentRow))
 
 TOLD = (
     "registered",
@@ -215,17 +218,17 @@ _decided = itemgetter(*sorted(_COLUMNS.difference(TOLD)))
 _told = itemgetter("key", *TOLD)
 
 
-def is_only_told(before: Entry, after: Entry) -> bool:
+def is_only_told(before: ConsentRow, after: ConsentRow) -> bool:
     """Whether nothing of what the law wants differs between the two."""
     return bool(_decided(before.__dict__) == _decided(after.__dict__))
 
 
-def to_json(entries: Iterable[Entry]) -> str:
+def to_json(entries: Iterable[ConsentRow]) -> str:
     """Return ``entries`` as the JSON array that PostgreSQL reads as rows of ``consents``."""
     return orjson.dumps([entry.__dict__ for entry in entries]).decode()
 
 
-def told_to_json(entries: Iterable[Entry]) -> str:
+def told_to_json(entries: Iterable[ConsentRow]) -> str:
     """Return the keys of ``entries`` and their columns ``TOLD`` as such an array."""
     names = ("key", *TOLD)
     rows = [dict(zip(names, _told(entry.__dict__), strict=True)) for entry in entries]

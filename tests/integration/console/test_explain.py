@@ -20,7 +20,7 @@ from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.unit_of_work import Changes
 from izin.sinks.record.messages import Announcer
-from izin.sinks.record.row import Entry
+from izin.sinks.record.row import ConsentRow
 from tests.integration.console.conftest import Izin
 from tests.support.builders import BRAND, NOON, PHONE
 
@@ -51,9 +51,9 @@ async def _tell() -> None:
             await changes.write(connection)
 
 
-def an_entry() -> Entry:
+def an_entry() -> ConsentRow:
     """Return a consent that waits for a person."""
-    return Entry(
+    return ConsentRow(
         key=KEY,
         customer_id="acme",
         brand_code=BRAND,

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from izin.schemas.codec import Codec
     from izin.sinks.ledger.db.connection import Ledger
     from izin.sinks.outbound.context import Tools
-    from izin.sinks.record.row import Entry
+    from izin.sinks.record.row import ConsentRow
 
 IYS_CODE = 100001
 USERNAME = "ada@example.com"
@@ -252,7 +252,7 @@ class House:
         await self.ingester.keep(TOPIC, "topic", reads, {0: (before, self.offset)})
         return reads
 
-    async def entry(self, recipient: str = "+905550000001") -> Entry:
+    async def entry(self, recipient: str = "+905550000001") -> ConsentRow:
         """Return the row of a recipient."""
         key = a_key(recipient=recipient)
         async with self.ledger.transaction() as connection:

@@ -23,13 +23,13 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.unit_of_work import Changes
 from izin.sinks.outbound import bulk_success
 from izin.sinks.outbound.save_results import record_answers
-from izin.sinks.record import apply, transitions
+from izin.sinks.record import apply, ruling
 from izin.sinks.record.errors import IllegalChangeError
 from izin.sinks.record.item_result import Answer
 from izin.sinks.record.lease import Holder
 from izin.sinks.record.messages import Announcer
 from izin.sinks.record.request_body import item_of
-from izin.sinks.record.row import Entry
+from izin.sinks.record.row import ConsentRow
 from izin.sinks.record.submission import BATCH, Item, Submission
 from tests.integration.sinks.house import ACTIVE
 from tests.integration.sinks.test_both_ways import CODEC, WRITTEN, two_ledgers
@@ -103,16 +103,16 @@ _TOLD = st.lists(
 )
 
 
-def flying(number: int, mark: str, fields: dict[str, Any], columns: dict[str, Any]) -> Entry:
+def flying(number: int, mark: str, fields: dict[str, Any], columns: dict[str, Any]) -> ConsentRow:
     """Return a row that a batch told, and whatever else may have come to stand in it."""
     claim = a_claim(event_id=f"e-{number}", recipient=f"+90555{mark}{number:02d}", **fields)
     row = apply.decided(None, a_decision_record(decide(None, claim)), NOW)
-    entry = transitions.ruled(row, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
+    entry = ruling.ruled(row, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
     flies = {"state": "awaiting_result", "duty": "none", "attempts": 1, "onay_open": True}
-    return entry.but(**flies | columns)
+    return entry.replace(**flies | columns)
 
 
-async def told(ledger: Ledger, entries: Sequence[Entry], number: int) -> Submission:
+async def told(ledger: Ledger, entries: Sequence[ConsentRow], number: int) -> Submission:
     """Keep ``entries``, and the batch (of this number) by which they were told before they came to
     stand so.
     """
@@ -149,7 +149,7 @@ async def told(ledger: Ledger, entries: Sequence[Entry], number: int) -> Submiss
 
 
 async def written(
-    url: str, entries: Sequence[Entry], answers: dict[int, Answer], mark: str, number: int
+    url: str, entries: Sequence[ConsentRow], answers: dict[int, Answer], mark: str, number: int
 ) -> Any:  # noqa: ANN401  # rows
     """Settle a batch by ``answers``, twice; return all that was written of it."""
     async with Ledger(LedgerSettings(database_url=SecretStr(url)), owner=1) as ledger:

@@ -1,9 +1,25 @@
+"""The lifecycle of an obligation is one table, and everything else follows from it."""
+
 from itertools import product
 
 import pytest
 
 from izin.consent.errors import IllegalTransitionError
-from izin.consent.lifecycle import BEGINNING, TRANSITIONS, Event, State, after, drawn
+from izin.consent.lifecycle import (
+    BEGINNING,
+    CLOSED,
+    FIRST_STATES,
+    OPEN,
+    SETTLED,
+    TRANSITIONS,
+    WAITING,
+    WRITTEN_CHANGES,
+    Event,
+    State,
+    after,
+    diagram,
+    guard,
+)
 from izin.consent.model import Status
 
 
@@ -18,7 +34,7 @@ def test_every_state_is_reached_and_every_event_used():
 
 
 @pytest.mark.parametrize(("state", "event"), list(product(State, Event)))
-def test_what_is_not_in_the_table_is_an_error(state: State, event: Event):
+def test_a_transition_outside_the_table_is_an_error(state: State, event: Event):
     """An event leads where the table says, or is refused and changes nothing."""
     if (state, event) in TRANSITIONS:
         assert after(state, event) is TRANSITIONS[state, event]
@@ -28,44 +44,58 @@ def test_what_is_not_in_the_table_is_an_error(state: State, event: Event):
     assert (caught.value.state, caught.value.event) == (state, event)
 
 
-def test_no_state_is_a_trap():
-    """From anywhere a newer event can begin anew: nothing is dropped."""
-    for state in set(State) - {State.SUPERSEDED}:
-        assert after(state, Event.SUPERSEDE) is State.SUPERSEDED
-    assert after(State.SUPERSEDED, Event.DESIRE) is BEGINNING
+def test_groups_of_states_part_the_states():
+    """Each state stands in one group."""
+    assert sorted((*WAITING, *OPEN, *SETTLED, *CLOSED)) == sorted(State)
 
 
-def test_a_lost_answer_is_asked_about_before_it_is_sent_again():
-    """İYS may have saved the record: no claim leads out of unknown."""
+def test_an_unknown_outcome_is_never_claimed():
+    """İYS may have saved the record: its status is queried before it is sent again."""
     assert after(State.IN_FLIGHT, Event.LOSE) is State.UNKNOWN
     with pytest.raises(IllegalTransitionError):
         after(State.UNKNOWN, Event.CLAIM)
-    assert after(State.UNKNOWN, Event.FIND_ABSENT) is State.RETRYABLE
+    assert after(State.UNKNOWN, Event.RETRY) is State.RETRYABLE
 
 
-def test_what_has_expired_is_never_sent_again():
+def test_an_expired_obligation_is_never_sent_again():
     """m.7/12: a new consent is needed, not another try."""
-    assert {event for state, event in TRANSITIONS if state is State.EXPIRED} == {
-        Event.FIND_SETTLED,
-        Event.SUPERSEDE,
+    assert {target for state, target in WRITTEN_CHANGES if state is State.EXPIRED} == {
+        State.NOT_NEEDED
     }
 
 
-def test_a_person_can_send_again_what_was_refused_or_parked():
-    """Requeue is the person's verb."""
+def test_a_parked_obligation_can_be_requeued():
+    """Nothing is dropped: a person lets it go on."""
     assert after(State.PARKED, Event.REQUEUE) is State.PENDING
-    assert after(State.REFUSED, Event.REQUEUE) is State.PENDING
 
 
-def test_the_picture_shows_every_state_and_event():
-    """It is drawn from the table, an arrow a pair of states."""
-    picture = drawn()
+def test_a_new_obligation_is_never_submitted_in_its_first_write():
+    """It begins pending, and its first ruling may settle, park or expire it."""
+    assert {
+        State.PENDING,
+        State.NOT_NEEDED,
+        State.PARKED,
+        State.EXPIRED,
+    } == FIRST_STATES
+
+
+def test_the_diagram_shows_every_state_and_event():
+    """It is generated from the table, an arrow a pair of states."""
+    picture = diagram()
     assert picture.startswith("stateDiagram-v2\n    [*] --> pending\n")
     assert all(state in picture for state in State)
     assert all(event in picture for event in Event)
     assert picture.count("-->") == 1 + len({(s, t) for (s, _), t in TRANSITIONS.items()})
 
 
-def test_states_are_the_words_of_the_ledger():
-    """Values go into a database column; none is a status of İYS."""
+def test_the_guard_names_each_written_change_once():
+    """The condition of the database's trigger is the table's written changes, and no other."""
+    condition = guard()
+    for state, target in product(State, State):
+        expected = 1 if (state, target) in WRITTEN_CHANGES else 0
+        assert condition.count(f"'{state} {target}'") == expected
+
+
+def test_states_are_no_status_of_iys():
+    """Values go into a database column."""
     assert not {state.value for state in State} & {status.value for status in Status}

@@ -13,7 +13,7 @@ from izin.console.history import happened, heading, in_words, kept_from, standin
 from izin.iys.answers import Verdict
 from izin.sinks.ledger.reads import Fact
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.row import Entry
+from izin.sinks.record.row import ConsentRow
 from izin.sinks.record.suspension import Suspension
 
 KEY = "100001/MESAJ/BIREYSEL/+905550000001"
@@ -38,7 +38,7 @@ def a_fact(kind: str, /, *, number: int = 1, at: datetime = NOON, **data: object
     )
 
 
-def an_entry(**overrides: object) -> Entry:
+def an_entry(**overrides: object) -> ConsentRow:
     """Return a consent that İYS has."""
     fields: dict[str, Any] = {
         "key": KEY,
@@ -57,7 +57,7 @@ def an_entry(**overrides: object) -> Entry:
         "permission_reason": "registered-onay",
         "updated_at": NOON,
     }
-    return Entry(**fields | overrides)
+    return ConsentRow(**fields | overrides)
 
 
 def a_decision(reason: str, **more: object) -> Fact:

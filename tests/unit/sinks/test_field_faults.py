@@ -30,7 +30,7 @@ from izin.simulator.conformance.case import filled
 from izin.simulator.conformance.wording import consent
 from izin.simulator.fields import Consent, Today, read_consent
 from izin.simulator.settings import Settings
-from izin.sinks.record import apply, transitions
+from izin.sinks.record import apply, ruling
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.request_body import item_of
 from tests.support.builders import BRAND, CUSTOMER, EMAIL, NOON, PHONE, a_decision_record, an_event
@@ -65,8 +65,8 @@ def told(event: ConsentEvent, now: datetime) -> dict[str, Any] | None:
         return None
     entry = apply.decided(None, a_decision_record(decide(None, claim)), now)
     for registered in (Registered.UNKNOWN, Registered.NONE, Registered.ONAY):
-        asked = entry.but(registered=str(registered))
-        owed = transitions.ruled(asked, OURS, now, calendar=TURKEY_CALENDAR).entry
+        asked = entry.replace(registered=str(registered))
+        owed = ruling.ruled(asked, OURS, now, calendar=TURKEY_CALENDAR).entry
         if owed.duty == "send" and (owed.next_attempt_at is None or owed.next_attempt_at <= now):
             return item_of(owed).to_body()
     return None

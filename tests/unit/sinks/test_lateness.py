@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from izin.consent.lifecycle import State
 from izin.sinks.ledger.unit_of_work import is_breach
 from tests.unit.sinks.test_rulings import NOW, flying
 
@@ -27,10 +28,10 @@ LATE = NOW - timedelta(seconds=1)
 def test_what_is_a_breach(status: str, state: str, columns: dict[str, object], *, breached: bool):
     """A consent told late is İYS's to refuse, and what İYS never held was not to be told."""
     before = flying(status=status)
-    assert is_breach(before, before.but(state=state, **columns), NOW) is breached
+    assert is_breach(before, before.replace(state=State(state), **columns), NOW) is breached
 
 
 def test_a_breach_is_told_once():
     """What is accepted already is not told again."""
-    accepted = flying(status="RET").but(state="accepted", due_at=LATE)
-    assert not is_breach(accepted, accepted.but(verified_by="pull"), NOW)
+    accepted = flying(status="RET").replace(state=State.ACCEPTED, due_at=LATE)
+    assert not is_breach(accepted, accepted.replace(verified_by="pull"), NOW)

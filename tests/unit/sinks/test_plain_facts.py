@@ -81,7 +81,7 @@ def test_both_ways_learn_the_same(
         other = apply.decided(other, READER.decode(value), NOON)
         assert one == other
         if told:
-            one, other = one.but(**TOLD), other.but(**TOLD)
+            one, other = one.replace(**TOLD), other.replace(**TOLD)
 
 
 class Counting:

@@ -6,15 +6,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from izin.consent.business_days import TURKEY_CALENDAR
+from izin.consent.lifecycle import State
 from izin.consent.obligation import Registered
 from izin.iys.answers import Verdict, classify
 from izin.iys.wire import Receipt
-from izin.sinks.record import apply, item_result, transitions
+from izin.sinks.record import apply, item_result, ruling
 from izin.sinks.record.apply import Statement
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.item_result import Answer, Judged, scope_of
 from izin.sinks.record.request_body import body_of, item_of, items_of
-from izin.sinks.record.row import Entry
+from izin.sinks.record.row import ConsentRow
 from izin.sinks.record.submission import Item
 from tests.support.builders import (
     BRAND,
@@ -38,7 +39,7 @@ ACTIVE = Brand(
 )
 
 
-def decided(entry: Entry | None = None, **overrides: object) -> Entry:
+def decided(entry: ConsentRow | None = None, **overrides: object) -> ConsentRow:
     """Return the row after one decision, as the law takes an event with these fields."""
     from izin.consent.ordering import decide  # noqa: PLC0415 - the law's own, used here alone
 
@@ -46,12 +47,12 @@ def decided(entry: Entry | None = None, **overrides: object) -> Entry:
     return apply.decided(entry, a_decision_record(decision), NOW)
 
 
-def an_entry(**columns: object) -> Entry:
+def an_entry(**columns: object) -> ConsentRow:
     """Return the row of an ONAY of ours that is to be told."""
-    return transitions.ruled(decided(), ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry.but(**columns)
+    return ruling.ruled(decided(), ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry.replace(**columns)
 
 
-def an_item(entry: Entry, **fields: object) -> Item:
+def an_item(entry: ConsentRow, **fields: object) -> Item:
     """Return the item by which a row was told."""
     item = Item(
         place=0,
@@ -68,14 +69,16 @@ def an_item(entry: Entry, **fields: object) -> Item:
     return item._replace(**fields)
 
 
-def flying(**overrides: object) -> Entry:
+def flying(**overrides: object) -> ConsentRow:
     """Return a row whose statement is on its way."""
-    entry = transitions.ruled(decided(**overrides), ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
+    entry = ruling.ruled(decided(**overrides), ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
     ret = entry.desired_status == "RET"
-    return entry.but(state="in_flight", duty="none", attempts=1, onay_open=not ret, ret_open=ret)
+    return entry.replace(
+        state=State.IN_FLIGHT, duty="none", attempts=1, onay_open=not ret, ret_open=ret
+    )
 
 
-def judged(entry: Entry, item: Item, answer: Answer) -> Judged:
+def judged(entry: ConsentRow, item: Item, answer: Answer) -> Judged:
     """Return what an answer makes of a row."""
     return item_result.judged(entry, item, answer, ACTIVE, NOW, calendar=TURKEY_CALENDAR)
 
@@ -95,10 +98,10 @@ def stated(value: Registered, minutes: int = 0, **fields: object) -> Statement:
 def test_a_date_ahead_of_the_clock_waits_for_it():
     """Honest clocks differ, and İYS takes no date ahead of its own (H162)."""
     at = NOW + timedelta(minutes=1)
-    entry = decided().but(desired_at=at)
-    ruled = transitions.ruled(entry, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
+    entry = decided().replace(desired_at=at)
+    ruled = ruling.ruled(entry, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
     assert (ruled.duty, ruled.next_attempt_at) == ("send", at)
-    then = transitions.ruled(entry, ACTIVE, at, calendar=TURKEY_CALENDAR).entry
+    then = ruling.ruled(entry, ACTIVE, at, calendar=TURKEY_CALENDAR).entry
     assert (then.duty, then.next_attempt_at) == ("send", None)
 
 
@@ -125,8 +128,8 @@ def test_a_first_onay_is_to_be_told_and_has_its_clocks():
 
 def test_a_brand_nobody_knows_parks_the_record():
     """Nothing can be told, and nothing is dropped."""
-    entry = transitions.ruled(decided(), None, NOW, calendar=TURKEY_CALENDAR).entry
-    assert (entry.state, entry.why) == ("parked", transitions.UNKNOWN_BRAND)
+    entry = ruling.ruled(decided(), None, NOW, calendar=TURKEY_CALENDAR).entry
+    assert (entry.state, entry.why) == ("parked", ruling.UNKNOWN_BRAND)
 
 
 def test_an_older_decision_only_moves_the_latest_instants():
@@ -141,7 +144,7 @@ def test_an_older_decision_only_moves_the_latest_instants():
 def test_what_iys_says_in_an_event_is_its_statement():
     """The decision of a pushed RET tells the ledger what İYS holds: there is nothing to tell."""
     entry = decided(event_id="iys", status="RET", source="IYS_WEB", origin="iys", iys=a_statement())
-    after = transitions.ruled(entry, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
+    after = ruling.ruled(entry, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
     assert (after.registered, after.state, after.verified_by) == ("RET", "not_needed", "push")
 
 
@@ -181,9 +184,7 @@ def test_details_are_filled_in_where_only_the_value_was_known():
 def test_what_is_told_and_unanswered_keeps_its_state():
     """Nothing is ruled while a call is out, whatever is observed meanwhile."""
     entry = apply.observed(flying(), stated(Registered.ONAY))
-    assert (
-        transitions.ruled(entry, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry.state == "in_flight"
-    )
+    assert ruling.ruled(entry, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry.state == "in_flight"
 
 
 @pytest.mark.parametrize(
@@ -226,7 +227,7 @@ def test_a_ret_that_iys_never_knew_is_settled_only_if_nothing_may_still_land():
     answer = Answer(verdict=Verdict.ALREADY, code="H175")
     alone = judged(entry, an_item(entry), answer).ruled.entry
     assert (alone.state, alone.registered) == ("not_needed", "NONE")
-    beside = judged(entry.but(onay_open=True), an_item(entry), answer).ruled.entry
+    beside = judged(entry.replace(onay_open=True), an_item(entry), answer).ruled.entry
     assert (beside.state, beside.duty, beside.registered) == ("retryable", "wait", "UNKNOWN")
 
 
@@ -234,7 +235,7 @@ def test_an_answer_to_the_past_still_says_what_iys_holds():
     """An ONAY that landed after the citizen changed their mind makes the RET owed at once."""
     onay = flying()
     ret = decided(onay, event_id="ret", status="RET", consent_date=NOON + timedelta(minutes=1))
-    ret = transitions.ruled(ret, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
+    ret = ruling.ruled(ret, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
     receipt = Receipt(transaction_id="1" * 64, creation_date=NOW)
     answer = Answer(verdict=Verdict.SUCCESS, receipt=receipt, how="batch")
     judgement = judged(ret, an_item(onay), answer)
@@ -277,10 +278,10 @@ def test_a_stop_reaches_as_far_as_its_fault():
 
 def test_an_opt_out_is_tried_again_within_a_minute():
     """A "no" never waits as long as bulk does."""
-    ret = flying(status="RET").but(attempts=30)
-    onay = flying().but(attempts=30)
-    assert transitions.retried(ret, NOW, "x", None).next_attempt_at == NOW + timedelta(minutes=1)
-    assert transitions.retried(onay, NOW, "x", None).next_attempt_at == NOW + timedelta(minutes=15)
+    ret = flying(status="RET").replace(attempts=30)
+    onay = flying().replace(attempts=30)
+    assert ruling.retried(ret, NOW, "x", None).next_attempt_at == NOW + timedelta(minutes=1)
+    assert ruling.retried(onay, NOW, "x", None).next_attempt_at == NOW + timedelta(minutes=15)
 
 
 def test_the_body_that_is_kept_says_what_was_said():
@@ -297,7 +298,7 @@ def test_every_code_of_iys_leaves_an_opt_out_alive(code: str):
     """It is told again, asked about, saved by one of today or left to a person; where İYS has no
     record there is nothing to withdraw. No code ends it as refused.
     """
-    entry = flying(status="RET").but(registered="ONAY")
+    entry = flying(status="RET").replace(registered="ONAY")
     answer = Answer(verdict=classify(code), code=code)
     after = judged(entry, an_item(entry), answer).ruled
     ending = (after.entry.state, after.entry.duty)
@@ -311,7 +312,7 @@ def test_every_code_of_iys_leaves_an_opt_out_alive(code: str):
             ("parked", "none"),
         }
     assert (after.rescue is not None) == (after.entry.duty == "rescue")
-    saved = entry.but(desired_origin=transitions.RESCUE)
+    saved = entry.replace(desired_origin=ruling.RESCUE)
     again = judged(saved, an_item(saved), answer).ruled
     assert again.rescue is None
     assert again.entry.state != "refused"
@@ -329,7 +330,7 @@ def test_every_code_of_iys_has_an_end_for_a_consent(code: str):
 def test_a_row_changed_column_by_column_is_the_row_replaced_whole():
     """``but`` is ``dataclasses.replace``, only faster."""
     entry = an_entry()
-    assert entry.but(state="parked", why="x") == replace(entry, state="parked", why="x")
+    assert entry.replace(state=State.PARKED, why="x") == replace(entry, state=State.PARKED, why="x")
     assert entry.state == "pending"
 
 
@@ -349,4 +350,4 @@ def test_absence_does_not_hide_a_no_that_is_known():
     asked = apply.observed(known, silence)
     assert asked.registered_state == known.registered_state
     assert (asked.verified_by, asked.verified_at) == ("statuses", silence.verified_at)
-    assert transitions.ruled(asked, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry.duty == "ask"
+    assert ruling.ruled(asked, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry.duty == "ask"
