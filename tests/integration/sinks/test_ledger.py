@@ -1,11 +1,10 @@
-"""The database keeps the law by itself: transitions, history, migrations, shared pace and token."""
+"""The database keeps the law by itself: transitions, history, shared pace and token."""
 
 import asyncio
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import psycopg
 import pytest
 from pydantic import SecretStr
 
@@ -20,13 +19,11 @@ from izin.sinks.ledger import offsets, reads
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.migrate import migrate, pending
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.record.errors import (
     IllegalChangeError,
     LedgerFaultError,
-    MigrationError,
     RecreatedTopicError,
 )
 from izin.sinks.record.row import TOLD, is_only_told
@@ -76,24 +73,6 @@ async def test_history_cannot_be_changed(house: House, statement: str):
     with pytest.raises(LedgerFaultError, match="movements_append_only"):
         async with house.ledger.transaction() as connection:
             await connection.execute(statement)  # type: ignore[arg-type]
-
-
-async def test_migrations_run_once_and_tell_what_is_pending(database_url: str):
-    """A second run has nothing to do; an empty ledger lacks everything."""
-    everything = await pending(database_url)
-    assert everything
-    assert await migrate(database_url) == everything
-    assert await migrate(database_url) == ()
-    assert await pending(database_url) == ()
-
-
-async def test_a_changed_migration_stops_everything(database_url: str):
-    """What has run is never changed afterwards."""
-    await migrate(database_url)
-    async with await psycopg.AsyncConnection.connect(database_url) as connection:
-        await connection.execute("UPDATE migrations SET digest = 'another'")
-    with pytest.raises(MigrationError, match="was changed"):
-        await migrate(database_url)
 
 
 async def test_a_topic_that_was_made_anew_is_noticed(ledger: Ledger):

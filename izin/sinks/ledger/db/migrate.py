@@ -18,6 +18,7 @@ from izin.sinks.record.errors import MigrationError
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
+FOLDER = resources.files("izin.sinks.ledger") / "migrations"
 _SQL = statements("migrate")
 
 
@@ -36,10 +37,9 @@ class Migration:
 
 def migrations() -> tuple[Migration, ...]:
     """Return every migration of this release, in order."""
-    folder = resources.files("izin.sinks.ledger") / "migrations"
     return tuple(
         Migration(name=path.name.removesuffix(".sql"), text=path.read_text("utf-8"))
-        for path in sorted(folder.iterdir(), key=lambda one: one.name)
+        for path in sorted(FOLDER.iterdir(), key=lambda one: one.name)
         if path.name.endswith(".sql")
     )
 

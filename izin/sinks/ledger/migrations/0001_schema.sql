@@ -1,0 +1,646 @@
+-- The ledger: what each key should have at İYS, what İYS holds, what is still due, and everything that happened.
+--
+-- All instants are timestamptz. ONAY (opt-in), RET (opt-out), channels and recipient types are İYS's own values, states
+-- are those of izin.consent.lifecycle. Tables of facts carry customer_id.
+
+
+-- Brands and suspensions ----------------------------------------------------------------------------------------------
+
+-- One brand of a customer at İYS, as the operator registered it, with the subscription of its provider as İYS last
+-- reported it.
+CREATE TABLE brands (
+    brand_code           integer PRIMARY KEY,
+    iys_code             integer NOT NULL,
+    customer_id          text NOT NULL,
+    name                 text NOT NULL,
+    -- NULL: the first load is still running, and the deadline of three business days does not apply yet.
+    activated_at         timestamptz,
+    loading_deadline     timestamptz,
+    status               text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'stopped')),
+    updated_at           timestamptz NOT NULL,
+    -- The account and the egress address that serve the brand, for several of both share one ledger. NULL: any.
+    account              text CHECK (account <> ''),
+    egress_address       text CHECK (egress_address <> ''),
+    -- The limits are NULL for partners: İYS does not report them.
+    subscription         text,
+    subscription_ends_at timestamptz,
+    consent_limit        integer,
+    consents_used        integer,
+    asked_at             timestamptz
+);
+
+-- A brand code that events name and brands does not have. The keys of a recipient are looked up brand by brand, these
+-- included.
+CREATE TABLE unknown_brands (
+    brand_code integer PRIMARY KEY,
+    since      timestamptz NOT NULL
+);
+
+-- A suspension: records of this brand, channel and status are not submitted until an operator or İYS removes the cause.
+-- A lost right suspends one channel, a spent quota only new ONAYs; '*' is every channel or every status.
+CREATE TABLE stops (
+    brand_code  integer NOT NULL REFERENCES brands,
+    channel     text NOT NULL CHECK (channel IN ('ARAMA', 'MESAJ', 'EPOSTA', '*')),
+    status      text NOT NULL CHECK (status IN ('ONAY', 'RET', '*')),
+    customer_id text NOT NULL,
+    code        text NOT NULL,
+    why         text NOT NULL,
+    since       timestamptz NOT NULL,
+    -- From then on one call may try whether the cause is gone. NULL: an operator declared that the brand has no right
+    -- to write here. No call tries that, for İYS would refuse it (H353) and count it against our address; it lasts
+    -- until an operator gives the right back.
+    recheck_at  timestamptz,
+    rechecks    integer NOT NULL DEFAULT 0,
+    -- What the fault at İYS concerns: this brand, every brand of its provider (the subscription), or every brand of our
+    -- account. The result of one try counts for all of them.
+    reach       text NOT NULL DEFAULT 'brand' CHECK (reach IN ('brand', 'provider', 'account')),
+    PRIMARY KEY (brand_code, channel, status)
+);
+
+
+-- Consents and their lifecycle ----------------------------------------------------------------------------------------
+
+-- One key: what is desired, what is registered at İYS, and the obligation that is still due. The fillfactor leaves room
+-- on the page for updates.
+CREATE TABLE consents (
+    key                       text PRIMARY KEY,
+    customer_id               text NOT NULL,
+    brand_code                integer NOT NULL,
+    channel                   text NOT NULL CHECK (channel IN ('ARAMA', 'MESAJ', 'EPOSTA')),
+    recipient_type            text NOT NULL CHECK (recipient_type IN ('BIREYSEL', 'TACIR')),
+    -- Without an index: it would cost every change of every row an entry. A key contains its recipient, so the keys of
+    -- a recipient are looked up by primary key, six for each brand of brands and unknown_brands.
+    recipient                 text NOT NULL,
+
+    -- Desired: the last event that changed what İYS should hold.
+    desired_status            text CHECK (desired_status IN ('ONAY', 'RET')),
+    desired_at                timestamptz,
+    desired_rank              smallint,
+    desired_event_id          text,
+    desired_origin            text,
+    desired_origin_ref        text,
+    desired_source            text,
+    desired_consent_date      timestamptz,
+    received_at               timestamptz,
+    notice_version            text,
+    registrable               boolean NOT NULL,
+    attested                  boolean NOT NULL,
+    retailer_code             integer,
+    retailer_access           integer[],
+    latest_onay_at            timestamptz,
+    latest_ret_at             timestamptz,
+
+    -- Registered: what İYS holds, as far as known.
+    registered                text NOT NULL
+        CHECK (registered IN ('ONAY', 'RET', 'NONE', 'NOT_ONAY', 'UNKNOWN')),
+    registered_at             timestamptz,
+    registered_consent_date   timestamptz,
+    registered_source         text,
+    registered_transaction_id text,
+    verified_at               timestamptz,
+    verified_by               text,
+
+    -- The obligation: its state, the action that is due, and by when.
+    state                     text NOT NULL CHECK (state IN (
+        'pending', 'in_flight', 'awaiting_result', 'unknown', 'accepted', 'refused', 'retryable',
+        'parked', 'expired', 'superseded', 'not_needed')),
+    duty                      text NOT NULL CHECK (duty IN ('send', 'ask', 'wait', 'rescue', 'none')),
+    why                       text,
+    code                      text,
+    due_at                    timestamptz,
+    expires_at                timestamptz,
+    attempts                  integer NOT NULL,
+    next_attempt_at           timestamptz,
+    lease_owner               text,
+    lease_until               timestamptz,
+    onay_open                 boolean NOT NULL,
+    ret_open                  boolean NOT NULL,
+
+    may_send                  boolean NOT NULL,
+    permission_reason         text,
+    permission_since          timestamptz,
+    updated_at                timestamptz NOT NULL,
+    told_at                   timestamptz,
+
+    CHECK ((desired_status IS NULL) = (desired_event_id IS NULL)),
+    CHECK ((desired_status IS NULL) = (desired_at IS NULL))
+) WITH (fillfactor = 85);
+COMMENT ON COLUMN consents.onay_open IS 'An ONAY of this key has been submitted and its result is not known yet.';
+COMMENT ON COLUMN consents.ret_open IS 'A RET of this key has been submitted and its result is not known yet.';
+COMMENT ON COLUMN consents.told_at IS
+    'When this key was last submitted to İYS, or the result came. Two movements of a key have to reach İYS at least a '
+    'second apart: its clock is no finer.';
+
+-- Claims the records of one brand, channel and status in the order of due_at. The key is left out: rows that are due at
+-- the same instant have no order among them, and it would double the size of the index.
+CREATE INDEX consents_claimable ON consents (brand_code, channel, desired_status, due_at)
+    WHERE state IN ('pending', 'retryable') AND duty = 'send';
+-- Finds ONAYs in the last hour of their term, which are submitted one by one, and those whose term has expired.
+CREATE INDEX consents_expiring ON consents (expires_at)
+    WHERE state IN ('pending', 'retryable') AND desired_status = 'ONAY' AND expires_at IS NOT NULL;
+-- Finds the records whose status has to be queried at İYS, in the groups that one call can query.
+CREATE INDEX consents_to_ask ON consents (brand_code, channel, recipient_type, next_attempt_at)
+    WHERE duty = 'ask' AND NOT onay_open AND NOT ret_open;
+-- Lists the parked records of a brand by reason, for an operator.
+CREATE INDEX consents_parked ON consents (brand_code, why) WHERE state = 'parked';
+-- Counts what is not settled by brand and channel and watches its deadlines, without reading what is settled.
+CREATE INDEX consents_unsettled ON consents (brand_code, channel, desired_status, due_at)
+    WHERE state IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown', 'parked');
+-- Adds the opt-outs that wait for their rescue event to those counts: their state may be a settled one.
+CREATE INDEX consents_rescued ON consents (brand_code) WHERE duty = 'rescue';
+
+CREATE FUNCTION refuse_transition() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'illegal transition'
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'consents_lawful',
+            DETAIL = OLD.state || ' to ' || NEW.state;
+END $$;
+
+-- The database refuses every transition that the lifecycle does not have.
+--
+-- A desired event that differs from the one before starts a new obligation in the same row. It differs by its id, which
+-- the sender chooses, or by its status, for a sender may give an opt-out the id of the opt-in before it. A settled
+-- obligation may become due again and be parked or expire in one update, so those two steps count as one transition.
+CREATE TRIGGER consents_lawful BEFORE UPDATE ON consents FOR EACH ROW
+    WHEN (
+        CASE
+            WHEN OLD.desired_event_id IS DISTINCT FROM NEW.desired_event_id
+                    OR OLD.desired_status IS DISTINCT FROM NEW.desired_status
+                THEN NEW.state NOT IN ('pending', 'not_needed', 'parked', 'expired')
+            ELSE OLD.state <> NEW.state AND OLD.state || ' ' || NEW.state NOT IN (
+                -- transitions: begin (generated from izin.consent.lifecycle)
+                'accepted expired',
+                'accepted parked',
+                'accepted pending',
+                'accepted superseded',
+                'awaiting_result accepted',
+                'awaiting_result expired',
+                'awaiting_result not_needed',
+                'awaiting_result parked',
+                'awaiting_result refused',
+                'awaiting_result retryable',
+                'awaiting_result superseded',
+                'awaiting_result unknown',
+                'expired not_needed',
+                'expired superseded',
+                'in_flight accepted',
+                'in_flight awaiting_result',
+                'in_flight expired',
+                'in_flight not_needed',
+                'in_flight parked',
+                'in_flight refused',
+                'in_flight retryable',
+                'in_flight superseded',
+                'in_flight unknown',
+                'not_needed expired',
+                'not_needed parked',
+                'not_needed pending',
+                'not_needed superseded',
+                'parked expired',
+                'parked not_needed',
+                'parked pending',
+                'parked superseded',
+                'pending expired',
+                'pending in_flight',
+                'pending not_needed',
+                'pending parked',
+                'pending superseded',
+                'refused not_needed',
+                'refused parked',
+                'refused pending',
+                'refused superseded',
+                'retryable expired',
+                'retryable in_flight',
+                'retryable not_needed',
+                'retryable parked',
+                'retryable superseded',
+                'superseded pending',
+                'unknown accepted',
+                'unknown expired',
+                'unknown not_needed',
+                'unknown parked',
+                'unknown refused',
+                'unknown retryable',
+                'unknown superseded'
+                -- transitions: end
+            )
+        END
+    )
+    EXECUTE FUNCTION refuse_transition();
+
+
+-- History -------------------------------------------------------------------------------------------------------------
+
+-- History is evidence. Every row is linked to the one before it on its chain: link = sha256(previous link || what the
+-- row says), computed by izin/sinks/ledger/history/append.py. Heads are anchored outside the ledger, and
+-- `izin ledger verify` finds every row that was changed, removed or moved before the last anchor.
+
+-- The head of one of sixteen chains. A transaction appends to whichever chain no other transaction has locked.
+CREATE TABLE chains (
+    shard       smallint PRIMARY KEY,
+    place       bigint NOT NULL,
+    link        bytea NOT NULL,
+    recorded_at timestamptz
+);
+COMMENT ON COLUMN chains.recorded_at IS
+    'Of the last row of the chain. No row is recorded earlier than the one before it, so a chain runs through the '
+    'months in order.';
+INSERT INTO chains (shard, place, link)
+SELECT n, 0, sha256(convert_to('izin movements ' || n, 'UTF8')) FROM generate_series(0, 15) AS n;
+
+-- One fact about a key, in the partition of the month in which it was recorded. A decision is kept as the bytes that
+-- the topic delivered; every other fact is JSON, byte for byte as it was linked, and its source says where it comes
+-- from (a submission's item, an outbox row, a movement at İYS). The suffix 1 of constraint names has no meaning.
+CREATE TABLE movements (
+    recorded_at timestamptz CONSTRAINT movements_recorded_at_not_null1 NOT NULL,
+    occurred_at timestamptz CONSTRAINT movements_occurred_at_not_null1 NOT NULL,
+    place       bigint CONSTRAINT movements_place_not_null1 NOT NULL,
+    shard       smallint CONSTRAINT movements_shard_not_null1 NOT NULL,
+    -- A breach is an opt-out that was submitted to İYS only after its third business day; it stays on record.
+    kind        text CONSTRAINT movements_kind_not_null1 NOT NULL
+        CONSTRAINT movements_kind_check1 CHECK (kind IN (
+            'decision', 'call', 'answer', 'observation', 'outcome', 'delivery', 'act', 'breach')),
+    link        bytea CONSTRAINT movements_link_not_null1 NOT NULL,
+    key         text CONSTRAINT movements_key_not_null1 NOT NULL,
+    customer_id text CONSTRAINT movements_customer_id_not_null1 NOT NULL,
+    event_id    text,
+    status      text,
+    source      text,
+    data        json,
+    decision    bytea,
+    CHECK ((data IS NULL) <> (decision IS NULL)),
+    CHECK (decision IS NOT NULL OR source IS NOT NULL)
+) PARTITION BY RANGE (recorded_at);
+COMMENT ON COLUMN movements.recorded_at IS 'Never earlier than the row before it on its chain.';
+COMMENT ON COLUMN movements.decision IS
+    'An Avro Decision in single-object encoding; it contains event_id, status and source.';
+
+-- Finds the history of a key. The digest of a key takes a third of the space of the key.
+CREATE INDEX movements_key ON movements (hashtextextended(key, 0));
+-- Lists the breaches, the latest first, without reading the rest of the history.
+CREATE INDEX movements_breaches ON movements (recorded_at) WHERE kind = 'breach';
+
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'movements are append-only: % refused', TG_OP
+        USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = 'movements_append_only';
+END $$;
+CREATE TRIGGER movements_append_only BEFORE UPDATE OR DELETE ON movements
+    FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER movements_no_truncate BEFORE TRUNCATE ON movements
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+-- The head of a chain as it was published to the topic and to the anchor file.
+CREATE TABLE anchors (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    shard       smallint NOT NULL REFERENCES chains,
+    place       bigint NOT NULL,
+    link        bytea NOT NULL,
+    anchored_at timestamptz NOT NULL,
+    UNIQUE (shard, place)
+);
+CREATE TRIGGER anchors_append_only BEFORE UPDATE OR DELETE ON anchors
+    FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER anchors_no_truncate BEFORE TRUNCATE ON anchors
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+-- One month (UTC) of history. Records are kept for at least three years (Yönetmelik m.13), whoever asks.
+CREATE TABLE movement_months (
+    month        date PRIMARY KEY CHECK (extract(day FROM month) = 1),
+    retain_until date NOT NULL,
+    dropped_at   timestamptz,
+    CONSTRAINT movement_months_three_years CHECK (retain_until >= month + interval '3 years 1 month')
+);
+
+-- Create the partition of the month of a day, retained for ten years. It is attached and not created in place, so that
+-- writers need not wait. A month that was dropped before can be written again.
+CREATE FUNCTION keep_month(day date) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    first date := date_trunc('month', day::timestamp);
+    next  date := first + interval '1 month';
+    room  text := 'movements_' || to_char(first, 'YYYY_MM');
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('izin.movements'));
+    IF to_regclass(room) IS NOT NULL THEN
+        RETURN;
+    END IF;
+    EXECUTE format('CREATE TABLE %I (LIKE movements INCLUDING CONSTRAINTS INCLUDING COMMENTS)', room);
+    EXECUTE format('CREATE TRIGGER movements_no_truncate BEFORE TRUNCATE ON %I
+        FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()', room);
+    EXECUTE format('ALTER TABLE movements ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+        room, first::timestamp AT TIME ZONE 'UTC', next::timestamp AT TIME ZONE 'UTC');
+    INSERT INTO movement_months (month, retain_until) VALUES (first, next + interval '10 years')
+    ON CONFLICT (month) DO UPDATE SET dropped_at = NULL;
+END $$;
+
+-- Drop a month whose last links have been kept and anchored. Months go in order, for a gap would break the chains, and
+-- the current month never goes.
+CREATE FUNCTION drop_month(first date, now timestamptz) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT 1 FROM movement_months WHERE month < first AND dropped_at IS NULL) THEN
+        RAISE EXCEPTION 'an earlier month is kept'
+            USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = 'movements_append_only';
+    END IF;
+    IF now < (first + interval '1 month') AT TIME ZONE 'UTC' THEN
+        RAISE EXCEPTION 'the month is not over'
+            USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = 'movements_append_only';
+    END IF;
+    EXECUTE format('DROP TABLE %I', 'movements_' || to_char(first, 'YYYY_MM'));
+    UPDATE movement_months SET dropped_at = now WHERE month = first;
+END $$;
+
+-- Where a chain starts after a month was dropped: its last row in that month. The same place is in anchors.
+CREATE TABLE chain_cuts (
+    shard  smallint NOT NULL REFERENCES chains,
+    place  bigint NOT NULL,
+    link   bytea NOT NULL,
+    cut_at timestamptz NOT NULL,
+    PRIMARY KEY (shard, place)
+);
+CREATE TRIGGER chain_cuts_append_only BEFORE UPDATE OR DELETE ON chain_cuts
+    FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER chain_cuts_no_truncate BEFORE TRUNCATE ON chain_cuts
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+-- A legal hold: the history of a customer, or of one of its keys, must not be dropped, because a court, an authority or
+-- a dispute needs it.
+CREATE TABLE legal_holds (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    customer_id text NOT NULL,
+    key         text,
+    why         text NOT NULL,
+    since       timestamptz NOT NULL,
+    lifted_at   timestamptz
+);
+COMMENT ON COLUMN legal_holds.key IS 'NULL: every key of the customer.';
+
+
+-- Submissions ---------------------------------------------------------------------------------------------------------
+
+-- One call to İYS: the exact body is kept before it is sent, and the reply before anything else is done with it.
+CREATE TABLE submissions (
+    id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    customer_id     text NOT NULL,
+    brand_code      integer NOT NULL REFERENCES brands,
+    kind            text NOT NULL CHECK (kind IN ('single', 'batch')),
+    body            text NOT NULL,
+    state           text NOT NULL
+        CHECK (state IN ('intent', 'awaiting_result', 'unknown', 'settled')),
+    lease_owner     text,
+    lease_until     timestamptz,
+    request_id      text,
+    intended_at     timestamptz NOT NULL,
+    answered_at     timestamptz,
+    settled_at      timestamptz,
+    next_poll_at    timestamptz,
+    polls           integer NOT NULL DEFAULT 0,
+    sends           integer NOT NULL DEFAULT 1,
+    refusals        integer NOT NULL DEFAULT 0,
+    code            text,
+    sub_request_ids text[]
+);
+COMMENT ON COLUMN submissions.sub_request_ids IS
+    'The ids that İYS gave the items, in the order of the body, valid as long as request_id is. One list here is '
+    'written once; ids on the items would be an update of each of a thousand rows.';
+-- Finds the batch whose result is to be polled next.
+CREATE INDEX submissions_waiting ON submissions (next_poll_at) WHERE state = 'awaiting_result';
+-- Finds the calls that have no reply, to recover those whose lease has run out.
+CREATE INDEX submissions_unanswered ON submissions (lease_until) WHERE state IN ('intent', 'unknown');
+
+-- One record of a submission, with the status that it asks İYS to register. It has no foreign key: items are written in
+-- the transaction of their submission and neither is ever deleted, so a check would only cost writes. İYS's full reply
+-- to an item is in movements.
+CREATE TABLE submission_items (
+    submission_id bigint NOT NULL,
+    index         integer NOT NULL,
+    customer_id   text NOT NULL,
+    key           text NOT NULL,
+    event_id      text NOT NULL,
+    status        text NOT NULL CHECK (status IN ('ONAY', 'RET')),
+    consent_date  timestamptz,
+    source        text,
+    attempt       integer NOT NULL,
+    origin        text NOT NULL,
+    origin_ref    text,
+    state         text NOT NULL CHECK (state IN ('open', 'accepted', 'refused', 'withdrawn')),
+    code          text,
+    PRIMARY KEY (submission_id, index)
+);
+-- Refuses a second open item of a key and status: nothing is submitted twice at a time, though a RET may be in flight
+-- beside the ONAY that it overtakes. Nothing is looked up here. Where few items were open when the table was last
+-- analyzed, PostgreSQL chose this index to find the items of one submission, and read a third of a million entries a
+-- query, items settled since included. A condition that no query repeats keeps it out of every plan.
+CREATE UNIQUE INDEX submission_items_open ON submission_items (key, status) WHERE state || '' = 'open';
+-- Distinguishes our own movements in İYS's HS stream from those of other writers: same key, status and consent date.
+CREATE INDEX submission_items_key ON submission_items (key, status, consent_date);
+
+
+-- Pulling -------------------------------------------------------------------------------------------------------------
+
+-- How far one stream of a brand (IYS: citizens' movements, HS: the provider's) has been pulled. `after` is İYS's opaque
+-- cursor.
+CREATE TABLE cursors (
+    brand_code integer NOT NULL REFERENCES brands,
+    stream     text NOT NULL CHECK (stream IN ('IYS', 'HS')),
+    after      text,
+    -- When the last page was pulled; heard_at is when the stream was last read to its end. A stream that has never been
+    -- read to its end counts from since.
+    pulled_at  timestamptz,
+    heard_at   timestamptz,
+    since      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (brand_code, stream)
+);
+
+
+-- Tokens and rate limits ----------------------------------------------------------------------------------------------
+
+-- The access token of an account, shared by its processes. An advisory lock on the account lets one of them renew it.
+CREATE TABLE access_tokens (
+    account            text PRIMARY KEY,
+    access_token       text,
+    refresh_token      text,
+    issued_at          timestamptz,
+    expires_at         timestamptz,
+    refresh_expires_at timestamptz,
+    failures           integer NOT NULL
+);
+
+-- The use of one slot: its number, and by when the call has certainly arrived at İYS, in seconds since 1970 by the
+-- database clock.
+CREATE TYPE slot_use AS (slot bigint, there_at double precision);
+
+-- The request rate of one egress address, shared by all accounts and processes behind it, for İYS counts by address.
+-- Token calls are recorded before they are made.
+CREATE TABLE budgets (
+    egress_address     text PRIMARY KEY,
+    free_at            timestamptz NOT NULL,
+    factor             double precision NOT NULL CHECK (factor > 0 AND factor <= 1),
+    paused_until       timestamptz NOT NULL,
+    token_calls        timestamptz[] NOT NULL DEFAULT '{}',
+    token_silent_until timestamptz,
+    slot               bigint NOT NULL DEFAULT 0,
+    -- The last ten uses to arrive. İYS counts requests when they arrive, and on the way they overtake one another.
+    uses               slot_use[] NOT NULL DEFAULT array_fill(ROW(0, '-infinity')::slot_use, ARRAY[10])
+        CHECK (array_length(uses, 1) = 10)
+);
+
+-- Take the next slot of an address. Returns its number, when it comes, and the database clock's time of reading; no row
+-- if the address is not known.
+--
+-- The slot comes `span` after whichever of the last ten uses arrived first, and replaces that use. `there` is by when
+-- the uses of the slots in `used` had arrived. A use that arrived later than assumed, after its place was given to
+-- another, is one of the last ten all the same and replaces whichever arrived first. The arithmetic is that of
+-- izin.iys.pacing. All instants are seconds since 1970 by the database clock; span, within and spacing are seconds.
+CREATE FUNCTION take_slot(
+    address text, spacing double precision, span double precision, within double precision,
+    fastest double precision, creep double precision, used bigint[], there double precision[]
+) RETURNS TABLE (slot bigint, comes_at double precision, read_at double precision) LANGUAGE plpgsql AS $$
+DECLARE
+    a budgets;
+    was_free_at double precision;
+    first integer;
+    told integer;
+BEGIN
+    SELECT * INTO a FROM budgets AS b WHERE b.egress_address = address FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    -- The last round tells of no use: it finds whichever arrived first.
+    FOR n IN 1 .. cardinality(used) + 1 LOOP
+        first := 1;
+        told := NULL;
+        FOR place IN 1 .. 10 LOOP
+            IF a.uses[place].slot = used[n] THEN
+                told := place;
+            END IF;
+            IF a.uses[place].there_at < a.uses[first].there_at THEN
+                first := place;
+            END IF;
+        END LOOP;
+        IF told IS NOT NULL THEN
+            a.uses[told].there_at := there[n];
+        ELSIF there[n] > a.uses[first].there_at THEN
+            a.uses[first] := ROW(used[n], there[n])::slot_use;
+        END IF;
+    END LOOP;
+    slot := a.slot + 1;
+    was_free_at := extract(epoch FROM a.free_at);
+    read_at := extract(epoch FROM clock_timestamp());
+    comes_at := greatest(was_free_at, read_at, a.uses[first].there_at + span);
+    a.uses[first] := ROW(slot, comes_at + within)::slot_use;
+    UPDATE budgets AS b SET
+        slot = take_slot.slot,
+        uses = a.uses,
+        free_at = to_timestamp(greatest(was_free_at + spacing / least(a.factor, fastest), comes_at)),
+        factor = least(1, a.factor + creep)
+    WHERE b.egress_address = address;
+    RETURN NEXT;
+END;
+$$;
+
+-- How many queries with an hourly limit an address made in one minute, counted before they are made.
+CREATE TABLE budget_minutes (
+    egress_address text NOT NULL,
+    operation      text NOT NULL,
+    minute         timestamptz NOT NULL,
+    calls          integer NOT NULL,
+    PRIMARY KEY (egress_address, operation, minute)
+);
+
+-- How many calls of an address ended with one code in one hour, and how many of them İYS counts as failures.
+CREATE TABLE budget_hours (
+    egress_address text NOT NULL,
+    hour           timestamptz NOT NULL,
+    operation      text NOT NULL,
+    code           text NOT NULL,
+    calls          bigint NOT NULL,
+    failures       bigint NOT NULL,
+    PRIMARY KEY (egress_address, hour, operation, code)
+);
+
+
+-- Kafka: offsets, outbox, sequences -----------------------------------------------------------------------------------
+
+-- How far one partition has been consumed, moved only by compare-and-set in the transaction of the rows it brought.
+CREATE TABLE kafka_offsets (
+    topic       text NOT NULL,
+    partition   integer NOT NULL,
+    cluster_id  text NOT NULL,
+    topic_id    text NOT NULL,
+    next_offset bigint NOT NULL,
+    -- Every record appended before this instant has been read. A gap of a sequence may still close while another
+    -- partition is behind.
+    read_until  timestamptz,
+    PRIMARY KEY (topic, partition)
+);
+
+-- How far the decisions on one input partition have been recorded. A decision beyond is certainly new; only one before
+-- is looked up in movements.
+CREATE TABLE decided (
+    topic       text NOT NULL,
+    partition   integer NOT NULL,
+    next_offset bigint NOT NULL,
+    PRIMARY KEY (topic, partition)
+);
+
+-- One message that is still to be produced to Kafka, in the order of id.
+CREATE TABLE outbox (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    customer_id text NOT NULL,
+    topic       text NOT NULL,
+    key         text NOT NULL,
+    value       bytea NOT NULL,
+    headers     jsonb NOT NULL,
+    occurred_at timestamptz NOT NULL
+);
+
+-- The sequence numbers of one origin, as read on both input lanes: the first and the last.
+CREATE TABLE sequences (
+    customer_id  text NOT NULL,
+    origin       text NOT NULL,
+    first_number bigint NOT NULL,
+    last_number  bigint NOT NULL,
+    given_up     numeric NOT NULL DEFAULT 0,
+    PRIMARY KEY (customer_id, origin),
+    CHECK (first_number <= last_number)
+);
+COMMENT ON COLUMN sequences.given_up IS
+    'How many missing numbers are no longer looked for, because there were too many gaps.';
+
+-- One interval of missing numbers of a sequence. Gaps are intervals, so whatever never came is seen, in whichever order
+-- the rest came.
+CREATE TABLE sequence_gaps (
+    customer_id  text NOT NULL,
+    origin       text NOT NULL,
+    first_number bigint NOT NULL,
+    last_number  bigint NOT NULL,
+    since        timestamptz NOT NULL,
+    PRIMARY KEY (customer_id, origin, first_number),
+    FOREIGN KEY (customer_id, origin) REFERENCES sequences,
+    CHECK (first_number <= last_number)
+);
+COMMENT ON COLUMN sequence_gaps.since IS 'When a number beyond the gap was appended to its topic.';
+
+
+-- Retailer access -----------------------------------------------------------------------------------------------------
+
+-- The retailers that may use the consent of one key whose events name retailers; an opt-out deletes the row. Where İYS
+-- holds the consent already, other retailers are not submitted again: an operator changes them at İYS, for no reply of
+-- İYS says what became of such a change.
+CREATE TABLE retailer_access (
+    key           text PRIMARY KEY,
+    customer_id   text NOT NULL,
+    brand_code    integer NOT NULL,
+    channel       text NOT NULL,
+    -- What İYS last received, from us or from an operator. NULL: no retailers.
+    told_code     integer,
+    told_access   integer[],
+    -- The event that names others, and which. NULL: no difference.
+    wanted_by     text,
+    wanted_code   integer,
+    wanted_access integer[],
+    since         timestamptz,
+    CHECK ((wanted_by IS NULL) = (since IS NULL))
+);
+-- Lists the differences of a brand, for an operator.
+CREATE INDEX retailer_access_parked ON retailer_access (brand_code, key) WHERE wanted_by IS NOT NULL;
