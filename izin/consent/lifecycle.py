@@ -141,18 +141,19 @@ def diagram() -> str:
 def guard() -> str:
     """Return the condition by which the database's trigger refuses a change, as SQL.
 
-    ``consents_lawful`` in ``sinks/ledger/migrations/0001_schema.sql`` holds it, a test compares.
+    It stands between the marker comments of ``sinks/ledger/migrations/0001_schema.sql``.
     """
     first = ", ".join(f"'{state}'" for state in sorted(FIRST_STATES))
-    allowed = ",\n                ".join(
-        f"'{state} {target}'" for state, target in sorted(WRITTEN_CHANGES)
-    )
-    return (
-        "CASE\n"
-        "            WHEN OLD.desired_event_id IS DISTINCT FROM NEW.desired_event_id\n"
-        "                    OR OLD.desired_status IS DISTINCT FROM NEW.desired_status\n"
-        f"                THEN NEW.state NOT IN ({first})\n"
-        "            ELSE OLD.state <> NEW.state AND OLD.state || ' ' || NEW.state NOT IN (\n"
-        f"                {allowed})\n"
-        "        END"
-    )
+    pairs = sorted(WRITTEN_CHANGES)
+    lines = [
+        "CASE",
+        "    WHEN OLD.desired_event_id IS DISTINCT FROM NEW.desired_event_id",
+        "            OR OLD.desired_status IS DISTINCT FROM NEW.desired_status",
+        f"        THEN NEW.state NOT IN ({first})",
+        "    ELSE OLD.state <> NEW.state AND OLD.state || ' ' || NEW.state NOT IN (",
+    ]
+    for state in State:
+        own = [f"'{before} {target}'" for before, target in pairs if before is state]
+        lines += ["        " + ", ".join(own[at : at + 4]) + "," for at in range(0, len(own), 4)]
+    lines[-1] = lines[-1].removesuffix(",") + ")"
+    return "\n".join([*lines, "END"]) + "\n"

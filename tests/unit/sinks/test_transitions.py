@@ -1,13 +1,15 @@
 """The state of a row changes by the table of the lifecycle, in one place."""
 
 import ast
+import re
+import textwrap
 from pathlib import Path
 
 import pytest
 
 import izin.sinks
 from izin.consent.errors import IllegalTransitionError
-from izin.consent.lifecycle import BEGINNING, TRANSITIONS, Event, State
+from izin.consent.lifecycle import BEGINNING, TRANSITIONS, Event, State, guard
 from izin.consent.model import ConsentKey
 from izin.sinks.record.transitions import begin, first_row, transition
 from tests.support.builders import NOON, PHONE
@@ -46,6 +48,14 @@ def test_a_new_obligation_begins_from_every_state(state: State):
     """A newer event is ruled whatever became of the one before it."""
     row = first_row(KEY, "acme", NOON).replace(state=state)
     assert begin(row, attempts=0).state is BEGINNING
+
+
+def test_the_guard_of_the_database_is_generated_from_the_table():
+    """Table, trigger and column know the same states and changes."""
+    schema = (SINKS / "ledger/migrations/0001_schema.sql").read_text("utf-8")
+    assert textwrap.indent(guard(), " " * 8) in schema
+    _, _, column = schema.partition("state                     text NOT NULL CHECK (state IN (")
+    assert set(re.findall(r"'(\w+)'", column.partition("))")[0])) == {str(one) for one in State}
 
 
 def test_no_state_is_assigned_outside_the_table():

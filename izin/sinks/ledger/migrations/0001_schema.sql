@@ -103,7 +103,7 @@ CREATE TABLE consents (
     -- The obligation: its state, the action that is due, and by when.
     state                     text NOT NULL CHECK (state IN (
         'pending', 'in_flight', 'awaiting_result', 'unknown', 'accepted', 'refused', 'retryable',
-        'parked', 'expired', 'superseded', 'not_needed')),
+        'parked', 'expired', 'not_needed')),
     duty                      text NOT NULL CHECK (duty IN ('send', 'ask', 'wait', 'rescue', 'none')),
     why                       text,
     code                      text,
@@ -163,68 +163,27 @@ END $$;
 -- obligation may become due again and be parked or expire in one update, so those two steps count as one transition.
 CREATE TRIGGER consents_lawful BEFORE UPDATE ON consents FOR EACH ROW
     WHEN (
+        -- Generated from izin.consent.lifecycle: begin
         CASE
             WHEN OLD.desired_event_id IS DISTINCT FROM NEW.desired_event_id
                     OR OLD.desired_status IS DISTINCT FROM NEW.desired_status
-                THEN NEW.state NOT IN ('pending', 'not_needed', 'parked', 'expired')
+                THEN NEW.state NOT IN ('expired', 'not_needed', 'parked', 'pending')
             ELSE OLD.state <> NEW.state AND OLD.state || ' ' || NEW.state NOT IN (
-                -- transitions: begin (generated from izin.consent.lifecycle)
-                'accepted expired',
-                'accepted parked',
-                'accepted pending',
-                'accepted superseded',
-                'awaiting_result accepted',
-                'awaiting_result expired',
-                'awaiting_result not_needed',
-                'awaiting_result parked',
-                'awaiting_result refused',
-                'awaiting_result retryable',
-                'awaiting_result superseded',
-                'awaiting_result unknown',
-                'expired not_needed',
-                'expired superseded',
-                'in_flight accepted',
-                'in_flight awaiting_result',
-                'in_flight expired',
-                'in_flight not_needed',
-                'in_flight parked',
-                'in_flight refused',
-                'in_flight retryable',
-                'in_flight superseded',
-                'in_flight unknown',
-                'not_needed expired',
-                'not_needed parked',
-                'not_needed pending',
-                'not_needed superseded',
-                'parked expired',
-                'parked not_needed',
-                'parked pending',
-                'parked superseded',
-                'pending expired',
-                'pending in_flight',
-                'pending not_needed',
-                'pending parked',
-                'pending superseded',
+                'pending expired', 'pending in_flight', 'pending not_needed', 'pending parked',
+                'in_flight accepted', 'in_flight awaiting_result', 'in_flight expired', 'in_flight not_needed',
+                'in_flight parked', 'in_flight refused', 'in_flight retryable', 'in_flight unknown',
+                'awaiting_result accepted', 'awaiting_result expired', 'awaiting_result not_needed', 'awaiting_result parked',
+                'awaiting_result refused', 'awaiting_result retryable', 'awaiting_result unknown',
+                'unknown accepted', 'unknown expired', 'unknown not_needed', 'unknown parked',
+                'unknown refused', 'unknown retryable',
+                'accepted expired', 'accepted parked', 'accepted pending',
                 'refused not_needed',
-                'refused parked',
-                'refused pending',
-                'refused superseded',
-                'retryable expired',
-                'retryable in_flight',
-                'retryable not_needed',
-                'retryable parked',
-                'retryable superseded',
-                'superseded pending',
-                'unknown accepted',
-                'unknown expired',
-                'unknown not_needed',
-                'unknown parked',
-                'unknown refused',
-                'unknown retryable',
-                'unknown superseded'
-                -- transitions: end
-            )
+                'retryable expired', 'retryable in_flight', 'retryable not_needed', 'retryable parked',
+                'parked expired', 'parked not_needed', 'parked pending',
+                'expired not_needed',
+                'not_needed expired', 'not_needed parked', 'not_needed pending')
         END
+        -- Generated from izin.consent.lifecycle: end
     )
     EXECUTE FUNCTION refuse_transition();
 
