@@ -10,10 +10,11 @@ from izin.iys.reading import Reader
 from izin.iys.wire import Record
 from izin.runtime.settings import SinkSettings
 from izin.sinks import worker
-from izin.sinks.inbound.pull import Puller, unheard_of
+from izin.sinks.inbound.pull import Puller
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.unit_of_work import Changes
 from izin.sinks.record.errors import ConcurrentChangeError
+from izin.sinks.record.transitions import first_row
 from tests.integration.sinks.hearing import Topic, fresh
 from tests.integration.sinks.house import (
     A_SECOND,
@@ -118,7 +119,7 @@ async def test_a_key_that_pull_brings_at_the_same_time_ends_no_process(house: Ho
     """The ingester reads again, and is not ended by it."""
     changes = Changes(house.tools.announcer, now=house.clock())
     async with house.ledger.transaction() as connection:
-        changes.put(None, unheard_of(a_key(recipient=PHONE), ACTIVE, house.clock()))
+        changes.put(None, first_row(a_key(recipient=PHONE), ACTIVE.customer_id, house.clock()))
         await changes.write(connection)
         ingesting = asyncio.create_task(house.ingest(onay(PHONE)))
         await asyncio.sleep(1)
