@@ -9,7 +9,6 @@ outcome, a rescue, a question) is left to the rulings, row by row; a test holds 
 from __future__ import annotations
 
 import struct
-from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +20,7 @@ from izin.sinks.ingest.decision_reader import is_prompt
 from izin.sinks.ledger import outbox
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.record import apply, ruling
-from izin.sinks.record.row import ConsentRow
+from izin.sinks.record.columns import NULL_IN_NEW, OWN_OF_NEW, SHARED_BY_NEW, TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,50 +30,16 @@ if TYPE_CHECKING:
     from izin.sinks.record.brand import Brand
     from izin.sinks.record.messages import Announcer
 
-OWN = (
-    "key",
-    "recipient",
-    "desired_event_id",
-    "desired_origin_ref",
-    "desired_at",
-    "desired_consent_date",
-    "received_at",
-    "latest_onay_at",
-    "latest_ret_at",
-    "due_at",
-    "expires_at",
-)
-"""The columns that differ from row to row, in the order of the COPY."""
-SHARED: Mapping[str, Callable[..., bytes]] = {
-    "customer_id": copy_format.text,
-    "brand_code": copy_format.integer,
-    "channel": copy_format.text,
-    "recipient_type": copy_format.text,
-    "desired_status": copy_format.text,
-    "desired_rank": copy_format.small,
-    "desired_origin": copy_format.text,
-    "desired_source": copy_format.text,
-    "notice_version": copy_format.text,
-    "registrable": copy_format.boolean,
-    "attested": copy_format.boolean,
-    "registered": copy_format.text,
-    "state": copy_format.text,
-    "duty": copy_format.text,
-    "why": copy_format.text,
-    "attempts": copy_format.integer,
-    "onay_open": copy_format.boolean,
-    "ret_open": copy_format.boolean,
-    "may_send": copy_format.boolean,
-    "permission_reason": copy_format.text,
-    "permission_since": copy_format.instant,
-    "updated_at": copy_format.instant,
+_WRITERS: Mapping[str, Callable[..., bytes]] = {
+    "text": copy_format.text,
+    "integer": copy_format.integer,
+    "smallint": copy_format.small,
+    "boolean": copy_format.boolean,
+    "timestamp with time zone": copy_format.instant,
 }
-"""The columns behind them, and how each is written."""
-_LEFT = tuple(
-    field.name for field in fields(ConsentRow) if field.name not in OWN and field.name not in SHARED
-)
-"""The columns that are null in a new row that is only owed."""
-_COUNT = (len(OWN) + len(SHARED)).to_bytes(2, "big")
+_SHARED = {name: _WRITERS[TYPES[name]] for name in SHARED_BY_NEW}
+"""How each shared column is written."""
+_COUNT = (len(OWN_OF_NEW) + len(SHARED_BY_NEW)).to_bytes(2, "big")
 _MILLISECOND = timedelta(milliseconds=1)
 _size = struct.Struct(">i").pack
 _packed = struct.Struct(">iq").pack
@@ -187,14 +152,14 @@ class Stamp:
             return None
         entry, message = told
         framed, found, behind = message.value.partition(cut.address)
-        if not found or any(entry.__dict__[name] is not None for name in _LEFT):
+        if not found or any(entry.__dict__[name] is not None for name in NULL_IN_NEW):
             return None
         self.owed.add((entry.duty, entry.desired_status or ""))
         columns = b"".join(
             write(_plain(entry.__dict__[name]))
             if entry.__dict__[name] is not None
             else copy_format.NULL
-            for name, write in SHARED.items()
+            for name, write in _SHARED.items()
         )
         before = outbox.begun(message)
         after = copy_format.text(outbox.marks(message)) + copy_format.moment(now)

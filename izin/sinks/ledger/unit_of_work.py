@@ -20,10 +20,10 @@ from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.outbox import row_of
 from izin.sinks.record.errors import ConcurrentChangeError
-from izin.sinks.record.row import ConsentRow, is_only_told, to_json, told_to_json
+from izin.sinks.record.row import ConsentRow, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from izin.consent.model import ConsentEvent, ConsentKey
@@ -121,7 +121,12 @@ class Changes:
             await _expect(
                 connection, _CONSENTS["insert"], {"rows": to_json(new)}, len(new), "a new key"
             )
-        await _save(connection, changed)
+        if changed:
+            values = {
+                "rows": to_json(after for _, after in changed),
+                "states": [before.state for before, _ in changed],
+            }
+            await _expect(connection, _CONSENTS["save"], values, len(changed), "a row")
         steps = [
             (step, after)
             for key, after in self._after.items()
@@ -189,22 +194,6 @@ async def lock(connection: Connection, keys: Iterable[str]) -> dict[str, Consent
     async with connection.cursor(binary=True) as cursor:
         found = await cursor.execute(_CONSENTS["lock"], {"keys": sorted(set(keys))})
         return {row["key"]: ConsentRow.from_row(row) for row in await found.fetchall()}
-
-
-async def _save(connection: Connection, changed: Sequence[tuple[ConsentRow, ConsentRow]]) -> None:
-    parted: tuple[list[tuple[ConsentRow, ConsentRow]], ...] = [], []
-    for before, after in changed:
-        parted[is_only_told(before, after)].append((before, after))
-    for (query, as_json), some in zip(_SAVING, parted, strict=True):
-        if some:
-            values = {
-                "rows": as_json(after for _, after in some),
-                "states": [before.state for before, _ in some],
-            }
-            await _expect(connection, _CONSENTS[query], values, len(some), "a row")
-
-
-_SAVING = (("save", to_json), ("save-told", told_to_json))
 
 
 async def _expect(

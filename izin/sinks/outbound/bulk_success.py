@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import orjson
@@ -34,8 +35,8 @@ from izin.sinks.outbound.bulk_success_rows import (
     Saved,
     stamped,
 )
+from izin.sinks.record.columns import DECIDED
 from izin.sinks.record.item_result import judged
-from izin.sinks.record.row import is_only_told
 from izin.sinks.record.submission import Settled
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 FEW = 2
 """Fewer are judged one by one: there is nothing to share."""
 _HELPING = 100
+_decided = itemgetter(*DECIDED)
 _CONSENTS = statements("consents")
 _OUTBOX = statements("outbox")
 
@@ -153,7 +155,11 @@ class Successes:
         more = (found.outcome, found.stop, found.ruled.rescue)
         after = found.ruled.entry.replace(updated_at=self.now)
         told = announcer.permission(before, after, self.now)
-        if told is None or more != (None, None, None) or not is_only_told(before, after):
+        if (
+            told is None
+            or more != (None, None, None)
+            or _decided(before.__dict__) != _decided(after.__dict__)
+        ):
             return None
         entry, permission = told
         outcomes = list(announcer.outcomes(before, entry, self.now))

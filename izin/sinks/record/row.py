@@ -8,7 +8,6 @@ values (what it desires, what is registered) are views of them. Nothing here dec
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -187,49 +186,7 @@ def is_of_citizens(source: str | None) -> bool:
 
 _COLUMNS = frozenset(field.name for field in fields(ConsentRow))
 
-TOLD = (
-    "registered",
-    "registered_at",
-    "registered_consent_date",
-    "registered_source",
-    "registered_transaction_id",
-    "verified_at",
-    "verified_by",
-    "state",
-    "duty",
-    "why",
-    "code",
-    "due_at",
-    "expires_at",
-    "attempts",
-    "next_attempt_at",
-    "lease_owner",
-    "lease_until",
-    "onay_open",
-    "ret_open",
-    "told_at",
-    "may_send",
-    "permission_reason",
-    "permission_since",
-    "updated_at",
-)
-"""The columns that say how far a statement is told and what İYS holds; the law's are the others."""
-_decided = itemgetter(*sorted(_COLUMNS.difference(TOLD)))
-_told = itemgetter("key", *TOLD)
 
-
-def is_only_told(before: ConsentRow, after: ConsentRow) -> bool:
-    """Whether nothing of what the law wants differs between the two."""
-    return bool(_decided(before.__dict__) == _decided(after.__dict__))
-
-
-def to_json(entries: Iterable[ConsentRow]) -> str:
-    """Return ``entries`` as the JSON array that PostgreSQL reads as rows of ``consents``."""
-    return orjson.dumps([entry.__dict__ for entry in entries]).decode()
-
-
-def told_to_json(entries: Iterable[ConsentRow]) -> str:
-    """Return the keys of ``entries`` and their columns ``TOLD`` as such an array."""
-    names = ("key", *TOLD)
-    rows = [dict(zip(names, _told(entry.__dict__), strict=True)) for entry in entries]
-    return orjson.dumps(rows).decode()
+def to_json(rows: Iterable[ConsentRow]) -> str:
+    """Return ``rows`` as the JSON array that PostgreSQL reads as rows of ``consents``."""
+    return orjson.dumps([row.__dict__ for row in rows]).decode()

@@ -24,13 +24,11 @@ from izin.local import create_database, drop_database
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
-from izin.sinks.ingest import bulk_rows
 from izin.sinks.ingest.decision_reader import DecisionReader, Read
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
-from izin.sinks.ledger.db.queries import statements
 from izin.sinks.record.messages import Announcer
 from tests.integration.sinks.house import ACTIVE
 from tests.support.builders import NOON, a_decision_record, a_statement, an_event
@@ -260,9 +258,3 @@ def test_a_decision_is_read_alike_either_way() -> None:
     read = a_read(origin_ref="row-1")
     whole = DecisionReader(CODEC)._read(read.value)
     assert read._replace(cut=None) == whole
-
-
-def test_the_columns_are_copied_in_the_order_in_which_they_are_written() -> None:
-    """The statement names the columns in the order of the code, and all that may not be null."""
-    (named,) = [one.split("(")[1].split(")")[0] for one in [statements("consents")["copy"]]]
-    assert [one.strip() for one in named.split(",")] == [*bulk_rows.OWN, *bulk_rows.SHARED]

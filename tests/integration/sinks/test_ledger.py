@@ -19,14 +19,13 @@ from izin.sinks.ledger import offsets, reads
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.rate_limits import LedgerPacer
+from izin.sinks.record.columns import TYPES
 from izin.sinks.record.errors import (
     IllegalChangeError,
     LedgerFaultError,
     RecreatedTopicError,
 )
-from izin.sinks.record.row import TOLD, is_only_told
 from izin.sinks.record.suspension import EVERY
 from tests.integration.sinks.house import ACTIVE, House, onay, ret
 from tests.support.builders import PHONE
@@ -193,18 +192,10 @@ async def test_the_backlog_is_told_by_deadlines_apart_what_is_kept_back(house: H
     assert sum(one.count for one in found.held) == 4
 
 
-def test_what_is_saved_of_telling_is_every_column_but_the_laws():
-    """The statement sets the columns of the code, in pairs, and the rest belongs to the law."""
-    text = statements("consents")["save-told"]
-    columns, values = text.split(") = (")[0].split("SET (")[1], text.split(") = (")[1].split(")")[0]
-    assert tuple(one.strip() for one in columns.split(",")) == TOLD
-    assert tuple(one.strip().removeprefix("r.") for one in values.split(",")) == TOLD
-
-
-async def test_a_change_of_telling_leaves_what_the_law_wants(house: House):
-    """Only what differs in the law's columns is written whole."""
-    await house.ingest(onay(PHONE))
-    entry = await house.entry()
-    assert is_only_told(entry, entry.replace(state=State.PARKED, why="x", attempts=3))
-    for name in ("desired_status", "desired_event_id", "latest_ret_at", "attested"):
-        assert not is_only_told(entry, entry.replace(**{name: "another"}))
+async def test_the_columns_of_the_code_are_those_of_the_table(house: House):
+    """Each with its type: statements, COPY and templates take them from one list."""
+    rows = await house.ledger.fetch(
+        "SELECT attname AS name, format_type(atttypid, atttypmod) AS type FROM pg_attribute"
+        " WHERE attrelid = 'consents'::regclass AND attnum > 0"
+    )
+    assert {row["name"]: row["type"] for row in rows} == TYPES

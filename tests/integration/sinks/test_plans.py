@@ -114,7 +114,7 @@ async def test_a_keys_history_is_found_by_an_index(database_url: str):
         assert {one for one in scanned(everything) if one.startswith("movements")}
 
 
-@pytest.mark.parametrize("name", ["save", "save-told", "await-result", "settle-alike"])
+@pytest.mark.parametrize("name", ["save", "await-result", "settle-alike"])
 async def test_rows_by_the_thousand_are_compared_with_their_own_alone(database_url: str, name: str):
     """A plan for any number of rows supposes few; what it then compares each with each takes half
     a second a thousand.

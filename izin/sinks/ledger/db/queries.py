@@ -1,18 +1,23 @@
 """SQL lives in ``.sql`` files, each statement under a ``-- name:`` line with a comment that says
-what it keeps.
+what it does.
 
-Code names a statement; nobody builds one from pieces.
+Code names a statement; nobody builds one from pieces. ``{saved}`` stands for a list of columns of
+``record.columns``, ``{saved:r}`` for the same of the table ``r``.
 """
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from typing import TYPE_CHECKING, LiteralString
+
+from izin.sinks.record.columns import LISTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MARK = "-- name: "
+_COLUMNS = re.compile(r"\{(\w+)(?::(\w+))?\}")
 
 
 def statements(file: str) -> Mapping[str, LiteralString]:
@@ -22,5 +27,10 @@ def statements(file: str) -> Mapping[str, LiteralString]:
     for section in text.split(_MARK)[1:]:
         name, _, body = section.partition("\n")
         # A statement comes from a file of this package, never from input.
-        found[name.strip()] = body.strip().rstrip(";")
+        found[name.strip()] = _COLUMNS.sub(_columns, body.strip().rstrip(";"))
     return found
+
+
+def _columns(place: re.Match[str]) -> str:
+    names, table = LISTS[place[1]], place[2]
+    return ", ".join(names if table is None else [f"{table}.{name}" for name in names])

@@ -16,16 +16,14 @@ ON CONFLICT (brand_code) DO UPDATE SET
     egress_address = CASE WHEN %(egress_address)s::text IS NULL THEN brands.egress_address
         ELSE excluded.egress_address END,
     updated_at = excluded.updated_at
-RETURNING brand_code, iys_code, customer_id, name, activated_at, loading_deadline, status, account, egress_address,
-    subscription, subscription_ends_at, consent_limit, consents_used, asked_at
+RETURNING {brand}
 
 -- name: subscribed
 -- What İYS showed of a provider's subscription, for each of its brands.
 UPDATE brands SET subscription = %(subscription)s, subscription_ends_at = %(ends_at)s,
     consent_limit = %(consent_limit)s, consents_used = %(used)s, asked_at = %(now)s
 WHERE iys_code = %(iys_code)s
-RETURNING brand_code, iys_code, customer_id, name, activated_at, loading_deadline, status, account, egress_address,
-    subscription, subscription_ends_at, consent_limit, consents_used, asked_at
+RETURNING {brand}
 
 -- name: to-ask-about
 -- Providers whose subscription was not asked about lately, of those this account asks for from this address.
@@ -37,14 +35,12 @@ ORDER BY iys_code
 
 -- name: of-codes
 -- The brands of these codes.
-SELECT brand_code, iys_code, customer_id, name, activated_at, loading_deadline, status, account, egress_address,
-    subscription, subscription_ends_at, consent_limit, consents_used, asked_at
+SELECT {brand}
 FROM brands WHERE brand_code = ANY(%(codes)s)
 
 -- name: all
 -- Every brand.
-SELECT brand_code, iys_code, customer_id, name, activated_at, loading_deadline, status, account, egress_address,
-    subscription, subscription_ends_at, consent_limit, consents_used, asked_at
+SELECT {brand}
 FROM brands ORDER BY brand_code
 
 -- name: note-unknown

@@ -11,58 +11,14 @@ RETURNING key
 
 -- name: copy
 -- Keys seen for the first time that are owed to İYS: what differs from row to row, and then what many share.
-COPY consents (key, recipient, desired_event_id, desired_origin_ref, desired_at, desired_consent_date, received_at,
-    latest_onay_at, latest_ret_at, due_at, expires_at, customer_id, brand_code, channel, recipient_type,
-    desired_status, desired_rank, desired_origin, desired_source, notice_version, registrable, attested, registered,
-    state, duty, why, attempts, onay_open, ret_open, may_send, permission_reason, permission_since, updated_at
-) FROM STDIN (FORMAT binary)
+COPY consents ({copied}) FROM STDIN (FORMAT binary)
 
 -- name: save
 -- Rows that were read under lock, written back whole. A row whose state is no longer the expected one is left
 -- out of the answer, and the caller undoes everything. Rows and states come side by side: joined by key, they were
 -- compared each with each as soon as PostgreSQL planned for any number of them.
-UPDATE consents AS c SET (
-        desired_status, desired_at, desired_rank, desired_event_id, desired_origin,
-        desired_origin_ref, desired_source, desired_consent_date, received_at, notice_version,
-        registrable, attested, retailer_code, retailer_access, latest_onay_at, latest_ret_at,
-        registered, registered_at, registered_consent_date, registered_source,
-        registered_transaction_id, verified_at, verified_by, state, duty, why, code, due_at, expires_at,
-        attempts, next_attempt_at, lease_owner, lease_until, onay_open, ret_open, told_at, may_send,
-        permission_reason, permission_since, updated_at
-    ) = (
-        r.desired_status, r.desired_at, r.desired_rank, r.desired_event_id, r.desired_origin,
-        r.desired_origin_ref, r.desired_source, r.desired_consent_date, r.received_at,
-        r.notice_version, r.registrable, r.attested, r.retailer_code, r.retailer_access,
-        r.latest_onay_at, r.latest_ret_at, r.registered, r.registered_at,
-        r.registered_consent_date, r.registered_source, r.registered_transaction_id, r.verified_at,
-        r.verified_by, r.state, r.duty, r.why, r.code, r.due_at, r.expires_at, r.attempts,
-        r.next_attempt_at, r.lease_owner, r.lease_until, r.onay_open, r.ret_open, r.told_at, r.may_send,
-        r.permission_reason, r.permission_since, r.updated_at
-    )
+UPDATE consents AS c SET ({saved}) = ({saved:r})
 FROM ROWS FROM (json_populate_recordset(NULL::consents, %(rows)s::json), unnest(%(states)s::text[])) AS r
-WHERE c.key = r.key AND c.state = r.unnest
-RETURNING c.key
-
--- name: save-told
--- The same for rows of which only telling and what İYS holds have changed: nearly all.
-UPDATE consents AS c SET (
-        registered, registered_at, registered_consent_date, registered_source, registered_transaction_id,
-        verified_at, verified_by, state, duty, why, code, due_at, expires_at, attempts, next_attempt_at,
-        lease_owner, lease_until, onay_open, ret_open, told_at, may_send, permission_reason,
-        permission_since, updated_at
-    ) = (
-        r.registered, r.registered_at, r.registered_consent_date, r.registered_source,
-        r.registered_transaction_id, r.verified_at, r.verified_by, r.state, r.duty, r.why, r.code, r.due_at,
-        r.expires_at, r.attempts, r.next_attempt_at, r.lease_owner, r.lease_until, r.onay_open,
-        r.ret_open, r.told_at, r.may_send, r.permission_reason, r.permission_since, r.updated_at
-    )
-FROM ROWS FROM (json_to_recordset(%(rows)s::json) AS (
-    key text, registered text, registered_at timestamptz, registered_consent_date timestamptz,
-    registered_source text, registered_transaction_id text, verified_at timestamptz, verified_by text, state text,
-    duty text, why text, code text, due_at timestamptz, expires_at timestamptz, attempts integer,
-    next_attempt_at timestamptz, lease_owner text, lease_until timestamptz, onay_open boolean, ret_open boolean,
-    told_at timestamptz, may_send boolean, permission_reason text, permission_since timestamptz,
-    updated_at timestamptz), unnest(%(states)s::text[])) AS r
 WHERE c.key = r.key AND c.state = r.unnest
 RETURNING c.key
 
@@ -137,9 +93,7 @@ ORDER BY b.brand_code, lane.channel
 -- holds is passed over. A RET may overtake an unsettled ONAY of its key where İYS may show ONAY. Two movements of a
 -- key lie a second apart, for in one second İYS gives both one transaction id. What is past its third business day by
 -- the strict reading is told apart, so that İYS's reading of it costs nobody else.
-SELECT c.ctid::text, c.key, c.customer_id, c.brand_code, c.channel, c.recipient_type, c.recipient, c.desired_status,
-    c.desired_at, c.desired_event_id, c.desired_origin, c.desired_origin_ref, c.desired_source, c.desired_consent_date,
-    c.retailer_code, c.retailer_access, c.attempts
+SELECT c.ctid::text, {claimed:c}
 FROM consents AS c
 WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_status = %(status)s
     AND c.state IN ('pending', 'retryable') AND c.duty = 'send'
@@ -190,9 +144,7 @@ FOR UPDATE SKIP LOCKED
 
 -- name: claim-last-hour
 -- ONAYs whose term ends within the hour: told one by one, for the answer to a batch would come too late.
-SELECT c.ctid::text, c.key, c.customer_id, c.brand_code, c.channel, c.recipient_type, c.recipient, c.desired_status,
-    c.desired_at, c.desired_event_id, c.desired_origin, c.desired_origin_ref, c.desired_source, c.desired_consent_date,
-    c.retailer_code, c.retailer_access, c.attempts
+SELECT c.ctid::text, {claimed:c}
 FROM consents AS c
 JOIN brands AS b ON b.brand_code = c.brand_code AND b.status = 'active'
     AND (b.account IS NULL OR b.account = %(account)s)

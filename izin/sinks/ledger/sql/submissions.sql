@@ -58,8 +58,7 @@ WHERE id = ANY(%(ids)s) AND lease_owner = %(owner)s AND lease_until IS NOT NULL 
 -- name: claim-unanswered
 -- One submission without an answer whose process is gone or has let go of it: its lease has run out, or the
 -- process's own lock (held as long as it lives) is free.
-SELECT s.id, s.customer_id, s.brand_code, s.kind, s.body, s.state, s.request_id, s.sub_request_ids, s.intended_at,
-    s.answered_at, s.polls, s.sends, s.refusals
+SELECT s.*
 FROM submissions AS s
 JOIN brands AS b ON b.brand_code = s.brand_code
     AND (b.account IS NULL OR b.account = %(account)s)
@@ -85,8 +84,7 @@ RETURNING id
 
 -- name: claim-results
 -- One batch whose result may be asked for.
-SELECT s.id, s.customer_id, s.brand_code, s.kind, s.body, s.state, s.request_id, s.sub_request_ids, s.intended_at,
-    s.answered_at, s.polls, s.sends, s.refusals
+SELECT s.*
 FROM submissions AS s
 JOIN brands AS b ON b.brand_code = s.brand_code AND b.status = 'active'
     AND (b.account IS NULL OR b.account = %(account)s)

@@ -1,0 +1,99 @@
+"""The one list of a row's columns: the fields of :class:`ConsentRow`, and what derives from them.
+
+SQL, COPY and templates name columns by these lists (``ledger.db.queries``). The table itself is in
+``0001_schema.sql``; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from izin.sinks.record.brand import Brand
+from izin.sinks.record.claimed_row import ClaimedRow
+from izin.sinks.record.row import ConsentRow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SQL_TYPES = {
+    "str": "text",
+    "State": "text",
+    "int": "integer",
+    "bool": "boolean",
+    "datetime": "timestamp with time zone",
+    "tuple[int, ...]": "integer[]",
+}
+_NARROW = {"desired_rank": "smallint"}
+
+TYPES: Mapping[str, str] = MappingProxyType(
+    {
+        one.name: _NARROW.get(one.name, _SQL_TYPES[str(one.type).removesuffix(" | None")])
+        for one in fields(ConsentRow)
+    }
+)
+"""Every column of ``consents`` with its SQL type."""
+
+IDENTITY = ("key", "customer_id", "brand_code", "channel", "recipient_type", "recipient")
+"""The columns that a row keeps for life."""
+
+SAVED = tuple(name for name in TYPES if name not in IDENTITY)
+"""The columns that are written when a row changes."""
+
+DECIDED = SAVED[: SAVED.index("registered")]
+"""The columns that the law decides; those behind them say what İYS holds and what is due to it."""
+
+OWN_OF_NEW = (
+    "key",
+    "recipient",
+    "desired_event_id",
+    "desired_origin_ref",
+    "desired_at",
+    "desired_consent_date",
+    "received_at",
+    "latest_onay_at",
+    "latest_ret_at",
+    "due_at",
+    "expires_at",
+)
+"""The columns in which new rows of one template differ, in the order of the COPY."""
+
+SHARED_BY_NEW = (
+    "customer_id",
+    "brand_code",
+    "channel",
+    "recipient_type",
+    "desired_status",
+    "desired_rank",
+    "desired_origin",
+    "desired_source",
+    "notice_version",
+    "registrable",
+    "attested",
+    "registered",
+    "state",
+    "duty",
+    "why",
+    "attempts",
+    "onay_open",
+    "ret_open",
+    "may_send",
+    "permission_reason",
+    "permission_since",
+    "updated_at",
+)
+"""The columns behind them, which new rows of one template share."""
+
+NULL_IN_NEW = tuple(name for name in TYPES if name not in {*OWN_OF_NEW, *SHARED_BY_NEW})
+"""The columns that such rows leave out."""
+
+LISTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "saved": SAVED,
+        "copied": (*OWN_OF_NEW, *SHARED_BY_NEW),
+        "claimed": ClaimedRow._fields[1:],
+        "brand": tuple(one.name for one in fields(Brand)),
+    }
+)
+"""The lists that statements name in braces."""
