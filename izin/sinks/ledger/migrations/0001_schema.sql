@@ -188,6 +188,53 @@ CREATE TRIGGER consents_lawful BEFORE UPDATE ON consents FOR EACH ROW
     EXECUTE FUNCTION refuse_transition();
 
 
+-- Eligibility ---------------------------------------------------------------------------------------------------------
+
+-- Each rule stands once. PostgreSQL inlines these functions into the statements that call them, so that indexes and
+-- plans are those of the written-out condition (tests/integration/sinks/ledger/test_plans.py).
+
+-- Whether a row may be submitted now. Two movements of a key reach İYS at least a second apart, for it has no finer
+-- clock and would give both one transaction id. A RET may overtake an unsettled ONAY of its key, never another RET.
+CREATE FUNCTION is_sendable(c consents, now timestamptz) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT c.state IN ('pending', 'retryable') AND c.duty = 'send'
+        AND (c.next_attempt_at IS NULL OR c.next_attempt_at <= now)
+        AND (c.lease_until IS NULL OR c.lease_until <= now)
+        AND (c.told_at IS NULL OR c.told_at <= now - interval '1 second')
+        AND (c.expires_at IS NULL OR c.expires_at >= now)
+        AND NOT c.ret_open AND (NOT c.onay_open OR c.desired_status = 'RET')
+$$;
+
+-- Whether the status of a row may be queried at İYS now: what is submitted and unanswered has its own way to settle.
+CREATE FUNCTION is_askable(c consents, now timestamptz) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT c.duty = 'ask' AND NOT c.onay_open AND NOT c.ret_open
+        AND (c.next_attempt_at IS NULL OR c.next_attempt_at <= now)
+        AND (c.lease_until IS NULL OR c.lease_until <= now)
+$$;
+
+-- Whether something is still due to İYS, or waits for a person or for its rescue.
+CREATE FUNCTION is_unsettled(c consents) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT c.state IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown', 'parked')
+        OR c.duty = 'rescue'
+$$;
+
+-- Whether a process of this account and egress address speaks for the brand.
+CREATE FUNCTION is_served_by(b brands, account text, address text) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT (b.account IS NULL OR b.account = is_served_by.account)
+        AND (b.egress_address IS NULL OR b.egress_address = address)
+$$;
+
+-- Whether a suspension concerns this channel and status.
+CREATE FUNCTION covers(s stops, channel text, status text) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT s.channel IN ('*', covers.channel) AND s.status IN ('*', covers.status)
+$$;
+
+-- Whether a suspension does not even let one call try now.
+CREATE FUNCTION is_closed(s stops, now timestamptz) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT s.recheck_at > now OR s.recheck_at IS NULL
+$$;
+
+
 -- History -------------------------------------------------------------------------------------------------------------
 
 -- History is evidence. Every row is linked to the one before it on its chain: link = sha256(previous link || what the

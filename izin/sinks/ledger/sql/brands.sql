@@ -27,10 +27,9 @@ RETURNING {brand}
 
 -- name: to-ask-about
 -- Providers whose subscription was not asked about lately, of those this account asks for from this address.
-SELECT DISTINCT iys_code FROM brands
+SELECT DISTINCT iys_code FROM brands AS b
 WHERE status = 'active' AND (asked_at IS NULL OR asked_at < %(before)s)
-    AND (account IS NULL OR account = %(account)s)
-    AND (egress_address IS NULL OR egress_address = %(address)s)
+    AND is_served_by(b, %(account)s, %(address)s)
 ORDER BY iys_code
 
 -- name: of-codes

@@ -70,21 +70,14 @@ CROSS JOIN unnest(ARRAY['ARAMA', 'MESAJ', 'EPOSTA']) AS lane (channel)
 CROSS JOIN LATERAL (
         SELECT c.due_at FROM consents AS c
         WHERE c.brand_code = b.brand_code AND c.channel = lane.channel
-            AND c.desired_status = %(status)s AND c.state IN ('pending', 'retryable') AND c.duty = 'send'
-            AND (c.next_attempt_at IS NULL OR c.next_attempt_at <= %(now)s)
-            AND (c.lease_until IS NULL OR c.lease_until <= %(now)s)
-            AND (c.told_at IS NULL OR c.told_at <= %(now)s - interval '1 second')
-            AND (c.expires_at IS NULL OR c.expires_at >= %(now)s)
-            AND NOT c.ret_open
-            AND (NOT c.onay_open OR c.desired_status = 'RET')
+            AND c.desired_status = %(status)s AND is_sendable(c, %(now)s)
         ORDER BY c.due_at LIMIT 1
     ) AS first
-WHERE b.status = 'active' AND (b.account IS NULL OR b.account = %(account)s)
-    AND (b.egress_address IS NULL OR b.egress_address = %(address)s)
+WHERE b.status = 'active' AND is_served_by(b, %(account)s, %(address)s)
     AND NOT EXISTS (
         SELECT 1 FROM stops AS s
-        WHERE s.brand_code = b.brand_code AND s.channel IN ('*', lane.channel)
-            AND s.status IN ('*', %(status)s) AND (s.recheck_at > %(now)s OR s.recheck_at IS NULL)
+        WHERE s.brand_code = b.brand_code AND covers(s, lane.channel, %(status)s)
+            AND is_closed(s, %(now)s)
     )
 ORDER BY b.brand_code, lane.channel
 
@@ -96,14 +89,7 @@ ORDER BY b.brand_code, lane.channel
 SELECT c.ctid::text, {claimed:c}
 FROM consents AS c
 WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_status = %(status)s
-    AND c.state IN ('pending', 'retryable') AND c.duty = 'send'
-    AND c.registered = ANY(%(registered)s)
-    AND (c.next_attempt_at IS NULL OR c.next_attempt_at <= %(now)s)
-    AND (c.lease_until IS NULL OR c.lease_until <= %(now)s)
-    AND (c.told_at IS NULL OR c.told_at <= %(now)s - interval '1 second')
-    AND (c.expires_at IS NULL OR c.expires_at >= %(now)s)
-    AND NOT c.ret_open
-    AND (NOT c.onay_open OR c.desired_status = 'RET')
+    AND c.registered = ANY(%(registered)s) AND is_sendable(c, %(now)s)
     AND (c.desired_status = 'RET' OR coalesce(c.due_at < %(now)s, false) = %(grey)s)
 ORDER BY c.due_at
 LIMIT %(size)s
@@ -113,31 +99,22 @@ FOR UPDATE SKIP LOCKED
 -- How many opt-outs of a brand and channel wait, by what İYS is known to hold; counted no further than asked.
 SELECT
     (SELECT count(*) FROM (
-        SELECT 1 FROM consents
-        WHERE brand_code = %(brand_code)s AND channel = %(channel)s AND desired_status = 'RET'
-            AND state IN ('pending', 'retryable') AND duty = 'send' AND registered = 'ONAY' AND NOT ret_open
-            AND (told_at IS NULL OR told_at <= %(now)s - interval '1 second')
-            AND (next_attempt_at IS NULL OR next_attempt_at <= %(now)s)
-            AND (lease_until IS NULL OR lease_until <= %(now)s)
+        SELECT 1 FROM consents AS c
+        WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_status = 'RET'
+            AND c.registered = 'ONAY' AND is_sendable(c, %(now)s)
         LIMIT %(most)s) AS a) AS of_onay,
     (SELECT count(*) FROM (
-        SELECT 1 FROM consents
-        WHERE brand_code = %(brand_code)s AND channel = %(channel)s AND desired_status = 'RET'
-            AND state IN ('pending', 'retryable') AND duty = 'send' AND registered = 'UNKNOWN'
-            AND NOT ret_open AND NOT onay_open
-            AND (next_attempt_at IS NULL OR next_attempt_at <= %(now)s)
-            AND (lease_until IS NULL OR lease_until <= %(now)s)
+        SELECT 1 FROM consents AS c
+        WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_status = 'RET'
+            AND c.registered = 'UNKNOWN' AND NOT c.onay_open AND is_sendable(c, %(now)s)
         LIMIT %(most)s) AS u) AS of_unknown
 
 -- name: claim-unknown
 -- Opt-outs of which nobody knows whether İYS holds anything: asked before they are told.
 SELECT * FROM consents AS c
 WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_status = 'RET'
-    AND c.state IN ('pending', 'retryable') AND c.duty = 'send' AND c.registered = 'UNKNOWN'
-    AND c.recipient_type = %(recipient_type)s
-    AND NOT c.ret_open AND NOT c.onay_open
-    AND (c.next_attempt_at IS NULL OR c.next_attempt_at <= %(now)s)
-    AND (c.lease_until IS NULL OR c.lease_until <= %(now)s)
+    AND c.recipient_type = %(recipient_type)s AND c.registered = 'UNKNOWN' AND NOT c.onay_open
+    AND is_sendable(c, %(now)s)
 ORDER BY c.due_at
 LIMIT %(size)s
 FOR UPDATE SKIP LOCKED
@@ -147,18 +124,11 @@ FOR UPDATE SKIP LOCKED
 SELECT c.ctid::text, {claimed:c}
 FROM consents AS c
 JOIN brands AS b ON b.brand_code = c.brand_code AND b.status = 'active'
-    AND (b.account IS NULL OR b.account = %(account)s)
-    AND (b.egress_address IS NULL OR b.egress_address = %(address)s)
-WHERE c.state IN ('pending', 'retryable') AND c.duty = 'send' AND c.desired_status = 'ONAY'
-    AND c.expires_at BETWEEN %(now)s AND %(until)s
-    AND (c.next_attempt_at IS NULL OR c.next_attempt_at <= %(now)s)
-    AND (c.lease_until IS NULL OR c.lease_until <= %(now)s)
-    AND (c.told_at IS NULL OR c.told_at <= %(now)s - interval '1 second')
-    AND NOT c.ret_open AND NOT c.onay_open
+    AND is_served_by(b, %(account)s, %(address)s)
+WHERE c.desired_status = 'ONAY' AND c.expires_at BETWEEN %(now)s AND %(until)s AND is_sendable(c, %(now)s)
     AND NOT EXISTS (
         SELECT 1 FROM stops AS s
-        WHERE s.brand_code = c.brand_code AND s.channel IN ('*', c.channel)
-            AND s.status IN ('*', 'ONAY') AND (s.recheck_at > %(now)s OR s.recheck_at IS NULL))
+        WHERE s.brand_code = c.brand_code AND covers(s, c.channel, 'ONAY') AND is_closed(s, %(now)s))
 ORDER BY c.expires_at, c.key
 LIMIT %(size)s
 FOR UPDATE OF c SKIP LOCKED
@@ -174,11 +144,9 @@ FOR UPDATE SKIP LOCKED
 
 -- name: claim-to-ask
 -- Records of which İYS must be asked what it holds, of one brand, channel and recipient type.
-SELECT * FROM consents
-WHERE duty = 'ask' AND NOT onay_open AND NOT ret_open
-    AND brand_code = %(brand_code)s AND channel = %(channel)s AND recipient_type = %(recipient_type)s
-    AND (next_attempt_at IS NULL OR next_attempt_at <= %(now)s)
-    AND (lease_until IS NULL OR lease_until <= %(now)s)
+SELECT * FROM consents AS c
+WHERE brand_code = %(brand_code)s AND channel = %(channel)s AND recipient_type = %(recipient_type)s
+    AND is_askable(c, %(now)s)
 ORDER BY next_attempt_at NULLS FIRST, key
 LIMIT %(size)s
 FOR UPDATE SKIP LOCKED
@@ -188,11 +156,8 @@ FOR UPDATE SKIP LOCKED
 -- İYS refuses is left alone until it is tried again.
 SELECT c.brand_code, c.channel, c.recipient_type, count(*) AS waiting
 FROM consents AS c JOIN brands AS b ON b.brand_code = c.brand_code AND b.status = 'active'
-    AND (b.account IS NULL OR b.account = %(account)s)
-    AND (b.egress_address IS NULL OR b.egress_address = %(address)s)
-WHERE c.duty = 'ask' AND NOT c.onay_open AND NOT c.ret_open
-    AND (c.next_attempt_at IS NULL OR c.next_attempt_at <= %(now)s)
-    AND (c.lease_until IS NULL OR c.lease_until <= %(now)s)
+    AND is_served_by(b, %(account)s, %(address)s)
+WHERE is_askable(c, %(now)s)
     AND NOT EXISTS (
         SELECT 1 FROM stops AS s
         WHERE s.brand_code = c.brand_code AND s.reach IN ('account', 'provider') AND s.status = '*'

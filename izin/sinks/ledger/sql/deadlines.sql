@@ -16,8 +16,7 @@ LEFT JOIN brands AS b ON b.brand_code = c.brand_code
 CROSS JOIN LATERAL (
     SELECT extract(epoch FROM %(now)s - c.desired_at)
         / nullif(extract(epoch FROM c.due_at - c.desired_at), 0) AS share) AS passed
-WHERE (c.state IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown', 'parked')
-        OR c.duty = 'rescue')
+WHERE is_unsettled(c)
     AND c.desired_status IS NOT NULL
 GROUP BY b.customer_id, c.brand_code, c.channel, c.desired_status
 ORDER BY c.desired_status DESC, min(c.due_at), c.brand_code, c.channel
@@ -29,7 +28,7 @@ FROM consents AS c JOIN brands AS b ON b.brand_code = c.brand_code
 WHERE c.desired_status = 'RET' AND c.state IN ('pending', 'retryable') AND c.duty IN ('send', 'wait')
     AND (b.status = 'stopped' OR EXISTS (
         SELECT 1 FROM stops AS s
-        WHERE s.brand_code = c.brand_code AND s.channel IN ('*', c.channel) AND s.status IN ('*', 'RET')))
+        WHERE s.brand_code = c.brand_code AND covers(s, c.channel, 'RET')))
 GROUP BY c.brand_code, c.channel
 ORDER BY c.brand_code, c.channel
 
@@ -37,10 +36,8 @@ ORDER BY c.brand_code, c.channel
 -- Opt-outs of a brand of which İYS has not taken in that there is no consent any more: what a person would
 -- withdraw on İYS's own pages.
 SELECT key, recipient, channel, recipient_type, desired_source, desired_at, due_at, state, why, code
-FROM consents
-WHERE brand_code = %(brand_code)s AND desired_status = 'RET' AND desired_rank = %(ours)s
-    AND (state IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown', 'parked')
-        OR duty = 'rescue')
+FROM consents AS c
+WHERE brand_code = %(brand_code)s AND desired_status = 'RET' AND desired_rank = %(ours)s AND is_unsettled(c)
 ORDER BY due_at, key
 
 -- name: breaches

@@ -75,8 +75,7 @@ WITH lanes AS (
 SELECT lane.desired_status AS status, lane.due_at, lane.expires_at, sum(lane.keys)::bigint AS count,
     b.status = 'stopped' OR EXISTS (
         SELECT 1 FROM stops AS s
-        WHERE s.brand_code = lane.brand_code AND s.channel IN ('*', lane.channel)
-            AND s.status IN ('*', lane.desired_status)) AS held
+        WHERE s.brand_code = lane.brand_code AND covers(s, lane.channel, lane.desired_status)) AS held
 FROM lanes AS lane JOIN brands AS b ON b.brand_code = lane.brand_code
 GROUP BY lane.desired_status, lane.due_at, lane.expires_at, held
 ORDER BY lane.desired_status DESC, lane.due_at, lane.expires_at

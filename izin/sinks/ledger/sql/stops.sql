@@ -21,17 +21,16 @@ WHERE stops.recheck_at IS NOT NULL
 WITH own AS (
     SELECT s.reach, s.code, b.iys_code FROM stops AS s JOIN brands AS b USING (brand_code)
     WHERE s.brand_code = %(brand_code)s
-        AND s.channel IN ('*', %(channel)s) AND s.status IN ('*', %(status)s) AND s.recheck_at <= %(now)s
+        AND covers(s, %(channel)s, %(status)s) AND s.recheck_at <= %(now)s
         AND NOT EXISTS (
             SELECT 1 FROM stops AS p
-            WHERE p.brand_code = s.brand_code AND p.channel IN ('*', %(channel)s)
-                AND p.status IN ('*', %(status)s) AND p.recheck_at IS NULL)
+            WHERE p.brand_code = s.brand_code AND covers(p, %(channel)s, %(status)s) AND p.recheck_at IS NULL)
     FOR UPDATE OF s
 )
 UPDATE stops AS s SET recheck_at = %(recheck_at)s
 FROM own, brands AS b
 WHERE b.brand_code = s.brand_code
-    AND (s.brand_code = %(brand_code)s AND s.channel IN ('*', %(channel)s) AND s.status IN ('*', %(status)s)
+    AND (s.brand_code = %(brand_code)s AND covers(s, %(channel)s, %(status)s)
         OR s.reach = own.reach AND s.code = own.code
             AND (own.reach = 'account' AND (b.account IS NULL OR b.account = %(account)s)
                 OR own.reach = 'provider' AND b.iys_code = own.iys_code))
@@ -40,8 +39,7 @@ RETURNING s.channel
 -- name: standing
 -- Whether anything keeps these records from İYS.
 SELECT EXISTS (
-    SELECT 1 FROM stops
-    WHERE brand_code = %(brand_code)s AND channel IN ('*', %(channel)s) AND status IN ('*', %(status)s))
+    SELECT 1 FROM stops AS s WHERE s.brand_code = %(brand_code)s AND covers(s, %(channel)s, %(status)s))
 
 -- name: lift
 -- İYS looked at a record, or took it: what kept such records from it is mended, for whatever hung on the same fault;
@@ -62,9 +60,8 @@ UPDATE stops SET recheck_at = %(now)s WHERE brand_code = %(brand_code)s AND rech
 -- name: is-kept
 -- Whether a person has said that these records are not to be told.
 SELECT EXISTS (
-    SELECT 1 FROM stops
-    WHERE brand_code = %(brand_code)s AND channel IN ('*', %(channel)s) AND status IN ('*', %(status)s)
-        AND recheck_at IS NULL)
+    SELECT 1 FROM stops AS s
+    WHERE s.brand_code = %(brand_code)s AND covers(s, %(channel)s, %(status)s) AND s.recheck_at IS NULL)
 
 -- name: take-right
 -- A person says that the brand may not write these channels at İYS; what İYS said of them before gives way to it.

@@ -60,9 +60,7 @@ WHERE id = ANY(%(ids)s) AND lease_owner = %(owner)s AND lease_until IS NOT NULL 
 -- process's own lock (held as long as it lives) is free.
 SELECT s.*
 FROM submissions AS s
-JOIN brands AS b ON b.brand_code = s.brand_code
-    AND (b.account IS NULL OR b.account = %(account)s)
-    AND (b.egress_address IS NULL OR b.egress_address = %(address)s)
+JOIN brands AS b ON b.brand_code = s.brand_code AND is_served_by(b, %(account)s, %(address)s)
 WHERE s.state IN ('intent', 'unknown') AND s.kind = ANY(%(kinds)s)
     AND (s.next_poll_at IS NULL OR s.next_poll_at <= %(now)s)
     AND (s.lease_until IS NULL OR s.lease_until <= %(now)s OR s.lease_owner <> %(owner)s AND NOT EXISTS (
@@ -87,8 +85,7 @@ RETURNING id
 SELECT s.*
 FROM submissions AS s
 JOIN brands AS b ON b.brand_code = s.brand_code AND b.status = 'active'
-    AND (b.account IS NULL OR b.account = %(account)s)
-    AND (b.egress_address IS NULL OR b.egress_address = %(address)s)
+    AND is_served_by(b, %(account)s, %(address)s)
 WHERE s.state = 'awaiting_result' AND s.next_poll_at <= %(now)s
     AND (s.lease_until IS NULL OR s.lease_until <= %(now)s)
 ORDER BY s.next_poll_at, s.id
