@@ -22,6 +22,7 @@ HOT = (
     "izin/sinks/ingest/decision_reader.py",
     "izin/sinks/ledger/history/hash_chain.py",
     "izin/sinks/ledger/outbox.py",
+    "izin/sinks/ledger/row_templates.py",
     "izin/sinks/ledger/db/copy_format.py",
     "izin/sinks/ledger/history/calls.py",
     "izin/sinks/ingest/bulk_rows.py",

@@ -17,44 +17,32 @@ from izin.consent.lifecycle import State
 from izin.consent.model import Status
 from izin.schemas.avro_writer import EPOCH
 from izin.sinks.ingest.decision_reader import is_prompt
-from izin.sinks.ledger import outbox
 from izin.sinks.ledger.db import copy_format
+from izin.sinks.ledger.row_templates import NEW_ROW, MessageTemplate, shared_columns
 from izin.sinks.record import apply, ruling
-from izin.sinks.record.columns import NULL_IN_NEW, OWN_OF_NEW, SHARED_BY_NEW, TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from izin.consent.business_days import Calendar
     from izin.sinks.ingest.decision_reader import Cut, DecisionReader, Read
     from izin.sinks.record.brand import Brand
     from izin.sinks.record.messages import Announcer
 
-_WRITERS: Mapping[str, Callable[..., bytes]] = {
-    "text": copy_format.text,
-    "integer": copy_format.integer,
-    "smallint": copy_format.small,
-    "boolean": copy_format.boolean,
-    "timestamp with time zone": copy_format.instant,
-}
-_SHARED = {name: _WRITERS[TYPES[name]] for name in SHARED_BY_NEW}
-"""How each shared column is written."""
-_COUNT = (len(OWN_OF_NEW) + len(SHARED_BY_NEW)).to_bytes(2, "big")
 _MILLISECOND = timedelta(milliseconds=1)
 _size = struct.Struct(">i").pack
 _packed = struct.Struct(">iq").pack
 
 
-class Pattern(NamedTuple):
-    """What the rows of one voice share."""
+class NewRowTemplate(NamedTuple):
+    """What new rows of one shape share."""
 
     columns: bytes
-    message: tuple[bytes, bytes, bytes]
-    """Of the outbox's row: what stands before its key, the message behind the key's fields, and
-    what stands behind the message.
-    """
-    framed: bytes
-    """How the message begins, before the key's fields."""
+    message: MessageTemplate
+    start: bytes
+    """How the message's value begins, before the key's fields."""
+    end: bytes
+    """What stands behind the key's fields in it."""
 
 
 Made = tuple[bytes, bytes]
@@ -79,7 +67,7 @@ class Stamp:
         self._now = now
         self._now_in_milliseconds = (now - EPOCH) // _MILLISECOND
         self._calendar = calendar
-        self._patterns: dict[tuple[object, ...], Pattern | None] = {}
+        self._templates: dict[tuple[object, ...], NewRowTemplate | None] = {}
         self._terms: dict[tuple[int, bytes, int], tuple[bytes, bool]] = {}
         self.owed: set[tuple[str, str]] = set()
         """The duties, and of which status, that were made."""
@@ -102,33 +90,32 @@ class Stamp:
             cut.consent_date is None,
             cut.effective > self._now_in_milliseconds,
         )
-        pattern = self._patterns.get(shape, _UNSEEN)
-        if pattern is _UNSEEN:
-            pattern = self._patterns[shape] = self._pattern(read, cut, brand)
-        if pattern is None:
+        try:
+            template = self._templates[shape]
+        except KeyError:
+            template = self._templates[shape] = self._template(read, cut, brand)
+        if template is None:
             return None
         key, reference = read.key.encode(), cut.origin_ref
         key = _size(len(key)) + key
-        before, behind, after = pattern.message
         consent = (
-            _COUNT,
+            NEW_ROW,
             key,
             _size(len(cut.recipient)),
             cut.recipient,
             _size(len(cut.event_id)),
             cut.event_id,
-            copy_format.NULL if reference is None else _size(len(reference)) + reference,
+            copy_format.text(reference),
             _instant(cut.effective),
             _instant(cut.consent_date),
             _instant(cut.received),
             _instant(cut.latest_onay),
             _instant(cut.latest_ret),
             due,
-            pattern.columns,
+            template.columns,
         )
-        size = _size(len(pattern.framed) + len(cut.address) + len(behind))
-        message = before, key, size, pattern.framed, cut.address, behind, after
-        return b"".join(consent), b"".join(message)
+        value = b"".join((template.start, cut.address, template.end))
+        return b"".join(consent), template.message.row(key, value)
 
     def _term(self, code: int, status: bytes, effective: int, brand: Brand) -> tuple[bytes, bool]:
         """Return the columns of the terms, and whether the last of them has ended."""
@@ -141,36 +128,24 @@ class Stamp:
         has_ended = expires is not None and self._now > expires
         return self._terms.setdefault((code, status, effective), (columns, has_ended))
 
-    def _pattern(self, read: Read, cut: Cut, brand: Brand) -> Pattern | None:
-        """Return what the rulings make of one decision of a voice, if it is merely owed."""
+    def _template(self, read: Read, cut: Cut, brand: Brand) -> NewRowTemplate | None:
+        """Return the template of a shape, computed from ``read``; None where more follows from it
+        than an obligation that waits to be submitted.
+        """
         now = self._now
         decided = apply.decided(None, self._reader.decode(read.value), now)
         ruled = ruling.ruled(decided, brand, now, calendar=self._calendar)
-        entry = ruled.entry.replace(updated_at=now)
-        told = self._announcer.permission(None, entry, now)
-        if told is None or ruled.rescue is not None or entry.state is not State.PENDING:
+        row = ruled.entry.replace(updated_at=now)
+        permission = self._announcer.permission(None, row, now)
+        if permission is None or ruled.rescue is not None or row.state is not State.PENDING:
             return None
-        entry, message = told
-        framed, found, behind = message.value.partition(cut.address)
-        if not found or any(entry.__dict__[name] is not None for name in NULL_IN_NEW):
+        row, message = permission
+        columns = shared_columns(row)
+        start, found, end = message.value.partition(cut.address)
+        if not found or columns is None:
             return None
-        self.owed.add((entry.duty, entry.desired_status or ""))
-        columns = b"".join(
-            write(_plain(entry.__dict__[name]))
-            if entry.__dict__[name] is not None
-            else copy_format.NULL
-            for name, write in _SHARED.items()
-        )
-        before = outbox.begun(message)
-        after = copy_format.text(outbox.marks(message)) + copy_format.moment(now)
-        return Pattern(columns, (before, behind, after), framed)
-
-
-def _plain(value: object) -> object:
-    """Return a column's value as its writer takes it."""
-    if isinstance(value, str):
-        return value.encode()
-    return copy_format.microseconds(value) if isinstance(value, datetime) else value
+        self.owed.add((row.duty, row.desired_status or ""))
+        return NewRowTemplate(columns, MessageTemplate(message, at=now), start, end)
 
 
 def _instant(milliseconds: int | None) -> bytes:
@@ -181,5 +156,4 @@ def _instant(milliseconds: int | None) -> bytes:
     )
 
 
-_UNSEEN = Pattern(b"", (b"", b"", b""), b"")
 _RET = b"\6RET"

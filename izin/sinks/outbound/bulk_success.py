@@ -25,7 +25,7 @@ from izin.iys.answers import Verdict
 from izin.sinks.ledger.db import notifications
 from izin.sinks.ledger.db.connection import copy, while_waiting
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.outbox import Pattern
+from izin.sinks.ledger.row_templates import MessageTemplate
 from izin.sinks.ledger.unit_of_work import lock
 from izin.sinks.outbound.bulk_success_rows import (
     OWN_OF_OUTCOME,
@@ -174,15 +174,10 @@ class Successes:
         return Group(
             members=members,
             entry=entry,
-            permission=Pattern(
-                permission, announcer.alike(permission, OWN_OF_PERMISSION), at=self.now
-            ),
-            outcome=Pattern(
-                outcome,
-                announcer.alike(outcome, OWN_OF_OUTCOME),
-                at=self.now,
-                identity=reached.outcome_id,
-            ),
+            permission=MessageTemplate(permission, at=self.now),
+            permission_value=announcer.alike(permission, OWN_OF_PERMISSION),
+            outcome=MessageTemplate(outcome, at=self.now, identity=reached.outcome_id),
+            outcome_value=announcer.alike(outcome, OWN_OF_OUTCOME),
             told=reached,
         )
 

@@ -5,7 +5,7 @@ Nothing here waits or asks, so it is compiled where there is a compiler.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import orjson
 
@@ -15,11 +15,11 @@ from izin.sinks.ledger.history.hash_chain import Fact
 from izin.sinks.record.outcome import Outcome, outcome_id
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from izin.iys.wire import Receipt
-    from izin.sinks.ledger.outbox import Pattern
+    from izin.sinks.ledger.row_templates import MessageTemplate
     from izin.sinks.record.item_result import Answer
     from izin.sinks.record.row import ConsentRow
     from izin.sinks.record.submission import Item, Submission
@@ -67,8 +67,8 @@ def stamped(
             "origin_ref": item.origin_ref,
         }
         messages += (
-            group.permission.row(key, permission),
-            group.outcome.row(key, outcome, identity),
+            group.permission.row(key, group.permission_value(permission)),
+            group.outcome.row(key, group.outcome_value(outcome), identity),
         )
         reached_fact = Fact(
             "outcome",
@@ -111,6 +111,8 @@ class Group(NamedTuple):
 
     members: Sequence[Saved]
     entry: ConsentRow
-    permission: Pattern
-    outcome: Pattern
+    permission: MessageTemplate
+    permission_value: Callable[[Mapping[str, Any]], bytes]
+    outcome: MessageTemplate
+    outcome_value: Callable[[Mapping[str, Any]], bytes]
     told: Outcome

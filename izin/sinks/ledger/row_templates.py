@@ -1,0 +1,68 @@
+"""Templates: rows that are written by the thousand, each like one that was computed in full.
+
+Ingest and settling compute one example by the general path (``record.ruling``,
+``record.item_result``, ``record.messages``) and write all that equal it but for columns and fields
+of their own. What may differ is listed in ``record.columns`` and ``outbound.bulk_success_rows``;
+tests hold templates and general path equal.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from izin.sinks.ledger import outbox
+from izin.sinks.ledger.db import copy_format
+from izin.sinks.record.columns import NULL_IN_NEW, OWN_OF_NEW, SHARED_BY_NEW, TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from izin.sinks.record.messages import Message
+    from izin.sinks.record.row import ConsentRow
+
+NEW_ROW: bytes = (len(OWN_OF_NEW) + len(SHARED_BY_NEW)).to_bytes(2, "big")
+"""How a new row of ``consents`` begins, before its own columns."""
+
+_WRITERS: Mapping[str, Callable[..., bytes]] = {
+    "text": copy_format.word,
+    "integer": copy_format.integer,
+    "smallint": copy_format.small,
+    "boolean": copy_format.boolean,
+    "timestamp with time zone": copy_format.moment,
+}
+
+
+def shared_columns(row: ConsentRow) -> bytes | None:
+    """Return the columns that new rows like ``row`` share, as COPY takes them; None where it has a
+    value in a column that new rows leave out.
+    """
+    values = row.__dict__
+    if any(values[name] is not None for name in NULL_IN_NEW):
+        return None
+    return b"".join(
+        copy_format.NULL if values[name] is None else _WRITERS[TYPES[name]](values[name])
+        for name in SHARED_BY_NEW
+    )
+
+
+class MessageTemplate:
+    """Rows of the outbox like that of ``message``, put there at one instant.
+
+    They differ in key, value and ``identity``, by which the headers of ``message`` name it.
+    """
+
+    def __init__(self, message: Message, *, at: datetime, identity: str = "") -> None:
+        headers = outbox.headers(message)
+        self._start = outbox.start(message)
+        self._before, self._identity, self._after = headers.partition(identity.encode() or headers)
+        self._at = copy_format.moment(at)
+        self._end = copy_format.text(headers) + self._at
+
+    def row(self, key: bytes, value: bytes, identity: str = "") -> bytes:
+        """Return the row of a message with ``value`` under ``key`` (a column)."""
+        end = self._end
+        if identity:
+            headers = b"".join((self._before, identity.encode(), self._after))
+            end = copy_format.text(headers) + self._at
+        return b"".join((self._start, key, copy_format.text(value), end))
