@@ -13,9 +13,9 @@ import psycopg
 from pydantic import SecretStr
 
 from izin.consent.admission import Refusal, admit
-from izin.consent.clocks import BrandClock, terms
 from izin.consent.model import ConsentEvent, ConsentKey, Status
 from izin.consent.ordering import decide
+from izin.consent.terms import BrandClock, terms
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro, event_to_avro

@@ -19,7 +19,6 @@ from __future__ import annotations
 from izin.consent.admission import Refusal, admit
 from izin.consent.attestation import attested
 from izin.consent.business_days import Calendar, add_business_days, is_business_day, is_half_day
-from izin.consent.clocks import BrandClock, Urgency, due_at, expires_at, time_left, urgency
 from izin.consent.emails import normalise_email
 from izin.consent.lifecycle import after
 from izin.consent.model import (
@@ -44,6 +43,7 @@ from izin.consent.obligation import (
 )
 from izin.consent.ordering import decide, merge
 from izin.consent.phones import normalise_phone
+from izin.consent.terms import BrandClock, Urgency, due_at, expires_at, time_left, urgency
 from izin.consent.violations import violation
 
 __all__ = [

@@ -17,7 +17,7 @@
 
 Nothing here reads a clock: dates are judged against ``received_at``, so a replay decides as the
 first run did. How old an ONAY may be is no matter of admission, for it hangs on the brand's
-activation: see :mod:`izin.consent.clocks`.
+activation: see :mod:`izin.consent.terms`.
 """
 
 from __future__ import annotations

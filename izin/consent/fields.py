@@ -13,6 +13,7 @@ import re
 from typing import TYPE_CHECKING, TypeVar
 
 from izin.consent.emails import read_email
+from izin.consent.enums import CHANNELS, RECIPIENT_TYPES, SOURCES, STATUSES
 from izin.consent.making import maker
 from izin.consent.model import (
     Channel,
@@ -24,7 +25,6 @@ from izin.consent.model import (
 )
 from izin.consent.phones import read_phone
 from izin.consent.violations import violation
-from izin.consent.words import CHANNELS, RECIPIENT_TYPES, SOURCES, STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from izin.consent.words import Word
+from izin.consent.enums import Word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

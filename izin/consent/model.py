@@ -14,8 +14,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from izin.consent.errors import NaiveInstantError, UnreadableKeyError
-from izin.consent.words import (
+from izin.consent.enums import (
     Channel,
     DateBasis,
     DecisionKind,
@@ -25,6 +24,7 @@ from izin.consent.words import (
     Source,
     Status,
 )
+from izin.consent.errors import NaiveInstantError, UnreadableKeyError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

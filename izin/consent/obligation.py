@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from izin.consent.business_days import TURKEY_CALENDAR, Calendar
-from izin.consent.clocks import BrandClock, expires_at
+from izin.consent.enums import Word
 from izin.consent.making import maker
 from izin.consent.model import OriginRank, Status, aware
-from izin.consent.words import Word
+from izin.consent.terms import BrandClock, expires_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ the two, whichever came first; a repetition with the same content is a duplicate
 
 Taking the greatest is commutative, associative and idempotent, so any permutation, duplication,
 batching, split or replay of the same claims gives the same :class:`~izin.consent.model.Consent`.
-``izin verify`` tries it, with :mod:`izin.consent.permutations`.
+``izin verify`` tries it, with :mod:`izin.console.permutations`.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from izin.consent.model import Claim, ConsentKey
-    from izin.consent.permutations import Clash, Parts
+    from izin.console.permutations import Clash, Parts
 
 _EVENT = (
     *("number", "key", "status", "effective_at", "origin_rank", "event_id"),

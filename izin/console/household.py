@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import httpx
 from pydantic import TypeAdapter
 
-from izin.consent.clocks import TURKEY
+from izin.consent.terms import TURKEY
 from izin.console.brands import upsert
 from izin.local import Command, House, LocalError, Supervisor, create_database
 from izin.local.child import answers

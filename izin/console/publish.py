@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from izin.consent.clocks import TURKEY
 from izin.consent.errors import SourceError
+from izin.consent.terms import TURKEY
 from izin.console.output import (
     Exit,
     Output,

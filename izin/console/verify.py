@@ -22,11 +22,10 @@ import typer
 from rich.progress import Progress as Bars
 
 from izin.consent.admission import admit
-from izin.consent.contradictions import contradicting
 from izin.consent.errors import SourceError
 from izin.consent.model import Claim
-from izin.consent.permutations import THE_LAW, Clash, Law, try_law
 from izin.console.clashes import clash_as_json, print_clash
+from izin.console.contradictions import contradicting
 from izin.console.event_lines import read_events
 from izin.console.output import (
     Exit,
@@ -39,6 +38,7 @@ from izin.console.output import (
     say,
     told,
 )
+from izin.console.permutations import THE_LAW, Clash, Law, try_law
 from izin.console.stopping import interruptible
 
 SEED = 2026

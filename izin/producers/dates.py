@@ -19,9 +19,9 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from functools import lru_cache
 
-from izin.consent.clocks import TURKEY
 from izin.consent.errors import SourceError
 from izin.consent.model import Violation
+from izin.consent.terms import TURKEY
 
 _FIELD = "consent_date"
 _CLOCK = r"(?:[ T](?P<hour>\d{2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,]\d{1,9})?)?)?"

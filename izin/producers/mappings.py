@@ -13,7 +13,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, assert_never
 
 from izin.consent.admission import Refusal, admit
-from izin.consent.clocks import TERM_DAYS, BrandClock, expires_at
 from izin.consent.model import (
     Channel,
     Claim,
@@ -23,6 +22,7 @@ from izin.consent.model import (
     Status,
     Violation,
 )
+from izin.consent.terms import TERM_DAYS, BrandClock, expires_at
 from izin.producers import words
 from izin.producers.brands import UnknownBrandError
 from izin.producers.dates import DateRules, UnreadableDateError, read_date

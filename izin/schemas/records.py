@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from izin.consent.enums import CHANNELS, RECIPIENT_TYPES, STATUSES
 from izin.consent.making import maker
 from izin.consent.model import (
     Channel,
@@ -20,7 +21,6 @@ from izin.consent.model import (
     RecipientType,
     Violation,
 )
-from izin.consent.words import CHANNELS, RECIPIENT_TYPES, STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

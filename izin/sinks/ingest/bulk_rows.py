@@ -13,8 +13,8 @@ from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from izin.consent.clocks import terms
 from izin.consent.model import Status
+from izin.consent.terms import terms
 from izin.schemas.avro_writer import EPOCH
 from izin.sinks.ingest.decision_reader import is_prompt
 from izin.sinks.ledger import outbox

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from izin.consent.clocks import BrandClock
 from izin.consent.making import maker
 from izin.consent.model import Status
+from izin.consent.terms import BrandClock
 from izin.iys.wire import BrandPath
 from izin.sinks.ledger import retailers, suspensions
 from izin.sinks.ledger.db.queries import statements

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import orjson
 from psycopg.rows import args_row
 
-from izin.consent.clocks import terms
 from izin.consent.model import Status
+from izin.consent.terms import terms
 from izin.iys.answers import Verdict
 from izin.sinks.ledger.db import notifications
 from izin.sinks.ledger.db.connection import copy, while_waiting

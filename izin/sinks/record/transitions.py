@@ -11,11 +11,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, assert_never
 from uuid import UUID, uuid5
 
-from izin.consent.clocks import BrandClock, terms
+from izin.consent.enums import STATUSES
 from izin.consent.making import maker
 from izin.consent.model import ConsentEvent, DateBasis, Source, Status
 from izin.consent.obligation import Duty, Why, rule
-from izin.consent.words import STATUSES
+from izin.consent.terms import BrandClock, terms
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from izin.consent.business_days import TURKEY_CALENDAR
-from izin.consent.clocks import BrandClock, due_at
+from izin.consent.terms import BrandClock, due_at
 from izin.demo.compare import Ending, Kept, Wanted, compare
 from izin.iys.reading import from_turkish
 from izin.sinks.ledger import reads

@@ -10,9 +10,9 @@ import pytest
 from pydantic import SecretStr
 
 from izin.consent.business_days import TURKEY_CALENDAR, Calendar
-from izin.consent.clocks import TURKEY, due_at, expires_at
 from izin.consent.lifecycle import TRANSITIONS, State
 from izin.consent.model import Status
+from izin.consent.terms import TURKEY, due_at, expires_at
 from izin.iys import Pace
 from izin.iys.pacing import CallClass
 from izin.iys.token_store import AccessToken, TokenState

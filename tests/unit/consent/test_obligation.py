@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from izin.consent.attestation import ATTESTED_WITHIN, attested
 from izin.consent.business_days import Calendar
-from izin.consent.clocks import BrandClock
 from izin.consent.errors import NaiveInstantError
 from izin.consent.model import OriginRank, Status
 from izin.consent.obligation import (
@@ -21,6 +20,7 @@ from izin.consent.obligation import (
     Why,
     rule,
 )
+from izin.consent.terms import BrandClock
 from tests.support.builders import NOON, a_statement, an_event
 
 ACTIVE = BrandClock(activated_at=NOON - timedelta(days=365))

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 from itertools import product
 from typing import NamedTuple
 
-from izin.consent.clocks import BrandClock
 from izin.consent.model import OriginRank, Status
 from izin.consent.obligation import Desired, Duty, Registered, RegisteredState, rule
+from izin.consent.terms import BrandClock
 from tests.support.builders import NOON
 
 ACTIVE = BrandClock(activated_at=NOON - timedelta(days=365))

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.consent.contradictions import contradicting
 from izin.consent.model import Claim, Consent, Decision, Reason
 from izin.consent.ordering import decide, merge
-from izin.consent.permutations import (
+from izin.console.contradictions import contradicting
+from izin.console.permutations import (
     THE_LAW,
     Clash,
     Law,
@@ -20,10 +20,10 @@ from izin.consent.permutations import (
     digest,
     try_law,
 )
-from tests.broken_laws import BROKEN, LAST_WINS
 from tests.support.builders import NOON, a_claim, a_ret
 from tests.unit.consent.strategies import claims
 from tests.unit.consent.test_ordering import state_after
+from tests.unit.console.broken_laws import BROKEN, LAST_WINS
 
 SETS = 40
 

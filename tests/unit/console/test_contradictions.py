@@ -6,8 +6,8 @@ from random import Random
 
 import pytest
 
-from izin.consent.contradictions import contradicting
 from izin.consent.model import Claim, DateBasis, OriginRank, RecipientType, Status
+from izin.console.contradictions import contradicting
 
 SETS = [contradicting(8, rng=Random(seed)) for seed in range(300)]
 CLAIMS = [claim for drawn in SETS for claim in drawn]

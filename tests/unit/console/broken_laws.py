@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from izin.consent.model import Claim, Consent, Decision, DecisionKind, Reason, Status
 from izin.consent.ordering import decide, merge
-from izin.consent.permutations import Law
+from izin.console.permutations import Law
 
 
 def last_wins(current: Consent | None, claim: Claim) -> Decision:

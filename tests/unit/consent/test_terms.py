@@ -5,7 +5,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from izin.consent.business_days import Calendar
-from izin.consent.clocks import (
+from izin.consent.errors import NaiveInstantError, OutsideCalendarError
+from izin.consent.model import Status
+from izin.consent.terms import (
     TURKEY,
     BrandClock,
     Urgency,
@@ -15,8 +17,6 @@ from izin.consent.clocks import (
     time_left,
     urgency,
 )
-from izin.consent.errors import NaiveInstantError, OutsideCalendarError
-from izin.consent.model import Status
 from tests.unit.consent.public_holidays import TERMS
 
 ACTIVE = BrandClock(activated_at=datetime(2025, 1, 1, tzinfo=UTC))
