@@ -9,7 +9,7 @@ import typer
 
 from izin.console.opening import open_ledger
 from izin.console.output import Exit, Output, OutputOption, print_rows, told
-from izin.iys.standing import Standing
+from izin.iys.rate_limit.reputation import Standing
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.rate_limits import addresses
 

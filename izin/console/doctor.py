@@ -31,7 +31,7 @@ from izin.console.output import (
     out,
     print_json,
 )
-from izin.iys.token_policy import TokenPolicy
+from izin.iys.tokens.token_policy import TokenPolicy
 from izin.runtime import kafka
 from izin.runtime.registry import codec
 from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings, StreamSettings

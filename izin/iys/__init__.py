@@ -5,17 +5,6 @@ Everything else of the house meets İYS through these names.
 
 from __future__ import annotations
 
-from izin.iys.access_token import TokenAuth
-from izin.iys.account import (
-    BrandSummary,
-    PushConnection,
-    PushRegistration,
-    Subscription,
-    SubscriptionStatus,
-)
-from izin.iys.answers import Refusal, Verdict, classify, weightiest
-from izin.iys.batches import Batch, ItemResult, ItemStatus, OriginalRequest
-from izin.iys.breaker import Gate
 from izin.iys.client import MAX_ITEMS, IysClient
 from izin.iys.errors import (
     Actor,
@@ -30,19 +19,29 @@ from izin.iys.errors import (
     UnreadableError,
     WithheldError,
 )
-from izin.iys.in_process import InProcessPacer
-from izin.iys.pacing import CallClass, Pace, Pacer, PaceState, Slot
-from izin.iys.push import Push, parse_push
-from izin.iys.standing import HourLimit, Standing, StandingPolicy
-from izin.iys.token_policy import TokenPolicy
-from izin.iys.token_store import (
+from izin.iys.rate_limit.in_process_pacer import InProcessPacer
+from izin.iys.rate_limit.pace import CallClass, Pace, Pacer, PaceState, Slot
+from izin.iys.rate_limit.reputation import HourLimit, Standing, StandingPolicy
+from izin.iys.tokens.token_auth import TokenAuth
+from izin.iys.tokens.token_policy import TokenPolicy
+from izin.iys.tokens.token_store import (
     AccessToken,
     InMemoryTokenStore,
     TokenLease,
     TokenState,
     TokenStore,
 )
-from izin.iys.wire import (
+from izin.iys.transport.circuit_breaker import Gate
+from izin.iys.verdicts import Refusal, Verdict, classify, weightiest
+from izin.iys.wire_format.account import (
+    BrandSummary,
+    PushConnection,
+    PushRegistration,
+    Subscription,
+    SubscriptionStatus,
+)
+from izin.iys.wire_format.batches import Batch, ItemResult, ItemStatus, OriginalRequest
+from izin.iys.wire_format.consents import (
     BrandPath,
     ConsentItem,
     Movement,
@@ -52,6 +51,7 @@ from izin.iys.wire import (
     Stream,
     Written,
 )
+from izin.iys.wire_format.push import Push, parse_push
 
 __all__ = [
     "MAX_ITEMS",

@@ -12,12 +12,12 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from izin.consent.model import Status
-from izin.iys.account import BrandSummary, PushRegistration, Subscription
-from izin.iys.batches import Batch, ItemResult
-from izin.iys.exchange import Call, Exchange, Method
-from izin.iys.pacing import CallClass
-from izin.iys.reading import Reader, items_in, lowered, readers
-from izin.iys.wire import Page, Receipt, Record, Written
+from izin.iys.rate_limit.pace import CallClass
+from izin.iys.transport.exchange import Call, Exchange, Method
+from izin.iys.wire_format.account import BrandSummary, PushRegistration, Subscription
+from izin.iys.wire_format.batches import Batch, ItemResult
+from izin.iys.wire_format.consents import Page, Receipt, Record, Written
+from izin.iys.wire_format.json_reader import Reader, items_in, lowered, readers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     import httpx
 
     from izin.consent.model import Channel, RecipientType
-    from izin.iys.account import PushConnection
-    from izin.iys.breaker import Gate
-    from izin.iys.pacing import Pacer
-    from izin.iys.wire import BrandPath, ConsentItem, Stream
+    from izin.iys.rate_limit.pace import Pacer
+    from izin.iys.transport.circuit_breaker import Gate
+    from izin.iys.wire_format.account import PushConnection
+    from izin.iys.wire_format.consents import BrandPath, ConsentItem, Stream
     from izin.runtime.settings import IysSettings
 
 T = TypeVar("T")

@@ -21,12 +21,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
 from izin.consent.errors import IysError
-from izin.iys.answers import weightiest
+from izin.iys.verdicts import weightiest
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from izin.iys.answers import Refusal, Verdict
+    from izin.iys.verdicts import Refusal, Verdict
 
 
 class Actor(StrEnum):

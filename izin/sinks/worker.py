@@ -20,9 +20,9 @@ import uvloop
 
 from izin.consent.errors import OurError
 from izin.consent.forecast import records_per_second
-from izin.iys.access_token import TokenAuth
 from izin.iys.client import IysClient
-from izin.iys.pacing import Pace
+from izin.iys.rate_limit.pace import Pace
+from izin.iys.tokens.token_auth import TokenAuth
 from izin.runtime.ending import end
 from izin.runtime.garbage import collect_seldom
 from izin.runtime.observe import get_logger

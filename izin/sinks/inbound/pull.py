@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from izin.iys.errors import CallError
-from izin.iys.wire import Stream
+from izin.iys.wire_format.consents import Stream
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands, stream_progress, submissions
 from izin.sinks.ledger.db.queries import statements
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from izin.consent.model import ConsentEvent, ConsentKey
-    from izin.iys.wire import Page
+    from izin.iys.wire_format.consents import Page
     from izin.sinks.ledger.brands import Brand
     from izin.sinks.outbound.context import Tools
     from izin.sinks.publish.publisher import Publisher

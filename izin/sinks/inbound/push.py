@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 from starlette.responses import JSONResponse, Response
 
 from izin.consent.model import Channel
-from izin.iys.account import PushConnection
 from izin.iys.errors import CallError, UnreadableError
-from izin.iys.push import parse_push
-from izin.iys.wire import Stream
+from izin.iys.wire_format.account import PushConnection
+from izin.iys.wire_format.consents import Stream
+from izin.iys.wire_format.push import parse_push
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands
 from izin.sinks.record.errors import LedgerUnavailableError, StreamUnavailableError
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
     from starlette.requests import Request
 
-    from izin.iys.wire import Movement
+    from izin.iys.wire_format.consents import Movement
     from izin.sinks.ledger.brands import Brand
     from izin.sinks.ledger.db.connection import Ledger
     from izin.sinks.outbound.context import Tools

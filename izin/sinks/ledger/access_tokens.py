@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
-from izin.iys.token_store import AccessToken, TokenState
+from izin.iys.tokens.token_store import AccessToken, TokenState
 from izin.sinks.ledger.db.queries import statements
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from izin.consent.making import maker
 from izin.consent.model import Status
 from izin.consent.terms import BrandClock
-from izin.iys.wire import BrandPath
+from izin.iys.wire_format.consents import BrandPath
 from izin.sinks.ledger import retailers, suspensions
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.append import Movement
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from izin.consent.business_days import Calendar
-    from izin.iys.account import Subscription
+    from izin.iys.wire_format.account import Subscription
     from izin.sinks.ledger.db.connection import Connection, Ledger
     from izin.sinks.record.lease import Holder
     from izin.sinks.record.messages import Announcer

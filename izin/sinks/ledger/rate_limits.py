@@ -19,9 +19,9 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from izin.iys.errors import ThrottledError
-from izin.iys.pacing import Slot
-from izin.iys.standing import STATUS, HourLimit, Standing, StandingPolicy
-from izin.iys.turns import Turns
+from izin.iys.rate_limit.call_queue import Turns
+from izin.iys.rate_limit.pace import Slot
+from izin.iys.rate_limit.reputation import STATUS, HourLimit, Standing, StandingPolicy
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger.db.clock_offset import ClockOffset
 from izin.sinks.ledger.db.queries import statements
@@ -29,7 +29,7 @@ from izin.sinks.ledger.db.queries import statements
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from izin.iys.pacing import CallClass, Pace
+    from izin.iys.rate_limit.pace import CallClass, Pace
     from izin.sinks.ledger.db.connection import Connection, Ledger
 
 HOUR_LIMITS: Mapping[str, HourLimit] = {STATUS: HourLimit(calls=1000)}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
-    from izin.iys.wire import ConsentItem, Receipt
+    from izin.iys.wire_format.consents import ConsentItem, Receipt
     from izin.sinks.ledger.brands import Brand
     from izin.sinks.ledger.db.connection import Connection
     from izin.sinks.record.lease import Holder

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
-from izin.iys.standing import STATUS
-from izin.iys.token_policy import TokenPolicy
+from izin.iys.rate_limit.reputation import STATUS
+from izin.iys.tokens.token_policy import TokenPolicy
 from izin.sinks.ledger.rate_limits import HOUR_LIMITS
 from izin.sinks.monitor.deadlines import STAGES
 

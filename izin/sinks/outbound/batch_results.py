@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from izin.iys.answers import Verdict
-from izin.iys.breaker import Gate
 from izin.iys.errors import CallError
+from izin.iys.transport.circuit_breaker import Gate
+from izin.iys.verdicts import Verdict
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands, submissions
 from izin.sinks.outbound.save_results import record_answers
@@ -24,7 +24,7 @@ from izin.sinks.record.item_result import Answer
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from izin.iys.batches import ItemResult
+    from izin.iys.wire_format.batches import ItemResult
     from izin.sinks.ledger.submissions import Submission
     from izin.sinks.outbound.context import Tools
 

@@ -19,7 +19,7 @@ from psycopg.rows import args_row
 
 from izin.consent.model import Status
 from izin.consent.terms import terms
-from izin.iys.answers import Verdict
+from izin.iys.verdicts import Verdict
 from izin.sinks.ledger.db import notifications
 from izin.sinks.ledger.db.connection import copy, while_waiting
 from izin.sinks.ledger.db.queries import statements

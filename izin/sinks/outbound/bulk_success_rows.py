@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from izin.iys.wire import Receipt
+    from izin.iys.wire_format.consents import Receipt
     from izin.sinks.ledger.submissions import Submission
     from izin.sinks.outbound.bulk_success import Group, Saved
 

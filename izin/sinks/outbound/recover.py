@@ -15,11 +15,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from izin.consent.model import Channel, RecipientType, Status
-from izin.iys.answers import Verdict
-from izin.iys.breaker import Gate
 from izin.iys.errors import CallError, ThrottledError
-from izin.iys.pacing import CallClass
-from izin.iys.wire import Receipt
+from izin.iys.rate_limit.pace import CallClass
+from izin.iys.transport.circuit_breaker import Gate
+from izin.iys.verdicts import Verdict
+from izin.iys.wire_format.consents import Receipt
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands, claims, submissions, suspensions
 from izin.sinks.ledger.submissions import BATCH, SINGLE, Settled
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from izin.iys.wire import Record
+    from izin.iys.wire_format.consents import Record
     from izin.sinks.ledger.db.connection import Connection
     from izin.sinks.ledger.submissions import Item, Submission
     from izin.sinks.outbound.context import Tools

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from izin.consent.model import Status
 from izin.consent.obligation import Registered
-from izin.iys.breaker import Gate
-from izin.iys.pacing import CallClass
-from izin.iys.standing import Standing
+from izin.iys.rate_limit.pace import CallClass
+from izin.iys.rate_limit.reputation import Standing
+from izin.iys.transport.circuit_breaker import Gate
 from izin.sinks.ledger import brands, claims, suspensions
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.submissions import BATCH, SINGLE

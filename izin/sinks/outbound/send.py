@@ -13,7 +13,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from izin.consent.model import ConsentKey
-from izin.iys.answers import FIELD_FAULTS, Verdict
 from izin.iys.errors import (
     CallError,
     OutcomeUnknownError,
@@ -21,8 +20,9 @@ from izin.iys.errors import (
     UnreadableError,
     WithheldError,
 )
-from izin.iys.pacing import CallClass
-from izin.iys.wire import Written
+from izin.iys.rate_limit.pace import CallClass
+from izin.iys.verdicts import FIELD_FAULTS, Verdict
+from izin.iys.wire_format.consents import Written
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import claims, submissions, suspensions
 from izin.sinks.ledger.submissions import BATCH
@@ -33,7 +33,7 @@ from izin.sinks.record.item_result import NO_SUCH_RETAILER, Answer
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from izin.iys.batches import Batch
+    from izin.iys.wire_format.batches import Batch
     from izin.sinks.ledger.submissions import Item, Submission
     from izin.sinks.outbound.context import Tools
 

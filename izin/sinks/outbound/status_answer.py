@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from izin.consent.model import Status
 from izin.consent.obligation import Registered
-from izin.iys.wire import Movement as Told
-from izin.iys.wire import Stream
+from izin.iys.wire_format.consents import Movement as Told
+from izin.iys.wire_format.consents import Stream
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.record import transitions
 from izin.sinks.record.apply import Statement
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from izin.consent.business_days import Calendar
     from izin.consent.model import ConsentEvent
-    from izin.iys.wire import Record
+    from izin.iys.wire_format.consents import Record
     from izin.sinks.ledger.brands import Brand
     from izin.sinks.ledger.unit_of_work import Changes
     from izin.sinks.record.row import Entry

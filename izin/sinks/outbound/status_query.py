@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 from izin.consent.model import Channel, RecipientType, Status
 from izin.consent.obligation import Registered
-from izin.iys.breaker import Gate
 from izin.iys.errors import CallError, RefusedError
-from izin.iys.pacing import CallClass
+from izin.iys.rate_limit.pace import CallClass
+from izin.iys.transport.circuit_breaker import Gate
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.queries import statements
@@ -32,7 +32,7 @@ from izin.sinks.record.row import Entry
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from izin.iys.wire import Record
+    from izin.iys.wire_format.consents import Record
     from izin.sinks.ledger.brands import Brand
     from izin.sinks.outbound.context import Tools
     from izin.sinks.record.apply import Statement

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from izin.consent.model import ConsentKey, Source, Status
 from izin.consent.obligation import Registered
-from izin.iys.answers import Verdict
+from izin.iys.verdicts import Verdict
 from izin.sinks.ledger.suspensions import EVERY
 from izin.sinks.record import apply, transitions
 from izin.sinks.record.apply import Statement
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from izin.consent.business_days import Calendar
-    from izin.iys.wire import Receipt
+    from izin.iys.wire_format.consents import Receipt
     from izin.sinks.ledger.brands import Brand
     from izin.sinks.ledger.submissions import Item
     from izin.sinks.record.row import Entry

@@ -13,13 +13,13 @@ from uuid import UUID, uuid5
 from izin.consent.fields import is_misspelt, read_key
 from izin.consent.model import ConsentEvent, ConsentKey, DateBasis, IysStatement, Status
 from izin.consent.obligation import Registered
-from izin.iys.wire import Stream
+from izin.iys.wire_format.consents import Stream
 from izin.sinks.record.apply import Statement
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from izin.iys.wire import Movement
+    from izin.iys.wire_format.consents import Movement
     from izin.sinks.ledger.brands import Brand
 
 _MOVEMENTS = UUID("8c1f4f1e-0c63-5b6e-9d0e-3a2b7c9d4e03")

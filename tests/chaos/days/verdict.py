@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from izin.consent.business_days import TURKEY_CALENDAR
 from izin.consent.terms import BrandClock, due_at
 from izin.demo.compare import Ending, Kept, Wanted, compare
-from izin.iys.reading import from_turkish
+from izin.iys.wire_format.json_reader import from_turkish
 from izin.sinks.ledger import reads
 
 if TYPE_CHECKING:

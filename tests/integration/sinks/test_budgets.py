@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from izin.console.cli import app
 from izin.iys import CallClass, HourLimit, Pace, Standing, StandingPolicy, ThrottledError
-from izin.iys.pacing import PaceState, Slot
-from izin.iys.token_store import TokenState
+from izin.iys.rate_limit.pace import PaceState, Slot
+from izin.iys.tokens.token_store import TokenState
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.rate_limits import LedgerPacer, addresses, codes

@@ -6,8 +6,8 @@ import pytest
 
 from izin.consent.model import Channel
 from izin.iys.client import IysClient
-from izin.iys.reading import to_turkish
-from izin.iys.wire import Page, Stream
+from izin.iys.wire_format.consents import Page, Stream
+from izin.iys.wire_format.json_reader import to_turkish
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.monitor.deadlines import Watch
 from tests.integration.sinks.hearing import decided, fresh, pull

@@ -7,7 +7,7 @@ import pytest
 
 from izin.consent.obligation import Registered
 from izin.iys import Gate
-from izin.iys.breaker import BreakerPolicy
+from izin.iys.transport.circuit_breaker import BreakerPolicy
 from izin.sinks.ledger import brands, claims, offsets, reads, submissions
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.submissions import BATCH, SINGLE

@@ -14,8 +14,8 @@ from izin.consent.lifecycle import TRANSITIONS, State
 from izin.consent.model import Status
 from izin.consent.terms import TURKEY, due_at, expires_at
 from izin.iys import Pace
-from izin.iys.pacing import CallClass
-from izin.iys.token_store import AccessToken, TokenState
+from izin.iys.rate_limit.pace import CallClass
+from izin.iys.tokens.token_store import AccessToken, TokenState
 from izin.sinks.ledger import offsets, reads
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.access_tokens import LedgerTokenStore

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from izin.iys.reading import Reader
-from izin.iys.wire import Record
+from izin.iys.wire_format.consents import Record
+from izin.iys.wire_format.json_reader import Reader
 from izin.runtime.settings import SinkSettings
 from izin.sinks import worker
 from izin.sinks.inbound.pull import Puller, unheard_of

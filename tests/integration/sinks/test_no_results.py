@@ -10,8 +10,8 @@ import pytest
 from izin.iys import Gate
 from izin.iys.client import IysClient
 from izin.iys.errors import CallError
-from izin.iys.pacing import CallClass
-from izin.iys.wire import Stream
+from izin.iys.rate_limit.pace import CallClass
+from izin.iys.wire_format.consents import Stream
 from izin.sinks.record.errors import ConcurrentChangeError
 from tests.integration.sinks.hearing import pull
 from tests.integration.sinks.house import (

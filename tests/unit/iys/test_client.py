@@ -33,9 +33,9 @@ from izin.iys import (
     Verdict,
     WithheldError,
 )
-from izin.iys.envelope import _ERRORS, read_refusals
 from izin.iys.errors import Actor
-from izin.iys.exchange import FOREIGN_ERRORS, Call, Method, translate
+from izin.iys.transport.exchange import FOREIGN_ERRORS, Call, Method, translate
+from izin.iys.wire_format.error_envelope import _ERRORS, read_refusals
 from izin.runtime.settings import IysSettings
 
 SETTINGS = IysSettings(

@@ -17,8 +17,8 @@ from izin.consent.business_days import TURKEY_CALENDAR
 from izin.consent.model import ConsentEvent, Status
 from izin.consent.obligation import Registered
 from izin.consent.ordering import decide
-from izin.iys.answers import FIELD_FAULTS as ALARMS
-from izin.iys.reading import to_turkish
+from izin.iys.verdicts import FIELD_FAULTS as ALARMS
+from izin.iys.wire_format.json_reader import to_turkish
 from izin.producers import brands as known
 from izin.producers.bodies import JSON_TYPE, read_body
 from izin.producers.dates import DateRules

@@ -6,7 +6,7 @@ ALTER TABLE budgets
         CHECK (array_length(there_at, 1) = 10);
 
 -- Take an address's next slot: its number, and seconds until it comes, by the database's clock; no row: the address is
--- not known. The arithmetic is that of izin.iys.pacing; span, within and spacing are seconds.
+-- not known. The arithmetic is that of izin.iys.rate_limit.pace; span, within and spacing are seconds.
 CREATE FUNCTION take_slot(
     address text, spacing double precision, span double precision, within double precision,
     fastest double precision, creep double precision, used bigint[], ages double precision[]

@@ -13,7 +13,7 @@ ALTER TABLE budgets ALTER COLUMN uses SET DEFAULT array_fill(ROW(0, '-infinity')
 DROP FUNCTION take_slot;
 
 -- Take an address's next slot: its number, when it comes, and when that was told; no row: the address is not known.
--- The arithmetic is that of izin.iys.pacing. All instants are seconds of the database's clock since 1970, "there" tells
+-- The arithmetic is that of izin.iys.rate_limit.pace. All instants are seconds of the database's clock since 1970, "there" tells
 -- by when the uses of the slots in "used" had arrived; span, within and spacing are seconds.
 CREATE FUNCTION take_slot(
     address text, spacing double precision, span double precision, within double precision,

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from izin.consent.model import RecipientType, aware
-from izin.iys.reading import Reader, to_turkish
+from izin.iys.wire_format.json_reader import Reader, to_turkish
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -4,18 +4,12 @@ import pytest
 
 from izin.consent.errors import NaiveInstantError
 from izin.consent.model import Channel, RecipientType, Source, Status
-from izin.iys.account import BrandSummary, PushRegistration, Subscription
-from izin.iys.answers import Verdict
-from izin.iys.batches import Batch, ItemResult, ItemStatus
 from izin.iys.errors import UnreadableError
-from izin.iys.reading import Reader
-from izin.iys.wire import (
-    BrandPath,
-    ConsentItem,
-    Movement,
-    Page,
-    Record,
-)
+from izin.iys.verdicts import Verdict
+from izin.iys.wire_format.account import BrandSummary, PushRegistration, Subscription
+from izin.iys.wire_format.batches import Batch, ItemResult, ItemStatus
+from izin.iys.wire_format.consents import BrandPath, ConsentItem, Movement, Page, Record
+from izin.iys.wire_format.json_reader import Reader
 
 NOON = datetime(2026, 3, 2, 9, 0, 0, tzinfo=UTC)
 TRANSACTION = "ab" * 32

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from izin.consent.model import Channel
-    from izin.iys.reading import Reader
+    from izin.iys.wire_format.json_reader import Reader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

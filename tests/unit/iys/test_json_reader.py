@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from izin.iys.errors import UnreadableError
-from izin.iys.reading import Reader, from_turkish, parse_json, readers, to_turkish
+from izin.iys.wire_format.json_reader import Reader, from_turkish, parse_json, readers, to_turkish
 
 
 def test_turkish_time_goes_both_ways():

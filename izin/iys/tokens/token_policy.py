@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from izin.iys.envelope import HOUR
+from izin.iys.wire_format.error_envelope import HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from izin.iys.token_store import AccessToken, TokenState
+    from izin.iys.tokens.token_store import AccessToken, TokenState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.iys.in_process import InProcessPacer
-from izin.iys.pacing import CallClass, Pace, PaceState
-from izin.iys.turns import Turns
+from izin.iys.rate_limit.call_queue import Turns
+from izin.iys.rate_limit.in_process_pacer import InProcessPacer
+from izin.iys.rate_limit.pace import CallClass, Pace, PaceState
 
 PACE = Pace(rate=10)
 

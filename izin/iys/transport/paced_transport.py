@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from izin.iys.answers import Verdict
-from izin.iys.envelope import read_refusals
 from izin.iys.errors import WithheldError
-from izin.iys.pacing import CallClass
-from izin.iys.standing import FAILURES
+from izin.iys.rate_limit.pace import CallClass
+from izin.iys.rate_limit.reputation import FAILURES
+from izin.iys.verdicts import Verdict
+from izin.iys.wire_format.error_envelope import read_refusals
 from izin.runtime.observe import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from izin.iys.pacing import Pacer, Slot
+    from izin.iys.rate_limit.pace import Pacer, Slot
 
 CALL_CLASS: Final = "call_class"
 OPERATION: Final = "operation"

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
 
-from izin.iys.pacing import CallClass
+from izin.iys.rate_limit.pace import CallClass
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Mapping
 
-    from izin.iys.pacing import Slot
+    from izin.iys.rate_limit.pace import Slot
 
 AHEAD = (CallClass.RET, CallClass.DUE)
 """Classes that go before all others, in this order."""

@@ -1,6 +1,6 @@
 import pytest
 
-from izin.iys.answers import Refusal, Verdict, classify, weightiest
+from izin.iys.verdicts import Refusal, Verdict, classify, weightiest
 from tests.unit.codes import CORE_CODES
 
 # İYS's own list of codes after which the same request may be sent again.

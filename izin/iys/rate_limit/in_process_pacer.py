@@ -6,13 +6,13 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from izin.iys.pacing import PaceState
-from izin.iys.turns import Turns
+from izin.iys.rate_limit.call_queue import Turns
+from izin.iys.rate_limit.pace import PaceState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from izin.iys.pacing import CallClass, Pace, Slot
+    from izin.iys.rate_limit.pace import CallClass, Pace, Slot
 
 
 class InProcessPacer:

@@ -18,24 +18,24 @@ from typing import TYPE_CHECKING, Final, assert_never
 import httpx
 from pydantic import SecretStr
 
-from izin.iys.answers import Verdict, weightiest
-from izin.iys.envelope import error_of, read_refusals
 from izin.iys.errors import (
     BusyError,
     TokenSilenceError,
     UnauthenticatedError,
     UnreadableError,
 )
-from izin.iys.reading import Reader, parse_json
-from izin.iys.token_policy import TokenPolicy
-from izin.iys.token_store import AccessToken
+from izin.iys.tokens.token_policy import TokenPolicy
+from izin.iys.tokens.token_store import AccessToken
+from izin.iys.verdicts import Verdict, weightiest
+from izin.iys.wire_format.error_envelope import error_of, read_refusals
+from izin.iys.wire_format.json_reader import Reader, parse_json
 from izin.runtime.observe import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from izin.iys.errors import CallError
-    from izin.iys.token_store import TokenState, TokenStore
+    from izin.iys.tokens.token_store import TokenState, TokenStore
     from izin.runtime.settings import IysSettings
 
 _LIFETIME: Final = 7200

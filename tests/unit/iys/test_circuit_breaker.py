@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from izin.iys import BusyError, Gate, TokenSilenceError
-from izin.iys.breaker import BreakerPolicy, Breakers
 from izin.iys.errors import OutcomeUnknownError, RefusedError
+from izin.iys.transport.circuit_breaker import BreakerPolicy, Breakers
 from tests.unit.iys.test_client import BRAND, RECEIPT, a_client, an_item, refusing, saying
 
 FIVE = BreakerPolicy().shuts_after

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from izin.iys.reading import Reader, parse_json
-from izin.iys.wire import Movement
+from izin.iys.wire_format.consents import Movement
+from izin.iys.wire_format.json_reader import Reader, parse_json
 
 TEST_CODE: Final = 121212
 TEST_RECIPIENT: Final = "pushtest@iys.org.tr"

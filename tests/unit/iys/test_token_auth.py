@@ -6,7 +6,6 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from izin.iys.access_token import TokenAuth, read_token
 from izin.iys.errors import (
     BusyError,
     CallError,
@@ -14,8 +13,9 @@ from izin.iys.errors import (
     UnauthenticatedError,
     UnreadableError,
 )
-from izin.iys.token_policy import TokenPolicy
-from izin.iys.token_store import AccessToken, InMemoryTokenStore, TokenState
+from izin.iys.tokens.token_auth import TokenAuth, read_token
+from izin.iys.tokens.token_policy import TokenPolicy
+from izin.iys.tokens.token_store import AccessToken, InMemoryTokenStore, TokenState
 from izin.runtime.settings import IysSettings
 
 START = datetime(2026, 3, 2, 9, 0, 0, tzinfo=UTC)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from izin.iys.pacing import CallClass
+from izin.iys.rate_limit.pace import CallClass
 
 FAILURES = frozenset({400, 401, 403, 404, 422})
 """The HTTP statuses that count against the address."""

@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import httpx
 import orjson
 
-from izin.iys.breaker import Breakers
-from izin.iys.envelope import error_of, read_refusals
 from izin.iys.errors import (
     BusyError,
     CallError,
@@ -29,16 +27,18 @@ from izin.iys.errors import (
     UnreadableError,
     WithheldError,
 )
-from izin.iys.paced_transport import CALL_CLASS, OPERATION, PERMIT, PacedTransport
-from izin.iys.pacing import CallClass
-from izin.iys.reading import parse_json
+from izin.iys.rate_limit.pace import CallClass
+from izin.iys.transport.circuit_breaker import Breakers
+from izin.iys.transport.paced_transport import CALL_CLASS, OPERATION, PERMIT, PacedTransport
+from izin.iys.wire_format.error_envelope import error_of, read_refusals
+from izin.iys.wire_format.json_reader import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from http import HTTPStatus
 
-    from izin.iys.breaker import Gate
-    from izin.iys.pacing import Pacer
+    from izin.iys.rate_limit.pace import Pacer
+    from izin.iys.transport.circuit_breaker import Gate
     from izin.runtime.settings import IysSettings
 
 T = TypeVar("T")

@@ -7,10 +7,10 @@ from enum import StrEnum
 from typing import TypeGuard
 
 from izin.consent.making import maker
-from izin.iys.answers import Verdict, classify
 from izin.iys.errors import UnreadableError
-from izin.iys.reading import Reader, from_turkish, items_in
-from izin.iys.wire import Receipt
+from izin.iys.verdicts import Verdict, classify
+from izin.iys.wire_format.consents import Receipt
+from izin.iys.wire_format.json_reader import Reader, from_turkish, items_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,6 @@ from datetime import timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from izin.iys.answers import Refusal, Verdict, weightiest
 from izin.iys.errors import (
     BusyError,
     MisconfiguredError,
@@ -23,7 +22,8 @@ from izin.iys.errors import (
     UnauthenticatedError,
     UnreadableError,
 )
-from izin.iys.reading import Reader, parse_json
+from izin.iys.verdicts import Refusal, Verdict, weightiest
+from izin.iys.wire_format.json_reader import Reader, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
