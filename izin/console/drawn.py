@@ -17,7 +17,7 @@ from izin.consent.message_classes import CLASSES
 from izin.console.drawn_cutter import drawn_cutters
 from izin.console.drawn_switches import drawn_switches
 from izin.iys.verdicts import VERDICTS, Verdict
-from izin.producers import violations as doors
+from izin.producers.mapping import violations as doors
 from izin.runtime.settings import (
     IntakeSettings,
     IysSettings,

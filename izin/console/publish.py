@@ -24,27 +24,27 @@ from izin.console.output import (
     print_rows,
     told,
 )
-from izin.producers.brands import BrandReader
-from izin.producers.columns import (
+from izin.producers.brand_directory import BrandReader
+from izin.producers.files.columns import (
     ClashingColumnsError,
     ColumnChoices,
     MissingColumnError,
     UnknownColumnError,
 )
-from izin.producers.dates import DateRules, ExcelEpoch
-from izin.producers.files import Import, ImportReport, import_file
-from izin.producers.identity import CHANCE_BYTES, message_event_id, new_event_id
-from izin.producers.mappings import Origin, Refused, judge, read
-from izin.producers.publish import BULK_LINGER, Publisher
-from izin.producers.words import Field
+from izin.producers.files.importer import Import, ImportReport, import_file
+from izin.producers.mapping.dates import DateRules, ExcelEpoch
+from izin.producers.mapping.names import Field
+from izin.producers.mapping.records import Origin, Refused, judge, read
+from izin.producers.publishing.event_ids import CHANCE_BYTES, message_event_id, new_event_id
+from izin.producers.publishing.publisher import BULK_LINGER, Publisher
 from izin.runtime.registry import codec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from izin.consent.model import Violation
-    from izin.producers.files import Progress
-    from izin.producers.publish import Published
+    from izin.producers.files.importer import Progress
+    from izin.producers.publishing.publisher import Published
 
 _ACKNOWLEDGED_WITHIN = timedelta(seconds=30)
 _OPTIONS = {

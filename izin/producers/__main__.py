@@ -7,7 +7,7 @@ import sys
 from pydantic import ValidationError
 
 from izin.consent.errors import IzinError
-from izin.producers.serving import serve
+from izin.producers.intake.server import serve
 from izin.runtime.observe import configure, get_logger
 from izin.runtime.registry import codec
 from izin.runtime.settings import IntakeSettings, KafkaSettings, LogSettings

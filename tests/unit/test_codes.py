@@ -9,7 +9,7 @@ import pytest
 
 from izin.consent import violations as law
 from izin.iys.verdicts import VERDICTS, Verdict
-from izin.producers import violations as doors
+from izin.producers.mapping import violations as doors
 from izin.streams import guard
 from tests.unit.codes import CORE_CODES, NOT_BY_A_VIOLATION, OF_A_STATEMENT
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
-from izin.producers.framing import Frame
-from izin.producers.publish import Publisher
+from izin.producers.publishing.kafka_record import Frame
+from izin.producers.publishing.publisher import Publisher
 from izin.runtime.kafka import committed_ends, consumer, ensure_topics
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec

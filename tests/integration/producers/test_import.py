@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from izin.demo.generate import Plan, Truth, write
-from izin.producers.brands import Brand, BrandDirectory
-from izin.producers.files import Import, import_file
-from izin.producers.framing import Frame
-from izin.producers.publish import BULK_LINGER, Publisher
+from izin.producers.brand_directory import Brand, BrandDirectory
+from izin.producers.files.importer import Import, import_file
+from izin.producers.publishing.kafka_record import Frame
+from izin.producers.publishing.publisher import BULK_LINGER, Publisher
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from izin.demo.signups import signups
-from izin.producers.framing import Frame
+from izin.producers.publishing.kafka_record import Frame
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec

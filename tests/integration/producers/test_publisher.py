@@ -7,7 +7,7 @@ from time import perf_counter
 
 import pytest
 
-from izin.producers.publish import BackpressureError, Publisher, UndeliveredError
+from izin.producers.publishing.publisher import BackpressureError, Publisher, UndeliveredError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of

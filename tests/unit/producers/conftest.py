@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from izin.producers.brands import Brand, BrandDirectory
+from izin.producers.brand_directory import Brand, BrandDirectory
 from tests.support.builders import BRAND, CUSTOMER, NOON
 from tests.unit.producers.fakes import FakePublisher
 

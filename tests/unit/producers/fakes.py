@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 
 from izin.consent.model import ConsentEvent, ConsentKey
-from izin.producers.framing import Frame, frame
-from izin.producers.publish import Answer, OversizeError, Published, UndeliveredError
+from izin.producers.publishing.kafka_record import Frame, frame
+from izin.producers.publishing.publisher import Answer, OversizeError, Published, UndeliveredError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 
 from izin.consent.model import IysStatement
-from izin.producers.framing import Frame
-from izin.producers.publish import Answer, OversizeError, Published, Publishing
+from izin.producers.publishing.kafka_record import Frame
+from izin.producers.publishing.publisher import Answer, OversizeError, Published, Publishing
 from izin.schemas.codec import Codec
 from tests.support.builders import NOON, a_key, an_event
 

@@ -10,9 +10,9 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from izin.producers.brands import Brand, BrandDirectory
-from izin.producers.intake import Intake, intake_app
-from izin.producers.words import JSON_NAMES, field_of
+from izin.producers.brand_directory import Brand, BrandDirectory
+from izin.producers.intake.endpoint import Intake, intake_app
+from izin.producers.mapping.names import JSON_NAMES, field_of
 from tests.support.builders import NOON
 from tests.unit.producers.fakes import FakePublisher
 

@@ -19,10 +19,10 @@ from izin.consent.obligation import Registered
 from izin.consent.ordering import decide
 from izin.iys.verdicts import FIELD_FAULTS as ALARMS
 from izin.iys.wire_format.json_reader import to_turkish
-from izin.producers import brands as known
-from izin.producers.bodies import JSON_TYPE, read_body
-from izin.producers.dates import DateRules
-from izin.producers.mappings import Admitted, Origin, judge, read
+from izin.producers import brand_directory as known
+from izin.producers.intake.request_body import JSON_TYPE, read_body
+from izin.producers.mapping.dates import DateRules
+from izin.producers.mapping.records import Admitted, Origin, judge, read
 from izin.simulator.accounts import Brand as TwinBrand
 from izin.simulator.answers import codes_in
 from izin.simulator.conformance.additions import FIELD_FAULTS

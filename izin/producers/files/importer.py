@@ -16,17 +16,17 @@ from time import perf_counter
 from typing import TYPE_CHECKING, NoReturn, assert_never
 
 from izin.consent.model import Status, Violation
-from izin.producers.brands import UnknownBrandError
-from izin.producers.columns import ColumnChoices, Columns, known_columns, resolve
-from izin.producers.dates import DateRules
-from izin.producers.delimited import Row, UnusableFileError, examine, header, rows
-from izin.producers.framing import UnencodableError
-from izin.producers.identity import FileIds
-from izin.producers.mappings import Admitted, Origin, Refused, judge, read
-from izin.producers.publish import OversizeError, Published, UndeliveredError
-from izin.producers.report import Outcome, ReportFile
-from izin.producers.violations import broken_row, too_large
-from izin.producers.words import Field
+from izin.producers.brand_directory import UnknownBrandError
+from izin.producers.files.columns import ColumnChoices, Columns, known_columns, resolve
+from izin.producers.files.delimited import Row, UnusableFileError, examine, header, rows
+from izin.producers.files.report import Outcome, ReportFile
+from izin.producers.mapping.dates import DateRules
+from izin.producers.mapping.names import Field
+from izin.producers.mapping.records import Admitted, Origin, Refused, judge, read
+from izin.producers.mapping.violations import broken_row, too_large
+from izin.producers.publishing.event_ids import FileIds
+from izin.producers.publishing.kafka_record import UnencodableError
+from izin.producers.publishing.publisher import OversizeError, Published, UndeliveredError
 from izin.runtime.kafka import BrokerError
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from izin.producers.brands import BrandDirectory
-    from izin.producers.delimited import TextFile
-    from izin.producers.publish import Answer, Publishing
+    from izin.producers.brand_directory import BrandDirectory
+    from izin.producers.files.delimited import TextFile
+    from izin.producers.publishing.publisher import Answer, Publishing
 
 
 _ANSWERED_WITHIN = timedelta(seconds=90)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from confluent_kafka import KafkaError, KafkaException
 
 from izin.consent.errors import SourceError
-from izin.producers.framing import frame
+from izin.producers.publishing.kafka_record import frame
 from izin.runtime.kafka import BrokerError, producer
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from izin.consent.errors import SourceError
-from izin.producers.brands import BrandDirectory, UnknownBrandError
-from izin.producers.columns import (
+from izin.producers.brand_directory import BrandDirectory, UnknownBrandError
+from izin.producers.files.columns import (
     ClashingColumnsError,
     ColumnChoices,
     MissingColumnError,
@@ -18,9 +18,15 @@ from izin.producers.columns import (
     UnknownColumnError,
     UnknownFieldError,
 )
-from izin.producers.delimited import UnusableFileError, examine, rows
-from izin.producers.files import Import, ImportInterruptedError, ImportReport, Progress, import_file
-from izin.producers.report import UnwritableReportError
+from izin.producers.files.delimited import UnusableFileError, examine, rows
+from izin.producers.files.importer import (
+    Import,
+    ImportInterruptedError,
+    ImportReport,
+    Progress,
+    import_file,
+)
+from izin.producers.files.report import UnwritableReportError
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE
 from tests.unit.producers.fakes import FakePublisher
 

@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 
 from izin.consent.model import Channel, DateBasis, RecipientType, Source, Status
-from izin.producers import words
-from izin.producers.brands import Brand, BrandDirectory, UnknownBrandError
-from izin.producers.dates import DateRules
-from izin.producers.mappings import Admitted, Origin, Refused, judge, read
-from izin.producers.words import Field
+from izin.producers.brand_directory import Brand, BrandDirectory, UnknownBrandError
+from izin.producers.mapping import names
+from izin.producers.mapping.dates import DateRules
+from izin.producers.mapping.names import Field
+from izin.producers.mapping.records import Admitted, Origin, Refused, judge, read
 from tests.support.builders import BRAND, CUSTOMER, EMAIL, NOON, PHONE, a_key
 
 GOOD = {
@@ -71,12 +71,12 @@ def codes(found: Admitted | Refused) -> set[tuple[str, str]]:
 )
 def test_headers(header: str, field: Field | None):
     """Turkish and English, with or without marks, and no likeness."""
-    assert words.field_of(header) is field
+    assert names.field_of(header) is field
 
 
 def test_every_field_is_known_by_its_own_name():
     """So that an error that names a field can be followed."""
-    assert all(words.field_of(one) is one for one in Field)
+    assert all(names.field_of(one) is one for one in Field)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_every_field_is_known_by_its_own_name():
 )
 def test_status_words(text: str, status: str):
     """An unknown word is handed to the law as it stands."""
-    assert words.status_of(text) == status
+    assert names.status_of(text) == status
 
 
 @pytest.mark.parametrize(
@@ -113,16 +113,16 @@ def test_status_words(text: str, status: str):
 )
 def test_channel_words(text: str, channel: str):
     """What CRMs call the three channels."""
-    assert words.channel_of(text) == channel
+    assert names.channel_of(text) == channel
 
 
 def test_recipient_types_and_sources():
     """Nothing said of the type means a person, as at İYS; nothing said of the source stays so."""
-    assert words.recipient_type_of("") == RecipientType.BIREYSEL
-    assert words.recipient_type_of("TACİR") == RecipientType.TACIR
-    assert words.source_of("") is None
-    assert words.source_of("Çağrı Merkezi") == Source.HS_CAGRI_MERKEZI
-    assert words.source_of("HS_UZAY") == "HS_UZAY"
+    assert names.recipient_type_of("") == RecipientType.BIREYSEL
+    assert names.recipient_type_of("TACİR") == RecipientType.TACIR
+    assert names.source_of("") is None
+    assert names.source_of("Çağrı Merkezi") == Source.HS_CAGRI_MERKEZI
+    assert names.source_of("HS_UZAY") == "HS_UZAY"
 
 
 def test_a_good_statement_is_admitted(directory: BrandDirectory):

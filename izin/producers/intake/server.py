@@ -19,9 +19,9 @@ import uvicorn
 import uvloop
 
 from izin.consent.errors import OurError
-from izin.producers.brands import BrandReader
-from izin.producers.intake import Intake, intake_app
-from izin.producers.publish import Publisher
+from izin.producers.brand_directory import BrandReader
+from izin.producers.intake.endpoint import Intake, intake_app
+from izin.producers.publishing.publisher import Publisher
 from izin.runtime.observe import get_logger
 
 if TYPE_CHECKING:

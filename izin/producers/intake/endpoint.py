@@ -29,15 +29,15 @@ from starlette.routing import Route
 
 from izin.consent.errors import SourceError
 from izin.consent.model import Status
-from izin.producers.bodies import Said, read_body
-from izin.producers.dates import DateRules
-from izin.producers.first_seen import FirstSeen
-from izin.producers.identity import CHANCE_BYTES, message_event_id, new_event_id
-from izin.producers.intake_metrics import IntakeMetrics
-from izin.producers.mappings import Admitted, Origin, Refused, judge, read
-from izin.producers.problems import IntakeProblem, IntakeShutError, as_json, problem
-from izin.producers.violations import too_large
-from izin.producers.words import Field
+from izin.producers.intake.first_seen import FirstSeen
+from izin.producers.intake.metrics import IntakeMetrics
+from izin.producers.intake.problems import IntakeProblem, IntakeShutError, as_json, problem
+from izin.producers.intake.request_body import Said, read_body
+from izin.producers.mapping.dates import DateRules
+from izin.producers.mapping.names import Field
+from izin.producers.mapping.records import Admitted, Origin, Refused, judge, read
+from izin.producers.mapping.violations import too_large
+from izin.producers.publishing.event_ids import CHANCE_BYTES, message_event_id, new_event_id
 from izin.runtime.kafka import BrokerError
 from izin.runtime.observe import get_logger
 
@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from izin.consent.model import Violation
-    from izin.producers.brands import BrandDirectory
-    from izin.producers.publish import Published, Publishing
+    from izin.producers.brand_directory import BrandDirectory
+    from izin.producers.publishing.publisher import Published, Publishing
 
 LARGEST_BODY = 1024 * 1024
 RETRY_AFTER_SECONDS = 5

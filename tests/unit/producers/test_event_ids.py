@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from izin.consent.errors import NaiveInstantError
-from izin.producers.identity import (
+from izin.producers.publishing.event_ids import (
     CHANCE_BYTES,
     FileIds,
     message_event_id,

@@ -11,9 +11,9 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from izin.producers.brands import BrandDirectory
-from izin.producers.first_seen import FirstSeen
-from izin.producers.intake import LARGEST_BODY, Intake, intake_app
+from izin.producers.brand_directory import BrandDirectory
+from izin.producers.intake.endpoint import LARGEST_BODY, Intake, intake_app
+from izin.producers.intake.first_seen import FirstSeen
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE
 from tests.unit.producers.fakes import FakePublisher
 

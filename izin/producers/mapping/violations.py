@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from izin.consent.errors import SourceError
-    from izin.producers.brands import UnknownBrandError
+    from izin.producers.brand_directory import UnknownBrandError
 
 _SHOWN = 40
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from izin.consent.errors import SourceError
-from izin.producers.words import Field, field_of, fold
+from izin.producers.mapping.names import Field, field_of, fold
 from izin.runtime.observe import mask_text
 
 if TYPE_CHECKING:

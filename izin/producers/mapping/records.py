@@ -23,17 +23,22 @@ from izin.consent.model import (
     Violation,
 )
 from izin.consent.terms import TERM_DAYS, BrandClock, expires_at
-from izin.producers import words
-from izin.producers.brands import UnknownBrandError
-from izin.producers.dates import DateRules, UnreadableDateError, read_date
-from izin.producers.violations import not_a_number, term_ended, two_recipients, unknown_brand
-from izin.producers.words import Field
+from izin.producers.brand_directory import UnknownBrandError
+from izin.producers.mapping import names
+from izin.producers.mapping.dates import DateRules, UnreadableDateError, read_date
+from izin.producers.mapping.names import Field
+from izin.producers.mapping.violations import (
+    not_a_number,
+    term_ended,
+    two_recipients,
+    unknown_brand,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from izin.producers.brands import Brand, BrandDirectory
+    from izin.producers.brand_directory import Brand, BrandDirectory
 
 _NO_EVIDENCE: Mapping[str, str] = MappingProxyType({})
 _BY_CHANNEL: Mapping[str, Field] = MappingProxyType(
@@ -162,15 +167,15 @@ def read(values: Mapping[Field, str], rules: DateRules) -> Statement:
     """Return what ``values`` say; a field that is absent and one that is empty mean the same."""
     found = {name: text for name, value in values.items() if (text := value.strip())}
     faults: list[Violation] = []
-    channel = words.channel_of(found.get(Field.TYPE, ""))
-    status = words.status_of(found.get(Field.STATUS, ""))
+    channel = names.channel_of(found.get(Field.TYPE, ""))
+    status = names.status_of(found.get(Field.STATUS, ""))
     return Statement(
         brand_code=_number(found, Field.BRAND_CODE, faults),
         type=channel,
-        recipient_type=words.recipient_type_of(found.get(Field.RECIPIENT_TYPE, "")),
+        recipient_type=names.recipient_type_of(found.get(Field.RECIPIENT_TYPE, "")),
         recipient=_recipient(found, channel, faults),
         status=status,
-        source=words.source_of(found.get(Field.SOURCE, "")),
+        source=names.source_of(found.get(Field.SOURCE, "")),
         consent_date=_date(found, rules, status, faults),
         sequence=_number(found, Field.SEQUENCE, faults, _LARGEST_LONG),
         retailer_code=_number(found, Field.RETAILER_CODE, faults),
@@ -220,8 +225,8 @@ def _is_void(claim: Claim, brand: Brand, now: datetime) -> bool:
 
 def _joined(ours: tuple[Violation, ...], law: tuple[Violation, ...]) -> tuple[Violation, ...]:
     """Return all violations; of a field that could not be read, the law's add nothing."""
-    unread = {words.fold(one.field) for one in ours}
-    return (*ours, *(one for one in law if words.fold(one.field) not in unread)) if ours else law
+    unread = {names.fold(one.field) for one in ours}
+    return (*ours, *(one for one in law if names.fold(one.field) not in unread)) if ours else law
 
 
 def _recipient(found: Mapping[Field, str], channel: str, faults: list[Violation]) -> str:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from izin.producers.framing import Frame, UnencodableError, frame, lane
+from izin.producers.publishing.kafka_record import Frame, UnencodableError, frame, lane
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.support.builders import NOON, an_event

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import parse_qsl
 
 from izin.consent.model import DateBasis
-from izin.producers.problems import IntakeProblem
-from izin.producers.violations import (
+from izin.producers.intake.problems import IntakeProblem
+from izin.producers.mapping.names import JSON_NAMES, Field, field_of, fold
+from izin.producers.mapping.violations import (
     given_twice,
     unknown_field,
     wrong_date_basis,
     wrong_evidence,
     wrong_type,
 )
-from izin.producers.words import JSON_NAMES, Field, field_of, fold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
