@@ -12,8 +12,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from izin.iys.errors import CallError
+from izin.runtime.errors import RegistryError
 from izin.runtime.observe import get_logger
-from izin.runtime.registry import RegistryError
 from izin.sinks.record.errors import (
     ConcurrentChangeError,
     LedgerUnavailableError,

@@ -8,8 +8,9 @@ from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
 from izin.producers.publishing.kafka_record import Frame
 from izin.producers.publishing.publisher import Publisher
-from izin.runtime.kafka import committed_ends, consumer, ensure_topics
+from izin.runtime.kafka import committed_ends, consumer
 from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from tests.support.builders import NOON
 

@@ -21,7 +21,7 @@ from izin.console.findings import Finding, State, of_backlog, of_brands, of_miss
 from izin.console.unread import Unread
 from izin.iys import TokenPolicy
 from izin.local import free_port
-from izin.runtime import kafka
+from izin.runtime import topic_admin
 from izin.sinks.ledger.brands import Brand
 from izin.sinks.ledger.reads import Backlog, Parked
 from izin.sinks.ledger.sequences import Missing
@@ -35,7 +35,7 @@ RUNNER = CliRunner()
 def nothing_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every address lead nowhere, and no check wait long."""
     port = free_port()
-    monkeypatch.setattr(kafka, "_TIMEOUT", 0.2)
+    monkeypatch.setattr(topic_admin, "TIMEOUT", 0.2)
     monkeypatch.setattr(doctor, "_TIMEOUT", 0.2)
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{port}")
     monkeypatch.setenv("DATABASE_URL", f"postgresql://izin:not-a-secret@127.0.0.1:{port}/izin")
