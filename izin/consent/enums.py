@@ -1,7 +1,6 @@
-"""The words of the law: every value of İYS's and ours that is one of a few.
+"""The enumerations of the law, İYS's and ours.
 
-İYS's own words stay Turkish, and only as values (what goes over the wire); names are English. This
-is the one table of that translation.
+İYS's own values stay Turkish, as they go over the wire; the names of the types are English.
 """
 
 from __future__ import annotations
@@ -13,42 +12,38 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Word(StrEnum):
-    """One of a few words. It hashes as its text does, which is its equal; an enumeration's own hash
-    is a Python function, and the hot path looks many things up by words.
+class TextEnum(StrEnum):
+    """An enumeration of texts that hashes as ``str`` does: ``StrEnum``'s own hash is a Python
+    function, and the hot path looks many things up by these values.
     """
 
     __hash__ = str.__hash__
 
 
-class Channel(Word):
-    """İYS ``type``: by which channel the company may reach the recipient."""
+class Channel(TextEnum):
+    """İYS ``type``: the channel of the messages: call, text message or e-mail."""
 
     ARAMA = "ARAMA"
     MESAJ = "MESAJ"
     EPOSTA = "EPOSTA"
 
 
-class RecipientType(Word):
-    """İYS ``recipientType``: a private person, or a merchant or tradesman (no prior consent
-    needed).
-    """
+class RecipientType(TextEnum):
+    """İYS ``recipientType``: a private person, or a merchant, who needs no prior consent."""
 
     BIREYSEL = "BIREYSEL"
     TACIR = "TACIR"
 
 
-class Status(Word):
-    """İYS ``status``. RET is greater than ONAY: a "no" wins the second it shares with a "yes"."""
+class Status(TextEnum):
+    """İYS ``status``: opt-in (ONAY) or opt-out (RET); RET wins where both share a second."""
 
     ONAY = "ONAY"
     RET = "RET"
 
 
-class Source(Word):
-    """The sources a service provider may state (reference section 3); İYS's own are open
-    strings.
-    """
+class Source(TextEnum):
+    """The sources that a service provider may state (reference section 3)."""
 
     HS_FIZIKSEL_ORTAM = "HS_FIZIKSEL_ORTAM"
     HS_ISLAK_IMZA = "HS_ISLAK_IMZA"
@@ -66,7 +61,7 @@ class Source(Word):
 
 
 class OriginRank(IntEnum):
-    """Who is believed when two events share second and status: İYS over our own systems."""
+    """Which event wins where two share second and status: İYS's over one of our own systems."""
 
     OURS = 0
     IYS_HS = 1
@@ -75,17 +70,15 @@ class OriginRank(IntEnum):
     __hash__ = int.__hash__
 
 
-class DateBasis(Word):
-    """Whether the consent date was stated by the source, or is the instant we received the
-    event.
-    """
+class DateBasis(TextEnum):
+    """Whether the source stated the consent date, or it is the instant of receipt."""
 
     STATED = "stated"
     RECEIVED = "received"
 
 
-class DecisionKind(Word):
-    """What the law decided of an event. A duplicate changes nothing and is never written."""
+class DecisionKind(TextEnum):
+    """What ordering made of an event. A duplicate changes nothing and is never published."""
 
     APPLY = "Apply"
     ENRICHED = "Enriched"
@@ -93,8 +86,8 @@ class DecisionKind(Word):
     DUPLICATE = "Duplicate"
 
 
-class Reason(Word):
-    """Why the law decided so."""
+class Reason(TextEnum):
+    """Why ordering decided so."""
 
     FIRST = "first"
     NEWER = "newer"
@@ -105,7 +98,7 @@ class Reason(Word):
     LESSER_EVIDENCE = "lesser-evidence"
 
 
-# Looked up in the hot path, where calling an enumeration costs four times as much.
+# For the hot path: calling an enumeration takes four times as long as a lookup.
 CHANNELS: Mapping[str, Channel] = {one.value: one for one in Channel}
 RECIPIENT_TYPES: Mapping[str, RecipientType] = {one.value: one for one in RecipientType}
 STATUSES: Mapping[str, Status] = {one.value: one for one in Status}

@@ -3,25 +3,23 @@
 How İYS itself counts is not published, so there are two readings of the third business day:
 
 - ``due_at``, strict: the same time of day, or 13:00 if that is a half day. It drives urgency and
-  alarms.
-- ``expires_at``, lenient: the end of that day. After it an ONAY is no longer offered to İYS, for by
-  m.7/12 a consent that was not recorded in time is invalid and a new one is needed.
+  alerts.
+- ``expires_at``, lenient: the end of that day. After it an ONAY is no longer submitted, for by
+  m.7/12 a consent that was not registered in time is invalid and a new one is needed.
 
-On a day that does not count the business clock stands: a statement made on it counts as made at
-its end. So both readings are monotone, and what was said later is never due earlier.
+An event on a day that is no business day counts as if it had occurred at the end of that day. So
+both readings are monotone: a later event is never due earlier.
 
-A RET has a due instant and never expires: nothing makes a "no" invalid.
+A RET is due but never expires: nothing makes an opt-out invalid.
 
-H467 binds from the brand's activation at İYS on. Before it, historic consents are loaded (*rehber
+H467 applies from the brand's activation at İYS. Before it, historic consents are loaded (*rehber
 aktarımı*), until the brand's loading deadline or, at the latest, its activation; a consent given
-in those days has its own three business days nonetheless. Without either instant there is no
-deadline.
+in that period still has its own three business days. Without either instant there is no deadline.
 
-Instants are UTC outside this file. Turkey has kept UTC+3 all year since September 2016, and no
-term of İYS is older than İYS (2020), so the zone is a fixed offset and needs no time zone
-database. What was said before the calendar begins counts as said on its first day: no term is
-older than the law (6563, of 2015), and such a term has ended long ago by any reading. What is said
-after the calendar ends raises OutsideCalendarError.
+Instants are UTC outside this module. Turkey has kept UTC+3 all year since September 2016, and İYS
+began in 2020, so the zone is a fixed offset and needs no time zone database. An event before the
+calendar begins counts as one on its first day: 6563 is of 2015, and such a term has long ended. An
+event after the calendar ends raises OutsideCalendarError.
 """
 
 from __future__ import annotations
@@ -45,7 +43,7 @@ TURKEY = timezone(timedelta(hours=3), "Europe/Istanbul")
 TERM_DAYS = 3
 _HALF_DAY_ENDS = time(13, 0)
 _DAY_ENDS = time(23, 59, 59)
-"""Instants of the law have whole seconds."""
+"""Terms have whole seconds."""
 _CALENDAR_BEGINS = datetime(FIRST_YEAR, 1, 1, tzinfo=TURKEY)
 
 _SOON = timedelta(hours=24)
@@ -53,8 +51,8 @@ _LAST_HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BrandClock:
-    """When the three-day rule began for a brand, and until when its old consents may be loaded."""
+class BrandTerms:
+    """When the three-day rule begins for a brand, and until when old consents may be loaded."""
 
     activated_at: datetime | None = None
     """None: İYS has not activated the brand yet."""
@@ -68,27 +66,29 @@ class BrandClock:
 
 
 class Urgency(StrEnum):
-    """How close a deadline is; what is nearer is claimed first."""
+    """How close a deadline is; the closest is claimed first."""
 
     OVERDUE = "overdue"
     LAST_HOUR = "last-hour"
     SOON = "soon"
-    """Within 24 hours: the alarm of the reference."""
+    """Within 24 hours: an alert by the reference."""
     CALM = "calm"
     NO_DEADLINE = "no-deadline"
 
 
 def due_at(
     effective_at: datetime,
-    brand: BrandClock,
+    brand: BrandTerms,
     *,
     now: datetime | None = None,
     calendar: Calendar = TURKEY_CALENDAR,
 ) -> datetime | None:
-    """Return by when İYS must know what counts from ``effective_at``; None: no deadline.
+    """Return by when an event of ``effective_at`` must be registered; None: no deadline.
 
-    ``now`` decides whether the brand is active yet where its activation lies ahead; None takes an
-    activation that is known as having happened. Raises OutsideCalendarError.
+    ``now`` decides whether the brand is active yet; None: a known activation has happened.
+
+    Raises:
+        OutsideCalendarError: the term lies beyond the calendar.
     """
     moment = _in_turkey(effective_at)
     return _bound(brand, now, _due(moment, _last_day(moment, calendar), calendar))
@@ -96,30 +96,31 @@ def due_at(
 
 def expires_at(
     effective_at: datetime,
-    brand: BrandClock,
+    brand: BrandTerms,
     *,
     status: Status = Status.ONAY,
     now: datetime | None = None,
     calendar: Calendar = TURKEY_CALENDAR,
 ) -> datetime | None:
-    """Return the last instant at which the statement is offered to İYS; None: it never expires.
+    """Return the last instant at which an event may be submitted; None: it never expires.
 
-    Raises OutsideCalendarError.
+    Raises:
+        OutsideCalendarError: the term lies beyond the calendar.
     """
     if status is Status.RET:
         return None
     return _bound(brand, now, _end(_last_day(_in_turkey(effective_at), calendar)))
 
 
-def terms(
+def due_and_expiry(
     effective_at: datetime,
-    brand: BrandClock,
+    brand: BrandTerms,
     *,
     status: Status,
     now: datetime,
     calendar: Calendar = TURKEY_CALENDAR,
 ) -> tuple[datetime | None, datetime | None]:
-    """Return both: by when the statement is due, and until when it is offered."""
+    """Return ``due_at`` and ``expires_at`` of an event, computed together."""
     moment = _in_turkey(effective_at)
     last_day = _last_day(moment, calendar)
     due = _bound(brand, now, _due(moment, last_day, calendar))
@@ -127,12 +128,12 @@ def terms(
 
 
 def time_left(now: datetime, deadline: datetime | None) -> timedelta | None:
-    """Return how long is left until ``deadline``, negative once passed; None: no deadline."""
+    """Return the time left until ``deadline``, negative once passed; None: no deadline."""
     return None if deadline is None else deadline - aware("now", now)
 
 
 def urgency(now: datetime, deadline: datetime | None) -> Urgency:
-    """Return how pressing ``deadline`` is at ``now``."""
+    """Return how close ``deadline`` is at ``now``."""
     left = time_left(now, deadline)
     if left is None:
         return Urgency.NO_DEADLINE
@@ -152,17 +153,17 @@ def _last_day(moment: datetime, calendar: Calendar) -> date:
 
 
 def _due(moment: datetime, last_day: date, calendar: Calendar) -> datetime:
-    said_at = moment.time() if is_business_day(moment.date(), calendar) else _DAY_ENDS
+    occurred_at = moment.time() if is_business_day(moment.date(), calendar) else _DAY_ENDS
     ends_at = _HALF_DAY_ENDS if is_half_day(last_day) else _DAY_ENDS
-    return datetime.combine(last_day, min(said_at, ends_at), TURKEY)
+    return datetime.combine(last_day, min(occurred_at, ends_at), TURKEY)
 
 
 def _end(last_day: date) -> datetime:
     return datetime.combine(last_day, _DAY_ENDS, TURKEY)
 
 
-def _bound(brand: BrandClock, now: datetime | None, term_ends: datetime) -> datetime | None:
-    """Return the end of a term as the brand's state at ``now`` has it."""
+def _bound(brand: BrandTerms, now: datetime | None, term_ends: datetime) -> datetime | None:
+    """Return the end of a term with the brand's activation and loading deadline applied."""
     activated_at = brand.activated_at
     if activated_at is not None and (now is None or aware("now", now) >= activated_at):
         return term_ends.astimezone(UTC)

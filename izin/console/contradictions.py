@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from izin.consent.admission import SKEW, admit
 from izin.consent.model import (
+    AdmittedEvent,
     Channel,
-    Claim,
     ConsentEvent,
-    IysStatement,
+    IysOrigin,
     RecipientType,
     Source,
     Status,
@@ -26,7 +26,7 @@ from izin.consent.model import (
 if TYPE_CHECKING:
     from random import Random
 
-    from izin.consent.admission import Refusal
+    from izin.consent.admission import RefusedEvent
 
 _BEGAN = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 _FEW_SECONDS = 4
@@ -47,7 +47,7 @@ _FAULTS: tuple[dict[str, Any], ...] = (
 """What makes a RET such that İYS would not take it as it stands."""
 
 
-def contradicting(size: int, *, rng: Random) -> list[Claim]:
+def contradicting(size: int, *, rng: Random) -> list[AdmittedEvent]:
     """Return the claims of ``size`` events that contradict one another on a few keys.
 
     There may be fewer: what the law does not admit makes no claim.
@@ -63,8 +63,10 @@ def contradicting(size: int, *, rng: Random) -> list[Claim]:
             event = _drawn(int(keys * rng.random() ** 2), rng)
             appended_at = _BEGAN + timedelta(seconds=2 * _FEW_SECONDS + rng.randrange(2))
         said.append((event, appended_at))
-    judged: list[Claim | Refusal] = [admit(event, appended_at=at) for event, at in said]
-    return [one for one in judged if isinstance(one, Claim)]
+    judged: list[AdmittedEvent | RefusedEvent] = [
+        admit(event, appended_at=at) for event, at in said
+    ]
+    return [one for one in judged if isinstance(one, AdmittedEvent)]
 
 
 def _drawn(number: int, rng: Random) -> ConsentEvent:
@@ -118,7 +120,7 @@ def _by_iys(at: datetime, rng: Random) -> dict[str, Any]:
         "origin": "iys" if stream == "IYS" else "iys-hs",
         "source": rng.choice(("IYS_WEB", "IYS_MOBIL")) if stream == "IYS" else Source.HS_WEB,
         "consent_date": rng.choice((at, None, at - timedelta(days=400))),
-        "iys": IysStatement(stream=stream, path=path, creation_date=at),
+        "iys": IysOrigin(stream=stream, path=path, creation_date=at),
     }
 
 

@@ -24,7 +24,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, TypeVar
 
 from izin.consent.errors import OurError
-from izin.consent.model import Claim, Consent, ConsentKey, Decision, Status
+from izin.consent.model import AdmittedEvent, Consent, ConsentKey, Decision, Status
 from izin.consent.ordering import decide, merge
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ left to right. One part: one state."""
 
 _MOST_STATES = 8
 
-_Told = tuple[tuple[str, Claim], ...]
+_Told = tuple[tuple[str, AdmittedEvent], ...]
 _State = dict[str, Consent]
 
 
@@ -47,7 +47,7 @@ _State = dict[str, Consent]
 class Law:
     """A law that can be tried: what it makes of a claim, and of two states built apart."""
 
-    decide: Callable[[Consent | None, Claim], Decision]
+    decide: Callable[[Consent | None, AdmittedEvent], Decision]
     merge: Callable[[Consent, Consent], Consent]
 
 
@@ -66,7 +66,7 @@ class Clash:
     """A counter-example: the same claims, told in two ways, and what each way came to."""
 
     why: str
-    claims: tuple[Claim, ...]
+    claims: tuple[AdmittedEvent, ...]
     one: Parts
     other: Parts
     one_state: Mapping[str, Consent]
@@ -74,7 +74,7 @@ class Clash:
 
 
 def try_law(
-    claims: Sequence[Claim], *, permutations: int, rng: Random, law: Law = THE_LAW
+    claims: Sequence[AdmittedEvent], *, permutations: int, rng: Random, law: Law = THE_LAW
 ) -> bytes | Clash:
     """Return the digest of the one state that all permutations give, or the smallest clash."""
     # What all orders are held against is the lawful one: there even a careless law is right.
@@ -115,7 +115,7 @@ def _plain(held: object) -> object:
             return held
 
 
-def _told(claims: Sequence[Claim]) -> _Told:
+def _told(claims: Sequence[AdmittedEvent]) -> _Told:
     keys: dict[str, str] = {}
     texts = (str(claim.key) for claim in claims)
     # The same text for the same key: states are looked up by it, over and over.

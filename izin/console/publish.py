@@ -34,15 +34,15 @@ from izin.producers.files.columns import (
 from izin.producers.files.importer import Import, ImportReport, import_file
 from izin.producers.mapping.dates import DateRules, ExcelEpoch
 from izin.producers.mapping.names import Field
-from izin.producers.mapping.records import Origin, Refused, judge, read
+from izin.producers.mapping.records import EventOrigin, RefusedRecord, judge, read
 from izin.producers.publishing.event_ids import CHANCE_BYTES, message_event_id, new_event_id
-from izin.producers.publishing.publisher import BULK_LINGER, Publisher
+from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher
 from izin.runtime.registry import codec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from izin.consent.model import Violation
+    from izin.consent.violations import Violation
     from izin.producers.files.importer import Progress
     from izin.producers.publishing.publisher import Published
 
@@ -127,12 +127,12 @@ def publish(
             if reference is None or statement.consent_date is None
             else message_event_id("cli", reference, "|".join(statement.identity))
         )
-        origin = Origin(event_id=event_id, origin="cli", received_at=now, is_live=True)
+        origin = EventOrigin(event_id=event_id, origin="cli", received_at=now, is_live=True)
         words = codec(kafka)
         judged = judge(statement, BrandReader(kafka, words).load(), origin)
-        if isinstance(judged, Refused):
+        if isinstance(judged, RefusedRecord):
             raise SourceError("\n".join(map(_placed, judged.violations)))
-        with Publisher(kafka, words, clock=utc_now) as publisher:
+        with KafkaPublisher(kafka, words, clock=utc_now) as publisher:
             where = publisher.publish(judged.event, judged.key).result(
                 _ACKNOWLEDGED_WITHIN.total_seconds()
             )
@@ -186,7 +186,7 @@ def import_(
         )
         brands = BrandReader(kafka, words).load()
         with (
-            Publisher(kafka, words, clock=utc_now, linger=BULK_LINGER) as publisher,
+            KafkaPublisher(kafka, words, clock=utc_now, linger=BULK_LINGER) as publisher,
             Bars(console=err, transient=True) as bars,
         ):
             task = bars.add_task(escape(path.name))

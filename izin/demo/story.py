@@ -23,7 +23,7 @@ from izin.demo.subscriber import Subscriber
 from izin.demo.twin import Twin
 from izin.producers.brand_directory import BrandReader
 from izin.producers.files.importer import Import, ImportReport, import_file
-from izin.producers.publishing.publisher import BULK_LINGER, Publisher
+from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -150,7 +150,7 @@ class Story:
                 stage.show(done.position, done.size)
 
             brands = BrandReader(self._kafka, self._codec).load()
-            with Publisher(
+            with KafkaPublisher(
                 self._kafka, self._codec, clock=utc_now, linger=BULK_LINGER
             ) as publisher:
                 return import_file(

@@ -1,8 +1,8 @@
-"""What İYS's answers mean to us: a table from H-code to verdict (reference section 5.1).
+"""What an answer of İYS means: a table from H-code to verdict (reference section 5.1).
 
-An outcome is read from the H-code and never from the HTTP status: "busy" (H123) comes as 400, "too
-late" (H467) as 400 or 422, "no such retailer" (H180) as 403. A code that is not in the table is
-``UNKNOWN``, which nobody may take for a final word.
+The H-code decides, never the HTTP status: "busy" (H123) comes as 400, "too late" (H467) as 400 or
+422, "no such retailer" (H180) as 403. A code that is not in the table is ``UNKNOWN``, which is
+never final.
 """
 
 from __future__ import annotations
@@ -17,38 +17,38 @@ if TYPE_CHECKING:
 
 
 class Verdict(StrEnum):
-    """What an answer means; in order of weight, the weightiest first."""
+    """What an answer means; of several in one answer, the first in this order decides."""
 
     TOKEN = "token"  # noqa: S105 - a verdict, no secret
-    """The access token is missing or spent: renew it once, repeat once."""
-    TOKEN_SILENCE = "token-silence"  # noqa: S105 - a verdict, no secret
-    """Too many token calls: a call within the hour starts the hour anew."""
+    """The access token is missing or expired: renew it and repeat the call, once."""
+    TOKEN_LIMIT = "token-limit"  # noqa: S105 - a verdict, no secret
+    """Too many token requests: one more within the hour starts the hour again."""
     THROTTLE = "throttle"
     """Too many calls this second."""
     HOURLY = "hourly"
     """Too many queries of this kind this hour."""
     TRANSIENT = "transient"
-    """İYS could not; the same call may succeed later."""
+    """İYS could not process the call; the same call may succeed later."""
     CONFIGURATION = "configuration"
-    """Account, subscription or connection: an operator acts, and no call of the account helps."""
+    """Account, subscription or connection: an operator acts; every call of the account fails."""
     RIGHTS = "rights"
-    """No right to do this for this brand, type or retailer: an operator acts."""
+    """No right for this brand, channel or retailer: an operator acts."""
     QUOTA = "quota"
-    """No room for new addresses; opt-outs of known ones still pass."""
+    """No quota for new recipients; opt-outs of known ones are still accepted."""
     UNKNOWN = "unknown"
     """A code that is not in the table."""
     DATA = "data"
-    """The record or request breaks a rule, and will until it is corrected."""
+    """The record or request breaks a rule until it is corrected."""
     EXPIRED = "expired"
     """The consent is older than three business days; only a new one helps."""
     ALREADY = "already"
-    """İYS's register stands otherwise or further: read it back and compare."""
+    """The register already holds this, or something newer: query the status and compare."""
     SUCCESS = "success"
 
 
 _CODES: dict[Verdict, str] = {
     Verdict.TOKEN: "H351",
-    Verdict.TOKEN_SILENCE: "H084",
+    Verdict.TOKEN_LIMIT: "H084",
     Verdict.THROTTLE: "H083 H124",
     Verdict.HOURLY: "H086 H089",
     Verdict.TRANSIENT: (
@@ -76,22 +76,22 @@ _CODES: dict[Verdict, str] = {
 VERDICTS: Mapping[str, Verdict] = MappingProxyType(
     {code: verdict for verdict, codes in _CODES.items() for code in codes.split()}
 )
-"""What each code of İYS's core API means to us."""
+"""The verdict of each code of İYS's core API."""
 
 _FIELD_FAULTS = (
     "H110 H111 H112 H113 H114 H115 H116 H117 H118 H119 H120 H121 H122 H126 H155 H156 H157 H158 "
     "H160 H162 H163 H194 H267 H408"
 )
 FIELD_FAULTS = frozenset(_FIELD_FAULTS.split())
-"""What İYS finds wrong in the fields of an addition without looking at its register: all of it is
-found here before a call, so each one that İYS finds is a fault of ours."""
+"""What İYS refuses in the fields of an item without looking at its register. All of it is checked
+here before a call, so each one that İYS reports is a fault of ours."""
 
-# Rights that a record claims, not the caller: without that record the rest may pass.
+# Rights that concern one record: without it the rest may be accepted.
 _OF_A_RECORD = frozenset({"H180"})
 
 
 def classify(code: str) -> Verdict:
-    """Return what ``code`` means; UNKNOWN if the table does not name it."""
+    """Return the verdict of ``code``; UNKNOWN if it is not in the table."""
     return VERDICTS.get(code, Verdict.UNKNOWN)
 
 
@@ -99,7 +99,7 @@ def classify(code: str) -> Verdict:
 class Refusal:
     """One entry of İYS's envelope ``{"errors": [...]}``: which item, which field, which rule.
 
-    ``value`` is the offending value as İYS echoes it, often a recipient: kept out of ``repr``.
+    ``value`` is the offending value as İYS echoes it, often a recipient: not part of ``repr``.
     """
 
     code: str
@@ -110,12 +110,12 @@ class Refusal:
 
     @property
     def verdict(self) -> Verdict:
-        """What this entry means."""
+        """The verdict of this entry."""
         return classify(self.code)
 
     @property
     def is_of_a_record(self) -> bool:
-        """Whether the record itself is at fault, so that others may pass without it."""
+        """Whether only this record is at fault, so that the others may be accepted without it."""
         match self.verdict:
             case Verdict.DATA | Verdict.EXPIRED | Verdict.ALREADY:
                 return True
@@ -123,7 +123,7 @@ class Refusal:
                 return self.code in _OF_A_RECORD
 
 
-def weightiest(refusals: Iterable[Refusal]) -> Verdict:
+def decisive_verdict(refusals: Iterable[Refusal]) -> Verdict:
     """Return the verdict that decides for the whole call; UNKNOWN of none."""
     found = {refusal.verdict for refusal in refusals}
     return next((verdict for verdict in Verdict if verdict in found), Verdict.UNKNOWN)

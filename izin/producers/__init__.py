@@ -12,9 +12,14 @@ intake, serving         the HTTP door for signups: ``python -m izin.producers``
 
 from __future__ import annotations
 
-from izin.producers.brand_directory import Brand, BrandDirectory, BrandReader, UnknownBrandError
+from izin.producers.brand_directory import (
+    BrandDirectory,
+    BrandReader,
+    RegisteredBrand,
+    UnknownBrandError,
+)
 from izin.producers.files.importer import Import, ImportInterruptedError, ImportReport, import_file
-from izin.producers.publishing.publisher import BULK_LINGER, Published, Publisher
+from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher, Published
 
 __all__ = [
     "BULK_LINGER",

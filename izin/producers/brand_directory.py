@@ -36,7 +36,7 @@ _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Brand:
+class RegisteredBrand:
     """A brand of a customer at İYS."""
 
     brand_code: int
@@ -62,17 +62,17 @@ class UnknownBrandError(SourceError):
 class BrandDirectory:
     """The brands known now. Written by one thread, read by any."""
 
-    def __init__(self, brands: Iterable[Brand] = ()) -> None:
+    def __init__(self, brands: Iterable[RegisteredBrand] = ()) -> None:
         self._brands = {one.brand_code: one for one in brands}
 
-    def get(self, brand_code: int) -> Brand:
+    def get(self, brand_code: int) -> RegisteredBrand:
         """Return the brand; raises UnknownBrandError, which names the cure."""
         found = self._brands.get(brand_code)
         if found is None:
             raise UnknownBrandError(brand_code)
         return found
 
-    def put(self, brand: Brand) -> None:
+    def put(self, brand: RegisteredBrand) -> None:
         """Add or replace a brand."""
         self._brands[brand.brand_code] = brand
 
@@ -164,7 +164,7 @@ class BrandReader:
         key, value = message.key(), message.value()
         try:
             if value is not None:
-                self.directory.put(Brand(**self._codec.decode(self._topic.record, value)))
+                self.directory.put(RegisteredBrand(**self._codec.decode(self._topic.record, value)))
             elif key is not None:
                 self.directory.drop(int(key))
         except (UndecodableError, ValueError) as error:

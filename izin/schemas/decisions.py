@@ -17,7 +17,7 @@ from izin.schemas.records import violation_to_avro
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from izin.consent.model import Violation
+    from izin.consent.violations import Violation
     from izin.schemas.codec import Codec
 
 FIELDS: tuple[str, ...] = (

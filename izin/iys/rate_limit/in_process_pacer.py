@@ -1,4 +1,4 @@
-"""The pacer of a process that is alone behind its address: fit for tools and tests."""
+"""The pacer of a single process behind its address, for tools and tests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from izin.iys.rate_limit.call_queue import Turns
+from izin.iys.rate_limit.call_queue import CallQueue
 from izin.iys.rate_limit.pace import PaceState
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class InProcessPacer:
-    """Keeps the pace of one process; what is counted by the hour or the day, it does not count."""
+    """Paces one process; hourly and daily limits are not counted."""
 
     def __init__(
         self,
@@ -29,23 +29,23 @@ class InProcessPacer:
         self._clock = clock
         self._sleep = sleep
         self._state = PaceState(free_at=clock())
-        self._turns = Turns(longest_waiting_every=pace.longest_waiting_every)
+        self._queue = CallQueue(longest_waiting_every=pace.longest_waiting_every)
         self._granting: asyncio.Task[None] | None = None
 
     async def wait(self, call_class: CallClass, operation: str) -> Slot:
-        """Return the slot of a call of this class; a waiting RET goes before waiting bulk."""
-        del operation  # nothing is counted by the hour here
+        """Wait for and return the slot of a call; a waiting RET precedes waiting bulk."""
+        del operation  # no hourly limit here
         granted: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
-        self._turns.queue(call_class, granted)
+        self._queue.put(call_class, granted)
         if self._granting is None or self._granting.done():
             self._granting = asyncio.create_task(self._grant(), name="iys-pacer")
         return await granted
 
     async def until(self, slot: Slot) -> None:
-        """Do nothing: a slot is given away when it has come."""
+        """Do nothing: a slot is granted when it begins."""
 
     def is_over(self, slot: Slot) -> bool:
-        """Whether ``slot`` may no longer be used; it is given back then."""
+        """Whether ``slot`` may no longer be used; if so, it is given back."""
         is_paused = self._clock() < self._state.paused_until
         if not is_paused and not self._pace.is_forfeited(slot.at, self._clock()):
             return False
@@ -53,31 +53,31 @@ class InProcessPacer:
         return True
 
     def left(self, slot: Slot) -> Slot:
-        """Note that the use of ``slot`` is on its way; return the slot as late as that was."""
+        """Note that the call of ``slot`` is sent; return the slot, moved if it was late."""
         late = self._pace.as_left(slot, self._clock())
         self._state = self._pace.arrived(self._state, slot.number, self._pace.there_at(late))
         return late
 
     def arrived(self, slot: Slot) -> None:
-        """Note that the use of ``slot`` has arrived by now."""
+        """Note that the call of ``slot`` has arrived by now."""
         there_at = self._pace.there_at(slot, self._clock())
         self._state = self._pace.arrived(self._state, slot.number, there_at)
 
     def answered(self, operation: str, code: str, *, failed: bool) -> None:
-        """Do nothing: nobody asks how a single process stands."""
+        """Do nothing: a single process keeps no statistics."""
 
     async def throttled(self) -> None:
-        """Pause, then go on at half the pace."""
+        """Pause, then continue at half the pace."""
         self._state = self._pace.slow_down(self._state, self._clock())
 
     async def _grant(self) -> None:
         try:
-            while self._turns.is_anyone_waiting():
+            while self._queue.is_anyone_waiting():
                 slot = await self._slot()
-                if not self._turns.grant(slot):
+                if not self._queue.grant(slot):
                     self._state = self._pace.arrived(self._state, slot.number)
         except BaseException as error:
-            self._turns.fail(error)
+            self._queue.fail(error)
             if not isinstance(error, Exception):
                 raise
 

@@ -1,9 +1,9 @@
-"""When İYS may be asked for a token (reference section 1.2): pure, the instant is an argument.
+"""When a token may be requested (reference section 1.2). Pure: the instant is an argument.
 
-İYS counts ten calls an hour from an address (its own papers also say a hundred: the lesser is
-safe). Over that it answers H084, and a call within the hour after starts the hour anew. A refused
-or lost call counts like any other, so calls that bring no token come ever more slowly, lest an
-outage of minutes cost the budget of an hour.
+İYS accepts ten token requests an hour from an address (its documents also say a hundred; the lower
+limit is safe). Over that it answers H084, and another request within the next hour restarts the
+hour. A failed request counts like any other, so failing requests back off: an outage of minutes
+must not use up the budget of an hour.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenPolicy:
-    """When İYS may be asked for a token. Pure: the instant is an argument."""
+    """When a token is renewed, and when it may be requested."""
 
     calls_per_hour: int = 10
     early: timedelta = timedelta(minutes=5)
-    silence: timedelta = HOUR + timedelta(minutes=1)
-    """After H084; the minute is for clocks that differ."""
+    block: timedelta = HOUR + timedelta(minutes=1)
+    """The pause after H084; the minute allows for clocks that differ."""
     at_once: int = 2
-    """Failures before calls slow down: a refresh, then the password."""
+    """Failures before requests back off: a refresh, then the password."""
     first_wait: timedelta = timedelta(seconds=20)
     longest_wait: timedelta = timedelta(minutes=10)
 
     def is_fresh(self, token: AccessToken, now: datetime) -> bool:
-        """Return whether ``token`` needs no renewal yet; a short-lived one is used for its half."""
+        """Whether ``token`` needs no renewal yet; a short-lived one does at half its lifetime."""
         lifetime = token.expires_at - token.issued_at
         return now < token.expires_at - min(self.early, lifetime / 2)
 
     def accounts(self, lifetime: timedelta) -> int:
-        """Return of how many accounts an address can renew the tokens in time."""
+        """Return for how many accounts an address can renew tokens in time."""
         return int(self.calls_per_hour * ((lifetime - self.early) / HOUR))
 
     def wait(self, state: TokenState, now: datetime) -> timedelta:
-        """Return for how long no call may be made; zero if one may be made now."""
+        """Return how long no token may be requested; zero if one may be requested now."""
         return max(self._waits(state, now), default=timedelta(0))
 
     def _waits(self, state: TokenState, now: datetime) -> Iterator[timedelta]:
-        if state.silent_until is not None and now < state.silent_until:
-            yield state.silent_until - now
+        if state.blocked_until is not None and now < state.blocked_until:
+            yield state.blocked_until - now
         recent = sorted(call for call in state.calls if now - call < HOUR)
         if len(recent) >= self.calls_per_hour:
             yield recent[-self.calls_per_hour] + HOUR - now
@@ -59,10 +59,10 @@ class TokenPolicy:
                 yield ready_at - now
 
     def calling(self, state: TokenState, now: datetime) -> TokenState:
-        """Return the state once a call is made: a failure, until the token comes."""
+        """Return the state after a request begins: a failure until its token arrives."""
         recent = tuple(call for call in state.calls if now - call < HOUR)
         return replace(state, calls=(*recent, now), failures=state.failures + 1)
 
-    def silenced(self, state: TokenState, now: datetime) -> TokenState:
+    def blocked(self, state: TokenState, now: datetime) -> TokenState:
         """Return the state after an H084."""
-        return replace(state, silent_until=now + self.silence)
+        return replace(state, blocked_until=now + self.block)

@@ -1,7 +1,6 @@
-"""What the processes of an account know of its token, and the lock to renew it under.
+"""The shared token state of an account, and the lock to renew the token under.
 
-The store is a protocol: the ledger keeps it in PostgreSQL, a process that is alone keeps it in
-memory.
+The store is a protocol: the ledger implements it in PostgreSQL, a single process in memory.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessToken:
-    """A token as İYS gave it, and until when it holds."""
+    """A token of İYS, and until when it is valid."""
 
     access: SecretStr
     refresh: SecretStr | None
@@ -30,48 +29,48 @@ class AccessToken:
     refresh_expires_at: datetime
 
     def is_valid(self, now: datetime) -> bool:
-        """Return whether the token still holds."""
+        """Whether the token is valid at ``now``."""
         return now < self.expires_at
 
     def can_refresh(self, now: datetime) -> bool:
-        """Return whether the next token can be had without the password."""
+        """Whether the next token can be requested without the password."""
         return self.refresh is not None and now < self.refresh_expires_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenState:
-    """What an account's processes share. ``failures`` counts calls since the last token came."""
+    """What the processes of an account share. ``failures`` counts requests since the last token."""
 
     token: AccessToken | None = None
     calls: tuple[datetime, ...] = ()
-    """When İYS was asked for a token; what is older than an hour no longer counts."""
-    silent_until: datetime | None = None
+    """When tokens were requested; requests older than an hour do not count."""
+    blocked_until: datetime | None = None
     failures: int = 0
 
 
 class TokenLease(Protocol):
-    """The lock on an account's token, and what is known under it."""
+    """The lock on the token state of an account."""
 
     @property
     def state(self) -> TokenState:
-        """The state as it stands now."""
+        """The state under the lock."""
 
     async def store(self, state: TokenState) -> None:
-        """Keep ``state``: it outlives this process and the lease once this returns."""
+        """Store ``state`` durably before returning."""
 
 
 class TokenStore(Protocol):
-    """Where the processes of an account share their token."""
+    """The token state that the processes of an account share."""
 
     async def read(self) -> TokenState:
         """Return the state without waiting for the lock."""
 
     def lease(self) -> AbstractAsyncContextManager[TokenLease]:
-        """Hold the lock of the account for as long as the context lasts."""
+        """Hold the lock of the account within the context."""
 
 
 class InMemoryTokenStore:
-    """The store of a process that is alone with its account, and of tests."""
+    """The store of a single process, and of tests."""
 
     def __init__(self, state: TokenState | None = None) -> None:
         self.state = state or TokenState()
@@ -88,5 +87,5 @@ class InMemoryTokenStore:
             yield self
 
     async def store(self, state: TokenState) -> None:
-        """Keep ``state`` for as long as the process lives."""
+        """Store ``state`` in memory."""
         self.state = state

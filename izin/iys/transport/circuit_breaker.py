@@ -1,10 +1,9 @@
-"""Whether İYS is asked at all just now: a circuit breaker an operation.
+"""A circuit breaker for each operation of İYS. Pure: seconds of one monotonic clock are arguments.
 
-After several calls of an operation in a row were not answered, or answered with "busy", the next
-wait, ever longer up to a minute; then one call tries, and the others follow if it is answered.
-Whatever İYS answers, a refusal too, shows that it is there. So an outage of days costs a call a
-minute, and no record is claimed, told in vain and put back for it. While no token may be asked for,
-no operation is tried. Pure: seconds of one monotonic clock go in.
+After several calls of an operation in a row without an answer, or with "busy", its circuit opens
+for a pause that doubles up to a minute. Then one call is let through, and an answer closes the
+circuit; any answer will do, a refusal too. So an outage of days costs a call a minute, and no
+record is claimed only to be put back. While no token may be requested, all circuits are open.
 """
 
 from __future__ import annotations
@@ -13,85 +12,92 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 
-class Gate(StrEnum):
+class CircuitState(StrEnum):
     """Whether a call may be made."""
 
+    CLOSED = "closed"
+    """Calls are made."""
+    HALF_OPEN = "half-open"
+    """One call may be made, to see whether İYS answers again."""
     OPEN = "open"
-    TRY = "try"
-    """One call, to see whether İYS is there again."""
-    SHUT = "shut"
+    """No call may be made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerPolicy:
-    """When an operation rests, and for how many seconds."""
+class CircuitBreakerPolicy:
+    """When a circuit opens, and for how many seconds."""
 
-    shuts_after: int = 5
-    first: float = 1.0
-    longest: float = 60.0
+    opens_after: int = 5
+    first_pause: float = 1.0
+    longest_pause: float = 60.0
 
-    def rest(self, failures: int) -> float:
-        """Return how long to rest after so many failures in a row; 0: not at all."""
-        if failures < self.shuts_after:
+    def pause(self, failures: int) -> float:
+        """Return how long a circuit stays open after ``failures`` in a row; 0: not at all."""
+        if failures < self.opens_after:
             return 0.0
-        doublings = min(failures - self.shuts_after, 20)
-        return min(self.longest, self.first * float(2**doublings))
+        doublings = min(failures - self.opens_after, 20)
+        return min(self.longest_pause, self.first_pause * float(2**doublings))
 
 
 @dataclass(slots=True)
-class _Operation:
+class _Circuit:
     failures: int = 0
-    shut_until: float = 0.0
-    is_tried: bool = False
+    open_until: float = 0.0
+    is_probing: bool = False
 
-    def gate(self, now: float) -> Gate:
-        if not self.shut_until:
-            return Gate.OPEN
-        return Gate.SHUT if self.is_tried or now < self.shut_until else Gate.TRY
+    def state(self, now: float) -> CircuitState:
+        if not self.open_until:
+            return CircuitState.CLOSED
+        if self.is_probing or now < self.open_until:
+            return CircuitState.OPEN
+        return CircuitState.HALF_OPEN
 
 
 @dataclass(slots=True, kw_only=True)
-class Breakers:
-    """The breakers of one process."""
+class CircuitBreakers:
+    """The circuit breakers of one process, by operation."""
 
-    policy: BreakerPolicy = field(default_factory=BreakerPolicy)
-    _operations: dict[str, _Operation] = field(default_factory=dict)
-    _silent_until: float = 0.0
+    policy: CircuitBreakerPolicy = field(default_factory=CircuitBreakerPolicy)
+    _circuits: dict[str, _Circuit] = field(default_factory=dict)
+    _all_open_until: float = 0.0
 
-    def gate(self, operation: str, now: float) -> Gate:
+    def state(self, operation: str, now: float) -> CircuitState:
         """Return whether a call of ``operation`` may be made."""
-        return Gate.SHUT if now < self._silent_until else self._of(operation).gate(now)
+        if now < self._all_open_until:
+            return CircuitState.OPEN
+        return self._of(operation).state(now)
 
-    def opens_in(self, operation: str, now: float) -> float:
+    def closes_in(self, operation: str, now: float) -> float:
         """Return after how many seconds ``operation`` may be tried again."""
-        return max(0.0, self._silent_until - now, self._of(operation).shut_until - now)
+        return max(0.0, self._all_open_until - now, self._of(operation).open_until - now)
 
     def begin(self, operation: str, now: float) -> bool:
-        """Begin a call; False: it may not be made."""
-        gate = self.gate(operation, now)
-        if gate is Gate.TRY:
-            self._of(operation).is_tried = True
-        return gate is not Gate.SHUT
+        """Begin a call; return False if it may not be made."""
+        state = self.state(operation, now)
+        if state is CircuitState.HALF_OPEN:
+            self._of(operation).is_probing = True
+        return state is not CircuitState.OPEN
 
     def answered(self, operation: str) -> None:
-        """Note that İYS answered, whatever."""
-        self._operations.pop(operation, None)
+        """Close the circuit: İYS answered, whatever it said."""
+        self._circuits.pop(operation, None)
 
     def failed(self, operation: str, now: float) -> None:
-        """Note that no answer came, or "busy"."""
-        known = self._of(operation)
-        known.failures += 1
-        known.is_tried = False
-        rest = self.policy.rest(known.failures)
-        known.shut_until = now + rest if rest else 0.0
+        """Count a call that was not answered, or answered with "busy"."""
+        circuit = self._of(operation)
+        circuit.failures += 1
+        circuit.is_probing = False
+        pause = self.policy.pause(circuit.failures)
+        circuit.open_until = now + pause if pause else 0.0
 
-    def let_go(self, operation: str) -> None:
-        """Note that a call ended without a word on whether İYS is there."""
-        self._of(operation).is_tried = False
+    def abandoned(self, operation: str) -> None:
+        """Note that a call ended without showing whether İYS answers."""
+        self._of(operation).is_probing = False
 
-    def silence(self, seconds: float, now: float) -> None:
-        """Have nothing leave for a while, for there is no token."""
-        self._silent_until = max(self._silent_until, now + min(seconds, self.policy.longest))
+    def open_all(self, seconds: float, now: float) -> None:
+        """Open all circuits, for a minute at most: no token can be had."""
+        until = now + min(seconds, self.policy.longest_pause)
+        self._all_open_until = max(self._all_open_until, until)
 
-    def _of(self, operation: str) -> _Operation:
-        return self._operations.setdefault(operation, _Operation())
+    def _of(self, operation: str) -> _Circuit:
+        return self._circuits.setdefault(operation, _Circuit())

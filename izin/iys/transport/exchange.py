@@ -1,8 +1,7 @@
-"""One call over HTTP and its answer; nothing of httpx comes out.
+"""One call over HTTP and its response; no exception of httpx leaves this module.
 
-Whether a lost call may have taken effect decides its error. A call that only asks, or whose
-connection never stood, or whose token could not be had, did nothing: busy. A writing call that may
-have left is an outcome unknown.
+A call without an answer is BusyError if it cannot have had an effect: it only reads, never had a
+connection, or got no token. A writing call that may have been sent is OutcomeUnknownError.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from izin.iys.errors import (
     MisconfiguredError,
     OutcomeUnknownError,
     ThrottledError,
-    TokenSilenceError,
+    TokenLimitError,
     UnauthenticatedError,
     UnreadableError,
     WithheldError,
 )
 from izin.iys.rate_limit.pace import CallClass
-from izin.iys.transport.circuit_breaker import Breakers
+from izin.iys.transport.circuit_breaker import CircuitBreakers
 from izin.iys.transport.paced_transport import CALL_CLASS, OPERATION, PERMIT, PacedTransport
 from izin.iys.wire_format.error_envelope import error_of, read_refusals
 from izin.iys.wire_format.json_reader import parse_json
@@ -38,14 +37,14 @@ if TYPE_CHECKING:
     from http import HTTPStatus
 
     from izin.iys.rate_limit.pace import Pacer
-    from izin.iys.transport.circuit_breaker import Gate
+    from izin.iys.transport.circuit_breaker import CircuitState
     from izin.runtime.settings import IysSettings
 
 T = TypeVar("T")
 
 _CONNECTIONS: Final = 32
 _NO_TOKEN: Final = timedelta(minutes=1)
-"""How long nothing leaves where İYS does not take our credentials."""
+"""How long no call is made after İYS refused our credentials."""
 
 FOREIGN_ERRORS: Final = (
     httpx.HTTPError,
@@ -53,7 +52,7 @@ FOREIGN_ERRORS: Final = (
     httpx.CookieConflict,
     httpx.StreamError,
 )
-"""The roots of everything httpx raises."""
+"""The base classes of everything that httpx raises."""
 
 _NEVER_SENT: Final = (
     httpx.ConnectError,
@@ -61,7 +60,7 @@ _NEVER_SENT: Final = (
     httpx.PoolTimeout,
     httpx.ProxyError,
 )
-_NEVER_RIGHT: Final = (
+_UNSENDABLE: Final = (
     httpx.InvalidURL,
     httpx.UnsupportedProtocol,
     httpx.TooManyRedirects,
@@ -78,7 +77,7 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One call: what is asked, whether it writes, how urgent it is, what says "nothing"."""
+    """One call. ``nothing`` are the statuses that mean "no such record"."""
 
     method: Method
     path: str
@@ -89,11 +88,11 @@ class Call:
     call_class: CallClass = CallClass.SWEEP
     nothing: frozenset[HTTPStatus] = frozenset()
     permit: Callable[[], Awaitable[bool]] | None = None
-    """Asked when the call's turn has come, just before it leaves; False keeps it back."""
+    """Awaited just before the call is sent; False withholds it."""
 
 
 class Exchange:
-    """The connections to İYS and the way a call takes over them."""
+    """The HTTP connections to İYS, paced and guarded by circuit breakers."""
 
     def __init__(
         self,
@@ -105,7 +104,7 @@ class Exchange:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
-        self._breakers = Breakers()
+        self._breakers = CircuitBreakers()
         deadline = settings.timeout.total_seconds()
         inner = transport or httpx.AsyncHTTPTransport(
             limits=httpx.Limits(
@@ -115,13 +114,13 @@ class Exchange:
         self._http = httpx.AsyncClient(
             base_url=settings.base_url,
             auth=auth,
-            # Connecting ends sooner than the whole, so that it can be told from a lost answer.
+            # Connecting times out first, so that it can be distinguished from a lost answer.
             timeout=httpx.Timeout(deadline, connect=deadline / 2, pool=deadline / 2),
             transport=PacedTransport(inner, pacer, deadline),
         )
 
     async def open(self) -> None:
-        """Make ready to call."""
+        """Open the connection pool."""
         await self._http.__aenter__()
 
     async def close(self) -> None:
@@ -129,40 +128,41 @@ class Exchange:
         await self._http.aclose()
 
     async def call(self, call: Call, read: Callable[[object], T]) -> T:
-        """Return what ``read`` makes of the answer; raises a CallError and nothing of httpx.
+        """Send ``call`` and return its response as read by ``read``.
 
-        While the operation rests, or no token may be asked for, BusyError is raised at once.
+        Raises:
+            CallError: in one of its subclasses; BusyError at once while the circuit is open.
         """
         name, breakers = call.name, self._breakers
         if not breakers.begin(name, self._clock()):
-            rest = timedelta(seconds=breakers.opens_in(name, self._clock()))
-            raise BusyError(f"{name} rests, for İYS did not answer", retry_after=rest)
+            pause = timedelta(seconds=breakers.closes_in(name, self._clock()))
+            raise BusyError(f"the circuit of {name} is open", retry_after=pause)
         try:
             answer = await self._call(call, read)
         except (BusyError, OutcomeUnknownError):
             breakers.failed(name, self._clock())
             raise
-        except (TokenSilenceError, UnauthenticatedError) as error:
-            breakers.let_go(name)
-            silence = error.retry_after or _NO_TOKEN
-            breakers.silence(silence.total_seconds(), self._clock())
+        except (TokenLimitError, UnauthenticatedError) as error:
+            breakers.abandoned(name)
+            pause = error.retry_after or _NO_TOKEN
+            breakers.open_all(pause.total_seconds(), self._clock())
             raise
-        except (ThrottledError, WithheldError):
-            breakers.let_go(name)
-            raise
-        except CallError:
-            breakers.answered(name)
+        except CallError as error:
+            if isinstance(error, ThrottledError | WithheldError):
+                breakers.abandoned(name)
+            else:
+                breakers.answered(name)
             raise
         except BaseException:
-            # Cancelled, or the ledger is away: that says nothing of İYS.
-            breakers.let_go(name)
+            # Cancelled, or the ledger cannot be reached: that shows nothing about İYS.
+            breakers.abandoned(name)
             raise
         breakers.answered(name)
         return answer
 
-    def gate(self, operation: str) -> Gate:
-        """Return whether a call of ``operation`` may be made just now."""
-        return self._breakers.gate(operation, self._clock())
+    def circuit_state(self, operation: str) -> CircuitState:
+        """Return whether a call of ``operation`` may be made now."""
+        return self._breakers.state(operation, self._clock())
 
     async def _call(self, call: Call, read: Callable[[object], T]) -> T:
         try:
@@ -199,14 +199,14 @@ class Exchange:
 
 
 def _content(body: object) -> bytes | str | None:
-    """Return what is sent of ``body``; a text is JSON already."""
+    """Return ``body`` as it is sent; a text is JSON already."""
     return body if body is None or isinstance(body, str) else orjson.dumps(body)
 
 
 def translate(error: Exception, call: Call) -> CallError:
-    """Return the error that an exception of httpx is to a call."""
+    """Return the CallError for an exception of httpx in ``call``."""
     kind = type(error).__name__
-    if isinstance(error, _NEVER_RIGHT):
+    if isinstance(error, _UNSENDABLE):
         return MisconfiguredError(f"{call.name} cannot be sent as it stands ({kind})")
     if isinstance(error, _NEVER_SENT) or _failed_before(error, call):
         return BusyError(f"{call.name} did not reach İYS ({kind})")
@@ -216,11 +216,11 @@ def translate(error: Exception, call: Call) -> CallError:
 
 
 def _failed_before(error: Exception, call: Call) -> bool:
-    """Whether it was the token's request that failed, so that the call itself never left."""
+    """Whether the token request failed, so that the call itself was never sent."""
     if not isinstance(error, httpx.HTTPError):
         return False
     try:
         path = error.request.url.path
-    except RuntimeError:  # httpx raises it where the error has no request
+    except RuntimeError:  # the error has no request
         return False
     return not path.endswith(call.path)

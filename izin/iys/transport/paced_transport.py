@@ -1,7 +1,7 @@
-"""Requests leave in their turn, and their whole exchange has one deadline.
+"""An httpx transport that sends each request in a time slot, with one deadline for the whole.
 
-The turn of a call comes just before its slot; it is made ready meanwhile, and leaves when the slot
-is there. It counts as left when its last byte is written, and as arrived when it is answered.
+A request is granted its slot slightly ahead, prepared meanwhile, and sent when the slot begins. It
+counts as sent when its last byte is written, and as arrived when it is answered.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 CALL_CLASS: Final = "call_class"
 OPERATION: Final = "operation"
 PERMIT: Final = "permit"
-"""By these names a request's extensions say what kind of call it is, and who permits it."""
+"""The keys of a request's extensions: its class, its operation, and who permits it."""
 TOKEN: Final = "token"  # noqa: S105 - an operation's name, no secret
 NO_ANSWER: Final = "no-answer"
-"""What came of a call of which nothing was heard."""
+"""The result of a call that was not answered."""
 _READY: Final = "http11.send_request_headers.started"
-"""What httpcore traces when a request has its connection and nothing of it is written yet."""
+"""httpcore's trace event: connected, and nothing is written yet."""
 _SENT: Final = "http11.send_request_body.complete"
-"""What it traces when a request, with or without a body, is wholly written."""
+"""httpcore's trace event: the whole request is written."""
 
 _log = get_logger(__name__)
 
 
 class PacedTransport(httpx.AsyncBaseTransport):
-    """Lets every request out in its turn, the token's too, and reads its answer in time.
+    """Sends every request, the token request too, in its slot and with a deadline in seconds.
 
     httpx limits each read by itself; here the whole exchange has one deadline.
     """
@@ -51,9 +51,14 @@ class PacedTransport(httpx.AsyncBaseTransport):
         self._deadline = deadline
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Return the whole answer to ``request``; raises WithheldError if it may not leave."""
+        """Send ``request`` in its slot and return the response.
+
+        Raises:
+            WithheldError: its ``permit`` returned False; nothing was sent.
+            httpx.ReadTimeout: no complete response within the deadline.
+        """
         operation = request.extensions.get(OPERATION, TOKEN)
-        slot = await self._turn(request, operation)
+        slot = await self._slot(request, operation)
 
         async def trace(event: str, _info: Mapping[str, object]) -> None:
             nonlocal slot
@@ -68,12 +73,12 @@ class PacedTransport(httpx.AsyncBaseTransport):
         try:
             async with asyncio.timeout(self._deadline):
                 response = await self._inner.handle_async_request(request)
-                # Whatever begins to answer has come.
+                # A response that begins shows that the request has arrived.
                 self._pacer.arrived(slot)
                 body = await response.aread()
         except TimeoutError:
             self._pacer.answered(operation, NO_ANSWER, failed=False)
-            message = f"no whole answer within {self._deadline} s"
+            message = f"no complete response within {self._deadline} s"
             raise httpx.ReadTimeout(message, request=request) from None
         except httpx.HTTPError:
             self._pacer.answered(operation, NO_ANSWER, failed=False)
@@ -82,7 +87,7 @@ class PacedTransport(httpx.AsyncBaseTransport):
         code = next((one.code for one in refusals if one.code), str(response.status_code))
         self._pacer.answered(operation, code, failed=response.status_code in FAILURES)
         if not response.is_success and any(one.verdict is Verdict.THROTTLE for one in refusals):
-            _log.warning("iys throttles", status=response.status_code)
+            _log.warning("iys rate limit exceeded", status=response.status_code)
             await self._pacer.throttled()
         return response
 
@@ -90,15 +95,15 @@ class PacedTransport(httpx.AsyncBaseTransport):
         """Close the connections."""
         await self._inner.aclose()
 
-    async def _turn(self, request: httpx.Request, operation: str) -> Slot:
-        """Return the slot in which ``request`` may leave; raises WithheldError if it may not."""
+    async def _slot(self, request: httpx.Request, operation: str) -> Slot:
+        """Return the slot in which ``request`` may be sent."""
         urgency = request.extensions.get(CALL_CLASS, CallClass.RET)
         permit = request.extensions.get(PERMIT)
         while True:
             slot = await self._pacer.wait(urgency, operation)
             if permit is not None and not await permit():
                 self._pacer.arrived(slot)
-                raise WithheldError("the call was kept back while it waited for its turn")
-            # Whoever was asked, or whatever this process was busy with, may have taken too long.
+                raise WithheldError("the call was withheld while it waited for its slot")
+            # The permit, or this process, may have taken too long.
             if not self._pacer.is_over(slot):
                 return slot

@@ -1,4 +1,4 @@
-"""The account as İYS tells it: brands, subscription, push connections (reference 2.8, 2.9)."""
+"""The account at İYS: brands, subscription, push connections (reference 2.8, 2.9)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from izin.consent.model import Channel
-    from izin.iys.wire_format.json_reader import Reader
+    from izin.iys.wire_format.json_reader import JsonReader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrandSummary:
-    """A brand of the provider, with the only counts İYS gives."""
+    """A brand of the provider, with the counts that İYS gives."""
 
     brand_code: int
     name: str
@@ -26,21 +26,21 @@ class BrandSummary:
     rejections: int | None
 
     @classmethod
-    def read(cls, reader: Reader) -> BrandSummary:
+    def read(cls, reader: JsonReader) -> BrandSummary:
         """Return the brand in an item of the list."""
-        stats = reader.inner("stats")
-        consents = None if stats is None else stats.inner("consents")
+        stats = reader.object_or_none("stats")
+        consents = None if stats is None else stats.object_or_none("consents")
         return cls(
-            brand_code=reader.whole("brandCode"),
+            brand_code=reader.integer("brandCode"),
             name=reader.text_or_none("name") or "",
-            is_master=bool(reader.truth_or_none("master")),
-            approvals=None if consents is None else consents.whole_or_none("approval"),
-            rejections=None if consents is None else consents.whole_or_none("rejection"),
+            is_master=bool(reader.boolean_or_none("master")),
+            approvals=None if consents is None else consents.integer_or_none("approval"),
+            rejections=None if consents is None else consents.integer_or_none("rejection"),
         )
 
 
 class SubscriptionStatus(StrEnum):
-    """ACTIVE lets everything pass; under any other nothing but this query does (H520, H521)."""
+    """The status of a subscription; unless ACTIVE, only this query is accepted (H520, H521)."""
 
     ACTIVE = "ACTIVE"
     PAUSED = "PAUSED"
@@ -50,7 +50,7 @@ class SubscriptionStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """The provider's subscription. Partners are not shown the limits: then they are None."""
+    """The provider's subscription. The limits are None for business partners."""
 
     status: str
     """One of :class:`SubscriptionStatus`, as İYS wrote it."""
@@ -63,28 +63,28 @@ class Subscription:
 
     @property
     def is_full(self) -> bool:
-        """Whether an add of a new address would be refused (H525), as far as İYS shows it."""
+        """Whether a new recipient would be refused (H525), as far as İYS shows it."""
         if self.consent_limit is None or self.used is None or self.may_exceed:
             return False
         return self.used >= self.consent_limit
 
     @classmethod
-    def read(cls, reader: Reader) -> Subscription:
-        """Return the subscription in an answer; its id is spelt in three ways and not read."""
+    def read(cls, reader: JsonReader) -> Subscription:
+        """Return the subscription in a response; its id has three spellings and is not read."""
         return cls(
             status=reader.text("status"),
             package=reader.text_or_none("subscriptionPackageName"),
             starts_at=reader.instant_or_none("startDate"),
             expires_at=reader.instant_or_none("expirationDate"),
-            consent_limit=reader.whole_or_none("consentLimit"),
-            used=reader.whole_or_none("usedConsentLimit"),
-            may_exceed=reader.truth_or_none("consentLimitExceed"),
+            consent_limit=reader.integer_or_none("consentLimit"),
+            used=reader.integer_or_none("usedConsentLimit"),
+            may_exceed=reader.boolean_or_none("consentLimitExceed"),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushConnection:
-    """Where İYS shall push one type's movements, and how it shall sign in there (HTTP Basic)."""
+    """Where İYS pushes the movements of one channel, and its HTTP Basic credentials there."""
 
     url: str
     type: Channel
@@ -92,7 +92,7 @@ class PushConnection:
     password: SecretStr
 
     def to_body(self) -> dict[str, object]:
-        """Return the JSON object that İYS takes."""
+        """Return the JSON object for İYS."""
         return {
             "url": self.url,
             "type": str(self.type),
@@ -111,7 +111,7 @@ class PushRegistration:
     registered_at: datetime | None
 
     @classmethod
-    def read(cls, reader: Reader) -> PushRegistration:
+    def read(cls, reader: JsonReader) -> PushRegistration:
         """Return the connection in an item of the list."""
         return cls(
             url=reader.text("url"),

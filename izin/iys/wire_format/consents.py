@@ -1,9 +1,9 @@
-"""Consents as İYS speaks them (reference sections 2.1-2.8).
+"""Consents, register records and movements as İYS's JSON (reference sections 2.1-2.8).
 
-What we say is strict: its words are ours, and an optional field without a value is absent, for İYS
-refuses ``""`` and ``null`` (H267). What İYS says is open: its sources grow (``IYS_*``), consent
-dates may be empty, so those words stay texts. ``citizenName`` is personal data that nothing here
-needs, and is never read.
+What we write is strict: enumerations only, and an optional field without a value is absent, for
+İYS refuses ``""`` and ``null`` (H267). What İYS writes is open: its sources grow (``IYS_*``) and
+consent dates may be empty, so those fields are texts. ``citizenName`` is personal data that is not
+needed and never read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from izin.consent.model import RecipientType, aware
-from izin.iys.wire_format.json_reader import Reader, to_turkish
+from izin.iys.wire_format.json_reader import JsonReader, to_turkish
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrandPath:
-    """Whose records a call is about: the provider and its brand, by İYS's numbers."""
+    """The provider and brand of a call, by İYS's codes; ``str`` gives the path."""
 
     iys_code: int
     brand_code: int
@@ -33,17 +33,17 @@ class BrandPath:
 
 
 class Stream(StrEnum):
-    """The two streams of changes that İYS keeps apart, each with a cursor of its own."""
+    """İYS's two streams of movements, each with its own cursor."""
 
     IYS = "IYS"
-    """What citizens did, and what carriers closed."""
+    """By citizens, and lines closed by carriers."""
     HS = "HS"
-    """What any provider or partner wrote for the brand."""
+    """By any provider or business partner of the brand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsentItem:
-    """One consent as we state it. A TACIR's first record may lack source and consent date."""
+    """One consent to register. A TACIR's first record may lack source and consent date."""
 
     recipient: str
     type: Channel
@@ -59,7 +59,7 @@ class ConsentItem:
             aware("consent_date", self.consent_date)
 
     def to_body(self) -> dict[str, object]:
-        """Return the JSON object that İYS takes: what has no value is absent."""
+        """Return the JSON object for İYS, without fields that have no value."""
         fields: dict[str, object] = {
             "recipient": self.recipient,
             "type": str(self.type),
@@ -73,16 +73,15 @@ class ConsentItem:
         return {name: value for name, value in fields.items() if value is not None}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
-    """İYS saved a consent: its id and İYS's clock. Movements of one second share an id."""
+class Receipt(NamedTuple):
+    """İYS's receipt for a saved consent. Movements of the same second share a transaction id."""
 
     transaction_id: str
     creation_date: datetime
 
     @classmethod
-    def read(cls, reader: Reader) -> Receipt:
-        """Return the receipt in an answer."""
+    def read(cls, reader: JsonReader) -> Receipt:
+        """Return the receipt in a response."""
         return cls(
             transaction_id=reader.text("transactionId"),
             creation_date=reader.instant("creationDate"),
@@ -90,8 +89,8 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """What İYS's register says of one key. ``consent_date`` is empty on some closed lines."""
+class RegisterRecord:
+    """The record of one key in İYS's register. ``consent_date`` is empty on some closed lines."""
 
     recipient: str
     type: str
@@ -105,8 +104,8 @@ class Record:
     retailer_access_count: int | None = None
 
     @classmethod
-    def read(cls, reader: Reader) -> Record:
-        """Return the record in the answer of the single status query."""
+    def read(cls, reader: JsonReader) -> RegisterRecord:
+        """Return the record in the response to a single status query."""
         return cls(
             recipient=reader.recipient(),
             type=reader.text("type"),
@@ -116,24 +115,24 @@ class Record:
             consent_date=reader.instant_or_none("consentDate"),
             creation_date=reader.instant("creationDate"),
             transaction_id=reader.text_or_none("transactionId"),
-            retailer_code=reader.whole_or_none("retailerCode"),
-            retailer_access_count=reader.whole_or_none("retailerAccessCount"),
+            retailer_code=reader.integer_or_none("retailerCode"),
+            retailer_access_count=reader.integer_or_none("retailerAccessCount"),
         )
 
 
-class Written(NamedTuple):
-    """A batch's items as they were written down before, to be said word for word."""
+class SerializedItems(NamedTuple):
+    """The items of a batch as JSON, stored before, to be sent byte for byte."""
 
     body: str
-    """A JSON array of what ``ConsentItem.to_body`` gives."""
+    """A JSON array of ``ConsentItem.to_body`` objects."""
     size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Movement:
-    """One movement as pull and push tell it; pushes name provider and brand too.
+class IysMovement:
+    """One movement as pull and push show it; a push names provider and brand too.
 
-    Order movements by ``creation_date``: a line closing carries an old or empty ``consent_date``.
+    Order movements by ``creation_date``: a closed line carries an old or empty ``consent_date``.
     """
 
     recipient: str
@@ -141,7 +140,7 @@ class Movement:
     recipient_type: str
     status: str
     source: str | None
-    """None on a merchant's first record, which needs none."""
+    """None on the first record of a merchant."""
     consent_date: datetime | None
     creation_date: datetime
     transaction_id: str
@@ -149,7 +148,7 @@ class Movement:
     brand_code: int | None = None
 
     @classmethod
-    def read(cls, reader: Reader) -> Movement:
+    def read(cls, reader: JsonReader) -> IysMovement:
         """Return the movement in an item of a page or push."""
         return cls(
             recipient=reader.recipient(),
@@ -160,22 +159,22 @@ class Movement:
             consent_date=reader.instant_or_none("consentDate"),
             creation_date=reader.instant("creationDate"),
             transaction_id=reader.text("transactionId"),
-            iys_code=reader.whole_or_none("iysCode"),
-            brand_code=reader.whole_or_none("brandCode"),
+            iys_code=reader.integer_or_none("iysCode"),
+            brand_code=reader.integer_or_none("brandCode"),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """One page of changes, oldest first, and the opaque cursor after it."""
+class MovementPage:
+    """One page of movements, oldest first, and the opaque cursor after it."""
 
     after: str
-    movements: tuple[Movement, ...]
+    movements: tuple[IysMovement, ...]
 
     @classmethod
-    def read(cls, reader: Reader) -> Page:
-        """Return the page in an answer."""
+    def read(cls, reader: JsonReader) -> MovementPage:
+        """Return the page in a response."""
         return cls(
             after=reader.text("after"),
-            movements=tuple(Movement.read(item) for item in reader.each("list")),
+            movements=tuple(IysMovement.read(item) for item in reader.each("list")),
         )

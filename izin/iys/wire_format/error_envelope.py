@@ -1,9 +1,8 @@
-"""İYS's refusals on the wire, and the error that each becomes.
+"""İYS's error envelope, and the exception that each answer becomes.
 
-The envelope is ``{"errors": [{code, message, location, value, index}]}``; a refusal may come flat
-as well, or under ``error``, and the key of its code may be ``code:``. Reading it never fails: what
-is not understood is no refusal, and then, without an H-code, the HTTP status is all there is to go
-by.
+The envelope is ``{"errors": [{code, message, location, value, index}]}``; an entry may also be the
+whole body, or stand under ``error``, and the key of its code may be ``code:``. Reading it never
+fails: without a readable entry the HTTP status decides.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from izin.iys.errors import (
     OutcomeUnknownError,
     RefusedError,
     ThrottledError,
-    TokenSilenceError,
+    TokenLimitError,
     UnauthenticatedError,
     UnreadableError,
 )
-from izin.iys.verdicts import Refusal, Verdict, weightiest
-from izin.iys.wire_format.json_reader import Reader, parse_json
+from izin.iys.verdicts import Refusal, Verdict, decisive_verdict
+from izin.iys.wire_format.json_reader import JsonReader, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +35,7 @@ HOUR: Final = timedelta(hours=1)
 
 _ERRORS: Final[dict[Verdict, tuple[type[CallError], timedelta | None]]] = {
     Verdict.TOKEN: (UnauthenticatedError, None),
-    Verdict.TOKEN_SILENCE: (TokenSilenceError, HOUR),
+    Verdict.TOKEN_LIMIT: (TokenLimitError, HOUR),
     Verdict.THROTTLE: (ThrottledError, SECOND),
     Verdict.HOURLY: (ThrottledError, HOUR),
     Verdict.TRANSIENT: (BusyError, None),
@@ -55,32 +54,31 @@ _CLIENT_ERRORS: Final[dict[int, tuple[type[CallError], timedelta | None]]] = {
 }
 
 
-_ENOUGH = 16
+_PREFIX = 16
 
 
 def read_refusals(body: bytes) -> tuple[Refusal, ...]:
-    """Return the refusals that ``body`` holds, in whichever shape; none if it holds none."""
-    if body[:_ENOUGH].lstrip().startswith(b"["):
-        # Results by the thousand: no shape of a refusal is a list.
+    """Return the entries of the error envelope in ``body``; empty if it is not one."""
+    if body[:_PREFIX].lstrip().startswith(b"["):
+        # A list of results, possibly long: no shape of the envelope is a list.
         return ()
     try:
-        return tuple(_refusal(Reader(entry)) for entry in _entries(parse_json(body)))
+        return tuple(_refusal(JsonReader(entry)) for entry in _entries(parse_json(body)))
     except UnreadableError:
         return ()
 
 
 def error_of(name: str, status: int, body: bytes, *, writes: bool) -> CallError:
-    """Return the error that an answer of ``status`` and ``body`` to the call ``name`` is."""
+    """Return the exception for an answer of ``status`` and ``body`` to the call ``name``."""
     refusals = read_refusals(body)
-    verdict = weightiest(refusals)
-    said = f"İYS answered {name} with {status}"
+    verdict = decisive_verdict(refusals)
     if verdict in _ERRORS:
         kind, retry_after = _ERRORS[verdict]
         if kind is MisconfiguredError and all(refusal.is_of_a_record for refusal in refusals):
             kind = RefusedError
     else:
         kind, retry_after = _by_status(status, has_refusals=bool(refusals), writes=writes)
-    return kind(said, refusals=refusals, retry_after=retry_after)
+    return kind(f"İYS answered {name} with {status}", refusals=refusals, retry_after=retry_after)
 
 
 def _by_status(
@@ -90,10 +88,10 @@ def _by_status(
         return (OutcomeUnknownError if writes else UnreadableError), None
     if status < HTTPStatus.INTERNAL_SERVER_ERROR:
         kind, retry_after = _CLIENT_ERRORS.get(status, (MisconfiguredError, None))
-        # A refusal without a reason gives the source nothing to correct: an operator looks.
+        # Without a reason there is nothing for the source to correct: an operator acts.
         lacks_reason = kind is RefusedError and not has_refusals
         return (MisconfiguredError if lacks_reason else kind), retry_after
-    # Whoever stands before İYS gave up waiting; what stands behind may have gone on.
+    # A gateway may have given up waiting while İYS continued.
     return (OutcomeUnknownError if writes else BusyError), None
 
 
@@ -112,13 +110,13 @@ def _entries(content: object) -> Iterator[object]:
         yield content
 
 
-def _refusal(reader: Reader) -> Refusal:
+def _refusal(reader: JsonReader) -> Refusal:
     location = reader.raw("location")
     parts = location if isinstance(location, list) else [location]
     return Refusal(
         code=reader.code() or "",
         message=reader.text_or_none("message") or "",
         location=tuple(part for part in parts if isinstance(part, str | int)),
-        index=reader.whole_or_none("index"),
+        index=reader.integer_or_none("index"),
         value=reader.raw("value"),
     )

@@ -1,16 +1,16 @@
-"""Reading İYS's JSON: whatever comes is checked here and becomes a value, or an UnreadableError.
+"""A lenient reader of İYS's JSON: every value is checked, or UnreadableError is raised.
 
-İYS's documents contradict one another and production contradicts them (reference section 11):
-spellings differ in case (``subRequestId``, ``subrequestId``), a key is literally ``code:``, numbers
-come as strings. So keys are found whatever their case, and numbers and texts are taken in either
-form. Times are Turkish (UTC+3, without summer time) on the wire and UTC inside.
+İYS's documents contradict one another and production (reference section 11): keys differ in case
+(``subRequestId``, ``subrequestId``), one is literally ``code:``, numbers come as strings. So keys
+are case-insensitive, and numbers and texts are read in either form. Times are Turkish (UTC+3,
+without summer time) on the wire and UTC inside.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import orjson
 
@@ -19,22 +19,28 @@ from izin.iys.errors import UnreadableError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+T = TypeVar("T")
+
 TURKISH_TIME: Final = timezone(timedelta(hours=3), "TRT")
 _FORMAT: Final = "%Y-%m-%d %H:%M:%S"
 
 
-# A batch's items share their few dates and names, and reading each anew is half of the work.
+# The items of a batch share few dates; formatting each would be half of the work.
 @lru_cache(maxsize=4096)
 def to_turkish(instant: datetime) -> str:
-    """Return ``instant`` as İYS writes it, cut to whole seconds, for it has no finer clock."""
+    """Return ``instant`` as İYS writes it, truncated to whole seconds."""
     return instant.astimezone(TURKISH_TIME).strftime(_FORMAT)
 
 
-@lru_cache(maxsize=1024)  # a batch's thousand dates are a few seconds
+@lru_cache(maxsize=1024)  # a thousand items have few distinct seconds
 def from_turkish(text: str) -> datetime:
-    """Return the instant that İYS writes as ``text``, in UTC; raises UnreadableError."""
+    """Return the instant of ``text``, ``YYYY-MM-DD HH:mm:ss`` in Turkish time, as UTC.
+
+    Raises:
+        UnreadableError: ``text`` is not such a date.
+    """
     try:
-        # The zone follows at once: what İYS writes names none.
+        # The text names no zone.
         local = datetime.strptime(text.strip()[:19], _FORMAT).replace(tzinfo=TURKISH_TIME)
     except ValueError:
         raise UnreadableError("a date that is not YYYY-MM-DD HH:mm:ss") from None
@@ -42,7 +48,11 @@ def from_turkish(text: str) -> datetime:
 
 
 def parse_json(body: bytes) -> object:
-    """Return the JSON in ``body``, None of an empty one; raises UnreadableError."""
+    """Return the JSON in ``body``; None if it is empty.
+
+    Raises:
+        UnreadableError: ``body`` is not JSON.
+    """
     if not body.strip():
         return None
     try:
@@ -51,33 +61,34 @@ def parse_json(body: bytes) -> object:
         raise UnreadableError(f"an answer of {len(body)} bytes that is not JSON") from None
 
 
-class Reader:
-    """One JSON object, its keys found whatever their case; empty texts count as absent."""
+class JsonReader:
+    """One JSON object with case-insensitive keys; an empty text counts as absent.
+
+    Every method raises UnreadableError where the value has another type, and those without
+    ``_or_none`` where it is absent.
+    """
 
     __slots__ = ("_fields",)
 
     def __init__(self, value: object) -> None:
         if not isinstance(value, dict):
             raise UnreadableError(f"{type(value).__name__} where an object was expected")
-        self._fields = {_plain(key): item for key, item in value.items()}
+        self._fields = {_folded(key): item for key, item in value.items()}
 
     def __len__(self) -> int:
         return len(self._fields)
 
     def raw(self, name: str) -> object:
-        """Return the value of ``name`` as it came; None if absent."""
-        value: object = self._fields.get(_plain(name))
+        """Return the value of ``name`` as it is; None if absent."""
+        value: object = self._fields.get(_folded(name))
         return None if value == "" else value
 
     def text(self, name: str) -> str:
-        """Return the text of ``name``; raises UnreadableError if there is none."""
-        found = self.text_or_none(name)
-        if found is None:
-            raise UnreadableError(f"{name} is missing")
-        return found
+        """Return the text of ``name``."""
+        return _present(name, self.text_or_none(name))
 
     def text_or_none(self, name: str) -> str | None:
-        """Return the text of ``name``, a number in its digits; None if absent."""
+        """Return the text of ``name``, or its number as text; None if absent."""
         value = self.raw(name)
         match value:
             case None:
@@ -89,82 +100,85 @@ class Reader:
             case _:
                 raise UnreadableError(f"{name} is a {type(value).__name__}, not a text")
 
-    def whole(self, name: str) -> int:
-        """Return the whole number of ``name``; raises UnreadableError if there is none."""
-        found = self.whole_or_none(name)
-        if found is None:
-            raise UnreadableError(f"{name} is missing")
-        return found
+    def integer(self, name: str) -> int:
+        """Return the integer of ``name``."""
+        return _present(name, self.integer_or_none(name))
 
-    def whole_or_none(self, name: str) -> int | None:
-        """Return the whole number of ``name``, be it written as a text; None if absent."""
+    def integer_or_none(self, name: str) -> int | None:
+        """Return the integer of ``name``, which may be written as text; None if absent."""
         text = self.text_or_none(name)
         if text is None:
             return None
         try:
             return int(text)
         except ValueError:
-            raise UnreadableError(f"{name} is not a whole number") from None
+            raise UnreadableError(f"{name} is not an integer") from None
 
-    def truth_or_none(self, name: str) -> bool | None:
-        """Return the truth of ``name``, be it written as a text; None if absent."""
+    def boolean_or_none(self, name: str) -> bool | None:
+        """Return the boolean of ``name``, which may be written as text; None if absent."""
         text = self.text_or_none(name)
         return None if text is None else text.lower() == "true"
 
     def instant(self, name: str) -> datetime:
-        """Return the instant of ``name`` in UTC; raises UnreadableError if there is none."""
+        """Return the instant of ``name`` in UTC."""
         return from_turkish(self.text(name))
 
     def instant_or_none(self, name: str) -> datetime | None:
-        """Return the instant of ``name`` in UTC; None if absent or empty."""
+        """Return the instant of ``name`` in UTC; None if absent."""
         text = self.text_or_none(name)
         return None if text is None else from_turkish(text)
 
     def recipient(self, name: str = "recipient") -> str:
-        """Return the recipient of ``name``; İYS writes e-mails in lower case, and so do we."""
-        return lowered(self.text(name))
+        """Return the recipient of ``name``, an e-mail address in lower case."""
+        return lower_case_email(self.text(name))
 
     def code(self) -> str | None:
-        """Return the H-code under ``code``: ``H351``, ``h351``, ``351`` and 351 are one."""
+        """Return the H-code of ``code``: ``H351``, ``h351``, ``351`` and 351 are the same."""
         text = self.text_or_none("code")
         if text is None:
             return None
         return f"H{int(text):03d}" if text.isdecimal() else text.upper()
 
-    def inner(self, name: str) -> Reader | None:
+    def object_or_none(self, name: str) -> JsonReader | None:
         """Return the object of ``name``; None if absent."""
         value = self.raw(name)
-        return None if value is None else Reader(value)
+        return None if value is None else JsonReader(value)
 
-    def each(self, name: str) -> Iterator[Reader]:
-        """Return the objects in the list of ``name``; none if absent."""
+    def each(self, name: str) -> Iterator[JsonReader]:
+        """Return the objects in the list of ``name``; empty if absent."""
         return readers(self.raw(name) or [])
 
     def texts(self, name: str) -> tuple[str, ...]:
-        """Return the texts in the list of ``name``; none if absent."""
+        """Return the texts in the list of ``name``; empty if absent."""
         value = self.raw(name) or []
         if not isinstance(value, list):
             raise UnreadableError(f"{name} is a {type(value).__name__}, not a list")
         return tuple(str(item) for item in value)
 
 
+def _present(name: str, found: T | None) -> T:
+    if found is None:
+        raise UnreadableError(f"{name} is missing")
+    return found
+
+
 @lru_cache(maxsize=1024)
-def _plain(key: object) -> str:
+def _folded(key: object) -> str:
     return str(key).rstrip(":").strip().lower()
 
 
 def items_in(value: object) -> list[object]:
-    """Return the items of a JSON list; raises UnreadableError if it is none."""
+    """Return the items of a JSON list; raises UnreadableError if ``value`` is not a list."""
     if not isinstance(value, list):
         raise UnreadableError(f"{type(value).__name__} where a list was expected")
     return value
 
 
-def readers(value: object) -> Iterator[Reader]:
-    """Return the objects in a JSON list; raises UnreadableError if it is none."""
-    return (Reader(item) for item in items_in(value))
+def readers(value: object) -> Iterator[JsonReader]:
+    """Return the objects in a JSON list; raises UnreadableError if ``value`` is not a list."""
+    return (JsonReader(item) for item in items_in(value))
 
 
-def lowered(recipient: str) -> str:
-    """Return an e-mail in lower case, a number as it is."""
+def lower_case_email(recipient: str) -> str:
+    """Return an e-mail address in lower case, a phone number as it is."""
     return recipient.lower() if "@" in recipient else recipient

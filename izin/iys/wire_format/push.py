@@ -1,7 +1,7 @@
-"""What İYS pushes: movements of citizens, and one fixed test payload (reference section 2.8).
+"""İYS's pushes: movements of citizens, and one fixed test payload (reference section 2.8).
 
-The test payload is acknowledged and never stored. A push is known by nothing but our own HTTP Basic
-check, may repeat and may come in any order; it does not replace pull.
+The test payload is acknowledged and never stored. A push is authenticated by HTTP Basic only, may
+repeat and may come in any order; it does not replace pull.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from izin.iys.wire_format.consents import Movement
-from izin.iys.wire_format.json_reader import Reader, parse_json
+from izin.iys.wire_format.consents import IysMovement
+from izin.iys.wire_format.json_reader import JsonReader, parse_json
 
 TEST_CODE: Final = 121212
 TEST_RECIPIENT: Final = "pushtest@iys.org.tr"
@@ -18,19 +18,19 @@ TEST_RECIPIENT: Final = "pushtest@iys.org.tr"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Push:
-    """A push: its movements to store, and how many were İYS's test."""
+    """A push: its movements to store, and how many test payloads it had."""
 
-    movements: tuple[Movement, ...]
+    movements: tuple[IysMovement, ...]
     tests: int
 
     @property
     def is_test(self) -> bool:
-        """Whether İYS was only trying the connection."""
+        """Whether İYS only tested the connection."""
         return self.tests > 0 and not self.movements
 
 
-def is_test(movement: Movement) -> bool:
-    """Return whether ``movement`` is İYS's test: its number and its recipient, both fixed."""
+def is_test(movement: IysMovement) -> bool:
+    """Whether ``movement`` is İYS's test payload: its codes and its recipient are fixed."""
     return (
         movement.iys_code == TEST_CODE
         and movement.brand_code == TEST_CODE
@@ -39,7 +39,11 @@ def is_test(movement: Movement) -> bool:
 
 
 def parse_push(body: bytes) -> Push:
-    """Return the push in a request's body; raises UnreadableError, then nothing of it counts."""
-    told = [Movement.read(item) for item in Reader(parse_json(body)).each("list")]
-    movements = tuple(movement for movement in told if not is_test(movement))
-    return Push(movements=movements, tests=len(told) - len(movements))
+    """Return the push in the body of a request.
+
+    Raises:
+        UnreadableError: any part of ``body`` cannot be read; nothing of it counts then.
+    """
+    found = [IysMovement.read(item) for item in JsonReader(parse_json(body)).each("list")]
+    movements = tuple(movement for movement in found if not is_test(movement))
+    return Push(movements=movements, tests=len(found) - len(movements))

@@ -57,7 +57,7 @@ class TextFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class FileRow:
     """One record: the line it starts on, its fields, and how far into the file it was read."""
 
     line: int
@@ -120,7 +120,7 @@ def header(file: TextFile, score: Callable[[tuple[str, ...]], int]) -> tuple[str
     return delimiter, splits[delimiter]
 
 
-def rows(file: TextFile, delimiter: str, width: int) -> Iterator[Row]:
+def rows(file: TextFile, delimiter: str, width: int) -> Iterator[FileRow]:
     """Give each row after the header; raises UnusableFileError if the file changes meanwhile."""
     with _Lines(file) as lines:
         lines.read()
@@ -135,9 +135,9 @@ def rows(file: TextFile, delimiter: str, width: int) -> Iterator[Row]:
                 fields = _quoted(text, lines, delimiter, width)
             if fields is None:
                 fault = "a quotation mark is never closed, or text follows it"
-                yield Row(line=start, fields=(text,), position=lines.position, fault=fault)
+                yield FileRow(line=start, fields=(text,), position=lines.position, fault=fault)
             else:
-                yield Row(line=start, fields=fields, position=lines.position)
+                yield FileRow(line=start, fields=fields, position=lines.position)
     stat = file.path.stat()
     if (stat.st_size, stat.st_mtime_ns) != (file.size, file.modified_ns):
         raise UnusableFileError(

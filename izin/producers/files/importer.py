@@ -15,14 +15,15 @@ from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING, NoReturn, assert_never
 
-from izin.consent.model import Status, Violation
+from izin.consent.model import Status
+from izin.consent.violations import Violation
 from izin.producers.brand_directory import UnknownBrandError
 from izin.producers.files.columns import ColumnChoices, Columns, known_columns, resolve
-from izin.producers.files.delimited import Row, UnusableFileError, examine, header, rows
-from izin.producers.files.report import Outcome, ReportFile
+from izin.producers.files.delimited import FileRow, UnusableFileError, examine, header, rows
+from izin.producers.files.report import ReportFile, RowOutcome
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.names import Field
-from izin.producers.mapping.records import Admitted, Origin, Refused, judge, read
+from izin.producers.mapping.records import AcceptedRecord, EventOrigin, RefusedRecord, judge, read
 from izin.producers.mapping.violations import broken_row, too_large
 from izin.producers.publishing.event_ids import FileIds
 from izin.producers.publishing.kafka_record import UnencodableError
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from izin.producers.brand_directory import BrandDirectory
     from izin.producers.files.delimited import TextFile
-    from izin.producers.publishing.publisher import Answer, Publishing
+    from izin.producers.publishing.publisher import EventPublisher, PublishResult
 
 
 _ANSWERED_WITHIN = timedelta(seconds=90)
@@ -106,7 +107,7 @@ class Import:
 
 def import_file(  # noqa: PLR0913  # what to read, where to, and the clock are separate things
     path: Path,
-    publisher: Publishing,
+    publisher: EventPublisher,
     directory: BrandDirectory,
     *,
     clock: Callable[[], datetime],
@@ -161,7 +162,7 @@ class _Run:
         self,
         file: TextFile,
         columns: Columns,
-        publisher: Publishing,
+        publisher: EventPublisher,
         directory: BrandDirectory,
         how: Import,
         received_at: datetime,
@@ -180,7 +181,7 @@ class _Run:
         self.not_registrable = self.past_term = 0
         self.reasons: Counter[str] = Counter()
 
-    def take(self, row: Row) -> None:
+    def take(self, row: FileRow) -> None:
         """Publish ``row``, or report it."""
         self.rows += 1
         width = len(self._columns.headers)
@@ -189,7 +190,7 @@ class _Run:
             self._refuse(row, (broken_row(what, width),))
             return
         statement = read(self._columns.values(row.fields), self._how.dates)
-        origin = Origin(
+        origin = EventOrigin(
             event_id=self._ids.of(row.line),
             origin=self._how.origin,
             received_at=self._received_at,
@@ -197,9 +198,9 @@ class _Run:
             row=row.line,
         )
         match judge(statement, self._directory, origin):
-            case Refused(violations=violations):
+            case RefusedRecord(violations=violations):
                 self._refuse(row, violations)
-            case Admitted() as admitted:
+            case AcceptedRecord() as admitted:
                 self._publish(row, admitted)
             case never:
                 assert_never(never)
@@ -211,7 +212,7 @@ class _Run:
             self._interrupt(BrokerError(f"{unanswered} events were not acknowledged in time"))
         self._stop_if_broken()
 
-    def _publish(self, row: Row, admitted: Admitted) -> None:
+    def _publish(self, row: FileRow, admitted: AcceptedRecord) -> None:
         is_opt_out = admitted.event.status == Status.RET
         if self._how.dry_run:
             self.published += 1
@@ -231,12 +232,12 @@ class _Run:
             return
         if is_opt_out:
             self.not_registrable += 1
-            self._tell(row, admitted.violations, Outcome.PUBLISHED)
+            self._tell(row, admitted.violations, RowOutcome.PUBLISHED)
         else:
             # Counted and not reported: of an old export that İYS holds, it would be every row.
             self.past_term += 1
 
-    def _answered(self, row: Row, is_opt_out: bool, answer: Answer) -> None:
+    def _answered(self, row: FileRow, is_opt_out: bool, answer: PublishResult) -> None:
         match answer:
             case Published():
                 self.published += 1
@@ -255,11 +256,11 @@ class _Run:
     def _interrupt(self, error: BrokerError) -> NoReturn:
         raise ImportInterruptedError(self._file.path, self.published, error) from error
 
-    def _refuse(self, row: Row, violations: tuple[Violation, ...]) -> None:
+    def _refuse(self, row: FileRow, violations: tuple[Violation, ...]) -> None:
         self.refused += 1
-        self._tell(row, violations, Outcome.NOT_IMPORTED)
+        self._tell(row, violations, RowOutcome.NOT_IMPORTED)
 
-    def _tell(self, row: Row, violations: tuple[Violation, ...], outcome: Outcome) -> None:
+    def _tell(self, row: FileRow, violations: tuple[Violation, ...], outcome: RowOutcome) -> None:
         self.reasons.update(one.code for one in violations)
         for one in violations:
             column, place = self._columns.column_of(one.field, row.fields)

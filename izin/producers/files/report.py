@@ -16,7 +16,7 @@ from izin.consent.errors import OurError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from izin.consent.model import Violation
+    from izin.consent.violations import Violation
 
 HEADER = (
     "satır/row",
@@ -31,7 +31,7 @@ HEADER = (
 _FORMULA_MARKS = ("=", "+", "-", "@", "\t", "\r")
 
 
-class Outcome(StrEnum):
+class RowOutcome(StrEnum):
     """What became of a reported row."""
 
     NOT_IMPORTED = "alınmadı/not imported"
@@ -58,7 +58,7 @@ class ReportFile:
         self.rows = 0
 
     def add(
-        self, row: int, column: str, value: str, violation: Violation, outcome: Outcome
+        self, row: int, column: str, value: str, violation: Violation, outcome: RowOutcome
     ) -> None:
         """Add one violation of one row."""
         if self._stream is None:

@@ -32,10 +32,10 @@ from izin.consent.model import Status
 from izin.producers.intake.first_seen import FirstSeen
 from izin.producers.intake.metrics import IntakeMetrics
 from izin.producers.intake.problems import IntakeProblem, IntakeShutError, as_json, problem
-from izin.producers.intake.request_body import Said, read_body
+from izin.producers.intake.request_body import InputRecord, read_body
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.names import Field
-from izin.producers.mapping.records import Admitted, Origin, Refused, judge, read
+from izin.producers.mapping.records import AcceptedRecord, EventOrigin, RefusedRecord, judge, read
 from izin.producers.mapping.violations import too_large
 from izin.producers.publishing.event_ids import CHANCE_BYTES, message_event_id, new_event_id
 from izin.runtime.kafka import BrokerError
@@ -49,9 +49,9 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
     from starlette.requests import Request
 
-    from izin.consent.model import Violation
+    from izin.consent.violations import Violation
     from izin.producers.brand_directory import BrandDirectory
-    from izin.producers.publishing.publisher import Published, Publishing
+    from izin.producers.publishing.publisher import EventPublisher, Published
 
 LARGEST_BODY = 1024 * 1024
 RETRY_AFTER_SECONDS = 5
@@ -70,7 +70,7 @@ class _Taken:
     index: int
     place: str
     names: Mapping[str, str]
-    admitted: Admitted
+    admitted: AcceptedRecord
 
 
 class Intake:
@@ -78,7 +78,7 @@ class Intake:
 
     def __init__(
         self,
-        publisher: Publishing,
+        publisher: EventPublisher,
         directory: BrandDirectory,
         tokens: Sequence[SecretStr],
         *,
@@ -145,16 +145,16 @@ class Intake:
             )
 
     async def _take(
-        self, said: Sequence[Said], idempotency_key: str | None, *, is_alone: bool
+        self, said: Sequence[InputRecord], idempotency_key: str | None, *, is_alone: bool
     ) -> Response:
         taken: list[_Taken] = []
         refused: list[dict[str, Any]] = []
         for index, one in enumerate(said):
             place = "" if is_alone else f"/{index}"
             match self._judge(one, idempotency_key):
-                case Refused(violations=violations):
+                case RefusedRecord(violations=violations):
                     refused += as_json(violations, place, one.names)
-                case Admitted() as admitted:
+                case AcceptedRecord() as admitted:
                     taken.append(
                         _Taken(index=index, place=place, names=one.names, admitted=admitted)
                     )
@@ -179,7 +179,9 @@ class Intake:
             members={"violations": refused, "events": _events(published)},
         )
 
-    def _judge(self, said: Said, idempotency_key: str | None) -> Admitted | Refused:
+    def _judge(
+        self, said: InputRecord, idempotency_key: str | None
+    ) -> AcceptedRecord | RefusedRecord:
         statement = read(said.values, DateRules()).with_violations(said.violations)
         now = self._clock()
         reference = said.reference or idempotency_key
@@ -192,7 +194,7 @@ class Intake:
             event_id = message_event_id(ORIGIN, reference, "\x1f".join(statement.identity))
             if statement.status == Status.ONAY:
                 now = self._first_seen.at(event_id, now)
-        origin = Origin(
+        origin = EventOrigin(
             event_id=event_id,
             origin=ORIGIN,
             received_at=now,

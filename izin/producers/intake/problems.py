@@ -14,7 +14,7 @@ from izin.consent.errors import OurError, SourceError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from izin.consent.model import Violation
+    from izin.consent.violations import Violation
 
 _MEDIA_TYPE = "application/problem+json"
 

@@ -26,7 +26,7 @@ from izin.producers.mapping.violations import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from izin.consent.model import Violation
+    from izin.consent.violations import Violation
 
 Name = TypeVar("Name", bound=str)
 
@@ -47,7 +47,7 @@ _LONGEST_NAME = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class InputRecord:
     """One statement of a body: its fields as text, and what is wrong with the notation."""
 
     values: Mapping[Field, str]
@@ -61,7 +61,7 @@ class Said:
     """What the sender calls each field, or would call one that is not there."""
 
 
-def read_body(content_type: str, body: bytes) -> tuple[Sequence[Said], bool]:
+def read_body(content_type: str, body: bytes) -> tuple[Sequence[InputRecord], bool]:
     """Return the statements in ``body``, and whether it is one alone; raises IntakeProblem."""
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type == JSON_TYPE:
@@ -84,7 +84,7 @@ class _Pairs:
         self.pairs = pairs
 
 
-def _read_json(body: bytes) -> tuple[Sequence[Said], bool]:
+def _read_json(body: bytes) -> tuple[Sequence[InputRecord], bool]:
     try:
         found = json.loads(
             body.decode("utf-8-sig"), object_pairs_hook=_Pairs, parse_constant=_no_constant
@@ -121,7 +121,7 @@ def _not_json(what: str) -> IntakeProblem:
     return IntakeProblem(400, "Not JSON", f"the body is not JSON: {what}")
 
 
-def _read_form(body: bytes) -> tuple[Sequence[Said], bool]:
+def _read_form(body: bytes) -> tuple[Sequence[InputRecord], bool]:
     try:
         pairs = parse_qsl(
             body.decode("utf-8"),
@@ -146,7 +146,7 @@ def _read_form(body: bytes) -> tuple[Sequence[Said], bool]:
     return [_of_pairs(pairs, is_live=True)], True
 
 
-def _of_pairs(pairs: Iterable[tuple[str, Any]], *, is_live: bool) -> Said:
+def _of_pairs(pairs: Iterable[tuple[str, Any]], *, is_live: bool) -> InputRecord:
     values: dict[Field, str] = {}
     own: dict[str, str] = {}
     evidence: Mapping[str, str] = {}
@@ -171,7 +171,7 @@ def _of_pairs(pairs: Iterable[tuple[str, Any]], *, is_live: bool) -> Said:
     basis = own.get(_BASIS_NAME, "").strip().lower()
     if basis and basis not in _BASES:
         faults.append(wrong_date_basis())
-    return Said(
+    return InputRecord(
         values=values,
         reference=own.get("id", "").strip() or None,
         evidence=MappingProxyType(dict(evidence)),

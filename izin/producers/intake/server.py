@@ -21,7 +21,7 @@ import uvloop
 from izin.consent.errors import OurError
 from izin.producers.brand_directory import BrandReader
 from izin.producers.intake.endpoint import Intake, intake_app
-from izin.producers.publishing.publisher import Publisher
+from izin.producers.publishing.publisher import KafkaPublisher
 from izin.runtime.observe import get_logger
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ async def _serve(
     following = reader.follow()
     directory = await asyncio.to_thread(following.__enter__)
     try:
-        with Publisher(kafka, codec, clock=utc_now, delivery_timeout=_DELIVERY) as publisher:
+        with KafkaPublisher(kafka, codec, clock=utc_now, delivery_timeout=_DELIVERY) as publisher:
             door = Intake(
                 publisher, directory, intake.tokens, clock=utc_now, chance=secrets.token_bytes
             )

@@ -20,8 +20,8 @@ from enum import StrEnum
 from functools import lru_cache
 
 from izin.consent.errors import SourceError
-from izin.consent.model import Violation
 from izin.consent.terms import TURKEY
+from izin.consent.violations import Violation
 
 _FIELD = "consent_date"
 _CLOCK = r"(?:[ T](?P<hour>\d{2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,]\d{1,9})?)?)?"

@@ -12,17 +12,10 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, assert_never
 
-from izin.consent.admission import Refusal, admit
-from izin.consent.model import (
-    Channel,
-    Claim,
-    ConsentEvent,
-    ConsentKey,
-    DateBasis,
-    Status,
-    Violation,
-)
-from izin.consent.terms import TERM_DAYS, BrandClock, expires_at
+from izin.consent.admission import RefusedEvent, admit
+from izin.consent.model import AdmittedEvent, Channel, ConsentEvent, ConsentKey, DateBasis, Status
+from izin.consent.terms import TERM_DAYS, BrandTerms, expires_at
+from izin.consent.violations import Violation
 from izin.producers.brand_directory import UnknownBrandError
 from izin.producers.mapping import names
 from izin.producers.mapping.dates import DateRules, UnreadableDateError, read_date
@@ -38,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from izin.producers.brand_directory import Brand, BrandDirectory
+    from izin.producers.brand_directory import BrandDirectory, RegisteredBrand
 
 _NO_EVIDENCE: Mapping[str, str] = MappingProxyType({})
 _BY_CHANNEL: Mapping[str, Field] = MappingProxyType(
@@ -50,7 +43,7 @@ _LARGEST_LONG = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class EventOrigin:
     """Where a statement came from, and who it is: what no field of it says."""
 
     event_id: str
@@ -64,7 +57,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
+class MappedRecord:
     """What a source said, in the contract's words; ``violations`` could not be translated."""
 
     brand_code: int | None
@@ -94,11 +87,11 @@ class Statement:
             "" if date is None else date.isoformat(),
         )
 
-    def with_violations(self, more: tuple[Violation, ...]) -> Statement:
+    def with_violations(self, more: tuple[Violation, ...]) -> MappedRecord:
         """Return this statement with what else is wrong with it."""
         return replace(self, violations=(*more, *self.violations)) if more else self
 
-    def event(self, customer_id: str, brand_code: int, origin: Origin) -> ConsentEvent:
+    def event(self, customer_id: str, brand_code: int, origin: EventOrigin) -> ConsentEvent:
         """Return the event that this statement from ``origin`` is."""
         date, basis = self.consent_date, DateBasis.STATED
         if date is None:
@@ -135,7 +128,7 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Admitted:
+class AcceptedRecord:
     """An event to publish.
 
     ``violations``: why İYS would not register it as it stands. Of a "no" that may be anything; of a
@@ -148,7 +141,7 @@ class Admitted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class RefusedRecord:
     """A statement that is not published, and every reason why."""
 
     violations: tuple[Violation, ...]
@@ -163,13 +156,13 @@ _TEXTS = (
 )
 
 
-def read(values: Mapping[Field, str], rules: DateRules) -> Statement:
+def read(values: Mapping[Field, str], rules: DateRules) -> MappedRecord:
     """Return what ``values`` say; a field that is absent and one that is empty mean the same."""
     found = {name: text for name, value in values.items() if (text := value.strip())}
     faults: list[Violation] = []
     channel = names.channel_of(found.get(Field.TYPE, ""))
     status = names.status_of(found.get(Field.STATUS, ""))
-    return Statement(
+    return MappedRecord(
         brand_code=_number(found, Field.BRAND_CODE, faults),
         type=channel,
         recipient_type=names.recipient_type_of(found.get(Field.RECIPIENT_TYPE, "")),
@@ -185,40 +178,42 @@ def read(values: Mapping[Field, str], rules: DateRules) -> Statement:
     )
 
 
-def judge(statement: Statement, directory: BrandDirectory, origin: Origin) -> Admitted | Refused:
+def judge(
+    statement: MappedRecord, directory: BrandDirectory, origin: EventOrigin
+) -> AcceptedRecord | RefusedRecord:
     """Return the event to publish, or every reason why there is none."""
     if statement.brand_code is None:
         nobodys = statement.event("-", 0, origin)
         rest = admit(nobodys, appended_at=origin.received_at).violations
-        return Refused(violations=_joined(statement.violations, rest))
+        return RefusedRecord(violations=_joined(statement.violations, rest))
     try:
         brand = directory.get(statement.brand_code)
     except UnknownBrandError as error:
         anybody = statement.event("-", statement.brand_code, origin)
         rest = admit(anybody, appended_at=origin.received_at).violations
         ours = (*statement.violations, unknown_brand(error))
-        return Refused(violations=_joined(ours, rest))
+        return RefusedRecord(violations=_joined(ours, rest))
     event = statement.event(brand.customer_id, brand.brand_code, origin)
     match admit(event, appended_at=origin.received_at):
-        case Refusal(violations=of_law):
-            return Refused(violations=_joined(statement.violations, of_law))
-        case Claim(violations=of_law, key=key, status=status, event=admitted) as claim:
+        case RefusedEvent(violations=of_law):
+            return RefusedRecord(violations=_joined(statement.violations, of_law))
+        case AdmittedEvent(violations=of_law, key=key, status=status, event=admitted) as claim:
             violations = _joined(statement.violations, of_law)
             if violations and status is not Status.RET:
-                return Refused(violations=violations)
+                return RefusedRecord(violations=violations)
             if status is Status.ONAY and _is_void(claim, brand, origin.received_at):
                 violations = (term_ended(),)
-            return Admitted(event=admitted, key=key, violations=violations)
+            return AcceptedRecord(event=admitted, key=key, violations=violations)
         case never:
             assert_never(never)
 
 
-def _is_void(claim: Claim, brand: Brand, now: datetime) -> bool:
+def _is_void(claim: AdmittedEvent, brand: RegisteredBrand, now: datetime) -> bool:
     """Whether the term of an ONAY has ended, counted with the public holidays."""
     # No three business days are shorter than three days, and most statements are of this minute.
     if now - claim.effective_at <= _SHORTEST_TERM:
         return False
-    clock = BrandClock(activated_at=brand.activated_at, loading_deadline=brand.loading_deadline)
+    clock = BrandTerms(activated_at=brand.activated_at, loading_deadline=brand.loading_deadline)
     ends_at = expires_at(claim.effective_at, clock, now=now)
     return ends_at is not None and ends_at < now
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from izin.consent.model import Violation
+from izin.consent.violations import Violation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -36,7 +36,7 @@ class UnencodableError(SourceError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class KafkaRecord:
     """An event as Kafka is to carry it."""
 
     topic: str
@@ -51,9 +51,9 @@ def lane(event: ConsentEvent, topics: Topics) -> Topic:
     return topics.express if urgent else topics.events
 
 
-def frame(
+def kafka_record(
     event: ConsentEvent, key: ConsentKey | None, at: datetime, topics: Topics, codec: Codec
-) -> Frame:
+) -> KafkaRecord:
     """Return ``event`` as Kafka is to carry it; raises UnencodableError.
 
     ``at`` is stamped as its ``received_at`` where nobody did before.
@@ -66,7 +66,7 @@ def frame(
         value = codec.encode(topic.record, event_to_avro(event))
     except (ValueError, TypeError, OverflowError) as error:
         raise UnencodableError(event.event_id, type(error).__name__) from error
-    return Frame(
+    return KafkaRecord(
         topic=topic.name,
         key=_key(event, key),
         value=value,

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from confluent_kafka import KafkaError, KafkaException
 
 from izin.consent.errors import SourceError
-from izin.producers.publishing.kafka_record import frame
+from izin.producers.publishing.kafka_record import kafka_record
 from izin.runtime.kafka import BrokerError, producer
 
 if TYPE_CHECKING:
@@ -83,18 +83,18 @@ class Published:
     offset: int
 
 
-Answer = Published | UndeliveredError | OversizeError
+PublishResult = Published | UndeliveredError | OversizeError
 """What the broker said of an event."""
 
 
-class Publishing(Protocol):
+class EventPublisher(Protocol):
     """What importers and doors need of a publisher."""
 
     def send(
         self,
         event: ConsentEvent,
         key: ConsentKey | None,
-        answered: Callable[[Answer], None],
+        answered: Callable[[PublishResult], None],
         *,
         wait: timedelta = _DEFAULT_WAIT,
     ) -> None:
@@ -119,7 +119,7 @@ class Publishing(Protocol):
         """Within it answers come in ``send`` and ``flush`` only, and much more gets through."""
 
 
-class Publisher:
+class KafkaPublisher:
     """Publishes consent events to Kafka. Any thread may use it; close it, or use ``with``.
 
     ``linger`` is how long an event waits for company: the default is for doors, where a person
@@ -170,7 +170,7 @@ class Publisher:
         self,
         event: ConsentEvent,
         key: ConsentKey | None,
-        answered: Callable[[Answer], None],
+        answered: Callable[[PublishResult], None],
         *,
         wait: timedelta = _DEFAULT_WAIT,
     ) -> None:
@@ -180,7 +180,7 @@ class Publisher:
         full, at most for ``wait``. Raises BackpressureError, BrokerError, OversizeError and
         UnencodableError; the future fails with UndeliveredError or OversizeError.
         """
-        record = frame(event, key, self._clock(), self._topics, self._codec)
+        record = kafka_record(event, key, self._clock(), self._topics, self._codec)
         deadline = monotonic() + wait.total_seconds()
         while True:
             try:
@@ -261,7 +261,7 @@ class _Delivery:
 
     __slots__ = ("_answered", "_event_id")
 
-    def __init__(self, event_id: str, answered: Callable[[Answer], None]) -> None:
+    def __init__(self, event_id: str, answered: Callable[[PublishResult], None]) -> None:
         self._event_id = event_id
         self._answered = answered
 
@@ -287,7 +287,7 @@ class _Resolve:
     def __init__(self, future: Future[Published]) -> None:
         self._future = future
 
-    def __call__(self, answer: Answer) -> None:
+    def __call__(self, answer: PublishResult) -> None:
         if isinstance(answer, Published):
             self._future.set_result(answer)
         else:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from izin.consent.making import maker
 from izin.consent.model import Status
-from izin.consent.terms import BrandClock
+from izin.consent.terms import BrandTerms
 from izin.iys.wire_format.consents import BrandPath
 from izin.sinks.ledger import retailers, suspensions
 from izin.sinks.ledger.db.queries import statements
@@ -34,7 +34,7 @@ QUOTA_SPENT = "quota-spent"
 _CHUNK = 1000
 _SQL = statements("brands")
 _CONSENTS = statements("consents")
-_clock = maker(BrandClock)
+_clock = maker(BrandTerms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class Brand:
         return BrandPath(iys_code=self.iys_code, brand_code=self.brand_code)
 
     @property
-    def clock(self) -> BrandClock:
+    def clock(self) -> BrandTerms:
         """When its terms run."""
         return _clock(activated_at=self.activated_at, loading_deadline=self.loading_deadline)
 

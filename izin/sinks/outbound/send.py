@@ -22,7 +22,7 @@ from izin.iys.errors import (
 )
 from izin.iys.rate_limit.pace import CallClass
 from izin.iys.verdicts import FIELD_FAULTS, Verdict
-from izin.iys.wire_format.consents import Written
+from izin.iys.wire_format.consents import SerializedItems
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import claims, submissions, suspensions
 from izin.sinks.ledger.submissions import BATCH
@@ -33,7 +33,7 @@ from izin.sinks.record.item_result import NO_SUCH_RETAILER, Answer
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from izin.iys.wire_format.batches import Batch
+    from izin.iys.wire_format.batches import AcceptedBatch
     from izin.sinks.ledger.submissions import Item, Submission
     from izin.sinks.outbound.context import Tools
 
@@ -111,7 +111,7 @@ class Teller:
         try:
             batch = await self.tools.client.add_batch(
                 submission.brand.path,
-                Written(submission.body, len(submission.items)),
+                SerializedItems(submission.body, len(submission.items)),
                 call_class=CallClass.RET if urgent else call_class,
                 permit=self._permit(submission),
             )
@@ -138,7 +138,7 @@ class Teller:
                 brand=submission.brand.brand_code,
             )
 
-    async def _taken(self, submission: Submission, batch: Batch) -> None:
+    async def _taken(self, submission: Submission, batch: AcceptedBatch) -> None:
         now = self.tools.clock()
         if len(batch.sub_request_ids) != len(submission.items):
             # İYS names what it took; a receipt that names other items proves nothing.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from izin.consent.model import Status
 from izin.consent.obligation import Registered
-from izin.iys.wire_format.consents import Movement as Told
+from izin.iys.wire_format.consents import IysMovement as Told
 from izin.iys.wire_format.consents import Stream
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.record import transitions
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from izin.consent.business_days import Calendar
     from izin.consent.model import ConsentEvent
-    from izin.iys.wire_format.consents import Record
+    from izin.iys.wire_format.consents import RegisterRecord
     from izin.sinks.ledger.brands import Brand
     from izin.sinks.ledger.unit_of_work import Changes
     from izin.sinks.record.row import Entry
@@ -36,7 +36,7 @@ _FIRST = timedelta(seconds=30)
 _LONGEST = timedelta(hours=1)
 
 
-def statement_of(record: Record | None, asked_at: datetime) -> Statement:
+def statement_of(record: RegisterRecord | None, asked_at: datetime) -> Statement:
     """Return what the single status states."""
     if record is None:
         return Statement(
@@ -74,7 +74,7 @@ def is_news(entry: Entry, statement: Statement) -> bool:
     )
 
 
-def event_of_record(record: Record, brand: Brand, now: datetime) -> ConsentEvent:
+def event_of_record(record: RegisterRecord, brand: Brand, now: datetime) -> ConsentEvent:
     """Return İYS's event by which a record became what it is."""
     told = Told(
         recipient=record.recipient,

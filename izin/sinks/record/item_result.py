@@ -133,7 +133,7 @@ def judged(  # noqa: C901, PLR0911, PLR0912, PLR0913 - one case a verdict; each 
             | Verdict.THROTTLE
             | Verdict.HOURLY
             | Verdict.TOKEN
-            | Verdict.TOKEN_SILENCE
+            | Verdict.TOKEN_LIMIT
             | Verdict.CONFIGURATION
             | Verdict.RIGHTS
             | Verdict.QUOTA

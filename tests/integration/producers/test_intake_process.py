@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from izin.demo.signups import signups
-from izin.producers.publishing.kafka_record import Frame
+from izin.producers.publishing.kafka_record import KafkaRecord
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
@@ -86,7 +86,7 @@ def _is_healthy(client: httpx.Client) -> bool:
 def test_signups_are_in_kafka_once_they_are_accepted(
     client: httpx.Client,
     process: subprocess.Popen[bytes],
-    written: Callable[[], Sequence[Frame]],
+    written: Callable[[], Sequence[KafkaRecord]],
 ):
     """Two hundred made-up signups, posted twice; and SIGTERM ends the process well."""
     made_up = signups(brand=BRAND, now=datetime.now(UTC), seed=7)

@@ -9,18 +9,18 @@ from izin.consent.errors import NaiveInstantError, OutsideCalendarError
 from izin.consent.model import Status
 from izin.consent.terms import (
     TURKEY,
-    BrandClock,
+    BrandTerms,
     Urgency,
+    due_and_expiry,
     due_at,
     expires_at,
-    terms,
     time_left,
     urgency,
 )
 from tests.unit.consent.public_holidays import TERMS
 
-ACTIVE = BrandClock(activated_at=datetime(2025, 1, 1, tzinfo=UTC))
-LOADING = BrandClock(loading_deadline=datetime(2026, 6, 1, tzinfo=UTC))
+ACTIVE = BrandTerms(activated_at=datetime(2025, 1, 1, tzinfo=UTC))
+LOADING = BrandTerms(loading_deadline=datetime(2026, 6, 1, tzinfo=UTC))
 INSTANTS = st.datetimes(
     min_value=datetime(2014, 12, 1),  # noqa: DTZ001 - hypothesis adds the zone
     max_value=datetime(2035, 12, 1),  # noqa: DTZ001 - hypothesis adds the zone
@@ -34,8 +34,8 @@ BRANDS = st.sampled_from(
     [
         ACTIVE,
         LOADING,
-        BrandClock(activated_at=datetime(2026, 4, 1, tzinfo=UTC)),
-        BrandClock(
+        BrandTerms(activated_at=datetime(2026, 4, 1, tzinfo=UTC)),
+        BrandTerms(
             activated_at=datetime(2026, 4, 1, tzinfo=UTC),
             loading_deadline=datetime(2026, 3, 20, tzinfo=UTC),
         ),
@@ -120,7 +120,7 @@ def test_what_is_said_while_the_clock_stands_counts_from_its_next_tick(
 
 @given(INSTANTS, STEPS, BRANDS)
 def test_what_is_said_later_is_never_due_earlier(
-    instant: datetime, step: timedelta, brand: BrandClock
+    instant: datetime, step: timedelta, brand: BrandTerms
 ):
     """Both readings are monotone in the instant of the statement, whatever its brand is."""
     now = datetime(2026, 3, 15, tzinfo=UTC)
@@ -140,7 +140,7 @@ def test_a_day_more_that_is_closed_never_shortens_a_term(
 
 
 @given(INSTANTS, BRANDS)
-def test_due_comes_before_expiry(instant: datetime, brand: BrandClock):
+def test_due_comes_before_expiry(instant: datetime, brand: BrandTerms):
     """The alarm never rings after it is too late."""
     now = datetime(2026, 3, 15, tzinfo=UTC)
     assert due_at(instant, brand, now=now) <= expires_at(instant, brand, now=now)
@@ -184,14 +184,14 @@ def test_before_activation_only_the_loading_deadline_counts():
     assert due_at(long_ago, LOADING) == LOADING.loading_deadline
     assert due_at(long_ago, LOADING).tzinfo is UTC
     assert expires_at(long_ago, LOADING) == LOADING.loading_deadline
-    assert due_at(long_ago, BrandClock()) is None
-    assert expires_at(long_ago, BrandClock()) is None
+    assert due_at(long_ago, BrandTerms()) is None
+    assert expires_at(long_ago, BrandTerms()) is None
 
 
 def test_an_activation_ahead_has_not_begun():
     """The three-day rule begins with the activation, not with the knowledge of it."""
     activated_at = datetime(2026, 3, 10, tzinfo=UTC)
-    brand = BrandClock(activated_at=activated_at, loading_deadline=activated_at)
+    brand = BrandTerms(activated_at=activated_at, loading_deadline=activated_at)
     given_at = datetime(2026, 3, 2, 9, tzinfo=UTC)
     before, after = activated_at - timedelta(seconds=1), activated_at
     assert due_at(given_at, brand, now=before) == activated_at
@@ -218,7 +218,7 @@ def test_an_activation_ahead_has_not_begun():
 )
 def test_around_an_activation(said_at: datetime, now: datetime, due: datetime):
     """A consent has three business days or the first loading, whichever lets it live longer."""
-    brand = BrandClock(
+    brand = BrandTerms(
         activated_at=in_turkey(2026, 3, 12, 9), loading_deadline=in_turkey(2026, 3, 9, 18)
     )
     assert due_at(said_at, brand, now=now) == due
@@ -228,7 +228,7 @@ def test_around_an_activation(said_at: datetime, now: datetime, due: datetime):
 
 def test_an_activation_ahead_ends_the_loading_where_no_deadline_is_set():
     """What is known to be too late from the activation on is told before it, or never."""
-    brand = BrandClock(activated_at=in_turkey(2026, 3, 12, 9))
+    brand = BrandTerms(activated_at=in_turkey(2026, 3, 12, 9))
     now = in_turkey(2026, 3, 2)
     assert expires_at(in_turkey(2019, 1, 2), brand, now=now) == brand.activated_at
     assert due_at(in_turkey(2019, 1, 2), brand, now=now) == brand.activated_at
@@ -237,7 +237,7 @@ def test_an_activation_ahead_ends_the_loading_where_no_deadline_is_set():
 @given(INSTANTS)
 def test_an_activation_that_passes_revives_nothing(instant: datetime):
     """What was reckoned before an activation that was known holds after it for what still lives."""
-    brand = BrandClock(activated_at=in_turkey(2026, 3, 12, 9))
+    brand = BrandTerms(activated_at=in_turkey(2026, 3, 12, 9))
     before = expires_at(instant, brand, now=brand.activated_at - timedelta(seconds=1))
     after = expires_at(instant, brand, now=brand.activated_at)
     assert before == max(after, brand.activated_at)
@@ -253,11 +253,11 @@ def test_a_ret_never_expires():
 
 @given(SPRING_INSTANTS, BRANDS, st.sampled_from(Status), SPRING_INSTANTS)
 def test_both_terms_are_counted_together(
-    said_at: datetime, brand: BrandClock, status: Status, now: datetime
+    said_at: datetime, brand: BrandTerms, status: Status, now: datetime
 ):
     """By the same brand, calendar and instant."""
     closed = Calendar(extra_closed_days=frozenset({said_at.date() + timedelta(days=1)}))
-    assert terms(said_at, brand, status=status, now=now, calendar=closed) == (
+    assert due_and_expiry(said_at, brand, status=status, now=now, calendar=closed) == (
         due_at(said_at, brand, now=now, calendar=closed),
         expires_at(said_at, brand, status=status, now=now, calendar=closed),
     )
@@ -311,4 +311,4 @@ def test_no_deadline_no_urgency():
 def test_a_brand_has_aware_instants(field: str):
     """A deadline without a zone is none."""
     with pytest.raises(NaiveInstantError, match=field):
-        BrandClock(**{field: DEADLINE.replace(tzinfo=None)})
+        BrandTerms(**{field: DEADLINE.replace(tzinfo=None)})

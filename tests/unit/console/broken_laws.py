@@ -3,18 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from izin.consent.model import Claim, Consent, Decision, DecisionKind, Reason, Status
+from izin.consent.model import AdmittedEvent, Consent, Decision, DecisionKind, Reason, Status
 from izin.consent.ordering import decide, merge
 from izin.console.permutations import Law
 
 
-def last_wins(current: Consent | None, claim: Claim) -> Decision:
+def last_wins(current: Consent | None, claim: AdmittedEvent) -> Decision:
     """Let whatever came last stand, but remember the latest instants."""
     decision = decide(current, claim)
     return replace(decision, consent=_with_instants(decide(None, claim).consent, decision.consent))
 
 
-def first_wins_a_tie(current: Consent | None, claim: Claim) -> Decision:
+def first_wins_a_tie(current: Consent | None, claim: AdmittedEvent) -> Decision:
     """Let an ONAY stand that came before the RET of its second."""
     decision = decide(current, claim)
     if current is None or decision.reason is not Reason.RET_WINS_TIE:
@@ -22,7 +22,7 @@ def first_wins_a_tie(current: Consent | None, claim: Claim) -> Decision:
     return replace(decision, consent=_with_instants(current, decision.consent))
 
 
-def first_content_stays(current: Consent | None, claim: Claim) -> Decision:
+def first_content_stays(current: Consent | None, claim: AdmittedEvent) -> Decision:
     """Let the content that came first stand for one event id."""
     decision = decide(current, claim)
     is_better = decision.reason is Reason.BETTER_EVIDENCE
@@ -31,7 +31,7 @@ def first_content_stays(current: Consent | None, claim: Claim) -> Decision:
     return replace(decision, consent=current)
 
 
-def a_repetition_counts(current: Consent | None, claim: Claim) -> Decision:
+def a_repetition_counts(current: Consent | None, claim: AdmittedEvent) -> Decision:
     """Hold the same event, told twice, against it."""
     decision = decide(current, claim)
     if decision.reason is not Reason.SAME_EVENT:
@@ -39,7 +39,7 @@ def a_repetition_counts(current: Consent | None, claim: Claim) -> Decision:
     return replace(decision, consent=replace(decision.consent, registrable=False))
 
 
-def the_latest_ret_is_forgotten(current: Consent | None, claim: Claim) -> Decision:
+def the_latest_ret_is_forgotten(current: Consent | None, claim: AdmittedEvent) -> Decision:
     """Forget the latest RET when an ONAY wins."""
     decision = decide(current, claim)
     if decision.kind is not DecisionKind.APPLY or claim.status is Status.RET:
@@ -47,7 +47,7 @@ def the_latest_ret_is_forgotten(current: Consent | None, claim: Claim) -> Decisi
     return replace(decision, consent=replace(decision.consent, latest_ret_at=None))
 
 
-def the_least_represents(current: Consent | None, claim: Claim) -> Decision:
+def the_least_represents(current: Consent | None, claim: AdmittedEvent) -> Decision:
     """Let the least of equal statements represent them: steady, but not the law."""
     decision = decide(current, claim)
     if current is not None and decision.kind is DecisionKind.ENRICHED:

@@ -6,19 +6,19 @@ from random import Random
 
 import pytest
 
-from izin.consent.model import Claim, DateBasis, OriginRank, RecipientType, Status
+from izin.consent.model import AdmittedEvent, DateBasis, OriginRank, RecipientType, Status
 from izin.console.contradictions import contradicting
 
 SETS = [contradicting(8, rng=Random(seed)) for seed in range(300)]
 CLAIMS = [claim for drawn in SETS for claim in drawn]
 
 
-def same_second(one: Claim, other: Claim) -> bool:
+def same_second(one: AdmittedEvent, other: AdmittedEvent) -> bool:
     """Whether both count from one second of one key."""
     return (one.key, one.effective_at) == (other.key, other.effective_at)
 
 
-PAIRS: dict[str, Callable[[Claim, Claim], bool]] = {
+PAIRS: dict[str, Callable[[AdmittedEvent, AdmittedEvent], bool]] = {
     "ONAY and RET in one second": lambda one, other: (
         same_second(one, other) and one.status is not other.status
     ),
@@ -39,13 +39,13 @@ PAIRS: dict[str, Callable[[Claim, Claim], bool]] = {
 
 
 @pytest.mark.parametrize("is_nasty", PAIRS.values(), ids=PAIRS)
-def test_every_kind_of_tie_is_drawn_often(is_nasty: Callable[[Claim, Claim], bool]):
+def test_every_kind_of_tie_is_drawn_often(is_nasty: Callable[[AdmittedEvent, AdmittedEvent], bool]):
     """A tie that is never drawn would be a rule that is never tried."""
     nasty = [drawn for drawn in SETS if any(is_nasty(*pair) for pair in combinations(drawn, 2))]
     assert len(nasty) > len(SETS) / 20
 
 
-KINDS: dict[str, Callable[[Claim], bool]] = {
+KINDS: dict[str, Callable[[AdmittedEvent], bool]] = {
     "a RET that İYS would not take": lambda claim: not claim.registrable,
     "an undated RET": lambda claim: (
         claim.status is Status.RET and claim.event.consent_date is None and claim.event.iys is None
@@ -73,7 +73,7 @@ KINDS: dict[str, Callable[[Claim], bool]] = {
 
 
 @pytest.mark.parametrize("is_of_kind", KINDS.values(), ids=KINDS)
-def test_every_kind_of_statement_is_drawn_often(is_of_kind: Callable[[Claim], bool]):
+def test_every_kind_of_statement_is_drawn_often(is_of_kind: Callable[[AdmittedEvent], bool]):
     """Each kind is at least one in a hundred."""
     assert sum(map(is_of_kind, CLAIMS)) > len(CLAIMS) / 100
 

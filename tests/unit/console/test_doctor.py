@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from izin.consent.forecast import Owed
+from izin.consent.forecast import DueGroup
 from izin.consent.model import Status
 from izin.console import checks as asking
 from izin.console import doctor, lags
@@ -229,14 +229,14 @@ def test_only_iys_asks_for_a_token(status: int, state: State) -> None:
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
 
-def owed(count: int, *, status: Status = Status.ONAY, hours: float = 1) -> Owed:
+def owed(count: int, *, status: Status = Status.ONAY, hours: float = 1) -> DueGroup:
     """Return a group that is due so many hours from now, and if ONAY offered for an hour more."""
     due_at = NOW + timedelta(hours=hours)
     expires_at = due_at + timedelta(hours=1) if status is Status.ONAY else None
-    return Owed(status=status, due_at=due_at, expires_at=expires_at, count=count)
+    return DueGroup(status=status, due_at=due_at, expires_at=expires_at, count=count)
 
 
-def deadlines(*telling: Owed, held: tuple[Owed, ...] = ()) -> list[tuple[State, str]]:
+def deadlines(*telling: DueGroup, held: tuple[DueGroup, ...] = ()) -> list[tuple[State, str]]:
     """Return what the doctor says of a backlog at a record a second."""
     backlog = Backlog(telling=telling, held=held)
     return [(one.state, one.what) for one in of_backlog(backlog, now=NOW, pace=1)]

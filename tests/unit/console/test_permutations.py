@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.consent.model import Claim, Consent, Decision, Reason
+from izin.consent.model import AdmittedEvent, Consent, Decision, Reason
 from izin.consent.ordering import decide, merge
 from izin.console.contradictions import contradicting
 from izin.console.permutations import (
@@ -51,7 +51,7 @@ def test_all_permutations_of_contradictions_give_one_state(size: int):
 
 
 @given(st.lists(claims(), max_size=6), st.randoms(use_true_random=False))
-def test_drawn_claims_give_one_state_too(drawn: list[Claim], random: Random):
+def test_drawn_claims_give_one_state_too(drawn: list[AdmittedEvent], random: Random):
     """Other hands draw, and no clash is found."""
     assert isinstance(try_law(drawn, permutations=3, rng=random), bytes)
 
@@ -129,7 +129,7 @@ def test_a_law_that_is_no_function_is_told_apart():
     """A clash that cannot be shown again is another kind of fault."""
     calls = iter(range(1_000_000))
 
-    def moody(current: Consent | None, claim: Claim) -> Decision:
+    def moody(current: Consent | None, claim: AdmittedEvent) -> Decision:
         decision = decide(current, claim)
         if decision.reason is Reason.FIRST and next(calls) == 3:
             return replace(decision, consent=replace(decision.consent, origin="z"))
@@ -146,7 +146,9 @@ def test_no_claims_are_no_clash():
 
 
 @given(st.lists(claims(), min_size=1, max_size=3), st.lists(claims(), min_size=1, max_size=3))
-def test_equal_states_and_only_they_have_equal_bytes(left: list[Claim], right: list[Claim]):
+def test_equal_states_and_only_they_have_equal_bytes(
+    left: list[AdmittedEvent], right: list[AdmittedEvent]
+):
     """So what is compared as values is the same byte for byte."""
     one, other = state_after(left), state_after(right)
     assert one is not None

@@ -6,17 +6,17 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from izin.iys import BusyError, Gate, TokenSilenceError
+from izin.iys import BusyError, CircuitState, TokenLimitError
 from izin.iys.errors import OutcomeUnknownError, RefusedError
-from izin.iys.transport.circuit_breaker import BreakerPolicy, Breakers
+from izin.iys.transport.circuit_breaker import CircuitBreakerPolicy, CircuitBreakers
 from tests.unit.iys.test_client import BRAND, RECEIPT, a_client, an_item, refusing, saying
 
-FIVE = BreakerPolicy().shuts_after
+FIVE = CircuitBreakerPolicy().opens_after
 
 
-def shut(operation: str = "add") -> Breakers:
+def open_circuit(operation: str = "add") -> CircuitBreakers:
     """Return breakers of which one operation has failed as often as it may, at second 100."""
-    breakers = Breakers()
+    breakers = CircuitBreakers()
     for _ in range(FIVE):
         assert breakers.begin(operation, 100.0)
         breakers.failed(operation, 100.0)
@@ -25,51 +25,51 @@ def shut(operation: str = "add") -> Breakers:
 
 def test_a_few_failures_change_nothing():
     """One lost answer is no outage."""
-    breakers = Breakers()
+    breakers = CircuitBreakers()
     for _ in range(FIVE - 1):
         breakers.failed("add", 100.0)
-    assert breakers.gate("add", 100.0) is Gate.OPEN
+    assert breakers.state("add", 100.0) is CircuitState.CLOSED
 
 
 def test_after_several_failures_one_call_tries_and_an_answer_opens():
     """Nobody calls while it rests; then one does, and the others wait for what comes of it."""
-    breakers = shut()
-    assert breakers.gate("add", 100.9) is Gate.SHUT
+    breakers = open_circuit()
+    assert breakers.state("add", 100.9) is CircuitState.OPEN
     assert not breakers.begin("add", 100.9)
-    assert breakers.gate("add", 101.0) is Gate.TRY
+    assert breakers.state("add", 101.0) is CircuitState.HALF_OPEN
     assert breakers.begin("add", 101.0)
-    assert breakers.gate("add", 101.0) is Gate.SHUT
+    assert breakers.state("add", 101.0) is CircuitState.OPEN
     breakers.answered("add")
-    assert breakers.gate("add", 101.0) is Gate.OPEN
+    assert breakers.state("add", 101.0) is CircuitState.CLOSED
 
 
 def test_a_try_that_fails_rests_longer_up_to_a_minute():
     """A second, two, four … and never more than a minute."""
-    policy = BreakerPolicy()
-    rests = [policy.rest(FIVE + number) for number in range(9)]
-    assert rests == [1, 2, 4, 8, 16, 32, 60, 60, 60]
-    assert policy.rest(FIVE - 1) == 0
-    breakers = shut()
+    policy = CircuitBreakerPolicy()
+    pauses = [policy.pause(FIVE + number) for number in range(9)]
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert policy.pause(FIVE - 1) == 0
+    breakers = open_circuit()
     assert breakers.begin("add", 101.0)
     breakers.failed("add", 101.0)
-    assert breakers.opens_in("add", 101.0) == 2
+    assert breakers.closes_in("add", 101.0) == 2
 
 
 def test_a_try_that_says_nothing_is_made_again():
     """Whoever was cancelled leaves the try to the next."""
-    breakers = shut()
+    breakers = open_circuit()
     assert breakers.begin("add", 101.0)
-    breakers.let_go("add")
-    assert breakers.gate("add", 101.0) is Gate.TRY
+    breakers.abandoned("add")
+    assert breakers.state("add", 101.0) is CircuitState.HALF_OPEN
 
 
 def test_operations_rest_by_themselves_and_without_a_token_all_do():
     """Batches may fail while singles pass; without a token nothing passes, for a minute at most."""
-    breakers = shut("add_batch")
-    assert breakers.gate("add", 100.0) is Gate.OPEN
-    breakers.silence(3600, 100.0)
-    assert breakers.gate("add", 159.9) is Gate.SHUT
-    assert breakers.gate("add", 160.0) is Gate.OPEN
+    breakers = open_circuit("add_batch")
+    assert breakers.state("add", 100.0) is CircuitState.CLOSED
+    breakers.open_all(3600, 100.0)
+    assert breakers.state("add", 159.9) is CircuitState.OPEN
+    assert breakers.state("add", 160.0) is CircuitState.CLOSED
 
 
 async def test_while_an_operation_rests_nothing_leaves():
@@ -92,11 +92,15 @@ async def test_while_an_operation_rests_nothing_leaves():
         with pytest.raises(BusyError) as resting:
             await client.add(BRAND, an_item())
         assert resting.value.retry_after == timedelta(seconds=1)
-        assert (made, client.gate("add"), client.gate("status")) == (FIVE, Gate.SHUT, Gate.OPEN)
+        assert (made, client.circuit_state("add"), client.circuit_state("status")) == (
+            FIVE,
+            CircuitState.OPEN,
+            CircuitState.CLOSED,
+        )
         seconds[0] += 1
         with pytest.raises(RefusedError):
             await client.add(BRAND, an_item())
-        assert client.gate("add") is Gate.OPEN
+        assert client.circuit_state("add") is CircuitState.CLOSED
 
 
 async def test_a_fault_of_ours_says_nothing_of_iys():
@@ -112,20 +116,20 @@ async def test_a_fault_of_ours_says_nothing_of_iys():
             with pytest.raises(OutcomeUnknownError):
                 await client.add(BRAND, an_item())
     async with a_client(hang, clock=lambda: seconds[0]) as client:
-        client._exchange._breakers = shut()
+        client._exchange._breakers = open_circuit()
         seconds[0] = 101.0
         call = asyncio.create_task(client.add(BRAND, an_item()))
         await asyncio.sleep(0)
-        assert client.gate("add") is Gate.SHUT
+        assert client.circuit_state("add") is CircuitState.OPEN
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        assert client.gate("add") is Gate.TRY
+        assert client.circuit_state("add") is CircuitState.HALF_OPEN
 
 
 async def test_without_a_token_no_operation_is_tried():
     """İYS wants silence: nothing is claimed and put back for it."""
     async with a_client(refusing(429, "H084")) as client:
-        with pytest.raises(TokenSilenceError):
+        with pytest.raises(TokenLimitError):
             await client.add(BRAND, an_item())
-        assert client.gate("add_batch") is Gate.SHUT
+        assert client.circuit_state("add_batch") is CircuitState.OPEN

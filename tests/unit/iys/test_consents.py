@@ -7,9 +7,15 @@ from izin.consent.model import Channel, RecipientType, Source, Status
 from izin.iys.errors import UnreadableError
 from izin.iys.verdicts import Verdict
 from izin.iys.wire_format.account import BrandSummary, PushRegistration, Subscription
-from izin.iys.wire_format.batches import Batch, ItemResult, ItemStatus
-from izin.iys.wire_format.consents import BrandPath, ConsentItem, Movement, Page, Record
-from izin.iys.wire_format.json_reader import Reader
+from izin.iys.wire_format.batches import AcceptedBatch, ItemResult, ItemStatus
+from izin.iys.wire_format.consents import (
+    BrandPath,
+    ConsentItem,
+    IysMovement,
+    MovementPage,
+    RegisterRecord,
+)
+from izin.iys.wire_format.json_reader import JsonReader
 
 NOON = datetime(2026, 3, 2, 9, 0, 0, tzinfo=UTC)
 TRANSACTION = "ab" * 32
@@ -83,7 +89,7 @@ def test_a_naive_date_is_refused():
 
 def test_a_record_is_read():
     """A stated record comes in with instants of UTC."""
-    record = Record.read(Reader({**a_movement(), "retailerCode": "55550127"}))
+    record = RegisterRecord.read(JsonReader({**a_movement(), "retailerCode": "55550127"}))
 
     assert record.recipient == "ada@example.com"
     assert record.status == Status.RET
@@ -93,7 +99,7 @@ def test_a_record_is_read():
 
 def test_a_record_may_lack_its_consent_date():
     """A line that was closed has an empty date of consent."""
-    assert Record.read(Reader(a_movement(consentDate=""))).consent_date is None
+    assert RegisterRecord.read(JsonReader(a_movement(consentDate=""))).consent_date is None
 
 
 def test_a_batch_is_read_in_the_order_sent():
@@ -102,7 +108,7 @@ def test_a_batch_is_read_in_the_order_sent():
         {"subRequestId": "s-0", "recipient": "+905550000001", "type": "MESAJ", "status": "ONAY"},
         {"subrequestId": "s-1", "recipient": "Ada@example.com", "type": "EPOSTA"},
     ]
-    batch = Batch.read(Reader({"requestId": "r-1", "subRequests": items}))
+    batch = AcceptedBatch.read(JsonReader({"requestId": "r-1", "subRequests": items}))
 
     assert batch.sub_request_ids == ("s-0", "s-1")
 
@@ -198,7 +204,7 @@ def test_a_result_of_an_unknown_status_is_unreadable():
 
 def test_a_movement_of_an_unknown_source_is_read():
     """İYS adds sources of its own without asking us."""
-    movement = Movement.read(Reader(a_movement(source="IYS_TOMORROW")))
+    movement = IysMovement.read(JsonReader(a_movement(source="IYS_TOMORROW")))
 
     assert movement.source == "IYS_TOMORROW"
     assert movement.recipient == "ada@example.com"
@@ -207,7 +213,9 @@ def test_a_movement_of_an_unknown_source_is_read():
 
 def test_a_line_closing_may_have_no_consent_date():
     """The movement counts from its creation date all the same."""
-    movement = Movement.read(Reader(a_movement(source="IYS_AHS_HAT_KAPATMA", consentDate="")))
+    movement = IysMovement.read(
+        JsonReader(a_movement(source="IYS_AHS_HAT_KAPATMA", consentDate=""))
+    )
 
     assert movement.consent_date is None
     assert movement.creation_date == datetime(2026, 3, 2, 9, 0, 7, tzinfo=UTC)
@@ -215,7 +223,9 @@ def test_a_line_closing_may_have_no_consent_date():
 
 def test_a_page_has_its_cursor():
     """The cursor is opaque."""
-    page = Page.read(Reader({"after": f"1597740617_{TRANSACTION}", "list": [a_movement()]}))
+    page = MovementPage.read(
+        JsonReader({"after": f"1597740617_{TRANSACTION}", "list": [a_movement()]})
+    )
 
     assert page.after == f"1597740617_{TRANSACTION}"
     assert len(page.movements) == 1
@@ -223,13 +233,13 @@ def test_a_page_has_its_cursor():
 
 def test_a_name_never_comes_in():
     """A citizen's name is personal data that nothing here needs."""
-    assert "Ada" not in repr(Movement.read(Reader(a_movement(citizenName="Ada Örnek"))))
+    assert "Ada" not in repr(IysMovement.read(JsonReader(a_movement(citizenName="Ada Örnek"))))
 
 
 def test_a_brand_is_read_with_its_counts():
     """Codes come as numbers or as texts."""
     brand = BrandSummary.read(
-        Reader(
+        JsonReader(
             {
                 "brandCode": "100001",
                 "stats": {"consents": {"approval": 22, "rejection": 1, "total": 23}},
@@ -241,7 +251,7 @@ def test_a_brand_is_read_with_its_counts():
 
     assert (brand.brand_code, brand.is_master) == (100001, True)
     assert (brand.approvals, brand.rejections) == (22, 1)
-    assert BrandSummary.read(Reader({"brandCode": 100001})).approvals is None
+    assert BrandSummary.read(JsonReader({"brandCode": 100001})).approvals is None
 
 
 @pytest.mark.parametrize(
@@ -262,7 +272,7 @@ def test_a_subscription_may_be_full(
         "consentLimitExceed": exceed,
     }
 
-    assert Subscription.read(Reader(told)).is_full is is_full
+    assert Subscription.read(JsonReader(told)).is_full is is_full
 
 
 def test_a_push_registration_is_read():
@@ -274,4 +284,4 @@ def test_a_push_registration_is_read():
         "status": "Bağlantı Oluşturuldu",
     }
 
-    assert PushRegistration.read(Reader(told)).registered_at == NOON
+    assert PushRegistration.read(JsonReader(told)).registered_at == NOON

@@ -3,7 +3,13 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from izin.iys.errors import UnreadableError
-from izin.iys.wire_format.json_reader import Reader, from_turkish, parse_json, readers, to_turkish
+from izin.iys.wire_format.json_reader import (
+    JsonReader,
+    from_turkish,
+    parse_json,
+    readers,
+    to_turkish,
+)
 
 
 def test_turkish_time_goes_both_ways():
@@ -31,23 +37,23 @@ def test_what_is_no_date_is_unreadable(text: str):
 @pytest.mark.parametrize("name", ["subRequestId", "subrequestId", "SUBREQUESTID"])
 def test_a_key_is_found_however_it_is_spelt(name: str):
     """İYS spells one field in two ways in one answer."""
-    assert Reader({name: "a-1"}).text("subRequestId") == "a-1"
+    assert JsonReader({name: "a-1"}).text("subRequestId") == "a-1"
 
 
 @pytest.mark.parametrize("code", ["H351", "h351", " H351 ", "351", 351])
 def test_a_code_is_one_however_it_is_written(code: object):
     """Texts and numbers, with or without the letter, are the same code."""
-    assert Reader({"code:": code}).code() == "H351"
+    assert JsonReader({"code:": code}).code() == "H351"
 
 
 def test_a_short_number_is_padded_to_three_digits():
     """15 is H015."""
-    assert Reader({"code": 15}).code() == "H015"
+    assert JsonReader({"code": 15}).code() == "H015"
 
 
 def test_an_empty_text_counts_as_absent():
     """A closed line has an empty consent date."""
-    reader = Reader({"consentDate": "", "source": None})
+    reader = JsonReader({"consentDate": "", "source": None})
 
     assert reader.instant_or_none("consentDate") is None
     assert reader.text_or_none("source") is None
@@ -57,30 +63,30 @@ def test_an_empty_text_counts_as_absent():
 @pytest.mark.parametrize(("value", "truth"), [(True, True), ("true", True), ("false", False)])
 def test_a_truth_may_come_as_a_text(value: object, *, truth: bool):
     """İYS writes both ``true`` and ``"true"``."""
-    assert Reader({"master": value}).truth_or_none("master") is truth
+    assert JsonReader({"master": value}).boolean_or_none("master") is truth
 
 
 def test_an_email_is_lowered_and_a_number_is_left():
     """Recipients compare as İYS stores them."""
-    assert Reader({"recipient": "Ada@Example.COM"}).recipient() == "ada@example.com"
-    assert Reader({"recipient": "+905550000001"}).recipient() == "+905550000001"
+    assert JsonReader({"recipient": "Ada@Example.COM"}).recipient() == "ada@example.com"
+    assert JsonReader({"recipient": "+905550000001"}).recipient() == "+905550000001"
 
 
 @pytest.mark.parametrize(
     ("name", "value", "read"),
     [
-        ("text", {"a": 1}, Reader.text),
-        ("text", None, Reader.text),
-        ("text", "many", Reader.whole),
-        ("text", None, Reader.whole),
-        ("text", "word", Reader.texts),
-        ("text", ["not", "an", "object"], Reader.inner),
+        ("text", {"a": 1}, JsonReader.text),
+        ("text", None, JsonReader.text),
+        ("text", "many", JsonReader.integer),
+        ("text", None, JsonReader.integer),
+        ("text", "word", JsonReader.texts),
+        ("text", ["not", "an", "object"], JsonReader.object_or_none),
     ],
 )
 def test_a_value_of_another_kind_is_unreadable(name: str, value: object, read: object):
     """What is not as expected never comes in as something else."""
     with pytest.raises(UnreadableError):
-        read(Reader({name: value}), name)  # type: ignore[operator]
+        read(JsonReader({name: value}), name)  # type: ignore[operator]
 
 
 def test_an_answer_that_is_no_json_is_unreadable():
@@ -90,7 +96,7 @@ def test_an_answer_that_is_no_json_is_unreadable():
     with pytest.raises(UnreadableError):
         readers({"list": []})
     with pytest.raises(UnreadableError):
-        Reader([])
+        JsonReader([])
 
 
 def test_an_empty_answer_is_none():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.iys.rate_limit.call_queue import Turns
+from izin.iys.rate_limit.call_queue import CallQueue
 from izin.iys.rate_limit.in_process_pacer import InProcessPacer
 from izin.iys.rate_limit.pace import CallClass, Pace, PaceState
 
@@ -243,15 +243,15 @@ async def test_results_are_asked_for_while_bulk_is_told():
 
 async def test_whoever_pauses_saves_no_turns_up():
     """Bulk that waits alone for long does not lose its share to results that come later."""
-    turns = Turns(longest_waiting_every=1000)
+    turns = CallQueue(longest_waiting_every=1000)
     loop = asyncio.get_running_loop()
     bulk = [loop.create_future() for _ in range(30)]
     for one in bulk:
-        turns.queue(CallClass.BULK, one)
+        turns.put(CallClass.BULK, one)
     for slot in range(20):
         turns.grant(slot)
     for _ in range(10):
-        turns.queue(CallClass.RESULTS, loop.create_future())
+        turns.put(CallClass.RESULTS, loop.create_future())
     for slot in range(10):
         turns.grant(slot)
 
@@ -260,13 +260,13 @@ async def test_whoever_pauses_saves_no_turns_up():
 
 async def test_who_waits_longest_goes_on_its_own_share():
     """Bulk that was there first gets no more than its half, though a slot of ten goes to it."""
-    turns = Turns(longest_waiting_every=10)
+    turns = CallQueue(longest_waiting_every=10)
     loop = asyncio.get_running_loop()
     bulk, results = ([loop.create_future() for _ in range(40)] for _ in range(2))
     for one in bulk:
-        turns.queue(CallClass.BULK, one)
+        turns.put(CallClass.BULK, one)
     for one in results:
-        turns.queue(CallClass.RESULTS, one)
+        turns.put(CallClass.RESULTS, one)
     for slot in range(38):
         turns.grant(slot)
 

@@ -2,28 +2,28 @@
 
 import pytest
 
-from izin.iys import CallClass, HourLimit, Standing, StandingPolicy
+from izin.iys import CallClass, HourLimit, Reputation, ReputationPolicy
 
 
 @pytest.mark.parametrize(
     ("calls", "failures", "standing"),
     [
-        (0, 0, Standing.GOOD),
-        (9_999, 9_999, Standing.GOOD),
-        (10_000, 2_000, Standing.GOOD),
-        (10_000, 2_001, Standing.WARY),
-        (10_000, 2_500, Standing.WARY),
-        (10_000, 2_501, Standing.GRAVE),
+        (0, 0, Reputation.GOOD),
+        (9_999, 9_999, Reputation.GOOD),
+        (10_000, 2_000, Reputation.GOOD),
+        (10_000, 2_001, Reputation.WARNING),
+        (10_000, 2_500, Reputation.WARNING),
+        (10_000, 2_501, Reputation.CRITICAL),
     ],
 )
-def test_the_rate_of_a_day_decides(calls: int, failures: int, standing: Standing):
+def test_the_rate_of_a_day_decides(calls: int, failures: int, standing: Reputation):
     """From half of İYS's number of calls on, and well above its own bound of 70 %."""
-    assert StandingPolicy().of(calls, failures) is standing
+    assert ReputationPolicy().of(calls, failures) is standing
 
 
 def test_whoever_does_not_stand_well_goes_slower():
     """Half the pace, in both."""
-    fastest = [StandingPolicy().fastest(one) for one in Standing]
+    fastest = [ReputationPolicy().fastest(one) for one in Reputation]
     assert fastest == [1.0, 0.5, 0.5]
 
 

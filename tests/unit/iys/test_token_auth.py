@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from izin.iys.errors import (
     BusyError,
     CallError,
-    TokenSilenceError,
+    TokenLimitError,
     UnauthenticatedError,
     UnreadableError,
 )
@@ -226,12 +226,12 @@ async def test_h084_silences_the_account_for_the_hour(body: dict[str, object]):
     clock, store = Clock(), InMemoryTokenStore()
     registry = Registry(httpx.Response(429, json=body), given("second"))
 
-    with pytest.raises(TokenSilenceError) as told:
+    with pytest.raises(TokenLimitError) as told:
         await call(registry, store, clock)
     assert told.value.retry_after == timedelta(minutes=61)
 
     clock.now += timedelta(minutes=30)
-    with pytest.raises(TokenSilenceError) as told:
+    with pytest.raises(TokenLimitError) as told:
         await call(registry, store, clock)
     assert told.value.retry_after == timedelta(minutes=31)
     assert len(registry.grants) == 1
@@ -253,7 +253,7 @@ async def test_in_silence_a_token_that_still_holds_is_used():
     assert registry.calls == ["access-first", "access-first"]
     assert len(registry.grants) == 1
     clock.now = START + timedelta(hours=2)
-    with pytest.raises(TokenSilenceError):
+    with pytest.raises(TokenLimitError):
         await call(registry, store, clock)
 
 
@@ -328,8 +328,8 @@ def a_state(*minutes: int, failures: int = 0) -> TokenState:
         (a_state(*range(10)), 1),
         (a_state(*range(10, 21)), 12),
         (a_state(*[-1] * 20), 0),
-        (TokenState(silent_until=START + timedelta(minutes=89)), 30),
-        (TokenState(silent_until=START + timedelta(minutes=59)), 0),
+        (TokenState(blocked_until=START + timedelta(minutes=89)), 30),
+        (TokenState(blocked_until=START + timedelta(minutes=59)), 0),
         (a_state(59, failures=1), 0),
         (a_state(59, failures=5), 160 / 60),
         (a_state(59, failures=50), 10),

@@ -1,6 +1,6 @@
 import pytest
 
-from izin.iys.verdicts import Refusal, Verdict, classify, weightiest
+from izin.iys.verdicts import Refusal, Verdict, classify, decisive_verdict
 from tests.unit.codes import CORE_CODES
 
 # İYS's own list of codes after which the same request may be sent again.
@@ -37,7 +37,7 @@ def test_what_iys_asks_to_be_sent_again_is_transient(code: str):
         ("H525", Verdict.QUOTA),
         ("H351", Verdict.TOKEN),
         ("H124 H083", Verdict.THROTTLE),
-        ("H084", Verdict.TOKEN_SILENCE),
+        ("H084", Verdict.TOKEN_LIMIT),
         ("H086 H089", Verdict.HOURLY),
         ("H353 H363 H180", Verdict.RIGHTS),
         ("H251 H520 H521 H524 H586", Verdict.CONFIGURATION),
@@ -51,10 +51,10 @@ def test_the_codes_that_steer_the_pipeline(codes: str, verdict: Verdict):
 
 def test_the_weightiest_entry_decides_for_the_call():
     """A call whose token is spent says nothing yet about its data."""
-    assert weightiest([a_refusal("H121"), a_refusal("H351")]) is Verdict.TOKEN
-    assert weightiest([a_refusal("H467"), a_refusal("H158")]) is Verdict.DATA
-    assert weightiest([a_refusal("H467"), a_refusal("H999")]) is Verdict.UNKNOWN
-    assert weightiest([]) is Verdict.UNKNOWN
+    assert decisive_verdict([a_refusal("H121"), a_refusal("H351")]) is Verdict.TOKEN
+    assert decisive_verdict([a_refusal("H467"), a_refusal("H158")]) is Verdict.DATA
+    assert decisive_verdict([a_refusal("H467"), a_refusal("H999")]) is Verdict.UNKNOWN
+    assert decisive_verdict([]) is Verdict.UNKNOWN
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from izin.producers.publishing.kafka_record import Frame, UnencodableError, frame, lane
+from izin.producers.publishing.kafka_record import KafkaRecord, UnencodableError, kafka_record, lane
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.support.builders import NOON, an_event
@@ -21,14 +21,14 @@ class TestFakePublisher(PublisherExam):
         return FakePublisher(lambda: NOON + timedelta(hours=1))
 
     @pytest.fixture
-    def written(self, publisher: FakePublisher) -> Callable[[], Sequence[Frame]]:
+    def written(self, publisher: FakePublisher) -> Callable[[], Sequence[KafkaRecord]]:
         return lambda: publisher.frames
 
 
 def test_a_value_that_does_not_fit_the_contract_is_refused():
     """Text where Avro wants a number."""
     with pytest.raises(UnencodableError, match="event-1"):
-        frame(an_event(sequence="x"), None, NOON, KafkaSettings().topics, Codec())
+        kafka_record(an_event(sequence="x"), None, NOON, KafkaSettings().topics, Codec())
 
 
 @pytest.mark.parametrize("word", ["RET", "ret", " RET "])

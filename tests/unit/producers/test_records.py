@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 
 from izin.consent.model import Channel, DateBasis, RecipientType, Source, Status
-from izin.producers.brand_directory import Brand, BrandDirectory, UnknownBrandError
+from izin.producers.brand_directory import BrandDirectory, RegisteredBrand, UnknownBrandError
 from izin.producers.mapping import names
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.names import Field
-from izin.producers.mapping.records import Admitted, Origin, Refused, judge, read
+from izin.producers.mapping.records import AcceptedRecord, EventOrigin, RefusedRecord, judge, read
 from tests.support.builders import BRAND, CUSTOMER, EMAIL, NOON, PHONE, a_key
 
 GOOD = {
@@ -22,9 +22,9 @@ GOOD = {
 }
 
 
-def an_origin(*, is_live: bool = False) -> Origin:
+def an_origin(*, is_live: bool = False) -> EventOrigin:
     """Return the origin of a statement received an hour after noon."""
-    return Origin(
+    return EventOrigin(
         event_id="event-1",
         origin="file",
         received_at=NOON + timedelta(hours=1),
@@ -34,14 +34,14 @@ def an_origin(*, is_live: bool = False) -> Origin:
 
 def judged(
     directory: BrandDirectory, *, is_live: bool = False, **changes: str | None
-) -> Admitted | Refused:
+) -> AcceptedRecord | RefusedRecord:
     """Return the judgement of the good statement with some fields changed, or left out (None)."""
     fields = {**GOOD, **{Field(name): value for name, value in changes.items()}}
     said = {name: value for name, value in fields.items() if value is not None}
     return judge(read(said, DateRules()), directory, an_origin(is_live=is_live))
 
 
-def codes(found: Admitted | Refused) -> set[tuple[str, str]]:
+def codes(found: AcceptedRecord | RefusedRecord) -> set[tuple[str, str]]:
     """Return field and code of each violation."""
     return {(one.field, one.code) for one in found.violations}
 
@@ -128,7 +128,7 @@ def test_recipient_types_and_sources():
 def test_a_good_statement_is_admitted(directory: BrandDirectory):
     """With its key, its customer and the law's own words."""
     found = judged(directory)
-    assert isinstance(found, Admitted)
+    assert isinstance(found, AcceptedRecord)
     assert found.key == a_key()
     assert found.event.recipient == PHONE
     assert found.event.recipient_raw == "0555 000 00 01"
@@ -140,7 +140,7 @@ def test_a_good_statement_is_admitted(directory: BrandDirectory):
 def test_an_onay_is_refused_for_whatever_is_wrong(directory: BrandDirectory):
     """Every violation is listed, ours and the law's."""
     found = judged(directory, consent_date="03/04/2026 10:00:00", source="HS_UZAY", type="FAKS")
-    assert isinstance(found, Refused)
+    assert isinstance(found, RefusedRecord)
     assert codes(found) == {("consent_date", "H158"), ("source", "H119"), ("type", "H117")}
 
 
@@ -148,7 +148,7 @@ def test_an_onay_without_a_date_is_refused(directory: BrandDirectory):
     """Nothing is put in its place, unless the act itself reaches us."""
     assert codes(judged(directory, consent_date=None)) == {("consent_date", "H112")}
     live = judged(directory, consent_date=None, is_live=True)
-    assert isinstance(live, Admitted)
+    assert isinstance(live, AcceptedRecord)
     assert live.event.consent_date == NOON + timedelta(hours=1)
 
 
@@ -160,7 +160,7 @@ def test_a_live_act_with_an_unreadable_date_is_no_act_of_now(directory: BrandDir
 def test_a_no_with_an_unreadable_date_is_published_without_it(directory: BrandDirectory):
     """It counts from its receipt, and the violation says why İYS would not take it."""
     found = judged(directory, status="HAYIR", consent_date="geçen hafta")
-    assert isinstance(found, Admitted)
+    assert isinstance(found, AcceptedRecord)
     assert found.event.consent_date is None
     assert found.event.date_basis == DateBasis.RECEIVED
     assert codes(found) == {("consent_date", "H158")}
@@ -171,7 +171,7 @@ def test_a_no_with_everything_else_wrong_is_published(directory: BrandDirectory)
     found = judged(
         directory, status="RET", consent_date="x", source="x", retailer_code="x", sequence="x"
     )
-    assert isinstance(found, Admitted)
+    assert isinstance(found, AcceptedRecord)
     assert len(found.violations) == 4
 
 
@@ -208,8 +208,8 @@ def test_phone_and_email_columns_go_by_the_channel(directory: BrandDirectory):
     """With both filled in, the channel says which is meant."""
     both: dict[str, str | None] = {"recipient": None, "phone": PHONE, "email": EMAIL}
     by_text, by_mail = judged(directory, **both), judged(directory, **both, type="E-POSTA")
-    assert isinstance(by_text, Admitted)
-    assert isinstance(by_mail, Admitted)
+    assert isinstance(by_text, AcceptedRecord)
+    assert isinstance(by_mail, AcceptedRecord)
     assert (by_text.key.recipient, by_mail.key.recipient) == (PHONE, EMAIL)
 
 
@@ -222,7 +222,7 @@ def test_two_recipients_are_none(directory: BrandDirectory):
 def test_retailers(directory: BrandDirectory):
     """Lists are read with the separators in use."""
     found = judged(directory, retailer_code="12345678", retailer_access="12345678|87654321")
-    assert isinstance(found, Admitted)
+    assert isinstance(found, AcceptedRecord)
     assert found.event.retailer_access == (12345678, 87654321)
     wrong = judged(directory, retailer_access="12345678,x")
     assert codes(wrong) == {("retailer_access", "IZIN-NOT-A-NUMBER")}
@@ -231,7 +231,7 @@ def test_retailers(directory: BrandDirectory):
 def test_an_unknown_brand_names_its_cure():
     """And the directory forgets what it is told to drop."""
     directory = BrandDirectory()
-    directory.put(Brand(brand_code=7, iys_code=1, customer_id="acme", name="x"))
+    directory.put(RegisteredBrand(brand_code=7, iys_code=1, customer_id="acme", name="x"))
     assert len(directory) == 1
     directory.drop(7)
     with pytest.raises(UnknownBrandError, match=r"brand 7 .*izin brands add 7"):
