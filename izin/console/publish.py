@@ -25,12 +25,7 @@ from izin.console.output import (
     told,
 )
 from izin.producers.brand_directory import BrandReader
-from izin.producers.files.columns import (
-    ClashingColumnsError,
-    ColumnChoices,
-    MissingColumnError,
-    UnknownColumnError,
-)
+from izin.producers.files.columns import ColumnChoices, ColumnsError
 from izin.producers.files.importer import Import, ImportReport, import_file
 from izin.producers.mapping.dates import DateRules, ExcelEpoch
 from izin.producers.mapping.names import Field
@@ -196,7 +191,7 @@ def import_(
 
             try:
                 done = import_file(path, publisher, brands, clock=utc_now, how=how, progress=show)
-            except (UnknownColumnError, ClashingColumnsError, MissingColumnError) as error:
+            except ColumnsError as error:
                 raise SourceError(f"{path.name}, {error}") from error
         _print(done, output)
         if done.refused:

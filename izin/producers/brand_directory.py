@@ -1,8 +1,8 @@
-"""The brand directory: which brands are ours and whose, as the compacted topic ``brands`` says.
+"""The registered brands and their customers, read from the compacted topic ``brands``.
 
-An event needs its brand's customer, and a brand nobody registered has no owner, so nothing can be
-published for it. The ledger writes the topic; here it is read to its end at the start of a process,
-and followed by a process that lives on. A tombstone takes a brand out.
+An event needs the customer of its brand, so nothing can be published for a brand that is not
+registered. The ledger writes the topic; a process reads it to its end at the start, and a long-
+running one follows it. A tombstone removes a brand.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
 
 from izin.consent.errors import SourceError
-from izin.runtime.kafka import BrokerError, consumer
+from izin.runtime.kafka import BrokerError, broker_errors, consumer
 from izin.runtime.observe import get_logger
 from izin.schemas.codec import UndecodableError
 
@@ -37,7 +37,7 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisteredBrand:
-    """A brand of a customer at İYS."""
+    """A brand at İYS and the customer it belongs to."""
 
     brand_code: int
     iys_code: int
@@ -49,7 +49,7 @@ class RegisteredBrand:
 
 
 class UnknownBrandError(SourceError):
-    """A brand code that nobody registered here."""
+    """A brand code that is not registered here."""
 
     def __init__(self, brand_code: int | str) -> None:
         super().__init__(
@@ -60,13 +60,17 @@ class UnknownBrandError(SourceError):
 
 
 class BrandDirectory:
-    """The brands known now. Written by one thread, read by any."""
+    """The brands known now, by code. Written by one thread, read by any."""
 
     def __init__(self, brands: Iterable[RegisteredBrand] = ()) -> None:
         self._brands = {one.brand_code: one for one in brands}
 
     def get(self, brand_code: int) -> RegisteredBrand:
-        """Return the brand; raises UnknownBrandError, which names the cure."""
+        """Return the brand of ``brand_code``.
+
+        Raises:
+            UnknownBrandError: it is not registered.
+        """
         found = self._brands.get(brand_code)
         if found is None:
             raise UnknownBrandError(brand_code)
@@ -76,8 +80,8 @@ class BrandDirectory:
         """Add or replace a brand."""
         self._brands[brand.brand_code] = brand
 
-    def drop(self, brand_code: int) -> None:
-        """Take a brand out, if it is there."""
+    def remove(self, brand_code: int) -> None:
+        """Remove a brand, if it is known."""
         self._brands.pop(brand_code, None)
 
     def __len__(self) -> int:
@@ -85,7 +89,7 @@ class BrandDirectory:
 
 
 class BrandReader:
-    """Reads the topic ``brands`` into a directory: first to its end, then on and on."""
+    """Reads the topic ``brands`` into a directory: to its end, then continuously."""
 
     def __init__(self, settings: KafkaSettings, codec: Codec) -> None:
         self._settings = settings
@@ -95,12 +99,12 @@ class BrandReader:
 
     @contextmanager
     def follow(self) -> Iterator[BrandDirectory]:
-        """Give the directory, complete at first and kept up to date until the block ends."""
-        with self._reading() as client:
-            self._to_the_end(client)
+        """Yield the directory, complete and kept up to date until the context ends."""
+        with self._consumer() as client:
+            self._read_to_end(client)
             stopped = threading.Event()
             thread = threading.Thread(
-                target=self._on_and_on, args=(client, stopped.is_set), name="brands", daemon=True
+                target=self._follow, args=(client, stopped.is_set), name="brands", daemon=True
             )
             thread.start()
             try:
@@ -110,13 +114,17 @@ class BrandReader:
                 thread.join()
 
     def load(self) -> BrandDirectory:
-        """Return the directory as it is now; raises BrokerError."""
-        with self._reading() as client:
-            self._to_the_end(client)
+        """Return the directory as it is now.
+
+        Raises:
+            BrokerError: the topic cannot be read.
+        """
+        with self._consumer() as client:
+            self._read_to_end(client)
         return self.directory
 
     @contextmanager
-    def _reading(self) -> Iterator[Consumer]:
+    def _consumer(self) -> Iterator[Consumer]:
         client = consumer(
             self._settings,
             _GROUP,
@@ -127,12 +135,10 @@ class BrandReader:
         finally:
             client.close()
 
-    def _to_the_end(self, client: Consumer) -> None:
+    def _read_to_end(self, client: Consumer) -> None:
         name = self._topic.name
-        try:
+        with broker_errors(self._settings):
             found = client.list_topics(name, timeout=_TIMEOUT).topics[name]
-        except KafkaException as error:
-            raise self._unreachable(error.args[0]) from error
         if found.error is not None:
             raise BrokerError(f"topic {name} does not exist; run: izin up, or izin doctor --fix")
         unread = set(found.partitions)
@@ -143,35 +149,30 @@ class BrandReader:
                 raise BrokerError(f"topic {name} could not be read within {_TIMEOUT:.0f} s")
             fault = message.error()
             if fault is None:
-                self._take(message)
+                self._apply(message)
             elif fault.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public spelling
                 unread.discard(message.partition())
             elif not fault.retriable():
-                raise self._unreachable(fault)
+                with broker_errors(self._settings):
+                    raise KafkaException(fault)
 
-    def _on_and_on(self, client: Consumer, stopped: Callable[[], bool]) -> None:
+    def _follow(self, client: Consumer, stopped: Callable[[], bool]) -> None:
         while not stopped():
             message = client.poll(_POLL)
             if message is None:
                 continue
             fault = message.error()
             if fault is None:
-                self._take(message)
+                self._apply(message)
             elif fault.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public spelling
-                _log.warning("brands-not-followed", error=fault.str())
+                _log.warning("brand topic read failed", error=fault.str())
 
-    def _take(self, message: Message) -> None:
+    def _apply(self, message: Message) -> None:
         key, value = message.key(), message.value()
         try:
             if value is not None:
                 self.directory.put(RegisteredBrand(**self._codec.decode(self._topic.record, value)))
             elif key is not None:
-                self.directory.drop(int(key))
+                self.directory.remove(int(key))
         except (UndecodableError, ValueError) as error:
-            _log.error("brand-unreadable", offset=message.offset(), error=str(error))
-
-    def _unreachable(self, error: KafkaError) -> BrokerError:
-        return BrokerError(
-            f"Kafka at {self._settings.bootstrap_servers}: {error.str()}; "
-            "is it running, and is KAFKA_BOOTSTRAP_SERVERS right?"
-        )
+            _log.error("brand record skipped", offset=message.offset(), error=str(error))

@@ -1,8 +1,8 @@
-"""A delimited text file as its writer meant it: its encoding, its delimiter, its lines.
+"""A delimited text file: its encoding, its delimiter, its rows.
 
-A file is gone through twice and never held: once for its digest and encoding, once for its rows.
-UTF-8 (with or without a mark) or Windows-1254, which is what Turkish desktop programs write; `;`,
-`,` or TAB. A quote that is never closed costs the one line it stands in, not the rest of the file.
+A file is read twice and never held in memory: once for digest and encoding, once for the rows.
+Accepted are UTF-8 (with or without a BOM) and Windows-1254, which Turkish desktop programs write,
+with `;`, `,` or TAB. A quote that is never closed costs one line, not the rest of the file.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 DELIMITERS = (";", ",", "\t")
 
 _CHUNK = 1024 * 1024
-_LONGEST_LINE = 256 * 1024
-_LONGEST_RECORD = 50
+_MAX_LINE = 256 * 1024
+_MAX_RECORD_LINES = 50
 """How many lines a quoted field may span."""
 _NOT_IN_1254 = re.compile(rb"[\x81\x8d\x8e\x8f\x90\x9d\x9e]")
 _UTF_8 = "utf-8-sig"
 _WINDOWS_1254 = "cp1254"
-_WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_ZIP_MARK = b"PK\x03\x04"
+_UTF_16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_ZIP_MAGIC = b"PK\x03\x04"
 
 
 class UnusableFileError(SourceError):
@@ -46,7 +46,7 @@ class UnusableFileError(SourceError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextFile:
-    """What the first pass found out about a file."""
+    """The result of the first pass over a file."""
 
     path: Path
     digest: str
@@ -58,18 +58,22 @@ class TextFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileRow:
-    """One record: the line it starts on, its fields, and how far into the file it was read."""
+    """One row: the line it starts on, its fields, and the position in the file after it."""
 
     line: int
     fields: tuple[str, ...]
     position: int
-    """Bytes read from the file so far."""
+    """Bytes read so far."""
     fault: str | None = None
-    """Why the fields cannot be told apart; then ``fields`` holds the line as it stands."""
+    """Why the fields cannot be separated; then ``fields`` is the whole line."""
 
 
 def examine(path: Path) -> TextFile:
-    """Return digest and encoding of the file; UnusableFileError names place and cure."""
+    """Return the digest and the encoding of the file.
+
+    Raises:
+        UnusableFileError: it is not delimited text in a known encoding.
+    """
     digest = hashlib.sha256()
     utf_8 = codecs.getincrementaldecoder("utf-8")()
     is_utf_8, stray, size = True, None, 0
@@ -77,7 +81,7 @@ def examine(path: Path) -> TextFile:
         with path.open("rb") as stream:
             while chunk := stream.read(_CHUNK):
                 if size == 0:
-                    _refuse_by_its_start(path, chunk)
+                    _check_magic(path, chunk)
                 if (zero := chunk.find(0)) >= 0:
                     raise UnusableFileError(
                         path, f"binary data at byte {size + zero}; save the table as CSV (UTF-8)"
@@ -107,9 +111,8 @@ def examine(path: Path) -> TextFile:
 
 
 def header(file: TextFile, score: Callable[[tuple[str, ...]], int]) -> tuple[str, tuple[str, ...]]:
-    """Return the delimiter and the header: the split of line 1 that ``score`` likes best.
-
-    Of equal scores, the one that gives most fields.
+    """Return the delimiter and the header: the split of line 1 with the highest ``score``, and of
+    equal scores the one with the most fields.
     """
     with _Lines(file) as lines:
         first = lines.read()
@@ -121,7 +124,11 @@ def header(file: TextFile, score: Callable[[tuple[str, ...]], int]) -> tuple[str
 
 
 def rows(file: TextFile, delimiter: str, width: int) -> Iterator[FileRow]:
-    """Give each row after the header; raises UnusableFileError if the file changes meanwhile."""
+    """Yield each row after the header; ``width`` is its number of fields.
+
+    Raises:
+        UnusableFileError: the file changed meanwhile.
+    """
     with _Lines(file) as lines:
         lines.read()
         while line := lines.read():
@@ -146,18 +153,18 @@ def rows(file: TextFile, delimiter: str, width: int) -> Iterator[FileRow]:
 
 
 def _quoted(text: str, lines: _Lines, delimiter: str, width: int) -> tuple[str, ...] | None:
-    """Return the fields of a record with quotation marks, which may go on over the next lines."""
+    """Return the fields of a row with quotes, which may span lines; None: not separable."""
     fields = _split(text, delimiter)
     if fields is not None or text.count('"') % 2 == 0:
         return fields
-    taken: list[str] = []
-    while len(taken) < _LONGEST_RECORD and (line := lines.read()):
-        taken.append(line)
+    following: list[str] = []
+    while len(following) < _MAX_RECORD_LINES and (line := lines.read()):
+        following.append(line)
         text = f"{text}\n{line.rstrip(chr(10))}"
         fields = _split(text, delimiter) if '"' in line else None
         if fields is not None and len(fields) == width:
             return fields
-    lines.put_back(taken)
+    lines.put_back(following)
     return None
 
 
@@ -177,45 +184,45 @@ def _decodes(decoder: codecs.IncrementalDecoder, chunk: bytes, *, final: bool = 
     return True
 
 
-def _refuse_by_its_start(path: Path, chunk: bytes) -> None:
-    if chunk.startswith(_ZIP_MARK):
+def _check_magic(path: Path, chunk: bytes) -> None:
+    if chunk.startswith(_ZIP_MAGIC):
         raise UnusableFileError(
             path, "an Excel workbook or an archive; save the table as CSV (UTF-8)"
         )
-    if chunk.startswith(_WIDE_MARKS):
+    if chunk.startswith(_UTF_16_BOMS):
         raise UnusableFileError(path, "UTF-16 text; save the table as CSV (UTF-8)")
 
 
 class _Lines:
-    """The lines of a file, numbered from 1; a few can be put back."""
+    """The lines of a file, numbered from 1, with push-back."""
 
     def __init__(self, file: TextFile) -> None:
         self._path = file.path
         self._binary = file.path.open("rb", buffering=0)
         self._text = io.TextIOWrapper(io.BufferedReader(self._binary), encoding=file.encoding)
-        self._again: deque[str] = deque()
+        self._pushed_back: deque[str] = deque()
         self.number = 0
 
     def read(self) -> str:
-        """Return the next line with its end, or "" after the last."""
-        line = self._again.popleft() if self._again else self._text.readline(_LONGEST_LINE)
+        """Return the next line including its line break, or "" at the end."""
+        line = self._pushed_back.popleft() if self._pushed_back else self._text.readline(_MAX_LINE)
         if line:
             self.number += 1
-        if len(line) == _LONGEST_LINE and not line.endswith("\n"):
+        if len(line) == _MAX_LINE and not line.endswith("\n"):
             raise UnusableFileError(
                 self._path,
-                f"line {self.number} is longer than {_LONGEST_LINE} characters; is it a table?",
+                f"line {self.number} is longer than {_MAX_LINE} characters; is it a table?",
             )
         return line
 
     def put_back(self, lines: list[str]) -> None:
-        """Make ``lines``, read last, the next ones again."""
-        self._again = deque(chain(lines, self._again))
+        """Push back ``lines``, the last ones read."""
+        self._pushed_back = deque(chain(lines, self._pushed_back))
         self.number -= len(lines)
 
     @property
     def position(self) -> int:
-        """How many bytes were taken from the file."""
+        """How many bytes were read from the file."""
         return self._binary.tell()
 
     def __enter__(self) -> Self:

@@ -1,8 +1,8 @@
-"""A CRM export becomes consent events: good rows are published, others reported, none is skipped.
+"""Import of a CRM export: valid rows are published as events, the others reported.
 
-The ids of a file's events are made of its digest and the line, so importing it again says nothing
-new. The good rows of a bad file are published, and a "no" whose key can be read always is. A broker
-that goes away ends the import with what is known so far; importing again is safe.
+Event ids are derived from the digest of the file and the line, so importing a file again publishes
+the same events. Valid rows are published even if others are not, and so is every opt-out whose key
+can be read. An unreachable broker interrupts the import; importing again is safe.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from time import perf_counter
 from typing import TYPE_CHECKING, NoReturn, assert_never
 
 from izin.consent.model import Status
-from izin.consent.violations import Violation
 from izin.producers.brand_directory import UnknownBrandError
 from izin.producers.files.columns import ColumnChoices, Columns, known_columns, resolve
 from izin.producers.files.delimited import FileRow, UnusableFileError, examine, header, rows
@@ -24,7 +23,7 @@ from izin.producers.files.report import ReportFile, RowOutcome
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.names import Field
 from izin.producers.mapping.records import AcceptedRecord, EventOrigin, RefusedRecord, judge, read
-from izin.producers.mapping.violations import broken_row, too_large
+from izin.producers.mapping.violations import violation
 from izin.producers.publishing.event_ids import FileIds
 from izin.producers.publishing.kafka_record import UnencodableError
 from izin.producers.publishing.publisher import OversizeError, Published, UndeliveredError
@@ -35,17 +34,18 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from izin.consent.violations import Violation
     from izin.producers.brand_directory import BrandDirectory
     from izin.producers.files.delimited import TextFile
     from izin.producers.publishing.publisher import EventPublisher, PublishResult
 
 
-_ANSWERED_WITHIN = timedelta(seconds=90)
+_FLUSH_TIMEOUT = timedelta(seconds=90)
 _PROGRESS_ROWS = 1000
 
 
 class ImportInterruptedError(BrokerError):
-    """The broker went away in the middle of an import."""
+    """The broker became unreachable during an import."""
 
     def __init__(self, path: Path, published: int, error: BrokerError) -> None:
         super().__init__(
@@ -57,7 +57,7 @@ class ImportInterruptedError(BrokerError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far an import has come."""
+    """The progress of an import."""
 
     rows: int
     position: int
@@ -68,7 +68,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportReport:
-    """What became of a file."""
+    """The result of an import."""
 
     path: Path
     digest: str
@@ -76,26 +76,26 @@ class ImportReport:
     delimiter: str
     rows: int
     published: int
-    """Events the broker has; in a dry run, those it would have been given."""
+    """Events acknowledged by the broker; in a dry run, those to be published."""
     opt_outs: int
-    """Those of them that say "no"."""
+    """The opt-outs (RET) among them."""
     not_registrable: int
-    """Opt-outs published, but also reported: İYS would not register them as they stand."""
+    """Opt-outs that were published and reported: İYS would not register them as they stand."""
     past_term: int
-    """ONAY published whose term had ended: void unless İYS holds them already."""
+    """Opt-ins (ONAY) published after their term: void unless İYS holds them already."""
     refused: int
     """Rows that were not published."""
     reasons: Mapping[str, int]
     """How often each code was reported."""
     report_path: Path | None
-    """The report file; None where nothing was to be reported."""
+    """The report file; None if there was nothing to report."""
     dry_run: bool
     seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Import:
-    """How a file is to be read."""
+    """The options of an import."""
 
     columns: ColumnChoices = field(default_factory=ColumnChoices)
     dates: DateRules = field(default_factory=DateRules)
@@ -105,7 +105,7 @@ class Import:
     dry_run: bool = False
 
 
-def import_file(  # noqa: PLR0913  # what to read, where to, and the clock are separate things
+def import_file(  # noqa: PLR0913  # source, destination, clock and options
     path: Path,
     publisher: EventPublisher,
     directory: BrandDirectory,
@@ -114,16 +114,18 @@ def import_file(  # noqa: PLR0913  # what to read, where to, and the clock are s
     how: Import,
     progress: Callable[[Progress], None] | None = None,
 ) -> ImportReport:
-    """Publish the rows of the file and return what became of them.
+    """Import the file at ``path`` and return the result.
 
-    Raises SourceError where the file as a whole cannot be used, BrokerError where Kafka cannot be
-    reached.
+    Raises:
+        SourceError: the file as a whole cannot be used.
+        ImportInterruptedError: Kafka became unreachable.
+        UnwritableReportError: the report cannot be written.
     """
     began = perf_counter()
     file = examine(path)
     delimiter, headers = header(file, lambda names: known_columns(names, how.columns))
     columns = resolve(headers, how.columns)
-    _know_given_brand(columns, directory)
+    _check_given_brand(columns, directory)
     report_path = how.report_path or path.with_name(f"{path.name}.report.csv")
     with ReportFile(report_path) as report:
         run = _Run(file, columns, publisher, directory, how, clock(), report)
@@ -156,9 +158,9 @@ def import_file(  # noqa: PLR0913  # what to read, where to, and the clock are s
 
 
 class _Run:
-    """One import under way."""
+    """One import in progress."""
 
-    def __init__(  # noqa: PLR0913, PLR0917  # made in one place
+    def __init__(  # noqa: PLR0913, PLR0917  # constructed in one place
         self,
         file: TextFile,
         columns: Columns,
@@ -176,20 +178,20 @@ class _Run:
         self._how = how
         self._received_at = received_at
         self._report = report
-        self._broken: UndeliveredError | None = None
+        self._undelivered: UndeliveredError | None = None
         self.rows = self.published = self.opt_outs = self.refused = 0
         self.not_registrable = self.past_term = 0
         self.reasons: Counter[str] = Counter()
 
     def take(self, row: FileRow) -> None:
-        """Publish ``row``, or report it."""
+        """Publish or report ``row``."""
         self.rows += 1
         width = len(self._columns.headers)
         if row.fault is not None or len(row.fields) != width:
             what = row.fault or f"has {len(row.fields)} fields where the header has {width}"
-            self._refuse(row, (broken_row(what, width),))
+            self._refuse(row, violation("", "IZIN-ROW", what=what, width=width))
             return
-        statement = read(self._columns.values(row.fields), self._how.dates)
+        record = read(self._columns.values(row.fields), self._how.dates)
         origin = EventOrigin(
             event_id=self._ids.of(row.line),
             origin=self._how.origin,
@@ -197,70 +199,72 @@ class _Run:
             import_id=self._file.digest,
             row=row.line,
         )
-        match judge(statement, self._directory, origin):
+        match judge(record, self._directory, origin):
             case RefusedRecord(violations=violations):
-                self._refuse(row, violations)
-            case AcceptedRecord() as admitted:
-                self._publish(row, admitted)
+                self._refuse(row, *violations)
+            case AcceptedRecord() as accepted:
+                self._publish(row, accepted)
             case never:
                 assert_never(never)
 
     def finish(self) -> None:
-        """Wait until every publication is answered."""
-        unanswered = self._publisher.flush(_ANSWERED_WITHIN)
-        if unanswered:
-            self._interrupt(BrokerError(f"{unanswered} events were not acknowledged in time"))
-        self._stop_if_broken()
+        """Wait until every event is acknowledged."""
+        pending = self._publisher.flush(_FLUSH_TIMEOUT)
+        if pending:
+            self._interrupt(BrokerError(f"{pending} events were not acknowledged in time"))
+        self._check_delivery()
 
-    def _publish(self, row: FileRow, admitted: AcceptedRecord) -> None:
-        is_opt_out = admitted.event.status == Status.RET
+    def _publish(self, row: FileRow, accepted: AcceptedRecord) -> None:
+        is_opt_out = accepted.event.status == Status.RET
         if self._how.dry_run:
             self.published += 1
             self.opt_outs += is_opt_out
         else:
             try:
                 self._publisher.send(
-                    admitted.event, admitted.key, partial(self._answered, row, is_opt_out)
+                    accepted.event, accepted.key, partial(self._delivered, row, is_opt_out)
                 )
             except (OversizeError, UnencodableError) as error:
-                self._refuse(row, (too_large(error),))
+                self._refuse(row, violation("", "IZIN-SIZE", what=error))
                 return
             except BrokerError as error:
                 self._interrupt(error)
-            self._stop_if_broken()
-        if not admitted.violations:
+            self._check_delivery()
+        if not accepted.violations:
             return
         if is_opt_out:
             self.not_registrable += 1
-            self._tell(row, admitted.violations, RowOutcome.PUBLISHED)
+            self._report_row(row, accepted.violations, RowOutcome.PUBLISHED)
         else:
-            # Counted and not reported: of an old export that İYS holds, it would be every row.
+            # Counted only: in an old export that İYS holds already, this would be every row.
             self.past_term += 1
 
-    def _answered(self, row: FileRow, is_opt_out: bool, answer: PublishResult) -> None:
-        match answer:
+    def _delivered(self, row: FileRow, is_opt_out: bool, result: PublishResult) -> None:
+        match result:
             case Published():
                 self.published += 1
                 self.opt_outs += is_opt_out
             case OversizeError():
-                self._refuse(row, (too_large(answer),))
+                self._refuse(row, violation("", "IZIN-SIZE", what=result))
             case UndeliveredError():
-                self._broken = answer
+                self._undelivered = result
             case never:
                 assert_never(never)
 
-    def _stop_if_broken(self) -> None:
-        if self._broken is not None:
-            self._interrupt(self._broken)
+    def _check_delivery(self) -> None:
+        if self._undelivered is not None:
+            self._interrupt(self._undelivered)
 
     def _interrupt(self, error: BrokerError) -> NoReturn:
         raise ImportInterruptedError(self._file.path, self.published, error) from error
 
-    def _refuse(self, row: FileRow, violations: tuple[Violation, ...]) -> None:
+    def _refuse(self, row: FileRow, *violations: Violation) -> None:
         self.refused += 1
-        self._tell(row, violations, RowOutcome.NOT_IMPORTED)
+        self._report_row(row, violations, RowOutcome.NOT_IMPORTED)
 
-    def _tell(self, row: FileRow, violations: tuple[Violation, ...], outcome: RowOutcome) -> None:
+    def _report_row(
+        self, row: FileRow, violations: tuple[Violation, ...], outcome: RowOutcome
+    ) -> None:
         self.reasons.update(one.code for one in violations)
         for one in violations:
             column, place = self._columns.column_of(one.field, row.fields)
@@ -269,8 +273,8 @@ class _Run:
             self._report.add(row.line, column, value, one, outcome)
 
 
-def _know_given_brand(columns: Columns, directory: BrandDirectory) -> None:
-    """Raise UnknownBrandError where the brand given for all rows is not ours."""
+def _check_given_brand(columns: Columns, directory: BrandDirectory) -> None:
+    """Raise UnknownBrandError if the brand given for all rows is not registered."""
     text = columns.given.get(Field.BRAND_CODE)
     if text is not None:
         code = read(columns.given, DateRules()).brand_code

@@ -1,8 +1,7 @@
-"""The report of an import: every row that needs a person, with place, reason and what became of it.
+"""The report of an import: every row that needs correction, with place, reason and outcome.
 
-Written beside the file for the people who correct it, so in Turkish and English, as Excel in Turkey
-opens it: UTF-8 with a mark and `;`. It quotes the customer's own file, so it is as confidential as
-that.
+Written beside the file, in Turkish and English, in the format that Excel in Turkey opens: UTF-8
+with a BOM and `;`. It quotes the imported file, so it is as confidential as that.
 """
 
 from __future__ import annotations
@@ -28,18 +27,18 @@ HEADER = (
     "sonuç/outcome",
 )
 
-_FORMULA_MARKS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class RowOutcome(StrEnum):
-    """What became of a reported row."""
+    """The outcome of a reported row."""
 
     NOT_IMPORTED = "alınmadı/not imported"
     PUBLISHED = "yayımlandı, bu haliyle İYS'ye kaydedilemez/published, not registrable as it stands"
 
 
 class UnwritableReportError(OurError):
-    """The report cannot be written where it should stand."""
+    """The report cannot be written."""
 
     def __init__(self, path: Path, error: OSError) -> None:
         super().__init__(
@@ -49,7 +48,7 @@ class UnwritableReportError(OurError):
 
 
 class ReportFile:
-    """Writes the report, which replaces an earlier one once complete, and is none if empty."""
+    """Writes a report. It replaces an earlier one when complete; an empty one is no file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -68,7 +67,7 @@ class ReportFile:
             (
                 row,
                 column,
-                _harmless(value),
+                _escaped(value),
                 violation.code,
                 violation.reason_tr,
                 violation.reason,
@@ -95,6 +94,6 @@ class ReportFile:
         self._part.replace(self._path)
 
 
-def _harmless(value: str) -> str:
-    """Return ``value`` so that a spreadsheet does not take it for a formula."""
-    return f"'{value}" if value.startswith(_FORMULA_MARKS) else value
+def _escaped(value: str) -> str:
+    """Return ``value`` so that no spreadsheet evaluates it as a formula."""
+    return f"'{value}" if value.startswith(_FORMULA_STARTS) else value

@@ -1,15 +1,15 @@
-"""The HTTP door for signups: what it accepted with 202, Kafka has acknowledged.
+"""The HTTP endpoint for signups: Kafka has acknowledged what it answers with 202.
 
-``POST /v1/consents`` takes JSON (one statement or up to 1000) or a web form, with a bearer token.
-Each statement is judged by the law as the order worker will judge it. A "no" whose key can be read
-is never refused; what else is wrong with it stands beside its id in the answer, and so does it of a
-"yes" that its term has ended. In a list the good
-statements are taken even where others are refused: the answer is then 422 and names both.
+``POST /v1/consents`` takes JSON (one record or up to 1000) or a web form, with a bearer token. Each
+record is validated by the law as the order worker will do. An opt-out (RET) whose key can be read
+is never refused; anything else wrong with it is listed beside its id in the response, and so is the
+end of the term of an opt-in (ONAY). Of a list the valid records are published even if others are
+refused: the response is then 422 and lists both.
 
-The same statement sent again under the same ``Idempotency-Key`` or ``id`` keeps its event id.
-A statement without a date, made by the act itself, keeps the date of the first time too, while this
-process remembers it: a retry must not outrun a "no" that came between. Another process, or this one
-after a restart, cannot know that time; a sender whose retries may meet one gives the date itself.
+The same record sent again under the same ``Idempotency-Key`` or ``id`` keeps its event id. A live
+record without a date also keeps the instant of its first receipt, as long as this process remembers
+it: a retry must not override an opt-out that came in between. Another process, or this one after a
+restart, does not know that instant; a sender whose retries may meet one states the date.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from izin.consent.errors import SourceError
 from izin.consent.model import Status
 from izin.producers.intake.first_seen import FirstSeen
 from izin.producers.intake.metrics import IntakeMetrics
-from izin.producers.intake.problems import IntakeProblem, IntakeShutError, as_json, problem
+from izin.producers.intake.problems import IntakeDisabledError, IntakeProblem, as_json, problem
 from izin.producers.intake.request_body import InputRecord, read_body
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.names import Field
 from izin.producers.mapping.records import AcceptedRecord, EventOrigin, RefusedRecord, judge, read
-from izin.producers.mapping.violations import too_large
+from izin.producers.mapping.violations import violation
 from izin.producers.publishing.event_ids import CHANCE_BYTES, message_event_id, new_event_id
 from izin.runtime.kafka import BrokerError
 from izin.runtime.observe import get_logger
@@ -53,28 +53,28 @@ if TYPE_CHECKING:
     from izin.producers.brand_directory import BrandDirectory
     from izin.producers.publishing.publisher import EventPublisher, Published
 
-LARGEST_BODY = 1024 * 1024
+MAX_BODY = 1024 * 1024
 RETRY_AFTER_SECONDS = 5
 ORIGIN = "web"
 
-_BODY_WITHIN = 15.0
-_ACKNOWLEDGED_WITHIN = 15.0
+_BODY_TIMEOUT = 15.0
+_ACKNOWLEDGEMENT_TIMEOUT = 15.0
 
 _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Taken:
-    """An admitted statement and its place in the body."""
+class _Accepted:
+    """An accepted record and its position in the body."""
 
     index: int
     place: str
     names: Mapping[str, str]
-    admitted: AcceptedRecord
+    record: AcceptedRecord
 
 
 class Intake:
-    """The door: judges what is posted, publishes it and answers."""
+    """The endpoint: validates the records of a request, publishes them and responds."""
 
     def __init__(
         self,
@@ -94,47 +94,49 @@ class Intake:
         self.metrics = IntakeMetrics()
 
     async def post(self, request: Request) -> Response:
-        """Take the statements of a request."""
+        """Publish the records of a request."""
         began = perf_counter()
         try:
             self._authorise(request)
             body = await _read_bounded(request)
-            said, is_alone = read_body(request.headers.get("content-type", ""), body)
-            response = await self._take(
-                said, request.headers.get("idempotency-key") or None, is_alone=is_alone
+            records, is_single = read_body(request.headers.get("content-type", ""), body)
+            response = await self._accept(
+                records, request.headers.get("idempotency-key") or None, is_single=is_single
             )
         except IntakeProblem as error:
             response = problem(error.status, error.title, error.detail, headers=error.headers)
-        except IntakeShutError as error:
-            response = problem(503, "Intake is shut", str(error))
+        except IntakeDisabledError as error:
+            response = problem(503, "Intake is disabled", str(error))
         except BrokerError as error:
-            _log.error("intake-broker-away", error=str(error))
+            _log.error("events not acknowledged", error=str(error))
             response = problem(
                 503,
                 "Try again",
-                "Kafka does not acknowledge now; send this again, with the same Idempotency-Key",
+                "Kafka does not acknowledge; send this again, with the same Idempotency-Key",
                 headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
             )
         self.metrics.answered(response.status_code, perf_counter() - began)
         return response
 
     async def health(self, _request: Request) -> Response:
-        """Say whether the door can publish now."""
+        """Respond with 200 if events can be published now, else 503."""
         reachable = await asyncio.to_thread(self._publisher.is_reachable)
         state = "ok" if reachable else "kafka is not reachable"
         return JSONResponse({"status": state}, status_code=200 if reachable else 503)
 
     async def show_metrics(self, _request: Request) -> Response:
-        """Give the metrics in Prometheus' text format."""
+        """Respond with the metrics in Prometheus' text format."""
         body, media_type = self.metrics.exposition()
         return PlainTextResponse(body, media_type=media_type)
 
     def _authorise(self, request: Request) -> None:
         if not self._tokens:
-            raise IntakeShutError("no token is configured; set IZIN_INTAKE_TOKENS to a JSON list")
+            raise IntakeDisabledError(
+                "no token is configured; set IZIN_INTAKE_TOKENS to a JSON list"
+            )
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         digest = _digest(token.strip())
-        # Every token is compared, so the time taken tells nothing of which one is near.
+        # Every token is compared, so the time taken shows nothing about any of them.
         matches = [hmac.compare_digest(digest, one) for one in self._tokens]
         if scheme.lower() != "bearer" or not any(matches):
             raise IntakeProblem(
@@ -144,92 +146,90 @@ class Intake:
                 {"WWW-Authenticate": "Bearer"},
             )
 
-    async def _take(
-        self, said: Sequence[InputRecord], idempotency_key: str | None, *, is_alone: bool
+    async def _accept(
+        self, records: Sequence[InputRecord], idempotency_key: str | None, *, is_single: bool
     ) -> Response:
-        taken: list[_Taken] = []
+        accepted: list[_Accepted] = []
         refused: list[dict[str, Any]] = []
-        for index, one in enumerate(said):
-            place = "" if is_alone else f"/{index}"
+        for index, one in enumerate(records):
+            place = "" if is_single else f"/{index}"
             match self._judge(one, idempotency_key):
                 case RefusedRecord(violations=violations):
                     refused += as_json(violations, place, one.names)
-                case AcceptedRecord() as admitted:
-                    taken.append(
-                        _Taken(index=index, place=place, names=one.names, admitted=admitted)
+                case AcceptedRecord() as record:
+                    accepted.append(
+                        _Accepted(index=index, place=place, names=one.names, record=record)
                     )
                 case never:
                     assert_never(never)
-        oversize = await self._publish(taken)
-        published = [one for one in taken if one.index not in oversize]
-        refused += [
-            told
-            for one in taken
-            if one.index in oversize
-            for told in as_json([oversize[one.index]], one.place, one.names)
-        ]
-        self.metrics.judged(published=len(published), refused=len(said) - len(published))
-        if len(published) == len(said):
+        oversize = await self._publish(accepted)
+        published = [one for one in accepted if one.index not in oversize]
+        for each in accepted:
+            if each.index in oversize:
+                refused += as_json([oversize[each.index]], each.place, each.names)
+        self.metrics.judged(published=len(published), refused=len(records) - len(published))
+        if len(published) == len(records):
             return JSONResponse({"events": _events(published)}, status_code=202)
         return problem(
             422,
-            "Statements refused",
-            f"{len(said) - len(published)} of {len(said)} statements were refused, "
+            "Records refused",
+            f"{len(records) - len(published)} of {len(records)} records were refused, "
             f"{len(published)} published; correct what violations names and send those again",
             members={"violations": refused, "events": _events(published)},
         )
 
     def _judge(
-        self, said: InputRecord, idempotency_key: str | None
+        self, given: InputRecord, idempotency_key: str | None
     ) -> AcceptedRecord | RefusedRecord:
-        statement = read(said.values, DateRules()).with_violations(said.violations)
+        record = read(given.values, DateRules()).with_violations(given.violations)
         now = self._clock()
-        reference = said.reference or idempotency_key
-        if reference is None and statement.consent_date is not None:
-            # Without a date, a customer's number would make the next change of mind the same event.
-            reference = statement.texts.get(Field.ORIGIN_REF)
+        reference = given.reference or idempotency_key
+        if reference is None and record.consent_date is not None:
+            # Without a date, a customer number would make the next change the same event.
+            reference = record.texts.get(Field.ORIGIN_REF)
         if reference is None:
             event_id = new_event_id(now, self._chance(CHANCE_BYTES))
         else:
-            event_id = message_event_id(ORIGIN, reference, "\x1f".join(statement.identity))
-            if statement.status == Status.ONAY:
+            event_id = message_event_id(ORIGIN, reference, "\x1f".join(record.identity))
+            if record.status == Status.ONAY:
                 now = self._first_seen.at(event_id, now)
         origin = EventOrigin(
             event_id=event_id,
             origin=ORIGIN,
             received_at=now,
-            evidence=said.evidence,
-            is_live=said.is_live,
+            evidence=given.evidence,
+            is_live=given.is_live,
         )
-        return judge(statement, self._directory, origin)
+        return judge(record, self._directory, origin)
 
-    async def _publish(self, taken: Sequence[_Taken]) -> Mapping[int, Violation]:
-        """Publish all, wait for every acknowledgement, and return what proved too large, by index.
+    async def _publish(self, accepted: Sequence[_Accepted]) -> Mapping[int, Violation]:
+        """Publish all records, wait for their results, and return the oversize ones by index.
 
-        Raises BrokerError where Kafka does not have all the rest.
+        Raises:
+            BrokerError: Kafka did not acknowledge all the others.
         """
         refused: dict[int, Violation] = {}
-        under_way: dict[int, Future[Published]] = {}
-        for one in taken:
-            admitted = one.admitted
+        pending: dict[int, Future[Published]] = {}
+        for one in accepted:
+            record = one.record
             try:
-                under_way[one.index] = self._publisher.publish(
-                    admitted.event, admitted.key, wait=timedelta(0)
+                pending[one.index] = self._publisher.publish(
+                    record.event, record.key, wait=timedelta(0)
                 )
             except SourceError as error:
-                refused[one.index] = too_large(error)
+                refused[one.index] = _oversize(error)
         try:
-            async with asyncio.timeout(_ACKNOWLEDGED_WITHIN):
-                answers = await asyncio.gather(
-                    *map(asyncio.wrap_future, under_way.values()), return_exceptions=True
+            async with asyncio.timeout(_ACKNOWLEDGEMENT_TIMEOUT):
+                results = await asyncio.gather(
+                    *map(asyncio.wrap_future, pending.values()), return_exceptions=True
                 )
         except TimeoutError:
             raise BrokerError("Kafka did not acknowledge in time") from None
-        for index, answer in zip(under_way, answers, strict=True):
-            if isinstance(answer, SourceError):
-                refused[index] = too_large(answer)
-            elif isinstance(answer, BaseException):
-                raise answer
+        for index, result in zip(pending, results, strict=True):
+            if isinstance(result, SourceError):
+                refused[index] = _oversize(result)
+            elif isinstance(result, BaseException):
+                raise result
         return refused
 
 
@@ -241,15 +241,15 @@ def intake_app(intake: Intake) -> Starlette:
             Route("/health", intake.health),
             Route("/metrics", intake.show_metrics),
         ],
-        exception_handlers={HTTPException: _not_here},
+        exception_handlers={HTTPException: _not_found},
     )
 
 
-async def _not_here(request: Request, error: Exception) -> Response:
+async def _not_found(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     return problem(
         status,
-        "No such door",
+        "No such endpoint",
         f"{request.method} {request.url.path} is not served; POST to /v1/consents",
     )
 
@@ -257,32 +257,36 @@ async def _not_here(request: Request, error: Exception) -> Response:
 async def _read_bounded(request: Request) -> bytes:
     body = bytearray()
     try:
-        async with asyncio.timeout(_BODY_WITHIN):
+        async with asyncio.timeout(_BODY_TIMEOUT):
             async for chunk in request.stream():
                 body += chunk
-                if len(body) > LARGEST_BODY:
+                if len(body) > MAX_BODY:
                     raise IntakeProblem(
                         413,
                         "Too large",
-                        f"the body is over {LARGEST_BODY} bytes; send less at once",
+                        f"the body is over {MAX_BODY} bytes; send less at once",
                     )
     except TimeoutError:
         raise IntakeProblem(
-            408, "Too slow", f"the body did not arrive within {_BODY_WITHIN:.0f} s; send it again"
+            408, "Too slow", f"the body did not arrive within {_BODY_TIMEOUT:.0f} s; send it again"
         ) from None
     return bytes(body)
 
 
-def _events(taken: Sequence[_Taken]) -> list[dict[str, Any]]:
+def _events(accepted: Sequence[_Accepted]) -> list[dict[str, Any]]:
     return [
         {
             "index": one.index,
-            "event_id": one.admitted.event.event_id,
-            "status": one.admitted.event.status,
-            "violations": as_json(one.admitted.violations, one.place, one.names),
+            "event_id": one.record.event.event_id,
+            "status": one.record.event.status,
+            "violations": as_json(one.record.violations, one.place, one.names),
         }
-        for one in taken
+        for one in accepted
     ]
+
+
+def _oversize(error: SourceError) -> Violation:
+    return violation("", "IZIN-SIZE", what=error)
 
 
 def _digest(token: str) -> bytes:

@@ -1,7 +1,7 @@
-"""When a statement was first received, remembered for a day and for so many statements.
+"""The instants at which events were first received, for a day and a limited number of events.
 
-A retry of a "yes" must count from its first receipt: counted from the retry, it could outrun a "no"
-that came between the two. What this process has forgotten, or never saw, counts from now.
+A retry of an opt-in counts from its first receipt: counted from the retry, it could override an
+opt-out that came in between. An event that this process does not remember counts from now.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
-KEPT = timedelta(days=1)
-MOST = 100_000
+MAX_AGE = timedelta(days=1)
+MAX_EVENTS = 100_000
 
 
 class FirstSeen:
-    """Instants of first receipt by event id, the oldest first; bounded."""
+    """A bounded cache of the first receipt by event id, the oldest first."""
 
-    def __init__(self, most: int = MOST, kept: timedelta = KEPT) -> None:
-        self._most = most
-        self._kept = kept
+    def __init__(self, max_events: int = MAX_EVENTS, max_age: timedelta = MAX_AGE) -> None:
+        self._max_events = max_events
+        self._max_age = max_age
         self._seen: OrderedDict[str, datetime] = OrderedDict()
 
     def at(self, event_id: str, now: datetime) -> datetime:
-        """Return when ``event_id`` was first seen: ``now`` if it is new."""
+        """Return when ``event_id`` was first received: ``now`` if it is new."""
         while self._seen:
             oldest = next(iter(self._seen.values()))
-            if len(self._seen) < self._most and now - oldest < self._kept:
+            if len(self._seen) < self._max_events and now - oldest < self._max_age:
                 break
             self._seen.popitem(last=False)
         return self._seen.setdefault(event_id, now)

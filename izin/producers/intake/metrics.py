@@ -1,4 +1,4 @@
-"""What the intake counts: requests by answer, statements by outcome, and how long answers take."""
+"""The metrics of the intake: requests by status, records by outcome, response times."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ class IntakeMetrics:
             ["status"],
             registry=self._registry,
         )
-        self._statements = Counter(
-            "izin_intake_statements",
-            "Statements posted to the intake, by outcome.",
+        self._records = Counter(
+            "izin_intake_records",
+            "Records posted to the intake, by outcome.",
             ["outcome"],
             registry=self._registry,
         )
         self._seconds = Histogram(
             "izin_intake_request_seconds",
-            "From the request to its answer; a 202 includes Kafka's acknowledgement.",
+            "Response time of requests to the intake; a 202 includes Kafka's acknowledgement.",
             buckets=_BUCKETS,
             registry=self._registry,
         )
 
     def answered(self, status: int, seconds: float) -> None:
-        """Count an answered request."""
+        """Count a request by its status."""
         self._requests.labels(str(status)).inc()
         self._seconds.observe(seconds)
 
     def judged(self, *, published: int, refused: int) -> None:
-        """Count the statements of a request."""
-        self._statements.labels("published").inc(published)
-        self._statements.labels("refused").inc(refused)
+        """Count the records of a request by outcome."""
+        self._records.labels("published").inc(published)
+        self._records.labels("refused").inc(refused)
 
     def exposition(self) -> tuple[bytes, str]:
         """Return the metrics in Prometheus' text format, and its media type."""

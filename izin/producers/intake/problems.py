@@ -1,6 +1,6 @@
-"""What the intake answers where it cannot take something: problem details of RFC 9457.
+"""Error responses of the intake: problem details by RFC 9457.
 
-Each names the place and the cure, and none quotes what was sent.
+Each names the place and the remedy, and none quotes what was sent.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 _MEDIA_TYPE = "application/problem+json"
 
 
-class IntakeShutError(OurError):
-    """Nobody may speak here until the operator lets somebody."""
+class IntakeDisabledError(OurError):
+    """No token is configured, so nobody may post."""
 
 
 class IntakeProblem(SourceError):  # noqa: N818  # a problem in RFC 9457's sense
-    """Ends a request with a problem document: what was sent cannot be taken so."""
+    """A request that is answered with a problem document."""
 
     def __init__(
         self,
@@ -43,8 +43,8 @@ class IntakeProblem(SourceError):  # noqa: N818  # a problem in RFC 9457's sense
 def as_json(
     violations: Sequence[Violation], place: str, names: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """Return the violations of the statement at ``place``, with a JSON pointer each, in which a
-    field bears the sender's name of it.
+    """Return the violations of the record at ``place``, each with a JSON pointer; ``names`` are the
+    sender's names of the fields.
     """
     return [
         {
@@ -59,7 +59,7 @@ def as_json(
 
 
 def _step(name: str) -> str:
-    """Return the step to ``name`` in a JSON pointer (RFC 6901); none where nothing is named."""
+    """Return ``name`` as a step of a JSON pointer (RFC 6901); empty for an empty name."""
     return f"/{name.replace('~', '~0').replace('/', '~1')}" if name else ""
 
 
@@ -71,7 +71,7 @@ def problem(
     headers: Mapping[str, str] | None = None,
     members: Mapping[str, Any] | None = None,
 ) -> JSONResponse:
-    """Return the problem document as a response."""
+    """Return a problem document as a response."""
     return JSONResponse(
         {
             "type": "about:blank",

@@ -1,7 +1,7 @@
-"""What the body of a signup says: JSON or a web form become fields, each known by name or refused.
+"""The body of a request, JSON or a web form, parsed into input records.
 
-A body is bounded before it is read. What is ambiguous in the notation itself, such as a key given
-twice, is a violation of that statement; what is no statement at all ends the request.
+Every field must be known by name. What is ambiguous in the notation itself, such as a duplicate
+key, is a violation of that record; a body without records is an error of the request.
 """
 
 from __future__ import annotations
@@ -15,13 +15,7 @@ from urllib.parse import parse_qsl
 from izin.consent.model import DateBasis
 from izin.producers.intake.problems import IntakeProblem
 from izin.producers.mapping.names import JSON_NAMES, Field, field_of, fold
-from izin.producers.mapping.violations import (
-    given_twice,
-    unknown_field,
-    wrong_date_basis,
-    wrong_evidence,
-    wrong_type,
-)
+from izin.producers.mapping.violations import printable, violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -33,36 +27,40 @@ Name = TypeVar("Name", bound=str)
 JSON_TYPE = "application/json"
 FORM_TYPE = "application/x-www-form-urlencoded"
 
-MOST_STATEMENTS = 1000
-"""As many as İYS takes in one batch."""
+MAX_RECORDS = 1000
+"""As many as İYS accepts in one batch."""
 
-_MOST_FIELDS = 100
+_MAX_FIELDS = 100
 _EVIDENCE = "evidence"
-_LONGEST_EVIDENCE = 4096
+_MAX_EVIDENCE = 4096
 _ID_NAMES = frozenset({"id", "eventid"})
 _BASIS_NAME = "datebasis"
 _BASES = frozenset(DateBasis)
-_LONGEST_NAME = 40
-"""A sender's own name of a field may stand in an answer if it is no longer."""
+_MAX_NAME = 40
+"""The longest field name of a sender that is repeated in a response."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputRecord:
-    """One statement of a body: its fields as text, and what is wrong with the notation."""
+    """One record of a body: its fields as text, and what is wrong with the notation."""
 
     values: Mapping[Field, str]
     reference: str | None
-    """The sender's own id of this statement."""
+    """The sender's own id of this record."""
     evidence: Mapping[str, str]
     is_live: bool
-    """The act reaches us as it happens."""
+    """The recipient acts right now."""
     violations: tuple[Violation, ...]
     names: Mapping[str, str]
-    """What the sender calls each field, or would call one that is not there."""
+    """The sender's name of each field, or the JSON name of an absent one."""
 
 
 def read_body(content_type: str, body: bytes) -> tuple[Sequence[InputRecord], bool]:
-    """Return the statements in ``body``, and whether it is one alone; raises IntakeProblem."""
+    """Return the records in ``body``, and whether it is a single one.
+
+    Raises:
+        IntakeProblem: the body cannot be parsed.
+    """
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type == JSON_TYPE:
         return _read_json(body)
@@ -76,7 +74,7 @@ def read_body(content_type: str, body: bytes) -> tuple[Sequence[InputRecord], bo
 
 
 class _Pairs:
-    """A JSON object as it was written, so that a key given twice is seen."""
+    """The pairs of a JSON object, so that duplicate keys are detected."""
 
     __slots__ = ("pairs",)
 
@@ -94,22 +92,22 @@ def _read_json(body: bytes) -> tuple[Sequence[InputRecord], bool]:
     except json.JSONDecodeError as error:
         raise _not_json(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
     except (ValueError, RecursionError):
-        raise _not_json("NaN, Infinity, huge numbers and deep nesting are not taken") from None
+        raise _not_json("NaN, Infinity, huge numbers and deep nesting are not accepted") from None
     if isinstance(found, _Pairs):
         return [_of_pairs(found.pairs, is_live=False)], True
     if not isinstance(found, list) or not found:
         raise IntakeProblem(
-            422, "Not a statement", "the body must be a JSON object, or a list of 1 to 1000 objects"
+            422, "Not a record", "the body must be a JSON object, or a list of 1 to 1000 objects"
         )
-    if len(found) > MOST_STATEMENTS:
+    if len(found) > MAX_RECORDS:
         raise IntakeProblem(
             413,
-            "Too many statements",
-            f"{len(found)} statements in one request; send at most {MOST_STATEMENTS}",
+            "Too many records",
+            f"{len(found)} records in one request; send at most {MAX_RECORDS}",
         )
     for index, one in enumerate(found):
         if not isinstance(one, _Pairs):
-            raise IntakeProblem(422, "Not a statement", f"/{index} is no JSON object; send objects")
+            raise IntakeProblem(422, "Not a record", f"/{index} is not a JSON object; send objects")
     return [_of_pairs(one.pairs, is_live=False) for one in found], False
 
 
@@ -128,21 +126,21 @@ def _read_form(body: bytes) -> tuple[Sequence[InputRecord], bool]:
             keep_blank_values=True,
             strict_parsing=True,
             errors="strict",
-            max_num_fields=_MOST_FIELDS,
+            max_num_fields=_MAX_FIELDS,
         )
     except ValueError:
         raise IntakeProblem(
             400,
             "Not a form",
-            f"the body is not {FORM_TYPE} in UTF-8 with at most {_MOST_FIELDS} fields",
+            f"the body is not {FORM_TYPE} in UTF-8 with at most {_MAX_FIELDS} fields",
         ) from None
     channels = {value: name for name, value in pairs if field_of(name) is Field.TYPE}
-    if len(channels) > 1:  # a form's ticked boxes: one consent a channel
+    if len(channels) > 1:  # check boxes: one record for each channel
         rest = [one for one in pairs if field_of(one[0]) is not Field.TYPE]
-        said = [
+        records = [
             _of_pairs([*rest, (name, channel)], is_live=True) for channel, name in channels.items()
         ]
-        return said, False
+        return records, False
     return [_of_pairs(pairs, is_live=True)], True
 
 
@@ -153,24 +151,24 @@ def _of_pairs(pairs: Iterable[tuple[str, Any]], *, is_live: bool) -> InputRecord
     faults: list[Violation] = []
     names: dict[str, str] = {}
     for name, value in pairs:
-        plain, known = fold(name), field_of(name)
-        if plain == _EVIDENCE:
+        folded, known = fold(name), field_of(name)
+        if folded == _EVIDENCE:
             evidence = _evidence(value, faults)
             continue
         text = _text(name, value, faults)
         if known is not None:
             _put(values, known, text, faults)
-            if len(name) <= _LONGEST_NAME:
+            if len(name) <= _MAX_NAME:
                 names[known] = name
-        elif plain in _ID_NAMES:
+        elif folded in _ID_NAMES:
             _put(own, "id", text, faults)
-        elif plain == _BASIS_NAME:
+        elif folded == _BASIS_NAME:
             _put(own, _BASIS_NAME, text, faults)
         else:
-            faults.append(unknown_field(name))
+            faults.append(violation(printable(name), "H118"))
     basis = own.get(_BASIS_NAME, "").strip().lower()
     if basis and basis not in _BASES:
-        faults.append(wrong_date_basis())
+        faults.append(violation("dateBasis", "IZIN-DATE-BASIS"))
     return InputRecord(
         values=values,
         reference=own.get("id", "").strip() or None,
@@ -182,7 +180,7 @@ def _of_pairs(pairs: Iterable[tuple[str, Any]], *, is_live: bool) -> InputRecord
 
 
 def _names(given: Mapping[str, str]) -> Mapping[str, str]:
-    # The law knows a recipient, and not under which of three names it was sent.
+    # A violation of the recipient names whichever of three fields was sent.
     recipient = next((given[one] for one in (Field.PHONE, Field.EMAIL) if one in given), None)
     called = {} if recipient is None else {Field.RECIPIENT: recipient}
     return MappingProxyType({**JSON_NAMES, **called, **given})
@@ -191,13 +189,13 @@ def _names(given: Mapping[str, str]) -> Mapping[str, str]:
 def _put(into: dict[Name, str], name: Name, text: str, faults: list[Violation]) -> None:
     before = into.setdefault(name, text)
     if before != text:
-        # Which of the two was meant cannot be known, so neither is taken.
+        # Ambiguous, so neither value is used.
         into[name] = ""
-        faults.append(given_twice(name))
+        faults.append(violation(name, "IZIN-TWICE", name=name))
 
 
 def _text(name: str, value: object, faults: list[Violation]) -> str:
-    """Return a scalar as text; a list of numbers, such as retailerAccess, with spaces between."""
+    """Return a scalar as text, and a list of numbers, such as retailerAccess, joined by spaces."""
     match value:
         case None:
             return ""
@@ -210,14 +208,14 @@ def _text(name: str, value: object, faults: list[Violation]) -> str:
         case list() if all(isinstance(one, int) and not isinstance(one, bool) for one in value):
             return " ".join(map(str, value))
         case _:
-            faults.append(wrong_type(name))
+            faults.append(violation(printable(name), "IZIN-TYPE"))
             return ""
 
 
 def _evidence(value: object, faults: list[Violation]) -> Mapping[str, str]:
     pairs = value.pairs if isinstance(value, _Pairs) else None
     fits = pairs is not None and all(isinstance(one, str | int) for _, one in pairs)
-    if pairs is None or not fits or sum(len(str(one)) for _, one in pairs) > _LONGEST_EVIDENCE:
-        faults.append(wrong_evidence(_LONGEST_EVIDENCE))
+    if pairs is None or not fits or sum(len(str(one)) for _, one in pairs) > _MAX_EVIDENCE:
+        faults.append(violation("evidence", "IZIN-EVIDENCE", longest=_MAX_EVIDENCE))
         return {}
     return {name: str(one) for name, one in pairs}

@@ -1,7 +1,7 @@
-"""The intake as a process: its port is taken first, and opened once Kafka is there; on SIGTERM the
-port goes first, then Kafka.
+"""The intake as a process.
 
-What was answered with 202 is in Kafka already, so a stop loses nothing.
+It binds its port first and listens once Kafka is reachable; on SIGTERM it closes the port first,
+then Kafka. Whatever was answered with 202 is in Kafka, so stopping loses nothing.
 """
 
 from __future__ import annotations
@@ -39,55 +39,58 @@ _log = get_logger(__name__)
 
 
 class PortError(OurError):
-    """The intake cannot listen where its settings say."""
+    """The intake cannot listen on its configured address."""
 
 
 def utc_now() -> datetime:
-    """Return the instant it is now."""
+    """Return the current instant in UTC."""
     return datetime.now(UTC)
 
 
 def serve(kafka: KafkaSettings, intake: IntakeSettings, codec: Codec) -> None:
-    """Serve the intake until SIGTERM or SIGINT; raises PortError if its port is taken, BrokerError
-    if Kafka is away at first.
+    """Serve the intake until SIGTERM or SIGINT.
+
+    Raises:
+        PortError: the address cannot be used.
+        BrokerError: Kafka cannot be reached at the start.
     """
-    with closing(_claimed(intake)) as port:
-        uvloop.run(_serve(kafka, intake, codec, port))
+    with closing(_bound(intake)) as listener:
+        uvloop.run(_serve(kafka, intake, codec, listener))
 
 
 @contextmanager
-def _named(intake: IntakeSettings) -> Iterator[None]:
-    """Let an error of the port through as one that names the settings."""
+def _port_errors(intake: IntakeSettings) -> Iterator[None]:
+    """Raise PortError, which names the settings, where the block raises OSError."""
     try:
         yield
     except OSError as error:
         where = f"{intake.host}:{intake.port}"
         if error.errno == errno.EADDRINUSE:
-            cure = "the port is taken; set IZIN_INTAKE_PORT to another"
+            remedy = "the port is taken; set IZIN_INTAKE_PORT to another"
         else:
-            cure = f"{error.strerror}; are IZIN_INTAKE_HOST and IZIN_INTAKE_PORT right?"
-        raise PortError(f"the intake cannot listen on {where}: {cure}") from error
+            remedy = f"{error.strerror}; are IZIN_INTAKE_HOST and IZIN_INTAKE_PORT right?"
+        raise PortError(f"the intake cannot listen on {where}: {remedy}") from error
 
 
-def _claimed(intake: IntakeSettings) -> socket.socket:
-    """Return a socket that holds the port; until it listens, whoever calls is turned away."""
-    with _named(intake):
+def _bound(intake: IntakeSettings) -> socket.socket:
+    """Return a socket bound to the port; connections are refused until it listens."""
+    with _port_errors(intake):
         (family, kind, protocol, _, address), *_ = socket.getaddrinfo(
             intake.host, intake.port, type=socket.SOCK_STREAM
         )
-        port = socket.socket(family, kind, protocol)
+        listener = socket.socket(family, kind, protocol)
         try:
-            # Connections of an earlier run that linger do not count.
-            port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            port.bind(address)
+            # Connections of an earlier run may linger.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
         except OSError:
-            port.close()
+            listener.close()
             raise
-        return port
+        return listener
 
 
 async def _serve(
-    kafka: KafkaSettings, intake: IntakeSettings, codec: Codec, port: socket.socket
+    kafka: KafkaSettings, intake: IntakeSettings, codec: Codec, listener: socket.socket
 ) -> None:
     loop = asyncio.get_running_loop()
     server: uvicorn.Server | None = None
@@ -98,7 +101,7 @@ async def _serve(
         if server is not None:
             server.should_exit = True
 
-    # Uvicorn raises the signal again once it has stopped; this handler then lets us close Kafka.
+    # Uvicorn raises the signal again once it has stopped; with this handler, Kafka can be closed.
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     reader = BrandReader(kafka, codec)
@@ -106,12 +109,12 @@ async def _serve(
     directory = await asyncio.to_thread(following.__enter__)
     try:
         with KafkaPublisher(kafka, codec, clock=utc_now, delivery_timeout=_DELIVERY) as publisher:
-            door = Intake(
+            endpoint = Intake(
                 publisher, directory, intake.tokens, clock=utc_now, chance=secrets.token_bytes
             )
             server = uvicorn.Server(
                 uvicorn.Config(
-                    intake_app(door),
+                    intake_app(endpoint),
                     log_config=None,
                     access_log=False,
                     lifespan="off",
@@ -120,10 +123,12 @@ async def _serve(
                 )
             )
             if not stopped.is_set():
-                with _named(intake):
-                    # Two may hold a port that nobody listens on.
-                    port.listen(_BACKLOG)
-                _log.info("intake-up", host=intake.host, port=intake.port, brands=len(directory))
-                await server.serve(sockets=[port])
+                with _port_errors(intake):
+                    # Several processes may bind a port that none listens on.
+                    listener.listen(_BACKLOG)
+                _log.info(
+                    "intake started", host=intake.host, port=intake.port, brands=len(directory)
+                )
+                await server.serve(sockets=[listener])
     finally:
         await asyncio.to_thread(following.__exit__, None, None, None)

@@ -1,14 +1,14 @@
-"""A consent date is read, never guessed: a text has one meaning, or it is a violation.
+"""Consent dates: a text has exactly one meaning, or it is a violation.
 
-Without an offset a time is Turkish time, UTC+3 as İYS speaks it (reference section 4), so that what
-İYS is told is what the source wrote. Read are ``yyyy-MM-dd`` and ISO 8601, ``dd.MM.yyyy`` and
-``dd-MM-yyyy``, each with ``HH:mm[:ss]``. Not read, unless the caller says how (:class:`DateRules`):
+A time without an offset is Turkish time, UTC+3 as at İYS (reference section 4). Accepted are
+``yyyy-MM-dd`` and ISO 8601, ``dd.MM.yyyy`` and ``dd-MM-yyyy``, each with ``HH:mm[:ss]``. Accepted
+only with :class:`DateRules`:
 
-* a date without a time of day, for the order of a "yes" and a "no" of one day hangs on it;
-* an Excel serial such as ``45292,5``, for Excel counts from 1900 or, in workbooks that began on a
-  Mac, from 1904.
+* a date without a time of day, for the order of an opt-in and an opt-out of one day depends on it;
+* an Excel serial such as ``45292,5``, for Excel counts from 1900 or, in workbooks created on a Mac,
+  from 1904.
 
-Never read: slashes where day and month could be exchanged, and two-digit years.
+Never accepted: slashes where day and month could be swapped, and two-digit years.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _MAX_OFFSET = timedelta(hours=14)
 
 
 class ExcelEpoch(StrEnum):
-    """The two ways in which Excel counts days."""
+    """The two epochs of Excel's date serials."""
 
     FROM_1900 = "1900"
     FROM_1904 = "1904"
@@ -49,16 +49,16 @@ class ExcelEpoch(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DateRules:
-    """What the caller knows of a source's dates, and the text alone does not say."""
+    """What the caller knows about the dates of a source beyond their texts."""
 
     excel_epoch: ExcelEpoch | None = None
-    """Which count Excel serials are in; None: a serial is a violation."""
+    """The epoch of Excel serials; None: a serial is a violation."""
     time_of_day: time | None = None
-    """The time of an ONAY whose date has none; None: a violation. A RET never takes it."""
+    """The time of an ONAY whose date has none; None: a violation. Never used for a RET."""
 
 
 class UnreadableDateError(SourceError):
-    """A date that cannot be read, or could mean two instants."""
+    """A date that cannot be read, or is ambiguous."""
 
     def __init__(self, code: str, reason: str, reason_tr: str) -> None:
         super().__init__(reason)
@@ -85,7 +85,11 @@ _EXCEL_DAY_ZERO = {
 
 @lru_cache(maxsize=4096)
 def read_date(text: str, rules: DateRules) -> datetime:
-    """Return the instant that ``text`` means, in UTC; raises UnreadableDateError."""
+    """Return the instant that ``text`` means, in UTC.
+
+    Raises:
+        UnreadableDateError: it means none, or could mean several.
+    """
     text = text.strip()
     if found := _YEAR_FIRST.fullmatch(text):
         return _instant(found, found["month"], found["day"], rules, found["offset"])
@@ -98,8 +102,7 @@ def read_date(text: str, rules: DateRules) -> datetime:
         return _by_serial(found, rules)
     raise UnreadableDateError(
         "H158",
-        "the date is in no notation that is read; write yyyy-MM-dd HH:mm:ss, dd.MM.yyyy HH:mm:ss "
-        "or ISO 8601",
+        "unknown date format; write yyyy-MM-dd HH:mm:ss, dd.MM.yyyy HH:mm:ss or ISO 8601",
         "Tarih biçimi okunamadı; yyyy-AA-gg SS:dd:ss biçiminde yazın.",
     )
 
@@ -136,14 +139,14 @@ def _turkish(on: date, at: time) -> datetime:
 
 
 def _by_slashes(one: str, two: str) -> tuple[str, str]:
-    """Return (day, month) where only one reading is possible, or both readings are the same."""
+    """Return (day, month) if only one reading is possible, or both are the same."""
     if one == two or int(two) <= _LAST_MONTH < int(one):
         return one, two
     if int(one) <= _LAST_MONTH < int(two):
         return two, one
     raise UnreadableDateError(
         "H158",
-        "day and month could be exchanged; write yyyy-MM-dd HH:mm:ss or dd.MM.yyyy HH:mm:ss",
+        "day and month could be swapped; write yyyy-MM-dd HH:mm:ss or dd.MM.yyyy HH:mm:ss",
         "Gün ile ay ayırt edilemiyor; yyyy-AA-gg SS:dd:ss biçiminde yazın.",
     )
 

@@ -1,9 +1,8 @@
-"""The words in which sources speak of consent, Turkish and English, and what each means.
+"""The names that sources use for fields and values, Turkish and English, and what each means.
 
-A header or value is compared folded: lower case, Turkish letters without their marks, nothing but
-letters and digits; so ``İZİN TÜRÜ``, ``IZIN_TURU`` and ``izin türü`` are one word. A word that is
-in no table here is handed to the law as it stands, which names what is wrong with it: nothing is
-read by likeness.
+A name is compared folded: lower case, Turkish letters without diacritics, letters and digits only;
+so ``İZİN TÜRÜ``, ``IZIN_TURU`` and ``izin türü`` are the same. A value that is in no table is
+passed on as it is, for the law to report: there is no fuzzy matching.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Field(StrEnum):
-    """What a column, a key of JSON or a form's field can hold."""
+    """The fields of an input record: a CSV column, a JSON key or a form field."""
 
     RECIPIENT = "recipient"
     PHONE = "phone"
@@ -51,21 +50,21 @@ def _camel(name: str) -> str:
 JSON_NAMES: Mapping[str, str] = MappingProxyType(
     {**{one: _camel(one) for one in Field}, Field.ORIGIN_REF: "ref"}
 )
-"""What a field is called in JSON where the sender chose no other of its names."""
+"""The JSON name of each field, used where the sender used none."""
 
-_MARKS = str.maketrans("İIıŞşĞğÜüÖöÇçÂâÎîÛû", "iiissgguuooccaaiiuu")
+_DIACRITICS = str.maketrans("İIıŞşĞğÜüÖöÇçÂâÎîÛû", "iiissgguuooccaaiiuu")
 
 
 @lru_cache(maxsize=4096)
 def fold(text: str) -> str:
-    """Return ``text`` as words are compared: lower-case ASCII letters and digits only."""
-    plain = text.translate(_MARKS).lower()
+    """Return ``text`` as names are compared: lower-case ASCII letters and digits only."""
+    plain = text.translate(_DIACRITICS).lower()
     return "".join(one for one in plain if one.isascii() and one.isalnum())
 
 
-def _table(words: Mapping[str, Iterable[str]]) -> Mapping[str, str]:
+def _table(names: Mapping[str, Iterable[str]]) -> Mapping[str, str]:
     return MappingProxyType(
-        {fold(word): meaning for meaning, names in words.items() for word in (meaning, *names)}
+        {fold(name): value for value, others in names.items() for name in (value, *others)}
     )
 
 
@@ -143,26 +142,26 @@ _SOURCES = _table(
 
 
 def field_of(header: str) -> Field | None:
-    """Return what a column or key of this name holds; None: no table knows it."""
+    """Return the field that ``header`` names; None if it is unknown."""
     found = _FIELDS.get(fold(header))
     return None if found is None else Field(found)
 
 
 def status_of(text: str) -> str:
-    """Return the status that ``text`` means, or ``text`` itself where no table knows it."""
+    """Return the status that ``text`` means, or ``text`` itself if it is unknown."""
     return _STATUSES.get(fold(text), text)
 
 
 def channel_of(text: str) -> str:
-    """Return the channel that ``text`` means, or ``text`` itself where no table knows it."""
+    """Return the channel that ``text`` means, or ``text`` itself if it is unknown."""
     return _CHANNELS.get(fold(text), text)
 
 
 def recipient_type_of(text: str) -> str:
-    """Return the recipient type that ``text`` means, or itself; İYS's default where empty."""
+    """Return the recipient type that ``text`` means, or itself; BIREYSEL, as at İYS, if empty."""
     return _RECIPIENT_TYPES.get(fold(text), text) if text else RecipientType.BIREYSEL
 
 
 def source_of(text: str) -> str | None:
-    """Return the source that ``text`` means, or ``text`` itself; None where it is empty."""
+    """Return the source that ``text`` means, or ``text`` itself; None if empty."""
     return _SOURCES.get(fold(text), text) if text else None

@@ -1,8 +1,8 @@
-"""What a source's fields say, as a consent event: one reading for a row, JSON and a form.
+"""The fields of a source mapped to a consent event, alike for a CSV row, JSON and a web form.
 
-Reading only translates. What cannot be translated is a violation, and what breaks the law is the
-law's to say: :func:`judge` joins the two. A "no" whose key can be read is published whatever else
-is wrong with it; a date that cannot be read is then left out, and the "no" counts from its receipt.
+:func:`read` only translates; a field that cannot be translated is a violation. :func:`judge` adds
+what the law finds. An opt-out whose key can be read is published whatever else is wrong with it;
+an unreadable date is then omitted, and the opt-out counts from its receipt.
 """
 
 from __future__ import annotations
@@ -15,22 +15,17 @@ from typing import TYPE_CHECKING, assert_never
 from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import AdmittedEvent, Channel, ConsentEvent, ConsentKey, DateBasis, Status
 from izin.consent.terms import TERM_DAYS, BrandTerms, expires_at
-from izin.consent.violations import Violation
 from izin.producers.brand_directory import UnknownBrandError
 from izin.producers.mapping import names
 from izin.producers.mapping.dates import DateRules, UnreadableDateError, read_date
 from izin.producers.mapping.names import Field
-from izin.producers.mapping.violations import (
-    not_a_number,
-    term_ended,
-    two_recipients,
-    unknown_brand,
-)
+from izin.producers.mapping.violations import violation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from izin.consent.violations import Violation
     from izin.producers.brand_directory import BrandDirectory, RegisteredBrand
 
 _NO_EVIDENCE: Mapping[str, str] = MappingProxyType({})
@@ -44,7 +39,7 @@ _LARGEST_LONG = 2**63 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventOrigin:
-    """Where a statement came from, and who it is: what no field of it says."""
+    """The id and origin of an event, which no field of the record holds."""
 
     event_id: str
     origin: str
@@ -53,12 +48,12 @@ class EventOrigin:
     row: int | None = None
     evidence: Mapping[str, str] = field(default_factory=lambda: _NO_EVIDENCE)
     is_live: bool = False
-    """The act itself reaches us now, so without a stated date it counts from its receipt."""
+    """The recipient acts right now: without a date, the event counts from its receipt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MappedRecord:
-    """What a source said, in the contract's words; ``violations`` could not be translated."""
+    """An input record in the terms of the contract; ``violations``: what was not translatable."""
 
     brand_code: int | None
     type: str
@@ -71,12 +66,12 @@ class MappedRecord:
     retailer_code: int | None
     retailer_access: tuple[int, ...] | None
     texts: Mapping[Field, str]
-    """The fields that are carried as they are: reference, actor …"""
+    """The fields that are copied unchanged: reference, actor …"""
     violations: tuple[Violation, ...]
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """What tells two statements under one reference apart: record, status and date."""
+        """What distinguishes two events of one reference: key, status and date."""
         date = self.consent_date
         return (
             str(self.brand_code),
@@ -88,11 +83,11 @@ class MappedRecord:
         )
 
     def with_violations(self, more: tuple[Violation, ...]) -> MappedRecord:
-        """Return this statement with what else is wrong with it."""
+        """Return this record with further violations."""
         return replace(self, violations=(*more, *self.violations)) if more else self
 
     def event(self, customer_id: str, brand_code: int, origin: EventOrigin) -> ConsentEvent:
-        """Return the event that this statement from ``origin`` is."""
+        """Return this record as a consent event."""
         date, basis = self.consent_date, DateBasis.STATED
         if date is None:
             basis = DateBasis.RECEIVED
@@ -131,8 +126,8 @@ class MappedRecord:
 class AcceptedRecord:
     """An event to publish.
 
-    ``violations``: why İYS would not register it as it stands. Of a "no" that may be anything; of a
-    "yes", that it is void already.
+    ``violations`` are why İYS would not register it as it stands: any for an opt-out, only the end
+    of its term for an opt-in.
     """
 
     event: ConsentEvent
@@ -142,7 +137,7 @@ class AcceptedRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedRecord:
-    """A statement that is not published, and every reason why."""
+    """A record that is not published, and every reason why."""
 
     violations: tuple[Violation, ...]
 
@@ -157,7 +152,7 @@ _TEXTS = (
 
 
 def read(values: Mapping[Field, str], rules: DateRules) -> MappedRecord:
-    """Return what ``values`` say; a field that is absent and one that is empty mean the same."""
+    """Return ``values`` as a record; an empty field is the same as an absent one."""
     found = {name: text for name, value in values.items() if (text := value.strip())}
     faults: list[Violation] = []
     channel = names.channel_of(found.get(Field.TYPE, ""))
@@ -179,47 +174,52 @@ def read(values: Mapping[Field, str], rules: DateRules) -> MappedRecord:
 
 
 def judge(
-    statement: MappedRecord, directory: BrandDirectory, origin: EventOrigin
+    record: MappedRecord, directory: BrandDirectory, origin: EventOrigin
 ) -> AcceptedRecord | RefusedRecord:
     """Return the event to publish, or every reason why there is none."""
-    if statement.brand_code is None:
-        nobodys = statement.event("-", 0, origin)
-        rest = admit(nobodys, appended_at=origin.received_at).violations
-        return RefusedRecord(violations=_joined(statement.violations, rest))
+    if record.brand_code is None:
+        return _refused(record, 0, record.violations, origin)
     try:
-        brand = directory.get(statement.brand_code)
+        brand = directory.get(record.brand_code)
     except UnknownBrandError as error:
-        anybody = statement.event("-", statement.brand_code, origin)
-        rest = admit(anybody, appended_at=origin.received_at).violations
-        ours = (*statement.violations, unknown_brand(error))
-        return RefusedRecord(violations=_joined(ours, rest))
-    event = statement.event(brand.customer_id, brand.brand_code, origin)
+        unknown = violation("brand_code", "IZIN-BRAND-UNKNOWN", brand=error.brand_code)
+        return _refused(record, record.brand_code, (*record.violations, unknown), origin)
+    event = record.event(brand.customer_id, brand.brand_code, origin)
     match admit(event, appended_at=origin.received_at):
-        case RefusedEvent(violations=of_law):
-            return RefusedRecord(violations=_joined(statement.violations, of_law))
-        case AdmittedEvent(violations=of_law, key=key, status=status, event=admitted) as claim:
-            violations = _joined(statement.violations, of_law)
+        case RefusedEvent(violations=by_law):
+            return RefusedRecord(violations=_joined(record.violations, by_law))
+        case AdmittedEvent(violations=by_law, key=key, status=status, event=event) as admitted:
+            violations = _joined(record.violations, by_law)
             if violations and status is not Status.RET:
                 return RefusedRecord(violations=violations)
-            if status is Status.ONAY and _is_void(claim, brand, origin.received_at):
-                violations = (term_ended(),)
-            return AcceptedRecord(event=admitted, key=key, violations=violations)
+            if status is Status.ONAY and _is_void(admitted, brand, origin.received_at):
+                violations = (violation("consent_date", "IZIN-TERM-ENDED"),)
+            return AcceptedRecord(event=event, key=key, violations=violations)
         case never:
             assert_never(never)
 
 
-def _is_void(claim: AdmittedEvent, brand: RegisteredBrand, now: datetime) -> bool:
+def _refused(
+    record: MappedRecord, brand_code: int, ours: tuple[Violation, ...], origin: EventOrigin
+) -> RefusedRecord:
+    """Return the refusal of a record without a registered brand, with what else is wrong."""
+    event = record.event("-", brand_code, origin)
+    by_law = admit(event, appended_at=origin.received_at).violations
+    return RefusedRecord(violations=_joined(ours, by_law))
+
+
+def _is_void(admitted: AdmittedEvent, brand: RegisteredBrand, now: datetime) -> bool:
     """Whether the term of an ONAY has ended, counted with the public holidays."""
-    # No three business days are shorter than three days, and most statements are of this minute.
-    if now - claim.effective_at <= _SHORTEST_TERM:
+    # Three business days are never shorter than three days, and most events are minutes old.
+    if now - admitted.effective_at <= _SHORTEST_TERM:
         return False
-    clock = BrandTerms(activated_at=brand.activated_at, loading_deadline=brand.loading_deadline)
-    ends_at = expires_at(claim.effective_at, clock, now=now)
+    terms = BrandTerms(activated_at=brand.activated_at, loading_deadline=brand.loading_deadline)
+    ends_at = expires_at(admitted.effective_at, terms, now=now)
     return ends_at is not None and ends_at < now
 
 
 def _joined(ours: tuple[Violation, ...], law: tuple[Violation, ...]) -> tuple[Violation, ...]:
-    """Return all violations; of a field that could not be read, the law's add nothing."""
+    """Return all violations, without the law's for fields that could not be read."""
     unread = {names.fold(one.field) for one in ours}
     return (*ours, *(one for one in law if names.fold(one.field) not in unread)) if ours else law
 
@@ -230,7 +230,7 @@ def _recipient(found: Mapping[Field, str], channel: str, faults: list[Violation]
         found[one] for one in (Field.RECIPIENT, by_channel) if one is not None and one in found
     ]
     if len(set(given)) > 1:
-        faults.append(two_recipients(by_channel))
+        faults.append(violation("recipient", "IZIN-TWO-RECIPIENTS", other=by_channel))
         return ""
     return given[0] if given else ""
 
@@ -266,7 +266,7 @@ def _number(
         and int(text) <= largest
     ):
         return int(text)
-    faults.append(not_a_number(name, largest))
+    faults.append(violation(name, "IZIN-NOT-A-NUMBER", largest=largest))
     return None
 
 

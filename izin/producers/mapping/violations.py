@@ -1,7 +1,7 @@
-"""What can be wrong with how a statement is written, before the law looks at what it says.
+"""What can be wrong with the notation of an input record, before the law validates its content.
 
-İYS's code where it has one (H118); ``IZIN-…`` where it has none. The words say what would be right,
-and never quote what was sent, for that may be a person's address.
+İYS's code where it has one (H118); ``IZIN-…`` where it has none. A text says what would be right
+and never quotes the input, which may be a person's address.
 """
 
 from __future__ import annotations
@@ -14,10 +14,7 @@ from izin.consent.violations import Violation
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from izin.consent.errors import SourceError
-    from izin.producers.brand_directory import UnknownBrandError
-
-_SHOWN = 40
+_PRINTED = 40
 
 KNOWN_FIELDS = (
     "recipient (or phone, email), type, status, source, consentDate, recipientType, brandCode, "
@@ -37,7 +34,7 @@ REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "{brand} kodlu marka kayıtlı değil; düzeltin ya da markayı tanıtın.",
         ),
         "IZIN-DATE-BASIS": (
-            'dateBasis is "stated", or "received" where the act itself reaches us now',
+            'dateBasis is "stated", or "received" where the recipient acts right now',
             'dateBasis yalnızca "stated" ya da "received" olabilir.',
         ),
         "IZIN-EVIDENCE": (
@@ -49,7 +46,7 @@ REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "0 ile {largest} arasında bir tam sayı değil; yalnızca rakam kullanın.",
         ),
         "IZIN-ROW": (
-            "the row cannot be told apart: {what}; correct quotes and delimiters",
+            "the fields of the row cannot be separated: {what}; correct quotes and delimiters",
             "Satır {width} sütuna ayrılamıyor; ayraçları ve tırnakları düzeltin.",
         ),
         "IZIN-SIZE": (
@@ -74,69 +71,15 @@ REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
         ),
     }
 )
-"""Each code of the doors with its English and its Turkish reason, and places for what differs."""
+"""Each code of the producers with its English and its Turkish reason, as format strings."""
 
 
-def unknown_field(name: str) -> Violation:
-    """Return the violation of a field that nobody knows."""
-    return _violation(_shown(name), "H118")
-
-
-def given_twice(name: str) -> Violation:
-    """Return the violation of a field with two values."""
-    return _violation(name, "IZIN-TWICE", name=name)
-
-
-def wrong_type(name: str) -> Violation:
-    """Return the violation of a field that is neither text nor a whole number."""
-    return _violation(_shown(name), "IZIN-TYPE")
-
-
-def wrong_evidence(longest: int) -> Violation:
-    """Return the violation of evidence that cannot be carried."""
-    return _violation("evidence", "IZIN-EVIDENCE", longest=longest)
-
-
-def wrong_date_basis() -> Violation:
-    """Return the violation of a date basis that is none."""
-    return _violation("dateBasis", "IZIN-DATE-BASIS")
-
-
-def term_ended() -> Violation:
-    """Return what keeps İYS from registering an ONAY that came after its term."""
-    return _violation("consent_date", "IZIN-TERM-ENDED")
-
-
-def not_a_number(name: str, largest: int) -> Violation:
-    """Return the violation of a number that is none, or out of its range."""
-    return _violation(name, "IZIN-NOT-A-NUMBER", largest=largest)
-
-
-def two_recipients(other: str | None) -> Violation:
-    """Return the violation of a statement that names two recipients."""
-    return _violation("recipient", "IZIN-TWO-RECIPIENTS", other=other)
-
-
-def unknown_brand(error: UnknownBrandError) -> Violation:
-    """Return the violation of a brand code that nobody registered."""
-    return _violation("brand_code", "IZIN-BRAND-UNKNOWN", brand=error.brand_code)
-
-
-def broken_row(what: str, width: int) -> Violation:
-    """Return the violation of a row whose fields cannot be told apart."""
-    return _violation("", "IZIN-ROW", what=what, width=width)
-
-
-def too_large(error: SourceError) -> Violation:
-    """Return the violation of an event that Kafka or the contract cannot carry."""
-    return _violation("", "IZIN-SIZE", what=error)
-
-
-def _violation(field: str, code: str, **known: object) -> Violation:
-    reason, reason_tr = (text.format_map(known) for text in REASONS[code])
+def violation(field: str, code: str, **details: object) -> Violation:
+    """Return the violation of ``field`` with ``code``, one of ``REASONS``, filled with details."""
+    reason, reason_tr = (text.format_map(details) for text in REASONS[code])
     return Violation(field=field, code=code, reason=reason, reason_tr=reason_tr)
 
 
-def _shown(name: str) -> str:
-    """Return a sender's own field name so that it can stand in an answer."""
-    return "".join(one for one in name[:_SHOWN] if one.isalnum() or one in "_-")
+def printable(name: str) -> str:
+    """Return a field name of the sender so that it can stand in a response."""
+    return "".join(one for one in name[:_PRINTED] if one.isalnum() or one in "_-")

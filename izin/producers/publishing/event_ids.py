@@ -1,8 +1,8 @@
-"""Who an event is: the same statement gets the same id, however often it is told.
+"""Deterministic event ids: the same event has the same id, however often it is sent.
 
-A file or a webhook can repeat itself, so its ids are UUIDv5 over what stays the same: (digest, row)
-of a file, (origin, reference, version) of a message. Only what cannot be told apart from a new
-statement gets a UUIDv7 (RFC 9562), which sorts by time. Time and chance are arguments.
+A file or a webhook may repeat itself, so its ids are UUIDv5 over what stays the same: (digest, row)
+of a file, (origin, reference, version) of a message. Only an event that nothing identifies gets a
+UUIDv7 (RFC 9562), which sorts by time. Time and randomness are arguments.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 CHANCE_BYTES = 10
-"""How much randomness :func:`uuid7` takes."""
+"""The random bytes that :func:`uuid7` needs."""
 
 _FILES = UUID("5f6f7b0e-6f4a-5d0c-9a53-6b8f6f0d1c01")
 _MESSAGES = UUID("5f6f7b0e-6f4a-5d0c-9a53-6b8f6f0d1c02")
@@ -30,7 +30,7 @@ class FileIds:
     __slots__ = ("_start",)
 
     def __init__(self, digest: str) -> None:
-        # What uuid5 does, but the part that all rows share is hashed once.
+        # As uuid5 does, but the common prefix is hashed once.
         name = f"{digest}{_SEPARATOR}".encode()
         self._start = hashlib.sha1(_FILES.bytes + name, usedforsecurity=False)
 
@@ -44,21 +44,20 @@ class FileIds:
 
 
 def message_event_id(origin: str, reference: str, version: str) -> str:
-    """Return the id of what ``origin`` said under its own ``reference``, in this ``version``.
+    """Return the id of the event that ``origin`` calls ``reference``.
 
-    ``version`` is whatever tells two statements under one reference apart: a number, or key, status
-    and date.
+    ``version`` distinguishes two events of one reference: a number, or key, status and date.
     """
     return str(uuid5(_MESSAGES, _SEPARATOR.join((origin, reference, version))))
 
 
 def new_event_id(at: datetime, chance: bytes) -> str:
-    """Return the id of a statement that nothing identifies: a UUIDv7."""
+    """Return the id of an event that nothing identifies: a UUIDv7."""
     return str(uuid7(at, chance))
 
 
 def uuid7(at: datetime, chance: bytes) -> UUID:
-    """Return the UUIDv7 of the instant ``at`` and ten bytes of ``chance``."""
+    """Return the UUIDv7 of the instant ``at`` and ten random bytes ``chance``."""
     if len(chance) != CHANCE_BYTES:
         raise ValueError(f"uuid7 takes {CHANCE_BYTES} bytes of chance, not {len(chance)}")
     milliseconds = int(aware("at", at).timestamp() * 1000)

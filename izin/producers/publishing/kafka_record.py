@@ -1,9 +1,8 @@
-"""A consent event as Kafka is to carry it: lane, key, bytes and headers.
+"""A consent event as a Kafka record: lane, key, bytes and headers.
 
-A "no", and whatever İYS originated, takes the express lane: the law does not care in which order
-events arrive, so what is urgent may overtake. ``received_at`` is stamped here once, where nobody
-did before. The Kafka key is the canonical key where it can be read; the order worker re-files the
-rest.
+Opt-outs, and events that İYS originated, take the express lane: the law gives the same result in
+any order, so urgent events may overtake. ``received_at`` is set here where it is missing. The Kafka
+key is the canonical key where it can be read; the order worker repartitions the rest.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class UnencodableError(SourceError):
-    """An event with a value that the contract cannot carry."""
+    """An event with a value that the schema does not allow."""
 
     def __init__(self, event_id: str, reason: str) -> None:
         super().__init__(f"event {event_id} does not fit the contract ConsentEvent: {reason}")
@@ -37,7 +36,7 @@ class UnencodableError(SourceError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KafkaRecord:
-    """An event as Kafka is to carry it."""
+    """An event as a Kafka record."""
 
     topic: str
     key: bytes
@@ -46,7 +45,7 @@ class KafkaRecord:
 
 
 def lane(event: ConsentEvent, topics: Topics) -> Topic:
-    """Return the topic for ``event``: express for a "no" and for what İYS originated."""
+    """Return the topic for ``event``: express for opt-outs and for events from İYS."""
     urgent = event.iys is not None or event.status.strip().upper() == Status.RET
     return topics.express if urgent else topics.events
 
@@ -54,9 +53,10 @@ def lane(event: ConsentEvent, topics: Topics) -> Topic:
 def kafka_record(
     event: ConsentEvent, key: ConsentKey | None, at: datetime, topics: Topics, codec: Codec
 ) -> KafkaRecord:
-    """Return ``event`` as Kafka is to carry it; raises UnencodableError.
+    """Return ``event`` as a Kafka record; ``at`` becomes its ``received_at`` if it has none.
 
-    ``at`` is stamped as its ``received_at`` where nobody did before.
+    Raises:
+        UnencodableError: a value does not fit the schema.
     """
     received_at = event.received_at or at
     if event.received_at is None:
@@ -80,7 +80,7 @@ def kafka_record(
 
 
 def _key(event: ConsentEvent, key: ConsentKey | None) -> bytes:
-    """Return the canonical key; where none can be read, a stable one that shows no recipient."""
+    """Return the canonical key, or if it cannot be read a stable one without the recipient."""
     key = key or read_key(event, [])
     if key is not None:
         return key.encode()

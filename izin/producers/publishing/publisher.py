@@ -1,11 +1,11 @@
-"""The one door into Kafka for consent events, with an answer for each.
+"""The publisher of consent events to Kafka, with a result for each event.
 
-Written with ``acks=all`` and idempotence: an event is published when its answer says so.
+Events are written with ``acks=all`` and idempotence; an event is published once its result says so.
 
-One implementation serves a single signup and a file of millions: ``send`` hands to librdkafka and
-calls back with the broker's answer; ``publish`` is the same with a future. A thread takes the
-answers as soon as they come. In ``bulk`` the publishing thread does that itself, for two would
-fight over the interpreter at each event.
+One implementation serves a single signup and a file of millions: ``send`` enqueues in librdkafka
+and calls back with the result; ``publish`` returns a future instead. A thread polls for results. In
+``bulk`` the publishing thread polls itself, for two threads would contend for the interpreter at
+every event.
 """
 
 from __future__ import annotations
@@ -38,32 +38,32 @@ if TYPE_CHECKING:
 
 BULK_LINGER = timedelta(milliseconds=20)
 
-_POLL = 0.1
-_PING = 2.0
+_POLL_TIMEOUT = 0.1
+_PING_TIMEOUT = 2.0
 _DEFAULT_WAIT = timedelta(seconds=60)
 
 
 class OversizeError(SourceError):
-    """An event larger than the broker takes; its evidence should be kept elsewhere."""
+    """An event larger than the broker accepts; its evidence should be stored elsewhere."""
 
     def __init__(self, event_id: str) -> None:
         super().__init__(
-            f"event {event_id} is too large for Kafka; keep its evidence elsewhere "
+            f"event {event_id} is too large for Kafka; store its evidence elsewhere "
             "and send evidence_hash"
         )
         self.event_id = event_id
 
 
 class BackpressureError(BrokerError):
-    """The queue to the broker is full, and stayed so as long as the caller would wait."""
+    """The queue to the broker stayed full for as long as the caller would wait."""
 
     def __init__(self, retry_after: timedelta) -> None:
-        super().__init__("the queue to Kafka is full; the broker is slow or away")
+        super().__init__("the queue to Kafka is full; the broker is slow or unreachable")
         self.retry_after = retry_after
 
 
 class UndeliveredError(BrokerError):
-    """The broker did not acknowledge an event in time; it may or may not have it.
+    """The broker did not acknowledge an event in time; it may have it.
 
     Publishing the same event again is safe: its id is the same.
     """
@@ -75,7 +75,7 @@ class UndeliveredError(BrokerError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """Where an event stands now."""
+    """The position of a published event."""
 
     event_id: str
     topic: str
@@ -84,21 +84,21 @@ class Published:
 
 
 PublishResult = Published | UndeliveredError | OversizeError
-"""What the broker said of an event."""
+"""The result of publishing one event."""
 
 
 class EventPublisher(Protocol):
-    """What importers and doors need of a publisher."""
+    """The interface of a publisher of consent events."""
 
     def send(
         self,
         event: ConsentEvent,
         key: ConsentKey | None,
-        answered: Callable[[PublishResult], None],
+        on_result: Callable[[PublishResult], None],
         *,
         wait: timedelta = _DEFAULT_WAIT,
     ) -> None:
-        """Hand ``event`` over; ``answered`` is called once the broker has it, or will not."""
+        """Enqueue ``event``; ``on_result`` is called with its result."""
 
     def publish(
         self,
@@ -107,23 +107,23 @@ class EventPublisher(Protocol):
         *,
         wait: timedelta = _DEFAULT_WAIT,
     ) -> Future[Published]:
-        """Hand ``event`` over; the future is done when the broker has it."""
+        """Enqueue ``event``; the future is done when the broker has acknowledged it."""
 
     def flush(self, timeout: timedelta) -> int:
-        """Wait until everything handed over is answered; return how many are not."""
+        """Wait for the results of all events; return how many are missing."""
 
     def is_reachable(self) -> bool:
-        """Whether the broker answers now."""
+        """Whether the broker can be reached now."""
 
     def bulk(self) -> AbstractContextManager[None]:
-        """Within it answers come in ``send`` and ``flush`` only, and much more gets through."""
+        """Within the context, results arrive in ``send`` and ``flush`` only: higher throughput."""
 
 
 class KafkaPublisher:
-    """Publishes consent events to Kafka. Any thread may use it; close it, or use ``with``.
+    """A thread-safe publisher; close it, or use it as a context manager.
 
-    ``linger`` is how long an event waits for company: the default is for doors, where a person
-    waits; ``BULK_LINGER`` is for files.
+    ``linger`` is how long an event waits to be batched: the default suits an endpoint, where a
+    person waits, and ``BULK_LINGER`` files.
     """
 
     def __init__(
@@ -149,9 +149,9 @@ class KafkaPublisher:
             },
         )
         self._is_bulk = False
-        self._resting = threading.Event()
+        self._stopped = threading.Event()
         self._poller: threading.Thread
-        self._work()
+        self._start_polling()
 
     def publish(
         self,
@@ -160,7 +160,7 @@ class KafkaPublisher:
         *,
         wait: timedelta = _DEFAULT_WAIT,
     ) -> Future[Published]:
-        """Hand ``event`` over, as ``send`` does; the future is done when the broker has it."""
+        """Enqueue ``event`` as ``send`` does; the future is done when it is acknowledged."""
         future: Future[Published] = Future()
         future.set_running_or_notify_cancel()
         self.send(event, key, _Resolve(future), wait=wait)
@@ -170,15 +170,19 @@ class KafkaPublisher:
         self,
         event: ConsentEvent,
         key: ConsentKey | None,
-        answered: Callable[[PublishResult], None],
+        on_result: Callable[[PublishResult], None],
         *,
         wait: timedelta = _DEFAULT_WAIT,
     ) -> None:
-        """Hand ``event`` over; ``answered`` is called once the broker has it, or will not.
+        """Enqueue ``event``; ``on_result`` is called with its result.
 
         ``key`` is the canonical key where the caller has read it already. Blocks while the queue is
-        full, at most for ``wait``. Raises BackpressureError, BrokerError, OversizeError and
-        UnencodableError; the future fails with UndeliveredError or OversizeError.
+        full, for at most ``wait``.
+
+        Raises:
+            BackpressureError: the queue stayed full.
+            OversizeError: the event is too large.
+            UnencodableError: a value does not fit the schema.
         """
         record = kafka_record(event, key, self._clock(), self._topics, self._codec)
         deadline = monotonic() + wait.total_seconds()
@@ -189,12 +193,12 @@ class KafkaPublisher:
                     value=record.value,
                     key=record.key,
                     headers=record.headers,
-                    on_delivery=_Delivery(event.event_id, answered),
+                    on_delivery=_Delivery(event.event_id, on_result),
                 )
             except BufferError:
                 if monotonic() >= deadline:
                     raise BackpressureError(self._retry_after) from None
-                self._producer.poll(_POLL)
+                self._producer.poll(_POLL_TIMEOUT)
             except KafkaException as error:
                 raise _refused(event.event_id, error.args[0]) from error
             else:
@@ -204,32 +208,32 @@ class KafkaPublisher:
 
     @contextmanager
     def bulk(self) -> Iterator[None]:
-        """Take answers in ``send`` and ``flush`` only; one thread may publish meanwhile."""
-        self._rest()
+        """Poll for results in ``send`` and ``flush`` only; one thread may publish meanwhile."""
+        self._stop_polling()
         self._is_bulk = True
         try:
             yield
         finally:
             self._is_bulk = False
-            self._work()
+            self._start_polling()
 
     def flush(self, timeout: timedelta) -> int:
-        """Wait until everything handed over is answered; return how many are not."""
+        """Wait for the results of all events; return how many are missing."""
         return self._producer.flush(timeout.total_seconds())
 
     def is_reachable(self) -> bool:
-        """Whether the broker answers now, and knows the topic. Blocks for two seconds at most."""
+        """Whether the broker can be reached now and has the topic; blocks for at most 2 s."""
         name = self._topics.events.name
         try:
-            found = self._producer.list_topics(name, timeout=_PING).topics[name]
+            found = self._producer.list_topics(name, timeout=_PING_TIMEOUT).topics[name]
         except KafkaException:
             return False
         return found.error is None
 
     def close(self, timeout: timedelta = timedelta(seconds=30)) -> None:
-        """Wait for what is under way, then stop."""
+        """Flush, then stop polling."""
         self._producer.flush(timeout.total_seconds())
-        self._rest()
+        self._stop_polling()
 
     def __enter__(self) -> Self:
         return self
@@ -242,34 +246,34 @@ class KafkaPublisher:
     ) -> None:
         self.close()
 
-    def _work(self) -> None:
-        self._resting.clear()
+    def _start_polling(self) -> None:
+        self._stopped.clear()
         self._poller = threading.Thread(target=self._poll, name="publisher", daemon=True)
         self._poller.start()
 
-    def _rest(self) -> None:
-        self._resting.set()
+    def _stop_polling(self) -> None:
+        self._stopped.set()
         self._poller.join()
 
     def _poll(self) -> None:
-        while not self._resting.is_set():
-            self._producer.poll(_POLL)
+        while not self._stopped.is_set():
+            self._producer.poll(_POLL_TIMEOUT)
 
 
 class _Delivery:
-    """Turns what librdkafka says of a record into an answer."""
+    """librdkafka's delivery callback for one event."""
 
-    __slots__ = ("_answered", "_event_id")
+    __slots__ = ("_event_id", "_on_result")
 
-    def __init__(self, event_id: str, answered: Callable[[PublishResult], None]) -> None:
+    def __init__(self, event_id: str, on_result: Callable[[PublishResult], None]) -> None:
         self._event_id = event_id
-        self._answered = answered
+        self._on_result = on_result
 
     def __call__(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
-            self._answered(_refused(self._event_id, error))
+            self._on_result(_refused(self._event_id, error))
             return
-        self._answered(
+        self._on_result(
             Published(
                 event_id=self._event_id,
                 topic=message.topic() or "",
@@ -280,18 +284,18 @@ class _Delivery:
 
 
 class _Resolve:
-    """Resolves a future with the answer."""
+    """Resolves a future with a result."""
 
     __slots__ = ("_future",)
 
     def __init__(self, future: Future[Published]) -> None:
         self._future = future
 
-    def __call__(self, answer: PublishResult) -> None:
-        if isinstance(answer, Published):
-            self._future.set_result(answer)
+    def __call__(self, result: PublishResult) -> None:
+        if isinstance(result, Published):
+            self._future.set_result(result)
         else:
-            self._future.set_exception(answer)
+            self._future.set_exception(result)
 
 
 def _refused(event_id: str, error: KafkaError) -> UndeliveredError | OversizeError:

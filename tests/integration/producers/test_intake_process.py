@@ -112,9 +112,9 @@ def test_signups_are_in_kafka_once_they_are_accepted(
 
 _IMPATIENT = """
 import sys
-from izin.producers import __main__, brands
+from izin.producers import __main__, brand_directory
 
-brands._TIMEOUT = 0.1
+brand_directory._TIMEOUT = 0.1
 sys.exit(__main__.main())
 """
 """The intake, which otherwise gives Kafka a quarter of a minute."""
@@ -170,5 +170,5 @@ def test_settings_it_cannot_serve_with_are_named(
     assert done.returncode == 4, printed
     assert told in printed
     assert setting in printed
-    assert "intake-up" not in printed
+    assert "intake started" not in printed
     assert "Traceback" not in printed

@@ -156,7 +156,7 @@ def test_more_to_tell_never_removes_a_miss(
     added = max(place for place, one in enumerate(many.groups) if one.group is more)
     others = [*many.groups[:added], *many.groups[added + 1 :]]
     for before, then in zip(few.groups, others, strict=True):
-        assert before.owed is then.owed
+        assert before.group is then.group
         assert before.late <= then.late
         assert before.lost <= then.lost
 
@@ -184,7 +184,7 @@ def test_a_longer_pause_never_removes_a_miss(backlog: list[DueGroup], rate: floa
 @pytest.mark.parametrize("count", [0, -1])
 def test_a_group_has_records(count: int):
     """Nothing is owed by nobody."""
-    with pytest.raises(ValueError, match="owes nothing"):
+    with pytest.raises(ValueError, match="at least one"):
         owed(count=count)
 
 
@@ -198,5 +198,5 @@ def test_a_group_has_aware_deadlines(name: str):
 @pytest.mark.parametrize("rate", [0, -1.0])
 def test_standing_still_is_no_pace(rate: float):
     """A pause has an end; without one nothing can be said."""
-    with pytest.raises(ValueError, match="until when"):
+    with pytest.raises(ValueError, match="positive"):
         forecast([owed()], now=NOW, records_per_second=rate)

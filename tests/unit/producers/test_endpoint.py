@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from izin.producers.brand_directory import BrandDirectory
-from izin.producers.intake.endpoint import LARGEST_BODY, Intake, intake_app
+from izin.producers.intake.endpoint import MAX_BODY, Intake, intake_app
 from izin.producers.intake.first_seen import FirstSeen
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE
 from tests.unit.producers.fakes import FakePublisher
@@ -273,7 +273,7 @@ async def test_a_no_is_never_refused(client: httpx.AsyncClient, fake: FakePublis
         ({"Content-Type": "application/json"}, b"[]", 422, "1 to 1000"),
         ({"Content-Type": "application/json"}, b"[1]", 422, "/0"),
         ({"Content-Type": "application/json"}, b"[" + b"{}," * 1000 + b"{}]", 413, "1000"),
-        ({"Content-Type": "application/json"}, b" " * (LARGEST_BODY + 1), 413, "send less"),
+        ({"Content-Type": "application/json"}, b" " * (MAX_BODY + 1), 413, "send less"),
         ({"Content-Type": FORM}, b"durum", 400, "form"),
         ({"Content-Type": FORM}, b"a=%ff", 400, "UTF-8"),
         ({"Content-Type": FORM}, b"a=1&" * 200, 400, "100 fields"),
@@ -401,7 +401,7 @@ async def test_health_metrics_and_other_doors(client: httpx.AsyncClient):
     assert (await client.get("/health")).json() == {"status": "ok"}
     metrics = (await client.get("/metrics")).text
     assert 'izin_intake_requests_total{status="202"} 1.0' in metrics
-    assert 'izin_intake_statements_total{outcome="published"} 1.0' in metrics
+    assert 'izin_intake_records_total{outcome="published"} 1.0' in metrics
     for answer in (await client.get("/nothing"), await client.get("/v1/consents")):
         assert answer.status_code in {404, 405}
         assert "POST to /v1/consents" in answer.text
@@ -409,7 +409,7 @@ async def test_health_metrics_and_other_doors(client: httpx.AsyncClient):
 
 def test_first_seen_is_bounded():
     """In number and in age."""
-    seen = FirstSeen(most=2, kept=timedelta(hours=1))
+    seen = FirstSeen(max_events=2, max_age=timedelta(hours=1))
     later = NOON + timedelta(minutes=1)
     assert seen.at("a", NOON) == NOON
     assert seen.at("a", later) == NOON

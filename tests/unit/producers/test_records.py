@@ -233,6 +233,6 @@ def test_an_unknown_brand_names_its_cure():
     directory = BrandDirectory()
     directory.put(RegisteredBrand(brand_code=7, iys_code=1, customer_id="acme", name="x"))
     assert len(directory) == 1
-    directory.drop(7)
+    directory.remove(7)
     with pytest.raises(UnknownBrandError, match=r"brand 7 .*izin brands add 7"):
         directory.get(7)

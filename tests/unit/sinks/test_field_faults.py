@@ -41,7 +41,7 @@ OURS = Brand(
 )
 TWINS = TwinBrand(code=BRAND, iys_code=BRAND, name="Örnek", activated_at=to_turkish(ACTIVATED_AT))
 DIRECTORY = known.BrandDirectory(
-    [known.Brand(brand_code=BRAND, iys_code=BRAND, customer_id=CUSTOMER, name="Örnek")]
+    [known.RegisteredBrand(brand_code=BRAND, iys_code=BRAND, customer_id=CUSTOMER, name="Örnek")]
 )
 VALUES = {
     "phone": PHONE,
