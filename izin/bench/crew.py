@@ -13,7 +13,7 @@ import signal
 import uvloop
 
 from izin.iys import IysClient, Pace, TokenAuth
-from izin.runtime.garbage import collect_seldom
+from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.observe import configure
 from izin.runtime.settings import IysSettings, LedgerSettings, LogSettings, SinkSettings
 from izin.schemas.codec import Codec
@@ -76,5 +76,5 @@ async def main() -> None:
 
 if __name__ == "__main__":
     configure(LogSettings())
-    collect_seldom()
+    tune_gc_for_batches()
     uvloop.run(main())

@@ -58,7 +58,7 @@ class Drain:
         try:
             found = self._reader.committed(self._places, _TIMEOUT)
         except KafkaException as error:
-            if not kafka.is_passing(error):
+            if not kafka.is_transient(error):
                 raise
             found = []  # a group nobody has heard of yet has no coordinator for a moment
         # The end may lie behind a marker that no committed offset needs to pass.

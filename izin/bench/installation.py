@@ -8,8 +8,8 @@ from uuid import uuid4
 
 from izin.bench.track import delete
 from izin.local import Kafka
-from izin.runtime.kafka import ensure_topics
 from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_admin import ensure_topics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

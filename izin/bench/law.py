@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from izin.bench.events import BEGAN, canonical_events
 from izin.bench.laps import race
 from izin.consent.admission import admit
-from izin.consent.model import Claim
+from izin.consent.model import AdmittedEvent
 from izin.consent.ordering import decide
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def law(*, events: int = 200_000, laps: int = 5, seed: int = 2026) -> Sequence[L
         state: dict[bytes, Consent] = {}
         for key, event in zip(keys, course, strict=True):
             claim = admit(event, appended_at=appended_at)
-            if isinstance(claim, Claim):
+            if isinstance(claim, AdmittedEvent):
                 current = state.get(key)
                 decision = decide(current, claim)
                 if decision.consent is not current:

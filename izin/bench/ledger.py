@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from pydantic import SecretStr
 
-from izin.consent.admission import Refusal, admit
-from izin.consent.clocks import BrandClock, terms
+from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import ConsentEvent, ConsentKey, Status
 from izin.consent.ordering import decide
+from izin.consent.terms import BrandTerms, due_and_expiry
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro, event_to_avro
@@ -132,7 +132,7 @@ class Filled:
 
     def _decided(self, event: ConsentEvent, offset: int) -> bytes:
         claim = admit(event, appended_at=datetime.now(UTC))
-        if isinstance(claim, Refusal):
+        if isinstance(claim, RefusedEvent):
             raise TypeError(f"the course is not lawful: {claim.violations}")
         decision = decide(None, claim)
         record = {
@@ -154,8 +154,8 @@ def moments() -> dict[str, Any]:
     """Return the seconds of an hour of today, and the terms of what is said in each."""
     now = datetime.now(UTC).replace(microsecond=0)
     said = [now - timedelta(seconds=_MOMENTS - number) for number in range(_MOMENTS)]
-    clock = BrandClock(activated_at=_ACTIVATED)
-    ends = [terms(at, clock, status=Status.ONAY, now=now) for at in said]
+    clock = BrandTerms(activated_at=_ACTIVATED)
+    ends = [due_and_expiry(at, clock, status=Status.ONAY, now=now) for at in said]
     return {
         "moments": _MOMENTS,
         "said": said,

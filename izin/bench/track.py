@@ -24,7 +24,7 @@ from izin.bench.peers.task import Task
 from izin.bench.runners import ROOT
 from izin.bench.stopwatch import LapError, timed
 from izin.local.child import Child, Command
-from izin.runtime import kafka
+from izin.runtime import kafka, topic_admin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,7 +55,7 @@ class Published:
 
 def publish(course: Course, settings: KafkaSettings) -> Published:
     """Write the course to ``consent-events`` of an installation of its own."""
-    kafka.ensure_topics(settings)
+    topic_admin.ensure_topics(settings)
     producer = kafka.producer(
         settings, **{"linger.ms": 20, "queue.buffering.max.messages": 200_000}
     )
@@ -249,7 +249,7 @@ def _await_gone(admin: AdminClient, topics: set[str]) -> set[str]:
 
 
 def _make(settings: KafkaSettings, output: str) -> None:
-    kafka.ensure_topics(settings)
+    topic_admin.ensure_topics(settings)
     if output in {topic.name for topic in settings.topics}:
         return
     admin = kafka.admin(settings)

@@ -1,30 +1,28 @@
-"""The law: what counts as consent, in which order, until when, and what İYS must be told of it.
+"""The law: which events are admitted, in which order, until when, and what İYS must hold.
 
-Pure code: no I/O, no clock, no environment. Instants come in as arguments and go out as values, so
-the same events give the same decisions whenever they are played.
+Pure code: no I/O, no clock, no environment. Instants are arguments, so a replay of the same events
+gives the same decisions.
 
-    model        the words           admission      what may enter, and from when it counts
-    ordering     the greatest wins   obligation     what İYS must be told
-    clocks       business-day terms  lifecycle      where an obligation stands
-    attestation  certainly new       message_classes  which messages need a consent
-    forecast     what will be late
-    may_send     the gate's answer   violations     what is wrong, in English and Turkish
-    permutations tries the order     contradictions the events it is tried with
+    model, enums     the values                  admission        which events are admitted
+    ordering         the greatest event wins     obligation       the action that is due at İYS
+    terms            three business days         lifecycle        the states of an obligation
+    attestation      certainly new consents      message_classes  which messages need a consent
+    may_send         may a message be sent?      forecast         which backlog will be late
+    violations       what is wrong, in English and Turkish
 
-``may_send`` and ``forecast`` are not exported here, for each would hide the module of its name.
+``may_send`` and ``forecast`` are not exported here: each would hide the module of its name.
 """
 
 from __future__ import annotations
 
-from izin.consent.admission import Refusal, admit
+from izin.consent.admission import RefusedEvent, admit
 from izin.consent.attestation import attested
 from izin.consent.business_days import Calendar, add_business_days, is_business_day, is_half_day
-from izin.consent.clocks import BrandClock, Urgency, due_at, expires_at, time_left, urgency
 from izin.consent.emails import normalise_email
 from izin.consent.lifecycle import after
 from izin.consent.model import (
+    AdmittedEvent,
     Channel,
-    Claim,
     Consent,
     ConsentEvent,
     ConsentKey,
@@ -32,33 +30,26 @@ from izin.consent.model import (
     RecipientType,
     Source,
     Status,
-    Violation,
 )
-from izin.consent.obligation import (
-    Desired,
-    Duty,
-    Registered,
-    RegisteredState,
-    Ruling,
-    rule,
-)
+from izin.consent.obligation import Action, Desired, Registered, RegisteredState, Ruling, rule
 from izin.consent.ordering import decide, merge
 from izin.consent.phones import normalise_phone
-from izin.consent.violations import violation
+from izin.consent.terms import BrandTerms, Urgency, due_at, expires_at, time_left, urgency
+from izin.consent.violations import Violation, violation
 
 __all__ = [
-    "BrandClock",
+    "Action",
+    "AdmittedEvent",
+    "BrandTerms",
     "Calendar",
     "Channel",
-    "Claim",
     "Consent",
     "ConsentEvent",
     "ConsentKey",
     "Decision",
     "Desired",
-    "Duty",
     "RecipientType",
-    "Refusal",
+    "RefusedEvent",
     "Registered",
     "RegisteredState",
     "Ruling",

@@ -1,23 +1,22 @@
-"""What may enter the law, and from which instant it counts.
+"""Which events are admitted, and from which instant each counts.
 
 - A RET whose key can be read is always admitted and always takes local effect (6563 m.8: a citizen
-  may refuse at any time, without a reason). Whatever else is wrong with it only says why İYS
-  would not take it as it stands. A RET that has no date, or an impossible one (ahead of its
-  receipt: H162; before May 2015: H156), counts from the instant we received it.
-- An ONAY is admitted only without any violation. One dated within five minutes ahead of its
-  receipt (clocks differ) counts from its receipt; further ahead it is refused (H162). One without
-  a date is refused (H112), but for a merchant's, who needs no prior consent: date and source are
-  optional on a TACIR's first record, so it counts from its receipt.
-- What İYS says is a fact about İYS and is not judged as ours: its sources are open, its dates may
-  be
-  old or missing, and its own ``creation_date`` is the instant that counts. But an ONAY that a
-  provider wrote (stream HS) counts from when it was said: uploaded late, it undoes no "no" that was
-  given in between. A RET on an address that İYS holds misspelt closes the right one; an ONAY on it
-  does not open it.
+  may opt out at any time, without a reason). Anything else wrong with it only means that İYS would
+  not accept it as it stands. A RET without a date, or with an impossible one (ahead of its receipt:
+  H162; before May 2015: H156), counts from the instant we received it.
+- An ONAY is admitted only without violations. One dated up to five minutes ahead of its receipt
+  (clocks differ) counts from its receipt; further ahead it is refused (H162). One without a date is
+  refused (H112), except a merchant's: date and source are optional on a TACIR's first record, so it
+  counts from its receipt.
+- An event from İYS is a fact and is not validated like ours: its sources are open, its dates may be
+  old or missing, and its ``creation_date`` is the instant that counts. An ONAY that a provider
+  wrote (stream HS) counts from its consent date if that is earlier: uploaded late, it overrides no
+  opt-out given in between. A RET on an address that İYS holds misspelt applies to the correct one;
+  an ONAY on it does not.
 
-Nothing here reads a clock: dates are judged against ``received_at``, so a replay decides as the
-first run did. How old an ONAY may be is no matter of admission, for it hangs on the brand's
-activation: see :mod:`izin.consent.clocks`.
+Nothing here reads a clock: dates are compared with ``received_at``, so a replay decides as the
+first run did. How old an ONAY may be depends on the brand's activation, and is decided by
+:mod:`izin.consent.terms`.
 """
 
 from __future__ import annotations
@@ -35,36 +34,36 @@ from izin.consent.fields import (
     read_status,
 )
 from izin.consent.making import maker
-from izin.consent.model import Claim, DateBasis, RecipientType, Source, Status, aware
+from izin.consent.model import AdmittedEvent, DateBasis, RecipientType, Source, Status, aware
 from izin.consent.violations import violation
 
 if TYPE_CHECKING:
-    from izin.consent.model import ConsentEvent, ConsentKey, Violation
+    from izin.consent.model import ConsentEvent, ConsentKey
+    from izin.consent.violations import Violation
 
-_claim = maker(Claim)
+_admitted = maker(AdmittedEvent)
 
 SKEW = timedelta(minutes=5)
-"""How far the clocks of two honest systems may differ."""
+"""How far the clocks of two systems may differ."""
 
 FIRST_DATE = datetime(2015, 4, 30, 21, tzinfo=UTC)
 """2015-05-01 00:00:00 in Turkey, when 6563 came into force: no consent is older (H155, H156)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """An event that is not admitted: at least one violation, and its key where it can be read."""
+class RefusedEvent:
+    """An event that is not admitted, with its violations, and its key if it can be read."""
 
     event: ConsentEvent
     violations: tuple[Violation, ...]
     key: ConsentKey | None
 
 
-def admit(event: ConsentEvent, *, appended_at: datetime) -> Claim | Refusal:
-    """Return the claim that ``event`` makes, or why it makes none.
+def admit(event: ConsentEvent, *, appended_at: datetime) -> AdmittedEvent | RefusedEvent:
+    """Return ``event`` as admitted, or refused with every violation.
 
-    ``appended_at`` is the broker's append time. It stands in for ``received_at`` where the event
-    has none, or one ahead of it: nothing can be received after it was appended, and an event that
-    says so could else win over every later "no".
+    ``appended_at`` is the broker's append time. It replaces a ``received_at`` that is missing or
+    ahead of it: otherwise such an event could win over every later opt-out.
     """
     faults: list[Violation] = []
     status = read_status(event, faults)
@@ -84,16 +83,16 @@ def admit(event: ConsentEvent, *, appended_at: datetime) -> Claim | Refusal:
         effective_at, basis = event.iys.creation_date, event.date_basis
         stated = event.consent_date
         if status is Status.ONAY and event.iys.stream == "HS" and stated is not None:
-            # A provider wrote it, maybe long after it was said: it undoes no "no" given meanwhile.
+            # Possibly uploaded long after it was given: it overrides no opt-out given meanwhile.
             effective_at = min(effective_at, stated)
         if status is Status.ONAY and key is not None and is_misspelt(event, key.recipient):
             faults.append(violation("recipient", "IZIN-IYS-RECIPIENT"))
     if key is None or status is None or (faults and status is Status.ONAY):
-        return Refusal(event=event, violations=tuple(faults), key=key)
+        return RefusedEvent(event=event, violations=tuple(faults), key=key)
     # İYS's clock has whole seconds.
     if effective_at.microsecond or effective_at.tzinfo is not UTC:
         effective_at = effective_at.astimezone(UTC).replace(microsecond=0)
-    return _claim(
+    return _admitted(
         key=key,
         status=status,
         effective_at=effective_at,
@@ -123,10 +122,10 @@ def _source_of_ours(
 
 
 def _is_otherwise_dated(event: ConsentEvent, key: ConsentKey | None, status: Status | None) -> bool:
-    """Whether İYS would be told another date than the one that HS_2015 has."""
+    """Whether the event would be submitted with another date than the one that HS_2015 has."""
     stated = event.consent_date
     if stated is None:
-        # It would be told with the instant of its receipt; a merchant's first record with none.
+        # It would be submitted with its instant of receipt; a merchant's first record with none.
         return not _needs_no_consent(event, key, status)
     return stated.replace(microsecond=0) != FIRST_DATE
 
@@ -138,7 +137,7 @@ def _date_of_ours(
     received_at: datetime,
     faults: list[Violation],
 ) -> tuple[datetime, DateBasis]:
-    """Return the instant from which a statement of one of our systems counts, and whose it is."""
+    """Return the instant from which an event of one of our systems counts, and its basis."""
     stated = event.consent_date
     if stated is None:
         if status is not Status.RET and not _needs_no_consent(event, key, status):
@@ -155,18 +154,18 @@ def _date_of_ours(
 
 
 def _needs_no_consent(event: ConsentEvent, key: ConsentKey | None, status: Status | None) -> bool:
-    """Whether this may be the first record of a merchant, on which date and source are optional."""
+    """Whether this may be the first record of a merchant, where date and source are optional."""
     recipient_type = event.recipient_type if key is None else key.recipient_type
     return recipient_type == RecipientType.TACIR and status is Status.ONAY
 
 
 def _is_ahead(instant: datetime, of: datetime) -> bool:
-    """Whether ``instant`` lies further ahead than honest clocks differ."""
-    # Nearly none is ahead at all, and the difference costs more than the comparison.
+    """Whether ``instant`` is further ahead of ``of`` than clocks may differ."""
+    # Hardly any is ahead at all, and the difference costs more than the comparison.
     return instant > of and instant - of > SKEW
 
 
-def _as_admitted(  # noqa: PLR0913, PLR0917 - what admission read of the event, field by field
+def _as_admitted(  # noqa: PLR0913, PLR0917 - the values that admission read
     event: ConsentEvent,
     key: ConsentKey,
     status: Status,
@@ -174,7 +173,7 @@ def _as_admitted(  # noqa: PLR0913, PLR0917 - what admission read of the event, 
     received_at: datetime,
     basis: str,
 ) -> ConsentEvent:
-    """Return ``event`` with what was read of it in place: the same one if nothing differs."""
+    """Return ``event`` with the values that admission read; the same object if none differs."""
     changes: dict[str, Any] = {}
     if event.recipient != key.recipient:
         changes["recipient"] = key.recipient

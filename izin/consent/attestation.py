@@ -1,9 +1,9 @@
-"""When a consent is certainly a new one, so that it may overwrite a citizen's rejection at İYS.
+"""Whether a consent is certainly new, so that it may overwrite a citizen's opt-out at İYS.
 
-A citizen may refuse at any time (6563 m.8), and the burden of proof for a consent is the sender's
-(Yönetmelik m.13). An old "yes" that comes late, from a file or a form typed in, must not undo the
-"no" given since. So an ONAY over a RET that the citizen gave at İYS is told only if it was captured
-live, under a known notice, and reached us at once; any other waits for a person.
+A citizen may opt out at any time (6563 m.8), and the burden of proof for a consent is the sender's
+(Yönetmelik m.13). An old opt-in that arrives late, from a file or a paper form, must not undo an
+opt-out given since. So an ONAY over a RET that the citizen gave at İYS is submitted only if it was
+captured live, under a known notice, and reached us at once; any other is parked.
 """
 
 from __future__ import annotations
@@ -28,16 +28,15 @@ LIVE_SOURCES = frozenset(
         Source.HS_ATM,
     }
 )
-"""Capture points that report while the recipient acts; paper and events are typed in later."""
+"""Sources that report while the recipient acts; paper forms and events are entered later."""
 
 ATTESTED_WITHIN = timedelta(minutes=15)
 
 
 def attested(event: ConsentEvent, *, within: timedelta = ATTESTED_WITHIN) -> bool:
-    """Whether ``event`` is certainly a new consent: live, under a known notice, told soon after.
+    """Whether ``event`` is certainly a new consent: live, under a known notice, received soon.
 
-    Only such an ONAY may overwrite a RET that the citizen gave at İYS without a person looking at
-    it.
+    Only such an ONAY overwrites a RET that the citizen gave at İYS without a person's approval.
     """
     if event.iys is not None or event.import_id is not None:
         return False

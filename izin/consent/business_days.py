@@ -1,17 +1,16 @@
-"""Which days count: *iş günü* in Turkey, by Law 2429 on national days and general holidays.
+"""Business days (*iş günü*) in Turkey, by Law 2429 on national days and general holidays.
 
 Saturdays, Sundays and whole holidays do not count. Half days do (28 October and the eves of both
-bayrams, free from 13:00): nothing in İYS's documents says otherwise, and counting them is the
-earlier, safe reading. Labour Day counts among the holidays since 2009 (Law 5892), 15 July since
+bayrams, free from 13:00): İYS's documents do not exclude them, and counting them gives the earlier,
+safe date. Labour Day counts among the holidays since 2009 (Law 5892), 15 July since
 2017 (Law 6752 of October 2016).
 
-Administrative leave (*idari izin*) binds the public sector only, so it is no holiday by itself;
-whoever wants days to be closed nonetheless names them in :class:`Calendar`.
+Administrative leave (*idari izin*) binds the public sector only, so it is not a holiday by
+itself; an operator can close further days with :class:`Calendar`.
 
-The dates of the bayrams come from the ``holidays`` package as versioned data, read once a year of
-the calendar. They are known for 2015 to 2035, the last three years of them by calculation only, for
-Diyanet announces them later. Of any other day nothing is known: asking for it raises
-OutsideCalendarError rather than taking every weekday for a business day.
+The dates of the bayrams come from the ``holidays`` package. They are known for 2015 to 2035, the
+last three years by calculation only, for Diyanet announces them later. A day of any other year
+raises OutsideCalendarError.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ if TYPE_CHECKING:
     from datetime import date
 
 FIRST_YEAR = 2015
-"""The year in which 6563 came into force: no term is older."""
+"""The year in which 6563 came into force."""
 LAST_YEAR = 2035
-"""Raise it once ``holidays`` knows the bayrams of a later year."""
+"""To be raised once ``holidays`` knows the bayrams of a later year."""
 
 _SATURDAY = 5
 _ONE_DAY = timedelta(days=1)
@@ -39,7 +38,7 @@ _ONE_DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calendar:
-    """Turkey's calendar, with the days that an operator closes besides the statutory ones."""
+    """Turkey's calendar, with further days that an operator closes."""
 
     extra_closed_days: frozenset[date] = frozenset()
 
@@ -49,7 +48,7 @@ class Calendar:
 
 
 TURKEY_CALENDAR = Calendar()
-"""The statutory calendar alone."""
+"""The statutory holidays only."""
 
 
 def is_business_day(day: date, calendar: Calendar = TURKEY_CALENDAR) -> bool:
@@ -62,15 +61,15 @@ def is_business_day(day: date, calendar: Calendar = TURKEY_CALENDAR) -> bool:
 
 
 def is_half_day(day: date) -> bool:
-    """Whether ``day`` ends at 13:00, as the eves of the bayrams and of the Republic Day do."""
+    """Whether ``day`` ends at 13:00: the eves of the bayrams and of Republic Day."""
     return day in _half_days(day.year) and day not in _whole_holidays(day.year)
 
 
 @lru_cache(maxsize=4096)
 def add_business_days(day: date, count: int, calendar: Calendar = TURKEY_CALENDAR) -> date:
-    """Return the ``count``-th business day after ``day``, which itself never counts."""
+    """Return the ``count``-th business day after ``day``; ``day`` itself does not count."""
     if count < 0:
-        raise ValueError(f"a term runs forward, not {count} business days")
+        raise ValueError(f"count must not be negative, not {count}")
     for _ in range(count):
         day += _ONE_DAY
         while not is_business_day(day, calendar):

@@ -1,9 +1,9 @@
-"""E-mail addresses as İYS keeps them: lower-case ASCII, 6 to 265 characters (H120).
+"""E-mail addresses in the form İYS stores: lower-case ASCII, 6 to 265 characters (H120).
 
 İYS's own pattern is not published. This one follows its documents: no spaces, no Turkish letters
 and no special characters; a label after ``+`` is allowed, and so are repeated and leading ``-``,
-``_`` and ``.`` in the local part. A Turkish letter is refused and not transliterated, for another
-spelling may be another person's mailbox.
+``_`` and ``.`` in the local part. A Turkish letter is refused, not transliterated: another spelling
+may be another person's mailbox.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ import re
 from typing import TYPE_CHECKING
 
 from izin.consent.errors import UnreadableRecipientError
-from izin.consent.model import Violation
-from izin.consent.violations import violation
+from izin.consent.violations import Violation, violation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,11 +21,15 @@ _FIELD = "recipient"
 is_canonical_email: Callable[[str], re.Match[str] | None] = re.compile(
     r"(?=.{6,265}\Z)[a-z0-9._+-]+@(?:[a-z0-9]+(?:-+[a-z0-9]+)*\.)+[a-z]{2,}"
 ).fullmatch
-"""Whether a text is an address as İYS keeps it."""
+"""Whether a text is an address in the form İYS stores."""
 
 
 def normalise_email(text: str) -> str:
-    """Return the e-mail address in ``text`` as İYS keeps it; raises UnreadableRecipientError."""
+    """Return the e-mail address in ``text`` in the form İYS stores.
+
+    Raises:
+        UnreadableRecipientError: ``text`` is not an address that İYS accepts.
+    """
     address = read_email(text)
     if isinstance(address, Violation):
         raise UnreadableRecipientError(address)
@@ -34,7 +37,7 @@ def normalise_email(text: str) -> str:
 
 
 def read_email(text: str) -> str | Violation:
-    """Return the e-mail address in ``text`` as İYS keeps it, or what is wrong with it."""
+    """Return the e-mail address in ``text`` in the form İYS stores, or what is wrong with it."""
     if is_canonical_email(text):
         return text
     address = text.strip()

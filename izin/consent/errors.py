@@ -1,4 +1,4 @@
-"""The one tree of errors; the type says who may act.
+"""The tree of errors; the type says who has to act.
 
 IzinError
 ├── OurError            a fault of this installation: code or configuration; an operator acts
@@ -8,7 +8,7 @@ IzinError
 ├── SourceError         what a source sent cannot be used; the source acts
 │   ├── UnreadableKeyError
 │   └── UnreadableRecipientError
-└── IysError            İYS answered, or failed to; defined in ``izin.iys.errors``
+└── IysError            İYS refused or did not answer; subclasses in ``izin.iys.errors``
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from izin.consent.model import Violation
+    from izin.consent.violations import Violation
 
 
 class IzinError(Exception):
-    """Everything this project raises on purpose."""
+    """Base of every error that this project raises."""
 
 
 class OurError(IzinError):
@@ -32,11 +32,11 @@ class SourceError(IzinError):
 
 
 class IysError(IzinError):
-    """İYS answered with a refusal, or failed to answer."""
+    """İYS refused a call, or did not answer."""
 
 
 class NaiveInstantError(OurError):
-    """An instant without a time zone: a legal bug, for deadlines hang on it."""
+    """An instant without a time zone: a legal bug, for deadlines depend on it."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name} has no time zone; give an aware datetime")
@@ -44,27 +44,29 @@ class NaiveInstantError(OurError):
 
 
 class IllegalTransitionError(OurError):
-    """An event that an obligation in this state cannot have; it changed nothing."""
+    """An event that the lifecycle does not allow in this state; nothing was changed."""
 
     def __init__(self, state: str, event: str) -> None:
-        super().__init__(f"an obligation that is {state} knows no {event}; nothing was changed")
+        super().__init__(
+            f"an obligation in state {state} does not allow {event}; nothing was changed"
+        )
         self.state = state
         self.event = event
 
 
 class OutsideCalendarError(OurError):
-    """A year of which the calendar does not know the holidays; no term is counted in it."""
+    """A year whose holidays the calendar does not know; no term is counted in it."""
 
     def __init__(self, year: int, *, first: int, last: int) -> None:
         super().__init__(
-            f"the holidays of {year} are not known, only those of {first} to {last}: mend the "
+            f"the holidays of {year} are not known, only those of {first} to {last}: correct the "
             "date, or install a version of izin whose calendar has that year"
         )
         self.year = year
 
 
 class UnreadableKeyError(SourceError):
-    """Text that is no canonical key, ``brand_code/type/recipient_type/recipient``."""
+    """A text that is not a canonical key, ``brand_code/type/recipient_type/recipient``."""
 
     def __init__(self, text: str) -> None:
         super().__init__(

@@ -1,10 +1,10 @@
-"""Field by field: read the word or the address, and note *every* violation (H110 to H122 …).
+"""The fields of an event, read one by one; *every* violation is reported (H110 to H122 …).
 
-Words are compared exactly, then without case and surrounding space; the Turkish dotted capital I
-counts as I. Nothing is read by likeness. An empty recipient type is BIREYSEL, as it is at İYS.
+Values are compared exactly, then without case and surrounding space; the Turkish dotted capital I
+counts as I. There is no fuzzy matching. An empty recipient type is BIREYSEL, as it is at İYS.
 
-A RET from İYS is read more laxly: an address that ours would be refused for still names a record
-of İYS, and the "no" on it must not be lost.
+A RET from İYS is read more leniently: an address that we would refuse still names a record of İYS,
+and the opt-out must not be lost.
 """
 
 from __future__ import annotations
@@ -13,25 +13,18 @@ import re
 from typing import TYPE_CHECKING, TypeVar
 
 from izin.consent.emails import read_email
+from izin.consent.enums import CHANNELS, RECIPIENT_TYPES, SOURCES, STATUSES
 from izin.consent.making import maker
-from izin.consent.model import (
-    Channel,
-    ConsentKey,
-    RecipientType,
-    Source,
-    Status,
-    Violation,
-)
+from izin.consent.model import Channel, ConsentKey, RecipientType, Source, Status
 from izin.consent.phones import read_phone
-from izin.consent.violations import violation
-from izin.consent.words import CHANNELS, RECIPIENT_TYPES, SOURCES, STATUSES
+from izin.consent.violations import Violation, violation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from izin.consent.model import ConsentEvent
 
-Word = TypeVar("Word", Channel, RecipientType, Source, Status)
+Value = TypeVar("Value", Channel, RecipientType, Source, Status)
 
 _key = maker(ConsentKey)
 
@@ -44,16 +37,16 @@ _ANY_EMAIL = re.compile(r"[!-?A-~]+@[!-?A-~]+")
 
 
 def read_status(event: ConsentEvent, faults: list[Violation]) -> Status | None:
-    """Return the status that ``event`` states; None, with the fault noted, if it states none."""
-    return STATUSES.get(event.status) or _word(event.status, STATUSES, "status", faults)
+    """Return the status of ``event``; None, and a violation in ``faults``, if it has none."""
+    return STATUSES.get(event.status) or _value(event.status, STATUSES, "status", faults)
 
 
 def read_key(event: ConsentEvent, faults: list[Violation]) -> ConsentKey | None:
-    """Return the key that ``event`` speaks of; None, with every fault noted, if none is read."""
+    """Return the key of ``event``; None, and its violations in ``faults``, if it has none."""
     brand_code = event.brand_code
     if brand_code <= 0:
         faults.append(violation("brand_code", "IZIN-BRAND-MISSING"))
-    channel = CHANNELS.get(event.type) or _word(event.type, CHANNELS, "type", faults)
+    channel = CHANNELS.get(event.type) or _value(event.type, CHANNELS, "type", faults)
     recipient_type = RECIPIENT_TYPES.get(event.recipient_type) or _recipient_type(event, faults)
     recipient = _recipient(event, channel, faults)
     if brand_code <= 0 or channel is None or recipient_type is None or recipient is None:
@@ -67,20 +60,20 @@ def read_key(event: ConsentEvent, faults: list[Violation]) -> ConsentKey | None:
 
 
 def read_source(event: ConsentEvent, faults: list[Violation]) -> Source | None:
-    """Return the source that one of our systems states; None if it states none, or one that is no
-    provider's: then with the fault noted.
+    """Return the source of ``event``; None if it has none, or, with a violation in ``faults``, one
+    that a provider may not state.
     """
     text = event.source
     if not text:
         return None
-    source = SOURCES.get(text) or SOURCES.get(_plain(text))
+    source = SOURCES.get(text) or SOURCES.get(_folded(text))
     if source is None:
         faults.append(violation("source", "H119"))
     return source
 
 
 def check_retailers(event: ConsentEvent, faults: list[Violation]) -> None:
-    """Note what is wrong with the retailers of ``event``."""
+    """Append what is wrong with the retailers of ``event`` to ``faults``."""
     if event.retailer_code is not None and event.retailer_code not in _RETAILER_CODES:
         faults.append(violation("retailer_code", "IZIN-RETAILER-CODE"))
     access = event.retailer_access
@@ -95,7 +88,7 @@ def check_retailers(event: ConsentEvent, faults: list[Violation]) -> None:
 
 
 def check_identity(event: ConsentEvent, faults: list[Violation]) -> None:
-    """Note what is missing to say whose statement ``event`` is, and which one."""
+    """Append to ``faults`` where the customer or the id of ``event`` is missing."""
     if not event.customer_id:
         faults.append(violation("customer_id", "IZIN-CUSTOMER-MISSING"))
     if not event.event_id:
@@ -103,11 +96,11 @@ def check_identity(event: ConsentEvent, faults: list[Violation]) -> None:
 
 
 def is_misspelt(event: ConsentEvent, recipient: str) -> bool:
-    """Whether ``event`` writes its recipient otherwise than as the normalised ``recipient``."""
+    """Whether the recipient of ``event`` differs from the normalised ``recipient``."""
     return event.recipient.strip().lower() != recipient
 
 
-def _plain(text: str) -> str:
+def _folded(text: str) -> str:
     return text.strip().replace("İ", "I").replace("ı", "i").upper()
 
 
@@ -115,19 +108,21 @@ _MISSING: Mapping[str, str] = {"status": "H110", "type": "H111"}
 _WRONG: Mapping[str, str] = {"status": "H115", "type": "H117", "recipient_type": "H116"}
 
 
-def _word(text: str, words: Mapping[str, Word], field: str, faults: list[Violation]) -> Word | None:
-    plain = _plain(text)
-    word = words.get(plain)
-    if word is None:
-        faults.append(violation(field, _WRONG[field] if plain else _MISSING[field]))
-    return word
+def _value(
+    text: str, values: Mapping[str, Value], field: str, faults: list[Violation]
+) -> Value | None:
+    folded = _folded(text)
+    found = values.get(folded)
+    if found is None:
+        faults.append(violation(field, _WRONG[field] if folded else _MISSING[field]))
+    return found
 
 
 def _recipient_type(event: ConsentEvent, faults: list[Violation]) -> RecipientType | None:
     text = event.recipient_type.strip()
     if not text:
         return RecipientType.BIREYSEL
-    return _word(text, RECIPIENT_TYPES, "recipient_type", faults)
+    return _value(text, RECIPIENT_TYPES, "recipient_type", faults)
 
 
 def _recipient(event: ConsentEvent, channel: Channel | None, faults: list[Violation]) -> str | None:
@@ -138,34 +133,30 @@ def _recipient(event: ConsentEvent, channel: Channel | None, faults: list[Violat
         found = read_email(text) if channel is Channel.EPOSTA else read_phone(text)
     if not isinstance(found, Violation):
         return found
-    if event.iys is not None and channel is not None and _plain(event.status) == Status.RET:
-        lax = _as_iys_wrote(text.strip(), channel)
-        if lax is not None:
-            return lax
-    faults.append(_better_named(text, channel, found))
+    if event.iys is not None and channel is not None and _folded(event.status) == Status.RET:
+        lenient = _lenient(text.strip(), channel)
+        if lenient is not None:
+            return lenient
+    faults.append(_by_channel(text, channel, found))
     return None
 
 
 def _either(text: str) -> str | Violation:
-    """Return the address in ``text`` where the channel does not say of which kind it is."""
-    readings = (read_phone(text), read_email(text))
-    return _first(one for one in readings if not isinstance(one, Violation)) or violation(
-        "recipient", "H122" if text.strip() else "H114"
-    )
+    """Return the phone number or address in ``text`` where the channel is not known."""
+    for found in (read_phone(text), read_email(text)):
+        if not isinstance(found, Violation):
+            return found
+    return violation("recipient", "H122" if text.strip() else "H114")
 
 
-def _first(texts: Iterable[str]) -> str | None:
-    return next(iter(texts), None)
-
-
-def _as_iys_wrote(text: str, channel: Channel) -> str | None:
-    """Return an address of İYS's that we could not have written, as it stands."""
+def _lenient(text: str, channel: Channel) -> str | None:
+    """Return an address that İYS holds and we would refuse, as it stands."""
     shape = _ANY_EMAIL if channel is Channel.EPOSTA else _ANY_PHONE
     return text.lower() if shape.fullmatch(text) else None
 
 
-def _better_named(text: str, channel: Channel | None, found: Violation) -> Violation:
-    """Return H464 where the address is of the other kind: then the channel is what is wrong."""
+def _by_channel(text: str, channel: Channel | None, found: Violation) -> Violation:
+    """Return H464, instead of ``found``, where the address fits the other channels."""
     if channel is Channel.EPOSTA:
         other_kind = isinstance(read_phone(text), str)
     else:

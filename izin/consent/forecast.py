@@ -1,12 +1,12 @@
-"""What will be late: a backlog, told in order of urgency at the pace İYS allows.
+"""Which part of a backlog will be late, submitted in order of urgency at İYS's rate limit.
 
-Terms: Yönetmelik m.7/11, m.7/12 and m.9/6 (``clocks``). A rejection goes ahead of everything and
-never expires; then whatever is due earliest. A consent that cannot be told while it is offered to
-İYS is lost, and takes no time of those behind it.
+Terms: Yönetmelik m.7/11, m.7/12 and m.9/6 (``terms``). Opt-outs go first and never expire; then
+whatever is due earliest. A consent that cannot be submitted before it expires is lost, and delays
+nothing behind it.
 
-The backlog comes in groups that share their deadlines, so a register of millions costs no more than
-a small one. Within a group nobody is first: a forecast says how many of it will be late, not which.
-It takes the backlog as one queue and nothing as refused, so it is the best that can happen.
+The backlog comes in groups of equal deadlines, so a register of millions costs no more than a small
+one. A group has no order: a forecast says how many of it will be late, not which. It assumes one
+queue and no refusals, so it is the best case.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Owed:
-    """How many records of one status are still to be told by the same instants."""
+class DueGroup:
+    """How many records of one status are still to be submitted by the same deadlines."""
 
     status: Status
     due_at: datetime | None
     expires_at: datetime | None
-    """Of a rejection nothing: whatever stands here, it never expires."""
+    """Ignored for opt-outs, which never expire."""
     count: int
 
     def __post_init__(self) -> None:
         if self.count < 1:
-            raise ValueError(f"a group of {self.count} records owes nothing")
+            raise ValueError(f"a group needs at least one record, not {self.count}")
         for name in ("due_at", "expires_at"):
             instant = getattr(self, name)
             if instant is not None:
@@ -44,106 +44,106 @@ class Owed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prospect:
-    """What becomes of a group. Of its records, ``told`` and ``lost`` are all."""
+class GroupForecast:
+    """The forecast of one group: each of its records is ``submitted`` or ``lost``."""
 
-    owed: Owed
-    told: int
+    group: DueGroup
+    submitted: int
     late: int
-    """Not told by ``due_at``, the lost among them."""
+    """Not submitted by ``due_at``, including the lost."""
     done_at: datetime | None
-    """When the last of those that can be told is told; None: none can."""
+    """When the last record is submitted; None: none can be."""
 
     @property
     def lost(self) -> int:
-        """How many expire before they can be told."""
-        return self.owed.count - self.told
+        """How many expire before they can be submitted."""
+        return self.group.count - self.submitted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """What becomes of a backlog, its groups in the order in which they are told."""
+    """The forecast of a backlog, its groups in the order of submission."""
 
-    prospects: tuple[Prospect, ...]
+    groups: tuple[GroupForecast, ...]
 
     @property
     def late(self) -> int:
         """How many records miss ``due_at``."""
-        return sum(one.late for one in self.prospects)
+        return sum(one.late for one in self.groups)
 
     @property
     def lost(self) -> int:
         """How many consents miss ``expires_at``: each needs a new consent (m.7/12)."""
-        return sum(one.lost for one in self.prospects)
+        return sum(one.lost for one in self.groups)
 
     @property
     def first_late_at(self) -> datetime | None:
         """When the first record becomes late."""
-        return min((one.owed.due_at for one in self.prospects if one.late), default=None, key=_last)
+        return min((one.group.due_at for one in self.groups if one.late), default=None, key=_last)
 
     @property
     def first_lost_at(self) -> datetime | None:
         """When the first consent is lost."""
-        lost = (one.owed.expires_at for one in self.prospects if one.lost)
+        lost = (one.group.expires_at for one in self.groups if one.lost)
         return min(lost, default=None, key=_last)
 
     @property
     def done_at(self) -> datetime | None:
-        """When nothing is left to tell; None: there is nothing, or nothing that can be told."""
-        ends = [one.done_at for one in self.prospects if one.done_at is not None]
+        """When the backlog is drained; None: it is empty, or nothing of it can be submitted."""
+        ends = [one.done_at for one in self.groups if one.done_at is not None]
         return max(ends, default=None)
 
 
 def records_per_second(
     requests_per_second: float, *, batch_size: int, result_queries: int = 1
 ) -> float:
-    """Return how many records İYS lets settle: each batch costs a submission and its queries."""
+    """Return how many records settle a second: a batch costs one submission and its queries."""
     return requests_per_second * batch_size / (1 + result_queries)
 
 
 def forecast(
-    backlog: Iterable[Owed],
+    backlog: Iterable[DueGroup],
     *,
     now: datetime,
     records_per_second: float,
     paused_until: datetime | None = None,
 ) -> Forecast:
-    """Return what becomes of ``backlog`` if nothing is added to it.
+    """Return the forecast of ``backlog`` if nothing is added to it.
 
-    Nothing is told before ``paused_until``: İYS is down, or wants silence for the hour.
+    Nothing is submitted before ``paused_until``: İYS is down, or an hourly limit is reached.
     """
     if records_per_second <= 0:
-        raise ValueError(f"at {records_per_second} records a second nothing ends; say until when")
+        raise ValueError(f"records_per_second must be positive, not {records_per_second}")
     starts_at = aware("now", now)
     if paused_until is not None:
         starts_at = max(starts_at, aware("paused_until", paused_until))
 
-    def told_by(instant: datetime | None) -> float:
-        """Return how many records in all can have been told by then."""
+    def capacity_by(instant: datetime | None) -> float:
+        """Return how many records can have been submitted by then."""
         if instant is None:
             return math.inf
         return math.floor((instant - starts_at).total_seconds() * records_per_second)
 
-    prospects, before = [], 0
-    for owed in sorted(backlog, key=_urgency):
-        expires_at = None if owed.status is Status.RET else owed.expires_at
-        told = _within(told_by(expires_at) - before, owed.count)
-        in_time = _within(told_by(owed.due_at) - before, told)
-        before += told
+    groups, before = [], 0
+    for group in sorted(backlog, key=_urgency):
+        expires_at = None if group.status is Status.RET else group.expires_at
+        submitted = _within(capacity_by(expires_at) - before, group.count)
+        in_time = _within(capacity_by(group.due_at) - before, submitted)
+        before += submitted
         done_at = starts_at + timedelta(seconds=before / records_per_second)
-        prospects.append(
-            Prospect(
-                owed=owed,
-                told=told,
-                late=owed.count - in_time if owed.due_at is not None else 0,
-                done_at=done_at if told else None,
+        groups.append(
+            GroupForecast(
+                group=group,
+                submitted=submitted,
+                late=group.count - in_time if group.due_at is not None else 0,
+                done_at=done_at if submitted else None,
             )
         )
-    return Forecast(prospects=tuple(prospects))
+    return Forecast(groups=tuple(groups))
 
 
-def _urgency(owed: Owed) -> tuple[bool, datetime, datetime]:
-    return owed.status is not Status.RET, _last(owed.due_at), _last(owed.expires_at)
+def _urgency(group: DueGroup) -> tuple[bool, datetime, datetime]:
+    return group.status is not Status.RET, _last(group.due_at), _last(group.expires_at)
 
 
 def _last(instant: datetime | None) -> datetime:
@@ -151,5 +151,5 @@ def _last(instant: datetime | None) -> datetime:
 
 
 def _within(room: float, count: int) -> int:
-    """Return how many of ``count`` find ``room``."""
+    """Return how many of ``count`` fit into ``room``."""
     return int(min(max(room, 0), count))

@@ -1,9 +1,8 @@
-"""Values made quickly, where a million of them are made.
+"""Fast construction of frozen dataclasses, for the few that are made a million times.
 
-A frozen dataclass sets each of its fields by name through ``object.__setattr__``, after a call that
-packs and unpacks them all: most of what it costs to admit and decide an event. A maker fills the
-slots of an open twin, whose layout is the same, and hands it out as the value it is: in a fraction
-of the time, and no less frozen from then on.
+A frozen dataclass sets every field through ``object.__setattr__``, which is most of what it costs
+to admit and decide an event. A maker fills the slots of a mutable class of the same layout, and
+then changes the class of the object: a fraction of the time, and just as frozen afterwards.
 """
 
 from __future__ import annotations
@@ -19,16 +18,17 @@ T = TypeVar("T")
 
 
 def maker(cls: Callable[P, T]) -> Callable[P, T]:
-    """Return a function that makes what ``cls(...)`` makes, from the same fields by name.
+    """Return a function that constructs ``cls`` from its fields, given by keyword.
 
-    Raises TypeError if ``cls`` is no dataclass with slots.
+    Raises:
+        TypeError: ``cls`` is not a dataclass with slots.
     """
     if not is_dataclass(cls) or "__slots__" not in vars(cls):
-        raise TypeError(f"{cls!r} is no dataclass with slots")
+        raise TypeError(f"{cls!r} is not a dataclass with slots")
     slots = vars(cls)["__slots__"]
-    twin = type("Twin", (), {"__slots__": slots})
-    names: dict[str, Any] = {"Twin": twin, "Value": cls, "MISSING": MISSING}
-    parameters, body = [], ["self = Twin()"]
+    mutable = type("Mutable", (), {"__slots__": slots})
+    names: dict[str, Any] = {"Mutable": mutable, "Value": cls, "MISSING": MISSING}
+    parameters, body = [], ["self = Mutable()"]
     for one in fields(cls):
         parameters.append(_parameter(one, names))
         body.append(f"self.{one.name} = {one.name}")
@@ -39,14 +39,14 @@ def maker(cls: Callable[P, T]) -> Callable[P, T]:
         body.append("self.__post_init__()")
     lines = "\n    ".join([*body, "return self"])
     made: dict[str, Callable[P, T]] = {}
-    exec(  # noqa: S102  # made of the names of fields alone, as dataclasses make theirs
+    exec(  # noqa: S102  # built from field names only, as dataclasses do
         f"def make(*, {', '.join(parameters)}):\n    {lines}\n", names, made
     )
     return made["make"]
 
 
 def _parameter(one: Field[Any], names: dict[str, Any]) -> str:
-    """Return the parameter of the field ``one``, and note in ``names`` what it stands on."""
+    """Return the parameter of the field ``one``, and add its default to ``names``."""
     if one.default_factory is not MISSING:
         names[f"make_{one.name}"] = one.default_factory
         return f"{one.name}=MISSING"

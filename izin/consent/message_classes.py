@@ -1,12 +1,12 @@
-"""Which messages need a consent: each class with its kind, and the article that puts it there.
+"""Which messages need a consent: each class with its kind, and the article it follows from.
 
 A message that promotes goods, services or the business itself is commercial and needs one (6563
-m.6/1); so is a greeting, for it makes the sender known (Yönetmelik m.5/1), and a survey, which no
-exemption names. Informational messages need none, and İYS need not be asked about them (m.6/1-2,
+m.6/1); so is a greeting, for it promotes the sender (Yönetmelik m.5/1), and a survey, which no
+exemption covers. Informational messages need none, and İYS need not be queried for them (m.6/1-2,
 m.6/5), on one condition that no code can check: **they promote nothing**. One advertising line in
-an invoice makes the message commercial, so whoever asks says what the whole message is.
+an invoice makes the message commercial, so the caller names the class of the whole message.
 
-Whoever does not say is asking about a commercial message, the strict class.
+The default is a commercial message, the strict class.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from izin.consent.words import Word
+from izin.consent.enums import TextEnum
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class MessageKind(Word):
+class MessageKind(TextEnum):
     """Whether a message needs the recipient's consent."""
 
     COMMERCIAL = "commercial"
     EXEMPT = "exempt"
 
 
-class MessageClass(Word):
-    """What a message is about, taken as a whole."""
+class MessageClass(TextEnum):
+    """The subject of a message as a whole."""
 
     COMMERCIAL = "commercial"
     GREETING = "greeting"
@@ -49,7 +49,7 @@ class MessageClass(Word):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassRule:
-    """Where the law puts a class of messages, and why."""
+    """The kind of a message class, its article and the reason."""
 
     kind: MessageKind
     article: str

@@ -1,10 +1,8 @@
-"""What the law speaks of, as values that cannot be wrong; the words it uses are in ``words``.
+"""The values of the law: key, event, admitted event, consent, decision. Enumerations: ``enums``.
 
-İYS's record key is (brand, type, recipientType, recipient).
-
-A :class:`ConsentEvent` is what somebody said happened, with nothing checked but its types; the law
-judges it in ``admission``. A :class:`Consent` is what the law holds true of a key after any number
-of events.
+A :class:`ConsentEvent` is what a source reports, with nothing checked but its types; ``admission``
+makes an :class:`AdmittedEvent` of it, or refuses it. A :class:`Consent` is the state of a key after
+any number of admitted events, and a :class:`Decision` what one of them changed.
 """
 
 from __future__ import annotations
@@ -14,8 +12,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from izin.consent.errors import NaiveInstantError, UnreadableKeyError
-from izin.consent.words import (
+from izin.consent.enums import (
     Channel,
     DateBasis,
     DecisionKind,
@@ -25,14 +22,17 @@ from izin.consent.words import (
     Source,
     Status,
 )
+from izin.consent.errors import NaiveInstantError, UnreadableKeyError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from izin.consent.violations import Violation
+
 __all__ = (
     "LAW_VERSION",
+    "AdmittedEvent",
     "Channel",
-    "Claim",
     "Consent",
     "ConsentEvent",
     "ConsentKey",
@@ -40,28 +40,27 @@ __all__ = (
     "DateBasis",
     "Decision",
     "DecisionKind",
-    "IysStatement",
+    "IysOrigin",
     "Order",
     "OriginRank",
     "Reason",
     "RecipientType",
     "Source",
     "Status",
-    "Violation",
     "aware",
 )
 
 LAW_VERSION = 1
-"""Raised whenever the same events could give another state; stands in every Consent and
-Decision."""
+"""Incremented whenever the same events could give another state; part of every Consent."""
 
 _EMPTY: Mapping[str, str] = MappingProxyType({})
 
 
 def aware(name: str, instant: datetime) -> datetime:
-    """Return ``instant`` if it carries a time zone.
+    """Return ``instant``, which must carry a time zone: İYS uses Turkish time, we store UTC.
 
-    Raises NaiveInstantError, for a naive time is a legal bug: İYS speaks Turkish time, we keep UTC.
+    Raises:
+        NaiveInstantError: it has none.
     """
     if instant.tzinfo is None:
         raise NaiveInstantError(name)
@@ -70,7 +69,7 @@ def aware(name: str, instant: datetime) -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsentKey:
-    """The record İYS keeps: one per brand, channel, recipient type and normalised recipient."""
+    """The key of a record at İYS: brand, channel, recipient type and normalised recipient."""
 
     brand_code: int
     channel: Channel
@@ -78,16 +77,20 @@ class ConsentKey:
     recipient: str
 
     def __str__(self) -> str:
-        """Return the canonical key, ``brand_code/type/recipient_type/recipient``: the Kafka key."""
+        """Return the canonical key, ``brand_code/type/recipient_type/recipient``."""
         return f"{self.brand_code}/{self.channel}/{self.recipient_type}/{self.recipient}"
 
     def encode(self) -> bytes:
-        """Return the canonical key as the bytes that Kafka carries."""
+        """Return the canonical key as the bytes of a Kafka key."""
         return str(self).encode()
 
     @classmethod
     def parse(cls, text: str) -> ConsentKey:
-        """Return the key that ``text`` spells; raises UnreadableKeyError if it spells none."""
+        """Return the key of the canonical form ``text``.
+
+        Raises:
+            UnreadableKeyError: ``text`` is not a canonical key.
+        """
         try:
             brand, channel, recipient_type, recipient = text.split("/", 3)
             key = cls(
@@ -104,16 +107,15 @@ class ConsentKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IysStatement:
-    """Where İYS originated an event: the movement as İYS told it. ``creation_date`` is İYS's
-    clock.
-    """
+class IysOrigin:
+    """Where an event comes from if İYS originated it: the movement as İYS showed it."""
 
     stream: str
     """``IYS`` (what the citizen did) or ``HS`` (what a provider wrote)."""
     path: str
     """``push``, ``pull`` or ``daily``."""
     creation_date: datetime
+    """By İYS's clock."""
     transaction_id: str | None = None
     observed_at: datetime | None = None
 
@@ -123,11 +125,11 @@ class IysStatement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsentEvent:
-    """What somebody says happened to a consent: the input contract, with nothing yet judged.
+    """What a source reports about a consent: the input contract, not validated yet.
 
-    ``type``, ``recipient_type`` and ``status`` are open strings here, for a publisher may write
-    straight to the topic: a bad word must reach the law to be named as a violation. Instants are
-    UTC.
+    ``type``, ``recipient_type`` and ``status`` are open strings, for a publisher may write straight
+    to the topic: an unknown value must reach ``admission`` to be reported as a violation. Instants
+    are UTC.
     """
 
     event_id: str
@@ -155,7 +157,7 @@ class ConsentEvent:
     notice_version: str | None = None
     evidence: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     evidence_hash: str | None = None
-    iys: IysStatement | None = None
+    iys: IysOrigin | None = None
 
     def __post_init__(self) -> None:
         if self.consent_date is not None:
@@ -165,29 +167,15 @@ class ConsentEvent:
 
     @property
     def origin_rank(self) -> OriginRank:
-        """İYS's citizens' stream, İYS's provider stream (a foreign writer), or one of our
-        systems.
-        """
+        """Who wrote it: one of our systems, a provider at İYS (stream HS), or a citizen there."""
         if self.iys is None:
             return OriginRank.OURS
         return OriginRank.IYS_HS if self.iys.stream == "HS" else OriginRank.IYS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Violation:
-    """A field that breaks a rule. ``code`` is İYS's H-code where it has one, else one of ours."""
-
-    field: str
-    code: str
-    reason: str
-    """In English, for operators."""
-    reason_tr: str
-    """In Turkish, for the people who correct the record; İYS's meaning in our words."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """An admitted event: a readable key, a certain status, and the instant from which it counts.
+class AdmittedEvent:
+    """An event with a readable key, a valid status, and the instant from which it counts.
 
     ``effective_at`` has whole seconds, for İYS has no finer clock. ``violations`` is empty unless
     the event is a RET that takes local effect but cannot be registered as it stands
@@ -202,12 +190,12 @@ class Claim:
 
     @property
     def registrable(self) -> bool:
-        """Whether İYS would take this statement as it stands."""
+        """Whether İYS would accept this event as it stands."""
         return not self.violations
 
     @property
     def order(self) -> Order:
-        """The place of this claim in the law's total order."""
+        """The position of this event in the total order: see ``ordering``."""
         return (
             self.effective_at,
             self.status is Status.RET,
@@ -217,7 +205,7 @@ class Claim:
 
     @property
     def content(self) -> Content:
-        """What a state keeps of this claim besides its order."""
+        """What a consent retains of this event besides its order."""
         return _content(self.event, self.registrable)
 
 
@@ -225,33 +213,32 @@ Order = tuple[datetime, bool, int, str]
 """(effective instant in whole seconds, is RET, origin rank, event id): the greatest wins."""
 
 Content = tuple[bool, bool, datetime, bool, str, str, str]
-"""(registrable, is dated, consent date, has a source, source, origin, customer): the greatest
-represents claims of one order, which are one event id told in two ways. Any fixed choice would do;
-this one keeps the statement that İYS would sooner take."""
+"""(registrable, is dated, consent date, has a source, source, origin, customer): breaks the tie
+between events of equal order, which share one event id. Any fixed rule would do; this one prefers
+the event that İYS is more likely to accept."""
 
 _UNDATED = datetime.min.replace(tzinfo=UTC)
 
 
-def _content(said: ConsentEvent | Consent, registrable: bool) -> Content:
-    dated_at, source = said.consent_date, said.source
+def _content(of: ConsentEvent | Consent, registrable: bool) -> Content:
+    dated_at, source = of.consent_date, of.source
     return (
         registrable,
         dated_at is not None,
         _UNDATED if dated_at is None else dated_at,
         source is not None,
         source or "",
-        said.origin,
-        said.customer_id,
+        of.origin,
+        of.customer_id,
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consent:
-    """What the law holds true of a key: the winning claim, and the latest instants of either
-    status.
+    """The state of a key: the winning event, and the latest instant of either status.
 
-    A function of the *set* of claims alone, so any order, duplication or batching of them gives
-    this value. ``previous_status`` is the opposite status if the key ever had it.
+    A function of the *set* of admitted events alone: any order, duplication or batching of them
+    gives this value.
     """
 
     key: ConsentKey
@@ -270,7 +257,7 @@ class Consent:
 
     @property
     def order(self) -> Order:
-        """The place of the winning claim in the law's total order."""
+        """The position of the winning event in the total order."""
         return (
             self.effective_at,
             self.status is Status.RET,
@@ -280,12 +267,12 @@ class Consent:
 
     @property
     def content(self) -> Content:
-        """What this state keeps of the winning claim besides its order."""
+        """What is retained of the winning event besides its order."""
         return _content(self, self.registrable)
 
     @property
     def previous_status(self) -> Status | None:
-        """The status this one overrides, if the key was ever known to have it."""
+        """The opposite status, if the key ever had it."""
         if self.status is Status.RET:
             return None if self.latest_onay_at is None else Status.ONAY
         return None if self.latest_ret_at is None else Status.RET
@@ -293,11 +280,11 @@ class Consent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What the law decided of a claim, why, and what it holds true of the key from then on."""
+    """What an admitted event changed, why, and the consent that results."""
 
     kind: DecisionKind
     reason: Reason
-    claim: Claim
+    admitted: AdmittedEvent
     consent: Consent
     opted_out: bool
-    """Whether the effective status became RET by this claim."""
+    """Whether this event changed the effective status to RET."""

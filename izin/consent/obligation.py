@@ -1,57 +1,56 @@
-"""What must be told to İYS: from what our law wants and what İYS has stated, never from the stream.
+"""Which action an obligation asks for, from the desired and the registered state of a key.
 
-Articles: a consent is recorded within three business days or is invalid (Yönetmelik m.7/11,
-m.7/12); a rejection is reported within three (m.9/6) and never lapses. A citizen's RET at İYS is
-undone only by a consent that is certainly new, so an ONAY over it must be *attested* or is parked
-for a person.
+A consent is registered within three business days or is invalid (Yönetmelik m.7/11, m.7/12); an
+opt-out is reported within three (m.9/6) and never expires. A citizen's RET at İYS is overwritten
+only by a consent that is certainly new, so an ONAY over it must be *attested* or is parked.
 
-The rule is one table: (desired status, who said it, registered value) -> a ruling, or a question
-that looks further. Every combination stands in it.
+The rule is one decision table: (desired status, origin rank, registered value) -> a ruling, or a
+function that looks at the rest of the case. It has an entry for every combination.
 
-``in_flight`` means: an ONAY of this key is at İYS and unsettled. A second ONAY waits for it; a
-RET overtakes it where İYS shows or may show ONAY, and else waits, for there is nothing to
-withdraw yet. ``WAIT`` is ruled again when that settles.
+``in_flight``: an ONAY of this key was submitted to İYS and is not settled. A second ONAY waits for
+it. A RET overtakes it where İYS holds or may hold ONAY, and waits otherwise, for there is nothing
+to withdraw yet. A ``WAIT`` is ruled again when the call has settled.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
 
 from izin.consent.business_days import TURKEY_CALENDAR, Calendar
-from izin.consent.clocks import BrandClock, expires_at
-from izin.consent.making import maker
+from izin.consent.enums import TextEnum
 from izin.consent.model import OriginRank, Status, aware
-from izin.consent.words import Word
+from izin.consent.terms import BrandTerms, expires_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
 
-class Registered(Word):
-    """What İYS has stated of a key."""
+class Registered(TextEnum):
+    """The registered state of a key: what İYS holds."""
 
     ONAY = "ONAY"
     RET = "RET"
     NONE = "NONE"
     """İYS has no record of the key."""
     NOT_ONAY = "NOT_ONAY"
-    """Absent from a multi-status answer: RET or NONE, the single status tells."""
+    """Missing from the result of a multi-status query: RET or NONE; a single query tells which."""
     UNKNOWN = "UNKNOWN"
-    """İYS was never asked, or its answer was lost."""
+    """Never queried, or the outcome of a call is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisteredState:
-    """İYS's own statement with the greatest creation date."""
+    """The record of İYS with the greatest creation date."""
 
     value: Registered
     creation_date: datetime | None = None
     consent_date: datetime | None = None
     source: str | None = None
     from_iys: bool = False
-    """Whether the citizen made it at İYS (stream ``IYS``), not a provider (stream ``HS``)."""
+    """Whether the citizen wrote it at İYS (stream ``IYS``), not a provider (stream ``HS``)."""
 
     def __post_init__(self) -> None:
         if self.creation_date is not None:
@@ -61,13 +60,13 @@ class RegisteredState:
 
     @property
     def stated_at(self) -> datetime | None:
-        """The instant the recipient said so: İYS's clock for its stream, else the stated date."""
+        """When the recipient acted: İYS's clock for its own stream, else the consent date."""
         return self.creation_date if self.from_iys else self.consent_date
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desired:
-    """What our law holds true of a key, as far as telling İYS depends on it."""
+    """The desired state of a key: what we want İYS to hold."""
 
     status: Status
     effective_at: datetime
@@ -77,45 +76,45 @@ class Desired:
     registrable: bool = True
     attested: bool = False
     latest_ret_at: datetime | None = None
-    """The latest "no" of the key, whether İYS ever heard of it or not."""
+    """The latest opt-out of the key, registered at İYS or not."""
 
     def __post_init__(self) -> None:
         aware("effective_at", self.effective_at)
 
 
-class Duty(Word):
-    """What is to be done about a key now."""
+class Action(TextEnum):
+    """What an obligation asks for now."""
 
     SEND = "send"
     SEND_FIRST = "send-first"
-    """Send ahead of everything else."""
+    """Submit ahead of everything else."""
     ASK = "ask"
-    """Read the status at İYS and publish what it says; never send."""
+    """Query the status at İYS and publish it as an event; submit nothing."""
     RESCUE = "rescue"
-    """Publish a new event RET / HS_KARAR / now with ``cause``, and record the breach."""
+    """Publish a new event RET / HS_KARAR / now with ``cause``, and record the violation."""
     PARK = "park"
     """A person must act."""
     EXPIRE = "expire"
     WAIT = "wait"
-    """Rule again when what is in flight has settled."""
+    """Rule again when the call in flight has settled."""
     NOTHING = "nothing"
 
 
-class Why(Word):
-    """Why a duty is ruled."""
+class ActionReason(TextEnum):
+    """Why an action is due."""
 
     NOT_REGISTERED = "not-registered"
     SETTLED = "settled"
     IN_FLIGHT = "in-flight"
     TERM_ENDED = "term-ended"
     RECONSENT = "reconsent"
-    """An unattested ONAY over a RET the citizen gave at İYS."""
+    """An unattested ONAY over a RET that the citizen gave at İYS."""
     NOT_REGISTRABLE = "not-registrable"
     TACIR_UPDATE_INCOMPLETE = "tacir-update-incomplete"
     """H462, H463: a TACIR record is updated with date and source only."""
     SAID_BY_IYS = "said-by-iys"
     REGISTERED_NEWER = "registered-newer"
-    """İYS has a newer statement, whose event is still on its way to the law."""
+    """İYS holds a newer record, whose event has not arrived yet."""
     OPT_OUT = "opt-out"
     REOPENED = "reopened"
     """İYS shows an ONAY written by a provider after the citizen's RET."""
@@ -123,78 +122,74 @@ class Why(Word):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruling:
-    """The duty about a key, and why."""
+    """The action that is due for a key, and why."""
 
-    duty: Duty
-    why: Why
+    action: Action
+    reason: ActionReason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """All that a ruling looks at."""
+class Case(NamedTuple):
+    """Everything that a ruling depends on."""
 
     desired: Desired
     registered: RegisteredState
     now: datetime
-    clock: BrandClock
+    terms: BrandTerms
     calendar: Calendar
     in_flight: bool
 
 
-_case = maker(Case)
-_made = maker(Ruling)
-
-
-def rule(  # noqa: PLR0913 - each is a fact the ruling hangs on, given by keyword
+def rule(  # noqa: PLR0913 - one argument a fact
     desired: Desired,
     registered: RegisteredState,
     *,
     now: datetime,
-    clock: BrandClock,
+    terms: BrandTerms,
     calendar: Calendar = TURKEY_CALENDAR,
     in_flight: bool = False,
 ) -> Ruling:
-    """Return what is to be done about a key, by the table."""
+    """Return the action that is due for a key, by ``TABLE``."""
     entry = TABLE[desired.status, desired.origin_rank, registered.value]
     if isinstance(entry, Ruling):
         return entry
     return entry(
-        _case(
+        Case(
             desired=desired,
             registered=registered,
             now=aware("now", now),
-            clock=clock,
+            terms=terms,
             calendar=calendar,
             in_flight=in_flight,
         )
     )
 
 
-def _ruling(duty: Duty, why: Why) -> Ruling:
-    return _made(duty=duty, why=why)
+@cache
+def _ruling(action: Action, reason: ActionReason) -> Ruling:
+    return Ruling(action=action, reason=reason)
 
 
 def _our_onay(case: Case) -> Ruling:
-    """Rule on an ONAY of ours that İYS does not hold: sent while its term runs."""
+    """Rule on an ONAY of ours that İYS does not hold: submitted until its term ends."""
     desired, registered = case.desired, case.registered
     if not desired.registrable:
-        return _ruling(Duty.PARK, Why.NOT_REGISTRABLE)
+        return _ruling(Action.PARK, ActionReason.NOT_REGISTRABLE)
     if case.in_flight:
-        return _ruling(Duty.WAIT, Why.IN_FLIGHT)
-    expiry = expires_at(desired.effective_at, case.clock, now=case.now, calendar=case.calendar)
+        return _ruling(Action.WAIT, ActionReason.IN_FLIGHT)
+    expiry = expires_at(desired.effective_at, case.terms, now=case.now, calendar=case.calendar)
     if expiry is not None and case.now > expiry:
-        return _ruling(Duty.EXPIRE, Why.TERM_ENDED)
+        return _ruling(Action.EXPIRE, ActionReason.TERM_ENDED)
     incomplete = desired.source is None or desired.consent_date is None
     if incomplete and registered.value is not Registered.NONE:
         if registered.value is Registered.RET:
-            return _ruling(Duty.PARK, Why.TACIR_UPDATE_INCOMPLETE)
-        return _ruling(Duty.ASK, Why.TACIR_UPDATE_INCOMPLETE)
-    return _ruling(Duty.SEND, Why.NOT_REGISTERED)
+            return _ruling(Action.PARK, ActionReason.TACIR_UPDATE_INCOMPLETE)
+        return _ruling(Action.ASK, ActionReason.TACIR_UPDATE_INCOMPLETE)
+    return _ruling(Action.SEND, ActionReason.NOT_REGISTERED)
 
 
 def _our_onay_again(case: Case) -> Ruling:
-    """Rule on an ONAY of ours where İYS holds one: told again only if a RET lies between the two,
-    for the older one permits nothing any more (``may_send``) and İYS takes a newer date.
+    """Rule on an ONAY of ours where İYS holds one: submitted again only if a RET lies between the
+    two, for the older one permits nothing any more (``may_send``) and İYS accepts a newer date.
     """
     ret_at, stated_at = case.desired.latest_ret_at, case.registered.stated_at
     if ret_at is None or (stated_at is not None and stated_at > ret_at):
@@ -207,36 +202,36 @@ def _our_onay_over_ret(case: Case) -> Ruling:
     desired, registered = case.desired, case.registered
     stated_at = registered.stated_at
     if stated_at is not None and stated_at >= desired.effective_at:
-        return _ruling(Duty.ASK, Why.REGISTERED_NEWER)
+        return _ruling(Action.ASK, ActionReason.REGISTERED_NEWER)
     ruling = _our_onay(case)
-    if ruling.duty is Duty.SEND and registered.from_iys and not desired.attested:
-        return _ruling(Duty.PARK, Why.RECONSENT)
+    if ruling.action is Action.SEND and registered.from_iys and not desired.attested:
+        return _ruling(Action.PARK, ActionReason.RECONSENT)
     return ruling
 
 
 def _our_ret_against_onay(case: Case) -> Ruling:
-    """Rule on a RET of ours while İYS shows ONAY: withdrawn ahead of everything."""
+    """Rule on a RET of ours while İYS holds ONAY: submitted ahead of everything else."""
     desired, registered = case.desired, case.registered
     created = registered.creation_date
     if registered.from_iys and created is not None and created > desired.effective_at:
-        return _ruling(Duty.ASK, Why.REGISTERED_NEWER)
+        return _ruling(Action.ASK, ActionReason.REGISTERED_NEWER)
     if not desired.registrable:
-        return _ruling(Duty.RESCUE, Why.NOT_REGISTRABLE)
-    return _ruling(Duty.SEND_FIRST, Why.OPT_OUT)
+        return _ruling(Action.RESCUE, ActionReason.NOT_REGISTRABLE)
+    return _ruling(Action.SEND_FIRST, ActionReason.OPT_OUT)
 
 
 def _our_ret_unknown(case: Case) -> Ruling:
-    """Rule on a RET of ours while nobody knows what İYS holds: told, for an ONAY may be there."""
+    """Rule on a RET of ours while the registered state is unknown: İYS may hold an ONAY."""
     if not case.desired.registrable:
-        return _ruling(Duty.ASK, Why.NOT_REGISTRABLE)
-    return _ruling(Duty.SEND_FIRST, Why.OPT_OUT)
+        return _ruling(Action.ASK, ActionReason.NOT_REGISTRABLE)
+    return _ruling(Action.SEND_FIRST, ActionReason.OPT_OUT)
 
 
 def _ret_settled(case: Case) -> Ruling:
-    """Rule on a RET where İYS holds no ONAY: settled, unless an ONAY of ours may still land."""
+    """Rule on a RET where İYS holds no ONAY: settled, unless an ONAY of ours is in flight."""
     if case.in_flight:
-        return _ruling(Duty.WAIT, Why.IN_FLIGHT)
-    return _ruling(Duty.NOTHING, Why.SETTLED)
+        return _ruling(Action.WAIT, ActionReason.IN_FLIGHT)
+    return _ruling(Action.NOTHING, ActionReason.SETTLED)
 
 
 def _iys_ret_against_onay(case: Case) -> Ruling:
@@ -244,14 +239,14 @@ def _iys_ret_against_onay(case: Case) -> Ruling:
     registered = case.registered
     created = registered.creation_date
     if created is None or created <= case.desired.effective_at:
-        return _ruling(Duty.ASK, Why.SAID_BY_IYS)
+        return _ruling(Action.ASK, ActionReason.SAID_BY_IYS)
     if registered.from_iys:
-        return _ruling(Duty.ASK, Why.REGISTERED_NEWER)
-    return _ruling(Duty.RESCUE, Why.REOPENED)
+        return _ruling(Action.ASK, ActionReason.REGISTERED_NEWER)
+    return _ruling(Action.RESCUE, ActionReason.REOPENED)
 
 
-_SETTLED = _ruling(Duty.NOTHING, Why.SETTLED)
-_ASK_IYS = _ruling(Duty.ASK, Why.SAID_BY_IYS)
+_SETTLED = _ruling(Action.NOTHING, ActionReason.SETTLED)
+_ASK = _ruling(Action.ASK, ActionReason.SAID_BY_IYS)
 
 TABLE: dict[tuple[Status, OriginRank, Registered], Ruling | Callable[[Case], Ruling]] = {
     (Status.ONAY, OriginRank.OURS, Registered.ONAY): _our_onay_again,
@@ -265,24 +260,24 @@ TABLE: dict[tuple[Status, OriginRank, Registered], Ruling | Callable[[Case], Rul
     (Status.RET, OriginRank.OURS, Registered.NOT_ONAY): _ret_settled,
     (Status.RET, OriginRank.OURS, Registered.UNKNOWN): _our_ret_unknown,
     (Status.ONAY, OriginRank.IYS_HS, Registered.ONAY): _SETTLED,
-    (Status.ONAY, OriginRank.IYS_HS, Registered.RET): _ASK_IYS,
-    (Status.ONAY, OriginRank.IYS_HS, Registered.NONE): _ASK_IYS,
-    (Status.ONAY, OriginRank.IYS_HS, Registered.NOT_ONAY): _ASK_IYS,
-    (Status.ONAY, OriginRank.IYS_HS, Registered.UNKNOWN): _ASK_IYS,
+    (Status.ONAY, OriginRank.IYS_HS, Registered.RET): _ASK,
+    (Status.ONAY, OriginRank.IYS_HS, Registered.NONE): _ASK,
+    (Status.ONAY, OriginRank.IYS_HS, Registered.NOT_ONAY): _ASK,
+    (Status.ONAY, OriginRank.IYS_HS, Registered.UNKNOWN): _ASK,
     (Status.RET, OriginRank.IYS_HS, Registered.ONAY): _iys_ret_against_onay,
     (Status.RET, OriginRank.IYS_HS, Registered.RET): _ret_settled,
     (Status.RET, OriginRank.IYS_HS, Registered.NONE): _ret_settled,
     (Status.RET, OriginRank.IYS_HS, Registered.NOT_ONAY): _ret_settled,
-    (Status.RET, OriginRank.IYS_HS, Registered.UNKNOWN): _ASK_IYS,
+    (Status.RET, OriginRank.IYS_HS, Registered.UNKNOWN): _ASK,
     (Status.ONAY, OriginRank.IYS, Registered.ONAY): _SETTLED,
-    (Status.ONAY, OriginRank.IYS, Registered.RET): _ASK_IYS,
-    (Status.ONAY, OriginRank.IYS, Registered.NONE): _ASK_IYS,
-    (Status.ONAY, OriginRank.IYS, Registered.NOT_ONAY): _ASK_IYS,
-    (Status.ONAY, OriginRank.IYS, Registered.UNKNOWN): _ASK_IYS,
+    (Status.ONAY, OriginRank.IYS, Registered.RET): _ASK,
+    (Status.ONAY, OriginRank.IYS, Registered.NONE): _ASK,
+    (Status.ONAY, OriginRank.IYS, Registered.NOT_ONAY): _ASK,
+    (Status.ONAY, OriginRank.IYS, Registered.UNKNOWN): _ASK,
     (Status.RET, OriginRank.IYS, Registered.ONAY): _iys_ret_against_onay,
     (Status.RET, OriginRank.IYS, Registered.RET): _ret_settled,
     (Status.RET, OriginRank.IYS, Registered.NONE): _ret_settled,
     (Status.RET, OriginRank.IYS, Registered.NOT_ONAY): _ret_settled,
-    (Status.RET, OriginRank.IYS, Registered.UNKNOWN): _ASK_IYS,
+    (Status.RET, OriginRank.IYS, Registered.UNKNOWN): _ASK,
 }
-"""The decision table: what is desired, who said it, what İYS has stated -> the ruling."""
+"""The decision table: (desired status, origin rank, registered value) -> the ruling."""

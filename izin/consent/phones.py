@@ -1,15 +1,15 @@
-"""Phone numbers become E.164, by İYS's rule for ARAMA and MESAJ (H121, H160).
+"""Phone numbers normalised to E.164, İYS's form for ARAMA and MESAJ (H121, H160).
 
-A Turkish number is read from every way in which people write one: ``05…``, ``5…``, ``905…``,
-``+905…``, ``0090…``, ``+9005…``, with spaces, brackets, dashes and dots. İYS would take ``+9005…``
-as it stands, but then neither the citizen nor the carriers find the record, so the zero goes.
-Numbers of other countries need their ``+`` (or ``00``) and are judged by length, as
-``phonenumbers`` knows it: İYS's own examples are possible numbers, yet not all are assigned ones.
+A Turkish number is read in every common notation: ``05…``, ``5…``, ``905…``, ``+905…``,
+``0090…``, ``+9005…``, with spaces, brackets, dashes and dots. İYS accepts ``+9005…`` as it stands,
+but then neither the citizen nor the carriers find the record: the zero is removed. Numbers of other
+countries need their ``+`` (or ``00``) and are checked for a possible length only: not all of İYS's
+own examples are assigned numbers.
 
-A country's own prefix for long distance is known to be a zero; where ``phonenumbers`` would repair
-more than that (``+1 1 …``, ``+54 … 15 …``), the number is refused.
+A trunk prefix is known to be one zero; where ``phonenumbers`` would repair more than that
+(``+1 1 …``, ``+54 … 15 …``), the number is refused.
 
-What a spreadsheet turned into a decimal (``9,05E+11``) has lost digits: refused, never guessed.
+A number that a spreadsheet turned into a decimal (``9,05E+11``) has lost digits and is refused.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING
 import phonenumbers
 
 from izin.consent.errors import UnreadableRecipientError
-from izin.consent.model import Violation
-from izin.consent.violations import violation
+from izin.consent.violations import Violation, violation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,23 +35,27 @@ is_canonical_phone: Callable[[str], re.Match[str] | None] = re.compile(
     r"\+90[2-58][0-9]{9}"
 ).fullmatch
 """Whether a text is a Turkish number that is E.164 as it stands."""
-_AS_WRITTEN = re.compile(r"(?:(?:\+|00)?90)?0?([2-58][0-9]{9})")
+_TURKISH = re.compile(r"(?:(?:\+|00)?90)?0?([2-58][0-9]{9})")
 _INTERNATIONAL = re.compile(r"(?:\+|00)([1-9][0-9]*)")
 # 00 5XX XXX XX XX is a Turkish mobile with a zero too many as likely as a number of Cuba.
 _AMBIGUOUS = re.compile(r"005[0-9]{9}")
 _DECIMAL = re.compile(r"[0-9]+(?:[.,][0-9]+)?[eE]\+?[0-9]+|[0-9]+[.,]0")
-_ORNAMENT = str.maketrans(
+_PUNCTUATION = str.maketrans(
     "",
     "",
     " \t\r\n()[]-."
     "\u00a0\u2007\u2009\u202f"  # spaces that do not break
     "\u2010\u2011\u2012\u2013\u2014\u2212"  # hyphens and dashes
-    "\u200b\u200e\u200f\u202a\u202c\u2068\u2069\ufeff",  # marks that copying brings along
+    "\u200b\u200e\u200f\u202a\u202c\u2068\u2069\ufeff",  # marks from copying
 )
 
 
 def normalise_phone(text: str) -> str:
-    """Return the phone number in ``text`` as E.164; raises UnreadableRecipientError."""
+    """Return the phone number in ``text`` as E.164.
+
+    Raises:
+        UnreadableRecipientError: ``text`` is not a phone number.
+    """
     number = read_phone(text)
     if isinstance(number, Violation):
         raise UnreadableRecipientError(number)
@@ -65,10 +68,10 @@ def read_phone(text: str) -> str | Violation:
         return text
     if _DECIMAL.fullmatch(text.strip()):
         return violation(_FIELD, "IZIN-PHONE-AS-DECIMAL")
-    digits = text.translate(_ORNAMENT)
+    digits = text.translate(_PUNCTUATION)
     if not digits:
         return violation(_FIELD, "H114")
-    if turkish := _AS_WRITTEN.fullmatch(digits):
+    if turkish := _TURKISH.fullmatch(digits):
         return f"+90{turkish[1]}"
     return _foreign(digits)
 
@@ -81,15 +84,14 @@ def _foreign(digits: str) -> str | Violation:
     if len(number) > LONGEST:
         return violation(_FIELD, "H160")
     canonical = _e164(number)
-    # One reading drops one zero too many of a country's own; a number with more of them is no
-    # number, and two readings would give two keys.
+    # Normalising twice must change nothing, or one number would have two keys.
     if canonical is None or _e164(canonical) != canonical or not _is_same(number, canonical):
         return violation(_FIELD, "H121")
     return canonical
 
 
 def _is_same(written: str, canonical: str) -> bool:
-    """Whether the two differ by no more than one zero: any other repair is a guess."""
+    """Whether the two differ by at most one zero: any other repair is a guess."""
     return written == canonical or any(
         digit == "0" and written[:place] + written[place + 1 :] == canonical
         for place, digit in enumerate(written)
@@ -101,7 +103,7 @@ def _e164(number: str) -> str | None:
         parsed = phonenumbers.parse(number, None)
     except phonenumbers.NumberParseException:
         return None
-    # Turkish numbers were read before: what is left of +90 is none.
+    # Valid Turkish numbers were matched before.
     if parsed.country_code == _TURKEY or not phonenumbers.is_possible_number(parsed):
         return None
     return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)

@@ -1,20 +1,31 @@
 """What can be wrong with a field, in English for operators and in Turkish for those who correct it.
 
 The code is İYS's own (reference section 5.1) where İYS has one, so that a record refused here and
-one refused there read alike; ``IZIN-…`` where İYS has none. The words are ours: they say what is
-wrong and what would be right.
+one refused by İYS read alike; ``IZIN-…`` where İYS has none. The wording is ours.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from izin.consent.model import Violation
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """A field that breaks a rule. ``code`` is İYS's H-code where it has one, else one of ours."""
+
+    field: str
+    code: str
+    reason: str
+    """In English, for operators."""
+    reason_tr: str
+    """In Turkish, for the people who correct the record."""
+
 
 _BY_IYS: Mapping[str, tuple[str, str]] = {
     "H110": (
@@ -30,7 +41,7 @@ _BY_IYS: Mapping[str, tuple[str, str]] = {
         "Onayın verildiği tarih ve saat eksik; consentDate alanında bildirin.",
     ),
     "H113": (
-        "no source is given; say how the statement was taken",
+        "no source is given; say where the consent was given",
         "İzin kaynağı boş; iznin nereden alındığını yazın.",
     ),
     "H114": (
@@ -90,7 +101,7 @@ _BY_IYS: Mapping[str, tuple[str, str]] = {
         "Telefon numarası 15 karakterden uzun olamaz.",
     ),
     "H162": (
-        "the date lies ahead of the instant at which we received the statement",
+        "the date lies ahead of the instant at which we received the event",
         "İzin tarihi, bildirimin bize ulaştığı andan ileri olamaz.",
     ),
     "H163": (
@@ -98,7 +109,7 @@ _BY_IYS: Mapping[str, tuple[str, str]] = {
         "Bayi listesi boş; bayi yoksa alanı hiç göndermeyin.",
     ),
     "H408": (
-        "HS_KARAR is the provider's own decision to stop; only a RET can have it",
+        "HS_KARAR is the provider's own decision to opt out; only a RET can have it",
         "HS_KARAR kaynağı yalnızca RET ile kullanılabilir.",
     ),
     "H464": (
@@ -117,7 +128,7 @@ _OURS: Mapping[str, tuple[str, str]] = {
         "İznin hangi müşteriye ait olduğu belirtilmemiş.",
     ),
     "IZIN-EVENT-ID-MISSING": (
-        "the event has no id, so a repetition could not be told from a new statement",
+        "the event has no id, so a repeated event could not be distinguished from a new one",
         "Kaydın kimliği (event_id) eksik; yinelenen kayıt ayırt edilemez.",
     ),
     "IZIN-RETAILER-CODE": (
@@ -140,6 +151,6 @@ REASONS: Mapping[str, tuple[str, str]] = MappingProxyType({**_BY_IYS, **_OURS})
 
 @cache
 def violation(field: str, code: str) -> Violation:
-    """Return the violation of ``field`` that ``code`` names."""
+    """Return the violation of ``field`` with ``code``, one of ``REASONS``."""
     reason, reason_tr = REASONS[code]
     return Violation(field=field, code=code, reason=reason, reason_tr=reason_tr)

@@ -9,7 +9,7 @@ import typer
 
 from izin.console.opening import open_ledger
 from izin.console.output import Exit, Output, OutputOption, print_rows, told
-from izin.iys.standing import Standing
+from izin.iys.rate_limit.reputation import Reputation
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.rate_limits import addresses
 
@@ -50,7 +50,7 @@ def budgets(*, output: OutputOption = Output.TABLE) -> None:
     with told():
         found = asyncio.run(_addresses(LedgerSettings()))
     print_rows(output, _COLUMNS, [_row(one) for one in found], titles=_TITLES)
-    if any(one.standing is not Standing.GOOD for one in found):
+    if any(one.standing is not Reputation.GOOD for one in found):
         raise typer.Exit(Exit.WRONG)
 
 

@@ -14,8 +14,8 @@ from izin.runtime.observe import mask
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from izin.consent.model import Claim, ConsentKey
-    from izin.consent.permutations import Clash, Parts
+    from izin.consent.model import AdmittedEvent, ConsentKey
+    from izin.console.permutations import Clash, Parts
 
 _EVENT = (
     *("number", "key", "status", "effective_at", "origin_rank", "event_id"),
@@ -47,7 +47,7 @@ def clash_as_json(clash: Clash) -> dict[str, Any]:
     }
 
 
-def _event(number: int, claim: Claim) -> dict[str, object]:
+def _event(number: int, claim: AdmittedEvent) -> dict[str, object]:
     event = claim.event
     return {
         "number": number,

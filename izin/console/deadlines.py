@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from izin.consent.clocks import TURKEY
 from izin.consent.errors import SourceError
 from izin.consent.forecast import forecast, records_per_second
+from izin.consent.terms import TURKEY
 from izin.console.opening import open_ledger
 from izin.console.output import (
     Exit,

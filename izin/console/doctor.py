@@ -31,8 +31,8 @@ from izin.console.output import (
     out,
     print_json,
 )
-from izin.iys.token_policy import TokenPolicy
-from izin.runtime import kafka
+from izin.iys.tokens.token_policy import TokenPolicy
+from izin.runtime import kafka, topic_admin
 from izin.runtime.registry import codec
 from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings, StreamSettings
 from izin.sinks.ledger import brands as registry
@@ -106,13 +106,13 @@ def _broker(fix: bool) -> Iterator[Finding]:
 
 def _topics(fix: bool) -> Iterator[Finding]:
     settings = kafka_settings()
-    made = kafka.ensure_topics(settings) if fix else ()
+    made = topic_admin.ensure_topics(settings) if fix else ()
     if made:
         yield Finding(check="topics", state=State.FIXED, what=f"created {', '.join(made)}")
-    mended = kafka.mend_topics(settings) if fix else ()
+    mended = topic_admin.repair_topics(settings) if fix else ()
     if mended:
         yield Finding(check="topics", state=State.FIXED, what=f"settings of {', '.join(mended)}")
-    faults = kafka.topic_faults(settings)
+    faults = topic_admin.topic_faults(settings)
     for fault in faults:
         yield Finding(check="topics", state=State.WRONG, what=fault)
     if not faults:

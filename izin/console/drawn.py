@@ -16,8 +16,8 @@ from izin.consent import violations as law
 from izin.consent.message_classes import CLASSES
 from izin.console.drawn_cutter import drawn_cutters
 from izin.console.drawn_switches import drawn_switches
-from izin.iys.answers import VERDICTS, Verdict
-from izin.producers import violations as doors
+from izin.iys.verdicts import VERDICTS, Verdict
+from izin.producers.mapping import violations as doors
 from izin.runtime.settings import (
     IntakeSettings,
     IysSettings,
@@ -81,7 +81,7 @@ all. A rejection whose key can be read stands whatever code it is given.
 
 ## Read from İYS's answer
 
-From `izin.iys.answers`, whatever the HTTP status. A code that is not here is `unknown`: a person
+From `izin.iys.verdicts`, whatever the HTTP status. A code that is not here is `unknown`: a person
 looks, and nobody takes it for a final word.
 
 | verdict | codes |

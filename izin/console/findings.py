@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from izin.iys.token_policy import TokenPolicy
+    from izin.iys.tokens.token_policy import TokenPolicy
     from izin.sinks.ledger.reads import Backlog, Parked
     from izin.sinks.ledger.sequences import Missing
     from izin.sinks.record.brand import Brand

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from izin.consent.may_send import PermissionReason
-from izin.consent.obligation import Why
+from izin.consent.obligation import ActionReason
 from izin.console.output import turkish
 from izin.sinks.record.suspension import EVERY
 
@@ -222,7 +222,7 @@ def _coded(data: Mapping[str, Any]) -> str | None:
 
 
 def _why(word: str | None) -> str | None:
-    return None if word == Why.SETTLED else _spoken(word)
+    return None if word == ActionReason.SETTLED else _spoken(word)
 
 
 def _short(text: str) -> str:

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING
 import httpx
 from pydantic import TypeAdapter
 
-from izin.consent.clocks import TURKEY
+from izin.consent.terms import TURKEY
 from izin.console.brands import upsert
 from izin.local import Command, House, LocalError, Supervisor, create_database
 from izin.local.child import answers
 from izin.local.folders import FolderLock
 from izin.local.ports import HOST, claim
-from izin.runtime import kafka
+from izin.runtime import topic_admin
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.record.brand import Brand
@@ -213,7 +213,7 @@ class Household:
         self._write_environment()
         self._tell("laying out the ledger and the topics")
         asyncio.run(migrate(self._environment["DATABASE_URL"]))
-        kafka.ensure_topics(self.kafka_settings)
+        topic_admin.ensure_topics(self.kafka_settings)
         asyncio.run(upsert(self.kafka_settings, self._ledger_settings, self._ledger_brands()))
         self._start_simulator()
         self._start_ours()

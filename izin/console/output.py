@@ -23,8 +23,8 @@ from pydantic_settings import BaseSettings, SettingsError
 from rich.console import Console
 from rich.text import Text
 
-from izin.consent.clocks import TURKEY
 from izin.consent.errors import IzinError, OurError, SourceError
+from izin.consent.terms import TURKEY
 from izin.console.tables import print_table
 from izin.runtime.settings import KafkaSettings
 

@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from izin.consent.clocks import TURKEY
 from izin.consent.errors import SourceError
+from izin.consent.terms import TURKEY
 from izin.console.output import (
     Exit,
     Output,
@@ -24,27 +24,22 @@ from izin.console.output import (
     print_rows,
     told,
 )
-from izin.producers.brands import BrandReader
-from izin.producers.columns import (
-    ClashingColumnsError,
-    ColumnChoices,
-    MissingColumnError,
-    UnknownColumnError,
-)
-from izin.producers.dates import DateRules, ExcelEpoch
-from izin.producers.files import Import, ImportReport, import_file
-from izin.producers.identity import CHANCE_BYTES, message_event_id, new_event_id
-from izin.producers.mappings import Origin, Refused, judge, read
-from izin.producers.publish import BULK_LINGER, Publisher
-from izin.producers.words import Field
+from izin.producers.brand_directory import BrandReader
+from izin.producers.files.columns import ColumnChoices, ColumnsError
+from izin.producers.files.importer import Import, ImportReport, import_file
+from izin.producers.mapping.dates import DateRules, ExcelEpoch
+from izin.producers.mapping.names import Field
+from izin.producers.mapping.records import EventOrigin, RefusedRecord, judge, read
+from izin.producers.publishing.event_ids import CHANCE_BYTES, message_event_id, new_event_id
+from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher
 from izin.runtime.registry import codec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from izin.consent.model import Violation
-    from izin.producers.files import Progress
-    from izin.producers.publish import Published
+    from izin.consent.violations import Violation
+    from izin.producers.files.importer import Progress
+    from izin.producers.publishing.publisher import Published
 
 _ACKNOWLEDGED_WITHIN = timedelta(seconds=30)
 _OPTIONS = {
@@ -127,12 +122,12 @@ def publish(
             if reference is None or statement.consent_date is None
             else message_event_id("cli", reference, "|".join(statement.identity))
         )
-        origin = Origin(event_id=event_id, origin="cli", received_at=now, is_live=True)
+        origin = EventOrigin(event_id=event_id, origin="cli", received_at=now, is_live=True)
         words = codec(kafka)
         judged = judge(statement, BrandReader(kafka, words).load(), origin)
-        if isinstance(judged, Refused):
+        if isinstance(judged, RefusedRecord):
             raise SourceError("\n".join(map(_placed, judged.violations)))
-        with Publisher(kafka, words, clock=utc_now) as publisher:
+        with KafkaPublisher(kafka, words, clock=utc_now) as publisher:
             where = publisher.publish(judged.event, judged.key).result(
                 _ACKNOWLEDGED_WITHIN.total_seconds()
             )
@@ -186,7 +181,7 @@ def import_(
         )
         brands = BrandReader(kafka, words).load()
         with (
-            Publisher(kafka, words, clock=utc_now, linger=BULK_LINGER) as publisher,
+            KafkaPublisher(kafka, words, clock=utc_now, linger=BULK_LINGER) as publisher,
             Bars(console=err, transient=True) as bars,
         ):
             task = bars.add_task(escape(path.name))
@@ -196,7 +191,7 @@ def import_(
 
             try:
                 done = import_file(path, publisher, brands, clock=utc_now, how=how, progress=show)
-            except (UnknownColumnError, ClashingColumnsError, MissingColumnError) as error:
+            except ColumnsError as error:
                 raise SourceError(f"{path.name}, {error}") from error
         _print(done, output)
         if done.refused:

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import typer
 
-from izin.consent.clocks import TURKEY
 from izin.consent.emails import read_email
 from izin.consent.errors import UnreadableRecipientError
 from izin.consent.phones import read_phone
+from izin.consent.terms import TURKEY
 
 _SLASHES = 3
 """Of a canonical key, ``brand_code/type/recipient_type/recipient``."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from izin.runtime import kafka
+from izin.runtime import kafka, topic_admin
 from izin.runtime.kafka import BrokerError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def unread(settings: KafkaSettings, topic: Topic, positions: Mapping[Place, int]
     with _reading(settings, _READER) as client:
         behind: list[TopicPartition] = []
         count = 0
-        for number in range(kafka.partitions_of(topic, settings)):
+        for number in range(topic_admin.partitions_of(topic, settings)):
             place = TopicPartition(topic.name, number)
             first, end = client.get_watermark_offsets(place, timeout=_TIMEOUT)
             begin = max(first, positions.get((topic.name, number), first))
@@ -68,7 +68,7 @@ def unread(settings: KafkaSettings, topic: Topic, positions: Mapping[Place, int]
 
 def committed(settings: KafkaSettings, group: str, topic: Topic) -> Mapping[Place, int]:
     """Return how far ``group`` has read ``topic``, where it has read any; raises BrokerError."""
-    count = kafka.partitions_of(topic, settings)
+    count = topic_admin.partitions_of(topic, settings)
     with _reading(settings, group) as client:
         asked = [TopicPartition(topic.name, number) for number in range(count)]
         answer = client.committed(asked, timeout=_TIMEOUT)
@@ -84,7 +84,7 @@ def dead_letters_since(settings: KafkaSettings, since: datetime) -> int:
         found = client.offsets_for_times(
             [
                 TopicPartition(topic.name, number, at)
-                for number in range(kafka.partitions_of(topic, settings))
+                for number in range(topic_admin.partitions_of(topic, settings))
             ],
             timeout=_TIMEOUT,
         )

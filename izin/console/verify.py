@@ -22,11 +22,10 @@ import typer
 from rich.progress import Progress as Bars
 
 from izin.consent.admission import admit
-from izin.consent.contradictions import contradicting
 from izin.consent.errors import SourceError
-from izin.consent.model import Claim
-from izin.consent.permutations import THE_LAW, Clash, Law, try_law
+from izin.consent.model import AdmittedEvent
 from izin.console.clashes import clash_as_json, print_clash
+from izin.console.contradictions import contradicting
 from izin.console.event_lines import read_events
 from izin.console.output import (
     Exit,
@@ -39,6 +38,7 @@ from izin.console.output import (
     say,
     told,
 )
+from izin.console.permutations import THE_LAW, Clash, Law, try_law
 from izin.console.stopping import interruptible
 
 SEED = 2026
@@ -63,7 +63,7 @@ class Series:
     permutations: int
     seed: int
     law: Law
-    given: Sequence[Claim] | None = None
+    given: Sequence[AdmittedEvent] | None = None
 
     @property
     def blocks(self) -> int:
@@ -149,7 +149,10 @@ def _series(
     file: Path | None, events: int | None, permutations: int, seed: int
 ) -> Iterator[Series]:
     def of(
-        fewest: int, most: int, count: int = permutations, given: Sequence[Claim] | None = None
+        fewest: int,
+        most: int,
+        count: int = permutations,
+        given: Sequence[AdmittedEvent] | None = None,
     ) -> Series:
         return Series(
             fewest=fewest, events=most, permutations=count, seed=seed, law=THE_LAW, given=given
@@ -165,7 +168,7 @@ def _series(
         yield of(LARGE, LARGE, -(-permutations // _A_LARGE_ONE))
 
 
-def _claims_of(file: Path) -> list[Claim]:
+def _claims_of(file: Path) -> list[AdmittedEvent]:
     """Return what the events in ``file`` claim, appended when the last of them was received."""
     try:
         with file.open(encoding="utf-8-sig") as lines:
@@ -177,7 +180,7 @@ def _claims_of(file: Path) -> list[Claim]:
     if not heard:
         raise SourceError(f"{file.name}: no event says when it was received; write received_at")
     judged = [admit(event, appended_at=max(heard)) for event in events]
-    claims = [one for one in judged if isinstance(one, Claim)]
+    claims = [one for one in judged if isinstance(one, AdmittedEvent)]
     if len(claims) < len(events):
         say(f"{len(events) - len(claims)} of {len(events)} events are refused: they claim nothing")
     return claims

@@ -14,7 +14,7 @@ import typer
 
 from izin.consent.errors import SourceError
 from izin.consent.model import Channel, Status
-from izin.consent.obligation import Why
+from izin.consent.obligation import ActionReason
 from izin.console.opening import open_ledger
 from izin.console.output import Exit, Output, OutputOption, kafka_settings, print_rows, say, told
 from izin.runtime.registry import codec
@@ -43,9 +43,15 @@ ByOption = Annotated[
 ]
 
 CURES: Mapping[str, str] = {
-    str(Why.RECONSENT): "the citizen said no at İYS; with a new consent in hand: {requeue}",
-    str(Why.NOT_REGISTRABLE): "correct the record at its source, and send it again from there",
-    str(Why.TACIR_UPDATE_INCOMPLETE): "send it again from its source, with date and source",
+    str(
+        ActionReason.RECONSENT
+    ): "the citizen said no at İYS; with a new consent in hand: {requeue}",
+    str(
+        ActionReason.NOT_REGISTRABLE
+    ): "correct the record at its source, and send it again from there",
+    str(
+        ActionReason.TACIR_UPDATE_INCOMPLETE
+    ): "send it again from its source, with date and source",
     ruling.UNKNOWN_BRAND: "register the brand, and they go on by themselves: {add}",
     "unknown-code": "read what İYS answered with izin explain; once it is mended: {requeue}",
     retailers.DIFFERENCE: "change them at İYS ({retailers} says which); then: {requeue}",

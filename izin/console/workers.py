@@ -42,7 +42,7 @@ def sink() -> None:
 
 def intake() -> None:
     """Run the HTTP door for signups."""
-    from izin.producers.serving import serve  # noqa: PLC0415 - see above
+    from izin.producers.intake.server import serve  # noqa: PLC0415 - see above
 
     with told():
         configure(LogSettings())

@@ -21,9 +21,9 @@ from izin.demo.chaos import WORKERS
 from izin.demo.progress import WentWrongError, wait_until
 from izin.demo.subscriber import Subscriber
 from izin.demo.twin import Twin
-from izin.producers.brands import BrandReader
-from izin.producers.files import Import, ImportReport, import_file
-from izin.producers.publish import BULK_LINGER, Publisher
+from izin.producers.brand_directory import BrandReader
+from izin.producers.files.importer import Import, ImportReport, import_file
+from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from izin.demo.progress import Bar, Stages
     from izin.demo.report import Chaos
     from izin.demo.twin import Held
-    from izin.producers.files import Progress
+    from izin.producers.files.importer import Progress
     from izin.schemas.codec import Codec
 
 SIGNUPS = 200
@@ -150,7 +150,7 @@ class Story:
                 stage.show(done.position, done.size)
 
             brands = BrandReader(self._kafka, self._codec).load()
-            with Publisher(
+            with KafkaPublisher(
                 self._kafka, self._codec, clock=utc_now, linger=BULK_LINGER
             ) as publisher:
                 return import_file(

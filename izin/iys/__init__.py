@@ -1,21 +1,16 @@
-"""The counterpart: İYS's methods as typed calls, its answers as verdicts, its limits as arithmetic.
+"""A client of İYS: its methods as typed calls, its answers as verdicts, its limits as arithmetic.
 
-Everything else of the house meets İYS through these names.
+client       one method for each call of İYS
+transport    HTTP, pacing and circuit breakers
+tokens       the access token of an account
+rate_limit   when a call may be sent, and which goes first
+wire_format  İYS's JSON as typed values
+verdicts     what an H-code means
+errors       who has to act
 """
 
 from __future__ import annotations
 
-from izin.iys.access_token import TokenAuth
-from izin.iys.account import (
-    BrandSummary,
-    PushConnection,
-    PushRegistration,
-    Subscription,
-    SubscriptionStatus,
-)
-from izin.iys.answers import Refusal, Verdict, classify, weightiest
-from izin.iys.batches import Batch, ItemResult, ItemStatus, OriginalRequest
-from izin.iys.breaker import Gate
 from izin.iys.client import MAX_ITEMS, IysClient
 from izin.iys.errors import (
     Actor,
@@ -25,86 +20,97 @@ from izin.iys.errors import (
     OutcomeUnknownError,
     RefusedError,
     ThrottledError,
-    TokenSilenceError,
+    TokenLimitError,
     UnauthenticatedError,
     UnreadableError,
     WithheldError,
 )
-from izin.iys.in_process import InProcessPacer
-from izin.iys.pacing import CallClass, Pace, Pacer, PaceState, Slot
-from izin.iys.push import Push, parse_push
-from izin.iys.standing import HourLimit, Standing, StandingPolicy
-from izin.iys.token_policy import TokenPolicy
-from izin.iys.token_store import (
+from izin.iys.rate_limit.in_process_pacer import InProcessPacer
+from izin.iys.rate_limit.pace import CallClass, Pace, Pacer, PaceState, Slot
+from izin.iys.rate_limit.reputation import HourLimit, Reputation, ReputationPolicy
+from izin.iys.tokens.token_auth import TokenAuth
+from izin.iys.tokens.token_policy import TokenPolicy
+from izin.iys.tokens.token_store import (
     AccessToken,
     InMemoryTokenStore,
     TokenLease,
     TokenState,
     TokenStore,
 )
-from izin.iys.wire import (
+from izin.iys.transport.circuit_breaker import CircuitState
+from izin.iys.verdicts import Refusal, Verdict, classify, decisive_verdict
+from izin.iys.wire_format.account import (
+    BrandSummary,
+    PushConnection,
+    PushRegistration,
+    Subscription,
+    SubscriptionStatus,
+)
+from izin.iys.wire_format.batches import AcceptedBatch, ItemResult, ItemStatus, OriginalRequest
+from izin.iys.wire_format.consents import (
     BrandPath,
     ConsentItem,
-    Movement,
-    Page,
+    IysMovement,
+    MovementPage,
     Receipt,
-    Record,
+    RegisterRecord,
+    SerializedItems,
     Stream,
-    Written,
 )
+from izin.iys.wire_format.push import Push, parse_push
 
 __all__ = [
     "MAX_ITEMS",
+    "AcceptedBatch",
     "AccessToken",
     "Actor",
-    "Batch",
     "BrandPath",
     "BrandSummary",
     "BusyError",
     "CallClass",
     "CallError",
+    "CircuitState",
     "ConsentItem",
-    "Gate",
     "HourLimit",
     "InMemoryTokenStore",
     "InProcessPacer",
     "ItemResult",
     "ItemStatus",
     "IysClient",
+    "IysMovement",
     "MisconfiguredError",
-    "Movement",
+    "MovementPage",
     "OriginalRequest",
     "OutcomeUnknownError",
     "Pace",
     "PaceState",
     "Pacer",
-    "Page",
     "Push",
     "PushConnection",
     "PushRegistration",
     "Receipt",
-    "Record",
     "Refusal",
     "RefusedError",
+    "RegisterRecord",
+    "Reputation",
+    "ReputationPolicy",
+    "SerializedItems",
     "Slot",
-    "Standing",
-    "StandingPolicy",
     "Stream",
     "Subscription",
     "SubscriptionStatus",
     "ThrottledError",
     "TokenAuth",
     "TokenLease",
+    "TokenLimitError",
     "TokenPolicy",
-    "TokenSilenceError",
     "TokenState",
     "TokenStore",
     "UnauthenticatedError",
     "UnreadableError",
     "Verdict",
     "WithheldError",
-    "Written",
     "classify",
+    "decisive_verdict",
     "parse_push",
-    "weightiest",
 ]

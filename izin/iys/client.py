@@ -1,8 +1,8 @@
-"""İYS's methods, a call each (reference 2.1-2.9): values go in, values or a CallError come out.
+"""The client of İYS: one method for each of its calls (reference 2.1-2.9).
 
-Adding goes by the V2 methods only: an identical body sent again gets the first answer and no second
-effect. No record found is not documented, so every way of saying nothing (404, 204, an empty body,
-``{}``) is None.
+Every method returns a typed value or raises a CallError. Only the V2 methods are used to add
+consents: sending an identical body again returns the first answer without a second effect. How İYS
+says "no record" is not documented, so 404, 204, an empty body and ``{}`` all become None.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from izin.consent.model import Status
-from izin.iys.account import BrandSummary, PushRegistration, Subscription
-from izin.iys.batches import Batch, ItemResult
-from izin.iys.exchange import Call, Exchange, Method
-from izin.iys.pacing import CallClass
-from izin.iys.reading import Reader, items_in, lowered, readers
-from izin.iys.wire import Page, Receipt, Record, Written
+from izin.iys.rate_limit.pace import CallClass
+from izin.iys.transport.exchange import Call, Exchange, Method
+from izin.iys.wire_format.account import BrandSummary, PushRegistration, Subscription
+from izin.iys.wire_format.batches import AcceptedBatch, ItemResult
+from izin.iys.wire_format.consents import MovementPage, Receipt, RegisterRecord, SerializedItems
+from izin.iys.wire_format.json_reader import JsonReader, items_in, lower_case_email, readers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     import httpx
 
     from izin.consent.model import Channel, RecipientType
-    from izin.iys.account import PushConnection
-    from izin.iys.breaker import Gate
-    from izin.iys.pacing import Pacer
-    from izin.iys.wire import BrandPath, ConsentItem, Stream
+    from izin.iys.rate_limit.pace import Pacer
+    from izin.iys.transport.circuit_breaker import CircuitState
+    from izin.iys.wire_format.account import PushConnection
+    from izin.iys.wire_format.consents import BrandPath, ConsentItem, Stream
     from izin.runtime.settings import IysSettings
 
 T = TypeVar("T")
 
 MAX_ITEMS = 1000
-"""The most items of a batch (H091), recipients of a query and movements of a page (H507)."""
+"""The most items of a batch (H091), recipients of a query, movements of a page (H507)."""
 
 
 class IysClient:
-    """İYS over HTTP. Use it as an async context manager; all calls share its connections."""
+    """A client of İYS. Use it as an async context manager; all calls share its connections."""
 
     def __init__(
         self,
@@ -66,9 +66,9 @@ class IysClient:
     ) -> None:
         await self._exchange.close()
 
-    def gate(self, operation: str) -> Gate:
-        """Return whether a call of ``operation`` may be made just now, by the method's name."""
-        return self._exchange.gate(operation)
+    def circuit_state(self, operation: str) -> CircuitState:
+        """Return whether a call of ``operation``, the name of a method, may be made now."""
+        return self._exchange.circuit_state(operation)
 
     async def add(
         self,
@@ -78,10 +78,13 @@ class IysClient:
         call_class: CallClass | None = None,
         permit: Callable[[], Awaitable[bool]] | None = None,
     ) -> Receipt:
-        """Register one consent at once (V2).
+        """Register one consent synchronously (V2).
 
-        Opt-outs leave first unless ``call_class`` says otherwise. ``permit`` is asked when the
-        call's turn has come; if it says no, WithheldError is raised and nothing was sent.
+        Opt-outs are sent first unless ``call_class`` says otherwise. ``permit`` is awaited when the
+        call's slot comes.
+
+        Raises:
+            WithheldError: ``permit`` returned False; nothing was sent.
         """
         usual = CallClass.RET if item.status is Status.RET else CallClass.DUE
         return await self._exchange.call(
@@ -94,23 +97,23 @@ class IysClient:
                 call_class=usual if call_class is None else call_class,
                 permit=permit,
             ),
-            lambda answer: Receipt.read(Reader(answer)),
+            lambda answer: Receipt.read(JsonReader(answer)),
         )
 
     async def add_batch(
         self,
         brand: BrandPath,
-        items: Sequence[ConsentItem] | Written,
+        items: Sequence[ConsentItem] | SerializedItems,
         *,
         call_class: CallClass = CallClass.BULK,
         permit: Callable[[], Awaitable[bool]] | None = None,
-    ) -> Batch:
-        """Hand in 1..1,000 consents of distinct keys (V2): all are taken for processing, or none.
+    ) -> AcceptedBatch:
+        """Submit 1 to 1,000 consents of distinct keys (V2); all are accepted, or none.
 
-        What became of them tells :meth:`batch_result`, no sooner than 300 s later. ``permit`` is
-        asked as by :meth:`add`.
+        Their results are available from :meth:`batch_result`, no sooner than 300 s later.
+        ``permit`` is used as by :meth:`add`.
         """
-        count = items.size if isinstance(items, Written) else len(items)
+        count = items.size if isinstance(items, SerializedItems) else len(items)
         if not 1 <= count <= MAX_ITEMS:
             raise ValueError(f"a batch has 1 to {MAX_ITEMS} items, not {count}")
         return await self._exchange.call(
@@ -119,13 +122,13 @@ class IysClient:
                 path=f"/v2{brand}/consents/request",
                 name="add_batch",
                 body=items.body
-                if isinstance(items, Written)
+                if isinstance(items, SerializedItems)
                 else [item.to_body() for item in items],
                 writes=True,
                 call_class=call_class,
                 permit=permit,
             ),
-            lambda answer: Batch.read(Reader(answer)),
+            lambda answer: AcceptedBatch.read(JsonReader(answer)),
         )
 
     async def batch_result(
@@ -135,7 +138,7 @@ class IysClient:
         *,
         call_class: CallClass = CallClass.RESULTS,
     ) -> tuple[ItemResult, ...]:
-        """Return what became of a batch's items (V2); none means "not yet", never "failed"."""
+        """Return the results of a batch (V2); empty means "not yet", never "failed"."""
         return await self._exchange.call(
             Call(
                 method=Method.GET,
@@ -154,8 +157,8 @@ class IysClient:
         recipient: str,
         *,
         call_class: CallClass = CallClass.RET,
-    ) -> Record | None:
-        """Return what İYS's register says of one key, None if nothing; 1,000 an hour (H086)."""
+    ) -> RegisterRecord | None:
+        """Return the record of one key; None if İYS has none. Limit: 1,000 an hour (H086)."""
         return await self._exchange.call(
             Call(
                 method=Method.POST,
@@ -169,7 +172,7 @@ class IysClient:
                 call_class=call_class,
                 nothing=frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.NO_CONTENT}),
             ),
-            lambda answer: Record.read(Reader(answer)) if answer else None,
+            lambda answer: RegisterRecord.read(JsonReader(answer)) if answer else None,
         )
 
     async def statuses(
@@ -181,22 +184,22 @@ class IysClient:
         *,
         call_class: CallClass = CallClass.SWEEP,
     ) -> frozenset[str]:
-        """Return those of 1..1,000 recipients whose record is ONAY; RET and none look alike.
+        """Return those of 1 to 1,000 recipients whose record is ONAY; RET or no record: missing.
 
-        Repeated recipients are asked once, for one repetition refuses the whole call (H193).
+        Duplicates are removed, for İYS refuses the whole call because of one (H193).
         """
-        asked = list(dict.fromkeys(lowered(recipient) for recipient in recipients))
-        if not 1 <= len(asked) <= MAX_ITEMS:
-            raise ValueError(f"a query has 1 to {MAX_ITEMS} recipients, not {len(asked)}")
+        unique = list(dict.fromkeys(lower_case_email(recipient) for recipient in recipients))
+        if not 1 <= len(unique) <= MAX_ITEMS:
+            raise ValueError(f"a query has 1 to {MAX_ITEMS} recipients, not {len(unique)}")
         return await self._exchange.call(
             Call(
                 method=Method.POST,
                 path=f"{brand}/consents/{recipient_type}/status/{channel}",
                 name="statuses",
-                body={"recipients": asked},
+                body={"recipients": unique},
                 call_class=call_class,
             ),
-            lambda answer: frozenset(map(lowered, Reader(answer).texts("list"))),
+            lambda answer: frozenset(map(lower_case_email, JsonReader(answer).texts("list"))),
         )
 
     async def changes(
@@ -207,8 +210,8 @@ class IysClient:
         limit: int = MAX_ITEMS,
         *,
         call_class: CallClass = CallClass.PULL,
-    ) -> Page | None:
-        """Return the page of movements after the cursor, oldest first; None if nothing is new."""
+    ) -> MovementPage | None:
+        """Return the page of movements after the cursor ``after``; None if nothing is new."""
         query = {"source": str(stream), "limit": str(limit)}
         if after is not None:
             query["after"] = after
@@ -221,11 +224,11 @@ class IysClient:
                 call_class=call_class,
                 nothing=frozenset({HTTPStatus.NO_CONTENT}),
             ),
-            lambda answer: Page.read(Reader(answer)) if answer else None,
+            lambda answer: MovementPage.read(JsonReader(answer)) if answer else None,
         )
 
     async def register_push(self, brand: BrandPath, connections: Sequence[PushConnection]) -> None:
-        """Ask İYS to push the brand's movements; it calls the addresses before it answers."""
+        """Register push connections; İYS calls their URLs before it answers."""
         await self._exchange.call(
             Call(
                 method=Method.POST,
@@ -238,13 +241,13 @@ class IysClient:
         )
 
     async def push_registrations(self, brand: BrandPath) -> tuple[PushRegistration, ...]:
-        """Return the brand's push connections as İYS lists them."""
+        """Return the push connections of the brand."""
         return await self._list(
             f"{brand}/push/registration", "push_registrations", PushRegistration.read
         )
 
     async def unregister_push(self, brand: BrandPath, connection: PushConnection) -> None:
-        """Ask İYS to stop pushing to one connection."""
+        """Remove a push connection."""
         await self._exchange.call(
             Call(
                 method=Method.POST,
@@ -264,10 +267,10 @@ class IysClient:
         """Return the provider's subscription."""
         return await self._exchange.call(
             Call(method=Method.GET, path=f"/sps/{iys_code}/subscription", name="subscription"),
-            lambda answer: Subscription.read(Reader(answer)),
+            lambda answer: Subscription.read(JsonReader(answer)),
         )
 
-    async def _list(self, path: str, name: str, read: Callable[[Reader], T]) -> tuple[T, ...]:
+    async def _list(self, path: str, name: str, read: Callable[[JsonReader], T]) -> tuple[T, ...]:
         return await self._exchange.call(
             Call(method=Method.GET, path=path, name=name),
             lambda answer: tuple(read(item) for item in readers(answer or [])),
@@ -275,4 +278,4 @@ class IysClient:
 
 
 def _nothing(_answer: object) -> None:
-    """Any answer says yes; its Turkish sentence says no more."""
+    """Ignore the response: it is a Turkish sentence."""

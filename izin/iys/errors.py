@@ -1,18 +1,18 @@
-"""The İYS branch of the one tree of errors: the type says who may act, ``retry_after`` says when.
+"""The errors of calls to İYS: the type says who has to act, ``retry_after`` says when.
 
 IysError                        (izin.consent.errors)
 └── CallError                   a call to İYS did not succeed
-    ├── ThrottledError          too many calls this second or hour: time heals it
-    ├── TokenSilenceError       no token may be asked for now: time heals it
-    ├── BusyError               İYS could not, and did nothing: time heals it
-    ├── WithheldError           kept back when its turn came: nothing was sent
-    ├── OutcomeUnknownError     sent, and no answer came: ask İYS before saying it again
+    ├── ThrottledError          too many calls this second or hour: wait
+    ├── TokenLimitError         no token may be requested now: wait
+    ├── BusyError               İYS could not, and did nothing: wait
+    ├── WithheldError           withheld by the caller when its slot came: nothing was sent
+    ├── OutcomeUnknownError     sent, and not answered: query İYS before sending it again
     ├── RefusedError            the record or request breaks a rule: its source acts
     ├── MisconfiguredError      rights, subscription, address: an operator acts
-    ├── UnauthenticatedError    İYS does not take our credentials: an operator acts
-    └── UnreadableError         İYS answered what we cannot read: an operator acts
+    ├── UnauthenticatedError    İYS refuses our credentials: an operator acts
+    └── UnreadableError         the response cannot be read: an operator acts
 
-No message holds a value that İYS echoed, for such values are recipients.
+No message contains a value that İYS echoed: such values are recipients.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
 from izin.consent.errors import IysError
-from izin.iys.answers import weightiest
+from izin.iys.verdicts import decisive_verdict
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from izin.iys.answers import Refusal, Verdict
+    from izin.iys.verdicts import Refusal, Verdict
 
 
 class Actor(StrEnum):
-    """Who can mend it."""
+    """Who has to act."""
 
     TIME = "time"
     """Nobody: the same call may succeed after ``retry_after``."""
     US = "us"
-    """The caller: ask İYS what came of it, then decide."""
+    """The caller: query İYS for the outcome, then decide."""
     SOURCE = "source"
-    """Whoever gave the record."""
+    """Whoever supplied the record."""
     OPERATOR = "operator"
     """A person at this installation or in İYS's portal."""
 
@@ -45,8 +45,8 @@ class Actor(StrEnum):
 class CallError(IysError):
     """A call to İYS did not succeed.
 
-    ``retry_after`` is how long İYS wants to be left alone; None if it did not say. ``refusals`` are
-    the entries of its answer, none if there was no answer.
+    ``retry_after`` is how long to wait; None if İYS did not say. ``refusals`` are the entries of
+    its error envelope, empty without an answer.
     """
 
     who_acts: ClassVar[Actor]
@@ -64,16 +64,16 @@ class CallError(IysError):
         self.refusals = refusals
 
     @property
-    def passes(self) -> bool:
-        """Whether the same call may succeed though no person has mended anything: what cannot be
-        read may be a proxy's, too.
+    def is_transient(self) -> bool:
+        """Whether the same call may succeed without anybody acting: an unreadable response may be a
+        proxy's, too.
         """
         return self.who_acts in {Actor.TIME, Actor.US} or isinstance(self, UnreadableError)
 
     @property
     def verdict(self) -> Verdict:
-        """The weightiest verdict of the refusals; UNKNOWN if there are none."""
-        return weightiest(self.refusals)
+        """The verdict that decides for the whole call; UNKNOWN if there are no refusals."""
+        return decisive_verdict(self.refusals)
 
 
 class ThrottledError(CallError):
@@ -82,55 +82,55 @@ class ThrottledError(CallError):
     who_acts = Actor.TIME
 
 
-class TokenSilenceError(CallError):
-    """No token may be asked for now: İYS said H084, or our own budget is spent."""
+class TokenLimitError(CallError):
+    """No token may be requested now: İYS answered H084, or our own limit is reached."""
 
     who_acts = Actor.TIME
 
 
 class BusyError(CallError):
-    """İYS could not, or was not reached; nothing was done, and later it may be."""
+    """İYS could not process the call, or was not reached; it had no effect."""
 
     who_acts = Actor.TIME
 
 
 class WithheldError(CallError):
-    """The caller no longer permitted the call when its turn to leave came: nothing was sent."""
+    """The caller no longer permitted the call when its slot came: nothing was sent."""
 
     who_acts = Actor.US
 
 
 class OutcomeUnknownError(CallError):
-    """A writing call was sent and no readable answer came: it may have taken effect.
+    """A writing call was sent and got no readable answer: it may have taken effect.
 
-    Never resend blindly; only an identical body by a V2 method is safe.
+    Never resend blindly; only an identical body to a V2 method is safe.
     """
 
     who_acts = Actor.US
 
 
 class RefusedError(CallError):
-    """İYS refused the record or request for what it says, or for want of room (QUOTA).
+    """İYS refused the record or request for its content, or for lack of quota.
 
-    In a batch nothing was taken; entries with an ``index`` name the items to take out.
+    Of a batch nothing was accepted; entries with an ``index`` name the items to remove.
     """
 
     who_acts = Actor.SOURCE
 
 
 class MisconfiguredError(CallError):
-    """Rights, subscription, quota of calls or address are not as this call needs them."""
+    """Rights, subscription, call quota or address do not allow this call."""
 
     who_acts = Actor.OPERATOR
 
 
 class UnauthenticatedError(CallError):
-    """İYS takes neither our token nor our credentials."""
+    """İYS refuses our token and our credentials."""
 
     who_acts = Actor.OPERATOR
 
 
 class UnreadableError(CallError):
-    """İYS answered, and what it said cannot be read."""
+    """İYS answered, and the response cannot be read."""
 
     who_acts = Actor.OPERATOR

@@ -1,31 +1,33 @@
-"""In: what our own systems say of consent becomes events in Kafka.
+"""Producers: records of our own systems become consent events in Kafka.
 
-framing, publish        the one door: lane, key, bytes, headers, acknowledgement
-identity                the same statement, the same id
-brands                  whose brand it is, from the topic ``brands``
-words, dates, mappings  a source's fields read, never guessed, and judged by the law
-columns, delimited,
-report, files           a CRM export, imported and reported
-bodies, problems,
-intake, serving         the HTTP door for signups: ``python -m izin.producers``
+publishing       lane, key, bytes, headers, acknowledgement; deterministic event ids
+brand_directory  the customer of a brand, from the topic ``brands``
+mapping          the fields of a source read and validated
+files            a CRM export, imported and reported
+intake           the HTTP endpoint for signups: ``python -m izin.producers``
 """
 
 from __future__ import annotations
 
-from izin.producers.brands import Brand, BrandDirectory, BrandReader, UnknownBrandError
-from izin.producers.files import Import, ImportInterruptedError, ImportReport, import_file
-from izin.producers.publish import BULK_LINGER, Published, Publisher
+from izin.producers.brand_directory import (
+    BrandDirectory,
+    BrandReader,
+    RegisteredBrand,
+    UnknownBrandError,
+)
+from izin.producers.files.importer import Import, ImportInterruptedError, ImportReport, import_file
+from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher, Published
 
 __all__ = [
     "BULK_LINGER",
-    "Brand",
     "BrandDirectory",
     "BrandReader",
     "Import",
     "ImportInterruptedError",
     "ImportReport",
+    "KafkaPublisher",
     "Published",
-    "Publisher",
+    "RegisteredBrand",
     "UnknownBrandError",
     "import_file",
 ]

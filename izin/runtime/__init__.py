@@ -1,7 +1,10 @@
 """What every process needs: settings, Kafka clients, the schema registry, logs.
 
-settings    the only reader of the environment     registry    ids and schemas
-kafka       clients, and the check of topics        observe     logs, masked
+settings            the only reader of the environment
+observe             structured logs with recipients masked
+kafka, topic_admin  clients; topics created, repaired and checked
+registry            the codec, with ``registry_client`` where a schema registry is set
+task_cancellation, gc_tuning, errors
 """
 
 __all__: tuple[str, ...] = ()

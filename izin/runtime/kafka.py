@@ -1,46 +1,51 @@
-"""Kafka clients with the house's defaults, and the check of the topics.
+"""Kafka clients with the defaults of this project.
 
-Everything is written with ``acks=all`` and idempotence and read with ``read_committed``; keys go to
-the partition that Java's default partitioner gives them. Topics are created by ``ensure_topics``
-alone and checked by ``topic_faults``: a partition count is fixed for life.
+Producers write with ``acks=all`` and idempotence, and partition keys as Java's default partitioner
+does. Consumers read committed records only. :mod:`izin.runtime.topic_admin` creates and checks the
+topics.
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import (
-    AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    NewTopic,
-    ResourceType,
-)
-from tenacity import retry, retry_if_exception, retry_if_result, stop_after_delay, wait_fixed
+from confluent_kafka.admin import AdminClient
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from izin.consent.errors import OurError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from izin.runtime.settings import KafkaSettings
-    from izin.schemas.topics import Topic
 
-_TIMEOUT = 15.0
+TIMEOUT = 15.0
+"""Seconds that one request to the broker may take."""
 
 
 class BrokerError(OurError):
-    """The broker cannot be reached or refused what we need of it."""
+    """The broker cannot be reached, or refused a request."""
+
+
+@contextmanager
+def broker_errors(settings: KafkaSettings) -> Iterator[None]:
+    """Raise BrokerError, with the address and a remedy, where the block raises KafkaException."""
+    try:
+        yield
+    except KafkaException as error:
+        raise BrokerError(
+            f"Kafka at {settings.bootstrap_servers}: {error.args[0].str()}; "
+            "is it running, and is KAFKA_BOOTSTRAP_SERVERS right?"
+        ) from error
 
 
 def producer(settings: KafkaSettings, **overrides: Any) -> Producer:  # noqa: ANN401  # librdkafka's values
     """Return an idempotent producer that partitions as Java does."""
     return Producer(
         {
-            "bootstrap.servers": settings.bootstrap_servers,
-            "log_level": settings.client_log_level,
+            **_connection(settings),
             "enable.idempotence": True,
             "acks": "all",
             "partitioner": "murmur2_random",
@@ -52,11 +57,10 @@ def producer(settings: KafkaSettings, **overrides: Any) -> Producer:  # noqa: AN
 
 
 def consumer(settings: KafkaSettings, group: str, **overrides: Any) -> Consumer:  # noqa: ANN401  # the same
-    """Return a consumer that sees committed records only and commits only what it is told to."""
+    """Return a consumer that reads committed records only and never commits by itself."""
     return Consumer(
         {
-            "bootstrap.servers": settings.bootstrap_servers,
-            "log_level": settings.client_log_level,
+            **_connection(settings),
             "group.id": group,
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
@@ -68,126 +72,35 @@ def consumer(settings: KafkaSettings, group: str, **overrides: Any) -> Consumer:
 
 def admin(settings: KafkaSettings) -> AdminClient:
     """Return an admin client."""
-    return AdminClient(
-        {
-            "bootstrap.servers": settings.bootstrap_servers,
-            "log_level": settings.client_log_level,
-        }
-    )
+    return AdminClient(_connection(settings))
 
 
-def partitions_of(topic: Topic, settings: KafkaSettings) -> int:
-    """Return how many partitions ``topic`` must have: P for the keyed ones, one for the others."""
-    return settings.partitions if topic.keyed else 1
-
-
-def ensure_topics(settings: KafkaSettings) -> tuple[str, ...]:
-    """Create the topics that are not there and return their names; raises BrokerError."""
-    client = admin(settings)
-    try:
-        there = client.list_topics(timeout=_TIMEOUT).topics
-        missing = [topic for topic in settings.topics if topic.name not in there]
-        if not missing:
-            return ()
-        made = client.create_topics(
-            [
-                NewTopic(
-                    topic.name,
-                    num_partitions=partitions_of(topic, settings),
-                    replication_factor=settings.replication_factor,
-                    config=dict(topic.config),
-                )
-                for topic in missing
-            ],
-            operation_timeout=_TIMEOUT,
-        )
-        for future in made.values():
-            future.result(_TIMEOUT)
-        _await_leaders(client, missing)
-    except KafkaException as error:
-        raise BrokerError(_told(error, settings)) from error
-    return tuple(topic.name for topic in missing)
-
-
-def mend_topics(settings: KafkaSettings) -> tuple[str, ...]:
-    """Set what the topics' settings must be where they are otherwise; raises BrokerError.
-
-    Returns the names of the topics changed. A partition count is never changed: it is fixed for
-    life.
-    """
-    client = admin(settings)
-    try:
-        there = client.list_topics(timeout=_TIMEOUT).topics
-        configs = _configs(client, [topic for topic in settings.topics if topic.name in there])
-        found = [topic for topic in settings.topics if topic.name in configs]
-        changes = [
-            ConfigResource(
-                ResourceType.TOPIC,
-                topic.name,
-                incremental_configs=[
-                    ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-                    for name, value in wrong.items()
-                ],
-            )
-            for topic in found
-            if (wrong := _wrong(topic, configs[topic.name]))
-        ]
-        if changes:
-            for future in client.incremental_alter_configs(changes).values():
-                future.result(_TIMEOUT)
-            _await_settings(client, found)
-    except KafkaException as error:
-        raise BrokerError(_told(error, settings)) from error
-    return tuple(change.name for change in changes)
-
-
-def topic_faults(settings: KafkaSettings) -> tuple[str, ...]:
-    """Return what is wrong with the topics, a sentence with its cure each; raises BrokerError."""
-    client = admin(settings)
-    faults: list[str] = []
-    try:
-        there = client.list_topics(timeout=_TIMEOUT).topics
-        configs = _configs(client, [topic for topic in settings.topics if topic.name in there])
-        found = [topic for topic in settings.topics if topic.name in configs]
-        faults += [
-            f"topic {topic.name} does not exist; run: izin up, or izin doctor --fix"
-            for topic in settings.topics
-            if topic.name not in configs
-        ]
-        for topic in found:
-            wanted = partitions_of(topic, settings)
-            has = len(there[topic.name].partitions)
-            if has != wanted:
-                faults.append(
-                    f"topic {topic.name} has {has} partitions, not {wanted}: the count is "
-                    "fixed for life; set IZIN_PARTITIONS to what it was created with"
-                )
-            faults += [
-                f"topic {topic.name} has {name}={configs[topic.name].get(name)}, not {value}; "
-                "run: izin doctor --fix"
-                for name, value in _wrong(topic, configs[topic.name]).items()
-            ]
-            if settings.production:
-                faults += _production_faults(topic, there[topic.name], configs[topic.name])
-    except KafkaException as error:
-        raise BrokerError(_told(error, settings)) from error
-    return tuple(faults)
+def _connection(settings: KafkaSettings) -> dict[str, Any]:
+    return {
+        "bootstrap.servers": settings.bootstrap_servers,
+        "log_level": settings.client_log_level,
+    }
 
 
 def committed_ends(settings: KafkaSettings, topic: str) -> Mapping[int, int]:
-    """Return the end of the committed part of each partition of ``topic``; raises BrokerError."""
+    """Return the last stable offset of each partition of ``topic``.
+
+    Raises:
+        BrokerError: the broker cannot be reached, or has no such topic.
+    """
     client = consumer(settings, "izin-ends", **{"allow.auto.create.topics": False})
     try:
-        found = client.list_topics(topic, timeout=_TIMEOUT).topics[topic].partitions
-        return {number: _committed_end(client, TopicPartition(topic, number)) for number in found}
-    except KafkaException as error:
-        raise BrokerError(_told(error, settings)) from error
+        with broker_errors(settings):
+            found = client.list_topics(topic, timeout=TIMEOUT).topics[topic].partitions
+            return {
+                number: _committed_end(client, TopicPartition(topic, number)) for number in found
+            }
     finally:
         client.close()
 
 
-def is_passing(error: BaseException) -> bool:
-    """Whether ``error`` says that whoever was asked is being elected, or is elsewhere by now."""
+def is_transient(error: BaseException) -> bool:
+    """Whether ``error`` is due to a leader or coordinator that is being elected or has moved."""
     return isinstance(error, KafkaException) and error.args[0].code() in {
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
@@ -202,98 +115,10 @@ def is_passing(error: BaseException) -> bool:
 
 
 @retry(
-    retry=retry_if_exception(is_passing),
-    stop=stop_after_delay(_TIMEOUT),
+    retry=retry_if_exception(is_transient),
+    stop=stop_after_delay(TIMEOUT),
     wait=wait_fixed(0.1),
     reraise=True,
 )
 def _committed_end(client: Consumer, partition: TopicPartition) -> int:
-    return int(client.get_watermark_offsets(partition, timeout=_TIMEOUT)[1])
-
-
-_until_settled = retry(
-    retry=retry_if_result(lambda settled: not settled),
-    stop=stop_after_delay(_TIMEOUT),
-    wait=wait_fixed(0.1),
-    retry_error_callback=lambda _: None,
-)
-
-
-@_until_settled
-def _await_leaders(client: AdminClient, topics: list[Topic]) -> bool:
-    """Wait until the broker leads what the controller made; who asks sooner is told of no topic."""
-    there = client.list_topics(timeout=_TIMEOUT).topics
-    found = [there[topic.name].partitions.values() for topic in topics if topic.name in there]
-    return len(found) == len(topics) and all(one.leader >= 0 for led in found for one in led)
-
-
-@_until_settled
-def _await_settings(client: AdminClient, topics: list[Topic]) -> bool:
-    """Wait until the broker tells the settings as they were set; it takes them a moment later."""
-    configs = _configs(client, topics)
-    return not any(_wrong(topic, configs.get(topic.name, {})) for topic in topics)
-
-
-def _wrong(topic: Topic, config: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings that ``topic`` must have and has not."""
-    return {
-        name: value
-        for name, value in topic.config.items()
-        if not _keeps(name, config.get(name), value)
-    }
-
-
-_FOREVER = -1
-_AT_LEAST = frozenset({"retention.ms", "min.compaction.lag.ms"})
-"""Settings that an operator may raise: to keep more is no fault."""
-
-
-def _keeps(name: str, found: str | None, wanted: str) -> bool:
-    if found == wanted or found is None or name not in _AT_LEAST:
-        return found == wanted
-    return int(found) == _FOREVER or int(found) >= int(wanted)
-
-
-_MIN_REPLICAS = 3
-_MIN_INSYNC = 2
-
-
-def _production_faults(topic: Topic, found: Any, config: Mapping[str, str]) -> list[str]:  # noqa: ANN401  # untyped
-    faults = []
-    replicas = min(len(one.replicas) for one in found.partitions.values())
-    if replicas < _MIN_REPLICAS:
-        faults.append(
-            f"topic {topic.name} has {replicas} replicas; production needs {_MIN_REPLICAS}"
-        )
-    if int(config.get("min.insync.replicas", "1")) < _MIN_INSYNC:
-        faults.append(
-            f"topic {topic.name}: min.insync.replicas must be {_MIN_INSYNC} in production"
-        )
-    if config.get("unclean.leader.election.enable") == "true":
-        faults.append(f"topic {topic.name}: unclean.leader.election.enable must be false")
-    return faults
-
-
-def _configs(client: AdminClient, topics: list[Topic]) -> Mapping[str, dict[str, str]]:
-    """Return the settings of each of ``topics`` that is there."""
-    if not topics:
-        return {}
-    asked = client.describe_configs(
-        [ConfigResource(ResourceType.TOPIC, topic.name) for topic in topics]
-    )
-    found = {}
-    for resource, future in asked.items():
-        try:
-            entries = future.result(_TIMEOUT)
-        except KafkaException as error:
-            # A listing may still name a topic that was deleted a moment ago.
-            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise
-        else:
-            found[resource.name] = {name: entry.value for name, entry in entries.items()}
-    return found
-
-
-def _told(error: KafkaException, settings: KafkaSettings) -> str:
-    cure = "is it running, and is KAFKA_BOOTSTRAP_SERVERS right?"
-    return f"Kafka at {settings.bootstrap_servers}: {error.args[0].str()}; {cure}"
+    return int(client.get_watermark_offsets(partition, timeout=TIMEOUT)[1])

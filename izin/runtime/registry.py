@@ -1,10 +1,9 @@
-"""The codec of an installation, with a schema registry where it has one."""
+"""The codec of an installation, with a schema registry where one is configured."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from izin.consent.errors import OurError
 from izin.schemas.codec import Codec
 from izin.schemas.contracts import versions
 
@@ -12,19 +11,21 @@ if TYPE_CHECKING:
     from izin.runtime.settings import KafkaSettings
 
 
-class RegistryError(OurError):
-    """The registry cannot be reached, or refuses a schema of ours."""
-
-
 def codec(settings: KafkaSettings) -> Codec:
-    """Return the codec of this installation: Confluent framing where a registry is set, else Avro's
-    own. Raises UnusableSchemaError and RegistryError.
+    """Return the codec of this installation.
+
+    It frames values as Confluent does where ``SCHEMA_REGISTRY_URL`` is set, and as Avro's
+    single-object encoding otherwise.
+
+    Raises:
+        UnusableSchemaError: a schema in ``IZIN_SCHEMA_FOLDER`` cannot be used.
+        RegistryError: ``SCHEMA_REGISTRY_URL`` is not a URL.
     """
     folder = settings.schema_folder
     others = {} if folder is None else versions(folder)
     if not settings.registry_url:
         return Codec(others=others)
-    # It brings an HTTP library and OAuth: a fifth of a second, for those who have a registry.
-    from izin.runtime.registry_client import Registry  # noqa: PLC0415 - see above
+    # It imports an HTTP library and OAuth, 0.2 s that only users of a registry should pay.
+    from izin.runtime.registry_client import RegistryClient  # noqa: PLC0415 - see above
 
-    return Codec(Registry(settings.registry_url), others=others)
+    return Codec(RegistryClient(settings.registry_url), others=others)

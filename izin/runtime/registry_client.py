@@ -1,6 +1,6 @@
-"""The schema registry, as the codec asks for it: ids of what we write, schemas of what we read.
+"""A client of the schema registry: ids of the schemas we write, schemas of the ids we read.
 
-Any registry that speaks Confluent's API will do. Subjects are named after the record
+Any registry with Confluent's API will do. Subjects are named after the record
 (RecordNameStrategy), for one record travels on several topics, and are FULL_TRANSITIVE.
 """
 
@@ -17,7 +17,7 @@ from confluent_kafka.schema_registry import (
 )
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
-from izin.runtime.registry import RegistryError
+from izin.runtime.errors import RegistryError
 
 if TYPE_CHECKING:
     from izin.schemas import contracts
@@ -26,8 +26,8 @@ _NOT_FOUND = 404
 _TIMEOUT = 15.0
 
 
-class Registry:
-    """A client of the registry; it caches, for ids never change. Raises RegistryError."""
+class RegistryClient:
+    """A caching client of the registry; ids never change. Every method raises RegistryError."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -35,16 +35,16 @@ class Registry:
             self._client = SchemaRegistryClient({"url": url, "timeout": _TIMEOUT})
         except ValueError as error:
             raise RegistryError(
-                f"{url} is no address of a schema registry ({error}); "
+                f"{url} is not the URL of a schema registry ({error}); "
                 "set SCHEMA_REGISTRY_URL to one such as http://127.0.0.1:8080/apis/ccompat/v7"
             ) from error
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._client.close()
 
     def id_of(self, contract: contracts.Contract) -> int:
-        """Register ``contract`` if it is new, and return its id; raises RegistryError."""
+        """Register ``contract`` if it is new, and return its id."""
         subject = f"izin.{contract.record}"
         try:
             schema_id: int = self._client.register_schema(
@@ -55,15 +55,13 @@ class Registry:
             )
         except Exception as error:  # the client lets its HTTP library's errors through
             raise RegistryError(
-                f"schema registry at {self._url} did not take {subject}: {error}; "
+                f"schema registry at {self._url} refused {subject}: {error}; "
                 "is SCHEMA_REGISTRY_URL right, and is the schema compatible with its history?"
             ) from error
         return schema_id
 
     def schema_of(self, schema_id: int) -> contracts.Schema | None:
-        """Return the schema that ``schema_id`` names, or None; raises RegistryError when out of
-        reach.
-        """
+        """Return the schema that ``schema_id`` names; None if the registry has no such id."""
         try:
             found: contracts.Schema = json.loads(
                 self._client.get_schema(schema_id).schema_str or "null"

@@ -24,7 +24,7 @@ from fastavro import schemaless_reader, schemaless_writer
 
 from izin.consent.errors import SourceError
 from izin.consent.making import maker
-from izin.consent.model import ConsentEvent, IysStatement
+from izin.consent.model import ConsentEvent, IysOrigin
 from izin.schemas import contracts
 from izin.schemas.avro_reader import reader_of
 from izin.schemas.avro_writer import writer_of
@@ -43,7 +43,7 @@ Record = dict[str, Any]
 
 _MAKES: Mapping[str, Make] = {
     "ConsentEvent": maker(ConsentEvent),
-    "IysStatement": maker(IysStatement),
+    "IysStatement": maker(IysOrigin),
     "Consent": consent_of,
 }
 """What becomes a value of the law without a dictionary between."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from izin.consent.words import DecisionKind, Reason
+from izin.consent.enums import DecisionKind, Reason
 from izin.schemas import contracts
 from izin.schemas.avro_writer import long_bytes, writer_of
 from izin.schemas.records import violation_to_avro
@@ -17,7 +17,7 @@ from izin.schemas.records import violation_to_avro
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from izin.consent.model import Violation
+    from izin.consent.violations import Violation
     from izin.schemas.codec import Codec
 
 FIELDS: tuple[str, ...] = (

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from izin.consent.enums import CHANNELS, RECIPIENT_TYPES, STATUSES
 from izin.consent.making import maker
 from izin.consent.model import (
     Channel,
     Consent,
     ConsentEvent,
     ConsentKey,
-    IysStatement,
+    IysOrigin,
     OriginRank,
     RecipientType,
-    Violation,
 )
-from izin.consent.words import CHANNELS, RECIPIENT_TYPES, STATUSES
+from izin.consent.violations import Violation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,7 +79,7 @@ def event_from_avro(record: Mapping[str, Any]) -> ConsentEvent:
     access = fields["retailer_access"]
     fields["retailer_access"] = None if access is None else tuple(access)
     iys = fields["iys"]
-    fields["iys"] = None if iys is None else IysStatement(**iys)
+    fields["iys"] = None if iys is None else IysOrigin(**iys)
     return ConsentEvent(**fields)
 
 

@@ -20,12 +20,12 @@ import uvloop
 
 from izin.consent.errors import OurError
 from izin.consent.forecast import records_per_second
-from izin.iys.access_token import TokenAuth
 from izin.iys.client import IysClient
-from izin.iys.pacing import Pace
-from izin.runtime.ending import end
-from izin.runtime.garbage import collect_seldom
+from izin.iys.rate_limit.pace import Pace
+from izin.iys.tokens.token_auth import TokenAuth
+from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.observe import get_logger
+from izin.runtime.task_cancellation import cancel_all
 from izin.sinks import server
 from izin.sinks.inbound.pull import Puller
 from izin.sinks.inbound.push import BrandDirectory, Credentials, PushReceiver, PushRegistrar
@@ -93,7 +93,7 @@ def run(
             loop.add_signal_handler(number, stopping.set)
         await serve(kafka, ledger_settings, iys, sink, codec, stopping=stopping)
 
-    collect_seldom()
+    tune_gc_for_batches()
     uvloop.run(serve_until_told())
 
 
@@ -254,7 +254,7 @@ async def _drained(
     for task in tasks:
         task.cancel()
     await asyncio.wait([*telling, http], timeout=_DRAIN)
-    await end([*telling, *tasks, http])
+    await cancel_all([*telling, *tasks, http])
 
 
 def _token_store(ledger: Ledger, iys: IysSettings) -> LedgerTokenStore:

@@ -20,10 +20,10 @@ from faust.exceptions import ConsumerNotStarted
 from faust.tables import TableManager
 from prometheus_client import generate_latest
 
-from izin.runtime.garbage import collect_seldom
-from izin.runtime.kafka import topic_faults
+from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import StateKind
+from izin.runtime.topic_admin import topic_faults
 from izin.streams import transport
 from izin.streams.budget import DeadLetterBudget
 from izin.streams.ending import Ending
@@ -267,5 +267,5 @@ def run(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> None:
     app = create_app(kafka, streams, codec)
     worker = _Worker(app, override_logging=False, redirect_stdouts=False, quiet=True)
     worker.ending = ending
-    collect_seldom()
+    tune_gc_for_batches()
     worker.execute_from_commandline()

@@ -40,7 +40,7 @@ def _look_anew(state: RetryCallState) -> None:
 
 
 _asked_again = retry(
-    retry=retry_if_exception(kafka.is_passing),
+    retry=retry_if_exception(kafka.is_transient),
     stop=stop_after_delay(_LEADER_WITHIN),
     wait=wait_fixed(_LEADER_WAIT),
     before_sleep=_look_anew,

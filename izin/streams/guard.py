@@ -16,8 +16,9 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from izin.consent.admission import Refusal, admit
-from izin.consent.model import Claim, ConsentEvent, Status, Violation
+from izin.consent.admission import RefusedEvent, admit
+from izin.consent.model import AdmittedEvent, ConsentEvent, Status
+from izin.consent.violations import Violation
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
 from izin.schemas.records import violation_to_avro
 
@@ -111,7 +112,7 @@ REFUSED = "refused"
 class Judged(NamedTuple):
     """A record that makes a claim."""
 
-    claim: Claim
+    claim: AdmittedEvent
     as_it_came: bool
     """Whether admission changed nothing of the event."""
 
@@ -140,7 +141,7 @@ class Guard:
             admitted = admit(event, appended_at=appended_at(record))
         except Exception as error:  # noqa: BLE001  # pure code stumbled: the record is poison
             return poison(error, says_ret=_says_ret(event))
-        if isinstance(admitted, Refusal):
+        if isinstance(admitted, RefusedEvent):
             return DeadLetter(
                 reason=REFUSED, violations=admitted.violations, lost_ret=_says_ret(event)
             )
@@ -203,7 +204,7 @@ def poison(error: Exception, *, says_ret: bool) -> DeadLetter:
     return replace(letter, lost_ret=says_ret)
 
 
-def refiled_twice(claim: Claim) -> DeadLetter:
+def refiled_twice(claim: AdmittedEvent) -> DeadLetter:
     """Return the dead letter of a record that was re-filed once and still stands in the wrong
     partition.
     """

@@ -21,7 +21,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from izin.consent.errors import SourceError
-from izin.consent.model import Claim, ConsentEvent, Decision, DecisionKind, Status
+from izin.consent.model import AdmittedEvent, ConsentEvent, Decision, DecisionKind, Status
 from izin.consent.ordering import decide
 from izin.schemas.avro_writer import EPOCH, MILLISECOND, long_bytes
 from izin.schemas.cloud_events import Marking
@@ -238,7 +238,7 @@ class OrderStage:
         self, decision: Decision, record: SourceRecord, row: bytes, *, as_it_came: bool
     ) -> bytes:
         """Return ``decision`` encoded around ``row``, its Consent as it is written to its topic."""
-        claim, value = decision.claim, record.value or b""
+        claim, value = decision.admitted, record.value or b""
         if as_it_came and value.startswith(self._event_header):
             event = value[len(self._event_header) :]
         else:
@@ -261,7 +261,9 @@ class OrderStage:
     def _event_body(self, event: ConsentEvent) -> bytes:
         return self._codec.encode("ConsentEvent", event_to_avro(event))[len(self._event_header) :]
 
-    def _refile(self, effects: Effects, record: SourceRecord, claim: Claim, key: bytes) -> None:
+    def _refile(
+        self, effects: Effects, record: SourceRecord, claim: AdmittedEvent, key: bytes
+    ) -> None:
         if any(name == REFILED for name, _ in record.headers):
             self._bury(effects, record, refiled_twice(claim))
             return

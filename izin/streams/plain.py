@@ -18,10 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from izin.consent.admission import FIRST_DATE, SKEW
 from izin.consent.emails import is_canonical_email
-from izin.consent.errors import UnreadableKeyError
-from izin.consent.model import LAW_VERSION, ConsentKey
-from izin.consent.phones import is_canonical_phone
-from izin.consent.words import (
+from izin.consent.enums import (
     SOURCES,
     STATUSES,
     Channel,
@@ -32,6 +29,9 @@ from izin.consent.words import (
     Source,
     Status,
 )
+from izin.consent.errors import UnreadableKeyError
+from izin.consent.model import LAW_VERSION, ConsentKey
+from izin.consent.phones import is_canonical_phone
 from izin.schemas.avro_writer import long_bytes, size_bytes, writer_of
 from izin.schemas.memo import keep
 from izin.schemas.statement_cutter import cut

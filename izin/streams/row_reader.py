@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from izin.consent.words import Channel, RecipientType, Status
+from izin.consent.enums import Channel, RecipientType, Status
 from izin.schemas.avro_writer import writer_of
 from izin.schemas.memo import keep
 from izin.streams.packing import facts_of

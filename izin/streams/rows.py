@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from izin.consent.words import Status
+from izin.consent.enums import Status
 from izin.schemas import contracts
 from izin.schemas.avro_writer import long_bytes, size_bytes, writer_of
 from izin.schemas.memo import keep

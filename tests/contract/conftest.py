@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from izin.runtime.kafka import ensure_topics
 from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_admin import ensure_topics
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from fastavro import schemaless_reader, schemaless_writer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.consent.model import Claim
+from izin.consent.model import AdmittedEvent
 from izin.consent.ordering import decide
 from izin.schemas import avro_writer, contracts
 from izin.schemas.avro_cutter import cutter_of
@@ -136,7 +136,7 @@ def test_a_cutter_names_what_is_not_there() -> None:
 
 
 @pytest.mark.parametrize("statement", [a_claim(), a_ret(), a_ret(consent_date=None)])
-def test_a_decision_around_bytes_is_the_decision(statement: Claim) -> None:
+def test_a_decision_around_bytes_is_the_decision(statement: AdmittedEvent) -> None:
     """A subscriber cannot tell how it was encoded."""
     decision = decide(None, statement)
     row = CODEC.encode("Consent", consent_to_avro(decision.consent))

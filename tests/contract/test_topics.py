@@ -9,6 +9,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from izin.runtime import kafka as clients
+from izin.runtime import topic_admin
 from izin.runtime.kafka import BrokerError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.contracts import RECORDS
@@ -72,8 +73,8 @@ def test_topics_are_created_once_and_found_right(
 ) -> None:
     """What ensure_topics makes, topic_faults finds nothing against."""
     settings = kafka_house(3)
-    assert clients.ensure_topics(settings) == ()
-    assert clients.topic_faults(settings) == ()
+    assert topic_admin.ensure_topics(settings) == ()
+    assert topic_admin.topic_faults(settings) == ()
 
 
 def test_topics_are_made_once_somebody_leads_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,8 +90,8 @@ def test_topics_are_made_once_somebody_leads_them(monkeypatch: pytest.MonkeyPatc
     client = Mock()
     client.list_topics.side_effect = [nothing, nothing, listed(-1), listed(1)]
     client.create_topics.return_value = {}
-    monkeypatch.setattr(clients, "admin", lambda _: client)
-    assert clients.ensure_topics(settings) == tuple(names)
+    monkeypatch.setattr(topic_admin, "admin", lambda _: client)
+    assert topic_admin.ensure_topics(settings) == tuple(names)
     assert client.list_topics.call_count == 4
 
 
@@ -103,7 +104,7 @@ def test_what_is_wrong_with_topics_is_told(kafka_house: Callable[[int], KafkaSet
     set_of_topic(settings, topics.consents.name, "cleanup.policy", "delete")
     set_of_topic(settings, topics.events.name, "retention.ms", "1000")
     wider = settings.model_copy(update={"partitions": 4, "production": True})
-    faults = "\n".join(clients.topic_faults(wider))
+    faults = "\n".join(topic_admin.topic_faults(wider))
     assert f"topic {topics.permissions.name} does not exist" in faults
     assert f"topic {topics.events.name} has 3 partitions, not 4" in faults
     assert f"topic {topics.consents.name} has cleanup.policy=delete, not compact" in faults
@@ -118,7 +119,7 @@ def test_keeping_more_is_no_fault(kafka_house: Callable[[int], KafkaSettings]) -
     settings = kafka_house(1)
     set_of_topic(settings, settings.topics.events.name, "retention.ms", "-1")
     set_of_topic(settings, settings.topics.decisions.name, "retention.ms", str(400 * 86_400_000))
-    assert clients.topic_faults(settings) == ()
+    assert topic_admin.topic_faults(settings) == ()
 
 
 @pytest.mark.broker
@@ -175,9 +176,9 @@ def _ends_answered_by(answers: Iterator[int | None], monkeypatch: pytest.MonkeyP
 
 def test_a_broker_out_of_reach_is_told_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Foreign errors stop at the wall, and name the place."""
-    monkeypatch.setattr(clients, "_TIMEOUT", 0.5)
+    monkeypatch.setattr(topic_admin, "TIMEOUT", 0.5)
     settings = KafkaSettings(bootstrap_servers="127.0.0.1:9")
-    for asked in (clients.ensure_topics, clients.topic_faults):
+    for asked in (topic_admin.ensure_topics, topic_admin.topic_faults):
         with pytest.raises(BrokerError, match="KAFKA_BOOTSTRAP_SERVERS"):
             asked(settings)
 
@@ -186,8 +187,8 @@ def test_a_broker_out_of_reach_is_told_with_its_cure(monkeypatch: pytest.MonkeyP
 def test_settings_that_are_wrong_are_mended(kafka_house: Callable[[int], KafkaSettings]) -> None:
     """What a topic must be kept like is set anew; what was right is left alone."""
     settings = kafka_house(1)
-    assert clients.mend_topics(settings) == ()
+    assert topic_admin.repair_topics(settings) == ()
     name = settings.topics.consents.name
     set_of_topic(settings, name, "cleanup.policy", "delete")
-    assert clients.mend_topics(settings) == (name,)
-    assert clients.mend_topics(settings) == ()
+    assert topic_admin.repair_topics(settings) == (name,)
+    assert topic_admin.repair_topics(settings) == ()

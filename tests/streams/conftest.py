@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from izin.runtime.kafka import ensure_topics
 from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from tests.streams.workers import Worker
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.consent.model import Claim, Consent, ConsentEvent, Decision
+from izin.consent.model import AdmittedEvent, Consent, ConsentEvent, Decision
 from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_from_avro
@@ -172,7 +172,7 @@ def test_poison_of_the_fold_is_buried_and_notes_nothing(
     """A record on which the decision stumbles is a dead letter, and a RET among them an alarm."""
     decide = order.decide
 
-    def stumble(current: Consent | None, claim: Claim) -> Decision:
+    def stumble(current: Consent | None, claim: AdmittedEvent) -> Decision:
         if claim.event.event_id == "poison":
             raise ZeroDivisionError
         return decide(current, claim)

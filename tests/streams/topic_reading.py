@@ -8,8 +8,8 @@ from typing import Any
 
 from confluent_kafka import KafkaError, Message, TopicPartition
 
-from izin.consent.admission import Refusal, admit
-from izin.consent.model import Claim, Consent, Order, Status
+from izin.consent.admission import RefusedEvent, admit
+from izin.consent.model import AdmittedEvent, Consent, Order, Status
 from izin.consent.ordering import decide
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
@@ -113,7 +113,7 @@ Read = Callable[[KafkaSettings, str], Iterable[Message]]
 def examine(settings: KafkaSettings, codec: Codec, *, read: Read = committed_records) -> Verdict:
     """Read every topic and judge what the order stage made of both lanes."""
     topics, verdict = settings.topics, Verdict()
-    claims: dict[Coordinates, Claim] = {}
+    claims: dict[Coordinates, AdmittedEvent] = {}
     refused: set[Coordinates] = set()
     misplaced: set[Coordinates] = set()
     refiled: set[Coordinates] = set()
@@ -155,17 +155,17 @@ def examine(settings: KafkaSettings, codec: Codec, *, read: Read = committed_rec
     return verdict
 
 
-def _claim(source: Source, codec: Codec) -> Claim | None:
+def _claim(source: Source, codec: Codec) -> AdmittedEvent | None:
     try:
         event = event_from_avro(codec.decode("ConsentEvent", source.value or b""))
     except UndecodableError:
         return None
     admitted = admit(event, appended_at=appended_at(source))
-    return None if isinstance(admitted, Refusal) else admitted
+    return None if isinstance(admitted, RefusedEvent) else admitted
 
 
 def _judge_decisions(
-    decisions: Iterable[dict[str, Any]], verdict: Verdict, claims: dict[Coordinates, Claim]
+    decisions: Iterable[dict[str, Any]], verdict: Verdict, claims: dict[Coordinates, AdmittedEvent]
 ) -> set[Coordinates]:
     places: list[Coordinates] = []
     winners: dict[tuple[bytes, Any, Any], Order] = {}

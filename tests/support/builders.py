@@ -6,14 +6,14 @@ Brand 100001 belongs to customer ``acme``; people are ``+905550000001`` and ``ad
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from izin.consent.admission import Refusal, admit
+from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import (
+    AdmittedEvent,
     Channel,
-    Claim,
     ConsentEvent,
     ConsentKey,
     Decision,
-    IysStatement,
+    IysOrigin,
     RecipientType,
     Status,
 )
@@ -32,7 +32,7 @@ def a_decision_record(
     decision: Decision, *, topic: str = "consent-events", partition: int = 0, offset: int = 0
 ) -> dict[str, Any]:
     """Return ``decision`` as an Avro Decision of the record at these coordinates."""
-    claim = decision.claim
+    claim = decision.admitted
     return {
         "kind": decision.kind,
         "reason": decision.reason,
@@ -43,7 +43,7 @@ def a_decision_record(
         "partition": partition,
         "offset": offset,
         "consent": consent_to_avro(decision.consent),
-        "event": event_to_avro(decision.claim.event),
+        "event": event_to_avro(decision.admitted.event),
     }
 
 
@@ -76,10 +76,10 @@ def an_event(**overrides: object) -> ConsentEvent:
     return ConsentEvent(**fields | overrides)
 
 
-def a_statement(**overrides: object) -> IysStatement:
+def a_statement(**overrides: object) -> IysOrigin:
     """Return what a citizen did at İYS, as it came by push."""
     fields: dict[str, Any] = {"stream": "IYS", "path": "push", "creation_date": NOON}
-    return IysStatement(**fields | overrides)
+    return IysOrigin(**fields | overrides)
 
 
 def an_iys_event(**overrides: object) -> ConsentEvent:
@@ -93,13 +93,13 @@ def an_iys_event(**overrides: object) -> ConsentEvent:
     return an_event(**fields | overrides)
 
 
-def a_claim(**overrides: object) -> Claim:
+def a_claim(**overrides: object) -> AdmittedEvent:
     """Return the claim that `an_event` with these fields makes."""
     claim = admit(an_event(**overrides), appended_at=NOON + timedelta(seconds=3))
-    assert not isinstance(claim, Refusal), claim.violations
+    assert not isinstance(claim, RefusedEvent), claim.violations
     return claim
 
 
-def a_ret(**overrides: object) -> Claim:
+def a_ret(**overrides: object) -> AdmittedEvent:
     """Return the claim that a RET with these fields makes."""
     return a_claim(status=Status.RET, **overrides)

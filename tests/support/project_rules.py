@@ -16,7 +16,7 @@ LONGER: Mapping[str, str] = {
     "izin/consent/model.py": "the words of the law, one table of translation",
     "izin/console/household.py": "every process of the house, in the order of its start",
     "izin/demo/generate.py": "one file that can be run alone",
-    "izin/producers/publish.py": "one door, in its two speeds",
+    "izin/producers/publishing/publisher.py": "one door, in its two speeds",
     "izin/schemas/decided_event_cutter.py": "drawn from the contract, some lines a field",
     "izin/schemas/decision_cutter.py": "drawn from the contract, some lines a field",
     "izin/schemas/statement_cutter.py": "drawn from the contract, some lines a field",

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from izin.consent import violations as law
-from izin.iys.answers import VERDICTS, Verdict
-from izin.producers import violations as doors
+from izin.iys.verdicts import VERDICTS, Verdict
+from izin.producers.mapping import violations as doors
 from izin.streams import guard
 from tests.unit.codes import CORE_CODES, NOT_BY_A_VIOLATION, OF_A_STATEMENT
 

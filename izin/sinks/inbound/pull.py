@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from izin.iys.errors import CallError
-from izin.iys.wire import Stream
+from izin.iys.wire_format.consents import Stream
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands, stream_progress, submissions
 from izin.sinks.ledger.db.queries import statements
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from izin.consent.model import ConsentEvent, ConsentKey
-    from izin.iys.wire import Page
+    from izin.iys.wire_format.consents import MovementPage
     from izin.sinks.outbound.context import Tools
     from izin.sinks.publish.publisher import Publisher
     from izin.sinks.record.brand import Brand
@@ -88,7 +88,7 @@ class Puller:
                 page = await self.tools.client.changes(brand.path, stream, row["after"])
             except CallError as error:
                 _log.warning("pull failed", **where, error=str(error))
-                if not error.passes:
+                if not error.is_transient:
                     # Asked again and again it would only count against our address.
                     await self._keep(brand, stream, row["after"], row["after"], [])
                 return came
@@ -107,7 +107,7 @@ class Puller:
             if is_end:
                 return came
 
-    async def _publish(self, brand: Brand, stream: Stream, page: Page) -> list[_Seen]:
+    async def _publish(self, brand: Brand, stream: Stream, page: MovementPage) -> list[_Seen]:
         at = self.tools.clock()
         events = [event_of(one, brand, stream, path="pull", at=at) for one in page.movements]
         read = [(event, key_of(event)) for event in events]

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 from starlette.responses import JSONResponse, Response
 
 from izin.consent.model import Channel
-from izin.iys.account import PushConnection
 from izin.iys.errors import CallError, UnreadableError
-from izin.iys.push import parse_push
-from izin.iys.wire import Stream
+from izin.iys.wire_format.account import PushConnection
+from izin.iys.wire_format.consents import Stream
+from izin.iys.wire_format.push import parse_push
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands
 from izin.sinks.record.errors import LedgerUnavailableError, StreamUnavailableError
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
     from starlette.requests import Request
 
-    from izin.iys.wire import Movement
+    from izin.iys.wire_format.consents import IysMovement
     from izin.sinks.ledger.db.connection import Ledger
     from izin.sinks.outbound.context import Tools
     from izin.sinks.publish.publisher import Publisher
@@ -134,7 +134,7 @@ class PushReceiver:
         self.counted(len(push.movements))
         return JSONResponse({"status": "ok"})
 
-    async def _brand_of(self, movement: Movement) -> Brand | None:
+    async def _brand_of(self, movement: IysMovement) -> Brand | None:
         if movement.brand_code is None:
             return None
         return await self.directory.find(movement.brand_code)
@@ -170,7 +170,7 @@ class PushRegistrar:
                 await self.register(brand)
             except CallError as error:
                 _log.warning("push not registered", brand=brand.brand_code, error=str(error))
-                rest = error.retry_after or (_RETRY if error.passes else _REFUSED)
+                rest = error.retry_after or (_RETRY if error.is_transient else _REFUSED)
                 self._not_before[brand.brand_code] = now + rest
             else:
                 self._not_before[brand.brand_code] = _FOREVER

@@ -12,9 +12,9 @@ import struct
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from izin.consent.clocks import terms
 from izin.consent.lifecycle import State
 from izin.consent.model import Status
+from izin.consent.terms import due_and_expiry
 from izin.schemas.avro_writer import EPOCH
 from izin.sinks.ingest.decision_reader import is_prompt
 from izin.sinks.ledger.db import copy_format
@@ -121,7 +121,7 @@ class Stamp:
         """Return the columns of the terms, and whether the last of them has ended."""
         effective_at = EPOCH + effective * _MILLISECOND
         said = Status.RET if status.startswith(_RET) else Status.ONAY
-        due, expires = terms(
+        due, expires = due_and_expiry(
             effective_at, brand.clock, status=said, now=self._now, calendar=self._calendar
         )
         columns = copy_format.moment(due) + copy_format.moment(expires)

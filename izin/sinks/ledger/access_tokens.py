@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
-from izin.iys.token_store import AccessToken, TokenState
+from izin.iys.tokens.token_store import AccessToken, TokenState
 from izin.sinks.ledger.db.queries import statements
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class LedgerTokenLease:
         )
         await self._connection.execute(
             _SQL["store-calls"],
-            {**self._who, "calls": list(state.calls), "silent_until": state.silent_until},
+            {**self._who, "calls": list(state.calls), "silent_until": state.blocked_until},
         )
         self._state = state
 
@@ -103,6 +103,6 @@ def _state(row: Mapping[str, Any]) -> TokenState:
     return TokenState(
         token=token,
         calls=tuple(row["calls"]),
-        silent_until=row["silent_until"],
+        blocked_until=row["silent_until"],
         failures=row["failures"],
     )

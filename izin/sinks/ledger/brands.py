@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from izin.consent.business_days import Calendar
-    from izin.iys.account import Subscription
+    from izin.iys.wire_format.account import Subscription
     from izin.sinks.ledger.db.connection import Connection, Ledger
     from izin.sinks.record.lease import Holder
     from izin.sinks.record.messages import Announcer

@@ -18,7 +18,7 @@ from izin.sinks.record.submission import Item, Submission
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from izin.iys.wire import ConsentItem
+    from izin.iys.wire_format.consents import ConsentItem
     from izin.sinks.ledger.db.connection import Connection
     from izin.sinks.ledger.unit_of_work import Changes
     from izin.sinks.record.brand import Brand

@@ -19,9 +19,9 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from izin.iys.errors import ThrottledError
-from izin.iys.pacing import Slot
-from izin.iys.standing import STATUS, HourLimit, Standing, StandingPolicy
-from izin.iys.turns import Turns
+from izin.iys.rate_limit.call_queue import CallQueue
+from izin.iys.rate_limit.pace import Slot
+from izin.iys.rate_limit.reputation import STATUS, HourLimit, Reputation, ReputationPolicy
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger.db.clock_offset import ClockOffset
 from izin.sinks.ledger.db.queries import statements
@@ -29,7 +29,7 @@ from izin.sinks.ledger.db.queries import statements
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from izin.iys.pacing import CallClass, Pace
+    from izin.iys.rate_limit.pace import CallClass, Pace
     from izin.sinks.ledger.db.connection import Connection, Ledger
 
 HOUR_LIMITS: Mapping[str, HourLimit] = {STATUS: HourLimit(calls=1000)}
@@ -56,9 +56,9 @@ class Address:
     failures: int
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> Reputation:
         """How it stands with İYS."""
-        return StandingPolicy().of(self.calls, self.failures)
+        return ReputationPolicy().of(self.calls, self.failures)
 
 
 async def addresses(ledger: Ledger) -> tuple[Address, ...]:
@@ -81,7 +81,7 @@ class LedgerPacer:
         pace: Pace,
         *,
         address: str,
-        policy: StandingPolicy | None = None,
+        policy: ReputationPolicy | None = None,
         hour_limits: Mapping[str, HourLimit] = HOUR_LIMITS,
         counted: Callable[[str, str], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -89,11 +89,11 @@ class LedgerPacer:
         self._ledger = ledger
         self._pace = pace
         self._address = address
-        self._policy = policy or StandingPolicy()
+        self._policy = policy or ReputationPolicy()
         self._hour_limits = hour_limits
         self._counted = counted
         self._clock = clock
-        self._turns = Turns(longest_waiting_every=pace.longest_waiting_every)
+        self._turns = CallQueue(longest_waiting_every=pace.longest_waiting_every)
         self._granting: asyncio.Task[None] | None = None
         self._offset = ClockOffset()
         self._there: list[tuple[int, float]] = []
@@ -101,7 +101,7 @@ class LedgerPacer:
         self._calls: Counter[tuple[str, str]] = Counter()
         self._failures: Counter[tuple[str, str]] = Counter()
         self._written_at = clock()
-        self.standing = Standing.GOOD
+        self.standing = Reputation.GOOD
         """How the address stood when it was last looked at."""
 
     async def begin(self) -> None:
@@ -118,7 +118,7 @@ class LedgerPacer:
         if limit is not None:
             await self._take_of_hour(operation, limit.room(call_class))
         granted: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
-        self._turns.queue(call_class, granted)
+        self._turns.put(call_class, granted)
         if self._granting is None or self._granting.done():
             self._granting = asyncio.create_task(self._grant(), name="ledger-pacer")
         return await granted
@@ -200,7 +200,7 @@ class LedgerPacer:
             "arrives_within": self._pace.arrives_within,
             "address": self._address,
             "interval": self._pace.interval,
-            "creep": self._pace.creep,
+            "creep": self._pace.recovery,
             "fastest": self._policy.fastest(self.standing),
         }
         async with self._ledger.transaction() as connection:
@@ -250,8 +250,10 @@ class LedgerPacer:
     async def _stands(self, connection: Connection) -> None:
         found = await connection.execute(_SQL["day"], {"address": self._address})
         day = await found.fetchone()
-        standing = Standing.GOOD if day is None else self._policy.of(day["calls"], day["failures"])
+        standing = (
+            Reputation.GOOD if day is None else self._policy.of(day["calls"], day["failures"])
+        )
         if standing is not self.standing:
-            tell = _log.info if standing is Standing.GOOD else _log.critical
+            tell = _log.info if standing is Reputation.GOOD else _log.critical
             tell("address stands otherwise", address=self._address, standing=str(standing))
         self.standing = standing

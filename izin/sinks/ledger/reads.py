@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from izin.consent.forecast import Owed
+from izin.consent.forecast import DueGroup
 from izin.consent.model import Status
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.formats import told_by
@@ -128,8 +128,8 @@ class Lag:
 class Backlog:
     """What is still to be told, in groups that share their deadlines."""
 
-    telling: tuple[Owed, ...]
-    held: tuple[Owed, ...]
+    telling: tuple[DueGroup, ...]
+    held: tuple[DueGroup, ...]
     """Kept from İYS by a stop, or because the brand is stopped."""
 
 
@@ -164,9 +164,9 @@ async def lag(ledger: Ledger, *, now: datetime) -> Lag:
 
 async def backlog(ledger: Ledger) -> Backlog:
     """Return what is still to be told; ``consent.forecast`` says what becomes of it."""
-    groups: dict[bool, list[Owed]] = {False: [], True: []}
+    groups: dict[bool, list[DueGroup]] = {False: [], True: []}
     for row in await ledger.fetch(_SQL["backlog"]):
-        owed = Owed(
+        owed = DueGroup(
             status=Status(row["status"]),
             due_at=row["due_at"],
             expires_at=row["expires_at"],

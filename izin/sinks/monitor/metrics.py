@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
-from izin.iys.standing import STATUS
-from izin.iys.token_policy import TokenPolicy
+from izin.iys.rate_limit.reputation import STATUS
+from izin.iys.tokens.token_policy import TokenPolicy
 from izin.sinks.ledger.rate_limits import HOUR_LIMITS
 from izin.sinks.monitor.deadlines import STAGES
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from izin.consent.forecast import Forecast, Owed
+    from izin.consent.forecast import DueGroup, Forecast
     from izin.sinks.ledger.deadlines import Margin
     from izin.sinks.ledger.rate_limits import Address
     from izin.sinks.ledger.reads import Lag
@@ -155,7 +155,7 @@ class Metrics:
             if due:
                 self._margin.labels(lane).set((min(due) - now).total_seconds())
 
-    def show_kept(self, held: Iterable[Owed]) -> None:
+    def show_kept(self, held: Iterable[DueGroup]) -> None:
         """Show what is kept from İYS, by lane."""
         keys = dict.fromkeys(_LANES, 0)
         for one in held:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from izin.iys.account import SubscriptionStatus
 from izin.iys.errors import CallError
+from izin.iys.wire_format.account import SubscriptionStatus
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands
 

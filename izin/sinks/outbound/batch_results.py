@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from izin.iys.answers import Verdict
-from izin.iys.breaker import Gate
 from izin.iys.errors import CallError
+from izin.iys.transport.circuit_breaker import CircuitState
+from izin.iys.verdicts import Verdict
 from izin.runtime.backoff import Backoff
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands, submissions
@@ -24,7 +24,7 @@ from izin.sinks.record.item_result import Answer
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from izin.iys.batches import ItemResult
+    from izin.iys.wire_format.batches import ItemResult
     from izin.sinks.outbound.context import Tools
     from izin.sinks.record.submission import Submission
 
@@ -47,7 +47,7 @@ class Settler:
 
     async def settle(self) -> bool:
         """Ask for the result of one batch; return whether one was due."""
-        if self.tools.client.gate("batch_result") is Gate.SHUT:
+        if self.tools.client.circuit_state("batch_result") is CircuitState.OPEN:
             return False
         now = self.tools.clock()
         async with self.tools.ledger.transaction() as connection:
@@ -69,7 +69,7 @@ class Settler:
             )
         except CallError as error:
             _log.warning("no results", submission=submission.id, error=str(error))
-            if error.passes or not is_given_up:
+            if error.is_transient or not is_given_up:
                 await self._later(submission, error.retry_after)
                 return
         # Pushes share this loop and must not wait for a whole batch.

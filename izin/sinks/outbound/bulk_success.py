@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 import orjson
 from psycopg.rows import args_row
 
-from izin.consent.clocks import terms
 from izin.consent.lifecycle import State
 from izin.consent.model import Status
-from izin.iys.answers import Verdict
+from izin.consent.terms import due_and_expiry
+from izin.iys.verdicts import Verdict
 from izin.sinks.ledger.db import notifications
 from izin.sinks.ledger.db.connection import copy, while_waiting
 from izin.sinks.ledger.db.queries import statements
@@ -136,7 +136,7 @@ class Successes:
             return False
         found = self._terms.get(item.consent_date)
         if found is None:
-            found = self._terms[item.consent_date] = terms(
+            found = self._terms[item.consent_date] = due_and_expiry(
                 item.consent_date,
                 self.submission.brand.clock,
                 status=Status.ONAY,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from izin.iys.wire import Receipt
+    from izin.iys.wire_format.consents import Receipt
     from izin.sinks.ledger.row_templates import MessageTemplate
     from izin.sinks.record.item_result import Answer
     from izin.sinks.record.row import ConsentRow

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from izin.iys.errors import CallError
 from izin.runtime.backoff import Backoff
+from izin.runtime.errors import RegistryError
 from izin.runtime.observe import get_logger
-from izin.runtime.registry import RegistryError
 from izin.sinks.record.errors import (
     ConcurrentChangeError,
     LedgerUnavailableError,

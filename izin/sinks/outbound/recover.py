@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 from izin.consent.lifecycle import Event, State
 from izin.consent.model import Channel, RecipientType, Status
-from izin.iys.answers import Verdict
-from izin.iys.breaker import Gate
 from izin.iys.errors import CallError, ThrottledError
-from izin.iys.pacing import CallClass
-from izin.iys.wire import Receipt
+from izin.iys.rate_limit.pace import CallClass
+from izin.iys.transport.circuit_breaker import CircuitState
+from izin.iys.verdicts import Verdict
+from izin.iys.wire_format.consents import Receipt
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands, claims, submissions, suspensions
 from izin.sinks.ledger.unit_of_work import Changes, lock
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from izin.iys.wire import Record
+    from izin.iys.wire_format.consents import RegisterRecord
     from izin.sinks.ledger.db.connection import Connection
     from izin.sinks.outbound.context import Tools
     from izin.sinks.outbound.send import Teller
@@ -81,7 +81,7 @@ class Recoverer:
         return True
 
     def _is_shut(self, operation: str) -> bool:
-        return self.tools.client.gate(operation) is Gate.SHUT
+        return self.tools.client.circuit_state(operation) is CircuitState.OPEN
 
     async def _take_up(self, submission: Submission, now: datetime, *, kept: bool) -> None:
         """Tell again what is still desired, unless it is ``kept`` from İYS, and read the rest."""
@@ -127,7 +127,7 @@ class Recoverer:
             record = await self._status(submission, item)
         except CallError as error:
             _log.warning("iys could not be asked", submission=submission.id, error=str(error))
-            if isinstance(error, ThrottledError) or not error.passes:
+            if isinstance(error, ThrottledError) or not error.is_transient:
                 # The hour's questions are spent, or none is allowed: the same body has no second
                 # effect either, and its answer says what stops.
                 return False
@@ -164,7 +164,7 @@ class Recoverer:
             again = await submissions.resend(connection, submission, now=now, holder=holder)
         await self.teller.tell(again)
 
-    async def _status(self, submission: Submission, item: Item) -> Record | None:
+    async def _status(self, submission: Submission, item: Item) -> RegisterRecord | None:
         _, channel, recipient_type, recipient = item.key.split("/", 3)
         return await self.tools.client.status(
             submission.brand.path,
@@ -174,7 +174,7 @@ class Recoverer:
             call_class=CallClass.RET if item.status == Status.RET else CallClass.RESULTS,
         )
 
-    async def _saved(self, submission: Submission, item: Item, record: Record) -> None:
+    async def _saved(self, submission: Submission, item: Item, record: RegisterRecord) -> None:
         receipt = Receipt(
             transaction_id=record.transaction_id or "", creation_date=record.creation_date
         )
@@ -218,7 +218,7 @@ class Recoverer:
                 record = await self._status(submission, item)
             except CallError as error:
                 _log.warning("iys could not be asked", submission=submission.id, error=str(error))
-                rest = error.retry_after or (_LATER if error.passes else _REFUSED)
+                rest = error.retry_after or (_LATER if error.is_transient else _REFUSED)
                 await self._later(submission, asked_at + rest)
                 return
             await self._found(submission, item, record, asked_at)
@@ -226,7 +226,7 @@ class Recoverer:
             await self._later(submission, now)
 
     async def _found(
-        self, submission: Submission, item: Item, record: Record | None, asked_at: datetime
+        self, submission: Submission, item: Item, record: RegisterRecord | None, asked_at: datetime
     ) -> None:
         """Settle one item: İYS shows the very statement, or it did not take it."""
         if record is not None and _is_the_same(record, item):
@@ -275,5 +275,5 @@ async def _is_kept(connection: Connection, submission: Submission) -> bool:
     return await suspensions.is_kept(connection, submission.brand.brand_code, channel, first.status)
 
 
-def _is_the_same(record: Record, item: Item) -> bool:
+def _is_the_same(record: RegisterRecord, item: Item) -> bool:
     return record.status == item.status and record.consent_date == item.consent_date

@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from izin.iys.answers import Verdict
+from izin.iys.verdicts import Verdict
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import submissions, suspensions
 from izin.sinks.ledger.db.copy_format import microseconds

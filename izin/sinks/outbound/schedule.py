@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from izin.consent.model import Status
 from izin.consent.obligation import Registered
-from izin.iys.breaker import Gate
-from izin.iys.pacing import CallClass
-from izin.iys.standing import Standing
+from izin.iys.rate_limit.pace import CallClass
+from izin.iys.rate_limit.reputation import Reputation
+from izin.iys.transport.circuit_breaker import CircuitState
 from izin.sinks.ledger import brands, claims, suspensions
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.unit_of_work import Changes
@@ -62,8 +62,8 @@ class Submitter:
     async def opt_out(self) -> bool:
         """Tell an opt-out at once; where many wait, ask or tell them by the thousand."""
         now = self.tools.clock()
-        gate = self.tools.client.gate("add")
-        if gate is Gate.SHUT:
+        gate = self.tools.client.circuit_state("add")
+        if gate is CircuitState.OPEN:
             return False
         lane = await self._lane(Status.RET, now)
         if lane is None:
@@ -82,7 +82,7 @@ class Submitter:
         may_ask = of_onay == 0 and of_unknown > ASK_FIRST_OVER and self._is_open("statuses")
         if may_ask and await self.asker.ask_opt_outs(brand_code, channel):
             return True
-        bulk = of_onay > BATCH_OVER and gate is Gate.OPEN and self._is_open("add_batch")
+        bulk = of_onay > BATCH_OVER and gate is CircuitState.CLOSED and self._is_open("add_batch")
         registered = [Registered.ONAY] if of_onay else _ALL
         submission = await self._claim(
             brand_code,
@@ -103,19 +103,19 @@ class Submitter:
         Where the address stands badly with İYS, only what is due soon.
         """
         now = self.tools.clock()
-        gate = self.tools.client.gate("add_batch")
-        lane = None if gate is Gate.SHUT else await self._lane(Status.ONAY, now)
+        gate = self.tools.client.circuit_state("add_batch")
+        lane = None if gate is CircuitState.OPEN else await self._lane(Status.ONAY, now)
         if lane is None:
             return False
         is_soon = lane.is_soon(now)
-        if not is_soon and self.tools.pacer.standing is Standing.GRAVE:
+        if not is_soon and self.tools.pacer.standing is Reputation.CRITICAL:
             return False
         submission = await self._claim(
             lane.brand_code,
             lane.channel,
             Status.ONAY,
             # One record shows as well as a thousand whether İYS is there again.
-            size=self.batch_size if gate is Gate.OPEN else 1,
+            size=self.batch_size if gate is CircuitState.CLOSED else 1,
             kind=BATCH,
             registered=_ALL,
             grey=lane.is_overdue(now),
@@ -130,7 +130,7 @@ class Submitter:
         late.
         """
         now = self.tools.clock()
-        if self.tools.client.gate("add") is Gate.SHUT:
+        if self.tools.client.circuit_state("add") is CircuitState.OPEN:
             return False
         async with self.tools.ledger.transaction() as connection:
             values = {"now": now, "until": now + _LAST_HOUR, "size": 1, **self.tools.holder.who}
@@ -165,7 +165,7 @@ class Submitter:
         return bool(entries)
 
     def _is_open(self, operation: str) -> bool:
-        return self.tools.client.gate(operation) is not Gate.SHUT
+        return self.tools.client.circuit_state(operation) is not CircuitState.OPEN
 
     async def _lane(self, status: Status, now: datetime) -> Lane | None:
         rows = await self.tools.ledger.fetch(

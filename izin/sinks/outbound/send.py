@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from izin.consent.lifecycle import Event, State
 from izin.consent.model import ConsentKey
-from izin.iys.answers import FIELD_FAULTS, Verdict
 from izin.iys.errors import (
     CallError,
     OutcomeUnknownError,
@@ -22,8 +21,9 @@ from izin.iys.errors import (
     UnreadableError,
     WithheldError,
 )
-from izin.iys.pacing import CallClass
-from izin.iys.wire import Written
+from izin.iys.rate_limit.pace import CallClass
+from izin.iys.verdicts import FIELD_FAULTS, Verdict
+from izin.iys.wire_format.consents import SerializedItems
 from izin.runtime.backoff import Backoff
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import claims, submissions, suspensions
@@ -36,7 +36,7 @@ from izin.sinks.record.transitions import transition
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from izin.iys.batches import Batch
+    from izin.iys.wire_format.batches import AcceptedBatch
     from izin.sinks.outbound.context import Tools
     from izin.sinks.record.submission import Item, Submission
 
@@ -113,7 +113,7 @@ class Teller:
         try:
             batch = await self.tools.client.add_batch(
                 submission.brand.path,
-                Written(submission.body, len(submission.items)),
+                SerializedItems(submission.body, len(submission.items)),
                 call_class=CallClass.RET if urgent else call_class,
                 permit=self._permit(submission),
             )
@@ -140,7 +140,7 @@ class Teller:
                 brand=submission.brand.brand_code,
             )
 
-    async def _taken(self, submission: Submission, batch: Batch) -> None:
+    async def _taken(self, submission: Submission, batch: AcceptedBatch) -> None:
         now = self.tools.clock()
         if len(batch.sub_request_ids) != len(submission.items):
             # İYS names what it took; a receipt that names other items proves nothing.

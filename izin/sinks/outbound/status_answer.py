@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from izin.consent.lifecycle import State
 from izin.consent.model import Status
 from izin.consent.obligation import Registered
-from izin.iys.wire import Movement as Told
-from izin.iys.wire import Stream
+from izin.iys.wire_format.consents import IysMovement as Told
+from izin.iys.wire_format.consents import Stream
 from izin.runtime.backoff import Backoff
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.record import ruling
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from izin.consent.business_days import Calendar
     from izin.consent.model import ConsentEvent
-    from izin.iys.wire import Record
+    from izin.iys.wire_format.consents import RegisterRecord
     from izin.sinks.ledger.unit_of_work import Changes
     from izin.sinks.record.brand import Brand
     from izin.sinks.record.row import ConsentRow
@@ -37,7 +37,7 @@ _ASKS = 6
 _BACKOFF = Backoff(timedelta(seconds=30), timedelta(hours=1))
 
 
-def statement_of(record: Record | None, asked_at: datetime) -> Statement:
+def statement_of(record: RegisterRecord | None, asked_at: datetime) -> Statement:
     """Return what the single status states."""
     if record is None:
         return Statement(
@@ -75,7 +75,7 @@ def is_news(entry: ConsentRow, statement: Statement) -> bool:
     )
 
 
-def event_of_record(record: Record, brand: Brand, now: datetime) -> ConsentEvent:
+def event_of_record(record: RegisterRecord, brand: Brand, now: datetime) -> ConsentEvent:
     """Return İYS's event by which a record became what it is."""
     told = Told(
         recipient=record.recipient,

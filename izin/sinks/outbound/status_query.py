@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 from izin.consent.model import Channel, RecipientType, Status
 from izin.consent.obligation import Registered
-from izin.iys.breaker import Gate
 from izin.iys.errors import CallError, RefusedError
-from izin.iys.pacing import CallClass
+from izin.iys.rate_limit.pace import CallClass
+from izin.iys.transport.circuit_breaker import CircuitState
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.queries import statements
@@ -32,7 +32,7 @@ from izin.sinks.record.row import ConsentRow
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from izin.iys.wire import Record
+    from izin.iys.wire_format.consents import RegisterRecord
     from izin.sinks.outbound.context import Tools
     from izin.sinks.record.apply import Statement
     from izin.sinks.record.brand import Brand
@@ -75,7 +75,10 @@ class Asker:
 
     async def ask(self) -> bool:
         """Ask about records whose next step hangs on what İYS holds."""
-        if any(self.tools.client.gate(one) is Gate.SHUT for one in ("status", "statuses")):
+        if any(
+            self.tools.client.circuit_state(one) is CircuitState.OPEN
+            for one in ("status", "statuses")
+        ):
             return False
         now = self.tools.clock()
         groups = await self.tools.ledger.fetch(
@@ -152,7 +155,7 @@ class Asker:
             rest = [entry for some in waiting for entry in some]
             if not isinstance(error, RefusedError):
                 await self._failed(brand, [*part, *rest], error)
-                return heard or error.passes
+                return heard or error.is_transient
             at_fault += 1
             await self._ask_alone(brand, part[0], error)
             if rest and at_fault >= _ENOUGH and not heard:
@@ -214,7 +217,7 @@ class Asker:
         return None
 
     async def _heard(
-        self, brand: Brand, said: Mapping[str, Statement], records: Mapping[str, Record]
+        self, brand: Brand, said: Mapping[str, Statement], records: Mapping[str, RegisterRecord]
     ) -> None:
         now = self.tools.clock()
         async with self.tools.ledger.transaction() as connection:
@@ -248,7 +251,7 @@ class Asker:
         _log.warning("iys could not be asked", brand=brand.brand_code, error=str(error))
         urgent = any(entry.desired_status == Status.RET for entry in entries)
         wait = error.retry_after or (_SOON if urgent else _LATER)
-        if not error.passes:
+        if not error.is_transient:
             wait = max(wait, _REFUSED)
         async with self.tools.ledger.transaction() as connection:
             changes = Changes(self.tools.announcer, now=now)
@@ -257,7 +260,7 @@ class Asker:
                 if entry.duty == "ask" and at_fault:
                     code = next((one.code for one in error.refusals), None)
                     later = ruling.parked(later, "question-refused", code)
-                elif error.passes or entry.duty == "ask":
+                elif error.is_transient or entry.duty == "ask":
                     later = later.replace(next_attempt_at=now + wait)
                 changes.put(entry, later)
             await changes.write(connection)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from izin.consent.clocks import BrandClock
 from izin.consent.making import maker
-from izin.iys.wire import BrandPath
+from izin.consent.terms import BrandTerms
+from izin.iys.wire_format.consents import BrandPath
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-_clock = maker(BrandClock)
+_clock = maker(BrandTerms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class Brand:
         return BrandPath(iys_code=self.iys_code, brand_code=self.brand_code)
 
     @property
-    def clock(self) -> BrandClock:
+    def clock(self) -> BrandTerms:
         """When its terms run."""
         return _clock(activated_at=self.activated_at, loading_deadline=self.loading_deadline)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from izin.consent.model import ConsentKey, Source, Status
 from izin.consent.obligation import Registered
-from izin.iys.answers import Verdict
+from izin.iys.verdicts import Verdict
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.apply import Statement
 from izin.sinks.record.outcome import Outcome
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from izin.consent.business_days import Calendar
-    from izin.iys.wire import Receipt
+    from izin.iys.wire_format.consents import Receipt
     from izin.sinks.record.brand import Brand
     from izin.sinks.record.row import ConsentRow
     from izin.sinks.record.submission import Item
@@ -126,7 +126,7 @@ def judged(  # noqa: C901, PLR0911, PLR0912, PLR0913 - one case a verdict; each 
             | Verdict.THROTTLE
             | Verdict.HOURLY
             | Verdict.TOKEN
-            | Verdict.TOKEN_SILENCE
+            | Verdict.TOKEN_LIMIT
             | Verdict.CONFIGURATION
             | Verdict.RIGHTS
             | Verdict.QUOTA

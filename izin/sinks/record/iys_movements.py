@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
 from izin.consent.fields import is_misspelt, read_key
-from izin.consent.model import ConsentEvent, ConsentKey, DateBasis, IysStatement, Status
+from izin.consent.model import ConsentEvent, ConsentKey, DateBasis, IysOrigin, Status
 from izin.consent.obligation import Registered
-from izin.iys.wire import Stream
+from izin.iys.wire_format.consents import Stream
 from izin.sinks.record.apply import Statement
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from izin.iys.wire import Movement
+    from izin.iys.wire_format.consents import IysMovement
     from izin.sinks.record.brand import Brand
 
 _MOVEMENTS = UUID("8c1f4f1e-0c63-5b6e-9d0e-3a2b7c9d4e03")
 
 
 def event_of(
-    movement: Movement, brand: Brand, stream: Stream, *, path: str, at: datetime
+    movement: IysMovement, brand: Brand, stream: Stream, *, path: str, at: datetime
 ) -> ConsentEvent:
     """Return the event that a movement at İYS is to us, told by ``path`` and seen at ``at``."""
     creation = movement.creation_date
@@ -46,7 +46,7 @@ def event_of(
         date_basis=str(DateBasis.STATED),
         origin="iys" if stream is Stream.IYS else "iys-hs",
         origin_ref=movement.transaction_id or None,
-        iys=IysStatement(
+        iys=IysOrigin(
             stream=str(stream),
             path=path,
             creation_date=creation,

@@ -11,11 +11,11 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from izin.consent.enums import RECIPIENT_TYPES, STATUSES
 from izin.consent.lifecycle import CLOSED, SETTLED, WAITING, State
 from izin.consent.making import maker
 from izin.consent.may_send import may_send
 from izin.consent.model import ConsentKey, Status
-from izin.consent.words import RECIPIENT_TYPES, STATUSES
 from izin.schemas.cloud_events import marks
 from izin.schemas.records import event_to_avro
 from izin.sinks.record.outcome import Outcome

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from izin.consent.enums import CHANNELS, RECIPIENT_TYPES, SOURCES, STATUSES
 from izin.consent.making import maker
 from izin.consent.model import Channel, RecipientType, Source, Status
-from izin.consent.words import CHANNELS, RECIPIENT_TYPES, SOURCES, STATUSES
-from izin.iys.reading import from_turkish
-from izin.iys.wire import ConsentItem
+from izin.iys.wire_format.consents import ConsentItem
+from izin.iys.wire_format.json_reader import from_turkish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from izin.consent.enums import CHANNELS, RECIPIENT_TYPES, STATUSES
 from izin.consent.lifecycle import State
 from izin.consent.making import maker
 from izin.consent.model import ConsentKey, OriginRank
 from izin.consent.obligation import Desired, Registered, RegisteredState
-from izin.consent.words import CHANNELS, RECIPIENT_TYPES, STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

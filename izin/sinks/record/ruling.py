@@ -11,12 +11,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, assert_never
 from uuid import UUID, uuid5
 
-from izin.consent.clocks import BrandClock, terms
+from izin.consent.enums import STATUSES
 from izin.consent.lifecycle import CLOSED, OPEN, Event, State
 from izin.consent.making import maker
 from izin.consent.model import ConsentEvent, DateBasis, Source, Status
-from izin.consent.obligation import Duty, Why, rule
-from izin.consent.words import STATUSES
+from izin.consent.obligation import Action, ActionReason, rule
+from izin.consent.terms import BrandTerms, due_and_expiry
 from izin.runtime.backoff import Backoff
 from izin.sinks.record.transitions import transition
 
@@ -56,7 +56,9 @@ def reckoned(
     at, status = entry.desired_at, entry.desired_status
     if at is None or status is None or not entry.is_ours or brand is None:
         return entry.replace(due_at=None, expires_at=None)
-    due, expires = terms(at, brand.clock, status=STATUSES[status], now=now, calendar=calendar)
+    due, expires = due_and_expiry(
+        at, brand.clock, status=STATUSES[status], now=now, calendar=calendar
+    )
     return entry.replace(due_at=due, expires_at=expires)
 
 
@@ -86,32 +88,32 @@ def ruled(  # noqa: C901, PLR0911, PLR0913 - one case a duty; each argument is a
         desired,
         entry.registered_state,
         now=now,
-        clock=BrandClock() if brand is None else brand.clock,
+        terms=BrandTerms() if brand is None else brand.clock,
         calendar=calendar,
         in_flight=entry.onay_open,
     )
-    why = str(ruling.why)
-    match ruling.duty:
-        case Duty.SEND | Duty.SEND_FIRST:
+    why = str(ruling.reason)
+    match ruling.action:
+        case Action.SEND | Action.SEND_FIRST:
             return _ruled(entry=_to_send(entry, why, now))
-        case Duty.WAIT:
+        case Action.WAIT:
             return _ruled(entry=_owed(entry, "wait", why))
-        case Duty.ASK:
+        case Action.ASK:
             if observing and entry.duty == "send":
                 return _ruled(entry=_owed(entry, "wait", why))
             return _ruled(entry=entry if observing else _owed(entry, "ask", why))
-        case Duty.RESCUE:
+        case Action.RESCUE:
             return rescued(entry, now)
-        case Duty.PARK:
+        case Action.PARK:
             return _ruled(entry=_parked(entry, why))
-        case Duty.EXPIRE:
+        case Action.EXPIRE:
             if entry.state is State.REFUSED:
                 return _ruled(entry=entry)
             return _ruled(entry=transition(entry, Event.EXPIRE, duty="none", why=why))
-        case Duty.NOTHING:
+        case Action.NOTHING:
             return _ruled(entry=_settled(entry, why, told=told))
         case _:
-            assert_never(ruling.duty)
+            assert_never(ruling.action)
 
 
 def rescued(entry: ConsentRow, now: datetime) -> Ruled:
@@ -158,7 +160,7 @@ def saved(entry: ConsentRow, why: str, code: str | None, now: datetime) -> Ruled
 
 def released(entry: ConsentRow) -> ConsentRow:
     """Return a parked row as a person sends it again; who releases a re-consent vouches for it."""
-    vouched = entry.attested or entry.why == Why.RECONSENT
+    vouched = entry.attested or entry.why == ActionReason.RECONSENT
     return transition(
         entry,
         Event.REQUEUE,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from izin.iys.wire import ConsentItem, Receipt
+    from izin.iys.wire_format.consents import ConsentItem, Receipt
     from izin.sinks.record.brand import Brand
 
 SINGLE = "single"

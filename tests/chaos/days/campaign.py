@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from izin.consent.admission import Refusal, admit
+from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import Consent, DecisionKind
 from izin.consent.ordering import decide
 from izin.runtime.settings import KafkaSettings
@@ -205,7 +205,7 @@ class Days:
     def _decisions(self, events: list[ConsentEvent]) -> Iterator[Read]:
         for offset, event in enumerate(events, start=len(self._said)):
             claim = admit(event, appended_at=self._time.now())
-            assert not isinstance(claim, Refusal), claim.violations
+            assert not isinstance(claim, RefusedEvent), claim.violations
             decision = decide(self._states.get(str(claim.key)), claim)
             assert decision.kind is DecisionKind.APPLY
             self._states[str(claim.key)] = decision.consent

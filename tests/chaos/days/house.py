@@ -21,8 +21,8 @@ from psycopg.rows import DictRow, dict_row
 from pydantic import SecretStr
 
 from izin.iys import IysClient, Pace, TokenAuth
-from izin.runtime.ending import end
 from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
+from izin.runtime.task_cancellation import cancel_all
 from izin.simulator.accounts import Account, Subscription
 from izin.simulator.accounts import Brand as TwinBrand
 from izin.simulator.app import build_app
@@ -272,7 +272,7 @@ class Sinks:
                 for lane in done:
                     lane.result()
             finally:
-                await end(lanes)
+                await cancel_all(lanes)
 
 
 def set_clock(database_url: str) -> None:

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from izin.consent.business_days import TURKEY_CALENDAR
-from izin.consent.clocks import BrandClock, due_at
+from izin.consent.terms import BrandTerms, due_at
 from izin.demo.compare import Ending, Kept, Wanted, compare
-from izin.iys.reading import from_turkish
+from izin.iys.wire_format.json_reader import from_turkish
 from izin.sinks.ledger import reads
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 HOUR = 3600.0
 HOLIDAY = datetime(2026, 10, 28, 10, 0, tzinfo=UTC)
 """From 13:00 on Wednesday, the eve of the Republic's day."""
-_CLOCK = BrandClock(activated_at=datetime(2020, 1, 1, tzinfo=UTC))
+_CLOCK = BrandTerms(activated_at=datetime(2020, 1, 1, tzinfo=UTC))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from izin.runtime.kafka import ensure_topics
 from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from tests.chaos.order.brokers import THREE, Cluster
 from tests.chaos.order.campaign import Campaign, Fused, reasons

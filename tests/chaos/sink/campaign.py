@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import psycopg
 from pydantic import SecretStr
 
-from izin.runtime.kafka import committed_ends, ensure_topics
+from izin.runtime.kafka import committed_ends
 from izin.runtime.settings import LedgerSettings
+from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from izin.sinks.ledger import brands, reads
 from izin.sinks.ledger.db.connection import Ledger

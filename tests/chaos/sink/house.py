@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from confluent_kafka import Producer
 
-from izin.consent.admission import Refusal, admit
+from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import Consent, DecisionKind
 from izin.consent.ordering import decide
 from izin.schemas.codec import Codec
@@ -115,7 +115,7 @@ class Law:
                 received_at=at,
             )
             claim = admit(event, appended_at=datetime.now(UTC))
-            assert not isinstance(claim, Refusal)
+            assert not isinstance(claim, RefusedEvent)
             key = str(claim.key)
             decision = decide(self.states.get(key), claim)
             assert decision.kind is DecisionKind.APPLY

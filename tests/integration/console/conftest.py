@@ -9,8 +9,9 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from izin.console.cli import app
-from izin.runtime.kafka import ensure_topics, producer
+from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 
 RUNNER = CliRunner()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from izin.consent.clocks import TURKEY
+from izin.consent.terms import TURKEY
 from izin.console.topics import Told, read_all
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec

@@ -26,7 +26,7 @@ from izin.iys import (
     Stream,
     ThrottledError,
     TokenAuth,
-    TokenSilenceError,
+    TokenLimitError,
     UnauthenticatedError,
     Verdict,
     parse_push,
@@ -271,7 +271,7 @@ async def test_too_many_token_calls_are_silence(twin: Twin, settings: IysSetting
     async with a_client(settings, InMemoryTokenStore(), Pace(rate=1000)) as client:
         await client.brands(IYS_CODE)
     async with a_client(settings, InMemoryTokenStore(), Pace(rate=1000)) as client:
-        with pytest.raises(TokenSilenceError) as told:
+        with pytest.raises(TokenLimitError) as told:
             await client.brands(IYS_CODE)
         with pytest.raises(BusyError) as rests:
             await client.brands(IYS_CODE)

@@ -6,10 +6,11 @@ from datetime import timedelta
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
-from izin.producers.framing import Frame
-from izin.producers.publish import Publisher
-from izin.runtime.kafka import committed_ends, consumer, ensure_topics
+from izin.producers.publishing.kafka_record import KafkaRecord
+from izin.producers.publishing.publisher import KafkaPublisher
+from izin.runtime.kafka import committed_ends, consumer
 from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from tests.support.builders import NOON
 
@@ -22,16 +23,16 @@ def settings(kafka: str, topic_prefix: str) -> KafkaSettings:
 
 
 @pytest.fixture
-def publisher(settings: KafkaSettings) -> Iterator[Publisher]:
-    with Publisher(settings, Codec(), clock=lambda: NOON + timedelta(hours=1)) as one:
+def publisher(settings: KafkaSettings) -> Iterator[KafkaPublisher]:
+    with KafkaPublisher(settings, Codec(), clock=lambda: NOON + timedelta(hours=1)) as one:
         yield one
 
 
 @pytest.fixture
-def written(settings: KafkaSettings) -> Callable[[], Sequence[Frame]]:
+def written(settings: KafkaSettings) -> Callable[[], Sequence[KafkaRecord]]:
     """Read both lanes whole, in the order in which the broker took them."""
 
-    def written() -> Sequence[Frame]:
+    def written() -> Sequence[KafkaRecord]:
         found = []
         for topic in (settings.topics.events, settings.topics.express):
             ends = committed_ends(settings, topic.name)
@@ -41,7 +42,7 @@ def written(settings: KafkaSettings) -> Callable[[], Sequence[Frame]]:
                 message = client.poll(20)
                 assert message is not None
                 assert message.error() is None
-                one = Frame(
+                one = KafkaRecord(
                     topic=topic.name,
                     key=message.key() or b"",
                     value=message.value() or b"",

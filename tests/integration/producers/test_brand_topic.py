@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from izin.producers.brands import BrandReader, UnknownBrandError
+from izin.producers.brand_directory import BrandReader, UnknownBrandError
 from izin.runtime.kafka import BrokerError, producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec

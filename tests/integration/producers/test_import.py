@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from izin.demo.generate import Plan, Truth, write
-from izin.producers.brands import Brand, BrandDirectory
-from izin.producers.files import Import, import_file
-from izin.producers.framing import Frame
-from izin.producers.publish import BULK_LINGER, Publisher
+from izin.producers.brand_directory import BrandDirectory, RegisteredBrand
+from izin.producers.files.importer import Import, import_file
+from izin.producers.publishing.kafka_record import KafkaRecord
+from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 
@@ -31,7 +31,7 @@ def generated(path: Path, *, seed: int = 7) -> Truth:
 @pytest.fixture
 def directory() -> BrandDirectory:
     return BrandDirectory(
-        Brand(brand_code=code, iys_code=200001, customer_id="acme", name="Example")
+        RegisteredBrand(brand_code=code, iys_code=200001, customer_id="acme", name="Example")
         for code in (ACTIVE, LOADING)
     )
 
@@ -48,14 +48,14 @@ def test_imported_is_what_the_generator_says(
     tmp_path: Path,
     settings: KafkaSettings,
     directory: BrandDirectory,
-    written: Callable[[], Sequence[Frame]],
+    written: Callable[[], Sequence[KafkaRecord]],
 ):
     """Twice: the second import has the same ids; and Kafka has the consents that must stand."""
     path = tmp_path / "crm-export.csv"
     truth = generated(path)
     clock = lambda: datetime.fromisoformat(NOW).astimezone(UTC)  # noqa: E731  # stands still
     codec = Codec()
-    with Publisher(settings, codec, clock=clock, linger=BULK_LINGER) as publisher:
+    with KafkaPublisher(settings, codec, clock=clock, linger=BULK_LINGER) as publisher:
         reports = [
             import_file(path, publisher, directory, clock=clock, how=Import()) for _ in range(2)
         ]

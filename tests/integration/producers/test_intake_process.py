@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from izin.demo.signups import signups
-from izin.producers.framing import Frame
+from izin.producers.publishing.kafka_record import KafkaRecord
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
@@ -86,7 +86,7 @@ def _is_healthy(client: httpx.Client) -> bool:
 def test_signups_are_in_kafka_once_they_are_accepted(
     client: httpx.Client,
     process: subprocess.Popen[bytes],
-    written: Callable[[], Sequence[Frame]],
+    written: Callable[[], Sequence[KafkaRecord]],
 ):
     """Two hundred made-up signups, posted twice; and SIGTERM ends the process well."""
     made_up = signups(brand=BRAND, now=datetime.now(UTC), seed=7)
@@ -112,9 +112,9 @@ def test_signups_are_in_kafka_once_they_are_accepted(
 
 _IMPATIENT = """
 import sys
-from izin.producers import __main__, brands
+from izin.producers import __main__, brand_directory
 
-brands._TIMEOUT = 0.1
+brand_directory._TIMEOUT = 0.1
 sys.exit(__main__.main())
 """
 """The intake, which otherwise gives Kafka a quarter of a minute."""
@@ -170,5 +170,5 @@ def test_settings_it_cannot_serve_with_are_named(
     assert done.returncode == 4, printed
     assert told in printed
     assert setting in printed
-    assert "intake-up" not in printed
+    assert "intake started" not in printed
     assert "Traceback" not in printed

@@ -7,7 +7,7 @@ from time import perf_counter
 
 import pytest
 
-from izin.producers.publish import BackpressureError, Publisher, UndeliveredError
+from izin.producers.publishing.publisher import BackpressureError, KafkaPublisher, UndeliveredError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
@@ -29,14 +29,14 @@ def nobody() -> str:
         return f"127.0.0.1:{free.getsockname()[1]}"
 
 
-def test_a_key_goes_where_java_would_put_it(publisher: Publisher):
+def test_a_key_goes_where_java_would_put_it(publisher: KafkaPublisher):
     """Both lanes of a recipient have the same partition number."""
     for status in ("ONAY", "RET"):
         done = publisher.publish(an_event(status=status), a_key()).result(20)
         assert done.partition == partition_of(a_key().encode(), 3)
 
 
-def test_a_single_publication_takes_milliseconds(publisher: Publisher):
+def test_a_single_publication_takes_milliseconds(publisher: KafkaPublisher):
     """A person waits for it; the bound is generous, for machines are shared."""
     publisher.publish(an_event(), a_key()).result(20)
     taken = []
@@ -50,7 +50,7 @@ def test_a_single_publication_takes_milliseconds(publisher: Publisher):
 def test_a_broker_that_is_away_is_an_answer(nobody: str):
     """The future fails in time, with what may be done."""
     away = KafkaSettings(bootstrap_servers=nobody)
-    with Publisher(
+    with KafkaPublisher(
         away, Codec(), clock=lambda: NOON, delivery_timeout=timedelta(milliseconds=300)
     ) as one:
         future = one.publish(an_event(), a_key())
@@ -63,7 +63,9 @@ def test_a_full_queue_is_backpressure(nobody: str):
     """Memory is bounded: who will not wait is told when to come back."""
     away = KafkaSettings(bootstrap_servers=nobody)
     large = an_event(evidence={"page": "x" * 900_000})
-    with Publisher(away, Codec(), clock=lambda: NOON, delivery_timeout=timedelta(seconds=3)) as one:
+    with KafkaPublisher(
+        away, Codec(), clock=lambda: NOON, delivery_timeout=timedelta(seconds=3)
+    ) as one:
 
         def fill() -> None:
             for _ in range(200):

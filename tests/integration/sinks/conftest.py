@@ -9,8 +9,8 @@ import pytest
 from pydantic import SecretStr
 
 from izin.iys import IysClient, Pace, TokenAuth
-from izin.runtime.kafka import ensure_topics
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
+from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Ledger

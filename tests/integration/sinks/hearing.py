@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from izin.consent.model import ConsentEvent
-from izin.iys.wire import Stream
+from izin.iys.wire_format.consents import Stream
 from izin.schemas.records import event_from_avro
 from izin.sinks.inbound.pull import Puller
 from izin.sinks.record.messages import Message

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from izin.consent.admission import Refusal, admit
+from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import Consent, ConsentKey, DecisionKind
 from izin.consent.ordering import decide
 from izin.sinks.ingest.decision_reader import DecisionReader, Read
@@ -234,7 +234,7 @@ class House:
         reads = []
         for event in events:
             claim = admit(event, appended_at=self.clock())
-            assert not isinstance(claim, Refusal), claim.violations
+            assert not isinstance(claim, RefusedEvent), claim.violations
             decision = decide(self.states.get(str(claim.key)), claim)
             self.states[str(claim.key)] = decision.consent
             if decision.kind is DecisionKind.DUPLICATE:

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from izin.consent.admission import Refusal, admit
+from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import Consent, ConsentEvent, DecisionKind
 from izin.consent.ordering import decide
 from izin.local import create_database, drop_database
@@ -133,7 +133,7 @@ def decided(events: Sequence[ConsentEvent], mark: str) -> list[bytes]:
     for offset, event in enumerate(events):
         own = replace(event, recipient=event.recipient[:4] + mark + event.recipient[-3:])
         claim = admit(own, appended_at=NOON + timedelta(hours=1))
-        if isinstance(claim, Refusal):
+        if isinstance(claim, RefusedEvent):
             continue
         decision = decide(states.get(str(claim.key)), claim)
         states[str(claim.key)] = decision.consent

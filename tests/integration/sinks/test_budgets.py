@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from izin.console.cli import app
-from izin.iys import CallClass, HourLimit, Pace, Standing, StandingPolicy, ThrottledError
-from izin.iys.pacing import PaceState, Slot
-from izin.iys.token_store import TokenState
+from izin.iys import CallClass, HourLimit, Pace, Reputation, ReputationPolicy, ThrottledError
+from izin.iys.rate_limit.pace import PaceState, Slot
+from izin.iys.tokens.token_store import TokenState
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.rate_limits import LedgerPacer, addresses, codes
@@ -59,15 +59,15 @@ async def test_processes_that_ask_at_once_do_not_pass_the_hours_limit(ledger: Le
 
 async def test_what_fails_anywhere_is_known_everywhere(ledger: Ledger):
     """One process meets refusals; another, asking how the address stands, goes at half the pace."""
-    policy = StandingPolicy(counts_from=10)
+    policy = ReputationPolicy(counts_from=10)
     one, two = (a_pacer(ledger, policy=policy) for _ in range(2))
     await one.begin()
     for number in range(10):
         one.answered("add", "H175" if number < 3 else "200", failed=number < 3)
-    assert two.standing is Standing.GOOD
+    assert two.standing is Reputation.GOOD
     await one.flush()
     await two.flush()
-    assert (one.standing, two.standing) == (Standing.GRAVE, Standing.GRAVE)
+    assert (one.standing, two.standing) == (Reputation.CRITICAL, Reputation.CRITICAL)
     assert await codes(ledger, "one") == (("add", "200", 7), ("add", "H175", 3))
     (before,) = await ledger.fetch(
         "UPDATE budgets SET free_at = clock_timestamp() + interval '0.1 seconds' RETURNING free_at"
@@ -79,7 +79,7 @@ async def test_what_fails_anywhere_is_known_everywhere(ledger: Ledger):
 
 async def test_in_grave_standing_only_what_is_due_soon_goes_in_bulk(house: House):
     """A consent that has days waits; one that would be void tomorrow does not."""
-    house.tools.pacer.standing = Standing.GRAVE
+    house.tools.pacer.standing = Reputation.CRITICAL
     await house.ingest(onay(PHONE))
     assert not await house.submitter.bulk()
     await house.ledger.fetch(
@@ -87,7 +87,7 @@ async def test_in_grave_standing_only_what_is_due_soon_goes_in_bulk(house: House
     )
     assert await house.submitter.bulk()
     assert house.turns.classes[-1] is CallClass.DUE
-    house.tools.pacer.standing = Standing.GOOD
+    house.tools.pacer.standing = Reputation.GOOD
     await house.ingest(onay(a_phone(2)))
     assert await house.submitter.bulk()
     assert house.turns.classes[-1] is CallClass.BULK
@@ -101,14 +101,14 @@ async def test_token_calls_of_two_accounts_behind_an_address_are_one_budget(ledg
     elsewhere = LedgerTokenStore(ledger=ledger, account="ada", address="two")
     at = datetime(2026, 3, 2, tzinfo=UTC)
     async with ada.lease() as lease:
-        await lease.store(TokenState(calls=(at,), silent_until=at, failures=3))
+        await lease.store(TokenState(calls=(at,), blocked_until=at, failures=3))
         waiting = asyncio.create_task(bob.lease().__aenter__())
         done, _ = await asyncio.wait([waiting], timeout=0.1)
         assert not done
     state = (await waiting).state
-    assert (state.calls, state.silent_until, state.failures) == ((at,), at, 0)
+    assert (state.calls, state.blocked_until, state.failures) == ((at,), at, 0)
     other = await elsewhere.read()
-    assert (other.calls, other.silent_until, other.failures) == ((), None, 3)
+    assert (other.calls, other.blocked_until, other.failures) == ((), None, 3)
 
 
 async def test_people_see_how_an_address_stands(

@@ -6,8 +6,8 @@ import pytest
 
 from izin.consent.model import Channel
 from izin.iys.client import IysClient
-from izin.iys.reading import to_turkish
-from izin.iys.wire import Page, Stream
+from izin.iys.wire_format.consents import MovementPage, Stream
+from izin.iys.wire_format.json_reader import to_turkish
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.monitor.deadlines import Watch
 from izin.sinks.record.suspension import EVERY
@@ -244,7 +244,7 @@ async def test_a_cursor_that_stays_where_it_is_ends_the_pull(
     (last,) = pages
     assert last is not None
 
-    async def the_same(*_: object) -> Page:
+    async def the_same(*_: object) -> MovementPage:
         pages.append(last)
         assert len(pages) < 5, "the same page again and again"
         return last

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from izin.consent.obligation import Registered
-from izin.iys import Gate
-from izin.iys.breaker import BreakerPolicy
+from izin.iys import CircuitState
+from izin.iys.transport.circuit_breaker import CircuitBreakerPolicy
 from izin.sinks.ledger import brands, claims, offsets, reads, submissions
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.unit_of_work import Changes
@@ -236,10 +236,10 @@ async def test_while_iys_is_away_nothing_is_claimed(house: House):
     one_by_one = replace(house.submitter, batch_size=1)
     while await one_by_one.bulk():
         pass
-    assert house.twin.calls("batchV2") == 1 + BreakerPolicy().shuts_after
-    assert house.tools.client.gate("add_batch") is Gate.SHUT
+    assert house.twin.calls("batchV2") == 1 + CircuitBreakerPolicy().opens_after
+    assert house.tools.client.circuit_state("add_batch") is CircuitState.OPEN
     states = [(await house.entry(person)).state for person in people]
-    assert states.count("pending") == 30 - BreakerPolicy().shuts_after
+    assert states.count("pending") == 30 - CircuitBreakerPolicy().opens_after
     await house.ingest(ret(a_phone(99)))
     assert await house.submitter.opt_out()
     assert house.twin.register() == {a_phone(99): "RET"}

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from izin.console.cli import app
-from izin.iys import Gate
+from izin.iys import CircuitState
 from izin.runtime.observe import _mask_event
 from izin.sinks.ledger import deadlines
 from izin.sinks.ledger import suspensions as standing
@@ -257,4 +257,4 @@ async def test_credentials_that_iys_does_not_take_stop_every_brand(house: House)
         (BRAND + 1, "account"),
     ]
     assert (await house.entry()).state == "retryable"
-    assert house.tools.client.gate("add") in {Gate.OPEN, Gate.SHUT}
+    assert house.tools.client.circuit_state("add") in {CircuitState.CLOSED, CircuitState.OPEN}

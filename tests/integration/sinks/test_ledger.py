@@ -9,12 +9,12 @@ import pytest
 from pydantic import SecretStr
 
 from izin.consent.business_days import TURKEY_CALENDAR, Calendar
-from izin.consent.clocks import TURKEY, due_at, expires_at
 from izin.consent.lifecycle import WRITTEN_CHANGES, State
 from izin.consent.model import Status
+from izin.consent.terms import TURKEY, due_at, expires_at
 from izin.iys import Pace
-from izin.iys.pacing import CallClass
-from izin.iys.token_store import AccessToken, TokenState
+from izin.iys.rate_limit.pace import CallClass
+from izin.iys.tokens.token_store import AccessToken, TokenState
 from izin.sinks.ledger import offsets, reads
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.access_tokens import LedgerTokenStore

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from izin.iys.reading import Reader
-from izin.iys.wire import Record
+from izin.iys.wire_format.consents import RegisterRecord
+from izin.iys.wire_format.json_reader import JsonReader
 from izin.runtime.settings import SinkSettings
 from izin.sinks import worker
 from izin.sinks.inbound.pull import Puller
@@ -106,12 +106,12 @@ async def test_a_status_that_is_pending_at_iys_ends_no_process(
     house.results_are_due()
     assert await house.settler.settle()
     assert (await house.entry()).duty == "ask"
-    whole = Record.read
+    whole = RegisterRecord.read
 
-    def pending(reader: Reader) -> Record:
+    def pending(reader: JsonReader) -> RegisterRecord:
         return replace(whole(reader), status="BEKLIYOR")
 
-    monkeypatch.setattr(Record, "read", pending)
+    monkeypatch.setattr(RegisterRecord, "read", pending)
     await house.asker.ask()
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from izin.iys import Gate
+from izin.iys import CircuitState
 from izin.iys.client import IysClient
 from izin.iys.errors import CallError
-from izin.iys.pacing import CallClass
-from izin.iys.wire import Stream
+from izin.iys.rate_limit.pace import CallClass
+from izin.iys.wire_format.consents import Stream
 from izin.sinks.record.errors import ConcurrentChangeError
 from tests.integration.sinks.hearing import pull
 from tests.integration.sinks.house import (
@@ -121,10 +121,10 @@ async def test_a_lost_opt_out_is_taken_up_while_bulk_rests(house: House):
     for _ in range(8):  # an hour and more, in which each try fails
         house.passes(timedelta(minutes=10))
         await one_by_one.bulk()
-    assert house.tools.client.gate("add_batch") is Gate.SHUT
-    assert house.tools.client.gate("add") is Gate.OPEN
+    assert house.tools.client.circuit_state("add_batch") is CircuitState.OPEN
+    assert house.tools.client.circuit_state("add") is CircuitState.CLOSED
     await house.recoverer(A_SECOND * 30).recover()
-    assert house.tools.client.gate("add_batch") is Gate.SHUT
+    assert house.tools.client.circuit_state("add_batch") is CircuitState.OPEN
     assert house.twin.register()[PHONE] == "RET"
 
 

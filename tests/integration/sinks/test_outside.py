@@ -13,7 +13,7 @@ import pytest
 from confluent_kafka import Producer
 from pydantic import SecretStr
 
-from izin.iys.wire import Stream
+from izin.iys.wire_format.consents import Stream
 from izin.runtime.kafka import consumer
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
 from izin.schemas.codec import Codec

@@ -15,8 +15,8 @@ from pydantic import SecretStr
 from izin.consent.business_days import TURKEY_CALENDAR
 from izin.consent.errors import IllegalTransitionError
 from izin.consent.ordering import decide
-from izin.iys.answers import Verdict
-from izin.iys.wire import Receipt
+from izin.iys.verdicts import Verdict
+from izin.iys.wire_format.consents import Receipt
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.topics import Topics
 from izin.sinks.ledger import claims

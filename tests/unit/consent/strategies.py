@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from izin.consent.model import Claim, ConsentEvent
+from izin.consent.model import AdmittedEvent, ConsentEvent
 from tests.support.builders import NOON, a_claim, a_statement, an_event
 
 STATUSES = st.sampled_from(["ONAY", "RET"])
@@ -16,7 +16,7 @@ STREAMS = st.sampled_from([None, "IYS", "HS"])
 
 
 @st.composite
-def claims(draw: st.DrawFn) -> Claim:
+def claims(draw: st.DrawFn) -> AdmittedEvent:
     """Draw claims on one key, few enough that event ids repeat, with the same content or another.
 
     RETs may be undated, or from a source that makes them not registrable.

@@ -5,9 +5,16 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from izin.consent.admission import FIRST_DATE, SKEW, Refusal, admit
+from izin.consent.admission import FIRST_DATE, SKEW, RefusedEvent, admit
 from izin.consent.errors import NaiveInstantError
-from izin.consent.model import Channel, Claim, ConsentEvent, DateBasis, RecipientType, Status
+from izin.consent.model import (
+    AdmittedEvent,
+    Channel,
+    ConsentEvent,
+    DateBasis,
+    RecipientType,
+    Status,
+)
 from izin.consent.violations import REASONS, violation
 from tests.support.builders import EMAIL, NOON, PHONE, a_key, a_statement, an_event, an_iys_event
 from tests.unit.consent.strategies import FAULTS, faulty_events
@@ -16,23 +23,23 @@ APPENDED = NOON + timedelta(seconds=3)
 RECEIVED = NOON + timedelta(seconds=2)
 
 
-def admitted(event: ConsentEvent) -> Claim:
+def admitted(event: ConsentEvent) -> AdmittedEvent:
     """Return the claim, for the event must make one."""
     claim = admit(event, appended_at=APPENDED)
-    assert isinstance(claim, Claim), [one.code for one in claim.violations]
+    assert isinstance(claim, AdmittedEvent), [one.code for one in claim.violations]
     return claim
 
 
-def refused(event: ConsentEvent) -> Refusal:
+def refused(event: ConsentEvent) -> RefusedEvent:
     """Return the refusal, for the event must meet one."""
     refusal = admit(event, appended_at=APPENDED)
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, RefusedEvent)
     assert refusal.violations
     assert refusal.event is event
     return refusal
 
 
-def codes(judged: Claim | Refusal) -> list[tuple[str, str]]:
+def codes(judged: AdmittedEvent | RefusedEvent) -> list[tuple[str, str]]:
     """Return field and code of each violation."""
     return [(one.field, one.code) for one in judged.violations]
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from izin.consent.admission import FIRST_DATE, Refusal, admit
+from izin.consent.admission import FIRST_DATE, RefusedEvent, admit
 from izin.consent.emails import read_email
 from izin.consent.fields import read_key, read_status
-from izin.consent.model import Claim, ConsentEvent, RecipientType, Status
+from izin.consent.model import AdmittedEvent, ConsentEvent, RecipientType, Status
 from izin.consent.phones import read_phone
 from izin.consent.violations import REASONS
 from tests.support.builders import EMAIL, NOON, PHONE, a_statement, an_event
@@ -55,7 +55,7 @@ AT_THE_DOORS = {"H157", "H158"}
 """The contract carries instants: a date that is none is seen where texts are read."""
 
 
-def codes(judged: Claim | Refusal) -> set[str]:
+def codes(judged: AdmittedEvent | RefusedEvent) -> set[str]:
     """Return the codes of all violations."""
     return {one.code for one in judged.violations}
 
@@ -75,15 +75,15 @@ def test_a_no_with_any_fault_stands_and_its_yes_is_refused(
         | FAULTS[name]
     )
     no = admit(replace(event, status="RET"), appended_at=APPENDED)
-    assert isinstance(no, Claim)
+    assert isinstance(no, AdmittedEvent)
     assert no.status is Status.RET
     assert not no.registrable
     assert code in codes(no)
     yes = admit(event, appended_at=APPENDED)
     if code == "H113" and recipient_type is RecipientType.TACIR:
-        assert isinstance(yes, Claim), "a merchant's first record needs no source"
+        assert isinstance(yes, AdmittedEvent), "a merchant's first record needs no source"
         return
-    assert isinstance(yes, Refusal)
+    assert isinstance(yes, RefusedEvent)
     assert code in codes(yes)
     assert yes.key == no.key
 
@@ -93,7 +93,7 @@ def test_a_no_with_any_fault_stands_and_its_yes_is_refused(
 def test_only_what_hides_the_key_refuses_a_no(code: str, status: str):
     """Nobody can say whose "no" it is: refused with the reason, for the alarm and the person."""
     refusal = admit(an_event(**UNREADABLE[code], status=status), appended_at=APPENDED)
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, RefusedEvent)
     assert refusal.key is None
     assert code in codes(refusal)
 
@@ -102,10 +102,10 @@ def test_only_what_hides_the_key_refuses_a_no(code: str, status: str):
 def test_what_is_wrong_with_a_yes_alone_is_right_in_a_no(code: str):
     """No date, HS_KARAR and a misspelt address at İYS are no faults of a rejection."""
     refusal = admit(an_event(**OF_A_YES[code]), appended_at=APPENDED)
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, RefusedEvent)
     assert codes(refusal) == {code}
     no = admit(an_event(**OF_A_YES[code] | {"status": "RET"}), appended_at=APPENDED)
-    assert isinstance(no, Claim)
+    assert isinstance(no, AdmittedEvent)
     assert no.registrable
 
 
@@ -113,7 +113,7 @@ def test_what_is_wrong_with_a_yes_alone_is_right_in_a_no(code: str):
 def test_a_statement_that_is_neither_yes_nor_no_is_refused(code: str):
     """Nothing is guessed of a status."""
     refusal = admit(an_event(status=OF_THE_STATUS[code]), appended_at=APPENDED)
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, RefusedEvent)
     assert codes(refusal) == {code}
 
 
@@ -123,7 +123,7 @@ def test_a_source_is_judged_as_it_was_read(written: str):
     refusal = admit(an_event(source=written), appended_at=APPENDED)
     assert codes(refusal) == {"H155"}
     claim = admit(an_event(source=written, consent_date=FIRST_DATE), appended_at=APPENDED)
-    assert isinstance(claim, Claim)
+    assert isinstance(claim, AdmittedEvent)
     assert claim.event.source == "HS_2015"
 
 
@@ -166,7 +166,7 @@ ANYTHING = st.builds(an_event, **TEXTS)
 def test_what_holds_of_every_judgement(event: ConsentEvent):
     """A "no" with a key stands; a refusal has a reason; a "yes" that stands has no fault."""
     judged = admit(event, appended_at=APPENDED)
-    if isinstance(judged, Refusal):
+    if isinstance(judged, RefusedEvent):
         assert judged.violations
         assert read_status(event, []) is not Status.RET or read_key(event, []) is None
         return
@@ -181,7 +181,7 @@ def test_what_holds_of_every_judgement(event: ConsentEvent):
 def test_what_is_admitted_is_admitted_again_as_it_stands(event: ConsentEvent):
     """A replay, however late, decides as the first run did."""
     claim = admit(event, appended_at=APPENDED)
-    if isinstance(claim, Claim):
+    if isinstance(claim, AdmittedEvent):
         assert admit(claim.event, appended_at=APPENDED + timedelta(days=900)) == claim
 
 
@@ -192,7 +192,7 @@ def test_a_fault_of_a_no_is_a_fault_of_its_yes(event: ConsentEvent):
     """The two are judged by the same rules, but for what a merchant's first record may lack."""
     no = admit(replace(event, status="RET"), appended_at=APPENDED)
     yes = admit(replace(event, status="ONAY"), appended_at=APPENDED)
-    if isinstance(no, Claim):
+    if isinstance(no, AdmittedEvent):
         is_merchants = no.key.recipient_type is RecipientType.TACIR
         merchants = {"H113"} if is_merchants else set()
         if is_merchants and event.consent_date is None:

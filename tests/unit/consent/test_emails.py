@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from izin.consent.emails import normalise_email, read_email
 from izin.consent.errors import UnreadableRecipientError
-from izin.consent.model import Violation
+from izin.consent.violations import Violation
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from izin.consent.errors import NaiveInstantError
-from izin.consent.forecast import Forecast, Owed, forecast, records_per_second
+from izin.consent.forecast import DueGroup, Forecast, forecast, records_per_second
 from izin.consent.model import Status
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -17,13 +17,13 @@ def after(hours: float) -> datetime:
     return NOW + hours * HOUR
 
 
-def owed(status: Status = Status.ONAY, **fields: object) -> Owed:
+def owed(status: Status = Status.ONAY, **fields: object) -> DueGroup:
     """Return a group of a hundred consents, due in an hour and offered for two."""
     given = {"status": status, "due_at": after(1), "expires_at": after(2), "count": 100}
-    return Owed(**given | fields)
+    return DueGroup(**given | fields)
 
 
-def told(*backlog: Owed, per_hour: float = 100, paused: float | None = None) -> Forecast:
+def told(*backlog: DueGroup, per_hour: float = 100, paused: float | None = None) -> Forecast:
     """Return the forecast of a backlog at so many records an hour."""
     return forecast(
         backlog,
@@ -37,7 +37,7 @@ INSTANTS = st.none() | st.integers(min_value=-5, max_value=300).map(
     lambda minutes: NOW + timedelta(minutes=minutes)
 )
 GROUPS = st.builds(
-    Owed,
+    DueGroup,
     status=st.sampled_from(Status),
     due_at=INSTANTS,
     expires_at=INSTANTS,
@@ -69,8 +69,8 @@ def test_opt_outs_go_first_then_the_earliest_due():
     soon, later = owed(due_at=after(2), expires_at=after(9)), owed(due_at=after(3), expires_at=None)
     endless = owed(due_at=None, expires_at=None)
     found = told(endless, later, soon, rejections)
-    assert [one.owed for one in found.prospects] == [rejections, soon, later, endless]
-    assert [one.done_at for one in found.prospects] == [after(n) for n in (1, 2, 3, 4)]
+    assert [one.group for one in found.groups] == [rejections, soon, later, endless]
+    assert [one.done_at for one in found.groups] == [after(n) for n in (1, 2, 3, 4)]
     assert (found.late, found.lost) == (0, 0)
 
 
@@ -78,15 +78,15 @@ def test_a_rejection_is_late_but_never_lost():
     """Whatever is written as its end, it is told; and those behind it pay for it."""
     rejections = owed(Status.RET, due_at=after(-5), expires_at=after(-4), count=200)
     found = told(rejections, owed())
-    assert [(one.late, one.lost) for one in found.prospects] == [(200, 0), (100, 100)]
-    assert found.prospects[1].done_at is None
+    assert [(one.late, one.lost) for one in found.groups] == [(200, 0), (100, 100)]
+    assert found.groups[1].done_at is None
 
 
 def test_what_is_lost_takes_no_time_of_others():
     """İYS is not told of what has expired, so the next group begins at once."""
     expired = owed(due_at=after(-30), expires_at=after(-1), count=5000)
     found = told(expired, owed())
-    assert [(one.late, one.lost) for one in found.prospects] == [(5000, 5000), (0, 0)]
+    assert [(one.late, one.lost) for one in found.groups] == [(5000, 5000), (0, 0)]
     assert found.done_at == after(1)
 
 
@@ -100,7 +100,7 @@ def test_a_pause_delays_everything():
 def test_nothing_owed_is_done():
     """An empty backlog has no end to forecast."""
     found = told()
-    assert (found.prospects, found.late, found.lost, found.done_at) == ((), 0, 0, None)
+    assert (found.groups, found.late, found.lost, found.done_at) == ((), 0, 0, None)
 
 
 def test_a_million_groups_of_a_million_are_no_more_than_groups():
@@ -117,35 +117,35 @@ def test_the_pace_that_iys_allows():
 
 @given(BACKLOGS, RATES, PAUSES)
 def test_no_record_is_forgotten_or_made(
-    backlog: list[Owed], rate: float, paused_until: datetime | None
+    backlog: list[DueGroup], rate: float, paused_until: datetime | None
 ):
     """Told and lost are all, and each group is told after the one before it."""
     found = forecast(backlog, now=NOW, records_per_second=rate, paused_until=paused_until)
-    assert sorted(map(repr, backlog)) == sorted(repr(one.owed) for one in found.prospects)
-    for one in found.prospects:
-        assert one.told + one.lost == one.owed.count
-        assert 0 <= one.lost <= one.owed.count
-        assert 0 <= one.late <= one.owed.count
-        assert one.owed.status is Status.ONAY or one.lost == 0
-    ends = [one.done_at for one in found.prospects if one.done_at is not None]
+    assert sorted(map(repr, backlog)) == sorted(repr(one.group) for one in found.groups)
+    for one in found.groups:
+        assert one.submitted + one.lost == one.group.count
+        assert 0 <= one.lost <= one.group.count
+        assert 0 <= one.late <= one.group.count
+        assert one.group.status is Status.ONAY or one.lost == 0
+    ends = [one.done_at for one in found.groups if one.done_at is not None]
     assert ends == sorted(ends)
 
 
 @given(BACKLOGS, RATES, PAUSES)
 def test_twice_the_pace_never_adds_a_miss(
-    backlog: list[Owed], rate: float, paused_until: datetime | None
+    backlog: list[DueGroup], rate: float, paused_until: datetime | None
 ):
     """In no group are more late, or lost, when everything goes twice as fast."""
     slow = forecast(backlog, now=NOW, records_per_second=rate, paused_until=paused_until)
     fast = forecast(backlog, now=NOW, records_per_second=2 * rate, paused_until=paused_until)
-    for before, then in zip(slow.prospects, fast.prospects, strict=True):
+    for before, then in zip(slow.groups, fast.groups, strict=True):
         assert then.late <= before.late
         assert then.lost <= before.lost
 
 
 @given(BACKLOGS, GROUPS, RATES, PAUSES)
 def test_more_to_tell_never_removes_a_miss(
-    backlog: list[Owed], more: Owed, rate: float, paused_until: datetime | None
+    backlog: list[DueGroup], more: DueGroup, rate: float, paused_until: datetime | None
 ):
     """Whoever was late is late still when others come besides."""
     few = forecast(backlog, now=NOW, records_per_second=rate, paused_until=paused_until)
@@ -153,10 +153,10 @@ def test_more_to_tell_never_removes_a_miss(
     assert few.late <= many.late
     assert few.lost <= many.lost
     # Among equals the one that came last is told last.
-    added = max(place for place, one in enumerate(many.prospects) if one.owed is more)
-    others = [*many.prospects[:added], *many.prospects[added + 1 :]]
-    for before, then in zip(few.prospects, others, strict=True):
-        assert before.owed is then.owed
+    added = max(place for place, one in enumerate(many.groups) if one.group is more)
+    others = [*many.groups[:added], *many.groups[added + 1 :]]
+    for before, then in zip(few.groups, others, strict=True):
+        assert before.group is then.group
         assert before.late <= then.late
         assert before.lost <= then.lost
 
@@ -170,13 +170,13 @@ def test_more_to_tell_never_removes_a_miss(
     1 / 8,
     1,
 )
-def test_a_longer_pause_never_removes_a_miss(backlog: list[Owed], rate: float, minutes: int):
+def test_a_longer_pause_never_removes_a_miss(backlog: list[DueGroup], rate: float, minutes: int):
     """Silence helps nobody; but records are told whole, so in each group one may fall otherwise."""
     later = NOW + timedelta(minutes=minutes)
     at_once = forecast(backlog, now=NOW, records_per_second=rate)
     paused = forecast(backlog, now=NOW, records_per_second=rate, paused_until=later)
     assert at_once.lost <= paused.lost
-    for before, then in zip(at_once.prospects, paused.prospects, strict=True):
+    for before, then in zip(at_once.groups, paused.groups, strict=True):
         assert before.late <= then.late + 1
         assert before.lost <= then.lost + 1
 
@@ -184,7 +184,7 @@ def test_a_longer_pause_never_removes_a_miss(backlog: list[Owed], rate: float, m
 @pytest.mark.parametrize("count", [0, -1])
 def test_a_group_has_records(count: int):
     """Nothing is owed by nobody."""
-    with pytest.raises(ValueError, match="owes nothing"):
+    with pytest.raises(ValueError, match="at least one"):
         owed(count=count)
 
 
@@ -198,5 +198,5 @@ def test_a_group_has_aware_deadlines(name: str):
 @pytest.mark.parametrize("rate", [0, -1.0])
 def test_standing_still_is_no_pace(rate: float):
     """A pause has an end; without one nothing can be said."""
-    with pytest.raises(ValueError, match="until when"):
+    with pytest.raises(ValueError, match="positive"):
         forecast([owed()], now=NOW, records_per_second=rate)

@@ -6,7 +6,7 @@ import pytest
 
 PAGE = Path(__file__).parents[3] / "docs" / "law.md"
 ROW = re.compile(
-    r"\| (?P<rule>[^|]+) \| (?P<source>[^|]+) \| `(?P<function>[\w.]+)` \| `(?P<test>[\w:]+)` \|"
+    r"\| (?P<rule>[^|]+) \| (?P<source>[^|]+) \| `(?P<function>[\w.]+)` \| `(?P<test>[\w:.]+)` \|"
 )
 
 
@@ -29,7 +29,8 @@ def test_every_rule_has_its_function_and_its_test(row: re.Match[str]):
     module, _, function = row["function"].rpartition(".")
     assert hasattr(import_module(module), function)
     tests, _, test = row["test"].partition("::")
-    found = getattr(import_module(f"tests.unit.consent.{tests}"), test)
+    folder = "tests.unit" if "." in tests else "tests.unit.consent"
+    found = getattr(import_module(f"{folder}.{tests}"), test)
     assert found.__doc__
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.consent.may_send import Answer, PermissionReason, may_send
+from izin.consent.may_send import Permission, PermissionReason, may_send
 from izin.consent.message_classes import CLASSES, MessageClass, MessageKind
 from izin.consent.model import RecipientType, Status
 from izin.consent.obligation import Registered, RegisteredState
@@ -55,7 +55,7 @@ def questions() -> Iterator[Question]:
     )
 
 
-def answered(question: Question) -> Answer:
+def answered(question: Question) -> Permission:
     """Return what the law answers."""
     stated = NOON if question.dated else None
     return may_send(
@@ -117,7 +117,7 @@ def test_information_goes_out_whatever_is_registered():
     exempt = [one for one in questions() if CLASSES[one.message].kind is MessageKind.EXEMPT]
     assert exempt
     assert {answered(one) for one in exempt} == {
-        Answer(may_send=True, reason=PermissionReason.EXEMPT)
+        Permission(may_send=True, reason=PermissionReason.EXEMPT)
     }
 
 
@@ -136,7 +136,7 @@ def test_every_class_has_its_rule():
         registered=RegisteredState(value=Registered.RET),
         verified=True,
     )
-    assert unsaid == Answer(may_send=False, reason=PermissionReason.DESIRED_RET)
+    assert unsaid == Permission(may_send=False, reason=PermissionReason.DESIRED_RET)
 
 
 INSTANTS = st.none() | st.integers(-3, 3).map(lambda seconds: NOON + timedelta(seconds=seconds))

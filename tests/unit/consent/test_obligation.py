@@ -8,22 +8,22 @@ from hypothesis import strategies as st
 
 from izin.consent.attestation import ATTESTED_WITHIN, attested
 from izin.consent.business_days import Calendar
-from izin.consent.clocks import BrandClock
 from izin.consent.errors import NaiveInstantError
 from izin.consent.model import OriginRank, Status
 from izin.consent.obligation import (
     TABLE,
+    Action,
+    ActionReason,
     Desired,
-    Duty,
     Registered,
     RegisteredState,
     Ruling,
-    Why,
     rule,
 )
+from izin.consent.terms import BrandTerms
 from tests.support.builders import NOON, a_statement, an_event
 
-ACTIVE = BrandClock(activated_at=NOON - timedelta(days=365))
+ACTIVE = BrandTerms(activated_at=NOON - timedelta(days=365))
 SOON = NOON + timedelta(minutes=1)
 LATER = NOON + timedelta(hours=1)
 EARLIER = NOON - timedelta(hours=1)
@@ -45,11 +45,13 @@ def at_iys(value: str, **overrides: object) -> RegisteredState:
     return RegisteredState(value=Registered(value), **overrides)
 
 
-def ruling(desired: Desired, registered: RegisteredState, **overrides: object) -> tuple[Duty, Why]:
+def ruling(
+    desired: Desired, registered: RegisteredState, **overrides: object
+) -> tuple[Action, ActionReason]:
     """Return duty and reason, a minute past noon, for an active brand."""
-    fields: dict[str, Any] = {"now": SOON, "clock": ACTIVE}
+    fields: dict[str, Any] = {"now": SOON, "terms": ACTIVE}
     ruled = rule(desired, registered, **fields | overrides)
-    return ruled.duty, ruled.why
+    return ruled.action, ruled.reason
 
 
 def test_the_table_is_whole():
@@ -63,61 +65,64 @@ def test_an_onay_with_a_no_between_is_told_again():
     """
     again = wanted(latest_ret_at=EARLIER)
     older = at_iys("ONAY", consent_date=EARLIER - timedelta(hours=1))
-    assert ruling(again, older) == (Duty.SEND, Why.NOT_REGISTERED)
-    assert ruling(again, at_iys("ONAY")) == (Duty.SEND, Why.NOT_REGISTERED)
-    assert ruling(again, at_iys("ONAY", consent_date=NOON)) == (Duty.NOTHING, Why.SETTLED)
-    assert ruling(wanted(), older) == (Duty.NOTHING, Why.SETTLED)
+    assert ruling(again, older) == (Action.SEND, ActionReason.NOT_REGISTERED)
+    assert ruling(again, at_iys("ONAY")) == (Action.SEND, ActionReason.NOT_REGISTERED)
+    assert ruling(again, at_iys("ONAY", consent_date=NOON)) == (
+        Action.NOTHING,
+        ActionReason.SETTLED,
+    )
+    assert ruling(wanted(), older) == (Action.NOTHING, ActionReason.SETTLED)
 
 
 @pytest.mark.parametrize("value", ["NONE", "NOT_ONAY", "UNKNOWN"])
 def test_an_onay_iys_does_not_hold_is_sent(value: str):
     """m.7/11: a consent is recorded."""
-    assert ruling(wanted(), at_iys(value)) == (Duty.SEND, Why.NOT_REGISTERED)
+    assert ruling(wanted(), at_iys(value)) == (Action.SEND, ActionReason.NOT_REGISTERED)
 
 
 def test_an_onay_iys_holds_is_settled():
     """Whoever told it."""
     for rank in OriginRank:
         desired = wanted(origin_rank=rank)
-        assert ruling(desired, at_iys("ONAY")) == (Duty.NOTHING, Why.SETTLED)
+        assert ruling(desired, at_iys("ONAY")) == (Action.NOTHING, ActionReason.SETTLED)
 
 
 def test_an_onay_past_its_term_expires():
     """m.7/12: what was not recorded in three business days is invalid."""
     # Monday noon: the term ends with Thursday.
     last = NOON.replace(day=5, hour=20, minute=59, second=59)
-    assert ruling(wanted(), at_iys("NONE"), now=last)[0] is Duty.SEND
+    assert ruling(wanted(), at_iys("NONE"), now=last)[0] is Action.SEND
     past = last + timedelta(seconds=1)
-    assert ruling(wanted(), at_iys("NONE"), now=past) == (Duty.EXPIRE, Why.TERM_ENDED)
+    assert ruling(wanted(), at_iys("NONE"), now=past) == (Action.EXPIRE, ActionReason.TERM_ENDED)
 
 
 def test_first_loading_knows_only_its_deadline():
     """Before the activation old consents are told until the brand's deadline, if it has one."""
     old = wanted(effective_at=NOON - timedelta(days=900))
-    assert ruling(old, at_iys("NONE"), clock=BrandClock())[0] is Duty.SEND
-    over = BrandClock(loading_deadline=NOON)
-    assert ruling(old, at_iys("NONE"), clock=over) == (Duty.EXPIRE, Why.TERM_ENDED)
+    assert ruling(old, at_iys("NONE"), terms=BrandTerms())[0] is Action.SEND
+    over = BrandTerms(loading_deadline=NOON)
+    assert ruling(old, at_iys("NONE"), terms=over) == (Action.EXPIRE, ActionReason.TERM_ENDED)
 
 
 def test_an_activation_ahead_does_not_end_a_term_yet():
     """What the brand is at the moment of the ruling counts."""
     old = wanted(effective_at=NOON - timedelta(days=900))
-    ahead = BrandClock(activated_at=LATER)
-    assert ruling(old, at_iys("NONE"), clock=ahead)[0] is Duty.SEND
-    assert ruling(old, at_iys("NONE"), clock=ahead, now=LATER)[0] is Duty.EXPIRE
+    ahead = BrandTerms(activated_at=LATER)
+    assert ruling(old, at_iys("NONE"), terms=ahead)[0] is Action.SEND
+    assert ruling(old, at_iys("NONE"), terms=ahead, now=LATER)[0] is Action.EXPIRE
 
 
 def test_a_day_that_the_operator_closes_lengthens_the_term():
     """The ruling counts by the calendar it was given."""
     closed = Calendar(extra_closed_days=frozenset({NOON.date() + timedelta(days=1)}))
     past = NOON.replace(day=5, hour=22)
-    assert ruling(wanted(), at_iys("NONE"), now=past)[0] is Duty.EXPIRE
-    assert ruling(wanted(), at_iys("NONE"), now=past, calendar=closed)[0] is Duty.SEND
+    assert ruling(wanted(), at_iys("NONE"), now=past)[0] is Action.EXPIRE
+    assert ruling(wanted(), at_iys("NONE"), now=past, calendar=closed)[0] is Action.SEND
 
 
 def test_an_onay_waits_for_the_one_in_flight():
     """Never two movements of a key at once, and never expired while one is on its way."""
-    waiting = (Duty.WAIT, Why.IN_FLIGHT)
+    waiting = (Action.WAIT, ActionReason.IN_FLIGHT)
     assert ruling(wanted(), at_iys("NONE"), in_flight=True) == waiting
     much_later = NOON + timedelta(days=30)
     assert ruling(wanted(), at_iys("NONE"), in_flight=True, now=much_later) == waiting
@@ -126,15 +131,15 @@ def test_an_onay_waits_for_the_one_in_flight():
 def test_an_onay_over_a_citizens_ret_needs_attestation():
     """Else a person looks at it."""
     citizens = at_iys("RET", from_iys=True, creation_date=EARLIER)
-    assert ruling(wanted(), citizens) == (Duty.PARK, Why.RECONSENT)
-    assert ruling(wanted(attested=True), citizens)[0] is Duty.SEND
+    assert ruling(wanted(), citizens) == (Action.PARK, ActionReason.RECONSENT)
+    assert ruling(wanted(attested=True), citizens)[0] is Action.SEND
 
 
 def test_an_onay_over_a_ret_of_ours_is_sent():
     """What a provider wrote, a newer consent replaces."""
     ours = at_iys("RET", creation_date=LATER, consent_date=EARLIER)
-    assert ruling(wanted(), ours)[0] is Duty.SEND
-    assert ruling(wanted(), at_iys("RET"))[0] is Duty.SEND
+    assert ruling(wanted(), ours)[0] is Action.SEND
+    assert ruling(wanted(), at_iys("RET"))[0] is Action.SEND
 
 
 @pytest.mark.parametrize(
@@ -147,33 +152,38 @@ def test_an_onay_over_a_ret_of_ours_is_sent():
 )
 def test_an_onay_not_newer_than_the_ret_is_never_sent(registered: RegisteredState):
     """A RET in the same second or later wins: its event is on the way."""
-    assert ruling(wanted(attested=True), registered) == (Duty.ASK, Why.REGISTERED_NEWER)
+    assert ruling(wanted(attested=True), registered) == (Action.ASK, ActionReason.REGISTERED_NEWER)
 
 
 def test_an_expired_onay_over_a_citizens_ret_is_expired():
     """No person is asked about what has lapsed."""
     citizens = at_iys("RET", from_iys=True, creation_date=EARLIER)
     month_later = NOON + timedelta(days=30)
-    assert ruling(wanted(), citizens, now=month_later) == (Duty.EXPIRE, Why.TERM_ENDED)
+    assert ruling(wanted(), citizens, now=month_later) == (Action.EXPIRE, ActionReason.TERM_ENDED)
 
 
 def test_an_onay_that_cannot_be_registered_is_parked():
     """It should not exist; a person looks."""
     odd = wanted(registrable=False)
-    assert ruling(odd, at_iys("NONE")) == (Duty.PARK, Why.NOT_REGISTRABLE)
+    assert ruling(odd, at_iys("NONE")) == (Action.PARK, ActionReason.NOT_REGISTRABLE)
 
 
 @pytest.mark.parametrize("missing", ["source", "consent_date"])
 @pytest.mark.parametrize(
     ("value", "duty"),
-    [("NONE", Duty.SEND), ("RET", Duty.PARK), ("NOT_ONAY", Duty.ASK), ("UNKNOWN", Duty.ASK)],
+    [
+        ("NONE", Action.SEND),
+        ("RET", Action.PARK),
+        ("NOT_ONAY", Action.ASK),
+        ("UNKNOWN", Action.ASK),
+    ],
 )
-def test_a_tacir_is_updated_with_date_and_source_only(missing: str, value: str, duty: Duty):
+def test_a_tacir_is_updated_with_date_and_source_only(missing: str, value: str, duty: Action):
     """H462, H463: both are optional on the first record alone."""
     tacir = wanted(**{missing: None})
     found = ruling(tacir, at_iys(value))
     assert found[0] is duty
-    assert (found[1] is Why.TACIR_UPDATE_INCOMPLETE) is (duty is not Duty.SEND)
+    assert (found[1] is ActionReason.TACIR_UPDATE_INCOMPLETE) is (duty is not Action.SEND)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +193,7 @@ def test_a_tacir_is_updated_with_date_and_source_only(missing: str, value: str, 
 def test_an_onay_said_by_iys_is_never_sent_back(rank: OriginRank, value: str):
     """What İYS said and no longer shows is read there and published."""
     desired = wanted(origin_rank=rank)
-    assert ruling(desired, at_iys(value)) == (Duty.ASK, Why.SAID_BY_IYS)
+    assert ruling(desired, at_iys(value)) == (Action.ASK, ActionReason.SAID_BY_IYS)
 
 
 @pytest.mark.parametrize("value", ["ONAY", "UNKNOWN"])
@@ -191,55 +201,55 @@ def test_an_onay_said_by_iys_is_never_sent_back(rank: OriginRank, value: str):
 def test_a_ret_goes_ahead_of_everything(value: str, in_flight: bool):
     """m.9/6: where İYS shows or may show ONAY, even while an ONAY is on its way."""
     ruled = ruling(wanted("RET"), at_iys(value), in_flight=in_flight)
-    assert ruled == (Duty.SEND_FIRST, Why.OPT_OUT)
+    assert ruled == (Action.SEND_FIRST, ActionReason.OPT_OUT)
 
 
 def test_a_ret_is_sent_however_late():
     """A RET never expires."""
     years_later = NOON + timedelta(days=2000)
-    assert ruling(wanted("RET"), at_iys("ONAY"), now=years_later)[0] is Duty.SEND_FIRST
+    assert ruling(wanted("RET"), at_iys("ONAY"), now=years_later)[0] is Action.SEND_FIRST
 
 
 @pytest.mark.parametrize(("rank", "value"), list(product(OriginRank, ["RET", "NONE", "NOT_ONAY"])))
 def test_a_ret_is_settled_where_iys_holds_no_onay(rank: OriginRank, value: str):
     """H174, H175: there is nothing to withdraw, unless an ONAY of ours may still land."""
     desired = wanted("RET", origin_rank=rank)
-    assert ruling(desired, at_iys(value)) == (Duty.NOTHING, Why.SETTLED)
-    assert ruling(desired, at_iys(value), in_flight=True) == (Duty.WAIT, Why.IN_FLIGHT)
+    assert ruling(desired, at_iys(value)) == (Action.NOTHING, ActionReason.SETTLED)
+    assert ruling(desired, at_iys(value), in_flight=True) == (Action.WAIT, ActionReason.IN_FLIGHT)
 
 
 def test_a_ret_that_iys_would_not_take_is_rescued():
     """It is told as the provider's own decision, HS_KARAR, once we know there is an ONAY."""
     faulty = wanted("RET", registrable=False)
-    assert ruling(faulty, at_iys("ONAY")) == (Duty.RESCUE, Why.NOT_REGISTRABLE)
-    assert ruling(faulty, at_iys("UNKNOWN")) == (Duty.ASK, Why.NOT_REGISTRABLE)
-    assert ruling(faulty, at_iys("NONE")) == (Duty.NOTHING, Why.SETTLED)
+    assert ruling(faulty, at_iys("ONAY")) == (Action.RESCUE, ActionReason.NOT_REGISTRABLE)
+    assert ruling(faulty, at_iys("UNKNOWN")) == (Action.ASK, ActionReason.NOT_REGISTRABLE)
+    assert ruling(faulty, at_iys("NONE")) == (Action.NOTHING, ActionReason.SETTLED)
 
 
 def test_a_citizens_newer_onay_is_not_overruled_by_our_older_ret():
     """Its event is on the way to the law, which will say so itself."""
     citizens = at_iys("ONAY", from_iys=True, creation_date=LATER)
-    assert ruling(wanted("RET"), citizens) == (Duty.ASK, Why.REGISTERED_NEWER)
+    assert ruling(wanted("RET"), citizens) == (Action.ASK, ActionReason.REGISTERED_NEWER)
     before = at_iys("ONAY", from_iys=True, creation_date=EARLIER)
-    assert ruling(wanted("RET"), before)[0] is Duty.SEND_FIRST
+    assert ruling(wanted("RET"), before)[0] is Action.SEND_FIRST
 
 
 @pytest.mark.parametrize("rank", [OriginRank.IYS, OriginRank.IYS_HS])
 @pytest.mark.parametrize(
     ("registered", "expected"),
     [
-        (at_iys("ONAY", creation_date=LATER), (Duty.RESCUE, Why.REOPENED)),
-        (at_iys("ONAY", creation_date=NOON), (Duty.ASK, Why.SAID_BY_IYS)),
-        (at_iys("ONAY"), (Duty.ASK, Why.SAID_BY_IYS)),
+        (at_iys("ONAY", creation_date=LATER), (Action.RESCUE, ActionReason.REOPENED)),
+        (at_iys("ONAY", creation_date=NOON), (Action.ASK, ActionReason.SAID_BY_IYS)),
+        (at_iys("ONAY"), (Action.ASK, ActionReason.SAID_BY_IYS)),
         (
             at_iys("ONAY", creation_date=LATER, from_iys=True),
-            (Duty.ASK, Why.REGISTERED_NEWER),
+            (Action.ASK, ActionReason.REGISTERED_NEWER),
         ),
-        (at_iys("UNKNOWN"), (Duty.ASK, Why.SAID_BY_IYS)),
+        (at_iys("UNKNOWN"), (Action.ASK, ActionReason.SAID_BY_IYS)),
     ],
 )
 def test_a_ret_said_by_iys_under_an_onay(
-    rank: OriginRank, registered: RegisteredState, expected: tuple[Duty, Why]
+    rank: OriginRank, registered: RegisteredState, expected: tuple[Action, ActionReason]
 ):
     """A provider's ONAY over it is an alarm; the citizen's own is the citizen's."""
     assert ruling(wanted("RET", origin_rank=rank), registered) == expected
@@ -262,27 +272,27 @@ REGISTERED = st.builds(
     consent_date=st.sampled_from([None, EARLIER, NOON, LATER]),
     from_iys=st.booleans(),
 )
-CLOCKS = st.sampled_from([ACTIVE, BrandClock(), BrandClock(loading_deadline=EARLIER)])
+CLOCKS = st.sampled_from([ACTIVE, BrandTerms(), BrandTerms(loading_deadline=EARLIER)])
 
 
 @given(DESIRED, REGISTERED, CLOCKS, st.booleans())
 def test_what_holds_of_every_ruling(
-    desired: Desired, registered: RegisteredState, clock: BrandClock, in_flight: bool
+    desired: Desired, registered: RegisteredState, terms: BrandTerms, in_flight: bool
 ):
     """The two promises, whatever the case."""
-    ruled = rule(desired, registered, now=SOON, clock=clock, in_flight=in_flight)
+    ruled = rule(desired, registered, now=SOON, terms=terms, in_flight=in_flight)
     assert isinstance(ruled, Ruling)
     if desired.status is Status.RET:
-        assert ruled.duty not in (Duty.EXPIRE, Duty.PARK, Duty.SEND)
+        assert ruled.action not in (Action.EXPIRE, Action.PARK, Action.SEND)
         if registered.value in (Registered.ONAY, Registered.UNKNOWN):
-            assert ruled.duty in (Duty.SEND_FIRST, Duty.RESCUE, Duty.ASK)
+            assert ruled.action in (Action.SEND_FIRST, Action.RESCUE, Action.ASK)
     else:
-        assert ruled.duty not in (Duty.SEND_FIRST, Duty.RESCUE)
+        assert ruled.action not in (Action.SEND_FIRST, Action.RESCUE)
         over_citizens_ret = registered.value is Registered.RET and registered.from_iys
-        if ruled.duty is Duty.SEND and over_citizens_ret:
+        if ruled.action is Action.SEND and over_citizens_ret:
             assert desired.attested
     if desired.origin_rank is not OriginRank.OURS:
-        assert ruled.duty not in (Duty.SEND, Duty.SEND_FIRST)
+        assert ruled.action not in (Action.SEND, Action.SEND_FIRST)
 
 
 LIVE = {"notice_version": "2026-01", "source": "HS_MOBIL"}

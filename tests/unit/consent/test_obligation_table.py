@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 from itertools import product
 from typing import NamedTuple
 
-from izin.consent.clocks import BrandClock
 from izin.consent.model import OriginRank, Status
-from izin.consent.obligation import Desired, Duty, Registered, RegisteredState, rule
+from izin.consent.obligation import Action, Desired, Registered, RegisteredState, rule
+from izin.consent.terms import BrandTerms
 from tests.support.builders import NOON
 
-ACTIVE = BrandClock(activated_at=NOON - timedelta(days=365))
+ACTIVE = BrandTerms(activated_at=NOON - timedelta(days=365))
 STATED = {"before": NOON - timedelta(hours=1), "same": NOON, "after": NOON + timedelta(hours=1)}
 
 
@@ -49,7 +49,7 @@ def cases() -> Iterator[Case]:
     )
 
 
-def ruled(case: Case) -> Duty:
+def ruled(case: Case) -> Action:
     """Return what the law rules."""
     stated: datetime | None = STATED.get(case.stated)
     return rule(
@@ -70,51 +70,51 @@ def ruled(case: Case) -> Duty:
             from_iys=case.by_citizen,
         ),
         now=NOON + timedelta(days=30 if case.expired else 1),
-        clock=ACTIVE,
+        terms=ACTIVE,
         in_flight=case.in_flight,
-    ).duty
+    ).action
 
 
-def oracle(case: Case) -> Duty:
+def oracle(case: Case) -> Action:
     """Return what the design says, line by line."""
     if case.wants == "RET":
         return _ret(case)
     older = case.said_no_between and case.stated in {"never", "before"}
     if case.registered == "ONAY" and not (older and case.rank is OriginRank.OURS):
-        return Duty.NOTHING
+        return Action.NOTHING
     if case.rank is not OriginRank.OURS:
-        return Duty.ASK  # never sent back
+        return Action.ASK  # never sent back
     over_ret = case.registered == "RET"
     return next(
         duty
         for duty, holds in (
-            (Duty.ASK, over_ret and case.stated in {"same", "after"}),  # the "no" is the newer
-            (Duty.PARK, not case.registrable),
-            (Duty.WAIT, case.in_flight),
-            (Duty.EXPIRE, case.expired),
-            (Duty.PARK, over_ret and not case.complete),
-            (Duty.PARK, over_ret and case.by_citizen and not case.attested),
-            (Duty.ASK, not case.complete and case.registered in {"ONAY", "NOT_ONAY", "UNKNOWN"}),
-            (Duty.SEND, True),
+            (Action.ASK, over_ret and case.stated in {"same", "after"}),  # the "no" is the newer
+            (Action.PARK, not case.registrable),
+            (Action.WAIT, case.in_flight),
+            (Action.EXPIRE, case.expired),
+            (Action.PARK, over_ret and not case.complete),
+            (Action.PARK, over_ret and case.by_citizen and not case.attested),
+            (Action.ASK, not case.complete and case.registered in {"ONAY", "NOT_ONAY", "UNKNOWN"}),
+            (Action.SEND, True),
         )
         if holds
     )
 
 
-def _ret(case: Case) -> Duty:
+def _ret(case: Case) -> Action:
     if case.registered in {"RET", "NONE", "NOT_ONAY"}:
-        return Duty.WAIT if case.in_flight else Duty.NOTHING
+        return Action.WAIT if case.in_flight else Action.NOTHING
     citizens_news = (
         case.registered == "ONAY" and case.by_citizen and case.stated == "after"
     )  # the law will hear of it
     if case.rank is OriginRank.OURS:
         if citizens_news:
-            return Duty.ASK
+            return Action.ASK
         if case.registrable:
-            return Duty.SEND_FIRST
-        return Duty.RESCUE if case.registered == "ONAY" else Duty.ASK
+            return Action.SEND_FIRST
+        return Action.RESCUE if case.registered == "ONAY" else Action.ASK
     reopened = case.registered == "ONAY" and not case.by_citizen and case.stated == "after"
-    return Duty.RESCUE if reopened else Duty.ASK
+    return Action.RESCUE if reopened else Action.ASK
 
 
 def test_every_case_is_ruled_as_the_design_says():
@@ -131,10 +131,10 @@ def test_a_no_is_never_lost_in_the_table():
     for case in cases():
         duty = ruled(case)
         if case.wants == "RET":
-            assert duty not in {Duty.EXPIRE, Duty.PARK, Duty.SEND}, case
-            assert duty is not Duty.WAIT or case.registered in {"RET", "NONE", "NOT_ONAY"}, case
-            assert duty is not Duty.NOTHING or not case.in_flight, case
-        elif duty is Duty.SEND:
+            assert duty not in {Action.EXPIRE, Action.PARK, Action.SEND}, case
+            assert duty is not Action.WAIT or case.registered in {"RET", "NONE", "NOT_ONAY"}, case
+            assert duty is not Action.NOTHING or not case.in_flight, case
+        elif duty is Action.SEND:
             assert case.rank is OriginRank.OURS, case
             assert not case.expired, case
             assert not case.in_flight, case
@@ -144,4 +144,4 @@ def test_a_no_is_never_lost_in_the_table():
 
 def test_every_duty_is_ruled_somewhere():
     """No word of the table is dead."""
-    assert {ruled(case) for case in cases()} == set(Duty)
+    assert {ruled(case) for case in cases()} == set(Action)

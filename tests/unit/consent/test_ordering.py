@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.consent.model import Claim, Consent, DecisionKind, Reason, Status
+from izin.consent.model import AdmittedEvent, Consent, DecisionKind, Reason, Status
 from izin.consent.ordering import decide, merge
 from tests.support.builders import NOON, a_claim, a_ret, a_statement
 from tests.unit.consent.strategies import claims
 
 
-def state_after(drawn: list[Claim]) -> Consent | None:
+def state_after(drawn: list[AdmittedEvent]) -> Consent | None:
     """Return the state after these claims, in this order."""
     state = None
     for claim in drawn:
@@ -21,7 +21,9 @@ def state_after(drawn: list[Claim]) -> Consent | None:
 
 
 @given(st.lists(claims(), min_size=1, max_size=8), st.randoms(use_true_random=False))
-def test_any_permutation_and_duplication_gives_the_same_consent(drawn: list[Claim], random: Random):
+def test_any_permutation_and_duplication_gives_the_same_consent(
+    drawn: list[AdmittedEvent], random: Random
+):
     """Order of arrival and repetition change nothing."""
     shuffled = [*drawn, *random.choices(drawn, k=3)]
     random.shuffle(shuffled)
@@ -29,7 +31,9 @@ def test_any_permutation_and_duplication_gives_the_same_consent(drawn: list[Clai
 
 
 @given(claims(), claims(), claims())
-def test_merge_is_commutative_associative_idempotent(one: Claim, two: Claim, three: Claim):
+def test_merge_is_commutative_associative_idempotent(
+    one: AdmittedEvent, two: AdmittedEvent, three: AdmittedEvent
+):
     """States built apart can be merged in any way."""
     a, b, c = (state_after([claim]) for claim in (one, two, three))
     assert merge(a, b) == merge(b, a)
@@ -38,24 +42,26 @@ def test_merge_is_commutative_associative_idempotent(one: Claim, two: Claim, thr
 
 
 @given(st.lists(claims(), min_size=1, max_size=6), st.lists(claims(), min_size=1, max_size=6))
-def test_split_and_merge_is_deciding_in_one_go(left: list[Claim], right: list[Claim]):
+def test_split_and_merge_is_deciding_in_one_go(
+    left: list[AdmittedEvent], right: list[AdmittedEvent]
+):
     """A partition's history may be split anywhere."""
     assert merge(state_after(left), state_after(right)) == state_after([*left, *right])
 
 
 @given(st.lists(claims(), min_size=1, max_size=8))
-def test_a_decision_names_its_claim_and_its_key(drawn: list[Claim]):
+def test_a_decision_names_its_claim_and_its_key(drawn: list[AdmittedEvent]):
     """A decision can be read without the record that brought it about."""
     state = None
     for claim in drawn:
         decision = decide(state, claim)
-        assert decision.claim is claim
+        assert decision.admitted is claim
         state = decision.consent
         assert state.key == claim.key
 
 
 @given(st.lists(claims(), min_size=1, max_size=8))
-def test_the_greatest_claim_stands(drawn: list[Claim]):
+def test_the_greatest_claim_stands(drawn: list[AdmittedEvent]):
     """The state is the greatest claim, and knows the latest instant of either status."""
     state = state_after(drawn)
     greatest = max((claim.order, claim.content) for claim in drawn)
@@ -65,7 +71,7 @@ def test_the_greatest_claim_stands(drawn: list[Claim]):
 
 
 @given(st.lists(claims(), min_size=1, max_size=8))
-def test_opting_out_is_told_whenever_the_status_becomes_ret(drawn: list[Claim]):
+def test_opting_out_is_told_whenever_the_status_becomes_ret(drawn: list[AdmittedEvent]):
     """Each change of the effective status to RET is told once."""
     state = None
     for claim in drawn:
@@ -77,7 +83,7 @@ def test_opting_out_is_told_whenever_the_status_becomes_ret(drawn: list[Claim]):
 
 
 @given(claims(), claims())
-def test_content_alone_never_changes_a_status(one: Claim, two: Claim):
+def test_content_alone_never_changes_a_status(one: AdmittedEvent, two: AdmittedEvent):
     """Claims of one order that say different things exchange the representative, no more."""
     current = decide(None, one).consent
     decision = decide(current, two)
@@ -107,7 +113,7 @@ LATER = NOON + timedelta(seconds=1)
         (a_ret(consent_date=NOON - timedelta(days=1)), DecisionKind.STALE, Reason.OLDER),
     ],
 )
-def test_each_decision_has_its_reason(claim: Claim, kind: DecisionKind, reason: Reason):
+def test_each_decision_has_its_reason(claim: AdmittedEvent, kind: DecisionKind, reason: Reason):
     """Over an ONAY at noon, each kind of claim is decided for the reason it should be."""
     current = decide(None, a_claim()).consent
     decision = decide(current, claim)
@@ -123,7 +129,7 @@ def test_an_onay_loses_the_second_it_shares():
 
 
 @given(claims(), claims())
-def test_a_claim_wins_exactly_where_its_order_is_greater(one: Claim, two: Claim):
+def test_a_claim_wins_exactly_where_its_order_is_greater(one: AdmittedEvent, two: AdmittedEvent):
     """The steps of a decision and the total order say the same."""
     decision = decide(decide(None, one).consent, two)
     wins = decision.kind in (DecisionKind.APPLY, DecisionKind.ENRICHED)
@@ -141,7 +147,9 @@ def test_a_claim_wins_exactly_where_its_order_is_greater(one: Claim, two: Claim)
     ],
     ids=["registrable", "dated", "source", "origin", "customer"],
 )
-def test_one_event_id_with_two_contents_gives_one_state(lesser: Claim, greater: Claim):
+def test_one_event_id_with_two_contents_gives_one_state(
+    lesser: AdmittedEvent, greater: AdmittedEvent
+):
     """The fourth part of the order is equal, too: then what a state keeps of a claim decides, a
     registrable and a dated one before others.
     """

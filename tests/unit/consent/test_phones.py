@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from izin.consent.errors import UnreadableRecipientError
-from izin.consent.model import Violation
 from izin.consent.phones import normalise_phone, read_phone
+from izin.consent.violations import Violation
 
 
 @pytest.mark.parametrize(

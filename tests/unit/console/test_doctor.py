@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from izin.consent.forecast import Owed
+from izin.consent.forecast import DueGroup
 from izin.consent.model import Status
 from izin.console import checks as asking
 from izin.console import doctor, lags
@@ -21,7 +21,7 @@ from izin.console.findings import Finding, State, of_backlog, of_brands, of_miss
 from izin.console.unread import Unread
 from izin.iys import TokenPolicy
 from izin.local import free_port
-from izin.runtime import kafka
+from izin.runtime import topic_admin
 from izin.sinks.ledger.reads import Backlog, Parked
 from izin.sinks.ledger.sequences import Missing
 from izin.sinks.ledger.stream_progress import Heard
@@ -35,7 +35,7 @@ RUNNER = CliRunner()
 def nothing_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every address lead nowhere, and no check wait long."""
     port = free_port()
-    monkeypatch.setattr(kafka, "_TIMEOUT", 0.2)
+    monkeypatch.setattr(topic_admin, "TIMEOUT", 0.2)
     monkeypatch.setattr(doctor, "_TIMEOUT", 0.2)
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{port}")
     monkeypatch.setenv("DATABASE_URL", f"postgresql://izin:not-a-secret@127.0.0.1:{port}/izin")
@@ -229,14 +229,14 @@ def test_only_iys_asks_for_a_token(status: int, state: State) -> None:
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
 
-def owed(count: int, *, status: Status = Status.ONAY, hours: float = 1) -> Owed:
+def owed(count: int, *, status: Status = Status.ONAY, hours: float = 1) -> DueGroup:
     """Return a group that is due so many hours from now, and if ONAY offered for an hour more."""
     due_at = NOW + timedelta(hours=hours)
     expires_at = due_at + timedelta(hours=1) if status is Status.ONAY else None
-    return Owed(status=status, due_at=due_at, expires_at=expires_at, count=count)
+    return DueGroup(status=status, due_at=due_at, expires_at=expires_at, count=count)
 
 
-def deadlines(*telling: Owed, held: tuple[Owed, ...] = ()) -> list[tuple[State, str]]:
+def deadlines(*telling: DueGroup, held: tuple[DueGroup, ...] = ()) -> list[tuple[State, str]]:
     """Return what the doctor says of a backlog at a record a second."""
     backlog = Backlog(telling=telling, held=held)
     return [(one.state, one.what) for one in of_backlog(backlog, now=NOW, pace=1)]

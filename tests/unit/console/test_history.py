@@ -10,7 +10,7 @@ from izin.consent.may_send import PermissionReason
 from izin.consent.model import Reason
 from izin.console import history
 from izin.console.history import happened, heading, in_words, kept_from, standing
-from izin.iys.answers import Verdict
+from izin.iys.verdicts import Verdict
 from izin.sinks.ledger.reads import Fact
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.row import ConsentRow

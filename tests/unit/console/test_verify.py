@@ -11,8 +11,8 @@ from typer.testing import CliRunner, Result
 from izin.console import verify
 from izin.console.cli import app
 from izin.schemas.records import event_to_avro
-from tests.broken_laws import BROKEN, LAST_WINS
 from tests.support.builders import NOON, PHONE, a_statement, an_event, an_iys_event
+from tests.unit.console.broken_laws import BROKEN, LAST_WINS
 
 RUNNER = CliRunner()
 

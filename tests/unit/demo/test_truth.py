@@ -10,7 +10,7 @@ from izin.demo import generate
 from izin.demo.compare import Comparison
 from izin.demo.story import Played
 from izin.demo.verdict import _check_truth
-from izin.producers.files import ImportReport
+from izin.producers.files.importer import ImportReport
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=generate.TURKEY)
 PLAN = generate.Plan(rows=8000, seed=1, now=NOW, active=100001, loading=100002)

@@ -27,15 +27,15 @@ from izin.iys import (
     Slot,
     Stream,
     ThrottledError,
-    TokenSilenceError,
+    TokenLimitError,
     UnauthenticatedError,
     UnreadableError,
     Verdict,
     WithheldError,
 )
-from izin.iys.envelope import _ERRORS, read_refusals
 from izin.iys.errors import Actor
-from izin.iys.exchange import FOREIGN_ERRORS, Call, Method, translate
+from izin.iys.transport.exchange import FOREIGN_ERRORS, Call, Method, translate
+from izin.iys.wire_format.error_envelope import _ERRORS, read_refusals
 from izin.runtime.settings import IysSettings
 
 SETTINGS = IysSettings(
@@ -455,7 +455,7 @@ async def test_the_deadline_is_for_the_whole_exchange():
         (429, "H124", ThrottledError),
         (400, "H083", ThrottledError),
         (429, "H086", ThrottledError),
-        (429, "H084", TokenSilenceError),
+        (429, "H084", TokenLimitError),
         (400, "H123", BusyError),
         (500, "H015", BusyError),
         (503, "H192", BusyError),
@@ -538,7 +538,7 @@ async def test_an_error_says_when_to_come_back(code: str, retry_after: timedelta
     "error",
     [
         ThrottledError,
-        TokenSilenceError,
+        TokenLimitError,
         BusyError,
         OutcomeUnknownError,
         RefusedError,

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from izin.producers.brands import Brand, BrandDirectory
+from izin.producers.brand_directory import BrandDirectory, RegisteredBrand
 from tests.support.builders import BRAND, CUSTOMER, NOON
 from tests.unit.producers.fakes import FakePublisher
 
@@ -20,7 +20,7 @@ def clock() -> Callable[[], datetime]:
 @pytest.fixture
 def directory() -> BrandDirectory:
     return BrandDirectory(
-        [Brand(brand_code=BRAND, iys_code=200001, customer_id=CUSTOMER, name="Example")]
+        [RegisteredBrand(brand_code=BRAND, iys_code=200001, customer_id=CUSTOMER, name="Example")]
     )
 
 

@@ -6,8 +6,13 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 
 from izin.consent.model import ConsentEvent, ConsentKey
-from izin.producers.framing import Frame, frame
-from izin.producers.publish import Answer, OversizeError, Published, UndeliveredError
+from izin.producers.publishing.kafka_record import KafkaRecord, kafka_record
+from izin.producers.publishing.publisher import (
+    OversizeError,
+    Published,
+    PublishResult,
+    UndeliveredError,
+)
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 
@@ -22,7 +27,7 @@ class FakePublisher:
         self._clock = clock
         self._codec = Codec()
         self._topics = KafkaSettings(topic_prefix=prefix).topics
-        self.frames: list[Frame] = []
+        self.frames: list[KafkaRecord] = []
         self.events: list[ConsentEvent] = []
         self.is_away = False
         self.largest = LARGEST
@@ -31,11 +36,11 @@ class FakePublisher:
         self,
         event: ConsentEvent,
         key: ConsentKey | None,
-        answered: Callable[[Answer], None],
+        answered: Callable[[PublishResult], None],
         *,
         wait: timedelta = timedelta(0),  # noqa: ARG002  # nothing is ever full here
     ) -> None:
-        one = frame(event, key, self._clock(), self._topics, self._codec)
+        one = kafka_record(event, key, self._clock(), self._topics, self._codec)
         if len(one.value) > self.largest:
             raise OversizeError(event.event_id)
         if self.is_away:
@@ -55,7 +60,7 @@ class FakePublisher:
     ) -> Future[Published]:
         future: Future[Published] = Future()
 
-        def answered(answer: Answer) -> None:
+        def answered(answer: PublishResult) -> None:
             if isinstance(answer, Published):
                 future.set_result(answer)
             else:

@@ -5,28 +5,33 @@ from datetime import timedelta
 
 import pytest
 
-from izin.consent.model import IysStatement
-from izin.producers.framing import Frame
-from izin.producers.publish import Answer, OversizeError, Published, Publishing
+from izin.consent.model import IysOrigin
+from izin.producers.publishing.kafka_record import KafkaRecord
+from izin.producers.publishing.publisher import (
+    EventPublisher,
+    OversizeError,
+    Published,
+    PublishResult,
+)
 from izin.schemas.codec import Codec
 from tests.support.builders import NOON, a_key, an_event
 
 SOON = 20.0
 
-Written = Callable[[], Sequence[Frame]]
+Written = Callable[[], Sequence[KafkaRecord]]
 
 
 class PublisherExam:
     """Needs the fixtures `publisher`, and `written`, which reads what the topics hold."""
 
-    def test_an_onay_takes_the_bulk_lane(self, publisher: Publishing, written: Written):
+    def test_an_onay_takes_the_bulk_lane(self, publisher: EventPublisher, written: Written):
         """An ONAY goes to consent-events, under the canonical key."""
         publisher.publish(an_event(recipient="0555 000 00 01")).result(SOON)
         (one,) = written()
         assert one.topic.endswith("consent-events")
         assert one.key == a_key().encode()
 
-    def test_a_ret_takes_the_express_lane(self, publisher: Publishing, written: Written):
+    def test_a_ret_takes_the_express_lane(self, publisher: EventPublisher, written: Written):
         """A "no" overtakes."""
         done = publisher.publish(an_event(status="RET"), a_key()).result(SOON)
         (one,) = written()
@@ -34,14 +39,14 @@ class PublisherExam:
         assert one.topic.endswith("consent-events-express")
 
     def test_what_iys_originated_takes_the_express_lane(
-        self, publisher: Publishing, written: Written
+        self, publisher: EventPublisher, written: Written
     ):
         """Whatever its status says."""
-        statement = IysStatement(stream="IYS", path="push", creation_date=NOON)
+        statement = IysOrigin(stream="IYS", path="push", creation_date=NOON)
         publisher.publish(an_event(iys=statement, origin="iys")).result(SOON)
         assert written()[0].topic.endswith("consent-events-express")
 
-    def test_received_at_is_stamped_once(self, publisher: Publishing, written: Written):
+    def test_received_at_is_stamped_once(self, publisher: EventPublisher, written: Written):
         """Stamped where it is absent, kept where it is there."""
         publisher.publish(an_event(received_at=None), a_key()).result(SOON)
         publisher.publish(an_event(received_at=NOON), a_key()).result(SOON)
@@ -49,7 +54,7 @@ class PublisherExam:
         assert stamped == [NOON + timedelta(hours=1), NOON]
 
     def test_an_unreadable_recipient_gets_a_stable_key_that_does_not_show_it(
-        self, publisher: Publishing, written: Written
+        self, publisher: EventPublisher, written: Written
     ):
         """The same raw recipient always has the same key."""
         for _ in range(2):
@@ -58,7 +63,7 @@ class PublisherExam:
         assert first.key == second.key
         assert b"not-a-phone" not in first.key
 
-    def test_cloud_events_headers(self, publisher: Publishing, written: Written):
+    def test_cloud_events_headers(self, publisher: EventPublisher, written: Written):
         """CloudEvents 1.0 in binary mode."""
         publisher.publish(an_event(event_id="event-7")).result(SOON)
         found = dict(written()[0].headers)
@@ -68,16 +73,16 @@ class PublisherExam:
         assert found["ce_source"] == b"/web"
         assert found["ce_time"]
 
-    def test_an_oversize_event_is_the_sources_fault(self, publisher: Publishing):
+    def test_an_oversize_event_is_the_sources_fault(self, publisher: EventPublisher):
         """Too much evidence is refused before it is sent."""
         with pytest.raises(OversizeError, match="evidence_hash"):
             publisher.publish(an_event(evidence={"page": "x" * 2_000_000})).result(SOON)
 
     def test_in_bulk_every_event_is_answered_by_the_flush(
-        self, publisher: Publishing, written: Written
+        self, publisher: EventPublisher, written: Written
     ):
         """A flush leaves nothing unanswered, and the future way works again afterwards."""
-        answers: list[Answer] = []
+        answers: list[PublishResult] = []
         with publisher.bulk():
             for number in range(100):
                 publisher.send(an_event(event_id=str(number)), a_key(), answers.append)
@@ -88,6 +93,6 @@ class PublisherExam:
         publisher.publish(an_event(), a_key()).result(SOON)
         assert len(written()) == 101
 
-    def test_it_is_reachable(self, publisher: Publishing):
+    def test_it_is_reachable(self, publisher: EventPublisher):
         """And says so."""
         assert publisher.is_reachable()

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, time
 
 import pytest
 
-from izin.producers.dates import DateRules, ExcelEpoch, UnreadableDateError, read_date
+from izin.producers.mapping.dates import DateRules, ExcelEpoch, UnreadableDateError, read_date
 
 PLAIN = DateRules()
 TEN = datetime(2026, 3, 2, 7, 0, 0, tzinfo=UTC)

@@ -10,9 +10,9 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from izin.producers.brands import Brand, BrandDirectory
-from izin.producers.intake import Intake, intake_app
-from izin.producers.words import JSON_NAMES, field_of
+from izin.producers.brand_directory import BrandDirectory, RegisteredBrand
+from izin.producers.intake.endpoint import Intake, intake_app
+from izin.producers.mapping.names import JSON_NAMES, field_of
 from tests.support.builders import NOON
 from tests.unit.producers.fakes import FakePublisher
 
@@ -34,7 +34,7 @@ async def sent(command: str, fake: FakePublisher) -> httpx.Response:
     names = {name.lower() for name, _ in headers}
     if "content-type" not in names:
         headers.append(("Content-Type", FORM))
-    brand = Brand(
+    brand = RegisteredBrand(
         brand_code=100001,
         iys_code=100001,
         customer_id="acme",

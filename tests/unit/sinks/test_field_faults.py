@@ -12,17 +12,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from izin.consent.admission import FIRST_DATE, SKEW, Refusal, admit
+from izin.consent.admission import FIRST_DATE, SKEW, RefusedEvent, admit
 from izin.consent.business_days import TURKEY_CALENDAR
 from izin.consent.model import ConsentEvent, Status
 from izin.consent.obligation import Registered
 from izin.consent.ordering import decide
-from izin.iys.answers import FIELD_FAULTS as ALARMS
-from izin.iys.reading import to_turkish
-from izin.producers import brands as known
-from izin.producers.bodies import JSON_TYPE, read_body
-from izin.producers.dates import DateRules
-from izin.producers.mappings import Admitted, Origin, judge, read
+from izin.iys.verdicts import FIELD_FAULTS as ALARMS
+from izin.iys.wire_format.json_reader import to_turkish
+from izin.producers import brand_directory as known
+from izin.producers.intake.request_body import JSON_TYPE, read_body
+from izin.producers.mapping.dates import DateRules
+from izin.producers.mapping.records import AcceptedRecord, EventOrigin, judge, read
 from izin.simulator.accounts import Brand as TwinBrand
 from izin.simulator.answers import codes_in
 from izin.simulator.conformance.additions import FIELD_FAULTS
@@ -41,7 +41,7 @@ OURS = Brand(
 )
 TWINS = TwinBrand(code=BRAND, iys_code=BRAND, name="Örnek", activated_at=to_turkish(ACTIVATED_AT))
 DIRECTORY = known.BrandDirectory(
-    [known.Brand(brand_code=BRAND, iys_code=BRAND, customer_id=CUSTOMER, name="Örnek")]
+    [known.RegisteredBrand(brand_code=BRAND, iys_code=BRAND, customer_id=CUSTOMER, name="Örnek")]
 )
 VALUES = {
     "phone": PHONE,
@@ -61,7 +61,7 @@ def faults_at_iys(item: dict[str, Any], now: datetime) -> list[str]:
 def told(event: ConsentEvent, now: datetime) -> dict[str, Any] | None:
     """Return what İYS is told of an admitted event at ``now``; None if it is told nothing."""
     claim = admit(event, appended_at=now)
-    if isinstance(claim, Refusal):
+    if isinstance(claim, RefusedEvent):
         return None
     entry = apply.decided(None, a_decision_record(decide(None, claim)), now)
     for registered in (Registered.UNKNOWN, Registered.NONE, Registered.ONAY):
@@ -85,9 +85,9 @@ def test_each_fault_the_simulator_knows_is_found_before_a_call(
     body = json.dumps({"brandCode": BRAND, **item}).encode()
     (said,), _ = read_body(JSON_TYPE, body)
     statement = read(said.values, DateRules()).with_violations(said.violations)
-    origin = Origin(event_id="event-1", origin="web", received_at=NOON)
+    origin = EventOrigin(event_id="event-1", origin="web", received_at=NOON)
     judged = judge(statement, DIRECTORY, origin)
-    sent = told(judged.event, NOON) if isinstance(judged, Admitted) else None
+    sent = told(judged.event, NOON) if isinstance(judged, AcceptedRecord) else None
     assert sent is None or faults_at_iys(sent, NOON) in ([], ["H467"] * (status is Status.RET))
 
 

@@ -1,7 +1,7 @@
 from dataclasses import fields
 from datetime import timedelta
 
-from izin.consent.forecast import Owed, forecast
+from izin.consent.forecast import DueGroup, forecast
 from izin.consent.model import Status
 from izin.sinks.ledger.deadlines import Margin
 from izin.sinks.ledger.rate_limits import Address
@@ -13,7 +13,7 @@ from tests.support.builders import NOON
 NOTHING = Lag(**{one.name: 0 for one in fields(Lag)})
 
 
-def shown(*backlog: Owed) -> list[str]:
+def shown(*backlog: DueGroup) -> list[str]:
     """Return the page of a ledger with ``backlog``, told at one record a second."""
     metrics = Metrics()
     metrics.show(NOTHING, forecast(backlog, now=NOON, records_per_second=1))
@@ -23,7 +23,7 @@ def shown(*backlog: Owed) -> list[str]:
 def test_what_will_be_late_or_lost_is_shown_before_it_is():
     """An alarm that rings afterwards helps nobody."""
     in_a_minute = NOON + timedelta(minutes=1)
-    too_many = Owed(status=Status.ONAY, due_at=NOON, expires_at=in_a_minute, count=100)
+    too_many = DueGroup(status=Status.ONAY, due_at=NOON, expires_at=in_a_minute, count=100)
     page = shown(too_many)
     assert "izin_forecast_late_keys 100.0" in page
     assert "izin_forecast_lost_keys 40.0" in page
@@ -32,7 +32,7 @@ def test_what_will_be_late_or_lost_is_shown_before_it_is():
 def test_what_is_kept_from_iys_is_shown_by_lane():
     """A stop that nobody sees is a term that runs out; once it is lifted nothing is kept."""
     metrics = Metrics()
-    group = Owed(status=Status.RET, due_at=NOON, expires_at=None, count=3)
+    group = DueGroup(status=Status.RET, due_at=NOON, expires_at=None, count=3)
     metrics.show_kept([group, group])
     page = metrics.page().decode().splitlines()
     assert 'izin_kept_keys{lane="opt-outs"} 6.0' in page

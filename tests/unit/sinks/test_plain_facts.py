@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.consent.admission import Refusal, admit
+from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import Consent, ConsentEvent
 from izin.consent.ordering import decide
 from izin.schemas.codec import Codec
@@ -44,7 +44,7 @@ def decisions(events: Sequence[ConsentEvent], *, remembered: bool) -> list[bytes
     values, state = [], None
     for offset, event in enumerate(events):
         claim = admit(event, appended_at=NOON + timedelta(hours=1))
-        if isinstance(claim, Refusal):
+        if isinstance(claim, RefusedEvent):
             continue
         known: Consent | None = state if remembered else None
         decision = decide(known, claim)

@@ -8,8 +8,8 @@ import pytest
 from izin.consent.business_days import TURKEY_CALENDAR
 from izin.consent.lifecycle import State
 from izin.consent.obligation import Registered
-from izin.iys.answers import Verdict, classify
-from izin.iys.wire import Receipt
+from izin.iys.verdicts import Verdict, classify
+from izin.iys.wire_format.consents import Receipt
 from izin.sinks.record import apply, item_result, ruling
 from izin.sinks.record.apply import Statement
 from izin.sinks.record.brand import Brand

@@ -496,7 +496,7 @@ CREATE TABLE budgets (
 -- The slot comes `span` after whichever of the last ten uses arrived first, and replaces that use. `there` is by when
 -- the uses of the slots in `used` had arrived. A use that arrived later than assumed, after its place was given to
 -- another, is one of the last ten all the same and replaces whichever arrived first. The arithmetic is that of
--- izin.iys.pacing. All instants are seconds since 1970 by the database clock; span, within and spacing are seconds.
+-- izin.iys.rate_limit.pace. All instants are seconds since 1970 by the database clock; span, within and spacing are seconds.
 CREATE FUNCTION take_slot(
     address text, spacing double precision, span double precision, within double precision,
     fastest double precision, creep double precision, used bigint[], there double precision[]

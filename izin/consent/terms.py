@@ -1,0 +1,171 @@
+"""Three business days: Yönetmelik m.7/11 (consents) and m.9/6 (rejections); İYS's H467.
+
+How İYS itself counts is not published, so there are two readings of the third business day:
+
+- ``due_at``, strict: the same time of day, or 13:00 if that is a half day. It drives urgency and
+  alerts.
+- ``expires_at``, lenient: the end of that day. After it an ONAY is no longer submitted, for by
+  m.7/12 a consent that was not registered in time is invalid and a new one is needed.
+
+An event on a day that is no business day counts as if it had occurred at the end of that day. So
+both readings are monotone: a later event is never due earlier.
+
+A RET is due but never expires: nothing makes an opt-out invalid.
+
+H467 applies from the brand's activation at İYS. Before it, historic consents are loaded (*rehber
+aktarımı*), until the brand's loading deadline or, at the latest, its activation; a consent given
+in that period still has its own three business days. Without either instant there is no deadline.
+
+Instants are UTC outside this module. Turkey has kept UTC+3 all year since September 2016, and İYS
+began in 2020, so the zone is a fixed offset and needs no time zone database. An event before the
+calendar begins counts as one on its first day: 6563 is of 2015, and such a term has long ended. An
+event after the calendar ends raises OutsideCalendarError.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from enum import StrEnum
+
+from izin.consent.business_days import (
+    FIRST_YEAR,
+    TURKEY_CALENDAR,
+    Calendar,
+    add_business_days,
+    is_business_day,
+    is_half_day,
+)
+from izin.consent.model import Status, aware
+
+TURKEY = timezone(timedelta(hours=3), "Europe/Istanbul")
+
+TERM_DAYS = 3
+_HALF_DAY_ENDS = time(13, 0)
+_DAY_ENDS = time(23, 59, 59)
+"""Terms have whole seconds."""
+_CALENDAR_BEGINS = datetime(FIRST_YEAR, 1, 1, tzinfo=TURKEY)
+
+_SOON = timedelta(hours=24)
+_LAST_HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrandTerms:
+    """When the three-day rule begins for a brand, and until when old consents may be loaded."""
+
+    activated_at: datetime | None = None
+    """None: İYS has not activated the brand yet."""
+    loading_deadline: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.activated_at is not None:
+            aware("activated_at", self.activated_at)
+        if self.loading_deadline is not None:
+            aware("loading_deadline", self.loading_deadline)
+
+
+class Urgency(StrEnum):
+    """How close a deadline is; the closest is claimed first."""
+
+    OVERDUE = "overdue"
+    LAST_HOUR = "last-hour"
+    SOON = "soon"
+    """Within 24 hours: an alert by the reference."""
+    CALM = "calm"
+    NO_DEADLINE = "no-deadline"
+
+
+def due_at(
+    effective_at: datetime,
+    brand: BrandTerms,
+    *,
+    now: datetime | None = None,
+    calendar: Calendar = TURKEY_CALENDAR,
+) -> datetime | None:
+    """Return by when an event of ``effective_at`` must be registered; None: no deadline.
+
+    ``now`` decides whether the brand is active yet; None: a known activation has happened.
+
+    Raises:
+        OutsideCalendarError: the term lies beyond the calendar.
+    """
+    moment = _in_turkey(effective_at)
+    return _bound(brand, now, _due(moment, _last_day(moment, calendar), calendar))
+
+
+def expires_at(
+    effective_at: datetime,
+    brand: BrandTerms,
+    *,
+    status: Status = Status.ONAY,
+    now: datetime | None = None,
+    calendar: Calendar = TURKEY_CALENDAR,
+) -> datetime | None:
+    """Return the last instant at which an event may be submitted; None: it never expires.
+
+    Raises:
+        OutsideCalendarError: the term lies beyond the calendar.
+    """
+    if status is Status.RET:
+        return None
+    return _bound(brand, now, _end(_last_day(_in_turkey(effective_at), calendar)))
+
+
+def due_and_expiry(
+    effective_at: datetime,
+    brand: BrandTerms,
+    *,
+    status: Status,
+    now: datetime,
+    calendar: Calendar = TURKEY_CALENDAR,
+) -> tuple[datetime | None, datetime | None]:
+    """Return ``due_at`` and ``expires_at`` of an event, computed together."""
+    moment = _in_turkey(effective_at)
+    last_day = _last_day(moment, calendar)
+    due = _bound(brand, now, _due(moment, last_day, calendar))
+    return due, None if status is Status.RET else _bound(brand, now, _end(last_day))
+
+
+def time_left(now: datetime, deadline: datetime | None) -> timedelta | None:
+    """Return the time left until ``deadline``, negative once passed; None: no deadline."""
+    return None if deadline is None else deadline - aware("now", now)
+
+
+def urgency(now: datetime, deadline: datetime | None) -> Urgency:
+    """Return how close ``deadline`` is at ``now``."""
+    left = time_left(now, deadline)
+    if left is None:
+        return Urgency.NO_DEADLINE
+    if left < timedelta(0):
+        return Urgency.OVERDUE
+    if left <= _LAST_HOUR:
+        return Urgency.LAST_HOUR
+    return Urgency.SOON if left <= _SOON else Urgency.CALM
+
+
+def _in_turkey(instant: datetime) -> datetime:
+    return max(aware("effective_at", instant), _CALENDAR_BEGINS).astimezone(TURKEY)
+
+
+def _last_day(moment: datetime, calendar: Calendar) -> date:
+    return add_business_days(moment.date(), TERM_DAYS, calendar)
+
+
+def _due(moment: datetime, last_day: date, calendar: Calendar) -> datetime:
+    occurred_at = moment.time() if is_business_day(moment.date(), calendar) else _DAY_ENDS
+    ends_at = _HALF_DAY_ENDS if is_half_day(last_day) else _DAY_ENDS
+    return datetime.combine(last_day, min(occurred_at, ends_at), TURKEY)
+
+
+def _end(last_day: date) -> datetime:
+    return datetime.combine(last_day, _DAY_ENDS, TURKEY)
+
+
+def _bound(brand: BrandTerms, now: datetime | None, term_ends: datetime) -> datetime | None:
+    """Return the end of a term with the brand's activation and loading deadline applied."""
+    activated_at = brand.activated_at
+    if activated_at is not None and (now is None or aware("now", now) >= activated_at):
+        return term_ends.astimezone(UTC)
+    load_by = [one for one in (brand.loading_deadline, activated_at) if one is not None]
+    return max(term_ends, min(load_by)).astimezone(UTC) if load_by else None

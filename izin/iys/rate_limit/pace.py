@@ -1,0 +1,189 @@
+"""At most ten requests a second from one address, over all methods together (reference section 6).
+
+Grants are numbered time slots. İYS counts when requests arrive, which is uncertain by some 80 ms;
+but a request that was answered has arrived. So a slot begins one second after the first certain
+arrival of the last ten uses: at its answer, or at the latest the network allows. A slot that is not
+used within 60 ms is given back. After an H124 every process pauses, continues at half the pace and
+recovers slowly. Policy and arithmetic are pure: seconds of one monotonic clock go in and come out.
+``call_queue`` decides which call gets a slot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from math import inf
+from typing import NamedTuple, Protocol
+
+SLOTS = 10
+"""The most arrivals within one span; at İYS's rate the span is a second."""
+
+
+class CallClass(IntEnum):
+    """How urgent a call is; the lowest number goes first."""
+
+    RET = 0
+    """An opt-out, and what others depend on: a token, a status query before a resend."""
+    DUE = 1
+    """An ONAY with a close deadline."""
+    BULK = 2
+    RESULTS = 3
+    PULL = 4
+    SWEEP = 5
+    """Multi-status queries, brands, subscriptions, push connections."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """A granted slot, in seconds of the pacer's clock."""
+
+    number: int
+    at: float
+    opens_at: float
+    """Nothing is sent before."""
+
+
+class Pacer(Protocol):
+    """Grants the slots of an address to all calls that are sent from it."""
+
+    async def wait(self, call_class: CallClass, operation: str) -> Slot:
+        """Wait for and return the slot in which a call of this class may be sent. It begins within
+        ``Pace.ahead`` seconds, for the call to be prepared.
+
+        Raises:
+            ThrottledError: the hourly limit of ``operation`` is reached.
+        """
+
+    async def until(self, slot: Slot) -> None:
+        """Wait until ``slot`` begins; its call must then be sent at once."""
+
+    def is_over(self, slot: Slot) -> bool:
+        """Whether ``slot`` may no longer be used; if so, it is given back."""
+
+    def left(self, slot: Slot) -> Slot:
+        """Note that the call of ``slot`` is completely sent; return the slot, moved to that instant
+        if it was late, for the calls that follow.
+        """
+
+    def arrived(self, slot: Slot) -> None:
+        """Note that the call of ``slot`` was answered, or not sent at all."""
+
+    def answered(self, operation: str, code: str, *, failed: bool) -> None:
+        """Count a call by its code or HTTP status; ``failed``: it counts against the address."""
+
+    async def throttled(self) -> None:
+        """Slow down: İYS answered "too many this second"."""
+
+
+class Use(NamedTuple):
+    """The use of a slot, and by when it has certainly arrived: -inf for a slot given back."""
+
+    number: int
+    there_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaceState:
+    """The state of an address: its next free slot, and the fraction of the full pace it uses."""
+
+    free_at: float = 0.0
+    factor: float = 1.0
+    paused_until: float = 0.0
+    number: int = 0
+    """Of the last slot."""
+    uses: tuple[Use, ...] = (Use(0, -inf),) * SLOTS
+    """The last ``SLOTS`` uses by arrival, unordered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """The policy. ``rate`` is İYS's limit, requests a second; times are seconds."""
+
+    rate: float = 10.0
+    forfeit_after: float = 0.06
+    spread: float = 0.08
+    """How long a request may take to arrive."""
+    ahead: float = 0.01
+    """How long before its beginning a slot is granted, for the call to be prepared."""
+    closest: float = 0.9
+    """The least distance of two uses, as a fraction of the even distance."""
+    pause: float = 1.0
+    slowest: float = 0.1
+    recovery: float = 0.02
+    """The fraction of the full pace regained with every slot."""
+    longest_waiting_every: int = 10
+
+    @property
+    def interval(self) -> float:
+        """The least distance of two slots at full pace."""
+        return self.closest / self.rate
+
+    @property
+    def span(self) -> float:
+        """The time within which at most ``SLOTS`` requests may arrive."""
+        return SLOTS / self.rate
+
+    @property
+    def arrives_within(self) -> float:
+        """How long after its slot a use has certainly arrived, even without an answer."""
+        return self.forfeit_after + self.spread
+
+    def next_slot(self, state: PaceState, now: float) -> tuple[PaceState, Slot]:
+        """Return the state after granting the next slot, and that slot.
+
+        The new use replaces the one that arrived first, so at most nine others can lie within a
+        span of the new arrival, in whatever order they arrived.
+        """
+        number = state.number + 1
+        first = min(state.uses, key=lambda use: use.there_at)
+        at = max(state.free_at, now, first.there_at + self.span)
+        uses = list(state.uses)
+        slot = Slot(number=number, at=at, opens_at=at)
+        uses[uses.index(first)] = Use(number, self.there_at(slot))
+        taken = PaceState(
+            free_at=max(state.free_at + self.interval / state.factor, at),
+            factor=min(1.0, state.factor + self.recovery),
+            paused_until=state.paused_until,
+            number=number,
+            uses=tuple(uses),
+        )
+        return taken, slot
+
+    def there_at(self, slot: Slot, answered_at: float = inf) -> float:
+        """Return by when the use of a slot has certainly arrived."""
+        return min(answered_at, slot.at + self.arrives_within)
+
+    def as_left(self, slot: Slot, now: float) -> Slot:
+        """Return ``slot``, moved so that a use sent ``now`` is just in time: connecting may have
+        taken long, or the process was delayed.
+        """
+        return replace(slot, at=max(slot.at, now - self.forfeit_after))
+
+    def arrived(self, state: PaceState, number: int, at: float = -inf) -> PaceState:
+        """Return the state with the arrival of the use of a slot; by default it was not used.
+
+        A use that arrives later than certain, after another has replaced it, still is one of the
+        last ten: it replaces the one that arrived first.
+        """
+        arrival = Use(number, at)
+        if all(use.number != number for use in state.uses):
+            first = min(state.uses, key=lambda use: use.there_at)
+            number = first.number if first.there_at < at else number
+        uses = (arrival if use.number == number else use for use in state.uses)
+        return replace(state, uses=tuple(uses))
+
+    def is_forfeited(self, instant: float, now: float) -> bool:
+        """Whether the slot of ``instant`` may no longer be used."""
+        return now - instant > self.forfeit_after
+
+    def slow_down(self, state: PaceState, now: float) -> PaceState:
+        """Return the state after an H124; several of one burst count once."""
+        if now < state.paused_until:
+            return state
+        resume_at = now + self.pause
+        return replace(
+            state,
+            free_at=max(state.free_at, resume_at),
+            factor=max(self.slowest, state.factor / 2),
+            paused_until=resume_at,
+        )

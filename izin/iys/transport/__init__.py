@@ -1,0 +1,1 @@
+"""How a call leaves for İYS: HTTP connections, pacing, circuit breakers."""

@@ -1,0 +1,103 @@
+"""A circuit breaker for each operation of İYS. Pure: seconds of one monotonic clock are arguments.
+
+After several calls of an operation in a row without an answer, or with "busy", its circuit opens
+for a pause that doubles up to a minute. Then one call is let through, and an answer closes the
+circuit; any answer will do, a refusal too. So an outage of days costs a call a minute, and no
+record is claimed only to be put back. While no token may be requested, all circuits are open.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class CircuitState(StrEnum):
+    """Whether a call may be made."""
+
+    CLOSED = "closed"
+    """Calls are made."""
+    HALF_OPEN = "half-open"
+    """One call may be made, to see whether İYS answers again."""
+    OPEN = "open"
+    """No call may be made."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CircuitBreakerPolicy:
+    """When a circuit opens, and for how many seconds."""
+
+    opens_after: int = 5
+    first_pause: float = 1.0
+    longest_pause: float = 60.0
+
+    def pause(self, failures: int) -> float:
+        """Return how long a circuit stays open after ``failures`` in a row; 0: not at all."""
+        if failures < self.opens_after:
+            return 0.0
+        doublings = min(failures - self.opens_after, 20)
+        return min(self.longest_pause, self.first_pause * float(2**doublings))
+
+
+@dataclass(slots=True)
+class _Circuit:
+    failures: int = 0
+    open_until: float = 0.0
+    is_probing: bool = False
+
+    def state(self, now: float) -> CircuitState:
+        if not self.open_until:
+            return CircuitState.CLOSED
+        if self.is_probing or now < self.open_until:
+            return CircuitState.OPEN
+        return CircuitState.HALF_OPEN
+
+
+@dataclass(slots=True, kw_only=True)
+class CircuitBreakers:
+    """The circuit breakers of one process, by operation."""
+
+    policy: CircuitBreakerPolicy = field(default_factory=CircuitBreakerPolicy)
+    _circuits: dict[str, _Circuit] = field(default_factory=dict)
+    _all_open_until: float = 0.0
+
+    def state(self, operation: str, now: float) -> CircuitState:
+        """Return whether a call of ``operation`` may be made."""
+        if now < self._all_open_until:
+            return CircuitState.OPEN
+        return self._of(operation).state(now)
+
+    def closes_in(self, operation: str, now: float) -> float:
+        """Return after how many seconds ``operation`` may be tried again."""
+        return max(0.0, self._all_open_until - now, self._of(operation).open_until - now)
+
+    def begin(self, operation: str, now: float) -> bool:
+        """Begin a call; return False if it may not be made."""
+        state = self.state(operation, now)
+        if state is CircuitState.HALF_OPEN:
+            self._of(operation).is_probing = True
+        return state is not CircuitState.OPEN
+
+    def answered(self, operation: str) -> None:
+        """Close the circuit: İYS answered, whatever it said."""
+        self._circuits.pop(operation, None)
+
+    def failed(self, operation: str, now: float) -> None:
+        """Count a call that was not answered, or answered with "busy"."""
+        circuit = self._of(operation)
+        circuit.failures += 1
+        circuit.is_probing = False
+        pause = self.policy.pause(circuit.failures)
+        circuit.open_until = now + pause if pause else 0.0
+
+    def abandoned(self, operation: str) -> None:
+        """Note that a call ended without showing whether İYS answers."""
+        self._of(operation).is_probing = False
+
+    def open_all(self, seconds: float, now: float) -> None:
+        """Open all circuits, for a minute at most: no token can be had."""
+        until = now + min(seconds, self.policy.longest_pause)
+        self._all_open_until = max(self._all_open_until, until)
+
+    def _of(self, operation: str) -> _Circuit:
+        return self._circuits.setdefault(operation, _Circuit())

@@ -1,0 +1,226 @@
+"""One call over HTTP and its response; no exception of httpx leaves this module.
+
+A call without an answer is BusyError if it cannot have had an effect: it only reads, never had a
+connection, or got no token. A writing call that may have been sent is OutcomeUnknownError.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import httpx
+import orjson
+
+from izin.iys.errors import (
+    BusyError,
+    CallError,
+    MisconfiguredError,
+    OutcomeUnknownError,
+    ThrottledError,
+    TokenLimitError,
+    UnauthenticatedError,
+    UnreadableError,
+    WithheldError,
+)
+from izin.iys.rate_limit.pace import CallClass
+from izin.iys.transport.circuit_breaker import CircuitBreakers
+from izin.iys.transport.paced_transport import CALL_CLASS, OPERATION, PERMIT, PacedTransport
+from izin.iys.wire_format.error_envelope import error_of, read_refusals
+from izin.iys.wire_format.json_reader import parse_json
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from http import HTTPStatus
+
+    from izin.iys.rate_limit.pace import Pacer
+    from izin.iys.transport.circuit_breaker import CircuitState
+    from izin.runtime.settings import IysSettings
+
+T = TypeVar("T")
+
+_CONNECTIONS: Final = 32
+_NO_TOKEN: Final = timedelta(minutes=1)
+"""How long no call is made after İYS refused our credentials."""
+
+FOREIGN_ERRORS: Final = (
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    httpx.CookieConflict,
+    httpx.StreamError,
+)
+"""The base classes of everything that httpx raises."""
+
+_NEVER_SENT: Final = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+)
+_UNSENDABLE: Final = (
+    httpx.InvalidURL,
+    httpx.UnsupportedProtocol,
+    httpx.TooManyRedirects,
+    httpx.CookieConflict,
+)
+
+
+class Method(StrEnum):
+    """The HTTP methods of İYS's calls."""
+
+    GET = "GET"
+    POST = "POST"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call. ``nothing`` are the statuses that mean "no such record"."""
+
+    method: Method
+    path: str
+    name: str
+    body: object = field(default=None, repr=False)
+    query: Mapping[str, str] | None = None
+    writes: bool = False
+    call_class: CallClass = CallClass.SWEEP
+    nothing: frozenset[HTTPStatus] = frozenset()
+    permit: Callable[[], Awaitable[bool]] | None = None
+    """Awaited just before the call is sent; False withholds it."""
+
+
+class Exchange:
+    """The HTTP connections to İYS, paced and guarded by circuit breakers."""
+
+    def __init__(
+        self,
+        settings: IysSettings,
+        *,
+        auth: httpx.Auth,
+        pacer: Pacer,
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._breakers = CircuitBreakers()
+        deadline = settings.timeout.total_seconds()
+        inner = transport or httpx.AsyncHTTPTransport(
+            limits=httpx.Limits(
+                max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS
+            )
+        )
+        self._http = httpx.AsyncClient(
+            base_url=settings.base_url,
+            auth=auth,
+            # Connecting times out first, so that it can be distinguished from a lost answer.
+            timeout=httpx.Timeout(deadline, connect=deadline / 2, pool=deadline / 2),
+            transport=PacedTransport(inner, pacer, deadline),
+        )
+
+    async def open(self) -> None:
+        """Open the connection pool."""
+        await self._http.__aenter__()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def call(self, call: Call, read: Callable[[object], T]) -> T:
+        """Send ``call`` and return its response as read by ``read``.
+
+        Raises:
+            CallError: in one of its subclasses; BusyError at once while the circuit is open.
+        """
+        name, breakers = call.name, self._breakers
+        if not breakers.begin(name, self._clock()):
+            pause = timedelta(seconds=breakers.closes_in(name, self._clock()))
+            raise BusyError(f"the circuit of {name} is open", retry_after=pause)
+        try:
+            answer = await self._call(call, read)
+        except (BusyError, OutcomeUnknownError):
+            breakers.failed(name, self._clock())
+            raise
+        except (TokenLimitError, UnauthenticatedError) as error:
+            breakers.abandoned(name)
+            pause = error.retry_after or _NO_TOKEN
+            breakers.open_all(pause.total_seconds(), self._clock())
+            raise
+        except CallError as error:
+            if isinstance(error, ThrottledError | WithheldError):
+                breakers.abandoned(name)
+            else:
+                breakers.answered(name)
+            raise
+        except BaseException:
+            # Cancelled, or the ledger cannot be reached: that shows nothing about İYS.
+            breakers.abandoned(name)
+            raise
+        breakers.answered(name)
+        return answer
+
+    def circuit_state(self, operation: str) -> CircuitState:
+        """Return whether a call of ``operation`` may be made now."""
+        return self._breakers.state(operation, self._clock())
+
+    async def _call(self, call: Call, read: Callable[[object], T]) -> T:
+        try:
+            response = await self._send(call)
+        except FOREIGN_ERRORS as error:
+            raise translate(error, call) from error
+        refused = not response.is_success or bool(read_refusals(response.content))
+        try:
+            if refused:
+                if response.status_code in call.nothing and not read_refusals(response.content):
+                    return read(None)
+                raise error_of(
+                    call.name, response.status_code, response.content, writes=call.writes
+                )
+            return read(parse_json(response.content))
+        except UnreadableError as error:
+            if call.writes:
+                raise OutcomeUnknownError(f"{call.name}: {error}") from error
+            raise
+
+    async def _send(self, call: Call) -> httpx.Response:
+        return await self._http.request(
+            call.method,
+            call.path,
+            params=call.query,
+            content=_content(call.body),
+            headers=None if call.body is None else {"Content-Type": "application/json"},
+            extensions={
+                CALL_CLASS: call.call_class,
+                OPERATION: call.name,
+                PERMIT: call.permit,
+            },
+        )
+
+
+def _content(body: object) -> bytes | str | None:
+    """Return ``body`` as it is sent; a text is JSON already."""
+    return body if body is None or isinstance(body, str) else orjson.dumps(body)
+
+
+def translate(error: Exception, call: Call) -> CallError:
+    """Return the CallError for an exception of httpx in ``call``."""
+    kind = type(error).__name__
+    if isinstance(error, _UNSENDABLE):
+        return MisconfiguredError(f"{call.name} cannot be sent as it stands ({kind})")
+    if isinstance(error, _NEVER_SENT) or _failed_before(error, call):
+        return BusyError(f"{call.name} did not reach İYS ({kind})")
+    if call.writes:
+        return OutcomeUnknownError(f"{call.name} was sent and not answered ({kind})")
+    return BusyError(f"{call.name} was not answered ({kind})")
+
+
+def _failed_before(error: Exception, call: Call) -> bool:
+    """Whether the token request failed, so that the call itself was never sent."""
+    if not isinstance(error, httpx.HTTPError):
+        return False
+    try:
+        path = error.request.url.path
+    except RuntimeError:  # the error has no request
+        return False
+    return not path.endswith(call.path)

@@ -1,0 +1,1 @@
+"""İYS's JSON as typed values: consents, batches, account, push, error envelopes."""

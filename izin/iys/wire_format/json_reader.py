@@ -1,0 +1,184 @@
+"""A lenient reader of İYS's JSON: every value is checked, or UnreadableError is raised.
+
+İYS's documents contradict one another and production (reference section 11): keys differ in case
+(``subRequestId``, ``subrequestId``), one is literally ``code:``, numbers come as strings. So keys
+are case-insensitive, and numbers and texts are read in either form. Times are Turkish (UTC+3,
+without summer time) on the wire and UTC inside.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import orjson
+
+from izin.iys.errors import UnreadableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+T = TypeVar("T")
+
+TURKISH_TIME: Final = timezone(timedelta(hours=3), "TRT")
+_FORMAT: Final = "%Y-%m-%d %H:%M:%S"
+
+
+# The items of a batch share few dates; formatting each would be half of the work.
+@lru_cache(maxsize=4096)
+def to_turkish(instant: datetime) -> str:
+    """Return ``instant`` as İYS writes it, truncated to whole seconds."""
+    return instant.astimezone(TURKISH_TIME).strftime(_FORMAT)
+
+
+@lru_cache(maxsize=1024)  # a thousand items have few distinct seconds
+def from_turkish(text: str) -> datetime:
+    """Return the instant of ``text``, ``YYYY-MM-DD HH:mm:ss`` in Turkish time, as UTC.
+
+    Raises:
+        UnreadableError: ``text`` is not such a date.
+    """
+    try:
+        # The text names no zone.
+        local = datetime.strptime(text.strip()[:19], _FORMAT).replace(tzinfo=TURKISH_TIME)
+    except ValueError:
+        raise UnreadableError("a date that is not YYYY-MM-DD HH:mm:ss") from None
+    return local.astimezone(UTC)
+
+
+def parse_json(body: bytes) -> object:
+    """Return the JSON in ``body``; None if it is empty.
+
+    Raises:
+        UnreadableError: ``body`` is not JSON.
+    """
+    if not body.strip():
+        return None
+    try:
+        return orjson.loads(body)
+    except ValueError:
+        raise UnreadableError(f"an answer of {len(body)} bytes that is not JSON") from None
+
+
+class JsonReader:
+    """One JSON object with case-insensitive keys; an empty text counts as absent.
+
+    Every method raises UnreadableError where the value has another type, and those without
+    ``_or_none`` where it is absent.
+    """
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, value: object) -> None:
+        if not isinstance(value, dict):
+            raise UnreadableError(f"{type(value).__name__} where an object was expected")
+        self._fields = {_folded(key): item for key, item in value.items()}
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def raw(self, name: str) -> object:
+        """Return the value of ``name`` as it is; None if absent."""
+        value: object = self._fields.get(_folded(name))
+        return None if value == "" else value
+
+    def text(self, name: str) -> str:
+        """Return the text of ``name``."""
+        return _present(name, self.text_or_none(name))
+
+    def text_or_none(self, name: str) -> str | None:
+        """Return the text of ``name``, or its number as text; None if absent."""
+        value = self.raw(name)
+        match value:
+            case None:
+                return None
+            case bool():
+                return str(value).lower()
+            case str() | int() | float():
+                return str(value).strip() or None
+            case _:
+                raise UnreadableError(f"{name} is a {type(value).__name__}, not a text")
+
+    def integer(self, name: str) -> int:
+        """Return the integer of ``name``."""
+        return _present(name, self.integer_or_none(name))
+
+    def integer_or_none(self, name: str) -> int | None:
+        """Return the integer of ``name``, which may be written as text; None if absent."""
+        text = self.text_or_none(name)
+        if text is None:
+            return None
+        try:
+            return int(text)
+        except ValueError:
+            raise UnreadableError(f"{name} is not an integer") from None
+
+    def boolean_or_none(self, name: str) -> bool | None:
+        """Return the boolean of ``name``, which may be written as text; None if absent."""
+        text = self.text_or_none(name)
+        return None if text is None else text.lower() == "true"
+
+    def instant(self, name: str) -> datetime:
+        """Return the instant of ``name`` in UTC."""
+        return from_turkish(self.text(name))
+
+    def instant_or_none(self, name: str) -> datetime | None:
+        """Return the instant of ``name`` in UTC; None if absent."""
+        text = self.text_or_none(name)
+        return None if text is None else from_turkish(text)
+
+    def recipient(self, name: str = "recipient") -> str:
+        """Return the recipient of ``name``, an e-mail address in lower case."""
+        return lower_case_email(self.text(name))
+
+    def code(self) -> str | None:
+        """Return the H-code of ``code``: ``H351``, ``h351``, ``351`` and 351 are the same."""
+        text = self.text_or_none("code")
+        if text is None:
+            return None
+        return f"H{int(text):03d}" if text.isdecimal() else text.upper()
+
+    def object_or_none(self, name: str) -> JsonReader | None:
+        """Return the object of ``name``; None if absent."""
+        value = self.raw(name)
+        return None if value is None else JsonReader(value)
+
+    def each(self, name: str) -> Iterator[JsonReader]:
+        """Return the objects in the list of ``name``; empty if absent."""
+        return readers(self.raw(name) or [])
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Return the texts in the list of ``name``; empty if absent."""
+        value = self.raw(name) or []
+        if not isinstance(value, list):
+            raise UnreadableError(f"{name} is a {type(value).__name__}, not a list")
+        return tuple(str(item) for item in value)
+
+
+def _present(name: str, found: T | None) -> T:
+    if found is None:
+        raise UnreadableError(f"{name} is missing")
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _folded(key: object) -> str:
+    return str(key).rstrip(":").strip().lower()
+
+
+def items_in(value: object) -> list[object]:
+    """Return the items of a JSON list; raises UnreadableError if ``value`` is not a list."""
+    if not isinstance(value, list):
+        raise UnreadableError(f"{type(value).__name__} where a list was expected")
+    return value
+
+
+def readers(value: object) -> Iterator[JsonReader]:
+    """Return the objects in a JSON list; raises UnreadableError if ``value`` is not a list."""
+    return (JsonReader(item) for item in items_in(value))
+
+
+def lower_case_email(recipient: str) -> str:
+    """Return an e-mail address in lower case, a phone number as it is."""
+    return recipient.lower() if "@" in recipient else recipient

@@ -1,0 +1,1 @@
+"""A CRM export imported row by row: columns, rows, report."""

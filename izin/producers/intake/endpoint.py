@@ -1,0 +1,293 @@
+"""The HTTP endpoint for signups: Kafka has acknowledged what it answers with 202.
+
+``POST /v1/consents`` takes JSON (one record or up to 1000) or a web form, with a bearer token. Each
+record is validated by the law as the order worker will do. An opt-out (RET) whose key can be read
+is never refused; anything else wrong with it is listed beside its id in the response, and so is the
+end of the term of an opt-in (ONAY). Of a list the valid records are published even if others are
+refused: the response is then 422 and lists both.
+
+The same record sent again under the same ``Idempotency-Key`` or ``id`` keeps its event id. A live
+record without a date also keeps the instant of its first receipt, as long as this process remembers
+it: a retry must not override an opt-out that came in between. Another process, or this one after a
+restart, does not know that instant; a sender whose retries may meet one states the date.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+from dataclasses import dataclass
+from datetime import timedelta
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, assert_never
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from izin.consent.errors import SourceError
+from izin.consent.model import Status
+from izin.producers.intake.first_seen import FirstSeen
+from izin.producers.intake.metrics import IntakeMetrics
+from izin.producers.intake.problems import IntakeDisabledError, IntakeProblem, as_json, problem
+from izin.producers.intake.request_body import InputRecord, read_body
+from izin.producers.mapping.dates import DateRules
+from izin.producers.mapping.names import Field
+from izin.producers.mapping.records import AcceptedRecord, EventOrigin, RefusedRecord, judge, read
+from izin.producers.mapping.violations import violation
+from izin.producers.publishing.event_ids import CHANCE_BYTES, message_event_id, new_event_id
+from izin.runtime.kafka import BrokerError
+from izin.runtime.observe import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from concurrent.futures import Future
+    from datetime import datetime
+
+    from pydantic import SecretStr
+    from starlette.requests import Request
+
+    from izin.consent.violations import Violation
+    from izin.producers.brand_directory import BrandDirectory
+    from izin.producers.publishing.publisher import EventPublisher, Published
+
+MAX_BODY = 1024 * 1024
+RETRY_AFTER_SECONDS = 5
+ORIGIN = "web"
+
+_BODY_TIMEOUT = 15.0
+_ACKNOWLEDGEMENT_TIMEOUT = 15.0
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Accepted:
+    """An accepted record and its position in the body."""
+
+    index: int
+    place: str
+    names: Mapping[str, str]
+    record: AcceptedRecord
+
+
+class Intake:
+    """The endpoint: validates the records of a request, publishes them and responds."""
+
+    def __init__(
+        self,
+        publisher: EventPublisher,
+        directory: BrandDirectory,
+        tokens: Sequence[SecretStr],
+        *,
+        clock: Callable[[], datetime],
+        chance: Callable[[int], bytes],
+    ) -> None:
+        self._publisher = publisher
+        self._directory = directory
+        self._tokens = [_digest(one.get_secret_value()) for one in tokens]
+        self._clock = clock
+        self._chance = chance
+        self._first_seen = FirstSeen()
+        self.metrics = IntakeMetrics()
+
+    async def post(self, request: Request) -> Response:
+        """Publish the records of a request."""
+        began = perf_counter()
+        try:
+            self._authorise(request)
+            body = await _read_bounded(request)
+            records, is_single = read_body(request.headers.get("content-type", ""), body)
+            response = await self._accept(
+                records, request.headers.get("idempotency-key") or None, is_single=is_single
+            )
+        except IntakeProblem as error:
+            response = problem(error.status, error.title, error.detail, headers=error.headers)
+        except IntakeDisabledError as error:
+            response = problem(503, "Intake is disabled", str(error))
+        except BrokerError as error:
+            _log.error("events not acknowledged", error=str(error))
+            response = problem(
+                503,
+                "Try again",
+                "Kafka does not acknowledge; send this again, with the same Idempotency-Key",
+                headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+            )
+        self.metrics.answered(response.status_code, perf_counter() - began)
+        return response
+
+    async def health(self, _request: Request) -> Response:
+        """Respond with 200 if events can be published now, else 503."""
+        reachable = await asyncio.to_thread(self._publisher.is_reachable)
+        state = "ok" if reachable else "kafka is not reachable"
+        return JSONResponse({"status": state}, status_code=200 if reachable else 503)
+
+    async def show_metrics(self, _request: Request) -> Response:
+        """Respond with the metrics in Prometheus' text format."""
+        body, media_type = self.metrics.exposition()
+        return PlainTextResponse(body, media_type=media_type)
+
+    def _authorise(self, request: Request) -> None:
+        if not self._tokens:
+            raise IntakeDisabledError(
+                "no token is configured; set IZIN_INTAKE_TOKENS to a JSON list"
+            )
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        digest = _digest(token.strip())
+        # Every token is compared, so the time taken shows nothing about any of them.
+        matches = [hmac.compare_digest(digest, one) for one in self._tokens]
+        if scheme.lower() != "bearer" or not any(matches):
+            raise IntakeProblem(
+                401,
+                "Not authorised",
+                "send a configured token: Authorization: Bearer <token>",
+                {"WWW-Authenticate": "Bearer"},
+            )
+
+    async def _accept(
+        self, records: Sequence[InputRecord], idempotency_key: str | None, *, is_single: bool
+    ) -> Response:
+        accepted: list[_Accepted] = []
+        refused: list[dict[str, Any]] = []
+        for index, one in enumerate(records):
+            place = "" if is_single else f"/{index}"
+            match self._judge(one, idempotency_key):
+                case RefusedRecord(violations=violations):
+                    refused += as_json(violations, place, one.names)
+                case AcceptedRecord() as record:
+                    accepted.append(
+                        _Accepted(index=index, place=place, names=one.names, record=record)
+                    )
+                case never:
+                    assert_never(never)
+        oversize = await self._publish(accepted)
+        published = [one for one in accepted if one.index not in oversize]
+        for each in accepted:
+            if each.index in oversize:
+                refused += as_json([oversize[each.index]], each.place, each.names)
+        self.metrics.judged(published=len(published), refused=len(records) - len(published))
+        if len(published) == len(records):
+            return JSONResponse({"events": _events(published)}, status_code=202)
+        return problem(
+            422,
+            "Records refused",
+            f"{len(records) - len(published)} of {len(records)} records were refused, "
+            f"{len(published)} published; correct what violations names and send those again",
+            members={"violations": refused, "events": _events(published)},
+        )
+
+    def _judge(
+        self, given: InputRecord, idempotency_key: str | None
+    ) -> AcceptedRecord | RefusedRecord:
+        record = read(given.values, DateRules()).with_violations(given.violations)
+        now = self._clock()
+        reference = given.reference or idempotency_key
+        if reference is None and record.consent_date is not None:
+            # Without a date, a customer number would make the next change the same event.
+            reference = record.texts.get(Field.ORIGIN_REF)
+        if reference is None:
+            event_id = new_event_id(now, self._chance(CHANCE_BYTES))
+        else:
+            event_id = message_event_id(ORIGIN, reference, "\x1f".join(record.identity))
+            if record.status == Status.ONAY:
+                now = self._first_seen.at(event_id, now)
+        origin = EventOrigin(
+            event_id=event_id,
+            origin=ORIGIN,
+            received_at=now,
+            evidence=given.evidence,
+            is_live=given.is_live,
+        )
+        return judge(record, self._directory, origin)
+
+    async def _publish(self, accepted: Sequence[_Accepted]) -> Mapping[int, Violation]:
+        """Publish all records, wait for their results, and return the oversize ones by index.
+
+        Raises:
+            BrokerError: Kafka did not acknowledge all the others.
+        """
+        refused: dict[int, Violation] = {}
+        pending: dict[int, Future[Published]] = {}
+        for one in accepted:
+            record = one.record
+            try:
+                pending[one.index] = self._publisher.publish(
+                    record.event, record.key, wait=timedelta(0)
+                )
+            except SourceError as error:
+                refused[one.index] = _oversize(error)
+        try:
+            async with asyncio.timeout(_ACKNOWLEDGEMENT_TIMEOUT):
+                results = await asyncio.gather(
+                    *map(asyncio.wrap_future, pending.values()), return_exceptions=True
+                )
+        except TimeoutError:
+            raise BrokerError("Kafka did not acknowledge in time") from None
+        for index, result in zip(pending, results, strict=True):
+            if isinstance(result, SourceError):
+                refused[index] = _oversize(result)
+            elif isinstance(result, BaseException):
+                raise result
+        return refused
+
+
+def intake_app(intake: Intake) -> Starlette:
+    """Return the ASGI application of ``intake``."""
+    return Starlette(
+        routes=[
+            Route("/v1/consents", intake.post, methods=["POST"]),
+            Route("/health", intake.health),
+            Route("/metrics", intake.show_metrics),
+        ],
+        exception_handlers={HTTPException: _not_found},
+    )
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    return problem(
+        status,
+        "No such endpoint",
+        f"{request.method} {request.url.path} is not served; POST to /v1/consents",
+    )
+
+
+async def _read_bounded(request: Request) -> bytes:
+    body = bytearray()
+    try:
+        async with asyncio.timeout(_BODY_TIMEOUT):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_BODY:
+                    raise IntakeProblem(
+                        413,
+                        "Too large",
+                        f"the body is over {MAX_BODY} bytes; send less at once",
+                    )
+    except TimeoutError:
+        raise IntakeProblem(
+            408, "Too slow", f"the body did not arrive within {_BODY_TIMEOUT:.0f} s; send it again"
+        ) from None
+    return bytes(body)
+
+
+def _events(accepted: Sequence[_Accepted]) -> list[dict[str, Any]]:
+    return [
+        {
+            "index": one.index,
+            "event_id": one.record.event.event_id,
+            "status": one.record.event.status,
+            "violations": as_json(one.record.violations, one.place, one.names),
+        }
+        for one in accepted
+    ]
+
+
+def _oversize(error: SourceError) -> Violation:
+    return violation("", "IZIN-SIZE", what=error)
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

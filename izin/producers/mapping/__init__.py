@@ -1,0 +1,1 @@
+"""Fields of a source read as a consent event: names, dates, numbers, violations."""

@@ -1,0 +1,176 @@
+"""Consent dates: a text has exactly one meaning, or it is a violation.
+
+A time without an offset is Turkish time, UTC+3 as at İYS (reference section 4). Accepted are
+``yyyy-MM-dd`` and ISO 8601, ``dd.MM.yyyy`` and ``dd-MM-yyyy``, each with ``HH:mm[:ss]``. Accepted
+only with :class:`DateRules`:
+
+* a date without a time of day, for the order of an opt-in and an opt-out of one day depends on it;
+* an Excel serial such as ``45292,5``, for Excel counts from 1900 or, in workbooks created on a Mac,
+  from 1904.
+
+Never accepted: slashes where day and month could be swapped, and two-digit years.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from functools import lru_cache
+
+from izin.consent.errors import SourceError
+from izin.consent.terms import TURKEY
+from izin.consent.violations import Violation
+
+_FIELD = "consent_date"
+_CLOCK = r"(?:[ T](?P<hour>\d{2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,]\d{1,9})?)?)?"
+_YEAR_FIRST = re.compile(
+    r"(?P<year>\d{4})-(?P<month>\d{2})-(?P<day>\d{2})"
+    + _CLOCK
+    + r"(?P<offset>Z|[+-]\d{2}(?::?\d{2})?)?",
+    re.ASCII,
+)
+_DAY_FIRST = re.compile(
+    r"(?P<day>\d{1,2})(?P<mark>[.-])(?P<month>\d{1,2})(?P=mark)(?P<year>\d{4})" + _CLOCK, re.ASCII
+)
+_SLASHES = re.compile(r"(?P<one>\d{1,2})/(?P<two>\d{1,2})/(?P<year>\d{4})" + _CLOCK, re.ASCII)
+_SERIAL = re.compile(r"(?P<days>\d{5})(?:[.,](?P<part>\d{1,12}))?", re.ASCII)
+_LAST_MONTH = 12
+_MAX_OFFSET = timedelta(hours=14)
+
+
+class ExcelEpoch(StrEnum):
+    """The two epochs of Excel's date serials."""
+
+    FROM_1900 = "1900"
+    FROM_1904 = "1904"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DateRules:
+    """What the caller knows about the dates of a source beyond their texts."""
+
+    excel_epoch: ExcelEpoch | None = None
+    """The epoch of Excel serials; None: a serial is a violation."""
+    time_of_day: time | None = None
+    """The time of an ONAY whose date has none; None: a violation. Never used for a RET."""
+
+
+class UnreadableDateError(SourceError):
+    """A date that cannot be read, or is ambiguous."""
+
+    def __init__(self, code: str, reason: str, reason_tr: str) -> None:
+        super().__init__(reason)
+        self.violation = Violation(field=_FIELD, code=code, reason=reason, reason_tr=reason_tr)
+
+
+class NoTimeOfDayError(UnreadableDateError):
+    """A date without a time of day."""
+
+    def __init__(self, day: date) -> None:
+        super().__init__(
+            "H158",
+            "the date has no time of day; write yyyy-MM-dd HH:mm:ss",
+            "Tarihte saat yok; yyyy-AA-gg SS:dd:ss biçiminde yazın.",
+        )
+        self.day = day
+
+
+_EXCEL_DAY_ZERO = {
+    ExcelEpoch.FROM_1900: date(1899, 12, 30),
+    ExcelEpoch.FROM_1904: date(1904, 1, 1),
+}
+
+
+@lru_cache(maxsize=4096)
+def read_date(text: str, rules: DateRules) -> datetime:
+    """Return the instant that ``text`` means, in UTC.
+
+    Raises:
+        UnreadableDateError: it means none, or could mean several.
+    """
+    text = text.strip()
+    if found := _YEAR_FIRST.fullmatch(text):
+        return _instant(found, found["month"], found["day"], rules, found["offset"])
+    if found := _DAY_FIRST.fullmatch(text):
+        return _instant(found, found["month"], found["day"], rules)
+    if found := _SLASHES.fullmatch(text):
+        day, month = _by_slashes(found["one"], found["two"])
+        return _instant(found, month, day, rules)
+    if found := _SERIAL.fullmatch(text):
+        return _by_serial(found, rules)
+    raise UnreadableDateError(
+        "H158",
+        "unknown date format; write yyyy-MM-dd HH:mm:ss, dd.MM.yyyy HH:mm:ss or ISO 8601",
+        "Tarih biçimi okunamadı; yyyy-AA-gg SS:dd:ss biçiminde yazın.",
+    )
+
+
+def _instant(
+    found: re.Match[str], month: str, day: str, rules: DateRules, offset: str | None = None
+) -> datetime:
+    try:
+        on = date(int(found["year"]), int(month), int(day))
+        if found["hour"] is None:
+            if offset is not None or rules.time_of_day is None:
+                raise NoTimeOfDayError(on)
+            return _turkish(on, rules.time_of_day)
+        at = time(int(found["hour"]), int(found["minute"]), int(found["second"] or 0))
+    except ValueError:
+        raise _impossible() from None
+    if offset is None:
+        return _turkish(on, at)
+    try:
+        zoned = datetime.fromisoformat(f"{on}T{at}{offset}")
+        shift = zoned.utcoffset()
+        if shift is None or abs(shift) > _MAX_OFFSET:
+            raise _impossible()
+        return zoned.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise _impossible() from None
+
+
+def _turkish(on: date, at: time) -> datetime:
+    try:
+        return datetime.combine(on, at, TURKEY).astimezone(UTC)
+    except OverflowError:
+        raise _impossible() from None
+
+
+def _by_slashes(one: str, two: str) -> tuple[str, str]:
+    """Return (day, month) if only one reading is possible, or both are the same."""
+    if one == two or int(two) <= _LAST_MONTH < int(one):
+        return one, two
+    if int(one) <= _LAST_MONTH < int(two):
+        return two, one
+    raise UnreadableDateError(
+        "H158",
+        "day and month could be swapped; write yyyy-MM-dd HH:mm:ss or dd.MM.yyyy HH:mm:ss",
+        "Gün ile ay ayırt edilemiyor; yyyy-AA-gg SS:dd:ss biçiminde yazın.",
+    )
+
+
+def _by_serial(found: re.Match[str], rules: DateRules) -> datetime:
+    if rules.excel_epoch is None:
+        raise UnreadableDateError(
+            "H158",
+            "an Excel serial counts from 1900 or from 1904; format the column as "
+            "yyyy-MM-dd HH:mm:ss and export again, or say which (--excel-epoch 1900)",
+            "Excel tarih sayısı; sütunu yyyy-AA-gg SS:dd:ss biçiminde yeniden dışa aktarın.",
+        )
+    on = _EXCEL_DAY_ZERO[rules.excel_epoch] + timedelta(days=int(found["days"]))
+    if found["part"] is None:
+        if rules.time_of_day is None:
+            raise NoTimeOfDayError(on)
+        return _turkish(on, rules.time_of_day)
+    seconds = round(int(found["part"]) * 86_400 / 10 ** len(found["part"]))
+    return _turkish(on, time()) + timedelta(seconds=seconds)
+
+
+def _impossible() -> UnreadableDateError:
+    return UnreadableDateError(
+        "H157",
+        "no such date or time exists; correct it in the source",
+        "Böyle bir tarih ya da saat yok; kaynakta düzeltin.",
+    )

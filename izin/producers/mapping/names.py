@@ -1,0 +1,167 @@
+"""The names that sources use for fields and values, Turkish and English, and what each means.
+
+A name is compared folded: lower case, Turkish letters without diacritics, letters and digits only;
+so ``İZİN TÜRÜ``, ``IZIN_TURU`` and ``izin türü`` are the same. A value that is in no table is
+passed on as it is, for the law to report: there is no fuzzy matching.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import lru_cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from izin.consent.model import Channel, RecipientType, Source, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class Field(StrEnum):
+    """The fields of an input record: a CSV column, a JSON key or a form field."""
+
+    RECIPIENT = "recipient"
+    PHONE = "phone"
+    """A recipient where the channel is ARAMA or MESAJ."""
+    EMAIL = "email"
+    """A recipient where the channel is EPOSTA."""
+    TYPE = "type"
+    STATUS = "status"
+    SOURCE = "source"
+    CONSENT_DATE = "consent_date"
+    RECIPIENT_TYPE = "recipient_type"
+    BRAND_CODE = "brand_code"
+    ORIGIN_REF = "origin_ref"
+    SEQUENCE = "sequence"
+    ACTOR = "actor"
+    CORRELATION_ID = "correlation_id"
+    RETAILER_CODE = "retailer_code"
+    RETAILER_ACCESS = "retailer_access"
+    NOTICE_VERSION = "notice_version"
+    EVIDENCE_HASH = "evidence_hash"
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(map(str.capitalize, rest))
+
+
+JSON_NAMES: Mapping[str, str] = MappingProxyType(
+    {**{one: _camel(one) for one in Field}, Field.ORIGIN_REF: "ref"}
+)
+"""The JSON name of each field, used where the sender used none."""
+
+_DIACRITICS = str.maketrans("İIıŞşĞğÜüÖöÇçÂâÎîÛû", "iiissgguuooccaaiiuu")
+
+
+@lru_cache(maxsize=4096)
+def fold(text: str) -> str:
+    """Return ``text`` as names are compared: lower-case ASCII letters and digits only."""
+    plain = text.translate(_DIACRITICS).lower()
+    return "".join(one for one in plain if one.isascii() and one.isalnum())
+
+
+def _table(names: Mapping[str, Iterable[str]]) -> Mapping[str, str]:
+    return MappingProxyType(
+        {fold(name): value for value, others in names.items() for name in (value, *others)}
+    )
+
+
+_FIELDS = _table(
+    {
+        Field.RECIPIENT: ("alıcı", "alıcı bilgisi", "iletişim adresi"),
+        Field.PHONE: (
+            "telefon",
+            "telefon no",
+            "telefon numarası",
+            "tel",
+            "gsm",
+            "gsm no",
+            "cep",
+            "cep no",
+            "cep telefonu",
+            "msisdn",
+            "mobile",
+            "phone number",
+        ),
+        Field.EMAIL: ("e-posta", "e-posta adresi", "mail", "e-mail", "email address"),
+        Field.TYPE: ("izin türü", "kanal", "tür", "iletişim kanalı", "channel"),
+        Field.STATUS: ("izin durumu", "durum", "onay durumu", "onay(1)-ret(0)", "onay/ret", "onay"),
+        Field.SOURCE: ("izin kaynağı", "kaynak"),
+        Field.CONSENT_DATE: ("izin tarihi", "tarih", "izin tarihi saati", "date"),
+        Field.RECIPIENT_TYPE: ("alıcı tipi", "alıcı türü"),
+        Field.BRAND_CODE: ("marka", "marka kodu", "marka no", "brand"),
+        Field.ORIGIN_REF: ("referans", "referans no", "ref", "ref id", "kayıt no", "reference"),
+        Field.SEQUENCE: (),
+        Field.ACTOR: ("kullanıcı", "işlemi yapan"),
+        Field.CORRELATION_ID: (),
+        Field.RETAILER_CODE: ("bayi", "bayi kodu", "bayi no"),
+        Field.RETAILER_ACCESS: ("bayi erişimi",),
+        Field.NOTICE_VERSION: ("metin sürümü", "aydınlatma metni sürümü"),
+        Field.EVIDENCE_HASH: ("kanıt özeti",),
+    }
+)
+_STATUSES = _table(
+    {
+        Status.ONAY: ("1", "evet", "onaylı", "onaylandı", "yes", "true", "opt-in"),
+        Status.RET: ("0", "hayır", "red", "reddedildi", "no", "false", "opt-out"),
+    }
+)
+_CHANNELS = _table(
+    {
+        Channel.ARAMA: ("telefon", "sesli arama", "çağrı", "call", "phone", "voice"),
+        Channel.MESAJ: ("sms", "kısa mesaj", "message", "text message"),
+        Channel.EPOSTA: ("e-posta", "email", "e-mail", "mail"),
+    }
+)
+_RECIPIENT_TYPES = _table(
+    {
+        RecipientType.BIREYSEL: ("individual", "birey"),
+        # KURUMSAL is TACIR's own former name at İYS (renamed in May 2020).
+        RecipientType.TACIR: ("esnaf", "tacir/esnaf", "kurumsal", "merchant"),
+    }
+)
+_SOURCES = _table(
+    {
+        Source.HS_FIZIKSEL_ORTAM: ("fiziksel ortam",),
+        Source.HS_ISLAK_IMZA: ("ıslak imza",),
+        Source.HS_WEB: ("web", "web sitesi", "website"),
+        Source.HS_CAGRI_MERKEZI: ("çağrı merkezi", "call center", "call centre"),
+        Source.HS_SOSYAL_MEDYA: ("sosyal medya", "social media"),
+        Source.HS_EPOSTA: ("e-posta", "email"),
+        Source.HS_MESAJ: ("mesaj", "sms"),
+        Source.HS_MOBIL: ("mobil", "mobil uygulama", "mobile app"),
+        Source.HS_EORTAM: ("elektronik ortam", "e-ortam"),
+        Source.HS_ETKINLIK: ("etkinlik", "event"),
+        Source.HS_2015: (),
+        Source.HS_ATM: ("atm",),
+        Source.HS_KARAR: (),
+    }
+)
+
+
+def field_of(header: str) -> Field | None:
+    """Return the field that ``header`` names; None if it is unknown."""
+    found = _FIELDS.get(fold(header))
+    return None if found is None else Field(found)
+
+
+def status_of(text: str) -> str:
+    """Return the status that ``text`` means, or ``text`` itself if it is unknown."""
+    return _STATUSES.get(fold(text), text)
+
+
+def channel_of(text: str) -> str:
+    """Return the channel that ``text`` means, or ``text`` itself if it is unknown."""
+    return _CHANNELS.get(fold(text), text)
+
+
+def recipient_type_of(text: str) -> str:
+    """Return the recipient type that ``text`` means, or itself; BIREYSEL, as at İYS, if empty."""
+    return _RECIPIENT_TYPES.get(fold(text), text) if text else RecipientType.BIREYSEL
+
+
+def source_of(text: str) -> str | None:
+    """Return the source that ``text`` means, or ``text`` itself; None if empty."""
+    return _SOURCES.get(fold(text), text) if text else None

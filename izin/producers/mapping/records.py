@@ -1,0 +1,285 @@
+"""The fields of a source mapped to a consent event, alike for a CSV row, JSON and a web form.
+
+:func:`read` only translates; a field that cannot be translated is a violation. :func:`judge` adds
+what the law finds. An opt-out whose key can be read is published whatever else is wrong with it;
+an unreadable date is then omitted, and the opt-out counts from its receipt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING, assert_never
+
+from izin.consent.admission import RefusedEvent, admit
+from izin.consent.model import AdmittedEvent, Channel, ConsentEvent, ConsentKey, DateBasis, Status
+from izin.consent.terms import TERM_DAYS, BrandTerms, expires_at
+from izin.producers.brand_directory import UnknownBrandError
+from izin.producers.mapping import names
+from izin.producers.mapping.dates import DateRules, UnreadableDateError, read_date
+from izin.producers.mapping.names import Field
+from izin.producers.mapping.violations import violation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from izin.consent.violations import Violation
+    from izin.producers.brand_directory import BrandDirectory, RegisteredBrand
+
+_NO_EVIDENCE: Mapping[str, str] = MappingProxyType({})
+_BY_CHANNEL: Mapping[str, Field] = MappingProxyType(
+    {Channel.ARAMA: Field.PHONE, Channel.MESAJ: Field.PHONE, Channel.EPOSTA: Field.EMAIL}
+)
+_SHORTEST_TERM = timedelta(days=TERM_DAYS)
+_LARGEST_INT = 2**31 - 1
+_LARGEST_LONG = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventOrigin:
+    """The id and origin of an event, which no field of the record holds."""
+
+    event_id: str
+    origin: str
+    received_at: datetime
+    import_id: str | None = None
+    row: int | None = None
+    evidence: Mapping[str, str] = field(default_factory=lambda: _NO_EVIDENCE)
+    is_live: bool = False
+    """The recipient acts right now: without a date, the event counts from its receipt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappedRecord:
+    """An input record in the terms of the contract; ``violations``: what was not translatable."""
+
+    brand_code: int | None
+    type: str
+    recipient_type: str
+    recipient: str
+    status: str
+    source: str | None
+    consent_date: datetime | None
+    sequence: int | None
+    retailer_code: int | None
+    retailer_access: tuple[int, ...] | None
+    texts: Mapping[Field, str]
+    """The fields that are copied unchanged: reference, actor …"""
+    violations: tuple[Violation, ...]
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What distinguishes two events of one reference: key, status and date."""
+        date = self.consent_date
+        return (
+            str(self.brand_code),
+            self.type,
+            self.recipient_type,
+            self.recipient,
+            self.status,
+            "" if date is None else date.isoformat(),
+        )
+
+    def with_violations(self, more: tuple[Violation, ...]) -> MappedRecord:
+        """Return this record with further violations."""
+        return replace(self, violations=(*more, *self.violations)) if more else self
+
+    def event(self, customer_id: str, brand_code: int, origin: EventOrigin) -> ConsentEvent:
+        """Return this record as a consent event."""
+        date, basis = self.consent_date, DateBasis.STATED
+        if date is None:
+            basis = DateBasis.RECEIVED
+            unread = any(one.field == Field.CONSENT_DATE for one in self.violations)
+            date = origin.received_at if origin.is_live and not unread else None
+        texts = self.texts
+        return ConsentEvent(
+            event_id=origin.event_id,
+            customer_id=customer_id,
+            brand_code=brand_code,
+            type=self.type,
+            recipient_type=self.recipient_type,
+            recipient=self.recipient,
+            recipient_raw=self.recipient,
+            status=self.status,
+            source=self.source,
+            consent_date=date,
+            received_at=origin.received_at,
+            date_basis=basis,
+            origin=origin.origin,
+            origin_ref=texts.get(Field.ORIGIN_REF),
+            sequence=self.sequence,
+            actor=texts.get(Field.ACTOR),
+            correlation_id=texts.get(Field.CORRELATION_ID),
+            import_id=origin.import_id,
+            row=origin.row,
+            retailer_code=self.retailer_code,
+            retailer_access=self.retailer_access,
+            notice_version=texts.get(Field.NOTICE_VERSION),
+            evidence=origin.evidence,
+            evidence_hash=texts.get(Field.EVIDENCE_HASH),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptedRecord:
+    """An event to publish.
+
+    ``violations`` are why İYS would not register it as it stands: any for an opt-out, only the end
+    of its term for an opt-in.
+    """
+
+    event: ConsentEvent
+    key: ConsentKey
+    violations: tuple[Violation, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedRecord:
+    """A record that is not published, and every reason why."""
+
+    violations: tuple[Violation, ...]
+
+
+_TEXTS = (
+    Field.ORIGIN_REF,
+    Field.ACTOR,
+    Field.CORRELATION_ID,
+    Field.NOTICE_VERSION,
+    Field.EVIDENCE_HASH,
+)
+
+
+def read(values: Mapping[Field, str], rules: DateRules) -> MappedRecord:
+    """Return ``values`` as a record; an empty field is the same as an absent one."""
+    found = {name: text for name, value in values.items() if (text := value.strip())}
+    faults: list[Violation] = []
+    channel = names.channel_of(found.get(Field.TYPE, ""))
+    status = names.status_of(found.get(Field.STATUS, ""))
+    return MappedRecord(
+        brand_code=_number(found, Field.BRAND_CODE, faults),
+        type=channel,
+        recipient_type=names.recipient_type_of(found.get(Field.RECIPIENT_TYPE, "")),
+        recipient=_recipient(found, channel, faults),
+        status=status,
+        source=names.source_of(found.get(Field.SOURCE, "")),
+        consent_date=_date(found, rules, status, faults),
+        sequence=_number(found, Field.SEQUENCE, faults, _LARGEST_LONG),
+        retailer_code=_number(found, Field.RETAILER_CODE, faults),
+        retailer_access=_numbers(found, Field.RETAILER_ACCESS, faults),
+        texts={name: found[name] for name in _TEXTS if name in found},
+        violations=tuple(faults),
+    )
+
+
+def judge(
+    record: MappedRecord, directory: BrandDirectory, origin: EventOrigin
+) -> AcceptedRecord | RefusedRecord:
+    """Return the event to publish, or every reason why there is none."""
+    if record.brand_code is None:
+        return _refused(record, 0, record.violations, origin)
+    try:
+        brand = directory.get(record.brand_code)
+    except UnknownBrandError as error:
+        unknown = violation("brand_code", "IZIN-BRAND-UNKNOWN", brand=error.brand_code)
+        return _refused(record, record.brand_code, (*record.violations, unknown), origin)
+    event = record.event(brand.customer_id, brand.brand_code, origin)
+    match admit(event, appended_at=origin.received_at):
+        case RefusedEvent(violations=by_law):
+            return RefusedRecord(violations=_joined(record.violations, by_law))
+        case AdmittedEvent(violations=by_law, key=key, status=status, event=event) as admitted:
+            violations = _joined(record.violations, by_law)
+            if violations and status is not Status.RET:
+                return RefusedRecord(violations=violations)
+            if status is Status.ONAY and _is_void(admitted, brand, origin.received_at):
+                violations = (violation("consent_date", "IZIN-TERM-ENDED"),)
+            return AcceptedRecord(event=event, key=key, violations=violations)
+        case never:
+            assert_never(never)
+
+
+def _refused(
+    record: MappedRecord, brand_code: int, ours: tuple[Violation, ...], origin: EventOrigin
+) -> RefusedRecord:
+    """Return the refusal of a record without a registered brand, with what else is wrong."""
+    event = record.event("-", brand_code, origin)
+    by_law = admit(event, appended_at=origin.received_at).violations
+    return RefusedRecord(violations=_joined(ours, by_law))
+
+
+def _is_void(admitted: AdmittedEvent, brand: RegisteredBrand, now: datetime) -> bool:
+    """Whether the term of an ONAY has ended, counted with the public holidays."""
+    # Three business days are never shorter than three days, and most events are minutes old.
+    if now - admitted.effective_at <= _SHORTEST_TERM:
+        return False
+    terms = BrandTerms(activated_at=brand.activated_at, loading_deadline=brand.loading_deadline)
+    ends_at = expires_at(admitted.effective_at, terms, now=now)
+    return ends_at is not None and ends_at < now
+
+
+def _joined(ours: tuple[Violation, ...], law: tuple[Violation, ...]) -> tuple[Violation, ...]:
+    """Return all violations, without the law's for fields that could not be read."""
+    unread = {names.fold(one.field) for one in ours}
+    return (*ours, *(one for one in law if names.fold(one.field) not in unread)) if ours else law
+
+
+def _recipient(found: Mapping[Field, str], channel: str, faults: list[Violation]) -> str:
+    by_channel = _BY_CHANNEL.get(channel)
+    given = [
+        found[one] for one in (Field.RECIPIENT, by_channel) if one is not None and one in found
+    ]
+    if len(set(given)) > 1:
+        faults.append(violation("recipient", "IZIN-TWO-RECIPIENTS", other=by_channel))
+        return ""
+    return given[0] if given else ""
+
+
+def _date(
+    found: Mapping[Field, str], rules: DateRules, status: str, faults: list[Violation]
+) -> datetime | None:
+    text = found.get(Field.CONSENT_DATE)
+    if text is None:
+        return None
+    if rules.time_of_day is not None and status != Status.ONAY:
+        rules = replace(rules, time_of_day=None)
+    try:
+        return read_date(text, rules)
+    except UnreadableDateError as error:
+        faults.append(error.violation)
+        return None
+
+
+def _number(
+    found: Mapping[Field, str],
+    name: Field,
+    faults: list[Violation],
+    largest: int = _LARGEST_INT,
+) -> int | None:
+    text = found.get(name)
+    if text is None:
+        return None
+    if (
+        text.isascii()
+        and text.isdigit()
+        and len(text) <= len(str(largest))
+        and int(text) <= largest
+    ):
+        return int(text)
+    faults.append(violation(name, "IZIN-NOT-A-NUMBER", largest=largest))
+    return None
+
+
+def _numbers(
+    found: Mapping[Field, str], name: Field, faults: list[Violation]
+) -> tuple[int, ...] | None:
+    text = found.get(name)
+    if text is None:
+        return None
+    numbers: list[int] = []
+    for part in text.replace(",", " ").replace("|", " ").split():
+        number = _number({name: part}, name, faults)
+        if number is None:
+            return None
+        numbers.append(number)
+    return tuple(numbers)

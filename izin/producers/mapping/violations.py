@@ -1,0 +1,85 @@
+"""What can be wrong with the notation of an input record, before the law validates its content.
+
+İYS's code where it has one (H118); ``IZIN-…`` where it has none. A text says what would be right
+and never quotes the input, which may be a person's address.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from izin.consent.violations import Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PRINTED = 40
+
+KNOWN_FIELDS = (
+    "recipient (or phone, email), type, status, source, consentDate, recipientType, brandCode, "
+    "ref, id, retailerCode, retailerAccess, noticeVersion, actor, sequence, correlationId, "
+    "evidenceHash, evidence, dateBasis"
+)
+
+
+REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "H118": (
+            f"no such field; leave it out or use one of: {KNOWN_FIELDS}",
+            "Bilinmeyen alan; gönderimden çıkarın ya da bilinen bir alan adı kullanın.",
+        ),
+        "IZIN-BRAND-UNKNOWN": (
+            "brand {brand} is not registered; correct it, or register it: izin brands add {brand}",
+            "{brand} kodlu marka kayıtlı değil; düzeltin ya da markayı tanıtın.",
+        ),
+        "IZIN-DATE-BASIS": (
+            'dateBasis is "stated", or "received" where the recipient acts right now',
+            'dateBasis yalnızca "stated" ya da "received" olabilir.',
+        ),
+        "IZIN-EVIDENCE": (
+            "evidence is an object of texts, {longest} characters in all; else send evidenceHash",
+            "Kanıt, metinlerden oluşan bir nesne olmalı; fazlasının özetini gönderin.",
+        ),
+        "IZIN-NOT-A-NUMBER": (
+            "not a whole number from 0 to {largest}; write it in digits",
+            "0 ile {largest} arasında bir tam sayı değil; yalnızca rakam kullanın.",
+        ),
+        "IZIN-ROW": (
+            "the fields of the row cannot be separated: {what}; correct quotes and delimiters",
+            "Satır {width} sütuna ayrılamıyor; ayraçları ve tırnakları düzeltin.",
+        ),
+        "IZIN-SIZE": (
+            "the event cannot be carried: {what}",
+            "Kayıt taşınamayacak kadar büyük ya da sözleşmeye uymuyor; alanları kısaltın.",
+        ),
+        "IZIN-TERM-ENDED": (
+            "past its three business days: void unless İYS holds it; get a new consent",
+            "Üç iş günü geçmiş; İYS'de kayıtlı değilse geçersizdir: yeni onay alın.",
+        ),
+        "IZIN-TWICE": (
+            "{name} is given twice with different values; give it once",
+            "Alan iki kez, farklı değerlerle gönderilmiş; bir kez gönderin.",
+        ),
+        "IZIN-TWO-RECIPIENTS": (
+            "recipient and {other} differ; give one of them",
+            "Alıcı iki ayrı alanda farklı verilmiş; yalnızca birini verin.",
+        ),
+        "IZIN-TYPE": (
+            "the value must be text or a whole number; write it in quotes",
+            "Değer metin ya da tam sayı olmalı; tırnak içinde gönderin.",
+        ),
+    }
+)
+"""Each code of the producers with its English and its Turkish reason, as format strings."""
+
+
+def violation(field: str, code: str, **details: object) -> Violation:
+    """Return the violation of ``field`` with ``code``, one of ``REASONS``, filled with details."""
+    reason, reason_tr = (text.format_map(details) for text in REASONS[code])
+    return Violation(field=field, code=code, reason=reason, reason_tr=reason_tr)
+
+
+def printable(name: str) -> str:
+    """Return a field name of the sender so that it can stand in a response."""
+    return "".join(one for one in name[:_PRINTED] if one.isalnum() or one in "_-")

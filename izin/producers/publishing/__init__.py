@@ -1,0 +1,1 @@
+"""Consent events published to Kafka: lane, key, bytes, headers, acknowledgement."""

@@ -1,0 +1,67 @@
+"""Deterministic event ids: the same event has the same id, however often it is sent.
+
+A file or a webhook may repeat itself, so its ids are UUIDv5 over what stays the same: (digest, row)
+of a file, (origin, reference, version) of a message. Only an event that nothing identifies gets a
+UUIDv7 (RFC 9562), which sorts by time. Time and randomness are arguments.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+from uuid import UUID, uuid5
+
+from izin.consent.model import aware
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+CHANCE_BYTES = 10
+"""The random bytes that :func:`uuid7` needs."""
+
+_FILES = UUID("5f6f7b0e-6f4a-5d0c-9a53-6b8f6f0d1c01")
+_MESSAGES = UUID("5f6f7b0e-6f4a-5d0c-9a53-6b8f6f0d1c02")
+_SEPARATOR = "\x1f"
+
+
+class FileIds:
+    """The ids of the events in one file: UUIDv5 over its SHA-256 and the line."""
+
+    __slots__ = ("_start",)
+
+    def __init__(self, digest: str) -> None:
+        # As uuid5 does, but the common prefix is hashed once.
+        name = f"{digest}{_SEPARATOR}".encode()
+        self._start = hashlib.sha1(_FILES.bytes + name, usedforsecurity=False)
+
+    def of(self, row: int) -> str:
+        """Return the id of the event in line ``row``."""
+        digest = self._start.copy()
+        digest.update(str(row).encode())
+        text = digest.hexdigest()
+        variant = "89ab"[int(text[16], 16) & 3]
+        return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
+
+
+def message_event_id(origin: str, reference: str, version: str) -> str:
+    """Return the id of the event that ``origin`` calls ``reference``.
+
+    ``version`` distinguishes two events of one reference: a number, or key, status and date.
+    """
+    return str(uuid5(_MESSAGES, _SEPARATOR.join((origin, reference, version))))
+
+
+def new_event_id(at: datetime, chance: bytes) -> str:
+    """Return the id of an event that nothing identifies: a UUIDv7."""
+    return str(uuid7(at, chance))
+
+
+def uuid7(at: datetime, chance: bytes) -> UUID:
+    """Return the UUIDv7 of the instant ``at`` and ten random bytes ``chance``."""
+    if len(chance) != CHANCE_BYTES:
+        raise ValueError(f"uuid7 takes {CHANCE_BYTES} bytes of chance, not {len(chance)}")
+    milliseconds = int(aware("at", at).timestamp() * 1000)
+    number = milliseconds << 80 | int.from_bytes(chance, "big")
+    number = number & ~(0xF << 76) | 0x7 << 76
+    number = number & ~(0x3 << 62) | 0x2 << 62
+    return UUID(int=number)

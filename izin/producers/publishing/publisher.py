@@ -1,0 +1,304 @@
+"""The publisher of consent events to Kafka, with a result for each event.
+
+Events are written with ``acks=all`` and idempotence; an event is published once its result says so.
+
+One implementation serves a single signup and a file of millions: ``send`` enqueues in librdkafka
+and calls back with the result; ``publish`` returns a future instead. A thread polls for results. In
+``bulk`` the publishing thread polls itself, for two threads would contend for the interpreter at
+every event.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol, Self
+
+from confluent_kafka import KafkaError, KafkaException
+
+from izin.consent.errors import SourceError
+from izin.producers.publishing.kafka_record import kafka_record
+from izin.runtime.kafka import BrokerError, producer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from datetime import datetime
+    from types import TracebackType
+
+    from confluent_kafka import Message
+
+    from izin.consent.model import ConsentEvent, ConsentKey
+    from izin.runtime.settings import KafkaSettings
+    from izin.schemas.codec import Codec
+
+BULK_LINGER = timedelta(milliseconds=20)
+
+_POLL_TIMEOUT = 0.1
+_PING_TIMEOUT = 2.0
+_DEFAULT_WAIT = timedelta(seconds=60)
+
+
+class OversizeError(SourceError):
+    """An event larger than the broker accepts; its evidence should be stored elsewhere."""
+
+    def __init__(self, event_id: str) -> None:
+        super().__init__(
+            f"event {event_id} is too large for Kafka; store its evidence elsewhere "
+            "and send evidence_hash"
+        )
+        self.event_id = event_id
+
+
+class BackpressureError(BrokerError):
+    """The queue to the broker stayed full for as long as the caller would wait."""
+
+    def __init__(self, retry_after: timedelta) -> None:
+        super().__init__("the queue to Kafka is full; the broker is slow or unreachable")
+        self.retry_after = retry_after
+
+
+class UndeliveredError(BrokerError):
+    """The broker did not acknowledge an event in time; it may have it.
+
+    Publishing the same event again is safe: its id is the same.
+    """
+
+    def __init__(self, event_id: str, reason: str) -> None:
+        super().__init__(f"event {event_id} was not acknowledged by Kafka: {reason}")
+        self.event_id = event_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """The position of a published event."""
+
+    event_id: str
+    topic: str
+    partition: int
+    offset: int
+
+
+PublishResult = Published | UndeliveredError | OversizeError
+"""The result of publishing one event."""
+
+
+class EventPublisher(Protocol):
+    """The interface of a publisher of consent events."""
+
+    def send(
+        self,
+        event: ConsentEvent,
+        key: ConsentKey | None,
+        on_result: Callable[[PublishResult], None],
+        *,
+        wait: timedelta = _DEFAULT_WAIT,
+    ) -> None:
+        """Enqueue ``event``; ``on_result`` is called with its result."""
+
+    def publish(
+        self,
+        event: ConsentEvent,
+        key: ConsentKey | None = None,
+        *,
+        wait: timedelta = _DEFAULT_WAIT,
+    ) -> Future[Published]:
+        """Enqueue ``event``; the future is done when the broker has acknowledged it."""
+
+    def flush(self, timeout: timedelta) -> int:
+        """Wait for the results of all events; return how many are missing."""
+
+    def is_reachable(self) -> bool:
+        """Whether the broker can be reached now."""
+
+    def bulk(self) -> AbstractContextManager[None]:
+        """Within the context, results arrive in ``send`` and ``flush`` only: higher throughput."""
+
+
+class KafkaPublisher:
+    """A thread-safe publisher; close it, or use it as a context manager.
+
+    ``linger`` is how long an event waits to be batched: the default suits an endpoint, where a
+    person waits, and ``BULK_LINGER`` files.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        codec: Codec,
+        *,
+        clock: Callable[[], datetime],
+        delivery_timeout: timedelta = timedelta(seconds=60),
+        linger: timedelta = timedelta(milliseconds=1),
+    ) -> None:
+        self._codec = codec
+        self._clock = clock
+        self._topics = settings.topics
+        self._retry_after = delivery_timeout
+        self._producer = producer(
+            settings,
+            **{
+                "linger.ms": linger / timedelta(milliseconds=1),
+                "message.timeout.ms": int(delivery_timeout.total_seconds() * 1000),
+                "queue.buffering.max.messages": 100_000,
+                "queue.buffering.max.kbytes": 64 * 1024,
+            },
+        )
+        self._is_bulk = False
+        self._stopped = threading.Event()
+        self._poller: threading.Thread
+        self._start_polling()
+
+    def publish(
+        self,
+        event: ConsentEvent,
+        key: ConsentKey | None = None,
+        *,
+        wait: timedelta = _DEFAULT_WAIT,
+    ) -> Future[Published]:
+        """Enqueue ``event`` as ``send`` does; the future is done when it is acknowledged."""
+        future: Future[Published] = Future()
+        future.set_running_or_notify_cancel()
+        self.send(event, key, _Resolve(future), wait=wait)
+        return future
+
+    def send(
+        self,
+        event: ConsentEvent,
+        key: ConsentKey | None,
+        on_result: Callable[[PublishResult], None],
+        *,
+        wait: timedelta = _DEFAULT_WAIT,
+    ) -> None:
+        """Enqueue ``event``; ``on_result`` is called with its result.
+
+        ``key`` is the canonical key where the caller has read it already. Blocks while the queue is
+        full, for at most ``wait``.
+
+        Raises:
+            BackpressureError: the queue stayed full.
+            OversizeError: the event is too large.
+            UnencodableError: a value does not fit the schema.
+        """
+        record = kafka_record(event, key, self._clock(), self._topics, self._codec)
+        deadline = monotonic() + wait.total_seconds()
+        while True:
+            try:
+                self._producer.produce(
+                    record.topic,
+                    value=record.value,
+                    key=record.key,
+                    headers=record.headers,
+                    on_delivery=_Delivery(event.event_id, on_result),
+                )
+            except BufferError:
+                if monotonic() >= deadline:
+                    raise BackpressureError(self._retry_after) from None
+                self._producer.poll(_POLL_TIMEOUT)
+            except KafkaException as error:
+                raise _refused(event.event_id, error.args[0]) from error
+            else:
+                if self._is_bulk:
+                    self._producer.poll(0)
+                return
+
+    @contextmanager
+    def bulk(self) -> Iterator[None]:
+        """Poll for results in ``send`` and ``flush`` only; one thread may publish meanwhile."""
+        self._stop_polling()
+        self._is_bulk = True
+        try:
+            yield
+        finally:
+            self._is_bulk = False
+            self._start_polling()
+
+    def flush(self, timeout: timedelta) -> int:
+        """Wait for the results of all events; return how many are missing."""
+        return self._producer.flush(timeout.total_seconds())
+
+    def is_reachable(self) -> bool:
+        """Whether the broker can be reached now and has the topic; blocks for at most 2 s."""
+        name = self._topics.events.name
+        try:
+            found = self._producer.list_topics(name, timeout=_PING_TIMEOUT).topics[name]
+        except KafkaException:
+            return False
+        return found.error is None
+
+    def close(self, timeout: timedelta = timedelta(seconds=30)) -> None:
+        """Flush, then stop polling."""
+        self._producer.flush(timeout.total_seconds())
+        self._stop_polling()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _start_polling(self) -> None:
+        self._stopped.clear()
+        self._poller = threading.Thread(target=self._poll, name="publisher", daemon=True)
+        self._poller.start()
+
+    def _stop_polling(self) -> None:
+        self._stopped.set()
+        self._poller.join()
+
+    def _poll(self) -> None:
+        while not self._stopped.is_set():
+            self._producer.poll(_POLL_TIMEOUT)
+
+
+class _Delivery:
+    """librdkafka's delivery callback for one event."""
+
+    __slots__ = ("_event_id", "_on_result")
+
+    def __init__(self, event_id: str, on_result: Callable[[PublishResult], None]) -> None:
+        self._event_id = event_id
+        self._on_result = on_result
+
+    def __call__(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self._on_result(_refused(self._event_id, error))
+            return
+        self._on_result(
+            Published(
+                event_id=self._event_id,
+                topic=message.topic() or "",
+                partition=message.partition() or 0,
+                offset=message.offset() or 0,
+            )
+        )
+
+
+class _Resolve:
+    """Resolves a future with a result."""
+
+    __slots__ = ("_future",)
+
+    def __init__(self, future: Future[Published]) -> None:
+        self._future = future
+
+    def __call__(self, result: PublishResult) -> None:
+        if isinstance(result, Published):
+            self._future.set_result(result)
+        else:
+            self._future.set_exception(result)
+
+
+def _refused(event_id: str, error: KafkaError) -> UndeliveredError | OversizeError:
+    if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+        return OversizeError(event_id)
+    return UndeliveredError(event_id, error.str())

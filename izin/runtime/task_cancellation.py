@@ -1,0 +1,24 @@
+"""Cancellation of asyncio tasks that waits until they have ended."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_RETRY_AFTER = 1.0
+
+
+async def cancel_all(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel ``tasks``, repeatedly, until all of them have ended.
+
+    Once is not enough: a task may take the cancellation for its own time-out, as
+    ``asyncio.wait_for`` does before Python 3.12.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=_RETRY_AFTER)

@@ -1,0 +1,210 @@
+"""The topics of an installation: created, repaired and checked.
+
+The partition count of a topic is fixed for life, for the key decides the partition; everything else
+can be repaired.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import (
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
+
+from izin.runtime.kafka import TIMEOUT, admin, broker_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from confluent_kafka.admin import AdminClient
+
+    from izin.runtime.settings import KafkaSettings
+    from izin.schemas.topics import Topic
+
+
+def partitions_of(topic: Topic, settings: KafkaSettings) -> int:
+    """Return how many partitions ``topic`` must have: ``IZIN_PARTITIONS`` if keyed, else 1."""
+    return settings.partitions if topic.keyed else 1
+
+
+def ensure_topics(settings: KafkaSettings) -> tuple[str, ...]:
+    """Create the topics that are missing and return their names.
+
+    Raises:
+        BrokerError: the broker cannot be reached, or refused.
+    """
+    client = admin(settings)
+    with broker_errors(settings):
+        existing = client.list_topics(timeout=TIMEOUT).topics
+        missing = [topic for topic in settings.topics if topic.name not in existing]
+        if missing:
+            created = client.create_topics(
+                [
+                    NewTopic(
+                        topic.name,
+                        num_partitions=partitions_of(topic, settings),
+                        replication_factor=settings.replication_factor,
+                        config=dict(topic.config),
+                    )
+                    for topic in missing
+                ],
+                operation_timeout=TIMEOUT,
+            )
+            for future in created.values():
+                future.result(TIMEOUT)
+            _await_leaders(client, missing)
+    return tuple(topic.name for topic in missing)
+
+
+def repair_topics(settings: KafkaSettings) -> tuple[str, ...]:
+    """Set the required topic settings where they differ, and return the names of changed topics.
+
+    A partition count is never changed.
+
+    Raises:
+        BrokerError: the broker cannot be reached, or refused.
+    """
+    client = admin(settings)
+    with broker_errors(settings):
+        existing = client.list_topics(timeout=TIMEOUT).topics
+        configs = _configs(client, [topic for topic in settings.topics if topic.name in existing])
+        found = [topic for topic in settings.topics if topic.name in configs]
+        changes = [
+            ConfigResource(
+                ResourceType.TOPIC,
+                topic.name,
+                incremental_configs=[
+                    ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+                    for name, value in wrong.items()
+                ],
+            )
+            for topic in found
+            if (wrong := _wrong(topic, configs[topic.name]))
+        ]
+        if changes:
+            for future in client.incremental_alter_configs(changes).values():
+                future.result(TIMEOUT)
+            _await_settings(client, found)
+    return tuple(change.name for change in changes)
+
+
+def topic_faults(settings: KafkaSettings) -> tuple[str, ...]:
+    """Return what is wrong with the topics, one sentence with its remedy each.
+
+    Raises:
+        BrokerError: the broker cannot be reached, or refused.
+    """
+    client = admin(settings)
+    with broker_errors(settings):
+        existing = client.list_topics(timeout=TIMEOUT).topics
+        configs = _configs(client, [topic for topic in settings.topics if topic.name in existing])
+    faults: list[str] = []
+    for topic in settings.topics:
+        config = configs.get(topic.name)
+        if config is None:
+            faults.append(f"topic {topic.name} does not exist; run: izin up, or izin doctor --fix")
+            continue
+        wanted = partitions_of(topic, settings)
+        count = len(existing[topic.name].partitions)
+        if count != wanted:
+            faults.append(
+                f"topic {topic.name} has {count} partitions, not {wanted}: the count is "
+                "fixed for life; set IZIN_PARTITIONS to what it was created with"
+            )
+        faults += [
+            f"topic {topic.name} has {name}={config.get(name)}, not {value}; run: izin doctor --fix"
+            for name, value in _wrong(topic, config).items()
+        ]
+        if settings.production:
+            faults += _production_faults(topic, existing[topic.name], config)
+    return tuple(faults)
+
+
+_until_settled = retry(
+    retry=retry_if_result(lambda settled: not settled),
+    stop=stop_after_delay(TIMEOUT),
+    wait=wait_fixed(0.1),
+    retry_error_callback=lambda _: None,
+)
+
+
+@_until_settled
+def _await_leaders(client: AdminClient, topics: list[Topic]) -> bool:
+    """Wait until every partition has a leader: until then the broker knows no such topic."""
+    existing = client.list_topics(timeout=TIMEOUT).topics
+    found = [existing[topic.name].partitions.values() for topic in topics if topic.name in existing]
+    return len(found) == len(topics) and all(one.leader >= 0 for led in found for one in led)
+
+
+@_until_settled
+def _await_settings(client: AdminClient, topics: list[Topic]) -> bool:
+    """Wait until the broker shows the settings as they were set; it applies them with a delay."""
+    configs = _configs(client, topics)
+    return not any(_wrong(topic, configs.get(topic.name, {})) for topic in topics)
+
+
+def _wrong(topic: Topic, config: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings that ``topic`` must have and does not."""
+    return {
+        name: value
+        for name, value in topic.config.items()
+        if not _fulfils(name, config.get(name), value)
+    }
+
+
+_FOREVER = -1
+_AT_LEAST = frozenset({"retention.ms", "min.compaction.lag.ms"})
+"""Settings that an operator may raise: retaining more is no fault."""
+
+
+def _fulfils(name: str, found: str | None, wanted: str) -> bool:
+    if found == wanted or found is None or name not in _AT_LEAST:
+        return found == wanted
+    return int(found) == _FOREVER or int(found) >= int(wanted)
+
+
+_MIN_REPLICAS = 3
+_MIN_INSYNC = 2
+
+
+def _production_faults(topic: Topic, found: Any, config: Mapping[str, str]) -> list[str]:  # noqa: ANN401  # untyped
+    faults = []
+    replicas = min(len(one.replicas) for one in found.partitions.values())
+    if replicas < _MIN_REPLICAS:
+        faults.append(
+            f"topic {topic.name} has {replicas} replicas; production needs {_MIN_REPLICAS}"
+        )
+    if int(config.get("min.insync.replicas", "1")) < _MIN_INSYNC:
+        faults.append(
+            f"topic {topic.name}: min.insync.replicas must be {_MIN_INSYNC} in production"
+        )
+    if config.get("unclean.leader.election.enable") == "true":
+        faults.append(f"topic {topic.name}: unclean.leader.election.enable must be false")
+    return faults
+
+
+def _configs(client: AdminClient, topics: list[Topic]) -> Mapping[str, dict[str, str]]:
+    """Return the settings of each of ``topics`` that exists."""
+    if not topics:
+        return {}
+    requested = client.describe_configs(
+        [ConfigResource(ResourceType.TOPIC, topic.name) for topic in topics]
+    )
+    found = {}
+    for resource, future in requested.items():
+        try:
+            entries = future.result(TIMEOUT)
+        except KafkaException as error:
+            # A listing may still name a topic that was deleted a moment ago.
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
+        else:
+            found[resource.name] = {name: entry.value for name, entry in entries.items()}
+    return found

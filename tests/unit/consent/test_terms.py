@@ -1,0 +1,314 @@
+from datetime import UTC, date, datetime, time, timedelta
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from izin.consent.business_days import Calendar
+from izin.consent.errors import NaiveInstantError, OutsideCalendarError
+from izin.consent.model import Status
+from izin.consent.terms import (
+    TURKEY,
+    BrandTerms,
+    Urgency,
+    due_and_expiry,
+    due_at,
+    expires_at,
+    time_left,
+    urgency,
+)
+from tests.unit.consent.public_holidays import TERMS
+
+ACTIVE = BrandTerms(activated_at=datetime(2025, 1, 1, tzinfo=UTC))
+LOADING = BrandTerms(loading_deadline=datetime(2026, 6, 1, tzinfo=UTC))
+INSTANTS = st.datetimes(
+    min_value=datetime(2014, 12, 1),  # noqa: DTZ001 - hypothesis adds the zone
+    max_value=datetime(2035, 12, 1),  # noqa: DTZ001 - hypothesis adds the zone
+    timezones=st.just(UTC),
+)
+STEPS = st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=12))
+SPRING = st.dates(min_value=date(2026, 3, 1), max_value=date(2026, 6, 15))
+"""Both bayrams of a year, and four holidays besides."""
+SPRING_INSTANTS = st.builds(datetime.combine, SPRING, st.times(), st.just(TURKEY))
+BRANDS = st.sampled_from(
+    [
+        ACTIVE,
+        LOADING,
+        BrandTerms(activated_at=datetime(2026, 4, 1, tzinfo=UTC)),
+        BrandTerms(
+            activated_at=datetime(2026, 4, 1, tzinfo=UTC),
+            loading_deadline=datetime(2026, 3, 20, tzinfo=UTC),
+        ),
+    ]
+)
+
+
+def in_turkey(*fields: int) -> datetime:
+    """Return an instant by the clock on a Turkish wall."""
+    return datetime(*fields, tzinfo=TURKEY)
+
+
+@pytest.mark.parametrize(
+    ("given_at", "due", "expires"),
+    [
+        (
+            in_turkey(2026, 4, 17, 10, 30),
+            in_turkey(2026, 4, 22, 10, 30),
+            in_turkey(2026, 4, 22, 23, 59, 59),
+        ),
+        # The third day is 28 October, a half day.
+        (
+            in_turkey(2026, 10, 23, 15, 0),
+            in_turkey(2026, 10, 28, 13, 0),
+            in_turkey(2026, 10, 28, 23, 59, 59),
+        ),
+        (
+            in_turkey(2026, 10, 23, 12, 0),
+            in_turkey(2026, 10, 28, 12, 0),
+            in_turkey(2026, 10, 28, 23, 59, 59),
+        ),
+        # Already tomorrow in Turkey, still today in UTC.
+        (
+            datetime(2026, 9, 13, 21, 30, tzinfo=UTC),
+            in_turkey(2026, 9, 17, 0, 30),
+            in_turkey(2026, 9, 17, 23, 59, 59),
+        ),
+    ],
+)
+def test_both_readings_of_the_third_business_day(
+    given_at: datetime, due: datetime, expires: datetime
+):
+    """Strict: the same time of day; lenient: the end of the day; both in Turkey's days."""
+    assert due_at(given_at, ACTIVE) == due
+    assert expires_at(given_at, ACTIVE) == expires
+    assert due_at(given_at, ACTIVE).tzinfo is UTC
+
+
+@pytest.mark.parametrize(("said_on", "last_day"), TERMS)
+def test_the_days_of_the_reference(said_on: date, last_day: date):
+    """Both readings end on the same day; on Sunday the clock stands, so it is the end of it."""
+    said_at = datetime.combine(said_on, time(10, 30), TURKEY)
+    ends = datetime.combine(last_day, time(23, 59, 59), TURKEY)
+    stands = said_on == date(2026, 9, 13)
+    assert due_at(said_at, ACTIVE) == (
+        ends if stands else ends.replace(hour=10, minute=30, second=0)
+    )
+    assert expires_at(said_at, ACTIVE) == ends
+
+
+@pytest.mark.parametrize(
+    ("said_at", "due"),
+    [
+        (in_turkey(2026, 9, 11, 23, 59, 59), in_turkey(2026, 9, 16, 23, 59, 59)),
+        (in_turkey(2026, 9, 12, 0, 0), in_turkey(2026, 9, 16, 23, 59, 59)),
+        (in_turkey(2026, 9, 12, 23, 0), in_turkey(2026, 9, 16, 23, 59, 59)),
+        (in_turkey(2026, 9, 13, 10, 0), in_turkey(2026, 9, 16, 23, 59, 59)),
+        (in_turkey(2026, 9, 14, 0, 0), in_turkey(2026, 9, 17, 0, 0)),
+        # The third day is 28 October, a half day.
+        (in_turkey(2026, 10, 24, 9, 0), in_turkey(2026, 10, 28, 13, 0)),
+        (in_turkey(2026, 10, 25, 23, 0), in_turkey(2026, 10, 28, 13, 0)),
+        # Said in the free half of a half day, which counts whole.
+        (in_turkey(2026, 10, 28, 15, 0), in_turkey(2026, 11, 3, 15, 0)),
+    ],
+)
+def test_what_is_said_while_the_clock_stands_counts_from_its_next_tick(
+    said_at: datetime, due: datetime
+):
+    """A weekend's statement has until the end of the day on which Friday's last one is due."""
+    assert due_at(said_at, ACTIVE) == due
+
+
+@given(INSTANTS, STEPS, BRANDS)
+def test_what_is_said_later_is_never_due_earlier(
+    instant: datetime, step: timedelta, brand: BrandTerms
+):
+    """Both readings are monotone in the instant of the statement, whatever its brand is."""
+    now = datetime(2026, 3, 15, tzinfo=UTC)
+    for reading in (due_at, expires_at):
+        assert reading(instant, brand, now=now) <= reading(instant + step, brand, now=now)
+
+
+@given(SPRING_INSTANTS, st.sets(SPRING, max_size=6), SPRING)
+def test_a_day_more_that_is_closed_never_shortens_a_term(
+    instant: datetime, closed: set[date], one_more: date
+):
+    """Both readings are monotone in the calendar: what an operator closes only ever helps."""
+    fewer = Calendar(extra_closed_days=frozenset(closed))
+    more = Calendar(extra_closed_days=frozenset(closed | {one_more}))
+    for reading in (due_at, expires_at):
+        assert reading(instant, ACTIVE, calendar=fewer) <= reading(instant, ACTIVE, calendar=more)
+
+
+@given(INSTANTS, BRANDS)
+def test_due_comes_before_expiry(instant: datetime, brand: BrandTerms):
+    """The alarm never rings after it is too late."""
+    now = datetime(2026, 3, 15, tzinfo=UTC)
+    assert due_at(instant, brand, now=now) <= expires_at(instant, brand, now=now)
+
+
+@given(INSTANTS)
+def test_a_term_is_three_days_at_least(instant: datetime):
+    """Holidays lengthen it, a half day at its end takes eleven hours, and no term is endless."""
+    assume(instant >= in_turkey(2015, 1, 1))
+    term = due_at(instant, ACTIVE) - instant
+    assert timedelta(days=3) - timedelta(hours=11) <= term <= timedelta(days=15)
+
+
+def test_what_was_said_before_the_calendar_begins_has_ended():
+    """No term is older than the law, so such a statement is late by any reading, and no error."""
+    begins = in_turkey(2015, 1, 1)
+    for said_at in (datetime.min.replace(tzinfo=UTC), in_turkey(1999, 5, 3), begins):
+        assert due_at(said_at, ACTIVE) == in_turkey(2015, 1, 6, 23, 59, 59)
+        assert expires_at(said_at, ACTIVE) == in_turkey(2015, 1, 6, 23, 59, 59)
+
+
+def test_a_term_beyond_the_calendar_is_an_error():
+    """Better no term than one that takes every weekday for a business day."""
+    for reading in (due_at, expires_at):
+        with pytest.raises(OutsideCalendarError):
+            reading(in_turkey(2036, 1, 1), ACTIVE)
+        with pytest.raises(OutsideCalendarError):
+            reading(in_turkey(2035, 12, 28, 9), ACTIVE)
+
+
+def test_a_statement_has_an_aware_instant():
+    """A naive one would be read in the zone of the machine."""
+    for reading in (due_at, expires_at):
+        with pytest.raises(NaiveInstantError, match="effective_at"):
+            reading(in_turkey(2026, 3, 2).replace(tzinfo=None), ACTIVE)
+
+
+def test_before_activation_only_the_loading_deadline_counts():
+    """First loading: old consents may be told until the brand's own deadline."""
+    long_ago = datetime(2019, 1, 1, tzinfo=UTC)
+    assert due_at(long_ago, LOADING) == LOADING.loading_deadline
+    assert due_at(long_ago, LOADING).tzinfo is UTC
+    assert expires_at(long_ago, LOADING) == LOADING.loading_deadline
+    assert due_at(long_ago, BrandTerms()) is None
+    assert expires_at(long_ago, BrandTerms()) is None
+
+
+def test_an_activation_ahead_has_not_begun():
+    """The three-day rule begins with the activation, not with the knowledge of it."""
+    activated_at = datetime(2026, 3, 10, tzinfo=UTC)
+    brand = BrandTerms(activated_at=activated_at, loading_deadline=activated_at)
+    given_at = datetime(2026, 3, 2, 9, tzinfo=UTC)
+    before, after = activated_at - timedelta(seconds=1), activated_at
+    assert due_at(given_at, brand, now=before) == activated_at
+    assert expires_at(given_at, brand, now=before) == activated_at
+    assert due_at(given_at, brand, now=after) == datetime(2026, 3, 5, 9, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("said_at", "now", "due"),
+    [
+        # The activation lies ahead: loaded by the loading deadline, if that is the nearer.
+        (in_turkey(2026, 2, 2, 9), in_turkey(2026, 3, 1), in_turkey(2026, 3, 9, 18)),
+        # The deadline is over and the activation ahead: the old consent is late already.
+        (in_turkey(2026, 2, 2, 9), in_turkey(2026, 3, 10), in_turkey(2026, 3, 9, 18)),
+        # Given on the last day of loading: it has its own three days, for then H467 asks no more.
+        (in_turkey(2026, 3, 9, 17), in_turkey(2026, 3, 9, 17, 1), in_turkey(2026, 3, 12, 17)),
+        # Given after the loading deadline, the activation still ahead.
+        (in_turkey(2026, 3, 10, 9), in_turkey(2026, 3, 10, 10), in_turkey(2026, 3, 13, 9)),
+        # Given before the activation and less than three days ago, seen after it.
+        (in_turkey(2026, 3, 11, 9), in_turkey(2026, 3, 12, 9), in_turkey(2026, 3, 16, 9)),
+        # The same instant as the activation.
+        (in_turkey(2026, 3, 12, 9), in_turkey(2026, 3, 12, 9), in_turkey(2026, 3, 17, 9)),
+    ],
+)
+def test_around_an_activation(said_at: datetime, now: datetime, due: datetime):
+    """A consent has three business days or the first loading, whichever lets it live longer."""
+    brand = BrandTerms(
+        activated_at=in_turkey(2026, 3, 12, 9), loading_deadline=in_turkey(2026, 3, 9, 18)
+    )
+    assert due_at(said_at, brand, now=now) == due
+    expires = expires_at(said_at, brand, now=now)
+    assert expires == due or expires == due.replace(hour=23, minute=59, second=59)
+
+
+def test_an_activation_ahead_ends_the_loading_where_no_deadline_is_set():
+    """What is known to be too late from the activation on is told before it, or never."""
+    brand = BrandTerms(activated_at=in_turkey(2026, 3, 12, 9))
+    now = in_turkey(2026, 3, 2)
+    assert expires_at(in_turkey(2019, 1, 2), brand, now=now) == brand.activated_at
+    assert due_at(in_turkey(2019, 1, 2), brand, now=now) == brand.activated_at
+
+
+@given(INSTANTS)
+def test_an_activation_that_passes_revives_nothing(instant: datetime):
+    """What was reckoned before an activation that was known holds after it for what still lives."""
+    brand = BrandTerms(activated_at=in_turkey(2026, 3, 12, 9))
+    before = expires_at(instant, brand, now=brand.activated_at - timedelta(seconds=1))
+    after = expires_at(instant, brand, now=brand.activated_at)
+    assert before == max(after, brand.activated_at)
+
+
+def test_a_ret_never_expires():
+    """Nothing makes a "no" invalid; it is only due."""
+    given_at = datetime(2026, 3, 2, 9, tzinfo=UTC)
+    assert expires_at(given_at, ACTIVE, status=Status.RET) is None
+    assert expires_at(given_at, LOADING, status=Status.RET) is None
+    assert due_at(given_at, ACTIVE) is not None
+
+
+@given(SPRING_INSTANTS, BRANDS, st.sampled_from(Status), SPRING_INSTANTS)
+def test_both_terms_are_counted_together(
+    said_at: datetime, brand: BrandTerms, status: Status, now: datetime
+):
+    """By the same brand, calendar and instant."""
+    closed = Calendar(extra_closed_days=frozenset({said_at.date() + timedelta(days=1)}))
+    assert due_and_expiry(said_at, brand, status=status, now=now, calendar=closed) == (
+        due_at(said_at, brand, now=now, calendar=closed),
+        expires_at(said_at, brand, status=status, now=now, calendar=closed),
+    )
+
+
+def test_extra_closed_days_lengthen_the_term():
+    """What the operator closes is no business day of any term."""
+    closed = Calendar(extra_closed_days=frozenset({date(2026, 3, 3)}))
+    given_at = datetime(2026, 3, 2, 9, tzinfo=UTC)
+    assert due_at(given_at, ACTIVE, calendar=closed) == datetime(2026, 3, 6, 9, tzinfo=UTC)
+    assert expires_at(given_at, ACTIVE, calendar=closed) == in_turkey(2026, 3, 6, 23, 59, 59)
+    on_it = datetime(2026, 3, 3, 9, tzinfo=UTC)
+    assert due_at(on_it, ACTIVE, calendar=closed) == in_turkey(2026, 3, 6, 23, 59, 59)
+
+
+DEADLINE = datetime(2026, 3, 5, 9, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("left", "expected"),
+    [
+        (timedelta(seconds=-1), Urgency.OVERDUE),
+        (timedelta(0), Urgency.LAST_HOUR),
+        (timedelta(hours=1), Urgency.LAST_HOUR),
+        (timedelta(hours=1, seconds=1), Urgency.SOON),
+        (timedelta(hours=24), Urgency.SOON),
+        (timedelta(hours=24, seconds=1), Urgency.CALM),
+    ],
+)
+def test_urgency_grows_towards_the_deadline(left: timedelta, expected: Urgency):
+    """The alarm is at 24 hours, the fast lane in the last one."""
+    assert urgency(DEADLINE - left, DEADLINE) is expected
+    assert time_left(DEADLINE - left, DEADLINE) == left
+
+
+@given(INSTANTS, st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=5)))
+def test_urgency_never_falls_as_time_passes(now: datetime, later: timedelta):
+    """What was pressing is no calmer an hour later."""
+    rising = (Urgency.CALM, Urgency.SOON, Urgency.LAST_HOUR, Urgency.OVERDUE)
+    deadline = now + timedelta(days=2)
+    assert rising.index(urgency(now, deadline)) <= rising.index(urgency(now + later, deadline))
+
+
+def test_no_deadline_no_urgency():
+    """A brand that is not active and has no loading deadline has all the time."""
+    assert urgency(DEADLINE, None) is Urgency.NO_DEADLINE
+    assert time_left(DEADLINE, None) is None
+
+
+@pytest.mark.parametrize("field", ["activated_at", "loading_deadline"])
+def test_a_brand_has_aware_instants(field: str):
+    """A deadline without a zone is none."""
+    with pytest.raises(NaiveInstantError, match=field):
+        BrandTerms(**{field: DEADLINE.replace(tzinfo=None)})

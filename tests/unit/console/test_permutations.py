@@ -1,0 +1,173 @@
+"""Whatever tries the law: silent where it holds, and as short as can be where it does not."""
+
+from dataclasses import replace
+from datetime import timedelta, timezone
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from izin.consent.model import AdmittedEvent, Consent, Decision, Reason
+from izin.consent.ordering import decide, merge
+from izin.console.contradictions import contradicting
+from izin.console.permutations import (
+    THE_LAW,
+    Clash,
+    Law,
+    UnsteadyLawError,
+    canonical,
+    digest,
+    try_law,
+)
+from tests.support.builders import NOON, a_claim, a_ret
+from tests.unit.consent.strategies import claims
+from tests.unit.consent.test_ordering import state_after
+from tests.unit.console.broken_laws import BROKEN, LAST_WINS
+
+SETS = 40
+
+
+def clash_of(law: Law, *, size: int = 8) -> Clash:
+    """Return what `law` is found out by, on the first set that finds it out."""
+    for seed in range(SETS):
+        rng = Random(seed)
+        found = try_law(contradicting(size, rng=rng), permutations=25, rng=rng, law=law)
+        if isinstance(found, Clash):
+            return found
+    pytest.fail("the broken law was not found out")
+
+
+@pytest.mark.parametrize("size", [*range(9), 300])
+def test_all_permutations_of_contradictions_give_one_state(size: int):
+    """The law holds, and its digest hangs on the events alone."""
+    for seed in range(SETS if size < 9 else 2):
+        rng = Random(seed)
+        drawn = contradicting(size, rng=rng)
+        found = try_law(drawn, permutations=20, rng=rng)
+        assert isinstance(found, bytes), found
+        rng.shuffle(drawn)
+        assert try_law([*drawn, *drawn], permutations=1, rng=Random(seed + 1)) == found
+
+
+@given(st.lists(claims(), max_size=6), st.randoms(use_true_random=False))
+def test_drawn_claims_give_one_state_too(drawn: list[AdmittedEvent], random: Random):
+    """Other hands draw, and no clash is found."""
+    assert isinstance(try_law(drawn, permutations=3, rng=random), bytes)
+
+
+@pytest.mark.parametrize(("law", "events"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_law_is_found_out_by_as_few_events_as_it_takes(law: Law, events: int):
+    """Each kind of breakage is seen, and its counter-example is the smallest."""
+    clash = clash_of(law)
+    assert len(clash.claims) == events
+    assert {number for part in clash.other for number in part} == set(range(events))
+    assert len({claim.key for claim in clash.claims}) == 1
+
+
+def test_a_counter_example_among_many_events_is_as_small():
+    """Thousands of events, of which two are to blame."""
+    clash = clash_of(LAST_WINS, size=2_000)
+    assert len(clash.claims) == 2
+    assert clash.one == ((0, 1),)
+    assert clash.other == ((1, 0),)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_an_order_that_happens_to_be_right_is_found_out_by_the_replay(seed: int):
+    """Whatever order chance drew, telling all of it again ends with the lesser claim."""
+    drawn = [a_claim(), a_claim(event_id="event-2")]
+    assert isinstance(try_law(drawn, permutations=1, rng=Random(seed), law=LAST_WINS), Clash)
+
+
+def test_last_wins_is_told_by_the_two_orders_of_two_events():
+    """The two orders disagree, and both states are there to be looked at."""
+    drawn = [a_claim(event_id=f"event-{number}") for number in range(5)]
+    found = try_law(drawn, permutations=25, rng=Random(1), law=LAST_WINS)
+    assert isinstance(found, Clash)
+    assert found.why == "the two ways give different states"
+    assert (found.one, found.other) == (((0, 1),), ((1, 0),))
+    (one,), (other,) = found.one_state.values(), found.other_state.values()
+    assert [one.event_id, other.event_id] == [claim.event.event_id for claim in found.claims][::-1]
+
+
+@pytest.mark.parametrize(
+    ("law", "why"),
+    [
+        ("last wins", "a RET gave way to an ONAY that is no later"),
+        ("the latest RET is forgotten", "the latest RET went back"),
+        ("merge forgets the latest RET", "the latest RET went back"),
+        ("merge takes the first", "the two ways give different states"),
+        ("the least represents", "the greatest claim does not stand"),
+    ],
+)
+def test_what_went_wrong_is_named(law: str, why: str):
+    """A "no" that is left or forgotten is seen on the way, not only in the end."""
+    drawn = [a_ret(event_id="event-0"), a_claim(consent_date=NOON + timedelta(seconds=1))]
+    if law == "last wins":
+        drawn = [a_ret(consent_date=NOON + timedelta(seconds=1)), a_claim()]
+    if law == "the least represents":
+        drawn = [a_claim(event_id="event-0"), a_claim()]
+    found = try_law(drawn, permutations=25, rng=Random(1), law=BROKEN[law][0])
+    assert isinstance(found, Clash)
+    assert found.why == why
+
+
+def test_a_broken_merge_is_shown_by_states_apart():
+    """Where one state would be right, the counter-example keeps its two."""
+    clash = clash_of(BROKEN["merge takes the first"][0])
+    assert sorted(clash.other) == [(0,), (1,)]
+
+
+def test_a_repetition_that_counts_is_shown_by_telling_twice():
+    """One event is enough, if it is told twice."""
+    clash = clash_of(BROKEN["a repetition counts"][0])
+    assert clash.other == ((0, 0),)
+
+
+def test_a_law_that_is_no_function_is_told_apart():
+    """A clash that cannot be shown again is another kind of fault."""
+    calls = iter(range(1_000_000))
+
+    def moody(current: Consent | None, claim: AdmittedEvent) -> Decision:
+        decision = decide(current, claim)
+        if decision.reason is Reason.FIRST and next(calls) == 3:
+            return replace(decision, consent=replace(decision.consent, origin="z"))
+        return decision
+
+    with pytest.raises(UnsteadyLawError):
+        try_law([a_claim()], permutations=5, rng=Random(1), law=Law(decide=moody, merge=merge))
+
+
+def test_no_claims_are_no_clash():
+    """Nothing was said, and nothing stands."""
+    assert try_law([], permutations=3, rng=Random(1)) == digest({})
+    assert Law(decide=decide, merge=merge) == THE_LAW
+
+
+@given(st.lists(claims(), min_size=1, max_size=3), st.lists(claims(), min_size=1, max_size=3))
+def test_equal_states_and_only_they_have_equal_bytes(
+    left: list[AdmittedEvent], right: list[AdmittedEvent]
+):
+    """So what is compared as values is the same byte for byte."""
+    one, other = state_after(left), state_after(right)
+    assert one is not None
+    assert other is not None
+    assert (canonical(one) == canonical(other)) is (one == other)
+
+
+def test_an_instant_has_the_same_bytes_in_any_zone():
+    """The digest is of instants, not of how a source writes them."""
+    turkish = a_claim(consent_date=NOON.astimezone(timezone(timedelta(hours=3))))
+    one, other = state_after([turkish]), state_after([a_claim()])
+    assert one == other
+    assert canonical(one) == canonical(other)
+
+
+def test_the_digest_is_of_every_field_of_every_key():
+    """A change of any field is another digest; the order of keys is none."""
+    state = state_after([a_claim()])
+    other = state_after([a_ret(recipient="+905550000002")])
+    assert digest({"a": state, "b": other}) == digest({"b": other, "a": state})
+    for changed in ({"source": None}, {"registrable": False}, {"law_version": 0}):
+        assert digest({"a": replace(state, **changed)}) != digest({"a": state})

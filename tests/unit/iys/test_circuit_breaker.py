@@ -1,0 +1,135 @@
+"""İYS away costs a call a minute, and the first answer brings everybody back."""
+
+import asyncio
+from datetime import timedelta
+
+import httpx
+import pytest
+
+from izin.iys import BusyError, CircuitState, TokenLimitError
+from izin.iys.errors import OutcomeUnknownError, RefusedError
+from izin.iys.transport.circuit_breaker import CircuitBreakerPolicy, CircuitBreakers
+from tests.unit.iys.test_client import BRAND, RECEIPT, a_client, an_item, refusing, saying
+
+FIVE = CircuitBreakerPolicy().opens_after
+
+
+def open_circuit(operation: str = "add") -> CircuitBreakers:
+    """Return breakers of which one operation has failed as often as it may, at second 100."""
+    breakers = CircuitBreakers()
+    for _ in range(FIVE):
+        assert breakers.begin(operation, 100.0)
+        breakers.failed(operation, 100.0)
+    return breakers
+
+
+def test_a_few_failures_change_nothing():
+    """One lost answer is no outage."""
+    breakers = CircuitBreakers()
+    for _ in range(FIVE - 1):
+        breakers.failed("add", 100.0)
+    assert breakers.state("add", 100.0) is CircuitState.CLOSED
+
+
+def test_after_several_failures_one_call_tries_and_an_answer_opens():
+    """Nobody calls while it rests; then one does, and the others wait for what comes of it."""
+    breakers = open_circuit()
+    assert breakers.state("add", 100.9) is CircuitState.OPEN
+    assert not breakers.begin("add", 100.9)
+    assert breakers.state("add", 101.0) is CircuitState.HALF_OPEN
+    assert breakers.begin("add", 101.0)
+    assert breakers.state("add", 101.0) is CircuitState.OPEN
+    breakers.answered("add")
+    assert breakers.state("add", 101.0) is CircuitState.CLOSED
+
+
+def test_a_try_that_fails_rests_longer_up_to_a_minute():
+    """A second, two, four … and never more than a minute."""
+    policy = CircuitBreakerPolicy()
+    pauses = [policy.pause(FIVE + number) for number in range(9)]
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert policy.pause(FIVE - 1) == 0
+    breakers = open_circuit()
+    assert breakers.begin("add", 101.0)
+    breakers.failed("add", 101.0)
+    assert breakers.closes_in("add", 101.0) == 2
+
+
+def test_a_try_that_says_nothing_is_made_again():
+    """Whoever was cancelled leaves the try to the next."""
+    breakers = open_circuit()
+    assert breakers.begin("add", 101.0)
+    breakers.abandoned("add")
+    assert breakers.state("add", 101.0) is CircuitState.HALF_OPEN
+
+
+def test_operations_rest_by_themselves_and_without_a_token_all_do():
+    """Batches may fail while singles pass; without a token nothing passes, for a minute at most."""
+    breakers = open_circuit("add_batch")
+    assert breakers.state("add", 100.0) is CircuitState.CLOSED
+    breakers.open_all(3600, 100.0)
+    assert breakers.state("add", 159.9) is CircuitState.OPEN
+    assert breakers.state("add", 160.0) is CircuitState.CLOSED
+
+
+async def test_while_an_operation_rests_nothing_leaves():
+    """Six calls, five of which are made; then a refusal shows that İYS is there."""
+    answers = [saying(503)] * FIVE + [refusing(422, "H121")]
+    made = 0
+    seconds = [100.0]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal made
+        made += 1
+        told = answers[made - 1](request)
+        assert isinstance(told, httpx.Response)
+        return told
+
+    async with a_client(answer, clock=lambda: seconds[0]) as client:
+        for _ in range(FIVE):
+            with pytest.raises(OutcomeUnknownError):
+                await client.add(BRAND, an_item())
+        with pytest.raises(BusyError) as resting:
+            await client.add(BRAND, an_item())
+        assert resting.value.retry_after == timedelta(seconds=1)
+        assert (made, client.circuit_state("add"), client.circuit_state("status")) == (
+            FIVE,
+            CircuitState.OPEN,
+            CircuitState.CLOSED,
+        )
+        seconds[0] += 1
+        with pytest.raises(RefusedError):
+            await client.add(BRAND, an_item())
+        assert client.circuit_state("add") is CircuitState.CLOSED
+
+
+async def test_a_fault_of_ours_says_nothing_of_iys():
+    """The try is left to the next where the pace's ledger is away, or the caller was cancelled."""
+    seconds = [100.0]
+
+    async def hang(_request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(60)
+        return httpx.Response(200, json=RECEIPT)
+
+    async with a_client(saying(503), clock=lambda: seconds[0]) as client:
+        for _ in range(FIVE):
+            with pytest.raises(OutcomeUnknownError):
+                await client.add(BRAND, an_item())
+    async with a_client(hang, clock=lambda: seconds[0]) as client:
+        client._exchange._breakers = open_circuit()
+        seconds[0] = 101.0
+        call = asyncio.create_task(client.add(BRAND, an_item()))
+        await asyncio.sleep(0)
+        assert client.circuit_state("add") is CircuitState.OPEN
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert client.circuit_state("add") is CircuitState.HALF_OPEN
+
+
+async def test_without_a_token_no_operation_is_tried():
+    """İYS wants silence: nothing is claimed and put back for it."""
+    async with a_client(refusing(429, "H084")) as client:
+        with pytest.raises(TokenLimitError):
+            await client.add(BRAND, an_item())
+        assert client.circuit_state("add_batch") is CircuitState.OPEN

@@ -1,0 +1,287 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from izin.consent.errors import NaiveInstantError
+from izin.consent.model import Channel, RecipientType, Source, Status
+from izin.iys.errors import UnreadableError
+from izin.iys.verdicts import Verdict
+from izin.iys.wire_format.account import BrandSummary, PushRegistration, Subscription
+from izin.iys.wire_format.batches import AcceptedBatch, ItemResult, ItemStatus
+from izin.iys.wire_format.consents import (
+    BrandPath,
+    ConsentItem,
+    IysMovement,
+    MovementPage,
+    RegisterRecord,
+)
+from izin.iys.wire_format.json_reader import JsonReader
+
+NOON = datetime(2026, 3, 2, 9, 0, 0, tzinfo=UTC)
+TRANSACTION = "ab" * 32
+
+
+def an_item(**more: object) -> ConsentItem:
+    fields: dict[str, object] = {
+        "recipient": "+905550000001",
+        "type": Channel.MESAJ,
+        "status": Status.ONAY,
+        "source": Source.HS_WEB,
+        "consent_date": NOON,
+        **more,
+    }
+    return ConsentItem(**fields)  # type: ignore[arg-type]
+
+
+def a_movement(**more: object) -> dict[str, object]:
+    return {
+        "consentDate": "2026-03-02 12:00:00",
+        "creationDate": "2026-03-02 12:00:07",
+        "source": "IYS_WEB",
+        "recipient": "Ada@Example.com",
+        "recipientType": "BIREYSEL",
+        "status": "RET",
+        "type": "EPOSTA",
+        "transactionId": TRANSACTION,
+        **more,
+    }
+
+
+def test_a_brand_is_a_path():
+    """The path is İYS's, made in one place."""
+    assert str(BrandPath(iys_code=100001, brand_code=100002)) == "/sps/100001/brands/100002"
+
+
+def test_an_item_says_only_what_has_a_value():
+    """İYS refuses empty and null fields, so they are absent."""
+    assert an_item().to_body() == {
+        "recipient": "+905550000001",
+        "type": "MESAJ",
+        "source": "HS_WEB",
+        "status": "ONAY",
+        "consentDate": "2026-03-02 12:00:00",
+        "recipientType": "BIREYSEL",
+    }
+
+
+def test_an_item_carries_its_retailers():
+    """Retailers are numbers on the wire."""
+    body = an_item(retailer_code=55550127, retailer_access=(58795354,)).to_body()
+
+    assert body["retailerCode"] == 55550127
+    assert body["retailerAccess"] == [58795354]
+
+
+def test_a_first_record_of_a_tacir_may_lack_date_and_source():
+    """The law asks no consent of a TACIR, so there may be no date of one."""
+    body = an_item(
+        recipient_type=RecipientType.TACIR, source=None, consent_date=None, retailer_access=()
+    ).to_body()
+
+    assert set(body) == {"recipient", "type", "status", "recipientType"}
+
+
+def test_a_naive_date_is_refused():
+    """A deadline hangs on the date: it must say of which clock it is."""
+    with pytest.raises(NaiveInstantError):
+        an_item(consent_date=NOON.replace(tzinfo=None))
+
+
+def test_a_record_is_read():
+    """A stated record comes in with instants of UTC."""
+    record = RegisterRecord.read(JsonReader({**a_movement(), "retailerCode": "55550127"}))
+
+    assert record.recipient == "ada@example.com"
+    assert record.status == Status.RET
+    assert record.creation_date == datetime(2026, 3, 2, 9, 0, 7, tzinfo=UTC)
+    assert record.retailer_code == 55550127
+
+
+def test_a_record_may_lack_its_consent_date():
+    """A line that was closed has an empty date of consent."""
+    assert RegisterRecord.read(JsonReader(a_movement(consentDate=""))).consent_date is None
+
+
+def test_a_batch_is_read_in_the_order_sent():
+    """Either spelling of the sub-request is the same field."""
+    items = [
+        {"subRequestId": "s-0", "recipient": "+905550000001", "type": "MESAJ", "status": "ONAY"},
+        {"subrequestId": "s-1", "recipient": "Ada@example.com", "type": "EPOSTA"},
+    ]
+    batch = AcceptedBatch.read(JsonReader({"requestId": "r-1", "subRequests": items}))
+
+    assert batch.sub_request_ids == ("s-0", "s-1")
+
+
+def test_a_success_carries_a_receipt():
+    """What was saved has İYS's id and clock."""
+    result = ItemResult.read(
+        {
+            "requestId": "r-1",
+            "subRequestId": "s-1",
+            "index": 1,
+            "transactionId": TRANSACTION,
+            "status": "success",
+            "creationDate": "2026-03-02 12:00:07",
+            "isAddConsentV2Service": "true",
+            "originalRequestInformation": {"requestId": "r-0", "subrequestId": "s-0"},
+        }
+    )
+
+    assert result.verdict is Verdict.SUCCESS
+    assert result.receipt is not None
+    assert result.receipt.creation_date == datetime(2026, 3, 2, 9, 0, 7, tzinfo=UTC)
+    assert result.original is not None
+    assert (result.original.request_id, result.original.sub_request_id) == ("r-0", "s-0")
+
+
+def test_a_failure_carries_its_code():
+    """A failure is read from its code."""
+    result = ItemResult.read(
+        {
+            "subRequestId": "s-1",
+            "index": "0",
+            "status": "failure",
+            "error": {"code": "H175", "message": "…"},
+        }
+    )
+
+    assert (result.code, result.verdict, result.receipt) == ("H175", Verdict.ALREADY, None)
+
+
+def test_a_failure_without_a_code_is_unknown():
+    """A failure that does not say why decides nothing."""
+    result = ItemResult.read({"subRequestId": "s-1", "status": "failure"})
+
+    assert result.verdict is Verdict.UNKNOWN
+
+
+_SAVED = {
+    "requestId": "r-1",
+    "subRequestId": "s-1",
+    "index": 1,
+    "transactionId": TRANSACTION,
+    "status": "success",
+    "creationDate": "2026-03-02 12:00:07",
+    "isAddConsentV2Service": True,
+}
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"status": "SUCCESS"},
+        {"index": "1"},
+        {"transactionId": f" {TRANSACTION} "},
+        {"extra": None},
+        {"originalRequestInformation": None},
+    ],
+)
+def test_a_success_is_the_same_however_it_is_written(others: dict[str, object]):
+    """The usual one is read at once, any other word by word; both say one thing."""
+    assert ItemResult.read(_SAVED | others) == ItemResult.read(_SAVED)
+
+
+@pytest.mark.parametrize("name", ["transactionId", "creationDate", "subRequestId"])
+def test_a_success_without_its_words_is_unreadable(name: str):
+    """Nothing is taken as saved without its receipt."""
+    with pytest.raises(UnreadableError):
+        ItemResult.read(_SAVED | {name: ""})
+
+
+def test_an_enqueued_item_has_no_verdict():
+    """İYS has not decided, and neither do we."""
+    result = ItemResult.read({"index": 2, "status": "enqueue", "subrequestId": "s-2"})
+
+    assert (result.status, result.verdict) == (ItemStatus.ENQUEUE, None)
+
+
+def test_a_result_of_an_unknown_status_is_unreadable():
+    """A fourth word would be news."""
+    with pytest.raises(UnreadableError):
+        ItemResult.read({"subRequestId": "s", "status": "maybe"})
+
+
+def test_a_movement_of_an_unknown_source_is_read():
+    """İYS adds sources of its own without asking us."""
+    movement = IysMovement.read(JsonReader(a_movement(source="IYS_TOMORROW")))
+
+    assert movement.source == "IYS_TOMORROW"
+    assert movement.recipient == "ada@example.com"
+    assert movement.brand_code is None
+
+
+def test_a_line_closing_may_have_no_consent_date():
+    """The movement counts from its creation date all the same."""
+    movement = IysMovement.read(
+        JsonReader(a_movement(source="IYS_AHS_HAT_KAPATMA", consentDate=""))
+    )
+
+    assert movement.consent_date is None
+    assert movement.creation_date == datetime(2026, 3, 2, 9, 0, 7, tzinfo=UTC)
+
+
+def test_a_page_has_its_cursor():
+    """The cursor is opaque."""
+    page = MovementPage.read(
+        JsonReader({"after": f"1597740617_{TRANSACTION}", "list": [a_movement()]})
+    )
+
+    assert page.after == f"1597740617_{TRANSACTION}"
+    assert len(page.movements) == 1
+
+
+def test_a_name_never_comes_in():
+    """A citizen's name is personal data that nothing here needs."""
+    assert "Ada" not in repr(IysMovement.read(JsonReader(a_movement(citizenName="Ada Örnek"))))
+
+
+def test_a_brand_is_read_with_its_counts():
+    """Codes come as numbers or as texts."""
+    brand = BrandSummary.read(
+        JsonReader(
+            {
+                "brandCode": "100001",
+                "stats": {"consents": {"approval": 22, "rejection": 1, "total": 23}},
+                "name": "Örnek",
+                "master": True,
+            }
+        )
+    )
+
+    assert (brand.brand_code, brand.is_master) == (100001, True)
+    assert (brand.approvals, brand.rejections) == (22, 1)
+    assert BrandSummary.read(JsonReader({"brandCode": 100001})).approvals is None
+
+
+@pytest.mark.parametrize(
+    ("limit", "used", "exceed", "is_full"),
+    [(5, 5, False, True), (5, 4, False, False), (5, 6, True, False), (None, None, None, False)],
+)
+def test_a_subscription_may_be_full(
+    limit: int | None, used: int | None, *, exceed: bool | None, is_full: bool
+):
+    """Full means that the next new address would be refused; a partner cannot know."""
+    told = {
+        "subsciprtionId": "s-1",
+        "status": "ACTIVE",
+        "startDate": "2026-01-01 00:00:00",
+        "expirationDate": "2026-12-31 23:59:59",
+        "consentLimit": limit,
+        "usedConsentLimit": used,
+        "consentLimitExceed": exceed,
+    }
+
+    assert Subscription.read(JsonReader(told)).is_full is is_full
+
+
+def test_a_push_registration_is_read():
+    """İYS lists connections with a sentence as their status."""
+    told = {
+        "url": "https://push.example.com/iys",
+        "type": "ARAMA",
+        "registerTime": "2026-03-02 12:00:00",
+        "status": "Bağlantı Oluşturuldu",
+    }
+
+    assert PushRegistration.read(JsonReader(told)).registered_at == NOON

@@ -1,0 +1,104 @@
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from izin.iys.errors import UnreadableError
+from izin.iys.wire_format.json_reader import (
+    JsonReader,
+    from_turkish,
+    parse_json,
+    readers,
+    to_turkish,
+)
+
+
+def test_turkish_time_goes_both_ways():
+    """İYS's clock is three hours ahead of UTC, summer and winter."""
+    instant = datetime(2026, 1, 31, 21, 30, 5, tzinfo=UTC)
+
+    assert to_turkish(instant) == "2026-02-01 00:30:05"
+    assert from_turkish("2026-02-01 00:30:05") == instant
+
+
+def test_a_foreign_zone_and_a_fraction_become_whole_turkish_seconds():
+    """The fraction is cut and never rounded up, for a date ahead is refused."""
+    instant = datetime(2026, 7, 1, 8, 0, 0, 999_999, tzinfo=timezone(timedelta(hours=2)))
+
+    assert to_turkish(instant) == "2026-07-01 09:00:00"
+
+
+@pytest.mark.parametrize("text", ["", "2026-15-01 00:00:00", "01.02.2026", "2026-02-01"])
+def test_what_is_no_date_is_unreadable(text: str):
+    """A wrong date from İYS is told, not guessed."""
+    with pytest.raises(UnreadableError):
+        from_turkish(text)
+
+
+@pytest.mark.parametrize("name", ["subRequestId", "subrequestId", "SUBREQUESTID"])
+def test_a_key_is_found_however_it_is_spelt(name: str):
+    """İYS spells one field in two ways in one answer."""
+    assert JsonReader({name: "a-1"}).text("subRequestId") == "a-1"
+
+
+@pytest.mark.parametrize("code", ["H351", "h351", " H351 ", "351", 351])
+def test_a_code_is_one_however_it_is_written(code: object):
+    """Texts and numbers, with or without the letter, are the same code."""
+    assert JsonReader({"code:": code}).code() == "H351"
+
+
+def test_a_short_number_is_padded_to_three_digits():
+    """15 is H015."""
+    assert JsonReader({"code": 15}).code() == "H015"
+
+
+def test_an_empty_text_counts_as_absent():
+    """A closed line has an empty consent date."""
+    reader = JsonReader({"consentDate": "", "source": None})
+
+    assert reader.instant_or_none("consentDate") is None
+    assert reader.text_or_none("source") is None
+    assert reader.code() is None
+
+
+@pytest.mark.parametrize(("value", "truth"), [(True, True), ("true", True), ("false", False)])
+def test_a_truth_may_come_as_a_text(value: object, *, truth: bool):
+    """İYS writes both ``true`` and ``"true"``."""
+    assert JsonReader({"master": value}).boolean_or_none("master") is truth
+
+
+def test_an_email_is_lowered_and_a_number_is_left():
+    """Recipients compare as İYS stores them."""
+    assert JsonReader({"recipient": "Ada@Example.COM"}).recipient() == "ada@example.com"
+    assert JsonReader({"recipient": "+905550000001"}).recipient() == "+905550000001"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "read"),
+    [
+        ("text", {"a": 1}, JsonReader.text),
+        ("text", None, JsonReader.text),
+        ("text", "many", JsonReader.integer),
+        ("text", None, JsonReader.integer),
+        ("text", "word", JsonReader.texts),
+        ("text", ["not", "an", "object"], JsonReader.object_or_none),
+    ],
+)
+def test_a_value_of_another_kind_is_unreadable(name: str, value: object, read: object):
+    """What is not as expected never comes in as something else."""
+    with pytest.raises(UnreadableError):
+        read(JsonReader({name: value}), name)  # type: ignore[operator]
+
+
+def test_an_answer_that_is_no_json_is_unreadable():
+    """A web page of a firewall is no answer of İYS's."""
+    with pytest.raises(UnreadableError):
+        parse_json(b"<html>")
+    with pytest.raises(UnreadableError):
+        readers({"list": []})
+    with pytest.raises(UnreadableError):
+        JsonReader([])
+
+
+def test_an_empty_answer_is_none():
+    """Nothing said is not the same as something wrong."""
+    assert parse_json(b" \n") is None

@@ -1,0 +1,349 @@
+import asyncio
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from izin.iys.rate_limit.call_queue import CallQueue
+from izin.iys.rate_limit.in_process_pacer import InProcessPacer
+from izin.iys.rate_limit.pace import CallClass, Pace, PaceState
+
+PACE = Pace(rate=10)
+
+
+class ManualTime:
+    """A clock that only sleeping moves, ``late`` seconds further than asked."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.late: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+        self.now += seconds + (self.late.pop(0) if self.late else 0.0)
+
+
+def a_pacer(time: ManualTime, pace: Pace = PACE) -> InProcessPacer:
+    return InProcessPacer(pace, clock=time, sleep=time.sleep)
+
+
+def slots(
+    count: int, *, state: PaceState, now: float, answered_after: float | None = None
+) -> list[float]:
+    """Grant so many slots, each asked for when the one before has come; answers free them."""
+    found: list[float] = []
+    for _ in range(count):
+        if answered_after is not None:
+            for number, at in enumerate(found, start=1):
+                if at + answered_after <= now:
+                    state = PACE.arrived(state, number, at + answered_after)
+        state, slot = PACE.next_slot(state, now)
+        found.append(slot.at)
+        now = max(now, slot.at)
+    return found
+
+
+def crowded(uses: list[tuple[float, float, float]]) -> bool:
+    """Whether more than ten of ``uses`` arrive within a second: each leaves so late, takes so long
+    on its way, and is answered so long after.
+    """
+    state, now = PaceState(), 0.0
+    arrivals: list[float] = []
+    known: list[tuple[float, int, float]] = []
+    for late, way, work in uses:
+        for at, number, there_at in sorted(known):
+            if at <= now:
+                state = PACE.arrived(state, number, there_at)
+        state, slot = PACE.next_slot(state, now)
+        now = slot.at
+        left_at = slot.at + late
+        arrivals.append(left_at + way)
+        answered_at = arrivals[-1] + work
+        left = PACE.as_left(slot, left_at)
+        known.append((left_at, slot.number, PACE.there_at(left)))
+        known.append((answered_at, slot.number, PACE.there_at(left, answered_at)))
+    arrivals.sort()
+    return any(b - a < 1 - 1e-9 for a, b in zip(arrivals, arrivals[10:], strict=False))
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0, PACE.forfeit_after), st.floats(0, PACE.spread), st.floats(0, 0.3)),
+        min_size=30,
+        max_size=80,
+    )
+)
+def test_eleven_requests_never_arrive_within_one_second(uses: list[tuple[float, float, float]]):
+    """Each leaves within its slot's time, takes up to 80 ms on its way and is answered whenever."""
+    assert not crowded(uses)
+
+
+def test_uses_that_leave_too_late_are_counted_as_soon_as_that_is_known():
+    """Connections had to be made: of five that leave half a second late the last does so after its
+    place was given to the eleventh.
+    """
+    in_time = (0.0, 0.0, 0.0)
+    late = [(0.5, 0.0625, 0.0), *[(0.5, 0.0, 0.0)] * 4, (0.0, 0.0, 0.0625)]
+    assert not crowded([*late, *[in_time] * 24])
+
+
+def test_what_is_answered_at_once_is_used_again_a_second_later():
+    """Nearly the whole of İYS's ten a second is used where the way is short and sure."""
+    near = slots(400, state=PaceState(), now=0.0, answered_after=0.01)
+    assert len(near) / near[-1] > 9.8
+    far = slots(400, state=PaceState(), now=0.0)
+    assert 8.7 < len(far) / far[-1] < 8.9
+
+
+def test_a_slot_that_nobody_used_is_free_again():
+    """What was given back arrives never, and costs no second."""
+    state = PaceState()
+    for _ in range(10):
+        state, slot = PACE.next_slot(state, 0.0)
+        state = PACE.arrived(state, slot.number)
+    state, slot = PACE.next_slot(state, 0.0)
+    assert slot.at == pytest.approx(10 * PACE.interval)
+
+
+def test_an_answer_that_comes_ten_slots_late_frees_nobody_elses():
+    """Its place is another's by then."""
+    state, first = PACE.next_slot(PaceState(), 0.0)
+    for _ in range(10):
+        state, _ = PACE.next_slot(state, 0.0)
+    assert PACE.arrived(state, first.number, 0.0) == state
+
+
+def test_a_use_that_arrives_after_its_place_was_given_away_is_one_of_the_last_ten():
+    """It takes the place of the earliest; one that was there in time changes nothing."""
+    state = PaceState()
+    for _ in range(11):
+        state, _ = PACE.next_slot(state, 0.0)
+    late = PACE.arrived(state, 1, 0.86)
+    assert 0.86 in {use.there_at for use in late.uses}
+    assert 2 not in {use.number for use in late.uses}
+    assert PACE.arrived(late, 1, 0.8) != late
+    assert PACE.arrived(state, 1, PACE.arrives_within) == state
+
+
+def test_a_use_known_to_have_arrived_makes_room_though_it_left_later():
+    """The fourth is answered, the first to third are not yet: a second after the fourth is soon
+    enough, for nine others may arrive within the second of the eleventh.
+    """
+    state = PaceState()
+    for _ in range(10):
+        state, slot = PACE.next_slot(state, 0.0)
+    state = PACE.arrived(state, 4, 0.02)
+    state, eleventh = PACE.next_slot(state, slot.at)
+    assert eleventh.at == pytest.approx(1.02)
+    state, twelfth = PACE.next_slot(state, slot.at)
+    assert twelfth.at == pytest.approx(1 + PACE.arrives_within)
+
+
+def test_what_was_held_up_is_caught_up():
+    """A slot that had to wait for an answer does not push back those after it."""
+    state = PaceState()
+    for _ in range(11):
+        state, held_up = PACE.next_slot(state, 0.0)
+    assert held_up.at == pytest.approx(1 + PACE.arrives_within)
+    for number in range(2, 11):
+        state = PACE.arrived(state, number, 0.0)
+    state, next_one = PACE.next_slot(state, held_up.at)
+    assert next_one.at == held_up.at
+
+
+def test_an_idle_address_saves_one_slot_up():
+    """After a pause comes no burst."""
+    granted = slots(4, state=PaceState(free_at=0.0), now=60.0)
+
+    assert granted[:2] == [60.0, 60.0]
+    assert min(b - a for a, b in pairwise(granted[1:])) >= PACE.interval - 1e-9
+
+
+def test_a_slot_is_forfeited_after_its_time():
+    """A late use would crowd the next ones."""
+    assert not PACE.is_forfeited(5.0, 5.06 - 1e-9)
+    assert PACE.is_forfeited(5.0, 5.07)
+
+
+def test_a_throttle_pauses_halves_and_is_crept_out_of():
+    """After H124 everybody waits a second, goes on at half the pace, and regains it slowly."""
+    state = PACE.slow_down(PaceState(), 10.0)
+    granted = slots(9, state=state, now=10.0)
+    distances = [b - a for a, b in pairwise(granted)]
+
+    assert granted[0] == 11.0
+    assert distances[0] == pytest.approx(2 * PACE.interval)
+    assert distances == sorted(distances, reverse=True)
+    for _ in range(40):
+        state, _ = PACE.next_slot(state, 20.0)
+    assert state.factor == 1.0
+
+
+def test_a_burst_of_throttles_counts_once():
+    """Several calls in flight are told the same thing."""
+    once = PACE.slow_down(PaceState(), 10.0)
+
+    assert PACE.slow_down(once, 10.5) == once
+    assert PACE.slow_down(once, 11.0).factor == pytest.approx(0.25)
+
+
+def test_the_pace_never_falls_to_nothing():
+    """However often İYS says no, calls go on leaving."""
+    state = PaceState()
+    for minute in range(20):
+        state = PACE.slow_down(state, minute * 60.0)
+
+    assert state.factor == PACE.slowest
+
+
+async def order_of(pacer: InProcessPacer, classes: list[CallClass]) -> list[CallClass]:
+    done: list[CallClass] = []
+
+    async def call(call_class: CallClass) -> None:
+        await pacer.wait(call_class, "add")
+        done.append(call_class)
+
+    async with asyncio.TaskGroup() as group:
+        for call_class in classes:
+            group.create_task(call(call_class))
+    return done
+
+
+async def test_an_opt_out_goes_before_waiting_bulk():
+    """The order is by class, whoever came first."""
+    waiting = [CallClass.SWEEP, CallClass.BULK, CallClass.DUE, CallClass.RET]
+
+    assert await order_of(a_pacer(ManualTime()), waiting) == sorted(waiting)
+
+
+async def test_nobody_starves():
+    """One slot of ten goes to whoever has waited longest."""
+    done = await order_of(a_pacer(ManualTime()), [CallClass.SWEEP] + [CallClass.RET] * 30)
+
+    assert done.index(CallClass.SWEEP) == 9
+
+
+async def test_results_are_asked_for_while_bulk_is_told():
+    """The two share evenly, and pulling and sweeping get a tenth each of what is left."""
+    waiting = [one for one in list(CallClass)[2:] for _ in range(40)]
+    pace = Pace(rate=10, longest_waiting_every=1000)
+    first = (await order_of(a_pacer(ManualTime(), pace), waiting))[:50]
+
+    assert {one: first.count(one) for one in CallClass if one in first} == {
+        CallClass.BULK: 20,
+        CallClass.RESULTS: 20,
+        CallClass.PULL: 5,
+        CallClass.SWEEP: 5,
+    }
+
+
+async def test_whoever_pauses_saves_no_turns_up():
+    """Bulk that waits alone for long does not lose its share to results that come later."""
+    turns = CallQueue(longest_waiting_every=1000)
+    loop = asyncio.get_running_loop()
+    bulk = [loop.create_future() for _ in range(30)]
+    for one in bulk:
+        turns.put(CallClass.BULK, one)
+    for slot in range(20):
+        turns.grant(slot)
+    for _ in range(10):
+        turns.put(CallClass.RESULTS, loop.create_future())
+    for slot in range(10):
+        turns.grant(slot)
+
+    assert sum(one.done() for one in bulk) == 25
+
+
+async def test_who_waits_longest_goes_on_its_own_share():
+    """Bulk that was there first gets no more than its half, though a slot of ten goes to it."""
+    turns = CallQueue(longest_waiting_every=10)
+    loop = asyncio.get_running_loop()
+    bulk, results = ([loop.create_future() for _ in range(40)] for _ in range(2))
+    for one in bulk:
+        turns.put(CallClass.BULK, one)
+    for one in results:
+        turns.put(CallClass.RESULTS, one)
+    for slot in range(38):
+        turns.grant(slot)
+
+    assert sum(one.done() for one in results) == 19
+
+
+async def test_calls_leave_at_the_pace():
+    """Ten come close, the eleventh a second after the first has surely arrived."""
+    time = ManualTime()
+
+    pacer = a_pacer(time)
+
+    await order_of(pacer, [CallClass.BULK] * 10)
+    assert time.now - 100.0 == pytest.approx(9 * PACE.interval)
+
+    await order_of(pacer, [CallClass.BULK])
+    assert time.now - 100.0 == pytest.approx(1 + PACE.arrives_within)
+
+
+async def test_an_answer_lets_the_next_call_leave_sooner():
+    """Where the first call is answered after 10 ms, the eleventh leaves a second after that."""
+    time = ManualTime()
+    pacer = a_pacer(time)
+    first = await pacer.wait(CallClass.BULK, "add")
+    time.now += 0.01
+    pacer.arrived(first)
+    await order_of(pacer, [CallClass.BULK] * 10)
+    assert time.now - 100.0 == pytest.approx(1.01)
+
+
+async def test_a_forfeited_slot_is_replaced_by_the_next():
+    """A process that slept too long takes a new slot and does not use the old one."""
+    time = ManualTime()
+    pacer = a_pacer(time)
+    await pacer.wait(CallClass.BULK, "add")
+    time.late = [0.07]
+
+    await pacer.wait(CallClass.BULK, "add")
+    assert time.now == pytest.approx(100.0 + 2 * PACE.interval)
+
+
+async def test_a_throttle_holds_back_who_already_waits():
+    """The pause counts for slots that were granted before it."""
+    time = ManualTime()
+    pacer = a_pacer(time)
+    await pacer.wait(CallClass.BULK, "add")
+    waiting = asyncio.create_task(pacer.wait(CallClass.RET, "add"))
+    await asyncio.sleep(0)
+    await pacer.throttled()
+    await waiting
+
+    assert time.now >= 101.0
+
+
+async def test_a_caller_who_gave_up_takes_no_slot():
+    """A cancelled call is passed over."""
+    time = ManualTime()
+    pacer = a_pacer(time)
+    given_up = asyncio.create_task(pacer.wait(CallClass.RET, "add"))
+    await asyncio.sleep(0)
+    given_up.cancel()
+
+    await pacer.wait(CallClass.BULK, "add")
+
+    assert time.now == 100.0
+    assert given_up.cancelled()
+
+
+async def test_if_the_pacer_breaks_nobody_waits_for_ever():
+    """Whoever waits is told."""
+
+    async def broken(_seconds: float) -> None:
+        raise OSError("no sleep")
+
+    time = ManualTime()
+    pacer = InProcessPacer(PACE, clock=time, sleep=broken)
+    await pacer.wait(CallClass.BULK, "add")
+
+    with pytest.raises(OSError, match="no sleep"):
+        await pacer.wait(CallClass.BULK, "add")

@@ -1,0 +1,360 @@
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from izin.iys.errors import (
+    BusyError,
+    CallError,
+    TokenLimitError,
+    UnauthenticatedError,
+    UnreadableError,
+)
+from izin.iys.tokens.token_auth import TokenAuth, read_token
+from izin.iys.tokens.token_policy import TokenPolicy
+from izin.iys.tokens.token_store import AccessToken, InMemoryTokenStore, TokenState
+from izin.runtime.settings import IysSettings
+
+START = datetime(2026, 3, 2, 9, 0, 0, tzinfo=UTC)
+PASSWORD = "not-a-password"
+SETTINGS = IysSettings(
+    base_url="http://iys.example.com", username="ada", password=SecretStr(PASSWORD)
+)
+TOKEN_LIMIT = {"errors": [{"code": "H084", "message": "…"}]}
+SPENT = {"errors": [{"code": "H351", "message": "…"}]}
+
+Answer = httpx.Response | Exception
+
+
+def a_token(name: str = "first", *, issued_at: datetime = START) -> AccessToken:
+    return AccessToken(
+        access=SecretStr(f"access-{name}"),
+        refresh=SecretStr(f"refresh-{name}"),
+        issued_at=issued_at,
+        expires_at=issued_at + timedelta(hours=2),
+        refresh_expires_at=issued_at + timedelta(hours=4),
+    )
+
+
+def given(name: str) -> httpx.Response:
+    return httpx.Response(
+        200,
+        json={
+            "access_token": f"access-{name}",
+            "refresh_token": f"refresh-{name}",
+            "expires_in": 7200,
+            "refresh_expires_in": 14400,
+            "token_type": "bearer",
+        },
+    )
+
+
+class Registry:
+    """İYS's two doors: the token's, answering in turn, and the call's, which knows some tokens."""
+
+    def __init__(self, *answers: Answer, takes: set[str] | None = None) -> None:
+        self.answers = list(answers)
+        self.takes = takes
+        self.grants: list[dict[str, str]] = []
+        self.calls: list[str] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/oauth2/token":
+            self.grants.append(json.loads(request.content))
+            answer = self.answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+        token = request.headers["Authorization"].removeprefix("Bearer ")
+        self.calls.append(token)
+        if self.takes is not None and token not in self.takes:
+            return httpx.Response(401, json=SPENT)
+        return httpx.Response(200, json={})
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+async def call(
+    registry: Callable[[httpx.Request], httpx.Response],
+    store: InMemoryTokenStore,
+    clock: Clock | None = None,
+) -> httpx.Response:
+    auth = TokenAuth(SETTINGS, store, now=clock or Clock())
+    transport = httpx.MockTransport(registry)
+    async with httpx.AsyncClient(
+        auth=auth, transport=transport, base_url=SETTINGS.base_url
+    ) as http:
+        return await http.get("/sps/100001/brands")
+
+
+async def test_the_first_call_asks_for_a_token_with_the_password():
+    """No token is held, so the password must give one."""
+    registry, store = Registry(given("first")), InMemoryTokenStore()
+
+    await call(registry, store)
+
+    assert registry.grants == [
+        {"grant_type": "password", "username": "ada", "password": PASSWORD},
+    ]
+    assert registry.calls == ["access-first"]
+    assert (store.state.token, store.state.failures) == (a_token(), 0)
+
+
+async def test_a_token_that_another_process_stored_is_used():
+    """One token serves all processes of an account."""
+    registry, store = Registry(), InMemoryTokenStore(TokenState(token=a_token()))
+
+    await call(registry, store)
+
+    assert (registry.grants, registry.calls) == ([], ["access-first"])
+
+
+async def test_a_token_is_refreshed_five_minutes_early():
+    """The refresh token gives the next token, and with it the next refresh token."""
+    clock, store = Clock(), InMemoryTokenStore(TokenState(token=a_token()))
+    registry = Registry(given("second"))
+    clock.now = START + timedelta(hours=1, minutes=55)
+
+    await call(registry, store, clock)
+
+    assert registry.grants == [{"grant_type": "refresh_token", "refresh_token": "refresh-first"}]
+    assert registry.calls == ["access-second"]
+    assert store.state.token == a_token("second", issued_at=clock.now)
+
+
+async def test_a_refused_refresh_falls_back_to_the_password():
+    """A refresh token may be spent before its time."""
+    clock, store = Clock(), InMemoryTokenStore(TokenState(token=a_token()))
+    refused = httpx.Response(400, json={"error": "invalid_grant", "error_description": "…"})
+    registry = Registry(refused, given("second"))
+    clock.now = START + timedelta(hours=3)
+
+    await call(registry, store, clock)
+
+    assert [grant["grant_type"] for grant in registry.grants] == ["refresh_token", "password"]
+    assert registry.calls == ["access-second"]
+
+
+async def test_a_refresh_token_past_its_time_is_not_tried():
+    """A call known to fail would only spend the budget."""
+    clock, store = Clock(), InMemoryTokenStore(TokenState(token=a_token()))
+    registry = Registry(given("second"))
+    clock.now = START + timedelta(hours=4)
+
+    await call(registry, store, clock)
+
+    assert [grant["grant_type"] for grant in registry.grants] == ["password"]
+
+
+async def test_a_refused_token_is_renewed_once_and_the_call_repeated_once():
+    """H351 says that nothing was done, so the repeat is safe."""
+    registry = Registry(given("second"), takes={"access-second"})
+    store = InMemoryTokenStore(TokenState(token=a_token()))
+
+    response = await call(registry, store)
+
+    assert response.status_code == 200
+    assert registry.calls == ["access-first", "access-second"]
+
+
+async def test_a_second_refusal_is_the_answer():
+    """One renewal, one repeat, and no loop."""
+    registry = Registry(given("second"), takes=set())
+    store = InMemoryTokenStore(TokenState(token=a_token()))
+
+    response = await call(registry, store)
+
+    assert response.status_code == 401
+    assert len(registry.grants) == 1
+    assert registry.calls == ["access-first", "access-second"]
+
+
+async def test_what_another_process_renewed_meanwhile_is_used():
+    """Under the lock the newer token is found, and no call is spent."""
+    registry = Registry(takes={"access-second"})
+    store = InMemoryTokenStore(TokenState(token=a_token()))
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        response = registry(request)
+        store.state = TokenState(token=a_token("second"))
+        return response
+
+    response = await call(answer, store)
+
+    assert response.status_code == 200
+    assert registry.grants == []
+
+
+async def test_another_refusal_with_401_renews_nothing():
+    """H251 speaks of the account and not of the token."""
+
+    def answer(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(401, json={"errors": [{"code": "H251"}]})
+
+    store = InMemoryTokenStore(TokenState(token=a_token()))
+
+    assert (await call(answer, store)).status_code == 401
+    assert store.state.calls == ()
+
+
+async def test_a_bare_401_counts_as_a_refused_token():
+    """Without a code, the status is all there is."""
+    codes = iter([401, 200])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/oauth2/token":
+            return given("second")
+        return httpx.Response(next(codes))
+
+    store = InMemoryTokenStore(TokenState(token=a_token()))
+
+    assert (await call(answer, store)).status_code == 200
+
+
+@pytest.mark.parametrize("body", [TOKEN_LIMIT, {"code": "H084", "message": "…"}])
+async def test_h084_silences_the_account_for_the_hour(body: dict[str, object]):
+    """A call within the hour would start the hour anew, so none is made."""
+    clock, store = Clock(), InMemoryTokenStore()
+    registry = Registry(httpx.Response(429, json=body), given("second"))
+
+    with pytest.raises(TokenLimitError) as told:
+        await call(registry, store, clock)
+    assert told.value.retry_after == timedelta(minutes=61)
+
+    clock.now += timedelta(minutes=30)
+    with pytest.raises(TokenLimitError) as told:
+        await call(registry, store, clock)
+    assert told.value.retry_after == timedelta(minutes=31)
+    assert len(registry.grants) == 1
+
+    clock.now += timedelta(minutes=31)
+    await call(registry, store, clock)
+    assert registry.calls == ["access-second"]
+
+
+async def test_in_silence_a_token_that_still_holds_is_used():
+    """It is due for renewal, and good for minutes yet."""
+    clock, store = Clock(), InMemoryTokenStore(TokenState(token=a_token()))
+    registry = Registry(httpx.Response(429, json=TOKEN_LIMIT))
+    clock.now = START + timedelta(hours=1, minutes=57)
+
+    await call(registry, store, clock)
+    await call(registry, store, clock)
+
+    assert registry.calls == ["access-first", "access-first"]
+    assert len(registry.grants) == 1
+    clock.now = START + timedelta(hours=2)
+    with pytest.raises(TokenLimitError):
+        await call(registry, store, clock)
+
+
+async def test_wrong_credentials_are_an_operators_matter():
+    """They come as 400 in OAuth's form, without an H-code."""
+    registry = Registry(httpx.Response(400, json={"error": "invalid_request"}))
+
+    with pytest.raises(UnauthenticatedError) as told:
+        await call(registry, InMemoryTokenStore())
+    assert PASSWORD not in str(told.value)
+
+
+async def test_a_token_service_in_trouble_is_busy():
+    """H015 is İYS's trouble and not ours."""
+    registry = Registry(httpx.Response(500, json={"errors": [{"code": "H015"}]}))
+
+    with pytest.raises(BusyError):
+        await call(registry, InMemoryTokenStore())
+
+
+async def test_a_token_that_cannot_be_read_is_told():
+    """A success without a token gives none."""
+    with pytest.raises(UnreadableError):
+        await call(Registry(httpx.Response(200, json={})), InMemoryTokenStore())
+
+
+async def test_a_lost_token_call_is_counted_and_frees_the_lock():
+    """The call may have reached İYS, so it counts; the next process is not held up."""
+    store = InMemoryTokenStore()
+    registry = Registry(httpx.ReadTimeout("…"), given("first"))
+
+    with pytest.raises(httpx.ReadTimeout):
+        await call(registry, store)
+    assert (store.state.calls, store.state.failures) == ((START,), 1)
+
+    await call(registry, store)
+    assert registry.calls == ["access-first"]
+
+
+async def test_an_outage_does_not_spend_the_budget():
+    """Calls that bring no token come ever more slowly."""
+    clock, store = Clock(), InMemoryTokenStore()
+    registry = Registry(*[httpx.ConnectError("…")] * 100)
+    while clock.now < START + timedelta(minutes=10):
+        with pytest.raises((httpx.ConnectError, CallError)):
+            await call(registry, store, clock)
+        clock.now += timedelta(seconds=1)
+
+    assert len(registry.grants) < 8
+
+
+async def test_secrets_do_not_show():
+    """Neither a token nor a password stands in what a log might hold."""
+    store = InMemoryTokenStore()
+
+    await call(Registry(given("first")), store)
+
+    assert "access-first" not in repr(store.state)
+    assert PASSWORD not in repr(SETTINGS)
+
+
+def a_state(*minutes: int, failures: int = 0) -> TokenState:
+    calls = tuple(START + timedelta(minutes=minute) for minute in minutes)
+    return TokenState(calls=calls, failures=failures)
+
+
+@pytest.mark.parametrize(
+    ("state", "wait"),
+    [
+        (TokenState(), 0),
+        (a_state(*range(9)), 0),
+        (a_state(*range(10)), 1),
+        (a_state(*range(10, 21)), 12),
+        (a_state(*[-1] * 20), 0),
+        (TokenState(blocked_until=START + timedelta(minutes=89)), 30),
+        (TokenState(blocked_until=START + timedelta(minutes=59)), 0),
+        (a_state(59, failures=1), 0),
+        (a_state(59, failures=5), 160 / 60),
+        (a_state(59, failures=50), 10),
+    ],
+)
+def test_the_policy_says_how_long_to_wait(state: TokenState, wait: float):
+    """Ten calls in any hour, silence, and slowness after failures; no clock but the argument."""
+    now = START + timedelta(minutes=59)
+
+    assert TokenPolicy().wait(state, now) == timedelta(minutes=wait)
+
+
+def test_a_call_is_counted_before_it_is_made():
+    """What is older than an hour is forgotten."""
+    now = START + timedelta(minutes=60)
+    state = TokenPolicy().calling(a_state(0, 30), now)
+
+    assert state.calls == (START + timedelta(minutes=30), now)
+    assert state.failures == 1
+
+
+def test_a_short_lived_token_is_fresh_for_its_half():
+    """Else a token of minutes would be renewed at every call."""
+    token = read_token(b'{"access_token": "a", "expires_in": "60"}', START)
+
+    assert TokenPolicy().is_fresh(token, START + timedelta(seconds=29))
+    assert not TokenPolicy().is_fresh(token, START + timedelta(seconds=30))
+    assert not token.can_refresh(START)

@@ -1,0 +1,420 @@
+"""The door: what it takes, what it says where it does not, and that a "no" gets through."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from izin.producers.brand_directory import BrandDirectory
+from izin.producers.intake.endpoint import MAX_BODY, Intake, intake_app
+from izin.producers.intake.first_seen import FirstSeen
+from tests.support.builders import BRAND, EMAIL, NOON, PHONE
+from tests.unit.producers.fakes import FakePublisher
+
+TOKEN = "not-a-real-token"
+FORM = "application/x-www-form-urlencoded"
+
+
+class Clock:
+    """Stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = NOON + timedelta(hours=1)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def a_statement(**overrides: object) -> dict[str, Any]:
+    """Return an ONAY for text messages as JSON."""
+    fields: dict[str, Any] = {
+        "recipient": PHONE,
+        "type": "MESAJ",
+        "status": "ONAY",
+        "source": "HS_WEB",
+        "consentDate": "2026-03-02 12:00:00",
+        "brandCode": BRAND,
+    }
+    return {name: value for name, value in (fields | overrides).items() if value is not None}
+
+
+@pytest.fixture
+def moving() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def make_client(
+    fake: FakePublisher, directory: BrandDirectory, moving: Clock
+) -> Callable[..., httpx.AsyncClient]:
+    def make(*tokens: str) -> httpx.AsyncClient:
+        door = Intake(
+            fake,
+            directory,
+            [SecretStr(one) for one in tokens],
+            clock=moving,
+            chance=bytes,
+        )
+        return httpx.AsyncClient(
+            transport=httpx.ASGITransport(intake_app(door)), base_url="http://intake"
+        )
+
+    return make
+
+
+@pytest.fixture
+async def client(make_client: Callable[..., httpx.AsyncClient]) -> AsyncIterator[httpx.AsyncClient]:
+    """Give a client that has the second of two tokens."""
+    async with make_client("another-token", TOKEN) as client:
+        client.headers["Authorization"] = f"Bearer {TOKEN}"
+        yield client
+
+
+async def post(client: httpx.AsyncClient, body: object, **headers: str) -> httpx.Response:
+    """Post JSON."""
+    return await client.post("/v1/consents", json=body, headers=headers)
+
+
+async def post_form(client: httpx.AsyncClient, *fields: tuple[str, str]) -> httpx.Response:
+    """Post a web form."""
+    return await client.post(
+        "/v1/consents", content=urlencode(fields), headers={"Content-Type": FORM}
+    )
+
+
+def pointers(answer: httpx.Response) -> set[tuple[str, str]]:
+    """Return pointer and code of each violation."""
+    return {(one["pointer"], one["code"]) for one in answer.json()["violations"]}
+
+
+async def test_one_statement(client: httpx.AsyncClient, fake: FakePublisher):
+    """202, once it is published, with its event id."""
+    answer = await post(client, a_statement())
+    assert answer.status_code == 202
+    (event,) = fake.events
+    assert answer.json()["events"] == [
+        {"index": 0, "event_id": event.event_id, "status": "ONAY", "violations": []}
+    ]
+    assert event.consent_date == NOON
+    assert event.origin == "web"
+
+
+async def test_a_list_takes_the_good_and_names_the_rest(
+    client: httpx.AsyncClient, fake: FakePublisher
+):
+    """422 holds both: what was published, and where the others are wrong."""
+    answer = await post(
+        client, [a_statement(), a_statement(recipient="12"), a_statement(status="RET")]
+    )
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert [one["index"] for one in answer.json()["events"]] == [0, 2]
+    assert pointers(answer) == {("/1/recipient", "H121")}
+    assert len(fake.events) == 2
+
+
+async def test_a_form(client: httpx.AsyncClient, fake: FakePublisher):
+    """Turkish names; the act is now, so no date is needed."""
+    answer = await post_form(
+        client,
+        ("telefon", "0555 000 00 01"),
+        ("kanal", "SMS"),
+        ("durum", "EVET"),
+        ("kaynak", "HS_WEB"),
+        ("marka", str(BRAND)),
+    )
+    assert answer.status_code == 202
+    assert fake.events[0].recipient == PHONE
+    assert fake.events[0].consent_date == NOON + timedelta(hours=1)
+
+
+async def test_a_forms_ticked_boxes_are_a_statement_each(
+    client: httpx.AsyncClient, fake: FakePublisher
+):
+    """One consent a channel, each with its own id and the right address."""
+    answer = await post_form(
+        client,
+        ("telefon", PHONE),
+        ("e-posta", EMAIL),
+        ("kanal", "SMS"),
+        ("kanal", "E-POSTA"),
+        ("durum", "1"),
+        ("kaynak", "HS_WEB"),
+        ("marka", str(BRAND)),
+        ("id", "form-1"),
+    )
+    assert answer.status_code == 202
+    assert {one.recipient for one in fake.events} == {PHONE, EMAIL}
+    assert len({one.event_id for one in fake.events}) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "violation"),
+    [
+        ({"recipient": None}, ("/recipient", "H114")),
+        ({"type": None}, ("/type", "H111")),
+        ({"status": None}, ("/status", "H110")),
+        ({"status": "BELKİ"}, ("/status", "H115")),
+        ({"source": None}, ("/source", "H113")),
+        ({"consentDate": None}, ("/consentDate", "H112")),
+        ({"brandCode": None}, ("/brandCode", "IZIN-BRAND-MISSING")),
+        ({"brandCode": 999999}, ("/brandCode", "IZIN-BRAND-UNKNOWN")),
+        ({"brandCode": -5}, ("/brandCode", "IZIN-NOT-A-NUMBER")),
+        ({"dateBasis": "nonsense"}, ("/dateBasis", "IZIN-DATE-BASIS")),
+        ({"recipient": None, "Telefon": "12"}, ("/Telefon", "H121")),
+        ({"recipient": None, "tele/fon~": "12"}, ("/tele~1fon~0", "H121")),
+        ({"consentDate": None, "izin tarihi": "x"}, ("/izin tarihi", "H158")),
+        ({"colour": "red"}, ("/colour", "H118")),
+        ({"recipient": 5.55e9}, ("/recipient", "IZIN-TYPE")),
+        ({"recipient": {"x": 1}}, ("/recipient", "IZIN-TYPE")),
+        ({"evidence": "text"}, ("/evidence", "IZIN-EVIDENCE")),
+        ({"evidence": {"page": "x" * 5000}}, ("/evidence", "IZIN-EVIDENCE")),
+    ],
+)
+async def test_what_is_wrong_is_named(
+    client: httpx.AsyncClient,
+    fake: FakePublisher,
+    change: dict[str, object],
+    violation: tuple[str, str],
+):
+    """Place, code and cure, in both languages; nothing is published."""
+    body = {**a_statement(), **change}
+    answer = await post(client, {name: value for name, value in body.items() if value is not None})
+    assert answer.status_code == 422
+    assert violation in pointers(answer)
+    assert all(one["reason"] and one["reason_tr"] for one in answer.json()["violations"])
+    assert fake.events == []
+
+
+async def test_nothing_at_all_is_told_everything_at_once(client: httpx.AsyncClient):
+    """A newcomer's first request names every field that is needed, and the cure of a date."""
+    answer = await post(client, {})
+    assert answer.status_code == 422
+    assert pointers(answer) == {
+        ("/brandCode", "IZIN-BRAND-MISSING"),
+        ("/recipient", "H114"),
+        ("/type", "H111"),
+        ("/status", "H110"),
+        ("/source", "H113"),
+        ("/consentDate", "H112"),
+    }
+    (undated,) = (one for one in answer.json()["violations"] if one["code"] == "H112")
+    assert "consentDate" in undated["reason"]
+    assert '"dateBasis": "received"' in undated["reason"]
+    assert undated["field"] == "consent_date"
+
+
+async def test_a_form_is_answered_in_its_own_names(client: httpx.AsyncClient):
+    """Ticked boxes and all."""
+    answer = await post_form(
+        client, ("kanal", "SMS"), ("kanal", "telepati"), ("durum", "BELKİ"), ("marka", "1.5")
+    )
+    assert {("/1/kanal", "H117"), ("/0/durum", "H115"), ("/0/marka", "IZIN-NOT-A-NUMBER")} <= (
+        pointers(answer)
+    )
+
+
+@pytest.mark.parametrize(
+    ("activated_at", "status", "codes"),
+    [
+        (NOON - timedelta(days=900), "ONAY", ["IZIN-TERM-ENDED"]),
+        (NOON - timedelta(days=900), "RET", []),
+        (None, "ONAY", []),
+    ],
+)
+async def test_a_yes_that_is_void_already_is_taken_and_told(  # noqa: PLR0917  # cases
+    client: httpx.AsyncClient,
+    directory: BrandDirectory,
+    fake: FakePublisher,
+    activated_at: datetime | None,
+    status: str,
+    codes: list[str],
+):
+    """It is evidence, so it is published; but nobody shall take the 202 for a consent.
+
+    Before its brand is active there is no term, and a "no" has none that ends it.
+    """
+    directory.put(replace(directory.get(BRAND), activated_at=activated_at))
+    answer = await post(client, a_statement(consentDate="2026-02-02 12:00:00", status=status))
+    assert answer.status_code == 202
+    (event,) = answer.json()["events"]
+    assert [one["code"] for one in event["violations"]] == codes
+    assert all(one["pointer"] == "/consentDate" for one in event["violations"])
+    assert len(fake.events) == 1
+
+
+async def test_a_no_is_never_refused(client: httpx.AsyncClient, fake: FakePublisher):
+    """Whatever else is wrong stands beside its id."""
+    answer = await post(
+        client, a_statement(status="RET", source=None, consentDate="x", colour="red")
+    )
+    assert answer.status_code == 202
+    (event,) = answer.json()["events"]
+    assert {one["code"] for one in event["violations"]} == {"H118", "H158", "H113"}
+    assert fake.events[0].status == "RET"
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status", "what"),
+    [
+        ({"Content-Type": "text/plain"}, b"{}", 415, "application/json"),
+        ({}, b"{}", 415, "application/json"),
+        ({"Content-Type": "application/json"}, b"{", 400, "line 1"),
+        ({"Content-Type": "application/json"}, b"\xff", 400, "UTF-8"),
+        ({"Content-Type": "application/json"}, b"[NaN]", 400, "NaN"),
+        ({"Content-Type": "application/json"}, b"[" * 100_000, 400, "nesting"),
+        ({"Content-Type": "application/json"}, b'"text"', 422, "object"),
+        ({"Content-Type": "application/json"}, b"[]", 422, "1 to 1000"),
+        ({"Content-Type": "application/json"}, b"[1]", 422, "/0"),
+        ({"Content-Type": "application/json"}, b"[" + b"{}," * 1000 + b"{}]", 413, "1000"),
+        ({"Content-Type": "application/json"}, b" " * (MAX_BODY + 1), 413, "send less"),
+        ({"Content-Type": FORM}, b"durum", 400, "form"),
+        ({"Content-Type": FORM}, b"a=%ff", 400, "UTF-8"),
+        ({"Content-Type": FORM}, b"a=1&" * 200, 400, "100 fields"),
+    ],
+)
+async def test_bodies_that_are_no_statements(  # noqa: PLR0917  # cases
+    client: httpx.AsyncClient,
+    fake: FakePublisher,
+    headers: dict[str, str],
+    body: bytes,
+    status: int,
+    what: str,
+):
+    """Each gets a problem document that says what to send."""
+    answer = await client.post("/v1/consents", content=body, headers=headers)
+    assert answer.status_code == status
+    assert what in answer.text
+    assert answer.json()["status"] == status
+    assert fake.events == []
+
+
+async def test_a_key_given_twice_is_not_chosen_from(client: httpx.AsyncClient):
+    """The last would silently win in most JSON readers."""
+    body = json.dumps(a_statement())[:-1] + ', "status": "RET"}'
+    answer = await client.post(
+        "/v1/consents", content=body, headers={"Content-Type": "application/json"}
+    )
+    assert pointers(answer) == {("/status", "IZIN-TWICE")}
+
+
+async def test_the_same_id_has_the_same_event_id(client: httpx.AsyncClient, fake: FakePublisher):
+    """By the body's id, by Idempotency-Key, and by a dated reference."""
+    for _ in range(2):
+        await post(client, a_statement(id="signup-1"))
+        await post(client, a_statement(), **{"Idempotency-Key": "key-1"})
+        await post(client, a_statement(ref="crm-1"))
+    ids = [one.event_id for one in fake.events]
+    assert ids[:3] == ids[3:]
+    assert len(set(ids)) == 3
+
+
+async def test_a_changed_mind_under_one_reference_is_another_event(
+    client: httpx.AsyncClient, fake: FakePublisher
+):
+    """A customer's number is no number of the act."""
+    await post(client, a_statement(ref="crm-1"))
+    await post(client, a_statement(ref="crm-1", status="RET"))
+    await post(client, a_statement(ref="crm-1", consentDate="2026-03-02 12:30:00"))
+    assert len({one.event_id for one in fake.events}) == 3
+
+
+async def test_a_reference_without_a_date_identifies_nothing(
+    client: httpx.AsyncClient, fake: FakePublisher, moving: Clock
+):
+    """Else a second consent, months after a "no", would be taken for the first."""
+    live = a_statement(ref="crm-1", consentDate=None, dateBasis="received")
+    await post(client, live)
+    moving.now += timedelta(minutes=1)
+    await post(client, live)
+    first, second = fake.events
+    assert first.event_id != second.event_id
+    assert second.consent_date == moving.now
+
+
+async def test_a_retried_yes_counts_from_the_first_time(
+    client: httpx.AsyncClient, fake: FakePublisher, moving: Clock
+):
+    """So that it cannot outrun a "no" that came between; a retried "no" counts from now."""
+    yes = a_statement(id="signup-1", consentDate=None, dateBasis="received")
+    for body in (yes, yes | {"status": "RET"}):
+        await post(client, body)
+        moving.now += timedelta(minutes=1)
+        await post(client, body)
+    first_yes, second_yes, first_no, second_no = fake.events
+    assert first_yes == second_yes
+    assert first_no.event_id == second_no.event_id
+    assert second_no.received_at == moving.now
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {TOKEN}"}],
+)
+async def test_without_a_token_nobody_enters(
+    make_client: Callable[..., httpx.AsyncClient], fake: FakePublisher, headers: dict[str, str]
+):
+    """401, and what would be right."""
+    async with make_client(TOKEN) as client:
+        answer = await post(client, a_statement(), **headers)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert TOKEN not in answer.text
+    assert fake.events == []
+
+
+async def test_without_tokens_the_door_is_shut(make_client: Callable[..., httpx.AsyncClient]):
+    """And says which setting opens it."""
+    async with make_client() as client:
+        answer = await post(client, a_statement(), Authorization="Bearer ")
+    assert answer.status_code == 503
+    assert "IZIN_INTAKE_TOKENS" in answer.text
+
+
+async def test_a_broker_that_is_away(client: httpx.AsyncClient, fake: FakePublisher):
+    """503 with Retry-After, never 202; health says so too."""
+    fake.is_away = True
+    answer = await post(client, a_statement())
+    assert answer.status_code == 503
+    assert int(answer.headers["retry-after"]) > 0
+    assert (await client.get("/health")).status_code == 503
+
+
+async def test_what_kafka_cannot_carry_is_refused(client: httpx.AsyncClient, fake: FakePublisher):
+    """The others of the list are taken."""
+    fake.largest = 1000
+    answer = await post(client, [a_statement(), a_statement(evidence={"page": "x" * 2000})])
+    assert answer.status_code == 422
+    assert pointers(answer) == {("/1", "IZIN-SIZE")}
+    assert len(answer.json()["events"]) == 1
+
+
+async def test_health_metrics_and_other_doors(client: httpx.AsyncClient):
+    """What is served, is; what is not, says what would be."""
+    await post(client, a_statement())
+    assert (await client.get("/health")).json() == {"status": "ok"}
+    metrics = (await client.get("/metrics")).text
+    assert 'izin_intake_requests_total{status="202"} 1.0' in metrics
+    assert 'izin_intake_records_total{outcome="published"} 1.0' in metrics
+    for answer in (await client.get("/nothing"), await client.get("/v1/consents")):
+        assert answer.status_code in {404, 405}
+        assert "POST to /v1/consents" in answer.text
+
+
+def test_first_seen_is_bounded():
+    """In number and in age."""
+    seen = FirstSeen(max_events=2, max_age=timedelta(hours=1))
+    later = NOON + timedelta(minutes=1)
+    assert seen.at("a", NOON) == NOON
+    assert seen.at("a", later) == NOON
+    assert seen.at("b", later) == later
+    seen.at("c", later)
+    assert seen.at("a", later) == later
+    much_later = NOON + timedelta(hours=2)
+    assert seen.at("c", much_later) == much_later

@@ -1,0 +1,60 @@
+"""The same statement, the same id."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid5
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from izin.consent.errors import NaiveInstantError
+from izin.producers.publishing.event_ids import (
+    CHANCE_BYTES,
+    FileIds,
+    message_event_id,
+    new_event_id,
+    uuid7,
+)
+from tests.support.builders import NOON
+
+
+@given(st.text("0123456789abcdef", min_size=64, max_size=64), st.integers(1, 2**31 - 1))
+def test_file_ids_are_uuid5s(digest: str, row: int):
+    """The shortcut through the hash gives what the standard library gives."""
+    namespace = UUID("5f6f7b0e-6f4a-5d0c-9a53-6b8f6f0d1c01")
+    assert FileIds(digest).of(row) == str(uuid5(namespace, f"{digest}\x1f{row}"))
+
+
+def test_a_message_keeps_its_id_and_another_version_has_another():
+    """Origin, reference and version together are the identity."""
+    one = message_event_id("web", "order-1", "1")
+    assert one == message_event_id("web", "order-1", "1")
+    others = {
+        message_event_id("web", "order-1", "2"),
+        message_event_id("web", "order-11", ""),
+        message_event_id("crm", "order-1", "1"),
+    }
+    assert one not in others
+    assert len(others) == 3
+
+
+def test_uuid7_is_one():
+    """Version, variant, and milliseconds in front (RFC 9562)."""
+    one = uuid7(datetime(2022, 2, 22, 19, 22, 22, tzinfo=UTC), b"\xff" * CHANCE_BYTES)
+    assert str(one) == "017f22e2-79b0-7fff-bfff-ffffffffffff"
+    assert one.version == 7
+
+
+def test_uuid7_sorts_by_time():
+    """Later is greater, whatever the chance."""
+    early = new_event_id(NOON, b"\xff" * CHANCE_BYTES)
+    late = new_event_id(NOON + timedelta(milliseconds=1), bytes(CHANCE_BYTES))
+    assert early < late
+
+
+def test_uuid7_refuses_what_would_weaken_it():
+    """Too little chance, or an instant without a zone."""
+    with pytest.raises(ValueError, match="10 bytes"):
+        uuid7(NOON, b"")
+    with pytest.raises(NaiveInstantError):
+        uuid7(NOON.replace(tzinfo=None), bytes(CHANCE_BYTES))

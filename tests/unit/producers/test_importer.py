@@ -1,0 +1,314 @@
+"""Files as CRMs write them, and as they should not."""
+
+import csv
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from izin.consent.errors import SourceError
+from izin.producers.brand_directory import BrandDirectory, UnknownBrandError
+from izin.producers.files.columns import ColumnChoiceError, ColumnChoices, ColumnsError
+from izin.producers.files.delimited import UnusableFileError, examine, rows
+from izin.producers.files.importer import (
+    Import,
+    ImportInterruptedError,
+    ImportReport,
+    Progress,
+    import_file,
+)
+from izin.producers.files.report import UnwritableReportError
+from tests.support.builders import BRAND, EMAIL, NOON, PHONE
+from tests.unit.producers.fakes import FakePublisher
+
+HEADER = "ALICI;İZİN TÜRÜ;İZİN DURUMU;İZİN KAYNAĞI;İZİN TARİHİ;MARKA"
+ONAY = f"0555 000 00 01;SMS;1;HS_WEB;02.03.2026 12:00:00;{BRAND}"
+RET = f"Ada@Example.com;E-POSTA;HAYIR;HS_EPOSTA;2026-03-02 12:00:00;{BRAND}"
+BAD = f"12;SMS;1;HS_WEB;02.03.2026 12:00:00;{BRAND}"
+
+Importer = Callable[..., ImportReport]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "export.csv"
+
+
+@pytest.fixture
+def run(
+    path: Path,
+    fake: FakePublisher,
+    directory: BrandDirectory,
+    clock: Callable[[], datetime],
+) -> Importer:
+    """Import the lines given, written with the encoding given."""
+
+    def run(*lines: str, encoding: str = "utf-8", **how: object) -> ImportReport:
+        path.write_bytes("\r\n".join(lines).encode(encoding))
+        columns = how.pop("columns", None) or ColumnChoices()
+        assert isinstance(columns, ColumnChoices)
+        return import_file(
+            path,
+            fake,
+            directory,
+            clock=clock,
+            how=Import(columns=columns, dry_run=bool(how.pop("dry_run", False))),
+            **how,  # type: ignore[arg-type]
+        )
+
+    return run
+
+
+def reported(report: ImportReport) -> list[dict[str, str]]:
+    """Return the rows of the report file."""
+    assert report.report_path is not None
+    with report.report_path.open(encoding="utf-8-sig", newline="") as stream:
+        return list(csv.DictReader(stream, delimiter=";"))
+
+
+def test_good_rows_are_published(run: Importer, fake: FakePublisher):
+    """With import id and line, each in its lane; a clean file leaves no report."""
+    report = run(HEADER, ONAY, RET)
+    assert (report.rows, report.published, report.opt_outs, report.refused) == (2, 2, 1, 0)
+    assert report.report_path is None
+    onay, ret = fake.events
+    assert (onay.recipient, onay.row, onay.import_id) == (PHONE, 2, report.digest)
+    assert (ret.recipient, ret.row) == (EMAIL, 3)
+    assert onay.consent_date == NOON
+    assert [one.topic for one in fake.frames] == ["consent-events", "consent-events-express"]
+
+
+def test_importing_again_says_nothing_new(run: Importer, fake: FakePublisher):
+    """The ids are the file's."""
+    run(HEADER, ONAY, RET)
+    run(HEADER, ONAY, RET)
+    first = [one.event_id for one in fake.events[:2]]
+    assert first == [one.event_id for one in fake.events[2:]]
+    assert len(set(first)) == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1254"])
+def test_encodings(run: Importer, encoding: str):
+    """Told from the bytes."""
+    report = run(HEADER, ONAY, encoding=encoding)
+    assert report.published == 1
+    assert report.encoding == ("cp1254" if encoding == "cp1254" else "utf-8-sig")
+
+
+@pytest.mark.parametrize("delimiter", [";", ",", "\t"])
+def test_delimiters(run: Importer, delimiter: str):
+    """The one that makes most sense of the header."""
+    report = run(HEADER.replace(";", delimiter), ONAY.replace(";", delimiter))
+    assert (report.published, report.delimiter) == (1, delimiter)
+
+
+def test_good_rows_of_a_bad_file_are_published(run: Importer, fake: FakePublisher):
+    """And the others stand in the report, with place, value, code and both languages."""
+    report = run(HEADER, ONAY, BAD, "", RET)
+    assert (report.rows, report.published, report.refused) == (3, 2, 1)
+    assert report.reasons == {"H121": 1}
+    (row,) = reported(report)
+    assert row["satır/row"] == "3"
+    assert row["sütun/column"] == "ALICI"
+    assert row["değer/value"] == "12"
+    assert row["kod/code"] == "H121"
+    assert row["neden"]
+    assert row["reason"]
+    assert row["sonuç/outcome"] == "alınmadı/not imported"
+    assert fake.events[-1].row == 5
+
+
+def test_a_no_that_iys_would_refuse_is_published_and_reported(run: Importer, fake: FakePublisher):
+    """Both, for somebody must correct it."""
+    report = run(HEADER, f"{PHONE};SMS;RET;HS_WEB;geçen hafta;{BRAND}")
+    assert (report.published, report.not_registrable, report.refused) == (1, 1, 0)
+    assert fake.events[0].consent_date is None
+    assert "not registrable as it stands" in reported(report)[0]["sonuç/outcome"]
+
+
+def test_a_yes_that_is_void_already_is_published_and_counted(
+    run: Importer, fake: FakePublisher, directory: BrandDirectory
+):
+    """Of an old export it may be every row, so none is reported; the count says what they are."""
+    directory.put(replace(directory.get(BRAND), activated_at=NOON - timedelta(days=900)))
+    old = f"{PHONE};SMS;ONAY;HS_WEB;02.02.2026 12:00:00;{BRAND}"
+    report = run(HEADER, ONAY, old)
+    assert (report.published, report.past_term, report.refused) == (2, 1, 0)
+    assert (report.not_registrable, report.report_path) == (0, None)
+    assert len(fake.events) == 2
+
+
+def test_a_dry_run_publishes_nothing_and_reports_all(run: Importer, fake: FakePublisher):
+    """The counts are those of the real run."""
+    report = run(HEADER, ONAY, BAD, RET, dry_run=True)
+    assert fake.events == []
+    assert (report.published, report.opt_outs, report.refused, report.dry_run) == (2, 1, 1, True)
+    assert len(reported(report)) == 1
+
+
+def test_a_clean_run_takes_the_old_report_away(run: Importer, path: Path):
+    """A report speaks of the last import only."""
+    assert run(HEADER, BAD).report_path is not None
+    assert run(HEADER, ONAY).report_path is None
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("row", ["a;b", ONAY + ";x", f'"{ONAY}', f'"0555";x"{ONAY[5:]}'])
+def test_a_row_that_cannot_be_told_apart_costs_itself_only(run: Importer, row: str):
+    """Too few fields, too many, or a quote that is never closed."""
+    report = run(HEADER, row, ONAY, RET)
+    assert (report.published, report.refused) == (2, 1)
+    assert reported(report)[0]["kod/code"] == "IZIN-ROW"
+    assert reported(report)[0]["satır/row"] == "2"
+
+
+def test_quoted_fields(run: Importer, fake: FakePublisher):
+    """May hold delimiters, quotes and line ends."""
+    header, tail = f"{HEADER};REFERANS", f"SMS;1;HS_WEB;02.03.2026 12:00:00;{BRAND}"
+    row = f'"0555 000 00 01";{tail};"a;""b""\r\nc"'
+    report = run(header, row, f"0555 000 00 01;{tail};d")
+    assert report.published == 2
+    assert [one.origin_ref for one in fake.events] == ['a;"b"\nc', "d"]
+    assert [one.row for one in fake.events] == [2, 4]
+
+
+def test_a_formula_in_the_report_is_harmless(run: Importer):
+    """A spreadsheet would otherwise run what the file says."""
+    report = run(HEADER, f"=HYPERLINK(1);SMS;1;HS_WEB;02.03.2026 12:00:00;{BRAND}")
+    assert reported(report)[0]["değer/value"] == "'=HYPERLINK(1)"
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "empty"),
+        (b"\xef\xbb\xbf", "line 1 is empty"),
+        (b"\r\nx", "line 1 is empty"),
+        (HEADER.encode(), "no rows"),
+        (b"PK\x03\x04rest", "Excel workbook"),
+        ("ALICI".encode("utf-16"), "UTF-16"),
+        (b"ALICI;\x00", "binary data at byte 6"),
+        (b"ALICI\x81", "byte 5 is neither UTF-8 nor Windows-1254"),
+        (b"x" * 300_000, "line 1 is longer"),
+    ],
+)
+def test_files_that_are_no_table(  # noqa: PLR0917  # fixtures and cases
+    path: Path,
+    content: bytes,
+    what: str,
+    fake: FakePublisher,
+    directory: BrandDirectory,
+    clock: Callable[[], datetime],
+):
+    """Each error names the file, the place and the cure."""
+    path.write_bytes(content)
+    with pytest.raises(UnusableFileError, match=f"export.csv: .*{what}"):
+        import_file(path, fake, directory, clock=clock, how=Import())
+
+
+def test_a_file_that_is_not_there(tmp_path: Path):
+    """Is the caller's to correct."""
+    with pytest.raises(UnusableFileError, match="cannot be opened"):
+        examine(tmp_path / "nothing.csv")
+
+
+def test_a_file_that_grows_while_it_is_read(path: Path):
+    """Its ids would be another file's."""
+    path.write_text(f"{HEADER}\n{ONAY}\n", encoding="utf-8")
+    file = examine(path)
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(f"{ONAY}\n")
+    with pytest.raises(UnusableFileError, match="changed while it was read"):
+        list(rows(file, ";", 6))
+
+
+def test_an_unknown_column_names_its_cure(run: Importer):
+    """The column, the names that are known, and both ways out."""
+    with pytest.raises(ColumnsError, match=r'"PUAN".*İZİN TÜRÜ.*--map.*--ignore'):
+        run(f"{HEADER};PUAN", f"{ONAY};5")
+
+
+def test_a_file_without_a_header_shows_nobody(run: Importer):
+    """What stands where names should be may be a person."""
+    with pytest.raises(ColumnsError) as caught:
+        run(ONAY, ONAY)
+    assert "0555 000 00 01" not in str(caught.value)
+
+
+def test_columns_can_be_mapped_ignored_and_given(run: Importer, fake: FakePublisher):
+    """In the file's own spelling, or folded."""
+    report = run(
+        "NUMARA;İZİN TÜRÜ;PUAN;İZİN DURUMU;KAYNAK;TARİH",
+        "0555 000 00 01;SMS;5;1;HS_WEB;02.03.2026 12:00:00",
+        columns=ColumnChoices(
+            mapped={"numara": "recipient"}, ignored=["PUAN"], given={"brandCode": str(BRAND)}
+        ),
+    )
+    assert report.published == 1
+    assert fake.events[0].recipient == PHONE
+
+
+@pytest.mark.parametrize(
+    ("columns", "error", "what"),
+    [
+        (ColumnChoices(mapped={"YOK": "type"}), ColumnChoiceError, '"YOK"'),
+        (ColumnChoices(ignored=["YOK"]), ColumnChoiceError, '"YOK"'),
+        (ColumnChoices(mapped={"MARKA": "puan"}), ColumnChoiceError, '"puan"'),
+        (ColumnChoices(given={"puan": "1"}), ColumnChoiceError, '"puan"'),
+        (ColumnChoices(given={"brand_code": "1"}), ColumnsError, '"MARKA" and "--set"'),
+        (ColumnChoices(mapped={"MARKA": "type"}), ColumnsError, "İZİN TÜRÜ"),
+        (ColumnChoices(ignored=["MARKA"]), ColumnsError, "--set brand_code"),
+        (ColumnChoices(ignored=["ALICI"]), ColumnsError, "recipient"),
+        (
+            ColumnChoices(ignored=["MARKA"], given={"brand_code": "999999"}),
+            UnknownBrandError,
+            "izin brands add 999999",
+        ),
+        (
+            ColumnChoices(ignored=["MARKA"], given={"brand_code": "Example"}),
+            UnknownBrandError,
+            "Example",
+        ),
+    ],
+)
+def test_choices_that_do_not_fit(
+    run: Importer, columns: ColumnChoices, error: type[SourceError], what: str
+):
+    """Are refused before the first row."""
+    with pytest.raises(error, match=what):
+        run(HEADER, ONAY, columns=columns)
+
+
+def test_a_broker_that_goes_away_ends_the_import(run: Importer, fake: FakePublisher):
+    """It says how far it came, and that importing again is safe."""
+    fake.is_away = True
+    with pytest.raises(ImportInterruptedError, match=r"after 0 acknowledged rows.*import the file"):
+        run(HEADER, ONAY)
+
+
+def test_an_event_too_large_for_kafka_is_a_report_row(run: Importer, fake: FakePublisher):
+    """The rest goes on."""
+    fake.largest = 10_000
+    header = f"{HEADER};REFERANS"
+    report = run(header, f"{ONAY};{'x' * 20_000}", f"{ONAY};short")
+    assert (report.published, report.reasons) == (1, {"IZIN-SIZE": 1})
+
+
+def test_progress_is_told(run: Importer):
+    """And ends at the whole file."""
+    told: list[Progress] = []
+    run(HEADER, *[ONAY] * 2001, progress=told.append)
+    assert [one.rows for one in told] == [1000, 2000, 2001]
+    assert told[-1].position == told[-1].size
+
+
+def test_a_report_that_cannot_be_written_is_ours(
+    path: Path, fake: FakePublisher, directory: BrandDirectory, clock: Callable[[], datetime]
+):
+    """The operator chooses another place."""
+    path.write_text(f"{HEADER}\n{BAD}\n", encoding="utf-8")
+    how = Import(report_path=path.parent / "missing" / "report.csv")
+    with pytest.raises(UnwritableReportError, match="--report"):
+        import_file(path, fake, directory, clock=clock, how=how)

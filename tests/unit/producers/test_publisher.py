@@ -1,0 +1,38 @@
+"""The fake sits the exam; framing refuses what the contract cannot carry."""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import pytest
+
+from izin.producers.publishing.kafka_record import KafkaRecord, UnencodableError, kafka_record, lane
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from tests.support.builders import NOON, an_event
+from tests.unit.producers.fakes import FakePublisher
+from tests.unit.producers.publisher_exam import PublisherExam
+
+
+class TestFakePublisher(PublisherExam):
+    """No broker."""
+
+    @pytest.fixture
+    def publisher(self) -> FakePublisher:
+        return FakePublisher(lambda: NOON + timedelta(hours=1))
+
+    @pytest.fixture
+    def written(self, publisher: FakePublisher) -> Callable[[], Sequence[KafkaRecord]]:
+        return lambda: publisher.frames
+
+
+def test_a_value_that_does_not_fit_the_contract_is_refused():
+    """Text where Avro wants a number."""
+    with pytest.raises(UnencodableError, match="event-1"):
+        kafka_record(an_event(sequence="x"), None, NOON, KafkaSettings().topics, Codec())
+
+
+@pytest.mark.parametrize("word", ["RET", "ret", " RET "])
+def test_a_no_written_loosely_is_urgent_all_the_same(word: str):
+    """A library user may write the word as they like."""
+    topics = KafkaSettings().topics
+    assert lane(an_event(status=word), topics) == topics.express

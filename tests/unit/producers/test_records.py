@@ -1,0 +1,238 @@
+"""Fields become events; words are read from tables, and nothing by likeness."""
+
+from datetime import timedelta
+
+import pytest
+
+from izin.consent.model import Channel, DateBasis, RecipientType, Source, Status
+from izin.producers.brand_directory import BrandDirectory, RegisteredBrand, UnknownBrandError
+from izin.producers.mapping import names
+from izin.producers.mapping.dates import DateRules
+from izin.producers.mapping.names import Field
+from izin.producers.mapping.records import AcceptedRecord, EventOrigin, RefusedRecord, judge, read
+from tests.support.builders import BRAND, CUSTOMER, EMAIL, NOON, PHONE, a_key
+
+GOOD = {
+    Field.RECIPIENT: "0555 000 00 01",
+    Field.TYPE: "SMS",
+    Field.STATUS: "EVET",
+    Field.SOURCE: "HS_WEB",
+    Field.CONSENT_DATE: "02.03.2026 12:00:00",
+    Field.BRAND_CODE: str(BRAND),
+}
+
+
+def an_origin(*, is_live: bool = False) -> EventOrigin:
+    """Return the origin of a statement received an hour after noon."""
+    return EventOrigin(
+        event_id="event-1",
+        origin="file",
+        received_at=NOON + timedelta(hours=1),
+        is_live=is_live,
+    )
+
+
+def judged(
+    directory: BrandDirectory, *, is_live: bool = False, **changes: str | None
+) -> AcceptedRecord | RefusedRecord:
+    """Return the judgement of the good statement with some fields changed, or left out (None)."""
+    fields = {**GOOD, **{Field(name): value for name, value in changes.items()}}
+    said = {name: value for name, value in fields.items() if value is not None}
+    return judge(read(said, DateRules()), directory, an_origin(is_live=is_live))
+
+
+def codes(found: AcceptedRecord | RefusedRecord) -> set[tuple[str, str]]:
+    """Return field and code of each violation."""
+    return {(one.field, one.code) for one in found.violations}
+
+
+@pytest.mark.parametrize(
+    ("header", "field"),
+    [
+        ("ALICI", Field.RECIPIENT),
+        ("recipient", Field.RECIPIENT),
+        ("Telefon No", Field.PHONE),
+        ("E-Posta", Field.EMAIL),
+        ("İZİN TÜRÜ", Field.TYPE),
+        ("IZIN_TURU", Field.TYPE),
+        ("kanal", Field.TYPE),
+        ("İzin Durumu", Field.STATUS),
+        ("ONAY(1)-RET(0)", Field.STATUS),
+        ("İZİN KAYNAĞI", Field.SOURCE),
+        ("consentDate", Field.CONSENT_DATE),
+        ("izin tarihi", Field.CONSENT_DATE),
+        ("Alıcı Tipi", Field.RECIPIENT_TYPE),
+        ("MARKA", Field.BRAND_CODE),
+        ("brandCode", Field.BRAND_CODE),
+        ("Ref", Field.ORIGIN_REF),
+        ("puan", None),
+        ("", None),
+    ],
+)
+def test_headers(header: str, field: Field | None):
+    """Turkish and English, with or without marks, and no likeness."""
+    assert names.field_of(header) is field
+
+
+def test_every_field_is_known_by_its_own_name():
+    """So that an error that names a field can be followed."""
+    assert all(names.field_of(one) is one for one in Field)
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("1", Status.ONAY),
+        ("evet", Status.ONAY),
+        ("Onay", Status.ONAY),
+        ("0", Status.RET),
+        ("HAYIR", Status.RET),
+        ("hayır", Status.RET),
+        ("RED", Status.RET),
+        ("ret", Status.RET),
+        ("BELKİ", "BELKİ"),
+        ("2", "2"),
+        ("", ""),
+    ],
+)
+def test_status_words(text: str, status: str):
+    """An unknown word is handed to the law as it stands."""
+    assert names.status_of(text) == status
+
+
+@pytest.mark.parametrize(
+    ("text", "channel"),
+    [
+        ("SMS", Channel.MESAJ),
+        ("Kısa Mesaj", Channel.MESAJ),
+        ("E-POSTA", Channel.EPOSTA),
+        ("TELEFON", Channel.ARAMA),
+        ("Çağrı", Channel.ARAMA),
+        ("FAKS", "FAKS"),
+    ],
+)
+def test_channel_words(text: str, channel: str):
+    """What CRMs call the three channels."""
+    assert names.channel_of(text) == channel
+
+
+def test_recipient_types_and_sources():
+    """Nothing said of the type means a person, as at İYS; nothing said of the source stays so."""
+    assert names.recipient_type_of("") == RecipientType.BIREYSEL
+    assert names.recipient_type_of("TACİR") == RecipientType.TACIR
+    assert names.source_of("") is None
+    assert names.source_of("Çağrı Merkezi") == Source.HS_CAGRI_MERKEZI
+    assert names.source_of("HS_UZAY") == "HS_UZAY"
+
+
+def test_a_good_statement_is_admitted(directory: BrandDirectory):
+    """With its key, its customer and the law's own words."""
+    found = judged(directory)
+    assert isinstance(found, AcceptedRecord)
+    assert found.key == a_key()
+    assert found.event.recipient == PHONE
+    assert found.event.recipient_raw == "0555 000 00 01"
+    assert found.event.customer_id == CUSTOMER
+    assert found.event.consent_date == NOON
+    assert found.violations == ()
+
+
+def test_an_onay_is_refused_for_whatever_is_wrong(directory: BrandDirectory):
+    """Every violation is listed, ours and the law's."""
+    found = judged(directory, consent_date="03/04/2026 10:00:00", source="HS_UZAY", type="FAKS")
+    assert isinstance(found, RefusedRecord)
+    assert codes(found) == {("consent_date", "H158"), ("source", "H119"), ("type", "H117")}
+
+
+def test_an_onay_without_a_date_is_refused(directory: BrandDirectory):
+    """Nothing is put in its place, unless the act itself reaches us."""
+    assert codes(judged(directory, consent_date=None)) == {("consent_date", "H112")}
+    live = judged(directory, consent_date=None, is_live=True)
+    assert isinstance(live, AcceptedRecord)
+    assert live.event.consent_date == NOON + timedelta(hours=1)
+
+
+def test_a_live_act_with_an_unreadable_date_is_no_act_of_now(directory: BrandDirectory):
+    """It states a date, only we cannot read it."""
+    assert codes(judged(directory, consent_date="dün", is_live=True)) == {("consent_date", "H158")}
+
+
+def test_a_no_with_an_unreadable_date_is_published_without_it(directory: BrandDirectory):
+    """It counts from its receipt, and the violation says why İYS would not take it."""
+    found = judged(directory, status="HAYIR", consent_date="geçen hafta")
+    assert isinstance(found, AcceptedRecord)
+    assert found.event.consent_date is None
+    assert found.event.date_basis == DateBasis.RECEIVED
+    assert codes(found) == {("consent_date", "H158")}
+
+
+def test_a_no_with_everything_else_wrong_is_published(directory: BrandDirectory):
+    """Only its key must be readable."""
+    found = judged(
+        directory, status="RET", consent_date="x", source="x", retailer_code="x", sequence="x"
+    )
+    assert isinstance(found, AcceptedRecord)
+    assert len(found.violations) == 4
+
+
+def test_a_no_without_a_readable_key_is_refused(directory: BrandDirectory):
+    """There is nobody to whom it could apply."""
+    assert codes(judged(directory, status="RET", recipient="12")) == {("recipient", "H121")}
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (None, "IZIN-BRAND-MISSING"),
+        ("Example", "IZIN-NOT-A-NUMBER"),
+        ("99999999999", "IZIN-NOT-A-NUMBER"),
+        ("²", "IZIN-NOT-A-NUMBER"),
+        ("999999", "IZIN-BRAND-UNKNOWN"),
+    ],
+)
+def test_a_brand_that_is_not_ours(directory: BrandDirectory, code: str | None, expected: str):
+    """Named, whatever the status."""
+    for status in ("ONAY", "RET"):
+        assert codes(judged(directory, brand_code=code, status=status)) == {
+            ("brand_code", expected)
+        }
+
+
+def test_an_unknown_brand_does_not_hide_what_else_is_wrong(directory: BrandDirectory):
+    """The source corrects all in one go."""
+    found = judged(directory, brand_code="999999", type="FAKS")
+    assert codes(found) == {("brand_code", "IZIN-BRAND-UNKNOWN"), ("type", "H117")}
+
+
+def test_phone_and_email_columns_go_by_the_channel(directory: BrandDirectory):
+    """With both filled in, the channel says which is meant."""
+    both: dict[str, str | None] = {"recipient": None, "phone": PHONE, "email": EMAIL}
+    by_text, by_mail = judged(directory, **both), judged(directory, **both, type="E-POSTA")
+    assert isinstance(by_text, AcceptedRecord)
+    assert isinstance(by_mail, AcceptedRecord)
+    assert (by_text.key.recipient, by_mail.key.recipient) == (PHONE, EMAIL)
+
+
+def test_two_recipients_are_none(directory: BrandDirectory):
+    """Which one is meant cannot be known."""
+    found = judged(directory, phone="+905550000002")
+    assert codes(found) == {("recipient", "IZIN-TWO-RECIPIENTS")}
+
+
+def test_retailers(directory: BrandDirectory):
+    """Lists are read with the separators in use."""
+    found = judged(directory, retailer_code="12345678", retailer_access="12345678|87654321")
+    assert isinstance(found, AcceptedRecord)
+    assert found.event.retailer_access == (12345678, 87654321)
+    wrong = judged(directory, retailer_access="12345678,x")
+    assert codes(wrong) == {("retailer_access", "IZIN-NOT-A-NUMBER")}
+
+
+def test_an_unknown_brand_names_its_cure():
+    """And the directory forgets what it is told to drop."""
+    directory = BrandDirectory()
+    directory.put(RegisteredBrand(brand_code=7, iys_code=1, customer_id="acme", name="x"))
+    assert len(directory) == 1
+    directory.remove(7)
+    with pytest.raises(UnknownBrandError, match=r"brand 7 .*izin brands add 7"):
+        directory.get(7)
