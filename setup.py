@@ -10,15 +10,15 @@ import sys
 from setuptools import setup
 
 HOT = (
-    "izin/schemas/avro_reader.py",
-    "izin/schemas/avro_writer.py",
+    "izin/schemas/fast/reader.py",
+    "izin/schemas/fast/writer.py",
     "izin/schemas/cloud_events.py",
-    "izin/schemas/decided_event_cutter.py",
-    "izin/schemas/decision_cutter.py",
-    "izin/schemas/decisions.py",
-    "izin/schemas/memo.py",
+    "izin/schemas/generated/decided_event_offsets.py",
+    "izin/schemas/generated/decision_offsets.py",
+    "izin/schemas/fast/decision_writer.py",
+    "izin/schemas/fast/cache.py",
     "izin/schemas/partitioning.py",
-    "izin/schemas/statement_cutter.py",
+    "izin/schemas/generated/consent_event_offsets.py",
     "izin/sinks/ingest/decision_reader.py",
     "izin/sinks/ledger/history/hash_chain.py",
     "izin/sinks/ledger/outbox.py",

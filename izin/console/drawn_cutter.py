@@ -6,7 +6,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, NamedTuple
 
 from izin.schemas import contracts
-from izin.schemas.avro_cutter import draw
+from izin.schemas.fast.offset_codegen import draw
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ class _Cutter(NamedTuple):
 
 
 _MODULES = {
-    "statement_cutter": (
+    "consent_event_offsets": (
         _Cutter(
             "cut",
             "ConsentEvent",
@@ -43,7 +43,7 @@ _MODULES = {
             ("consent_date", "received_at"),
         ),
     ),
-    "decision_cutter": (
+    "decision_offsets": (
         _Cutter(
             "cut_head",
             "Decision",
@@ -68,7 +68,7 @@ _MODULES = {
             ("effective_at", "consent_date", "latest_onay_at", "latest_ret_at"),
         ),
     ),
-    "decided_event_cutter": (
+    "decided_event_offsets": (
         _Cutter(
             "cut_event",
             "ConsentEvent",
@@ -98,7 +98,7 @@ _NO_VIOLATION = {"name": "violations", "type": "boolean"}
 
 _WIDTH = 100
 
-_MODULE = '''"""Where the fields of a {records} stand in its bytes; see ``avro_cutter``.
+_MODULE = '''"""Where the fields of a {records} stand in its bytes; see ``offset_codegen``.
 
 Drawn from the contract by `make docs`; changes here are lost.
 """
@@ -109,14 +109,14 @@ from __future__ import annotations
 
 from typing import Final
 
-{imports}from izin.schemas.avro_reader import SHORT, long_of, long_text
+{imports}from izin.schemas.fast.reader import SHORT, long_of, long_text
 
 short: Final[list[int]] = SHORT
 {readers}{functions}'''
 
 _IMPORTS = """\
 from izin.schemas import contracts
-from izin.schemas.avro_cutter import passer_of
+from izin.schemas.fast.offset_codegen import passer_of
 """
 _KINDS = """\
 _KINDS = {{one["name"]: one["type"] for one in contracts.current()["{record}"].schema["fields"]}}\
@@ -142,7 +142,7 @@ _FUNCTION = '''
 
 def drawn_cutters() -> Mapping[str, str]:
     """Return the sources of the modules by the paths of their files."""
-    return {f"izin/schemas/{name}.py": _module(cutters) for name, cutters in _MODULES.items()}
+    return {f"izin/schemas/generated/{name}.py": _module(cutters) for name, cutters in _MODULES.items()}
 
 
 def _module(cutters: Sequence[_Cutter]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from izin.schemas.memo import keep
+from izin.schemas.fast.cache import keep
 
 Headers = list[tuple[str, str | bytes | None]]
 """As a Kafka client takes them."""

@@ -26,16 +26,16 @@ from izin.consent.errors import SourceError
 from izin.consent.making import maker
 from izin.consent.model import ConsentEvent, IysStatement
 from izin.schemas import contracts
-from izin.schemas.avro_reader import reader_of
-from izin.schemas.avro_writer import writer_of
+from izin.schemas.fast.reader import reader_of
+from izin.schemas.fast.writer import writer_of
 from izin.schemas.records import consent_from_avro, consent_of, event_from_avro
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from izin.consent.model import Consent
-    from izin.schemas.avro_reader import Make, Read
-    from izin.schemas.avro_writer import Write
+    from izin.schemas.fast.reader import Make, Read
+    from izin.schemas.fast.writer import Write
 
 T = TypeVar("T")
 

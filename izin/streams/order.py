@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING
 from izin.consent.errors import SourceError
 from izin.consent.model import Claim, ConsentEvent, Decision, DecisionKind, Status
 from izin.consent.ordering import decide
-from izin.schemas.avro_writer import EPOCH, MILLISECOND, long_bytes
+from izin.schemas.fast.writer import EPOCH, MILLISECOND, long_bytes
 from izin.schemas.cloud_events import Marking
-from izin.schemas.decisions import DecisionWriter
+from izin.schemas.fast.decision_writer import DecisionWriter
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_to_avro, event_to_avro
 from izin.streams.effects import DEAD, Effects, Refile, Write, size, write_of

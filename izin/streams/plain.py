@@ -32,9 +32,9 @@ from izin.consent.words import (
     Source,
     Status,
 )
-from izin.schemas.avro_writer import long_bytes, size_bytes, writer_of
-from izin.schemas.memo import keep
-from izin.schemas.statement_cutter import cut
+from izin.schemas.fast.writer import long_bytes, size_bytes, writer_of
+from izin.schemas.fast.cache import keep
+from izin.schemas.generated.consent_event_offsets import cut
 from izin.streams.guard import was_moved
 from izin.streams.packing import Facts
 

@@ -14,8 +14,8 @@ import re
 from typing import TYPE_CHECKING
 
 from izin.consent.words import Channel, RecipientType, Status
-from izin.schemas.avro_writer import writer_of
-from izin.schemas.memo import keep
+from izin.schemas.fast.writer import writer_of
+from izin.schemas.fast.cache import keep
 from izin.streams.packing import facts_of
 from izin.streams.rows import row_fields
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from izin.consent.words import Status
 from izin.schemas import contracts
-from izin.schemas.avro_writer import long_bytes, size_bytes, writer_of
-from izin.schemas.memo import keep
+from izin.schemas.fast.writer import long_bytes, size_bytes, writer_of
+from izin.schemas.fast.cache import keep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

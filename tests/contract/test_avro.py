@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from izin.consent.model import Claim
 from izin.consent.ordering import decide
-from izin.schemas import avro_writer, contracts
-from izin.schemas.avro_cutter import cutter_of
-from izin.schemas.avro_reader import reader_of
-from izin.schemas.avro_writer import EPOCH, long_bytes, writer_of
+from izin.schemas.fast import writer
+from izin.schemas import contracts
+from izin.schemas.fast.offset_codegen import cutter_of
+from izin.schemas.fast.reader import reader_of
+from izin.schemas.fast.writer import EPOCH, long_bytes, writer_of
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.contracts import RECORDS, Schema
-from izin.schemas.decisions import DecisionWriter
+from izin.schemas.fast.decision_writer import DecisionWriter
 from izin.schemas.records import consent_to_avro, event_from_avro, event_to_avro
 from tests.contract.examples import golden
 from tests.support.builders import a_claim, a_decision_record, a_ret, an_iys_event
@@ -235,9 +236,9 @@ def test_a_type_that_no_contract_uses_is_refused(schema: object) -> None:
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream of ever new instants does not fill the memory."""
-    monkeypatch.setattr("izin.schemas.memo.MOST", 3)
+    monkeypatch.setattr("izin.schemas.fast.cache.MOST", 3)
     write = writer_of({"type": "long", "logicalType": "timestamp-millis"})
     for second in range(20):
         at = datetime(2040, 1, 1, 0, 0, second, tzinfo=UTC)
         assert write(at) == writer_of("long")(int(at.timestamp() * 1000))
-        assert len(avro_writer._MOMENTS) <= 3
+        assert len(writer._MOMENTS) <= 3

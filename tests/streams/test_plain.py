@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from izin.consent.model import ConsentEvent, DecisionKind, Reason
-from izin.schemas.avro_writer import EPOCH, MILLISECOND
+from izin.schemas.fast.writer import EPOCH, MILLISECOND
 from izin.schemas.cloud_events import Marking, headers
 from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
@@ -188,7 +188,7 @@ def test_an_older_statement_that_says_something_new_is_left_to_the_law() -> None
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Strangers with a voice or a brand each cannot fill the memory, and are still understood."""
-    monkeypatch.setattr("izin.schemas.memo.MOST", 2)
+    monkeypatch.setattr("izin.schemas.fast.cache.MOST", 2)
     reader, marking = PlainReader(CODEC), Marking("Decision")
     for number in range(1, 8):
         event = an_event(customer_id=f"c{number}", brand_code=number)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from izin.consent.model import Consent
-from izin.schemas.avro_writer import EPOCH, MILLISECOND, writer_of
+from izin.schemas.fast.writer import EPOCH, MILLISECOND, writer_of
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.records import consent_to_avro
 from izin.streams.packing import Facts, facts_of
@@ -46,7 +46,7 @@ def test_a_row_is_that_of_the_codec(consent: Consent) -> None:
 
 def test_more_words_than_are_kept_are_told_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is remembered is bounded, and forgetting it changes nothing."""
-    monkeypatch.setattr("izin.schemas.memo.MOST", 2)
+    monkeypatch.setattr("izin.schemas.fast.cache.MOST", 2)
     rows, reader = Rows(CODEC), RowReader(CODEC)
     for number in range(7):
         consent = replace(

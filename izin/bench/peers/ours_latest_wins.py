@@ -12,7 +12,7 @@ from unittest import mock
 from izin.bench.peers import ours_everything
 from izin.bench.peers.task import Task
 from izin.consent.model import LAW_VERSION, OriginRank, Status
-from izin.schemas.statement_cutter import cut
+from izin.schemas.generated.consent_event_offsets import cut
 from izin.streams import worker
 from izin.streams.effects import Effects, Write
 from izin.streams.rows import Rows

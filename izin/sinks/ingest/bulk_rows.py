@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from izin.consent.clocks import terms
 from izin.consent.model import Status
-from izin.schemas.avro_writer import EPOCH
+from izin.schemas.fast.writer import EPOCH
 from izin.sinks.ingest.decision_reader import is_prompt
 from izin.sinks.ledger import outbox
 from izin.sinks.ledger.db import copy_format

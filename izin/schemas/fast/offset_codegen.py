@@ -15,7 +15,7 @@ from __future__ import annotations
 from textwrap import indent
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from izin.schemas.avro_reader import SHORT, long_of, long_text, reader_of_kind
+from izin.schemas.fast.reader import SHORT, long_of, long_text, reader_of_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from izin.schemas.memo import keep
+from izin.schemas.fast.cache import keep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from izin.consent.words import DecisionKind, Reason
 from izin.schemas import contracts
-from izin.schemas.avro_writer import long_bytes, writer_of
+from izin.schemas.fast.writer import long_bytes, writer_of
 from izin.schemas.records import violation_to_avro
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from izin.schemas.avro_writer import EPOCH, MILLISECOND
+from izin.schemas.fast.writer import EPOCH, MILLISECOND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Where the fields of a ConsentEvent stand in its bytes; see ``avro_cutter``.
+"""Where the fields of a ConsentEvent stand in its bytes; see ``offset_codegen``.
 
 Drawn from the contract by `make docs`; changes here are lost.
 """
@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Final
 
 from izin.schemas import contracts
-from izin.schemas.avro_cutter import passer_of
-from izin.schemas.avro_reader import SHORT, long_of, long_text
+from izin.schemas.fast.offset_codegen import passer_of
+from izin.schemas.fast.reader import SHORT, long_of, long_text
 
 short: Final[list[int]] = SHORT
 _KINDS = {one["name"]: one["type"] for one in contracts.current()["ConsentEvent"].schema["fields"]}
@@ -19,14 +19,14 @@ read_retailer_access: Final = passer_of(_KINDS["retailer_access"])
 read_iys: Final = passer_of(_KINDS["iys"])
 
 
-def cut(
+def cut_event(
     data: bytes, at: int
-) -> tuple[int, int, int, int, int, int, int, int, int, int, int | None, int | None, int]:
+) -> tuple[int, int, int, int, int, int, int, int, int, int, int, int, int | None, int | None, int]:
     """Return places and instants of the ConsentEvent at ``at``.
 
     The places are those behind its
-    event_id, customer_id, recipient, recipient_raw, source, received_at,
-    origin, row, retailer_access, evidence_hash;
+    event_id, recipient, recipient_raw, source, origin, origin_ref, cause,
+    import_id, row, retailer_access, notice_version, evidence_hash;
     the instants (milliseconds since 1970, or None) its
     consent_date, received_at;
     the last place is that behind it.
@@ -47,7 +47,6 @@ def cut(
     else:
         data[run:at].decode()
         run, at = long_text(data, at)
-    behind_customer_id = at
     if data[at] < 128:
         at += 1
     else:
@@ -143,7 +142,6 @@ def cut(
         received_at_told = None
     else:
         raise ValueError("no such branch")
-    behind_received_at = at
     step = short[data[at]]
     if step:
         at += step
@@ -169,6 +167,7 @@ def cut(
         at += 1
     else:
         raise ValueError("no such branch")
+    behind_origin_ref = at
     if data[at] == 2:
         at += 1
         if data[at] < 128:
@@ -221,6 +220,7 @@ def cut(
         at += 1
     else:
         raise ValueError("no such branch")
+    behind_cause = at
     if data[at] == 2:
         at += 1
         step = short[data[at]]
@@ -233,6 +233,7 @@ def cut(
         at += 1
     else:
         raise ValueError("no such branch")
+    behind_import_id = at
     if data[at] == 2:
         at += 1
         if data[at] < 128:
@@ -287,6 +288,7 @@ def cut(
         at += 1
     else:
         raise ValueError("no such branch")
+    behind_notice_version = at
     count = data[at]
     if count > 127 or count & 1:
         raise ValueError("many, or sized")
@@ -326,14 +328,16 @@ def cut(
     data[run:at].decode()
     return (
         behind_event_id,
-        behind_customer_id,
         behind_recipient,
         behind_recipient_raw,
         behind_source,
-        behind_received_at,
         behind_origin,
+        behind_origin_ref,
+        behind_cause,
+        behind_import_id,
         behind_row,
         behind_retailer_access,
+        behind_notice_version,
         behind_evidence_hash,
         consent_date_told,
         received_at_told,

@@ -1,4 +1,4 @@
-"""Where the fields of a Decision and a Consent stand in its bytes; see ``avro_cutter``.
+"""Where the fields of a Decision and a Consent stand in its bytes; see ``offset_codegen``.
 
 Drawn from the contract by `make docs`; changes here are lost.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from izin.schemas.avro_reader import SHORT, long_of, long_text
+from izin.schemas.fast.reader import SHORT, long_of, long_text
 
 short: Final[list[int]] = SHORT
 
