@@ -26,11 +26,11 @@ HOT = (
     "izin/sinks/ledger/history/calls.py",
     "izin/sinks/ingest/bulk_rows.py",
     "izin/sinks/outbound/bulk_success_rows.py",
-    "izin/streams/effects.py",
+    "izin/streams/ownership/effects.py",
     "izin/streams/order.py",
-    "izin/streams/packing.py",
-    "izin/streams/plain.py",
-    "izin/streams/rows.py",
+    "izin/streams/state/packing.py",
+    "izin/streams/fast_path/simple_events.py",
+    "izin/streams/fast_path/row_writer.py",
 )
 
 extensions = []

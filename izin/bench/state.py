@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 
 from izin.bench.consents import consents
 from izin.bench.laps import race
-from izin.streams.rocks import RocksFolder
-from izin.streams.state import MemoryState
+from izin.streams.state.rocks import RocksFolder
+from izin.streams.state.state import MemoryState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

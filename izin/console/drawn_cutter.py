@@ -142,7 +142,9 @@ _FUNCTION = '''
 
 def drawn_cutters() -> Mapping[str, str]:
     """Return the sources of the modules by the paths of their files."""
-    return {f"izin/schemas/generated/{name}.py": _module(cutters) for name, cutters in _MODULES.items()}
+    return {
+        f"izin/schemas/generated/{name}.py": _module(cutters) for name, cutters in _MODULES.items()
+    }
 
 
 def _module(cutters: Sequence[_Cutter]) -> str:

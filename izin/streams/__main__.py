@@ -5,7 +5,7 @@ from __future__ import annotations
 from izin.runtime.observe import configure
 from izin.runtime.registry import codec
 from izin.runtime.settings import KafkaSettings, LogSettings, StreamSettings
-from izin.streams.app import run
+from izin.streams.engine.app import run
 
 
 def main() -> None:

@@ -23,12 +23,13 @@ from typing import TYPE_CHECKING
 from izin.consent.errors import SourceError
 from izin.consent.model import Claim, ConsentEvent, Decision, DecisionKind, Status
 from izin.consent.ordering import decide
-from izin.schemas.fast.writer import EPOCH, MILLISECOND, long_bytes
 from izin.schemas.cloud_events import Marking
 from izin.schemas.fast.decision_writer import DecisionWriter
+from izin.schemas.fast.writer import EPOCH, MILLISECOND, long_bytes
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_to_avro, event_to_avro
-from izin.streams.effects import DEAD, Effects, Refile, Write, size, write_of
+from izin.streams.fast_path.row_writer import Rows, moment
+from izin.streams.fast_path.simple_events import Plain, PlainReader, Verdict, decide_plainly
 from izin.streams.guard import (
     APPENDED_AT,
     KEPT_BYTES,
@@ -40,8 +41,7 @@ from izin.streams.guard import (
     poison,
     refiled_twice,
 )
-from izin.streams.plain import Plain, PlainReader, Verdict, decide_plainly
-from izin.streams.rows import Rows, moment
+from izin.streams.ownership.effects import DEAD, Effects, Refile, Write, size, write_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from izin.schemas.cloud_events import Headers
     from izin.schemas.codec import Codec
     from izin.schemas.topics import Topics
-    from izin.streams.packing import Packing
-    from izin.streams.state import State
+    from izin.streams.state.packing import Packing
+    from izin.streams.state.state import State
 
 REFILED = "izin-refiled"
 """The header that marks a re-filed record; its value is the coordinates it came from."""

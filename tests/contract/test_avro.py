@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from izin.consent.model import Claim
 from izin.consent.ordering import decide
-from izin.schemas.fast import writer
 from izin.schemas import contracts
+from izin.schemas.codec import Codec, UndecodableError
+from izin.schemas.contracts import RECORDS, Schema
+from izin.schemas.fast import writer
+from izin.schemas.fast.decision_writer import DecisionWriter
 from izin.schemas.fast.offset_codegen import cutter_of
 from izin.schemas.fast.reader import reader_of
 from izin.schemas.fast.writer import EPOCH, long_bytes, writer_of
-from izin.schemas.codec import Codec, UndecodableError
-from izin.schemas.contracts import RECORDS, Schema
-from izin.schemas.fast.decision_writer import DecisionWriter
 from izin.schemas.records import consent_to_avro, event_from_avro, event_to_avro
 from tests.contract.examples import golden
 from tests.support.builders import a_claim, a_decision_record, a_ret, an_iys_event

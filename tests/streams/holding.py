@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from izin.consent.model import Consent
-from izin.streams.packing import Packing
-from izin.streams.state import State
+from izin.streams.state.packing import Packing
+from izin.streams.state.state import State
 
 TELLING = Packing(most=0)
 """Tells all words with each consent, so that any other packing reads what it packs."""

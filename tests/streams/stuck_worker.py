@@ -8,8 +8,8 @@ import sys
 from unittest import mock
 
 from izin.streams.__main__ import main
-from izin.streams.transport import BatchConsumerThread
-from izin.streams.worker import OrderWorker
+from izin.streams.engine.transport import BatchConsumerThread
+from izin.streams.engine.worker import OrderWorker
 
 _fetch = BatchConsumerThread._fetch_records
 

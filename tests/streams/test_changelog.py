@@ -11,9 +11,9 @@ from izin.consent.ordering import decide
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_from_avro, consent_to_avro
-from izin.streams.changelog import Changelog, Courtesy
 from izin.streams.errors import StateError
-from izin.streams.packing import facts_of
+from izin.streams.ownership.changelog import Changelog, Courtesy
+from izin.streams.state.packing import facts_of
 from tests.streams.test_packing import consents
 from tests.support.builders import a_claim
 

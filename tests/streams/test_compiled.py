@@ -60,7 +60,7 @@ def said(house: Path, *command: str) -> str:
     return ran.stdout
 
 
-_ASKED = "from izin.streams.plain import is_compiled; print(is_compiled())"
+_ASKED = "from izin.streams.fast_path.simple_events import is_compiled; print(is_compiled())"
 _INTERPRETED = """
 import sys
 from importlib import import_module

@@ -6,14 +6,14 @@ import sys
 
 import pytest
 
-from izin.streams.ending import Ending
-from izin.streams.watchdog import EXIT_STALLED
+from izin.streams.engine.ending import Ending
+from izin.streams.engine.watchdog import EXIT_STALLED
 
 STUCK = """
 import signal
 import sys
 import time
-from izin.streams.ending import Ending
+from izin.streams.engine.ending import Ending
 
 Ending(within=float(sys.argv[1])).watch(lambda: print("told", flush=True))
 print("listening", flush=True)
@@ -24,7 +24,7 @@ TOO_EARLY = """
 import os
 import signal
 import time
-from izin.streams.ending import Ending
+from izin.streams.engine.ending import Ending
 
 ending = Ending(within=0)
 os.kill(os.getpid(), signal.SIGTERM)

@@ -9,7 +9,7 @@ import pytest
 
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from izin.streams.app import EXIT_CONFIG
+from izin.streams.engine.app import EXIT_CONFIG
 from tests.streams.topic_reading import backlog, examine
 from tests.streams.traffic import Traffic
 from tests.streams.workers import Worker, all_held, until
@@ -97,7 +97,7 @@ def test_a_worker_does_not_start_over_wrong_topics(
 def test_importing_the_worker_starts_nothing() -> None:
     """The module is only a door: the app is made when it is run."""
     done = subprocess.run(
-        [sys.executable, "-c", "import izin.streams.__main__, izin.streams.app"],
+        [sys.executable, "-c", "import izin.streams.__main__, izin.streams.engine.app"],
         capture_output=True,
         timeout=60,
         check=False,

@@ -10,9 +10,9 @@ import pytest
 from confluent_kafka.admin import NewTopic
 
 from izin.runtime import kafka
-from izin.streams.changelog import Changelog
-from izin.streams.rocks import RocksFolder
-from izin.streams.state import MemoryState, State
+from izin.streams.ownership.changelog import Changelog
+from izin.streams.state.rocks import RocksFolder
+from izin.streams.state.state import MemoryState, State
 from tests.streams.test_partition import KEY, ONAY, RET, House, an_onay, house, told
 from tests.streams.workers import until
 
@@ -132,7 +132,7 @@ import os, signal, sys
 from pathlib import Path
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from izin.streams.rocks import RocksFolder, RocksState
+from izin.streams.state.rocks import RocksFolder, RocksState
 from tests.streams.test_partition import ONAY, RET, House, an_onay
 
 settings = KafkaSettings(bootstrap_servers=sys.argv[1], topic_prefix=sys.argv[2], partitions=1)

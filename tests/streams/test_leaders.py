@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from izin.runtime.settings import KafkaSettings
-from izin.streams.connections import Connections
+from izin.streams.ownership.positions import Connections
 
 PLACE = TopicPartition("consents", 3)
 

@@ -16,11 +16,11 @@ from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_from_avro
 from izin.schemas.topics import Topics
 from izin.streams import order
-from izin.streams.effects import Effects
+from izin.streams.engine.worker import unseen
 from izin.streams.guard import APPENDED_AT
 from izin.streams.order import MAX_BYTES, REFILED, OrderStage
-from izin.streams.state import MemoryState
-from izin.streams.worker import unseen
+from izin.streams.ownership.effects import Effects
+from izin.streams.state.state import MemoryState
 from tests.streams.holding import TELLING
 from tests.streams.records import APPENDED, EXPRESS, Fetched, a_record
 from tests.support.builders import NOON, a_key, an_event, an_iys_event

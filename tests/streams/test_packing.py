@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from izin.consent.errors import UnreadableKeyError
 from izin.consent.model import Channel, Consent, ConsentKey, OriginRank, RecipientType, Status
 from izin.consent.ordering import decide
-from izin.streams.packing import Packing, facts_of
+from izin.streams.state.packing import Packing, facts_of
 from tests.support.builders import a_claim, a_key
 
 ONAY = decide(None, a_claim(event_id=str(UUID(int=7)))).consent

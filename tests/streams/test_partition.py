@@ -21,15 +21,15 @@ from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro, event_to_avro
-from izin.streams import changelog as changelog_module
-from izin.streams import partition as partition_module
-from izin.streams.changelog import Changelog
-from izin.streams.connections import Connections
-from izin.streams.effects import Effects, Refile, Write
 from izin.streams.errors import StateError
 from izin.streams.order import OrderStage
-from izin.streams.partition import OwnedPartition
-from izin.streams.state import MemoryState, State
+from izin.streams.ownership import changelog as changelog_module
+from izin.streams.ownership import owned_partition as partition_module
+from izin.streams.ownership.changelog import Changelog
+from izin.streams.ownership.effects import Effects, Refile, Write
+from izin.streams.ownership.owned_partition import OwnedPartition
+from izin.streams.ownership.positions import Connections
+from izin.streams.state.state import MemoryState, State
 from tests.streams.holding import TELLING, hold
 from tests.streams.topic_reading import Source, committed_records
 from tests.support.builders import a_claim, a_key, a_ret, an_event

@@ -9,17 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from izin.consent.model import ConsentEvent, DecisionKind, Reason
-from izin.schemas.fast.writer import EPOCH, MILLISECOND
 from izin.schemas.cloud_events import Marking, headers
 from izin.schemas.codec import Codec
+from izin.schemas.fast.writer import EPOCH, MILLISECOND
 from izin.schemas.partitioning import partition_of
 from izin.schemas.topics import Topics
-from izin.streams.effects import Effects
+from izin.streams.fast_path.simple_events import Plain, PlainReader, Verdict, decide_plainly
 from izin.streams.guard import APPENDED_AT, SourceRecord
 from izin.streams.order import OrderStage
-from izin.streams.packing import Packing
-from izin.streams.plain import Plain, PlainReader, Verdict, decide_plainly
-from izin.streams.state import MemoryState, State
+from izin.streams.ownership.effects import Effects
+from izin.streams.state.packing import Packing
+from izin.streams.state.state import MemoryState, State
 from tests.streams.records import APPENDED, Fetched, a_record
 from tests.support.builders import EMAIL, NOON, PHONE, a_key, an_event, an_iys_event
 

@@ -14,13 +14,13 @@ from rocksdict import Options, Rdict
 from izin.consent.model import LAW_VERSION
 from izin.consent.ordering import decide
 from izin.runtime.settings import StateKind, StreamSettings
-from izin.streams import rocks as rocks_module
-from izin.streams.app import states
-from izin.streams.claim import MARK
+from izin.streams.engine.app import states
 from izin.streams.errors import StateError
-from izin.streams.packing import LAYOUT
-from izin.streams.rocks import RocksFolder, RocksState
-from izin.streams.state import MemoryState
+from izin.streams.state import rocks as rocks_module
+from izin.streams.state.folder_lock import MARK
+from izin.streams.state.packing import LAYOUT
+from izin.streams.state.rocks import RocksFolder, RocksState
+from izin.streams.state.state import MemoryState
 from tests.streams.holding import hold
 from tests.support.builders import a_claim, a_key
 
@@ -77,7 +77,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from izin.consent.ordering import decide
-from izin.streams.rocks import RocksFolder
+from izin.streams.state.rocks import RocksFolder
 from tests.support.builders import a_claim, a_key
 
 onay = decide(None, a_claim()).consent

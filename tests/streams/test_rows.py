@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from izin.consent.model import Consent
-from izin.schemas.fast.writer import EPOCH, MILLISECOND, writer_of
 from izin.schemas.codec import Codec, UndecodableError
+from izin.schemas.fast.writer import EPOCH, MILLISECOND, writer_of
 from izin.schemas.records import consent_to_avro
-from izin.streams.packing import Facts, facts_of
-from izin.streams.row_reader import RowReader
-from izin.streams.rows import FIELDS, Rows
+from izin.streams.fast_path.row_reader import RowReader
+from izin.streams.fast_path.row_writer import FIELDS, Rows
+from izin.streams.state.packing import Facts, facts_of
 from tests.streams.test_packing import ONAY, consents
 
 CODEC = Codec()
@@ -108,7 +108,7 @@ def test_a_key_that_is_no_text_is_for_the_codec() -> None:
 
 def test_another_contract_is_not_read_by_this_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who changes the contract of a row has to change what reads and writes it."""
-    monkeypatch.setattr("izin.streams.rows.FIELDS", FIELDS[:-1])
+    monkeypatch.setattr("izin.streams.fast_path.row_writer.FIELDS", FIELDS[:-1])
     for make in (Rows, RowReader):
         with pytest.raises(ValueError, match="must have the fields"):
             make(CODEC)

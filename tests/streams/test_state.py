@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from izin.consent.ordering import decide
-from izin.streams import rocks as rocks_module
-from izin.streams import state as state_module
-from izin.streams.rocks import RocksFolder
-from izin.streams.state import MemoryState, State
+from izin.streams.state import rocks as rocks_module
+from izin.streams.state import state as state_module
+from izin.streams.state.rocks import RocksFolder
+from izin.streams.state.state import MemoryState, State
 from tests.streams.holding import hold
 from tests.support.builders import a_claim, a_key, a_ret
 

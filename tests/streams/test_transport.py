@@ -17,8 +17,8 @@ from faust.transport.drivers import TRANSPORTS
 
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
-from izin.streams import app, fetching, transport
-from izin.streams.transport import Batch, BatchConsumer, BatchConsumerThread
+from izin.streams.engine import app, fetching, transport
+from izin.streams.engine.transport import Batch, BatchConsumer, BatchConsumerThread
 
 
 @pytest.mark.parametrize("name", [*transport.RELIES_ON, *app.RELIES_ON])

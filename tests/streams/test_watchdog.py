@@ -5,7 +5,7 @@ import threading
 
 import faust
 
-from izin.streams.watchdog import EXIT_STALLED, Watchdog
+from izin.streams.engine.watchdog import EXIT_STALLED, Watchdog
 
 
 class Clock:

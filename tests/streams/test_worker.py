@@ -13,9 +13,11 @@ from structlog.testing import capture_logs
 
 from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.schemas.codec import Codec
-from izin.streams import app as app_module
-from izin.streams import worker as worker_module
-from izin.streams.effects import Effects, Write
+from izin.streams.engine import app as app_module
+from izin.streams.engine import worker as worker_module
+from izin.streams.engine.metrics import WorkerMetrics
+from izin.streams.engine.transport import Batch
+from izin.streams.engine.worker import MAX_ATTEMPTS, OrderWorker
 from izin.streams.errors import (
     DeadLetterBudgetError,
     LostPartitionError,
@@ -23,10 +25,8 @@ from izin.streams.errors import (
     SplitLanesError,
     StateError,
 )
-from izin.streams.metrics import WorkerMetrics
-from izin.streams.state import MemoryState
-from izin.streams.transport import Batch
-from izin.streams.worker import MAX_ATTEMPTS, OrderWorker
+from izin.streams.ownership.effects import Effects, Write
+from izin.streams.state.state import MemoryState
 from tests.streams.records import EXPRESS, TOPIC, Fetched, a_record
 from tests.support.builders import an_event
 

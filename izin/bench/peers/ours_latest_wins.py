@@ -13,9 +13,9 @@ from izin.bench.peers import ours_everything
 from izin.bench.peers.task import Task
 from izin.consent.model import LAW_VERSION, OriginRank, Status
 from izin.schemas.generated.consent_event_offsets import cut
-from izin.streams import worker
-from izin.streams.effects import Effects, Write
-from izin.streams.rows import Rows
+from izin.streams.engine import worker
+from izin.streams.fast_path.row_writer import Rows
+from izin.streams.ownership.effects import Effects, Write
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from izin.schemas.codec import Codec
     from izin.schemas.topics import Topics
     from izin.streams.guard import SourceRecord
-    from izin.streams.packing import Words
-    from izin.streams.state import State
+    from izin.streams.state.packing import Words
+    from izin.streams.state.state import State
 
 _SECOND = 1_000_000
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from izin.consent.attestation import ATTESTED_WITHIN
 from izin.schemas import contracts
+from izin.schemas.fast.cache import keep
+from izin.schemas.fast.decision_writer import FIELDS
 from izin.schemas.fast.reader import long_of
 from izin.schemas.generated.decided_event_offsets import cut_event
 from izin.schemas.generated.decision_offsets import cut_consent, cut_head
-from izin.schemas.fast.decision_writer import FIELDS
-from izin.schemas.fast.cache import keep
 from izin.schemas.records import key_from_avro
 from izin.sinks.ledger.db.copy_format import microseconds
 from izin.sinks.ledger.history.formats import keeping

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from izin.consent.model import OriginRank, Status
-from izin.schemas.fast.writer import EPOCH, MILLISECOND
 from izin.schemas.fast.cache import keep
+from izin.schemas.fast.writer import EPOCH, MILLISECOND
 from izin.sinks.ingest.decision_reader import is_prompt
 from izin.sinks.record import apply
 

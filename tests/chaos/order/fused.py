@@ -11,7 +11,7 @@ from typing import Any
 
 from izin.runtime import kafka
 from izin.streams.__main__ import main
-from izin.streams.partition import OwnedPartition
+from izin.streams.ownership.owned_partition import OwnedPartition
 from tests.chaos.order.fuse import Fuse, Point
 
 FUSE = "IZIN_CHAOS_FUSE"

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from izin.runtime.observe import configure, get_logger, mask, mask_text
 from izin.runtime.settings import LogSettings
-from izin.streams.metrics import WorkerMetrics
+from izin.streams.engine.metrics import WorkerMetrics
 from tests.support.builders import EMAIL, PHONE, a_key
 
 SPELLINGS = (

@@ -31,9 +31,9 @@ from rocksdict import (
 
 from izin.consent.model import LAW_VERSION
 from izin.runtime.observe import get_logger
-from izin.streams.claim import Claim
 from izin.streams.errors import StateError
-from izin.streams.packing import LAYOUT, Packing
+from izin.streams.state.folder_lock import Claim
+from izin.streams.state.packing import LAYOUT, Packing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

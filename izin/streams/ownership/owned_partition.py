@@ -37,8 +37,8 @@ from confluent_kafka import (
 
 from izin.runtime import kafka
 from izin.runtime.observe import get_logger
-from izin.streams.changelog import Changelog
-from izin.streams.mark import set_marks
+from izin.streams.ownership.changelog import Changelog
+from izin.streams.ownership.mark import set_marks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,9 +46,9 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
     from izin.schemas.codec import Codec
-    from izin.streams.connections import Connections
-    from izin.streams.effects import Effects
-    from izin.streams.state import State
+    from izin.streams.ownership.effects import Effects
+    from izin.streams.ownership.positions import Connections
+    from izin.streams.state.state import State
 
 _TIMEOUT = 20.0
 _COMMIT_TIMEOUT = 6.0

@@ -14,16 +14,16 @@ import re
 from typing import TYPE_CHECKING
 
 from izin.consent.words import Channel, RecipientType, Status
-from izin.schemas.fast.writer import writer_of
 from izin.schemas.fast.cache import keep
-from izin.streams.packing import facts_of
-from izin.streams.rows import row_fields
+from izin.schemas.fast.writer import writer_of
+from izin.streams.fast_path.row_writer import row_fields
+from izin.streams.state.packing import facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from izin.schemas.codec import Codec
-    from izin.streams.packing import Facts, Words
+    from izin.streams.state.packing import Facts, Words
 
 _A_BYTE = 128
 _MILLISECOND = 1000

@@ -19,13 +19,13 @@ from izin.consent.model import LAW_VERSION
 from izin.runtime import kafka
 from izin.runtime.observe import get_logger
 from izin.streams.errors import StateError
-from izin.streams.row_reader import RowReader
+from izin.streams.fast_path.row_reader import RowReader
 
 if TYPE_CHECKING:
     from izin.runtime.settings import KafkaSettings
     from izin.schemas.codec import Codec
-    from izin.streams.packing import Facts
-    from izin.streams.state import State
+    from izin.streams.state.packing import Facts
+    from izin.streams.state.state import State
 
 _TIMEOUT = 20.0
 _AT_ONCE = 1000

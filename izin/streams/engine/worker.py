@@ -20,8 +20,6 @@ from confluent_kafka import KafkaException
 from izin.consent.errors import OurError
 from izin.runtime.observe import get_logger
 from izin.streams.budget import BUDGET, DeadLetterBudget, LatestRecords
-from izin.streams.connections import Connections
-from izin.streams.effects import Effects
 from izin.streams.errors import (
     DeadLetterBudgetError,
     LostPartitionError,
@@ -29,17 +27,19 @@ from izin.streams.errors import (
     SplitLanesError,
 )
 from izin.streams.order import OrderStage
-from izin.streams.partition import OwnedPartition
-from izin.streams.state import MemoryState
+from izin.streams.ownership.effects import Effects
+from izin.streams.ownership.owned_partition import OwnedPartition
+from izin.streams.ownership.positions import Connections
+from izin.streams.state.state import MemoryState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from izin.runtime.settings import KafkaSettings
     from izin.schemas.codec import Codec
+    from izin.streams.engine.transport import Batch
     from izin.streams.guard import SourceRecord
-    from izin.streams.state import State
-    from izin.streams.transport import Batch
+    from izin.streams.state.state import State
 
 MAX_ATTEMPTS = 5
 _AGAIN_AFTER = 0.2

@@ -15,7 +15,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from izin.runtime.observe import get_logger
-from izin.streams.watchdog import EXIT_STALLED
+from izin.streams.engine.watchdog import EXIT_STALLED
 
 if TYPE_CHECKING:
     from collections.abc import Callable

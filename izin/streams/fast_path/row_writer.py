@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Final
 
 from izin.consent.words import Status
 from izin.schemas import contracts
-from izin.schemas.fast.writer import long_bytes, size_bytes, writer_of
 from izin.schemas.fast.cache import keep
+from izin.schemas.fast.writer import long_bytes, size_bytes, writer_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from izin.schemas.codec import Codec
     from izin.schemas.contracts import Schema
-    from izin.streams.packing import Facts, Words
+    from izin.streams.state.packing import Facts, Words
 
 FIELDS: tuple[str, ...] = (
     "customer_id",

@@ -32,18 +32,18 @@ from izin.consent.words import (
     Source,
     Status,
 )
-from izin.schemas.fast.writer import long_bytes, size_bytes, writer_of
 from izin.schemas.fast.cache import keep
+from izin.schemas.fast.writer import long_bytes, size_bytes, writer_of
 from izin.schemas.generated.consent_event_offsets import cut
 from izin.streams.guard import was_moved
-from izin.streams.packing import Facts
+from izin.streams.state.packing import Facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from izin.schemas.codec import Codec
     from izin.streams.guard import SourceRecord
-    from izin.streams.packing import Packing, Words
+    from izin.streams.state.packing import Packing, Words
 
 _NULL_SIZE: Final = 1
 _A_BYTE: Final = 128

@@ -12,14 +12,14 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from izin.streams.effects import DEAD
+from izin.streams.ownership.effects import DEAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from prometheus_client import Metric
 
-    from izin.streams.worker import OrderWorker
+    from izin.streams.engine.worker import OrderWorker
 
 _DECISIONS = ("Apply", "Enriched", "Stale", "Duplicate")
 _TOTALS = ("opt-outs", "refiled", "records", "batches", "acquisitions", "aborted")

@@ -24,21 +24,21 @@ from izin.runtime.garbage import collect_seldom
 from izin.runtime.kafka import topic_faults
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import StateKind
-from izin.streams import transport
 from izin.streams.budget import DeadLetterBudget
-from izin.streams.ending import Ending
-from izin.streams.metrics import WorkerMetrics
-from izin.streams.rocks import RocksFolder
-from izin.streams.state import MemoryState
-from izin.streams.watchdog import OUTSIDE_FOR, Watchdog
-from izin.streams.worker import OrderWorker
+from izin.streams.engine import transport
+from izin.streams.engine.ending import Ending
+from izin.streams.engine.metrics import WorkerMetrics
+from izin.streams.engine.watchdog import OUTSIDE_FOR, Watchdog
+from izin.streams.engine.worker import OrderWorker
+from izin.streams.state.rocks import RocksFolder
+from izin.streams.state.state import MemoryState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from izin.runtime.settings import KafkaSettings, StreamSettings
     from izin.schemas.codec import Codec
-    from izin.streams.state import State
+    from izin.streams.state.state import State
 
 EXIT_CONFIG = 78
 """The exit status of sysexits.h for a configuration that cannot be worked with."""
@@ -82,7 +82,7 @@ class _NoTables(TableManager):
 
 
 class _Worker(faust.Worker):
-    """Faust's worker, told of signals by :class:`~izin.streams.ending.Ending`."""
+    """Faust's worker, told of signals by :class:`~izin.streams.engine.ending.Ending`."""
 
     ending: Ending
 

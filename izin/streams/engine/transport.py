@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 
-from izin.streams.fetching import (
+from izin.streams.engine.fetching import (
     WHOLE_WAIT,
     Record,
     fetched_within,

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from izin.runtime.observe import get_logger
-from izin.streams.packing import Packing
+from izin.streams.state.packing import Packing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
