@@ -13,7 +13,6 @@ HOT = (
     "izin/schemas/fast/reader.py",
     "izin/schemas/fast/writer.py",
     "izin/schemas/cloud_events.py",
-    "izin/schemas/generated/decided_event_offsets.py",
     "izin/schemas/generated/decision_offsets.py",
     "izin/schemas/fast/decision_writer.py",
     "izin/schemas/fast/cache.py",

@@ -26,7 +26,7 @@ class _Cutter(NamedTuple):
 _MODULES = {
     "consent_event_offsets": (
         _Cutter(
-            "cut",
+            "event_offsets",
             "ConsentEvent",
             (
                 "event_id",
@@ -36,8 +36,12 @@ _MODULES = {
                 "source",
                 "received_at",
                 "origin",
+                "origin_ref",
+                "cause",
+                "import_id",
                 "row",
                 "retailer_access",
+                "notice_version",
                 "evidence_hash",
             ),
             ("consent_date", "received_at"),
@@ -45,13 +49,13 @@ _MODULES = {
     ),
     "decision_offsets": (
         _Cutter(
-            "cut_head",
+            "head_offsets",
             "Decision",
             ("opted_out", "effective_at", "violations", "partition"),
             ("effective_at",),
         ),
         _Cutter(
-            "cut_consent",
+            "consent_offsets",
             "Consent",
             (
                 "recipient_type",
@@ -68,30 +72,9 @@ _MODULES = {
             ("effective_at", "consent_date", "latest_onay_at", "latest_ret_at"),
         ),
     ),
-    "decided_event_offsets": (
-        _Cutter(
-            "cut_event",
-            "ConsentEvent",
-            (
-                "event_id",
-                "recipient",
-                "recipient_raw",
-                "source",
-                "origin",
-                "origin_ref",
-                "cause",
-                "import_id",
-                "row",
-                "retailer_access",
-                "notice_version",
-                "evidence_hash",
-            ),
-            ("consent_date", "received_at"),
-        ),
-    ),
 }
-"""What a statement is cut by, and a decision: what stands before its Consent and its event, each by
-itself.
+"""The functions of each generated module: the order stage reads events, the sinks read decisions:
+what stands before its Consent and its event, then each of these by itself.
 """
 _NO_VIOLATION = {"name": "violations", "type": "boolean"}
 """No violation is one byte of nothing, as is a boolean; any violation is no boolean."""
@@ -180,7 +163,8 @@ def _signature(name: str, returns: str) -> str:
     begun = f"def {name}(\n    data: bytes, at: int\n) -> "
     if len(f") -> {returns}:") <= _WIDTH:
         return f"{begun}{returns}:"
-    return f"{begun}tuple[\n    {returns[len('tuple[') : -1]}\n]:"
+    items = returns[len("tuple[") : -1].replace(", ", ",\n    ")
+    return f"{begun}tuple[\n    {items},\n]:"
 
 
 def _listed(names: Iterable[str]) -> str:

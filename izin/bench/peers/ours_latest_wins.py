@@ -1,7 +1,7 @@
 """Ours with the peers' work only: the order worker, its transport, state and transactions as they
 are, and the peers' rule in the place of the law.
 
-One ``consents`` row a change, no other output; what cannot be decoded is dropped.
+One ``desired-consents`` row a change, no other output; what cannot be decoded is dropped.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from unittest import mock
 from izin.bench.peers import ours_everything
 from izin.bench.peers.task import Task
 from izin.consent.model import LAW_VERSION, OriginRank, Status
-from izin.schemas.generated.consent_event_offsets import cut
+from izin.schemas.generated.consent_event_offsets import event_offsets
 from izin.streams.engine import worker
 from izin.streams.fast_path.row_writer import Rows
 from izin.streams.ownership.effects import Effects, Write
@@ -33,7 +33,7 @@ class LatestWinsStage:
     """Folds batches by the peers' rule."""
 
     def __init__(self, *, topics: Topics, partitions: int, codec: Codec) -> None:  # noqa: ARG002  # the stage's own signature
-        self._consents = topics.consents.name
+        self._consents = topics.desired_consents.name
         self._codec = codec
         self._header = codec.header("ConsentEvent")
         self._rows = Rows(codec)
@@ -48,8 +48,8 @@ class LatestWinsStage:
         for record in records:
             key, value = record.key or b"", record.value or b""
             try:
-                event_id, customer, recipient, raw, source, received, origin, *others = cut(
-                    value, len(self._header)
+                event_id, customer, recipient, raw, source, received, origin, *others = (
+                    event_offsets(value, len(self._header))
                 )
             except (IndexError, ValueError):
                 continue

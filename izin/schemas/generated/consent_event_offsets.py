@@ -19,14 +19,33 @@ read_retailer_access: Final = passer_of(_KINDS["retailer_access"])
 read_iys: Final = passer_of(_KINDS["iys"])
 
 
-def cut(
+def event_offsets(
     data: bytes, at: int
-) -> tuple[int, int, int, int, int, int, int, int, int, int, int | None, int | None, int]:
+) -> tuple[
+    int,
+    int,
+    int,
+    int,
+    int,
+    int,
+    int,
+    int,
+    int,
+    int,
+    int,
+    int,
+    int,
+    int,
+    int | None,
+    int | None,
+    int,
+]:
     """Return places and instants of the ConsentEvent at ``at``.
 
     The places are those behind its
     event_id, customer_id, recipient, recipient_raw, source, received_at,
-    origin, row, retailer_access, evidence_hash;
+    origin, origin_ref, cause, import_id, row, retailer_access,
+    notice_version, evidence_hash;
     the instants (milliseconds since 1970, or None) its
     consent_date, received_at;
     the last place is that behind it.
@@ -169,6 +188,7 @@ def cut(
         at += 1
     else:
         raise ValueError("no such branch")
+    behind_origin_ref = at
     if data[at] == 2:
         at += 1
         if data[at] < 128:
@@ -221,6 +241,7 @@ def cut(
         at += 1
     else:
         raise ValueError("no such branch")
+    behind_cause = at
     if data[at] == 2:
         at += 1
         step = short[data[at]]
@@ -233,6 +254,7 @@ def cut(
         at += 1
     else:
         raise ValueError("no such branch")
+    behind_import_id = at
     if data[at] == 2:
         at += 1
         if data[at] < 128:
@@ -287,6 +309,7 @@ def cut(
         at += 1
     else:
         raise ValueError("no such branch")
+    behind_notice_version = at
     count = data[at]
     if count > 127 or count & 1:
         raise ValueError("many, or sized")
@@ -332,8 +355,12 @@ def cut(
         behind_source,
         behind_received_at,
         behind_origin,
+        behind_origin_ref,
+        behind_cause,
+        behind_import_id,
         behind_row,
         behind_retailer_access,
+        behind_notice_version,
         behind_evidence_hash,
         consent_date_told,
         received_at_told,

@@ -14,7 +14,7 @@ from izin.schemas.fast.reader import SHORT, long_of, long_text
 short: Final[list[int]] = SHORT
 
 
-def cut_head(data: bytes, at: int) -> tuple[int, int, int, int, int, int]:
+def head_offsets(data: bytes, at: int) -> tuple[int, int, int, int, int, int]:
     """Return places and instants of the head of the Decision at ``at``.
 
     The places are those behind its
@@ -95,10 +95,24 @@ def cut_head(data: bytes, at: int) -> tuple[int, int, int, int, int, int]:
     )
 
 
-def cut_consent(
+def consent_offsets(
     data: bytes, at: int
 ) -> tuple[
-    int, int, int, int, int, int, int, int, int, int, int, int | None, int | None, int | None, int
+    int,
+    int,
+    int,
+    int,
+    int,
+    int,
+    int,
+    int,
+    int,
+    int,
+    int,
+    int | None,
+    int | None,
+    int | None,
+    int,
 ]:
     """Return places and instants of the Consent at ``at``.
 

@@ -34,7 +34,7 @@ from izin.consent.words import (
 )
 from izin.schemas.fast.cache import keep
 from izin.schemas.fast.writer import long_bytes, size_bytes, writer_of
-from izin.schemas.generated.consent_event_offsets import cut
+from izin.schemas.generated.consent_event_offsets import event_offsets
 from izin.streams.guard import was_moved
 from izin.streams.state.packing import Facts
 
@@ -109,8 +109,8 @@ class PlainReader:
             return None
         # fmt: off
         try:
-            (event_id, customer, recipient, raw, source, received, origin, row, access, evidence,
-             consent_date, received_at, end) = cut(value, start)
+            (event_id, customer, recipient, raw, source, received, origin, _, _, _, row, access, _,
+             evidence, consent_date, received_at, end) = event_offsets(value, start)
         except Exception:  # noqa: BLE001  # wrong or unusual: not plain
             return None
         # fmt: on
