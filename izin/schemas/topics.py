@@ -65,7 +65,7 @@ class Topics:
         self.express = self._topic(
             "consent-events-express", "ConsentEvent", _INPUT, "producers, sinks", dlq
         )
-        self.consents = self._topic("consents", "Consent", _STATE, "streams")
+        self.desired_consents = self._topic("desired-consents", "Consent", _STATE, "streams")
         self.decisions = self._topic("consent-decisions", "Decision", _OUTPUT, "streams")
         self.opt_outs = self._topic("consent-opt-outs", "Consent", _OUTPUT, "streams")
         self.permissions = self._topic("permissions", "Permission", _LATEST, "sinks")
@@ -109,7 +109,7 @@ class Topics:
         yield from (
             self.events,
             self.express,
-            self.consents,
+            self.desired_consents,
             self.decisions,
             self.opt_outs,
             self.permissions,

@@ -1,6 +1,6 @@
 """From a batch of records to what must be written: judge, re-file, decide, record by record.
 
-For every applied claim one ``consents`` row and one decision; for every change of the effective
+For every applied claim one ``desired-consents`` row and one decision; for every change of the effective
 status to RET one ``consent-opt-outs`` row. A stale or enriching claim is a decision too, and a row
 where it moved the state. A duplicate is nothing. What is refused is a dead letter. Nothing here
 does I/O or reads a clock, so a replay folds to the same bytes.
@@ -72,7 +72,7 @@ class OrderStage:
 
     def __init__(self, *, topics: Topics, partitions: int, codec: Codec) -> None:
         self._topics = topics
-        self._consents, self._opt_outs = topics.consents.name, topics.opt_outs.name
+        self._consents, self._opt_outs = topics.desired_consents.name, topics.opt_outs.name
         self._told_to = topics.decisions.name
         self._partitions = partitions
         self._codec = codec

@@ -56,9 +56,9 @@ def test_every_input_topic_has_its_dead_letters() -> None:
 def test_both_lanes_and_the_state_are_keyed() -> None:
     """Their partition numbers must mean the same keys."""
     table = Topics()
-    keyed = (table.events, table.express, table.consents, table.decisions, table.opt_outs)
+    keyed = (table.events, table.express, table.desired_consents, table.decisions, table.opt_outs)
     assert all(one.keyed for one in keyed)
-    assert table.consents.config["cleanup.policy"] == "compact"
+    assert table.desired_consents.config["cleanup.policy"] == "compact"
 
 
 def test_a_prefix_stands_before_every_name() -> None:
@@ -100,13 +100,13 @@ def test_what_is_wrong_with_topics_is_told(kafka_house: Callable[[int], KafkaSet
     settings = kafka_house(3)
     topics, admin = settings.topics, clients.admin(settings)
     admin.delete_topics([topics.permissions.name])[topics.permissions.name].result(10)
-    set_of_topic(settings, topics.consents.name, "cleanup.policy", "delete")
+    set_of_topic(settings, topics.desired_consents.name, "cleanup.policy", "delete")
     set_of_topic(settings, topics.events.name, "retention.ms", "1000")
     wider = settings.model_copy(update={"partitions": 4, "production": True})
     faults = "\n".join(clients.topic_faults(wider))
     assert f"topic {topics.permissions.name} does not exist" in faults
     assert f"topic {topics.events.name} has 3 partitions, not 4" in faults
-    assert f"topic {topics.consents.name} has cleanup.policy=delete, not compact" in faults
+    assert f"topic {topics.desired_consents.name} has cleanup.policy=delete, not compact" in faults
     assert f"topic {topics.events.name} has retention.ms=1000" in faults
     assert f"topic {topics.events.name} has 1 replicas; production needs 3" in faults
     assert f"topic {topics.events.name}: min.insync.replicas must be 2" in faults
@@ -127,7 +127,7 @@ def test_the_committed_end_leaves_out_what_is_open(
 ) -> None:
     """Records of an open transaction are not yet there."""
     settings = kafka_house(1)
-    name = settings.topics.consents.name
+    name = settings.topics.desired_consents.name
     producer = clients.producer(settings, **{"transactional.id": f"{name}-open"})
     producer.init_transactions(20)
     producer.begin_transaction()
@@ -187,7 +187,7 @@ def test_settings_that_are_wrong_are_mended(kafka_house: Callable[[int], KafkaSe
     """What a topic must be kept like is set anew; what was right is left alone."""
     settings = kafka_house(1)
     assert clients.mend_topics(settings) == ()
-    name = settings.topics.consents.name
+    name = settings.topics.desired_consents.name
     set_of_topic(settings, name, "cleanup.policy", "delete")
     assert clients.mend_topics(settings) == (name,)
     assert clients.mend_topics(settings) == ()

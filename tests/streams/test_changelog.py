@@ -1,4 +1,4 @@
-"""A row of ``consents`` becomes the consent it was, and nothing else becomes one."""
+"""A row of ``desired-consents`` becomes the consent it was, and nothing else becomes one."""
 
 import sys
 from dataclasses import replace
@@ -55,7 +55,7 @@ def test_a_word_the_law_does_not_know_stops_the_worker(field: dict[str, object])
     """A row that could be read but means nothing is no state of ours."""
     assert CHANGELOG._row(encoded(ONAY), 6) == facts_of(ONAY)
     row = CODEC.encode("Consent", consent_to_avro(ONAY) | field)
-    with pytest.raises(StateError, match=r"consents\[0\]@7 is no state of ours"):
+    with pytest.raises(StateError, match=r"desired-consents\[0\]@7 is no state of ours"):
         CHANGELOG._row(row, 7)
 
 

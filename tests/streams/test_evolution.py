@@ -109,7 +109,7 @@ def test_an_opt_out_of_another_release_takes_effect(
         monkeypatch.setattr(contracts, "known", lambda: known)
     writes = decided(value, Codec(ids))
     assert [topic for topic, _ in writes] == [
-        TOPICS.consents.name,
+        TOPICS.desired_consents.name,
         TOPICS.opt_outs.name,
         TOPICS.decisions.name,
     ]

@@ -1,4 +1,4 @@
-"""A state that is kept, and where in ``consents`` it stands, against a real broker."""
+"""A state that is kept, and where in ``desired-consents`` it stands, against a real broker."""
 
 import signal
 import subprocess
@@ -120,7 +120,7 @@ def test_a_key_erased_while_it_is_owned_is_forgotten(
     stood = owner.state.position
     owner.commit(house.effects(an_onay(2), an_onay(3)), topic=house.events, next_offset=3)
     assert (owner.state.position, owner.generation) == (stood, None)
-    assert [what for what, _ in told] == ["somebody else writes consents"]
+    assert [what for what, _ in told] == ["somebody else writes desired-consents"]
     owner.acquire()
     assert (owner.state.get(KEY), len(owner.state)) == (None, 2)
     owner.commit(house.effects(RET), topic=house.events, next_offset=4)

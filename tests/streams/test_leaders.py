@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from izin.runtime.settings import KafkaSettings
 from izin.streams.ownership.positions import Connections
 
-PLACE = TopicPartition("consents", 3)
+PLACE = TopicPartition("desired-consents", 3)
 
 
 class Admin:
@@ -55,7 +55,7 @@ def begins(code: int) -> tuple[dict[str, int], Admin]:
 def test_a_leader_that_changed_is_looked_for_again(code: int) -> None:
     """A broker that leads again under a later epoch is found, not refused until a restart."""
     found, admin = begins(code)
-    assert (found, admin.looked) == ({"consents": 7}, ["consents"])
+    assert (found, admin.looked) == ({"desired-consents": 7}, ["consents"])
 
 
 def test_what_is_no_change_of_leader_is_raised_at_once() -> None:

@@ -77,7 +77,7 @@ def test_an_applied_event_gives_one_row_and_one_decision() -> None:
             an_event(event_id="3", status="RET", **at(2)),
         )
     )
-    rows = written(effects, TOPICS.consents.name, "Consent")
+    rows = written(effects, TOPICS.desired_consents.name, "Consent")
     assert [row["event_id"] for row in rows] == ["1", "2", "3"]
     told = written(effects, TOPICS.decisions.name, "Decision")
     assert [(one["kind"], one["offset"]) for one in told] == [("Apply", n) for n in range(3)]
@@ -120,7 +120,7 @@ def test_better_evidence_of_the_same_statement_enriches() -> None:
     ours = an_event(status="RET", consent_date=NOON)
     effects = fold(records_of(ours, an_iys_event(event_id="iys-1")))
     assert kinds(effects) == ["Apply", "Enriched"]
-    assert len(written(effects, TOPICS.consents.name, "Consent")) == 2
+    assert len(written(effects, TOPICS.desired_consents.name, "Consent")) == 2
     assert effects.counts["opt-outs"] == 1
 
 
@@ -129,7 +129,7 @@ def test_a_stale_event_that_moves_the_latest_ret_writes_a_row() -> None:
     effects = fold(
         records_of(an_event(event_id="1", **at(9)), an_event(event_id="2", status="RET", **at(3)))
     )
-    rows = written(effects, TOPICS.consents.name, "Consent")
+    rows = written(effects, TOPICS.desired_consents.name, "Consent")
     assert kinds(effects) == ["Apply", "Stale"]
     assert [row["latest_ret_at"] for row in rows] == [None, NOON + timedelta(minutes=3)]
     assert rows[-1]["status"] == "ONAY"
@@ -140,7 +140,7 @@ def test_a_stale_event_that_moves_nothing_is_a_decision_alone() -> None:
     """An older statement that teaches nothing is told in the decisions and nowhere else."""
     effects = fold(records_of(an_event(event_id="1", **at(9)), an_event(event_id="2", **at(3))))
     assert kinds(effects) == ["Apply", "Stale"]
-    assert len(written(effects, TOPICS.consents.name, "Consent")) == 1
+    assert len(written(effects, TOPICS.desired_consents.name, "Consent")) == 1
 
 
 def test_a_bad_record_leaves_the_others_of_its_batch_untouched() -> None:

@@ -52,7 +52,7 @@ class House:
         self.codec = codec
         self.events = settings.topics.events.name
         self.express = settings.topics.express.name
-        self.consents = settings.topics.consents.name
+        self.consents = settings.topics.desired_consents.name
         self.opt_outs = settings.topics.opt_outs.name
         self._opened: list[Connections] = []
 

@@ -150,7 +150,10 @@ def examine(settings: KafkaSettings, codec: Codec, *, read: Read = committed_rec
     verdict.missing += sorted(refused - set(buried))
     verdict.wrong += [repr(one).encode() for one in set(buried) - refused]
     verdict.counts["duplicates"] = len(claims.keys() - decided)
-    rows, opt_outs = read(settings, topics.consents.name), read(settings, topics.opt_outs.name)
+    rows, opt_outs = (
+        read(settings, topics.desired_consents.name),
+        read(settings, topics.opt_outs.name),
+    )
     _judge_rows(rows, opt_outs, codec, verdict, expected)
     return verdict
 

@@ -1,7 +1,7 @@
 """A Decision around the bytes that are there already.
 
 Its last two fields are a whole Consent and a whole ConsentEvent. Avro writes a record inside a
-record as its bytes alone, so the row written to ``consents`` and, where admission changed nothing,
+record as its bytes alone, so the row written to ``desired-consents`` and, where admission changed nothing,
 the event as it came, are put in as they are: three quarters of the encoding is saved.
 """
 

@@ -1,4 +1,4 @@
-"""What a row of ``consents`` tells, read by a pattern: who starts with nothing reads millions.
+"""What a row of ``desired-consents`` tells, read by a pattern: who starts with nothing reads millions.
 
 The pattern is the row as we write it: words of the law, instants of our days, a UUID. What does not
 match is for the codec to judge; the two read the same, and a test compares them.

@@ -1,4 +1,4 @@
-"""A row of ``consents`` from the facts it tells, with no value of the law between; ``row_reader``
+"""A row of ``desired-consents`` from the facts it tells, with no value of the law between; ``row_reader``
 reads it back.
 
 A row and an event write the fields of their key, brand code to recipient, with the same bytes in

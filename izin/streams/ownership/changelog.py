@@ -1,4 +1,4 @@
-"""Reading ``consents`` back into a state, from where it stands to the end of the committed part.
+"""Reading ``desired-consents`` back into a state, from where it stands to the end of the committed part.
 
 A row that is no state of ours, or that a newer law decided, stops the worker: nothing is guessed.
 
@@ -64,7 +64,7 @@ _courtesy = Courtesy()
 
 
 class Changelog:
-    """The partition ``number`` of ``consents``, as it is read back."""
+    """The partition ``number`` of ``desired-consents``, as it is read back."""
 
     def __init__(self, number: int, settings: KafkaSettings, group: str, codec: Codec) -> None:
         self._number = number
@@ -132,11 +132,13 @@ class Changelog:
         try:
             facts = self._rows.read(value)
         except SourceError as error:
-            raise StateError(f"consents[{self._number}]@{offset} is no state of ours") from error
+            raise StateError(
+                f"desired-consents[{self._number}]@{offset} is no state of ours"
+            ) from error
         law_version = facts[0][-1]
         if law_version > LAW_VERSION:
             raise StateError(
-                f"consents[{self._number}]@{offset} was decided by law version "
+                f"desired-consents[{self._number}]@{offset} was decided by law version "
                 f"{law_version}, this release knows {LAW_VERSION}; start the newer release"
             )
         return facts

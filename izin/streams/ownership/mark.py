@@ -8,9 +8,9 @@ would decide over a stale state, or decide again what others have decided.
 Such a broker cannot take a write, for nobody replicates it. So whoever takes a partition writes
 two marks, one where the state is and one where the offsets are, and then reads until it sees both:
 
-- a record in ``consents`` whose transaction is aborted. No subscriber ever sees it; it has an
+- a record in ``desired-consents`` whose transaction is aborted. No subscriber ever sees it; it has an
   offset, and everything committed before it lies below;
-- that offset, committed as the group's place in ``consents``. Nobody else has a use for it. An
+- that offset, committed as the group's place in ``desired-consents``. Nobody else has a use for it. An
   answer that does not know it is not the coordinator's.
 """
 

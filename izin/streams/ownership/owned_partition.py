@@ -7,14 +7,14 @@ cause:
    what it left open is completed or aborted;
 2. marks are set, which no broker of the past can know (see ``mark``);
 3. the group's committed offsets are read until they hold the mark: records below them were decided;
-4. rows of ``consents`` are read up to the mark, which lies behind all that was ever committed;
+4. rows of ``desired-consents`` are read up to the mark, which lies behind all that was ever committed;
 5. only then is anything decided.
 
 State may be kept while another worker owns the partition and caught up by the difference. The
 producer and the claim that the state is fresh may not: an expired transactional id comes back
 silently with a new producer id over a stale state.
 
-The state's place in ``consents`` moves with each commit, for nobody else writes there: our rows
+The state's place in ``desired-consents`` moves with each commit, for nobody else writes there: our rows
 follow one another with a transaction marker between. Where they do not, somebody erased a key by a
 tombstone; the place stays, and the partition is taken again to read it.
 
@@ -82,12 +82,12 @@ class OwnedPartition:
         """Of the open transaction, how many; and where the last of each helping landed."""
         self._landed: list[int | None] = []
         self._next_row = 0
-        """The offset in ``consents`` where our next row lands if nobody else writes there."""
+        """The offset in ``desired-consents`` where our next row lands if nobody else writes there."""
 
     def acquire(self) -> None:
         """Take the partition: fence, read offsets, catch up. Blocks: run it in a thread.
 
-        Raises KafkaException, and StateError if ``consents`` cannot be honoured.
+        Raises KafkaException, and StateError if ``desired-consents`` cannot be honoured.
         """
         self.release()
         settings = self._connections.settings
@@ -103,7 +103,9 @@ class OwnedPartition:
             },
         )
         producer.init_transactions(_TIMEOUT)
-        consents = TopicPartition(self._connections.settings.topics.consents.name, self.number)
+        consents = TopicPartition(
+            self._connections.settings.topics.desired_consents.name, self.number
+        )
         end = set_marks(producer, self._connections.offsets, consents, within=_TIMEOUT)
         self.next_offsets = self._committed(consents, end)
         self._catch_up(consents.topic, end)
@@ -122,7 +124,7 @@ class OwnedPartition:
         :meth:`commit` ends; they hold it no longer. Raises KafkaException.
         """
         producer = self._opened()
-        consents = self._connections.settings.topics.consents.name
+        consents = self._connections.settings.topics.desired_consents.name
         rows = [write for write in effects.writes if write.topic == consents]
         last_row = rows[-1] if rows else None
         self._rows += len(rows)
@@ -179,7 +181,7 @@ class OwnedPartition:
             self.state.hold(changes, last + 1)
             self._next_row = last + 2  # the transaction's marker lies between
         else:
-            _log.warning("somebody else writes consents", partition=self.number)
+            _log.warning("somebody else writes desired-consents", partition=self.number)
             self.state.hold(changes, self.state.position)
             self.release()
 
@@ -224,7 +226,7 @@ class OwnedPartition:
         return found
 
     def _catch_up(self, consents: str, end: int) -> None:
-        """Read ``consents`` from where the state stands to ``end``."""
+        """Read ``desired-consents`` from where the state stands to ``end``."""
         self.state.open(self._connections.home(consents))
         if self.state.position > end:
             _log.warning(

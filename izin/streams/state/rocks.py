@@ -1,6 +1,6 @@
 """The state on disk, in RocksDB: a worker that comes back reads only what it missed.
 
-A folder holds one partition of one worker. Rows, their position in ``consents``, their number and
+A folder holds one partition of one worker. Rows, their position in ``desired-consents``, their number and
 the words they are packed with stand in one write, so whatever kills a worker leaves a consistent
 beginning of what was written. Nothing is forced to the platter: the topic is the truth, and what a
 power cut takes is read from it again.

@@ -1,6 +1,6 @@
 """What the order stage holds true, a partition at a time.
 
-The state topic ``consents`` *is* the changelog: a state is whatever its committed rows say up to
+The state topic ``desired-consents`` *is* the changelog: a state is whatever its committed rows say up to
 ``position``, and perhaps later rows of keys already read. A state therefore holds rows read back,
 and those of a transaction that has committed; nothing else. Whatever ends a worker between the two
 leaves the position where it was, so the rows are read back. Reading a row again is harmless;
@@ -35,7 +35,7 @@ class State(Protocol):
 
     @property
     def position(self) -> int:
-        """The offset in ``consents`` up to which rows are held; 0 when nothing is."""
+        """The offset in ``desired-consents`` up to which rows are held; 0 when nothing is."""
 
     @property
     def size(self) -> int:
@@ -68,7 +68,7 @@ class State(Protocol):
 
 
 class MemoryState:
-    """A state in memory, packed; rebuilt from ``consents`` when a worker starts."""
+    """A state in memory, packed; rebuilt from ``desired-consents`` when a worker starts."""
 
     def __init__(self) -> None:
         self._home: str | None = None

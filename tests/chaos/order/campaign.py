@@ -247,7 +247,7 @@ class Campaign:
 
     def _leader(self, partition: int) -> Broker | None:
         try:
-            return self.cluster.leader_of(self.settings.topics.consents.name, partition)
+            return self.cluster.leader_of(self.settings.topics.desired_consents.name, partition)
         except KafkaException:
             return None
 

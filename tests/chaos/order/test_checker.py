@@ -110,7 +110,7 @@ def double(topic: str, number: int) -> Callable[[Log], None]:
 
 
 def swap_rows(log: Log) -> None:
-    rows = log[TOPICS.consents.name]
+    rows = log[TOPICS.desired_consents.name]
     rows[0], rows[1] = rows[1], rows[0]
 
 
@@ -139,8 +139,8 @@ def test_a_faultless_log_is_found_faultless() -> None:
         (double(TOPICS.decisions.name, 2), "doubled"),
         (double(TOPICS.dead_letters.name, 0), "doubled"),
         (swap_rows, "regressions"),
-        (double(TOPICS.consents.name, 0), "regressions"),
-        (drop(TOPICS.consents.name, -1), "wrong"),
+        (double(TOPICS.desired_consents.name, 0), "regressions"),
+        (drop(TOPICS.desired_consents.name, -1), "wrong"),
         (drop(TOPICS.opt_outs.name, 0), "opt_outs"),
         (double(TOPICS.opt_outs.name, 1), "opt_outs"),
     ],
