@@ -12,7 +12,7 @@ from setuptools import setup
 HOT = (
     "izin/schemas/fast/reader.py",
     "izin/schemas/fast/writer.py",
-    "izin/schemas/cloud_events.py",
+    "izin/schemas/fast/header_writer.py",
     "izin/schemas/generated/decision_offsets.py",
     "izin/schemas/fast/decision_writer.py",
     "izin/schemas/fast/cache.py",

@@ -115,7 +115,7 @@ def _kept(
 
     def apply(batch: Batch) -> None:
         pack = state.packing.pack
-        state.hold({key: pack(consent) for key, consent in batch.items()}, 1)
+        state.apply({key: pack(consent) for key, consent in batch.items()}, 1)
 
     return apply, state.get, lambda: state.size
 

@@ -1,4 +1,4 @@
-"""Draws the modules that cut what every record goes through: a ConsentEvent, a Decision."""
+"""Generate the modules that find offsets in what every record goes through: events, decisions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, NamedTuple
 
 from izin.schemas import contracts
-from izin.schemas.fast.offset_codegen import draw
+from izin.schemas.fast.offset_codegen import generate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from izin.schemas.contracts import Schema
 
 
-class _Cutter(NamedTuple):
-    """A function of a drawn module: what it tells of a record."""
+class _Function(NamedTuple):
+    """A function of a generated module: what it finds in a record."""
 
     name: str
     record: str
-    behind: tuple[str, ...]
+    ends: tuple[str, ...]
     instants: tuple[str, ...]
 
 
 _MODULES = {
     "consent_event_offsets": (
-        _Cutter(
+        _Function(
             "event_offsets",
             "ConsentEvent",
             (
@@ -48,13 +48,13 @@ _MODULES = {
         ),
     ),
     "decision_offsets": (
-        _Cutter(
+        _Function(
             "head_offsets",
             "Decision",
             ("opted_out", "effective_at", "violations", "partition"),
             ("effective_at",),
         ),
-        _Cutter(
+        _Function(
             "consent_offsets",
             "Consent",
             (
@@ -81,12 +81,12 @@ _NO_VIOLATION = {"name": "violations", "type": "boolean"}
 
 _WIDTH = 100
 
-_MODULE = '''"""Where the fields of a {records} stand in its bytes; see ``offset_codegen``.
+_MODULE = '''"""Find where the fields of a {records} end in its bytes; see ``offset_codegen``.
 
-Drawn from the contract by `make docs`; changes here are lost.
+Generated from the contract by `make docs`; changes made here are lost.
 """
 
-# ruff: noqa: C901, PLR0912, PLR0915, PLR2004 - drawn line by line
+# ruff: noqa: C901, PLR0912, PLR0915, PLR2004 - generated line by line
 
 from __future__ import annotations
 
@@ -99,25 +99,25 @@ short: Final[list[int]] = SHORT
 
 _IMPORTS = """\
 from izin.schemas import contracts
-from izin.schemas.fast.offset_codegen import passer_of
+from izin.schemas.fast.offset_codegen import reader_of_some
 """
 _KINDS = """\
 _KINDS = {{one["name"]: one["type"] for one in contracts.current()["{record}"].schema["fields"]}}\
 """
-_READER = 'read_{name}: Final = passer_of(_KINDS["{name}"])'
+_READER = 'read_{name}: Final = reader_of_some(_KINDS["{name}"])'
 
 _FUNCTION = '''
 
 {signature}
-    """Return places and instants of the {record} at ``at``.
+    """Return offsets and instants of the {record} at ``at``.
 
-    The places are those behind its
-    {behind};
-    the instants (milliseconds since 1970, or None) its
+    The offsets are those behind its
+    {ends};
+    the instants (milliseconds since 1970, None for null) are its
     {instants};
-    the last place is that behind it.
+    the last offset is that behind it.
 
-    Raises whatever it stumbles on where the bytes are wrong or unusual.
+    Raises IndexError, ValueError or TypeError where the bytes are wrong or unusual.
     """
 {body}
 '''
@@ -130,23 +130,23 @@ def drawn_cutters() -> Mapping[str, str]:
     }
 
 
-def _module(cutters: Sequence[_Cutter]) -> str:
+def _module(cutters: Sequence[_Function]) -> str:
     functions, readers = [], []
     for one in cutters:
-        drawn = draw(_schema(one.record), one.behind, one.instants)
+        source = generate(_schema(one.record), one.ends, one.instants)
         functions.append(
             _FUNCTION.format(
                 name=one.name,
                 record="head of the Decision" if one.record == "Decision" else one.record,
-                signature=_signature(one.name, drawn.returns),
-                behind=_listed(one.behind),
+                signature=_signature(one.name, source.returns),
+                ends=_listed(one.ends),
                 instants=_listed(one.instants),
-                body=drawn.body,
+                body=source.body,
             )
         )
-        if drawn.readers:
+        if source.readers:
             readers.append(_KINDS.format(record=one.record))
-            readers += [_READER.format(name=name) for name in drawn.readers]
+            readers += [_READER.format(name=name) for name in source.readers]
     return _MODULE.format(
         records=" and a ".join(one.record for one in cutters),
         imports=_IMPORTS if readers else "",

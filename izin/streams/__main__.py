@@ -9,7 +9,7 @@ from izin.streams.engine.app import run
 
 
 def main() -> None:
-    """Read the settings and run until told to stop."""
+    """Read the settings and run until a signal ends it."""
     configure(LogSettings())
     kafka = KafkaSettings()
     run(kafka, StreamSettings(), codec(kafka))

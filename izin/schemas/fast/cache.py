@@ -1,22 +1,22 @@
-"""What is looked up at every record and made once: kept in a dict, and bounded.
+"""The bounded cache: a dict in which values are kept that are looked up for every record.
 
-A dict that fills up is emptied, for few installations have more to keep and a queue of what was
-used last would cost more than making it anew.
+A dict that is full is emptied: few installations have more to keep, and tracking what was used last
+would cost more than computing the values again.
 """
 
 from __future__ import annotations
 
 from typing import TypeVar
 
-MOST = 4096
+MAX_ENTRIES = 4096
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
-def keep(memo: dict[K, V], key: K, value: V) -> V:
-    """Keep ``value`` in ``memo``, emptied first where it is full, and return it."""
-    if len(memo) >= MOST:
-        memo.clear()
-    memo[key] = value
+def put(cache: dict[K, V], key: K, value: V) -> V:
+    """Store ``value`` under ``key`` in ``cache``, emptied first where it is full, and return it."""
+    if len(cache) >= MAX_ENTRIES:
+        cache.clear()
+    cache[key] = value
     return value

@@ -1,8 +1,8 @@
-"""A Decision around the bytes that are there already.
+"""Encode a Decision around its Consent and its ConsentEvent, which are encoded already.
 
-Its last two fields are a whole Consent and a whole ConsentEvent. Avro writes a record inside a
-record as its bytes alone, so the row written to ``desired-consents`` and, where admission changed nothing,
-the event as it came, are put in as they are: three quarters of the encoding is saved.
+They are its last two fields, and Avro writes a record inside a record as its bytes alone. So the
+row written to ``desired-consents`` is copied in, and the event as it came where admission changed
+nothing of it: three quarters of the encoding are saved. The general path is ``Codec.encode``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from izin.consent.model import Violation
-    from izin.schemas.codec import Codec
 
 FIELDS: tuple[str, ...] = (
     "kind",
@@ -32,19 +31,19 @@ FIELDS: tuple[str, ...] = (
     "consent",
     "event",
 )
-"""The contract for which decisions are written and cut field by field."""
+"""The fields of a Decision, in the order in which they are written and found here."""
 
 
 class DecisionWriter:
-    """Encodes decisions with ``codec``'s framing."""
+    """Encodes decisions behind ``header``, the frame of a Decision."""
 
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, header: bytes) -> None:
         fields = contracts.current()["Decision"].schema["fields"]
         if tuple(field["name"] for field in fields) != FIELDS:
             raise ValueError(f"the contract of Decision must have the fields {FIELDS}")
         write = {field["name"]: writer_of(field["type"]) for field in fields}
-        self._begun = {
-            (kind, reason, opted_out): codec.header("Decision")
+        self._beginnings = {
+            (kind, reason, opted_out): header
             + write["kind"](kind)
             + write["reason"](reason)
             + write["opted_out"](opted_out)
@@ -56,7 +55,7 @@ class DecisionWriter:
         self._topic, self._partition = write["topic"], write["partition"]
         self._places: dict[tuple[str, int], bytes] = {}
 
-    def encode(  # noqa: PLR0913  # the decision and where it was made, by keyword
+    def encode(  # noqa: PLR0913  # the decision and its event's coordinates, by keyword
         self,
         *,
         kind: DecisionKind,
@@ -70,26 +69,26 @@ class DecisionWriter:
         event: bytes,
         violations: Sequence[Violation] = (),
     ) -> bytes:
-        """Return the decision of the record at these coordinates, framed.
+        """Return the framed Decision about the event at these coordinates.
 
-        ``effective_at`` is an instant, ``consent`` its Consent and ``event`` its ConsentEvent, each
-        as Avro writes it within a record.
+        ``effective_at``, ``consent`` and ``event`` are an instant, a Consent and a ConsentEvent as
+        Avro writes each of them within a record: without a frame.
         """
         place = topic, partition
         return b"".join(
             (
-                self._begun[kind, reason, opted_out],
+                self._beginnings[kind, reason, opted_out],
                 effective_at,
                 self._violations([violation_to_avro(one) for one in violations])
                 if violations
                 else b"\x00",
-                self._places.get(place) or self._note(place),
+                self._places.get(place) or self._encode_place(place),
                 long_bytes(offset),
                 consent,
                 event,
             )
         )
 
-    def _note(self, place: tuple[str, int]) -> bytes:
+    def _encode_place(self, place: tuple[str, int]) -> bytes:
         topic, partition = place
         return self._places.setdefault(place, self._topic(topic) + self._partition(partition))

@@ -1,13 +1,13 @@
-"""Where the fields of a record stand in its bytes, without making values of them.
+"""Generate the source of functions that find where a record's fields end, without reading values.
 
-Who only passes a field on needs its place and no value, for Avro writes the same value with the
-same bytes wherever it stands. A cutter walks a record as strictly as ``avro_reader`` reads it
-(every size within the bytes, every text UTF-8) at a third of the price; what is wrong or merely
-unusual raises, as there. Its source is drawn from the schema, a line or two a field: the one that
-every statement goes through is a module (``statement_cutter``), so that it can be compiled.
+Avro writes the same value with the same bytes wherever it stands, so a field that is only passed on
+needs its place and no value. The functions check a record as strictly as ``reader`` does (every
+size within the bytes, every text UTF-8) at a third of the time; like a reader they raise for bytes
+that are wrong or merely unusual. A line or two of source a field are generated from the schema. The
+functions that every event goes through are modules (``izin.schemas.generated``), for compilation.
 
-Sizes, counts, branches and small numbers are ASCII themselves, so a run of fields is UTF-8 if and
-only if each text in it is; only a number of several bytes ends a run.
+Sizes, counts, union branches and small numbers are ASCII, so a run of fields is UTF-8 if and only
+if each text in it is: one check a run. Only a number of several bytes ends a run.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from __future__ import annotations
 from textwrap import indent
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from izin.schemas.fast.reader import SHORT, long_of, long_text, reader_of_kind
+from izin.schemas.fast.reader import SHORT, long_of, long_text, reader_of_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from izin.schemas.contracts import Schema
 
-    Cut = Callable[[bytes, int], tuple[Any, ...]]
-    """From these bytes, from this place: the places behind the fields asked for, the instants
-    asked for (milliseconds since 1970, None for a null), and the place behind the record."""
+    FindOffsets = Callable[[bytes, int], tuple[Any, ...]]
+    """Given bytes and the offset of a record in them: the offsets behind the fields asked for, the
+    instants asked for (milliseconds since 1970, None for null), and the offset behind the record.
+    """
 
-_STAMP = {"type": "long", "logicalType": "timestamp-millis"}
+_TIMESTAMP = {"type": "long", "logicalType": "timestamp-millis"}
 _TEXT = """\
 step = short[data[at]]
 if step:
@@ -51,12 +52,12 @@ bits = int.from_bytes(data[at : at + 6], "little")
 if bits & 0x808080808081 == 0x008080808080:
     zigzag = bits & 0x7F | bits >> 1 & 0x3F80 | bits >> 2 & 0x1FC000
     zigzag |= bits >> 3 & 0xFE00000 | bits >> 4 & 0x7F0000000 | bits >> 5 & 0x3F800000000
-    {name}_told = zigzag >> 1
+    {name}_millis = zigzag >> 1
     at += 6
 else:
-    {name}_told, at = long_of(data, at)
+    {name}_millis, at = long_of(data, at)
 run = at"""
-"""As a rule it is between 1987 and 2109, which takes six bytes."""
+"""Instants from 1987 to 2109 take six bytes."""
 _BOOLEAN = """\
 if data[at] > 1:
     raise ValueError("no boolean")
@@ -87,71 +88,75 @@ else:
     raise ValueError("no such branch")"""
 
 
-class Drawn(NamedTuple):
-    """The source of a cutter."""
+class OffsetsSource(NamedTuple):
+    """The source of a function that finds offsets."""
 
     returns: str
-    """What its function returns, as a type."""
+    """The function's return type."""
     body: str
-    """The lines of its function, of ``data`` and ``at``, indented."""
+    """The function's lines, of ``data`` and ``at``, indented."""
     readers: Sequence[str]
     """The fields that are passed by a reader of their own, ``read_<field>``."""
 
 
-def draw(schema: Schema, behind: Sequence[str], instants: Sequence[str] = ()) -> Drawn:
-    """Return the source of the function that tells the places behind the fields ``behind`` of the
-    record ``schema``, and its ``instants``.
+def generate(schema: Schema, ends: Sequence[str], instants: Sequence[str] = ()) -> OffsetsSource:
+    """Return the source of the function that finds the ends of the fields ``ends`` of the record
+    ``schema`` and the values of its ``instants``.
 
     Raises ValueError for a field that is not there.
     """
-    kinds = {field["name"]: field["type"] for field in schema["fields"]}
-    missing = [name for name in behind if name not in kinds]
-    missing += [name for name in instants if kinds.get(name) not in (_STAMP, ["null", _STAMP])]
+    types = {field["name"]: field["type"] for field in schema["fields"]}
+    missing = [name for name in ends if name not in types]
+    missing += [
+        name for name in instants if types.get(name) not in (_TIMESTAMP, ["null", _TIMESTAMP])
+    ]
     if missing:
         raise ValueError(f"{schema['name']} has no {missing}")
     lines, readers = ["run = at"], []
-    for name, kind in kinds.items():
-        passing = _passing(name, kind, told=name in instants)
+    for name, kind in types.items():
+        passing = _passing(name, kind, is_read=name in instants)
         if f"read_{name}(" in passing:
             readers.append(name)
         lines.append(passing)
-        if name in behind:
-            lines.append(f"behind_{name} = at")
-    told = [*(f"behind_{name}" for name in behind), *(f"{name}_told" for name in instants), "at"]
-    lines += ["data[run:at].decode()", "return (", *(f"    {one}," for one in told), ")"]
-    types = ["int"] * len(behind)
-    types += ["int | None" if isinstance(kinds[name], list) else "int" for name in instants]
-    return Drawn(f"tuple[{', '.join([*types, 'int'])}]", _indented("\n".join(lines)), readers)
+        if name in ends:
+            lines.append(f"{name}_end = at")
+    found = [*(f"{name}_end" for name in ends), *(f"{name}_millis" for name in instants), "at"]
+    lines += ["data[run:at].decode()", "return (", *(f"    {one}," for one in found), ")"]
+    returns = ["int"] * len(ends)
+    returns += ["int | None" if isinstance(types[name], list) else "int" for name in instants]
+    return OffsetsSource(
+        f"tuple[{', '.join([*returns, 'int'])}]", _indented("\n".join(lines)), readers
+    )
 
 
-def cutter_of(schema: Schema, behind: Sequence[str], instants: Sequence[str] = ()) -> Cut:
-    """Return the function that :func:`draw` draws; raises as it does, and ValueError for a type
-    that no contract of ours uses.
+def offsets_of(schema: Schema, ends: Sequence[str], instants: Sequence[str] = ()) -> FindOffsets:
+    """Return the function that :func:`generate` generates; raises as it does, and ValueError for a
+    type that no contract of ours uses.
     """
-    drawn = draw(schema, behind, instants)
-    kinds = {field["name"]: field["type"] for field in schema["fields"]}
+    source = generate(schema, ends, instants)
+    types = {field["name"]: field["type"] for field in schema["fields"]}
     names: dict[str, Any] = {"short": SHORT, "long_text": long_text, "long_of": long_of}
-    names |= {f"read_{name}": passer_of(kinds[name]) for name in drawn.readers}
-    made: dict[str, Cut] = {}
-    exec(f"def cut(data, at):\n{drawn.body}\n", names, made)  # noqa: S102  # made of our schema's names
-    return made["cut"]
+    names |= {f"read_{name}": reader_of_some(types[name]) for name in source.readers}
+    made: dict[str, FindOffsets] = {}
+    exec(f"def find(data, at):\n{source.body}\n", names, made)  # noqa: S102  # made of our schema's names
+    return made["find"]
 
 
-def passer_of(kind: Any) -> Callable[[bytes, int], tuple[Any, int]]:  # noqa: ANN401  # any JSON
-    """Return the reader of what a field of ``kind`` holds where it is not null."""
-    return reader_of_kind(kind[1] if isinstance(kind, list) else kind)
+def reader_of_some(kind: Any) -> Callable[[bytes, int], tuple[Any, int]]:  # noqa: ANN401  # any JSON
+    """Return the reader of what a field of the type ``kind`` has where it is not null."""
+    return reader_of_type(kind[1] if isinstance(kind, list) else kind)
 
 
-def _passing(name: str, kind: Any, *, told: bool) -> str:  # noqa: ANN401  # any JSON
-    """Return the lines that pass the field ``name``, ``at`` going from its place to behind it."""
+def _passing(name: str, kind: Any, *, is_read: bool) -> str:  # noqa: ANN401  # any JSON
+    """Return the lines that move ``at`` behind the field ``name``, and read it if asked to."""
     match kind:
         case ["null", some]:
-            lines = _indented(_passing(name, some, told=told))
-            null = f"\n    {name}_told = None" if told else ""
+            lines = _indented(_passing(name, some, is_read=is_read))
+            null = f"\n    {name}_millis = None" if is_read else ""
             return _OPTIONAL.format(some=lines, null=null)
         case "string":
             template = _TEXT
-        case {"logicalType": "timestamp-millis"} if told:
+        case {"logicalType": "timestamp-millis"} if is_read:
             template = _INSTANT
         case "int" | "long" | {"logicalType": "timestamp-millis"}:
             template = _NUMBER

@@ -1,8 +1,8 @@
-"""Avro's binary encoding read straight into values: a third of the time of fastavro and a dict.
+"""Read Avro's binary encoding straight into values, in a third of the time of fastavro and a dict.
 
-For a schema the reader's source is generated, a line or two a field, the way ``dataclasses`` makes
-its methods. It reads what our own writers write; anything else, wrong or merely unusual (blocks
-with a size, a long of more than nine bytes), raises, and the codec lets fastavro judge the bytes.
+The source of a reader is generated from its schema, a line or two a field, the way ``dataclasses``
+makes its methods. It reads what our own writers write; anything else, wrong or merely unusual
+(blocks with a size, a long of more than nine bytes), raises, and the codec falls back to fastavro.
 """
 
 from __future__ import annotations
@@ -18,25 +18,28 @@ if TYPE_CHECKING:
     from izin.schemas.contracts import Schema
 
     Read = Callable[[bytes, int], tuple[Any, int]]
-    """From these bytes, from this place: what stands there, and where it ends."""
-    Make = Callable[..., Any]
+    """Given bytes and an offset: the value that stands there, and the offset behind it."""
+    Constructor = Callable[..., Any]
 
 SHORT: Final = [
     1 + (size >> 1) if size < 128 and not size & 1 else 0  # noqa: PLR2004  # one byte
     for size in range(256)
 ]
-"""By its first byte: how many bytes a text takes, size and all; 0: that byte does not tell."""
+"""By the first byte of a text: how many bytes it takes, size included; 0: more bytes decide."""
 
 _LONGEST_SHIFT: Final = 63
 
 
-def reader_of(schema: Schema, makes: Mapping[str, Make], sequence: Make = list) -> Read:
+def reader_of(
+    schema: Schema, constructors: Mapping[str, Constructor], sequence: Constructor = list
+) -> Read:
     """Return the function that reads the record ``schema``.
 
-    ``makes`` names by record what its fields become (a dict where it names nothing), ``sequence``
-    what the items of an array become. Raises ValueError for a type that no contract of ours uses.
+    ``constructors`` gives by record what its fields are passed to (``dict`` where it has none),
+    ``sequence`` what the items of an array are. Raises ValueError for a type that no contract of
+    ours uses.
     """
-    names: dict[str, Any] = {"make": makes.get(schema["name"], dict)}
+    names: dict[str, Any] = {"make": constructors.get(schema["name"], dict)}
     lines = ["def read(data, at):"]
     for field in schema["fields"]:
         name, kind = field["name"], field["type"]
@@ -56,16 +59,16 @@ def reader_of(schema: Schema, makes: Mapping[str, Make], sequence: Make = list) 
             lines += [indent + line for line in _short_text(name)]
         else:
             lines.append(f"{indent}f_{name}, at = read_{name}(data, at)")
-            names[f"read_{name}"] = reader_of_kind(kind, makes, sequence)
-    given = ", ".join(f"{field['name']}=f_{field['name']}" for field in schema["fields"])
-    lines.append(f"    return make({given}), at")
+            names[f"read_{name}"] = reader_of_type(kind, constructors, sequence)
+    arguments = ", ".join(f"{field['name']}=f_{field['name']}" for field in schema["fields"])
+    lines.append(f"    return make({arguments}), at")
     made: dict[str, Read] = {}
     exec("\n".join(lines), names | {"text": text_of}, made)  # noqa: S102  # made of our schema's names
     return made["read"]
 
 
 def _short_text(name: str) -> list[str]:
-    """Return the lines that read a text: nearly all are shorter than 64 bytes."""
+    """Return the lines that read a text; nearly all are shorter than 64 bytes."""
     return [
         "size = data[at]",
         "if size < 128 and not size & 1:",
@@ -129,7 +132,7 @@ def _instant(data: bytes, at: int) -> tuple[Any, int]:
     return EPOCH + milliseconds * MILLISECOND, at
 
 
-def _array(read: Read, sequence: Make) -> Read:
+def _array(read: Read, sequence: Constructor) -> Read:
     def array(data: bytes, at: int) -> tuple[Any, int]:
         found = []
         count, at = _size(data, at)
@@ -157,7 +160,7 @@ def _map(read: Read) -> Read:
     return mapping
 
 
-_PLAIN: Mapping[str, Read] = {
+_PRIMITIVES: Mapping[str, Read] = {
     "string": text_of,
     "bytes": _raw,
     "boolean": _boolean,
@@ -166,23 +169,23 @@ _PLAIN: Mapping[str, Read] = {
 }
 
 
-def reader_of_kind(
+def reader_of_type(
     kind: Any,  # noqa: ANN401  # any JSON
-    makes: Mapping[str, Make] = MappingProxyType({}),
-    sequence: Make = list,
+    constructors: Mapping[str, Constructor] = MappingProxyType({}),
+    sequence: Constructor = list,
 ) -> Read:
-    """Return the function that reads a value of ``kind``, as :func:`reader_of` a record."""
+    """Return the function that reads a value of the type ``kind``; as :func:`reader_of`."""
     match kind:
-        case str() if kind in _PLAIN:
-            read = _PLAIN[kind]
+        case str() if kind in _PRIMITIVES:
+            read = _PRIMITIVES[kind]
         case {"type": "long", "logicalType": "timestamp-millis"}:
             read = _instant
         case {"type": "array", "items": items}:
-            read = _array(reader_of_kind(items, makes, sequence), sequence)
+            read = _array(reader_of_type(items, constructors, sequence), sequence)
         case {"type": "map", "values": values}:
-            read = _map(reader_of_kind(values, makes, sequence))
+            read = _map(reader_of_type(values, constructors, sequence))
         case {"type": "record"}:
-            read = reader_of(kind, makes, sequence)
+            read = reader_of(kind, constructors, sequence)
         case _:
             raise ValueError(f"no contract of ours uses {kind!r}")
     return read

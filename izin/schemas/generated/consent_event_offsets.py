@@ -1,22 +1,22 @@
-"""Where the fields of a ConsentEvent stand in its bytes; see ``offset_codegen``.
+"""Find where the fields of a ConsentEvent end in its bytes; see ``offset_codegen``.
 
-Drawn from the contract by `make docs`; changes here are lost.
+Generated from the contract by `make docs`; changes made here are lost.
 """
 
-# ruff: noqa: C901, PLR0912, PLR0915, PLR2004 - drawn line by line
+# ruff: noqa: C901, PLR0912, PLR0915, PLR2004 - generated line by line
 
 from __future__ import annotations
 
 from typing import Final
 
 from izin.schemas import contracts
-from izin.schemas.fast.offset_codegen import passer_of
+from izin.schemas.fast.offset_codegen import reader_of_some
 from izin.schemas.fast.reader import SHORT, long_of, long_text
 
 short: Final[list[int]] = SHORT
 _KINDS = {one["name"]: one["type"] for one in contracts.current()["ConsentEvent"].schema["fields"]}
-read_retailer_access: Final = passer_of(_KINDS["retailer_access"])
-read_iys: Final = passer_of(_KINDS["iys"])
+read_retailer_access: Final = reader_of_some(_KINDS["retailer_access"])
+read_iys: Final = reader_of_some(_KINDS["iys"])
 
 
 def event_offsets(
@@ -40,17 +40,17 @@ def event_offsets(
     int | None,
     int,
 ]:
-    """Return places and instants of the ConsentEvent at ``at``.
+    """Return offsets and instants of the ConsentEvent at ``at``.
 
-    The places are those behind its
+    The offsets are those behind its
     event_id, customer_id, recipient, recipient_raw, source, received_at,
     origin, origin_ref, cause, import_id, row, retailer_access,
     notice_version, evidence_hash;
-    the instants (milliseconds since 1970, or None) its
+    the instants (milliseconds since 1970, None for null) are its
     consent_date, received_at;
-    the last place is that behind it.
+    the last offset is that behind it.
 
-    Raises whatever it stumbles on where the bytes are wrong or unusual.
+    Raises IndexError, ValueError or TypeError where the bytes are wrong or unusual.
     """
     run = at
     step = short[data[at]]
@@ -59,14 +59,14 @@ def event_offsets(
     else:
         data[run:at].decode()
         run, at = long_text(data, at)
-    behind_event_id = at
+    event_id_end = at
     step = short[data[at]]
     if step:
         at += step
     else:
         data[run:at].decode()
         run, at = long_text(data, at)
-    behind_customer_id = at
+    customer_id_end = at
     if data[at] < 128:
         at += 1
     else:
@@ -95,7 +95,7 @@ def event_offsets(
     else:
         data[run:at].decode()
         run, at = long_text(data, at)
-    behind_recipient = at
+    recipient_end = at
     if data[at] == 2:
         at += 1
         step = short[data[at]]
@@ -108,7 +108,7 @@ def event_offsets(
         at += 1
     else:
         raise ValueError("no such branch")
-    behind_recipient_raw = at
+    recipient_raw_end = at
     step = short[data[at]]
     if step:
         at += step
@@ -127,7 +127,7 @@ def event_offsets(
         at += 1
     else:
         raise ValueError("no such branch")
-    behind_source = at
+    source_end = at
     if data[at] == 2:
         at += 1
         data[run:at].decode()
@@ -135,14 +135,14 @@ def event_offsets(
         if bits & 0x808080808081 == 0x008080808080:
             zigzag = bits & 0x7F | bits >> 1 & 0x3F80 | bits >> 2 & 0x1FC000
             zigzag |= bits >> 3 & 0xFE00000 | bits >> 4 & 0x7F0000000 | bits >> 5 & 0x3F800000000
-            consent_date_told = zigzag >> 1
+            consent_date_millis = zigzag >> 1
             at += 6
         else:
-            consent_date_told, at = long_of(data, at)
+            consent_date_millis, at = long_of(data, at)
         run = at
     elif data[at] == 0:
         at += 1
-        consent_date_told = None
+        consent_date_millis = None
     else:
         raise ValueError("no such branch")
     if data[at] == 2:
@@ -152,17 +152,17 @@ def event_offsets(
         if bits & 0x808080808081 == 0x008080808080:
             zigzag = bits & 0x7F | bits >> 1 & 0x3F80 | bits >> 2 & 0x1FC000
             zigzag |= bits >> 3 & 0xFE00000 | bits >> 4 & 0x7F0000000 | bits >> 5 & 0x3F800000000
-            received_at_told = zigzag >> 1
+            received_at_millis = zigzag >> 1
             at += 6
         else:
-            received_at_told, at = long_of(data, at)
+            received_at_millis, at = long_of(data, at)
         run = at
     elif data[at] == 0:
         at += 1
-        received_at_told = None
+        received_at_millis = None
     else:
         raise ValueError("no such branch")
-    behind_received_at = at
+    received_at_end = at
     step = short[data[at]]
     if step:
         at += step
@@ -175,7 +175,7 @@ def event_offsets(
     else:
         data[run:at].decode()
         run, at = long_text(data, at)
-    behind_origin = at
+    origin_end = at
     if data[at] == 2:
         at += 1
         step = short[data[at]]
@@ -188,7 +188,7 @@ def event_offsets(
         at += 1
     else:
         raise ValueError("no such branch")
-    behind_origin_ref = at
+    origin_ref_end = at
     if data[at] == 2:
         at += 1
         if data[at] < 128:
@@ -241,7 +241,7 @@ def event_offsets(
         at += 1
     else:
         raise ValueError("no such branch")
-    behind_cause = at
+    cause_end = at
     if data[at] == 2:
         at += 1
         step = short[data[at]]
@@ -254,7 +254,7 @@ def event_offsets(
         at += 1
     else:
         raise ValueError("no such branch")
-    behind_import_id = at
+    import_id_end = at
     if data[at] == 2:
         at += 1
         if data[at] < 128:
@@ -271,7 +271,7 @@ def event_offsets(
         at += 1
     else:
         raise ValueError("no such branch")
-    behind_row = at
+    row_end = at
     if data[at] == 2:
         at += 1
         if data[at] < 128:
@@ -296,7 +296,7 @@ def event_offsets(
         at += 1
     else:
         raise ValueError("no such branch")
-    behind_retailer_access = at
+    retailer_access_end = at
     if data[at] == 2:
         at += 1
         step = short[data[at]]
@@ -309,7 +309,7 @@ def event_offsets(
         at += 1
     else:
         raise ValueError("no such branch")
-    behind_notice_version = at
+    notice_version_end = at
     count = data[at]
     if count > 127 or count & 1:
         raise ValueError("many, or sized")
@@ -337,7 +337,7 @@ def event_offsets(
         at += 1
     else:
         raise ValueError("no such branch")
-    behind_evidence_hash = at
+    evidence_hash_end = at
     if data[at] == 2:
         at += 1
         data[run:at].decode()
@@ -348,21 +348,21 @@ def event_offsets(
         raise ValueError("no such branch")
     data[run:at].decode()
     return (
-        behind_event_id,
-        behind_customer_id,
-        behind_recipient,
-        behind_recipient_raw,
-        behind_source,
-        behind_received_at,
-        behind_origin,
-        behind_origin_ref,
-        behind_cause,
-        behind_import_id,
-        behind_row,
-        behind_retailer_access,
-        behind_notice_version,
-        behind_evidence_hash,
-        consent_date_told,
-        received_at_told,
+        event_id_end,
+        customer_id_end,
+        recipient_end,
+        recipient_raw_end,
+        source_end,
+        received_at_end,
+        origin_end,
+        origin_ref_end,
+        cause_end,
+        import_id_end,
+        row_end,
+        retailer_access_end,
+        notice_version_end,
+        evidence_hash_end,
+        consent_date_millis,
+        received_at_millis,
         at,
     )

@@ -1,9 +1,9 @@
-"""Where the fields of a Decision and a Consent stand in its bytes; see ``offset_codegen``.
+"""Find where the fields of a Decision and a Consent end in its bytes; see ``offset_codegen``.
 
-Drawn from the contract by `make docs`; changes here are lost.
+Generated from the contract by `make docs`; changes made here are lost.
 """
 
-# ruff: noqa: C901, PLR0912, PLR0915, PLR2004 - drawn line by line
+# ruff: noqa: C901, PLR0912, PLR0915, PLR2004 - generated line by line
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ short: Final[list[int]] = SHORT
 
 
 def head_offsets(data: bytes, at: int) -> tuple[int, int, int, int, int, int]:
-    """Return places and instants of the head of the Decision at ``at``.
+    """Return offsets and instants of the head of the Decision at ``at``.
 
-    The places are those behind its
+    The offsets are those behind its
     opted_out, effective_at, violations, partition;
-    the instants (milliseconds since 1970, or None) its
+    the instants (milliseconds since 1970, None for null) are its
     effective_at;
-    the last place is that behind it.
+    the last offset is that behind it.
 
-    Raises whatever it stumbles on where the bytes are wrong or unusual.
+    Raises IndexError, ValueError or TypeError where the bytes are wrong or unusual.
     """
     run = at
     step = short[data[at]]
@@ -41,22 +41,22 @@ def head_offsets(data: bytes, at: int) -> tuple[int, int, int, int, int, int]:
     if data[at] > 1:
         raise ValueError("no boolean")
     at += 1
-    behind_opted_out = at
+    opted_out_end = at
     data[run:at].decode()
     bits = int.from_bytes(data[at : at + 6], "little")
     if bits & 0x808080808081 == 0x008080808080:
         zigzag = bits & 0x7F | bits >> 1 & 0x3F80 | bits >> 2 & 0x1FC000
         zigzag |= bits >> 3 & 0xFE00000 | bits >> 4 & 0x7F0000000 | bits >> 5 & 0x3F800000000
-        effective_at_told = zigzag >> 1
+        effective_at_millis = zigzag >> 1
         at += 6
     else:
-        effective_at_told, at = long_of(data, at)
+        effective_at_millis, at = long_of(data, at)
     run = at
-    behind_effective_at = at
+    effective_at_end = at
     if data[at] > 1:
         raise ValueError("no boolean")
     at += 1
-    behind_violations = at
+    violations_end = at
     step = short[data[at]]
     if step:
         at += step
@@ -73,7 +73,7 @@ def head_offsets(data: bytes, at: int) -> tuple[int, int, int, int, int, int]:
             at = run = at + 3
         else:
             at = run = long_of(data, at)[1]
-    behind_partition = at
+    partition_end = at
     if data[at] < 128:
         at += 1
     else:
@@ -86,11 +86,11 @@ def head_offsets(data: bytes, at: int) -> tuple[int, int, int, int, int, int]:
             at = run = long_of(data, at)[1]
     data[run:at].decode()
     return (
-        behind_opted_out,
-        behind_effective_at,
-        behind_violations,
-        behind_partition,
-        effective_at_told,
+        opted_out_end,
+        effective_at_end,
+        violations_end,
+        partition_end,
+        effective_at_millis,
         at,
     )
 
@@ -114,16 +114,16 @@ def consent_offsets(
     int | None,
     int,
 ]:
-    """Return places and instants of the Consent at ``at``.
+    """Return offsets and instants of the Consent at ``at``.
 
-    The places are those behind its
+    The offsets are those behind its
     recipient_type, recipient, previous_status, effective_at, origin_rank,
     event_id, source, consent_date, registrable, latest_ret_at;
-    the instants (milliseconds since 1970, or None) its
+    the instants (milliseconds since 1970, None for null) are its
     effective_at, consent_date, latest_onay_at, latest_ret_at;
-    the last place is that behind it.
+    the last offset is that behind it.
 
-    Raises whatever it stumbles on where the bytes are wrong or unusual.
+    Raises IndexError, ValueError or TypeError where the bytes are wrong or unusual.
     """
     run = at
     step = short[data[at]]
@@ -154,14 +154,14 @@ def consent_offsets(
     else:
         data[run:at].decode()
         run, at = long_text(data, at)
-    behind_recipient_type = at
+    recipient_type_end = at
     step = short[data[at]]
     if step:
         at += step
     else:
         data[run:at].decode()
         run, at = long_text(data, at)
-    behind_recipient = at
+    recipient_end = at
     step = short[data[at]]
     if step:
         at += step
@@ -180,18 +180,18 @@ def consent_offsets(
         at += 1
     else:
         raise ValueError("no such branch")
-    behind_previous_status = at
+    previous_status_end = at
     data[run:at].decode()
     bits = int.from_bytes(data[at : at + 6], "little")
     if bits & 0x808080808081 == 0x008080808080:
         zigzag = bits & 0x7F | bits >> 1 & 0x3F80 | bits >> 2 & 0x1FC000
         zigzag |= bits >> 3 & 0xFE00000 | bits >> 4 & 0x7F0000000 | bits >> 5 & 0x3F800000000
-        effective_at_told = zigzag >> 1
+        effective_at_millis = zigzag >> 1
         at += 6
     else:
-        effective_at_told, at = long_of(data, at)
+        effective_at_millis, at = long_of(data, at)
     run = at
-    behind_effective_at = at
+    effective_at_end = at
     if data[at] < 128:
         at += 1
     else:
@@ -202,14 +202,14 @@ def consent_offsets(
             at = run = at + 3
         else:
             at = run = long_of(data, at)[1]
-    behind_origin_rank = at
+    origin_rank_end = at
     step = short[data[at]]
     if step:
         at += step
     else:
         data[run:at].decode()
         run, at = long_text(data, at)
-    behind_event_id = at
+    event_id_end = at
     step = short[data[at]]
     if step:
         at += step
@@ -228,7 +228,7 @@ def consent_offsets(
         at += 1
     else:
         raise ValueError("no such branch")
-    behind_source = at
+    source_end = at
     if data[at] == 2:
         at += 1
         data[run:at].decode()
@@ -236,21 +236,21 @@ def consent_offsets(
         if bits & 0x808080808081 == 0x008080808080:
             zigzag = bits & 0x7F | bits >> 1 & 0x3F80 | bits >> 2 & 0x1FC000
             zigzag |= bits >> 3 & 0xFE00000 | bits >> 4 & 0x7F0000000 | bits >> 5 & 0x3F800000000
-            consent_date_told = zigzag >> 1
+            consent_date_millis = zigzag >> 1
             at += 6
         else:
-            consent_date_told, at = long_of(data, at)
+            consent_date_millis, at = long_of(data, at)
         run = at
     elif data[at] == 0:
         at += 1
-        consent_date_told = None
+        consent_date_millis = None
     else:
         raise ValueError("no such branch")
-    behind_consent_date = at
+    consent_date_end = at
     if data[at] > 1:
         raise ValueError("no boolean")
     at += 1
-    behind_registrable = at
+    registrable_end = at
     if data[at] == 2:
         at += 1
         data[run:at].decode()
@@ -258,14 +258,14 @@ def consent_offsets(
         if bits & 0x808080808081 == 0x008080808080:
             zigzag = bits & 0x7F | bits >> 1 & 0x3F80 | bits >> 2 & 0x1FC000
             zigzag |= bits >> 3 & 0xFE00000 | bits >> 4 & 0x7F0000000 | bits >> 5 & 0x3F800000000
-            latest_onay_at_told = zigzag >> 1
+            latest_onay_at_millis = zigzag >> 1
             at += 6
         else:
-            latest_onay_at_told, at = long_of(data, at)
+            latest_onay_at_millis, at = long_of(data, at)
         run = at
     elif data[at] == 0:
         at += 1
-        latest_onay_at_told = None
+        latest_onay_at_millis = None
     else:
         raise ValueError("no such branch")
     if data[at] == 2:
@@ -275,17 +275,17 @@ def consent_offsets(
         if bits & 0x808080808081 == 0x008080808080:
             zigzag = bits & 0x7F | bits >> 1 & 0x3F80 | bits >> 2 & 0x1FC000
             zigzag |= bits >> 3 & 0xFE00000 | bits >> 4 & 0x7F0000000 | bits >> 5 & 0x3F800000000
-            latest_ret_at_told = zigzag >> 1
+            latest_ret_at_millis = zigzag >> 1
             at += 6
         else:
-            latest_ret_at_told, at = long_of(data, at)
+            latest_ret_at_millis, at = long_of(data, at)
         run = at
     elif data[at] == 0:
         at += 1
-        latest_ret_at_told = None
+        latest_ret_at_millis = None
     else:
         raise ValueError("no such branch")
-    behind_latest_ret_at = at
+    latest_ret_at_end = at
     if data[at] < 128:
         at += 1
     else:
@@ -298,19 +298,19 @@ def consent_offsets(
             at = run = long_of(data, at)[1]
     data[run:at].decode()
     return (
-        behind_recipient_type,
-        behind_recipient,
-        behind_previous_status,
-        behind_effective_at,
-        behind_origin_rank,
-        behind_event_id,
-        behind_source,
-        behind_consent_date,
-        behind_registrable,
-        behind_latest_ret_at,
-        effective_at_told,
-        consent_date_told,
-        latest_onay_at_told,
-        latest_ret_at_told,
+        recipient_type_end,
+        recipient_end,
+        previous_status_end,
+        effective_at_end,
+        origin_rank_end,
+        event_id_end,
+        source_end,
+        consent_date_end,
+        registrable_end,
+        latest_ret_at_end,
+        effective_at_millis,
+        consent_date_millis,
+        latest_onay_at_millis,
+        latest_ret_at_millis,
         at,
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from izin.consent.attestation import ATTESTED_WITHIN
 from izin.schemas import contracts
-from izin.schemas.fast.cache import keep
+from izin.schemas.fast.cache import put
 from izin.schemas.fast.decision_writer import FIELDS
 from izin.schemas.fast.reader import long_of
 from izin.schemas.generated.consent_event_offsets import event_offsets
@@ -224,8 +224,8 @@ class DecisionReader:
             consent["brand_code"],
             key.removesuffix(consent["recipient"]),
         )
-        keep(self._beginnings, shared, beginning)
-        keep(self._places, place, (decision["topic"], decision["partition"]))
+        put(self._beginnings, shared, beginning)
+        put(self._places, place, (decision["topic"], decision["partition"]))
         return self._cut(data, len(self._framed))
 
 

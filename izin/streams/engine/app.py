@@ -1,12 +1,11 @@
-"""The Faust app of the order worker: assignment, agents and lifecycle; the work itself is in
-``worker``.
+"""The Faust app of the order worker: assignment, agents and lifecycle; the work is in ``worker``.
 
 Faust gives what it is good at. It never commits (see ``transport``), keeps no tables, creates no
 topics. Its co-partitioning assignor is wanted, for both lanes of a partition number must go to one
 worker; Faust uses it only where ``table_standby_replicas`` is above zero.
 
 That assignor takes no assignment that was made for another address. The group gives a static member
-that comes back what it had, with the address of before; so to Faust a worker's address is its name.
+that comes back what it had, with its former address; so to Faust a worker's address is its name.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from izin.runtime.observe import get_logger
 from izin.runtime.settings import StateKind
 from izin.streams.budget import DeadLetterBudget
 from izin.streams.engine import transport
-from izin.streams.engine.ending import Ending
+from izin.streams.engine.ending import BoundedShutdown
 from izin.streams.engine.metrics import WorkerMetrics
 from izin.streams.engine.watchdog import OUTSIDE_FOR, Watchdog
 from izin.streams.engine.worker import OrderWorker
@@ -38,15 +37,15 @@ if TYPE_CHECKING:
 
     from izin.runtime.settings import KafkaSettings, StreamSettings
     from izin.schemas.codec import Codec
-    from izin.streams.state.state import State
+    from izin.streams.state.state import PartitionState
 
 EXIT_CONFIG = 78
-"""The exit status of sysexits.h for a configuration that cannot be worked with."""
+"""The exit status of sysexits.h for a configuration that cannot be used."""
 EXIT_FAULT = 71
 """The exit status after a fault of ours: nothing of the batch was committed."""
 
-_NAMELESS = "worker"
-"""The folder of a worker without an instance id; a second one on the machine finds it locked."""
+_DEFAULT_FOLDER = "worker"
+"""Of a worker without an instance id; a second one on the machine finds it locked."""
 _BUFFERED_BATCHES = 2
 _FETCH_BYTES = 1 << 20
 
@@ -60,19 +59,19 @@ RELIES_ON = (
     "mode.worker:Worker._sentinel_task",
     "mode.worker:Worker.install_signal_handlers",
 )
-"""Private to Faust, and overridden here: a test checks each."""
+"""Private to Faust, and overridden here; a test checks each."""
 
 
 class _App(faust.App):
-    """Faust's app without the folders that it makes for its tables: there are none."""
+    """Faust's app without the folders for its tables, of which there are none."""
 
     def _create_directories(self) -> None:
         """Make nothing."""
 
 
 class _NoTables(TableManager):
-    """Faust's tables, of which there are none: nobody is given a second to register one, in which
-    the partitions of a worker that restarts would stand still.
+    """Faust's tables, of which there are none: it does not wait a second for one to be registered,
+    in which the partitions of a worker that restarts would be idle.
     """
 
     async def on_start(self) -> None:
@@ -82,16 +81,16 @@ class _NoTables(TableManager):
 
 
 class _Worker(faust.Worker):
-    """Faust's worker, told of signals by :class:`~izin.streams.engine.ending.Ending`."""
+    """Faust's worker; :class:`~izin.streams.engine.ending.BoundedShutdown` receives its signals."""
 
-    ending: Ending
+    shutdown: BoundedShutdown
 
     def install_signal_handlers(self) -> None:
-        """Have the signals heard in a thread, and the loop told."""
-        self.ending.watch(lambda: self.loop.call_soon_threadsafe(self._on_sigterm))
+        """Receive the signals in a thread, which wakes the loop."""
+        self.shutdown.watch(lambda: self.loop.call_soon_threadsafe(self._on_sigterm))
 
     async def _sentinel_task(self) -> None:
-        """Be gone at once: all is over, and Faust would sleep for another second."""
+        """Return at once, where Faust would sleep for another second."""
 
 
 def group_of(kafka: KafkaSettings, streams: StreamSettings) -> str:
@@ -114,7 +113,7 @@ def create_app(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> f
         consumer_group_instance_id=streams.instance_id,
         consumer_max_fetch_size=_FETCH_BYTES,
         stream_buffer_maxsize=_BUFFERED_BATCHES,
-        # A rebalance that waited for a batch in hand, which may wait for its broker, would hold up
+        # A rebalance that waited for a batch in hand, which may wait for its broker, would block
         # the whole group. The batch is dropped, or committed and not decided again.
         stream_wait_empty=False,
         topic_partitions=kafka.partitions,
@@ -139,33 +138,33 @@ def create_app(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> f
         budget=DeadLetterBudget(share=streams.dead_letter_share),
     )
     _order_lanes(app, worker, kafka)
-    _show(app, worker, kafka)
+    _serve(app, worker, kafka)
     _watch(app, worker)
     return app
 
 
 def _name_as_address(streams: StreamSettings) -> str:
-    """Return what to Faust is this worker's address; nobody is ever reached there."""
+    """Return the address that Faust knows this worker by; nothing connects to it."""
     name = streams.instance_id
-    if name is None:  # nobody comes back without a name
+    if name is None:  # no worker comes back without a name
         return f"http://{streams.host}:{streams.port}"
     return f"http://worker.invalid/{name}"
 
 
-def states(streams: StreamSettings, group: str) -> Callable[[int], State]:
-    """Return what makes the state of a partition, as the settings say."""
+def states(streams: StreamSettings, group: str) -> Callable[[int], PartitionState]:
+    """Return the function that makes the state of a partition, as the settings say."""
     match streams.state:
         case StateKind.MEMORY:
             return lambda _: MemoryState()
         case StateKind.ROCKSDB:
-            name = streams.instance_id or _NAMELESS
+            name = streams.instance_id or _DEFAULT_FOLDER
             return RocksFolder(streams.state_folder / group / name).state
         case _:
             assert_never(streams.state)
 
 
 def _order_lanes(app: faust.App, worker: OrderWorker, kafka: KafkaSettings) -> None:
-    """Hand assignments and batches of both lanes to ``worker``."""
+    """Pass assignments and batches of both lanes to ``worker``."""
     bulk, express = kafka.topics.events.name, kafka.topics.express.name
 
     @app.on_partitions_assigned.connect
@@ -176,7 +175,7 @@ def _order_lanes(app: faust.App, worker: OrderWorker, kafka: KafkaSettings) -> N
         try:
             await worker.assign(by_lane[bulk], by_lane[express])
         except Exception:
-            _stop_at_once("the assignment cannot be taken")
+            _exit_at_once("assignment failed")
             raise
 
     async def order(stream: Any, lane: str) -> None:  # noqa: ANN401  # Faust's stream
@@ -186,8 +185,8 @@ def _order_lanes(app: faust.App, worker: OrderWorker, kafka: KafkaSettings) -> N
             except asyncio.CancelledError:
                 raise
             except Exception:
-                # Faust acknowledges the message of an agent that raises: go before it can.
-                _stop_at_once("a batch cannot be handled")
+                # Faust acknowledges the message of an agent that raises: exit before it can.
+                _exit_at_once("batch failed")
                 raise
 
     @app.agent(app.topic(express, value_type=None, key_type=None), name="express")
@@ -199,8 +198,8 @@ def _order_lanes(app: faust.App, worker: OrderWorker, kafka: KafkaSettings) -> N
         await order(stream, bulk)
 
 
-def _show(app: faust.App, worker: OrderWorker, kafka: KafkaSettings) -> None:
-    """Serve ``/health`` (503 until every assigned partition is held and fresh) and ``/metrics``."""
+def _serve(app: faust.App, worker: OrderWorker, kafka: KafkaSettings) -> None:
+    """Serve ``/health`` (503 until every assigned partition is caught up) and ``/metrics``."""
     lanes = {"bulk": kafka.topics.events.name, "express": kafka.topics.express.name}
 
     def end_of(topic: str, partition: int) -> int | None:
@@ -215,22 +214,22 @@ def _show(app: faust.App, worker: OrderWorker, kafka: KafkaSettings) -> None:
     @app.page("/health")
     async def health(web: Any, _request: Any) -> Any:  # noqa: ANN401  # Faust's views
         ready, assigned = sorted(worker.ready), sorted(worker.assigned)
-        body = {"ready": ready, "assigned": assigned, "keys": worker.keys_held}
+        body = {"ready": ready, "assigned": assigned, "keys": worker.keys}
         return web.json(body, status=200 if assigned and ready == assigned else 503)
 
     @app.page("/metrics")
-    async def shown(web: Any, _request: Any) -> Any:  # noqa: ANN401  # Faust's views
+    async def metrics_page(web: Any, _request: Any) -> Any:  # noqa: ANN401  # Faust's views
         return web.text(generate_latest(metrics.registry).decode(), content_type="text/plain")
 
 
 def _watch(app: faust.App, worker: OrderWorker) -> None:
-    """Run the watchdogs as long as the app runs, and let go of the partitions at its end."""
+    """Run the watchdogs as long as the app runs, and release the partitions at its end."""
     watchdogs = (
         Watchdog(),
         Watchdog(
             limit=OUTSIDE_FOR,
-            what="this worker does not find back into its group",
-            goes_on=lambda: not app.rebalancing,
+            what="membership in the group",
+            is_progressing=lambda: not app.rebalancing,
         ),
     )
 
@@ -247,25 +246,25 @@ def _watch(app: faust.App, worker: OrderWorker) -> None:
         await worker.close()
 
 
-def _stop_at_once(why: str) -> None:
-    _log.critical(why, exc_info=True)
+def _exit_at_once(event: str) -> None:
+    _log.critical(event, exc_info=True)
     os._exit(EXIT_FAULT)
 
 
 def run(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> None:
     """Run an order worker until SIGTERM or SIGINT; exits the process.
 
-    Topics that are not as they must be end it with ``EXIT_CONFIG`` before it begins; raises
-    BrokerError where they cannot be looked at.
+    Topics with wrong settings end it with ``EXIT_CONFIG`` before it begins. Raises BrokerError
+    where they cannot be checked.
     """
     faults = topic_faults(kafka)
     for fault in faults:
-        _log.critical(fault)
+        _log.critical("topic check failed", fault=fault)
     if faults:
         raise SystemExit(EXIT_CONFIG)
-    ending = Ending()
+    shutdown = BoundedShutdown()
     app = create_app(kafka, streams, codec)
     worker = _Worker(app, override_logging=False, redirect_stdouts=False, quiet=True)
-    worker.ending = ending
+    worker.shutdown = shutdown
     collect_seldom()
     worker.execute_from_commandline()

@@ -1,10 +1,10 @@
-"""A worker that is asked to end does so in time, even where its loop waits for a broker.
+"""End a worker in time when it is asked to, even where its loop waits for a broker.
 
-The batch in hand is committed and every partition let go. But the loop may stand in a commit to a
-broker that answers nothing, and would hear of SIGTERM only when that is given up; whoever asked
-(systemd, a container's host) would meanwhile kill it. So a thread of its own hears the signal, and
-ends the process when the time is over, or when it is asked again. What was not committed by then is
-aborted by the partition's next owner.
+The batch in hand is committed and every partition released. But the loop may be inside a commit to
+a broker that does not answer, and would see SIGTERM only when that is given up; whoever sent it
+(systemd, a container's host) would kill the worker meanwhile. So a thread of its own receives the
+signal, and ends the process when the time is over, or when it is asked again. What was not
+committed by then is aborted by the partition's next owner.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _log = get_logger(__name__)
 
 
-class Ending:
-    """Hears the signals that end this process; make it before any other thread is started, for
-    threads made later inherit that they do not hear them.
+class BoundedShutdown:
+    """Receives the signals that end this process, and ends it ``within`` seconds.
+
+    Make it before any other thread is started: later threads inherit that these signals are
+    blocked.
     """
 
     def __init__(self, *, within: float = WITHIN, end: Callable[[int], object] = os._exit) -> None:
@@ -39,7 +41,7 @@ class Ending:
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
     def watch(self, stop: Callable[[], object]) -> None:
-        """Begin to listen; ``stop`` is called, in the listening thread, when a signal comes."""
+        """Start listening; ``stop`` is called, in the listening thread, when a signal comes."""
         threading.Thread(target=self._listen, args=(stop,), name="ending", daemon=True).start()
 
     def _listen(self, stop: Callable[[], object]) -> None:
@@ -47,7 +49,8 @@ class Ending:
         stop()
         again = signal.sigtimedwait(_SIGNALS, self._within)
         _log.critical(
-            "ending without having let go of the partitions; their next owner aborts what is open",
+            "shutdown cut short",
+            effect="the next owners of the partitions abort what is open",
             why="asked again" if again else "out of time",
         )
         self._end(EXIT_STALLED)

@@ -1,4 +1,4 @@
-"""What is asked of aiokafka's fetcher beyond its public ways: all of it, in one place.
+"""All that is used of aiokafka's fetcher beyond its public interface.
 
 ``transport.RELIES_ON`` lists the names; a test checks each.
 """
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WHOLE_WAIT = 500
-"""Milliseconds that a broker may hold back a fetch of all its partitions until one has a record."""
+"""Milliseconds that a broker may wait for a record in a fetch of all its partitions."""
 PARTIAL_WAIT = 25
-"""The same, of a fetch that leaves out partitions: what was fetched of them is being worked on."""
+"""The same, in a fetch that leaves out partitions whose records are still being processed."""
 
 
-class Record(NamedTuple):
-    """A fetched record. aiokafka's own is a frozen dataclass of eleven fields: three times the
-    price, for every record there is.
+class FetchedRecord(NamedTuple):
+    """A fetched record. aiokafka's own, a frozen dataclass of eleven fields, takes three times as
+    long to make.
     """
 
     topic: str
@@ -34,8 +34,8 @@ class Record(NamedTuple):
     headers: Sequence[tuple[str, bytes | None]]
 
 
-_made_of = partial(tuple.__new__, Record)
-"""In half the time of its own constructor."""
+_made_of = partial(tuple.__new__, FetchedRecord)
+"""Takes half the time of the constructor."""
 
 
 def positions(consumer: Any) -> dict[Any, int]:  # noqa: ANN401  # aiokafka publishes no types
@@ -52,29 +52,29 @@ def positions(consumer: Any) -> dict[Any, int]:  # noqa: ANN401  # aiokafka publ
     return found
 
 
-def hasten(fetcher: Any) -> None:  # noqa: ANN401  # aiokafka publishes no types
-    """Let ``fetcher`` wait for records only where nothing is left out of what it asks for."""
+def shorten_waits(fetcher: Any) -> None:  # noqa: ANN401  # aiokafka publishes no types
+    """Have ``fetcher`` wait for records only where its request leaves out no partition."""
     actions = fetcher._get_actions_per_node  # noqa: SLF001  # aiokafka has no public way
 
-    def hastened(assignment: Any) -> Any:  # noqa: ANN401  # the same
+    def with_short_waits(assignment: Any) -> Any:  # noqa: ANN401  # the same
         requests, *others = actions(assignment)
         if fetcher._records:  # noqa: SLF001  # fetched and not yet handed over
             for _, request in requests:
                 request._max_wait_ms = PARTIAL_WAIT  # noqa: SLF001  # aiokafka has no public way
         return requests, *others
 
-    fetcher._get_actions_per_node = hastened  # noqa: SLF001  # the same
+    fetcher._get_actions_per_node = with_short_waits  # noqa: SLF001  # the same
 
 
-def lighten(fetcher: Any) -> None:  # noqa: ANN401  # aiokafka publishes no types
-    """Let what ``fetcher`` holds become a :class:`Record` each, not a ``ConsumerRecord``."""
-    for held in fetcher._records.values():  # noqa: SLF001  # aiokafka has no public way
-        records = getattr(held, "_partition_records", None)  # an error has none
+def use_light_records(fetcher: Any) -> None:  # noqa: ANN401  # aiokafka publishes no types
+    """Have ``fetcher`` make a :class:`FetchedRecord` of each record, not a ``ConsumerRecord``."""
+    for fetched in fetcher._records.values():  # noqa: SLF001  # aiokafka has no public way
+        records = getattr(fetched, "_partition_records", None)  # an error has none
         if records is not None:
             records._consumer_record = _record  # noqa: SLF001  # aiokafka has no public way
 
 
-def _record(tp: Any, record: Any) -> Record:  # noqa: ANN401  # aiokafka publishes no types
+def _record(tp: Any, record: Any) -> FetchedRecord:  # noqa: ANN401  # aiokafka publishes no types
     return _made_of(
         (
             tp.topic,

@@ -1,4 +1,4 @@
-"""What an order worker shows of itself, in Prometheus's words."""
+"""The metrics of an order worker, for Prometheus."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from izin.streams.ownership.effects import DEAD
+from izin.streams.ownership.effects import DEAD_LETTER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from izin.streams.engine.worker import OrderWorker
 
 _DECISIONS = ("Apply", "Enriched", "Stale", "Duplicate")
-_TOTALS = ("opt-outs", "refiled", "records", "batches", "acquisitions", "aborted")
+_TOTALS = ("opt-outs", "repartitioned", "records", "batches", "acquisitions", "aborted")
 
 
 class WorkerMetrics(Collector):
-    """Reads the worker's own counts whenever somebody asks.
+    """Reads the worker's own counts on every scrape.
 
-    ``lanes`` names by lane its topic; ``end_of`` tells where a partition of a topic ends, as far as
-    the last fetch knew.
+    ``lanes`` gives each lane's topic; ``end_of`` the end of a topic's partition, as of the last
+    fetch.
     """
 
     def __init__(
@@ -45,11 +45,11 @@ class WorkerMetrics(Collector):
         self.registry.register(self)
 
     def describe(self) -> list[Metric]:
-        """Declare nothing ahead: the counts appear as they happen."""
+        """Declare nothing in advance: the counts appear as they happen."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics as they stand."""
+        """Yield the current metrics."""
         counts = self._worker.counts
         decisions = CounterMetricFamily(
             "izin_order_decisions", "Events decided, by kind.", labels=["kind"]
@@ -61,8 +61,8 @@ class WorkerMetrics(Collector):
             "izin_order_dead_letters", "Records that became no decision.", labels=["reason"]
         )
         for name, count in counts.items():
-            if name.startswith(DEAD):
-                dead.add_metric([name.removeprefix(DEAD)], count)
+            if name.startswith(DEAD_LETTER):
+                dead.add_metric([name.removeprefix(DEAD_LETTER)], count)
         yield dead
         for name in _TOTALS:
             yield CounterMetricFamily(
@@ -81,14 +81,14 @@ class WorkerMetrics(Collector):
             sum_value=counts["records"],
         )
         lag = GaugeMetricFamily(
-            "izin_order_lag", "Records fetched or known of, and not decided.", labels=["lane"]
+            "izin_order_lag", "Records known of and not decided.", labels=["lane"]
         )
         for lane, topic in self._lanes.items():
             lag.add_metric([lane], sum(self._lag(topic, one) for one in self._worker.assigned))
         yield lag
         yield GaugeMetricFamily(
             "izin_order_partitions_ready",
-            "Partitions held and fresh.",
+            "Partitions acquired and caught up.",
             value=len(self._worker.ready),
         )
         yield GaugeMetricFamily(
@@ -97,12 +97,12 @@ class WorkerMetrics(Collector):
             value=len(self._worker.assigned),
         )
         yield GaugeMetricFamily(
-            "izin_order_keys", "Consents held in state.", value=self._worker.keys_held
+            "izin_order_keys", "Consents in the state.", value=self._worker.keys
         )
         yield GaugeMetricFamily(
             "izin_order_state_bytes",
-            "What they take, about, in memory or on disk.",
-            value=self._worker.bytes_held,
+            "Their size, roughly, in memory or on disk.",
+            value=self._worker.state_bytes,
         )
 
     def _lag(self, topic: str, partition: int) -> int:

@@ -1,24 +1,25 @@
-"""A Faust transport that hands over one message per fetched partition batch, and never commits.
+"""A Faust transport that delivers one message per fetched partition batch, and never commits.
 
 Faust's own cost is per message (some 60 µs: a queue, a stream, an event, an acknowledgement each).
 This transport subclasses its aiokafka driver so that the unit of all that is the *batch*: whatever
-one fetch brought for one partition arrives as one message whose value is a :class:`Batch` of
-records. An agent then handles thousands of records a step, and Faust keeps what it is good
-at: assignment, rebalance, lifecycle.
+one fetch brought for one partition arrives as one message whose value is a :class:`RecordBatch`. An
+agent then handles thousands of records a step, and Faust keeps what it is good at: assignment,
+rebalance, lifecycle.
 
 Offsets are the agent's business: they ride in its own Kafka transaction, so this consumer offers
 Faust nothing to commit. After a rebalance Faust seeks to the group's committed offsets, which are
 the transaction's.
 
-One fetch is in flight to a broker at a time, and aiokafka leaves out of it what is fetched and not
-yet handed over. Where only quiet partitions are left, such a fetch would wait for them for a second
-and more, and everything else for it: a worker of one busy and one quiet topic would stand still
-most of the time. So what leaves out partitions waits for next to nothing (see ``fetching``).
+One fetch is in flight to a broker at a time, and aiokafka leaves out of it the partitions whose
+records are fetched and not yet delivered. Where only quiet partitions are left, such a fetch would
+wait for them for a second and more, and everything else for it: a worker of one busy and one quiet
+topic would be idle most of the time. So a fetch that leaves out partitions waits for next to
+nothing (see ``fetching``).
 
-A batch tells from where it is complete (``start``), counted by the consumer's own position, so
-transaction markers, aborted records and compaction gaps are no holes, even where a whole fetch held
-nothing else. A seek or a reset breaks that count: a reader that compares ``start`` with where it
-stopped sees any skipped record.
+A batch says from where it is complete (``start``), by the consumer's own position, so transaction
+markers, aborted records and compaction gaps are no holes, even where a whole fetch had nothing
+else. A seek or a reset breaks that count: a reader that compares ``start`` with where it stopped
+sees any skipped record.
 
 Register once, before the app is made, then use the scheme ``batch://``::
 
@@ -38,11 +39,11 @@ from faust.transport.drivers import aiokafka as driver
 
 from izin.streams.engine.fetching import (
     WHOLE_WAIT,
-    Record,
+    FetchedRecord,
     fetched_within,
-    hasten,
-    lighten,
     positions,
+    shorten_waits,
+    use_light_records,
 )
 
 if TYPE_CHECKING:
@@ -69,18 +70,18 @@ RELIES_ON = (
 )
 
 
-class Batch(NamedTuple):
-    """The records one fetch brought for one partition, oldest first."""
+class RecordBatch(NamedTuple):
+    """The records that one fetch brought for one partition, oldest first."""
 
     start: int
     """No record from here to ``next_offset`` is missing."""
     next_offset: int
     """Where the next fetch will read."""
-    records: Sequence[Record]
+    records: Sequence[FetchedRecord]
     """Never empty."""
 
 
-class _Folded(NamedTuple):
+class _BatchRecord(NamedTuple):
     """A batch in the shape of a record, as the driver's consumer expects one."""
 
     topic: str
@@ -90,30 +91,30 @@ class _Folded(NamedTuple):
     timestamp_type: int
     headers: tuple[()]
     key: None
-    value: Batch
+    value: RecordBatch
     checksum: None
     serialized_key_size: int
     serialized_value_size: int
 
 
-class _Passed(NamedTuple):
-    """Offsets that were consumed and held no record for us: markers, aborted, compacted away."""
+class _EmptyRange(NamedTuple):
+    """Consumed offsets without a record for us: markers, aborted, compacted away."""
 
     start: int
     end: int
 
 
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
-    """Fetches in its own thread and event loop, and folds what it fetched."""
+    """Fetches in its own thread and event loop, and makes batches of what it fetched."""
 
     ahead: frozenset[str] = frozenset()
-    """The topics whose records are handed over before any other's: see :func:`register`."""
-    _hastened: Any = None
-    """The fetcher that was told to wait only where nothing is left out."""
+    """The topics whose records are delivered before any other's: see :func:`register`."""
+    _fetcher: Any = None
+    """The fetcher whose waits were shortened."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # the driver is untyped
         super().__init__(*args, **kwargs)
-        self._passed: dict[Any, _Passed] = {}
+        self._empty: dict[Any, _EmptyRange] = {}
 
     def _create_worker_consumer(self, transport: Any) -> Any:  # noqa: ANN401  # the driver is untyped
         consumer = super()._create_worker_consumer(transport)
@@ -129,69 +130,69 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         active_partitions: AbstractSet[Any],
         timeout: float | None = None,  # noqa: ASYNC109  # the driver's signature
         max_records: int | None = None,
-    ) -> Mapping[Any, Sequence[_Folded]]:
+    ) -> Mapping[Any, Sequence[_BatchRecord]]:
         fetcher = consumer._fetcher  # noqa: SLF001  # made when the consumer starts
-        if fetcher is not self._hastened:
-            hasten(fetcher)
-            self._hastened = fetcher
-        folded = await self._fetch_held(consumer, active_partitions, max_records)
-        if not folded and timeout and await fetched_within(consumer, timeout):
-            folded = await self._fetch_held(consumer, active_partitions, max_records)
-        return folded
+        if fetcher is not self._fetcher:
+            shorten_waits(fetcher)
+            self._fetcher = fetcher
+        batches = await self._deliver(consumer, active_partitions, max_records)
+        if not batches and timeout and await fetched_within(consumer, timeout):
+            batches = await self._deliver(consumer, active_partitions, max_records)
+        return batches
 
-    async def _fetch_held(
+    async def _deliver(
         self,
         consumer: Any,  # noqa: ANN401  # aiokafka publishes no types
         active_partitions: AbstractSet[Any],
         max_records: int | None,
-    ) -> Mapping[Any, Sequence[_Folded]]:
-        """Fold what was fetched already: all of the topics that go ahead, and of the others one
-        partition, so that neither wait for the other and no batch is a scrap of one.
+    ) -> Mapping[Any, Sequence[_BatchRecord]]:
+        """Return batches of what was fetched already: of all topics that go ahead, and of one
+        partition of the others, so that neither waits for the other and no batch is a fraction.
         """
-        folded: dict[Any, Sequence[_Folded]] = {}
+        batches: dict[Any, Sequence[_BatchRecord]] = {}
         first = {tp for tp in active_partitions if tp.topic in self.ahead}
         if first:
-            folded |= await self._fold(consumer, first, max_records)
+            batches |= await self._batches(consumer, first, max_records)
         fetched = consumer._fetcher._records  # noqa: SLF001  # the oldest fetch first
         for tp in [tp for tp in fetched if tp in active_partitions and tp not in first]:
-            folded |= await self._fold(consumer, {tp}, max_records)
-            if tp in folded:
+            batches |= await self._batches(consumer, {tp}, max_records)
+            if tp in batches:
                 break
-        return folded
+        return batches
 
-    async def _fold(
+    async def _batches(
         self,
         consumer: Any,  # noqa: ANN401  # aiokafka publishes no types
         partitions: AbstractSet[Any],
         max_records: int | None,
-    ) -> Mapping[Any, Sequence[_Folded]]:
-        """Fold what was fetched of ``partitions``. Nothing waits between the two readings of the
-        positions, so they differ by what was consumed and by no seek.
+    ) -> Mapping[Any, Sequence[_BatchRecord]]:
+        """Return batches of what was fetched of ``partitions``. Nothing is awaited between the two
+        reads of the positions, so they differ by what was consumed and by no seek.
         """
         subscriptions = consumer._subscription  # noqa: SLF001  # aiokafka has no public way
         if subscriptions.reassignment_in_progress:
             await subscriptions.wait_for_assignment()
-        lighten(consumer._fetcher)  # noqa: SLF001  # the same
+        use_light_records(consumer._fetcher)  # noqa: SLF001  # the same
         before = positions(consumer)
         fetched = await super()._fetch_records(
             consumer, partitions, timeout=0, max_records=max_records
         )
         after = positions(consumer)
-        folded = {}
+        batches = {}
         for tp in before.keys() | fetched.keys():
             records = fetched.get(tp)
             start = before.get(tp)
             end = after.get(tp, start)
             if not records and start == end:
                 continue
-            passed = self._passed.pop(tp, None)
-            if passed is not None and passed.end == start:
-                start = passed.start
+            empty = self._empty.pop(tp, None)
+            if empty is not None and empty.end == start:
+                start = empty.start
             if records:
-                folded[tp] = [_folded(tp, records, start, end)]
+                batches[tp] = [_batch_record(tp, records, start, end)]
             elif start is not None and end is not None:
-                self._passed[tp] = _Passed(start, end)
-        return folded
+                self._empty[tp] = _EmptyRange(start, end)
+        return batches
 
 
 class BatchConsumer(driver.Consumer):
@@ -204,14 +205,14 @@ class BatchConsumer(driver.Consumer):
         """Keep no gaps: they serve only to find what to commit."""
 
     def _new_offset(self, tp: Any) -> int | None:  # noqa: ANN401  # Faust's TP
-        """Offer nothing to commit, and forget what was acknowledged, for nothing else would."""
+        """Offer nothing to commit, and drop what was acknowledged, for nothing else would."""
         self._acked[tp].clear()
         self._acked_index[tp].clear()
         return None
 
 
 class Transport(driver.Transport):
-    """The driver with batches."""
+    """The driver, with batches."""
 
     Consumer = BatchConsumer
 
@@ -219,20 +220,25 @@ class Transport(driver.Transport):
 def register(*, ahead: Iterable[str] = ()) -> None:
     """Make ``batch://`` a broker scheme of Faust; repeating it changes nothing.
 
-    Records of the topics ``ahead`` are handed over before what was fetched of any other, so they
-    never wait for more than the batches that Faust holds already. For all apps of the process.
+    Records of the topics ``ahead`` are delivered before what was fetched of any other, so they
+    never wait for more than the batches that Faust has already. Holds for all apps of the process.
     """
     BatchConsumerThread.ahead = frozenset(ahead)
     TRANSPORTS.aliases[SCHEME] = f"{__name__}:{Transport.__name__}"
 
 
-def _folded(tp: Any, records: Sequence[Any], start: int | None, end: int | None) -> _Folded:  # noqa: ANN401  # Faust's TP
+def _batch_record(
+    tp: Any,  # noqa: ANN401  # Faust's TP
+    records: Sequence[Any],
+    start: int | None,
+    end: int | None,
+) -> _BatchRecord:
     first, last = records[0], records[-1]
     # Without a position the first record is where the batch starts: a marker before it may look
     # like a hole, never the reverse.
     begun = start if start is not None and start <= first.offset else first.offset
     following = end if end is not None and end > last.offset else last.offset + 1
-    return _Folded(
+    return _BatchRecord(
         topic=tp.topic,
         partition=tp.partition,
         offset=last.offset,
@@ -240,7 +246,7 @@ def _folded(tp: Any, records: Sequence[Any], start: int | None, end: int | None)
         timestamp_type=last.timestamp_type,
         headers=(),
         key=None,
-        value=Batch(begun, following, records),
+        value=RecordBatch(begun, following, records),
         checksum=None,
         serialized_key_size=0,
         serialized_value_size=0,

@@ -1,13 +1,13 @@
-"""Ends a worker that stands still: its event loop, or its place in the group.
+"""End a worker whose event loop hangs, or that is out of its group for good.
 
-A commit may block the loop for its bounded time; a loop that is stuck longer would hold its
-partitions without deciding anything while the consumer's own thread keeps the group believing in
-it. Another worker takes over at once when the process is gone, and the transaction left open is
-aborted by its successor.
+A commit may block the loop for its bounded time; a loop that hangs longer would keep its partitions
+without deciding anything while the consumer's own thread keeps the group believing in it. Another
+worker takes over at once when the process is gone, and the transaction left open is aborted by its
+successor.
 
 A worker may also lose its place in the group for good. Where a batch waited for its broker longer
 than ``max_poll_interval`` when a rebalance began, aiokafka joins again only after the next poll,
-and Faust polls only after it has joined: seen. Such a worker looks well and decides nothing.
+and Faust polls only after it has joined (observed). Such a worker looks well and decides nothing.
 """
 
 from __future__ import annotations
@@ -32,34 +32,37 @@ _log = get_logger(__name__)
 
 
 class Watchdog:
-    """Watches one event loop from a thread of its own, and whether things there go on."""
+    """Watches, from a thread of its own, one event loop and whether it makes progress.
+
+    ``limit`` is in seconds.
+    """
 
     def __init__(
         self,
         *,
         limit: float = STALLED_AFTER,
-        what: str = "the event loop stands still",
-        goes_on: Callable[[], bool] = lambda: True,
+        what: str = "event loop",
+        is_progressing: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.monotonic,
         end: Callable[[int], object] = os._exit,
     ) -> None:
         self._limit = limit
         self._what = what
-        self._goes_on = goes_on
+        self._is_progressing = is_progressing
         self._clock = clock
         self._end = end
         self._beat_at = clock()
         self._stopped = threading.Event()
 
     async def beat(self) -> None:
-        """Show signs of life until cancelled; runs on the watched loop."""
+        """Record progress until cancelled; runs on the watched loop."""
         while True:
-            if self._goes_on():
+            if self._is_progressing():
                 self._beat_at = self._clock()
             await asyncio.sleep(self._limit / 20)
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start watching."""
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def stop(self) -> None:
@@ -67,10 +70,10 @@ class Watchdog:
         self._stopped.set()
 
     def check(self) -> None:
-        """End the process if it has stood still for the limit."""
-        silent = self._clock() - self._beat_at
-        if silent >= self._limit:
-            _log.critical(f"{self._what}; ending this worker", seconds=round(silent))
+        """End the process if there was no progress for ``limit`` seconds."""
+        stalled = self._clock() - self._beat_at
+        if stalled >= self._limit:
+            _log.critical("worker stalled", what=self._what, seconds=round(stalled))
             self._end(EXIT_STALLED)
 
     def _watch(self) -> None:

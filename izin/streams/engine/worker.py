@@ -3,8 +3,8 @@
 Every assignment begins a new generation. A partition is decided upon only while it was acquired
 under the current one; whatever aborts a transaction makes it be acquired again, a bounded number of
 times, and only while it is still ours. A batch fetched under an older generation is dropped: after
-a rebalance the consumer reads again from the committed offsets. Whatever is not understood stops
-the worker before it commits.
+a rebalance the consumer reads again from the committed offsets. Any unexpected error stops the
+worker before it commits.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from izin.streams.errors import (
 from izin.streams.order import OrderStage
 from izin.streams.ownership.effects import Effects
 from izin.streams.ownership.owned_partition import OwnedPartition
-from izin.streams.ownership.positions import Connections
+from izin.streams.ownership.shared_clients import SharedClients
 from izin.streams.state.state import MemoryState
 
 if TYPE_CHECKING:
@@ -37,17 +37,17 @@ if TYPE_CHECKING:
 
     from izin.runtime.settings import KafkaSettings
     from izin.schemas.codec import Codec
-    from izin.streams.engine.transport import Batch
+    from izin.streams.engine.transport import RecordBatch
     from izin.streams.guard import SourceRecord
-    from izin.streams.state.state import State
+    from izin.streams.state.state import PartitionState
 
 MAX_ATTEMPTS = 5
-_AGAIN_AFTER = 0.2
-"""Seconds: what is lost twice in a row may need its broker to come up first."""
+_RETRY_AFTER = 0.2
+"""Seconds: what fails twice in a row may need its broker to come up first."""
 _FOLDED_AT_ONCE = 250
-"""Records whose outputs go on their way while the next are folded."""
+"""Records whose outputs are sent while the next are folded."""
 _ACQUIRED_AT_ONCE = 16
-"""Most of an acquisition is waiting for the broker."""
+"""An acquisition mostly waits for the broker."""
 
 _log = get_logger(__name__)
 
@@ -61,11 +61,11 @@ class OrderWorker:
         settings: KafkaSettings,
         group: str,
         codec: Codec,
-        new_state: Callable[[int], State] = lambda _: MemoryState(),
+        new_state: Callable[[int], PartitionState] = lambda _: MemoryState(),
         budget: DeadLetterBudget = BUDGET,
     ) -> None:
         self._settings = settings
-        self._connections = Connections(settings, group)
+        self._clients = SharedClients(settings, group)
         self._codec = codec
         self._new_state = new_state
         self._stage = OrderStage(
@@ -80,7 +80,7 @@ class OrderWorker:
         self.generation = 0
         self.commit_seconds = 0.0
         self.counts: Counter[str] = Counter()
-        """Decisions by kind, dead letters by reason, opt-outs, re-filed, batches, acquisitions."""
+        """Of decisions by kind, dead letters by reason, opt-outs, batches, acquisitions …"""
 
     @property
     def ready(self) -> frozenset[int]:
@@ -98,17 +98,17 @@ class OrderWorker:
         return self._assigned
 
     @property
-    def keys_held(self) -> int:
-        """How many consents the owned partitions hold."""
+    def keys(self) -> int:
+        """How many consents the states of the owned partitions have."""
         return sum(len(owned.state) for owned in self._partitions.values())
 
     @property
-    def bytes_held(self) -> int:
-        """How many bytes they take, about."""
+    def state_bytes(self) -> int:
+        """How many bytes they take, roughly."""
         return sum(owned.state.size for owned in self._partitions.values())
 
     def next_offset(self, lane: str, number: int) -> int | None:
-        """Return the offset of ``lane`` below which all of the partition is decided, if held."""
+        """Return the offset of ``lane`` below which all is decided; None if it is not ours."""
         owned = self._partitions.get(number)
         return None if owned is None else owned.next_offsets.get(lane)
 
@@ -117,24 +117,24 @@ class OrderWorker:
 
         Raises SplitLanesError if they differ: a recipient's lanes would be decided by two workers.
         """
-        one, other = frozenset(bulk), frozenset(express)
-        if one != other:
-            raise SplitLanesError(one, other)
+        numbers, of_express = frozenset(bulk), frozenset(express)
+        if numbers != of_express:
+            raise SplitLanesError(numbers, of_express)
         self.generation += 1
-        self._assigned = one
-        _log.info("assigned", generation=self.generation, partitions=sorted(one))
-        for number in self._partitions.keys() - one:
+        self._assigned = numbers
+        _log.info("partitions assigned", generation=self.generation, partitions=sorted(numbers))
+        for number in self._partitions.keys() - numbers:
             self._partitions[number].release()
-            self._begin(self._let_go(number))
-        for number in sorted(one):
-            self._begin(self._prepare(number))
+            self._start(self._close_state(number))
+        for number in sorted(numbers):
+            self._start(self._prepare(number))
 
-    def _begin(self, work: Coroutine[None, None, None]) -> None:
+    def _start(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _let_go(self, number: int) -> None:
+    async def _close_state(self, number: int) -> None:
         """Close the state of ``number``, unless it came back meanwhile."""
         owned = self._partitions[number]
         async with owned.lock:
@@ -143,8 +143,8 @@ class OrderWorker:
                 await loop.run_in_executor(self._threads, owned.state.close)
 
     async def _prepare(self, number: int) -> None:
-        """Acquire ``number`` before its first batch comes, for that may be long in coming; tries
-        until it is held, or no longer ours.
+        """Acquire ``number`` before its first batch, which may come late; retry until it is
+        acquired, or no longer ours.
         """
         generation = self.generation
         owned = self._owned(number)
@@ -152,21 +152,19 @@ class OrderWorker:
             try:
                 async with owned.lock:
                     if generation == self.generation:
-                        await self._hold(owned)
+                        await self._ensure_acquired(owned)
             except KafkaException as error:
-                _log.warning("not acquired yet", partition=number, error=error.args[0].str())
-                await asyncio.sleep(_AGAIN_AFTER)
+                _log.warning("acquisition failed", partition=number, error=error.args[0].str())
+                await asyncio.sleep(_RETRY_AFTER)
             except OurError:
-                # Its first batch will stop the worker; a partition without one should be heard of
-                # too.
-                _log.critical("cannot be acquired", partition=number, exc_info=True)
+                # Its first batch will stop the worker; without one it must be reported too.
+                _log.critical("acquisition refused", partition=number, exc_info=True)
                 return
             else:
                 return
 
-    async def handle(self, topic: str, partition: int, batch: Batch) -> None:
-        """Decide ``batch`` of the lane ``topic``; when it returns, the batch is committed or not
-        ours.
+    async def handle(self, topic: str, partition: int, batch: RecordBatch) -> None:
+        """Decide ``batch`` of the lane ``topic``; on return the batch is committed or not ours.
 
         Raises SkippedRecordsError, LostPartitionError, StateError and DeadLetterBudgetError, each
         of which must stop the worker.
@@ -176,29 +174,31 @@ class OrderWorker:
         async with owned.lock:
             for attempt in range(MAX_ATTEMPTS):
                 if generation != self.generation or partition not in self._assigned:
-                    _log.info("dropped a batch of an older assignment", partition=partition)
+                    _log.info("outdated batch dropped", partition=partition)
                     return
                 try:
-                    if not await self._hold(owned):
+                    if not await self._ensure_acquired(owned):
                         continue
                     self._commit(owned, topic, batch)
-                    await self._hold(owned)  # again, if the commit let go of it
+                    await self._ensure_acquired(owned)  # again, if the commit released it
                 except KafkaException as error:
                     owned.release()
                     self.counts["aborted"] += 1
-                    _log.warning("lost", partition=partition, error=error.args[0].str())
-                    await asyncio.sleep(attempt * _AGAIN_AFTER)
+                    _log.warning(
+                        "transaction aborted", partition=partition, error=error.args[0].str()
+                    )
+                    await asyncio.sleep(attempt * _RETRY_AFTER)
                 else:
                     return
             raise LostPartitionError(partition, MAX_ATTEMPTS)
 
-    def _commit(self, owned: OwnedPartition, topic: str, batch: Batch) -> None:
+    def _commit(self, owned: OwnedPartition, topic: str, batch: RecordBatch) -> None:
         expected = owned.next_offsets[topic]
         if batch.start > expected:
             raise SkippedRecordsError(topic, owned.number, expected, batch.start)
         if batch.next_offset <= expected:
             return
-        records = unseen(batch.records, expected)
+        records = undecided(batch.records, expected)
         effects = Effects()
         for start in range(0, len(records), _FOLDED_AT_ONCE):
             some = records[start : start + _FOLDED_AT_ONCE]
@@ -211,34 +211,33 @@ class OrderWorker:
         began = time.perf_counter()
         owned.commit(effects, topic=topic, next_offset=batch.next_offset)
         self.commit_seconds += time.perf_counter() - began
-        self._note(effects, topic, len(records))
+        self._count(effects, topic, len(records))
 
-    def _note(self, effects: Effects, topic: str, records: int) -> None:
-        self._latest.note(effects.suspects, records)
+    def _count(self, effects: Effects, topic: str, records: int) -> None:
+        self._latest.add(effects.suspects, records)
         self.counts.update(effects.counts)
         self.counts["batches"] += 1
         self.counts["records"] += records
         for lane, partition, offset in effects.alarms:
             _log.critical(
-                "a RET, or what may be one, went to the dead letters; see: izin dead-letters",
+                "opt-out dead-lettered",
+                remedy="izin dead-letters lists what is, or may be, an opt-out (RET)",
                 topic=lane,
                 partition=partition,
                 offset=offset,
             )
-        dead = effects.dead
-        others = dead.total() - len(effects.alarms)
+        letters = effects.dead_letters
+        others = letters.total() - len(effects.alarms)
         if others:
-            _log.warning("dead-letters", topic=topic, count=others, reasons=dict(dead))
+            _log.warning("records dead-lettered", topic=topic, count=others, reasons=dict(letters))
 
-    async def _hold(self, owned: OwnedPartition) -> bool:
-        """Make sure ``owned`` was acquired under this generation; False if the world moved
-        meanwhile.
-        """
+    async def _ensure_acquired(self, owned: OwnedPartition) -> bool:
+        """Acquire ``owned`` unless it was under this generation; return False if another began."""
         generation = self.generation
         if owned.generation == generation:
             return True
         async with self._acquiring:
-            if generation != self.generation:  # to take it now would fence whoever was given it
+            if generation != self.generation:  # to acquire it now would fence its new owner
                 return False
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(self._threads, owned.acquire)
@@ -254,14 +253,14 @@ class OrderWorker:
         if owned is None:
             owned = self._partitions[number] = OwnedPartition(
                 number,
-                connections=self._connections,
+                clients=self._clients,
                 codec=self._codec,
                 state=self._new_state(number),
             )
         return owned
 
     async def close(self) -> None:
-        """Let go of every partition and client; a batch that still comes is dropped."""
+        """Release every partition and client; a batch that still comes is dropped."""
         self.generation += 1
         self._assigned = frozenset()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -269,11 +268,11 @@ class OrderWorker:
             async with owned.lock:
                 owned.release()
                 await asyncio.to_thread(owned.state.close)
-        await asyncio.to_thread(self._connections.close)
+        await asyncio.to_thread(self._clients.close)
         self._threads.shutdown(wait=False)
 
 
-def unseen(records: Sequence[SourceRecord], next_offset: int) -> Sequence[SourceRecord]:
+def undecided(records: Sequence[SourceRecord], next_offset: int) -> Sequence[SourceRecord]:
     """Return those of ``records`` that no committed transaction has decided yet."""
     if records[0].offset >= next_offset:
         return records

@@ -1,11 +1,12 @@
-"""What a row of ``desired-consents`` tells, read by a pattern: who starts with nothing reads millions.
+"""Read the facts of a row of ``desired-consents`` by a pattern: new workers read millions of rows.
 
 The pattern is the row as we write it: words of the law, instants of our days, a UUID. What does not
-match is for the codec to judge; the two read the same, and a test compares them.
+match takes the general path, ``Codec.decode_consent``; a test compares the two.
 
-Words that many rows share are known by their bytes, once the codec has read a row with them. The
-pattern cannot tell where an origin ends, for Avro writes a text's size before it; but no text
-begins with the bytes of another whole one, so what is known is found where it is and nowhere else.
+Fields that many rows share are recognized by their bytes, once the codec has read a row with them.
+The pattern cannot know where an origin ends, for Avro writes a text's size before it; but no text
+begins with the bytes of another whole one, so known bytes are found where they are and nowhere
+else.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import re
 from typing import TYPE_CHECKING
 
 from izin.consent.words import Channel, RecipientType, Status
-from izin.schemas.fast.cache import keep
+from izin.schemas.fast.cache import put
 from izin.schemas.fast.writer import writer_of
 from izin.streams.fast_path.row_writer import row_fields
 from izin.streams.state.packing import facts_of
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from izin.schemas.codec import Codec
-    from izin.streams.state.packing import Facts, Words
+    from izin.streams.state.packing import Facts, SharedFields
 
-_A_BYTE = 128
+_ONE_BYTE = 128
 _MILLISECOND = 1000
 
 _text = writer_of("string")
@@ -36,7 +37,7 @@ def _any(words: Iterable[str]) -> bytes:
     return b"(?:" + b"|".join(re.escape(_text(word)) for word in words) + b")"
 
 
-_EVEN = b"".join(re.escape(bytes((byte,))) for byte in range(_A_BYTE, 2 * _A_BYTE, 2))
+_EVEN = b"".join(re.escape(bytes((byte,))) for byte in range(_ONE_BYTE, 2 * _ONE_BYTE, 2))
 _INSTANT = rb"[" + _EVEN + rb"][\x80-\xff]{4}[\x01-\x7f]"
 """A number of six bytes, above zero: milliseconds from 1970 to 2039."""
 _OR_INSTANT = rb"(?:\x00|\x02(" + _INSTANT + rb"))"
@@ -53,11 +54,11 @@ _rest = re.compile(
     rb"(.+?)" + _OR_INSTANT + rb"([\x00\x01])" + _OR_INSTANT + _OR_INSTANT + rb"([\x00-\x7f])",
     re.DOTALL,
 ).fullmatch
-"""From the status on; in groups: the status, its instant, the rank, the event, origin and source, a
-date, whether it is registrable, the latest ONAY and RET, and the law's version."""
+"""From the status on; the groups: status, effective instant, rank, event id, origin and source,
+consent date, whether it is registrable, the latest ONAY and RET, the law's version."""
 
-Telling = tuple[bytes, ...]
-"""The bytes of a row's words: customer, status, rank, origin and source, registrable, law."""
+SharedBytes = tuple[bytes, ...]
+"""The shared fields as bytes: customer, status, rank, origin and source, registrable, law."""
 
 
 class RowReader:
@@ -67,27 +68,27 @@ class RowReader:
         row_fields()  # the pattern is made for them
         self._codec = codec
         self._header = codec.header("Consent")
-        self._words: dict[Telling, Words] = {}
+        self._shared: dict[SharedBytes, SharedFields] = {}
 
     def read(self, row: bytes) -> Facts:
-        """Return what ``row`` tells besides its key; raises as :meth:`Codec.decode_consent`."""
-        begun = len(self._header)
-        at = self._behind_key(row, begun) if row.startswith(self._header) else None
+        """Return all of ``row`` but its key; raises as :meth:`Codec.decode_consent`."""
+        start = len(self._header)
+        at = self._customer_and_key(row, start) if row.startswith(self._header) else None
         found = None if at is None else _rest(row, at[1])
         if at is None or found is None:
             return facts_of(self._codec.decode_consent(row))
         # fmt: off
-        (status, instant, rank, event_id, said, dated, registrable, onay, ret,
+        (status, instant, rank, event_id, origin, dated, registrable, onay, ret,
          law) = found.groups()
         # fmt: on
-        telling = row[begun : at[0]], status, rank, said, registrable, law
-        words = self._words.get(telling)
-        if words is None:
-            return self._learnt(telling, row)
+        encoded = row[start : at[0]], status, rank, origin, registrable, law
+        shared = self._shared.get(encoded)
+        if shared is None:
+            return self._learn(encoded, row)
         effective = _microseconds(instant)
-        # As a rule they are the same instant.
+        # Mostly they are the same instant.
         return (
-            words,
+            shared,
             effective,
             None if not dated else effective if dated == instant else _microseconds(dated),
             None if not onay else effective if onay == instant else _microseconds(onay),
@@ -95,13 +96,13 @@ class RowReader:
             event_id,
         )
 
-    def _behind_key(self, row: bytes, begun: int) -> tuple[int, int] | None:
-        """Return where the customer of ``row`` ends and where its key does; None where its texts
-        are long or not ASCII, or it ends before.
+    def _customer_and_key(self, row: bytes, start: int) -> tuple[int, int] | None:
+        """Return the ends of the customer and of the key of ``row``; None where their texts are
+        long or not ASCII, or the row ends before.
         """
         try:
-            size = row[begun]
-            customer = begun + 1 + (size >> 1)
+            size = row[start]
+            customer = start + 1 + (size >> 1)
             kind = _kind(row, customer)
             if kind is None:
                 return None
@@ -111,18 +112,18 @@ class RowReader:
             return None
         end = at + 1 + (other >> 1)
         sizes = size | other
-        is_plain = not sizes & 1 and sizes < _A_BYTE
-        is_ascii = row[begun:customer].isascii() and row[at:end].isascii()
-        return (customer, end) if is_plain and is_ascii else None
+        is_short = not sizes & 1 and sizes < _ONE_BYTE
+        is_ascii = row[start:customer].isascii() and row[at:end].isascii()
+        return (customer, end) if is_short and is_ascii else None
 
-    def _learnt(self, telling: Telling, row: bytes) -> Facts:
-        """Return what the codec reads of ``row``, and know its words from then on if the pattern
-        cut them right.
+    def _learn(self, encoded: SharedBytes, row: bytes) -> Facts:
+        """Return what the codec reads of ``row``; its shared fields are then known if the pattern
+        separated them correctly.
         """
         facts = facts_of(self._codec.decode_consent(row))
         _, _, _, origin, source, _, _ = facts[0]
-        if telling[3] == _text(origin) + _or_text(source):
-            keep(self._words, telling, facts[0])
+        if encoded[3] == _text(origin) + _or_text(source):
+            put(self._shared, encoded, facts[0])
         return facts
 
 

@@ -1,9 +1,8 @@
-"""A row of ``desired-consents`` from the facts it tells, with no value of the law between; ``row_reader``
-reads it back.
+"""Write a row of ``desired-consents`` from its facts, without a value of the law in between.
 
-A row and an event write the fields of their key, brand code to recipient, with the same bytes in
-the same order: its *address*. What else a row tells are words, which many rows share, instants, and
-an event's id.
+A row and an event have the fields of their key, brand code to recipient, as the same bytes in the
+same order: its *key fields*. What else a row has are fields shared by many rows, instants, and an
+event's id. The general path is ``Codec.encode``; ``row_reader`` reads the rows back.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from izin.consent.words import Status
 from izin.schemas import contracts
-from izin.schemas.fast.cache import keep
+from izin.schemas.fast.cache import put
 from izin.schemas.fast.writer import long_bytes, size_bytes, writer_of
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from izin.schemas.codec import Codec
     from izin.schemas.contracts import Schema
-    from izin.streams.state.packing import Facts, Words
+    from izin.streams.state.packing import Facts, SharedFields
 
 FIELDS: tuple[str, ...] = (
     "customer_id",
@@ -41,7 +40,7 @@ FIELDS: tuple[str, ...] = (
     "latest_ret_at",
     "law_version",
 )
-"""The contract for which rows are written and read field by field."""
+"""The fields of a row, in the order in which they are written and read here."""
 
 _NULL: Final = b"\x00"
 _SOME: Final = b"\x02"
@@ -56,28 +55,28 @@ def row_fields() -> Sequence[Schema]:
     return fields
 
 
-class Rows:
+class RowWriter:
     """Writes rows, framed as ``codec`` frames."""
 
     def __init__(self, codec: Codec) -> None:
         self._header = codec.header("Consent")
         self._write = {field["name"]: writer_of(field["type"]) for field in row_fields()}
-        self._told: dict[Words, tuple[bytes, ...]] = {}
+        self._shared: dict[SharedFields, tuple[bytes, ...]] = {}
 
-    def write(self, address: bytes, facts: Facts) -> bytes:
-        """Return the row that tells ``facts`` of the key at ``address``, framed."""
-        words, effective, consent_date, latest_onay, latest_ret, event_id = facts
-        told = self._told.get(words) or self._tell(words)
-        customer, status, no_other, other, rank, origin_and_source, registrable, law = told
-        overridden = latest_onay if words[1] is Status.RET else latest_ret
+    def write(self, key_fields: bytes, facts: Facts) -> bytes:
+        """Return the framed row of ``facts`` about the key with ``key_fields``."""
+        shared, effective, consent_date, latest_onay, latest_ret, event_id = facts
+        encoded = self._shared.get(shared) or self._encode(shared)
+        customer, status, no_other, other, rank, origin_and_source, registrable, law = encoded
+        overridden = latest_onay if shared[1] is Status.RET else latest_ret
         return b"".join(
             (
                 self._header,
                 customer,
-                address,
+                key_fields,
                 status,
                 no_other if overridden is None else other,
-                moment(effective),
+                instant_bytes(effective),
                 rank,
                 size_bytes(len(event_id)),
                 event_id,
@@ -90,12 +89,12 @@ class Rows:
             )
         )
 
-    def _tell(self, words: Words) -> tuple[bytes, ...]:
-        """Return the bytes of ``words`` in a row, in their order."""
-        customer_id, status, origin_rank, origin, source, registrable, law_version = words
+    def _encode(self, shared: SharedFields) -> tuple[bytes, ...]:
+        """Return the bytes of the ``shared`` fields in a row, in their order."""
+        customer_id, status, origin_rank, origin, source, registrable, law_version = shared
         write = self._write
         other = Status.ONAY if status is Status.RET else Status.RET
-        told = (
+        encoded = (
             write["customer_id"](customer_id),
             write["status"](status),
             write["previous_status"](None),
@@ -105,21 +104,21 @@ class Rows:
             write["registrable"](registrable),
             write["law_version"](law_version),
         )
-        return keep(self._told, words, told)
+        return put(self._shared, shared, encoded)
 
 
-_MOMENTS: dict[int, bytes] = {}
+_INSTANTS: dict[int, bytes] = {}
 
 
-def moment(microseconds: int) -> bytes:
-    """Return an instant as Avro writes it; kept, for it stands in several places of each record
-    that a batch writes of an event.
+def instant_bytes(microseconds: int) -> bytes:
+    """Return an instant as Avro writes it; cached, for each record about an event has it in several
+    places.
     """
-    found = _MOMENTS.get(microseconds)
-    return found or keep(_MOMENTS, microseconds, long_bytes(microseconds // _MILLISECOND))
+    found = _INSTANTS.get(microseconds)
+    return found or put(_INSTANTS, microseconds, long_bytes(microseconds // _MILLISECOND))
 
 
 def _or_null(microseconds: int | None) -> bytes:
     if microseconds is None:
         return _NULL
-    return _SOME + moment(microseconds)
+    return _SOME + instant_bytes(microseconds)

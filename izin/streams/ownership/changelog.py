@@ -1,9 +1,9 @@
-"""Reading ``desired-consents`` back into a state, from where it stands to the end of the committed part.
+"""Read ``desired-consents`` back into a state, from its position to the end of what is committed.
 
-A row that is no state of ours, or that a newer law decided, stops the worker: nothing is guessed.
+A row that is not readable, or that a newer law decided, stops the worker: nothing is guessed.
 
-A state of millions takes a thread its time, while the worker's other partitions must keep flowing:
-so the interpreter is handed over often, and few rows are written at once.
+Reading a state of millions keeps a thread busy while the worker's other partitions must go on: so
+threads switch often meanwhile, and few rows are applied at once.
 """
 
 from __future__ import annotations
@@ -22,25 +22,29 @@ from izin.streams.errors import StateError
 from izin.streams.fast_path.row_reader import RowReader
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from confluent_kafka import Consumer, Message
+
     from izin.runtime.settings import KafkaSettings
     from izin.schemas.codec import Codec
     from izin.streams.state.packing import Facts
-    from izin.streams.state.state import State
+    from izin.streams.state.state import PartitionState
 
 _TIMEOUT = 20.0
-_AT_ONCE = 1000
+_ROWS_AT_ONCE = 1000
 _AHEAD_KB = 4096
-_HANDED_OVER_EACH = 0.0005
+_SWITCH_INTERVAL = 0.0005
 _WAIT = 0.05
-"""librdkafka waits so long for a full helping, even at the end of the topic."""
+"""How long librdkafka waits for a full batch, even at the end of the topic."""
 
 _log = get_logger(__name__)
 
 
-class Courtesy:
-    """Has the interpreter handed over often while anybody reads."""
+class FrequentSwitching:
+    """Makes threads switch every ``interval`` seconds while anybody reads."""
 
-    def __init__(self, interval: float = _HANDED_OVER_EACH) -> None:
+    def __init__(self, interval: float = _SWITCH_INTERVAL) -> None:
         self._interval = interval
         self._lock = threading.Lock()
         self._readers = 0
@@ -60,7 +64,7 @@ class Courtesy:
                 sys.setswitchinterval(self._before)
 
 
-_courtesy = Courtesy()
+_frequent_switching = FrequentSwitching()
 
 
 class Changelog:
@@ -72,19 +76,15 @@ class Changelog:
         self._group = group
         self._rows = RowReader(codec)
 
-    def read(self, state: State, topic: str, end: int) -> None:
-        """Bring ``state`` up to ``end``; raises KafkaException and StateError."""
-        with _courtesy:
-            self._read(state, topic, end)
-
-    def _read(self, state: State, topic: str, end: int) -> None:
+    def read(self, state: PartitionState, topic: str, end: int) -> None:
+        """Bring ``state`` up to the offset ``end``; raises KafkaException and StateError."""
         reader = kafka.consumer(
             self._settings,
             f"{self._group}-state",
             **{
                 "auto.offset.reset": "error",
                 "enable.partition.eof": True,
-                # The end is told by an empty fetch, which the broker holds back for so long.
+                # Only an empty fetch shows the end, and the broker holds it back for so long.
                 "fetch.wait.max.ms": 10,
                 # Many partitions are read at once, and each would fetch 64 MB ahead.
                 "queued.max.messages.kbytes": _AHEAD_KB,
@@ -93,38 +93,47 @@ class Changelog:
             },
         )
         try:
-            start = state.position or OFFSET_BEGINNING
-            reader.assign([TopicPartition(topic, self._number, start)])
-            silent = 0.0
-            while state.position < end:
-                rows: dict[bytes, bytes | None] = {}
-                position = state.position
-                messages = reader.consume(_AT_ONCE, _WAIT)
-                silent = 0.0 if messages else silent + _WAIT
-                if silent >= _TIMEOUT:
-                    raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001  # librdkafka's name for it
-                for message in messages:
-                    error = message.error()
-                    if error is None:
-                        offset = message.offset() or 0
-                        facts = self._row(message.value(), offset)
-                        rows[message.key() or b""] = facts and state.packing.join(*facts)
-                        position = offset + 1
-                    elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # librdkafka's name for it
-                        # Transaction markers and compaction leave offsets that no record has.
-                        position = max(position, message.offset() or 0)
-                    elif error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001  # the same
-                        _log.warning(
-                            "the state's place is gone; reading all of it", partition=self._number
-                        )
-                        state.clear()
-                        rows, position = {}, 0
-                        reader.assign([TopicPartition(topic, self._number, OFFSET_BEGINNING)])
-                    else:
-                        raise KafkaException(error)
-                state.hold(rows, position)
+            with _frequent_switching:
+                start = state.position or OFFSET_BEGINNING
+                reader.assign([TopicPartition(topic, self._number, start)])
+                idle = 0.0
+                while state.position < end:
+                    messages = reader.consume(_ROWS_AT_ONCE, _WAIT)
+                    idle = 0.0 if messages else idle + _WAIT
+                    if idle >= _TIMEOUT:
+                        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001  # librdkafka's name for it
+                    self._apply(state, topic, reader, messages)
         finally:
             reader.close()
+
+    def _apply(
+        self, state: PartitionState, topic: str, reader: Consumer, messages: Sequence[Message]
+    ) -> None:
+        """Apply the rows of ``messages``; begin anew where the state's position is gone."""
+        rows: dict[bytes, bytes | None] = {}
+        position = state.position
+        for message in messages:
+            error = message.error()
+            if error is None:
+                offset = message.offset() or 0
+                facts = self._row(message.value(), offset)
+                rows[message.key() or b""] = facts and state.packing.pack_facts(*facts)
+                position = offset + 1
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # librdkafka's name for it
+                # Transaction markers and compaction leave offsets that no record has.
+                position = max(position, message.offset() or 0)
+            elif error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001  # the same
+                _log.warning(
+                    "state discarded",
+                    partition=self._number,
+                    why="its position is gone from the topic",
+                )
+                state.clear()
+                rows, position = {}, 0
+                reader.assign([TopicPartition(topic, self._number, OFFSET_BEGINNING)])
+            else:
+                raise KafkaException(error)
+        state.apply(rows, position)
 
     def _row(self, value: bytes | None, offset: int) -> Facts | None:
         if value is None:
@@ -133,7 +142,7 @@ class Changelog:
             facts = self._rows.read(value)
         except SourceError as error:
             raise StateError(
-                f"desired-consents[{self._number}]@{offset} is no state of ours"
+                f"desired-consents[{self._number}]@{offset} is no consent; who else writes there?"
             ) from error
         law_version = facts[0][-1]
         if law_version > LAW_VERSION:

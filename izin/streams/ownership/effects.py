@@ -1,4 +1,4 @@
-"""What a batch amounts to: filled while it is folded, written in one transaction, then held."""
+"""What a batch amounts to: filled while it is folded, written in one transaction, then applied."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from izin.schemas.cloud_events import Headers
 
 
-DEAD = "dead:"
-"""Begins the names under which dead letters are counted, before the reason of each."""
+DEAD_LETTER = "dead:"
+"""Before the reason in the names under which dead letters are counted."""
 
 
-class Write(NamedTuple):
-    """A record to be written in the batch's transaction; ``partition`` None: wherever."""
+class OutputRecord(NamedTuple):
+    """A record to write in the batch's transaction; ``partition`` None: any."""
 
     topic: str
     partition: int | None
@@ -27,15 +27,15 @@ class Write(NamedTuple):
     headers: Headers
 
 
-write_of: Final[Callable[[tuple[str, int | None, bytes | None, bytes, Headers]], Write]] = partial(
-    tuple.__new__, Write
-)
-"""Makes a write of its fields in a third of the time: two are made of most records."""
+output_record: Final[
+    Callable[[tuple[str, int | None, bytes | None, bytes, Headers]], OutputRecord]
+] = partial(tuple.__new__, OutputRecord)
+"""Makes an output record of its fields in a third of the time; most events need two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refile:
-    """A record to be written again, where its key belongs."""
+class RepartitionedRecord:
+    """A record to write again, to the partition that its key belongs to."""
 
     topic: str
     partition: int
@@ -48,29 +48,32 @@ class Refile:
 class Effects:
     """All that a batch amounts to. Filled while folding; the state changes after the commit."""
 
-    writes: list[Write] = field(default_factory=list)
-    refiles: list[Refile] = field(default_factory=list)
+    writes: list[OutputRecord] = field(default_factory=list)
+    repartitioned: list[RepartitionedRecord] = field(default_factory=list)
+    """Records that belong to another partition."""
     changes: dict[bytes, bytes] = field(default_factory=dict)
-    """By canonical key: what holds true of it from then on, packed as the state packs."""
+    """The new state by canonical key, packed by the state's packing."""
     counts: Counter[str] = field(default_factory=Counter)
-    """Decisions by kind, dead letters by reason (``dead:refused`` …), ``refiled`` and ``opt-
-    outs``."""
+    """Decisions by kind, dead letters by reason (``dead:refused`` …), ``repartitioned`` and
+    ``opt-outs``."""
     suspects: int = 0
     """Dead letters that may be our own fault: see :mod:`izin.streams.budget`."""
     alarms: list[tuple[str, int, int]] = field(default_factory=list)
-    """The coordinates of every dead letter that was a "no", or may have been one: what came on the
-    express lane, even where nobody can read what it says."""
+    """The coordinates of every dead letter that was an opt-out, or may have been one: all from the
+    express lane, even where nobody can read them."""
 
     @property
-    def dead(self) -> Counter[str]:
+    def dead_letters(self) -> Counter[str]:
         """How many dead letters it brings, by reason."""
         counts = self.counts
-        found = {name: counts[name] for name in counts if name.startswith(DEAD)}
-        return Counter({name.removeprefix(DEAD): count for name, count in found.items()})
+        found = {name: counts[name] for name in counts if name.startswith(DEAD_LETTER)}
+        return Counter({name.removeprefix(DEAD_LETTER): count for name, count in found.items()})
 
 
-def size(key: bytes, value: bytes, about: Headers) -> int:
-    """Return what a record of these will weigh, about."""
+def size(key: bytes, value: bytes, headers: Headers) -> int:
+    """Return roughly how many bytes a record of these takes."""
     return (
-        len(key) + len(value) + sum(len(name) + len(content or b"") + 16 for name, content in about)
+        len(key)
+        + len(value)
+        + sum(len(name) + len(content or b"") + 16 for name, content in headers)
     )

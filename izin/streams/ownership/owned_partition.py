@@ -1,26 +1,27 @@
-"""One partition number, owned: its transactional producer, its state, and where its lanes stand.
+"""One partition number, owned: its transactional producer, its state, and its lanes' offsets.
 
-Exactly once rests on this sequence, taken on every assignment and after every abort whatever its
+Exactly once rests on this sequence, run on every assignment and after every abort whatever its
 cause:
 
-1. a new producer, ``init_transactions``: whoever held the transactional id before is fenced, and
+1. a new producer, ``init_transactions``: whoever had the transactional id before is fenced, and
    what it left open is completed or aborted;
-2. marks are set, which no broker of the past can know (see ``mark``);
-3. the group's committed offsets are read until they hold the mark: records below them were decided;
-4. rows of ``desired-consents`` are read up to the mark, which lies behind all that was ever committed;
+2. marks are set, which no former leader can know (see ``mark``);
+3. the group's committed offsets are read until they have the mark: records below were decided;
+4. rows of ``desired-consents`` are read up to the mark, which lies behind all that was ever
+   committed;
 5. only then is anything decided.
 
-State may be kept while another worker owns the partition and caught up by the difference. The
+State may be kept while another worker owns the partition, and caught up by the difference. The
 producer and the claim that the state is fresh may not: an expired transactional id comes back
-silently with a new producer id over a stale state.
+silently with a new producer id over an outdated state.
 
-The state's place in ``desired-consents`` moves with each commit, for nobody else writes there: our rows
-follow one another with a transaction marker between. Where they do not, somebody erased a key by a
-tombstone; the place stays, and the partition is taken again to read it.
+The state's position in ``desired-consents`` moves with each commit, for nobody else writes there:
+our rows follow one another with a transaction marker between. Where they do not, somebody erased a
+key by a tombstone; the position stays, and the partition is acquired again to read it.
 
 A batch is one transaction: the outputs and the input offset. The offset rides with the metadata of
 a consumer that never subscribed, of the same group: the broker takes it beside the running group,
-and refuses a zombie's.
+and refuses a fenced worker's.
 """
 
 from __future__ import annotations
@@ -47,15 +48,15 @@ if TYPE_CHECKING:
 
     from izin.schemas.codec import Codec
     from izin.streams.ownership.effects import Effects
-    from izin.streams.ownership.positions import Connections
-    from izin.streams.state.state import State
+    from izin.streams.ownership.shared_clients import SharedClients
+    from izin.streams.state.state import PartitionState
 
 _TIMEOUT = 20.0
 _COMMIT_TIMEOUT = 6.0
-"""A batch may need it three times (re-file, offset, commit) on the event loop, and must be done
+"""A batch may need it three times (repartition, offset, commit) on the event loop, and must be done
 before the watchdog takes the loop for dead."""
-_ANYWHERE = -1
-"""librdkafka's own choice of partition."""
+_ANY_PARTITION = -1
+"""Leaves the choice of the partition to librdkafka."""
 
 _log = get_logger(__name__)
 
@@ -64,37 +65,38 @@ class OwnedPartition:
     """A partition number that this worker owns, or owned and may own again."""
 
     def __init__(
-        self, number: int, *, connections: Connections, codec: Codec, state: State
+        self, number: int, *, clients: SharedClients, codec: Codec, state: PartitionState
     ) -> None:
         self.number = number
         self.state = state
         self.lock = asyncio.Lock()
-        """Both lanes' agents come here; one batch at a time."""
+        """Taken by both lanes' agents; one batch at a time."""
         self.generation: int | None = None
         """The assignment under which it was acquired; None: not to be decided upon."""
         self.next_offsets: dict[str, int] = {}
         """By lane topic: the offset below which everything is decided."""
-        self._connections = connections
-        self._changelog = Changelog(number, connections.settings, connections.group, codec)
+        self._clients = clients
+        self._topics = clients.settings.topics
+        self._changelog = Changelog(number, clients.settings, clients.group, codec)
         self._producer: Producer | None = None
         self._is_open = False
         self._rows = 0
-        """Of the open transaction, how many; and where the last of each helping landed."""
-        self._landed: list[int | None] = []
+        """How many rows the open transaction has; ``_delivered``: the offset of the last of each
+        :meth:`write`."""
+        self._delivered: list[int | None] = []
         self._next_row = 0
-        """The offset in ``desired-consents`` where our next row lands if nobody else writes there."""
+        """The offset in ``desired-consents`` of our next row if nobody else writes there."""
 
     def acquire(self) -> None:
-        """Take the partition: fence, read offsets, catch up. Blocks: run it in a thread.
+        """Acquire the partition: fence, read offsets, catch up. Blocks: run it in a thread.
 
-        Raises KafkaException, and StateError if ``desired-consents`` cannot be honoured.
+        Raises KafkaException, and StateError if ``desired-consents`` cannot be used.
         """
         self.release()
-        settings = self._connections.settings
         producer = kafka.producer(
-            settings,
+            self._clients.settings,
             **{
-                "transactional.id": f"{self._connections.group}-{self.number}",
+                "transactional.id": f"{self._clients.group}-{self.number}",
                 "transaction.timeout.ms": 10000,
                 "retry.backoff.ms": 10,
                 "linger.ms": 5,
@@ -103,12 +105,10 @@ class OwnedPartition:
             },
         )
         producer.init_transactions(_TIMEOUT)
-        consents = TopicPartition(
-            self._connections.settings.topics.desired_consents.name, self.number
-        )
-        end = set_marks(producer, self._connections.offsets, consents, within=_TIMEOUT)
-        self.next_offsets = self._committed(consents, end)
-        self._catch_up(consents.topic, end)
+        rows = TopicPartition(self._topics.desired_consents.name, self.number)
+        end = set_marks(producer, self._clients.offsets, rows, within=_TIMEOUT)
+        self.next_offsets = self._committed(rows, end)
+        self._catch_up(rows.topic, end)
         self._producer = producer
 
     def release(self) -> None:
@@ -120,12 +120,12 @@ class OwnedPartition:
             producer.purge()
 
     def write(self, effects: Effects) -> None:
-        """Send what ``effects`` hold to be written on its way, in the transaction that the next
-        :meth:`commit` ends; they hold it no longer. Raises KafkaException.
+        """Send the ``writes`` of ``effects``, in the transaction that the next :meth:`commit` ends,
+        and clear them. Raises KafkaException.
         """
-        producer = self._opened()
-        consents = self._connections.settings.topics.desired_consents.name
-        rows = [write for write in effects.writes if write.topic == consents]
+        producer = self._in_transaction()
+        topic_of_rows = self._topics.desired_consents.name
+        rows = [write for write in effects.writes if write.topic == topic_of_rows]
         last_row = rows[-1] if rows else None
         self._rows += len(rows)
         for write in effects.writes:
@@ -134,38 +134,38 @@ class OwnedPartition:
                 topic,
                 value,
                 key,
-                _ANYWHERE if partition is None else partition,
-                self._land if write is last_row else None,
+                _ANY_PARTITION if partition is None else partition,
+                self._deliver if write is last_row else None,
                 headers=headers,
             )
         effects.writes.clear()
 
-    def _opened(self) -> Producer:
+    def _in_transaction(self) -> Producer:
         """Return the producer, in a transaction."""
         producer = self._producer
         if producer is None:
-            raise KafkaException(KafkaError(KafkaError._STATE, "the partition is not held"))  # noqa: SLF001  # librdkafka's name for it
+            raise KafkaException(KafkaError(KafkaError._STATE, "the partition is not acquired"))  # noqa: SLF001  # librdkafka's name for it
         if not self._is_open:
             producer.begin_transaction()
-            self._is_open, self._rows, self._landed = True, 0, []
+            self._is_open, self._rows, self._delivered = True, 0, []
         return producer
 
-    def _land(self, _: KafkaError | None, message: Message) -> None:
-        self._landed.append(message.offset())
+    def _deliver(self, _: KafkaError | None, message: Message) -> None:
+        self._delivered.append(message.offset())
 
     def commit(self, effects: Effects, *, topic: str, next_offset: int) -> None:
-        """Write what is left of ``effects`` and the offset of ``topic``, end the transaction, then
+        """Write the rest of ``effects`` and the offset of ``topic``, end the transaction, then
         change the state.
 
         Raises KafkaException when the outcome is not a certain commit; the partition must then be
         acquired again before anything else is decided on it.
         """
-        producer = self._opened()
+        producer = self._in_transaction()
         self.write(effects)
-        self._refile(effects)
+        self._repartition(effects)
         producer.send_offsets_to_transaction(
             [TopicPartition(topic, self.number, next_offset)],
-            self._connections.offsets.consumer_group_metadata(),
+            self._clients.offsets.consumer_group_metadata(),
             _COMMIT_TIMEOUT,
         )
         producer.commit_transaction(_COMMIT_TIMEOUT)
@@ -175,26 +175,26 @@ class OwnedPartition:
             self._apply(effects.changes)
 
     def _apply(self, changes: Mapping[bytes, bytes]) -> None:
-        """Hold the ``changes`` that the rows of the transaction told."""
+        """Apply the ``changes`` that the rows of the transaction made."""
         last = self._next_row + self._rows - 1
-        if self._landed[-1:] == [last]:
-            self.state.hold(changes, last + 1)
+        if self._delivered[-1:] == [last]:
+            self.state.apply(changes, last + 1)
             self._next_row = last + 2  # the transaction's marker lies between
         else:
-            _log.warning("somebody else writes desired-consents", partition=self.number)
-            self.state.hold(changes, self.state.position)
+            _log.warning("foreign row found in desired-consents", partition=self.number)
+            self.state.apply(changes, self.state.position)
             self.release()
 
-    def _refile(self, effects: Effects) -> None:
-        """Write what belongs elsewhere, and wait: the offset may pass it only once it is safe
-        there.
+    def _repartition(self, effects: Effects) -> None:
+        """Write what belongs to other partitions, and wait: the offset may pass it only once it is
+        safe there.
         """
-        if not effects.refiles:
+        if not effects.repartitioned:
             return
         failures: list[KafkaError] = []
-        refiler = self._connections.refiler
-        for one in effects.refiles:
-            refiler.produce(
+        producer = self._clients.repartition_producer
+        for one in effects.repartitioned:
+            producer.produce(
                 one.topic,
                 partition=one.partition,
                 key=one.key,
@@ -202,21 +202,23 @@ class OwnedPartition:
                 headers=one.headers,
                 on_delivery=lambda error, _: failures.append(error) if error else None,
             )
-        if refiler.flush(_COMMIT_TIMEOUT) or failures:
+        if producer.flush(_COMMIT_TIMEOUT) or failures:
             first = failures[0] if failures else KafkaError(KafkaError._MSG_TIMED_OUT)  # noqa: SLF001  # librdkafka's name for it
             raise KafkaException(first)
 
     def _committed(self, marked: TopicPartition, mark: int) -> dict[str, int]:
-        """Return where each lane stands; says so loudly if retention took undecided records."""
-        topics = self._connections.settings.topics
-        lanes = [TopicPartition(lane.name, self.number) for lane in (topics.events, topics.express)]
-        earliest = self._connections.earliest(lanes)
+        """Return the offset of each lane; report it if retention removed undecided records."""
+        lanes = [
+            TopicPartition(lane.name, self.number)
+            for lane in (self._topics.events, self._topics.express)
+        ]
+        earliest = self._clients.earliest(lanes)
         found = {}
-        for lane in self._connections.committed(lanes, marked, mark):
+        for lane in self._clients.committed(lanes, marked, mark):
             first = earliest[lane.topic]
             if 0 <= lane.offset < first:
                 _log.critical(
-                    "retention removed records that were never decided",
+                    "retention removed undecided records",
                     topic=lane.topic,
                     partition=self.number,
                     committed=lane.offset,
@@ -225,13 +227,11 @@ class OwnedPartition:
             found[lane.topic] = max(lane.offset, first)
         return found
 
-    def _catch_up(self, consents: str, end: int) -> None:
-        """Read ``desired-consents`` from where the state stands to ``end``."""
-        self.state.open(self._connections.home(consents))
+    def _catch_up(self, topic: str, end: int) -> None:
+        """Read ``topic`` from the state's position to ``end``."""
+        self.state.open(self._clients.identity(topic))
         if self.state.position > end:
-            _log.warning(
-                "the state is ahead of its topic; reading all of it", partition=self.number
-            )
+            _log.warning("state discarded", partition=self.number, why="it is ahead of its topic")
             self.state.clear()
-        self._changelog.read(self.state, consents, end)
+        self._changelog.read(self.state, topic, end)
         self._next_row = max(end, self.state.position)

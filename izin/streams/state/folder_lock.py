@@ -1,7 +1,7 @@
-"""A folder that one worker has at a time, and that is ours.
+"""The lock of a state's folder: one worker at a time, and only a folder that is ours.
 
-RocksDB locks its own folder too, but tells a lock that somebody else holds only in prose, and would
-take any folder for its own. The kernel lets go of the lock when its holder ends, however it ends.
+RocksDB locks its own folder too, but reports a lock that somebody else has only in prose, and would
+take any folder for its own. The kernel releases the lock when its process ends, however it ends.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from izin.streams.errors import StateError
 if TYPE_CHECKING:
     from pathlib import Path
 
-MARK = "izin-state.lock"
-"""Says that a folder is ours; locked while a worker has it."""
+LOCK_FILE = "izin-state.lock"
+"""Marks a folder as ours; locked while a worker uses it."""
 
 
-class Claim:
-    """The claim of this process to ``folder``, made and given up any number of times."""
+class FolderLock:
+    """This process's lock of ``folder``, taken and released any number of times."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock: int | None = None
 
     def take(self) -> None:
-        """Make the folder if need be, and have it; raises StateError if it cannot be had."""
-        mark = self._folder / MARK
+        """Make the folder if need be, and lock it; raises StateError if that cannot be done."""
+        file = self._folder / LOCK_FILE
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            if not mark.exists() and any(self._folder.iterdir()):
+            if not file.exists() and any(self._folder.iterdir()):
                 raise StateError(
                     f"{self._folder} is no state of ours; empty it, or set IZIN_STATE_FOLDER"
                 )
-            lock = os.open(mark, os.O_CREAT | os.O_RDWR, 0o600)
+            lock = os.open(file, os.O_CREAT | os.O_RDWR, 0o600)
         except OSError as error:
             raise StateError(
                 f"{self._folder} cannot be used ({error.strerror}); "
@@ -51,8 +51,8 @@ class Claim:
             ) from None
         self._lock = lock
 
-    def drop(self) -> None:
-        """Let another worker have it."""
+    def release(self) -> None:
+        """Let another worker take it."""
         lock, self._lock = self._lock, None
         if lock is not None:
             os.close(lock)

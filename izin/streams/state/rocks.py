@@ -1,14 +1,14 @@
-"""The state on disk, in RocksDB: a worker that comes back reads only what it missed.
+"""The state on disk, in RocksDB: a worker that restarts reads back only what it missed.
 
-A folder holds one partition of one worker. Rows, their position in ``desired-consents``, their number and
-the words they are packed with stand in one write, so whatever kills a worker leaves a consistent
-beginning of what was written. Nothing is forced to the platter: the topic is the truth, and what a
-power cut takes is read from it again.
+A folder has one partition of one worker. Rows, their position in ``desired-consents``, their number
+and the shared fields they are packed with are in one write, so whatever kills a worker leaves a
+consistent prefix of what was written. Nothing is flushed to the disk's platter: the topic is the
+truth, and what a power cut takes is read from it again.
 
-A folder says of which cluster and topic its rows are, by which law they were decided, and how they
-are packed. Rows of another topic or of an older packing are read anew; those of a newer release are
-not touched. What cannot be opened is read anew too, for nothing but rows of the topic is in it; a
-folder that is not ours is left alone.
+A folder records of which cluster and topic its rows are, the law version that decided them, and how
+they are packed. Rows of another topic or of an older packing are read again; those of a newer
+release are not touched. What cannot be opened is read again too, for it has only rows of the topic;
+a folder that is not ours is left alone.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from rocksdict import (
 from izin.consent.model import LAW_VERSION
 from izin.runtime.observe import get_logger
 from izin.streams.errors import StateError
-from izin.streams.state.folder_lock import Claim
+from izin.streams.state.folder_lock import FolderLock
 from izin.streams.state.packing import LAYOUT, Packing
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ _BROKEN = "broken"
 _ROWS = "rows"
 _ABOUT = b"\x00about"
 """A canonical key begins with a digit, so what begins otherwise is no row."""
-_WORDS = b"\x00words/%d"
+_SHARED = b"\x00shared/%d"
 
 _CACHE_BYTES = 64 << 20
 _WRITE_BUFFERS_BYTES = 64 << 20
@@ -62,7 +62,7 @@ _log = get_logger(__name__)
 
 
 class RocksFolder:
-    """The folder of one worker, a folder a partition in it; its caches are shared by all."""
+    """The folder of one worker, with a folder a partition; they share its caches."""
 
     def __init__(self, folder: Path) -> None:
         table = BlockBasedOptions()
@@ -98,73 +98,71 @@ class RocksState:
     def __init__(self, folder: Path, options: Options) -> None:
         self._folder = folder
         self._options = options
-        self._claim = Claim(folder)
+        self._lock = FolderLock(folder)
         self._rows: Rdict | None = None
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
-        self._home = ""
+    def _reset(self) -> None:
+        self._identity = ""
         self._keys = 0
         self.packing = Packing()
-        self._words_kept = 0
-        self._asked: dict[bytes, bool] = {}
-        """Whether a key was held when it was last asked for, since the last write."""
+        self._shared_saved = 0
+        self._looked_up: dict[bytes, bool] = {}
+        """Whether a key was there when it was last looked up, since the last write."""
         self.position = 0
 
     @property
     def size(self) -> int:
-        """How many bytes it takes on disk and in buffers, about; 0 while it is closed."""
+        """How many bytes it takes on disk and in buffers, roughly; 0 while it is closed."""
         rows = self._rows
         with suppress(DbClosedError):
             if rows is not None:
                 return sum(rows.property_int_value(name) or 0 for name in _SIZES)
         return 0
 
-    def open(self, home: str) -> None:
-        """Be ready to hold rows of ``home``; what came from another is forgotten.
+    def open(self, identity: str) -> None:
+        """Open it for rows of the topic ``identity``; rows of any other are discarded.
 
-        Raises StateError where another worker has the folder, where it is not ours, or where a
+        Raises StateError where another worker uses the folder, where it is not ours, or where a
         newer release wrote it.
         """
         if self._rows is None:
-            self._claim.take()
+            self._lock.take()
             try:
-                self._rows = self._opened()
+                self._rows = self._open_or_discard()
                 self._read_about(self._rows)
             except BaseException:
                 self.close()
                 raise
-        if self._home != home:
-            if self._home:
-                self._reading_anew("came from another topic")
+        if self._identity != identity:
+            if self._identity:
+                self._discarded("it is of another topic")
                 self.clear()
-            self._home = home
+            self._identity = identity
 
     def packed(self, key: bytes) -> bytes | None:
-        """Return what holds true of ``key``, packed, or None; raises StateError if it cannot be
-        read.
-        """
+        """Return the packed consent of ``key``, or None; raises StateError if it is unreadable."""
         try:
-            packed: bytes | None = self._held().get(key)
+            packed: bytes | None = self._opened().get(key)
         except StateError:
             raise
         except Exception as error:  # RocksDB raises nothing narrower
             raise self._damaged(error) from error
-        self._asked[key] = packed is not None
+        self._looked_up[key] = packed is not None
         return packed
 
     def get(self, key: bytes) -> Consent | None:
-        """Return what holds true of ``key``, or None; raises StateError if it cannot be read."""
+        """Return the consent of ``key``, or None; raises StateError if it is unreadable."""
         packed = self.packed(key)
         return None if packed is None else self.packing.unpack(key, packed)
 
-    def hold(self, rows: Mapping[bytes, bytes | None], position: int) -> None:
-        """Hold ``rows`` (None: a tombstone), after which all rows below ``position`` are held.
+    def apply(self, rows: Mapping[bytes, bytes | None], position: int) -> None:
+        """Apply ``rows`` (None: a tombstone), and with them all rows below ``position``.
 
         Raises StateError if they cannot be written.
         """
-        held = self._held()
-        batch, known, keys = WriteBatch(raw_mode=True), self._known(held, rows), self._keys
+        database = self._opened()
+        batch, known, keys = WriteBatch(raw_mode=True), self._known(database, rows), self._keys
         for key, packed in rows.items():
             if packed is None:
                 batch.delete(key)
@@ -172,64 +170,64 @@ class RocksState:
             else:
                 batch.put(key, packed)
                 keys += key not in known
-        words = self.packing.words(self._words_kept)
-        for place, telling in enumerate(words, self._words_kept):
-            batch.put(_WORDS % place, telling)
+        shared = self.packing.shared(self._shared_saved)
+        for index, fields in enumerate(shared, self._shared_saved):
+            batch.put(_SHARED % index, fields)
         about = {
-            "home": self._home,
+            "topic": self._identity,
             "law": LAW_VERSION,
             "layout": LAYOUT,
             "position": position,
             "keys": keys,
-            "words": self._words_kept + len(words),
+            "shared": self._shared_saved + len(shared),
         }
         batch.put(_ABOUT, json.dumps(about).encode())
         try:
-            held.write(batch)
+            database.write(batch)
         except Exception as error:  # RocksDB raises nothing narrower
             raise StateError(
                 f"{self._folder} cannot be written ({error}); is the disk full?"
             ) from error
         self._keys, self.position = keys, position
-        self._words_kept += len(words)
-        self._asked.clear()
+        self._shared_saved += len(shared)
+        self._looked_up.clear()
 
     def clear(self) -> None:
-        """Forget everything, on disk too."""
-        home, rows = self._home, self._held()
+        """Discard everything, on disk too."""
+        identity, rows = self._identity, self._opened()
         self._rows = None
         rows.close()
         self._remove()
-        self._forget()
-        self._home = home
-        self._rows = self._opened()
+        self._reset()
+        self._identity = identity
+        self._rows = self._open_or_discard()
 
     def close(self) -> None:
-        """Let go of the folder, so that another worker may have it."""
+        """Release the folder, so that another worker may use it."""
         rows, self._rows = self._rows, None
         if rows is not None:
             rows.close()
-        self._forget()
-        self._claim.drop()
+        self._reset()
+        self._lock.release()
 
     def __len__(self) -> int:
-        """Return how many keys are held; none while it is closed."""
+        """Return the number of keys; 0 while it is closed."""
         return self._keys
 
-    def _held(self) -> Rdict:
+    def _opened(self) -> Rdict:
         if self._rows is None:
             raise StateError(f"{self._folder} is not open")
         return self._rows
 
-    def _opened(self) -> Rdict:
+    def _open_or_discard(self) -> Rdict:
         path = self._folder / _ROWS
         if (self._folder / _BROKEN).exists():
-            self._reading_anew("could not be read")
+            self._discarded("it could not be read")
             self._remove()
         try:
             return Rdict(str(path), self._options)
         except Exception as error:  # noqa: BLE001  # RocksDB raises nothing narrower
-            self._reading_anew("cannot be opened", error)
+            self._discarded("it cannot be opened", error)
         self._remove()
         try:
             return Rdict(str(path), self._options)
@@ -239,10 +237,10 @@ class RocksState:
             ) from error
 
     def _read_about(self, rows: Rdict) -> None:
-        """Take up what the folder says of itself; raises StateError if a newer release wrote it."""
+        """Read what the folder records of itself; raises StateError if a newer release wrote it."""
         try:
-            told = rows.get(_ABOUT)
-            about = None if told is None else json.loads(told)
+            written = rows.get(_ABOUT)
+            about = None if written is None else json.loads(written)
         except Exception as error:  # RocksDB raises nothing narrower
             raise self._damaged(error) from error
         if about is None:
@@ -250,28 +248,28 @@ class RocksState:
         if about["layout"] > LAYOUT or about["law"] > LAW_VERSION:
             raise StateError(
                 f"{self._folder} was written by a newer release; start that, or delete the folder: "
-                "it is read from the topic again"
+                "it is read back from the topic"
             )
         if about["layout"] < LAYOUT:
-            self._reading_anew("was packed by an older release")
+            self._discarded("an older release packed it")
             self.clear()
             return
-        self._words_kept = about["words"]
+        self._shared_saved = about["shared"]
         self.packing = Packing(
-            self._many(rows, [_WORDS % place for place in range(self._words_kept)])
+            self._get_all(rows, [_SHARED % index for index in range(self._shared_saved)])
         )
-        self._home, self._keys, self.position = about["home"], about["keys"], about["position"]
+        self._identity, self._keys, self.position = about["topic"], about["keys"], about["position"]
 
     def _known(self, rows: Rdict, keys: Collection[bytes]) -> set[bytes]:
-        """Return those of ``keys`` that are held."""
-        known = {key for key in keys if self._asked.get(key)}
-        unasked = [key for key in keys if key not in self._asked]
-        found = self._many(rows, unasked)
-        known.update(key for key, row in zip(unasked, found, strict=True) if row is not None)
+        """Return those of ``keys`` that are in the state."""
+        known = {key for key in keys if self._looked_up.get(key)}
+        others = [key for key in keys if key not in self._looked_up]
+        found = self._get_all(rows, others)
+        known.update(key for key, row in zip(others, found, strict=True) if row is not None)
         return known
 
-    def _many(self, rows: Rdict, keys: Sequence[bytes]) -> Sequence[Any]:
-        """Return what stands under each of ``keys``, None where nothing does."""
+    def _get_all(self, rows: Rdict, keys: Sequence[bytes]) -> Sequence[Any]:
+        """Return the value of each of ``keys``, None where it has none."""
         if not keys:
             return []
         try:
@@ -284,16 +282,17 @@ class RocksState:
         (self._folder / _BROKEN).touch()
         return StateError(
             f"{self._folder} cannot be read ({error}); "
-            "start the worker again: it is then read from the topic"
+            "start the worker again: it is then read back from the topic"
         )
 
     def _remove(self) -> None:
         shutil.rmtree(self._folder / _ROWS, ignore_errors=True)
         (self._folder / _BROKEN).unlink(missing_ok=True)
 
-    def _reading_anew(self, why: str, error: Exception | None = None) -> None:
+    def _discarded(self, why: str, error: Exception | None = None) -> None:
         _log.warning(
-            f"the state {why}; reading all of it",
+            "state discarded",
             folder=str(self._folder),
+            why=why,
             error=None if error is None else str(error),
         )

@@ -17,9 +17,9 @@ from tests.chaos.order.campaign import Campaign, Fused, reasons
 from tests.chaos.order.faults import AT_POINTS, WEIGHTS, Fault, Strike
 from tests.chaos.order.flow import Flow
 from tests.chaos.order.fuse import Point
-from tests.streams.topic_reading import Verdict, examine
-from tests.streams.traffic import Traffic
-from tests.streams.workers import all_held, until
+from tests.support.order_traffic import Traffic
+from tests.support.order_verdict import Verdict, examine
+from tests.support.order_workers import all_held, until
 
 PARTITIONS = 12
 WORKERS = 3

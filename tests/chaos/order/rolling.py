@@ -9,8 +9,8 @@ from typing import Any
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.chaos.order.leg import PARTITIONS, a_campaign
-from tests.streams.topic_reading import Source, Verdict, committed_records, examine
-from tests.streams.workers import all_held, until
+from tests.support.order_verdict import Source, Verdict, committed_records, examine
+from tests.support.order_workers import all_held, until
 
 ENDED_WITHIN = 5.0
 """Seconds from SIGTERM to a good end, everything in hand committed."""

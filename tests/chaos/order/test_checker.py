@@ -13,9 +13,9 @@ from izin.schemas.partitioning import partition_of
 from izin.schemas.records import event_to_avro
 from izin.streams.order import OrderStage
 from izin.streams.state.state import MemoryState
-from tests.streams.records import APPENDED, Fetched
-from tests.streams.topic_reading import Verdict, examine
 from tests.support.builders import NOON, a_key, an_event
+from tests.support.order_harness import APPENDED, Fetched
+from tests.support.order_verdict import Verdict, examine
 
 SETTINGS = KafkaSettings(partitions=3)
 TOPICS = SETTINGS.topics

@@ -1,0 +1,121 @@
+"""One exam for every state: in memory, or wherever it may be kept."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from structlog.typing import EventDict
+
+from izin.streams.state.rocks import RocksFolder
+from izin.streams.state.state import MemoryState, PartitionState
+from tests.support.builders import a_key
+from tests.support.order_harness import KEY, ONAY, RET, apply
+
+OTHER_ONAY = replace(ONAY, key=a_key(recipient="+905550000002"))
+OTHER = OTHER_ONAY.key.encode()
+IDENTITY = "cluster/topic"
+
+
+@pytest.fixture(params=["memory", "rocksdb"])
+def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PartitionState]:
+    """Give an empty state of each implementation, open."""
+    kept = MemoryState() if request.param == "memory" else RocksFolder(tmp_path).state(0)
+    kept.open(IDENTITY)
+    yield kept
+    kept.close()
+
+
+def test_a_new_state_holds_nothing(state: PartitionState) -> None:
+    """It stands at the beginning of its topic and knows no key."""
+    assert (len(state), state.position, state.get(KEY)) == (0, 0, None)
+
+
+def test_it_holds_what_was_committed(state: PartitionState) -> None:
+    """The latest committed row of a key is what it says of it."""
+    apply(state, {KEY: ONAY, OTHER: OTHER_ONAY}, 2)
+    apply(state, {KEY: RET}, 4)
+    assert (state.get(KEY), state.get(OTHER), len(state)) == (RET, OTHER_ONAY, 2)
+    assert state.position == 4
+
+
+def test_a_position_may_stay(state: PartitionState) -> None:
+    """Rows that are held may be read again; none may be passed over."""
+    apply(state, {}, 7)
+    apply(state, {KEY: ONAY}, 7)
+    assert (state.position, state.get(KEY)) == (7, ONAY)
+
+
+def test_a_key_is_counted_once(state: PartitionState) -> None:
+    """Whether it was asked for before or not, a key that comes again is the same key."""
+    apply(state, {KEY: ONAY}, 1)
+    apply(state, {KEY: RET}, 2)
+    assert state.get(OTHER) is None
+    apply(state, {KEY: ONAY, OTHER: OTHER_ONAY}, 4)
+    assert state.get(KEY) == ONAY
+    apply(state, {KEY: RET}, 5)
+    apply(state, {KEY: None}, 6)
+    apply(state, {KEY: None}, 7)
+    assert (len(state), state.get(KEY)) == (1, None)
+
+
+def test_rows_read_back_replace_and_tombstones_remove(state: PartitionState) -> None:
+    """A delta lays new rows over old ones, and a tombstone forgets a key, known or not."""
+    apply(state, {KEY: ONAY, OTHER: OTHER_ONAY}, 5)
+    apply(state, {KEY: RET, OTHER: None, b"never seen": None}, 9)
+    assert (state.get(KEY), state.get(OTHER)) == (RET, None)
+    assert (len(state), state.position) == (1, 9)
+
+
+def test_cleared_it_is_as_new(state: PartitionState) -> None:
+    """Nothing of what it held survives, nor its position; and it goes on."""
+    apply(state, {KEY: ONAY}, 5)
+    state.clear()
+    assert (len(state), state.position, state.get(KEY)) == (0, 0, None)
+    apply(state, {KEY: RET}, 3)
+    assert (len(state), state.position, state.get(KEY)) == (1, 3, RET)
+
+
+def test_closed_and_open_again_it_holds_what_it_held(state: PartitionState) -> None:
+    """A partition that moves away and comes back needs to read only what it missed."""
+    apply(state, {KEY: ONAY, OTHER: OTHER_ONAY}, 5)
+    state.close()
+    state.close()
+    state.open(IDENTITY)
+    assert (len(state), state.position) == (2, 5)
+    assert (state.get(KEY), state.get(OTHER)) == (ONAY, OTHER_ONAY)
+
+
+def test_open_again_it_stays_as_it_is(state: PartitionState) -> None:
+    """A partition is taken again and again by the same worker."""
+    apply(state, {KEY: ONAY}, 5)
+    state.open(IDENTITY)
+    assert (state.get(KEY), state.position) == (ONAY, 5)
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_another_topic_is_read_anew(
+    state: PartitionState, logged: list[EventDict], closed: bool
+) -> None:
+    """What came from a topic recreated since, or from another cluster, is never trusted."""
+    apply(state, {KEY: ONAY}, 5)
+    if closed:
+        state.close()
+    state.open("cluster/topic made again")
+    assert (len(state), state.position, state.get(KEY)) == (0, 0, None)
+    assert [one["why"] for one in logged] == ["it is of another topic"]
+    apply(state, {KEY: RET}, 1)
+    state.open("cluster/topic made again")
+    assert state.get(KEY) == RET
+
+
+def test_its_size_is_told(state: PartitionState) -> None:
+    """What it takes grows with what it holds."""
+    empty = state.size
+    many = {
+        one.key.encode(): one
+        for number in range(2000)
+        for one in [replace(ONAY, key=a_key(recipient=f"+90555{number:07d}"))]
+    }
+    apply(state, many, 1)
+    assert state.size > empty + 50 * len(many)
