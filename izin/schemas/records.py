@@ -160,8 +160,3 @@ def violation_to_avro(violation: Violation) -> AvroRecord:
         "reason": violation.reason,
         "reason_tr": violation.reason_tr,
     }
-
-
-def violation_from_avro(record: Mapping[str, Any]) -> Violation:
-    """Return the violation that an Avro Violation describes."""
-    return Violation(**record)

@@ -1,7 +1,7 @@
 """The order stage under test: records and what they fold to, and a partition on a real broker."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from confluent_kafka import TopicPartition
@@ -15,6 +15,7 @@ from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_to_avro, event_to_avro
 from izin.schemas.topics import Topics
+from izin.streams.guard import SourceRecord
 from izin.streams.order import OrderStage
 from izin.streams.ownership.effects import Effects, OutputRecord
 from izin.streams.ownership.owned_partition import OwnedPartition
@@ -39,26 +40,28 @@ IN_FULL = Packing(most=0)
 """Stores all fields with each consent, so that any other packing reads what it packs."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fetched:
-    """What the order stage sees of a fetched record."""
+def fetched(**fields: object) -> SourceRecord:
+    """Return a record of the bulk lane without a value."""
+    made: dict[str, Any] = {
+        "topic": TOPIC,
+        "partition": 0,
+        "offset": 0,
+        "timestamp": APPENDED,
+        "timestamp_type": 1,
+        "key": b"any",
+        "value": None,
+        "headers": (),
+    }
+    return SourceRecord(**made | fields)
 
-    topic: str = TOPIC
-    partition: int = 0
-    offset: int = 0
-    timestamp: int = APPENDED
-    key: bytes | None = b"any"
-    value: bytes | None = None
-    headers: Sequence[tuple[str, bytes | None]] = ()
 
-
-def a_record(event: ConsentEvent | None = None, **fields: object) -> Fetched:
+def a_record(event: ConsentEvent | None = None, **fields: object) -> SourceRecord:
     """Return a record of `event`, an ONAY unless given."""
     value = CODEC.encode("ConsentEvent", event_to_avro(event or an_event()))
-    return Fetched(**{"value": value, **fields})
+    return fetched(**{"value": value} | fields)
 
 
-def records_of(*events: ConsentEvent, **fields: object) -> list[Fetched]:
+def records_of(*events: ConsentEvent, **fields: object) -> list[SourceRecord]:
     """Return a record of each of `events` on the partition of ``KEY``."""
     return [
         a_record(event, **{"partition": HOME, "offset": offset} | fields)
@@ -96,7 +99,7 @@ class OrderHarness:
 
     def fold(
         self,
-        records: Iterable[Fetched],
+        records: Iterable[SourceRecord],
         state: PartitionState | None = None,
         *,
         partition: int = HOME,
@@ -107,7 +110,7 @@ class OrderHarness:
             state.packing = IN_FULL
         return self.stage.fold(partition, records, state)
 
-    def fold_generally(self, records: Iterable[Fetched], state: PartitionState) -> Effects:
+    def fold_generally(self, records: Iterable[SourceRecord], state: PartitionState) -> Effects:
         """Return what `records` fold to where none takes the fast path."""
         effects = Effects()
         for record in records:

@@ -16,27 +16,25 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_from_avro, event_from_avro
-from izin.streams.guard import appended_at
+from izin.streams.guard import SourceRecord, appended_at
 from izin.streams.order import REPARTITIONED
 
 Coordinates = tuple[str, int, int]
 
 
-class Source:
-    """A message in the shape in which the guard sees records."""
-
-    def __init__(self, message: Message) -> None:
-        self.topic = str(message.topic())
-        self.partition = int(message.partition() or 0)
-        self.offset = int(message.offset() or 0)
-        self.timestamp = message.timestamp()[1]
-        self.key = message.key()
-        self.value = message.value()
-        self.headers = message.headers() or []
-
-    @property
-    def coordinates(self) -> Coordinates:
-        return self.topic, self.partition, self.offset
+def source(message: Message) -> SourceRecord:
+    """Return `message` as the order stage's transport delivers it."""
+    kind, timestamp = message.timestamp()
+    return SourceRecord(
+        str(message.topic()),
+        int(message.partition() or 0),
+        int(message.offset() or 0),
+        timestamp,
+        kind,
+        message.key(),
+        message.value(),
+        message.headers() or [],
+    )
 
 
 def committed_records(settings: KafkaSettings, topic: str) -> Iterator[Message]:
@@ -83,7 +81,7 @@ def backlog(settings: KafkaSettings, group: str) -> dict[str, int]:
 
 
 @dataclass(kw_only=True)
-class Verdict:
+class OrderVerdict:
     """What a reading of all topics proves; every list is empty where the promise was kept."""
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -110,55 +108,58 @@ class Verdict:
 Read = Callable[[KafkaSettings, str], Iterable[Message]]
 
 
-def examine(settings: KafkaSettings, codec: Codec, *, read: Read = committed_records) -> Verdict:
+def examine(
+    settings: KafkaSettings, codec: Codec, *, read: Read = committed_records
+) -> OrderVerdict:
     """Read every topic and judge what the order stage made of both lanes."""
-    topics, verdict = settings.topics, Verdict()
+    topics, verdict = settings.topics, OrderVerdict()
     claims: dict[Coordinates, Claim] = {}
     refused: set[Coordinates] = set()
     misplaced: set[Coordinates] = set()
-    refiled: set[Coordinates] = set()
+    repartitioned: set[Coordinates] = set()
     expected: dict[bytes, Consent] = {}
     for lane in (topics.events, topics.express):
         for message in read(settings, lane.name):
-            source = Source(message)
+            record = source(message)
+            place = record[:3]
             verdict.counts["events"] += 1
-            came_from = dict(source.headers).get(REPARTITIONED)
+            came_from = dict(record.headers).get(REPARTITIONED)
             if came_from is not None:
                 topic, partition, offset = came_from.decode().split("/")
-                refiled.add((topic, int(partition), int(offset)))
-            claim = _claim(source, codec)
+                repartitioned.add((topic, int(partition), int(offset)))
+            claim = _claim(record, codec)
             if claim is None:
-                refused.add(source.coordinates)
+                refused.add(place)
                 continue
             key = claim.key.encode()
             expected[key] = decide(expected.get(key), claim).consent
-            if partition_of(key, settings.partitions) == source.partition:
-                claims[source.coordinates] = claim
+            if partition_of(key, settings.partitions) == record.partition:
+                claims[place] = claim
             else:
-                misplaced.add(source.coordinates)
+                misplaced.add(place)
     verdict.counts["misplaced"] = len(misplaced)
-    verdict.missing += sorted(misplaced - refiled)
+    verdict.missing += sorted(misplaced - repartitioned)
     told = [message.value() or b"" for message in read(settings, topics.decisions.name)]
-    decided = _judge_decisions([codec.decode("Decision", one) for one in told], verdict, claims)
-    buried = [
+    decided = _check_decisions([codec.decode("Decision", one) for one in told], verdict, claims)
+    dead = [
         (letter["topic"], letter["partition"], letter["offset"])
         for message in read(settings, topics.dead_letters.name)
         for letter in [codec.decode("DeadLetter", message.value() or b"")]
     ]
-    verdict.counts["dead"] = len(buried)
-    verdict.doubled += _repeated(buried)
-    verdict.missing += sorted(refused - set(buried))
-    verdict.wrong += [repr(one).encode() for one in set(buried) - refused]
+    verdict.counts["dead"] = len(dead)
+    verdict.doubled += _repeated(dead)
+    verdict.missing += sorted(refused - set(dead))
+    verdict.wrong += [repr(one).encode() for one in set(dead) - refused]
     verdict.counts["duplicates"] = len(claims.keys() - decided)
     rows, opt_outs = (
         read(settings, topics.desired_consents.name),
         read(settings, topics.opt_outs.name),
     )
-    _judge_rows(rows, opt_outs, codec, verdict, expected)
+    _check_rows(rows, opt_outs, codec, verdict, expected)
     return verdict
 
 
-def _claim(source: Source, codec: Codec) -> Claim | None:
+def _claim(source: SourceRecord, codec: Codec) -> Claim | None:
     try:
         event = event_from_avro(codec.decode("ConsentEvent", source.value or b""))
     except UndecodableError:
@@ -167,8 +168,8 @@ def _claim(source: Source, codec: Codec) -> Claim | None:
     return None if isinstance(admitted, Refusal) else admitted
 
 
-def _judge_decisions(
-    decisions: Iterable[dict[str, Any]], verdict: Verdict, claims: dict[Coordinates, Claim]
+def _check_decisions(
+    decisions: Iterable[dict[str, Any]], verdict: OrderVerdict, claims: dict[Coordinates, Claim]
 ) -> set[Coordinates]:
     places: list[Coordinates] = []
     winners: dict[tuple[bytes, Any, Any], Order] = {}
@@ -194,11 +195,11 @@ def _judge_decisions(
     return decided
 
 
-def _judge_rows(
+def _check_rows(
     rows: Iterable[Message],
     opt_outs: Iterable[Message],
     codec: Codec,
-    verdict: Verdict,
+    verdict: OrderVerdict,
     expected: dict[bytes, Consent],
 ) -> None:
     found: dict[bytes, Consent] = {}

@@ -9,5 +9,3 @@
 
 ``docs/fast-path.md`` says what each of them saves.
 """
-
-__all__: tuple[str, ...] = ()

@@ -5,5 +5,3 @@ transport  one Faust message a batch          fetching   what is used of aiokafk
 watchdog   ends a process that hangs          ending     ends in time on SIGTERM
 metrics    Prometheus
 """
-
-__all__: tuple[str, ...] = ()

@@ -34,12 +34,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from aiokafka import ConsumerRecord
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 
 from izin.streams.engine.fetching import (
     WHOLE_WAIT,
-    FetchedRecord,
     fetched_within,
     positions,
     shorten_waits,
@@ -49,6 +49,8 @@ from izin.streams.engine.fetching import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
+
+    from izin.streams.guard import SourceRecord
 
 SCHEME = "batch"
 
@@ -77,24 +79,8 @@ class RecordBatch(NamedTuple):
     """No record from here to ``next_offset`` is missing."""
     next_offset: int
     """Where the next fetch will read."""
-    records: Sequence[FetchedRecord]
+    records: Sequence[SourceRecord]
     """Never empty."""
-
-
-class _BatchRecord(NamedTuple):
-    """A batch in the shape of a record, as the driver's consumer expects one."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    timestamp_type: int
-    headers: tuple[()]
-    key: None
-    value: RecordBatch
-    checksum: None
-    serialized_key_size: int
-    serialized_value_size: int
 
 
 class _EmptyRange(NamedTuple):
@@ -130,7 +116,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         active_partitions: AbstractSet[Any],
         timeout: float | None = None,  # noqa: ASYNC109  # the driver's signature
         max_records: int | None = None,
-    ) -> Mapping[Any, Sequence[_BatchRecord]]:
+    ) -> Mapping[Any, Sequence[ConsumerRecord[None, RecordBatch]]]:
         fetcher = consumer._fetcher  # noqa: SLF001  # made when the consumer starts
         if fetcher is not self._fetcher:
             shorten_waits(fetcher)
@@ -145,11 +131,11 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         consumer: Any,  # noqa: ANN401  # aiokafka publishes no types
         active_partitions: AbstractSet[Any],
         max_records: int | None,
-    ) -> Mapping[Any, Sequence[_BatchRecord]]:
+    ) -> Mapping[Any, Sequence[ConsumerRecord[None, RecordBatch]]]:
         """Return batches of what was fetched already: of all topics that go ahead, and of one
         partition of the others, so that neither waits for the other and no batch is a fraction.
         """
-        batches: dict[Any, Sequence[_BatchRecord]] = {}
+        batches: dict[Any, Sequence[ConsumerRecord[None, RecordBatch]]] = {}
         first = {tp for tp in active_partitions if tp.topic in self.ahead}
         if first:
             batches |= await self._batches(consumer, first, max_records)
@@ -165,7 +151,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         consumer: Any,  # noqa: ANN401  # aiokafka publishes no types
         partitions: AbstractSet[Any],
         max_records: int | None,
-    ) -> Mapping[Any, Sequence[_BatchRecord]]:
+    ) -> Mapping[Any, Sequence[ConsumerRecord[None, RecordBatch]]]:
         """Return batches of what was fetched of ``partitions``. Nothing is awaited between the two
         reads of the positions, so they differ by what was consumed and by no seek.
         """
@@ -232,13 +218,13 @@ def _batch_record(
     records: Sequence[Any],
     start: int | None,
     end: int | None,
-) -> _BatchRecord:
+) -> ConsumerRecord[None, RecordBatch]:
     first, last = records[0], records[-1]
     # Without a position the first record is where the batch starts: a marker before it may look
     # like a hole, never the reverse.
     begun = start if start is not None and start <= first.offset else first.offset
     following = end if end is not None and end > last.offset else last.offset + 1
-    return _BatchRecord(
+    return ConsumerRecord(
         topic=tp.topic,
         partition=tp.partition,
         offset=last.offset,

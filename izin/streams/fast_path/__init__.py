@@ -7,5 +7,3 @@
 Beside each stands the general path it repeats; ``docs/fast-path.md`` names the tests that hold them
 equal, and what each saves.
 """
-
-__all__: tuple[str, ...] = ()

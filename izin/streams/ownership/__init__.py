@@ -4,5 +4,3 @@ owned_partition  fence, catch up, commit       mark       proof against stale br
 changelog        reads the state topic back    positions  committed and earliest offsets
 effects          what a batch writes
 """
-
-__all__: tuple[str, ...] = ()

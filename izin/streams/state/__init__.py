@@ -3,5 +3,3 @@
 state    the interface, and the state in memory     rocks        the state on disk
 packing  a consent in few bytes                     folder_lock  one worker a folder
 """
-
-__all__: tuple[str, ...] = ()

@@ -14,8 +14,8 @@ from izin.schemas.records import event_to_avro
 from izin.streams.order import OrderStage
 from izin.streams.state.state import MemoryState
 from tests.support.builders import NOON, a_key, an_event
-from tests.support.order_harness import APPENDED, Fetched
-from tests.support.order_verdict import Verdict, examine
+from tests.support.order_harness import APPENDED, fetched
+from tests.support.order_verdict import OrderVerdict, examine
 
 SETTINGS = KafkaSettings(partitions=3)
 TOPICS = SETTINGS.topics
@@ -83,7 +83,7 @@ def a_log() -> Log:
     ]
     log: Log = defaultdict(list)
     records = [
-        Fetched(topic=TOPICS.events.name, partition=HOME, offset=offset, value=value)
+        fetched(topic=TOPICS.events.name, partition=HOME, offset=offset, value=value)
         for offset, value in enumerate([*values, b"rubbish"])
     ]
     for record in records:
@@ -97,7 +97,7 @@ def a_log() -> Log:
     return log
 
 
-def judged(log: Log) -> Verdict:
+def judged(log: Log) -> OrderVerdict:
     return examine(SETTINGS, CODEC, read=lambda _, topic: iter(log[topic]))
 
 

@@ -17,8 +17,6 @@ from izin.schemas.records import (
     consent_to_avro,
     event_from_avro,
     event_to_avro,
-    violation_from_avro,
-    violation_to_avro,
 )
 from izin.schemas.topics import Topics
 from tests.contract.schemas.compatibility import conflicts
@@ -190,5 +188,4 @@ def test_the_golden_values_are_values_of_the_law() -> None:
     event, consent = golden("ConsentEvent"), golden("Consent")
     assert event_to_avro(event_from_avro(event)) == event
     assert consent_to_avro(consent_from_avro(consent)) == consent
-    assert violation_to_avro(violation_from_avro(golden("Violation"))) == golden("Violation")
     assert event_from_avro(golden("Decision")["event"]).iys is not None

@@ -32,7 +32,7 @@ from tests.support.order_harness import (
     apply,
     row_of,
 )
-from tests.support.order_verdict import Source, committed_records
+from tests.support.order_verdict import committed_records, source
 
 pytestmark = pytest.mark.broker
 
@@ -275,7 +275,7 @@ def test_a_refiled_record_arrives_where_its_key_belongs(
         topic=harness.events, partition=2, key=KEY, value=b"value", headers=[("a", b"1")]
     )
     owner.commit(Effects(repartitioned=[again]), topic=harness.events, next_offset=1)
-    (arrived,) = [Source(one) for one in committed_records(settings, harness.events)]
+    (arrived,) = [source(one) for one in committed_records(settings, harness.events)]
     assert (arrived.partition, arrived.key, arrived.value) == (2, KEY, b"value")
     harness.close()
 
@@ -302,10 +302,10 @@ def test_the_largest_record_the_fold_lets_through_can_be_written(harness: OrderH
     producer = kafka.producer(harness.settings)
     producer.produce(harness.events, value=value, partition=0)
     assert producer.flush(10) == 0
-    (source,) = [Source(one) for one in committed_records(harness.settings, harness.events)]
+    (record,) = [source(one) for one in committed_records(harness.settings, harness.events)]
     owner = harness.owner()
     owner.acquire()
-    effects = stage.fold(0, [source], owner.state)
+    effects = stage.fold(0, [record], owner.state)
     assert effects.counts["Apply"] == 1
     owner.commit(effects, topic=harness.events, next_offset=1)
     assert harness.rows() == 1

@@ -14,7 +14,7 @@ from izin.schemas.codec import Codec
 from izin.schemas.contracts import Contract, UnusableSchemaError
 from izin.schemas.records import event_to_avro
 from tests.support.builders import an_event
-from tests.support.order_harness import CODEC, HOME, TOPICS, Fetched, OrderHarness
+from tests.support.order_harness import CODEC, HOME, TOPICS, OrderHarness, fetched
 
 OURS = contracts.current()["ConsentEvent"]
 EVENT = an_event(status="RET", notice_version="2026-01")
@@ -89,7 +89,7 @@ def test_a_schema_folder_that_cannot_be_used_is_told(
 
 def decided(value: bytes, reader: Codec) -> list[tuple[str, dict[str, object]]]:
     """Return what a worker with `reader` writes of the record, by topic."""
-    effects = OrderHarness(codec=reader).fold([Fetched(value=value, partition=HOME)])
+    effects = OrderHarness(codec=reader).fold([fetched(value=value, partition=HOME)])
     names = {topic.name: topic.record for topic in TOPICS}
     return [(one.topic, reader.decode(names[one.topic], one.value)) for one in effects.writes]
 

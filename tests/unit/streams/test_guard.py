@@ -22,18 +22,19 @@ from izin.streams.guard import (
     AdmittedRecord,
     DeadLetter,
     Guard,
+    SourceRecord,
     appended_at,
     dead_letter_to_avro,
 )
 from tests.support.builders import PHONE, an_event
-from tests.support.order_harness import APPENDED, CODEC, Fetched, a_record
+from tests.support.order_harness import APPENDED, CODEC, a_record, fetched
 
 
-def admitted(record: Fetched) -> AdmittedRecord | DeadLetter:
+def admitted(record: SourceRecord) -> AdmittedRecord | DeadLetter:
     return Guard(CODEC).admit(record)
 
 
-def a_letter(record: Fetched) -> DeadLetter:
+def a_letter(record: SourceRecord) -> DeadLetter:
     letter = admitted(record)
     assert isinstance(letter, DeadLetter)
     return letter
@@ -53,31 +54,31 @@ def test_a_good_record_is_admitted() -> None:
 
 def test_a_tombstone_is_undecodable() -> None:
     """A record without a value says nothing of a consent."""
-    assert a_letter(Fetched(value=None)).reason == "undecodable"
+    assert a_letter(fetched(value=None)).reason == "undecodable"
 
 
 @pytest.mark.parametrize("value", [b"", b"{}", b"\x00", b"\xc3\x01", b"\xc3\x01short"])
 def test_bytes_in_no_framing_are_undecodable(value: bytes) -> None:
     """Bytes in neither framing are named as such."""
-    assert a_letter(Fetched(value=value)).reason == "undecodable"
+    assert a_letter(fetched(value=value)).reason == "undecodable"
 
 
 def test_a_record_cut_short_or_too_long_is_undecodable() -> None:
     """A record that ends early, or goes on after its end, is none of the contract's."""
     value = a_record().value
     assert value is not None
-    assert a_letter(Fetched(value=value[:-1])).reason == "undecodable"
-    assert a_letter(Fetched(value=value + b"\x00")).reason == "undecodable"
+    assert a_letter(fetched(value=value[:-1])).reason == "undecodable"
+    assert a_letter(fetched(value=value + b"\x00")).reason == "undecodable"
 
 
 def test_an_unknown_fingerprint_is_an_unknown_schema() -> None:
     """A fingerprint that no version of ours has is told from rubbish: the cure differs."""
-    assert a_letter(Fetched(value=b"\xc3\x01" + b"\x07" * 8)).reason == "unknown-schema"
+    assert a_letter(fetched(value=b"\xc3\x01" + b"\x07" * 8)).reason == "unknown-schema"
 
 
 def test_an_unknown_registry_id_is_an_unknown_schema() -> None:
     """An id without a registry that knows it is an unknown schema, and the cure is named."""
-    letter = a_letter(Fetched(value=b"\x00" + struct.pack(">I", 4242) + b"rest"))
+    letter = a_letter(fetched(value=b"\x00" + struct.pack(">I", 4242) + b"rest"))
     assert letter.reason == "unknown-schema"
     assert "SCHEMA_REGISTRY_URL" in letter.violations[0].reason
 
@@ -85,7 +86,7 @@ def test_an_unknown_registry_id_is_an_unknown_schema() -> None:
 def test_another_record_of_ours_is_undecodable() -> None:
     """A Violation on the events topic is a record, but none of its contract."""
     value = CODEC.encode("Violation", {"field": "a", "code": "b", "reason": "c", "reason_tr": "d"})
-    assert a_letter(Fetched(value=value)).reason == "undecodable"
+    assert a_letter(fetched(value=value)).reason == "undecodable"
 
 
 def a_registry(answer: Callable[[int], object]) -> Codec:
@@ -99,7 +100,7 @@ def out_of_reach(schema_id: int) -> NoReturn:
 
 def test_a_registry_out_of_reach_stops_the_worker_and_buries_nothing() -> None:
     """It is not the record's fault that the registry is gone."""
-    record = Fetched(value=b"\x00" + struct.pack(">I", 7) + b"rest")
+    record = fetched(value=b"\x00" + struct.pack(">I", 7) + b"rest")
     with pytest.raises(OurError):
         Guard(a_registry(out_of_reach)).admit(record)
 
@@ -107,7 +108,7 @@ def test_a_registry_out_of_reach_stops_the_worker_and_buries_nothing() -> None:
 @pytest.mark.parametrize("schema", ["string", ["null", "int"], {"type": "record"}, 5])
 def test_a_registered_schema_that_is_no_record_is_an_unknown_schema(schema: object) -> None:
     """Whatever stands under an id at the registry, it is the record that suffers for it."""
-    record = Fetched(value=b"\x00" + struct.pack(">I", 7) + b"rest")
+    record = fetched(value=b"\x00" + struct.pack(">I", 7) + b"rest")
     letter = Guard(a_registry(lambda _: schema)).admit(record)
     assert isinstance(letter, DeadLetter)
     assert letter.reason in {"unknown-schema", "undecodable"}
@@ -155,12 +156,12 @@ def test_an_impossible_timestamp_is_poison_and_can_be_buried() -> None:
 def test_no_bytes_make_the_guard_raise(rest: bytes) -> None:
     """Whatever follows a right header, the guard judges it."""
     header = b"\xc3\x01" + contracts.current()["ConsentEvent"].fingerprint
-    assert admitted(Fetched(value=header + rest))
+    assert admitted(fetched(value=header + rest))
 
 
 def test_a_dead_letter_keeps_where_it_came_from_and_the_original() -> None:
     """Coordinates, bytes, digest and headers are the record's own."""
-    record = Fetched(
+    record = fetched(
         topic="consent-events", partition=3, offset=41, value=b"rubbish", headers=[("a", None)]
     )
     told = CODEC.decode(
@@ -177,7 +178,7 @@ def test_a_dead_letter_keeps_where_it_came_from_and_the_original() -> None:
 def test_a_dead_letter_always_fits_into_a_record() -> None:
     """Of a huge value, key or header so much is kept that the dead letter can be written."""
     huge = b"x" * (1 << 20)
-    record = Fetched(value=huge, key=huge, headers=[("small", b"1"), ("big", huge)])
+    record = fetched(value=huge, key=huge, headers=[("small", b"1"), ("big", huge)])
     told = dead_letter_to_avro(a_letter(record), record)
     assert (len(told["value"]), told["value_size"]) == (MAX_COPIED_BYTES, 1 << 20)
     assert len(told["key"]) == MAX_COPIED_BYTES
@@ -188,8 +189,8 @@ def test_a_refiled_record_counts_from_its_first_append() -> None:
     """A second append changes no instant, and a header can only date back, never ahead."""
     first = str(APPENDED - 60_000).encode()
     later = str(APPENDED + 60_000).encode()
-    now = appended_at(Fetched())
-    assert appended_at(Fetched(headers=[(APPENDED_AT, first)])) == now - timedelta(minutes=1)
-    assert appended_at(Fetched(headers=[(APPENDED_AT, later)])) == now
-    assert appended_at(Fetched(headers=[(APPENDED_AT, b"rubbish")])) == now
-    assert appended_at(Fetched(headers=[(APPENDED_AT, first), ("other", None)])) == now
+    now = appended_at(fetched())
+    assert appended_at(fetched(headers=[(APPENDED_AT, first)])) == now - timedelta(minutes=1)
+    assert appended_at(fetched(headers=[(APPENDED_AT, later)])) == now
+    assert appended_at(fetched(headers=[(APPENDED_AT, b"rubbish")])) == now
+    assert appended_at(fetched(headers=[(APPENDED_AT, first), ("other", None)])) == now

@@ -27,9 +27,9 @@ from tests.support.order_harness import (
     KEY,
     PARTITIONS,
     TOPICS,
-    Fetched,
     OrderHarness,
     a_record,
+    fetched,
     records_of,
 )
 
@@ -130,7 +130,7 @@ def test_a_stale_event_that_moves_nothing_is_a_decision_alone() -> None:
 def test_a_bad_record_leaves_the_others_of_its_batch_untouched() -> None:
     """Between two good records rubbish becomes a dead letter, and the two are decided."""
     good = records_of(an_event(event_id="1"), an_event(event_id="2", **at(3)))
-    bad = Fetched(partition=HOME, offset=7, value=b"rubbish", key=None)
+    bad = fetched(partition=HOME, offset=7, value=b"rubbish", key=None)
     effects = HARNESS.fold([good[0], bad, good[1]])
     assert kinds(effects) == ["Apply", "Apply"]
     (letter,) = HARNESS.written(effects, TOPICS.dead_letters.name, "DeadLetter")
@@ -141,7 +141,7 @@ def test_a_bad_record_leaves_the_others_of_its_batch_untouched() -> None:
 def test_whatever_dies_on_the_express_lane_is_an_alarm() -> None:
     """It may have been a "no", and its bytes cannot say; on the bulk lane they are counted."""
     rubbish = [
-        Fetched(topic=topic, partition=HOME, offset=offset, value=value)
+        fetched(topic=topic, partition=HOME, offset=offset, value=value)
         for offset, topic in enumerate((EXPRESS, "consent-events"))
         for value in (b"rubbish", None)
     ]
@@ -249,7 +249,7 @@ def test_a_refiled_ret_without_a_date_counts_from_its_first_append() -> None:
     (record,) = records_of(undated, partition=elsewhere, timestamp=first)
     (again,) = HARNESS.fold([record], partition=elsewhere).repartitioned
     headers = [(name, content) for name, content in again.headers if isinstance(content, bytes)]
-    back = Fetched(partition=HOME, value=again.value, key=again.key, headers=headers)
+    back = fetched(partition=HOME, value=again.value, key=again.key, headers=headers)
     effects = HARNESS.fold([back, *records_of(an_event(event_id="2", **at(90)), offset=1)])
     assert changed(effects).status == "ONAY"
 

@@ -141,7 +141,7 @@ def test_bytes_that_are_none_of_ours_are_not_plain() -> None:
     """No value, another schema, or a record cut short."""
     whole = a_record(key=KEY)
     for value in (None, b"\xc3\x01" + b"\x07" * 40, (whole.value or b"")[:-2]):
-        assert READER.read(replace(whole, value=value)) is None
+        assert READER.read(whole._replace(value=value)) is None
 
 
 def test_a_tie_is_left_to_the_law() -> None:

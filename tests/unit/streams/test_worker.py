@@ -27,7 +27,7 @@ from izin.streams.errors import (
 from izin.streams.ownership.effects import Effects, OutputRecord
 from izin.streams.state.state import MemoryState
 from tests.support.builders import an_event
-from tests.support.order_harness import CODEC, EXPRESS, TOPIC, Fetched, a_record
+from tests.support.order_harness import CODEC, EXPRESS, TOPIC, a_record, fetched
 
 
 class Partition:
@@ -149,7 +149,7 @@ async def test_dead_letters_are_told_by_lane(worker: OrderWorker) -> None:
     """Each of the express lane needs a person; of the bulk lane a batch with any is one warning."""
     await worker.assign([0], [0])
     for lane in (EXPRESS, TOPIC):
-        rubbish = [Fetched(topic=lane, offset=offset, value=b"rubbish") for offset in (0, 1)]
+        rubbish = [fetched(topic=lane, offset=offset, value=b"rubbish") for offset in (0, 1)]
         with capture_logs() as logs:
             await worker.handle(lane, 0, RecordBatch(0, 2, rubbish))
         told = [(one["log_level"], one.get("offset"), one.get("count")) for one in logs]
@@ -167,7 +167,7 @@ async def test_too_many_dead_letters_stop_the_worker_before_it_commits(worker: O
     """After a bad deploy the topic must not be emptied into the dead letters."""
     await worker.assign([0], [0])
     await worker.handle(TOPIC, 0, a_batch(0, 300))
-    rubbish = [Fetched(offset=offset, value=b"rubbish") for offset in range(300, 450)]
+    rubbish = [fetched(offset=offset, value=b"rubbish") for offset in range(300, 450)]
     with pytest.raises(DeadLetterBudgetError, match="150 of the latest 450") as raised:
         await worker.handle(TOPIC, 0, RecordBatch(300, 450, rubbish))
     assert "IZIN_DEAD_LETTER_SHARE" in str(raised.value)
@@ -379,7 +379,7 @@ async def test_metrics_tell_what_was_done(worker: OrderWorker) -> None:
     """Decisions by kind, dead letters by reason, and what is held, under fixed names."""
     await worker.assign([0], [0])
     await settled(worker)
-    records = [*a_batch().records, Fetched(offset=1, value=b"rubbish")]
+    records = [*a_batch().records, fetched(offset=1, value=b"rubbish")]
     await worker.handle(TOPIC, 0, RecordBatch(0, 2, records))
     ends = {"express": 7}
     lanes = {"bulk": TOPIC, "express": "express", "other": "other"}
