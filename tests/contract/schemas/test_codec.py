@@ -16,110 +16,95 @@ from izin.runtime.registry import RegistryError
 from izin.runtime.registry_client import Registry
 from izin.schemas import contracts
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
-from izin.schemas.contracts import RECORDS, Contract, Schema
+from izin.schemas.contracts import RECORDS
 from tests.contract.schemas.examples import golden
+from tests.support.registry import MemoryRegistry
 
-PLAIN = Codec()
-
-
-class Ids:
-    """A schema registry in a dictionary."""
-
-    def __init__(self) -> None:
-        self.schemas: dict[int, Schema] = {}
-        self.asked: list[int] = []
-
-    def id_of(self, contract: Contract) -> int:
-        self.schemas[len(self.schemas) + 1] = contract.schema
-        return len(self.schemas)
-
-    def schema_of(self, schema_id: int) -> Schema | None:
-        self.asked.append(schema_id)
-        return self.schemas.get(schema_id)
+CODEC = Codec()
 
 
 @pytest.mark.parametrize("record", RECORDS)
-def test_the_golden_example_goes_through_single_object_encoding(record: str) -> None:
+def test_example_in_single_object_encoding_round_trips(record: str) -> None:
     """Marker, fingerprint, body; and back to the same values."""
-    data = PLAIN.encode(record, golden(record))
+    data = CODEC.encode(record, golden(record))
     assert data[:2] == b"\xc3\x01"
     assert data[2:10] == contracts.current()[record].fingerprint
-    assert PLAIN.decode(record, data) == golden(record)
+    assert CODEC.decode(record, data) == golden(record)
 
 
 @pytest.mark.parametrize("record", RECORDS)
-def test_the_golden_example_goes_through_confluent_framing(record: str) -> None:
+def test_example_in_confluent_framing_round_trips(record: str) -> None:
     """A zero, the registry's id, body; and back to the same values."""
-    ids = Ids()
+    ids = MemoryRegistry()
     codec = Codec(ids)
     data = codec.encode(record, golden(record))
     schema_id = struct.unpack(">I", data[1:5])[0]
     assert data[0] == 0
     assert ids.schemas[schema_id] == contracts.current()[record].schema
-    assert data[5:] == PLAIN.encode(record, golden(record))[10:]
+    assert data[5:] == CODEC.encode(record, golden(record))[10:]
     assert codec.decode(record, data) == golden(record)
 
 
-def test_a_codec_with_a_registry_reads_both_framings() -> None:
+def test_codec_with_registry_reads_both_framings() -> None:
     """What was written before a registry was set stays readable."""
     value = golden("Consent")
-    assert Codec(Ids()).decode("Consent", PLAIN.encode("Consent", value)) == value
+    assert Codec(MemoryRegistry()).decode("Consent", CODEC.encode("Consent", value)) == value
 
 
-def test_the_registry_is_asked_once_for_an_id() -> None:
+def test_registry_is_requested_once_for_an_id() -> None:
     """Ids never change their meaning."""
-    ids = Ids()
+    ids = MemoryRegistry()
     codec = Codec(ids)
     ids.schemas[4242] = contracts.current()["Consent"].schema
-    data = b"\x00" + struct.pack(">I", 4242) + PLAIN.encode("Consent", golden("Consent"))[10:]
+    data = b"\x00" + struct.pack(">I", 4242) + CODEC.encode("Consent", golden("Consent"))[10:]
     for _ in range(3):
         codec.decode("Consent", data)
     assert ids.asked == [4242]
 
 
-def test_a_framing_without_its_registry_names_the_cure() -> None:
+def test_confluent_framing_without_registry_names_the_remedy() -> None:
     """A worker without SCHEMA_REGISTRY_URL says what is missing."""
-    data = Codec(Ids()).encode("Consent", golden("Consent"))
+    data = Codec(MemoryRegistry()).encode("Consent", golden("Consent"))
     with pytest.raises(UnknownSchemaError, match="SCHEMA_REGISTRY_URL"):
-        PLAIN.decode("Consent", data)
+        CODEC.decode("Consent", data)
 
 
-def test_an_id_that_nobody_knows_is_an_unknown_schema() -> None:
+def test_unknown_schema_id_raises_unknown_schema() -> None:
     """An id from another registry is told from rubbish."""
     with pytest.raises(UnknownSchemaError, match="4242"):
-        Codec(Ids()).decode("Consent", b"\x00" + struct.pack(">I", 4242))
+        Codec(MemoryRegistry()).decode("Consent", b"\x00" + struct.pack(">I", 4242))
 
 
 @pytest.mark.parametrize(("written", "asked"), list(permutations(RECORDS, 2)))
-def test_no_record_is_taken_for_another(written: str, asked: str) -> None:
+def test_record_decoded_as_another_is_undecodable(written: str, asked: str) -> None:
     """A record on the wrong topic is refused, however alike the two look."""
     with pytest.raises(UndecodableError):
-        PLAIN.decode(asked, PLAIN.encode(written, golden(written)))
+        CODEC.decode(asked, CODEC.encode(written, golden(written)))
 
 
 @pytest.mark.parametrize(
     "broken", [{}, {"field": 1, "code": "", "reason": "", "reason_tr": ""}, {"field": None}]
 )
-def test_a_value_that_does_not_fit_is_not_encoded(broken: dict[str, Any]) -> None:
+def test_value_that_does_not_fit_is_not_encoded(broken: dict[str, Any]) -> None:
     """A fault of ours is raised where it is made."""
     with pytest.raises((ValueError, TypeError, AttributeError)):
-        PLAIN.encode("Violation", broken)
+        CODEC.encode("Violation", broken)
 
 
 @given(st.binary(max_size=200), st.sampled_from(RECORDS), st.integers(0, 200))
-def test_spoilt_bytes_are_undecodable_or_another_value(
+def test_changed_bytes_are_undecodable_or_another_value(
     rubbish: bytes, record: str, cut: int
 ) -> None:
     """Nothing but UndecodableError comes out of a decoder, whatever goes in."""
-    data = PLAIN.encode(record, golden(record))
+    data = CODEC.encode(record, golden(record))
     try:
-        value = PLAIN.decode(record, data[: 10 + cut] + rubbish)
+        value = CODEC.decode(record, data[: 10 + cut] + rubbish)
     except UndecodableError:
         return
     assert isinstance(value, dict)
 
 
-def test_a_registry_out_of_reach_is_our_fault_and_names_the_place() -> None:
+def test_registry_out_of_reach_raises_our_error_with_its_url() -> None:
     """No error of an HTTP library gets past the wall."""
     with closing(Registry("http://127.0.0.1:9/apis")) as registry:
         with pytest.raises(RegistryError, match=r"127\.0\.0\.1:9"):
@@ -130,7 +115,7 @@ def test_a_registry_out_of_reach_is_our_fault_and_names_the_place() -> None:
 
 @pytest.mark.broker
 @pytest.mark.timeout(300)
-def test_a_real_registry_holds_every_contract(state_dir: Path) -> None:
+def test_real_registry_accepts_every_contract(state_dir: Path) -> None:
     """Ids are given, schemas come back by id, and an incompatible one is refused."""
     try:
         server = LocalRegistry(state_dir / "schemas")

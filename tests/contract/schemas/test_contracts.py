@@ -35,17 +35,17 @@ def versions_of(record: str) -> list[dict[str, Any]]:
     return [one.schema for one in contracts.known().values() if one.record == record]
 
 
-def test_every_schema_is_registered_and_every_record_has_its_schema() -> None:
+def test_every_schema_file_is_a_record_and_the_reverse() -> None:
     """No .avsc without a record, no record without an .avsc."""
     assert names_in(SCHEMAS / "avro", ".avsc") == set(RECORDS)
 
 
-def test_every_record_has_one_golden_example() -> None:
+def test_every_record_has_one_example() -> None:
     """No record without an example, no example without a record."""
     assert names_in(FOLDER, ".json") == set(RECORDS)
 
 
-def test_no_schema_is_an_orphan() -> None:
+def test_every_schema_is_used_by_a_topic() -> None:
     """Each record travels on a topic, or is part of one that does."""
     travelling = {topic.record for topic in Topics()}
     parts = set()
@@ -56,7 +56,7 @@ def test_no_schema_is_an_orphan() -> None:
 
 
 @pytest.mark.parametrize("record", RECORDS)
-def test_the_current_schema_stands_among_the_versions(record: str) -> None:
+def test_current_schema_is_among_the_versions(record: str) -> None:
     """What is published is kept: later releases must read what this one writes."""
     current = contracts.current()[record]
     name = f"{record}.{current.fingerprint.hex()}.avsc"
@@ -68,7 +68,7 @@ def test_the_current_schema_stands_among_the_versions(record: str) -> None:
     assert json.loads(path.read_text(encoding="utf-8")) == current.schema
 
 
-def test_every_version_stands_under_its_own_fingerprint() -> None:
+def test_version_file_is_named_by_its_fingerprint() -> None:
     """A version that was edited in place would no longer read what was written with it."""
     for path in (SCHEMAS / "versions").iterdir():
         record, _, rest = path.name.partition(".")
@@ -77,14 +77,14 @@ def test_every_version_stands_under_its_own_fingerprint() -> None:
         assert (schema["name"], rest) == (record, f"{found.fingerprint.hex()}.avsc")
 
 
-def test_a_fingerprint_is_avros_own() -> None:
+def test_fingerprint_is_that_of_avros_specification() -> None:
     """Avro's specification gives this value for "null"; the header carries it little-endian."""
     fingerprint = contracts.contract("null", "null").fingerprint  # type: ignore[arg-type]  # a schema is any JSON
     assert fingerprint == bytes.fromhex("63dd24e7cc258f8a")[::-1]
 
 
 @pytest.mark.parametrize("record", RECORDS)
-def test_each_version_reads_each_other(record: str) -> None:
+def test_versions_of_a_record_read_each_other(record: str) -> None:
     """FULL_TRANSITIVE: old and new releases work side by side, whichever writes."""
     assert conflicts(versions_of(record)) == []
 
@@ -107,19 +107,19 @@ def changed(record: str, change: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "change", ["a field that must be there", "a field taken away", "another type"]
 )
-def test_an_incompatible_change_is_seen(change: str) -> None:
+def test_incompatible_change_is_found(change: str) -> None:
     """The check of compatibility can fail."""
     assert conflicts([contracts.current()["Consent"].schema, changed("Consent", change)])
 
 
-def test_a_field_that_may_be_there_is_compatible() -> None:
+def test_added_optional_field_is_compatible() -> None:
     """The way in which contracts grow is open."""
     grown = changed("Consent", "a field that may be there")
     assert conflicts([contracts.current()["Consent"].schema, grown]) == []
 
 
 @pytest.mark.parametrize("written_by", ["an older release", "a newer release"])
-def test_a_record_of_another_version_is_read_by_the_current(
+def test_record_of_another_version_is_resolved_to_the_current(
     monkeypatch: pytest.MonkeyPatch, written_by: str
 ) -> None:
     """What another release wrote is resolved into what this one knows."""
@@ -141,20 +141,20 @@ def test_a_record_of_another_version_is_read_by_the_current(
     assert reader.decode("ConsentEvent", Codec().encode("ConsentEvent", event)) == expected
 
 
-def test_names_and_order_of_records_allow_expansion() -> None:
+def test_expanded_schema_names_no_other_record() -> None:
     """Each record is expanded: it names nothing outside itself."""
     for current in contracts.current().values():
         for one in RECORDS:
             assert f'"izin.{one}"' not in json.dumps(current.schema)
 
 
-def test_the_current_schemas_name_each_record_once() -> None:
+def test_current_schema_has_its_file_name_and_namespace() -> None:
     """A record and its file bear the same name, in the house's namespace."""
     for record, current in contracts.current().items():
         assert (current.schema["namespace"], current.schema["name"]) == ("izin", record)
 
 
-def test_versions_know_their_record() -> None:
+def test_every_record_has_a_version() -> None:
     """Every record has at least the version it is written with now."""
     counts: defaultdict[str, int] = defaultdict(int)
     for one in contracts.known().values():
@@ -162,7 +162,7 @@ def test_versions_know_their_record() -> None:
     assert counts.keys() == set(RECORDS)
 
 
-def test_the_event_contract_and_the_model_agree() -> None:
+def test_event_contract_has_the_fields_of_the_model() -> None:
     """Each field of the law's event travels, and nothing else does."""
     fields = {one["name"] for one in contracts.current()["ConsentEvent"].schema["fields"]}
     assert fields == set(ConsentEvent.__slots__)
@@ -176,14 +176,14 @@ def test_the_event_contract_and_the_model_agree() -> None:
         an_event(iys=a_statement(transaction_id="1"), consent_date=None, received_at=None),
     ],
 )
-def test_an_event_comes_back_as_it_went(event: ConsentEvent) -> None:
+def test_event_encoded_and_decoded_is_unchanged(event: ConsentEvent) -> None:
     """Encoding and decoding change nothing of what was said."""
     codec = Codec()
     told = codec.decode("ConsentEvent", codec.encode("ConsentEvent", event_to_avro(event)))
     assert event_from_avro(told) == event
 
 
-def test_the_golden_values_are_values_of_the_law() -> None:
+def test_examples_are_values_of_the_law() -> None:
     """The examples are no mere Avro: the law's types take them and give them back."""
     event, consent = golden("ConsentEvent"), golden("Consent")
     assert event_to_avro(event_from_avro(event)) == event

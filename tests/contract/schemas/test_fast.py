@@ -64,7 +64,7 @@ def by_fastavro(record: str, value: object) -> bytes:
 
 @pytest.mark.parametrize("record", RECORDS)
 @given(data=st.data())
-def test_bytes_and_values_are_those_of_fastavro(record: str, data: st.DataObject) -> None:
+def test_fast_writer_and_reader_match_fastavro(record: str, data: st.DataObject) -> None:
     """Whatever fits a contract is written and read alike."""
     contract = contracts.current()[record]
     value = data.draw(values(contract.schema))
@@ -74,7 +74,7 @@ def test_bytes_and_values_are_those_of_fastavro(record: str, data: st.DataObject
     assert schemaless_reader(BytesIO(body), contract.parsed, None) == value
 
 
-def test_an_event_is_read_as_the_value_that_was_written() -> None:
+def test_fast_event_reader_returns_the_written_event() -> None:
     """The order stage reads events without a dictionary between."""
     for event in (a_claim().event, an_iys_event(retailer_access=(11111111, 22222222))):
         data = CODEC.encode("ConsentEvent", event_to_avro(event))
@@ -85,7 +85,7 @@ def test_an_event_is_read_as_the_value_that_was_written() -> None:
 
 @pytest.mark.parametrize("record", sorted(contracts.current()))
 @given(data=st.data())
-def test_a_cutter_tells_where_each_field_ends(record: str, data: st.DataObject) -> None:
+def test_offsets_are_the_ends_of_the_fields(record: str, data: st.DataObject) -> None:
     """What it cuts out, put together again, is the record; its instants are those told."""
     contract = contracts.current()[record]
     fields = contract.schema["fields"]
@@ -110,7 +110,7 @@ def test_a_cutter_tells_where_each_field_ends(record: str, data: st.DataObject) 
 
 
 @given(st.data())
-def test_what_cannot_be_read_cannot_be_cut(data: st.DataObject) -> None:
+def test_offsets_of_unreadable_bytes_are_not_found(data: st.DataObject) -> None:
     """Bytes changed or cut short anywhere: whoever cuts them has read them, to the end."""
     contract = contracts.current()["ConsentEvent"]
     body = bytearray(CODEC.encode("ConsentEvent", golden("ConsentEvent")))
@@ -127,7 +127,7 @@ def test_what_cannot_be_read_cannot_be_cut(data: st.DataObject) -> None:
         CODEC.decode("ConsentEvent", broken)
 
 
-def test_a_cutter_names_what_is_not_there() -> None:
+def test_offsets_of_a_missing_field_are_refused() -> None:
     """A field that the contract lost is found when the worker starts."""
     schema = contracts.current()["Consent"].schema
     with pytest.raises(ValueError, match="nowhere"):
@@ -137,7 +137,7 @@ def test_a_cutter_names_what_is_not_there() -> None:
 
 
 @pytest.mark.parametrize("statement", [a_claim(), a_ret(), a_ret(consent_date=None)])
-def test_a_decision_around_bytes_is_the_decision(statement: Claim) -> None:
+def test_decision_writer_matches_the_codec(statement: Claim) -> None:
     """A subscriber cannot tell how it was encoded."""
     decision = decide(None, statement)
     row = CODEC.encode("Consent", consent_to_avro(decision.consent))
@@ -159,7 +159,7 @@ def test_a_decision_around_bytes_is_the_decision(statement: Claim) -> None:
     assert CODEC.decode("Decision", told)["event"] == event_to_avro(statement.event)
 
 
-def test_a_value_left_out_has_the_contracts_default() -> None:
+def test_missing_field_gets_the_contracts_default() -> None:
     """What the short way cannot write, fastavro can."""
     value = golden("Decision")
     del value["violations"]
@@ -167,7 +167,7 @@ def test_a_value_left_out_has_the_contracts_default() -> None:
     assert CODEC.decode("Decision", data)["violations"] == []
 
 
-def test_an_array_in_blocks_with_a_size_is_read_too() -> None:
+def test_array_in_sized_blocks_is_decoded() -> None:
     """Other writers may; the short way leaves it to fastavro."""
     value = golden("ConsentEvent") | {"retailer_access": [11111111, 22222222]}
     data = CODEC.encode("ConsentEvent", value)
@@ -191,7 +191,7 @@ def test_an_array_in_blocks_with_a_size_is_read_too() -> None:
     ],
     ids=["cut short", "left over", "an endless number", "a negative size", "no text"],
 )
-def test_spoilt_bytes_are_undecodable(spoil: Callable[[bytes], bytes]) -> None:
+def test_changed_event_is_undecodable(spoil: Callable[[bytes], bytes]) -> None:
     """The short way is no way around the checks."""
     header = CODEC.header("ConsentEvent")
     body = CODEC.encode("ConsentEvent", golden("ConsentEvent"))[len(header) :]
@@ -201,7 +201,7 @@ def test_spoilt_bytes_are_undecodable(spoil: Callable[[bytes], bytes]) -> None:
 
 
 @pytest.mark.parametrize("value", [1 << 31, -(1 << 31) - 1])
-def test_a_number_out_of_bounds_is_not_written(value: int) -> None:
+def test_number_out_of_bounds_is_not_written(value: int) -> None:
     """It could not be read back."""
     with pytest.raises((ValueError, OverflowError)):
         writer_of("int")(value)
@@ -211,7 +211,7 @@ def test_a_number_out_of_bounds_is_not_written(value: int) -> None:
 
 @pytest.mark.parametrize("value", ["x", 1.5, None, b"1"])
 @pytest.mark.parametrize("schema", ["int", "long"])
-def test_what_is_no_number_is_not_written_as_one(schema: str, value: object) -> None:
+def test_value_that_is_no_number_is_not_written(schema: str, value: object) -> None:
     """It is told at once."""
     with pytest.raises(TypeError):
         writer_of(schema)(value)
@@ -226,7 +226,7 @@ def test_what_is_no_number_is_not_written_as_one(schema: str, value: object) -> 
         {"type": "record", "name": "R", "fields": [{"name": "f", "type": ["int", "null"]}]},
     ],
 )
-def test_a_type_that_no_contract_uses_is_refused(schema: object) -> None:
+def test_type_that_no_contract_uses_is_refused(schema: object) -> None:
     """A contract that grows one is found when the codec is made, not by a record."""
     with pytest.raises(ValueError, match="no contract"):
         writer_of(schema)
@@ -234,7 +234,7 @@ def test_a_type_that_no_contract_uses_is_refused(schema: object) -> None:
         reader_of({"type": "record", "name": "R", "fields": [{"name": "f", "type": schema}]}, {})
 
 
-def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_of_instants_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream of ever new instants does not fill the memory."""
     monkeypatch.setattr("izin.schemas.fast.cache.MAX_ENTRIES", 3)
     write = writer_of({"type": "long", "logicalType": "timestamp-millis"})

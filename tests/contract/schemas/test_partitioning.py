@@ -22,19 +22,19 @@ from izin.schemas.partitioning import murmur2, partition_of
         (b"abc", 479470107),
     ],
 )
-def test_murmur2_is_kafkas(data: bytes, expected: int) -> None:
+def test_murmur2_matches_kafkas_vectors(data: bytes, expected: int) -> None:
     """The vectors of Kafka's own test of it, as signed numbers."""
     assert murmur2(data) == expected % 2**32
 
 
 @given(st.binary(max_size=40), st.integers(1, 1000))
-def test_every_key_has_a_partition(key: bytes, partitions: int) -> None:
+def test_partition_of_any_key_is_in_range(key: bytes, partitions: int) -> None:
     """Whatever the bytes, the partition is one of those there are."""
     assert 0 <= partition_of(key, partitions) < partitions
 
 
 @pytest.mark.broker
-def test_librdkafka_agrees(kafka_settings: KafkaSettings) -> None:
+def test_partition_matches_librdkafka(kafka_settings: KafkaSettings) -> None:
     """Where our producer puts a key is where the order stage looks for it."""
     placed: dict[bytes, int] = {}
     producer = kafka.producer(kafka_settings)

@@ -20,19 +20,19 @@ TOPICS = tuple(Topics())
 _NAME = re.compile(r"[a-z]+(-[a-z]+)*")
 
 
-def test_every_topic_carries_a_record_of_the_contract() -> None:
+def test_every_topic_has_a_record_with_a_contract() -> None:
     """No topic without a schema."""
     assert {topic.record for topic in TOPICS} <= set(RECORDS)
 
 
-def test_names_are_kebab_case_plural_and_without_dots() -> None:
+def test_topic_names_are_kebab_case_plurals_without_dots() -> None:
     """Dots and underscores collide in Kafka's own metrics; a plural says it holds many."""
     for topic in TOPICS:
         assert _NAME.fullmatch(topic.name), topic.name
         assert any(word.endswith("s") for word in topic.name.split("-")), topic.name
 
 
-def test_every_attribute_is_in_the_table_once() -> None:
+def test_every_topic_attribute_is_iterated_once() -> None:
     """A topic that iteration forgets would be neither created nor checked."""
     table = Topics()
     attributes = [one for name, one in vars(table).items() if name != "prefix"]
@@ -40,7 +40,7 @@ def test_every_attribute_is_in_the_table_once() -> None:
     assert len({one.name for one in table}) == len(tuple(table))
 
 
-def test_every_input_topic_has_its_dead_letters() -> None:
+def test_every_input_topic_has_a_dead_letter_topic() -> None:
     """What publishers write may be unreadable, and has a place to go."""
     table = Topics("a-")
     names = {one.name for one in table}
@@ -61,13 +61,13 @@ def test_both_lanes_and_the_state_are_keyed() -> None:
     assert table.desired_consents.config["cleanup.policy"] == "compact"
 
 
-def test_a_prefix_stands_before_every_name() -> None:
+def test_prefix_is_part_of_every_topic_name() -> None:
     """Tests and demos share a broker and meet nowhere."""
     assert all(one.name.startswith("demo-") for one in Topics("demo-"))
 
 
 @pytest.mark.broker
-def test_topics_are_created_once_and_found_right(
+def test_created_topics_have_no_faults(
     make_settings: Callable[[int], KafkaSettings],
 ) -> None:
     """What ensure_topics makes, topic_faults finds nothing against."""
@@ -76,7 +76,7 @@ def test_topics_are_created_once_and_found_right(
     assert clients.topic_faults(settings) == ()
 
 
-def test_topics_are_made_once_somebody_leads_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_topics_are_ready_once_they_have_leaders(monkeypatch: pytest.MonkeyPatch) -> None:
     """The controller is ahead of the broker: who reads at once would be told of no such topic."""
     settings = KafkaSettings(bootstrap_servers="127.0.0.1:1", partitions=1)
     names = [topic.name for topic in settings.topics]
@@ -95,7 +95,7 @@ def test_topics_are_made_once_somebody_leads_them(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.broker
-def test_what_is_wrong_with_topics_is_told(make_settings: Callable[[int], KafkaSettings]) -> None:
+def test_wrong_topics_are_listed_as_faults(make_settings: Callable[[int], KafkaSettings]) -> None:
     """A missing topic, another partition count and another setting are each a sentence."""
     settings = make_settings(3)
     topics, admin = settings.topics, clients.admin(settings)
@@ -113,7 +113,7 @@ def test_what_is_wrong_with_topics_is_told(make_settings: Callable[[int], KafkaS
 
 
 @pytest.mark.broker
-def test_keeping_more_is_no_fault(make_settings: Callable[[int], KafkaSettings]) -> None:
+def test_longer_retention_is_no_fault(make_settings: Callable[[int], KafkaSettings]) -> None:
     """An operator may raise how long records are kept, or keep them for ever."""
     settings = make_settings(1)
     set_of_topic(settings, settings.topics.events.name, "retention.ms", "-1")
@@ -122,7 +122,7 @@ def test_keeping_more_is_no_fault(make_settings: Callable[[int], KafkaSettings])
 
 
 @pytest.mark.broker
-def test_the_committed_end_leaves_out_what_is_open(
+def test_committed_end_excludes_an_open_transaction(
     make_settings: Callable[[int], KafkaSettings],
 ) -> None:
     """Records of an open transaction are not yet there."""
@@ -139,14 +139,14 @@ def test_the_committed_end_leaves_out_what_is_open(
     until(lambda: clients.committed_ends(settings, name) == {0: 2})
 
 
-def test_a_partition_without_leader_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_committed_end_without_leader_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A topic made a moment ago may have no leader yet; nobody has to act on that."""
     answers = iter([KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, None])
     _ends_answered_by(answers, monkeypatch)
     assert clients.committed_ends(KafkaSettings(), "any") == {0: 7}
 
 
-def test_any_other_refusal_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_committed_end_without_permission_raises_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waiting does not cure is not waited for."""
     answers = iter([KafkaError.TOPIC_AUTHORIZATION_FAILED])
     _ends_answered_by(answers, monkeypatch)
@@ -173,7 +173,7 @@ def _ends_answered_by(answers: Iterator[int | None], monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(clients, "consumer", lambda *_, **__: Asked())
 
 
-def test_a_broker_out_of_reach_is_told_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broker_out_of_reach_names_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Foreign errors stop at the wall, and name the place."""
     monkeypatch.setattr(clients, "_TIMEOUT", 0.5)
     settings = KafkaSettings(bootstrap_servers="127.0.0.1:9")
@@ -183,7 +183,7 @@ def test_a_broker_out_of_reach_is_told_with_its_cure(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.broker
-def test_settings_that_are_wrong_are_mended(make_settings: Callable[[int], KafkaSettings]) -> None:
+def test_wrong_topic_settings_are_repaired(make_settings: Callable[[int], KafkaSettings]) -> None:
     """What a topic must be kept like is set anew; what was right is left alone."""
     settings = make_settings(1)
     assert clients.mend_topics(settings) == ()

@@ -80,7 +80,7 @@ def hot() -> list[str]:
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 @pytest.mark.timeout(300)
-def test_compiled_it_does_what_it_does_interpreted(tmp_path: Path) -> None:
+def test_compiled_modules_pass_their_tests(tmp_path: Path) -> None:
     """Its tests, run on the compiled modules."""
     house = wheel(tmp_path)
     assert said(house, "-c", _ASKED) == "True\n"
@@ -92,13 +92,13 @@ def test_compiled_it_does_what_it_does_interpreted(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_without_a_compiler_it_is_installed_all_the_same(tmp_path: Path) -> None:
+def test_wheel_without_a_compiler_runs_interpreted(tmp_path: Path) -> None:
     """Interpreted, and whole."""
     house = wheel(tmp_path, CC=str(tmp_path / "absent"))
     assert said(house, "-c", _ASKED) == "False\n"
 
 
-def test_it_is_compiled_by_what_checked_it() -> None:
+def test_compiler_is_the_mypy_that_checks() -> None:
     """One version of mypy judges the types and compiles by them."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")

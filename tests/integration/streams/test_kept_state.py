@@ -57,7 +57,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return offsets
 
 
-def test_a_commit_moves_the_place_behind_its_rows(
+def test_commit_moves_the_position_behind_its_rows(
     harness: OrderHarness, make_state: Callable[[], PartitionState], read: list[int]
 ) -> None:
     """What a worker wrote itself it does not read again, batch after batch."""
@@ -74,7 +74,7 @@ def test_a_commit_moves_the_place_behind_its_rows(
     assert (read, len(owner.state)) == ([], 3)
 
 
-def test_a_folder_that_was_kept_is_not_read_again(
+def test_kept_folder_reads_back_only_other_owners_rows(
     harness: OrderHarness, tmp_path: Path, read: list[int]
 ) -> None:
     """A worker that starts over its own folder reads what others wrote, and nothing else."""
@@ -93,7 +93,7 @@ def test_a_folder_that_was_kept_is_not_read_again(
     back.state.close()
 
 
-def test_an_aborted_batch_leaves_no_hole(
+def test_aborted_batch_leaves_no_hole(
     harness: OrderHarness, make_state: Callable[[], PartitionState], read: list[int]
 ) -> None:
     """Rows of a transaction that came to nothing are passed over once the partition is taken."""
@@ -111,7 +111,7 @@ def test_an_aborted_batch_leaves_no_hole(
 
 
 @pytest.mark.parametrize("early", [True, False])
-def test_a_key_erased_while_it_is_owned_is_forgotten(
+def test_key_erased_while_owned_is_forgotten(
     harness: OrderHarness,
     make_state: Callable[[], PartitionState],
     logged: list[EventDict],
@@ -146,12 +146,12 @@ harness = OrderHarness(settings)
 owner = harness.owner(RocksFolder(Path(sys.argv[3])).state(0))
 owner.acquire()
 owner.commit(harness.effects(ONAY, an_onay(2)), topic=harness.events, next_offset=2)
-RocksState.hold = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+RocksState.apply = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 owner.commit(harness.effects(RET, an_onay(3)), topic=harness.events, next_offset=4)
 """
 
 
-def test_a_kill_between_commit_and_state_loses_nothing(
+def test_kill_between_commit_and_state_loses_nothing(
     harness: OrderHarness, tmp_path: Path, read: list[int]
 ) -> None:
     """The place on disk tells the truth: what was committed and not yet held is read back."""
@@ -178,7 +178,7 @@ def test_a_kill_between_commit_and_state_loses_nothing(
     state.close()
 
 
-def test_a_topic_made_again_is_read_anew(
+def test_recreated_topic_is_read_from_its_beginning(
     harness: OrderHarness, make_state: Callable[[], PartitionState]
 ) -> None:
     """A topic of the same name that is longer than the old one is still another topic."""

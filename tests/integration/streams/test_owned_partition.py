@@ -37,7 +37,7 @@ from tests.support.order_verdict import committed_records, source
 pytestmark = pytest.mark.broker
 
 
-def test_a_commit_writes_rows_and_offset_and_changes_the_state(harness: OrderHarness) -> None:
+def test_commit_writes_rows_and_offset_and_changes_the_state(harness: OrderHarness) -> None:
     """All of a batch becomes visible together, and only then does the memory change."""
     owner = harness.owner()
     owner.acquire()
@@ -49,7 +49,7 @@ def test_a_commit_writes_rows_and_offset_and_changes_the_state(harness: OrderHar
     assert successor.state.get(KEY) == ONAY
 
 
-def test_helpings_of_a_batch_become_visible_together(harness: OrderHarness) -> None:
+def test_writes_of_a_batch_become_visible_together(harness: OrderHarness) -> None:
     """What was sent on its way before the rest was folded waits for the commit with it."""
     owner = harness.owner()
     owner.acquire()
@@ -66,7 +66,7 @@ def test_helpings_of_a_batch_become_visible_together(harness: OrderHarness) -> N
     assert owner.state.get(KEY) == RET
 
 
-def test_taking_a_partition_fences_whoever_held_it(harness: OrderHarness) -> None:
+def test_acquiring_fences_the_former_owner(harness: OrderHarness) -> None:
     """The first owner's commit fails, nothing of it is visible, and its memory stays as it was."""
     first, second = harness.owner(), harness.owner()
     first.acquire()
@@ -81,7 +81,7 @@ def test_taking_a_partition_fences_whoever_held_it(harness: OrderHarness) -> Non
     assert third.next_offsets[harness.events] == 5
 
 
-def test_a_transaction_left_open_is_aborted_by_the_next_owner(harness: OrderHarness) -> None:
+def test_open_transaction_is_aborted_by_the_next_owner(harness: OrderHarness) -> None:
     """What a killed worker had written without committing is nowhere, and blocks nobody."""
     first, second = harness.owner(), harness.owner()
     first.acquire()
@@ -95,7 +95,7 @@ def test_a_transaction_left_open_is_aborted_by_the_next_owner(harness: OrderHarn
     assert harness.rows() == 1
 
 
-def test_nothing_is_committed_on_a_partition_that_is_not_held(harness: OrderHarness) -> None:
+def test_commit_without_acquisition_raises(harness: OrderHarness) -> None:
     """Before it is taken, and after it is let go, a commit fails as a lost one does."""
     owner = harness.owner()
     for _ in range(2):
@@ -105,7 +105,7 @@ def test_nothing_is_committed_on_a_partition_that_is_not_held(harness: OrderHarn
         owner.release()
 
 
-def test_a_state_that_was_kept_catches_up_by_the_difference(
+def test_kept_state_reads_back_only_the_difference(
     harness: OrderHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Coming back, an owner reads what others wrote meanwhile, and not what it had."""
@@ -133,7 +133,7 @@ def test_a_state_that_was_kept_catches_up_by_the_difference(
     assert (first.state.get(KEY), first.state.get(other.key.encode())) == (ONAY, other)
 
 
-def test_a_tombstone_forgets_its_key(harness: OrderHarness) -> None:
+def test_tombstone_removes_its_key(harness: OrderHarness) -> None:
     """A key erased from the topic is erased from the state."""
     harness.write_row(row_of(ONAY))
     owner = harness.owner()
@@ -144,7 +144,7 @@ def test_a_tombstone_forgets_its_key(harness: OrderHarness) -> None:
     assert (held, owner.state.get(KEY)) == (ONAY, None)
 
 
-def test_a_coordinator_of_the_past_is_not_believed(harness: OrderHarness) -> None:
+def test_former_coordinator_is_not_believed(harness: OrderHarness) -> None:
     """A broker that was frozen and woke answers with old offsets; they would be decided again."""
     first = harness.owner()
     first.acquire()
@@ -170,7 +170,7 @@ def test_a_coordinator_of_the_past_is_not_believed(harness: OrderHarness) -> Non
     assert second.next_offsets == {harness.events: 5, harness.express: 0}
 
 
-def test_a_leader_of_the_past_is_not_believed(
+def test_former_leader_is_not_believed(
     harness: OrderHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A broker that was frozen and woke tells an old end; the state would lack what came after."""
@@ -192,14 +192,14 @@ def test_a_leader_of_the_past_is_not_believed(
     assert owner.state.get(KEY) == ONAY
 
 
-def test_marks_are_seen_by_no_subscriber(harness: OrderHarness) -> None:
+def test_marks_are_invisible_to_subscribers(harness: OrderHarness) -> None:
     """Whoever reads what is committed finds rows alone, however often a partition changed hands."""
     harness.owner().acquire()
     harness.owner().acquire()
     assert harness.rows() == 0
 
 
-def test_a_place_that_is_gone_means_reading_all_of_it(
+def test_state_whose_position_is_gone_is_discarded(
     harness: OrderHarness, logged: list[EventDict]
 ) -> None:
     """Where the topic no longer has the state's place, what was held is forgotten and read anew."""
@@ -216,7 +216,7 @@ def test_a_place_that_is_gone_means_reading_all_of_it(
     assert [one["why"] for one in logged] == ["its position is gone from the topic"]
 
 
-def test_a_state_ahead_of_its_topic_is_read_anew(
+def test_state_ahead_of_its_topic_is_discarded(
     harness: OrderHarness, logged: list[EventDict]
 ) -> None:
     """A topic shorter than what we have seen of it is another topic."""
@@ -228,7 +228,7 @@ def test_a_state_ahead_of_its_topic_is_read_anew(
     assert [one["why"] for one in logged] == ["it is ahead of its topic"]
 
 
-def test_records_that_retention_took_undecided_are_reported(
+def test_undecided_records_removed_by_retention_are_logged(
     harness: OrderHarness, logged: list[EventDict]
 ) -> None:
     """Loss cannot be undone, but it is never silent."""
@@ -246,16 +246,14 @@ def test_records_that_retention_took_undecided_are_reported(
 
 
 @pytest.mark.parametrize("rubbish", [b"rubbish", b"\xc3\x01" + b"\x07" * 8])
-def test_a_state_that_cannot_be_read_stops_the_worker(
-    harness: OrderHarness, rubbish: bytes
-) -> None:
+def test_unreadable_row_raises_state_error(harness: OrderHarness, rubbish: bytes) -> None:
     """Whatever stands in the state topic and is no state of ours must not be guessed at."""
     harness.write_row(rubbish)
     with pytest.raises(StateError):
         harness.owner().acquire()
 
 
-def test_a_newer_law_stops_an_older_release(harness: OrderHarness) -> None:
+def test_row_of_a_newer_law_raises_state_error(harness: OrderHarness) -> None:
     """An old worker does not decide over the state of a law it does not know."""
     newer = replace(ONAY, law_version=LAW_VERSION + 1)
     harness.write_row(row_of(newer))
@@ -263,7 +261,7 @@ def test_a_newer_law_stops_an_older_release(harness: OrderHarness) -> None:
         harness.owner().acquire()
 
 
-def test_a_refiled_record_arrives_where_its_key_belongs(
+def test_repartitioned_record_arrives_in_its_partition(
     make_settings: Callable[[int], KafkaSettings],
 ) -> None:
     """Outside the transaction, but before its offset: found elsewhere, decided at home."""
@@ -280,7 +278,7 @@ def test_a_refiled_record_arrives_where_its_key_belongs(
     harness.close()
 
 
-def test_what_cannot_be_refiled_keeps_its_offset_back(harness: OrderHarness) -> None:
+def test_failed_repartitioning_keeps_the_offset(harness: OrderHarness) -> None:
     """A record that did not arrive elsewhere is not counted as decided."""
     owner = harness.owner()
     owner.acquire()
@@ -294,7 +292,7 @@ def test_what_cannot_be_refiled_keeps_its_offset_back(harness: OrderHarness) -> 
     assert successor.next_offsets[harness.events] == 0
 
 
-def test_the_largest_record_the_fold_lets_through_can_be_written(harness: OrderHarness) -> None:
+def test_largest_folded_record_can_be_written(harness: OrderHarness) -> None:
     """The limit of the fold lies below the broker's and the client's own."""
     stage = OrderStage(topics=harness.settings.topics, partitions=1, codec=harness.codec)
     event = an_event(evidence={"page": "x" * 890_000})

@@ -22,13 +22,13 @@ from izin.streams.engine.transport import BatchConsumer, BatchConsumerThread, Re
 
 
 @pytest.mark.parametrize("name", [*transport.RELIES_ON, *app.RELIES_ON])
-def test_what_we_rely_on_inside_faust_is_there(name: str) -> None:
+def test_private_names_of_faust_and_aiokafka_exist(name: str) -> None:
     """An upgrade of Faust or aiokafka that moves a name fails here, not in production."""
     module, _, path = name.partition(":")
     assert attrgetter(path)(importlib.import_module(module))
 
 
-def test_the_pin_test_can_fail() -> None:
+def test_private_name_that_moved_is_found() -> None:
     """A name that moved is missed."""
     with pytest.raises(AttributeError):
         attrgetter("Consumer._moved_away")(
@@ -36,14 +36,14 @@ def test_the_pin_test_can_fail() -> None:
         )
 
 
-def test_registering_twice_changes_nothing() -> None:
+def test_transport_registered_twice_is_unchanged() -> None:
     """The scheme leads to the transport, however often it is registered."""
     transport.register()
     transport.register()
     assert TRANSPORTS.by_name(transport.SCHEME) is transport.Transport
 
 
-def test_nothing_is_offered_to_commit() -> None:
+def test_consumer_offers_no_offset_to_commit() -> None:
     """Faust finds no offset to commit, and forgets what was acknowledged."""
     acked = SimpleNamespace(_acked={"tp": [1, 2]}, _acked_index={"tp": {1, 2}})
     assert BatchConsumer._new_offset(acked, "tp") is None
@@ -51,7 +51,7 @@ def test_nothing_is_offered_to_commit() -> None:
 
 
 @pytest.mark.parametrize(("held", "wait"), [({}, 500), ({"tp": "fetched"}, fetching.PARTIAL_WAIT)])
-def test_a_fetch_that_leaves_out_partitions_waits_for_none(held: dict[str, str], wait: int) -> None:
+def test_fetch_that_leaves_out_partitions_waits_briefly(held: dict[str, str], wait: int) -> None:
     """While a busy partition is worked on, a fetch of the quiet ones must not hold up its next."""
     asked = [(1, FetchRequest(500, 1, 1 << 20, 1, [("quiet", [(0, 7, 1 << 20)])]))]
     fetcher = SimpleNamespace(_get_actions_per_node=lambda _: (asked, "others"), _records=held)
@@ -153,7 +153,7 @@ async def test_markers_and_aborted_records_are_no_holes(
 
 
 @pytest.mark.broker
-async def test_fetches_that_bring_nothing_leave_no_hole_behind(
+async def test_fetch_of_aborted_records_leaves_no_hole(
     make_settings: Callable[[int], KafkaSettings],
 ) -> None:
     """A fetch of aborted records alone moves the position, and the next batch accounts for it."""
@@ -175,7 +175,7 @@ async def test_fetches_that_bring_nothing_leave_no_hole_behind(
 
 
 @pytest.mark.broker
-async def test_a_batch_is_one_partitions_whole_fetch(
+async def test_batch_is_the_whole_fetch_of_one_partition(
     make_settings: Callable[[int], KafkaSettings],
 ) -> None:
     """Two partitions that were fetched come one after the other, neither of them in scraps."""
@@ -205,7 +205,7 @@ async def test_a_batch_is_one_partitions_whole_fetch(
     assert {*found[0], *found[1]} == places
 
 
-async def test_topics_that_go_ahead_are_handed_over_first(
+async def test_topics_that_go_ahead_are_delivered_first(
     make_settings: Callable[[int], KafkaSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A "no" does not wait for the bulk that was fetched before it."""
@@ -238,7 +238,7 @@ async def test_topics_that_go_ahead_are_handed_over_first(
 
 
 @pytest.mark.broker
-async def test_a_jump_of_the_position_is_seen(
+async def test_seek_shows_as_a_hole(
     make_settings: Callable[[int], KafkaSettings],
 ) -> None:
     """A seek past records makes a batch that begins after the last one ended."""
@@ -252,7 +252,7 @@ async def test_a_jump_of_the_position_is_seen(
 
 
 @pytest.mark.broker
-async def test_records_that_retention_took_are_a_hole(
+async def test_records_removed_by_retention_are_a_hole(
     make_settings: Callable[[int], KafkaSettings],
 ) -> None:
     """A reader thrown back to what is left does not claim to have seen what is gone."""
@@ -275,7 +275,7 @@ async def test_records_that_retention_took_are_a_hole(
     ("start", "end", "expected"),
     [(5, 20, (5, 20)), (None, None, (10, 13)), (11, 12, (10, 13))],
 )
-def test_a_batch_without_a_trusted_position_claims_its_records_alone(
+def test_batch_without_position_covers_only_its_records(
     start: int | None, end: int | None, expected: tuple[int, int]
 ) -> None:
     """What the position does not vouch for may look like a hole, never the reverse."""

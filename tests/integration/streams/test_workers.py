@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from izin.runtime.settings import KafkaSettings
-from izin.schemas.codec import Codec
 from izin.streams.engine.app import EXIT_CONFIG
+from tests.support.order_harness import CODEC
 from tests.support.order_traffic import Traffic
 from tests.support.order_verdict import backlog, examine
 from tests.support.order_workers import Worker, all_held, until
@@ -20,11 +20,10 @@ pytestmark = pytest.mark.broker
 def test_partitions_follow_workers_that_join_and_leave(
     make_settings: Callable[[int], KafkaSettings],
     start_worker: Callable[[str, KafkaSettings], Worker],
-    codec: Codec,
 ) -> None:
     """Both lanes move together, order is kept, and a worker asked to end ends well."""
     settings = make_settings(6)
-    traffic = Traffic(settings, codec, seed=5, recipients=100)
+    traffic = Traffic(settings, CODEC, seed=5, recipients=100)
     first = start_worker("first", settings)
     traffic.publish(500)
     until(lambda: all_held([first], 6), within=30, what="first owner")
@@ -46,12 +45,12 @@ def test_partitions_follow_workers_that_join_and_leave(
     group = f"{settings.topic_prefix}izin-order"
     until(lambda: not backlog(settings, group), within=30, what="end of the backlog")
     assert second.end() == 0
-    verdict = examine(settings, codec)
+    verdict = examine(settings, CODEC)
     assert verdict.faultless, str(verdict)
     assert verdict.counts["events"] >= 600
 
 
-def test_a_worker_comes_back_under_its_name_at_another_address(
+def test_worker_restarted_at_another_address_keeps_partitions(
     make_settings: Callable[[int], KafkaSettings], tmp_path: Path
 ) -> None:
     """Killed and started elsewhere at once it is given its partitions back, finds its state where
@@ -83,7 +82,7 @@ def test_a_worker_comes_back_under_its_name_at_another_address(
     assert not list(elsewhere.iterdir())
 
 
-def test_a_worker_does_not_start_over_wrong_topics(
+def test_worker_with_wrong_topics_exits(
     make_settings: Callable[[int], KafkaSettings],
     start_worker: Callable[[str, KafkaSettings], Worker],
 ) -> None:

@@ -16,17 +16,19 @@ BUDGET = DeadLetterBudget(share=0.2, window=1000, least=100)
         (101, 500, True),
     ],
 )
-def test_the_share_and_the_least_decide(suspects: int, records: int, exceeded: bool) -> None:
+def test_budget_is_exceeded_above_share_and_least(
+    suspects: int, records: int, exceeded: bool
+) -> None:
     """A handful is never too many, a fifth is allowed."""
     assert BUDGET.is_exceeded(suspects, records) is exceeded
 
 
-def test_a_share_of_one_sets_no_bound() -> None:
+def test_budget_with_share_of_one_is_unbounded() -> None:
     """The operator's word that the records are unusable indeed."""
     assert not DeadLetterBudget(share=1).is_exceeded(5000, 5000)
 
 
-def test_only_the_latest_records_count() -> None:
+def test_records_before_the_window_are_dropped() -> None:
     """Long good days do not hide a bad deploy, and old poison is forgiven."""
     latest = LatestRecords(BUDGET)
     for _ in range(100):
@@ -39,7 +41,7 @@ def test_only_the_latest_records_count() -> None:
     assert (latest.suspects, latest.records) == (0, 1000)
 
 
-def test_a_batch_wider_than_the_window_counts_whole() -> None:
+def test_batch_wider_than_the_window_counts_whole() -> None:
     """The window is never empty."""
     latest = LatestRecords(BUDGET)
     latest.add(0, 10)

@@ -34,7 +34,7 @@ time.sleep(60)
 
 
 @pytest.mark.parametrize(("within", "signals"), [(0.0, 1), (60.0, 2)])
-def test_a_loop_that_hears_nothing_is_ended(within: float, signals: int) -> None:
+def test_hanging_process_is_ended_after_a_signal(within: float, signals: int) -> None:
     """Out of time, or asked again: the process goes, though its main thread stands still."""
     with subprocess.Popen(
         [sys.executable, "-c", STUCK, str(within)], stdout=subprocess.PIPE, text=True
@@ -48,13 +48,13 @@ def test_a_loop_that_hears_nothing_is_ended(within: float, signals: int) -> None
         assert process.wait(30) == EXIT_STALLED
 
 
-def test_a_signal_before_anybody_listens_is_not_lost() -> None:
+def test_signal_before_watching_is_not_lost() -> None:
     """Asked to end while it is still being put together, a worker ends."""
     done = subprocess.run([sys.executable, "-c", TOO_EARLY], timeout=60, check=False)
     assert done.returncode == EXIT_STALLED
 
 
-def test_who_makes_one_does_not_hear_the_signals(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_signals_are_blocked_in_the_creating_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are kept from every thread but the one that listens."""
     blocked: list[object] = []
     monkeypatch.setattr(signal, "pthread_sigmask", lambda *given: blocked.append(given))

@@ -15,24 +15,10 @@ from izin.schemas.contracts import Contract, UnusableSchemaError
 from izin.schemas.records import event_to_avro
 from tests.support.builders import an_event
 from tests.support.order_harness import CODEC, HOME, TOPICS, OrderHarness, fetched
+from tests.support.registry import MemoryRegistry
 
 OURS = contracts.current()["ConsentEvent"]
 EVENT = an_event(status="RET", notice_version="2026-01")
-
-
-class RegistryOfReleases:
-    """A registry in which every release has written its schemas."""
-
-    def __init__(self) -> None:
-        self.contracts: list[Contract] = []
-
-    def id_of(self, contract: Contract) -> int:
-        self.contracts.append(contract)
-        return len(self.contracts)
-
-    def schema_of(self, schema_id: int) -> contracts.Schema | None:
-        found = self.contracts[schema_id - 1 : schema_id]
-        return found[0].schema if found else None
 
 
 def release(which: str) -> tuple[Contract, dict[str, object]]:
@@ -49,7 +35,7 @@ def release(which: str) -> tuple[Contract, dict[str, object]]:
 
 
 def produced(
-    which: str, monkeypatch: pytest.MonkeyPatch, ids: RegistryOfReleases | None
+    which: str, monkeypatch: pytest.MonkeyPatch, ids: MemoryRegistry | None
 ) -> tuple[bytes, Contract]:
     """Return the event as a producer of another release writes it."""
     contract, event = release(which)
@@ -59,7 +45,7 @@ def produced(
         return Codec(ids).encode("ConsentEvent", event), contract
 
 
-def test_an_older_worker_reads_what_stands_in_its_schema_folder(
+def test_worker_reads_newer_schemas_from_its_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Without a registry a producer may be newer, where its schema was handed on."""
@@ -75,9 +61,7 @@ def test_an_older_worker_reads_what_stands_in_its_schema_folder(
     ("content", "told"),
     [("{", "is no schema"), ('{"type": "record"}', "is no schema"), (None, "cannot be read")],
 )
-def test_a_schema_folder_that_cannot_be_used_is_told(
-    tmp_path: Path, content: str | None, told: str
-) -> None:
+def test_unusable_schema_folder_raises(tmp_path: Path, content: str | None, told: str) -> None:
     """A worker does not start without what it was told to read."""
     folder = tmp_path / "schemas"
     if content is not None:
@@ -96,11 +80,11 @@ def decided(value: bytes, reader: Codec) -> list[tuple[str, dict[str, object]]]:
 
 @pytest.mark.parametrize("which", ["older", "newer"])
 @pytest.mark.parametrize("framing", ["registry", "fingerprint"])
-def test_an_opt_out_of_another_release_takes_effect(
+def test_opt_out_of_another_release_takes_effect(
     monkeypatch: pytest.MonkeyPatch, which: str, framing: str
 ) -> None:
     """Resolved into what this release knows: a row, an opt-out and a decision that all can read."""
-    ids = RegistryOfReleases() if framing == "registry" else None
+    ids = MemoryRegistry() if framing == "registry" else None
     value, contract = produced(which, monkeypatch, ids)
     if ids is None:
         known = {**contracts.known(), contract.fingerprint: contract}
@@ -118,7 +102,7 @@ def test_an_opt_out_of_another_release_takes_effect(
     assert (told["event_id"], told["status"]) == (expected.event_id, "RET")
 
 
-def test_a_schema_that_nobody_here_knows_is_told_from_rubbish(
+def test_unknown_schema_is_dead_lettered_as_such(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The record is kept whole, under a reason that its producer can act on."""

@@ -40,7 +40,7 @@ def a_letter(record: SourceRecord) -> DeadLetter:
     return letter
 
 
-def test_a_good_record_is_admitted() -> None:
+def test_valid_record_is_admitted() -> None:
     """The guard says whether admission changed anything of the event."""
     found = admitted(a_record())
     assert isinstance(found, AdmittedRecord)
@@ -52,7 +52,7 @@ def test_a_good_record_is_admitted() -> None:
     assert not other.is_unchanged
 
 
-def test_a_tombstone_is_undecodable() -> None:
+def test_tombstone_is_undecodable() -> None:
     """A record without a value says nothing of a consent."""
     assert a_letter(fetched(value=None)).reason == "undecodable"
 
@@ -63,7 +63,7 @@ def test_bytes_in_no_framing_are_undecodable(value: bytes) -> None:
     assert a_letter(fetched(value=value)).reason == "undecodable"
 
 
-def test_a_record_cut_short_or_too_long_is_undecodable() -> None:
+def test_record_cut_short_or_too_long_is_undecodable() -> None:
     """A record that ends early, or goes on after its end, is none of the contract's."""
     value = a_record().value
     assert value is not None
@@ -71,19 +71,19 @@ def test_a_record_cut_short_or_too_long_is_undecodable() -> None:
     assert a_letter(fetched(value=value + b"\x00")).reason == "undecodable"
 
 
-def test_an_unknown_fingerprint_is_an_unknown_schema() -> None:
+def test_unknown_fingerprint_is_an_unknown_schema() -> None:
     """A fingerprint that no version of ours has is told from rubbish: the cure differs."""
     assert a_letter(fetched(value=b"\xc3\x01" + b"\x07" * 8)).reason == "unknown-schema"
 
 
-def test_an_unknown_registry_id_is_an_unknown_schema() -> None:
+def test_unknown_registry_id_is_an_unknown_schema() -> None:
     """An id without a registry that knows it is an unknown schema, and the cure is named."""
     letter = a_letter(fetched(value=b"\x00" + struct.pack(">I", 4242) + b"rest"))
     assert letter.reason == "unknown-schema"
     assert "SCHEMA_REGISTRY_URL" in letter.violations[0].reason
 
 
-def test_another_record_of_ours_is_undecodable() -> None:
+def test_record_of_another_contract_is_undecodable() -> None:
     """A Violation on the events topic is a record, but none of its contract."""
     value = CODEC.encode("Violation", {"field": "a", "code": "b", "reason": "c", "reason_tr": "d"})
     assert a_letter(fetched(value=value)).reason == "undecodable"
@@ -98,7 +98,7 @@ def out_of_reach(schema_id: int) -> NoReturn:
     raise OurError(f"nobody answers about {schema_id}")
 
 
-def test_a_registry_out_of_reach_stops_the_worker_and_buries_nothing() -> None:
+def test_registry_out_of_reach_raises() -> None:
     """It is not the record's fault that the registry is gone."""
     record = fetched(value=b"\x00" + struct.pack(">I", 7) + b"rest")
     with pytest.raises(OurError):
@@ -106,7 +106,7 @@ def test_a_registry_out_of_reach_stops_the_worker_and_buries_nothing() -> None:
 
 
 @pytest.mark.parametrize("schema", ["string", ["null", "int"], {"type": "record"}, 5])
-def test_a_registered_schema_that_is_no_record_is_an_unknown_schema(schema: object) -> None:
+def test_registered_schema_that_is_no_record_is_unknown(schema: object) -> None:
     """Whatever stands under an id at the registry, it is the record that suffers for it."""
     record = fetched(value=b"\x00" + struct.pack(">I", 7) + b"rest")
     letter = Guard(a_registry(lambda _: schema)).admit(record)
@@ -114,7 +114,7 @@ def test_a_registered_schema_that_is_no_record_is_an_unknown_schema(schema: obje
     assert letter.reason in {"unknown-schema", "undecodable"}
 
 
-def test_violations_are_listed_and_typed() -> None:
+def test_refused_record_lists_typed_violations() -> None:
     """A refused event names every violation, with its code."""
     letter = a_letter(a_record(an_event(source=None, consent_date=None)))
     assert letter.reason == "refused"
@@ -123,14 +123,14 @@ def test_violations_are_listed_and_typed() -> None:
 
 
 @pytest.mark.parametrize("status", ["RET", " ret "])
-def test_a_lost_ret_is_flagged(status: str) -> None:
+def test_refused_ret_is_flagged(status: str) -> None:
     """A "no" whose key cannot be read is a person's business."""
     letter = a_letter(a_record(an_event(status=status, recipient="nobody")))
     assert (letter.reason, letter.lost_ret) == ("refused", True)
 
 
 @pytest.mark.parametrize(("status", "lost"), [("ONAY", False), ("RET", True)])
-def test_poison_is_buried_and_a_lost_ret_is_flagged(
+def test_poison_is_dead_lettered_and_a_ret_flagged(
     monkeypatch: pytest.MonkeyPatch, status: str, lost: bool
 ) -> None:
     """A record over which our code stumbles tells no more of itself than the error's type."""
@@ -144,7 +144,7 @@ def test_poison_is_buried_and_a_lost_ret_is_flagged(
     assert PHONE not in letter.violations[0].reason
 
 
-def test_an_impossible_timestamp_is_poison_and_can_be_buried() -> None:
+def test_impossible_timestamp_is_poison() -> None:
     """A record dated outside the calendar does not stop the worker, nor does its dead letter."""
     record = a_record(timestamp=2**62)
     letter = a_letter(record)
@@ -153,13 +153,13 @@ def test_an_impossible_timestamp_is_poison_and_can_be_buried() -> None:
 
 
 @given(st.binary(max_size=300))
-def test_no_bytes_make_the_guard_raise(rest: bytes) -> None:
+def test_guard_given_any_bytes_does_not_raise(rest: bytes) -> None:
     """Whatever follows a right header, the guard judges it."""
     header = b"\xc3\x01" + contracts.current()["ConsentEvent"].fingerprint
     assert admitted(fetched(value=header + rest))
 
 
-def test_a_dead_letter_keeps_where_it_came_from_and_the_original() -> None:
+def test_dead_letter_has_coordinates_and_original_bytes() -> None:
     """Coordinates, bytes, digest and headers are the record's own."""
     record = fetched(
         topic="consent-events", partition=3, offset=41, value=b"rubbish", headers=[("a", None)]
@@ -175,7 +175,7 @@ def test_a_dead_letter_keeps_where_it_came_from_and_the_original() -> None:
     assert told["headers"] == [{"name": "a", "value": None}]
 
 
-def test_a_dead_letter_always_fits_into_a_record() -> None:
+def test_dead_letter_of_a_huge_record_fits_into_a_record() -> None:
     """Of a huge value, key or header so much is kept that the dead letter can be written."""
     huge = b"x" * (1 << 20)
     record = fetched(value=huge, key=huge, headers=[("small", b"1"), ("big", huge)])
@@ -185,7 +185,7 @@ def test_a_dead_letter_always_fits_into_a_record() -> None:
     assert [one["name"] for one in told["headers"]] == ["small"]
 
 
-def test_a_refiled_record_counts_from_its_first_append() -> None:
+def test_repartitioned_record_counts_from_its_first_append() -> None:
     """A second append changes no instant, and a header can only date back, never ahead."""
     first = str(APPENDED - 60_000).encode()
     later = str(APPENDED + 60_000).encode()

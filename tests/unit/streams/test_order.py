@@ -50,7 +50,7 @@ def kinds(effects: Effects) -> list[str]:
     return [one["kind"] for one in HARNESS.written(effects, TOPICS.decisions.name, "Decision")]
 
 
-def test_an_applied_event_gives_one_row_and_one_decision() -> None:
+def test_applied_event_gives_one_row_and_one_decision() -> None:
     """Three changes of one key in a batch are three rows and three decisions, in their order."""
     effects = HARNESS.fold(
         records_of(
@@ -68,7 +68,7 @@ def test_an_applied_event_gives_one_row_and_one_decision() -> None:
     assert consent_from_avro(rows[-1]) == changed(effects)
 
 
-def test_opt_outs_tell_each_change_to_ret_and_nothing_else() -> None:
+def test_each_change_to_ret_gives_one_opt_out() -> None:
     """A first RET and a RET over an ONAY are opt-outs; a newer RET over a RET is none."""
     effects = HARNESS.fold(
         records_of(
@@ -83,13 +83,13 @@ def test_opt_outs_tell_each_change_to_ret_and_nothing_else() -> None:
     assert effects.counts["opt-outs"] == 2
 
 
-def test_an_onay_is_never_an_opt_out() -> None:
+def test_onay_gives_no_opt_out() -> None:
     """A "yes", first or later, tells subscribers no "no"."""
     effects = HARNESS.fold(records_of(an_event(event_id="1"), an_event(event_id="2", **at(5))))
     assert not HARNESS.written(effects, TOPICS.opt_outs.name, "Consent")
 
 
-def test_a_duplicate_writes_nothing() -> None:
+def test_duplicate_writes_nothing() -> None:
     """The same event again changes nothing and is told to nobody."""
     event = an_event()
     effects = HARNESS.fold(records_of(event, event, event))
@@ -97,7 +97,7 @@ def test_a_duplicate_writes_nothing() -> None:
     assert len(effects.writes) == 2
 
 
-def test_better_evidence_of_the_same_statement_enriches() -> None:
+def test_better_evidence_of_the_same_event_enriches() -> None:
     """İYS's own word of the same second and status takes over, as a row and a decision."""
     ours = an_event(status="RET", consent_date=NOON)
     effects = HARNESS.fold(records_of(ours, an_iys_event(event_id="iys-1")))
@@ -106,7 +106,7 @@ def test_better_evidence_of_the_same_statement_enriches() -> None:
     assert effects.counts["opt-outs"] == 1
 
 
-def test_a_stale_event_that_moves_the_latest_ret_writes_a_row() -> None:
+def test_stale_event_that_moves_the_latest_ret_writes_a_row() -> None:
     """An older RET that was unknown is noted in the state: the gate counts from it."""
     effects = HARNESS.fold(
         records_of(an_event(event_id="1", **at(9)), an_event(event_id="2", status="RET", **at(3)))
@@ -118,7 +118,7 @@ def test_a_stale_event_that_moves_the_latest_ret_writes_a_row() -> None:
     assert not HARNESS.written(effects, TOPICS.opt_outs.name, "Consent")
 
 
-def test_a_stale_event_that_moves_nothing_is_a_decision_alone() -> None:
+def test_stale_event_that_moves_nothing_writes_a_decision() -> None:
     """An older statement that teaches nothing is told in the decisions and nowhere else."""
     effects = HARNESS.fold(
         records_of(an_event(event_id="1", **at(9)), an_event(event_id="2", **at(3)))
@@ -127,7 +127,7 @@ def test_a_stale_event_that_moves_nothing_is_a_decision_alone() -> None:
     assert len(HARNESS.written(effects, TOPICS.desired_consents.name, "Consent")) == 1
 
 
-def test_a_bad_record_leaves_the_others_of_its_batch_untouched() -> None:
+def test_bad_record_leaves_its_batch_untouched() -> None:
     """Between two good records rubbish becomes a dead letter, and the two are decided."""
     good = records_of(an_event(event_id="1"), an_event(event_id="2", **at(3)))
     bad = fetched(partition=HOME, offset=7, value=b"rubbish", key=None)
@@ -138,7 +138,7 @@ def test_a_bad_record_leaves_the_others_of_its_batch_untouched() -> None:
     assert effects.counts["dead:undecodable"] == 1
 
 
-def test_whatever_dies_on_the_express_lane_is_an_alarm() -> None:
+def test_dead_letter_of_the_express_lane_is_an_alarm() -> None:
     """It may have been a "no", and its bytes cannot say; on the bulk lane they are counted."""
     rubbish = [
         fetched(topic=topic, partition=HOME, offset=offset, value=value)
@@ -150,7 +150,7 @@ def test_whatever_dies_on_the_express_lane_is_an_alarm() -> None:
     assert effects.dead_letters == {"undecodable": 4}
 
 
-def test_poison_of_the_fold_is_buried_and_notes_nothing(
+def test_poison_in_the_fold_is_dead_lettered_without_effects(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A record on which the decision stumbles is a dead letter, and a RET among them an alarm."""
@@ -175,7 +175,7 @@ def test_poison_of_the_fold_is_buried_and_notes_nothing(
     assert changed(effects).event_id == "3"
 
 
-def test_a_state_that_fails_is_no_fault_of_the_record() -> None:
+def test_failing_state_raises() -> None:
     """A state that cannot be read stops the worker: nothing is buried for it."""
 
     class Broken(MemoryState):
@@ -186,7 +186,7 @@ def test_a_state_that_fails_is_no_fault_of_the_record() -> None:
         HARNESS.fold(records_of(an_event()), Broken())
 
 
-def test_a_ret_with_too_much_evidence_takes_effect_without_it() -> None:
+def test_ret_with_too_much_evidence_takes_effect_without_it() -> None:
     """A "no" is not lost because what proves it is too large to be written twice."""
     evidence = {"page": "x" * MAX_BYTES}
     effects = HARNESS.fold(records_of(an_event(status="RET", evidence=evidence)))
@@ -202,7 +202,7 @@ def test_a_ret_with_too_much_evidence_takes_effect_without_it() -> None:
         (an_event(status="RET", origin_ref="x" * MAX_BYTES), [("consent-events", HOME, 0)]),
     ],
 )
-def test_what_is_too_large_to_be_written_is_buried(
+def test_event_too_large_to_write_is_dead_lettered(
     event: ConsentEvent, lost: list[tuple[str, int, int]]
 ) -> None:
     """It would stop its partition for ever: the broker never takes it."""
@@ -213,7 +213,7 @@ def test_what_is_too_large_to_be_written_is_buried(
     assert not effects.changes
 
 
-def test_a_record_elsewhere_is_refiled_where_its_key_belongs() -> None:
+def test_record_in_another_partition_is_repartitioned() -> None:
     """A producer that keys its own way loses nothing: same bytes, right partition, marked."""
     elsewhere = (HOME + 1) % PARTITIONS
     (record,) = records_of(an_event(), partition=elsewhere, headers=[("ce_id", b"1")], offset=5)
@@ -230,7 +230,7 @@ def test_a_record_elsewhere_is_refiled_where_its_key_belongs() -> None:
     assert not effects.changes
 
 
-def test_a_second_time_in_the_wrong_place_is_a_dead_letter() -> None:
+def test_record_repartitioned_twice_is_dead_lettered() -> None:
     """Nothing goes round in circles; a RET among them is an alarm."""
     elsewhere = (HOME + 1) % PARTITIONS
     marked = {"partition": elsewhere, "headers": [(REPARTITIONED, b"a/1/2")]}
@@ -241,7 +241,7 @@ def test_a_second_time_in_the_wrong_place_is_a_dead_letter() -> None:
     assert effects.alarms == [("consent-events", elsewhere, 1)]
 
 
-def test_a_refiled_ret_without_a_date_counts_from_its_first_append() -> None:
+def test_repartitioned_undated_ret_counts_from_its_first_append() -> None:
     """A detour of two hours does not let an undated "no" override a newer "yes"."""
     elsewhere = (HOME + 1) % PARTITIONS
     undated = an_event(event_id="1", status="RET", consent_date=None, received_at=None)
@@ -255,7 +255,7 @@ def test_a_refiled_ret_without_a_date_counts_from_its_first_append() -> None:
 
 
 @pytest.mark.interpreted
-def test_a_held_key_is_not_hashed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_in_the_state_is_not_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second event of a key costs no murmur2."""
     hashed: list[bytes] = []
 
@@ -268,13 +268,13 @@ def test_a_held_key_is_not_hashed_again(monkeypatch: pytest.MonkeyPatch) -> None
     assert hashed == [KEY]
 
 
-def test_a_replay_folds_to_the_same_bytes() -> None:
+def test_replay_folds_to_the_same_bytes() -> None:
     """Nothing of the fold hangs on the clock or on chance."""
     records = records_of(*_many(60, seed=1))
     assert HARNESS.fold(records) == HARNESS.fold(records)
 
 
-def test_folding_twice_over_the_outcome_changes_no_state() -> None:
+def test_events_folded_again_change_no_state() -> None:
     """At-least-once input gives the same state: every event again is a duplicate or stale."""
     records, state = records_of(*_many(60, seed=2)), MemoryState()
     state.apply(HARNESS.fold(records, state).changes, 1)
@@ -282,7 +282,7 @@ def test_folding_twice_over_the_outcome_changes_no_state() -> None:
 
 
 @given(seed=st.integers(0, 2**32), cuts=st.lists(st.integers(0, 40), max_size=4))
-def test_lanes_interleave_as_they_like(seed: int, cuts: list[int]) -> None:
+def test_any_interleaving_of_lanes_gives_the_same_state(seed: int, cuts: list[int]) -> None:
     """Any interleaving of express and bulk, in any batches, gives the same state."""
     events = _many(40, seed=7)
     whole = MemoryState()
@@ -312,7 +312,7 @@ def _many(count: int, *, seed: int) -> list[ConsentEvent]:
     ]
 
 
-def test_what_was_decided_is_left_out() -> None:
+def test_decided_records_are_left_out() -> None:
     """Records below the committed offset are dropped, the others stay in order."""
     records = records_of(*_many(5, seed=3))
     assert undecided(records, 0) is records

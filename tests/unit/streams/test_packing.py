@@ -58,7 +58,7 @@ def back(packing: Packing, consent: Consent) -> Consent:
 
 
 @given(st.lists(consents(), max_size=5), st.integers(0, 3))
-def test_a_consent_comes_back_as_it_was(several: list[Consent], most: int) -> None:
+def test_consent_packed_and_unpacked_is_unchanged(several: list[Consent], most: int) -> None:
     """Whatever it says, twice, with a table that has room for all its words or for few."""
     for packing in (Packing(), Packing(most=most)):
         for consent in several + several:
@@ -75,7 +75,7 @@ def test_a_consent_comes_back_as_it_was(several: list[Consent], most: int) -> No
 
 
 @given(st.lists(consents(), max_size=5))
-def test_the_table_of_words_can_be_kept(several: list[Consent]) -> None:
+def test_table_of_shared_fields_can_be_saved(several: list[Consent]) -> None:
     """Bytes written under one table are read under the same table, told and taken up again."""
     first = Packing()
     packed = [(one.key.encode(), first.pack(one)) for one in several]
@@ -84,19 +84,19 @@ def test_the_table_of_words_can_be_kept(several: list[Consent]) -> None:
     assert second.shared() == first.shared()
 
 
-def test_a_lawful_consent_is_23_bytes() -> None:
+def test_lawful_consent_takes_23_bytes() -> None:
     """Whole seconds, a consent date like the effective instant, a UUID: nothing more is told."""
     assert len(Packing().pack(ONAY)) == 23
 
 
-def test_an_instant_that_differs_is_eight_bytes_more() -> None:
+def test_instant_that_differs_takes_eight_bytes() -> None:
     """A consent date within the second, and an earlier RET."""
     later = ONAY.effective_at + timedelta(milliseconds=250)
     earlier = ONAY.effective_at - timedelta(days=1)
     assert len(Packing().pack(replace(ONAY, consent_date=later, latest_ret_at=earlier))) == 39
 
 
-def test_words_are_told_from_where_the_keeper_stands() -> None:
+def test_shared_fields_are_returned_from_an_index() -> None:
     """Only what is new in the table needs to be kept."""
     packing = Packing()
     packing.pack(ONAY)
@@ -106,7 +106,7 @@ def test_words_are_told_from_where_the_keeper_stands() -> None:
     assert packing.shared(1) == packing.shared()[1:]
 
 
-def test_a_recipient_with_a_slash_keeps_it() -> None:
+def test_recipient_with_a_slash_is_unchanged() -> None:
     """Its key is cut in another place, and read all the same."""
     key = a_key(channel=Channel.EPOSTA, recipient="ada/lovelace@example.com")
     consent = replace(ONAY, key=key)
@@ -114,7 +114,7 @@ def test_a_recipient_with_a_slash_keeps_it() -> None:
     assert [back(packing, consent), back(packing, consent)] == [consent, consent]
 
 
-def test_a_key_that_is_none_is_refused() -> None:
+def test_invalid_key_is_refused() -> None:
     """Bytes under a key that no consent has are not guessed at."""
     packing = Packing()
     with pytest.raises(UnreadableKeyError):

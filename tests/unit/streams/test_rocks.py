@@ -82,7 +82,7 @@ for number in range(10**9):
 """
 
 
-def test_a_kill_leaves_a_consistent_beginning(tmp_path: Path, folder: RocksFolder) -> None:
+def test_kill_leaves_a_consistent_prefix(tmp_path: Path, folder: RocksFolder) -> None:
     """Killed while it writes, a worker leaves whole batches, each with its position, none twice."""
     with subprocess.Popen(
         [sys.executable, "-c", WRITER, str(tmp_path / "worker")], stdout=subprocess.PIPE, text=True
@@ -107,14 +107,14 @@ def test_a_kill_leaves_a_consistent_beginning(tmp_path: Path, folder: RocksFolde
     state.close()
 
 
-def test_a_folder_in_use_is_refused(state: RocksState, folder: RocksFolder) -> None:
+def test_folder_in_use_is_refused(state: RocksState, folder: RocksFolder) -> None:
     """Two workers that share a folder are told how to part; the first is not disturbed."""
     with pytest.raises(StateError, match="IZIN_INSTANCE_ID"):
         folder.state(0).open(HOME)
     assert state.get(KEY) == ONAY
 
 
-def test_a_folder_let_go_may_be_had(state: RocksState, folder: RocksFolder) -> None:
+def test_closed_folder_can_be_opened_by_another(state: RocksState, folder: RocksFolder) -> None:
     """Once closed it is anybody's."""
     state.close()
     other = folder.state(0)
@@ -123,7 +123,7 @@ def test_a_folder_let_go_may_be_had(state: RocksState, folder: RocksFolder) -> N
     other.close()
 
 
-def test_partitions_lie_side_by_side(state: RocksState, folder: RocksFolder) -> None:
+def test_partitions_are_independent(state: RocksState, folder: RocksFolder) -> None:
     """What one partition holds, another knows nothing of."""
     other = folder.state(1)
     other.open(HOME)
@@ -131,7 +131,7 @@ def test_partitions_lie_side_by_side(state: RocksState, folder: RocksFolder) -> 
     other.close()
 
 
-def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path, folder: RocksFolder) -> None:
+def test_foreign_folder_is_left_alone(tmp_path: Path, folder: RocksFolder) -> None:
     """Whatever lies in the way is not removed to make room."""
     foreign = tmp_path / "worker/0/letters.txt"
     foreign.parent.mkdir(parents=True)
@@ -141,14 +141,14 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path, folder: RocksFo
     assert foreign.read_text() == "dear"
 
 
-def test_a_place_that_is_no_folder_is_refused(tmp_path: Path, folder: RocksFolder) -> None:
+def test_path_that_is_no_folder_is_refused(tmp_path: Path, folder: RocksFolder) -> None:
     """What cannot be used says so, with the setting that mends it."""
     (tmp_path / "worker").write_text("a file")
     with pytest.raises(StateError, match="IZIN_STATE_FOLDER"):
         folder.state(0).open(HOME)
 
 
-def test_rows_that_cannot_be_made_are_refused(
+def test_database_that_cannot_be_created_is_refused(
     tmp_path: Path, folder: RocksFolder, logged: list[EventDict]
 ) -> None:
     """Where not even an empty state can be made, the worker does not begin."""
@@ -160,7 +160,7 @@ def test_rows_that_cannot_be_made_are_refused(
     assert [one["why"] for one in logged] == ["it cannot be opened"]
 
 
-def test_what_cannot_be_opened_is_read_anew(
+def test_database_that_cannot_be_opened_is_discarded(
     state: RocksState, rows: Path, logged: list[EventDict]
 ) -> None:
     """Nothing but rows of the topic is lost with a damaged folder."""
@@ -171,7 +171,7 @@ def test_what_cannot_be_opened_is_read_anew(
     assert [one["why"] for one in logged] == ["it cannot be opened"]
 
 
-def test_what_cannot_be_read_stops_the_worker_and_is_read_anew(
+def test_unreadable_database_raises_and_is_then_discarded(
     state: RocksState, monkeypatch: pytest.MonkeyPatch, logged: list[EventDict]
 ) -> None:
     """A damaged block ends the worker before it decides; the next start does without it."""
@@ -195,7 +195,7 @@ def test_what_cannot_be_read_stops_the_worker_and_is_read_anew(
     assert [one["why"] for one in logged] == ["it could not be read"]
 
 
-def test_what_cannot_be_written_stops_the_worker(state: RocksState) -> None:
+def test_failed_write_raises_and_changes_nothing(state: RocksState) -> None:
     """A full disk is told as what it is, and the state says nothing it does not hold."""
 
     class Full:
@@ -213,7 +213,7 @@ def test_what_cannot_be_written_stops_the_worker(state: RocksState) -> None:
 
 
 @pytest.mark.parametrize("newer", [{"law": LAW_VERSION + 1}, {"layout": LAYOUT + 1}])
-def test_a_newer_release_is_not_undone(
+def test_folder_of_a_newer_release_is_refused_and_kept(
     state: RocksState, rows: Path, newer: dict[str, int]
 ) -> None:
     """An older worker neither decides over a newer state nor removes it, and lets it go."""
@@ -227,7 +227,7 @@ def test_a_newer_release_is_not_undone(
     assert state.get(KEY) == ONAY
 
 
-def test_an_older_packing_is_read_anew(
+def test_folder_with_an_older_packing_is_discarded(
     state: RocksState, rows: Path, logged: list[EventDict]
 ) -> None:
     """Rows that were packed in another way are not read by guessing."""
@@ -238,7 +238,7 @@ def test_an_older_packing_is_read_anew(
     assert [one["why"] for one in logged] == ["an older release packed it"]
 
 
-def test_a_folder_that_says_rubbish_is_read_anew(
+def test_folder_with_unreadable_metadata_is_discarded(
     state: RocksState, rows: Path, logged: list[EventDict]
 ) -> None:
     """What it says of itself is part of what can be damaged."""
@@ -253,7 +253,7 @@ def test_a_folder_that_says_rubbish_is_read_anew(
     assert [one["why"] for one in logged] == ["it could not be read"]
 
 
-def test_nothing_is_asked_of_what_is_closed(state: RocksState) -> None:
+def test_closed_state_raises(state: RocksState) -> None:
     """A partition that was let go is not decided upon by mistake; it only tells that it has
     nothing.
     """
@@ -277,7 +277,7 @@ def test_each_worker_has_its_own_folder(tmp_path: Path, instance: str | None, na
     state.close()
 
 
-def test_memory_is_the_default(tmp_path: Path) -> None:
+def test_state_in_memory_is_the_default(tmp_path: Path) -> None:
     """Nothing is written anywhere unless somebody says so."""
     assert isinstance(states(StreamSettings(state_folder=tmp_path), "group")(3), MemoryState)
     assert not list(tmp_path.iterdir())

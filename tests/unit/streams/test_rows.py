@@ -34,7 +34,7 @@ def in_milliseconds(facts: Facts) -> Facts:
 
 
 @given(consents())
-def test_a_row_is_that_of_the_codec(consent: Consent) -> None:
+def test_rows_match_the_codec(consent: Consent) -> None:
     """Whatever a consent says: the same bytes, and the same facts back."""
     law = replace(consent, law_version=consent.law_version % (1 << 31))
     row = row_of(law)
@@ -43,7 +43,7 @@ def test_a_row_is_that_of_the_codec(consent: Consent) -> None:
         assert READER.read(row) == in_milliseconds(facts_of(law))
 
 
-def test_more_words_than_are_kept_are_told_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_cache_changes_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is remembered is bounded, and forgetting it changes nothing."""
     monkeypatch.setattr("izin.schemas.fast.cache.MAX_ENTRIES", 2)
     writer, reader = RowWriter(CODEC), RowReader(CODEC)
@@ -57,7 +57,7 @@ def test_more_words_than_are_kept_are_told_all_the_same(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("cut", [3, 40, -1])
-def test_what_is_no_row_is_refused(cut: int) -> None:
+def test_row_of_the_wrong_length_is_undecodable(cut: int) -> None:
     """The codec says what is wrong, as of any record."""
     row = row_of(ONAY)
     with pytest.raises(UndecodableError):
@@ -67,7 +67,7 @@ def test_what_is_no_row_is_refused(cut: int) -> None:
 
 
 @given(st.integers(-(2**42), 2**42), st.integers(0, 10**9), st.booleans())
-def test_a_row_of_our_days_is_read_by_its_pattern(at: int, brand: int, is_dated: bool) -> None:
+def test_row_with_any_instants_is_read(at: int, brand: int, is_dated: bool) -> None:
     """Whatever the instants, before 1970 and far ahead too, and whatever the brand's number."""
     instant = EPOCH + at * MILLISECOND
     consent = replace(
@@ -83,7 +83,7 @@ def test_a_row_of_our_days_is_read_by_its_pattern(at: int, brand: int, is_dated:
         assert READER.read(row) == facts_of(consent)
 
 
-def test_words_that_look_alike_are_told_apart() -> None:
+def test_similar_origins_and_sources_are_distinguished() -> None:
     """Where one origin ends as another goes on, the pattern's cut is not trusted."""
     reader = RowReader(CODEC)
     several = [
@@ -96,7 +96,7 @@ def test_words_that_look_alike_are_told_apart() -> None:
         assert [reader.read(row) for row in rows] == [facts_of(one) for one in several]
 
 
-def test_a_key_that_is_no_text_is_for_the_codec() -> None:
+def test_row_whose_key_is_no_text_is_undecodable() -> None:
     """Bytes that are no UTF-8 are refused, though nothing else of them is read."""
     row = row_of(ONAY)
     recipient = ONAY.key.recipient.encode()
@@ -105,7 +105,7 @@ def test_a_key_that_is_no_text_is_for_the_codec() -> None:
         READER.read(row.replace(recipient, b"\xff" * len(recipient)))
 
 
-def test_another_contract_is_not_read_by_this_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_of_another_contract_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who changes the contract of a row has to change what reads and writes it."""
     monkeypatch.setattr("izin.streams.fast_path.row_writer.FIELDS", FIELDS[:-1])
     for make in (RowWriter, RowReader):

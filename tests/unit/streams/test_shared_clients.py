@@ -52,13 +52,13 @@ def begins(code: int) -> tuple[dict[str, int], Admin]:
         KafkaError._NOENT,
     ],
 )
-def test_a_leader_that_changed_is_looked_for_again(code: int) -> None:
+def test_earliest_offsets_with_a_moved_leader_are_retried(code: int) -> None:
     """A broker that leads again under a later epoch is found, not refused until a restart."""
     found, admin = begins(code)
     assert (found, admin.looked) == ({"desired-consents": 7}, ["desired-consents"])
 
 
-def test_what_is_no_change_of_leader_is_raised_at_once() -> None:
+def test_earliest_offsets_of_a_missing_topic_raise_at_once() -> None:
     """A topic that is not there will not come for being looked at."""
     with pytest.raises(KafkaException):
         begins(KafkaError.UNKNOWN_TOPIC_OR_PART)

@@ -58,7 +58,7 @@ _EVENTS = st.builds(
     ),
     st.integers(1, 5),
 )
-def test_the_law_decides_the_same_at_length(
+def test_fast_path_and_general_path_fold_alike(
     several: list[tuple[ConsentEvent, bytes | None]], size: int
 ) -> None:
     """Whatever is said, well or badly: the same records are written and the same is held."""
@@ -95,7 +95,7 @@ def decided(state: list[ConsentEvent], event: ConsentEvent) -> SimpleDecision | 
     return found
 
 
-def test_most_statements_are_plain() -> None:
+def test_event_of_our_publisher_is_simple() -> None:
     """As our own publisher writes them: the short way is the usual one."""
     assert read(an_event()) is not None
     assert read(an_event(status="RET")) is not None
@@ -121,35 +121,35 @@ def test_most_statements_are_plain() -> None:
         an_event(evidence={"much": "e" * 70_000}),
     ],
 )
-def test_what_needs_judging_is_not_plain(event: ConsentEvent) -> None:
+def test_event_that_needs_judgement_is_not_simple(event: ConsentEvent) -> None:
     """Each guard of the short way, seen to fire."""
     assert read(event) is None
 
 
 @pytest.mark.parametrize("key", [None, b"any", b"100001/MESAJ/BIREYSEL/", b"\xff/x"])
-def test_another_key_is_not_plain(key: bytes | None) -> None:
+def test_event_with_another_key_is_not_simple(key: bytes | None) -> None:
     """Where the record's key is not the canonical one, the law makes it."""
     assert read(an_event(), key=key) is None
 
 
-def test_a_record_that_was_moved_is_not_plain() -> None:
+def test_repartitioned_event_is_not_simple() -> None:
     """Its first append counts, and that stands in a header."""
     assert read(an_event(), headers=[(APPENDED_AT, b"1")]) is None
 
 
-def test_bytes_that_are_none_of_ours_are_not_plain() -> None:
+def test_unreadable_event_is_not_simple() -> None:
     """No value, another schema, or a record cut short."""
     whole = a_record(key=KEY)
     for value in (None, b"\xc3\x01" + b"\x07" * 40, (whole.value or b"")[:-2]):
         assert READER.read(whole._replace(value=value)) is None
 
 
-def test_a_tie_is_left_to_the_law() -> None:
+def test_event_of_the_same_second_is_not_decided() -> None:
     """Within one second more than the instant counts."""
     assert decided([an_event(event_id="1")], an_event(event_id="2", status="RET")) is None
 
 
-def test_the_very_same_statement_is_a_duplicate() -> None:
+def test_same_event_is_a_duplicate() -> None:
     """Sent again it changes nothing; told in another way it is the law's."""
     event = an_event(event_id="1")
     found = decided([event], event)
@@ -159,13 +159,13 @@ def test_the_very_same_statement_is_a_duplicate() -> None:
     assert decided([event], replace(event, consent_date=NOON + MILLISECOND)) is None
 
 
-def test_an_older_statement_that_says_something_new_is_left_to_the_law() -> None:
+def test_older_event_that_moves_the_state_is_not_decided() -> None:
     """An earlier "no" under a later "yes" moves the latest RET, and so the state."""
     earlier = an_event(event_id="2", status="RET", consent_date=NOON - timedelta(days=1))
     assert decided([an_event(event_id="1")], earlier) is None
 
 
-def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Strangers with a voice or a brand each cannot fill the memory, and are still understood."""
     monkeypatch.setattr("izin.schemas.fast.cache.MAX_ENTRIES", 2)
     reader, marking = SimpleEventReader(CODEC), HeaderWriter("Decision")
@@ -182,7 +182,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(reader._prefixes) <= 2
 
 
-def test_nothing_is_received_after_it_was_appended() -> None:
+def test_event_received_after_its_append_is_not_simple() -> None:
     """Beyond the skew of honest clocks the append counts, and the law says so."""
     latest = EPOCH + (APPENDED + 5 * 60 * 1000) * MILLISECOND
     assert read(an_event(received_at=latest)) is not None

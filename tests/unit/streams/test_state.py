@@ -26,12 +26,12 @@ def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PartitionS
     kept.close()
 
 
-def test_a_new_state_holds_nothing(state: PartitionState) -> None:
+def test_new_state_is_empty(state: PartitionState) -> None:
     """It stands at the beginning of its topic and knows no key."""
     assert (len(state), state.position, state.get(KEY)) == (0, 0, None)
 
 
-def test_it_holds_what_was_committed(state: PartitionState) -> None:
+def test_applied_rows_are_in_the_state(state: PartitionState) -> None:
     """The latest committed row of a key is what it says of it."""
     apply(state, {KEY: ONAY, OTHER: OTHER_ONAY}, 2)
     apply(state, {KEY: RET}, 4)
@@ -39,14 +39,14 @@ def test_it_holds_what_was_committed(state: PartitionState) -> None:
     assert state.position == 4
 
 
-def test_a_position_may_stay(state: PartitionState) -> None:
+def test_rows_may_be_applied_without_moving_the_position(state: PartitionState) -> None:
     """Rows that are held may be read again; none may be passed over."""
     apply(state, {}, 7)
     apply(state, {KEY: ONAY}, 7)
     assert (state.position, state.get(KEY)) == (7, ONAY)
 
 
-def test_a_key_is_counted_once(state: PartitionState) -> None:
+def test_key_applied_again_is_counted_once(state: PartitionState) -> None:
     """Whether it was asked for before or not, a key that comes again is the same key."""
     apply(state, {KEY: ONAY}, 1)
     apply(state, {KEY: RET}, 2)
@@ -59,7 +59,7 @@ def test_a_key_is_counted_once(state: PartitionState) -> None:
     assert (len(state), state.get(KEY)) == (1, None)
 
 
-def test_rows_read_back_replace_and_tombstones_remove(state: PartitionState) -> None:
+def test_rows_replace_and_tombstones_remove(state: PartitionState) -> None:
     """A delta lays new rows over old ones, and a tombstone forgets a key, known or not."""
     apply(state, {KEY: ONAY, OTHER: OTHER_ONAY}, 5)
     apply(state, {KEY: RET, OTHER: None, b"never seen": None}, 9)
@@ -67,7 +67,7 @@ def test_rows_read_back_replace_and_tombstones_remove(state: PartitionState) -> 
     assert (len(state), state.position) == (1, 9)
 
 
-def test_cleared_it_is_as_new(state: PartitionState) -> None:
+def test_cleared_state_is_empty(state: PartitionState) -> None:
     """Nothing of what it held survives, nor its position; and it goes on."""
     apply(state, {KEY: ONAY}, 5)
     state.clear()
@@ -76,7 +76,7 @@ def test_cleared_it_is_as_new(state: PartitionState) -> None:
     assert (len(state), state.position, state.get(KEY)) == (1, 3, RET)
 
 
-def test_closed_and_open_again_it_holds_what_it_held(state: PartitionState) -> None:
+def test_reopened_state_has_its_rows(state: PartitionState) -> None:
     """A partition that moves away and comes back needs to read only what it missed."""
     apply(state, {KEY: ONAY, OTHER: OTHER_ONAY}, 5)
     state.close()
@@ -86,7 +86,7 @@ def test_closed_and_open_again_it_holds_what_it_held(state: PartitionState) -> N
     assert (state.get(KEY), state.get(OTHER)) == (ONAY, OTHER_ONAY)
 
 
-def test_open_again_it_stays_as_it_is(state: PartitionState) -> None:
+def test_state_opened_twice_is_unchanged(state: PartitionState) -> None:
     """A partition is taken again and again by the same worker."""
     apply(state, {KEY: ONAY}, 5)
     state.open(IDENTITY)
@@ -94,7 +94,7 @@ def test_open_again_it_stays_as_it_is(state: PartitionState) -> None:
 
 
 @pytest.mark.parametrize("closed", [True, False])
-def test_another_topic_is_read_anew(
+def test_state_of_another_topic_is_discarded(
     state: PartitionState, logged: list[EventDict], closed: bool
 ) -> None:
     """What came from a topic recreated since, or from another cluster, is never trusted."""
@@ -109,7 +109,7 @@ def test_another_topic_is_read_anew(
     assert state.get(KEY) == RET
 
 
-def test_its_size_is_told(state: PartitionState) -> None:
+def test_size_grows_with_the_rows(state: PartitionState) -> None:
     """What it takes grows with what it holds."""
     empty = state.size
     many = {

@@ -16,7 +16,7 @@ class Clock:
         return self.now
 
 
-def test_a_silent_loop_ends_the_process() -> None:
+def test_stalled_loop_ends_the_process() -> None:
     """Silent for the limit: out, with the status that says why."""
     clock, ended = Clock(), list[int]()
     watchdog = Watchdog(limit=20, clock=clock, end=ended.append)
@@ -28,7 +28,7 @@ def test_a_silent_loop_ends_the_process() -> None:
     assert ended == [EXIT_STALLED]
 
 
-async def test_a_beating_loop_lives() -> None:
+async def test_beating_loop_is_left_alone() -> None:
     """A loop that beats is left alone, however long it has run."""
     clock, ended = Clock(), list[int]()
     watchdog = Watchdog(limit=20, clock=clock, end=ended.append)
@@ -40,7 +40,7 @@ async def test_a_beating_loop_lives() -> None:
     assert not ended
 
 
-async def test_a_loop_in_which_nothing_goes_on_ends_the_process() -> None:
+async def test_loop_without_progress_ends_the_process() -> None:
     """A worker that is outside of its group beats no more, although its loop is well."""
     clock, ended = Clock(), list[int]()
     outside = [False]
@@ -60,7 +60,7 @@ async def test_a_loop_in_which_nothing_goes_on_ends_the_process() -> None:
     assert ended == [EXIT_STALLED]
 
 
-def test_its_own_thread_sees_a_stalled_loop() -> None:
+def test_watching_thread_finds_a_stalled_loop() -> None:
     """Nothing of the watched loop is needed to end it."""
     ended = threading.Event()
     watchdog = Watchdog(limit=0.1, end=lambda _: ended.set())
@@ -69,7 +69,7 @@ def test_its_own_thread_sees_a_stalled_loop() -> None:
     watchdog.stop()
 
 
-def test_faust_still_says_whether_it_rebalances() -> None:
+def test_faust_has_the_rebalancing_attributes() -> None:
     """The second watchdog of a worker hangs on this word of Faust's."""
     assert faust.App.rebalancing is False
     assert callable(faust.App.on_rebalance_start)

@@ -99,7 +99,7 @@ async def settled(worker: OrderWorker) -> None:
     await asyncio.gather(*worker._tasks)
 
 
-async def test_an_assignment_is_prepared_before_its_first_batch(worker: OrderWorker) -> None:
+async def test_assigned_partition_is_acquired_before_its_first_batch(worker: OrderWorker) -> None:
     """What was assigned becomes ready without waiting for records."""
     await worker.assign([0, 1], [0, 1])
     assert (worker.assigned, worker.ready) == ({0, 1}, frozenset())
@@ -107,14 +107,14 @@ async def test_an_assignment_is_prepared_before_its_first_batch(worker: OrderWor
     assert worker.ready == {0, 1}
 
 
-async def test_split_lanes_stop_the_worker(worker: OrderWorker) -> None:
+async def test_split_lanes_raise(worker: OrderWorker) -> None:
     """Lanes given to two workers would decide a recipient in two places."""
     with pytest.raises(SplitLanesError, match=r"\[1, 2\]"):
         await worker.assign([0, 1], [0, 2])
     assert worker.assigned == frozenset()
 
 
-async def test_a_batch_is_committed_once(worker: OrderWorker) -> None:
+async def test_batch_handled_twice_is_committed_once(worker: OrderWorker) -> None:
     """The same batch again, as after a rebalance, is below the committed offset: dropped."""
     await worker.assign([0], [0])
     await worker.handle(TOPIC, 0, a_batch(0, 3, next_offset=4))
@@ -136,7 +136,7 @@ async def test_records_below_the_committed_offset_are_dropped(worker: OrderWorke
     assert owned(worker).next_offsets[TOPIC] == 5
 
 
-async def test_a_hole_before_a_batch_stops_the_worker(worker: OrderWorker) -> None:
+async def test_hole_before_a_batch_raises(worker: OrderWorker) -> None:
     """Records nobody saw are never passed over."""
     await worker.assign([0], [0])
     await worker.handle(TOPIC, 0, a_batch(0, 2))
@@ -145,7 +145,7 @@ async def test_a_hole_before_a_batch_stops_the_worker(worker: OrderWorker) -> No
     assert len(owned(worker).committed) == 1
 
 
-async def test_dead_letters_are_told_by_lane(worker: OrderWorker) -> None:
+async def test_dead_letters_are_logged_by_lane(worker: OrderWorker) -> None:
     """Each of the express lane needs a person; of the bulk lane a batch with any is one warning."""
     await worker.assign([0], [0])
     for lane in (EXPRESS, TOPIC):
@@ -163,7 +163,7 @@ async def test_dead_letters_are_told_by_lane(worker: OrderWorker) -> None:
     assert logs == []
 
 
-async def test_too_many_dead_letters_stop_the_worker_before_it_commits(worker: OrderWorker) -> None:
+async def test_too_many_dead_letters_raise_before_the_commit(worker: OrderWorker) -> None:
     """After a bad deploy the topic must not be emptied into the dead letters."""
     await worker.assign([0], [0])
     await worker.handle(TOPIC, 0, a_batch(0, 300))
@@ -174,7 +174,7 @@ async def test_too_many_dead_letters_stop_the_worker_before_it_commits(worker: O
     assert owned(worker).next_offsets[TOPIC] == 300
 
 
-async def test_a_source_that_sends_rubbish_stops_nobody(worker: OrderWorker) -> None:
+async def test_refused_events_of_a_source_do_not_raise(worker: OrderWorker) -> None:
     """A refused ONAY is its source's fault; the others' "no" goes on."""
     await worker.assign([0], [0])
     refused = [a_record(an_event(source="HS_NOWHERE"), offset=offset) for offset in range(300)]
@@ -182,7 +182,7 @@ async def test_a_source_that_sends_rubbish_stops_nobody(worker: OrderWorker) -> 
     assert worker.counts["dead:refused"] == 300
 
 
-async def test_a_lost_partition_is_taken_again_and_the_batch_decided(worker: OrderWorker) -> None:
+async def test_lost_partition_is_acquired_again_for_its_batch(worker: OrderWorker) -> None:
     """Whatever aborts a transaction makes the partition be acquired anew, then decided."""
     await worker.assign([0], [0])
     await settled(worker)
@@ -193,7 +193,7 @@ async def test_a_lost_partition_is_taken_again_and_the_batch_decided(worker: Ord
     assert worker.counts["aborted"] == 2
 
 
-async def test_a_commit_that_went_through_after_all_is_not_repeated(worker: OrderWorker) -> None:
+async def test_commit_that_succeeded_after_all_is_not_repeated(worker: OrderWorker) -> None:
     """A time-out may hide a commit: the committed offset, read anew, tells."""
     await worker.assign([0], [0])
     await settled(worker)
@@ -204,7 +204,7 @@ async def test_a_commit_that_went_through_after_all_is_not_repeated(worker: Orde
     assert not partition.committed
 
 
-async def test_what_a_commit_let_go_of_is_taken_again_at_once(worker: OrderWorker) -> None:
+async def test_partition_released_by_a_commit_is_acquired_again(worker: OrderWorker) -> None:
     """A partition with something to read back is not left until its next batch, nor is the batch
     decided twice.
     """
@@ -217,7 +217,7 @@ async def test_what_a_commit_let_go_of_is_taken_again_at_once(worker: OrderWorke
     assert worker.ready == {0}
 
 
-async def test_the_state_of_a_partition_given_away_is_closed(worker: OrderWorker) -> None:
+async def test_state_of_a_revoked_partition_is_closed(worker: OrderWorker) -> None:
     """Another worker on this machine may then have its folder; what is ours stays open."""
     closed: list[int] = []
     for number in (0, 1, 2):
@@ -231,7 +231,7 @@ async def test_the_state_of_a_partition_given_away_is_closed(worker: OrderWorker
     assert sorted(closed[1:]) == [0, 1, 2]
 
 
-async def test_the_state_of_a_partition_that_came_back_stays_open(worker: OrderWorker) -> None:
+async def test_state_of_a_returned_partition_stays_open(worker: OrderWorker) -> None:
     """Closing waits for the batch in hand, and is left undone if the partition is ours again."""
     closed: list[int] = []
     partition = owned(worker)
@@ -247,7 +247,7 @@ async def test_the_state_of_a_partition_that_came_back_stays_open(worker: OrderW
     assert worker.ready == {0, 1}
 
 
-async def test_a_duel_over_a_partition_is_bounded(worker: OrderWorker) -> None:
+async def test_partition_lost_again_and_again_raises(worker: OrderWorker) -> None:
     """Lost again and again, the partition stops the worker instead of spinning."""
     await worker.assign([0], [0])
     await settled(worker)
@@ -257,7 +257,7 @@ async def test_a_duel_over_a_partition_is_bounded(worker: OrderWorker) -> None:
     assert 50 - len(owned(worker).faults) == MAX_ATTEMPTS
 
 
-async def test_a_fault_that_is_not_the_brokers_is_raised(worker: OrderWorker) -> None:
+async def test_fault_other_than_the_brokers_is_raised(worker: OrderWorker) -> None:
     """A state that cannot be honoured is not tried again."""
     await worker.assign([0], [0])
     await settled(worker)
@@ -266,7 +266,7 @@ async def test_a_fault_that_is_not_the_brokers_is_raised(worker: OrderWorker) ->
         await worker.handle(TOPIC, 0, a_batch())
 
 
-async def test_a_batch_of_an_older_assignment_is_dropped(worker: OrderWorker) -> None:
+async def test_batch_of_an_older_assignment_is_dropped(worker: OrderWorker) -> None:
     """A batch that waited while the world moved is fetched again by whoever owns it now."""
     await worker.assign([0], [0])
     await settled(worker)
@@ -279,7 +279,7 @@ async def test_a_batch_of_an_older_assignment_is_dropped(worker: OrderWorker) ->
     assert not partition.committed
 
 
-async def test_a_batch_of_a_partition_given_away_is_dropped(worker: OrderWorker) -> None:
+async def test_batch_of_a_revoked_partition_is_dropped(worker: OrderWorker) -> None:
     """What is no longer ours is neither acquired nor decided, and was let go."""
     await worker.assign([0], [0])
     await settled(worker)
@@ -289,7 +289,7 @@ async def test_a_batch_of_a_partition_given_away_is_dropped(worker: OrderWorker)
     assert (partition.acquired, partition.released, partition.committed) == (1, 1, [])
 
 
-async def test_an_acquisition_overtaken_by_an_assignment_is_let_go(worker: OrderWorker) -> None:
+async def test_acquisition_overtaken_by_an_assignment_is_released(worker: OrderWorker) -> None:
     """A partition taken while it was given away is not kept, or it would be fenced for nothing."""
     partition = owned(worker)
     partition.while_acquiring = lambda: setattr(worker, "generation", worker.generation + 1)
@@ -299,7 +299,7 @@ async def test_an_acquisition_overtaken_by_an_assignment_is_let_go(worker: Order
     assert worker.ready == frozenset()
 
 
-async def test_what_is_given_away_while_it_waits_is_not_taken(worker: OrderWorker) -> None:
+async def test_partition_revoked_while_waiting_is_not_acquired(worker: OrderWorker) -> None:
     """A preparation still in line when the partition goes elsewhere does not fence its owner."""
     partition = owned(worker)
     async with partition.lock:
@@ -310,7 +310,7 @@ async def test_what_is_given_away_while_it_waits_is_not_taken(worker: OrderWorke
     assert partition.acquired == 0
 
 
-async def test_a_failed_preparation_is_tried_again_without_a_batch(worker: OrderWorker) -> None:
+async def test_failed_acquisition_is_retried_without_a_batch(worker: OrderWorker) -> None:
     """A quiet partition becomes ready too once its broker is back: no record has to come first."""
     trouble = [fenced(), fenced()]
 
@@ -325,7 +325,7 @@ async def test_a_failed_preparation_is_tried_again_without_a_batch(worker: Order
     assert worker.ready == {0}
 
 
-async def test_a_failed_preparation_ends_with_its_assignment(worker: OrderWorker) -> None:
+async def test_failed_acquisition_ends_with_its_assignment(worker: OrderWorker) -> None:
     """What was given away meanwhile is not tried again."""
 
     def stumble() -> None:
@@ -338,7 +338,7 @@ async def test_a_failed_preparation_ends_with_its_assignment(worker: OrderWorker
     assert owned(worker).acquired == 1
 
 
-async def test_a_state_that_cannot_be_honoured_is_heard_of_at_once(worker: OrderWorker) -> None:
+async def test_unusable_state_is_logged_and_raised_by_the_batch(worker: OrderWorker) -> None:
     """The preparation survives it; the first batch stops the worker."""
 
     def refuse() -> None:
@@ -351,7 +351,7 @@ async def test_a_state_that_cannot_be_honoured_is_heard_of_at_once(worker: Order
         await worker.handle(TOPIC, 0, a_batch())
 
 
-async def test_a_closed_worker_decides_nothing_more(worker: OrderWorker) -> None:
+async def test_batch_of_a_closed_worker_is_dropped(worker: OrderWorker) -> None:
     """A batch that comes while the worker ends is dropped, not half done."""
     await worker.assign([0], [0])
     await settled(worker)
@@ -375,7 +375,7 @@ async def test_closing_waits_for_the_batch_in_hand(worker: OrderWorker) -> None:
     assert partition.released == 1
 
 
-async def test_metrics_tell_what_was_done(worker: OrderWorker) -> None:
+async def test_metrics_show_what_was_done(worker: OrderWorker) -> None:
     """Decisions by kind, dead letters by reason, and what is held, under fixed names."""
     await worker.assign([0], [0])
     await settled(worker)
@@ -407,7 +407,7 @@ async def test_metrics_tell_what_was_done(worker: OrderWorker) -> None:
     assert worker.state_bytes > 0
 
 
-def test_a_running_worker_collects_garbage_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_running_worker_collects_garbage_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch makes more objects than Python expects of a whole program."""
     seen: list[int] = []
 
