@@ -27,20 +27,16 @@ _INT: Final = 1 << 31
 _LONG: Final = 1 << 63
 _NUMBERS: dict[int, bytes] = {}
 _INSTANTS: dict[datetime, bytes] = {}
-
-
-_TWO: Final = 1 << 14
-_FIRST_TWO: Final = [bytes((low & 127 | 128, low >> 7 | 128)) for low in range(_TWO)]
-"""Fourteen bits that others follow, as two bytes at once."""
+_BYTES: Final = [bytes((one,)) for one in range(256)]
 
 
 def long_bytes(number: int) -> bytes:
     """Return ``number`` zigzag and seven bits a byte, as Avro writes ``int`` and ``long``."""
     left, first = (number << 1) ^ (number >> 63), b""
-    while left >= _TWO:
-        first += _FIRST_TWO[left & _TWO - 1]
-        left >>= 14
-    return first + (bytes((left,)) if left < 128 else bytes((left & 127 | 128, left >> 7)))  # noqa: PLR2004  # seven bits
+    while left > 127:  # noqa: PLR2004  # seven bits
+        first += _BYTES[left & 127 | 128]
+        left >>= 7
+    return first + _BYTES[left]
 
 
 def size_bytes(size: int) -> bytes:
