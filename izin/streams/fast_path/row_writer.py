@@ -107,15 +107,9 @@ class RowWriter:
         return put(self._shared, shared, encoded)
 
 
-_INSTANTS: dict[int, bytes] = {}
-
-
 def instant_bytes(microseconds: int) -> bytes:
-    """Return an instant as Avro writes it; cached, for each record about an event has it in several
-    places.
-    """
-    found = _INSTANTS.get(microseconds)
-    return found or put(_INSTANTS, microseconds, long_bytes(microseconds // _MILLISECOND))
+    """Return an instant as Avro writes it."""
+    return long_bytes(microseconds // _MILLISECOND)
 
 
 def _or_null(microseconds: int | None) -> bytes:
