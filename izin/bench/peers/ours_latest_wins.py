@@ -68,8 +68,8 @@ class LatestWinsStage:
             onay, ret = None, None
             packed = changes.get(key) or state.packed(key)
             if packed is not None:
-                status, effective, onay, ret = packing.unpack_order(packed)
-                ties = at == effective and is_ret and status is Status.ONAY
+                current, effective, _, onay, ret, _ = packing.unpack_facts(packed)
+                ties = at == effective and is_ret and current[1] is Status.ONAY
                 if at <= effective and not ties:
                     continue
             if is_ret:

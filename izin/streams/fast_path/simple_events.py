@@ -199,14 +199,13 @@ def decide_simple(
         onay, ret = (None, at) if is_ret else (at, None)
         facts = fields, at, consent_date, onay, ret, event_id
         return _APPLY, _FIRST_OF_KEY, is_ret, facts
-    status, effective, latest_onay, latest_ret = packing.unpack_order(packed)
+    current = packing.unpack_facts(packed)
+    current_fields, effective, date, latest_onay, latest_ret, current_id = current
     if at > effective:
         onay, ret = (latest_onay, at) if is_ret else (at, latest_ret)
         facts = fields, at, consent_date, onay, ret, event_id
-        return _APPLY, _NEWER, is_ret and status is not _RET, facts
-    current = packing.unpack_facts(packed)
+        return _APPLY, _NEWER, is_ret and current_fields[1] is not _RET, facts
     if at == effective:
-        current_fields, _, date, _, _, current_id = current
         is_same = current_fields == fields and date == consent_date and current_id == event_id
         return (_DUPLICATE, _SAME_EVENT, False, current) if is_same else None
     known = latest_ret if is_ret else latest_onay

@@ -132,21 +132,6 @@ class Packing:
             stored += _LENGTH.pack(len(fields)) + fields
         return _HEAD.pack(index, flags, seconds) + stored + event_id
 
-    def unpack_order(self, packed: bytes) -> tuple[Status, int, int | None, int | None]:
-        """Return what events are ordered by: the status, and the effective instant, the latest ONAY
-        and the latest RET in microseconds since 1970.
-        """
-        index, flags, seconds = _HEAD.unpack_from(packed)
-        if index == _TABLE_FULL or flags & _IS_FAR:
-            shared, effective, _, latest_onay, latest_ret, _ = self.unpack_facts(packed)
-            return shared[1], effective, latest_onay, latest_ret
-        stored, _, latest_onay, latest_ret, *_ = _SHAPES[flags]
-        effective = seconds * _SECOND
-        instants: tuple[int | None, ...] = None, effective
-        if stored is not None:
-            instants += stored.unpack_from(packed, _STORED_FROM)
-        return self._table[index][1], effective, instants[latest_onay], instants[latest_ret]
-
     def unpack_facts(self, packed: bytes) -> Facts:
         """Return the facts in ``packed``."""
         index, flags, seconds = _HEAD.unpack_from(packed)

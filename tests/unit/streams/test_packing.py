@@ -66,9 +66,6 @@ def test_consent_packed_and_unpacked_is_unchanged(several: list[Consent], most: 
             assert found == consent
             facts = packing.unpack_facts(packing.pack(consent))
             assert facts == facts_of(consent)
-            shared, effective, _, latest_onay, latest_ret, _ = facts
-            order = packing.unpack_order(packing.pack(consent))
-            assert order == (shared[1], effective, latest_onay, latest_ret)
             assert type(found.status) is Status
             assert type(found.origin_rank) is OriginRank
             assert type(found.key.channel) is Channel
