@@ -117,7 +117,11 @@ def _kept(
         pack = state.packing.pack
         state.apply({key: pack(consent) for key, consent in batch.items()}, 1)
 
-    return apply, state.get, lambda: state.size
+    def get(key: bytes) -> Consent | None:
+        packed = state.packed(key)
+        return None if packed is None else state.packing.unpack(key, packed)
+
+    return apply, get, lambda: state.size
 
 
 def _batches(keys: int) -> Iterator[Batch]:

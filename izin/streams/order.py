@@ -45,7 +45,6 @@ from izin.streams.ownership.effects import (
     DEAD_LETTER,
     Effects,
     OutputRecord,
-    RepartitionedRecord,
     output_record,
     size,
 )
@@ -259,7 +258,7 @@ class OrderStage:
             return
         came_from = f"{record.topic}/{record.partition}/{record.offset}".encode()
         first_appended = str(record.timestamp).encode()
-        again = RepartitionedRecord(
+        again = OutputRecord(
             topic=record.topic,
             partition=partition_of(key, self._partitions),
             key=key,

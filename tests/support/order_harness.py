@@ -85,6 +85,12 @@ def apply(state: PartitionState, rows: Mapping[bytes, Consent | None], position:
     state.apply({key: None if row is None else pack(row) for key, row in rows.items()}, position)
 
 
+def consent_of(state: PartitionState, key: bytes) -> Consent | None:
+    """Return the consent of `key` in `state`."""
+    packed = state.packed(key)
+    return None if packed is None else state.packing.unpack(key, packed)
+
+
 class OrderHarness:
     """Folds records; with the settings of a broker, owns partition 0 of its topics."""
 

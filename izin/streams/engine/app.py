@@ -102,6 +102,7 @@ def create_app(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> f
     """Return the app of one order worker; run it with :func:`run`."""
     transport.register(ahead=[kafka.topics.express.name])
     brokers = ";".join(f"{transport.SCHEME}://{one}" for one in kafka.bootstrap_servers.split(","))
+    name = streams.instance_id
     app = _App(
         group_of(kafka, streams),
         broker=brokers,
@@ -110,7 +111,7 @@ def create_app(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> f
         broker_max_poll_interval=30.0,
         broker_max_poll_records=streams.max_poll_records,
         consumer_auto_offset_reset="earliest",
-        consumer_group_instance_id=streams.instance_id,
+        consumer_group_instance_id=name,
         consumer_max_fetch_size=_FETCH_BYTES,
         stream_buffer_maxsize=_BUFFERED_BATCHES,
         # A rebalance that waited for a batch in hand, which may wait for its broker, would block
@@ -127,7 +128,8 @@ def create_app(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> f
         web_host=streams.host,
         web_bind=streams.host,
         web_port=streams.port,
-        canonical_url=_name_as_address(streams),
+        # Faust knows a worker by its address, to which nothing connects: here by its name.
+        canonical_url=name and f"http://worker.invalid/{name}",
     )
     group = group_of(kafka, streams)
     worker = OrderWorker(
@@ -141,14 +143,6 @@ def create_app(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> f
     _serve(app, worker, kafka)
     _watch(app, worker)
     return app
-
-
-def _name_as_address(streams: StreamSettings) -> str:
-    """Return the address that Faust knows this worker by; nothing connects to it."""
-    name = streams.instance_id
-    if name is None:  # no worker comes back without a name
-        return f"http://{streams.host}:{streams.port}"
-    return f"http://worker.invalid/{name}"
 
 
 def states(streams: StreamSettings, group: str) -> Callable[[int], PartitionState]:

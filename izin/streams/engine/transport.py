@@ -83,13 +83,6 @@ class RecordBatch(NamedTuple):
     """Never empty."""
 
 
-class _EmptyRange(NamedTuple):
-    """Consumed offsets without a record for us: markers, aborted, compacted away."""
-
-    start: int
-    end: int
-
-
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     """Fetches in its own thread and event loop, and makes batches of what it fetched."""
 
@@ -100,7 +93,8 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # the driver is untyped
         super().__init__(*args, **kwargs)
-        self._empty: dict[Any, _EmptyRange] = {}
+        self._empty: dict[Any, tuple[int, int]] = {}
+        """Consumed offsets without a record for us, from and to: markers, aborted, compacted."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:  # noqa: ANN401  # the driver is untyped
         consumer = super()._create_worker_consumer(transport)
@@ -172,12 +166,12 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             if not records and start == end:
                 continue
             empty = self._empty.pop(tp, None)
-            if empty is not None and empty.end == start:
-                start = empty.start
+            if empty is not None and empty[1] == start:
+                start = empty[0]
             if records:
                 batches[tp] = [_batch_record(tp, records, start, end)]
             elif start is not None and end is not None:
-                self._empty[tp] = _EmptyRange(start, end)
+                self._empty[tp] = start, end
         return batches
 
 

@@ -27,7 +27,7 @@ from izin.streams.errors import (
     SplitLanesError,
 )
 from izin.streams.order import OrderStage
-from izin.streams.ownership.effects import Effects
+from izin.streams.ownership.effects import DEAD_LETTER, Effects
 from izin.streams.ownership.owned_partition import OwnedPartition
 from izin.streams.ownership.shared_clients import SharedClients
 from izin.streams.state.state import MemoryState
@@ -226,10 +226,14 @@ class OrderWorker:
                 partition=partition,
                 offset=offset,
             )
-        letters = effects.dead_letters
-        others = letters.total() - len(effects.alarms)
+        reasons = {
+            name.removeprefix(DEAD_LETTER): count
+            for name, count in effects.counts.items()
+            if name.startswith(DEAD_LETTER)
+        }
+        others = sum(reasons.values()) - len(effects.alarms)
         if others:
-            _log.warning("records dead-lettered", topic=topic, count=others, reasons=dict(letters))
+            _log.warning("records dead-lettered", topic=topic, count=others, reasons=reasons)
 
     async def _ensure_acquired(self, owned: OwnedPartition) -> bool:
         """Acquire ``owned`` unless it was under this generation; return False if another began."""

@@ -18,7 +18,7 @@ DEAD_LETTER = "dead:"
 
 
 class OutputRecord(NamedTuple):
-    """A record to write in the batch's transaction; ``partition`` None: any."""
+    """A record to write; ``partition`` None: any."""
 
     topic: str
     partition: int | None
@@ -33,24 +33,14 @@ output_record: Final[
 """Makes an output record of its fields in a third of the time; most events need two."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RepartitionedRecord:
-    """A record to write again, to the partition that its key belongs to."""
-
-    topic: str
-    partition: int
-    key: bytes
-    value: bytes
-    headers: Headers
-
-
 @dataclass(slots=True)
 class Effects:
     """All that a batch amounts to. Filled while folding; the state changes after the commit."""
 
     writes: list[OutputRecord] = field(default_factory=list)
-    repartitioned: list[RepartitionedRecord] = field(default_factory=list)
-    """Records that belong to another partition."""
+    """Records of the batch's transaction."""
+    repartitioned: list[OutputRecord] = field(default_factory=list)
+    """Input records to write again, to the partitions that their keys belong to."""
     changes: dict[bytes, bytes] = field(default_factory=dict)
     """The new state by canonical key, packed by the state's packing."""
     counts: Counter[str] = field(default_factory=Counter)
@@ -61,13 +51,6 @@ class Effects:
     alarms: list[tuple[str, int, int]] = field(default_factory=list)
     """The coordinates of every dead letter that was an opt-out, or may have been one: all from the
     express lane, even where nobody can read them."""
-
-    @property
-    def dead_letters(self) -> Counter[str]:
-        """How many dead letters it brings, by reason."""
-        counts = self.counts
-        found = {name: counts[name] for name in counts if name.startswith(DEAD_LETTER)}
-        return Counter({name.removeprefix(DEAD_LETTER): count for name, count in found.items()})
 
 
 def size(key: bytes, value: bytes, headers: Headers) -> int:

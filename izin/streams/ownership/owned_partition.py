@@ -193,14 +193,14 @@ class OwnedPartition:
             return
         failures: list[KafkaError] = []
         producer = self._clients.repartition_producer
-        for one in effects.repartitioned:
+        for topic, partition, key, value, headers in effects.repartitioned:
             producer.produce(
-                one.topic,
-                partition=one.partition,
-                key=one.key,
-                value=one.value,
-                headers=one.headers,
-                on_delivery=lambda error, _: failures.append(error) if error else None,
+                topic,
+                value,
+                key,
+                _ANY_PARTITION if partition is None else partition,
+                lambda error, _: failures.append(error) if error else None,
+                headers=headers,
             )
         if producer.flush(_COMMIT_TIMEOUT) or failures:
             first = failures[0] if failures else KafkaError(KafkaError._MSG_TIMED_OUT)  # noqa: SLF001  # librdkafka's name for it

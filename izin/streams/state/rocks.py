@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from izin.consent.model import Consent
-
 _BROKEN = "broken"
 _ROWS = "rows"
 _ABOUT = b"\x00about"
@@ -150,11 +148,6 @@ class RocksState:
             raise self._damaged(error) from error
         self._looked_up[key] = packed is not None
         return packed
-
-    def get(self, key: bytes) -> Consent | None:
-        """Return the consent of ``key``, or None; raises StateError if it is unreadable."""
-        packed = self.packed(key)
-        return None if packed is None else self.packing.unpack(key, packed)
 
     def apply(self, rows: Mapping[bytes, bytes | None], position: int) -> None:
         """Apply ``rows`` (None: a tombstone), and with them all rows below ``position``.

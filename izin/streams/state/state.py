@@ -21,8 +21,6 @@ from izin.streams.state.packing import Packing
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from izin.consent.model import Consent
-
 _log = get_logger(__name__)
 
 
@@ -48,9 +46,6 @@ class PartitionState(Protocol):
 
     def packed(self, key: bytes) -> bytes | None:
         """Return the packed consent of ``key``, or None."""
-
-    def get(self, key: bytes) -> Consent | None:
-        """Return the consent of ``key``, or None."""
 
     def apply(self, rows: Mapping[bytes, bytes | None], position: int) -> None:
         """Apply ``rows``, packed by ``packing`` (None: a tombstone): the changes of a transaction
@@ -99,11 +94,6 @@ class MemoryState:
         shared, _, recipient = key.rpartition(b"/")
         group = self._packed.get(shared)
         return None if group is None else group.get(recipient)
-
-    def get(self, key: bytes) -> Consent | None:
-        """Return the consent of ``key``, or None."""
-        packed = self.packed(key)
-        return None if packed is None else self.packing.unpack(key, packed)
 
     def apply(self, rows: Mapping[bytes, bytes | None], position: int) -> None:
         """Apply ``rows`` (None: a tombstone), and with them all rows below ``position``."""

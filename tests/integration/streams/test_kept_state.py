@@ -20,7 +20,7 @@ from tests.integration.streams.test_owned_partition import (
     RET,
     an_onay,
 )
-from tests.support.order_harness import OrderHarness
+from tests.support.order_harness import OrderHarness, consent_of
 from tests.support.order_workers import until
 
 pytestmark = pytest.mark.broker
@@ -89,7 +89,7 @@ def test_kept_folder_reads_back_only_other_owners_rows(
     read.clear()
     back = harness.owner(RocksFolder(tmp_path).state(0))
     back.acquire()
-    assert (read, back.state.get(KEY), len(back.state)) == ([row], RET, 2)
+    assert (read, consent_of(back.state, KEY), len(back.state)) == ([row], RET, 2)
     back.state.close()
 
 
@@ -129,7 +129,7 @@ def test_key_erased_while_owned_is_forgotten(
     assert (owner.state.position, owner.generation) == (stood, None)
     assert [one["event"] for one in logged] == ["foreign row found in desired-consents"]
     owner.acquire()
-    assert (owner.state.get(KEY), len(owner.state)) == (None, 2)
+    assert (consent_of(owner.state, KEY), len(owner.state)) == (None, 2)
     owner.commit(harness.effects(RET), topic=harness.events, next_offset=4)
     assert owner.state.position == harness.end() - 1
 
@@ -174,7 +174,7 @@ def test_kill_between_commit_and_state_loses_nothing(
     successor.acquire()
     assert successor.next_offsets[harness.events] == 4
     assert len(read) == 2
-    assert (state.get(KEY), len(state)) == (RET, 3)
+    assert (consent_of(state, KEY), len(state)) == (RET, 3)
     state.close()
 
 
@@ -201,4 +201,4 @@ def test_recreated_topic_is_read_from_its_beginning(
     other.commit(harness.effects(*rows), topic=harness.events, next_offset=9)
     successor = harness.owner(state)
     successor.acquire()
-    assert (state.get(KEY), len(state)) == (None, len(rows))
+    assert (consent_of(state, KEY), len(state)) == (None, len(rows))

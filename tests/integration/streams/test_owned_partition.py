@@ -19,7 +19,7 @@ from izin.schemas.records import event_to_avro
 from izin.streams.errors import StateError
 from izin.streams.order import OrderStage
 from izin.streams.ownership.changelog import Changelog
-from izin.streams.ownership.effects import Effects, RepartitionedRecord
+from izin.streams.ownership.effects import Effects, OutputRecord
 from izin.streams.state.state import MemoryState
 from tests.support.builders import an_event
 from tests.support.order_harness import (
@@ -30,6 +30,7 @@ from tests.support.order_harness import (
     OrderHarness,
     an_onay,
     apply,
+    consent_of,
     row_of,
 )
 from tests.support.order_verdict import committed_records, source
@@ -42,11 +43,11 @@ def test_commit_writes_rows_and_offset_and_changes_the_state(harness: OrderHarne
     owner = harness.owner()
     owner.acquire()
     owner.commit(harness.effects(ONAY), topic=harness.events, next_offset=7)
-    assert owner.state.get(KEY) == ONAY
+    assert consent_of(owner.state, KEY) == ONAY
     successor = harness.owner()
     successor.acquire()
     assert successor.next_offsets == {harness.events: 7, harness.express: 0}
-    assert successor.state.get(KEY) == ONAY
+    assert consent_of(successor.state, KEY) == ONAY
 
 
 def test_writes_of_a_batch_become_visible_together(harness: OrderHarness) -> None:
@@ -55,15 +56,15 @@ def test_writes_of_a_batch_become_visible_together(harness: OrderHarness) -> Non
     owner.acquire()
     effects = harness.effects(ONAY)
     owner.write(effects)
-    assert (effects.writes, harness.rows(), owner.state.get(KEY)) == ([], 0, None)
+    assert (effects.writes, harness.rows(), consent_of(owner.state, KEY)) == ([], 0, None)
     effects.writes.extend(harness.effects(RET).writes)
     effects.changes[KEY] = IN_FULL.pack(RET)
     owner.commit(effects, topic=harness.events, next_offset=2)
     begun = owner.state.position
-    assert (harness.rows(), owner.state.get(KEY)) == (2, RET)
+    assert (harness.rows(), consent_of(owner.state, KEY)) == (2, RET)
     owner.acquire()
     assert owner.state.position >= begun
-    assert owner.state.get(KEY) == RET
+    assert consent_of(owner.state, KEY) == RET
 
 
 def test_acquiring_fences_the_former_owner(harness: OrderHarness) -> None:
@@ -73,7 +74,7 @@ def test_acquiring_fences_the_former_owner(harness: OrderHarness) -> None:
     second.acquire()
     with pytest.raises(KafkaException):
         first.commit(harness.effects(ONAY), topic=harness.events, next_offset=3)
-    assert first.state.get(KEY) is None
+    assert consent_of(first.state, KEY) is None
     assert harness.rows() == 0
     second.commit(harness.effects(ONAY), topic=harness.events, next_offset=5)
     third = harness.owner()
@@ -130,7 +131,10 @@ def test_kept_state_reads_back_only_the_difference(
     assert stood > 0
     assert read
     assert min(read) >= stood
-    assert (first.state.get(KEY), first.state.get(other.key.encode())) == (ONAY, other)
+    assert (consent_of(first.state, KEY), consent_of(first.state, other.key.encode())) == (
+        ONAY,
+        other,
+    )
 
 
 def test_tombstone_removes_its_key(harness: OrderHarness) -> None:
@@ -138,10 +142,10 @@ def test_tombstone_removes_its_key(harness: OrderHarness) -> None:
     harness.write_row(row_of(ONAY))
     owner = harness.owner()
     owner.acquire()
-    held = owner.state.get(KEY)
+    held = consent_of(owner.state, KEY)
     harness.write_row(None)
     owner.acquire()
-    assert (held, owner.state.get(KEY)) == (ONAY, None)
+    assert (held, consent_of(owner.state, KEY)) == (ONAY, None)
 
 
 def test_former_coordinator_is_not_believed(harness: OrderHarness) -> None:
@@ -189,7 +193,7 @@ def test_former_leader_is_not_believed(
     )
     monkeypatch.setattr(owner._clients, "admin", past)
     owner.acquire()
-    assert owner.state.get(KEY) == ONAY
+    assert consent_of(owner.state, KEY) == ONAY
 
 
 def test_marks_are_invisible_to_subscribers(harness: OrderHarness) -> None:
@@ -211,7 +215,7 @@ def test_state_whose_position_is_gone_is_discarded(
     apply(state, {b"long gone": ONAY}, 2)
     owner = harness.owner(state)
     owner.acquire()
-    assert state.get(b"long gone") is None
+    assert consent_of(state, b"long gone") is None
     assert (len(state), state.position) == (2, 8)
     assert [one["why"] for one in logged] == ["its position is gone from the topic"]
 
@@ -224,7 +228,7 @@ def test_state_ahead_of_its_topic_is_discarded(
     state = MemoryState()
     apply(state, {b"another house's": ONAY}, 900)
     harness.owner(state).acquire()
-    assert (state.get(b"another house's"), state.get(KEY)) == (None, ONAY)
+    assert (consent_of(state, b"another house's"), consent_of(state, KEY)) == (None, ONAY)
     assert [one["why"] for one in logged] == ["it is ahead of its topic"]
 
 
@@ -269,7 +273,7 @@ def test_repartitioned_record_arrives_in_its_partition(
     harness = OrderHarness(settings)
     owner = harness.owner()
     owner.acquire()
-    again = RepartitionedRecord(
+    again = OutputRecord(
         topic=harness.events, partition=2, key=KEY, value=b"value", headers=[("a", b"1")]
     )
     owner.commit(Effects(repartitioned=[again]), topic=harness.events, next_offset=1)
@@ -282,7 +286,7 @@ def test_failed_repartitioning_keeps_the_offset(harness: OrderHarness) -> None:
     """A record that did not arrive elsewhere is not counted as decided."""
     owner = harness.owner()
     owner.acquire()
-    lost = RepartitionedRecord(
+    lost = OutputRecord(
         topic=harness.events, partition=0, key=KEY, value=b"x" * 2_000_000, headers=[]
     )
     with pytest.raises(KafkaException):

@@ -29,6 +29,7 @@ from tests.support.order_harness import (
     TOPICS,
     OrderHarness,
     a_record,
+    consent_of,
     fetched,
     records_of,
 )
@@ -147,7 +148,7 @@ def test_dead_letter_of_the_express_lane_is_an_alarm() -> None:
     ]
     effects = HARNESS.fold(rubbish)
     assert effects.alarms == [(EXPRESS, HOME, 0), (EXPRESS, HOME, 0)]
-    assert effects.dead_letters == {"undecodable": 4}
+    assert effects.counts == {"dead:undecodable": 4}
 
 
 def test_poison_in_the_fold_is_dead_lettered_without_effects(
@@ -295,7 +296,7 @@ def test_any_interleaving_of_lanes_gives_the_same_state(seed: int, cuts: list[in
     state, edges = MemoryState(), [0, *sorted(cuts), len(lanes)]
     for start, end in pairwise(edges):
         state.apply(HARNESS.fold(lanes[start:end], state).changes, end)
-    assert state.get(KEY) == whole.get(KEY)
+    assert consent_of(state, KEY) == consent_of(whole, KEY)
 
 
 def _many(count: int, *, seed: int) -> list[ConsentEvent]:

@@ -23,7 +23,7 @@ from izin.streams.state.packing import LAYOUT
 from izin.streams.state.rocks import RocksFolder, RocksState
 from izin.streams.state.state import MemoryState
 from tests.support.builders import a_claim, a_key
-from tests.support.order_harness import apply
+from tests.support.order_harness import apply, consent_of
 
 ONAY = decide(None, a_claim()).consent
 KEY = ONAY.key.encode()
@@ -102,8 +102,8 @@ def test_kill_leaves_a_consistent_prefix(tmp_path: Path, folder: RocksFolder) ->
     assert len(state) == 20 * state.position
     for number in range(state.position):
         key = a_key(recipient=f"+90555{number:05d}19")
-        assert state.get(key.encode()) == replace(ONAY, key=key, origin=f"o{number % 99}")
-    assert state.get(a_key(recipient=f"+90555{state.position:05d}00").encode()) is None
+        assert consent_of(state, key.encode()) == replace(ONAY, key=key, origin=f"o{number % 99}")
+    assert consent_of(state, a_key(recipient=f"+90555{state.position:05d}00").encode()) is None
     state.close()
 
 
@@ -111,7 +111,7 @@ def test_folder_in_use_is_refused(state: RocksState, folder: RocksFolder) -> Non
     """Two workers that share a folder are told how to part; the first is not disturbed."""
     with pytest.raises(StateError, match="IZIN_INSTANCE_ID"):
         folder.state(0).open(HOME)
-    assert state.get(KEY) == ONAY
+    assert consent_of(state, KEY) == ONAY
 
 
 def test_closed_folder_can_be_opened_by_another(state: RocksState, folder: RocksFolder) -> None:
@@ -119,7 +119,7 @@ def test_closed_folder_can_be_opened_by_another(state: RocksState, folder: Rocks
     state.close()
     other = folder.state(0)
     other.open(HOME)
-    assert (other.get(KEY), other.position, len(other)) == (ONAY, 5, 1)
+    assert (consent_of(other, KEY), other.position, len(other)) == (ONAY, 5, 1)
     other.close()
 
 
@@ -127,7 +127,7 @@ def test_partitions_are_independent(state: RocksState, folder: RocksFolder) -> N
     """What one partition holds, another knows nothing of."""
     other = folder.state(1)
     other.open(HOME)
-    assert (other.get(KEY), state.get(KEY)) == (None, ONAY)
+    assert (consent_of(other, KEY), consent_of(state, KEY)) == (None, ONAY)
     other.close()
 
 
@@ -167,7 +167,7 @@ def test_database_that_cannot_be_opened_is_discarded(
     state.close()
     (rows / "CURRENT").write_text("rubbish")
     state.open(HOME)
-    assert (len(state), state.position, state.get(KEY)) == (0, 0, None)
+    assert (len(state), state.position, consent_of(state, KEY)) == (0, 0, None)
     assert [one["why"] for one in logged] == ["it cannot be opened"]
 
 
@@ -184,7 +184,7 @@ def test_unreadable_database_raises_and_is_then_discarded(
             pass
 
     other = b"1/MESAJ/BIREYSEL/x"  # not of the last batch, which is at hand
-    for act in (lambda: state.get(other), lambda: apply(state, {other: ONAY}, 6)):
+    for act in (lambda: consent_of(state, other), lambda: apply(state, {other: ONAY}, 6)):
         rows, state._rows = state._rows, Damaged()  # type: ignore[assignment]
         with pytest.raises(StateError, match="start the worker again"):
             act()
@@ -224,7 +224,7 @@ def test_folder_of_a_newer_release_is_refused_and_kept(
             state.open(HOME)
     record(rows, law=LAW_VERSION, layout=LAYOUT)
     state.open(HOME)
-    assert state.get(KEY) == ONAY
+    assert consent_of(state, KEY) == ONAY
 
 
 def test_folder_with_an_older_packing_is_discarded(
@@ -234,7 +234,7 @@ def test_folder_with_an_older_packing_is_discarded(
     state.close()
     record(rows, layout=LAYOUT - 1)
     state.open(HOME)
-    assert (len(state), state.position, state.get(KEY)) == (0, 0, None)
+    assert (len(state), state.position, consent_of(state, KEY)) == (0, 0, None)
     assert [one["why"] for one in logged] == ["an older release packed it"]
 
 
@@ -259,7 +259,7 @@ def test_closed_state_raises(state: RocksState) -> None:
     """
     state.close()
     with pytest.raises(StateError, match="not open"):
-        state.get(KEY)
+        consent_of(state, KEY)
     with pytest.raises(StateError, match="not open"):
         apply(state, {KEY: ONAY}, 6)
     assert (len(state), state.size) == (0, 0)

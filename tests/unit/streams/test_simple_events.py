@@ -21,7 +21,15 @@ from izin.streams.guard import APPENDED_AT
 from izin.streams.state.packing import Packing
 from izin.streams.state.state import MemoryState
 from tests.support.builders import EMAIL, NOON, PHONE, a_key, an_event, an_iys_event
-from tests.support.order_harness import APPENDED, CODEC, HOME, KEY, OrderHarness, a_record
+from tests.support.order_harness import (
+    APPENDED,
+    CODEC,
+    HOME,
+    KEY,
+    OrderHarness,
+    a_record,
+    consent_of,
+)
 
 READER = SimpleEventReader(CODEC)
 
@@ -76,7 +84,7 @@ def test_fast_path_and_general_path_fold_alike(
         fast.apply(found.changes, start)
         whole.apply(expected.changes, start)
         for key in expected.changes:
-            assert fast.get(key) == whole.get(key)
+            assert consent_of(fast, key) == consent_of(whole, key)
 
 
 def read(event: ConsentEvent, **fields: object) -> SimpleEvent | None:

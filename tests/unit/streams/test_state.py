@@ -10,7 +10,7 @@ from structlog.typing import EventDict
 from izin.streams.state.rocks import RocksFolder
 from izin.streams.state.state import MemoryState, PartitionState
 from tests.support.builders import a_key
-from tests.support.order_harness import KEY, ONAY, RET, apply
+from tests.support.order_harness import KEY, ONAY, RET, apply, consent_of
 
 OTHER_ONAY = replace(ONAY, key=a_key(recipient="+905550000002"))
 OTHER = OTHER_ONAY.key.encode()
@@ -28,14 +28,14 @@ def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PartitionS
 
 def test_new_state_is_empty(state: PartitionState) -> None:
     """It stands at the beginning of its topic and knows no key."""
-    assert (len(state), state.position, state.get(KEY)) == (0, 0, None)
+    assert (len(state), state.position, consent_of(state, KEY)) == (0, 0, None)
 
 
 def test_applied_rows_are_in_the_state(state: PartitionState) -> None:
     """The latest committed row of a key is what it says of it."""
     apply(state, {KEY: ONAY, OTHER: OTHER_ONAY}, 2)
     apply(state, {KEY: RET}, 4)
-    assert (state.get(KEY), state.get(OTHER), len(state)) == (RET, OTHER_ONAY, 2)
+    assert (consent_of(state, KEY), consent_of(state, OTHER), len(state)) == (RET, OTHER_ONAY, 2)
     assert state.position == 4
 
 
@@ -43,27 +43,27 @@ def test_rows_may_be_applied_without_moving_the_position(state: PartitionState) 
     """Rows that are held may be read again; none may be passed over."""
     apply(state, {}, 7)
     apply(state, {KEY: ONAY}, 7)
-    assert (state.position, state.get(KEY)) == (7, ONAY)
+    assert (state.position, consent_of(state, KEY)) == (7, ONAY)
 
 
 def test_key_applied_again_is_counted_once(state: PartitionState) -> None:
     """Whether it was asked for before or not, a key that comes again is the same key."""
     apply(state, {KEY: ONAY}, 1)
     apply(state, {KEY: RET}, 2)
-    assert state.get(OTHER) is None
+    assert consent_of(state, OTHER) is None
     apply(state, {KEY: ONAY, OTHER: OTHER_ONAY}, 4)
-    assert state.get(KEY) == ONAY
+    assert consent_of(state, KEY) == ONAY
     apply(state, {KEY: RET}, 5)
     apply(state, {KEY: None}, 6)
     apply(state, {KEY: None}, 7)
-    assert (len(state), state.get(KEY)) == (1, None)
+    assert (len(state), consent_of(state, KEY)) == (1, None)
 
 
 def test_rows_replace_and_tombstones_remove(state: PartitionState) -> None:
     """A delta lays new rows over old ones, and a tombstone forgets a key, known or not."""
     apply(state, {KEY: ONAY, OTHER: OTHER_ONAY}, 5)
     apply(state, {KEY: RET, OTHER: None, b"never seen": None}, 9)
-    assert (state.get(KEY), state.get(OTHER)) == (RET, None)
+    assert (consent_of(state, KEY), consent_of(state, OTHER)) == (RET, None)
     assert (len(state), state.position) == (1, 9)
 
 
@@ -71,9 +71,9 @@ def test_cleared_state_is_empty(state: PartitionState) -> None:
     """Nothing of what it held survives, nor its position; and it goes on."""
     apply(state, {KEY: ONAY}, 5)
     state.clear()
-    assert (len(state), state.position, state.get(KEY)) == (0, 0, None)
+    assert (len(state), state.position, consent_of(state, KEY)) == (0, 0, None)
     apply(state, {KEY: RET}, 3)
-    assert (len(state), state.position, state.get(KEY)) == (1, 3, RET)
+    assert (len(state), state.position, consent_of(state, KEY)) == (1, 3, RET)
 
 
 def test_reopened_state_has_its_rows(state: PartitionState) -> None:
@@ -83,14 +83,14 @@ def test_reopened_state_has_its_rows(state: PartitionState) -> None:
     state.close()
     state.open(IDENTITY)
     assert (len(state), state.position) == (2, 5)
-    assert (state.get(KEY), state.get(OTHER)) == (ONAY, OTHER_ONAY)
+    assert (consent_of(state, KEY), consent_of(state, OTHER)) == (ONAY, OTHER_ONAY)
 
 
 def test_state_opened_twice_is_unchanged(state: PartitionState) -> None:
     """A partition is taken again and again by the same worker."""
     apply(state, {KEY: ONAY}, 5)
     state.open(IDENTITY)
-    assert (state.get(KEY), state.position) == (ONAY, 5)
+    assert (consent_of(state, KEY), state.position) == (ONAY, 5)
 
 
 @pytest.mark.parametrize("closed", [True, False])
@@ -102,11 +102,11 @@ def test_state_of_another_topic_is_discarded(
     if closed:
         state.close()
     state.open("cluster/topic made again")
-    assert (len(state), state.position, state.get(KEY)) == (0, 0, None)
+    assert (len(state), state.position, consent_of(state, KEY)) == (0, 0, None)
     assert [one["why"] for one in logged] == ["it is of another topic"]
     apply(state, {KEY: RET}, 1)
     state.open("cluster/topic made again")
-    assert state.get(KEY) == RET
+    assert consent_of(state, KEY) == RET
 
 
 def test_size_grows_with_the_rows(state: PartitionState) -> None:
