@@ -10,15 +10,14 @@ import sys
 from setuptools import setup
 
 HOT = (
-    "izin/schemas/avro_reader.py",
-    "izin/schemas/avro_writer.py",
-    "izin/schemas/cloud_events.py",
-    "izin/schemas/decided_event_cutter.py",
-    "izin/schemas/decision_cutter.py",
-    "izin/schemas/decisions.py",
-    "izin/schemas/memo.py",
+    "izin/schemas/fast/reader.py",
+    "izin/schemas/fast/writer.py",
+    "izin/schemas/fast/header_writer.py",
+    "izin/schemas/generated/decision_offsets.py",
+    "izin/schemas/fast/decision_writer.py",
+    "izin/schemas/fast/cache.py",
     "izin/schemas/partitioning.py",
-    "izin/schemas/statement_cutter.py",
+    "izin/schemas/generated/consent_event_offsets.py",
     "izin/sinks/ingest/decision_reader.py",
     "izin/sinks/ledger/history/hash_chain.py",
     "izin/sinks/ledger/outbox.py",
@@ -27,11 +26,11 @@ HOT = (
     "izin/sinks/ledger/history/calls.py",
     "izin/sinks/ingest/bulk_rows.py",
     "izin/sinks/outbound/bulk_success_rows.py",
-    "izin/streams/effects.py",
+    "izin/streams/ownership/effects.py",
     "izin/streams/order.py",
-    "izin/streams/packing.py",
-    "izin/streams/plain.py",
-    "izin/streams/rows.py",
+    "izin/streams/state/packing.py",
+    "izin/streams/fast_path/simple_events.py",
+    "izin/streams/fast_path/row_writer.py",
 )
 
 extensions = []

@@ -8,7 +8,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -16,8 +16,12 @@ from uuid import uuid4
 import pytest
 from confluent_kafka.admin import AdminClient
 from hypothesis import HealthCheck, settings
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from izin.local import Kafka, Postgres, create_database, drop_database
+from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_admin import ensure_topics
 
 # Nothing is timed in a test, an example neither. What anybody runs tries new examples each time;
 # what decides over a change (make test) tries the same ones for the same code.
@@ -120,6 +124,27 @@ def topic_prefix(kafka: str) -> Iterator[str]:
     if ours:
         for deleted in admin.delete_topics(ours).values():
             deleted.result(timeout=10)
+
+
+@pytest.fixture
+def make_settings(kafka: str, topic_prefix: str) -> Callable[[int], KafkaSettings]:
+    """Give a maker of settings whose topics exist, with so many partitions."""
+
+    def make(partitions: int) -> KafkaSettings:
+        made = KafkaSettings(
+            bootstrap_servers=kafka, topic_prefix=topic_prefix, partitions=partitions
+        )
+        ensure_topics(made)
+        return made
+
+    return make
+
+
+@pytest.fixture
+def logged() -> Iterator[list[EventDict]]:
+    """Give what is logged meanwhile."""
+    with capture_logs() as logs:
+        yield logs
 
 
 @pytest.fixture

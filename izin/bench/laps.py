@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from izin.streams.plain import is_compiled
+from izin.streams.fast_path.simple_events import is_compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -1,6 +1,6 @@
 """How long a statement takes from a publisher's call until subscribers can read what came of it.
 
-A probe is a RET of a recipient nobody has heard of: one row on ``consents`` and one on
+A probe is a RET of a recipient nobody has heard of: one row on ``desired-consents`` and one on
 ``consent-opt-outs``, both read ``read_committed``. It is published at its instant whatever became
 of the ones before, so a stall is felt by each that falls into it.
 """
@@ -72,7 +72,7 @@ class Probe:
         self, settings: KafkaSettings, codec: Codec, *, partition: int | None = None
     ) -> None:
         topics = settings.topics
-        self.outputs = (topics.consents.name, topics.opt_outs.name)
+        self.outputs = (topics.desired_consents.name, topics.opt_outs.name)
         self._settings = settings
         self._codec = codec
         self._keys = self._recipients(partition)

@@ -39,7 +39,7 @@ FIRST, AGAIN, OVER = "the first run", "into empty topics", "over what stands"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
-    """One pass over the events: how fast, and which rows stand in ``consents`` after it."""
+    """One pass over the events: how fast, and which rows stand in ``desired-consents`` after it."""
 
     name: str
     run: Run
@@ -112,7 +112,7 @@ def replays(
 
 
 def _outcome(settings: KafkaSettings) -> Outcome:
-    consents = settings.topics.consents.name
+    consents = settings.topics.desired_consents.name
     ends = kafka.committed_ends(settings, consents)
     return outcome(read_back(settings, consents, ends))
 

@@ -118,7 +118,7 @@ def _flow(settings: KafkaSettings, worker: Child, ready: Future[float]) -> Laten
             random=Random(2026),
             going_on=lambda _: not ready.done(),
         )
-    seconds = taken[settings.topics.consents.name]
+    seconds = taken[settings.topics.desired_consents.name]
     return Latency.of("the other partition", seconds) if seconds else None
 
 
@@ -135,7 +135,7 @@ def _write(settings: KafkaSettings, keys: int) -> None:
     producer, codec = kafka.producer(settings, **{"linger.ms": 50}), Codec()
     for number, one in enumerate(consents(keys, rng=Random(2026))):
         producer.produce(
-            settings.topics.consents.name,
+            settings.topics.desired_consents.name,
             key=one.key.encode(),
             value=codec.encode("Consent", consent_to_avro(one)),
             partition=_LARGE,

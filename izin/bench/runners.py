@@ -53,7 +53,7 @@ def _own_topic(_settings: KafkaSettings, app: str) -> str:
 
 
 def _consents(settings: KafkaSettings, _app: str) -> str:
-    return settings.topics.consents.name
+    return settings.topics.desired_consents.name
 
 
 def _rows(foreseen: Foreseen) -> Mapping[int, int]:

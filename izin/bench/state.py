@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 
 from izin.bench.consents import consents
 from izin.bench.laps import race
-from izin.streams.rocks import RocksFolder
-from izin.streams.state import MemoryState
+from izin.streams.state.rocks import RocksFolder
+from izin.streams.state.state import MemoryState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -115,9 +115,13 @@ def _kept(
 
     def apply(batch: Batch) -> None:
         pack = state.packing.pack
-        state.hold({key: pack(consent) for key, consent in batch.items()}, 1)
+        state.apply({key: pack(consent) for key, consent in batch.items()}, 1)
 
-    return apply, state.get, lambda: state.size
+    def get(key: bytes) -> Consent | None:
+        packed = state.packed(key)
+        return None if packed is None else state.packing.unpack(key, packed)
+
+    return apply, get, lambda: state.size
 
 
 def _batches(keys: int) -> Iterator[Batch]:

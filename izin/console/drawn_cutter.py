@@ -1,4 +1,4 @@
-"""Draws the modules that cut what every record goes through: a ConsentEvent, a Decision."""
+"""Generate the modules that find offsets in what every record goes through: events, decisions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, NamedTuple
 
 from izin.schemas import contracts
-from izin.schemas.avro_cutter import draw
+from izin.schemas.fast.offset_codegen import generate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from izin.schemas.contracts import Schema
 
 
-class _Cutter(NamedTuple):
-    """A function of a drawn module: what it tells of a record."""
+class _Function(NamedTuple):
+    """A function of a generated module: what it finds in a record."""
 
     name: str
     record: str
-    behind: tuple[str, ...]
+    ends: tuple[str, ...]
     instants: tuple[str, ...]
 
 
 _MODULES = {
-    "statement_cutter": (
-        _Cutter(
-            "cut",
+    "consent_event_offsets": (
+        _Function(
+            "event_offsets",
             "ConsentEvent",
             (
                 "event_id",
@@ -36,22 +36,26 @@ _MODULES = {
                 "source",
                 "received_at",
                 "origin",
+                "origin_ref",
+                "cause",
+                "import_id",
                 "row",
                 "retailer_access",
+                "notice_version",
                 "evidence_hash",
             ),
             ("consent_date", "received_at"),
         ),
     ),
-    "decision_cutter": (
-        _Cutter(
-            "cut_head",
+    "decision_offsets": (
+        _Function(
+            "head_offsets",
             "Decision",
             ("opted_out", "effective_at", "violations", "partition"),
             ("effective_at",),
         ),
-        _Cutter(
-            "cut_consent",
+        _Function(
+            "consent_offsets",
             "Consent",
             (
                 "recipient_type",
@@ -68,73 +72,52 @@ _MODULES = {
             ("effective_at", "consent_date", "latest_onay_at", "latest_ret_at"),
         ),
     ),
-    "decided_event_cutter": (
-        _Cutter(
-            "cut_event",
-            "ConsentEvent",
-            (
-                "event_id",
-                "recipient",
-                "recipient_raw",
-                "source",
-                "origin",
-                "origin_ref",
-                "cause",
-                "import_id",
-                "row",
-                "retailer_access",
-                "notice_version",
-                "evidence_hash",
-            ),
-            ("consent_date", "received_at"),
-        ),
-    ),
 }
-"""What a statement is cut by, and a decision: what stands before its Consent and its event, each by
-itself.
+"""The functions of each generated module: the order stage reads events, the sinks read decisions:
+what stands before its Consent and its event, then each of these by itself.
 """
 _NO_VIOLATION = {"name": "violations", "type": "boolean"}
 """No violation is one byte of nothing, as is a boolean; any violation is no boolean."""
 
 _WIDTH = 100
 
-_MODULE = '''"""Where the fields of a {records} stand in its bytes; see ``avro_cutter``.
+_MODULE = '''"""Find where the fields of a {records} end in its bytes; see ``offset_codegen``.
 
-Drawn from the contract by `make docs`; changes here are lost.
+Generated from the contract by `make docs`; changes made here are lost.
 """
 
-# ruff: noqa: C901, PLR0912, PLR0915, PLR2004 - drawn line by line
+# ruff: noqa: C901, PLR0912, PLR0915, PLR2004 - generated line by line
 
 from __future__ import annotations
 
 from typing import Final
 
-{imports}from izin.schemas.avro_reader import SHORT, long_of, long_text
+{imports}from izin.schemas.fast.reader import SHORT, long_of, long_text
 
 short: Final[list[int]] = SHORT
 {readers}{functions}'''
 
 _IMPORTS = """\
 from izin.schemas import contracts
-from izin.schemas.avro_cutter import passer_of
+from izin.schemas.fast.offset_codegen import reader_of_some
 """
 _KINDS = """\
 _KINDS = {{one["name"]: one["type"] for one in contracts.current()["{record}"].schema["fields"]}}\
 """
-_READER = 'read_{name}: Final = passer_of(_KINDS["{name}"])'
+_READER = 'read_{name}: Final = reader_of_some(_KINDS["{name}"])'
 
 _FUNCTION = '''
 
 {signature}
-    """Return places and instants of the {record} at ``at``.
+    """Return offsets and instants of the {record} at ``at``.
 
-    The places are those behind its
-    {behind};
-    the instants (milliseconds since 1970, or None) its
+    The offsets are those behind its
+    {ends};
+    the instants (milliseconds since 1970, None for null) are its
     {instants};
-    the last place is that behind it.
+    the last offset is that behind it.
 
-    Raises whatever it stumbles on where the bytes are wrong or unusual.
+    Raises IndexError, ValueError or TypeError where the bytes are wrong or unusual.
     """
 {body}
 '''
@@ -142,26 +125,28 @@ _FUNCTION = '''
 
 def drawn_cutters() -> Mapping[str, str]:
     """Return the sources of the modules by the paths of their files."""
-    return {f"izin/schemas/{name}.py": _module(cutters) for name, cutters in _MODULES.items()}
+    return {
+        f"izin/schemas/generated/{name}.py": _module(cutters) for name, cutters in _MODULES.items()
+    }
 
 
-def _module(cutters: Sequence[_Cutter]) -> str:
+def _module(cutters: Sequence[_Function]) -> str:
     functions, readers = [], []
     for one in cutters:
-        drawn = draw(_schema(one.record), one.behind, one.instants)
+        source = generate(_schema(one.record), one.ends, one.instants)
         functions.append(
             _FUNCTION.format(
                 name=one.name,
                 record="head of the Decision" if one.record == "Decision" else one.record,
-                signature=_signature(one.name, drawn.returns),
-                behind=_listed(one.behind),
+                signature=_signature(one.name, source.returns),
+                ends=_listed(one.ends),
                 instants=_listed(one.instants),
-                body=drawn.body,
+                body=source.body,
             )
         )
-        if drawn.readers:
+        if source.readers:
             readers.append(_KINDS.format(record=one.record))
-            readers += [_READER.format(name=name) for name in drawn.readers]
+            readers += [_READER.format(name=name) for name in source.readers]
     return _MODULE.format(
         records=" and a ".join(one.record for one in cutters),
         imports=_IMPORTS if readers else "",
@@ -178,7 +163,8 @@ def _signature(name: str, returns: str) -> str:
     begun = f"def {name}(\n    data: bytes, at: int\n) -> "
     if len(f") -> {returns}:") <= _WIDTH:
         return f"{begun}{returns}:"
-    return f"{begun}tuple[\n    {returns[len('tuple[') : -1]}\n]:"
+    items = returns[len("tuple[") : -1].replace(", ", ",\n    ")
+    return f"{begun}tuple[\n    {items},\n]:"
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -22,7 +22,7 @@ from izin.runtime.settings import (
 
 def stream() -> None:
     """Run an order worker: both lanes of consent events, in lawful order, exactly once."""
-    from izin.streams.app import run  # noqa: PLC0415 - see above
+    from izin.streams.engine.app import run  # noqa: PLC0415 - see above
 
     with told():
         configure(LogSettings())

@@ -30,7 +30,7 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What ``consents`` says of a key."""
+    """What ``desired-consents`` says of a key."""
 
     status: str
 

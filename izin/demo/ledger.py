@@ -15,7 +15,7 @@ from izin.runtime import kafka
 from izin.runtime.settings import LedgerSettings, StreamSettings
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
-from izin.streams.app import group_of
+from izin.streams.engine.app import group_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

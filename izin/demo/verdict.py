@@ -34,7 +34,7 @@ def judge(
     """Return the report of a story that was played; ``began`` is monotonic seconds."""
     settings = house.kafka_settings
     topics = settings.topics
-    rows = list(read_all(settings, codec, topics.consents))
+    rows = list(read_all(settings, codec, topics.desired_consents))
     decisions = list(read_all(settings, codec, topics.decisions))
     opt_outs = list(read_all(settings, codec, topics.opt_outs))
     letters = list(read_all(settings, codec, topics.dead_letters))

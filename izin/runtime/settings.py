@@ -137,7 +137,7 @@ class IntakeSettings(_Group):
 
 
 class StateKind(StrEnum):
-    """Where an order worker keeps what it read of ``consents``."""
+    """Where an order worker keeps what it read of ``desired-consents``."""
 
     MEMORY = "memory"
     ROCKSDB = "rocksdb"

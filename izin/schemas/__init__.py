@@ -1,11 +1,12 @@
-"""The contracts: what travels on which topic, in which bytes, on which partition.
+"""The contracts: what is written to which topic, in which bytes, to which partition.
 
     contracts       Avro, current and past     topics          names, settings, owners
-    codec           two framings               partitioning    where a key lives
+    codec           two framings               partitioning    the partition of a key
     records         the law's values           cloud_events    headers
+    fast/           what exists for speed      generated/      written by ``make docs``
 
-``avro/`` holds the current schemas, ``versions/`` each one that was published, ``examples/`` a
-golden record of each.
+``avro/`` has the current schemas, ``versions/`` each one that was published, ``examples/`` an
+example of each.
 """
 
 __all__: tuple[str, ...] = ()

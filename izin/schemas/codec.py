@@ -1,15 +1,15 @@
-"""Bytes to records and back, in two standard framings told apart by their first byte.
+"""Bytes to records and back, in two standard framings that their first byte distinguishes.
 
 ``0x00`` + four-byte schema id
     Confluent framing; written when a schema registry is configured.
 ``0xC3 0x01`` + eight-byte fingerprint
     Avro single-object encoding; written when none is, and always readable.
 
-Readers resolve the writer's schema (by id from the registry, by fingerprint from the versions we
-know) into the current one, so old producers work with new workers and the other way round.
+Readers resolve the writer's schema (by id from the registry, by fingerprint from the known
+versions) into the current one, so old producers work with new workers and the other way round.
 
-What has the current schema takes a short way (``avro_writer``, ``avro_reader``). Whatever stumbles
-there is left to fastavro, which either knows better or says what is wrong.
+Records of the current schema take the fast path (``fast.writer``, ``fast.reader``). Whatever fails
+there goes to fastavro, which either succeeds or names what is wrong.
 """
 
 from __future__ import annotations
@@ -26,27 +26,25 @@ from izin.consent.errors import SourceError
 from izin.consent.making import maker
 from izin.consent.model import ConsentEvent, IysOrigin
 from izin.schemas import contracts
-from izin.schemas.avro_reader import reader_of
-from izin.schemas.avro_writer import writer_of
-from izin.schemas.records import consent_from_avro, consent_of, event_from_avro
+from izin.schemas.fast.reader import reader_of
+from izin.schemas.fast.writer import writer_of
+from izin.schemas.records import AvroRecord, consent_from_avro, consent_of, event_from_avro
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from izin.consent.model import Consent
-    from izin.schemas.avro_reader import Make, Read
-    from izin.schemas.avro_writer import Write
+    from izin.schemas.fast.reader import Constructor, Read
+    from izin.schemas.fast.writer import Write
 
 T = TypeVar("T")
 
-Record = dict[str, Any]
-
-_MAKES: Mapping[str, Make] = {
+_CONSTRUCTORS: Mapping[str, Constructor] = {
     "ConsentEvent": maker(ConsentEvent),
     "IysStatement": maker(IysOrigin),
     "Consent": consent_of,
 }
-"""What becomes a value of the law without a dictionary between."""
+"""By record: the value of the law that is read without a dict in between."""
 
 _SINGLE = b"\xc3\x01"
 _SINGLE_SIZE = 10
@@ -58,11 +56,11 @@ class UndecodableError(SourceError):
 
 
 class UnknownSchemaError(UndecodableError):
-    """A schema id or fingerprint that neither the registry nor this release knows."""
+    """A schema id or fingerprint that is known neither to the registry nor to this release."""
 
 
 class SchemaIds(Protocol):
-    """The schema registry, as the codec needs it. Out of reach, it raises an OurError."""
+    """The schema registry, as the codec uses it; raises an OurError where it is out of reach."""
 
     def id_of(self, contract: contracts.Contract) -> int:
         """Return the id under which the registry holds ``contract``."""
@@ -74,7 +72,7 @@ class SchemaIds(Protocol):
 class Codec:
     """Encodes and decodes the records of ``schemas/avro``; with ``ids``, in Confluent framing.
 
-    Reads ``others`` too: versions, by fingerprint, that this release has not heard of.
+    Reads ``others`` too: versions, by fingerprint, that are not in this release.
     """
 
     def __init__(
@@ -90,9 +88,9 @@ class Codec:
         self._write = {name: writer_of(one.schema) for name, one in self._current.items()}
         self._read = {name: reader_of(one.schema, {}) for name, one in self._current.items()}
         self._read_value = {
-            name: reader_of(one.schema, _MAKES, sequence=tuple)
+            name: reader_of(one.schema, _CONSTRUCTORS, sequence=tuple)
             for name, one in self._current.items()
-            if name in _MAKES
+            if name in _CONSTRUCTORS
         }
         self._headers = {
             name: _SINGLE + one.fingerprint
@@ -102,22 +100,23 @@ class Codec:
         }
 
     def encode(self, record: str, value: Mapping[str, Any]) -> bytes:
-        """Return ``value`` as a framed ``record``; raises ValueError or TypeError if it does not
-        fit.
+        """Return ``value`` as a framed ``record``.
+
+        Raises ValueError or TypeError if it does not fit the contract.
         """
         try:
             return self._headers[record] + self._write[record](value)
-        except Exception:  # noqa: BLE001  # whatever it is, fastavro says it better
+        except Exception:  # noqa: BLE001  # fastavro names what is wrong
             out = BytesIO()
             out.write(self._headers[record])
             schemaless_writer(out, self._current[record].parsed, value)
             return out.getvalue()
 
-    def alike(
+    def template_encoder(
         self, record: str, shared: Mapping[str, Any], own: Collection[str]
     ) -> Callable[[Mapping[str, Any]], bytes]:
-        """Return what encodes as ``encode`` does, for records that differ from ``shared`` in the
-        fields ``own`` alone: given those, what they share is encoded once.
+        """Return a function that encodes as ``encode`` does, for records that differ from
+        ``shared`` only in the fields ``own``, which it is given; the others are encoded once.
         """
         runs: list[Write] = []
         fields = self._current[record].schema["fields"]
@@ -131,20 +130,20 @@ class Codec:
 
         return encode
 
-    def decode(self, record: str, data: bytes) -> Record:
+    def decode(self, record: str, data: bytes) -> AvroRecord:
         """Return the ``record`` that ``data`` frames, resolved to the current contract.
 
         Raises UndecodableError, and UnknownSchemaError where the writer's schema cannot be found.
         """
-        found = self._read_whole(record, self._read, data)
+        found = self._read_fast(record, self._read, data)
         if found is not None:
-            return cast("Record", found)
+            return cast("AvroRecord", found)
         writer, body = self._writer(data)
         reader = self._current[record]
         same = writer.fingerprint == reader.fingerprint
         try:
             value = schemaless_reader(body, writer.parsed, None if same else reader.parsed)
-        except Exception as error:  # fastavro raises whatever the bytes make it stumble on
+        except Exception as error:  # fastavro raises whatever the bytes run it into
             raise UndecodableError(f"not a {record}: {type(error).__name__}") from error
         if body.read(1):
             raise UndecodableError(f"bytes are left over after the {record}")
@@ -154,21 +153,22 @@ class Codec:
 
     def decode_event(self, data: bytes) -> ConsentEvent:
         """Return the ConsentEvent that ``data`` frames; raises as ``decode`` does."""
-        found = self._read_whole("ConsentEvent", self._read_value, data)
+        found = self._read_fast("ConsentEvent", self._read_value, data)
         if found is not None:
             return cast("ConsentEvent", found)
-        return self._of_content("ConsentEvent", data, event_from_avro)
+        return self._decode_value("ConsentEvent", data, event_from_avro)
 
     def decode_consent(self, data: bytes) -> Consent:
-        """Return the Consent that ``data`` frames; raises as ``decode`` does, and UndecodableError
-        for words that the law does not know.
+        """Return the Consent that ``data`` frames.
+
+        Raises as ``decode`` does, and UndecodableError for words that the law does not know.
         """
-        found = self._read_whole("Consent", self._read_value, data)
+        found = self._read_fast("Consent", self._read_value, data)
         if found is not None:
             return cast("Consent", found)
-        return self._of_content("Consent", data, consent_from_avro)
+        return self._decode_value("Consent", data, consent_from_avro)
 
-    def _of_content(self, record: str, data: bytes, make: Callable[[Record], T]) -> T:
+    def _decode_value(self, record: str, data: bytes, make: Callable[[AvroRecord], T]) -> T:
         content = self.decode(record, data)
         try:
             return make(content)
@@ -179,16 +179,14 @@ class Codec:
         """Return the frame that stands before the body of a ``record`` written here."""
         return self._headers[record]
 
-    def _read_whole(self, record: str, readers: Mapping[str, Read], data: bytes) -> object:
-        """Return what the reader of ``record`` makes of ``data``; None if it is not the current
-        one.
-        """
+    def _read_fast(self, record: str, readers: Mapping[str, Read], data: bytes) -> object:
+        """Return what the reader of ``record`` reads of ``data``, or None where fastavro must."""
         header = self._headers[record]
         if not data.startswith(header):
             return None
         try:
             found, end = readers[record](data, len(header))
-        except Exception:  # noqa: BLE001  # wrong or unusual: fastavro judges it
+        except Exception:  # noqa: BLE001  # wrong or unusual: fastavro decides
             return None
         return found if end == len(data) else None
 
@@ -225,5 +223,5 @@ def _always(written: bytes) -> Write:
 def _usable(schema_id: int, schema: Any) -> contracts.Contract:  # noqa: ANN401  # any JSON
     try:
         return contracts.contract(str(schema.get("name")), schema)
-    except Exception as error:  # fastavro raises whatever the schema makes it stumble on
+    except Exception as error:  # fastavro raises whatever the schema runs it into
         raise UnknownSchemaError(f"schema id {schema_id} names no record we can read") from error

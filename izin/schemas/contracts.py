@@ -1,8 +1,7 @@
-"""The Avro contracts: every record we write or read, current and past, found by name and
-fingerprint.
+"""The Avro contracts: every record we write or read, current and past, by name and by fingerprint.
 
-Current schemas stand in ``avro/``, one record a file, and may name each other. Each version that
-was ever published stands expanded in ``versions/`` as ``<Record>.<fingerprint>.avsc``; schemas
+Current schemas are in ``avro/``, one record a file, and may name each other. Each version that was
+ever published is, expanded, in ``versions/`` as ``<Record>.<fingerprint>.avsc``; schemas
 evolve FULL_TRANSITIVE (old readers read new records and new readers old ones), which a contract
 test checks for each pair. The fingerprint is Avro's CRC-64 of the parsing canonical form, as
 single-object encoding carries it.
@@ -82,14 +81,15 @@ def current() -> Mapping[str, Contract]:
 
 @cache
 def known() -> Mapping[bytes, Contract]:
-    """Return every version that was ever published, and the current ones, by fingerprint."""
+    """Return every version that was ever published and every current one, by fingerprint."""
     found = {one.fingerprint: one for one in current().values()}
     return versions(resources.files("izin.schemas") / "versions") | found
 
 
 def versions(folder: Traversable) -> dict[bytes, Contract]:
-    """Return the versions that stand in ``folder``, each as ``<Record>.<fingerprint>.avsc``, by
-    fingerprint; raises UnusableSchemaError for one that cannot be read.
+    """Return the versions in ``folder``, files ``<Record>.<fingerprint>.avsc``, by fingerprint.
+
+    Raises UnusableSchemaError for a file that cannot be used.
     """
     found = {}
     try:
@@ -100,7 +100,7 @@ def versions(folder: Traversable) -> dict[bytes, Contract]:
                 found[one.fingerprint] = one
     except OSError as error:
         raise UnusableSchemaError(f"{folder} cannot be read ({error.strerror})") from error
-    except Exception as error:  # fastavro raises whatever the schema makes it stumble on
+    except Exception as error:  # fastavro raises whatever the schema runs it into
         raise UnusableSchemaError(f"{path} is no schema: {type(error).__name__}") from error
     return found
 

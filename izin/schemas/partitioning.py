@@ -1,7 +1,7 @@
-"""Where a key lives: Kafka's own murmur2 partitioner.
+"""The partition of a key, by Kafka's own murmur2 partitioner.
 
 The Java client's default, ``murmur2_random`` in librdkafka: ``(murmur2(key) & 0x7fffffff) %
-partitions``. Every writer of a keyed topic must use it, or the lanes of a recipient would part.
+partitions``. Every writer of a keyed topic must use it, or the lanes of a key would diverge.
 """
 
 from __future__ import annotations

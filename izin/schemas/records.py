@@ -1,8 +1,7 @@
 """The law's values as Avro records, and back: one ``to_avro`` and one ``from_avro`` a value.
 
-Avro carries instants as UTC milliseconds, words as strings and the key as separate fields, so that
-a subscriber needs none of our code. What comes back is a value of ``consent.model``, aware of its
-time zone.
+Avro carries instants as UTC milliseconds, words of the law as strings and the key as separate
+fields, so that a subscriber needs none of our code. Instants that are read back are aware.
 """
 
 from __future__ import annotations
@@ -20,19 +19,20 @@ from izin.consent.model import (
     OriginRank,
     RecipientType,
 )
-from izin.consent.violations import Violation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Record = dict[str, Any]
+    from izin.consent.violations import Violation
+
+AvroRecord = dict[str, Any]
 
 _ORIGIN_RANKS = {one.value: one for one in OriginRank}
 _consent = maker(Consent)
 _key = maker(ConsentKey)
 
 
-def event_to_avro(event: ConsentEvent) -> Record:
+def event_to_avro(event: ConsentEvent) -> AvroRecord:
     """Return ``event`` as an Avro ConsentEvent."""
     iys, access = event.iys, event.retailer_access
     return {
@@ -83,7 +83,7 @@ def event_from_avro(record: Mapping[str, Any]) -> ConsentEvent:
     return ConsentEvent(**fields)
 
 
-def consent_to_avro(consent: Consent) -> Record:
+def consent_to_avro(consent: Consent) -> AvroRecord:
     """Return ``consent`` as an Avro Consent."""
     key = consent.key
     return {
@@ -108,7 +108,7 @@ def consent_to_avro(consent: Consent) -> Record:
 
 
 def consent_from_avro(record: Mapping[str, Any]) -> Consent:
-    """Return the state that an Avro Consent describes; raises ValueError as ``consent_of``."""
+    """Return the consent that an Avro Consent describes; raises ValueError as ``consent_of``."""
     return consent_of(**record)
 
 
@@ -123,7 +123,7 @@ def consent_of(  # noqa: PLR0913  # the fields of the contract, by their names
     origin_rank: int,
     **others: Any,  # noqa: ANN401  # the fields whose names and values are ours
 ) -> Consent:
-    """Return the state that an Avro Consent with these fields describes.
+    """Return the consent that an Avro Consent with these fields describes.
 
     Raises ValueError for a word that the law does not know.
     """
@@ -144,7 +144,7 @@ def consent_of(  # noqa: PLR0913  # the fields of the contract, by their names
 
 
 def key_from_avro(record: Mapping[str, Any]) -> ConsentKey:
-    """Return the key that any keyed record of ours carries in its fields."""
+    """Return the key in the fields of any keyed record of ours."""
     return ConsentKey(
         brand_code=record["brand_code"],
         channel=Channel(record["type"]),
@@ -153,7 +153,7 @@ def key_from_avro(record: Mapping[str, Any]) -> ConsentKey:
     )
 
 
-def violation_to_avro(violation: Violation) -> Record:
+def violation_to_avro(violation: Violation) -> AvroRecord:
     """Return ``violation`` as an Avro Violation."""
     return {
         "field": violation.field,
@@ -161,8 +161,3 @@ def violation_to_avro(violation: Violation) -> Record:
         "reason": violation.reason,
         "reason_tr": violation.reason_tr,
     }
-
-
-def violation_from_avro(record: Mapping[str, Any]) -> Violation:
-    """Return the violation that an Avro Violation describes."""
-    return Violation(**record)

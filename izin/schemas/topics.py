@@ -1,4 +1,4 @@
-"""The topics: names, keys, contracts and settings. The only place that knows them.
+"""The topics: names, keys, contracts and settings, defined here and nowhere else.
 
 Names are kebab-case, plural, without dots. The partition count of the keyed topics is fixed for
 life, for a key must stay where its history is. Input topics take the broker's time
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 DEFAULT_PARTITIONS = 48
 _DAY_MS = 24 * 60 * 60 * 1000
-_KEPT_MS = 90 * _DAY_MS
+_RETENTION_MS = 90 * _DAY_MS
 
 _INPUT = MappingProxyType(
     {
         "cleanup.policy": "delete",
-        "retention.ms": str(_KEPT_MS),
+        "retention.ms": str(_RETENTION_MS),
         "message.timestamp.type": "LogAppendTime",
     }
 )
-_OUTPUT = MappingProxyType({"cleanup.policy": "delete", "retention.ms": str(_KEPT_MS)})
+_OUTPUT = MappingProxyType({"cleanup.policy": "delete", "retention.ms": str(_RETENTION_MS)})
 _STATE = MappingProxyType({"cleanup.policy": "compact", "min.compaction.lag.ms": str(_DAY_MS)})
 _EVIDENCE = MappingProxyType({"cleanup.policy": "delete", "retention.ms": "-1"})
 _LATEST = MappingProxyType({"cleanup.policy": "compact"})
@@ -34,7 +34,7 @@ _LATEST = MappingProxyType({"cleanup.policy": "compact"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topic:
-    """One topic: its full name, the Avro record it carries, and how it is kept."""
+    """One topic: its full name, the Avro record it carries, and its settings."""
 
     name: str
     record: str
@@ -42,9 +42,9 @@ class Topic:
     """Whether the key is canonical and the partition murmur2 of it, over all ``partitions``."""
     config: Mapping[str, str]
     owner: str
-    """The floor that writes it."""
+    """The layers that write it."""
     dead_letters: str | None
-    """The topic its unreadable records go to; None where a reader stops instead."""
+    """The dead-letter topic of what cannot be processed; None where a reader stops instead."""
 
 
 class Topics:
@@ -65,7 +65,7 @@ class Topics:
         self.express = self._topic(
             "consent-events-express", "ConsentEvent", _INPUT, "producers, sinks", dlq
         )
-        self.consents = self._topic("consents", "Consent", _STATE, "streams")
+        self.desired_consents = self._topic("desired-consents", "Consent", _STATE, "streams")
         self.decisions = self._topic("consent-decisions", "Decision", _OUTPUT, "streams")
         self.opt_outs = self._topic("consent-opt-outs", "Consent", _OUTPUT, "streams")
         self.permissions = self._topic("permissions", "Permission", _LATEST, "sinks")
@@ -109,7 +109,7 @@ class Topics:
         yield from (
             self.events,
             self.express,
-            self.consents,
+            self.desired_consents,
             self.decisions,
             self.opt_outs,
             self.permissions,

@@ -1,14 +1,13 @@
-"""Through: from what was said to what holds true, a batch at a time and exactly once.
+"""The order stage: consent events in, the desired state out, a batch at a time and exactly once.
 
-    transport    Faust, a batch a message     partition    fence, catch up, commit
-    guard        a record, judged             changelog    what holds true, read back
-    order        a batch, folded              worker       whose partitions, which batches
-    state        what holds true, in memory   watchdog     a loop that stands still
-    rocks        the same, on disk            metrics      what was done
-    packing      a consent in few bytes       claim        a folder, one worker at a time
-    ending       in time, whatever happens
+    engine/      the worker process: Faust, transport, assignments, watchdogs, metrics
+    order        what a batch of events writes: the one place where records become decisions
+    ownership/   a partition fenced, caught up, committed
+    fast_path/   simple events, decided on their bytes
+    guard        admission, and what becomes a dead letter     budget   how many may
+    state/       the desired state of a partition              errors   what stops a worker
 
-``python -m izin.streams`` runs a worker.
+Each imports only what is below it. ``python -m izin.streams`` runs a worker.
 """
 
 __all__: tuple[str, ...] = ()

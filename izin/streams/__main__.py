@@ -5,11 +5,11 @@ from __future__ import annotations
 from izin.runtime.observe import configure
 from izin.runtime.registry import codec
 from izin.runtime.settings import KafkaSettings, LogSettings, StreamSettings
-from izin.streams.app import run
+from izin.streams.engine.app import run
 
 
 def main() -> None:
-    """Read the settings and run until told to stop."""
+    """Read the settings and run until a signal ends it."""
     configure(LogSettings())
     kafka = KafkaSettings()
     run(kafka, StreamSettings(), codec(kafka))

@@ -1,11 +1,12 @@
-"""How many records may become dead letters before something must be wrong with us.
+"""How many records may become dead letters before the fault is taken for ours.
 
 After a bad deploy every record may look like poison, and a worker that goes on would empty the
 topic into the dead letters. So the share of suspect dead letters among the latest records is
 bounded; beyond it the worker stops before it commits, and a person looks.
 
-A refused ONAY is not suspect: it is its source's fault, and no source may stop the others' "no" by
-sending rubbish. Everything else is, a "no" that cannot be read above all.
+A refused opt-in (ONAY) is not suspect: it is its source's fault, and no source may stop the
+opt-outs of the others by sending rubbish. Every other dead letter is suspect, an opt-out (RET) that
+cannot be read above all.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 class DeadLetterBudget:
     """The policy: at most ``share`` (0 to 1) of the latest ``window`` records or a few more.
 
-    Fewer than ``least`` suspects are never too many; a share of 1 sets no bound.
+    Fewer than ``least`` suspects never exceed it; a share of 1 sets no bound.
     """
 
     share: float = 0.2
@@ -26,7 +27,7 @@ class DeadLetterBudget:
     least: int = 100
 
     def is_exceeded(self, suspects: int, records: int) -> bool:
-        """Whether so many ``suspects`` among so many ``records`` are too many."""
+        """Return whether so many ``suspects`` among so many ``records`` are too many."""
         return suspects >= self.least and suspects > self.share * records
 
 
@@ -35,7 +36,7 @@ BUDGET = DeadLetterBudget()
 
 
 class LatestRecords:
-    """How many of the latest records became suspect dead letters, counted batch by batch."""
+    """Counts, batch by batch, how many of the latest records became suspect dead letters."""
 
     def __init__(self, budget: DeadLetterBudget) -> None:
         self._budget = budget
@@ -44,11 +45,11 @@ class LatestRecords:
         self.records = 0
 
     def would_exceed(self, suspects: int, records: int) -> bool:
-        """Whether a batch of ``records``, so many of them ``suspects``, is one too many."""
+        """Return whether a batch of ``records``, so many of them ``suspects``, is one too many."""
         return self._budget.is_exceeded(self.suspects + suspects, self.records + records)
 
-    def note(self, suspects: int, records: int) -> None:
-        """Count a batch, and forget the oldest that the window can do without."""
+    def add(self, suspects: int, records: int) -> None:
+        """Count a batch, and drop the oldest ones that the window does not need."""
         self._batches.append((suspects, records))
         self.suspects += suspects
         self.records += records

@@ -1,11 +1,10 @@
-"""What stops the order stage; all faults of this installation, for a source's faults become dead
-letters.
+"""What stops the order stage: faults of this installation, for a source's become dead letters.
 
 OurError
 ├── SkippedRecordsError   records between two batches were not seen: stop, and read again
-├── LostPartitionError    a partition could not be taken or kept: another worker duels for it
+├── LostPartitionError    a partition could not be acquired or kept: another worker acquires it too
 ├── SplitLanesError       both lanes of a partition number must belong to one worker
-├── StateError            the state topic cannot be trusted
+├── StateError            the state, or the topic it is read from, cannot be used
 └── DeadLetterBudgetError too many records are about to become dead letters
 """
 
@@ -15,7 +14,7 @@ from izin.consent.errors import OurError
 
 
 class SkippedRecordsError(OurError):
-    """A batch begins after the place where the last one ended."""
+    """A batch begins behind the place where the last one ended."""
 
     def __init__(self, topic: str, partition: int, expected: int, found: int) -> None:
         super().__init__(
@@ -25,7 +24,7 @@ class SkippedRecordsError(OurError):
 
 
 class LostPartitionError(OurError):
-    """A partition could not be taken or kept in a bounded number of tries."""
+    """A partition could not be acquired or kept in a bounded number of attempts."""
 
     def __init__(self, partition: int, attempts: int) -> None:
         super().__init__(
@@ -37,9 +36,9 @@ class LostPartitionError(OurError):
 class SplitLanesError(OurError):
     """The assignment gave one lane of a partition number to this worker and the other away."""
 
-    def __init__(self, one: frozenset[int], other: frozenset[int]) -> None:
+    def __init__(self, bulk: frozenset[int], express: frozenset[int]) -> None:
         super().__init__(
-            f"the lanes are split: {sorted(one ^ other)} in one lane only; "
+            f"the lanes are split: {sorted(bulk ^ express)} in one lane only; "
             "do all workers run the same release, and have both topics the same partition count?"
         )
 
@@ -56,4 +55,4 @@ class DeadLetterBudgetError(OurError):
 
 
 class StateError(OurError):
-    """The state topic holds what this release cannot honour."""
+    """The state, or the topic that it is read from, has what this release cannot use."""

@@ -1,11 +1,11 @@
-"""The one net: what becomes a dead letter, and what must stop the worker.
+"""Admit records one by one: what becomes a dead letter, and what must stop the worker.
 
 An agent that raises would acknowledge its message, so nothing may be raised for a record's sake. A
-record is judged alone: bytes that are no record, schemas nobody knows, violations of the law, and
-poison (a record that makes our own pure code stumble, or that gives more than a record may hold)
-each become a dead letter with typed reasons, coordinates and the original bytes; the others in its
-batch are untouched. Anything that goes wrong outside that judgement, such as a schema registry out
-of reach, is not the record's fault: it is raised, and the worker stops before it commits.
+record is judged alone: bytes that are no record, unknown schemas, violations of the law, and poison
+(a record over which our own pure code raises, or whose outputs are too large) each become a dead
+letter with typed reasons, coordinates and the original bytes; the others in its batch are
+untouched. Anything that fails outside that judgement, such as a schema registry out of reach, is
+not the record's fault: it is raised, and the worker stops before it commits.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import AdmittedEvent, ConsentEvent, Status
@@ -25,14 +25,13 @@ from izin.schemas.records import violation_to_avro
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-KEPT_BYTES = 64 * 1024
-"""How much of an original value, of its key and of its headers a dead letter keeps; the digest and
-the size speak of the whole value."""
+MAX_COPIED_BYTES = 64 * 1024
+"""How much of an original value, of its key and of its headers a dead letter has; digest and size
+are those of the whole value."""
 
 APPENDED_AT = "izin-appended-at"
-"""The header of a re-filed record that tells when it was first appended, in milliseconds: its
-second append must not change the instant from which an undated statement counts."""
-
+"""The header of a repartitioned record with its first append, in milliseconds since 1970: the
+second one must not change the instant from which an undated event counts."""
 
 REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -45,10 +44,10 @@ REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "Kaydın şeması tanınmıyor; şemayı kaydedin ya da bilinen bir sürümle gönderin.",
         ),
         "IZIN-POISON": (
-            "our own code stumbled over the record",
+            "our own code failed on the record",
             "Kayıt işlenirken bizden kaynaklanan bir hata oluştu; işletmeciye bildirin.",
         ),
-        "IZIN-REFILED-TWICE": (
+        "IZIN-REPARTITIONED-TWICE": (
             "the record was moved to its partition and still is in the wrong one",
             "Kayıt bölümüne taşındı, yine de yanlış bölümde; bölüm sayılarını denetleyin.",
         ),
@@ -57,36 +56,23 @@ REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
 """Each code of this stage with its English and its Turkish reason; the law's are the law's."""
 
 
-class SourceRecord(Protocol):
-    """A fetched Kafka record, as the transport gives it."""
+class SourceRecord(NamedTuple):
+    """A fetched record of an input topic.
 
-    @property
-    def topic(self) -> str:
-        """The topic it was fetched from."""
+    A tuple, for one is made of every record: aiokafka's own class takes three times as long.
+    """
 
-    @property
-    def partition(self) -> int:
-        """And the partition."""
-
-    @property
-    def offset(self) -> int:
-        """And its place there."""
-
-    @property
-    def timestamp(self) -> int:
-        """When the broker appended it: milliseconds since 1970."""
-
-    @property
-    def key(self) -> bytes | None:
-        """As its publisher chose it."""
-
-    @property
-    def value(self) -> bytes | None:
-        """A framed ConsentEvent, or whatever else it is."""
-
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes | None]]:
-        """Its headers, in their order."""
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    """When the broker appended it, in milliseconds since 1970."""
+    timestamp_type: int
+    key: bytes | None
+    """The key, as its publisher chose it."""
+    value: bytes | None
+    """A framed ConsentEvent, or whatever else it is."""
+    headers: Sequence[tuple[str, bytes | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,14 +80,14 @@ class DeadLetter:
     """Why a record could not become a decision."""
 
     reason: str
-    """``undecodable``, ``unknown-schema``, ``refused``, ``refiled-twice`` or ``poison``."""
+    """``undecodable``, ``unknown-schema``, ``refused``, ``repartitioned-twice`` or ``poison``."""
     violations: tuple[Violation, ...]
     lost_ret: bool = False
-    """Whether it was a "no" whose key cannot be read: a person must look."""
+    """Whether it was an opt-out (RET): a person must act."""
 
     @property
     def is_suspect(self) -> bool:
-        """Whether it may be our own fault, or must not happen whoever is at fault."""
+        """Whether it may be our own fault, or must not happen whosever fault it is."""
         return self.lost_ret or self.reason != REFUSED
 
 
@@ -109,62 +95,61 @@ REFUSED = "refused"
 """The reason of a dead letter that admission refused: its source's fault."""
 
 
-class Judged(NamedTuple):
-    """A record that makes a claim."""
+class AdmittedRecord(NamedTuple):
+    """A record whose event was admitted."""
 
-    claim: AdmittedEvent
-    as_it_came: bool
+    admitted: AdmittedEvent
+    is_unchanged: bool
     """Whether admission changed nothing of the event."""
 
 
 class Guard:
-    """Judges records one by one."""
+    """Admits records one by one."""
 
     def __init__(self, codec: Codec) -> None:
         self._codec = codec
 
-    def judge(self, record: SourceRecord) -> Judged | DeadLetter:
-        """Return the claim that ``record`` makes, or why it makes none; raises nothing for its
-        sake.
+    def admit(self, record: SourceRecord) -> AdmittedRecord | DeadLetter:
+        """Return the admitted event of ``record``, or the dead letter that it becomes.
+
+        Raises nothing for the record's sake; OurError where the schema registry is out of reach.
         """
         if record.value is None:
-            return _dead(
-                "IZIN-UNDECODABLE", "value", "no value: a tombstone says nothing of a consent"
-            )
+            return _dead_letter("IZIN-UNDECODABLE", "value", "no value: a tombstone is no event")
         try:
             event = self._codec.decode_event(record.value)
         except UnknownSchemaError as error:
-            return _dead("IZIN-UNKNOWN-SCHEMA", "value", str(error))
+            return _dead_letter("IZIN-UNKNOWN-SCHEMA", "value", str(error))
         except UndecodableError as error:
-            return _dead("IZIN-UNDECODABLE", "value", str(error))
+            return _dead_letter("IZIN-UNDECODABLE", "value", str(error))
         try:
             admitted = admit(event, appended_at=appended_at(record))
-        except Exception as error:  # noqa: BLE001  # pure code stumbled: the record is poison
-            return poison(error, says_ret=_says_ret(event))
+        except Exception as error:  # noqa: BLE001  # pure code failed: the record is poison
+            return poison(error, is_ret=_is_ret(event))
         if isinstance(admitted, RefusedEvent):
             return DeadLetter(
-                reason=REFUSED, violations=admitted.violations, lost_ret=_says_ret(event)
+                reason=REFUSED, violations=admitted.violations, lost_ret=_is_ret(event)
             )
-        return Judged(admitted, admitted.event is event)
+        return AdmittedRecord(admitted, admitted.event is event)
 
 
-def _says_ret(event: ConsentEvent) -> bool:
+def _is_ret(event: ConsentEvent) -> bool:
     return event.status.strip().upper() == Status.RET
 
 
 def appended_at(record: SourceRecord) -> datetime:
-    """Return the instant the broker first appended ``record`` (input topics use LogAppendTime)."""
+    """Return when the broker first appended ``record`` (input topics use LogAppendTime)."""
     milliseconds = record.timestamp
-    if was_moved(record):
+    if was_repartitioned(record):
         _, value = record.headers[-1]
         if value is not None and value.isdigit():
-            # Never later than this append, or a publisher could date a statement ahead.
+            # Never later than this append, or a publisher could date an event ahead.
             milliseconds = min(milliseconds, int(value))
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
-def was_moved(record: SourceRecord) -> bool:
-    """Whether another append than this one counts: re-filing says so in the last header."""
+def was_repartitioned(record: SourceRecord) -> bool:
+    """Return whether ``record`` was appended before, which its last header then says."""
     headers = record.headers
     return bool(headers) and headers[-1][0] == APPENDED_AT
 
@@ -179,40 +164,40 @@ def dead_letter_to_avro(letter: DeadLetter, record: SourceRecord) -> dict[str, A
         "partition": record.partition,
         "offset": record.offset,
         "timestamp": record.timestamp,
-        "key": None if record.key is None else record.key[:KEPT_BYTES],
-        "value": None if value is None else value[:KEPT_BYTES],
+        "key": None if record.key is None else record.key[:MAX_COPIED_BYTES],
+        "value": None if value is None else value[:MAX_COPIED_BYTES],
         "value_size": 0 if value is None else len(value),
         "value_sha256": "" if value is None else sha256(value).hexdigest(),
-        "headers": _kept_headers(record),
+        "headers": _copied_headers(record),
     }
 
 
-def _kept_headers(record: SourceRecord) -> list[dict[str, Any]]:
-    kept, left = [], KEPT_BYTES
+def _copied_headers(record: SourceRecord) -> list[dict[str, Any]]:
+    copied, left = [], MAX_COPIED_BYTES
     for name, content in record.headers:
         left -= len(name.encode()) + len(content or b"")
         if left < 0:
             break
-        kept.append({"name": name, "value": content})
-    return kept
+        copied.append({"name": name, "value": content})
+    return copied
 
 
-def poison(error: Exception, *, says_ret: bool) -> DeadLetter:
-    """Return the dead letter of a record over which our own code stumbled with ``error``."""
-    # The type alone: a message may carry the recipient.
-    letter = _dead("IZIN-POISON", "value", f"{type(error).__name__} while it was judged")
-    return replace(letter, lost_ret=says_ret)
+def poison(error: Exception, *, is_ret: bool) -> DeadLetter:
+    """Return the dead letter of a record on which our own code raised ``error``."""
+    # Only its type: a message may contain the recipient.
+    letter = _dead_letter("IZIN-POISON", "value", f"{type(error).__name__} while it was processed")
+    return replace(letter, lost_ret=is_ret)
 
 
-def refiled_twice(claim: AdmittedEvent) -> DeadLetter:
-    """Return the dead letter of a record that was re-filed once and still stands in the wrong
-    partition.
-    """
-    letter = _dead("IZIN-REFILED-TWICE", "key", "have all topics the same number of partitions?")
-    return replace(letter, lost_ret=claim.status is Status.RET)
+def repartitioned_twice(admitted: AdmittedEvent) -> DeadLetter:
+    """Return the dead letter of a record that was repartitioned and is still in the wrong place."""
+    letter = _dead_letter(
+        "IZIN-REPARTITIONED-TWICE", "key", "have all topics the same number of partitions?"
+    )
+    return replace(letter, lost_ret=admitted.status is Status.RET)
 
 
-def _dead(code: str, field: str, detail: str) -> DeadLetter:
+def _dead_letter(code: str, field: str, detail: str) -> DeadLetter:
     reason, reason_tr = REASONS[code]
-    named = Violation(field=field, code=code, reason=f"{reason}: {detail}", reason_tr=reason_tr)
-    return DeadLetter(reason=code.removeprefix("IZIN-").lower(), violations=(named,))
+    violation = Violation(field=field, code=code, reason=f"{reason}: {detail}", reason_tr=reason_tr)
+    return DeadLetter(reason=code.removeprefix("IZIN-").lower(), violations=(violation,))

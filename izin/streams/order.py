@@ -1,17 +1,17 @@
-"""From a batch of records to what must be written: judge, re-file, decide, record by record.
+"""Fold a batch of records into what must be written: admit, repartition, decide, one by one.
 
-For every applied claim one ``consents`` row and one decision; for every change of the effective
-status to RET one ``consent-opt-outs`` row. A stale or enriching claim is a decision too, and a row
-where it moved the state. A duplicate is nothing. What is refused is a dead letter. Nothing here
-does I/O or reads a clock, so a replay folds to the same bytes.
+Every applied event gives one ``desired-consents`` row and one decision; every change of the
+effective status to RET gives one ``consent-opt-outs`` row. A stale or enriching event gives a
+decision too, and a row where it changed the state. A duplicate gives nothing, a refused one a dead
+letter. Nothing here does I/O or reads a clock, so a replay folds to the same bytes.
 
-A key lives on the partition that murmur2 gives it. A record found elsewhere (a producer keyed it
-its own way) is re-filed once, marked by a header; a marked one that is still wrong is a dead
-letter.
+A key belongs to the partition that murmur2 gives it. A record found elsewhere (a producer keyed it
+its own way) is repartitioned once, marked by a header; a marked one that is still in the wrong
+partition is a dead letter.
 
-A record that gives more than a Kafka record may hold would stop its partition for ever. A RET
-among them leaves its evidence behind (the input topic has it) and takes effect; what is still too
-large is poison.
+A record whose outputs are larger than a Kafka record may be would stop its partition for ever. A
+RET among them loses its evidence (the input topic has it) and takes effect; what is still too large
+is poison.
 """
 
 from __future__ import annotations
@@ -23,25 +23,31 @@ from typing import TYPE_CHECKING
 from izin.consent.errors import SourceError
 from izin.consent.model import AdmittedEvent, ConsentEvent, Decision, DecisionKind, Status
 from izin.consent.ordering import decide
-from izin.schemas.avro_writer import EPOCH, MILLISECOND, long_bytes
-from izin.schemas.cloud_events import Marking
-from izin.schemas.decisions import DecisionWriter
+from izin.schemas.fast.decision_writer import DecisionWriter
+from izin.schemas.fast.header_writer import HeaderWriter
+from izin.schemas.fast.writer import EPOCH, MILLISECOND, long_bytes
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_to_avro, event_to_avro
-from izin.streams.effects import DEAD, Effects, Refile, Write, size, write_of
+from izin.streams.fast_path.row_writer import RowWriter, instant_bytes
+from izin.streams.fast_path.simple_events import SimpleEventReader, decide_simple
 from izin.streams.guard import (
     APPENDED_AT,
-    KEPT_BYTES,
+    MAX_COPIED_BYTES,
+    AdmittedRecord,
     DeadLetter,
     Guard,
-    Judged,
     SourceRecord,
     dead_letter_to_avro,
     poison,
-    refiled_twice,
+    repartitioned_twice,
 )
-from izin.streams.plain import Plain, PlainReader, Verdict, decide_plainly
-from izin.streams.rows import Rows, moment
+from izin.streams.ownership.effects import (
+    DEAD_LETTER,
+    Effects,
+    OutputRecord,
+    output_record,
+    size,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,16 +55,14 @@ if TYPE_CHECKING:
     from izin.schemas.cloud_events import Headers
     from izin.schemas.codec import Codec
     from izin.schemas.topics import Topics
-    from izin.streams.packing import Packing
-    from izin.streams.state import State
+    from izin.streams.state.packing import Packing
+    from izin.streams.state.state import PartitionState
 
-REFILED = "izin-refiled"
-"""The header that marks a re-filed record; its value is the coordinates it came from."""
-
+REPARTITIONED = "izin-repartitioned"
+"""The header that marks a repartitioned record; its value is the coordinates it came from."""
 
 MAX_BYTES = 900_000
 """What a record of ours may hold: below librdkafka's and the broker's limits, both about 1 MB."""
-
 
 _SECOND = timedelta(seconds=1)
 
@@ -72,88 +76,79 @@ class OrderStage:
 
     def __init__(self, *, topics: Topics, partitions: int, codec: Codec) -> None:
         self._topics = topics
-        self._consents, self._opt_outs = topics.consents.name, topics.opt_outs.name
-        self._told_to = topics.decisions.name
+        self._rows_topic, self._opt_outs_topic = topics.desired_consents.name, topics.opt_outs.name
+        self._decisions_topic = topics.decisions.name
         self._partitions = partitions
         self._codec = codec
         self._guard = Guard(codec)
-        self._plain = PlainReader(codec)
-        self._rows = Rows(codec)
-        self._decisions = DecisionWriter(codec)
-        self._of_decision, self._of_consent = Marking("Decision"), Marking("Consent")
+        self._simple_events = SimpleEventReader(codec)
+        self._rows = RowWriter(codec)
+        self._decisions = DecisionWriter(codec.header("Decision"))
+        self._decision_headers, self._row_headers = (
+            HeaderWriter("Decision"),
+            HeaderWriter("Consent"),
+        )
         self._event_header = codec.header("ConsentEvent")
-        self._consent_header = codec.header("Consent")
+        self._row_header = codec.header("Consent")
 
     def fold(
         self,
         partition: int,
         records: Iterable[SourceRecord],
-        state: State,
+        state: PartitionState,
         before: Effects | None = None,
     ) -> Effects:
-        """Return what ``records`` of either lane of ``partition`` do to ``state``, added to what
-        those ``before`` them do.
+        """Return the effects on ``state`` of ``records``, of either lane of ``partition``, added to
+        those of the records ``before`` them.
         """
         effects = Effects() if before is None else before
         for record in records:
             try:
-                is_done = self._fold_plain(effects, record, partition, state)
-            except Exception:  # noqa: BLE001  # nothing is noted yet, and the judges know better
+                is_done = self._fold_fast(effects, record, partition, state)
+            except Exception:  # noqa: BLE001  # nothing was added yet, and the general path decides
                 is_done = False
             if not is_done:
-                self._fold_judged(effects, record, partition, state)
+                self._fold_general(effects, record, partition, state)
         return effects
 
-    def _fold_plain(
-        self, effects: Effects, record: SourceRecord, partition: int, state: State
+    def _fold_fast(
+        self, effects: Effects, record: SourceRecord, partition: int, state: PartitionState
     ) -> bool:
-        """Note what a plain statement does; False, with nothing noted, where it is none."""
-        said = self._plain.read(record)
-        if said is None:
+        """Add the effects of a simple event; False, with nothing added, where it is none."""
+        event = self._simple_events.read(record)
+        if event is None:
             return False
         key, packing = record.key or b"", state.packing
-        held = effects.changes.get(key) or state.packed(key)
-        # A key that is held was once found to belong here: no need to hash it again.
-        if held is None and partition_of(key, self._partitions) != partition:
+        packed = effects.changes.get(key) or state.packed(key)
+        # A key in the state was once found to belong here: no need to hash it again.
+        if packed is None and partition_of(key, self._partitions) != partition:
             return False
-        verdict = decide_plainly(said, held, packing)
-        if verdict is None:
+        decision = decide_simple(event, packed, packing)
+        if decision is None:
             return False
-        kind = verdict[0]
+        kind, reason, opted_out, facts = decision
         if kind is DecisionKind.DUPLICATE:
             effects.counts[kind] += 1
-        else:
-            self._note_plain(effects, record, key, said, verdict, packing)
-        return True
-
-    def _note_plain(  # noqa: PLR0913, PLR0917  # a statement, where it was made, what came of it
-        self,
-        effects: Effects,
-        record: SourceRecord,
-        key: bytes,
-        said: Plain,
-        verdict: Verdict,
-        packing: Packing,
-    ) -> None:
-        kind, reason, opted_out, facts = verdict
-        (_, _, source), address, event_id, _, effective = said
-        row = self._rows.write(address, facts)
-        told = self._decisions.encode(
+            return True
+        (_, _, source), key_fields, event_id, _, effective = event
+        row = self._rows.write(key_fields, facts)
+        encoded = self._decisions.encode(
             kind=kind,
             reason=reason,
             opted_out=opted_out,
-            effective_at=moment(effective),
+            effective_at=instant_bytes(effective),
             topic=record.topic,
             partition=record.partition,
             offset=record.offset,
-            consent=row[len(self._consent_header) :],
+            consent=row[len(self._row_header) :],
             event=(record.value or b"")[len(self._event_header) :],
         )
-        about = self._of_decision.headers(event_id, source, effective // 1_000_000)
-        changed = None if kind is DecisionKind.STALE else packing.join(*facts)
-        self._note(effects, record.partition, key, kind, opted_out, changed, row, told, about)
+        headers = self._decision_headers.headers(event_id, source, effective // 1_000_000)
+        changed = None if kind is DecisionKind.STALE else packing.pack_facts(*facts)
+        self._add(effects, record.partition, key, kind, opted_out, changed, row, encoded, headers)
+        return True
 
-    def _note(  # noqa: PLR0913, PLR0917  # what was decided, and all that is written of it
+    def _add(  # noqa: PLR0913, PLR0917  # what was decided, and all that is written of it
         self,
         effects: Effects,
         partition: int,
@@ -162,137 +157,131 @@ class OrderStage:
         opted_out: bool,
         changed: bytes | None,
         row: bytes,
-        told: bytes,
-        about: Headers,
+        decision: bytes,
+        headers: Headers,
     ) -> None:
-        """Note a decision that was ``told``, and the ``row`` where it ``changed`` the state."""
+        """Add an encoded ``decision``, and the ``row`` where it ``changed`` the packed state."""
         counts, writes = effects.counts, effects.writes
         counts[kind] += 1
         if changed is not None:
             effects.changes[key] = changed
-            of_row = self._of_consent.retyped(about)
-            writes.append(write_of((self._consents, partition, key, row, of_row)))
+            row_headers = self._row_headers.retyped(headers)
+            writes.append(output_record((self._rows_topic, partition, key, row, row_headers)))
             if opted_out:
                 counts["opt-outs"] += 1
-                writes.append(write_of((self._opt_outs, partition, key, row, of_row)))
-        writes.append(write_of((self._told_to, partition, key, told, about)))
+                writes.append(
+                    output_record((self._opt_outs_topic, partition, key, row, row_headers))
+                )
+        writes.append(output_record((self._decisions_topic, partition, key, decision, headers)))
 
-    def _fold_judged(
-        self, effects: Effects, record: SourceRecord, partition: int, state: State
+    def _fold_general(
+        self, effects: Effects, record: SourceRecord, partition: int, state: PartitionState
     ) -> None:
-        judged = self._guard.judge(record)
+        judged = self._guard.admit(record)
         if isinstance(judged, DeadLetter):
-            self._bury(effects, record, judged)
+            self._dead_letter(effects, record, judged)
             return
-        claim = judged.claim
-        key = claim.key.encode()
-        held = effects.changes.get(key) or state.packed(key)
+        admitted = judged.admitted
+        key = admitted.key.encode()
+        packed = effects.changes.get(key) or state.packed(key)
         try:
-            if held is None and partition_of(key, self._partitions) != partition:
-                self._refile(effects, record, claim, key)
+            if packed is None and partition_of(key, self._partitions) != partition:
+                self._repartition(effects, record, admitted, key)
             else:
-                self._decide(effects, record, judged, key, held, state.packing)
-        except Exception as error:  # noqa: BLE001  # pure code stumbled, and noted nothing yet
-            letter = poison(error, says_ret=claim.status is Status.RET)
-            self._bury(effects, record, letter)
+                self._decide(effects, record, judged, key, packed, state.packing)
+        except Exception as error:  # noqa: BLE001  # pure code failed, and added nothing yet
+            letter = poison(error, is_ret=admitted.status is Status.RET)
+            self._dead_letter(effects, record, letter)
 
-    def _decide(  # noqa: PLR0913, PLR0917  # a claim, where it was made, and what is held
+    def _decide(  # noqa: PLR0913, PLR0917  # an event, its record, and the state of its key
         self,
         effects: Effects,
         record: SourceRecord,
-        judged: Judged,
+        judged: AdmittedRecord,
         key: bytes,
-        held: bytes | None,
+        packed: bytes | None,
         packing: Packing,
     ) -> None:
-        current = None if held is None else packing.unpack(key, held)
-        decision = decide(current, judged.claim)
-        if decision.kind is DecisionKind.DUPLICATE:
-            effects.counts[decision.kind] += 1
+        current = None if packed is None else packing.unpack(key, packed)
+        decision = decide(current, judged.admitted)
+        kind = decision.kind
+        if kind is DecisionKind.DUPLICATE:
+            effects.counts[kind] += 1
             return
-        event = judged.claim.event
+        event = judged.admitted.event
         row = self._codec.encode("Consent", consent_to_avro(decision.consent))
-        told = self._told(decision, record, row, as_it_came=judged.as_it_came)
-        about = self._of_decision.headers(
+        encoded = self._encode(decision, record, row, is_unchanged=judged.is_unchanged)
+        headers = self._decision_headers.headers(
             event.event_id.encode(),
             f"/{event.customer_id}/{event.origin}",
-            (judged.claim.effective_at - EPOCH) // _SECOND,
+            (judged.admitted.effective_at - EPOCH) // _SECOND,
         )
-        # The decision holds all that the others do, key and headers too: a small one needs no sum.
-        if len(told) > MAX_BYTES // 4 and size(key, told, about) > MAX_BYTES:
-            raise OversizedError(self._topics.decisions.name)
+        # The decision has all that the others have, key and headers too: a small one needs no sum.
+        if len(encoded) > MAX_BYTES // 4 and size(key, encoded, headers) > MAX_BYTES:
+            raise OversizedError(self._decisions_topic)
         changed = None if decision.consent is current else packing.pack(decision.consent)
-        self._note(
-            effects,
-            record.partition,
-            key,
-            decision.kind,
-            decision.opted_out,
-            changed,
-            row,
-            told,
-            about,
-        )
+        opted_out = decision.opted_out
+        self._add(effects, record.partition, key, kind, opted_out, changed, row, encoded, headers)
 
-    def _told(
-        self, decision: Decision, record: SourceRecord, row: bytes, *, as_it_came: bool
+    def _encode(
+        self, decision: Decision, record: SourceRecord, row: bytes, *, is_unchanged: bool
     ) -> bytes:
-        """Return ``decision`` encoded around ``row``, its Consent as it is written to its topic."""
-        claim, value = decision.admitted, record.value or b""
-        if as_it_came and value.startswith(self._event_header):
+        """Return ``decision`` encoded around ``row``, its framed Consent."""
+        admitted, value = decision.admitted, record.value or b""
+        if is_unchanged and value.startswith(self._event_header):
             event = value[len(self._event_header) :]
         else:
-            event = self._event_body(claim.event)
-        if len(event) > MAX_BYTES // 2 and claim.status is Status.RET:
-            event = self._event_body(replace(claim.event, evidence={}))
+            event = self._event_body(admitted.event)
+        if len(event) > MAX_BYTES // 2 and admitted.status is Status.RET:
+            event = self._event_body(replace(admitted.event, evidence={}))
         return self._decisions.encode(
             kind=decision.kind,
             reason=decision.reason,
             opted_out=decision.opted_out,
-            effective_at=long_bytes((claim.effective_at - EPOCH) // MILLISECOND),
+            effective_at=long_bytes((admitted.effective_at - EPOCH) // MILLISECOND),
             topic=record.topic,
             partition=record.partition,
             offset=record.offset,
-            consent=row[len(self._consent_header) :],
+            consent=row[len(self._row_header) :],
             event=event,
-            violations=claim.violations,
+            violations=admitted.violations,
         )
 
     def _event_body(self, event: ConsentEvent) -> bytes:
         return self._codec.encode("ConsentEvent", event_to_avro(event))[len(self._event_header) :]
 
-    def _refile(
-        self, effects: Effects, record: SourceRecord, claim: AdmittedEvent, key: bytes
+    def _repartition(
+        self, effects: Effects, record: SourceRecord, admitted: AdmittedEvent, key: bytes
     ) -> None:
-        if any(name == REFILED for name, _ in record.headers):
-            self._bury(effects, record, refiled_twice(claim))
+        if any(name == REPARTITIONED for name, _ in record.headers):
+            self._dead_letter(effects, record, repartitioned_twice(admitted))
             return
         came_from = f"{record.topic}/{record.partition}/{record.offset}".encode()
         first_appended = str(record.timestamp).encode()
-        refile = Refile(
+        again = OutputRecord(
             topic=record.topic,
             partition=partition_of(key, self._partitions),
             key=key,
             value=record.value or b"",
-            headers=[*record.headers, (REFILED, came_from), (APPENDED_AT, first_appended)],
+            headers=[*record.headers, (REPARTITIONED, came_from), (APPENDED_AT, first_appended)],
         )
-        if size(key, refile.value, refile.headers) > MAX_BYTES:
+        if size(key, again.value, again.headers) > MAX_BYTES:
             raise OversizedError(record.topic)
-        effects.counts["refiled"] += 1
-        effects.refiles.append(refile)
+        effects.counts["repartitioned"] += 1
+        effects.repartitioned.append(again)
 
-    def _bury(self, effects: Effects, record: SourceRecord, letter: DeadLetter) -> None:
-        effects.counts[DEAD + letter.reason] += 1
+    def _dead_letter(self, effects: Effects, record: SourceRecord, letter: DeadLetter) -> None:
+        effects.counts[DEAD_LETTER + letter.reason] += 1
         effects.suspects += letter.is_suspect
-        # Publishers put a "no" on the express lane, so what is unreadable there may be one.
+        # Publishers put opt-outs on the express lane, so what is unreadable there may be one.
         if letter.lost_ret or record.topic == self._topics.express.name:
             effects.alarms.append((record.topic, record.partition, record.offset))
         key = record.key
         effects.writes.append(
-            Write(
+            OutputRecord(
                 topic=self._topics.dead_letters.name,
                 partition=None,
-                key=key if key is None or len(key) <= KEPT_BYTES else None,
+                key=key if key is None or len(key) <= MAX_COPIED_BYTES else None,
                 value=self._codec.encode("DeadLetter", dead_letter_to_avro(letter, record)),
                 headers=[],
             )

@@ -8,7 +8,7 @@ from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner
 
 from izin.bench.__main__ import app
-from tests.streams.workers import until
+from tests.support.order_workers import until
 
 pytestmark = pytest.mark.broker
 

@@ -32,7 +32,7 @@ def test_latencies_are_measured(kafka: str, tmp_path: Path):
     assert names == [
         f"{output}, {how}"
         for how in ("idle, bulk lane", "idle, express lane", "under the backlog, express lane")
-        for output in ("consents", "consent-opt-outs")
+        for output in ("desired-consents", "consent-opt-outs")
     ]
     for one in found["latencies"]:
         assert one["probes"] >= 20

@@ -186,13 +186,23 @@ def test_floors_import_only_the_floors_below() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_a_floor_that_imports_upwards_is_seen(tmp_path: Path) -> None:
-    """The contracts can fail: the law may not import the streams."""
+UPWARDS = (
+    ("izin.consent.ordering", "izin.streams.order"),
+    ("izin.schemas.records", "izin.schemas.codec"),
+    ("izin.streams.guard", "izin.streams.order"),
+)
+"""An import that each contract of layers forbids."""
+
+
+def test_an_import_upwards_is_found(tmp_path: Path) -> None:
+    """The contracts can fail: neither layers nor the rooms in them may import what is above."""
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "izin", tmp_path / "izin", ignore=ignored)
-    with (tmp_path / "izin/consent/ordering.py").open("a", encoding="utf-8") as law:
-        law.write("\nimport izin.streams.order\n")
+    for importer, imported in UPWARDS:
+        with (tmp_path / f"{importer.replace('.', '/')}.py").open("a", encoding="utf-8") as module:
+            module.write(f"\nimport {imported}\n")
     done = lint_imports(tmp_path)
     assert done.returncode == 1, done.stdout
-    assert "izin.consent.ordering -> izin.streams.order" in done.stdout
+    for importer, imported in UPWARDS:
+        assert f"{importer} -> {imported}" in done.stdout

@@ -7,7 +7,7 @@ from izin.local.ports import free_port
 from izin.runtime.observe import configure
 from izin.runtime.registry import codec
 from izin.runtime.settings import KafkaSettings, LogSettings, StreamSettings
-from izin.streams.app import run
+from izin.streams.engine.app import run
 
 
 def settings(task: Task) -> tuple[KafkaSettings, StreamSettings]:

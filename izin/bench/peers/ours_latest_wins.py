@@ -1,7 +1,7 @@
 """Ours with the peers' work only: the order worker, its transport, state and transactions as they
 are, and the peers' rule in the place of the law.
 
-One ``consents`` row a change, no other output; what cannot be decoded is dropped.
+One ``desired-consents`` row a change, no other output; what cannot be decoded is dropped.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from unittest import mock
 from izin.bench.peers import ours_everything
 from izin.bench.peers.task import Task
 from izin.consent.model import LAW_VERSION, OriginRank, Status
-from izin.schemas.statement_cutter import cut
-from izin.streams import worker
-from izin.streams.effects import Effects, Write
-from izin.streams.rows import Rows
+from izin.schemas.generated.consent_event_offsets import event_offsets
+from izin.streams.engine import worker
+from izin.streams.fast_path.row_writer import RowWriter
+from izin.streams.ownership.effects import Effects, OutputRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from izin.schemas.codec import Codec
     from izin.schemas.topics import Topics
     from izin.streams.guard import SourceRecord
-    from izin.streams.packing import Words
-    from izin.streams.state import State
+    from izin.streams.state.packing import SharedFields
+    from izin.streams.state.state import PartitionState
 
 _SECOND = 1_000_000
 
@@ -33,14 +33,18 @@ class LatestWinsStage:
     """Folds batches by the peers' rule."""
 
     def __init__(self, *, topics: Topics, partitions: int, codec: Codec) -> None:  # noqa: ARG002  # the stage's own signature
-        self._consents = topics.consents.name
+        self._consents = topics.desired_consents.name
         self._codec = codec
         self._header = codec.header("ConsentEvent")
-        self._rows = Rows(codec)
-        self._words: dict[tuple[bytes, ...], Words] = {}
+        self._rows = RowWriter(codec)
+        self._words: dict[tuple[bytes, ...], SharedFields] = {}
 
     def fold(
-        self, partition: int, records: Iterable[SourceRecord], state: State, before: Effects
+        self,
+        partition: int,
+        records: Iterable[SourceRecord],
+        state: PartitionState,
+        before: Effects,
     ) -> Effects:
         """Return the rows that ``records`` make over ``state``, added to those ``before``."""
         effects, packing = before, state.packing
@@ -48,8 +52,8 @@ class LatestWinsStage:
         for record in records:
             key, value = record.key or b"", record.value or b""
             try:
-                event_id, customer, recipient, raw, source, received, origin, *others = cut(
-                    value, len(self._header)
+                event_id, customer, recipient, raw, source, received, origin, *others = (
+                    event_offsets(value, len(self._header))
                 )
             except (IndexError, ValueError):
                 continue
@@ -59,13 +63,13 @@ class LatestWinsStage:
             stated = stated_at * 1000
             at = min(stated_at, received_at) // 1000 * _SECOND
             telling = value[event_id:customer], value[raw:source], value[received:origin]
-            words = self._words.get(telling) or self._hear(telling, value)
+            words = self._words.get(telling) or self._learn(telling, value)
             is_ret = words[1] is Status.RET
             onay, ret = None, None
             packed = changes.get(key) or state.packed(key)
             if packed is not None:
-                status, effective, onay, ret = packing.standing(packed)
-                ties = at == effective and is_ret and status is Status.ONAY
+                current, effective, _, onay, ret, _ = packing.unpack_facts(packed)
+                ties = at == effective and is_ret and current[1] is Status.ONAY
                 if at <= effective and not ties:
                     continue
             if is_ret:
@@ -73,12 +77,12 @@ class LatestWinsStage:
             else:
                 onay = at
             facts = words, at, stated, onay, ret, value[len(self._header) + 1 : event_id]
-            changes[key] = packing.join(*facts)
+            changes[key] = packing.pack_facts(*facts)
             row = self._rows.write(value[customer:recipient], facts)
-            writes.append(Write(self._consents, partition, key, row, []))
+            writes.append(OutputRecord(self._consents, partition, key, row, []))
         return effects
 
-    def _hear(self, telling: tuple[bytes, ...], value: bytes) -> Words:
+    def _learn(self, telling: tuple[bytes, ...], value: bytes) -> SharedFields:
         event = self._codec.decode_event(value)
         status = Status(event.status)
         words = self._words[telling] = (

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from izin.consent.lifecycle import State
 from izin.consent.model import Status
 from izin.consent.terms import due_and_expiry
-from izin.schemas.avro_writer import EPOCH
+from izin.schemas.fast.writer import EPOCH
 from izin.sinks.ingest.decision_reader import is_prompt
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.row_templates import NEW_ROW, MessageTemplate, shared_columns

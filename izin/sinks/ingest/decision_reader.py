@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from izin.consent.attestation import ATTESTED_WITHIN
 from izin.schemas import contracts
-from izin.schemas.avro_reader import long_of
-from izin.schemas.decided_event_cutter import cut_event
-from izin.schemas.decision_cutter import cut_consent, cut_head
-from izin.schemas.decisions import FIELDS
-from izin.schemas.memo import keep
+from izin.schemas.fast.cache import put
+from izin.schemas.fast.decision_writer import FIELDS
+from izin.schemas.fast.reader import long_of
+from izin.schemas.generated.consent_event_offsets import event_offsets
+from izin.schemas.generated.decision_offsets import consent_offsets, head_offsets
 from izin.schemas.records import key_from_avro
 from izin.sinks.ledger.db.copy_format import microseconds
 from izin.sinks.ledger.history.formats import keeping
@@ -142,14 +142,14 @@ class DecisionReader:
         )
 
     def _cut(self, data: bytes, start: int) -> Read | None:
-        opted_out, at, violations, placed, effective, consent = cut_head(data, start)
+        opted_out, at, violations, placed, effective, consent = head_offsets(data, start)
         offset, _ = long_of(data, placed)
         # fmt: off
         (recipient_type, recipient, previous, effective_end, rank, event_id, source, date_end,
          registrable, latest_end, counts, date, latest_onay, latest_ret, event,
-         ) = cut_consent(data, consent)
-        (e_event_id, e_recipient, e_raw, e_source, e_origin, origin_ref, cause, import_id, row,
-         access, notice, evidence, said, received, end) = cut_event(data, event)
+         ) = consent_offsets(data, consent)
+        (e_event_id, _, e_recipient, e_raw, e_source, _, e_origin, origin_ref, cause, import_id,
+         row, access, notice, evidence, said, received, end) = event_offsets(data, event)
         # fmt: on
         address = data[consent:recipient]
         identity = data[rank:event_id]
@@ -224,8 +224,8 @@ class DecisionReader:
             consent["brand_code"],
             key.removesuffix(consent["recipient"]),
         )
-        keep(self._beginnings, shared, beginning)
-        keep(self._places, place, (decision["topic"], decision["partition"]))
+        put(self._beginnings, shared, beginning)
+        put(self._places, place, (decision["topic"], decision["partition"]))
         return self._cut(data, len(self._framed))
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from izin.consent.model import OriginRank, Status
-from izin.schemas.avro_writer import EPOCH, MILLISECOND
-from izin.schemas.memo import keep
+from izin.schemas.fast.cache import put
+from izin.schemas.fast.writer import EPOCH, MILLISECOND
 from izin.sinks.ingest.decision_reader import is_prompt
 from izin.sinks.record import apply
 
@@ -65,7 +65,7 @@ class PlainFacts:
         if cut is None:
             return apply.decided(entry, self._reader.decode(read.value), now)
         voice = cut.voice, is_prompt(cut)
-        heard = self._heard.get(voice) or keep(self._heard, voice, self._hear(read, now))
+        heard = self._heard.get(voice) or put(self._heard, voice, self._hear(read, now))
         if entry is None:
             return heard.first.replace(
                 key=read.key,

@@ -16,7 +16,7 @@ from izin.consent.lifecycle import CLOSED, SETTLED, WAITING, State
 from izin.consent.making import maker
 from izin.consent.may_send import may_send
 from izin.consent.model import ConsentKey, Status
-from izin.schemas.cloud_events import marks
+from izin.schemas.cloud_events import attributes
 from izin.schemas.records import event_to_avro
 from izin.sinks.record.outcome import Outcome
 
@@ -150,7 +150,7 @@ class Announcer:
         ``own`` alone.
         """
         record = next(one.record for one in self.topics if one.name == message.topic)
-        return self._codec.alike(record, self._codec.decode(record, message.value), own)
+        return self._codec.template_encoder(record, self._codec.decode(record, message.value), own)
 
     def brand(self, brand: Brand, now: datetime) -> Message:
         """Return the news of a brand."""
@@ -211,7 +211,7 @@ class Announcer:
             topic=topic.name,
             key=key,
             value=self._codec.encode(topic.record, value),
-            headers=marks(record=topic.record, event_id=identity, source="/izin/sinks", at=at),
+            headers=attributes(record=topic.record, event_id=identity, source="/izin/sinks", at=at),
         )
 
 

@@ -17,8 +17,8 @@ from tests.chaos.order.faults import Fault, Strike
 from tests.chaos.order.flow import Flow
 from tests.chaos.order.fuse import ACQUIRING, RARE, Deed, Fuse, Point
 from tests.chaos.order.fused import FUSE
-from tests.streams.topic_reading import backlog
-from tests.streams.workers import Worker, all_held
+from tests.support.order_verdict import backlog
+from tests.support.order_workers import Worker, all_held
 
 FROZEN = 9.0
 """Longer than the session (6 s): the group gives the partitions away before the sleeper wakes."""
@@ -247,7 +247,7 @@ class Campaign:
 
     def _leader(self, partition: int) -> Broker | None:
         try:
-            return self.cluster.leader_of(self.settings.topics.consents.name, partition)
+            return self.cluster.leader_of(self.settings.topics.desired_consents.name, partition)
         except KafkaException:
             return None
 
@@ -293,8 +293,8 @@ def reasons(folder: Path) -> Counter[str]:
                 told = json.loads(line)
             except ValueError:
                 continue
-            if told.get("event") == "lost":
-                found[f"lost: {told.get('error')}"] += 1
+            if told.get("event") == "transaction aborted":
+                found[f"aborted: {told.get('error')}"] += 1
             elif told.get("level") == "critical":
                 found[f"critical: {told.get('event')}"] += 1
     return found

@@ -3,7 +3,7 @@
 import threading
 import time
 
-from tests.streams.traffic import Traffic
+from tests.support.order_traffic import Traffic
 
 _MOST_AT_ONCE = 2000
 

@@ -26,8 +26,8 @@ class Point(StrEnum):
     OFFSETS_READ = "offsets read"
     CATCHING_UP = "catching up"
     """Before each helping of rows that is read back."""
-    REFILING = "re-filing"
-    REFILED = "re-filed"
+    REPARTITIONING = "repartitioning"
+    REPARTITIONED = "repartitioned"
     """A record stands in its own partition now, and the offset has not passed the old one."""
     BEGUN = "begun"
     PRODUCED = "produced"
@@ -41,7 +41,7 @@ class Point(StrEnum):
 
 
 ACQUIRING = (Point.FENCED, Point.OFFSETS_READ, Point.CATCHING_UP)
-RARE = (Point.REFILING, Point.REFILED)
+RARE = (Point.REPARTITIONING, Point.REPARTITIONED)
 """Passed only where a producer keyed a record its own way."""
 
 

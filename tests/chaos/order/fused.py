@@ -11,7 +11,7 @@ from typing import Any
 
 from izin.runtime import kafka
 from izin.streams.__main__ import main
-from izin.streams.partition import OwnedPartition
+from izin.streams.ownership.owned_partition import OwnedPartition
 from tests.chaos.order.fuse import Fuse, Point
 
 FUSE = "IZIN_CHAOS_FUSE"
@@ -27,7 +27,7 @@ _OF_TRANSACTIONS = {
     "send_offsets_to_transaction": Point.OFFSETS_SENT,
     "commit_transaction": Point.COMMITTED,
 }
-_OF_REFILING = {"produce": Point.REFILING, "flush": Point.REFILED}
+_OF_REPARTITIONING = {"produce": Point.REPARTITIONING, "flush": Point.REPARTITIONED}
 _OF_OFFSETS = {"committed": Point.OFFSETS_READ}
 
 
@@ -73,7 +73,7 @@ def hang(fuse: Fuse) -> None:
     new_producer, new_consumer, commit = kafka.producer, kafka.consumer, OwnedPartition.commit
 
     def producer(settings: Any, **overrides: object) -> Wrapped:  # noqa: ANN401  # handed on
-        points = _OF_TRANSACTIONS if "transactional.id" in overrides else _OF_REFILING
+        points = _OF_TRANSACTIONS if "transactional.id" in overrides else _OF_REPARTITIONING
         return Wrapped(new_producer(settings, **overrides), fuse, points)
 
     def consumer(settings: Any, group: str, **overrides: object) -> Wrapped:  # noqa: ANN401  # handed on

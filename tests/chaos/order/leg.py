@@ -17,9 +17,9 @@ from tests.chaos.order.campaign import Campaign, Fused, reasons
 from tests.chaos.order.faults import AT_POINTS, WEIGHTS, Fault, Strike
 from tests.chaos.order.flow import Flow
 from tests.chaos.order.fuse import Point
-from tests.streams.topic_reading import Verdict, examine
-from tests.streams.traffic import Traffic
-from tests.streams.workers import all_held, until
+from tests.support.order_traffic import Traffic
+from tests.support.order_verdict import OrderVerdict, examine
+from tests.support.order_workers import all_held, until
 
 PARTITIONS = 12
 WORKERS = 3
@@ -43,7 +43,7 @@ class Leg:
     """Exit statuses after SIGTERM."""
     slowest_end: float
     reasons: Counter[str]
-    verdict: Verdict
+    verdict: OrderVerdict
     recovered: bool
     """Whether in the end each partition had one owner, and no worker held what is another's."""
 

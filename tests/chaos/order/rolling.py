@@ -9,8 +9,8 @@ from typing import Any
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.chaos.order.leg import PARTITIONS, a_campaign
-from tests.streams.topic_reading import Source, Verdict, committed_records, examine
-from tests.streams.workers import all_held, until
+from tests.support.order_verdict import OrderVerdict, committed_records, examine, source
+from tests.support.order_workers import all_held, until
 
 ENDED_WITHIN = 5.0
 """Seconds from SIGTERM to a good end, everything in hand committed."""
@@ -27,7 +27,7 @@ class Roll:
     statuses: set[int]
     stall: float
     """The longest that an event waited for its decision, in seconds."""
-    verdict: Verdict
+    verdict: OrderVerdict
     recovered: bool
 
     @property
@@ -95,9 +95,9 @@ def longest_wait(settings: KafkaSettings, since: float) -> float:
     """Return the longest time from the append of an event to the making of its decision."""
     codec, topics = Codec(), settings.topics
     appended = {
-        source.coordinates: source.timestamp
+        record[:3]: record.timestamp
         for lane in (topics.events, topics.express)
-        for source in map(Source, committed_records(settings, lane.name))
+        for record in map(source, committed_records(settings, lane.name))
     }
     waits = [0.0]
     for message in committed_records(settings, topics.decisions.name):

@@ -12,10 +12,10 @@ from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import event_to_avro
 from izin.streams.order import OrderStage
-from izin.streams.state import MemoryState
-from tests.streams.records import APPENDED, Fetched
-from tests.streams.topic_reading import Verdict, examine
+from izin.streams.state.state import MemoryState
 from tests.support.builders import NOON, a_key, an_event
+from tests.support.order_harness import APPENDED, fetched
+from tests.support.order_verdict import OrderVerdict, examine
 
 SETTINGS = KafkaSettings(partitions=3)
 TOPICS = SETTINGS.topics
@@ -83,7 +83,7 @@ def a_log() -> Log:
     ]
     log: Log = defaultdict(list)
     records = [
-        Fetched(topic=TOPICS.events.name, partition=HOME, offset=offset, value=value)
+        fetched(topic=TOPICS.events.name, partition=HOME, offset=offset, value=value)
         for offset, value in enumerate([*values, b"rubbish"])
     ]
     for record in records:
@@ -97,7 +97,7 @@ def a_log() -> Log:
     return log
 
 
-def judged(log: Log) -> Verdict:
+def judged(log: Log) -> OrderVerdict:
     return examine(SETTINGS, CODEC, read=lambda _, topic: iter(log[topic]))
 
 
@@ -110,7 +110,7 @@ def double(topic: str, number: int) -> Callable[[Log], None]:
 
 
 def swap_rows(log: Log) -> None:
-    rows = log[TOPICS.consents.name]
+    rows = log[TOPICS.desired_consents.name]
     rows[0], rows[1] = rows[1], rows[0]
 
 
@@ -139,8 +139,8 @@ def test_a_faultless_log_is_found_faultless() -> None:
         (double(TOPICS.decisions.name, 2), "doubled"),
         (double(TOPICS.dead_letters.name, 0), "doubled"),
         (swap_rows, "regressions"),
-        (double(TOPICS.consents.name, 0), "regressions"),
-        (drop(TOPICS.consents.name, -1), "wrong"),
+        (double(TOPICS.desired_consents.name, 0), "regressions"),
+        (drop(TOPICS.desired_consents.name, -1), "wrong"),
         (drop(TOPICS.opt_outs.name, 0), "opt_outs"),
         (double(TOPICS.opt_outs.name, 1), "opt_outs"),
     ],

@@ -9,7 +9,7 @@ import pytest
 
 from tests.chaos.order.fuse import Deed, Fuse, Point
 from tests.chaos.order.fused import Wrapped
-from tests.streams.workers import until
+from tests.support.order_workers import until
 
 
 class Client:

@@ -49,7 +49,7 @@ def test_a_topic_with_a_wrong_setting_is_found_and_mended(
     izin: Izin, topics: KafkaSettings, ledger: str
 ) -> None:
     """A state topic that deletes by time would lose consents: it is named, and set right."""
-    name = topics.topics.consents.name
+    name = topics.topics.desired_consents.name
     set_of_topic(topics, name, "cleanup.policy", "delete")
     code, findings = checked(izin)
     assert code == 1

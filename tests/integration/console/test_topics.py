@@ -29,5 +29,5 @@ def test_a_topic_is_read_in_as_many_partitions_as_it_has(
     """A wrong IZIN_PARTITIONS is the doctor's business, and no reason to wait for ever."""
     monkeypatch.setenv("IZIN_PARTITIONS", "7")
     wrong = KafkaSettings()
-    assert list(read_all(wrong, codec(wrong), wrong.topics.consents)) == []
+    assert list(read_all(wrong, codec(wrong), wrong.topics.desired_consents)) == []
     assert izin("dead-letters", "--output", "json").stdout.strip() == "[]"

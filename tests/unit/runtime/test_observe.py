@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from izin.runtime.observe import configure, get_logger, mask, mask_text
 from izin.runtime.settings import LogSettings
-from izin.streams.metrics import WorkerMetrics
+from izin.streams.engine.metrics import WorkerMetrics
 from tests.support.builders import EMAIL, PHONE, a_key
 
 SPELLINGS = (
@@ -200,7 +200,7 @@ def test_the_level_is_kept(
 def test_metrics_have_names_of_ours() -> None:
     """One prefix, each name once."""
     idle = SimpleNamespace(
-        counts=Counter(), ready=(), assigned=(), keys_held=0, bytes_held=0, commit_seconds=0.0
+        counts=Counter(), ready=(), assigned=(), keys=0, state_bytes=0, commit_seconds=0.0
     )
     metrics = WorkerMetrics(cast("Any", idle), {}, lambda *_: None)
     names = [one.name for one in metrics.collect()]

@@ -1,0 +1,60 @@
+"""CloudEvents headers from templates: what the records of a name and a source share is made once.
+
+The general path is ``cloud_events.headers``.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from izin.schemas.cloud_events import ID, SOURCE, TIME, TYPE, VERSION, Headers
+from izin.schemas.fast.cache import put
+from izin.schemas.fast.writer import EPOCH
+
+_DAY: Final = 86_400
+_MINUTES: Final = [f"{minute // 60:02}:{minute % 60:02}:".encode() for minute in range(24 * 60)]
+_SECONDS: Final = [f"{second:02}+00:00".encode() for second in range(60)]
+_ID_INDEX: Final = 1
+_TYPE_INDEX: Final = 2
+_TIME_INDEX: Final = 4
+
+
+class HeaderWriter:
+    """Makes the headers of records of the name ``record``."""
+
+    def __init__(self, record: str) -> None:
+        self._type = (TYPE, f"izin.{record}".encode())
+        self._templates: dict[str, Headers] = {}
+        """By source."""
+        self._days: dict[int, bytes] = {}
+
+    def headers(self, event_id: bytes, source: str, at: int) -> Headers:
+        """Return what ``cloud_events.headers`` returns; ``at`` is in whole seconds since 1970."""
+        day, rest = divmod(at, _DAY)
+        minute, second = divmod(rest, 60)
+        time = (self._days.get(day) or self._date(day)) + _MINUTES[minute] + _SECONDS[second]
+        made = (self._templates.get(source) or self._template(source)).copy()
+        made[_ID_INDEX] = ID, event_id
+        made[_TIME_INDEX] = TIME, time
+        return made
+
+    def retyped(self, headers: Headers) -> Headers:
+        """Return a copy of ``headers``, made for another record of the same event, for this one."""
+        made = headers.copy()
+        made[_TYPE_INDEX] = self._type
+        return made
+
+    def _template(self, source: str) -> Headers:
+        template: Headers = [
+            (VERSION[0], VERSION[1].encode()),
+            (ID, b""),
+            self._type,
+            (SOURCE, source.encode()),
+            (TIME, b""),
+        ]
+        return put(self._templates, source, template)
+
+    def _date(self, day: int) -> bytes:
+        text = (EPOCH + timedelta(days=day)).date().isoformat()
+        return put(self._days, day, f"{text}T".encode())

@@ -1,0 +1,150 @@
+"""Write Avro's binary encoding with writers composed once from the schema, in a fifth of the time.
+
+fastavro checks for each branch of each union whether the value fits it: nine tenths of the time in
+which it encodes a Consent. Our unions are all "null or one type", so the value decides by itself.
+The bytes are those of fastavro, which a test compares for any value. A value that does not fit
+raises whatever error it runs into, and the codec has fastavro name what is wrong.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from izin.schemas.fast.cache import put
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from izin.schemas.contracts import Schema
+
+    Write = Callable[[Any], bytes]
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
+
+_INT: Final = 1 << 31
+_LONG: Final = 1 << 63
+_NUMBERS: dict[int, bytes] = {}
+_INSTANTS: dict[datetime, bytes] = {}
+_BYTES: Final = [bytes((one,)) for one in range(256)]
+
+
+def long_bytes(number: int) -> bytes:
+    """Return ``number`` zigzag and seven bits a byte, as Avro writes ``int`` and ``long``."""
+    left, first = (number << 1) ^ (number >> 63), b""
+    while left > 127:  # noqa: PLR2004  # seven bits
+        first += _BYTES[left & 127 | 128]
+        left >>= 7
+    return first + _BYTES[left]
+
+
+def size_bytes(size: int) -> bytes:
+    """Return the size of a text or the count of an array, as Avro writes it."""
+    return _SMALL[size] if size < len(_SMALL) else long_bytes(size)
+
+
+_SMALL = [long_bytes(number) for number in range(1024)]
+
+
+def _text(value: str) -> bytes:
+    return _raw(value.encode())
+
+
+def _raw(value: bytes) -> bytes:
+    return size_bytes(len(value)) + value
+
+
+def _boolean(value: bool) -> bytes:
+    if value is True:
+        return b"\x01"
+    if value is False:
+        return b"\x00"
+    raise TypeError("no boolean")
+
+
+def _int(value: int) -> bytes:
+    if 0 <= value < len(_SMALL):
+        return _SMALL[value]
+    if not -_INT <= value < _INT:
+        raise ValueError("out of bounds")
+    return _NUMBERS.get(value) or put(_NUMBERS, value, long_bytes(value))
+
+
+def _long(value: int) -> bytes:
+    if not -_LONG <= value < _LONG:
+        raise ValueError("out of bounds")
+    return long_bytes(value)
+
+
+def _instant(value: datetime) -> bytes:
+    # The same instant stands in several fields, and in each record that is written of an event.
+    found = _INSTANTS.get(value)
+    return found or put(_INSTANTS, value, long_bytes((value - EPOCH) // MILLISECOND))
+
+
+def _or_null(write: Write) -> Write:
+    def optional(value: object) -> bytes:
+        return b"\x00" if value is None else b"\x02" + write(value)
+
+    return optional
+
+
+def _array(write: Write) -> Write:
+    def array(value: list[Any]) -> bytes:
+        if not value:
+            return b"\x00"
+        return b"".join([long_bytes(len(value)), *map(write, value), b"\x00"])
+
+    return array
+
+
+def _map(write: Write) -> Write:
+    def mapping(value: Mapping[str, Any]) -> bytes:
+        if not value:
+            return b"\x00"
+        pairs = [_text(name) + write(one) for name, one in value.items()]
+        return b"".join([long_bytes(len(pairs)), *pairs, b"\x00"])
+
+    return mapping
+
+
+def _record(fields: list[Schema]) -> Write:
+    writers = [(field["name"], writer_of(field["type"])) for field in fields]
+
+    def record(value: Mapping[str, Any]) -> bytes:
+        return b"".join([write(value[name]) for name, write in writers])
+
+    return record
+
+
+_PRIMITIVES: Mapping[str, Write] = {
+    "string": _text,
+    "bytes": _raw,
+    "boolean": _boolean,
+    "int": _int,
+    "long": _long,
+}
+
+
+def writer_of(schema: Any) -> Write:  # noqa: ANN401  # any JSON
+    """Return the function that encodes a value of the expanded ``schema``.
+
+    Raises ValueError for a type that no contract of ours uses.
+    """
+    match schema:
+        case str() if schema in _PRIMITIVES:
+            write = _PRIMITIVES[schema]
+        case ["null", some]:
+            write = _or_null(writer_of(some))
+        case {"type": "long", "logicalType": "timestamp-millis"}:
+            write = _instant
+        case {"type": "array", "items": items}:
+            write = _array(writer_of(items))
+        case {"type": "map", "values": values}:
+            write = _map(writer_of(values))
+        case {"type": "record", "fields": fields}:
+            write = _record(fields)
+        case _:
+            raise ValueError(f"no contract of ours uses {schema!r}")
+    return write

@@ -1,0 +1,1 @@
+"""Modules that ``make docs`` writes from the contracts; changes made here are lost."""

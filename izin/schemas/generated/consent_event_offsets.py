@@ -1,0 +1,368 @@
+"""Find where the fields of a ConsentEvent end in its bytes; see ``offset_codegen``.
+
+Generated from the contract by `make docs`; changes made here are lost.
+"""
+
+# ruff: noqa: C901, PLR0912, PLR0915, PLR2004 - generated line by line
+
+from __future__ import annotations
+
+from typing import Final
+
+from izin.schemas import contracts
+from izin.schemas.fast.offset_codegen import reader_of_some
+from izin.schemas.fast.reader import SHORT, long_of, long_text
+
+short: Final[list[int]] = SHORT
+_KINDS = {one["name"]: one["type"] for one in contracts.current()["ConsentEvent"].schema["fields"]}
+read_retailer_access: Final = reader_of_some(_KINDS["retailer_access"])
+read_iys: Final = reader_of_some(_KINDS["iys"])
+
+
+def event_offsets(
+    data: bytes, at: int
+) -> tuple[
+    int,
+    int,
+    int,
+    int,
+    int,
+    int,
+    int,
+    int,
+    int,
+    int,
+    int,
+    int,
+    int,
+    int,
+    int | None,
+    int | None,
+    int,
+]:
+    """Return offsets and instants of the ConsentEvent at ``at``.
+
+    The offsets are those behind its
+    event_id, customer_id, recipient, recipient_raw, source, received_at,
+    origin, origin_ref, cause, import_id, row, retailer_access,
+    notice_version, evidence_hash;
+    the instants (milliseconds since 1970, None for null) are its
+    consent_date, received_at;
+    the last offset is that behind it.
+
+    Raises IndexError, ValueError or TypeError where the bytes are wrong or unusual.
+    """
+    run = at
+    step = short[data[at]]
+    if step:
+        at += step
+    else:
+        data[run:at].decode()
+        run, at = long_text(data, at)
+    event_id_end = at
+    step = short[data[at]]
+    if step:
+        at += step
+    else:
+        data[run:at].decode()
+        run, at = long_text(data, at)
+    customer_id_end = at
+    if data[at] < 128:
+        at += 1
+    else:
+        data[run:at].decode()
+        if data[at + 1] < 128:
+            at = run = at + 2
+        elif data[at + 2] < 128:
+            at = run = at + 3
+        else:
+            at = run = long_of(data, at)[1]
+    step = short[data[at]]
+    if step:
+        at += step
+    else:
+        data[run:at].decode()
+        run, at = long_text(data, at)
+    step = short[data[at]]
+    if step:
+        at += step
+    else:
+        data[run:at].decode()
+        run, at = long_text(data, at)
+    step = short[data[at]]
+    if step:
+        at += step
+    else:
+        data[run:at].decode()
+        run, at = long_text(data, at)
+    recipient_end = at
+    if data[at] == 2:
+        at += 1
+        step = short[data[at]]
+        if step:
+            at += step
+        else:
+            data[run:at].decode()
+            run, at = long_text(data, at)
+    elif data[at] == 0:
+        at += 1
+    else:
+        raise ValueError("no such branch")
+    recipient_raw_end = at
+    step = short[data[at]]
+    if step:
+        at += step
+    else:
+        data[run:at].decode()
+        run, at = long_text(data, at)
+    if data[at] == 2:
+        at += 1
+        step = short[data[at]]
+        if step:
+            at += step
+        else:
+            data[run:at].decode()
+            run, at = long_text(data, at)
+    elif data[at] == 0:
+        at += 1
+    else:
+        raise ValueError("no such branch")
+    source_end = at
+    if data[at] == 2:
+        at += 1
+        data[run:at].decode()
+        bits = int.from_bytes(data[at : at + 6], "little")
+        if bits & 0x808080808081 == 0x008080808080:
+            zigzag = bits & 0x7F | bits >> 1 & 0x3F80 | bits >> 2 & 0x1FC000
+            zigzag |= bits >> 3 & 0xFE00000 | bits >> 4 & 0x7F0000000 | bits >> 5 & 0x3F800000000
+            consent_date_millis = zigzag >> 1
+            at += 6
+        else:
+            consent_date_millis, at = long_of(data, at)
+        run = at
+    elif data[at] == 0:
+        at += 1
+        consent_date_millis = None
+    else:
+        raise ValueError("no such branch")
+    if data[at] == 2:
+        at += 1
+        data[run:at].decode()
+        bits = int.from_bytes(data[at : at + 6], "little")
+        if bits & 0x808080808081 == 0x008080808080:
+            zigzag = bits & 0x7F | bits >> 1 & 0x3F80 | bits >> 2 & 0x1FC000
+            zigzag |= bits >> 3 & 0xFE00000 | bits >> 4 & 0x7F0000000 | bits >> 5 & 0x3F800000000
+            received_at_millis = zigzag >> 1
+            at += 6
+        else:
+            received_at_millis, at = long_of(data, at)
+        run = at
+    elif data[at] == 0:
+        at += 1
+        received_at_millis = None
+    else:
+        raise ValueError("no such branch")
+    received_at_end = at
+    step = short[data[at]]
+    if step:
+        at += step
+    else:
+        data[run:at].decode()
+        run, at = long_text(data, at)
+    step = short[data[at]]
+    if step:
+        at += step
+    else:
+        data[run:at].decode()
+        run, at = long_text(data, at)
+    origin_end = at
+    if data[at] == 2:
+        at += 1
+        step = short[data[at]]
+        if step:
+            at += step
+        else:
+            data[run:at].decode()
+            run, at = long_text(data, at)
+    elif data[at] == 0:
+        at += 1
+    else:
+        raise ValueError("no such branch")
+    origin_ref_end = at
+    if data[at] == 2:
+        at += 1
+        if data[at] < 128:
+            at += 1
+        else:
+            data[run:at].decode()
+            if data[at + 1] < 128:
+                at = run = at + 2
+            elif data[at + 2] < 128:
+                at = run = at + 3
+            else:
+                at = run = long_of(data, at)[1]
+    elif data[at] == 0:
+        at += 1
+    else:
+        raise ValueError("no such branch")
+    if data[at] == 2:
+        at += 1
+        step = short[data[at]]
+        if step:
+            at += step
+        else:
+            data[run:at].decode()
+            run, at = long_text(data, at)
+    elif data[at] == 0:
+        at += 1
+    else:
+        raise ValueError("no such branch")
+    if data[at] == 2:
+        at += 1
+        step = short[data[at]]
+        if step:
+            at += step
+        else:
+            data[run:at].decode()
+            run, at = long_text(data, at)
+    elif data[at] == 0:
+        at += 1
+    else:
+        raise ValueError("no such branch")
+    if data[at] == 2:
+        at += 1
+        step = short[data[at]]
+        if step:
+            at += step
+        else:
+            data[run:at].decode()
+            run, at = long_text(data, at)
+    elif data[at] == 0:
+        at += 1
+    else:
+        raise ValueError("no such branch")
+    cause_end = at
+    if data[at] == 2:
+        at += 1
+        step = short[data[at]]
+        if step:
+            at += step
+        else:
+            data[run:at].decode()
+            run, at = long_text(data, at)
+    elif data[at] == 0:
+        at += 1
+    else:
+        raise ValueError("no such branch")
+    import_id_end = at
+    if data[at] == 2:
+        at += 1
+        if data[at] < 128:
+            at += 1
+        else:
+            data[run:at].decode()
+            if data[at + 1] < 128:
+                at = run = at + 2
+            elif data[at + 2] < 128:
+                at = run = at + 3
+            else:
+                at = run = long_of(data, at)[1]
+    elif data[at] == 0:
+        at += 1
+    else:
+        raise ValueError("no such branch")
+    row_end = at
+    if data[at] == 2:
+        at += 1
+        if data[at] < 128:
+            at += 1
+        else:
+            data[run:at].decode()
+            if data[at + 1] < 128:
+                at = run = at + 2
+            elif data[at + 2] < 128:
+                at = run = at + 3
+            else:
+                at = run = long_of(data, at)[1]
+    elif data[at] == 0:
+        at += 1
+    else:
+        raise ValueError("no such branch")
+    if data[at] == 2:
+        at += 1
+        data[run:at].decode()
+        at = run = read_retailer_access(data, at)[1]
+    elif data[at] == 0:
+        at += 1
+    else:
+        raise ValueError("no such branch")
+    retailer_access_end = at
+    if data[at] == 2:
+        at += 1
+        step = short[data[at]]
+        if step:
+            at += step
+        else:
+            data[run:at].decode()
+            run, at = long_text(data, at)
+    elif data[at] == 0:
+        at += 1
+    else:
+        raise ValueError("no such branch")
+    notice_version_end = at
+    count = data[at]
+    if count > 127 or count & 1:
+        raise ValueError("many, or sized")
+    at += 1
+    if count:
+        for _ in range(count):
+            step = short[data[at]]
+            if step:
+                at += step
+            else:
+                data[run:at].decode()
+                run, at = long_text(data, at)
+        if data[at]:
+            raise ValueError("in several blocks")
+        at += 1
+    if data[at] == 2:
+        at += 1
+        step = short[data[at]]
+        if step:
+            at += step
+        else:
+            data[run:at].decode()
+            run, at = long_text(data, at)
+    elif data[at] == 0:
+        at += 1
+    else:
+        raise ValueError("no such branch")
+    evidence_hash_end = at
+    if data[at] == 2:
+        at += 1
+        data[run:at].decode()
+        at = run = read_iys(data, at)[1]
+    elif data[at] == 0:
+        at += 1
+    else:
+        raise ValueError("no such branch")
+    data[run:at].decode()
+    return (
+        event_id_end,
+        customer_id_end,
+        recipient_end,
+        recipient_raw_end,
+        source_end,
+        received_at_end,
+        origin_end,
+        origin_ref_end,
+        cause_end,
+        import_id_end,
+        row_end,
+        retailer_access_end,
+        notice_version_end,
+        evidence_hash_end,
+        consent_date_millis,
+        received_at_millis,
+        at,
+    )

@@ -1,0 +1,264 @@
+"""The Faust app of the order worker: assignment, agents and lifecycle; the work is in ``worker``.
+
+Faust gives what it is good at. It never commits (see ``transport``), keeps no tables, creates no
+topics. Its co-partitioning assignor is wanted, for both lanes of a partition number must go to one
+worker; Faust uses it only where ``table_standby_replicas`` is above zero.
+
+That assignor takes no assignment that was made for another address. The group gives a static member
+that comes back what it had, with its former address; so to Faust a worker's address is its name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any, assert_never
+
+import faust
+from faust.exceptions import ConsumerNotStarted
+from faust.tables import TableManager
+from prometheus_client import generate_latest
+
+from izin.runtime.gc_tuning import tune_gc_for_batches
+from izin.runtime.observe import get_logger
+from izin.runtime.settings import StateKind
+from izin.runtime.topic_admin import topic_faults
+from izin.streams.budget import DeadLetterBudget
+from izin.streams.engine import transport
+from izin.streams.engine.ending import BoundedShutdown
+from izin.streams.engine.metrics import WorkerMetrics
+from izin.streams.engine.watchdog import OUTSIDE_FOR, Watchdog
+from izin.streams.engine.worker import OrderWorker
+from izin.streams.state.rocks import RocksFolder
+from izin.streams.state.state import MemoryState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from izin.runtime.settings import KafkaSettings, StreamSettings
+    from izin.schemas.codec import Codec
+    from izin.streams.state.state import PartitionState
+
+EXIT_CONFIG = 78
+"""The exit status of sysexits.h for a configuration that cannot be used."""
+EXIT_FAULT = 71
+"""The exit status after a fault of ours: nothing of the batch was committed."""
+
+_DEFAULT_FOLDER = "worker"
+"""Of a worker without an instance id; a second one on the machine finds it locked."""
+_BUFFERED_BATCHES = 2
+_FETCH_BYTES = 1 << 20
+
+_log = get_logger(__name__)
+
+
+RELIES_ON = (
+    "faust.app.base:App._create_directories",
+    "faust.tables.manager:TableManager.on_start",
+    "faust.tables.manager:TableManager._update_channels",
+    "mode.worker:Worker._sentinel_task",
+    "mode.worker:Worker.install_signal_handlers",
+)
+"""Private to Faust, and overridden here; a test checks each."""
+
+
+class _App(faust.App):
+    """Faust's app without the folders for its tables, of which there are none."""
+
+    def _create_directories(self) -> None:
+        """Make nothing."""
+
+
+class _NoTables(TableManager):
+    """Faust's tables, of which there are none: it does not wait a second for one to be registered,
+    in which the partitions of a worker that restarts would be idle.
+    """
+
+    async def on_start(self) -> None:
+        """Be ready at once."""
+        await self._update_channels()
+        await self.recovery.start()
+
+
+class _Worker(faust.Worker):
+    """Faust's worker; :class:`~izin.streams.engine.ending.BoundedShutdown` receives its signals."""
+
+    shutdown: BoundedShutdown
+
+    def install_signal_handlers(self) -> None:
+        """Receive the signals in a thread, which wakes the loop."""
+        self.shutdown.watch(lambda: self.loop.call_soon_threadsafe(self._on_sigterm))
+
+    async def _sentinel_task(self) -> None:
+        """Return at once, where Faust would sleep for another second."""
+
+
+def group_of(kafka: KafkaSettings, streams: StreamSettings) -> str:
+    """Return the consumer group of the order workers; transactional ids begin with it too."""
+    return f"{kafka.topic_prefix}{streams.app_id}-order"
+
+
+def create_app(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> faust.App:
+    """Return the app of one order worker; run it with :func:`run`."""
+    transport.register(ahead=[kafka.topics.express.name])
+    brokers = ";".join(f"{transport.SCHEME}://{one}" for one in kafka.bootstrap_servers.split(","))
+    name = streams.instance_id
+    app = _App(
+        group_of(kafka, streams),
+        broker=brokers,
+        broker_session_timeout=6.0,
+        broker_heartbeat_interval=1.0,
+        broker_max_poll_interval=30.0,
+        broker_max_poll_records=streams.max_poll_records,
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=name,
+        consumer_max_fetch_size=_FETCH_BYTES,
+        stream_buffer_maxsize=_BUFFERED_BATCHES,
+        # A rebalance that waited for a batch in hand, which may wait for its broker, would block
+        # the whole group. The batch is dropped, or committed and not decided again.
+        stream_wait_empty=False,
+        topic_partitions=kafka.partitions,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        table_standby_replicas=1,
+        TableManager=_NoTables,
+        key_serializer="raw",
+        value_serializer="raw",
+        store="memory://",
+        web_host=streams.host,
+        web_bind=streams.host,
+        web_port=streams.port,
+        # Faust knows a worker by its address, to which nothing connects: here by its name.
+        canonical_url=name and f"http://worker.invalid/{name}",
+    )
+    group = group_of(kafka, streams)
+    worker = OrderWorker(
+        settings=kafka,
+        group=group,
+        codec=codec,
+        new_state=states(streams, group),
+        budget=DeadLetterBudget(share=streams.dead_letter_share),
+    )
+    _order_lanes(app, worker, kafka)
+    _serve(app, worker, kafka)
+    _watch(app, worker)
+    return app
+
+
+def states(streams: StreamSettings, group: str) -> Callable[[int], PartitionState]:
+    """Return the function that makes the state of a partition, as the settings say."""
+    match streams.state:
+        case StateKind.MEMORY:
+            return lambda _: MemoryState()
+        case StateKind.ROCKSDB:
+            name = streams.instance_id or _DEFAULT_FOLDER
+            return RocksFolder(streams.state_folder / group / name).state
+        case _:
+            assert_never(streams.state)
+
+
+def _order_lanes(app: faust.App, worker: OrderWorker, kafka: KafkaSettings) -> None:
+    """Pass assignments and batches of both lanes to ``worker``."""
+    bulk, express = kafka.topics.events.name, kafka.topics.express.name
+
+    @app.on_partitions_assigned.connect
+    async def assigned(_app: faust.App, assigned: Any, **_: Any) -> None:  # noqa: ANN401  # Faust's sets of TP
+        by_lane = {
+            lane: [tp.partition for tp in assigned if tp.topic == lane] for lane in (bulk, express)
+        }
+        try:
+            await worker.assign(by_lane[bulk], by_lane[express])
+        except Exception:
+            _exit_at_once("assignment failed")
+            raise
+
+    async def order(stream: Any, lane: str) -> None:  # noqa: ANN401  # Faust's stream
+        async for event in stream.events():
+            try:
+                await worker.handle(lane, event.message.partition, event.value)
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                # Faust acknowledges the message of an agent that raises: exit before it can.
+                _exit_at_once("batch failed")
+                raise
+
+    @app.agent(app.topic(express, value_type=None, key_type=None), name="express")
+    async def order_express(stream: Any) -> None:  # noqa: ANN401  # Faust's stream
+        await order(stream, express)
+
+    @app.agent(app.topic(bulk, value_type=None, key_type=None), name="bulk")
+    async def order_bulk(stream: Any) -> None:  # noqa: ANN401  # Faust's stream
+        await order(stream, bulk)
+
+
+def _serve(app: faust.App, worker: OrderWorker, kafka: KafkaSettings) -> None:
+    """Serve ``/health`` (503 until every assigned partition is caught up) and ``/metrics``."""
+    lanes = {"bulk": kafka.topics.events.name, "express": kafka.topics.express.name}
+
+    def end_of(topic: str, partition: int) -> int | None:
+        try:
+            end: int | None = app.consumer.highwater(faust.types.TP(topic, partition))
+        except (ConsumerNotStarted, AssertionError):  # aiokafka asserts that it is assigned
+            return None
+        return end
+
+    metrics = WorkerMetrics(worker, lanes, end_of)
+
+    @app.page("/health")
+    async def health(web: Any, _request: Any) -> Any:  # noqa: ANN401  # Faust's views
+        ready, assigned = sorted(worker.ready), sorted(worker.assigned)
+        body = {"ready": ready, "assigned": assigned, "keys": worker.keys}
+        return web.json(body, status=200 if assigned and ready == assigned else 503)
+
+    @app.page("/metrics")
+    async def metrics_page(web: Any, _request: Any) -> Any:  # noqa: ANN401  # Faust's views
+        return web.text(generate_latest(metrics.registry).decode(), content_type="text/plain")
+
+
+def _watch(app: faust.App, worker: OrderWorker) -> None:
+    """Run the watchdogs as long as the app runs, and release the partitions at its end."""
+    watchdogs = (
+        Watchdog(),
+        Watchdog(
+            limit=OUTSIDE_FOR,
+            what="membership in the group",
+            is_progressing=lambda: not app.rebalancing,
+        ),
+    )
+
+    @app.task
+    async def watch(_app: faust.App) -> None:
+        for watchdog in watchdogs:
+            watchdog.start()
+        await asyncio.gather(*(watchdog.beat() for watchdog in watchdogs))
+
+    @app.on_before_shutdown.connect
+    async def closing(_app: faust.App, **_: Any) -> None:  # noqa: ANN401  # Faust's signal
+        for watchdog in watchdogs:
+            watchdog.stop()
+        await worker.close()
+
+
+def _exit_at_once(event: str) -> None:
+    _log.critical(event, exc_info=True)
+    os._exit(EXIT_FAULT)
+
+
+def run(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> None:
+    """Run an order worker until SIGTERM or SIGINT; exits the process.
+
+    Topics with wrong settings end it with ``EXIT_CONFIG`` before it begins. Raises BrokerError
+    where they cannot be checked.
+    """
+    faults = topic_faults(kafka)
+    for fault in faults:
+        _log.critical("topic check failed", fault=fault)
+    if faults:
+        raise SystemExit(EXIT_CONFIG)
+    shutdown = BoundedShutdown()
+    app = create_app(kafka, streams, codec)
+    worker = _Worker(app, override_logging=False, redirect_stdouts=False, quiet=True)
+    worker.shutdown = shutdown
+    tune_gc_for_batches()
+    worker.execute_from_commandline()

@@ -1,0 +1,85 @@
+"""All that is used of aiokafka's fetcher beyond its public interface.
+
+``transport.RELIES_ON`` lists the names; a test checks each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Any
+
+from izin.streams.guard import SourceRecord
+
+WHOLE_WAIT = 500
+"""Milliseconds that a broker may wait for a record in a fetch of all its partitions."""
+PARTIAL_WAIT = 25
+"""The same, in a fetch that leaves out partitions whose records are still being processed."""
+
+
+_source_record = partial(tuple.__new__, SourceRecord)
+"""Takes half the time of the constructor."""
+
+
+def positions(consumer: Any) -> dict[Any, int]:  # noqa: ANN401  # aiokafka publishes no types
+    """Return the position of each assigned partition that has one."""
+    subscription = consumer._subscription.subscription  # noqa: SLF001  # public calls would await a lookup
+    if subscription is None or subscription.assignment is None:
+        return {}
+    assignment = subscription.assignment
+    found = {}
+    for tp in assignment.tps:
+        state = assignment.state_value(tp)
+        if state is not None and state.has_valid_position:
+            found[tp] = state.position
+    return found
+
+
+def shorten_waits(fetcher: Any) -> None:  # noqa: ANN401  # aiokafka publishes no types
+    """Have ``fetcher`` wait for records only where its request leaves out no partition."""
+    actions = fetcher._get_actions_per_node  # noqa: SLF001  # aiokafka has no public way
+
+    def with_short_waits(assignment: Any) -> Any:  # noqa: ANN401  # the same
+        requests, *others = actions(assignment)
+        if fetcher._records:  # noqa: SLF001  # fetched and not yet handed over
+            for _, request in requests:
+                request._max_wait_ms = PARTIAL_WAIT  # noqa: SLF001  # aiokafka has no public way
+        return requests, *others
+
+    fetcher._get_actions_per_node = with_short_waits  # noqa: SLF001  # the same
+
+
+def use_light_records(fetcher: Any) -> None:  # noqa: ANN401  # aiokafka publishes no types
+    """Have ``fetcher`` make a ``SourceRecord`` of each record, not a ``ConsumerRecord``."""
+    for fetched in fetcher._records.values():  # noqa: SLF001  # aiokafka has no public way
+        records = getattr(fetched, "_partition_records", None)  # an error has none
+        if records is not None:
+            records._consumer_record = _record  # noqa: SLF001  # aiokafka has no public way
+
+
+def _record(tp: Any, record: Any) -> SourceRecord:  # noqa: ANN401  # aiokafka publishes no types
+    return _source_record(
+        (
+            tp.topic,
+            tp.partition,
+            record.offset,
+            record.timestamp,
+            record.timestamp_type,
+            record.key,
+            record.value,
+            record.headers,
+        )
+    )
+
+
+async def fetched_within(consumer: Any, limit: float) -> bool:  # noqa: ANN401  # aiokafka publishes no types
+    """Wait until a fetch brought anything, at most ``limit`` seconds; False if none did."""
+    fetcher = consumer._fetcher  # noqa: SLF001  # aiokafka has no public way
+    with consumer._subscription.fetch_context():  # noqa: SLF001  # the same
+        waiter = fetcher._create_fetch_waiter()  # noqa: SLF001  # the same
+        done, _ = await asyncio.wait([waiter], timeout=limit)
+    if not done:
+        waiter.cancel()
+        return False
+    waiter.result()
+    return not fetcher._closed  # noqa: SLF001  # the same

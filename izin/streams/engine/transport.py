@@ -1,0 +1,233 @@
+"""A Faust transport that delivers one message per fetched partition batch, and never commits.
+
+Faust's own cost is per message (some 60 µs: a queue, a stream, an event, an acknowledgement each).
+This transport subclasses its aiokafka driver so that the unit of all that is the *batch*: whatever
+one fetch brought for one partition arrives as one message whose value is a :class:`RecordBatch`. An
+agent then handles thousands of records a step, and Faust keeps what it is good at: assignment,
+rebalance, lifecycle.
+
+Offsets are the agent's business: they ride in its own Kafka transaction, so this consumer offers
+Faust nothing to commit. After a rebalance Faust seeks to the group's committed offsets, which are
+the transaction's.
+
+One fetch is in flight to a broker at a time, and aiokafka leaves out of it the partitions whose
+records are fetched and not yet delivered. Where only quiet partitions are left, such a fetch would
+wait for them for a second and more, and everything else for it: a worker of one busy and one quiet
+topic would be idle most of the time. So a fetch that leaves out partitions waits for next to
+nothing (see ``fetching``).
+
+A batch says from where it is complete (``start``), by the consumer's own position, so transaction
+markers, aborted records and compaction gaps are no holes, even where a whole fetch had nothing
+else. A seek or a reset breaks that count: a reader that compares ``start`` with where it stopped
+sees any skipped record.
+
+Register once, before the app is made, then use the scheme ``batch://``::
+
+    transport.register()
+    app = faust.App(..., broker="batch://127.0.0.1:9092", topic_disable_leader=True)
+
+What this relies on inside Faust and aiokafka is listed in ``RELIES_ON``; a test checks each, so
+that an upgrade that moves one fails there and not in production.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from aiokafka import ConsumerRecord
+from faust.transport.drivers import TRANSPORTS
+from faust.transport.drivers import aiokafka as driver
+
+from izin.streams.engine.fetching import (
+    WHOLE_WAIT,
+    fetched_within,
+    positions,
+    shorten_waits,
+    use_light_records,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from izin.streams.guard import SourceRecord
+
+SCHEME = "batch"
+
+RELIES_ON = (
+    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._fetch_records",
+    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._create_worker_consumer",
+    "faust.transport.drivers.aiokafka:Consumer._new_consumer_thread",
+    "faust.transport.drivers.aiokafka:Consumer._to_message",
+    "faust.transport.consumer:Consumer._new_offset",
+    "faust.transport.consumer:Consumer._add_gap",
+    "aiokafka.consumer.fetcher:Fetcher.fetched_records",
+    "aiokafka.consumer.fetcher:Fetcher._create_fetch_waiter",
+    "aiokafka.consumer.fetcher:Fetcher._get_actions_per_node",
+    "aiokafka.consumer.fetcher:PartitionRecords._consumer_record",
+    "aiokafka.protocol.fetch:FetchRequest.__init__",
+    "aiokafka.consumer.subscription_state:SubscriptionState.fetch_context",
+    "aiokafka.consumer.subscription_state:SubscriptionState.wait_for_assignment",
+    "aiokafka.consumer.subscription_state:TopicPartitionState.position",
+)
+
+
+class RecordBatch(NamedTuple):
+    """The records that one fetch brought for one partition, oldest first."""
+
+    start: int
+    """No record from here to ``next_offset`` is missing."""
+    next_offset: int
+    """Where the next fetch will read."""
+    records: Sequence[SourceRecord]
+    """Never empty."""
+
+
+class BatchConsumerThread(driver.AIOKafkaConsumerThread):
+    """Fetches in its own thread and event loop, and makes batches of what it fetched."""
+
+    ahead: frozenset[str] = frozenset()
+    """The topics whose records are delivered before any other's: see :func:`register`."""
+    _fetcher: Any = None
+    """The fetcher whose waits were shortened."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # the driver is untyped
+        super().__init__(*args, **kwargs)
+        self._empty: dict[Any, tuple[int, int]] = {}
+        """Consumed offsets without a record for us, from and to: markers, aborted, compacted."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:  # noqa: ANN401  # the driver is untyped
+        consumer = super()._create_worker_consumer(transport)
+        # The driver reads uncommitted unless Faust itself runs the transactions; ours are not
+        # Faust's.
+        consumer._isolation_level = "read_committed"  # noqa: SLF001  # no public way past the driver
+        consumer._fetch_max_wait_ms = WHOLE_WAIT  # noqa: SLF001  # the same
+        return consumer
+
+    async def _fetch_records(
+        self,
+        consumer: Any,  # noqa: ANN401  # aiokafka publishes no types
+        active_partitions: AbstractSet[Any],
+        timeout: float | None = None,  # noqa: ASYNC109  # the driver's signature
+        max_records: int | None = None,
+    ) -> Mapping[Any, Sequence[ConsumerRecord[None, RecordBatch]]]:
+        fetcher = consumer._fetcher  # noqa: SLF001  # made when the consumer starts
+        if fetcher is not self._fetcher:
+            shorten_waits(fetcher)
+            self._fetcher = fetcher
+        batches = await self._deliver(consumer, active_partitions, max_records)
+        if not batches and timeout and await fetched_within(consumer, timeout):
+            batches = await self._deliver(consumer, active_partitions, max_records)
+        return batches
+
+    async def _deliver(
+        self,
+        consumer: Any,  # noqa: ANN401  # aiokafka publishes no types
+        active_partitions: AbstractSet[Any],
+        max_records: int | None,
+    ) -> Mapping[Any, Sequence[ConsumerRecord[None, RecordBatch]]]:
+        """Return batches of what was fetched already: of all topics that go ahead, and of one
+        partition of the others, so that neither waits for the other and no batch is a fraction.
+        """
+        batches: dict[Any, Sequence[ConsumerRecord[None, RecordBatch]]] = {}
+        first = {tp for tp in active_partitions if tp.topic in self.ahead}
+        if first:
+            batches |= await self._batches(consumer, first, max_records)
+        fetched = consumer._fetcher._records  # noqa: SLF001  # the oldest fetch first
+        for tp in [tp for tp in fetched if tp in active_partitions and tp not in first]:
+            batches |= await self._batches(consumer, {tp}, max_records)
+            if tp in batches:
+                break
+        return batches
+
+    async def _batches(
+        self,
+        consumer: Any,  # noqa: ANN401  # aiokafka publishes no types
+        partitions: AbstractSet[Any],
+        max_records: int | None,
+    ) -> Mapping[Any, Sequence[ConsumerRecord[None, RecordBatch]]]:
+        """Return batches of what was fetched of ``partitions``. Nothing is awaited between the two
+        reads of the positions, so they differ by what was consumed and by no seek.
+        """
+        subscriptions = consumer._subscription  # noqa: SLF001  # aiokafka has no public way
+        if subscriptions.reassignment_in_progress:
+            await subscriptions.wait_for_assignment()
+        use_light_records(consumer._fetcher)  # noqa: SLF001  # the same
+        before = positions(consumer)
+        fetched = await super()._fetch_records(
+            consumer, partitions, timeout=0, max_records=max_records
+        )
+        after = positions(consumer)
+        batches = {}
+        for tp in before.keys() | fetched.keys():
+            records = fetched.get(tp)
+            start = before.get(tp)
+            end = after.get(tp, start)
+            if not records and start == end:
+                continue
+            empty = self._empty.pop(tp, None)
+            if empty is not None and empty[1] == start:
+                start = empty[0]
+            if records:
+                batches[tp] = [_batch_record(tp, records, start, end)]
+            elif start is not None and end is not None:
+                self._empty[tp] = start, end
+        return batches
+
+
+class BatchConsumer(driver.Consumer):
+    """A consumer of batches that leaves offsets to whoever processes them."""
+
+    def _new_consumer_thread(self) -> BatchConsumerThread:
+        return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def _add_gap(self, tp: Any, offset_from: int, offset_to: int) -> None:  # noqa: ANN401  # Faust's TP
+        """Keep no gaps: they serve only to find what to commit."""
+
+    def _new_offset(self, tp: Any) -> int | None:  # noqa: ANN401  # Faust's TP
+        """Offer nothing to commit, and drop what was acknowledged, for nothing else would."""
+        self._acked[tp].clear()
+        self._acked_index[tp].clear()
+        return None
+
+
+class Transport(driver.Transport):
+    """The driver, with batches."""
+
+    Consumer = BatchConsumer
+
+
+def register(*, ahead: Iterable[str] = ()) -> None:
+    """Make ``batch://`` a broker scheme of Faust; repeating it changes nothing.
+
+    Records of the topics ``ahead`` are delivered before what was fetched of any other, so they
+    never wait for more than the batches that Faust has already. Holds for all apps of the process.
+    """
+    BatchConsumerThread.ahead = frozenset(ahead)
+    TRANSPORTS.aliases[SCHEME] = f"{__name__}:{Transport.__name__}"
+
+
+def _batch_record(
+    tp: Any,  # noqa: ANN401  # Faust's TP
+    records: Sequence[Any],
+    start: int | None,
+    end: int | None,
+) -> ConsumerRecord[None, RecordBatch]:
+    first, last = records[0], records[-1]
+    # Without a position the first record is where the batch starts: a marker before it may look
+    # like a hole, never the reverse.
+    begun = start if start is not None and start <= first.offset else first.offset
+    following = end if end is not None and end > last.offset else last.offset + 1
+    return ConsumerRecord(
+        topic=tp.topic,
+        partition=tp.partition,
+        offset=last.offset,
+        timestamp=last.timestamp,
+        timestamp_type=last.timestamp_type,
+        headers=(),
+        key=None,
+        value=RecordBatch(begun, following, records),
+        checksum=None,
+        serialized_key_size=0,
+        serialized_value_size=0,
+    )

@@ -1,0 +1,81 @@
+"""End a worker whose event loop hangs, or that is out of its group for good.
+
+A commit may block the loop for its bounded time; a loop that hangs longer would keep its partitions
+without deciding anything while the consumer's own thread keeps the group believing in it. Another
+worker takes over at once when the process is gone, and the transaction left open is aborted by its
+successor.
+
+A worker may also lose its place in the group for good. Where a batch waited for its broker longer
+than ``max_poll_interval`` when a rebalance began, aiokafka joins again only after the next poll,
+and Faust polls only after it has joined (observed). Such a worker looks well and decides nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from izin.runtime.observe import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+STALLED_AFTER = 20.0
+OUTSIDE_FOR = 45.0
+"""Longer than the group waits for its slowest member (``max_poll_interval``, 30 s)."""
+EXIT_STALLED = 70
+
+_log = get_logger(__name__)
+
+
+class Watchdog:
+    """Watches, from a thread of its own, one event loop and whether it makes progress.
+
+    ``limit`` is in seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        limit: float = STALLED_AFTER,
+        what: str = "event loop",
+        is_progressing: Callable[[], bool] = lambda: True,
+        clock: Callable[[], float] = time.monotonic,
+        end: Callable[[int], object] = os._exit,
+    ) -> None:
+        self._limit = limit
+        self._what = what
+        self._is_progressing = is_progressing
+        self._clock = clock
+        self._end = end
+        self._beat_at = clock()
+        self._stopped = threading.Event()
+
+    async def beat(self) -> None:
+        """Record progress until cancelled; runs on the watched loop."""
+        while True:
+            if self._is_progressing():
+                self._beat_at = self._clock()
+            await asyncio.sleep(self._limit / 20)
+
+    def start(self) -> None:
+        """Start watching."""
+        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop watching."""
+        self._stopped.set()
+
+    def check(self) -> None:
+        """End the process if there was no progress for ``limit`` seconds."""
+        stalled = self._clock() - self._beat_at
+        if stalled >= self._limit:
+            _log.critical("worker stalled", what=self._what, seconds=round(stalled))
+            self._end(EXIT_STALLED)
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(self._limit / 10):
+            self.check()

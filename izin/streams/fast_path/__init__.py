@@ -1,0 +1,9 @@
+"""What exists only for speed; whatever it does not recognize takes the general path.
+
+    simple_events  reads and decides simple events on their bytes   guard, consent.ordering
+    row_writer     a row of desired-consents from packed fields     codec.encode
+    row_reader     the same row, read back by a pattern             codec.decode_consent
+
+Beside each stands the general path it repeats; ``docs/fast-path.md`` names the tests that hold them
+equal, and what each saves.
+"""

@@ -1,0 +1,62 @@
+"""What a batch amounts to: filled while it is folded, written in one transaction, then applied."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from izin.schemas.cloud_events import Headers
+
+
+DEAD_LETTER = "dead:"
+"""Before the reason in the names under which dead letters are counted."""
+
+
+class OutputRecord(NamedTuple):
+    """A record to write; ``partition`` None: any."""
+
+    topic: str
+    partition: int | None
+    key: bytes | None
+    value: bytes
+    headers: Headers
+
+
+output_record: Final[
+    Callable[[tuple[str, int | None, bytes | None, bytes, Headers]], OutputRecord]
+] = partial(tuple.__new__, OutputRecord)
+"""Makes an output record of its fields in a third of the time; most events need two."""
+
+
+@dataclass(slots=True)
+class Effects:
+    """All that a batch amounts to. Filled while folding; the state changes after the commit."""
+
+    writes: list[OutputRecord] = field(default_factory=list)
+    """Records of the batch's transaction."""
+    repartitioned: list[OutputRecord] = field(default_factory=list)
+    """Input records to write again, to the partitions that their keys belong to."""
+    changes: dict[bytes, bytes] = field(default_factory=dict)
+    """The new state by canonical key, packed by the state's packing."""
+    counts: Counter[str] = field(default_factory=Counter)
+    """Decisions by kind, dead letters by reason (``dead:refused`` …), ``repartitioned`` and
+    ``opt-outs``."""
+    suspects: int = 0
+    """Dead letters that may be our own fault: see :mod:`izin.streams.budget`."""
+    alarms: list[tuple[str, int, int]] = field(default_factory=list)
+    """The coordinates of every dead letter that was an opt-out, or may have been one: all from the
+    express lane, even where nobody can read them."""
+
+
+def size(key: bytes, value: bytes, headers: Headers) -> int:
+    """Return roughly how many bytes a record of these takes."""
+    return (
+        len(key)
+        + len(value)
+        + sum(len(name) + len(content or b"") + 16 for name, content in headers)
+    )

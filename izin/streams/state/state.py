@@ -1,0 +1,121 @@
+"""The state of the order stage: what is desired of each key of a partition.
+
+The topic ``desired-consents`` *is* the changelog: a state is whatever its committed rows say up to
+``position``, and perhaps later rows of keys already read. So rows are applied that were read back,
+and those of a transaction that has committed; no others. Whatever ends a worker between the two
+leaves the position where it was, and the rows are read back. Reading a row twice is harmless;
+skipping one is not.
+
+Where a state is kept is a setting: in memory (here), or on disk (``rocks``).
+"""
+
+from __future__ import annotations
+
+import sys
+from itertools import islice
+from typing import TYPE_CHECKING, Protocol
+
+from izin.runtime.observe import get_logger
+from izin.streams.state.packing import Packing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_log = get_logger(__name__)
+
+
+class PartitionState(Protocol):
+    """The consents of one partition, by canonical key."""
+
+    @property
+    def packing(self) -> Packing:
+        """The packing of its rows; another one once it was cleared or closed."""
+
+    @property
+    def position(self) -> int:
+        """The offset in ``desired-consents`` below which all rows are applied; 0 where none is."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes it takes, roughly."""
+
+    def open(self, identity: str) -> None:
+        """Open it for rows of the topic ``identity``, its cluster's id included; rows of any other
+        are discarded. Blocks; raises StateError where what is kept cannot be used.
+        """
+
+    def packed(self, key: bytes) -> bytes | None:
+        """Return the packed consent of ``key``, or None."""
+
+    def apply(self, rows: Mapping[bytes, bytes | None], position: int) -> None:
+        """Apply ``rows``, packed by ``packing`` (None: a tombstone): the changes of a transaction
+        that has committed, or what was read back. All rows below ``position`` are then applied.
+        """
+
+    def clear(self) -> None:
+        """Discard everything."""
+
+    def close(self) -> None:
+        """Release what only one worker may have, and keep the rows for another ``open``."""
+
+    def __len__(self) -> int:
+        """Return the number of keys."""
+
+
+class MemoryState:
+    """A state in memory, packed; rebuilt from ``desired-consents`` when a worker starts."""
+
+    def __init__(self) -> None:
+        self._identity: str | None = None
+        self.packing = Packing()
+        # By the part of the key that many share: half the key need not be kept a million times.
+        self._packed: dict[bytes, dict[bytes, bytes]] = {}
+        self.position = 0
+
+    @property
+    def size(self) -> int:
+        """How many bytes it takes, roughly: one row of each group is measured for all of them."""
+        groups = list(self._packed.values())  # at once, for a thread may be reading rows back
+        total = sys.getsizeof(self._packed) + sum(map(sys.getsizeof, groups))
+        for group in groups:
+            for recipient, packed in list(islice(group.items(), 1)):
+                total += len(group) * (sys.getsizeof(recipient) + sys.getsizeof(packed))
+        return total
+
+    def open(self, identity: str) -> None:
+        """Open it for rows of the topic ``identity``; rows of any other are discarded."""
+        if self._identity is not None and self._identity != identity:
+            _log.warning("state discarded", topic=identity, why="it is of another topic")
+            self.clear()
+        self._identity = identity
+
+    def packed(self, key: bytes) -> bytes | None:
+        """Return the packed consent of ``key``, or None."""
+        shared, _, recipient = key.rpartition(b"/")
+        group = self._packed.get(shared)
+        return None if group is None else group.get(recipient)
+
+    def apply(self, rows: Mapping[bytes, bytes | None], position: int) -> None:
+        """Apply ``rows`` (None: a tombstone), and with them all rows below ``position``."""
+        for key, packed in rows.items():
+            shared, _, recipient = key.rpartition(b"/")
+            group = self._packed.get(shared)
+            if group is None:
+                group = self._packed[shared] = {}
+            if packed is None:
+                group.pop(recipient, None)
+            else:
+                group[recipient] = packed
+        self.position = position
+
+    def clear(self) -> None:
+        """Discard everything."""
+        self._packed.clear()
+        self.position = 0
+
+    def close(self) -> None:
+        """Keep everything: no other worker has this memory."""
+
+    def __len__(self) -> int:
+        """Return the number of keys."""
+        return sum(map(len, list(self._packed.values())))

@@ -1,0 +1,191 @@
+"""Every contract has its file, its example and its history, and nothing is an orphan."""
+
+import copy
+import json
+from collections import defaultdict
+from importlib import resources
+from typing import Any
+
+import pytest
+
+from izin.consent.model import ConsentEvent
+from izin.schemas import contracts
+from izin.schemas.codec import Codec
+from izin.schemas.contracts import RECORDS
+from izin.schemas.records import (
+    consent_from_avro,
+    consent_to_avro,
+    event_from_avro,
+    event_to_avro,
+)
+from izin.schemas.topics import Topics
+from tests.contract.schemas.compatibility import conflicts
+from tests.contract.schemas.examples import FOLDER, golden
+from tests.support.builders import a_statement, an_event
+
+SCHEMAS = resources.files("izin.schemas")
+
+
+def names_in(folder: Any, suffix: str) -> set[str]:  # noqa: ANN401  # a Traversable
+    return {one.name.removesuffix(suffix) for one in folder.iterdir() if one.name.endswith(suffix)}
+
+
+def versions_of(record: str) -> list[dict[str, Any]]:
+    """Return every version of `record` that was published, and the current one."""
+    return [one.schema for one in contracts.known().values() if one.record == record]
+
+
+def test_every_schema_file_is_a_record_and_the_reverse() -> None:
+    """No .avsc without a record, no record without an .avsc."""
+    assert names_in(SCHEMAS / "avro", ".avsc") == set(RECORDS)
+
+
+def test_every_record_has_one_example() -> None:
+    """No record without an example, no example without a record."""
+    assert names_in(FOLDER, ".json") == set(RECORDS)
+
+
+def test_every_schema_is_used_by_a_topic() -> None:
+    """Each record travels on a topic, or is part of one that does."""
+    travelling = {topic.record for topic in Topics()}
+    parts = set()
+    for record in travelling:
+        text = (SCHEMAS / "avro" / f"{record}.avsc").read_text(encoding="utf-8")
+        parts |= {one for one in RECORDS if f'"izin.{one}"' in text}
+    assert travelling | parts == set(RECORDS)
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_current_schema_is_among_the_versions(record: str) -> None:
+    """What is published is kept: later releases must read what this one writes."""
+    current = contracts.current()[record]
+    name = f"{record}.{current.fingerprint.hex()}.avsc"
+    path = SCHEMAS / "versions" / name
+    assert path.is_file(), (
+        f"the schema of {record} changed: write the expanded schema to "
+        f"izin/schemas/versions/{name} and keep the older ones"
+    )
+    assert json.loads(path.read_text(encoding="utf-8")) == current.schema
+
+
+def test_version_file_is_named_by_its_fingerprint() -> None:
+    """A version that was edited in place would no longer read what was written with it."""
+    for path in (SCHEMAS / "versions").iterdir():
+        record, _, rest = path.name.partition(".")
+        schema = json.loads(path.read_text(encoding="utf-8"))
+        found = contracts.contract(record, schema)
+        assert (schema["name"], rest) == (record, f"{found.fingerprint.hex()}.avsc")
+
+
+def test_fingerprint_is_that_of_avros_specification() -> None:
+    """Avro's specification gives this value for "null"; the header carries it little-endian."""
+    fingerprint = contracts.contract("null", "null").fingerprint  # type: ignore[arg-type]  # a schema is any JSON
+    assert fingerprint == bytes.fromhex("63dd24e7cc258f8a")[::-1]
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_versions_of_a_record_read_each_other(record: str) -> None:
+    """FULL_TRANSITIVE: old and new releases work side by side, whichever writes."""
+    assert conflicts(versions_of(record)) == []
+
+
+def changed(record: str, change: str) -> dict[str, Any]:
+    schema = copy.deepcopy(contracts.current()[record].schema)
+    match change:
+        case "a field that must be there":
+            schema["fields"].append({"name": "new", "type": "string"})
+        case "a field taken away":
+            schema["fields"] = [one for one in schema["fields"] if one["name"] != "status"]
+        case "another type":
+            schema["fields"][0]["type"] = "long"
+        case "a field that may be there":
+            field = {"name": "new", "type": ["null", "string"], "default": None}
+            schema["fields"].append(field)
+    return schema
+
+
+@pytest.mark.parametrize(
+    "change", ["a field that must be there", "a field taken away", "another type"]
+)
+def test_incompatible_change_is_found(change: str) -> None:
+    """The check of compatibility can fail."""
+    assert conflicts([contracts.current()["Consent"].schema, changed("Consent", change)])
+
+
+def test_added_optional_field_is_compatible() -> None:
+    """The way in which contracts grow is open."""
+    grown = changed("Consent", "a field that may be there")
+    assert conflicts([contracts.current()["Consent"].schema, grown]) == []
+
+
+@pytest.mark.parametrize("written_by", ["an older release", "a newer release"])
+def test_record_of_another_version_is_resolved_to_the_current(
+    monkeypatch: pytest.MonkeyPatch, written_by: str
+) -> None:
+    """What another release wrote is resolved into what this one knows."""
+    event, schema = golden("ConsentEvent"), contracts.current()["ConsentEvent"].schema
+    other = copy.deepcopy(schema)
+    expected = dict(event)
+    if written_by == "an older release":
+        other["fields"] = [one for one in schema["fields"] if one["name"] != "notice_version"]
+        expected["notice_version"] = None
+    else:
+        other["fields"].insert(3, {"name": "new", "type": ["null", "string"], "default": None})
+        event |= {"new": "a word of tomorrow"}
+    assert conflicts([schema, other]) == []
+    version = contracts.contract("ConsentEvent", other)
+    known = {**contracts.known(), version.fingerprint: version}
+    monkeypatch.setattr(contracts, "known", lambda: known)
+    reader = Codec()
+    monkeypatch.setattr(contracts, "current", lambda: {"ConsentEvent": version})
+    assert reader.decode("ConsentEvent", Codec().encode("ConsentEvent", event)) == expected
+
+
+def test_expanded_schema_names_no_other_record() -> None:
+    """Each record is expanded: it names nothing outside itself."""
+    for current in contracts.current().values():
+        for one in RECORDS:
+            assert f'"izin.{one}"' not in json.dumps(current.schema)
+
+
+def test_current_schema_has_its_file_name_and_namespace() -> None:
+    """A record and its file bear the same name, in the house's namespace."""
+    for record, current in contracts.current().items():
+        assert (current.schema["namespace"], current.schema["name"]) == ("izin", record)
+
+
+def test_every_record_has_a_version() -> None:
+    """Every record has at least the version it is written with now."""
+    counts: defaultdict[str, int] = defaultdict(int)
+    for one in contracts.known().values():
+        counts[one.record] += 1
+    assert counts.keys() == set(RECORDS)
+
+
+def test_event_contract_has_the_fields_of_the_model() -> None:
+    """Each field of the law's event travels, and nothing else does."""
+    fields = {one["name"] for one in contracts.current()["ConsentEvent"].schema["fields"]}
+    assert fields == set(ConsentEvent.__slots__)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        an_event(),
+        an_event(evidence={"a": "b"}, retailer_access=(10000001, 10000002), sequence=2**40),
+        an_event(iys=a_statement(transaction_id="1"), consent_date=None, received_at=None),
+    ],
+)
+def test_event_encoded_and_decoded_is_unchanged(event: ConsentEvent) -> None:
+    """Encoding and decoding change nothing of what was said."""
+    codec = Codec()
+    told = codec.decode("ConsentEvent", codec.encode("ConsentEvent", event_to_avro(event)))
+    assert event_from_avro(told) == event
+
+
+def test_examples_are_values_of_the_law() -> None:
+    """The examples are no mere Avro: the law's types take them and give them back."""
+    event, consent = golden("ConsentEvent"), golden("Consent")
+    assert event_to_avro(event_from_avro(event)) == event
+    assert consent_to_avro(consent_from_avro(consent)) == consent
+    assert event_from_avro(golden("Decision")["event"]).iys is not None

@@ -1,0 +1,194 @@
+"""The topic table: names, contracts, dead letters, and the check of the real ones."""
+
+import re
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from unittest.mock import Mock
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from izin.runtime import kafka as clients
+from izin.runtime import topic_admin
+from izin.runtime.kafka import BrokerError
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.contracts import RECORDS
+from izin.schemas.topics import Topics
+from tests.local.waiting import until
+from tests.support.topic_settings import set_of_topic
+
+TOPICS = tuple(Topics())
+_NAME = re.compile(r"[a-z]+(-[a-z]+)*")
+
+
+def test_every_topic_has_a_record_with_a_contract() -> None:
+    """No topic without a schema."""
+    assert {topic.record for topic in TOPICS} <= set(RECORDS)
+
+
+def test_topic_names_are_kebab_case_plurals_without_dots() -> None:
+    """Dots and underscores collide in Kafka's own metrics; a plural says it holds many."""
+    for topic in TOPICS:
+        assert _NAME.fullmatch(topic.name), topic.name
+        assert any(word.endswith("s") for word in topic.name.split("-")), topic.name
+
+
+def test_every_topic_attribute_is_iterated_once() -> None:
+    """A topic that iteration forgets would be neither created nor checked."""
+    table = Topics()
+    attributes = [one for name, one in vars(table).items() if name != "prefix"]
+    assert sorted(one.name for one in attributes) == sorted(one.name for one in table)
+    assert len({one.name for one in table}) == len(tuple(table))
+
+
+def test_every_input_topic_has_a_dead_letter_topic() -> None:
+    """What publishers write may be unreadable, and has a place to go."""
+    table = Topics("a-")
+    names = {one.name for one in table}
+    inputs = [one for one in table if one.record == "ConsentEvent"]
+    assert len(inputs) == 2
+    for one in inputs:
+        assert one.dead_letters == table.dead_letters.name
+        assert one.config["message.timestamp.type"] == "LogAppendTime"
+    assert {one.dead_letters for one in table} - {None} <= names
+    assert table.dead_letters.name.endswith("-dlq")
+
+
+def test_both_lanes_and_the_state_are_keyed() -> None:
+    """Their partition numbers must mean the same keys."""
+    table = Topics()
+    keyed = (table.events, table.express, table.desired_consents, table.decisions, table.opt_outs)
+    assert all(one.keyed for one in keyed)
+    assert table.desired_consents.config["cleanup.policy"] == "compact"
+
+
+def test_prefix_is_part_of_every_topic_name() -> None:
+    """Tests and demos share a broker and meet nowhere."""
+    assert all(one.name.startswith("demo-") for one in Topics("demo-"))
+
+
+@pytest.mark.broker
+def test_created_topics_have_no_faults(
+    make_settings: Callable[[int], KafkaSettings],
+) -> None:
+    """What ensure_topics makes, topic_faults finds nothing against."""
+    settings = make_settings(3)
+    assert topic_admin.ensure_topics(settings) == ()
+    assert topic_admin.topic_faults(settings) == ()
+
+
+def test_topics_are_ready_once_they_have_leaders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The controller is ahead of the broker: who reads at once would be told of no such topic."""
+    settings = KafkaSettings(bootstrap_servers="127.0.0.1:1", partitions=1)
+    names = [topic.name for topic in settings.topics]
+
+    def listed(leader: int) -> SimpleNamespace:
+        led = SimpleNamespace(partitions={0: SimpleNamespace(leader=leader)})
+        return SimpleNamespace(topics=dict.fromkeys(names, led))
+
+    nothing = SimpleNamespace(topics={})
+    client = Mock()
+    client.list_topics.side_effect = [nothing, nothing, listed(-1), listed(1)]
+    client.create_topics.return_value = {}
+    monkeypatch.setattr(topic_admin, "admin", lambda _: client)
+    assert topic_admin.ensure_topics(settings) == tuple(names)
+    assert client.list_topics.call_count == 4
+
+
+@pytest.mark.broker
+def test_wrong_topics_are_listed_as_faults(make_settings: Callable[[int], KafkaSettings]) -> None:
+    """A missing topic, another partition count and another setting are each a sentence."""
+    settings = make_settings(3)
+    topics, admin = settings.topics, clients.admin(settings)
+    admin.delete_topics([topics.permissions.name])[topics.permissions.name].result(10)
+    set_of_topic(settings, topics.desired_consents.name, "cleanup.policy", "delete")
+    set_of_topic(settings, topics.events.name, "retention.ms", "1000")
+    wider = settings.model_copy(update={"partitions": 4, "production": True})
+    faults = "\n".join(topic_admin.topic_faults(wider))
+    assert f"topic {topics.permissions.name} does not exist" in faults
+    assert f"topic {topics.events.name} has 3 partitions, not 4" in faults
+    assert f"topic {topics.desired_consents.name} has cleanup.policy=delete, not compact" in faults
+    assert f"topic {topics.events.name} has retention.ms=1000" in faults
+    assert f"topic {topics.events.name} has 1 replicas; production needs 3" in faults
+    assert f"topic {topics.events.name}: min.insync.replicas must be 2" in faults
+
+
+@pytest.mark.broker
+def test_longer_retention_is_no_fault(make_settings: Callable[[int], KafkaSettings]) -> None:
+    """An operator may raise how long records are kept, or keep them for ever."""
+    settings = make_settings(1)
+    set_of_topic(settings, settings.topics.events.name, "retention.ms", "-1")
+    set_of_topic(settings, settings.topics.decisions.name, "retention.ms", str(400 * 86_400_000))
+    assert topic_admin.topic_faults(settings) == ()
+
+
+@pytest.mark.broker
+def test_committed_end_excludes_an_open_transaction(
+    make_settings: Callable[[int], KafkaSettings],
+) -> None:
+    """Records of an open transaction are not yet there."""
+    settings = make_settings(1)
+    name = settings.topics.desired_consents.name
+    producer = clients.producer(settings, **{"transactional.id": f"{name}-open"})
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    producer.produce(name, key=b"key", value=b"open", partition=0)
+    producer.flush(10)
+    assert clients.committed_ends(settings, name) == {0: 0}
+    producer.commit_transaction(10)
+    # The broker answers once it will commit; the marker follows.
+    until(lambda: clients.committed_ends(settings, name) == {0: 2})
+
+
+def test_committed_end_without_leader_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A topic made a moment ago may have no leader yet; nobody has to act on that."""
+    answers = iter([KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, None])
+    _ends_answered_by(answers, monkeypatch)
+    assert clients.committed_ends(KafkaSettings(), "any") == {0: 7}
+
+
+def test_committed_end_without_permission_raises_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waiting does not cure is not waited for."""
+    answers = iter([KafkaError.TOPIC_AUTHORIZATION_FAILED])
+    _ends_answered_by(answers, monkeypatch)
+    with pytest.raises(BrokerError):
+        clients.committed_ends(KafkaSettings(), "any")
+
+
+def _ends_answered_by(answers: Iterator[int | None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the broker answer for the end of the one partition with each of ``answers`` in turn."""
+
+    class Asked:
+        def list_topics(self, topic: str, **_: float) -> SimpleNamespace:
+            return SimpleNamespace(topics={topic: SimpleNamespace(partitions={0: None})})
+
+        def get_watermark_offsets(self, *_: object, **__: float) -> tuple[int, int]:
+            code = next(answers)
+            if code is not None:
+                raise KafkaException(KafkaError(code))
+            return 0, 7
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(clients, "consumer", lambda *_, **__: Asked())
+
+
+def test_broker_out_of_reach_names_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Foreign errors stop at the wall, and name the place."""
+    monkeypatch.setattr(topic_admin, "TIMEOUT", 0.5)
+    settings = KafkaSettings(bootstrap_servers="127.0.0.1:9")
+    for asked in (topic_admin.ensure_topics, topic_admin.topic_faults):
+        with pytest.raises(BrokerError, match="KAFKA_BOOTSTRAP_SERVERS"):
+            asked(settings)
+
+
+@pytest.mark.broker
+def test_wrong_topic_settings_are_repaired(make_settings: Callable[[int], KafkaSettings]) -> None:
+    """What a topic must be kept like is set anew; what was right is left alone."""
+    settings = make_settings(1)
+    assert topic_admin.repair_topics(settings) == ()
+    name = settings.topics.desired_consents.name
+    set_of_topic(settings, name, "cleanup.policy", "delete")
+    assert topic_admin.repair_topics(settings) == (name,)
+    assert topic_admin.repair_topics(settings) == ()

@@ -1,0 +1,33 @@
+"""Topics on the real broker, their owners and workers, all gone with the test."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from izin.runtime.settings import KafkaSettings
+from tests.support.order_harness import OrderHarness
+from tests.support.order_workers import Worker
+
+
+@pytest.fixture
+def harness(make_settings: Callable[[int], KafkaSettings]) -> Iterator[OrderHarness]:
+    """Give topics of one partition."""
+    harness = OrderHarness(make_settings(1))
+    yield harness
+    harness.close()
+
+
+@pytest.fixture
+def start_worker(tmp_path: Path) -> Iterator[Callable[[str, KafkaSettings], Worker]]:
+    """Give a starter of worker processes; whatever still runs is killed at the end."""
+    started: list[Worker] = []
+
+    def start(name: str, settings: KafkaSettings) -> Worker:
+        worker = Worker(name, settings, tmp_path / f"{name}.log")
+        started.append(worker)
+        return worker
+
+    yield start
+    for worker in started:
+        worker.kill()

@@ -1,0 +1,106 @@
+"""The hot path compiled, as a wheel has it: its own tests hold there too."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+SOURCES = ("izin", "pyproject.toml", "setup.py", "README.md", "LICENSE")
+HELD = (
+    "tests/contract/schemas/test_fast.py",
+    "tests/contract/schemas/test_partitioning.py",
+    "tests/integration/sinks/test_both_ways.py",
+    "tests/integration/sinks/test_successes.py",
+    "tests/unit/streams/test_guard.py",
+    "tests/unit/streams/test_order.py",
+    "tests/unit/streams/test_packing.py",
+    "tests/unit/streams/test_simple_events.py",
+    "tests/unit/streams/test_rows.py",
+)
+
+
+def wheel(folder: Path, **environment: str) -> Path:
+    """Build a wheel of the checkout in ``folder``; return the folder it was unpacked into."""
+    source, built, house = folder / "source", folder / "built", folder / "house"
+    source.mkdir()
+    for name in SOURCES:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, source / name)
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
+    subprocess.run(
+        [*pip, "wheel", "--no-deps", "--wheel-dir", built, source],
+        env=os.environ | environment,
+        check=True,
+    )
+    (found,) = built.glob("*.whl")
+    with ZipFile(found) as archive:
+        archive.extractall(house)
+    return house
+
+
+def said(house: Path, *command: str) -> str:
+    """Return what Python prints of ``command`` where ``house`` is what it imports from."""
+    ran = subprocess.run(
+        [sys.executable, *command],
+        cwd=house,
+        env=os.environ | {"PYTHONPATH": str(house)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
+_ASKED = "from izin.streams.fast_path.simple_events import is_compiled; print(is_compiled())"
+_INTERPRETED = """
+import sys
+from importlib import import_module
+print([name for name in sys.argv[1:] if import_module(name).__file__.endswith(".py")])
+"""
+
+
+def hot() -> list[str]:
+    """Return the modules that ``setup.py`` compiles."""
+    (found,) = (
+        ast.literal_eval(one.value)
+        for one in ast.parse((ROOT / "setup.py").read_text(encoding="utf-8")).body
+        if isinstance(one, ast.Assign) and ast.unparse(one.targets[0]) == "HOT"
+    )
+    return [path.removesuffix(".py").replace("/", ".") for path in found]
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+@pytest.mark.timeout(300)
+def test_compiled_modules_pass_their_tests(tmp_path: Path) -> None:
+    """Its tests, run on the compiled modules."""
+    house = wheel(tmp_path)
+    assert said(house, "-c", _ASKED) == "True\n"
+    assert said(house, "-c", _INTERPRETED, *hot()) == "[]\n"
+    shutil.copytree(ROOT / "tests", house / "tests")
+    shutil.copy(ROOT / "pyproject.toml", house)
+    chosen = ("-m", "not interpreted and not broker", "-p", "no:cacheprovider", *HELD)
+    assert " passed" in said(house, "-m", "pytest", "-q", *chosen)
+
+
+@pytest.mark.timeout(300)
+def test_wheel_without_a_compiler_runs_interpreted(tmp_path: Path) -> None:
+    """Interpreted, and whole."""
+    house = wheel(tmp_path, CC=str(tmp_path / "absent"))
+    assert said(house, "-c", _ASKED) == "False\n"
+
+
+def test_compiler_is_the_mypy_that_checks() -> None:
+    """One version of mypy judges the types and compiles by them."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    (pinned,) = re.findall(r"^mypy==.+$", pins, re.MULTILINE)
+    assert pinned in project["build-system"]["requires"]

@@ -1,0 +1,204 @@
+"""A state that is kept, and where in ``desired-consents`` it stands, against a real broker."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import NewTopic
+from structlog.typing import EventDict
+
+from izin.runtime import kafka
+from izin.streams.ownership.changelog import Changelog
+from izin.streams.state.rocks import RocksFolder
+from izin.streams.state.state import MemoryState, PartitionState
+from tests.integration.streams.test_owned_partition import (
+    KEY,
+    ONAY,
+    RET,
+    an_onay,
+)
+from tests.support.order_harness import OrderHarness, consent_of
+from tests.support.order_workers import until
+
+pytestmark = pytest.mark.broker
+
+
+@pytest.fixture(params=["memory", "rocksdb"])
+def make_state(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[Callable[[], PartitionState]]:
+    """Give a maker of the worker's state: on disk, the same folder each time."""
+    made: list[PartitionState] = []
+
+    def make() -> PartitionState:
+        state = MemoryState() if request.param == "memory" else RocksFolder(tmp_path).state(0)
+        made.append(state)
+        return state
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Give the offsets of the rows that are read back from now on."""
+    offsets: list[int] = []
+    monkeypatch.setattr(
+        Changelog,
+        "_row",
+        lambda self, value, offset, row=Changelog._row: (
+            offsets.append(offset) or row(self, value, offset)
+        ),
+    )
+    return offsets
+
+
+def test_commit_moves_the_position_behind_its_rows(
+    harness: OrderHarness, make_state: Callable[[], PartitionState], read: list[int]
+) -> None:
+    """What a worker wrote itself it does not read again, batch after batch."""
+    owner = harness.owner(make_state())
+    owner.acquire()
+    begun = owner.state.position
+    owner.commit(harness.effects(ONAY, an_onay(2)), topic=harness.events, next_offset=2)
+    assert owner.state.position == begun + 2
+    owner.commit(harness.effects(), topic=harness.events, next_offset=3)
+    owner.commit(harness.effects(RET), topic=harness.events, next_offset=4)
+    assert owner.state.position == begun + 4
+    owner.acquire()
+    owner.commit(harness.effects(an_onay(3)), topic=harness.events, next_offset=5)
+    assert (read, len(owner.state)) == ([], 3)
+
+
+def test_kept_folder_reads_back_only_other_owners_rows(
+    harness: OrderHarness, tmp_path: Path, read: list[int]
+) -> None:
+    """A worker that starts over its own folder reads what others wrote, and nothing else."""
+    owner = harness.owner(RocksFolder(tmp_path).state(0))
+    owner.acquire()
+    owner.commit(harness.effects(ONAY, an_onay(2)), topic=harness.events, next_offset=2)
+    owner.state.close()
+    other = harness.owner()
+    other.acquire()
+    other.commit(harness.effects(RET), topic=harness.events, next_offset=3)
+    row = other.state.position - 1
+    read.clear()
+    back = harness.owner(RocksFolder(tmp_path).state(0))
+    back.acquire()
+    assert (read, consent_of(back.state, KEY), len(back.state)) == ([row], RET, 2)
+    back.state.close()
+
+
+def test_aborted_batch_leaves_no_hole(
+    harness: OrderHarness, make_state: Callable[[], PartitionState], read: list[int]
+) -> None:
+    """Rows of a transaction that came to nothing are passed over once the partition is taken."""
+    owner = harness.owner(make_state())
+    owner.acquire()
+    assert owner._producer is not None
+    owner._producer.begin_transaction()
+    owner._producer.produce(harness.rows_topic, key=KEY, value=b"never", partition=0)
+    owner._producer.flush(10)
+    owner.acquire()
+    begun = owner.state.position
+    assert (len(owner.state), owner._next_row) == (0, begun)
+    owner.commit(harness.effects(ONAY), topic=harness.events, next_offset=1)
+    assert (owner.state.position, read) == (begun + 1, [])
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_key_erased_while_owned_is_forgotten(
+    harness: OrderHarness,
+    make_state: Callable[[], PartitionState],
+    logged: list[EventDict],
+    early: bool,
+) -> None:
+    """A tombstone among a worker's own rows is not passed over: the partition is taken again."""
+    owner = harness.owner(make_state())
+    owner.acquire()
+    if not early:
+        owner.commit(harness.effects(ONAY), topic=harness.events, next_offset=1)
+        owner.generation = 7
+    harness.write_row(None)
+    stood = owner.state.position
+    owner.commit(harness.effects(an_onay(2), an_onay(3)), topic=harness.events, next_offset=3)
+    assert (owner.state.position, owner.generation) == (stood, None)
+    assert [one["event"] for one in logged] == ["foreign row found in desired-consents"]
+    owner.acquire()
+    assert (consent_of(owner.state, KEY), len(owner.state)) == (None, 2)
+    owner.commit(harness.effects(RET), topic=harness.events, next_offset=4)
+    assert owner.state.position == harness.end() - 1
+
+
+OWNER = """
+import os, signal, sys
+from pathlib import Path
+from izin.runtime.settings import KafkaSettings
+from izin.streams.state.rocks import RocksFolder, RocksState
+from tests.support.order_harness import ONAY, RET, OrderHarness, an_onay
+
+settings = KafkaSettings(bootstrap_servers=sys.argv[1], topic_prefix=sys.argv[2], partitions=1)
+harness = OrderHarness(settings)
+owner = harness.owner(RocksFolder(Path(sys.argv[3])).state(0))
+owner.acquire()
+owner.commit(harness.effects(ONAY, an_onay(2)), topic=harness.events, next_offset=2)
+RocksState.apply = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+owner.commit(harness.effects(RET, an_onay(3)), topic=harness.events, next_offset=4)
+"""
+
+
+def test_kill_between_commit_and_state_loses_nothing(
+    harness: OrderHarness, tmp_path: Path, read: list[int]
+) -> None:
+    """The place on disk tells the truth: what was committed and not yet held is read back."""
+    settings = harness.settings
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            OWNER,
+            settings.bootstrap_servers,
+            settings.topic_prefix,
+            str(tmp_path),
+        ],
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == -signal.SIGKILL
+    state = RocksFolder(tmp_path).state(0)
+    successor = harness.owner(state)
+    successor.acquire()
+    assert successor.next_offsets[harness.events] == 4
+    assert len(read) == 2
+    assert (consent_of(state, KEY), len(state)) == (RET, 3)
+    state.close()
+
+
+def test_recreated_topic_is_read_from_its_beginning(
+    harness: OrderHarness, make_state: Callable[[], PartitionState]
+) -> None:
+    """A topic of the same name that is longer than the old one is still another topic."""
+    state = make_state()
+    owner = harness.owner(state)
+    owner.acquire()
+    owner.commit(harness.effects(ONAY, an_onay(2)), topic=harness.events, next_offset=2)
+    admin = kafka.admin(harness.settings)
+    admin.delete_topics([harness.rows_topic])[harness.rows_topic].result(10)
+    until(
+        lambda: harness.rows_topic not in admin.list_topics(timeout=10).topics,
+        within=10,
+        what="topic deleted",
+    )
+    again = NewTopic(harness.rows_topic, num_partitions=1, replication_factor=1)
+    admin.create_topics([again])[harness.rows_topic].result(10)
+    other = harness.owner()
+    other.acquire()
+    rows = [an_onay(number) for number in range(3, 8)]
+    other.commit(harness.effects(*rows), topic=harness.events, next_offset=9)
+    successor = harness.owner(state)
+    successor.acquire()
+    assert (consent_of(state, KEY), len(state)) == (None, len(rows))

@@ -1,0 +1,313 @@
+"""Taking, keeping and losing a partition, against a real broker."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import (
+    OffsetSpec,
+)
+from structlog.typing import EventDict
+
+from izin.consent.model import LAW_VERSION
+from izin.runtime import kafka
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.records import event_to_avro
+from izin.streams.errors import StateError
+from izin.streams.order import OrderStage
+from izin.streams.ownership.changelog import Changelog
+from izin.streams.ownership.effects import Effects, OutputRecord
+from izin.streams.state.state import MemoryState
+from tests.support.builders import an_event
+from tests.support.order_harness import (
+    IN_FULL,
+    KEY,
+    ONAY,
+    RET,
+    OrderHarness,
+    an_onay,
+    apply,
+    consent_of,
+    row_of,
+)
+from tests.support.order_verdict import committed_records, source
+
+pytestmark = pytest.mark.broker
+
+
+def test_commit_writes_rows_and_offset_and_changes_the_state(harness: OrderHarness) -> None:
+    """All of a batch becomes visible together, and only then does the memory change."""
+    owner = harness.owner()
+    owner.acquire()
+    owner.commit(harness.effects(ONAY), topic=harness.events, next_offset=7)
+    assert consent_of(owner.state, KEY) == ONAY
+    successor = harness.owner()
+    successor.acquire()
+    assert successor.next_offsets == {harness.events: 7, harness.express: 0}
+    assert consent_of(successor.state, KEY) == ONAY
+
+
+def test_writes_of_a_batch_become_visible_together(harness: OrderHarness) -> None:
+    """What was sent on its way before the rest was folded waits for the commit with it."""
+    owner = harness.owner()
+    owner.acquire()
+    effects = harness.effects(ONAY)
+    owner.write(effects)
+    assert (effects.writes, harness.rows(), consent_of(owner.state, KEY)) == ([], 0, None)
+    effects.writes.extend(harness.effects(RET).writes)
+    effects.changes[KEY] = IN_FULL.pack(RET)
+    owner.commit(effects, topic=harness.events, next_offset=2)
+    begun = owner.state.position
+    assert (harness.rows(), consent_of(owner.state, KEY)) == (2, RET)
+    owner.acquire()
+    assert owner.state.position >= begun
+    assert consent_of(owner.state, KEY) == RET
+
+
+def test_acquiring_fences_the_former_owner(harness: OrderHarness) -> None:
+    """The first owner's commit fails, nothing of it is visible, and its memory stays as it was."""
+    first, second = harness.owner(), harness.owner()
+    first.acquire()
+    second.acquire()
+    with pytest.raises(KafkaException):
+        first.commit(harness.effects(ONAY), topic=harness.events, next_offset=3)
+    assert consent_of(first.state, KEY) is None
+    assert harness.rows() == 0
+    second.commit(harness.effects(ONAY), topic=harness.events, next_offset=5)
+    third = harness.owner()
+    third.acquire()
+    assert third.next_offsets[harness.events] == 5
+
+
+def test_open_transaction_is_aborted_by_the_next_owner(harness: OrderHarness) -> None:
+    """What a killed worker had written without committing is nowhere, and blocks nobody."""
+    first, second = harness.owner(), harness.owner()
+    first.acquire()
+    assert first._producer is not None
+    first._producer.begin_transaction()
+    row = row_of(ONAY)
+    first._producer.produce(harness.rows_topic, key=KEY, value=row, partition=0)
+    first._producer.flush(10)
+    second.acquire()
+    second.commit(harness.effects(ONAY), topic=harness.events, next_offset=1)
+    assert harness.rows() == 1
+
+
+def test_commit_without_acquisition_raises(harness: OrderHarness) -> None:
+    """Before it is taken, and after it is let go, a commit fails as a lost one does."""
+    owner = harness.owner()
+    for _ in range(2):
+        with pytest.raises(KafkaException):
+            owner.commit(Effects(), topic=harness.events, next_offset=1)
+        owner.acquire()
+        owner.release()
+
+
+def test_kept_state_reads_back_only_the_difference(
+    harness: OrderHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Coming back, an owner reads what others wrote meanwhile, and not what it had."""
+    first = harness.owner()
+    first.acquire()
+    first.commit(harness.effects(ONAY), topic=harness.events, next_offset=1)
+    first.acquire()
+    stood = first.state.position
+    second = harness.owner()
+    second.acquire()
+    other = an_onay(2)
+    second.commit(harness.effects(other), topic=harness.events, next_offset=2)
+    read: list[int] = []
+    monkeypatch.setattr(
+        Changelog,
+        "_row",
+        lambda self, value, offset, row=Changelog._row: (
+            read.append(offset) or row(self, value, offset)
+        ),
+    )
+    first.acquire()
+    assert stood > 0
+    assert read
+    assert min(read) >= stood
+    assert (consent_of(first.state, KEY), consent_of(first.state, other.key.encode())) == (
+        ONAY,
+        other,
+    )
+
+
+def test_tombstone_removes_its_key(harness: OrderHarness) -> None:
+    """A key erased from the topic is erased from the state."""
+    harness.write_row(row_of(ONAY))
+    owner = harness.owner()
+    owner.acquire()
+    held = consent_of(owner.state, KEY)
+    harness.write_row(None)
+    owner.acquire()
+    assert (held, consent_of(owner.state, KEY)) == (ONAY, None)
+
+
+def test_former_coordinator_is_not_believed(harness: OrderHarness) -> None:
+    """A broker that was frozen and woke answers with old offsets; they would be decided again."""
+    first = harness.owner()
+    first.acquire()
+    first.commit(Effects(), topic=harness.events, next_offset=2)
+    second = harness.owner()
+    real = second._clients.offsets
+    lanes = [
+        TopicPartition(topic, 0) for topic in (harness.events, harness.express, harness.rows_topic)
+    ]
+    past = [real.committed(lanes, 10), real.committed(lanes, 10)]
+    first.commit(Effects(), topic=harness.events, next_offset=5)
+
+    class Zombie:
+        def committed(self, asked: Any, *args: Any) -> Any:  # noqa: ANN401  # the client is untyped
+            return past.pop()[: len(asked)] if past else real.committed(asked, *args)
+
+        def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # whatever the client has
+            return getattr(real, name)
+
+    second._clients.offsets = Zombie()
+    second.acquire()
+    assert not past
+    assert second.next_offsets == {harness.events: 5, harness.express: 0}
+
+
+def test_former_leader_is_not_believed(
+    harness: OrderHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that was frozen and woke tells an old end; the state would lack what came after."""
+    harness.write_row(row_of(ONAY))
+    owner = harness.owner()
+    admin = owner._clients.admin
+    real = admin.list_offsets
+
+    def of_the_past(asked: Any, **keywords: Any) -> Any:  # noqa: ANN401  # the client is untyped
+        return real(dict.fromkeys(asked, OffsetSpec.earliest()), **keywords)
+
+    past = SimpleNamespace(
+        list_offsets=of_the_past,
+        describe_cluster=admin.describe_cluster,
+        describe_topics=admin.describe_topics,
+    )
+    monkeypatch.setattr(owner._clients, "admin", past)
+    owner.acquire()
+    assert consent_of(owner.state, KEY) == ONAY
+
+
+def test_marks_are_invisible_to_subscribers(harness: OrderHarness) -> None:
+    """Whoever reads what is committed finds rows alone, however often a partition changed hands."""
+    harness.owner().acquire()
+    harness.owner().acquire()
+    assert harness.rows() == 0
+
+
+def test_state_whose_position_is_gone_is_discarded(
+    harness: OrderHarness, logged: list[EventDict]
+) -> None:
+    """Where the topic no longer has the state's place, what was held is forgotten and read anew."""
+    row = row_of(ONAY)
+    for number in range(6):
+        harness.write_row(row, key=f"key-{number}".encode())
+    harness.delete_below(harness.rows_topic, 4)
+    state = MemoryState()
+    apply(state, {b"long gone": ONAY}, 2)
+    owner = harness.owner(state)
+    owner.acquire()
+    assert consent_of(state, b"long gone") is None
+    assert (len(state), state.position) == (2, 8)
+    assert [one["why"] for one in logged] == ["its position is gone from the topic"]
+
+
+def test_state_ahead_of_its_topic_is_discarded(
+    harness: OrderHarness, logged: list[EventDict]
+) -> None:
+    """A topic shorter than what we have seen of it is another topic."""
+    harness.write_row(row_of(ONAY))
+    state = MemoryState()
+    apply(state, {b"another house's": ONAY}, 900)
+    harness.owner(state).acquire()
+    assert (consent_of(state, b"another house's"), consent_of(state, KEY)) == (None, ONAY)
+    assert [one["why"] for one in logged] == ["it is ahead of its topic"]
+
+
+def test_undecided_records_removed_by_retention_are_logged(
+    harness: OrderHarness, logged: list[EventDict]
+) -> None:
+    """Loss cannot be undone, but it is never silent."""
+    harness.publish(10)
+    first = harness.owner()
+    first.acquire()
+    first.commit(Effects(), topic=harness.events, next_offset=2)
+    harness.delete_below(harness.events, 6)
+    second = harness.owner()
+    second.acquire()
+    assert second.next_offsets[harness.events] == 6
+    (log,) = logged
+    assert log["event"] == "retention removed undecided records"
+    assert (log["committed"], log["earliest"]) == (2, 6)
+
+
+@pytest.mark.parametrize("rubbish", [b"rubbish", b"\xc3\x01" + b"\x07" * 8])
+def test_unreadable_row_raises_state_error(harness: OrderHarness, rubbish: bytes) -> None:
+    """Whatever stands in the state topic and is no state of ours must not be guessed at."""
+    harness.write_row(rubbish)
+    with pytest.raises(StateError):
+        harness.owner().acquire()
+
+
+def test_row_of_a_newer_law_raises_state_error(harness: OrderHarness) -> None:
+    """An old worker does not decide over the state of a law it does not know."""
+    newer = replace(ONAY, law_version=LAW_VERSION + 1)
+    harness.write_row(row_of(newer))
+    with pytest.raises(StateError, match="newer release"):
+        harness.owner().acquire()
+
+
+def test_repartitioned_record_arrives_in_its_partition(
+    make_settings: Callable[[int], KafkaSettings],
+) -> None:
+    """Outside the transaction, but before its offset: found elsewhere, decided at home."""
+    settings = make_settings(3)
+    harness = OrderHarness(settings)
+    owner = harness.owner()
+    owner.acquire()
+    again = OutputRecord(
+        topic=harness.events, partition=2, key=KEY, value=b"value", headers=[("a", b"1")]
+    )
+    owner.commit(Effects(repartitioned=[again]), topic=harness.events, next_offset=1)
+    (arrived,) = [source(one) for one in committed_records(settings, harness.events)]
+    assert (arrived.partition, arrived.key, arrived.value) == (2, KEY, b"value")
+    harness.close()
+
+
+def test_failed_repartitioning_keeps_the_offset(harness: OrderHarness) -> None:
+    """A record that did not arrive elsewhere is not counted as decided."""
+    owner = harness.owner()
+    owner.acquire()
+    lost = OutputRecord(
+        topic=harness.events, partition=0, key=KEY, value=b"x" * 2_000_000, headers=[]
+    )
+    with pytest.raises(KafkaException):
+        owner.commit(Effects(repartitioned=[lost]), topic=harness.events, next_offset=1)
+    successor = harness.owner()
+    successor.acquire()
+    assert successor.next_offsets[harness.events] == 0
+
+
+def test_largest_folded_record_can_be_written(harness: OrderHarness) -> None:
+    """The limit of the fold lies below the broker's and the client's own."""
+    stage = OrderStage(topics=harness.settings.topics, partitions=1, codec=harness.codec)
+    event = an_event(evidence={"page": "x" * 890_000})
+    value = harness.codec.encode("ConsentEvent", event_to_avro(event))
+    producer = kafka.producer(harness.settings)
+    producer.produce(harness.events, value=value, partition=0)
+    assert producer.flush(10) == 0
+    (record,) = [source(one) for one in committed_records(harness.settings, harness.events)]
+    owner = harness.owner()
+    owner.acquire()
+    effects = stage.fold(0, [record], owner.state)
+    assert effects.counts["Apply"] == 1
+    owner.commit(effects, topic=harness.events, next_offset=1)
+    assert harness.rows() == 1

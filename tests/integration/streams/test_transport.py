@@ -1,0 +1,286 @@
+"""The transport hands over every committed record once, in order, and sees a hole as a hole."""
+
+import asyncio
+import importlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from operator import attrgetter
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.protocol.fetch import FetchRequest, FetchRequest_v4
+from confluent_kafka import Producer
+from confluent_kafka import TopicPartition as Place
+from faust.transport.drivers import TRANSPORTS
+
+from izin.runtime import kafka
+from izin.runtime.settings import KafkaSettings
+from izin.streams.engine import app, fetching, transport
+from izin.streams.engine.transport import BatchConsumer, BatchConsumerThread, RecordBatch
+
+
+@pytest.mark.parametrize("name", [*transport.RELIES_ON, *app.RELIES_ON])
+def test_private_names_of_faust_and_aiokafka_exist(name: str) -> None:
+    """An upgrade of Faust or aiokafka that moves a name fails here, not in production."""
+    module, _, path = name.partition(":")
+    assert attrgetter(path)(importlib.import_module(module))
+
+
+def test_private_name_that_moved_is_found() -> None:
+    """A name that moved is missed."""
+    with pytest.raises(AttributeError):
+        attrgetter("Consumer._moved_away")(
+            importlib.import_module("faust.transport.drivers.aiokafka")
+        )
+
+
+def test_transport_registered_twice_is_unchanged() -> None:
+    """The scheme leads to the transport, however often it is registered."""
+    transport.register()
+    transport.register()
+    assert TRANSPORTS.by_name(transport.SCHEME) is transport.Transport
+
+
+def test_consumer_offers_no_offset_to_commit() -> None:
+    """Faust finds no offset to commit, and forgets what was acknowledged."""
+    acked = SimpleNamespace(_acked={"tp": [1, 2]}, _acked_index={"tp": {1, 2}})
+    assert BatchConsumer._new_offset(acked, "tp") is None
+    assert (acked._acked, acked._acked_index) == ({"tp": []}, {"tp": set()})
+
+
+@pytest.mark.parametrize(("held", "wait"), [({}, 500), ({"tp": "fetched"}, fetching.PARTIAL_WAIT)])
+def test_fetch_that_leaves_out_partitions_waits_briefly(held: dict[str, str], wait: int) -> None:
+    """While a busy partition is worked on, a fetch of the quiet ones must not hold up its next."""
+    asked = [(1, FetchRequest(500, 1, 1 << 20, 1, [("quiet", [(0, 7, 1 << 20)])]))]
+    fetcher = SimpleNamespace(_get_actions_per_node=lambda _: (asked, "others"), _records=held)
+    fetching.shorten_waits(fetcher)
+    ((_, request),), others = fetcher._get_actions_per_node("assignment")
+    assert others == "others"
+    assert request.build(FetchRequest_v4).max_wait_time == wait
+
+
+class Reader:
+    """The transport's fetch over a real consumer, without Faust around it."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, place: TopicPartition) -> None:
+        self.consumer = consumer
+        self.place = place
+        self._thread = BatchConsumerThread.__new__(BatchConsumerThread)
+        self._thread._empty = {}
+        self._thread.consumer = SimpleNamespace(flow_active=True)
+
+    async def fetch(self, timeout: float = 1.0) -> RecordBatch | None:  # noqa: ASYNC109  # the driver's
+        found = await self._thread._fetch_records(
+            self.consumer, {self.place}, timeout=timeout, max_records=50
+        )
+        return found[self.place][0].value if found else None
+
+    async def read(self, count: int) -> list[RecordBatch]:
+        """Return the batches that bring so many records."""
+        batches: list[RecordBatch] = []
+        async with asyncio.timeout(20):
+            while sum(len(one.records) for one in batches) < count:
+                batch = await self.fetch()
+                batches += [] if batch is None else [batch]
+        return batches
+
+
+@asynccontextmanager
+async def reading(settings: KafkaSettings) -> AsyncIterator[Reader]:
+    place = TopicPartition(settings.topics.events.name, 0)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.bootstrap_servers,
+        isolation_level="read_committed",
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=50,
+    )
+    await consumer.start()
+    try:
+        consumer.assign([place])
+        await consumer.seek_to_beginning(place)
+        yield Reader(consumer, place)
+    finally:
+        await consumer.stop()
+
+
+class Writer:
+    """Writes to one partition in transactions that end well or not."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._topic = settings.topics.events.name
+        self._producer: Producer = kafka.producer(
+            settings, **{"transactional.id": f"{settings.topic_prefix}writer"}
+        )
+        self._producer.init_transactions(20)
+
+    def write(self, *values: str, abort: bool = False) -> None:
+        self._producer.begin_transaction()
+        for value in values:
+            self._producer.produce(self._topic, value=value, partition=0)
+        self._producer.flush(10)
+        if abort:
+            self._producer.abort_transaction(10)
+        else:
+            self._producer.commit_transaction(10)
+
+
+def values(batches: list[RecordBatch]) -> list[str]:
+    return [record.value.decode() for batch in batches for record in batch.records]
+
+
+def contiguous(batches: list[RecordBatch]) -> bool:
+    """Tell whether each batch begins where the one before ended."""
+    ends = [0, *(one.next_offset for one in batches)]
+    return all(one.start == end for one, end in zip(batches, ends, strict=False))
+
+
+@pytest.mark.broker
+async def test_markers_and_aborted_records_are_no_holes(
+    make_settings: Callable[[int], KafkaSettings],
+) -> None:
+    """Committed records come once and in order; what lies between them is complete, and empty."""
+    settings = make_settings(1)
+    writer = Writer(settings)
+    for number in range(30):
+        writer.write(f"kept-{number}", f"kept-{number}b")
+        writer.write("dropped", abort=True)
+    async with reading(settings) as reader:
+        batches = await reader.read(60)
+    assert values(batches) == [f"kept-{n}{b}" for n in range(30) for b in ("", "b")]
+    assert contiguous(batches)
+
+
+@pytest.mark.broker
+async def test_fetch_of_aborted_records_leaves_no_hole(
+    make_settings: Callable[[int], KafkaSettings],
+) -> None:
+    """A fetch of aborted records alone moves the position, and the next batch accounts for it."""
+    settings = make_settings(1)
+    writer = Writer(settings)
+    writer.write("first")
+    async with reading(settings) as reader:
+        (first,) = await reader.read(1)
+        for _ in range(3):
+            writer.write(*["dropped"] * 100, abort=True)
+            for _ in range(3):
+                assert await reader.fetch(timeout=0.2) is None
+        moved = await reader.consumer.position(reader.place)
+        writer.write("second")
+        (second,) = await reader.read(1)
+    assert moved > first.next_offset  # else nothing was tried
+    assert (first.start, second.start) == (0, first.next_offset)
+    assert values([first, second]) == ["first", "second"]
+
+
+@pytest.mark.broker
+async def test_batch_is_the_whole_fetch_of_one_partition(
+    make_settings: Callable[[int], KafkaSettings],
+) -> None:
+    """Two partitions that were fetched come one after the other, neither of them in scraps."""
+    settings = make_settings(2)
+    topic = settings.topics.events.name
+    producer = kafka.producer(settings)
+    for number in range(60):
+        producer.produce(topic, value=f"{number}", partition=number % 2)
+    assert producer.flush(10) == 0
+    places = {TopicPartition(topic, 0), TopicPartition(topic, 1)}
+    consumer = AIOKafkaConsumer(bootstrap_servers=settings.bootstrap_servers)
+    await consumer.start()
+    try:
+        consumer.assign(places)
+        await consumer.seek_to_beginning(*places)
+        async with asyncio.timeout(20):
+            while len(consumer._fetcher._records) < 2:  # noqa: ASYNC110  # aiokafka tells nobody
+                await asyncio.sleep(0.01)
+        thread = Reader(consumer, TopicPartition(topic, 0))._thread
+        found = [
+            await thread._fetch_records(consumer, places, timeout=1, max_records=40)
+            for _ in range(2)
+        ]
+    finally:
+        await consumer.stop()
+    assert [[len(one.value.records) for (one,) in each.values()] for each in found] == [[30], [30]]
+    assert {*found[0], *found[1]} == places
+
+
+async def test_topics_that_go_ahead_are_delivered_first(
+    make_settings: Callable[[int], KafkaSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A "no" does not wait for the bulk that was fetched before it."""
+    settings = make_settings(1)
+    bulk, express = settings.topics.events.name, settings.topics.express.name
+    monkeypatch.setattr(BatchConsumerThread, "ahead", frozenset({express}))
+    Writer(settings).write(*(f"bulk-{number}" for number in range(500)))
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.bootstrap_servers,
+        isolation_level="read_committed",
+        fetch_max_wait_ms=50,
+    )
+    await consumer.start()
+    try:
+        places = {TopicPartition(bulk, 0), TopicPartition(express, 0)}
+        consumer.assign(places)
+        await consumer.seek_to_beginning(*places)
+        reader = Reader(consumer, TopicPartition(bulk, 0))
+        await reader.read(1)  # the bulk is fetched, and most of it held back
+        producer = kafka.producer(settings)
+        producer.produce(express, value="no", partition=0)
+        assert producer.flush(10) == 0
+        async with asyncio.timeout(20):
+            while TopicPartition(express, 0) not in consumer._fetcher._records:  # noqa: ASYNC110  # aiokafka tells nobody
+                await asyncio.sleep(0.01)
+        found = await reader._thread._fetch_records(consumer, places, timeout=1, max_records=10)
+    finally:
+        await consumer.stop()
+    assert [place.topic for place in found] == [express, bulk]
+
+
+@pytest.mark.broker
+async def test_seek_shows_as_a_hole(
+    make_settings: Callable[[int], KafkaSettings],
+) -> None:
+    """A seek past records makes a batch that begins after the last one ended."""
+    settings = make_settings(1)
+    writer = Writer(settings)
+    writer.write(*(f"value-{number}" for number in range(10)))
+    async with reading(settings) as reader:
+        reader.consumer.seek(reader.place, 4)
+        (batch,) = await reader.read(6)
+    assert batch.start == 4
+
+
+@pytest.mark.broker
+async def test_records_removed_by_retention_are_a_hole(
+    make_settings: Callable[[int], KafkaSettings],
+) -> None:
+    """A reader thrown back to what is left does not claim to have seen what is gone."""
+    settings = make_settings(1)
+    writer = Writer(settings)
+    writer.write("first")
+    async with reading(settings) as reader:
+        (first,) = await reader.read(1)
+        reader.consumer.pause(reader.place)
+        writer.write(*(f"value-{number}" for number in range(10)))
+        place = Place(settings.topics.events.name, 0, 8)
+        admin = kafka.admin(settings)
+        admin.delete_records([place])[place].result(10)
+        reader.consumer.resume(reader.place)
+        (second,) = await reader.read(4)
+    assert first.next_offset < second.start == 8
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [(5, 20, (5, 20)), (None, None, (10, 13)), (11, 12, (10, 13))],
+)
+def test_batch_without_position_covers_only_its_records(
+    start: int | None, end: int | None, expected: tuple[int, int]
+) -> None:
+    """What the position does not vouch for may look like a hole, never the reverse."""
+    records: list[Any] = [
+        SimpleNamespace(offset=offset, timestamp=0, timestamp_type=0) for offset in (10, 12)
+    ]
+    batch = transport._batch_record(TopicPartition("events", 0), records, start, end).value
+    assert (batch.start, batch.next_offset) == expected

@@ -1,0 +1,240 @@
+"""Topics read whole, as a subscriber sees them, and judged."""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import KafkaError, Message, TopicPartition
+
+from izin.consent.admission import RefusedEvent, admit
+from izin.consent.model import AdmittedEvent, Consent, Order, Status
+from izin.consent.ordering import decide
+from izin.runtime import kafka
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec, UndecodableError
+from izin.schemas.partitioning import partition_of
+from izin.schemas.records import consent_from_avro, event_from_avro
+from izin.streams.guard import SourceRecord, appended_at
+from izin.streams.order import REPARTITIONED
+
+Coordinates = tuple[str, int, int]
+
+
+def source(message: Message) -> SourceRecord:
+    """Return `message` as the order stage's transport delivers it."""
+    kind, timestamp = message.timestamp()
+    return SourceRecord(
+        str(message.topic()),
+        int(message.partition() or 0),
+        int(message.offset() or 0),
+        timestamp,
+        kind,
+        message.key(),
+        message.value(),
+        message.headers() or [],
+    )
+
+
+def committed_records(settings: KafkaSettings, topic: str) -> Iterator[Message]:
+    """Give every committed record of `topic`, each partition in its order."""
+    consumer = kafka.consumer(settings, "reading", **{"enable.partition.eof": True})
+    try:
+        there = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        consumer.assign([TopicPartition(topic, number, 0) for number in there])
+        ended: set[int] = set()
+        limit = time.monotonic() + 60
+        while len(ended) < len(there):
+            assert time.monotonic() < limit, f"the end of {topic} never came"
+            messages = consumer.consume(10_000, 0.1)
+            for message in messages:
+                error = message.error()
+                if error is None:
+                    yield message
+                else:
+                    assert error.code() == KafkaError._PARTITION_EOF, error.str()
+                    ended.add(int(message.partition() or 0))
+    finally:
+        consumer.close()
+
+
+def backlog(settings: KafkaSettings, group: str) -> dict[str, int]:
+    """Return of which partition the group has not committed how many offsets."""
+    consumer = kafka.consumer(settings, group)
+    topics = settings.topics
+    try:
+        lanes = [
+            TopicPartition(lane.name, number)
+            for lane in (topics.events, topics.express)
+            for number in range(settings.partitions)
+        ]
+        left: Counter[str] = Counter()
+        for lane in consumer.committed(lanes, timeout=10):
+            first, end = consumer.get_watermark_offsets(
+                TopicPartition(lane.topic, lane.partition), timeout=10
+            )
+            left[f"{lane.topic}[{lane.partition}]"] = end - max(lane.offset, first)
+        return +left
+    finally:
+        consumer.close()
+
+
+@dataclass(kw_only=True)
+class OrderVerdict:
+    """What a reading of all topics proves; every list is empty where the promise was kept."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    missing: list[Coordinates] = field(default_factory=list)
+    doubled: list[Coordinates] = field(default_factory=list)
+    regressions: list[bytes] = field(default_factory=list)
+    wrong: list[bytes] = field(default_factory=list)
+    """Keys whose final state is not the reference fold's."""
+    opt_outs: list[bytes] = field(default_factory=list)
+    """Keys whose opt-outs are not exactly their changes to RET."""
+
+    def __str__(self) -> str:
+        return (
+            f"{dict(self.counts)} missing={len(self.missing)} doubled={len(self.doubled)} "
+            f"regressions={len(self.regressions)} wrong={len(self.wrong)} "
+            f"opt_outs_wrong={len(self.opt_outs)}"
+        )
+
+    @property
+    def faultless(self) -> bool:
+        return not (self.missing or self.doubled or self.regressions or self.wrong or self.opt_outs)
+
+
+Read = Callable[[KafkaSettings, str], Iterable[Message]]
+
+
+def examine(
+    settings: KafkaSettings, codec: Codec, *, read: Read = committed_records
+) -> OrderVerdict:
+    """Read every topic and judge what the order stage made of both lanes."""
+    topics, verdict = settings.topics, OrderVerdict()
+    claims: dict[Coordinates, AdmittedEvent] = {}
+    refused: set[Coordinates] = set()
+    misplaced: set[Coordinates] = set()
+    repartitioned: set[Coordinates] = set()
+    expected: dict[bytes, Consent] = {}
+    for lane in (topics.events, topics.express):
+        for message in read(settings, lane.name):
+            record = source(message)
+            place = record[:3]
+            verdict.counts["events"] += 1
+            came_from = dict(record.headers).get(REPARTITIONED)
+            if came_from is not None:
+                topic, partition, offset = came_from.decode().split("/")
+                repartitioned.add((topic, int(partition), int(offset)))
+            claim = _claim(record, codec)
+            if claim is None:
+                refused.add(place)
+                continue
+            key = claim.key.encode()
+            expected[key] = decide(expected.get(key), claim).consent
+            if partition_of(key, settings.partitions) == record.partition:
+                claims[place] = claim
+            else:
+                misplaced.add(place)
+    verdict.counts["misplaced"] = len(misplaced)
+    verdict.missing += sorted(misplaced - repartitioned)
+    told = [message.value() or b"" for message in read(settings, topics.decisions.name)]
+    decided = _check_decisions([codec.decode("Decision", one) for one in told], verdict, claims)
+    dead = [
+        (letter["topic"], letter["partition"], letter["offset"])
+        for message in read(settings, topics.dead_letters.name)
+        for letter in [codec.decode("DeadLetter", message.value() or b"")]
+    ]
+    verdict.counts["dead"] = len(dead)
+    verdict.doubled += _repeated(dead)
+    verdict.missing += sorted(refused - set(dead))
+    verdict.wrong += [repr(one).encode() for one in set(dead) - refused]
+    verdict.counts["duplicates"] = len(claims.keys() - decided)
+    rows, opt_outs = (
+        read(settings, topics.desired_consents.name),
+        read(settings, topics.opt_outs.name),
+    )
+    _check_rows(rows, opt_outs, codec, verdict, expected)
+    return verdict
+
+
+def _claim(source: SourceRecord, codec: Codec) -> AdmittedEvent | None:
+    try:
+        event = event_from_avro(codec.decode("ConsentEvent", source.value or b""))
+    except UndecodableError:
+        return None
+    admitted = admit(event, appended_at=appended_at(source))
+    return None if isinstance(admitted, RefusedEvent) else admitted
+
+
+def _check_decisions(
+    decisions: Iterable[dict[str, Any]],
+    verdict: OrderVerdict,
+    claims: dict[Coordinates, AdmittedEvent],
+) -> set[Coordinates]:
+    places: list[Coordinates] = []
+    winners: dict[tuple[bytes, Any, Any], Order] = {}
+    for told in decisions:
+        place = told["topic"], told["partition"], told["offset"]
+        places.append(place)
+        verdict.counts[told["kind"]] += 1
+        claim = claims.get(place)
+        if claim is None or claim.event.event_id != told["event"]["event_id"]:
+            verdict.wrong.append(repr(place).encode())
+        elif told["kind"] != "Stale":
+            moment = (claim.key.encode(), claim.effective_at, claim.status)
+            winners[moment] = max(winners.get(moment, claim.order), claim.order)
+    verdict.counts["decisions"] = len(places)
+    verdict.doubled += _repeated(places)
+    decided = set(places)
+    # Whatever was not decided must have been a duplicate: an equal or better one of its second won.
+    for place in sorted(claims.keys() - decided):
+        claim = claims[place]
+        won = winners.get((claim.key.encode(), claim.effective_at, claim.status))
+        if won is None or won < claim.order:
+            verdict.missing.append(place)
+    return decided
+
+
+def _check_rows(
+    rows: Iterable[Message],
+    opt_outs: Iterable[Message],
+    codec: Codec,
+    verdict: OrderVerdict,
+    expected: dict[bytes, Consent],
+) -> None:
+    found: dict[bytes, Consent] = {}
+    refusals: defaultdict[bytes, list[bytes]] = defaultdict(list)
+    for message in rows:
+        key, value = message.key() or b"", message.value() or b""
+        row, before = consent_from_avro(codec.decode("Consent", value)), found.get(key)
+        verdict.counts["rows"] += 1
+        if before is not None and _went_back(before, row):
+            verdict.regressions.append(key)
+        if row.status is Status.RET and (before is None or before.status is Status.ONAY):
+            refusals[key].append(value)
+        found[key] = row
+    told: defaultdict[bytes, list[bytes]] = defaultdict(list)
+    for message in opt_outs:
+        told[message.key() or b""].append(message.value() or b"")
+        verdict.counts["opt-outs"] += 1
+    verdict.counts["keys"] = len(expected)
+    keys = expected.keys() | found.keys()
+    verdict.wrong += [key for key in keys if expected.get(key) != found.get(key)]
+    keys = told.keys() | refusals.keys()
+    verdict.opt_outs += [key for key in keys if told.get(key) != refusals.get(key)]
+
+
+def _went_back(before: Consent, row: Consent) -> bool:
+    return row.order < before.order or any(
+        one is not None and (other is None or other < one)
+        for one, other in (
+            (before.latest_onay_at, row.latest_onay_at),
+            (before.latest_ret_at, row.latest_ret_at),
+        )
+    )
+
+
+def _repeated(places: Iterable[Coordinates]) -> list[Coordinates]:
+    return [place for place, count in Counter(places).items() if count > 1]

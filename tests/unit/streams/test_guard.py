@@ -1,0 +1,196 @@
+"""Each kind of bad record becomes a dead letter of its own; what is not its fault is raised."""
+
+import hashlib
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import NoReturn, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from izin.consent.errors import OurError
+from izin.schemas import contracts
+from izin.schemas.codec import Codec, SchemaIds
+from izin.streams import guard
+from izin.streams.guard import (
+    APPENDED_AT,
+    MAX_COPIED_BYTES,
+    AdmittedRecord,
+    DeadLetter,
+    Guard,
+    SourceRecord,
+    appended_at,
+    dead_letter_to_avro,
+)
+from tests.support.builders import PHONE, an_event
+from tests.support.order_harness import APPENDED, CODEC, a_record, fetched
+
+
+def admitted(record: SourceRecord) -> AdmittedRecord | DeadLetter:
+    return Guard(CODEC).admit(record)
+
+
+def a_letter(record: SourceRecord) -> DeadLetter:
+    letter = admitted(record)
+    assert isinstance(letter, DeadLetter)
+    return letter
+
+
+def test_valid_record_is_admitted() -> None:
+    """The guard says whether admission changed anything of the event."""
+    found = admitted(a_record())
+    assert isinstance(found, AdmittedRecord)
+    assert found.admitted.key.recipient == PHONE
+    assert found.is_unchanged
+    other = admitted(a_record(an_event(recipient=f"  {PHONE}")))
+    assert isinstance(other, AdmittedRecord)
+    assert other.admitted == replace(found.admitted, event=other.admitted.event)
+    assert not other.is_unchanged
+
+
+def test_tombstone_is_undecodable() -> None:
+    """A record without a value says nothing of a consent."""
+    assert a_letter(fetched(value=None)).reason == "undecodable"
+
+
+@pytest.mark.parametrize("value", [b"", b"{}", b"\x00", b"\xc3\x01", b"\xc3\x01short"])
+def test_bytes_in_no_framing_are_undecodable(value: bytes) -> None:
+    """Bytes in neither framing are named as such."""
+    assert a_letter(fetched(value=value)).reason == "undecodable"
+
+
+def test_record_cut_short_or_too_long_is_undecodable() -> None:
+    """A record that ends early, or goes on after its end, is none of the contract's."""
+    value = a_record().value
+    assert value is not None
+    assert a_letter(fetched(value=value[:-1])).reason == "undecodable"
+    assert a_letter(fetched(value=value + b"\x00")).reason == "undecodable"
+
+
+def test_unknown_fingerprint_is_an_unknown_schema() -> None:
+    """A fingerprint that no version of ours has is told from rubbish: the cure differs."""
+    assert a_letter(fetched(value=b"\xc3\x01" + b"\x07" * 8)).reason == "unknown-schema"
+
+
+def test_unknown_registry_id_is_an_unknown_schema() -> None:
+    """An id without a registry that knows it is an unknown schema, and the cure is named."""
+    letter = a_letter(fetched(value=b"\x00" + struct.pack(">I", 4242) + b"rest"))
+    assert letter.reason == "unknown-schema"
+    assert "SCHEMA_REGISTRY_URL" in letter.violations[0].reason
+
+
+def test_record_of_another_contract_is_undecodable() -> None:
+    """A Violation on the events topic is a record, but none of its contract."""
+    value = CODEC.encode("Violation", {"field": "a", "code": "b", "reason": "c", "reason_tr": "d"})
+    assert a_letter(fetched(value=value)).reason == "undecodable"
+
+
+def a_registry(answer: Callable[[int], object]) -> Codec:
+    """Return a codec whose registry answers so when asked for a schema."""
+    return Codec(cast("SchemaIds", SimpleNamespace(id_of=lambda _: 1, schema_of=answer)))
+
+
+def out_of_reach(schema_id: int) -> NoReturn:
+    raise OurError(f"nobody answers about {schema_id}")
+
+
+def test_registry_out_of_reach_raises() -> None:
+    """It is not the record's fault that the registry is gone."""
+    record = fetched(value=b"\x00" + struct.pack(">I", 7) + b"rest")
+    with pytest.raises(OurError):
+        Guard(a_registry(out_of_reach)).admit(record)
+
+
+@pytest.mark.parametrize("schema", ["string", ["null", "int"], {"type": "record"}, 5])
+def test_registered_schema_that_is_no_record_is_unknown(schema: object) -> None:
+    """Whatever stands under an id at the registry, it is the record that suffers for it."""
+    record = fetched(value=b"\x00" + struct.pack(">I", 7) + b"rest")
+    letter = Guard(a_registry(lambda _: schema)).admit(record)
+    assert isinstance(letter, DeadLetter)
+    assert letter.reason in {"unknown-schema", "undecodable"}
+
+
+def test_refused_record_lists_typed_violations() -> None:
+    """A refused event names every violation, with its code."""
+    letter = a_letter(a_record(an_event(source=None, consent_date=None)))
+    assert letter.reason == "refused"
+    assert {one.code for one in letter.violations} >= {"H112", "H113"}
+    assert not letter.lost_ret
+
+
+@pytest.mark.parametrize("status", ["RET", " ret "])
+def test_refused_ret_is_flagged(status: str) -> None:
+    """A "no" whose key cannot be read is a person's business."""
+    letter = a_letter(a_record(an_event(status=status, recipient="nobody")))
+    assert (letter.reason, letter.lost_ret) == ("refused", True)
+
+
+@pytest.mark.parametrize(("status", "lost"), [("ONAY", False), ("RET", True)])
+def test_poison_is_dead_lettered_and_a_ret_flagged(
+    monkeypatch: pytest.MonkeyPatch, status: str, lost: bool
+) -> None:
+    """A record over which our code stumbles tells no more of itself than the error's type."""
+
+    def stumble(*_: object, **__: object) -> NoReturn:
+        raise ZeroDivisionError(PHONE)
+
+    monkeypatch.setattr(guard, "admit", stumble)
+    letter = a_letter(a_record(an_event(status=status)))
+    assert (letter.reason, letter.lost_ret) == ("poison", lost)
+    assert PHONE not in letter.violations[0].reason
+
+
+def test_impossible_timestamp_is_poison() -> None:
+    """A record dated outside the calendar does not stop the worker, nor does its dead letter."""
+    record = a_record(timestamp=2**62)
+    letter = a_letter(record)
+    assert letter.reason == "poison"
+    assert CODEC.encode("DeadLetter", dead_letter_to_avro(letter, record))
+
+
+@given(st.binary(max_size=300))
+def test_guard_given_any_bytes_does_not_raise(rest: bytes) -> None:
+    """Whatever follows a right header, the guard judges it."""
+    header = b"\xc3\x01" + contracts.current()["ConsentEvent"].fingerprint
+    assert admitted(fetched(value=header + rest))
+
+
+def test_dead_letter_has_coordinates_and_original_bytes() -> None:
+    """Coordinates, bytes, digest and headers are the record's own."""
+    record = fetched(
+        topic="consent-events", partition=3, offset=41, value=b"rubbish", headers=[("a", None)]
+    )
+    told = CODEC.decode(
+        "DeadLetter",
+        CODEC.encode("DeadLetter", dead_letter_to_avro(a_letter(record), record)),
+    )
+    assert (told["topic"], told["partition"], told["offset"]) == ("consent-events", 3, 41)
+    assert told["timestamp"] == datetime.fromtimestamp(APPENDED / 1000, UTC)
+    assert (told["key"], told["value"], told["value_size"]) == (b"any", b"rubbish", 7)
+    assert told["value_sha256"] == hashlib.sha256(b"rubbish").hexdigest()
+    assert told["headers"] == [{"name": "a", "value": None}]
+
+
+def test_dead_letter_of_a_huge_record_fits_into_a_record() -> None:
+    """Of a huge value, key or header so much is kept that the dead letter can be written."""
+    huge = b"x" * (1 << 20)
+    record = fetched(value=huge, key=huge, headers=[("small", b"1"), ("big", huge)])
+    told = dead_letter_to_avro(a_letter(record), record)
+    assert (len(told["value"]), told["value_size"]) == (MAX_COPIED_BYTES, 1 << 20)
+    assert len(told["key"]) == MAX_COPIED_BYTES
+    assert [one["name"] for one in told["headers"]] == ["small"]
+
+
+def test_repartitioned_record_counts_from_its_first_append() -> None:
+    """A second append changes no instant, and a header can only date back, never ahead."""
+    first = str(APPENDED - 60_000).encode()
+    later = str(APPENDED + 60_000).encode()
+    now = appended_at(fetched())
+    assert appended_at(fetched(headers=[(APPENDED_AT, first)])) == now - timedelta(minutes=1)
+    assert appended_at(fetched(headers=[(APPENDED_AT, later)])) == now
+    assert appended_at(fetched(headers=[(APPENDED_AT, b"rubbish")])) == now
+    assert appended_at(fetched(headers=[(APPENDED_AT, first), ("other", None)])) == now

@@ -1,0 +1,321 @@
+"""What a batch amounts to: rows, decisions, opt-outs, dead letters, re-filings."""
+
+from datetime import timedelta
+from itertools import pairwise
+from random import Random
+from typing import Any, NoReturn
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from izin.consent.model import AdmittedEvent, Consent, ConsentEvent, Decision
+from izin.schemas.partitioning import partition_of
+from izin.schemas.records import consent_from_avro
+from izin.streams import order
+from izin.streams.engine.worker import undecided
+from izin.streams.guard import APPENDED_AT
+from izin.streams.order import MAX_BYTES, REPARTITIONED
+from izin.streams.ownership.effects import Effects
+from izin.streams.state.state import MemoryState
+from tests.support.builders import NOON, an_event, an_iys_event
+from tests.support.order_harness import (
+    APPENDED,
+    EXPRESS,
+    HOME,
+    IN_FULL,
+    KEY,
+    PARTITIONS,
+    TOPICS,
+    OrderHarness,
+    a_record,
+    consent_of,
+    fetched,
+    records_of,
+)
+
+HARNESS = OrderHarness()
+
+
+def at(minutes: int) -> dict[str, Any]:
+    """Return the dates of an event so many minutes after noon."""
+    instant = NOON + timedelta(minutes=minutes)
+    return {"consent_date": instant, "received_at": instant}
+
+
+def changed(effects: Effects) -> Consent:
+    return IN_FULL.unpack(KEY, effects.changes[KEY])
+
+
+def kinds(effects: Effects) -> list[str]:
+    return [one["kind"] for one in HARNESS.written(effects, TOPICS.decisions.name, "Decision")]
+
+
+def test_applied_event_gives_one_row_and_one_decision() -> None:
+    """Three changes of one key in a batch are three rows and three decisions, in their order."""
+    effects = HARNESS.fold(
+        records_of(
+            an_event(event_id="1", **at(0)),
+            an_event(event_id="2", **at(1)),
+            an_event(event_id="3", status="RET", **at(2)),
+        )
+    )
+    rows = HARNESS.written(effects, TOPICS.desired_consents.name, "Consent")
+    assert [row["event_id"] for row in rows] == ["1", "2", "3"]
+    told = HARNESS.written(effects, TOPICS.decisions.name, "Decision")
+    assert [(one["kind"], one["offset"]) for one in told] == [("Apply", n) for n in range(3)]
+    assert {one.key for one in effects.writes} == {KEY}
+    assert {one.partition for one in effects.writes} == {HOME}
+    assert consent_from_avro(rows[-1]) == changed(effects)
+
+
+def test_each_change_to_ret_gives_one_opt_out() -> None:
+    """A first RET and a RET over an ONAY are opt-outs; a newer RET over a RET is none."""
+    effects = HARNESS.fold(
+        records_of(
+            an_event(event_id="1", status="RET", **at(0)),
+            an_event(event_id="2", status="RET", **at(1)),
+            an_event(event_id="3", **at(2)),
+            an_event(event_id="4", status="RET", **at(3)),
+        )
+    )
+    told = HARNESS.written(effects, TOPICS.opt_outs.name, "Consent")
+    assert [one["event_id"] for one in told] == ["1", "4"]
+    assert effects.counts["opt-outs"] == 2
+
+
+def test_onay_gives_no_opt_out() -> None:
+    """A "yes", first or later, tells subscribers no "no"."""
+    effects = HARNESS.fold(records_of(an_event(event_id="1"), an_event(event_id="2", **at(5))))
+    assert not HARNESS.written(effects, TOPICS.opt_outs.name, "Consent")
+
+
+def test_duplicate_writes_nothing() -> None:
+    """The same event again changes nothing and is told to nobody."""
+    event = an_event()
+    effects = HARNESS.fold(records_of(event, event, event))
+    assert effects.counts["Duplicate"] == 2
+    assert len(effects.writes) == 2
+
+
+def test_better_evidence_of_the_same_event_enriches() -> None:
+    """İYS's own word of the same second and status takes over, as a row and a decision."""
+    ours = an_event(status="RET", consent_date=NOON)
+    effects = HARNESS.fold(records_of(ours, an_iys_event(event_id="iys-1")))
+    assert kinds(effects) == ["Apply", "Enriched"]
+    assert len(HARNESS.written(effects, TOPICS.desired_consents.name, "Consent")) == 2
+    assert effects.counts["opt-outs"] == 1
+
+
+def test_stale_event_that_moves_the_latest_ret_writes_a_row() -> None:
+    """An older RET that was unknown is noted in the state: the gate counts from it."""
+    effects = HARNESS.fold(
+        records_of(an_event(event_id="1", **at(9)), an_event(event_id="2", status="RET", **at(3)))
+    )
+    rows = HARNESS.written(effects, TOPICS.desired_consents.name, "Consent")
+    assert kinds(effects) == ["Apply", "Stale"]
+    assert [row["latest_ret_at"] for row in rows] == [None, NOON + timedelta(minutes=3)]
+    assert rows[-1]["status"] == "ONAY"
+    assert not HARNESS.written(effects, TOPICS.opt_outs.name, "Consent")
+
+
+def test_stale_event_that_moves_nothing_writes_a_decision() -> None:
+    """An older statement that teaches nothing is told in the decisions and nowhere else."""
+    effects = HARNESS.fold(
+        records_of(an_event(event_id="1", **at(9)), an_event(event_id="2", **at(3)))
+    )
+    assert kinds(effects) == ["Apply", "Stale"]
+    assert len(HARNESS.written(effects, TOPICS.desired_consents.name, "Consent")) == 1
+
+
+def test_bad_record_leaves_its_batch_untouched() -> None:
+    """Between two good records rubbish becomes a dead letter, and the two are decided."""
+    good = records_of(an_event(event_id="1"), an_event(event_id="2", **at(3)))
+    bad = fetched(partition=HOME, offset=7, value=b"rubbish", key=None)
+    effects = HARNESS.fold([good[0], bad, good[1]])
+    assert kinds(effects) == ["Apply", "Apply"]
+    (letter,) = HARNESS.written(effects, TOPICS.dead_letters.name, "DeadLetter")
+    assert (letter["offset"], letter["reason"]) == (7, "undecodable")
+    assert effects.counts["dead:undecodable"] == 1
+
+
+def test_dead_letter_of_the_express_lane_is_an_alarm() -> None:
+    """It may have been a "no", and its bytes cannot say; on the bulk lane they are counted."""
+    rubbish = [
+        fetched(topic=topic, partition=HOME, offset=offset, value=value)
+        for offset, topic in enumerate((EXPRESS, "consent-events"))
+        for value in (b"rubbish", None)
+    ]
+    effects = HARNESS.fold(rubbish)
+    assert effects.alarms == [(EXPRESS, HOME, 0), (EXPRESS, HOME, 0)]
+    assert effects.counts == {"dead:undecodable": 4}
+
+
+def test_poison_in_the_fold_is_dead_lettered_without_effects(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A record on which the decision stumbles is a dead letter, and a RET among them an alarm."""
+    decide = order.decide
+
+    def stumble(current: Consent | None, claim: AdmittedEvent) -> Decision:
+        if claim.event.event_id == "poison":
+            raise ZeroDivisionError
+        return decide(current, claim)
+
+    monkeypatch.setattr(order, "decide", stumble)
+    effects = HARNESS.fold(
+        records_of(
+            an_event(event_id="1"),
+            an_event(event_id="poison", status="RET", **at(1)),
+            an_event(event_id="3", **at(2)),
+        )
+    )
+    assert kinds(effects) == ["Apply", "Apply"]
+    assert effects.counts["dead:poison"] == 1
+    assert effects.alarms == [("consent-events", HOME, 1)]
+    assert changed(effects).event_id == "3"
+
+
+def test_failing_state_raises() -> None:
+    """A state that cannot be read stops the worker: nothing is buried for it."""
+
+    class Broken(MemoryState):
+        def packed(self, key: bytes) -> NoReturn:
+            raise OSError(f"the disk is gone: {key!r}")
+
+    with pytest.raises(OSError, match="disk"):
+        HARNESS.fold(records_of(an_event()), Broken())
+
+
+def test_ret_with_too_much_evidence_takes_effect_without_it() -> None:
+    """A "no" is not lost because what proves it is too large to be written twice."""
+    evidence = {"page": "x" * MAX_BYTES}
+    effects = HARNESS.fold(records_of(an_event(status="RET", evidence=evidence)))
+    (told,) = HARNESS.written(effects, TOPICS.decisions.name, "Decision")
+    assert (told["kind"], told["event"]["evidence"]) == ("Apply", {})
+    assert effects.counts["opt-outs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("event", "lost"),
+    [
+        (an_event(evidence={"page": "x" * MAX_BYTES}), []),
+        (an_event(status="RET", origin_ref="x" * MAX_BYTES), [("consent-events", HOME, 0)]),
+    ],
+)
+def test_event_too_large_to_write_is_dead_lettered(
+    event: ConsentEvent, lost: list[tuple[str, int, int]]
+) -> None:
+    """It would stop its partition for ever: the broker never takes it."""
+    effects = HARNESS.fold(records_of(event))
+    assert effects.counts["dead:poison"] == 1
+    assert [one.topic for one in effects.writes] == [TOPICS.dead_letters.name]
+    assert effects.alarms == lost
+    assert not effects.changes
+
+
+def test_record_in_another_partition_is_repartitioned() -> None:
+    """A producer that keys its own way loses nothing: same bytes, right partition, marked."""
+    elsewhere = (HOME + 1) % PARTITIONS
+    (record,) = records_of(an_event(), partition=elsewhere, headers=[("ce_id", b"1")], offset=5)
+    effects = HARNESS.fold([record], partition=elsewhere)
+    (again,) = effects.repartitioned
+    assert (again.topic, again.partition, again.key) == (record.topic, HOME, KEY)
+    assert again.value == record.value
+    assert dict(again.headers) == {
+        "ce_id": b"1",
+        REPARTITIONED: f"consent-events/{elsewhere}/5".encode(),
+        APPENDED_AT: str(APPENDED).encode(),
+    }
+    assert not effects.writes
+    assert not effects.changes
+
+
+def test_record_repartitioned_twice_is_dead_lettered() -> None:
+    """Nothing goes round in circles; a RET among them is an alarm."""
+    elsewhere = (HOME + 1) % PARTITIONS
+    marked = {"partition": elsewhere, "headers": [(REPARTITIONED, b"a/1/2")]}
+    records = records_of(an_event(), an_event(status="RET"), **marked)
+    effects = HARNESS.fold(records, partition=elsewhere)
+    assert effects.counts["dead:repartitioned-twice"] == 2
+    assert not effects.repartitioned
+    assert effects.alarms == [("consent-events", elsewhere, 1)]
+
+
+def test_repartitioned_undated_ret_counts_from_its_first_append() -> None:
+    """A detour of two hours does not let an undated "no" override a newer "yes"."""
+    elsewhere = (HOME + 1) % PARTITIONS
+    undated = an_event(event_id="1", status="RET", consent_date=None, received_at=None)
+    first = APPENDED - 2 * 3_600_000
+    (record,) = records_of(undated, partition=elsewhere, timestamp=first)
+    (again,) = HARNESS.fold([record], partition=elsewhere).repartitioned
+    headers = [(name, content) for name, content in again.headers if isinstance(content, bytes)]
+    back = fetched(partition=HOME, value=again.value, key=again.key, headers=headers)
+    effects = HARNESS.fold([back, *records_of(an_event(event_id="2", **at(90)), offset=1)])
+    assert changed(effects).status == "ONAY"
+
+
+@pytest.mark.interpreted
+def test_key_in_the_state_is_not_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second event of a key costs no murmur2."""
+    hashed: list[bytes] = []
+
+    def count(key: bytes, partitions: int) -> int:
+        hashed.append(key)
+        return partition_of(key, partitions)
+
+    monkeypatch.setattr(order, "partition_of", count)
+    HARNESS.fold(records_of(an_event(event_id="1"), an_event(event_id="2", **at(1))))
+    assert hashed == [KEY]
+
+
+def test_replay_folds_to_the_same_bytes() -> None:
+    """Nothing of the fold hangs on the clock or on chance."""
+    records = records_of(*_many(60, seed=1))
+    assert HARNESS.fold(records) == HARNESS.fold(records)
+
+
+def test_events_folded_again_change_no_state() -> None:
+    """At-least-once input gives the same state: every event again is a duplicate or stale."""
+    records, state = records_of(*_many(60, seed=2)), MemoryState()
+    state.apply(HARNESS.fold(records, state).changes, 1)
+    assert not HARNESS.fold(records, state).changes
+
+
+@given(seed=st.integers(0, 2**32), cuts=st.lists(st.integers(0, 40), max_size=4))
+def test_any_interleaving_of_lanes_gives_the_same_state(seed: int, cuts: list[int]) -> None:
+    """Any interleaving of express and bulk, in any batches, gives the same state."""
+    events = _many(40, seed=7)
+    whole = MemoryState()
+    whole.apply(HARNESS.fold(records_of(*events), whole).changes, 1)
+    Random(seed).shuffle(events)
+    lanes = [
+        a_record(one, partition=HOME, topic=EXPRESS if n % 3 else TOPICS.events.name)
+        for n, one in enumerate(events)
+    ]
+    state, edges = MemoryState(), [0, *sorted(cuts), len(lanes)]
+    for start, end in pairwise(edges):
+        state.apply(HARNESS.fold(lanes[start:end], state).changes, end)
+    assert consent_of(state, KEY) == consent_of(whole, KEY)
+
+
+def _many(count: int, *, seed: int) -> list[ConsentEvent]:
+    random = Random(seed)
+    return [
+        an_iys_event(event_id=f"iys-{number}")
+        if random.random() < 0.1
+        else an_event(
+            event_id=f"{number}",
+            status=random.choice(("ONAY", "RET")),
+            **at(random.randrange(5)),
+        )
+        for number in range(count)
+    ]
+
+
+def test_decided_records_are_left_out() -> None:
+    """Records below the committed offset are dropped, the others stay in order."""
+    records = records_of(*_many(5, seed=3))
+    assert undecided(records, 0) is records
+    assert [one.offset for one in undecided(records, 3)] == [3, 4]
+    assert not undecided(records, 9)

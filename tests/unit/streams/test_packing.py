@@ -1,0 +1,118 @@
+"""Every consent comes back from its bytes as it was, and the bytes are few."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from izin.consent.errors import UnreadableKeyError
+from izin.consent.model import Channel, Consent, ConsentKey, OriginRank, RecipientType, Status
+from izin.consent.ordering import decide
+from izin.streams.state.packing import Packing, facts_of
+from tests.support.builders import a_claim, a_key
+
+ONAY = decide(None, a_claim(event_id=str(UUID(int=7)))).consent
+
+INSTANTS = st.datetimes(
+    min_value=datetime(1, 1, 2),  # noqa: DTZ001 - given a zone beside
+    max_value=datetime(9999, 12, 30),  # noqa: DTZ001 - the same
+    timezones=st.just(UTC),
+)
+WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+
+
+@st.composite
+def consents(draw: st.DrawFn) -> Consent:
+    """Draw any consent at all, as often as not one that keeps the rules the packing counts on."""
+    effective_at = draw(INSTANTS)
+    if draw(st.booleans()):
+        effective_at = effective_at.replace(microsecond=0)
+    others = st.none() | st.just(effective_at) | INSTANTS
+    return Consent(
+        key=ConsentKey(
+            brand_code=draw(st.integers(1, 10**9)),
+            channel=draw(st.sampled_from(Channel)),
+            recipient_type=draw(st.sampled_from(RecipientType)),
+            recipient=draw(WORDS.filter(bool)),
+        ),
+        customer_id=draw(WORDS),
+        status=draw(st.sampled_from(Status)),
+        effective_at=effective_at,
+        origin_rank=draw(st.sampled_from(OriginRank)),
+        event_id=draw(WORDS | st.uuids().map(str) | st.uuids().map(lambda one: str(one).upper())),
+        origin=draw(WORDS),
+        source=draw(st.none() | WORDS),
+        consent_date=draw(others),
+        registrable=draw(st.booleans()),
+        latest_onay_at=draw(others),
+        latest_ret_at=draw(others),
+        law_version=draw(st.integers(0, 2**40)),
+    )
+
+
+def back(packing: Packing, consent: Consent) -> Consent:
+    return packing.unpack(consent.key.encode(), packing.pack(consent))
+
+
+@given(st.lists(consents(), max_size=5), st.integers(0, 3))
+def test_consent_packed_and_unpacked_is_unchanged(several: list[Consent], most: int) -> None:
+    """Whatever it says, twice, with a table that has room for all its words or for few."""
+    for packing in (Packing(), Packing(most=most)):
+        for consent in several + several:
+            found = back(packing, consent)
+            assert found == consent
+            facts = packing.unpack_facts(packing.pack(consent))
+            assert facts == facts_of(consent)
+            assert type(found.status) is Status
+            assert type(found.origin_rank) is OriginRank
+            assert type(found.key.channel) is Channel
+
+
+@given(st.lists(consents(), max_size=5))
+def test_table_of_shared_fields_can_be_saved(several: list[Consent]) -> None:
+    """Bytes written under one table are read under the same table, told and taken up again."""
+    first = Packing()
+    packed = [(one.key.encode(), first.pack(one)) for one in several]
+    second = Packing(first.shared())
+    assert [second.unpack(key, value) for key, value in packed] == several
+    assert second.shared() == first.shared()
+
+
+def test_lawful_consent_takes_23_bytes() -> None:
+    """Whole seconds, a consent date like the effective instant, a UUID: nothing more is told."""
+    assert len(Packing().pack(ONAY)) == 23
+
+
+def test_instant_that_differs_takes_eight_bytes() -> None:
+    """A consent date within the second, and an earlier RET."""
+    later = ONAY.effective_at + timedelta(milliseconds=250)
+    earlier = ONAY.effective_at - timedelta(days=1)
+    assert len(Packing().pack(replace(ONAY, consent_date=later, latest_ret_at=earlier))) == 39
+
+
+def test_shared_fields_are_returned_from_an_index() -> None:
+    """Only what is new in the table needs to be kept."""
+    packing = Packing()
+    packing.pack(ONAY)
+    packing.pack(replace(ONAY, origin="crm"))
+    packing.pack(ONAY)
+    assert len(packing.shared()) == 2
+    assert packing.shared(1) == packing.shared()[1:]
+
+
+def test_recipient_with_a_slash_is_unchanged() -> None:
+    """Its key is cut in another place, and read all the same."""
+    key = a_key(channel=Channel.EPOSTA, recipient="ada/lovelace@example.com")
+    consent = replace(ONAY, key=key)
+    packing = Packing()
+    assert [back(packing, consent), back(packing, consent)] == [consent, consent]
+
+
+def test_invalid_key_is_refused() -> None:
+    """Bytes under a key that no consent has are not guessed at."""
+    packing = Packing()
+    with pytest.raises(UnreadableKeyError):
+        packing.unpack(b"no/key", packing.pack(ONAY))

@@ -1,0 +1,283 @@
+"""The state on disk: what survives, what is read anew, and what is refused."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rocksdict import Options, Rdict
+from structlog.typing import EventDict
+
+from izin.consent.model import LAW_VERSION
+from izin.consent.ordering import decide
+from izin.runtime.settings import StateKind, StreamSettings
+from izin.streams.engine.app import states
+from izin.streams.errors import StateError
+from izin.streams.state import rocks as rocks_module
+from izin.streams.state.folder_lock import LOCK_FILE
+from izin.streams.state.packing import LAYOUT
+from izin.streams.state.rocks import RocksFolder, RocksState
+from izin.streams.state.state import MemoryState
+from tests.support.builders import a_claim, a_key
+from tests.support.order_harness import apply, consent_of
+
+ONAY = decide(None, a_claim()).consent
+KEY = ONAY.key.encode()
+HOME = "cluster/topic"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RocksFolder:
+    """Give a worker's folder."""
+    return RocksFolder(tmp_path / "worker")
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    """Give the place where RocksDB keeps partition 0."""
+    return tmp_path / "worker/0/rows"
+
+
+@pytest.fixture
+def state(folder: RocksFolder) -> Iterator[RocksState]:
+    """Give an open state that holds a row."""
+    kept = folder.state(0)
+    kept.open(HOME)
+    apply(kept, {KEY: ONAY}, 5)
+    yield kept
+    kept.close()
+
+
+def record(rows: Path, **about: object) -> None:
+    """Change what a closed folder records of itself."""
+    opened = Rdict(str(rows), Options(raw_mode=True))
+    written = json.loads(opened[rocks_module._ABOUT])
+    opened[rocks_module._ABOUT] = json.dumps(written | about).encode()
+    opened.close()
+
+
+WRITER = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from izin.consent.ordering import decide
+from izin.streams.state.rocks import RocksFolder
+from tests.support.builders import a_claim, a_key
+from tests.support.order_harness import apply
+
+onay = decide(None, a_claim()).consent
+state = RocksFolder(Path(sys.argv[1])).state(0)
+state.open("cluster/topic")
+for number in range(10**9):
+    rows = [
+        replace(onay, key=a_key(recipient=f"+90555{number:05d}{one:02d}"), origin=f"o{number % 99}")
+        for one in range(20)
+    ]
+    apply(state, {row.key.encode(): row for row in rows}, number + 1)
+    print(number + 1, flush=True)
+"""
+
+
+def test_kill_leaves_a_consistent_prefix(tmp_path: Path, folder: RocksFolder) -> None:
+    """Killed while it writes, a worker leaves whole batches, each with its position, none twice."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path / "worker")], stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout is not None
+        applied = 0
+        for line in writer.stdout:
+            applied = int(line)
+            if applied >= 300:
+                writer.send_signal(signal.SIGKILL)
+                break
+        applied = max([applied, *map(int, writer.stdout.read().split())])
+    assert applied >= 300
+    state = folder.state(0)
+    state.open(HOME)
+    assert applied <= state.position <= applied + 1
+    assert len(state) == 20 * state.position
+    for number in range(state.position):
+        key = a_key(recipient=f"+90555{number:05d}19")
+        assert consent_of(state, key.encode()) == replace(ONAY, key=key, origin=f"o{number % 99}")
+    assert consent_of(state, a_key(recipient=f"+90555{state.position:05d}00").encode()) is None
+    state.close()
+
+
+def test_folder_in_use_is_refused(state: RocksState, folder: RocksFolder) -> None:
+    """Two workers that share a folder are told how to part; the first is not disturbed."""
+    with pytest.raises(StateError, match="IZIN_INSTANCE_ID"):
+        folder.state(0).open(HOME)
+    assert consent_of(state, KEY) == ONAY
+
+
+def test_closed_folder_can_be_opened_by_another(state: RocksState, folder: RocksFolder) -> None:
+    """Once closed it is anybody's."""
+    state.close()
+    other = folder.state(0)
+    other.open(HOME)
+    assert (consent_of(other, KEY), other.position, len(other)) == (ONAY, 5, 1)
+    other.close()
+
+
+def test_partitions_are_independent(state: RocksState, folder: RocksFolder) -> None:
+    """What one partition holds, another knows nothing of."""
+    other = folder.state(1)
+    other.open(HOME)
+    assert (consent_of(other, KEY), consent_of(state, KEY)) == (None, ONAY)
+    other.close()
+
+
+def test_foreign_folder_is_left_alone(tmp_path: Path, folder: RocksFolder) -> None:
+    """Whatever lies in the way is not removed to make room."""
+    foreign = tmp_path / "worker/0/letters.txt"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text("dear")
+    with pytest.raises(StateError, match="no state of ours"):
+        folder.state(0).open(HOME)
+    assert foreign.read_text() == "dear"
+
+
+def test_path_that_is_no_folder_is_refused(tmp_path: Path, folder: RocksFolder) -> None:
+    """What cannot be used says so, with the setting that mends it."""
+    (tmp_path / "worker").write_text("a file")
+    with pytest.raises(StateError, match="IZIN_STATE_FOLDER"):
+        folder.state(0).open(HOME)
+
+
+def test_database_that_cannot_be_created_is_refused(
+    tmp_path: Path, folder: RocksFolder, logged: list[EventDict]
+) -> None:
+    """Where not even an empty state can be made, the worker does not begin."""
+    (tmp_path / "worker/0").mkdir(parents=True)
+    (tmp_path / "worker/0" / LOCK_FILE).touch()
+    (tmp_path / "worker/0/rows").write_text("a file")
+    with pytest.raises(StateError, match="cannot be made"):
+        folder.state(0).open(HOME)
+    assert [one["why"] for one in logged] == ["it cannot be opened"]
+
+
+def test_database_that_cannot_be_opened_is_discarded(
+    state: RocksState, rows: Path, logged: list[EventDict]
+) -> None:
+    """Nothing but rows of the topic is lost with a damaged folder."""
+    state.close()
+    (rows / "CURRENT").write_text("rubbish")
+    state.open(HOME)
+    assert (len(state), state.position, consent_of(state, KEY)) == (0, 0, None)
+    assert [one["why"] for one in logged] == ["it cannot be opened"]
+
+
+def test_unreadable_database_raises_and_is_then_discarded(
+    state: RocksState, monkeypatch: pytest.MonkeyPatch, logged: list[EventDict]
+) -> None:
+    """A damaged block ends the worker before it decides; the next start does without it."""
+
+    class Damaged:
+        def get(self, _: object) -> None:
+            raise Exception("Corruption: block checksum mismatch")  # noqa: TRY002 - as RocksDB
+
+        def close(self) -> None:
+            pass
+
+    other = b"1/MESAJ/BIREYSEL/x"  # not of the last batch, which is at hand
+    for act in (lambda: consent_of(state, other), lambda: apply(state, {other: ONAY}, 6)):
+        rows, state._rows = state._rows, Damaged()  # type: ignore[assignment]
+        with pytest.raises(StateError, match="start the worker again"):
+            act()
+        state._rows = rows
+    state.close()
+    state.open(HOME)
+    assert (len(state), state.position) == (0, 0)
+    assert [one["why"] for one in logged] == ["it could not be read"]
+
+
+def test_failed_write_raises_and_changes_nothing(state: RocksState) -> None:
+    """A full disk is told as what it is, and the state says nothing it does not hold."""
+
+    class Full:
+        def get(self, keys: list[bytes]) -> list[None]:
+            return [None for _ in keys]
+
+        def write(self, _: object) -> None:
+            raise Exception("IO error: No space left on device")  # noqa: TRY002 - as RocksDB
+
+    rows, state._rows = state._rows, Full()  # type: ignore[assignment]
+    with pytest.raises(StateError, match="is the disk full"):
+        apply(state, {b"1/MESAJ/BIREYSEL/x": ONAY}, 6)
+    state._rows = rows
+    assert (len(state), state.position) == (1, 5)
+
+
+@pytest.mark.parametrize("newer", [{"law": LAW_VERSION + 1}, {"layout": LAYOUT + 1}])
+def test_folder_of_a_newer_release_is_refused_and_kept(
+    state: RocksState, rows: Path, newer: dict[str, int]
+) -> None:
+    """An older worker neither decides over a newer state nor removes it, and lets it go."""
+    state.close()
+    record(rows, **newer)
+    for _ in range(2):
+        with pytest.raises(StateError, match="newer release"):
+            state.open(HOME)
+    record(rows, law=LAW_VERSION, layout=LAYOUT)
+    state.open(HOME)
+    assert consent_of(state, KEY) == ONAY
+
+
+def test_folder_with_an_older_packing_is_discarded(
+    state: RocksState, rows: Path, logged: list[EventDict]
+) -> None:
+    """Rows that were packed in another way are not read by guessing."""
+    state.close()
+    record(rows, layout=LAYOUT - 1)
+    state.open(HOME)
+    assert (len(state), state.position, consent_of(state, KEY)) == (0, 0, None)
+    assert [one["why"] for one in logged] == ["an older release packed it"]
+
+
+def test_folder_with_unreadable_metadata_is_discarded(
+    state: RocksState, rows: Path, logged: list[EventDict]
+) -> None:
+    """What it says of itself is part of what can be damaged."""
+    state.close()
+    opened = Rdict(str(rows), Options(raw_mode=True))
+    opened[rocks_module._ABOUT] = b"rubbish"
+    opened.close()
+    with pytest.raises(StateError, match="start the worker again"):
+        state.open(HOME)
+    state.open(HOME)
+    assert (len(state), state.position) == (0, 0)
+    assert [one["why"] for one in logged] == ["it could not be read"]
+
+
+def test_closed_state_raises(state: RocksState) -> None:
+    """A partition that was let go is not decided upon by mistake; it only tells that it has
+    nothing.
+    """
+    state.close()
+    with pytest.raises(StateError, match="not open"):
+        consent_of(state, KEY)
+    with pytest.raises(StateError, match="not open"):
+        apply(state, {KEY: ONAY}, 6)
+    assert (len(state), state.size) == (0, 0)
+
+
+@pytest.mark.parametrize(("instance", "name"), [("worker-2", "worker-2"), (None, "worker")])
+def test_each_worker_has_its_own_folder(tmp_path: Path, instance: str | None, name: str) -> None:
+    """Group, instance and partition name the folder, so that two workers can share a disk."""
+    settings = StreamSettings(
+        state=StateKind.ROCKSDB, state_folder=tmp_path, instance_id=instance, app_id="izin"
+    )
+    state = states(settings, "izin-order")(3)
+    state.open(HOME)
+    assert (tmp_path / "izin-order" / name / "3" / LOCK_FILE).exists()
+    state.close()
+
+
+def test_state_in_memory_is_the_default(tmp_path: Path) -> None:
+    """Nothing is written anywhere unless somebody says so."""
+    assert isinstance(states(StreamSettings(state_folder=tmp_path), "group")(3), MemoryState)
+    assert not list(tmp_path.iterdir())

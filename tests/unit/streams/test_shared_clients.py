@@ -1,0 +1,64 @@
+"""Where a partition begins is asked of its leader, and leaders change."""
+
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from izin.runtime.settings import KafkaSettings
+from izin.streams.ownership.shared_clients import SharedClients
+
+PLACE = TopicPartition("desired-consents", 3)
+
+
+class Admin:
+    """An admin client that believes in an old leader until it looks at the topic again."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+        self.looked: list[str] = []
+
+    def list_offsets(self, asked: dict[TopicPartition, Any], **_: object) -> dict[Any, Any]:
+        future: Future[SimpleNamespace] = Future()
+        if self.looked:
+            future.set_result(SimpleNamespace(offset=7))
+        else:
+            future.set_exception(KafkaException(KafkaError(self.code)))
+        return dict.fromkeys(asked, future)
+
+    def list_topics(self, topic: str, **_: object) -> None:
+        self.looked.append(topic)
+
+
+def begins(code: int) -> tuple[dict[str, int], Admin]:
+    clients = SharedClients(KafkaSettings(client_log_level=0), "group")
+    clients.admin = admin = Admin(code)
+    try:
+        return clients.earliest([PLACE]), admin
+    finally:
+        clients.close()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError._NOENT,
+    ],
+)
+def test_earliest_offsets_with_a_moved_leader_are_retried(code: int) -> None:
+    """A broker that leads again under a later epoch is found, not refused until a restart."""
+    found, admin = begins(code)
+    assert (found, admin.looked) == ({"desired-consents": 7}, ["desired-consents"])
+
+
+def test_earliest_offsets_of_a_missing_topic_raise_at_once() -> None:
+    """A topic that is not there will not come for being looked at."""
+    with pytest.raises(KafkaException):
+        begins(KafkaError.UNKNOWN_TOPIC_OR_PART)

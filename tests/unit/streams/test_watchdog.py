@@ -1,0 +1,76 @@
+"""A loop that stands still ends the worker."""
+
+import asyncio
+import threading
+
+import faust
+
+from izin.streams.engine.watchdog import EXIT_STALLED, Watchdog
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_stalled_loop_ends_the_process() -> None:
+    """Silent for the limit: out, with the status that says why."""
+    clock, ended = Clock(), list[int]()
+    watchdog = Watchdog(limit=20, clock=clock, end=ended.append)
+    clock.now += 19.9
+    watchdog.check()
+    assert not ended
+    clock.now += 0.2
+    watchdog.check()
+    assert ended == [EXIT_STALLED]
+
+
+async def test_beating_loop_is_left_alone() -> None:
+    """A loop that beats is left alone, however long it has run."""
+    clock, ended = Clock(), list[int]()
+    watchdog = Watchdog(limit=20, clock=clock, end=ended.append)
+    clock.now += 100
+    beating = asyncio.create_task(watchdog.beat())
+    await asyncio.sleep(0)
+    watchdog.check()
+    beating.cancel()
+    assert not ended
+
+
+async def test_loop_without_progress_ends_the_process() -> None:
+    """A worker that is outside of its group beats no more, although its loop is well."""
+    clock, ended = Clock(), list[int]()
+    outside = [False]
+    watchdog = Watchdog(
+        limit=1, clock=clock, end=ended.append, is_progressing=lambda: not outside[0]
+    )
+    beating = asyncio.create_task(watchdog.beat())
+    await asyncio.sleep(0)
+    clock.now += 0.9
+    watchdog.check()
+    assert not ended
+    outside[0] = True
+    await asyncio.sleep(0.1)
+    clock.now += 0.2
+    watchdog.check()
+    beating.cancel()
+    assert ended == [EXIT_STALLED]
+
+
+def test_watching_thread_finds_a_stalled_loop() -> None:
+    """Nothing of the watched loop is needed to end it."""
+    ended = threading.Event()
+    watchdog = Watchdog(limit=0.1, end=lambda _: ended.set())
+    watchdog.start()
+    assert ended.wait(5)
+    watchdog.stop()
+
+
+def test_faust_has_the_rebalancing_attributes() -> None:
+    """The second watchdog of a worker hangs on this word of Faust's."""
+    assert faust.App.rebalancing is False
+    assert callable(faust.App.on_rebalance_start)
+    assert callable(faust.App.on_rebalance_end)
