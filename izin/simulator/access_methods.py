@@ -10,8 +10,22 @@ from collections.abc import Callable, Mapping
 from starlette.responses import Response
 
 from izin.simulator.accounts import CHANNELS
-from izin.simulator.answers import Error, RefusedError, error, error_at, json_answer, refused
 from izin.simulator.door import Call
+from izin.simulator.errors.messages import REFUSALS, RETAILER_NOT_OF_USER
+from izin.simulator.errors.responses import (
+    Error,
+    RefusedError,
+    error,
+    error_at,
+    json_answer,
+    refused,
+)
+from izin.simulator.errors.retailer_messages import (
+    ACCESS_EMPTY,
+    ACCESS_LIMIT,
+    ACCESS_PHONE_TOO_LONG,
+    REMOVAL_REFUSED,
+)
 from izin.simulator.fields import (
     PHONE_LENGTH,
     RECIPIENT_TYPES,
@@ -22,13 +36,6 @@ from izin.simulator.fields import (
 from izin.simulator.movements import Key
 from izin.simulator.paging import paging_of
 from izin.simulator.register import Register
-from izin.simulator.retailer_texts import (
-    ACCESS_EMPTY,
-    ACCESS_LIMIT,
-    ACCESS_PHONE_TOO_LONG,
-    REMOVAL_REFUSED,
-)
-from izin.simulator.texts import REFUSALS, RETAILER_NOT_OF_USER
 from izin.simulator.twin import Twin
 
 _LARGEST = 100

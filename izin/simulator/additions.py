@@ -11,7 +11,10 @@ import orjson
 from starlette.responses import Response
 
 from izin.simulator.accounts import Brand
-from izin.simulator.answers import (
+from izin.simulator.batch_answers import receipt
+from izin.simulator.door import Call
+from izin.simulator.errors.messages import REFUSALS, RETAILER_NOT_OF_USER
+from izin.simulator.errors.responses import (
     Error,
     RefusedError,
     codes_in,
@@ -20,14 +23,11 @@ from izin.simulator.answers import (
     json_answer,
     refused,
 )
-from izin.simulator.batch_answers import receipt
-from izin.simulator.door import Call
 from izin.simulator.fields import Consent, ListReader, Today, read_consent
 from izin.simulator.movements import Movement, Origin, Path
 from izin.simulator.register import Register
-from izin.simulator.rules import refusal_code, refusal_text
-from izin.simulator.texts import REFUSALS, RETAILER_NOT_OF_USER
 from izin.simulator.twin import Twin
+from izin.simulator.zrules import refusal_code, refusal_text
 
 
 async def add(twin: Twin, call: Call) -> Response:

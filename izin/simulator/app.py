@@ -19,7 +19,6 @@ from izin.simulator import (
     reject_links,
 )
 from izin.simulator import retailer_methods as retailers
-from izin.simulator.admin import admin_routes
 from izin.simulator.citizen_page import citizen_routes
 from izin.simulator.door import Door, Dropper, Method
 from izin.simulator.reject_links import link_routes
@@ -27,6 +26,7 @@ from izin.simulator.transport import cannot_cut
 from izin.simulator.twin import Twin
 from izin.simulator.via import via_routes
 from izin.simulator.weather import Operation
+from izin.simulator.zadmin import admin_routes
 
 _SP = "/sps/{iysCode}"
 _BRAND = _SP + "/brands/{brandCode}"

@@ -17,8 +17,8 @@ from izin.simulator.database import Database
 from izin.simulator.fields import Consent
 from izin.simulator.movements import Origin, Path
 from izin.simulator.register import Register, Stamp
-from izin.simulator.rules import refusal_code
 from izin.simulator.settings import Settings
+from izin.simulator.zrules import refusal_code
 
 _DAY = 86400.0
 

@@ -34,8 +34,8 @@ from izin.simulator.outsiders import (
     channels_of,
     citizens_consent,
 )
-from izin.simulator.pages import HEADERS, template
 from izin.simulator.twin import Twin
+from izin.simulator.zpages import HEADERS, template
 
 PATH: Final = "/citizen"
 _SHOWN: Final = 50

@@ -16,7 +16,7 @@ import typer
 import uvicorn
 import uvloop
 
-from izin.simulator import commands
+from izin.simulator import zcommands
 from izin.simulator.accounts import Account, Brand, Subscription
 from izin.simulator.app import build_app
 from izin.simulator.conformance.command import conformance
@@ -26,12 +26,12 @@ from izin.simulator.transport import CuttableProtocol, cut
 from izin.simulator.twin import Twin
 
 app = typer.Typer(help="İYS's twin: an API that answers as İYS does.", invoke_without_command=True)
-app.command("clock")(commands.clock)
-app.command("weather")(commands.weather)
-app.command("citizen")(commands.citizen)
-app.command("write")(commands.write)
-app.command("requests")(commands.requests)
-app.command("reset")(commands.reset)
+app.command("clock")(zcommands.clock)
+app.command("weather")(zcommands.weather)
+app.command("citizen")(zcommands.citizen)
+app.command("write")(zcommands.write)
+app.command("requests")(zcommands.requests)
+app.command("reset")(zcommands.reset)
 app.command("conformance")(conformance)
 
 _DEFAULTS = Settings()

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from izin.simulator.answers import error
-from izin.simulator.texts import PASSWORD_MISSING, message_of
+from izin.simulator.errors.messages import PASSWORD_MISSING, message_of
+from izin.simulator.errors.responses import error
 
 REGISTERED = "Bağlantı Oluşturuldu"
 NOT_REGISTERED = "Bağlantı Oluşturulamadı"

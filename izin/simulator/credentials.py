@@ -9,7 +9,7 @@ import base64
 import binascii
 from typing import Final
 
-from izin.simulator.answers import RefusedError, refused
+from izin.simulator.errors.responses import RefusedError, refused
 from izin.simulator.weather import Operation
 
 _RETAILERS: Final = frozenset(

@@ -16,11 +16,11 @@ from typing import NamedTuple
 import phonenumbers
 
 from izin.simulator.accounts import CHANNELS, Brand
-from izin.simulator.answers import Error, error, error_at
 from izin.simulator.business_days import AcceptanceWindow, acceptance_window
 from izin.simulator.clock import wire_text
+from izin.simulator.errors.messages import REFUSALS, SOURCES
+from izin.simulator.errors.responses import Error, error, error_at
 from izin.simulator.settings import Settings
-from izin.simulator.texts import REFUSALS, SOURCES
 
 RECIPIENT_TYPES = ("BIREYSEL", "TACIR")
 STATUSES = ("ONAY", "RET")

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from izin.simulator.answers import Error, RefusedError, error_at
-from izin.simulator.retailer_texts import LIMIT_AS_H182, OFFSET_AS_H183
+from izin.simulator.errors.responses import Error, RefusedError, error_at
+from izin.simulator.errors.retailer_messages import LIMIT_AS_H182, OFFSET_AS_H183
 from izin.simulator.settings import Settings
 
 LARGEST: Final = 100

@@ -7,7 +7,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from izin.simulator.accounts import CHANNELS, Subscription
-from izin.simulator.answers import RefusedError, error, json_answer, refused
 from izin.simulator.connections import (
     NOT_REGISTERED,
     REGISTERED,
@@ -15,7 +14,8 @@ from izin.simulator.connections import (
     connection_errors,
 )
 from izin.simulator.door import Call, client_of
-from izin.simulator.texts import LIMIT_IN_SECTION, NOT_REMOVED, REFUSALS
+from izin.simulator.errors.messages import LIMIT_IN_SECTION, NOT_REMOVED, REFUSALS
+from izin.simulator.errors.responses import RefusedError, error, json_answer, refused
 from izin.simulator.twin import Twin
 
 # What İYS's example shows for a subscription without a limit that binds.

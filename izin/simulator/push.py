@@ -14,10 +14,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import httpx
 
-from izin.simulator.answers import refused
 from izin.simulator.connections import Connection, Registration, Sent
 from izin.simulator.counters import DROPPED, Counters
 from izin.simulator.database import Database
+from izin.simulator.errors.responses import refused
 from izin.simulator.movements import Movement
 from izin.simulator.settings import Settings
 from izin.simulator.shelf import Shelf

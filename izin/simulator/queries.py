@@ -9,10 +9,11 @@ import uuid
 from starlette.responses import Response
 
 from izin.simulator.accounts import CHANNELS
-from izin.simulator.answers import Error, RefusedError, error, json_answer, refused
 from izin.simulator.batch_answers import check_request_id, results
 from izin.simulator.changes import Window, page_of
 from izin.simulator.door import Call
+from izin.simulator.errors.messages import PHONE_IN_QUERY, REFUSALS
+from izin.simulator.errors.responses import Error, RefusedError, error, json_answer, refused
 from izin.simulator.fields import (
     PHONE_LENGTH,
     RECIPIENT_TYPES,
@@ -21,7 +22,6 @@ from izin.simulator.fields import (
     saved_recipient,
 )
 from izin.simulator.movements import Movement
-from izin.simulator.texts import PHONE_IN_QUERY, REFUSALS
 from izin.simulator.twin import Twin
 
 _PAGE_SIZE = 1000

@@ -12,14 +12,21 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from izin.simulator.access_methods import key_errors
-from izin.simulator.answers import Error, RefusedError, error, error_at, json_answer, refused
 from izin.simulator.door import Call
+from izin.simulator.errors.messages import REFUSALS
+from izin.simulator.errors.responses import (
+    Error,
+    RefusedError,
+    error,
+    error_at,
+    json_answer,
+    refused,
+)
 from izin.simulator.fields import Consent, saved_recipient
 from izin.simulator.links import RejectLink
 from izin.simulator.movements import Origin, Path
-from izin.simulator.pages import HEADERS, template
-from izin.simulator.texts import REFUSALS
 from izin.simulator.twin import Twin
+from izin.simulator.zpages import HEADERS, template
 
 _LARGEST: Final = 100
 _LIFETIME: Final = 90 * 86400.0

@@ -12,8 +12,8 @@ from datetime import date, timedelta
 from typing import Final
 
 from izin.simulator.accounts import CHANNELS
-from izin.simulator.answers import refused
 from izin.simulator.clock import day_start
+from izin.simulator.errors.responses import refused
 from izin.simulator.movements import Movement, Path
 from izin.simulator.settings import Settings
 

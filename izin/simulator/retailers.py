@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from izin.simulator.accounts import Brand
-from izin.simulator.answers import Error, error
 from izin.simulator.database import Database
+from izin.simulator.errors.messages import REFUSALS
+from izin.simulator.errors.responses import Error, error
 from izin.simulator.fields import is_phone
 from izin.simulator.shelf import Shelf
-from izin.simulator.texts import REFUSALS
 
 STATUSES: Final = ("active", "suspended", "passive")
 PER_BRAND: Final = 3000

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from izin.simulator import retailer_texts, table_words, texts
+from izin.simulator.errors import messages, retailer_messages, table_messages
 from tests.simulator.client import Iys
 
 DESCRIPTION = Path(__file__).parents[3] / "shared" / "iys" / "openapi-3.2.0.json"
@@ -60,10 +60,10 @@ def plain(text: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"\{+[^{}]*\}+", "{}", text)).strip()
 
 
-@pytest.mark.parametrize("code", sorted(set(texts.REFUSALS) - _ELSEWHERE.keys()))
+@pytest.mark.parametrize("code", sorted(set(messages.REFUSALS) - _ELSEWHERE.keys()))
 def test_every_refusal_has_iyss_words(description: dict[str, Any], code: str):
     """Each wording of ours stands in the description, placeholders aside."""
-    ours = plain(texts.REFUSALS[code].message)
+    ours = plain(messages.REFUSALS[code].message)
     parts = [re.escape(part) for part in ours.split("{}")]
     pattern = re.compile(".{0,40}".join(parts))
     assert any(pattern.search(plain(text)) for text in texts_in(description)), ours
@@ -72,20 +72,20 @@ def test_every_refusal_has_iyss_words(description: dict[str, Any], code: str):
 @pytest.mark.parametrize(
     "wording",
     [
-        texts.PASSWORD_MISSING,
-        texts.FIRST_RET_IN_BATCH,
-        texts.RETAILER_NOT_OF_USER,
-        texts.NOT_REMOVED,
-        texts.PHONE_IN_QUERY,
-        texts.LIMIT_IN_SECTION,
-        texts.FORBIDDEN_MISSPELT.format(field="iysCode"),
-        retailer_texts.LIMIT_AS_H182,
-        retailer_texts.OFFSET_AS_H183,
-        retailer_texts.ACCESS_LIMIT,
-        retailer_texts.ACCESS_EMPTY,
-        retailer_texts.ACCESS_PHONE_TOO_LONG,
-        retailer_texts.REMOVAL_REFUSED,
-        retailer_texts.KIND_IN_REPORT,
+        messages.PASSWORD_MISSING,
+        messages.FIRST_RET_IN_BATCH,
+        messages.RETAILER_NOT_OF_USER,
+        messages.NOT_REMOVED,
+        messages.PHONE_IN_QUERY,
+        messages.LIMIT_IN_SECTION,
+        messages.FORBIDDEN_MISSPELT.format(field="iysCode"),
+        retailer_messages.LIMIT_AS_H182,
+        retailer_messages.OFFSET_AS_H183,
+        retailer_messages.ACCESS_LIMIT,
+        retailer_messages.ACCESS_EMPTY,
+        retailer_messages.ACCESS_PHONE_TOO_LONG,
+        retailer_messages.REMOVAL_REFUSED,
+        retailer_messages.KIND_IN_REPORT,
     ],
 )
 def test_the_other_wordings_are_iyss_too(description: dict[str, Any], wording: str):
@@ -93,11 +93,11 @@ def test_the_other_wordings_are_iyss_too(description: dict[str, Any], wording: s
     assert any(wording in text for text in texts_in(description))
 
 
-@pytest.mark.parametrize("code", sorted(table_words.TABLE_WORDS))
+@pytest.mark.parametrize("code", sorted(table_messages.TABLE_WORDS))
 def test_the_tables_wordings_are_iyss(description: dict[str, Any], code: str):
     """The wordings of the switch stand in the description as well."""
     told = {plain(text) for text in texts_in(description)}
-    assert any(plain(table_words.TABLE_WORDS[code]) in text for text in told)
+    assert any(plain(table_messages.TABLE_WORDS[code]) in text for text in told)
 
 
 def assert_shape(

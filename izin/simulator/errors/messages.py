@@ -8,7 +8,7 @@ are named constants below.
 from dataclasses import dataclass
 from typing import Final
 
-from izin.simulator.retailer_texts import OTHER_ROWS
+from izin.simulator.errors.retailer_messages import OTHER_ROWS
 
 SOURCES: Final = (
     "HS_FIZIKSEL_ORTAM, HS_ISLAK_IMZA, HS_WEB, HS_CAGRI_MERKEZI, HS_SOSYAL_MEDYA, HS_EPOSTA, "

@@ -19,8 +19,8 @@ from izin.simulator.accounts import (
     Subscription,
     SubscriptionState,
 )
-from izin.simulator.answers import RefusedError, json_answer, json_bytes
 from izin.simulator.door import parsed
+from izin.simulator.errors.responses import RefusedError, json_answer, json_bytes
 from izin.simulator.fields import RECIPIENT_TYPES, STATUSES, Consent
 from izin.simulator.movements import Movement
 from izin.simulator.orders import BadOrderError, Order, fields_of, order_of

@@ -4,10 +4,10 @@ So a batch may end in H178 because of a citizen's rejection or a single add that
 Pure: the record of the key, if there is one, is an argument.
 """
 
+from izin.simulator.errors.messages import FIRST_RET_IN_BATCH, message_of
 from izin.simulator.fields import Consent
 from izin.simulator.movements import Standing
 from izin.simulator.settings import Settings
-from izin.simulator.texts import FIRST_RET_IN_BATCH, message_of
 
 
 def refusal_code(  # noqa: PLR0911 - one return a rule, in the order of the rules

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import orjson
 from starlette.responses import Response
 
-from izin.simulator.texts import REFUSALS
+from izin.simulator.errors.messages import REFUSALS
 
 JSON_TYPE = "application/json; charset=utf-8"
 

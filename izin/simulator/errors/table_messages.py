@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from izin.simulator.answers import Error
+from izin.simulator.errors.responses import Error
 
 TABLE_WORDS: Final = {
     "H014": "Gönderilen istek JSON formatına uygun olmalıdır.",
