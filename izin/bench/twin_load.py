@@ -22,9 +22,9 @@ from izin.local import Child, Command, free_port
 from izin.simulator.accounts import Account, Brand, Subscription
 from izin.simulator.clock import wire_text
 from izin.simulator.database import Database
-from izin.simulator.fields import Consent
 from izin.simulator.movements import Origin, Path
 from izin.simulator.register import Register, Stamp
+from izin.simulator.rules.fields import Consent
 from izin.simulator.twin import Twin
 
 if TYPE_CHECKING:

@@ -26,16 +26,16 @@ from izin.simulator.errors.retailer_messages import (
     ACCESS_PHONE_TOO_LONG,
     REMOVAL_REFUSED,
 )
-from izin.simulator.fields import (
+from izin.simulator.movements import Key
+from izin.simulator.paging import paging_of
+from izin.simulator.register import Register
+from izin.simulator.rules.fields import (
     PHONE_LENGTH,
     RECIPIENT_TYPES,
     is_email,
     is_phone,
     saved_recipient,
 )
-from izin.simulator.movements import Key
-from izin.simulator.paging import paging_of
-from izin.simulator.register import Register
 from izin.simulator.twin import Twin
 
 _LARGEST = 100

@@ -6,8 +6,8 @@ A new movement of a key brings its own retailers; until then they can be changed
 from collections.abc import Sequence
 
 from izin.simulator.database import Database
-from izin.simulator.fields import Consent
 from izin.simulator.movements import Key
+from izin.simulator.rules.fields import Consent
 
 
 class Access:

@@ -23,11 +23,11 @@ from izin.simulator.errors.responses import (
     json_answer,
     refused,
 )
-from izin.simulator.fields import Consent, ListReader, Today, read_consent
 from izin.simulator.movements import Movement, Origin, Path
 from izin.simulator.register import Register
+from izin.simulator.rules.fields import Consent, ListReader, Today, read_consent
+from izin.simulator.rules.register_rules import refusal_code, refusal_text
 from izin.simulator.twin import Twin
-from izin.simulator.zrules import refusal_code, refusal_text
 
 
 async def add(twin: Twin, call: Call) -> Response:

@@ -10,7 +10,7 @@ import typer
 
 from izin.simulator.accounts import CHANNELS
 from izin.simulator.citizen_view import address_in
-from izin.simulator.fields import RECIPIENT_TYPES, STATUSES
+from izin.simulator.rules.fields import RECIPIENT_TYPES, STATUSES
 
 
 def _one_of(choices: Sequence[str]) -> Callable[[str], str]:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from izin.simulator.batches import Batch, Outcomes
 from izin.simulator.clock import wire_text
 from izin.simulator.errors.responses import error, refused
-from izin.simulator.fields import Consent
 from izin.simulator.movements import sub_request_ids, transaction_id
 from izin.simulator.register import Register
+from izin.simulator.rules.fields import Consent
+from izin.simulator.rules.register_rules import refusal_text
 from izin.simulator.settings import Settings
-from izin.simulator.zrules import refusal_text
 
 _REQUEST_ID_LENGTH = 36
 _SPELLINGS = {

@@ -14,11 +14,11 @@ import orjson
 
 from izin.simulator.accounts import Brand
 from izin.simulator.database import Database
-from izin.simulator.fields import Consent
 from izin.simulator.movements import Origin, Path
 from izin.simulator.register import Register, Stamp
+from izin.simulator.rules.fields import Consent
+from izin.simulator.rules.register_rules import refusal_code
 from izin.simulator.settings import Settings
-from izin.simulator.zrules import refusal_code
 
 _DAY = 86400.0
 

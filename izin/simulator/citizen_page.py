@@ -25,7 +25,6 @@ from izin.simulator.citizen_view import (
     steps,
     trips,
 )
-from izin.simulator.fields import STATUSES
 from izin.simulator.outsiders import (
     FIRST_ON_THE_WEB,
     LINE_CLOSED,
@@ -34,6 +33,7 @@ from izin.simulator.outsiders import (
     channels_of,
     citizens_consent,
 )
+from izin.simulator.rules.fields import STATUSES
 from izin.simulator.twin import Twin
 from izin.simulator.zpages import HEADERS, template
 

@@ -8,9 +8,9 @@ from typing import Final
 from izin.simulator.accounts import Brand
 from izin.simulator.clock import wire_text
 from izin.simulator.connections import Sent
-from izin.simulator.fields import is_email, is_phone
 from izin.simulator.movements import Movement
 from izin.simulator.outsiders import FIRST_ON_THE_WEB, LINE_CLOSED, ON_THE_WEB, channels_of
+from izin.simulator.rules.fields import is_email, is_phone
 from izin.simulator.twin import Twin
 
 CHANNEL_NAMES: Final = {"ARAMA": "Arama", "MESAJ": "Mesaj", "EPOSTA": "E-posta"}

@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from izin.simulator.clock import wire_text
-from izin.simulator.fields import Consent
+from izin.simulator.rules.fields import Consent
 
 Key = tuple[str, str, str]
 """Which record of a brand: type, recipientType, recipient."""

@@ -8,11 +8,11 @@ import orjson
 
 from izin.simulator.accounts import CHANNELS, Brand
 from izin.simulator.errors.responses import RefusedError, refused
-from izin.simulator.fields import Consent, Today, read_consent, saved_recipient
 from izin.simulator.movements import Movement, Origin, Path
+from izin.simulator.rules.fields import Consent, Today, read_consent, saved_recipient
+from izin.simulator.rules.register_rules import refusal_code, refusal_text
 from izin.simulator.twin import Twin
 from izin.simulator.weather import Intrusion, Writer
-from izin.simulator.zrules import refusal_code, refusal_text
 
 LINE_CLOSED = "IYS_AHS_HAT_KAPATMA"
 """Source of the rejections a carrier sends when a line is closed."""

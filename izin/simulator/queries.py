@@ -14,14 +14,14 @@ from izin.simulator.changes import Window, page_of
 from izin.simulator.door import Call
 from izin.simulator.errors.messages import PHONE_IN_QUERY, REFUSALS
 from izin.simulator.errors.responses import Error, RefusedError, error, json_answer, refused
-from izin.simulator.fields import (
+from izin.simulator.movements import Movement
+from izin.simulator.rules.fields import (
     PHONE_LENGTH,
     RECIPIENT_TYPES,
     is_email,
     is_phone,
     saved_recipient,
 )
-from izin.simulator.movements import Movement
 from izin.simulator.twin import Twin
 
 _PAGE_SIZE = 1000

@@ -13,8 +13,8 @@ import orjson
 from izin.simulator.access_table import Access
 from izin.simulator.accounts import Brand
 from izin.simulator.database import Database, Row
-from izin.simulator.fields import Consent
 from izin.simulator.movements import Key, Movement, Origin, Path, Standing, sub_request_id
+from izin.simulator.rules.fields import Consent
 
 _AT_ONCE = 2000
 

@@ -14,7 +14,7 @@ from izin.simulator.accounts import Brand
 from izin.simulator.database import Database
 from izin.simulator.errors.messages import REFUSALS
 from izin.simulator.errors.responses import Error, error
-from izin.simulator.fields import is_phone
+from izin.simulator.rules.fields import is_phone
 from izin.simulator.shelf import Shelf
 
 STATUSES: Final = ("active", "suspended", "passive")

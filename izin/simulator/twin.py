@@ -14,7 +14,6 @@ from izin.simulator.batches import BatchQueue, process
 from izin.simulator.clock import Clock, wire_text
 from izin.simulator.counters import Counters
 from izin.simulator.database import Database
-from izin.simulator.fields import Consent
 from izin.simulator.limits import FixedWindow, Limit, RestartingHour, SlidingWindow
 from izin.simulator.links import RejectLink
 from izin.simulator.movements import Movement, Origin, Path
@@ -23,6 +22,7 @@ from izin.simulator.quality import TrafficQuality
 from izin.simulator.register import Register, Stamp
 from izin.simulator.request_log import RequestLog
 from izin.simulator.retailers import RetailerBook
+from izin.simulator.rules.fields import Consent
 from izin.simulator.settings import Settings
 from izin.simulator.shelf import Shelf
 from izin.simulator.weather import Weather

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from izin.simulator.accounts import Brand
-from izin.simulator.fields import ListReader, Today, read_consent
+from izin.simulator.rules.fields import ListReader, Today, read_consent
 from izin.simulator.settings import Settings
 
 TODAY = Today.at(1_780_000_000, Brand(code=600101, iys_code=600100, name="Uydurma"), Settings())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from izin.simulator.business_days import acceptance_window
+from izin.simulator.rules.business_days import acceptance_window
 from tests.simulator.client import Iys, codes
 
 TODAY = "2026-09-17 11:00:00"

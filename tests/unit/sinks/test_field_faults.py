@@ -28,7 +28,7 @@ from izin.simulator.conformance.additions import FIELD_FAULTS
 from izin.simulator.conformance.case import filled
 from izin.simulator.conformance.wording import consent
 from izin.simulator.errors.responses import codes_in
-from izin.simulator.fields import Consent, Today, read_consent
+from izin.simulator.rules.fields import Consent, Today, read_consent
 from izin.simulator.settings import Settings
 from izin.sinks import facts, rulings
 from izin.sinks.ledger.brands import Brand

@@ -5,8 +5,8 @@ Pure: the record of the key, if there is one, is an argument.
 """
 
 from izin.simulator.errors.messages import FIRST_RET_IN_BATCH, message_of
-from izin.simulator.fields import Consent
 from izin.simulator.movements import Standing
+from izin.simulator.rules.fields import Consent
 from izin.simulator.settings import Settings
 
 

@@ -16,10 +16,10 @@ from typing import NamedTuple
 import phonenumbers
 
 from izin.simulator.accounts import CHANNELS, Brand
-from izin.simulator.business_days import AcceptanceWindow, acceptance_window
 from izin.simulator.clock import wire_text
 from izin.simulator.errors.messages import REFUSALS, SOURCES
 from izin.simulator.errors.responses import Error, error, error_at
+from izin.simulator.rules.business_days import AcceptanceWindow, acceptance_window
 from izin.simulator.settings import Settings
 
 RECIPIENT_TYPES = ("BIREYSEL", "TACIR")
