@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 
 from starlette.responses import Response
 
-from izin.simulator.accounts import CHANNELS
 from izin.simulator.door import Call
 from izin.simulator.errors.messages import REFUSALS, RETAILER_NOT_OF_USER
 from izin.simulator.errors.responses import (
@@ -26,9 +25,7 @@ from izin.simulator.errors.retailer_messages import (
     ACCESS_PHONE_TOO_LONG,
     REMOVAL_REFUSED,
 )
-from izin.simulator.movements import Key
 from izin.simulator.paging import paging_of
-from izin.simulator.register import Register
 from izin.simulator.rules.fields import (
     PHONE_LENGTH,
     RECIPIENT_TYPES,
@@ -36,6 +33,9 @@ from izin.simulator.rules.fields import (
     is_phone,
     saved_recipient,
 )
+from izin.simulator.store.accounts import CHANNELS
+from izin.simulator.store.movements import Key
+from izin.simulator.store.register import Register
 from izin.simulator.twin import Twin
 
 _LARGEST = 100

@@ -10,7 +10,6 @@ import hashlib
 import orjson
 from starlette.responses import Response
 
-from izin.simulator.accounts import Brand
 from izin.simulator.batch_answers import receipt
 from izin.simulator.door import Call
 from izin.simulator.errors.messages import REFUSALS, RETAILER_NOT_OF_USER
@@ -23,10 +22,11 @@ from izin.simulator.errors.responses import (
     json_answer,
     refused,
 )
-from izin.simulator.movements import Movement, Origin, Path
-from izin.simulator.register import Register
 from izin.simulator.rules.fields import Consent, ListReader, Today, read_consent
 from izin.simulator.rules.register_rules import refusal_code, refusal_text
+from izin.simulator.store.accounts import Brand
+from izin.simulator.store.movements import Movement, Origin, Path
+from izin.simulator.store.register import Register
 from izin.simulator.twin import Twin
 
 

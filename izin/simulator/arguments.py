@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from izin.simulator.accounts import CHANNELS
 from izin.simulator.citizen_view import address_in
 from izin.simulator.rules.fields import RECIPIENT_TYPES, STATUSES
+from izin.simulator.store.accounts import CHANNELS
 
 
 def _one_of(choices: Sequence[str]) -> Callable[[str], str]:

@@ -7,14 +7,14 @@ waits; its schema has only the latter (a switch).
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from izin.simulator.batches import Batch, Outcomes
 from izin.simulator.clock import wire_text
 from izin.simulator.errors.responses import error, refused
-from izin.simulator.movements import sub_request_ids, transaction_id
-from izin.simulator.register import Register
 from izin.simulator.rules.fields import Consent
 from izin.simulator.rules.register_rules import refusal_text
 from izin.simulator.settings import Settings
+from izin.simulator.store.batches import Batch, Outcomes
+from izin.simulator.store.movements import sub_request_ids, transaction_id
+from izin.simulator.store.register import Register
 
 _REQUEST_ID_LENGTH = 36
 _SPELLINGS = {

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from izin.simulator.movements import Movement, transaction_id
-from izin.simulator.register import Register
+from izin.simulator.store.movements import Movement, transaction_id
+from izin.simulator.store.register import Register
 
 _AT_ONCE: Final = 2000
 _MILLISECONDS: Final = 13  # digits of an instant of our days in milliseconds

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from izin.simulator.accounts import Brand
 from izin.simulator.clock import wire_text
-from izin.simulator.connections import Sent
-from izin.simulator.movements import Movement
 from izin.simulator.outsiders import FIRST_ON_THE_WEB, LINE_CLOSED, ON_THE_WEB, channels_of
 from izin.simulator.rules.fields import is_email, is_phone
+from izin.simulator.store.accounts import Brand
+from izin.simulator.store.movements import Movement
+from izin.simulator.store.push_connections import Sent
 from izin.simulator.twin import Twin
 
 CHANNEL_NAMES: Final = {"ARAMA": "Arama", "MESAJ": "Mesaj", "EPOSTA": "E-posta"}

@@ -17,11 +17,11 @@ import uvicorn
 import uvloop
 
 from izin.simulator import zcommands
-from izin.simulator.accounts import Account, Brand, Subscription
 from izin.simulator.app import build_app
 from izin.simulator.conformance.command import conformance
-from izin.simulator.database import Database
 from izin.simulator.settings import Settings, UnknownSettingError
+from izin.simulator.store.accounts import Account, Brand, Subscription
+from izin.simulator.store.database import Database
 from izin.simulator.transport import CuttableProtocol, cut
 from izin.simulator.twin import Twin
 

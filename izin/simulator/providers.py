@@ -6,16 +6,16 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from izin.simulator.accounts import CHANNELS, Subscription
-from izin.simulator.connections import (
+from izin.simulator.door import Call, client_of
+from izin.simulator.errors.messages import LIMIT_IN_SECTION, NOT_REMOVED, REFUSALS
+from izin.simulator.errors.responses import RefusedError, error, json_answer, refused
+from izin.simulator.store.accounts import CHANNELS, Subscription
+from izin.simulator.store.push_connections import (
     NOT_REGISTERED,
     REGISTERED,
     Connection,
     connection_errors,
 )
-from izin.simulator.door import Call, client_of
-from izin.simulator.errors.messages import LIMIT_IN_SECTION, NOT_REMOVED, REFUSALS
-from izin.simulator.errors.responses import RefusedError, error, json_answer, refused
 from izin.simulator.twin import Twin
 
 # What İYS's example shows for a subscription without a limit that binds.

@@ -8,13 +8,11 @@ import uuid
 
 from starlette.responses import Response
 
-from izin.simulator.accounts import CHANNELS
 from izin.simulator.batch_answers import check_request_id, results
 from izin.simulator.changes import Window, page_of
 from izin.simulator.door import Call
 from izin.simulator.errors.messages import PHONE_IN_QUERY, REFUSALS
 from izin.simulator.errors.responses import Error, RefusedError, error, json_answer, refused
-from izin.simulator.movements import Movement
 from izin.simulator.rules.fields import (
     PHONE_LENGTH,
     RECIPIENT_TYPES,
@@ -22,6 +20,8 @@ from izin.simulator.rules.fields import (
     is_phone,
     saved_recipient,
 )
+from izin.simulator.store.accounts import CHANNELS
+from izin.simulator.store.movements import Movement
 from izin.simulator.twin import Twin
 
 _PAGE_SIZE = 1000

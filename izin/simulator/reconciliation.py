@@ -10,14 +10,14 @@ from collections.abc import AsyncIterator, Iterator
 
 from starlette.responses import Response, StreamingResponse
 
-from izin.simulator.accounts import forbidden
 from izin.simulator.clock import instant
 from izin.simulator.door import Call
 from izin.simulator.errors.responses import RefusedError, error_at, json_answer, refused
 from izin.simulator.errors.retailer_messages import KIND_IN_REPORT
-from izin.simulator.movements import Movement
 from izin.simulator.reports import Day, day_of, file_chunks, file_hash, statistics
 from izin.simulator.rules.fields import RECIPIENT_TYPES
+from izin.simulator.store.accounts import forbidden
+from izin.simulator.store.movements import Movement
 from izin.simulator.timestamps import timestamp_reply
 from izin.simulator.twin import Twin
 

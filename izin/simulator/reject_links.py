@@ -22,9 +22,9 @@ from izin.simulator.errors.responses import (
     json_answer,
     refused,
 )
-from izin.simulator.links import RejectLink
-from izin.simulator.movements import Origin, Path
 from izin.simulator.rules.fields import Consent, saved_recipient
+from izin.simulator.store.movements import Origin, Path
+from izin.simulator.store.reject_links import RejectLink
 from izin.simulator.twin import Twin
 from izin.simulator.zpages import HEADERS, template
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
 
-from izin.simulator.accounts import CHANNELS
 from izin.simulator.clock import day_start
 from izin.simulator.errors.responses import refused
-from izin.simulator.movements import Movement, Path
 from izin.simulator.settings import Settings
+from izin.simulator.store.accounts import CHANNELS
+from izin.simulator.store.movements import Movement, Path
 
 COLUMNS: Final = "creationDate,transactionId,recipient,recipientType,type,status,consentDate,source"
 _DAYS_BACK: Final = timedelta(days=7)

@@ -8,23 +8,23 @@ from random import Random
 
 import httpx
 
-from izin.simulator.access import TokenOffice
-from izin.simulator.accounts import Brand, Directory
-from izin.simulator.batches import BatchQueue, process
 from izin.simulator.clock import Clock, wire_text
 from izin.simulator.counters import Counters
-from izin.simulator.database import Database
 from izin.simulator.limits import FixedWindow, Limit, RestartingHour, SlidingWindow
-from izin.simulator.links import RejectLink
-from izin.simulator.movements import Movement, Origin, Path
 from izin.simulator.push import PushOffice
 from izin.simulator.quality import TrafficQuality
-from izin.simulator.register import Register, Stamp
 from izin.simulator.request_log import RequestLog
-from izin.simulator.retailers import RetailerBook
 from izin.simulator.rules.fields import Consent
 from izin.simulator.settings import Settings
-from izin.simulator.shelf import Shelf
+from izin.simulator.store.accounts import Brand, Directory
+from izin.simulator.store.batches import BatchQueue, process
+from izin.simulator.store.database import Database
+from izin.simulator.store.documents import Shelf
+from izin.simulator.store.movements import Movement, Origin, Path
+from izin.simulator.store.register import Register, Stamp
+from izin.simulator.store.reject_links import RejectLink
+from izin.simulator.store.retailers import RetailerBook
+from izin.simulator.store.tokens import TokenOffice
 from izin.simulator.weather import Weather
 
 

@@ -10,7 +10,14 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Mount, Route
 
-from izin.simulator.accounts import (
+from izin.simulator.door import parsed
+from izin.simulator.errors.responses import RefusedError, json_answer, json_bytes
+from izin.simulator.orders import BadOrderError, Order, fields_of, order_of
+from izin.simulator.outsiders import ON_THE_WEB, act, citizens_consent, write
+from izin.simulator.rules.fields import RECIPIENT_TYPES, STATUSES, Consent
+from izin.simulator.settings import UnknownSettingError
+from izin.simulator.steering import Steering
+from izin.simulator.store.accounts import (
     CHANNELS,
     Account,
     Brand,
@@ -19,15 +26,8 @@ from izin.simulator.accounts import (
     Subscription,
     SubscriptionState,
 )
-from izin.simulator.door import parsed
-from izin.simulator.errors.responses import RefusedError, json_answer, json_bytes
-from izin.simulator.movements import Movement
-from izin.simulator.orders import BadOrderError, Order, fields_of, order_of
-from izin.simulator.outsiders import ON_THE_WEB, act, citizens_consent, write
-from izin.simulator.register import Register
-from izin.simulator.rules.fields import RECIPIENT_TYPES, STATUSES, Consent
-from izin.simulator.settings import UnknownSettingError
-from izin.simulator.steering import Steering
+from izin.simulator.store.movements import Movement
+from izin.simulator.store.register import Register
 from izin.simulator.twin import Twin
 from izin.simulator.weather import Writer
 

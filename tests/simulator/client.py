@@ -5,8 +5,8 @@ from datetime import datetime
 import httpx
 
 from izin.simulator import Twin
-from izin.simulator.accounts import Brand
 from izin.simulator.clock import TURKEY
+from izin.simulator.store.accounts import Brand
 
 IYS_CODE = 660001
 BRAND_CODE = 660101

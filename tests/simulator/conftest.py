@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from izin.simulator import Clock, Settings, Twin, build_app
-from izin.simulator.accounts import Account, Subscription
+from izin.simulator.store.accounts import Account, Subscription
 from tests.simulator.client import IYS_CODE, NOW, Iys, a_brand, seconds_of
 
 

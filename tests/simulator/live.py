@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from izin.simulator import Settings, Twin, build_app
-from izin.simulator.accounts import Account, Subscription
+from izin.simulator.store.accounts import Account, Subscription
 from tests.simulator.client import IYS_CODE, a_brand
 
 

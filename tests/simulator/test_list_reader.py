@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.simulator.accounts import Brand
 from izin.simulator.rules.fields import ListReader, Today, read_consent
 from izin.simulator.settings import Settings
+from izin.simulator.store.accounts import Brand
 
 TODAY = Today.at(1_780_000_000, Brand(code=600101, iys_code=600100, name="Uydurma"), Settings())
 _ABSENT = object()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from izin.simulator.accounts import Account, Subscription, SubscriptionState
+from izin.simulator.store.accounts import Account, Subscription, SubscriptionState
 from tests.simulator.client import Iys, codes
 
 RIGHT = {"username": "api@example.com", "password": "fake", "grant_type": "password"}

@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from izin.simulator import Clock, Settings, Twin, build_app
-from izin.simulator.accounts import Account, Grant, Right, Subscription, SubscriptionState
-from izin.simulator.database import Database
+from izin.simulator.store.accounts import Account, Grant, Right, Subscription, SubscriptionState
+from izin.simulator.store.database import Database
 from tests.simulator.client import BRAND_CODE, IYS_CODE, NOW, PHONE, Iys, a_brand, seconds_of
 
 KEY = ("MESAJ", "BIREYSEL", PHONE)

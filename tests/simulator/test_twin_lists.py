@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from izin.simulator.accounts import Account, Grant, Right, Subscription, SubscriptionState
+from izin.simulator.store.accounts import Account, Grant, Right, Subscription, SubscriptionState
 from tests.simulator.client import IYS_CODE, PHONE, Iys, codes
 
 PARTNER = 770001

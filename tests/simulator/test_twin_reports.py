@@ -5,7 +5,7 @@ import hashlib
 import httpx
 import pytest
 
-from izin.simulator.accounts import Account, Grant, Right, Subscription
+from izin.simulator.store.accounts import Account, Grant, Right, Subscription
 from tests.simulator.client import PHONE, Iys, codes, seconds_of
 
 TODAY = "2026-09-17"

@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 import phonenumbers
 
-from izin.simulator.accounts import CHANNELS, Brand
 from izin.simulator.clock import wire_text
 from izin.simulator.errors.messages import REFUSALS, SOURCES
 from izin.simulator.errors.responses import Error, error, error_at
 from izin.simulator.rules.business_days import AcceptanceWindow, acceptance_window
 from izin.simulator.settings import Settings
+from izin.simulator.store.accounts import CHANNELS, Brand
 
 RECIPIENT_TYPES = ("BIREYSEL", "TACIR")
 STATUSES = ("ONAY", "RET")

@@ -5,9 +5,9 @@ Pure: the record of the key, if there is one, is an argument.
 """
 
 from izin.simulator.errors.messages import FIRST_RET_IN_BATCH, message_of
-from izin.simulator.movements import Standing
 from izin.simulator.rules.fields import Consent
 from izin.simulator.settings import Settings
+from izin.simulator.store.movements import Standing
 
 
 def refusal_code(  # noqa: PLR0911 - one return a rule, in the order of the rules

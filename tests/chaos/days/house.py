@@ -23,11 +23,11 @@ from pydantic import SecretStr
 from izin.iys import IysClient, Pace, TokenAuth
 from izin.runtime.ending import end
 from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
-from izin.simulator.accounts import Account, Subscription
-from izin.simulator.accounts import Brand as TwinBrand
 from izin.simulator.app import build_app
 from izin.simulator.clock import Clock
 from izin.simulator.settings import Settings
+from izin.simulator.store.accounts import Account, Subscription
+from izin.simulator.store.accounts import Brand as TwinBrand
 from izin.simulator.twin import Twin
 from izin.sinks.crew import crew
 from izin.sinks.ledger.access_tokens import LedgerTokenStore

@@ -23,13 +23,13 @@ from izin.producers import brands as known
 from izin.producers.bodies import JSON_TYPE, read_body
 from izin.producers.dates import DateRules
 from izin.producers.mappings import Admitted, Origin, judge, read
-from izin.simulator.accounts import Brand as TwinBrand
 from izin.simulator.conformance.additions import FIELD_FAULTS
 from izin.simulator.conformance.case import filled
 from izin.simulator.conformance.wording import consent
 from izin.simulator.errors.responses import codes_in
 from izin.simulator.rules.fields import Consent, Today, read_consent
 from izin.simulator.settings import Settings
+from izin.simulator.store.accounts import Brand as TwinBrand
 from izin.sinks import facts, rulings
 from izin.sinks.ledger.brands import Brand
 from izin.sinks.telling import item_of

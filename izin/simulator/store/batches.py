@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from izin.simulator.accounts import Brand
-from izin.simulator.database import Database
-from izin.simulator.movements import Origin, Path
-from izin.simulator.register import Register, Stamp
 from izin.simulator.rules.fields import Consent
 from izin.simulator.rules.register_rules import refusal_code
 from izin.simulator.settings import Settings
+from izin.simulator.store.accounts import Brand
+from izin.simulator.store.database import Database
+from izin.simulator.store.movements import Origin, Path
+from izin.simulator.store.register import Register, Stamp
 
 _DAY = 86400.0
 

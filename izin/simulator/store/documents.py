@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from pydantic import TypeAdapter
 
-from izin.simulator.database import Database
+from izin.simulator.store.database import Database
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import orjson
 
-from izin.simulator.access_table import Access
-from izin.simulator.accounts import Brand
-from izin.simulator.database import Database, Row
-from izin.simulator.movements import Key, Movement, Origin, Path, Standing, sub_request_id
 from izin.simulator.rules.fields import Consent
+from izin.simulator.store.accounts import Brand
+from izin.simulator.store.database import Database, Row
+from izin.simulator.store.movements import Key, Movement, Origin, Path, Standing, sub_request_id
+from izin.simulator.store.retailer_access import Access
 
 _AT_ONCE = 2000
 

@@ -5,9 +5,9 @@ A new movement of a key brings its own retailers; until then they can be changed
 
 from collections.abc import Sequence
 
-from izin.simulator.database import Database
-from izin.simulator.movements import Key
 from izin.simulator.rules.fields import Consent
+from izin.simulator.store.database import Database
+from izin.simulator.store.movements import Key
 
 
 class Access:

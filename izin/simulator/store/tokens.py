@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import orjson
 
-from izin.simulator.accounts import Account, Directory
-from izin.simulator.database import Database
 from izin.simulator.settings import Settings
-from izin.simulator.shelf import Shelf
+from izin.simulator.store.accounts import Account, Directory
+from izin.simulator.store.database import Database
+from izin.simulator.store.documents import Shelf
 
 _GRANTS = ("password", "refresh_token")
 

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from izin.simulator.accounts import Brand
-from izin.simulator.database import Database
 from izin.simulator.errors.messages import REFUSALS
 from izin.simulator.errors.responses import Error, error
 from izin.simulator.rules.fields import is_phone
-from izin.simulator.shelf import Shelf
+from izin.simulator.store.accounts import Brand
+from izin.simulator.store.database import Database
+from izin.simulator.store.documents import Shelf
 
 STATUSES: Final = ("active", "suspended", "passive")
 PER_BRAND: Final = 3000

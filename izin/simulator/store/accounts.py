@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from izin.simulator.database import Database
 from izin.simulator.errors.messages import FORBIDDEN_MISSPELT, REFUSALS
 from izin.simulator.errors.responses import RefusedError, refused
-from izin.simulator.shelf import Shelf
+from izin.simulator.store.database import Database
+from izin.simulator.store.documents import Shelf
 
 CHANNELS = ("ARAMA", "MESAJ", "EPOSTA")
 

@@ -1,7 +1,7 @@
 """The twin's SQLite: a file that lasts, or memory. One connection, one writer, no waiting.
 
 A file is in WAL mode and synced at checkpoints: what was answered survives the end of the process,
-and a power cut costs at most the last moments. Statements stand in `register.sql` under their
+and a power cut costs at most the last moments. Statements stand in `statements.sql` under their
 names.
 """
 
@@ -87,8 +87,8 @@ class Database:
 
 @lru_cache(maxsize=1)
 def statements() -> Mapping[str, str]:
-    """Give the statements of `register.sql` by name."""
-    _, *parts = _NAMED.split((_HERE / "register.sql").read_text(encoding="utf-8"))
+    """Give the statements of `statements.sql` by name."""
+    _, *parts = _NAMED.split((_HERE / "statements.sql").read_text(encoding="utf-8"))
     raw = dict(zip(parts[::2], parts[1::2], strict=True))
     bare = {name: _COMMENT.sub("", text).strip() for name, text in raw.items()}
     return {name: _PIECE.sub(lambda piece: bare[piece[1]], text) for name, text in bare.items()}
