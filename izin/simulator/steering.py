@@ -22,8 +22,8 @@ from izin.simulator.door import parsed, usual_code
 from izin.simulator.errors.messages import REFUSALS
 from izin.simulator.errors.responses import json_answer, json_bytes
 from izin.simulator.orders import BadOrderError, Order, fields_of, order_of
-from izin.simulator.request_log import UNKNOWN, Entry
 from izin.simulator.rules.fields import STATUSES
+from izin.simulator.traffic.request_log import UNKNOWN, Entry
 from izin.simulator.twin import Twin
 from izin.simulator.weather import ANY, Delivery, Drop, Fault, Front, Intrusion, Operation, Writer
 

@@ -9,11 +9,7 @@ from random import Random
 import httpx
 
 from izin.simulator.clock import Clock, wire_text
-from izin.simulator.counters import Counters
-from izin.simulator.limits import FixedWindow, Limit, RestartingHour, SlidingWindow
 from izin.simulator.push import PushOffice
-from izin.simulator.quality import TrafficQuality
-from izin.simulator.request_log import RequestLog
 from izin.simulator.rules.fields import Consent
 from izin.simulator.settings import Settings
 from izin.simulator.store.accounts import Brand, Directory
@@ -25,6 +21,10 @@ from izin.simulator.store.register import Register, Stamp
 from izin.simulator.store.reject_links import RejectLink
 from izin.simulator.store.retailers import RetailerBook
 from izin.simulator.store.tokens import TokenOffice
+from izin.simulator.traffic.counters import Counters
+from izin.simulator.traffic.error_rate import TrafficQuality
+from izin.simulator.traffic.rate_limits import FixedWindow, Limit, RestartingHour, SlidingWindow
+from izin.simulator.traffic.request_log import RequestLog
 from izin.simulator.weather import Weather
 
 

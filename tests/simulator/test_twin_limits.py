@@ -3,9 +3,9 @@
 import pytest
 
 from izin.simulator.door import ConnectionDroppedError
-from izin.simulator.limits import FixedWindow, RestartingHour, SlidingWindow
-from izin.simulator.quality import TrafficQuality
 from izin.simulator.settings import Settings
+from izin.simulator.traffic.error_rate import TrafficQuality
+from izin.simulator.traffic.rate_limits import FixedWindow, RestartingHour, SlidingWindow
 from tests.simulator.client import Iys, codes
 
 HOUR = 3600.0
