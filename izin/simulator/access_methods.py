@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 
 from starlette.responses import Response
 
-from izin.simulator.door import Call
 from izin.simulator.errors.messages import REFUSALS, RETAILER_NOT_OF_USER
 from izin.simulator.errors.responses import (
     Error,
@@ -25,6 +24,7 @@ from izin.simulator.errors.retailer_messages import (
     ACCESS_PHONE_TOO_LONG,
     REMOVAL_REFUSED,
 )
+from izin.simulator.gateway.gateway import Call
 from izin.simulator.paging import paging_of
 from izin.simulator.rules.fields import (
     PHONE_LENGTH,

@@ -11,7 +11,6 @@ import orjson
 from starlette.responses import Response
 
 from izin.simulator.batch_answers import receipt
-from izin.simulator.door import Call
 from izin.simulator.errors.messages import REFUSALS, RETAILER_NOT_OF_USER
 from izin.simulator.errors.responses import (
     Error,
@@ -22,6 +21,7 @@ from izin.simulator.errors.responses import (
     json_answer,
     refused,
 )
+from izin.simulator.gateway.gateway import Call
 from izin.simulator.rules.fields import Consent, ListReader, Today, read_consent
 from izin.simulator.rules.register_rules import refusal_code, refusal_text
 from izin.simulator.store.accounts import Brand

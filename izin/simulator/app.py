@@ -20,9 +20,9 @@ from izin.simulator import (
 )
 from izin.simulator import retailer_methods as retailers
 from izin.simulator.citizen_page import citizen_routes
-from izin.simulator.door import Door, Dropper, Method
+from izin.simulator.gateway.connection_drops import cannot_cut
+from izin.simulator.gateway.gateway import Door, Dropper, Method
 from izin.simulator.reject_links import link_routes
-from izin.simulator.transport import cannot_cut
 from izin.simulator.twin import Twin
 from izin.simulator.via import via_routes
 from izin.simulator.weather import Operation

@@ -19,10 +19,10 @@ import uvloop
 from izin.simulator import zcommands
 from izin.simulator.app import build_app
 from izin.simulator.conformance.command import conformance
+from izin.simulator.gateway.connection_drops import CuttableProtocol, cut
 from izin.simulator.settings import Settings, UnknownSettingError
 from izin.simulator.store.accounts import Account, Brand, Subscription
 from izin.simulator.store.database import Database
-from izin.simulator.transport import CuttableProtocol, cut
 from izin.simulator.twin import Twin
 
 app = typer.Typer(help="İYS's twin: an API that answers as İYS does.", invoke_without_command=True)

@@ -3,8 +3,8 @@
 from starlette.responses import Response
 
 from izin.simulator.access_methods import key_errors, key_of
-from izin.simulator.door import Call
 from izin.simulator.errors.responses import RefusedError, json_answer, refused
+from izin.simulator.gateway.gateway import Call
 from izin.simulator.paging import paging_of
 from izin.simulator.queries import dated
 from izin.simulator.twin import Twin

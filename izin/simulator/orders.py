@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from izin.simulator.door import parsed
+from izin.simulator.gateway.gateway import parsed
 
 
 class BadOrderError(ValueError):

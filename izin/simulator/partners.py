@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from starlette.responses import Response
 
-from izin.simulator.door import Call
 from izin.simulator.errors.responses import json_answer, refused
+from izin.simulator.gateway.gateway import Call
 from izin.simulator.paging import paging_of
 from izin.simulator.providers import SUBSCRIPTION_END, SUBSCRIPTION_START
 from izin.simulator.store.accounts import Brand, Grant

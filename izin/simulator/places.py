@@ -10,8 +10,8 @@ from pathlib import Path
 
 from starlette.responses import Response
 
-from izin.simulator.door import Call
 from izin.simulator.errors.responses import json_answer, refused
+from izin.simulator.gateway.gateway import Call
 from izin.simulator.twin import Twin
 
 _FILE = Path(__file__).with_name("places.json")

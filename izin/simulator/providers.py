@@ -6,9 +6,9 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from izin.simulator.door import Call, client_of
 from izin.simulator.errors.messages import LIMIT_IN_SECTION, NOT_REMOVED, REFUSALS
 from izin.simulator.errors.responses import RefusedError, error, json_answer, refused
+from izin.simulator.gateway.gateway import Call, client_of
 from izin.simulator.store.accounts import CHANNELS, Subscription
 from izin.simulator.store.push_connections import (
     NOT_REGISTERED,

@@ -10,9 +10,9 @@ from starlette.responses import Response
 
 from izin.simulator.batch_answers import check_request_id, results
 from izin.simulator.changes import Window, page_of
-from izin.simulator.door import Call
 from izin.simulator.errors.messages import PHONE_IN_QUERY, REFUSALS
 from izin.simulator.errors.responses import Error, RefusedError, error, json_answer, refused
+from izin.simulator.gateway.gateway import Call
 from izin.simulator.rules.fields import (
     PHONE_LENGTH,
     RECIPIENT_TYPES,

@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Iterator
 from starlette.responses import Response, StreamingResponse
 
 from izin.simulator.clock import instant
-from izin.simulator.door import Call
 from izin.simulator.errors.responses import RefusedError, error_at, json_answer, refused
 from izin.simulator.errors.retailer_messages import KIND_IN_REPORT
+from izin.simulator.gateway.gateway import Call
 from izin.simulator.reports import Day, day_of, file_chunks, file_hash, statistics
 from izin.simulator.rules.fields import RECIPIENT_TYPES
 from izin.simulator.store.accounts import forbidden

@@ -12,7 +12,6 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from izin.simulator.access_methods import key_errors
-from izin.simulator.door import Call
 from izin.simulator.errors.messages import REFUSALS
 from izin.simulator.errors.responses import (
     Error,
@@ -22,6 +21,7 @@ from izin.simulator.errors.responses import (
     json_answer,
     refused,
 )
+from izin.simulator.gateway.gateway import Call
 from izin.simulator.rules.fields import Consent, saved_recipient
 from izin.simulator.store.movements import Origin, Path
 from izin.simulator.store.reject_links import RejectLink

@@ -8,8 +8,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from izin.simulator.door import Door
 from izin.simulator.errors.responses import RefusedError, error, json_answer
+from izin.simulator.gateway.gateway import Door
 from izin.simulator.store.accounts import Account
 from izin.simulator.twin import Twin
 from izin.simulator.weather import Operation

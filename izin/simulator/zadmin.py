@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Mount, Route
 
-from izin.simulator.door import parsed
 from izin.simulator.errors.responses import RefusedError, json_answer, json_bytes
+from izin.simulator.gateway.gateway import parsed
 from izin.simulator.orders import BadOrderError, Order, fields_of, order_of
 from izin.simulator.outsiders import ON_THE_WEB, act, citizens_consent, write
 from izin.simulator.rules.fields import RECIPIENT_TYPES, STATUSES, Consent

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from izin.simulator import build_app
-from izin.simulator.door import ConnectionDroppedError
+from izin.simulator.gateway.gateway import ConnectionDroppedError
 from tests.simulator.client import Iys, codes
 
 ACT = {"brandCode": 660101, "recipient": "+905550000001", "type": "MESAJ", "status": "RET"}

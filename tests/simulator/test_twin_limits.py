@@ -2,7 +2,7 @@
 
 import pytest
 
-from izin.simulator.door import ConnectionDroppedError
+from izin.simulator.gateway.gateway import ConnectionDroppedError
 from izin.simulator.settings import Settings
 from izin.simulator.traffic.error_rate import TrafficQuality
 from izin.simulator.traffic.rate_limits import FixedWindow, RestartingHour, SlidingWindow

@@ -13,10 +13,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from izin.simulator.credentials import LISTS, MISSPELT, no_account
 from izin.simulator.errors.messages import REFUSALS, message_of
 from izin.simulator.errors.responses import RefusedError, codes_in, error, json_answer, refused
 from izin.simulator.errors.table_messages import in_tables_words
+from izin.simulator.gateway.auth_errors import LISTS, MISSPELT, no_account
 from izin.simulator.outsiders import intrude
 from izin.simulator.settings import Settings
 from izin.simulator.store.accounts import Account, Brand, check_rights, forbidden

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from izin.simulator.door import ConnectionDroppedError
+from izin.simulator.gateway.gateway import ConnectionDroppedError
 
 _open: dict[tuple[str, int], asyncio.Transport] = {}
 
