@@ -7,24 +7,24 @@ from collections.abc import AsyncIterator
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from izin.simulator import (
-    access_methods,
-    additions,
+from izin.simulator.api import (
+    add_consents,
+    brands,
+    daily_reports,
     history,
     partners,
     places,
-    providers,
-    queries,
-    reconciliation,
     reject_links,
+    retailer_access,
+    retailers,
+    status,
 )
-from izin.simulator import retailer_methods as retailers
+from izin.simulator.api.reject_links import link_routes
+from izin.simulator.api.via import via_routes
 from izin.simulator.citizen_page import citizen_routes
 from izin.simulator.gateway.connection_drops import cannot_cut
 from izin.simulator.gateway.gateway import Door, Dropper, Method
-from izin.simulator.reject_links import link_routes
 from izin.simulator.twin import Twin
-from izin.simulator.via import via_routes
 from izin.simulator.weather import Operation
 from izin.simulator.zadmin import admin_routes
 
@@ -37,38 +37,43 @@ def build_app(twin: Twin, drop: Dropper = cannot_cut) -> Starlette:
     """Give the application around `twin`; `drop` loses connections where weather asks for it."""
     door = Door(twin, drop)
     guarded: list[tuple[str, str, Operation, Method]] = [
-        ("GET", _SP + "/brands", Operation.BRANDS, providers.brands),
-        ("GET", _SP + "/subscription", Operation.SUBSCRIPTION, providers.subscription),
-        ("POST", _BRAND + "/consents", Operation.ADD, additions.add),
-        ("POST", "/v2" + _BRAND + "/consents", Operation.ADD_V2, additions.add_v2),
-        ("POST", _BRAND + "/consents/request", Operation.BATCH, additions.add_batch),
-        ("POST", "/v2" + _BRAND + "/consents/request", Operation.BATCH_V2, additions.add_batch_v2),
-        ("GET", _BRAND + "/consents/request/{requestId}", Operation.RESULT, queries.result),
+        ("GET", _SP + "/brands", Operation.BRANDS, brands.brands),
+        ("GET", _SP + "/subscription", Operation.SUBSCRIPTION, brands.subscription),
+        ("POST", _BRAND + "/consents", Operation.ADD, add_consents.add),
+        ("POST", "/v2" + _BRAND + "/consents", Operation.ADD_V2, add_consents.add_v2),
+        ("POST", _BRAND + "/consents/request", Operation.BATCH, add_consents.add_batch),
+        (
+            "POST",
+            "/v2" + _BRAND + "/consents/request",
+            Operation.BATCH_V2,
+            add_consents.add_batch_v2,
+        ),
+        ("GET", _BRAND + "/consents/request/{requestId}", Operation.RESULT, status.result),
         (
             "GET",
             "/v2" + _BRAND + "/consents/request/{requestId}",
             Operation.RESULT_V2,
-            queries.result_v2,
+            status.result_v2,
         ),
-        ("POST", _BRAND + "/consents/status", Operation.STATUS, queries.status),
+        ("POST", _BRAND + "/consents/status", Operation.STATUS, status.status),
         (
             "POST",
             _BRAND + "/consents/{recipientType}/status/{type}",
             Operation.STATUSES,
-            queries.statuses,
+            status.statuses,
         ),
-        ("GET", _BRAND + "/consents/changes", Operation.CHANGES, queries.changes),
-        ("POST", _BRAND + "/push/registration", Operation.PUSH_REGISTER, providers.register_push),
-        ("GET", _BRAND + "/push/registration", Operation.PUSH_LIST, providers.list_push),
+        ("GET", _BRAND + "/consents/changes", Operation.CHANGES, status.changes),
+        ("POST", _BRAND + "/push/registration", Operation.PUSH_REGISTER, brands.register_push),
+        ("GET", _BRAND + "/push/registration", Operation.PUSH_LIST, brands.list_push),
         (
             "POST",
             _BRAND + "/push/unregistration",
             Operation.PUSH_UNREGISTER,
-            providers.unregister_push,
+            brands.unregister_push,
         ),
     ]
     guarded += _around_consents()
-    routes = [Route("/oauth2/token", door.open(Operation.TOKEN, providers.token), methods=["POST"])]
+    routes = [Route("/oauth2/token", door.open(Operation.TOKEN, brands.token), methods=["POST"])]
     routes += [
         Route(path, door.guarded(operation, method), methods=[verb])
         for verb, path, operation, method in guarded
@@ -106,37 +111,37 @@ def _around_consents() -> list[tuple[str, str, Operation, Method]]:
         ("GET", _BRAND + "/retailers", Operation.RETAILER_LIST, retailers.list_retailers),
         ("GET", retailer, Operation.RETAILER_GET, retailers.show_retailer),
         ("DELETE", retailer, Operation.RETAILER_DELETE, retailers.delete_retailer),
-        ("POST", access, Operation.ACCESS_ADD, access_methods.add_access),
-        ("PUT", access, Operation.ACCESS_REPLACE, access_methods.replace_access),
+        ("POST", access, Operation.ACCESS_ADD, retailer_access.add_access),
+        ("PUT", access, Operation.ACCESS_REPLACE, retailer_access.replace_access),
         # Older pages have the plural here too.
         (
             "POST",
             access + "/list",
             Operation.ACCESS_LIST,
-            access_methods.list_access,
+            retailer_access.list_access,
         ),
-        ("POST", listed, Operation.ACCESS_LIST, access_methods.list_access),
-        ("POST", access + "/remove", Operation.ACCESS_REMOVE, access_methods.remove_access),
+        ("POST", listed, Operation.ACCESS_LIST, retailer_access.list_access),
+        ("POST", access + "/remove", Operation.ACCESS_REMOVE, retailer_access.remove_access),
         (
             "POST",
             access + "/remove/all",
             Operation.ACCESS_REMOVE_ALL,
-            access_methods.remove_all_access,
+            retailer_access.remove_all_access,
         ),
         (
             "GET",
             day + "/recipients/{recipientType}",
             Operation.DAY_STATISTICS,
-            reconciliation.day_statistics,
+            daily_reports.day_statistics,
         ),
-        ("GET", day + "/file", Operation.DAY_FILE, reconciliation.day_file),
-        ("GET", agreement, Operation.AGREEMENT, reconciliation.agreement),
-        ("PUT", agreement, Operation.AGREEMENT_SAVE, reconciliation.save_agreement),
+        ("GET", day + "/file", Operation.DAY_FILE, daily_reports.day_file),
+        ("GET", agreement, Operation.AGREEMENT, daily_reports.agreement),
+        ("PUT", agreement, Operation.AGREEMENT_SAVE, daily_reports.save_agreement),
         (
             "GET",
             agreement + "/timestamp",
             Operation.AGREEMENT_TIMESTAMP,
-            reconciliation.agreement_timestamp,
+            daily_reports.agreement_timestamp,
         ),
         ("GET", partner + "/sps", Operation.PARTNER_BRANDS, partners.list_granted),
         ("GET", partner + "/sps/{iysCode}", Operation.PARTNER_PROVIDER, partners.list_granted_by),

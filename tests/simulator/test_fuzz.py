@@ -3,7 +3,7 @@
 import pytest
 from starlette.responses import JSONResponse, Response
 
-from izin.simulator import places
+from izin.simulator.api import places
 from tests.simulator.description import DESCRIPTION, described, is_of_the_consent_domain
 from tests.simulator.fuzz import a_fuzzed_twin, findings
 from tests.simulator.live import listening

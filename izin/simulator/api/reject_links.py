@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from izin.simulator.access_methods import key_errors
+from izin.simulator.api.retailer_access import key_errors
 from izin.simulator.errors.messages import REFUSALS
 from izin.simulator.errors.responses import (
     Error,

@@ -2,11 +2,11 @@
 
 from starlette.responses import Response
 
-from izin.simulator.access_methods import key_errors, key_of
+from izin.simulator.api.paging import paging_of
+from izin.simulator.api.retailer_access import key_errors, key_of
+from izin.simulator.api.status import dated
 from izin.simulator.errors.responses import RefusedError, json_answer, refused
 from izin.simulator.gateway.gateway import Call
-from izin.simulator.paging import paging_of
-from izin.simulator.queries import dated
 from izin.simulator.twin import Twin
 
 

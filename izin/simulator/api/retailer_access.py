@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 from starlette.responses import Response
 
+from izin.simulator.api.paging import paging_of
 from izin.simulator.errors.messages import REFUSALS, RETAILER_NOT_OF_USER
 from izin.simulator.errors.responses import (
     Error,
@@ -25,7 +26,6 @@ from izin.simulator.errors.retailer_messages import (
     REMOVAL_REFUSED,
 )
 from izin.simulator.gateway.gateway import Call
-from izin.simulator.paging import paging_of
 from izin.simulator.rules.fields import (
     PHONE_LENGTH,
     RECIPIENT_TYPES,

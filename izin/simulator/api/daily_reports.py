@@ -10,15 +10,15 @@ from collections.abc import AsyncIterator, Iterator
 
 from starlette.responses import Response, StreamingResponse
 
+from izin.simulator.api.day_file import Day, day_of, file_chunks, file_hash, statistics
+from izin.simulator.api.timestamp_reply import timestamp_reply
 from izin.simulator.clock import instant
 from izin.simulator.errors.responses import RefusedError, error_at, json_answer, refused
 from izin.simulator.errors.retailer_messages import KIND_IN_REPORT
 from izin.simulator.gateway.gateway import Call
-from izin.simulator.reports import Day, day_of, file_chunks, file_hash, statistics
 from izin.simulator.rules.fields import RECIPIENT_TYPES
 from izin.simulator.store.accounts import forbidden
 from izin.simulator.store.movements import Movement
-from izin.simulator.timestamps import timestamp_reply
 from izin.simulator.twin import Twin
 
 

@@ -8,8 +8,8 @@ import uuid
 
 from starlette.responses import Response
 
-from izin.simulator.batch_answers import check_request_id, results
-from izin.simulator.changes import Window, page_of
+from izin.simulator.api.batch_responses import check_request_id, results
+from izin.simulator.api.pull import Window, page_of
 from izin.simulator.errors.messages import PHONE_IN_QUERY, REFUSALS
 from izin.simulator.errors.responses import Error, RefusedError, error, json_answer, refused
 from izin.simulator.gateway.gateway import Call

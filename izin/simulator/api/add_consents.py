@@ -10,7 +10,7 @@ import hashlib
 import orjson
 from starlette.responses import Response
 
-from izin.simulator.batch_answers import receipt
+from izin.simulator.api.batch_responses import receipt
 from izin.simulator.errors.messages import REFUSALS, RETAILER_NOT_OF_USER
 from izin.simulator.errors.responses import (
     Error,

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from starlette.responses import Response
 
+from izin.simulator.api.brands import SUBSCRIPTION_END, SUBSCRIPTION_START
+from izin.simulator.api.paging import paging_of
 from izin.simulator.errors.responses import json_answer, refused
 from izin.simulator.gateway.gateway import Call
-from izin.simulator.paging import paging_of
-from izin.simulator.providers import SUBSCRIPTION_END, SUBSCRIPTION_START
 from izin.simulator.store.accounts import Brand, Grant
 from izin.simulator.twin import Twin
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 from starlette.responses import Response
 
+from izin.simulator.api.paging import paging_of
 from izin.simulator.errors.messages import REFUSALS
 from izin.simulator.errors.responses import RefusedError, json_answer, refused
 from izin.simulator.gateway.gateway import Call
-from izin.simulator.paging import paging_of
 from izin.simulator.store.retailers import PER_BRAND, Retailer, new_retailer, retailer_errors
 from izin.simulator.twin import Twin
 
