@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from izin.simulator.citizen_view import address_in
+from izin.simulator.pages.citizen_view import address_in
 from izin.simulator.rules.fields import RECIPIENT_TYPES, STATUSES
 from izin.simulator.store.accounts import CHANNELS
 

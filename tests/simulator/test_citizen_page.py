@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from izin.simulator import Twin
-from izin.simulator.citizen_view import address_in
+from izin.simulator.pages.citizen_view import address_in
 from tests.simulator.client import BRAND_CODE, PHONE, Iys, a_brand
 
 KIND = {"recipient": PHONE, "kind": "BIREYSEL"}

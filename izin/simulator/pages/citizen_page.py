@@ -15,7 +15,15 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from izin.simulator.citizen_view import (
+from izin.simulator.outsiders import (
+    FIRST_ON_THE_WEB,
+    LINE_CLOSED,
+    ON_THE_WEB,
+    act,
+    channels_of,
+    citizens_consent,
+)
+from izin.simulator.pages.citizen_view import (
     CHANNEL_NAMES,
     KIND_NAMES,
     STATUS_NAMES,
@@ -25,17 +33,9 @@ from izin.simulator.citizen_view import (
     steps,
     trips,
 )
-from izin.simulator.outsiders import (
-    FIRST_ON_THE_WEB,
-    LINE_CLOSED,
-    ON_THE_WEB,
-    act,
-    channels_of,
-    citizens_consent,
-)
+from izin.simulator.pages.templates import HEADERS, template
 from izin.simulator.rules.fields import STATUSES
 from izin.simulator.twin import Twin
-from izin.simulator.zpages import HEADERS, template
 
 PATH: Final = "/citizen"
 _SHOWN: Final = 50
