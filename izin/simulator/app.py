@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from izin.simulator.admin.routes import admin_routes
 from izin.simulator.api import (
     add_consents,
     brands,
@@ -26,7 +27,6 @@ from izin.simulator.gateway.gateway import Door, Dropper, Method
 from izin.simulator.pages.citizen_page import citizen_routes
 from izin.simulator.twin import Twin
 from izin.simulator.weather import Operation
-from izin.simulator.zadmin import admin_routes
 
 _SP = "/sps/{iysCode}"
 _BRAND = _SP + "/brands/{brandCode}"

@@ -10,13 +10,13 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Mount, Route
 
+from izin.simulator.admin.controls import Steering
+from izin.simulator.admin.request_body import BadOrderError, Order, fields_of, order_of
 from izin.simulator.errors.responses import RefusedError, json_answer, json_bytes
 from izin.simulator.gateway.gateway import parsed
-from izin.simulator.orders import BadOrderError, Order, fields_of, order_of
 from izin.simulator.outsiders import ON_THE_WEB, act, citizens_consent, write
 from izin.simulator.rules.fields import RECIPIENT_TYPES, STATUSES, Consent
 from izin.simulator.settings import UnknownSettingError
-from izin.simulator.steering import Steering
 from izin.simulator.store.accounts import (
     CHANNELS,
     Account,

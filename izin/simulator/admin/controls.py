@@ -17,11 +17,11 @@ from math import inf
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from izin.simulator.admin.request_body import BadOrderError, Order, fields_of, order_of
 from izin.simulator.clock import instant, seconds_of, wire_text
 from izin.simulator.errors.messages import REFUSALS
 from izin.simulator.errors.responses import json_answer, json_bytes
 from izin.simulator.gateway.gateway import parsed, usual_code
-from izin.simulator.orders import BadOrderError, Order, fields_of, order_of
 from izin.simulator.rules.fields import STATUSES
 from izin.simulator.traffic.request_log import UNKNOWN, Entry
 from izin.simulator.twin import Twin
