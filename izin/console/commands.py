@@ -33,7 +33,7 @@ PLACES = {
     "ledger": "izin.console.ledger:app",
     "retention": "izin.console.retention:app",
     "sequences": "izin.console.sequences:app",
-    "simulator": "izin.simulator.cli:app",
+    "simulator": "izin.simulator.commands.cli:app",
     "local": "izin.local.cli:app",
 }
 """Where each command is: a function, or a Typer app where it is a group."""

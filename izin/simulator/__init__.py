@@ -2,7 +2,7 @@
 
 It exists because no public sandbox may be load-tested, and because the failures that matter (a lost
 answer, a used-up hour, a citizen's rejection in the middle of a batch) cannot be ordered from İYS.
-`izin.simulator.cli` starts it as a process; `build_app` gives it as an ASGI application.
+`izin.simulator.commands.cli` starts it as a process; `build_app` gives it as an ASGI application.
 """
 
 from izin.simulator.app import build_app

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from izin.simulator import Settings, Twin, build_app
-from izin.simulator.cli import app
+from izin.simulator.commands.cli import app
 from izin.simulator.conformance import (
     Case,
     Counterpart,
@@ -306,7 +306,7 @@ def test_the_command_tells_that_a_twin_cannot_be_set_up(monkeypatch: pytest.Monk
 def test_the_command_tells_what_is_wrong(monkeypatch: pytest.MonkeyPatch):
     """One wrong answer is printed with its operation, and the exit code is 1."""
     wrong = Case(operation=operations.CITIES, what="a wrong wish", expected=answers(201))
-    monkeypatch.setattr("izin.simulator.conformance.command.all_cases", lambda: (wrong,))
+    monkeypatch.setattr("izin.simulator.commands.conformance.all_cases", lambda: (wrong,))
     result = run()
     assert result.exit_code == 1
     assert "failed GET /info/city: a wrong wish: HTTP 201 expected, 200 came" in result.stdout

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from izin.simulator import Twin
-from izin.simulator.cli import app
+from izin.simulator.commands.cli import app
 from tests.simulator.client import BRAND_CODE, IYS_CODE, PHONE
 from tests.simulator.live import a_twin, listening
 

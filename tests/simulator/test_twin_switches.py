@@ -3,7 +3,7 @@
 import pytest
 from typer.testing import CliRunner
 
-from izin.simulator.cli import app
+from izin.simulator.commands.cli import app
 from izin.simulator.settings import Settings, UnknownSettingError, switches
 from tests.simulator.client import PHONE, Iys, codes
 

@@ -6,9 +6,7 @@ from typing import Annotated
 
 import typer
 
-from izin.simulator.arguments import Brand, Channel, Citizen, Recipient, RecipientType, Status
-from izin.simulator.outsiders import ON_THE_WEB, channels_of
-from izin.simulator.remote import (
+from izin.simulator.commands.admin_client import (
     DEFAULT_URL,
     Admin,
     BaseUrl,
@@ -20,6 +18,15 @@ from izin.simulator.remote import (
     print_json,
     print_table,
 )
+from izin.simulator.commands.arguments import (
+    Brand,
+    Channel,
+    Citizen,
+    Recipient,
+    RecipientType,
+    Status,
+)
+from izin.simulator.outsiders import ON_THE_WEB, channels_of
 from izin.simulator.weather import Delivery, Drop, Operation, Writer
 
 

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from izin.simulator.app import build_app
+from izin.simulator.commands.admin_client import Exit, Output, OutputOption, failed, print_json
 from izin.simulator.conformance.case import Case
 from izin.simulator.conformance.counterpart import (
     Counterpart,
@@ -21,7 +22,6 @@ from izin.simulator.conformance.receiver import receiving
 from izin.simulator.conformance.report import as_json, print_report
 from izin.simulator.conformance.runner import Outcome, Result, Runner
 from izin.simulator.conformance.table import all_cases
-from izin.simulator.remote import Exit, Output, OutputOption, failed, print_json
 from izin.simulator.twin import Twin
 
 OWN = "http://twin.invalid"

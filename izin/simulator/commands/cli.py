@@ -16,9 +16,9 @@ import typer
 import uvicorn
 import uvloop
 
-from izin.simulator import zcommands
 from izin.simulator.app import build_app
-from izin.simulator.conformance.command import conformance
+from izin.simulator.commands import control
+from izin.simulator.commands.conformance import conformance
 from izin.simulator.gateway.connection_drops import CuttableProtocol, cut
 from izin.simulator.settings import Settings, UnknownSettingError
 from izin.simulator.store.accounts import Account, Brand, Subscription
@@ -26,12 +26,12 @@ from izin.simulator.store.database import Database
 from izin.simulator.twin import Twin
 
 app = typer.Typer(help="İYS's twin: an API that answers as İYS does.", invoke_without_command=True)
-app.command("clock")(zcommands.clock)
-app.command("weather")(zcommands.weather)
-app.command("citizen")(zcommands.citizen)
-app.command("write")(zcommands.write)
-app.command("requests")(zcommands.requests)
-app.command("reset")(zcommands.reset)
+app.command("clock")(control.clock)
+app.command("weather")(control.weather)
+app.command("citizen")(control.citizen)
+app.command("write")(control.write)
+app.command("requests")(control.requests)
+app.command("reset")(control.reset)
 app.command("conformance")(conformance)
 
 _DEFAULTS = Settings()
