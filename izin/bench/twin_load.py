@@ -21,11 +21,11 @@ from izin.bench.used import cpu_seconds, peak_megabytes
 from izin.local import Child, Command, free_port
 from izin.simulator.clock import wire_text
 from izin.simulator.rules.fields import Consent
+from izin.simulator.state import Twin
 from izin.simulator.store.accounts import Account, Brand, Subscription
 from izin.simulator.store.database import Database
 from izin.simulator.store.movements import Origin, Path
 from izin.simulator.store.register import Register, Stamp
-from izin.simulator.twin import Twin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -8,6 +8,6 @@ answer, a used-up hour, a citizen's rejection in the middle of a batch) cannot b
 from izin.simulator.app import build_app
 from izin.simulator.clock import Clock
 from izin.simulator.settings import Settings
-from izin.simulator.twin import Twin
+from izin.simulator.state import Twin
 
 __all__ = ["Clock", "Settings", "Twin", "build_app"]

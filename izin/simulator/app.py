@@ -22,11 +22,11 @@ from izin.simulator.api import (
 )
 from izin.simulator.api.reject_links import link_routes
 from izin.simulator.api.via import via_routes
+from izin.simulator.faults import Operation
 from izin.simulator.gateway.connection_drops import cannot_cut
 from izin.simulator.gateway.gateway import Door, Dropper, Method
 from izin.simulator.pages.citizen_page import citizen_routes
-from izin.simulator.twin import Twin
-from izin.simulator.weather import Operation
+from izin.simulator.state import Twin
 
 _SP = "/sps/{iysCode}"
 _BRAND = _SP + "/brands/{brandCode}"

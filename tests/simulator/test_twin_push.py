@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from izin.simulator import Twin
-from izin.simulator.push import TEST_MOVEMENT, PushOffice
+from izin.simulator.push_delivery import TEST_MOVEMENT, PushOffice
 from tests.simulator.client import Iys, codes
 
 CONNECTION = {

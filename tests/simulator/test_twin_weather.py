@@ -7,7 +7,7 @@ import pytest
 from izin.simulator import Twin
 from izin.simulator.clock import Clock
 from izin.simulator.errors.messages import REFUSALS
-from izin.simulator.weather import Drop, Fault, Front, Operation, Weather
+from izin.simulator.faults import Drop, Fault, Front, Operation, Weather
 from tests.simulator.client import BRAND_CODE, IYS_CODE, PHONE, Iys, codes
 
 LOST = Fault(drop=Drop.BEFORE)

@@ -21,11 +21,11 @@ from izin.simulator.admin.request_body import BadOrderError, Order, fields_of, o
 from izin.simulator.clock import instant, seconds_of, wire_text
 from izin.simulator.errors.messages import REFUSALS
 from izin.simulator.errors.responses import json_answer, json_bytes
+from izin.simulator.faults import ANY, Delivery, Drop, Fault, Front, Intrusion, Operation, Writer
 from izin.simulator.gateway.gateway import parsed, usual_code
 from izin.simulator.rules.fields import STATUSES
+from izin.simulator.state import Twin
 from izin.simulator.traffic.request_log import UNKNOWN, Entry
-from izin.simulator.twin import Twin
-from izin.simulator.weather import ANY, Delivery, Drop, Fault, Front, Intrusion, Operation, Writer
 
 _WEATHER_FIELDS = frozenset(
     {

@@ -13,10 +13,12 @@ from starlette.routing import Mount, Route
 from izin.simulator.admin.controls import Steering
 from izin.simulator.admin.request_body import BadOrderError, Order, fields_of, order_of
 from izin.simulator.errors.responses import RefusedError, json_answer, json_bytes
+from izin.simulator.faults import Writer
 from izin.simulator.gateway.gateway import parsed
-from izin.simulator.outsiders import ON_THE_WEB, act, citizens_consent, write
+from izin.simulator.other_writers import ON_THE_WEB, act, citizens_consent, write
 from izin.simulator.rules.fields import RECIPIENT_TYPES, STATUSES, Consent
 from izin.simulator.settings import UnknownSettingError
+from izin.simulator.state import Twin
 from izin.simulator.store.accounts import (
     CHANNELS,
     Account,
@@ -28,8 +30,6 @@ from izin.simulator.store.accounts import (
 )
 from izin.simulator.store.movements import Movement
 from izin.simulator.store.register import Register
-from izin.simulator.twin import Twin
-from izin.simulator.weather import Writer
 
 _LINES_AT_ONCE = 2000
 

@@ -24,10 +24,10 @@ from izin.simulator.errors.responses import (
 from izin.simulator.gateway.gateway import Call
 from izin.simulator.rules.fields import Consent, ListReader, Today, read_consent
 from izin.simulator.rules.register_rules import refusal_code, refusal_text
+from izin.simulator.state import Twin
 from izin.simulator.store.accounts import Brand
 from izin.simulator.store.movements import Movement, Origin, Path
 from izin.simulator.store.register import Register
-from izin.simulator.twin import Twin
 
 
 async def add(twin: Twin, call: Call) -> Response:

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from izin.simulator.errors.messages import LIMIT_IN_SECTION, NOT_REMOVED, REFUSALS
 from izin.simulator.errors.responses import RefusedError, error, json_answer, refused
 from izin.simulator.gateway.gateway import Call, client_of
+from izin.simulator.state import Twin
 from izin.simulator.store.accounts import CHANNELS, Subscription
 from izin.simulator.store.push_connections import (
     NOT_REGISTERED,
@@ -16,7 +17,6 @@ from izin.simulator.store.push_connections import (
     Connection,
     connection_errors,
 )
-from izin.simulator.twin import Twin
 
 # What İYS's example shows for a subscription without a limit that binds.
 _UNLIMITED = 250_001

@@ -17,9 +17,9 @@ from izin.simulator.errors.responses import RefusedError, error_at, json_answer,
 from izin.simulator.errors.retailer_messages import KIND_IN_REPORT
 from izin.simulator.gateway.gateway import Call
 from izin.simulator.rules.fields import RECIPIENT_TYPES
+from izin.simulator.state import Twin
 from izin.simulator.store.accounts import forbidden
 from izin.simulator.store.movements import Movement
-from izin.simulator.twin import Twin
 
 
 async def day_statistics(twin: Twin, call: Call) -> Response:

@@ -7,7 +7,7 @@ from izin.simulator.api.retailer_access import key_errors, key_of
 from izin.simulator.api.status import dated
 from izin.simulator.errors.responses import RefusedError, json_answer, refused
 from izin.simulator.gateway.gateway import Call
-from izin.simulator.twin import Twin
+from izin.simulator.state import Twin
 
 
 async def history(twin: Twin, call: Call) -> Response:

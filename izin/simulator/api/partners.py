@@ -13,8 +13,8 @@ from izin.simulator.api.brands import SUBSCRIPTION_END, SUBSCRIPTION_START
 from izin.simulator.api.paging import paging_of
 from izin.simulator.errors.responses import json_answer, refused
 from izin.simulator.gateway.gateway import Call
+from izin.simulator.state import Twin
 from izin.simulator.store.accounts import Brand, Grant
-from izin.simulator.twin import Twin
 
 
 async def list_granted(twin: Twin, call: Call) -> Response:

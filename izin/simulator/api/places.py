@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from izin.simulator.errors.responses import json_answer, refused
 from izin.simulator.gateway.gateway import Call
-from izin.simulator.twin import Twin
+from izin.simulator.state import Twin
 
 _FILE = Path(__file__).with_name("places.json")
 _LONGEST = 18

@@ -24,9 +24,9 @@ from izin.simulator.errors.responses import (
 from izin.simulator.gateway.gateway import Call
 from izin.simulator.pages.templates import HEADERS, template
 from izin.simulator.rules.fields import Consent, saved_recipient
+from izin.simulator.state import Twin
 from izin.simulator.store.movements import Origin, Path
 from izin.simulator.store.reject_links import RejectLink
-from izin.simulator.twin import Twin
 
 _LARGEST: Final = 100
 _LIFETIME: Final = 90 * 86400.0

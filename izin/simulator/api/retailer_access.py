@@ -33,10 +33,10 @@ from izin.simulator.rules.fields import (
     is_phone,
     saved_recipient,
 )
+from izin.simulator.state import Twin
 from izin.simulator.store.accounts import CHANNELS
 from izin.simulator.store.movements import Key
 from izin.simulator.store.register import Register
-from izin.simulator.twin import Twin
 
 _LARGEST = 100
 _TOLD = ("title", "mersis", "alias", "name", "tckn", "mobile", "city", "town", "retailerCode")

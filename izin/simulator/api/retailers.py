@@ -9,8 +9,8 @@ from izin.simulator.api.paging import paging_of
 from izin.simulator.errors.messages import REFUSALS
 from izin.simulator.errors.responses import RefusedError, json_answer, refused
 from izin.simulator.gateway.gateway import Call
+from izin.simulator.state import Twin
 from izin.simulator.store.retailers import PER_BRAND, Retailer, new_retailer, retailer_errors
-from izin.simulator.twin import Twin
 
 _FLAGS = {"true": True, "false": False, "1": True, "0": False}
 

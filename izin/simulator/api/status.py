@@ -20,9 +20,9 @@ from izin.simulator.rules.fields import (
     is_phone,
     saved_recipient,
 )
+from izin.simulator.state import Twin
 from izin.simulator.store.accounts import CHANNELS
 from izin.simulator.store.movements import Movement
-from izin.simulator.twin import Twin
 
 _PAGE_SIZE = 1000
 

@@ -9,10 +9,10 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from izin.simulator.errors.responses import RefusedError, error, json_answer
+from izin.simulator.faults import Operation
 from izin.simulator.gateway.gateway import Door
+from izin.simulator.state import Twin
 from izin.simulator.store.accounts import Account
-from izin.simulator.twin import Twin
-from izin.simulator.weather import Operation
 
 CODE = "NOT-SIMULATED"
 _VIA = "/via/sps/{iysCode}"

@@ -21,9 +21,9 @@ from izin.simulator.commands import control
 from izin.simulator.commands.conformance import conformance
 from izin.simulator.gateway.connection_drops import CuttableProtocol, cut
 from izin.simulator.settings import Settings, UnknownSettingError
+from izin.simulator.state import Twin
 from izin.simulator.store.accounts import Account, Brand, Subscription
 from izin.simulator.store.database import Database
-from izin.simulator.twin import Twin
 
 app = typer.Typer(help="İYS's twin: an API that answers as İYS does.", invoke_without_command=True)
 app.command("clock")(control.clock)

@@ -22,7 +22,7 @@ from izin.simulator.conformance.receiver import receiving
 from izin.simulator.conformance.report import as_json, print_report
 from izin.simulator.conformance.runner import Outcome, Result, Runner
 from izin.simulator.conformance.table import all_cases
-from izin.simulator.twin import Twin
+from izin.simulator.state import Twin
 
 OWN = "http://twin.invalid"
 """The base URL of a twin in this process: nothing leaves it."""

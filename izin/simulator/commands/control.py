@@ -26,8 +26,8 @@ from izin.simulator.commands.arguments import (
     RecipientType,
     Status,
 )
-from izin.simulator.outsiders import ON_THE_WEB, channels_of
-from izin.simulator.weather import Delivery, Drop, Operation, Writer
+from izin.simulator.faults import Delivery, Drop, Operation, Writer
+from izin.simulator.other_writers import ON_THE_WEB, channels_of
 
 
 def clock(

@@ -10,7 +10,7 @@ import binascii
 from typing import Final
 
 from izin.simulator.errors.responses import RefusedError, refused
-from izin.simulator.weather import Operation
+from izin.simulator.faults import Operation
 
 _RETAILERS: Final = frozenset(
     [

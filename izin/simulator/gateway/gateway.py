@@ -16,15 +16,15 @@ from starlette.responses import Response
 from izin.simulator.errors.messages import REFUSALS, message_of
 from izin.simulator.errors.responses import RefusedError, codes_in, error, json_answer, refused
 from izin.simulator.errors.table_messages import in_tables_words
+from izin.simulator.faults import Drop, Fault, Intrusion, Operation
 from izin.simulator.gateway.auth_errors import LISTS, MISSPELT, no_account
-from izin.simulator.outsiders import intrude
+from izin.simulator.other_writers import intrude
 from izin.simulator.settings import Settings
+from izin.simulator.state import Twin
 from izin.simulator.store.accounts import Account, Brand, check_rights, forbidden
 from izin.simulator.store.tokens import OAuthError
 from izin.simulator.traffic.counters import DROPPED
 from izin.simulator.traffic.request_log import UNKNOWN, Entry
-from izin.simulator.twin import Twin
-from izin.simulator.weather import Drop, Fault, Intrusion, Operation
 
 
 class ConnectionDroppedError(Exception):

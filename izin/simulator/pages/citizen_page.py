@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from izin.simulator.outsiders import (
+from izin.simulator.other_writers import (
     FIRST_ON_THE_WEB,
     LINE_CLOSED,
     ON_THE_WEB,
@@ -35,7 +35,7 @@ from izin.simulator.pages.citizen_view import (
 )
 from izin.simulator.pages.templates import HEADERS, template
 from izin.simulator.rules.fields import STATUSES
-from izin.simulator.twin import Twin
+from izin.simulator.state import Twin
 
 PATH: Final = "/citizen"
 _SHOWN: Final = 50

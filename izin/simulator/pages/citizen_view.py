@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from izin.simulator.clock import wire_text
-from izin.simulator.outsiders import FIRST_ON_THE_WEB, LINE_CLOSED, ON_THE_WEB, channels_of
+from izin.simulator.other_writers import FIRST_ON_THE_WEB, LINE_CLOSED, ON_THE_WEB, channels_of
 from izin.simulator.rules.fields import is_email, is_phone
+from izin.simulator.state import Twin
 from izin.simulator.store.accounts import Brand
 from izin.simulator.store.movements import Movement
 from izin.simulator.store.push_connections import Sent
-from izin.simulator.twin import Twin
 
 CHANNEL_NAMES: Final = {"ARAMA": "Arama", "MESAJ": "Mesaj", "EPOSTA": "E-posta"}
 KIND_NAMES: Final = {"BIREYSEL": "Bireysel", "TACIR": "Tacir"}

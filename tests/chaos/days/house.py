@@ -26,9 +26,9 @@ from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
 from izin.simulator.app import build_app
 from izin.simulator.clock import Clock
 from izin.simulator.settings import Settings
+from izin.simulator.state import Twin
 from izin.simulator.store.accounts import Account, Subscription
 from izin.simulator.store.accounts import Brand as TwinBrand
-from izin.simulator.twin import Twin
 from izin.sinks.crew import crew
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.bells import NAMES, Bells

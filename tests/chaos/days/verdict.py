@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from izin.consent.model import Consent
+    from izin.simulator.state import Twin
     from izin.simulator.store.movements import Movement
-    from izin.simulator.twin import Twin
     from izin.sinks.ledger.database import Ledger
 
 HOUR = 3600.0

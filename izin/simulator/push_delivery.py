@@ -15,13 +15,13 @@ from collections.abc import Awaitable, Callable, Sequence
 import httpx
 
 from izin.simulator.errors.responses import refused
+from izin.simulator.faults import Delivery, Drop, Fault, Operation, Weather
 from izin.simulator.settings import Settings
 from izin.simulator.store.database import Database
 from izin.simulator.store.documents import Shelf
 from izin.simulator.store.movements import Movement
 from izin.simulator.store.push_connections import Connection, Registration, Sent
 from izin.simulator.traffic.counters import DROPPED, Counters
-from izin.simulator.weather import Delivery, Drop, Fault, Operation, Weather
 
 DELIVERY = Operation.PUSH.value
 _KEPT = 1000  # deliveries that can be looked at afterwards

@@ -7,12 +7,12 @@ the rules of a single add, and what they save appears in the pull stream HS like
 import orjson
 
 from izin.simulator.errors.responses import RefusedError, refused
+from izin.simulator.faults import Intrusion, Writer
 from izin.simulator.rules.fields import Consent, Today, read_consent, saved_recipient
 from izin.simulator.rules.register_rules import refusal_code, refusal_text
+from izin.simulator.state import Twin
 from izin.simulator.store.accounts import CHANNELS, Brand
 from izin.simulator.store.movements import Movement, Origin, Path
-from izin.simulator.twin import Twin
-from izin.simulator.weather import Intrusion, Writer
 
 LINE_CLOSED = "IYS_AHS_HAT_KAPATMA"
 """Source of the rejections a carrier sends when a line is closed."""

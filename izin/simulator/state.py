@@ -9,7 +9,8 @@ from random import Random
 import httpx
 
 from izin.simulator.clock import Clock, wire_text
-from izin.simulator.push import PushOffice
+from izin.simulator.faults import Weather
+from izin.simulator.push_delivery import PushOffice
 from izin.simulator.rules.fields import Consent
 from izin.simulator.settings import Settings
 from izin.simulator.store.accounts import Brand, Directory
@@ -25,7 +26,6 @@ from izin.simulator.traffic.counters import Counters
 from izin.simulator.traffic.error_rate import TrafficQuality
 from izin.simulator.traffic.rate_limits import FixedWindow, Limit, RestartingHour, SlidingWindow
 from izin.simulator.traffic.request_log import RequestLog
-from izin.simulator.weather import Weather
 
 
 @dataclass(frozen=True, kw_only=True)
