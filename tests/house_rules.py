@@ -20,7 +20,6 @@ LONGER: Mapping[str, str] = {
     "izin/schemas/decided_event_cutter.py": "drawn from the contract, some lines a field",
     "izin/schemas/decision_cutter.py": "drawn from the contract, some lines a field",
     "izin/schemas/statement_cutter.py": "drawn from the contract, some lines a field",
-    "izin/simulator/admin/routes.py": "one small function an admin route",
 }
 """Modules that may pass `LINES`, and why; none may pass 400."""
 
@@ -29,7 +28,6 @@ LONGEST = 400
 ENVIRONMENT: Mapping[str, str] = {
     "izin/runtime/settings.py": "the reader",
     "izin/local/": "starts servers, which need an environment",
-    "izin/simulator/": "a stranger with settings of its own",
     "izin/console/household.py": "hands it on to the processes it starts",
 }
 """Who may touch the environment, and why."""
@@ -57,7 +55,7 @@ CLOCKS_AND_CHANCE = frozenset(
 )
 """Names by which a module that may be imported could still read a clock or chance."""
 
-STRANGERS = ("izin/local/", "izin/simulator/")
+STRANGERS = ("izin/local/",)
 """Outside the house: they import nothing of it, and raise errors of their own."""
 
 BLAMED = frozenset({"OurError", "SourceError", "IysError"})

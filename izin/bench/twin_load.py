@@ -16,16 +16,16 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import httpx
+from iys_simulator.clock import wire_text
+from iys_simulator.rules.fields import Consent
+from iys_simulator.state import Twin
+from iys_simulator.store.accounts import Account, Brand, Subscription
+from iys_simulator.store.database import Database
+from iys_simulator.store.movements import Origin, Path
+from iys_simulator.store.register import Register, Stamp
 
 from izin.bench.used import cpu_seconds, peak_megabytes
 from izin.local import Child, Command, free_port
-from izin.simulator.clock import wire_text
-from izin.simulator.rules.fields import Consent
-from izin.simulator.state import Twin
-from izin.simulator.store.accounts import Account, Brand, Subscription
-from izin.simulator.store.database import Database
-from izin.simulator.store.movements import Origin, Path
-from izin.simulator.store.register import Register, Stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -84,7 +84,7 @@ def simulator(folder: FilePath, state: FilePath | None) -> Iterator[Child]:
     child = Child(
         Command(
             name="simulator",
-            argv=(sys.executable, "-m", "izin.simulator", *argv),
+            argv=(sys.executable, "-m", "iys_simulator", "serve", *argv),
             environment=None,
             log=folder / "simulator.log",
             ready=f"{url}/__simulator__/health",

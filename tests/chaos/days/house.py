@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import psycopg
+from iys_simulator.app import build_app
+from iys_simulator.clock import Clock
+from iys_simulator.settings import Settings
+from iys_simulator.state import Twin
+from iys_simulator.store.accounts import Account, Subscription
+from iys_simulator.store.accounts import Brand as TwinBrand
 from psycopg.rows import DictRow, dict_row
 from pydantic import SecretStr
 
 from izin.iys import IysClient, Pace, TokenAuth
 from izin.runtime.ending import end
 from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
-from izin.simulator.app import build_app
-from izin.simulator.clock import Clock
-from izin.simulator.settings import Settings
-from izin.simulator.state import Twin
-from izin.simulator.store.accounts import Account, Subscription
-from izin.simulator.store.accounts import Brand as TwinBrand
 from izin.sinks.crew import crew
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.bells import NAMES, Bells

@@ -15,9 +15,10 @@ from izin.sinks.ledger import reads
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from iys_simulator.state import Twin
+    from iys_simulator.store.movements import Movement
+
     from izin.consent.model import Consent
-    from izin.simulator.state import Twin
-    from izin.simulator.store.movements import Movement
     from izin.sinks.ledger.database import Ledger
 
 HOUR = 3600.0

@@ -11,6 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from iys_simulator.conformance.additions import FIELD_FAULTS
+from iys_simulator.conformance.case import filled
+from iys_simulator.conformance.wording import consent
+from iys_simulator.errors.responses import codes_in
+from iys_simulator.rules.fields import Consent, Today, read_consent
+from iys_simulator.settings import Settings
+from iys_simulator.store.accounts import Brand as TwinBrand
 
 from izin.consent.admission import FIRST_DATE, SKEW, Refusal, admit
 from izin.consent.business_days import TURKEY_CALENDAR
@@ -23,13 +30,6 @@ from izin.producers import brands as known
 from izin.producers.bodies import JSON_TYPE, read_body
 from izin.producers.dates import DateRules
 from izin.producers.mappings import Admitted, Origin, judge, read
-from izin.simulator.conformance.additions import FIELD_FAULTS
-from izin.simulator.conformance.case import filled
-from izin.simulator.conformance.wording import consent
-from izin.simulator.errors.responses import codes_in
-from izin.simulator.rules.fields import Consent, Today, read_consent
-from izin.simulator.settings import Settings
-from izin.simulator.store.accounts import Brand as TwinBrand
 from izin.sinks import facts, rulings
 from izin.sinks.ledger.brands import Brand
 from izin.sinks.telling import item_of

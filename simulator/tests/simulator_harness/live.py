@@ -1,0 +1,46 @@
+"""A twin that listens on a port of this machine, in a thread of the tests' own process."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from iys_simulator import Settings, Twin, build_app
+from iys_simulator.store.accounts import Account, Subscription
+from simulator_harness.client import IYS_CODE, a_brand
+
+
+@contextmanager
+def listening(twin: Twin) -> Iterator[str]:
+    """Give the base URL of `twin` while it listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = uvicorn.Config(build_app(twin), log_level="warning", ws="none")
+        server = uvicorn.Server(config)
+        ready = threading.Event()
+        # Asked when the server stands: there is no time in it.
+        startup = server.startup
+
+        async def told(sockets: list[socket.socket] | None = None) -> None:
+            await startup(sockets)
+            ready.set()
+
+        server.startup = told  # type: ignore[method-assign]
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            assert ready.wait(10)
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(10)
+
+
+def a_twin() -> Twin:
+    """Give a twin by the machine's clock, with the account and brand of the fixtures."""
+    twin = Twin(Settings(requests_per_second=0, token_limit=0, push_https_required=False))
+    account = Account(username="api@example.com", password="fake", iys_code=IYS_CODE)
+    twin.directory.add_account(account, Subscription(iys_code=IYS_CODE))
+    twin.directory.add_brand(a_brand())
+    return twin

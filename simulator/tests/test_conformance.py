@@ -1,0 +1,312 @@
+"""The table of requests and answers: the twin keeps it, and it would show where one did not."""
+
+import asyncio
+import json
+import re
+from random import Random
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from iys_simulator import Settings, Twin, build_app
+from iys_simulator.commands.cli import app
+from iys_simulator.conformance import (
+    Case,
+    Counterpart,
+    Credentials,
+    Expected,
+    Outcome,
+    Result,
+    Runner,
+    Step,
+    UnreachedError,
+    all_cases,
+    operations,
+    receiving,
+)
+from iys_simulator.conformance.case import filled
+from iys_simulator.conformance.judgement import objection
+from iys_simulator.conformance.report import provoked
+from iys_simulator.conformance.wording import answers, refuses, weather
+from simulator_harness.description import (
+    DESCRIPTION,
+    described,
+    examples_of,
+    is_of_the_consent_domain,
+)
+from simulator_harness.quirks import EXAMPLES, STATUSES, quirk_of_status
+from simulator_harness.shapes import shape_of, strangers_to
+
+CREDENTIALS = Credentials(
+    username="api@example.com", password="fake", iys_code=660001, brand_code=660101
+)
+BRANDS = operations.BRANDS
+
+
+async def asked(twin: Twin, *cases: Case):
+    """Give the results of `cases` against `twin`."""
+    transport = httpx.ASGITransport(build_app(twin))
+    async with httpx.AsyncClient(transport=transport, base_url="http://twin") as http:
+        counterpart = await Counterpart.at(http, chance=Random(1), credentials=None)
+        async with receiving() as receiver_url:
+            results = await Runner(counterpart, receiver_url=receiver_url).run(cases)
+    await twin.close()
+    return results
+
+
+@pytest.fixture(scope="module")
+def results() -> list[Result]:
+    """Give the results of the whole table against a twin with İYS's own limits."""
+    return asyncio.run(asked(Twin(Settings()), *all_cases()))
+
+
+def test_the_twin_answers_as_the_table_says(results: list[Result]):
+    """Every case passes, none is skipped, and each has a sentence of its own."""
+    wrong = [
+        f"{result.case.operation.name}: {result.case.what}: {result.why}"
+        for result in results
+        if result.outcome is not Outcome.PASSED
+    ]
+    assert wrong == []
+    names = [(result.case.operation, result.case.what) for result in results]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.skipif(not DESCRIPTION.exists(), reason="İYS's description is not here")
+def test_the_table_provokes_what_the_description_lists(results: list[Result]):
+    """Every operation of the consent domain, nearly every H-code of each, and 95 % of all codes."""
+    listed = {
+        name: set(re.findall(r"\bH\d{3}\b", json.dumps(operation["responses"])))
+        for name, operation in described().items()
+        if is_of_the_consent_domain(operation)
+    }
+    shown: dict[str, set[str]] = {}
+    for result in results:
+        shown.setdefault(result.case.operation.name, set()).update(provoked([result]))
+    assert shown.keys() == listed.keys()
+    pairs = [(name, code) for name, codes in listed.items() for code in codes]
+    missing = [(name, code) for name, code in pairs if code not in shown[name]]
+    codes = set().union(*listed.values())
+    print(  # noqa: T201 - what is covered is told, with -s or on failure
+        f"{len(shown)} operations, {len(codes & set().union(*shown.values()))} of {len(codes)} "
+        f"codes, {len(pairs) - len(missing)} of {len(pairs)} codes of operations; not: {missing}"
+    )
+    assert len(codes & set().union(*shown.values())) >= 0.95 * len(codes)
+    assert len(missing) <= 0.05 * len(pairs)
+
+
+@pytest.mark.skipif(not DESCRIPTION.exists(), reason="İYS's description is not here")
+def test_every_example_has_a_shape_of_ours(results: list[Result]):
+    """Each example answer of the description has keys and kinds of an answer the twin gave."""
+    ours: dict[tuple[str, str], list[object]] = {}
+    for result in results:
+        ours.setdefault((result.case.operation.name, str(result.status)), []).append(result.content)
+    shapes = {where: shape_of(contents) for where, contents in ours.items()}
+    strange: dict[str, set[str]] = {}
+    told = 0
+    for name, operation in described().items():
+        if not is_of_the_consent_domain(operation):
+            continue
+        for status, example in examples_of(operation):
+            told += 1
+            for stranger in strangers_to(shapes.get((name, status), {}), example):
+                strange.setdefault(stranger, set()).add(name)
+    print(f"{told} examples of {len(shapes)} answers")  # noqa: T201 - what is covered is told
+    assert strange == {quirk.stranger: set(quirk.operations) for quirk in EXAMPLES}
+
+
+@pytest.mark.skipif(not DESCRIPTION.exists(), reason="İYS's description is not here")
+def test_no_status_lies_outside_the_description(results: list[Result]):
+    """Each status is listed for its operation, or in the table of quirks, which has no idle row."""
+    undocumented = {
+        (result.case.operation.name, result.status)
+        for result in results
+        if str(result.status) not in described()[result.case.operation.name]["responses"]
+    }
+    assert {quirk_of_status(name, status) for name, status in undocumented} == STATUSES.keys()
+
+
+async def test_a_run_leaves_settings_weather_and_speed_as_they_were():
+    """Limits are lifted for the run only, and what a case ordered does not befall the next."""
+    twin = Twin(Settings(requests_per_second=7, result_delay=3))
+    wet = Case(
+        operation=BRANDS,
+        what="weather that is not used up",
+        expected=answers(200),
+        given=(weather(operations.ADD, "H103", 500),),
+    )
+    rate = [case for case in all_cases() if case.expected.code == "H124"][:2]
+    results = await asked(twin, wet, *rate)
+    assert {result.outcome for result in results} == {Outcome.PASSED}
+    assert twin.settings == Settings(requests_per_second=7, result_delay=3)
+    assert twin.weather.fronts() == ()
+    assert twin.clock.speed == 1
+
+
+@pytest.mark.parametrize(
+    ("expected", "status", "content", "why"),
+    [
+        (answers(200), 500, {"errors": [{"code": "H103"}]}, "500 H103 came"),
+        (refuses("H110", 422), 422, {"errors": [{"code": "H111", "message": "x"}]}, "H111 came"),
+        (refuses("H110", 422), 422, "text", "no code came"),
+        (refuses("H110", 422), 422, {"errors": []}, "no code came"),
+        (refuses("H110", 422), 422, {"errors": [{"code": "H110"}]}, "no message"),
+        (
+            refuses("H110", 422, "status"),
+            422,
+            {"errors": [{"code": "H110", "message": "x", "location": ["type"]}]},
+            "not at ('status',)",
+        ),
+        (
+            refuses("H110", 422, index=1),
+            422,
+            {"errors": [{"code": "H110", "message": "x", "index": 0}]},
+            "not at 1",
+        ),
+        (answers(200, {"0.status": "success"}), 200, [{"status": "failure"}], "'failure' came"),
+        (answers(200, {"list.0.status": ...}), 200, {"list": []}, "something expected"),
+    ],
+)
+def test_a_wrong_answer_is_told(expected: Expected, status: int, content: object, why: str):
+    """Status, code, message, place and values: each is looked at."""
+    assert why in objection(expected, status, content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"errors": [{"code": "H353", "message": "x"}]},
+        {"errors": [{"code:": "H353", "message": "x"}]},
+        {"code": "H353", "message": "x"},
+    ],
+)
+def test_a_code_is_read_in_each_of_iyss_shapes(content: object):
+    """In the envelope, under the misspelt key, and flat."""
+    assert objection(refuses("H353", 403), 403, content) == ""
+
+
+def test_a_name_without_a_value_is_an_error():
+    """A typing error in a case does not go out as text."""
+    with pytest.raises(KeyError):
+        filled({"recipient": "to $nobody"}, {})
+
+
+async def test_a_step_that_fails_fails_its_case():
+    """The request itself is not sent, and the set-up is named."""
+    step = Step(method="POST", path="/__simulator__/brands", body={})
+    case = Case(operation=BRANDS, what="a brand without a code", expected=answers(200))
+    with_step = Case(operation=BRANDS, what="x", expected=answers(200), given=(step,))
+    first, second = await asked(Twin(), with_step, case)
+    assert (first.outcome, first.why) == (
+        Outcome.FAILED,
+        "set-up: POST /__simulator__/brands: 400",
+    )
+    assert second.outcome is Outcome.PASSED
+
+
+def elsewhere(request: httpx.Request) -> httpx.Response:
+    """Answer as something that is not our simulator."""
+    if request.url.path == "/oauth2/token":
+        return httpx.Response(200, json={"access_token": "fake"})
+    if request.url.path.endswith("/brands"):
+        return httpx.Response(200, json=[])
+    return httpx.Response(404)
+
+
+async def test_without_an_admin_api_what_needs_it_is_skipped():
+    """Given credentials are used, and the rest is skipped with the reason."""
+    transport = httpx.MockTransport(elsewhere)
+    async with httpx.AsyncClient(transport=transport, base_url="http://elsewhere") as http:
+        counterpart = await Counterpart.at(http, chance=Random(1), credentials=CREDENTIALS)
+        results = await Runner(counterpart).run(all_cases())
+    by_outcome = {
+        outcome: {result.why for result in results if result.outcome is outcome}
+        for outcome in Outcome
+    }
+    assert by_outcome[Outcome.SKIPPED] == {
+        "needs the twin's admin API to be set up",
+        "needs a business partner's account",
+        "needs a push address that the base URL can reach",
+        "needs a retailer of the brand",
+    }
+    assert "HTTP 401 expected, 200 came" in by_outcome[Outcome.FAILED]
+
+
+async def test_without_credentials_nothing_is_asked():
+    """Each case says what it needs."""
+    transport = httpx.MockTransport(elsewhere)
+    async with httpx.AsyncClient(transport=transport, base_url="http://elsewhere") as http:
+        counterpart = await Counterpart.at(http, chance=Random(1), credentials=None)
+        results = await Runner(counterpart).run(all_cases())
+    assert {result.outcome for result in results} == {Outcome.SKIPPED}
+
+
+async def test_nobody_there_is_an_error():
+    """A base URL that does not answer is no list of failures."""
+    async with httpx.AsyncClient(base_url="http://127.0.0.1:1", trust_env=False) as http:
+        with pytest.raises(UnreachedError):
+            await Counterpart.at(http, chance=Random(1), credentials=None)
+
+
+async def test_a_twin_that_goes_meanwhile_is_told():
+    """The run ends there: what was not asked is not called wrong."""
+
+    def mortal(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/weather"):
+            raise httpx.ConnectError("gone")
+        return httpx.Response(200, json={"nowTurkey": "2026-09-17 12:00:00", "access_token": "x"})
+
+    wet = [case for case in all_cases() if case.expected.code == "H103"]
+    transport = httpx.MockTransport(mortal)
+    async with httpx.AsyncClient(transport=transport, base_url="http://twin") as http:
+        counterpart = await Counterpart.at(http, chance=Random(1), credentials=None)
+        with pytest.raises(UnreachedError):
+            await Runner(counterpart).run(wet)
+
+
+def run(*words: str):
+    """Run the command."""
+    return CliRunner().invoke(app, ["conformance", *words])
+
+
+def test_the_command_reports_as_a_table_and_as_json():
+    """Without a base URL it asks a twin of its own; 0 where all is right."""
+    table = run("--only", "/info/city", "--seed", "1")
+    assert table.exit_code == 0, table.output
+    assert "GET /info/city/{code}" in table.stdout
+    told = json.loads(run("--only", "H401", "--output", "json").stdout)
+    assert told["summary"]["codes"] == ["H401"]
+    assert [case["outcome"] for case in told["cases"]] == ["passed"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--base-url", "http://127.0.0.1:1"], 4),
+        (["--only", "nothing"], 2),
+        (["--iys-code", "1", "--username", "x"], 2),
+    ],
+)
+def test_the_command_tells_why_it_could_not_ask(words: list[str], code: int):
+    """Nobody there, no such case, half an account."""
+    assert run(*words).exit_code == code
+
+
+def test_the_command_tells_that_a_twin_cannot_be_set_up(monkeypatch: pytest.MonkeyPatch):
+    """A setting it refuses ends the run with a sentence, not in the middle of a stack."""
+    monkeypatch.setattr(
+        "iys_simulator.conformance.counterpart._UNLIMITED", {"requestsPerSecond": "none"}
+    )
+    result = run("--only", "/info/city")
+    assert result.exit_code == 1
+    assert "cannot be set up: /__simulator__/settings: 400" in result.stderr
+
+
+def test_the_command_tells_what_is_wrong(monkeypatch: pytest.MonkeyPatch):
+    """One wrong answer is printed with its operation, and the exit code is 1."""
+    wrong = Case(operation=operations.CITIES, what="a wrong wish", expected=answers(201))
+    monkeypatch.setattr("iys_simulator.commands.conformance.all_cases", lambda: (wrong,))
+    result = run()
+    assert result.exit_code == 1
+    assert "failed GET /info/city: a wrong wish: HTTP 201 expected, 200 came" in result.stdout
