@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 import httpx
 from iys_simulator.clock import wire_text
-from iys_simulator.rules.fields import Consent
-from iys_simulator.state import Twin
+from iys_simulator.rules.consent import Consent
+from iys_simulator.state import SimulatorState
 from iys_simulator.store.accounts import Account, Brand, Subscription
 from iys_simulator.store.database import Database
-from iys_simulator.store.movements import Origin, Path
-from iys_simulator.store.register import Register, Stamp
+from iys_simulator.store.movements import Origin, WritePath
+from iys_simulator.store.register import Register, SaveContext
 
 from izin.bench.used import cpu_seconds, peak_megabytes
 from izin.local import Child, Command, free_port
@@ -169,8 +169,8 @@ def fill(state: FilePath, records: int) -> int:
     for first in range(register.size, records, _FILLED_AT_ONCE):
         numbers = range(first, min(first + _FILLED_AT_ONCE, records))
         consents = [_consent(number, wire_text(second - 60)) for number in numbers]
-        origin = Origin(path=Path.BATCH, client="bench", request_id=f"fill-{first}")
-        stamp = Stamp(second=second, occurred_at=second * 1000, origin=origin)
+        origin = Origin(path=WritePath.BATCH, client="bench", request_id=f"fill-{first}")
+        stamp = SaveContext(second=second, occurred_at=second * 1000, origin=origin)
         register.save_all(list(enumerate(consents)), {}, stamp)
     database.close()
     return register.size

@@ -1,13 +1,13 @@
-"""İYS's twin: answers as İYS's API 3.2.0 does, and imports nothing else of this project.
+"""A simulator of the HTTP API 3.2.0 of İYS, Turkey's register of commercial-message consent.
 
-It exists because no public sandbox may be load-tested, and because the failures that matter (a lost
-answer, a used-up hour, a citizen's rejection in the middle of a batch) cannot be ordered from İYS.
-`iys_simulator.commands.cli` starts it as a process; `build_app` gives it as an ASGI application.
+No public sandbox of İYS may be load-tested, and the failures that matter (a lost response, an
+exceeded limit, an opt-out in the middle of a batch) cannot be ordered from İYS. `iys-simulator
+serve` starts the simulator as a process; `build_app` returns it as an ASGI application.
 """
 
 from iys_simulator.app import build_app
 from iys_simulator.clock import Clock
 from iys_simulator.settings import Settings
-from iys_simulator.state import Twin
+from iys_simulator.state import SimulatorState
 
-__all__ = ["Clock", "Settings", "Twin", "build_app"]
+__all__ = ["Clock", "Settings", "SimulatorState", "build_app"]

@@ -1,8 +1,7 @@
-"""The twin's time: the machine's clock, an offset and a speed, told in Turkish time at the wire.
+"""The simulator's time: the machine's clock with an offset and a speed.
 
-İYS's instants are texts of fixed width in Turkish time (UTC+3, no summer time since 2016), so
-inside the twin they are kept as those texts: they compare as text exactly as they compare as
-instants.
+İYS writes instants as texts of fixed width in Turkish time (UTC+3, no summer time since 2016). The
+simulator stores them as those texts ("wire texts"), which sort as the instants do.
 """
 
 import time
@@ -17,9 +16,9 @@ _MIDNIGHT = time_of_day()
 
 
 class Clock:
-    """Tells the twin's time; `machine_seconds` gives the real epoch seconds.
+    """The simulator's clock; `machine_seconds` returns the real epoch seconds.
 
-    The twin's time runs at `speed` seconds a second: 1 as the machine's, 0 not at all.
+    It runs at `speed` seconds per real second: 1 like the machine's clock, 0 not at all.
     """
 
     def __init__(self, machine_seconds: Callable[[], float] = time.time) -> None:
@@ -30,65 +29,66 @@ class Clock:
 
     @property
     def offset(self) -> float:
-        """Seconds the twin is ahead of the machine, now."""
+        """How many seconds the simulator is ahead of the machine now."""
         machine = self._machine_seconds()
         return self._offset + (machine - self._since) * (self._speed - 1)
 
     @property
     def speed(self) -> float:
-        """Seconds of the twin in one of the machine."""
+        """Seconds of the simulator's time per real second."""
         return self._speed
 
     def seconds(self) -> float:
-        """Give the twin's now, in epoch seconds."""
+        """Return the simulator's now, in epoch seconds."""
         machine = self._machine_seconds()
         if self._speed == 1:
             return machine + self._offset
         return self._since + self._offset + (machine - self._since) * self._speed
 
     def machine_milliseconds(self) -> int:
-        """Give the machine's now in epoch milliseconds, without the offset: to measure delays."""
+        """Return the machine's now in epoch milliseconds, without the offset: to measure delays."""
         return int(self._machine_seconds() * 1000)
 
     def set_offset(self, seconds: float) -> None:
-        """Put the twin `seconds` ahead of the machine."""
+        """Set the simulator's clock `seconds` ahead of the machine's."""
         self._since = self._machine_seconds()
         self._offset = seconds
 
     def set_seconds(self, seconds: float) -> None:
-        """Set the twin's now, in epoch seconds."""
+        """Set the simulator's now, in epoch seconds."""
         self.set_offset(seconds - self._machine_seconds())
 
     def advance(self, seconds: float) -> None:
-        """Move the twin's now by `seconds`."""
+        """Move the simulator's now by `seconds`."""
         self.set_offset(self.offset + seconds)
 
     def set_speed(self, speed: float) -> None:
-        """Run at `speed` from now on; the twin's now stays as it is."""
+        """Run at `speed` from now on, without changing the current time."""
         self.set_offset(self.offset)
         self._speed = speed
 
 
 @lru_cache(maxsize=4096)
 def wire_text(second: int) -> str:
-    """Epoch second as İYS writes it: `YYYY-MM-DD HH:MM:SS`, Turkish time."""
+    """Return an epoch second as İYS writes it: `YYYY-MM-DD HH:MM:SS`, Turkish time."""
     return datetime.fromtimestamp(second, TURKEY).strftime(WIRE_FORMAT)
 
 
 def instant(second: float) -> datetime:
-    """Epoch seconds as an aware datetime."""
+    """Return epoch seconds as an aware datetime in UTC."""
     return datetime.fromtimestamp(second, UTC)
 
 
 def seconds_of(text: str) -> float:
-    """Give the epoch seconds of a wire text, or of an ISO text with its own offset from UTC.
+    """Return the epoch seconds of a wire text, or of an ISO 8601 text with an offset from UTC.
 
-    `ValueError` if it is neither.
+    Raises:
+        ValueError: it is neither.
     """
-    told = datetime.fromisoformat(text)
-    return (told if told.tzinfo else told.replace(tzinfo=TURKEY)).timestamp()
+    parsed = datetime.fromisoformat(text)
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=TURKEY)).timestamp()
 
 
 def day_start(day: date) -> int:
-    """Midnight of `day` in Turkish time, as epoch seconds."""
+    """Return midnight of `day` in Turkish time, as epoch seconds."""
     return int(datetime.combine(day, _MIDNIGHT, TURKEY).timestamp())

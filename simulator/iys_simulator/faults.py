@@ -1,10 +1,10 @@
-"""Weather: faults ordered beforehand for calls of an operation, so that a run can be repeated.
+"""Fault injection: rules that make calls of an operation fail, so that a run can be repeated.
 
-An order is a fault and when it strikes: the next so many calls, or all until it is cancelled; each
-of them, or a share drawn by a seeded generator; at once, or after some calls have passed; always,
-or for a span of the twin's time, as an outage is. A call is shown to the orders of its operation
-first, then to those for any operation (`*`), each group in the order it came in; the first that
-strikes is the weather of the call.
+A rule has a fault and says which calls get it: a number of calls, or all until it is cancelled;
+each of them, or a share chosen by a seeded generator; at once, or after some calls; always, or for
+a period of the simulator's time, as in an outage. A call is matched against the rules of its
+operation first, then against those of any operation (`*`), each group in the order of creation; the
+first rule that matches applies.
 """
 
 import time
@@ -16,9 +16,9 @@ from random import Random
 
 
 class Operation(StrEnum):
-    """The twin's operations, as counters and weather name them."""
+    """The operations of İYS's API, as counters and fault rules name them."""
 
-    TOKEN = "token"  # noqa: S105 - a method's name, no secret
+    TOKEN = "token"  # noqa: S105 - an operation's name, no secret
     BRANDS = "brands"
     SUBSCRIPTION = "subscription"
     ADD = "add"
@@ -55,39 +55,39 @@ class Operation(StrEnum):
     CITY = "city"
     TOWNS = "towns"
     TOWN = "town"
-    REJECT_LINKS = "rejectLinks"
-    VIA = "via"  # all of ViA, ViA PASS and ViA Frame
-    PUSH = "push"  # a delivery, the twin's own call
+    OPT_OUT_LINKS = "optOutLinks"
+    VIA = "via"  # every endpoint of ViA, ViA PASS and ViA Frame
+    PUSH = "push"  # a delivery, which the simulator itself calls
 
 
 ANY = "*"
 
 
 class Drop(StrEnum):
-    """When the connection is lost."""
+    """When the connection is dropped: before or after the effect."""
 
     BEFORE = "before"
     AFTER = "after"
 
 
-class Delivery(StrEnum):
-    """What befalls a delivery of push beside slowness, which makes it late."""
+class DeliveryFault(StrEnum):
+    """The faults of a push delivery, beside being slow."""
 
-    LOST = "lost"  # never sent, though the twin takes it for delivered
+    LOST = "lost"  # never sent, but considered delivered
     DOUBLED = "doubled"  # sent twice
-    OVERTAKEN = "overtaken"  # sent behind the next delivery to the address, or after a while
+    OVERTAKEN = "overtaken"  # sent after the next delivery to the address, or after a while
 
 
 class Writer(StrEnum):
-    """Who else writes to a brand; the values are those of a movement's path."""
+    """Another writer of a brand; the values are those of a movement's path."""
 
     PORTAL = "portal"
     INTEGRATOR = "integrator"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Intrusion:
-    """Another writer is a moment faster: for each address of the call it writes `status`."""
+class CompetingWrite:
+    """Another writer is faster: it writes `status` for each recipient of the call."""
 
     writer: Writer
     status: str
@@ -95,10 +95,10 @@ class Intrusion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fault:
-    """What befalls one call: slowness in seconds, then whatever else is set.
+    """The fault of one call: a delay in seconds, then whatever else is set.
 
-    A refusal is a status and an H-code; `drop` loses the connection; `token_expired` makes the
-    call's access token void; `intrusion` lets somebody else write first; `delivery` is for push.
+    `status` and `code` refuse the call; `drop` drops the connection; `token_expired` revokes the
+    call's access token; `competing_write` lets another writer write first; `delivery` is for push.
     """
 
     slow_seconds: float = 0.0
@@ -107,81 +107,82 @@ class Fault:
     message: str | None = None
     drop: Drop | None = None
     token_expired: bool = False
-    intrusion: Intrusion | None = None
-    delivery: Delivery | None = None
+    competing_write: CompetingWrite | None = None
+    delivery: DeliveryFault | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Front:
-    """An order: `fault` strikes `times` calls (`None`: until cancelled), after `passing` others.
+class FaultRule:
+    """A rule: `fault` is injected into `times` calls (None: until cancelled).
 
-    `share` is the part of the calls it strikes, above 0 and up to 1. It strikes from `begins_at` to
-    before `ends_at`, in epoch seconds of the twin's time, and is forgotten then.
+    The first `skip_first` calls pass. `share` is the part of the calls that get the fault, above 0
+    and up to 1. The rule applies from `begins_at` to before `ends_at`, in epoch seconds of the
+    simulator's time, and is dropped then.
     """
 
     operation: str
     fault: Fault
     times: int | None = 1
     share: float = 1.0
-    passing: int = 0
+    skip_first: int = 0
     begins_at: float = 0.0
     ends_at: float = inf
 
 
-class Weather:
-    """The orders that are not used up yet. The same seed draws the same calls.
+class FaultInjector:
+    """The rules that are not used up yet. The same seed chooses the same calls.
 
-    `seconds` tells the twin's time in epoch seconds.
+    `seconds` returns the simulator's time in epoch seconds.
     """
 
     def __init__(self, seed: int = 0, seconds: Callable[[], float] = time.time) -> None:
         self._seconds = seconds
-        self._chance = Random(seed)  # noqa: S311 - weather, no secret
-        self._fronts: list[Front] = []
+        self._random = Random(seed)  # noqa: S311 - repeatable on purpose
+        self._rules: list[FaultRule] = []
 
-    def order(self, front: Front) -> None:
-        """Let `front` come."""
-        self._fronts.append(front)
+    def add(self, rule: FaultRule) -> None:
+        """Add a rule."""
+        self._rules.append(rule)
 
     def take(self, operation: Operation) -> Fault | None:
-        """Give the fault of this call of `operation`, if one strikes it."""
-        now = self._forget_past()
-        # A delivery is the twin's own call, so `any operation` does not mean it.
+        """Return the fault of this call of `operation`, if a rule applies to it."""
+        now = self._drop_expired_rules()
+        # The simulator itself calls receivers, so "any operation" does not include deliveries.
         names = (operation.value,) if operation is Operation.PUSH else (operation.value, ANY)
         for name in names:
-            for position, front in enumerate(self._fronts):
-                if front.operation != name or now < front.begins_at:
+            for position, rule in enumerate(self._rules):
+                if rule.operation != name or now < rule.begins_at:
                     continue
-                if front.passing:
-                    self._fronts[position] = replace(front, passing=front.passing - 1)
-                elif front.share >= 1 or self._chance.random() < front.share:
-                    self._use(position, front)
-                    return front.fault
+                if rule.skip_first:
+                    self._rules[position] = replace(rule, skip_first=rule.skip_first - 1)
+                elif rule.share >= 1 or self._random.random() < rule.share:
+                    self._use(position, rule)
+                    return rule.fault
         return None
 
-    def fronts(self) -> tuple[Front, ...]:
-        """All orders that are not over, with what is left of them."""
-        self._forget_past()
-        return tuple(self._fronts)
+    def rules(self) -> tuple[FaultRule, ...]:
+        """Return all rules that are not over, with the number of calls that is left."""
+        self._drop_expired_rules()
+        return tuple(self._rules)
 
     def clear(self) -> None:
-        """Cancel all orders."""
-        self._fronts.clear()
+        """Cancel all rules."""
+        self._rules.clear()
 
     def seed(self, seed: int) -> None:
-        """Start the draws anew."""
-        self._chance.seed(seed)
+        """Restart the random choices from `seed`."""
+        self._random.seed(seed)
 
-    def _forget_past(self) -> float:
+    def _drop_expired_rules(self) -> float:
         now = self._seconds()
-        if any(front.ends_at <= now for front in self._fronts):
-            self._fronts = [front for front in self._fronts if now < front.ends_at]
+        if any(rule.ends_at <= now for rule in self._rules):
+            self._rules = [rule for rule in self._rules if now < rule.ends_at]
         return now
 
-    def _use(self, position: int, front: Front) -> None:
-        if front.times is None:
+    def _use(self, position: int, rule: FaultRule) -> None:
+        if rule.times is None:
             return
-        if front.times > 1:
-            self._fronts[position] = replace(front, times=front.times - 1)
+        if rule.times > 1:
+            self._rules[position] = replace(rule, times=rule.times - 1)
         else:
-            del self._fronts[position]
+            del self._rules[position]

@@ -1,4 +1,4 @@
-"""The twin's state put together: who may call, what is registered, what is still waiting."""
+"""The state of one simulator: accounts, registers, waiting batches, limits and injected faults."""
 
 import asyncio
 import itertools
@@ -9,28 +9,28 @@ from random import Random
 import httpx
 
 from iys_simulator.clock import Clock, wire_text
-from iys_simulator.faults import Weather
-from iys_simulator.push_delivery import PushOffice
-from iys_simulator.rules.fields import Consent
+from iys_simulator.faults import FaultInjector
+from iys_simulator.push_delivery import PushDelivery
+from iys_simulator.rules.consent import Consent
 from iys_simulator.settings import Settings
 from iys_simulator.store.accounts import Brand, Directory
 from iys_simulator.store.batches import BatchQueue, process
 from iys_simulator.store.database import Database
-from iys_simulator.store.documents import Shelf
-from iys_simulator.store.movements import Movement, Origin, Path
-from iys_simulator.store.register import Register, Stamp
-from iys_simulator.store.reject_links import RejectLink
-from iys_simulator.store.retailers import RetailerBook
-from iys_simulator.store.tokens import TokenOffice
+from iys_simulator.store.documents import DocumentMap
+from iys_simulator.store.movements import Movement, Origin, WritePath
+from iys_simulator.store.opt_out_links import OptOutLink
+from iys_simulator.store.register import Register, SaveContext
+from iys_simulator.store.retailers import RetailerStore
+from iys_simulator.store.tokens import TokenStore
 from iys_simulator.traffic.counters import Counters
-from iys_simulator.traffic.error_rate import TrafficQuality
+from iys_simulator.traffic.error_rate import ErrorRate
 from iys_simulator.traffic.rate_limits import FixedWindow, Limit, RestartingHour, SlidingWindow
 from iys_simulator.traffic.request_log import RequestLog
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """The counters of İYS's limits."""
+    """İYS's limits, with what they count."""
 
     requests: dict[str, Limit] = field(
         default_factory=lambda: {"fixed": FixedWindow(), "sliding": SlidingWindow()}
@@ -38,22 +38,23 @@ class Limits:
     tokens: Limit = field(default_factory=RestartingHour)
     statuses: Limit = field(default_factory=FixedWindow)
     histories: Limit = field(default_factory=FixedWindow)
-    quality: TrafficQuality = field(default_factory=TrafficQuality)
+    error_rate: ErrorRate = field(default_factory=ErrorRate)
 
     def clear(self) -> None:
-        """Forget all clients."""
+        """Reset the counts of all clients."""
         for limit in (*self.requests.values(), self.tokens, self.statuses, self.histories):
             limit.clear()
-        self.quality.clear()
+        self.error_rate.clear()
 
 
-class Twin:
-    """İYS in memory. `pause` waits (slow weather, retries of push): an argument for tests.
+class SimulatorState:
+    """Everything a simulator knows.
 
-    What is drawn by chance is drawn from `seed`, so that a run can be repeated.
+    `pause` waits (slow faults, push retries): an argument for tests. Random choices follow `seed`,
+    so that a run can be repeated.
     """
 
-    def __init__(  # noqa: PLR0913 - each may be another one in a test
+    def __init__(  # noqa: PLR0913 - tests replace each of them
         self,
         settings: Settings | None = None,
         clock: Clock | None = None,
@@ -66,19 +67,19 @@ class Twin:
         self.settings = settings or Settings()
         self.clock = clock or Clock()
         self.pause = pause
-        self.chance = Random(seed)  # noqa: S311 - repeatable on purpose
+        self.random = Random(seed)  # noqa: S311 - repeatable on purpose
         self.database = database or Database()
         self.directory = Directory(self.database)
-        self.tokens = TokenOffice(self.directory, self.database)
-        self.retailers = RetailerBook(self.database)
+        self.tokens = TokenStore(self.directory, self.database)
+        self.retailers = RetailerStore(self.database)
         self.limits = Limits()
         self.batches = BatchQueue(self.database)
-        self.weather = Weather(seed, self.clock.seconds)
+        self.faults = FaultInjector(seed, self.clock.seconds)
         self.counters = Counters()
         self.log = RequestLog()
-        self.push = PushOffice(
+        self.push = PushDelivery(
             self.counters,
-            self.weather,
+            self.faults,
             lambda: self.settings,
             client=push_client,
             pause=pause,
@@ -87,31 +88,29 @@ class Twin:
         )
         self._registers: dict[int, Register] = {}
         self._calls = itertools.count(1)
-        self._links = Shelf(self.database, "reject link", str, RejectLink)
-        self._agreed = Shelf(self.database, "agreement", tuple[int, str], bool)
-        self._offset = Shelf(self.database, "clock", str, float)
-        self.hashes: dict[
-            tuple[int, str, bool, str], str
-        ] = {}  # of the files of days that are over
+        self._links = DocumentMap(self.database, "opt-out link", str, OptOutLink)
+        self._agreed = DocumentMap(self.database, "agreement", tuple[int, str], bool)
+        self._offset = DocumentMap(self.database, "clock", str, float)
+        self.hashes: dict[tuple[int, str, bool, str], str] = {}  # of the files of past days
         self._set_clock()
 
     def _set_clock(self) -> None:
-        """Go on where the last process stopped: no movement is older than one before it."""
+        """Continue where the last process stopped: no movement is older than one before it."""
         self.clock.set_offset(self._offset.get("offset", self.clock.offset))
         behind = self.last_second() - self.clock.seconds()
         if behind > 0:
             self.clock.advance(behind)
 
     def register_of(self, brand_code: int) -> Register:
-        """Give the brand's register, with every batch that is due by now processed."""
+        """Return the brand's register, after processing every batch that is due by now."""
         self.process_due()
         return self._register(brand_code)
 
-    def process_due(self, most: int | None = None) -> int:
-        """Process the batches due by now, at most `most`; how many there were."""
+    def process_due(self, limit: int | None = None) -> int:
+        """Process the batches that are due by now, at most `limit`; return their number."""
         done = 0
         now = self.clock.seconds()
-        for batch in itertools.islice(self.batches.take_due(now), most):
+        for batch in itertools.islice(self.batches.take_due(now), limit):
             brand = self.directory.brands.get(batch.brand_code)
             if brand is not None:
                 occurred_at = self.clock.machine_milliseconds()
@@ -125,52 +124,52 @@ class Twin:
         return done
 
     def call_id(self, prefix: str) -> str:
-        """Give A name for a call that İYS itself does not name."""
+        """Return an id for a call that has none at İYS."""
         return f"{prefix}-{next(self._calls)}"
 
     def save(
         self, brand: Brand, consent: Consent, origin: Origin, citizen_name: str = ""
     ) -> Movement:
-        """Save `consent` now, whatever the rules say, and have it pushed if a citizen did it."""
-        stamp = Stamp(
+        """Save `consent` now without applying the rules; push it if a citizen made it."""
+        context = SaveContext(
             second=int(self.clock.seconds()),
             occurred_at=self.clock.machine_milliseconds(),
             origin=origin,
         )
-        movement = self.register_of(brand.code).save(consent, stamp, citizen_name)
-        if origin.path is Path.CITIZEN:
+        movement = self.register_of(brand.code).save(consent, context, citizen_name)
+        if origin.path is WritePath.CITIZEN:
             self.push.send(brand.code, brand.iys_code, [movement])
         return movement
 
-    def add_reject_link(self, name: str, link: RejectLink) -> None:
-        """Remember what the e-mail reject link `name` stands for."""
+    def add_opt_out_link(self, name: str, link: OptOutLink) -> None:
+        """Store what the opt-out link `name` refers to."""
         self._links[name] = link
 
-    def reject_link(self, name: str) -> RejectLink | None:
-        """Give what the e-mail reject link `name` stands for."""
+    def opt_out_link(self, name: str) -> OptOutLink | None:
+        """Return what the opt-out link `name` refers to."""
         return self._links.get(name)
 
     def agree(self, brand_code: int, day: str) -> None:
-        """Remember that the provider agrees with the day's movements."""
+        """Store that the provider agrees with the day's movements."""
         self._agreed[brand_code, day] = True
 
     def is_agreed(self, brand_code: int, day: str) -> bool:
-        """Whether the provider agreed with the day's movements."""
+        """Return whether the provider agreed with the day's movements."""
         return (brand_code, day) in self._agreed
 
     def now_text(self) -> str:
-        """Now as a wire text."""
+        """Return the current time as a wire text."""
         return wire_text(int(self.clock.seconds()))
 
     def last_second(self) -> int:
-        """Give the creation second of the youngest movement of any brand; 0 if there is none."""
+        """Return the creation second of the latest movement of any brand; 0 if there is none."""
         row = self.database.row("last_movement")
         return row[1] if row else 0
 
     async def reset(self, *, everything: bool, seed: int | None = None) -> None:
-        """Empty registers, batches, counters, log, limits and weather; the clock is the machine's.
+        """Delete registers, batches, counters, log, limits and fault rules; reset the clock.
 
-        Accounts, brands, tokens and push registrations are kept unless `everything` is to go.
+        Accounts, brands, tokens and push registrations are deleted only with `everything`.
         """
         self.database.empty()
         self._registers.clear()
@@ -178,10 +177,10 @@ class Twin:
         self._links.clear()
         self._agreed.clear()
         self.hashes.clear()
-        self.weather.clear()
+        self.faults.clear()
         if seed is not None:
-            self.weather.seed(seed)
-            self.chance.seed(seed)
+            self.faults.seed(seed)
+            self.random.seed(seed)
         self.counters.clear()
         self.log.clear()
         self.limits.clear()

@@ -5,28 +5,28 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from iys_simulator import Clock, Settings, Twin, build_app
+from iys_simulator import Clock, Settings, SimulatorState, build_app
 from iys_simulator.store.accounts import Account, Subscription
 from simulator_harness.client import IYS_CODE, NOW, Iys, a_brand, seconds_of
 
 
 @pytest.fixture
-def twin() -> Twin:
+def state() -> SimulatorState:
     """Give a twin at NOW without a limit on requests."""
     clock = Clock(lambda: seconds_of(NOW))
-    twin = Twin(Settings(requests_per_second=0), clock)
+    state = SimulatorState(Settings(requests_per_second=0), clock)
     account = Account(username="api@example.com", password="fake", iys_code=IYS_CODE)
-    twin.directory.add_account(account, Subscription(iys_code=IYS_CODE))
-    twin.directory.add_brand(a_brand())
-    return twin
+    state.directory.add_account(account, Subscription(iys_code=IYS_CODE))
+    state.directory.add_brand(a_brand())
+    return state
 
 
 @pytest.fixture
-async def iys(twin: Twin) -> AsyncIterator[Iys]:
+async def iys(state: SimulatorState) -> AsyncIterator[Iys]:
     """Give a client of `twin` that is logged in."""
-    transport = httpx.ASGITransport(build_app(twin))
-    async with httpx.AsyncClient(transport=transport, base_url="http://twin") as http:
-        client = Iys(twin, http)
+    transport = httpx.ASGITransport(build_app(state))
+    async with httpx.AsyncClient(transport=transport, base_url="http://simulator") as http:
+        client = Iys(state, http)
         await client.log_in()
         yield client
-    await twin.close()
+    await state.close()

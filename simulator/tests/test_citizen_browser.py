@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from simulator_harness import browser
 from simulator_harness.client import IYS_CODE, PATH, PHONE, Iys, a_brand
-from simulator_harness.live import a_twin, listening
+from simulator_harness.live import listening, new_state
 
 pytestmark = pytest.mark.skipif(browser.found() is None, reason=browser.HOW_TO)
 
@@ -60,9 +60,9 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture(scope="module")
 def url(receiver: Receiver) -> Iterator[str]:
     """Give a twin with a brand that has an approval and a push address, and one that has none."""
-    twin = a_twin()
-    twin.directory.add_brand(a_brand(code=660102, name="Başka Marka"))
-    with listening(twin) as url, httpx.Client(base_url=url) as http:
+    state = new_state()
+    state.directory.add_brand(a_brand(code=660102, name="Başka Marka"))
+    with listening(state) as url, httpx.Client(base_url=url) as http:
         right = {"username": "api@example.com", "password": "fake", "grant_type": "password"}
         token = http.post("/oauth2/token", json=right).json()["access_token"]
         http.headers["Authorization"] = f"Bearer {token}"
@@ -85,9 +85,9 @@ def url(receiver: Receiver) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def reject_link() -> Iterator[str]:
     """Give a link that rejects the e-mails of a brand whose name and address are hard to print."""
-    twin = a_twin()
-    twin.directory.add_brand(a_brand(name="Ö <Marka> & Ortakları"))
-    with listening(twin) as url, httpx.Client(base_url=url) as http:
+    state = new_state()
+    state.directory.add_brand(a_brand(name="Ö <Marka> & Ortakları"))
+    with listening(state) as url, httpx.Client(base_url=url) as http:
         right = {"username": "api@example.com", "password": "fake", "grant_type": "password"}
         token = http.post("/oauth2/token", json=right).json()["access_token"]
         http.headers["Authorization"] = f"Bearer {token}"
@@ -134,8 +134,8 @@ def test_a_click_travels(page: Page, receiver: Receiver):
     page.get_by_text("Örnek Marka: Mesaj izni reddedildi.").wait_for()
     # The page came back when the delivery had ended, so it is here already.
     assert receiver.rejected == [PHONE]
-    trip = page.get_by_role("region", name="Bildirimler").get_by_role("row").nth(1)
-    assert trip.get_by_role("cell").last.inner_text() == "200"
+    delivery_entry = page.get_by_role("region", name="Bildirimler").get_by_role("row").nth(1)
+    assert delivery_entry.get_by_role("cell").last.inner_text() == "200"
     page.get_by_role("button", name="Örnek Marka, Mesaj: Onayla").click()
     page.get_by_text("Örnek Marka: Mesaj izni onaylandı.").wait_for()
     page.get_by_role("button", name="Hattı kapat").click()

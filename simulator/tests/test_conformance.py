@@ -9,26 +9,26 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from iys_simulator import Settings, Twin, build_app
+from iys_simulator import Settings, SimulatorState, build_app
 from iys_simulator.commands.cli import app
 from iys_simulator.conformance import (
     Case,
-    Counterpart,
     Credentials,
     Expected,
     Outcome,
     Result,
     Runner,
     Step,
-    UnreachedError,
+    Target,
+    UnreachableError,
     all_cases,
-    operations,
-    receiving,
+    endpoints,
+    push_receiver,
 )
+from iys_simulator.conformance.builders import inject_fault, refusal, success
 from iys_simulator.conformance.case import filled
-from iys_simulator.conformance.judgement import objection
-from iys_simulator.conformance.report import provoked
-from iys_simulator.conformance.wording import answers, refuses, weather
+from iys_simulator.conformance.comparison import mismatch
+from iys_simulator.conformance.report import codes_shown
 from simulator_harness.description import (
     DESCRIPTION,
     described,
@@ -41,35 +41,35 @@ from simulator_harness.shapes import shape_of, strangers_to
 CREDENTIALS = Credentials(
     username="api@example.com", password="fake", iys_code=660001, brand_code=660101
 )
-BRANDS = operations.BRANDS
+BRANDS = endpoints.BRANDS
 
 
-async def asked(twin: Twin, *cases: Case):
+async def asked(state: SimulatorState, *cases: Case):
     """Give the results of `cases` against `twin`."""
-    transport = httpx.ASGITransport(build_app(twin))
-    async with httpx.AsyncClient(transport=transport, base_url="http://twin") as http:
-        counterpart = await Counterpart.at(http, chance=Random(1), credentials=None)
-        async with receiving() as receiver_url:
-            results = await Runner(counterpart, receiver_url=receiver_url).run(cases)
-    await twin.close()
+    transport = httpx.ASGITransport(build_app(state))
+    async with httpx.AsyncClient(transport=transport, base_url="http://simulator") as http:
+        target = await Target.connect(http, random=Random(1), credentials=None)
+        async with push_receiver() as receiver_url:
+            results = await Runner(target, receiver_url=receiver_url).run(cases)
+    await state.close()
     return results
 
 
 @pytest.fixture(scope="module")
 def results() -> list[Result]:
     """Give the results of the whole table against a twin with İYS's own limits."""
-    return asyncio.run(asked(Twin(Settings()), *all_cases()))
+    return asyncio.run(asked(SimulatorState(Settings()), *all_cases()))
 
 
 def test_the_twin_answers_as_the_table_says(results: list[Result]):
     """Every case passes, none is skipped, and each has a sentence of its own."""
     wrong = [
-        f"{result.case.operation.name}: {result.case.what}: {result.why}"
+        f"{result.case.endpoint.name}: {result.case.title}: {result.reason}"
         for result in results
         if result.outcome is not Outcome.PASSED
     ]
     assert wrong == []
-    names = [(result.case.operation, result.case.what) for result in results]
+    names = [(result.case.endpoint, result.case.title) for result in results]
     assert len(names) == len(set(names))
 
 
@@ -83,7 +83,7 @@ def test_the_table_provokes_what_the_description_lists(results: list[Result]):
     }
     shown: dict[str, set[str]] = {}
     for result in results:
-        shown.setdefault(result.case.operation.name, set()).update(provoked([result]))
+        shown.setdefault(result.case.endpoint.name, set()).update(codes_shown([result]))
     assert shown.keys() == listed.keys()
     pairs = [(name, code) for name, codes in listed.items() for code in codes]
     missing = [(name, code) for name, code in pairs if code not in shown[name]]
@@ -101,7 +101,7 @@ def test_every_example_has_a_shape_of_ours(results: list[Result]):
     """Each example answer of the description has keys and kinds of an answer the twin gave."""
     ours: dict[tuple[str, str], list[object]] = {}
     for result in results:
-        ours.setdefault((result.case.operation.name, str(result.status)), []).append(result.content)
+        ours.setdefault((result.case.endpoint.name, str(result.status)), []).append(result.content)
     shapes = {where: shape_of(contents) for where, contents in ours.items()}
     strange: dict[str, set[str]] = {}
     told = 0
@@ -120,57 +120,62 @@ def test_every_example_has_a_shape_of_ours(results: list[Result]):
 def test_no_status_lies_outside_the_description(results: list[Result]):
     """Each status is listed for its operation, or in the table of quirks, which has no idle row."""
     undocumented = {
-        (result.case.operation.name, result.status)
+        (result.case.endpoint.name, result.status)
         for result in results
-        if str(result.status) not in described()[result.case.operation.name]["responses"]
+        if str(result.status) not in described()[result.case.endpoint.name]["responses"]
     }
     assert {quirk_of_status(name, status) for name, status in undocumented} == STATUSES.keys()
 
 
 async def test_a_run_leaves_settings_weather_and_speed_as_they_were():
     """Limits are lifted for the run only, and what a case ordered does not befall the next."""
-    twin = Twin(Settings(requests_per_second=7, result_delay=3))
+    state = SimulatorState(Settings(requests_per_second=7, result_delay=3))
     wet = Case(
-        operation=BRANDS,
-        what="weather that is not used up",
-        expected=answers(200),
-        given=(weather(operations.ADD, "H103", 500),),
+        endpoint=BRANDS,
+        title="weather that is not used up",
+        expected=success(200),
+        setup=(inject_fault(endpoints.ADD, "H103", 500),),
     )
     rate = [case for case in all_cases() if case.expected.code == "H124"][:2]
-    results = await asked(twin, wet, *rate)
+    results = await asked(state, wet, *rate)
     assert {result.outcome for result in results} == {Outcome.PASSED}
-    assert twin.settings == Settings(requests_per_second=7, result_delay=3)
-    assert twin.weather.fronts() == ()
-    assert twin.clock.speed == 1
+    assert state.settings == Settings(requests_per_second=7, result_delay=3)
+    assert state.faults.rules() == ()
+    assert state.clock.speed == 1
 
 
 @pytest.mark.parametrize(
-    ("expected", "status", "content", "why"),
+    ("expected", "status", "content", "reason"),
     [
-        (answers(200), 500, {"errors": [{"code": "H103"}]}, "500 H103 came"),
-        (refuses("H110", 422), 422, {"errors": [{"code": "H111", "message": "x"}]}, "H111 came"),
-        (refuses("H110", 422), 422, "text", "no code came"),
-        (refuses("H110", 422), 422, {"errors": []}, "no code came"),
-        (refuses("H110", 422), 422, {"errors": [{"code": "H110"}]}, "no message"),
+        (success(200), 500, {"errors": [{"code": "H103"}]}, "500 H103 received"),
         (
-            refuses("H110", 422, "status"),
+            refusal("H110", 422),
+            422,
+            {"errors": [{"code": "H111", "message": "x"}]},
+            "H111 received",
+        ),
+        (refusal("H110", 422), 422, "text", "no code received"),
+        (refusal("H110", 422), 422, {"errors": []}, "no code received"),
+        (refusal("H110", 422), 422, {"errors": [{"code": "H110"}]}, "no message"),
+        (
+            refusal("H110", 422, "status"),
             422,
             {"errors": [{"code": "H110", "message": "x", "location": ["type"]}]},
             "not at ('status',)",
         ),
         (
-            refuses("H110", 422, index=1),
+            refusal("H110", 422, index=1),
             422,
             {"errors": [{"code": "H110", "message": "x", "index": 0}]},
             "not at 1",
         ),
-        (answers(200, {"0.status": "success"}), 200, [{"status": "failure"}], "'failure' came"),
-        (answers(200, {"list.0.status": ...}), 200, {"list": []}, "something expected"),
+        (success(200, {"0.status": "success"}), 200, [{"status": "failure"}], "'failure' received"),
+        (success(200, {"list.0.status": ...}), 200, {"list": []}, "a value expected"),
     ],
 )
-def test_a_wrong_answer_is_told(expected: Expected, status: int, content: object, why: str):
+def test_a_wrong_answer_is_told(expected: Expected, status: int, content: object, reason: str):
     """Status, code, message, place and values: each is looked at."""
-    assert why in objection(expected, status, content)
+    assert reason in mismatch(expected, status, content)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +188,7 @@ def test_a_wrong_answer_is_told(expected: Expected, status: int, content: object
 )
 def test_a_code_is_read_in_each_of_iyss_shapes(content: object):
     """In the envelope, under the misspelt key, and flat."""
-    assert objection(refuses("H353", 403), 403, content) == ""
+    assert mismatch(refusal("H353", 403), 403, content) == ""
 
 
 def test_a_name_without_a_value_is_an_error():
@@ -195,12 +200,12 @@ def test_a_name_without_a_value_is_an_error():
 async def test_a_step_that_fails_fails_its_case():
     """The request itself is not sent, and the set-up is named."""
     step = Step(method="POST", path="/__simulator__/brands", body={})
-    case = Case(operation=BRANDS, what="a brand without a code", expected=answers(200))
-    with_step = Case(operation=BRANDS, what="x", expected=answers(200), given=(step,))
-    first, second = await asked(Twin(), with_step, case)
-    assert (first.outcome, first.why) == (
+    case = Case(endpoint=BRANDS, title="a brand without a code", expected=success(200))
+    with_step = Case(endpoint=BRANDS, title="x", expected=success(200), setup=(step,))
+    first, second = await asked(SimulatorState(), with_step, case)
+    assert (first.outcome, first.reason) == (
         Outcome.FAILED,
-        "set-up: POST /__simulator__/brands: 400",
+        "setup: POST /__simulator__/brands: 400",
     )
     assert second.outcome is Outcome.PASSED
 
@@ -218,51 +223,51 @@ async def test_without_an_admin_api_what_needs_it_is_skipped():
     """Given credentials are used, and the rest is skipped with the reason."""
     transport = httpx.MockTransport(elsewhere)
     async with httpx.AsyncClient(transport=transport, base_url="http://elsewhere") as http:
-        counterpart = await Counterpart.at(http, chance=Random(1), credentials=CREDENTIALS)
-        results = await Runner(counterpart).run(all_cases())
+        target = await Target.connect(http, random=Random(1), credentials=CREDENTIALS)
+        results = await Runner(target).run(all_cases())
     by_outcome = {
-        outcome: {result.why for result in results if result.outcome is outcome}
+        outcome: {result.reason for result in results if result.outcome is outcome}
         for outcome in Outcome
     }
     assert by_outcome[Outcome.SKIPPED] == {
-        "needs the twin's admin API to be set up",
+        "needs the simulator's admin API",
         "needs a business partner's account",
         "needs a push address that the base URL can reach",
         "needs a retailer of the brand",
     }
-    assert "HTTP 401 expected, 200 came" in by_outcome[Outcome.FAILED]
+    assert "HTTP 401 expected, 200 received" in by_outcome[Outcome.FAILED]
 
 
 async def test_without_credentials_nothing_is_asked():
     """Each case says what it needs."""
     transport = httpx.MockTransport(elsewhere)
     async with httpx.AsyncClient(transport=transport, base_url="http://elsewhere") as http:
-        counterpart = await Counterpart.at(http, chance=Random(1), credentials=None)
-        results = await Runner(counterpart).run(all_cases())
+        target = await Target.connect(http, random=Random(1), credentials=None)
+        results = await Runner(target).run(all_cases())
     assert {result.outcome for result in results} == {Outcome.SKIPPED}
 
 
 async def test_nobody_there_is_an_error():
     """A base URL that does not answer is no list of failures."""
     async with httpx.AsyncClient(base_url="http://127.0.0.1:1", trust_env=False) as http:
-        with pytest.raises(UnreachedError):
-            await Counterpart.at(http, chance=Random(1), credentials=None)
+        with pytest.raises(UnreachableError):
+            await Target.connect(http, random=Random(1), credentials=None)
 
 
 async def test_a_twin_that_goes_meanwhile_is_told():
     """The run ends there: what was not asked is not called wrong."""
 
     def mortal(request: httpx.Request) -> httpx.Response:
-        if request.url.path.endswith("/weather"):
+        if request.url.path.endswith("/faults"):
             raise httpx.ConnectError("gone")
         return httpx.Response(200, json={"nowTurkey": "2026-09-17 12:00:00", "access_token": "x"})
 
     wet = [case for case in all_cases() if case.expected.code == "H103"]
     transport = httpx.MockTransport(mortal)
-    async with httpx.AsyncClient(transport=transport, base_url="http://twin") as http:
-        counterpart = await Counterpart.at(http, chance=Random(1), credentials=None)
-        with pytest.raises(UnreachedError):
-            await Runner(counterpart).run(wet)
+    async with httpx.AsyncClient(transport=transport, base_url="http://simulator") as http:
+        target = await Target.connect(http, random=Random(1), credentials=None)
+        with pytest.raises(UnreachableError):
+            await Runner(target).run(wet)
 
 
 def run(*words: str):
@@ -296,7 +301,7 @@ def test_the_command_tells_why_it_could_not_ask(words: list[str], code: int):
 def test_the_command_tells_that_a_twin_cannot_be_set_up(monkeypatch: pytest.MonkeyPatch):
     """A setting it refuses ends the run with a sentence, not in the middle of a stack."""
     monkeypatch.setattr(
-        "iys_simulator.conformance.counterpart._UNLIMITED", {"requestsPerSecond": "none"}
+        "iys_simulator.conformance.target._UNLIMITED", {"requestsPerSecond": "none"}
     )
     result = run("--only", "/info/city")
     assert result.exit_code == 1
@@ -305,8 +310,8 @@ def test_the_command_tells_that_a_twin_cannot_be_set_up(monkeypatch: pytest.Monk
 
 def test_the_command_tells_what_is_wrong(monkeypatch: pytest.MonkeyPatch):
     """One wrong answer is printed with its operation, and the exit code is 1."""
-    wrong = Case(operation=operations.CITIES, what="a wrong wish", expected=answers(201))
+    wrong = Case(endpoint=endpoints.CITIES, title="a wrong wish", expected=success(201))
     monkeypatch.setattr("iys_simulator.commands.conformance.all_cases", lambda: (wrong,))
     result = run()
     assert result.exit_code == 1
-    assert "failed GET /info/city: a wrong wish: HTTP 201 expected, 200 came" in result.stdout
+    assert "failed GET /info/city: a wrong wish: HTTP 201 expected, 200 received" in result.stdout

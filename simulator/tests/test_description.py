@@ -85,7 +85,7 @@ def test_every_refusal_has_iyss_words(description: dict[str, Any], code: str):
         retailer_messages.ACCESS_EMPTY,
         retailer_messages.ACCESS_PHONE_TOO_LONG,
         retailer_messages.REMOVAL_REFUSED,
-        retailer_messages.KIND_IN_REPORT,
+        retailer_messages.RECIPIENT_TYPE_IN_REPORT,
     ],
 )
 def test_the_other_wordings_are_iyss_too(description: dict[str, Any], wording: str):
@@ -93,11 +93,11 @@ def test_the_other_wordings_are_iyss_too(description: dict[str, Any], wording: s
     assert any(wording in text for text in texts_in(description))
 
 
-@pytest.mark.parametrize("code", sorted(table_messages.TABLE_WORDS))
+@pytest.mark.parametrize("code", sorted(table_messages.TABLE_MESSAGES))
 def test_the_tables_wordings_are_iyss(description: dict[str, Any], code: str):
     """The wordings of the switch stand in the description as well."""
     told = {plain(text) for text in texts_in(description)}
-    assert any(plain(table_messages.TABLE_WORDS[code]) in text for text in told)
+    assert any(plain(table_messages.TABLE_MESSAGES[code]) in text for text in told)
 
 
 def assert_shape(
@@ -142,7 +142,7 @@ async def test_adding(iys: Iys, description: dict[str, Any], version: str):
     ]
     first = await iys.settled(*items, version=version)
     again = await iys.settled(*items, version=version)
-    iys.twin.settings = iys.twin.settings.changed({"enqueue_share": 0})
+    iys.state.settings = iys.state.settings.changed({"enqueue_share": 0})
     waiting = await iys.results((await iys.batch(*items, version=version)).json()["requestId"])
     assert {item["status"] for item in first + waiting} == {"success", "failure", "enqueue"}
     assert keys_of([first, again, waiting]) <= known
@@ -158,7 +158,7 @@ async def test_asking(iys: Iys, description: dict[str, Any]):
     asked = {"recipients": ["+905550000001"]}
     many = await iys.http.post(f"{iys.path}/consents/BIREYSEL/status/MESAJ", json=asked)
     assert_shape(many, description, "post", path, 200)
-    iys.twin.clock.advance(3600)
+    iys.state.clock.advance(3600)
     changes = await iys.changes(source="HS")
     assert_shape(changes, description, "get", PATH + "/consents/changes", 200)
     brands = await iys.http.get("/sps/660001/brands")

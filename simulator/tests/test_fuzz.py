@@ -3,9 +3,9 @@
 import pytest
 from starlette.responses import JSONResponse, Response
 
-from iys_simulator.api import places
+from iys_simulator.api import routes
 from simulator_harness.description import DESCRIPTION, described, is_of_the_consent_domain
-from simulator_harness.fuzz import a_fuzzed_twin, findings
+from simulator_harness.fuzz import findings, fuzzed_state
 from simulator_harness.live import listening
 
 pytestmark = pytest.mark.skipif(not DESCRIPTION.exists(), reason="İYS's description is not here")
@@ -16,7 +16,7 @@ CITIES = "GET /info/city"
 
 def test_no_answer_lies_outside_the_description():
     """A few requests to every operation; `make fuzz` sends a hundred to each."""
-    with listening(a_fuzzed_twin()) as url:
+    with listening(fuzzed_state()) as url:
         found = list(findings(url, EXAMPLES))
     assert {one.operation for one in found} == {
         name for name, operation in described().items() if is_of_the_consent_domain(operation)
@@ -41,7 +41,8 @@ def test_a_wrong_answer_is_objected_to(
     async def wrong(*_: object) -> Response:
         return answer
 
-    monkeypatch.setattr(places, "cities", wrong)
-    with listening(a_fuzzed_twin()) as url:
+    cities = routes._PLACES[0]._replace(handler=wrong)
+    monkeypatch.setattr(routes, "_PLACES", (cities, *routes._PLACES[1:]))
+    with listening(fuzzed_state()) as url:
         (found,) = findings(url, 1, only=CITIES)
     assert any(text.startswith(objection) for text in found.objections)

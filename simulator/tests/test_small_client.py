@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from iys_simulator import Twin
+from iys_simulator import SimulatorState
 from iys_simulator.app import build_app
 from simulator_harness.client import BRAND_CODE, IYS_CODE
 
@@ -23,36 +23,36 @@ class Client(httpx.AsyncClient):
         answer = (await self.request(method, path, **request)).raise_for_status()
         return answer.json() if answer.content else None
 
-    async def standing(self) -> object:
+    async def summary(self) -> object:
         return await self.ask("POST", "consents/status", json=ADDRESS)
 
 
 @pytest.fixture
-async def client(twin: Twin):
+async def client(state: SimulatorState):
     """Give the client, logged in; waiting for İYS is moving the twin's clock."""
-    transport = httpx.ASGITransport(build_app(twin))
+    transport = httpx.ASGITransport(build_app(state))
     async with Client(transport=transport, base_url="http://iys.invalid") as client:
         await client.log_in()
         yield client
 
 
-async def test_the_full_life_of_a_consent(client: Client, twin: Twin):
+async def test_the_full_life_of_a_consent(client: Client, state: SimulatorState):
     """Unknown, approved, renewed in a batch, rejected by the citizen, pulled, and read back."""
-    assert await client.standing() == {}
+    assert await client.summary() == {}
     approval = dict(ADDRESS, source="HS_WEB", status="ONAY", consentDate="2026-09-17 10:00:00")
     saved = await client.ask("POST", "consents", json=approval)
-    assert (await client.standing())["transactionId"] == saved["transactionId"]
+    assert (await client.summary())["transactionId"] == saved["transactionId"]
     renewal = {**approval, "consentDate": "2026-09-17 11:00:00"}
     batch = await client.ask("POST", "consents/request", json=[renewal])
-    twin.clock.advance(300)
+    state.clock.advance(300)
     (result,) = await client.ask("GET", f"consents/request/{batch['requestId']}")
     assert result["status"] == "success"
-    act = {**ADDRESS, "brandCode": BRAND_CODE, "status": "RET"}
-    await client.ask("POST", "http://iys.invalid/__simulator__/citizen", json=[act])
-    assert (await client.standing())["status"] == "RET"
+    save_citizen_change = {**ADDRESS, "brandCode": BRAND_CODE, "status": "RET"}
+    await client.ask("POST", "http://iys.invalid/__simulator__/citizen", json=[save_citizen_change])
+    assert (await client.summary())["status"] == "RET"
     asked = {"recipients": [ADDRESS["recipient"]]}
     assert not (await client.ask("POST", "consents/BIREYSEL/status/MESAJ", json=asked))["list"]
-    twin.clock.advance(3700)
+    state.clock.advance(3700)
     page = await client.ask("GET", "consents/changes")
     assert [(item["source"], item["status"]) for item in page["list"]] == [("IYS_WEB", "RET")]
     assert await client.ask("GET", "consents/changes", params={"after": page["after"]}) is None

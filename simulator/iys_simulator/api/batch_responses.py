@@ -1,18 +1,22 @@
-"""How batches are answered: the 202 with its sub-requests, and the results.
+"""Responses about batches: the 202 with its sub-requests, and the results.
 
 İYS spells the id of an item `subRequestId` on success and failure and `subrequestId` while it
-waits; its schema has only the latter (a switch).
+waits; its schema has only the latter (switch `subRequestSpelling`).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from starlette.responses import Response
+
 from iys_simulator.clock import wire_text
-from iys_simulator.errors.responses import error, refused
-from iys_simulator.rules.fields import Consent
+from iys_simulator.errors.responses import error, json_response, refused
+from iys_simulator.gateway.call import Call
+from iys_simulator.rules.consent import Consent
 from iys_simulator.rules.register_rules import refusal_text
 from iys_simulator.settings import Settings
-from iys_simulator.store.batches import Batch, Outcomes
+from iys_simulator.state import SimulatorState
+from iys_simulator.store.batches import Batch, BatchOutcomes
 from iys_simulator.store.movements import sub_request_ids, transaction_id
 from iys_simulator.store.register import Register
 
@@ -23,21 +27,29 @@ _SPELLINGS = {
     "subrequestId": ("subrequestId", "subrequestId"),
 }
 
-Answer = dict[str, object]
+Item = dict[str, object]
 
 
-def check_request_id(request_id: str) -> None:
-    """Raise H198 (too long), H199 (letters only) or H400 (digits only)."""
-    if len(request_id) > _REQUEST_ID_LENGTH:
-        raise refused("H198", location=["requestId"], value=request_id)
-    if request_id.isalpha():
-        raise refused("H199", location=["requestId"], value=request_id)
-    if request_id.isdigit():
-        raise refused("H400", location=["requestId"], value=request_id)
+async def show_results(state: SimulatorState, call: Call) -> Response:
+    """Return the outcome of each item of a batch: `GET …/consents/request/{requestId}`.
+
+    Raises:
+        RefusedError: H198, H199 or H400.
+    """
+    return _show_results(state, call, is_v2=False)
 
 
-def receipt(batch: Batch, settings: Settings) -> Answer:
-    """Tell what the 202 says: the requestId and a sub-request for each item, in order."""
+async def show_results_v2(state: SimulatorState, call: Call) -> Response:
+    """Return the same with the first request of a resend: `GET /v2/…/consents/request/{requestId}`.
+
+    Raises:
+        RefusedError: H198, H199 or H400.
+    """
+    return _show_results(state, call, is_v2=True)
+
+
+def receipt(batch: Batch, settings: Settings) -> Item:
+    """Return the content of the 202: the requestId and a sub-request for each item, in order."""
     creation_date = wire_text(int(batch.accepted_at))
     key = _SPELLINGS[settings.sub_request_spelling][0]
     ids = sub_request_ids(batch.request_id, batch.size)
@@ -50,10 +62,28 @@ def receipt(batch: Batch, settings: Settings) -> Answer:
     }
 
 
-def results(
+def _show_results(state: SimulatorState, call: Call, *, is_v2: bool) -> Response:
+    request_id = str(call.request.path_params["requestId"])
+    _check_request_id(request_id)
+    register = state.register_of(call.brand.code)
+    now, settings = state.clock.seconds(), state.settings
+    batch = state.batches.find(request_id, call.brand.code, now, settings.result_days)
+    return json_response(_results(batch, register, now, is_v2=is_v2, settings=settings))
+
+
+def _check_request_id(request_id: str) -> None:
+    if len(request_id) > _REQUEST_ID_LENGTH:
+        raise refused("H198", location=["requestId"], value=request_id)
+    if request_id.isalpha():
+        raise refused("H199", location=["requestId"], value=request_id)
+    if request_id.isdigit():
+        raise refused("H400", location=["requestId"], value=request_id)
+
+
+def _results(
     batch: Batch | None, register: Register, now: float, *, is_v2: bool, settings: Settings
-) -> list[Answer]:
-    """Give the answer of a result query at `now`; empty for unknown and too recent batches."""
+) -> list[Item]:
+    """Return the results of a batch at `now`; none for unknown and too recent batches."""
     if batch is None:
         return []
     key, waiting_key = _SPELLINGS[settings.sub_request_spelling]
@@ -66,13 +96,13 @@ def results(
             {"index": index, "status": "enqueue", waiting_key: sub_request_id}
             for index, sub_request_id in enumerate(ids, first_index)
         ]
-    told = _Telling(batch=batch, key=key, register=register, settings=settings, is_v2=is_v2)
-    return told.answers(batch.outcomes, ids, first_index)
+    writer = _ResultWriter(batch=batch, key=key, register=register, settings=settings, is_v2=is_v2)
+    return writer.items(batch.outcomes, ids, first_index)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Telling:
-    """How the items of one processed batch are told."""
+class _ResultWriter:
+    """Writes the results of one processed batch."""
 
     batch: Batch
     key: str
@@ -80,58 +110,58 @@ class _Telling:
     settings: Settings
     is_v2: bool
 
-    def answers(self, outcomes: Outcomes, ids: Sequence[str], first_index: int) -> list[Answer]:
+    def items(self, outcomes: BatchOutcomes, ids: Sequence[str], first_index: int) -> list[Item]:
         batch = self.batch
         count = batch.size - len(outcomes.refused) - len(outcomes.resent)
         saved = iter(self.register.saved_items(outcomes.first, count))
         second = int(batch.due_at)
         creation_date = wire_text(second)
-        answers: list[Answer] = []
+        items: list[Item] = []
         for place, sub_request_id in enumerate(ids):
             index = place + first_index
             if place in outcomes.refused:
-                answers.append(self._failure(outcomes.refused[place], sub_request_id, index))
+                items.append(self._failure(outcomes.refused[place], sub_request_id, index))
             elif place in outcomes.resent:
-                answers.append(self._resent(outcomes.resent[place], sub_request_id, index))
+                items.append(self._resent(outcomes.resent[place], sub_request_id, index))
             else:
                 channel, recipient = next(saved)
-                made = transaction_id(batch.brand_code, channel, recipient, second)
-                answers.append(self._success(made, creation_date, sub_request_id, index))
-        return answers
+                new_id = transaction_id(batch.brand_code, channel, recipient, second)
+                items.append(self._success(new_id, creation_date, sub_request_id, index))
+        return items
 
-    def _failure(self, refusal: str, sub_request_id: str, index: int) -> Answer:
+    def _failure(self, refusal: str, sub_request_id: str, index: int) -> Item:
         code, _, status = refusal.partition(" ")
-        told = error(code, message=refusal_text(code, status, in_batch=True))
-        return {self.key: sub_request_id, "index": index, "status": "failure", "error": told}
+        content = error(code, message=refusal_text(code, status, in_batch=True))
+        return {self.key: sub_request_id, "index": index, "status": "failure", "error": content}
 
-    def _success(self, made: str, creation_date: str, sub_request_id: str, index: int) -> Answer:
-        answer: Answer = {
+    def _success(self, new_id: str, creation_date: str, sub_request_id: str, index: int) -> Item:
+        item: Item = {
             "requestId": self.batch.request_id,
             self.key: sub_request_id,
             "index": index,
-            "transactionId": made,
+            "transactionId": new_id,
             "status": "success",
             "creationDate": creation_date,
         }
         if self.is_v2:
             as_text = self.settings.v2_flag == "text"
-            answer["isAddConsentV2Service"] = "true" if as_text else True
-        return answer
+            item["isAddConsentV2Service"] = "true" if as_text else True
+        return item
 
-    def _resent(self, row: int, sub_request_id: str, index: int) -> Answer:
+    def _resent(self, row: int, sub_request_id: str, index: int) -> Item:
         earlier = self.register.movement(row)
-        answer = self._success(earlier.transaction_id, earlier.creation_date, sub_request_id, index)
+        item = self._success(earlier.transaction_id, earlier.creation_date, sub_request_id, index)
         if self.is_v2:
-            answer["originalRequestInformation"] = {
+            item["originalRequestInformation"] = {
                 "requestId": earlier.origin.request_id,
                 "subRequestId": earlier.origin.sub_request_id,
             }
-        return answer
+        return item
 
 
-def _receipt_item(consent: Consent, key: str, sub_request_id: str, creation_date: str) -> Answer:
+def _receipt_item(consent: Consent, key: str, sub_request_id: str, creation_date: str) -> Item:
     channel, recipient_type, recipient, status, source, consent_date, _, _ = consent
-    item: Answer = {
+    item: Item = {
         "type": channel,
         "source": source,
         "recipient": recipient,

@@ -1,7 +1,7 @@
-"""What a day of one brand amounts to: its file, the file's hash, its statistics.
+"""The report of one day of a brand: its file, the hash of the file, its statistics.
 
-The file holds every movement of the day, a line each, ordered by creation date and transactionId;
-it is made when the day is over. Pure: movements are arguments.
+The file has one line for each movement of the day, in order of creation date and transactionId, and
+is complete when the day is over. Pure: movements are arguments.
 """
 
 import hashlib
@@ -13,9 +13,9 @@ from typing import Final
 
 from iys_simulator.clock import day_start
 from iys_simulator.errors.responses import refused
+from iys_simulator.rules.consent import CHANNELS
 from iys_simulator.settings import Settings
-from iys_simulator.store.accounts import CHANNELS
-from iys_simulator.store.movements import Movement, Path
+from iys_simulator.store.movements import Movement, WritePath
 
 COLUMNS: Final = "creationDate,transactionId,recipient,recipientType,type,status,consentDate,source"
 _DAYS_BACK: Final = timedelta(days=7)
@@ -33,7 +33,11 @@ class Day:
 
 
 def day_of(text: str, today: str) -> Day:
-    """Read a report's date; H501 if it is none, H502 if it lies more than seven days back."""
+    """Return the day of a report; `today` is a wire text.
+
+    Raises:
+        RefusedError: H501 if it is no date, H502 if it is more than seven days ago.
+    """
     try:
         day = date.fromisoformat(text) if len(text) == _DATE_LENGTH else None
     except ValueError:
@@ -48,7 +52,7 @@ def day_of(text: str, today: str) -> Day:
 
 
 def file_chunks(movements: Iterable[Movement], settings: Settings) -> Iterator[bytes]:
-    """Give the day's file piece by piece; `movements` come in the order of their seconds."""
+    """Yield the day's file in chunks; `movements` are in the order of their seconds."""
     lines = [f"{COLUMNS}\n"] if settings.csv_header else []
     for _, group in itertools.groupby(movements, key=lambda movement: movement.second):
         rows = [(movement.transaction_id, movement) for movement in group]
@@ -64,7 +68,7 @@ def file_chunks(movements: Iterable[Movement], settings: Settings) -> Iterator[b
 
 
 def file_hash(chunks: Iterable[bytes]) -> str:
-    """Give SHA-384 of a file in lower-case hex digits."""
+    """Return the SHA-384 of a file in lower-case hex digits."""
     digest = hashlib.sha384()
     for chunk in chunks:
         digest.update(chunk)
@@ -74,10 +78,10 @@ def file_hash(chunks: Iterable[bytes]) -> str:
 def statistics(
     movements: Iterable[Movement], recipient_type: str, pending: Mapping[str, int]
 ) -> list[dict[str, object]]:
-    """Count a day's movements of one kind of recipient, by type and by who made them.
+    """Return a day's movements of one recipient type, counted by type and by writer (HS or IYS).
 
-    Approval is a first ONAY or one over RET, rejection a RET over ONAY; the total has renewals and
-    what still waits (`pending`, by type) too.
+    An approval is a first ONAY or one after RET, a rejection a RET after ONAY. The total includes
+    renewals and waiting items (`pending`, by type).
     """
     counts = {
         (channel, source): {"approval": 0, "rejection": 0, "pending": 0, "total": 0}
@@ -87,7 +91,7 @@ def statistics(
     for movement in movements:
         if movement.recipient_type != recipient_type:
             continue
-        is_citizens = movement.origin.path is Path.CITIZEN
+        is_citizens = movement.origin.path is WritePath.CITIZEN
         count = counts[movement.type, "IYS" if is_citizens else "HS"]
         count["total"] += 1
         if movement.is_change:

@@ -1,8 +1,8 @@
 """`offset` and `limit` of lists, and the codes that refuse them.
 
-İYS numbers them in two ways: its table and retailer access say H182 for an offset and H183 for a
-limit; history and the partner's lists say it the other way round. The switch `paging_codes` puts
-all methods on the table's side.
+İYS uses the codes in two ways: its table and retailer access have H182 for an offset and H183 for a
+limit; history and the partner's lists have them the other way round. The switch `pagingCodes` makes
+all endpoints follow the table.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,25 +20,28 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Paging:
-    """Which part of a list is asked for."""
+    """The requested part of a list."""
 
     offset: int
     limit: int
 
     def of(self, items: Sequence[T]) -> Sequence[T]:
-        """Give the part of `items`."""
+        """Return the requested part of `items`."""
         return items[self.offset : self.offset + self.limit]
 
 
-def paging_of(asked: Mapping[str, str], settings: Settings, *, is_swapped: bool) -> Paging:
-    """Read `offset` (0 where absent) and `limit` (100); 422 with all that is wrong.
+def paging_of(query: Mapping[str, str], settings: Settings, *, is_swapped: bool) -> Paging:
+    """Read `offset` (0 where absent) and `limit` (100 where absent) of `query`.
 
-    `is_swapped` tells that the method's examples number the two codes the other way round.
+    `is_swapped`: the endpoint's examples have the two codes the other way round.
+
+    Raises:
+        RefusedError: H182, H183, H186 or H187, all errors together.
     """
     swapped = is_swapped and settings.paging_codes == "examples"
     offset_code, limit_code = ("H183", "H182") if swapped else ("H182", "H183")
     offset_text, limit_text = (OFFSET_AS_H183, LIMIT_AS_H182) if swapped else (None, None)
-    offset, limit = _number(asked.get("offset", "0")), _number(asked.get("limit", str(LARGEST)))
+    offset, limit = _number(query.get("offset", "0")), _number(query.get("limit", str(LARGEST)))
     errors: list[Error] = []
     if not isinstance(offset, int) or not 0 <= offset <= _LARGEST_OFFSET:
         errors.append(error_at(offset_code, "offset", offset, message=offset_text))
@@ -55,4 +58,4 @@ def paging_of(asked: Mapping[str, str], settings: Settings, *, is_swapped: bool)
 
 def _number(text: str) -> int | str:
     digits = text.removeprefix("-")
-    return int(text) if digits.isascii() and digits.isdecimal() and len(digits) <= 18 else text  # noqa: PLR2004 - as long as a whole number is
+    return int(text) if digits.isascii() and digits.isdecimal() and len(digits) <= 18 else text  # noqa: PLR2004 - digits of a 64-bit number

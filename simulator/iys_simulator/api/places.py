@@ -1,6 +1,6 @@
 """Provinces and districts of Turkey under İYS's codes, for the addresses of retailers.
 
-`places.json` holds a row a province: its code, its name and its districts as code and name.
+`places.json` has one row for each province: its code, its name and its districts as code and name.
 """
 
 import json
@@ -10,9 +10,9 @@ from pathlib import Path
 
 from starlette.responses import Response
 
-from iys_simulator.errors.responses import json_answer, refused
-from iys_simulator.gateway.gateway import Call
-from iys_simulator.state import Twin
+from iys_simulator.errors.responses import json_response, refused
+from iys_simulator.gateway.call import Call
+from iys_simulator.state import SimulatorState
 
 _FILE = Path(__file__).with_name("places.json")
 _LONGEST = 18
@@ -20,24 +20,32 @@ _LONGEST = 18
 Place = Mapping[str, object]
 
 
-async def cities(_: Twin, __: Call) -> Response:
-    """`GET /info/city`: all provinces."""
-    return json_answer(list(_cities().values()))
+async def list_cities(_: SimulatorState, __: Call) -> Response:
+    """List all provinces: `GET /info/city`."""
+    return json_response(list(_cities().values()))
 
 
-async def city(_: Twin, call: Call) -> Response:
-    """`GET /info/city/{code}`: one province; 204 where there is none."""
+async def show_city(_: SimulatorState, call: Call) -> Response:
+    """Return one province: `GET /info/city/{code}`; 204 where it is unknown.
+
+    Raises:
+        RefusedError: H241, where the code is no number.
+    """
     return _one(call, _cities())
 
 
-async def towns(twin: Twin, _: Call) -> Response:
-    """`GET /info/town`: all districts."""
-    return json_answer(list(_towns(twin.settings.town_key).values()))
+async def list_towns(state: SimulatorState, _: Call) -> Response:
+    """List all districts: `GET /info/town`."""
+    return json_response(list(_towns(state.settings.town_key).values()))
 
 
-async def town(twin: Twin, call: Call) -> Response:
-    """`GET /info/town/{code}`: one district; 204 where there is none."""
-    return _one(call, _towns(twin.settings.town_key))
+async def show_town(state: SimulatorState, call: Call) -> Response:
+    """Return one district: `GET /info/town/{code}`; 204 where it is unknown.
+
+    Raises:
+        RefusedError: H241, where the code is no number.
+    """
+    return _one(call, _towns(state.settings.town_key))
 
 
 def _one(call: Call, places: Mapping[int, Place]) -> Response:
@@ -45,7 +53,7 @@ def _one(call: Call, places: Mapping[int, Place]) -> Response:
     if not (code.isascii() and code.isdecimal()):
         raise refused("H241")
     found = places.get(int(code)) if len(code) <= _LONGEST else None
-    return json_answer(found) if found else Response(status_code=204)
+    return json_response(found) if found else Response(status_code=204)
 
 
 @lru_cache(maxsize=1)

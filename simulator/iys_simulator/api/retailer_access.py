@@ -1,7 +1,8 @@
-"""Retailer access: which retailers may use a consent. Adding names one consent, the rest up to 100.
+"""Retailer access: which retailers may use a consent.
 
-Replacing and removing are answered with 202 and an empty body; İYS does them later, the twin at
-once. Addresses without a consent are passed over there, for nobody could be told of them.
+Adding names one consent, the other endpoints up to 100. Replacing and removing respond with 202 and
+an empty body: İYS does them later, the simulator at once. They skip recipients without a consent,
+since the response could not report them.
 """
 
 import uuid
@@ -16,7 +17,7 @@ from iys_simulator.errors.responses import (
     RefusedError,
     error,
     error_at,
-    json_answer,
+    json_response,
     refused,
 )
 from iys_simulator.errors.retailer_messages import (
@@ -25,113 +26,129 @@ from iys_simulator.errors.retailer_messages import (
     ACCESS_PHONE_TOO_LONG,
     REMOVAL_REFUSED,
 )
-from iys_simulator.gateway.gateway import Call
-from iys_simulator.rules.fields import (
-    PHONE_LENGTH,
-    RECIPIENT_TYPES,
-    is_email,
-    is_phone,
-    saved_recipient,
-)
-from iys_simulator.state import Twin
-from iys_simulator.store.accounts import CHANNELS
-from iys_simulator.store.movements import Key
+from iys_simulator.gateway.call import Call
+from iys_simulator.rules.consent import CHANNELS, RECIPIENT_TYPES, ConsentKey
+from iys_simulator.rules.recipients import PHONE_LENGTH, is_email, is_phone, stored_recipient
+from iys_simulator.state import SimulatorState
 from iys_simulator.store.register import Register
 
 _LARGEST = 100
-_TOLD = ("title", "mersis", "alias", "name", "tckn", "mobile", "city", "town", "retailerCode")
+_FIELDS = ("title", "mersis", "alias", "name", "tckn", "mobile", "city", "town", "retailerCode")
 
 
-async def add_access(twin: Twin, call: Call) -> Response:
-    """`POST …/consents/retailers/access`: let retailers use one consent; H401 if there is none."""
+async def add_access(state: SimulatorState, call: Call) -> Response:
+    """Grant retailers access to one consent: `POST …/consents/retailers/access`.
+
+    Raises:
+        RefusedError: H090, H126, H163, H169, H180, H353, H401, or one of `key_errors`.
+    """
     body = _body(call, "H090")
     errors = [*key_errors(body), *_retailer_errors(body)]
-    retailers = _checked(twin, call, body, errors, RETAILER_NOT_OF_USER)
+    retailers = _checked(state, call, body, errors, RETAILER_NOT_OF_USER)
     key = key_of(body)
-    register = twin.register_of(call.brand.code)
-    if register.standing(key) is None:
+    register = state.register_of(call.brand.code)
+    if register.summary_of(key) is None:
         raise refused("H401")
     register.access.change(key, added=retailers)
-    return json_answer({"transactionId": str(uuid.uuid4()), "creationDate": twin.now_text()})
+    return json_response({"transactionId": str(uuid.uuid4()), "creationDate": state.now_text()})
 
 
-async def replace_access(twin: Twin, call: Call) -> Response:
-    """`PUT …/consents/retailers/access`: these retailers and no others, the taker included."""
+async def replace_access(state: SimulatorState, call: Call) -> Response:
+    """Replace the retailers, including the collecting one: `PUT …/consents/retailers/access`.
+
+    Raises:
+        RefusedError: H171, H180, H353, or the errors of a field.
+    """
     body = _body(call, "H171")
     errors = [*_list_errors(body), *_retailer_errors(body)]
-    retailers = _checked(twin, call, body, errors)
-    register = twin.register_of(call.brand.code)
+    retailers = _checked(state, call, body, errors)
+    register = state.register_of(call.brand.code)
     for key in _known_keys(register, body):
         register.access.change(key, added=retailers, removes_all=True)
     return Response(status_code=202)
 
 
-async def remove_access(twin: Twin, call: Call) -> Response:
-    """`POST …/consents/retailers/access/remove`: not these retailers any more."""
+async def remove_access(state: SimulatorState, call: Call) -> Response:
+    """Remove the access of retailers: `POST …/consents/retailers/access/remove`.
+
+    Raises:
+        RefusedError: H172, H180, H353, or the errors of a field.
+    """
     body = _body(call, "H172")
     errors = [*_list_errors(body), *_retailer_errors(body)]
-    retailers = _checked(twin, call, body, errors)
-    register = twin.register_of(call.brand.code)
+    retailers = _checked(state, call, body, errors)
+    register = state.register_of(call.brand.code)
     for key in _known_keys(register, body):
         register.access.change(key, removed=retailers)
     return Response(status_code=202)
 
 
-async def remove_all_access(twin: Twin, call: Call) -> Response:
-    """`POST …/consents/retailers/access/remove/all`: no retailer any more."""
+async def remove_all_access(state: SimulatorState, call: Call) -> Response:
+    """Remove the access of all retailers: `POST …/consents/retailers/access/remove/all`.
+
+    Raises:
+        RefusedError: H172, H353, or the errors of a field.
+    """
     body = _body(call, "H172", REMOVAL_REFUSED)
     errors = _list_errors(body)
     if errors:
         raise RefusedError(422, errors)
     call.check_rights([body["type"]], to_write=True)
-    register = twin.register_of(call.brand.code)
+    register = state.register_of(call.brand.code)
     for key in _known_keys(register, body):
         register.access.change(key, removes_all=True)
     return Response(status_code=202)
 
 
-async def list_access(twin: Twin, call: Call) -> Response:
-    """`POST …/consent/retailers/access/list?offset&limit`: the retailers of one consent."""
+async def list_access(state: SimulatorState, call: Call) -> Response:
+    """List the retailers of one consent: `POST …/consent/retailers/access/list?offset&limit`.
+
+    Raises:
+        RefusedError: H173, H353, a code of `paging_of`, or one of `key_errors`.
+    """
     body = _body(call, "H173")
     errors = key_errors(body)
     if errors:
         raise RefusedError(422, errors)
-    paging = paging_of(call.request.query_params, twin.settings, is_swapped=False)
+    paging = paging_of(call.request.query_params, state.settings, is_swapped=False)
     call.check_rights([body["type"]], to_write=False)
-    codes = twin.register_of(call.brand.code).access.of(key_of(body))
-    page = [twin.retailers.find(call.brand, code) for code in paging.of(codes)]
-    told = [retailer.answer(0) for retailer in page if retailer]
-    return json_answer(
+    codes = state.register_of(call.brand.code).access.of(key_of(body))
+    page = [state.retailers.find(call.brand, code) for code in paging.of(codes)]
+    rows = [retailer.as_response(0) for retailer in page if retailer]
+    return json_response(
         {
             "pagination": {
                 "offset": paging.offset,
-                "pageSize": len(told),
+                "pageSize": len(rows),
                 "totalCount": len(codes),
             },
-            "list": [{name: one[name] for name in _TOLD if name in one} for one in told],
+            "list": [{name: one[name] for name in _FIELDS if name in one} for one in rows],
         }
     )
 
 
 def key_errors(body: Mapping[str, object]) -> list[Error]:
-    """Give the errors of a body that names one address (H111, H114, H116, H117, H120, H121...)."""
-    errors = _kind_errors(body)
+    """Return the errors of a body that names one consent.
+
+    They are H111, H114, H116, H117, H120, H121, H166 and H170.
+    """
+    errors = _type_errors(body)
     if "recipient" not in body:
         return [*errors, error("H114", location=["recipient"])]
-    return [*errors, *_address_errors(body.get("type"), body["recipient"], ["recipient"])]
+    return [*errors, *_recipient_errors(body.get("type"), body["recipient"], ["recipient"])]
 
 
-def key_of(body: Mapping[str, object]) -> Key:
-    """Give the key of a body that has no errors."""
-    channel, kind = str(body["type"]), str(body["recipientType"])
-    return (channel, kind, saved_recipient(channel, str(body["recipient"])))
+def key_of(body: Mapping[str, object]) -> ConsentKey:
+    """Return the key of a body that has no errors."""
+    channel, recipient_type = str(body["type"]), str(body["recipientType"])
+    return (channel, recipient_type, stored_recipient(channel, str(body["recipient"])))
 
 
-def _known_keys(register: Register, body: Mapping[str, object]) -> list[Key]:
+def _known_keys(register: Register, body: Mapping[str, object]) -> list[ConsentKey]:
     recipients = body["recipients"]
     each = recipients if isinstance(recipients, list) else []
     keys = dict.fromkeys(key_of({**body, "recipient": one}) for one in each)
-    return [key for key in keys if register.standing(key) is not None]
+    return [key for key in keys if register.summary_of(key) is not None]
 
 
 def _body(call: Call, code: str, message: str | None = None) -> dict[str, object]:
@@ -142,13 +159,17 @@ def _body(call: Call, code: str, message: str | None = None) -> dict[str, object
 
 
 def _checked(
-    twin: Twin,
+    state: SimulatorState,
     call: Call,
     body: Mapping[str, object],
     errors: list[Error],
     message: str | None = None,
 ) -> tuple[int, ...]:
-    """Give the retailers of a body without errors; 422, then H353 and H180 otherwise."""
+    """Return the retailers of a body without errors.
+
+    Raises:
+        RefusedError: `errors` with 422, then H353, then H180.
+    """
     if errors:
         raise RefusedError(422, errors)
     call.check_rights([body["type"]], to_write=True)
@@ -157,7 +178,7 @@ def _checked(
     missing = [
         error("H180", message=message, location=["retailerAccess", position], value=value)
         for position, value in enumerate(codes)
-        if not twin.retailers.has(call.brand, value)
+        if not state.retailers.has(call.brand, value)
     ]
     if missing:
         raise RefusedError(403, missing)
@@ -165,12 +186,12 @@ def _checked(
 
 
 def _code(value: object) -> object:
-    # The schema of removal has texts, its example numbers.
+    # The schema of a removal has texts, its example numbers.
     is_text = isinstance(value, str) and value.isascii() and value.isdecimal()
     return int(str(value)) if is_text else value
 
 
-def _kind_errors(body: Mapping[str, object]) -> list[Error]:
+def _type_errors(body: Mapping[str, object]) -> list[Error]:
     errors = []
     if "type" not in body:
         errors.append(error("H111", location=["type"]))
@@ -184,7 +205,7 @@ def _kind_errors(body: Mapping[str, object]) -> list[Error]:
 
 
 def _list_errors(body: Mapping[str, object]) -> list[Error]:
-    errors = _kind_errors(body)
+    errors = _type_errors(body)
     if "recipients" not in body:
         return [*errors, error("H168", location=["recipients"])]
     recipients = body["recipients"]
@@ -196,19 +217,19 @@ def _list_errors(body: Mapping[str, object]) -> list[Error]:
         text = REFUSALS["H127"].message.format(limit=_LARGEST)
         return [*errors, error_at("H127", "recipients", recipients, message=text)]
     for position, recipient in enumerate(recipients):
-        errors += _address_errors(body.get("type"), recipient, ["recipients", position])
+        errors += _recipient_errors(body.get("type"), recipient, ["recipients", position])
     return errors
 
 
-def _address_errors(channel: object, recipient: object, location: list[object]) -> list[Error]:
-    # Where the type itself is wrong nobody can say what the address should be.
-    judges: dict[object, Callable[[object], bool]] = {
+def _recipient_errors(channel: object, recipient: object, location: list[object]) -> list[Error]:
+    # Where the type itself is invalid, the recipient cannot be checked.
+    checks: dict[object, Callable[[object], bool]] = {
         "EPOSTA": is_email,
         "ARAMA": is_phone,
         "MESAJ": is_phone,
     }
-    judge = judges.get(channel if isinstance(channel, str) else None)
-    if judge is None or judge(recipient):
+    check = checks.get(channel if isinstance(channel, str) else None)
+    if check is None or check(recipient):
         return []
     if channel == "EPOSTA":
         return [error("H120", location=location, value=recipient)]

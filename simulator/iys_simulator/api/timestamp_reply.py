@@ -1,7 +1,7 @@
-"""A timestamp reply (RFC 3161, `.tsr`) over a SHA-384 hash, unsigned: the twin is no authority.
+"""A timestamp reply (RFC 3161, `.tsr`) over a SHA-384 hash, unsigned: nobody vouches for it.
 
-Tools that read such replies show the hash, the time and the serial number in it; none will call it
-valid, and none should.
+Tools that read such replies show its hash, time and serial number. None will consider it valid, and
+none should.
 """
 
 from datetime import datetime
@@ -10,12 +10,12 @@ from typing import Final
 _SIGNED_DATA: Final = "1.2.840.113549.1.7.2"
 _TIMESTAMP_INFO: Final = "1.2.840.113549.1.9.16.1.4"
 _SHA_384: Final = "2.16.840.1.101.3.4.2.2"
-_POLICY: Final = "1.3.6.1.4.1.99999.1"  # of nobody: no authority stands behind it
+_POLICY: Final = "1.3.6.1.4.1.99999.1"  # of no authority
 _SHORT: Final = 0x80
 
 
 def timestamp_reply(hash_value: str, made_at: datetime, serial: int) -> bytes:
-    """Give a granted reply over `hash_value` (hex of SHA-384) made at `made_at` (UTC), in DER."""
+    """Return a granted reply over `hash_value` (hex of SHA-384) made at `made_at` (UTC), in DER."""
     algorithm = _sequence(_object(_SHA_384), _tag(0x05, b""))
     info = _sequence(
         _integer(1),

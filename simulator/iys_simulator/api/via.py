@@ -1,17 +1,17 @@
-"""ViA, ViA PASS and ViA Frame: consent taken by İYS itself. The twin does not simulate it.
+"""ViA, ViA PASS and ViA Frame: consent collected by İYS itself, which is not simulated.
 
-The operations exist, check the token and the provider as İYS does, and then say in each one's own
-envelope that they are not simulated, so that nobody takes the answer for one of İYS's.
+The endpoints exist and check the token and the provider as İYS does. Then they respond, in each
+one's own envelope, that they are not simulated, so that nobody mistakes the response for İYS's.
 """
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from iys_simulator.errors.responses import RefusedError, error, json_answer
+from iys_simulator.errors.responses import RefusedError, error, json_response
 from iys_simulator.faults import Operation
-from iys_simulator.gateway.gateway import Door
-from iys_simulator.state import Twin
+from iys_simulator.gateway.gateway import Gateway
+from iys_simulator.state import SimulatorState
 from iys_simulator.store.accounts import Account
 
 CODE = "NOT-SIMULATED"
@@ -41,67 +41,67 @@ _FRAMES = ("/widget/publicKey/{widgetUUID}", "/widget/load-widget/{widgetUUID}")
 _STEPS = ("/widget/process/start/{widgetUUID}", "/widget/process/complete/{widgetUUID}")
 
 
-def via_routes(door: Door) -> list[Route]:
-    """Give the routes of all operations that answer "not simulated"."""
-    methods = [
-        *((verb, path, _via) for verb, path in _VIA_PATHS),
-        *((verb, path, _pass) for verb, path in _VIA_PASS_PATHS),
+def via_routes(gateway: Gateway) -> list[Route]:
+    """Return the routes of all endpoints that respond "not simulated"."""
+    handlers = [
+        *((method, path, _via) for method, path in _VIA_PATHS),
+        *((method, path, _pass) for method, path in _VIA_PASS_PATHS),
         *(("GET", path, _script) for path in _SCRIPTS),
         *(("GET", path, _frame) for path in _FRAMES),
         *(("POST", path, _step) for path in _STEPS),
     ]
     return [
-        Route(path, door.open(Operation.VIA, method), methods=[verb])
-        for verb, path, method in methods
+        Route(path, gateway.open(Operation.VIA, handler), methods=[method])
+        for method, path, handler in handlers
     ]
 
 
-async def _via(twin: Twin, request: Request, _: bytes) -> Response:
-    account = _account(twin, request)
+async def _via(state: SimulatorState, request: Request, _: bytes) -> Response:
+    account = _account(state, request)
     if account is None:
         raise RefusedError(401, [error("H1045")])
-    if not _is_theirs(twin, account, request):
+    if not _may_see(state, account, request):
         raise RefusedError(403, [error("H1040")])
-    raise RefusedError(400, [error(CODE, message=_sentence(request))])
+    raise RefusedError(400, [error(CODE, message=_explanation(request))])
 
 
-async def _pass(twin: Twin, request: Request, _: bytes) -> Response:
-    account = _account(twin, request)
+async def _pass(state: SimulatorState, request: Request, _: bytes) -> Response:
+    account = _account(state, request)
     if account is None:
-        return _told(401, "ERR-SYS-0006", "Yetkisiz erişim")
-    if not _is_theirs(twin, account, request):
+        return _otp_error(401, "ERR-SYS-0006", "Yetkisiz erişim")
+    if not _may_see(state, account, request):
         text = "Gönderilen iysCode'un mevcut API kullanıcısı için yetkisi bulunmamaktadır."
-        return _told(403, "ERR-SYS-0005", text)
-    return _told(400, CODE, _sentence(request))
+        return _otp_error(403, "ERR-SYS-0005", text)
+    return _otp_error(400, CODE, _explanation(request))
 
 
-async def _script(_: Twin, request: Request, __: bytes) -> Response:
-    return PlainTextResponse(f"// {_sentence(request)}\n", media_type="application/javascript")
+async def _script(_: SimulatorState, request: Request, __: bytes) -> Response:
+    return PlainTextResponse(f"// {_explanation(request)}\n", media_type="application/javascript")
 
 
-async def _frame(_: Twin, request: Request, __: bytes) -> Response:
-    return json_answer({"status": CODE, "message": {"reason": _sentence(request)}})
+async def _frame(_: SimulatorState, request: Request, __: bytes) -> Response:
+    return json_response({"status": CODE, "message": {"reason": _explanation(request)}})
 
 
-async def _step(_: Twin, request: Request, __: bytes) -> Response:
-    raise RefusedError(400, [error(CODE, message=_sentence(request))])
+async def _step(_: SimulatorState, request: Request, __: bytes) -> Response:
+    raise RefusedError(400, [error(CODE, message=_explanation(request))])
 
 
-def _account(twin: Twin, request: Request) -> Account | None:
+def _account(state: SimulatorState, request: Request) -> Account | None:
     header = request.headers.get("authorization")
-    return twin.tokens.account_of(header, twin.clock.seconds())
+    return state.tokens.account_of(header, state.clock.seconds())
 
 
-def _is_theirs(twin: Twin, account: Account, request: Request) -> bool:
+def _may_see(state: SimulatorState, account: Account, request: Request) -> bool:
     code = str(request.path_params.get("iysCode", account.iys_code))
     if not (code.isascii() and code.isdecimal()):
         return False
-    return int(code) == account.iys_code or twin.directory.may_see(account, int(code))
+    return int(code) == account.iys_code or state.directory.may_see(account, int(code))
 
 
-def _sentence(request: Request) -> str:
-    return f"{request.method} {request.url.path} is not simulated: ViA is out of the twin's scope."
+def _explanation(request: Request) -> str:
+    return f"{request.method} {request.url.path} is not simulated: ViA is out of scope."
 
 
-def _told(status: int, code: str, text: str) -> Response:
+def _otp_error(status: int, code: str, text: str) -> Response:
     return JSONResponse({"errorCode": code, "errorMessage": text}, status)

@@ -1,7 +1,7 @@
-"""A running twin from outside: its admin API for the commands, and how they print.
+"""A client of a running simulator's admin API for the commands, and how they print.
 
-Exit codes: 0 done, 1 the answer is no (a case failed, the rules refuse a consent), 2 wrong usage,
-3 the twin cannot use the order, 4 the twin cannot be reached.
+Exit codes: 0 done, 1 a negative result (a case failed, the rules refuse a consent), 2 wrong usage,
+3 the simulator cannot use the request, 4 the simulator cannot be reached.
 """
 
 import json
@@ -21,7 +21,7 @@ DEFAULT_URL = "http://127.0.0.1:8085"
 _TIMEOUT = 30.0
 
 BaseUrl = Annotated[
-    str, typer.Option("--base-url", envvar="IYS_SIMULATOR_URL", help="Where the twin listens.")
+    str, typer.Option("--base-url", envvar="IYS_SIMULATOR_URL", help="Address of the simulator.")
 ]
 
 
@@ -36,19 +36,20 @@ OutputOption = Annotated[Output, typer.Option("--output", help="How the result i
 
 
 class Exit(IntEnum):
-    """The exit codes of the twin's commands."""
+    """The exit codes of the commands."""
 
     DONE = 0
     WRONG = 1
     USAGE = 2
     SOURCE = 3
-    UNREACHED = 4
+    UNREACHABLE = 4
 
 
-class Admin:
-    """The admin API of the twin at `base_url`; a context manager.
+class AdminClient:
+    """A client of the admin API at `base_url`; a context manager.
 
-    A refusal or silence is told on standard error and ends the command with its exit code.
+    A refusal or a failed connection is printed on standard error and ends the command with its exit
+    code.
     """
 
     def __init__(self, base_url: str, transport: httpx.BaseTransport | None = None) -> None:
@@ -56,7 +57,7 @@ class Admin:
         self._http = httpx.Client(transport=transport, timeout=_TIMEOUT, trust_env=False)
 
     def __enter__(self) -> Self:
-        """Give itself."""
+        """Return the client."""
         return self
 
     def __exit__(
@@ -68,45 +69,45 @@ class Admin:
         """Close the connections."""
         self._http.close()
 
-    def get(self, what: str, asked: Mapping[str, str] | None = None) -> httpx.Response:
-        """Give the answer of `GET /__simulator__/{what}`."""
-        return self._send("GET", what, asked=asked)
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> httpx.Response:
+        """Return the response to `GET /__simulator__/{path}`."""
+        return self._send("GET", path, query=query)
 
-    def post(self, what: str, body: object) -> httpx.Response:
-        """Give the answer of `POST /__simulator__/{what}`."""
-        return self._send("POST", what, body=body)
+    def post(self, path: str, body: object) -> httpx.Response:
+        """Return the response to `POST /__simulator__/{path}`."""
+        return self._send("POST", path, body=body)
 
-    def delete(self, what: str) -> httpx.Response:
-        """Give the answer of `DELETE /__simulator__/{what}`."""
-        return self._send("DELETE", what)
+    def delete(self, path: str) -> httpx.Response:
+        """Return the response to `DELETE /__simulator__/{path}`."""
+        return self._send("DELETE", path)
 
     def _send(
         self,
         method: str,
-        what: str,
+        path: str,
         *,
         body: object = None,
-        asked: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
     ) -> httpx.Response:
         try:
-            answer = self._http.request(
-                method, f"{self._url}/__simulator__/{what}", json=body, params=asked
+            response = self._http.request(
+                method, f"{self._url}/__simulator__/{path}", json=body, params=query
             )
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
             raise failed(
-                f"no twin answers at {self._url} ({type(problem).__name__}); start one with "
-                "`iys-simulator serve`, or name its address with --base-url",
-                Exit.UNREACHED,
+                f"no simulator responds at {self._url} ({type(problem).__name__}); start one with "
+                "`iys-simulator serve`, or give its address with --base-url",
+                Exit.UNREACHABLE,
             ) from None
-        if answer.is_success:
-            return answer
-        if answer.headers.get("content-type", "").startswith("application/json"):
-            raise failed(str(answer.json().get("error", answer.text)), Exit.SOURCE)
-        raise failed(f"what answers at {self._url} has no admin API", Exit.UNREACHED)
+        if response.is_success:
+            return response
+        if response.headers.get("content-type", "").startswith("application/json"):
+            raise failed(str(response.json().get("error", response.text)), Exit.SOURCE)
+        raise failed(f"{self._url} has no admin API", Exit.UNREACHABLE)
 
 
 def failed(message: str, code: Exit) -> typer.Exit:
-    """Tell `message` on standard error; what is given, raised, ends the command with `code`."""
+    """Print `message` on standard error; return what, raised, ends the command with `code`."""
     Console(stderr=True).print(Text.assemble(("error", "red"), " ", message), soft_wrap=True)
     return typer.Exit(code)
 
@@ -120,7 +121,7 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> None
     """Print `rows` under `titles`; cells are texts, not markup."""
     table = Table()
     for title in titles:
-        # Longer than the screen is wide, an address or an id goes on in the next line: none is cut.
+        # A cell wider than the screen is wrapped, so that no recipient or id is truncated.
         table.add_column(title, overflow="fold")
     for row in rows:
         table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))

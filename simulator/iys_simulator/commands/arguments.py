@@ -1,49 +1,47 @@
-"""What the commands take of a consent: whose, of which brand and channel, and what it says.
-
-What is none of the known words is wrong usage here, before the twin is asked.
-"""
+"""The arguments that several commands share. An invalid one is refused before any request."""
 
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
 
-from iys_simulator.pages.citizen_view import address_in
-from iys_simulator.rules.fields import RECIPIENT_TYPES, STATUSES
-from iys_simulator.store.accounts import CHANNELS
+from iys_simulator.rules.consent import CHANNELS, RECIPIENT_TYPES, STATUSES
+from iys_simulator.rules.recipients import parse_recipient
 
 
 def _one_of(choices: Sequence[str]) -> Callable[[str], str]:
-    """Give the check of a word that is one of `choices`."""
-
     def checked(word: str) -> str:
         if word not in choices:
-            raise typer.BadParameter(f"{word} is none of {', '.join(choices)}")
+            raise typer.BadParameter(f"{word} is not one of {', '.join(choices)}")
         return word
 
     return checked
 
 
-def _address(text: str) -> str:
-    """Give the address a person meant, as the citizen's page does."""
-    address = address_in(text)
-    if address is None:
-        raise typer.BadParameter(f"{text} is no phone and no e-mail address")
-    return address
+def _recipient(text: str) -> str:
+    recipient = parse_recipient(text)
+    if recipient is None:
+        raise typer.BadParameter(f"{text} is neither a phone number nor an e-mail address")
+    return recipient
 
 
-Brand = Annotated[int, typer.Option("--brand", help="Brand code.")]
-Channel = Annotated[
-    str, typer.Option("--type", help=" | ".join(CHANNELS), callback=_one_of(CHANNELS))
+BrandOption = Annotated[int, typer.Option("--brand", help="Brand code.")]
+ChannelOption = Annotated[
+    str,
+    typer.Option("--type", help=f"Channel: {' | '.join(CHANNELS)}.", callback=_one_of(CHANNELS)),
 ]
-RecipientType = Annotated[
+RecipientTypeOption = Annotated[
     str,
     typer.Option(
         "--recipient-type", help=" | ".join(RECIPIENT_TYPES), callback=_one_of(RECIPIENT_TYPES)
     ),
 ]
-Recipient = Annotated[str, typer.Argument(help="Phone as +90…, or e-mail address.")]
-Citizen = Annotated[
-    str, typer.Argument(help="Phone or e-mail address, however written.", callback=_address)
+RawRecipient = Annotated[str, typer.Argument(help="Phone number as +90…, or e-mail address.")]
+AnyRecipient = Annotated[
+    str,
+    typer.Argument(help="Phone number in any format, or e-mail address.", callback=_recipient),
 ]
-Status = Annotated[str, typer.Argument(help=" | ".join(STATUSES), callback=_one_of(STATUSES))]
+StatusArgument = Annotated[
+    str,
+    typer.Argument(help="ONAY (opt-in) | RET (opt-out)", callback=_one_of(STATUSES)),
+]

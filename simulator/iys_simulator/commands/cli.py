@@ -2,8 +2,11 @@
 
 import typer
 
-from iys_simulator.commands import control
+from iys_simulator.commands.clock import clock
 from iys_simulator.commands.conformance import conformance
+from iys_simulator.commands.consents import citizen, write
+from iys_simulator.commands.faults import faults
+from iys_simulator.commands.requests import requests, reset
 from iys_simulator.commands.serve import serve
 from iys_simulator.commands.switches import switches
 
@@ -11,15 +14,18 @@ app = typer.Typer(
     help="A simulator of the HTTP API of İYS, Turkey's register of commercial-message consent.",
     no_args_is_help=True,
 )
-app.command("serve")(serve)
-app.command("conformance")(conformance)
-app.command("clock")(control.clock)
-app.command("faults")(control.weather)
-app.command("citizen")(control.citizen)
-app.command("write")(control.write)
-app.command("requests")(control.requests)
-app.command("reset")(control.reset)
-app.command("switches")(switches)
+for command in (
+    serve,
+    conformance,
+    clock,
+    faults,
+    citizen,
+    write,
+    requests,
+    reset,
+    switches,
+):
+    app.command(command.__name__)(command)
 
 
 def main() -> None:

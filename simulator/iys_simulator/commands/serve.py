@@ -1,7 +1,7 @@
-"""`izin simulator`: start the twin of İYS's API as a process of its own.
+"""`iys-simulator serve`: run the simulator as a process.
 
-There is no default account: whoever may call is named by `--account` and `--brand` or set up over
-the admin API.
+There is no default account: accounts and brands are given as `--account` and `--brand`, or added
+through the admin API.
 """
 
 import asyncio
@@ -9,17 +9,16 @@ import gc
 import logging
 import signal
 import socket
-from pathlib import Path
-from typing import Annotated
 
 import typer
 import uvicorn
 import uvloop
 
 from iys_simulator.app import build_app
-from iys_simulator.gateway.connection_drops import CuttableProtocol, cut
+from iys_simulator.commands import serve_options as options
+from iys_simulator.gateway.connection_drops import DroppableProtocol, drop_connection
 from iys_simulator.settings import Settings, UnknownSettingError
-from iys_simulator.state import Twin
+from iys_simulator.state import SimulatorState
 from iys_simulator.store.accounts import Account, Brand, Subscription
 from iys_simulator.store.database import Database
 
@@ -32,74 +31,28 @@ _HOW_TO = (
 )
 
 
-def _env(name: str) -> str:
-    return f"IYS_SIMULATOR_{name}"
-
-
 def serve(
     *,
-    host: Annotated[str, typer.Option(envvar=_env("HOST"))] = "127.0.0.1",
-    port: Annotated[int, typer.Option(envvar=_env("PORT"))] = 8085,
-    account: Annotated[
-        list[str] | None,
-        typer.Option(envvar=_env("ACCOUNT"), help="username:password:iysCode (repeatable)"),
-    ] = None,
-    brand: Annotated[
-        list[str] | None,
-        typer.Option(
-            envvar=_env("BRAND"),
-            help="code:iysCode:name[:activatedAt], the date as YYYY-MM-DD HH:MM:SS (repeatable)",
-        ),
-    ] = None,
-    result_delay: Annotated[
-        float, typer.Option(envvar=_env("RESULT_DELAY"), help="seconds until a batch is processed")
-    ] = _DEFAULTS.result_delay,
-    hidden_window: Annotated[
-        float, typer.Option(envvar=_env("HIDDEN_WINDOW"), help="seconds pull hides")
-    ] = _DEFAULTS.hidden_window,
-    requests_per_second: Annotated[
-        int, typer.Option(envvar=_env("REQUESTS_PER_SECOND"), help="H124; 0 is no limit")
-    ] = _DEFAULTS.requests_per_second,
-    sliding_requests: Annotated[
-        bool, typer.Option(envvar=_env("SLIDING_REQUESTS"), help="H124 by sliding seconds")
-    ] = False,
-    token_limit: Annotated[
-        int, typer.Option(envvar=_env("TOKEN_LIMIT"), help="H084, an hour; 0 is no limit")
-    ] = _DEFAULTS.token_limit,
-    flat_token_limit: Annotated[
-        bool, typer.Option(envvar=_env("FLAT_TOKEN_LIMIT"), help="H084 without the envelope")
-    ] = False,
-    status_limit: Annotated[
-        int, typer.Option(envvar=_env("STATUS_LIMIT"), help="H086, an hour; 0 is no limit")
-    ] = _DEFAULTS.status_limit,
-    sliding_days: Annotated[
-        bool, typer.Option(envvar=_env("SLIDING_DAYS"), help="H467 by the time of day")
-    ] = False,
-    unknown_not_found: Annotated[
-        bool, typer.Option(envvar=_env("UNKNOWN_NOT_FOUND"), help="404 for an unknown address")
-    ] = False,
-    misspelt_forbidden: Annotated[
-        bool, typer.Option(envvar=_env("MISSPELT_FORBIDDEN"), help="H353 under the key `code:`")
-    ] = False,
-    hex_request_ids: Annotated[
-        bool, typer.Option(envvar=_env("HEX_REQUEST_IDS"), help="requestIds without dashes")
-    ] = False,
-    allow_http_push: Annotated[
-        bool, typer.Option(envvar=_env("ALLOW_HTTP_PUSH"), help="push to http:// as well")
-    ] = False,
-    push_retries: Annotated[
-        int, typer.Option(envvar=_env("PUSH_RETRIES"), help="tries after a failed delivery")
-    ] = _DEFAULTS.push_retries,
-    switch: Annotated[
-        list[str] | None,
-        typer.Option("--set", envvar=_env("SET"), help="any switch: name=value (repeatable)"),
-    ] = None,
-    state: Annotated[
-        Path | None, typer.Option(envvar=_env("STATE"), help="the file that lasts; none is memory")
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(envvar=_env("SEED"), help="what chance draws from, so it can be repeated")
-    ] = 0,
+    host: options.Host = "127.0.0.1",
+    port: options.Port = 8085,
+    account: options.Accounts = None,
+    brand: options.Brands = None,
+    result_delay: options.ResultDelay = _DEFAULTS.result_delay,
+    hidden_window: options.HiddenWindow = _DEFAULTS.hidden_window,
+    requests_per_second: options.RequestsPerSecond = _DEFAULTS.requests_per_second,
+    sliding_requests: options.SlidingRequests = False,
+    token_limit: options.TokenLimit = _DEFAULTS.token_limit,
+    flat_token_limit: options.FlatTokenLimit = False,
+    status_limit: options.StatusLimit = _DEFAULTS.status_limit,
+    sliding_days: options.SlidingDays = False,
+    unknown_not_found: options.UnknownNotFound = False,
+    misspelt_forbidden: options.MisspeltForbidden = False,
+    hex_request_ids: options.HexRequestIds = False,
+    allow_http_push: options.AllowHttpPush = False,
+    push_retries: options.PushRetries = _DEFAULTS.push_retries,
+    switch: options.Switches = None,
+    state_file: options.StateFile = None,
+    seed: options.Seed = 0,
 ) -> None:
     """Serve the simulated API until SIGTERM or SIGINT."""
     settings = Settings(
@@ -121,22 +74,26 @@ def serve(
         settings = settings.changed_by_words(switch or [])
     except UnknownSettingError as problem:
         raise typer.BadParameter(str(problem), param_hint="--set") from None
-    twin = Twin(settings, seed=seed, database=Database(state))
-    for text in account or []:
-        named = _account(text)
-        twin.directory.add_account(named, Subscription(iys_code=named.iys_code))
-    for text in brand or []:
-        twin.directory.add_brand(_brand(text))
-    uvloop.run(_listen(twin, host, port))
+    state = SimulatorState(settings, seed=seed, database=Database(state_file))
+    _add(state, account or [], brand or [])
+    uvloop.run(_listen(state, host, port))
 
 
-async def _listen(twin: Twin, host: str, port: int) -> None:
-    # Millions of rows live long and hold no cycles: looking through them all the time costs pauses.
+def _add(state: SimulatorState, accounts: list[str], brands: list[str]) -> None:
+    for text in accounts:
+        account = _account(text)
+        state.directory.add_account(account, Subscription(iys_code=account.iys_code))
+    for text in brands:
+        state.directory.add_brand(_brand(text))
+
+
+async def _listen(state: SimulatorState, host: str, port: int) -> None:
+    # Millions of long-lived rows contain no cycles: frequent collections would only cost pauses.
     gc.set_threshold(100_000, 50, 1000)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     config = uvicorn.Config(
-        build_app(twin, cut),
-        http=CuttableProtocol,
+        build_app(state, drop_connection),
+        http=DroppableProtocol,
         log_level="warning",
         access_log=False,
         proxy_headers=False,
@@ -146,20 +103,22 @@ async def _listen(twin: Twin, host: str, port: int) -> None:
     )
     with socket.create_server((host, port), backlog=1024) as listener:
         server = uvicorn.Server(config)
-        # uvicorn stops cleanly on these and then raises them again for the handlers it found; a
-        # clean stop is all that is asked for, so it finds handlers that do nothing.
+        # uvicorn stops cleanly on these signals and then raises them again for the handlers it
+        # found. A clean stop is enough, so it finds handlers that do nothing.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
-        ready = asyncio.create_task(_tell_when_ready(server, twin, listener))
+        ready = asyncio.create_task(_announce_when_ready(server, state, listener))
         await server.serve(sockets=[listener])
         ready.cancel()
 
 
-async def _tell_when_ready(server: uvicorn.Server, twin: Twin, listener: socket.socket) -> None:
+async def _announce_when_ready(
+    server: uvicorn.Server, state: SimulatorState, listener: socket.socket
+) -> None:
     while not server.started:  # noqa: ASYNC110 - uvicorn offers nothing to wait for
         await asyncio.sleep(0.01)
     host, port = listener.getsockname()[:2]
-    hint = "" if twin.directory.accounts else f" ({_HOW_TO})"
+    hint = "" if state.directory.accounts else f" ({_HOW_TO})"
     typer.echo(f"İYS simulator ready on http://{host}:{port}{hint}")
 
 

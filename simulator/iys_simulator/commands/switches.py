@@ -1,4 +1,4 @@
-"""`iys-simulator switches`: the switches of the simulator, as a table, JSON or the page in docs/."""
+"""`iys-simulator switches`: the simulator's switches, as a table, JSON or the page in docs/."""
 
 import json
 import sys

@@ -1,12 +1,12 @@
-"""A case: one request to one operation, what must be set up before it, and what must be answered.
+"""A case: one request to one endpoint, its setup, and the expected response.
 
 Cases are data. A text such as `$phone` in a path or a body stands for a value of the run; a text
 that is nothing else becomes that value itself, so `"$retailer"` is a number. There are:
 
-- `$iysCode`, `$brandCode`, `$username`, `$password`: whose consents; `$integratorCode`: a partner;
-- `$phone`, `$otherPhone`, `$email`: addresses no case has used before;
+- `$iysCode`, `$brandCode`, `$username`, `$password`: the account; `$integratorCode`: a partner;
+- `$phone`, `$otherPhone`, `$email`: recipients that no case has used before;
 - `$now`, `$minuteAgo`, `$yesterday`, `$monthAgo`, `$tomorrow`: wire texts; `$today`: a date;
-- `$retailer`: a retailer of the brand; `$receiver`: a push address that behaves.
+- `$retailer`: a retailer of the brand; `$receiver`: a push address that accepts registration.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,72 +15,72 @@ from enum import StrEnum
 from string import Template
 
 ADMIN = "/__simulator__/"
-NOTHING = object()
+NO_BODY = object()
 """No body at all."""
 
-LEFT_OUT = object()
-"""A field that is not sent."""
+OMITTED = object()
+"""A field that is omitted."""
 
 
-class Speaker(StrEnum):
-    """Whose token a request carries."""
+class Caller(StrEnum):
+    """Whose credentials a request has."""
 
     PROVIDER = "provider"
     PARTNER = "partner"
     NOBODY = "nobody"  # no Authorization header
-    GARBAGE = "garbage"  # a token nobody gave out
-    BASIC = "basic"  # a user name and a password, both wrong
-    EMPTY_BASIC = "empty basic"  # neither
+    GARBAGE = "garbage"  # a token that was never issued
+    BASIC = "basic"  # a wrong user name and password
+    EMPTY_BASIC = "empty basic"  # an empty user name and password
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Operation:
-    """One of İYS's operations: a method and a path as its description writes it."""
+class Endpoint:
+    """An endpoint of İYS: a method, and a path as its description writes it."""
 
     method: str
     path: str
-    weather: str
-    """The name the twin's weather knows it by."""
+    fault_name: str
+    """Its name in the simulator's fault rules."""
 
     @property
     def name(self) -> str:
-        """Method and path, as reports name it."""
+        """Method and path."""
         return f"{self.method} {self.path}"
 
     @property
-    def is_of_a_brand(self) -> bool:
-        """Whether it speaks of one brand."""
+    def has_brand(self) -> bool:
+        """Whether the path names a brand."""
         return "{brandCode}" in self.path
 
     @property
-    def is_of_a_provider(self) -> bool:
-        """Whether it speaks of one service provider."""
+    def has_provider(self) -> bool:
+        """Whether the path names a service provider."""
         return "{iysCode}" in self.path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
-    """A request before the one that matters, or a change through the twin's admin API.
+    """A request of the setup, or a change through the simulator's admin API.
 
-    `keeps` names values of the answer (a key path such as `0.requestId`) for what follows.
+    `saves` names values of the response (by a key path such as `0.requestId`) for later requests.
     """
 
     method: str
     path: str
-    body: object = NOTHING
-    speaker: Speaker = Speaker.PROVIDER
-    keeps: Mapping[str, str] = field(default_factory=dict)
+    body: object = NO_BODY
+    caller: Caller = Caller.PROVIDER
+    saves: Mapping[str, str] = field(default_factory=dict)
     may_fail: bool = False
 
     @property
-    def is_for_the_twin(self) -> bool:
-        """Whether only our simulator can be asked it."""
+    def uses_admin_api(self) -> bool:
+        """Whether the request goes to the simulator's admin API."""
         return self.path.startswith(ADMIN)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Expected:
-    """What must be answered.
+    """The expected response.
 
     `code` is an H-code among `errors`, with its `location` and `index` where they are given; `has`
     are values by key path (`0.error.code`), where `...` is any value that is not null.
@@ -93,61 +93,61 @@ class Expected:
     has: Mapping[str, object] = field(default_factory=dict)
 
     def filled(self, values: Mapping[str, object]) -> "Expected":
-        """Give the same with its names replaced."""
+        """Return the same with its `$names` replaced."""
         return replace(self, has={path: filled(value, values) for path, value in self.has.items()})
 
     @property
     def codes(self) -> frozenset[str]:
-        """The H-codes this answer shows."""
-        shown = {value for value in self.has.values() if isinstance(value, str) and is_code(value)}
-        return frozenset(shown | ({self.code} if self.code else set()))
+        """The H-codes of the response."""
+        codes = {value for value in self.has.values() if isinstance(value, str) and is_code(value)}
+        return frozenset(codes | ({self.code} if self.code else set()))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
-    """One request to `operation` and the answer it must get, in a sentence: `what`.
+    """One request to `endpoint` and the expected response, with a `title`.
 
-    `at` fills the path's other parameters; `is_form` sends the body as a form instead of JSON.
+    `path_params` are the path's other parameters; `is_form` sends the body as a form, not as JSON.
     """
 
-    operation: Operation
-    what: str
+    endpoint: Endpoint
+    title: str
     expected: Expected
-    body: object = NOTHING
-    at: Mapping[str, object] = field(default_factory=dict)
+    body: object = NO_BODY
+    path_params: Mapping[str, object] = field(default_factory=dict)
     query: Mapping[str, object] = field(default_factory=dict)
     is_form: bool = False
-    speaker: Speaker = Speaker.PROVIDER
-    given: tuple[Step, ...] = ()
+    caller: Caller = Caller.PROVIDER
+    setup: tuple[Step, ...] = ()
 
     @property
-    def needs_twin(self) -> bool:
-        """Whether the set-up needs the twin's admin API."""
-        return any(step.is_for_the_twin for step in self.given) or self.needs_partner
+    def needs_admin_api(self) -> bool:
+        """Whether the setup needs the simulator's admin API."""
+        return any(step.uses_admin_api for step in self.setup) or self.needs_partner
 
     @property
     def needs_partner(self) -> bool:
-        """Whether a business partner speaks or is spoken of."""
-        speakers = {self.speaker, *(step.speaker for step in self.given)}
-        return Speaker.PARTNER in speakers or "{integratorCode}" in self.operation.path
+        """Whether a business partner calls, or is named in the path."""
+        speakers = {self.caller, *(step.caller for step in self.setup)}
+        return Caller.PARTNER in speakers or "{integratorCode}" in self.endpoint.path
 
     @property
     def needs_receiver(self) -> bool:
-        """Whether a push address that behaves is needed."""
-        return any(mentions(body, "$receiver") for body in (self.body, *_bodies(self.given)))
+        """Whether a working push address is needed."""
+        return any(mentions(body, "$receiver") for body in (self.body, *_bodies(self.setup)))
 
     @property
     def needs_retailer(self) -> bool:
         """Whether a retailer of the brand is needed."""
-        path = [it for name, it in self.at.items() if f"{{{name}}}" in self.operation.path]
-        asked = (self.body, path, *_bodies(self.given))
-        return any(mentions(part, "$retailer") for part in asked)
+        path = [it for name, it in self.path_params.items() if f"{{{name}}}" in self.endpoint.path]
+        parts = (self.body, path, *_bodies(self.setup))
+        return any(mentions(part, "$retailer") for part in parts)
 
     @property
-    def is_apart(self) -> bool:
+    def is_isolated(self) -> bool:
         """Whether it changes accounts or brands, so that no other case may share them."""
-        own = (f"{ADMIN}accounts", f"{ADMIN}brands")
-        return any(step.path in own for step in self.given)
+        admin_paths = (f"{ADMIN}accounts", f"{ADMIN}brands")
+        return any(step.path in admin_paths for step in self.setup)
 
 
 def _bodies(steps: Iterable[Step]) -> Iterator[object]:
@@ -155,12 +155,12 @@ def _bodies(steps: Iterable[Step]) -> Iterator[object]:
 
 
 def is_code(text: str) -> bool:
-    """Tell whether `text` is an H-code."""
+    """Return whether `text` is an H-code."""
     return text[:1] == "H" and text[1:].isdecimal()
 
 
 def mentions(template: object, name: str) -> bool:
-    """Tell whether `name` stands anywhere in `template`."""
+    """Return whether `name` occurs anywhere in `template`."""
     match template:
         case str():
             return name in template
@@ -173,7 +173,11 @@ def mentions(template: object, name: str) -> bool:
 
 
 def filled(template: object, values: Mapping[str, object]) -> object:
-    """Give `template` with its `$names` replaced; `KeyError` names one that has no value."""
+    """Return `template` with its `$names` replaced.
+
+    Raises:
+        KeyError: a name has no value.
+    """
     match template:
         case str() if template.startswith("$") and template[1:] in values:
             return values[template[1:]]
@@ -187,8 +191,8 @@ def filled(template: object, values: Mapping[str, object]) -> object:
             return template
 
 
-def found(content: object, path: str) -> object:
-    """Give what stands at a key path such as `list.0.status`; None where nothing does."""
+def value_at(content: object, path: str) -> object:
+    """Return the value at a key path such as `list.0.status`; None where there is none."""
     for part in path.split("."):
         match content:
             case dict():

@@ -1,17 +1,24 @@
-"""Cases of tokens, brands, subscriptions, and of what partners are told."""
+"""Cases of tokens, brands, subscriptions and partners."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from iys_simulator.conformance import operations as op
-from iys_simulator.conformance.case import Case, Expected, Operation, Speaker, Step
+from iys_simulator.conformance import endpoints as ep
+from iys_simulator.conformance.builders import (
+    change_settings,
+    define_account,
+    define_brand,
+    refusal,
+    save_consent,
+    success,
+)
+from iys_simulator.conformance.case import Caller, Case, Endpoint, Expected, Step
 from iys_simulator.conformance.queries import SWAPPED_PAGING
-from iys_simulator.conformance.wording import account, answers, brand, refuses, saved, switched
 
 _RIGHT: Final = {"username": "$username", "password": "$password", "grant_type": "password"}
 
 _TOKEN_ERRORS: Final[tuple[tuple[str, dict[str, object], str, str], ...]] = (
-    # What is wrong, the changed fields (None leaves one out), the error, its description.
+    # Title, changed fields (None omits one), error, description.
     ("no grant", {"grant_type": None}, "invalid_request", "Giriş yöntemi belirtilmemiş."),
     ("a number for a grant", {"grant_type": 1}, "invalid_request", "Bilinmeyen giriş yöntemi."),
     ("an empty grant", {"grant_type": ""}, "invalid_grant", "Giriş yöntemi boş olamaz."),
@@ -48,7 +55,7 @@ _REFRESH_ERRORS: Final[tuple[tuple[str, dict[str, object], str, str], ...]] = (
         "Yenileme jetonu boş olamaz.",
     ),
     (
-        "a refresh token nobody gave out",
+        "refresh token that was never issued",
         {"refresh_token": "x"},
         "invalid_request",
         "Desteklenmeyen yenileme jetonu türü.",
@@ -57,7 +64,7 @@ _REFRESH_ERRORS: Final[tuple[tuple[str, dict[str, object], str, str], ...]] = (
 
 
 def cases() -> Iterator[Case]:
-    """Give the cases of tokens, brands, subscriptions and partners."""
+    """Yield the cases of tokens, brands, subscriptions and partners."""
     yield from _of_tokens()
     yield from _of_brands()
     yield from _of_credits()
@@ -65,51 +72,51 @@ def cases() -> Iterator[Case]:
 
 
 def _of_tokens() -> Iterator[Case]:
-    def case(what: str, expected: Expected, body: object, *given: Step, is_form: bool) -> Case:
+    def case(title: str, expected: Expected, body: object, *setup: Step, is_form: bool) -> Case:
         return Case(
-            operation=op.TOKEN,
-            what=what,
+            endpoint=ep.TOKEN,
+            title=title,
             expected=expected,
             body=body,
-            given=given,
-            speaker=Speaker.NOBODY,
+            setup=setup,
+            caller=Caller.NOBODY,
             is_form=is_form,
         )
 
-    done = answers(200, {"access_token": ..., "refresh_token": ..., "token_type": "bearer"})
+    done = success(200, {"access_token": ..., "refresh_token": ..., "token_type": "bearer"})
     refresh = {"grant_type": "refresh_token", "refresh_token": "$refreshToken"}
     kept = Step(
         method="POST",
         path="/oauth2/token",
         body=_RIGHT,
-        speaker=Speaker.NOBODY,
-        keeps={"refreshToken": "refresh_token"},
+        caller=Caller.NOBODY,
+        saves={"refreshToken": "refresh_token"},
     )
     for name, is_form in (("JSON", False), ("a form", True)):
         yield case(f"a password, as {name}", done, _RIGHT, is_form=is_form)
         yield case(f"a refresh token, as {name}", done, refresh, kept, is_form=is_form)
-    used = Step(method="POST", path="/oauth2/token", body=refresh, speaker=Speaker.NOBODY)
+    used = Step(method="POST", path="/oauth2/token", body=refresh, caller=Caller.NOBODY)
     again = Expected(status=400, has={"error": "invalid_request"})
     yield case("a refresh token once more", again, refresh, kept, used, is_form=False)
-    for what, changed, kind, description in _TOKEN_ERRORS:
+    for title, changed, kind, description in _TOKEN_ERRORS:
         body = {name: it for name, it in {**_RIGHT, **changed}.items() if it is not None}
         expected = Expected(status=400, has={"error": kind, "error_description": description})
-        yield case(what, expected, body, is_form=False)
-    for what, token, kind, description in _REFRESH_ERRORS:
+        yield case(title, expected, body, is_form=False)
+    for title, token, kind, description in _REFRESH_ERRORS:
         expected = Expected(status=400, has={"error": kind, "error_description": description})
-        yield case(what, expected, {"grant_type": "refresh_token", **token}, is_form=False)
+        yield case(title, expected, {"grant_type": "refresh_token", **token}, is_form=False)
     unread = {"error": "invalid_request", "error_description": "Giriş yöntemi belirtilmemiş."}
-    for what, broken in (("no JSON", b"{"), ("a list", [])):
-        yield case(what, Expected(status=400, has=unread), broken, is_form=False)
-    asked = Step(
-        method="POST", path="/oauth2/token", body=_RIGHT, speaker=Speaker.NOBODY, may_fail=True
+    for title, broken in (("no JSON", b"{"), ("a list", [])):
+        yield case(title, Expected(status=400, has=unread), broken, is_form=False)
+    step = Step(
+        method="POST", path="/oauth2/token", body=_RIGHT, caller=Caller.NOBODY, may_fail=True
     )
     yield case(
-        "the second token in an hour that takes one",
-        refuses("H084", 429),
+        "second token with a limit of one per hour",
+        refusal("H084", 429),
         _RIGHT,
-        switched(tokenLimit=1),
-        asked,
+        change_settings(tokenLimit=1),
+        step,
         is_form=False,
     )
 
@@ -123,22 +130,22 @@ def _of_brands() -> Iterator[Case]:
         "0.stats.retailers.total": 1,
     }
     yield Case(
-        operation=op.BRANDS,
-        what="a brand with its counts",
-        expected=answers(200, counts),
-        given=(brand(), saved()),
+        endpoint=ep.BRANDS,
+        title="a brand with its counts",
+        expected=success(200, counts),
+        setup=(define_brand(), save_consent()),
     )
     yield Case(
-        operation=op.BRANDS,
-        what="a provider without a brand",
-        expected=refuses("H001", 404),
-        given=(brand(iysCode="$integratorCode"),),
+        endpoint=ep.BRANDS,
+        title="a provider without a brand",
+        expected=refusal("H001", 404),
+        setup=(define_brand(iysCode="$integratorCode"),),
     )
     yield Case(
-        operation=op.SUBSCRIPTION,
-        what="state and quota",
-        expected=answers(200, {"status": "ACTIVE", "consentLimit": 5, "usedConsentLimit": 1}),
-        given=(brand(consentLimit=5), saved()),
+        endpoint=ep.SUBSCRIPTION,
+        title="state and quota",
+        expected=success(200, {"status": "ACTIVE", "consentLimit": 5, "usedConsentLimit": 1}),
+        setup=(define_brand(consentLimit=5), save_consent()),
     )
 
 
@@ -150,54 +157,59 @@ def _of_credits() -> Iterator[Case]:
             "viaPassSubscriptionPackage.viaPassCredit": 5,
         }
         yield Case(
-            operation=op.SUBSCRIPTION,
-            what=f"with ViA and ViA PASS, where the key is {key}",
-            expected=answers(200, credits_left),
-            given=(account(viaCredit=7, viaPassCredit=5), switched(subscriptionKey=key)),
+            endpoint=ep.SUBSCRIPTION,
+            title=f"with ViA and ViA PASS, where the key is {key}",
+            expected=success(200, credits_left),
+            setup=(
+                define_account(viaCredit=7, viaPassCredit=5),
+                change_settings(subscriptionKey=key),
+            ),
         )
         yield Case(
-            operation=op.PARTNER_SUBSCRIPTION,
-            what=f"the partner's own, where the key is {key}",
-            expected=answers(200, {key: ..., "iysCode": "$integratorCode"}),
-            given=(switched(subscriptionKey=key),),
-            speaker=Speaker.PARTNER,
+            endpoint=ep.PARTNER_SUBSCRIPTION,
+            title=f"the partner's own, where the key is {key}",
+            expected=success(200, {key: ..., "iysCode": "$integratorCode"}),
+            setup=(change_settings(subscriptionKey=key),),
+            caller=Caller.PARTNER,
         )
 
 
 def _of_partners() -> Iterator[Case]:
     def case(
-        operation: Operation,
-        what: str,
+        endpoint: Endpoint,
+        title: str,
         expected: Expected,
-        *given: Step,
+        *setup: Step,
         query: Mapping[str, object] | None = None,
     ) -> Case:
         return Case(
-            operation=operation,
-            what=what,
+            endpoint=endpoint,
+            title=title,
             expected=expected,
             query=query or {},
-            given=given,
-            speaker=Speaker.PARTNER,
+            setup=setup,
+            caller=Caller.PARTNER,
         )
 
     own = {"list.0.name": "Uygunluk", "list.0.MESAJ": "write", "pagination.totalCount": 1}
-    as_text = answers(200, own)
-    as_number = answers(200, {**own, "list.0.brandCode": "$brandCode"})
-    yield case(op.PARTNER_BRANDS, "the brands that granted something", as_text)
-    yield case(op.PARTNER_PROVIDER, "those of one provider", as_number)
-    reads = brand(grants=[{"integratorCode": "$integratorCode", "rights": {"MESAJ": "read"}}])
-    only = answers(200, {"list.0.MESAJ": "read"})
-    yield case(op.PARTNER_BRANDS, "a right to read", only, reads)
-    for operation in (op.PARTNER_BRANDS, op.PARTNER_PROVIDER):
-        for what, query, code, location in SWAPPED_PAGING:
-            yield case(operation, what, refuses(code, 422, location), query=query)
-    subscription = answers(200, {"status": "ACTIVE", "iysCode": "$integratorCode"})
-    yield case(op.PARTNER_SUBSCRIPTION, "the partner's own", subscription)
+    as_text = success(200, own)
+    as_number = success(200, {**own, "list.0.brandCode": "$brandCode"})
+    yield case(ep.PARTNER_BRANDS, "the brands that granted something", as_text)
+    yield case(ep.PARTNER_PROVIDER, "those of one provider", as_number)
+    reads = define_brand(
+        grants=[{"integratorCode": "$integratorCode", "rights": {"MESAJ": "read"}}]
+    )
+    only = success(200, {"list.0.MESAJ": "read"})
+    yield case(ep.PARTNER_BRANDS, "a right to read", only, reads)
+    for endpoint in (ep.PARTNER_BRANDS, ep.PARTNER_PROVIDER):
+        for title, query, code, location in SWAPPED_PAGING:
+            yield case(endpoint, title, refusal(code, 422, location), query=query)
+    subscription = success(200, {"status": "ACTIVE", "iysCode": "$integratorCode"})
+    yield case(ep.PARTNER_SUBSCRIPTION, "the partner's own", subscription)
     yield Case(
-        operation=op.PARTNER_SUBSCRIPTION,
-        what="another partner's",
-        expected=refuses("H437", 404),
-        at={"integratorCode": 999_999_999},
-        speaker=Speaker.PARTNER,
+        endpoint=ep.PARTNER_SUBSCRIPTION,
+        title="another partner's",
+        expected=refusal("H437", 404),
+        path_params={"integratorCode": 999_999_999},
+        caller=Caller.PARTNER,
     )

@@ -1,34 +1,40 @@
-"""Cases of push: registration with its handshake, what is registered, unregistration."""
+"""Cases of push: registration with its test calls, the list, unregistration."""
 
 from collections.abc import Iterator
 from typing import Final
 
-from iys_simulator.conformance import operations as op
-from iys_simulator.conformance.case import LEFT_OUT, Case, Expected, Step
-from iys_simulator.conformance.wording import answers, brand, refuses, sent, switched
+from iys_simulator.conformance import endpoints as ep
+from iys_simulator.conformance.builders import (
+    change_settings,
+    define_brand,
+    refusal,
+    success,
+    without_omitted,
+)
+from iys_simulator.conformance.case import OMITTED, Case, Expected, Step
 
 _REGISTRATION: Final = "/sps/$iysCode/brands/$brandCode/push/registration"
-_OPEN_TO_HTTP: Final = switched(pushHttpsRequired=False)
-_NOBODY_LISTENS: Final = "http://127.0.0.1:1/push"
+_OPEN_TO_HTTP: Final = change_settings(pushHttpsRequired=False)
+_UNREACHABLE: Final = "http://127.0.0.1:1/push"
 
 _FIELDS: Final = (
-    # What is wrong, the changed fields, the code, its location.
-    ("no type", {"type": LEFT_OUT}, "H111", "type"),
-    ("a type that is none", {"type": "SMS"}, "H117", "type"),
-    ("no user name", {"username": LEFT_OUT}, "H093", "username"),
-    ("no password", {"password": LEFT_OUT}, "H093", "password"),
-    ("no address", {"url": LEFT_OUT}, "H531", "url"),
+    # Title, changed fields, code, location.
+    ("missing type", {"type": OMITTED}, "H111", "type"),
+    ("invalid type", {"type": "SMS"}, "H117", "type"),
+    ("no user name", {"username": OMITTED}, "H093", "username"),
+    ("no password", {"password": OMITTED}, "H093", "password"),
+    ("missing recipient or address", {"url": OMITTED}, "H531", "url"),
 )
 
 
 def connection(**changed: object) -> dict[str, object]:
-    """Give a push connection that is right, with `changed` fields."""
+    """Return a valid push connection with `changed` fields."""
     item = {"url": "$receiver", "type": "MESAJ", "username": "receiver", "password": "fake"}
-    return sent({**item, **changed})
+    return without_omitted({**item, **changed})
 
 
 def cases() -> Iterator[Case]:
-    """Give the cases of push."""
+    """Yield the cases of push."""
     yield from _of_registration()
     yield from _of_the_rest()
 
@@ -38,74 +44,72 @@ def _registered(**changed: object) -> Step:
 
 
 def _of_registration() -> Iterator[Case]:
-    def case(what: str, expected: Expected, *given: Step, **changed: object) -> Case:
+    def case(title: str, expected: Expected, *setup: Step, **changed: object) -> Case:
         return Case(
-            operation=op.PUSH_REGISTER,
-            what=what,
+            endpoint=ep.PUSH_REGISTER,
+            title=title,
             expected=expected,
             body={"connection": [connection(**changed)]},
-            given=given,
+            setup=setup,
         )
 
-    done = answers(200, {"message": "Bağlantı oluşturuldu"})
-    yield case("an address that behaves", done, brand(), _OPEN_TO_HTTP)
-    for what, changed, code, location in _FIELDS:
-        expected = refuses(code, 422, location)
-        yield case(what, expected, **{"url": "https://push.example.com", **changed})
-    yield case("http where https is asked for", refuses("H531", 422), url=_NOBODY_LISTENS)
-    yield case("an address nobody has", refuses("H530", 422), _OPEN_TO_HTTP, url=_NOBODY_LISTENS)
+    done = success(200, {"message": "Bağlantı oluşturuldu"})
+    yield case("working address", done, define_brand(), _OPEN_TO_HTTP)
+    for title, changed, code, location in _FIELDS:
+        expected = refusal(code, 422, location)
+        yield case(title, expected, **{"url": "https://push.example.com", **changed})
+    yield case("http where https is required", refusal("H531", 422), url=_UNREACHABLE)
+    yield case("unreachable address", refusal("H530", 422), _OPEN_TO_HTTP, url=_UNREACHABLE)
     anybody = "$receiver/anybody"
-    yield case("an address open to anybody", refuses("H530", 422), _OPEN_TO_HTTP, url=anybody)
-    slow = switched(pushHttpsRequired=False, pushTimeout=0.05)
-    yield case(
-        "an address that does not answer", refuses("H191", 422), slow, url="$receiver/silent"
-    )
+    yield case("address without authentication", refusal("H530", 422), _OPEN_TO_HTTP, url=anybody)
+    slow = change_settings(pushHttpsRequired=False, pushTimeout=0.05)
+    yield case("address that does not respond", refusal("H191", 422), slow, url="$receiver/silent")
     yield case(
         "a third address of a type",
-        refuses("H530", 422),
-        brand(),
+        refusal("H530", 422),
+        define_brand(),
         _OPEN_TO_HTTP,
         _registered(url="$receiver/1"),
         _registered(url="$receiver/2"),
     )
-    for operation in (op.PUSH_REGISTER, op.PUSH_UNREGISTER):
-        expected = refuses("H014", 400)
-        yield Case(operation=operation, what="no JSON", expected=expected, body=b"{")
+    for endpoint in (ep.PUSH_REGISTER, ep.PUSH_UNREGISTER):
+        expected = refusal("H014", 400)
+        yield Case(endpoint=endpoint, title="no JSON", expected=expected, body=b"{")
 
 
 def _of_the_rest() -> Iterator[Case]:
     yield Case(
-        operation=op.PUSH_LIST,
-        what="a connection that stands",
-        expected=answers(200, {"0.type": "MESAJ", "0.status": "Bağlantı Oluşturuldu"}),
-        given=(brand(), _OPEN_TO_HTTP, _registered()),
+        endpoint=ep.PUSH_LIST,
+        title="active connection",
+        expected=success(200, {"0.type": "MESAJ", "0.status": "Bağlantı Oluşturuldu"}),
+        setup=(define_brand(), _OPEN_TO_HTTP, _registered()),
     )
     yield Case(
-        operation=op.PUSH_LIST, what="no connection", expected=answers(200), given=(brand(),)
+        endpoint=ep.PUSH_LIST, title="no connection", expected=success(200), setup=(define_brand(),)
     )
     yield Case(
-        operation=op.PUSH_UNREGISTER,
-        what="a connection that stands",
-        expected=answers(200, {"message": "Bağlantı Kaldırıldı"}),
+        endpoint=ep.PUSH_UNREGISTER,
+        title="active connection",
+        expected=success(200, {"message": "Bağlantı Kaldırıldı"}),
         body=connection(),
-        given=(brand(), _OPEN_TO_HTTP, _registered()),
+        setup=(define_brand(), _OPEN_TO_HTTP, _registered()),
     )
-    for what, changed, code, location in _FIELDS:
+    for title, changed, code, location in _FIELDS:
         yield Case(
-            operation=op.PUSH_UNREGISTER,
-            what=what,
-            expected=refuses(code, 422, location),
+            endpoint=ep.PUSH_UNREGISTER,
+            title=title,
+            expected=refusal(code, 422, location),
             body=connection(**{"url": "https://push.example.com", **changed}),
         )
     yield Case(
-        operation=op.PUSH_UNREGISTER,
-        what="http where https is asked for",
-        expected=refuses("H531", 422),
-        body=connection(url=_NOBODY_LISTENS),
+        endpoint=ep.PUSH_UNREGISTER,
+        title="http where https is required",
+        expected=refusal("H531", 422),
+        body=connection(url=_UNREACHABLE),
     )
     yield Case(
-        operation=op.PUSH_UNREGISTER,
-        what="a connection nobody made",
-        expected=refuses("H530", 422),
+        endpoint=ep.PUSH_UNREGISTER,
+        title="unknown connection",
+        expected=refusal("H530", 422),
         body=connection(url="https://push.example.com"),
     )

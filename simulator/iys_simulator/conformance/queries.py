@@ -1,54 +1,54 @@
-"""Cases of asking: one status, many statuses, history, and what changed (pull)."""
+"""Cases of queries: one status, many statuses, history and pull."""
 
 from collections.abc import Iterator
 from typing import Final
 
-from iys_simulator.conformance import operations as op
-from iys_simulator.conformance.case import LEFT_OUT, Case, Expected, Step
-from iys_simulator.conformance.wording import (
-    address,
-    answers,
-    asking,
-    brand,
-    citizen,
-    later,
-    refuses,
-    saved,
-    switched,
+from iys_simulator.conformance import endpoints as ep
+from iys_simulator.conformance.builders import (
+    advance_clock,
+    change_settings,
+    citizen_change,
+    consent_key,
+    define_brand,
+    refusal,
+    request_case,
+    save_consent,
+    success,
 )
+from iys_simulator.conformance.case import OMITTED, Case, Expected, Step
 
 _BEYOND_THE_HIDDEN_HOUR: Final = 3700.0
 
 ADDRESS_FIELDS: Final = (
-    # What is wrong, the changed fields, the code, its location.
-    ("no type", {"type": LEFT_OUT}, "H111", "type"),
-    ("a type that is none", {"type": "SMS"}, "H117", "type"),
-    ("no recipient type", {"recipientType": LEFT_OUT}, "H170", "recipientType"),
-    ("a recipient type that is none", {"recipientType": "KURUMSAL"}, "H116", "recipientType"),
-    ("no address", {"recipient": LEFT_OUT}, "H114", "recipient"),
-    ("no e-mail address", {"type": "EPOSTA", "recipient": "a@b"}, "H120", "recipient"),
-    ("no phone number", {"recipient": "05550000001"}, "H121", "recipient"),
-    ("a phone that is too long", {"recipient": "+905555555555555"}, "H166", "recipient"),
+    # Title, changed fields, code, location.
+    ("missing type", {"type": OMITTED}, "H111", "type"),
+    ("invalid type", {"type": "SMS"}, "H117", "type"),
+    ("no recipient type", {"recipientType": OMITTED}, "H170", "recipientType"),
+    ("invalid recipient type", {"recipientType": "KURUMSAL"}, "H116", "recipientType"),
+    ("missing recipient or address", {"recipient": OMITTED}, "H114", "recipient"),
+    ("invalid e-mail address", {"type": "EPOSTA", "recipient": "a@b"}, "H120", "recipient"),
+    ("invalid phone number", {"recipient": "05550000001"}, "H121", "recipient"),
+    ("phone number too long", {"recipient": "+905555555555555"}, "H166", "recipient"),
 )
-"""What may be wrong with a body that names one address."""
+"""Errors of a body that names one consent."""
 
 PAGING: Final = (
-    # What is wrong, the query, the code, its location.
+    # Title, query, code, location.
     ("no items to a page", {"limit": 0}, "H187", "limit"),
     ("more than a hundred to a page", {"limit": 101}, "H186", "limit"),
 )
-"""What may be wrong with a page, alike in all lists."""
+"""Errors of a page that all lists share."""
 
 SWAPPED_PAGING: Final = (
     *PAGING,
-    ("a limit that is no number", {"limit": "x"}, "H182", "limit"),
-    ("an offset that is no number", {"offset": "x"}, "H183", "offset"),
+    ("limit that is not a number", {"limit": "x"}, "H182", "limit"),
+    ("offset that is not a number", {"offset": "x"}, "H183", "offset"),
 )
 """The same where the examples swap H182 and H183 against İYS's own table."""
 
 
 def cases() -> Iterator[Case]:
-    """Give the cases of asking."""
+    """Yield the cases of queries."""
     yield from _of_one_status()
     yield from _of_many()
     yield from _of_history()
@@ -57,112 +57,129 @@ def cases() -> Iterator[Case]:
 
 def _of_one_status() -> Iterator[Case]:
     record = {"status": "ONAY", "recipient": "$phone", "source": "HS_WEB", "transactionId": ...}
-    yield asking(op.STATUS, "a consent", answers(200, record), saved(), body=address())
-    taken = answers(200, {"retailerCode": "$retailer", "retailerTitle": ...})
-    by_retailer = saved(retailerCode="$retailer")
-    yield asking(op.STATUS, "a consent a retailer took", taken, by_retailer, body=address())
-    yield asking(op.STATUS, "an address nobody registered", answers(200), body=address())
-    rejected = answers(200, {"status": "RET", "source": "IYS_WEB"})
-    yield asking(op.STATUS, "a citizen's rejection", rejected, saved(), citizen(), body=address())
-    for what, changed, code, location in ADDRESS_FIELDS:
-        yield asking(op.STATUS, what, refuses(code, 422, location), body=address(**changed))
-    yield asking(op.STATUS, "a list", refuses("H097", 400), body=[])
-    asked = Step(
+    yield request_case(
+        ep.STATUS, "a consent", success(200, record), save_consent(), body=consent_key()
+    )
+    taken = success(200, {"retailerCode": "$retailer", "retailerTitle": ...})
+    by_retailer = save_consent(retailerCode="$retailer")
+    yield request_case(
+        ep.STATUS, "consent collected by a retailer", taken, by_retailer, body=consent_key()
+    )
+    yield request_case(ep.STATUS, "unknown recipient", success(200), body=consent_key())
+    rejected = success(200, {"status": "RET", "source": "IYS_WEB"})
+    yield request_case(
+        ep.STATUS,
+        "a citizen's rejection",
+        rejected,
+        save_consent(),
+        citizen_change(),
+        body=consent_key(),
+    )
+    for title, changed, code, location in ADDRESS_FIELDS:
+        yield request_case(
+            ep.STATUS, title, refusal(code, 422, location), body=consent_key(**changed)
+        )
+    yield request_case(ep.STATUS, "a list", refusal("H097", 400), body=[])
+    step = Step(
         method="POST",
         path="/sps/$iysCode/brands/$brandCode/consents/status",
-        body=address(),
+        body=consent_key(),
         may_fail=True,
     )
-    yield asking(
-        op.STATUS,
-        "the second query in an hour that takes one",
-        refuses("H086", 429),
-        switched(statusLimit=1),
-        asked,
-        body=address(),
+    yield request_case(
+        ep.STATUS,
+        "second query with a limit of one per hour",
+        refusal("H086", 429),
+        change_settings(statusLimit=1),
+        step,
+        body=consent_key(),
     )
-    no_right = brand(rights={"ARAMA": "write"})
-    yield asking(
-        op.STATUS, "a type without a right", refuses("H353", 403), no_right, body=address()
+    no_right = define_brand(rights={"ARAMA": "write"})
+    yield request_case(
+        ep.STATUS, "channel without a right", refusal("H353", 403), no_right, body=consent_key()
     )
 
 
 def _of_many() -> Iterator[Case]:
-    at = {"recipientType": "BIREYSEL", "type": "MESAJ"}
+    path_params = {"recipientType": "BIREYSEL", "type": "MESAJ"}
 
-    def case(what: str, expected: Expected, body: object, *given: Step, **other: object) -> Case:
-        return asking(op.STATUSES, what, expected, *given, body=body, at={**at, **other})
+    def case(title: str, expected: Expected, body: object, *setup: Step, **other: object) -> Case:
+        return request_case(
+            ep.STATUSES, title, expected, *setup, body=body, path_params={**path_params, **other}
+        )
 
     both = {"recipients": ["$phone", "$otherPhone"]}
     yield case(
-        "those that stand at ONAY",
-        answers(200, {"requestId": ..., "list.0": "$phone"}),
+        "recipients at ONAY",
+        success(200, {"requestId": ..., "list.0": "$phone"}),
         both,
-        saved(),
+        save_consent(),
     )
-    yield case("a recipient type that is none", refuses("H116", 422), both, recipientType="X")
-    yield case("a type that is none", refuses("H117", 422), both, type="SMS")
-    yield case("no list", refuses("H168", 422, "recipients"), {})
-    yield case("a text for a list", refuses("H478", 422, "recipients"), {"recipients": "x"})
-    yield case("an empty list", refuses("H164", 422, "recipients"), {"recipients": []})
-    yield case("the same address twice", refuses("H193", 422), {"recipients": ["$phone"] * 2})
-    yield case("more than a thousand", refuses("H127", 422), {"recipients": ["$phone"] * 1001})
-    yield case("an e-mail for a phone", refuses("H464", 422), {"recipients": ["$email"]})
-    yield case("no JSON", refuses("H014", 400), b"{")
-    no_right = brand(rights={"ARAMA": "write"})
-    yield case("a type without a right", refuses("H353", 403), both, no_right)
+    yield case("invalid recipient type", refusal("H116", 422), both, recipientType="X")
+    yield case("invalid type", refusal("H117", 422), both, type="SMS")
+    yield case("no list", refusal("H168", 422, "recipients"), {})
+    yield case("text instead of a list", refusal("H478", 422, "recipients"), {"recipients": "x"})
+    yield case("an empty list", refusal("H164", 422, "recipients"), {"recipients": []})
+    yield case("the same address twice", refusal("H193", 422), {"recipients": ["$phone"] * 2})
+    yield case("more than a thousand", refusal("H127", 422), {"recipients": ["$phone"] * 1001})
+    yield case("an e-mail for a phone", refusal("H464", 422), {"recipients": ["$email"]})
+    yield case("no JSON", refusal("H014", 400), b"{")
+    no_right = define_brand(rights={"ARAMA": "write"})
+    yield case("channel without a right", refusal("H353", 403), both, no_right)
 
 
 def _of_history() -> Iterator[Case]:
     two = {"pagination.totalCount": 2, "list.0.source": "IYS_WEB", "list.1.source": "HS_WEB"}
-    yield asking(
-        op.HISTORY,
+    yield request_case(
+        ep.HISTORY,
         "both movements of an address, the newest first",
-        answers(200, two),
-        saved(),
-        citizen(),
-        body=address(),
+        success(200, two),
+        save_consent(),
+        citizen_change(),
+        body=consent_key(),
     )
-    yield asking(op.HISTORY, "an address nobody registered", answers(200), body=address())
-    for what, changed, code, location in ADDRESS_FIELDS:
-        yield asking(op.HISTORY, what, refuses(code, 422, location), body=address(**changed))
-    for what, query, code, location in SWAPPED_PAGING:
-        expected = refuses(code, 422, location)
-        yield asking(op.HISTORY, what, expected, body=address(), query=query)
-    yield asking(op.HISTORY, "no JSON", refuses("H014", 400), body=b"{")
-    asked = Step(
+    yield request_case(ep.HISTORY, "unknown recipient", success(200), body=consent_key())
+    for title, changed, code, location in ADDRESS_FIELDS:
+        yield request_case(
+            ep.HISTORY, title, refusal(code, 422, location), body=consent_key(**changed)
+        )
+    for title, query, code, location in SWAPPED_PAGING:
+        expected = refusal(code, 422, location)
+        yield request_case(ep.HISTORY, title, expected, body=consent_key(), query=query)
+    yield request_case(ep.HISTORY, "no JSON", refusal("H014", 400), body=b"{")
+    step = Step(
         method="POST",
         path="/sps/$iysCode/brands/$brandCode/consents/history",
-        body=address(),
+        body=consent_key(),
         may_fail=True,
     )
-    yield asking(
-        op.HISTORY,
-        "the second query in an hour that takes one",
-        refuses("H089", 429),
-        switched(historyLimit=1),
-        asked,
-        body=address(),
+    yield request_case(
+        ep.HISTORY,
+        "second query with a limit of one per hour",
+        refusal("H089", 429),
+        change_settings(historyLimit=1),
+        step,
+        body=consent_key(),
     )
 
 
 def _of_changes() -> Iterator[Case]:
-    def case(what: str, expected: Expected, *given: Step, **query: object) -> Case:
-        return asking(op.CHANGES, what, expected, *given, query=query)
+    def case(title: str, expected: Expected, *setup: Step, **query: object) -> Case:
+        return request_case(ep.CHANGES, title, expected, *setup, query=query)
 
-    seen = later(_BEYOND_THE_HIDDEN_HOUR)
-    ours = answers(200, {"after": ..., "list.0.recipient": "$phone", "list.0.source": "HS_WEB"})
-    yield case("what the provider wrote", ours, brand(), saved(), seen, source="HS")
-    theirs = answers(200, {"after": ..., "list.0.status": "RET", "list.0.source": "IYS_WEB"})
-    yield case("what a citizen did", theirs, brand(), saved(), citizen(), seen)
-    named = citizen(status="ONAY", source="IYS_WEB_YENI", citizenName="Örnek Kişi")
-    with_name = answers(200, {"list.0.citizenName": "Örnek Kişi"})
-    yield case("a citizen who added the brand himself", with_name, brand(), named, seen)
-    closed = answers(200, {"list.0.consentDate": ..., "list.0.source": "IYS_AHS_HAT_KAPATMA"})
-    closing = citizen(source="IYS_AHS_HAT_KAPATMA")
-    yield case("a line that was closed", closed, brand(), saved(), closing, seen)
-    yield case("the hidden hour", answers(204), brand(), saved(), source="HS")
-    yield case("nothing at all", answers(204), brand())
-    yield case("a stream that is none", refuses("H506", 422, "source"), source="X")
-    yield case("more than a thousand", refuses("H507", 422, "limit"), limit=1001)
-    yield case("a limit that is no number", refuses("H183", 422), limit="x")
+    seen = advance_clock(_BEYOND_THE_HIDDEN_HOUR)
+    ours = success(200, {"after": ..., "list.0.recipient": "$phone", "list.0.source": "HS_WEB"})
+    yield case("provider's movement", ours, define_brand(), save_consent(), seen, source="HS")
+    theirs = success(200, {"after": ..., "list.0.status": "RET", "list.0.source": "IYS_WEB"})
+    yield case("citizen's movement", theirs, define_brand(), save_consent(), citizen_change(), seen)
+    named = citizen_change(status="ONAY", source="IYS_WEB_YENI", citizenName="Örnek Kişi")
+    with_name = success(200, {"list.0.citizenName": "Örnek Kişi"})
+    yield case("a citizen who added the brand himself", with_name, define_brand(), named, seen)
+    closed = success(200, {"list.0.consentDate": ..., "list.0.source": "IYS_AHS_HAT_KAPATMA"})
+    closing = citizen_change(source="IYS_AHS_HAT_KAPATMA")
+    yield case("a line that was closed", closed, define_brand(), save_consent(), closing, seen)
+    yield case("the hidden hour", success(204), define_brand(), save_consent(), source="HS")
+    yield case("nothing at all", success(204), define_brand())
+    yield case("unknown stream", refusal("H506", 422, "source"), source="X")
+    yield case("more than a thousand", refusal("H507", 422, "limit"), limit=1001)
+    yield case("limit that is not a number", refusal("H183", 422), limit="x")

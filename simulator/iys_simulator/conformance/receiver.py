@@ -1,7 +1,7 @@
-"""A push address that behaves as İYS asks, for the cases that register one.
+"""A push address that behaves as İYS requires, for the cases that register one.
 
-It asks for Basic authentication and takes what comes with it. Below it, `/anybody` takes what comes
-without, and `/silent` never answers.
+It requires Basic authentication. Below it, `/anybody` accepts calls without credentials, and
+`/silent` never responds.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from base64 import b64encode
 from collections.abc import AsyncIterator
 
 _CREDENTIALS = "Basic " + b64encode(b"receiver:fake").decode()
-_TAKEN = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+_ACCEPTED = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _UNAUTHORISED = (
     b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic\r\nContent-Length: 0\r\n"
     b"Connection: close\r\n\r\n"
@@ -18,8 +18,8 @@ _UNAUTHORISED = (
 
 
 @contextlib.asynccontextmanager
-async def receiving() -> AsyncIterator[str]:
-    """Give the address while it listens on the loopback."""
+async def push_receiver() -> AsyncIterator[str]:
+    """Yield the address while it listens on the loopback interface."""
     silent: set[asyncio.StreamWriter] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -32,10 +32,12 @@ async def receiving() -> AsyncIterator[str]:
         if path.endswith("/silent"):
             silent.add(writer)
             return
-        knows = _CREDENTIALS in head
+        has_credentials = _CREDENTIALS in head
         with contextlib.suppress(ConnectionError):
             await _drain_body(reader, head)
-            writer.write(_TAKEN if knows or path.endswith("/anybody") else _UNAUTHORISED)
+            writer.write(
+                _ACCEPTED if has_credentials or path.endswith("/anybody") else _UNAUTHORISED
+            )
             await writer.drain()
         writer.close()
 

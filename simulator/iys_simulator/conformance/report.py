@@ -1,4 +1,4 @@
-"""What the cases showed, as a table for people and as JSON."""
+"""The report of a run, as a table for people and as JSON."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -8,47 +8,47 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from iys_simulator.conformance.case import Operation
+from iys_simulator.conformance.case import Endpoint
 from iys_simulator.conformance.runner import Outcome, Result
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """One operation: how its cases ended, and the H-codes that were provoked."""
+class EndpointSummary:
+    """One endpoint: the outcomes of its cases, and the H-codes that occurred."""
 
-    operation: Operation
+    endpoint: Endpoint
     outcomes: Counter[Outcome]
     codes: Sequence[str]
 
 
-def rows(results: Iterable[Result]) -> list[Row]:
-    """Give a row for each operation, in the order in which it was first asked."""
-    of_each: dict[Operation, list[Result]] = {}
+def rows(results: Iterable[Result]) -> list[EndpointSummary]:
+    """Return a summary of each endpoint, in the order of its first case."""
+    of_each: dict[Endpoint, list[Result]] = {}
     for result in results:
-        of_each.setdefault(result.case.operation, []).append(result)
+        of_each.setdefault(result.case.endpoint, []).append(result)
     return [
-        Row(
-            operation=operation,
-            outcomes=Counter(result.outcome for result in asked),
-            codes=provoked(asked),
+        EndpointSummary(
+            endpoint=endpoint,
+            outcomes=Counter(result.outcome for result in step),
+            codes=codes_shown(step),
         )
-        for operation, asked in of_each.items()
+        for endpoint, step in of_each.items()
     ]
 
 
-def provoked(results: Iterable[Result]) -> list[str]:
-    """Give the H-codes of the cases that passed, sorted."""
-    shown = {
+def codes_shown(results: Iterable[Result]) -> list[str]:
+    """Return the H-codes of the cases that passed, sorted."""
+    codes = {
         code
         for result in results
         if result.outcome is Outcome.PASSED
         for code in result.case.expected.codes
     }
-    return sorted(shown)
+    return sorted(codes)
 
 
 def as_json(base_url: str, results: Sequence[Result]) -> dict[str, object]:
-    """Give everything: a summary, a row for each operation, and each case."""
+    """Return a summary, a row for each endpoint, and each case."""
     outcomes = Counter(result.outcome for result in results)
     return {
         "baseUrl": base_url,
@@ -56,11 +56,11 @@ def as_json(base_url: str, results: Sequence[Result]) -> dict[str, object]:
             "cases": len(results),
             **{outcome.value: outcomes[outcome] for outcome in Outcome},
             "operations": len(rows(results)),
-            "codes": provoked(results),
+            "codes": codes_shown(results),
         },
         "operations": [
             {
-                "operation": row.operation.name,
+                "operation": row.endpoint.name,
                 **{outcome.value: row.outcomes[outcome] for outcome in Outcome},
                 "codes": row.codes,
             }
@@ -68,12 +68,12 @@ def as_json(base_url: str, results: Sequence[Result]) -> dict[str, object]:
         ],
         "cases": [
             {
-                "operation": result.case.operation.name,
-                "what": result.case.what,
+                "operation": result.case.endpoint.name,
+                "title": result.case.title,
                 "status": result.case.expected.status,
                 "codes": sorted(result.case.expected.codes),
                 "outcome": result.outcome.value,
-                "why": result.why,
+                "reason": result.reason,
             }
             for result in results
         ],
@@ -81,14 +81,14 @@ def as_json(base_url: str, results: Sequence[Result]) -> dict[str, object]:
 
 
 def print_report(console: Console, base_url: str, results: Sequence[Result]) -> None:
-    """Print a line for each operation, then what failed and why, then what was skipped."""
-    # A path is told whole, on as many lines as it takes.
-    operation = Column("operation", overflow="fold")
-    table = Table(operation, "cases", "passed", "failed", "skipped", "codes", title=base_url)
+    """Print a line for each endpoint, then the failures, then the skipped cases."""
+    # A path is never truncated; it is wrapped.
+    endpoint = Column("operation", overflow="fold")
+    table = Table(endpoint, "cases", "passed", "failed", "skipped", "codes", title=base_url)
     for row in rows(results):
         counts = [row.outcomes[outcome] for outcome in Outcome]
         table.add_row(
-            Text(row.operation.name),
+            Text(row.endpoint.name),
             str(row.outcomes.total()),
             *(str(count) if count else "" for count in counts),
             str(len(row.codes)),
@@ -96,17 +96,17 @@ def print_report(console: Console, base_url: str, results: Sequence[Result]) -> 
     console.print(table)
     for result in results:
         if result.outcome is Outcome.FAILED:
-            where = f"{result.case.operation.name}: {result.case.what}: "
-            console.print(Text.assemble(("failed ", "red"), where, result.why), soft_wrap=True)
-    reasons = Counter(result.why for result in results if result.outcome is Outcome.SKIPPED)
+            where = f"{result.case.endpoint.name}: {result.case.title}: "
+            console.print(Text.assemble(("failed ", "red"), where, result.reason), soft_wrap=True)
+    reasons = Counter(result.reason for result in results if result.outcome is Outcome.SKIPPED)
     for reason, count in reasons.most_common():
         console.print(Text(f"skipped {count}: {reason}"), soft_wrap=True)
     outcomes = Counter(result.outcome for result in results)
-    told = ", ".join(f"{outcomes[outcome]} {outcome}" for outcome in Outcome)
+    totals = ", ".join(f"{outcomes[outcome]} {outcome}" for outcome in Outcome)
     console.print(
         Text(
-            f"{len(results)} cases of {len(rows(results))} operations: {told}; "
-            f"{len(provoked(results))} H-codes provoked"
+            f"{len(results)} cases of {len(rows(results))} endpoints: {totals}; "
+            f"{len(codes_shown(results))} H-codes"
         ),
         soft_wrap=True,
     )

@@ -1,8 +1,8 @@
-"""İYS's refusals: each code with its HTTP status and its exact wording.
+"""İYS's error codes, each with its HTTP status and its exact message.
 
-The wording is İYS's, in Turkish, spelling and full stops included; clients are tested against it.
-Where one code has several wordings, the one used for the covered methods stands here and the others
-are named constants below.
+The messages are İYS's, in Turkish, with its spelling and full stops; clients are tested against
+them. Where a code has several messages, the table has the one of the consent endpoints and the
+others are named constants below.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ SOURCES: Final = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refusal:
-    """One of İYS's refusals: H-code, HTTP status, wording."""
+    """An error of İYS: H-code, HTTP status, message."""
 
     code: str
     status: int
@@ -203,7 +203,7 @@ REFUSALS: Final = {
 LIMIT_IN_SECTION: Final = (  # H084 of the chapter on authentication
     "Saatte kabul edilen istek limitine ulaşıldı. Lütfen daha sonra tekrar deneyiniz."
 )
-PASSWORD_MISSING: Final = "Şifre (password) bulunamadı."  # noqa: S105 - İYS's wording of H093, no secret
+PASSWORD_MISSING: Final = "Şifre (password) bulunamadı."  # noqa: S105 - İYS's message of H093, no secret
 FIRST_RET_IN_BATCH: Final = (  # H175 in a batch's results
     "İlk izin kayıt işlemlerinde RET durum (status) bilgisi içeren izinler kaydedilmez."
 )
@@ -220,6 +220,14 @@ PHONE_IN_QUERY: Final = (  # H121 of queries: "formata" for "formatına"
 
 
 def message_of(code: str) -> str:
-    """Give the wording of `code`; that of an unexpected error if it is not among these."""
+    """Return the message of `code`; that of an unexpected error where the code is unknown."""
     refusal = REFUSALS.get(code)
     return refusal.message if refusal else "Beklenmedik bir hata oluştu."
+
+
+def default_code(status: int) -> str:
+    """Return the H-code that usually comes with an HTTP status."""
+    usual = {429: "H124", 503: "H192", 401: "H351"}.get(status)
+    if usual:
+        return usual
+    return next((code for code, row in REFUSALS.items() if row.status == status), "H470")

@@ -1,7 +1,7 @@
-"""How answers are written: JSON in UTF-8, and İYS's envelope of refusals.
+"""Responses: JSON in UTF-8, and İYS's envelope of errors.
 
 `{"errors": [{"code", "message", "location", "value", "index"}]}`, the last three only where they
-say something. A refusal on its way out is an exception, so that any depth can refuse.
+apply. A refusal is raised as an exception, so that code at any depth can refuse.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ Error = dict[str, object]
 
 
 class RefusedError(Exception):
-    """The request is refused: `status` and the `errors` of the envelope.
+    """The request is refused, with an HTTP `status` and the `errors` of the envelope.
 
     With `is_flat` the body is the one error without the envelope, as a client in use reads H084.
     """
@@ -30,35 +30,39 @@ class RefusedError(Exception):
 
     @property
     def content(self) -> object:
-        """The body of the answer."""
+        """The body of the response."""
         return self.errors[0] if self.is_flat else {"errors": self.errors}
 
 
 def error(code: str, *, message: str | None = None, **more: object) -> Error:
-    """One error of the envelope; `more` is location, value and index where they say something."""
+    """Return one error of the envelope; `more` is location, value and index where they apply."""
     return {"code": code, "message": message or REFUSALS[code].message, **more}
 
 
 def error_at(code: str, field: str, value: object, *, message: str | None = None) -> Error:
-    """Give the error of a wrong `field` with the value that was sent."""
+    """Return the error of an invalid `field` with the value that was sent."""
     return error(code, message=message, location=[field], value=value)
 
 
 def refused(code: str, *, message: str | None = None, **more: object) -> RefusedError:
-    """Give A refusal with one error, with the status that belongs to its code."""
+    """Return a refusal with one error and the HTTP status of its code."""
     return RefusedError(REFUSALS[code].status, [error(code, message=message, **more)])
 
 
 def json_bytes(content: object) -> bytes:
-    """`content` as JSON on one line, in UTF-8; `TypeError` where it is nested too deep."""
+    """Return `content` as JSON on one line, in UTF-8.
+
+    Raises:
+        TypeError: it is nested too deep.
+    """
     return orjson.dumps(content)
 
 
-def json_answer(content: object, status: int = 200) -> Response:
-    """`content` as a JSON answer."""
+def json_response(content: object, status: int = 200) -> Response:
+    """Return `content` as a JSON response."""
     return Response(json_bytes(content), status, media_type=JSON_TYPE)
 
 
 def codes_in(errors: Sequence[Error]) -> list[str]:
-    """Give the H-codes of an envelope, whichever way their key is spelt."""
+    """Return the H-codes of an envelope, under either spelling of the key."""
     return [str(entry.get("code") or entry.get("code:")) for entry in errors]

@@ -1,6 +1,6 @@
-"""İYS's refusals of the methods around consents: retailers, partners, reports, lists.
+"""İYS's error codes of the endpoints beside consents: retailers, partners, reports, lists.
 
-They are wording of the same table as those in `texts`, kept apart only by what they speak of.
+They belong to the same table as those in `messages`.
 """
 
 from typing import Final
@@ -94,7 +94,7 @@ OTHER_ROWS: Final = (
     ("H568", 200, "Sadece ONAY durumunda olan izinler için link üretilmelidir."),
 )
 
-# Second wordings of codes, each of the method its name tells.
+# Second messages of codes, each of the endpoint in its name.
 LIMIT_AS_H182: Final = "limit değeri geçerli olmalıdır."  # history, partners
 OFFSET_AS_H183: Final = "offset değeri geçerli olmalıdır."  # history, partners
 ACCESS_LIMIT: Final = (  # H126 of retailer access
@@ -109,6 +109,6 @@ ACCESS_PHONE_TOO_LONG: Final = (  # H166 of retailer access
 REMOVAL_REFUSED: Final = (  # H172 of removing all
     "Bayi izin erişimini silmek için geçerli bir istek gönderilmelidir."
 )
-KIND_IN_REPORT: Final = (  # H116 of reports
+RECIPIENT_TYPE_IN_REPORT: Final = (  # H116 of reports
     "Alıcı tipi (recipientType) kabul edilemedi. İzin verilen değerler: BIREYSEL, TACIR"
 )

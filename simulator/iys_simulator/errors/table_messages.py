@@ -1,10 +1,10 @@
-"""The wording of İYS's table of codes, where the examples of its methods say it otherwise."""
+"""The messages of İYS's table of codes, where the examples of its endpoints differ."""
 
 from typing import Final
 
 from iys_simulator.errors.responses import Error
 
-TABLE_WORDS: Final = {
+TABLE_MESSAGES: Final = {
     "H014": "Gönderilen istek JSON formatına uygun olmalıdır.",
     "H015": "Beklenmedik bir hata oluştu.",
     "H082": "Enum listeleme işlemi başarısız oldu.",
@@ -39,7 +39,7 @@ TABLE_WORDS: Final = {
 }
 
 
-def in_tables_words(entry: Error) -> Error:
-    """Give an error of the envelope as the table words it."""
+def with_table_message(entry: Error) -> Error:
+    """Return an error of the envelope with the message that the table has for its code."""
     code = str(entry.get("code") or entry.get("code:"))
-    return {**entry, "message": TABLE_WORDS[code]} if code in TABLE_WORDS else entry
+    return {**entry, "message": TABLE_MESSAGES[code]} if code in TABLE_MESSAGES else entry

@@ -1,8 +1,8 @@
-"""How a call that shows no valid token is refused: the methods of İYS do not agree.
+"""How a call without a valid token is refused: İYS's endpoints differ.
 
-Most answer H351 whatever is wrong. Retailer and list methods tell a missing header (H252) and empty
-credentials (H250) from wrong ones (H251); a subscription knows H251 beside H351, a partner's
-subscription only H251.
+Most respond with H351 whatever is wrong. Retailers and lists of places distinguish a missing header
+(H252), empty credentials (H250) and wrong ones (H251); a subscription uses H251 beside H351, a
+partner's subscription only H251.
 """
 
 import base64
@@ -20,10 +20,9 @@ _RETAILERS: Final = frozenset(
         Operation.RETAILER_DELETE,
     ]
 )
-LISTS: Final = frozenset([Operation.CITIES, Operation.CITY, Operation.TOWNS, Operation.TOWN])
-_KNOWS_WRONG: Final = _RETAILERS | LISTS | {Operation.SUBSCRIPTION}
+PLACE_LISTS: Final = frozenset([Operation.CITIES, Operation.CITY, Operation.TOWNS, Operation.TOWN])
+_HAS_WRONG_CREDENTIALS: Final = _RETAILERS | PLACE_LISTS | {Operation.SUBSCRIPTION}
 
-# The methods whose documents show the misspelt form of H353.
 MISSPELT: Final = frozenset(
     [
         Operation.BRANDS,
@@ -43,22 +42,23 @@ MISSPELT: Final = frozenset(
         Operation.ACCESS_LIST,
         Operation.ACCESS_REMOVE,
         Operation.ACCESS_REMOVE_ALL,
-        Operation.REJECT_LINKS,
+        Operation.OPT_OUT_LINKS,
     ]
 )
+"""The operations whose documents show the misspelt form of H353."""
 
 
-def no_account(operation: Operation, authorization: str | None) -> RefusedError:
-    """Give the refusal of `operation` where `authorization` (the header) speaks for nobody."""
+def authentication_error(operation: Operation, authorization: str | None) -> RefusedError:
+    """Return the refusal of `operation` where the header `authorization` has no valid token."""
     if operation is Operation.PARTNER_SUBSCRIPTION:
         return refused("H251")
-    if operation in _RETAILERS | LISTS:
+    if operation in _RETAILERS | PLACE_LISTS:
         if not authorization:
             return refused("H252")
         if _is_empty(authorization):
             return refused("H250")
     scheme = (authorization or "").partition(" ")[0].lower()
-    if operation in _KNOWS_WRONG and scheme not in ("", "bearer"):
+    if operation in _HAS_WRONG_CREDENTIALS and scheme not in ("", "bearer"):
         return refused("H251")
     return refused("H351")
 

@@ -1,7 +1,7 @@
-"""Losing connections on purpose: the HTTP protocol of the twin's server knows its open sockets.
+"""Dropping connections on purpose: the HTTP protocol of the simulator's server knows its sockets.
 
-ASGI gives an application no way to cut a connection without an answer, and a lost answer is what
-clients must be tested against.
+ASGI gives an application no way to close a connection without a response, and a lost response is
+what clients must be tested against.
 """
 
 import asyncio
@@ -11,30 +11,36 @@ from starlette.requests import Request
 from starlette.responses import Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from iys_simulator.gateway.gateway import ConnectionDroppedError
-
 _open: dict[tuple[str, int], asyncio.Transport] = {}
 
 
-class CuttableProtocol(H11Protocol):
-    """uvicorn's HTTP protocol, remembered by the client's address while it is connected."""
+class ConnectionDroppedError(Exception):
+    """The connection is to be closed without a response."""
+
+
+class DroppableProtocol(H11Protocol):
+    """uvicorn's HTTP protocol, registered by the client's address while it is connected."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember the connection."""
+        """Register the connection."""
         connected = cast("asyncio.Transport", transport)
         super().connection_made(connected)
         if self.client:
             _open[self.client] = connected
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Unregister the connection."""
         if self.client:
             _open.pop(self.client, None)
         super().connection_lost(exc)
 
 
-async def cut(request: Request) -> Response:
-    """Cut the connection of `request` and wait until it is gone; the answer is heard by nobody."""
+async def drop_connection(request: Request) -> Response:
+    """Drop the connection of `request` and wait until it is closed.
+
+    Raises:
+        ConnectionDroppedError: the connection is not one of `DroppableProtocol`.
+    """
     address = (request.client.host, request.client.port) if request.client else None
     transport = _open.get(cast("tuple[str, int]", address))
     if transport is None:
@@ -45,6 +51,10 @@ async def cut(request: Request) -> Response:
     return Response(status_code=503)
 
 
-async def cannot_cut(_: Request) -> Response:
-    """Without a server of its own (in-process tests) a lost connection is an exception."""
+async def raise_dropped(_: Request) -> Response:
+    """Raise ConnectionDroppedError: without a server, in-process, a lost connection is an error.
+
+    Raises:
+        ConnectionDroppedError: always.
+    """
     raise ConnectionDroppedError

@@ -1,8 +1,9 @@
-"""The citizen's page at `/citizen`: what brands may send to an address, and buttons to change it.
+"""The citizen's page at `/citizen`: what brands may send to a recipient, and buttons to change it.
 
-A person looks an address up, sees each brand's consents, approves or rejects by channel, or closes
-a line as a carrier would; what is clicked travels by push as İYS sends it, and the page tells where
-to. It needs no login and no script, so it belongs on a loopback address, as the admin API does.
+A person enters a phone number or e-mail address, sees each brand's consents, opts in or out by
+channel, or closes a line as a carrier does. Each change is pushed as İYS pushes it, and the page
+shows the deliveries. It has no login and no script and, like the admin API, belongs on a loopback
+address.
 """
 
 import asyncio
@@ -19,49 +20,48 @@ from iys_simulator.other_writers import (
     FIRST_ON_THE_WEB,
     LINE_CLOSED,
     ON_THE_WEB,
-    act,
-    channels_of,
-    citizens_consent,
+    citizen_consent,
+    save_citizen_change,
 )
-from iys_simulator.pages.citizen_view import (
+from iys_simulator.pages.citizen_rows import (
     CHANNEL_NAMES,
-    KIND_NAMES,
+    RECIPIENT_TYPE_NAMES,
     STATUS_NAMES,
-    address_in,
-    cards,
+    brand_cards,
+    delivery_entries,
+    history,
     source_in_words,
-    steps,
-    trips,
 )
 from iys_simulator.pages.templates import HEADERS, template
-from iys_simulator.rules.fields import STATUSES
-from iys_simulator.state import Twin
+from iys_simulator.rules.consent import STATUSES
+from iys_simulator.rules.recipients import channels_of, parse_recipient
+from iys_simulator.state import SimulatorState
 
 PATH: Final = "/citizen"
 _SHOWN: Final = 50
-_PATIENCE: Final = 1.0
-_LOOK: Final = 0.01
-_WORDS: Final = {"ONAY": "izni onaylandı", "RET": "izni reddedildi"}
+_DELIVERIES_WITHIN: Final = 1.0
+_CHECK_EVERY: Final = 0.01
+_NOTICES: Final = {"ONAY": "izni onaylandı", "RET": "izni reddedildi"}
 _CLOSED: Final = "closed"
 
 Form = Mapping[str, str]
 
 
-class WrongFormError(ValueError):
-    """A form that this page did not make; the message names the field."""
+class InvalidFormError(ValueError):
+    """A form that this page did not create; the message names the field."""
 
 
-def citizen_routes(twin: Twin) -> list[Route]:
-    """Give the page's routes."""
+def citizen_routes(state: SimulatorState) -> list[Route]:
+    """Return the page's routes."""
 
     async def show(request: Request) -> Response:
-        return _page(twin, request.query_params)
+        return _page(state, request.query_params)
 
     async def decide(request: Request) -> Response:
-        return await _done(twin, request, _decide)
+        return await _done(state, request, _decide)
 
     async def close_line(request: Request) -> Response:
-        return await _done(twin, request, _close_line)
+        return await _done(state, request, _close_line)
 
     return [
         Route(PATH, show, methods=["GET"]),
@@ -70,122 +70,127 @@ def citizen_routes(twin: Twin) -> list[Route]:
     ]
 
 
-def _page(twin: Twin, asked: Form) -> Response:
-    text, kind = asked.get("recipient", ""), asked.get("kind", "BIREYSEL")
-    kind = kind if kind in KIND_NAMES else "BIREYSEL"
-    address = address_in(text)
-    is_wrong = bool(text.strip()) and address is None
-    found = list(cards(twin, address, kind)) if address else []
-    known = [card for card in found if card.is_known]
-    unknown = [card for card in found if not card.is_known]
+def _page(state: SimulatorState, query: Form) -> Response:
+    text, recipient_type = query.get("recipient", ""), query.get("recipientType", "BIREYSEL")
+    recipient_type = recipient_type if recipient_type in RECIPIENT_TYPE_NAMES else "BIREYSEL"
+    recipient = parse_recipient(text)
+    is_invalid = bool(text.strip()) and recipient is None
+    cards = list(brand_cards(state, recipient, recipient_type)) if recipient else []
+    known = [card for card in cards if card.is_known]
+    unknown = [card for card in cards if not card.is_known]
     content = template("citizen.html").render(
         path=PATH,
         text=text,
-        kind=kind,
-        kind_names=KIND_NAMES,
+        recipient_type=recipient_type,
+        recipient_type_names=RECIPIENT_TYPE_NAMES,
         channel_names=CHANNEL_NAMES,
         status_names=STATUS_NAMES,
         source_in_words=source_in_words,
-        address=address,
-        is_wrong=is_wrong,
+        recipient=recipient,
+        is_invalid=is_invalid,
         may_close=any(line.status == "ONAY" for card in known for line in card.lines)
-        and bool(address and "@" not in address),
+        and bool(recipient and "@" not in recipient),
         known=known,
         unknown=unknown[:_SHOWN],
         more=max(0, len(unknown) - _SHOWN),
-        steps=steps(twin, known)[:_SHOWN],
-        trips=trips(twin, address)[:_SHOWN] if address else [],
-        notice=_notice(twin, asked.get("done", "")) if address else "",
-        now=twin.now_text(),
+        history=history(state, known)[:_SHOWN],
+        delivery_entries=delivery_entries(state, recipient)[:_SHOWN] if recipient else [],
+        notice=_notice(state, query.get("done", "")) if recipient else "",
+        now=state.now_text(),
     )
-    return HTMLResponse(content, 422 if is_wrong else 200, headers=HEADERS)
+    return HTMLResponse(content, 422 if is_invalid else 200, headers=HEADERS)
 
 
-async def _done(twin: Twin, request: Request, work: Callable[[Twin, Form], str]) -> Response:
+async def _done(
+    state: SimulatorState, request: Request, change: Callable[[SimulatorState, Form], str]
+) -> Response:
     body = (await request.body()).decode(errors="replace")
     form = {name: values[0] for name, values in parse_qs(body).items()}
     try:
-        done = work(twin, form)
-    except WrongFormError as problem:
+        done = change(state, form)
+    except InvalidFormError as problem:
         return HTMLResponse(f"<!doctype html><p>{problem}</p>", 400, headers=HEADERS)
-    await _deliveries_ended(twin)
-    asked = {"recipient": form["recipient"], "kind": form["kind"], "done": done}
-    return RedirectResponse(f"{PATH}?{urlencode(asked)}", 303)
+    await _wait_for_deliveries(state)
+    query = {"recipient": form["recipient"], "recipientType": form["recipientType"], "done": done}
+    return RedirectResponse(f"{PATH}?{urlencode(query)}", 303)
 
 
-def _decide(twin: Twin, form: Form) -> str:
-    address, kind = _whom(form)
+def _decide(state: SimulatorState, form: Form) -> str:
+    recipient, recipient_type = _recipient_of(form)
     code = form.get("brand", "")
-    brand = twin.directory.brands.get(int(code)) if code.isdecimal() else None
+    brand = state.directory.brands.get(int(code)) if code.isdecimal() else None
     if brand is None:
-        raise WrongFormError("brand")
+        raise InvalidFormError("brand")
     channel, status = form.get("type", ""), form.get("status", "")
-    if channel not in channels_of(address):
-        raise WrongFormError("type")
+    if channel not in channels_of(recipient):
+        raise InvalidFormError("type")
     if status not in STATUSES:
-        raise WrongFormError("status")
-    is_first = not twin.register_of(brand.code).knows_address(address)
-    consent = citizens_consent(
-        twin,
+        raise InvalidFormError("status")
+    is_first = not state.register_of(brand.code).has_recipient(recipient)
+    consent = citizen_consent(
+        state,
         brand,
         channel=channel,
-        recipient_type=kind,
-        recipient=address,
+        recipient_type=recipient_type,
+        recipient=recipient,
         status=status,
         source=FIRST_ON_THE_WEB if is_first else ON_THE_WEB,
     )
-    act(twin, brand, consent)
+    save_citizen_change(state, brand, consent)
     return f"{status}.{brand.code}.{channel}"
 
 
-def _close_line(twin: Twin, form: Form) -> str:
-    address, kind = _whom(form)
-    if "@" in address:
-        raise WrongFormError("recipient")
+def _close_line(state: SimulatorState, form: Form) -> str:
+    recipient, recipient_type = _recipient_of(form)
+    if "@" in recipient:
+        raise InvalidFormError("recipient")
     open_lines = [
         (card.brand, line)
-        for card in cards(twin, address, kind)
+        for card in brand_cards(state, recipient, recipient_type)
         for line in card.lines
         if line.status == "ONAY"
     ]
     for brand, line in open_lines:
-        consent = citizens_consent(
-            twin,
+        consent = citizen_consent(
+            state,
             brand,
             channel=line.channel,
-            recipient_type=kind,
-            recipient=address,
+            recipient_type=recipient_type,
+            recipient=recipient,
             status="RET",
             source=LINE_CLOSED,
         )
-        act(twin, brand, consent)
+        save_citizen_change(state, brand, consent)
     return f"{_CLOSED}.{len(open_lines)}"
 
 
-def _notice(twin: Twin, done: str) -> str:
-    # Codes, not words, so that nobody's link can put words into the page.
+def _notice(state: SimulatorState, done: str) -> str:
+    # Codes, not text, so that no link can put text into the page.
     match done.split("."):
         case ["ONAY" | "RET" as status, code, channel] if code.isdecimal():
-            brand = twin.directory.brands.get(int(code))
+            brand = state.directory.brands.get(int(code))
             if brand is not None and channel in CHANNEL_NAMES:
-                return f"{brand.name}: {CHANNEL_NAMES[channel]} {_WORDS[status]}."
+                return f"{brand.name}: {CHANNEL_NAMES[channel]} {_NOTICES[status]}."
         case [closed, count] if closed == _CLOSED and count.isdecimal():
             return f"Hat kapatıldı: {count} izin kaldırıldı."
     return ""
 
 
-def _whom(form: Form) -> tuple[str, str]:
-    address, kind = address_in(form.get("recipient", "")), form.get("kind", "")
-    if address is None:
-        raise WrongFormError("recipient")
-    if kind not in KIND_NAMES:
-        raise WrongFormError("kind")
-    return address, kind
+def _recipient_of(form: Form) -> tuple[str, str]:
+    recipient, recipient_type = (
+        parse_recipient(form.get("recipient", "")),
+        form.get("recipientType", ""),
+    )
+    if recipient is None:
+        raise InvalidFormError("recipient")
+    if recipient_type not in RECIPIENT_TYPE_NAMES:
+        raise InvalidFormError("recipientType")
+    return recipient, recipient_type
 
 
-async def _deliveries_ended(twin: Twin) -> None:
-    # The page that follows tells what became of the push, unless that takes too long.
+async def _wait_for_deliveries(state: SimulatorState) -> None:
+    # The next page shows the result of the push, unless that takes too long.
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_PATIENCE):
-            while twin.push.has_work:  # noqa: ASYNC110 - deliveries end one by one
-                await asyncio.sleep(_LOOK)
+        async with asyncio.timeout(_DELIVERIES_WITHIN):
+            while state.push.is_busy:  # noqa: ASYNC110 - deliveries end one by one
+                await asyncio.sleep(_CHECK_EVERY)

@@ -1,4 +1,4 @@
-"""The twin's pages for people: one style, no script, nothing from elsewhere."""
+"""The templates of the pages for people: one style, no script, nothing from another host."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +15,7 @@ HEADERS: Final = {
 
 @lru_cache
 def template(name: str) -> Template:
-    """Give the page of this file beside this module."""
+    """Return the template in the file `name` of this folder."""
     return _environment().get_template(name)
 
 

@@ -1,10 +1,9 @@
-"""H467: three business days in Turkey. A consent older than that is not registered.
+"""H467: a consent older than three business days in Turkey is not registered.
 
 Saturdays, Sundays and whole public holidays do not count; half days do (nothing in İYS's documents
-says otherwise, and counting them is the stricter reading). How İYS itself counts is not documented,
-so both readings that agree with what was measured are here: `end_of_day` lets a consent in until
-the end of the third business day after its day; `sliding` until the same time of day on that third
-day.
+says otherwise, and counting them is the stricter reading). İYS does not document how it counts, so
+both readings that agree with measurements are implemented: `end_of_day` accepts a consent until the
+end of the third business day after its day; `sliding` until the same time of day on that day.
 """
 
 from dataclasses import dataclass
@@ -21,17 +20,17 @@ _DATE_WIDTH = len("YYYY-MM-DD")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AcceptanceWindow:
-    """The days H467 leaves open, seen from one day. Both are dates as text (`YYYY-MM-DD`).
+    """The days that H467 accepts on one day. Both fields are dates as text (`YYYY-MM-DD`).
 
     `earliest` is the first day still accepted; days from `free_from` on are accepted at any time of
-    day, those between the two run out on the day the window is seen from.
+    day, those between the two expire on the day of the window.
     """
 
     earliest: str
     free_from: str
 
     def is_too_late(self, consent_date: str, now: str, *, sliding: bool) -> bool:
-        """Whether a consent of `consent_date` is too old at `now` (both wire texts)."""
+        """Return whether a consent of `consent_date` is too old at `now` (both wire texts)."""
         day = consent_date[:_DATE_WIDTH]
         if day < self.earliest:
             return True
@@ -39,13 +38,13 @@ class AcceptanceWindow:
 
 
 def is_business_day(day: date) -> bool:
-    """Whether `day` counts: no weekend and no whole public holiday in Turkey."""
+    """Return whether `day` counts: no weekend and no whole public holiday in Turkey."""
     return day.weekday() < _SATURDAY and day not in _TURKEY_HOLIDAYS
 
 
 @lru_cache(maxsize=64)
 def acceptance_window(today: str) -> AcceptanceWindow:
-    """Tell what H467 accepts on `today` (`YYYY-MM-DD`, Turkish time)."""
+    """Return what H467 accepts on `today` (`YYYY-MM-DD`, Turkish time)."""
     day = date.fromisoformat(today)
     counted = 0
     later = day

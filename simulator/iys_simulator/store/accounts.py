@@ -1,22 +1,17 @@
-"""Who may call and for what: API accounts, subscriptions of service providers, brands with rights.
+"""API accounts, subscriptions of service providers, and brands with their rights.
 
 An account belongs to one service provider (`iysCode`) or to one business partner
-(`integratorCode`); a path naming another one, or a brand that is not its own or not granted to it,
-is refused with H353. A subscription refuses by its state: CLOSED everything (H521), PAUSED and
-EXPIRED all but its own query (H520), none at all (H524), without API in its package (H586).
+(`integratorCode`). What they may call is decided in `gateway.permissions`.
 """
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from iys_simulator.errors.messages import FORBIDDEN_MISSPELT, REFUSALS
-from iys_simulator.errors.responses import RefusedError, refused
+from iys_simulator.rules.consent import CHANNELS
 from iys_simulator.store.database import Database
-from iys_simulator.store.documents import Shelf
-
-CHANNELS = ("ARAMA", "MESAJ", "EPOSTA")
+from iys_simulator.store.documents import DocumentMap
 
 
 class SubscriptionState(StrEnum):
@@ -30,7 +25,7 @@ class SubscriptionState(StrEnum):
 
 
 class Right(StrEnum):
-    """What an account may do with one type of a brand; a right that is absent is none at all."""
+    """What an account may do with one type of a brand; an absent right means none."""
 
     WRITE = "write"
     READ = "read"
@@ -60,7 +55,7 @@ class Subscription:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Grant:
-    """What a service provider lets one business partner do with one brand."""
+    """What a service provider allows one business partner to do with one brand."""
 
     integrator_code: int
     rights: Mapping[str, Right]
@@ -70,10 +65,11 @@ class Grant:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Brand:
-    """A brand. Texts are wire texts (Turkish time); the three-day rule starts at `activated_at`.
+    """A brand.
 
-    `consent_limit` is the number of addresses that may be registered, `None` for no limit; `rights`
-    are those of the provider's own accounts, `retailers` codes that exist without further data.
+    `activated_at` is a wire text (Turkish time); the three-day rule (H467) applies from then on.
+    `consent_limit` is the number of recipients that may be registered, None for no limit; `rights`
+    are those of the provider's own accounts; `retailers` are codes without further data.
     """
 
     code: int
@@ -89,29 +85,25 @@ class Brand:
     grants: tuple[Grant, ...] = ()
 
     def may_write(self, channel: str) -> bool:
-        """Whether consents of this type may be added."""
+        """Return whether consents of this type may be added."""
         return self.rights.get(channel) is Right.WRITE
 
     def may_read(self, channel: str) -> bool:
-        """Whether consents of this type may be read."""
+        """Return whether consents of this type may be read."""
         return channel in self.rights
 
     def grant_to(self, integrator_code: int) -> Grant | None:
-        """Give what the partner may do here, if anything."""
+        """Return what the partner may do with this brand, if anything."""
         return next((one for one in self.grants if one.integrator_code == integrator_code), None)
-
-    def is_activated(self, now: str) -> bool:
-        """Whether the three-day rule (H467) applies at `now` (wire text)."""
-        return self.activated_at is not None and self.activated_at <= now
 
 
 class Directory:
     """All accounts by username, subscriptions by iysCode, and brands by code."""
 
     def __init__(self, database: Database) -> None:
-        self.accounts = Shelf(database, "account", str, Account)
-        self.brands = Shelf(database, "brand", int, Brand)
-        self.subscriptions = Shelf(database, "subscription", int, Subscription)
+        self.accounts = DocumentMap(database, "account", str, Account)
+        self.brands = DocumentMap(database, "brand", int, Brand)
+        self.subscriptions = DocumentMap(database, "subscription", int, Subscription)
 
     def add_account(self, account: Account, subscription: Subscription) -> None:
         """Add or replace an account and the subscription of its service provider."""
@@ -123,23 +115,23 @@ class Directory:
         self.brands[brand.code] = brand
 
     def clear(self) -> None:
-        """Forget everybody."""
+        """Delete all accounts, subscriptions and brands."""
         self.accounts.clear()
         self.brands.clear()
         self.subscriptions.clear()
 
     def brands_of(self, iys_code: int) -> list[Brand]:
-        """Give the brands of a service provider, the first one added first."""
+        """Return the brands of a service provider in the order they were added."""
         return [brand for brand in self.brands.values() if brand.iys_code == iys_code]
 
     def may_see(self, account: Account, iys_code: int) -> bool:
-        """Whether the account is the provider's, or a partner with a grant of one of its brands."""
+        """Return whether the account is the provider's, or a partner with a grant of it."""
         if not account.is_integrator:
             return account.iys_code == iys_code
         return any(brand.grant_to(account.iys_code) for brand in self.brands_of(iys_code))
 
     def brand_for(self, account: Account, iys_code: int, brand_code: int) -> Brand | None:
-        """Give the provider's brand with the rights `account` has in it; None if it has no part."""
+        """Return the provider's brand with the rights of `account`; None if it has no access."""
         brand = self.brands.get(brand_code)
         if brand is None or brand.iys_code != iys_code:
             return None
@@ -149,59 +141,17 @@ class Directory:
         return replace(brand, rights=grant.rights) if grant else None
 
     def granted_brands(self, integrator_code: int) -> list[tuple[Brand, Grant]]:
-        """Give every brand granted to a partner, with the grant."""
+        """Return every brand granted to a partner, with the grant."""
         grants = ((brand, brand.grant_to(integrator_code)) for brand in self.brands.values())
         return [(brand, grant) for brand, grant in grants if grant]
 
     def is_master(self, brand: Brand) -> bool:
-        """Whether the brand is its provider's main one: the first one added."""
+        """Return whether the brand is its provider's main one: the first one added."""
         return self.brands_of(brand.iys_code)[0].code == brand.code
 
     def account_with(self, username: str, password: str) -> Account | None:
-        """Give the account with these credentials, if there is one."""
+        """Return the account with these credentials, if there is one."""
         account = self.accounts.get(username)
         if account and secrets.compare_digest(account.password.encode(), password.encode()):
             return account
         return None
-
-    def check_subscription(
-        self, iys_code: int, *, is_subscription_query: bool, who: str = "HS"
-    ) -> None:
-        """Raise the refusal the subscription's state asks for (H520, H521, H524, H437, H586).
-
-        `who` owns the subscription, in H520's words: HS or Entegratör.
-        """
-        subscription = self.subscriptions.get(iys_code)
-        state = subscription.state if subscription else SubscriptionState.NONE
-        match state:
-            case SubscriptionState.NONE:
-                code = "H437" if is_subscription_query else "H524"
-                text = REFUSALS[code].message.format(iysCode=iys_code)
-                raise refused(code, message=text)
-            case SubscriptionState.CLOSED:
-                raise refused("H521")
-            case SubscriptionState.PAUSED | SubscriptionState.EXPIRED:
-                if not is_subscription_query:
-                    text = REFUSALS["H520"].message.format(state=state.value, who=who)
-                    raise refused("H520", message=text)
-            case SubscriptionState.ACTIVE:
-                pass
-        if subscription and not subscription.includes_api:
-            raise refused("H586")
-
-
-def forbidden(field_name: str, *, key: str = "code") -> RefusedError:
-    """H353 on `field_name`; with `key="code:"` in the misspelt form of İYS's older methods."""
-    if key == "code":
-        text = REFUSALS["H353"].message.format(field=field_name)
-        return refused("H353", message=text)
-    text = FORBIDDEN_MISSPELT.format(field=field_name)
-    return RefusedError(403, [{key: "H353", "message": text}])
-
-
-def check_rights(brand: Brand, channels: Iterable[object], *, to_write: bool, named: str) -> None:
-    """Raise H353 on the field `named` where a right for one of `channels` is missing."""
-    allowed = brand.may_write if to_write else brand.may_read
-    for channel in set(channels):
-        if isinstance(channel, str) and channel in CHANNELS and not allowed(channel):
-            raise forbidden(named)

@@ -1,8 +1,8 @@
-"""Batches: accepted at once, saved later. A requestId says "taken in", never "saved".
+"""Batches: accepted at once, processed later. A requestId means "accepted", never "saved".
 
-A batch is evaluated as of its due instant (acceptance plus the result delay), in order of those
-instants, whenever the twin is next looked at or its ticker comes by; so moving the clock is enough
-to see results. Until then a result query sees first an empty list, then `enqueue`.
+A batch is processed as of its due instant (acceptance plus the result delay), in order of those
+instants, by the ticker or by the next access to the register, so moving the clock is enough to see
+results. Until then a result query returns first an empty list, then `enqueue`.
 """
 
 import heapq
@@ -12,23 +12,23 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from iys_simulator.rules.fields import Consent
+from iys_simulator.rules.consent import Consent
 from iys_simulator.rules.register_rules import refusal_code
 from iys_simulator.settings import Settings
 from iys_simulator.store.accounts import Brand
 from iys_simulator.store.database import Database
-from iys_simulator.store.movements import Origin, Path
-from iys_simulator.store.register import Register, Stamp
+from iys_simulator.store.movements import Origin, WritePath
+from iys_simulator.store.register import Register, SaveContext
 
 _DAY = 86400.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outcomes:
-    """What became of a batch's items, by place.
+class BatchOutcomes:
+    """The outcomes of a batch's items, by their place.
 
-    Some are refused (the code, a blank, the status asked for), some were saved before (the row).
-    All others are saved, in their order, from the row `first` on.
+    `refused` has the code, a space and the requested status; `resent` the row by which an earlier
+    batch saved the same consent. All others are saved, in their order, from the row `first` on.
     """
 
     first: int = 0
@@ -38,9 +38,9 @@ class Outcomes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
-    """A list taken in; its instants are epoch seconds.
+    """An accepted list; its instants are in epoch seconds.
 
-    `items` are there until it is processed, `outcomes` from then on.
+    `items` are set until the batch is processed, `outcomes` from then on.
     """
 
     request_id: str
@@ -52,11 +52,11 @@ class Batch:
     due_at: float
     size: int
     items: Sequence[Consent] = ()
-    outcomes: Outcomes | None = None
+    outcomes: BatchOutcomes | None = None
 
 
 class BatchQueue:
-    """Batches by requestId, and those not yet processed by their due instant."""
+    """Batches by requestId, and those that wait, in order of their due instants."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -79,7 +79,7 @@ class BatchQueue:
             )
             heapq.heappush(self._waiting, (batch.due_at, row[1], batch))
 
-    def accept(  # noqa: PLR0913 - so many facts a batch has
+    def accept(  # noqa: PLR0913 - the fields of a batch
         self,
         items: Sequence[Consent],
         *,
@@ -89,7 +89,7 @@ class BatchQueue:
         is_v2: bool,
         settings: Settings,
     ) -> Batch:
-        """Take a list in; nothing of it is saved yet."""
+        """Accept a list; none of it is saved yet."""
         request_id = uuid.uuid4()
         batch = Batch(
             request_id=request_id.hex if settings.request_id_format == "hex" else str(request_id),
@@ -121,21 +121,21 @@ class BatchQueue:
         return batch
 
     def take_due(self, now: float) -> Iterator[Batch]:
-        """Give the batches to be processed by `now`, the earliest due first."""
+        """Yield the batches that are due by `now`, the earliest first."""
         while self._waiting and self._waiting[0][0] <= now:
             yield heapq.heappop(self._waiting)[2]
 
     def waiting(self) -> list[Batch]:
-        """Give the batches not yet processed."""
+        """Return the batches that are not processed yet."""
         return [entry[2] for entry in self._waiting]
 
     @property
     def next_due_at(self) -> float | None:
-        """When the next batch is to be processed (epoch seconds)."""
+        """When the next batch is due (epoch seconds); None if none waits."""
         return self._waiting[0][0] if self._waiting else None
 
     def find(self, request_id: str, brand_code: int, now: float, days: int) -> Batch | None:
-        """Give the brand's batch of this requestId, unless it is older than `days`."""
+        """Return the brand's batch of this requestId, unless it is older than `days`."""
         row = self._database.row("batch", request_id)
         if row is None or row[0] != brand_code or row[3] <= now - days * _DAY:
             return None
@@ -151,61 +151,62 @@ class BatchQueue:
             outcomes=_outcomes(orjson.loads(row[7])) if row[7] else None,
         )
 
-    def settle(self, batch: Batch, outcomes: Outcomes) -> None:
-        """Keep what became of the batch's items."""
-        told = {
+    def settle(self, batch: Batch, outcomes: BatchOutcomes) -> None:
+        """Store the outcomes of the batch's items."""
+        content = {
             "first": outcomes.first,
             "refused": list(outcomes.refused.items()),
             "resent": list(outcomes.resent.items()),
         }
-        self._database.run("put_outcomes", orjson.dumps(told), batch.request_id)
+        self._database.run("put_outcomes", orjson.dumps(content), batch.request_id)
 
     def __len__(self) -> int:
-        """How many batches were taken in."""
+        """Return how many batches were accepted."""
         return self._count
 
     def clear(self) -> None:
-        """Forget what waits; the database is emptied by its owner."""
+        """Drop the waiting batches; the caller empties the database."""
         self._waiting.clear()
         self._count = 0
 
 
 def process(
     batch: Batch, register: Register, brand: Brand, settings: Settings, *, occurred_at: int
-) -> Outcomes:
-    """Save what may be saved, as of the due instant, and tell what became of each item."""
-    known = register.known_of_all([consent.recipient for consent in batch.items])
+) -> BatchOutcomes:
+    """Save what the rules allow, as of the due instant, and return each item's outcome."""
+    known = register.records_of_all([consent.recipient for consent in batch.items])
     refused: dict[int, str] = {}
     resent: dict[int, int] = {}
     saved: list[tuple[int | None, Consent]] = []
-    fresh: set[str] = set()
+    new_recipients: set[str] = set()
     for place, consent in enumerate(batch.items):
-        address = known.get(consent.recipient)
-        current = address.get((consent.type, consent.recipient_type)) if address else None
-        # An equal or later date is the only way in which a resend can stand in the register.
+        of_recipient = known.get(consent.recipient)
+        key = (consent.type, consent.recipient_type)
+        current = of_recipient.get(key) if of_recipient else None
+        # Only a record of an equal or later date can be an earlier save of the same consent.
         if batch.is_v2 and current and consent.consent_date <= current.consent_date:
             earlier = register.saved_before(consent)
             if earlier is not None:
                 resent[place] = earlier.row
                 continue
-        is_new = not address and consent.recipient not in fresh
-        is_full = is_new and _is_full(register, brand, len(fresh))
+        is_new = not of_recipient and consent.recipient not in new_recipients
+        is_full = is_new and _is_full(register, brand, len(new_recipients))
         code = refusal_code(consent, current, settings, is_full=is_full)
         if code is not None:
             refused[place] = f"{code} {consent.status}"
             continue
         if is_new:
-            fresh.add(consent.recipient)
+            new_recipients.add(consent.recipient)
         saved.append((place, consent))
-    origin = Origin(path=Path.BATCH, client=batch.client, request_id=batch.request_id)
-    stamp = Stamp(second=int(batch.due_at), occurred_at=occurred_at, origin=origin)
-    first = register.save_all(saved, known, stamp) if saved else 0
-    return Outcomes(first=first, refused=refused, resent=resent)
+    origin = Origin(path=WritePath.BATCH, client=batch.client, request_id=batch.request_id)
+    context = SaveContext(second=int(batch.due_at), occurred_at=occurred_at, origin=origin)
+    first = register.save_all(saved, known, context) if saved else 0
+    return BatchOutcomes(first=first, refused=refused, resent=resent)
 
 
-def _is_full(register: Register, brand: Brand, coming: int) -> bool:
+def _is_full(register: Register, brand: Brand, additional: int) -> bool:
     limit = brand.consent_limit
-    return limit is not None and register.used_limit + coming >= limit
+    return limit is not None and register.used_limit + additional >= limit
 
 
 def _consent(item: Sequence[object]) -> Consent:
@@ -218,9 +219,9 @@ def _consent(item: Sequence[object]) -> Consent:
     )
 
 
-def _outcomes(told: Mapping[str, object]) -> Outcomes:
-    first, refused, resent = told["first"], told["refused"], told["resent"]
-    return Outcomes(
+def _outcomes(content: Mapping[str, object]) -> BatchOutcomes:
+    first, refused, resent = content["first"], content["refused"], content["resent"]
+    return BatchOutcomes(
         first=first if isinstance(first, int) else 0,
         refused=dict(refused) if isinstance(refused, list) else {},
         resent=dict(resent) if isinstance(resent, list) else {},

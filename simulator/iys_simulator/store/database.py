@@ -1,8 +1,7 @@
-"""The twin's SQLite: a file that lasts, or memory. One connection, one writer, no waiting.
+"""The simulator's SQLite database: a file, or memory. One connection, one writer, no waiting.
 
 A file is in WAL mode and synced at checkpoints: what was answered survives the end of the process,
-and a power cut costs at most the last moments. Statements stand in `statements.sql` under their
-names.
+and a power failure loses at most the last moments. Statements are in `statements.sql`, by name.
 """
 
 import contextlib
@@ -16,9 +15,9 @@ from typing import Any
 _HERE = Path(__file__).parent
 _NAMED = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 _COMMENT = re.compile(r"^--.*\n", re.MULTILINE)
-_PIECE = re.compile(r"\{(\w+)\}")
+_INCLUDE = re.compile(r"\{(\w+)\}")
 _CACHE_KIB = 256 * 1024
-_TABLES = ("movements", "origins", "records", "access", "counts", "batches", "answers")
+_TABLES = ("movements", "origins", "records", "access", "counts", "batches", "v2_responses")
 
 Row = tuple[Any, ...]
 
@@ -27,8 +26,8 @@ class Database:
     """Runs named statements, each by itself or several in one transaction."""
 
     def __init__(self, path: Path | None = None) -> None:
-        """Open the file at `path` and make what is missing in it; None is memory."""
-        # A server may run in another thread than the one it was made in, but only in one.
+        """Open the file at `path` and create missing tables; None is memory."""
+        # A server may run in another thread than the one that opened the file, but in only one.
         self._connection = sqlite3.connect(
             path or ":memory:", isolation_level=None, cached_statements=256, check_same_thread=False
         )
@@ -48,17 +47,17 @@ class Database:
         self._connection.executemany(statements()[name], rows)
 
     def rows(self, name: str, *values: object) -> list[Row]:
-        """Give all rows of a statement."""
+        """Return all rows of a statement."""
         return self._connection.execute(statements()[name], values).fetchall()
 
     def row(self, name: str, *values: object) -> Row | None:
-        """Give the first row of a statement, if there is one."""
+        """Return the first row of a statement, if there is one."""
         found: Row | None = self._connection.execute(statements()[name], values).fetchone()
         return found
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Do what is run inside whole or not at all; inner ones belong to the outermost."""
+        """Run the block in one transaction; a nested one joins the outermost."""
         if self._depth:
             yield
             return
@@ -75,20 +74,22 @@ class Database:
             self._depth -= 1
 
     def empty(self) -> None:
-        """Forget movements, records and batches; documents stay."""
+        """Delete movements, records and batches; documents stay."""
         with self.transaction():
             for table in _TABLES:
-                self._connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
+                self._connection.execute(f"DELETE FROM {table}")  # noqa: S608 - constant names
 
     def close(self) -> None:
-        """Close the file; a WAL left behind is taken in."""
+        """Close the file and merge its WAL."""
         self._connection.close()
 
 
 @lru_cache(maxsize=1)
 def statements() -> Mapping[str, str]:
-    """Give the statements of `statements.sql` by name."""
+    """Return the statements of `statements.sql` by name."""
     _, *parts = _NAMED.split((_HERE / "statements.sql").read_text(encoding="utf-8"))
     raw = dict(zip(parts[::2], parts[1::2], strict=True))
     bare = {name: _COMMENT.sub("", text).strip() for name, text in raw.items()}
-    return {name: _PIECE.sub(lambda piece: bare[piece[1]], text) for name, text in bare.items()}
+    return {
+        name: _INCLUDE.sub(lambda include: bare[include[1]], text) for name, text in bare.items()
+    }

@@ -1,23 +1,19 @@
-"""What is registered: a movement, who brought it, and the key whose record it became.
+"""Movements: an accepted consent, who wrote it, and the ids that İYS gives it.
 
-Only the creation date orders movements. Movements of one address and type saved in the same second
-share their transactionId, as İYS's do.
+Movements are ordered by their creation date only. Movements of one recipient and type that are
+saved in the same second share their transactionId, as İYS's do.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
-from typing import NamedTuple
 
 from iys_simulator.clock import wire_text
-from iys_simulator.rules.fields import Consent
-
-Key = tuple[str, str, str]
-"""Which record of a brand: type, recipientType, recipient."""
+from iys_simulator.rules.consent import Consent, ConsentKey
 
 
-class Path(StrEnum):
-    """How a movement came."""
+class WritePath(StrEnum):
+    """How a movement was written."""
 
     SINGLE = "single"
     BATCH = "batch"
@@ -26,25 +22,11 @@ class Path(StrEnum):
     INTEGRATOR = "integrator"
 
 
-class Standing(NamedTuple):
-    """What is registered of a key, as far as rules ask: its record's status and consent date.
-
-    `movement` is the record's row, `times` the key's movements so far, `has_access` whether any
-    retailer may use it.
-    """
-
-    status: str
-    consent_date: str
-    movement: int
-    times: int
-    has_access: int
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Origin:
-    """Who brought a movement: client address, request and (in a batch) sub-request."""
+    """Who wrote a movement: client address, request and, in a batch, sub-request."""
 
-    path: Path
+    path: WritePath
     client: str
     request_id: str
     sub_request_id: str = ""
@@ -54,9 +36,9 @@ class Origin:
 class Movement:
     """An accepted movement. Dates are wire texts; `second` is the creation date in epoch seconds.
 
-    `occurred_at` is the machine's epoch milliseconds, `sequence` counts the brand's movements from
-    1, `is_change` tells a first movement or one to another status from a renewal. Retailers are
-    those it came with; who may use the consent by now is the register's to tell.
+    `occurred_at` is in epoch milliseconds of the machine's clock; `sequence` counts the brand's
+    movements from 1; `is_change` is False for a renewal of the same status. Retailers are those the
+    consent was written with; `RetailerAccess` has those that may use it now.
     """
 
     row: int
@@ -78,22 +60,22 @@ class Movement:
 
     @property
     def creation_date(self) -> str:
-        """When İYS saved it, as a wire text."""
+        """When the movement was saved, as a wire text."""
         return wire_text(self.second)
 
     @property
     def transaction_id(self) -> str:
-        """64 hex digits, the same for all movements of one address and type in one second."""
+        """64 hex digits, shared by all movements of one recipient and type in one second."""
         return transaction_id(self.brand_code, self.type, self.recipient, self.second)
 
     @property
-    def key(self) -> Key:
-        """The record it speaks of."""
+    def key(self) -> ConsentKey:
+        """The key of the record that the movement changed."""
         return (self.type, self.recipient_type, self.recipient)
 
     @property
     def consent(self) -> Consent:
-        """What was said, without who said it and when it was saved."""
+        """The consent itself, without its origin and its creation date."""
         return Consent(
             type=self.type,
             recipient_type=self.recipient_type,
@@ -107,21 +89,24 @@ class Movement:
 
 
 def transaction_id(brand_code: int, channel: str, recipient: str, second: int) -> str:
-    """Give the id of the movements of one address and type of a brand in one second."""
+    """Return the id that all movements of one recipient and type of a brand share in one second."""
     return sha256(f"{brand_code}/{channel}/{recipient}/{second}".encode()).hexdigest()
 
 
 def sub_request_ids(request_id: str, count: int) -> list[str]:
-    """Give the ids of the first `count` items of a batch: made from its requestId, never stored."""
-    of_batch = _of_batch(request_id)
-    return [f"{of_batch}{place:012x}" for place in range(count)]
+    """Return the ids of the first `count` items of a batch.
+
+    They are derived from the requestId and never stored.
+    """
+    prefix = _id_prefix(request_id)
+    return [f"{prefix}{place:012x}" for place in range(count)]
 
 
 def sub_request_id(request_id: str, place: int) -> str:
-    """Give the id of one item of a batch, counted from 0."""
-    return f"{_of_batch(request_id)}{place:012x}"
+    """Return the id of one item of a batch; `place` counts from 0."""
+    return f"{_id_prefix(request_id)}{place:012x}"
 
 
-def _of_batch(request_id: str) -> str:
+def _id_prefix(request_id: str) -> str:
     digits = sha256(request_id.encode()).hexdigest()
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-"

@@ -1,10 +1,10 @@
--- What the twin holds. Rows are written once, records and counts are replaced.
+-- The simulator's tables. Rows of movements are written once; records and counts are replaced.
 
 -- Every accepted movement, in the order of acceptance over all brands.
 CREATE TABLE IF NOT EXISTS movements (
     id INTEGER PRIMARY KEY,
     brand INTEGER NOT NULL,
-    is_citizens INTEGER NOT NULL,  -- the pull stream it stands in: 1 IYS, 0 HS
+    is_citizens INTEGER NOT NULL,  -- the pull stream of the movement: 1 IYS, 0 HS
     second INTEGER NOT NULL,       -- creation date, epoch seconds
     type TEXT NOT NULL,
     recipient_type TEXT NOT NULL,
@@ -16,15 +16,15 @@ CREATE TABLE IF NOT EXISTS movements (
     retailer_access TEXT,          -- a JSON list
     citizen_name TEXT,
     occurred_at INTEGER NOT NULL,
-    sequence INTEGER NOT NULL,     -- among the brand's, from 1
-    previous INTEGER,              -- the key's movement before
+    sequence INTEGER NOT NULL,     -- number among the brand's movements, from 1
+    previous INTEGER,              -- the key's previous movement
     is_change INTEGER NOT NULL,
     origin INTEGER NOT NULL,
-    item INTEGER                   -- its place in a batch, from 0
+    item INTEGER                   -- place in a batch, from 0
 );
 CREATE INDEX IF NOT EXISTS movements_by_time ON movements (brand, is_citizens, second);
 
--- Who brought movements: a row a call.
+-- Who wrote movements: one row for each call.
 CREATE TABLE IF NOT EXISTS origins (
     id INTEGER PRIMARY KEY,
     path TEXT NOT NULL,
@@ -32,7 +32,7 @@ CREATE TABLE IF NOT EXISTS origins (
     request_id TEXT NOT NULL
 );
 
--- The current record of each key; the address first, for quotas ask whether it is known at all.
+-- The current record of each key. The recipient comes first: quotas depend on whether it has any.
 CREATE TABLE IF NOT EXISTS records (
     brand INTEGER NOT NULL,
     recipient TEXT NOT NULL,
@@ -41,30 +41,30 @@ CREATE TABLE IF NOT EXISTS records (
     status TEXT NOT NULL,
     consent_date TEXT NOT NULL,
     movement INTEGER NOT NULL,
-    count INTEGER NOT NULL,        -- the key's movements so far
-    has_access INTEGER NOT NULL,   -- whether any retailer may use it
+    count INTEGER NOT NULL,        -- movements of the key so far
+    has_access INTEGER NOT NULL,   -- whether any retailer may use the consent
     PRIMARY KEY (brand, recipient, type, recipient_type)
 ) WITHOUT ROWID;
 
--- Which retailers may use which consent; the one that took it is told apart.
+-- Which retailers may use which consent; the retailer that obtained it is marked.
 CREATE TABLE IF NOT EXISTS access (
     brand INTEGER NOT NULL,
     recipient TEXT NOT NULL,
     type TEXT NOT NULL,
     recipient_type TEXT NOT NULL,
     retailer INTEGER NOT NULL,
-    is_taker INTEGER NOT NULL,
-    PRIMARY KEY (brand, recipient, type, recipient_type, retailer, is_taker)
+    is_collector INTEGER NOT NULL,
+    PRIMARY KEY (brand, recipient, type, recipient_type, retailer, is_collector)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS access_by_retailer ON access (brand, retailer);
 
--- What a brand's records amount to.
+-- Totals of a brand.
 CREATE TABLE IF NOT EXISTS counts (
     brand INTEGER PRIMARY KEY,
     movements INTEGER NOT NULL,
     records INTEGER NOT NULL,
     approvals INTEGER NOT NULL,
-    addresses INTEGER NOT NULL
+    recipients INTEGER NOT NULL
 );
 
 -- Batches: the items until they are processed, the outcomes from then on.
@@ -78,13 +78,13 @@ CREATE TABLE IF NOT EXISTS batches (
     enqueued_at REAL NOT NULL,
     due_at REAL NOT NULL,
     size INTEGER NOT NULL,
-    items TEXT,                    -- a JSON list; none once processed
-    outcomes TEXT                  -- a JSON object; none before
+    items TEXT,                    -- a JSON list; NULL once processed
+    outcomes TEXT                  -- a JSON object; NULL before
 );
 CREATE INDEX IF NOT EXISTS batches_waiting ON batches (due_at) WHERE items IS NOT NULL;
 
--- V2 single adds: what a request was answered with, by the digest of its parameters and body.
-CREATE TABLE IF NOT EXISTS answers (
+-- V2 single adds: the movement that answered a request, by the digest of its parameters and body.
+CREATE TABLE IF NOT EXISTS v2_responses (
     brand INTEGER NOT NULL,
     digest BLOB NOT NULL,
     movement INTEGER NOT NULL,
@@ -92,7 +92,7 @@ CREATE TABLE IF NOT EXISTS answers (
     PRIMARY KEY (brand, digest)
 ) WITHOUT ROWID;
 
--- Small things by kind and name: accounts, brands, tokens, retailers, push connections.
+-- Small objects by kind and name: accounts, brands, tokens, retailers, push connections.
 CREATE TABLE IF NOT EXISTS documents (
     kind TEXT NOT NULL,
     name TEXT NOT NULL,

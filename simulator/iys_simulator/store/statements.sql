@@ -1,19 +1,19 @@
 -- name: movement_fields
--- The columns of a movement with its origin, for the statements that read some.
+-- The columns of a movement with its origin, shared by the statements that read movements.
 SELECT m.id, m.brand, m.second, m.type, m.recipient_type, m.recipient, m.status, m.source,
     m.consent_date, m.retailer_code, m.retailer_access, m.citizen_name, m.occurred_at, m.sequence,
     m.is_change, m.item, o.path, o.client, o.request_id
 
--- name: standing
--- What is registered of an address, whatever its type.
+-- name: records_of_recipient
+-- The records of one recipient, of any type.
 SELECT type, recipient_type, status, consent_date, movement, count, has_access
 FROM records WHERE brand = ? AND recipient = ?
 
--- name: standings
--- The same of many addresses (a JSON list) at once.
+-- name: records_of_recipients
+-- The records of many recipients (a JSON list).
 SELECT r.recipient, r.type, r.recipient_type, r.status, r.consent_date, r.movement, r.count,
     r.has_access
-FROM json_each(?) AS asked CROSS JOIN records AS r ON r.brand = ? AND r.recipient = asked.value
+FROM json_each(?) AS queried CROSS JOIN records AS r ON r.brand = ? AND r.recipient = queried.value
 
 -- name: record
 -- The movement that is the record of a key.
@@ -27,7 +27,7 @@ WHERE r.brand = ? AND r.recipient = ? AND r.type = ? AND r.recipient_type = ?
 FROM movements AS m JOIN origins AS o ON o.id = m.origin WHERE m.id = ?
 
 -- name: history
--- All movements of a key, the latest first: each names the one before.
+-- All movements of a key, the latest first: each has the id of the previous one.
 WITH RECURSIVE chain (id) AS (
     SELECT movement FROM records
     WHERE brand = ? AND recipient = ? AND type = ? AND recipient_type = ?
@@ -39,32 +39,32 @@ WITH RECURSIVE chain (id) AS (
 FROM chain JOIN movements AS m ON m.id = chain.id JOIN origins AS o ON o.id = m.origin
 
 -- name: stream
--- Movements of one pull stream behind a second and a row, to before another second, in order.
+-- Movements of one pull stream after a second and a row, up to but excluding another second.
 {movement_fields}
 FROM movements AS m JOIN origins AS o ON o.id = m.origin
 WHERE m.brand = ? AND m.is_citizens = ? AND (m.second, m.id) > (?, ?) AND m.second < ?
 ORDER BY m.second, m.id LIMIT ?
 
 -- name: at_second
--- The rows of one stream in one second, with what their transactionId is made of.
+-- The rows of one stream in one second, with the columns that make their transactionId.
 SELECT id, type, recipient FROM movements
 WHERE brand = ? AND is_citizens = ? AND second = ? ORDER BY id
 
--- name: movements_behind
--- Movements of a brand behind a row.
+-- name: movements_after
+-- Movements of a brand after a row.
 {movement_fields}
 FROM movements AS m JOIN origins AS o ON o.id = m.origin
 WHERE m.brand = ? AND m.id > ? ORDER BY m.id LIMIT ?
 
--- name: records_behind
--- Records of a brand behind a key, in the order of keys, with their movements and their counts.
+-- name: records_after
+-- Records of a brand after a key, in the order of keys, with their movements and their counts.
 {movement_fields}, r.count
 FROM records AS r JOIN movements AS m ON m.id = r.movement JOIN origins AS o ON o.id = m.origin
 WHERE r.brand = ? AND (r.recipient, r.type, r.recipient_type) > (?, ?, ?)
 ORDER BY r.recipient, r.type, r.recipient_type LIMIT ?
 
 -- name: saved_items
--- What the results of a batch tell of the rows it saved.
+-- The columns that the results of a batch show of the rows it saved.
 SELECT type, recipient FROM movements WHERE id BETWEEN ? AND ? ORDER BY id
 
 -- name: insert_origin
@@ -81,7 +81,7 @@ UPDATE records SET has_access = ?
 WHERE brand = ? AND recipient = ? AND type = ? AND recipient_type = ?
 
 -- name: access_of
-SELECT retailer, is_taker FROM access
+SELECT retailer, is_collector FROM access
 WHERE brand = ? AND recipient = ? AND type = ? AND recipient_type = ? ORDER BY retailer
 
 -- name: access_count
@@ -96,16 +96,16 @@ INSERT OR IGNORE INTO access VALUES (?, ?, ?, ?, ?, ?)
 DELETE FROM access WHERE brand = ? AND recipient = ? AND type = ? AND recipient_type = ?
 
 -- name: counts
-SELECT movements, records, approvals, addresses FROM counts WHERE brand = ?
+SELECT movements, records, approvals, recipients FROM counts WHERE brand = ?
 
 -- name: put_counts
 INSERT OR REPLACE INTO counts VALUES (?, ?, ?, ?, ?)
 
--- name: answer
-SELECT movement FROM answers WHERE brand = ? AND digest = ? AND answered_at > ?
+-- name: v2_response
+SELECT movement FROM v2_responses WHERE brand = ? AND digest = ? AND answered_at > ?
 
--- name: put_answer
-INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)
+-- name: put_v2_response
+INSERT OR REPLACE INTO v2_responses VALUES (?, ?, ?, ?)
 
 -- name: last_movement
 SELECT id, second FROM movements ORDER BY id DESC LIMIT 1
@@ -131,7 +131,7 @@ SELECT count(*), coalesce(max(number), 0) FROM batches
 SELECT name, value FROM documents WHERE kind = ? ORDER BY rowid
 
 -- name: put_document
--- What is replaced keeps its place.
+-- A replaced document keeps its position.
 INSERT INTO documents VALUES (?, ?, ?)
 ON CONFLICT (kind, name) DO UPDATE SET value = excluded.value
 

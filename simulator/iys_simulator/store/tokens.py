@@ -1,8 +1,8 @@
-"""Tokens: who gets one, and whom one belongs to.
+"""Tokens: who is issued one, and which account one belongs to.
 
-Errors here are flat (`error`, `error_description`) with HTTP 400, wrong credentials included. A
-refresh token is used once: the answer brings the next one. Access tokens look like JWTs and are
-opaque.
+Errors are flat (`error`, `error_description`) with HTTP 400, including those for wrong credentials.
+A refresh token is used once: the response contains the next one. Access tokens look like JWTs and
+are opaque.
 """
 
 import base64
@@ -14,13 +14,13 @@ import orjson
 from iys_simulator.settings import Settings
 from iys_simulator.store.accounts import Account, Directory
 from iys_simulator.store.database import Database
-from iys_simulator.store.documents import Shelf
+from iys_simulator.store.documents import DocumentMap
 
 _GRANTS = ("password", "refresh_token")
 
 
 class OAuthError(Exception):
-    """A flat refusal of the token method: `error` and `error_description`, HTTP 400."""
+    """The token endpoint refuses: `error` and `error_description`, with HTTP 400."""
 
     def __init__(self, kind: str, description: str) -> None:
         super().__init__(kind, description)
@@ -30,54 +30,58 @@ class OAuthError(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Session:
-    """Whom a token speaks for, and until when (epoch seconds)."""
+    """The account of a token, and when the token expires (epoch seconds)."""
 
     account: Account
     expires: float
 
 
-class TokenOffice:
-    """Issues tokens and knows whom they belong to."""
+class TokenStore:
+    """Issues tokens and finds the account of a token."""
 
     def __init__(self, directory: Directory, database: Database) -> None:
         self._directory = directory
-        self._access = Shelf(database, "access token", str, Session)
-        self._refresh = Shelf(database, "refresh token", str, Session)
+        self._access = DocumentMap(database, "access token", str, Session)
+        self._refresh = DocumentMap(database, "refresh token", str, Session)
 
-    def answer(self, form: dict[str, object], now: float, settings: Settings) -> dict[str, object]:
-        """Tell what a token request gets; `OAuthError` if it is refused."""
-        grant = _text(form, "grant_type", _GRANT_WORDS)
+    def issue(self, form: dict[str, object], now: float, settings: Settings) -> dict[str, object]:
+        """Return the response to a token request.
+
+        Raises:
+            OAuthError: the request is refused.
+        """
+        grant = _text(form, "grant_type", _GRANT_MESSAGES)
         if grant not in _GRANTS:
             raise OAuthError(settings.unknown_grant, "Desteklenmeyen giriş yöntemi.")
         if grant == "refresh_token":
-            return self._issue(self._refreshed(form, now, settings), now, settings)
-        password = _text(form, "password", _PASSWORD_WORDS)
-        username = _text(form, "username", _USERNAME_WORDS)
+            return self._issue_to(self._refreshed(form, now, settings), now, settings)
+        password = _text(form, "password", _PASSWORD_MESSAGES)
+        username = _text(form, "username", _USERNAME_MESSAGES)
         account = self._directory.account_with(username, password)
         if account is None:
             raise OAuthError("invalid_request", "Kullanıcı kimlik bilgileri geçersiz.")
         if account.role != "API_USER":
             raise OAuthError("invalid_request", f"Beklenmeyen kullanıcı rolü: {account.role}.")
-        return self._issue(account, now, settings)
+        return self._issue_to(account, now, settings)
 
     def account_of(self, authorization: str | None, now: float) -> Account | None:
-        """Give the account behind a `Bearer` header, unless it is unknown or expired."""
+        """Return the account of a `Bearer` header; None if its token is unknown or expired."""
         session = self._access.get(_bearer(authorization))
         if session is None or session.expires <= now:
             return None
         return self._directory.accounts.get(session.account.username)
 
     def expire(self, authorization: str | None) -> None:
-        """Make the access token in a `Bearer` header void; its refresh token stays."""
+        """Revoke the access token of a `Bearer` header; its refresh token stays valid."""
         self._access.pop(_bearer(authorization), None)
 
     def clear(self) -> None:
-        """Make all tokens void."""
+        """Revoke all tokens."""
         self._access.clear()
         self._refresh.clear()
 
     def _refreshed(self, form: dict[str, object], now: float, settings: Settings) -> Account:
-        token = _text(form, "refresh_token", _REFRESH_WORDS)
+        token = _text(form, "refresh_token", _REFRESH_MESSAGES)
         session = self._refresh.get(token)
         if settings.refresh_rotates:
             self._refresh.pop(token, None)
@@ -86,11 +90,11 @@ class TokenOffice:
         return session.account
 
     def _drop_expired(self, now: float) -> None:
-        for shelf in (self._access, self._refresh):
-            for token in [token for token, session in shelf.items() if session.expires <= now]:
-                del shelf[token]
+        for tokens in (self._access, self._refresh):
+            for token in [token for token, session in tokens.items() if session.expires <= now]:
+                del tokens[token]
 
-    def _issue(self, account: Account, now: float, settings: Settings) -> dict[str, object]:
+    def _issue_to(self, account: Account, now: float, settings: Settings) -> dict[str, object]:
         brands = [
             {"brandCode": str(brand.code), "name": brand.name}
             for brand in self._directory.brands_of(account.iys_code)
@@ -123,44 +127,44 @@ class TokenOffice:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Words:
-    """How İYS words a field that is missing, of a wrong type, or empty."""
+class _FieldMessages:
+    """İYS's messages for a field that is missing, of a wrong type, or empty."""
 
     missing: str
     wrong_type: str
     empty: str
 
 
-_GRANT_WORDS = _Words(
+_GRANT_MESSAGES = _FieldMessages(
     missing="Giriş yöntemi belirtilmemiş.",
     wrong_type="Bilinmeyen giriş yöntemi.",
     empty="Giriş yöntemi boş olamaz.",
 )
-_REFRESH_WORDS = _Words(
+_REFRESH_MESSAGES = _FieldMessages(
     missing="Yenileme jetonu verilmemiş.",
     wrong_type="Desteklenmeyen yenileme jetonu türü.",
     empty="Yenileme jetonu boş olamaz.",
 )
-_PASSWORD_WORDS = _Words(
+_PASSWORD_MESSAGES = _FieldMessages(
     missing="Şifre verilmemiş.",
     wrong_type="Desteklenmeyen şifre türü.",
     empty="Şifre boş bırakılamaz.",
 )
-_USERNAME_WORDS = _Words(
+_USERNAME_MESSAGES = _FieldMessages(
     missing="Kullanıcı adı verilmemiş.",
     wrong_type="Desteklenmeyen kullanıcı adı türü.",
     empty="Kullanıcı adı boş bırakılamaz.",
 )
 
 
-def _text(form: dict[str, object], name: str, words: _Words) -> str:
+def _text(form: dict[str, object], name: str, messages: _FieldMessages) -> str:
     if name not in form:
-        raise OAuthError("invalid_request", words.missing)
+        raise OAuthError("invalid_request", messages.missing)
     value = form[name]
     if not isinstance(value, str):
-        raise OAuthError("invalid_request", words.wrong_type)
+        raise OAuthError("invalid_request", messages.wrong_type)
     if not value:
-        raise OAuthError("invalid_grant", words.empty)
+        raise OAuthError("invalid_grant", messages.empty)
     return value
 
 

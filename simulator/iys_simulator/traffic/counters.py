@@ -1,4 +1,4 @@
-"""What was asked and answered: counts per operation, HTTP status and H-code."""
+"""Counters of responses: per operation, HTTP status and H-code."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -7,20 +7,20 @@ DROPPED = "dropped"
 
 
 class Counters:
-    """Counts of answers; a connection lost on purpose counts as status `dropped`."""
+    """Counts of responses; a connection dropped on purpose has the status `dropped`."""
 
     def __init__(self) -> None:
         self._statuses: dict[str, Counter[str]] = defaultdict(Counter)
         self._codes: dict[str, Counter[str]] = defaultdict(Counter)
 
     def count(self, operation: str, status: str, codes: Iterable[str]) -> None:
-        """Count one answer of `operation` and the H-codes in it."""
+        """Count one response of `operation` and the H-codes in it."""
         name = str(operation)
         self._statuses[name][status] += 1
         self._codes[name].update(codes)
 
     def as_dict(self) -> dict[str, object]:
-        """`{total, statuses, codes, operations: {name: {total, statuses, codes}}}`."""
+        """Return `{total, statuses, codes, operations: {name: {total, statuses, codes}}}`."""
         return {
             "total": sum(counts.total() for counts in self._statuses.values()),
             "statuses": dict(sum(self._statuses.values(), Counter[str]())),
@@ -36,6 +36,6 @@ class Counters:
         }
 
     def clear(self) -> None:
-        """Start at nothing."""
+        """Reset all counts."""
         self._statuses.clear()
         self._codes.clear()

@@ -1,8 +1,8 @@
-"""The quality of a client's traffic: who sends too much that is wrong is taken off the whitelist.
+"""The error rate of a client: too many failures remove its address from the whitelist.
 
-With 20,000 requests and more in the last 24 hours of which fewer than 70 % succeed a client gets
-notice; if it stays so for 96 hours, İYS takes its address off the whitelist. Failures are what the
-client is to blame for: 400, 401, 403, 404 and 422.
+With 20,000 or more requests in the last 24 hours of which fewer than 70 % succeed, a client gets a
+notice; if this lasts for 96 hours, İYS removes its address from the whitelist. Failures are those
+that the client causes: 400, 401, 403, 404 and 422.
 """
 
 from collections import deque
@@ -17,16 +17,16 @@ _BUCKETS: Final = 24
 _Bucket = tuple[int, int, int]  # its number, requests, failures
 
 
-class TrafficQuality:
+class ErrorRate:
     """Counts requests and failures of each client by the hour."""
 
     def __init__(self) -> None:
         self._buckets: dict[str, deque[_Bucket]] = {}
-        self._since: dict[str, float] = {}  # notice given
+        self._notified_at: dict[str, float] = {}
         self._removed: set[str] = set()
 
-    def note(self, client: str, now: float, status: str, settings: Settings) -> None:
-        """Count one answer at `now` (epoch seconds), and judge the client anew."""
+    def record(self, client: str, now: float, status: str, settings: Settings) -> None:
+        """Count one response at `now` (epoch seconds) and update the client's status."""
         if not settings.quality_requests:
             return
         number = int(now // _BUCKET)
@@ -38,40 +38,40 @@ class TrafficQuality:
         while buckets[0][0] <= number - _BUCKETS:
             buckets.popleft()
         if not self._is_bad(client, settings):
-            self._since.pop(client, None)
-        elif now - self._since.setdefault(client, now) >= settings.quality_grace:
+            self._notified_at.pop(client, None)
+        elif now - self._notified_at.setdefault(client, now) >= settings.quality_grace:
             self._removed.add(client)
 
     def is_removed(self, client: str) -> bool:
-        """Whether the client's address is off the whitelist."""
+        """Return whether the client's address is removed from the whitelist."""
         return client in self._removed
 
     def readmit(self, client: str) -> None:
-        """Put an address back on the whitelist and forget its traffic."""
+        """Put an address back on the whitelist and reset its counts."""
         self._removed.discard(client)
-        self._since.pop(client, None)
+        self._notified_at.pop(client, None)
         self._buckets.pop(client, None)
 
-    def told(self) -> list[dict[str, object]]:
-        """Give what is known of each client: requests, rate, since when it has notice, removed."""
-        answer: list[dict[str, object]] = []
+    def as_list(self) -> list[dict[str, object]]:
+        """Return requests, success rate, time of the notice and removal of each client."""
+        clients: list[dict[str, object]] = []
         for client in self._buckets:
             total, failures = self._totals(client)
-            answer.append(
+            clients.append(
                 {
                     "client": client,
                     "requests": total,
                     "successRate": round(1 - failures / total, 4),
-                    "noticeSince": self._since.get(client),
+                    "noticeSince": self._notified_at.get(client),
                     "isRemoved": client in self._removed,
                 }
             )
-        return answer
+        return clients
 
     def clear(self) -> None:
         """Forget all clients."""
         self._buckets.clear()
-        self._since.clear()
+        self._notified_at.clear()
         self._removed.clear()
 
     def _is_bad(self, client: str, settings: Settings) -> bool:

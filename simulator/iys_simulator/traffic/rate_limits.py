@@ -1,8 +1,8 @@
-"""How many requests İYS takes from one client address, and how each limit recovers.
+"""Rate limits of one client address, and how each limit recovers.
 
-H124 counts all methods by the second, H086 single status and H089 history queries by the hour.
-H084 is the harsh one: a token request sent while the hour is used up restarts the hour. Windows are
-arguments, in seconds, so that an hour can be made as short as a test.
+H124 counts all requests by the second, H086 single status queries and H089 history queries by the
+hour. H084 is the harshest: a token request that exceeds it starts the hour again. Windows are
+arguments, in seconds, so that a test can shorten an hour.
 """
 
 from collections import deque
@@ -13,7 +13,7 @@ class Limit(Protocol):
     """Counts requests of one client address."""
 
     def admits(self, client: str, now: float, limit: int, window: float) -> bool:
-        """Tell whether a request at `now` (epoch seconds) keeps `limit`; 0 is no limit."""
+        """Return whether a request at `now` (epoch seconds) is within `limit`; 0 is no limit."""
         ...
 
     def clear(self) -> None:
@@ -46,7 +46,7 @@ class FixedWindow:
 
 
 class SlidingWindow:
-    """Counts the last `window` seconds, whenever they began."""
+    """Counts the requests of the last `window` seconds."""
 
     def __init__(self) -> None:
         self._times: dict[str, deque[float]] = {}
@@ -69,7 +69,7 @@ class SlidingWindow:
 
 
 class RestartingHour:
-    """H084: the window starts with the first request; one refused starts the whole hour anew."""
+    """H084: the window starts with the first request; a refused one starts the hour again."""
 
     def __init__(self) -> None:
         self._state: dict[str, tuple[float, int]] = {}  # client: (end of the window, count)

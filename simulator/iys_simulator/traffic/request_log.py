@@ -1,6 +1,6 @@
-"""The log of requests: the latest calls one by one, beside the counters of all of them.
+"""The request log: the latest calls one by one, beside the counters of all calls.
 
-Bodies are not kept and paths carry no address, so the log holds no personal data.
+It contains no bodies, and paths contain no recipients, so it holds no personal data.
 """
 
 from collections import deque
@@ -11,15 +11,15 @@ UNKNOWN = "unknown"
 """The operation of a path or method that İYS does not have."""
 
 SIZE = 10_000
-"""How many calls are kept; older ones remain in the counters."""
+"""How many calls the log keeps; older ones remain in the counters."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
-    """One call and its answer.
+class LogEntry:
+    """One call and its response.
 
-    `occurred_at` and `milliseconds` (until the answer stood) are by the machine's clock; `status`
-    is HTTP's, or `dropped`; `struck` tells that weather befell the call.
+    `occurred_at` and `milliseconds` (until the response was complete) are by the machine's clock;
+    `status` is the HTTP status, or `dropped`; `faulted` is True where a fault was injected.
     """
 
     sequence: int
@@ -31,32 +31,32 @@ class Entry:
     client: str
     status: str
     codes: Sequence[str]
-    struck: bool
+    faulted: bool
 
 
 class RequestLog:
     """The latest `size` calls, numbered from 1."""
 
     def __init__(self, size: int = SIZE) -> None:
-        self._entries: deque[Entry] = deque(maxlen=size)
-        self._noted = 0
+        self._entries: deque[LogEntry] = deque(maxlen=size)
+        self._last_sequence = 0
 
     def next_sequence(self) -> int:
-        """Give the number of a call that begins now."""
-        self._noted += 1
-        return self._noted
+        """Return the number of a call that begins now."""
+        self._last_sequence += 1
+        return self._last_sequence
 
-    def note(self, entry: Entry) -> None:
-        """Keep `entry`; the oldest one goes if there is no room."""
+    def append(self, entry: LogEntry) -> None:
+        """Add `entry`; the oldest entry is dropped where the log is full."""
         self._entries.append(entry)
 
-    def entries(self, *, operation: str | None = None, after: int = 0) -> Iterator[Entry]:
-        """Give the kept calls in the order their answers left, numbered above `after`."""
+    def entries(self, *, operation: str | None = None, after: int = 0) -> Iterator[LogEntry]:
+        """Yield the logged calls in the order of their responses, numbered above `after`."""
         for entry in tuple(self._entries):
             if entry.sequence > after and operation in (None, entry.operation):
                 yield entry
 
     def clear(self) -> None:
-        """Start at nothing."""
+        """Delete all entries."""
         self._entries.clear()
-        self._noted = 0
+        self._last_sequence = 0

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import httpx
 
-from iys_simulator import Twin
+from iys_simulator import SimulatorState
 from iys_simulator.clock import TURKEY
 from iys_simulator.store.accounts import Brand
 
@@ -24,8 +24,8 @@ def seconds_of(text: str) -> float:
 class Iys:
     """A client with a token, and the admin API beside it. The machine's clock stands still."""
 
-    def __init__(self, twin: Twin, http: httpx.AsyncClient) -> None:
-        self.twin = twin
+    def __init__(self, state: SimulatorState, http: httpx.AsyncClient) -> None:
+        self.state = state
         self.http = http
         self.path = PATH
 
@@ -69,13 +69,18 @@ class Iys:
         """Give the results of a batch of `items` after the result delay."""
         answer = await self.batch(*items, version=version)
         assert answer.status_code == 202, answer.text
-        self.twin.clock.advance(self.twin.settings.result_delay)
+        self.state.clock.advance(self.state.settings.result_delay)
         return await self.results(answer.json()["requestId"], version)
 
     async def citizen(self, **changed: object) -> dict[str, object]:
         """Make a citizen's movement."""
-        act = {"brandCode": BRAND_CODE, "recipient": PHONE, "type": "MESAJ", "status": "RET"}
-        answer = await self.admin("citizen", [{**act, **changed}])
+        save_citizen_change = {
+            "brandCode": BRAND_CODE,
+            "recipient": PHONE,
+            "type": "MESAJ",
+            "status": "RET",
+        }
+        answer = await self.admin("citizen", [{**save_citizen_change, **changed}])
         assert answer.status_code == 200, answer.text
         return answer.json()["movements"][0]
 
@@ -93,11 +98,11 @@ class Iys:
 
     def set(self, **values: object) -> None:
         """Change settings of the twin."""
-        self.twin.settings = self.twin.settings.changed(values)
+        self.state.settings = self.state.settings.changed(values)
 
     def replace_brand(self, **values: object) -> None:
         """Define the fixture's brand anew."""
-        self.twin.directory.add_brand(a_brand(**values))
+        self.state.directory.add_brand(a_brand(**values))
 
 
 def a_brand(**changed: object) -> Brand:

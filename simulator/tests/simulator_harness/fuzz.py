@@ -34,10 +34,10 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from iys_simulator import Twin
+from iys_simulator import SimulatorState
 from simulator_harness.client import BRAND_CODE, IYS_CODE, a_brand
 from simulator_harness.description import described, document, is_of_the_consent_domain
-from simulator_harness.live import a_twin, listening
+from simulator_harness.live import listening, new_state
 from simulator_harness.quirks import EMPTY, SCHEMAS, quirk_of_status
 
 RETAILER = 10_000_003
@@ -61,12 +61,12 @@ class Finding:
     objections: list[str] = field(default_factory=list)
 
 
-def a_fuzzed_twin() -> Twin:
+def fuzzed_state() -> SimulatorState:
     """Give a twin without limits, with a brand that has a retailer."""
-    twin = a_twin()
-    twin.settings = twin.settings.changed({"status_limit": 0, "history_limit": 0})
-    twin.directory.add_brand(a_brand(retailers=frozenset({RETAILER})))
-    return twin
+    state = new_state()
+    state.settings = state.settings.changed({"status_limit": 0, "history_limit": 0})
+    state.directory.add_brand(a_brand(retailers=frozenset({RETAILER})))
+    return state
 
 
 def findings(url: str, examples: int, only: str | None = None) -> Iterator[Finding]:
@@ -155,7 +155,7 @@ def main() -> int:
     examples = parser.parse_args().examples
     table = Table(Column("operation", overflow="fold"), "answers", "quirks", "objections")
     begun, found = time.monotonic(), []
-    with listening(a_fuzzed_twin()) as url:
+    with listening(fuzzed_state()) as url:
         for finding in findings(url, examples):
             found.append(finding)
             answers = ", ".join(f"{count} × {it}" for it, count in sorted(finding.statuses.items()))

@@ -7,16 +7,16 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from iys_simulator import Settings, Twin, build_app
+from iys_simulator import Settings, SimulatorState, build_app
 from iys_simulator.store.accounts import Account, Subscription
 from simulator_harness.client import IYS_CODE, a_brand
 
 
 @contextmanager
-def listening(twin: Twin) -> Iterator[str]:
+def listening(state: SimulatorState) -> Iterator[str]:
     """Give the base URL of `twin` while it listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(build_app(twin), log_level="warning", ws="none")
+        config = uvicorn.Config(build_app(state), log_level="warning", ws="none")
         server = uvicorn.Server(config)
         ready = threading.Event()
         # Asked when the server stands: there is no time in it.
@@ -37,10 +37,12 @@ def listening(twin: Twin) -> Iterator[str]:
             thread.join(10)
 
 
-def a_twin() -> Twin:
+def new_state() -> SimulatorState:
     """Give a twin by the machine's clock, with the account and brand of the fixtures."""
-    twin = Twin(Settings(requests_per_second=0, token_limit=0, push_https_required=False))
+    state = SimulatorState(
+        Settings(requests_per_second=0, token_limit=0, push_https_required=False)
+    )
     account = Account(username="api@example.com", password="fake", iys_code=IYS_CODE)
-    twin.directory.add_account(account, Subscription(iys_code=IYS_CODE))
-    twin.directory.add_brand(a_brand())
-    return twin
+    state.directory.add_account(account, Subscription(iys_code=IYS_CODE))
+    state.directory.add_brand(a_brand())
+    return state

@@ -20,7 +20,7 @@ import psycopg
 from iys_simulator.app import build_app
 from iys_simulator.clock import Clock
 from iys_simulator.settings import Settings
-from iys_simulator.state import Twin
+from iys_simulator.state import SimulatorState
 from iys_simulator.store.accounts import Account, Subscription
 from iys_simulator.store.accounts import Brand as TwinBrand
 from psycopg.rows import DictRow, dict_row

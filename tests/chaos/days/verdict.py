@@ -15,7 +15,7 @@ from izin.sinks.ledger import reads
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from iys_simulator.state import Twin
+    from iys_simulator.state import SimulatorState
     from iys_simulator.store.movements import Movement
 
     from izin.consent.model import Consent

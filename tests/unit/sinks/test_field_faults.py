@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from iys_simulator.conformance.additions import FIELD_FAULTS
+from iys_simulator.conformance.adding_consents import FIELD_FAULTS
 from iys_simulator.conformance.case import filled
-from iys_simulator.conformance.wording import consent
+from iys_simulator.conformance.builders import consent
 from iys_simulator.errors.responses import codes_in
-from iys_simulator.rules.fields import Consent, Today, read_consent
+from iys_simulator.rules.consent import Consent
+from iys_simulator.rules.consent_fields import ValidationContext, read_consent
 from iys_simulator.settings import Settings
 from iys_simulator.store.accounts import Brand as TwinBrand
 
@@ -54,7 +55,7 @@ VALUES = {
 
 def faults_at_iys(item: dict[str, Any], now: datetime) -> list[str]:
     """Return the codes with which the simulator refuses what ``item`` says."""
-    found = read_consent(item, Today.at(int(now.timestamp()), TWINS, Settings()))
+    found = read_consent(item, ValidationContext.at(int(now.timestamp()), TWINS, Settings()))
     return [] if isinstance(found, Consent) else codes_in(found)
 
 

@@ -1,0 +1,228 @@
+"""Tokens, limits, paths and subscriptions: what is refused before a method is reached."""
+
+import pytest
+
+from iys_simulator.store.accounts import Account, Subscription, SubscriptionState
+from simulator_harness.client import Iys, codes
+
+RIGHT = {"username": "api@example.com", "password": "fake", "grant_type": "password"}
+
+
+async def token(iys: Iys, **form: object):
+    return await iys.http.post(
+        "/oauth2/token", json={k: v for k, v in form.items() if v is not ...}
+    )
+
+
+async def test_a_token_comes_by_json_and_by_form(iys: Iys):
+    """Both content types are taken, with İYS's lifetimes."""
+    for sent in ({"json": RIGHT}, {"data": RIGHT}):
+        answer = await iys.http.post("/oauth2/token", **sent)
+        assert answer.status_code == 200
+        body = answer.json()
+        assert (body["expires_in"], body["refresh_expires_in"]) == (7200, 14400)
+        assert body["token_type"] == "bearer"
+        assert body["access_token"].count(".") == 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind", "text"),
+    [
+        ({"grant_type": ...}, "invalid_request", "Giriş yöntemi belirtilmemiş."),
+        ({"grant_type": 1}, "invalid_request", "Bilinmeyen giriş yöntemi."),
+        ({"grant_type": ""}, "invalid_grant", "Giriş yöntemi boş olamaz."),
+        ({"grant_type": "client_credentials"}, "invalid_grant", "Desteklenmeyen giriş yöntemi."),
+        ({"password": ...}, "invalid_request", "Şifre verilmemiş."),
+        ({"password": 1}, "invalid_request", "Desteklenmeyen şifre türü."),
+        ({"password": ""}, "invalid_grant", "Şifre boş bırakılamaz."),
+        ({"username": ...}, "invalid_request", "Kullanıcı adı verilmemiş."),
+        ({"username": ""}, "invalid_grant", "Kullanıcı adı boş bırakılamaz."),
+        ({"password": "x"}, "invalid_request", "Kullanıcı kimlik bilgileri geçersiz."),
+        ({"grant_type": "refresh_token"}, "invalid_request", "Yenileme jetonu verilmemiş."),
+    ],
+)
+async def test_a_refused_token_is_a_flat_400(
+    iys: Iys, changed: dict[str, object], kind: str, text: str
+):
+    """OAuth errors are flat and always 400."""
+    answer = await token(iys, **{**RIGHT, **changed})
+    assert answer.status_code == 400
+    assert answer.json() == {"error": kind, "error_description": text}
+
+
+async def test_an_administrator_gets_no_token(iys: Iys):
+    """Only API users may log in."""
+    account = Account(username="admin@example.com", password="fake", iys_code=1, role="admin")
+    iys.state.directory.add_account(account, Subscription(iys_code=1))
+    answer = await token(iys, **{**RIGHT, "username": "admin@example.com"})
+    assert answer.json()["error_description"] == "Beklenmeyen kullanıcı rolü: admin."
+
+
+async def test_a_refresh_token_works_once(iys: Iys):
+    """A refresh brings the next refresh token; the old one is void."""
+    first = (await token(iys, **RIGHT)).json()["refresh_token"]
+    answer = await token(iys, grant_type="refresh_token", refresh_token=first)
+    assert answer.status_code == 200
+    assert answer.json()["refresh_token"] != first
+    again = await token(iys, grant_type="refresh_token", refresh_token=first)
+    assert again.status_code == 400
+
+
+async def test_the_token_hour_restarts_with_each_early_retry(iys: Iys):
+    """H084 from the eleventh on; one retry after 59 minutes costs another hour."""
+    for _ in range(9):  # the fixture took the first
+        assert (await token(iys, **RIGHT)).status_code == 200
+    refused = await token(iys, **RIGHT)
+    assert (refused.status_code, codes(refused)) == (429, ["H084"])
+    iys.state.clock.advance(3540)
+    assert (await token(iys, **RIGHT)).status_code == 429
+    iys.state.clock.advance(3599)
+    assert (await token(iys, **RIGHT)).status_code == 429
+    iys.state.clock.advance(3600)
+    assert (await token(iys, **RIGHT)).status_code == 200
+
+
+async def test_h084_may_be_flat(iys: Iys):
+    """The switch writes H084 as one production client reads it."""
+    iys.set(token_limit=1, h084_shape="flat")
+    assert (await token(iys, **RIGHT)).json()["code"] == "H084"
+
+
+@pytest.mark.parametrize("header", [None, "Bearer garbage", "Basic abc", "Bearer"])
+async def test_a_missing_or_unknown_token_is_h351(iys: Iys, header: str | None):
+    """401 H351 whatever is wrong with the token."""
+    del iys.http.headers["Authorization"]
+    headers = {"Authorization": header} if header else {}
+    answer = await iys.http.get("/sps/660001/brands", headers=headers)
+    assert (answer.status_code, codes(answer)) == (401, ["H351"])
+
+
+async def test_a_token_expires(iys: Iys):
+    """H351 after two hours."""
+    iys.state.clock.advance(7199)
+    assert (await iys.http.get("/sps/660001/brands")).status_code == 200
+    iys.state.clock.advance(1)
+    assert codes(await iys.http.get("/sps/660001/brands")) == ["H351"]
+
+
+async def test_a_foreign_path_is_h353(iys: Iys):
+    """H353 names the code that is not the user's."""
+    provider = await iys.http.get("/sps/660002/brands")
+    brand = await iys.http.post("/sps/660001/brands/660109/consents", json=iys.consent())
+    assert provider.status_code == brand.status_code == 403
+    assert provider.json()["errors"] == [
+        {"code": "H353", "message": "iysCode, kullanıcı izinleriyle eşleştirilemiyor"}
+    ]
+    assert brand.json()["errors"][0]["message"].startswith("brandCode,")
+
+
+async def test_h353_may_be_misspelt_in_the_older_methods(iys: Iys):
+    """The switch gives the key `code:` and the misspelt word, in older methods only."""
+    iys.set(forbidden_spelling="code:")
+    older = await iys.http.get("/sps/660002/brands")
+    newer = await iys.http.get("/sps/660002/subscription")
+    assert older.json()["errors"] == [
+        {"code:": "H353", "message": "iysCode, kullanıcı izinleriyle eşleştiriliemiyor"}
+    ]
+    assert "code" in newer.json()["errors"][0]
+
+
+async def test_codes_in_the_path_are_numbers(iys: Iys):
+    """H190 and H191 for codes that are none."""
+    assert codes(await iys.http.get("/sps/abc/brands")) == ["H190"]
+    assert codes(await iys.http.get("/sps/660001/brands/x/consents/changes")) == ["H191"]
+
+
+@pytest.mark.parametrize(
+    ("subscription_state", "expected", "expected_of_query"),
+    [
+        ("PAUSED", "H520", None),
+        ("EXPIRED", "H520", None),
+        ("CLOSED", "H521", "H521"),
+        ("NONE", "H524", "H437"),
+    ],
+)
+async def test_a_subscription_refuses_by_its_state(
+    iys: Iys, subscription_state: str, expected: str, expected_of_query: str | None
+):
+    """PAUSED and EXPIRED leave only the subscription's own query."""
+    iys.state.directory.subscriptions[660001] = Subscription(
+        iys_code=660001, state=SubscriptionState(subscription_state)
+    )
+    answer = await iys.add()
+    assert (answer.status_code, codes(answer)) == (403, [expected])
+    query = await iys.http.get("/sps/660001/subscription")
+    if expected_of_query:
+        assert codes(query) == [expected_of_query]
+    else:
+        assert query.json()["status"] == subscription_state
+
+
+async def test_a_package_without_api_is_h586(iys: Iys):
+    """H586 where the subscription has no API in it."""
+    iys.state.directory.subscriptions[660001] = Subscription(iys_code=660001, includes_api=False)
+    assert codes(await iys.add()) == ["H586"]
+
+
+async def test_rights_are_per_type(iys: Iys):
+    """A type that may only be read is not written; one without a right is not read either."""
+    await iys.admin("brands", {"brandCode": 660101, "iysCode": 660001, "rights": {"MESAJ": "read"}})
+    assert codes(await iys.add()) == ["H353"]
+    query = {"recipients": ["+905550000001"]}
+    readable = await iys.http.post(f"{iys.path}/consents/BIREYSEL/status/MESAJ", json=query)
+    assert readable.status_code == 200
+    unreadable = await iys.http.post(f"{iys.path}/consents/BIREYSEL/status/ARAMA", json=query)
+    assert codes(unreadable) == ["H353"]
+
+
+async def test_ten_requests_a_second_over_all_methods(iys: Iys):
+    """H124 at the eleventh request of a second, whatever was asked; the next second is free."""
+    iys.set(requests_per_second=10)
+    for _ in range(5):
+        assert (await iys.http.get("/sps/660001/brands")).status_code == 200
+        assert (await iys.changes()).status_code == 204
+    refused = await iys.add()
+    assert (refused.status_code, codes(refused)) == (429, ["H124"])
+    iys.state.clock.advance(1)
+    assert (await iys.add()).status_code == 200
+
+
+async def test_the_sliding_window_looks_back_a_second(iys: Iys):
+    """Ten at the end of a second leave nothing for the beginning of the next one."""
+    iys.set(requests_per_second=10, request_window="sliding")
+    iys.state.clock.advance(0.9)
+    for _ in range(10):
+        await iys.http.get("/sps/660001/brands")
+    iys.state.clock.advance(0.2)
+    assert (await iys.http.get("/sps/660001/brands")).status_code == 429
+    iys.state.clock.advance(0.81)
+    assert (await iys.http.get("/sps/660001/brands")).status_code == 200
+
+
+async def test_the_admin_api_is_under_no_limit(iys: Iys):
+    """What the operator asks costs the client nothing."""
+    iys.set(requests_per_second=1)
+    for _ in range(3):
+        assert (await iys.look("health")).status_code == 200
+
+
+async def test_single_statuses_are_limited_by_the_hour(iys: Iys):
+    """H086 beyond the hour's number."""
+    iys.set(status_limit=2)
+    body = {"recipient": "+905550000001", "recipientType": "BIREYSEL", "type": "MESAJ"}
+    for _ in range(2):
+        assert (await iys.http.post(f"{iys.path}/consents/status", json=body)).status_code == 200
+    refused = await iys.http.post(f"{iys.path}/consents/status", json=body)
+    assert (refused.status_code, codes(refused)) == (429, ["H086"])
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'"x"', b""])
+async def test_a_token_request_that_is_no_object_is_refused_flat(iys: Iys, body: bytes):
+    """The token method knows no envelope: what cannot be read has no grant."""
+    headers = {"Content-Type": "application/json"}
+    answer = await iys.http.post("/oauth2/token", content=body, headers=headers)
+    assert answer.status_code == 400
+    assert answer.json() == {
+        "error": "invalid_request",
+        "error_description": "Giriş yöntemi belirtilmemiş.",
+    }

@@ -1,0 +1,362 @@
+"""Push: the handshake, and deliveries that leave at once."""
+
+import asyncio
+import base64
+import json
+
+import httpx
+import pytest
+
+from iys_simulator import SimulatorState
+from iys_simulator.push_delivery import TEST_MOVEMENT, PushDelivery
+from simulator_harness.client import Iys, codes
+
+CONNECTION = {
+    "url": "https://push.example.com/iys",
+    "type": "MESAJ",
+    "username": "receiver",
+    "password": "fake",
+}
+
+
+class Receiver:
+    """A subscriber's address: asks for Basic auth, and fails as often as it is told."""
+
+    def __init__(self) -> None:
+        self.bodies: list[dict[str, object]] = []
+        self.failures = 0
+        self.is_open = False
+        self.problem: Exception | None = None
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if self.problem:
+            raise self.problem
+        expected = "Basic " + base64.b64encode(b"receiver:fake").decode()
+        if not self.is_open and request.headers.get("authorization") != expected:
+            return httpx.Response(401)
+        if self.failures:
+            self.failures -= 1
+            return httpx.Response(500)
+        self.bodies.append(json.loads(request.content))
+        return httpx.Response(200)
+
+    @property
+    def recipients(self) -> list[str]:
+        return [item["recipient"] for body in self.bodies[1:] for item in body["list"]]
+
+
+@pytest.fixture
+def pauses() -> list[float]:
+    """How long push waited between tries."""
+    return []
+
+
+@pytest.fixture
+def receiver(state: SimulatorState, pauses: list[float]) -> Receiver:
+    """Give a receiver that the twin's deliveries reach; nothing waits."""
+    receiver = Receiver()
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    client = httpx.AsyncClient(transport=httpx.MockTransport(receiver))
+    state.push = PushDelivery(
+        state.counters, state.faults, lambda: state.settings, client=client, pause=pause
+    )
+    return receiver
+
+
+async def register(iys: Iys, *connections: object):
+    return await iys.http.post(
+        f"{iys.path}/push/registration", json={"connection": list(connections)}
+    )
+
+
+async def deliveries_done(iys: Iys):
+    async with asyncio.timeout(5):
+        while iys.state.push.is_busy:  # noqa: ASYNC110 - turns of the loop, no time
+            await asyncio.sleep(0)
+
+
+async def test_a_registration_is_proved_with_the_test_movement(iys: Iys, receiver: Receiver):
+    """The address refuses an open call, takes the fixed movement, and is listed."""
+    answer = await register(iys, CONNECTION)
+    assert answer.json() == {"message": "Bağlantı oluşturuldu"}
+    assert receiver.bodies == [{"list": [TEST_MOVEMENT]}]
+    listed = await iys.http.get(f"{iys.path}/push/registration")
+    assert listed.json() == [
+        {
+            "url": CONNECTION["url"],
+            "type": "MESAJ",
+            "registerTime": "2026-09-17 12:00:00",
+            "status": "Bağlantı Oluşturuldu",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem", "expected"),
+    [
+        ({"is_open": True}, None, "H530"),
+        ({"failures": 9}, None, "H530"),
+        ({}, httpx.ConnectError("refused"), "H530"),
+        ({}, TimeoutError(), "H191"),
+        ({}, httpx.ReadTimeout("slow"), "H191"),
+    ],
+)
+async def test_an_address_that_misbehaves_is_refused(
+    iys: Iys,
+    receiver: Receiver,
+    changed: dict[str, object],
+    problem: Exception | None,
+    expected: str,
+):
+    """Open to anybody, failing, unreachable or too slow: H530 and H191, and listed as failed."""
+    for name, value in changed.items():
+        setattr(receiver, name, value)
+    receiver.problem = problem
+    answer = await register(iys, CONNECTION)
+    assert (answer.status_code, codes(answer)) == (422, [expected])
+    listed = (await iys.http.get(f"{iys.path}/push/registration")).json()
+    assert listed[0]["status"] == "Bağlantı Oluşturulamadı"
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"url": "http://push.example.com"}, ["H531"]),
+        ({"url": ""}, ["H531"]),
+        ({"type": "SMS"}, ["H117"]),
+        ({"username": ""}, ["H093"]),
+        ({"username": "", "password": None}, ["H093", "H093"]),
+    ],
+)
+async def test_the_fields_of_a_connection_are_checked(
+    iys: Iys, receiver: Receiver, changed: dict[str, object], expected: list[str]
+):
+    """H531, H117 and H093 before anything is tried."""
+    answer = await register(iys, {**CONNECTION, **changed})
+    assert (answer.status_code, codes(answer)) == (422, expected)
+    assert receiver.bodies == []
+
+
+async def test_a_missing_type_and_a_missing_list_are_named(iys: Iys):
+    """H111 without a type; a body without connections is no request."""
+    untyped = {name: value for name, value in CONNECTION.items() if name != "type"}
+    assert codes(await register(iys, untyped)) == ["H111"]
+    assert codes(await register(iys)) == ["H014"]
+    assert codes(await register(iys, "x")) == ["H014"]
+
+
+async def test_http_is_full_by_the_switch(iys: Iys, receiver: Receiver):
+    """`push_https_required` off lets http:// in."""
+    iys.set(push_https_required=False)
+    answer = await register(iys, {**CONNECTION, "url": "http://push.example.com/iys"})
+    assert answer.status_code == 200
+
+
+async def test_two_connections_a_type_stand_at_most(iys: Iys, receiver: Receiver):
+    """The third of a type is H530; another type has its own two."""
+    for number in (1, 2):
+        url = f"https://push.example.com/{number}"
+        assert (await register(iys, {**CONNECTION, "url": url})).status_code == 200
+    third = {**CONNECTION, "url": "https://push.example.com/3"}
+    assert codes(await register(iys, third)) == ["H530"]
+    assert (await register(iys, {**third, "type": "ARAMA"})).status_code == 200
+
+
+async def test_a_citizens_movement_is_delivered(iys: Iys, receiver: Receiver):
+    """What the citizen did arrives with codes and transactionId; other types do not."""
+    await register(iys, CONNECTION)
+    save_citizen_change = await iys.citizen()
+    await iys.citizen(type="ARAMA")
+    await deliveries_done(iys)
+    assert receiver.bodies[1:] == [
+        {
+            "list": [
+                {
+                    "iysCode": 660001,
+                    "brandCode": 660101,
+                    "consentDate": "2026-09-17 12:00:00",
+                    "creationDate": save_citizen_change["creationDate"],
+                    "source": "IYS_WEB",
+                    "recipient": "+905550000001",
+                    "recipientType": "BIREYSEL",
+                    "status": "RET",
+                    "type": "MESAJ",
+                    "transactionId": save_citizen_change["transactionId"],
+                }
+            ]
+        }
+    ]
+
+
+async def test_what_the_provider_wrote_is_not_delivered(iys: Iys, receiver: Receiver):
+    """Only IYS_* movements are pushed."""
+    await register(iys, CONNECTION)
+    await iys.add()
+    await deliveries_done(iys)
+    assert receiver.recipients == []
+
+
+async def test_movements_waiting_together_go_together(iys: Iys, receiver: Receiver):
+    """One delivery holds `push_size` movements at most."""
+    iys.set(push_size=2)
+    await register(iys, CONNECTION)
+    acts = [
+        {"brandCode": 660101, "recipient": f"+90555000000{n}", "type": "MESAJ", "status": "RET"}
+        for n in range(5)
+    ]
+    await iys.admin("citizen", acts)
+    await deliveries_done(iys)
+    assert [len(body["list"]) for body in receiver.bodies[1:]] == [2, 2, 1]
+    assert receiver.recipients == [save_citizen_change["recipient"] for save_citizen_change in acts]
+
+
+async def test_a_failed_delivery_is_tried_again(iys: Iys, receiver: Receiver, pauses: list[float]):
+    """Back-off doubles; the movement arrives in the end."""
+    await register(iys, CONNECTION)
+    receiver.failures = 3
+    await iys.citizen()
+    await deliveries_done(iys)
+    assert receiver.recipients == ["+905550000001"]
+    assert pauses == [1.0, 2.0, 4.0]
+
+
+async def test_a_delivery_is_given_up_after_some_tries(
+    iys: Iys, receiver: Receiver, pauses: list[float]
+):
+    """With no retries left the movement is lost to push, and counted."""
+    iys.set(push_retries=1)
+    await register(iys, CONNECTION)
+    receiver.failures = 2
+    await iys.citizen()
+    await deliveries_done(iys)
+    assert receiver.recipients == []
+    counts = (await iys.look("requests")).json()["operations"]["push"]["statuses"]
+    assert counts == {"500": 2, "given_up": 1}
+
+
+async def test_a_failed_renewal_leaves_the_connection_standing(
+    iys: Iys, receiver: Receiver
+) -> None:
+    """An address that was down when it registered again still gets its movements."""
+    await register(iys, CONNECTION)
+    receiver.problem = httpx.ConnectError("down")
+    assert (await register(iys, CONNECTION)).status_code == 422
+    receiver.problem = None
+    await iys.citizen()
+    await deliveries_done(iys)
+    assert receiver.recipients == ["+905550000001"]
+
+
+async def test_unregistration_ends_deliveries(iys: Iys, receiver: Receiver):
+    """H530 with wrong credentials; with the right ones the connection is gone."""
+    await register(iys, CONNECTION)
+    path = f"{iys.path}/push/unregistration"
+    wrong = await iys.http.post(path, json={**CONNECTION, "password": "other"})
+    assert (wrong.status_code, codes(wrong)) == (422, ["H530"])
+    right = await iys.http.post(path, json=CONNECTION)
+    assert right.json() == {"message": "Bağlantı Kaldırıldı"}
+    await iys.citizen()
+    await deliveries_done(iys)
+    assert receiver.recipients == []
+    assert (await iys.http.get(f"{iys.path}/push/registration")).json() == []
+
+
+async def test_a_lost_delivery_is_made_good_by_the_retry(iys: Iys, receiver: Receiver) -> None:
+    """Weather loses the first try; without retries the movement is lost to push."""
+    await register(iys, CONNECTION)
+    request_body = {"operation": "push", "drop": "before"}
+    await iys.admin("faults", request_body)
+    await iys.citizen()
+    await deliveries_done(iys)
+    assert receiver.recipients == ["+905550000001"]
+    iys.set(push_retries=0)
+    await iys.admin("faults", request_body)
+    await iys.citizen(recipient="+905550000002")
+    await deliveries_done(iys)
+    assert receiver.recipients == ["+905550000001"]
+
+
+async def test_a_delivery_may_arrive_twice(iys: Iys, receiver: Receiver) -> None:
+    """An answer lost on the way back has the same movement delivered again."""
+    await register(iys, CONNECTION)
+    await iys.admin("faults", {"operation": "push", "drop": "after"})
+    await iys.citizen()
+    await deliveries_done(iys)
+    assert receiver.recipients == ["+905550000001", "+905550000001"]
+
+
+async def test_weather_for_any_call_leaves_deliveries_alone(iys: Iys, receiver: Receiver) -> None:
+    """`*` means the client's calls."""
+    await register(iys, CONNECTION)
+    await iys.admin("faults", {"operation": "*", "status": 500})
+    await iys.citizen()
+    await deliveries_done(iys)
+    assert receiver.recipients == ["+905550000001"]
+    assert (await iys.add()).status_code == 500
+
+
+async def ordered(iys: Iys, **weather: object) -> None:
+    """Register the receiver, and order weather for deliveries."""
+    await register(iys, CONNECTION)
+    assert (await iys.admin("faults", {"operation": "push", **weather})).status_code == 200
+
+
+async def test_a_delivery_may_be_lost_for_good(iys: Iys, receiver: Receiver):
+    """The twin takes it for delivered: it never comes, and only pull tells."""
+    await ordered(iys, delivery="lost")
+    await iys.citizen(recipient="+905550000001")
+    await deliveries_done(iys)
+    await iys.citizen(recipient="+905550000002")
+    await deliveries_done(iys)
+    assert receiver.recipients == ["+905550000002"]
+    counts = (await iys.look("requests")).json()["operations"]["push"]["statuses"]
+    assert counts == {"lost": 1, "200": 1}
+
+
+async def test_a_delivery_may_come_twice(iys: Iys, receiver: Receiver):
+    """The same body, once more."""
+    await ordered(iys, delivery="doubled")
+    await iys.citizen()
+    await deliveries_done(iys)
+    assert receiver.bodies[1:] == [receiver.bodies[1]] * 2
+
+
+async def test_a_delivery_may_be_overtaken(iys: Iys, receiver: Receiver, state: SimulatorState):
+    """It waits until the next one has gone, so the two arrive in the other order."""
+    never = asyncio.Event()
+
+    async def pause(_: float) -> None:
+        await never.wait()
+
+    state.push._pause = pause
+    await ordered(iys, delivery="overtaken")
+    await iys.citizen(recipient="+905550000001")
+    async with asyncio.timeout(5):
+        while state.faults.rules():  # noqa: ASYNC110 - turns of the loop, no time
+            await asyncio.sleep(0)
+    await iys.citizen(recipient="+905550000002")
+    await deliveries_done(iys)
+    assert receiver.recipients == ["+905550000002", "+905550000001"]
+
+
+async def test_an_overtaken_delivery_does_not_wait_for_ever(
+    iys: Iys, receiver: Receiver, pauses: list[float]
+):
+    """Where no other follows it leaves after its seconds; failing then, it is tried again."""
+    await ordered(iys, delivery="overtaken", slowSeconds=9)
+    receiver.failures = 1
+    await iys.citizen()
+    await deliveries_done(iys)
+    assert receiver.recipients == ["+905550000001"]
+    assert pauses == [9, 1]
+
+
+async def test_a_delivery_may_be_late(iys: Iys, receiver: Receiver, pauses: list[float]):
+    """It leaves after its seconds."""
+    await ordered(iys, slowSeconds=30)
+    await iys.citizen()
+    await deliveries_done(iys)
+    assert (receiver.recipients, pauses) == (["+905550000001"], [30])

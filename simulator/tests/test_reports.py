@@ -1,0 +1,162 @@
+"""Reconciliation: a day's statistics, agreement, file and timestamp."""
+
+import hashlib
+
+import httpx
+import pytest
+
+from iys_simulator.store.accounts import Account, Grant, Right, Subscription
+from simulator_harness.client import PHONE, Iys, codes, seconds_of
+
+TODAY = "2026-09-17"
+NEXT_DAY = 86400.0
+COLUMNS = "creationDate,transactionId,recipient,recipientType,type,status,consentDate,source"
+
+
+async def report(iys: Iys, what: str, day: str = TODAY) -> httpx.Response:
+    """Get a report of a day."""
+    return await iys.http.get(f"{iys.path}/{what.replace('DAY', day)}")
+
+
+async def day_with_movements(iys: Iys) -> None:
+    """Make three movements today, then let the day pass."""
+    await iys.add()
+    await iys.add(recipient="+905550000002")
+    await iys.citizen()
+    iys.state.clock.advance(NEXT_DAY)
+    await iys.log_in()
+
+
+async def test_statistics_count_changes_by_type_and_by_who_made_them(iys: Iys):
+    """First ONAY and RET over ONAY count; a renewal is in the total only, a batch is pending."""
+    await iys.add()
+    await iys.add(consentDate="2026-09-17 11:00:00")
+    await iys.citizen()
+    await iys.add(recipientType="TACIR")
+    await iys.batch(iys.consent(type="ARAMA"))
+    answer = await report(iys, "changes/DAY/recipients/BIREYSEL")
+    counted = {
+        (row["type"], one["source"]): one
+        for row in answer.json()["changeStats"]
+        for one in row["consents"]
+    }
+    figures = {"approval": 1, "rejection": 0, "pending": 0, "total": 2}
+    assert counted["MESAJ", "HS"] == {"source": "HS", **figures}
+    figures = {"approval": 0, "rejection": 1, "pending": 0, "total": 1}
+    assert counted["MESAJ", "IYS"] == {"source": "IYS", **figures}
+    figures = {"approval": 0, "rejection": 0, "pending": 1, "total": 1}
+    assert counted["ARAMA", "HS"] == {"source": "HS", **figures}
+    assert codes(await report(iys, "changes/DAY/recipients/X")) == ["H116"]
+
+
+async def test_the_file_tells_every_movement_and_the_hash_is_its_own(iys: Iys):
+    """Header, a line a movement by creation date and id, SHA-384 in hex over these very bytes."""
+    await day_with_movements(iys)
+    file = await report(iys, "changes/DAY/file")
+    assert file.headers["content-type"].startswith("text/csv")
+    header, *lines = file.text.split("\n")
+    assert (header, len(lines), lines[-1]) == (COLUMNS, 4, "")
+    assert [line.split(",")[:2] for line in lines[:-1]] == sorted(
+        line.split(",")[:2] for line in lines[:-1]
+    )
+    assert f",{PHONE},BIREYSEL,MESAJ,RET,2026-09-17 12:00:00,IYS_WEB" in file.text
+    agreement = (await report(iys, "agreements/DAY")).json()
+    assert agreement == {
+        "processStatus": "completed",
+        "hashValue": hashlib.sha384(file.content).hexdigest(),
+        "hashMethod": "SHA-384",
+        "agreementStatus": False,
+    }
+    iys.set(csv_header=False)
+    bare = await report(iys, "changes/DAY/file")
+    assert not bare.text.startswith(COLUMNS)
+    agreement = (await report(iys, "agreements/DAY")).json()
+    assert agreement["hashValue"] == hashlib.sha384(bare.content).hexdigest()
+
+
+async def test_an_agreement_is_kept(iys: Iys):
+    """`agreementStatus` true is kept, anything else is H512; the answer's key is a switch."""
+    await day_with_movements(iys)
+    path = f"{iys.path}/agreements/{TODAY}"
+    wrong = await iys.http.put(path, json={"agreementStatus": False})
+    assert (wrong.status_code, codes(wrong)) == (422, ["H512"])
+    saved = await iys.http.put(path, json={"agreementStatus": True})
+    assert (saved.status_code, saved.json()) == (200, {"agreementCaptured": True})
+    assert (await report(iys, "agreements/DAY")).json()["agreementStatus"] is True
+    iys.set(agreement_key="aggrementCaptured")
+    again = await iys.http.put(path, json={"agreementStatus": True})
+    assert again.json() == {"aggrementCaptured": True}
+
+
+async def test_the_timestamp_holds_the_hash(iys: Iys):
+    """The reply is DER: granted, and over the hash of the day's file."""
+    await day_with_movements(iys)
+    reply = await report(iys, "agreements/DAY/timestamp")
+    hash_value = (await report(iys, "agreements/DAY")).json()["hashValue"]
+    assert reply.headers["content-type"].startswith("text/plain")
+    assert reply.content[:1] == b"\x30"
+    assert bytes.fromhex(hash_value) in reply.content
+    assert b"20260917210000Z" in reply.content
+    assert tuple(reply.content[1:3]) == (0x81, len(reply.content) - 3)
+
+
+async def test_a_day_without_file_is_204(iys: Iys):
+    """Nothing for a day that is not over or had no movement; statistics are zeros."""
+    await iys.add()
+    for day in (TODAY, "2026-09-16"):
+        for what in ("agreements/DAY", "changes/DAY/file", "agreements/DAY/timestamp"):
+            assert (await report(iys, what, day)).status_code == 204
+        put = await iys.http.put(f"{iys.path}/agreements/{day}", json={"agreementStatus": True})
+        assert put.status_code == 204
+    answer = await report(iys, "changes/DAY/recipients/BIREYSEL", "2026-09-16")
+    assert len(answer.json()["changeStats"]) == 3
+
+
+async def test_a_file_may_take_its_time(iys: Iys):
+    """After midnight it is queued, then in progress, then there (a switch)."""
+    iys.set(report_delay=3600)
+    await iys.add()
+    midnight = seconds_of("2026-09-18 00:00:00")
+    for seconds, status in ((60, "queued"), (2400, "inprogress"), (3600, "completed")):
+        iys.state.clock.set_offset(midnight + seconds - seconds_of("2026-09-17 12:00:00"))
+        await iys.log_in()
+        answer = (await report(iys, "agreements/DAY")).json()
+        assert (answer["processStatus"], "hashValue" in answer) == (status, status == "completed")
+        expected = 200 if status == "completed" else 204
+        assert (await report(iys, "changes/DAY/file")).status_code == expected
+
+
+@pytest.mark.parametrize(
+    ("day", "expected"),
+    [
+        ("17.09.2026", "H501"),
+        ("2026-13-01", "H501"),
+        ("20260917", "H501"),
+        ("9999-12-31", "H501"),
+        ("2026-09-09", "H502"),
+        ("0001-01-01", "H502"),
+        ("2026-09-10", None),
+    ],
+)
+async def test_days_are_checked(iys: Iys, day: str, expected: str | None):
+    """H501 for what is no date, H502 for one more than seven days back."""
+    answer = await report(iys, "changes/DAY/recipients/BIREYSEL", day)
+    if expected is None:
+        assert answer.status_code == 200
+    else:
+        assert (answer.status_code, codes(answer)) == (422, [expected])
+        assert answer.json()["errors"][0]["location"] == ["reportDate"]
+
+
+async def test_a_partner_needs_agreement_control(iys: Iys):
+    """H353 for a partner that may work with the brand but not reconcile."""
+    account = Account(username="io@example.com", password="fake", iys_code=7, is_integrator=True)
+    iys.state.directory.add_account(account, Subscription(iys_code=7))
+    rights = {"MESAJ": Right.WRITE}
+    grant = Grant(integrator_code=7, rights=rights, agreement_control=False)
+    iys.replace_brand(grants=(grant,))
+    login = {"username": "io@example.com", "password": "fake", "grant_type": "password"}
+    token = (await iys.http.post("/oauth2/token", json=login)).json()["access_token"]
+    iys.http.headers["Authorization"] = f"Bearer {token}"
+    answer = await report(iys, "agreements/DAY")
+    assert (answer.status_code, codes(answer)) == (403, ["H353"])
