@@ -16,6 +16,7 @@ import httpx
 
 from iys_simulator.errors.responses import refused
 from iys_simulator.faults import DeliveryFault, Drop, Fault, FaultInjector, Operation
+from iys_simulator.push_content import TEST_MOVEMENT, delivery_item
 from iys_simulator.settings import Settings
 from iys_simulator.store.database import Database
 from iys_simulator.store.documents import DocumentMap
@@ -25,20 +26,6 @@ from iys_simulator.traffic.counters import DROPPED, Counters
 
 DELIVERY = Operation.PUSH.value
 _LOGGED = 1000  # deliveries that can be inspected afterwards
-
-# İYS sends exactly this at registration; receivers accept it and do not store it.
-TEST_MOVEMENT = {
-    "iysCode": 121212,
-    "brandCode": 121212,
-    "consentDate": "2015-05-01 15:00:00",
-    "creationDate": "2015-05-01 15:00:00",
-    "source": "IYS_MOBIL",
-    "recipient": "pushtest@iys.org.tr",
-    "recipientType": "BIREYSEL",
-    "status": "ONAY",
-    "type": "EPOSTA",
-    "transactionId": "e52ee30512adfcd2a41fb3b4682f5bd61eee5b1c92bda665fc0b7e56644d429d",
-}
 
 
 class PushDelivery:
@@ -286,19 +273,3 @@ class PushDelivery:
                 result=result,
             )
         )
-
-
-def delivery_item(movement: Movement, brand_code: int, iys_code: int) -> dict[str, object]:
-    """Return a movement as push delivers it."""
-    return {
-        "iysCode": iys_code,
-        "brandCode": brand_code,
-        "consentDate": movement.consent_date,
-        "creationDate": movement.creation_date,
-        "source": movement.source,
-        "recipient": movement.recipient,
-        "recipientType": movement.recipient_type,
-        "status": movement.status,
-        "type": movement.type,
-        "transactionId": movement.transaction_id,
-    }

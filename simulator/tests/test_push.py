@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 from iys_simulator import SimulatorState
-from iys_simulator.push_delivery import TEST_MOVEMENT, PushDelivery
+from iys_simulator.push_content import TEST_MOVEMENT
+from iys_simulator.push_delivery import PushDelivery
 from simulator_harness.client import Iys, codes
 
 CONNECTION = {

@@ -10,7 +10,6 @@ from iys_simulator.api import (
     add_consents,
     batch_responses,
     brands,
-    daily_reports,
     history,
     opt_out_links,
     partners,
@@ -22,6 +21,7 @@ from iys_simulator.api import (
     status,
     via,
 )
+from iys_simulator.api.reports import endpoints as reports
 from iys_simulator.faults import Operation
 from iys_simulator.gateway.call import Handler
 from iys_simulator.gateway.gateway import Gateway
@@ -118,16 +118,16 @@ _REPORTS = (
         "GET",
         f"{_DAY}/recipients/{{recipientType}}",
         Operation.DAY_STATISTICS,
-        daily_reports.show_statistics,
+        reports.show_statistics,
     ),
-    _Endpoint("GET", f"{_DAY}/file", Operation.DAY_FILE, daily_reports.download_file),
-    _Endpoint("GET", _AGREEMENT, Operation.AGREEMENT, daily_reports.show_agreement),
-    _Endpoint("PUT", _AGREEMENT, Operation.AGREEMENT_SAVE, daily_reports.save_agreement),
+    _Endpoint("GET", f"{_DAY}/file", Operation.DAY_FILE, reports.download_file),
+    _Endpoint("GET", _AGREEMENT, Operation.AGREEMENT, reports.show_agreement),
+    _Endpoint("PUT", _AGREEMENT, Operation.AGREEMENT_SAVE, reports.save_agreement),
     _Endpoint(
         "GET",
         f"{_AGREEMENT}/timestamp",
         Operation.AGREEMENT_TIMESTAMP,
-        daily_reports.download_timestamp,
+        reports.download_timestamp,
     ),
     _Endpoint(
         "POST", f"{_BRAND}/via-hash-links", Operation.OPT_OUT_LINKS, opt_out_links.create_links

@@ -29,6 +29,12 @@ IN_PROCESS = "http://simulator.invalid"
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _TIMEOUT = 30.0
+_Username = Annotated[
+    str | None, typer.Option(envvar="IYS_USERNAME", help="Where there is no admin API.")
+]
+_Password = Annotated[
+    str | None, typer.Option(envvar="IYS_PASSWORD", help="Where there is no admin API.")
+]
 
 
 def conformance(
@@ -36,12 +42,8 @@ def conformance(
     base_url: Annotated[
         str, typer.Option("--base-url", help="What is tested; without it, a new simulator.")
     ] = IN_PROCESS,
-    username: Annotated[
-        str | None, typer.Option(envvar="IYS_USERNAME", help="Where there is no admin API.")
-    ] = None,
-    password: Annotated[
-        str | None, typer.Option(envvar="IYS_PASSWORD", help="Where there is no admin API.")
-    ] = None,
+    username: _Username = None,
+    password: _Password = None,
     iys_code: Annotated[int | None, typer.Option(help="The account's provider.")] = None,
     brand_code: Annotated[
         int | None,

@@ -70,7 +70,9 @@ WHOLE: Final = {"mersis": "0845052547000001", "alias": "Şube", "mobile": "$othe
 
 def cases() -> Iterator[Case]:
     """Yield the cases of retailers and their access."""
-    yield from _of_retailers()
+    yield from _of_adding()
+    yield from _of_listing()
+    yield from _of_one_retailer()
     yield from _of_one_access()
     yield from _of_lists()
 
@@ -80,7 +82,7 @@ def _added(**changed: object) -> Step:
     return Step(method="POST", path=_PATH, body=retailer(**changed), saves=saves)
 
 
-def _of_retailers() -> Iterator[Case]:
+def _of_adding() -> Iterator[Case]:
     def adding(title: str, expected: Expected, /, *setup: Step, **changed: object) -> Case:
         return request_case(ep.RETAILER_ADD, title, expected, *setup, body=retailer(**changed))
 
@@ -99,6 +101,8 @@ def _of_retailers() -> Iterator[Case]:
     )
     yield request_case(ep.RETAILER_ADD, "no JSON", refusal("H014", 400), body=b"{")
 
+
+def _of_listing() -> Iterator[Case]:
     page = {"pagination.totalCount": 1, "list.0.retailerCode": "$retailer"}
     listed = success(200, {"pagination.totalCount": 1, "list.0.alias": "Şube"})
     only = (define_brand(retailers=[]), _added(**WHOLE))
@@ -115,6 +119,8 @@ def _of_retailers() -> Iterator[Case]:
     ):
         yield request_case(ep.RETAILER_LIST, title, refusal(code, 422, location), query=query)
 
+
+def _of_one_retailer() -> Iterator[Case]:
     path_params, unknown = {"retailerCode": "$added"}, {"retailerCode": _UNKNOWN}
     whole = success(200, {"title": "Örnek Ticaret", "retailerAccessCount": 0, "city.code": "34"})
     yield request_case(

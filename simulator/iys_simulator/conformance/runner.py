@@ -49,9 +49,11 @@ class Runner:
     async def run(
         self, cases: Iterable[Case], on_result: Callable[[Result], None] = lambda _: None
     ) -> list[Result]:
-        """Run `cases` in order and give their results; `note` hears each as it comes.
+        """Run `cases` in order and return their results; `on_result` gets each at once.
 
-        `UnreachedError` if the twin is gone meanwhile; `SetupError` if its settings cannot be had.
+        Raises:
+            UnreachableError: the simulator does not respond any more.
+            SetupError: its settings cannot be changed.
         """
         results = []
         try:

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Iterator
 
 from starlette.responses import Response, StreamingResponse
 
-from iys_simulator.api.day_file import Day, day_of, file_chunks, file_hash, statistics
-from iys_simulator.api.timestamp_reply import timestamp_reply
+from iys_simulator.api.reports.day_file import Day, day_of, file_chunks, file_hash, statistics
+from iys_simulator.api.reports.timestamp_reply import timestamp_reply
 from iys_simulator.clock import instant
 from iys_simulator.errors.responses import RefusedError, error_at, json_response, refused
 from iys_simulator.errors.retailer_messages import RECIPIENT_TYPE_IN_REPORT
