@@ -1,4 +1,4 @@
-"""A twin at a fixed instant, and a client of it that is logged in."""
+"""A simulator at a fixed instant, and a client of it that is logged in."""
 
 from collections.abc import AsyncIterator
 
@@ -7,12 +7,12 @@ import pytest
 
 from iys_simulator import Clock, Settings, SimulatorState, build_app
 from iys_simulator.store.accounts import Account, Subscription
-from simulator_harness.client import IYS_CODE, NOW, Iys, a_brand, seconds_of
+from simulator_harness.client import IYS_CODE, NOW, SimulatorHarness, a_brand, seconds_of
 
 
 @pytest.fixture
 def state() -> SimulatorState:
-    """Give a twin at NOW without a limit on requests."""
+    """Return a simulator at NOW without a limit on requests."""
     clock = Clock(lambda: seconds_of(NOW))
     state = SimulatorState(Settings(requests_per_second=0), clock)
     account = Account(username="api@example.com", password="fake", iys_code=IYS_CODE)
@@ -22,11 +22,11 @@ def state() -> SimulatorState:
 
 
 @pytest.fixture
-async def iys(state: SimulatorState) -> AsyncIterator[Iys]:
-    """Give a client of `twin` that is logged in."""
+async def iys(state: SimulatorState) -> AsyncIterator[SimulatorHarness]:
+    """Yield a client of `state` that is logged in."""
     transport = httpx.ASGITransport(build_app(state))
     async with httpx.AsyncClient(transport=transport, base_url="http://simulator") as http:
-        client = Iys(state, http)
+        client = SimulatorHarness(state, http)
         await client.log_in()
         yield client
     await state.close()

@@ -1,21 +1,21 @@
-"""Tokens, limits, paths and subscriptions: what is refused before a method is reached."""
+"""Tokens, limits, paths and subscriptions: what is refused before an endpoint is reached."""
 
 import pytest
 
 from iys_simulator.store.accounts import Account, Subscription, SubscriptionState
-from simulator_harness.client import Iys, codes
+from simulator_harness.client import SimulatorHarness, codes
 
 RIGHT = {"username": "api@example.com", "password": "fake", "grant_type": "password"}
 
 
-async def token(iys: Iys, **form: object):
+async def token(iys: SimulatorHarness, **form: object):
     return await iys.http.post(
         "/oauth2/token", json={k: v for k, v in form.items() if v is not ...}
     )
 
 
-async def test_a_token_comes_by_json_and_by_form(iys: Iys):
-    """Both content types are taken, with İYS's lifetimes."""
+async def test_token_by_json_and_by_form_is_issued(iys: SimulatorHarness):
+    """The endpoint accepts both content types and responds with İYS's lifetimes."""
     for sent in ({"json": RIGHT}, {"data": RIGHT}):
         answer = await iys.http.post("/oauth2/token", **sent)
         assert answer.status_code == 200
@@ -41,16 +41,16 @@ async def test_a_token_comes_by_json_and_by_form(iys: Iys):
         ({"grant_type": "refresh_token"}, "invalid_request", "Yenileme jetonu verilmemiş."),
     ],
 )
-async def test_a_refused_token_is_a_flat_400(
-    iys: Iys, changed: dict[str, object], kind: str, text: str
+async def test_refused_token_is_a_flat_400(
+    iys: SimulatorHarness, changed: dict[str, object], kind: str, text: str
 ):
-    """OAuth errors are flat and always 400."""
+    """OAuth errors have no envelope and are always 400."""
     answer = await token(iys, **{**RIGHT, **changed})
     assert answer.status_code == 400
     assert answer.json() == {"error": kind, "error_description": text}
 
 
-async def test_an_administrator_gets_no_token(iys: Iys):
+async def test_administrator_gets_no_token(iys: SimulatorHarness):
     """Only API users may log in."""
     account = Account(username="admin@example.com", password="fake", iys_code=1, role="admin")
     iys.state.directory.add_account(account, Subscription(iys_code=1))
@@ -58,8 +58,8 @@ async def test_an_administrator_gets_no_token(iys: Iys):
     assert answer.json()["error_description"] == "Beklenmeyen kullanıcı rolü: admin."
 
 
-async def test_a_refresh_token_works_once(iys: Iys):
-    """A refresh brings the next refresh token; the old one is void."""
+async def test_refresh_token_works_once(iys: SimulatorHarness):
+    """A refresh returns the next refresh token and revokes the old one."""
     first = (await token(iys, **RIGHT)).json()["refresh_token"]
     answer = await token(iys, grant_type="refresh_token", refresh_token=first)
     assert answer.status_code == 200
@@ -68,8 +68,8 @@ async def test_a_refresh_token_works_once(iys: Iys):
     assert again.status_code == 400
 
 
-async def test_the_token_hour_restarts_with_each_early_retry(iys: Iys):
-    """H084 from the eleventh on; one retry after 59 minutes costs another hour."""
+async def test_token_hour_restarts_with_each_early_retry(iys: SimulatorHarness):
+    """H084 from the eleventh request on; a retry after 59 minutes costs another hour."""
     for _ in range(9):  # the fixture took the first
         assert (await token(iys, **RIGHT)).status_code == 200
     refused = await token(iys, **RIGHT)
@@ -82,14 +82,14 @@ async def test_the_token_hour_restarts_with_each_early_retry(iys: Iys):
     assert (await token(iys, **RIGHT)).status_code == 200
 
 
-async def test_h084_may_be_flat(iys: Iys):
-    """The switch writes H084 as one production client reads it."""
+async def test_h084_flat_by_switch(iys: SimulatorHarness):
+    """The switch returns H084 as one production client reads it."""
     iys.set(token_limit=1, h084_shape="flat")
     assert (await token(iys, **RIGHT)).json()["code"] == "H084"
 
 
 @pytest.mark.parametrize("header", [None, "Bearer garbage", "Basic abc", "Bearer"])
-async def test_a_missing_or_unknown_token_is_h351(iys: Iys, header: str | None):
+async def test_missing_or_unknown_token_is_h351(iys: SimulatorHarness, header: str | None):
     """401 H351 whatever is wrong with the token."""
     del iys.http.headers["Authorization"]
     headers = {"Authorization": header} if header else {}
@@ -97,7 +97,7 @@ async def test_a_missing_or_unknown_token_is_h351(iys: Iys, header: str | None):
     assert (answer.status_code, codes(answer)) == (401, ["H351"])
 
 
-async def test_a_token_expires(iys: Iys):
+async def test_expired_token_is_h351(iys: SimulatorHarness):
     """H351 after two hours."""
     iys.state.clock.advance(7199)
     assert (await iys.http.get("/sps/660001/brands")).status_code == 200
@@ -105,8 +105,8 @@ async def test_a_token_expires(iys: Iys):
     assert codes(await iys.http.get("/sps/660001/brands")) == ["H351"]
 
 
-async def test_a_foreign_path_is_h353(iys: Iys):
-    """H353 names the code that is not the user's."""
+async def test_path_of_another_account_is_h353(iys: SimulatorHarness):
+    """H353 names the code that does not belong to the account."""
     provider = await iys.http.get("/sps/660002/brands")
     brand = await iys.http.post("/sps/660001/brands/660109/consents", json=iys.consent())
     assert provider.status_code == brand.status_code == 403
@@ -116,8 +116,8 @@ async def test_a_foreign_path_is_h353(iys: Iys):
     assert brand.json()["errors"][0]["message"].startswith("brandCode,")
 
 
-async def test_h353_may_be_misspelt_in_the_older_methods(iys: Iys):
-    """The switch gives the key `code:` and the misspelt word, in older methods only."""
+async def test_h353_misspelt_by_switch_in_older_endpoints(iys: SimulatorHarness):
+    """The switch returns the key `code:` and the misspelt word, in older endpoints only."""
     iys.set(forbidden_spelling="code:")
     older = await iys.http.get("/sps/660002/brands")
     newer = await iys.http.get("/sps/660002/subscription")
@@ -127,8 +127,8 @@ async def test_h353_may_be_misspelt_in_the_older_methods(iys: Iys):
     assert "code" in newer.json()["errors"][0]
 
 
-async def test_codes_in_the_path_are_numbers(iys: Iys):
-    """H190 and H191 for codes that are none."""
+async def test_path_codes_that_are_no_numbers_are_refused(iys: SimulatorHarness):
+    """H190 and H191 for codes that are not numbers."""
     assert codes(await iys.http.get("/sps/abc/brands")) == ["H190"]
     assert codes(await iys.http.get("/sps/660001/brands/x/consents/changes")) == ["H191"]
 
@@ -142,10 +142,10 @@ async def test_codes_in_the_path_are_numbers(iys: Iys):
         ("NONE", "H524", "H437"),
     ],
 )
-async def test_a_subscription_refuses_by_its_state(
-    iys: Iys, subscription_state: str, expected: str, expected_of_query: str | None
+async def test_subscription_refuses_by_its_state(
+    iys: SimulatorHarness, subscription_state: str, expected: str, expected_of_query: str | None
 ):
-    """PAUSED and EXPIRED leave only the subscription's own query."""
+    """PAUSED and EXPIRED allow only the query of the subscription itself."""
     iys.state.directory.subscriptions[660001] = Subscription(
         iys_code=660001, state=SubscriptionState(subscription_state)
     )
@@ -158,14 +158,14 @@ async def test_a_subscription_refuses_by_its_state(
         assert query.json()["status"] == subscription_state
 
 
-async def test_a_package_without_api_is_h586(iys: Iys):
-    """H586 where the subscription has no API in it."""
+async def test_package_without_api_is_h586(iys: SimulatorHarness):
+    """H586 where the subscription does not include the API."""
     iys.state.directory.subscriptions[660001] = Subscription(iys_code=660001, includes_api=False)
     assert codes(await iys.add()) == ["H586"]
 
 
-async def test_rights_are_per_type(iys: Iys):
-    """A type that may only be read is not written; one without a right is not read either."""
+async def test_rights_are_per_channel(iys: SimulatorHarness):
+    """A channel with a read right is not written; one without a right is not read either."""
     await iys.admin("brands", {"brandCode": 660101, "iysCode": 660001, "rights": {"MESAJ": "read"}})
     assert codes(await iys.add()) == ["H353"]
     query = {"recipients": ["+905550000001"]}
@@ -175,8 +175,8 @@ async def test_rights_are_per_type(iys: Iys):
     assert codes(unreadable) == ["H353"]
 
 
-async def test_ten_requests_a_second_over_all_methods(iys: Iys):
-    """H124 at the eleventh request of a second, whatever was asked; the next second is free."""
+async def test_eleventh_request_of_a_second_is_h124(iys: SimulatorHarness):
+    """The limit counts requests to all endpoints; the next second starts again."""
     iys.set(requests_per_second=10)
     for _ in range(5):
         assert (await iys.http.get("/sps/660001/brands")).status_code == 200
@@ -187,8 +187,8 @@ async def test_ten_requests_a_second_over_all_methods(iys: Iys):
     assert (await iys.add()).status_code == 200
 
 
-async def test_the_sliding_window_looks_back_a_second(iys: Iys):
-    """Ten at the end of a second leave nothing for the beginning of the next one."""
+async def test_sliding_window_looks_back_a_second(iys: SimulatorHarness):
+    """Ten requests at the end of a second use up the beginning of the next one."""
     iys.set(requests_per_second=10, request_window="sliding")
     iys.state.clock.advance(0.9)
     for _ in range(10):
@@ -199,15 +199,15 @@ async def test_the_sliding_window_looks_back_a_second(iys: Iys):
     assert (await iys.http.get("/sps/660001/brands")).status_code == 200
 
 
-async def test_the_admin_api_is_under_no_limit(iys: Iys):
-    """What the operator asks costs the client nothing."""
+async def test_admin_api_has_no_limit(iys: SimulatorHarness):
+    """Requests of an operator do not count for the client."""
     iys.set(requests_per_second=1)
     for _ in range(3):
         assert (await iys.look("health")).status_code == 200
 
 
-async def test_single_statuses_are_limited_by_the_hour(iys: Iys):
-    """H086 beyond the hour's number."""
+async def test_single_status_queries_have_an_hourly_limit(iys: SimulatorHarness):
+    """H086 beyond the hourly limit."""
     iys.set(status_limit=2)
     body = {"recipient": "+905550000001", "recipientType": "BIREYSEL", "type": "MESAJ"}
     for _ in range(2):
@@ -217,8 +217,8 @@ async def test_single_statuses_are_limited_by_the_hour(iys: Iys):
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'"x"', b""])
-async def test_a_token_request_that_is_no_object_is_refused_flat(iys: Iys, body: bytes):
-    """The token method knows no envelope: what cannot be read has no grant."""
+async def test_token_request_without_fields_is_refused_flat(iys: SimulatorHarness, body: bytes):
+    """The token endpoint has no envelope: an unreadable body has no grant type."""
     headers = {"Content-Type": "application/json"}
     answer = await iys.http.post("/oauth2/token", content=body, headers=headers)
     assert answer.status_code == 400

@@ -1,4 +1,4 @@
-"""The admin API: set up, the citizen, what the twin holds, clock, weather, settings, reset."""
+"""The admin API: setup, citizens, registers, clock, fault rules, settings, reset."""
 
 import json
 from collections.abc import MutableMapping
@@ -8,7 +8,7 @@ import pytest
 
 from iys_simulator import build_app
 from iys_simulator.gateway.gateway import ConnectionDroppedError
-from simulator_harness.client import Iys, codes
+from simulator_harness.client import SimulatorHarness, codes
 
 ACT = {"brandCode": 660101, "recipient": "+905550000001", "type": "MESAJ", "status": "RET"}
 
@@ -17,7 +17,7 @@ def lines(answer: httpx.Response):
     return [json.loads(line) for line in answer.text.splitlines()]
 
 
-async def test_accounts_and_brands_are_set_up(iys: Iys):
+async def test_new_account_and_brand_work(iys: SimulatorHarness):
     """A new provider can log in and write to its brand."""
     account = {"username": "new@example.com", "password": "fake", "iysCode": 660002}
     assert (await iys.admin("accounts", account)).status_code == 201
@@ -34,13 +34,13 @@ async def test_accounts_and_brands_are_set_up(iys: Iys):
     assert (await iys.http.post(path, json=old)).status_code == 200
 
 
-async def test_the_citizen_acts_at_once(iys: Iys):
-    """The record changes, and the answer tells when by both clocks."""
+async def test_citizen_change_takes_effect_at_once(iys: SimulatorHarness):
+    """The record changes, and the response has the time by both clocks."""
     await iys.add()
-    save_citizen_change = await iys.citizen()
-    assert save_citizen_change["creationDate"] == "2026-09-17 12:00:00"
-    assert save_citizen_change["occurredAt"] == 1789635600000
-    assert len(save_citizen_change["transactionId"]) == 64
+    change = await iys.citizen()
+    assert change["creationDate"] == "2026-09-17 12:00:00"
+    assert change["occurredAt"] == 1789635600000
+    assert len(change["transactionId"]) == 64
     assert iys.state.register_of(660101).find(("MESAJ", "BIREYSEL", ACT["recipient"])).source == (
         "IYS_WEB"
     )
@@ -58,16 +58,16 @@ async def test_the_citizen_acts_at_once(iys: Iys):
         [ACT, {**ACT, "recipient": ""}],
     ],
 )
-async def test_a_wrong_act_changes_nothing(iys: Iys, body: object):
-    """400 with the reason, and not even the right acts of the list are done."""
+async def test_invalid_citizen_change_changes_nothing(iys: SimulatorHarness, body: object):
+    """400 with the reason, and the valid changes of the list are not saved either."""
     answer = await iys.admin("citizen", body)
     assert answer.status_code == 400
     assert answer.json()["error"]
     assert list(iys.state.register_of(660101).movements()) == []
 
 
-async def test_the_register_tells_each_record_once(iys: Iys):
-    """NDJSON with the current record and how many movements led to it."""
+async def test_register_lists_each_record_once(iys: SimulatorHarness):
+    """NDJSON with the current record and the number of its movements."""
     await iys.add()
     await iys.add(recipient="+905550000002")
     await iys.citizen()
@@ -79,12 +79,12 @@ async def test_the_register_tells_each_record_once(iys: Iys):
 
 
 @pytest.mark.parametrize("asked", ["1", "x"])
-async def test_an_unknown_brand_has_no_register(iys: Iys, asked: str) -> None:
+async def test_register_of_an_unknown_brand_is_refused(iys: SimulatorHarness, asked: str) -> None:
     """A mistyped brand is an error, not an empty register."""
     assert (await iys.look(f"register?brandCode={asked}")).status_code == 400
 
 
-async def test_movements_tell_how_they_came(iys: Iys):
+async def test_movements_have_their_origin(iys: SimulatorHarness):
     """Every accepted movement in order, with path, client and request."""
     await iys.add()
     (result,) = await iys.settled(iys.consent(recipient="+905550000002"))
@@ -100,7 +100,7 @@ async def test_movements_tell_how_they_came(iys: Iys):
     assert rows[0]["client"] == "127.0.0.1"
 
 
-async def test_requests_are_counted(iys: Iys):
+async def test_requests_are_counted(iys: SimulatorHarness):
     """Per operation, status and H-code."""
     await iys.add()
     await iys.add()
@@ -114,8 +114,8 @@ async def test_requests_are_counted(iys: Iys):
     assert counts["total"] == 3
 
 
-async def test_the_clock_moves(iys: Iys):
-    """An offset is set, an advance is added, and batches due on the way are processed."""
+async def test_clock_moves_and_processes_due_batches(iys: SimulatorHarness):
+    """An offset is set, an advance is added, and batches due in between are processed."""
     request_id = (await iys.batch(iys.consent())).json()["requestId"]
     assert (await iys.admin("clock", {"offset": 100})).json()["offset"] == 100
     moved = (await iys.admin("clock", {"advance": 200})).json()
@@ -124,8 +124,8 @@ async def test_the_clock_moves(iys: Iys):
     assert (await iys.results(request_id))[0]["status"] == "success"
 
 
-async def test_the_clock_does_not_go_back_behind_a_movement(iys: Iys):
-    """What is registered stays in order."""
+async def test_clock_does_not_go_back_before_a_movement(iys: SimulatorHarness):
+    """Registered movements stay in order."""
     await iys.admin("clock", {"offset": -3600})
     await iys.citizen()
     refused = await iys.admin("clock", {"advance": -1})
@@ -133,8 +133,8 @@ async def test_the_clock_does_not_go_back_behind_a_movement(iys: Iys):
     assert (await iys.look("clock")).json()["offset"] == -3600
 
 
-async def test_weather_refuses_so_many_times(iys: Iys):
-    """A scripted 500 is used up call by call, and nothing is saved meanwhile."""
+async def test_fault_refuses_a_number_of_calls(iys: SimulatorHarness):
+    """An injected 500 is used up call by call, and nothing is saved meanwhile."""
     request_body = {"operation": "add", "times": 2, "status": 500, "code": "H101"}
     assert (await iys.admin("faults", request_body)).json()["faults"] == {"add": 2}
     for _ in range(2):
@@ -145,8 +145,8 @@ async def test_weather_refuses_so_many_times(iys: Iys):
 
 
 @pytest.mark.parametrize(("drop", "saved"), [("before", 0), ("after", 1)])
-async def test_weather_loses_the_connection(iys: Iys, drop: str, saved: int):
-    """Before the effect nothing is saved; after it the saving stands and the answer is lost."""
+async def test_fault_drops_the_connection(iys: SimulatorHarness, drop: str, saved: int):
+    """Before the effect nothing is saved; after it the consent is saved and the response lost."""
     await iys.admin("faults", {"operation": "*", "drop": drop})
     with pytest.raises(ConnectionDroppedError):
         await iys.add()
@@ -155,15 +155,15 @@ async def test_weather_loses_the_connection(iys: Iys, drop: str, saved: int):
     assert counts["statuses"] == {"dropped": 1}
 
 
-async def test_a_client_that_goes_away_in_the_midst_of_its_body_is_counted(iys: Iys):
-    """It was killed, say: nothing is saved, nobody hears an answer, and nothing fails."""
-    heard = iter([{"type": "http.request", "body": b"[", "more_body": True}])
+async def test_client_that_disconnects_within_its_body_is_counted(iys: SimulatorHarness):
+    """Nothing is saved, no response is sent, and nothing fails."""
+    messages = iter([{"type": "http.request", "body": b"[", "more_body": True}])
 
     async def receive() -> dict[str, object]:
-        return next(heard, {"type": "http.disconnect"})
+        return next(messages, {"type": "http.disconnect"})
 
     async def send(message: MutableMapping[str, object]) -> None:
-        """Say it to nobody."""
+        """Discard the message."""
 
     path = "/sps/660001/brands/660101/consents"
     scope = {
@@ -178,8 +178,8 @@ async def test_a_client_that_goes_away_in_the_midst_of_its_body_is_counted(iys: 
     assert counts["statuses"] == {"dropped": 1}
 
 
-async def test_weather_slows_down(iys: Iys):
-    """The call waits as long as it was told, then goes through."""
+async def test_fault_delays_a_call(iys: SimulatorHarness):
+    """The call waits for its delay and then succeeds."""
     waited = []
 
     async def pause(seconds: float) -> None:
@@ -191,21 +191,23 @@ async def test_weather_slows_down(iys: Iys):
     assert waited == [1.5]
 
 
-async def test_weather_may_be_cancelled(iys: Iys):
-    """DELETE clears what was ordered."""
+async def test_fault_rules_are_cancelled(iys: SimulatorHarness):
+    """DELETE cancels every rule."""
     await iys.admin("faults", {"operation": "add", "status": 500})
     await iys.http.delete("/__simulator__/faults")
     assert (await iys.add()).status_code == 200
 
 
 @pytest.mark.parametrize("body", [{}, {"operation": "add"}, {"operation": "x", "status": 500}])
-async def test_weather_must_say_what(iys: Iys, body: object):
-    """An order without an operation or a fault is refused."""
+async def test_fault_rule_without_operation_or_fault_is_refused(
+    iys: SimulatorHarness, body: object
+):
+    """A rule without an operation or a fault is refused."""
     assert (await iys.admin("faults", body)).status_code == 400
 
 
-async def test_settings_change_while_it_runs(iys: Iys):
-    """Names are camelCase; the answer holds all settings."""
+async def test_settings_change_at_run_time(iys: SimulatorHarness):
+    """Names are in camelCase; the response has all settings."""
     answer = await iys.admin("settings", {"resultDelay": 1, "lateMode": "sliding"})
     assert answer.json()["resultDelay"] == 1
     assert iys.state.settings.late_mode == "sliding"
@@ -224,15 +226,15 @@ async def test_settings_change_while_it_runs(iys: Iys):
         [],
     ],
 )
-async def test_a_wrong_setting_is_refused(iys: Iys, body: object):
-    """Unknown names and impossible values change nothing."""
+async def test_invalid_setting_is_refused(iys: SimulatorHarness, body: object):
+    """Unknown names and invalid values change nothing."""
     before = iys.state.settings
     assert (await iys.admin("settings", body)).status_code == 400
     assert iys.state.settings == before
 
 
-async def test_reset_empties_and_keeps_who_may_call(iys: Iys):
-    """Registers, counters, weather and clock are new; the token still works."""
+async def test_reset_keeps_accounts(iys: SimulatorHarness):
+    """Registers, counters, fault rules and clock are reset; the token still works."""
     await iys.add()
     await iys.admin("clock", {"advance": 60})
     await iys.admin("reset", {})
@@ -242,14 +244,14 @@ async def test_reset_empties_and_keeps_who_may_call(iys: Iys):
     assert (await iys.add()).status_code == 200
 
 
-async def test_reset_of_everything_forgets_everybody(iys: Iys):
-    """Accounts, brands and tokens are gone too."""
+async def test_reset_of_everything_deletes_accounts(iys: SimulatorHarness):
+    """Accounts, brands and tokens are deleted too."""
     await iys.admin("reset", {"everything": True})
     assert (await iys.look("health")).json()["accounts"] == 0
     assert (await iys.http.get("/sps/660001/brands")).status_code == 401
 
 
-async def test_an_order_that_is_no_json_is_refused(iys: Iys):
+async def test_admin_body_that_is_no_json_is_refused(iys: SimulatorHarness):
     """400 with a reason."""
     answer = await iys.http.post("/__simulator__/clock", content=b"{")
     assert (answer.status_code, answer.json()) == (400, {"error": "the body is no JSON"})

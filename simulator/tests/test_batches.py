@@ -1,8 +1,8 @@
-"""Batches: whole or not at all at the door, item by item later."""
+"""Batches: accepted as a whole or not at all, processed item by item."""
 
 import uuid
 
-from simulator_harness.client import Iys, codes
+from simulator_harness.client import SimulatorHarness, codes
 
 TODAY = "2026-09-17 11:00:00"
 
@@ -11,7 +11,7 @@ def phones(count: int) -> list[str]:
     return [f"+90555{number:07d}" for number in range(count)]
 
 
-async def test_a_list_is_full_in_with_a_sub_request_for_each_item(iys: Iys):
+async def test_list_is_accepted_with_a_sub_request_for_each_item(iys: SimulatorHarness):
     """202, items in order, each with its sub-request; nothing is saved yet."""
     items = [iys.consent(recipient=phone) for phone in phones(3)]
     answer = await iys.batch(*items)
@@ -24,16 +24,16 @@ async def test_a_list_is_full_in_with_a_sub_request_for_each_item(iys: Iys):
     assert list(iys.state.register_of(660101).movements()) == []
 
 
-async def test_request_ids_may_be_hex(iys: Iys):
-    """The switch gives requestIds without dashes, as seen in production."""
+async def test_request_ids_are_hex_by_switch(iys: SimulatorHarness):
+    """The switch returns requestIds without dashes, as seen in production."""
     iys.set(request_id_format="hex")
     request_id = (await iys.batch(iys.consent())).json()["requestId"]
     assert len(request_id) == 32
     int(request_id, 16)
 
 
-async def test_results_are_empty_then_enqueued_then_there(iys: Iys):
-    """An early query sees an empty list, a later one `enqueue`, one after the delay the outcome."""
+async def test_results_are_empty_then_enqueued_then_final(iys: SimulatorHarness):
+    """First an empty list, then `enqueue`, after the delay the outcome."""
     request_id = (await iys.batch(iys.consent())).json()["requestId"]
     assert await iys.results(request_id) == []
     iys.state.clock.advance(150)
@@ -49,8 +49,8 @@ async def test_results_are_empty_then_enqueued_then_there(iys: Iys):
     assert done["creationDate"] == "2026-09-17 12:05:00"
 
 
-async def test_a_failed_item_has_one_error_and_its_own_wording_of_h175(iys: Iys):
-    """H175 of a result is worded otherwise than that of a single add."""
+async def test_failed_item_has_its_own_message_of_h175(iys: SimulatorHarness):
+    """H175 in a result has another message than in a single add."""
     (found,) = await iys.settled(iys.consent(status="RET"))
     assert found["status"] == "failure"
     assert found["error"]["code"] == "H175"
@@ -58,8 +58,8 @@ async def test_a_failed_item_has_one_error_and_its_own_wording_of_h175(iys: Iys)
     assert "transactionId" not in found
 
 
-async def test_one_wrong_item_refuses_the_whole_list(iys: Iys):
-    """422 with an index for each wrong item, and nothing is queued."""
+async def test_one_invalid_item_refuses_the_whole_list(iys: SimulatorHarness):
+    """422 with an index for each invalid item, and nothing is queued."""
     items = [iys.consent(recipient=phone) for phone in phones(4)]
     items[1]["status"] = "X"
     items[3]["consentDate"] = "2026-02-31 10:00:00"
@@ -70,8 +70,8 @@ async def test_one_wrong_item_refuses_the_whole_list(iys: Iys):
     assert iys.state.batches.next_due_at is None
 
 
-async def test_a_key_twice_in_a_list_is_refused(iys: Iys):
-    """H194 at the second one, e-mails compared in lower case, without location."""
+async def test_duplicate_key_in_a_list_is_refused(iys: SimulatorHarness):
+    """H194 at the second one, e-mails compared in lower case, without a location."""
     items = [
         iys.consent(type="EPOSTA", recipient=recipient)
         for recipient in ("alici@example.com", "ALICI@example.com")
@@ -85,24 +85,24 @@ async def test_a_key_twice_in_a_list_is_refused(iys: Iys):
     assert (await iys.batch(*items)).status_code == 202
 
 
-async def test_a_list_of_more_than_a_thousand_is_refused(iys: Iys):
-    """H091 at 1,001; a thousand are taken."""
+async def test_list_of_more_than_a_thousand_is_refused(iys: SimulatorHarness):
+    """H091 at 1,001; a thousand are accepted."""
     items = [iys.consent(recipient=phone) for phone in phones(1001)]
     many = await iys.batch(*items)
     assert (many.status_code, codes(many)) == (422, ["H091"])
     assert (await iys.batch(*items[:1000])).status_code == 202
 
 
-async def test_what_is_no_list_of_objects_is_refused(iys: Iys):
-    """H092 for an empty list, an object, and things that are no consents."""
+async def test_body_that_is_no_list_of_objects_is_refused(iys: SimulatorHarness):
+    """H092 for an empty list, an object, and items that are no objects."""
     path = f"{iys.path}/consents/request"
     for body in ([], {"type": "MESAJ"}, [1]):
         answer = await iys.http.post(path, json=body)
         assert (answer.status_code, codes(answer)) == (400, ["H092"])
 
 
-async def test_an_empty_retailer_code_is_named_with_its_index(iys: Iys):
-    """H267 and H180 of a list carry the index."""
+async def test_invalid_retailer_in_a_list_has_its_index(iys: SimulatorHarness):
+    """H267 and H180 of a list have the index."""
     empty = await iys.batch(iys.consent(retailerCode=""))
     assert (empty.status_code, codes(empty)) == (400, ["H267"])
     strange = await iys.batch(iys.consent(retailerAccess=[{"code": 1}]))
@@ -110,8 +110,8 @@ async def test_an_empty_retailer_code_is_named_with_its_index(iys: Iys):
     assert strange.json()["errors"][0]["index"] == 0
 
 
-async def test_the_register_is_asked_when_the_batch_is_processed(iys: Iys):
-    """A citizen's rejection between acceptance and processing turns the item into H178."""
+async def test_batch_is_checked_when_it_is_processed(iys: SimulatorHarness):
+    """A citizen's opt-out between acceptance and processing turns the item into H178."""
     await iys.add()
     request_id = (await iys.batch(iys.consent(consentDate=TODAY))).json()["requestId"]
     await iys.citizen(status="RET")
@@ -122,8 +122,8 @@ async def test_the_register_is_asked_when_the_batch_is_processed(iys: Iys):
     assert record.status == "RET"
 
 
-async def test_v2_tells_the_first_request_of_a_resend(iys: Iys):
-    """The same consent again succeeds with the first saving; V1 fails with H178."""
+async def test_v2_resend_refers_to_its_first_request(iys: SimulatorHarness):
+    """The same consent again succeeds with the first movement; V1 fails with H178."""
     (first,) = await iys.settled(iys.consent(), version="/v2")
     assert first["isAddConsentV2Service"] == "true"
     assert "originalRequestInformation" not in first
@@ -139,8 +139,8 @@ async def test_v2_tells_the_first_request_of_a_resend(iys: Iys):
     assert old["error"]["code"] == "H178"
 
 
-async def test_v2_speaks_of_the_old_saving_even_over_a_rejection(iys: Iys):
-    """A resend after a citizen's RET succeeds with the old saving and changes nothing."""
+async def test_v2_resend_after_an_opt_out_changes_nothing(iys: SimulatorHarness):
+    """A resend after a citizen's RET succeeds with the old movement and changes nothing."""
     await iys.settled(iys.consent(), version="/v2")
     await iys.citizen(status="RET")
     (again,) = await iys.settled(iys.consent(), version="/v2")
@@ -150,8 +150,8 @@ async def test_v2_speaks_of_the_old_saving_even_over_a_rejection(iys: Iys):
     )
 
 
-async def test_results_of_old_unknown_and_foreign_requests_are_empty(iys: Iys):
-    """Sixty days, an id nobody gave, and another brand's id."""
+async def test_results_of_old_and_unknown_requests_are_empty(iys: SimulatorHarness):
+    """Older than sixty days, an unknown id, and an id of another brand."""
     request_id = (await iys.batch(iys.consent())).json()["requestId"]
     assert await iys.results(str(uuid.UUID(int=1))) == []
     iys.state.clock.advance(59 * 86400)
@@ -162,7 +162,7 @@ async def test_results_of_old_unknown_and_foreign_requests_are_empty(iys: Iys):
     assert await iys.results(request_id) == []
 
 
-async def test_request_ids_are_checked(iys: Iys):
+async def test_request_ids_are_checked(iys: SimulatorHarness):
     """H198 too long, H199 letters only, H400 digits only."""
     for request_id, expected in (("a1" * 19, "H198"), ("abcde", "H199"), ("12345", "H400")):
         answer = await iys.http.get(f"{iys.path}/consents/request/{request_id}")

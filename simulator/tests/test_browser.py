@@ -1,4 +1,4 @@
-"""Where no browser is: it is installed if this user may, and otherwise that is said."""
+"""A missing browser is installed where the user may, and reported otherwise."""
 
 import runpy
 import subprocess
@@ -19,16 +19,16 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     return run
 
 
-def test_root_installs_debians_chromium(commands: list[tuple[str, ...]]):
-    """The lists are renewed, then chromium is installed without questions."""
+def test_root_installs_chromium(commands: list[tuple[str, ...]]):
+    """The package lists are updated, then chromium is installed without questions."""
     assert browser.install()
     assert [command[-1] for command in commands] == ["update", "chromium"]
 
 
-def test_who_is_not_root_installs_nothing(
+def test_other_users_install_nothing(
     monkeypatch: pytest.MonkeyPatch, commands: list[tuple[str, ...]]
 ):
-    """Nothing is run, and the answer is no."""
+    """Nothing is run, and the result is False."""
     monkeypatch.setattr(browser.os, "geteuid", lambda: 1000)
     assert not browser.install()
     assert commands == []
@@ -37,7 +37,7 @@ def test_who_is_not_root_installs_nothing(
 def test_without_apt_nothing_is_installed(
     monkeypatch: pytest.MonkeyPatch, commands: list[tuple[str, ...]]
 ):
-    """Another system has its own way."""
+    """Another system has its own package manager."""
     monkeypatch.setattr(browser.shutil, "which", lambda _: None)
     assert not browser.install()
     assert commands == []
@@ -46,10 +46,10 @@ def test_without_apt_nothing_is_installed(
 @pytest.mark.parametrize(
     "problem", [subprocess.CalledProcessError(100, "apt-get"), subprocess.TimeoutExpired("apt", 1)]
 )
-def test_an_installation_that_fails_is_no_error(
+def test_failed_installation_is_no_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], problem: Exception
 ):
-    """The tests go on, and one line says what they will skip."""
+    """The tests continue, and one line says what they will skip."""
 
     def fail(*_: object, **__: object) -> None:
         raise problem
@@ -59,8 +59,8 @@ def test_an_installation_that_fails_is_no_error(
     assert browser.HOW_TO in capsys.readouterr().err
 
 
-def test_a_browser_that_is_there_is_found(monkeypatch: pytest.MonkeyPatch):
-    """Under whichever name it was installed."""
+def test_installed_browser_is_found(monkeypatch: pytest.MonkeyPatch):
+    """Under any of its names."""
     there = {"google-chrome": "/opt/google-chrome"}
     monkeypatch.setattr(browser.shutil, "which", there.get)
     assert browser.found() == "/opt/google-chrome"

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from simulator_harness import browser
-from simulator_harness.client import IYS_CODE, PATH, PHONE, Iys, a_brand
+from simulator_harness.client import IYS_CODE, PATH, PHONE, SimulatorHarness, a_brand
 from simulator_harness.live import listening, new_state
 
 pytestmark = pytest.mark.skipif(browser.found() is None, reason=browser.HOW_TO)
@@ -59,7 +59,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture(scope="module")
 def url(receiver: Receiver) -> Iterator[str]:
-    """Give a twin with a brand that has an approval and a push address, and one that has none."""
+    """Yield a simulator with a brand that has an opt-in and a push address, and one without."""
     state = new_state()
     state.directory.add_brand(a_brand(code=660102, name="Başka Marka"))
     with listening(state) as url, httpx.Client(base_url=url) as http:
@@ -68,7 +68,7 @@ def url(receiver: Receiver) -> Iterator[str]:
         http.headers["Authorization"] = f"Bearer {token}"
         now = http.get("/__simulator__/health").json()["nowTurkey"]
         for channel in ("MESAJ", "ARAMA"):
-            item = Iys.consent(type=channel, consentDate=now)
+            item = SimulatorHarness.consent(type=channel, consentDate=now)
             http.post(f"{PATH}/consents", json=item).raise_for_status()
         connection = {
             "url": f"http://127.0.0.1:{receiver.server_port}/iys",
@@ -83,8 +83,8 @@ def url(receiver: Receiver) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def reject_link() -> Iterator[str]:
-    """Give a link that rejects the e-mails of a brand whose name and address are hard to print."""
+def opt_out_link() -> Iterator[str]:
+    """Return an opt-out link of a brand with a long name, for a long address."""
     state = new_state()
     state.directory.add_brand(a_brand(name="Ö <Marka> & Ortakları"))
     with listening(state) as url, httpx.Client(base_url=url) as http:
@@ -93,7 +93,7 @@ def reject_link() -> Iterator[str]:
         http.headers["Authorization"] = f"Bearer {token}"
         now = http.get("/__simulator__/health").json()["nowTurkey"]
         address = f"{'uzun' * 15}@example.com"
-        item = Iys.consent(type="EPOSTA", recipient=address, consentDate=now)
+        item = SimulatorHarness.consent(type="EPOSTA", recipient=address, consentDate=now)
         http.post(f"{PATH}/consents", json=item).raise_for_status()
         asked = {"recipients": [{"recipient": address, "recipientType": "BIREYSEL"}]}
         (link,) = http.post(f"{PATH}/via-hash-links", json=asked).json()
@@ -117,15 +117,15 @@ def page(chromium: Browser, url: str) -> Iterator[Page]:
     page = chromium.new_page(base_url=url, viewport=WIDE)
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda told: problems.append(told.text) if told.type == "error" else None)
+    page.on("console", lambda found: problems.append(found.text) if found.type == "error" else None)
     page.goto("/citizen")
     yield page
     page.close()
     assert problems == []
 
 
-def test_a_click_travels(page: Page, receiver: Receiver):
-    """Looked up, rejected by keyboard, told on the page, and received by the brand; then undone."""
+def test_click_is_pushed_to_the_brand(page: Page, receiver: Receiver):
+    """Looked up, opted out by keyboard, shown on the page, received by the brand, then undone."""
     page.get_by_label("Telefon ya da e-posta").fill("0555 000 00 01")
     page.keyboard.press("Enter")
     page.get_by_role("heading", name=PHONE).wait_for()
@@ -143,8 +143,8 @@ def test_a_click_travels(page: Page, receiver: Receiver):
     assert receiver.rejected == [PHONE, PHONE]
 
 
-def test_every_control_has_a_name_and_nothing_is_cut(page: Page):
-    """Fields and buttons are named, headings descend in order, and a phone scrolls down only."""
+def test_every_control_has_a_name_and_nothing_overflows(page: Page):
+    """Fields and buttons are named, headings descend in order, and a phone scrolls only down."""
     page.goto(f"/citizen?recipient={PHONE.replace('+', '%2B')}")
     page.set_viewport_size(NARROW)
     nameless = page.locator("button:visible, input:visible, select:visible").evaluate_all(
@@ -157,18 +157,18 @@ def test_every_control_has_a_name_and_nothing_is_cut(page: Page):
     assert page.evaluate("document.documentElement.lang") == "tr"
 
 
-def test_it_can_be_read_in_both_schemes(page: Page):
-    """Words and marks stand out from what is behind them by WCAG's 4.5, light and dark."""
+def test_contrast_is_sufficient_in_both_schemes(page: Page):
+    """Text and marks have a contrast of at least WCAG's 4.5, light and dark."""
     page.goto(f"/citizen?recipient={PHONE.replace('+', '%2B')}")
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         assert page.evaluate(_WEAKEST_CONTRAST) >= 4.5, scheme
 
 
-def test_a_reject_link_asks_and_then_rejects(page: Page, reject_link: str):
-    """On a phone, in both schemes: whose mails and which address, one button, and what was done."""
+def test_opt_out_link_shows_a_button_and_then_opts_out(page: Page, opt_out_link: str):
+    """On a phone, in both schemes: the brand, the address, one button, and the result."""
     page.set_viewport_size(NARROW)
-    page.goto(reject_link)
+    page.goto(opt_out_link)
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         assert page.evaluate(_WEAKEST_CONTRAST) >= 4.5, scheme

@@ -1,29 +1,29 @@
-"""The citizen's page: what it shows, what a click does, and what it refuses. No browser needed."""
+"""The citizen's page: what it shows, what its forms do, and what it refuses."""
 
 import httpx
 import pytest
 
 from iys_simulator import SimulatorState
 from iys_simulator.rules.recipients import parse_recipient
-from simulator_harness.client import BRAND_CODE, PHONE, Iys, a_brand
+from simulator_harness.client import BRAND_CODE, PHONE, SimulatorHarness, a_brand
 
 RECIPIENT = {"recipient": PHONE, "recipientType": "BIREYSEL"}
 
 
-async def shown(iys: Iys, **asked: str) -> str:
+async def shown(iys: SimulatorHarness, **asked: str) -> str:
     answer = await iys.http.get("/citizen", params={**RECIPIENT, **asked})
     assert answer.status_code == 200
     return answer.text
 
 
-async def clicked(iys: Iys, path: str, **form: object) -> httpx.Response:
+async def clicked(iys: SimulatorHarness, path: str, **form: object) -> httpx.Response:
     return await iys.http.post(
         f"/citizen/{path}", data={**RECIPIENT, **form}, follow_redirects=True
     )
 
 
 def movements(state: SimulatorState):
-    """Give the brand's movements in order."""
+    """Return the brand's movements in order."""
     return list(state.register_of(BRAND_CODE).movements())
 
 
@@ -43,12 +43,12 @@ def movements(state: SimulatorState):
         ("", None),
     ],
 )
-def test_an_address_is_read_as_people_write_it(text: str, address: str | None):
-    """Phones in any spelling, e-mails in any case; what is neither is nothing."""
+def test_recipient_is_parsed_in_any_usual_format(text: str, address: str | None):
+    """Phone numbers in any format, e-mails in any case; anything else is invalid."""
     assert parse_recipient(text) == address
 
 
-async def test_what_is_no_address_is_said(iys: Iys):
+async def test_invalid_recipient_is_marked(iys: SimulatorHarness):
     """The field is marked and the error is tied to it."""
     answer = await iys.http.get("/citizen", params={"recipient": "xyz"})
     assert answer.status_code == 422
@@ -56,8 +56,8 @@ async def test_what_is_no_address_is_said(iys: Iys):
     assert 'id="invalid" role="alert"' in answer.text
 
 
-async def test_it_shows_what_each_brand_has(iys: Iys, state: SimulatorState):
-    """Known brands come first with status and source, the others under a heading of their own."""
+async def test_page_shows_the_records_of_each_brand(iys: SimulatorHarness, state: SimulatorState):
+    """Known brands come first with status and source, the others under their own heading."""
     state.directory.add_brand(a_brand(code=660102, name="Başka Marka"))
     await iys.add()
     page = await shown(iys)
@@ -69,8 +69,8 @@ async def test_it_shows_what_each_brand_has(iys: Iys, state: SimulatorState):
     assert "E-posta</th>" not in page
 
 
-async def test_a_rejection_is_saved_as_the_citizens(iys: Iys, state: SimulatorState):
-    """RET with source IYS_WEB, and the page says so."""
+async def test_opt_out_is_saved_as_the_citizens(iys: SimulatorHarness, state: SimulatorState):
+    """RET with the source IYS_WEB, and the page shows it."""
     await iys.add()
     page = (await clicked(iys, "decision", brand=BRAND_CODE, type="MESAJ", status="RET")).text
     assert "Örnek Marka: Mesaj izni reddedildi." in page
@@ -78,14 +78,14 @@ async def test_a_rejection_is_saved_as_the_citizens(iys: Iys, state: SimulatorSt
     assert (movement.status, movement.source, movement.recipient) == ("RET", "IYS_WEB", PHONE)
 
 
-async def test_a_brand_without_a_record_is_added_by_the_citizen(iys: Iys, state: SimulatorState):
-    """The first movement of an address at a brand carries IYS_WEB_YENI."""
+async def test_citizen_adds_a_brand_without_a_record(iys: SimulatorHarness, state: SimulatorState):
+    """The first movement of a recipient at a brand has the source IYS_WEB_YENI."""
     await clicked(iys, "decision", brand=BRAND_CODE, type="ARAMA", status="ONAY")
     assert movements(state)[-1].source == "IYS_WEB_YENI"
 
 
-async def test_a_line_is_closed_at_every_brand(iys: Iys, state: SimulatorState):
-    """Each approval of the number ends as a carrier's notice, dated as the approval was."""
+async def test_closed_line_opts_out_at_every_brand(iys: SimulatorHarness, state: SimulatorState):
+    """Each opt-in of the number ends by a carrier's notice with the date of the opt-in."""
     state.directory.add_brand(a_brand(code=660102, name="Başka Marka"))
     await iys.add()
     await iys.add(type="ARAMA")
@@ -112,7 +112,7 @@ async def test_a_line_is_closed_at_every_brand(iys: Iys, state: SimulatorState):
         ("closing", {"recipient": "alici@example.com"}),
     ],
 )
-async def test_a_form_it_did_not_make_changes_nothing(iys: Iys, path: str, form: dict[str, str]):
+async def test_foreign_form_changes_nothing(iys: SimulatorHarness, path: str, form: dict[str, str]):
     """400 with the field."""
     right = {"brand": BRAND_CODE, "type": "MESAJ", "status": "RET"}
     answer = await clicked(iys, path, **{**right, **form})
@@ -121,21 +121,21 @@ async def test_a_form_it_did_not_make_changes_nothing(iys: Iys, path: str, form:
 
 
 @pytest.mark.parametrize("done", ["RET.1.MESAJ", "RET.660101.X", "closed.x", "Kazandınız!"])
-async def test_a_link_puts_no_words_into_the_page(iys: Iys, done: str):
-    """A notice is made of codes that the twin knows."""
+async def test_link_cannot_put_text_into_the_page(iys: SimulatorHarness, done: str):
+    """A notice is made from codes that the simulator knows."""
     assert 'role="status"' not in await shown(iys, done=done)
 
 
-async def test_what_a_brand_is_called_is_no_markup(iys: Iys, state: SimulatorState):
-    """Names and addresses are texts."""
+async def test_brand_name_is_escaped(iys: SimulatorHarness, state: SimulatorState):
+    """Names and recipients are text, not markup."""
     state.directory.add_brand(a_brand(name="<script>alert(1)</script>"))
     page = await shown(iys)
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
 
 
-async def test_the_page_loads_nothing_from_elsewhere(iys: Iys):
-    """The browser is told so, and is not told where the page was left for."""
+async def test_page_loads_nothing_from_other_hosts(iys: SimulatorHarness):
+    """The headers forbid it, and send no referrer."""
     answer = await iys.http.get("/citizen")
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
     assert answer.headers["referrer-policy"] == "no-referrer"

@@ -1,4 +1,4 @@
-"""The commands that steer a running twin: what they do, print and exit with."""
+"""The commands that control a running simulator: effects, output and exit codes."""
 
 import json
 from collections.abc import Iterator
@@ -18,20 +18,20 @@ AT_THE_BRAND = ("--brand", str(BRAND_CODE), "--type", "MESAJ")
 
 @pytest.fixture(scope="module")
 def state() -> SimulatorState:
-    """Give the twin of this file."""
+    """Return the simulator of this file."""
     return new_state()
 
 
 @pytest.fixture(scope="module")
 def url(state: SimulatorState) -> Iterator[str]:
-    """Give the address of `twin`."""
+    """Yield the address of the simulator."""
     with listening(state) as url:
         yield url
 
 
 @pytest.fixture(autouse=True)
 def fresh(url: str) -> None:
-    """Begin each test with an empty register and fine weather."""
+    """Start each test with an empty register and no fault rules."""
     httpx.post(f"{url}/__simulator__/reset", json={}).raise_for_status()
 
 
@@ -39,44 +39,44 @@ def run(url: str, *words: str) -> Result:
     return CliRunner().invoke(app, [*words, "--base-url", url])
 
 
-def told(url: str, *words: str):
-    """Give what a command prints as JSON."""
+def output_of(url: str, *words: str):
+    """Return what a command prints as JSON."""
     result = run(url, *words, "--output", "json")
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
 
 
-def test_the_clock(url: str):
-    """It is told, set, moved and sped up."""
-    assert told(url, "clock")["speed"] == 1
-    assert told(url, "clock", "--now", "2031-01-01 00:00:00", "--speed", "0")["nowTurkey"] == (
+def test_clock_is_shown_set_moved_and_sped_up(url: str):
+    """Each option changes the time of the simulator."""
+    assert output_of(url, "clock")["speed"] == 1
+    assert output_of(url, "clock", "--now", "2031-01-01 00:00:00", "--speed", "0")["nowTurkey"] == (
         "2031-01-01 00:00:00"
     )
-    assert told(url, "clock", "--advance", "60")["nowTurkey"] == "2031-01-01 00:01:00"
+    assert output_of(url, "clock", "--advance", "60")["nowTurkey"] == "2031-01-01 00:01:00"
 
 
-def test_weather_is_ordered_told_and_cancelled(url: str, tmp_path: Path):
-    """One order by options, many by a script; all are told, and cancelled at once."""
-    told(url, "faults", "addV2", "--code", "H123", "--times", "3", "--after", "1")
+def test_fault_rules_are_added_listed_and_cancelled(url: str, tmp_path: Path):
+    """One rule by options, many by a script; all are listed, and cancelled at once."""
+    output_of(url, "faults", "addV2", "--code", "H123", "--times", "3", "--after", "1")
     script = tmp_path / "storm.json"
     script.write_text(json.dumps([{"operation": "*", "drop": "after", "times": None}]))
-    request_bodies = told(url, "faults", "--script", str(script))
-    outage = told(url, "faults", "batch", "--code", "H192", "--lasts", "600", "--begins", "9")[2]
+    request_bodies = output_of(url, "faults", "--script", str(script))
+    outage = output_of(url, "faults", "batch", "--code", "H192", "--lasts", "600", "--begins", "9")[
+        2
+    ]
     assert (outage["times"], outage["lasts"]) == (None, 600)
     assert [
         (request_body["operation"], request_body["times"]) for request_body in request_bodies
     ] == [("addV2", 3), ("*", None)]
     assert "all" in run(url, "faults").stdout
-    assert told(url, "faults", "--clear") == []
+    assert output_of(url, "faults", "--clear") == []
 
 
-def test_a_citizen_and_the_portal_write(url: str):
-    """The portal saves an approval, the citizen rejects it, and each path is told."""
-    assert told(url, "write", PHONE, "ONAY", *AT_THE_BRAND)["path"] == "portal"
-    save_citizen_change = told(
-        url, "citizen", PHONE, "RET", *AT_THE_BRAND, "--source", "IYS_KISAMESAJ"
-    )
-    assert (save_citizen_change["path"], save_citizen_change["source"]) == (
+def test_citizen_and_portal_write(url: str):
+    """The portal saves an opt-in, the citizen opts out, and each movement has its path."""
+    assert output_of(url, "write", PHONE, "ONAY", *AT_THE_BRAND)["path"] == "portal"
+    change = output_of(url, "citizen", PHONE, "RET", *AT_THE_BRAND, "--source", "IYS_KISAMESAJ")
+    assert (change["path"], change["source"]) == (
         "citizen",
         "IYS_KISAMESAJ",
     )
@@ -85,11 +85,11 @@ def test_a_citizen_and_the_portal_write(url: str):
     assert "H174" in refused.stderr or "H178" in refused.stderr
 
 
-def test_a_citizen_is_one_however_the_address_is_written(url: str):
-    """One recipient in the register, as on the citizen's page."""
-    told(url, "write", PHONE, "ONAY", *AT_THE_BRAND)
+def test_citizen_recipient_may_have_any_format(url: str):
+    """One record in the register, as on the citizen's page."""
+    output_of(url, "write", PHONE, "ONAY", *AT_THE_BRAND)
     written_otherwise = f"0{PHONE.removeprefix('+90')}"
-    assert told(url, "citizen", written_otherwise, "RET", *AT_THE_BRAND)["recipient"] == PHONE
+    assert output_of(url, "citizen", written_otherwise, "RET", *AT_THE_BRAND)["recipient"] == PHONE
     register = httpx.get(f"{url}/__simulator__/register").text.splitlines()
     assert [json.loads(line)["status"] for line in register] == ["RET"]
 
@@ -106,36 +106,36 @@ def test_a_citizen_is_one_however_the_address_is_written(url: str):
         ([PHONE, "RET", *AT_THE_BRAND, "--source", "HS_WEB"], 3),
     ],
 )
-def test_an_act_that_cannot_be_is_refused(url: str, words: list[str], code: int):
-    """Nothing is registered; 1 is left to what İYS's rules refuse."""
+def test_invalid_citizen_change_is_refused(url: str, words: list[str], code: int):
+    """Nothing is registered; exit code 1 is only for İYS's rules."""
     assert run(url, "citizen", *words).exit_code == code
     assert not httpx.get(f"{url}/__simulator__/register").text
 
 
-def test_requests_are_told(url: str):
+def test_requests_are_counted_and_listed(url: str):
     """Counts per operation, and with --log the calls one by one."""
     httpx.get(f"{url}/sps/{IYS_CODE}/brands")
-    assert told(url, "requests")["operations"]["brands"]["codes"] == {"H351": 1}
-    (entry,) = told(url, "requests", "--log", "--operation", "brands")
+    assert output_of(url, "requests")["operations"]["brands"]["codes"] == {"H351": 1}
+    (entry,) = output_of(url, "requests", "--log", "--operation", "brands")
     assert (entry["operation"], entry["status"]) == ("brands", "401")
     assert "H351: 1" in run(url, "requests").stdout
     assert "brands" in run(url, "requests", "--log").stdout
 
 
-def test_a_table_cuts_nothing(url: str, monkeypatch: pytest.MonkeyPatch):
-    """What is longer than the screen is wide goes on in the next line."""
+def test_table_truncates_nothing(url: str, monkeypatch: pytest.MonkeyPatch):
+    """A cell wider than the screen is wrapped."""
     monkeypatch.setenv("COLUMNS", "40")
     shown = run(url, "write", PHONE, "ONAY", *AT_THE_BRAND, "--source", "HS_FIZIKSEL_ORTAM").stdout
     assert "…" not in shown
 
 
-def test_reset_must_be_meant(url: str):
-    """Without --yes nothing goes, and that is said."""
-    told(url, "write", PHONE, "ONAY", *AT_THE_BRAND)
+def test_reset_needs_yes(url: str):
+    """Without --yes nothing is deleted, and the command says so."""
+    output_of(url, "write", PHONE, "ONAY", *AT_THE_BRAND)
     dry = run(url, "reset")
     assert (dry.exit_code, "nothing was changed" in dry.stderr) == (0, True)
     assert httpx.get(f"{url}/__simulator__/movements").text
-    assert told(url, "reset", "--yes", "--seed", "7")["done"] is True
+    assert output_of(url, "reset", "--yes", "--seed", "7")["done"] is True
     assert not httpx.get(f"{url}/__simulator__/movements").text
 
 
@@ -148,27 +148,27 @@ def test_reset_must_be_meant(url: str):
         ["requests", "--operation", "add"],
     ],
 )
-def test_wrong_usage_is_told(url: str, words: list[str]):
-    """Exit code 2, and nothing is ordered."""
+def test_wrong_usage_exits_with_2(url: str, words: list[str]):
+    """Exit code 2, and no rule is added."""
     assert run(url, *words).exit_code == 2
-    assert told(url, "faults") == []
+    assert output_of(url, "faults") == []
 
 
-def test_an_order_that_cannot_be_used_ends_in_3(url: str):
-    """What the twin says against it is printed."""
+def test_refused_rule_exits_with_3(url: str):
+    """The simulator's reason is printed."""
     result = run(url, "faults", "nothing", "--code", "H103")
     assert result.exit_code == 3
     assert "operation" in result.stderr
 
 
-def test_nobody_there_ends_in_4():
-    """A twin that is not there, and a server that is none, are told apart from a no."""
+def test_unreachable_simulator_exits_with_4():
+    """A simulator that does not respond is distinguished from a negative result."""
     result = run("http://127.0.0.1:1", "clock")
     assert result.exit_code == 4
     assert "iys-simulator serve" in result.stderr
 
 
-def test_a_server_that_is_no_twin_ends_in_4(url: str):
+def test_server_without_admin_api_exits_with_4(url: str):
     """An address without the admin API is named."""
     result = run(f"{url}/elsewhere", "clock")
     assert result.exit_code == 4

@@ -1,4 +1,4 @@
-"""The table of requests and answers: the twin keeps it, and it would show where one did not."""
+"""The conformance table: the simulator passes it, and a deviation would be reported."""
 
 import asyncio
 import json
@@ -45,7 +45,7 @@ BRANDS = endpoints.BRANDS
 
 
 async def asked(state: SimulatorState, *cases: Case):
-    """Give the results of `cases` against `twin`."""
+    """Return the results of `cases` against the simulator."""
     transport = httpx.ASGITransport(build_app(state))
     async with httpx.AsyncClient(transport=transport, base_url="http://simulator") as http:
         target = await Target.connect(http, random=Random(1), credentials=None)
@@ -57,12 +57,12 @@ async def asked(state: SimulatorState, *cases: Case):
 
 @pytest.fixture(scope="module")
 def results() -> list[Result]:
-    """Give the results of the whole table against a twin with İYS's own limits."""
+    """Return the results of all cases against a simulator with İYS's own limits."""
     return asyncio.run(asked(SimulatorState(Settings()), *all_cases()))
 
 
-def test_the_twin_answers_as_the_table_says(results: list[Result]):
-    """Every case passes, none is skipped, and each has a sentence of its own."""
+def test_simulator_passes_every_case(results: list[Result]):
+    """Every case passes, none is skipped, and each has its own title."""
     wrong = [
         f"{result.case.endpoint.name}: {result.case.title}: {result.reason}"
         for result in results
@@ -74,8 +74,8 @@ def test_the_twin_answers_as_the_table_says(results: list[Result]):
 
 
 @pytest.mark.skipif(not DESCRIPTION.exists(), reason="İYS's description is not here")
-def test_the_table_provokes_what_the_description_lists(results: list[Result]):
-    """Every operation of the consent domain, nearly every H-code of each, and 95 % of all codes."""
+def test_table_covers_the_description(results: list[Result]):
+    """Every endpoint of the consent domain, nearly every H-code of each, and 95 % of all codes."""
     listed = {
         name: set(re.findall(r"\bH\d{3}\b", json.dumps(operation["responses"])))
         for name, operation in described().items()
@@ -88,7 +88,7 @@ def test_the_table_provokes_what_the_description_lists(results: list[Result]):
     pairs = [(name, code) for name, codes in listed.items() for code in codes]
     missing = [(name, code) for name, code in pairs if code not in shown[name]]
     codes = set().union(*listed.values())
-    print(  # noqa: T201 - what is covered is told, with -s or on failure
+    print(  # noqa: T201 - the coverage, with -s or on failure
         f"{len(shown)} operations, {len(codes & set().union(*shown.values()))} of {len(codes)} "
         f"codes, {len(pairs) - len(missing)} of {len(pairs)} codes of operations; not: {missing}"
     )
@@ -97,28 +97,28 @@ def test_the_table_provokes_what_the_description_lists(results: list[Result]):
 
 
 @pytest.mark.skipif(not DESCRIPTION.exists(), reason="İYS's description is not here")
-def test_every_example_has_a_shape_of_ours(results: list[Result]):
-    """Each example answer of the description has keys and kinds of an answer the twin gave."""
+def test_every_example_has_the_shape_of_a_response(results: list[Result]):
+    """Each example of the description has keys and types of a response of the simulator."""
     ours: dict[tuple[str, str], list[object]] = {}
     for result in results:
         ours.setdefault((result.case.endpoint.name, str(result.status)), []).append(result.content)
     shapes = {where: shape_of(contents) for where, contents in ours.items()}
     strange: dict[str, set[str]] = {}
-    told = 0
+    found = 0
     for name, operation in described().items():
         if not is_of_the_consent_domain(operation):
             continue
         for status, example in examples_of(operation):
-            told += 1
+            found += 1
             for stranger in strangers_to(shapes.get((name, status), {}), example):
                 strange.setdefault(stranger, set()).add(name)
-    print(f"{told} examples of {len(shapes)} answers")  # noqa: T201 - what is covered is told
+    print(f"{found} examples of {len(shapes)} answers")  # noqa: T201 - the coverage
     assert strange == {quirk.stranger: set(quirk.operations) for quirk in EXAMPLES}
 
 
 @pytest.mark.skipif(not DESCRIPTION.exists(), reason="İYS's description is not here")
-def test_no_status_lies_outside_the_description(results: list[Result]):
-    """Each status is listed for its operation, or in the table of quirks, which has no idle row."""
+def test_every_status_is_documented(results: list[Result]):
+    """Each status is listed for its endpoint, or a deviation; no deviation is unused."""
     undocumented = {
         (result.case.endpoint.name, result.status)
         for result in results
@@ -127,17 +127,17 @@ def test_no_status_lies_outside_the_description(results: list[Result]):
     assert {quirk_of_status(name, status) for name, status in undocumented} == STATUSES.keys()
 
 
-async def test_a_run_leaves_settings_weather_and_speed_as_they_were():
-    """Limits are lifted for the run only, and what a case ordered does not befall the next."""
+async def test_run_restores_settings_fault_rules_and_speed():
+    """Limits are disabled only for the run, and the faults of a case do not affect the next."""
     state = SimulatorState(Settings(requests_per_second=7, result_delay=3))
-    wet = Case(
+    faulty = Case(
         endpoint=BRANDS,
-        title="weather that is not used up",
+        title="fault rule that is not used up",
         expected=success(200),
         setup=(inject_fault(endpoints.ADD, "H103", 500),),
     )
     rate = [case for case in all_cases() if case.expected.code == "H124"][:2]
-    results = await asked(state, wet, *rate)
+    results = await asked(state, faulty, *rate)
     assert {result.outcome for result in results} == {Outcome.PASSED}
     assert state.settings == Settings(requests_per_second=7, result_delay=3)
     assert state.faults.rules() == ()
@@ -173,8 +173,8 @@ async def test_a_run_leaves_settings_weather_and_speed_as_they_were():
         (success(200, {"list.0.status": ...}), 200, {"list": []}, "a value expected"),
     ],
 )
-def test_a_wrong_answer_is_told(expected: Expected, status: int, content: object, reason: str):
-    """Status, code, message, place and values: each is looked at."""
+def test_mismatch_is_described(expected: Expected, status: int, content: object, reason: str):
+    """Status, code, message, place and values are compared."""
     assert reason in mismatch(expected, status, content)
 
 
@@ -186,19 +186,19 @@ def test_a_wrong_answer_is_told(expected: Expected, status: int, content: object
         {"code": "H353", "message": "x"},
     ],
 )
-def test_a_code_is_read_in_each_of_iyss_shapes(content: object):
+def test_code_is_read_in_each_of_iyss_shapes(content: object):
     """In the envelope, under the misspelt key, and flat."""
     assert mismatch(refusal("H353", 403), 403, content) == ""
 
 
-def test_a_name_without_a_value_is_an_error():
-    """A typing error in a case does not go out as text."""
+def test_name_without_a_value_is_an_error():
+    """A typing error in a case is not sent as text."""
     with pytest.raises(KeyError):
         filled({"recipient": "to $nobody"}, {})
 
 
-async def test_a_step_that_fails_fails_its_case():
-    """The request itself is not sent, and the set-up is named."""
+async def test_failed_setup_fails_its_case():
+    """The request itself is not sent, and the setup request is named."""
     step = Step(method="POST", path="/__simulator__/brands", body={})
     case = Case(endpoint=BRANDS, title="a brand without a code", expected=success(200))
     with_step = Case(endpoint=BRANDS, title="x", expected=success(200), setup=(step,))
@@ -211,7 +211,7 @@ async def test_a_step_that_fails_fails_its_case():
 
 
 def elsewhere(request: httpx.Request) -> httpx.Response:
-    """Answer as something that is not our simulator."""
+    """Respond as a server that is not the simulator."""
     if request.url.path == "/oauth2/token":
         return httpx.Response(200, json={"access_token": "fake"})
     if request.url.path.endswith("/brands"):
@@ -219,8 +219,8 @@ def elsewhere(request: httpx.Request) -> httpx.Response:
     return httpx.Response(404)
 
 
-async def test_without_an_admin_api_what_needs_it_is_skipped():
-    """Given credentials are used, and the rest is skipped with the reason."""
+async def test_cases_that_need_the_admin_api_are_skipped():
+    """The given credentials are used, and the rest is skipped with the reason."""
     transport = httpx.MockTransport(elsewhere)
     async with httpx.AsyncClient(transport=transport, base_url="http://elsewhere") as http:
         target = await Target.connect(http, random=Random(1), credentials=CREDENTIALS)
@@ -238,8 +238,8 @@ async def test_without_an_admin_api_what_needs_it_is_skipped():
     assert "HTTP 401 expected, 200 received" in by_outcome[Outcome.FAILED]
 
 
-async def test_without_credentials_nothing_is_asked():
-    """Each case says what it needs."""
+async def test_without_credentials_every_case_is_skipped():
+    """Each case has the reason."""
     transport = httpx.MockTransport(elsewhere)
     async with httpx.AsyncClient(transport=transport, base_url="http://elsewhere") as http:
         target = await Target.connect(http, random=Random(1), credentials=None)
@@ -247,27 +247,27 @@ async def test_without_credentials_nothing_is_asked():
     assert {result.outcome for result in results} == {Outcome.SKIPPED}
 
 
-async def test_nobody_there_is_an_error():
-    """A base URL that does not answer is no list of failures."""
+async def test_unreachable_target_is_an_error():
+    """A base URL that does not respond is no list of failures."""
     async with httpx.AsyncClient(base_url="http://127.0.0.1:1", trust_env=False) as http:
         with pytest.raises(UnreachableError):
             await Target.connect(http, random=Random(1), credentials=None)
 
 
-async def test_a_twin_that_goes_meanwhile_is_told():
-    """The run ends there: what was not asked is not called wrong."""
+async def test_target_lost_during_the_run_is_an_error():
+    """The run ends there: cases that were not sent are not failures."""
 
-    def mortal(request: httpx.Request) -> httpx.Response:
+    def dying(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("/faults"):
             raise httpx.ConnectError("gone")
         return httpx.Response(200, json={"nowTurkey": "2026-09-17 12:00:00", "access_token": "x"})
 
-    wet = [case for case in all_cases() if case.expected.code == "H103"]
-    transport = httpx.MockTransport(mortal)
+    faulty = [case for case in all_cases() if case.expected.code == "H103"]
+    transport = httpx.MockTransport(dying)
     async with httpx.AsyncClient(transport=transport, base_url="http://simulator") as http:
         target = await Target.connect(http, random=Random(1), credentials=None)
         with pytest.raises(UnreachableError):
-            await Runner(target).run(wet)
+            await Runner(target).run(faulty)
 
 
 def run(*words: str):
@@ -275,14 +275,14 @@ def run(*words: str):
     return CliRunner().invoke(app, ["conformance", *words])
 
 
-def test_the_command_reports_as_a_table_and_as_json():
-    """Without a base URL it asks a twin of its own; 0 where all is right."""
+def test_command_reports_as_table_and_json():
+    """Without a base URL it tests a new simulator; exit code 0 where all cases pass."""
     table = run("--only", "/info/city", "--seed", "1")
     assert table.exit_code == 0, table.output
     assert "GET /info/city/{code}" in table.stdout
-    told = json.loads(run("--only", "H401", "--output", "json").stdout)
-    assert told["summary"]["codes"] == ["H401"]
-    assert [case["outcome"] for case in told["cases"]] == ["passed"]
+    found = json.loads(run("--only", "H401", "--output", "json").stdout)
+    assert found["summary"]["codes"] == ["H401"]
+    assert [case["outcome"] for case in found["cases"]] == ["passed"]
 
 
 @pytest.mark.parametrize(
@@ -293,13 +293,13 @@ def test_the_command_reports_as_a_table_and_as_json():
         (["--iys-code", "1", "--username", "x"], 2),
     ],
 )
-def test_the_command_tells_why_it_could_not_ask(words: list[str], code: int):
-    """Nobody there, no such case, half an account."""
+def test_command_exits_by_the_reason(words: list[str], code: int):
+    """Unreachable, no such case, an incomplete account."""
     assert run(*words).exit_code == code
 
 
-def test_the_command_tells_that_a_twin_cannot_be_set_up(monkeypatch: pytest.MonkeyPatch):
-    """A setting it refuses ends the run with a sentence, not in the middle of a stack."""
+def test_command_names_a_failed_setup(monkeypatch: pytest.MonkeyPatch):
+    """A refused setting ends the run with a message, not with a traceback."""
     monkeypatch.setattr(
         "iys_simulator.conformance.target._UNLIMITED", {"requestsPerSecond": "none"}
     )
@@ -308,10 +308,13 @@ def test_the_command_tells_that_a_twin_cannot_be_set_up(monkeypatch: pytest.Monk
     assert "cannot be set up: /__simulator__/settings: 400" in result.stderr
 
 
-def test_the_command_tells_what_is_wrong(monkeypatch: pytest.MonkeyPatch):
-    """One wrong answer is printed with its operation, and the exit code is 1."""
-    wrong = Case(endpoint=endpoints.CITIES, title="a wrong wish", expected=success(201))
+def test_command_prints_failures(monkeypatch: pytest.MonkeyPatch):
+    """A wrong response is printed with its endpoint, and the exit code is 1."""
+    wrong = Case(endpoint=endpoints.CITIES, title="impossible expectation", expected=success(201))
     monkeypatch.setattr("iys_simulator.commands.conformance.all_cases", lambda: (wrong,))
     result = run()
     assert result.exit_code == 1
-    assert "failed GET /info/city: a wrong wish: HTTP 201 expected, 200 received" in result.stdout
+    assert (
+        "failed GET /info/city: impossible expectation: HTTP 201 expected, 200 received"
+        in result.stdout
+    )

@@ -1,4 +1,4 @@
-"""A list is read as its items would be one by one."""
+"""A list is read as its items would be read one by one."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,8 +28,8 @@ items = st.fixed_dictionaries(
 
 
 @given(st.lists(items, max_size=8))
-def test_a_list_is_read_as_its_items_are(given_items: list[dict[str, object]]):
-    """Whatever was judged before, an item gives the same consent or the same errors."""
+def test_list_is_read_as_its_items_are(given_items: list[dict[str, object]]):
+    """Whatever was read before, an item gives the same consent or the same errors."""
     reader = ConsentListReader(CONTEXT)
     assert [reader.read(item) for item in given_items] == [
         read_consent(item, CONTEXT) for item in given_items

@@ -1,4 +1,4 @@
-"""İYS's own description, where it lies beside the repository: our shapes and words are its own."""
+"""İYS's own description: the simulator has its messages and its keys."""
 
 import json
 import re
@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from iys_simulator.errors import messages, retailer_messages, table_messages
-from simulator_harness.client import Iys
+from simulator_harness.client import SimulatorHarness
 
 DESCRIPTION = Path(__file__).parents[3] / "shared" / "iys" / "openapi-3.2.0.json"
 PATH = "/sps/{iysCode}/brands/{brandCode}"
@@ -31,7 +31,7 @@ def description():
 
 
 def texts_in(value: object) -> list[str]:
-    """All texts of a JSON value."""
+    """Return all texts of a JSON value."""
     if isinstance(value, str):
         return [value]
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
@@ -39,13 +39,13 @@ def texts_in(value: object) -> list[str]:
 
 
 def examples(description: dict[str, Any], method: str, path: str, status: int):
-    """Give the examples of an answer."""
+    """Return the examples of a response."""
     content = description["paths"][path][method]["responses"][str(status)]["content"]
     return [example["value"] for example in content["application/json"]["examples"].values()]
 
 
 def keys_of(values: Iterable[object]) -> set[str]:
-    """All keys of the objects in `values`, at any depth."""
+    """Return all keys of the objects in `values`, at any depth."""
     found: set[str] = set()
     for value in values:
         if isinstance(value, dict):
@@ -56,13 +56,13 @@ def keys_of(values: Iterable[object]) -> set[str]:
 
 
 def plain(text: str) -> str:
-    """`text` without placeholders' names and doubled blanks."""
+    """Return `text` without the names of placeholders and repeated spaces."""
     return re.sub(r"\s+", " ", re.sub(r"\{+[^{}]*\}+", "{}", text)).strip()
 
 
 @pytest.mark.parametrize("code", sorted(set(messages.REFUSALS) - _ELSEWHERE.keys()))
-def test_every_refusal_has_iyss_words(description: dict[str, Any], code: str):
-    """Each wording of ours stands in the description, placeholders aside."""
+def test_every_message_is_iyss(description: dict[str, Any], code: str):
+    """Each message is in the description, except for placeholders."""
     ours = plain(messages.REFUSALS[code].message)
     parts = [re.escape(part) for part in ours.split("{}")]
     pattern = re.compile(".{0,40}".join(parts))
@@ -70,7 +70,7 @@ def test_every_refusal_has_iyss_words(description: dict[str, Any], code: str):
 
 
 @pytest.mark.parametrize(
-    "wording",
+    "message",
     [
         messages.PASSWORD_MISSING,
         messages.FIRST_RET_IN_BATCH,
@@ -88,16 +88,16 @@ def test_every_refusal_has_iyss_words(description: dict[str, Any], code: str):
         retailer_messages.RECIPIENT_TYPE_IN_REPORT,
     ],
 )
-def test_the_other_wordings_are_iyss_too(description: dict[str, Any], wording: str):
-    """The second wordings of a code stand in the description."""
-    assert any(wording in text for text in texts_in(description))
+def test_second_messages_are_iyss(description: dict[str, Any], message: str):
+    """The second messages of a code are in the description."""
+    assert any(message in text for text in texts_in(description))
 
 
 @pytest.mark.parametrize("code", sorted(table_messages.TABLE_MESSAGES))
-def test_the_tables_wordings_are_iyss(description: dict[str, Any], code: str):
-    """The wordings of the switch stand in the description as well."""
-    told = {plain(text) for text in texts_in(description)}
-    assert any(plain(table_messages.TABLE_MESSAGES[code]) in text for text in told)
+def test_table_messages_are_iyss(description: dict[str, Any], code: str):
+    """The messages of the switch are in the description too."""
+    found = {plain(text) for text in texts_in(description)}
+    assert any(plain(table_messages.TABLE_MESSAGES[code]) in text for text in found)
 
 
 def assert_shape(
@@ -109,8 +109,8 @@ def assert_shape(
     assert answer.json(), "an empty answer has no shape"
 
 
-async def test_token(iys: Iys, description: dict[str, Any]):
-    """The token's answer and its refusals have İYS's keys."""
+async def test_token_responses_have_iyss_keys(iys: SimulatorHarness, description: dict[str, Any]):
+    """The token response and its refusals have İYS's keys."""
     right = {"username": "api@example.com", "password": "fake", "grant_type": "password"}
     answer = await iys.http.post("/oauth2/token", json=right)
     assert_shape(answer, description, "post", "/oauth2/token", 200)
@@ -123,7 +123,9 @@ async def test_token(iys: Iys, description: dict[str, Any]):
 
 
 @pytest.mark.parametrize("version", ["", "/v2"])
-async def test_adding(iys: Iys, description: dict[str, Any], version: str):
+async def test_add_responses_have_iyss_keys(
+    iys: SimulatorHarness, description: dict[str, Any], version: str
+):
     """Single and batch adds, their results and their refusals have İYS's keys."""
     path = version + PATH + "/consents"
     assert_shape(await iys.add(version=version), description, "post", path, 200)
@@ -148,7 +150,7 @@ async def test_adding(iys: Iys, description: dict[str, Any], version: str):
     assert keys_of([first, again, waiting]) <= known
 
 
-async def test_asking(iys: Iys, description: dict[str, Any]):
+async def test_query_responses_have_iyss_keys(iys: SimulatorHarness, description: dict[str, Any]):
     """Status, statuses, changes, brands and subscription have İYS's keys."""
     await iys.add()
     body = {"recipient": "+905550000001", "recipientType": "BIREYSEL", "type": "MESAJ"}

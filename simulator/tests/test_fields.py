@@ -1,9 +1,9 @@
-"""Field rules: each code fires on what it is for, with İYS's shape."""
+"""Field rules: each code applies to its error, with İYS's shape."""
 
 import pytest
 
 from iys_simulator.rules.business_days import acceptance_window
-from simulator_harness.client import Iys, codes
+from simulator_harness.client import SimulatorHarness, codes
 
 TODAY = "2026-09-17 11:00:00"
 
@@ -49,10 +49,10 @@ TODAY = "2026-09-17 11:00:00"
         ({"retailerAccess": [1] * 3001}, ["H126"], "retailerAccess"),
     ],
 )
-async def test_a_wrong_field_is_refused_with_its_code(
-    iys: Iys, changed: dict[str, object], expected: list[str], location: str
+async def test_invalid_field_is_refused_with_its_code(
+    iys: SimulatorHarness, changed: dict[str, object], expected: list[str], location: str
 ):
-    """Each wrong field has İYS's code, and says where and mostly what."""
+    """Each invalid field has İYS's code, its location and mostly its value."""
     answer = await iys.add(**changed)
     assert answer.status_code == 422
     assert codes(answer) == expected
@@ -65,28 +65,28 @@ async def test_a_wrong_field_is_refused_with_its_code(
 @pytest.mark.parametrize(
     "recipient", ["+905992000000", "+902121230000", "+9005311333449", "+4915112345678"]
 )
-async def test_numbers_iys_takes_are_taken_and_kept_as_sent(iys: Iys, recipient: str):
-    """Possible numbers pass, the one with a zero too many as well."""
+async def test_possible_numbers_are_stored_as_sent(iys: SimulatorHarness, recipient: str):
+    """Possible numbers are accepted, including one with a zero too many."""
     answer = await iys.add(recipient=recipient)
     assert answer.status_code == 200
     assert next(iter(iys.state.register_of(660101).movements())).recipient == recipient
 
 
-async def test_all_errors_of_an_item_come_together(iys: Iys):
-    """One answer names every wrong field."""
+async def test_all_errors_of_an_item_are_reported(iys: SimulatorHarness):
+    """One response names every invalid field."""
     answer = await iys.add(type="X", status="Y", source="Z", consentDate="now")
     assert codes(answer) == ["H117", "H119", "H115", "H158"]
 
 
-async def test_an_email_is_kept_in_lower_case(iys: Iys):
-    """What İYS saves and answers is the lower-cased address."""
+async def test_email_is_stored_in_lower_case(iys: SimulatorHarness):
+    """İYS stores and returns the lower-cased address."""
     await iys.add(type="EPOSTA", recipient="Ornek.Alici+a@Example.COM")
     (movement,) = iys.state.register_of(660101).movements()
     assert movement.recipient == "ornek.alici+a@example.com"
 
 
-async def test_a_single_add_that_is_no_object_is_refused(iys: Iys):
-    """H085 and H014 are for bodies that cannot be read as a consent."""
+async def test_single_add_that_is_no_object_is_refused(iys: SimulatorHarness):
+    """H085 and H014 for bodies that cannot be read as a consent."""
     path = f"{iys.path}/consents"
     listed = await iys.http.post(path, json=[1])
     broken = await iys.http.post(path, content=b"{")
@@ -94,8 +94,8 @@ async def test_a_single_add_that_is_no_object_is_refused(iys: Iys):
     assert (broken.status_code, codes(broken)) == (400, ["H014"])
 
 
-async def test_retailers_must_be_of_the_brand(iys: Iys):
-    """H267 for an empty code, H180 for one the brand does not have."""
+async def test_unknown_retailer_is_refused(iys: SimulatorHarness):
+    """H267 for an empty code, H180 for one that the brand does not have."""
     empty = await iys.add(retailerCode="")
     assert (empty.status_code, codes(empty)) == (400, ["H267"])
     iys.replace_brand(retailers=frozenset([10000001]))
@@ -118,18 +118,18 @@ async def test_retailers_must_be_of_the_brand(iys: Iys):
     ],
 )
 async def test_three_business_days_are_counted_as_in_turkey(now: str, earliest: str):
-    """The last day on which a consent is taken is the third business day after it."""
+    """The last day on which a consent is accepted is the third business day after it."""
     assert acceptance_window(now).earliest == earliest
 
 
-async def test_by_end_of_day_the_time_does_not_matter(iys: Iys):
-    """Monday morning's consent is taken on Thursday at noon, Sunday's is not."""
+async def test_end_of_day_ignores_the_time_of_day(iys: SimulatorHarness):
+    """Monday morning's consent is accepted on Thursday at noon, Sunday's is not."""
     assert (await iys.add(consentDate="2026-09-14 00:00:00")).status_code == 200
     late = await iys.add(consentDate="2026-09-13 23:59:59", recipient="+905550000002")
     assert (late.status_code, codes(late)) == (422, ["H467"])
 
 
-async def test_sliding_days_end_at_the_time_of_day(iys: Iys):
+async def test_sliding_days_end_at_the_time_of_day(iys: SimulatorHarness):
     """With the switch a consent of Monday 11:59 is too late on Thursday at 12:00."""
     iys.set(late_mode="sliding")
     assert codes(await iys.add(consentDate="2026-09-14 11:59:59")) == ["H467"]
@@ -137,15 +137,17 @@ async def test_sliding_days_end_at_the_time_of_day(iys: Iys):
 
 
 @pytest.mark.parametrize("activated_at", [None, "2026-09-18 00:00:00"])
-async def test_before_activation_old_consents_are_taken(iys: Iys, activated_at: str | None):
+async def test_old_consents_are_accepted_before_activation(
+    iys: SimulatorHarness, activated_at: str | None
+):
     """The three-day rule starts with the brand's activation."""
     iys.replace_brand(activated_at=activated_at)
     assert (await iys.add(consentDate="2019-01-01 10:00:00")).status_code == 200
 
 
 @pytest.mark.parametrize("version", ["", "/v2"])
-async def test_a_value_nested_too_deep_is_refused_without_it(iys: Iys, version: str):
-    """What cannot be written back is left out of the error, and nothing breaks."""
+async def test_value_nested_too_deep_is_omitted_from_the_error(iys: SimulatorHarness, version: str):
+    """A value that cannot be serialized is omitted, and nothing fails."""
     body = b'{"status": ' + b"[" * 900 + b"]" * 900 + b"}"
     answer = await iys.http.post(f"{version}{iys.path}/consents", content=body)
     assert answer.status_code == 422
@@ -155,7 +157,7 @@ async def test_a_value_nested_too_deep_is_refused_without_it(iys: Iys, version: 
     assert (await iys.http.post(f"{iys.path}/consents", content=deeper)).status_code == 400
 
 
-async def test_half_a_character_is_no_json(iys: Iys):
-    """A lone surrogate is no text that anybody could keep."""
+async def test_lone_surrogate_is_no_json(iys: SimulatorHarness):
+    """A lone surrogate cannot be stored as text."""
     answer = await iys.http.post(f"{iys.path}/consents", content=b'{"status": "\\ud800"}')
     assert (answer.status_code, codes(answer)) == (400, ["H014"])

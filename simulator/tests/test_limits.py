@@ -1,4 +1,4 @@
-"""Limits of one client address: by the second, by the hour, and by the error_rate of its traffic."""
+"""Limits of one client address: by the second, by the hour, and by its error rate."""
 
 import pytest
 
@@ -6,13 +6,13 @@ from iys_simulator.gateway.gateway import ConnectionDroppedError
 from iys_simulator.settings import Settings
 from iys_simulator.traffic.error_rate import ErrorRate
 from iys_simulator.traffic.rate_limits import FixedWindow, RestartingHour, SlidingWindow
-from simulator_harness.client import Iys, codes
+from simulator_harness.client import SimulatorHarness, codes
 
 HOUR = 3600.0
 BODY = {"recipient": "+905550000001", "recipientType": "BIREYSEL", "type": "MESAJ"}
 
 
-def test_a_fixed_window_ends_with_the_clock():
+def test_fixed_window_ends_with_the_clock():
     """Twice the limit passes around a boundary, and refused requests are not counted."""
     limit = FixedWindow()
     admitted = [limit.admits("a", now, 2, 1.0) for now in (0.8, 0.9, 0.95, 1.0, 1.1, 1.2)]
@@ -20,22 +20,22 @@ def test_a_fixed_window_ends_with_the_clock():
     assert limit.admits("b", 1.2, 2, 1.0)
 
 
-def test_a_sliding_window_looks_back():
-    """The boundary of a second helps nobody."""
+def test_sliding_window_looks_back():
+    """The boundary of a second makes no difference."""
     limit = SlidingWindow()
     admitted = [limit.admits("a", now, 2, 1.0) for now in (0.5, 0.75, 1.0, 1.5, 1.625, 1.75)]
     assert admitted == [True, True, False, True, False, True]
 
 
 @pytest.mark.parametrize("limit", [FixedWindow(), SlidingWindow(), RestartingHour()])
-def test_no_limit_and_no_window_refuse_nobody(limit: FixedWindow):
-    """0 switches a limit off, whichever of its two numbers it is."""
+def test_zero_switches_a_limit_off(limit: FixedWindow):
+    """Either of its two numbers does."""
     assert all(limit.admits("a", 0.0, 0, 1.0) for _ in range(3))
     assert all(limit.admits("a", 0.0, 1, 0.0) for _ in range(3))
 
 
-def test_an_early_retry_restarts_the_hour():
-    """H084's hour begins anew with each refused request."""
+def test_early_retry_restarts_the_hour():
+    """H084's hour starts again with each refused request."""
     limit = RestartingHour()
     assert limit.admits("a", 0.0, 1, HOUR)
     assert not limit.admits("a", HOUR - 1, 1, HOUR)
@@ -43,8 +43,8 @@ def test_an_early_retry_restarts_the_hour():
     assert limit.admits("a", 2 * HOUR + 1, 1, HOUR)
 
 
-async def test_an_hour_can_be_short(iys: Iys):
-    """A scaled hour gives the same refusals, sooner forgiven."""
+async def test_hour_can_be_shortened(iys: SimulatorHarness):
+    """A shorter hour has the same refusals and ends sooner."""
     iys.set(status_limit=1, hour=10)
     path = f"{iys.path}/consents/status"
     assert (await iys.http.post(path, json=BODY)).status_code == 200
@@ -54,8 +54,8 @@ async def test_an_hour_can_be_short(iys: Iys):
     assert (await iys.http.post(path, json=BODY)).status_code == 200
 
 
-async def test_jitter_holds_requests_up(iys: Iys):
-    """Each request waits up to the jitter, drawn from the twin's seed."""
+async def test_jitter_delays_requests(iys: SimulatorHarness):
+    """Each request waits up to the jitter, chosen by the simulator's seed."""
     waited: list[float] = []
 
     async def pause(seconds: float) -> None:
@@ -74,8 +74,8 @@ async def test_jitter_holds_requests_up(iys: Iys):
     assert len(set(waited)) == 3
 
 
-def test_bad_traffic_gets_notice_and_then_ends():
-    """Below the rate for the whole grace an address is removed; one that recovers is not."""
+def test_high_error_rate_gets_a_notice_and_a_removal():
+    """A client below the rate for the whole grace period is removed; one that recovers is not."""
     settings = Settings(quality_requests=10, quality_grace=2 * HOUR)
     error_rate = ErrorRate()
     for client, late in (("bad", "422"), ("better", "200")):
@@ -88,15 +88,15 @@ def test_bad_traffic_gets_notice_and_then_ends():
         error_rate.record(client, 2 * HOUR, late, settings)
     assert error_rate.is_removed("bad")
     assert not error_rate.is_removed("better")
-    told = {one["client"]: one for one in error_rate.as_list()}
-    assert told["bad"]["noticeSince"] == 0.0
-    assert told["better"]["noticeSince"] is None
+    found = {one["client"]: one for one in error_rate.as_list()}
+    assert found["bad"]["noticeSince"] == 0.0
+    assert found["better"]["noticeSince"] is None
     error_rate.readmit("bad")
     assert not error_rate.is_removed("bad")
 
 
-def test_quality_looks_back_a_day_and_blames_nobody_for_429_and_500():
-    """What is older than 24 hours and what is not the client's fault does not count."""
+def test_error_rate_counts_a_day_without_429_and_500():
+    """Requests older than 24 hours and failures that the client did not cause do not count."""
     settings = Settings(quality_requests=3, quality_grace=0)
     error_rate = ErrorRate()
     for status in ("422", "422", "422"):
@@ -110,15 +110,15 @@ def test_quality_looks_back_a_day_and_blames_nobody_for_429_and_500():
     assert len(error_rate.as_list()) == 2
 
 
-async def test_a_removed_client_is_not_heard(iys: Iys):
-    """Its connections are lost, or 403 by a switch, until it is readmitted."""
+async def test_removed_client_is_refused(iys: SimulatorHarness):
+    """Its connections are dropped, or 403 by a switch, until it is readmitted."""
     iys.set(quality_requests=2, quality_grace=0)
     await iys.add(status="X")
     with pytest.raises(ConnectionDroppedError):
         await iys.changes()
     iys.set(removed_client="forbidden")
     assert (await iys.changes()).status_code == 403
-    (told,) = (await iys.look("clients")).json()["clients"]
-    assert (told["isRemoved"], told["requests"]) == (True, 2)
-    await iys.admin("clients", {"client": told["client"]})
+    (found,) = (await iys.look("clients")).json()["clients"]
+    assert (found["isRemoved"], found["requests"]) == (True, 2)
+    await iys.admin("clients", {"client": found["client"]})
     assert (await iys.changes()).status_code == 204

@@ -1,10 +1,10 @@
-"""History, partners, places, reject links and ViA."""
+"""History, partners, places, opt-out links and ViA."""
 
 import httpx
 import pytest
 
 from iys_simulator.store.accounts import Account, Grant, Right, Subscription, SubscriptionState
-from simulator_harness.client import IYS_CODE, PHONE, Iys, codes
+from simulator_harness.client import IYS_CODE, PHONE, SimulatorHarness, codes
 
 PARTNER = 770001
 BASKET = {"type": "MESAJ", "recipientType": "BIREYSEL", "recipient": PHONE}
@@ -12,8 +12,8 @@ LATER = "2026-09-17 11:00:00"
 
 
 @pytest.fixture
-async def partner(iys: Iys) -> Iys:
-    """Give the client logged in as a partner that may write MESAJ and read EPOSTA."""
+async def partner(iys: SimulatorHarness) -> SimulatorHarness:
+    """Return the client logged in as a partner that may write MESAJ and read EPOSTA."""
     account = Account(
         username="partner@example.com", password="fake", iys_code=PARTNER, is_integrator=True
     )
@@ -26,13 +26,13 @@ async def partner(iys: Iys) -> Iys:
     return iys
 
 
-async def history(iys: Iys, query: str = "", **changed: object) -> httpx.Response:
-    """Ask for the movements of PHONE."""
+async def history(iys: SimulatorHarness, query: str = "", **changed: object) -> httpx.Response:
+    """Query the movements of PHONE."""
     return await iys.http.post(f"{iys.path}/consents/history{query}", json={**BASKET, **changed})
 
 
-async def test_history_tells_every_movement_newest_first(iys: Iys):
-    """All movements of the address by consent date, in pages."""
+async def test_history_lists_every_movement_newest_first(iys: SimulatorHarness):
+    """All movements of the recipient by consent date, in pages."""
     await iys.add()
     await iys.add(status="RET", consentDate=LATER)
     await iys.add(recipient="+905550000002")
@@ -44,7 +44,7 @@ async def test_history_tells_every_movement_newest_first(iys: Iys):
     assert (await history(iys, recipient="+905550000009")).json()["list"] == []
 
 
-async def test_history_checks_body_and_pages(iys: Iys):
+async def test_history_checks_body_and_pages(iys: SimulatorHarness):
     """H182 is the limit's and H183 the offset's here, or as in the table by a switch."""
     wrong = await history(iys, "?offset=-1&limit=-1")
     assert (wrong.status_code, codes(wrong)) == (422, ["H183", "H182"])
@@ -57,7 +57,7 @@ async def test_history_checks_body_and_pages(iys: Iys):
     assert codes(await iys.http.post(f"{iys.path}/consents/history", json=[])) == ["H014"]
 
 
-async def test_history_has_an_hourly_limit(iys: Iys):
+async def test_history_has_an_hourly_limit(iys: SimulatorHarness):
     """H089 for the hundred and first query of an hour."""
     iys.set(history_limit=1)
     await history(iys)
@@ -67,8 +67,8 @@ async def test_history_has_an_hourly_limit(iys: Iys):
     assert (await history(iys)).status_code == 200
 
 
-async def test_a_partner_sees_what_was_granted(partner: Iys):
-    """Codes are texts in one list and numbers in the other; a type without a right is absent."""
+async def test_partner_sees_granted_brands(partner: SimulatorHarness):
+    """Codes are texts in one list and numbers in the other; a channel without a right is absent."""
     everything = (await partner.http.get(f"/integrator/{PARTNER}/sps")).json()
     assert everything["pagination"] == {"offset": 0, "totalCount": 1, "pageSize": 1}
     (brand,) = everything["list"]
@@ -92,8 +92,8 @@ async def test_a_partner_sees_what_was_granted(partner: Iys):
     assert (sandbox.status_code, codes(sandbox)) == (400, ["H363"])
 
 
-async def test_a_partner_works_within_its_rights(partner: Iys):
-    """It adds where it may write, and is refused where it may read or has no right."""
+async def test_partner_writes_within_its_rights(partner: SimulatorHarness):
+    """It adds where it may write, and is refused where it may only read or has no right."""
     assert (await partner.add()).status_code == 200
     for channel in ("EPOSTA", "ARAMA"):
         address = "a@example.com" if channel == "EPOSTA" else PHONE
@@ -105,7 +105,7 @@ async def test_a_partner_works_within_its_rights(partner: Iys):
     assert codes(await partner.add(recipient="+905550000002")) == ["H353"]
 
 
-async def test_partners_and_providers_keep_to_their_own(partner: Iys):
+async def test_partners_and_providers_have_separate_endpoints(partner: SimulatorHarness):
     """H353 for another partner's code, H363 and H522 for a provider's account."""
     other = await partner.http.get("/integrator/1/sps")
     assert (other.status_code, codes(other)) == (403, ["H353"])
@@ -119,8 +119,8 @@ async def test_partners_and_providers_keep_to_their_own(partner: Iys):
     assert codes(await partner.http.get(f"/integrator/{PARTNER}/subscription")) == ["H522"]
 
 
-async def test_a_partners_subscription_binds_it(partner: Iys):
-    """It sees its own and no quota of the customer; PAUSED refuses all else in its words."""
+async def test_partner_subscription_limits_the_partner(partner: SimulatorHarness):
+    """It sees its own and no quota of the provider; PAUSED refuses every other call."""
     path = f"/integrator/{PARTNER}/subscription"
     own = (await partner.http.get(path)).json()
     assert (own["iysCode"], own["status"]) == (PARTNER, "ACTIVE")
@@ -136,8 +136,8 @@ async def test_a_partners_subscription_binds_it(partner: Iys):
     assert (anonymous.status_code, codes(anonymous)) == (401, ["H251"])
 
 
-async def test_subscriptions_tell_of_via_and_spell_their_id(iys: Iys):
-    """ViA packages stand where they were bought; the key of the id is a switch."""
+async def test_subscription_has_via_packages_and_an_id_by_switch(iys: SimulatorHarness):
+    """ViA packages appear where they were bought; the key of the id is a switch."""
     bought = Subscription(iys_code=IYS_CODE, via_credit=-1, via_pass_credit=5)
     iys.state.directory.subscriptions[IYS_CODE] = bought
     iys.set(subscription_key="subsciprtionId")
@@ -147,8 +147,8 @@ async def test_subscriptions_tell_of_via_and_spell_their_id(iys: Iys):
     assert answer["viaPassSubscriptionPackage"]["viaPassCredit"] == 5
 
 
-async def test_places_are_listed(iys: Iys):
-    """Provinces and districts under İYS's codes, 204 where there is none, H241 for no number."""
+async def test_places_are_listed(iys: SimulatorHarness):
+    """Provinces and districts under İYS's codes, 204 for an unknown one, H241 for no number."""
     cities = (await iys.http.get("/info/city")).json()
     assert (len(cities), cities[33]) == (81, {"code": 34, "name": "İstanbul"})
     towns = (await iys.http.get("/info/town")).json()
@@ -160,8 +160,8 @@ async def test_places_are_listed(iys: Iys):
     assert codes(await iys.http.get("/info/town/x")) == ["H241"]
 
 
-async def test_a_reject_link_rejects_once_pressed(iys: Iys):
-    """Opening changes nothing, the button saves RET by e-mail; afterwards no link is given."""
+async def test_opt_out_link_opts_out_by_its_button(iys: SimulatorHarness):
+    """Opening changes nothing, the button saves RET; afterwards no link is created."""
     await iys.add(type="EPOSTA", recipient="a@example.com")
     asked = {"recipients": [{"recipient": "A@example.com", "recipientType": "BIREYSEL"}]}
     path = f"{iys.path}/via-hash-links"
@@ -179,8 +179,8 @@ async def test_a_reject_link_rejects_once_pressed(iys: Iys):
     assert (refused["code"], refused["recipient"]) == ("H568", "A@example.com")
 
 
-async def test_a_reject_link_runs_out(iys: Iys):
-    """404 for a link of nobody, and for one older than 90 days."""
+async def test_opt_out_link_expires(iys: SimulatorHarness):
+    """404 for an unknown link, and for one older than 90 days."""
     await iys.add(type="EPOSTA", recipient="a@example.com")
     asked = {"recipients": [{"recipient": "a@example.com", "recipientType": "BIREYSEL"}]}
     (link,) = (await iys.http.post(f"{iys.path}/via-hash-links", json=asked)).json()
@@ -202,16 +202,16 @@ async def test_a_reject_link_runs_out(iys: Iys):
         ({"recipients": [{"recipient": "x", "recipientType": "y"}]}, (422, ["H116", "H120"])),
     ],
 )
-async def test_reject_links_check_their_list(
-    iys: Iys, body: object, expected: tuple[int, list[str]]
+async def test_opt_out_links_check_their_list(
+    iys: SimulatorHarness, body: object, expected: tuple[int, list[str]]
 ):
-    """Each fault of the list has its code."""
+    """Each error of the list has its code."""
     answer = await iys.http.post(f"{iys.path}/via-hash-links", json=body)
     assert (answer.status_code, codes(answer)) == expected
 
 
-async def test_via_says_it_is_not_simulated(iys: Iys):
-    """Behind token and provider, each family says so in its own envelope."""
+async def test_via_responds_not_simulated(iys: SimulatorHarness):
+    """After token and provider, each family responds so in its own envelope."""
     via = await iys.http.post(f"/via/sps/{IYS_CODE}/consent", json={})
     assert (via.status_code, codes(via)) == (400, ["NOT-SIMULATED"])
     assert codes(await iys.http.post("/via/sps/1/consent", json={})) == ["H1040"]

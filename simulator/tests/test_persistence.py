@@ -1,4 +1,4 @@
-"""State that lasts: what one process left in its file, the next one goes on with."""
+"""Persistence: a process continues with the state file of the one before."""
 
 from pathlib import Path
 
@@ -8,26 +8,36 @@ import pytest
 from iys_simulator import Clock, Settings, SimulatorState, build_app
 from iys_simulator.store.accounts import Account, Grant, Right, Subscription, SubscriptionState
 from iys_simulator.store.database import Database
-from simulator_harness.client import BRAND_CODE, IYS_CODE, NOW, PHONE, Iys, a_brand, seconds_of
+from simulator_harness.client import (
+    BRAND_CODE,
+    IYS_CODE,
+    NOW,
+    PHONE,
+    SimulatorHarness,
+    a_brand,
+    seconds_of,
+)
 
 KEY = ("MESAJ", "BIREYSEL", PHONE)
 
 
 def opened(path: Path) -> SimulatorState:
-    """Give a twin over the file, as a process that starts has it."""
+    """Return a simulator over the file, as a starting process has it."""
     settings = Settings(requests_per_second=0)
     return SimulatorState(settings, Clock(lambda: seconds_of(NOW)), database=Database(path))
 
 
-def spoken_to(state: SimulatorState) -> Iys:
-    """Give a client of the twin."""
+def client_of(state: SimulatorState) -> SimulatorHarness:
+    """Return a client of the simulator."""
     transport = httpx.ASGITransport(build_app(state))
-    return Iys(state, httpx.AsyncClient(transport=transport, base_url="http://simulator"))
+    return SimulatorHarness(
+        state, httpx.AsyncClient(transport=transport, base_url="http://simulator")
+    )
 
 
-async def test_everything_is_there_again(tmp_path: Path):
-    """Accounts, brands, tokens, records, waiting batches, answers, the clock: as they were."""
-    path = tmp_path / "twin.db"
+async def test_state_is_loaded_again(tmp_path: Path):
+    """Accounts, brands, tokens, records, waiting batches, responses and clock are as before."""
+    path = tmp_path / "state.db"
     first = opened(path)
     account = Account(username="api@example.com", password="fake", iys_code=IYS_CODE)
     state = SubscriptionState.ACTIVE
@@ -35,7 +45,7 @@ async def test_everything_is_there_again(tmp_path: Path):
     grant = Grant(integrator_code=7, rights={"MESAJ": Right.READ})
     brand = a_brand(grants=(grant,), retailers=frozenset([12345678]))
     first.directory.add_brand(brand)
-    iys = spoken_to(first)
+    iys = client_of(first)
     await iys.log_in()
     header = iys.http.headers["Authorization"]
     await iys.add(retailerCode=12345678)
@@ -45,7 +55,7 @@ async def test_everything_is_there_again(tmp_path: Path):
     await first.close()
 
     second = opened(path)
-    iys = spoken_to(second)
+    iys = client_of(second)
     iys.http.headers["Authorization"] = header
     assert second.directory.accounts["api@example.com"] == account
     assert second.directory.brands[BRAND_CODE] == brand
@@ -62,14 +72,14 @@ async def test_everything_is_there_again(tmp_path: Path):
     await second.close()
 
 
-async def test_a_process_that_was_killed_loses_nothing(tmp_path: Path):
-    """What was answered is in the file though nobody closed it, and time does not go back."""
-    path = tmp_path / "twin.db"
+async def test_killed_process_loses_nothing(tmp_path: Path):
+    """What was answered is in the file although nothing closed it, and time does not go back."""
+    path = tmp_path / "state.db"
     first = opened(path)
     account = Account(username="api@example.com", password="fake", iys_code=IYS_CODE)
     first.directory.add_account(account, Subscription(iys_code=IYS_CODE))
     first.directory.add_brand(a_brand())
-    iys = spoken_to(first)
+    iys = client_of(first)
     await iys.log_in()
     first.clock.advance(3600)
     await iys.add()
@@ -82,9 +92,9 @@ async def test_a_process_that_was_killed_loses_nothing(tmp_path: Path):
     await first.close()
 
 
-async def test_a_reset_empties_the_file_too(tmp_path: Path):
+async def test_reset_deletes_the_file_contents(tmp_path: Path):
     """After a reset of everything a new process finds nothing."""
-    path = tmp_path / "twin.db"
+    path = tmp_path / "state.db"
     first = opened(path)
     first.directory.add_brand(a_brand())
     await first.reset(everything=True)
@@ -94,8 +104,8 @@ async def test_a_reset_empties_the_file_too(tmp_path: Path):
     await second.close()
 
 
-async def test_a_broken_transaction_leaves_nothing(state: SimulatorState):
-    """Either all of what belongs together is written, or nothing."""
+async def test_failed_transaction_writes_nothing(state: SimulatorState):
+    """Statements of one transaction are written together or not at all."""
     database = state.database
 
     def breaks() -> None:

@@ -1,4 +1,4 @@
-"""Push: the handshake, and deliveries that leave at once."""
+"""Push: the test of an address, and deliveries."""
 
 import asyncio
 import base64
@@ -10,7 +10,7 @@ import pytest
 from iys_simulator import SimulatorState
 from iys_simulator.push_content import TEST_MOVEMENT
 from iys_simulator.push_delivery import PushDelivery
-from simulator_harness.client import Iys, codes
+from simulator_harness.client import SimulatorHarness, codes
 
 CONNECTION = {
     "url": "https://push.example.com/iys",
@@ -21,7 +21,7 @@ CONNECTION = {
 
 
 class Receiver:
-    """A subscriber's address: asks for Basic auth, and fails as often as it is told."""
+    """A push address: requires Basic authentication, and fails as often as configured."""
 
     def __init__(self) -> None:
         self.bodies: list[dict[str, object]] = []
@@ -48,13 +48,13 @@ class Receiver:
 
 @pytest.fixture
 def pauses() -> list[float]:
-    """How long push waited between tries."""
+    """Return how long push waited between attempts."""
     return []
 
 
 @pytest.fixture
 def receiver(state: SimulatorState, pauses: list[float]) -> Receiver:
-    """Give a receiver that the twin's deliveries reach; nothing waits."""
+    """Return a receiver that the simulator's deliveries reach; nothing waits."""
     receiver = Receiver()
 
     async def pause(seconds: float) -> None:
@@ -67,20 +67,22 @@ def receiver(state: SimulatorState, pauses: list[float]) -> Receiver:
     return receiver
 
 
-async def register(iys: Iys, *connections: object):
+async def register(iys: SimulatorHarness, *connections: object):
     return await iys.http.post(
         f"{iys.path}/push/registration", json={"connection": list(connections)}
     )
 
 
-async def deliveries_done(iys: Iys):
+async def deliveries_done(iys: SimulatorHarness):
     async with asyncio.timeout(5):
         while iys.state.push.is_busy:  # noqa: ASYNC110 - turns of the loop, no time
             await asyncio.sleep(0)
 
 
-async def test_a_registration_is_proved_with_the_test_movement(iys: Iys, receiver: Receiver):
-    """The address refuses an open call, takes the fixed movement, and is listed."""
+async def test_registration_is_tested_with_the_test_movement(
+    iys: SimulatorHarness, receiver: Receiver
+):
+    """The address refuses a call without credentials, accepts the fixed movement, and is listed."""
     answer = await register(iys, CONNECTION)
     assert answer.json() == {"message": "Bağlantı oluşturuldu"}
     assert receiver.bodies == [{"list": [TEST_MOVEMENT]}]
@@ -105,14 +107,14 @@ async def test_a_registration_is_proved_with_the_test_movement(iys: Iys, receive
         ({}, httpx.ReadTimeout("slow"), "H191"),
     ],
 )
-async def test_an_address_that_misbehaves_is_refused(
-    iys: Iys,
+async def test_address_that_fails_the_test_is_refused(
+    iys: SimulatorHarness,
     receiver: Receiver,
     changed: dict[str, object],
     problem: Exception | None,
     expected: str,
 ):
-    """Open to anybody, failing, unreachable or too slow: H530 and H191, and listed as failed."""
+    """Without authentication, failing, unreachable or too slow: H530 and H191, listed as failed."""
     for name, value in changed.items():
         setattr(receiver, name, value)
     receiver.problem = problem
@@ -132,16 +134,16 @@ async def test_an_address_that_misbehaves_is_refused(
         ({"username": "", "password": None}, ["H093", "H093"]),
     ],
 )
-async def test_the_fields_of_a_connection_are_checked(
-    iys: Iys, receiver: Receiver, changed: dict[str, object], expected: list[str]
+async def test_fields_of_a_connection_are_checked(
+    iys: SimulatorHarness, receiver: Receiver, changed: dict[str, object], expected: list[str]
 ):
-    """H531, H117 and H093 before anything is tried."""
+    """H531, H117 and H093 before any call."""
     answer = await register(iys, {**CONNECTION, **changed})
     assert (answer.status_code, codes(answer)) == (422, expected)
     assert receiver.bodies == []
 
 
-async def test_a_missing_type_and_a_missing_list_are_named(iys: Iys):
+async def test_missing_type_and_list_are_refused(iys: SimulatorHarness):
     """H111 without a type; a body without connections is no request."""
     untyped = {name: value for name, value in CONNECTION.items() if name != "type"}
     assert codes(await register(iys, untyped)) == ["H111"]
@@ -149,15 +151,15 @@ async def test_a_missing_type_and_a_missing_list_are_named(iys: Iys):
     assert codes(await register(iys, "x")) == ["H014"]
 
 
-async def test_http_is_full_by_the_switch(iys: Iys, receiver: Receiver):
-    """`push_https_required` off lets http:// in."""
+async def test_http_is_accepted_by_switch(iys: SimulatorHarness, receiver: Receiver):
+    """`push_https_required` off accepts http://."""
     iys.set(push_https_required=False)
     answer = await register(iys, {**CONNECTION, "url": "http://push.example.com/iys"})
     assert answer.status_code == 200
 
 
-async def test_two_connections_a_type_stand_at_most(iys: Iys, receiver: Receiver):
-    """The third of a type is H530; another type has its own two."""
+async def test_third_connection_of_a_type_is_refused(iys: SimulatorHarness, receiver: Receiver):
+    """H530; another type has its own two."""
     for number in (1, 2):
         url = f"https://push.example.com/{number}"
         assert (await register(iys, {**CONNECTION, "url": url})).status_code == 200
@@ -166,10 +168,10 @@ async def test_two_connections_a_type_stand_at_most(iys: Iys, receiver: Receiver
     assert (await register(iys, {**third, "type": "ARAMA"})).status_code == 200
 
 
-async def test_a_citizens_movement_is_delivered(iys: Iys, receiver: Receiver):
-    """What the citizen did arrives with codes and transactionId; other types do not."""
+async def test_citizen_movement_is_delivered(iys: SimulatorHarness, receiver: Receiver):
+    """It arrives with codes and transactionId; other types do not."""
     await register(iys, CONNECTION)
-    save_citizen_change = await iys.citizen()
+    change = await iys.citizen()
     await iys.citizen(type="ARAMA")
     await deliveries_done(iys)
     assert receiver.bodies[1:] == [
@@ -179,20 +181,20 @@ async def test_a_citizens_movement_is_delivered(iys: Iys, receiver: Receiver):
                     "iysCode": 660001,
                     "brandCode": 660101,
                     "consentDate": "2026-09-17 12:00:00",
-                    "creationDate": save_citizen_change["creationDate"],
+                    "creationDate": change["creationDate"],
                     "source": "IYS_WEB",
                     "recipient": "+905550000001",
                     "recipientType": "BIREYSEL",
                     "status": "RET",
                     "type": "MESAJ",
-                    "transactionId": save_citizen_change["transactionId"],
+                    "transactionId": change["transactionId"],
                 }
             ]
         }
     ]
 
 
-async def test_what_the_provider_wrote_is_not_delivered(iys: Iys, receiver: Receiver):
+async def test_provider_movement_is_not_delivered(iys: SimulatorHarness, receiver: Receiver):
     """Only IYS_* movements are pushed."""
     await register(iys, CONNECTION)
     await iys.add()
@@ -200,8 +202,8 @@ async def test_what_the_provider_wrote_is_not_delivered(iys: Iys, receiver: Rece
     assert receiver.recipients == []
 
 
-async def test_movements_waiting_together_go_together(iys: Iys, receiver: Receiver):
-    """One delivery holds `push_size` movements at most."""
+async def test_waiting_movements_are_delivered_together(iys: SimulatorHarness, receiver: Receiver):
+    """One delivery has at most `push_size` movements."""
     iys.set(push_size=2)
     await register(iys, CONNECTION)
     acts = [
@@ -211,11 +213,13 @@ async def test_movements_waiting_together_go_together(iys: Iys, receiver: Receiv
     await iys.admin("citizen", acts)
     await deliveries_done(iys)
     assert [len(body["list"]) for body in receiver.bodies[1:]] == [2, 2, 1]
-    assert receiver.recipients == [save_citizen_change["recipient"] for save_citizen_change in acts]
+    assert receiver.recipients == [change["recipient"] for change in acts]
 
 
-async def test_a_failed_delivery_is_tried_again(iys: Iys, receiver: Receiver, pauses: list[float]):
-    """Back-off doubles; the movement arrives in the end."""
+async def test_failed_delivery_is_retried(
+    iys: SimulatorHarness, receiver: Receiver, pauses: list[float]
+):
+    """The delay doubles; the movement arrives in the end."""
     await register(iys, CONNECTION)
     receiver.failures = 3
     await iys.citizen()
@@ -224,10 +228,10 @@ async def test_a_failed_delivery_is_tried_again(iys: Iys, receiver: Receiver, pa
     assert pauses == [1.0, 2.0, 4.0]
 
 
-async def test_a_delivery_is_given_up_after_some_tries(
-    iys: Iys, receiver: Receiver, pauses: list[float]
+async def test_delivery_is_given_up_after_its_retries(
+    iys: SimulatorHarness, receiver: Receiver, pauses: list[float]
 ):
-    """With no retries left the movement is lost to push, and counted."""
+    """Without retries left the movement is not pushed, and counted."""
     iys.set(push_retries=1)
     await register(iys, CONNECTION)
     receiver.failures = 2
@@ -238,8 +242,8 @@ async def test_a_delivery_is_given_up_after_some_tries(
     assert counts == {"500": 2, "given_up": 1}
 
 
-async def test_a_failed_renewal_leaves_the_connection_standing(
-    iys: Iys, receiver: Receiver
+async def test_failed_renewal_keeps_the_connection(
+    iys: SimulatorHarness, receiver: Receiver
 ) -> None:
     """An address that was down when it registered again still gets its movements."""
     await register(iys, CONNECTION)
@@ -251,7 +255,7 @@ async def test_a_failed_renewal_leaves_the_connection_standing(
     assert receiver.recipients == ["+905550000001"]
 
 
-async def test_unregistration_ends_deliveries(iys: Iys, receiver: Receiver):
+async def test_unregistration_ends_deliveries(iys: SimulatorHarness, receiver: Receiver):
     """H530 with wrong credentials; with the right ones the connection is gone."""
     await register(iys, CONNECTION)
     path = f"{iys.path}/push/unregistration"
@@ -265,8 +269,8 @@ async def test_unregistration_ends_deliveries(iys: Iys, receiver: Receiver):
     assert (await iys.http.get(f"{iys.path}/push/registration")).json() == []
 
 
-async def test_a_lost_delivery_is_made_good_by_the_retry(iys: Iys, receiver: Receiver) -> None:
-    """Weather loses the first try; without retries the movement is lost to push."""
+async def test_retry_repeats_a_dropped_delivery(iys: SimulatorHarness, receiver: Receiver) -> None:
+    """A fault drops the first attempt; without retries the movement is lost to push."""
     await register(iys, CONNECTION)
     request_body = {"operation": "push", "drop": "before"}
     await iys.admin("faults", request_body)
@@ -280,8 +284,10 @@ async def test_a_lost_delivery_is_made_good_by_the_retry(iys: Iys, receiver: Rec
     assert receiver.recipients == ["+905550000001"]
 
 
-async def test_a_delivery_may_arrive_twice(iys: Iys, receiver: Receiver) -> None:
-    """An answer lost on the way back has the same movement delivered again."""
+async def test_dropped_response_repeats_a_delivery(
+    iys: SimulatorHarness, receiver: Receiver
+) -> None:
+    """A response dropped on its way back delivers the same movement again."""
     await register(iys, CONNECTION)
     await iys.admin("faults", {"operation": "push", "drop": "after"})
     await iys.citizen()
@@ -289,7 +295,9 @@ async def test_a_delivery_may_arrive_twice(iys: Iys, receiver: Receiver) -> None
     assert receiver.recipients == ["+905550000001", "+905550000001"]
 
 
-async def test_weather_for_any_call_leaves_deliveries_alone(iys: Iys, receiver: Receiver) -> None:
+async def test_rule_for_any_call_excludes_deliveries(
+    iys: SimulatorHarness, receiver: Receiver
+) -> None:
     """`*` means the client's calls."""
     await register(iys, CONNECTION)
     await iys.admin("faults", {"operation": "*", "status": 500})
@@ -299,14 +307,14 @@ async def test_weather_for_any_call_leaves_deliveries_alone(iys: Iys, receiver: 
     assert (await iys.add()).status_code == 500
 
 
-async def ordered(iys: Iys, **weather: object) -> None:
-    """Register the receiver, and order weather for deliveries."""
+async def ordered(iys: SimulatorHarness, **faults: object) -> None:
+    """Register the receiver, and add a fault rule for deliveries."""
     await register(iys, CONNECTION)
-    assert (await iys.admin("faults", {"operation": "push", **weather})).status_code == 200
+    assert (await iys.admin("faults", {"operation": "push", **faults})).status_code == 200
 
 
-async def test_a_delivery_may_be_lost_for_good(iys: Iys, receiver: Receiver):
-    """The twin takes it for delivered: it never comes, and only pull tells."""
+async def test_lost_delivery_is_not_retried(iys: SimulatorHarness, receiver: Receiver):
+    """The simulator considers it delivered: it never arrives, and only pull shows the movement."""
     await ordered(iys, delivery="lost")
     await iys.citizen(recipient="+905550000001")
     await deliveries_done(iys)
@@ -317,7 +325,7 @@ async def test_a_delivery_may_be_lost_for_good(iys: Iys, receiver: Receiver):
     assert counts == {"lost": 1, "200": 1}
 
 
-async def test_a_delivery_may_come_twice(iys: Iys, receiver: Receiver):
+async def test_doubled_delivery_arrives_twice(iys: SimulatorHarness, receiver: Receiver):
     """The same body, once more."""
     await ordered(iys, delivery="doubled")
     await iys.citizen()
@@ -325,8 +333,10 @@ async def test_a_delivery_may_come_twice(iys: Iys, receiver: Receiver):
     assert receiver.bodies[1:] == [receiver.bodies[1]] * 2
 
 
-async def test_a_delivery_may_be_overtaken(iys: Iys, receiver: Receiver, state: SimulatorState):
-    """It waits until the next one has gone, so the two arrive in the other order."""
+async def test_overtaken_delivery_arrives_after_the_next(
+    iys: SimulatorHarness, receiver: Receiver, state: SimulatorState
+):
+    """It waits for the next one, so the two arrive in the other order."""
     never = asyncio.Event()
 
     async def pause(_: float) -> None:
@@ -343,10 +353,10 @@ async def test_a_delivery_may_be_overtaken(iys: Iys, receiver: Receiver, state: 
     assert receiver.recipients == ["+905550000002", "+905550000001"]
 
 
-async def test_an_overtaken_delivery_does_not_wait_for_ever(
-    iys: Iys, receiver: Receiver, pauses: list[float]
+async def test_overtaken_delivery_is_sent_after_its_delay(
+    iys: SimulatorHarness, receiver: Receiver, pauses: list[float]
 ):
-    """Where no other follows it leaves after its seconds; failing then, it is tried again."""
+    """Without a next one it is sent after its seconds; if that fails, it is retried."""
     await ordered(iys, delivery="overtaken", slowSeconds=9)
     receiver.failures = 1
     await iys.citizen()
@@ -355,8 +365,10 @@ async def test_an_overtaken_delivery_does_not_wait_for_ever(
     assert pauses == [9, 1]
 
 
-async def test_a_delivery_may_be_late(iys: Iys, receiver: Receiver, pauses: list[float]):
-    """It leaves after its seconds."""
+async def test_slow_delivery_is_sent_after_its_delay(
+    iys: SimulatorHarness, receiver: Receiver, pauses: list[float]
+):
+    """It is sent after its seconds."""
     await ordered(iys, slowSeconds=30)
     await iys.citizen()
     await deliveries_done(iys)

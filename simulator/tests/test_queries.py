@@ -1,25 +1,27 @@
-"""Asking: single and multiple status, pull, brands, subscription."""
+"""Queries: single and multiple status, pull, brands, subscription."""
 
 import pytest
 
-from simulator_harness.client import Iys, codes
+from simulator_harness.client import SimulatorHarness, codes
 
 TODAY = "2026-09-17 11:00:00"
 HOUR = 3600
 
 
-async def status(iys: Iys, **body: object):
+async def status(iys: SimulatorHarness, **body: object):
     usual = {"recipient": "+905550000001", "recipientType": "BIREYSEL", "type": "MESAJ"}
     asked = {name: value for name, value in {**usual, **body}.items() if value is not ...}
     return await iys.http.post(f"{iys.path}/consents/status", json=asked)
 
 
-async def statuses(iys: Iys, body: object, channel: str = "MESAJ", kind: str = "BIREYSEL"):
+async def statuses(
+    iys: SimulatorHarness, body: object, channel: str = "MESAJ", kind: str = "BIREYSEL"
+):
     return await iys.http.post(f"{iys.path}/consents/{kind}/status/{channel}", json=body)
 
 
-async def pulled(iys: Iys, **asked: object):
-    """Every page's recipients, and the last cursor."""
+async def pulled(iys: SimulatorHarness, **asked: object):
+    """Return every page's recipients, and the last cursor."""
     found, after = [], None
     while True:
         answer = await iys.changes(**asked, **({"after": after} if after else {}))
@@ -30,8 +32,8 @@ async def pulled(iys: Iys, **asked: object):
         after = body["after"]
 
 
-async def test_a_single_status_tells_the_record(iys: Iys):
-    """The record of the address, e-mails in lower case."""
+async def test_single_status_returns_the_record(iys: SimulatorHarness):
+    """The record of the recipient, e-mails in lower case."""
     saved = (await iys.add(type="EPOSTA", recipient="alici@example.com")).json()
     answer = await status(iys, type="EPOSTA", recipient="ALICI@example.com")
     assert answer.json() == {
@@ -47,7 +49,7 @@ async def test_a_single_status_tells_the_record(iys: Iys):
     }
 
 
-async def test_an_unknown_address_is_empty_or_not_found(iys: Iys):
+async def test_unknown_recipient_is_empty_or_not_found(iys: SimulatorHarness):
     """200 with `{}`, or 404 by the switch."""
     known_as = await status(iys)
     assert (known_as.status_code, known_as.json()) == (200, {})
@@ -68,22 +70,22 @@ async def test_an_unknown_address_is_empty_or_not_found(iys: Iys):
         ({"recipient": "+0554321323223333333333"}, ["H166"]),
     ],
 )
-async def test_a_single_status_checks_its_fields(
-    iys: Iys, changed: dict[str, object], expected: list[str]
+async def test_single_status_checks_its_fields(
+    iys: SimulatorHarness, changed: dict[str, object], expected: list[str]
 ):
     """422 with İYS's codes for queries."""
     answer = await status(iys, **changed)
     assert (answer.status_code, codes(answer)) == (422, expected)
 
 
-async def test_a_status_query_that_is_no_object_is_h097(iys: Iys):
+async def test_status_query_that_is_no_object_is_h097(iys: SimulatorHarness):
     """H097 for a list."""
     answer = await iys.http.post(f"{iys.path}/consents/status", json=[])
     assert (answer.status_code, codes(answer)) == (400, ["H097"])
 
 
-async def test_multiple_status_lists_onay_only(iys: Iys):
-    """RET and unknown addresses are both absent; e-mails come back in lower case."""
+async def test_multiple_status_lists_only_onay(iys: SimulatorHarness):
+    """RET and unknown recipients are both absent; e-mails are returned in lower case."""
     for name in ("yes", "no"):
         await iys.add(type="EPOSTA", recipient=f"{name}@example.com")
     await iys.citizen(type="EPOSTA", recipient="no@example.com")
@@ -105,14 +107,16 @@ async def test_multiple_status_lists_onay_only(iys: Iys):
         ({"recipients": ["+905550000001"] * 1001}, ["H127"]),
     ],
 )
-async def test_multiple_status_checks_its_list(iys: Iys, body: object, expected: list[str]):
-    """Each fault of the list has its code, and one duplicate refuses all of it."""
+async def test_multiple_status_checks_its_list(
+    iys: SimulatorHarness, body: object, expected: list[str]
+):
+    """Each error of the list has its code, and one duplicate refuses all of it."""
     answer = await statuses(iys, body)
     assert (answer.status_code, codes(answer)) == (422, expected)
 
 
-async def test_multiple_status_checks_its_path(iys: Iys):
-    """H116 and H117 for a wrong path, H464 for phones asked as e-mails, H193 with its place."""
+async def test_multiple_status_checks_its_path(iys: SimulatorHarness):
+    """H116 and H117 for an invalid path, H464 for phones as e-mails, H193 with its place."""
     assert codes(await statuses(iys, {}, "SMS", "HERKES")) == ["H116", "H117"]
     mixed = await statuses(iys, {"recipients": ["+905550000001"]}, "EPOSTA")
     assert "EPOSTA için, alıcı (recipient) e-posta" in mixed.json()["errors"][0]["message"]
@@ -120,8 +124,8 @@ async def test_multiple_status_checks_its_path(iys: Iys):
     assert twice.json()["errors"][0]["location"] == ["recipients", 1]
 
 
-async def test_pull_has_two_streams(iys: Iys):
-    """Stream HS tells what the provider wrote, IYS (the default) what citizens did."""
+async def test_pull_has_two_streams(iys: SimulatorHarness):
+    """Stream HS has the provider's movements, IYS (the default) those of citizens."""
     await iys.add()
     await iys.citizen(recipient="+905550000009")
     iys.state.clock.advance(HOUR)
@@ -129,7 +133,7 @@ async def test_pull_has_two_streams(iys: Iys):
     assert (await pulled(iys))[0] == ["+905550000009"]
 
 
-async def test_pull_hides_the_last_hour(iys: Iys):
+async def test_pull_hides_the_last_hour(iys: SimulatorHarness):
     """204 without a body until an hour has passed."""
     await iys.citizen()
     iys.state.clock.advance(HOUR - 1)
@@ -139,7 +143,7 @@ async def test_pull_hides_the_last_hour(iys: Iys):
     assert (await iys.changes()).status_code == 200
 
 
-async def test_pull_forgets_after_seven_days(iys: Iys):
+async def test_pull_ends_after_seven_days(iys: SimulatorHarness):
     """A movement is shown for 167 hours: from one hour old to seven days."""
     await iys.citizen()
     iys.state.clock.advance(7 * 24 * HOUR)
@@ -149,7 +153,7 @@ async def test_pull_forgets_after_seven_days(iys: Iys):
     assert (await iys.changes()).status_code == 204
 
 
-async def test_pages_lose_and_repeat_nothing(iys: Iys):
+async def test_pages_lose_and_repeat_nothing(iys: SimulatorHarness):
     """Movements of one second that share a transactionId survive every page boundary."""
     expected = []
     for number in (1, 2, 1, 1, 3):
@@ -161,8 +165,8 @@ async def test_pages_lose_and_repeat_nothing(iys: Iys):
         assert (await pulled(iys, limit=limit))[0] == expected
 
 
-async def test_a_cursor_goes_on_where_it_stopped(iys: Iys):
-    """After 204 the old cursor brings what came later, and nothing twice."""
+async def test_cursor_continues_after_204(iys: SimulatorHarness):
+    """After 204 the old cursor returns later movements, and none twice."""
     await iys.citizen(recipient="+905550000001")
     iys.state.clock.advance(HOUR)
     found, after = await pulled(iys)
@@ -175,16 +179,16 @@ async def test_a_cursor_goes_on_where_it_stopped(iys: Iys):
 
 
 @pytest.mark.parametrize("after", ["garbage", "1_x", "1_x_y", "99999999999_x"])
-async def test_an_unknown_cursor_starts_at_the_window_or_behind_its_second(iys: Iys, after: str):
-    """A cursor nobody gave is no error."""
+async def test_unknown_cursor_starts_at_the_window_or_its_second(iys: SimulatorHarness, after: str):
+    """A cursor that was never issued is no error."""
     await iys.citizen()
     iys.state.clock.advance(HOUR)
     expected = 204 if after.startswith("9") else 200
     assert (await iys.changes(after=after)).status_code == expected
 
 
-async def test_pull_checks_its_parameters(iys: Iys):
-    """H506 for a wrong stream, H507 for more than 1,000 (value as text), H183 for no number."""
+async def test_pull_checks_its_parameters(iys: SimulatorHarness):
+    """H506 for an unknown stream, H507 for more than 1,000 (value as text), H183 for no number."""
     wrong = await iys.changes(source="SH")
     assert (wrong.status_code, codes(wrong)) == (422, ["H506"])
     many = await iys.changes(limit="1500")
@@ -192,8 +196,8 @@ async def test_pull_checks_its_parameters(iys: Iys):
     assert codes(await iys.changes(limit="0")) == ["H183"]
 
 
-async def test_a_first_consent_on_iys_tells_the_citizens_name(iys: Iys):
-    """`citizenName` stands only where it was given."""
+async def test_citizen_name_is_returned_where_given(iys: SimulatorHarness):
+    """`citizenName` appears only where it was given."""
     await iys.citizen(status="ONAY", source="IYS_WEB_YENI", citizenName="Örnek Alıcı")
     await iys.citizen(status="RET", recipient="+905550000002")
     iys.state.clock.advance(HOUR)
@@ -202,8 +206,8 @@ async def test_a_first_consent_on_iys_tells_the_citizens_name(iys: Iys):
     assert "citizenName" not in second
 
 
-async def test_a_closed_line_carries_the_last_known_date(iys: Iys):
-    """IYS_AHS_HAT_KAPATMA has an old consent date, and none over a TACIR without one."""
+async def test_closed_line_has_the_last_known_date(iys: SimulatorHarness):
+    """IYS_AHS_HAT_KAPATMA has an old consent date, and none after a TACIR without one."""
     await iys.add()
     await iys.add(recipientType="TACIR", consentDate=..., source=...)
     for kind in ("BIREYSEL", "TACIR"):
@@ -213,7 +217,7 @@ async def test_a_closed_line_carries_the_last_known_date(iys: Iys):
     assert dates == ["2026-09-16 10:00:00", ""]
 
 
-async def test_brands_tell_their_counts(iys: Iys):
+async def test_brands_have_their_counts(iys: SimulatorHarness):
     """Approvals and rejections are counted by current record."""
     await iys.add()
     await iys.add(recipient="+905550000002")
@@ -230,14 +234,14 @@ async def test_brands_tell_their_counts(iys: Iys):
     }
 
 
-async def test_a_provider_without_brands_is_h001(iys: Iys):
-    """H001 where nothing is known of the provider."""
+async def test_provider_without_brands_is_h001(iys: SimulatorHarness):
+    """H001 where the provider has no brand."""
     iys.state.directory.brands.clear()
     answer = await iys.http.get("/sps/660001/brands")
     assert (answer.status_code, codes(answer)) == (404, ["H001"])
 
 
-async def test_the_subscription_tells_the_quota(iys: Iys):
+async def test_subscription_has_the_quota(iys: SimulatorHarness):
     """Limit and use of all brands; without a limit it may be exceeded."""
     await iys.add()
     unlimited = (await iys.http.get("/sps/660001/subscription")).json()

@@ -6,20 +6,20 @@ import httpx
 import pytest
 
 from iys_simulator.store.accounts import Account, Grant, Right, Subscription
-from simulator_harness.client import PHONE, Iys, codes, seconds_of
+from simulator_harness.client import PHONE, SimulatorHarness, codes, seconds_of
 
 TODAY = "2026-09-17"
 NEXT_DAY = 86400.0
 COLUMNS = "creationDate,transactionId,recipient,recipientType,type,status,consentDate,source"
 
 
-async def report(iys: Iys, what: str, day: str = TODAY) -> httpx.Response:
+async def report(iys: SimulatorHarness, what: str, day: str = TODAY) -> httpx.Response:
     """Get a report of a day."""
     return await iys.http.get(f"{iys.path}/{what.replace('DAY', day)}")
 
 
-async def day_with_movements(iys: Iys) -> None:
-    """Make three movements today, then let the day pass."""
+async def day_with_movements(iys: SimulatorHarness) -> None:
+    """Save three movements today, then move the clock a day on."""
     await iys.add()
     await iys.add(recipient="+905550000002")
     await iys.citizen()
@@ -27,8 +27,8 @@ async def day_with_movements(iys: Iys) -> None:
     await iys.log_in()
 
 
-async def test_statistics_count_changes_by_type_and_by_who_made_them(iys: Iys):
-    """First ONAY and RET over ONAY count; a renewal is in the total only, a batch is pending."""
+async def test_statistics_count_changes_by_type_and_writer(iys: SimulatorHarness):
+    """First ONAY and RET after ONAY count; a renewal is only in the total, a batch is pending."""
     await iys.add()
     await iys.add(consentDate="2026-09-17 11:00:00")
     await iys.citizen()
@@ -49,8 +49,8 @@ async def test_statistics_count_changes_by_type_and_by_who_made_them(iys: Iys):
     assert codes(await report(iys, "changes/DAY/recipients/X")) == ["H116"]
 
 
-async def test_the_file_tells_every_movement_and_the_hash_is_its_own(iys: Iys):
-    """Header, a line a movement by creation date and id, SHA-384 in hex over these very bytes."""
+async def test_file_has_every_movement_and_its_hash(iys: SimulatorHarness):
+    """Header, one line for each movement by creation date and id, SHA-384 in hex of these bytes."""
     await day_with_movements(iys)
     file = await report(iys, "changes/DAY/file")
     assert file.headers["content-type"].startswith("text/csv")
@@ -74,8 +74,8 @@ async def test_the_file_tells_every_movement_and_the_hash_is_its_own(iys: Iys):
     assert agreement["hashValue"] == hashlib.sha384(bare.content).hexdigest()
 
 
-async def test_an_agreement_is_kept(iys: Iys):
-    """`agreementStatus` true is kept, anything else is H512; the answer's key is a switch."""
+async def test_agreement_is_saved(iys: SimulatorHarness):
+    """`agreementStatus` true is saved, anything else is H512; the response's key is a switch."""
     await day_with_movements(iys)
     path = f"{iys.path}/agreements/{TODAY}"
     wrong = await iys.http.put(path, json={"agreementStatus": False})
@@ -88,7 +88,7 @@ async def test_an_agreement_is_kept(iys: Iys):
     assert again.json() == {"aggrementCaptured": True}
 
 
-async def test_the_timestamp_holds_the_hash(iys: Iys):
+async def test_timestamp_contains_the_hash(iys: SimulatorHarness):
     """The reply is DER: granted, and over the hash of the day's file."""
     await day_with_movements(iys)
     reply = await report(iys, "agreements/DAY/timestamp")
@@ -100,8 +100,8 @@ async def test_the_timestamp_holds_the_hash(iys: Iys):
     assert tuple(reply.content[1:3]) == (0x81, len(reply.content) - 3)
 
 
-async def test_a_day_without_file_is_204(iys: Iys):
-    """Nothing for a day that is not over or had no movement; statistics are zeros."""
+async def test_day_without_a_file_is_204(iys: SimulatorHarness):
+    """204 for a day that is not over or had no movement; statistics are zeros."""
     await iys.add()
     for day in (TODAY, "2026-09-16"):
         for what in ("agreements/DAY", "changes/DAY/file", "agreements/DAY/timestamp"):
@@ -112,8 +112,8 @@ async def test_a_day_without_file_is_204(iys: Iys):
     assert len(answer.json()["changeStats"]) == 3
 
 
-async def test_a_file_may_take_its_time(iys: Iys):
-    """After midnight it is queued, then in progress, then there (a switch)."""
+async def test_file_is_delayed_by_switch(iys: SimulatorHarness):
+    """After midnight it is queued, then in progress, then available."""
     iys.set(report_delay=3600)
     await iys.add()
     midnight = seconds_of("2026-09-18 00:00:00")
@@ -138,8 +138,8 @@ async def test_a_file_may_take_its_time(iys: Iys):
         ("2026-09-10", None),
     ],
 )
-async def test_days_are_checked(iys: Iys, day: str, expected: str | None):
-    """H501 for what is no date, H502 for one more than seven days back."""
+async def test_report_dates_are_checked(iys: SimulatorHarness, day: str, expected: str | None):
+    """H501 for what is no date, H502 for one more than seven days ago."""
     answer = await report(iys, "changes/DAY/recipients/BIREYSEL", day)
     if expected is None:
         assert answer.status_code == 200
@@ -148,8 +148,8 @@ async def test_days_are_checked(iys: Iys, day: str, expected: str | None):
         assert answer.json()["errors"][0]["location"] == ["reportDate"]
 
 
-async def test_a_partner_needs_agreement_control(iys: Iys):
-    """H353 for a partner that may work with the brand but not reconcile."""
+async def test_partner_needs_agreement_control(iys: SimulatorHarness):
+    """H353 for a partner that may use the brand but not reconcile."""
     account = Account(username="io@example.com", password="fake", iys_code=7, is_integrator=True)
     iys.state.directory.add_account(account, Subscription(iys_code=7))
     rights = {"MESAJ": Right.WRITE}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from simulator_harness.client import BRAND_CODE, IYS_CODE, PHONE, Iys, codes
+from simulator_harness.client import BRAND_CODE, IYS_CODE, PHONE, SimulatorHarness, codes
 
 RETAILER = {
     "title": "Örnek Ticaret",
@@ -17,28 +17,28 @@ CONSENT = {"type": "MESAJ", "recipientType": "BIREYSEL", "recipient": PHONE}
 MANY = {"type": "MESAJ", "recipientType": "BIREYSEL", "recipients": [PHONE]}
 
 
-async def added(iys: Iys, **changed: object) -> int:
-    """Add a retailer and give its code."""
+async def added(iys: SimulatorHarness, **changed: object) -> int:
+    """Add a retailer and return its code."""
     answer = await iys.http.post(f"{iys.path}/retailers", json={**RETAILER, **changed})
     assert answer.status_code == 201, answer.text
     return answer.json()["retailerCode"]
 
 
-async def listed(iys: Iys, **asked: object) -> dict[str, object]:
-    """Give a page of the brand's retailers."""
+async def listed(iys: SimulatorHarness, **asked: object) -> dict[str, object]:
+    """Return a page of the brand's retailers."""
     answer = await iys.http.get(f"{iys.path}/retailers", params=asked)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
-async def may_use(iys: Iys) -> list[int]:
-    """Give the retailers that may use the consent of PHONE."""
+async def may_use(iys: SimulatorHarness) -> list[int]:
+    """Return the retailers that may use the consent of PHONE."""
     answer = await iys.http.post(f"{iys.path}/consent/retailers/access/list", json=CONSENT)
     assert answer.status_code == 200, answer.text
     return [one["retailerCode"] for one in answer.json()["list"]]
 
 
-async def test_a_retailer_lives_and_is_deleted(iys: Iys):
+async def test_retailer_is_added_listed_and_deleted(iys: SimulatorHarness):
     """It is added under a code of eight digits, listed, shown, deleted, and then unknown."""
     code = await added(iys, mersis=MERSIS, alias="Şube", mobile=PHONE)
     assert len(str(code)) == 8
@@ -60,8 +60,8 @@ async def test_a_retailer_lives_and_is_deleted(iys: Iys):
     assert (again.status_code, codes(again)) == (404, ["H058"])
 
 
-async def test_a_list_is_paged_or_whole_and_short_tells_less(iys: Iys):
-    """Pages tell where they stand; `all` is one page; a wrong flag or page is refused."""
+async def test_retailer_list_is_paged_whole_or_short(iys: SimulatorHarness):
+    """Pages have their position; `all` is one page; an invalid flag or page is refused."""
     for digits in ("10000000146", "10000000214", "10000000382"):
         await added(iys, tckn=digits)
     page = await listed(iys, offset=2, limit=2, short="true")
@@ -101,23 +101,23 @@ async def test_a_list_is_paged_or_whole_and_short_tells_less(iys: Iys):
         ({"title": "", "tin": ""}, ["H214", "H288"]),
     ],
 )
-async def test_wrong_fields_of_a_retailer(
-    iys: Iys, changed: dict[str, object], expected: list[str]
+async def test_invalid_fields_of_a_retailer_have_their_codes(
+    iys: SimulatorHarness, changed: dict[str, object], expected: list[str]
 ):
-    """Each wrong field has its code, all of them together and with 400."""
+    """All errors together and with 400."""
     fields = {name: value for name, value in {**RETAILER, **changed}.items() if value is not ...}
     answer = await iys.http.post(f"{iys.path}/retailers", json=fields)
     assert (answer.status_code, codes(answer)) == (400, expected)
 
 
-async def test_a_body_that_is_no_retailer(iys: Iys):
+async def test_body_that_is_no_retailer_is_refused(iys: SimulatorHarness):
     """H016 for a body that is no object, H014 for one that is no JSON."""
     assert codes(await iys.http.post(f"{iys.path}/retailers", json=[])) == ["H016"]
     assert codes(await iys.http.post(f"{iys.path}/retailers", content=b"{")) == ["H014"]
 
 
-async def test_identity_numbers_are_not_used_twice(iys: Iys):
-    """H230 and H231 over another retailer, H253 over one that is passive."""
+async def test_duplicate_identity_numbers_are_refused(iys: SimulatorHarness):
+    """H230 and H231 for another retailer's, H253 for a passive one's."""
     await added(iys, mersis=MERSIS)
     answer = await iys.http.post(f"{iys.path}/retailers", json={**RETAILER, "mersis": MERSIS})
     assert (answer.status_code, codes(answer)) == (400, ["H230", "H231"])
@@ -127,23 +127,23 @@ async def test_identity_numbers_are_not_used_twice(iys: Iys):
     assert "kimlik numarası" in passive.json()["errors"][0]["message"]
 
 
-async def test_a_brand_has_3000_retailers_at_most(iys: Iys):
-    """H067 where no code is left for another one."""
+async def test_retailer_3001_of_a_brand_is_refused(iys: SimulatorHarness):
+    """H067 where no code is left."""
     iys.replace_brand(retailers=frozenset(range(10_000_000, 10_003_000)))
     answer = await iys.http.post(f"{iys.path}/retailers", json=RETAILER)
     assert (answer.status_code, codes(answer)) == (400, ["H067"])
 
 
-async def test_a_retailer_named_by_its_code_can_be_deleted(iys: Iys):
-    """What the admin API named is listed beside the others and can go as they can."""
+async def test_retailer_of_the_admin_api_can_be_deleted(iys: SimulatorHarness):
+    """It is listed beside the others and deleted like them."""
     iys.replace_brand(retailers=frozenset([12345678]))
     assert [one["retailerCode"] for one in (await listed(iys))["list"]] == [12345678]
     assert (await iys.http.delete(f"{iys.path}/retailers/12345678")).status_code == 200
     assert (await listed(iys))["list"] == []
 
 
-async def test_access_is_added_replaced_and_removed(iys: Iys):
-    """The taker counts among those with access until the list is replaced."""
+async def test_access_is_added_replaced_and_removed(iys: SimulatorHarness):
+    """The collecting retailer has access until the list is replaced."""
     iys.replace_brand(retailers=frozenset([11111111, 22222222, 33333333]))
     await iys.add(retailerCode=11111111, retailerAccess=[22222222])
     assert await may_use(iys) == [11111111, 22222222]
@@ -165,8 +165,8 @@ async def test_access_is_added_replaced_and_removed(iys: Iys):
     assert (everything.status_code, await may_use(iys)) == (202, [])
 
 
-async def test_access_to_nothing(iys: Iys):
-    """H401 where there is no consent, H180 where there is no retailer, each named by its place."""
+async def test_access_to_nothing_is_refused(iys: SimulatorHarness):
+    """H401 where there is no consent, H180 for an unknown retailer with its place."""
     path = f"{iys.path}/consents/retailers/access"
     unknown = await iys.http.post(path, json={**CONSENT, "retailerAccess": [11111111]})
     assert (unknown.status_code, codes(unknown)) == (403, ["H180"])
@@ -188,8 +188,10 @@ async def test_access_to_nothing(iys: Iys):
         ("POST", "consent/retailers/access/list", "H173"),
     ],
 )
-async def test_a_body_that_is_no_access(iys: Iys, verb: str, path: str, code: str):
-    """Each method has its code for a body that is no object."""
+async def test_access_body_that_is_no_object_is_refused(
+    iys: SimulatorHarness, verb: str, path: str, code: str
+):
+    """Each endpoint has its own code."""
     answer = await iys.http.request(verb, f"{iys.path}/{path}", json=[])
     assert (answer.status_code, codes(answer)) == (400, [code])
 
@@ -213,8 +215,10 @@ async def test_a_body_that_is_no_access(iys: Iys, verb: str, path: str, code: st
         ({"retailerAccess": [1] * 101}, ["H126"]),
     ],
 )
-async def test_wrong_fields_of_access(iys: Iys, changed: dict[str, object], expected: list[str]):
-    """Each wrong field has its code; an address of a list is named by its place."""
+async def test_invalid_fields_of_access_have_their_codes(
+    iys: SimulatorHarness, changed: dict[str, object], expected: list[str]
+):
+    """A recipient of a list is named by its place."""
     body = {**MANY, "retailerAccess": [11111111], **changed}
     body = {name: value for name, value in body.items() if value is not ...}
     answer = await iys.http.put(f"{iys.path}/consents/retailers/access", json=body)
@@ -223,8 +227,8 @@ async def test_wrong_fields_of_access(iys: Iys, changed: dict[str, object], expe
         assert answer.json()["errors"][0]["location"] == ["recipients", 1]
 
 
-async def test_one_address_of_access_is_checked_too(iys: Iys):
-    """The methods of one consent want a recipient, and right pages."""
+async def test_single_recipient_of_access_is_checked(iys: SimulatorHarness):
+    """The endpoints of one consent need a recipient and valid pages."""
     path = f"{iys.path}/consent/retailers/access/list"
     body = {"type": "MESAJ", "recipientType": "BIREYSEL"}
     assert codes(await iys.http.post(path, json=body)) == ["H114"]
@@ -234,7 +238,7 @@ async def test_one_address_of_access_is_checked_too(iys: Iys):
     assert codes(worse) == ["H183"]
 
 
-async def test_retailer_methods_word_missing_credentials(iys: Iys):
+async def test_retailer_endpoints_distinguish_credentials(iys: SimulatorHarness):
     """H252 without a header, H250 with empty credentials, H251 with others, H351 with no token."""
     path = f"/sps/{IYS_CODE}/brands/{BRAND_CODE}/retailers"
     del iys.http.headers["Authorization"]

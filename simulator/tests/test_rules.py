@@ -1,50 +1,50 @@
-"""Stored-record rules: what is registered decides, at the moment of saving."""
+"""Register rules: the current record decides, at the moment of saving."""
 
 import pytest
 
-from simulator_harness.client import Iys, codes
+from simulator_harness.client import SimulatorHarness, codes
 
 TODAY = "2026-09-17 11:00:00"
 
 
-async def test_a_first_record_may_not_be_ret(iys: Iys):
-    """H175 over nothing, for both kinds of recipient."""
+async def test_first_record_may_not_be_ret(iys: SimulatorHarness):
+    """H175 for both recipient types."""
     for kind in ("BIREYSEL", "TACIR"):
         answer = await iys.add(status="RET", recipientType=kind)
         assert (answer.status_code, codes(answer)) == (400, ["H175"])
         assert answer.json()["errors"][0].keys() == {"code", "message"}
 
 
-async def test_the_providers_own_decision_creates_no_record(iys: Iys):
+async def test_hs_karar_creates_no_record(iys: SimulatorHarness):
     """H486: HS_KARAR may not be the first."""
     answer = await iys.add(status="RET", source="HS_KARAR")
     assert (answer.status_code, codes(answer)) == (400, ["H486"])
 
 
-async def test_ret_on_ret_is_refused(iys: Iys):
-    """H174 names the state it is in already."""
+async def test_ret_after_ret_is_refused(iys: SimulatorHarness):
+    """H174 names the current status."""
     await iys.add()
     assert (await iys.add(status="RET", consentDate=TODAY)).status_code == 200
     again = await iys.add(status="RET", consentDate="2026-09-17 11:30:00")
     assert (again.status_code, codes(again)) == (400, ["H174"])
 
 
-async def test_onay_on_onay_renews(iys: Iys):
-    """A newer ONAY over ONAY is a renewal."""
+async def test_onay_after_onay_renews(iys: SimulatorHarness):
+    """A newer ONAY after ONAY is a renewal."""
     await iys.add()
     assert (await iys.add(consentDate=TODAY)).status_code == 200
 
 
 @pytest.mark.parametrize("date", ["2026-09-16 10:00:00", "2026-09-15 10:00:00"])
-async def test_a_date_not_newer_is_refused(iys: Iys, date: str):
+async def test_date_that_is_not_newer_is_refused(iys: SimulatorHarness, date: str):
     """H178 for an older date and for an equal one."""
     await iys.add()
     answer = await iys.add(status="RET", consentDate=date)
     assert (answer.status_code, codes(answer)) == (400, ["H178"])
 
 
-async def test_a_tacir_gives_date_and_source_only_when_updated(iys: Iys):
-    """The first record needs neither; H462 and H463 want them for an update."""
+async def test_tacir_needs_date_and_source_for_an_update(iys: SimulatorHarness):
+    """The first record needs neither; H462 and H463 require them for an update."""
     first = await iys.add(recipientType="TACIR", consentDate=..., source=...)
     assert first.status_code == 200
     dateless = await iys.add(recipientType="TACIR", consentDate=...)
@@ -53,15 +53,15 @@ async def test_a_tacir_gives_date_and_source_only_when_updated(iys: Iys):
     assert codes(sourceless) == ["H463"]
 
 
-async def test_bireysel_and_tacir_are_two_records(iys: Iys):
-    """One address has a record of each kind."""
+async def test_bireysel_and_tacir_are_two_records(iys: SimulatorHarness):
+    """One recipient has a record of each type."""
     assert (await iys.add()).status_code == 200
     assert (await iys.add(recipientType="TACIR")).status_code == 200
     assert iys.state.register_of(660101).size == 2
 
 
-async def test_a_full_quota_takes_no_new_address(iys: Iys):
-    """H525 stops new addresses; an update and a RET of a known one go through."""
+async def test_full_quota_refuses_new_recipients(iys: SimulatorHarness):
+    """H525 for new recipients; an update and a RET of a known one succeed."""
     iys.replace_brand(consent_limit=1)
     assert (await iys.add()).status_code == 200
     full = await iys.add(recipient="+905550000002")
@@ -71,8 +71,8 @@ async def test_a_full_quota_takes_no_new_address(iys: Iys):
     assert (await iys.add(status="RET", consentDate=TODAY)).status_code == 200
 
 
-async def test_a_quota_filled_by_the_list_itself_fails_the_rest(iys: Iys):
-    """A list is taken in while there is room; what no longer fits fails in the results."""
+async def test_list_that_fills_the_quota_fails_the_rest(iys: SimulatorHarness):
+    """A list is accepted while there is room; items beyond it fail in the results."""
     iys.replace_brand(consent_limit=1)
     items = [iys.consent(recipient=f"+90555000000{number}") for number in (1, 2)]
     found = await iys.settled(*items)
@@ -80,15 +80,15 @@ async def test_a_quota_filled_by_the_list_itself_fails_the_rest(iys: Iys):
     assert found[1]["error"]["code"] == "H525"
 
 
-async def test_an_answer_names_the_saving(iys: Iys):
-    """A transactionId is 64 hex digits, creationDate Turkish time."""
+async def test_response_identifies_the_movement(iys: SimulatorHarness):
+    """A transactionId is 64 hex digits, creationDate is Turkish time."""
     answer = (await iys.add()).json()
     assert len(bytes.fromhex(answer["transactionId"])) == 32
     assert answer["creationDate"] == "2026-09-17 12:00:00"
 
 
-async def test_movements_of_one_second_share_their_transaction(iys: Iys):
-    """One address and type in one second is one transactionId, in the next second another."""
+async def test_movements_of_one_second_share_their_transaction(iys: SimulatorHarness):
+    """One recipient and type in one second is one transactionId, in the next second another."""
     first = (await iys.add()).json()["transactionId"]
     second = (await iys.add(consentDate=TODAY)).json()["transactionId"]
     iys.state.clock.advance(1)
@@ -96,8 +96,8 @@ async def test_movements_of_one_second_share_their_transaction(iys: Iys):
     assert first == second != third
 
 
-async def test_v2_answers_a_resend_with_the_first_saving(iys: Iys):
-    """The same body gives the same transactionId and saves nothing; V1 refuses it."""
+async def test_v2_resend_gets_the_first_response(iys: SimulatorHarness):
+    """The same body gets the same transactionId and saves nothing; V1 refuses it."""
     first = await iys.add(version="/v2")
     iys.state.clock.advance(10 * 86400)
     await iys.log_in()

@@ -1,4 +1,4 @@
-"""The twin as a process: how it starts, loses connections and stops."""
+"""The simulator as a process: how it starts, drops connections and stops."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ BRAND = ["--brand", "660101:660001:Örnek:2020-01-01 00:00:00"]
 
 
 def started(*options: str, **environment: str) -> tuple[subprocess.Popen[str], str]:
-    """Give a twin that is ready, and its first line."""
+    """Return a simulator that is ready, and its first line."""
     process = subprocess.Popen(
         [*START, *options],
         stdout=subprocess.PIPE,
@@ -35,7 +35,7 @@ def started(*options: str, **environment: str) -> tuple[subprocess.Popen[str], s
 
 
 def stopped(process: subprocess.Popen[str]) -> int:
-    """Ask the process to stop; its exit code."""
+    """Stop the process; return its exit code."""
     process.send_signal(signal.SIGTERM)
     try:
         return process.wait(timeout=10)
@@ -46,7 +46,7 @@ def stopped(process: subprocess.Popen[str]) -> int:
 
 @pytest.fixture
 def http() -> Iterator[httpx.Client]:
-    """Give a client of a running twin, with a token."""
+    """Yield a client of a running simulator, with a token."""
     process, line = started(*ACCOUNT, *BRAND)
     address = line.split()[4]
     right = {"username": "api@example.com", "password": "fake", "grant_type": "password"}
@@ -59,7 +59,7 @@ def http() -> Iterator[httpx.Client]:
         assert stopped(process) == 0
 
 
-def test_it_says_when_it_is_ready_and_how_to_set_it_up():
+def test_serve_prints_when_it_is_ready():
     """One line, with the way to the first account if there is none; the environment is read."""
     process, line = started(IYS_SIMULATOR_RESULT_DELAY="7")
     try:
@@ -72,8 +72,10 @@ def test_it_says_when_it_is_ready_and_how_to_set_it_up():
 
 
 @pytest.mark.parametrize(("drop", "movements"), [("before", 0), ("after", 1)])
-def test_a_lost_connection_is_lost_on_the_wire(http: httpx.Client, drop: str, movements: int):
-    """The client hears nothing at all; after the effect the saving stands."""
+def test_dropped_connection_is_closed_without_a_response(
+    http: httpx.Client, drop: str, movements: int
+):
+    """The client gets no response; after the effect the consent is saved."""
     http.post("/__simulator__/faults", json={"operation": "addV2", "drop": drop})
     consent = {
         "type": "EPOSTA",
@@ -94,8 +96,8 @@ def test_a_lost_connection_is_lost_on_the_wire(http: httpx.Client, drop: str, mo
 
 
 @pytest.mark.parametrize("option", [["--account", "api@example.com"], ["--brand", "x:1:Marka"]])
-def test_a_wrong_option_is_explained(option: list[str]):
-    """A malformed account or brand ends with a usage error."""
+def test_invalid_option_is_explained(option: list[str]):
+    """An invalid account or brand ends with a usage error."""
     found = subprocess.run([*START, *option], capture_output=True, text=True, check=False)
     assert found.returncode == 2
     assert option[0] in found.stderr

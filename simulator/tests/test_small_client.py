@@ -1,4 +1,4 @@
-"""A client of sixty lines, written from İYS's reference alone, leads a consent through its life."""
+"""A client of sixty lines, written from İYS's reference alone, uses the whole life of a consent."""
 
 import httpx
 import pytest
@@ -29,15 +29,15 @@ class Client(httpx.AsyncClient):
 
 @pytest.fixture
 async def client(state: SimulatorState):
-    """Give the client, logged in; waiting for İYS is moving the twin's clock."""
+    """Yield the client, logged in; it waits by moving the simulator's clock."""
     transport = httpx.ASGITransport(build_app(state))
     async with Client(transport=transport, base_url="http://iys.invalid") as client:
         await client.log_in()
         yield client
 
 
-async def test_the_full_life_of_a_consent(client: Client, state: SimulatorState):
-    """Unknown, approved, renewed in a batch, rejected by the citizen, pulled, and read back."""
+async def test_full_life_of_a_consent(client: Client, state: SimulatorState):
+    """Unknown, opted in, renewed in a batch, opted out by the citizen, pulled, and read back."""
     assert await client.summary() == {}
     approval = dict(ADDRESS, source="HS_WEB", status="ONAY", consentDate="2026-09-17 10:00:00")
     saved = await client.ask("POST", "consents", json=approval)
@@ -47,8 +47,8 @@ async def test_the_full_life_of_a_consent(client: Client, state: SimulatorState)
     state.clock.advance(300)
     (result,) = await client.ask("GET", f"consents/request/{batch['requestId']}")
     assert result["status"] == "success"
-    save_citizen_change = {**ADDRESS, "brandCode": BRAND_CODE, "status": "RET"}
-    await client.ask("POST", "http://iys.invalid/__simulator__/citizen", json=[save_citizen_change])
+    change = {**ADDRESS, "brandCode": BRAND_CODE, "status": "RET"}
+    await client.ask("POST", "http://iys.invalid/__simulator__/citizen", json=[change])
     assert (await client.summary())["status"] == "RET"
     asked = {"recipients": [ADDRESS["recipient"]]}
     assert not (await client.ask("POST", "consents/BIREYSEL/status/MESAJ", json=asked))["list"]

@@ -1,11 +1,11 @@
-"""Switches: where İYS's documents contradict one another or say nothing, either way can be had."""
+"""Switches: each reading of İYS's documents can be chosen."""
 
 import pytest
 from typer.testing import CliRunner
 
 from iys_simulator.commands.cli import app
 from iys_simulator.settings import Settings, UnknownSettingError, switches
-from simulator_harness.client import PHONE, Iys, codes
+from simulator_harness.client import PHONE, SimulatorHarness, codes
 
 TODAY = "2026-09-17 11:00:00"
 TOO_LATE = "2026-09-10 10:00:00"
@@ -13,8 +13,8 @@ RIGHT = {"username": "api@example.com", "password": "fake", "grant_type": "passw
 HOUR = 3600.0
 
 
-def test_settings_take_only_what_they_can_be():
-    """A name nobody knows, a choice there is not and a number below zero are refused."""
+def test_invalid_settings_are_refused():
+    """An unknown name, an unknown choice and a number below zero."""
     for wrong in ({"x": 1}, {"late_mode": "x"}, {"hour": -1}, {"batch_size": 1.5}):
         with pytest.raises(UnknownSettingError, match=next(iter(wrong))):
             Settings().changed(wrong)
@@ -35,22 +35,22 @@ def test_settings_are_read_from_words():
             Settings().changed_by_words([wrong])
 
 
-def test_every_switch_says_what_it_means():
-    """The page of switches has no empty row."""
-    told = switches()
-    assert len(told) == len(Settings().as_dict())
-    assert [one.name for one in told if not (one.meaning and one.values)] == []
+def test_every_switch_has_a_meaning():
+    """The page of switches has no empty row and is the one in docs/."""
+    found = switches()
+    assert len(found) == len(Settings().as_dict())
+    assert [one.name for one in found if not (one.meaning and one.values)] == []
 
 
-def test_a_wrong_switch_on_the_command_line_is_told():
-    """Wrong usage ends in 2 and names the switch."""
+def test_invalid_switch_on_the_command_line_is_named():
+    """Wrong usage exits with 2 and names the switch."""
     ran = CliRunner().invoke(app, ["serve", "--set", "lateMode=never"])
     assert ran.exit_code == 2
     assert "lateMode" in ran.output
 
 
-async def test_a_late_consent_is_422_or_400(iys: Iys):
-    """With 400 the refusal has no place, as in the other example; a batch stays at 422."""
+async def test_late_consent_is_422_or_400(iys: SimulatorHarness):
+    """With 400 the refusal has no location, as in the other example; a batch stays at 422."""
     placed = await iys.add(consentDate=TOO_LATE)
     assert (placed.status_code, codes(placed)) == (422, ["H467"])
     iys.set(late_status="400")
@@ -60,15 +60,15 @@ async def test_a_late_consent_is_422_or_400(iys: Iys):
     assert (await iys.batch(iys.consent(consentDate=TOO_LATE))).status_code == 422
 
 
-async def test_a_late_ret_may_be_taken(iys: Iys):
-    """The three days may bind ONAY only; then a late RET meets the stored record's rules."""
+async def test_late_ret_is_accepted_by_switch(iys: SimulatorHarness):
+    """The three days may apply to ONAY only; then the rules of the record apply to a late RET."""
     iys.set(late_applies_to="ONAY")
     assert codes(await iys.add(consentDate=TOO_LATE, status="RET")) == ["H175"]
     assert codes(await iys.add(consentDate=TOO_LATE)) == ["H467"]
 
 
-async def test_an_equal_date_may_be_taken(iys: Iys):
-    """A date equal to the registered one is H178, or taken; an older one is always H178."""
+async def test_equal_date_is_accepted_by_switch(iys: SimulatorHarness):
+    """A date equal to the registered one is H178, or accepted; an older one is always H178."""
     await iys.add()
     assert codes(await iys.add(status="RET")) == ["H178"]
     iys.set(equal_date="accepted")
@@ -76,8 +76,8 @@ async def test_an_equal_date_may_be_taken(iys: Iys):
     assert codes(await iys.add(consentDate="2026-09-15 10:00:00")) == ["H178"]
 
 
-async def test_onay_on_onay_may_be_refused(iys: Iys):
-    """By its wording H174 is for either status, which it then names, in results too."""
+async def test_onay_after_onay_is_refused_by_switch(iys: SimulatorHarness):
+    """H174 names the current status, in results too."""
     iys.set(onay_again="refused")
     await iys.add()
     refused = await iys.add(consentDate=TODAY)
@@ -90,15 +90,15 @@ async def test_onay_on_onay_may_be_refused(iys: Iys):
     assert result["status"] == "success"
 
 
-async def test_a_traders_first_record_may_be_ret(iys: Iys):
-    """Law knows traders without consent; a person's first record stays ONAY."""
+async def test_first_ret_of_a_tacir_is_accepted_by_switch(iys: SimulatorHarness):
+    """The law allows messages to merchants without consent; an individual's first stays ONAY."""
     iys.set(first_tacir_ret="accepted")
     assert (await iys.add(recipientType="TACIR", status="RET")).status_code == 200
     assert codes(await iys.add(status="RET")) == ["H175"]
 
 
-async def test_a_date_may_be_a_little_ahead(iys: Iys):
-    """H162 begins behind the skew."""
+async def test_future_date_is_accepted_within_the_skew(iys: SimulatorHarness):
+    """H162 begins after the skew."""
     ahead = "2026-09-17 12:04:59"
     assert codes(await iys.add(consentDate=ahead)) == ["H162"]
     iys.set(future_skew=300)
@@ -106,8 +106,8 @@ async def test_a_date_may_be_a_little_ahead(iys: Iys):
     assert codes(await iys.add(consentDate="2026-09-17 12:05:01")) == ["H162"]
 
 
-async def test_phones_may_have_to_be_valid(iys: Iys):
-    """A number only possible, and one with a zero too many, by the stricter reading."""
+async def test_phones_must_be_valid_by_switch(iys: SimulatorHarness):
+    """A number that is only possible, and one with a zero too many, are refused."""
     for number in ("+902002000000", "+902003000000"):
         assert (await iys.add(recipient=number)).status_code == 200
     iys.set(phone_check="valid")
@@ -116,7 +116,7 @@ async def test_phones_may_have_to_be_valid(iys: Iys):
     assert (await iys.add(recipient=PHONE)).status_code == 200
 
 
-async def test_sizes_and_their_codes(iys: Iys):
+async def test_sizes_and_their_codes_are_switches(iys: SimulatorHarness):
     """A batch too long has one of two codes; the retailers of an add have a size."""
     iys.set(batch_size=1, batch_code="H125", access_size=1)
     long = await iys.batch(iys.consent(), iys.consent(recipient="+905550000002"))
@@ -127,7 +127,7 @@ async def test_sizes_and_their_codes(iys: Iys):
     assert "en fazla 1 olmalıdır" in many.json()["errors"][0]["message"]
 
 
-async def test_a_missing_right_names_one_field_or_the_other(iys: Iys):
+async def test_missing_right_names_a_field_by_switch(iys: SimulatorHarness):
     """H353 on the type, or on the brand."""
     iys.replace_brand(rights={})
     for name in ("type", "brandCode"):
@@ -136,8 +136,8 @@ async def test_a_missing_right_names_one_field_or_the_other(iys: Iys):
         assert refused.json()["errors"][0]["message"].startswith(f"{name}, ")
 
 
-async def test_a_batch_is_answered_in_other_spellings(iys: Iys):
-    """Status, ids, index and the V2 flag as the older page, or the schema, has them."""
+async def test_batch_response_has_other_spellings_by_switch(iys: SimulatorHarness):
+    """Status, ids, index and the V2 flag as in the older page, or in the schema."""
     iys.set(
         batch_status="200",
         sub_request_spelling="subrequestId",
@@ -156,8 +156,8 @@ async def test_a_batch_is_answered_in_other_spellings(iys: Iys):
     assert result["subrequestId"] == accepted.json()["subRequests"][0]["subrequestId"]
 
 
-async def test_v2_may_forget(iys: Iys):
-    """Behind its memory a resend meets the rules like anything new."""
+async def test_v2_response_expires_by_switch(iys: SimulatorHarness):
+    """After its memory the rules apply to a resend like to anything new."""
     iys.set(v2_memory=60)
     first = await iys.add(version="/v2")
     assert (await iys.add(version="/v2")).json() == first.json()
@@ -165,8 +165,8 @@ async def test_v2_may_forget(iys: Iys):
     assert codes(await iys.add(version="/v2")) == ["H178"]
 
 
-async def test_cursors_may_be_in_milliseconds(iys: Iys):
-    """Both are understood, whichever is given out."""
+async def test_cursors_are_in_milliseconds_by_switch(iys: SimulatorHarness):
+    """Both are accepted, whichever is issued."""
     await iys.citizen()
     await iys.citizen(recipient="+905550000002")
     iys.state.clock.advance(HOUR)
@@ -179,8 +179,8 @@ async def test_cursors_may_be_in_milliseconds(iys: Iys):
         assert item["recipient"] == "+905550000002"
 
 
-async def test_the_days_file_may_have_one_line_a_second(iys: Iys):
-    """Movements of one address in one second: a line each, or the last of them."""
+async def test_day_file_has_one_line_a_second_by_switch(iys: SimulatorHarness):
+    """Movements of one recipient in one second: a line each, or only the last."""
     await iys.citizen(status="ONAY")
     await iys.citizen(status="RET")
     iys.state.clock.advance(86400)
@@ -192,8 +192,8 @@ async def test_the_days_file_may_have_one_line_a_second(iys: Iys):
     assert ",RET," in line
 
 
-async def test_errors_may_have_the_tables_words(iys: Iys):
-    """One switch puts the table's wording in the place of the examples'."""
+async def test_errors_have_the_table_messages_by_switch(iys: SimulatorHarness):
+    """The table's messages in place of the examples'."""
     path = f"{iys.path}/consents/BIREYSEL/status/MESAJ"
     twice = {"recipients": [PHONE, PHONE]}
     examples = (await iys.http.post(path, json=twice)).json()["errors"][0]
@@ -210,8 +210,8 @@ async def test_errors_may_have_the_tables_words(iys: Iys):
     }
 
 
-async def test_a_429_may_name_the_seconds_to_wait(iys: Iys):
-    """Retry-After is a second, or the hour; the second's limit has one of two codes."""
+async def test_429_has_retry_after_by_switch(iys: SimulatorHarness):
+    """A second, or the hour; the limit of a second has one of two codes."""
     iys.set(retry_after=True, requests_per_second=1, rate_code="H083")
     await iys.changes()
     refused = await iys.changes()
@@ -223,8 +223,8 @@ async def test_a_429_may_name_the_seconds_to_wait(iys: Iys):
     assert "kimlik doğrulama" not in hourly.json()["errors"][0]["message"]
 
 
-async def test_tokens_by_the_other_readings(iys: Iys):
-    """A renewal may count for nothing, its token may stay, a wrong grant has production's name."""
+async def test_tokens_by_the_other_readings(iys: SimulatorHarness):
+    """A refresh may not count, its token may stay, a wrong grant has production's name."""
     iys.set(token_limit=2, refresh_counts=False, refresh_rotates=False)
     answer = await iys.http.post("/oauth2/token", json=RIGHT)
     renewal = {"grant_type": "refresh_token", "refresh_token": answer.json()["refresh_token"]}
@@ -238,7 +238,7 @@ async def test_tokens_by_the_other_readings(iys: Iys):
     assert (wrong.status_code, wrong.json()["error"]) == (400, "unsupported_grant_type")
 
 
-async def test_the_plural_path_of_an_older_page_answers_too(iys: Iys):
+async def test_plural_path_of_an_older_page_responds(iys: SimulatorHarness):
     """`consents/retailers/access/list` beside `consent/…`."""
     body = {"type": "MESAJ", "recipientType": "BIREYSEL", "recipient": PHONE}
     for word in ("consent", "consents"):

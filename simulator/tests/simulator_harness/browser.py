@@ -1,7 +1,7 @@
-"""The Chromium that clicks through the citizen's page: found, and installed where that is allowed.
+"""The Chromium for the tests of the citizen's page: found, or installed where that is allowed.
 
-`python -m simulator_harness.browser` is what `make test` runs: it installs Debian's chromium where
-none is there, this user is root and apt works, and otherwise says in a line what will be skipped.
+`make test` runs `python -m simulator_harness.browser`. It installs Debian's chromium where there is
+none, the user is root and apt works; otherwise it prints one line about the tests it skips.
 """
 
 import os
@@ -13,16 +13,16 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable
 _UPDATE = ("apt-get", "-qq", "update")
 _INSTALL = ("apt-get", "-qq", "-y", "--no-install-recommends", "install", "chromium")
 _TIMEOUT = 300
-HOW_TO = "no browser here: install chromium to have the citizen's page clicked through"
+HOW_TO = "no browser found: install chromium to run the tests of the citizen's page"
 
 
 def found() -> str | None:
-    """Give the path of a Chromium on this machine."""
+    """Return the path of a Chromium on this machine."""
     return next((path for name in _NAMES if (path := shutil.which(name))), None)
 
 
 def install() -> bool:
-    """Install Debian's chromium; False where this user may not, or it cannot be had."""
+    """Install Debian's chromium; return False where this user may not, or where it fails."""
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         return False
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}

@@ -1,4 +1,4 @@
-"""`Iys` speaks to a twin as a client and as its operator; `a_brand` builds a brand."""
+"""`SimulatorHarness` is a client and an operator of a simulator; `a_brand` builds a brand."""
 
 from datetime import datetime
 
@@ -17,12 +17,12 @@ PATH = f"/sps/{IYS_CODE}/brands/{BRAND_CODE}"
 
 
 def seconds_of(text: str) -> float:
-    """Give a wire text as epoch seconds."""
+    """Return a wire text as epoch seconds."""
     return datetime.fromisoformat(text).replace(tzinfo=TURKEY).timestamp()
 
 
-class Iys:
-    """A client with a token, and the admin API beside it. The machine's clock stands still."""
+class SimulatorHarness:
+    """A client with a token, and the admin API. The machine's clock is stopped."""
 
     def __init__(self, state: SimulatorState, http: httpx.AsyncClient) -> None:
         self.state = state
@@ -31,7 +31,7 @@ class Iys:
 
     @staticmethod
     def consent(**changed: object) -> dict[str, object]:
-        """Give a consent that is right, with `changed` fields; a field set to `...` is left out."""
+        """Return a valid consent with `changed` fields; a field set to `...` is omitted."""
         item = {
             "type": "MESAJ",
             "source": "HS_WEB",
@@ -44,7 +44,7 @@ class Iys:
         return {name: value for name, value in item.items() if value is not ...}
 
     async def log_in(self) -> None:
-        """Take a token as the account of the fixture."""
+        """Get a token for the account of the fixture."""
         answer = await self.http.post(
             "/oauth2/token",
             json={"username": "api@example.com", "password": "fake", "grant_type": "password"},
@@ -60,32 +60,32 @@ class Iys:
         return await self.http.post(f"{version}{PATH}/consents/request", json=list(items))
 
     async def results(self, request_id: str, version: str = "") -> list[dict[str, object]]:
-        """Give the results of a batch."""
+        """Return the results of a batch."""
         answer = await self.http.get(f"{version}{PATH}/consents/request/{request_id}")
         assert answer.status_code == 200
         return answer.json()
 
     async def settled(self, *items: object, version: str = "") -> list[dict[str, object]]:
-        """Give the results of a batch of `items` after the result delay."""
+        """Return the results of a batch of `items` after the result delay."""
         answer = await self.batch(*items, version=version)
         assert answer.status_code == 202, answer.text
         self.state.clock.advance(self.state.settings.result_delay)
         return await self.results(answer.json()["requestId"], version)
 
     async def citizen(self, **changed: object) -> dict[str, object]:
-        """Make a citizen's movement."""
-        save_citizen_change = {
+        """Save a citizen's change."""
+        change = {
             "brandCode": BRAND_CODE,
             "recipient": PHONE,
             "type": "MESAJ",
             "status": "RET",
         }
-        answer = await self.admin("citizen", [{**save_citizen_change, **changed}])
+        answer = await self.admin("citizen", [{**change, **changed}])
         assert answer.status_code == 200, answer.text
         return answer.json()["movements"][0]
 
     async def changes(self, **asked: object) -> httpx.Response:
-        """Give a page of pull."""
+        """Return a page of pull."""
         return await self.http.get(f"{PATH}/consents/changes", params=asked)
 
     async def admin(self, what: str, body: object) -> httpx.Response:
@@ -97,16 +97,16 @@ class Iys:
         return await self.http.get(f"/__simulator__/{what}")
 
     def set(self, **values: object) -> None:
-        """Change settings of the twin."""
+        """Change settings of the simulator."""
         self.state.settings = self.state.settings.changed(values)
 
     def replace_brand(self, **values: object) -> None:
-        """Define the fixture's brand anew."""
+        """Replace the fixture's brand."""
         self.state.directory.add_brand(a_brand(**values))
 
 
 def a_brand(**changed: object) -> Brand:
-    """Give the fixture's brand, long activated, with `changed` facts."""
+    """Return the fixture's brand, activated long ago, with `changed` facts."""
     facts = {
         "code": BRAND_CODE,
         "iys_code": IYS_CODE,
@@ -118,5 +118,5 @@ def a_brand(**changed: object) -> Brand:
 
 
 def codes(answer: httpx.Response) -> list[str]:
-    """Give the H-codes of a refusal."""
+    """Return the H-codes of a refusal."""
     return [found["code"] for found in answer.json()["errors"]]

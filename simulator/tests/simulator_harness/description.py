@@ -1,4 +1,4 @@
-"""İYS's own description, where it lies beside the repository."""
+"""İYS's own description of its API, where it is beside the repository."""
 
 import json
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ _VIA = ("/via/", "/otp-management/", "/widget/")
 
 @lru_cache(maxsize=1)
 def document() -> dict[str, Any]:
-    """Give the whole description."""
+    """Return the whole description."""
     return json.loads(DESCRIPTION.read_text(encoding="utf-8"))
 
 
 def described() -> dict[str, dict[str, Any]]:
-    """Give its operations by method and path, as the conformance table names them."""
+    """Return its operations by method and path, as the conformance table names them."""
     return {
         f"{method.upper()} {path}": {**operation, "path": path}
         for path, item in document()["paths"].items()
@@ -28,14 +28,14 @@ def described() -> dict[str, dict[str, Any]]:
 
 
 def is_of_the_consent_domain(operation: dict[str, Any]) -> bool:
-    """Tell it from ViA, ViA PASS and ViA Frame, which the twin does not simulate."""
+    """Return whether it is simulated: ViA, ViA PASS and ViA Frame are not."""
     return not operation["path"].startswith(_VIA)
 
 
 def examples_of(operation: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Give the example answers of an operation: HTTP status and value, but for empty ones."""
+    """Yield the example responses of an operation, HTTP status and value, except empty ones."""
     for status, response in operation["responses"].items():
         for content in response.get("content", {}).values():
-            told = [example.get("value") for example in content.get("examples", {}).values()]
-            told += [content["example"]] if "example" in content else []
-            yield from ((status, value) for value in told if value is not None)
+            found = [example.get("value") for example in content.get("examples", {}).values()]
+            found += [content["example"]] if "example" in content else []
+            yield from ((status, value) for value in found if value is not None)

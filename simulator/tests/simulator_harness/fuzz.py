@@ -1,8 +1,8 @@
-"""Schemathesis against the twin: generated requests to each operation of the consent domain.
+"""Schemathesis against the simulator: generated requests to each operation of the consent domain.
 
-`make fuzz` (`python -m simulator_harness.fuzz --examples 100`) runs it at length and prints a table;
-the suite runs a few examples of each. Nothing may end in 500, and no answer may lie outside the
-description but for the table of quirks.
+`make fuzz` (`python -m simulator_harness.fuzz`) sends many and prints a table; the suite sends a
+few. Nothing may end in 500, and no response may be outside the description, except for the table of
+deviations.
 """
 
 import argparse
@@ -53,7 +53,7 @@ _PLACE = re.compile(r"Schema at (\S+):")
 
 @dataclass(kw_only=True)
 class Finding:
-    """What the generated requests to one operation came to."""
+    """The result of the generated requests to one operation."""
 
     operation: str
     statuses: Counter[int] = field(default_factory=Counter)
@@ -62,7 +62,7 @@ class Finding:
 
 
 def fuzzed_state() -> SimulatorState:
-    """Give a twin without limits, with a brand that has a retailer."""
+    """Return a simulator without limits, with a brand that has a retailer."""
     state = new_state()
     state.settings = state.settings.changed({"status_limit": 0, "history_limit": 0})
     state.directory.add_brand(a_brand(retailers=frozenset({RETAILER})))
@@ -70,7 +70,7 @@ def fuzzed_state() -> SimulatorState:
 
 
 def findings(url: str, examples: int, only: str | None = None) -> Iterator[Finding]:
-    """Send `examples` requests to each operation of the twin at `url`, valid ones and others.
+    """Send `examples` requests to each operation of the simulator at `url`, valid and invalid.
 
     `only` names a single operation.
     """
@@ -109,7 +109,7 @@ def _finding(
     )
     @given(case=cases, is_lost=st.integers(0, 9))
     def run(case: schemathesis.Case, is_lost: int) -> None:
-        # Most requests reach the brand: codes nobody has are all refused in the same way.
+        # Most requests reach the brand: unknown codes are all refused in the same way.
         for parameter, value in _KNOWN.items() if is_lost else ():
             if parameter in (case.path_parameters or {}):
                 case.path_parameters[parameter] = value
@@ -149,7 +149,7 @@ def _quirk(operation: str, status: int, failure: Failure) -> str | None:
 
 
 def main() -> int:
-    """Run it and print a line for each operation; 1 where anything is objected to."""
+    """Run it and print a line for each operation; return 1 where a response is undocumented."""
     parser = argparse.ArgumentParser(prog="python -m simulator_harness.fuzz")
     parser.add_argument("--examples", type=int, default=100, help="requests an operation")
     examples = parser.parse_args().examples

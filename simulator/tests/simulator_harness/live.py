@@ -1,4 +1,4 @@
-"""A twin that listens on a port of this machine, in a thread of the tests' own process."""
+"""A simulator that listens on a loopback port, in a thread of the test process."""
 
 import socket
 import threading
@@ -14,19 +14,19 @@ from simulator_harness.client import IYS_CODE, a_brand
 
 @contextmanager
 def listening(state: SimulatorState) -> Iterator[str]:
-    """Give the base URL of `twin` while it listens."""
+    """Yield the base URL of the simulator while it listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(build_app(state), log_level="warning", ws="none")
         server = uvicorn.Server(config)
         ready = threading.Event()
-        # Asked when the server stands: there is no time in it.
+        # Called when the server has started, so nothing waits for a time.
         startup = server.startup
 
-        async def told(sockets: list[socket.socket] | None = None) -> None:
+        async def start(sockets: list[socket.socket] | None = None) -> None:
             await startup(sockets)
             ready.set()
 
-        server.startup = told  # type: ignore[method-assign]
+        server.startup = start  # type: ignore[method-assign]
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
@@ -38,7 +38,7 @@ def listening(state: SimulatorState) -> Iterator[str]:
 
 
 def new_state() -> SimulatorState:
-    """Give a twin by the machine's clock, with the account and brand of the fixtures."""
+    """Return a simulator by the machine's clock, with the account and brand of the fixtures."""
     state = SimulatorState(
         Settings(requests_per_second=0, token_limit=0, push_https_required=False)
     )

@@ -1,6 +1,6 @@
-"""Where the twin answers otherwise than the letter of İYS's description, and why.
+"""Deviations of the simulator from İYS's description, each with its reason.
 
-Each entry has a reason. A test fails where one of an example or of a status is needed no more.
+A test fails where a deviation of an example or of a status is no longer needed.
 """
 
 from collections.abc import Mapping

@@ -1,16 +1,16 @@
-"""The shape of JSON answers: which keys stand where, and of what kind their values are.
+"""The shape of JSON responses: their keys, and the types of their values.
 
-`shape_of` unites answers; `strangers_to` tells what another answer has that they do not.
+`shape_of` merges responses; `strangers_to` returns what another response has beyond them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 
 Shape = Mapping[str, frozenset[str]]
-"""Kinds of value by key path; `[]` stands for any item of a list."""
+"""Types of values by key path; `[]` is any item of a list."""
 
 
 def shape_of(answers: Iterable[object]) -> Shape:
-    """Give the kinds that any of `answers` has at each path."""
+    """Return the types that any of `answers` has at each path."""
     kinds: dict[str, set[str]] = {}
     for answer in answers:
         for path, kind in _kinds(answer, ""):
@@ -19,7 +19,7 @@ def shape_of(answers: Iterable[object]) -> Shape:
 
 
 def strangers_to(shape: Shape, answer: object) -> list[str]:
-    """Give the paths of `answer`, with their kinds, that `shape` does not have."""
+    """Return the paths of `answer`, with their types, that `shape` does not have."""
     return sorted(
         {f"{path}: {kind}" for path, kind in _kinds(answer, "") if kind not in shape.get(path, ())}
     )
