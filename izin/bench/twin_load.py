@@ -158,20 +158,20 @@ def fill(state: FilePath, records: int) -> int:
     How many there are: a file may hold more already, and one left half-filled is gone on with.
     """
     database = Database(state)
-    twin = Twin(database=database)
-    twin.directory.add_account(
+    simulated = SimulatorState(database=database)
+    simulated.directory.add_account(
         Account(username=_LOGIN["username"], password=_LOGIN["password"], iys_code=CODE),
         Subscription(iys_code=CODE),
     )
-    twin.directory.add_brand(Brand(code=CODE, iys_code=CODE, name="Bench"))
+    simulated.directory.add_brand(Brand(code=CODE, iys_code=CODE, name="Bench"))
     register = Register(database, CODE)
     second = int(datetime.now(UTC).timestamp()) - 86_400
     for first in range(register.size, records, _FILLED_AT_ONCE):
         numbers = range(first, min(first + _FILLED_AT_ONCE, records))
         consents = [_consent(number, wire_text(second - 60)) for number in numbers]
         origin = Origin(path=WritePath.BATCH, client="bench", request_id=f"fill-{first}")
-        stamp = SaveContext(second=second, occurred_at=second * 1000, origin=origin)
-        register.save_all(list(enumerate(consents)), {}, stamp)
+        context = SaveContext(second=second, occurred_at=second * 1000, origin=origin)
+        register.save_all(list(enumerate(consents)), {}, context)
     database.close()
     return register.size
 

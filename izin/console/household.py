@@ -1,8 +1,9 @@
 """The whole house on one machine: real servers, the İYS simulator, and our processes, kept up.
 
 What ``izin up`` keeps running and what ``izin demo`` plays in. It begins empty each time, for the
-simulator keeps nothing: who has servers of their own names them in the environment, and gets a fresh
-topic prefix and a fresh database there. İYS's own delays are shortened on both sides, and said so.
+simulator keeps nothing: who has servers of their own names them in the environment, and gets a
+fresh topic prefix and a fresh database there. İYS's own delays are shortened on both sides, and
+said so.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The İYS simulator of the local stack: whether it is installed, and its account and brands.
 
-The simulator is a distribution of its own (``simulator/`` in the repository). This package starts it
-as a process and talks to its admin API; it never imports it.
+The simulator is a distribution of its own (``simulator/`` in the repository). izin starts it as a
+process and talks to its admin API; it never imports it.
 """
 
 from __future__ import annotations

@@ -255,7 +255,7 @@ def read(group: type[BaseSettings], environment: Mapping[str, str]) -> Any:  # n
 
 
 def simulated_account(given: Papers) -> Iterator[str]:
-    """The simulator and our sink agree on delays, account and brands."""
+    """Every delay, account and brand of our sink is one of the simulator's."""
     environment = given.environment("simulator")
     (argv,) = argvs(given.services["simulator"])
     command, rest = leaf(argv)
