@@ -1,11 +1,13 @@
 """The commands that control a running simulator: effects, output and exit codes."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from iys_simulator import SimulatorState
@@ -13,6 +15,8 @@ from iys_simulator.commands.cli import app
 from simulator_harness.client import BRAND_CODE, IYS_CODE, PHONE
 from simulator_harness.live import listening, new_state
 
+COMMANDS = sorted(get_command(app).commands)
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 AT_THE_BRAND = ("--brand", str(BRAND_CODE), "--type", "MESAJ")
 
 
@@ -173,3 +177,16 @@ def test_server_without_admin_api_exits_with_4(url: str):
     result = run(f"{url}/elsewhere", "clock")
     assert result.exit_code == 4
     assert "no admin API" in result.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_explains_itself(name: str):
+    """--help works, begins with a sentence, and the README shows the command."""
+    shown = CliRunner().invoke(app, [name, "--help"])
+    assert (shown.exit_code, "Usage:" in shown.output) == (0, True)
+    assert f"iys-simulator {name}" in README
+
+
+def test_commands_of_the_readme_exist():
+    """Each command that the README tells people to type."""
+    assert set(re.findall(r"iys-simulator ([a-z]+)", README)) <= set(COMMANDS)

@@ -1,5 +1,7 @@
 """Switches: each reading of İYS's documents can be chosen."""
 
+from pathlib import Path
+
 import pytest
 from typer.testing import CliRunner
 
@@ -40,6 +42,9 @@ def test_every_switch_has_a_meaning():
     found = switches()
     assert len(found) == len(Settings().as_dict())
     assert [one.name for one in found if not (one.meaning and one.values)] == []
+    printed = CliRunner().invoke(app, ["switches", "--output", "markdown"]).output
+    page = Path(__file__).parents[1] / "docs" / "switches.md"
+    assert page.read_text(encoding="utf-8") == printed, "run: make docs"
 
 
 def test_invalid_switch_on_the_command_line_is_named():
