@@ -25,31 +25,6 @@ async def test_token_by_json_and_by_form_is_issued(iys: SimulatorHarness):
         assert body["access_token"].count(".") == 2
 
 
-@pytest.mark.parametrize(
-    ("changed", "kind", "text"),
-    [
-        ({"grant_type": ...}, "invalid_request", "Giriş yöntemi belirtilmemiş."),
-        ({"grant_type": 1}, "invalid_request", "Bilinmeyen giriş yöntemi."),
-        ({"grant_type": ""}, "invalid_grant", "Giriş yöntemi boş olamaz."),
-        ({"grant_type": "client_credentials"}, "invalid_grant", "Desteklenmeyen giriş yöntemi."),
-        ({"password": ...}, "invalid_request", "Şifre verilmemiş."),
-        ({"password": 1}, "invalid_request", "Desteklenmeyen şifre türü."),
-        ({"password": ""}, "invalid_grant", "Şifre boş bırakılamaz."),
-        ({"username": ...}, "invalid_request", "Kullanıcı adı verilmemiş."),
-        ({"username": ""}, "invalid_grant", "Kullanıcı adı boş bırakılamaz."),
-        ({"password": "x"}, "invalid_request", "Kullanıcı kimlik bilgileri geçersiz."),
-        ({"grant_type": "refresh_token"}, "invalid_request", "Yenileme jetonu verilmemiş."),
-    ],
-)
-async def test_refused_token_is_a_flat_400(
-    iys: SimulatorHarness, changed: dict[str, object], kind: str, text: str
-):
-    """OAuth errors have no envelope and are always 400."""
-    answer = await token(iys, **{**RIGHT, **changed})
-    assert answer.status_code == 400
-    assert answer.json() == {"error": kind, "error_description": text}
-
-
 async def test_administrator_gets_no_token(iys: SimulatorHarness):
     """Only API users may log in."""
     account = Account(username="admin@example.com", password="fake", iys_code=1, role="admin")
@@ -127,12 +102,6 @@ async def test_h353_misspelt_by_switch_in_older_endpoints(iys: SimulatorHarness)
     assert "code" in newer.json()["errors"][0]
 
 
-async def test_path_codes_that_are_no_numbers_are_refused(iys: SimulatorHarness):
-    """H190 and H191 for codes that are not numbers."""
-    assert codes(await iys.http.get("/sps/abc/brands")) == ["H190"]
-    assert codes(await iys.http.get("/sps/660001/brands/x/consents/changes")) == ["H191"]
-
-
 @pytest.mark.parametrize(
     ("subscription_state", "expected", "expected_of_query"),
     [
@@ -204,16 +173,6 @@ async def test_admin_api_has_no_limit(iys: SimulatorHarness):
     iys.set(requests_per_second=1)
     for _ in range(3):
         assert (await iys.look("health")).status_code == 200
-
-
-async def test_single_status_queries_have_an_hourly_limit(iys: SimulatorHarness):
-    """H086 beyond the hourly limit."""
-    iys.set(status_limit=2)
-    body = {"recipient": "+905550000001", "recipientType": "BIREYSEL", "type": "MESAJ"}
-    for _ in range(2):
-        assert (await iys.http.post(f"{iys.path}/consents/status", json=body)).status_code == 200
-    refused = await iys.http.post(f"{iys.path}/consents/status", json=body)
-    assert (refused.status_code, codes(refused)) == (429, ["H086"])
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'"x"', b""])

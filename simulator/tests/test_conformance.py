@@ -35,8 +35,8 @@ from simulator_harness.description import (
     examples_of,
     is_of_the_consent_domain,
 )
-from simulator_harness.quirks import EXAMPLES, STATUSES, quirk_of_status
-from simulator_harness.shapes import shape_of, strangers_to
+from simulator_harness.deviations import EXAMPLES, KEYS, STATUSES, deviation_of_status
+from simulator_harness.shapes import keys_of, shape_of, strangers_to
 
 CREDENTIALS = Credentials(
     username="api@example.com", password="fake", iys_code=660001, brand_code=660101
@@ -113,7 +113,22 @@ def test_every_example_has_the_shape_of_a_response(results: list[Result]):
             for stranger in strangers_to(shapes.get((name, status), {}), example):
                 strange.setdefault(stranger, set()).add(name)
     print(f"{found} examples of {len(shapes)} answers")  # noqa: T201 - the coverage
-    assert strange == {quirk.stranger: set(quirk.operations) for quirk in EXAMPLES}
+    assert strange == {deviation.stranger: set(deviation.operations) for deviation in EXAMPLES}
+
+
+@pytest.mark.skipif(not DESCRIPTION.exists(), reason="İYS's description is not here")
+def test_responses_have_only_keys_of_examples(results: list[Result]):
+    """Each key is in an example of the endpoint and status, or a deviation with its reason."""
+    known: dict[tuple[str, str], set[str]] = {}
+    for name, operation in described().items():
+        for status, example in examples_of(operation):
+            known.setdefault((name, status), set()).update(keys_of([example]))
+    extra: dict[tuple[str, str], set[str]] = {}
+    for result in results:
+        where = (result.case.endpoint.name, str(result.status))
+        if added := keys_of([result.content]) - known.get(where, keys_of([result.content])):
+            extra.setdefault(where, set()).update(added)
+    assert extra == {where: keys for where, (keys, _) in KEYS.items()}
 
 
 @pytest.mark.skipif(not DESCRIPTION.exists(), reason="İYS's description is not here")
@@ -124,7 +139,7 @@ def test_every_status_is_documented(results: list[Result]):
         for result in results
         if str(result.status) not in described()[result.case.endpoint.name]["responses"]
     }
-    assert {quirk_of_status(name, status) for name, status in undocumented} == STATUSES.keys()
+    assert {deviation_of_status(name, status) for name, status in undocumented} == STATUSES.keys()
 
 
 async def test_run_restores_settings_fault_rules_and_speed():

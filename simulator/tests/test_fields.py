@@ -85,15 +85,6 @@ async def test_email_is_stored_in_lower_case(iys: SimulatorHarness):
     assert movement.recipient == "ornek.alici+a@example.com"
 
 
-async def test_single_add_that_is_no_object_is_refused(iys: SimulatorHarness):
-    """H085 and H014 for bodies that cannot be read as a consent."""
-    path = f"{iys.path}/consents"
-    listed = await iys.http.post(path, json=[1])
-    broken = await iys.http.post(path, content=b"{")
-    assert (listed.status_code, codes(listed)) == (400, ["H085"])
-    assert (broken.status_code, codes(broken)) == (400, ["H014"])
-
-
 async def test_unknown_retailer_is_refused(iys: SimulatorHarness):
     """H267 for an empty code, H180 for one that the brand does not have."""
     empty = await iys.add(retailerCode="")

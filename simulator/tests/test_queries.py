@@ -57,33 +57,6 @@ async def test_unknown_recipient_is_empty_or_not_found(iys: SimulatorHarness):
     assert (await status(iys)).status_code == 404
 
 
-@pytest.mark.parametrize(
-    ("changed", "expected"),
-    [
-        ({"type": "ARAMAA"}, ["H117"]),
-        ({"type": ...}, ["H111"]),
-        ({"recipientType": ...}, ["H170"]),
-        ({"recipientType": "TACIRR"}, ["H116"]),
-        ({"recipient": ...}, ["H114"]),
-        ({"type": "EPOSTA", "recipient": "example.com"}, ["H120"]),
-        ({"recipient": "+05543213232"}, ["H121"]),
-        ({"recipient": "+0554321323223333333333"}, ["H166"]),
-    ],
-)
-async def test_single_status_checks_its_fields(
-    iys: SimulatorHarness, changed: dict[str, object], expected: list[str]
-):
-    """422 with İYS's codes for queries."""
-    answer = await status(iys, **changed)
-    assert (answer.status_code, codes(answer)) == (422, expected)
-
-
-async def test_status_query_that_is_no_object_is_h097(iys: SimulatorHarness):
-    """H097 for a list."""
-    answer = await iys.http.post(f"{iys.path}/consents/status", json=[])
-    assert (answer.status_code, codes(answer)) == (400, ["H097"])
-
-
 async def test_multiple_status_lists_only_onay(iys: SimulatorHarness):
     """RET and unknown recipients are both absent; e-mails are returned in lower case."""
     for name in ("yes", "no"):
@@ -232,13 +205,6 @@ async def test_brands_have_their_counts(iys: SimulatorHarness):
         "name": "Örnek Marka",
         "master": True,
     }
-
-
-async def test_provider_without_brands_is_h001(iys: SimulatorHarness):
-    """H001 where the provider has no brand."""
-    iys.state.directory.brands.clear()
-    answer = await iys.http.get("/sps/660001/brands")
-    assert (answer.status_code, codes(answer)) == (404, ["H001"])
 
 
 async def test_subscription_has_the_quota(iys: SimulatorHarness):

@@ -5,7 +5,6 @@ import hashlib
 import httpx
 import pytest
 
-from iys_simulator.store.accounts import Account, Grant, Right, Subscription
 from simulator_harness.client import PHONE, SimulatorHarness, codes, seconds_of
 
 TODAY = "2026-09-17"
@@ -146,17 +145,3 @@ async def test_report_dates_are_checked(iys: SimulatorHarness, day: str, expecte
     else:
         assert (answer.status_code, codes(answer)) == (422, [expected])
         assert answer.json()["errors"][0]["location"] == ["reportDate"]
-
-
-async def test_partner_needs_agreement_control(iys: SimulatorHarness):
-    """H353 for a partner that may use the brand but not reconcile."""
-    account = Account(username="io@example.com", password="fake", iys_code=7, is_integrator=True)
-    iys.state.directory.add_account(account, Subscription(iys_code=7))
-    rights = {"MESAJ": Right.WRITE}
-    grant = Grant(integrator_code=7, rights=rights, agreement_control=False)
-    iys.replace_brand(grants=(grant,))
-    login = {"username": "io@example.com", "password": "fake", "grant_type": "password"}
-    token = (await iys.http.post("/oauth2/token", json=login)).json()["access_token"]
-    iys.http.headers["Authorization"] = f"Bearer {token}"
-    answer = await report(iys, "agreements/DAY")
-    assert (answer.status_code, codes(answer)) == (403, ["H353"])

@@ -179,24 +179,6 @@ async def test_access_to_nothing_is_refused(iys: SimulatorHarness):
 
 
 @pytest.mark.parametrize(
-    ("verb", "path", "code"),
-    [
-        ("POST", "consents/retailers/access", "H090"),
-        ("PUT", "consents/retailers/access", "H171"),
-        ("POST", "consents/retailers/access/remove", "H172"),
-        ("POST", "consents/retailers/access/remove/all", "H172"),
-        ("POST", "consent/retailers/access/list", "H173"),
-    ],
-)
-async def test_access_body_that_is_no_object_is_refused(
-    iys: SimulatorHarness, verb: str, path: str, code: str
-):
-    """Each endpoint has its own code."""
-    answer = await iys.http.request(verb, f"{iys.path}/{path}", json=[])
-    assert (answer.status_code, codes(answer)) == (400, [code])
-
-
-@pytest.mark.parametrize(
     ("changed", "expected"),
     [
         ({"type": ...}, ["H111"]),

@@ -1,7 +1,5 @@
 """Register rules: the current record decides, at the moment of saving."""
 
-import pytest
-
 from simulator_harness.client import SimulatorHarness, codes
 
 TODAY = "2026-09-17 11:00:00"
@@ -13,44 +11,6 @@ async def test_first_record_may_not_be_ret(iys: SimulatorHarness):
         answer = await iys.add(status="RET", recipientType=kind)
         assert (answer.status_code, codes(answer)) == (400, ["H175"])
         assert answer.json()["errors"][0].keys() == {"code", "message"}
-
-
-async def test_hs_karar_creates_no_record(iys: SimulatorHarness):
-    """H486: HS_KARAR may not be the first."""
-    answer = await iys.add(status="RET", source="HS_KARAR")
-    assert (answer.status_code, codes(answer)) == (400, ["H486"])
-
-
-async def test_ret_after_ret_is_refused(iys: SimulatorHarness):
-    """H174 names the current status."""
-    await iys.add()
-    assert (await iys.add(status="RET", consentDate=TODAY)).status_code == 200
-    again = await iys.add(status="RET", consentDate="2026-09-17 11:30:00")
-    assert (again.status_code, codes(again)) == (400, ["H174"])
-
-
-async def test_onay_after_onay_renews(iys: SimulatorHarness):
-    """A newer ONAY after ONAY is a renewal."""
-    await iys.add()
-    assert (await iys.add(consentDate=TODAY)).status_code == 200
-
-
-@pytest.mark.parametrize("date", ["2026-09-16 10:00:00", "2026-09-15 10:00:00"])
-async def test_date_that_is_not_newer_is_refused(iys: SimulatorHarness, date: str):
-    """H178 for an older date and for an equal one."""
-    await iys.add()
-    answer = await iys.add(status="RET", consentDate=date)
-    assert (answer.status_code, codes(answer)) == (400, ["H178"])
-
-
-async def test_tacir_needs_date_and_source_for_an_update(iys: SimulatorHarness):
-    """The first record needs neither; H462 and H463 require them for an update."""
-    first = await iys.add(recipientType="TACIR", consentDate=..., source=...)
-    assert first.status_code == 200
-    dateless = await iys.add(recipientType="TACIR", consentDate=...)
-    assert codes(dateless) == ["H462"]
-    sourceless = await iys.add(recipientType="TACIR", source=...)
-    assert codes(sourceless) == ["H463"]
 
 
 async def test_bireysel_and_tacir_are_two_records(iys: SimulatorHarness):

@@ -37,8 +37,8 @@ from schemathesis.specs.openapi.checks import (
 from iys_simulator import SimulatorState
 from simulator_harness.client import BRAND_CODE, IYS_CODE, a_brand
 from simulator_harness.description import described, document, is_of_the_consent_domain
+from simulator_harness.deviations import EMPTY, SCHEMAS, deviation_of_status
 from simulator_harness.live import listening, new_state
-from simulator_harness.quirks import EMPTY, SCHEMAS, quirk_of_status
 
 RETAILER = 10_000_003
 _CHECKS = [
@@ -57,7 +57,7 @@ class Finding:
 
     operation: str
     statuses: Counter[int] = field(default_factory=Counter)
-    quirks: Counter[str] = field(default_factory=Counter)
+    deviations: Counter[str] = field(default_factory=Counter)
     objections: list[str] = field(default_factory=list)
 
 
@@ -126,19 +126,19 @@ def _finding(
 
 
 def _judge(finding: Finding, status: int, failure: Failure) -> None:
-    quirk = _quirk(finding.operation, status, failure)
-    if quirk:
-        finding.quirks[quirk] += 1
+    deviation = _deviation(finding.operation, status, failure)
+    if deviation:
+        finding.deviations[deviation] += 1
     else:
         finding.objections.append(f"{status} {type(failure).__name__}: {str(failure)[:400]}")
 
 
-def _quirk(operation: str, status: int, failure: Failure) -> str | None:
+def _deviation(operation: str, status: int, failure: Failure) -> str | None:
     match failure:
         case MissingContentType() | MalformedJson() if status in EMPTY:
             return f"{status} empty"
         case UndefinedStatusCode():
-            return quirk_of_status(operation, status)
+            return deviation_of_status(operation, status)
         case JsonSchemaError():
             place = _PLACE.search(str(failure))
             where = place[1].removeprefix("/components/schemas/") if place else operation
@@ -153,14 +153,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m simulator_harness.fuzz")
     parser.add_argument("--examples", type=int, default=100, help="requests an operation")
     examples = parser.parse_args().examples
-    table = Table(Column("operation", overflow="fold"), "answers", "quirks", "objections")
+    table = Table(Column("operation", overflow="fold"), "answers", "deviations", "objections")
     begun, found = time.monotonic(), []
     with listening(fuzzed_state()) as url:
         for finding in findings(url, examples):
             found.append(finding)
             answers = ", ".join(f"{count} × {it}" for it, count in sorted(finding.statuses.items()))
-            quirks = ", ".join(sorted(finding.quirks))
-            table.add_row(finding.operation, answers, quirks, str(len(finding.objections) or ""))
+            deviations = ", ".join(sorted(finding.deviations))
+            table.add_row(
+                finding.operation, answers, deviations, str(len(finding.objections) or "")
+            )
     console = Console()
     console.print(table)
     objections = [f"{one.operation}: {text}" for one in found for text in one.objections]

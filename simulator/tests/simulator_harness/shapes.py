@@ -43,3 +43,14 @@ def _kinds(value: object, path: str) -> Iterator[tuple[str, str]]:
             yield path, "text"
         case _:
             yield path, "null"
+
+
+def keys_of(values: Iterable[object]) -> set[str]:
+    """Return all keys of the objects in `values`, at any depth."""
+    found: set[str] = set()
+    for value in values:
+        if isinstance(value, dict):
+            found |= value.keys() | keys_of(value.values())
+        elif isinstance(value, list):
+            found |= keys_of(value)
+    return found

@@ -13,55 +13,59 @@ _REMOVAL = (f"DELETE {_BRAND}/retailers/{{retailerCode}}",)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Quirk:
-    """What examples of some operations have and no answer of ours: a path and its kind."""
+class Deviation:
+    """What examples of some operations have and no response of ours: a path and its type."""
 
     stranger: str
     operations: tuple[str, ...]
-    why: str
+    reason: str
 
 
 EXAMPLES = (
-    Quirk(
+    Deviation(
         stranger=".errors[].value[]: text",
         operations=(
             f"POST {_BRAND}/consents/request",
             f"POST /v2{_BRAND}/consents/request",
             f"POST {_ACCESS}",
         ),
-        why="the example cuts a list short and says so in words",
+        reason="the example shortens a list and says so in words",
     ),
-    Quirk(
+    Deviation(
         stranger=": number",
         operations=(f"PUT {_ACCESS}", f"POST {_ACCESS}/remove", f"POST {_ACCESS}/remove/all"),
-        why="an answer without a body (202); the example writes 1, the schema nothing",
+        reason="a response without a body (202); the example has 1, the schema nothing",
     ),
-    Quirk(
+    Deviation(
         stranger=".list[].mersis: number",
         operations=(f"GET {_BRAND}/retailers",),
-        why="16 digits that may begin with 0 are a text, as in the request",
+        reason="16 digits that may begin with 0 are a text, as in the request",
     ),
-    Quirk(
+    Deviation(
         stranger=".mersis: number",
         operations=(f"GET {_BRAND}/retailers/{{retailerCode}}",),
-        why="16 digits that may begin with 0 are a text, as in the request",
+        reason="16 digits that may begin with 0 are a text, as in the request",
     ),
-    Quirk(
+    Deviation(
         stranger=".code: text",
         operations=("GET /info/city/{code}",),
-        why="a province's code is a number in the list of all, and in the schema",
+        reason="a province's code is a number in the list of all, and in the schema",
     ),
-    Quirk(
+    Deviation(
         stranger=".errors[].value: object",
         operations=(f"POST {_BRAND}/consents/{{recipientType}}/status/{{type}}",),
-        why="the example has {} for a list that is none; ours echoes what was sent",
+        reason="the example has {} for an invalid list; the simulator echoes what was sent",
     ),
     *(
-        Quirk(stranger=stranger, operations=_LISTS, why="XML of a gateway before İYS's API")
+        Deviation(stranger=stranger, operations=_LISTS, reason="XML of a gateway before İYS's API")
         for stranger in (".message: text", ".status: number")
     ),
     *(
-        Quirk(stranger=stranger, operations=_REMOVAL, why="it names a list no deletion has")
+        Deviation(
+            stranger=stranger,
+            operations=_REMOVAL,
+            reason="it names a list, which a deletion does not have",
+        )
         for stranger in (
             ".errors[].location: list",
             ".errors[].location[]: number",
@@ -69,13 +73,41 @@ EXAMPLES = (
             ".errors[].value: number",
         )
     ),
-    Quirk(
+    Deviation(
         stranger=".viaSubscriptionPackage.viaSubscipritionId: text",
         operations=("GET /sps/{iysCode}/subscription",),
-        why="spelt viaSubscriptionId in the other examples",
+        reason="spelt viaSubscriptionId in the other examples",
     ),
 )
-"""The table of quirks of examples."""
+"""The deviations from examples."""
+
+KEYS: Mapping[tuple[str, str], tuple[frozenset[str], str]] = {
+    **dict.fromkeys(
+        (
+            (f"POST {_BRAND}/consents/request", "400"),
+            (f"POST /v2{_BRAND}/consents/request", "400"),
+        ),
+        (frozenset({"index"}), "the examples of 422 have the index of an item"),
+    ),
+    ("GET /integrator/{integratorCode}/subscription", "200"): (
+        frozenset({"subscriptionId"}),
+        "the example misspells it; switch `subscriptionKey`",
+    ),
+    (f"GET {_BRAND}/retailers/{{retailerCode}}", "200"): (
+        frozenset({"retailerCode"}),
+        "as in the list of retailers",
+    ),
+    (f"POST {_ACCESS}/remove", "403"): (
+        frozenset({"location", "value"}),
+        "H180 names the retailer, as in the other endpoints",
+    ),
+    (f"POST {_BRAND}/via-hash-links", "422"): (
+        frozenset({"recipient", "recipientType"}),
+        "the error echoes the entry that was sent",
+    ),
+    (f"POST {_BRAND}/via-hash-links", "403"): (frozenset({"code"}), "switch `forbiddenSpelling`"),
+}
+"""Keys of a response that no example of its operation and status has, with the reason."""
 
 SCHEMAS: Mapping[str, str] = {
     "422 InvalidError": "the schema has an object for `errors`, every example a list",
@@ -91,28 +123,28 @@ SCHEMAS: Mapping[str, str] = {
     "200 GET /sps/{iysCode}/brands": "the schema is one brand, the example a list of them",
     "200 GET /sps/{iysCode}/subscription": "the schema spells the id otherwise than every example",
 }
-"""Schemas that İYS's own examples do not keep: status, then the schema's name or whose it is."""
+"""Schemas that İYS's own examples break: status, then the schema's name or its operation."""
 
 EMPTY: Mapping[int, str] = {
-    202: "taken in, and nothing to tell: the schema is empty",
-    204: "no content, though a content type stands beside it",
+    202: "accepted, with an empty schema",
+    204: "no content, although the description has a content type",
 }
-"""Statuses answered without a body where the description names a content type."""
+"""Statuses without a body for which the description has a content type."""
 
 STATUSES: Mapping[str, str] = {
-    "400 PUT .../{reportDate}": "H014, as of every method with a body: it is no JSON",
+    "400 PUT .../{reportDate}": "H014, as in every endpoint with a body: it is no JSON",
     "400 POST .../unregistration": "H014, as at the registration: a body that is no JSON",
     "204 GET .../timestamp": "a day without movements has no file, so no timestamp either",
-    "403 GET /integrator/{integratorCode}/subscription": "H520, H521 and H586 hold here too",
-    "422": "a code in the path that is no number (H190, H191), wherever a path has one",
-    "429": "the limits of requests hold over all methods, by the description's introduction",
-    "503": "H192 is in its table of codes, and may come from any method",
+    "403 GET /integrator/{integratorCode}/subscription": "H520, H521 and H586 apply here too",
+    "422": "a code in the path that is not a number (H190, H191), in any path",
+    "429": "the rate limit applies to all endpoints, by the description's introduction",
+    "503": "H192 is in its table of codes, and may come from any endpoint",
 }
 """Statuses that an operation's description does not list: status, then which operations."""
 
 
-def quirk_of_status(operation: str, status: int) -> str | None:
-    """Give the entry of `STATUSES` that lets `operation` answer `status`."""
+def deviation_of_status(operation: str, status: int) -> str | None:
+    """Return the entry of `STATUSES` that allows `operation` to have `status`."""
     method, _, path = operation.partition(" ")
     last = f"{method} .../{path.rpartition('/')[2]}"
     names = (f"{status}", f"{status} {operation}", f"{status} {last}")
