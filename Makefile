@@ -76,7 +76,7 @@ check-law:
 
 check-tests:
 	@$(BIN)/python -m pytest -q -m "not broker and not database and not e2e" --ignore tests/unit/consent \
-		tests/unit tests/contract tests/test_house.py $(PYTEST_ARGS)
+		tests/unit tests/contract tests/test_house.py simulator/tests/test_structure.py $(PYTEST_ARGS)
 
 # As users have it: a wheel, whose hot path is compiled (see setup.py). -P, for the folder is no place to import from.
 RACE = PYTHONSAFEPATH=1 $(COMPILED)/bin/python -m izin.bench

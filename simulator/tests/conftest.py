@@ -4,10 +4,14 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from hypothesis import settings
 
 from iys_simulator import Clock, Settings, SimulatorState, build_app
 from iys_simulator.store.accounts import Account, Subscription
 from simulator_harness.client import IYS_CODE, NOW, SimulatorHarness, a_brand, seconds_of
+
+# `make test` tries the same examples for the same code.
+settings.register_profile("same", deadline=None, derandomize=True)
 
 
 @pytest.fixture
