@@ -15,15 +15,15 @@ LAW = $(BIN)/python -m pytest -q --cov=izin.consent tests/unit/consent
 help: ## list these commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 16
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml simulator/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "izin needs Python 3.11 or newer; set PYTHON=…"; exit 1; }
 	@echo "installing into $(VENV)"
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' -e './simulator[dev]'
 	@touch $(READY)
 
-setup: $(READY) ## install into .venv what the other commands need
+setup: $(READY) ## install izin, the simulator and their tools into .venv
 
 demo: $(READY) ## the main job end to end on real servers; CHAOS=1 kills each worker once
 	@$(BIN)/izin demo $(if $(CHAOS),--chaos) $(DEMO_ARGS)
@@ -33,7 +33,7 @@ up: $(READY) ## the whole house, until Ctrl-C
 
 test: $(READY) ## the whole test suite: what CI runs
 	@$(BIN)/izin local prepare
-	@$(BIN)/python -m tests.simulator.browser
+	@PYTHONPATH=simulator/tests $(BIN)/python -m simulator_harness.browser
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
 		--hypothesis-profile=same $(or $(PYTEST_ARGS),--ignore tests/unit/consent)
 	@$(if $(PYTEST_ARGS),:,$(LAW) --hypothesis-profile=same)
@@ -57,7 +57,7 @@ chaos: $(READY) ## faults on the order stage for MINUTES=10, STAGE=sink FAULTS=1
 		$(if $(FAULTS),--faults $(FAULTS)) $(if $(DAYS),--days $(DAYS)) $(CHAOS_ARGS)
 
 fuzz: $(READY) ## generated requests to every operation of the simulator: EXAMPLES=100 to each
-	@$(BIN)/python -m tests.simulator.fuzz $(if $(EXAMPLES),--examples $(EXAMPLES))
+	@PYTHONPATH=simulator/tests $(BIN)/python -m simulator_harness.fuzz $(if $(EXAMPLES),--examples $(EXAMPLES))
 
 check: $(READY) ## format, lint, types, floors, drawn docs, unit and contract tests; quick
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target check-tests check-law check-form
@@ -66,14 +66,17 @@ check-form:
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
+	@cd simulator && ../$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache > $(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
+	@$(BIN)/lint-imports --no-cache simulator/pyproject.toml > $(VENV)/lint-imports.log || \
+		{ cat $(VENV)/lint-imports.log; exit 1; }
 
 check-law:
 	@$(LAW)
 
 check-tests:
 	@$(BIN)/python -m pytest -q -m "not broker and not database and not e2e" --ignore tests/unit/consent \
-		tests/unit tests/contract $(PYTEST_ARGS)
+		tests/unit tests/contract simulator/tests/test_structure.py $(PYTEST_ARGS)
 
 # As users have it: a wheel, whose hot path is compiled (see setup.py). -P, for the folder is no place to import from.
 RACE = PYTHONSAFEPATH=1 $(COMPILED)/bin/python -m izin.bench
@@ -89,11 +92,11 @@ bench: $(COMPILED)/.ready ## the race track: what law and state cost; the order 
 	@$(RACE) restart
 	@$(RACE) replay
 
-$(COMPILED)/.ready: $(READY) setup.py $(shell find izin -type f -not -name '*.pyc')
+$(COMPILED)/.ready: $(READY) setup.py $(shell find izin simulator/iys_simulator -type f -not -name '*.pyc')
 	@echo "compiling into $(COMPILED)"
 	@rm -rf build
 	@test -d $(COMPILED) || $(PYTHON) -m venv $(COMPILED)
-	@$(COMPILED)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[local]'
+	@$(COMPILED)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[local]' ./simulator
 	@touch $@
 
 format: $(READY) ## put the code in the house's format
@@ -102,12 +105,13 @@ format: $(READY) ## put the code in the house's format
 
 docs: $(READY) ## regenerate what is drawn from code
 	@$(BIN)/python -m izin.console.drawn
+	@$(BIN)/iys-simulator switches --output markdown > simulator/docs/switches.md
 
 pins: ## renew constraints.txt from what is newest
 	@rm -rf $(VENV)/pins && $(PYTHON) -m venv $(VENV)/pins
-	@$(VENV)/pins/bin/pip install --quiet -e '.[dev]'
+	@$(VENV)/pins/bin/pip install --quiet -e '.[dev]' -e './simulator[dev]'
 	@{ head -1 constraints.txt; $(VENV)/pins/bin/pip freeze --exclude-editable --exclude setuptools; } > $(VENV)/pins.txt
 	@mv $(VENV)/pins.txt constraints.txt && rm -rf $(VENV)/pins
 
 clean: ## remove what was installed and what runs left behind
-	@rm -rf $(VENV) .izin mutants build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .izin mutants build dist *.egg-info simulator/build simulator/dist simulator/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

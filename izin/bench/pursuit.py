@@ -121,7 +121,7 @@ def set_up(twin: str, consents: int, weather: Weather, *, delay: float) -> None:
             if weather.troubled:
                 for operation in _TROUBLED:
                     share = weather.troubled / 3
-                    order("weather", operation=operation, times=None, share=share, **fault)
+                    order("faults", operation=operation, times=None, share=share, **fault)
 
 
 def _held(order: Callable[..., None], code: int, count: int, every: int) -> None:

@@ -16,16 +16,16 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import httpx
+from iys_simulator.clock import wire_text
+from iys_simulator.rules.consent import Consent
+from iys_simulator.state import SimulatorState
+from iys_simulator.store.accounts import Account, Brand, Subscription
+from iys_simulator.store.database import Database
+from iys_simulator.store.movements import Origin, WritePath
+from iys_simulator.store.register import Register, SaveContext
 
 from izin.bench.used import cpu_seconds, peak_megabytes
 from izin.local import Child, Command, free_port
-from izin.simulator.accounts import Account, Brand, Subscription
-from izin.simulator.clock import wire_text
-from izin.simulator.database import Database
-from izin.simulator.fields import Consent
-from izin.simulator.movements import Origin, Path
-from izin.simulator.register import Register, Stamp
-from izin.simulator.twin import Twin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -84,7 +84,7 @@ def simulator(folder: FilePath, state: FilePath | None) -> Iterator[Child]:
     child = Child(
         Command(
             name="simulator",
-            argv=(sys.executable, "-m", "izin.simulator", *argv),
+            argv=(sys.executable, "-m", "iys_simulator", "serve", *argv),
             environment=None,
             log=folder / "simulator.log",
             ready=f"{url}/__simulator__/health",
@@ -158,20 +158,20 @@ def fill(state: FilePath, records: int) -> int:
     How many there are: a file may hold more already, and one left half-filled is gone on with.
     """
     database = Database(state)
-    twin = Twin(database=database)
-    twin.directory.add_account(
+    simulated = SimulatorState(database=database)
+    simulated.directory.add_account(
         Account(username=_LOGIN["username"], password=_LOGIN["password"], iys_code=CODE),
         Subscription(iys_code=CODE),
     )
-    twin.directory.add_brand(Brand(code=CODE, iys_code=CODE, name="Bench"))
+    simulated.directory.add_brand(Brand(code=CODE, iys_code=CODE, name="Bench"))
     register = Register(database, CODE)
     second = int(datetime.now(UTC).timestamp()) - 86_400
     for first in range(register.size, records, _FILLED_AT_ONCE):
         numbers = range(first, min(first + _FILLED_AT_ONCE, records))
         consents = [_consent(number, wire_text(second - 60)) for number in numbers]
-        origin = Origin(path=Path.BATCH, client="bench", request_id=f"fill-{first}")
-        stamp = Stamp(second=second, occurred_at=second * 1000, origin=origin)
-        register.save_all(list(enumerate(consents)), {}, stamp)
+        origin = Origin(path=WritePath.BATCH, client="bench", request_id=f"fill-{first}")
+        context = SaveContext(second=second, occurred_at=second * 1000, origin=origin)
+        register.save_all(list(enumerate(consents)), {}, context)
     database.close()
     return register.size
 

@@ -1,7 +1,7 @@
 """Commands that are imported when they are called for.
 
 So a command starts in the time that its own imports take: ``izin publish`` waits for no stream
-engine, and ``izin explain`` for no simulator. Only the list of all commands imports all of them.
+engine. Only the list of all commands imports all of them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ PLACES = {
     "ledger": "izin.console.ledger:app",
     "retention": "izin.console.retention:app",
     "sequences": "izin.console.sequences:app",
-    "simulator": "izin.simulator.cli:app",
     "local": "izin.local.cli:app",
 }
 """Where each command is: a function, or a Typer app where it is a group."""

@@ -15,7 +15,6 @@ from izin.consent import lifecycle
 from izin.consent import violations as law
 from izin.consent.message_classes import CLASSES
 from izin.console.drawn_cutter import drawn_cutters
-from izin.console.drawn_switches import drawn_switches
 from izin.iys.verdicts import VERDICTS, Verdict
 from izin.producers.mapping import violations as doors
 from izin.runtime.settings import (
@@ -50,7 +49,6 @@ def pages() -> Mapping[str, str]:
         "docs/messages.md": _messages(),
         "docs/topics.md": _topics(),
         "docs/settings.md": _settings(),
-        "docs/simulator-switches.md": drawn_switches(_MADE),
         **drawn_cutters(),
     }
 

@@ -1,8 +1,9 @@
-"""The whole house on one machine: real servers, İYS's twin, and our processes, kept up.
+"""The whole house on one machine: real servers, the İYS simulator, and our processes, kept up.
 
 What ``izin up`` keeps running and what ``izin demo`` plays in. It begins empty each time, for the
-twin remembers nothing: who has servers of their own names them in the environment, and gets a fresh
-topic prefix and a fresh database there. İYS's own delays are shortened on both sides, and said so.
+simulator keeps nothing: who has servers of their own names them in the environment, and gets a
+fresh topic prefix and a fresh database there. İYS's own delays are shortened on both sides, and
+said so.
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx
 from pydantic import TypeAdapter
 
-from izin.consent.terms import TURKEY
 from izin.console.brands import upsert
+from izin.console.local_simulator import (
+    SIMULATOR,
+    SimulatedBrand,
+    add_account_and_brands,
+    check_simulator_installed,
+)
 from izin.local import Command, House, LocalError, Supervisor, create_database
 from izin.local.child import answers
 from izin.local.folders import FolderLock
@@ -76,25 +81,12 @@ class Ports:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delays:
-    """İYS's own delays, as the twin keeps them and our sink respects them."""
+    """İYS's own delays, as the simulator keeps them and our sink respects them."""
 
     result: timedelta = timedelta(seconds=2)
     hidden: timedelta = timedelta(seconds=2)
     pull: timedelta = timedelta(seconds=1)
     """How often we pull (ours, not İYS's)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SimulatedBrand:
-    """A brand of the house, as the twin and the ledger must both know it."""
-
-    brand_code: int
-    iys_code: int
-    name: str
-    activated_at: datetime | None
-    """None: in first loading, which then has thirty days left."""
-    push: bool
-    """Whether İYS pushes what its citizens do; else we hear it by pull."""
 
 
 def brands_of_the_house() -> tuple[SimulatedBrand, ...]:
@@ -198,6 +190,7 @@ class Household:
 
     def start(self) -> None:
         """Start everything; returns when each part answers. Raises LocalError, after stopping."""
+        check_simulator_installed()
         try:
             self._start()
         except BaseException:
@@ -328,10 +321,10 @@ class Household:
         self.environment_file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def _start_simulator(self) -> None:
-        self._tell("starting İYS's twin")
-        twin = self._command(
+        self._tell("starting the İYS simulator")
+        simulator = self._command(
             "simulator",
-            "izin.simulator",
+            f"{SIMULATOR} serve",
             ready=f"{self.simulator_url}/__simulator__/health",
             extra={
                 "IYS_SIMULATOR_PORT": str(self._ports.simulator),
@@ -340,24 +333,13 @@ class Household:
                 "IYS_SIMULATOR_ALLOW_HTTP_PUSH": "true",
             },
         )
-        self.supervisor.start(twin)
-        with httpx.Client(base_url=f"{self.simulator_url}/__simulator__", trust_env=False) as admin:
-            for iys_code in sorted({one.iys_code for one in self._brands}):
-                account = {
-                    "username": self._secrets.username,
-                    "password": self._secrets.password,
-                    "iysCode": iys_code,
-                }
-                admin.post("/accounts", json=account).raise_for_status()
-            for brand in self._brands:
-                told = {
-                    "brandCode": brand.brand_code,
-                    "iysCode": brand.iys_code,
-                    "name": brand.name,
-                    "activatedAt": brand.activated_at
-                    and brand.activated_at.astimezone(TURKEY).strftime("%Y-%m-%d %H:%M:%S"),
-                }
-                admin.post("/brands", json=told).raise_for_status()
+        self.supervisor.start(simulator)
+        add_account_and_brands(
+            self.simulator_url,
+            username=self._secrets.username,
+            password=self._secrets.password,
+            brands=self._brands,
+        )
 
     def _start_ours(self) -> None:
         self._tell("starting the order worker, the sink worker and the intake")
@@ -376,7 +358,7 @@ class Household:
     ) -> Command:
         return Command(
             name=name,
-            argv=(sys.executable, "-m", module),
+            argv=(sys.executable, "-m", *module.split()),
             log=self.logs / f"{name.replace(' ', '-')}.log",
             environment={**self._environ, **self._environment, **(extra or {})},
             ready=ready,

@@ -104,7 +104,7 @@ def _shown(house: Household) -> Panel:
         f"sink       {house.sink_url}/health",
         f"order      {house.stream_url}/health",
         *([f"registry   {registry}"] if registry else []),
-        f"İYS's twin {house.simulator_url}/__simulator__/health",
+        f"İYS simulator {house.simulator_url}/__simulator__/health",
         f"  its page {house.simulator_url}/citizen (approve and reject as a citizen does)",
         f"logs       {house.logs}",
         "",

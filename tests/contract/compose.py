@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import yaml
+from iys_simulator.commands.cli import app as simulator
 from pydantic import ValidationError
 from typer.main import get_command
 
-from izin.console.cli import app
+from izin.console.cli import app as izin
 from izin.local import kafka
 from izin.runtime import settings
 
@@ -45,7 +46,7 @@ _READS: dict[str, tuple[type[BaseSettings], ...]] = {
     "brands": (settings.KafkaSettings, settings.LedgerSettings),
     "publish": (settings.KafkaSettings,),
     "explain": (settings.LedgerSettings,),
-    "simulator": (),
+    "serve": (),
 }
 _FOREIGN_VARIABLES = {
     "apache/kafka": {"KAFKA_ADVERTISED_DOORSS", "KAFKA_HEAP_OPTS"},
@@ -69,7 +70,7 @@ _WHERE = {
 """Broker properties in which a container has to differ from `izin local`."""
 
 VARIABLE = re.compile(r"(?<!\$)\$(?:\{(?P<name>\w+)(?P<rest>[^}]*)\}|(?P<bare>\w+))")
-_COMMANDS = get_command(app)
+_COMMANDS = {"izin": get_command(izin), "iys-simulator": get_command(simulator)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +81,17 @@ class Papers:
     compose: dict[str, Any]
     dockerfile: str
     ignored: str
+    simulator_dockerfile: str
+    simulator_ignored: str
     secrets: str
+
+    @property
+    def dockerfiles(self) -> dict[str, tuple[str, str]]:
+        """Each Dockerfile by its path, with what its build leaves out."""
+        return {
+            "Dockerfile": (self.dockerfile, self.ignored),
+            "simulator/Dockerfile": (self.simulator_dockerfile, self.simulator_ignored),
+        }
 
     @property
     def services(self) -> dict[str, dict[str, Any]]:
@@ -108,12 +119,14 @@ def papers() -> Papers:
         compose=yaml.safe_load(text),
         dockerfile=(ROOT / "Dockerfile").read_text(encoding="utf-8"),
         ignored=(ROOT / ".dockerignore").read_text(encoding="utf-8"),
+        simulator_dockerfile=(ROOT / "simulator/Dockerfile").read_text(encoding="utf-8"),
+        simulator_ignored=(ROOT / "simulator/Dockerfile.dockerignore").read_text(encoding="utf-8"),
         secrets=(ROOT / ".env.example").read_text(encoding="utf-8"),
     )
 
 
 def is_ours(service: Mapping[str, Any]) -> bool:
-    """Return whether the service runs our own image."""
+    """Return whether the service runs an image that is built here."""
     return "build" in service
 
 
@@ -130,19 +143,18 @@ def instructions(dockerfile: str) -> list[tuple[str, str]]:
 
 
 def argvs(service: Mapping[str, Any]) -> list[list[str]]:
-    """Return the arguments of `izin` that a service of ours is started with, a list a call."""
+    """Return the command lines that a service of ours runs: program, command, arguments."""
     if service.get("entrypoint") is None:
-        return [list(service.get("command", []))]
+        program = "izin" if isinstance(service["build"], str) else "iys-simulator"
+        return [[program, *service.get("command", [])]]
     script = "\n".join(service["command"]).replace("$$", "$")
-    return [
-        line[1:] if line[0] == "izin" else line for line in map(shlex.split, script.splitlines())
-    ]
+    return [shlex.split(line) for line in script.splitlines()]
 
 
 def leaf(argv: list[str]) -> tuple[Any, list[str]]:
     """Return the command that ``argv`` names, and what is left for it."""
-    command: Any = _COMMANDS
-    rest = list(argv)
+    command: Any = _COMMANDS.get(argv[0])
+    rest = list(argv[1:])
     while rest and rest[0] in getattr(command, "commands", {}):
         command = command.commands[rest.pop(0)]
     return command, rest
@@ -153,28 +165,30 @@ def refusal(argv: list[str], environment: Mapping[str, str]) -> str | None:
     command, rest = leaf(argv)
     if rest == ["--help"]:
         return None
-    if command is _COMMANDS:
-        return f"izin {shlex.join(argv)}: no such command"
+    if command is _COMMANDS.get(argv[0]):
+        return f"{shlex.join(argv)}: no such command"
     try:
         with patch.dict(os.environ, environment, clear=True):
             command.make_context(command.name, rest)
     except Exception as error:  # noqa: BLE001 - whatever the parser raises is its refusal
-        return f"izin {shlex.join(argv)}: {error}"
+        return f"{shlex.join(argv)}: {error}"
     return None
 
 
 def commands(given: Papers) -> Iterator[str]:
     """Every command and option is one of the command line's."""
-    found = dict(instructions(given.dockerfile))
-    if json.loads(found.get("ENTRYPOINT", "[]")) != ["izin"]:
-        yield "Dockerfile: ENTRYPOINT is not izin"
-    calls = [("Dockerfile", json.loads(found.get("CMD", "[]")), {})]
+    calls: list[tuple[str, list[str], dict[str, str]]] = []
+    for (path, (text, _)), program in zip(given.dockerfiles.items(), _COMMANDS, strict=True):
+        found = dict(instructions(text))
+        if json.loads(found.get("ENTRYPOINT", "[]")) != [program]:
+            yield f"{path}: ENTRYPOINT is not {program}"
+        calls.append((path, [program, *json.loads(found.get("CMD", "[]"))], {}))
     for name, service in given.services.items():
         if is_ours(service):
             calls += [(name, argv, given.environment(name)) for argv in argvs(service)]
     told = re.sub(r"\\\n# *", "", given.text)
     for service, line in re.findall(r"(?m)^# +docker compose exec (\S+) izin (.*)$", told):
-        calls.append((service, shlex.split(line), given.environment(service)))
+        calls.append((service, ["izin", *shlex.split(line)], given.environment(service)))
     for name, argv, environment in calls:
         refused = refusal(argv, environment)
         if refused:
@@ -182,10 +196,10 @@ def commands(given: Papers) -> Iterator[str]:
 
 
 def known_variables(argv: list[str]) -> set[str]:
-    """Return the variables that this call of `izin` reads."""
+    """Return the variables that this command line reads."""
     aliases = {
         str(field.validation_alias)
-        for group in _READS[argv[0]]
+        for group in _READS[argv[1]]
         for field in group.model_fields.values()
     }
     options = {param.envvar for param in leaf(argv)[0].params if isinstance(param.envvar, str)}
@@ -196,7 +210,7 @@ def variables(given: Papers) -> Iterator[str]:
     """Every variable is read by the process it is given to."""
     for name, service in given.services.items():
         if is_ours(service):
-            calls = [argv for argv in argvs(service) if argv and argv[0] in _READS]
+            calls = [argv for argv in argvs(service) if len(argv) > 1 and argv[1] in _READS]
             known = set().union(*(known_variables(argv) for argv in calls))
         else:
             known = set(_FOREIGN_VARIABLES.get(image_of(service), ()))
@@ -221,7 +235,7 @@ def values(given: Papers) -> Iterator[str]:
     for name, service in given.services.items():
         environment = given.environment(name)
         if is_ours(service):
-            for group in {group for argv in argvs(service) for group in _READS.get(argv[0], ())}:
+            for group in {group for argv in argvs(service) for group in _READS.get(argv[1], ())}:
                 if group is settings.IysSettings and "IYS_USERNAME" not in environment:
                     continue  # the doctor then skips İYS
                 try:
@@ -240,25 +254,25 @@ def read(group: type[BaseSettings], environment: Mapping[str, str]) -> Any:  # n
         return group()
 
 
-def twin(given: Papers) -> Iterator[str]:
-    """İYS's twin and our sink agree on delays, account and brands."""
+def simulated_account(given: Papers) -> Iterator[str]:
+    """Every delay, account and brand of our sink is one of the simulator's."""
     environment = given.environment("simulator")
     (argv,) = argvs(given.services["simulator"])
     command, rest = leaf(argv)
     with patch.dict(os.environ, environment, clear=True):
-        told = command.make_context("simulator", rest).params
+        options = command.make_context("serve", rest).params
     iys = read(settings.IysSettings, given.environment("sink"))
-    if told["result_delay"] != iys.result_delay.total_seconds():
+    if options["result_delay"] != iys.result_delay.total_seconds():
         yield "result delays differ"
-    if told["hidden_window"] != iys.hidden_window.total_seconds():
+    if options["hidden_window"] != iys.hidden_window.total_seconds():
         yield "hidden windows differ"
     account = f"{iys.username}:{iys.password.get_secret_value()}:"
-    if not any(one.startswith(account) for one in told["account"]):
-        yield "the sink's account is unknown to the twin"
+    if not any(one.startswith(account) for one in options["account"]):
+        yield "the sink's account is unknown to the simulator"
     ours = {
-        (argv[2], argv[argv.index("--iys-code") + 1], argv[argv.index("--name") + 1])
+        (argv[3], argv[argv.index("--iys-code") + 1], argv[argv.index("--name") + 1])
         for argv in argvs(given.services["migrate"])
-        if argv[:2] == ["brands", "add"]
+        if argv[:3] == ["izin", "brands", "add"]
     }
-    if ours != {tuple(one.split(":", 3)[:3]) for one in told["brand"]}:
+    if ours != {tuple(one.split(":", 3)[:3]) for one in options["brand"]}:
         yield "brands differ"

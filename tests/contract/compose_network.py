@@ -34,12 +34,12 @@ def listening(given: Papers, name: str) -> set[int]:
             "apicurio/apicurio-registry": {int(environment.get("QUARKUS_HTTP_PORT", 8080))},
         }[image_of(service)]
     argv = argvs(service)[0]
-    if argv[0] == "simulator":
+    if argv[0] == "iys-simulator":
         command, rest = leaf(argv)
         with patch.dict(os.environ, environment, clear=True):
-            host, port = map(command.make_context("simulator", rest).params.get, ("host", "port"))
-    elif argv[0] in _DOORS:
-        door = read(_DOORS[argv[0]], environment)
+            host, port = map(command.make_context("serve", rest).params.get, ("host", "port"))
+    elif argv[1] in _DOORS:
+        door = read(_DOORS[argv[1]], environment)
         host, port = door.host, door.port
     else:
         return set()
@@ -48,7 +48,7 @@ def listening(given: Papers, name: str) -> set[int]:
 
 def ports(given: Papers) -> Iterator[str]:
     """Every port is published on 127.0.0.1 alone, as `izin up` does, and somebody listens there."""
-    usual = {param.name: param.default for param in leaf(["up"])[0].params}
+    usual = {param.name: param.default for param in leaf(["izin", "up"])[0].params}
     for name, service in given.services.items():
         heard = listening(given, name)
         for one in service.get("ports", []):

@@ -22,7 +22,7 @@ VERSIONS = {
 
 _TOP = {"name", "services", "volumes", "networks", "configs", "secrets"}
 _SERVICE = {
-    "build": str,
+    "build": str | dict,
     "cap_drop": list,
     "command": list,
     "depends_on": dict,
@@ -48,7 +48,7 @@ _VOLUME = re.compile(r"([a-z][\w-]*):(/[\w/]+)")
 _DURATION = re.compile(r"(?:\d+(?:ms|s|m|h))+")
 _TAG = re.compile(r"\d+(?:\.\d+)*(?:-[a-z]+)?")
 _SECRET = re.compile(r"PASSWORD|TOKENS|ACCOUNT|DATABASE_URL")
-_INSTRUCTIONS = {"FROM", "WORKDIR", "COPY", "RUN", "ENV", "USER", "ENTRYPOINT", "CMD"}
+_INSTRUCTIONS = {"FROM", "WORKDIR", "COPY", "RUN", "ENV", "USER", "EXPOSE", "ENTRYPOINT", "CMD"}
 
 
 def structure(given: Papers) -> Iterator[str]:
@@ -73,7 +73,7 @@ def _service(service: dict[str, Any]) -> Iterator[str]:
         if key not in _SERVICE:
             yield f"{key}: no such key of a service"
         elif not isinstance(value, _SERVICE[key]):
-            yield f"{key} is no {_SERVICE[key].__name__}"
+            yield f"{key} is no {getattr(_SERVICE[key], '__name__', 'path or object')}"
     if ("image" in service) == ("build" in service):
         yield "needs either an image or a build"
     if service.get("restart", "no") not in _RESTARTS:
@@ -138,9 +138,10 @@ def images(given: Papers) -> Iterator[str]:
             yield f"{name}: {service['image']} is not one of ours"
         elif tag != VERSIONS[image]:
             yield f"{name}: {image} {tag}, where `izin local` has {VERSIONS[image]}"
-    for instruction, rest in instructions(given.dockerfile):
-        if instruction == "FROM" and not _TAG.fullmatch(rest.split()[0].partition(":")[2]):
-            yield f"Dockerfile: FROM {rest} has no fixed tag"
+    for path, (text, _) in given.dockerfiles.items():
+        for instruction, rest in instructions(text):
+            if instruction == "FROM" and not _TAG.fullmatch(rest.split()[0].partition(":")[2]):
+                yield f"{path}: FROM {rest} has no fixed tag"
 
 
 def secrets(given: Papers) -> Iterator[str]:
@@ -171,10 +172,15 @@ def secrets(given: Papers) -> Iterator[str]:
 
 
 def image(given: Papers) -> Iterator[str]:
-    """Our image is built from files that are there, with pinned versions, and needs no root."""
-    found = instructions(given.dockerfile)
-    yield from (f"Dockerfile: {name}" for name, _ in found if name not in _INSTRUCTIONS)
-    rules = [one for one in given.ignored.splitlines() if one and not one.startswith("#")]
+    """Images are built from files that are there, with pinned versions, and need no root."""
+    for path, (text, ignored) in given.dockerfiles.items():
+        yield from (f"{path}: {problem}" for problem in _image(text, ignored))
+
+
+def _image(dockerfile: str, ignored: str) -> Iterator[str]:
+    found = instructions(dockerfile)
+    yield from (name for name, _ in found if name not in _INSTRUCTIONS)
+    rules = [one for one in ignored.splitlines() if one and not one.startswith("#")]
     let_in = {one[1:] for one in rules if one.startswith("!")}
     if rules[:1] != ["*"]:
         yield ".dockerignore: does not begin with everything"
@@ -184,16 +190,16 @@ def image(given: Papers) -> Iterator[str]:
             for source in rest.split()[:-1]:
                 path = source.removeprefix("./")
                 if not (ROOT / path).exists():
-                    yield f"Dockerfile: COPY {source}, which does not exist"
+                    yield f"COPY {source}, which does not exist"
                 if path not in let_in:
-                    yield f"Dockerfile: COPY {source}, which .dockerignore keeps out"
+                    yield f"COPY {source}, which .dockerignore keeps out"
         if name == "RUN" and "pip install" in rest and "-c constraints.txt" not in rest:
-            yield "Dockerfile: pip install without constraints.txt"
+            yield "pip install without constraints.txt"
         if name == "FROM" and rest.startswith("python:"):
             yield from _too_old(rest)
     users = [rest for name, rest in found if name == "USER"]
     if not users or users[-1].split(":")[0] in {"root", "0"}:
-        yield "Dockerfile: runs as root"
+        yield "runs as root"
 
 
 def _too_old(rest: str) -> Iterator[str]:
@@ -201,4 +207,4 @@ def _too_old(rest: str) -> Iterator[str]:
     least = tuple(map(int, project["requires-python"].removeprefix(">=").split(".")))
     major_minor = tuple(map(int, re.findall(r"\d+", rest.split(maxsplit=1)[0])[:2]))
     if major_minor < least:
-        yield f"Dockerfile: FROM {rest} is older than {'.'.join(map(str, least))}"
+        yield f"FROM {rest} is older than {'.'.join(map(str, least))}"

@@ -17,7 +17,7 @@ def simulator() -> Iterator[str]:
     """Give the address of a running simulator; only this process is ended afterwards."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "izin.simulator", "--port", str(port)]
+    command = [sys.executable, "-m", "iys_simulator", "serve", "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
             address = f"http://127.0.0.1:{port}"

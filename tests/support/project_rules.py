@@ -19,7 +19,6 @@ LONGER: Mapping[str, str] = {
     "izin/producers/publishing/publisher.py": "one door, in its two speeds",
     "izin/schemas/generated/decision_offsets.py": "generated, some lines a field",
     "izin/schemas/generated/consent_event_offsets.py": "generated, some lines a field",
-    "izin/simulator/admin.py": "one small function an admin route",
 }
 """Modules that may pass `LINES`, and why; none may pass 400."""
 
@@ -28,7 +27,6 @@ LONGEST = 400
 ENVIRONMENT: Mapping[str, str] = {
     "izin/runtime/settings.py": "the reader",
     "izin/local/": "starts servers, which need an environment",
-    "izin/simulator/": "a stranger with settings of its own",
     "izin/console/household.py": "hands it on to the processes it starts",
 }
 """Who may touch the environment, and why."""
@@ -56,7 +54,7 @@ CLOCKS_AND_CHANCE = frozenset(
 )
 """Names by which a module that may be imported could still read a clock or chance."""
 
-STRANGERS = ("izin/local/", "izin/simulator/")
+STRANGERS = ("izin/local/",)
 """Outside the house: they import nothing of it, and raise errors of their own."""
 
 BLAMED = frozenset({"OurError", "SourceError", "IysError"})

@@ -23,7 +23,15 @@ from izin.sinks.ledger import brands, offsets, reads
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.messages import Announcer
-from tests.chaos.days.house import BRANDS, Line, Outage, Sinks, Time, a_twin, set_clock
+from tests.chaos.days.house import (
+    BRANDS,
+    Line,
+    Outage,
+    Sinks,
+    Time,
+    new_simulator,
+    set_clock,
+)
 from tests.chaos.days.verdict import (
     HOUR,
     differences,
@@ -92,8 +100,8 @@ class Days:
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
         self._time = Time(loop=self.loop, began_at=BEGINS_AT)
-        self._twin = a_twin(self._time)
-        self._line = Line(self._twin, self._time)
+        self._simulator = new_simulator(self._time)
+        self._line = Line(self._simulator, self._time)
         settings = KafkaSettings(topic_prefix="", partitions=1)
         self._codec = Codec()
         self._reader = DecisionReader(self._codec)
@@ -248,9 +256,9 @@ class Days:
                 await asyncio.sleep(60)
 
     async def _judged(self, ledger: Ledger) -> Verdict:
-        saved = list(movements(self._twin, BRANDS))
+        saved = list(movements(self._simulator, BRANDS))
         kept = terms(saved)
-        told: Any = self._twin.counters.as_dict()
+        told: Any = self._simulator.counters.as_dict()
         codes: dict[str, int] = told["codes"]
         most = most_an_hour(self._line.token_calls)
         faults = [f"{codes[code]} × {code}" for code in ("H084", "H124", "H467") if code in codes]
@@ -259,7 +267,7 @@ class Days:
         if most > TOKEN_CALLS:
             faults.append(f"{most} token calls in an hour")
         faults += repeated(saved)
-        faults += await differences(ledger, self._twin, BRANDS, self._states)
+        faults += await differences(ledger, self._simulator, BRANDS, self._states)
         return Verdict(
             days=self.days,
             events=len(self._said),

@@ -1,4 +1,4 @@
-"""Eight sinks, their ledger and İYS's twin in one process, all by one clock that a loop moves.
+"""Eight sinks, their ledger and the İYS simulator in one process, by one clock that a loop moves.
 
 The sinks are the worker's own loops over the ledger's own SQL. Where the SQL reads the database's
 clock it gets the loop's: a function of that name goes before PostgreSQL's. İYS is the simulator
@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import psycopg
+from iys_simulator.app import build_app
+from iys_simulator.clock import Clock
+from iys_simulator.settings import Settings
+from iys_simulator.state import SimulatorState
+from iys_simulator.store.accounts import Account, Subscription
+from iys_simulator.store.accounts import Brand as SimulatorBrand
 from psycopg.rows import DictRow, dict_row
 from pydantic import SecretStr
 
 from izin.iys import IysClient, Pace, TokenAuth
 from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
 from izin.runtime.task_cancellation import cancel_all
-from izin.simulator.accounts import Account, Subscription
-from izin.simulator.accounts import Brand as TwinBrand
-from izin.simulator.app import build_app
-from izin.simulator.clock import Clock
-from izin.simulator.settings import Settings
-from izin.simulator.twin import Twin
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import LOCK_CLASS, Ledger
 from izin.sinks.ledger.db.notifications import NAMES, Bells
@@ -126,17 +126,17 @@ class TimedLedger(Ledger):
 
 
 class Line(httpx.AsyncBaseTransport):
-    """The way to the twin. ``token_calls`` are the instants at which a token was asked for."""
+    """The connection to the simulator. ``token_calls`` are the instants of its token requests."""
 
-    def __init__(self, twin: Twin, time: Time) -> None:
-        self._inner = httpx.ASGITransport(build_app(twin), client=(ADDRESS, 40_000))
+    def __init__(self, state: SimulatorState, time: Time) -> None:
+        self._inner = httpx.ASGITransport(build_app(state), client=(ADDRESS, 40_000))
         self._time = time
         self.outage: Outage | None = None
         self.token_calls: list[float] = []
         self.calls = 0
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Return the twin's answer, unless an outage is in the way."""
+        """Return the simulator's response, unless an outage is in the way."""
         self.calls += 1
         if request.url.path == "/oauth2/token":
             self.token_calls.append(self._time.seconds())
@@ -154,22 +154,24 @@ class Line(httpx.AsyncBaseTransport):
         return answer
 
 
-def a_twin(time: Time) -> Twin:
+def new_simulator(time: Time) -> SimulatorState:
     """Return İYS with our account and brands and its documented limits."""
-    twin = Twin(
+    state = SimulatorState(
         Settings(request_window="sliding", hidden_window=0),
         Clock(time.seconds),
         pause=asyncio.sleep,
     )
-    twin.directory.add_account(
+    state.directory.add_account(
         Account(username=USERNAME, password=PASSWORD, iys_code=BRAND),
         Subscription(iys_code=BRAND),
     )
     for code in BRANDS:
-        twin.directory.add_brand(
-            TwinBrand(code=code, iys_code=BRAND, name="Örnek", activated_at="2020-01-01 00:00:00")
+        state.directory.add_brand(
+            SimulatorBrand(
+                code=code, iys_code=BRAND, name="Örnek", activated_at="2020-01-01 00:00:00"
+            )
         )
-    return twin
+    return state
 
 
 @dataclass(kw_only=True)

@@ -15,9 +15,10 @@ from izin.sinks.ledger import reads
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from iys_simulator.state import SimulatorState
+    from iys_simulator.store.movements import Movement
+
     from izin.consent.model import Consent
-    from izin.simulator.movements import Movement
-    from izin.simulator.twin import Twin
     from izin.sinks.ledger.db.connection import Ledger
 
 HOUR = 3600.0
@@ -37,10 +38,10 @@ class Terms:
     """How many the half day and the holiday lengthened."""
 
 
-def movements(twin: Twin, brands: Iterable[int]) -> Iterator[Movement]:
+def movements(state: SimulatorState, brands: Iterable[int]) -> Iterator[Movement]:
     """Yield what İYS saved, brand by brand, in its order."""
     for code in brands:
-        yield from twin.register_of(code).movements()
+        yield from state.register_of(code).movements()
 
 
 def terms(saved: Iterable[Movement]) -> Terms:
@@ -74,13 +75,13 @@ def most_an_hour(instants: Sequence[float]) -> int:
 
 
 async def differences(
-    ledger: Ledger, twin: Twin, brands: Iterable[int], states: Mapping[str, Consent]
+    ledger: Ledger, state: SimulatorState, brands: Iterable[int], states: Mapping[str, Consent]
 ) -> list[str]:
     """Return where the law, the ledger and İYS's register tell different stories of a key."""
     register = {
         f"{code}/{one.type}/{one.recipient_type}/{one.recipient}": one.status
         for code in brands
-        for one, _ in twin.register_of(code).records()
+        for one, _ in state.register_of(code).records()
     }
     kept, permitted = {}, {}
     async for row in reads.register(ledger):

@@ -51,7 +51,7 @@ def run(  # noqa: PLR0917 - an option is an argument
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     port, database_port = free_port(), free_port()
-    command = [sys.executable, "-m", "izin.simulator", "--port", str(port)]
+    command = [sys.executable, "-m", "iys_simulator", "serve", "--port", str(port)]
     address = f"http://127.0.0.1:{port}"
     with (
         Kafka(folder) as kafka,

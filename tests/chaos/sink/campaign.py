@@ -155,7 +155,7 @@ class Campaign:
         call = self._random.choice(_CALLS)
         if fault in _WEATHER:
             operation = "*" if fault is Fault.DOWN else call
-            self.iys.order("weather", operation=operation, **_WEATHER[fault])
+            self.iys.order("faults", operation=operation, **_WEATHER[fault])
         elif fault is Fault.DATABASE:
             await asyncio.to_thread(self._lose_database)
         else:

@@ -52,7 +52,7 @@ class Iys:
 
     def clear_weather(self) -> None:
         """Have no fault left over."""
-        httpx.delete(f"{self.address}/__simulator__/weather", timeout=30, trust_env=False)
+        httpx.delete(f"{self.address}/__simulator__/faults", timeout=30, trust_env=False)
 
     def rows(self, what: str) -> Iterator[dict[str, Any]]:
         """Yield what the twin holds: its ``register`` or its ``movements``."""

@@ -29,7 +29,7 @@ def iys() -> Iterator[Iys]:
     """Give a twin of İYS in a process of its own."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "izin.simulator", "--port", str(port)]
+    command = [sys.executable, "-m", "iys_simulator", "serve", "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
             address = f"http://127.0.0.1:{port}"

@@ -28,7 +28,7 @@ class Twin:
 
     def weather(self, operation: str, **fault: object) -> None:
         """Let a fault befall the next call of an operation."""
-        self.order("weather", operation=operation, **fault)
+        self.order("faults", operation=operation, **fault)
 
     def advance(self, seconds: float) -> None:
         """Move the simulator's clock on."""

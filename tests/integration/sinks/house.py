@@ -132,7 +132,7 @@ class Twin:
 
     def weather(self, operation: str, **fault: object) -> None:
         """Let a fault befall the next call of an operation."""
-        self.order("weather", operation=operation, **fault)
+        self.order("faults", operation=operation, **fault)
 
     def citizen(self, status: str, recipient: str, **more: object) -> None:
         """Let a citizen change a consent at İYS."""

@@ -61,14 +61,12 @@ def test_a_command_imports_what_it_needs_and_no_more() -> None:
     ran = [sys.executable, "-c", f"{asked}; {told}"]
     imported = subprocess.run(ran, capture_output=True, text=True, check=True).stdout.splitlines()
     assert "izin.console.publish" in imported
-    others = {"izin.streams", "izin.sinks", "izin.simulator", "izin.local", "izin.demo", "faust"}
+    others = {"izin.streams", "izin.sinks", "iys_simulator", "izin.local", "izin.demo", "faust"}
     assert others.isdisjoint(imported)
     assert {"httpx", "confluent_kafka.schema_registry"}.isdisjoint(imported)
 
 
-@pytest.mark.parametrize(
-    "page", ["README.md", "docs/intake.md", "docs/runbook.md", "docs/simulator.md"]
-)
+@pytest.mark.parametrize("page", ["README.md", "docs/intake.md", "docs/runbook.md"])
 def test_commands_that_the_pages_name_exist(page: str) -> None:
     """Each ``izin …`` that a page tells people to type is a command."""
     text = (ROOT / page).read_text("utf-8")

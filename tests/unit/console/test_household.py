@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from izin.console.household import Household, Ports, brands_of_the_house
+from izin.console.local_simulator import check_simulator_installed
 from izin.console.up import _shown
 from izin.local import LocalError, PortTakenError, StateInUseError
 from izin.local.folders import FolderLock
@@ -111,3 +112,9 @@ def test_a_taken_port_is_named_with_its_option(
             a_house(tmp_path / "state", ports(port)).start()
     assert str(port) in str(failed.value)
     assert not (tmp_path / "state").exists()
+
+
+def test_a_missing_simulator_is_named_with_its_remedy() -> None:
+    """Who installed izin alone is told what to install, before anything is started."""
+    with pytest.raises(LocalError, match=r"pip install \./simulator"):
+        check_simulator_installed("no_such_package")

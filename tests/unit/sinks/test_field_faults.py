@@ -11,6 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from iys_simulator.conformance.adding_consents import FIELD_ERRORS
+from iys_simulator.conformance.builders import consent
+from iys_simulator.conformance.case import filled
+from iys_simulator.errors.responses import codes_in
+from iys_simulator.rules.consent import Consent
+from iys_simulator.rules.consent_fields import ValidationContext, read_consent
+from iys_simulator.settings import Settings
 
 from izin.consent.admission import FIRST_DATE, SKEW, RefusedEvent, admit
 from izin.consent.business_days import TURKEY_CALENDAR
@@ -23,13 +30,6 @@ from izin.producers import brand_directory as known
 from izin.producers.intake.request_body import JSON_TYPE, read_body
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.records import AcceptedRecord, EventOrigin, judge, read
-from izin.simulator.accounts import Brand as TwinBrand
-from izin.simulator.answers import codes_in
-from izin.simulator.conformance.additions import FIELD_FAULTS
-from izin.simulator.conformance.case import filled
-from izin.simulator.conformance.wording import consent
-from izin.simulator.fields import Consent, Today, read_consent
-from izin.simulator.settings import Settings
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.request_body import item_of
@@ -39,7 +39,6 @@ ACTIVATED_AT = datetime(2020, 1, 1, tzinfo=UTC)
 OURS = Brand(
     brand_code=BRAND, iys_code=BRAND, customer_id=CUSTOMER, name="Örnek", activated_at=ACTIVATED_AT
 )
-TWINS = TwinBrand(code=BRAND, iys_code=BRAND, name="Örnek", activated_at=to_turkish(ACTIVATED_AT))
 DIRECTORY = known.BrandDirectory(
     [known.RegisteredBrand(brand_code=BRAND, iys_code=BRAND, customer_id=CUSTOMER, name="Örnek")]
 )
@@ -54,7 +53,9 @@ VALUES = {
 
 def faults_at_iys(item: dict[str, Any], now: datetime) -> list[str]:
     """Return the codes with which the simulator refuses what ``item`` says."""
-    found = read_consent(item, Today.at(int(now.timestamp()), TWINS, Settings()))
+    found = read_consent(
+        item, ValidationContext.at(int(now.timestamp()), to_turkish(ACTIVATED_AT), Settings())
+    )
     return [] if isinstance(found, Consent) else codes_in(found)
 
 
@@ -74,7 +75,7 @@ def told(event: ConsentEvent, now: datetime) -> dict[str, Any] | None:
 
 @pytest.mark.parametrize("status", Status)
 @pytest.mark.parametrize(
-    ("what", "changed", "code"), [(what, changed, code) for what, changed, code, _ in FIELD_FAULTS]
+    ("what", "changed", "code"), [(what, changed, code) for what, changed, code, _ in FIELD_ERRORS]
 )
 def test_each_fault_the_simulator_knows_is_found_before_a_call(
     what: str, changed: dict[str, object], code: str, status: Status
@@ -93,7 +94,7 @@ def test_each_fault_the_simulator_knows_is_found_before_a_call(
 
 def test_every_fault_the_simulator_knows_raises_an_alarm():
     """What İYS finds in a field all the same is counted, whichever of its codes it gives."""
-    assert {code for _, _, code, _ in FIELD_FAULTS} - {"H467"} <= ALARMS
+    assert {code for _, _, code, _ in FIELD_ERRORS} - {"H467"} <= ALARMS
 
 
 def near(*texts: str) -> st.SearchStrategy[str]:

@@ -1,6 +1,0 @@
-"""`python -m izin.simulator` starts the twin."""
-
-from izin.simulator.cli import app
-
-if __name__ == "__main__":
-    app(prog_name="python -m izin.simulator")

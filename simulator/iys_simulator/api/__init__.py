@@ -1,0 +1,1 @@
+"""İYS's endpoints, a module a resource."""

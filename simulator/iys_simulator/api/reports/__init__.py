@@ -1,0 +1,1 @@
+"""Reconciliation: the reports of one day, their file, and its timestamp."""

@@ -1,0 +1,1 @@
+"""The command line: `serve`, the commands that control a running simulator, `conformance`."""

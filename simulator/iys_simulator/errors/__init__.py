@@ -1,0 +1,1 @@
+"""İYS's error responses: the envelope, and each code with its status and message."""

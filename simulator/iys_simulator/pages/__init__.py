@@ -1,0 +1,1 @@
+"""Web pages for people: the citizen's page and the e-mail opt-out page."""

@@ -1,0 +1,1 @@
+"""İYS's rules for consents and retailers, as pure functions."""

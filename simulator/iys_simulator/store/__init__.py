@@ -1,0 +1,1 @@
+"""What the simulator keeps, in SQLite: movements, batches, accounts, tokens, retailers."""

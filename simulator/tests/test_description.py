@@ -1,0 +1,98 @@
+"""İYS's own description: the simulator has its messages and its keys."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iys_simulator.errors import messages, retailer_messages, table_messages
+from simulator_harness.client import SimulatorHarness
+
+DESCRIPTION = Path(__file__).parents[3] / "shared" / "iys" / "openapi-3.2.0.json"
+PATH = "/sps/{iysCode}/brands/{brandCode}"
+
+pytestmark = pytest.mark.skipif(not DESCRIPTION.exists(), reason="İYS's description is not here")
+
+# Wordings that stand in no example or table as a whole, or only in this form.
+_ELSEWHERE = {
+    "H127": "its example is of another method, with 100",
+    "H520": "the description shows both audiences in one template",
+}
+
+
+@pytest.fixture(scope="module")
+def description():
+    """İYS's OpenAPI description."""
+    return json.loads(DESCRIPTION.read_text(encoding="utf-8"))
+
+
+def texts_in(value: object) -> list[str]:
+    """Return all texts of a JSON value."""
+    if isinstance(value, str):
+        return [value]
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    return [text for part in inner for text in texts_in(part)]
+
+
+def examples(description: dict[str, Any], method: str, path: str, status: int):
+    """Return the examples of a response."""
+    content = description["paths"][path][method]["responses"][str(status)]["content"]
+    return [example["value"] for example in content["application/json"]["examples"].values()]
+
+
+def plain(text: str) -> str:
+    """Return `text` without the names of placeholders and repeated spaces."""
+    return re.sub(r"\s+", " ", re.sub(r"\{+[^{}]*\}+", "{}", text)).strip()
+
+
+@pytest.mark.parametrize("code", sorted(set(messages.REFUSALS) - _ELSEWHERE.keys()))
+def test_every_message_is_iyss(description: dict[str, Any], code: str):
+    """Each message is in the description, except for placeholders."""
+    ours = plain(messages.REFUSALS[code].message)
+    parts = [re.escape(part) for part in ours.split("{}")]
+    pattern = re.compile(".{0,40}".join(parts))
+    assert any(pattern.search(plain(text)) for text in texts_in(description)), ours
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        messages.PASSWORD_MISSING,
+        messages.FIRST_RET_IN_BATCH,
+        messages.RETAILER_NOT_OF_USER,
+        messages.NOT_REMOVED,
+        messages.PHONE_IN_QUERY,
+        messages.LIMIT_IN_SECTION,
+        messages.FORBIDDEN_MISSPELT.format(field="iysCode"),
+        retailer_messages.LIMIT_AS_H182,
+        retailer_messages.OFFSET_AS_H183,
+        retailer_messages.ACCESS_LIMIT,
+        retailer_messages.ACCESS_EMPTY,
+        retailer_messages.ACCESS_PHONE_TOO_LONG,
+        retailer_messages.REMOVAL_REFUSED,
+        retailer_messages.RECIPIENT_TYPE_IN_REPORT,
+    ],
+)
+def test_second_messages_are_iyss(description: dict[str, Any], message: str):
+    """The second messages of a code are in the description."""
+    assert any(message in text for text in texts_in(description))
+
+
+@pytest.mark.parametrize("code", sorted(table_messages.TABLE_MESSAGES))
+def test_table_messages_are_iyss(description: dict[str, Any], code: str):
+    """The messages of the switch are in the description too."""
+    found = {plain(text) for text in texts_in(description)}
+    assert any(plain(table_messages.TABLE_MESSAGES[code]) in text for text in found)
+
+
+async def test_token_refusals_are_iyss(iys: SimulatorHarness, description: dict[str, Any]):
+    """A refusal is one of the examples."""
+    right = {"username": "api@example.com", "password": "fake", "grant_type": "password"}
+    known = examples(description, "post", "/oauth2/token", 400)
+    for missing in right:
+        form = {name: value for name, value in right.items() if name != missing}
+        refused = await iys.http.post("/oauth2/token", json=form)
+        assert refused.status_code == 400
+        assert refused.json() in known
