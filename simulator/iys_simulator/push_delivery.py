@@ -125,7 +125,7 @@ class PushDelivery:
         for registration in self.registrations_of(brand_code):
             if not registration.is_active:
                 continue
-            name = registration.connection.key
+            key = registration.connection.key
             items = [
                 delivery_item(movement, brand_code, iys_code)
                 for movement in movements
@@ -133,10 +133,10 @@ class PushDelivery:
             ]
             if not items:
                 continue
-            if name in self._queued:
-                self._queued[name].extend(items)
+            if key in self._queued:
+                self._queued[key].extend(items)
             else:
-                self._queued[name] = items
+                self._queued[key] = items
                 self._start(self._deliver_waiting(registration.connection))
 
     @property

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import settings
 
 from iys_simulator import Clock, Settings, SimulatorState, build_app
+from iys_simulator.push_delivery import PushDelivery
 from iys_simulator.store.accounts import Account, Subscription
 from simulator_harness.client import IYS_CODE, NOW, SimulatorHarness, a_brand, seconds_of
+from simulator_harness.push_receiver import Receiver
 
 # `make test` tries the same examples for the same code.
 settings.register_profile("same", deadline=None, derandomize=True)
@@ -34,3 +36,24 @@ async def iys(state: SimulatorState) -> AsyncIterator[SimulatorHarness]:
         await client.log_in()
         yield client
     await state.close()
+
+
+@pytest.fixture
+def pauses() -> list[float]:
+    """Return how long push waited between attempts."""
+    return []
+
+
+@pytest.fixture
+def receiver(state: SimulatorState, pauses: list[float]) -> Receiver:
+    """Return a receiver that the simulator's deliveries reach; nothing waits."""
+    receiver = Receiver()
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    client = httpx.AsyncClient(transport=httpx.MockTransport(receiver))
+    state.push = PushDelivery(
+        state.counters, state.faults, lambda: state.settings, client=client, pause=pause
+    )
+    return receiver

@@ -127,12 +127,6 @@ async def test_subscription_refuses_by_its_state(
         assert query.json()["status"] == subscription_state
 
 
-async def test_package_without_api_is_h586(iys: SimulatorHarness):
-    """H586 where the subscription does not include the API."""
-    iys.state.directory.subscriptions[660001] = Subscription(iys_code=660001, includes_api=False)
-    assert codes(await iys.add()) == ["H586"]
-
-
 async def test_rights_are_per_channel(iys: SimulatorHarness):
     """A channel with a read right is not written; one without a right is not read either."""
     await iys.admin("brands", {"brandCode": 660101, "iysCode": 660001, "rights": {"MESAJ": "read"}})

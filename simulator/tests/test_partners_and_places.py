@@ -57,16 +57,6 @@ async def test_history_checks_body_and_pages(iys: SimulatorHarness):
     assert codes(await iys.http.post(f"{iys.path}/consents/history", json=[])) == ["H014"]
 
 
-async def test_history_has_an_hourly_limit(iys: SimulatorHarness):
-    """H089 for the hundred and first query of an hour."""
-    iys.set(history_limit=1)
-    await history(iys)
-    answer = await history(iys)
-    assert (answer.status_code, codes(answer)) == (429, ["H089"])
-    iys.state.clock.advance(3600)
-    assert (await history(iys)).status_code == 200
-
-
 async def test_partner_sees_granted_brands(partner: SimulatorHarness):
     """Codes are texts in one list and numbers in the other; a channel without a right is absent."""
     everything = (await partner.http.get(f"/integrator/{PARTNER}/sps")).json()

@@ -68,26 +68,6 @@ async def test_multiple_status_lists_only_onay(iys: SimulatorHarness):
     assert answer.json()["requestId"]
 
 
-@pytest.mark.parametrize(
-    ("body", "expected"),
-    [
-        ({}, ["H168"]),
-        ([], ["H168"]),
-        ({"recipients": {}}, ["H478"]),
-        ({"recipients": []}, ["H164"]),
-        ({"recipients": ["alici@example.com"]}, ["H464"]),
-        ({"recipients": ["+905550000001", "+905550000001"]}, ["H193"]),
-        ({"recipients": ["+905550000001"] * 1001}, ["H127"]),
-    ],
-)
-async def test_multiple_status_checks_its_list(
-    iys: SimulatorHarness, body: object, expected: list[str]
-):
-    """Each error of the list has its code, and one duplicate refuses all of it."""
-    answer = await statuses(iys, body)
-    assert (answer.status_code, codes(answer)) == (422, expected)
-
-
 async def test_multiple_status_checks_its_path(iys: SimulatorHarness):
     """H116 and H117 for an invalid path, H464 for phones as e-mails, H193 with its place."""
     assert codes(await statuses(iys, {}, "SMS", "HERKES")) == ["H116", "H117"]

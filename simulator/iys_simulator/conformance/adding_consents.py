@@ -76,16 +76,16 @@ _BUSINESS: Final[tuple[tuple[str, str, int, dict[str, object], tuple[Step, ...]]
     ("RET as the first record", "H175", 400, {"status": "RET"}, ()),
     ("older than the record", "H178", 400, {}, (save_consent(consentDate="$minuteAgo"),)),
     ("same date as the record", "H178", 400, {"source": "HS_MOBIL"}, (save_consent(),)),
-    ("older than a citizen's rejection", "H178", 400, {}, (save_consent(), citizen_change())),
+    ("older than a citizen's opt-out", "H178", 400, {}, (save_consent(), citizen_change())),
     (
-        "a trader's update without a date",
+        "TACIR update without a date",
         "H462",
         400,
         {"recipientType": "TACIR", "consentDate": OMITTED},
         (save_consent(recipientType="TACIR"),),
     ),
     (
-        "a trader's update without a source",
+        "TACIR update without a source",
         "H463",
         400,
         {"recipientType": "TACIR", "source": OMITTED, "consentDate": "$now"},
@@ -100,8 +100,8 @@ _BUSINESS: Final[tuple[tuple[str, str, int, dict[str, object], tuple[Step, ...]]
         {},
         (define_brand(rights={"ARAMA": "write"}),),
     ),
-    ("a retailer that is not the brand's", "H180", 403, {"retailerCode": 1}, ()),
-    ("access for one that is not the brand's", "H180", 403, {"retailerAccess": [1]}, ()),
+    ("unknown retailer", "H180", 403, {"retailerCode": 1}, ()),
+    ("access for an unknown retailer", "H180", 403, {"retailerAccess": [1]}, ()),
     ("empty retailer", "H267", 400, {"retailerCode": ""}, ()),
 )
 
@@ -135,7 +135,7 @@ def _of_singles(endpoint: Endpoint) -> Iterator[Case]:
         save_consent(),
     )
     yield case(
-        "an old date before the brand's activation",
+        "old date before the brand's activation",
         consent(consentDate="$monthAgo"),
         done,
         define_brand(activatedAt=None),
@@ -179,14 +179,14 @@ def _of_lists(endpoint: Endpoint) -> Iterator[Case]:
     yield case("an empty list", [], refusal("H092", 400))
     yield case("no JSON", b"[", refusal("H014", 400))
     yield case("more than a thousand", [consent()] * 1001, refusal("H091", 422))
-    yield case("the same address twice", [consent(), consent()], refusal("H194", 422, index=1))
+    yield case("same recipient twice", [consent(), consent()], refusal("H194", 422, index=1))
     yield case(
-        "a retailer that is not the brand's, in the second item",
+        "unknown retailer in the second item",
         [consent(recipient="$otherPhone"), consent(retailerCode=1)],
         refusal("H180", 403, "retailerCode", index=1),
     )
     yield case(
-        "access for one that is not the brand's",
+        "access for an unknown retailer",
         [consent(retailerAccess=[1])],
         refusal("H180", 403, "retailerAccess", 0, index=0),
     )

@@ -95,8 +95,8 @@ def brand_facts(**facts: object) -> dict[str, object]:
 
 def citizen_change(**changed: object) -> Step:
     """Return the step of a citizen's change, by default an opt-out."""
-    save_citizen_change = {"brandCode": "$brandCode", "status": "RET", **consent_key(), **changed}
-    return Step(method="POST", path=f"{ADMIN}citizen", body=[save_citizen_change])
+    change = {"brandCode": "$brandCode", "status": "RET", **consent_key(), **changed}
+    return Step(method="POST", path=f"{ADMIN}citizen", body=[change])
 
 
 def inject_fault(endpoint: Endpoint, code: str, status: int) -> Step:

@@ -69,7 +69,7 @@ def _of_one_status() -> Iterator[Case]:
     rejected = success(200, {"status": "RET", "source": "IYS_WEB"})
     yield request_case(
         ep.STATUS,
-        "a citizen's rejection",
+        "citizen's opt-out",
         rejected,
         save_consent(),
         citizen_change(),
@@ -118,9 +118,10 @@ def _of_many() -> Iterator[Case]:
     yield case("invalid recipient type", refusal("H116", 422), both, recipientType="X")
     yield case("invalid type", refusal("H117", 422), both, type="SMS")
     yield case("no list", refusal("H168", 422, "recipients"), {})
+    yield case("list instead of an object", refusal("H168", 422, "recipients"), [])
     yield case("text instead of a list", refusal("H478", 422, "recipients"), {"recipients": "x"})
     yield case("an empty list", refusal("H164", 422, "recipients"), {"recipients": []})
-    yield case("the same address twice", refusal("H193", 422), {"recipients": ["$phone"] * 2})
+    yield case("same recipient twice", refusal("H193", 422), {"recipients": ["$phone"] * 2})
     yield case("more than a thousand", refusal("H127", 422), {"recipients": ["$phone"] * 1001})
     yield case("an e-mail for a phone", refusal("H464", 422), {"recipients": ["$email"]})
     yield case("no JSON", refusal("H014", 400), b"{")
@@ -174,12 +175,12 @@ def _of_changes() -> Iterator[Case]:
     yield case("citizen's movement", theirs, define_brand(), save_consent(), citizen_change(), seen)
     named = citizen_change(status="ONAY", source="IYS_WEB_YENI", citizenName="Örnek Kişi")
     with_name = success(200, {"list.0.citizenName": "Örnek Kişi"})
-    yield case("a citizen who added the brand himself", with_name, define_brand(), named, seen)
+    yield case("brand added by a citizen", with_name, define_brand(), named, seen)
     closed = success(200, {"list.0.consentDate": ..., "list.0.source": "IYS_AHS_HAT_KAPATMA"})
     closing = citizen_change(source="IYS_AHS_HAT_KAPATMA")
-    yield case("a line that was closed", closed, define_brand(), save_consent(), closing, seen)
+    yield case("closed line", closed, define_brand(), save_consent(), closing, seen)
     yield case("the hidden hour", success(204), define_brand(), save_consent(), source="HS")
-    yield case("nothing at all", success(204), define_brand())
+    yield case("no movements", success(204), define_brand())
     yield case("unknown stream", refusal("H506", 422, "source"), source="X")
     yield case("more than a thousand", refusal("H507", 422, "limit"), limit=1001)
     yield case("limit that is not a number", refusal("H183", 422), limit="x")

@@ -132,13 +132,13 @@ def _of_links() -> Iterator[Case]:
 
     approved = save_consent(type="EPOSTA", recipient="$email")
     link = success(200, {"0.url": ..., "0.recipient": "$email"})
-    yield case("an approval", link, approved, body={"recipients": [usual]})
+    yield case("recipient at ONAY", link, approved, body={"recipients": [usual]})
     nothing = success(200, {"0.code": "H568", "0.recipient": "$email"})
-    yield case("no approval", nothing, body={"recipients": [usual]})
+    yield case("recipient without ONAY", nothing, body={"recipients": [usual]})
     for title, changed, code, status in _LINKS:
         body = {"recipients": [without_omitted({**usual, **changed})]}
         yield case(title, refusal(code, status), body=body)
-    yield case("no addresses", refusal("H168", 422), body={})
+    yield case("missing recipients", refusal("H168", 422), body={})
     yield case("text instead of a list", refusal("H478", 422), body={"recipients": "x"})
     yield case("an empty list", refusal("H164", 422), body={"recipients": []})
     yield case("more than a hundred", refusal("H127", 422), body={"recipients": [usual] * 101})

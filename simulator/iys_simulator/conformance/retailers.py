@@ -166,7 +166,7 @@ def _of_one_access() -> Iterator[Case]:
         yield adding(title, refusal(code, 422, location), **changed)
     for title, changed, code, location in _RETAILERS:
         yield adding(title, refusal(code, 422, location), **changed)
-    yield adding("one that is not the brand's", refusal("H180", 403), retailerAccess=[_UNKNOWN])
+    yield adding("unknown retailer", refusal("H180", 403), retailerAccess=[_UNKNOWN])
     yield request_case(ep.ACCESS_ADD, "a list", refusal("H090", 400), body=[])
 
     def listing(title: str, expected: Expected, *setup: Step, **query: object) -> Case:
@@ -176,7 +176,7 @@ def _of_one_access() -> Iterator[Case]:
 
     first = {"list.0.retailerCode": "$retailer", "pagination.totalCount": 1}
     yield listing(
-        "who may use a consent", success(200, first), save_consent(retailerCode="$retailer")
+        "retailers of a consent", success(200, first), save_consent(retailerCode="$retailer")
     )
     whole = success(200, {"list.0.retailerCode": "$added", "list.0.name": "Örnek Yetkili"})
     with_all = (define_brand(), _added(**WHOLE), save_consent(retailerCode="$added"))
@@ -203,7 +203,7 @@ _RECIPIENTS: Final[tuple[tuple[str, dict[str, object], str, tuple[object, ...]],
     ("invalid type", {"type": "SMS"}, "H117", ("type",)),
     ("no recipient type", {"recipientType": OMITTED}, "H170", ("recipientType",)),
     ("invalid recipient type", {"recipientType": "X"}, "H116", ("recipientType",)),
-    ("no addresses", {"recipients": OMITTED}, "H168", ("recipients",)),
+    ("missing recipients", {"recipients": OMITTED}, "H168", ("recipients",)),
     ("text instead of a list", {"recipients": "x"}, "H478", ("recipients",)),
     ("an empty list", {"recipients": []}, "H164", ("recipients",)),
     ("more than a hundred addresses", {"recipients": ["$phone"] * 101}, "H127", ("recipients",)),
@@ -246,13 +246,13 @@ def _of_lists() -> Iterator[Case]:
             )
         if names_retailers:
             unknown = {**usual, "retailerAccess": [_UNKNOWN]}
-            title = "one that is not the brand's"
+            title = "unknown retailer"
             yield request_case(endpoint, title, refusal("H180", 403), body=unknown)
         yield request_case(endpoint, "a list", refusal(code_of_a_list, 400), body=[])
         yield request_case(endpoint, "no JSON", refusal("H014", 400), body=b"{")
     yield request_case(
         ep.ACCESS_LIST,
-        "nobody may use it any more",
+        "no retailer left",
         success(200, {"pagination.totalCount": 0}),
         save_consent(retailerCode="$retailer"),
         Step(

@@ -104,7 +104,7 @@ class Runner:
         values = {**fixture.values, **await target.fresh_values(), **receiver}
         for step in case.setup:
             await target.run_step(step, fixture, values)
-        answer = await target.send(
+        response = await target.send(
             case.endpoint.method,
             _path(case, values),
             filled(case.body, values),
@@ -112,13 +112,13 @@ class Runner:
             query={name: str(filled(value, values)) for name, value in case.query.items()},
             is_form=case.is_form,
         )
-        content = content_of(answer)
-        reason = mismatch(case.expected.filled(values), answer.status_code, content)
+        content = content_of(response)
+        reason = mismatch(case.expected.filled(values), response.status_code, content)
         return Result(
             case=case,
             outcome=Outcome.FAILED if reason else Outcome.PASSED,
             reason=reason,
-            status=answer.status_code,
+            status=response.status_code,
             content=content,
         )
 

@@ -78,11 +78,11 @@ class Target:
             UnreachableError: nothing responds.
         """
         try:
-            answer = await http.get(f"{ADMIN}settings")
+            response = await http.get(f"{ADMIN}settings")
         except httpx.HTTPError as problem:
             raise UnreachableError(f"{type(problem).__name__}: {problem}") from None
-        is_ours = answer.is_success and "json" in answer.headers.get("content-type", "")
-        settings = answer.json() if is_ours else None
+        is_ours = response.is_success and "json" in response.headers.get("content-type", "")
+        settings = response.json() if is_ours else None
         return cls(http, random=random, credentials=credentials, settings=settings)
 
     async def disable_limits(self) -> None:
@@ -145,17 +145,17 @@ class Target:
             SetupError: it fails and may not.
         """
         caller = Caller.NOBODY if step.uses_admin_api else step.caller
-        answer = await self.send(
+        response = await self.send(
             step.method,
             str(filled(step.path, values)),
             filled(step.body, values),
             headers=await self.headers(caller, fixture),
         )
-        if not (answer.is_success or step.may_fail):
-            raise SetupError(f"setup: {step.method} {step.path}: {answer.status_code}")
+        if not (response.is_success or step.may_fail):
+            raise SetupError(f"setup: {step.method} {step.path}: {response.status_code}")
         if step.path == _CLOCK and isinstance(step.body, dict) and "advance" in step.body:
             fixture.tokens.clear()  # tokens expire by the simulator's time
-        content = content_of(answer)
+        content = content_of(response)
         values.update({name: value_at(content, path) for name, path in step.saves.items()})
 
     async def send(  # noqa: PLR0913 - the parts of a request
@@ -200,32 +200,32 @@ class Target:
                     fixture.tokens[caller] = await self._token(caller, fixture)
                 return {"Authorization": f"Bearer {fixture.tokens[caller]}"}
 
-    async def admin(self, title: str, body: object) -> None:
+    async def admin(self, path: str, body: object) -> None:
         """Change something through the admin API.
 
         Raises:
             UnreachableError: the simulator does not respond any more.
             SetupError: the change is refused.
         """
-        await self._admin("POST", title, body)
+        await self._admin("POST", path, body)
 
-    async def _admin(self, method: str, title: str, body: object = None) -> None:
+    async def _admin(self, method: str, path: str, body: object = None) -> None:
         try:
-            answer = await self.http.request(method, f"{ADMIN}{title}", json=body)
+            response = await self.http.request(method, f"{ADMIN}{path}", json=body)
         except httpx.HTTPError as problem:
             raise UnreachableError(f"does not respond any more: {type(problem).__name__}") from None
-        if not answer.is_success:
-            raise SetupError(f"{ADMIN}{title}: {answer.status_code} {answer.text}")
+        if not response.is_success:
+            raise SetupError(f"{ADMIN}{path}: {response.status_code} {response.text}")
 
     def _given_values(self) -> dict[str, object]:
-        setup = self.credentials
-        if setup is None:
+        credentials = self.credentials
+        if credentials is None:
             raise SetupError("no credentials for a base URL without the admin API")
         return {
-            "iysCode": setup.iys_code,
-            "brandCode": setup.brand_code,
-            "username": setup.username,
-            "password": setup.password,
+            "iysCode": credentials.iys_code,
+            "brandCode": credentials.brand_code,
+            "username": credentials.username,
+            "password": credentials.password,
         }
 
     async def _now(self) -> int:
@@ -245,19 +245,19 @@ class Target:
             "password": fixture.values["password"],
             "grant_type": "password",
         }
-        answer = await self.http.post("/oauth2/token", json=credentials)
-        if not answer.is_success:
-            raise SetupError(f"no token for the {caller}: {answer.status_code}")
-        return str(answer.json()["access_token"])
+        response = await self.http.post("/oauth2/token", json=credentials)
+        if not response.is_success:
+            raise SetupError(f"no token for the {caller}: {response.status_code}")
+        return str(response.json()["access_token"])
 
 
 def _basic(username: str, password: str) -> str:
     return "Basic " + b64encode(f"{username}:{password}".encode()).decode()
 
 
-def content_of(answer: httpx.Response) -> object:
+def content_of(response: httpx.Response) -> object:
     """Return a response's JSON, or its text where it is no JSON."""
     try:
-        return answer.json()
+        return response.json()
     except ValueError:
-        return answer.text
+        return response.text

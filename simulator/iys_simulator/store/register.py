@@ -34,6 +34,8 @@ class SaveContext:
 KnownRecords = dict[tuple[str, str], RecordSummary]
 """The records of one recipient, by type and recipientType."""
 
+_NO_RECORDS: KnownRecords = {}
+
 
 class Register:
     """Records and movements of one brand, in the simulator's database."""
@@ -175,6 +177,8 @@ class Register:
         `known` has the records of their recipients. The movements take consecutive rows.
         """
         database, brand, origin = self._database, self.brand_code, context.origin
+        head = (brand, origin.path is WritePath.CITIZEN, context.second)
+        name, occurred_at = citizen_name or None, context.occurred_at
         movements, records = [], []
         new_recipients: set[str] = set()
         size, approvals = self.size, self.approvals
@@ -183,35 +187,29 @@ class Register:
             columns = (origin.path.value, origin.client, origin.request_id)
             origin_row = database.run("insert_origin", *columns).lastrowid
             for number, (place, consent) in enumerate(items, 1):
-                row = last[0] + number
-                of_recipient = known.get(consent.recipient)
-                before = (
-                    of_recipient.get((consent.type, consent.recipient_type))
-                    if of_recipient
-                    else None
+                channel, recipient_type, recipient, status, _, consent_date, retailer, listed = (
+                    consent
                 )
-                if not of_recipient:
-                    new_recipients.add(consent.recipient)
-                size += before is None
-                approvals += consent.status == "ONAY"
-                approvals -= before is not None and before.status == "ONAY"
-                has_access = consent.retailer_code is not None or bool(consent.retailer_access)
+                row, times = last[0] + number, 1
+                before = known.get(recipient, _NO_RECORDS).get((channel, recipient_type))
+                change: tuple[int | None, bool] = (None, True)
+                has_access = retailer is not None or bool(listed)
+                if not known.get(recipient):
+                    new_recipients.add(recipient)
+                if before is None:
+                    size += 1
+                else:
+                    times = before.times + 1
+                    change = (before.movement, before.status != status)
+                    approvals -= before.status == "ONAY"
+                approvals += status == "ONAY"
                 if has_access or (before is not None and before.has_access):
                     self.access.put(consent)
-                sequence = self._movements + number
-                head = (row, brand, origin.path is WritePath.CITIZEN, context.second)
-                tail = (citizen_name or None, context.occurred_at, sequence)
-                movements.append(
-                    (
-                        *head,
-                        *_consent_row(consent),
-                        *tail,
-                        *_change(consent, before),
-                        origin_row,
-                        place,
-                    )
-                )
-                records.append((brand, *_record_row(consent, row, before), has_access))
+                access = orjson.dumps(listed) if listed else None
+                facts = (access, name, occurred_at, self._movements + number, *change)
+                movements.append((row, *head, *consent[:-1], *facts, origin_row, place))
+                key = (brand, recipient, channel, recipient_type)
+                records.append((*key, status, consent_date, row, times, has_access))
             database.run_many("insert_movement", movements)
             database.run_many("put_record", records)
             used_limit = self.used_limit + len(new_recipients)
@@ -223,30 +221,6 @@ class Register:
     def _columns(self, key: ConsentKey) -> tuple[int, str, str, str]:
         channel, recipient_type, recipient = key
         return (self.brand_code, recipient, channel, recipient_type)
-
-
-def _consent_row(consent: Consent) -> Row:
-    access = orjson.dumps(consent.retailer_access) if consent.retailer_access else None
-    return (*consent[:-1], access)
-
-
-def _change(consent: Consent, before: RecordSummary | None) -> tuple[int | None, bool]:
-    """Return the key's previous movement and whether the status changes."""
-    if before is None:
-        return (None, True)
-    return (before.movement, before.status != consent.status)
-
-
-def _record_row(consent: Consent, row: int, before: RecordSummary | None) -> Row:
-    return (
-        consent.recipient,
-        consent.type,
-        consent.recipient_type,
-        consent.status,
-        consent.consent_date,
-        row,
-        before.times + 1 if before else 1,
-    )
 
 
 def _movement(row: Row) -> Movement:
