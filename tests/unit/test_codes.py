@@ -9,7 +9,7 @@ import pytest
 
 from izin.consent import violations as law
 from izin.iys.verdicts import VERDICTS, Verdict
-from izin.producers.mapping import violations as doors
+from izin.producers.mapping import violations as producers
 from izin.streams import guard
 from tests.unit.codes import CORE_CODES, NOT_BY_A_VIOLATION, OF_A_STATEMENT
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT.parent / "shared" / "iys" / "reference.md"
 TABLES: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "the law": law.REASONS,
-    "the doors": doors.REASONS,
+    "the producers": producers.REASONS,
     "the order stage": guard.REASONS,
 }
 NAMED = {code for table in TABLES.values() for code in table}

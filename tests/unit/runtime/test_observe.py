@@ -171,7 +171,7 @@ def test_what_ends_the_process_is_logged_and_masked(
     sys.excepthook(ValueError, error, None)
     lines = logged()
     assert no_recipient_in(lines)
-    assert (lines[0]["level"], lines[0]["event"]) == ("critical", "uncaught")
+    assert (lines[0]["level"], lines[0]["event"]) == ("critical", "process crashed")
 
 
 def test_the_interrupt_of_a_person_stays_pythons(
