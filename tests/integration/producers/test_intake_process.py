@@ -83,7 +83,7 @@ def _is_healthy(client: httpx.Client) -> bool:
         return False
 
 
-def test_signups_are_in_kafka_once_they_are_accepted(
+def test_accepted_signups_are_in_kafka(
     client: httpx.Client,
     process: subprocess.Popen[bytes],
     written: Callable[[], Sequence[KafkaRecord]],
@@ -120,7 +120,7 @@ sys.exit(__main__.main())
 """The intake, which otherwise gives Kafka a quarter of a minute."""
 
 
-def test_without_kafka_it_does_not_start(port: int):
+def test_intake_without_kafka_does_not_start(port: int):
     """It says what is wrong and ends with 4."""
     environment = os.environ | {
         "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{port}",
@@ -147,7 +147,7 @@ def test_without_kafka_it_does_not_start(port: int):
         ("IZIN_INTAKE_TOKENS", "abc", '["..."]'),
     ],
 )
-def test_settings_it_cannot_serve_with_are_named(
+def test_unusable_settings_are_named(
     settings: KafkaSettings, command: list[str], setting: str, value: str | None, told: str
 ):
     """Before anything is said to be up, with the cure and exit code 4."""

@@ -12,12 +12,12 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
 from tests.support.builders import NOON, a_key, an_event
-from tests.unit.producers.publisher_exam import PublisherExam
+from tests.unit.producers.publisher_suite import PublisherSuite
 
 pytestmark = pytest.mark.broker
 
 
-class TestPublisher(PublisherExam):
+class TestPublisher(PublisherSuite):
     """Against a real Kafka."""
 
 
@@ -29,14 +29,14 @@ def nobody() -> str:
         return f"127.0.0.1:{free.getsockname()[1]}"
 
 
-def test_a_key_goes_where_java_would_put_it(publisher: KafkaPublisher):
+def test_key_goes_to_the_partition_of_java(publisher: KafkaPublisher):
     """Both lanes of a recipient have the same partition number."""
     for status in ("ONAY", "RET"):
         done = publisher.publish(an_event(status=status), a_key()).result(20)
         assert done.partition == partition_of(a_key().encode(), 3)
 
 
-def test_a_single_publication_takes_milliseconds(publisher: KafkaPublisher):
+def test_single_publication_takes_milliseconds(publisher: KafkaPublisher):
     """A person waits for it; the bound is generous, for machines are shared."""
     publisher.publish(an_event(), a_key()).result(20)
     taken = []
@@ -47,7 +47,7 @@ def test_a_single_publication_takes_milliseconds(publisher: KafkaPublisher):
     assert statistics.median(taken) < 0.1
 
 
-def test_a_broker_that_is_away_is_an_answer(nobody: str):
+def test_unreachable_broker_gives_undelivered(nobody: str):
     """The future fails in time, with what may be done."""
     away = KafkaSettings(bootstrap_servers=nobody)
     with KafkaPublisher(
@@ -59,7 +59,7 @@ def test_a_broker_that_is_away_is_an_answer(nobody: str):
         assert not one.is_reachable()
 
 
-def test_a_full_queue_is_backpressure(nobody: str):
+def test_full_queue_is_backpressure(nobody: str):
     """Memory is bounded: who will not wait is told when to come back."""
     away = KafkaSettings(bootstrap_servers=nobody)
     large = an_event(evidence={"page": "x" * 900_000})

@@ -44,7 +44,7 @@ def codes(judged: AdmittedEvent | RefusedEvent) -> list[tuple[str, str]]:
     return [(one.field, one.code) for one in judged.violations]
 
 
-def test_a_right_event_is_its_own_claim():
+def test_valid_event_is_admitted_unchanged():
     """Nothing differs: the event is not even copied."""
     event = an_event()
     claim = admitted(event)
@@ -80,20 +80,22 @@ def test_a_right_event_is_its_own_claim():
         ),
     ],
 )
-def test_each_fault_of_an_onay_is_named(fields: dict[str, Any], found: list[tuple[str, str]]):
+def test_each_violation_of_an_onay_is_reported(
+    fields: dict[str, Any], found: list[tuple[str, str]]
+):
     """A refused ONAY says which field breaks which rule."""
     assert codes(refused(an_event(**fields))) == found
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_each_fault_is_found_by_its_code(name: str):
+def test_each_violation_has_its_code(name: str):
     """What can be wrong beside the key is named by the code it is listed under here."""
     refusal = refused(an_event(**FAULTS[name]))
     assert name.split(maxsplit=1)[0] in [one.code for one in refusal.violations]
     assert refusal.key == a_key()
 
 
-def test_every_fault_is_listed_at_once():
+def test_all_violations_are_reported_at_once():
     """Whoever corrects a record sees all that is wrong with it."""
     event = an_event(
         brand_code=0,
@@ -126,7 +128,7 @@ def test_every_fault_is_listed_at_once():
 
 
 @given(faulty_events(status="RET"))
-def test_a_ret_is_never_lost_to_a_fault(event: ConsentEvent):
+def test_ret_with_any_violation_is_admitted(event: ConsentEvent):
     """Whatever else is wrong with a "no", it takes local effect; İYS alone would not take it so."""
     claim = admitted(event)
     assert claim.status is Status.RET
@@ -136,7 +138,7 @@ def test_a_ret_is_never_lost_to_a_fault(event: ConsentEvent):
 
 
 @given(faulty_events(status="ONAY"))
-def test_an_onay_with_a_fault_is_never_admitted(event: ConsentEvent):
+def test_onay_with_any_violation_is_refused(event: ConsentEvent):
     """Every refusal lists a violation, and no ONAY is admitted with one."""
     assert refused(event).violations
 
@@ -151,7 +153,7 @@ def test_an_onay_with_a_fault_is_never_admitted(event: ConsentEvent):
         ({"consent_date": RECEIVED + SKEW}, RECEIVED, DateBasis.RECEIVED),
     ],
 )
-def test_a_ret_with_no_possible_date_counts_from_its_receipt(
+def test_ret_with_impossible_date_counts_from_its_receipt(
     fields: dict[str, Any], effective_at: datetime, basis: str
 ):
     """A bad date must not make a "no" older than it is."""
@@ -160,12 +162,12 @@ def test_a_ret_with_no_possible_date_counts_from_its_receipt(
     assert claim.event.date_basis == basis
 
 
-def test_a_ret_without_a_date_is_registrable():
+def test_ret_without_a_date_is_registrable():
     """It is told to İYS as of its receipt."""
     assert admitted(an_event(status="RET", consent_date=None)).registrable
 
 
-def test_an_onay_within_the_skew_counts_from_its_receipt():
+def test_onay_within_the_skew_counts_from_its_receipt():
     """Clocks differ by a little; the order of statements must not profit from it."""
     claim = admitted(an_event(consent_date=RECEIVED + SKEW))
     assert claim.effective_at == RECEIVED
@@ -175,7 +177,7 @@ def test_an_onay_within_the_skew_counts_from_its_receipt():
     assert codes(refused(beyond)) == [("consent_date", "H162")]
 
 
-def test_instants_count_in_whole_seconds_and_utc():
+def test_effective_instants_are_whole_seconds_in_utc():
     """İYS has no finer clock, and the state none but UTC."""
     turkish = timezone(timedelta(hours=3))
     claim = admitted(an_event(consent_date=NOON.astimezone(turkish).replace(microsecond=999_999)))
@@ -183,14 +185,14 @@ def test_instants_count_in_whole_seconds_and_utc():
     assert claim.effective_at.tzinfo is UTC
 
 
-def test_the_append_time_stands_in_for_the_receipt():
+def test_append_time_replaces_a_missing_receipt():
     """Who stamped nothing was received when the broker appended it."""
     claim = admitted(an_event(received_at=None))
     assert claim.event.received_at == APPENDED
     assert claim.effective_at == NOON
 
 
-def test_nothing_is_received_after_it_was_appended():
+def test_receipt_after_the_append_time_is_replaced():
     """An event that claims so could else outlive every later "no"."""
     future = NOON + timedelta(days=365)
     assert codes(refused(an_event(received_at=future, consent_date=future))) == [
@@ -200,13 +202,13 @@ def test_nothing_is_received_after_it_was_appended():
     assert claim.event.received_at == APPENDED + SKEW
 
 
-def test_a_naive_append_time_is_a_fault_of_ours():
+def test_naive_append_time_is_our_error():
     """Every instant has a zone."""
     with pytest.raises(NaiveInstantError, match="appended_at"):
         admit(an_event(received_at=None), appended_at=NOON.replace(tzinfo=None))
 
 
-def test_the_recipient_is_normalised_and_the_original_kept():
+def test_recipient_is_normalised_and_the_original_retained():
     """The key is canonical; what the source wrote stays for evidence."""
     claim = admitted(an_event(recipient="0555 000 00 01"))
     assert claim.key.recipient == claim.event.recipient == PHONE
@@ -215,7 +217,7 @@ def test_the_recipient_is_normalised_and_the_original_kept():
     assert kept.event.recipient_raw == "(555) 000 00 01"
 
 
-def test_words_are_read_without_case():
+def test_values_are_read_without_case():
     """A dotted capital I and lower case are no other word; nothing else is guessed."""
     claim = admitted(
         an_event(type="mesaj", recipient_type="Bİreysel", status="onay ", source="hs_web")
@@ -225,7 +227,7 @@ def test_words_are_read_without_case():
     assert (claim.event.recipient_type, claim.event.status) == ("BIREYSEL", "ONAY")
 
 
-def test_an_empty_recipient_type_is_bireysel():
+def test_empty_recipient_type_is_bireysel():
     """As at İYS."""
     assert admitted(an_event(recipient_type="")).key.recipient_type is RecipientType.BIREYSEL
 
@@ -238,7 +240,7 @@ def test_admission_is_a_fixed_point():
         assert again == claim
 
 
-def test_a_merchants_first_onay_needs_neither_date_nor_source():
+def test_first_onay_of_a_merchant_needs_no_date_or_source():
     """6563 m.6/2: a TACIR needs no prior consent."""
     claim = admitted(an_event(recipient_type="TACIR", consent_date=None, source=None))
     assert claim.effective_at == RECEIVED
@@ -247,7 +249,7 @@ def test_a_merchants_first_onay_needs_neither_date_nor_source():
     assert codes(ret) == [("source", "H113")]
 
 
-def test_hs_2015_has_its_one_date():
+def test_hs_2015_has_exactly_one_date():
     """A consent from before the law has the date the law began."""
     claim = admitted(an_event(source="HS_2015", consent_date=FIRST_DATE))
     assert claim.effective_at == FIRST_DATE
@@ -255,7 +257,7 @@ def test_hs_2015_has_its_one_date():
     assert codes(refused(later)) == [("consent_date", "H155")]
 
 
-def test_iys_is_not_judged_as_we_are():
+def test_iys_event_is_not_validated_like_ours():
     """Its sources are open and its dates may be anything: its own instant counts."""
     created = NOON - timedelta(days=3)
     for status in ("ONAY", "RET"):
@@ -272,7 +274,7 @@ def test_iys_is_not_judged_as_we_are():
         assert claim.event is event
 
 
-def test_what_a_provider_uploads_late_counts_from_when_it_was_said():
+def test_late_provider_upload_counts_from_its_consent_date():
     """An ONAY only: it undoes no "no" that was given in between. A RET counts from İYS's clock."""
     said = NOON - timedelta(hours=2)
     iys = a_statement(stream="HS", creation_date=NOON)
@@ -287,13 +289,13 @@ def test_what_a_provider_uploads_late_counts_from_when_it_was_said():
     assert admitted(citizens).effective_at == NOON
 
 
-def test_iys_needs_no_consent_date():
+def test_iys_event_needs_no_consent_date():
     """A line closing carries an old date or none."""
     claim = admitted(an_iys_event(consent_date=None, source="IYS_AHS_HAT_KAPATMA"))
     assert claim.effective_at == NOON
 
 
-def test_a_misspelt_iys_recipient_closes_but_does_not_open():
+def test_misspelt_iys_recipient_opts_out_but_not_in():
     """``+9005…`` is a record no citizen sees; its "no" counts, its "yes" does not."""
     misspelt = "+9005550000001"
     claim = admitted(an_iys_event(recipient=misspelt))
@@ -311,21 +313,19 @@ def test_a_misspelt_iys_recipient_closes_but_does_not_open():
         ("EPOSTA", "Ada!x@Example.com", "ada!x@example.com"),
     ],
 )
-def test_an_iys_recipient_we_could_not_have_written_is_a_key_as_it_stands(
-    channel: str, recipient: str, key: str
-):
+def test_lenient_iys_recipient_is_a_key_as_it_stands(channel: str, recipient: str, key: str):
     """A "no" at İYS is not lost because its address is odd."""
     claim = admitted(an_iys_event(type=channel, recipient=recipient))
     assert (claim.key.channel, claim.key.recipient) == (Channel(channel), key)
     refused(an_iys_event(type=channel, recipient=recipient, status="ONAY"))
 
 
-def test_an_iys_recipient_that_is_no_address_is_refused():
+def test_iys_recipient_that_is_no_address_is_refused():
     """Even İYS cannot be read where there is nothing to read."""
     assert codes(refused(an_iys_event(recipient="?"))) == [("recipient", "H121")]
 
 
-def test_iys_mail_in_capitals_opens():
+def test_iys_email_in_capitals_opts_in():
     """İYS lower-cases mail itself: capitals are no misspelling."""
     event = an_iys_event(type="EPOSTA", status="ONAY", recipient="Ada@Example.com")
     assert admitted(event).key.recipient == EMAIL

@@ -20,7 +20,7 @@ from izin.consent.violations import Violation
         ("a" * 253 + "@example.com", "a" * 253 + "@example.com"),
     ],
 )
-def test_addresses_are_kept_as_iys_keeps_them(text: str, address: str):
+def test_addresses_are_in_the_form_of_iys(text: str, address: str):
     """Lower case, and nothing else is changed."""
     assert normalise_email(text) == address
 
@@ -47,7 +47,7 @@ def test_addresses_are_kept_as_iys_keeps_them(text: str, address: str):
         ("+905550000001", "H120"),
     ],
 )
-def test_what_iys_would_not_take_is_refused(text: str, code: str):
+def test_address_that_iys_refuses_is_refused(text: str, code: str):
     """No transliteration, no repair: another spelling may be another person."""
     found = read_email(text)
     assert isinstance(found, Violation)
@@ -57,7 +57,7 @@ def test_what_iys_would_not_take_is_refused(text: str, code: str):
 
 
 @given(st.one_of(st.emails(), st.text(alphabet="aZ09.@-_+ İı", max_size=40)))
-def test_normalising_is_a_fixed_point(text: str):
+def test_normalising_twice_changes_nothing(text: str):
     """What was normalised once is normalised for good."""
     address = read_email(text)
     if isinstance(address, str):

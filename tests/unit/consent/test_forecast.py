@@ -48,7 +48,7 @@ RATES = st.floats(min_value=1 / 64, max_value=8)
 PAUSES = st.none() | st.integers(min_value=-1, max_value=3).map(after)
 
 
-def test_what_fits_is_told_in_time():
+def test_backlog_that_fits_is_submitted_in_time():
     """A hundred records at a hundred an hour end as the hour does."""
     found = told(owed())
     assert (found.late, found.lost, found.done_at) == (0, 0, after(1))
@@ -56,7 +56,7 @@ def test_what_fits_is_told_in_time():
     assert found.first_lost_at is None
 
 
-def test_what_is_due_too_soon_is_late_and_what_expires_is_lost():
+def test_record_due_too_soon_is_late_and_expired_is_lost():
     """Of three hundred, a hundred are told by the due instant, and a hundred after it."""
     found = told(owed(count=300))
     assert (found.late, found.lost, found.done_at) == (200, 100, after(2))
@@ -74,7 +74,7 @@ def test_opt_outs_go_first_then_the_earliest_due():
     assert (found.late, found.lost) == (0, 0)
 
 
-def test_a_rejection_is_late_but_never_lost():
+def test_opt_out_is_late_but_never_lost():
     """Whatever is written as its end, it is told; and those behind it pay for it."""
     rejections = owed(Status.RET, due_at=after(-5), expires_at=after(-4), count=200)
     found = told(rejections, owed())
@@ -82,7 +82,7 @@ def test_a_rejection_is_late_but_never_lost():
     assert found.groups[1].done_at is None
 
 
-def test_what_is_lost_takes_no_time_of_others():
+def test_lost_record_delays_no_other():
     """İYS is not told of what has expired, so the next group begins at once."""
     expired = owed(due_at=after(-30), expires_at=after(-1), count=5000)
     found = told(expired, owed())
@@ -90,33 +90,33 @@ def test_what_is_lost_takes_no_time_of_others():
     assert found.done_at == after(1)
 
 
-def test_a_pause_delays_everything():
+def test_pause_delays_everything():
     """İYS down for an hour: of a hundred that are due in it, none is in time and none is lost."""
     found = told(owed(), paused=1)
     assert (found.late, found.lost, found.done_at) == (100, 0, after(2))
     assert told(owed(), paused=-3) == told(owed())
 
 
-def test_nothing_owed_is_done():
+def test_empty_backlog_is_done():
     """An empty backlog has no end to forecast."""
     found = told()
     assert (found.groups, found.late, found.lost, found.done_at) == ((), 0, 0, None)
 
 
-def test_a_million_groups_of_a_million_are_no_more_than_groups():
+def test_large_group_costs_no_more_than_a_small_one():
     """The counts are added up, never walked through."""
     found = told(owed(count=10**12, expires_at=None), per_hour=1e12)
     assert (found.late, found.done_at) == (0, after(1))
 
 
-def test_the_pace_that_iys_allows():
+def test_records_per_second_follow_the_rate_limit():
     """Ten requests a second, a thousand records a batch, a submission and a query each."""
     assert records_per_second(10, batch_size=1000) == 5000
     assert records_per_second(10, batch_size=1000, result_queries=3) == 2500
 
 
 @given(BACKLOGS, RATES, PAUSES)
-def test_no_record_is_forgotten_or_made(
+def test_every_record_is_submitted_or_lost(
     backlog: list[DueGroup], rate: float, paused_until: datetime | None
 ):
     """Told and lost are all, and each group is told after the one before it."""
@@ -132,7 +132,7 @@ def test_no_record_is_forgotten_or_made(
 
 
 @given(BACKLOGS, RATES, PAUSES)
-def test_twice_the_pace_never_adds_a_miss(
+def test_double_rate_never_adds_a_miss(
     backlog: list[DueGroup], rate: float, paused_until: datetime | None
 ):
     """In no group are more late, or lost, when everything goes twice as fast."""
@@ -144,7 +144,7 @@ def test_twice_the_pace_never_adds_a_miss(
 
 
 @given(BACKLOGS, GROUPS, RATES, PAUSES)
-def test_more_to_tell_never_removes_a_miss(
+def test_larger_backlog_never_removes_a_miss(
     backlog: list[DueGroup], more: DueGroup, rate: float, paused_until: datetime | None
 ):
     """Whoever was late is late still when others come besides."""
@@ -170,7 +170,7 @@ def test_more_to_tell_never_removes_a_miss(
     1 / 8,
     1,
 )
-def test_a_longer_pause_never_removes_a_miss(backlog: list[DueGroup], rate: float, minutes: int):
+def test_longer_pause_never_removes_a_miss(backlog: list[DueGroup], rate: float, minutes: int):
     """Silence helps nobody; but records are told whole, so in each group one may fall otherwise."""
     later = NOW + timedelta(minutes=minutes)
     at_once = forecast(backlog, now=NOW, records_per_second=rate)
@@ -182,21 +182,21 @@ def test_a_longer_pause_never_removes_a_miss(backlog: list[DueGroup], rate: floa
 
 
 @pytest.mark.parametrize("count", [0, -1])
-def test_a_group_has_records(count: int):
+def test_group_without_records_is_refused(count: int):
     """Nothing is owed by nobody."""
     with pytest.raises(ValueError, match="at least one"):
         owed(count=count)
 
 
 @pytest.mark.parametrize("name", ["due_at", "expires_at"])
-def test_a_group_has_aware_deadlines(name: str):
+def test_group_with_a_naive_deadline_is_refused(name: str):
     """A deadline without a zone is none."""
     with pytest.raises(NaiveInstantError, match=name):
         owed(**{name: after(1).replace(tzinfo=None)})
 
 
 @pytest.mark.parametrize("rate", [0, -1.0])
-def test_standing_still_is_no_pace(rate: float):
+def test_rate_of_zero_is_refused(rate: float):
     """A pause has an end; without one nothing can be said."""
     with pytest.raises(ValueError, match="positive"):
         forecast([owed()], now=NOW, records_per_second=rate)

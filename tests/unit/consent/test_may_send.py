@@ -29,7 +29,7 @@ def ask(**overrides: object) -> tuple[bool, str]:
     return answer.may_send, answer.reason
 
 
-def test_yes_where_iys_holds_the_onay():
+def test_registered_onay_is_permitted():
     """m.5/3: İYS's own statement, whether we knew of it before or not."""
     assert ask() == (True, PermissionReason.REGISTERED_ONAY)
     assert ask(desired=None) == (True, PermissionReason.REGISTERED_ONAY)
@@ -52,17 +52,17 @@ def test_yes_where_iys_holds_the_onay():
         ),
     ],
 )
-def test_no_for_each_reason(fields: dict[str, Any], reason: str):
+def test_each_reason_of_a_denial_is_given(fields: dict[str, Any], reason: str):
     """Whatever is missing, the gate is shut and says why."""
     assert ask(**fields) == (False, reason)
 
 
-def test_an_onay_newer_than_the_latest_ret_counts():
+def test_onay_newer_than_the_latest_ret_is_permitted():
     """A consent given after a rejection opens again."""
     assert ask(latest_ret_at=EARLIER)[0]
 
 
-def test_the_recipients_act_is_compared_not_the_day_it_was_told():
+def test_instant_of_the_act_is_compared_not_of_its_upload():
     """An ONAY from before the RET stays before it, however late İYS heard of it."""
     told_late = RegisteredState(
         value=Registered.ONAY, creation_date=NOON + timedelta(days=1), consent_date=EARLIER
@@ -77,7 +77,7 @@ def test_the_recipients_act_is_compared_not_the_day_it_was_told():
     assert ask(registered=at_iys, latest_ret_at=NOON)[0]
 
 
-def test_a_merchant_without_a_record_may_be_written_to():
+def test_merchant_without_a_record_is_permitted():
     """6563 m.6/2, m.6/6: no consent is needed, but a rejection binds."""
     tacir = RecipientType.TACIR
     assert ask(recipient_type=tacir, registered=NOWHERE, desired=None) == (
@@ -102,7 +102,7 @@ def test_a_merchant_without_a_record_may_be_written_to():
     st.booleans(),
     st.booleans(),
 )
-def test_the_gate_fails_closed(  # noqa: PLR0917 - hypothesis gives them by position
+def test_unknown_or_missing_state_is_denied(  # noqa: PLR0917 - hypothesis gives them by position
     recipient_type: RecipientType,
     desired: Status | None,
     latest_ret_at: datetime | None,
@@ -127,7 +127,7 @@ def test_the_gate_fails_closed(  # noqa: PLR0917 - hypothesis gives them by posi
         assert latest_ret_at is None or latest_ret_at < NOON
 
 
-def test_reasons_of_yes_and_no_are_distinct():
+def test_reasons_of_permission_and_denial_are_distinct():
     """A subscriber can tell them apart without the boolean."""
     yes, no = set(), set()
     for desired, registered, verified in product([None, *Status], [HELD, NOWHERE], [True, False]):

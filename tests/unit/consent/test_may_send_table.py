@@ -101,7 +101,7 @@ def oracle(question: Question) -> tuple[bool, str]:
     )
 
 
-def test_every_question_is_answered_as_the_law_says():
+def test_every_case_is_answered_as_the_law_says():
     """Class, recipient type, desired, registered, verified, fresh, latest RET, date, by whom."""
     asked = list(questions())
     assert len(asked) == len(MessageClass) * 2 * 3 * 5 * 2 * 2 * 4 * 2 * 2
@@ -112,7 +112,7 @@ def test_every_question_is_answered_as_the_law_says():
     assert {answered(one).reason for one in asked} == set(PermissionReason)
 
 
-def test_information_goes_out_whatever_is_registered():
+def test_information_is_permitted_whatever_is_registered():
     """m.6/1-2, m.6/5: a rejection concerns commercial messages, and İYS need not be asked."""
     exempt = [one for one in questions() if CLASSES[one.message].kind is MessageKind.EXEMPT]
     assert exempt
@@ -121,7 +121,7 @@ def test_information_goes_out_whatever_is_registered():
     }
 
 
-def test_every_class_has_its_rule():
+def test_every_message_class_has_its_rule():
     """Each class stands in the table with article and sentence; who says none asks strictly."""
     assert set(CLASSES) == set(MessageClass)
     for rule in CLASSES.values():
@@ -156,7 +156,7 @@ INSTANTS = st.none() | st.integers(-3, 3).map(lambda seconds: NOON + timedelta(s
     ),
     st.tuples(st.booleans(), st.booleans()),
 )
-def test_no_commercial_yes_at_or_before_the_latest_ret(  # noqa: PLR0917 - hypothesis gives them by position
+def test_commercial_message_at_the_latest_ret_is_denied(  # noqa: PLR0917 - hypothesis gives them by position
     message: MessageClass,
     recipient: RecipientType,
     desired: Status | None,

@@ -11,7 +11,7 @@ from tests.support.builders import NOON, a_claim, a_key, a_ret, a_statement, an_
 NAIVE = datetime(2026, 3, 2, 9, 0)  # noqa: DTZ001 - a naive instant is what is tested
 
 
-def test_key_and_its_text_are_one():
+def test_key_and_its_text_are_equivalent():
     """A key survives the way through Kafka."""
     key = a_key()
     assert str(key) == "100001/MESAJ/BIREYSEL/+905550000001"
@@ -30,7 +30,7 @@ def test_key_and_its_text_are_one():
         "100001/MESAJ/BIREYSEL/",
     ],
 )
-def test_other_text_is_no_key(text: str):
+def test_other_text_is_not_a_key(text: str):
     """What is not spelt as we spell it is refused, without the recipient in the message."""
     with pytest.raises(UnreadableKeyError) as caught:
         ConsentKey.parse(text)
@@ -44,20 +44,20 @@ def test_naive_instants_are_refused(field: str):
         an_event(**{field: NAIVE})
 
 
-def test_iys_speaks_in_aware_instants_too():
+def test_naive_instant_of_iys_is_refused():
     """İYS's own date decides the order, so it has a zone."""
     with pytest.raises(NaiveInstantError, match="creation_date"):
         a_statement(creation_date=NAIVE)
 
 
-def test_rank_says_whose_word_it_is():
+def test_origin_rank_is_by_writer():
     """Citizens at İYS outrank providers' writings, and these outrank our own systems."""
     assert an_event().origin_rank is OriginRank.OURS
     assert an_iys_event(iys=a_statement(stream="HS")).origin_rank is OriginRank.IYS_HS
     assert an_iys_event().origin_rank is OriginRank.IYS
 
 
-def test_previous_status_is_the_opposite_one_ever_known():
+def test_previous_status_is_the_opposite_if_ever_known():
     """A state tells which status it overrides, if there was one."""
     first = decide(None, a_claim()).consent
     assert first.previous_status is None
@@ -69,7 +69,7 @@ def test_previous_status_is_the_opposite_one_ever_known():
     assert decide(only_ret, later).consent.previous_status is Status.RET
 
 
-def test_the_surface_is_what_is_listed():
+def test_exported_names_are_those_listed():
     """Each exported name exists, in order."""
     assert izin.consent.__all__ == sorted(izin.consent.__all__)
     assert all(hasattr(izin.consent, name) for name in izin.consent.__all__)

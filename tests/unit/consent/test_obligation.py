@@ -54,12 +54,12 @@ def ruling(
     return ruled.action, ruled.reason
 
 
-def test_the_table_is_whole():
+def test_table_has_every_combination():
     """Whatever is desired, whoever said it, whatever İYS holds: there is a ruling."""
     assert set(TABLE) == set(product(Status, OriginRank, Registered))
 
 
-def test_an_onay_with_a_no_between_is_told_again():
+def test_onay_after_a_ret_in_between_is_sent_again():
     """What İYS holds was withdrawn before it heard of that: until it holds the new one, the old
     one permits nothing.
     """
@@ -75,19 +75,19 @@ def test_an_onay_with_a_no_between_is_told_again():
 
 
 @pytest.mark.parametrize("value", ["NONE", "NOT_ONAY", "UNKNOWN"])
-def test_an_onay_iys_does_not_hold_is_sent(value: str):
+def test_onay_that_iys_does_not_hold_is_sent(value: str):
     """m.7/11: a consent is recorded."""
     assert ruling(wanted(), at_iys(value)) == (Action.SEND, ActionReason.NOT_REGISTERED)
 
 
-def test_an_onay_iys_holds_is_settled():
+def test_onay_that_iys_holds_is_settled():
     """Whoever told it."""
     for rank in OriginRank:
         desired = wanted(origin_rank=rank)
         assert ruling(desired, at_iys("ONAY")) == (Action.NOTHING, ActionReason.SETTLED)
 
 
-def test_an_onay_past_its_term_expires():
+def test_onay_past_its_term_expires():
     """m.7/12: what was not recorded in three business days is invalid."""
     # Monday noon: the term ends with Thursday.
     last = NOON.replace(day=5, hour=20, minute=59, second=59)
@@ -96,7 +96,7 @@ def test_an_onay_past_its_term_expires():
     assert ruling(wanted(), at_iys("NONE"), now=past) == (Action.EXPIRE, ActionReason.TERM_ENDED)
 
 
-def test_first_loading_knows_only_its_deadline():
+def test_first_loading_has_only_its_deadline():
     """Before the activation old consents are told until the brand's deadline, if it has one."""
     old = wanted(effective_at=NOON - timedelta(days=900))
     assert ruling(old, at_iys("NONE"), terms=BrandTerms())[0] is Action.SEND
@@ -104,7 +104,7 @@ def test_first_loading_knows_only_its_deadline():
     assert ruling(old, at_iys("NONE"), terms=over) == (Action.EXPIRE, ActionReason.TERM_ENDED)
 
 
-def test_an_activation_ahead_does_not_end_a_term_yet():
+def test_future_activation_does_not_end_a_term():
     """What the brand is at the moment of the ruling counts."""
     old = wanted(effective_at=NOON - timedelta(days=900))
     ahead = BrandTerms(activated_at=LATER)
@@ -112,7 +112,7 @@ def test_an_activation_ahead_does_not_end_a_term_yet():
     assert ruling(old, at_iys("NONE"), terms=ahead, now=LATER)[0] is Action.EXPIRE
 
 
-def test_a_day_that_the_operator_closes_lengthens_the_term():
+def test_extra_closed_day_extends_the_term_of_an_onay():
     """The ruling counts by the calendar it was given."""
     closed = Calendar(extra_closed_days=frozenset({NOON.date() + timedelta(days=1)}))
     past = NOON.replace(day=5, hour=22)
@@ -120,7 +120,7 @@ def test_a_day_that_the_operator_closes_lengthens_the_term():
     assert ruling(wanted(), at_iys("NONE"), now=past, calendar=closed)[0] is Action.SEND
 
 
-def test_an_onay_waits_for_the_one_in_flight():
+def test_onay_waits_for_the_one_in_flight():
     """Never two movements of a key at once, and never expired while one is on its way."""
     waiting = (Action.WAIT, ActionReason.IN_FLIGHT)
     assert ruling(wanted(), at_iys("NONE"), in_flight=True) == waiting
@@ -128,14 +128,14 @@ def test_an_onay_waits_for_the_one_in_flight():
     assert ruling(wanted(), at_iys("NONE"), in_flight=True, now=much_later) == waiting
 
 
-def test_an_onay_over_a_citizens_ret_needs_attestation():
+def test_onay_over_a_citizens_ret_needs_attestation():
     """Else a person looks at it."""
     citizens = at_iys("RET", from_iys=True, creation_date=EARLIER)
     assert ruling(wanted(), citizens) == (Action.PARK, ActionReason.RECONSENT)
     assert ruling(wanted(attested=True), citizens)[0] is Action.SEND
 
 
-def test_an_onay_over_a_ret_of_ours_is_sent():
+def test_onay_over_our_ret_is_sent():
     """What a provider wrote, a newer consent replaces."""
     ours = at_iys("RET", creation_date=LATER, consent_date=EARLIER)
     assert ruling(wanted(), ours)[0] is Action.SEND
@@ -150,19 +150,19 @@ def test_an_onay_over_a_ret_of_ours_is_sent():
         at_iys("RET", consent_date=NOON),
     ],
 )
-def test_an_onay_not_newer_than_the_ret_is_never_sent(registered: RegisteredState):
+def test_onay_not_newer_than_the_ret_is_not_sent(registered: RegisteredState):
     """A RET in the same second or later wins: its event is on the way."""
     assert ruling(wanted(attested=True), registered) == (Action.ASK, ActionReason.REGISTERED_NEWER)
 
 
-def test_an_expired_onay_over_a_citizens_ret_is_expired():
+def test_expired_onay_over_a_citizens_ret_expires():
     """No person is asked about what has lapsed."""
     citizens = at_iys("RET", from_iys=True, creation_date=EARLIER)
     month_later = NOON + timedelta(days=30)
     assert ruling(wanted(), citizens, now=month_later) == (Action.EXPIRE, ActionReason.TERM_ENDED)
 
 
-def test_an_onay_that_cannot_be_registered_is_parked():
+def test_unregistrable_onay_is_parked():
     """It should not exist; a person looks."""
     odd = wanted(registrable=False)
     assert ruling(odd, at_iys("NONE")) == (Action.PARK, ActionReason.NOT_REGISTRABLE)
@@ -178,7 +178,7 @@ def test_an_onay_that_cannot_be_registered_is_parked():
         ("UNKNOWN", Action.ASK),
     ],
 )
-def test_a_tacir_is_updated_with_date_and_source_only(missing: str, value: str, duty: Action):
+def test_tacir_update_needs_date_and_source(missing: str, value: str, duty: Action):
     """H462, H463: both are optional on the first record alone."""
     tacir = wanted(**{missing: None})
     found = ruling(tacir, at_iys(value))
@@ -190,7 +190,7 @@ def test_a_tacir_is_updated_with_date_and_source_only(missing: str, value: str, 
     ("rank", "value"),
     list(product([OriginRank.IYS, OriginRank.IYS_HS], ["RET", "NONE", "NOT_ONAY", "UNKNOWN"])),
 )
-def test_an_onay_said_by_iys_is_never_sent_back(rank: OriginRank, value: str):
+def test_onay_of_iys_is_never_sent_back(rank: OriginRank, value: str):
     """What İYS said and no longer shows is read there and published."""
     desired = wanted(origin_rank=rank)
     assert ruling(desired, at_iys(value)) == (Action.ASK, ActionReason.SAID_BY_IYS)
@@ -198,27 +198,27 @@ def test_an_onay_said_by_iys_is_never_sent_back(rank: OriginRank, value: str):
 
 @pytest.mark.parametrize("value", ["ONAY", "UNKNOWN"])
 @pytest.mark.parametrize("in_flight", [False, True])
-def test_a_ret_goes_ahead_of_everything(value: str, in_flight: bool):
+def test_ret_is_sent_ahead_of_everything(value: str, in_flight: bool):
     """m.9/6: where İYS shows or may show ONAY, even while an ONAY is on its way."""
     ruled = ruling(wanted("RET"), at_iys(value), in_flight=in_flight)
     assert ruled == (Action.SEND_FIRST, ActionReason.OPT_OUT)
 
 
-def test_a_ret_is_sent_however_late():
+def test_ret_is_sent_however_late():
     """A RET never expires."""
     years_later = NOON + timedelta(days=2000)
     assert ruling(wanted("RET"), at_iys("ONAY"), now=years_later)[0] is Action.SEND_FIRST
 
 
 @pytest.mark.parametrize(("rank", "value"), list(product(OriginRank, ["RET", "NONE", "NOT_ONAY"])))
-def test_a_ret_is_settled_where_iys_holds_no_onay(rank: OriginRank, value: str):
+def test_ret_is_settled_where_iys_holds_no_onay(rank: OriginRank, value: str):
     """H174, H175: there is nothing to withdraw, unless an ONAY of ours may still land."""
     desired = wanted("RET", origin_rank=rank)
     assert ruling(desired, at_iys(value)) == (Action.NOTHING, ActionReason.SETTLED)
     assert ruling(desired, at_iys(value), in_flight=True) == (Action.WAIT, ActionReason.IN_FLIGHT)
 
 
-def test_a_ret_that_iys_would_not_take_is_rescued():
+def test_unregistrable_ret_is_rescued():
     """It is told as the provider's own decision, HS_KARAR, once we know there is an ONAY."""
     faulty = wanted("RET", registrable=False)
     assert ruling(faulty, at_iys("ONAY")) == (Action.RESCUE, ActionReason.NOT_REGISTRABLE)
@@ -226,7 +226,7 @@ def test_a_ret_that_iys_would_not_take_is_rescued():
     assert ruling(faulty, at_iys("NONE")) == (Action.NOTHING, ActionReason.SETTLED)
 
 
-def test_a_citizens_newer_onay_is_not_overruled_by_our_older_ret():
+def test_newer_onay_of_a_citizen_outranks_our_older_ret():
     """Its event is on the way to the law, which will say so itself."""
     citizens = at_iys("ONAY", from_iys=True, creation_date=LATER)
     assert ruling(wanted("RET"), citizens) == (Action.ASK, ActionReason.REGISTERED_NEWER)
@@ -248,7 +248,7 @@ def test_a_citizens_newer_onay_is_not_overruled_by_our_older_ret():
         (at_iys("UNKNOWN"), (Action.ASK, ActionReason.SAID_BY_IYS)),
     ],
 )
-def test_a_ret_said_by_iys_under_an_onay(
+def test_ret_of_iys_under_a_provider_onay_is_rescued(
     rank: OriginRank, registered: RegisteredState, expected: tuple[Action, ActionReason]
 ):
     """A provider's ONAY over it is an alarm; the citizen's own is the citizen's."""
@@ -276,7 +276,7 @@ CLOCKS = st.sampled_from([ACTIVE, BrandTerms(), BrandTerms(loading_deadline=EARL
 
 
 @given(DESIRED, REGISTERED, CLOCKS, st.booleans())
-def test_what_holds_of_every_ruling(
+def test_every_ruling_keeps_the_invariants(
     desired: Desired, registered: RegisteredState, terms: BrandTerms, in_flight: bool
 ):
     """The two promises, whatever the case."""
@@ -298,7 +298,7 @@ def test_what_holds_of_every_ruling(
 LIVE = {"notice_version": "2026-01", "source": "HS_MOBIL"}
 
 
-def test_a_live_capture_under_a_notice_is_attested():
+def test_live_capture_under_a_notice_is_attested():
     """Told soon after, it is certainly new."""
     assert attested(an_event(**LIVE))
     late = an_event(**LIVE, received_at=NOON + ATTESTED_WITHIN)
@@ -320,12 +320,12 @@ def test_a_live_capture_under_a_notice_is_attested():
         {"iys": a_statement()},
     ],
 )
-def test_anything_less_is_not_attested(fields: dict[str, Any]):
+def test_incomplete_capture_is_not_attested(fields: dict[str, Any]):
     """Paper, files, an unknown notice or a late report need a person."""
     assert not attested(an_event(**LIVE | fields))
 
 
-def test_instants_have_zones():
+def test_naive_instants_are_refused_by_ruling():
     """Deadlines hang on them."""
     naive = NOON.replace(tzinfo=None)
     with pytest.raises(NaiveInstantError, match="effective_at"):

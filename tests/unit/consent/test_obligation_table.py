@@ -124,7 +124,7 @@ def test_every_case_is_ruled_as_the_design_says():
     assert [(case, ruled(case)) for case in judged if ruled(case) is not oracle(case)] == []
 
 
-def test_a_no_is_never_lost_in_the_table():
+def test_ret_is_never_lost_in_the_table():
     """No RET expires, waits for a person or goes behind bulk; no ONAY of ours undoes a citizen's
     "no" without attestation, and a RET waits only where İYS shows no ONAY.
     """
@@ -142,6 +142,6 @@ def test_a_no_is_never_lost_in_the_table():
             assert case.attested or not hidden, case
 
 
-def test_every_duty_is_ruled_somewhere():
+def test_every_action_is_ruled_somewhere():
     """No word of the table is dead."""
     assert {ruled(case) for case in cases()} == set(Action)

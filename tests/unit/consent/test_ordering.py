@@ -42,7 +42,7 @@ def test_merge_is_commutative_associative_idempotent(
 
 
 @given(st.lists(claims(), min_size=1, max_size=6), st.lists(claims(), min_size=1, max_size=6))
-def test_split_and_merge_is_deciding_in_one_go(
+def test_split_and_merge_equals_deciding_in_sequence(
     left: list[AdmittedEvent], right: list[AdmittedEvent]
 ):
     """A partition's history may be split anywhere."""
@@ -50,7 +50,7 @@ def test_split_and_merge_is_deciding_in_one_go(
 
 
 @given(st.lists(claims(), min_size=1, max_size=8))
-def test_a_decision_names_its_claim_and_its_key(drawn: list[AdmittedEvent]):
+def test_decision_has_its_event_and_key(drawn: list[AdmittedEvent]):
     """A decision can be read without the record that brought it about."""
     state = None
     for claim in drawn:
@@ -61,7 +61,7 @@ def test_a_decision_names_its_claim_and_its_key(drawn: list[AdmittedEvent]):
 
 
 @given(st.lists(claims(), min_size=1, max_size=8))
-def test_the_greatest_claim_stands(drawn: list[AdmittedEvent]):
+def test_greatest_event_wins(drawn: list[AdmittedEvent]):
     """The state is the greatest claim, and knows the latest instant of either status."""
     state = state_after(drawn)
     greatest = max((claim.order, claim.content) for claim in drawn)
@@ -71,7 +71,7 @@ def test_the_greatest_claim_stands(drawn: list[AdmittedEvent]):
 
 
 @given(st.lists(claims(), min_size=1, max_size=8))
-def test_opting_out_is_told_whenever_the_status_becomes_ret(drawn: list[AdmittedEvent]):
+def test_opted_out_is_set_whenever_the_status_becomes_ret(drawn: list[AdmittedEvent]):
     """Each change of the effective status to RET is told once."""
     state = None
     for claim in drawn:
@@ -120,7 +120,7 @@ def test_each_decision_has_its_reason(claim: AdmittedEvent, kind: DecisionKind, 
     assert (decision.kind, decision.reason) == (kind, reason)
 
 
-def test_an_onay_loses_the_second_it_shares():
+def test_onay_loses_a_shared_second():
     """Over a RET, even an ONAY of a higher rank is stale."""
     current = decide(None, a_ret()).consent
     decision = decide(current, a_claim(event_id="event-9", iys=a_statement()))
@@ -129,7 +129,7 @@ def test_an_onay_loses_the_second_it_shares():
 
 
 @given(claims(), claims())
-def test_a_claim_wins_exactly_where_its_order_is_greater(one: AdmittedEvent, two: AdmittedEvent):
+def test_event_wins_exactly_where_its_order_is_greater(one: AdmittedEvent, two: AdmittedEvent):
     """The steps of a decision and the total order say the same."""
     decision = decide(decide(None, one).consent, two)
     wins = decision.kind in (DecisionKind.APPLY, DecisionKind.ENRICHED)
@@ -160,20 +160,20 @@ def test_one_event_id_with_two_contents_gives_one_state(
     assert merge(state_after([greater]), state_after([lesser])) == state_after([greater])
 
 
-def test_the_first_claim_applies():
+def test_first_event_applies():
     """Nothing known: any claim applies, and a first "no" is told."""
     decision = decide(None, a_ret())
     assert (decision.kind, decision.reason) == (DecisionKind.APPLY, Reason.FIRST)
     assert decision.opted_out
 
 
-def test_a_duplicate_leaves_the_very_same_state():
+def test_duplicate_returns_the_same_object():
     """Nothing is written for a repetition."""
     current = decide(None, a_claim()).consent
     assert decide(current, a_claim()).consent is current
 
 
-def test_a_stale_claim_is_remembered_as_the_latest_of_its_status():
+def test_stale_event_can_be_the_latest_of_its_status():
     """An older "no" does not change the status, but the gate knows of it."""
     current = decide(None, a_claim()).consent
     noted = decide(current, a_ret(consent_date=NOON - timedelta(days=1))).consent
@@ -185,7 +185,7 @@ def test_a_stale_claim_is_remembered_as_the_latest_of_its_status():
     assert older_yes is noted
 
 
-def test_a_stale_onay_is_remembered_too():
+def test_stale_onay_can_be_the_latest_onay():
     """A "yes" that lost to a later "no" stays known as what that "no" overrides."""
     current = decide(None, a_ret()).consent
     noted = decide(current, a_claim(consent_date=NOON - timedelta(days=1))).consent

@@ -27,7 +27,7 @@ from izin.consent.violations import Violation
         "\ufeff5550000001",
     ],
 )
-def test_every_way_to_write_a_turkish_mobile_is_one_number(text: str):
+def test_every_notation_of_a_turkish_mobile_is_one_number(text: str):
     """However people write it, it is the same person."""
     assert normalise_phone(text) == "+905550000001"
 
@@ -83,7 +83,7 @@ def test_landlines_and_foreign_numbers(text: str, number: str):
         ("+123456789012345", "H160"),
     ],
 )
-def test_what_cannot_be_dialled_is_refused_and_never_guessed(text: str, code: str):
+def test_number_that_cannot_be_dialled_is_refused(text: str, code: str):
     """Each refusal carries the code that says what to correct."""
     found = read_phone(text)
     assert isinstance(found, Violation)
@@ -102,7 +102,7 @@ PHONES = st.one_of(
 
 
 @given(PHONES)
-def test_normalising_is_a_fixed_point(text: str):
+def test_normalising_twice_changes_nothing(text: str):
     """What was normalised once is normalised for good."""
     number = read_phone(text)
     if isinstance(number, str):

@@ -75,9 +75,7 @@ def in_turkey(*fields: int) -> datetime:
         ),
     ],
 )
-def test_both_readings_of_the_third_business_day(
-    given_at: datetime, due: datetime, expires: datetime
-):
+def test_third_business_day_has_two_readings(given_at: datetime, due: datetime, expires: datetime):
     """Strict: the same time of day; lenient: the end of the day; both in Turkey's days."""
     assert due_at(given_at, ACTIVE) == due
     assert expires_at(given_at, ACTIVE) == expires
@@ -85,7 +83,7 @@ def test_both_readings_of_the_third_business_day(
 
 
 @pytest.mark.parametrize(("said_on", "last_day"), TERMS)
-def test_the_days_of_the_reference(said_on: date, last_day: date):
+def test_term_ends_as_in_the_reference(said_on: date, last_day: date):
     """Both readings end on the same day; on Sunday the clock stands, so it is the end of it."""
     said_at = datetime.combine(said_on, time(10, 30), TURKEY)
     ends = datetime.combine(last_day, time(23, 59, 59), TURKEY)
@@ -111,17 +109,13 @@ def test_the_days_of_the_reference(said_on: date, last_day: date):
         (in_turkey(2026, 10, 28, 15, 0), in_turkey(2026, 11, 3, 15, 0)),
     ],
 )
-def test_what_is_said_while_the_clock_stands_counts_from_its_next_tick(
-    said_at: datetime, due: datetime
-):
+def test_event_on_a_holiday_counts_from_its_end(said_at: datetime, due: datetime):
     """A weekend's statement has until the end of the day on which Friday's last one is due."""
     assert due_at(said_at, ACTIVE) == due
 
 
 @given(INSTANTS, STEPS, BRANDS)
-def test_what_is_said_later_is_never_due_earlier(
-    instant: datetime, step: timedelta, brand: BrandTerms
-):
+def test_later_event_is_never_due_earlier(instant: datetime, step: timedelta, brand: BrandTerms):
     """Both readings are monotone in the instant of the statement, whatever its brand is."""
     now = datetime(2026, 3, 15, tzinfo=UTC)
     for reading in (due_at, expires_at):
@@ -129,7 +123,7 @@ def test_what_is_said_later_is_never_due_earlier(
 
 
 @given(SPRING_INSTANTS, st.sets(SPRING, max_size=6), SPRING)
-def test_a_day_more_that_is_closed_never_shortens_a_term(
+def test_extra_closed_day_never_shortens_a_term(
     instant: datetime, closed: set[date], one_more: date
 ):
     """Both readings are monotone in the calendar: what an operator closes only ever helps."""
@@ -140,21 +134,21 @@ def test_a_day_more_that_is_closed_never_shortens_a_term(
 
 
 @given(INSTANTS, BRANDS)
-def test_due_comes_before_expiry(instant: datetime, brand: BrandTerms):
+def test_due_is_never_after_expiry(instant: datetime, brand: BrandTerms):
     """The alarm never rings after it is too late."""
     now = datetime(2026, 3, 15, tzinfo=UTC)
     assert due_at(instant, brand, now=now) <= expires_at(instant, brand, now=now)
 
 
 @given(INSTANTS)
-def test_a_term_is_three_days_at_least(instant: datetime):
+def test_term_is_at_least_three_days(instant: datetime):
     """Holidays lengthen it, a half day at its end takes eleven hours, and no term is endless."""
     assume(instant >= in_turkey(2015, 1, 1))
     term = due_at(instant, ACTIVE) - instant
     assert timedelta(days=3) - timedelta(hours=11) <= term <= timedelta(days=15)
 
 
-def test_what_was_said_before_the_calendar_begins_has_ended():
+def test_term_of_an_event_before_the_calendar_has_ended():
     """No term is older than the law, so such a statement is late by any reading, and no error."""
     begins = in_turkey(2015, 1, 1)
     for said_at in (datetime.min.replace(tzinfo=UTC), in_turkey(1999, 5, 3), begins):
@@ -162,7 +156,7 @@ def test_what_was_said_before_the_calendar_begins_has_ended():
         assert expires_at(said_at, ACTIVE) == in_turkey(2015, 1, 6, 23, 59, 59)
 
 
-def test_a_term_beyond_the_calendar_is_an_error():
+def test_due_beyond_the_calendar_is_an_error():
     """Better no term than one that takes every weekday for a business day."""
     for reading in (due_at, expires_at):
         with pytest.raises(OutsideCalendarError):
@@ -171,7 +165,7 @@ def test_a_term_beyond_the_calendar_is_an_error():
             reading(in_turkey(2035, 12, 28, 9), ACTIVE)
 
 
-def test_a_statement_has_an_aware_instant():
+def test_naive_effective_instant_is_refused():
     """A naive one would be read in the zone of the machine."""
     for reading in (due_at, expires_at):
         with pytest.raises(NaiveInstantError, match="effective_at"):
@@ -188,7 +182,7 @@ def test_before_activation_only_the_loading_deadline_counts():
     assert expires_at(long_ago, BrandTerms()) is None
 
 
-def test_an_activation_ahead_has_not_begun():
+def test_future_activation_starts_no_term():
     """The three-day rule begins with the activation, not with the knowledge of it."""
     activated_at = datetime(2026, 3, 10, tzinfo=UTC)
     brand = BrandTerms(activated_at=activated_at, loading_deadline=activated_at)
@@ -216,7 +210,9 @@ def test_an_activation_ahead_has_not_begun():
         (in_turkey(2026, 3, 12, 9), in_turkey(2026, 3, 12, 9), in_turkey(2026, 3, 17, 9)),
     ],
 )
-def test_around_an_activation(said_at: datetime, now: datetime, due: datetime):
+def test_onay_around_an_activation_has_its_own_term(
+    said_at: datetime, now: datetime, due: datetime
+):
     """A consent has three business days or the first loading, whichever lets it live longer."""
     brand = BrandTerms(
         activated_at=in_turkey(2026, 3, 12, 9), loading_deadline=in_turkey(2026, 3, 9, 18)
@@ -226,7 +222,7 @@ def test_around_an_activation(said_at: datetime, now: datetime, due: datetime):
     assert expires == due or expires == due.replace(hour=23, minute=59, second=59)
 
 
-def test_an_activation_ahead_ends_the_loading_where_no_deadline_is_set():
+def test_future_activation_ends_a_loading_without_deadline():
     """What is known to be too late from the activation on is told before it, or never."""
     brand = BrandTerms(activated_at=in_turkey(2026, 3, 12, 9))
     now = in_turkey(2026, 3, 2)
@@ -235,7 +231,7 @@ def test_an_activation_ahead_ends_the_loading_where_no_deadline_is_set():
 
 
 @given(INSTANTS)
-def test_an_activation_that_passes_revives_nothing(instant: datetime):
+def test_passed_activation_revives_no_expired_onay(instant: datetime):
     """What was reckoned before an activation that was known holds after it for what still lives."""
     brand = BrandTerms(activated_at=in_turkey(2026, 3, 12, 9))
     before = expires_at(instant, brand, now=brand.activated_at - timedelta(seconds=1))
@@ -243,7 +239,7 @@ def test_an_activation_that_passes_revives_nothing(instant: datetime):
     assert before == max(after, brand.activated_at)
 
 
-def test_a_ret_never_expires():
+def test_ret_never_expires():
     """Nothing makes a "no" invalid; it is only due."""
     given_at = datetime(2026, 3, 2, 9, tzinfo=UTC)
     assert expires_at(given_at, ACTIVE, status=Status.RET) is None
@@ -252,7 +248,7 @@ def test_a_ret_never_expires():
 
 
 @given(SPRING_INSTANTS, BRANDS, st.sampled_from(Status), SPRING_INSTANTS)
-def test_both_terms_are_counted_together(
+def test_due_and_expiry_equal_the_two_functions(
     said_at: datetime, brand: BrandTerms, status: Status, now: datetime
 ):
     """By the same brand, calendar and instant."""
@@ -263,7 +259,7 @@ def test_both_terms_are_counted_together(
     )
 
 
-def test_extra_closed_days_lengthen_the_term():
+def test_extra_closed_days_extend_the_term():
     """What the operator closes is no business day of any term."""
     closed = Calendar(extra_closed_days=frozenset({date(2026, 3, 3)}))
     given_at = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -301,14 +297,14 @@ def test_urgency_never_falls_as_time_passes(now: datetime, later: timedelta):
     assert rising.index(urgency(now, deadline)) <= rising.index(urgency(now + later, deadline))
 
 
-def test_no_deadline_no_urgency():
+def test_no_deadline_has_no_urgency():
     """A brand that is not active and has no loading deadline has all the time."""
     assert urgency(DEADLINE, None) is Urgency.NO_DEADLINE
     assert time_left(DEADLINE, None) is None
 
 
 @pytest.mark.parametrize("field", ["activated_at", "loading_deadline"])
-def test_a_brand_has_aware_instants(field: str):
+def test_brand_terms_with_naive_instants_are_refused(field: str):
     """A deadline without a zone is none."""
     with pytest.raises(NaiveInstantError, match=field):
         BrandTerms(**{field: DEADLINE.replace(tzinfo=None)})

@@ -39,7 +39,7 @@ PAIRS: dict[str, Callable[[AdmittedEvent, AdmittedEvent], bool]] = {
 
 
 @pytest.mark.parametrize("is_nasty", PAIRS.values(), ids=PAIRS)
-def test_every_kind_of_tie_is_drawn_often(is_nasty: Callable[[AdmittedEvent, AdmittedEvent], bool]):
+def test_every_kind_of_tie_is_generated(is_nasty: Callable[[AdmittedEvent, AdmittedEvent], bool]):
     """A tie that is never drawn would be a rule that is never tried."""
     nasty = [drawn for drawn in SETS if any(is_nasty(*pair) for pair in combinations(drawn, 2))]
     assert len(nasty) > len(SETS) / 20
@@ -73,19 +73,19 @@ KINDS: dict[str, Callable[[AdmittedEvent], bool]] = {
 
 
 @pytest.mark.parametrize("is_of_kind", KINDS.values(), ids=KINDS)
-def test_every_kind_of_statement_is_drawn_often(is_of_kind: Callable[[AdmittedEvent], bool]):
+def test_every_kind_of_event_is_generated(is_of_kind: Callable[[AdmittedEvent], bool]):
     """Each kind is at least one in a hundred."""
     assert sum(map(is_of_kind, CLAIMS)) > len(CLAIMS) / 100
 
 
-def test_a_set_is_of_its_size_but_for_what_is_refused():
+def test_set_has_its_size_without_refused_events():
     """Most of what is drawn makes a claim."""
     assert max(map(len, SETS)) == 8
     assert len(CLAIMS) > 0.8 * 8 * len(SETS)
     assert contradicting(0, rng=Random(1)) == []
 
 
-def test_the_same_seed_draws_the_same():
+def test_same_seed_generates_the_same():
     """A counter-example can be found again."""
     assert contradicting(50, rng=Random(7)) == contradicting(50, rng=Random(7))
     assert contradicting(50, rng=Random(7)) != contradicting(50, rng=Random(8))

@@ -51,13 +51,13 @@ def test_all_permutations_of_contradictions_give_one_state(size: int):
 
 
 @given(st.lists(claims(), max_size=6), st.randoms(use_true_random=False))
-def test_drawn_claims_give_one_state_too(drawn: list[AdmittedEvent], random: Random):
+def test_generated_events_give_one_state(drawn: list[AdmittedEvent], random: Random):
     """Other hands draw, and no clash is found."""
     assert isinstance(try_law(drawn, permutations=3, rng=random), bytes)
 
 
 @pytest.mark.parametrize(("law", "events"), BROKEN.values(), ids=BROKEN)
-def test_a_broken_law_is_found_out_by_as_few_events_as_it_takes(law: Law, events: int):
+def test_broken_law_is_shown_by_a_minimal_counterexample(law: Law, events: int):
     """Each kind of breakage is seen, and its counter-example is the smallest."""
     clash = clash_of(law)
     assert len(clash.claims) == events
@@ -65,7 +65,7 @@ def test_a_broken_law_is_found_out_by_as_few_events_as_it_takes(law: Law, events
     assert len({claim.key for claim in clash.claims}) == 1
 
 
-def test_a_counter_example_among_many_events_is_as_small():
+def test_counterexample_among_many_events_is_minimal():
     """Thousands of events, of which two are to blame."""
     clash = clash_of(LAST_WINS, size=2_000)
     assert len(clash.claims) == 2
@@ -74,13 +74,13 @@ def test_a_counter_example_among_many_events_is_as_small():
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_an_order_that_happens_to_be_right_is_found_out_by_the_replay(seed: int):
+def test_broken_law_in_a_lawful_order_is_found_by_the_replay(seed: int):
     """Whatever order chance drew, telling all of it again ends with the lesser claim."""
     drawn = [a_claim(), a_claim(event_id="event-2")]
     assert isinstance(try_law(drawn, permutations=1, rng=Random(seed), law=LAST_WINS), Clash)
 
 
-def test_last_wins_is_told_by_the_two_orders_of_two_events():
+def test_last_wins_is_shown_by_two_orders_of_two_events():
     """The two orders disagree, and both states are there to be looked at."""
     drawn = [a_claim(event_id=f"event-{number}") for number in range(5)]
     found = try_law(drawn, permutations=25, rng=Random(1), law=LAST_WINS)
@@ -101,7 +101,7 @@ def test_last_wins_is_told_by_the_two_orders_of_two_events():
         ("the least represents", "the greatest claim does not stand"),
     ],
 )
-def test_what_went_wrong_is_named(law: str, why: str):
+def test_counterexample_names_the_violated_property(law: str, why: str):
     """A "no" that is left or forgotten is seen on the way, not only in the end."""
     drawn = [a_ret(event_id="event-0"), a_claim(consent_date=NOON + timedelta(seconds=1))]
     if law == "last wins":
@@ -113,19 +113,19 @@ def test_what_went_wrong_is_named(law: str, why: str):
     assert found.why == why
 
 
-def test_a_broken_merge_is_shown_by_states_apart():
+def test_broken_merge_is_shown_by_separate_states():
     """Where one state would be right, the counter-example keeps its two."""
     clash = clash_of(BROKEN["merge takes the first"][0])
     assert sorted(clash.other) == [(0,), (1,)]
 
 
-def test_a_repetition_that_counts_is_shown_by_telling_twice():
+def test_counted_repetition_is_shown_by_one_repeated_event():
     """One event is enough, if it is told twice."""
     clash = clash_of(BROKEN["a repetition counts"][0])
     assert clash.other == ((0, 0),)
 
 
-def test_a_law_that_is_no_function_is_told_apart():
+def test_law_that_is_no_function_is_an_error():
     """A clash that cannot be shown again is another kind of fault."""
     calls = iter(range(1_000_000))
 
@@ -139,16 +139,14 @@ def test_a_law_that_is_no_function_is_told_apart():
         try_law([a_claim()], permutations=5, rng=Random(1), law=Law(decide=moody, merge=merge))
 
 
-def test_no_claims_are_no_clash():
+def test_empty_set_has_no_counterexample():
     """Nothing was said, and nothing stands."""
     assert try_law([], permutations=3, rng=Random(1)) == digest({})
     assert Law(decide=decide, merge=merge) == THE_LAW
 
 
 @given(st.lists(claims(), min_size=1, max_size=3), st.lists(claims(), min_size=1, max_size=3))
-def test_equal_states_and_only_they_have_equal_bytes(
-    left: list[AdmittedEvent], right: list[AdmittedEvent]
-):
+def test_only_equal_states_have_equal_bytes(left: list[AdmittedEvent], right: list[AdmittedEvent]):
     """So what is compared as values is the same byte for byte."""
     one, other = state_after(left), state_after(right)
     assert one is not None
@@ -156,7 +154,7 @@ def test_equal_states_and_only_they_have_equal_bytes(
     assert (canonical(one) == canonical(other)) is (one == other)
 
 
-def test_an_instant_has_the_same_bytes_in_any_zone():
+def test_instant_has_the_same_bytes_in_any_zone():
     """The digest is of instants, not of how a source writes them."""
     turkish = a_claim(consent_date=NOON.astimezone(timezone(timedelta(hours=3))))
     one, other = state_after([turkish]), state_after([a_claim()])
@@ -164,7 +162,7 @@ def test_an_instant_has_the_same_bytes_in_any_zone():
     assert canonical(one) == canonical(other)
 
 
-def test_the_digest_is_of_every_field_of_every_key():
+def test_digest_covers_every_field_of_every_key():
     """A change of any field is another digest; the order of keys is none."""
     state = state_after([a_claim()])
     other = state_after([a_ret(recipient="+905550000002")])

@@ -96,7 +96,7 @@ async def call(
         return await http.get("/sps/100001/brands")
 
 
-async def test_the_first_call_asks_for_a_token_with_the_password():
+async def test_first_call_requests_a_token_with_the_password():
     """No token is held, so the password must give one."""
     registry, store = Registry(given("first")), InMemoryTokenStore()
 
@@ -109,7 +109,7 @@ async def test_the_first_call_asks_for_a_token_with_the_password():
     assert (store.state.token, store.state.failures) == (a_token(), 0)
 
 
-async def test_a_token_that_another_process_stored_is_used():
+async def test_token_stored_by_another_process_is_used():
     """One token serves all processes of an account."""
     registry, store = Registry(), InMemoryTokenStore(TokenState(token=a_token()))
 
@@ -118,7 +118,7 @@ async def test_a_token_that_another_process_stored_is_used():
     assert (registry.grants, registry.calls) == ([], ["access-first"])
 
 
-async def test_a_token_is_refreshed_five_minutes_early():
+async def test_token_is_refreshed_five_minutes_early():
     """The refresh token gives the next token, and with it the next refresh token."""
     clock, store = Clock(), InMemoryTokenStore(TokenState(token=a_token()))
     registry = Registry(given("second"))
@@ -131,7 +131,7 @@ async def test_a_token_is_refreshed_five_minutes_early():
     assert store.state.token == a_token("second", issued_at=clock.now)
 
 
-async def test_a_refused_refresh_falls_back_to_the_password():
+async def test_refused_refresh_falls_back_to_the_password():
     """A refresh token may be spent before its time."""
     clock, store = Clock(), InMemoryTokenStore(TokenState(token=a_token()))
     refused = httpx.Response(400, json={"error": "invalid_grant", "error_description": "…"})
@@ -144,7 +144,7 @@ async def test_a_refused_refresh_falls_back_to_the_password():
     assert registry.calls == ["access-second"]
 
 
-async def test_a_refresh_token_past_its_time_is_not_tried():
+async def test_expired_refresh_token_is_not_tried():
     """A call known to fail would only spend the budget."""
     clock, store = Clock(), InMemoryTokenStore(TokenState(token=a_token()))
     registry = Registry(given("second"))
@@ -155,7 +155,7 @@ async def test_a_refresh_token_past_its_time_is_not_tried():
     assert [grant["grant_type"] for grant in registry.grants] == ["password"]
 
 
-async def test_a_refused_token_is_renewed_once_and_the_call_repeated_once():
+async def test_refused_token_is_renewed_and_the_call_repeated_once():
     """H351 says that nothing was done, so the repeat is safe."""
     registry = Registry(given("second"), takes={"access-second"})
     store = InMemoryTokenStore(TokenState(token=a_token()))
@@ -166,7 +166,7 @@ async def test_a_refused_token_is_renewed_once_and_the_call_repeated_once():
     assert registry.calls == ["access-first", "access-second"]
 
 
-async def test_a_second_refusal_is_the_answer():
+async def test_second_refusal_is_returned():
     """One renewal, one repeat, and no loop."""
     registry = Registry(given("second"), takes=set())
     store = InMemoryTokenStore(TokenState(token=a_token()))
@@ -178,7 +178,7 @@ async def test_a_second_refusal_is_the_answer():
     assert registry.calls == ["access-first", "access-second"]
 
 
-async def test_what_another_process_renewed_meanwhile_is_used():
+async def test_token_renewed_meanwhile_is_used():
     """Under the lock the newer token is found, and no call is spent."""
     registry = Registry(takes={"access-second"})
     store = InMemoryTokenStore(TokenState(token=a_token()))
@@ -194,7 +194,7 @@ async def test_what_another_process_renewed_meanwhile_is_used():
     assert registry.grants == []
 
 
-async def test_another_refusal_with_401_renews_nothing():
+async def test_other_refusal_with_401_renews_nothing():
     """H251 speaks of the account and not of the token."""
 
     def answer(_request: httpx.Request) -> httpx.Response:
@@ -206,7 +206,7 @@ async def test_another_refusal_with_401_renews_nothing():
     assert store.state.calls == ()
 
 
-async def test_a_bare_401_counts_as_a_refused_token():
+async def test_401_without_a_code_counts_as_a_refused_token():
     """Without a code, the status is all there is."""
     codes = iter([401, 200])
 
@@ -221,7 +221,7 @@ async def test_a_bare_401_counts_as_a_refused_token():
 
 
 @pytest.mark.parametrize("body", [TOKEN_LIMIT, {"code": "H084", "message": "…"}])
-async def test_h084_silences_the_account_for_the_hour(body: dict[str, object]):
+async def test_h084_blocks_the_account_for_an_hour(body: dict[str, object]):
     """A call within the hour would start the hour anew, so none is made."""
     clock, store = Clock(), InMemoryTokenStore()
     registry = Registry(httpx.Response(429, json=body), given("second"))
@@ -241,7 +241,7 @@ async def test_h084_silences_the_account_for_the_hour(body: dict[str, object]):
     assert registry.calls == ["access-second"]
 
 
-async def test_in_silence_a_token_that_still_holds_is_used():
+async def test_valid_token_is_used_while_blocked():
     """It is due for renewal, and good for minutes yet."""
     clock, store = Clock(), InMemoryTokenStore(TokenState(token=a_token()))
     registry = Registry(httpx.Response(429, json=TOKEN_LIMIT))
@@ -257,7 +257,7 @@ async def test_in_silence_a_token_that_still_holds_is_used():
         await call(registry, store, clock)
 
 
-async def test_wrong_credentials_are_an_operators_matter():
+async def test_wrong_credentials_are_for_an_operator():
     """They come as 400 in OAuth's form, without an H-code."""
     registry = Registry(httpx.Response(400, json={"error": "invalid_request"}))
 
@@ -266,7 +266,7 @@ async def test_wrong_credentials_are_an_operators_matter():
     assert PASSWORD not in str(told.value)
 
 
-async def test_a_token_service_in_trouble_is_busy():
+async def test_failing_token_service_is_busy():
     """H015 is İYS's trouble and not ours."""
     registry = Registry(httpx.Response(500, json={"errors": [{"code": "H015"}]}))
 
@@ -274,13 +274,13 @@ async def test_a_token_service_in_trouble_is_busy():
         await call(registry, InMemoryTokenStore())
 
 
-async def test_a_token_that_cannot_be_read_is_told():
+async def test_unreadable_token_is_an_error():
     """A success without a token gives none."""
     with pytest.raises(UnreadableError):
         await call(Registry(httpx.Response(200, json={})), InMemoryTokenStore())
 
 
-async def test_a_lost_token_call_is_counted_and_frees_the_lock():
+async def test_lost_token_request_is_counted_and_frees_the_lock():
     """The call may have reached İYS, so it counts; the next process is not held up."""
     store = InMemoryTokenStore()
     registry = Registry(httpx.ReadTimeout("…"), given("first"))
@@ -293,7 +293,7 @@ async def test_a_lost_token_call_is_counted_and_frees_the_lock():
     assert registry.calls == ["access-first"]
 
 
-async def test_an_outage_does_not_spend_the_budget():
+async def test_outage_does_not_use_up_the_budget():
     """Calls that bring no token come ever more slowly."""
     clock, store = Clock(), InMemoryTokenStore()
     registry = Registry(*[httpx.ConnectError("…")] * 100)
@@ -305,7 +305,7 @@ async def test_an_outage_does_not_spend_the_budget():
     assert len(registry.grants) < 8
 
 
-async def test_secrets_do_not_show():
+async def test_secrets_are_not_in_repr():
     """Neither a token nor a password stands in what a log might hold."""
     store = InMemoryTokenStore()
 
@@ -335,14 +335,14 @@ def a_state(*minutes: int, failures: int = 0) -> TokenState:
         (a_state(59, failures=50), 10),
     ],
 )
-def test_the_policy_says_how_long_to_wait(state: TokenState, wait: float):
+def test_policy_says_how_long_to_wait(state: TokenState, wait: float):
     """Ten calls in any hour, silence, and slowness after failures; no clock but the argument."""
     now = START + timedelta(minutes=59)
 
     assert TokenPolicy().wait(state, now) == timedelta(minutes=wait)
 
 
-def test_a_call_is_counted_before_it_is_made():
+def test_token_request_is_counted_before_it_is_made():
     """What is older than an hour is forgotten."""
     now = START + timedelta(minutes=60)
     state = TokenPolicy().calling(a_state(0, 30), now)
@@ -351,7 +351,7 @@ def test_a_call_is_counted_before_it_is_made():
     assert state.failures == 1
 
 
-def test_a_short_lived_token_is_fresh_for_its_half():
+def test_short_lived_token_is_fresh_for_half_its_lifetime():
     """Else a token of minutes would be renewed at every call."""
     token = read_token(b'{"access_token": "a", "expires_in": "60"}', START)
 

@@ -93,7 +93,7 @@ def pointers(answer: httpx.Response) -> set[tuple[str, str]]:
     return {(one["pointer"], one["code"]) for one in answer.json()["violations"]}
 
 
-async def test_one_statement(client: httpx.AsyncClient, fake: FakePublisher):
+async def test_single_record_is_published(client: httpx.AsyncClient, fake: FakePublisher):
     """202, once it is published, with its event id."""
     answer = await post(client, a_statement())
     assert answer.status_code == 202
@@ -105,7 +105,7 @@ async def test_one_statement(client: httpx.AsyncClient, fake: FakePublisher):
     assert event.origin == "web"
 
 
-async def test_a_list_takes_the_good_and_names_the_rest(
+async def test_list_publishes_the_valid_and_names_the_rest(
     client: httpx.AsyncClient, fake: FakePublisher
 ):
     """422 holds both: what was published, and where the others are wrong."""
@@ -119,7 +119,7 @@ async def test_a_list_takes_the_good_and_names_the_rest(
     assert len(fake.events) == 2
 
 
-async def test_a_form(client: httpx.AsyncClient, fake: FakePublisher):
+async def test_form_is_published(client: httpx.AsyncClient, fake: FakePublisher):
     """Turkish names; the act is now, so no date is needed."""
     answer = await post_form(
         client,
@@ -134,7 +134,7 @@ async def test_a_form(client: httpx.AsyncClient, fake: FakePublisher):
     assert fake.events[0].consent_date == NOON + timedelta(hours=1)
 
 
-async def test_a_forms_ticked_boxes_are_a_statement_each(
+async def test_check_boxes_of_a_form_are_a_record_each(
     client: httpx.AsyncClient, fake: FakePublisher
 ):
     """One consent a channel, each with its own id and the right address."""
@@ -177,7 +177,7 @@ async def test_a_forms_ticked_boxes_are_a_statement_each(
         ({"evidence": {"page": "x" * 5000}}, ("/evidence", "IZIN-EVIDENCE")),
     ],
 )
-async def test_what_is_wrong_is_named(
+async def test_each_violation_is_named(
     client: httpx.AsyncClient,
     fake: FakePublisher,
     change: dict[str, object],
@@ -192,7 +192,7 @@ async def test_what_is_wrong_is_named(
     assert fake.events == []
 
 
-async def test_nothing_at_all_is_told_everything_at_once(client: httpx.AsyncClient):
+async def test_empty_record_names_every_required_field(client: httpx.AsyncClient):
     """A newcomer's first request names every field that is needed, and the cure of a date."""
     answer = await post(client, {})
     assert answer.status_code == 422
@@ -210,7 +210,7 @@ async def test_nothing_at_all_is_told_everything_at_once(client: httpx.AsyncClie
     assert undated["field"] == "consent_date"
 
 
-async def test_a_form_is_answered_in_its_own_names(client: httpx.AsyncClient):
+async def test_form_violations_have_its_own_names(client: httpx.AsyncClient):
     """Ticked boxes and all."""
     answer = await post_form(
         client, ("kanal", "SMS"), ("kanal", "telepati"), ("durum", "BELKİ"), ("marka", "1.5")
@@ -228,7 +228,7 @@ async def test_a_form_is_answered_in_its_own_names(client: httpx.AsyncClient):
         (None, "ONAY", []),
     ],
 )
-async def test_a_yes_that_is_void_already_is_taken_and_told(  # noqa: PLR0917  # cases
+async def test_void_onay_is_published_with_a_violation(  # noqa: PLR0917  # cases
     client: httpx.AsyncClient,
     directory: BrandDirectory,
     fake: FakePublisher,
@@ -249,7 +249,7 @@ async def test_a_yes_that_is_void_already_is_taken_and_told(  # noqa: PLR0917  #
     assert len(fake.events) == 1
 
 
-async def test_a_no_is_never_refused(client: httpx.AsyncClient, fake: FakePublisher):
+async def test_ret_is_never_refused(client: httpx.AsyncClient, fake: FakePublisher):
     """Whatever else is wrong stands beside its id."""
     answer = await post(
         client, a_statement(status="RET", source=None, consentDate="x", colour="red")
@@ -279,7 +279,7 @@ async def test_a_no_is_never_refused(client: httpx.AsyncClient, fake: FakePublis
         ({"Content-Type": FORM}, b"a=1&" * 200, 400, "100 fields"),
     ],
 )
-async def test_bodies_that_are_no_statements(  # noqa: PLR0917  # cases
+async def test_body_without_records_is_a_problem(  # noqa: PLR0917  # cases
     client: httpx.AsyncClient,
     fake: FakePublisher,
     headers: dict[str, str],
@@ -295,7 +295,7 @@ async def test_bodies_that_are_no_statements(  # noqa: PLR0917  # cases
     assert fake.events == []
 
 
-async def test_a_key_given_twice_is_not_chosen_from(client: httpx.AsyncClient):
+async def test_duplicate_key_is_a_violation(client: httpx.AsyncClient):
     """The last would silently win in most JSON readers."""
     body = json.dumps(a_statement())[:-1] + ', "status": "RET"}'
     answer = await client.post(
@@ -304,7 +304,7 @@ async def test_a_key_given_twice_is_not_chosen_from(client: httpx.AsyncClient):
     assert pointers(answer) == {("/status", "IZIN-TWICE")}
 
 
-async def test_the_same_id_has_the_same_event_id(client: httpx.AsyncClient, fake: FakePublisher):
+async def test_same_id_has_the_same_event_id(client: httpx.AsyncClient, fake: FakePublisher):
     """By the body's id, by Idempotency-Key, and by a dated reference."""
     for _ in range(2):
         await post(client, a_statement(id="signup-1"))
@@ -315,7 +315,7 @@ async def test_the_same_id_has_the_same_event_id(client: httpx.AsyncClient, fake
     assert len(set(ids)) == 3
 
 
-async def test_a_changed_mind_under_one_reference_is_another_event(
+async def test_new_status_under_one_reference_is_another_event(
     client: httpx.AsyncClient, fake: FakePublisher
 ):
     """A customer's number is no number of the act."""
@@ -325,7 +325,7 @@ async def test_a_changed_mind_under_one_reference_is_another_event(
     assert len({one.event_id for one in fake.events}) == 3
 
 
-async def test_a_reference_without_a_date_identifies_nothing(
+async def test_reference_without_a_date_identifies_nothing(
     client: httpx.AsyncClient, fake: FakePublisher, moving: Clock
 ):
     """Else a second consent, months after a "no", would be taken for the first."""
@@ -338,7 +338,7 @@ async def test_a_reference_without_a_date_identifies_nothing(
     assert second.consent_date == moving.now
 
 
-async def test_a_retried_yes_counts_from_the_first_time(
+async def test_retried_onay_counts_from_its_first_receipt(
     client: httpx.AsyncClient, fake: FakePublisher, moving: Clock
 ):
     """So that it cannot outrun a "no" that came between; a retried "no" counts from now."""
@@ -357,7 +357,7 @@ async def test_a_retried_yes_counts_from_the_first_time(
     "headers",
     [{}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {TOKEN}"}],
 )
-async def test_without_a_token_nobody_enters(
+async def test_request_without_a_token_is_401(
     make_client: Callable[..., httpx.AsyncClient], fake: FakePublisher, headers: dict[str, str]
 ):
     """401, and what would be right."""
@@ -369,7 +369,7 @@ async def test_without_a_token_nobody_enters(
     assert fake.events == []
 
 
-async def test_without_tokens_the_door_is_shut(make_client: Callable[..., httpx.AsyncClient]):
+async def test_intake_without_tokens_is_disabled(make_client: Callable[..., httpx.AsyncClient]):
     """And says which setting opens it."""
     async with make_client() as client:
         answer = await post(client, a_statement(), Authorization="Bearer ")
@@ -377,7 +377,7 @@ async def test_without_tokens_the_door_is_shut(make_client: Callable[..., httpx.
     assert "IZIN_INTAKE_TOKENS" in answer.text
 
 
-async def test_a_broker_that_is_away(client: httpx.AsyncClient, fake: FakePublisher):
+async def test_unreachable_broker_gives_503(client: httpx.AsyncClient, fake: FakePublisher):
     """503 with Retry-After, never 202; health says so too."""
     fake.is_away = True
     answer = await post(client, a_statement())
@@ -386,7 +386,7 @@ async def test_a_broker_that_is_away(client: httpx.AsyncClient, fake: FakePublis
     assert (await client.get("/health")).status_code == 503
 
 
-async def test_what_kafka_cannot_carry_is_refused(client: httpx.AsyncClient, fake: FakePublisher):
+async def test_oversize_record_is_refused(client: httpx.AsyncClient, fake: FakePublisher):
     """The others of the list are taken."""
     fake.largest = 1000
     answer = await post(client, [a_statement(), a_statement(evidence={"page": "x" * 2000})])
@@ -395,7 +395,7 @@ async def test_what_kafka_cannot_carry_is_refused(client: httpx.AsyncClient, fak
     assert len(answer.json()["events"]) == 1
 
 
-async def test_health_metrics_and_other_doors(client: httpx.AsyncClient):
+async def test_health_metrics_and_unknown_paths_are_served(client: httpx.AsyncClient):
     """What is served, is; what is not, says what would be."""
     await post(client, a_statement())
     assert (await client.get("/health")).json() == {"status": "ok"}

@@ -60,7 +60,7 @@ def fail_about(recipient: str) -> NoReturn:
         ("", "***"),
     ],
 )
-def test_a_mask_shows_enough_to_recognise_and_no_more(recipient: str, shown: str) -> None:
+def test_mask_shows_country_and_last_digits_only(recipient: str, shown: str) -> None:
     """Country and last digits, or first letter and domain."""
     assert mask(recipient) == shown
 
@@ -84,7 +84,7 @@ def test_recipients_in_text_are_masked(spelling: str, around: str) -> None:
         "127.0.0.1:9092",
     ],
 )
-def test_what_is_no_recipient_is_left_alone(text: str) -> None:
+def test_other_text_is_not_masked(text: str) -> None:
     """Dates, offsets, codes and addresses of servers stay readable."""
     assert mask_text(text) == text
 
@@ -127,7 +127,7 @@ def test_every_field_of_a_log_line_is_masked(
     assert lines[0].get("recipient") != "ada"
 
 
-def test_a_key_keeps_what_is_not_personal(logged: Callable[[], list[dict[str, Any]]]) -> None:
+def test_masked_key_keeps_what_is_not_personal(logged: Callable[[], list[dict[str, Any]]]) -> None:
     """Brand, channel and type help whoever searches; the recipient does not stand there."""
     get_logger("test").info("seen", key=str(a_key()), offset=7, ready=True, share=0.5, none=None)
     (line,) = logged()
@@ -137,7 +137,7 @@ def test_a_key_keeps_what_is_not_personal(logged: Callable[[], list[dict[str, An
     assert line["timestamp"].endswith("Z")
 
 
-def test_a_traceback_with_a_recipient_is_masked(
+def test_traceback_with_a_recipient_is_masked(
     logged: Callable[[], list[dict[str, Any]]],
 ) -> None:
     """An exception's text and the source lines shown with it carry no recipient."""
@@ -150,7 +150,7 @@ def test_a_traceback_with_a_recipient_is_masked(
     assert "ValueError" in lines[0]["exception"]
 
 
-def test_a_library_that_logs_a_recipient_is_masked(
+def test_log_of_a_library_is_masked(
     logged: Callable[[], list[dict[str, Any]]],
 ) -> None:
     """What passes through the standard library's logging is masked all the same."""
@@ -163,7 +163,7 @@ def test_a_library_that_logs_a_recipient_is_masked(
     assert lines[0]["logger"] == "library"
 
 
-def test_what_ends_the_process_is_logged_and_masked(
+def test_uncaught_exception_is_logged_and_masked(
     logged: Callable[[], list[dict[str, Any]]],
 ) -> None:
     """Python's own hook would print the exception as it is."""
@@ -174,7 +174,7 @@ def test_what_ends_the_process_is_logged_and_masked(
     assert (lines[0]["level"], lines[0]["event"]) == ("critical", "process crashed")
 
 
-def test_the_interrupt_of_a_person_stays_pythons(
+def test_keyboard_interrupt_is_left_to_python(
     monkeypatch: pytest.MonkeyPatch, logged: Callable[[], list[dict[str, Any]]]
 ) -> None:
     """Control-C is no fault to be logged."""
@@ -185,7 +185,7 @@ def test_the_interrupt_of_a_person_stays_pythons(
     assert logged() == []
 
 
-def test_the_level_is_kept(
+def test_log_level_is_respected(
     monkeypatch: pytest.MonkeyPatch, logged: Callable[[], list[dict[str, Any]]]
 ) -> None:
     """What is below the level is not said."""
@@ -197,7 +197,7 @@ def test_the_level_is_kept(
     assert logged() == []
 
 
-def test_metrics_have_names_of_ours() -> None:
+def test_metric_names_have_our_prefix() -> None:
     """One prefix, each name once."""
     idle = SimpleNamespace(
         counts=Counter(), ready=(), assigned=(), keys_held=0, bytes_held=0, commit_seconds=0.0

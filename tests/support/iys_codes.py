@@ -19,7 +19,7 @@ CORE_CODES = re.findall(
 )
 """The core API's, H0xx to H5xx (version 3.2.0): its table of codes merged with all its examples."""
 
-OF_A_STATEMENT = re.findall(
+OF_A_RECORD = re.findall(
     r"H\d{3}",
     """
     H014 H085 H091 H092 H110 H111 H112 H113 H114 H115 H116 H117 H118 H119 H120 H121 H122 H125 H126
@@ -29,7 +29,7 @@ OF_A_STATEMENT = re.findall(
 )
 """What a statement of consent, alone or in a batch, can be refused for by what it says."""
 
-NOT_BY_A_VIOLATION = {
+NOT_A_VIOLATION = {
     "H014": "our client writes the body, never a person",
     "H085": "our client writes the body, never a person",
     "H092": "our client writes the body, never a person",
