@@ -1,4 +1,4 @@
-"""Every code that is told stands in one table, in two languages; every code of İYS's is met."""
+"""Every code that is reported is in one table, in two languages; every code of İYS is handled."""
 
 import re
 from collections import Counter
@@ -34,7 +34,7 @@ def codes_of_ours(root: Path) -> Counter[str]:
 
 
 def test_every_code_of_ours_is_in_a_table_and_used():
-    """A code in no table has no reason; a reason that nobody gives is dead."""
+    """A code outside the tables has no reason; an unused reason is dead."""
     used = codes_of_ours(ROOT / "izin")
     assert set(used) == {code for code in NAMED if code.startswith("IZIN-")}
     assert [code for code, count in used.items() if count < 2] == []
@@ -56,7 +56,7 @@ def test_code_outside_the_tables_is_found(tmp_path: Path, text: str, found: str)
 
 
 def test_no_code_is_in_two_tables():
-    """One code, one reason, but for the words that differ with the field."""
+    """One code has one reason, apart from the field."""
     assert Counter(code for table in TABLES.values() for code in table).most_common(1)[0][1] == 1
 
 
@@ -85,13 +85,13 @@ def test_every_code_of_iys_is_handled(code: str):
 
 @pytest.mark.parametrize("code", OF_A_RECORD)
 def test_code_of_a_record_is_checked_before_iys(code: str):
-    """What a statement can be refused for is named by a violation, or is kept from happening."""
+    """What a record can be refused for is a violation, or cannot happen."""
     assert code in CORE_CODES
     assert (code in NAMED) is not (code in NOT_A_VIOLATION)
 
 
 def test_every_exception_is_a_code_of_a_record():
-    """And no violation names an H-code that a statement cannot meet."""
+    """And no violation has an H-code that no record can get."""
     assert set(NOT_A_VIOLATION) <= set(OF_A_RECORD)
     assert {code for code in NAMED if code.startswith("H")} <= set(OF_A_RECORD)
 

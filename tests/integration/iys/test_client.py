@@ -1,4 +1,4 @@
-"""The client against a real İYS twin over real HTTP."""
+"""The client against the simulator over real HTTP."""
 
 import json
 from datetime import timedelta
@@ -91,7 +91,7 @@ async def test_missing_record_is_none(admin: SimulatorAdmin, client: IysClient, 
 async def test_invalid_record_is_refused(
     client: IysClient, first: object, then: object, verdict: Verdict
 ):
-    """The verdict tells what to do with the record."""
+    """The verdict says what to do with the record."""
     if first is not None:
         await client.add(BRAND, first)  # type: ignore[arg-type]
     with pytest.raises(RefusedError) as caught:
@@ -103,7 +103,7 @@ async def test_invalid_record_is_refused(
 async def test_batch_result_is_empty_then_enqueued_then_final(
     admin: SimulatorAdmin, client: IysClient
 ):
-    """Taken in is not saved; each item has its own outcome."""
+    """Accepted is not saved; each item has its own result."""
     items = [an_item(), an_item(recipient="Ada@example.com"), an_item(Status.RET, recipient=OTHER)]
     batch = await client.add_batch(BRAND, items)
 
@@ -123,7 +123,7 @@ async def test_batch_result_is_empty_then_enqueued_then_final(
 async def test_batch_sent_again_names_the_original_request(
     admin: SimulatorAdmin, client: IysClient
 ):
-    """The success of a resend speaks of the old save."""
+    """The success of a resend refers to the first save."""
     item = an_item()
     batches = []
     for _ in range(2):
@@ -194,7 +194,7 @@ async def test_closed_line_without_date_has_none(admin: SimulatorAdmin, client: 
 
 
 async def test_lost_answer_is_outcome_unknown(admin: SimulatorAdmin, client: IysClient):
-    """It took effect, nobody was told, and the same body again is safe."""
+    """It took effect, and sending the same body again is safe."""
     item = an_item()
     admin.inject_fault("addV2", drop="after")
     with pytest.raises(OutcomeUnknownError):
@@ -283,7 +283,7 @@ async def test_revoked_token_is_renewed(admin: SimulatorAdmin, settings: IysSett
 async def test_too_many_token_requests_block_the_account(
     admin: SimulatorAdmin, settings: IysSettings, shape: str
 ):
-    """H084 is read in either shape, and nothing is asked after it."""
+    """H084 is read in either shape, and no further request is made."""
     admin.post("settings", tokenLimit=1, h084Shape=shape)
     async with a_client(settings, InMemoryTokenStore(), Pace(rate=1000)) as client:
         await client.brands(IYS_CODE)
@@ -323,7 +323,7 @@ async def test_paced_calls_are_never_throttled(admin: SimulatorAdmin, settings: 
 
 
 async def test_account_is_read(client: IysClient):
-    """Brands and subscription as İYS tells them."""
+    """Brands and subscription as İYS shows them."""
     await client.add(BRAND, an_item())
     brand = (await client.brands(IYS_CODE))[0]
     subscription = await client.subscription(IYS_CODE)
@@ -334,7 +334,7 @@ async def test_account_is_read(client: IysClient):
 
 
 class Receiver(BaseHTTPRequestHandler):
-    """A push address that wants HTTP Basic and keeps what it is told."""
+    """A push endpoint that requires HTTP Basic and records the bodies."""
 
     bodies: list[bytes]
 

@@ -30,7 +30,7 @@ def publisher(settings: KafkaSettings) -> Iterator[KafkaPublisher]:
 
 @pytest.fixture
 def written(settings: KafkaSettings) -> Callable[[], Sequence[KafkaRecord]]:
-    """Read both lanes whole, in the order in which the broker took them."""
+    """Return all records of both lanes, by the broker's time."""
 
     def written() -> Sequence[KafkaRecord]:
         found = []

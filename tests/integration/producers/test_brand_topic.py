@@ -43,7 +43,7 @@ def tell(settings: KafkaSettings) -> Tell:
 
 
 def test_loaded_directory_has_the_latest_of_each_brand(settings: KafkaSettings, tell: Tell):
-    """The last word of each brand counts."""
+    """The latest record of each brand counts."""
     tell(BRAND, name="Old")
     tell(BRAND, name="New")
     tell(100002, name="Gone")
@@ -73,7 +73,7 @@ def test_followed_directory_sees_added_and_removed_brands(settings: KafkaSetting
 
 
 def test_unreadable_brand_record_is_skipped(settings: KafkaSettings, tell: Tell):
-    """One unreadable record does not shut the door on all brands."""
+    """One unreadable record does not affect the other brands."""
     client = producer(settings)
     value = Codec().encode("ConsentEvent", event_to_avro(an_event()))
     client.produce(settings.topics.brands.name, key=b"1", value=value)

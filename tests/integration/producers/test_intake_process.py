@@ -1,4 +1,4 @@
-"""The intake as a process: started, posted to, and told to stop."""
+"""The intake as a process: started, posted to and stopped."""
 
 import json
 import os
@@ -139,7 +139,7 @@ def test_intake_without_kafka_does_not_start(port: int):
 
 @pytest.mark.parametrize("command", [["izin", "intake"], ["izin.producers"]])
 @pytest.mark.parametrize(
-    ("setting", "value", "told"),
+    ("setting", "value", "expected"),
     [
         ("IZIN_INTAKE_PORT", None, "the port is taken; set IZIN_INTAKE_PORT"),
         ("IZIN_INTAKE_HOST", "192.0.2.1", "IZIN_INTAKE_HOST"),
@@ -148,7 +148,7 @@ def test_intake_without_kafka_does_not_start(port: int):
     ],
 )
 def test_unusable_settings_are_named(
-    settings: KafkaSettings, command: list[str], setting: str, value: str | None, told: str
+    settings: KafkaSettings, command: list[str], setting: str, value: str | None, expected: str
 ):
     """Before anything is said to be up, with the cure and exit code 4."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -168,7 +168,7 @@ def test_unusable_settings_are_named(
         )
     printed = (done.stdout + done.stderr).decode().replace("\\", "")
     assert done.returncode == 4, printed
-    assert told in printed
+    assert expected in printed
     assert setting in printed
     assert "intake started" not in printed
     assert "Traceback" not in printed

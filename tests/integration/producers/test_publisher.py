@@ -1,4 +1,4 @@
-"""The real publisher sits the exam, and says so when the broker is away."""
+"""The real publisher passes the suite, and reports an unreachable broker."""
 
 import socket
 import statistics
@@ -23,7 +23,7 @@ class TestPublisher(PublisherSuite):
 
 @pytest.fixture
 def nobody() -> str:
-    """Give an address where nobody listens."""
+    """Return an address without a listener."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{free.getsockname()[1]}"
@@ -60,7 +60,7 @@ def test_unreachable_broker_gives_undelivered(nobody: str):
 
 
 def test_full_queue_is_backpressure(nobody: str):
-    """Memory is bounded: who will not wait is told when to come back."""
+    """Memory is bounded: without a wait, the error says when to retry."""
     away = KafkaSettings(bootstrap_servers=nobody)
     large = an_event(evidence={"page": "x" * 900_000})
     with KafkaPublisher(

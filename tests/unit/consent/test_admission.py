@@ -24,7 +24,7 @@ RECEIVED = NOON + timedelta(seconds=2)
 
 
 def admitted(event: ConsentEvent) -> AdmittedEvent:
-    """Return the claim, for the event must make one."""
+    """Return the admitted event; it must be admitted."""
     claim = admit(event, appended_at=APPENDED)
     assert isinstance(claim, AdmittedEvent), [one.code for one in claim.violations]
     return claim
@@ -96,7 +96,7 @@ def test_each_violation_has_its_code(name: str):
 
 
 def test_all_violations_are_reported_at_once():
-    """Whoever corrects a record sees all that is wrong with it."""
+    """The source sees everything that is wrong with a record."""
     event = an_event(
         brand_code=0,
         type="SMS",
@@ -129,7 +129,7 @@ def test_all_violations_are_reported_at_once():
 
 @given(faulty_events(status="RET"))
 def test_ret_with_any_violation_is_admitted(event: ConsentEvent):
-    """Whatever else is wrong with a "no", it takes local effect; İYS alone would not take it so."""
+    """Whatever else is wrong with a RET, it takes local effect; only İYS would not accept it."""
     claim = admitted(event)
     assert claim.status is Status.RET
     assert claim.key == a_key()
@@ -156,19 +156,19 @@ def test_onay_with_any_violation_is_refused(event: ConsentEvent):
 def test_ret_with_impossible_date_counts_from_its_receipt(
     fields: dict[str, Any], effective_at: datetime, basis: str
 ):
-    """A bad date must not make a "no" older than it is."""
+    """An impossible date must not make a RET older than it is."""
     claim = admitted(an_event(status="RET", **fields))
     assert claim.effective_at == effective_at
     assert claim.event.date_basis == basis
 
 
 def test_ret_without_a_date_is_registrable():
-    """It is told to İYS as of its receipt."""
+    """It is submitted with its instant of receipt."""
     assert admitted(an_event(status="RET", consent_date=None)).registrable
 
 
 def test_onay_within_the_skew_counts_from_its_receipt():
-    """Clocks differ by a little; the order of statements must not profit from it."""
+    """Clocks differ a little; the order of events must not depend on that."""
     claim = admitted(an_event(consent_date=RECEIVED + SKEW))
     assert claim.effective_at == RECEIVED
     assert claim.event.date_basis == DateBasis.RECEIVED
@@ -193,7 +193,7 @@ def test_append_time_replaces_a_missing_receipt():
 
 
 def test_receipt_after_the_append_time_is_replaced():
-    """An event that claims so could else outlive every later "no"."""
+    """Otherwise such an event could override every later RET."""
     future = NOON + timedelta(days=365)
     assert codes(refused(an_event(received_at=future, consent_date=future))) == [
         ("consent_date", "H162")
@@ -218,7 +218,7 @@ def test_recipient_is_normalised_and_the_original_retained():
 
 
 def test_values_are_read_without_case():
-    """A dotted capital I and lower case are no other word; nothing else is guessed."""
+    """The dotted capital I and lower case are accepted; nothing else is."""
     claim = admitted(
         an_event(type="mesaj", recipient_type="Bİreysel", status="onay ", source="hs_web")
     )
@@ -258,7 +258,7 @@ def test_hs_2015_has_exactly_one_date():
 
 
 def test_iys_event_is_not_validated_like_ours():
-    """Its sources are open and its dates may be anything: its own instant counts."""
+    """Its sources are open and its dates arbitrary: its creation date counts."""
     created = NOON - timedelta(days=3)
     for status in ("ONAY", "RET"):
         event = an_iys_event(
@@ -275,7 +275,7 @@ def test_iys_event_is_not_validated_like_ours():
 
 
 def test_late_provider_upload_counts_from_its_consent_date():
-    """An ONAY only: it undoes no "no" that was given in between. A RET counts from İYS's clock."""
+    """Only an ONAY: it overrides no RET given in between. A RET counts from İYS's clock."""
     said = NOON - timedelta(hours=2)
     iys = a_statement(stream="HS", creation_date=NOON)
     onay = admitted(an_iys_event(status="ONAY", consent_date=said, iys=iys))
@@ -296,7 +296,7 @@ def test_iys_event_needs_no_consent_date():
 
 
 def test_misspelt_iys_recipient_opts_out_but_not_in():
-    """``+9005…`` is a record no citizen sees; its "no" counts, its "yes" does not."""
+    """``+9005…`` is a record that no citizen sees; its RET counts, its ONAY does not."""
     misspelt = "+9005550000001"
     claim = admitted(an_iys_event(recipient=misspelt))
     assert claim.key == a_key()
@@ -314,7 +314,7 @@ def test_misspelt_iys_recipient_opts_out_but_not_in():
     ],
 )
 def test_lenient_iys_recipient_is_a_key_as_it_stands(channel: str, recipient: str, key: str):
-    """A "no" at İYS is not lost because its address is odd."""
+    """A RET at İYS is not lost because of an unusual address."""
     claim = admitted(an_iys_event(type=channel, recipient=recipient))
     assert (claim.key.channel, claim.key.recipient) == (Channel(channel), key)
     refused(an_iys_event(type=channel, recipient=recipient, status="ONAY"))

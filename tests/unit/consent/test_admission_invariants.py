@@ -1,4 +1,4 @@
-"""Admission over all that can be said: a "no" is never refused, a faulty "yes" never taken."""
+"""Admission over all inputs: a RET is never refused, an invalid ONAY never admitted."""
 
 import re
 from collections.abc import Mapping
@@ -91,7 +91,7 @@ def test_ret_with_any_violation_stands_and_its_onay_is_refused(
 @pytest.mark.parametrize("code", UNREADABLE)
 @pytest.mark.parametrize("status", ["ONAY", "RET"])
 def test_only_an_unreadable_key_refuses_a_ret(code: str, status: str):
-    """Nobody can say whose "no" it is: refused with the reason, for the alarm and the person."""
+    """Nobody knows whose opt-out it is: refused with the reason, for an alert and a person."""
     refusal = admit(an_event(**UNREADABLE[code], status=status), appended_at=APPENDED)
     assert isinstance(refusal, RefusedEvent)
     assert refusal.key is None
@@ -164,7 +164,7 @@ ANYTHING = st.builds(an_event, **TEXTS)
 
 @given(ANYTHING)
 def test_every_admission_keeps_the_invariants(event: ConsentEvent):
-    """A "no" with a key stands; a refusal has a reason; a "yes" that stands has no fault."""
+    """A RET with a key is admitted; a refusal has a reason; an admitted ONAY has no violation."""
     judged = admit(event, appended_at=APPENDED)
     if isinstance(judged, RefusedEvent):
         assert judged.violations
@@ -196,7 +196,9 @@ def test_violation_of_a_ret_is_one_of_its_onay(event: ConsentEvent):
         is_merchants = no.key.recipient_type is RecipientType.TACIR
         merchants = {"H113"} if is_merchants else set()
         if is_merchants and event.consent_date is None:
-            merchants.add("H155")  # a first record's date may lack, a no is told with its receipt's
+            merchants.add(
+                "H155"
+            )  # a first record may lack its date, a RET is submitted with its receipt's
         assert codes(no) - merchants <= codes(yes)
 
 

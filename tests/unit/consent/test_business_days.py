@@ -109,7 +109,7 @@ def test_half_days_are_business_days():
 
 
 def test_extra_closed_days_are_no_business_days():
-    """Administrative leave is no statutory holiday, unless the operator says so."""
+    """Administrative leave is no statutory holiday; an operator may close the day."""
     bridge = date(2026, 5, 25)
     closed = Calendar(extra_closed_days=frozenset({bridge}))
     assert is_business_day(bridge)

@@ -23,7 +23,7 @@ make_shelf = maker(Shelf)
 
 
 def test_made_value_equals_the_constructed_one():
-    """Nobody can tell a value that a maker made."""
+    """It is indistinguishable from a constructed value."""
     made = make_shelf(width=3, label="law", books=["a"])
     assert type(made) is Shelf
     assert made == Shelf(width=3, label="law", books=["a"])
@@ -49,7 +49,7 @@ def test_omitted_field_has_its_default():
 
 @pytest.mark.parametrize("given", [{}, {"width": 1, "height": 2}])
 def test_missing_or_unknown_field_is_an_error(given: dict[str, int]):
-    """A value is whole or is not."""
+    """Every required field must be given."""
     with pytest.raises(TypeError):
         make_shelf(**given)
 
@@ -75,6 +75,6 @@ class Loose:
 
 @pytest.mark.parametrize("cls", [Loose, lambda: None])
 def test_class_without_slots_has_no_maker(cls: type):
-    """Elsewhere the twin would not have the same layout."""
+    """Without slots the layout would differ."""
     with pytest.raises(TypeError, match="slots"):
         maker(cls)

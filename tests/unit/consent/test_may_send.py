@@ -30,7 +30,7 @@ def ask(**overrides: object) -> tuple[bool, str]:
 
 
 def test_registered_onay_is_permitted():
-    """m.5/3: İYS's own statement, whether we knew of it before or not."""
+    """m.5/3: what İYS reports counts, whether we knew of it before or not."""
     assert ask() == (True, PermissionReason.REGISTERED_ONAY)
     assert ask(desired=None) == (True, PermissionReason.REGISTERED_ONAY)
 
@@ -63,11 +63,11 @@ def test_onay_newer_than_the_latest_ret_is_permitted():
 
 
 def test_instant_of_the_act_is_compared_not_of_its_upload():
-    """An ONAY from before the RET stays before it, however late İYS heard of it."""
-    told_late = RegisteredState(
+    """An ONAY from before the RET stays before it, however late it was uploaded."""
+    uploaded_late = RegisteredState(
         value=Registered.ONAY, creation_date=NOON + timedelta(days=1), consent_date=EARLIER
     )
-    assert not ask(registered=told_late, latest_ret_at=NOON)[0]
+    assert not ask(registered=uploaded_late, latest_ret_at=NOON)[0]
     at_iys = RegisteredState(
         value=Registered.ONAY,
         creation_date=NOON + timedelta(seconds=1),
@@ -128,7 +128,7 @@ def test_unknown_or_missing_state_is_denied(  # noqa: PLR0917 - hypothesis gives
 
 
 def test_reasons_of_permission_and_denial_are_distinct():
-    """A subscriber can tell them apart without the boolean."""
+    """A subscriber can distinguish them without the boolean."""
     yes, no = set(), set()
     for desired, registered, verified in product([None, *Status], [HELD, NOWHERE], [True, False]):
         for recipient_type in RecipientType:

@@ -1,4 +1,4 @@
-"""Every question that the gate can be asked, against an oracle: the law read anew."""
+"""Every case of "may I send?" against an oracle."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -23,7 +23,7 @@ RETS = {
 
 
 class Question(NamedTuple):
-    """A combination of everything that an answer hangs on."""
+    """A combination of everything that the permission depends on."""
 
     message: MessageClass
     recipient: str
@@ -113,7 +113,7 @@ def test_every_case_is_answered_as_the_law_says():
 
 
 def test_information_is_permitted_whatever_is_registered():
-    """m.6/1-2, m.6/5: a rejection concerns commercial messages, and İYS need not be asked."""
+    """m.6/1-2, m.6/5: an opt-out concerns commercial messages, and İYS need not be queried."""
     exempt = [one for one in questions() if CLASSES[one.message].kind is MessageKind.EXEMPT]
     assert exempt
     assert {answered(one) for one in exempt} == {
@@ -164,7 +164,7 @@ def test_commercial_message_at_the_latest_ret_is_denied(  # noqa: PLR0917 - hypo
     registered: RegisteredState,
     known: tuple[bool, bool],
 ):
-    """Of a "yes" and a "no", the later counts, and in a shared second the "no"."""
+    """Of an ONAY and a RET the later counts, and in a shared second the RET."""
     answer = may_send(
         message_class=message,
         recipient_type=recipient,

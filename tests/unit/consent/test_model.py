@@ -58,7 +58,7 @@ def test_origin_rank_is_by_writer():
 
 
 def test_previous_status_is_the_opposite_if_ever_known():
-    """A state tells which status it overrides, if there was one."""
+    """It is the status that was overridden, if there was one."""
     first = decide(None, a_claim()).consent
     assert first.previous_status is None
     second = decide(first, a_ret(event_id="event-2")).consent

@@ -30,7 +30,7 @@ EARLIER = NOON - timedelta(hours=1)
 
 
 def wanted(status: str = "ONAY", **overrides: object) -> Desired:
-    """Return what is desired since noon, told by one of our systems."""
+    """Return a desired state since noon, from one of our systems."""
     fields: dict[str, Any] = {
         "status": Status(status),
         "effective_at": NOON,
@@ -55,7 +55,7 @@ def ruling(
 
 
 def test_table_has_every_combination():
-    """Whatever is desired, whoever said it, whatever İYS holds: there is a ruling."""
+    """Every desired status, origin and registered value has a ruling."""
     assert set(TABLE) == set(product(Status, OriginRank, Registered))
 
 
@@ -81,7 +81,7 @@ def test_onay_that_iys_does_not_hold_is_sent(value: str):
 
 
 def test_onay_that_iys_holds_is_settled():
-    """Whoever told it."""
+    """Whoever wrote it."""
     for rank in OriginRank:
         desired = wanted(origin_rank=rank)
         assert ruling(desired, at_iys("ONAY")) == (Action.NOTHING, ActionReason.SETTLED)
@@ -97,7 +97,7 @@ def test_onay_past_its_term_expires():
 
 
 def test_first_loading_has_only_its_deadline():
-    """Before the activation old consents are told until the brand's deadline, if it has one."""
+    """Before the activation old consents are submitted until the deadline, if there is one."""
     old = wanted(effective_at=NOON - timedelta(days=900))
     assert ruling(old, at_iys("NONE"), terms=BrandTerms())[0] is Action.SEND
     over = BrandTerms(loading_deadline=NOON)
@@ -156,7 +156,7 @@ def test_onay_not_newer_than_the_ret_is_not_sent(registered: RegisteredState):
 
 
 def test_expired_onay_over_a_citizens_ret_expires():
-    """No person is asked about what has lapsed."""
+    """An expired consent is not parked."""
     citizens = at_iys("RET", from_iys=True, creation_date=EARLIER)
     month_later = NOON + timedelta(days=30)
     assert ruling(wanted(), citizens, now=month_later) == (Action.EXPIRE, ActionReason.TERM_ENDED)
@@ -219,7 +219,7 @@ def test_ret_is_settled_where_iys_holds_no_onay(rank: OriginRank, value: str):
 
 
 def test_unregistrable_ret_is_rescued():
-    """It is told as the provider's own decision, HS_KARAR, once we know there is an ONAY."""
+    """It is sent as HS_KARAR once İYS is known to hold an ONAY."""
     faulty = wanted("RET", registrable=False)
     assert ruling(faulty, at_iys("ONAY")) == (Action.RESCUE, ActionReason.NOT_REGISTRABLE)
     assert ruling(faulty, at_iys("UNKNOWN")) == (Action.ASK, ActionReason.NOT_REGISTRABLE)
@@ -299,7 +299,7 @@ LIVE = {"notice_version": "2026-01", "source": "HS_MOBIL"}
 
 
 def test_live_capture_under_a_notice_is_attested():
-    """Told soon after, it is certainly new."""
+    """Received soon after, it is certainly new."""
     assert attested(an_event(**LIVE))
     late = an_event(**LIVE, received_at=NOON + ATTESTED_WITHIN)
     assert attested(late)
@@ -326,7 +326,7 @@ def test_incomplete_capture_is_not_attested(fields: dict[str, Any]):
 
 
 def test_naive_instants_are_refused_by_ruling():
-    """Deadlines hang on them."""
+    """Deadlines depend on them."""
     naive = NOON.replace(tzinfo=None)
     with pytest.raises(NaiveInstantError, match="effective_at"):
         wanted(effective_at=naive)

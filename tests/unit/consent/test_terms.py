@@ -105,18 +105,18 @@ def test_term_ends_as_in_the_reference(said_on: date, last_day: date):
         # The third day is 28 October, a half day.
         (in_turkey(2026, 10, 24, 9, 0), in_turkey(2026, 10, 28, 13, 0)),
         (in_turkey(2026, 10, 25, 23, 0), in_turkey(2026, 10, 28, 13, 0)),
-        # Said in the free half of a half day, which counts whole.
+        # In the free half of a half day, which counts as a business day.
         (in_turkey(2026, 10, 28, 15, 0), in_turkey(2026, 11, 3, 15, 0)),
     ],
 )
 def test_event_on_a_holiday_counts_from_its_end(said_at: datetime, due: datetime):
-    """A weekend's statement has until the end of the day on which Friday's last one is due."""
+    """An event of a weekend is due at the end of the day on which Friday's last one is."""
     assert due_at(said_at, ACTIVE) == due
 
 
 @given(INSTANTS, STEPS, BRANDS)
 def test_later_event_is_never_due_earlier(instant: datetime, step: timedelta, brand: BrandTerms):
-    """Both readings are monotone in the instant of the statement, whatever its brand is."""
+    """Both readings are monotone in the instant of the event, for every brand."""
     now = datetime(2026, 3, 15, tzinfo=UTC)
     for reading in (due_at, expires_at):
         assert reading(instant, brand, now=now) <= reading(instant + step, brand, now=now)
@@ -149,7 +149,7 @@ def test_term_is_at_least_three_days(instant: datetime):
 
 
 def test_term_of_an_event_before_the_calendar_has_ended():
-    """No term is older than the law, so such a statement is late by any reading, and no error."""
+    """No term is older than the law, so such an event is late, and no error."""
     begins = in_turkey(2015, 1, 1)
     for said_at in (datetime.min.replace(tzinfo=UTC), in_turkey(1999, 5, 3), begins):
         assert due_at(said_at, ACTIVE) == in_turkey(2015, 1, 6, 23, 59, 59)
@@ -173,7 +173,7 @@ def test_naive_effective_instant_is_refused():
 
 
 def test_before_activation_only_the_loading_deadline_counts():
-    """First loading: old consents may be told until the brand's own deadline."""
+    """First loading: old consents may be submitted until the deadline of the brand."""
     long_ago = datetime(2019, 1, 1, tzinfo=UTC)
     assert due_at(long_ago, LOADING) == LOADING.loading_deadline
     assert due_at(long_ago, LOADING).tzinfo is UTC
@@ -200,7 +200,7 @@ def test_future_activation_starts_no_term():
         (in_turkey(2026, 2, 2, 9), in_turkey(2026, 3, 1), in_turkey(2026, 3, 9, 18)),
         # The deadline is over and the activation ahead: the old consent is late already.
         (in_turkey(2026, 2, 2, 9), in_turkey(2026, 3, 10), in_turkey(2026, 3, 9, 18)),
-        # Given on the last day of loading: it has its own three days, for then H467 asks no more.
+        # Given on the last day of loading: it has its own three days, as H467 requires.
         (in_turkey(2026, 3, 9, 17), in_turkey(2026, 3, 9, 17, 1), in_turkey(2026, 3, 12, 17)),
         # Given after the loading deadline, the activation still ahead.
         (in_turkey(2026, 3, 10, 9), in_turkey(2026, 3, 10, 10), in_turkey(2026, 3, 13, 9)),
@@ -223,7 +223,7 @@ def test_onay_around_an_activation_has_its_own_term(
 
 
 def test_future_activation_ends_a_loading_without_deadline():
-    """What is known to be too late from the activation on is told before it, or never."""
+    """An onay that the activation will expire is submitted before it, or never."""
     brand = BrandTerms(activated_at=in_turkey(2026, 3, 12, 9))
     now = in_turkey(2026, 3, 2)
     assert expires_at(in_turkey(2019, 1, 2), brand, now=now) == brand.activated_at
@@ -240,7 +240,7 @@ def test_passed_activation_revives_no_expired_onay(instant: datetime):
 
 
 def test_ret_never_expires():
-    """Nothing makes a "no" invalid; it is only due."""
+    """Nothing makes a RET invalid; it is only due."""
     given_at = datetime(2026, 3, 2, 9, tzinfo=UTC)
     assert expires_at(given_at, ACTIVE, status=Status.RET) is None
     assert expires_at(given_at, LOADING, status=Status.RET) is None

@@ -7,10 +7,10 @@ from random import Random
 import pytest
 
 from izin.consent.model import AdmittedEvent, DateBasis, OriginRank, RecipientType, Status
-from izin.console.contradictions import contradicting
+from izin.console.contradictions import contradicting_events
 
-SETS = [contradicting(8, rng=Random(seed)) for seed in range(300)]
-CLAIMS = [claim for drawn in SETS for claim in drawn]
+SETS = [contradicting_events(8, rng=Random(seed)) for seed in range(300)]
+CLAIMS = [claim for events in SETS for claim in events]
 
 
 def same_second(one: AdmittedEvent, other: AdmittedEvent) -> bool:
@@ -40,8 +40,8 @@ PAIRS: dict[str, Callable[[AdmittedEvent, AdmittedEvent], bool]] = {
 
 @pytest.mark.parametrize("is_nasty", PAIRS.values(), ids=PAIRS)
 def test_every_kind_of_tie_is_generated(is_nasty: Callable[[AdmittedEvent, AdmittedEvent], bool]):
-    """A tie that is never drawn would be a rule that is never tried."""
-    nasty = [drawn for drawn in SETS if any(is_nasty(*pair) for pair in combinations(drawn, 2))]
+    """A tie that is never generated would be a rule that is never tested."""
+    nasty = [events for events in SETS if any(is_nasty(*pair) for pair in combinations(events, 2))]
     assert len(nasty) > len(SETS) / 20
 
 
@@ -79,13 +79,13 @@ def test_every_kind_of_event_is_generated(is_of_kind: Callable[[AdmittedEvent], 
 
 
 def test_set_has_its_size_without_refused_events():
-    """Most of what is drawn makes a claim."""
+    """Most generated events are admitted."""
     assert max(map(len, SETS)) == 8
     assert len(CLAIMS) > 0.8 * 8 * len(SETS)
-    assert contradicting(0, rng=Random(1)) == []
+    assert contradicting_events(0, rng=Random(1)) == []
 
 
 def test_same_seed_generates_the_same():
     """A counter-example can be found again."""
-    assert contradicting(50, rng=Random(7)) == contradicting(50, rng=Random(7))
-    assert contradicting(50, rng=Random(7)) != contradicting(50, rng=Random(8))
+    assert contradicting_events(50, rng=Random(7)) == contradicting_events(50, rng=Random(7))
+    assert contradicting_events(50, rng=Random(7)) != contradicting_events(50, rng=Random(8))

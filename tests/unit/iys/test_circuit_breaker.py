@@ -32,7 +32,7 @@ def test_few_failures_leave_the_circuit_closed():
 
 
 def test_open_circuit_lets_one_probe_through_then_closes():
-    """Nobody calls while it rests; then one does, and the others wait for what comes of it."""
+    """No call is made while it is open; then one is, and the others wait for its result."""
     breakers = open_circuit()
     assert breakers.state("add", 100.9) is CircuitState.OPEN
     assert not breakers.begin("add", 100.9)
@@ -56,7 +56,7 @@ def test_failed_probe_doubles_the_pause_up_to_a_minute():
 
 
 def test_abandoned_probe_is_repeated():
-    """Whoever was cancelled leaves the try to the next."""
+    """A cancelled call leaves the probe to the next."""
     breakers = open_circuit()
     assert breakers.begin("add", 101.0)
     breakers.abandoned("add")
@@ -81,9 +81,9 @@ async def test_open_circuit_sends_nothing():
     def answer(request: httpx.Request) -> httpx.Response:
         nonlocal made
         made += 1
-        told = answers[made - 1](request)
-        assert isinstance(told, httpx.Response)
-        return told
+        response = answers[made - 1](request)
+        assert isinstance(response, httpx.Response)
+        return response
 
     async with a_client(answer, clock=lambda: seconds[0]) as client:
         for _ in range(FIVE):
@@ -128,7 +128,7 @@ async def test_cancelled_probe_leaves_the_circuit_half_open():
 
 
 async def test_token_limit_opens_all_circuits():
-    """İYS wants silence: nothing is claimed and put back for it."""
+    """Nothing is claimed only to be put back."""
     async with a_client(refusing(429, "H084")) as client:
         with pytest.raises(TokenLimitError):
             await client.add(BRAND, an_item())

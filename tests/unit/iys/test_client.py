@@ -157,7 +157,7 @@ WRITING = {"add", "add_batch", "register_push", "unregister_push"}
 
 
 def test_every_method_of_the_client_is_covered():
-    """A method that is not in the list would be tried by no rule."""
+    """A method that is not in the list would be covered by no rule."""
     public = {
         name
         for name, _ in inspect.getmembers(IysClient, inspect.iscoroutinefunction)
@@ -273,7 +273,7 @@ async def test_404_with_a_code_is_an_error():
 
 
 async def test_call_without_permit_is_withheld():
-    """Who tells is asked again just before the call leaves."""
+    """The permit is awaited just before the call is sent."""
     sent: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -303,7 +303,7 @@ async def test_no_changes_give_no_page():
 
 
 async def test_changes_query_one_stream_after_a_cursor():
-    """Both streams are asked by name, for the default is only one of them."""
+    """Both streams are queried by name, for the default is only one of them."""
     seen: list[httpx.URL] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -346,7 +346,7 @@ async def test_repeated_recipients_are_queried_once():
 
 @pytest.mark.parametrize("count", [0, 1001])
 async def test_list_of_a_wrong_length_is_not_sent(count: int):
-    """İYS would refuse it whole, and the refusal would count against us."""
+    """İYS would refuse it, and the refusal would count against the address."""
     pacer = Turns()
     async with a_client(saying(200, {}), pacer=pacer) as client:
         with pytest.raises(ValueError, match="1 to 1000"):
@@ -416,16 +416,16 @@ def test_every_httpx_error_has_a_known_base():
 def test_only_a_sent_writing_call_is_outcome_unknown(
     kind: type[Exception], writing: type[CallError], asking: type[CallError]
 ):
-    """A question may be asked again; a statement may not be made again blindly."""
-    told = Call(method=Method.POST, path="/consents", name="add", writes=True)
+    """A query may be repeated; a write may not."""
+    written = Call(method=Method.POST, path="/consents", name="add", writes=True)
     asked = Call(method=Method.GET, path="/brands", name="brands")
 
-    assert type(translate(an_error(kind), told)) is writing
+    assert type(translate(an_error(kind), written)) is writing
     assert type(translate(an_error(kind), asked)) is asking
 
 
 def test_lost_token_request_is_busy_and_not_unknown():
-    """The statement itself never left."""
+    """The write itself was never sent."""
     call = Call(method=Method.POST, path="/consents", name="add", writes=True)
     token = httpx.Request("POST", "http://iys.example.com/oauth2/token")
     own = httpx.Request("POST", "http://iys.example.com/consents")
@@ -477,11 +477,11 @@ async def test_deadline_covers_the_whole_exchange():
 async def test_code_decides_and_not_the_status(status: int, code: str, error: type[CallError]):
     """Busy comes as 400 and too late as 400 or 422."""
     async with a_client(refusing(status, code)) as client:
-        with pytest.raises(CallError) as told:
+        with pytest.raises(CallError) as caught:
             await client.add(BRAND, an_item())
 
-    assert type(told.value) is error
-    assert [refusal.code for refusal in told.value.refusals] == [code]
+    assert type(caught.value) is error
+    assert [refusal.code for refusal in caught.value.refusals] == [code]
 
 
 @pytest.mark.parametrize(
@@ -528,10 +528,10 @@ def test_every_verdict_has_its_error():
 async def test_error_says_when_to_retry(code: str, retry_after: timedelta | None):
     """The time is a field and not prose."""
     async with a_client(refusing(429, code)) as client:
-        with pytest.raises(CallError) as told:
+        with pytest.raises(CallError) as caught:
             await client.brands(100001)
 
-    assert told.value.retry_after == retry_after
+    assert caught.value.retry_after == retry_after
 
 
 @pytest.mark.parametrize(
@@ -554,7 +554,7 @@ def test_error_says_who_acts(error: type[CallError]):
 
 
 async def test_result_of_each_call_is_counted():
-    """By İYS's code where it has one; what İYS counts against the address is told apart."""
+    """By İYS's code where it has one, and whether it counts against the address."""
     turns = Turns()
     for answer in (saying(200, RECEIPT), refusing(400, "H174"), refusing(429, "H124"), saying(502)):
         async with a_client(answer, pacer=turns) as client:
@@ -577,7 +577,7 @@ async def test_result_of_each_call_is_counted():
 
 
 async def test_throttle_reaches_the_pacer():
-    """All that leave from the address must slow down, not only the call that was told."""
+    """All calls of the address must slow down, not only the throttled one."""
     pacer = Turns()
     async with a_client(refusing(429, "H124"), pacer=pacer) as client:
         with pytest.raises(ThrottledError):
@@ -590,7 +590,7 @@ async def test_throttle_reaches_the_pacer():
 
 
 async def test_refused_batch_names_its_items():
-    """The items to take out are told by index, and no recipient by the message."""
+    """The items to remove are named by index, and the message names no recipient."""
     body = {
         "errors": [
             {
@@ -604,14 +604,14 @@ async def test_refused_batch_names_its_items():
         ]
     }
     async with a_client(saying(403, body)) as client:
-        with pytest.raises(RefusedError) as told:
+        with pytest.raises(RefusedError) as caught:
             await client.add_batch(BRAND, [an_item()])
 
-    assert [refusal.index for refusal in told.value.refusals] == [0, 2]
-    assert told.value.refusals[1].location == ("retailerAccess", 1)
-    assert told.value.refusals[0].value == "+905550000001"
-    assert "+905550000001" not in str(told.value)
-    assert "H121, H180" in str(told.value)
+    assert [refusal.index for refusal in caught.value.refusals] == [0, 2]
+    assert caught.value.refusals[1].location == ("retailerAccess", 1)
+    assert caught.value.refusals[0].value == "+905550000001"
+    assert "+905550000001" not in str(caught.value)
+    assert "H121, H180" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -646,7 +646,7 @@ def test_other_body_has_no_refusals(body: bytes):
 
 
 async def test_push_is_registered_listed_and_removed():
-    """A connection goes out whole, and its password shows nowhere else."""
+    """A connection is sent completely, and its password appears nowhere else."""
     bodies: list[object] = []
 
     def answer(request: httpx.Request) -> httpx.Response:

@@ -82,7 +82,7 @@ def test_first_record_of_a_tacir_may_lack_date_and_source():
 
 
 def test_item_with_a_naive_date_is_refused():
-    """A deadline hangs on the date: it must say of which clock it is."""
+    """A deadline depends on the date, so it needs a time zone."""
     with pytest.raises(NaiveInstantError):
         an_item(consent_date=NOON.replace(tzinfo=None))
 
@@ -178,7 +178,7 @@ _SAVED = {
     ],
 )
 def test_successful_item_is_the_same_in_any_form(others: dict[str, object]):
-    """The usual one is read at once, any other word by word; both say one thing."""
+    """The usual shape has a fast path; both give the same."""
     assert ItemResult.read(_SAVED | others) == ItemResult.read(_SAVED)
 
 
@@ -197,13 +197,13 @@ def test_enqueued_item_has_no_verdict():
 
 
 def test_item_of_an_unknown_status_is_unreadable():
-    """A fourth word would be news."""
+    """There are three statuses."""
     with pytest.raises(UnreadableError):
         ItemResult.read({"subRequestId": "s", "status": "maybe"})
 
 
 def test_movement_of_an_unknown_source_is_read():
-    """İYS adds sources of its own without asking us."""
+    """İYS adds sources without notice."""
     movement = IysMovement.read(JsonReader(a_movement(source="IYS_TOMORROW")))
 
     assert movement.source == "IYS_TOMORROW"
@@ -262,7 +262,7 @@ def test_subscription_is_full_at_its_limit(
     limit: int | None, used: int | None, *, exceed: bool | None, is_full: bool
 ):
     """Full means that the next new address would be refused; a partner cannot know."""
-    told = {
+    movement = {
         "subsciprtionId": "s-1",
         "status": "ACTIVE",
         "startDate": "2026-01-01 00:00:00",
@@ -272,16 +272,16 @@ def test_subscription_is_full_at_its_limit(
         "consentLimitExceed": exceed,
     }
 
-    assert Subscription.read(JsonReader(told)).is_full is is_full
+    assert Subscription.read(JsonReader(movement)).is_full is is_full
 
 
 def test_push_registration_is_read():
     """İYS lists connections with a sentence as their status."""
-    told = {
+    movement = {
         "url": "https://push.example.com/iys",
         "type": "ARAMA",
         "registerTime": "2026-03-02 12:00:00",
         "status": "Bağlantı Oluşturuldu",
     }
 
-    assert PushRegistration.read(JsonReader(told)).registered_at == NOON
+    assert PushRegistration.read(JsonReader(movement)).registered_at == NOON

@@ -29,7 +29,7 @@ def test_instant_of_any_zone_becomes_whole_turkish_seconds():
 
 @pytest.mark.parametrize("text", ["", "2026-15-01 00:00:00", "01.02.2026", "2026-02-01"])
 def test_text_that_is_no_date_is_unreadable(text: str):
-    """A wrong date from İYS is told, not guessed."""
+    """A wrong date from İYS is an error."""
     with pytest.raises(UnreadableError):
         from_turkish(text)
 

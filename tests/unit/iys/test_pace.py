@@ -13,7 +13,7 @@ PACE = Pace(rate=10)
 
 
 class ManualTime:
-    """A clock that only sleeping moves, ``late`` seconds further than asked."""
+    """A clock that only sleeping moves, ``late`` seconds further than requested."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -34,7 +34,7 @@ def a_pacer(time: ManualTime, pace: Pace = PACE) -> InProcessPacer:
 def slots(
     count: int, *, state: PaceState, now: float, answered_after: float | None = None
 ) -> list[float]:
-    """Grant so many slots, each asked for when the one before has come; answers free them."""
+    """Grant so many slots, each requested when the previous one began; answers free them."""
     found: list[float] = []
     for _ in range(count):
         if answered_after is not None:
@@ -78,7 +78,7 @@ def crowded(uses: list[tuple[float, float, float]]) -> bool:
     )
 )
 def test_eleven_requests_never_arrive_within_one_second(uses: list[tuple[float, float, float]]):
-    """Each leaves within its slot's time, takes up to 80 ms on its way and is answered whenever."""
+    """Each is sent within its slot, takes up to 80 ms to arrive and is answered at any time."""
     assert not crowded(uses)
 
 
@@ -92,7 +92,7 @@ def test_use_sent_late_is_counted_when_known():
 
 
 def test_answered_slot_is_reused_a_second_later():
-    """Nearly the whole of İYS's ten a second is used where the way is short and sure."""
+    """Nearly all of İYS's ten a second is used where requests arrive fast."""
     near = slots(400, state=PaceState(), now=0.0, answered_after=0.01)
     assert len(near) / near[-1] > 9.8
     far = slots(400, state=PaceState(), now=0.0)
@@ -184,7 +184,7 @@ def test_throttle_pauses_halves_and_recovers_slowly():
 
 
 def test_burst_of_throttles_counts_once():
-    """Several calls in flight are told the same thing."""
+    """Several calls in flight get the same answer."""
     once = PACE.slow_down(PaceState(), 10.0)
 
     assert PACE.slow_down(once, 10.5) == once
@@ -214,14 +214,14 @@ async def order_of(pacer: InProcessPacer, classes: list[CallClass]) -> list[Call
 
 
 async def test_opt_out_precedes_waiting_bulk():
-    """The order is by class, whoever came first."""
+    """The order is by class, not by arrival."""
     waiting = [CallClass.SWEEP, CallClass.BULK, CallClass.DUE, CallClass.RET]
 
     assert await order_of(a_pacer(ManualTime()), waiting) == sorted(waiting)
 
 
 async def test_no_class_starves():
-    """One slot of ten goes to whoever has waited longest."""
+    """One slot of ten goes to the call that has waited longest."""
     done = await order_of(a_pacer(ManualTime()), [CallClass.SWEEP] + [CallClass.RET] * 30)
 
     assert done.index(CallClass.SWEEP) == 9
@@ -287,7 +287,7 @@ async def test_calls_are_sent_at_the_pace():
 
 
 async def test_answer_lets_the_next_call_be_sent_sooner():
-    """Where the first call is answered after 10 ms, the eleventh leaves a second after that."""
+    """If the first call is answered after 10 ms, the eleventh is sent a second after that."""
     time = ManualTime()
     pacer = a_pacer(time)
     first = await pacer.wait(CallClass.BULK, "add")
@@ -336,7 +336,7 @@ async def test_cancelled_call_takes_no_slot():
 
 
 async def test_failed_pacer_fails_every_waiting_call():
-    """Whoever waits is told."""
+    """Every waiting call gets the error."""
 
     async def broken(_seconds: float) -> None:
         raise OSError("no sleep")

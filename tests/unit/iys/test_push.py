@@ -50,12 +50,12 @@ def test_test_payload_beside_a_movement_hides_nothing():
 
 
 def test_real_brand_with_the_test_code_is_real():
-    """The number alone does not make a test: somebody may have it."""
+    """The code alone does not make a test: a real brand may have it."""
     assert not parse_push(a_body({**TEST, "recipient": "ada@example.com"})).is_test
 
 
 def test_empty_push_is_no_test():
-    """Nothing told is nothing to store."""
+    """There is nothing to store."""
     push = parse_push(a_body())
 
     assert (push.movements, push.is_test) == ((), False)
@@ -63,6 +63,6 @@ def test_empty_push_is_no_test():
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"list": [{"iysCode": 1}]}'])
 def test_body_that_is_no_push_is_unreadable(body: bytes):
-    """A push that cannot be read is refused whole, and pull brings it."""
+    """An unreadable push is refused as a whole, and pull brings it."""
     with pytest.raises(UnreadableError):
         parse_push(body)

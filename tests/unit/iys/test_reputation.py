@@ -17,7 +17,7 @@ from izin.iys import CallClass, HourLimit, Reputation, ReputationPolicy
     ],
 )
 def test_success_rate_of_a_day_decides(calls: int, failures: int, standing: Reputation):
-    """From half of İYS's number of calls on, and well above its own bound of 70 %."""
+    """From half of İYS's number of calls on, and well above its threshold of 70 %."""
     assert ReputationPolicy().of(calls, failures) is standing
 
 
@@ -29,6 +29,6 @@ def test_address_without_good_reputation_is_slower():
 
 @pytest.mark.parametrize("call_class", CallClass)
 def test_last_fifth_of_an_hour_is_for_opt_outs(call_class: CallClass):
-    """Nobody else takes the last fifth."""
+    """Other classes stop at four fifths."""
     room = HourLimit(calls=1000).room(call_class)
     assert room == (1000 if call_class is CallClass.RET else 800)

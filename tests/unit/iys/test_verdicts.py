@@ -18,7 +18,7 @@ def test_every_code_of_the_core_api_has_a_verdict(code: str):
 
 
 def test_code_outside_the_table_is_unknown():
-    """What İYS may invent tomorrow is nobody's success and nobody's fault."""
+    """A future code of İYS is neither a success nor a fault."""
     assert classify("H999") is Verdict.UNKNOWN
     assert classify("") is Verdict.UNKNOWN
 
@@ -45,7 +45,7 @@ def test_code_that_iys_lists_for_retry_is_transient(code: str):
     ],
 )
 def test_codes_that_the_pipeline_depends_on(codes: str, verdict: Verdict):
-    """The codes on which a promise hangs mean what the reference says."""
+    """The codes that guarantees depend on mean what the reference says."""
     assert {classify(code) for code in codes.split()} == {verdict}
 
 
@@ -62,10 +62,10 @@ def test_decisive_entry_decides_for_the_call():
     [("H121", True), ("H467", True), ("H178", True), ("H180", True), ("H353", False)],
 )
 def test_refusal_of_a_record_does_not_blame_the_call(code: str, *, is_of_a_record: bool):
-    """A retailer nobody knows is its record's fault; a brand without rights is everybody's."""
+    """An unknown retailer concerns its record; a brand without rights concerns all."""
     assert a_refusal(code).is_of_a_record is is_of_a_record
 
 
 def test_refusal_repr_has_no_recipient():
-    """İYS echoes the offending value, and it is often somebody's number."""
+    """İYS echoes the offending value, which is often a recipient."""
     assert "+905550000001" not in repr(a_refusal(value="+905550000001"))

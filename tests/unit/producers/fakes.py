@@ -1,4 +1,4 @@
-"""A publisher without a broker; it sits the real one's exam (`publisher_exam`)."""
+"""A publisher without a broker; it passes the suite of the real one (`publisher_suite`)."""
 
 from collections.abc import Callable
 from concurrent.futures import Future

@@ -1,4 +1,4 @@
-"""The exam that every publisher sits, the real one and the fake."""
+"""The suite that every publisher passes, the real one and the fake."""
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -32,7 +32,7 @@ class PublisherSuite:
         assert one.key == a_key().encode()
 
     def test_ret_takes_the_express_lane(self, publisher: EventPublisher, written: Written):
-        """A "no" overtakes."""
+        """An opt-out overtakes."""
         done = publisher.publish(an_event(status="RET"), a_key()).result(SOON)
         (one,) = written()
         assert one.topic == done.topic
@@ -47,7 +47,7 @@ class PublisherSuite:
         assert written()[0].topic.endswith("consent-events-express")
 
     def test_received_at_is_set_once(self, publisher: EventPublisher, written: Written):
-        """Stamped where it is absent, kept where it is there."""
+        """Set where it is missing, unchanged where it is given."""
         publisher.publish(an_event(received_at=None), a_key()).result(SOON)
         publisher.publish(an_event(received_at=NOON), a_key()).result(SOON)
         stamped = [Codec().decode("ConsentEvent", one.value)["received_at"] for one in written()]
@@ -79,7 +79,7 @@ class PublisherSuite:
             publisher.publish(an_event(evidence={"page": "x" * 2_000_000})).result(SOON)
 
     def test_flush_in_bulk_answers_every_event(self, publisher: EventPublisher, written: Written):
-        """A flush leaves nothing unanswered, and the future way works again afterwards."""
+        """A flush leaves nothing pending, and futures work again afterwards."""
         answers: list[PublishResult] = []
         with publisher.bulk():
             for number in range(100):

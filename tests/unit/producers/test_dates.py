@@ -106,5 +106,5 @@ def test_date_without_a_time_takes_the_given_one(text: str):
 
 
 def test_turkish_time_is_iys_time_in_every_year():
-    """UTC+3 also in the winters before 2016, so that İYS is told what the source wrote."""
+    """UTC+3 also in the winters before 2016, as İYS reads it."""
     assert read_date("2015-12-01 10:00:00", PLAIN) == datetime(2015, 12, 1, 7, tzinfo=UTC)

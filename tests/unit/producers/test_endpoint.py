@@ -1,4 +1,4 @@
-"""The door: what it takes, what it says where it does not, and that a "no" gets through."""
+"""The intake endpoint: what it accepts, what it refuses, and that every RET is accepted."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -137,7 +137,7 @@ async def test_form_is_published(client: httpx.AsyncClient, fake: FakePublisher)
 async def test_check_boxes_of_a_form_are_a_record_each(
     client: httpx.AsyncClient, fake: FakePublisher
 ):
-    """One consent a channel, each with its own id and the right address."""
+    """One record for each channel, with its own id and the right recipient."""
     answer = await post_form(
         client,
         ("telefon", PHONE),
@@ -183,7 +183,7 @@ async def test_each_violation_is_named(
     change: dict[str, object],
     violation: tuple[str, str],
 ):
-    """Place, code and cure, in both languages; nothing is published."""
+    """Place, code and remedy, in both languages; nothing is published."""
     body = {**a_statement(), **change}
     answer = await post(client, {name: value for name, value in body.items() if value is not None})
     assert answer.status_code == 422
@@ -193,7 +193,7 @@ async def test_each_violation_is_named(
 
 
 async def test_empty_record_names_every_required_field(client: httpx.AsyncClient):
-    """A newcomer's first request names every field that is needed, and the cure of a date."""
+    """The response names every required field, and how to give a date."""
     answer = await post(client, {})
     assert answer.status_code == 422
     assert pointers(answer) == {
@@ -236,9 +236,9 @@ async def test_void_onay_is_published_with_a_violation(  # noqa: PLR0917  # case
     status: str,
     codes: list[str],
 ):
-    """It is evidence, so it is published; but nobody shall take the 202 for a consent.
+    """It is evidence, so it is published; but the 202 must not be taken for a consent.
 
-    Before its brand is active there is no term, and a "no" has none that ends it.
+    Before its brand is active there is no term, and a RET never expires.
     """
     directory.put(replace(directory.get(BRAND), activated_at=activated_at))
     answer = await post(client, a_statement(consentDate="2026-02-02 12:00:00", status=status))
@@ -250,7 +250,7 @@ async def test_void_onay_is_published_with_a_violation(  # noqa: PLR0917  # case
 
 
 async def test_ret_is_never_refused(client: httpx.AsyncClient, fake: FakePublisher):
-    """Whatever else is wrong stands beside its id."""
+    """Whatever else is wrong is listed beside its id."""
     answer = await post(
         client, a_statement(status="RET", source=None, consentDate="x", colour="red")
     )
@@ -318,7 +318,7 @@ async def test_same_id_has_the_same_event_id(client: httpx.AsyncClient, fake: Fa
 async def test_new_status_under_one_reference_is_another_event(
     client: httpx.AsyncClient, fake: FakePublisher
 ):
-    """A customer's number is no number of the act."""
+    """A customer number does not identify an event."""
     await post(client, a_statement(ref="crm-1"))
     await post(client, a_statement(ref="crm-1", status="RET"))
     await post(client, a_statement(ref="crm-1", consentDate="2026-03-02 12:30:00"))
@@ -328,7 +328,7 @@ async def test_new_status_under_one_reference_is_another_event(
 async def test_reference_without_a_date_identifies_nothing(
     client: httpx.AsyncClient, fake: FakePublisher, moving: Clock
 ):
-    """Else a second consent, months after a "no", would be taken for the first."""
+    """Otherwise a second consent, months after a RET, would be taken for the first."""
     live = a_statement(ref="crm-1", consentDate=None, dateBasis="received")
     await post(client, live)
     moving.now += timedelta(minutes=1)
@@ -341,7 +341,7 @@ async def test_reference_without_a_date_identifies_nothing(
 async def test_retried_onay_counts_from_its_first_receipt(
     client: httpx.AsyncClient, fake: FakePublisher, moving: Clock
 ):
-    """So that it cannot outrun a "no" that came between; a retried "no" counts from now."""
+    """So that it cannot override a RET in between; a retried RET counts from now."""
     yes = a_statement(id="signup-1", consentDate=None, dateBasis="received")
     for body in (yes, yes | {"status": "RET"}):
         await post(client, body)
@@ -360,7 +360,7 @@ async def test_retried_onay_counts_from_its_first_receipt(
 async def test_request_without_a_token_is_401(
     make_client: Callable[..., httpx.AsyncClient], fake: FakePublisher, headers: dict[str, str]
 ):
-    """401, and what would be right."""
+    """401, with the expected header."""
     async with make_client(TOKEN) as client:
         answer = await post(client, a_statement(), **headers)
     assert answer.status_code == 401
@@ -370,7 +370,7 @@ async def test_request_without_a_token_is_401(
 
 
 async def test_intake_without_tokens_is_disabled(make_client: Callable[..., httpx.AsyncClient]):
-    """And says which setting opens it."""
+    """And names the setting."""
     async with make_client() as client:
         answer = await post(client, a_statement(), Authorization="Bearer ")
     assert answer.status_code == 503
@@ -396,7 +396,7 @@ async def test_oversize_record_is_refused(client: httpx.AsyncClient, fake: FakeP
 
 
 async def test_health_metrics_and_unknown_paths_are_served(client: httpx.AsyncClient):
-    """What is served, is; what is not, says what would be."""
+    """An unknown path names the endpoint."""
     await post(client, a_statement())
     assert (await client.get("/health")).json() == {"status": "ok"}
     metrics = (await client.get("/metrics")).text

@@ -1,4 +1,4 @@
-"""The same statement, the same id."""
+"""The same event has the same id."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5

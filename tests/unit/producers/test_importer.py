@@ -69,7 +69,7 @@ def reported(report: ImportReport) -> list[dict[str, str]]:
 
 
 def test_valid_rows_are_published(run: Importer, fake: FakePublisher):
-    """With import id and line, each in its lane; a clean file leaves no report."""
+    """With import id and line, each in its lane; without violations there is no report."""
     report = run(HEADER, ONAY, RET)
     assert (report.rows, report.published, report.opt_outs, report.refused) == (2, 2, 1, 0)
     assert report.report_path is None
@@ -91,7 +91,7 @@ def test_import_again_has_the_same_event_ids(run: Importer, fake: FakePublisher)
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1254"])
 def test_each_encoding_is_detected(run: Importer, encoding: str):
-    """Told from the bytes."""
+    """By the bytes of the file."""
     report = run(HEADER, ONAY, encoding=encoding)
     assert report.published == 1
     assert report.encoding == ("cp1254" if encoding == "cp1254" else "utf-8-sig")
@@ -121,7 +121,7 @@ def test_valid_rows_of_an_invalid_file_are_published(run: Importer, fake: FakePu
 
 
 def test_unregistrable_ret_is_published_and_reported(run: Importer, fake: FakePublisher):
-    """Both, for somebody must correct it."""
+    """Both, for its source must correct it."""
     report = run(HEADER, f"{PHONE};SMS;RET;HS_WEB;geçen hafta;{BRAND}")
     assert (report.published, report.not_registrable, report.refused) == (1, 1, 0)
     assert fake.events[0].consent_date is None
@@ -149,7 +149,7 @@ def test_dry_run_publishes_nothing_and_reports_all(run: Importer, fake: FakePubl
 
 
 def test_clean_import_removes_the_old_report(run: Importer, path: Path):
-    """A report speaks of the last import only."""
+    """A report is about the last import only."""
     assert run(HEADER, BAD).report_path is not None
     assert run(HEADER, ONAY).report_path is None
     assert list(path.parent.iterdir()) == [path]
@@ -297,11 +297,11 @@ def test_oversize_event_is_reported(run: Importer, fake: FakePublisher):
 
 
 def test_progress_is_reported(run: Importer):
-    """And ends at the whole file."""
-    told: list[Progress] = []
-    run(HEADER, *[ONAY] * 2001, progress=told.append)
-    assert [one.rows for one in told] == [1000, 2000, 2001]
-    assert told[-1].position == told[-1].size
+    """And ends with the whole file."""
+    reported: list[Progress] = []
+    run(HEADER, *[ONAY] * 2001, progress=reported.append)
+    assert [one.rows for one in reported] == [1000, 2000, 2001]
+    assert reported[-1].position == reported[-1].size
 
 
 def test_unwritable_report_is_our_error(

@@ -1,4 +1,4 @@
-"""The page of the intake tells what is so: its requests are sent, and answered as it says."""
+"""The page of the intake is true: its requests are sent, and answered as it says."""
 
 import json
 import re
@@ -72,7 +72,7 @@ def test_page_has_requests_of_every_kind() -> None:
 
 
 async def test_request_of_the_readme_is_accepted(fake: FakePublisher) -> None:
-    """Whoever copies it has a "no" in Kafka."""
+    """Copied, it publishes a RET."""
     (command,) = re.findall(r"^curl .*?[^\\]$", README, re.MULTILINE | re.DOTALL)
     got = await sent(command, fake)
     assert got.status_code == 202

@@ -1,4 +1,4 @@
-"""The fake sits the exam; framing refuses what the contract cannot carry."""
+"""The fake passes the suite; values outside the contract are refused."""
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -33,6 +33,6 @@ def test_value_outside_the_contract_is_refused():
 
 @pytest.mark.parametrize("word", ["RET", "ret", " RET "])
 def test_ret_in_any_spelling_is_express(word: str):
-    """A library user may write the word as they like."""
+    """A library user may write the status in any case."""
     topics = KafkaSettings().topics
     assert lane(an_event(status=word), topics) == topics.express

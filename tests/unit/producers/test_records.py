@@ -1,4 +1,4 @@
-"""Fields become events; words are read from tables, and nothing by likeness."""
+"""Fields become events; names are read from tables, without fuzzy matching."""
 
 from datetime import timedelta
 
@@ -23,7 +23,7 @@ GOOD = {
 
 
 def an_origin(*, is_live: bool = False) -> EventOrigin:
-    """Return the origin of a statement received an hour after noon."""
+    """Return the origin of a record received an hour after noon."""
     return EventOrigin(
         event_id="event-1",
         origin="file",
@@ -35,7 +35,7 @@ def an_origin(*, is_live: bool = False) -> EventOrigin:
 def judged(
     directory: BrandDirectory, *, is_live: bool = False, **changes: str | None
 ) -> AcceptedRecord | RefusedRecord:
-    """Return the judgement of the good statement with some fields changed, or left out (None)."""
+    """Return the judgement of the valid record with some fields changed, or omitted (None)."""
     fields = {**GOOD, **{Field(name): value for name, value in changes.items()}}
     said = {name: value for name, value in fields.items() if value is not None}
     return judge(read(said, DateRules()), directory, an_origin(is_live=is_live))
@@ -96,7 +96,7 @@ def test_every_field_has_its_own_name():
     ],
 )
 def test_status_names_are_read(text: str, status: str):
-    """An unknown word is handed to the law as it stands."""
+    """An unknown value is passed on as it is."""
     assert names.status_of(text) == status
 
 
@@ -126,7 +126,7 @@ def test_recipient_types_and_sources_are_read():
 
 
 def test_valid_record_is_accepted(directory: BrandDirectory):
-    """With its key, its customer and the law's own words."""
+    """With its key, its customer and canonical values."""
     found = judged(directory)
     assert isinstance(found, AcceptedRecord)
     assert found.key == a_key()
@@ -176,7 +176,7 @@ def test_ret_with_everything_else_wrong_is_accepted(directory: BrandDirectory):
 
 
 def test_ret_without_a_readable_key_is_refused(directory: BrandDirectory):
-    """There is nobody to whom it could apply."""
+    """There is no recipient it could apply to."""
     assert codes(judged(directory, status="RET", recipient="12")) == {("recipient", "H121")}
 
 
@@ -229,7 +229,7 @@ def test_retailers_are_read(directory: BrandDirectory):
 
 
 def test_unknown_brand_names_its_remedy():
-    """And the directory forgets what it is told to drop."""
+    """And a removed brand is forgotten."""
     directory = BrandDirectory()
     directory.put(RegisteredBrand(brand_code=7, iys_code=1, customer_id="acme", name="x"))
     assert len(directory) == 1

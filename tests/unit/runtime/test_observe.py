@@ -1,4 +1,4 @@
-"""No log line carries a recipient whole, wherever in it the recipient stands."""
+"""No log line contains a complete recipient, in any of its fields."""
 
 import json
 import logging
@@ -120,7 +120,7 @@ def no_recipient_in(lines: list[dict[str, Any]]) -> bool:
 def test_every_field_of_a_log_line_is_masked(
     logged: Callable[[], list[dict[str, Any]]], about: dict[str, object]
 ) -> None:
-    """A field nobody thought of is masked too, whatever its type."""
+    """Unexpected fields are masked too, of any type."""
     get_logger("test").info("seen", **about)
     lines = logged()
     assert no_recipient_in(lines)
@@ -128,7 +128,7 @@ def test_every_field_of_a_log_line_is_masked(
 
 
 def test_masked_key_keeps_what_is_not_personal(logged: Callable[[], list[dict[str, Any]]]) -> None:
-    """Brand, channel and type help whoever searches; the recipient does not stand there."""
+    """Brand, channel and type remain searchable; the recipient does not appear."""
     get_logger("test").info("seen", key=str(a_key()), offset=7, ready=True, share=0.5, none=None)
     (line,) = logged()
     assert line["key"] == "100001/MESAJ/BIREYSEL/+90***01"

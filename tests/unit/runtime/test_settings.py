@@ -64,7 +64,7 @@ def test_settings_are_frozen(group: type[BaseSettings]) -> None:
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_secrets_are_in_no_text(group: type[BaseSettings]) -> None:
-    """Neither repr nor str nor a dump tells a password."""
+    """Neither repr nor str nor a dump shows a password."""
     given = group()
     for text in (repr(given), str(given), repr(given.model_dump()), given.model_dump_json()):
         assert SECRET not in text
@@ -72,14 +72,14 @@ def test_secrets_are_in_no_text(group: type[BaseSettings]) -> None:
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_no_secret_has_a_default(group: type[BaseSettings]) -> None:
-    """A password that nobody chose is everybody's."""
+    """A default password would be public."""
     for name, field in group.model_fields.items():
         if "Secret" in str(field.annotation):
             assert not field.default or field.is_required(), name
 
 
 def test_missing_secret_is_named_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who starts without a database is told which variable to set."""
+    """The error names the variable to set."""
     monkeypatch.delenv("DATABASE_URL")
     with pytest.raises(ValidationError, match="DATABASE_URL"):
         LedgerSettings()
@@ -95,7 +95,7 @@ def test_variables_have_our_prefix_or_a_customary_name(group: type[BaseSettings]
 
 
 def test_values_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each under its own name, with its own type."""
+    """Each from its variable, with its type."""
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "kafka.example.com:9092")
     monkeypatch.setenv("IZIN_TOPIC_PREFIX", "demo-")
     monkeypatch.setenv("IZIN_PARTITIONS", "12")
