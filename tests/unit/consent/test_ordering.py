@@ -101,7 +101,7 @@ LATER = NOON + timedelta(seconds=1)
 
 
 @pytest.mark.parametrize(
-    ("claim", "kind", "reason"),
+    ("admitted", "kind", "reason"),
     [
         (a_claim(), DecisionKind.DUPLICATE, Reason.SAME_EVENT),
         (a_claim(event_id="event-0"), DecisionKind.DUPLICATE, Reason.LESSER_EVIDENCE),
