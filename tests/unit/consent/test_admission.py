@@ -25,9 +25,9 @@ RECEIVED = NOON + timedelta(seconds=2)
 
 def admitted(event: ConsentEvent) -> AdmittedEvent:
     """Return the admitted event; it must be admitted."""
-    claim = admit(event, appended_at=APPENDED)
-    assert isinstance(claim, AdmittedEvent), [one.code for one in claim.violations]
-    return claim
+    result = admit(event, appended_at=APPENDED)
+    assert isinstance(result, AdmittedEvent), [one.code for one in result.violations]
+    return result
 
 
 def refused(event: ConsentEvent) -> RefusedEvent:
@@ -47,12 +47,12 @@ def codes(judged: AdmittedEvent | RefusedEvent) -> list[tuple[str, str]]:
 def test_valid_event_is_admitted_unchanged():
     """Nothing differs: the event is not even copied."""
     event = an_event()
-    claim = admitted(event)
-    assert claim.event is event
-    assert claim.key == a_key()
-    assert claim.status is Status.ONAY
-    assert claim.effective_at == NOON
-    assert claim.registrable
+    result = admitted(event)
+    assert result.event is event
+    assert result.key == a_key()
+    assert result.status is Status.ONAY
+    assert result.effective_at == NOON
+    assert result.registrable
 
 
 @pytest.mark.parametrize(
@@ -130,11 +130,11 @@ def test_all_violations_are_reported_at_once():
 @given(faulty_events(status="RET"))
 def test_ret_with_any_violation_is_admitted(event: ConsentEvent):
     """Whatever else is wrong with a RET, it takes local effect; only İYS would not accept it."""
-    claim = admitted(event)
-    assert claim.status is Status.RET
-    assert claim.key == a_key()
-    assert not claim.registrable
-    assert claim.effective_at <= RECEIVED
+    result = admitted(event)
+    assert result.status is Status.RET
+    assert result.key == a_key()
+    assert not result.registrable
+    assert result.effective_at <= RECEIVED
 
 
 @given(faulty_events(status="ONAY"))
@@ -157,9 +157,9 @@ def test_ret_with_impossible_date_counts_from_its_receipt(
     fields: dict[str, Any], effective_at: datetime, basis: str
 ):
     """An impossible date must not make a RET older than it is."""
-    claim = admitted(an_event(status="RET", **fields))
-    assert claim.effective_at == effective_at
-    assert claim.event.date_basis == basis
+    result = admitted(an_event(status="RET", **fields))
+    assert result.effective_at == effective_at
+    assert result.event.date_basis == basis
 
 
 def test_ret_without_a_date_is_registrable():
@@ -169,10 +169,10 @@ def test_ret_without_a_date_is_registrable():
 
 def test_onay_within_the_skew_counts_from_its_receipt():
     """Clocks differ a little; the order of events must not depend on that."""
-    claim = admitted(an_event(consent_date=RECEIVED + SKEW))
-    assert claim.effective_at == RECEIVED
-    assert claim.event.date_basis == DateBasis.RECEIVED
-    assert claim.event.consent_date == RECEIVED + SKEW
+    result = admitted(an_event(consent_date=RECEIVED + SKEW))
+    assert result.effective_at == RECEIVED
+    assert result.event.date_basis == DateBasis.RECEIVED
+    assert result.event.consent_date == RECEIVED + SKEW
     beyond = an_event(consent_date=RECEIVED + SKEW + timedelta(microseconds=1))
     assert codes(refused(beyond)) == [("consent_date", "H162")]
 
@@ -180,16 +180,16 @@ def test_onay_within_the_skew_counts_from_its_receipt():
 def test_effective_instants_are_whole_seconds_in_utc():
     """İYS has no finer clock, and the state none but UTC."""
     turkish = timezone(timedelta(hours=3))
-    claim = admitted(an_event(consent_date=NOON.astimezone(turkish).replace(microsecond=999_999)))
-    assert claim.effective_at == NOON
-    assert claim.effective_at.tzinfo is UTC
+    result = admitted(an_event(consent_date=NOON.astimezone(turkish).replace(microsecond=999_999)))
+    assert result.effective_at == NOON
+    assert result.effective_at.tzinfo is UTC
 
 
 def test_append_time_replaces_a_missing_receipt():
     """Who stamped nothing was received when the broker appended it."""
-    claim = admitted(an_event(received_at=None))
-    assert claim.event.received_at == APPENDED
-    assert claim.effective_at == NOON
+    result = admitted(an_event(received_at=None))
+    assert result.event.received_at == APPENDED
+    assert result.effective_at == NOON
 
 
 def test_receipt_after_the_append_time_is_replaced():
@@ -198,8 +198,8 @@ def test_receipt_after_the_append_time_is_replaced():
     assert codes(refused(an_event(received_at=future, consent_date=future))) == [
         ("consent_date", "H162")
     ]
-    claim = admitted(an_event(received_at=APPENDED + SKEW))
-    assert claim.event.received_at == APPENDED + SKEW
+    result = admitted(an_event(received_at=APPENDED + SKEW))
+    assert result.event.received_at == APPENDED + SKEW
 
 
 def test_naive_append_time_is_our_error():
@@ -210,21 +210,21 @@ def test_naive_append_time_is_our_error():
 
 def test_recipient_is_normalised_and_the_original_retained():
     """The key is canonical; what the source wrote stays for evidence."""
-    claim = admitted(an_event(recipient="0555 000 00 01"))
-    assert claim.key.recipient == claim.event.recipient == PHONE
-    assert claim.event.recipient_raw == "0555 000 00 01"
+    result = admitted(an_event(recipient="0555 000 00 01"))
+    assert result.key.recipient == result.event.recipient == PHONE
+    assert result.event.recipient_raw == "0555 000 00 01"
     kept = admitted(an_event(recipient="5550000001", recipient_raw="(555) 000 00 01"))
     assert kept.event.recipient_raw == "(555) 000 00 01"
 
 
 def test_values_are_read_without_case():
     """The dotted capital I and lower case are accepted; nothing else is."""
-    claim = admitted(
+    result = admitted(
         an_event(type="mesaj", recipient_type="Bİreysel", status="onay ", source="hs_web")
     )
-    assert claim.key == a_key()
-    assert (claim.event.type, claim.event.source) == ("MESAJ", "HS_WEB")
-    assert (claim.event.recipient_type, claim.event.status) == ("BIREYSEL", "ONAY")
+    assert result.key == a_key()
+    assert (result.event.type, result.event.source) == ("MESAJ", "HS_WEB")
+    assert (result.event.recipient_type, result.event.status) == ("BIREYSEL", "ONAY")
 
 
 def test_empty_recipient_type_is_bireysel():
@@ -235,24 +235,24 @@ def test_empty_recipient_type_is_bireysel():
 def test_admission_is_a_fixed_point():
     """What was admitted once is admitted again as it stands: a replay decides as the first run."""
     for status, date in product(["ONAY", "RET"], [NOON, RECEIVED + SKEW]):
-        claim = admitted(an_event(status=status, recipient="05550000001", consent_date=date))
-        again = admit(claim.event, appended_at=APPENDED + timedelta(days=30))
-        assert again == claim
+        result = admitted(an_event(status=status, recipient="05550000001", consent_date=date))
+        again = admit(result.event, appended_at=APPENDED + timedelta(days=30))
+        assert again == result
 
 
 def test_first_onay_of_a_merchant_needs_no_date_or_source():
     """6563 m.6/2: a TACIR needs no prior consent."""
-    claim = admitted(an_event(recipient_type="TACIR", consent_date=None, source=None))
-    assert claim.effective_at == RECEIVED
-    assert claim.event.date_basis == DateBasis.RECEIVED
+    result = admitted(an_event(recipient_type="TACIR", consent_date=None, source=None))
+    assert result.effective_at == RECEIVED
+    assert result.event.date_basis == DateBasis.RECEIVED
     ret = admitted(an_event(recipient_type="TACIR", status="RET", source=None))
     assert codes(ret) == [("source", "H113")]
 
 
 def test_hs_2015_has_exactly_one_date():
     """A consent from before the law has the date the law began."""
-    claim = admitted(an_event(source="HS_2015", consent_date=FIRST_DATE))
-    assert claim.effective_at == FIRST_DATE
+    result = admitted(an_event(source="HS_2015", consent_date=FIRST_DATE))
+    assert result.effective_at == FIRST_DATE
     later = an_event(source="HS_2015", consent_date=FIRST_DATE + timedelta(seconds=1))
     assert codes(refused(later)) == [("consent_date", "H155")]
 
@@ -268,10 +268,10 @@ def test_iys_event_is_not_validated_like_ours():
             retailer_access=(),
             iys=a_statement(creation_date=created),
         )
-        claim = admitted(event)
-        assert claim.effective_at == created
-        assert claim.registrable
-        assert claim.event is event
+        result = admitted(event)
+        assert result.effective_at == created
+        assert result.registrable
+        assert result.event is event
 
 
 def test_late_provider_upload_counts_from_its_consent_date():
@@ -291,16 +291,16 @@ def test_late_provider_upload_counts_from_its_consent_date():
 
 def test_iys_event_needs_no_consent_date():
     """A line closing carries an old date or none."""
-    claim = admitted(an_iys_event(consent_date=None, source="IYS_AHS_HAT_KAPATMA"))
-    assert claim.effective_at == NOON
+    result = admitted(an_iys_event(consent_date=None, source="IYS_AHS_HAT_KAPATMA"))
+    assert result.effective_at == NOON
 
 
 def test_misspelt_iys_recipient_opts_out_but_not_in():
     """``+9005…`` is a record that no citizen sees; its RET counts, its ONAY does not."""
     misspelt = "+9005550000001"
-    claim = admitted(an_iys_event(recipient=misspelt))
-    assert claim.key == a_key()
-    assert claim.event.recipient_raw == misspelt
+    result = admitted(an_iys_event(recipient=misspelt))
+    assert result.key == a_key()
+    assert result.event.recipient_raw == misspelt
     refusal = refused(an_iys_event(status="ONAY", recipient=misspelt))
     assert codes(refusal) == [("recipient", "IZIN-IYS-RECIPIENT")]
     assert refusal.key == a_key()
@@ -315,8 +315,8 @@ def test_misspelt_iys_recipient_opts_out_but_not_in():
 )
 def test_lenient_iys_recipient_is_a_key_as_it_stands(channel: str, recipient: str, key: str):
     """A RET at İYS is not lost because of an unusual address."""
-    claim = admitted(an_iys_event(type=channel, recipient=recipient))
-    assert (claim.key.channel, claim.key.recipient) == (Channel(channel), key)
+    result = admitted(an_iys_event(type=channel, recipient=recipient))
+    assert (result.key.channel, result.key.recipient) == (Channel(channel), key)
     refused(an_iys_event(type=channel, recipient=recipient, status="ONAY"))
 
 

@@ -122,9 +122,9 @@ def test_source_is_validated_as_it_was_read(written: str):
     """However HS_2015 is written, its one date binds (H155)."""
     refusal = admit(an_event(source=written), appended_at=APPENDED)
     assert codes(refusal) == {"H155"}
-    claim = admit(an_event(source=written, consent_date=FIRST_DATE), appended_at=APPENDED)
-    assert isinstance(claim, AdmittedEvent)
-    assert claim.event.source == "HS_2015"
+    result = admit(an_event(source=written, consent_date=FIRST_DATE), appended_at=APPENDED)
+    assert isinstance(result, AdmittedEvent)
+    assert result.event.source == "HS_2015"
 
 
 def test_every_code_is_provoked():
@@ -180,9 +180,9 @@ def test_every_admission_keeps_the_invariants(event: ConsentEvent):
 @given(ANYTHING)
 def test_admitted_event_is_admitted_again_unchanged(event: ConsentEvent):
     """A replay, however late, decides as the first run did."""
-    claim = admit(event, appended_at=APPENDED)
-    if isinstance(claim, AdmittedEvent):
-        assert admit(claim.event, appended_at=APPENDED + timedelta(days=900)) == claim
+    result = admit(event, appended_at=APPENDED)
+    if isinstance(result, AdmittedEvent):
+        assert admit(result.event, appended_at=APPENDED + timedelta(days=900)) == result
 
 
 @example(an_event(recipient_type="TACIR", source="HS_2015", consent_date=None))

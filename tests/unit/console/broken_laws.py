@@ -8,52 +8,52 @@ from izin.consent.ordering import decide, merge
 from izin.console.permutations import OrderingLaw
 
 
-def last_wins(current: Consent | None, claim: AdmittedEvent) -> Decision:
+def last_wins(current: Consent | None, event: AdmittedEvent) -> Decision:
     """Let whatever came last stand, but remember the latest instants."""
-    decision = decide(current, claim)
-    return replace(decision, consent=_with_instants(decide(None, claim).consent, decision.consent))
+    decision = decide(current, event)
+    return replace(decision, consent=_with_instants(decide(None, event).consent, decision.consent))
 
 
-def first_wins_a_tie(current: Consent | None, claim: AdmittedEvent) -> Decision:
+def first_wins_a_tie(current: Consent | None, event: AdmittedEvent) -> Decision:
     """Let an ONAY stand that came before the RET of its second."""
-    decision = decide(current, claim)
+    decision = decide(current, event)
     if current is None or decision.reason is not Reason.RET_WINS_TIE:
         return decision
     return replace(decision, consent=_with_instants(current, decision.consent))
 
 
-def first_content_stays(current: Consent | None, claim: AdmittedEvent) -> Decision:
+def first_content_stays(current: Consent | None, event: AdmittedEvent) -> Decision:
     """Let the content that came first stand for one event id."""
-    decision = decide(current, claim)
+    decision = decide(current, event)
     is_better = decision.reason is Reason.BETTER_EVIDENCE
-    if current is None or not is_better or claim.order != current.order:
+    if current is None or not is_better or event.order != current.order:
         return decision
     return replace(decision, consent=current)
 
 
-def repetition_counts(current: Consent | None, claim: AdmittedEvent) -> Decision:
+def repetition_counts(current: Consent | None, event: AdmittedEvent) -> Decision:
     """Let a repetition of the same event change the state."""
-    decision = decide(current, claim)
+    decision = decide(current, event)
     if decision.reason is not Reason.SAME_EVENT:
         return decision
     return replace(decision, consent=replace(decision.consent, registrable=False))
 
 
-def latest_ret_forgotten(current: Consent | None, claim: AdmittedEvent) -> Decision:
+def latest_ret_forgotten(current: Consent | None, event: AdmittedEvent) -> Decision:
     """Forget the latest RET when an ONAY wins."""
-    decision = decide(current, claim)
-    if decision.kind is not DecisionKind.APPLY or claim.status is Status.RET:
+    decision = decide(current, event)
+    if decision.kind is not DecisionKind.APPLY or event.status is Status.RET:
         return decision
     return replace(decision, consent=replace(decision.consent, latest_ret_at=None))
 
 
-def least_wins(current: Consent | None, claim: AdmittedEvent) -> Decision:
+def least_wins(current: Consent | None, event: AdmittedEvent) -> Decision:
     """Let the least of equal events represent them: deterministic, but not the law."""
-    decision = decide(current, claim)
+    decision = decide(current, event)
     if current is not None and decision.kind is DecisionKind.ENRICHED:
         return replace(decision, consent=current)
     if decision.reason is Reason.LESSER_EVIDENCE:
-        least = _with_instants(decide(None, claim).consent, decision.consent)
+        least = _with_instants(decide(None, event).consent, decision.consent)
         return replace(decision, consent=least)
     return decision
 

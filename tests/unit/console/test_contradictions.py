@@ -10,7 +10,7 @@ from izin.consent.model import AdmittedEvent, DateBasis, OriginRank, RecipientTy
 from izin.console.contradictions import contradicting_events
 
 SETS = [contradicting_events(8, rng=Random(seed)) for seed in range(300)]
-CLAIMS = [claim for events in SETS for claim in events]
+CLAIMS = [event for events in SETS for event in events]
 
 
 def same_second(one: AdmittedEvent, other: AdmittedEvent) -> bool:
@@ -46,29 +46,29 @@ def test_every_kind_of_tie_is_generated(is_nasty: Callable[[AdmittedEvent, Admit
 
 
 KINDS: dict[str, Callable[[AdmittedEvent], bool]] = {
-    "a RET that İYS would not take": lambda claim: not claim.registrable,
-    "an undated RET": lambda claim: (
-        claim.status is Status.RET and claim.event.consent_date is None and claim.event.iys is None
+    "a RET that İYS would not take": lambda one: not one.registrable,
+    "an undated RET": lambda one: (
+        one.status is Status.RET and one.event.consent_date is None and one.event.iys is None
     ),
-    "a merchant's undated ONAY": lambda claim: (
-        claim.key.recipient_type is RecipientType.TACIR
-        and claim.status is Status.ONAY
-        and claim.event.consent_date is None
-        and claim.event.iys is None
+    "a merchant's undated ONAY": lambda one: (
+        one.key.recipient_type is RecipientType.TACIR
+        and one.status is Status.ONAY
+        and one.event.consent_date is None
+        and one.event.iys is None
     ),
-    "an ONAY dated ahead of its receipt": lambda claim: (
-        claim.status is Status.ONAY
-        and claim.event.consent_date is not None
-        and claim.event.date_basis == DateBasis.RECEIVED
+    "an ONAY dated ahead of its receipt": lambda one: (
+        one.status is Status.ONAY
+        and one.event.consent_date is not None
+        and one.event.date_basis == DateBasis.RECEIVED
     ),
-    "a citizen's, pushed": lambda claim: (
-        claim.event.origin_rank is OriginRank.IYS and claim.event.iys.path == "push"
+    "a citizen's, pushed": lambda one: (
+        one.event.origin_rank is OriginRank.IYS and one.event.iys.path == "push"
     ),
-    "a citizen's, pulled": lambda claim: (
-        claim.event.origin_rank is OriginRank.IYS and claim.event.iys.path == "pull"
+    "a citizen's, pulled": lambda one: (
+        one.event.origin_rank is OriginRank.IYS and one.event.iys.path == "pull"
     ),
-    "another provider's": lambda claim: claim.event.origin_rank is OriginRank.IYS_HS,
-    "ours": lambda claim: claim.event.origin_rank is OriginRank.OURS,
+    "another provider's": lambda one: one.event.origin_rank is OriginRank.IYS_HS,
+    "ours": lambda one: one.event.origin_rank is OriginRank.OURS,
 }
 
 

@@ -62,7 +62,7 @@ def test_broken_law_is_shown_by_a_minimal_counterexample(law: OrderingLaw, event
     found = counterexample_of(law)
     assert len(found.events) == events
     assert {number for part in found.other for number in part} == set(range(events))
-    assert len({claim.key for claim in found.events}) == 1
+    assert len({event.key for event in found.events}) == 1
 
 
 def test_counterexample_among_many_events_is_minimal():
@@ -90,7 +90,7 @@ def test_last_wins_is_shown_by_two_orders_of_two_events():
     assert found.why == "the two orders give different states"
     assert (found.one, found.other) == (((0, 1),), ((1, 0),))
     (one,), (other,) = found.one_state.values(), found.other_state.values()
-    assert [one.event_id, other.event_id] == [claim.event.event_id for claim in found.events][::-1]
+    assert [one.event_id, other.event_id] == [one.event.event_id for one in found.events][::-1]
 
 
 @pytest.mark.parametrize(
@@ -131,8 +131,8 @@ def test_law_that_is_no_function_is_an_error():
     """A counterexample that cannot be reproduced is another kind of fault."""
     calls = iter(range(1_000_000))
 
-    def moody(current: Consent | None, claim: AdmittedEvent) -> Decision:
-        decision = decide(current, claim)
+    def moody(current: Consent | None, event: AdmittedEvent) -> Decision:
+        decision = decide(current, event)
         if decision.reason is Reason.FIRST and next(calls) == 3:
             return replace(decision, consent=replace(decision.consent, origin="z"))
         return decision
