@@ -186,7 +186,7 @@ def test_effective_instants_are_whole_seconds_in_utc():
 
 
 def test_append_time_replaces_a_missing_receipt():
-    """Who stamped nothing was received when the broker appended it."""
+    """Without a receipt, the append time counts."""
     result = admitted(an_event(received_at=None))
     assert result.event.received_at == APPENDED
     assert result.effective_at == NOON

@@ -1,4 +1,4 @@
-"""İYS away costs a call a minute, and the first answer brings everybody back."""
+"""An outage of İYS costs a call a minute, and the first answer closes the circuit."""
 
 import asyncio
 from datetime import timedelta
@@ -15,7 +15,7 @@ FIVE = CircuitBreakerPolicy().opens_after
 
 
 def open_circuit(operation: str = "add") -> CircuitBreakers:
-    """Return breakers of which one operation has failed as often as it may, at second 100."""
+    """Return breakers with an open circuit of one operation, at second 100."""
     breakers = CircuitBreakers()
     for _ in range(FIVE):
         assert breakers.begin(operation, 100.0)
@@ -64,7 +64,7 @@ def test_abandoned_probe_is_repeated():
 
 
 def test_circuits_are_separate_but_all_open_without_a_token():
-    """Batches may fail while singles pass; without a token nothing passes, for a minute at most."""
+    """Batches may fail while single calls succeed; without a token none is made, for a minute."""
     breakers = open_circuit("add_batch")
     assert breakers.state("add", 100.0) is CircuitState.CLOSED
     breakers.open_all(3600, 100.0)
@@ -104,7 +104,7 @@ async def test_open_circuit_sends_nothing():
 
 
 async def test_cancelled_probe_leaves_the_circuit_half_open():
-    """The try is left to the next where the pace's ledger is away, or the caller was cancelled."""
+    """The next call is the probe if the ledger is unreachable, or the caller was cancelled."""
     seconds = [100.0]
 
     async def hang(_request: httpx.Request) -> httpx.Response:

@@ -52,7 +52,7 @@ Answering = Callable[[httpx.Request], httpx.Response | Awaitable[httpx.Response]
 
 
 class Turns:
-    """A pacer that lets everybody out and notes who came."""
+    """A pacer that grants every slot at once and records the calls."""
 
     def __init__(self) -> None:
         self.classes: list[CallClass] = []
@@ -211,7 +211,7 @@ async def test_same_item_is_the_same_bytes():
 
 
 async def test_every_call_waits_for_its_slot():
-    """An opt-out's class is the first, and a caller may say otherwise."""
+    """An opt-out has the first class unless the caller says otherwise."""
     pacer = Turns()
     async with a_client(saying(200, RECEIPT), pacer=pacer) as client:
         await client.add(BRAND, an_item(Status.RET))
@@ -223,7 +223,7 @@ async def test_every_call_waits_for_its_slot():
 
 
 async def test_unanswered_call_counts_as_arriving_late():
-    """Only an answer, or not having left, says that a call arrives no more."""
+    """Only an answer, or not being sent, shows that a call arrives no more."""
     pacer = Turns()
 
     async def no() -> bool:
@@ -242,7 +242,7 @@ async def test_unanswered_call_counts_as_arriving_late():
 
 
 async def test_call_late_for_its_slot_takes_the_next():
-    """Between its turn and its leaving something took too long: the late use would crowd others."""
+    """Something took too long before sending: the late use would collide with others."""
     pacer = Turns()
     pacer.over = {1, 2}
     permits = []
@@ -260,7 +260,7 @@ async def test_call_late_for_its_slot_takes_the_next():
     ("status", "body"), [(404, None), (404, {}), (204, None), (200, None), (200, {})]
 )
 async def test_missing_record_is_none_in_any_form(status: int, body: object):
-    """İYS does not document how it says that it holds nothing."""
+    """İYS does not document how it says "no record"."""
     async with a_client(saying(status, body)) as client:
         assert await METHODS["status"](client) is None
 
@@ -435,7 +435,7 @@ def test_lost_token_request_is_busy_and_not_unknown():
 
 
 async def test_deadline_covers_the_whole_exchange():
-    """An answer that trickles in is as late as none."""
+    """A slow answer is as late as none."""
 
     async def answer(_request: httpx.Request) -> httpx.Response:
         await asyncio.Event().wait()
@@ -502,7 +502,7 @@ async def test_code_decides_and_not_the_status(status: int, code: str, error: ty
 async def test_status_decides_without_a_code(
     status: int, writing: type[CallError], asking: type[CallError]
 ):
-    """What stands before İYS answers without its codes."""
+    """A gateway answers without İYS's codes."""
     async with a_client(saying(status, b"<html>")) as client:
         with pytest.raises(writing):
             await client.add(BRAND, an_item())
@@ -548,7 +548,7 @@ async def test_error_says_when_to_retry(code: str, retry_after: timedelta | None
     ],
 )
 def test_error_says_who_acts(error: type[CallError]):
-    """Blame is in the type."""
+    """The type says who acts."""
     assert error.who_acts in Actor
     assert error("…").verdict is Verdict.UNKNOWN
 

@@ -100,7 +100,7 @@ def test_answered_slot_is_reused_a_second_later():
 
 
 def test_unused_slot_is_free_again():
-    """What was given back arrives never, and costs no second."""
+    """A slot given back never arrives, and delays nothing."""
     state = PaceState()
     for _ in range(10):
         state, slot = PACE.next_slot(state, 0.0)
@@ -110,7 +110,7 @@ def test_unused_slot_is_free_again():
 
 
 def test_answer_ten_slots_late_frees_no_other_slot():
-    """Its place is another's by then."""
+    """Another use has replaced it by then."""
     state, first = PACE.next_slot(PaceState(), 0.0)
     for _ in range(10):
         state, _ = PACE.next_slot(state, 0.0)
@@ -118,7 +118,7 @@ def test_answer_ten_slots_late_frees_no_other_slot():
 
 
 def test_use_arriving_after_it_was_replaced_still_counts():
-    """It takes the place of the earliest; one that was there in time changes nothing."""
+    """It replaces the earliest; a use that arrived in time changes nothing."""
     state = PaceState()
     for _ in range(11):
         state, _ = PACE.next_slot(state, 0.0)
@@ -144,7 +144,7 @@ def test_arrived_use_makes_room_though_it_was_sent_later():
 
 
 def test_delayed_calls_are_caught_up():
-    """A slot that had to wait for an answer does not push back those after it."""
+    """A slot that had to wait for an answer does not delay those after it."""
     state = PaceState()
     for _ in range(11):
         state, held_up = PACE.next_slot(state, 0.0)
@@ -156,7 +156,7 @@ def test_delayed_calls_are_caught_up():
 
 
 def test_idle_address_saves_at_most_one_slot():
-    """After a pause comes no burst."""
+    """There is no burst after a pause."""
     granted = slots(4, state=PaceState(free_at=0.0), now=60.0)
 
     assert granted[:2] == [60.0, 60.0]
@@ -170,7 +170,7 @@ def test_slot_is_forfeited_after_its_time():
 
 
 def test_throttle_pauses_halves_and_recovers_slowly():
-    """After H124 everybody waits a second, goes on at half the pace, and regains it slowly."""
+    """After H124 all calls wait a second, continue at half the pace, and recover slowly."""
     state = PACE.slow_down(PaceState(), 10.0)
     granted = slots(9, state=state, now=10.0)
     distances = [b - a for a, b in pairwise(granted)]
@@ -192,7 +192,7 @@ def test_burst_of_throttles_counts_once():
 
 
 def test_pace_never_falls_to_zero():
-    """However often İYS says no, calls go on leaving."""
+    """However often İYS throttles, calls continue."""
     state = PaceState()
     for minute in range(20):
         state = PACE.slow_down(state, minute * 60.0)
@@ -228,7 +228,7 @@ async def test_no_class_starves():
 
 
 async def test_results_are_polled_while_bulk_is_submitted():
-    """The two share evenly, and pulling and sweeping get a tenth each of what is left."""
+    """The two share evenly, and pull and sweep get a tenth each of the rest."""
     waiting = [one for one in list(CallClass)[2:] for _ in range(40)]
     pace = Pace(rate=10, longest_waiting_every=1000)
     first = (await order_of(a_pacer(ManualTime(), pace), waiting))[:50]
@@ -259,7 +259,7 @@ async def test_idle_class_gains_no_credit():
 
 
 async def test_longest_waiting_call_counts_against_its_class():
-    """Bulk that was there first gets no more than its half, though a slot of ten goes to it."""
+    """Bulk that waits first gets no more than its half, though a slot of ten goes to it."""
     turns = CallQueue(longest_waiting_every=10)
     loop = asyncio.get_running_loop()
     bulk, results = ([loop.create_future() for _ in range(40)] for _ in range(2))
@@ -274,7 +274,7 @@ async def test_longest_waiting_call_counts_against_its_class():
 
 
 async def test_calls_are_sent_at_the_pace():
-    """Ten come close, the eleventh a second after the first has surely arrived."""
+    """Ten are close, the eleventh a second after the first has certainly arrived."""
     time = ManualTime()
 
     pacer = a_pacer(time)

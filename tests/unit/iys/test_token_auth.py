@@ -156,7 +156,7 @@ async def test_expired_refresh_token_is_not_tried():
 
 
 async def test_refused_token_is_renewed_and_the_call_repeated_once():
-    """H351 says that nothing was done, so the repeat is safe."""
+    """H351 means that nothing was done, so repeating is safe."""
     iys = FakeIys(given("second"), takes={"access-second"})
     store = InMemoryTokenStore(TokenState(token=a_token()))
 
@@ -267,7 +267,7 @@ async def test_wrong_credentials_are_for_an_operator():
 
 
 async def test_failing_token_service_is_busy():
-    """H015 is İYS's trouble and not ours."""
+    """H015 is a fault of İYS and not ours."""
     iys = FakeIys(httpx.Response(500, json={"errors": [{"code": "H015"}]}))
 
     with pytest.raises(BusyError):
@@ -294,7 +294,7 @@ async def test_lost_token_request_is_counted_and_frees_the_lock():
 
 
 async def test_outage_does_not_use_up_the_budget():
-    """Calls that bring no token come ever more slowly."""
+    """Failing requests back off."""
     clock, store = Clock(), InMemoryTokenStore()
     iys = FakeIys(*[httpx.ConnectError("…")] * 100)
     while clock.now < START + timedelta(minutes=10):
@@ -306,7 +306,7 @@ async def test_outage_does_not_use_up_the_budget():
 
 
 async def test_secrets_are_not_in_repr():
-    """Neither a token nor a password stands in what a log might hold."""
+    """Neither a token nor a password appears in what a log might contain."""
     store = InMemoryTokenStore()
 
     await call(FakeIys(given("first")), store)

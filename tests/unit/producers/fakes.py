@@ -21,7 +21,7 @@ LARGEST = 1_000_000
 
 
 class FakePublisher:
-    """Keeps what it is given, and answers at once."""
+    """Records the events, and acknowledges them at once."""
 
     def __init__(self, clock: Callable[[], datetime], prefix: str = "") -> None:
         self._clock = clock

@@ -22,7 +22,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 class Clock:
-    """Stands until it is moved."""
+    """A clock that moves only when told."""
 
     def __init__(self) -> None:
         self.now = NOON + timedelta(hours=1)
@@ -108,7 +108,7 @@ async def test_single_record_is_published(client: httpx.AsyncClient, fake: FakeP
 async def test_list_publishes_the_valid_and_names_the_rest(
     client: httpx.AsyncClient, fake: FakePublisher
 ):
-    """422 holds both: what was published, and where the others are wrong."""
+    """422 lists both: what was published, and what is wrong with the others."""
     answer = await post(
         client, [a_statement(), a_statement(recipient="12"), a_statement(status="RET")]
     )
@@ -120,7 +120,7 @@ async def test_list_publishes_the_valid_and_names_the_rest(
 
 
 async def test_form_is_published(client: httpx.AsyncClient, fake: FakePublisher):
-    """Turkish names; the act is now, so no date is needed."""
+    """Turkish names; the recipient acts right now, so no date is needed."""
     answer = await post_form(
         client,
         ("telefon", "0555 000 00 01"),
@@ -211,7 +211,7 @@ async def test_empty_record_names_every_required_field(client: httpx.AsyncClient
 
 
 async def test_form_violations_have_its_own_names(client: httpx.AsyncClient):
-    """Ticked boxes and all."""
+    """Check boxes too."""
     answer = await post_form(
         client, ("kanal", "SMS"), ("kanal", "telepati"), ("durum", "BELKİ"), ("marka", "1.5")
     )

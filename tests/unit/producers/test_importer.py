@@ -1,4 +1,4 @@
-"""Files as CRMs write them, and as they should not."""
+"""Files as CRMs write them, valid and invalid."""
 
 import csv
 from collections.abc import Callable
@@ -99,13 +99,13 @@ def test_each_encoding_is_detected(run: Importer, encoding: str):
 
 @pytest.mark.parametrize("delimiter", [";", ",", "\t"])
 def test_each_delimiter_is_detected(run: Importer, delimiter: str):
-    """The one that makes most sense of the header."""
+    """The one that knows most names of the header."""
     report = run(HEADER.replace(";", delimiter), ONAY.replace(";", delimiter))
     assert (report.published, report.delimiter) == (1, delimiter)
 
 
 def test_valid_rows_of_an_invalid_file_are_published(run: Importer, fake: FakePublisher):
-    """And the others stand in the report, with place, value, code and both languages."""
+    """And the others are in the report, with place, value, code and both languages."""
     report = run(HEADER, ONAY, BAD, "", RET)
     assert (report.rows, report.published, report.refused) == (3, 2, 1)
     assert report.reasons == {"H121": 1}
@@ -202,7 +202,7 @@ def test_file_that_is_no_table_is_refused(  # noqa: PLR0917  # fixtures and case
     directory: BrandDirectory,
     clock: Callable[[], datetime],
 ):
-    """Each error names the file, the place and the cure."""
+    """Each error names the file, the place and the remedy."""
     path.write_bytes(content)
     with pytest.raises(UnusableFileError, match=f"export.csv: .*{what}"):
         import_file(path, fake, directory, clock=clock, how=Import())
@@ -231,7 +231,7 @@ def test_unknown_column_names_its_remedy(run: Importer):
 
 
 def test_file_without_a_header_shows_no_recipient(run: Importer):
-    """What stands where names should be may be a person."""
+    """The first line may have personal data."""
     with pytest.raises(ColumnsError) as caught:
         run(ONAY, ONAY)
     assert "0555 000 00 01" not in str(caught.value)

@@ -70,7 +70,7 @@ def codes(found: AcceptedRecord | RefusedRecord) -> set[tuple[str, str]]:
     ],
 )
 def test_headers_are_read(header: str, field: Field | None):
-    """Turkish and English, with or without marks, and no likeness."""
+    """Turkish and English, with or without diacritics, and no fuzzy matching."""
     assert names.field_of(header) is field
 
 
@@ -117,7 +117,7 @@ def test_channel_names_are_read(text: str, channel: str):
 
 
 def test_recipient_types_and_sources_are_read():
-    """Nothing said of the type means a person, as at İYS; nothing said of the source stays so."""
+    """A missing type means BIREYSEL, as at İYS; a missing source stays missing."""
     assert names.recipient_type_of("") == RecipientType.BIREYSEL
     assert names.recipient_type_of("TACİR") == RecipientType.TACIR
     assert names.source_of("") is None
@@ -145,7 +145,7 @@ def test_onay_with_any_violation_is_not_accepted(directory: BrandDirectory):
 
 
 def test_onay_without_a_date_is_refused(directory: BrandDirectory):
-    """Nothing is put in its place, unless the act itself reaches us."""
+    """No date is assumed, unless the recipient acts right now."""
     assert codes(judged(directory, consent_date=None)) == {("consent_date", "H112")}
     live = judged(directory, consent_date=None, is_live=True)
     assert isinstance(live, AcceptedRecord)
@@ -158,7 +158,7 @@ def test_live_record_with_an_unreadable_date_is_refused(directory: BrandDirector
 
 
 def test_ret_with_an_unreadable_date_is_accepted_without_it(directory: BrandDirectory):
-    """It counts from its receipt, and the violation says why İYS would not take it."""
+    """It counts from its receipt, and the violation says why İYS would not accept it."""
     found = judged(directory, status="HAYIR", consent_date="geçen hafta")
     assert isinstance(found, AcceptedRecord)
     assert found.event.consent_date is None

@@ -68,7 +68,7 @@ def test_mask_shows_country_and_last_digits_only(recipient: str, shown: str) -> 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 @pytest.mark.parametrize("around", ["{}", "to {}, now", "'{}'", "<{}>", "k={}", "/a/{}/b", "({})"])
 def test_recipients_in_text_are_masked(spelling: str, around: str) -> None:
-    """However it is written and whatever stands around it."""
+    """In any notation and context."""
     masked = mask_text(around.format(spelling))
     assert "***" in masked
     assert spelling not in masked
@@ -91,7 +91,7 @@ def test_other_text_is_not_masked(text: str) -> None:
 
 @given(st.from_regex(r"\+?90 ?5[0-9]{2} ?[0-9]{3} ?[0-9]{2} ?[0-9]{2}", fullmatch=True))
 def test_every_turkish_mobile_is_masked(number: str) -> None:
-    """Whatever the digits and the spaces."""
+    """With any digits and spaces."""
     assert number not in mask_text(f"recipient {number} refused")
 
 
@@ -177,7 +177,7 @@ def test_uncaught_exception_is_logged_and_masked(
 def test_keyboard_interrupt_is_left_to_python(
     monkeypatch: pytest.MonkeyPatch, logged: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    """Control-C is no fault to be logged."""
+    """Control-C is not logged as a fault."""
     passed: list[object] = []
     monkeypatch.setattr(sys, "__excepthook__", lambda *about: passed.append(about[0]))
     sys.excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)
@@ -188,7 +188,7 @@ def test_keyboard_interrupt_is_left_to_python(
 def test_log_level_is_respected(
     monkeypatch: pytest.MonkeyPatch, logged: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    """What is below the level is not said."""
+    """Events below the level are not logged."""
     monkeypatch.setattr(sys, "stderr", said := StringIO())
     configure(LogSettings(level="warning", json_lines=True))
     logging.getLogger("library").info("quiet")

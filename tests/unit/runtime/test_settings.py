@@ -55,7 +55,7 @@ def test_every_group_is_tested() -> None:
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_settings_are_frozen(group: type[BaseSettings]) -> None:
-    """What a process was started with holds until it ends."""
+    """Settings do not change while a process runs."""
     given = group()
     name = next(iter(group.model_fields))
     with pytest.raises(ValidationError, match="frozen"):
@@ -87,7 +87,7 @@ def test_missing_secret_is_named_by_its_variable(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_variables_have_our_prefix_or_a_customary_name(group: type[BaseSettings]) -> None:
-    """A variable begins with IZIN_ or IYS_, or has a name that everybody knows."""
+    """A variable begins with IZIN_ or IYS_, or has a customary name."""
     known = {"KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "SCHEMA_REGISTRY_URL"}
     for field in group.model_fields.values():
         name = str(field.validation_alias)
@@ -115,7 +115,7 @@ def test_impossible_partition_count_is_refused(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_closed_days_reach_the_calendar(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An operator's days reach the law; none are closed unless named."""
+    """Closed days reach the calendar; none are closed by default."""
     assert not LedgerSettings().calendar.extra_closed_days
     monkeypatch.setenv("IZIN_EXTRA_CLOSED_DAYS", '["2026-05-25", "2026-05-26"]')
     days = {date(2026, 5, 25), date(2026, 5, 26)}
@@ -123,7 +123,7 @@ def test_closed_days_reach_the_calendar(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_impossible_closed_day_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A day that is none, and a year that a slip of the finger makes, stop the start."""
+    """An impossible day, or a mistyped year, stops the start."""
     monkeypatch.setenv("IZIN_EXTRA_CLOSED_DAYS", '["2026-05-32"]')
     with pytest.raises(ValidationError, match="IZIN_EXTRA_CLOSED_DAYS"):
         LedgerSettings()
