@@ -17,7 +17,7 @@ from izin.consent.message_classes import CLASSES
 from izin.console.drawn_cutter import drawn_cutters
 from izin.console.drawn_switches import drawn_switches
 from izin.iys.verdicts import VERDICTS, Verdict
-from izin.producers.mapping import violations as producers
+from izin.producers.mapping import violations as ours
 from izin.runtime.settings import (
     IntakeSettings,
     IysSettings,
@@ -90,7 +90,7 @@ must act, and it is never final.
 """
 
 _NAMING = {
-    "the producers": producers.REASONS,
+    "the producers": ours.REASONS,
     "the law": law.REASONS,
     "the order stage": guard.REASONS,
 }

@@ -10,8 +10,8 @@ import pytest
 from izin.demo.generate import Plan, Truth, write
 from izin.producers.brand_directory import BrandDirectory, RegisteredBrand
 from izin.producers.files.importer import Import, import_file
+from izin.producers.publishing.kafka_publisher import BULK_LINGER, KafkaPublisher
 from izin.producers.publishing.kafka_record import KafkaRecord
-from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 

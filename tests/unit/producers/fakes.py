@@ -6,13 +6,13 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 
 from izin.consent.model import ConsentEvent, ConsentKey
-from izin.producers.publishing.kafka_record import KafkaRecord, kafka_record
-from izin.producers.publishing.publisher import (
+from izin.producers.publishing.event_publisher import (
     OversizeError,
     Published,
     PublishResult,
     UndeliveredError,
 )
+from izin.producers.publishing.kafka_record import KafkaRecord, kafka_record
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 
