@@ -89,11 +89,7 @@ must act, and it is never final.
 {read}
 """
 
-_NAMING = {
-    "the producers": ours.REASONS,
-    "the law": law.REASONS,
-    "the order stage": guard.REASONS,
-}
+_NAMING = {"the producers": ours.REASONS, "the law": law.REASONS, "the order stage": guard.REASONS}
 
 _MESSAGES = """{made}
 # Classes of messages
