@@ -31,7 +31,7 @@ def admitted(event: ConsentEvent) -> AdmittedEvent:
 
 
 def refused(event: ConsentEvent) -> RefusedEvent:
-    """Return the refusal, for the event must meet one."""
+    """Return the refusal; the event must be refused."""
     refusal = admit(event, appended_at=APPENDED)
     assert isinstance(refusal, RefusedEvent)
     assert refusal.violations
@@ -89,7 +89,7 @@ def test_each_violation_of_an_onay_is_reported(
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_each_violation_has_its_code(name: str):
-    """What can be wrong beside the key is named by the code it is listed under here."""
+    """Each violation outside the key has the code it is listed under here."""
     refusal = refused(an_event(**FAULTS[name]))
     assert name.split(maxsplit=1)[0] in [one.code for one in refusal.violations]
     assert refusal.key == a_key()
@@ -178,7 +178,7 @@ def test_onay_within_the_skew_counts_from_its_receipt():
 
 
 def test_effective_instants_are_whole_seconds_in_utc():
-    """İYS has no finer clock, and the state none but UTC."""
+    """İYS's clock has whole seconds, and states are in UTC."""
     turkish = timezone(timedelta(hours=3))
     result = admitted(an_event(consent_date=NOON.astimezone(turkish).replace(microsecond=999_999)))
     assert result.effective_at == NOON
@@ -209,7 +209,7 @@ def test_naive_append_time_is_our_error():
 
 
 def test_recipient_is_normalised_and_the_original_retained():
-    """The key is canonical; what the source wrote stays for evidence."""
+    """The key is canonical; what the source wrote remains as evidence."""
     result = admitted(an_event(recipient="0555 000 00 01"))
     assert result.key.recipient == result.event.recipient == PHONE
     assert result.event.recipient_raw == "0555 000 00 01"
@@ -233,7 +233,7 @@ def test_empty_recipient_type_is_bireysel():
 
 
 def test_admission_is_a_fixed_point():
-    """What was admitted once is admitted again as it stands: a replay decides as the first run."""
+    """A replay decides as the first run did."""
     for status, date in product(["ONAY", "RET"], [NOON, RECEIVED + SKEW]):
         result = admitted(an_event(status=status, recipient="05550000001", consent_date=date))
         again = admit(result.event, appended_at=APPENDED + timedelta(days=30))
@@ -250,7 +250,7 @@ def test_first_onay_of_a_merchant_needs_no_date_or_source():
 
 
 def test_hs_2015_has_exactly_one_date():
-    """A consent from before the law has the date the law began."""
+    """A consent from before the law has the date on which the law began."""
     result = admitted(an_event(source="HS_2015", consent_date=FIRST_DATE))
     assert result.effective_at == FIRST_DATE
     later = an_event(source="HS_2015", consent_date=FIRST_DATE + timedelta(seconds=1))
@@ -321,18 +321,18 @@ def test_lenient_iys_recipient_is_a_key_as_it_stands(channel: str, recipient: st
 
 
 def test_iys_recipient_that_is_no_address_is_refused():
-    """Even İYS cannot be read where there is nothing to read."""
+    """Not even an event of İYS is admitted without an address."""
     assert codes(refused(an_iys_event(recipient="?"))) == [("recipient", "H121")]
 
 
 def test_iys_email_in_capitals_opts_in():
-    """İYS lower-cases mail itself: capitals are no misspelling."""
+    """İYS lower-cases addresses itself: capitals are no misspelling."""
     event = an_iys_event(type="EPOSTA", status="ONAY", recipient="Ada@Example.com")
     assert admitted(event).key.recipient == EMAIL
 
 
 def test_every_code_has_both_languages():
-    """An operator and the person who corrects the record both read what is wrong."""
+    """Operators read English, the people who correct the record Turkish."""
     for code, (english, turkish) in REASONS.items():
         found = violation("field", code)
         assert (found.reason, found.reason_tr) == (english, turkish)

@@ -52,7 +52,7 @@ OF_A_YES: Mapping[str, dict[str, Any]] = {
 OF_THE_STATUS: Mapping[str, str] = {"H110": "", "H115": "EVET"}
 
 AT_THE_DOORS = {"H157", "H158"}
-"""The contract carries instants: a date that is none is seen where texts are read."""
+"""The contract has instants: an impossible date is found where texts are read."""
 
 
 def codes(judged: AdmittedEvent | RefusedEvent) -> set[str]:
@@ -100,7 +100,7 @@ def test_only_an_unreadable_key_refuses_a_ret(code: str, status: str):
 
 @pytest.mark.parametrize("code", OF_A_YES)
 def test_violation_of_an_onay_alone_is_none_of_a_ret(code: str):
-    """No date, HS_KARAR and a misspelt address at İYS are no faults of a rejection."""
+    """No date, HS_KARAR and a misspelt address at İYS are no violations of a RET."""
     refusal = admit(an_event(**OF_A_YES[code]), appended_at=APPENDED)
     assert isinstance(refusal, RefusedEvent)
     assert codes(refusal) == {code}
@@ -119,7 +119,7 @@ def test_event_with_an_unknown_status_is_refused(code: str):
 
 @pytest.mark.parametrize("written", ["hs_2015", " HS_2015 "])
 def test_source_is_validated_as_it_was_read(written: str):
-    """However HS_2015 is written, its one date binds (H155)."""
+    """In any spelling HS_2015 requires its date (H155)."""
     refusal = admit(an_event(source=written), appended_at=APPENDED)
     assert codes(refusal) == {"H155"}
     result = admit(an_event(source=written, consent_date=FIRST_DATE), appended_at=APPENDED)
@@ -128,7 +128,7 @@ def test_source_is_validated_as_it_was_read(written: str):
 
 
 def test_every_code_is_provoked():
-    """A reason that can never be given is no reason."""
+    """Every code can occur."""
     beside_the_key = {name.split(maxsplit=1)[0] for name in FAULTS}
     provoked = {*beside_the_key, *UNREADABLE, *OF_A_YES, *OF_THE_STATUS, *AT_THE_DOORS}
     assert provoked == set(REASONS)
@@ -189,7 +189,7 @@ def test_admitted_event_is_admitted_again_unchanged(event: ConsentEvent):
 @example(an_event(source="HS_2015", consent_date=None))
 @given(ANYTHING)
 def test_violation_of_a_ret_is_one_of_its_onay(event: ConsentEvent):
-    """The two are judged by the same rules, but for what a merchant's first record may lack."""
+    """The same rules apply to both, except for the first record of a merchant."""
     no = admit(replace(event, status="RET"), appended_at=APPENDED)
     yes = admit(replace(event, status="ONAY"), appended_at=APPENDED)
     if isinstance(no, AdmittedEvent):

@@ -27,7 +27,7 @@ def days_of(year: int) -> list[date]:
 
 @pytest.mark.parametrize("year", range(FIRST_YEAR, LAST_YEAR + 1))
 def test_every_day_is_as_the_law_has_it(year: int):
-    """Day by day, the calendar is the one of Law 2429 and of Diyanet, half days included."""
+    """Every day is as in Law 2429 and Diyanet's calendar, half days included."""
     whole, half = whole_days(year), half_days(year)
     for day in days_of(year):
         assert is_business_day(day) == (day.weekday() < SATURDAY and day not in whole), day
@@ -45,7 +45,7 @@ def test_every_day_is_as_the_law_has_it(year: int):
     ],
 )
 def test_unknown_year_is_an_error(day: date):
-    """Outside the calendar no weekday, and no weekend, is taken for what it may not be."""
+    """Outside the calendar every day is an error, weekends too."""
     with pytest.raises(OutsideCalendarError, match="install a version") as caught:
         is_business_day(day)
     with pytest.raises(OutsideCalendarError):
@@ -57,7 +57,7 @@ def test_unknown_year_is_an_error(day: date):
 
 
 def test_term_beyond_the_calendar_is_an_error():
-    """The last days of the last year have no third business day that is known."""
+    """The last days of the last year have no known third business day."""
     with pytest.raises(OutsideCalendarError, match=str(LAST_YEAR + 1)):
         add_business_days(date(LAST_YEAR, 12, 28), 3)
     everything = frozenset(day for year in (2034, 2035) for day in days_of(year))
@@ -67,7 +67,7 @@ def test_term_beyond_the_calendar_is_an_error():
 
 @pytest.mark.parametrize(("day", "counts"), [(date(2016, 7, 15), True), (date(2019, 7, 15), False)])
 def test_15_july_is_free_since_2017(day: date, counts: bool):
-    """Law 6752 made it a holiday in October 2016; the terms of that summer passed over nothing."""
+    """Law 6752 made it a holiday in October 2016; it was none in that summer."""
     assert is_business_day(day) is counts
 
 
@@ -118,7 +118,7 @@ def test_extra_closed_days_are_no_business_days():
 
 
 def test_negative_term_is_an_error():
-    """A negative term is a fault of the caller."""
+    """A negative term is an error of the caller."""
     with pytest.raises(ValueError, match="negative"):
         add_business_days(date(2026, 3, 2), -1)
     assert add_business_days(date(2026, 3, 7), 0) == date(2026, 3, 7)

@@ -33,7 +33,7 @@ def test_made_value_equals_the_constructed_one():
 
 
 def test_made_value_is_frozen():
-    """It was open only while it was made."""
+    """It is mutable only while it is constructed."""
     made = make_shelf(width=3)
     with pytest.raises(FrozenInstanceError):
         made.width = 4
@@ -55,7 +55,7 @@ def test_missing_or_unknown_field_is_an_error(given: dict[str, int]):
 
 
 def test_fields_are_keyword_only():
-    """Two texts side by side would be exchanged one day."""
+    """Positional arguments could be swapped."""
     with pytest.raises(TypeError):
         make_shelf(1)
 

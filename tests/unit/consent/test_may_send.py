@@ -17,7 +17,7 @@ NOWHERE = RegisteredState(value=Registered.NONE, creation_date=NOON)
 
 
 def ask(**overrides: object) -> tuple[bool, str]:
-    """Return the answer for a person whose ONAY İYS holds, verified and fresh."""
+    """Return the permission for a key whose ONAY İYS holds, verified and fresh."""
     fields: dict[str, Any] = {
         "recipient_type": RecipientType.BIREYSEL,
         "desired": Status.ONAY,
@@ -53,12 +53,12 @@ def test_registered_onay_is_permitted():
     ],
 )
 def test_each_reason_of_a_denial_is_given(fields: dict[str, Any], reason: str):
-    """Whatever is missing, the gate is shut and says why."""
+    """Anything missing denies the message, with the reason."""
     assert ask(**fields) == (False, reason)
 
 
 def test_onay_newer_than_the_latest_ret_is_permitted():
-    """A consent given after a rejection opens again."""
+    """A consent given after an opt-out permits again."""
     assert ask(latest_ret_at=EARLIER)[0]
 
 
@@ -78,7 +78,7 @@ def test_instant_of_the_act_is_compared_not_of_its_upload():
 
 
 def test_merchant_without_a_record_is_permitted():
-    """6563 m.6/2, m.6/6: no consent is needed, but a rejection binds."""
+    """6563 m.6/2, m.6/6: no consent is needed, but an opt-out binds."""
     tacir = RecipientType.TACIR
     assert ask(recipient_type=tacir, registered=NOWHERE, desired=None) == (
         True,
@@ -110,7 +110,7 @@ def test_unknown_or_missing_state_is_denied(  # noqa: PLR0917 - hypothesis gives
     verified: bool,
     fresh: bool,
 ):
-    """A yes has every one of its conditions."""
+    """A permission meets all its conditions."""
     answer = may_send(
         recipient_type=recipient_type,
         desired=desired,

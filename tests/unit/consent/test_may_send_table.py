@@ -122,7 +122,7 @@ def test_information_is_permitted_whatever_is_registered():
 
 
 def test_every_message_class_has_its_rule():
-    """Each class stands in the table with article and sentence; who says none asks strictly."""
+    """Each class has its article and sentence; the default class is the strict one."""
     assert set(CLASSES) == set(MessageClass)
     for rule in CLASSES.values():
         assert "m." in rule.article

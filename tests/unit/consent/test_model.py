@@ -12,7 +12,7 @@ NAIVE = datetime(2026, 3, 2, 9, 0)  # noqa: DTZ001 - a naive instant is what is 
 
 
 def test_key_and_its_text_are_equivalent():
-    """A key survives the way through Kafka."""
+    """A key can be written to Kafka and read back."""
     key = a_key()
     assert str(key) == "100001/MESAJ/BIREYSEL/+905550000001"
     assert ConsentKey.parse(key.encode().decode()) == key
@@ -31,7 +31,7 @@ def test_key_and_its_text_are_equivalent():
     ],
 )
 def test_other_text_is_not_a_key(text: str):
-    """What is not spelt as we spell it is refused, without the recipient in the message."""
+    """A non-canonical text is refused, without the recipient in the message."""
     with pytest.raises(UnreadableKeyError) as caught:
         ConsentKey.parse(text)
     assert "+90555" not in str(caught.value)
@@ -45,7 +45,7 @@ def test_naive_instants_are_refused(field: str):
 
 
 def test_naive_instant_of_iys_is_refused():
-    """İYS's own date decides the order, so it has a zone."""
+    """İYS's creation date decides the order, so it needs a zone."""
     with pytest.raises(NaiveInstantError, match="creation_date"):
         a_statement(creation_date=NAIVE)
 

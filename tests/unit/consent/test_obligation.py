@@ -41,14 +41,14 @@ def wanted(status: str = "ONAY", **overrides: object) -> Desired:
 
 
 def at_iys(value: str, **overrides: object) -> RegisteredState:
-    """Return what İYS has stated."""
+    """Return a registered state."""
     return RegisteredState(value=Registered(value), **overrides)
 
 
 def ruling(
     desired: Desired, registered: RegisteredState, **overrides: object
 ) -> tuple[Action, ActionReason]:
-    """Return duty and reason, a minute past noon, for an active brand."""
+    """Return action and reason, a minute past noon, for an active brand."""
     fields: dict[str, Any] = {"now": SOON, "terms": ACTIVE}
     ruled = rule(desired, registered, **fields | overrides)
     return ruled.action, ruled.reason
@@ -60,9 +60,7 @@ def test_table_has_every_combination():
 
 
 def test_onay_after_a_ret_in_between_is_sent_again():
-    """What İYS holds was withdrawn before it heard of that: until it holds the new one, the old
-    one permits nothing.
-    """
+    """The older ONAY that İYS holds permits nothing until the new one is registered."""
     again = wanted(latest_ret_at=EARLIER)
     older = at_iys("ONAY", consent_date=EARLIER - timedelta(hours=1))
     assert ruling(again, older) == (Action.SEND, ActionReason.NOT_REGISTERED)
@@ -105,7 +103,7 @@ def test_first_loading_has_only_its_deadline():
 
 
 def test_future_activation_does_not_end_a_term():
-    """What the brand is at the moment of the ruling counts."""
+    """The state of the brand at the moment of the ruling counts."""
     old = wanted(effective_at=NOON - timedelta(days=900))
     ahead = BrandTerms(activated_at=LATER)
     assert ruling(old, at_iys("NONE"), terms=ahead)[0] is Action.SEND
@@ -121,7 +119,7 @@ def test_extra_closed_day_extends_the_term_of_an_onay():
 
 
 def test_onay_waits_for_the_one_in_flight():
-    """Never two movements of a key at once, and never expired while one is on its way."""
+    """Never two records of a key at once, and no expiry while one is in flight."""
     waiting = (Action.WAIT, ActionReason.IN_FLIGHT)
     assert ruling(wanted(), at_iys("NONE"), in_flight=True) == waiting
     much_later = NOON + timedelta(days=30)
@@ -129,7 +127,7 @@ def test_onay_waits_for_the_one_in_flight():
 
 
 def test_onay_over_a_citizens_ret_needs_attestation():
-    """Else a person looks at it."""
+    """Otherwise it is parked."""
     citizens = at_iys("RET", from_iys=True, creation_date=EARLIER)
     assert ruling(wanted(), citizens) == (Action.PARK, ActionReason.RECONSENT)
     assert ruling(wanted(attested=True), citizens)[0] is Action.SEND
@@ -163,7 +161,7 @@ def test_expired_onay_over_a_citizens_ret_expires():
 
 
 def test_unregistrable_onay_is_parked():
-    """It should not exist; a person looks."""
+    """It should not exist and is parked."""
     odd = wanted(registrable=False)
     assert ruling(odd, at_iys("NONE")) == (Action.PARK, ActionReason.NOT_REGISTRABLE)
 
@@ -191,7 +189,7 @@ def test_tacir_update_needs_date_and_source(missing: str, value: str, duty: Acti
     list(product([OriginRank.IYS, OriginRank.IYS_HS], ["RET", "NONE", "NOT_ONAY", "UNKNOWN"])),
 )
 def test_onay_of_iys_is_never_sent_back(rank: OriginRank, value: str):
-    """What İYS said and no longer shows is read there and published."""
+    """What İYS no longer shows is queried there and published."""
     desired = wanted(origin_rank=rank)
     assert ruling(desired, at_iys(value)) == (Action.ASK, ActionReason.SAID_BY_IYS)
 
@@ -199,7 +197,7 @@ def test_onay_of_iys_is_never_sent_back(rank: OriginRank, value: str):
 @pytest.mark.parametrize("value", ["ONAY", "UNKNOWN"])
 @pytest.mark.parametrize("in_flight", [False, True])
 def test_ret_is_sent_ahead_of_everything(value: str, in_flight: bool):
-    """m.9/6: where İYS shows or may show ONAY, even while an ONAY is on its way."""
+    """m.9/6: where İYS holds or may hold ONAY, even while an ONAY is in flight."""
     ruled = ruling(wanted("RET"), at_iys(value), in_flight=in_flight)
     assert ruled == (Action.SEND_FIRST, ActionReason.OPT_OUT)
 
@@ -227,7 +225,7 @@ def test_unregistrable_ret_is_rescued():
 
 
 def test_newer_onay_of_a_citizen_outranks_our_older_ret():
-    """Its event is on the way to the law, which will say so itself."""
+    """Its event is still on the way."""
     citizens = at_iys("ONAY", from_iys=True, creation_date=LATER)
     assert ruling(wanted("RET"), citizens) == (Action.ASK, ActionReason.REGISTERED_NEWER)
     before = at_iys("ONAY", from_iys=True, creation_date=EARLIER)
@@ -251,7 +249,7 @@ def test_newer_onay_of_a_citizen_outranks_our_older_ret():
 def test_ret_of_iys_under_a_provider_onay_is_rescued(
     rank: OriginRank, registered: RegisteredState, expected: tuple[Action, ActionReason]
 ):
-    """A provider's ONAY over it is an alarm; the citizen's own is the citizen's."""
+    """A provider's ONAY over it is rescued; the citizen's own is respected."""
     assert ruling(wanted("RET", origin_rank=rank), registered) == expected
 
 
@@ -279,7 +277,7 @@ CLOCKS = st.sampled_from([ACTIVE, BrandTerms(), BrandTerms(loading_deadline=EARL
 def test_every_ruling_keeps_the_invariants(
     desired: Desired, registered: RegisteredState, terms: BrandTerms, in_flight: bool
 ):
-    """The two promises, whatever the case."""
+    """The two invariants, in every case."""
     ruled = rule(desired, registered, now=SOON, terms=terms, in_flight=in_flight)
     assert isinstance(ruled, Ruling)
     if desired.status is Status.RET:
@@ -321,7 +319,7 @@ def test_live_capture_under_a_notice_is_attested():
     ],
 )
 def test_incomplete_capture_is_not_attested(fields: dict[str, Any]):
-    """Paper, files, an unknown notice or a late report need a person."""
+    """Paper, files, an unknown notice or a late receipt are not certain."""
     assert not attested(an_event(**LIVE | fields))
 
 

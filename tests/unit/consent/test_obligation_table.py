@@ -125,7 +125,7 @@ def test_every_case_is_ruled_as_the_design_says():
 
 
 def test_ret_is_never_lost_in_the_table():
-    """No RET expires, waits for a person or goes behind bulk; no ONAY of ours undoes a citizen's
+    """No RET expires, is parked or follows bulk; no ONAY of ours overwrites a citizen's
     RET without attestation, and a RET waits only where İYS shows no ONAY.
     """
     for case in cases():

@@ -24,7 +24,7 @@ def state_after(data: list[AdmittedEvent]) -> Consent | None:
 def test_any_permutation_and_duplication_gives_the_same_consent(
     data: list[AdmittedEvent], random: Random
 ):
-    """Order of arrival and repetition change nothing."""
+    """The order of arrival and repetition change nothing."""
     shuffled = [*data, *random.choices(data, k=3)]
     random.shuffle(shuffled)
     assert state_after(shuffled) == state_after(data)
@@ -54,7 +54,7 @@ def test_split_and_merge_equals_deciding_in_sequence(
 
 @given(st.lists(admitted_events(), min_size=1, max_size=8))
 def test_decision_has_its_event_and_key(data: list[AdmittedEvent]):
-    """A decision can be read without the record that brought it about."""
+    """A decision can be read without its source record."""
     state = None
     for admitted in data:
         decision = decide(state, admitted)
@@ -133,7 +133,7 @@ def test_onay_loses_a_shared_second():
 
 @given(admitted_events(), admitted_events())
 def test_event_wins_exactly_where_its_order_is_greater(one: AdmittedEvent, two: AdmittedEvent):
-    """The steps of a decision and the total order say the same."""
+    """The steps of a decision and the total order agree."""
     decision = decide(decide(None, one).consent, two)
     wins = decision.kind in (DecisionKind.APPLY, DecisionKind.ENRICHED)
     assert wins is ((two.order, two.content) > (one.order, one.content))
@@ -153,9 +153,7 @@ def test_event_wins_exactly_where_its_order_is_greater(one: AdmittedEvent, two: 
 def test_one_event_id_with_two_contents_gives_one_state(
     lesser: AdmittedEvent, greater: AdmittedEvent
 ):
-    """The fourth part of the order is equal, too: then what a state keeps of a claim decides, a
-    registrable and a dated one before others.
-    """
+    """With equal order the greater content wins, a registrable and a dated one before others."""
     assert lesser.order == greater.order
     assert state_after([lesser, greater]) == state_after([greater, lesser])
     assert state_after([lesser, greater]) == state_after([greater])
@@ -171,7 +169,7 @@ def test_first_event_applies():
 
 
 def test_duplicate_returns_the_same_object():
-    """Nothing is written for a repetition."""
+    """Nothing is published for a repetition."""
     current = decide(None, a_claim()).consent
     assert decide(current, a_claim()).consent is current
 

@@ -27,7 +27,7 @@ from izin.consent.violations import Violation
     ],
 )
 def test_every_notation_of_a_turkish_mobile_is_one_number(text: str):
-    """However people write it, it is the same person."""
+    """Every notation gives the same recipient."""
     assert read_phone(text) == "+905550000001"
 
 
@@ -48,7 +48,7 @@ def test_every_notation_of_a_turkish_mobile_is_one_number(text: str):
     ],
 )
 def test_landlines_and_foreign_numbers(text: str, number: str):
-    """Landlines are İYS's own example; other countries' numbers carry their plus."""
+    """Landlines are İYS's own example; foreign numbers need their plus."""
     assert read_phone(text) == number
 
 
@@ -83,7 +83,7 @@ def test_landlines_and_foreign_numbers(text: str, number: str):
     ],
 )
 def test_number_that_cannot_be_dialled_is_refused(text: str, code: str):
-    """Each refusal carries the code that says what to correct."""
+    """Each refusal has the code that says what to correct."""
     found = read_phone(text)
     assert isinstance(found, Violation)
     assert found.code == code

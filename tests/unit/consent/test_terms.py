@@ -44,7 +44,7 @@ BRANDS = st.sampled_from(
 
 
 def in_turkey(*fields: int) -> datetime:
-    """Return an instant by the clock on a Turkish wall."""
+    """Return an instant in Turkish time."""
     return datetime(*fields, tzinfo=TURKEY)
 
 
@@ -84,7 +84,7 @@ def test_third_business_day_has_two_readings(given_at: datetime, due: datetime, 
 
 @pytest.mark.parametrize(("said_on", "last_day"), TERMS)
 def test_term_ends_as_in_the_reference(said_on: date, last_day: date):
-    """Both readings end on the same day; on Sunday the clock stands, so it is the end of it."""
+    """Both readings end on the same day; an event of a Sunday counts from its end."""
     said_at = datetime.combine(said_on, time(10, 30), TURKEY)
     ends = datetime.combine(last_day, time(23, 59, 59), TURKEY)
     stands = said_on == date(2026, 9, 13)
@@ -126,7 +126,7 @@ def test_later_event_is_never_due_earlier(instant: datetime, step: timedelta, br
 def test_extra_closed_day_never_shortens_a_term(
     instant: datetime, closed: set[date], one_more: date
 ):
-    """Both readings are monotone in the calendar: what an operator closes only ever helps."""
+    """Both readings are monotone in the calendar: a closed day never shortens a term."""
     fewer = Calendar(extra_closed_days=frozenset(closed))
     more = Calendar(extra_closed_days=frozenset(closed | {one_more}))
     for reading in (due_at, expires_at):
@@ -135,7 +135,7 @@ def test_extra_closed_day_never_shortens_a_term(
 
 @given(INSTANTS, BRANDS)
 def test_due_is_never_after_expiry(instant: datetime, brand: BrandTerms):
-    """The alarm never rings after it is too late."""
+    """The alert never comes after the expiry."""
     now = datetime(2026, 3, 15, tzinfo=UTC)
     assert due_at(instant, brand, now=now) <= expires_at(instant, brand, now=now)
 
@@ -157,7 +157,7 @@ def test_term_of_an_event_before_the_calendar_has_ended():
 
 
 def test_due_beyond_the_calendar_is_an_error():
-    """Better no term than one that takes every weekday for a business day."""
+    """No term is better than one that takes every weekday for a business day."""
     for reading in (due_at, expires_at):
         with pytest.raises(OutsideCalendarError):
             reading(in_turkey(2036, 1, 1), ACTIVE)
@@ -183,7 +183,7 @@ def test_before_activation_only_the_loading_deadline_counts():
 
 
 def test_future_activation_starts_no_term():
-    """The three-day rule begins with the activation, not with the knowledge of it."""
+    """The three-day rule begins with the activation itself."""
     activated_at = datetime(2026, 3, 10, tzinfo=UTC)
     brand = BrandTerms(activated_at=activated_at, loading_deadline=activated_at)
     given_at = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -213,7 +213,7 @@ def test_future_activation_starts_no_term():
 def test_onay_around_an_activation_has_its_own_term(
     said_at: datetime, now: datetime, due: datetime
 ):
-    """A consent has three business days or the first loading, whichever lets it live longer."""
+    """A consent has three business days or the first loading, whichever is longer."""
     brand = BrandTerms(
         activated_at=in_turkey(2026, 3, 12, 9), loading_deadline=in_turkey(2026, 3, 9, 18)
     )
@@ -223,7 +223,7 @@ def test_onay_around_an_activation_has_its_own_term(
 
 
 def test_future_activation_ends_a_loading_without_deadline():
-    """An onay that the activation will expire is submitted before it, or never."""
+    """An ONAY that the activation will expire is submitted before it, or never."""
     brand = BrandTerms(activated_at=in_turkey(2026, 3, 12, 9))
     now = in_turkey(2026, 3, 2)
     assert expires_at(in_turkey(2019, 1, 2), brand, now=now) == brand.activated_at
@@ -232,7 +232,7 @@ def test_future_activation_ends_a_loading_without_deadline():
 
 @given(INSTANTS)
 def test_passed_activation_revives_no_expired_onay(instant: datetime):
-    """What was reckoned before an activation that was known holds after it for what still lives."""
+    """A term counted before a known activation remains valid after it."""
     brand = BrandTerms(activated_at=in_turkey(2026, 3, 12, 9))
     before = expires_at(instant, brand, now=brand.activated_at - timedelta(seconds=1))
     after = expires_at(instant, brand, now=brand.activated_at)
@@ -284,21 +284,21 @@ DEADLINE = datetime(2026, 3, 5, 9, tzinfo=UTC)
     ],
 )
 def test_urgency_grows_towards_the_deadline(left: timedelta, expected: Urgency):
-    """The alarm is at 24 hours, the fast lane in the last one."""
+    """The alert is at 24 hours, the highest urgency in the last one."""
     assert urgency(DEADLINE - left, DEADLINE) is expected
     assert time_left(DEADLINE - left, DEADLINE) == left
 
 
 @given(INSTANTS, st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=5)))
 def test_urgency_never_falls_as_time_passes(now: datetime, later: timedelta):
-    """What was pressing is no calmer an hour later."""
+    """Urgency never decreases in an hour."""
     rising = (Urgency.CALM, Urgency.SOON, Urgency.LAST_HOUR, Urgency.OVERDUE)
     deadline = now + timedelta(days=2)
     assert rising.index(urgency(now, deadline)) <= rising.index(urgency(now + later, deadline))
 
 
 def test_no_deadline_has_no_urgency():
-    """A brand that is not active and has no loading deadline has all the time."""
+    """A brand that is not active and has no loading deadline has no term."""
     assert urgency(DEADLINE, None) is Urgency.NO_DEADLINE
     assert time_left(DEADLINE, None) is None
 
