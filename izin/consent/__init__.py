@@ -18,7 +18,7 @@ from __future__ import annotations
 from izin.consent.admission import RefusedEvent, admit
 from izin.consent.attestation import attested
 from izin.consent.business_days import Calendar, add_business_days, is_business_day, is_half_day
-from izin.consent.emails import normalise_email
+from izin.consent.emails import read_email
 from izin.consent.lifecycle import after
 from izin.consent.model import (
     AdmittedEvent,
@@ -33,7 +33,7 @@ from izin.consent.model import (
 )
 from izin.consent.obligation import Action, Desired, Registered, RegisteredState, Ruling, rule
 from izin.consent.ordering import decide, merge
-from izin.consent.phones import normalise_phone
+from izin.consent.phones import read_phone
 from izin.consent.terms import BrandTerms, Urgency, due_at, expires_at, time_left, urgency
 from izin.consent.violations import Violation, violation
 
@@ -67,8 +67,8 @@ __all__ = [
     "is_business_day",
     "is_half_day",
     "merge",
-    "normalise_email",
-    "normalise_phone",
+    "read_email",
+    "read_phone",
     "rule",
     "time_left",
     "urgency",

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from izin.consent.errors import UnreadableRecipientError
 from izin.consent.violations import Violation, violation
 
 if TYPE_CHECKING:
@@ -22,18 +21,6 @@ is_canonical_email: Callable[[str], re.Match[str] | None] = re.compile(
     r"(?=.{6,265}\Z)[a-z0-9._+-]+@(?:[a-z0-9]+(?:-+[a-z0-9]+)*\.)+[a-z]{2,}"
 ).fullmatch
 """Whether a text is an address in the form İYS stores."""
-
-
-def normalise_email(text: str) -> str:
-    """Return the e-mail address in ``text`` in the form İYS stores.
-
-    Raises:
-        UnreadableRecipientError: ``text`` is not an address that İYS accepts.
-    """
-    address = read_email(text)
-    if isinstance(address, Violation):
-        raise UnreadableRecipientError(address)
-    return address
 
 
 def read_email(text: str) -> str | Violation:

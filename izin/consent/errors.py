@@ -6,17 +6,11 @@ IzinError
 │   ├── IllegalTransitionError
 │   └── OutsideCalendarError
 ├── SourceError         what a source sent cannot be used; the source acts
-│   ├── UnreadableKeyError
-│   └── UnreadableRecipientError
+│   └── UnreadableKeyError
 └── IysError            İYS refused or did not answer; subclasses in ``izin.iys.errors``
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from izin.consent.violations import Violation
 
 
 class IzinError(Exception):
@@ -73,11 +67,3 @@ class UnreadableKeyError(SourceError):
             "not a canonical key (brand_code/type/recipient_type/recipient): "
             f"{text.count('/') + 1} parts"
         )
-
-
-class UnreadableRecipientError(SourceError):
-    """A phone number or e-mail address that cannot be read; ``violation`` says why."""
-
-    def __init__(self, violation: Violation) -> None:
-        super().__init__(f"{violation.code}: {violation.reason}")
-        self.violation = violation

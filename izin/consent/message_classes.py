@@ -71,26 +71,25 @@ CLASSES: Mapping[MessageClass, ClassRule] = MappingProxyType(
             "It promotes or markets goods, services or the business, or does so in part.",
         ),
         MessageClass.GREETING: _commercial(
-            "Yön. m.5/1", "A wish or a greeting keeps the sender in mind."
+            "Yön. m.5/1", "A wish or a greeting promotes the sender."
         ),
         MessageClass.SURVEY: _commercial(
-            "Yön. m.5/1", "A question about satisfaction keeps the sender in mind; none exempts it."
+            "Yön. m.5/1",
+            "A question about satisfaction promotes the sender; no exemption covers it.",
         ),
         MessageClass.GOODS_IN_USE: _exempt(
-            "Change, use or upkeep of goods supplied, where the recipient gave the address for it."
+            "Change, use or maintenance of supplied goods, if the address was given for that."
         ),
-        MessageClass.SUBSCRIPTION: _exempt("News of a subscription that runs."),
-        MessageClass.MEMBERSHIP: _exempt("News of a membership that runs."),
-        MessageClass.PARTNERSHIP: _exempt("News of a partnership that runs."),
-        MessageClass.COLLECTION: _exempt("A payment is collected."),
-        MessageClass.DEBT_REMINDER: _exempt("A debt is called to mind."),
-        MessageClass.INFORMATION_UPDATE: _exempt(
-            "The recipient's data are to be brought up to date."
-        ),
-        MessageClass.PURCHASE: _exempt("An order or a purchase is confirmed."),
+        MessageClass.SUBSCRIPTION: _exempt("Information about a current subscription."),
+        MessageClass.MEMBERSHIP: _exempt("Information about a current membership."),
+        MessageClass.PARTNERSHIP: _exempt("Information about a current partnership."),
+        MessageClass.COLLECTION: _exempt("The collection of a payment."),
+        MessageClass.DEBT_REMINDER: _exempt("A reminder of a debt."),
+        MessageClass.INFORMATION_UPDATE: _exempt("A request to update the recipient's data."),
+        MessageClass.PURCHASE: _exempt("The confirmation of an order or a purchase."),
         MessageClass.INVOICE: _exempt("The invoice or receipt of a purchase."),
-        MessageClass.DELIVERY: _exempt("Where a purchase is, and when it comes."),
-        MessageClass.LEGAL_NOTICE: _exempt("A notice that a law obliges the sender to give."),
+        MessageClass.DELIVERY: _exempt("The delivery status of a purchase."),
+        MessageClass.LEGAL_NOTICE: _exempt("A notice that the law requires."),
     }
 )
 """Every class with its rule."""

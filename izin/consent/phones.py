@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 import phonenumbers
 
-from izin.consent.errors import UnreadableRecipientError
 from izin.consent.violations import Violation, violation
 
 if TYPE_CHECKING:
@@ -48,18 +47,6 @@ _PUNCTUATION = str.maketrans(
     "\u2010\u2011\u2012\u2013\u2014\u2212"  # hyphens and dashes
     "\u200b\u200e\u200f\u202a\u202c\u2068\u2069\ufeff",  # marks from copying
 )
-
-
-def normalise_phone(text: str) -> str:
-    """Return the phone number in ``text`` as E.164.
-
-    Raises:
-        UnreadableRecipientError: ``text`` is not a phone number.
-    """
-    number = read_phone(text)
-    if isinstance(number, Violation):
-        raise UnreadableRecipientError(number)
-    return number
 
 
 def read_phone(text: str) -> str | Violation:

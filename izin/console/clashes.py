@@ -1,4 +1,4 @@
-"""How a counter-example of the law is shown: its events, the two ways to tell them, both states."""
+"""The output of a counterexample of the law: its events, their two orders, both states."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from izin.consent.model import AdmittedEvent, ConsentKey
-    from izin.console.permutations import Clash, Parts
+    from izin.console.permutations import Counterexample, Parts
 
 _EVENT = (
     *("number", "key", "status", "effective_at", "origin_rank", "event_id"),
@@ -23,23 +23,23 @@ _EVENT = (
 )
 
 
-def print_clash(clash: Clash) -> None:
+def print_clash(clash: Counterexample) -> None:
     """Print ``clash`` as tables."""
     out.print(Text(f"the law does not hold: {clash.why}", "red"))
-    rows = [_event(number, claim).values() for number, claim in enumerate(clash.claims, 1)]
+    rows = [_event(number, claim).values() for number, claim in enumerate(clash.events, 1)]
     print_rows(Output.TABLE, _EVENT, map(tuple, rows))
     ways = [("one", _written(clash.one)), ("other", _written(clash.other))]
     print_rows(
-        Output.TABLE, ("way", "told"), ways, titles=("way", "told: (…) is a state, + merges")
+        Output.TABLE, ("way", "order"), ways, titles=("way", "order: (…) is a state, + merges")
     )
     print_rows(Output.TABLE, ("key", "field", "one", "other"), _states(clash))
 
 
-def clash_as_json(clash: Clash) -> dict[str, Any]:
+def clash_as_json(clash: Counterexample) -> dict[str, Any]:
     """Return ``clash`` for machines; events are numbered from 1."""
     return {
         "why": clash.why,
-        "events": [_event(number, claim) for number, claim in enumerate(clash.claims, 1)],
+        "events": [_event(number, claim) for number, claim in enumerate(clash.events, 1)],
         "one": _numbered(clash.one),
         "other": _numbered(clash.other),
         "one_state": [_fields(one) for one in clash.one_state.values()],
@@ -81,7 +81,7 @@ def _written(parts: Parts) -> str:
     return " + ".join(f"({' '.join(map(str, part))})" for part in _numbered(parts))
 
 
-def _states(clash: Clash) -> list[tuple[object, ...]]:
+def _states(clash: Counterexample) -> list[tuple[object, ...]]:
     """Return each field that is held, by both ways, and those first in which they differ."""
     rows: list[tuple[object, ...]] = []
     for key in sorted(clash.one_state.keys() | clash.other_state.keys()):

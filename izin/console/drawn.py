@@ -16,7 +16,7 @@ from izin.consent import violations as law
 from izin.consent.message_classes import CLASSES
 from izin.console.drawn_cutter import drawn_cutters
 from izin.iys.verdicts import VERDICTS, Verdict
-from izin.producers.mapping import violations as doors
+from izin.producers.mapping import violations as ours
 from izin.runtime.settings import (
     IntakeSettings,
     IysSettings,
@@ -66,35 +66,35 @@ that changes nothing; the ledger's database refuses it too.
 _CODES = """{made}
 # Codes
 
-Which layer names or reads which code. An `H` code is İYS's own, an `IZIN-` code is ours.
+Which package reports or reads which code. An `H` code is İYS's own, an `IZIN-` code is ours.
 
-## Named before İYS is asked
+## Reported before a submission
 
-The doors judge what is written, the law what it says, the order stage what cannot be a record at
-all. A rejection whose key can be read stands whatever code it is given.
+The producers check the notation of a record, the law its content, the order stage whether it is a
+record at all. An opt-out whose key can be read is valid whatever codes it gets.
 
-| code | named by | English | Turkish |
+| code | reported by | English | Turkish |
 |---|---|---|---|
 {named}
 
 ## Read from İYS's answer
 
 From `izin.iys.verdicts`, whatever the HTTP status. A code that is not here is `unknown`: a person
-looks, and nobody takes it for a final word.
+must act, and it is never final.
 
 | verdict | codes |
 |---|---|
 {read}
 """
 
-_NAMING = {"the doors": doors.REASONS, "the law": law.REASONS, "the order stage": guard.REASONS}
+_NAMING = {"the producers": ours.REASONS, "the law": law.REASONS, "the order stage": guard.REASONS}
 
 _MESSAGES = """{made}
 # Classes of messages
 
 From `izin.consent.message_classes`. A commercial message needs a consent that İYS holds. An exempt
-one may go out whatever is registered, **as long as it promotes nothing**: with one line of
-advertising it is commercial. Whoever names no class is answered as for a commercial message.
+one may be sent whatever is registered, **as long as it promotes nothing**: with one line of
+advertising it is commercial. Without a class a message is commercial.
 
 | class | kind | from | because |
 |---|---|---|---|

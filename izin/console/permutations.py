@@ -1,18 +1,18 @@
-"""Whether the law hangs on the order, the repetition or the grouping of claims: it is tried.
+"""A search for an order, repetition or grouping of events in which the law gives another state.
 
-The law says of itself (:mod:`izin.consent.ordering`) that any permutation, duplication, batching,
-split or replay of the same claims gives the same state, byte for byte. Here claims are told over
-and over in orders that chance draws, some of them twice:
+The law claims (:mod:`izin.consent.ordering`) that any permutation, duplication, batching, split or
+replay of the same events gives the same state, byte for byte. Here events are applied in random
+orders, some of them twice:
 
-- one by one into one state, and then all of them once more on top of it, which changes nothing;
-- dealt to several states, as partitions would be split, which are merged in any order;
-- in batches that are folded apart, as a stream would be cut, and merged in any order.
+- one by one to one state, and then all of them again, which must change nothing;
+- dealt to several states, as to partitions, which are merged in any order;
+- cut into batches, as a stream may be, which are folded separately and merged in any order.
 
-On the way the latest RET never goes back, and a RET gives way to a later ONAY alone: so a RET that
-is the greatest is never left. In the end the greatest claim of each key stands. Where any of it
-fails, the :class:`Clash` that shows it is shrunk until nothing more can be left out.
+Meanwhile the latest RET must never go back, and a RET must be replaced by a later ONAY only. At the
+end the greatest event of each key must win. If any of it fails, the :class:`Counterexample` is
+shrunk until nothing more can be left out.
 
-Chance and the law to be tried are arguments: a law that is broken on purpose must be found out.
+Randomness and the law are arguments, so that tests can check that a broken law is found.
 """
 
 from __future__ import annotations
@@ -34,39 +34,39 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Parts = tuple[tuple[int, ...], ...]
-"""In which order claims are told, by their numbers: each part into a state of its own, merged from
-left to right. One part: one state."""
+"""The order in which events are applied, by their numbers: each part to a state of its own, merged
+from left to right. One part: one state."""
 
-_MOST_STATES = 8
+_MAX_STATES = 8
 
-_Told = tuple[tuple[str, AdmittedEvent], ...]
+_Events = tuple[tuple[str, AdmittedEvent], ...]
 _State = dict[str, Consent]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Law:
-    """A law that can be tried: what it makes of a claim, and of two states built apart."""
+class OrderingLaw:
+    """A law to be tested: its decision on an event, and its merge of two states."""
 
     decide: Callable[[Consent | None, AdmittedEvent], Decision]
     merge: Callable[[Consent, Consent], Consent]
 
 
-class UnsteadyLawError(OurError):
-    """A law that makes of the same claims, told in the same way, another state each time."""
+class NondeterministicLawError(OurError):
+    """A law that gives another state each time for the same events in the same order."""
 
     def __init__(self) -> None:
-        super().__init__("the law is no function: a clash was found, and not found again")
+        super().__init__("the law is not deterministic: a counterexample could not be reproduced")
 
 
-THE_LAW = Law(decide=decide, merge=merge)
+LAW = OrderingLaw(decide=decide, merge=merge)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Clash:
-    """A counter-example: the same claims, told in two ways, and what each way came to."""
+class Counterexample:
+    """The same events in two orders, and the state that each order gives."""
 
     why: str
-    claims: tuple[AdmittedEvent, ...]
+    events: tuple[AdmittedEvent, ...]
     one: Parts
     other: Parts
     one_state: Mapping[str, Consent]
@@ -74,20 +74,20 @@ class Clash:
 
 
 def try_law(
-    claims: Sequence[AdmittedEvent], *, permutations: int, rng: Random, law: Law = THE_LAW
-) -> bytes | Clash:
-    """Return the digest of the one state that all permutations give, or the smallest clash."""
-    # What all orders are held against is the lawful one: there even a careless law is right.
-    told = _told(sorted(claims, key=lambda claim: (claim.order, claim.content)))
-    one = _in_order(told)
-    expected, fault = _play(told, one, law)
+    events: Sequence[AdmittedEvent], *, permutations: int, rng: Random, law: OrderingLaw = LAW
+) -> bytes | Counterexample:
+    """Return the digest of the state that all permutations give, or a minimal counterexample."""
+    # The reference is the sorted order, in which even a careless law is right.
+    keyed = _keyed(sorted(events, key=lambda event: (event.order, event.content)))
+    one = _in_order(keyed)
+    expected, fault = _play(keyed, one, law)
     if fault is not None:
-        return _shrunk(told, one, law)
+        return _shrink(keyed, one, law)
     for _ in range(permutations):
-        other = _differing(told, expected, rng, law)
+        other = _counterorder(keyed, expected, rng, law)
         if other is not None:
-            return _shrunk(told, other, law)
-    return _shrunk(told, one, law) if _is_lesser(told, expected) else digest(expected)
+            return _shrink(keyed, other, law)
+    return _shrink(keyed, one, law) if _has_lesser(keyed, expected) else digest(expected)
 
 
 def digest(state: Mapping[str, Consent]) -> bytes:
@@ -100,62 +100,62 @@ def digest(state: Mapping[str, Consent]) -> bytes:
 
 
 def canonical(consent: Consent) -> bytes:
-    """Return ``consent``, every field of it, as bytes: equal states have equal bytes."""
-    said = {one.name: _plain(getattr(consent, one.name)) for one in fields(consent)}
-    return json.dumps(said, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    """Return all fields of ``consent`` as bytes: equal states have equal bytes."""
+    fields_ = {one.name: _primitive(getattr(consent, one.name)) for one in fields(consent)}
+    return json.dumps(fields_, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _plain(held: object) -> object:
-    match held:
+def _primitive(value: object) -> object:
+    match value:
         case datetime():
-            return held.astimezone(UTC).isoformat()
+            return value.astimezone(UTC).isoformat()
         case ConsentKey():
-            return str(held)
+            return str(value)
         case _:
-            return held
+            return value
 
 
-def _told(claims: Sequence[AdmittedEvent]) -> _Told:
+def _keyed(events: Sequence[AdmittedEvent]) -> _Events:
     keys: dict[str, str] = {}
-    texts = (str(claim.key) for claim in claims)
-    # The same text for the same key: states are looked up by it, over and over.
-    return tuple((keys.setdefault(key, key), one) for key, one in zip(texts, claims, strict=True))
+    texts = (str(event.key) for event in events)
+    # One text object a key: it is looked up many times.
+    return tuple((keys.setdefault(key, key), one) for key, one in zip(texts, events, strict=True))
 
 
-def _differing(told: _Told, expected: _State, rng: Random, law: Law) -> Parts | None:
-    """Return a way of telling that chance drew and that comes to another state, if there is one."""
-    numbers = range(len(told))
-    drawn = [*numbers, *rng.choices(numbers, k=1 + len(numbers) // 8)] if numbers else []
-    rng.shuffle(drawn)
-    order = tuple(drawn)
+def _counterorder(events: _Events, expected: _State, rng: Random, law: OrderingLaw) -> Parts | None:
+    """Return a random order that gives another state than ``expected``; None: none was found."""
+    numbers = range(len(events))
+    numbered = [*numbers, *rng.choices(numbers, k=1 + len(numbers) // 8)] if numbers else []
+    rng.shuffle(numbered)
+    order = tuple(numbered)
     state: _State = {}
-    if _fold(told, order, state, law) is not None or state != expected:
+    if _fold(events, order, state, law) is not None or state != expected:
         return (order,)
     before = state.copy()
-    # The greatest first: a law that lets the last one win would end with it in lawful order.
+    # The greatest first: in sorted order, a law in which the last one wins would be right.
     again = numbers[::-1]
-    if _fold(told, again, state, law) is not None or state != before:
+    if _fold(events, again, state, law) is not None or state != before:
         return ((*order, *again),)
-    count = rng.randint(2, _MOST_STATES)
-    size = 1 + len(order) // rng.randint(1, _MOST_STATES)
+    count = rng.randint(2, _MAX_STATES)
+    size = 1 + len(order) // rng.randint(1, _MAX_STATES)
     for groups in (
         [order[first::count] for first in range(count)],
         [order[first : first + size] for first in range(0, len(order), size)],
     ):
         rng.shuffle(groups)
         parts = tuple(groups)
-        state, fault = _play(told, parts, law)
+        state, fault = _play(events, parts, law)
         if fault is not None or state != expected:
             return parts
     return None
 
 
-def _play(told: _Told, parts: Parts, law: Law) -> tuple[_State, str | None]:
-    """Return the state to which ``parts`` come, and what went wrong on the way, if anything."""
+def _play(events: _Events, parts: Parts, law: OrderingLaw) -> tuple[_State, str | None]:
+    """Return the state that ``parts`` give, and the property that was violated, if any."""
     whole: _State = {}
     for part in parts:
         state: _State = {}
-        fault = _fold(told, part, state, law)
+        fault = _fold(events, part, state, law)
         if fault is not None:
             return whole | state, fault
         if not whole:
@@ -171,13 +171,13 @@ def _play(told: _Told, parts: Parts, law: Law) -> tuple[_State, str | None]:
     return whole, None
 
 
-def _fold(told: _Told, part: Sequence[int], state: _State, law: Law) -> str | None:
-    """Tell ``part`` to ``state``; return what went wrong on the way, if anything."""
+def _fold(events: _Events, part: Sequence[int], state: _State, law: OrderingLaw) -> str | None:
+    """Apply ``part`` to ``state``; return the property that was violated, if any."""
     decide = law.decide
     for number in part:
-        key, claim = told[number]
+        key, event = events[number]
         before = state.get(key)
-        after = decide(before, claim).consent
+        after = decide(before, event).consent
         if after is not before:
             state[key] = after
             fault = None if before is None else _fault(before, after)
@@ -195,34 +195,34 @@ def _fault(before: Consent, after: Consent) -> str | None:
         and after.status is not Status.RET
         and after.effective_at <= before.effective_at
     ):
-        return "a RET gave way to an ONAY that is no later"
+        return "a RET was replaced by an ONAY that is no later"
     return None
 
 
-def _is_lesser(told: _Told, state: _State) -> bool:
-    """Whether anything but the greatest claim of its key stands; ``told`` is in lawful order."""
-    greatest = dict(told)
+def _has_lesser(events: _Events, state: _State) -> bool:
+    """Whether the winner of a key is not its greatest event; ``events`` are sorted."""
+    greatest = dict(events)
     return any(
         (consent.order, consent.content) != (greatest[key].order, greatest[key].content)
         for key, consent in state.items()
     )
 
 
-def _clash(told: _Told, other: Parts, law: Law) -> Clash | None:
-    """Return how ``other`` clashes with the lawful order of the same claims, if it does."""
-    one = _in_order(told)
-    one_state, fault = _play(told, one, law)
-    other_state, other_fault = _play(told, other, law)
+def _counterexample(events: _Events, other: Parts, law: OrderingLaw) -> Counterexample | None:
+    """Return how ``other`` differs from the sorted order of the same events, if it does."""
+    one = _in_order(events)
+    one_state, fault = _play(events, one, law)
+    other_state, other_fault = _play(events, other, law)
     why = other_fault or fault
     if why is None and one_state != other_state:
-        why = "the two ways give different states"
-    if why is None and _is_lesser(told, one_state):
-        why = "the greatest claim does not stand"
+        why = "the two orders give different states"
+    if why is None and _has_lesser(events, one_state):
+        why = "the greatest event does not win"
     if why is None:
         return None
-    return Clash(
+    return Counterexample(
         why=why,
-        claims=tuple(claim for _, claim in told),
+        events=tuple(event for _, event in events),
         one=one,
         other=other,
         one_state=one_state,
@@ -230,44 +230,43 @@ def _clash(told: _Told, other: Parts, law: Law) -> Clash | None:
     )
 
 
-def _in_order(told: _Told) -> Parts:
-    return (tuple(range(len(told))),)
+def _in_order(events: _Events) -> Parts:
+    return (tuple(range(len(events))),)
 
 
-def _shrunk(told: _Told, other: Parts, law: Law) -> Clash:
-    """Return the clash of ``told`` with as few claims as it needs, then as few tellings.
-
-    Of what is returned nothing alone can be left out.
+def _shrink(events: _Events, other: Parts, law: OrderingLaw) -> Counterexample:
+    """Return the counterexample with as few events as possible, then as few applications; of what
+    is left no single one can be removed.
     """
 
-    def clashes(numbers: Sequence[int]) -> bool:
-        return _clash(*_only(told, other, numbers), law) is not None
+    def fails(numbers: Sequence[int]) -> bool:
+        return _counterexample(*_only(events, other, numbers), law) is not None
 
-    told, other = _only(told, other, _fewest(range(len(told)), clashes))
+    events, other = _only(events, other, _fewest(range(len(events)), fails))
 
-    def clashes_at(places: Sequence[tuple[int, int]]) -> bool:
+    def fails_at(places: Sequence[tuple[int, int]]) -> bool:
         fewer = _at(other, places)
-        # Each claim is told at least once, or the two ways would tell different claims.
-        all_told = len({number for part in fewer for number in part}) == len(told)
-        return all_told and _clash(told, fewer, law) is not None
+        # Each event is applied at least once, or the two orders would have different events.
+        is_complete = len({number for part in fewer for number in part}) == len(events)
+        return is_complete and _counterexample(events, fewer, law) is not None
 
     places = [(at, place) for at, part in enumerate(other) for place in range(len(part))]
-    other = _at(other, _fewest(places, clashes_at))
-    clash = _clash(told, other, law)
-    if clash is None:
-        raise UnsteadyLawError
-    return clash
+    other = _at(other, _fewest(places, fails_at))
+    counterexample = _counterexample(events, other, law)
+    if counterexample is None:
+        raise NondeterministicLawError
+    return counterexample
 
 
-def _only(told: _Told, parts: Parts, numbers: Sequence[int]) -> tuple[_Told, Parts]:
-    """Return the claims of ``numbers`` alone, and ``parts`` as they tell of these."""
+def _only(events: _Events, parts: Parts, numbers: Sequence[int]) -> tuple[_Events, Parts]:
+    """Return the events of ``numbers`` only, and ``parts`` restricted to them."""
     place = {number: at for at, number in enumerate(numbers)}
     kept = (tuple(place[number] for number in part if number in place) for part in parts)
-    return tuple(told[number] for number in numbers), tuple(part for part in kept if part)
+    return tuple(events[number] for number in numbers), tuple(part for part in kept if part)
 
 
 def _at(parts: Parts, places: Sequence[tuple[int, int]]) -> Parts:
-    """Return of ``parts`` what stands at ``places``."""
+    """Return ``parts`` restricted to ``places``."""
     kept = set(places)
     fewer = (
         tuple(number for place, number in enumerate(part) if (at, place) in kept)
@@ -276,14 +275,14 @@ def _at(parts: Parts, places: Sequence[tuple[int, int]]) -> Parts:
     return tuple(part for part in fewer if part)
 
 
-def _fewest(items: Sequence[T], clash: Callable[[Sequence[T]], bool]) -> Sequence[T]:
-    """Return as few of ``items``, in their order, as still ``clash``: halves first, then ones."""
+def _fewest(items: Sequence[T], fails: Callable[[Sequence[T]], bool]) -> Sequence[T]:
+    """Return as few of ``items``, in order, as still fail: halves are removed first, then ones."""
     size = len(items)
     while size:
         first, before = 0, len(items)
         while first < len(items):
             fewer = [*items[:first], *items[first + size :]]
-            if fewer and clash(fewer):
+            if fewer and fails(fewer):
                 items = fewer
             else:
                 first += size

@@ -31,7 +31,7 @@ from izin.producers.mapping.dates import DateRules, ExcelEpoch
 from izin.producers.mapping.names import Field
 from izin.producers.mapping.records import EventOrigin, RefusedRecord, judge, read
 from izin.producers.publishing.event_ids import CHANCE_BYTES, message_event_id, new_event_id
-from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher
+from izin.producers.publishing.kafka_publisher import BULK_LINGER, KafkaPublisher
 from izin.runtime.registry import codec
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from izin.consent.violations import Violation
     from izin.producers.files.importer import Progress
-    from izin.producers.publishing.publisher import Published
+    from izin.producers.publishing.event_publisher import Published
 
 _ACKNOWLEDGED_WITHIN = timedelta(seconds=30)
 _OPTIONS = {

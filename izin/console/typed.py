@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import typer
 
 from izin.consent.emails import read_email
-from izin.consent.errors import UnreadableRecipientError
+from izin.consent.errors import SourceError
 from izin.consent.phones import read_phone
 from izin.consent.terms import TURKEY
 
@@ -16,8 +16,10 @@ _SLASHES = 3
 
 
 def normalised(text: str) -> str:
-    """Return a recipient as keys spell it, alone or at the end of a canonical key; raises
-    UnreadableRecipientError.
+    """Return a recipient normalised, alone or at the end of a canonical key.
+
+    Raises:
+        SourceError: it is neither a phone number nor an e-mail address.
     """
     if text.count("/") >= _SLASHES:
         *whose, recipient = text.split("/", _SLASHES)
@@ -25,7 +27,7 @@ def normalised(text: str) -> str:
     read = read_email(text) if "@" in text else read_phone(text)
     if isinstance(read, str):
         return read
-    raise UnreadableRecipientError(read)
+    raise SourceError(f"{read.code}: {read.reason}")
 
 
 def is_key(text: str) -> bool:

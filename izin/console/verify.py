@@ -25,7 +25,7 @@ from izin.consent.admission import admit
 from izin.consent.errors import SourceError
 from izin.consent.model import AdmittedEvent
 from izin.console.clashes import clash_as_json, print_clash
-from izin.console.contradictions import contradicting
+from izin.console.contradictions import contradicting_events
 from izin.console.event_lines import read_events
 from izin.console.output import (
     Exit,
@@ -38,7 +38,7 @@ from izin.console.output import (
     say,
     told,
 )
-from izin.console.permutations import THE_LAW, Clash, Law, try_law
+from izin.console.permutations import LAW, Counterexample, OrderingLaw, try_law
 from izin.console.stopping import interruptible
 
 SEED = 2026
@@ -62,7 +62,7 @@ class Series:
     """The size of a set, or of the largest where ``fewest`` is less."""
     permutations: int
     seed: int
-    law: Law
+    law: OrderingLaw
     given: Sequence[AdmittedEvent] | None = None
 
     @property
@@ -79,12 +79,12 @@ class Series:
         """Return how many permutations the block ``number`` has."""
         return min(_A_SET, self.permutations - number * _A_SET)
 
-    def try_block(self, number: int) -> bytes | Clash:
+    def try_block(self, number: int) -> bytes | Counterexample:
         """Return the digest of the block's set, or its counter-example."""
         rng = Random(f"{self.seed}/{self.events}/{number}")  # noqa: S311  # a trial, not a secret
         claims = self.given
         if claims is None:
-            claims = contradicting(rng.randint(self.fewest, self.events), rng=rng)
+            claims = contradicting_events(rng.randint(self.fewest, self.events), rng=rng)
         return try_law(claims, permutations=self.in_block(number), rng=rng, law=self.law)
 
 
@@ -94,7 +94,7 @@ class Tried:
 
     series: Series
     seconds: float
-    result: bytes | Clash
+    result: bytes | Counterexample
 
 
 def verify(
@@ -138,10 +138,10 @@ def verify(
         tried: list[Tried] = []
         for series in _series(file, events, permutations, seed):
             tried.append(_run(series, workers or multiprocessing.cpu_count()))
-            if isinstance(tried[-1].result, Clash):
+            if isinstance(tried[-1].result, Counterexample):
                 break
     _print(tried, output)
-    if isinstance(tried[-1].result, Clash):
+    if isinstance(tried[-1].result, Counterexample):
         raise typer.Exit(Exit.WRONG)
 
 
@@ -155,7 +155,7 @@ def _series(
         given: Sequence[AdmittedEvent] | None = None,
     ) -> Series:
         return Series(
-            fewest=fewest, events=most, permutations=count, seed=seed, law=THE_LAW, given=given
+            fewest=fewest, events=most, permutations=count, seed=seed, law=LAW, given=given
         )
 
     if file is not None:
@@ -189,7 +189,7 @@ def _claims_of(file: Path) -> list[AdmittedEvent]:
 def _run(series: Series, workers: int) -> Tried:
     began = time.monotonic()
     seen = sha256()
-    clash: Clash | None = None
+    clash: Counterexample | None = None
     # The processes first: they are made without the bars' thread.
     with (
         _results(series, workers) as results,
@@ -197,7 +197,7 @@ def _run(series: Series, workers: int) -> Tried:
     ):
         task = bars.add_task(f"sets of {_size(series)}", total=series.permutations)
         for number, found in enumerate(results):
-            if isinstance(found, Clash):
+            if isinstance(found, Counterexample):
                 clash = found
                 break
             if number < series.sets:
@@ -211,7 +211,7 @@ def _run(series: Series, workers: int) -> Tried:
 
 
 @contextmanager
-def _results(series: Series, workers: int) -> Iterator[Iterator[bytes | Clash]]:
+def _results(series: Series, workers: int) -> Iterator[Iterator[bytes | Counterexample]]:
     """Give what each block comes to, in order, worked out by so many processes."""
     numbers = range(series.blocks)
     workers = min(workers, series.blocks)
@@ -237,7 +237,7 @@ def _begin(series: Series) -> None:
 
 def _digest_of(number: int) -> bytes | None:
     result = _at_work[-1].try_block(number)
-    return None if isinstance(result, Clash) else result
+    return None if isinstance(result, Counterexample) else result
 
 
 def _size(series: Series) -> str:
@@ -247,8 +247,8 @@ def _size(series: Series) -> str:
 
 def _print(tried: Sequence[Tried], output: Output) -> None:
     result = tried[-1].result
-    clash = result if isinstance(result, Clash) else None
-    digests = [one.result for one in tried if not isinstance(one.result, Clash)]
+    clash = result if isinstance(result, Counterexample) else None
+    digests = [one.result for one in tried if not isinstance(one.result, Counterexample)]
     digest = None if clash else sha256(b"".join(digests)).hexdigest()
     match output:
         case Output.JSON:
@@ -275,5 +275,5 @@ _SHORT = 16
 
 def _row(one: Tried) -> tuple[str, int, int, float, str]:
     series, result = one.series, one.result
-    shown = "" if isinstance(result, Clash) else result.hex()
+    shown = "" if isinstance(result, Counterexample) else result.hex()
     return _size(series), series.sets, series.permutations, round(one.seconds, 1), shown

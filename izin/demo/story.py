@@ -23,7 +23,7 @@ from izin.demo.subscriber import Subscriber
 from izin.demo.twin import Twin
 from izin.producers.brand_directory import BrandReader
 from izin.producers.files.importer import Import, ImportReport, import_file
-from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher
+from izin.producers.publishing.kafka_publisher import BULK_LINGER, KafkaPublisher
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -16,7 +16,8 @@ from izin.producers.brand_directory import (
     UnknownBrandError,
 )
 from izin.producers.files.importer import Import, ImportInterruptedError, ImportReport, import_file
-from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher, Published
+from izin.producers.publishing.event_publisher import Published
+from izin.producers.publishing.kafka_publisher import BULK_LINGER, KafkaPublisher
 
 __all__ = [
     "BULK_LINGER",

@@ -1,7 +1,7 @@
-"""What a process says of itself: structured logs with recipients masked, and the metrics' names.
+"""Structured logs with recipients masked.
 
-Recipients are personal data (KVKK, Law 6698): no log line carries one whole. The masking runs as a
-processor over every event, so that a forgotten field is masked too.
+Recipients are personal data (KVKK, Law 6698): no log line contains a complete one. A processor
+masks every event, so that no field is forgotten.
 """
 
 from __future__ import annotations
@@ -23,19 +23,16 @@ if TYPE_CHECKING:
 _PHONE = re.compile(r"(?<!\d)(?!\d{4}-\d\d-\d\d)\+?\d[\d ()-]{7,17}\d")
 _EMAIL = re.compile(r"[^\s@/\"'<>]+(?:@|%40)[^\s@/\"'<>]+")
 _MASKED_KEYS = frozenset({"recipient", "recipient_raw", "recipients", "key", "keys"})
-_KEPT_AS_THEY_ARE = frozenset({"timestamp", "level", "logger", "_record", "_from_structlog"})
-_SHOWN = 4
+_UNMASKED_KEYS = frozenset({"timestamp", "level", "logger", "_record", "_from_structlog"})
+_SHORT = 4
 
 
 def mask(recipient: str) -> str:
-    """Return ``recipient`` so that a person can be recognised by who knows it, and by nobody else.
-
-    Shows the country and last two digits of a phone; first letter and domain of an e-mail.
-    """
+    """Return ``recipient`` masked: country and last two digits, or first letter and domain."""
     local, at, domain = recipient.replace("%40", "@").partition("@")
     if at:
         return f"{local[:1]}***@{domain}"
-    if len(recipient) <= _SHOWN:
+    if len(recipient) <= _SHORT:
         return "***"
     return f"{recipient[:3]}***{recipient[-2:]}"
 
@@ -50,13 +47,13 @@ def _mask_event(
     _logger: object, _method: str, event: MutableMapping[str, object]
 ) -> MutableMapping[str, object]:
     for name, value in event.items():
-        if name not in _KEPT_AS_THEY_ARE:
+        if name not in _UNMASKED_KEYS:
             event[name] = _masked(name, value)
     return event
 
 
 def _masked(name: str, value: object) -> object:
-    """Return ``value``, whatever it is, with nothing in it that looks like a recipient."""
+    """Return ``value``, of any type, with everything masked that looks like a recipient."""
     if value is None or isinstance(value, bool | float):
         return value
     if isinstance(value, Mapping):
@@ -80,7 +77,7 @@ def _mask_key(value: str) -> str:
 
 
 def configure(settings: LogSettings) -> None:
-    """Send this process's logs, its libraries' included, to standard error, masked."""
+    """Write the logs of this process and of its libraries to standard error, masked."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -105,8 +102,8 @@ def configure(settings: LogSettings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())
-    for chatty in ("faust", "mode", "aiokafka", "httpx", "uvicorn.error"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    for verbose in ("faust", "mode", "aiokafka", "httpx", "uvicorn.error"):
+        logging.getLogger(verbose).setLevel(logging.WARNING)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -123,11 +120,11 @@ def configure(settings: LogSettings) -> None:
 def _log_uncaught(
     kind: type[BaseException], error: BaseException, where: TracebackType | None
 ) -> None:
-    """Log what ends the process: Python's own hook would print it, recipients and all."""
+    """Log an uncaught exception: Python's own hook would print recipients."""
     if issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error, where)
         return
-    get_logger(__name__).critical("uncaught", exc_info=(kind, error, where))
+    get_logger(__name__).critical("process crashed", exc_info=(kind, error, where))
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

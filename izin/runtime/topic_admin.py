@@ -21,7 +21,7 @@ from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 from izin.runtime.kafka import TIMEOUT, admin, broker_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from confluent_kafka.admin import AdminClient
 
@@ -73,8 +73,7 @@ def repair_topics(settings: KafkaSettings) -> tuple[str, ...]:
     """
     client = admin(settings)
     with broker_errors(settings):
-        existing = client.list_topics(timeout=TIMEOUT).topics
-        configs = _configs(client, [topic for topic in settings.topics if topic.name in existing])
+        configs = _configs(client, settings.topics)
         found = [topic for topic in settings.topics if topic.name in configs]
         changes = [
             ConfigResource(
@@ -104,7 +103,7 @@ def topic_faults(settings: KafkaSettings) -> tuple[str, ...]:
     client = admin(settings)
     with broker_errors(settings):
         existing = client.list_topics(timeout=TIMEOUT).topics
-        configs = _configs(client, [topic for topic in settings.topics if topic.name in existing])
+        configs = _configs(client, settings.topics)
     faults: list[str] = []
     for topic in settings.topics:
         config = configs.get(topic.name)
@@ -190,10 +189,8 @@ def _production_faults(topic: Topic, found: Any, config: Mapping[str, str]) -> l
     return faults
 
 
-def _configs(client: AdminClient, topics: list[Topic]) -> Mapping[str, dict[str, str]]:
+def _configs(client: AdminClient, topics: Iterable[Topic]) -> Mapping[str, dict[str, str]]:
     """Return the settings of each of ``topics`` that exists."""
-    if not topics:
-        return {}
     requested = client.describe_configs(
         [ConfigResource(ResourceType.TOPIC, topic.name) for topic in topics]
     )
@@ -202,7 +199,6 @@ def _configs(client: AdminClient, topics: list[Topic]) -> Mapping[str, dict[str,
         try:
             entries = future.result(TIMEOUT)
         except KafkaException as error:
-            # A listing may still name a topic that was deleted a moment ago.
             if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise
         else:

@@ -10,20 +10,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-LINES = 300
-
-LONGER: Mapping[str, str] = {
-    "izin/consent/model.py": "the words of the law, one table of translation",
-    "izin/console/household.py": "every process of the house, in the order of its start",
-    "izin/demo/generate.py": "one file that can be run alone",
-    "izin/producers/publishing/publisher.py": "one door, in its two speeds",
-    "izin/schemas/generated/decision_offsets.py": "generated, some lines a field",
-    "izin/schemas/generated/consent_event_offsets.py": "generated, some lines a field",
-}
-"""Modules that may pass `LINES`, and why; none may pass 400."""
-
-LONGEST = 400
-
 ENVIRONMENT: Mapping[str, str] = {
     "izin/runtime/settings.py": "the reader",
     "izin/local/": "starts servers, which need an environment",
@@ -55,7 +41,7 @@ CLOCKS_AND_CHANCE = frozenset(
 """Names by which a module that may be imported could still read a clock or chance."""
 
 STRANGERS = ("izin/local/",)
-"""Outside the house: they import nothing of it, and raise errors of their own."""
+"""They import nothing of the product, and raise errors of their own."""
 
 BLAMED = frozenset({"OurError", "SourceError", "IysError"})
 
@@ -86,16 +72,6 @@ def _lines(root: Path, *folders: str) -> Iterator[tuple[str, str]]:
             continue
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             yield f"{name}:{number}", line
-
-
-def long_modules(root: Path) -> list[str]:
-    """Find modules too long to be read in one sitting."""
-    return [
-        f"{name}: {length} lines"
-        for name, path in _modules(root, "izin")
-        if (length := len(path.read_text(encoding="utf-8").splitlines()))
-        > (LONGEST if name in LONGER else LINES)
-    ]
 
 
 def unreasoned_exceptions(root: Path) -> list[str]:
@@ -259,20 +235,20 @@ def blameless_errors(root: Path) -> list[str]:
     return found
 
 
-def undrawn_errors(root: Path) -> list[str]:
+def outdated_error_trees(root: Path) -> list[str]:
     """Find where the tree at the top of an ``errors.py`` is not the tree of its classes."""
     found = []
     for name, path in _modules(root, "izin"):
         if path.name != "errors.py":
             continue
-        drawn = _drawn(ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "")
+        shown = _tree_in(ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "")
         real = {
             (base, cls)
             for cls, bases in _classes(path).items()
             for base in bases
             if cls.endswith("Error") and not _is_exception(base)
         }
-        found += [f"{name}: {base} <- {cls}" for base, cls in sorted(drawn ^ real)]
+        found += [f"{name}: {base} <- {cls}" for base, cls in sorted(shown ^ real)]
     return found
 
 
@@ -289,8 +265,8 @@ def _is_exception(name: str) -> bool:
     return isinstance(found, type) and issubclass(found, BaseException)
 
 
-def _drawn(text: str) -> set[tuple[str, str]]:
-    """Return the (base, class) pairs of a tree drawn with lines."""
+def _tree_in(text: str) -> set[tuple[str, str]]:
+    """Return the (base, class) pairs of a tree of lines."""
     pairs, above = set(), [""]
     for line in text.splitlines():
         if branch := re.match(r"((?:│   |    )*(?:├── |└── )?)([A-Z]\w*Error)\b", line):

@@ -25,8 +25,8 @@ from izin.producers.mapping.names import Field
 from izin.producers.mapping.records import AcceptedRecord, EventOrigin, RefusedRecord, judge, read
 from izin.producers.mapping.violations import violation
 from izin.producers.publishing.event_ids import FileIds
+from izin.producers.publishing.event_publisher import OversizeError, Published, UndeliveredError
 from izin.producers.publishing.kafka_record import UnencodableError
-from izin.producers.publishing.publisher import OversizeError, Published, UndeliveredError
 from izin.runtime.kafka import BrokerError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from izin.consent.violations import Violation
     from izin.producers.brand_directory import BrandDirectory
     from izin.producers.files.delimited import TextFile
-    from izin.producers.publishing.publisher import EventPublisher, PublishResult
+    from izin.producers.publishing.event_publisher import EventPublisher, PublishResult
 
 
 _FLUSH_TIMEOUT = timedelta(seconds=90)

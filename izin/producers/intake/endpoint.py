@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
     from izin.consent.violations import Violation
     from izin.producers.brand_directory import BrandDirectory
-    from izin.producers.publishing.publisher import EventPublisher, Published
+    from izin.producers.publishing.event_publisher import EventPublisher, Published
 
 MAX_BODY = 1024 * 1024
 RETRY_AFTER_SECONDS = 5

@@ -21,7 +21,7 @@ import uvloop
 from izin.consent.errors import OurError
 from izin.producers.brand_directory import BrandReader
 from izin.producers.intake.endpoint import Intake, intake_app
-from izin.producers.publishing.publisher import KafkaPublisher
+from izin.producers.publishing.kafka_publisher import KafkaPublisher
 from izin.runtime.observe import get_logger
 
 if TYPE_CHECKING:

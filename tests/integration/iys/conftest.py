@@ -1,4 +1,4 @@
-"""The twin with a brand, and the client that talks to it over HTTP."""
+"""The simulator with one brand, and a client of it over HTTP."""
 
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
@@ -9,16 +9,22 @@ from pydantic import SecretStr
 
 from izin.iys import InMemoryTokenStore, InProcessPacer, IysClient, Pace, TokenAuth
 from izin.runtime.settings import IysSettings
-from tests.integration.iys.twin import BRAND, IYS_CODE, PASSWORD, USERNAME, Twin
+from tests.integration.iys.simulator_admin import (
+    BRAND,
+    IYS_CODE,
+    PASSWORD,
+    USERNAME,
+    SimulatorAdmin,
+)
 
 
 @pytest.fixture
-def twin(simulator: str) -> Iterator[Twin]:
-    """Give the simulator, emptied, with one account and one brand, and no limit of calls."""
-    with httpx.Client(base_url=f"{simulator}/__simulator__") as admin:
-        twin = Twin(admin)
-        twin.order("reset", everything=True)
-        twin.order(
+def admin(simulator: str) -> Iterator[SimulatorAdmin]:
+    """Give the admin API of the simulator, reset to one account and one brand, without limits."""
+    with httpx.Client(base_url=f"{simulator}/__simulator__") as http:
+        admin = SimulatorAdmin(http)
+        admin.post("reset", everything=True)
+        admin.post(
             "settings",
             requestsPerSecond=0,
             tokenLimit=0,
@@ -29,8 +35,8 @@ def twin(simulator: str) -> Iterator[Twin]:
             hiddenWindow=3600,
             pushHttpsRequired=True,
         )
-        twin.order("accounts", username=USERNAME, password=PASSWORD, iysCode=IYS_CODE)
-        twin.order(
+        admin.post("accounts", username=USERNAME, password=PASSWORD, iysCode=IYS_CODE)
+        admin.post(
             "brands",
             brandCode=BRAND.brand_code,
             iysCode=IYS_CODE,
@@ -38,7 +44,7 @@ def twin(simulator: str) -> Iterator[Twin]:
             activatedAt="2020-01-01 00:00:00",
             retailers=[55550127],
         )
-        yield twin
+        yield admin
 
 
 @pytest.fixture
@@ -53,8 +59,8 @@ def settings(simulator: str) -> IysSettings:
 
 
 @pytest.fixture
-async def client(twin: Twin, settings: IysSettings) -> AsyncIterator[IysClient]:
-    """Give a client whose pace is no hindrance."""
+async def client(admin: SimulatorAdmin, settings: IysSettings) -> AsyncIterator[IysClient]:
+    """Give a client with an unlimited pace."""
     async with a_client(settings, InMemoryTokenStore(), Pace(rate=1000)) as client:
         yield client
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
+from izin.producers.publishing.kafka_publisher import KafkaPublisher
 from izin.producers.publishing.kafka_record import KafkaRecord
-from izin.producers.publishing.publisher import KafkaPublisher
 from izin.runtime.kafka import committed_ends, consumer
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
@@ -30,7 +30,7 @@ def publisher(settings: KafkaSettings) -> Iterator[KafkaPublisher]:
 
 @pytest.fixture
 def written(settings: KafkaSettings) -> Callable[[], Sequence[KafkaRecord]]:
-    """Read both lanes whole, in the order in which the broker took them."""
+    """Return all records of both lanes, by the broker's time."""
 
     def written() -> Sequence[KafkaRecord]:
         found = []

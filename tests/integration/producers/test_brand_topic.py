@@ -42,8 +42,8 @@ def tell(settings: KafkaSettings) -> Tell:
     return tell
 
 
-def test_load_reads_to_the_end(settings: KafkaSettings, tell: Tell):
-    """The last word of each brand counts."""
+def test_loaded_directory_has_the_latest_of_each_brand(settings: KafkaSettings, tell: Tell):
+    """The latest record of each brand counts."""
     tell(BRAND, name="Old")
     tell(BRAND, name="New")
     tell(100002, name="Gone")
@@ -54,12 +54,12 @@ def test_load_reads_to_the_end(settings: KafkaSettings, tell: Tell):
     assert directory.get(BRAND).activated_at == NOON
 
 
-def test_an_empty_topic_is_an_empty_directory(settings: KafkaSettings):
+def test_empty_topic_is_an_empty_directory(settings: KafkaSettings):
     """No brand yet is no fault."""
     assert len(BrandReader(settings, Codec()).load()) == 0
 
 
-def test_follow_sees_what_comes_and_goes(settings: KafkaSettings, tell: Tell):
+def test_followed_directory_sees_added_and_removed_brands(settings: KafkaSettings, tell: Tell):
     """Without a restart."""
     tell(BRAND, name="Example")
     with BrandReader(settings, Codec()).follow() as directory:
@@ -72,8 +72,8 @@ def test_follow_sees_what_comes_and_goes(settings: KafkaSettings, tell: Tell):
             directory.get(BRAND)
 
 
-def test_what_is_no_brand_is_passed_over(settings: KafkaSettings, tell: Tell):
-    """One unreadable record does not shut the door on all brands."""
+def test_unreadable_brand_record_is_skipped(settings: KafkaSettings, tell: Tell):
+    """One unreadable record does not affect the other brands."""
     client = producer(settings)
     value = Codec().encode("ConsentEvent", event_to_avro(an_event()))
     client.produce(settings.topics.brands.name, key=b"1", value=value)
@@ -83,7 +83,7 @@ def test_what_is_no_brand_is_passed_over(settings: KafkaSettings, tell: Tell):
     assert len(BrandReader(settings, Codec()).load()) == 1
 
 
-def test_without_the_topic_the_cure_is_named(kafka: str, topic_prefix: str):
+def test_missing_topic_names_the_remedy(kafka: str, topic_prefix: str):
     """Nothing is created behind the operator's back."""
     settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix)
     with pytest.raises(BrokerError, match="izin doctor --fix"):

@@ -10,8 +10,8 @@ import pytest
 from izin.demo.generate import Plan, Truth, write
 from izin.producers.brand_directory import BrandDirectory, RegisteredBrand
 from izin.producers.files.importer import Import, import_file
+from izin.producers.publishing.kafka_publisher import BULK_LINGER, KafkaPublisher
 from izin.producers.publishing.kafka_record import KafkaRecord
-from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 
@@ -36,7 +36,7 @@ def directory() -> BrandDirectory:
     )
 
 
-def test_the_export_is_the_same_for_the_same_seed(tmp_path: Path):
+def test_generated_export_is_the_same_for_the_same_seed(tmp_path: Path):
     """And another for another."""
     one, same, other = (tmp_path / name for name in ("one.csv", "same.csv", "other.csv"))
     assert generated(one) == generated(same)
@@ -44,7 +44,7 @@ def test_the_export_is_the_same_for_the_same_seed(tmp_path: Path):
     assert one.read_bytes() == same.read_bytes() != other.read_bytes()
 
 
-def test_imported_is_what_the_generator_says(
+def test_import_gives_the_counts_of_the_generator(
     tmp_path: Path,
     settings: KafkaSettings,
     directory: BrandDirectory,

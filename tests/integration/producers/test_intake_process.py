@@ -1,4 +1,4 @@
-"""The intake as a process: started, posted to, and told to stop."""
+"""The intake as a process: started, posted to and stopped."""
 
 import json
 import os
@@ -83,7 +83,7 @@ def _is_healthy(client: httpx.Client) -> bool:
         return False
 
 
-def test_signups_are_in_kafka_once_they_are_accepted(
+def test_accepted_signups_are_in_kafka(
     client: httpx.Client,
     process: subprocess.Popen[bytes],
     written: Callable[[], Sequence[KafkaRecord]],
@@ -120,7 +120,7 @@ sys.exit(__main__.main())
 """The intake, which otherwise gives Kafka a quarter of a minute."""
 
 
-def test_without_kafka_it_does_not_start(port: int):
+def test_intake_without_kafka_does_not_start(port: int):
     """It says what is wrong and ends with 4."""
     environment = os.environ | {
         "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{port}",
@@ -139,7 +139,7 @@ def test_without_kafka_it_does_not_start(port: int):
 
 @pytest.mark.parametrize("command", [["izin", "intake"], ["izin.producers"]])
 @pytest.mark.parametrize(
-    ("setting", "value", "told"),
+    ("setting", "value", "expected"),
     [
         ("IZIN_INTAKE_PORT", None, "the port is taken; set IZIN_INTAKE_PORT"),
         ("IZIN_INTAKE_HOST", "192.0.2.1", "IZIN_INTAKE_HOST"),
@@ -147,8 +147,8 @@ def test_without_kafka_it_does_not_start(port: int):
         ("IZIN_INTAKE_TOKENS", "abc", '["..."]'),
     ],
 )
-def test_settings_it_cannot_serve_with_are_named(
-    settings: KafkaSettings, command: list[str], setting: str, value: str | None, told: str
+def test_unusable_settings_are_named(
+    settings: KafkaSettings, command: list[str], setting: str, value: str | None, expected: str
 ):
     """Before anything is said to be up, with the cure and exit code 4."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -168,7 +168,7 @@ def test_settings_it_cannot_serve_with_are_named(
         )
     printed = (done.stdout + done.stderr).decode().replace("\\", "")
     assert done.returncode == 4, printed
-    assert told in printed
+    assert expected in printed
     assert setting in printed
     assert "intake started" not in printed
     assert "Traceback" not in printed

@@ -1,4 +1,4 @@
-"""The real publisher sits the exam, and says so when the broker is away."""
+"""The real publisher passes the suite, and reports an unreachable broker."""
 
 import socket
 import statistics
@@ -7,36 +7,37 @@ from time import perf_counter
 
 import pytest
 
-from izin.producers.publishing.publisher import BackpressureError, KafkaPublisher, UndeliveredError
+from izin.producers.publishing.event_publisher import BackpressureError, UndeliveredError
+from izin.producers.publishing.kafka_publisher import KafkaPublisher
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
 from tests.support.builders import NOON, a_key, an_event
-from tests.unit.producers.publisher_exam import PublisherExam
+from tests.unit.producers.publisher_suite import PublisherSuite
 
 pytestmark = pytest.mark.broker
 
 
-class TestPublisher(PublisherExam):
+class TestPublisher(PublisherSuite):
     """Against a real Kafka."""
 
 
 @pytest.fixture
 def nobody() -> str:
-    """Give an address where nobody listens."""
+    """Return an address without a listener."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{free.getsockname()[1]}"
 
 
-def test_a_key_goes_where_java_would_put_it(publisher: KafkaPublisher):
+def test_key_goes_to_the_partition_of_java(publisher: KafkaPublisher):
     """Both lanes of a recipient have the same partition number."""
     for status in ("ONAY", "RET"):
         done = publisher.publish(an_event(status=status), a_key()).result(20)
         assert done.partition == partition_of(a_key().encode(), 3)
 
 
-def test_a_single_publication_takes_milliseconds(publisher: KafkaPublisher):
+def test_single_publication_takes_milliseconds(publisher: KafkaPublisher):
     """A person waits for it; the bound is generous, for machines are shared."""
     publisher.publish(an_event(), a_key()).result(20)
     taken = []
@@ -47,7 +48,7 @@ def test_a_single_publication_takes_milliseconds(publisher: KafkaPublisher):
     assert statistics.median(taken) < 0.1
 
 
-def test_a_broker_that_is_away_is_an_answer(nobody: str):
+def test_unreachable_broker_gives_undelivered(nobody: str):
     """The future fails in time, with what may be done."""
     away = KafkaSettings(bootstrap_servers=nobody)
     with KafkaPublisher(
@@ -59,8 +60,8 @@ def test_a_broker_that_is_away_is_an_answer(nobody: str):
         assert not one.is_reachable()
 
 
-def test_a_full_queue_is_backpressure(nobody: str):
-    """Memory is bounded: who will not wait is told when to come back."""
+def test_full_queue_is_backpressure(nobody: str):
+    """Memory is bounded: without a wait, the error says when to retry."""
     away = KafkaSettings(bootstrap_servers=nobody)
     large = an_event(evidence={"page": "x" * 900_000})
     with KafkaPublisher(

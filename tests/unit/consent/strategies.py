@@ -1,4 +1,4 @@
-"""What hypothesis draws: events and claims that lie close together, so that ties happen."""
+"""Hypothesis strategies: events that are close together, so that ties happen."""
 
 from datetime import timedelta
 from typing import Any
@@ -16,8 +16,8 @@ STREAMS = st.sampled_from([None, "IYS", "HS"])
 
 
 @st.composite
-def claims(draw: st.DrawFn) -> AdmittedEvent:
-    """Draw claims on one key, few enough that event ids repeat, with the same content or another.
+def admitted_events(draw: st.DrawFn) -> AdmittedEvent:
+    """Draw events of one key, few enough that event ids repeat, with the same content or another.
 
     RETs may be undated, or from a source that makes them not registrable.
     """
@@ -51,12 +51,12 @@ FAULTS: dict[str, dict[str, Any]] = {
     "IZIN-CUSTOMER-MISSING": {"customer_id": ""},
     "IZIN-EVENT-ID-MISSING": {"event_id": ""},
 }
-"""Whatever can be wrong with a statement whose key and status can be read."""
+"""Everything that can be wrong with an event whose key and status can be read."""
 
 
 @st.composite
 def faulty_events(draw: st.DrawFn, **fixed: object) -> ConsentEvent:
-    """Draw events with one fault or several, none of which hides the key."""
+    """Draw events with one violation or several, none of which hides the key."""
     fields: dict[str, Any] = {}
     for name in draw(st.sets(st.sampled_from(sorted(FAULTS)), min_size=1)):
         fields |= FAULTS[name]

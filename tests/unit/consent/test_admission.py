@@ -24,14 +24,14 @@ RECEIVED = NOON + timedelta(seconds=2)
 
 
 def admitted(event: ConsentEvent) -> AdmittedEvent:
-    """Return the claim, for the event must make one."""
-    claim = admit(event, appended_at=APPENDED)
-    assert isinstance(claim, AdmittedEvent), [one.code for one in claim.violations]
-    return claim
+    """Return the admitted event; it must be admitted."""
+    result = admit(event, appended_at=APPENDED)
+    assert isinstance(result, AdmittedEvent), [one.code for one in result.violations]
+    return result
 
 
 def refused(event: ConsentEvent) -> RefusedEvent:
-    """Return the refusal, for the event must meet one."""
+    """Return the refusal; the event must be refused."""
     refusal = admit(event, appended_at=APPENDED)
     assert isinstance(refusal, RefusedEvent)
     assert refusal.violations
@@ -44,15 +44,15 @@ def codes(judged: AdmittedEvent | RefusedEvent) -> list[tuple[str, str]]:
     return [(one.field, one.code) for one in judged.violations]
 
 
-def test_a_right_event_is_its_own_claim():
+def test_valid_event_is_admitted_unchanged():
     """Nothing differs: the event is not even copied."""
     event = an_event()
-    claim = admitted(event)
-    assert claim.event is event
-    assert claim.key == a_key()
-    assert claim.status is Status.ONAY
-    assert claim.effective_at == NOON
-    assert claim.registrable
+    result = admitted(event)
+    assert result.event is event
+    assert result.key == a_key()
+    assert result.status is Status.ONAY
+    assert result.effective_at == NOON
+    assert result.registrable
 
 
 @pytest.mark.parametrize(
@@ -80,21 +80,23 @@ def test_a_right_event_is_its_own_claim():
         ),
     ],
 )
-def test_each_fault_of_an_onay_is_named(fields: dict[str, Any], found: list[tuple[str, str]]):
+def test_each_violation_of_an_onay_is_reported(
+    fields: dict[str, Any], found: list[tuple[str, str]]
+):
     """A refused ONAY says which field breaks which rule."""
     assert codes(refused(an_event(**fields))) == found
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_each_fault_is_found_by_its_code(name: str):
-    """What can be wrong beside the key is named by the code it is listed under here."""
+def test_each_violation_has_its_code(name: str):
+    """Each violation outside the key has the code it is listed under here."""
     refusal = refused(an_event(**FAULTS[name]))
     assert name.split(maxsplit=1)[0] in [one.code for one in refusal.violations]
     assert refusal.key == a_key()
 
 
-def test_every_fault_is_listed_at_once():
-    """Whoever corrects a record sees all that is wrong with it."""
+def test_all_violations_are_reported_at_once():
+    """The source sees everything that is wrong with a record."""
     event = an_event(
         brand_code=0,
         type="SMS",
@@ -126,17 +128,17 @@ def test_every_fault_is_listed_at_once():
 
 
 @given(faulty_events(status="RET"))
-def test_a_ret_is_never_lost_to_a_fault(event: ConsentEvent):
-    """Whatever else is wrong with a "no", it takes local effect; İYS alone would not take it so."""
-    claim = admitted(event)
-    assert claim.status is Status.RET
-    assert claim.key == a_key()
-    assert not claim.registrable
-    assert claim.effective_at <= RECEIVED
+def test_ret_with_any_violation_is_admitted(event: ConsentEvent):
+    """Whatever else is wrong with a RET, it takes local effect; only İYS would not accept it."""
+    result = admitted(event)
+    assert result.status is Status.RET
+    assert result.key == a_key()
+    assert not result.registrable
+    assert result.effective_at <= RECEIVED
 
 
 @given(faulty_events(status="ONAY"))
-def test_an_onay_with_a_fault_is_never_admitted(event: ConsentEvent):
+def test_onay_with_any_violation_is_refused(event: ConsentEvent):
     """Every refusal lists a violation, and no ONAY is admitted with one."""
     assert refused(event).violations
 
@@ -151,112 +153,112 @@ def test_an_onay_with_a_fault_is_never_admitted(event: ConsentEvent):
         ({"consent_date": RECEIVED + SKEW}, RECEIVED, DateBasis.RECEIVED),
     ],
 )
-def test_a_ret_with_no_possible_date_counts_from_its_receipt(
+def test_ret_with_impossible_date_counts_from_its_receipt(
     fields: dict[str, Any], effective_at: datetime, basis: str
 ):
-    """A bad date must not make a "no" older than it is."""
-    claim = admitted(an_event(status="RET", **fields))
-    assert claim.effective_at == effective_at
-    assert claim.event.date_basis == basis
+    """An impossible date must not make a RET older than it is."""
+    result = admitted(an_event(status="RET", **fields))
+    assert result.effective_at == effective_at
+    assert result.event.date_basis == basis
 
 
-def test_a_ret_without_a_date_is_registrable():
-    """It is told to İYS as of its receipt."""
+def test_ret_without_a_date_is_registrable():
+    """It is submitted with its instant of receipt."""
     assert admitted(an_event(status="RET", consent_date=None)).registrable
 
 
-def test_an_onay_within_the_skew_counts_from_its_receipt():
-    """Clocks differ by a little; the order of statements must not profit from it."""
-    claim = admitted(an_event(consent_date=RECEIVED + SKEW))
-    assert claim.effective_at == RECEIVED
-    assert claim.event.date_basis == DateBasis.RECEIVED
-    assert claim.event.consent_date == RECEIVED + SKEW
+def test_onay_within_the_skew_counts_from_its_receipt():
+    """Clocks differ a little; the order of events must not depend on that."""
+    result = admitted(an_event(consent_date=RECEIVED + SKEW))
+    assert result.effective_at == RECEIVED
+    assert result.event.date_basis == DateBasis.RECEIVED
+    assert result.event.consent_date == RECEIVED + SKEW
     beyond = an_event(consent_date=RECEIVED + SKEW + timedelta(microseconds=1))
     assert codes(refused(beyond)) == [("consent_date", "H162")]
 
 
-def test_instants_count_in_whole_seconds_and_utc():
-    """İYS has no finer clock, and the state none but UTC."""
+def test_effective_instants_are_whole_seconds_in_utc():
+    """İYS's clock has whole seconds, and states are in UTC."""
     turkish = timezone(timedelta(hours=3))
-    claim = admitted(an_event(consent_date=NOON.astimezone(turkish).replace(microsecond=999_999)))
-    assert claim.effective_at == NOON
-    assert claim.effective_at.tzinfo is UTC
+    result = admitted(an_event(consent_date=NOON.astimezone(turkish).replace(microsecond=999_999)))
+    assert result.effective_at == NOON
+    assert result.effective_at.tzinfo is UTC
 
 
-def test_the_append_time_stands_in_for_the_receipt():
-    """Who stamped nothing was received when the broker appended it."""
-    claim = admitted(an_event(received_at=None))
-    assert claim.event.received_at == APPENDED
-    assert claim.effective_at == NOON
+def test_append_time_replaces_a_missing_receipt():
+    """Without a receipt, the append time counts."""
+    result = admitted(an_event(received_at=None))
+    assert result.event.received_at == APPENDED
+    assert result.effective_at == NOON
 
 
-def test_nothing_is_received_after_it_was_appended():
-    """An event that claims so could else outlive every later "no"."""
+def test_receipt_after_the_append_time_is_replaced():
+    """Otherwise such an event could override every later RET."""
     future = NOON + timedelta(days=365)
     assert codes(refused(an_event(received_at=future, consent_date=future))) == [
         ("consent_date", "H162")
     ]
-    claim = admitted(an_event(received_at=APPENDED + SKEW))
-    assert claim.event.received_at == APPENDED + SKEW
+    result = admitted(an_event(received_at=APPENDED + SKEW))
+    assert result.event.received_at == APPENDED + SKEW
 
 
-def test_a_naive_append_time_is_a_fault_of_ours():
+def test_naive_append_time_is_our_error():
     """Every instant has a zone."""
     with pytest.raises(NaiveInstantError, match="appended_at"):
         admit(an_event(received_at=None), appended_at=NOON.replace(tzinfo=None))
 
 
-def test_the_recipient_is_normalised_and_the_original_kept():
-    """The key is canonical; what the source wrote stays for evidence."""
-    claim = admitted(an_event(recipient="0555 000 00 01"))
-    assert claim.key.recipient == claim.event.recipient == PHONE
-    assert claim.event.recipient_raw == "0555 000 00 01"
+def test_recipient_is_normalised_and_the_original_retained():
+    """The key is canonical; what the source wrote remains as evidence."""
+    result = admitted(an_event(recipient="0555 000 00 01"))
+    assert result.key.recipient == result.event.recipient == PHONE
+    assert result.event.recipient_raw == "0555 000 00 01"
     kept = admitted(an_event(recipient="5550000001", recipient_raw="(555) 000 00 01"))
     assert kept.event.recipient_raw == "(555) 000 00 01"
 
 
-def test_words_are_read_without_case():
-    """A dotted capital I and lower case are no other word; nothing else is guessed."""
-    claim = admitted(
+def test_values_are_read_without_case():
+    """The dotted capital I and lower case are accepted; nothing else is."""
+    result = admitted(
         an_event(type="mesaj", recipient_type="Bİreysel", status="onay ", source="hs_web")
     )
-    assert claim.key == a_key()
-    assert (claim.event.type, claim.event.source) == ("MESAJ", "HS_WEB")
-    assert (claim.event.recipient_type, claim.event.status) == ("BIREYSEL", "ONAY")
+    assert result.key == a_key()
+    assert (result.event.type, result.event.source) == ("MESAJ", "HS_WEB")
+    assert (result.event.recipient_type, result.event.status) == ("BIREYSEL", "ONAY")
 
 
-def test_an_empty_recipient_type_is_bireysel():
+def test_empty_recipient_type_is_bireysel():
     """As at İYS."""
     assert admitted(an_event(recipient_type="")).key.recipient_type is RecipientType.BIREYSEL
 
 
 def test_admission_is_a_fixed_point():
-    """What was admitted once is admitted again as it stands: a replay decides as the first run."""
+    """A replay decides as the first run did."""
     for status, date in product(["ONAY", "RET"], [NOON, RECEIVED + SKEW]):
-        claim = admitted(an_event(status=status, recipient="05550000001", consent_date=date))
-        again = admit(claim.event, appended_at=APPENDED + timedelta(days=30))
-        assert again == claim
+        result = admitted(an_event(status=status, recipient="05550000001", consent_date=date))
+        again = admit(result.event, appended_at=APPENDED + timedelta(days=30))
+        assert again == result
 
 
-def test_a_merchants_first_onay_needs_neither_date_nor_source():
+def test_first_onay_of_a_merchant_needs_no_date_or_source():
     """6563 m.6/2: a TACIR needs no prior consent."""
-    claim = admitted(an_event(recipient_type="TACIR", consent_date=None, source=None))
-    assert claim.effective_at == RECEIVED
-    assert claim.event.date_basis == DateBasis.RECEIVED
+    result = admitted(an_event(recipient_type="TACIR", consent_date=None, source=None))
+    assert result.effective_at == RECEIVED
+    assert result.event.date_basis == DateBasis.RECEIVED
     ret = admitted(an_event(recipient_type="TACIR", status="RET", source=None))
     assert codes(ret) == [("source", "H113")]
 
 
-def test_hs_2015_has_its_one_date():
-    """A consent from before the law has the date the law began."""
-    claim = admitted(an_event(source="HS_2015", consent_date=FIRST_DATE))
-    assert claim.effective_at == FIRST_DATE
+def test_hs_2015_has_exactly_one_date():
+    """A consent from before the law has the date on which the law began."""
+    result = admitted(an_event(source="HS_2015", consent_date=FIRST_DATE))
+    assert result.effective_at == FIRST_DATE
     later = an_event(source="HS_2015", consent_date=FIRST_DATE + timedelta(seconds=1))
     assert codes(refused(later)) == [("consent_date", "H155")]
 
 
-def test_iys_is_not_judged_as_we_are():
-    """Its sources are open and its dates may be anything: its own instant counts."""
+def test_iys_event_is_not_validated_like_ours():
+    """Its sources are open and its dates arbitrary: its creation date counts."""
     created = NOON - timedelta(days=3)
     for status in ("ONAY", "RET"):
         event = an_iys_event(
@@ -266,14 +268,14 @@ def test_iys_is_not_judged_as_we_are():
             retailer_access=(),
             iys=a_statement(creation_date=created),
         )
-        claim = admitted(event)
-        assert claim.effective_at == created
-        assert claim.registrable
-        assert claim.event is event
+        result = admitted(event)
+        assert result.effective_at == created
+        assert result.registrable
+        assert result.event is event
 
 
-def test_what_a_provider_uploads_late_counts_from_when_it_was_said():
-    """An ONAY only: it undoes no "no" that was given in between. A RET counts from İYS's clock."""
+def test_late_provider_upload_counts_from_its_consent_date():
+    """Only an ONAY: it overrides no RET given in between. A RET counts from İYS's clock."""
     said = NOON - timedelta(hours=2)
     iys = a_statement(stream="HS", creation_date=NOON)
     onay = admitted(an_iys_event(status="ONAY", consent_date=said, iys=iys))
@@ -287,18 +289,18 @@ def test_what_a_provider_uploads_late_counts_from_when_it_was_said():
     assert admitted(citizens).effective_at == NOON
 
 
-def test_iys_needs_no_consent_date():
+def test_iys_event_needs_no_consent_date():
     """A line closing carries an old date or none."""
-    claim = admitted(an_iys_event(consent_date=None, source="IYS_AHS_HAT_KAPATMA"))
-    assert claim.effective_at == NOON
+    result = admitted(an_iys_event(consent_date=None, source="IYS_AHS_HAT_KAPATMA"))
+    assert result.effective_at == NOON
 
 
-def test_a_misspelt_iys_recipient_closes_but_does_not_open():
-    """``+9005…`` is a record no citizen sees; its "no" counts, its "yes" does not."""
+def test_misspelt_iys_recipient_opts_out_but_not_in():
+    """``+9005…`` is a record that no citizen sees; its RET counts, its ONAY does not."""
     misspelt = "+9005550000001"
-    claim = admitted(an_iys_event(recipient=misspelt))
-    assert claim.key == a_key()
-    assert claim.event.recipient_raw == misspelt
+    result = admitted(an_iys_event(recipient=misspelt))
+    assert result.key == a_key()
+    assert result.event.recipient_raw == misspelt
     refusal = refused(an_iys_event(status="ONAY", recipient=misspelt))
     assert codes(refusal) == [("recipient", "IZIN-IYS-RECIPIENT")]
     assert refusal.key == a_key()
@@ -311,28 +313,26 @@ def test_a_misspelt_iys_recipient_closes_but_does_not_open():
         ("EPOSTA", "Ada!x@Example.com", "ada!x@example.com"),
     ],
 )
-def test_an_iys_recipient_we_could_not_have_written_is_a_key_as_it_stands(
-    channel: str, recipient: str, key: str
-):
-    """A "no" at İYS is not lost because its address is odd."""
-    claim = admitted(an_iys_event(type=channel, recipient=recipient))
-    assert (claim.key.channel, claim.key.recipient) == (Channel(channel), key)
+def test_lenient_iys_recipient_is_a_key_as_it_stands(channel: str, recipient: str, key: str):
+    """A RET at İYS is not lost because of an unusual address."""
+    result = admitted(an_iys_event(type=channel, recipient=recipient))
+    assert (result.key.channel, result.key.recipient) == (Channel(channel), key)
     refused(an_iys_event(type=channel, recipient=recipient, status="ONAY"))
 
 
-def test_an_iys_recipient_that_is_no_address_is_refused():
-    """Even İYS cannot be read where there is nothing to read."""
+def test_iys_recipient_that_is_no_address_is_refused():
+    """Not even an event of İYS is admitted without an address."""
     assert codes(refused(an_iys_event(recipient="?"))) == [("recipient", "H121")]
 
 
-def test_iys_mail_in_capitals_opens():
-    """İYS lower-cases mail itself: capitals are no misspelling."""
+def test_iys_email_in_capitals_opts_in():
+    """İYS lower-cases addresses itself: capitals are no misspelling."""
     event = an_iys_event(type="EPOSTA", status="ONAY", recipient="Ada@Example.com")
     assert admitted(event).key.recipient == EMAIL
 
 
 def test_every_code_has_both_languages():
-    """An operator and the person who corrects the record both read what is wrong."""
+    """Operators read English, the people who correct the record Turkish."""
     for code, (english, turkish) in REASONS.items():
         found = violation("field", code)
         assert (found.reason, found.reason_tr) == (english, turkish)

@@ -27,7 +27,7 @@ def days_of(year: int) -> list[date]:
 
 @pytest.mark.parametrize("year", range(FIRST_YEAR, LAST_YEAR + 1))
 def test_every_day_is_as_the_law_has_it(year: int):
-    """Day by day, the calendar is the one of Law 2429 and of Diyanet, half days included."""
+    """Every day is as in Law 2429 and Diyanet's calendar, half days included."""
     whole, half = whole_days(year), half_days(year)
     for day in days_of(year):
         assert is_business_day(day) == (day.weekday() < SATURDAY and day not in whole), day
@@ -44,8 +44,8 @@ def test_every_day_is_as_the_law_has_it(year: int):
         date.max,
     ],
 )
-def test_a_year_that_is_not_known_is_an_error(day: date):
-    """Outside the calendar no weekday, and no weekend, is taken for what it may not be."""
+def test_unknown_year_is_an_error(day: date):
+    """Outside the calendar every day is an error, weekends too."""
     with pytest.raises(OutsideCalendarError, match="install a version") as caught:
         is_business_day(day)
     with pytest.raises(OutsideCalendarError):
@@ -56,8 +56,8 @@ def test_a_year_that_is_not_known_is_an_error(day: date):
     assert caught.value.year == day.year
 
 
-def test_a_term_that_leaves_the_calendar_is_an_error():
-    """The last days of the last year have no third business day that is known."""
+def test_term_beyond_the_calendar_is_an_error():
+    """The last days of the last year have no known third business day."""
     with pytest.raises(OutsideCalendarError, match=str(LAST_YEAR + 1)):
         add_business_days(date(LAST_YEAR, 12, 28), 3)
     everything = frozenset(day for year in (2034, 2035) for day in days_of(year))
@@ -67,7 +67,7 @@ def test_a_term_that_leaves_the_calendar_is_an_error():
 
 @pytest.mark.parametrize(("day", "counts"), [(date(2016, 7, 15), True), (date(2019, 7, 15), False)])
 def test_15_july_is_free_since_2017(day: date, counts: bool):
-    """Law 6752 made it a holiday in October 2016; the terms of that summer passed over nothing."""
+    """Law 6752 made it a holiday in October 2016; it was none in that summer."""
     assert is_business_day(day) is counts
 
 
@@ -92,7 +92,7 @@ def test_third_business_day(day: date, last: date):
         (date(2028, 5, 5), date(2028, 5, 8)),
     ],
 )
-def test_bayrams_are_free_and_their_eves_half(first: date, last: date):
+def test_bayrams_are_holidays_and_their_eves_half_days(first: date, last: date):
     """The bayrams of five years, each with the eve before it."""
     day = first
     while day <= last:
@@ -101,15 +101,15 @@ def test_bayrams_are_free_and_their_eves_half(first: date, last: date):
     assert is_half_day(first - timedelta(days=1))
 
 
-def test_half_days_count():
+def test_half_days_are_business_days():
     """An eve on a working day is a business day."""
     assert is_half_day(date(2026, 10, 28))
     assert is_business_day(date(2026, 10, 28))
     assert not is_half_day(date(2026, 10, 27))
 
 
-def test_extra_closed_days_are_the_operators():
-    """Administrative leave is no statutory holiday, unless the operator says so."""
+def test_extra_closed_days_are_no_business_days():
+    """Administrative leave is no statutory holiday; an operator may close the day."""
     bridge = date(2026, 5, 25)
     closed = Calendar(extra_closed_days=frozenset({bridge}))
     assert is_business_day(bridge)
@@ -117,15 +117,15 @@ def test_extra_closed_days_are_the_operators():
     assert add_business_days(date(2026, 5, 22), 3, closed) == date(2026, 6, 2)
 
 
-def test_a_term_runs_forward():
-    """A negative term is a fault of the caller."""
+def test_negative_term_is_an_error():
+    """A negative term is an error of the caller."""
     with pytest.raises(ValueError, match="negative"):
         add_business_days(date(2026, 3, 2), -1)
     assert add_business_days(date(2026, 3, 7), 0) == date(2026, 3, 7)
 
 
 @given(DAYS, st.integers(min_value=1, max_value=5))
-def test_a_term_ends_on_a_business_day(day: date, count: int):
+def test_term_ends_on_a_business_day(day: date, count: int):
     """Between a day and the end of its term lie exactly so many business days."""
     end = add_business_days(day, count)
     between = [day + timedelta(days=n) for n in range(1, (end - day).days + 1)]

@@ -17,13 +17,13 @@ def after(hours: float) -> datetime:
     return NOW + hours * HOUR
 
 
-def owed(status: Status = Status.ONAY, **fields: object) -> DueGroup:
+def due_group(status: Status = Status.ONAY, **fields: object) -> DueGroup:
     """Return a group of a hundred consents, due in an hour and offered for two."""
     given = {"status": status, "due_at": after(1), "expires_at": after(2), "count": 100}
     return DueGroup(**given | fields)
 
 
-def told(*backlog: DueGroup, per_hour: float = 100, paused: float | None = None) -> Forecast:
+def forecast_of(*backlog: DueGroup, per_hour: float = 100, paused: float | None = None) -> Forecast:
     """Return the forecast of a backlog at so many records an hour."""
     return forecast(
         backlog,
@@ -48,78 +48,81 @@ RATES = st.floats(min_value=1 / 64, max_value=8)
 PAUSES = st.none() | st.integers(min_value=-1, max_value=3).map(after)
 
 
-def test_what_fits_is_told_in_time():
+def test_backlog_that_fits_is_submitted_in_time():
     """A hundred records at a hundred an hour end as the hour does."""
-    found = told(owed())
+    found = forecast_of(due_group())
     assert (found.late, found.lost, found.done_at) == (0, 0, after(1))
     assert found.first_late_at is None
     assert found.first_lost_at is None
 
 
-def test_what_is_due_too_soon_is_late_and_what_expires_is_lost():
-    """Of three hundred, a hundred are told by the due instant, and a hundred after it."""
-    found = told(owed(count=300))
+def test_record_due_too_soon_is_late_and_expired_is_lost():
+    """Of three hundred, a hundred are submitted by the due instant, and a hundred after it."""
+    found = forecast_of(due_group(count=300))
     assert (found.late, found.lost, found.done_at) == (200, 100, after(2))
     assert (found.first_late_at, found.first_lost_at) == (after(1), after(2))
 
 
 def test_opt_outs_go_first_then_the_earliest_due():
-    """A rejection that is due tomorrow is told before a consent that is due now."""
-    rejections = owed(Status.RET, due_at=after(24), expires_at=None)
-    soon, later = owed(due_at=after(2), expires_at=after(9)), owed(due_at=after(3), expires_at=None)
-    endless = owed(due_at=None, expires_at=None)
-    found = told(endless, later, soon, rejections)
+    """An opt-out that is due tomorrow is submitted before an opt-in that is due now."""
+    rejections = due_group(Status.RET, due_at=after(24), expires_at=None)
+    soon, later = (
+        due_group(due_at=after(2), expires_at=after(9)),
+        due_group(due_at=after(3), expires_at=None),
+    )
+    endless = due_group(due_at=None, expires_at=None)
+    found = forecast_of(endless, later, soon, rejections)
     assert [one.group for one in found.groups] == [rejections, soon, later, endless]
     assert [one.done_at for one in found.groups] == [after(n) for n in (1, 2, 3, 4)]
     assert (found.late, found.lost) == (0, 0)
 
 
-def test_a_rejection_is_late_but_never_lost():
-    """Whatever is written as its end, it is told; and those behind it pay for it."""
-    rejections = owed(Status.RET, due_at=after(-5), expires_at=after(-4), count=200)
-    found = told(rejections, owed())
+def test_opt_out_is_late_but_never_lost():
+    """Its expiry is ignored; it is submitted, and delays those behind it."""
+    rejections = due_group(Status.RET, due_at=after(-5), expires_at=after(-4), count=200)
+    found = forecast_of(rejections, due_group())
     assert [(one.late, one.lost) for one in found.groups] == [(200, 0), (100, 100)]
     assert found.groups[1].done_at is None
 
 
-def test_what_is_lost_takes_no_time_of_others():
-    """İYS is not told of what has expired, so the next group begins at once."""
-    expired = owed(due_at=after(-30), expires_at=after(-1), count=5000)
-    found = told(expired, owed())
+def test_lost_record_delays_no_other():
+    """An expired record is not submitted, so the next group begins at once."""
+    expired = due_group(due_at=after(-30), expires_at=after(-1), count=5000)
+    found = forecast_of(expired, due_group())
     assert [(one.late, one.lost) for one in found.groups] == [(5000, 5000), (0, 0)]
     assert found.done_at == after(1)
 
 
-def test_a_pause_delays_everything():
+def test_pause_delays_everything():
     """İYS down for an hour: of a hundred that are due in it, none is in time and none is lost."""
-    found = told(owed(), paused=1)
+    found = forecast_of(due_group(), paused=1)
     assert (found.late, found.lost, found.done_at) == (100, 0, after(2))
-    assert told(owed(), paused=-3) == told(owed())
+    assert forecast_of(due_group(), paused=-3) == forecast_of(due_group())
 
 
-def test_nothing_owed_is_done():
+def test_empty_backlog_is_done():
     """An empty backlog has no end to forecast."""
-    found = told()
+    found = forecast_of()
     assert (found.groups, found.late, found.lost, found.done_at) == ((), 0, 0, None)
 
 
-def test_a_million_groups_of_a_million_are_no_more_than_groups():
+def test_large_group_costs_no_more_than_a_small_one():
     """The counts are added up, never walked through."""
-    found = told(owed(count=10**12, expires_at=None), per_hour=1e12)
+    found = forecast_of(due_group(count=10**12, expires_at=None), per_hour=1e12)
     assert (found.late, found.done_at) == (0, after(1))
 
 
-def test_the_pace_that_iys_allows():
+def test_records_per_second_follow_the_rate_limit():
     """Ten requests a second, a thousand records a batch, a submission and a query each."""
     assert records_per_second(10, batch_size=1000) == 5000
     assert records_per_second(10, batch_size=1000, result_queries=3) == 2500
 
 
 @given(BACKLOGS, RATES, PAUSES)
-def test_no_record_is_forgotten_or_made(
+def test_every_record_is_submitted_or_lost(
     backlog: list[DueGroup], rate: float, paused_until: datetime | None
 ):
-    """Told and lost are all, and each group is told after the one before it."""
+    """Each record is submitted or lost, and each group follows the one before it."""
     found = forecast(backlog, now=NOW, records_per_second=rate, paused_until=paused_until)
     assert sorted(map(repr, backlog)) == sorted(repr(one.group) for one in found.groups)
     for one in found.groups:
@@ -132,7 +135,7 @@ def test_no_record_is_forgotten_or_made(
 
 
 @given(BACKLOGS, RATES, PAUSES)
-def test_twice_the_pace_never_adds_a_miss(
+def test_double_rate_never_adds_a_miss(
     backlog: list[DueGroup], rate: float, paused_until: datetime | None
 ):
     """In no group are more late, or lost, when everything goes twice as fast."""
@@ -144,15 +147,15 @@ def test_twice_the_pace_never_adds_a_miss(
 
 
 @given(BACKLOGS, GROUPS, RATES, PAUSES)
-def test_more_to_tell_never_removes_a_miss(
+def test_larger_backlog_never_removes_a_miss(
     backlog: list[DueGroup], more: DueGroup, rate: float, paused_until: datetime | None
 ):
-    """Whoever was late is late still when others come besides."""
+    """A late record stays late when others are added."""
     few = forecast(backlog, now=NOW, records_per_second=rate, paused_until=paused_until)
     many = forecast([*backlog, more], now=NOW, records_per_second=rate, paused_until=paused_until)
     assert few.late <= many.late
     assert few.lost <= many.lost
-    # Among equals the one that came last is told last.
+    # Among equals the last one is submitted last.
     added = max(place for place, one in enumerate(many.groups) if one.group is more)
     others = [*many.groups[:added], *many.groups[added + 1 :]]
     for before, then in zip(few.groups, others, strict=True):
@@ -164,14 +167,14 @@ def test_more_to_tell_never_removes_a_miss(
 @given(BACKLOGS, RATES, st.integers(min_value=0, max_value=300))
 @example(
     [
-        owed(due_at=NOW, expires_at=NOW + timedelta(minutes=2), count=15),
-        owed(due_at=NOW + timedelta(minutes=3), expires_at=None, count=8),
+        due_group(due_at=NOW, expires_at=NOW + timedelta(minutes=2), count=15),
+        due_group(due_at=NOW + timedelta(minutes=3), expires_at=None, count=8),
     ],
     1 / 8,
     1,
 )
-def test_a_longer_pause_never_removes_a_miss(backlog: list[DueGroup], rate: float, minutes: int):
-    """Silence helps nobody; but records are told whole, so in each group one may fall otherwise."""
+def test_longer_pause_never_removes_a_miss(backlog: list[DueGroup], rate: float, minutes: int):
+    """A pause never helps; but records are discrete, so in each group one may differ."""
     later = NOW + timedelta(minutes=minutes)
     at_once = forecast(backlog, now=NOW, records_per_second=rate)
     paused = forecast(backlog, now=NOW, records_per_second=rate, paused_until=later)
@@ -182,21 +185,21 @@ def test_a_longer_pause_never_removes_a_miss(backlog: list[DueGroup], rate: floa
 
 
 @pytest.mark.parametrize("count", [0, -1])
-def test_a_group_has_records(count: int):
-    """Nothing is owed by nobody."""
+def test_group_without_records_is_refused(count: int):
+    """An empty group makes no sense."""
     with pytest.raises(ValueError, match="at least one"):
-        owed(count=count)
+        due_group(count=count)
 
 
 @pytest.mark.parametrize("name", ["due_at", "expires_at"])
-def test_a_group_has_aware_deadlines(name: str):
+def test_group_with_a_naive_deadline_is_refused(name: str):
     """A deadline without a zone is none."""
     with pytest.raises(NaiveInstantError, match=name):
-        owed(**{name: after(1).replace(tzinfo=None)})
+        due_group(**{name: after(1).replace(tzinfo=None)})
 
 
 @pytest.mark.parametrize("rate", [0, -1.0])
-def test_standing_still_is_no_pace(rate: float):
+def test_rate_of_zero_is_refused(rate: float):
     """A pause has an end; without one nothing can be said."""
     with pytest.raises(ValueError, match="positive"):
-        forecast([owed()], now=NOW, records_per_second=rate)
+        forecast([due_group()], now=NOW, records_per_second=rate)

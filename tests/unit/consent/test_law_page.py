@@ -15,7 +15,7 @@ def rules() -> list[re.Match[str]]:
     return [row for line in PAGE.read_text().splitlines() if (row := ROW.fullmatch(line))]
 
 
-def test_every_row_is_read():
+def test_every_row_of_the_page_is_read():
     """A row that is not written like the others would not be checked."""
     rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| ")]
     heads = [line for line in rows if line.startswith("| Rule")]
@@ -38,6 +38,6 @@ def test_every_rule_has_its_function_and_its_test(row: re.Match[str]):
     "line",
     ["| A rule. | m.1 | no function | `test_x::test_y` |", "| A rule. | m.1 | `izin.x` | |"],
 )
-def test_a_row_without_function_or_test_is_no_rule(line: str):
+def test_row_without_function_or_test_is_not_read(line: str):
     """The check can fail."""
     assert ROW.fullmatch(line) is None

@@ -22,8 +22,8 @@ class Shelf:
 make_shelf = maker(Shelf)
 
 
-def test_what_is_made_is_what_the_class_makes():
-    """Nobody can tell a value that a maker made."""
+def test_made_value_equals_the_constructed_one():
+    """It is indistinguishable from a constructed value."""
     made = make_shelf(width=3, label="law", books=["a"])
     assert type(made) is Shelf
     assert made == Shelf(width=3, label="law", books=["a"])
@@ -32,15 +32,15 @@ def test_what_is_made_is_what_the_class_makes():
     assert replace(made, width=4) == Shelf(width=4, label="law", books=["a"])
 
 
-def test_what_is_made_is_frozen():
-    """It was open only while it was made."""
+def test_made_value_is_frozen():
+    """It is mutable only while it is constructed."""
     made = make_shelf(width=3)
     with pytest.raises(FrozenInstanceError):
         made.width = 4
     assert not hasattr(made, "__dict__")
 
 
-def test_what_is_left_out_has_its_default():
+def test_omitted_field_has_its_default():
     """A list that two values share would change both."""
     one, other = make_shelf(width=1), make_shelf(width=1)
     assert one == Shelf(width=1)
@@ -48,19 +48,19 @@ def test_what_is_left_out_has_its_default():
 
 
 @pytest.mark.parametrize("given", [{}, {"width": 1, "height": 2}])
-def test_what_is_missing_or_unknown_is_an_error(given: dict[str, int]):
-    """A value is whole or is not."""
+def test_missing_or_unknown_field_is_an_error(given: dict[str, int]):
+    """Every required field must be given."""
     with pytest.raises(TypeError):
         make_shelf(**given)
 
 
-def test_fields_are_given_by_name():
-    """Two texts side by side would be exchanged one day."""
+def test_fields_are_keyword_only():
+    """Positional arguments could be swapped."""
     with pytest.raises(TypeError):
         make_shelf(1)
 
 
-def test_what_a_value_must_be_is_checked():
+def test_post_init_is_called():
     """There is no way around ``__post_init__``."""
     with pytest.raises(ValueError, match="width"):
         make_shelf(width=-1)
@@ -74,7 +74,7 @@ class Loose:
 
 
 @pytest.mark.parametrize("cls", [Loose, lambda: None])
-def test_only_a_dataclass_with_slots_has_a_maker(cls: type):
-    """Elsewhere the twin would not have the same layout."""
+def test_class_without_slots_has_no_maker(cls: type):
+    """Without slots the layout would differ."""
     with pytest.raises(TypeError, match="slots"):
         maker(cls)

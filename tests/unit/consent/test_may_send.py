@@ -17,7 +17,7 @@ NOWHERE = RegisteredState(value=Registered.NONE, creation_date=NOON)
 
 
 def ask(**overrides: object) -> tuple[bool, str]:
-    """Return the answer for a person whose ONAY İYS holds, verified and fresh."""
+    """Return the permission for a key whose ONAY İYS holds, verified and fresh."""
     fields: dict[str, Any] = {
         "recipient_type": RecipientType.BIREYSEL,
         "desired": Status.ONAY,
@@ -29,8 +29,8 @@ def ask(**overrides: object) -> tuple[bool, str]:
     return answer.may_send, answer.reason
 
 
-def test_yes_where_iys_holds_the_onay():
-    """m.5/3: İYS's own statement, whether we knew of it before or not."""
+def test_registered_onay_is_permitted():
+    """m.5/3: what İYS reports counts, whether we knew of it before or not."""
     assert ask() == (True, PermissionReason.REGISTERED_ONAY)
     assert ask(desired=None) == (True, PermissionReason.REGISTERED_ONAY)
 
@@ -52,22 +52,22 @@ def test_yes_where_iys_holds_the_onay():
         ),
     ],
 )
-def test_no_for_each_reason(fields: dict[str, Any], reason: str):
-    """Whatever is missing, the gate is shut and says why."""
+def test_each_reason_of_a_denial_is_given(fields: dict[str, Any], reason: str):
+    """Anything missing denies the message, with the reason."""
     assert ask(**fields) == (False, reason)
 
 
-def test_an_onay_newer_than_the_latest_ret_counts():
-    """A consent given after a rejection opens again."""
+def test_onay_newer_than_the_latest_ret_is_permitted():
+    """A consent given after an opt-out permits again."""
     assert ask(latest_ret_at=EARLIER)[0]
 
 
-def test_the_recipients_act_is_compared_not_the_day_it_was_told():
-    """An ONAY from before the RET stays before it, however late İYS heard of it."""
-    told_late = RegisteredState(
+def test_instant_of_the_act_is_compared_not_of_its_upload():
+    """An ONAY from before the RET stays before it, however late it was uploaded."""
+    uploaded_late = RegisteredState(
         value=Registered.ONAY, creation_date=NOON + timedelta(days=1), consent_date=EARLIER
     )
-    assert not ask(registered=told_late, latest_ret_at=NOON)[0]
+    assert not ask(registered=uploaded_late, latest_ret_at=NOON)[0]
     at_iys = RegisteredState(
         value=Registered.ONAY,
         creation_date=NOON + timedelta(seconds=1),
@@ -77,8 +77,8 @@ def test_the_recipients_act_is_compared_not_the_day_it_was_told():
     assert ask(registered=at_iys, latest_ret_at=NOON)[0]
 
 
-def test_a_merchant_without_a_record_may_be_written_to():
-    """6563 m.6/2, m.6/6: no consent is needed, but a rejection binds."""
+def test_merchant_without_a_record_is_permitted():
+    """6563 m.6/2, m.6/6: no consent is needed, but an opt-out binds."""
     tacir = RecipientType.TACIR
     assert ask(recipient_type=tacir, registered=NOWHERE, desired=None) == (
         True,
@@ -102,7 +102,7 @@ def test_a_merchant_without_a_record_may_be_written_to():
     st.booleans(),
     st.booleans(),
 )
-def test_the_gate_fails_closed(  # noqa: PLR0917 - hypothesis gives them by position
+def test_unknown_or_missing_state_is_denied(  # noqa: PLR0917 - hypothesis gives them by position
     recipient_type: RecipientType,
     desired: Status | None,
     latest_ret_at: datetime | None,
@@ -110,7 +110,7 @@ def test_the_gate_fails_closed(  # noqa: PLR0917 - hypothesis gives them by posi
     verified: bool,
     fresh: bool,
 ):
-    """A yes has every one of its conditions."""
+    """A permission meets all its conditions."""
     answer = may_send(
         recipient_type=recipient_type,
         desired=desired,
@@ -127,8 +127,8 @@ def test_the_gate_fails_closed(  # noqa: PLR0917 - hypothesis gives them by posi
         assert latest_ret_at is None or latest_ret_at < NOON
 
 
-def test_reasons_of_yes_and_no_are_distinct():
-    """A subscriber can tell them apart without the boolean."""
+def test_reasons_of_permission_and_denial_are_distinct():
+    """A subscriber can distinguish them without the boolean."""
     yes, no = set(), set()
     for desired, registered, verified in product([None, *Status], [HELD, NOWHERE], [True, False]):
         for recipient_type in RecipientType:

@@ -1,4 +1,4 @@
-"""Every question that the gate can be asked, against an oracle: the law read anew."""
+"""Every case of "may I send?" against an oracle."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -23,7 +23,7 @@ RETS = {
 
 
 class Question(NamedTuple):
-    """A combination of everything that an answer hangs on."""
+    """A combination of everything that the permission depends on."""
 
     message: MessageClass
     recipient: str
@@ -101,7 +101,7 @@ def oracle(question: Question) -> tuple[bool, str]:
     )
 
 
-def test_every_question_is_answered_as_the_law_says():
+def test_every_case_is_answered_as_the_law_says():
     """Class, recipient type, desired, registered, verified, fresh, latest RET, date, by whom."""
     asked = list(questions())
     assert len(asked) == len(MessageClass) * 2 * 3 * 5 * 2 * 2 * 4 * 2 * 2
@@ -112,8 +112,8 @@ def test_every_question_is_answered_as_the_law_says():
     assert {answered(one).reason for one in asked} == set(PermissionReason)
 
 
-def test_information_goes_out_whatever_is_registered():
-    """m.6/1-2, m.6/5: a rejection concerns commercial messages, and İYS need not be asked."""
+def test_information_is_permitted_whatever_is_registered():
+    """m.6/1-2, m.6/5: an opt-out concerns commercial messages, and İYS need not be queried."""
     exempt = [one for one in questions() if CLASSES[one.message].kind is MessageKind.EXEMPT]
     assert exempt
     assert {answered(one) for one in exempt} == {
@@ -121,8 +121,8 @@ def test_information_goes_out_whatever_is_registered():
     }
 
 
-def test_every_class_has_its_rule():
-    """Each class stands in the table with article and sentence; who says none asks strictly."""
+def test_every_message_class_has_its_rule():
+    """Each class has its article and sentence; the default class is the strict one."""
     assert set(CLASSES) == set(MessageClass)
     for rule in CLASSES.values():
         assert "m." in rule.article
@@ -156,7 +156,7 @@ INSTANTS = st.none() | st.integers(-3, 3).map(lambda seconds: NOON + timedelta(s
     ),
     st.tuples(st.booleans(), st.booleans()),
 )
-def test_no_commercial_yes_at_or_before_the_latest_ret(  # noqa: PLR0917 - hypothesis gives them by position
+def test_commercial_message_at_the_latest_ret_is_denied(  # noqa: PLR0917 - hypothesis gives them by position
     message: MessageClass,
     recipient: RecipientType,
     desired: Status | None,
@@ -164,7 +164,7 @@ def test_no_commercial_yes_at_or_before_the_latest_ret(  # noqa: PLR0917 - hypot
     registered: RegisteredState,
     known: tuple[bool, bool],
 ):
-    """Of a "yes" and a "no", the later counts, and in a shared second the "no"."""
+    """Of an ONAY and a RET the later counts, and in a shared second the RET."""
     answer = may_send(
         message_class=message,
         recipient_type=recipient,

@@ -11,8 +11,8 @@ from tests.support.builders import NOON, a_claim, a_key, a_ret, a_statement, an_
 NAIVE = datetime(2026, 3, 2, 9, 0)  # noqa: DTZ001 - a naive instant is what is tested
 
 
-def test_key_and_its_text_are_one():
-    """A key survives the way through Kafka."""
+def test_key_and_its_text_are_equivalent():
+    """A key can be written to Kafka and read back."""
     key = a_key()
     assert str(key) == "100001/MESAJ/BIREYSEL/+905550000001"
     assert ConsentKey.parse(key.encode().decode()) == key
@@ -30,8 +30,8 @@ def test_key_and_its_text_are_one():
         "100001/MESAJ/BIREYSEL/",
     ],
 )
-def test_other_text_is_no_key(text: str):
-    """What is not spelt as we spell it is refused, without the recipient in the message."""
+def test_other_text_is_not_a_key(text: str):
+    """A non-canonical text is refused, without the recipient in the message."""
     with pytest.raises(UnreadableKeyError) as caught:
         ConsentKey.parse(text)
     assert "+90555" not in str(caught.value)
@@ -44,21 +44,21 @@ def test_naive_instants_are_refused(field: str):
         an_event(**{field: NAIVE})
 
 
-def test_iys_speaks_in_aware_instants_too():
-    """İYS's own date decides the order, so it has a zone."""
+def test_naive_instant_of_iys_is_refused():
+    """İYS's creation date decides the order, so it needs a zone."""
     with pytest.raises(NaiveInstantError, match="creation_date"):
         a_statement(creation_date=NAIVE)
 
 
-def test_rank_says_whose_word_it_is():
+def test_origin_rank_is_by_writer():
     """Citizens at İYS outrank providers' writings, and these outrank our own systems."""
     assert an_event().origin_rank is OriginRank.OURS
     assert an_iys_event(iys=a_statement(stream="HS")).origin_rank is OriginRank.IYS_HS
     assert an_iys_event().origin_rank is OriginRank.IYS
 
 
-def test_previous_status_is_the_opposite_one_ever_known():
-    """A state tells which status it overrides, if there was one."""
+def test_previous_status_is_the_opposite_if_ever_known():
+    """It is the status that was overridden, if there was one."""
     first = decide(None, a_claim()).consent
     assert first.previous_status is None
     second = decide(first, a_ret(event_id="event-2")).consent
@@ -69,7 +69,7 @@ def test_previous_status_is_the_opposite_one_ever_known():
     assert decide(only_ret, later).consent.previous_status is Status.RET
 
 
-def test_the_surface_is_what_is_listed():
+def test_exported_names_are_those_listed():
     """Each exported name exists, in order."""
     assert izin.consent.__all__ == sorted(izin.consent.__all__)
     assert all(hasattr(izin.consent, name) for name in izin.consent.__all__)

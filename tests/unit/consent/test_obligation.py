@@ -30,7 +30,7 @@ EARLIER = NOON - timedelta(hours=1)
 
 
 def wanted(status: str = "ONAY", **overrides: object) -> Desired:
-    """Return what is desired since noon, told by one of our systems."""
+    """Return a desired state since noon, from one of our systems."""
     fields: dict[str, Any] = {
         "status": Status(status),
         "effective_at": NOON,
@@ -41,28 +41,26 @@ def wanted(status: str = "ONAY", **overrides: object) -> Desired:
 
 
 def at_iys(value: str, **overrides: object) -> RegisteredState:
-    """Return what İYS has stated."""
+    """Return a registered state."""
     return RegisteredState(value=Registered(value), **overrides)
 
 
 def ruling(
     desired: Desired, registered: RegisteredState, **overrides: object
 ) -> tuple[Action, ActionReason]:
-    """Return duty and reason, a minute past noon, for an active brand."""
+    """Return action and reason, a minute past noon, for an active brand."""
     fields: dict[str, Any] = {"now": SOON, "terms": ACTIVE}
     ruled = rule(desired, registered, **fields | overrides)
     return ruled.action, ruled.reason
 
 
-def test_the_table_is_whole():
-    """Whatever is desired, whoever said it, whatever İYS holds: there is a ruling."""
+def test_table_has_every_combination():
+    """Every desired status, origin and registered value has a ruling."""
     assert set(TABLE) == set(product(Status, OriginRank, Registered))
 
 
-def test_an_onay_with_a_no_between_is_told_again():
-    """What İYS holds was withdrawn before it heard of that: until it holds the new one, the old
-    one permits nothing.
-    """
+def test_onay_after_a_ret_in_between_is_sent_again():
+    """The older ONAY that İYS holds permits nothing until the new one is registered."""
     again = wanted(latest_ret_at=EARLIER)
     older = at_iys("ONAY", consent_date=EARLIER - timedelta(hours=1))
     assert ruling(again, older) == (Action.SEND, ActionReason.NOT_REGISTERED)
@@ -75,19 +73,19 @@ def test_an_onay_with_a_no_between_is_told_again():
 
 
 @pytest.mark.parametrize("value", ["NONE", "NOT_ONAY", "UNKNOWN"])
-def test_an_onay_iys_does_not_hold_is_sent(value: str):
+def test_onay_that_iys_does_not_hold_is_sent(value: str):
     """m.7/11: a consent is recorded."""
     assert ruling(wanted(), at_iys(value)) == (Action.SEND, ActionReason.NOT_REGISTERED)
 
 
-def test_an_onay_iys_holds_is_settled():
-    """Whoever told it."""
+def test_onay_that_iys_holds_is_settled():
+    """Whoever wrote it."""
     for rank in OriginRank:
         desired = wanted(origin_rank=rank)
         assert ruling(desired, at_iys("ONAY")) == (Action.NOTHING, ActionReason.SETTLED)
 
 
-def test_an_onay_past_its_term_expires():
+def test_onay_past_its_term_expires():
     """m.7/12: what was not recorded in three business days is invalid."""
     # Monday noon: the term ends with Thursday.
     last = NOON.replace(day=5, hour=20, minute=59, second=59)
@@ -96,23 +94,23 @@ def test_an_onay_past_its_term_expires():
     assert ruling(wanted(), at_iys("NONE"), now=past) == (Action.EXPIRE, ActionReason.TERM_ENDED)
 
 
-def test_first_loading_knows_only_its_deadline():
-    """Before the activation old consents are told until the brand's deadline, if it has one."""
+def test_first_loading_has_only_its_deadline():
+    """Before the activation old consents are submitted until the deadline, if there is one."""
     old = wanted(effective_at=NOON - timedelta(days=900))
     assert ruling(old, at_iys("NONE"), terms=BrandTerms())[0] is Action.SEND
     over = BrandTerms(loading_deadline=NOON)
     assert ruling(old, at_iys("NONE"), terms=over) == (Action.EXPIRE, ActionReason.TERM_ENDED)
 
 
-def test_an_activation_ahead_does_not_end_a_term_yet():
-    """What the brand is at the moment of the ruling counts."""
+def test_future_activation_does_not_end_a_term():
+    """The state of the brand at the moment of the ruling counts."""
     old = wanted(effective_at=NOON - timedelta(days=900))
     ahead = BrandTerms(activated_at=LATER)
     assert ruling(old, at_iys("NONE"), terms=ahead)[0] is Action.SEND
     assert ruling(old, at_iys("NONE"), terms=ahead, now=LATER)[0] is Action.EXPIRE
 
 
-def test_a_day_that_the_operator_closes_lengthens_the_term():
+def test_extra_closed_day_extends_the_term_of_an_onay():
     """The ruling counts by the calendar it was given."""
     closed = Calendar(extra_closed_days=frozenset({NOON.date() + timedelta(days=1)}))
     past = NOON.replace(day=5, hour=22)
@@ -120,22 +118,22 @@ def test_a_day_that_the_operator_closes_lengthens_the_term():
     assert ruling(wanted(), at_iys("NONE"), now=past, calendar=closed)[0] is Action.SEND
 
 
-def test_an_onay_waits_for_the_one_in_flight():
-    """Never two movements of a key at once, and never expired while one is on its way."""
+def test_onay_waits_for_the_one_in_flight():
+    """Never two records of a key at once, and no expiry while one is in flight."""
     waiting = (Action.WAIT, ActionReason.IN_FLIGHT)
     assert ruling(wanted(), at_iys("NONE"), in_flight=True) == waiting
     much_later = NOON + timedelta(days=30)
     assert ruling(wanted(), at_iys("NONE"), in_flight=True, now=much_later) == waiting
 
 
-def test_an_onay_over_a_citizens_ret_needs_attestation():
-    """Else a person looks at it."""
+def test_onay_over_a_citizens_ret_needs_attestation():
+    """Otherwise it is parked."""
     citizens = at_iys("RET", from_iys=True, creation_date=EARLIER)
     assert ruling(wanted(), citizens) == (Action.PARK, ActionReason.RECONSENT)
     assert ruling(wanted(attested=True), citizens)[0] is Action.SEND
 
 
-def test_an_onay_over_a_ret_of_ours_is_sent():
+def test_onay_over_our_ret_is_sent():
     """What a provider wrote, a newer consent replaces."""
     ours = at_iys("RET", creation_date=LATER, consent_date=EARLIER)
     assert ruling(wanted(), ours)[0] is Action.SEND
@@ -150,20 +148,20 @@ def test_an_onay_over_a_ret_of_ours_is_sent():
         at_iys("RET", consent_date=NOON),
     ],
 )
-def test_an_onay_not_newer_than_the_ret_is_never_sent(registered: RegisteredState):
+def test_onay_not_newer_than_the_ret_is_not_sent(registered: RegisteredState):
     """A RET in the same second or later wins: its event is on the way."""
     assert ruling(wanted(attested=True), registered) == (Action.ASK, ActionReason.REGISTERED_NEWER)
 
 
-def test_an_expired_onay_over_a_citizens_ret_is_expired():
-    """No person is asked about what has lapsed."""
+def test_expired_onay_over_a_citizens_ret_expires():
+    """An expired consent is not parked."""
     citizens = at_iys("RET", from_iys=True, creation_date=EARLIER)
     month_later = NOON + timedelta(days=30)
     assert ruling(wanted(), citizens, now=month_later) == (Action.EXPIRE, ActionReason.TERM_ENDED)
 
 
-def test_an_onay_that_cannot_be_registered_is_parked():
-    """It should not exist; a person looks."""
+def test_unregistrable_onay_is_parked():
+    """It should not exist and is parked."""
     odd = wanted(registrable=False)
     assert ruling(odd, at_iys("NONE")) == (Action.PARK, ActionReason.NOT_REGISTRABLE)
 
@@ -178,7 +176,7 @@ def test_an_onay_that_cannot_be_registered_is_parked():
         ("UNKNOWN", Action.ASK),
     ],
 )
-def test_a_tacir_is_updated_with_date_and_source_only(missing: str, value: str, duty: Action):
+def test_tacir_update_needs_date_and_source(missing: str, value: str, duty: Action):
     """H462, H463: both are optional on the first record alone."""
     tacir = wanted(**{missing: None})
     found = ruling(tacir, at_iys(value))
@@ -190,44 +188,44 @@ def test_a_tacir_is_updated_with_date_and_source_only(missing: str, value: str, 
     ("rank", "value"),
     list(product([OriginRank.IYS, OriginRank.IYS_HS], ["RET", "NONE", "NOT_ONAY", "UNKNOWN"])),
 )
-def test_an_onay_said_by_iys_is_never_sent_back(rank: OriginRank, value: str):
-    """What İYS said and no longer shows is read there and published."""
+def test_onay_of_iys_is_never_sent_back(rank: OriginRank, value: str):
+    """What İYS no longer shows is queried there and published."""
     desired = wanted(origin_rank=rank)
     assert ruling(desired, at_iys(value)) == (Action.ASK, ActionReason.SAID_BY_IYS)
 
 
 @pytest.mark.parametrize("value", ["ONAY", "UNKNOWN"])
 @pytest.mark.parametrize("in_flight", [False, True])
-def test_a_ret_goes_ahead_of_everything(value: str, in_flight: bool):
-    """m.9/6: where İYS shows or may show ONAY, even while an ONAY is on its way."""
+def test_ret_is_sent_ahead_of_everything(value: str, in_flight: bool):
+    """m.9/6: where İYS holds or may hold ONAY, even while an ONAY is in flight."""
     ruled = ruling(wanted("RET"), at_iys(value), in_flight=in_flight)
     assert ruled == (Action.SEND_FIRST, ActionReason.OPT_OUT)
 
 
-def test_a_ret_is_sent_however_late():
+def test_ret_is_sent_however_late():
     """A RET never expires."""
     years_later = NOON + timedelta(days=2000)
     assert ruling(wanted("RET"), at_iys("ONAY"), now=years_later)[0] is Action.SEND_FIRST
 
 
 @pytest.mark.parametrize(("rank", "value"), list(product(OriginRank, ["RET", "NONE", "NOT_ONAY"])))
-def test_a_ret_is_settled_where_iys_holds_no_onay(rank: OriginRank, value: str):
+def test_ret_is_settled_where_iys_holds_no_onay(rank: OriginRank, value: str):
     """H174, H175: there is nothing to withdraw, unless an ONAY of ours may still land."""
     desired = wanted("RET", origin_rank=rank)
     assert ruling(desired, at_iys(value)) == (Action.NOTHING, ActionReason.SETTLED)
     assert ruling(desired, at_iys(value), in_flight=True) == (Action.WAIT, ActionReason.IN_FLIGHT)
 
 
-def test_a_ret_that_iys_would_not_take_is_rescued():
-    """It is told as the provider's own decision, HS_KARAR, once we know there is an ONAY."""
+def test_unregistrable_ret_is_rescued():
+    """It is sent as HS_KARAR once İYS is known to hold an ONAY."""
     faulty = wanted("RET", registrable=False)
     assert ruling(faulty, at_iys("ONAY")) == (Action.RESCUE, ActionReason.NOT_REGISTRABLE)
     assert ruling(faulty, at_iys("UNKNOWN")) == (Action.ASK, ActionReason.NOT_REGISTRABLE)
     assert ruling(faulty, at_iys("NONE")) == (Action.NOTHING, ActionReason.SETTLED)
 
 
-def test_a_citizens_newer_onay_is_not_overruled_by_our_older_ret():
-    """Its event is on the way to the law, which will say so itself."""
+def test_newer_onay_of_a_citizen_outranks_our_older_ret():
+    """Its event is still on the way."""
     citizens = at_iys("ONAY", from_iys=True, creation_date=LATER)
     assert ruling(wanted("RET"), citizens) == (Action.ASK, ActionReason.REGISTERED_NEWER)
     before = at_iys("ONAY", from_iys=True, creation_date=EARLIER)
@@ -248,10 +246,10 @@ def test_a_citizens_newer_onay_is_not_overruled_by_our_older_ret():
         (at_iys("UNKNOWN"), (Action.ASK, ActionReason.SAID_BY_IYS)),
     ],
 )
-def test_a_ret_said_by_iys_under_an_onay(
+def test_ret_of_iys_under_a_provider_onay_is_rescued(
     rank: OriginRank, registered: RegisteredState, expected: tuple[Action, ActionReason]
 ):
-    """A provider's ONAY over it is an alarm; the citizen's own is the citizen's."""
+    """A provider's ONAY over it is rescued; the citizen's own is respected."""
     assert ruling(wanted("RET", origin_rank=rank), registered) == expected
 
 
@@ -276,10 +274,10 @@ CLOCKS = st.sampled_from([ACTIVE, BrandTerms(), BrandTerms(loading_deadline=EARL
 
 
 @given(DESIRED, REGISTERED, CLOCKS, st.booleans())
-def test_what_holds_of_every_ruling(
+def test_every_ruling_keeps_the_invariants(
     desired: Desired, registered: RegisteredState, terms: BrandTerms, in_flight: bool
 ):
-    """The two promises, whatever the case."""
+    """The two invariants, in every case."""
     ruled = rule(desired, registered, now=SOON, terms=terms, in_flight=in_flight)
     assert isinstance(ruled, Ruling)
     if desired.status is Status.RET:
@@ -298,8 +296,8 @@ def test_what_holds_of_every_ruling(
 LIVE = {"notice_version": "2026-01", "source": "HS_MOBIL"}
 
 
-def test_a_live_capture_under_a_notice_is_attested():
-    """Told soon after, it is certainly new."""
+def test_live_capture_under_a_notice_is_attested():
+    """Received soon after, it is certainly new."""
     assert attested(an_event(**LIVE))
     late = an_event(**LIVE, received_at=NOON + ATTESTED_WITHIN)
     assert attested(late)
@@ -320,13 +318,13 @@ def test_a_live_capture_under_a_notice_is_attested():
         {"iys": a_statement()},
     ],
 )
-def test_anything_less_is_not_attested(fields: dict[str, Any]):
-    """Paper, files, an unknown notice or a late report need a person."""
+def test_incomplete_capture_is_not_attested(fields: dict[str, Any]):
+    """Paper, files, an unknown notice or a late receipt are not certain."""
     assert not attested(an_event(**LIVE | fields))
 
 
-def test_instants_have_zones():
-    """Deadlines hang on them."""
+def test_naive_instants_are_refused_by_ruling():
+    """Deadlines depend on them."""
     naive = NOON.replace(tzinfo=None)
     with pytest.raises(NaiveInstantError, match="effective_at"):
         wanted(effective_at=naive)

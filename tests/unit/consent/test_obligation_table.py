@@ -1,4 +1,4 @@
-"""Every case of an obligation against an oracle: the design's decision table, read anew."""
+"""Every case of an obligation against an oracle: the decision table of the design."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ STATED = {"before": NOON - timedelta(hours=1), "same": NOON, "after": NOON + tim
 
 
 class Case(NamedTuple):
-    """A combination of everything that a ruling hangs on."""
+    """A combination of everything that a ruling depends on."""
 
     wants: str
     rank: OriginRank
@@ -88,7 +88,7 @@ def oracle(case: Case) -> Action:
     return next(
         duty
         for duty, holds in (
-            (Action.ASK, over_ret and case.stated in {"same", "after"}),  # the "no" is the newer
+            (Action.ASK, over_ret and case.stated in {"same", "after"}),  # the RET is newer
             (Action.PARK, not case.registrable),
             (Action.WAIT, case.in_flight),
             (Action.EXPIRE, case.expired),
@@ -118,15 +118,15 @@ def _ret(case: Case) -> Action:
 
 
 def test_every_case_is_ruled_as_the_design_says():
-    """Wanted, by whom, held, since when, registrable, attested, in flight, in term, complete."""
+    """Desired, origin, registered, since, registrable, attested, in flight, in term, complete."""
     judged = list(cases())
     assert len(judged) == 2 * 3 * 5 * 2 * 4 * 2**6
     assert [(case, ruled(case)) for case in judged if ruled(case) is not oracle(case)] == []
 
 
-def test_a_no_is_never_lost_in_the_table():
-    """No RET expires, waits for a person or goes behind bulk; no ONAY of ours undoes a citizen's
-    "no" without attestation, and a RET waits only where İYS shows no ONAY.
+def test_ret_is_never_lost_in_the_table():
+    """No RET expires, is parked or follows bulk; no ONAY of ours overwrites a citizen's
+    RET without attestation, and a RET waits only where İYS shows no ONAY.
     """
     for case in cases():
         duty = ruled(case)
@@ -142,6 +142,6 @@ def test_a_no_is_never_lost_in_the_table():
             assert case.attested or not hidden, case
 
 
-def test_every_duty_is_ruled_somewhere():
-    """No word of the table is dead."""
+def test_every_action_is_ruled_somewhere():
+    """No action of the table is dead."""
     assert {ruled(case) for case in cases()} == set(Action)

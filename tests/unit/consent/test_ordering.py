@@ -9,82 +9,85 @@ from hypothesis import strategies as st
 from izin.consent.model import AdmittedEvent, Consent, DecisionKind, Reason, Status
 from izin.consent.ordering import decide, merge
 from tests.support.builders import NOON, a_claim, a_ret, a_statement
-from tests.unit.consent.strategies import claims
+from tests.unit.consent.strategies import admitted_events
 
 
-def state_after(drawn: list[AdmittedEvent]) -> Consent | None:
-    """Return the state after these claims, in this order."""
+def state_after(data: list[AdmittedEvent]) -> Consent | None:
+    """Return the state after these events, in this order."""
     state = None
-    for claim in drawn:
-        state = decide(state, claim).consent
+    for admitted in data:
+        state = decide(state, admitted).consent
     return state
 
 
-@given(st.lists(claims(), min_size=1, max_size=8), st.randoms(use_true_random=False))
+@given(st.lists(admitted_events(), min_size=1, max_size=8), st.randoms(use_true_random=False))
 def test_any_permutation_and_duplication_gives_the_same_consent(
-    drawn: list[AdmittedEvent], random: Random
+    data: list[AdmittedEvent], random: Random
 ):
-    """Order of arrival and repetition change nothing."""
-    shuffled = [*drawn, *random.choices(drawn, k=3)]
+    """The order of arrival and repetition change nothing."""
+    shuffled = [*data, *random.choices(data, k=3)]
     random.shuffle(shuffled)
-    assert state_after(shuffled) == state_after(drawn)
+    assert state_after(shuffled) == state_after(data)
 
 
-@given(claims(), claims(), claims())
+@given(admitted_events(), admitted_events(), admitted_events())
 def test_merge_is_commutative_associative_idempotent(
     one: AdmittedEvent, two: AdmittedEvent, three: AdmittedEvent
 ):
     """States built apart can be merged in any way."""
-    a, b, c = (state_after([claim]) for claim in (one, two, three))
+    a, b, c = (state_after([admitted]) for admitted in (one, two, three))
     assert merge(a, b) == merge(b, a)
     assert merge(merge(a, b), c) == merge(a, merge(b, c))
     assert merge(a, a) == a
 
 
-@given(st.lists(claims(), min_size=1, max_size=6), st.lists(claims(), min_size=1, max_size=6))
-def test_split_and_merge_is_deciding_in_one_go(
+@given(
+    st.lists(admitted_events(), min_size=1, max_size=6),
+    st.lists(admitted_events(), min_size=1, max_size=6),
+)
+def test_split_and_merge_equals_deciding_in_sequence(
     left: list[AdmittedEvent], right: list[AdmittedEvent]
 ):
     """A partition's history may be split anywhere."""
     assert merge(state_after(left), state_after(right)) == state_after([*left, *right])
 
 
-@given(st.lists(claims(), min_size=1, max_size=8))
-def test_a_decision_names_its_claim_and_its_key(drawn: list[AdmittedEvent]):
-    """A decision can be read without the record that brought it about."""
+@given(st.lists(admitted_events(), min_size=1, max_size=8))
+def test_decision_has_its_event_and_key(data: list[AdmittedEvent]):
+    """A decision can be read without its source record."""
     state = None
-    for claim in drawn:
-        decision = decide(state, claim)
-        assert decision.admitted is claim
+    for admitted in data:
+        decision = decide(state, admitted)
+        assert decision.admitted is admitted
         state = decision.consent
-        assert state.key == claim.key
+        assert state.key == admitted.key
 
 
-@given(st.lists(claims(), min_size=1, max_size=8))
-def test_the_greatest_claim_stands(drawn: list[AdmittedEvent]):
-    """The state is the greatest claim, and knows the latest instant of either status."""
-    state = state_after(drawn)
-    greatest = max((claim.order, claim.content) for claim in drawn)
+@given(st.lists(admitted_events(), min_size=1, max_size=8))
+def test_greatest_event_wins(data: list[AdmittedEvent]):
+    """The state is that of the greatest event, with the latest instant of either status."""
+    state = state_after(data)
+    greatest = max((admitted.order, admitted.content) for admitted in data)
     assert (state.order, state.content) == greatest
-    rets = [claim.effective_at for claim in drawn if claim.status is Status.RET]
+    rets = [admitted.effective_at for admitted in data if admitted.status is Status.RET]
     assert state.latest_ret_at == max(rets, default=None)
 
 
-@given(st.lists(claims(), min_size=1, max_size=8))
-def test_opting_out_is_told_whenever_the_status_becomes_ret(drawn: list[AdmittedEvent]):
-    """Each change of the effective status to RET is told once."""
+@given(st.lists(admitted_events(), min_size=1, max_size=8))
+def test_opted_out_is_set_whenever_the_status_becomes_ret(data: list[AdmittedEvent]):
+    """It is set once for each change of the effective status to RET."""
     state = None
-    for claim in drawn:
-        decision = decide(state, claim)
+    for admitted in data:
+        decision = decide(state, admitted)
         was_ret = state is not None and state.status is Status.RET
         is_ret = decision.consent.status is Status.RET
         assert decision.opted_out is (is_ret and not was_ret)
         state = decision.consent
 
 
-@given(claims(), claims())
+@given(admitted_events(), admitted_events())
 def test_content_alone_never_changes_a_status(one: AdmittedEvent, two: AdmittedEvent):
-    """Claims of one order that say different things exchange the representative, no more."""
+    """Events of equal order change the representative, nothing else."""
     current = decide(None, one).consent
     decision = decide(current, two)
     if two.order == one.order:
@@ -98,7 +101,7 @@ LATER = NOON + timedelta(seconds=1)
 
 
 @pytest.mark.parametrize(
-    ("claim", "kind", "reason"),
+    ("admitted", "kind", "reason"),
     [
         (a_claim(), DecisionKind.DUPLICATE, Reason.SAME_EVENT),
         (a_claim(event_id="event-0"), DecisionKind.DUPLICATE, Reason.LESSER_EVIDENCE),
@@ -113,14 +116,14 @@ LATER = NOON + timedelta(seconds=1)
         (a_ret(consent_date=NOON - timedelta(days=1)), DecisionKind.STALE, Reason.OLDER),
     ],
 )
-def test_each_decision_has_its_reason(claim: AdmittedEvent, kind: DecisionKind, reason: Reason):
-    """Over an ONAY at noon, each kind of claim is decided for the reason it should be."""
+def test_each_decision_has_its_reason(admitted: AdmittedEvent, kind: DecisionKind, reason: Reason):
+    """Over an ONAY at noon, each kind of event is decided for its reason."""
     current = decide(None, a_claim()).consent
-    decision = decide(current, claim)
+    decision = decide(current, admitted)
     assert (decision.kind, decision.reason) == (kind, reason)
 
 
-def test_an_onay_loses_the_second_it_shares():
+def test_onay_loses_a_shared_second():
     """Over a RET, even an ONAY of a higher rank is stale."""
     current = decide(None, a_ret()).consent
     decision = decide(current, a_claim(event_id="event-9", iys=a_statement()))
@@ -128,9 +131,9 @@ def test_an_onay_loses_the_second_it_shares():
     assert decision.consent.latest_onay_at == NOON
 
 
-@given(claims(), claims())
-def test_a_claim_wins_exactly_where_its_order_is_greater(one: AdmittedEvent, two: AdmittedEvent):
-    """The steps of a decision and the total order say the same."""
+@given(admitted_events(), admitted_events())
+def test_event_wins_exactly_where_its_order_is_greater(one: AdmittedEvent, two: AdmittedEvent):
+    """The steps of a decision and the total order agree."""
     decision = decide(decide(None, one).consent, two)
     wins = decision.kind in (DecisionKind.APPLY, DecisionKind.ENRICHED)
     assert wins is ((two.order, two.content) > (one.order, one.content))
@@ -150,9 +153,7 @@ def test_a_claim_wins_exactly_where_its_order_is_greater(one: AdmittedEvent, two
 def test_one_event_id_with_two_contents_gives_one_state(
     lesser: AdmittedEvent, greater: AdmittedEvent
 ):
-    """The fourth part of the order is equal, too: then what a state keeps of a claim decides, a
-    registrable and a dated one before others.
-    """
+    """With equal order the greater content wins, a registrable and a dated one before others."""
     assert lesser.order == greater.order
     assert state_after([lesser, greater]) == state_after([greater, lesser])
     assert state_after([lesser, greater]) == state_after([greater])
@@ -160,21 +161,21 @@ def test_one_event_id_with_two_contents_gives_one_state(
     assert merge(state_after([greater]), state_after([lesser])) == state_after([greater])
 
 
-def test_the_first_claim_applies():
-    """Nothing known: any claim applies, and a first "no" is told."""
+def test_first_event_applies():
+    """Without a state any event applies, and a first RET opts out."""
     decision = decide(None, a_ret())
     assert (decision.kind, decision.reason) == (DecisionKind.APPLY, Reason.FIRST)
     assert decision.opted_out
 
 
-def test_a_duplicate_leaves_the_very_same_state():
-    """Nothing is written for a repetition."""
+def test_duplicate_returns_the_same_object():
+    """Nothing is published for a repetition."""
     current = decide(None, a_claim()).consent
     assert decide(current, a_claim()).consent is current
 
 
-def test_a_stale_claim_is_remembered_as_the_latest_of_its_status():
-    """An older "no" does not change the status, but the gate knows of it."""
+def test_stale_event_can_be_the_latest_of_its_status():
+    """An older RET does not change the status, but "may I send?" depends on it."""
     current = decide(None, a_claim()).consent
     noted = decide(current, a_ret(consent_date=NOON - timedelta(days=1))).consent
     assert noted.status is Status.ONAY
@@ -185,8 +186,8 @@ def test_a_stale_claim_is_remembered_as_the_latest_of_its_status():
     assert older_yes is noted
 
 
-def test_a_stale_onay_is_remembered_too():
-    """A "yes" that lost to a later "no" stays known as what that "no" overrides."""
+def test_stale_onay_can_be_the_latest_onay():
+    """An ONAY that lost to a later RET remains known as what that RET overrides."""
     current = decide(None, a_ret()).consent
     noted = decide(current, a_claim(consent_date=NOON - timedelta(days=1))).consent
     assert noted.status is Status.RET

@@ -44,7 +44,7 @@ BRANDS = st.sampled_from(
 
 
 def in_turkey(*fields: int) -> datetime:
-    """Return an instant by the clock on a Turkish wall."""
+    """Return an instant in Turkish time."""
     return datetime(*fields, tzinfo=TURKEY)
 
 
@@ -75,9 +75,7 @@ def in_turkey(*fields: int) -> datetime:
         ),
     ],
 )
-def test_both_readings_of_the_third_business_day(
-    given_at: datetime, due: datetime, expires: datetime
-):
+def test_third_business_day_has_two_readings(given_at: datetime, due: datetime, expires: datetime):
     """Strict: the same time of day; lenient: the end of the day; both in Turkey's days."""
     assert due_at(given_at, ACTIVE) == due
     assert expires_at(given_at, ACTIVE) == expires
@@ -85,8 +83,8 @@ def test_both_readings_of_the_third_business_day(
 
 
 @pytest.mark.parametrize(("said_on", "last_day"), TERMS)
-def test_the_days_of_the_reference(said_on: date, last_day: date):
-    """Both readings end on the same day; on Sunday the clock stands, so it is the end of it."""
+def test_term_ends_as_in_the_reference(said_on: date, last_day: date):
+    """Both readings end on the same day; an event of a Sunday counts from its end."""
     said_at = datetime.combine(said_on, time(10, 30), TURKEY)
     ends = datetime.combine(last_day, time(23, 59, 59), TURKEY)
     stands = said_on == date(2026, 9, 13)
@@ -107,32 +105,28 @@ def test_the_days_of_the_reference(said_on: date, last_day: date):
         # The third day is 28 October, a half day.
         (in_turkey(2026, 10, 24, 9, 0), in_turkey(2026, 10, 28, 13, 0)),
         (in_turkey(2026, 10, 25, 23, 0), in_turkey(2026, 10, 28, 13, 0)),
-        # Said in the free half of a half day, which counts whole.
+        # In the free half of a half day, which counts as a business day.
         (in_turkey(2026, 10, 28, 15, 0), in_turkey(2026, 11, 3, 15, 0)),
     ],
 )
-def test_what_is_said_while_the_clock_stands_counts_from_its_next_tick(
-    said_at: datetime, due: datetime
-):
-    """A weekend's statement has until the end of the day on which Friday's last one is due."""
+def test_event_on_a_holiday_counts_from_its_end(said_at: datetime, due: datetime):
+    """An event of a weekend is due at the end of the day on which Friday's last one is."""
     assert due_at(said_at, ACTIVE) == due
 
 
 @given(INSTANTS, STEPS, BRANDS)
-def test_what_is_said_later_is_never_due_earlier(
-    instant: datetime, step: timedelta, brand: BrandTerms
-):
-    """Both readings are monotone in the instant of the statement, whatever its brand is."""
+def test_later_event_is_never_due_earlier(instant: datetime, step: timedelta, brand: BrandTerms):
+    """Both readings are monotone in the instant of the event, for every brand."""
     now = datetime(2026, 3, 15, tzinfo=UTC)
     for reading in (due_at, expires_at):
         assert reading(instant, brand, now=now) <= reading(instant + step, brand, now=now)
 
 
 @given(SPRING_INSTANTS, st.sets(SPRING, max_size=6), SPRING)
-def test_a_day_more_that_is_closed_never_shortens_a_term(
+def test_extra_closed_day_never_shortens_a_term(
     instant: datetime, closed: set[date], one_more: date
 ):
-    """Both readings are monotone in the calendar: what an operator closes only ever helps."""
+    """Both readings are monotone in the calendar: a closed day never shortens a term."""
     fewer = Calendar(extra_closed_days=frozenset(closed))
     more = Calendar(extra_closed_days=frozenset(closed | {one_more}))
     for reading in (due_at, expires_at):
@@ -140,30 +134,30 @@ def test_a_day_more_that_is_closed_never_shortens_a_term(
 
 
 @given(INSTANTS, BRANDS)
-def test_due_comes_before_expiry(instant: datetime, brand: BrandTerms):
-    """The alarm never rings after it is too late."""
+def test_due_is_never_after_expiry(instant: datetime, brand: BrandTerms):
+    """The alert never comes after the expiry."""
     now = datetime(2026, 3, 15, tzinfo=UTC)
     assert due_at(instant, brand, now=now) <= expires_at(instant, brand, now=now)
 
 
 @given(INSTANTS)
-def test_a_term_is_three_days_at_least(instant: datetime):
+def test_term_is_at_least_three_days(instant: datetime):
     """Holidays lengthen it, a half day at its end takes eleven hours, and no term is endless."""
     assume(instant >= in_turkey(2015, 1, 1))
     term = due_at(instant, ACTIVE) - instant
     assert timedelta(days=3) - timedelta(hours=11) <= term <= timedelta(days=15)
 
 
-def test_what_was_said_before_the_calendar_begins_has_ended():
-    """No term is older than the law, so such a statement is late by any reading, and no error."""
+def test_term_of_an_event_before_the_calendar_has_ended():
+    """No term is older than the law, so such an event is late, and no error."""
     begins = in_turkey(2015, 1, 1)
     for said_at in (datetime.min.replace(tzinfo=UTC), in_turkey(1999, 5, 3), begins):
         assert due_at(said_at, ACTIVE) == in_turkey(2015, 1, 6, 23, 59, 59)
         assert expires_at(said_at, ACTIVE) == in_turkey(2015, 1, 6, 23, 59, 59)
 
 
-def test_a_term_beyond_the_calendar_is_an_error():
-    """Better no term than one that takes every weekday for a business day."""
+def test_due_beyond_the_calendar_is_an_error():
+    """No term is better than one that takes every weekday for a business day."""
     for reading in (due_at, expires_at):
         with pytest.raises(OutsideCalendarError):
             reading(in_turkey(2036, 1, 1), ACTIVE)
@@ -171,7 +165,7 @@ def test_a_term_beyond_the_calendar_is_an_error():
             reading(in_turkey(2035, 12, 28, 9), ACTIVE)
 
 
-def test_a_statement_has_an_aware_instant():
+def test_naive_effective_instant_is_refused():
     """A naive one would be read in the zone of the machine."""
     for reading in (due_at, expires_at):
         with pytest.raises(NaiveInstantError, match="effective_at"):
@@ -179,7 +173,7 @@ def test_a_statement_has_an_aware_instant():
 
 
 def test_before_activation_only_the_loading_deadline_counts():
-    """First loading: old consents may be told until the brand's own deadline."""
+    """First loading: old consents may be submitted until the deadline of the brand."""
     long_ago = datetime(2019, 1, 1, tzinfo=UTC)
     assert due_at(long_ago, LOADING) == LOADING.loading_deadline
     assert due_at(long_ago, LOADING).tzinfo is UTC
@@ -188,8 +182,8 @@ def test_before_activation_only_the_loading_deadline_counts():
     assert expires_at(long_ago, BrandTerms()) is None
 
 
-def test_an_activation_ahead_has_not_begun():
-    """The three-day rule begins with the activation, not with the knowledge of it."""
+def test_future_activation_starts_no_term():
+    """The three-day rule begins with the activation itself."""
     activated_at = datetime(2026, 3, 10, tzinfo=UTC)
     brand = BrandTerms(activated_at=activated_at, loading_deadline=activated_at)
     given_at = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -206,7 +200,7 @@ def test_an_activation_ahead_has_not_begun():
         (in_turkey(2026, 2, 2, 9), in_turkey(2026, 3, 1), in_turkey(2026, 3, 9, 18)),
         # The deadline is over and the activation ahead: the old consent is late already.
         (in_turkey(2026, 2, 2, 9), in_turkey(2026, 3, 10), in_turkey(2026, 3, 9, 18)),
-        # Given on the last day of loading: it has its own three days, for then H467 asks no more.
+        # Given on the last day of loading: it has its own three days, as H467 requires.
         (in_turkey(2026, 3, 9, 17), in_turkey(2026, 3, 9, 17, 1), in_turkey(2026, 3, 12, 17)),
         # Given after the loading deadline, the activation still ahead.
         (in_turkey(2026, 3, 10, 9), in_turkey(2026, 3, 10, 10), in_turkey(2026, 3, 13, 9)),
@@ -216,8 +210,10 @@ def test_an_activation_ahead_has_not_begun():
         (in_turkey(2026, 3, 12, 9), in_turkey(2026, 3, 12, 9), in_turkey(2026, 3, 17, 9)),
     ],
 )
-def test_around_an_activation(said_at: datetime, now: datetime, due: datetime):
-    """A consent has three business days or the first loading, whichever lets it live longer."""
+def test_onay_around_an_activation_has_its_own_term(
+    said_at: datetime, now: datetime, due: datetime
+):
+    """A consent has three business days or the first loading, whichever is longer."""
     brand = BrandTerms(
         activated_at=in_turkey(2026, 3, 12, 9), loading_deadline=in_turkey(2026, 3, 9, 18)
     )
@@ -226,8 +222,8 @@ def test_around_an_activation(said_at: datetime, now: datetime, due: datetime):
     assert expires == due or expires == due.replace(hour=23, minute=59, second=59)
 
 
-def test_an_activation_ahead_ends_the_loading_where_no_deadline_is_set():
-    """What is known to be too late from the activation on is told before it, or never."""
+def test_future_activation_ends_a_loading_without_deadline():
+    """An ONAY that the activation will expire is submitted before it, or never."""
     brand = BrandTerms(activated_at=in_turkey(2026, 3, 12, 9))
     now = in_turkey(2026, 3, 2)
     assert expires_at(in_turkey(2019, 1, 2), brand, now=now) == brand.activated_at
@@ -235,16 +231,16 @@ def test_an_activation_ahead_ends_the_loading_where_no_deadline_is_set():
 
 
 @given(INSTANTS)
-def test_an_activation_that_passes_revives_nothing(instant: datetime):
-    """What was reckoned before an activation that was known holds after it for what still lives."""
+def test_passed_activation_revives_no_expired_onay(instant: datetime):
+    """A term counted before a known activation remains valid after it."""
     brand = BrandTerms(activated_at=in_turkey(2026, 3, 12, 9))
     before = expires_at(instant, brand, now=brand.activated_at - timedelta(seconds=1))
     after = expires_at(instant, brand, now=brand.activated_at)
     assert before == max(after, brand.activated_at)
 
 
-def test_a_ret_never_expires():
-    """Nothing makes a "no" invalid; it is only due."""
+def test_ret_never_expires():
+    """Nothing makes a RET invalid; it is only due."""
     given_at = datetime(2026, 3, 2, 9, tzinfo=UTC)
     assert expires_at(given_at, ACTIVE, status=Status.RET) is None
     assert expires_at(given_at, LOADING, status=Status.RET) is None
@@ -252,7 +248,7 @@ def test_a_ret_never_expires():
 
 
 @given(SPRING_INSTANTS, BRANDS, st.sampled_from(Status), SPRING_INSTANTS)
-def test_both_terms_are_counted_together(
+def test_due_and_expiry_equal_the_two_functions(
     said_at: datetime, brand: BrandTerms, status: Status, now: datetime
 ):
     """By the same brand, calendar and instant."""
@@ -263,7 +259,7 @@ def test_both_terms_are_counted_together(
     )
 
 
-def test_extra_closed_days_lengthen_the_term():
+def test_extra_closed_days_extend_the_term():
     """What the operator closes is no business day of any term."""
     closed = Calendar(extra_closed_days=frozenset({date(2026, 3, 3)}))
     given_at = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -288,27 +284,27 @@ DEADLINE = datetime(2026, 3, 5, 9, tzinfo=UTC)
     ],
 )
 def test_urgency_grows_towards_the_deadline(left: timedelta, expected: Urgency):
-    """The alarm is at 24 hours, the fast lane in the last one."""
+    """The alert is at 24 hours, the highest urgency in the last one."""
     assert urgency(DEADLINE - left, DEADLINE) is expected
     assert time_left(DEADLINE - left, DEADLINE) == left
 
 
 @given(INSTANTS, st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=5)))
 def test_urgency_never_falls_as_time_passes(now: datetime, later: timedelta):
-    """What was pressing is no calmer an hour later."""
+    """Urgency never decreases in an hour."""
     rising = (Urgency.CALM, Urgency.SOON, Urgency.LAST_HOUR, Urgency.OVERDUE)
     deadline = now + timedelta(days=2)
     assert rising.index(urgency(now, deadline)) <= rising.index(urgency(now + later, deadline))
 
 
-def test_no_deadline_no_urgency():
-    """A brand that is not active and has no loading deadline has all the time."""
+def test_no_deadline_has_no_urgency():
+    """A brand that is not active and has no loading deadline has no term."""
     assert urgency(DEADLINE, None) is Urgency.NO_DEADLINE
     assert time_left(DEADLINE, None) is None
 
 
 @pytest.mark.parametrize("field", ["activated_at", "loading_deadline"])
-def test_a_brand_has_aware_instants(field: str):
+def test_brand_terms_with_naive_instants_are_refused(field: str):
     """A deadline without a zone is none."""
     with pytest.raises(NaiveInstantError, match=field):
         BrandTerms(**{field: DEADLINE.replace(tzinfo=None)})

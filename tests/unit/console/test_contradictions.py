@@ -7,10 +7,10 @@ from random import Random
 import pytest
 
 from izin.consent.model import AdmittedEvent, DateBasis, OriginRank, RecipientType, Status
-from izin.console.contradictions import contradicting
+from izin.console.contradictions import contradicting_events
 
-SETS = [contradicting(8, rng=Random(seed)) for seed in range(300)]
-CLAIMS = [claim for drawn in SETS for claim in drawn]
+SETS = [contradicting_events(8, rng=Random(seed)) for seed in range(300)]
+CLAIMS = [event for events in SETS for event in events]
 
 
 def same_second(one: AdmittedEvent, other: AdmittedEvent) -> bool:
@@ -39,53 +39,53 @@ PAIRS: dict[str, Callable[[AdmittedEvent, AdmittedEvent], bool]] = {
 
 
 @pytest.mark.parametrize("is_nasty", PAIRS.values(), ids=PAIRS)
-def test_every_kind_of_tie_is_drawn_often(is_nasty: Callable[[AdmittedEvent, AdmittedEvent], bool]):
-    """A tie that is never drawn would be a rule that is never tried."""
-    nasty = [drawn for drawn in SETS if any(is_nasty(*pair) for pair in combinations(drawn, 2))]
+def test_every_kind_of_tie_is_generated(is_nasty: Callable[[AdmittedEvent, AdmittedEvent], bool]):
+    """A tie that is never generated would be a rule that is never tested."""
+    nasty = [events for events in SETS if any(is_nasty(*pair) for pair in combinations(events, 2))]
     assert len(nasty) > len(SETS) / 20
 
 
 KINDS: dict[str, Callable[[AdmittedEvent], bool]] = {
-    "a RET that İYS would not take": lambda claim: not claim.registrable,
-    "an undated RET": lambda claim: (
-        claim.status is Status.RET and claim.event.consent_date is None and claim.event.iys is None
+    "a RET that İYS would not take": lambda one: not one.registrable,
+    "an undated RET": lambda one: (
+        one.status is Status.RET and one.event.consent_date is None and one.event.iys is None
     ),
-    "a merchant's undated ONAY": lambda claim: (
-        claim.key.recipient_type is RecipientType.TACIR
-        and claim.status is Status.ONAY
-        and claim.event.consent_date is None
-        and claim.event.iys is None
+    "a merchant's undated ONAY": lambda one: (
+        one.key.recipient_type is RecipientType.TACIR
+        and one.status is Status.ONAY
+        and one.event.consent_date is None
+        and one.event.iys is None
     ),
-    "an ONAY dated ahead of its receipt": lambda claim: (
-        claim.status is Status.ONAY
-        and claim.event.consent_date is not None
-        and claim.event.date_basis == DateBasis.RECEIVED
+    "an ONAY dated ahead of its receipt": lambda one: (
+        one.status is Status.ONAY
+        and one.event.consent_date is not None
+        and one.event.date_basis == DateBasis.RECEIVED
     ),
-    "a citizen's, pushed": lambda claim: (
-        claim.event.origin_rank is OriginRank.IYS and claim.event.iys.path == "push"
+    "a citizen's, pushed": lambda one: (
+        one.event.origin_rank is OriginRank.IYS and one.event.iys.path == "push"
     ),
-    "a citizen's, pulled": lambda claim: (
-        claim.event.origin_rank is OriginRank.IYS and claim.event.iys.path == "pull"
+    "a citizen's, pulled": lambda one: (
+        one.event.origin_rank is OriginRank.IYS and one.event.iys.path == "pull"
     ),
-    "another provider's": lambda claim: claim.event.origin_rank is OriginRank.IYS_HS,
-    "ours": lambda claim: claim.event.origin_rank is OriginRank.OURS,
+    "another provider's": lambda one: one.event.origin_rank is OriginRank.IYS_HS,
+    "ours": lambda one: one.event.origin_rank is OriginRank.OURS,
 }
 
 
 @pytest.mark.parametrize("is_of_kind", KINDS.values(), ids=KINDS)
-def test_every_kind_of_statement_is_drawn_often(is_of_kind: Callable[[AdmittedEvent], bool]):
+def test_every_kind_of_event_is_generated(is_of_kind: Callable[[AdmittedEvent], bool]):
     """Each kind is at least one in a hundred."""
     assert sum(map(is_of_kind, CLAIMS)) > len(CLAIMS) / 100
 
 
-def test_a_set_is_of_its_size_but_for_what_is_refused():
-    """Most of what is drawn makes a claim."""
+def test_set_has_its_size_without_refused_events():
+    """Most generated events are admitted."""
     assert max(map(len, SETS)) == 8
     assert len(CLAIMS) > 0.8 * 8 * len(SETS)
-    assert contradicting(0, rng=Random(1)) == []
+    assert contradicting_events(0, rng=Random(1)) == []
 
 
-def test_the_same_seed_draws_the_same():
+def test_same_seed_generates_the_same():
     """A counter-example can be found again."""
-    assert contradicting(50, rng=Random(7)) == contradicting(50, rng=Random(7))
-    assert contradicting(50, rng=Random(7)) != contradicting(50, rng=Random(8))
+    assert contradicting_events(50, rng=Random(7)) == contradicting_events(50, rng=Random(7))
+    assert contradicting_events(50, rng=Random(7)) != contradicting_events(50, rng=Random(8))

@@ -69,7 +69,7 @@ def test_a_counter_example_is_shown_and_ends_the_run(
     monkeypatch: pytest.MonkeyPatch, workers: str
 ) -> None:
     """Exit code 1; two events, two orders, both states, and no recipient to be read."""
-    monkeypatch.setattr(verify, "THE_LAW", LAST_WINS)
+    monkeypatch.setattr(verify, "LAW", LAST_WINS)
     shown = tried("--output", "json", "--workers", workers, "--permutations", "100")
     assert shown.exit_code == 1
     found = json.loads(shown.stdout)
@@ -87,13 +87,13 @@ def test_a_counter_example_is_a_table_for_people(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """What differs stands first, states apart are told as such, and the recipient is masked."""
-    monkeypatch.setattr(verify, "THE_LAW", BROKEN["merge takes the first"][0])
+    monkeypatch.setattr(verify, "LAW", BROKEN["merge takes the first"][0])
     events = [an_event(), an_event(event_id="event-2")]
     path = a_file(tmp_path, *map(event_to_avro, events))
     monkeypatch.setattr(verify.out, "width", 200)
     shown = tried("--from", path, "--permutations", "50", "--workers", "1")
     assert shown.exit_code == 1
-    assert "the law does not hold: the two ways give different states" in shown.stdout
+    assert "the law does not hold: the two orders give different states" in shown.stdout
     assert "(1 2)" in shown.stdout
     assert "(1) + (2)" in shown.stdout
     assert "100001/MESAJ/BIREYSEL/+90***01" in shown.stdout

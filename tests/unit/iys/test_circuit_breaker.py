@@ -1,4 +1,4 @@
-"""İYS away costs a call a minute, and the first answer brings everybody back."""
+"""An outage of İYS costs a call a minute, and the first answer closes the circuit."""
 
 import asyncio
 from datetime import timedelta
@@ -15,7 +15,7 @@ FIVE = CircuitBreakerPolicy().opens_after
 
 
 def open_circuit(operation: str = "add") -> CircuitBreakers:
-    """Return breakers of which one operation has failed as often as it may, at second 100."""
+    """Return breakers with an open circuit of one operation, at second 100."""
     breakers = CircuitBreakers()
     for _ in range(FIVE):
         assert breakers.begin(operation, 100.0)
@@ -23,7 +23,7 @@ def open_circuit(operation: str = "add") -> CircuitBreakers:
     return breakers
 
 
-def test_a_few_failures_change_nothing():
+def test_few_failures_leave_the_circuit_closed():
     """One lost answer is no outage."""
     breakers = CircuitBreakers()
     for _ in range(FIVE - 1):
@@ -31,8 +31,8 @@ def test_a_few_failures_change_nothing():
     assert breakers.state("add", 100.0) is CircuitState.CLOSED
 
 
-def test_after_several_failures_one_call_tries_and_an_answer_opens():
-    """Nobody calls while it rests; then one does, and the others wait for what comes of it."""
+def test_open_circuit_lets_one_probe_through_then_closes():
+    """No call is made while it is open; then one is, and the others wait for its result."""
     breakers = open_circuit()
     assert breakers.state("add", 100.9) is CircuitState.OPEN
     assert not breakers.begin("add", 100.9)
@@ -43,7 +43,7 @@ def test_after_several_failures_one_call_tries_and_an_answer_opens():
     assert breakers.state("add", 101.0) is CircuitState.CLOSED
 
 
-def test_a_try_that_fails_rests_longer_up_to_a_minute():
+def test_failed_probe_doubles_the_pause_up_to_a_minute():
     """A second, two, four … and never more than a minute."""
     policy = CircuitBreakerPolicy()
     pauses = [policy.pause(FIVE + number) for number in range(9)]
@@ -55,16 +55,16 @@ def test_a_try_that_fails_rests_longer_up_to_a_minute():
     assert breakers.closes_in("add", 101.0) == 2
 
 
-def test_a_try_that_says_nothing_is_made_again():
-    """Whoever was cancelled leaves the try to the next."""
+def test_abandoned_probe_is_repeated():
+    """A cancelled call leaves the probe to the next."""
     breakers = open_circuit()
     assert breakers.begin("add", 101.0)
     breakers.abandoned("add")
     assert breakers.state("add", 101.0) is CircuitState.HALF_OPEN
 
 
-def test_operations_rest_by_themselves_and_without_a_token_all_do():
-    """Batches may fail while singles pass; without a token nothing passes, for a minute at most."""
+def test_circuits_are_separate_but_all_open_without_a_token():
+    """Batches may fail while single calls succeed; without a token none is made, for a minute."""
     breakers = open_circuit("add_batch")
     assert breakers.state("add", 100.0) is CircuitState.CLOSED
     breakers.open_all(3600, 100.0)
@@ -72,7 +72,7 @@ def test_operations_rest_by_themselves_and_without_a_token_all_do():
     assert breakers.state("add", 160.0) is CircuitState.CLOSED
 
 
-async def test_while_an_operation_rests_nothing_leaves():
+async def test_open_circuit_sends_nothing():
     """Six calls, five of which are made; then a refusal shows that İYS is there."""
     answers = [saying(503)] * FIVE + [refusing(422, "H121")]
     made = 0
@@ -81,9 +81,9 @@ async def test_while_an_operation_rests_nothing_leaves():
     def answer(request: httpx.Request) -> httpx.Response:
         nonlocal made
         made += 1
-        told = answers[made - 1](request)
-        assert isinstance(told, httpx.Response)
-        return told
+        response = answers[made - 1](request)
+        assert isinstance(response, httpx.Response)
+        return response
 
     async with a_client(answer, clock=lambda: seconds[0]) as client:
         for _ in range(FIVE):
@@ -103,8 +103,8 @@ async def test_while_an_operation_rests_nothing_leaves():
         assert client.circuit_state("add") is CircuitState.CLOSED
 
 
-async def test_a_fault_of_ours_says_nothing_of_iys():
-    """The try is left to the next where the pace's ledger is away, or the caller was cancelled."""
+async def test_cancelled_probe_leaves_the_circuit_half_open():
+    """The next call is the probe if the ledger is unreachable, or the caller was cancelled."""
     seconds = [100.0]
 
     async def hang(_request: httpx.Request) -> httpx.Response:
@@ -127,8 +127,8 @@ async def test_a_fault_of_ours_says_nothing_of_iys():
         assert client.circuit_state("add") is CircuitState.HALF_OPEN
 
 
-async def test_without_a_token_no_operation_is_tried():
-    """İYS wants silence: nothing is claimed and put back for it."""
+async def test_token_limit_opens_all_circuits():
+    """Nothing is claimed only to be put back."""
     async with a_client(refusing(429, "H084")) as client:
         with pytest.raises(TokenLimitError):
             await client.add(BRAND, an_item())

@@ -52,7 +52,7 @@ Answering = Callable[[httpx.Request], httpx.Response | Awaitable[httpx.Response]
 
 
 class Turns:
-    """A pacer that lets everybody out and notes who came."""
+    """A pacer that grants every slot at once and records the calls."""
 
     def __init__(self) -> None:
         self.classes: list[CallClass] = []
@@ -156,8 +156,8 @@ METHODS: dict[str, Callable[[IysClient], Awaitable[Any]]] = {
 WRITING = {"add", "add_batch", "register_push", "unregister_push"}
 
 
-def test_every_method_of_the_client_is_tried_below():
-    """A method that is not in the list would be tried by no rule."""
+def test_every_method_of_the_client_is_covered():
+    """A method that is not in the list would be covered by no rule."""
     public = {
         name
         for name, _ in inspect.getmembers(IysClient, inspect.iscoroutinefunction)
@@ -167,7 +167,7 @@ def test_every_method_of_the_client_is_tried_below():
     assert public == set(METHODS)
 
 
-def test_the_surface_is_listed():
+def test_exported_names_are_listed():
     """What the package exports is what it names."""
     exported = {
         name
@@ -178,7 +178,7 @@ def test_the_surface_is_listed():
     assert set(izin.iys.__all__) == exported
 
 
-async def test_an_add_goes_to_the_second_version():
+async def test_add_uses_the_second_version():
     """Only V2 lets the same body be sent again."""
     seen: list[httpx.Request] = []
 
@@ -195,7 +195,7 @@ async def test_an_add_goes_to_the_second_version():
     assert receipt.transaction_id == TRANSACTION
 
 
-async def test_the_same_item_is_the_same_bytes():
+async def test_same_item_is_the_same_bytes():
     """V2 knows a resend by its body."""
     bodies: list[bytes] = []
 
@@ -210,8 +210,8 @@ async def test_the_same_item_is_the_same_bytes():
     assert bodies[0] == bodies[1]
 
 
-async def test_every_call_waits_for_its_turn():
-    """An opt-out's class is the first, and a caller may say otherwise."""
+async def test_every_call_waits_for_its_slot():
+    """An opt-out has the first class unless the caller says otherwise."""
     pacer = Turns()
     async with a_client(saying(200, RECEIPT), pacer=pacer) as client:
         await client.add(BRAND, an_item(Status.RET))
@@ -222,8 +222,8 @@ async def test_every_call_waits_for_its_turn():
     assert pacer.waited == pacer.there == [1, 2, 3]
 
 
-async def test_what_was_lost_may_still_arrive():
-    """Only an answer, or not having left, says that a call arrives no more."""
+async def test_unanswered_call_counts_as_arriving_late():
+    """Only an answer, or not being sent, shows that a call arrives no more."""
     pacer = Turns()
 
     async def no() -> bool:
@@ -241,8 +241,8 @@ async def test_what_was_lost_may_still_arrive():
         assert pacer.there == [2]
 
 
-async def test_a_call_that_is_too_late_for_its_slot_takes_the_next():
-    """Between its turn and its leaving something took too long: the late use would crowd others."""
+async def test_call_late_for_its_slot_takes_the_next():
+    """Something took too long before sending: the late use would collide with others."""
     pacer = Turns()
     pacer.over = {1, 2}
     permits = []
@@ -259,21 +259,21 @@ async def test_a_call_that_is_too_late_for_its_slot_takes_the_next():
 @pytest.mark.parametrize(
     ("status", "body"), [(404, None), (404, {}), (204, None), (200, None), (200, {})]
 )
-async def test_no_record_is_none_however_it_is_said(status: int, body: object):
-    """İYS does not document how it says that it holds nothing."""
+async def test_missing_record_is_none_in_any_form(status: int, body: object):
+    """İYS does not document how it says "no record"."""
     async with a_client(saying(status, body)) as client:
         assert await METHODS["status"](client) is None
 
 
-async def test_a_404_with_a_code_is_no_empty_answer():
+async def test_404_with_a_code_is_an_error():
     """No such provider does not mean no record."""
     async with a_client(refusing(404, "H001")) as client:
         with pytest.raises(MisconfiguredError):
             await METHODS["status"](client)
 
 
-async def test_a_call_whose_turn_comes_too_late_does_not_leave():
-    """Who tells is asked again just before the call leaves."""
+async def test_call_without_permit_is_withheld():
+    """The permit is awaited just before the call is sent."""
     sent: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -296,14 +296,14 @@ async def test_a_call_whose_turn_comes_too_late_does_not_leave():
     assert len(sent) == 1
 
 
-async def test_no_changes_are_no_page():
+async def test_no_changes_give_no_page():
     """204 brings no new cursor, so the old one stays."""
     async with a_client(saying(204)) as client:
         assert await client.changes(BRAND, Stream.HS, after="1_a") is None
 
 
-async def test_changes_ask_for_one_stream_after_a_cursor():
-    """Both streams are asked by name, for the default is only one of them."""
+async def test_changes_query_one_stream_after_a_cursor():
+    """Both streams are queried by name, for the default is only one of them."""
     seen: list[httpx.URL] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -318,13 +318,13 @@ async def test_changes_ask_for_one_stream_after_a_cursor():
     assert dict(seen[1].params) == {"source": "IYS", "limit": "1000"}
 
 
-async def test_an_early_result_is_empty_and_not_failed():
+async def test_early_result_is_empty_and_not_failed():
     """İYS answers an empty list before it has begun."""
     async with a_client(saying(200, [])) as client:
         assert await client.batch_result(BRAND, "r-1") == ()
 
 
-async def test_repeated_recipients_are_asked_once():
+async def test_repeated_recipients_are_queried_once():
     """One repetition would refuse the whole call (H193)."""
     seen: list[object] = []
 
@@ -345,8 +345,8 @@ async def test_repeated_recipients_are_asked_once():
 
 
 @pytest.mark.parametrize("count", [0, 1001])
-async def test_a_list_of_a_wrong_length_is_not_sent(count: int):
-    """İYS would refuse it whole, and the refusal would count against us."""
+async def test_list_of_a_wrong_length_is_not_sent(count: int):
+    """İYS would refuse it, and the refusal would count against the address."""
     pacer = Turns()
     async with a_client(saying(200, {}), pacer=pacer) as client:
         with pytest.raises(ValueError, match="1 to 1000"):
@@ -381,7 +381,7 @@ def an_error(kind: type[Exception]) -> Exception:
 
 @pytest.mark.parametrize("kind", all_errors_of_httpx(), ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("name", METHODS)
-async def test_no_error_of_httpx_slips_through(kind: type[Exception], name: str):
+async def test_every_httpx_error_is_translated(kind: type[Exception], name: str):
     """Whatever httpx raises becomes one of ours, at every method."""
 
     def answer(_request: httpx.Request) -> httpx.Response:
@@ -392,7 +392,7 @@ async def test_no_error_of_httpx_slips_through(kind: type[Exception], name: str)
             await METHODS[name](client)
 
 
-def test_all_errors_of_httpx_have_a_known_root():
+def test_every_httpx_error_has_a_known_base():
     """A new branch of httpx's tree would be seen here first."""
     assert all(issubclass(kind, FOREIGN_ERRORS) for kind in all_errors_of_httpx())
 
@@ -413,19 +413,19 @@ def test_all_errors_of_httpx_have_a_known_root():
         (httpx.UnsupportedProtocol, MisconfiguredError, MisconfiguredError),
     ],
 )
-def test_only_what_was_sent_and_writes_is_unknown(
+def test_only_a_sent_writing_call_is_outcome_unknown(
     kind: type[Exception], writing: type[CallError], asking: type[CallError]
 ):
-    """A question may be asked again; a statement may not be made again blindly."""
-    told = Call(method=Method.POST, path="/consents", name="add", writes=True)
+    """A query may be repeated; a write may not."""
+    written = Call(method=Method.POST, path="/consents", name="add", writes=True)
     asked = Call(method=Method.GET, path="/brands", name="brands")
 
-    assert type(translate(an_error(kind), told)) is writing
+    assert type(translate(an_error(kind), written)) is writing
     assert type(translate(an_error(kind), asked)) is asking
 
 
-def test_if_the_tokens_call_is_lost_nothing_was_written():
-    """The statement itself never left."""
+def test_lost_token_request_is_busy_and_not_unknown():
+    """The write itself was never sent."""
     call = Call(method=Method.POST, path="/consents", name="add", writes=True)
     token = httpx.Request("POST", "http://iys.example.com/oauth2/token")
     own = httpx.Request("POST", "http://iys.example.com/consents")
@@ -434,8 +434,8 @@ def test_if_the_tokens_call_is_lost_nothing_was_written():
     assert isinstance(translate(httpx.ReadTimeout("…", request=own), call), OutcomeUnknownError)
 
 
-async def test_the_deadline_is_for_the_whole_exchange():
-    """An answer that trickles in is as late as none."""
+async def test_deadline_covers_the_whole_exchange():
+    """A slow answer is as late as none."""
 
     async def answer(_request: httpx.Request) -> httpx.Response:
         await asyncio.Event().wait()
@@ -474,14 +474,14 @@ async def test_the_deadline_is_for_the_whole_exchange():
         (200, "H121", RefusedError),
     ],
 )
-async def test_the_code_decides_and_not_the_status(status: int, code: str, error: type[CallError]):
+async def test_code_decides_and_not_the_status(status: int, code: str, error: type[CallError]):
     """Busy comes as 400 and too late as 400 or 422."""
     async with a_client(refusing(status, code)) as client:
-        with pytest.raises(CallError) as told:
+        with pytest.raises(CallError) as caught:
             await client.add(BRAND, an_item())
 
-    assert type(told.value) is error
-    assert [refusal.code for refusal in told.value.refusals] == [code]
+    assert type(caught.value) is error
+    assert [refusal.code for refusal in caught.value.refusals] == [code]
 
 
 @pytest.mark.parametrize(
@@ -499,10 +499,10 @@ async def test_the_code_decides_and_not_the_status(status: int, code: str, error
         (200, OutcomeUnknownError, UnreadableError),
     ],
 )
-async def test_without_a_code_the_status_is_all_there_is(
+async def test_status_decides_without_a_code(
     status: int, writing: type[CallError], asking: type[CallError]
 ):
-    """What stands before İYS answers without its codes."""
+    """A gateway answers without İYS's codes."""
     async with a_client(saying(status, b"<html>")) as client:
         with pytest.raises(writing):
             await client.add(BRAND, an_item())
@@ -525,13 +525,13 @@ def test_every_verdict_has_its_error():
         ("H121", None),
     ],
 )
-async def test_an_error_says_when_to_come_back(code: str, retry_after: timedelta | None):
+async def test_error_says_when_to_retry(code: str, retry_after: timedelta | None):
     """The time is a field and not prose."""
     async with a_client(refusing(429, code)) as client:
-        with pytest.raises(CallError) as told:
+        with pytest.raises(CallError) as caught:
             await client.brands(100001)
 
-    assert told.value.retry_after == retry_after
+    assert caught.value.retry_after == retry_after
 
 
 @pytest.mark.parametrize(
@@ -547,14 +547,14 @@ async def test_an_error_says_when_to_come_back(code: str, retry_after: timedelta
         UnreadableError,
     ],
 )
-def test_an_error_says_who_acts(error: type[CallError]):
-    """Blame is in the type."""
+def test_error_says_who_acts(error: type[CallError]):
+    """The type says who acts."""
     assert error.who_acts in Actor
     assert error("…").verdict is Verdict.UNKNOWN
 
 
-async def test_what_came_of_each_call_is_noted():
-    """By İYS's code where it has one; what İYS counts against the address is told apart."""
+async def test_result_of_each_call_is_counted():
+    """By İYS's code where it has one, and whether it counts against the address."""
     turns = Turns()
     for answer in (saying(200, RECEIPT), refusing(400, "H174"), refusing(429, "H124"), saying(502)):
         async with a_client(answer, pacer=turns) as client:
@@ -576,8 +576,8 @@ async def test_what_came_of_each_call_is_noted():
     ]
 
 
-async def test_a_throttle_reaches_the_pacer():
-    """All that leave from the address must slow down, not only the call that was told."""
+async def test_throttle_reaches_the_pacer():
+    """All calls of the address must slow down, not only the throttled one."""
     pacer = Turns()
     async with a_client(refusing(429, "H124"), pacer=pacer) as client:
         with pytest.raises(ThrottledError):
@@ -589,8 +589,8 @@ async def test_a_throttle_reaches_the_pacer():
     assert pacer.throttles == 1
 
 
-async def test_a_refused_batch_names_its_items():
-    """The items to take out are told by index, and no recipient by the message."""
+async def test_refused_batch_names_its_items():
+    """The items to remove are named by index, and the message names no recipient."""
     body = {
         "errors": [
             {
@@ -604,14 +604,14 @@ async def test_a_refused_batch_names_its_items():
         ]
     }
     async with a_client(saying(403, body)) as client:
-        with pytest.raises(RefusedError) as told:
+        with pytest.raises(RefusedError) as caught:
             await client.add_batch(BRAND, [an_item()])
 
-    assert [refusal.index for refusal in told.value.refusals] == [0, 2]
-    assert told.value.refusals[1].location == ("retailerAccess", 1)
-    assert told.value.refusals[0].value == "+905550000001"
-    assert "+905550000001" not in str(told.value)
-    assert "H121, H180" in str(told.value)
+    assert [refusal.index for refusal in caught.value.refusals] == [0, 2]
+    assert caught.value.refusals[1].location == ("retailerAccess", 1)
+    assert caught.value.refusals[0].value == "+905550000001"
+    assert "+905550000001" not in str(caught.value)
+    assert "H121, H180" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -624,7 +624,7 @@ async def test_a_refused_batch_names_its_items():
         b'{"error": {"code": "353"}}',
     ],
 )
-def test_a_refusal_is_read_in_any_shape(body: bytes):
+def test_refusal_is_read_in_any_shape(body: bytes):
     """Flat, nested, misspelt, in numbers: it is the same refusal."""
     assert [refusal.code for refusal in read_refusals(body)] == ["H353"]
 
@@ -640,13 +640,13 @@ def test_a_refusal_is_read_in_any_shape(body: bytes):
         b'{"error": "invalid_grant", "error_description": "d"}',
     ],
 )
-def test_what_is_no_refusal_is_none(body: bytes):
+def test_other_body_has_no_refusals(body: bytes):
     """Reading a refusal never fails."""
     assert read_refusals(body) == ()
 
 
 async def test_push_is_registered_listed_and_removed():
-    """A connection goes out whole, and its password shows nowhere else."""
+    """A connection is sent completely, and its password appears nowhere else."""
     bodies: list[object] = []
 
     def answer(request: httpx.Request) -> httpx.Response:

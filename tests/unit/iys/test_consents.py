@@ -47,12 +47,12 @@ def a_movement(**more: object) -> dict[str, object]:
     }
 
 
-def test_a_brand_is_a_path():
+def test_brand_path_is_the_url_path():
     """The path is İYS's, made in one place."""
     assert str(BrandPath(iys_code=100001, brand_code=100002)) == "/sps/100001/brands/100002"
 
 
-def test_an_item_says_only_what_has_a_value():
+def test_item_omits_fields_without_a_value():
     """İYS refuses empty and null fields, so they are absent."""
     assert an_item().to_body() == {
         "recipient": "+905550000001",
@@ -64,7 +64,7 @@ def test_an_item_says_only_what_has_a_value():
     }
 
 
-def test_an_item_carries_its_retailers():
+def test_item_has_its_retailers():
     """Retailers are numbers on the wire."""
     body = an_item(retailer_code=55550127, retailer_access=(58795354,)).to_body()
 
@@ -72,7 +72,7 @@ def test_an_item_carries_its_retailers():
     assert body["retailerAccess"] == [58795354]
 
 
-def test_a_first_record_of_a_tacir_may_lack_date_and_source():
+def test_first_record_of_a_tacir_may_lack_date_and_source():
     """The law asks no consent of a TACIR, so there may be no date of one."""
     body = an_item(
         recipient_type=RecipientType.TACIR, source=None, consent_date=None, retailer_access=()
@@ -81,13 +81,13 @@ def test_a_first_record_of_a_tacir_may_lack_date_and_source():
     assert set(body) == {"recipient", "type", "status", "recipientType"}
 
 
-def test_a_naive_date_is_refused():
-    """A deadline hangs on the date: it must say of which clock it is."""
+def test_item_with_a_naive_date_is_refused():
+    """A deadline depends on the date, so it needs a time zone."""
     with pytest.raises(NaiveInstantError):
         an_item(consent_date=NOON.replace(tzinfo=None))
 
 
-def test_a_record_is_read():
+def test_register_record_is_read():
     """A stated record comes in with instants of UTC."""
     record = RegisterRecord.read(JsonReader({**a_movement(), "retailerCode": "55550127"}))
 
@@ -97,12 +97,12 @@ def test_a_record_is_read():
     assert record.retailer_code == 55550127
 
 
-def test_a_record_may_lack_its_consent_date():
+def test_register_record_may_lack_its_consent_date():
     """A line that was closed has an empty date of consent."""
     assert RegisterRecord.read(JsonReader(a_movement(consentDate=""))).consent_date is None
 
 
-def test_a_batch_is_read_in_the_order_sent():
+def test_accepted_batch_is_in_the_order_sent():
     """Either spelling of the sub-request is the same field."""
     items = [
         {"subRequestId": "s-0", "recipient": "+905550000001", "type": "MESAJ", "status": "ONAY"},
@@ -113,7 +113,7 @@ def test_a_batch_is_read_in_the_order_sent():
     assert batch.sub_request_ids == ("s-0", "s-1")
 
 
-def test_a_success_carries_a_receipt():
+def test_successful_item_has_a_receipt():
     """What was saved has İYS's id and clock."""
     result = ItemResult.read(
         {
@@ -135,7 +135,7 @@ def test_a_success_carries_a_receipt():
     assert (result.original.request_id, result.original.sub_request_id) == ("r-0", "s-0")
 
 
-def test_a_failure_carries_its_code():
+def test_failed_item_has_its_code():
     """A failure is read from its code."""
     result = ItemResult.read(
         {
@@ -149,7 +149,7 @@ def test_a_failure_carries_its_code():
     assert (result.code, result.verdict, result.receipt) == ("H175", Verdict.ALREADY, None)
 
 
-def test_a_failure_without_a_code_is_unknown():
+def test_failed_item_without_a_code_is_unknown():
     """A failure that does not say why decides nothing."""
     result = ItemResult.read({"subRequestId": "s-1", "status": "failure"})
 
@@ -177,33 +177,33 @@ _SAVED = {
         {"originalRequestInformation": None},
     ],
 )
-def test_a_success_is_the_same_however_it_is_written(others: dict[str, object]):
-    """The usual one is read at once, any other word by word; both say one thing."""
+def test_successful_item_is_the_same_in_any_form(others: dict[str, object]):
+    """The usual shape has a fast path; both give the same."""
     assert ItemResult.read(_SAVED | others) == ItemResult.read(_SAVED)
 
 
 @pytest.mark.parametrize("name", ["transactionId", "creationDate", "subRequestId"])
-def test_a_success_without_its_words_is_unreadable(name: str):
+def test_successful_item_without_its_fields_is_unreadable(name: str):
     """Nothing is taken as saved without its receipt."""
     with pytest.raises(UnreadableError):
         ItemResult.read(_SAVED | {name: ""})
 
 
-def test_an_enqueued_item_has_no_verdict():
+def test_enqueued_item_has_no_verdict():
     """İYS has not decided, and neither do we."""
     result = ItemResult.read({"index": 2, "status": "enqueue", "subrequestId": "s-2"})
 
     assert (result.status, result.verdict) == (ItemStatus.ENQUEUE, None)
 
 
-def test_a_result_of_an_unknown_status_is_unreadable():
-    """A fourth word would be news."""
+def test_item_of_an_unknown_status_is_unreadable():
+    """There are three statuses."""
     with pytest.raises(UnreadableError):
         ItemResult.read({"subRequestId": "s", "status": "maybe"})
 
 
-def test_a_movement_of_an_unknown_source_is_read():
-    """İYS adds sources of its own without asking us."""
+def test_movement_of_an_unknown_source_is_read():
+    """İYS adds sources without notice."""
     movement = IysMovement.read(JsonReader(a_movement(source="IYS_TOMORROW")))
 
     assert movement.source == "IYS_TOMORROW"
@@ -211,7 +211,7 @@ def test_a_movement_of_an_unknown_source_is_read():
     assert movement.brand_code is None
 
 
-def test_a_line_closing_may_have_no_consent_date():
+def test_closed_line_may_lack_its_consent_date():
     """The movement counts from its creation date all the same."""
     movement = IysMovement.read(
         JsonReader(a_movement(source="IYS_AHS_HAT_KAPATMA", consentDate=""))
@@ -221,7 +221,7 @@ def test_a_line_closing_may_have_no_consent_date():
     assert movement.creation_date == datetime(2026, 3, 2, 9, 0, 7, tzinfo=UTC)
 
 
-def test_a_page_has_its_cursor():
+def test_page_has_its_cursor():
     """The cursor is opaque."""
     page = MovementPage.read(
         JsonReader({"after": f"1597740617_{TRANSACTION}", "list": [a_movement()]})
@@ -231,12 +231,12 @@ def test_a_page_has_its_cursor():
     assert len(page.movements) == 1
 
 
-def test_a_name_never_comes_in():
+def test_citizen_name_is_never_read():
     """A citizen's name is personal data that nothing here needs."""
     assert "Ada" not in repr(IysMovement.read(JsonReader(a_movement(citizenName="Ada Örnek"))))
 
 
-def test_a_brand_is_read_with_its_counts():
+def test_brand_is_read_with_its_counts():
     """Codes come as numbers or as texts."""
     brand = BrandSummary.read(
         JsonReader(
@@ -258,11 +258,11 @@ def test_a_brand_is_read_with_its_counts():
     ("limit", "used", "exceed", "is_full"),
     [(5, 5, False, True), (5, 4, False, False), (5, 6, True, False), (None, None, None, False)],
 )
-def test_a_subscription_may_be_full(
+def test_subscription_is_full_at_its_limit(
     limit: int | None, used: int | None, *, exceed: bool | None, is_full: bool
 ):
     """Full means that the next new address would be refused; a partner cannot know."""
-    told = {
+    movement = {
         "subsciprtionId": "s-1",
         "status": "ACTIVE",
         "startDate": "2026-01-01 00:00:00",
@@ -272,16 +272,16 @@ def test_a_subscription_may_be_full(
         "consentLimitExceed": exceed,
     }
 
-    assert Subscription.read(JsonReader(told)).is_full is is_full
+    assert Subscription.read(JsonReader(movement)).is_full is is_full
 
 
-def test_a_push_registration_is_read():
+def test_push_registration_is_read():
     """İYS lists connections with a sentence as their status."""
-    told = {
+    movement = {
         "url": "https://push.example.com/iys",
         "type": "ARAMA",
         "registerTime": "2026-03-02 12:00:00",
         "status": "Bağlantı Oluşturuldu",
     }
 
-    assert PushRegistration.read(JsonReader(told)).registered_at == NOON
+    assert PushRegistration.read(JsonReader(movement)).registered_at == NOON

@@ -12,7 +12,7 @@ from izin.iys.wire_format.json_reader import (
 )
 
 
-def test_turkish_time_goes_both_ways():
+def test_turkish_time_converts_both_ways():
     """İYS's clock is three hours ahead of UTC, summer and winter."""
     instant = datetime(2026, 1, 31, 21, 30, 5, tzinfo=UTC)
 
@@ -20,7 +20,7 @@ def test_turkish_time_goes_both_ways():
     assert from_turkish("2026-02-01 00:30:05") == instant
 
 
-def test_a_foreign_zone_and_a_fraction_become_whole_turkish_seconds():
+def test_instant_of_any_zone_becomes_whole_turkish_seconds():
     """The fraction is cut and never rounded up, for a date ahead is refused."""
     instant = datetime(2026, 7, 1, 8, 0, 0, 999_999, tzinfo=timezone(timedelta(hours=2)))
 
@@ -28,30 +28,30 @@ def test_a_foreign_zone_and_a_fraction_become_whole_turkish_seconds():
 
 
 @pytest.mark.parametrize("text", ["", "2026-15-01 00:00:00", "01.02.2026", "2026-02-01"])
-def test_what_is_no_date_is_unreadable(text: str):
-    """A wrong date from İYS is told, not guessed."""
+def test_text_that_is_no_date_is_unreadable(text: str):
+    """A wrong date from İYS is an error."""
     with pytest.raises(UnreadableError):
         from_turkish(text)
 
 
 @pytest.mark.parametrize("name", ["subRequestId", "subrequestId", "SUBREQUESTID"])
-def test_a_key_is_found_however_it_is_spelt(name: str):
+def test_key_is_found_in_any_case(name: str):
     """İYS spells one field in two ways in one answer."""
     assert JsonReader({name: "a-1"}).text("subRequestId") == "a-1"
 
 
 @pytest.mark.parametrize("code", ["H351", "h351", " H351 ", "351", 351])
-def test_a_code_is_one_however_it_is_written(code: object):
+def test_code_is_the_same_in_any_form(code: object):
     """Texts and numbers, with or without the letter, are the same code."""
     assert JsonReader({"code:": code}).code() == "H351"
 
 
-def test_a_short_number_is_padded_to_three_digits():
+def test_short_code_is_padded_to_three_digits():
     """15 is H015."""
     assert JsonReader({"code": 15}).code() == "H015"
 
 
-def test_an_empty_text_counts_as_absent():
+def test_empty_text_counts_as_absent():
     """A closed line has an empty consent date."""
     reader = JsonReader({"consentDate": "", "source": None})
 
@@ -61,12 +61,12 @@ def test_an_empty_text_counts_as_absent():
 
 
 @pytest.mark.parametrize(("value", "truth"), [(True, True), ("true", True), ("false", False)])
-def test_a_truth_may_come_as_a_text(value: object, *, truth: bool):
+def test_boolean_may_be_a_text(value: object, *, truth: bool):
     """İYS writes both ``true`` and ``"true"``."""
     assert JsonReader({"master": value}).boolean_or_none("master") is truth
 
 
-def test_an_email_is_lowered_and_a_number_is_left():
+def test_email_is_lower_cased_and_a_number_unchanged():
     """Recipients compare as İYS stores them."""
     assert JsonReader({"recipient": "Ada@Example.COM"}).recipient() == "ada@example.com"
     assert JsonReader({"recipient": "+905550000001"}).recipient() == "+905550000001"
@@ -83,13 +83,13 @@ def test_an_email_is_lowered_and_a_number_is_left():
         ("text", ["not", "an", "object"], JsonReader.object_or_none),
     ],
 )
-def test_a_value_of_another_kind_is_unreadable(name: str, value: object, read: object):
+def test_value_of_another_type_is_unreadable(name: str, value: object, read: object):
     """What is not as expected never comes in as something else."""
     with pytest.raises(UnreadableError):
         read(JsonReader({name: value}), name)  # type: ignore[operator]
 
 
-def test_an_answer_that_is_no_json_is_unreadable():
+def test_response_that_is_not_json_is_unreadable():
     """A web page of a firewall is no answer of İYS's."""
     with pytest.raises(UnreadableError):
         parse_json(b"<html>")
@@ -99,6 +99,6 @@ def test_an_answer_that_is_no_json_is_unreadable():
         JsonReader([])
 
 
-def test_an_empty_answer_is_none():
+def test_empty_response_is_none():
     """Nothing said is not the same as something wrong."""
     assert parse_json(b" \n") is None

@@ -13,7 +13,7 @@ PACE = Pace(rate=10)
 
 
 class ManualTime:
-    """A clock that only sleeping moves, ``late`` seconds further than asked."""
+    """A clock that only sleeping moves, ``late`` seconds further than requested."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -34,7 +34,7 @@ def a_pacer(time: ManualTime, pace: Pace = PACE) -> InProcessPacer:
 def slots(
     count: int, *, state: PaceState, now: float, answered_after: float | None = None
 ) -> list[float]:
-    """Grant so many slots, each asked for when the one before has come; answers free them."""
+    """Grant so many slots, each requested when the previous one began; answers free them."""
     found: list[float] = []
     for _ in range(count):
         if answered_after is not None:
@@ -78,11 +78,11 @@ def crowded(uses: list[tuple[float, float, float]]) -> bool:
     )
 )
 def test_eleven_requests_never_arrive_within_one_second(uses: list[tuple[float, float, float]]):
-    """Each leaves within its slot's time, takes up to 80 ms on its way and is answered whenever."""
+    """Each is sent within its slot, takes up to 80 ms to arrive and is answered at any time."""
     assert not crowded(uses)
 
 
-def test_uses_that_leave_too_late_are_counted_as_soon_as_that_is_known():
+def test_use_sent_late_is_counted_when_known():
     """Connections had to be made: of five that leave half a second late the last does so after its
     place was given to the eleventh.
     """
@@ -91,16 +91,16 @@ def test_uses_that_leave_too_late_are_counted_as_soon_as_that_is_known():
     assert not crowded([*late, *[in_time] * 24])
 
 
-def test_what_is_answered_at_once_is_used_again_a_second_later():
-    """Nearly the whole of İYS's ten a second is used where the way is short and sure."""
+def test_answered_slot_is_reused_a_second_later():
+    """Nearly all of İYS's ten a second is used where requests arrive fast."""
     near = slots(400, state=PaceState(), now=0.0, answered_after=0.01)
     assert len(near) / near[-1] > 9.8
     far = slots(400, state=PaceState(), now=0.0)
     assert 8.7 < len(far) / far[-1] < 8.9
 
 
-def test_a_slot_that_nobody_used_is_free_again():
-    """What was given back arrives never, and costs no second."""
+def test_unused_slot_is_free_again():
+    """A slot given back never arrives, and delays nothing."""
     state = PaceState()
     for _ in range(10):
         state, slot = PACE.next_slot(state, 0.0)
@@ -109,16 +109,16 @@ def test_a_slot_that_nobody_used_is_free_again():
     assert slot.at == pytest.approx(10 * PACE.interval)
 
 
-def test_an_answer_that_comes_ten_slots_late_frees_nobody_elses():
-    """Its place is another's by then."""
+def test_answer_ten_slots_late_frees_no_other_slot():
+    """Another use has replaced it by then."""
     state, first = PACE.next_slot(PaceState(), 0.0)
     for _ in range(10):
         state, _ = PACE.next_slot(state, 0.0)
     assert PACE.arrived(state, first.number, 0.0) == state
 
 
-def test_a_use_that_arrives_after_its_place_was_given_away_is_one_of_the_last_ten():
-    """It takes the place of the earliest; one that was there in time changes nothing."""
+def test_use_arriving_after_it_was_replaced_still_counts():
+    """It replaces the earliest; a use that arrived in time changes nothing."""
     state = PaceState()
     for _ in range(11):
         state, _ = PACE.next_slot(state, 0.0)
@@ -129,7 +129,7 @@ def test_a_use_that_arrives_after_its_place_was_given_away_is_one_of_the_last_te
     assert PACE.arrived(state, 1, PACE.arrives_within) == state
 
 
-def test_a_use_known_to_have_arrived_makes_room_though_it_left_later():
+def test_arrived_use_makes_room_though_it_was_sent_later():
     """The fourth is answered, the first to third are not yet: a second after the fourth is soon
     enough, for nine others may arrive within the second of the eleventh.
     """
@@ -143,8 +143,8 @@ def test_a_use_known_to_have_arrived_makes_room_though_it_left_later():
     assert twelfth.at == pytest.approx(1 + PACE.arrives_within)
 
 
-def test_what_was_held_up_is_caught_up():
-    """A slot that had to wait for an answer does not push back those after it."""
+def test_delayed_calls_are_caught_up():
+    """A slot that had to wait for an answer does not delay those after it."""
     state = PaceState()
     for _ in range(11):
         state, held_up = PACE.next_slot(state, 0.0)
@@ -155,22 +155,22 @@ def test_what_was_held_up_is_caught_up():
     assert next_one.at == held_up.at
 
 
-def test_an_idle_address_saves_one_slot_up():
-    """After a pause comes no burst."""
+def test_idle_address_saves_at_most_one_slot():
+    """There is no burst after a pause."""
     granted = slots(4, state=PaceState(free_at=0.0), now=60.0)
 
     assert granted[:2] == [60.0, 60.0]
     assert min(b - a for a, b in pairwise(granted[1:])) >= PACE.interval - 1e-9
 
 
-def test_a_slot_is_forfeited_after_its_time():
+def test_slot_is_forfeited_after_its_time():
     """A late use would crowd the next ones."""
     assert not PACE.is_forfeited(5.0, 5.06 - 1e-9)
     assert PACE.is_forfeited(5.0, 5.07)
 
 
-def test_a_throttle_pauses_halves_and_is_crept_out_of():
-    """After H124 everybody waits a second, goes on at half the pace, and regains it slowly."""
+def test_throttle_pauses_halves_and_recovers_slowly():
+    """After H124 all calls wait a second, continue at half the pace, and recover slowly."""
     state = PACE.slow_down(PaceState(), 10.0)
     granted = slots(9, state=state, now=10.0)
     distances = [b - a for a, b in pairwise(granted)]
@@ -183,16 +183,16 @@ def test_a_throttle_pauses_halves_and_is_crept_out_of():
     assert state.factor == 1.0
 
 
-def test_a_burst_of_throttles_counts_once():
-    """Several calls in flight are told the same thing."""
+def test_burst_of_throttles_counts_once():
+    """Several calls in flight get the same answer."""
     once = PACE.slow_down(PaceState(), 10.0)
 
     assert PACE.slow_down(once, 10.5) == once
     assert PACE.slow_down(once, 11.0).factor == pytest.approx(0.25)
 
 
-def test_the_pace_never_falls_to_nothing():
-    """However often İYS says no, calls go on leaving."""
+def test_pace_never_falls_to_zero():
+    """However often İYS throttles, calls continue."""
     state = PaceState()
     for minute in range(20):
         state = PACE.slow_down(state, minute * 60.0)
@@ -213,22 +213,22 @@ async def order_of(pacer: InProcessPacer, classes: list[CallClass]) -> list[Call
     return done
 
 
-async def test_an_opt_out_goes_before_waiting_bulk():
-    """The order is by class, whoever came first."""
+async def test_opt_out_precedes_waiting_bulk():
+    """The order is by class, not by arrival."""
     waiting = [CallClass.SWEEP, CallClass.BULK, CallClass.DUE, CallClass.RET]
 
     assert await order_of(a_pacer(ManualTime()), waiting) == sorted(waiting)
 
 
-async def test_nobody_starves():
-    """One slot of ten goes to whoever has waited longest."""
+async def test_no_class_starves():
+    """One slot of ten goes to the call that has waited longest."""
     done = await order_of(a_pacer(ManualTime()), [CallClass.SWEEP] + [CallClass.RET] * 30)
 
     assert done.index(CallClass.SWEEP) == 9
 
 
-async def test_results_are_asked_for_while_bulk_is_told():
-    """The two share evenly, and pulling and sweeping get a tenth each of what is left."""
+async def test_results_are_polled_while_bulk_is_submitted():
+    """The two share evenly, and pull and sweep get a tenth each of the rest."""
     waiting = [one for one in list(CallClass)[2:] for _ in range(40)]
     pace = Pace(rate=10, longest_waiting_every=1000)
     first = (await order_of(a_pacer(ManualTime(), pace), waiting))[:50]
@@ -241,7 +241,7 @@ async def test_results_are_asked_for_while_bulk_is_told():
     }
 
 
-async def test_whoever_pauses_saves_no_turns_up():
+async def test_idle_class_gains_no_credit():
     """Bulk that waits alone for long does not lose its share to results that come later."""
     turns = CallQueue(longest_waiting_every=1000)
     loop = asyncio.get_running_loop()
@@ -258,8 +258,8 @@ async def test_whoever_pauses_saves_no_turns_up():
     assert sum(one.done() for one in bulk) == 25
 
 
-async def test_who_waits_longest_goes_on_its_own_share():
-    """Bulk that was there first gets no more than its half, though a slot of ten goes to it."""
+async def test_longest_waiting_call_counts_against_its_class():
+    """Bulk that waits first gets no more than its half, though a slot of ten goes to it."""
     turns = CallQueue(longest_waiting_every=10)
     loop = asyncio.get_running_loop()
     bulk, results = ([loop.create_future() for _ in range(40)] for _ in range(2))
@@ -273,8 +273,8 @@ async def test_who_waits_longest_goes_on_its_own_share():
     assert sum(one.done() for one in results) == 19
 
 
-async def test_calls_leave_at_the_pace():
-    """Ten come close, the eleventh a second after the first has surely arrived."""
+async def test_calls_are_sent_at_the_pace():
+    """Ten are close, the eleventh a second after the first has certainly arrived."""
     time = ManualTime()
 
     pacer = a_pacer(time)
@@ -286,8 +286,8 @@ async def test_calls_leave_at_the_pace():
     assert time.now - 100.0 == pytest.approx(1 + PACE.arrives_within)
 
 
-async def test_an_answer_lets_the_next_call_leave_sooner():
-    """Where the first call is answered after 10 ms, the eleventh leaves a second after that."""
+async def test_answer_lets_the_next_call_be_sent_sooner():
+    """If the first call is answered after 10 ms, the eleventh is sent a second after that."""
     time = ManualTime()
     pacer = a_pacer(time)
     first = await pacer.wait(CallClass.BULK, "add")
@@ -297,7 +297,7 @@ async def test_an_answer_lets_the_next_call_leave_sooner():
     assert time.now - 100.0 == pytest.approx(1.01)
 
 
-async def test_a_forfeited_slot_is_replaced_by_the_next():
+async def test_forfeited_slot_is_replaced_by_the_next():
     """A process that slept too long takes a new slot and does not use the old one."""
     time = ManualTime()
     pacer = a_pacer(time)
@@ -308,7 +308,7 @@ async def test_a_forfeited_slot_is_replaced_by_the_next():
     assert time.now == pytest.approx(100.0 + 2 * PACE.interval)
 
 
-async def test_a_throttle_holds_back_who_already_waits():
+async def test_throttle_delays_calls_that_already_wait():
     """The pause counts for slots that were granted before it."""
     time = ManualTime()
     pacer = a_pacer(time)
@@ -321,7 +321,7 @@ async def test_a_throttle_holds_back_who_already_waits():
     assert time.now >= 101.0
 
 
-async def test_a_caller_who_gave_up_takes_no_slot():
+async def test_cancelled_call_takes_no_slot():
     """A cancelled call is passed over."""
     time = ManualTime()
     pacer = a_pacer(time)
@@ -335,8 +335,8 @@ async def test_a_caller_who_gave_up_takes_no_slot():
     assert given_up.cancelled()
 
 
-async def test_if_the_pacer_breaks_nobody_waits_for_ever():
-    """Whoever waits is told."""
+async def test_failed_pacer_fails_every_waiting_call():
+    """Every waiting call gets the error."""
 
     async def broken(_seconds: float) -> None:
         raise OSError("no sleep")

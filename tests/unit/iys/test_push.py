@@ -25,7 +25,7 @@ def a_body(*movements: dict[str, object]) -> bytes:
     return json.dumps({"list": movements}).encode()
 
 
-def test_the_test_payload_is_recognised():
+def test_test_payload_is_recognised():
     """It must be acknowledged and never stored."""
     push = parse_push(a_body(TEST))
 
@@ -33,7 +33,7 @@ def test_the_test_payload_is_recognised():
     assert push.movements == ()
 
 
-def test_a_real_push_names_its_brand():
+def test_push_names_its_brand():
     """Movements of a push say of whom they are, in numbers or texts."""
     push = parse_push(a_body(REAL))
 
@@ -42,27 +42,27 @@ def test_a_real_push_names_its_brand():
     assert push.movements[0].recipient == "ada@example.com"
 
 
-def test_a_test_beside_a_movement_hides_nothing():
+def test_test_payload_beside_a_movement_hides_nothing():
     """Only the test itself is left out."""
     push = parse_push(a_body(TEST, REAL))
 
     assert (push.tests, len(push.movements), push.is_test) == (1, 1, False)
 
 
-def test_a_real_brand_with_the_tests_number_is_real():
-    """The number alone does not make a test: somebody may have it."""
+def test_real_brand_with_the_test_code_is_real():
+    """The code alone does not make a test: a real brand may have it."""
     assert not parse_push(a_body({**TEST, "recipient": "ada@example.com"})).is_test
 
 
-def test_an_empty_push_is_neither():
-    """Nothing told is nothing to store."""
+def test_empty_push_is_no_test():
+    """There is nothing to store."""
     push = parse_push(a_body())
 
     assert (push.movements, push.is_test) == ((), False)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"list": [{"iysCode": 1}]}'])
-def test_what_is_no_push_is_unreadable(body: bytes):
-    """A push that cannot be read is refused whole, and pull brings it."""
+def test_body_that_is_no_push_is_unreadable(body: bytes):
+    """An unreadable push is refused as a whole, and pull brings it."""
     with pytest.raises(UnreadableError):
         parse_push(body)

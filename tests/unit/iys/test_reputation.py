@@ -16,19 +16,19 @@ from izin.iys import CallClass, HourLimit, Reputation, ReputationPolicy
         (10_000, 2_501, Reputation.CRITICAL),
     ],
 )
-def test_the_rate_of_a_day_decides(calls: int, failures: int, standing: Reputation):
-    """From half of İYS's number of calls on, and well above its own bound of 70 %."""
+def test_success_rate_of_a_day_decides(calls: int, failures: int, standing: Reputation):
+    """From half of İYS's number of calls on, and well above its threshold of 70 %."""
     assert ReputationPolicy().of(calls, failures) is standing
 
 
-def test_whoever_does_not_stand_well_goes_slower():
+def test_address_without_good_reputation_is_slower():
     """Half the pace, in both."""
     fastest = [ReputationPolicy().fastest(one) for one in Reputation]
     assert fastest == [1.0, 0.5, 0.5]
 
 
 @pytest.mark.parametrize("call_class", CallClass)
-def test_the_last_of_an_hour_are_for_opt_outs(call_class: CallClass):
-    """Nobody else takes the last fifth."""
+def test_last_fifth_of_an_hour_is_for_opt_outs(call_class: CallClass):
+    """Other classes stop at four fifths."""
     room = HourLimit(calls=1000).room(call_class)
     assert room == (1000 if call_class is CallClass.RET else 800)

@@ -52,8 +52,8 @@ def given(name: str) -> httpx.Response:
     )
 
 
-class Registry:
-    """İYS's two doors: the token's, answering in turn, and the call's, which knows some tokens."""
+class FakeIys:
+    """İYS's two endpoints: one for tokens, with prepared answers, and one for calls."""
 
     def __init__(self, *answers: Answer, takes: set[str] | None = None) -> None:
         self.answers = list(answers)
@@ -84,118 +84,118 @@ class Clock:
 
 
 async def call(
-    registry: Callable[[httpx.Request], httpx.Response],
+    iys: Callable[[httpx.Request], httpx.Response],
     store: InMemoryTokenStore,
     clock: Clock | None = None,
 ) -> httpx.Response:
     auth = TokenAuth(SETTINGS, store, now=clock or Clock())
-    transport = httpx.MockTransport(registry)
+    transport = httpx.MockTransport(iys)
     async with httpx.AsyncClient(
         auth=auth, transport=transport, base_url=SETTINGS.base_url
     ) as http:
         return await http.get("/sps/100001/brands")
 
 
-async def test_the_first_call_asks_for_a_token_with_the_password():
-    """No token is held, so the password must give one."""
-    registry, store = Registry(given("first")), InMemoryTokenStore()
+async def test_first_call_requests_a_token_with_the_password():
+    """There is no token, so the password grant is used."""
+    iys, store = FakeIys(given("first")), InMemoryTokenStore()
 
-    await call(registry, store)
+    await call(iys, store)
 
-    assert registry.grants == [
+    assert iys.grants == [
         {"grant_type": "password", "username": "ada", "password": PASSWORD},
     ]
-    assert registry.calls == ["access-first"]
+    assert iys.calls == ["access-first"]
     assert (store.state.token, store.state.failures) == (a_token(), 0)
 
 
-async def test_a_token_that_another_process_stored_is_used():
+async def test_token_stored_by_another_process_is_used():
     """One token serves all processes of an account."""
-    registry, store = Registry(), InMemoryTokenStore(TokenState(token=a_token()))
+    iys, store = FakeIys(), InMemoryTokenStore(TokenState(token=a_token()))
 
-    await call(registry, store)
+    await call(iys, store)
 
-    assert (registry.grants, registry.calls) == ([], ["access-first"])
+    assert (iys.grants, iys.calls) == ([], ["access-first"])
 
 
-async def test_a_token_is_refreshed_five_minutes_early():
+async def test_token_is_refreshed_five_minutes_early():
     """The refresh token gives the next token, and with it the next refresh token."""
     clock, store = Clock(), InMemoryTokenStore(TokenState(token=a_token()))
-    registry = Registry(given("second"))
+    iys = FakeIys(given("second"))
     clock.now = START + timedelta(hours=1, minutes=55)
 
-    await call(registry, store, clock)
+    await call(iys, store, clock)
 
-    assert registry.grants == [{"grant_type": "refresh_token", "refresh_token": "refresh-first"}]
-    assert registry.calls == ["access-second"]
+    assert iys.grants == [{"grant_type": "refresh_token", "refresh_token": "refresh-first"}]
+    assert iys.calls == ["access-second"]
     assert store.state.token == a_token("second", issued_at=clock.now)
 
 
-async def test_a_refused_refresh_falls_back_to_the_password():
+async def test_refused_refresh_falls_back_to_the_password():
     """A refresh token may be spent before its time."""
     clock, store = Clock(), InMemoryTokenStore(TokenState(token=a_token()))
     refused = httpx.Response(400, json={"error": "invalid_grant", "error_description": "…"})
-    registry = Registry(refused, given("second"))
+    iys = FakeIys(refused, given("second"))
     clock.now = START + timedelta(hours=3)
 
-    await call(registry, store, clock)
+    await call(iys, store, clock)
 
-    assert [grant["grant_type"] for grant in registry.grants] == ["refresh_token", "password"]
-    assert registry.calls == ["access-second"]
+    assert [grant["grant_type"] for grant in iys.grants] == ["refresh_token", "password"]
+    assert iys.calls == ["access-second"]
 
 
-async def test_a_refresh_token_past_its_time_is_not_tried():
+async def test_expired_refresh_token_is_not_tried():
     """A call known to fail would only spend the budget."""
     clock, store = Clock(), InMemoryTokenStore(TokenState(token=a_token()))
-    registry = Registry(given("second"))
+    iys = FakeIys(given("second"))
     clock.now = START + timedelta(hours=4)
 
-    await call(registry, store, clock)
+    await call(iys, store, clock)
 
-    assert [grant["grant_type"] for grant in registry.grants] == ["password"]
+    assert [grant["grant_type"] for grant in iys.grants] == ["password"]
 
 
-async def test_a_refused_token_is_renewed_once_and_the_call_repeated_once():
-    """H351 says that nothing was done, so the repeat is safe."""
-    registry = Registry(given("second"), takes={"access-second"})
+async def test_refused_token_is_renewed_and_the_call_repeated_once():
+    """H351 means that nothing was done, so repeating is safe."""
+    iys = FakeIys(given("second"), takes={"access-second"})
     store = InMemoryTokenStore(TokenState(token=a_token()))
 
-    response = await call(registry, store)
+    response = await call(iys, store)
 
     assert response.status_code == 200
-    assert registry.calls == ["access-first", "access-second"]
+    assert iys.calls == ["access-first", "access-second"]
 
 
-async def test_a_second_refusal_is_the_answer():
+async def test_second_refusal_is_returned():
     """One renewal, one repeat, and no loop."""
-    registry = Registry(given("second"), takes=set())
+    iys = FakeIys(given("second"), takes=set())
     store = InMemoryTokenStore(TokenState(token=a_token()))
 
-    response = await call(registry, store)
+    response = await call(iys, store)
 
     assert response.status_code == 401
-    assert len(registry.grants) == 1
-    assert registry.calls == ["access-first", "access-second"]
+    assert len(iys.grants) == 1
+    assert iys.calls == ["access-first", "access-second"]
 
 
-async def test_what_another_process_renewed_meanwhile_is_used():
+async def test_token_renewed_meanwhile_is_used():
     """Under the lock the newer token is found, and no call is spent."""
-    registry = Registry(takes={"access-second"})
+    iys = FakeIys(takes={"access-second"})
     store = InMemoryTokenStore(TokenState(token=a_token()))
 
     def answer(request: httpx.Request) -> httpx.Response:
-        response = registry(request)
+        response = iys(request)
         store.state = TokenState(token=a_token("second"))
         return response
 
     response = await call(answer, store)
 
     assert response.status_code == 200
-    assert registry.grants == []
+    assert iys.grants == []
 
 
-async def test_another_refusal_with_401_renews_nothing():
-    """H251 speaks of the account and not of the token."""
+async def test_other_refusal_with_401_renews_nothing():
+    """H251 is about the account and not the token."""
 
     def answer(_request: httpx.Request) -> httpx.Response:
         return httpx.Response(401, json={"errors": [{"code": "H251"}]})
@@ -206,7 +206,7 @@ async def test_another_refusal_with_401_renews_nothing():
     assert store.state.calls == ()
 
 
-async def test_a_bare_401_counts_as_a_refused_token():
+async def test_401_without_a_code_counts_as_a_refused_token():
     """Without a code, the status is all there is."""
     codes = iter([401, 200])
 
@@ -221,95 +221,95 @@ async def test_a_bare_401_counts_as_a_refused_token():
 
 
 @pytest.mark.parametrize("body", [TOKEN_LIMIT, {"code": "H084", "message": "…"}])
-async def test_h084_silences_the_account_for_the_hour(body: dict[str, object]):
-    """A call within the hour would start the hour anew, so none is made."""
+async def test_h084_blocks_the_account_for_an_hour(body: dict[str, object]):
+    """A request within the hour would restart the hour, so none is made."""
     clock, store = Clock(), InMemoryTokenStore()
-    registry = Registry(httpx.Response(429, json=body), given("second"))
+    iys = FakeIys(httpx.Response(429, json=body), given("second"))
 
-    with pytest.raises(TokenLimitError) as told:
-        await call(registry, store, clock)
-    assert told.value.retry_after == timedelta(minutes=61)
+    with pytest.raises(TokenLimitError) as caught:
+        await call(iys, store, clock)
+    assert caught.value.retry_after == timedelta(minutes=61)
 
     clock.now += timedelta(minutes=30)
-    with pytest.raises(TokenLimitError) as told:
-        await call(registry, store, clock)
-    assert told.value.retry_after == timedelta(minutes=31)
-    assert len(registry.grants) == 1
+    with pytest.raises(TokenLimitError) as caught:
+        await call(iys, store, clock)
+    assert caught.value.retry_after == timedelta(minutes=31)
+    assert len(iys.grants) == 1
 
     clock.now += timedelta(minutes=31)
-    await call(registry, store, clock)
-    assert registry.calls == ["access-second"]
+    await call(iys, store, clock)
+    assert iys.calls == ["access-second"]
 
 
-async def test_in_silence_a_token_that_still_holds_is_used():
+async def test_valid_token_is_used_while_blocked():
     """It is due for renewal, and good for minutes yet."""
     clock, store = Clock(), InMemoryTokenStore(TokenState(token=a_token()))
-    registry = Registry(httpx.Response(429, json=TOKEN_LIMIT))
+    iys = FakeIys(httpx.Response(429, json=TOKEN_LIMIT))
     clock.now = START + timedelta(hours=1, minutes=57)
 
-    await call(registry, store, clock)
-    await call(registry, store, clock)
+    await call(iys, store, clock)
+    await call(iys, store, clock)
 
-    assert registry.calls == ["access-first", "access-first"]
-    assert len(registry.grants) == 1
+    assert iys.calls == ["access-first", "access-first"]
+    assert len(iys.grants) == 1
     clock.now = START + timedelta(hours=2)
     with pytest.raises(TokenLimitError):
-        await call(registry, store, clock)
+        await call(iys, store, clock)
 
 
-async def test_wrong_credentials_are_an_operators_matter():
+async def test_wrong_credentials_are_for_an_operator():
     """They come as 400 in OAuth's form, without an H-code."""
-    registry = Registry(httpx.Response(400, json={"error": "invalid_request"}))
+    iys = FakeIys(httpx.Response(400, json={"error": "invalid_request"}))
 
-    with pytest.raises(UnauthenticatedError) as told:
-        await call(registry, InMemoryTokenStore())
-    assert PASSWORD not in str(told.value)
+    with pytest.raises(UnauthenticatedError) as caught:
+        await call(iys, InMemoryTokenStore())
+    assert PASSWORD not in str(caught.value)
 
 
-async def test_a_token_service_in_trouble_is_busy():
-    """H015 is İYS's trouble and not ours."""
-    registry = Registry(httpx.Response(500, json={"errors": [{"code": "H015"}]}))
+async def test_failing_token_service_is_busy():
+    """H015 is a fault of İYS and not ours."""
+    iys = FakeIys(httpx.Response(500, json={"errors": [{"code": "H015"}]}))
 
     with pytest.raises(BusyError):
-        await call(registry, InMemoryTokenStore())
+        await call(iys, InMemoryTokenStore())
 
 
-async def test_a_token_that_cannot_be_read_is_told():
+async def test_unreadable_token_is_an_error():
     """A success without a token gives none."""
     with pytest.raises(UnreadableError):
-        await call(Registry(httpx.Response(200, json={})), InMemoryTokenStore())
+        await call(FakeIys(httpx.Response(200, json={})), InMemoryTokenStore())
 
 
-async def test_a_lost_token_call_is_counted_and_frees_the_lock():
-    """The call may have reached İYS, so it counts; the next process is not held up."""
+async def test_lost_token_request_is_counted_and_frees_the_lock():
+    """The request may have reached İYS, so it counts; the next process is not blocked."""
     store = InMemoryTokenStore()
-    registry = Registry(httpx.ReadTimeout("…"), given("first"))
+    iys = FakeIys(httpx.ReadTimeout("…"), given("first"))
 
     with pytest.raises(httpx.ReadTimeout):
-        await call(registry, store)
+        await call(iys, store)
     assert (store.state.calls, store.state.failures) == ((START,), 1)
 
-    await call(registry, store)
-    assert registry.calls == ["access-first"]
+    await call(iys, store)
+    assert iys.calls == ["access-first"]
 
 
-async def test_an_outage_does_not_spend_the_budget():
-    """Calls that bring no token come ever more slowly."""
+async def test_outage_does_not_use_up_the_budget():
+    """Failing requests back off."""
     clock, store = Clock(), InMemoryTokenStore()
-    registry = Registry(*[httpx.ConnectError("…")] * 100)
+    iys = FakeIys(*[httpx.ConnectError("…")] * 100)
     while clock.now < START + timedelta(minutes=10):
         with pytest.raises((httpx.ConnectError, CallError)):
-            await call(registry, store, clock)
+            await call(iys, store, clock)
         clock.now += timedelta(seconds=1)
 
-    assert len(registry.grants) < 8
+    assert len(iys.grants) < 8
 
 
-async def test_secrets_do_not_show():
-    """Neither a token nor a password stands in what a log might hold."""
+async def test_secrets_are_not_in_repr():
+    """Neither a token nor a password appears in what a log might contain."""
     store = InMemoryTokenStore()
 
-    await call(Registry(given("first")), store)
+    await call(FakeIys(given("first")), store)
 
     assert "access-first" not in repr(store.state)
     assert PASSWORD not in repr(SETTINGS)
@@ -335,14 +335,14 @@ def a_state(*minutes: int, failures: int = 0) -> TokenState:
         (a_state(59, failures=50), 10),
     ],
 )
-def test_the_policy_says_how_long_to_wait(state: TokenState, wait: float):
-    """Ten calls in any hour, silence, and slowness after failures; no clock but the argument."""
+def test_policy_says_how_long_to_wait(state: TokenState, wait: float):
+    """Ten requests in any hour, a block, and back-off after failures."""
     now = START + timedelta(minutes=59)
 
     assert TokenPolicy().wait(state, now) == timedelta(minutes=wait)
 
 
-def test_a_call_is_counted_before_it_is_made():
+def test_token_request_is_counted_before_it_is_made():
     """What is older than an hour is forgotten."""
     now = START + timedelta(minutes=60)
     state = TokenPolicy().calling(a_state(0, 30), now)
@@ -351,7 +351,7 @@ def test_a_call_is_counted_before_it_is_made():
     assert state.failures == 1
 
 
-def test_a_short_lived_token_is_fresh_for_its_half():
+def test_short_lived_token_is_fresh_for_half_its_lifetime():
     """Else a token of minutes would be renewed at every call."""
     token = read_token(b'{"access_token": "a", "expires_in": "60"}', START)
 

@@ -1,7 +1,7 @@
 import pytest
 
 from izin.iys.verdicts import Refusal, Verdict, classify, decisive_verdict
-from tests.unit.codes import CORE_CODES
+from tests.support.iys_codes import CORE_CODES
 
 # İYS's own list of codes after which the same request may be sent again.
 TO_BE_SENT_AGAIN = ["H015", "H101", "H102", "H103", "H123", "H179", "H192", "H412", "H470"]
@@ -17,14 +17,14 @@ def test_every_code_of_the_core_api_has_a_verdict(code: str):
     assert classify(code) not in {Verdict.UNKNOWN, Verdict.SUCCESS}
 
 
-def test_a_code_that_is_not_in_the_table_is_unknown():
-    """What İYS may invent tomorrow is nobody's success and nobody's fault."""
+def test_code_outside_the_table_is_unknown():
+    """A future code of İYS is neither a success nor a fault."""
     assert classify("H999") is Verdict.UNKNOWN
     assert classify("") is Verdict.UNKNOWN
 
 
 @pytest.mark.parametrize("code", TO_BE_SENT_AGAIN)
-def test_what_iys_asks_to_be_sent_again_is_transient(code: str):
+def test_code_that_iys_lists_for_retry_is_transient(code: str):
     """İYS's own list of retries and ours agree."""
     assert classify(code) is Verdict.TRANSIENT
 
@@ -44,12 +44,12 @@ def test_what_iys_asks_to_be_sent_again_is_transient(code: str):
         ("H110 H121 H158 H160 H162 H194 H408 H462 H463 H486", Verdict.DATA),
     ],
 )
-def test_the_codes_that_steer_the_pipeline(codes: str, verdict: Verdict):
-    """The codes on which a promise hangs mean what the reference says."""
+def test_codes_that_the_pipeline_depends_on(codes: str, verdict: Verdict):
+    """The codes that guarantees depend on mean what the reference says."""
     assert {classify(code) for code in codes.split()} == {verdict}
 
 
-def test_the_weightiest_entry_decides_for_the_call():
+def test_decisive_entry_decides_for_the_call():
     """A call whose token is spent says nothing yet about its data."""
     assert decisive_verdict([a_refusal("H121"), a_refusal("H351")]) is Verdict.TOKEN
     assert decisive_verdict([a_refusal("H467"), a_refusal("H158")]) is Verdict.DATA
@@ -61,11 +61,11 @@ def test_the_weightiest_entry_decides_for_the_call():
     ("code", "is_of_a_record"),
     [("H121", True), ("H467", True), ("H178", True), ("H180", True), ("H353", False)],
 )
-def test_some_refusals_blame_a_record_and_not_the_call(code: str, *, is_of_a_record: bool):
-    """A retailer nobody knows is its record's fault; a brand without rights is everybody's."""
+def test_refusal_of_a_record_does_not_blame_the_call(code: str, *, is_of_a_record: bool):
+    """An unknown retailer concerns its record; a brand without rights concerns all."""
     assert a_refusal(code).is_of_a_record is is_of_a_record
 
 
-def test_a_refusal_shows_no_recipient():
-    """İYS echoes the offending value, and it is often somebody's number."""
+def test_refusal_repr_has_no_recipient():
+    """İYS echoes the offending value, which is often a recipient."""
     assert "+905550000001" not in repr(a_refusal(value="+905550000001"))

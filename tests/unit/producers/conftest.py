@@ -1,4 +1,4 @@
-"""A directory with one brand, a publisher without a broker, a clock that stands."""
+"""A directory with one brand, a publisher without a broker, a fixed clock."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""A publisher without a broker; it sits the real one's exam (`publisher_exam`)."""
+"""A publisher without a broker; it passes the suite of the real one (`publisher_suite`)."""
 
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -6,13 +6,13 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 
 from izin.consent.model import ConsentEvent, ConsentKey
-from izin.producers.publishing.kafka_record import KafkaRecord, kafka_record
-from izin.producers.publishing.publisher import (
+from izin.producers.publishing.event_publisher import (
     OversizeError,
     Published,
     PublishResult,
     UndeliveredError,
 )
+from izin.producers.publishing.kafka_record import KafkaRecord, kafka_record
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 
@@ -21,7 +21,7 @@ LARGEST = 1_000_000
 
 
 class FakePublisher:
-    """Keeps what it is given, and answers at once."""
+    """Records the events, and acknowledges them at once."""
 
     def __init__(self, clock: Callable[[], datetime], prefix: str = "") -> None:
         self._clock = clock

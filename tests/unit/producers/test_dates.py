@@ -28,7 +28,7 @@ TEN = datetime(2026, 3, 2, 7, 0, 0, tzinfo=UTC)
         "2026-03-02T09:00:00+02",
     ],
 )
-def test_notations_that_are_read(text: str):
+def test_supported_notations_are_read(text: str):
     """Turkish time where no offset is given."""
     assert read_date(text, PLAIN) == TEN
 
@@ -63,7 +63,7 @@ def test_fractions_of_a_second_are_dropped(text: str):
         ("9999-12-31T23:59:59-14:00", "H157"),
     ],
 )
-def test_what_is_never_guessed(text: str, code: str):
+def test_ambiguous_date_is_refused(text: str, code: str):
     """Each is a violation in both languages, with İYS's code."""
     with pytest.raises(UnreadableDateError) as caught:
         read_date(text, PLAIN)
@@ -72,12 +72,12 @@ def test_what_is_never_guessed(text: str, code: str):
 
 
 @pytest.mark.parametrize("text", ["13/03/2026 10:00:00", "03/13/2026 10:00:00"])
-def test_slashes_that_have_one_reading(text: str):
+def test_slashes_with_one_reading_are_read(text: str):
     """There is no thirteenth month."""
     assert read_date(text, PLAIN) == datetime(2026, 3, 13, 7, tzinfo=UTC)
 
 
-def test_slashes_whose_readings_are_the_same():
+def test_slashes_with_equal_readings_are_read():
     """5 May is 5 May."""
     assert read_date("05/05/2026 10:00:00", PLAIN) == datetime(2026, 5, 5, 7, tzinfo=UTC)
 
@@ -85,13 +85,13 @@ def test_slashes_whose_readings_are_the_same():
 @pytest.mark.parametrize(
     ("epoch", "year"), [(ExcelEpoch.FROM_1900, 2024), (ExcelEpoch.FROM_1904, 2028)]
 )
-def test_excel_serials_are_read_where_the_caller_says_how_they_count(epoch: ExcelEpoch, year: int):
+def test_excel_serial_is_read_with_a_given_epoch(epoch: ExcelEpoch, year: int):
     """The two counts lie four years apart, which is why neither is assumed."""
     found = read_date("45292,5", DateRules(excel_epoch=epoch))
     assert (found.year, found.hour) == (year, 9)
 
 
-def test_a_serial_without_a_fraction_has_no_time():
+def test_serial_without_a_fraction_has_no_time():
     """The same rule as for any date."""
     rules = DateRules(excel_epoch=ExcelEpoch.FROM_1900)
     with pytest.raises(UnreadableDateError):
@@ -99,12 +99,12 @@ def test_a_serial_without_a_fraction_has_no_time():
 
 
 @pytest.mark.parametrize("text", ["2026-03-02", "02.03.2026", "46083"])
-def test_a_date_without_a_time_takes_the_callers(text: str):
+def test_date_without_a_time_takes_the_given_one(text: str):
     """Only where the caller gave one."""
     rules = DateRules(excel_epoch=ExcelEpoch.FROM_1900, time_of_day=time(10))
     assert read_date(text, rules) == TEN
 
 
 def test_turkish_time_is_iys_time_in_every_year():
-    """UTC+3 also in the winters before 2016, so that İYS is told what the source wrote."""
+    """UTC+3 also in the winters before 2016, as İYS reads it."""
     assert read_date("2015-12-01 10:00:00", PLAIN) == datetime(2015, 12, 1, 7, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""The door: what it takes, what it says where it does not, and that a "no" gets through."""
+"""The intake endpoint: what it accepts, what it refuses, and that every RET is accepted."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -22,7 +22,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 class Clock:
-    """Stands until it is moved."""
+    """A clock that moves only when told."""
 
     def __init__(self) -> None:
         self.now = NOON + timedelta(hours=1)
@@ -93,7 +93,7 @@ def pointers(answer: httpx.Response) -> set[tuple[str, str]]:
     return {(one["pointer"], one["code"]) for one in answer.json()["violations"]}
 
 
-async def test_one_statement(client: httpx.AsyncClient, fake: FakePublisher):
+async def test_single_record_is_published(client: httpx.AsyncClient, fake: FakePublisher):
     """202, once it is published, with its event id."""
     answer = await post(client, a_statement())
     assert answer.status_code == 202
@@ -105,10 +105,10 @@ async def test_one_statement(client: httpx.AsyncClient, fake: FakePublisher):
     assert event.origin == "web"
 
 
-async def test_a_list_takes_the_good_and_names_the_rest(
+async def test_list_publishes_the_valid_and_names_the_rest(
     client: httpx.AsyncClient, fake: FakePublisher
 ):
-    """422 holds both: what was published, and where the others are wrong."""
+    """422 lists both: what was published, and what is wrong with the others."""
     answer = await post(
         client, [a_statement(), a_statement(recipient="12"), a_statement(status="RET")]
     )
@@ -119,8 +119,8 @@ async def test_a_list_takes_the_good_and_names_the_rest(
     assert len(fake.events) == 2
 
 
-async def test_a_form(client: httpx.AsyncClient, fake: FakePublisher):
-    """Turkish names; the act is now, so no date is needed."""
+async def test_form_is_published(client: httpx.AsyncClient, fake: FakePublisher):
+    """Turkish names; the recipient acts right now, so no date is needed."""
     answer = await post_form(
         client,
         ("telefon", "0555 000 00 01"),
@@ -134,10 +134,10 @@ async def test_a_form(client: httpx.AsyncClient, fake: FakePublisher):
     assert fake.events[0].consent_date == NOON + timedelta(hours=1)
 
 
-async def test_a_forms_ticked_boxes_are_a_statement_each(
+async def test_check_boxes_of_a_form_are_a_record_each(
     client: httpx.AsyncClient, fake: FakePublisher
 ):
-    """One consent a channel, each with its own id and the right address."""
+    """One record for each channel, with its own id and the right recipient."""
     answer = await post_form(
         client,
         ("telefon", PHONE),
@@ -177,13 +177,13 @@ async def test_a_forms_ticked_boxes_are_a_statement_each(
         ({"evidence": {"page": "x" * 5000}}, ("/evidence", "IZIN-EVIDENCE")),
     ],
 )
-async def test_what_is_wrong_is_named(
+async def test_each_violation_is_named(
     client: httpx.AsyncClient,
     fake: FakePublisher,
     change: dict[str, object],
     violation: tuple[str, str],
 ):
-    """Place, code and cure, in both languages; nothing is published."""
+    """Place, code and remedy, in both languages; nothing is published."""
     body = {**a_statement(), **change}
     answer = await post(client, {name: value for name, value in body.items() if value is not None})
     assert answer.status_code == 422
@@ -192,8 +192,8 @@ async def test_what_is_wrong_is_named(
     assert fake.events == []
 
 
-async def test_nothing_at_all_is_told_everything_at_once(client: httpx.AsyncClient):
-    """A newcomer's first request names every field that is needed, and the cure of a date."""
+async def test_empty_record_names_every_required_field(client: httpx.AsyncClient):
+    """The response names every required field, and how to give a date."""
     answer = await post(client, {})
     assert answer.status_code == 422
     assert pointers(answer) == {
@@ -210,8 +210,8 @@ async def test_nothing_at_all_is_told_everything_at_once(client: httpx.AsyncClie
     assert undated["field"] == "consent_date"
 
 
-async def test_a_form_is_answered_in_its_own_names(client: httpx.AsyncClient):
-    """Ticked boxes and all."""
+async def test_form_violations_have_its_own_names(client: httpx.AsyncClient):
+    """Check boxes too."""
     answer = await post_form(
         client, ("kanal", "SMS"), ("kanal", "telepati"), ("durum", "BELKİ"), ("marka", "1.5")
     )
@@ -228,7 +228,7 @@ async def test_a_form_is_answered_in_its_own_names(client: httpx.AsyncClient):
         (None, "ONAY", []),
     ],
 )
-async def test_a_yes_that_is_void_already_is_taken_and_told(  # noqa: PLR0917  # cases
+async def test_void_onay_is_published_with_a_violation(  # noqa: PLR0917  # cases
     client: httpx.AsyncClient,
     directory: BrandDirectory,
     fake: FakePublisher,
@@ -236,9 +236,9 @@ async def test_a_yes_that_is_void_already_is_taken_and_told(  # noqa: PLR0917  #
     status: str,
     codes: list[str],
 ):
-    """It is evidence, so it is published; but nobody shall take the 202 for a consent.
+    """It is evidence, so it is published; but the 202 must not be taken for a consent.
 
-    Before its brand is active there is no term, and a "no" has none that ends it.
+    Before its brand is active there is no term, and a RET never expires.
     """
     directory.put(replace(directory.get(BRAND), activated_at=activated_at))
     answer = await post(client, a_statement(consentDate="2026-02-02 12:00:00", status=status))
@@ -249,8 +249,8 @@ async def test_a_yes_that_is_void_already_is_taken_and_told(  # noqa: PLR0917  #
     assert len(fake.events) == 1
 
 
-async def test_a_no_is_never_refused(client: httpx.AsyncClient, fake: FakePublisher):
-    """Whatever else is wrong stands beside its id."""
+async def test_ret_is_never_refused(client: httpx.AsyncClient, fake: FakePublisher):
+    """Whatever else is wrong is listed beside its id."""
     answer = await post(
         client, a_statement(status="RET", source=None, consentDate="x", colour="red")
     )
@@ -279,7 +279,7 @@ async def test_a_no_is_never_refused(client: httpx.AsyncClient, fake: FakePublis
         ({"Content-Type": FORM}, b"a=1&" * 200, 400, "100 fields"),
     ],
 )
-async def test_bodies_that_are_no_statements(  # noqa: PLR0917  # cases
+async def test_body_without_records_is_a_problem(  # noqa: PLR0917  # cases
     client: httpx.AsyncClient,
     fake: FakePublisher,
     headers: dict[str, str],
@@ -295,7 +295,7 @@ async def test_bodies_that_are_no_statements(  # noqa: PLR0917  # cases
     assert fake.events == []
 
 
-async def test_a_key_given_twice_is_not_chosen_from(client: httpx.AsyncClient):
+async def test_duplicate_key_is_a_violation(client: httpx.AsyncClient):
     """The last would silently win in most JSON readers."""
     body = json.dumps(a_statement())[:-1] + ', "status": "RET"}'
     answer = await client.post(
@@ -304,7 +304,7 @@ async def test_a_key_given_twice_is_not_chosen_from(client: httpx.AsyncClient):
     assert pointers(answer) == {("/status", "IZIN-TWICE")}
 
 
-async def test_the_same_id_has_the_same_event_id(client: httpx.AsyncClient, fake: FakePublisher):
+async def test_same_id_has_the_same_event_id(client: httpx.AsyncClient, fake: FakePublisher):
     """By the body's id, by Idempotency-Key, and by a dated reference."""
     for _ in range(2):
         await post(client, a_statement(id="signup-1"))
@@ -315,20 +315,20 @@ async def test_the_same_id_has_the_same_event_id(client: httpx.AsyncClient, fake
     assert len(set(ids)) == 3
 
 
-async def test_a_changed_mind_under_one_reference_is_another_event(
+async def test_new_status_under_one_reference_is_another_event(
     client: httpx.AsyncClient, fake: FakePublisher
 ):
-    """A customer's number is no number of the act."""
+    """A customer number does not identify an event."""
     await post(client, a_statement(ref="crm-1"))
     await post(client, a_statement(ref="crm-1", status="RET"))
     await post(client, a_statement(ref="crm-1", consentDate="2026-03-02 12:30:00"))
     assert len({one.event_id for one in fake.events}) == 3
 
 
-async def test_a_reference_without_a_date_identifies_nothing(
+async def test_reference_without_a_date_identifies_nothing(
     client: httpx.AsyncClient, fake: FakePublisher, moving: Clock
 ):
-    """Else a second consent, months after a "no", would be taken for the first."""
+    """Otherwise a second consent, months after a RET, would be taken for the first."""
     live = a_statement(ref="crm-1", consentDate=None, dateBasis="received")
     await post(client, live)
     moving.now += timedelta(minutes=1)
@@ -338,10 +338,10 @@ async def test_a_reference_without_a_date_identifies_nothing(
     assert second.consent_date == moving.now
 
 
-async def test_a_retried_yes_counts_from_the_first_time(
+async def test_retried_onay_counts_from_its_first_receipt(
     client: httpx.AsyncClient, fake: FakePublisher, moving: Clock
 ):
-    """So that it cannot outrun a "no" that came between; a retried "no" counts from now."""
+    """So that it cannot override a RET in between; a retried RET counts from now."""
     yes = a_statement(id="signup-1", consentDate=None, dateBasis="received")
     for body in (yes, yes | {"status": "RET"}):
         await post(client, body)
@@ -357,10 +357,10 @@ async def test_a_retried_yes_counts_from_the_first_time(
     "headers",
     [{}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {TOKEN}"}],
 )
-async def test_without_a_token_nobody_enters(
+async def test_request_without_a_token_is_401(
     make_client: Callable[..., httpx.AsyncClient], fake: FakePublisher, headers: dict[str, str]
 ):
-    """401, and what would be right."""
+    """401, with the expected header."""
     async with make_client(TOKEN) as client:
         answer = await post(client, a_statement(), **headers)
     assert answer.status_code == 401
@@ -369,15 +369,15 @@ async def test_without_a_token_nobody_enters(
     assert fake.events == []
 
 
-async def test_without_tokens_the_door_is_shut(make_client: Callable[..., httpx.AsyncClient]):
-    """And says which setting opens it."""
+async def test_intake_without_tokens_is_disabled(make_client: Callable[..., httpx.AsyncClient]):
+    """And names the setting."""
     async with make_client() as client:
         answer = await post(client, a_statement(), Authorization="Bearer ")
     assert answer.status_code == 503
     assert "IZIN_INTAKE_TOKENS" in answer.text
 
 
-async def test_a_broker_that_is_away(client: httpx.AsyncClient, fake: FakePublisher):
+async def test_unreachable_broker_gives_503(client: httpx.AsyncClient, fake: FakePublisher):
     """503 with Retry-After, never 202; health says so too."""
     fake.is_away = True
     answer = await post(client, a_statement())
@@ -386,7 +386,7 @@ async def test_a_broker_that_is_away(client: httpx.AsyncClient, fake: FakePublis
     assert (await client.get("/health")).status_code == 503
 
 
-async def test_what_kafka_cannot_carry_is_refused(client: httpx.AsyncClient, fake: FakePublisher):
+async def test_oversize_record_is_refused(client: httpx.AsyncClient, fake: FakePublisher):
     """The others of the list are taken."""
     fake.largest = 1000
     answer = await post(client, [a_statement(), a_statement(evidence={"page": "x" * 2000})])
@@ -395,8 +395,8 @@ async def test_what_kafka_cannot_carry_is_refused(client: httpx.AsyncClient, fak
     assert len(answer.json()["events"]) == 1
 
 
-async def test_health_metrics_and_other_doors(client: httpx.AsyncClient):
-    """What is served, is; what is not, says what would be."""
+async def test_health_metrics_and_unknown_paths_are_served(client: httpx.AsyncClient):
+    """An unknown path names the endpoint."""
     await post(client, a_statement())
     assert (await client.get("/health")).json() == {"status": "ok"}
     metrics = (await client.get("/metrics")).text

@@ -1,4 +1,4 @@
-"""The same statement, the same id."""
+"""The same event has the same id."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
@@ -25,7 +25,7 @@ def test_file_ids_are_uuid5s(digest: str, row: int):
     assert FileIds(digest).of(row) == str(uuid5(namespace, f"{digest}\x1f{row}"))
 
 
-def test_a_message_keeps_its_id_and_another_version_has_another():
+def test_message_id_depends_on_its_version():
     """Origin, reference and version together are the identity."""
     one = message_event_id("web", "order-1", "1")
     assert one == message_event_id("web", "order-1", "1")
@@ -38,7 +38,7 @@ def test_a_message_keeps_its_id_and_another_version_has_another():
     assert len(others) == 3
 
 
-def test_uuid7_is_one():
+def test_uuid7_is_a_version_7_uuid():
     """Version, variant, and milliseconds in front (RFC 9562)."""
     one = uuid7(datetime(2022, 2, 22, 19, 22, 22, tzinfo=UTC), b"\xff" * CHANCE_BYTES)
     assert str(one) == "017f22e2-79b0-7fff-bfff-ffffffffffff"
@@ -52,7 +52,7 @@ def test_uuid7_sorts_by_time():
     assert early < late
 
 
-def test_uuid7_refuses_what_would_weaken_it():
+def test_uuid7_with_wrong_randomness_is_refused():
     """Too little chance, or an instant without a zone."""
     with pytest.raises(ValueError, match="10 bytes"):
         uuid7(NOON, b"")

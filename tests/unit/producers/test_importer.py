@@ -1,4 +1,4 @@
-"""Files as CRMs write them, and as they should not."""
+"""Files as CRMs write them, valid and invalid."""
 
 import csv
 from collections.abc import Callable
@@ -68,8 +68,8 @@ def reported(report: ImportReport) -> list[dict[str, str]]:
         return list(csv.DictReader(stream, delimiter=";"))
 
 
-def test_good_rows_are_published(run: Importer, fake: FakePublisher):
-    """With import id and line, each in its lane; a clean file leaves no report."""
+def test_valid_rows_are_published(run: Importer, fake: FakePublisher):
+    """With import id and line, each in its lane; without violations there is no report."""
     report = run(HEADER, ONAY, RET)
     assert (report.rows, report.published, report.opt_outs, report.refused) == (2, 2, 1, 0)
     assert report.report_path is None
@@ -80,7 +80,7 @@ def test_good_rows_are_published(run: Importer, fake: FakePublisher):
     assert [one.topic for one in fake.frames] == ["consent-events", "consent-events-express"]
 
 
-def test_importing_again_says_nothing_new(run: Importer, fake: FakePublisher):
+def test_import_again_has_the_same_event_ids(run: Importer, fake: FakePublisher):
     """The ids are the file's."""
     run(HEADER, ONAY, RET)
     run(HEADER, ONAY, RET)
@@ -90,22 +90,22 @@ def test_importing_again_says_nothing_new(run: Importer, fake: FakePublisher):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1254"])
-def test_encodings(run: Importer, encoding: str):
-    """Told from the bytes."""
+def test_each_encoding_is_detected(run: Importer, encoding: str):
+    """By the bytes of the file."""
     report = run(HEADER, ONAY, encoding=encoding)
     assert report.published == 1
     assert report.encoding == ("cp1254" if encoding == "cp1254" else "utf-8-sig")
 
 
 @pytest.mark.parametrize("delimiter", [";", ",", "\t"])
-def test_delimiters(run: Importer, delimiter: str):
-    """The one that makes most sense of the header."""
+def test_each_delimiter_is_detected(run: Importer, delimiter: str):
+    """The one that knows most names of the header."""
     report = run(HEADER.replace(";", delimiter), ONAY.replace(";", delimiter))
     assert (report.published, report.delimiter) == (1, delimiter)
 
 
-def test_good_rows_of_a_bad_file_are_published(run: Importer, fake: FakePublisher):
-    """And the others stand in the report, with place, value, code and both languages."""
+def test_valid_rows_of_an_invalid_file_are_published(run: Importer, fake: FakePublisher):
+    """And the others are in the report, with place, value, code and both languages."""
     report = run(HEADER, ONAY, BAD, "", RET)
     assert (report.rows, report.published, report.refused) == (3, 2, 1)
     assert report.reasons == {"H121": 1}
@@ -120,15 +120,15 @@ def test_good_rows_of_a_bad_file_are_published(run: Importer, fake: FakePublishe
     assert fake.events[-1].row == 5
 
 
-def test_a_no_that_iys_would_refuse_is_published_and_reported(run: Importer, fake: FakePublisher):
-    """Both, for somebody must correct it."""
+def test_unregistrable_ret_is_published_and_reported(run: Importer, fake: FakePublisher):
+    """Both, for its source must correct it."""
     report = run(HEADER, f"{PHONE};SMS;RET;HS_WEB;geçen hafta;{BRAND}")
     assert (report.published, report.not_registrable, report.refused) == (1, 1, 0)
     assert fake.events[0].consent_date is None
     assert "not registrable as it stands" in reported(report)[0]["sonuç/outcome"]
 
 
-def test_a_yes_that_is_void_already_is_published_and_counted(
+def test_void_onay_is_published_and_counted(
     run: Importer, fake: FakePublisher, directory: BrandDirectory
 ):
     """Of an old export it may be every row, so none is reported; the count says what they are."""
@@ -140,7 +140,7 @@ def test_a_yes_that_is_void_already_is_published_and_counted(
     assert len(fake.events) == 2
 
 
-def test_a_dry_run_publishes_nothing_and_reports_all(run: Importer, fake: FakePublisher):
+def test_dry_run_publishes_nothing_and_reports_all(run: Importer, fake: FakePublisher):
     """The counts are those of the real run."""
     report = run(HEADER, ONAY, BAD, RET, dry_run=True)
     assert fake.events == []
@@ -148,15 +148,15 @@ def test_a_dry_run_publishes_nothing_and_reports_all(run: Importer, fake: FakePu
     assert len(reported(report)) == 1
 
 
-def test_a_clean_run_takes_the_old_report_away(run: Importer, path: Path):
-    """A report speaks of the last import only."""
+def test_clean_import_removes_the_old_report(run: Importer, path: Path):
+    """A report is about the last import only."""
     assert run(HEADER, BAD).report_path is not None
     assert run(HEADER, ONAY).report_path is None
     assert list(path.parent.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("row", ["a;b", ONAY + ";x", f'"{ONAY}', f'"0555";x"{ONAY[5:]}'])
-def test_a_row_that_cannot_be_told_apart_costs_itself_only(run: Importer, row: str):
+def test_broken_row_affects_only_itself(run: Importer, row: str):
     """Too few fields, too many, or a quote that is never closed."""
     report = run(HEADER, row, ONAY, RET)
     assert (report.published, report.refused) == (2, 1)
@@ -164,7 +164,7 @@ def test_a_row_that_cannot_be_told_apart_costs_itself_only(run: Importer, row: s
     assert reported(report)[0]["satır/row"] == "2"
 
 
-def test_quoted_fields(run: Importer, fake: FakePublisher):
+def test_quoted_fields_are_read(run: Importer, fake: FakePublisher):
     """May hold delimiters, quotes and line ends."""
     header, tail = f"{HEADER};REFERANS", f"SMS;1;HS_WEB;02.03.2026 12:00:00;{BRAND}"
     row = f'"0555 000 00 01";{tail};"a;""b""\r\nc"'
@@ -174,7 +174,7 @@ def test_quoted_fields(run: Importer, fake: FakePublisher):
     assert [one.row for one in fake.events] == [2, 4]
 
 
-def test_a_formula_in_the_report_is_harmless(run: Importer):
+def test_formula_in_the_report_is_escaped(run: Importer):
     """A spreadsheet would otherwise run what the file says."""
     report = run(HEADER, f"=HYPERLINK(1);SMS;1;HS_WEB;02.03.2026 12:00:00;{BRAND}")
     assert reported(report)[0]["değer/value"] == "'=HYPERLINK(1)"
@@ -194,7 +194,7 @@ def test_a_formula_in_the_report_is_harmless(run: Importer):
         (b"x" * 300_000, "line 1 is longer"),
     ],
 )
-def test_files_that_are_no_table(  # noqa: PLR0917  # fixtures and cases
+def test_file_that_is_no_table_is_refused(  # noqa: PLR0917  # fixtures and cases
     path: Path,
     content: bytes,
     what: str,
@@ -202,19 +202,19 @@ def test_files_that_are_no_table(  # noqa: PLR0917  # fixtures and cases
     directory: BrandDirectory,
     clock: Callable[[], datetime],
 ):
-    """Each error names the file, the place and the cure."""
+    """Each error names the file, the place and the remedy."""
     path.write_bytes(content)
     with pytest.raises(UnusableFileError, match=f"export.csv: .*{what}"):
         import_file(path, fake, directory, clock=clock, how=Import())
 
 
-def test_a_file_that_is_not_there(tmp_path: Path):
+def test_missing_file_is_an_error(tmp_path: Path):
     """Is the caller's to correct."""
     with pytest.raises(UnusableFileError, match="cannot be opened"):
         examine(tmp_path / "nothing.csv")
 
 
-def test_a_file_that_grows_while_it_is_read(path: Path):
+def test_file_changed_while_read_is_an_error(path: Path):
     """Its ids would be another file's."""
     path.write_text(f"{HEADER}\n{ONAY}\n", encoding="utf-8")
     file = examine(path)
@@ -224,20 +224,20 @@ def test_a_file_that_grows_while_it_is_read(path: Path):
         list(rows(file, ";", 6))
 
 
-def test_an_unknown_column_names_its_cure(run: Importer):
+def test_unknown_column_names_its_remedy(run: Importer):
     """The column, the names that are known, and both ways out."""
     with pytest.raises(ColumnsError, match=r'"PUAN".*İZİN TÜRÜ.*--map.*--ignore'):
         run(f"{HEADER};PUAN", f"{ONAY};5")
 
 
-def test_a_file_without_a_header_shows_nobody(run: Importer):
-    """What stands where names should be may be a person."""
+def test_file_without_a_header_shows_no_recipient(run: Importer):
+    """The first line may have personal data."""
     with pytest.raises(ColumnsError) as caught:
         run(ONAY, ONAY)
     assert "0555 000 00 01" not in str(caught.value)
 
 
-def test_columns_can_be_mapped_ignored_and_given(run: Importer, fake: FakePublisher):
+def test_columns_are_mapped_ignored_and_given(run: Importer, fake: FakePublisher):
     """In the file's own spelling, or folded."""
     report = run(
         "NUMARA;İZİN TÜRÜ;PUAN;İZİN DURUMU;KAYNAK;TARİH",
@@ -273,7 +273,7 @@ def test_columns_can_be_mapped_ignored_and_given(run: Importer, fake: FakePublis
         ),
     ],
 )
-def test_choices_that_do_not_fit(
+def test_unfitting_column_choice_is_an_error(
     run: Importer, columns: ColumnChoices, error: type[SourceError], what: str
 ):
     """Are refused before the first row."""
@@ -281,14 +281,14 @@ def test_choices_that_do_not_fit(
         run(HEADER, ONAY, columns=columns)
 
 
-def test_a_broker_that_goes_away_ends_the_import(run: Importer, fake: FakePublisher):
+def test_unreachable_broker_interrupts_the_import(run: Importer, fake: FakePublisher):
     """It says how far it came, and that importing again is safe."""
     fake.is_away = True
     with pytest.raises(ImportInterruptedError, match=r"after 0 acknowledged rows.*import the file"):
         run(HEADER, ONAY)
 
 
-def test_an_event_too_large_for_kafka_is_a_report_row(run: Importer, fake: FakePublisher):
+def test_oversize_event_is_reported(run: Importer, fake: FakePublisher):
     """The rest goes on."""
     fake.largest = 10_000
     header = f"{HEADER};REFERANS"
@@ -296,15 +296,15 @@ def test_an_event_too_large_for_kafka_is_a_report_row(run: Importer, fake: FakeP
     assert (report.published, report.reasons) == (1, {"IZIN-SIZE": 1})
 
 
-def test_progress_is_told(run: Importer):
-    """And ends at the whole file."""
-    told: list[Progress] = []
-    run(HEADER, *[ONAY] * 2001, progress=told.append)
-    assert [one.rows for one in told] == [1000, 2000, 2001]
-    assert told[-1].position == told[-1].size
+def test_progress_is_reported(run: Importer):
+    """And ends with the whole file."""
+    reported: list[Progress] = []
+    run(HEADER, *[ONAY] * 2001, progress=reported.append)
+    assert [one.rows for one in reported] == [1000, 2000, 2001]
+    assert reported[-1].position == reported[-1].size
 
 
-def test_a_report_that_cannot_be_written_is_ours(
+def test_unwritable_report_is_our_error(
     path: Path, fake: FakePublisher, directory: BrandDirectory, clock: Callable[[], datetime]
 ):
     """The operator chooses another place."""

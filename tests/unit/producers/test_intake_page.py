@@ -1,4 +1,4 @@
-"""The page of the intake tells what is so: its requests are sent, and answered as it says."""
+"""The page of the intake is true: its requests are sent, and answered as it says."""
 
 import json
 import re
@@ -65,21 +65,21 @@ async def test_each_request_is_answered_as_the_page_says(
     assert plain(got.json()) == json.loads(answer)
 
 
-def test_the_page_has_requests_of_every_kind() -> None:
+def test_page_has_requests_of_every_kind() -> None:
     """The check above looks at something."""
     assert len(EXAMPLES) == PAGE.count("\ncurl ") == 5
     assert {status for _, status, _ in EXAMPLES} == {"202", "422"}
 
 
-async def test_the_line_of_the_readme_is_taken(fake: FakePublisher) -> None:
-    """Whoever copies it has a "no" in Kafka."""
+async def test_request_of_the_readme_is_accepted(fake: FakePublisher) -> None:
+    """Copied, it publishes a RET."""
     (command,) = re.findall(r"^curl .*?[^\\]$", README, re.MULTILINE | re.DOTALL)
     got = await sent(command, fake)
     assert got.status_code == 202
     assert got.json()["events"][0]["violations"] == []
 
 
-def test_every_field_stands_on_the_page() -> None:
+def test_every_field_is_on_the_page() -> None:
     """And every name that the page gives a field is read as that field."""
     table = PAGE[PAGE.index("## Fields") : PAGE.index("## Limits")]
     rows = [row.split("|") for row in table.splitlines() if row.startswith("| `")]

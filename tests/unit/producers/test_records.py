@@ -1,4 +1,4 @@
-"""Fields become events; words are read from tables, and nothing by likeness."""
+"""Fields become events; names are read from tables, without fuzzy matching."""
 
 from datetime import timedelta
 
@@ -23,7 +23,7 @@ GOOD = {
 
 
 def an_origin(*, is_live: bool = False) -> EventOrigin:
-    """Return the origin of a statement received an hour after noon."""
+    """Return the origin of a record received an hour after noon."""
     return EventOrigin(
         event_id="event-1",
         origin="file",
@@ -35,7 +35,7 @@ def an_origin(*, is_live: bool = False) -> EventOrigin:
 def judged(
     directory: BrandDirectory, *, is_live: bool = False, **changes: str | None
 ) -> AcceptedRecord | RefusedRecord:
-    """Return the judgement of the good statement with some fields changed, or left out (None)."""
+    """Return the judgement of the valid record with some fields changed, or omitted (None)."""
     fields = {**GOOD, **{Field(name): value for name, value in changes.items()}}
     said = {name: value for name, value in fields.items() if value is not None}
     return judge(read(said, DateRules()), directory, an_origin(is_live=is_live))
@@ -69,12 +69,12 @@ def codes(found: AcceptedRecord | RefusedRecord) -> set[tuple[str, str]]:
         ("", None),
     ],
 )
-def test_headers(header: str, field: Field | None):
-    """Turkish and English, with or without marks, and no likeness."""
+def test_headers_are_read(header: str, field: Field | None):
+    """Turkish and English, with or without diacritics, and no fuzzy matching."""
     assert names.field_of(header) is field
 
 
-def test_every_field_is_known_by_its_own_name():
+def test_every_field_has_its_own_name():
     """So that an error that names a field can be followed."""
     assert all(names.field_of(one) is one for one in Field)
 
@@ -95,8 +95,8 @@ def test_every_field_is_known_by_its_own_name():
         ("", ""),
     ],
 )
-def test_status_words(text: str, status: str):
-    """An unknown word is handed to the law as it stands."""
+def test_status_names_are_read(text: str, status: str):
+    """An unknown value is passed on as it is."""
     assert names.status_of(text) == status
 
 
@@ -111,13 +111,13 @@ def test_status_words(text: str, status: str):
         ("FAKS", "FAKS"),
     ],
 )
-def test_channel_words(text: str, channel: str):
+def test_channel_names_are_read(text: str, channel: str):
     """What CRMs call the three channels."""
     assert names.channel_of(text) == channel
 
 
-def test_recipient_types_and_sources():
-    """Nothing said of the type means a person, as at İYS; nothing said of the source stays so."""
+def test_recipient_types_and_sources_are_read():
+    """A missing type means BIREYSEL, as at İYS; a missing source stays missing."""
     assert names.recipient_type_of("") == RecipientType.BIREYSEL
     assert names.recipient_type_of("TACİR") == RecipientType.TACIR
     assert names.source_of("") is None
@@ -125,8 +125,8 @@ def test_recipient_types_and_sources():
     assert names.source_of("HS_UZAY") == "HS_UZAY"
 
 
-def test_a_good_statement_is_admitted(directory: BrandDirectory):
-    """With its key, its customer and the law's own words."""
+def test_valid_record_is_accepted(directory: BrandDirectory):
+    """With its key, its customer and canonical values."""
     found = judged(directory)
     assert isinstance(found, AcceptedRecord)
     assert found.key == a_key()
@@ -137,28 +137,28 @@ def test_a_good_statement_is_admitted(directory: BrandDirectory):
     assert found.violations == ()
 
 
-def test_an_onay_is_refused_for_whatever_is_wrong(directory: BrandDirectory):
+def test_onay_with_any_violation_is_not_accepted(directory: BrandDirectory):
     """Every violation is listed, ours and the law's."""
     found = judged(directory, consent_date="03/04/2026 10:00:00", source="HS_UZAY", type="FAKS")
     assert isinstance(found, RefusedRecord)
     assert codes(found) == {("consent_date", "H158"), ("source", "H119"), ("type", "H117")}
 
 
-def test_an_onay_without_a_date_is_refused(directory: BrandDirectory):
-    """Nothing is put in its place, unless the act itself reaches us."""
+def test_onay_without_a_date_is_refused(directory: BrandDirectory):
+    """No date is assumed, unless the recipient acts right now."""
     assert codes(judged(directory, consent_date=None)) == {("consent_date", "H112")}
     live = judged(directory, consent_date=None, is_live=True)
     assert isinstance(live, AcceptedRecord)
     assert live.event.consent_date == NOON + timedelta(hours=1)
 
 
-def test_a_live_act_with_an_unreadable_date_is_no_act_of_now(directory: BrandDirectory):
+def test_live_record_with_an_unreadable_date_is_refused(directory: BrandDirectory):
     """It states a date, only we cannot read it."""
     assert codes(judged(directory, consent_date="dün", is_live=True)) == {("consent_date", "H158")}
 
 
-def test_a_no_with_an_unreadable_date_is_published_without_it(directory: BrandDirectory):
-    """It counts from its receipt, and the violation says why İYS would not take it."""
+def test_ret_with_an_unreadable_date_is_accepted_without_it(directory: BrandDirectory):
+    """It counts from its receipt, and the violation says why İYS would not accept it."""
     found = judged(directory, status="HAYIR", consent_date="geçen hafta")
     assert isinstance(found, AcceptedRecord)
     assert found.event.consent_date is None
@@ -166,7 +166,7 @@ def test_a_no_with_an_unreadable_date_is_published_without_it(directory: BrandDi
     assert codes(found) == {("consent_date", "H158")}
 
 
-def test_a_no_with_everything_else_wrong_is_published(directory: BrandDirectory):
+def test_ret_with_everything_else_wrong_is_accepted(directory: BrandDirectory):
     """Only its key must be readable."""
     found = judged(
         directory, status="RET", consent_date="x", source="x", retailer_code="x", sequence="x"
@@ -175,8 +175,8 @@ def test_a_no_with_everything_else_wrong_is_published(directory: BrandDirectory)
     assert len(found.violations) == 4
 
 
-def test_a_no_without_a_readable_key_is_refused(directory: BrandDirectory):
-    """There is nobody to whom it could apply."""
+def test_ret_without_a_readable_key_is_refused(directory: BrandDirectory):
+    """There is no recipient it could apply to."""
     assert codes(judged(directory, status="RET", recipient="12")) == {("recipient", "H121")}
 
 
@@ -190,7 +190,7 @@ def test_a_no_without_a_readable_key_is_refused(directory: BrandDirectory):
         ("999999", "IZIN-BRAND-UNKNOWN"),
     ],
 )
-def test_a_brand_that_is_not_ours(directory: BrandDirectory, code: str | None, expected: str):
+def test_unregistered_brand_is_refused(directory: BrandDirectory, code: str | None, expected: str):
     """Named, whatever the status."""
     for status in ("ONAY", "RET"):
         assert codes(judged(directory, brand_code=code, status=status)) == {
@@ -198,13 +198,13 @@ def test_a_brand_that_is_not_ours(directory: BrandDirectory, code: str | None, e
         }
 
 
-def test_an_unknown_brand_does_not_hide_what_else_is_wrong(directory: BrandDirectory):
+def test_unknown_brand_hides_no_other_violation(directory: BrandDirectory):
     """The source corrects all in one go."""
     found = judged(directory, brand_code="999999", type="FAKS")
     assert codes(found) == {("brand_code", "IZIN-BRAND-UNKNOWN"), ("type", "H117")}
 
 
-def test_phone_and_email_columns_go_by_the_channel(directory: BrandDirectory):
+def test_channel_selects_phone_or_email(directory: BrandDirectory):
     """With both filled in, the channel says which is meant."""
     both: dict[str, str | None] = {"recipient": None, "phone": PHONE, "email": EMAIL}
     by_text, by_mail = judged(directory, **both), judged(directory, **both, type="E-POSTA")
@@ -213,13 +213,13 @@ def test_phone_and_email_columns_go_by_the_channel(directory: BrandDirectory):
     assert (by_text.key.recipient, by_mail.key.recipient) == (PHONE, EMAIL)
 
 
-def test_two_recipients_are_none(directory: BrandDirectory):
+def test_two_recipients_are_a_violation(directory: BrandDirectory):
     """Which one is meant cannot be known."""
     found = judged(directory, phone="+905550000002")
     assert codes(found) == {("recipient", "IZIN-TWO-RECIPIENTS")}
 
 
-def test_retailers(directory: BrandDirectory):
+def test_retailers_are_read(directory: BrandDirectory):
     """Lists are read with the separators in use."""
     found = judged(directory, retailer_code="12345678", retailer_access="12345678|87654321")
     assert isinstance(found, AcceptedRecord)
@@ -228,8 +228,8 @@ def test_retailers(directory: BrandDirectory):
     assert codes(wrong) == {("retailer_access", "IZIN-NOT-A-NUMBER")}
 
 
-def test_an_unknown_brand_names_its_cure():
-    """And the directory forgets what it is told to drop."""
+def test_unknown_brand_names_its_remedy():
+    """And a removed brand is forgotten."""
     directory = BrandDirectory()
     directory.put(RegisteredBrand(brand_code=7, iys_code=1, customer_id="acme", name="x"))
     assert len(directory) == 1

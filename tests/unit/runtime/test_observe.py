@@ -1,4 +1,4 @@
-"""No log line carries a recipient whole, wherever in it the recipient stands."""
+"""No log line contains a complete recipient, in any of its fields."""
 
 import json
 import logging
@@ -60,7 +60,7 @@ def fail_about(recipient: str) -> NoReturn:
         ("", "***"),
     ],
 )
-def test_a_mask_shows_enough_to_recognise_and_no_more(recipient: str, shown: str) -> None:
+def test_mask_shows_country_and_last_digits_only(recipient: str, shown: str) -> None:
     """Country and last digits, or first letter and domain."""
     assert mask(recipient) == shown
 
@@ -68,7 +68,7 @@ def test_a_mask_shows_enough_to_recognise_and_no_more(recipient: str, shown: str
 @pytest.mark.parametrize("spelling", SPELLINGS)
 @pytest.mark.parametrize("around", ["{}", "to {}, now", "'{}'", "<{}>", "k={}", "/a/{}/b", "({})"])
 def test_recipients_in_text_are_masked(spelling: str, around: str) -> None:
-    """However it is written and whatever stands around it."""
+    """In any notation and context."""
     masked = mask_text(around.format(spelling))
     assert "***" in masked
     assert spelling not in masked
@@ -84,14 +84,14 @@ def test_recipients_in_text_are_masked(spelling: str, around: str) -> None:
         "127.0.0.1:9092",
     ],
 )
-def test_what_is_no_recipient_is_left_alone(text: str) -> None:
+def test_other_text_is_not_masked(text: str) -> None:
     """Dates, offsets, codes and addresses of servers stay readable."""
     assert mask_text(text) == text
 
 
 @given(st.from_regex(r"\+?90 ?5[0-9]{2} ?[0-9]{3} ?[0-9]{2} ?[0-9]{2}", fullmatch=True))
 def test_every_turkish_mobile_is_masked(number: str) -> None:
-    """Whatever the digits and the spaces."""
+    """With any digits and spaces."""
     assert number not in mask_text(f"recipient {number} refused")
 
 
@@ -120,15 +120,15 @@ def no_recipient_in(lines: list[dict[str, Any]]) -> bool:
 def test_every_field_of_a_log_line_is_masked(
     logged: Callable[[], list[dict[str, Any]]], about: dict[str, object]
 ) -> None:
-    """A field nobody thought of is masked too, whatever its type."""
+    """Unexpected fields are masked too, of any type."""
     get_logger("test").info("seen", **about)
     lines = logged()
     assert no_recipient_in(lines)
     assert lines[0].get("recipient") != "ada"
 
 
-def test_a_key_keeps_what_is_not_personal(logged: Callable[[], list[dict[str, Any]]]) -> None:
-    """Brand, channel and type help whoever searches; the recipient does not stand there."""
+def test_masked_key_keeps_what_is_not_personal(logged: Callable[[], list[dict[str, Any]]]) -> None:
+    """Brand, channel and type remain searchable; the recipient does not appear."""
     get_logger("test").info("seen", key=str(a_key()), offset=7, ready=True, share=0.5, none=None)
     (line,) = logged()
     assert line["key"] == "100001/MESAJ/BIREYSEL/+90***01"
@@ -137,7 +137,7 @@ def test_a_key_keeps_what_is_not_personal(logged: Callable[[], list[dict[str, An
     assert line["timestamp"].endswith("Z")
 
 
-def test_a_traceback_with_a_recipient_is_masked(
+def test_traceback_with_a_recipient_is_masked(
     logged: Callable[[], list[dict[str, Any]]],
 ) -> None:
     """An exception's text and the source lines shown with it carry no recipient."""
@@ -150,7 +150,7 @@ def test_a_traceback_with_a_recipient_is_masked(
     assert "ValueError" in lines[0]["exception"]
 
 
-def test_a_library_that_logs_a_recipient_is_masked(
+def test_log_of_a_library_is_masked(
     logged: Callable[[], list[dict[str, Any]]],
 ) -> None:
     """What passes through the standard library's logging is masked all the same."""
@@ -163,7 +163,7 @@ def test_a_library_that_logs_a_recipient_is_masked(
     assert lines[0]["logger"] == "library"
 
 
-def test_what_ends_the_process_is_logged_and_masked(
+def test_uncaught_exception_is_logged_and_masked(
     logged: Callable[[], list[dict[str, Any]]],
 ) -> None:
     """Python's own hook would print the exception as it is."""
@@ -171,13 +171,13 @@ def test_what_ends_the_process_is_logged_and_masked(
     sys.excepthook(ValueError, error, None)
     lines = logged()
     assert no_recipient_in(lines)
-    assert (lines[0]["level"], lines[0]["event"]) == ("critical", "uncaught")
+    assert (lines[0]["level"], lines[0]["event"]) == ("critical", "process crashed")
 
 
-def test_the_interrupt_of_a_person_stays_pythons(
+def test_keyboard_interrupt_is_left_to_python(
     monkeypatch: pytest.MonkeyPatch, logged: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    """Control-C is no fault to be logged."""
+    """Control-C is not logged as a fault."""
     passed: list[object] = []
     monkeypatch.setattr(sys, "__excepthook__", lambda *about: passed.append(about[0]))
     sys.excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)
@@ -185,10 +185,10 @@ def test_the_interrupt_of_a_person_stays_pythons(
     assert logged() == []
 
 
-def test_the_level_is_kept(
+def test_log_level_is_respected(
     monkeypatch: pytest.MonkeyPatch, logged: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    """What is below the level is not said."""
+    """Events below the level are not logged."""
     monkeypatch.setattr(sys, "stderr", said := StringIO())
     configure(LogSettings(level="warning", json_lines=True))
     logging.getLogger("library").info("quiet")
@@ -197,7 +197,7 @@ def test_the_level_is_kept(
     assert logged() == []
 
 
-def test_metrics_have_names_of_ours() -> None:
+def test_metric_names_have_our_prefix() -> None:
     """One prefix, each name once."""
     idle = SimpleNamespace(
         counts=Counter(), ready=(), assigned=(), keys=0, state_bytes=0, commit_seconds=0.0

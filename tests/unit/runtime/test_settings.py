@@ -43,7 +43,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IZIN_INTAKE_TOKENS", f'["{SECRET}"]')
 
 
-def test_no_group_is_left_out_here() -> None:
+def test_every_group_is_tested() -> None:
     """A group that is added later is examined too."""
     found = {
         one
@@ -55,7 +55,7 @@ def test_no_group_is_left_out_here() -> None:
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_settings_are_frozen(group: type[BaseSettings]) -> None:
-    """What a process was started with holds until it ends."""
+    """Settings do not change while a process runs."""
     given = group()
     name = next(iter(group.model_fields))
     with pytest.raises(ValidationError, match="frozen"):
@@ -63,8 +63,8 @@ def test_settings_are_frozen(group: type[BaseSettings]) -> None:
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_secrets_show_in_no_text(group: type[BaseSettings]) -> None:
-    """Neither repr nor str nor a dump tells a password."""
+def test_secrets_are_in_no_text(group: type[BaseSettings]) -> None:
+    """Neither repr nor str nor a dump shows a password."""
     given = group()
     for text in (repr(given), str(given), repr(given.model_dump()), given.model_dump_json()):
         assert SECRET not in text
@@ -72,22 +72,22 @@ def test_secrets_show_in_no_text(group: type[BaseSettings]) -> None:
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_no_secret_has_a_default(group: type[BaseSettings]) -> None:
-    """A password that nobody chose is everybody's."""
+    """A default password would be public."""
     for name, field in group.model_fields.items():
         if "Secret" in str(field.annotation):
             assert not field.default or field.is_required(), name
 
 
-def test_a_missing_secret_is_named_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who starts without a database is told which variable to set."""
+def test_missing_secret_is_named_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the variable to set."""
     monkeypatch.delenv("DATABASE_URL")
     with pytest.raises(ValidationError, match="DATABASE_URL"):
         LedgerSettings()
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_names_of_variables_are_ours_or_the_customs(group: type[BaseSettings]) -> None:
-    """A variable begins with IZIN_ or IYS_, or has a name that everybody knows."""
+def test_variables_have_our_prefix_or_a_customary_name(group: type[BaseSettings]) -> None:
+    """A variable begins with IZIN_ or IYS_, or has a customary name."""
     known = {"KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "SCHEMA_REGISTRY_URL"}
     for field in group.model_fields.values():
         name = str(field.validation_alias)
@@ -95,7 +95,7 @@ def test_names_of_variables_are_ours_or_the_customs(group: type[BaseSettings]) -
 
 
 def test_values_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each under its own name, with its own type."""
+    """Each from its variable, with its type."""
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "kafka.example.com:9092")
     monkeypatch.setenv("IZIN_TOPIC_PREFIX", "demo-")
     monkeypatch.setenv("IZIN_PARTITIONS", "12")
@@ -107,25 +107,23 @@ def test_values_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "many"])
-def test_a_partition_count_that_cannot_be_is_refused(
-    monkeypatch: pytest.MonkeyPatch, count: str
-) -> None:
+def test_impossible_partition_count_is_refused(monkeypatch: pytest.MonkeyPatch, count: str) -> None:
     """A wrong setting stops the start, not the thousandth record."""
     monkeypatch.setenv("IZIN_PARTITIONS", count)
     with pytest.raises(ValidationError, match="IZIN_PARTITIONS"):
         KafkaSettings()
 
 
-def test_closed_days_are_days_of_the_calendar(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An operator's days reach the law; none are closed unless named."""
+def test_closed_days_reach_the_calendar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closed days reach the calendar; none are closed by default."""
     assert not LedgerSettings().calendar.extra_closed_days
     monkeypatch.setenv("IZIN_EXTRA_CLOSED_DAYS", '["2026-05-25", "2026-05-26"]')
     days = {date(2026, 5, 25), date(2026, 5, 26)}
     assert LedgerSettings().calendar.extra_closed_days == days
 
 
-def test_a_closed_day_that_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A day that is none, and a year that a slip of the finger makes, stop the start."""
+def test_impossible_closed_day_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An impossible day, or a mistyped year, stops the start."""
     monkeypatch.setenv("IZIN_EXTRA_CLOSED_DAYS", '["2026-05-32"]')
     with pytest.raises(ValidationError, match="IZIN_EXTRA_CLOSED_DAYS"):
         LedgerSettings()

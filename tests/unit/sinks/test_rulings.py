@@ -27,7 +27,7 @@ from tests.support.builders import (
     a_key,
     a_statement,
 )
-from tests.unit.codes import CORE_CODES
+from tests.support.iys_codes import CORE_CODES
 
 NOW = NOON + timedelta(minutes=10)
 ACTIVE = Brand(

@@ -1,4 +1,4 @@
-"""İYS's codes: which there are, and which of them a statement of consent can meet."""
+"""İYS's codes: which there are, and which of them a record can get."""
 
 import re
 
@@ -19,7 +19,7 @@ CORE_CODES = re.findall(
 )
 """The core API's, H0xx to H5xx (version 3.2.0): its table of codes merged with all its examples."""
 
-OF_A_STATEMENT = re.findall(
+OF_A_RECORD = re.findall(
     r"H\d{3}",
     """
     H014 H085 H091 H092 H110 H111 H112 H113 H114 H115 H116 H117 H118 H119 H120 H121 H122 H125 H126
@@ -27,26 +27,26 @@ OF_A_STATEMENT = re.findall(
     H467 H486 H525
     """,
 )
-"""What a statement of consent, alone or in a batch, can be refused for by what it says."""
+"""What a record, alone or in a batch, can be refused for because of its content."""
 
-NOT_BY_A_VIOLATION = {
+NOT_A_VIOLATION = {
     "H014": "our client writes the body, never a person",
     "H085": "our client writes the body, never a person",
     "H092": "our client writes the body, never a person",
-    "H091": "a batch is cut at 1000 statements",
-    "H125": "a batch is cut at 1000 statements",
+    "H091": "a batch has at most 1000 records",
+    "H125": "a batch has at most 1000 records",
     "H166": "the same bound in queries: H160 has refused the number before",
     "H170": "an empty recipient type is BIREYSEL, so every query carries one",
-    "H174": "the obligation's table: a no that İYS holds is settled, and is not told",
+    "H174": "the obligation's table: a RET that İYS holds is settled, and not sent",
     "H175": "the obligation's table: where İYS holds nothing, nothing is withdrawn",
     "H178": "the order of the law; and İYS's answer is read back and compared",
-    "H180": "İYS alone knows a brand's retailers: its answer parks the statement",
-    "H194": "the ledger tells one movement of a key in a batch",
+    "H180": "İYS alone knows a brand's retailers: its answer parks the record",
+    "H194": "a batch has one record of a key",
     "H267": "a retailer code is a number or absent in our contract, never an empty text",
-    "H462": "the obligation's table: a merchant's update without a date waits for a person",
-    "H463": "the obligation's table: a merchant's update without a source waits for a person",
-    "H467": "the clocks: it hangs on the brand's activation and on the day it is told",
+    "H462": "the obligation's table: a merchant's update without a date is parked",
+    "H463": "the obligation's table: a merchant's update without a source is parked",
+    "H467": "the clocks: it depends on the brand's activation and on the day of the submission",
     "H486": "the obligation's table: as H175, for HS_KARAR",
-    "H525": "İYS alone counts the quota: its answer stops new consents",
+    "H525": "İYS alone counts the quota: its answer suspends new consents",
 }
-"""Where a code of a statement is kept from happening, or answered, if no violation names it."""
+"""Why a code of a record cannot happen, or where it is handled, if no violation has it."""

@@ -1,4 +1,4 @@
-"""The exam that every publisher sits, the real one and the fake."""
+"""The suite that every publisher passes, the real one and the fake."""
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -6,13 +6,13 @@ from datetime import timedelta
 import pytest
 
 from izin.consent.model import IysOrigin
-from izin.producers.publishing.kafka_record import KafkaRecord
-from izin.producers.publishing.publisher import (
+from izin.producers.publishing.event_publisher import (
     EventPublisher,
     OversizeError,
     Published,
     PublishResult,
 )
+from izin.producers.publishing.kafka_record import KafkaRecord
 from izin.schemas.codec import Codec
 from tests.support.builders import NOON, a_key, an_event
 
@@ -21,24 +21,24 @@ SOON = 20.0
 Written = Callable[[], Sequence[KafkaRecord]]
 
 
-class PublisherExam:
+class PublisherSuite:
     """Needs the fixtures `publisher`, and `written`, which reads what the topics hold."""
 
-    def test_an_onay_takes_the_bulk_lane(self, publisher: EventPublisher, written: Written):
+    def test_onay_takes_the_bulk_lane(self, publisher: EventPublisher, written: Written):
         """An ONAY goes to consent-events, under the canonical key."""
         publisher.publish(an_event(recipient="0555 000 00 01")).result(SOON)
         (one,) = written()
         assert one.topic.endswith("consent-events")
         assert one.key == a_key().encode()
 
-    def test_a_ret_takes_the_express_lane(self, publisher: EventPublisher, written: Written):
-        """A "no" overtakes."""
+    def test_ret_takes_the_express_lane(self, publisher: EventPublisher, written: Written):
+        """An opt-out overtakes."""
         done = publisher.publish(an_event(status="RET"), a_key()).result(SOON)
         (one,) = written()
         assert one.topic == done.topic
         assert one.topic.endswith("consent-events-express")
 
-    def test_what_iys_originated_takes_the_express_lane(
+    def test_event_from_iys_takes_the_express_lane(
         self, publisher: EventPublisher, written: Written
     ):
         """Whatever its status says."""
@@ -46,14 +46,14 @@ class PublisherExam:
         publisher.publish(an_event(iys=statement, origin="iys")).result(SOON)
         assert written()[0].topic.endswith("consent-events-express")
 
-    def test_received_at_is_stamped_once(self, publisher: EventPublisher, written: Written):
-        """Stamped where it is absent, kept where it is there."""
+    def test_received_at_is_set_once(self, publisher: EventPublisher, written: Written):
+        """Set where it is missing, unchanged where it is given."""
         publisher.publish(an_event(received_at=None), a_key()).result(SOON)
         publisher.publish(an_event(received_at=NOON), a_key()).result(SOON)
         stamped = [Codec().decode("ConsentEvent", one.value)["received_at"] for one in written()]
         assert stamped == [NOON + timedelta(hours=1), NOON]
 
-    def test_an_unreadable_recipient_gets_a_stable_key_that_does_not_show_it(
+    def test_unreadable_recipient_gets_a_stable_opaque_key(
         self, publisher: EventPublisher, written: Written
     ):
         """The same raw recipient always has the same key."""
@@ -63,7 +63,7 @@ class PublisherExam:
         assert first.key == second.key
         assert b"not-a-phone" not in first.key
 
-    def test_cloud_events_headers(self, publisher: EventPublisher, written: Written):
+    def test_record_has_cloud_events_headers(self, publisher: EventPublisher, written: Written):
         """CloudEvents 1.0 in binary mode."""
         publisher.publish(an_event(event_id="event-7")).result(SOON)
         found = dict(written()[0].headers)
@@ -73,15 +73,13 @@ class PublisherExam:
         assert found["ce_source"] == b"/web"
         assert found["ce_time"]
 
-    def test_an_oversize_event_is_the_sources_fault(self, publisher: EventPublisher):
+    def test_oversize_event_is_a_source_error(self, publisher: EventPublisher):
         """Too much evidence is refused before it is sent."""
         with pytest.raises(OversizeError, match="evidence_hash"):
             publisher.publish(an_event(evidence={"page": "x" * 2_000_000})).result(SOON)
 
-    def test_in_bulk_every_event_is_answered_by_the_flush(
-        self, publisher: EventPublisher, written: Written
-    ):
-        """A flush leaves nothing unanswered, and the future way works again afterwards."""
+    def test_flush_in_bulk_answers_every_event(self, publisher: EventPublisher, written: Written):
+        """A flush leaves nothing pending, and futures work again afterwards."""
         answers: list[PublishResult] = []
         with publisher.bulk():
             for number in range(100):
@@ -93,6 +91,6 @@ class PublisherExam:
         publisher.publish(an_event(), a_key()).result(SOON)
         assert len(written()) == 101
 
-    def test_it_is_reachable(self, publisher: EventPublisher):
+    def test_publisher_is_reachable(self, publisher: EventPublisher):
         """And says so."""
         assert publisher.is_reachable()

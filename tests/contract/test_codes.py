@@ -1,4 +1,4 @@
-"""Every code that is told stands in one table, in two languages; every code of İYS's is met."""
+"""Every code that is reported is in one table, in two languages; every code of İYS is handled."""
 
 import re
 from collections import Counter
@@ -9,15 +9,15 @@ import pytest
 
 from izin.consent import violations as law
 from izin.iys.verdicts import VERDICTS, Verdict
-from izin.producers.mapping import violations as doors
+from izin.producers.mapping import violations as producers
 from izin.streams import guard
-from tests.unit.codes import CORE_CODES, NOT_BY_A_VIOLATION, OF_A_STATEMENT
+from tests.support.iys_codes import CORE_CODES, NOT_A_VIOLATION, OF_A_RECORD
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT.parent / "shared" / "iys" / "reference.md"
 TABLES: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "the law": law.REASONS,
-    "the doors": doors.REASONS,
+    "the producers": producers.REASONS,
     "the order stage": guard.REASONS,
 }
 NAMED = {code for table in TABLES.values() for code in table}
@@ -33,8 +33,8 @@ def codes_of_ours(root: Path) -> Counter[str]:
     return found
 
 
-def test_every_code_of_ours_stands_in_a_table_and_is_used():
-    """A code in no table has no reason; a reason that nobody gives is dead."""
+def test_every_code_of_ours_is_in_a_table_and_used():
+    """A code outside the tables has no reason; an unused reason is dead."""
     used = codes_of_ours(ROOT / "izin")
     assert set(used) == {code for code in NAMED if code.startswith("IZIN-")}
     assert [code for code, count in used.items() if count < 2] == []
@@ -48,20 +48,20 @@ def test_every_code_of_ours_stands_in_a_table_and_is_used():
         ('x = f"IZIN-{name}"', "IZIN-{name}"),
     ],
 )
-def test_a_code_in_no_table_is_seen(tmp_path: Path, text: str, found: str):
+def test_code_outside_the_tables_is_found(tmp_path: Path, text: str, found: str):
     """The check can fail: also where a code is put together."""
     (tmp_path / "a.py").write_text(text, encoding="utf-8")
     assert set(codes_of_ours(tmp_path)) == {found}
     assert found not in NAMED
 
 
-def test_no_code_stands_in_two_tables():
-    """One code, one reason, but for the words that differ with the field."""
+def test_no_code_is_in_two_tables():
+    """One code has one reason, apart from the field."""
     assert Counter(code for table in TABLES.values() for code in table).most_common(1)[0][1] == 1
 
 
 @pytest.mark.parametrize("layer", TABLES)
-def test_every_reason_is_told_in_two_languages(layer: str):
+def test_every_reason_is_in_two_languages(layer: str):
     """English for operators, Turkish for those who correct the record, with the same places."""
     for code, (english, turkish) in TABLES[layer].items():
         assert english, code
@@ -72,32 +72,32 @@ def test_every_reason_is_told_in_two_languages(layer: str):
         assert set(places.findall(turkish)) <= {*places.findall(english), "{width}"}, code
 
 
-def test_every_code_that_is_named_after_iys_is_its_own():
+def test_every_h_code_is_one_of_iys():
     """We invent no H-code."""
     assert {code for code in NAMED if code.startswith("H")} <= set(CORE_CODES)
 
 
 @pytest.mark.parametrize("code", CORE_CODES)
-def test_every_code_of_iys_is_met(code: str):
+def test_every_code_of_iys_is_handled(code: str):
     """Each has a verdict for when it is answered, so no list of exceptions is needed."""
     assert VERDICTS[code] not in {Verdict.UNKNOWN, Verdict.SUCCESS}
 
 
-@pytest.mark.parametrize("code", OF_A_STATEMENT)
-def test_a_statement_is_refused_here_before_iys_would(code: str):
-    """What a statement can be refused for is named by a violation, or is kept from happening."""
+@pytest.mark.parametrize("code", OF_A_RECORD)
+def test_code_of_a_record_is_checked_before_iys(code: str):
+    """What a record can be refused for is a violation, or cannot happen."""
     assert code in CORE_CODES
-    assert (code in NAMED) is not (code in NOT_BY_A_VIOLATION)
+    assert (code in NAMED) is not (code in NOT_A_VIOLATION)
 
 
-def test_every_exception_is_one_of_a_statement():
-    """And no violation names an H-code that a statement cannot meet."""
-    assert set(NOT_BY_A_VIOLATION) <= set(OF_A_STATEMENT)
-    assert {code for code in NAMED if code.startswith("H")} <= set(OF_A_STATEMENT)
+def test_every_exception_is_a_code_of_a_record():
+    """And no violation has an H-code that no record can get."""
+    assert set(NOT_A_VIOLATION) <= set(OF_A_RECORD)
+    assert {code for code in NAMED if code.startswith("H")} <= set(OF_A_RECORD)
 
 
 @pytest.mark.skipif(not REFERENCE.exists(), reason="İYS's reference is not here")
-def test_the_codes_are_those_of_the_reference():
+def test_codes_are_those_of_the_reference():
     """The list here and İYS's table of codes are the same."""
     text = REFERENCE.read_text(encoding="utf-8")
     table = text[text.index("## 5.1 ") : text.index("## 5.2 ")]

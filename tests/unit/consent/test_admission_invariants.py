@@ -1,4 +1,4 @@
-"""Admission over all that can be said: a "no" is never refused, a faulty "yes" never taken."""
+"""Admission over all inputs: a RET is never refused, an invalid ONAY never admitted."""
 
 import re
 from collections.abc import Mapping
@@ -52,7 +52,7 @@ OF_A_YES: Mapping[str, dict[str, Any]] = {
 OF_THE_STATUS: Mapping[str, str] = {"H110": "", "H115": "EVET"}
 
 AT_THE_DOORS = {"H157", "H158"}
-"""The contract carries instants: a date that is none is seen where texts are read."""
+"""The contract has instants: an impossible date is found where texts are read."""
 
 
 def codes(judged: AdmittedEvent | RefusedEvent) -> set[str]:
@@ -63,7 +63,7 @@ def codes(judged: AdmittedEvent | RefusedEvent) -> set[str]:
 @pytest.mark.parametrize("channel", ADDRESSES)
 @pytest.mark.parametrize("recipient_type", RecipientType)
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_no_with_any_fault_stands_and_its_yes_is_refused(
+def test_ret_with_any_violation_stands_and_its_onay_is_refused(
     name: str, recipient_type: RecipientType, channel: str
 ):
     """Every violation beside the key × RET: admitted, not registrable, with that reason; the same
@@ -90,8 +90,8 @@ def test_a_no_with_any_fault_stands_and_its_yes_is_refused(
 
 @pytest.mark.parametrize("code", UNREADABLE)
 @pytest.mark.parametrize("status", ["ONAY", "RET"])
-def test_only_what_hides_the_key_refuses_a_no(code: str, status: str):
-    """Nobody can say whose "no" it is: refused with the reason, for the alarm and the person."""
+def test_only_an_unreadable_key_refuses_a_ret(code: str, status: str):
+    """Nobody knows whose opt-out it is: refused with the reason, for an alert and a person."""
     refusal = admit(an_event(**UNREADABLE[code], status=status), appended_at=APPENDED)
     assert isinstance(refusal, RefusedEvent)
     assert refusal.key is None
@@ -99,8 +99,8 @@ def test_only_what_hides_the_key_refuses_a_no(code: str, status: str):
 
 
 @pytest.mark.parametrize("code", OF_A_YES)
-def test_what_is_wrong_with_a_yes_alone_is_right_in_a_no(code: str):
-    """No date, HS_KARAR and a misspelt address at İYS are no faults of a rejection."""
+def test_violation_of_an_onay_alone_is_none_of_a_ret(code: str):
+    """No date, HS_KARAR and a misspelt address at İYS are no violations of a RET."""
     refusal = admit(an_event(**OF_A_YES[code]), appended_at=APPENDED)
     assert isinstance(refusal, RefusedEvent)
     assert codes(refusal) == {code}
@@ -110,7 +110,7 @@ def test_what_is_wrong_with_a_yes_alone_is_right_in_a_no(code: str):
 
 
 @pytest.mark.parametrize("code", OF_THE_STATUS)
-def test_a_statement_that_is_neither_yes_nor_no_is_refused(code: str):
+def test_event_with_an_unknown_status_is_refused(code: str):
     """Nothing is guessed of a status."""
     refusal = admit(an_event(status=OF_THE_STATUS[code]), appended_at=APPENDED)
     assert isinstance(refusal, RefusedEvent)
@@ -118,17 +118,17 @@ def test_a_statement_that_is_neither_yes_nor_no_is_refused(code: str):
 
 
 @pytest.mark.parametrize("written", ["hs_2015", " HS_2015 "])
-def test_a_source_is_judged_as_it_was_read(written: str):
-    """However HS_2015 is written, its one date binds (H155)."""
+def test_source_is_validated_as_it_was_read(written: str):
+    """In any spelling HS_2015 requires its date (H155)."""
     refusal = admit(an_event(source=written), appended_at=APPENDED)
     assert codes(refusal) == {"H155"}
-    claim = admit(an_event(source=written, consent_date=FIRST_DATE), appended_at=APPENDED)
-    assert isinstance(claim, AdmittedEvent)
-    assert claim.event.source == "HS_2015"
+    result = admit(an_event(source=written, consent_date=FIRST_DATE), appended_at=APPENDED)
+    assert isinstance(result, AdmittedEvent)
+    assert result.event.source == "HS_2015"
 
 
 def test_every_code_is_provoked():
-    """A reason that can never be given is no reason."""
+    """Every code can occur."""
     beside_the_key = {name.split(maxsplit=1)[0] for name in FAULTS}
     provoked = {*beside_the_key, *UNREADABLE, *OF_A_YES, *OF_THE_STATUS, *AT_THE_DOORS}
     assert provoked == set(REASONS)
@@ -163,8 +163,8 @@ ANYTHING = st.builds(an_event, **TEXTS)
 
 
 @given(ANYTHING)
-def test_what_holds_of_every_judgement(event: ConsentEvent):
-    """A "no" with a key stands; a refusal has a reason; a "yes" that stands has no fault."""
+def test_every_admission_keeps_the_invariants(event: ConsentEvent):
+    """A RET with a key is admitted; a refusal has a reason; an admitted ONAY has no violation."""
     judged = admit(event, appended_at=APPENDED)
     if isinstance(judged, RefusedEvent):
         assert judged.violations
@@ -178,25 +178,27 @@ def test_what_holds_of_every_judgement(event: ConsentEvent):
 
 
 @given(ANYTHING)
-def test_what_is_admitted_is_admitted_again_as_it_stands(event: ConsentEvent):
+def test_admitted_event_is_admitted_again_unchanged(event: ConsentEvent):
     """A replay, however late, decides as the first run did."""
-    claim = admit(event, appended_at=APPENDED)
-    if isinstance(claim, AdmittedEvent):
-        assert admit(claim.event, appended_at=APPENDED + timedelta(days=900)) == claim
+    result = admit(event, appended_at=APPENDED)
+    if isinstance(result, AdmittedEvent):
+        assert admit(result.event, appended_at=APPENDED + timedelta(days=900)) == result
 
 
 @example(an_event(recipient_type="TACIR", source="HS_2015", consent_date=None))
 @example(an_event(source="HS_2015", consent_date=None))
 @given(ANYTHING)
-def test_a_fault_of_a_no_is_a_fault_of_its_yes(event: ConsentEvent):
-    """The two are judged by the same rules, but for what a merchant's first record may lack."""
+def test_violation_of_a_ret_is_one_of_its_onay(event: ConsentEvent):
+    """The same rules apply to both, except for the first record of a merchant."""
     no = admit(replace(event, status="RET"), appended_at=APPENDED)
     yes = admit(replace(event, status="ONAY"), appended_at=APPENDED)
     if isinstance(no, AdmittedEvent):
         is_merchants = no.key.recipient_type is RecipientType.TACIR
         merchants = {"H113"} if is_merchants else set()
         if is_merchants and event.consent_date is None:
-            merchants.add("H155")  # a first record's date may lack, a no is told with its receipt's
+            merchants.add(
+                "H155"
+            )  # a first record may lack its date, a RET is submitted with its receipt's
         assert codes(no) - merchants <= codes(yes)
 
 
@@ -209,7 +211,7 @@ PHONES = st.one_of(
 
 
 @given(PHONES)
-def test_a_number_keeps_its_digits(text: str):
+def test_number_keeps_its_digits(text: str):
     """Only prefixes and zeros before the number go or come; no digit of it is another."""
     number = read_phone(text)
     if not isinstance(number, str):
@@ -228,7 +230,7 @@ def test_a_number_keeps_its_digits(text: str):
 
 
 @given(st.one_of(st.emails(), st.text(alphabet="aZ09.@-_+ İı", max_size=40)))
-def test_an_address_is_the_same_but_for_its_case(text: str):
+def test_address_changes_only_in_case(text: str):
     """Nothing but case and surrounding space differs."""
     address = read_email(text)
     if isinstance(address, str):

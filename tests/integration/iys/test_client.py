@@ -1,4 +1,4 @@
-"""The client against a real İYS twin over real HTTP."""
+"""The client against the simulator over real HTTP."""
 
 import json
 from datetime import timedelta
@@ -33,13 +33,20 @@ from izin.iys import (
 )
 from izin.runtime.settings import IysSettings
 from tests.integration.iys.conftest import a_client
-from tests.integration.iys.twin import BRAND, IYS_CODE, PHONE, Twin, an_item, now
+from tests.integration.iys.simulator_admin import (
+    BRAND,
+    IYS_CODE,
+    PHONE,
+    SimulatorAdmin,
+    an_item,
+    now,
+)
 
 OTHER = "+905550000002"
 KEY = (Channel.MESAJ, RecipientType.BIREYSEL, PHONE)
 
 
-async def test_a_consent_is_added_and_read_back(client: IysClient):
+async def test_added_consent_is_read_back(client: IysClient):
     """What İYS confirms it also states."""
     item = an_item()
     receipt = await client.add(BRAND, item)
@@ -53,18 +60,18 @@ async def test_a_consent_is_added_and_read_back(client: IysClient):
     assert record.consent_date == item.consent_date.replace(microsecond=0)
 
 
-async def test_an_identical_resend_has_no_second_effect(twin: Twin, client: IysClient):
+async def test_identical_resend_has_no_second_effect(admin: SimulatorAdmin, client: IysClient):
     """V2 gives the first answer again."""
     item = an_item()
 
     assert await client.add(BRAND, item) == await client.add(BRAND, item)
-    assert len(twin.movements()) == 1
+    assert len(admin.movements()) == 1
 
 
 @pytest.mark.parametrize("how", ["empty", "not_found"])
-async def test_no_record_is_none(twin: Twin, client: IysClient, how: str):
+async def test_missing_record_is_none(admin: SimulatorAdmin, client: IysClient, how: str):
     """However İYS says it."""
-    twin.order("settings", unknownStatus=how)
+    admin.post("settings", unknownStatus=how)
 
     assert await client.status(BRAND, *KEY) is None
 
@@ -81,29 +88,31 @@ async def test_no_record_is_none(twin: Twin, client: IysClient, how: str):
     ],
     ids=["first is RET", "older", "too late", "ahead", "no number", "no such retailer"],
 )
-async def test_a_record_is_refused_for_what_it_says(
+async def test_invalid_record_is_refused(
     client: IysClient, first: object, then: object, verdict: Verdict
 ):
-    """The verdict tells what to do with the record."""
+    """The verdict says what to do with the record."""
     if first is not None:
         await client.add(BRAND, first)  # type: ignore[arg-type]
-    with pytest.raises(RefusedError) as told:
+    with pytest.raises(RefusedError) as caught:
         await client.add(BRAND, then)  # type: ignore[arg-type]
 
-    assert told.value.verdict is verdict
+    assert caught.value.verdict is verdict
 
 
-async def test_a_batch_goes_from_nothing_over_enqueue_to_its_results(twin: Twin, client: IysClient):
-    """Taken in is not saved; each item has its own outcome."""
+async def test_batch_result_is_empty_then_enqueued_then_final(
+    admin: SimulatorAdmin, client: IysClient
+):
+    """Accepted is not saved; each item has its own result."""
     items = [an_item(), an_item(recipient="Ada@example.com"), an_item(Status.RET, recipient=OTHER)]
     batch = await client.add_batch(BRAND, items)
 
     assert await client.batch_result(BRAND, batch.request_id) == ()
-    twin.advance(200)
+    admin.advance(200)
     waiting = await client.batch_result(BRAND, batch.request_id)
     assert {item.status for item in waiting} == {ItemStatus.ENQUEUE}
     assert {item.verdict for item in waiting} == {None}
-    twin.advance(101)
+    admin.advance(101)
     results = {r.sub_request_id: r for r in await client.batch_result(BRAND, batch.request_id)}
     first, second, third = (results[name] for name in batch.sub_request_ids)
 
@@ -111,13 +120,15 @@ async def test_a_batch_goes_from_nothing_over_enqueue_to_its_results(twin: Twin,
     assert (third.code, third.verdict) == ("H175", Verdict.ALREADY)
 
 
-async def test_a_batch_sent_again_names_the_request_that_saved_it(twin: Twin, client: IysClient):
-    """The success of a resend speaks of the old save."""
+async def test_batch_sent_again_names_the_original_request(
+    admin: SimulatorAdmin, client: IysClient
+):
+    """The success of a resend refers to the first save."""
     item = an_item()
     batches = []
     for _ in range(2):
         batches.append(await client.add_batch(BRAND, [item]))
-        twin.advance(301)
+        admin.advance(301)
     first, again = [(await client.batch_result(BRAND, b.request_id))[0] for b in batches]
 
     assert first.original is None
@@ -126,17 +137,19 @@ async def test_a_batch_sent_again_names_the_request_that_saved_it(twin: Twin, cl
     assert again.receipt == first.receipt
 
 
-async def test_a_batch_is_refused_whole_and_names_its_items(twin: Twin, client: IysClient):
+async def test_batch_with_invalid_items_is_refused_whole_naming_them(
+    admin: SimulatorAdmin, client: IysClient
+):
     """One wrong item refuses all; the index says which to take out."""
-    with pytest.raises(RefusedError) as told:
+    with pytest.raises(RefusedError) as caught:
         await client.add_batch(BRAND, [an_item(), an_item(recipient="+9012")])
 
-    assert {refusal.index for refusal in told.value.refusals} == {1}
-    assert "+9012" not in str(told.value)
-    assert twin.movements() == []
+    assert {refusal.index for refusal in caught.value.refusals} == {1}
+    assert "+9012" not in str(caught.value)
+    assert admin.movements() == []
 
 
-async def test_only_consents_are_listed(client: IysClient):
+async def test_statuses_list_only_opt_ins(client: IysClient):
     """RET and no record are alike absent; e-mails come back in lower case."""
     await client.add(BRAND, an_item(recipient="Ada@Example.com"))
     found = await client.statuses(
@@ -149,13 +162,13 @@ async def test_only_consents_are_listed(client: IysClient):
     assert found == {"ada@example.com"}
 
 
-async def test_both_streams_are_pulled_page_by_page(twin: Twin, client: IysClient):
+async def test_both_streams_are_pulled_page_by_page(admin: SimulatorAdmin, client: IysClient):
     """What we wrote and what the citizen did are two streams with two cursors."""
     await client.add(BRAND, an_item())
     await client.add(BRAND, an_item(recipient=OTHER))
-    twin.citizen(Status.RET)
+    admin.citizen(Status.RET)
     assert await client.changes(BRAND, Stream.IYS) is None
-    twin.advance(3601)
+    admin.advance(3601)
 
     theirs = await client.changes(BRAND, Stream.IYS)
     first = await client.changes(BRAND, Stream.HS, limit=1)
@@ -170,20 +183,20 @@ async def test_both_streams_are_pulled_page_by_page(twin: Twin, client: IysClien
     assert await client.changes(BRAND, Stream.HS, after=second.after) is None
 
 
-async def test_a_closed_line_of_no_known_date_has_none(twin: Twin, client: IysClient):
+async def test_closed_line_without_date_has_none(admin: SimulatorAdmin, client: IysClient):
     """The movement counts all the same."""
-    twin.citizen(Status.RET, recipientType="TACIR", source="IYS_AHS_HAT_KAPATMA")
-    twin.advance(3601)
+    admin.citizen(Status.RET, recipientType="TACIR", source="IYS_AHS_HAT_KAPATMA")
+    admin.advance(3601)
     page = await client.changes(BRAND, Stream.IYS)
 
     assert page is not None
     assert page.movements[0].consent_date is None
 
 
-async def test_a_lost_answer_is_an_outcome_unknown(twin: Twin, client: IysClient):
-    """It took effect, nobody was told, and the same body again is safe."""
+async def test_lost_answer_is_outcome_unknown(admin: SimulatorAdmin, client: IysClient):
+    """It took effect, and sending the same body again is safe."""
     item = an_item()
-    twin.weather("addV2", drop="after")
+    admin.inject_fault("addV2", drop="after")
     with pytest.raises(OutcomeUnknownError):
         await client.add(BRAND, item)
     record = await client.status(BRAND, *KEY)
@@ -191,21 +204,21 @@ async def test_a_lost_answer_is_an_outcome_unknown(twin: Twin, client: IysClient
 
     assert record is not None
     assert receipt.transaction_id == record.transaction_id
-    assert len(twin.movements()) == 1
+    assert len(admin.movements()) == 1
 
 
-async def test_a_late_answer_is_an_outcome_unknown(twin: Twin, settings: IysSettings):
+async def test_late_answer_is_outcome_unknown(admin: SimulatorAdmin, settings: IysSettings):
     """The deadline is ours, the effect is İYS's."""
-    twin.weather("addV2", slowSeconds=1)
+    admin.inject_fault("addV2", slowSeconds=1)
     impatient = settings.model_copy(update={"timeout": timedelta(milliseconds=200)})
     async with a_client(impatient, InMemoryTokenStore(), Pace(rate=1000)) as client:
         with pytest.raises(OutcomeUnknownError):
             await client.add(BRAND, an_item())
 
 
-async def test_a_question_without_an_answer_may_be_asked_again(twin: Twin, client: IysClient):
+async def test_unanswered_query_is_busy(admin: SimulatorAdmin, client: IysClient):
     """Nothing was done by asking."""
-    twin.weather("status", drop="before")
+    admin.inject_fault("status", drop="before")
     with pytest.raises(BusyError):
         await client.status(BRAND, *KEY)
 
@@ -222,26 +235,28 @@ async def test_a_question_without_an_answer_may_be_asked_again(twin: Twin, clien
         (422, "H525", RefusedError),
     ],
 )
-async def test_the_weather_is_read_from_the_code(
-    twin: Twin, client: IysClient, status: int, code: str, error: type[CallError]
+async def test_injected_faults_are_recognised_by_their_code(
+    admin: SimulatorAdmin, client: IysClient, status: int, code: str, error: type[CallError]
 ):
     """The same codes over HTTP mean what the table says."""
-    twin.weather("addV2", status=status, code=code)
+    admin.inject_fault("addV2", status=status, code=code)
     with pytest.raises(error):
         await client.add(BRAND, an_item())
 
 
 @pytest.mark.parametrize("spelling", ["code", "code:"])
-async def test_a_foreign_brand_is_an_operators_matter(twin: Twin, client: IysClient, spelling: str):
+async def test_brand_of_another_provider_is_misconfigured(
+    admin: SimulatorAdmin, client: IysClient, spelling: str
+):
     """H353 is read under either key."""
-    twin.order("settings", forbiddenSpelling=spelling)
-    with pytest.raises(MisconfiguredError) as told:
+    admin.post("settings", forbiddenSpelling=spelling)
+    with pytest.raises(MisconfiguredError) as caught:
         await client.add(BrandPath(iys_code=IYS_CODE, brand_code=100009), an_item())
 
-    assert told.value.verdict is Verdict.RIGHTS
+    assert caught.value.verdict is Verdict.RIGHTS
 
 
-async def test_one_token_serves_many_processes(twin: Twin, settings: IysSettings):
+async def test_token_is_shared_by_processes(admin: SimulatorAdmin, settings: IysSettings):
     """Two clients that share a store ask for one token between them."""
     store = InMemoryTokenStore()
     for _ in range(2):
@@ -252,12 +267,12 @@ async def test_one_token_serves_many_processes(twin: Twin, settings: IysSettings
     assert len(store.state.calls) == 1
 
 
-async def test_a_token_that_iys_forgot_is_renewed(twin: Twin, settings: IysSettings):
+async def test_revoked_token_is_renewed(admin: SimulatorAdmin, settings: IysSettings):
     """H351 costs one renewal and is not seen by the caller."""
     store = InMemoryTokenStore()
     async with a_client(settings, store, Pace(rate=1000)) as client:
         await client.brands(IYS_CODE)
-        twin.advance(7201)
+        admin.advance(7201)
         brands = await client.brands(IYS_CODE)
 
     assert brands[0].brand_code == BRAND.brand_code
@@ -265,23 +280,25 @@ async def test_a_token_that_iys_forgot_is_renewed(twin: Twin, settings: IysSetti
 
 
 @pytest.mark.parametrize("shape", ["errors", "flat"])
-async def test_too_many_token_calls_are_silence(twin: Twin, settings: IysSettings, shape: str):
-    """H084 is read in either shape, and nothing is asked after it."""
-    twin.order("settings", tokenLimit=1, h084Shape=shape)
+async def test_too_many_token_requests_block_the_account(
+    admin: SimulatorAdmin, settings: IysSettings, shape: str
+):
+    """H084 is read in either shape, and no further request is made."""
+    admin.post("settings", tokenLimit=1, h084Shape=shape)
     async with a_client(settings, InMemoryTokenStore(), Pace(rate=1000)) as client:
         await client.brands(IYS_CODE)
     async with a_client(settings, InMemoryTokenStore(), Pace(rate=1000)) as client:
-        with pytest.raises(TokenLimitError) as told:
+        with pytest.raises(TokenLimitError) as caught:
             await client.brands(IYS_CODE)
         with pytest.raises(BusyError) as rests:
             await client.brands(IYS_CODE)
-    assert told.value.retry_after is not None
-    assert told.value.retry_after > timedelta(minutes=60)
+    assert caught.value.retry_after is not None
+    assert caught.value.retry_after > timedelta(minutes=60)
     assert rests.value.retry_after is not None
     assert rests.value.retry_after > timedelta(seconds=30)
 
 
-async def test_wrong_credentials_are_told(twin: Twin, settings: IysSettings):
+async def test_wrong_credentials_are_unauthenticated(admin: SimulatorAdmin, settings: IysSettings):
     """İYS answers them with 400 and no H-code."""
     wrong = settings.model_copy(update={"password": SecretStr("not-it")})
     async with a_client(wrong, InMemoryTokenStore(), Pace(rate=1000)) as client:
@@ -289,7 +306,7 @@ async def test_wrong_credentials_are_told(twin: Twin, settings: IysSettings):
             await client.brands(IYS_CODE)
 
 
-async def test_an_absent_iys_is_busy(settings: IysSettings):
+async def test_unreachable_iys_is_busy(settings: IysSettings):
     """A connection that never stood did nothing."""
     nowhere = settings.model_copy(update={"base_url": "http://127.0.0.1:1"})
     async with a_client(nowhere, InMemoryTokenStore(), Pace(rate=1000)) as client:
@@ -297,16 +314,16 @@ async def test_an_absent_iys_is_busy(settings: IysSettings):
             await client.add(BRAND, an_item())
 
 
-async def test_at_our_pace_iys_never_throttles(twin: Twin, settings: IysSettings):
+async def test_paced_calls_are_never_throttled(admin: SimulatorAdmin, settings: IysSettings):
     """Nine a second pass where ten are counted by sliding seconds, the strictest reading."""
-    twin.order("settings", requestsPerSecond=10, requestWindow="sliding")
+    admin.post("settings", requestsPerSecond=10, requestWindow="sliding")
     async with a_client(settings, InMemoryTokenStore(), Pace(rate=9)) as client:
         for _ in range(15):
             await client.brands(IYS_CODE)
 
 
-async def test_the_account_is_read(client: IysClient):
-    """Brands and subscription as İYS tells them."""
+async def test_account_is_read(client: IysClient):
+    """Brands and subscription as İYS shows them."""
     await client.add(BRAND, an_item())
     brand = (await client.brands(IYS_CODE))[0]
     subscription = await client.subscription(IYS_CODE)
@@ -317,7 +334,7 @@ async def test_the_account_is_read(client: IysClient):
 
 
 class Receiver(BaseHTTPRequestHandler):
-    """A push address that wants HTTP Basic and keeps what it is told."""
+    """A push endpoint that requires HTTP Basic and records the bodies."""
 
     bodies: list[bytes]
 
@@ -334,9 +351,9 @@ class Receiver(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-async def test_push_is_registered_tried_and_removed(twin: Twin, client: IysClient):
+async def test_push_is_registered_tested_and_removed(admin: SimulatorAdmin, client: IysClient):
     """İYS tries the address with its fixed test, which is recognised."""
-    twin.order("settings", pushHttpsRequired=False)
+    admin.post("settings", pushHttpsRequired=False)
     receiver = type("OneReceiver", (Receiver,), {"bodies": []})
     with HTTPServer(("127.0.0.1", 0), receiver) as server:
         thread = Thread(target=server.serve_forever)
@@ -361,7 +378,7 @@ async def test_push_is_registered_tried_and_removed(twin: Twin, client: IysClien
     assert json.loads(receiver.bodies[0])
 
 
-async def test_push_over_http_is_refused(client: IysClient):
+async def test_push_over_plain_http_is_refused(client: IysClient):
     """İYS pushes to https only; an operator gives another address."""
     connection = PushConnection(
         url="http://push.example.com",
@@ -392,7 +409,7 @@ class _Watched(InProcessPacer):
         super().arrived(slot)
 
 
-async def test_a_call_leaves_when_its_last_byte_is_written(twin: Twin, settings: IysSettings):
+async def test_call_counts_as_sent_with_its_last_byte(admin: SimulatorAdmin, settings: IysSettings):
     """Not when its slot came: a connection may have to be made first. With a body or without.
 
     The slot is waited for once the connection stands.

@@ -1,4 +1,4 @@
-"""The fake sits the exam; framing refuses what the contract cannot carry."""
+"""The fake passes the suite; values outside the contract are refused."""
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -10,10 +10,10 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.support.builders import NOON, an_event
 from tests.unit.producers.fakes import FakePublisher
-from tests.unit.producers.publisher_exam import PublisherExam
+from tests.unit.producers.publisher_suite import PublisherSuite
 
 
-class TestFakePublisher(PublisherExam):
+class TestFakePublisher(PublisherSuite):
     """No broker."""
 
     @pytest.fixture
@@ -25,14 +25,14 @@ class TestFakePublisher(PublisherExam):
         return lambda: publisher.frames
 
 
-def test_a_value_that_does_not_fit_the_contract_is_refused():
+def test_value_outside_the_contract_is_refused():
     """Text where Avro wants a number."""
     with pytest.raises(UnencodableError, match="event-1"):
         kafka_record(an_event(sequence="x"), None, NOON, KafkaSettings().topics, Codec())
 
 
 @pytest.mark.parametrize("word", ["RET", "ret", " RET "])
-def test_a_no_written_loosely_is_urgent_all_the_same(word: str):
-    """A library user may write the word as they like."""
+def test_ret_in_any_spelling_is_express(word: str):
+    """A library user may write the status in any case."""
     topics = KafkaSettings().topics
     assert lane(an_event(status=word), topics) == topics.express

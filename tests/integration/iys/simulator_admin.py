@@ -1,4 +1,4 @@
-"""The simulator's admin API as tests use it, and obviously fake consents to tell it."""
+"""A client of the simulator's admin API, and obviously fake consents to submit."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -14,28 +14,28 @@ BRAND = BrandPath(iys_code=IYS_CODE, brand_code=100001)
 PHONE = "+905550000001"
 
 
-class Twin:
-    """Sets the simulator up, plays the citizen and makes the weather."""
+class SimulatorAdmin:
+    """Configures the simulator, acts as the citizen and injects faults."""
 
     def __init__(self, admin: httpx.Client) -> None:
         self._admin = admin
 
-    def order(self, what: str, **fields: object) -> dict[str, object]:
-        """Post an order; fail if the simulator does not follow it."""
+    def post(self, what: str, **fields: object) -> dict[str, object]:
+        """Post to the admin API, and fail unless it succeeds."""
         answer = self._admin.post(f"/{what}", json=fields)
         assert answer.is_success, answer.text
         return answer.json()
 
-    def weather(self, operation: str, **fault: object) -> None:
-        """Let a fault befall the next call of an operation."""
-        self.order("faults", operation=operation, **fault)
+    def inject_fault(self, operation: str, **fault: object) -> None:
+        """Inject a fault into the next call of an operation."""
+        self.post("faults", operation=operation, **fault)
 
     def advance(self, seconds: float) -> None:
-        """Move the simulator's clock on."""
-        self.order("clock", advance=seconds)
+        """Advance the clock of the simulator."""
+        self.post("clock", advance=seconds)
 
     def citizen(self, status: Status, **more: object) -> None:
-        """Let a citizen change a consent at İYS."""
+        """Change a consent as a citizen does at İYS."""
         movement = {
             "brandCode": BRAND.brand_code,
             "type": "MESAJ",
@@ -43,20 +43,20 @@ class Twin:
             "status": str(status),
             **more,
         }
-        self.order("citizen", movements=[movement])
+        self.post("citizen", movements=[movement])
 
     def calls(self) -> dict[str, object]:
-        """Give how often which operation was called."""
+        """Return how often each operation was called."""
         counted: dict[str, object] = self._admin.get("/requests").json()
         return counted
 
     def movements(self) -> list[str]:
-        """Give the movements saved so far, a line each."""
+        """Return the movements saved so far, one line each."""
         return self._admin.get("/movements").text.splitlines()
 
 
 def now() -> datetime:
-    """Give a date of consent that is surely not ahead of İYS's clock."""
+    """Return a consent date that is certainly not ahead of İYS's clock."""
     return datetime.now(UTC) - timedelta(minutes=1)
 
 
@@ -67,7 +67,7 @@ def an_item(
     consent_date: datetime | None = None,
     **more: object,
 ) -> ConsentItem:
-    """Give a consent as we state it."""
+    """Return a consent to submit."""
     return ConsentItem(
         recipient=recipient,
         type=Channel.EPOSTA if "@" in recipient else Channel.MESAJ,

@@ -1,0 +1,75 @@
+"""Figures of the tree only improve, and each can be exceeded."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.ratchet import FINDERS, allowed, counted, cyclic_modules, statements
+from tests.support.source_tree import ROOT, product_modules, tracked_files
+from tests.support.vocabulary import WORDS
+
+
+@pytest.mark.parametrize("name", FINDERS)
+def test_figure_is_what_the_ratchet_allows(name: str) -> None:
+    """Neither worse than allowed nor better: run `python -m tests.support.ratchet` when better."""
+    files = tracked_files(ROOT) or pytest.skip("no git checkout")
+    assert counted(FINDERS[name](ROOT, files)) == allowed()[name]
+
+
+def test_statements_of_the_product_stay_within_the_ratchet() -> None:
+    """The product does not grow unnoticed."""
+    files = tracked_files(ROOT) or pytest.skip("no git checkout")
+    assert statements(ROOT, files) <= allowed()["statements"]["product"]
+
+
+@pytest.mark.parametrize(
+    ("finder", "names", "text"),
+    [
+        ("refused_words", ["izin/a/a.py"], f"# {WORDS.anywhere[0]}\n"),
+        ("refused_names", ["izin/a/a.py"], "is_told = True\n"),
+        ("crowded_folders", [f"izin/a/m{number}.py" for number in range(21)], ""),
+        ("long_modules", ["izin/a/a.py"], "x = 1\n" * 301),
+        ("long_functions", ["izin/a/a.py"], "def f():\n" + "    x = 1\n" * 60),
+        ("long_test_names", ["tests/a/a.py"], f"def test_{'a' * 66}(): ...\n"),
+        ("repeated_class_names", ["izin/iys/a.py", "izin/sinks/b.py"], "class A: ...\n"),
+    ],
+)
+def test_figure_that_is_exceeded_is_found(
+    tmp_path: Path, finder: str, names: list[str], text: str
+) -> None:
+    """One finding for each file or folder, and none in an empty tree."""
+    for name in names:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    found = FINDERS[finder](tmp_path, names)
+    assert len(found) == len({name if len(names) < 3 else "" for name in names})
+    assert sum(counted(found).values()) == len(found)
+    assert FINDERS[finder](tmp_path, []) == []
+
+
+def test_cycle_of_imports_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where one of its imports is for types only."""
+    package = tmp_path / "ratchet_example"
+    package.mkdir()
+    for name, text in {
+        "__init__": "",
+        "a": "from ratchet_example import b\n",
+        "b": "from ratchet_example import c\n",
+        "c": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n"
+        "    from ratchet_example import a\n",
+        "d": "from ratchet_example import a\n",
+    }.items():
+        (package / f"{name}.py").write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert cyclic_modules("ratchet_example") == [f"ratchet_example.{one}" for one in "abc"]
+
+
+def test_statements_do_not_count_docstrings(tmp_path: Path) -> None:
+    """Nor generated code."""
+    names = ["izin/iys/a.py", "izin/schemas/generated/b.py", "izin/bench/c.py"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text('"""A."""\ndef f():\n    """B."""\n    return 1\n', "utf-8")
+    assert product_modules(names) == names[:1]
+    assert statements(tmp_path, names) == 2

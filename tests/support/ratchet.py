@@ -1,0 +1,162 @@
+"""Figures of the tree that may only improve, each counted by top-level package.
+
+``ratchet.toml`` has what is allowed today. A figure that has improved is lowered there, by
+``python -m tests.support.ratchet``, so that it cannot come back.
+"""
+
+import ast
+import sys
+import tomllib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import grimp
+
+from tests.support.source_tree import (
+    ROOT,
+    functions_of,
+    is_generated,
+    package_of,
+    product_modules,
+    text_of,
+    tracked_files,
+    tree_of,
+)
+from tests.support.vocabulary import refused_names, refused_words
+
+ALLOWED = Path(__file__).with_name("ratchet.toml")
+
+MODULES = 20
+LINES = 300
+FUNCTION_LINES = 60
+TEST_NAME = 70
+
+Finder = Callable[[Path, list[str]], list[str]]
+
+
+def cyclic_modules(package: str) -> list[str]:
+    """Return the modules of ``package`` that import themselves by a detour, TYPE_CHECKING too."""
+    graph = grimp.build_graph(package, exclude_type_checking_imports=False, cache_dir=None)
+    above = {one: graph.find_upstream_modules(one) for one in graph.modules}
+    return sorted(one for one, imported in above.items() if one in _beyond(imported, above))
+
+
+def _beyond(imported: set[str], above: Mapping[str, set[str]]) -> set[str]:
+    return set[str]().union(*(above[one] for one in imported))
+
+
+def import_cycles(_root: Path, _files: list[str]) -> list[str]:
+    """Find the modules of ``izin`` that are part of a cycle of imports."""
+    return [f"{one.replace('.', '/')}.py" for one in cyclic_modules("izin")]
+
+
+def crowded_folders(_root: Path, files: list[str]) -> list[str]:
+    """Find folders with more than ``MODULES`` modules at one level."""
+    counts = Counter(
+        str(Path(name).parent)
+        for name in files
+        if name.endswith(".py") and not name.endswith("__init__.py")
+    )
+    return [f"{name}/*: {count} modules" for name, count in counts.items() if count > MODULES]
+
+
+def long_modules(root: Path, files: list[str]) -> list[str]:
+    """Find modules of the package with more than ``LINES`` lines."""
+    return [
+        f"{name}: {count} lines"
+        for name in files
+        if name.startswith("izin/") and name.endswith(".py") and not is_generated(name)
+        if (count := len(text_of(root / name).splitlines())) > LINES
+    ]
+
+
+def long_functions(root: Path, files: list[str]) -> list[str]:
+    """Find functions of the package with more than ``FUNCTION_LINES`` lines."""
+    return [
+        f"{name}: {node.name}, {count} lines"
+        for name in files
+        if name.startswith("izin/") and name.endswith(".py") and not is_generated(name)
+        for node in functions_of(root / name)
+        if (count := (node.end_lineno or 0) - node.lineno + 1) > FUNCTION_LINES
+    ]
+
+
+def long_test_names(root: Path, files: list[str]) -> list[str]:
+    """Find tests whose name has more than ``TEST_NAME`` characters."""
+    return [
+        f"{name}: {node.name}"
+        for name in files
+        if "tests/" in name and name.endswith(".py")
+        for node in functions_of(root / name)
+        if node.name.startswith("test_") and len(node.name) > TEST_NAME
+    ]
+
+
+def repeated_class_names(root: Path, files: list[str]) -> list[str]:
+    """Find classes of the product that share their name with another."""
+    places = defaultdict(list)
+    for name in product_modules(files):
+        for node in ast.walk(tree_of(root / name)):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(name)
+    return [f"{one}: {name}" for name, found in places.items() if len(found) > 1 for one in found]
+
+
+FINDERS: Mapping[str, Finder] = {
+    "refused_words": refused_words,
+    "refused_names": refused_names,
+    "import_cycles": import_cycles,
+    "crowded_folders": crowded_folders,
+    "long_modules": long_modules,
+    "long_functions": long_functions,
+    "long_test_names": long_test_names,
+    "repeated_class_names": repeated_class_names,
+}
+
+
+def statements(root: Path, files: list[str]) -> int:
+    """Return the number of statements of the product, docstrings not counted."""
+    return sum(
+        isinstance(node, ast.stmt) and not _is_docstring(node)
+        for name in product_modules(files)
+        for node in ast.walk(tree_of(root / name))
+    )
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+def counted(findings: list[str]) -> dict[str, int]:
+    """Return how many findings each package has; ``path: …`` is one finding."""
+    return dict(sorted(Counter(package_of(one.partition(": ")[0]) for one in findings).items()))
+
+
+def allowed() -> Mapping[str, Mapping[str, int]]:
+    """Return the figures that are allowed."""
+    return tomllib.loads(ALLOWED.read_text(encoding="utf-8"))
+
+
+def main() -> int:
+    """Write today's figures; with names of measures, print their findings instead."""
+    files = tracked_files(ROOT)
+    if sys.argv[1:]:
+        found = [one for name in sys.argv[1:] for one in FINDERS[name](ROOT, files)]
+        sys.stdout.write("\n".join([*found, f"{len(found)} findings\n"]))
+        return 0
+    tables = {name: counted(find(ROOT, files)) for name, find in FINDERS.items()}
+    tables["statements"] = {"product": statements(ROOT, files)}
+    lines = ["# What is allowed today; written by: python -m tests.support.ratchet"]
+    for name, counts in tables.items():
+        lines += ["", f"[{name}]", *(f'"{one}" = {count}' for one, count in counts.items())]
+    ALLOWED.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
