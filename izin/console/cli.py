@@ -1,7 +1,7 @@
 """The command ``izin``: the windows for people. Every command's work is elsewhere; ``commands``
 names them.
 
-Exit codes are in ``izin.console.output``: 0 done, 1 something is wrong, 2 wrong usage, 3 the input
+Exit codes are in ``izin.console.terminal.output``: 0 done, 1 something is wrong, 2 wrong usage, 3 the input
 cannot be used, 4 a server or a part of this installation is at fault, 130 stopped before the end.
 """
 

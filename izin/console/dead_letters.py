@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException
 
-from izin.console.output import Output, OutputOption, kafka_settings, print_json, print_rows, told
-from izin.console.topics import read_all
+from izin.console.terminal.output import (
+    Output,
+    OutputOption,
+    kafka_settings,
+    print_json,
+    print_rows,
+    told,
+)
+from izin.console.read_topic import read_all
 from izin.runtime.kafka import BrokerError
 from izin.runtime.registry import codec
 from izin.runtime.settings import KafkaSettings

@@ -14,8 +14,8 @@ import typer
 from izin.consent.clocks import TURKEY
 from izin.consent.errors import SourceError
 from izin.consent.forecast import forecast, records_per_second
-from izin.console.opening import open_ledger
-from izin.console.output import (
+from izin.console.terminal.ledger_session import open_ledger
+from izin.console.terminal.output import (
     Exit,
     Output,
     OutputOption,

@@ -8,15 +8,15 @@ from typing import Annotated
 
 import typer
 
-from izin.console.household import Household, brands_of_the_house
-from izin.console.output import Exit, Output, OutputOption, err, out, told
-from izin.console.stopping import interruptible
+from izin.console.local_stack.stack import Household, brands_of_the_house
+from izin.console.terminal.output import Exit, Output, OutputOption, err, out, told
+from izin.console.terminal.interrupts import interruptible
 from izin.demo.chaos import Killer
 from izin.demo.ledger import LedgerView
 from izin.demo.progress import Stages
 from izin.demo.report import Report
-from izin.demo.story import Story
-from izin.demo.verdict import judge
+from izin.demo.scenario import Story
+from izin.demo.verify import judge
 from izin.local import LocalError
 from izin.runtime.registry import codec
 

@@ -10,8 +10,8 @@ import typer
 from confluent_kafka import KafkaException
 
 from izin.consent.errors import SourceError
-from izin.console.opening import open_ledger
-from izin.console.output import (
+from izin.console.terminal.ledger_session import open_ledger
+from izin.console.terminal.output import (
     Exit,
     Output,
     OutputOption,
@@ -21,7 +21,7 @@ from izin.console.output import (
     say,
     told,
 )
-from izin.console.topics import read_all
+from izin.console.read_topic import read_all
 from izin.runtime.kafka import BrokerError
 from izin.runtime.registry import codec
 from izin.runtime.settings import LedgerSettings

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from izin.consent.clocks import TURKEY
 from izin.consent.errors import SourceError
-from izin.console.output import (
+from izin.console.terminal.output import (
     Exit,
     Output,
     OutputOption,

@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from izin.consent.errors import SourceError
-from izin.console.opening import open_ledger
-from izin.console.output import Exit, Output, OutputOption, kafka_settings, print_rows, say, told
+from izin.console.terminal.ledger_session import open_ledger
+from izin.console.terminal.output import (
+    Exit,
+    Output,
+    OutputOption,
+    kafka_settings,
+    print_rows,
+    say,
+    told,
+)
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger import sequences
 

@@ -6,7 +6,7 @@ Each imports its own floor when it is run: an intake has no use for Faust, nor a
 
 from __future__ import annotations
 
-from izin.console.output import told
+from izin.console.terminal.output import told
 from izin.runtime.observe import configure
 from izin.runtime.registry import codec
 from izin.runtime.settings import (

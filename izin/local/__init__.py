@@ -16,7 +16,7 @@ from izin.local.errors import (
     StartError,
     StateInUseError,
 )
-from izin.local.house import House
+from izin.local.servers import House
 from izin.local.kafka import Kafka
 from izin.local.ports import free_port
 from izin.local.postgres import Postgres

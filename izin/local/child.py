@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from izin.local import leash
+from izin.local import parent_death
 from izin.local.errors import StartError
 
 _EVERY = 0.05
@@ -90,7 +90,7 @@ class Child:
     def _spawn(self) -> subprocess.Popen[bytes]:
         command = self.command
         owner = ":".join(map(str, command.owner)) if command.owner else "-"
-        argv = [sys.executable, "-I", "-S", leash.__file__, str(os.getpid())]
+        argv = [sys.executable, "-I", "-S", parent_death.__file__, str(os.getpid())]
         argv += [str(int(command.orphan_signal)), owner, *command.argv]
         command.log.parent.mkdir(parents=True, exist_ok=True)
         with command.log.open("ab") as log:

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from izin.local.errors import LocalError
-from izin.local.house import House
+from izin.local.servers import House
 
 app = typer.Typer(
     help="Real servers on this machine: Kafka, PostgreSQL and a schema registry.",

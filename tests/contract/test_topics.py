@@ -13,7 +13,7 @@ from izin.runtime.kafka import BrokerError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.contracts import RECORDS
 from izin.schemas.topics import Topics
-from tests.local.waiting import until
+from tests.support.waiting import until
 from tests.support.topic_settings import set_of_topic
 
 TOPICS = tuple(Topics())

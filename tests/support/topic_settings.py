@@ -4,7 +4,7 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from izin.runtime.kafka import admin
 from izin.runtime.settings import KafkaSettings
-from tests.local.waiting import until
+from tests.support.waiting import until
 
 
 def set_of_topic(settings: KafkaSettings, topic: str, name: str, value: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from izin.console.topics import read_all
+from izin.console.read_topic import read_all
 from izin.demo.compare import Ending, Kept, Wanted, compare
 from izin.schemas.codec import Codec
 from izin.sinks.ledger import deadlines, reads

@@ -10,8 +10,8 @@ from datetime import timedelta
 
 import pytest
 
-from izin.console.opening import open_ledger
-from izin.console.output import out
+from izin.console.terminal.ledger_session import open_ledger
+from izin.console.terminal.output import out
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from izin.consent.clocks import TURKEY
-from izin.console.topics import Told, read_all
+from izin.console.read_topic import Told, read_all
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.integration.console.conftest import Izin

@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 
 from izin.consent.forecast import Owed
 from izin.consent.model import Status
-from izin.console import checks as asking
-from izin.console import doctor, lags
-from izin.console.checks import Check
+from izin.console.doctor import runner as asking
+from izin.console.doctor import command, lag_checks
+from izin.console.doctor.runner import Check
 from izin.console.cli import app
-from izin.console.findings import Finding, State, of_backlog, of_brands, of_missing
-from izin.console.unread import Unread
+from izin.console.doctor.ledger_checks import Finding, State, of_backlog, of_brands, of_missing
+from izin.console.doctor.consumer_lag import Unread
 from izin.iys import TokenPolicy
 from izin.local import free_port
 from izin.runtime import kafka
@@ -36,7 +36,7 @@ def nothing_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every address lead nowhere, and no check wait long."""
     port = free_port()
     monkeypatch.setattr(kafka, "_TIMEOUT", 0.2)
-    monkeypatch.setattr(doctor, "_TIMEOUT", 0.2)
+    monkeypatch.setattr(command, "_TIMEOUT", 0.2)
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{port}")
     monkeypatch.setenv("DATABASE_URL", f"postgresql://izin:not-a-secret@127.0.0.1:{port}/izin")
     monkeypatch.setenv("IYS_BASE_URL", f"http://127.0.0.1:{port}")
@@ -105,7 +105,7 @@ def test_a_database_that_is_frozen_is_waited_for_once(monkeypatch: pytest.Monkey
     with socket.create_server(("127.0.0.1", 0)) as frozen:
         url = f"postgresql://izin:not-a-secret@127.0.0.1:{frozen.getsockname()[1]}/izin"
         monkeypatch.setenv("DATABASE_URL", url)
-        monkeypatch.setattr(doctor, "_TIMEOUT", 2.0)
+        monkeypatch.setattr(command, "_TIMEOUT", 2.0)
         _, findings, printed = found()
         frozen.settimeout(0.1)
         asked = 0
@@ -128,9 +128,9 @@ def _nobody_comes(server: socket.socket) -> bool:
 
 def test_a_ledger_that_falls_silent_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is asked of it has a limit, too."""
-    monkeypatch.setattr(doctor, "_ANSWERS_WITHIN", 0.01)
+    monkeypatch.setattr(command, "_ANSWERS_WITHIN", 0.01)
     with pytest.raises(TimeoutError):
-        asyncio.run(doctor._within(asyncio.sleep(60)))
+        asyncio.run(command._within(asyncio.sleep(60)))
     (one,) = asking.findings([Check(name="slow", ask=_silent)], fix=False)
     assert (one.state, one.what.partition(";")[0]) == (State.WRONG, "no answer in time")
 
@@ -179,26 +179,26 @@ def test_each_finding_is_printed_as_it_comes(
         yield Finding(check="second", state=State.OK, what="[red]no markup[/red]")
 
     checks = (Check(name="first", ask=_silent), Check(name="second", ask=looking))
-    monkeypatch.setattr(doctor, "_CHECKS", checks)
+    monkeypatch.setattr(command, "_CHECKS", checks)
     with pytest.raises(typer.Exit):
-        doctor.doctor()
+        command.doctor()
     assert "first" in seen[0]
     assert "wrong" in seen[0]
     assert "[red]no markup[/red]" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("reader", "cure"), [(lags.SINK, "izin sink"), (lags.ORDER, "izin stream")]
+    ("reader", "cure"), [(lag_checks.SINK, "izin sink"), (lag_checks.ORDER, "izin stream")]
 )
-def test_a_reader_that_stands_still_is_seen(reader: lags.Reader, cure: str) -> None:
+def test_a_reader_that_stands_still_is_seen(reader: lag_checks.Reader, cure: str) -> None:
     """A short lag is usual; what waits longer names the worker and what was compared."""
     short = Unread(records=7, oldest_at=NOW - timedelta(minutes=4))
     long = Unread(records=1200, oldest_at=NOW - timedelta(minutes=90))
     none = Unread(records=0, oldest_at=None)
-    assert lags.of_unread(reader, [none, none], now=NOW).state is State.OK
-    usual = lags.of_unread(reader, [short, none], now=NOW)
+    assert lag_checks.of_unread(reader, [none, none], now=NOW).state is State.OK
+    usual = lag_checks.of_unread(reader, [short, none], now=NOW)
     assert (usual.state, usual.what[:8]) == (State.OK, "about 7 ")
-    still = lags.of_unread(reader, [short, long], now=NOW)
+    still = lag_checks.of_unread(reader, [short, long], now=NOW)
     assert still.state is State.WRONG
     assert still.what.startswith(
         f"about 1207 {reader.records} are not read, the oldest of 02.03.2026 10:30:00, 90 minutes"
@@ -209,8 +209,8 @@ def test_a_reader_that_stands_still_is_seen(reader: lags.Reader, cure: str) -> N
 
 def test_dead_letters_of_the_last_day_are_counted() -> None:
     """With the command that shows them."""
-    assert lags.of_dead_letters(0).state is State.OK
-    some = lags.of_dead_letters(3)
+    assert lag_checks.of_dead_letters(0).state is State.OK
+    some = lag_checks.of_dead_letters(3)
     assert (some.state, some.what[:2]) == (State.WRONG, "3 ")
     assert some.what.endswith("izin dead-letters")
 
@@ -221,7 +221,7 @@ def test_dead_letters_of_the_last_day_are_counted() -> None:
 )
 def test_only_iys_asks_for_a_token(status: int, state: State) -> None:
     """Without a token İYS says 401; any other answer is told with what may be wrong."""
-    one = doctor._of_iys("https://iys.example.com", status)
+    one = command._of_iys("https://iys.example.com", status)
     assert one.state is state
     assert (str(status) in one.what) is (state is State.WRONG)
 
@@ -353,8 +353,8 @@ def test_more_accounts_than_an_address_gets_tokens_for_are_told() -> None:
 def test_a_stream_that_is_not_read_is_named():
     """A citizen's "no" waits in it."""
     heard = Heard(brand_code=BRAND, stream="IYS", heard_at=NOON)
-    assert lags.of_heard([], now=NOON).state is State.SKIPPED
-    assert lags.of_heard([heard], now=NOON + timedelta(hours=6)).state is State.OK
-    silent = lags.of_heard([heard], now=NOON + timedelta(hours=7))
+    assert lag_checks.of_heard([], now=NOON).state is State.SKIPPED
+    assert lag_checks.of_heard([heard], now=NOON + timedelta(hours=6)).state is State.OK
+    silent = lag_checks.of_heard([heard], now=NOON + timedelta(hours=7))
     assert silent.state is State.WRONG
     assert f"IYS of {BRAND}" in silent.what

@@ -8,8 +8,8 @@ import pytest
 
 from izin.consent.may_send import PermissionReason
 from izin.consent.model import Reason
-from izin.console import history
-from izin.console.history import happened, heading, in_words, kept_from, standing
+from izin.console.explain import history
+from izin.console.explain.history import happened, heading, in_words, kept_from, standing
 from izin.iys.answers import Verdict
 from izin.sinks.ledger.brands import Brand
 from izin.sinks.ledger.reads import Fact

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from izin.console.household import Household, Ports, brands_of_the_house
+from izin.console.local_stack.stack import Household, Ports, brands_of_the_house
 from izin.console.up import _shown
 from izin.local import LocalError, PortTakenError, StateInUseError
 from izin.local.folders import FolderLock

@@ -8,7 +8,16 @@ import typer
 from pydantic import ValidationError
 
 from izin.consent.errors import IysError, IzinError, NaiveInstantError, OurError, SourceError
-from izin.console.output import Exit, Output, err, kafka_settings, out, print_rows, told, turkish
+from izin.console.terminal.output import (
+    Exit,
+    Output,
+    err,
+    kafka_settings,
+    out,
+    print_rows,
+    told,
+    turkish,
+)
 from izin.local import LocalError
 from izin.runtime.settings import IntakeSettings, KafkaSettings, LedgerSettings
 

@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
-from izin.console import stopping
-from izin.console.stopping import interrupted_by_signals
+from izin.console.terminal import interrupts
+from izin.console.terminal.interrupts import interrupted_by_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -26,7 +26,7 @@ def test_the_second_signal_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(signal, "signal", note)
     with pytest.raises(KeyboardInterrupt):
-        stopping._interrupt(signal.SIGINT, None)
+        interrupts._interrupt(signal.SIGINT, None)
     assert after == {signal.SIGINT: signal.SIG_DFL, signal.SIGTERM: signal.SIG_DFL}
 
 

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import pytest
 from typer.testing import CliRunner, Result
 
-from izin.console import verify
+from izin.console.verify import command
 from izin.console.cli import app
 from izin.schemas.records import event_to_avro
 from tests.broken_laws import BROKEN, LAST_WINS
@@ -52,7 +52,7 @@ def test_the_result_hangs_on_the_seed_and_not_on_the_workers() -> None:
 
 def test_both_series_are_tried_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small sets, and a large one for every thousand; a table says so, and prints one digest."""
-    monkeypatch.setattr(verify, "LARGE", 200)
+    monkeypatch.setattr(command, "LARGE", 200)
     found = told("--permutations", "1001", "--workers", "1")
     small, large = found["series"]
     assert (small["a_set_has"], small["sets"], small["permutations"]) == ("2 to 8 events", 41, 1001)
@@ -61,7 +61,7 @@ def test_both_series_are_tried_unless_told_otherwise(monkeypatch: pytest.MonkeyP
     shown = tried("--permutations", "1001", "--workers", "1")
     assert f"one digest: {found['digest']}" in shown.stdout
     assert small["digest"][:16] in shown.stdout
-    assert verify.PERMUTATIONS == 100 * verify._A_LARGE_ONE
+    assert command.PERMUTATIONS == 100 * command._A_LARGE_ONE
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -69,7 +69,7 @@ def test_a_counter_example_is_shown_and_ends_the_run(
     monkeypatch: pytest.MonkeyPatch, workers: str
 ) -> None:
     """Exit code 1; two events, two orders, both states, and no recipient to be read."""
-    monkeypatch.setattr(verify, "THE_LAW", LAST_WINS)
+    monkeypatch.setattr(command, "THE_LAW", LAST_WINS)
     shown = tried("--output", "json", "--workers", workers, "--permutations", "100")
     assert shown.exit_code == 1
     found = json.loads(shown.stdout)
@@ -87,10 +87,10 @@ def test_a_counter_example_is_a_table_for_people(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """What differs stands first, states apart are told as such, and the recipient is masked."""
-    monkeypatch.setattr(verify, "THE_LAW", BROKEN["merge takes the first"][0])
+    monkeypatch.setattr(command, "THE_LAW", BROKEN["merge takes the first"][0])
     events = [an_event(), an_event(event_id="event-2")]
     path = a_file(tmp_path, *map(event_to_avro, events))
-    monkeypatch.setattr(verify.out, "width", 200)
+    monkeypatch.setattr(command.out, "width", 200)
     shown = tried("--from", path, "--permutations", "50", "--workers", "1")
     assert shown.exit_code == 1
     assert "the law does not hold: the two ways give different states" in shown.stdout
@@ -203,7 +203,7 @@ def test_a_run_that_is_stopped_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     def stopped(*_args: object, **_options: object) -> NoReturn:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(verify, "try_law", stopped)
+    monkeypatch.setattr(command, "try_law", stopped)
     shown = tried("--workers", "1")
     assert shown.exit_code == 130
     assert "digest" not in shown.stdout

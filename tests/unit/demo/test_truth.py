@@ -8,8 +8,8 @@ import pytest
 
 from izin.demo import generate
 from izin.demo.compare import Comparison
-from izin.demo.story import Played
-from izin.demo.verdict import _check_truth
+from izin.demo.scenario import Played
+from izin.demo.verify import _check_truth
 from izin.producers.files import ImportReport
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=generate.TURKEY)

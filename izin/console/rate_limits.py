@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from izin.console.opening import open_ledger
-from izin.console.output import Exit, Output, OutputOption, print_rows, told
+from izin.console.terminal.ledger_session import open_ledger
+from izin.console.terminal.output import Exit, Output, OutputOption, print_rows, told
 from izin.iys.standing import Standing
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.rate_limits import addresses

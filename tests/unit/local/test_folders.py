@@ -9,7 +9,7 @@ import pytest
 
 from izin.local import StateInUseError
 from izin.local.folders import FolderLock, cache_folder
-from tests.local.waiting import until
+from tests.support.waiting import until
 
 AT_ONCE = timedelta(0)
 

@@ -15,7 +15,7 @@ import pytest
 
 from izin.local import PackageMissingError, Postgres, StateInUseError
 from izin.local import postgres as module
-from tests.local.waiting import until
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.database
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from izin.consent.may_send import PermissionReason
 from izin.consent.obligation import Why
-from izin.console.output import turkish
+from izin.console.terminal.output import turkish
 from izin.sinks.ledger.suspensions import EVERY
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from izin.consent.forecast import forecast
 from izin.consent.model import Status
-from izin.console.output import turkish
+from izin.console.terminal.output import turkish
 from izin.sinks.monitor.subscriptions import warnings_of
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from izin.console.output import Exit
+from izin.console.terminal.output import Exit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,11 +12,20 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from izin.console.history import HAPPENED, happened, heading, kept_from, standing
-from izin.console.opening import open_ledger
-from izin.console.output import Exit, Output, OutputOption, err, out, print_json, print_rows, told
-from izin.console.typed import normalised
-from izin.console.waiting import cure_of_parked
+from izin.console.explain.history import HAPPENED, happened, heading, kept_from, standing
+from izin.console.terminal.ledger_session import open_ledger
+from izin.console.terminal.output import (
+    Exit,
+    Output,
+    OutputOption,
+    err,
+    out,
+    print_json,
+    print_rows,
+    told,
+)
+from izin.console.terminal.arguments import normalised
+from izin.console.brands.parked import cure_of_parked
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger import brands, reads, suspensions
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from izin.local import Backoff, Command, StartError, Supervisor
-from tests.local.waiting import until
+from tests.support.waiting import until
 
 FOREVER = "import threading; threading.Event().wait()"
 QUICK = Backoff(first=timedelta(milliseconds=10), most_in_a_row=3)

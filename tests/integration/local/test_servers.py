@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 import izin.local
 from izin.local import House, PortTakenError, free_port
-from tests.local.waiting import runs, until
+from tests.support.waiting import runs, until
 
 pytestmark = [pytest.mark.broker, pytest.mark.database, pytest.mark.timeout(240)]
 

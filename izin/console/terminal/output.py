@@ -25,7 +25,7 @@ from rich.text import Text
 
 from izin.consent.clocks import TURKEY
 from izin.consent.errors import IzinError, OurError, SourceError
-from izin.console.tables import print_table
+from izin.console.terminal.tables import print_table
 from izin.runtime.settings import KafkaSettings
 
 if TYPE_CHECKING:

@@ -6,21 +6,21 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from izin.console.topics import read_all
+from izin.console.read_topic import read_all
 from izin.demo.compare import Ending, Wanted, compare, regressions, repeated
 from izin.demo.report import Report, latency
-from izin.demo.story import delays
-from izin.demo.twin import Twin
+from izin.demo.scenario import delays
+from izin.demo.simulator_client import Twin
 from izin.schemas.records import consent_from_avro
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from izin.console.household import Household
-    from izin.console.topics import Told
+    from izin.console.local_stack.stack import Household
+    from izin.console.read_topic import Told
     from izin.demo.compare import Comparison
     from izin.demo.ledger import LedgerView
-    from izin.demo.story import Played
+    from izin.demo.scenario import Played
     from izin.schemas.codec import Codec
 
 _TOO_MANY = "429"

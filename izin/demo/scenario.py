@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from izin.console.household import ACTIVE, LOADING
+from izin.console.local_stack.stack import ACTIVE, LOADING
 from izin.demo import generate, signups
 from izin.demo.chaos import WORKERS
 from izin.demo.progress import WentWrongError, wait_until
 from izin.demo.subscriber import Subscriber
-from izin.demo.twin import Twin
+from izin.demo.simulator_client import Twin
 from izin.producers.brands import BrandReader
 from izin.producers.files import Import, ImportReport, import_file
 from izin.producers.publish import BULK_LINGER, Publisher
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from izin.console.household import Household
+    from izin.console.local_stack.stack import Household
     from izin.demo.chaos import Killer
     from izin.demo.ledger import LedgerView
     from izin.demo.progress import Bar, Stages
     from izin.demo.report import Chaos
-    from izin.demo.twin import Held
+    from izin.demo.simulator_client import Held
     from izin.producers.files import Progress
     from izin.schemas.codec import Codec
 

@@ -26,9 +26,9 @@ from izin.consent.contradictions import contradicting
 from izin.consent.errors import SourceError
 from izin.consent.model import Claim
 from izin.consent.permutations import THE_LAW, Clash, Law, try_law
-from izin.console.clashes import clash_as_json, print_clash
-from izin.console.event_lines import read_events
-from izin.console.output import (
+from izin.console.verify.counterexample import clash_as_json, print_clash
+from izin.console.verify.event_file import read_events
+from izin.console.terminal.output import (
     Exit,
     Output,
     OutputOption,
@@ -39,7 +39,7 @@ from izin.console.output import (
     say,
     told,
 )
-from izin.console.stopping import interruptible
+from izin.console.terminal.interrupts import interruptible
 
 SEED = 2026
 PERMUTATIONS = 100_000

@@ -15,7 +15,7 @@ import pytest
 
 from izin.local import Child, Command, StartError
 from izin.local.child import answers
-from tests.local.waiting import runs, until
+from tests.support.waiting import runs, until
 
 FOREVER = "import threading; threading.Event().wait()"
 DEAF = (

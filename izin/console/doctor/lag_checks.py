@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from izin.console.findings import Finding, State
-from izin.console.output import turkish
+from izin.console.doctor.ledger_checks import Finding, State
+from izin.console.terminal.output import turkish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from izin.console.unread import Unread
+    from izin.console.doctor.consumer_lag import Unread
     from izin.sinks.ledger.stream_progress import Heard
 
 USUAL = timedelta(minutes=5)

@@ -12,9 +12,9 @@ import typer
 
 from izin.consent.errors import SourceError
 from izin.consent.model import Channel
-from izin.console import rights, waiting
-from izin.console.opening import open_ledger
-from izin.console.output import (
+from izin.console.brands import rights, parked
+from izin.console.terminal.ledger_session import open_ledger
+from izin.console.terminal.output import (
     Exit,
     Output,
     OutputOption,
@@ -24,7 +24,7 @@ from izin.console.output import (
     told,
     turkish,
 )
-from izin.console.typed import filled, instant
+from izin.console.terminal.arguments import filled, instant
 from izin.runtime.registry import codec
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.sinks.ledger import brands as registry
@@ -282,8 +282,8 @@ def _at(at: datetime | None) -> str:
 
 
 app.command("rights")(rights.rights_)
-app.command()(waiting.parked)
-app.command("retailers")(waiting.retailers_)
-app.command()(waiting.stops)
-app.command("try")(waiting.try_)
-app.command()(waiting.requeue)
+app.command()(parked.parked)
+app.command("retailers")(parked.retailers_)
+app.command()(parked.stops)
+app.command("try")(parked.try_)
+app.command()(parked.requeue)

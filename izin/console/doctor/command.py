@@ -19,18 +19,11 @@ from rich.table import Table
 from rich.text import Text
 
 from izin.consent.forecast import records_per_second
-from izin.console import lags, unread
-from izin.console.checks import Check, findings
-from izin.console.findings import Finding, State, of_backlog, of_brands, of_missing
-from izin.console.opening import open_ledger
-from izin.console.output import (
-    Exit,
-    Output,
-    OutputOption,
-    kafka_settings,
-    out,
-    print_json,
-)
+from izin.console.doctor import lag_checks, consumer_lag
+from izin.console.doctor.runner import Check, findings
+from izin.console.doctor.ledger_checks import Finding, State, of_backlog, of_brands, of_missing
+from izin.console.terminal.ledger_session import open_ledger
+from izin.console.terminal.output import Exit, Output, OutputOption, kafka_settings, out, print_json
 from izin.iys.token_policy import TokenPolicy
 from izin.runtime import kafka
 from izin.runtime.registry import codec
@@ -127,16 +120,16 @@ def _order(fix: bool) -> Iterator[Finding]:
     topics = settings.topics
     group = f"{settings.topic_prefix}{StreamSettings().app_id}-order"
     lanes = [
-        unread.unread(settings, lane, unread.committed(settings, group, lane))
+        consumer_lag.unread(settings, lane, consumer_lag.committed(settings, group, lane))
         for lane in (topics.express, topics.events)
     ]
-    yield lags.of_unread(lags.ORDER, lanes, now=datetime.now(UTC))
+    yield lag_checks.of_unread(lag_checks.ORDER, lanes, now=datetime.now(UTC))
 
 
 def _dead_letters(fix: bool) -> Iterator[Finding]:
     del fix  # each needs a person
-    since = datetime.now(UTC) - lags.LETTERS_WITHIN
-    yield lags.of_dead_letters(unread.dead_letters_since(kafka_settings(), since))
+    since = datetime.now(UTC) - lag_checks.LETTERS_WITHIN
+    yield lag_checks.of_dead_letters(consumer_lag.dead_letters_since(kafka_settings(), since))
 
 
 def _database(fix: bool) -> Iterator[Finding]:
@@ -164,13 +157,13 @@ def _sink(fix: bool) -> Iterator[Finding]:
     settings = kafka_settings()
     # The ledger first: what comes meanwhile is then unread, and never read before it was written.
     positions = _asked(reads.ingested)
-    found = unread.unread(settings, settings.topics.decisions, positions)
-    yield lags.of_unread(lags.SINK, [found], now=datetime.now(UTC))
+    found = consumer_lag.unread(settings, settings.topics.decisions, positions)
+    yield lag_checks.of_unread(lag_checks.SINK, [found], now=datetime.now(UTC))
 
 
 def _pull(fix: bool) -> Iterator[Finding]:
     del fix  # a worker is started by whoever keeps it
-    yield lags.of_heard(_asked(stream_progress.heard), now=datetime.now(UTC))
+    yield lag_checks.of_heard(_asked(stream_progress.heard), now=datetime.now(UTC))
 
 
 def _deadlines(fix: bool) -> Iterator[Finding]:

@@ -22,7 +22,7 @@ import httpx
 from pydantic import TypeAdapter
 
 from izin.consent.clocks import TURKEY
-from izin.console.brands import upsert
+from izin.console.brands.command import upsert
 from izin.local import Command, House, LocalError, Supervisor, create_database
 from izin.local.child import answers
 from izin.local.folders import FolderLock

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from izin.consent.errors import IzinError
-from izin.console.findings import Finding, State
-from izin.console.output import wrong_settings
+from izin.console.doctor.ledger_checks import Finding, State
+from izin.console.terminal.output import wrong_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -15,8 +15,16 @@ import typer
 from izin.consent.errors import SourceError
 from izin.consent.model import Channel, Status
 from izin.consent.obligation import Why
-from izin.console.opening import open_ledger
-from izin.console.output import Exit, Output, OutputOption, kafka_settings, print_rows, say, told
+from izin.console.terminal.ledger_session import open_ledger
+from izin.console.terminal.output import (
+    Exit,
+    Output,
+    OutputOption,
+    kafka_settings,
+    print_rows,
+    say,
+    told,
+)
 from izin.runtime.registry import codec
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.sinks.ledger import brands as registry

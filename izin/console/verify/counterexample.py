@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from izin.consent.model import Consent
-from izin.console.output import Output, out, print_rows
+from izin.console.terminal.output import Output, out, print_rows
 from izin.runtime.observe import mask
 
 if TYPE_CHECKING:
