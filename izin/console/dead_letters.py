@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException
 
+from izin.console.read_topic import read_all
 from izin.console.terminal.output import (
     Output,
     OutputOption,
@@ -15,7 +16,6 @@ from izin.console.terminal.output import (
     print_rows,
     told,
 )
-from izin.console.read_topic import read_all
 from izin.runtime.kafka import BrokerError
 from izin.runtime.registry import codec
 from izin.runtime.settings import KafkaSettings

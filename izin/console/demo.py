@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from izin.console.local_stack.stack import Household, brands_of_the_house
-from izin.console.terminal.output import Exit, Output, OutputOption, err, out, told
 from izin.console.terminal.interrupts import interruptible
+from izin.console.terminal.output import Exit, Output, OutputOption, err, out, told
 from izin.demo.chaos import Killer
 from izin.demo.ledger import LedgerView
 from izin.demo.progress import Stages

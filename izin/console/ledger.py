@@ -10,6 +10,7 @@ import typer
 from confluent_kafka import KafkaException
 
 from izin.consent.errors import SourceError
+from izin.console.read_topic import read_all
 from izin.console.terminal.ledger_session import open_ledger
 from izin.console.terminal.output import (
     Exit,
@@ -21,7 +22,6 @@ from izin.console.terminal.output import (
     say,
     told,
 )
-from izin.console.read_topic import read_all
 from izin.runtime.kafka import BrokerError
 from izin.runtime.registry import codec
 from izin.runtime.settings import LedgerSettings

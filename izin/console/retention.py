@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from izin.consent.errors import SourceError
+from izin.console.brands.parked import ByOption, who
+from izin.console.terminal.arguments import filled, is_key, normalised
 from izin.console.terminal.ledger_session import open_ledger
 from izin.console.terminal.output import Output, OutputOption, kafka_settings, print_rows, say, told
-from izin.console.terminal.arguments import filled, is_key, normalised
-from izin.console.brands.parked import ByOption, who
 from izin.runtime.registry import codec
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger import reads

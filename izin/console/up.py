@@ -14,8 +14,8 @@ from rich.panel import Panel
 from rich.text import Text
 
 from izin.console.local_stack.stack import Delays, Household, Ports, brands_of_the_house
-from izin.console.terminal.output import out, say, told
 from izin.console.terminal.interrupts import interrupted_by_signals
+from izin.console.terminal.output import out, say, told
 from izin.local import LocalError
 
 if TYPE_CHECKING:

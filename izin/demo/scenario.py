@@ -19,8 +19,8 @@ from izin.console.local_stack.stack import ACTIVE, LOADING
 from izin.demo import generate, signups
 from izin.demo.chaos import WORKERS
 from izin.demo.progress import WentWrongError, wait_until
-from izin.demo.subscriber import Subscriber
 from izin.demo.simulator_client import Twin
+from izin.demo.subscriber import Subscriber
 from izin.producers.brands import BrandReader
 from izin.producers.files import Import, ImportReport, import_file
 from izin.producers.publish import BULK_LINGER, Publisher

@@ -16,11 +16,11 @@ from izin.local.errors import (
     StartError,
     StateInUseError,
 )
-from izin.local.servers import House
 from izin.local.kafka import Kafka
 from izin.local.ports import free_port
 from izin.local.postgres import Postgres
 from izin.local.registry import Registry
+from izin.local.servers import House
 from izin.local.supervisor import Backoff, Supervisor
 
 __all__ = (

@@ -12,7 +12,8 @@ import typer
 
 from izin.consent.errors import SourceError
 from izin.consent.model import Channel
-from izin.console.brands import rights, parked
+from izin.console.brands import parked, rights
+from izin.console.terminal.arguments import filled, instant
 from izin.console.terminal.ledger_session import open_ledger
 from izin.console.terminal.output import (
     Exit,
@@ -24,7 +25,6 @@ from izin.console.terminal.output import (
     told,
     turkish,
 )
-from izin.console.terminal.arguments import filled, instant
 from izin.runtime.registry import codec
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.sinks.ledger import brands as registry

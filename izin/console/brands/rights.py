@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from izin.consent.model import Channel, Status
+from izin.console.brands.parked import ByOption, known, who
 from izin.console.terminal.ledger_session import open_ledger
 from izin.console.terminal.output import say, told
-from izin.console.brands.parked import ByOption, known, who
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger import reads
 from izin.sinks.ledger import suspensions as standing

@@ -19,9 +19,9 @@ from rich.table import Table
 from rich.text import Text
 
 from izin.consent.forecast import records_per_second
-from izin.console.doctor import lag_checks, consumer_lag
-from izin.console.doctor.runner import Check, findings
+from izin.console.doctor import consumer_lag, lag_checks
 from izin.console.doctor.ledger_checks import Finding, State, of_backlog, of_brands, of_missing
+from izin.console.doctor.runner import Check, findings
 from izin.console.terminal.ledger_session import open_ledger
 from izin.console.terminal.output import Exit, Output, OutputOption, kafka_settings, out, print_json
 from izin.iys.token_policy import TokenPolicy

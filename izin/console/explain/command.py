@@ -12,7 +12,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from izin.console.brands.parked import cure_of_parked
 from izin.console.explain.history import HAPPENED, happened, heading, kept_from, standing
+from izin.console.terminal.arguments import normalised
 from izin.console.terminal.ledger_session import open_ledger
 from izin.console.terminal.output import (
     Exit,
@@ -24,8 +26,6 @@ from izin.console.terminal.output import (
     print_rows,
     told,
 )
-from izin.console.terminal.arguments import normalised
-from izin.console.brands.parked import cure_of_parked
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger import brands, reads, suspensions
 

@@ -26,8 +26,7 @@ from izin.consent.contradictions import contradicting
 from izin.consent.errors import SourceError
 from izin.consent.model import Claim
 from izin.consent.permutations import THE_LAW, Clash, Law, try_law
-from izin.console.verify.counterexample import clash_as_json, print_clash
-from izin.console.verify.event_file import read_events
+from izin.console.terminal.interrupts import interruptible
 from izin.console.terminal.output import (
     Exit,
     Output,
@@ -39,7 +38,8 @@ from izin.console.terminal.output import (
     say,
     told,
 )
-from izin.console.terminal.interrupts import interruptible
+from izin.console.verify.counterexample import clash_as_json, print_clash
+from izin.console.verify.event_file import read_events
 
 SEED = 2026
 PERMUTATIONS = 100_000

@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from izin.consent.model import Channel
 from izin.console.brands.command import changes, described
-from izin.console.cli import app
-from izin.console.brands.rights import changes as rights_changes
 from izin.console.brands.parked import CURES, cure_of, cure_of_parked
+from izin.console.brands.rights import changes as rights_changes
+from izin.console.cli import app
 from izin.sinks.ledger.brands import Brand
 from izin.sinks.ledger.reads import Count
 from izin.sinks.ledger.suspensions import Stop

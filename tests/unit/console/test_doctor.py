@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 
 from izin.consent.forecast import Owed
 from izin.consent.model import Status
-from izin.console.doctor import runner as asking
-from izin.console.doctor import command, lag_checks
-from izin.console.doctor.runner import Check
 from izin.console.cli import app
-from izin.console.doctor.ledger_checks import Finding, State, of_backlog, of_brands, of_missing
+from izin.console.doctor import command, lag_checks
+from izin.console.doctor import runner as asking
 from izin.console.doctor.consumer_lag import Unread
+from izin.console.doctor.ledger_checks import Finding, State, of_backlog, of_brands, of_missing
+from izin.console.doctor.runner import Check
 from izin.iys import TokenPolicy
 from izin.local import free_port
 from izin.runtime import kafka

@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 import pytest
 from typer.testing import CliRunner, Result
 
-from izin.console.verify import command
 from izin.console.cli import app
+from izin.console.verify import command
 from izin.schemas.records import event_to_avro
 from tests.broken_laws import BROKEN, LAST_WINS
 from tests.support.builders import NOON, PHONE, a_statement, an_event, an_iys_event
