@@ -9,7 +9,7 @@ from confluent_kafka import KafkaException
 
 from izin.console.read_topic import read_all
 from izin.console.terminal.output import (
-    Output,
+    OutputFormat,
     OutputOption,
     kafka_settings,
     print_json,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _COLUMNS = ("when (Turkey)", "where it stood", "reason", "what is wrong")
 
 
-def dead_letters(*, output: OutputOption = Output.TABLE) -> None:
+def dead_letters(*, output: OutputOption = OutputFormat.TABLE) -> None:
     """List the dead letters: where each stood, and what is wrong with it.
 
     The JSON holds the original bytes too, in base64; those are personal data.
@@ -34,9 +34,9 @@ def dead_letters(*, output: OutputOption = Output.TABLE) -> None:
     with told():
         letters = list(_read(kafka_settings()))
     match output:
-        case Output.JSON:
+        case OutputFormat.JSON:
             print_json([_plain(one) for one in letters])
-        case Output.TABLE:
+        case OutputFormat.TABLE:
             print_rows(output, _COLUMNS, [_row(one) for one in letters])
 
 

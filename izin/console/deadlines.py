@@ -16,8 +16,8 @@ from izin.consent.errors import SourceError
 from izin.consent.forecast import forecast, records_per_second
 from izin.console.terminal.ledger_session import open_ledger
 from izin.console.terminal.output import (
-    Exit,
-    Output,
+    ExitCode,
+    OutputFormat,
     OutputOption,
     print_json,
     print_rows,
@@ -71,17 +71,17 @@ _ONLY_US = 0o600
 
 
 @app.callback(invoke_without_command=True)
-def deadlines(context: typer.Context, *, output: OutputOption = Output.TABLE) -> None:
+def deadlines(context: typer.Context, *, output: OutputOption = OutputFormat.TABLE) -> None:
     """What must be told to İYS, and by when: alone it does what `show` does."""  # noqa: D401 - a title
     command = context.invoked_subcommand
     if command is None:
         show(output=output)
-    elif output is not Output.TABLE:
+    elif output is not OutputFormat.TABLE:
         raise typer.BadParameter(f"it stands after the command: izin deadlines {command} --output")
 
 
 @app.command()
-def show(*, output: OutputOption = Output.TABLE) -> None:
+def show(*, output: OutputOption = OutputFormat.TABLE) -> None:
     """List what is not settled, by brand, channel and status: how much of it is missed, how much
     has 95, 80 and 50 percent of its term behind it; and what will be late at the pace İYS allows.
 
@@ -92,7 +92,7 @@ def show(*, output: OutputOption = Output.TABLE) -> None:
         pace = records_per_second(iys.requests_per_second, batch_size=sink.batch_size)
         margins, ahead, kept = asyncio.run(_look(ledger, pace))
     match output:
-        case Output.JSON:
+        case OutputFormat.JSON:
             print_json(
                 {
                     "deadlines": [
@@ -106,12 +106,12 @@ def show(*, output: OutputOption = Output.TABLE) -> None:
                     "kept": kept,
                 }
             )
-        case Output.TABLE:
+        case OutputFormat.TABLE:
             rows = [[getattr(one, name) for name in _COLUMNS] for one in margins]
             print_rows(output, _COLUMNS, rows, titles=_TITLES)
             say(in_words(ahead, kept))
     if ahead.late or ahead.lost or kept or any(one.missed for one in margins):
-        raise typer.Exit(Exit.WRONG)
+        raise typer.Exit(ExitCode.WRONG)
 
 
 @app.command("opt-outs")
@@ -143,7 +143,7 @@ def opt_outs(
 
 
 @app.command()
-def breaches(*, output: OutputOption = Output.TABLE) -> None:
+def breaches(*, output: OutputOption = OutputFormat.TABLE) -> None:
     """List the latest opt-outs that İYS was told of after their third business day.
 
     Exit code 1 if there are any. The JSON holds the keys whole, and these are personal data.
@@ -151,16 +151,16 @@ def breaches(*, output: OutputOption = Output.TABLE) -> None:
     with told():
         found = asyncio.run(_breaches(LedgerSettings()))
     match output:
-        case Output.JSON:
+        case OutputFormat.JSON:
             print_json(found)
-        case Output.TABLE:
+        case OutputFormat.TABLE:
             rows = [
                 (*str(one["key"]).split("/", 3)[:3], one["due_at"], one["told"]) for one in found
             ]
             columns = ("brand", "channel", "recipient type", "due", "told")
             print_rows(output, columns, rows)
     if found:
-        raise typer.Exit(Exit.WRONG)
+        raise typer.Exit(ExitCode.WRONG)
 
 
 def in_words(ahead: Forecast, kept: int) -> str:

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from izin.console.local_stack.stack import Household, brands_of_the_house
+from izin.console.local_stack.stack import LocalStack, example_brands
 from izin.console.terminal.interrupts import interruptible
-from izin.console.terminal.output import Exit, Output, OutputOption, err, out, told
+from izin.console.terminal.output import ExitCode, OutputFormat, OutputOption, err, out, told
 from izin.demo.chaos import Killer
 from izin.demo.ledger import LedgerView
 from izin.demo.progress import Stages
@@ -39,7 +39,7 @@ def demo(
         bool, typer.Option("--chaos", envvar="CHAOS", help="kill -9 each worker once meanwhile.")
     ] = False,
     registry: Annotated[bool, typer.Option("--registry", help="With a schema registry.")] = False,
-    output: OutputOption = Output.TABLE,
+    output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Play the main job on real Kafka, PostgreSQL and İYS's twin, and compare all three.
 
@@ -48,12 +48,12 @@ def demo(
     with interruptible(), told(LocalError):
         report = _play(state_dir, export, rows=rows, seed=seed, chaos=chaos, registry=registry)
     match output:
-        case Output.JSON:
+        case OutputFormat.JSON:
             typer.echo(report.as_json())
-        case Output.TABLE:
+        case OutputFormat.TABLE:
             out.print(report.as_table())
     if not report.is_good:
-        raise typer.Exit(Exit.WRONG)
+        raise typer.Exit(ExitCode.WRONG)
 
 
 def _play(
@@ -61,8 +61,8 @@ def _play(
 ) -> Report:
     began = time.monotonic()
     stages = Stages(err)
-    house = Household(
-        state_dir, brands=brands_of_the_house(), registry=registry, on_progress=stages.tell
+    house = LocalStack(
+        state_dir, brands=example_brands(), registry=registry, on_progress=stages.tell
     )
     with stages.shown(), house:
         words = codec(house.kafka_settings)

@@ -13,8 +13,8 @@ from izin.consent.errors import SourceError
 from izin.console.read_topic import read_all
 from izin.console.terminal.ledger_session import open_ledger
 from izin.console.terminal.output import (
-    Exit,
-    Output,
+    ExitCode,
+    OutputFormat,
     OutputOption,
     kafka_settings,
     print_json,
@@ -54,7 +54,7 @@ def verify(
         ),
     ] = None,
     topic: Annotated[bool, typer.Option(help="Compare with the anchors in the topic, too.")] = True,
-    output: OutputOption = Output.TABLE,
+    output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Reckon the chains of history anew and name every row that was changed, moved, put in or
     taken out.
@@ -68,10 +68,10 @@ def verify(
             known += _of_topic(kafka_settings())
         found = asyncio.run(_verify(LedgerSettings(), known))
     match output:
-        case Output.JSON:
+        case OutputFormat.JSON:
             faults = [{name: getattr(one, name) for name in _COLUMNS} for one in found.faults]
             print_json({"rows": found.rows, "anchors": found.anchors, "faults": faults})
-        case Output.TABLE:
+        case OutputFormat.TABLE:
             if found.faults:
                 rows = [[getattr(one, name) for name in _COLUMNS] for one in found.faults]
                 print_rows(output, _COLUMNS, rows)
@@ -80,7 +80,7 @@ def verify(
                 f"{len(found.faults) or 'no'} faults"
             )
     if found.faults:
-        raise typer.Exit(Exit.WRONG)
+        raise typer.Exit(ExitCode.WRONG)
 
 
 async def _verify(settings: LedgerSettings, known: list[Anchor]) -> Verified:

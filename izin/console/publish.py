@@ -15,8 +15,8 @@ from rich.text import Text
 from izin.consent.clocks import TURKEY
 from izin.consent.errors import SourceError
 from izin.console.terminal.output import (
-    Exit,
-    Output,
+    ExitCode,
+    OutputFormat,
     OutputOption,
     err,
     kafka_settings,
@@ -95,7 +95,7 @@ def publish(
             help="Your own reference: with the same --date the same again says nothing new."
         ),
     ] = None,
-    output: OutputOption = Output.TABLE,
+    output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Publish one consent change, and wait until Kafka has it.
 
@@ -165,7 +165,7 @@ def import_(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read and judge everything, publish nothing.")
     ] = False,
-    output: OutputOption = Output.TABLE,
+    output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Import a CRM export; good rows are published, the others stand in the report file.
 
@@ -200,7 +200,7 @@ def import_(
                 raise SourceError(f"{path.name}, {error}") from error
         _print(done, output)
         if done.refused:
-            raise typer.Exit(Exit.WRONG)
+            raise typer.Exit(ExitCode.WRONG)
 
 
 def _placed(violation: Violation) -> str:
@@ -212,16 +212,18 @@ def _placed(violation: Violation) -> str:
     return f"{option}: {violation.reason} ({violation.code})"
 
 
-def _print_published(where: Published, violations: tuple[Violation, ...], output: Output) -> None:
+def _print_published(
+    where: Published, violations: tuple[Violation, ...], output: OutputFormat
+) -> None:
     columns = ("event_id", "topic", "partition", "offset")
     row = (where.event_id, where.topic, where.partition, where.offset)
     match output:
-        case Output.JSON:
+        case OutputFormat.JSON:
             told_of = [
                 {"field": one.field, "code": one.code, "reason": one.reason} for one in violations
             ]
             print_rows(output, (*columns, "violations"), [(*row, told_of)])
-        case Output.TABLE:
+        case OutputFormat.TABLE:
             print_rows(output, columns, [row])
             for one in violations:
                 warned = ("published, but İYS would not register it", "yellow")
@@ -239,7 +241,7 @@ def _pairs(option: str, texts: list[str] | None) -> dict[str, str]:
     return found
 
 
-def _print(done: ImportReport, output: Output) -> None:
+def _print(done: ImportReport, output: OutputFormat) -> None:
     counts = {
         "rows": done.rows,
         "published": done.published,
@@ -255,9 +257,9 @@ def _print(done: ImportReport, output: Output) -> None:
         "seconds": round(done.seconds, 2),
     }
     match output:
-        case Output.JSON:
+        case OutputFormat.JSON:
             print_json(counts)
-        case Output.TABLE:
+        case OutputFormat.TABLE:
             print_rows(output, ("what", "count", "note"), _rows(done))
 
 

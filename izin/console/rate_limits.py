@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from izin.console.terminal.ledger_session import open_ledger
-from izin.console.terminal.output import Exit, Output, OutputOption, print_rows, told
+from izin.console.terminal.output import ExitCode, OutputFormat, OutputOption, print_rows, told
 from izin.iys.standing import Standing
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.rate_limits import addresses
@@ -40,7 +40,7 @@ _TITLES = (
 )
 
 
-def budgets(*, output: OutputOption = Output.TABLE) -> None:
+def budgets(*, output: OutputOption = OutputFormat.TABLE) -> None:
     """Show how each egress address stands with İYS: the day's calls and how many of them İYS
     counts against it, its share of the full pace, and the calls of the hour that have a limit.
 
@@ -51,7 +51,7 @@ def budgets(*, output: OutputOption = Output.TABLE) -> None:
         found = asyncio.run(_addresses(LedgerSettings()))
     print_rows(output, _COLUMNS, [_row(one) for one in found], titles=_TITLES)
     if any(one.standing is not Standing.GOOD for one in found):
-        raise typer.Exit(Exit.WRONG)
+        raise typer.Exit(ExitCode.WRONG)
 
 
 async def _addresses(settings: LedgerSettings) -> tuple[Address, ...]:

@@ -12,7 +12,14 @@ from izin.consent.errors import SourceError
 from izin.console.brands.parked import ByOption, who
 from izin.console.terminal.arguments import filled, is_key, normalised
 from izin.console.terminal.ledger_session import open_ledger
-from izin.console.terminal.output import Output, OutputOption, kafka_settings, print_rows, say, told
+from izin.console.terminal.output import (
+    OutputFormat,
+    OutputOption,
+    kafka_settings,
+    print_rows,
+    say,
+    told,
+)
 from izin.runtime.registry import codec
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger import reads
@@ -31,7 +38,7 @@ _HOLDS = ("id", "customer_id", "key", "why", "since")
 
 
 @app.command("list")
-def list_(*, output: OutputOption = Output.TABLE) -> None:
+def list_(*, output: OutputOption = OutputFormat.TABLE) -> None:
     """List the months of history, until when each is kept, and what holds it beyond that."""
     with told():
         found = asyncio.run(_months(LedgerSettings()))
@@ -97,7 +104,7 @@ def hold(
 
 
 @app.command()
-def holds(*, output: OutputOption = Output.TABLE) -> None:
+def holds(*, output: OutputOption = OutputFormat.TABLE) -> None:
     """List the legal holds."""
     with told():
         found = asyncio.run(_holds(LedgerSettings()))
@@ -118,7 +125,7 @@ def drop(
     *,
     by: ByOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do it; else it is only told.")] = False,
-    output: OutputOption = Output.TABLE,
+    output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Drop the months that nothing keeps any more, the oldest first; never the one that is written.
 
@@ -136,7 +143,7 @@ def drop(
         say(f"{len(found)} months of history would go; add --yes to do it")
 
 
-def _print_months(found: tuple[Month, ...], output: Output) -> None:
+def _print_months(found: tuple[Month, ...], output: OutputFormat) -> None:
     rows = [
         (
             f"{one.month:%Y-%m}",

@@ -10,8 +10,8 @@ import typer
 from izin.consent.errors import SourceError
 from izin.console.terminal.ledger_session import open_ledger
 from izin.console.terminal.output import (
-    Exit,
-    Output,
+    ExitCode,
+    OutputFormat,
     OutputOption,
     kafka_settings,
     print_rows,
@@ -32,7 +32,7 @@ _TITLES = ("customer", "origin", "missing", "gaps", "the first", "since", "no lo
 
 
 @app.command("list")
-def list_(*, output: OutputOption = Output.TABLE) -> None:
+def list_(*, output: OutputOption = OutputFormat.TABLE) -> None:
     """List what is missing of each origin that misses any.
 
     What is merely late is left out: five minutes, and what waits on lanes not yet read. Exit code 1
@@ -43,7 +43,7 @@ def list_(*, output: OutputOption = Output.TABLE) -> None:
     rows = [[getattr(one, name) for name in _COLUMNS] for one in found]
     print_rows(output, _COLUMNS, rows, titles=_TITLES)
     if found:
-        raise typer.Exit(Exit.WRONG)
+        raise typer.Exit(ExitCode.WRONG)
 
 
 @app.command()

@@ -13,8 +13,8 @@ import typer
 from rich.panel import Panel
 from rich.text import Text
 
-from izin.console.local_stack.stack import Delays, Household, Ports, brands_of_the_house
-from izin.console.terminal.interrupts import interrupted_by_signals
+from izin.console.local_stack.stack import Delays, LocalStack, Ports, example_brands
+from izin.console.terminal.interrupts import raising_on_signals
 from izin.console.terminal.output import out, say, told
 from izin.local import LocalError
 
@@ -62,9 +62,9 @@ def up(
             "--simulator-port": simulator_port,
         }
     )
-    house = Household(
+    house = LocalStack(
         state_dir,
-        brands=brands_of_the_house(),
+        brands=example_brands(),
         ports=Ports(
             kafka=kafka_port or None,
             postgres=postgres_port or None,
@@ -80,7 +80,7 @@ def up(
         registry=registry,
         on_progress=say,
     )
-    with suppress(KeyboardInterrupt), interrupted_by_signals(), told(LocalError), house:
+    with suppress(KeyboardInterrupt), raising_on_signals(), told(LocalError), house:
         out.print(_shown(house))
         while True:
             time.sleep(_LOOK_EVERY)
@@ -96,7 +96,7 @@ def _each_its_own(ports: Mapping[str, int]) -> None:
             raise typer.BadParameter(f"{both} both name {port}; give each a port of its own")
 
 
-def _shown(house: Household) -> Panel:
+def _shown(house: LocalStack) -> Panel:
     environment = house.environment_file
     registry = house.environment.get("SCHEMA_REGISTRY_URL")
     lines = [

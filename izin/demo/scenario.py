@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from izin.console.local_stack.stack import Household
+    from izin.console.local_stack.stack import LocalStack
     from izin.demo.chaos import Killer
     from izin.demo.ledger import LedgerView
     from izin.demo.progress import Bar, Stages
@@ -81,7 +81,7 @@ class Story:
     """One run of the demo in a house that is up."""
 
     def __init__(
-        self, house: Household, codec: Codec, ledger: LedgerView, stages: Stages, *, seed: int
+        self, house: LocalStack, codec: Codec, ledger: LedgerView, stages: Stages, *, seed: int
     ) -> None:
         self._house = house
         self._kafka = house.kafka_settings

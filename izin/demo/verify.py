@@ -16,7 +16,7 @@ from izin.schemas.records import consent_from_avro
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from izin.console.local_stack.stack import Household
+    from izin.console.local_stack.stack import LocalStack
     from izin.console.read_topic import Told
     from izin.demo.compare import Comparison
     from izin.demo.ledger import LedgerView
@@ -29,7 +29,7 @@ _PUSHES = "push"
 
 
 def judge(
-    house: Household, codec: Codec, ledger: LedgerView, played: Played, *, began: float
+    house: LocalStack, codec: Codec, ledger: LedgerView, played: Played, *, began: float
 ) -> Report:
     """Return the report of a story that was played; ``began`` is monotonic seconds."""
     settings = house.kafka_settings

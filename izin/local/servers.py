@@ -1,4 +1,4 @@
-"""The servers a run needs, together: Kafka, PostgreSQL and, when asked for, the registry.
+"""The servers a run needs, together: Kafka, PostgreSQL and, when asked for, the schema registry.
 
 What the caller's environment already names is used as it is, and nothing is started for it.
 """
@@ -7,13 +7,13 @@ import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
+from izin.local.errors import LocalError
 from izin.local.kafka import Kafka
 from izin.local.maven import Progress, silent
 from izin.local.postgres import Postgres
-from izin.local.registry import Registry
+from izin.local.registry import ApicurioRegistry
 from izin.local.server import Server
 
 KAFKA = "KAFKA_BOOTSTRAP_SERVERS"
@@ -21,10 +21,10 @@ DATABASE = "DATABASE_URL"
 REGISTRY = "SCHEMA_REGISTRY_URL"
 
 
-class House:
+class LocalServers:
     """Servers whose data lives in `state_dir`; a context manager.
 
-    A port None is any free one. `environ` is where servers of the caller's own are looked for.
+    A port of None is any free one. `environ` is searched for servers of the caller's own.
     """
 
     def __init__(  # noqa: PLR0913 - a port a server
@@ -38,31 +38,30 @@ class House:
         environ: Mapping[str, str] = os.environ,
         on_progress: Progress = silent,
     ) -> None:
-        self._given = {
-            name: environ[name] for name in (KAFKA, DATABASE, REGISTRY) if environ.get(name)
-        }
+        given = {name: environ[name] for name in (KAFKA, DATABASE, REGISTRY) if environ.get(name)}
+        self._given = given
         self.kafka = (
-            None if KAFKA in self._given else Kafka(state_dir, kafka_port, on_progress=on_progress)
+            None if KAFKA in given else Kafka(state_dir, kafka_port, on_progress=on_progress)
         )
         self.postgres = (
             None
-            if DATABASE in self._given
+            if DATABASE in given
             else Postgres(state_dir, postgres_port, on_progress=on_progress)
         )
         self.registry = (
             None
-            if REGISTRY in self._given or not registry
-            else Registry(state_dir, registry_port, on_progress=on_progress)
+            if REGISTRY in given or not registry
+            else ApicurioRegistry(state_dir, registry_port, on_progress=on_progress)
         )
 
     @property
     def servers(self) -> tuple[Server, ...]:
-        """What this house runs itself."""
+        """The servers that are started here."""
         ours = (self.kafka, self.postgres, self.registry)
         return tuple(server for server in ours if server is not None)
 
     def start(self) -> None:
-        """Start the servers at the same time; returns when all answer.
+        """Start the servers at the same time; return when all answer.
 
         Raises what the first of them raised, after the others have been stopped.
         """
@@ -75,13 +74,19 @@ class House:
             self.stop()
             raise
 
+    def check(self) -> None:
+        """Raise LocalError if a server has ended."""
+        for server in self.servers:
+            if not server.is_alive:
+                raise LocalError(f"{server.name} has ended; its log is {server.log}")
+
     def stop(self) -> None:
-        """Stop the servers; nothing happens to those that do not run."""
+        """Stop the servers; do nothing for those that do not run."""
         for server in reversed(self.servers):
             server.stop()
 
     def environment(self) -> dict[str, str]:
-        """Return the addresses under the names our processes read.
+        """Return the addresses under the names that our processes read.
 
         SCHEMA_REGISTRY_URL is absent where there is no registry. Raises RuntimeError before start.
         """
@@ -98,10 +103,5 @@ class House:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()

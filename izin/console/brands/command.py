@@ -16,8 +16,8 @@ from izin.console.brands import parked, rights
 from izin.console.terminal.arguments import filled, instant
 from izin.console.terminal.ledger_session import open_ledger
 from izin.console.terminal.output import (
-    Exit,
-    Output,
+    ExitCode,
+    OutputFormat,
     OutputOption,
     kafka_settings,
     print_rows,
@@ -170,7 +170,7 @@ def add(
 
 
 @app.command("list")
-def list_(*, output: OutputOption = Output.TABLE) -> None:
+def list_(*, output: OutputOption = OutputFormat.TABLE) -> None:
     """List the brands, and which types each has the right to write."""
     with told():
         found, stops = asyncio.run(_every(LedgerSettings()))
@@ -184,7 +184,7 @@ def list_(*, output: OutputOption = Output.TABLE) -> None:
 def show(
     brand_code: Annotated[int, typer.Argument(min=1, help="İYS brandCode.")],
     *,
-    output: OutputOption = Output.TABLE,
+    output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Print all that is known of a brand: terms, who tells it, subscription, rights, what is left.
 
@@ -197,7 +197,7 @@ def show(
     rows = described(brand, stops, counts, now=datetime.now(UTC))
     print_rows(output, ("what", "stands", "beware"), rows)
     if any(beware for _, _, beware in rows):
-        raise typer.Exit(Exit.WRONG)
+        raise typer.Exit(ExitCode.WRONG)
 
 
 def changes(known: Brand, brand: Brand) -> list[str]:

@@ -17,8 +17,8 @@ from izin.consent.model import Channel, Status
 from izin.consent.obligation import Why
 from izin.console.terminal.ledger_session import open_ledger
 from izin.console.terminal.output import (
-    Exit,
-    Output,
+    ExitCode,
+    OutputFormat,
     OutputOption,
     kafka_settings,
     print_rows,
@@ -66,7 +66,7 @@ CURES: Mapping[str, str] = {
 """What a person does about each reason for which records are parked."""
 
 
-def parked(*, output: OutputOption = Output.TABLE) -> None:
+def parked(*, output: OutputOption = OutputFormat.TABLE) -> None:
     """List what waits for a person, by reason, and what to do about each.
 
     Exit code 1 if anything waits.
@@ -81,13 +81,13 @@ def parked(*, output: OutputOption = Output.TABLE) -> None:
         output, _PARKED, rows, titles=("brand", "channel", "we want", *_PARKED[3:]), below=True
     )
     if found:
-        raise typer.Exit(Exit.WRONG)
+        raise typer.Exit(ExitCode.WRONG)
 
 
 def retailers_(
     brand_code: Annotated[int, typer.Argument(min=1, help="İYS brandCode.")],
     *,
-    output: OutputOption = Output.TABLE,
+    output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """List the consents that İYS holds with other retailers than their statements name.
 
@@ -97,10 +97,10 @@ def retailers_(
         found = asyncio.run(_differences(LedgerSettings(), brand_code))
     print_rows(output, _RETAILERS, [[getattr(one, name) for name in _RETAILERS] for one in found])
     if found:
-        raise typer.Exit(Exit.WRONG)
+        raise typer.Exit(ExitCode.WRONG)
 
 
-def stops(*, output: OutputOption = Output.TABLE) -> None:
+def stops(*, output: OutputOption = OutputFormat.TABLE) -> None:
     """List what is kept from İYS because İYS refused the right to it, or a person said there is
     none; when it is tried again, and what to do about each.
 
@@ -113,7 +113,7 @@ def stops(*, output: OutputOption = Output.TABLE) -> None:
         output, _STOPS, rows, titles=("brand", *_STOPS[1:-2], "tried again", "cure"), below=True
     )
     if found:
-        raise typer.Exit(Exit.WRONG)
+        raise typer.Exit(ExitCode.WRONG)
 
 
 def try_(brand_code: Annotated[int, typer.Argument(min=1, help="İYS brandCode.")]) -> None:

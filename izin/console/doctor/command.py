@@ -23,7 +23,14 @@ from izin.console.doctor import consumer_lag, lag_checks
 from izin.console.doctor.ledger_checks import Finding, State, of_backlog, of_brands, of_missing
 from izin.console.doctor.runner import Check, findings
 from izin.console.terminal.ledger_session import open_ledger
-from izin.console.terminal.output import Exit, Output, OutputOption, kafka_settings, out, print_json
+from izin.console.terminal.output import (
+    ExitCode,
+    OutputFormat,
+    OutputOption,
+    kafka_settings,
+    out,
+    print_json,
+)
 from izin.iys.token_policy import TokenPolicy
 from izin.runtime import kafka
 from izin.runtime.registry import codec
@@ -50,7 +57,7 @@ def doctor(
     fix: Annotated[
         bool, typer.Option("--fix", help="Create topics, set their settings, run migrations.")
     ] = False,
-    output: OutputOption = Output.TABLE,
+    output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Check broker, topics, order worker, dead letters, database, migrations, sink worker,
     pulls from İYS, deadlines, brands, missing events, registry and İYS, and say what to do about
@@ -62,12 +69,12 @@ def doctor(
     found: list[Finding] = []
     for one in findings(_CHECKS, fix):
         found.append(one)
-        if output is Output.TABLE:
+        if output is OutputFormat.TABLE:
             _show(one)
-    if output is Output.JSON:
+    if output is OutputFormat.JSON:
         print_json([{"check": one.check, "state": one.state, "what": one.what} for one in found])
     if any(one.state is State.WRONG for one in found):
-        raise typer.Exit(Exit.WRONG)
+        raise typer.Exit(ExitCode.WRONG)
 
 
 def _show(finding: Finding) -> None:

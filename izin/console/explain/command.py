@@ -17,8 +17,8 @@ from izin.console.explain.history import HAPPENED, happened, heading, kept_from,
 from izin.console.terminal.arguments import normalised
 from izin.console.terminal.ledger_session import open_ledger
 from izin.console.terminal.output import (
-    Exit,
-    Output,
+    ExitCode,
+    OutputFormat,
     OutputOption,
     err,
     out,
@@ -40,7 +40,7 @@ def explain(
         str, typer.Argument(help="Phone or e-mail in any usual notation, or a canonical key.")
     ],
     *,
-    output: OutputOption = Output.TABLE,
+    output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Print how a recipient stands, and every event, decision, İYS call, answer and delivery.
 
@@ -51,9 +51,9 @@ def explain(
         history, kept = asyncio.run(_history(LedgerSettings(), normalised(recipient)))
     if not history.entries and not history.facts:
         err.print("nothing is known of this recipient")
-        raise typer.Exit(Exit.WRONG)
+        raise typer.Exit(ExitCode.WRONG)
     match output:
-        case Output.JSON:
+        case OutputFormat.JSON:
             print_json(
                 {
                     "standing": [
@@ -62,7 +62,7 @@ def explain(
                     "happened": [asdict(one) for one in history.facts],
                 }
             )
-        case Output.TABLE:
+        case OutputFormat.TABLE:
             _show(history, kept)
 
 
@@ -78,7 +78,7 @@ def _show(history: History, kept: Mapping[str, str]) -> None:
             cure = cure_of_parked(entry.brand_code, entry.why)
             out.print(Text(f"to go on: {cure}"), soft_wrap=True)
         facts = [one for one in history.facts if one.key == entry.key]
-        print_rows(Output.TABLE, HAPPENED, happened(facts))
+        print_rows(OutputFormat.TABLE, HAPPENED, happened(facts))
 
 
 async def _history(settings: LedgerSettings, recipient: str) -> tuple[History, dict[str, str]]:

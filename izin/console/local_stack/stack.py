@@ -23,7 +23,7 @@ from pydantic import TypeAdapter
 
 from izin.consent.clocks import TURKEY
 from izin.console.brands.command import upsert
-from izin.local import Command, House, LocalError, Supervisor, create_database
+from izin.local import Command, LocalError, LocalServers, Supervisor, create_database
 from izin.local.child import answers
 from izin.local.folders import FolderLock
 from izin.local.ports import HOST, claim
@@ -97,7 +97,7 @@ class SimulatedBrand:
     """Whether İYS pushes what its citizens do; else we hear it by pull."""
 
 
-def brands_of_the_house() -> tuple[SimulatedBrand, ...]:
+def example_brands() -> tuple[SimulatedBrand, ...]:
     """Return two brands: one long active that pushes, one in first loading that must be pulled."""
     return (
         SimulatedBrand(
@@ -123,7 +123,7 @@ class _Secrets:
     intake_token: str = field(default_factory=lambda: secrets.token_urlsafe(16), repr=False)
 
 
-class Household:
+class LocalStack:
     """Servers and processes of one run, under ``state_dir``; a context manager."""
 
     def __init__(
@@ -147,7 +147,7 @@ class Household:
         self._environ = environ
         self._tell = on_progress
         self._secrets = _Secrets()
-        self._house = House(
+        self._house = LocalServers(
             self._state_dir,
             kafka_port=self._ports.kafka,
             postgres_port=self._ports.postgres,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from izin.console.terminal.output import Exit
+from izin.console.terminal.output import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,7 @@ _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def interrupted_by_signals() -> Iterator[None]:
+def raising_on_signals() -> Iterator[None]:
     """Raise KeyboardInterrupt in the block at the first signal; the second ends the process.
 
     What was started ends with us, however we end: every child is on a leash.
@@ -32,12 +32,12 @@ def interrupted_by_signals() -> Iterator[None]:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """End the command with ``Exit.INTERRUPTED`` where a signal ends the block before it is done."""
+    """End the command with ``ExitCode.INTERRUPTED`` where a signal ends the block before it is done."""
     try:
-        with interrupted_by_signals():
+        with raising_on_signals():
             yield
     except KeyboardInterrupt:
-        raise typer.Exit(Exit.INTERRUPTED) from None
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
 def _interrupt(_number: int, _frame: object) -> NoReturn:

@@ -43,7 +43,7 @@ out = Console()
 err = Console(stderr=True)
 
 
-class Exit(IntEnum):
+class ExitCode(IntEnum):
     """The exit codes of every command."""
 
     DONE = 0
@@ -54,14 +54,14 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
-class Output(StrEnum):
+class OutputFormat(StrEnum):
     """How results are printed."""
 
     TABLE = "table"
     JSON = "json"
 
 
-OutputOption = Annotated[Output, typer.Option("--output", help="How the result is printed.")]
+OutputOption = Annotated[OutputFormat, typer.Option("--output", help="How the result is printed.")]
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401  # any JSON
@@ -94,7 +94,7 @@ def say(message: str) -> None:
 
 
 def print_rows(
-    output: Output,
+    output: OutputFormat,
     columns: Sequence[str],
     rows: Iterable[Sequence[object]],
     *,
@@ -105,9 +105,9 @@ def print_rows(
     objects by column. ``below``: the last column, what to do, stands in lines below the table.
     """
     match output:
-        case Output.JSON:
+        case OutputFormat.JSON:
             print_json([dict(zip(columns, row, strict=True)) for row in rows])
-        case Output.TABLE:
+        case OutputFormat.TABLE:
             cells = [[_shown(cell) for cell in row] for row in rows]
             print_table(out, titles or columns, cells, below=below)
 
@@ -134,13 +134,13 @@ def told(*others: type[Exception]) -> Iterator[None]:
     try:
         yield
     except SourceError as error:
-        _fail(str(error), Exit.SOURCE)
+        _fail(str(error), ExitCode.SOURCE)
     except ours as error:
-        _fail(str(error), Exit.OURS)
+        _fail(str(error), ExitCode.OURS)
     except SettingsError as error:
-        _fail(f"settings: {error}; lists are written as JSON: [1, 2]", Exit.OURS)
+        _fail(f"settings: {error}; lists are written as JSON: [1, 2]", ExitCode.OURS)
     except ValidationError as error:
-        _fail(f"settings: {wrong_settings(error)}", Exit.OURS)
+        _fail(f"settings: {wrong_settings(error)}", ExitCode.OURS)
 
 
 def settings_of(one: type[A], two: type[B], three: type[C]) -> tuple[A, B, C]:
@@ -172,6 +172,6 @@ def _why(error: ErrorDetails) -> str:
     return "missing" if error["type"] == "missing" else error["msg"].lower()
 
 
-def _fail(message: str, code: Exit) -> None:
+def _fail(message: str, code: ExitCode) -> None:
     err.print(Text.assemble(("error", "red"), " ", message), soft_wrap=True)
     raise typer.Exit(code)

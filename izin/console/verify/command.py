@@ -28,8 +28,8 @@ from izin.consent.model import Claim
 from izin.consent.permutations import THE_LAW, Clash, Law, try_law
 from izin.console.terminal.interrupts import interruptible
 from izin.console.terminal.output import (
-    Exit,
-    Output,
+    ExitCode,
+    OutputFormat,
     OutputOption,
     err,
     out,
@@ -121,7 +121,7 @@ def verify(
         int | None,
         typer.Option(min=1, help="Processes; the result is the same. Default: one a core."),
     ] = None,
-    output: OutputOption = Output.TABLE,
+    output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Try whether any order, repetition, batching or split of the same events gives one state.
 
@@ -142,7 +142,7 @@ def verify(
                 break
     _print(tried, output)
     if isinstance(tried[-1].result, Clash):
-        raise typer.Exit(Exit.WRONG)
+        raise typer.Exit(ExitCode.WRONG)
 
 
 def _series(
@@ -242,13 +242,13 @@ def _size(series: Series) -> str:
     return f"{most} events" if fewest == most else f"{fewest} to {most} events"
 
 
-def _print(tried: Sequence[Tried], output: Output) -> None:
+def _print(tried: Sequence[Tried], output: OutputFormat) -> None:
     result = tried[-1].result
     clash = result if isinstance(result, Clash) else None
     digests = [one.result for one in tried if not isinstance(one.result, Clash)]
     digest = None if clash else sha256(b"".join(digests)).hexdigest()
     match output:
-        case Output.JSON:
+        case OutputFormat.JSON:
             print_json(
                 {
                     "digest": digest,
@@ -256,7 +256,7 @@ def _print(tried: Sequence[Tried], output: Output) -> None:
                     "series": [dict(zip(_COLUMNS, _row(one), strict=True)) for one in tried],
                 }
             )
-        case Output.TABLE:
+        case OutputFormat.TABLE:
             rows = [(*row, digest[:_SHORT]) for *row, digest in map(_row, tried)]
             print_rows(output, _COLUMNS, rows, titles=_TITLES)
             if clash is None:

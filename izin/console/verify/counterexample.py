@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from izin.consent.model import Consent
-from izin.console.terminal.output import Output, out, print_rows
+from izin.console.terminal.output import OutputFormat, out, print_rows
 from izin.runtime.observe import mask
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ def print_clash(clash: Clash) -> None:
     """Print ``clash`` as tables."""
     out.print(Text(f"the law does not hold: {clash.why}", "red"))
     rows = [_event(number, claim).values() for number, claim in enumerate(clash.claims, 1)]
-    print_rows(Output.TABLE, _EVENT, map(tuple, rows))
+    print_rows(OutputFormat.TABLE, _EVENT, map(tuple, rows))
     ways = [("one", _written(clash.one)), ("other", _written(clash.other))]
     print_rows(
-        Output.TABLE, ("way", "told"), ways, titles=("way", "told: (…) is a state, + merges")
+        OutputFormat.TABLE, ("way", "told"), ways, titles=("way", "told: (…) is a state, + merges")
     )
-    print_rows(Output.TABLE, ("key", "field", "one", "other"), _states(clash))
+    print_rows(OutputFormat.TABLE, ("key", "field", "one", "other"), _states(clash))
 
 
 def clash_as_json(clash: Clash) -> dict[str, Any]:

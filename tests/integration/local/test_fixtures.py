@@ -1,4 +1,4 @@
-"""The suite's fixtures give what they promise."""
+"""The fixtures of the suite do what they say."""
 
 import psycopg
 import pytest
@@ -6,8 +6,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 
 @pytest.mark.broker
-def test_a_topic_can_be_made_under_the_prefix(kafka: str, topic_prefix: str) -> None:
-    """The broker is real, and takes topics under a test's own prefix."""
+def test_topic_prefix_fixture_takes_topics(kafka: str, topic_prefix: str) -> None:
+    """The broker is real, and takes topics under the prefix of a test."""
     admin = AdminClient({"bootstrap.servers": kafka})
     name = f"{topic_prefix}consents"
     admin.create_topics([NewTopic(name, num_partitions=2)])[name].result(timeout=10)
@@ -15,7 +15,7 @@ def test_a_topic_can_be_made_under_the_prefix(kafka: str, topic_prefix: str) -> 
 
 
 @pytest.mark.database
-def test_each_test_has_a_database_of_its_own(database_url: str) -> None:
+def test_database_fixture_is_empty_and_utf8(database_url: str) -> None:
     """The database is empty and UTF-8, whatever the machine's own locale."""
     with psycopg.connect(database_url) as connection:
         encoding, tables = connection.execute(

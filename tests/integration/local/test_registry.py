@@ -6,17 +6,17 @@ from pathlib import Path
 import httpx
 import pytest
 
-from izin.local import Registry
+from izin.local import ApicurioRegistry
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 
 
-def test_a_schema_is_registered_checked_and_found(tmp_path: Path) -> None:
+def test_registry_refuses_an_incompatible_schema(tmp_path: Path) -> None:
     """Register, read back by id, and refuse what does not fit the history."""
     number = {"type": "record", "name": "Consent", "fields": [{"name": "brand", "type": "int"}]}
     text = {"type": "record", "name": "Consent", "fields": [{"name": "brand", "type": "string"}]}
     subject = "/subjects/consents-value/versions"
-    with Registry(tmp_path) as registry, httpx.Client(base_url=registry.url) as client:
+    with ApicurioRegistry(tmp_path) as registry, httpx.Client(base_url=registry.url) as client:
         saved = client.post(subject, json={"schema": json.dumps(number)}).json()["id"]
         found = client.get(f"/schemas/ids/{saved}").json()["schema"]
         client.put("/config/consents-value", json={"compatibility": "FULL_TRANSITIVE"})

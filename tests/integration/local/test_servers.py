@@ -1,4 +1,4 @@
-"""The servers together, and what is left of them when everything is killed."""
+"""The servers together, and that nothing is left of them when everything is killed."""
 
 import json
 import os
@@ -15,7 +15,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
 import izin.local
-from izin.local import House, PortTakenError, free_port
+from izin.local import LocalServers, PortTakenError, free_port
 from tests.support.waiting import runs, until
 
 pytestmark = [pytest.mark.broker, pytest.mark.database, pytest.mark.timeout(240)]
@@ -67,30 +67,30 @@ def children(pid: int) -> list[int]:
     return [int(child) for task in found for child in task.read_text().split()]
 
 
-def test_all_of_it_can_be_killed_and_started_again(
+def test_servers_killed_leave_no_orphan_and_keep_data(
     run: Run, tmp_path: Path, ports: tuple[int, int]
 ) -> None:
-    """Kill -9 leaves no orphan; the next start, on the same ports, finds what was kept."""
+    """Kill -9 leaves no orphan; the next start, on the same ports, finds what was stored."""
     command = run()
     given = addresses(command)
     admin = AdminClient({"bootstrap.servers": given["KAFKA_BOOTSTRAP_SERVERS"]})
     admin.create_topics([NewTopic("consents", 1)])["consents"].result(timeout=10)
     with psycopg.connect(given["DATABASE_URL"]) as connection:
-        connection.execute("CREATE TABLE kept AS SELECT 1 AS n")
+        connection.execute("CREATE TABLE stored AS SELECT 1 AS n")
     servers = children(command.pid)
     assert len(servers) == 2
     command.kill()
-    # At once: the next run waits for what is still dying.
-    with House(tmp_path, kafka_port=ports[0], postgres_port=ports[1], environ={}) as house:
+    # At once: the next run waits for servers that are still ending.
+    with LocalServers(tmp_path, kafka_port=ports[0], postgres_port=ports[1], environ={}) as local:
         until(lambda: not any(runs(pid) for pid in servers))
-        assert house.environment() == given
+        assert local.environment() == given
         assert "consents" in admin.list_topics(timeout=10).topics
         with psycopg.connect(given["DATABASE_URL"]) as connection:
-            assert connection.execute("SELECT n FROM kept").fetchone() == (1,)
+            assert connection.execute("SELECT n FROM stored").fetchone() == (1,)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_command_stops_what_it_started(run: Run, number: signal.Signals) -> None:
+def test_start_command_on_a_signal_stops_the_servers(run: Run, number: signal.Signals) -> None:
     """Ctrl-C and SIGTERM end the servers, and the command with code 0."""
     command = run(KAFKA_BOOTSTRAP_SERVERS=ELSEWHERE)
     addresses(command)
@@ -100,8 +100,8 @@ def test_the_command_stops_what_it_started(run: Run, number: signal.Signals) -> 
     assert not any(runs(pid) for pid in servers)
 
 
-def test_the_command_ends_when_a_server_does(run: Run) -> None:
-    """Half a house is none: exit code 1."""
+def test_start_command_ends_when_a_server_ends(run: Run) -> None:
+    """Some servers without the others are of no use: exit code 1."""
     command = run(KAFKA_BOOTSTRAP_SERVERS=ELSEWHERE)
     assert addresses(command)["KAFKA_BOOTSTRAP_SERVERS"] == ELSEWHERE
     (server,) = children(command.pid)
@@ -109,19 +109,19 @@ def test_the_command_ends_when_a_server_does(run: Run) -> None:
     assert command.wait(60) == 1
 
 
-def test_the_command_tells_a_taken_port(run: Run, ports: tuple[int, int]) -> None:
-    """One line on the way out that names port and setting, exit code 1, no traceback."""
+def test_start_command_on_a_taken_port_names_it(run: Run, ports: tuple[int, int]) -> None:
+    """One line that names port and setting, exit code 1, no traceback."""
     with socket.create_server(("127.0.0.1", ports[1])):
         command = run(KAFKA_BOOTSTRAP_SERVERS=ELSEWHERE)
-        _, said = command.communicate(timeout=60)
+        _, printed = command.communicate(timeout=60)
     assert command.returncode == 1
-    assert f"127.0.0.1:{ports[1]}" in said
-    assert "--postgres-port" in said
-    assert "Traceback" not in said
+    assert f"127.0.0.1:{ports[1]}" in printed
+    assert "--postgres-port" in printed
+    assert "Traceback" not in printed
 
 
-def test_preparing_leaves_nothing_to_prepare() -> None:
-    """What is needed is brought ahead; the second time there is nothing to do or say."""
+def test_prepare_twice_downloads_nothing_more() -> None:
+    """The first downloads what is needed; the second has nothing to do or report."""
     for _ in range(2):
         done = subprocess.run(
             [sys.executable, "-m", "izin.local", "prepare"],
@@ -132,33 +132,33 @@ def test_preparing_leaves_nothing_to_prepare() -> None:
     assert (done.stdout, done.stderr) == ("", "")
 
 
-def test_a_start_that_fails_leaves_nothing(tmp_path: Path) -> None:
+def test_servers_start_failed_stops_the_others(tmp_path: Path) -> None:
     """When one server cannot start, the other is stopped and the error comes through."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        house = House(tmp_path, kafka_port=listener.getsockname()[1], environ={})
+        local = LocalServers(tmp_path, kafka_port=listener.getsockname()[1], environ={})
         with pytest.raises(PortTakenError):
-            house.start()
-    assert not any(server.is_alive for server in house.servers)
+            local.start()
+    assert not any(server.is_alive for server in local.servers)
 
 
-def test_servers_of_the_callers_own_are_used(tmp_path: Path) -> None:
-    """Whoever brings all addresses gets them back, and nothing is started."""
+def test_servers_given_by_the_environment_are_not_started(tmp_path: Path) -> None:
+    """Addresses of all servers are used as they are, and nothing is started."""
     given = dict.fromkeys(NAMES, ELSEWHERE)
-    with House(tmp_path, registry=True, environ=given) as house:
-        assert house.environment() == given
-        assert house.servers == ()
+    with LocalServers(tmp_path, registry=True, environ=given) as local:
+        assert local.environment() == given
+        assert local.servers == ()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_registry_comes_only_when_asked_for(tmp_path: Path) -> None:
-    """Without a wish or an address there is none, and no variable that names it."""
+def test_registry_starts_only_when_asked_for(tmp_path: Path) -> None:
+    """Without the option or an address there is none, and no variable that names it."""
     some = dict.fromkeys(NAMES[:2], ELSEWHERE)
-    assert House(tmp_path, environ=some).environment() == some
-    (only,) = House(tmp_path, registry=True, environ=some).servers
+    assert LocalServers(tmp_path, environ=some).environment() == some
+    (only,) = LocalServers(tmp_path, registry=True, environ=some).servers
     assert only.name.startswith("Apicurio Registry")
 
 
-def test_every_exported_name_is_there() -> None:
-    """The surface is listed, and nothing on the list is missing."""
+def test_exported_names_exist() -> None:
+    """The public names are listed, sorted, and nothing on the list is missing."""
     assert [name for name in izin.local.__all__ if not hasattr(izin.local, name)] == []
     assert list(izin.local.__all__) == sorted(izin.local.__all__)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from izin.console.local_stack.stack import Household, Ports, brands_of_the_house
+from izin.console.local_stack.stack import LocalStack, Ports, example_brands
 from izin.console.up import _shown
 from izin.local import LocalError, PortTakenError, StateInUseError
 from izin.local.folders import FolderLock
@@ -15,11 +15,9 @@ from izin.local.folders import FolderLock
 
 def a_house(
     folder: Path, ports: Ports | None = None, told: Callable[[str], None] = lambda _: None
-) -> Household:
+) -> LocalStack:
     """Return a house that was not started."""
-    return Household(
-        folder, brands=brands_of_the_house(), ports=ports, environ={}, on_progress=told
-    )
+    return LocalStack(folder, brands=example_brands(), ports=ports, environ={}, on_progress=told)
 
 
 @pytest.fixture
@@ -69,7 +67,7 @@ def test_the_addresses_of_the_house_are_shown(tmp_path: Path) -> None:
     assert house.intake_token not in words
 
 
-def _words_of(house: Household) -> str:
+def _words_of(house: LocalStack) -> str:
     return " ".join(str(_shown(house).renderable).split())
 
 

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from izin.consent.errors import IysError, IzinError, NaiveInstantError, OurError, SourceError
 from izin.console.terminal.output import (
-    Exit,
-    Output,
+    ExitCode,
+    OutputFormat,
     err,
     kafka_settings,
     out,
@@ -27,15 +27,15 @@ NOON = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (SourceError("row 3"), Exit.SOURCE),
-        (OurError("a bug"), Exit.OURS),
-        (NaiveInstantError("at"), Exit.OURS),
-        (IysError("away"), Exit.OURS),
-        (IzinError("away"), Exit.OURS),
+        (SourceError("row 3"), ExitCode.SOURCE),
+        (OurError("a bug"), ExitCode.OURS),
+        (NaiveInstantError("at"), ExitCode.OURS),
+        (IysError("away"), ExitCode.OURS),
+        (IzinError("away"), ExitCode.OURS),
     ],
 )
 def test_the_exit_code_says_who_must_act(
-    error: Exception, code: Exit, capsys: pytest.CaptureFixture[str]
+    error: Exception, code: ExitCode, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each class of error ends with its code, and its message stands on standard error."""
     with pytest.raises(typer.Exit) as ended, told():
@@ -58,7 +58,7 @@ def test_errors_from_beside_our_floors_are_told_where_they_are_named(
     """Whoever starts servers names their errors too; to the others they are bugs."""
     with pytest.raises(typer.Exit) as ended, told(LocalError):
         raise LocalError("no port")
-    assert ended.value.exit_code == Exit.OURS
+    assert ended.value.exit_code == ExitCode.OURS
     assert "no port" in capsys.readouterr().err
     with pytest.raises(LocalError), told():
         raise LocalError("no port")
@@ -71,7 +71,7 @@ def test_a_wrong_setting_is_named_without_its_value(
     monkeypatch.delenv("DATABASE_URL", raising=False)
     with pytest.raises(typer.Exit) as ended, told():
         LedgerSettings()
-    assert ended.value.exit_code == Exit.OURS
+    assert ended.value.exit_code == ExitCode.OURS
     assert "DATABASE_URL (missing)" in capsys.readouterr().err
     monkeypatch.setenv("IZIN_PARTITIONS", "-17")
     with pytest.raises(typer.Exit), told():
@@ -109,7 +109,7 @@ def test_a_validation_error_of_settings_is_pydantics_own() -> None:
 
 def test_a_cell_is_text_not_markup(capsys: pytest.CaptureFixture[str]) -> None:
     """What people entered prints as they entered it; nothing is empty, and yes is yes."""
-    print_rows(Output.TABLE, ("name", "is"), [("[bold]x[/y]", True), (None, False)])
+    print_rows(OutputFormat.TABLE, ("name", "is"), [("[bold]x[/y]", True), (None, False)])
     printed = capsys.readouterr().out
     assert "[bold]x[/y]" in printed
     assert "yes" in printed
@@ -125,7 +125,7 @@ def test_an_error_is_text_not_markup(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_rows_are_json_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
     """JSON has the columns as names, ISO instants, and Turkish letters as they are."""
-    print_rows(Output.JSON, ("name", "at"), [("Örnek", NOON)], titles=("ad", "ne zaman"))
+    print_rows(OutputFormat.JSON, ("name", "at"), [("Örnek", NOON)], titles=("ad", "ne zaman"))
     assert json.loads(capsys.readouterr().out) == [
         {"name": "Örnek", "at": "2026-03-02T09:00:00+00:00"}
     ]

@@ -5,14 +5,14 @@ import signal
 import pytest
 
 from izin.console.terminal import interrupts
-from izin.console.terminal.interrupts import interrupted_by_signals
+from izin.console.terminal.interrupts import raising_on_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_interrupts_the_block(number: signal.Signals) -> None:
     """Either signal raises KeyboardInterrupt, after which a second one would end the process."""
     before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt), interrupted_by_signals():
+    with pytest.raises(KeyboardInterrupt), raising_on_signals():
         signal.raise_signal(number)
     assert signal.getsignal(number) == before
 
@@ -33,6 +33,6 @@ def test_the_second_signal_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_block_that_ends_by_itself_leaves_nothing() -> None:
     """The handlers are as they were."""
     before = signal.getsignal(signal.SIGTERM)
-    with interrupted_by_signals():
+    with raising_on_signals():
         assert signal.getsignal(signal.SIGTERM) is not before
     assert signal.getsignal(signal.SIGTERM) == before

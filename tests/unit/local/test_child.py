@@ -1,4 +1,4 @@
-"""One process: ready by an effect, ended within a bound, never an orphan."""
+"""One child process: ready by an effect, stopped in bounded time, never an orphan."""
 
 import http.server
 import os
@@ -18,7 +18,7 @@ from izin.local.child import answers
 from tests.support.waiting import runs, until
 
 FOREVER = "import threading; threading.Event().wait()"
-DEAF = (
+IGNORES_SIGTERM = (
     "import pathlib, signal, sys, threading; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
     "pathlib.Path(sys.argv[1]).touch(); threading.Event().wait()"
 )
@@ -28,9 +28,9 @@ from izin.local import Child, Command
 folder = pathlib.Path(sys.argv[1])
 argv = (sys.executable, "-c", "import threading; threading.Event().wait()")
 child = Child(Command(name="child", argv=argv, log=folder / "child.log"))
-born = threading.Thread(target=child.start)  # a thread that ends long before the parent
-born.start()
-born.join()
+starter = threading.Thread(target=child.start)  # a thread that ends long before the parent
+starter.start()
+starter.join()
 print(child.pid, flush=True)
 threading.Event().wait()
 """
@@ -53,8 +53,8 @@ def make_child(tmp_path: Path) -> Iterator[MakeChild]:
         child.kill()
 
 
-def test_it_runs_until_it_is_stopped(make_child: MakeChild) -> None:
-    """SIGTERM ends it, and its exit code tells so."""
+def test_child_stop_ends_the_process_with_sigterm(make_child: MakeChild) -> None:
+    """SIGTERM ends it, and its exit code says so."""
     child = make_child(FOREVER)
     child.start()
     child.wait_ready()
@@ -64,28 +64,32 @@ def test_it_runs_until_it_is_stopped(make_child: MakeChild) -> None:
     assert child.exit_code == -signal.SIGTERM
 
 
-def test_one_that_does_not_listen_is_killed(make_child: MakeChild, tmp_path: Path) -> None:
-    """After the bound SIGTERM becomes SIGKILL."""
-    deaf = tmp_path / "deaf"
-    child = make_child(DEAF, str(deaf), ready=deaf.exists, stop_within=timedelta(milliseconds=100))
+def test_child_stop_ignored_kills_the_process(make_child: MakeChild, tmp_path: Path) -> None:
+    """After the limit SIGTERM becomes SIGKILL."""
+    mark = tmp_path / "ready"
+    child = make_child(
+        IGNORES_SIGTERM, str(mark), ready=mark.exists, stop_within=timedelta(milliseconds=100)
+    )
     child.start()
     child.wait_ready()
     child.stop()
     assert child.exit_code == -signal.SIGKILL
 
 
-def test_one_that_ends_at_once_shows_its_last_words(make_child: MakeChild) -> None:
-    """The error carries name, exit code, log and last lines: no search for the reason."""
+def test_child_that_ends_at_once_reports_its_log_tail(make_child: MakeChild) -> None:
+    """The error has the name, the exit code, the log and its last lines."""
     child = make_child("print('the port is mine'); raise SystemExit(3)", ready=lambda: False)
     child.start()
-    with pytest.raises(StartError, match="worker did not start: it ended with exit code 3") as told:
+    with pytest.raises(
+        StartError, match="worker did not start: it ended with exit code 3"
+    ) as raised:
         child.wait_ready()
-    assert told.value.log_tail == "the port is mine"
-    assert str(told.value.log) in str(told.value)
+    assert raised.value.log_tail == "the port is mine"
+    assert str(raised.value.log) in str(raised.value)
 
 
-def test_only_this_run_is_quoted(make_child: MakeChild) -> None:
-    """The log goes on from run to run, an error quotes the last run."""
+def test_log_tail_after_a_restart_has_the_last_run_only(make_child: MakeChild) -> None:
+    """The log is appended to from run to run; an error quotes the last run only."""
     for word in ("first", "second"):
         child = make_child(f"print('{word}'); raise SystemExit(1)")
         child.start()
@@ -94,7 +98,7 @@ def test_only_this_run_is_quoted(make_child: MakeChild) -> None:
     assert child.command.log.read_text() == "first\nsecond\n"
 
 
-def test_one_that_never_gets_ready_is_given_up(make_child: MakeChild) -> None:
+def test_child_never_ready_fails_at_its_limit(make_child: MakeChild) -> None:
     """The wait has a limit, and the error names it."""
     child = make_child(FOREVER, ready=lambda: False, ready_within=timedelta(milliseconds=100))
     child.start()
@@ -102,8 +106,8 @@ def test_one_that_never_gets_ready_is_given_up(make_child: MakeChild) -> None:
         child.wait_ready()
 
 
-def test_a_command_that_is_not_there_is_a_start_that_failed(tmp_path: Path) -> None:
-    """A misspelt program is told like any other failed start."""
+def test_child_with_a_missing_program_fails_to_start(tmp_path: Path) -> None:
+    """A misspelt program is reported like any other failed start."""
     command = Command(
         name="typo", argv=("/nowhere/at-all",), log=tmp_path / "typo.log", ready=lambda: False
     )
@@ -114,10 +118,10 @@ def test_a_command_that_is_not_there_is_a_start_that_failed(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(("status", "ready"), [(204, True), (503, False)])
-def test_an_address_is_ready_when_it_answers_well(status: int, ready: bool) -> None:
-    """A URL below 400 is ready; a refusal is not, and neither is silence."""
+def test_answers_by_status_is_ready_below_400(status: int, ready: bool) -> None:
+    """A status below 400 is ready; an error is not, and neither is no answer."""
 
-    class Door(http.server.BaseHTTPRequestHandler):
+    class Endpoint(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status)
             self.end_headers()
@@ -125,7 +129,7 @@ def test_an_address_is_ready_when_it_answers_well(status: int, ready: bool) -> N
         def log_message(self, *_: object) -> None:
             """Keep the test's output clean."""
 
-    with http.server.HTTPServer(("127.0.0.1", 0), Door) as server:
+    with http.server.HTTPServer(("127.0.0.1", 0), Endpoint) as server:
         url = f"http://127.0.0.1:{server.server_address[1]}/healthz"
         serving = threading.Thread(target=server.handle_request)
         serving.start()
@@ -134,9 +138,9 @@ def test_an_address_is_ready_when_it_answers_well(status: int, ready: bool) -> N
     assert not answers(url)
 
 
-def test_its_own_children_end_with_it(make_child: MakeChild, tmp_path: Path) -> None:
+def test_child_killed_takes_its_own_children_along(make_child: MakeChild, tmp_path: Path) -> None:
     """A kill reaches the whole group."""
-    told = tmp_path / "grandchild"
+    pid_file = tmp_path / "grandchild"
     code = (
         "import pathlib, subprocess, sys; "
         "p = subprocess.Popen([sys.executable, '-c', 'import threading; "
@@ -144,16 +148,16 @@ def test_its_own_children_end_with_it(make_child: MakeChild, tmp_path: Path) -> 
         "part = pathlib.Path(sys.argv[1] + '.part'); part.write_text(str(p.pid)); "
         "part.rename(sys.argv[1]); p.wait()"
     )
-    child = make_child(code, str(told), ready=told.exists)
+    child = make_child(code, str(pid_file), ready=pid_file.exists)
     child.start()
     child.wait_ready()
-    grandchild = int(told.read_text())
+    grandchild = int(pid_file.read_text())
     child.kill()
     until(lambda: not runs(grandchild))
 
 
-def test_it_gets_the_environment_it_was_given(make_child: MakeChild) -> None:
-    """The environment is the given one, not an addition to ours."""
+def test_child_environment_given_replaces_ours(make_child: MakeChild) -> None:
+    """The environment is the given one, not added to ours."""
     child = make_child("import os; print(sorted(os.environ))", environment={"IZIN_A": "b"})
     child.start()
     until(lambda: not child.is_alive)
@@ -161,7 +165,7 @@ def test_it_gets_the_environment_it_was_given(make_child: MakeChild) -> None:
     assert "PATH" not in child.log_tail()
 
 
-def test_no_orphan_is_left_when_the_parent_is_killed(tmp_path: Path) -> None:
+def test_child_of_a_killed_parent_is_killed_too(tmp_path: Path) -> None:
     """Kill -9 of the parent ends the child, though the thread that started it is long gone."""
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(tmp_path)], stdout=subprocess.PIPE, text=True

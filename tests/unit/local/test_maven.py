@@ -1,4 +1,4 @@
-"""Downloads: once, whole, and never half."""
+"""Downloads: once, and never incomplete."""
 
 import sys
 import zipfile
@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from izin.local import DownloadError, PackageMissingError, maven
-from izin.local.maven import FileSet, bring
+from izin.local.maven import FileSet, fetch
 
 FILES = FileSet(name="kit-1.0", coordinates=("com.example:kit:1.0",))
 
 
 class FakeRepository:
-    """Stands in for resolver and network: writes jars, counts visits, fails when told to."""
+    """Replaces resolver and network: writes jars, counts visits, fails when `broken`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.visits = 0
@@ -35,7 +35,7 @@ class FakeRepository:
 
 
 class FakeArtifact:
-    """Arrives cut short as often as `halves` says, then whole."""
+    """Arrives incomplete as often as `halves` says, then complete."""
 
     def __init__(self, folder: Path, *, halves: int) -> None:
         self.cached_path = folder / "kit.jar"
@@ -62,43 +62,43 @@ def repository(monkeypatch: pytest.MonkeyPatch) -> FakeRepository:
     return FakeRepository(monkeypatch)
 
 
-def test_a_second_start_neither_resolves_nor_downloads(
-    repository: FakeRepository, tmp_path: Path
-) -> None:
-    """What was resolved is written down and believed while the files are there."""
-    first = bring(FILES, cache=tmp_path)
-    assert first == bring(FILES, cache=tmp_path)
+def test_fetch_of_cached_files_uses_no_network(repository: FakeRepository, tmp_path: Path) -> None:
+    """What was resolved is stored, and used while the files are there."""
+    first = fetch(FILES, cache=tmp_path)
+    assert first == fetch(FILES, cache=tmp_path)
     assert [path.name for path in first] == ["kit.jar"]
     assert repository.visits == 1
 
 
-def test_a_missing_jar_is_brought_again(repository: FakeRepository, tmp_path: Path) -> None:
-    """Someone who cleans the cache by hand gets it back whole."""
-    (jar,) = bring(FILES, cache=tmp_path)
+def test_fetch_with_a_missing_jar_downloads_again(
+    repository: FakeRepository, tmp_path: Path
+) -> None:
+    """A file deleted from the cache by hand is downloaded again."""
+    (jar,) = fetch(FILES, cache=tmp_path)
     jar.unlink()
-    assert zipfile.is_zipfile(bring(FILES, cache=tmp_path)[0])
+    assert zipfile.is_zipfile(fetch(FILES, cache=tmp_path)[0])
     assert repository.visits == 2
 
 
-def test_a_download_cut_short_leaves_nothing_to_trust(
+def test_fetch_after_an_interrupted_download_starts_over(
     repository: FakeRepository, tmp_path: Path
 ) -> None:
-    """After a run killed midway the next one begins anew."""
+    """After a run killed midway the next one downloads everything again."""
     repository.broken = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
-        bring(FILES, cache=tmp_path)
+        fetch(FILES, cache=tmp_path)
     repository.broken = None
-    assert zipfile.is_zipfile(bring(FILES, cache=tmp_path)[0])
+    assert zipfile.is_zipfile(fetch(FILES, cache=tmp_path)[0])
 
 
-def test_long_work_is_told(repository: FakeRepository, tmp_path: Path) -> None:
-    """Whoever waits hears for what; a start from the cache is silent."""
-    told: list[str] = []
-    bring(FILES, cache=tmp_path, on_progress=told.append)
-    assert "resolving com.example:kit:1.0" in told[0]
-    told.clear()
-    bring(FILES, cache=tmp_path, on_progress=told.append)
-    assert told == []
+def test_fetch_reports_downloads_only(repository: FakeRepository, tmp_path: Path) -> None:
+    """A download reports what it waits for; a start from the cache reports nothing."""
+    progress: list[str] = []
+    fetch(FILES, cache=tmp_path, on_progress=progress.append)
+    assert "resolving com.example:kit:1.0" in progress[0]
+    progress.clear()
+    fetch(FILES, cache=tmp_path, on_progress=progress.append)
+    assert progress == []
 
 
 @contextmanager
@@ -109,13 +109,15 @@ def an_artifact(monkeypatch: pytest.MonkeyPatch, folder: Path, *, halves: int) -
         yield
 
 
-def test_half_a_jar_is_not_taken_for_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A transfer that broke off is tried again."""
+def test_fetch_of_an_incomplete_jar_is_retried(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An interrupted transfer is tried again."""
     with an_artifact(monkeypatch, tmp_path, halves=2):
-        assert zipfile.is_zipfile(bring(FILES, cache=tmp_path)[0])
+        assert zipfile.is_zipfile(fetch(FILES, cache=tmp_path)[0])
 
 
-def test_a_jar_that_never_arrives_whole_is_an_error(
+def test_fetch_retries_exhausted_name_the_jar_and_the_remedy(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The tries are bounded; the error names what failed and where to set a mirror."""
@@ -123,13 +125,11 @@ def test_a_jar_that_never_arrives_whole_is_an_error(
         an_artifact(monkeypatch, tmp_path, halves=99),
         pytest.raises(DownloadError, match=r"cannot download com\.example:kit:1\.0.*mirror"),
     ):
-        bring(FILES, cache=tmp_path)
+        fetch(FILES, cache=tmp_path)
 
 
-def test_without_the_extra_the_cure_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """An absent jgo is told as what to install, not as a traceback."""
+def test_missing_extra_names_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An absent jgo is reported as what to install, not as a traceback."""
     monkeypatch.setitem(sys.modules, "jgo.maven", None)
     with pytest.raises(PackageMissingError, match="`local` extra"):
-        bring(FILES, cache=tmp_path)
+        fetch(FILES, cache=tmp_path)

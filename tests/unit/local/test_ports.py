@@ -1,4 +1,4 @@
-"""A free port, or a clear word about a taken one."""
+"""Ports: find a free one, or name the one that is taken."""
 
 import socket
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ def taken() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def test_a_taken_port_is_refused_by_name(taken: int) -> None:
+def test_claim_of_a_taken_port_names_port_and_setting(taken: int) -> None:
     """The error names who wanted it, the port, and the setting that chooses another."""
     with pytest.raises(PortTakenError) as caught:
         claim(taken, name="Kafka", setting="--kafka-port")
@@ -23,21 +23,21 @@ def test_a_taken_port_is_refused_by_name(taken: int) -> None:
     assert "--kafka-port" in str(caught.value)
 
 
-def test_somebody_listens_on_a_taken_port(taken: int) -> None:
-    """What is taken is neither free nor silent."""
+def test_taken_port_is_listening_and_not_free(taken: int) -> None:
+    """A port that a program listens on is not free."""
     assert not is_free(taken)
     assert is_listening(f"{HOST}:{taken}")
 
 
-def test_a_free_port_is_free() -> None:
-    """No error, no problem; and nobody answers there."""
+def test_free_port_can_be_claimed() -> None:
+    """A free port can be claimed, and nothing answers there."""
     port = free_port()
     assert claim(port, name="Kafka", setting="--kafka-port") == port
     assert not is_listening(f"{HOST}:{port}")
 
 
-def test_a_port_of_a_finished_connection_is_free(taken: int) -> None:
-    """Connections that linger after a killed run do not keep the next one out."""
+def test_port_in_time_wait_is_free(taken: int) -> None:
+    """Connections left over from a killed run do not block the next one."""
     with socket.create_server((HOST, 0)) as listener:
         port = listener.getsockname()[1]
         client = socket.create_connection((HOST, port))
@@ -47,6 +47,6 @@ def test_a_port_of_a_finished_connection_is_free(taken: int) -> None:
     assert is_free(port)
 
 
-def test_no_port_asked_for_is_any_port() -> None:
-    """Without a wish, a free one below those the kernel lends to outgoing connections."""
+def test_claim_without_a_port_is_below_the_ephemeral_range() -> None:
+    """Without a port, a free one below the kernel.s ephemeral range."""
     assert 20_000 <= claim(None, name="Kafka", setting="--kafka-port") <= 32_000
