@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.local import ApicurioRegistry
-from izin.local import LocalError
+from izin.local import ApicurioRegistry, LocalError
 from izin.runtime.registry import RegistryError
-from izin.runtime.registry_client import ApicurioRegistry
+from izin.runtime.registry_client import Registry
 from izin.schemas import contracts
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
 from izin.schemas.contracts import RECORDS, Contract, Schema
@@ -121,7 +120,7 @@ def test_spoilt_bytes_are_undecodable_or_another_value(
 
 def test_a_registry_out_of_reach_is_our_fault_and_names_the_place() -> None:
     """No error of an HTTP library gets past the wall."""
-    with closing(ApicurioRegistry("http://127.0.0.1:9/apis")) as registry:
+    with closing(Registry("http://127.0.0.1:9/apis")) as registry:
         with pytest.raises(RegistryError, match=r"127\.0\.0\.1:9"):
             registry.id_of(contracts.current()["Violation"])
         with pytest.raises(RegistryError, match="out of reach"):
@@ -138,16 +137,13 @@ def test_a_real_registry_holds_every_contract(state_dir: Path) -> None:
     except LocalError as error:
         pytest.skip(f"no schema registry on this machine: {error}")
     try:
-        with (
-            closing(ApicurioRegistry(server.url)) as registry,
-            closing(ApicurioRegistry(server.url)) as other,
-        ):
+        with closing(Registry(server.url)) as registry, closing(Registry(server.url)) as other:
             _examine(registry, other)
     finally:
         server.__exit__(None, None, None)
 
 
-def _examine(registry: ApicurioRegistry, other: ApicurioRegistry) -> None:
+def _examine(registry: Registry, other: Registry) -> None:
     writer, reader = Codec(registry), Codec(other)
     for record in RECORDS:
         data = writer.encode(record, golden(record))
