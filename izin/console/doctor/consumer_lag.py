@@ -1,7 +1,7 @@
-"""What of a topic its reader has not read yet, and since when the oldest of it waits.
+"""Consumer lag: how many records of a topic are unread, and since when the oldest waits.
 
-Counted are places of the topic; the markers of transactions take some, so a count is no exact one.
-Whether anything waits at all, and since when, is exact: the first record behind the reader is read.
+The count is of offsets, of which transaction markers take some, so it is approximate. Whether
+anything waits, and since when, is exact: the first record behind the reader is read.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
+from izin.console.terminal.broker_errors import broker_errors
 from izin.runtime import kafka
 from izin.runtime.kafka import BrokerError
 
@@ -25,28 +26,31 @@ if TYPE_CHECKING:
     from izin.runtime.settings import KafkaSettings
     from izin.schemas.topics import Topic
 
-Place = tuple[str, int]
-"""A topic's name, and a partition of it."""
+TopicAndPartition = tuple[str, int]
 
 _READER = "izin-console-reader"
 _TIMEOUT = 15.0
 _POLL = 0.2
-_MOST_LETTERS = 10_000
+_MOST_DEAD_LETTERS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unread:
-    """What waits to be read."""
+    """Records that wait to be read."""
 
     records: int
-    """About so many."""
+    """Their approximate number."""
     oldest_at: datetime | None
-    """When the oldest of them was written; None: nothing waits."""
+    """When the oldest was written; None: nothing waits."""
 
 
-def unread(settings: KafkaSettings, topic: Topic, positions: Mapping[Place, int]) -> Unread:
-    """Return what of ``topic`` lies behind ``positions``, from its beginning where there is none;
-    raises BrokerError.
+def unread(
+    settings: KafkaSettings, topic: Topic, positions: Mapping[TopicAndPartition, int]
+) -> Unread:
+    """Return what of ``topic`` follows ``positions``, or its beginning where there is none.
+
+    Raises:
+        BrokerError: Kafka cannot be read.
     """
     with _reading(settings, _READER) as client:
         behind: list[TopicPartition] = []
@@ -66,8 +70,8 @@ def unread(settings: KafkaSettings, topic: Topic, positions: Mapping[Place, int]
     return Unread(records=count, oldest_at=datetime.fromtimestamp(min(written) / 1000, UTC))
 
 
-def committed(settings: KafkaSettings, group: str, topic: Topic) -> Mapping[Place, int]:
-    """Return how far ``group`` has read ``topic``, where it has read any; raises BrokerError."""
+def committed(settings: KafkaSettings, group: str, topic: Topic) -> Mapping[TopicAndPartition, int]:
+    """Return the offsets of ``group`` in ``topic``, where it has any; raises BrokerError."""
     count = kafka.partitions_of(topic, settings)
     with _reading(settings, group) as client:
         asked = [TopicPartition(topic.name, number) for number in range(count)]
@@ -76,7 +80,7 @@ def committed(settings: KafkaSettings, group: str, topic: Topic) -> Mapping[Plac
 
 
 def dead_letters_since(settings: KafkaSettings, since: datetime) -> int:
-    """Return how many dead letters were written since, at most ten thousand; raises BrokerError."""
+    """Return how many dead letters were written since then, at most 10,000; raises BrokerError."""
     topic = settings.topics.dead_letters
     count = 0
     with _reading(settings, _READER) as client:
@@ -90,7 +94,7 @@ def dead_letters_since(settings: KafkaSettings, since: datetime) -> int:
         )
         open_ends = {one.partition for one in found if one.offset >= 0}
         client.assign([one for one in found if one.offset >= 0])
-        while open_ends and count < _MOST_LETTERS:
+        while open_ends and count < _MOST_DEAD_LETTERS:
             message = _next(client, monotonic() + _TIMEOUT)
             if _is_end(message):
                 open_ends.discard(message.partition() or 0)
@@ -107,17 +111,13 @@ def _reading(settings: KafkaSettings, group: str) -> Iterator[Consumer]:
         **{
             "enable.partition.eof": True,
             "allow.auto.create.topics": False,
-            # One record a partition is wanted, not all that follows it.
+            # One record a partition is needed, not all that follow.
             "queued.min.messages": 1,
         },
     )
     try:
-        yield client
-    except KafkaException as error:
-        raise BrokerError(
-            f"Kafka at {settings.bootstrap_servers}: {error.args[0].str()}; is it running, and is "
-            "KAFKA_BOOTSTRAP_SERVERS right?"
-        ) from error
+        with broker_errors(settings):
+            yield client
     finally:
         client.close()
 
@@ -139,7 +139,7 @@ def _heads(client: Consumer, places: list[TopicPartition]) -> Iterator[Message |
 def _next(client: Consumer, deadline: float) -> Message:
     while (message := client.poll(_POLL)) is None:
         if monotonic() > deadline:
-            raise BrokerError(f"a topic could not be read within {_TIMEOUT:.0f} s; ask again")
+            raise BrokerError(f"a topic could not be read within {_TIMEOUT:.0f} s; try again")
     error = message.error()
     if error is not None and not _is_end(message):
         raise KafkaException(error)

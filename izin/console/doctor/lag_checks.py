@@ -1,4 +1,4 @@
-"""What the doctor finds of what is not read, at İYS or in a topic, and of dead letters: pure."""
+"""What the doctor finds about unread topics, about pulls from İYS and about dead letters: pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from izin.console.doctor.ledger_checks import Finding, State
+from izin.console.doctor.finding import ok, skipped, wrong
 from izin.console.terminal.output import turkish
 
 if TYPE_CHECKING:
@@ -14,81 +14,84 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from izin.console.doctor.consumer_lag import Unread
+    from izin.console.doctor.finding import Finding
     from izin.sinks.ledger.stream_progress import Heard
 
 USUAL = timedelta(minutes=5)
-"""A record may wait so long while all is well: a worker restarts, a batch is large."""
+"""A record may wait this long while all is well: a worker restarts, a batch is large."""
 
-LETTERS_WITHIN = timedelta(days=1)
+DEAD_LETTERS_WITHIN = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reader:
-    """A worker that reads topics, as the doctor speaks of it."""
+class WorkerReading:
+    """What a worker reads, in the doctor's words."""
 
     check: str
     records: str
     """What it reads, in the plural."""
     compared: str
-    """Which two places are compared."""
-    cure: str
+    """Which two positions are compared."""
+    remedy: str
 
 
-SINK = Reader(
+SINK = WorkerReading(
     check="sink",
     records="decisions",
     compared="the ledger's offsets with the end of consent-decisions",
-    cure="is a sink worker running (izin sink), and what does its log say?",
+    remedy="is a sink worker running (izin sink), and what does its log say?",
 )
-ORDER = Reader(
+ORDER = WorkerReading(
     check="order",
     records="events",
     compared="the order group's offsets with the ends of both lanes",
-    cure="is an order worker running (izin stream), and what does its log say?",
+    remedy="is an order worker running (izin order), and what does its log say?",
 )
 
 
-def of_unread(reader: Reader, lanes: Sequence[Unread], *, now: datetime) -> Finding:
-    """Return whether ``reader`` reads: what waits longer than is usual says that it does not."""
+def of_unread(worker: WorkerReading, lanes: Sequence[Unread], *, now: datetime) -> Finding:
+    """Return whether ``worker`` reads: it does not where a record waits longer than usual."""
     count = sum(one.records for one in lanes)
     oldest_at = min((one.oldest_at for one in lanes if one.oldest_at), default=None)
     if oldest_at is None:
-        what = f"no {reader.records} wait to be read"
-        return Finding(check=reader.check, state=State.OK, what=what)
-    waits = max(now - oldest_at, timedelta())
-    told = (
-        f"about {count} {reader.records} are not read, the oldest of {turkish(oldest_at)}, "
-        f"{waits // timedelta(minutes=1)} minutes ago (compared: {reader.compared}; "
+        return ok(worker.check, f"no {worker.records} wait to be read")
+    age = max(now - oldest_at, timedelta())
+    what = (
+        f"about {count} {worker.records} are not read, the oldest of {turkish(oldest_at)}, "
+        f"{age // timedelta(minutes=1)} minutes ago (compared: {worker.compared}; "
         f"up to {USUAL // timedelta(minutes=1)} minutes are usual)"
     )
-    if waits <= USUAL:
-        return Finding(check=reader.check, state=State.OK, what=told)
-    return Finding(check=reader.check, state=State.WRONG, what=f"{told}; {reader.cure}")
+    return (
+        ok(worker.check, what) if age <= USUAL else wrong(worker.check, f"{what}; {worker.remedy}")
+    )
 
 
-def of_heard(heard: Sequence[Heard], *, now: datetime) -> Finding:
-    """Return whether İYS's streams are read: a citizen's "no" waits in one that is not."""
-    silent = [one for one in heard if one.is_silent(now)]
-    if not silent:
-        what = f"{len(heard)} streams of İYS's are read" if heard else "no stream was read yet"
-        return Finding(check="pull", state=State.OK if heard else State.SKIPPED, what=what)
-    named = ", ".join(
-        f"{one.stream} of {one.brand_code} since {turkish(one.heard_at)}" for one in silent
+def of_pulls(pulls: Sequence[Heard], *, now: datetime) -> Finding:
+    """Return whether İYS's streams are pulled: in one that is not, a citizen's opt-out may wait."""
+    stale = [one for one in pulls if one.is_silent(now)]
+    if stale:
+        named = ", ".join(
+            f"{one.stream} of {one.brand_code} since {turkish(one.heard_at)}" for one in stale
+        )
+        return wrong(
+            "pull",
+            f"not pulled to their end: {named}; a citizen's opt-out may wait there; does a sink "
+            "worker of the brand's account and address run, and what does its log say of "
+            "'pull failed'?",
+        )
+    return (
+        ok("pull", f"{len(pulls)} streams of İYS are pulled")
+        if pulls
+        else skipped("pull", "no stream was pulled yet")
     )
-    what = (
-        f"not read to their end: {named}; a citizen's no may wait there; does a sink worker of the "
-        "brand's account and address run, and what does its log say of 'pull failed'?"
-    )
-    return Finding(check="pull", state=State.WRONG, what=what)
 
 
 def of_dead_letters(count: int) -> Finding:
-    """Return how many records became no decision of late, and how to see which."""
+    """Return how many records were dead-lettered lately, and how to list them."""
     if not count:
-        what = "none in the last 24 hours"
-        return Finding(check="dead-letters", state=State.OK, what=what)
-    what = (
-        f"{count} in the last 24 hours: records that became no decision; "
-        "see where each stood and what is wrong with it: izin dead-letters"
+        return ok("dead-letters", "none in the last 24 hours")
+    return wrong(
+        "dead-letters",
+        f"{count} records of the last 24 hours could not be processed; "
+        "where each is and what is wrong with it: izin dead-letters",
     )
-    return Finding(check="dead-letters", state=State.WRONG, what=what)

@@ -1,7 +1,7 @@
-"""How the doctor asks: one check after the other, and none breaks over what it finds.
+"""Run the checks one after the other, so that none fails because of what it finds.
 
-A check that hangs on another is skipped where that one failed: a part that is away is told of once,
-and waited for once.
+A check that depends on another is skipped where that one failed: a part that is away is reported
+once, and waited for once.
 """
 
 from __future__ import annotations
@@ -14,60 +14,63 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from izin.consent.errors import IzinError
-from izin.console.doctor.ledger_checks import Finding, State
+from izin.console.doctor.finding import CheckState, skipped, wrong
 from izin.console.terminal.output import wrong_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from izin.console.doctor.finding import Finding
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A question, and which others must have gone well before it can be asked."""
+    """A check, how to correct what it finds, and which others must have passed before it."""
 
     name: str
-    ask: Callable[[bool], Iterator[Finding]]
-    """Asks it, and mends what may be mended where it is told to."""
+    run: Callable[[], Iterator[Finding]]
+    fix: Callable[[], Iterator[Finding]] | None = None
+    """Corrects what can be corrected; it runs before the check, where it is asked for."""
     needs: frozenset[str] = frozenset()
 
 
-def findings(checks: Sequence[Check], fix: bool) -> Iterator[Finding]:
+def findings(checks: Sequence[Check], *, fix: bool) -> Iterator[Finding]:
     """Yield what ``checks`` find, in their order, each as it comes."""
-    faults: dict[str, frozenset[str]] = {}
+    failed: dict[str, frozenset[str]] = {}
     for check in checks:
-        at_fault = frozenset().union(*(faults.get(one, frozenset()) for one in check.needs))
-        if at_fault:
-            faults[check.name] = at_fault
-            what = f"not looked at; first see to: {', '.join(sorted(at_fault))}"
-            yield Finding(check=check.name, state=State.SKIPPED, what=what)
+        causes = frozenset().union(*(failed.get(one, frozenset()) for one in check.needs))
+        if causes:
+            failed[check.name] = causes
+            yield skipped(check.name, f"not checked; first correct: {', '.join(sorted(causes))}")
             continue
-        for one in _safely(check, fix):
-            if one.state in {State.WRONG, State.SKIPPED}:
-                faults[one.check] = frozenset({one.check})
+        for one in _caught(check, fix=fix):
+            if one.state in {CheckState.WRONG, CheckState.SKIPPED}:
+                failed[one.check] = frozenset({one.check})
             yield one
 
 
-def _safely(check: Check, fix: bool) -> Iterator[Finding]:
-    """Yield what ``check`` finds; what it cannot even look at is a finding too."""
+def _caught(check: Check, *, fix: bool) -> Iterator[Finding]:
+    """Yield what ``check`` finds; an error that keeps it from looking is a finding too."""
     name = check.name
     try:
-        yield from check.ask(fix)
+        if fix and check.fix is not None:
+            yield from check.fix()
+        yield from check.run()
     except ValidationError as error:
         kinds = {one["type"] for one in error.errors()}
-        state = State.SKIPPED if kinds == {"missing"} else State.WRONG
-        yield Finding(check=name, state=state, what=wrong_settings(error))
+        made = skipped if kinds == {"missing"} else wrong
+        yield made(name, wrong_settings(error))
     except (SettingsError, IzinError) as error:
-        yield Finding(check=name, state=State.WRONG, what=str(error))
+        yield wrong(name, str(error))
     except psycopg.Error as error:
-        # Its text may hold the password.
-        what = f"{type(error).__name__}; is PostgreSQL running, and is DATABASE_URL right?"
-        yield Finding(check=name, state=State.WRONG, what=what)
+        # Its text may have the password.
+        kind = type(error).__name__
+        yield wrong(name, f"{kind}; is PostgreSQL running, and is DATABASE_URL right?")
     except TimeoutError:
-        what = "no answer in time; what keeps the server from answering?"
-        yield Finding(check=name, state=State.WRONG, what=what)
+        yield wrong(name, "no answer in time; what keeps the server from answering?")
     except Exception as error:  # noqa: BLE001  # whatever it is, the other checks are still to be made
-        what = (
-            f"{type(error).__name__}, which nobody foresaw; are the settings right that it reads "
-            "(docs/settings.md)?"
+        yield wrong(
+            name,
+            f"{type(error).__name__}, which is unexpected; are the settings right that it reads "
+            "(docs/settings.md)?",
         )
-        yield Finding(check=name, state=State.WRONG, what=what)

@@ -1,7 +1,6 @@
-"""A recipient's history in words for people: where each key stands, and what happened to it.
+"""The state and history of a recipient in words: ledger rows in, rows of words out.
 
-Pure: ledger rows go in, rows of words come out. Times are Turkish. Nothing is left out but what
-only machines need; that is in the JSON.
+Times are Turkish. Only what programs need is left out; it is in the JSON.
 """
 
 from __future__ import annotations
@@ -22,109 +21,109 @@ if TYPE_CHECKING:
     from izin.sinks.ledger.suspensions import Stop
     from izin.sinks.record.row import Entry
 
-HAPPENED = ("when (Turkey)", "what", "in words")
+HISTORY = ("when (Turkey)", "what", "details")
 
 _STATES = {
-    "pending": "to be told to İYS",
-    "in_flight": "being told to İYS now",
-    "awaiting_result": "told to İYS, whose result is awaited",
-    "unknown": "İYS's answer is unknown; it is asked",
-    "accepted": "İYS has it",
-    "refused": "İYS refused it",
-    "retryable": "will be told again",
-    "parked": "waits for a person",
+    "pending": "to be sent to İYS",
+    "in_flight": "being sent to İYS now",
+    "awaiting_result": "sent to İYS; the result is not there yet",
+    "unknown": "İYS's reply is unknown; its status is queried",
+    "accepted": "registered at İYS",
+    "refused": "refused by İYS",
+    "retryable": "will be sent again",
+    "parked": "needs a person",
     "expired": "too late to be registered; a new consent is needed",
-    "superseded": "a newer statement took its place",
-    "not_needed": "nothing to tell",
+    "superseded": "replaced by a newer event",
+    "not_needed": "nothing to send",
 }
 
-_TO_TELL = frozenset({"pending", "retryable"})
+_WAITING = frozenset({"pending", "retryable"})
 
 _PERMISSIONS: Mapping[str, str] = {
     PermissionReason.REGISTERED_ONAY: "İYS holds the consent",
-    PermissionReason.TACIR_WITHOUT_RECORD: "a TACIR who never said no",
+    PermissionReason.TACIR_WITHOUT_RECORD: "a TACIR (merchant) who never opted out",
     PermissionReason.EXEMPT: "information that needs no consent",
-    PermissionReason.DESIRED_RET: "the recipient said no",
-    PermissionReason.REGISTERED_RET: "İYS holds a no",
+    PermissionReason.DESIRED_RET: "the recipient opted out",
+    PermissionReason.REGISTERED_RET: "İYS holds an opt-out",
     PermissionReason.NOT_REGISTERED: "İYS holds no consent",
     PermissionReason.NOT_VERIFIED: "İYS has not confirmed it yet",
     PermissionReason.STALE: "not confirmed for too long",
-    PermissionReason.NOT_NEWER_THAN_RET: "a later no outweighs it",
+    PermissionReason.NOT_NEWER_THAN_RET: "a later opt-out outweighs it",
 }
 
 _DECISIONS = {
-    "first": "applies: the first word about this key",
-    "newer": "applies: newer than what stood",
-    "ret-wins-tie": "applies: of one second, the no wins",
-    "older": "changes nothing: older than what stands",
-    "better-evidence": "changes only the evidence, which is better",
-    "lesser-evidence": "changes nothing: the same, with lesser evidence",
-    "same-event": "changes nothing: the same event again",
+    "first": "applied: the first event of this key",
+    "newer": "applied: newer than the state",
+    "ret-wins-tie": "applied: within the same second the opt-out wins",
+    "older": "no change: older than the state",
+    "better-evidence": "only the evidence changes, which is better",
+    "lesser-evidence": "no change: the same, with lesser evidence",
+    "same-event": "no change: the same event again",
 }
 
 _VERDICTS = {
     "success": "accepted",
-    "already": "stands so already",
+    "already": "registered already",
     "expired": "refused as too late",
-    "data": "refused for what it says",
+    "data": "refused for its content",
 }
 
 _CODES = {
-    "H175": "it holds nothing that could be withdrawn (H175)",
-    "H486": "it holds nothing that could be withdrawn (H486)",
+    "H175": "it holds no consent to withdraw (H175)",
+    "H486": "it holds no consent to withdraw (H486)",
 }
 
 _TITLES = {
     "decision": "event",
-    "call": "told İYS",
-    "answer": "İYS answered",
-    "observation": "İYS stated",
+    "call": "sent to İYS",
+    "answer": "reply of İYS",
+    "observation": "movement at İYS",
     "outcome": "outcome",
     "delivery": "published",
     "act": "a person",
-    "breach": "told late",
+    "breach": "sent late",
 }
 _RANK = {kind: place for place, kind in enumerate(_TITLES)}
 _LONGEST = 16
 
 
 def heading(key: str) -> str:
-    """Return whose key it is, and of which channel and brand."""
+    """Return the recipient, channel, recipient type and brand of a key."""
     brand, channel, recipient_type, recipient = key.split("/", 3)
     return f"{recipient} · {channel} · {recipient_type} · brand {brand}"
 
 
-def kept_from(entry: Entry, brand: Brand | None, stops: Iterable[Stop]) -> str | None:
-    """Return what keeps a key that is to be told from İYS, and since when; None: nothing does."""
-    if entry.state not in _TO_TELL:
+def why_suspended(entry: Entry, brand: Brand | None, suspensions: Iterable[Stop]) -> str | None:
+    """Return why a key that waits to be sent is suspended, and since when; None: it is not."""
+    if entry.state not in _WAITING:
         return None
     if brand is not None and brand.status != "active":
-        return f"kept from İYS, for its brand is stopped: izin brands show {entry.brand_code}"
+        return f"suspended, for its brand is stopped: izin brands show {entry.brand_code}"
     channels, statuses = {EVERY, entry.channel}, {EVERY, entry.desired_status}
-    kept = [
+    found = [
         one
-        for one in stops
+        for one in suspensions
         if one.brand_code == entry.brand_code and one.channel in channels and one.status in statuses
     ]
-    if not kept:
+    if not found:
         return None
-    first = min(kept, key=lambda one: one.since)
-    return f"kept from İYS since {turkish(first.since)}, {first.why}: izin brands stops"
+    first = min(found, key=lambda one: one.since)
+    return f"suspended since {turkish(first.since)}, {first.why}: izin brands suspensions"
 
 
-def standing(entry: Entry, kept: str | None) -> list[tuple[str, str]]:
-    """Return how a key stands, a line a question; ``kept``: what ``kept_from`` found."""
+def state_rows(entry: Entry, suspended: str | None) -> list[tuple[str, str]]:
+    """Return the state of a key, a row a question; ``suspended`` is of ``why_suspended``."""
     answer = "yes" if entry.may_send else "no"
     return [
-        ("we want", _since(entry.desired_status, entry.desired_at)),
-        ("İYS holds", _since(entry.registered, entry.registered_at)),
-        ("where it stands", _state(entry, kept)),
+        ("desired", _since(entry.desired_status, entry.desired_at)),
+        ("registered at İYS", _since(entry.registered, entry.registered_at)),
+        ("state", _state(entry, suspended)),
         ("may we send?", f"{answer}: {_permission(entry.permission_reason)}"),
     ]
 
 
-def happened(facts: Iterable[Fact]) -> list[tuple[str, str, str]]:
-    """Return a row a movement, in the order in which we learnt it; cause before effect."""
+def history_rows(facts: Iterable[Fact]) -> list[tuple[str, str, str]]:
+    """Return a row a fact, in the order in which we learnt it; causes before effects."""
     ranked = sorted(
         facts, key=lambda fact: (fact.recorded_at, _RANK.get(fact.kind, 99), fact.place)
     )
@@ -134,14 +133,13 @@ def happened(facts: Iterable[Fact]) -> list[tuple[str, str, str]]:
 
 
 def in_words(fact: Fact) -> str:  # noqa: PLR0911  # a way out a kind
-    """Return what happened, as one would tell it."""
+    """Return what happened in words."""
     match fact.kind:
         case "decision":
             return _decision(fact)
         case "call":
-            told = _stated(fact.status, fact.data)
             how = "in a batch" if fact.data["kind"] == "batch" else "alone"
-            return f"{told}; {how}, attempt {fact.data['attempt']}"
+            return f"{_stated(fact.status, fact.data)}; {how}, attempt {fact.data['attempt']}"
         case "answer":
             return _answer(fact.data)
         case "observation":
@@ -162,9 +160,9 @@ def _decision(fact: Fact) -> str:
     event = fact.data["event"]
     violations = fact.data.get("violations") or ()
     return _joined(
-        f"{_stated(fact.status, event)}, said by {event['origin']}",
+        f"{_stated(fact.status, event)}, from {event['origin']}",
         _DECISIONS.get(fact.data["reason"], fact.data["reason"]),
-        "every subscriber is told" if fact.data.get("opted_out") else None,
+        "published to subscribers" if fact.data.get("opted_out") else None,
         *(f"not registrable: {one['reason']} ({one['code']})" for one in violations),
     )
 
@@ -172,7 +170,7 @@ def _decision(fact: Fact) -> str:
 def _answer(data: Mapping[str, Any]) -> str:
     transaction = data.get("transaction_id")
     return _joined(
-        _VERDICTS.get(data["verdict"], _spoken(data["verdict"])),
+        _VERDICTS.get(data["verdict"], _words(data["verdict"])),
         _coded(data),
         f"recorded {turkish(data['creation_date'])}" if data.get("creation_date") else None,
         f"transaction {_short(transaction)}" if transaction else None,
@@ -186,22 +184,22 @@ def _observation(fact: Fact) -> str:
     return _joined(
         _stated(fact.status, data),
         f"recorded {turkish(data['creation_date'])}" if data.get("creation_date") else None,
-        "what we had told" if data.get("ours") else (whose and f"by {whose}"),
-        f"heard by {by}" if by else None,
+        "what we had sent" if data.get("ours") else (whose and f"by {whose}"),
+        f"received by {by}" if by else None,
     )
 
 
 def _stated(status: str | None, data: Mapping[str, Any]) -> str:
-    """Return status, source and date of a statement."""
+    """Return the status, source and date of an event."""
     dated = data.get("consent_date")
-    said = f"{status or ''} {data.get('source') or ''}".strip()
-    return f"{said} of {turkish(dated)}" if dated else said
+    stated = f"{status or ''} {data.get('source') or ''}".strip()
+    return f"{stated} of {turkish(dated)}" if dated else stated
 
 
-def _state(entry: Entry, kept: str | None) -> str:
-    due = entry.due_at if entry.state in _TO_TELL else None
+def _state(entry: Entry, suspended: str | None) -> str:
+    due = entry.due_at if entry.state in _WAITING else None
     return _joined(
-        kept or _STATES.get(entry.state, entry.state),
+        suspended or _STATES.get(entry.state, entry.state),
         _why(entry.why),
         _coded({"code": entry.code}),
         f"due {turkish(due)}" if due else None,
@@ -222,14 +220,14 @@ def _coded(data: Mapping[str, Any]) -> str | None:
 
 
 def _why(word: str | None) -> str | None:
-    return None if word == Why.SETTLED else _spoken(word)
+    return None if word == Why.SETTLED else _words(word)
 
 
 def _short(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
-def _spoken(word: str | None) -> str | None:
+def _words(word: str | None) -> str | None:
     return word.replace("-", " ").replace("_", " ") if word else None
 
 

@@ -1,8 +1,11 @@
-"""What people type, as the ledger keeps it: recipients, instants, texts that may not be empty."""
+"""Options that several commands take, and what people type as the ledger stores it."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import os
+import pwd
+from datetime import UTC, datetime, time
+from typing import Annotated
 
 import typer
 
@@ -14,12 +17,41 @@ from izin.consent.phones import read_phone
 _SLASHES = 3
 """Of a canonical key, ``brand_code/type/recipient_type/recipient``."""
 
+BrandArgument = Annotated[
+    int, typer.Argument(min=1, metavar="BRAND", help="Code of the brand at İYS (brandCode).")
+]
+ByOption = Annotated[
+    str | None, typer.Option("--by", help="Who orders it. Default: the user of the system.")
+]
+YesOption = Annotated[
+    bool, typer.Option("--yes", help="Do it. Without it the command only says what it would do.")
+]
+
+
+def _time_of_day(text: str) -> time:
+    try:
+        return time.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text} is no time of day; write HH:MM or HH:MM:SS") from None
+
+
+TimeOfDayOption = Annotated[
+    time | None,
+    typer.Option(
+        parser=_time_of_day,
+        metavar="HH:MM",
+        help="Turkish time of an ONAY whose date has none; without it such an ONAY is refused.",
+    ),
+]
+
 
 def normalised(text: str) -> str:
-    """Return a recipient as keys spell it, alone or at the end of a canonical key; raises
-    UnreadableRecipientError.
+    """Return a recipient as keys spell it, alone or at the end of a canonical key.
+
+    Raises:
+        UnreadableRecipientError: It is neither a phone number nor an e-mail address.
     """
-    if text.count("/") >= _SLASHES:
+    if is_key(text):
         *whose, recipient = text.split("/", _SLASHES)
         return "/".join((*whose, normalised(recipient)))
     read = read_email(text) if "@" in text else read_phone(text)
@@ -29,19 +61,19 @@ def normalised(text: str) -> str:
 
 
 def is_key(text: str) -> bool:
-    """Whether ``text``, normalised, is a canonical key and no recipient alone."""
+    """Return whether ``text`` is a canonical key rather than a recipient alone."""
     return text.count("/") >= _SLASHES
 
 
 def filled(text: str) -> str:
-    """Return ``text``; what is empty is wrong usage."""
+    """Return ``text``; an empty one is wrong usage."""
     if not text.strip():
         raise typer.BadParameter("it is empty")
     return text
 
 
 def instant(text: str) -> datetime:
-    """Return an instant in UTC; one without an offset is Turkish time, as all that is printed."""
+    """Return an instant in UTC; one without an offset is Turkish time, as in all output."""
     try:
         given = datetime.fromisoformat(text)
     except ValueError:
@@ -49,3 +81,11 @@ def instant(text: str) -> datetime:
             f"{text} is no instant; write it as 2024-01-31T12:00, in Turkish time or with an offset"
         ) from None
     return (given if given.tzinfo else given.replace(tzinfo=TURKEY)).astimezone(UTC)
+
+
+def system_user() -> str:
+    """Return the name of the operating system's user, or its number where it has none."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM mean the same: stop what was started, in order. Asked twice, end at once."""
+"""Ctrl-C and SIGTERM: the first stops what was started, in order; the second ends at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 def raising_on_signals() -> Iterator[None]:
     """Raise KeyboardInterrupt in the block at the first signal; the second ends the process.
 
-    What was started ends with us, however we end: every child is on a leash.
+    Child processes end with this one however it ends, by their parent-death signal.
     """
     before = [signal.signal(number, _interrupt) for number in _NUMBERS]
     try:
@@ -31,8 +31,8 @@ def raising_on_signals() -> Iterator[None]:
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """End the command with ``ExitCode.INTERRUPTED`` where a signal ends the block before it is done."""
+def exit_on_signals() -> Iterator[None]:
+    """End the command with ``ExitCode.INTERRUPTED`` where a signal ends the block early."""
     try:
         with raising_on_signals():
             yield

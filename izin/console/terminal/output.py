@@ -1,7 +1,7 @@
-"""How the console speaks: tables for people, JSON for machines, and exit codes that mean something.
+"""Output of every command: tables for people, JSON for machines, and exit codes by who must act.
 
 0   done, and all is well
-1   something is wrong, and what was printed says what to do
+1   something is wrong, and the output says what to do
 2   wrong usage
 3   the input cannot be used: its source must act
 4   a server cannot be reached, or a part of this installation is at fault: an operator must act
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from enum import IntEnum, StrEnum
@@ -37,7 +38,7 @@ A = TypeVar("A", bound=BaseSettings)
 B = TypeVar("B", bound=BaseSettings)
 C = TypeVar("C", bound=BaseSettings)
 
-_ALMOST_NOTHING = 2
+_CRITICAL_ONLY = 2
 
 out = Console()
 err = Console(stderr=True)
@@ -61,31 +62,33 @@ class OutputFormat(StrEnum):
     JSON = "json"
 
 
-OutputOption = Annotated[OutputFormat, typer.Option("--output", help="How the result is printed.")]
+OutputOption = Annotated[
+    OutputFormat, typer.Option("--output", help="Table for people, JSON for programs.")
+]
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401  # any JSON
     """Print ``value`` as JSON on standard output."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=_plain) + "\n")
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=_jsonable) + "\n")
 
 
 def turkish(at: datetime | str | None) -> str:
-    """Return the instant ``at`` (or its ISO text) in Turkish time, as people there write it."""
+    """Return the instant ``at`` (or its ISO text) in Turkish time, ``dd.mm.yyyy hh:mm:ss``."""
     if not at:
         return ""
     instant = datetime.fromisoformat(at) if isinstance(at, str) else at
     return instant.astimezone(TURKEY).strftime("%d.%m.%Y %H:%M:%S")
 
 
-def _plain(value: object) -> str:
+def _jsonable(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def kafka_settings() -> KafkaSettings:
-    """Return the Kafka settings of a command that people wait for: what goes wrong is told once,
-    by the command itself.
+    """Return the Kafka settings of a command, whose client logs critical events only: the command
+    itself reports what goes wrong.
     """
-    return KafkaSettings(client_log_level=_ALMOST_NOTHING)
+    return KafkaSettings(client_log_level=_CRITICAL_ONLY)
 
 
 def say(message: str) -> None:
@@ -95,24 +98,26 @@ def say(message: str) -> None:
 
 def print_rows(
     output: OutputFormat,
-    columns: Sequence[str],
+    columns: Mapping[str, str] | Sequence[str],
     rows: Iterable[Sequence[object]],
     *,
-    titles: Sequence[str] | None = None,
     below: bool = False,
 ) -> None:
-    """Print ``rows`` as a table headed by ``titles`` or else ``columns``, or as a JSON list of
-    objects by column. ``below``: the last column, what to do, stands in lines below the table.
+    """Print ``rows`` as a table, or as a JSON list of objects by column.
+
+    ``columns`` are the names in JSON, in a mapping with their titles in the table. With ``below``
+    the last column, what to do, stands in lines below the table.
     """
     match output:
         case OutputFormat.JSON:
             print_json([dict(zip(columns, row, strict=True)) for row in rows])
         case OutputFormat.TABLE:
-            cells = [[_shown(cell) for cell in row] for row in rows]
-            print_table(out, titles or columns, cells, below=below)
+            titles = columns.values() if isinstance(columns, Mapping) else columns
+            cells = [[_as_text(cell) for cell in row] for row in rows]
+            print_table(out, tuple(titles), cells, below=below)
 
 
-def _shown(cell: object) -> str:
+def _as_text(cell: object) -> str:
     match cell:
         case None:
             return ""
@@ -124,11 +129,17 @@ def _shown(cell: object) -> str:
             return str(cell)
 
 
-@contextmanager
-def told(*others: type[Exception]) -> Iterator[None]:
-    """Turn the errors that a user can act on into one clear message and an exit code.
+def exit_if(wrong: object) -> None:
+    """End the command with exit code 1 if anything is ``wrong``."""
+    if wrong:
+        raise typer.Exit(ExitCode.WRONG)
 
-    ``others`` are errors from beside our floors that an operator can act on.
+
+@contextmanager
+def exit_on_error(*others: type[Exception]) -> Iterator[None]:
+    """Turn errors that a user can act on into one message and an exit code.
+
+    ``others`` are errors from outside our packages that an operator can act on.
     """
     ours: tuple[type[Exception], ...] = (IzinError, *others)
     try:
@@ -144,8 +155,10 @@ def told(*others: type[Exception]) -> Iterator[None]:
 
 
 def settings_of(one: type[A], two: type[B], three: type[C]) -> tuple[A, B, C]:
-    """Return three groups of settings; raises OurError that names all that is missing or wrong in
-    any of them.
+    """Return three groups of settings.
+
+    Raises:
+        OurError: Something is missing or wrong; it names all of it, in any of the groups.
     """
     wrong = []
     for group in (one, two, three):
@@ -154,22 +167,21 @@ def settings_of(one: type[A], two: type[B], three: type[C]) -> tuple[A, B, C]:
         except ValidationError as error:
             wrong += error.errors(include_input=False)
     if wrong:
-        raise OurError(f"settings: {_in_words(wrong)}")
+        raise OurError(f"settings: {_described(wrong)}")
     return one(), two(), three()
 
 
 def wrong_settings(error: ValidationError) -> str:
-    """Return in words which settings are missing or wrong; the values are not told."""
-    return _in_words(error.errors(include_input=False))
+    """Return in words which settings are missing or wrong, without their values."""
+    return _described(error.errors(include_input=False))
 
 
-def _in_words(wrong: Iterable[ErrorDetails]) -> str:
-    told_of = (f"{one['loc'][0]} ({_why(one)})" for one in wrong)
-    return f"set in the environment: {', '.join(told_of)}"
-
-
-def _why(error: ErrorDetails) -> str:
-    return "missing" if error["type"] == "missing" else error["msg"].lower()
+def _described(wrong: Iterable[ErrorDetails]) -> str:
+    named = (
+        f"{one['loc'][0]} ({'missing' if one['type'] == 'missing' else one['msg'].lower()})"
+        for one in wrong
+    )
+    return f"set in the environment: {', '.join(named)}"
 
 
 def _fail(message: str, code: ExitCode) -> None:

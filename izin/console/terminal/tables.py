@@ -1,9 +1,8 @@
-"""Tables that fit the screen and cut nothing: a code, a key or an id of which the end is missing is
-no answer.
+"""Tables that fit the terminal and truncate nothing: a code, key or id without its end is useless.
 
-Every column has room for its longest word, and for some of its prose. Where the screen has not that
-much, each row is a block of its own, a line a column. What is to be typed stands below, in whole
-lines that the screen may wrap and a person can copy.
+Every column has room for its longest word, and for some of its prose. Where the terminal is too
+narrow, each row is printed as a block, a line a column. Commands to type stand below the table, in
+whole lines that the terminal may wrap and a person can copy.
 """
 
 from __future__ import annotations
@@ -20,15 +19,15 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _PROSE = 20
-"""What a column of prose needs, for lines of one word each are not read."""
+"""Characters a column of prose needs at least; lines of one word each are unreadable."""
 _FRAME = 3
-"""What lines and blanks take of each column."""
+"""Characters of each column that lines and blanks take."""
 
 
 def print_table(
     out: Console, titles: Sequence[str], rows: Sequence[Sequence[str]], *, below: bool = False
 ) -> None:
-    """Print ``rows`` under ``titles``; ``below``: the last column stands below the table."""
+    """Print ``rows`` under ``titles``; with ``below`` the last column stands below the table."""
     if not rows:
         _print_whole(out, "none")
         return
@@ -47,7 +46,7 @@ def print_table(
     for title, width in zip(titles[:shown], widths, strict=True):
         table.add_column(title, width=width, overflow="fold")
     for row in rows:
-        # As text: what people entered is no markup.
+        # As text: input is no markup.
         table.add_row(*map(Text, row[:shown]))
     out.print(table)
     if below:
@@ -56,7 +55,7 @@ def print_table(
 
 
 def widths_of(columns: Sequence[Sequence[str]], room: int) -> list[int] | None:
-    """Return how wide each column is in ``room``; None where they do not fit."""
+    """Return the width of each column in ``room`` characters; None where they do not fit."""
     most = [max(map(_longest_line, cells)) for cells in columns]
     least = [
         max(*map(_longest_word, cells), min(wide, _PROSE), 1)
@@ -66,7 +65,7 @@ def widths_of(columns: Sequence[Sequence[str]], room: int) -> list[int] | None:
     if spare < 0:
         return None
     widths = list(least)
-    # Who needs the least first, so that what it leaves goes to the others.
+    # The one that needs least first, so that what it leaves goes to the others.
     waiting = sorted(range(len(columns)), key=lambda at: most[at] - least[at])
     for before, at in enumerate(waiting):
         given = min(most[at] - least[at], spare // (len(waiting) - before))
@@ -76,7 +75,7 @@ def widths_of(columns: Sequence[Sequence[str]], room: int) -> list[int] | None:
 
 
 def _print_block(out: Console, titles: Sequence[str], row: Sequence[str]) -> None:
-    """Print a line a column that holds anything."""
+    """Print a line for each column that is not empty."""
     block = Table.grid(padding=(0, 2))
     block.add_column(no_wrap=True)
     block.add_column(overflow="fold")

@@ -1,4 +1,4 @@
-"""How a counter-example of the law is shown: its events, the two ways to tell them, both states."""
+"""Print a counterexample of the law: its events, two ways to apply them, and both states."""
 
 from __future__ import annotations
 
@@ -29,14 +29,12 @@ def print_clash(clash: Clash) -> None:
     rows = [_event(number, claim).values() for number, claim in enumerate(clash.claims, 1)]
     print_rows(OutputFormat.TABLE, _EVENT, map(tuple, rows))
     ways = [("one", _written(clash.one)), ("other", _written(clash.other))]
-    print_rows(
-        OutputFormat.TABLE, ("way", "told"), ways, titles=("way", "told: (…) is a state, + merges")
-    )
+    print_rows(OutputFormat.TABLE, ("way", "applied: (…) is a state, + merges"), ways)
     print_rows(OutputFormat.TABLE, ("key", "field", "one", "other"), _states(clash))
 
 
 def clash_as_json(clash: Clash) -> dict[str, Any]:
-    """Return ``clash`` for machines; events are numbered from 1."""
+    """Return ``clash`` for programs; events are numbered from 1."""
     return {
         "why": clash.why,
         "events": [_event(number, claim) for number, claim in enumerate(clash.claims, 1)],
@@ -69,8 +67,8 @@ def _masked(key: ConsentKey) -> str:
 
 
 def _fields(consent: Consent) -> dict[str, object]:
-    held = {one.name: getattr(consent, one.name) for one in fields(consent)}
-    return held | {"key": _masked(consent.key)}
+    values = {one.name: getattr(consent, one.name) for one in fields(consent)}
+    return values | {"key": _masked(consent.key)}
 
 
 def _numbered(parts: Parts) -> list[list[int]]:
@@ -82,10 +80,10 @@ def _written(parts: Parts) -> str:
 
 
 def _states(clash: Clash) -> list[tuple[object, ...]]:
-    """Return each field that is held, by both ways, and those first in which they differ."""
+    """Return each field of both states, those in which they differ first."""
     rows: list[tuple[object, ...]] = []
     for key in sorted(clash.one_state.keys() | clash.other_state.keys()):
-        one, other = _held(clash.one_state, key), _held(clash.other_state, key)
+        one, other = _of_key(clash.one_state, key), _of_key(clash.other_state, key)
         names = sorted(one | other, key=lambda name: one.get(name) == other.get(name))
         rows += [
             (shown["key"], name, one.get(name), other.get(name))
@@ -96,5 +94,5 @@ def _states(clash: Clash) -> list[tuple[object, ...]]:
     return rows
 
 
-def _held(state: Mapping[str, Consent], key: str) -> dict[str, object]:
+def _of_key(state: Mapping[str, Consent], key: str) -> dict[str, object]:
     return _fields(state[key]) if key in state else {}

@@ -1,8 +1,8 @@
-"""Events from a file of JSON lines: one ConsentEvent a line, by the names of its contract.
+"""Read events from JSON lines: one ConsentEvent a line, with the field names of its schema.
 
-Instants are ISO 8601 with an offset. What the contract has a default for may be left out. A line
-becomes the bytes that Kafka would carry and is read back from them, so it is held to the contract,
-no more and no less; whether it is lawful is for admission to say.
+Instants are ISO 8601 with an offset. Fields with a default may be left out. A line is encoded as
+Kafka would carry it and decoded again, so it is checked against the schema, no more and no less;
+admission decides whether it is lawful.
 """
 
 from __future__ import annotations
@@ -26,33 +26,38 @@ _INSTANTS = frozenset({"consent_date", "received_at", "creation_date", "observed
 
 
 def read_events(lines: Iterable[str]) -> Iterator[ConsentEvent]:
-    """Yield the event of each line that is not empty; raises SourceError, naming the line."""
+    """Yield the event of each line that is not empty.
+
+    Raises:
+        SourceError: A line is no ConsentEvent; it names the line.
+    """
     codec = Codec()
     known = {field["name"] for field in current()[_RECORD].schema["fields"]}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            said = json.loads(line)
-            if not isinstance(said, dict):
-                raise TypeError("a line is one JSON object")  # noqa: TRY301  # told below, in place
-            if unknown := said.keys() - known:
-                raise TypeError(f"the contract has no {', '.join(sorted(unknown))}")  # noqa: TRY301  # the same
-            yield event_from_avro(codec.decode(_RECORD, codec.encode(_RECORD, _timed(said))))
+            document = json.loads(line)
+            if not isinstance(document, dict):
+                raise TypeError("a line is one JSON object")  # noqa: TRY301  # reported below, with its line
+            if unknown := document.keys() - known:
+                raise TypeError(f"the schema has no {', '.join(sorted(unknown))}")  # noqa: TRY301  # the same
+            yield event_from_avro(
+                codec.decode(_RECORD, codec.encode(_RECORD, _with_instants(document)))
+            )
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise SourceError(f"line {number} is no ConsentEvent: {error}") from error
 
 
-def _timed(said: dict[str, Any]) -> dict[str, Any]:
-    """Return ``said`` with its instants read."""
-    timed: dict[str, Any] = {}
-    for name, held in said.items():
-        timed[name] = held
-        if name in _INSTANTS and held is not None:
-            timed[name] = _instant(name, held)
-        elif name == "iys" and isinstance(held, dict):
-            timed[name] = _timed(held)
-    return timed
+def _with_instants(document: dict[str, Any]) -> dict[str, Any]:
+    """Return ``document`` with its instants parsed."""
+    found = dict(document)
+    for name, value in document.items():
+        if name in _INSTANTS and value is not None:
+            found[name] = _instant(name, value)
+        elif name == "iys" and isinstance(value, dict):
+            found[name] = _with_instants(value)
+    return found
 
 
 def _instant(name: str, text: str) -> datetime:
