@@ -4,8 +4,6 @@ Exit codes (``izin.console.terminal.output``): 0 done, 1 something is wrong, 2 w
 input cannot be used, 4 a server or a part of this installation is at fault, 130 stopped early.
 """
 
-from __future__ import annotations
-
 import logging
 
 import typer

@@ -4,8 +4,6 @@ A command starts in the time that its own imports take: ``izin publish`` loads n
 and ``izin explain`` no simulator. Only the list of all commands imports all of them.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections import UserDict
 from pkgutil import resolve_name

@@ -1,10 +1,9 @@
 """``izin import``: a CRM export into Kafka, with a report of the rows that are refused."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.markup import escape
@@ -31,14 +30,9 @@ from izin.producers.columns import (
     UnknownColumnError,
 )
 from izin.producers.dates import DateRules, ExcelEpoch
-from izin.producers.files import Import, ImportReport, import_file
+from izin.producers.files import Import, ImportReport, Progress, import_file
 from izin.producers.publish import BULK_LINGER, Publisher
 from izin.runtime.registry import codec
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from izin.producers.files import Progress
 
 
 def import_(

@@ -1,9 +1,8 @@
 """``izin dead-letters``: records that could not be processed, where they are, and why."""
 
-from __future__ import annotations
-
 import base64
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from izin.console.read_topic import read_all
 from izin.console.terminal.output import (
@@ -15,9 +14,6 @@ from izin.console.terminal.output import (
     print_rows,
 )
 from izin.runtime.registry import codec
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _COLUMNS = ("when (Turkey)", "position", "reason", "violations")
 

@@ -1,19 +1,18 @@
 """``izin deadlines``: what is due, at risk and missed; and the opt-outs a person can act on."""
 
-from __future__ import annotations
-
 import csv
 import os
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from izin.consent.clocks import TURKEY
 from izin.consent.errors import SourceError
-from izin.consent.forecast import forecast, records_per_second
+from izin.consent.forecast import Forecast, forecast, records_per_second
 from izin.console.terminal.arguments import BrandArgument
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
@@ -24,19 +23,13 @@ from izin.console.terminal.output import (
     print_json,
     print_rows,
     say,
-    settings_of,
     turkish,
 )
 from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
 from izin.sinks.ledger import brands, reads
 from izin.sinks.ledger import deadlines as ledger_deadlines
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from izin.consent.forecast import Forecast
-    from izin.sinks.ledger.db.connection import Ledger
-    from izin.sinks.ledger.deadlines import Margin, OpenOptOut
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.deadlines import Margin, OpenOptOut
 
 app = typer.Typer()
 
@@ -56,6 +49,10 @@ _COLUMNS = {
 }
 _FILE = ("recipient", "type", "recipientType", "status", "source", "consentDate", "due", "state")
 _OWNER_ONLY = 0o600
+
+
+class ForecastSettings(IysSettings, SinkSettings, LedgerSettings):
+    """What the forecast needs, as one group: all that is missing is named at once."""
 
 
 @app.callback(
@@ -80,9 +77,9 @@ def show(*, output: OutputOption = OutputFormat.TABLE) -> None:
     anything is missed, will be late or expire, or is suspended.
     """
     with exit_on_error():
-        iys, sink, ledger = settings_of(IysSettings, SinkSettings, LedgerSettings)
-        pace = records_per_second(iys.requests_per_second, batch_size=sink.batch_size)
-        margins, ahead, suspended = run_on_ledger(lambda opened: _look(opened, pace), ledger)
+        needed = ForecastSettings()
+        pace = records_per_second(needed.requests_per_second, batch_size=needed.batch_size)
+        margins, ahead, suspended = run_on_ledger(lambda ledger: _look(ledger, pace), needed)
     rows = [attrgetter(*_COLUMNS)(one) for one in margins]
     match output:
         case OutputFormat.JSON:

@@ -1,7 +1,5 @@
 """``izin demo``: the main job, end to end, on real servers, and the proof that it was done."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 from typing import Annotated

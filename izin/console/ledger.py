@@ -1,9 +1,8 @@
 """``izin ledger``: verify that the history is the one that was written."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -22,14 +21,10 @@ from izin.console.terminal.output import (
 )
 from izin.runtime.kafka import BrokerError
 from izin.runtime.registry import codec
+from izin.runtime.settings import KafkaSettings
 from izin.sinks.ledger.history import verify as chains
 from izin.sinks.ledger.history.verify import Anchor
 from izin.sinks.record.errors import UnreadableAnchorError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from izin.runtime.settings import KafkaSettings
 
 app = typer.Typer(help="Check the ledger, the database of record.", no_args_is_help=True)
 

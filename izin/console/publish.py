@@ -1,16 +1,15 @@
 """``izin publish``: one consent change into Kafka."""
 
-from __future__ import annotations
-
 import secrets
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.text import Text
 
 from izin.consent.clocks import TURKEY
 from izin.consent.errors import SourceError
+from izin.consent.model import Violation
 from izin.console.terminal.arguments import TimeOfDayOption
 from izin.console.terminal.output import (
     OutputFormat,
@@ -24,13 +23,9 @@ from izin.producers.brands import BrandReader
 from izin.producers.dates import DateRules
 from izin.producers.identity import CHANCE_BYTES, message_event_id, new_event_id
 from izin.producers.mappings import Origin, Refused, judge, read
-from izin.producers.publish import Publisher
+from izin.producers.publish import Published, Publisher
 from izin.producers.words import Field
 from izin.runtime.registry import codec
-
-if TYPE_CHECKING:
-    from izin.consent.model import Violation
-    from izin.producers.publish import Published
 
 _ACKNOWLEDGED_WITHIN = timedelta(seconds=30)
 _OPTIONS = {

@@ -1,7 +1,5 @@
 """``izin rate-limits``: how İYS rates our addresses, and how many calls are left of its limits."""
 
-from __future__ import annotations
-
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,

@@ -1,21 +1,16 @@
 """Read a topic from beginning to end, as any subscriber would."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
 
 from izin.console.terminal.broker_errors import broker_errors
 from izin.runtime import kafka
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from izin.runtime.settings import KafkaSettings
-    from izin.schemas.codec import Codec
-    from izin.schemas.topics import Topic
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from izin.schemas.topics import Topic
 
 _BATCH = 5000
 _WAIT = 0.1

@@ -1,9 +1,7 @@
 """``izin retention``: how long the history is kept, legal holds, and what may be dropped."""
 
-from __future__ import annotations
-
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -27,13 +25,10 @@ from izin.console.terminal.output import (
 )
 from izin.runtime.registry import codec
 from izin.sinks.ledger import reads
+from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import retention
-from izin.sinks.ledger.history.retention import YEARS_AT_LEAST
+from izin.sinks.ledger.history.retention import YEARS_AT_LEAST, Month
 from izin.sinks.record.messages import Announcer
-
-if TYPE_CHECKING:
-    from izin.sinks.ledger.db.connection import Ledger
-    from izin.sinks.ledger.history.retention import Month
 
 app = typer.Typer(
     help="Set how long the history is kept, hold it for a case, and drop what has expired.",

@@ -1,7 +1,5 @@
 """``izin sequences``: numbered events of an origin that never arrived."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,7 +1,5 @@
 """``izin up``: the local stack, until Ctrl-C."""
 
-from __future__ import annotations
-
 import shlex
 import time
 from contextlib import suppress

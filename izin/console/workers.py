@@ -3,8 +3,6 @@
 Each imports its own package when it is run: an intake needs no Faust, nor does a sink worker.
 """
 
-from __future__ import annotations
-
 from izin.console.terminal.output import exit_on_error
 from izin.runtime.observe import configure
 from izin.runtime.registry import codec

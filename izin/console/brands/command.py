@@ -2,11 +2,10 @@
 applies, by which account and address it is submitted, and what İYS shows of its subscription.
 """
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -31,14 +30,10 @@ from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.brands import Brand
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.reads import Count
+from izin.sinks.ledger.suspensions import Stop
 from izin.sinks.record.messages import Announcer
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from izin.sinks.ledger.db.connection import Ledger
-    from izin.sinks.ledger.reads import Count
-    from izin.sinks.ledger.suspensions import Stop
 
 app = typer.Typer(
     help="Register the brands whose consents are kept, and see what each may write at İYS.\n\n"

@@ -1,22 +1,16 @@
 """What is known of a brand, and what a change of it would affect, in words for people: pure."""
 
-from __future__ import annotations
-
 from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from izin.consent.model import Channel
 from izin.console.terminal.output import turkish
 from izin.sinks.ledger import suspensions as standing
+from izin.sinks.ledger.brands import Brand
+from izin.sinks.ledger.reads import Count
+from izin.sinks.ledger.suspensions import Stop
 from izin.sinks.monitor.subscriptions import warnings_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from izin.sinks.ledger.brands import Brand
-    from izin.sinks.ledger.reads import Count
-    from izin.sinks.ledger.suspensions import Stop
 
 _AFFECTS_RECORDS = {
     "iys_code": "İYS code",

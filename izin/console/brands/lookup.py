@@ -1,23 +1,18 @@
 """Find one brand in the ledger, with what suspends it and its numbers of keys."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Iterable
+from typing import TypeVar
 
 from izin.consent.errors import SourceError
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import reads
 from izin.sinks.ledger import suspensions as standing
+from izin.sinks.ledger.brands import Brand
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.reads import Count, Parked
+from izin.sinks.ledger.suspensions import Stop
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from izin.sinks.ledger.brands import Brand
-    from izin.sinks.ledger.db.connection import Ledger
-    from izin.sinks.ledger.reads import Count, Parked
-    from izin.sinks.ledger.suspensions import Stop
-
-    OfBrand = TypeVar("OfBrand", Stop, Count, Parked)
+OfBrand = TypeVar("OfBrand", Stop, Count, Parked)
 
 
 async def find_brand(ledger: Ledger, brand_code: int) -> Brand | None:

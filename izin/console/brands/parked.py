@@ -1,9 +1,7 @@
 """``izin brands parked``, ``retailers`` and ``requeue``: records that a person must act on."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -25,12 +23,10 @@ from izin.runtime.registry import codec
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import reads
 from izin.sinks.ledger import retailers as retailer_access
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.reads import Parked
+from izin.sinks.ledger.retailers import Difference
 from izin.sinks.record.messages import Announcer
-
-if TYPE_CHECKING:
-    from izin.sinks.ledger.db.connection import Ledger
-    from izin.sinks.ledger.reads import Parked
-    from izin.sinks.ledger.retailers import Difference
 
 _PARKED = {
     "brand_code": "brand",

@@ -1,19 +1,12 @@
 """What a person does about a suspension, or about parked records, as whole commands: pure."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
 
 from izin.consent.model import Channel, Status
 from izin.consent.obligation import Why
 from izin.sinks.ledger import retailers
-from izin.sinks.ledger.suspensions import EVERY
+from izin.sinks.ledger.suspensions import EVERY, Stop
 from izin.sinks.record import transitions
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from izin.sinks.ledger.suspensions import Stop
 
 REMEDIES: Mapping[str, str] = {
     str(Why.RECONSENT): "the citizen opted out at İYS; with a new consent in hand: {requeue}",

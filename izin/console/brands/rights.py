@@ -5,10 +5,9 @@ Records of the other channels are not sent, for İYS would refuse them (H353) an
 against our address.
 """
 
-from __future__ import annotations
-
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -18,13 +17,9 @@ from izin.console.terminal.arguments import BrandArgument, ByOption, YesOption, 
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import exit_on_error, say
 from izin.sinks.ledger import suspensions as standing
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-
-    from izin.sinks.ledger.db.connection import Ledger
-    from izin.sinks.ledger.reads import Count
-    from izin.sinks.ledger.suspensions import Stop
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.reads import Count
+from izin.sinks.ledger.suspensions import Stop
 
 _WAITING = frozenset({"pending", "retryable"})
 

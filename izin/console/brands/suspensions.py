@@ -1,9 +1,6 @@
 """``izin brands suspensions`` and ``retry``: what a lost right or subscription holds back."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from izin.consent.errors import SourceError
 from izin.console.brands.lookup import registered_brand
@@ -19,9 +16,7 @@ from izin.console.terminal.output import (
     say,
 )
 from izin.sinks.ledger import suspensions as standing
-
-if TYPE_CHECKING:
-    from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.connection import Ledger
 
 _COLUMNS = {
     "brand_code": "brand",

@@ -1,10 +1,9 @@
 """The checks of the doctor, in their order: each looks at one part of the installation."""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import httpx
 import psycopg
@@ -13,7 +12,7 @@ from pydantic import SecretStr
 
 from izin.consent.forecast import records_per_second
 from izin.console.doctor import consumer_lag, lag_checks
-from izin.console.doctor.finding import fixed, ok, skipped, wrong
+from izin.console.doctor.finding import Finding, fixed, ok, skipped, wrong
 from izin.console.doctor.ledger_checks import of_backlog, of_brands, of_missing
 from izin.console.doctor.runner import Check
 from izin.console.terminal.broker_errors import broker_errors
@@ -25,13 +24,8 @@ from izin.runtime.registry import codec
 from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings, StreamSettings
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import reads, sequences, stream_progress
+from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate, pending
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
-
-    from izin.console.doctor.finding import Finding
-    from izin.sinks.ledger.db.connection import Ledger
 
 T = TypeVar("T")
 

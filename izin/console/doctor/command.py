@@ -1,21 +1,16 @@
 """``izin doctor``: is every part there, is it as it must be, and if not, what is the remedy."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from izin.console.doctor.checks import CHECKS
-from izin.console.doctor.finding import CheckState
+from izin.console.doctor.finding import CheckState, Finding
 from izin.console.doctor.runner import findings
 from izin.console.terminal.output import OutputFormat, OutputOption, exit_if, out, print_json
-
-if TYPE_CHECKING:
-    from izin.console.doctor.finding import Finding
 
 _CHECK_WIDTH, _STATE_WIDTH = 12, 7
 

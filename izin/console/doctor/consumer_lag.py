@@ -4,27 +4,19 @@ The count is of offsets, of which transaction markers take some, so it is approx
 anything waits, and since when, is exact: the first record behind the reader is read.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
-from typing import TYPE_CHECKING
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from izin.console.terminal.broker_errors import broker_errors
 from izin.runtime import kafka
 from izin.runtime.kafka import BrokerError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from confluent_kafka import Consumer, Message
-
-    from izin.runtime.settings import KafkaSettings
-    from izin.schemas.topics import Topic
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.topics import Topic
 
 TopicAndPartition = tuple[str, int]
 

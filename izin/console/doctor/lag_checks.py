@@ -1,21 +1,13 @@
 """What the doctor finds about unread topics, about pulls from İYS and about dead letters: pure."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
 
-from izin.console.doctor.finding import ok, skipped, wrong
+from izin.console.doctor.consumer_lag import Unread
+from izin.console.doctor.finding import Finding, ok, skipped, wrong
 from izin.console.terminal.output import turkish
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-
-    from izin.console.doctor.consumer_lag import Unread
-    from izin.console.doctor.finding import Finding
-    from izin.sinks.ledger.stream_progress import Heard
+from izin.sinks.ledger.stream_progress import Heard
 
 USUAL = timedelta(minutes=5)
 """A record may wait this long while all is well: a worker restarts, a batch is large."""

@@ -1,27 +1,18 @@
 """What the doctor finds wrong with what the ledger holds, with the remedies: pure."""
 
-from __future__ import annotations
-
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from shlex import quote
-from typing import TYPE_CHECKING
 
-from izin.consent.forecast import forecast
+from izin.consent.forecast import Owed, forecast
 from izin.consent.model import Status
-from izin.console.doctor.finding import ok, wrong
+from izin.console.doctor.finding import Finding, ok, wrong
 from izin.console.terminal.output import turkish
+from izin.iys.token_policy import TokenPolicy
+from izin.sinks.ledger.brands import Brand
+from izin.sinks.ledger.reads import Backlog, Parked
+from izin.sinks.ledger.sequences import Missing
 from izin.sinks.monitor.subscriptions import warnings_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from datetime import datetime
-
-    from izin.consent.forecast import Owed
-    from izin.console.doctor.finding import Finding
-    from izin.iys.token_policy import TokenPolicy
-    from izin.sinks.ledger.brands import Brand
-    from izin.sinks.ledger.reads import Backlog, Parked
-    from izin.sinks.ledger.sequences import Missing
 
 _TOKEN_LIFETIME = timedelta(hours=2)
 """Of a token of İYS (reference section 1.2)."""

@@ -4,23 +4,16 @@ A check that depends on another is skipped where that one failed: a part that is
 once, and waited for once.
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import psycopg
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from izin.consent.errors import IzinError
-from izin.console.doctor.finding import CheckState, skipped, wrong
+from izin.console.doctor.finding import CheckState, Finding, skipped, wrong
 from izin.console.terminal.output import wrong_settings
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from izin.console.doctor.finding import Finding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,8 @@
 """``izin explain``: everything that ever happened to a recipient, in the order we learnt it."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -30,12 +29,8 @@ from izin.console.terminal.output import (
     print_rows,
 )
 from izin.sinks.ledger import brands, reads, suspensions
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from izin.sinks.ledger.db.connection import Ledger
-    from izin.sinks.ledger.reads import History
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.reads import History
 
 
 def explain(

@@ -3,23 +3,17 @@
 Times are Turkish. Only what programs need is left out; it is in the JSON.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
 
 from izin.consent.may_send import PermissionReason
 from izin.consent.obligation import Why
 from izin.console.terminal.output import turkish
-from izin.sinks.ledger.suspensions import EVERY
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from datetime import datetime
-
-    from izin.sinks.ledger.brands import Brand
-    from izin.sinks.ledger.reads import Fact
-    from izin.sinks.ledger.suspensions import Stop
-    from izin.sinks.record.row import Entry
+from izin.sinks.ledger.brands import Brand
+from izin.sinks.ledger.reads import Fact
+from izin.sinks.ledger.suspensions import EVERY, Stop
+from izin.sinks.record.row import Entry
 
 HISTORY = ("when (Turkey)", "what", "details")
 

@@ -1,7 +1,5 @@
 """What the local stack runs: ports, delays of İYS, and two example brands."""
 
-from __future__ import annotations
-
 import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta

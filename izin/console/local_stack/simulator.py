@@ -1,17 +1,11 @@
 """Give the simulator of İYS the accounts and brands of a local stack."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import httpx
 
 from izin.consent.clocks import TURKEY
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from izin.console.local_stack.settings import Credentials, ExampleBrand
+from izin.console.local_stack.settings import Credentials, ExampleBrand
 
 
 def register(url: str, brands: Sequence[ExampleBrand], credentials: Credentials) -> None:

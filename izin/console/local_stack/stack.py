@@ -5,22 +5,22 @@ simulator keeps nothing: servers of the caller's own, named in the environment, 
 prefix and a fresh database. İYS's delays are shortened on both sides.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import secrets
 import shlex
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import Literal, Self
 
 from pydantic import TypeAdapter
 
 from izin.console.brands.command import upsert
 from izin.console.local_stack import simulator
-from izin.console.local_stack.settings import Credentials, Delays, Ports
+from izin.console.local_stack.settings import Credentials, Delays, ExampleBrand, Ports
 from izin.console.local_stack.state_folder import StateFolder
 from izin.local import Command, LocalServers, Supervisor, create_database
 from izin.local.child import answers
@@ -29,14 +29,8 @@ from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.sinks.ledger.db.migrate import migrate
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
-    from typing import Self
+Part = Literal["intake", "sink", "order", "simulator"]
 
-    from izin.console.local_stack.settings import ExampleBrand
-
-    Part = Literal["intake", "sink", "order", "simulator"]
 
 _ISO = TypeAdapter(timedelta)
 

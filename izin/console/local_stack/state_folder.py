@@ -1,17 +1,12 @@
 """The folder of a local stack: locked against other runs, and emptied of what earlier runs left."""
 
-from __future__ import annotations
-
 import shutil
+from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from izin.local import LocalError
 from izin.local.folders import FolderLock
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 _MARKER = ".izin-local-stack"
 """Only in a folder that has this file is anything ever removed."""

@@ -1,7 +1,5 @@
 """Options that several commands take, and what people type as the ledger stores it."""
 
-from __future__ import annotations
-
 import os
 import pwd
 from datetime import UTC, datetime, time

@@ -1,18 +1,12 @@
 """Kafka's errors as a person can act on them."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaException
 
 from izin.runtime.kafka import BrokerError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from izin.runtime.settings import KafkaSettings
+from izin.runtime.settings import KafkaSettings
 
 
 @contextmanager

@@ -1,17 +1,13 @@
 """Ctrl-C and SIGTERM: the first stops what was started, in order; the second ends at once."""
 
-from __future__ import annotations
-
 import signal
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import typer
 
 from izin.console.terminal.output import ExitCode
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 

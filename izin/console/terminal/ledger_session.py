@@ -1,17 +1,13 @@
 """Access to the ledger for the length of one command."""
 
-from __future__ import annotations
-
 import asyncio
 import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.db.connection import Ledger, reach
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
 
 T = TypeVar("T")
 

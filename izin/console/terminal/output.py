@@ -8,35 +8,24 @@
 130 stopped by Ctrl-C or SIGTERM before it was done
 """
 
-from __future__ import annotations
-
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
-from pydantic_settings import BaseSettings, SettingsError
+from pydantic_settings import SettingsError
 from rich.console import Console
 from rich.text import Text
 
 from izin.consent.clocks import TURKEY
-from izin.consent.errors import IzinError, OurError, SourceError
+from izin.consent.errors import IzinError, SourceError
 from izin.console.terminal.tables import print_table
 from izin.runtime.settings import KafkaSettings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from pydantic_core import ErrorDetails
-
-A = TypeVar("A", bound=BaseSettings)
-B = TypeVar("B", bound=BaseSettings)
-C = TypeVar("C", bound=BaseSettings)
 
 _CRITICAL_ONLY = 2
 
@@ -154,32 +143,11 @@ def exit_on_error(*others: type[Exception]) -> Iterator[None]:
         _fail(f"settings: {wrong_settings(error)}", ExitCode.OURS)
 
 
-def settings_of(one: type[A], two: type[B], three: type[C]) -> tuple[A, B, C]:
-    """Return three groups of settings.
-
-    Raises:
-        OurError: Something is missing or wrong; it names all of it, in any of the groups.
-    """
-    wrong = []
-    for group in (one, two, three):
-        try:
-            group()
-        except ValidationError as error:
-            wrong += error.errors(include_input=False)
-    if wrong:
-        raise OurError(f"settings: {_described(wrong)}")
-    return one(), two(), three()
-
-
 def wrong_settings(error: ValidationError) -> str:
     """Return in words which settings are missing or wrong, without their values."""
-    return _described(error.errors(include_input=False))
-
-
-def _described(wrong: Iterable[ErrorDetails]) -> str:
     named = (
         f"{one['loc'][0]} ({'missing' if one['type'] == 'missing' else one['msg'].lower()})"
-        for one in wrong
+        for one in error.errors(include_input=False)
     )
     return f"set in the environment: {', '.join(named)}"
 

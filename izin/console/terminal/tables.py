@@ -5,18 +5,12 @@ narrow, each row is printed as a block, a line a column. Commands to type stand 
 whole lines that the terminal may wrap and a person can copy.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from rich.cells import cell_len
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rich.console import Console
 
 _PROSE = 20
 """Characters a column of prose needs at least; lines of one word each are unreadable."""

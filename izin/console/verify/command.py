@@ -5,8 +5,6 @@ random generator of its own, which depend on the seed and the number of the bloc
 result nor counterexample depends on how many processes share the work.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import signal
 import time

@@ -1,21 +1,15 @@
 """Print a counterexample of the law: its events, two ways to apply them, and both states."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.text import Text
 
-from izin.consent.model import Consent
+from izin.consent.model import Claim, Consent, ConsentKey
+from izin.consent.permutations import Clash, Parts
 from izin.console.terminal.output import OutputFormat, out, print_rows
 from izin.runtime.observe import mask
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from izin.consent.model import Claim, ConsentKey
-    from izin.consent.permutations import Clash, Parts
 
 _EVENT = (
     *("number", "key", "status", "effective_at", "origin_rank", "event_id"),

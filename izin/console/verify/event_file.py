@@ -5,21 +5,16 @@ Kafka would carry it and decoded again, so it is checked against the schema, no 
 admission decides whether it is lawful.
 """
 
-from __future__ import annotations
-
 import json
+from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from izin.consent.errors import SourceError
+from izin.consent.model import ConsentEvent
 from izin.schemas.codec import Codec
 from izin.schemas.contracts import current
 from izin.schemas.records import event_from_avro
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from izin.consent.model import ConsentEvent
 
 _RECORD = "ConsentEvent"
 _INSTANTS = frozenset({"consent_date", "received_at", "creation_date", "observed_at"})
