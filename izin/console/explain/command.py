@@ -58,7 +58,7 @@ def explain(
         case OutputFormat.JSON:
             print_json(
                 {
-                    "state": [
+                    "keys": [
                         asdict(one) | {"suspended": suspended.get(one.key)}
                         for one in history.entries
                     ],

@@ -1,4 +1,4 @@
-"""What commands say of topics that are not there."""
+"""Reading a topic from beginning to end, and topics that are missing."""
 
 import pytest
 
@@ -10,23 +10,21 @@ from tests.integration.console.conftest import Izin
 pytestmark = pytest.mark.broker
 
 
-def test_a_topic_that_does_not_exist_is_told_with_its_cure(
-    izin: Izin, broker: KafkaSettings
-) -> None:
-    """Nobody waits for the end of what has none."""
-    told = izin("dead-letters")
-    assert told.exit_code == 4
+def test_commands_for_a_missing_topic_name_the_remedy(izin: Izin, broker: KafkaSettings) -> None:
+    """No command waits for the end of a topic that does not exist."""
+    printed = izin("dead-letters")
+    assert printed.exit_code == 4
     name = broker.topics.dead_letters.name
-    assert f"topic {name} does not exist; run: izin up" in told.stderr
+    assert f"topic {name} does not exist; run: izin up" in printed.stderr
     verified = izin("ledger", "verify")
     assert verified.exit_code == 4
     assert f"topic {broker.topics.anchors.name} does not exist" in verified.stderr
 
 
-def test_a_topic_is_read_in_as_many_partitions_as_it_has(
+def test_read_all_reads_the_partitions_there_are(
     topics: KafkaSettings, izin: Izin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A wrong IZIN_PARTITIONS is the doctor's business, and no reason to wait for ever."""
+    """With a wrong IZIN_PARTITIONS reading still ends; the doctor reports the setting."""
     monkeypatch.setenv("IZIN_PARTITIONS", "7")
     wrong = KafkaSettings()
     assert list(read_all(wrong, codec(wrong), wrong.topics.consents)) == []

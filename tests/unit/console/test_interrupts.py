@@ -9,7 +9,7 @@ from izin.console.terminal.interrupts import raising_on_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_interrupts_the_block(number: signal.Signals) -> None:
+def test_first_signal_interrupts_the_block(number: signal.Signals) -> None:
     """Either signal raises KeyboardInterrupt, after which a second one would end the process."""
     before = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt), raising_on_signals():
@@ -17,7 +17,7 @@ def test_a_signal_interrupts_the_block(number: signal.Signals) -> None:
     assert signal.getsignal(number) == before
 
 
-def test_the_second_signal_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_second_signal_has_its_default_effect(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once interrupted, the next signal has its usual effect: the end, at once."""
     after = {}
 
@@ -30,7 +30,7 @@ def test_the_second_signal_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     assert after == {signal.SIGINT: signal.SIG_DFL, signal.SIGTERM: signal.SIG_DFL}
 
 
-def test_a_block_that_ends_by_itself_leaves_nothing() -> None:
+def test_block_without_a_signal_restores_the_handlers() -> None:
     """The handlers are as they were."""
     before = signal.getsignal(signal.SIGTERM)
     with raising_on_signals():
