@@ -39,7 +39,7 @@ def lanes(settings: KafkaSettings) -> list[TopicRecord]:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "printed"),
     [
         (b"", "the file is empty"),
         (bytes(range(256)) * 20, "binary data at byte"),
@@ -63,7 +63,7 @@ def test_import_of_an_unusable_file_names_the_fault(
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "printed"),
     [
         (("--map", "renk"), "write COLUMN=field"),
         (("--set", "marka"), "write field=value"),
@@ -190,7 +190,7 @@ def test_import_counts_onay_past_its_term(izin: Izin, brand: int, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "printed"),
     [
         ("--recipient=0555 12", "--recipient: not a phone number"),
         ("--brand=999", "izin brands add 999"),

@@ -28,8 +28,7 @@ def shown(izin: Izin, brand: str) -> dict[str, str]:
 
 
 def test_brands_rights_acts_with_yes_only(izin: Izin, registered: str) -> None:
-    """Listed, shown, and among the suspensions with who said it and the remedy; given back, gone.
-    """
+    """Listed, and among the suspensions with who said it and the remedy; given back, gone."""
     order = ("brands", "rights", registered, "--type", "MESAJ", "--type", "EPOSTA", "--by", "ada")
     printed = izin(*order)
     assert (printed.exit_code, "ARAMA: write -> no" in printed.stderr) == (0, True)
