@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 
 _READS: dict[str, tuple[type[BaseSettings], ...]] = {
-    "stream": (settings.KafkaSettings, settings.StreamSettings, settings.LogSettings),
+    "order": (settings.KafkaSettings, settings.StreamSettings, settings.LogSettings),
     "sink": (
         settings.KafkaSettings,
         settings.LedgerSettings,
@@ -74,7 +74,7 @@ _COMMANDS = get_command(app)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Papers:
-    """The files that make the house in containers."""
+    """The files that make the local stack in containers."""
 
     text: str
     compose: dict[str, Any]
@@ -172,8 +172,8 @@ def commands(given: Papers) -> Iterator[str]:
     for name, service in given.services.items():
         if is_ours(service):
             calls += [(name, argv, given.environment(name)) for argv in argvs(service)]
-    told = re.sub(r"\\\n# *", "", given.text)
-    for service, line in re.findall(r"(?m)^# +docker compose exec (\S+) izin (.*)$", told):
+    joined = re.sub(r"\\\n# *", "", given.text)
+    for service, line in re.findall(r"(?m)^# +docker compose exec (\S+) izin (.*)$", joined):
         calls.append((service, shlex.split(line), given.environment(service)))
     for name, argv, environment in calls:
         refused = refusal(argv, environment)
@@ -240,25 +240,25 @@ def read(group: type[BaseSettings], environment: Mapping[str, str]) -> Any:  # n
         return group()
 
 
-def twin(given: Papers) -> Iterator[str]:
-    """İYS's twin and our sink agree on delays, account and brands."""
+def simulator(given: Papers) -> Iterator[str]:
+    """Find where simulator and sink disagree on delays, account and brands."""
     environment = given.environment("simulator")
     (argv,) = argvs(given.services["simulator"])
     command, rest = leaf(argv)
     with patch.dict(os.environ, environment, clear=True):
-        told = command.make_context("simulator", rest).params
+        params = command.make_context("simulator", rest).params
     iys = read(settings.IysSettings, given.environment("sink"))
-    if told["result_delay"] != iys.result_delay.total_seconds():
+    if params["result_delay"] != iys.result_delay.total_seconds():
         yield "result delays differ"
-    if told["hidden_window"] != iys.hidden_window.total_seconds():
+    if params["hidden_window"] != iys.hidden_window.total_seconds():
         yield "hidden windows differ"
     account = f"{iys.username}:{iys.password.get_secret_value()}:"
-    if not any(one.startswith(account) for one in told["account"]):
-        yield "the sink's account is unknown to the twin"
+    if not any(one.startswith(account) for one in params["account"]):
+        yield "the sink's account is unknown to the simulator"
     ours = {
         (argv[2], argv[argv.index("--iys-code") + 1], argv[argv.index("--name") + 1])
         for argv in argvs(given.services["migrate"])
         if argv[:2] == ["brands", "add"]
     }
-    if ours != {tuple(one.split(":", 3)[:3]) for one in told["brand"]}:
+    if ours != {tuple(one.split(":", 3)[:3]) for one in params["brand"]}:
         yield "brands differ"

@@ -14,8 +14,6 @@ LINES = 300
 
 LONGER: Mapping[str, str] = {
     "izin/consent/model.py": "the words of the law, one table of translation",
-    "izin/console/local_stack/stack.py": "every process of the house, in the order of its start",
-    "izin/demo/generate.py": "one file that can be run alone",
     "izin/producers/publish.py": "one door, in its two speeds",
     "izin/schemas/decided_event_cutter.py": "drawn from the contract, some lines a field",
     "izin/schemas/decision_cutter.py": "drawn from the contract, some lines a field",
@@ -30,7 +28,7 @@ ENVIRONMENT: Mapping[str, str] = {
     "izin/runtime/settings.py": "the reader",
     "izin/local/": "starts servers, which need an environment",
     "izin/simulator/": "a stranger with settings of its own",
-    "izin/console/local_stack/stack.py": "hands it on to the processes it starts",
+    "izin/console/local_stack/stack.py": "passes it on to the processes it starts",
 }
 """Who may touch the environment, and why."""
 
