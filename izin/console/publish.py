@@ -92,7 +92,7 @@ def publish(
 def _publish(fields: dict[Field, str], rules: DateRules) -> tuple[Published, tuple[Violation, ...]]:
     """Publish an event; return where it is, and what would keep İYS from registering it."""
     kafka, now, reference = kafka_settings(), utc_now(), fields[Field.ORIGIN_REF]
-    statement = read(fields, rules)
+    parsed = read(fields, rules)
     if reference and not fields[Field.CONSENT_DATE]:
         # Now is another instant each time: the repetition would be a second, later event.
         raise typer.BadParameter(
@@ -101,13 +101,13 @@ def _publish(fields: dict[Field, str], rules: DateRules) -> tuple[Published, tup
             param_hint="--reference",
         )
     event_id = (
-        message_event_id("cli", reference, "|".join(statement.identity))
-        if reference and statement.consent_date is not None
+        message_event_id("cli", reference, "|".join(parsed.identity))
+        if reference and parsed.consent_date is not None
         else new_event_id(now, secrets.token_bytes(CHANCE_BYTES))
     )
     origin = Origin(event_id=event_id, origin="cli", received_at=now, is_live=True)
     encoder = codec(kafka)
-    judged = judge(statement, BrandReader(kafka, encoder).load(), origin)
+    judged = judge(parsed, BrandReader(kafka, encoder).load(), origin)
     if isinstance(judged, Refused):
         raise SourceError("\n".join(map(_described, judged.violations)))
     with Publisher(kafka, encoder, clock=utc_now) as publisher:

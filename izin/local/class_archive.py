@@ -27,7 +27,7 @@ def class_archive(
     """Return the options with which `java` maps the archive of the program `name`.
 
     Where there is none yet, `rehearse` runs the program once, from start to end, with the option it
-    is given. The result is empty where that failed once, or where `java` brings no archive of its
+    is given. The result is empty where that failed once, or where `java` has no archive of its
     own to build on: the program then starts as it would anywhere.
     """
     cache = cache or cache_folder()

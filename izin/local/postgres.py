@@ -54,7 +54,7 @@ class Postgres(Server):
         return create_database(self.url_of_server, name)
 
     def drop_database(self, name: str) -> None:
-        """Drop a database if it is there, whoever is connected to it."""
+        """Drop a database if it exists, ending its connections."""
         drop_database(self.url_of_server, name)
 
     @property

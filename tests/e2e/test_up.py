@@ -47,7 +47,7 @@ def asked(folder: Path, *words: str) -> tuple[int, str]:
 
 
 def is_registered(folder: Path) -> bool:
-    """Tell whether İYS has the consent that was published."""
+    """Return whether İYS has the consent that was published."""
     code, printed = asked(folder, "explain", "0 (555) 000 00 01", "--output", "json")
     return code == 0 and json.loads(printed)["keys"][0]["state"] == "accepted"
 

@@ -95,7 +95,7 @@ def print_rows(
     """Print ``rows`` as a table, or as a JSON list of objects by column.
 
     ``columns`` are the names in JSON, in a mapping with their titles in the table. With ``below``
-    the last column, what to do, stands in lines below the table.
+    the last column, what to do, is printed in lines below the table.
     """
     match output:
         case OutputFormat.JSON:

@@ -1,7 +1,7 @@
 """Tables that fit the terminal and truncate nothing: a code, key or id without its end is useless.
 
 Every column has room for its longest word, and for some of its prose. Where the terminal is too
-narrow, each row is printed as a block, a line a column. Commands to type stand below the table, in
+narrow, each row is printed as a block, a line a column. Commands to type are below the table, in
 whole lines that the terminal may wrap and a person can copy.
 """
 
@@ -21,7 +21,7 @@ _FRAME = 3
 def print_table(
     out: Console, titles: Sequence[str], rows: Sequence[Sequence[str]], *, below: bool = False
 ) -> None:
-    """Print ``rows`` under ``titles``; with ``below`` the last column stands below the table."""
+    """Print ``rows`` under ``titles``; with ``below`` the last column is below the table."""
     if not rows:
         _print_whole(out, "none")
         return

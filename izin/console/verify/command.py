@@ -80,10 +80,10 @@ class Series:
     def try_block(self, number: int) -> bytes | Clash:
         """Return the digest of the block's set, or its counterexample."""
         rng = Random(f"{self.seed}/{self.events}/{number}")  # noqa: S311  # a trial, not a secret
-        claims = self.given
-        if claims is None:
-            claims = contradicting(rng.randint(self.fewest, self.events), rng=rng)
-        return try_law(claims, permutations=self.in_block(number), rng=rng, law=self.law)
+        admitted = self.given
+        if admitted is None:
+            admitted = contradicting(rng.randint(self.fewest, self.events), rng=rng)
+        return try_law(admitted, permutations=self.in_block(number), rng=rng, law=self.law)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,8 +152,8 @@ def _series(
         )
 
     if file is not None:
-        claims = _claims_of(file)
-        yield of(len(claims), len(claims), given=claims)
+        admitted = _admitted_events(file)
+        yield of(len(admitted), len(admitted), given=admitted)
     elif events is not None:
         yield of(events, events)
     else:
@@ -161,7 +161,7 @@ def _series(
         yield of(LARGE, LARGE, -(-permutations // PER_LARGE))
 
 
-def _claims_of(file: Path) -> list[Claim]:
+def _admitted_events(file: Path) -> list[Claim]:
     """Return the admitted events of ``file``, as if appended when the last was received."""
     try:
         with file.open(encoding="utf-8-sig") as lines:
@@ -173,10 +173,12 @@ def _claims_of(file: Path) -> list[Claim]:
     if not received:
         raise SourceError(f"{file.name}: no event says when it was received; add received_at")
     judged = [admit(event, appended_at=max(received)) for event in events]
-    claims = [one for one in judged if isinstance(one, Claim)]
-    if len(claims) < len(events):
-        say(f"{len(events) - len(claims)} of {len(events)} events are refused: they have no effect")
-    return claims
+    admitted = [one for one in judged if isinstance(one, Claim)]
+    if len(admitted) < len(events):
+        say(
+            f"{len(events) - len(admitted)} of {len(events)} events are refused: they have no effect"
+        )
+    return admitted
 
 
 def _run(series: Series, workers: int) -> SeriesResult:

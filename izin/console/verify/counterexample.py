@@ -20,7 +20,7 @@ _EVENT = (
 def print_clash(clash: Clash) -> None:
     """Print ``clash`` as tables."""
     out.print(Text(f"the law does not hold: {clash.why}", "red"))
-    rows = [_event(number, claim).values() for number, claim in enumerate(clash.claims, 1)]
+    rows = [_event(number, one).values() for number, one in enumerate(clash.claims, 1)]
     print_rows(OutputFormat.TABLE, _EVENT, map(tuple, rows))
     ways = [("one", _written(clash.one)), ("other", _written(clash.other))]
     print_rows(OutputFormat.TABLE, ("way", "applied: (…) is a state, + merges"), ways)
@@ -31,7 +31,7 @@ def clash_as_json(clash: Clash) -> dict[str, Any]:
     """Return ``clash`` for programs; events are numbered from 1."""
     return {
         "why": clash.why,
-        "events": [_event(number, claim) for number, claim in enumerate(clash.claims, 1)],
+        "events": [_event(number, one) for number, one in enumerate(clash.claims, 1)],
         "one": _numbered(clash.one),
         "other": _numbered(clash.other),
         "one_state": [_fields(one) for one in clash.one_state.values()],
@@ -39,16 +39,16 @@ def clash_as_json(clash: Clash) -> dict[str, Any]:
     }
 
 
-def _event(number: int, claim: Claim) -> dict[str, object]:
-    event = claim.event
+def _event(number: int, admitted: Claim) -> dict[str, object]:
+    event = admitted.event
     return {
         "number": number,
-        "key": _masked(claim.key),
-        "status": str(claim.status),
-        "effective_at": claim.effective_at,
+        "key": _masked(admitted.key),
+        "status": str(admitted.status),
+        "effective_at": admitted.effective_at,
         "origin_rank": int(event.origin_rank),
         "event_id": event.event_id,
-        "registrable": claim.registrable,
+        "registrable": admitted.registrable,
         "consent_date": event.consent_date,
         "source": event.source,
         "origin": event.origin,

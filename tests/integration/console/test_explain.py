@@ -213,7 +213,7 @@ def test_brands_command_for_an_unknown_brand_exits_3(
 
 
 def test_brands_show_has_terms_and_rights(izin: Izin, stored_history: str) -> None:
-    """Exit code 1 where something needs a person, 3 where nobody knows the brand."""
+    """Exit code 1 where something needs a person, 3 where the brand is unknown."""
     assert izin("brands", "show", "999").exit_code == 3
     izin("brands", "add", str(BRAND), "--iys-code=100001", "--customer=acme", "--name=One")
     shown = izin("brands", "show", str(BRAND), "--output", "json")
@@ -260,7 +260,7 @@ def test_brands_requeue_acts_with_yes_only(izin: Izin, stored_history: str) -> N
 
 
 def test_brands_requeue_without_by_records_the_user(izin: Izin, stored_history: str) -> None:
-    """Nobody vouches for a consent without a name."""
+    """Who vouches for a consent is always recorded."""
     izin("brands", "add", str(BRAND), "--iys-code=100001", "--customer=acme", "--name=One")
     assert izin("brands", "requeue", str(BRAND), "--reason=reconsent", "--yes").exit_code == 0
     history = json.loads(izin("explain", PHONE, "--output", "json").stdout)["history"]

@@ -109,7 +109,7 @@ def test_postgres_without_the_password_is_refused(server: Postgres) -> None:
 
 
 def test_database_in_use_can_be_dropped(server: Postgres) -> None:
-    """Dropping does not wait for whoever is connected."""
+    """Dropping ends the connections of the database."""
     url = server.create_database("fresh")
     assert one(url, "SELECT current_database()") == "fresh"
     with psycopg.connect(url):
@@ -120,7 +120,7 @@ def test_database_in_use_can_be_dropped(server: Postgres) -> None:
 
 
 def test_password_file_is_readable_by_its_owner_only(server: Postgres, folder: Path) -> None:
-    """Nobody but us may read it."""
+    """Other users cannot read it."""
     password = folder / "postgres" / "password"
     assert password.stat().st_mode & 0o077 == 0
     assert password.stat().st_uid == os.geteuid()

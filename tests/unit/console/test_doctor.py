@@ -71,7 +71,7 @@ def test_doctor_names_the_setting_of_what_is_away(options: tuple[str, ...]) -> N
 
 
 def test_doctor_skips_and_names_what_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A part nobody configured is no fault."""
+    """A part that is not configured is no fault."""
     monkeypatch.delenv("DATABASE_URL")
     monkeypatch.delenv("IYS_USERNAME")
     _, findings, _ = found()
@@ -237,22 +237,22 @@ def test_of_iys_expects_401_without_a_token(status: int, state: CheckState) -> N
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
 
-def owed(count: int, *, status: Status = Status.ONAY, hours: float = 1) -> Owed:
+def waiting(count: int, *, status: Status = Status.ONAY, hours: float = 1) -> Owed:
     """Return a group that is due so many hours from now, and if ONAY offered for an hour more."""
     due_at = NOW + timedelta(hours=hours)
     expires_at = due_at + timedelta(hours=1) if status is Status.ONAY else None
     return Owed(status=status, due_at=due_at, expires_at=expires_at, count=count)
 
 
-def deadlines(*telling: Owed, held: tuple[Owed, ...] = ()) -> list[tuple[CheckState, str]]:
+def deadlines(*ready: Owed, suspended: tuple[Owed, ...] = ()) -> list[tuple[CheckState, str]]:
     """Return what the doctor finds about a backlog at a record a second."""
-    backlog = Backlog(telling=telling, held=held)
+    backlog = Backlog(telling=ready, held=suspended)
     return [(one.state, one.what) for one in of_backlog(backlog, now=NOW, pace=1)]
 
 
 def test_of_backlog_in_time_is_ok() -> None:
     """All in time, with the end in Turkish time; nothing to send is ok too."""
-    assert deadlines(owed(3600)) == [
+    assert deadlines(waiting(3600)) == [
         (
             CheckState.OK,
             "3600 records to send, all in time at 1 a second, the last by 02.03.2026 13:00:00",
@@ -263,7 +263,7 @@ def test_of_backlog_in_time_is_ok() -> None:
 
 def test_of_backlog_too_large_has_its_remedy() -> None:
     """First what expires and when the first does, then what is only late."""
-    (lost, first), (late, then) = deadlines(owed(10_000))
+    (lost, first), (late, then) = deadlines(waiting(10_000))
     assert lost is late is CheckState.WRONG
     assert first.startswith("2800 ONAY expire before they can be sent, the first at 02.03.2026 14:")
     assert "IYS_EGRESS_ADDRESS" in first
@@ -274,7 +274,7 @@ def test_of_backlog_too_large_has_its_remedy() -> None:
 
 def test_of_backlog_opt_outs_are_late_and_never_lost() -> None:
     """A rejection never expires."""
-    ((state, what),) = deadlines(owed(10, status=Status.RET, hours=-1))
+    ((state, what),) = deadlines(waiting(10, status=Status.RET, hours=-1))
     assert (state, what.partition(",")[0]) == (
         CheckState.WRONG,
         "10 records are sent after they are due",
@@ -283,14 +283,14 @@ def test_of_backlog_opt_outs_are_late_and_never_lost() -> None:
 
 def test_of_backlog_suspended_has_another_remedy() -> None:
     """A suspension has nothing to do with pace, so the remedy is another."""
-    ((state, what),) = deadlines(held=(owed(7, status=Status.RET), owed(5, hours=3)))
+    ((state, what),) = deadlines(suspended=(waiting(7, status=Status.RET), waiting(5, hours=3)))
     assert state is CheckState.WRONG
     assert what == (
         "12 records are suspended; 7 of them opt-outs, the first due at 02.03.2026 13:00:00: "
         "izin deadlines opt-outs writes what a person withdraws; 5 of them ONAY that expire, "
         "the first at 02.03.2026 16:00:00; see: izin brands suspensions, izin brands list"
     )
-    ((_, what),) = deadlines(held=(owed(5),))
+    ((_, what),) = deadlines(suspended=(waiting(5),))
     assert what.startswith("5 records are suspended; 5 of them ONAY")
 
 
@@ -360,9 +360,9 @@ def test_of_brands_with_too_many_accounts_names_the_address() -> None:
 
 def test_of_pulls_names_a_stale_stream():
     """A citizen.s opt-out may wait in it."""
-    heard = Heard(brand_code=BRAND, stream="IYS", heard_at=NOON)
+    pulled = Heard(brand_code=BRAND, stream="IYS", heard_at=NOON)
     assert lag_checks.of_pulls([], now=NOON).state is CheckState.SKIPPED
-    assert lag_checks.of_pulls([heard], now=NOON + timedelta(hours=6)).state is CheckState.OK
-    silent = lag_checks.of_pulls([heard], now=NOON + timedelta(hours=7))
-    assert silent.state is CheckState.WRONG
-    assert f"IYS of {BRAND}" in silent.what
+    assert lag_checks.of_pulls([pulled], now=NOON + timedelta(hours=6)).state is CheckState.OK
+    stale = lag_checks.of_pulls([pulled], now=NOON + timedelta(hours=7))
+    assert stale.state is CheckState.WRONG
+    assert f"IYS of {BRAND}" in stale.what

@@ -185,13 +185,13 @@ A_SUSPENSION = Stop(
 
 def test_state_rows_of_a_suspended_key_say_why() -> None:
     """Since when, why, and the command with the remedy; a stopped brand suspends all of it."""
-    owed = an_entry(state="pending", why="opt-out", desired_status="RET")
-    suspended = why_suspended(owed, A_BRAND, (A_SUSPENSION,))
+    waiting = an_entry(state="pending", why="opt-out", desired_status="RET")
+    suspended = why_suspended(waiting, A_BRAND, (A_SUSPENSION,))
     assert suspended == (
         "suspended since 02.03.2026 12:00:00, no right to write MESAJ: izin brands suspensions"
     )
-    assert dict(state_rows(owed, suspended))["state"] == f"{suspended}; opt out"
-    stopped = why_suspended(owed, replace(A_BRAND, status="stopped"), ())
+    assert dict(state_rows(waiting, suspended))["state"] == f"{suspended}; opt out"
+    stopped = why_suspended(waiting, replace(A_BRAND, status="stopped"), ())
     assert stopped == "suspended, for its brand is stopped: izin brands show 100001"
 
 
@@ -201,16 +201,16 @@ def test_state_rows_of_a_suspended_key_say_why() -> None:
     ids=str,
 )
 def test_suspension_of_another_does_not_apply(fields: dict[str, object]) -> None:
-    """Of another brand or channel, or of consents where an opt-out is owed."""
-    owed = an_entry(state="retryable", desired_status="RET")
-    assert why_suspended(owed, A_BRAND, (replace(A_SUSPENSION, **fields),)) is None
+    """Of another brand or channel, or of consents where an opt-out waits."""
+    waiting = an_entry(state="retryable", desired_status="RET")
+    assert why_suspended(waiting, A_BRAND, (replace(A_SUSPENSION, **fields),)) is None
     assert why_suspended(an_entry(state="accepted"), A_BRAND, (A_SUSPENSION,)) is None
 
 
 def test_state_rows_of_a_waiting_key_have_its_due_date() -> None:
     """A key that waits says by when it is due."""
-    owed = dict(state_rows(an_entry(state="pending", why="opt-out", due_at=NOON), None))
-    assert owed["state"].endswith("opt out; due 02.03.2026 12:00:00")
+    rows = dict(state_rows(an_entry(state="pending", why="opt-out", due_at=NOON), None))
+    assert rows["state"].endswith("opt out; due 02.03.2026 12:00:00")
 
 
 def test_state_rows_without_a_desired_status_say_nothing() -> None:
