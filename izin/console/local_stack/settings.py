@@ -80,7 +80,7 @@ def _secret() -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
+class StackCredentials:
     """Credentials of one run, known to its processes only."""
 
     username: str = "izin-local"

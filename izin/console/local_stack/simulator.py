@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import httpx
 
 from izin.consent.clocks import TURKEY
-from izin.console.local_stack.settings import Credentials, ExampleBrand
+from izin.console.local_stack.settings import ExampleBrand, StackCredentials
 
 
-def register(url: str, brands: Sequence[ExampleBrand], credentials: Credentials) -> None:
+def register(url: str, brands: Sequence[ExampleBrand], credentials: StackCredentials) -> None:
     """Register ``brands``, and an account for each of their providers, at the simulator."""
     with httpx.Client(base_url=f"{url}/__simulator__", trust_env=False) as admin:
         for iys_code in sorted({one.iys_code for one in brands}):

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 
 from izin.console.brands.command import upsert
 from izin.console.local_stack import simulator
-from izin.console.local_stack.settings import Credentials, Delays, ExampleBrand, Ports
+from izin.console.local_stack.settings import Delays, ExampleBrand, Ports, StackCredentials
 from izin.console.local_stack.state_folder import StateFolder
 from izin.local import Command, LocalServers, Supervisor, create_database
 from izin.local.child import answers
@@ -57,7 +57,7 @@ class LocalStack:
         self._partitions = partitions
         self._environ = environ
         self._report = on_progress
-        self._credentials = Credentials()
+        self._credentials = StackCredentials()
         self._servers = LocalServers(
             self._folder.path,
             kafka_port=self._ports.kafka,

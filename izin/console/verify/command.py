@@ -175,9 +175,8 @@ def _admitted_events(file: Path) -> list[Claim]:
     judged = [admit(event, appended_at=max(received)) for event in events]
     admitted = [one for one in judged if isinstance(one, Claim)]
     if len(admitted) < len(events):
-        say(
-            f"{len(events) - len(admitted)} of {len(events)} events are refused: they have no effect"
-        )
+        refused = len(events) - len(admitted)
+        say(f"{refused} of {len(events)} events are refused: they have no effect")
     return admitted
 
 
