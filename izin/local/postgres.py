@@ -21,7 +21,7 @@ from pathlib import Path
 import psycopg
 
 from izin.local.child import Command
-from izin.local.databases import create_database, drop_database, has_database
+from izin.local.databases import create_database, has_database
 from izin.local.errors import PackageMissingError, StartError
 from izin.local.ports import HOST, is_listening
 from izin.local.server import Server
@@ -48,14 +48,6 @@ class Postgres(Server):
     def url(self) -> str:
         """The URL of the database `izin`, password included. Raises RuntimeError before start."""
         return self._url(_DATABASE)
-
-    def create_database(self, name: str) -> str:
-        """Create an empty database and return its URL. Raises psycopg's error if it exists."""
-        return create_database(self.url_of_server, name)
-
-    def drop_database(self, name: str) -> None:
-        """Drop a database if it exists, ending its connections."""
-        drop_database(self.url_of_server, name)
 
     @property
     def url_of_server(self) -> str:
@@ -87,7 +79,7 @@ class Postgres(Server):
 
     def _initialize(self) -> None:
         if not has_database(self.url_of_server, _DATABASE):
-            self.create_database(_DATABASE)
+            create_database(self.url_of_server, _DATABASE)
 
     @property
     def _data(self) -> Path:

@@ -6,16 +6,14 @@ a row and is bounded; after too many in a row it stays down, which `on_event` is
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
 
 from izin.local.child import Child, Command
+from izin.local.maven import Progress, silent
 
 _WATCH_INTERVAL = 0.1
-
-OnEvent = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +47,10 @@ class _Supervised:
         self.given_up = False
 
 
-def _ignore(_event: str) -> None:
-    """Ignore the event."""
-
-
 class Supervisor:
     """Named child processes; a context manager that stops them all at its end."""
 
-    def __init__(self, *, policy: RestartPolicy | None = None, on_event: OnEvent = _ignore) -> None:
+    def __init__(self, *, policy: RestartPolicy | None = None, on_event: Progress = silent) -> None:
         self._policy = policy or RestartPolicy()
         self._on_event = on_event
         self._children: dict[str, Child] = {}

@@ -266,10 +266,3 @@ def test_brands_requeue_without_by_records_the_user(izin: Izin, stored_history: 
     history = json.loads(izin("explain", PHONE, "--output", "json").stdout)["history"]
     (act,) = [one["data"] for one in history if one["kind"] == "act"]
     assert act["by"] == pwd.getpwuid(os.getuid()).pw_name
-
-
-def test_brands_suspensions_of_a_new_ledger_are_empty(izin: Izin, stored_history: str) -> None:
-    """Without a suspension the list is empty, and the exit code 0."""
-    shown = izin("brands", "suspensions", "--output", "json")
-    assert shown.exit_code == 0
-    assert json.loads(shown.stdout) == []

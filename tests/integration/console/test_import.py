@@ -225,10 +225,3 @@ def test_import_without_topics_names_the_remedy(
     shown = izin("import", a_file(tmp_path, GOOD))
     assert shown.exit_code == 4
     assert "izin doctor --fix" in shown.stderr
-
-
-def test_dead_letters_of_an_empty_topic_are_empty(izin: Izin, topics: KafkaSettings) -> None:
-    """A topic without any prints an empty list."""
-    shown = izin("dead-letters", "--output", "json")
-    assert shown.exit_code == 0
-    assert json.loads(shown.stdout) == []

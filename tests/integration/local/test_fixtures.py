@@ -2,16 +2,6 @@
 
 import psycopg
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
-
-
-@pytest.mark.broker
-def test_topic_prefix_fixture_takes_topics(kafka: str, topic_prefix: str) -> None:
-    """The broker is real, and takes topics under the prefix of a test."""
-    admin = AdminClient({"bootstrap.servers": kafka})
-    name = f"{topic_prefix}consents"
-    admin.create_topics([NewTopic(name, num_partitions=2)])[name].result(timeout=10)
-    assert name in admin.list_topics(timeout=10).topics
 
 
 @pytest.mark.database

@@ -13,7 +13,13 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from izin.local import PackageMissingError, Postgres, StateInUseError
+from izin.local import (
+    PackageMissingError,
+    Postgres,
+    StateInUseError,
+    create_database,
+    drop_database,
+)
 from izin.local import postgres as module
 from tests.support.waiting import until
 
@@ -110,11 +116,11 @@ def test_postgres_without_the_password_is_refused(server: Postgres) -> None:
 
 def test_database_in_use_can_be_dropped(server: Postgres) -> None:
     """Dropping ends the connections of the database."""
-    url = server.create_database("fresh")
+    url = create_database(server.url_of_server, "fresh")
     assert one(url, "SELECT current_database()") == "fresh"
     with psycopg.connect(url):
-        server.drop_database("fresh")
-    server.drop_database("fresh")
+        drop_database(server.url_of_server, "fresh")
+    drop_database(server.url_of_server, "fresh")
     with pytest.raises(psycopg.OperationalError, match="does not exist"):
         psycopg.connect(url)
 

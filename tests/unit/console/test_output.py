@@ -5,16 +5,13 @@ from datetime import UTC, datetime
 
 import pytest
 import typer
-from pydantic import ValidationError
 
 from izin.consent.errors import IysError, IzinError, NaiveInstantError, OurError, SourceError
 from izin.console.terminal.output import (
     ExitCode,
     OutputFormat,
-    err,
     exit_on_error,
     kafka_settings,
-    out,
     print_rows,
     turkish,
 )
@@ -103,12 +100,6 @@ def test_wrong_intake_tokens_are_reported_with_the_right_form(
     assert "17" not in printed
 
 
-def test_wrong_argument_of_settings_is_pydantics_error() -> None:
-    """``exit_on_error`` catches what settings raise."""
-    with pytest.raises(ValidationError):
-        KafkaSettings(partitions=0)
-
-
 def test_table_cells_are_text_not_markup(capsys: pytest.CaptureFixture[str]) -> None:
     """Input is printed as it is; None is empty, and True is yes."""
     print_rows(OutputFormat.TABLE, ("name", "is"), [("[bold]x[/y]", True), (None, False)])
@@ -137,12 +128,6 @@ def test_instants_are_printed_in_turkish_time() -> None:
     """Noon in Turkey is nine in UTC, given as instant or as ISO text."""
     assert turkish(NOON) == turkish(NOON.isoformat()) == "02.03.2026 12:00:00"
     assert turkish(None) == turkish("") == ""
-
-
-def test_results_and_messages_use_different_streams() -> None:
-    """Results go to standard output, all else to standard error."""
-    assert err.stderr
-    assert not out.stderr
 
 
 def test_kafka_client_of_a_command_logs_critical_events_only() -> None:

@@ -24,13 +24,6 @@ def test_folder_lock_taken_names_the_folder_and_its_owner(tmp_path: Path) -> Non
         pytest.fail("two runs have locked the same folder")
 
 
-def test_folder_lock_released_can_be_taken_again(tmp_path: Path) -> None:
-    """No error, no problem."""
-    for _ in range(2):
-        with FolderLock(tmp_path / "state", within=AT_ONCE):
-            pass
-
-
 def test_folder_lock_inherited_lasts_as_long_as_the_server(tmp_path: Path) -> None:
     """The next run waits for a server that outlives its parent."""
     lock = FolderLock(tmp_path, within=AT_ONCE)
