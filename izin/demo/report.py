@@ -98,7 +98,7 @@ class Report:
             ("rows read", self.rows_read, "from the CRM export"),
             ("refused", self.rows_refused, _ranked(self.refusal_reasons)),
             ("signups", self.signups, "by HTTP, forms and JSON"),
-            ("events published", self.events_published, "rows and signups"),
+            ("events published", self.events_published, "rows, signups and citizens at İYS"),
             ("duplicates", self.duplicates, "published before; no effect"),
             ("stale", self.stale, "older than the state"),
             ("enriched", self.enriched, "the same, with better evidence"),

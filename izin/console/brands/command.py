@@ -85,7 +85,7 @@ def add(
             parser=instant,
             metavar="DATE",
             help="Since when it is active at İYS, in Turkish time, as 2024-01-31T12:00 (or with "
-            "an offset). Leave it out while the brand is in first loading.",
+            "an offset). Leave it out in first loading, while a new brand loads its old consents.",
         ),
     ] = None,
     loading_deadline: Annotated[

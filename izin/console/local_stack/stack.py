@@ -22,6 +22,7 @@ from izin.console.brands.command import upsert
 from izin.console.local_stack import simulator
 from izin.console.local_stack.settings import Delays, ExampleBrand, Ports, StackCredentials
 from izin.console.local_stack.state_folder import StateFolder
+from izin.console.terminal.output import CRITICAL_ONLY
 from izin.local import Command, LocalServers, Supervisor, create_database
 from izin.local.child import answers
 from izin.local.ports import HOST, claim
@@ -145,6 +146,7 @@ class LocalStack:
             registry_url=self._environment.get("SCHEMA_REGISTRY_URL"),
             topic_prefix=self._environment["IZIN_TOPIC_PREFIX"],
             partitions=self._partitions,
+            client_log_level=CRITICAL_ONLY,
         )
 
     def _claim_ports(self) -> None:

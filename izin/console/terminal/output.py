@@ -27,7 +27,8 @@ from izin.consent.errors import IzinError, SourceError
 from izin.console.terminal.tables import print_table
 from izin.runtime.settings import KafkaSettings
 
-_CRITICAL_ONLY = 2
+CRITICAL_ONLY = 2
+"""What librdkafka may log to a person's terminal."""
 
 out = Console()
 err = Console(stderr=True)
@@ -77,7 +78,7 @@ def kafka_settings() -> KafkaSettings:
     """Return the Kafka settings of a command, whose client logs critical events only: the command
     itself reports what goes wrong.
     """
-    return KafkaSettings(client_log_level=_CRITICAL_ONLY)
+    return KafkaSettings(client_log_level=CRITICAL_ONLY)
 
 
 def say(message: str) -> None:
