@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from time import monotonic
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from izin.console.terminal.broker_errors import broker_errors
 from izin.runtime import kafka
@@ -67,7 +68,7 @@ def committed(settings: KafkaSettings, group: str, topic: Topic) -> Mapping[Topi
     count = kafka.partitions_of(topic, settings)
     with _reading(settings, group) as client:
         asked = [TopicPartition(topic.name, number) for number in range(count)]
-        answer = client.committed(asked, timeout=_TIMEOUT)
+        answer = _committed(client, asked)
     return {(one.topic, one.partition): one.offset for one in answer if one.offset >= 0}
 
 
@@ -93,6 +94,17 @@ def dead_letters_since(settings: KafkaSettings, since: datetime) -> int:
             else:
                 count += 1
     return count
+
+
+# While the group's coordinator is elected, brokers answer that it is another.
+@retry(
+    retry=retry_if_exception(kafka.is_passing),
+    stop=stop_after_delay(_TIMEOUT),
+    wait=wait_fixed(_POLL),
+    reraise=True,
+)
+def _committed(client: Consumer, asked: list[TopicPartition]) -> list[TopicPartition]:
+    return client.committed(asked, timeout=_TIMEOUT)
 
 
 @contextmanager
