@@ -28,7 +28,7 @@ setup: $(READY) ## install izin, the simulator and their tools into .venv
 demo: $(READY) ## the main job end to end on real servers; CHAOS=1 kills each worker once
 	@$(BIN)/izin demo $(if $(CHAOS),--chaos) $(DEMO_ARGS)
 
-up: $(READY) ## the whole house, until Ctrl-C
+up: $(READY) ## the local stack, until Ctrl-C
 	@$(BIN)/izin up $(UP_ARGS)
 
 test: $(READY) ## the whole test suite: what CI runs
@@ -59,7 +59,7 @@ chaos: $(READY) ## faults on the order stage for MINUTES=10, STAGE=sink FAULTS=1
 fuzz: $(READY) ## generated requests to every operation of the simulator: EXAMPLES=100 to each
 	@PYTHONPATH=simulator/tests $(BIN)/python -m simulator_harness.fuzz $(if $(EXAMPLES),--examples $(EXAMPLES))
 
-check: $(READY) ## format, lint, types, floors, drawn docs, unit and contract tests; quick
+check: $(READY) ## format, lint, types, layers, generated docs, unit and contract tests; quick
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target check-tests check-law check-form
 
 check-form:
@@ -99,7 +99,7 @@ $(COMPILED)/.ready: $(READY) setup.py $(shell find izin simulator/iys_simulator 
 	@$(COMPILED)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[local]' ./simulator
 	@touch $@
 
-format: $(READY) ## put the code in the house's format
+format: $(READY) ## format the code
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --fix --quiet .
 

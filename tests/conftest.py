@@ -1,4 +1,4 @@
-"""Real servers for the whole suite: one of each a run, a fresh prefix and database a test.
+"""Real servers for the whole suite: one of each a run, a fresh topic prefix and database a test.
 
 KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL in the environment name servers to use instead.
 """
@@ -23,15 +23,15 @@ from izin.local import Kafka, Postgres, create_database, drop_database
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 
-# Nothing is timed in a test, an example neither. What anybody runs tries new examples each time;
-# what decides over a change (make test) tries the same ones for the same code.
+# Examples have no deadline. Runs by hand try new examples each time; `make test`, which decides
+# over a change, tries the same ones for the same code.
 _UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("new", parent=_UNTIMED)
 settings.register_profile("same", parent=_UNTIMED, derandomize=True)
 settings.load_profile("new")
 
 _OWN_FOLDER = pytest.StashKey[Path]()
-_UNHEARD = pytest.StashKey[set[int]]()
+_BLOCKED_SIGNALS = pytest.StashKey[set[int]]()
 _FOLDERS = "izin-tests-"
 _KEPT_SECONDS = 24 * 60 * 60
 
@@ -40,12 +40,12 @@ _KEPT_SECONDS = 24 * 60 * 60
 def pytest_configure(config: pytest.Config) -> None:
     """Give this run a folder of its own for what tests write.
 
-    In pytest's common one whoever starts a run shuts all runs to others, and PostgreSQL under root
-    runs as one of those.
+    Pytest makes its common folder private to the user at each run, and under root PostgreSQL runs
+    as another user.
     """
     if config.option.basetemp is None:
         for old in Path(tempfile.gettempdir()).glob(f"{_FOLDERS}*"):
-            with suppress(FileNotFoundError):  # another run tidies too
+            with suppress(FileNotFoundError):  # another run removes them too
                 if time.time() - old.stat().st_mtime > _KEPT_SECONDS:
                     shutil.rmtree(old, ignore_errors=True)
         config.option.basetemp = tempfile.mkdtemp(prefix=_FOLDERS)
@@ -53,7 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Keep the folder of a run that failed for a day, for whoever looks why."""
+    """Keep the folder of a failed run for a day, so that the cause can be found."""
     folder = session.config.stash.get(_OWN_FOLDER, None)
     if folder is not None and exitstatus == pytest.ExitCode.OK:
         shutil.rmtree(folder, ignore_errors=True)
@@ -61,25 +61,25 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Note which signals this process hears."""
-    item.stash[_UNHEARD] = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    """Note which signals are blocked."""
+    item.stash[_BLOCKED_SIGNALS] = signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item) -> None:
-    """Find the test that leaves signals blocked: what later tests start would inherit it, and hear
-    no SIGTERM.
+    """Fail the test that leaves signals blocked: processes of later tests would inherit that, and
+    get no SIGTERM.
     """
-    unheard = signal.pthread_sigmask(signal.SIG_SETMASK, item.stash[_UNHEARD])
-    assert unheard == item.stash[_UNHEARD], f"signals are left blocked: {unheard}"
+    blocked = signal.pthread_sigmask(signal.SIG_SETMASK, item.stash[_BLOCKED_SIGNALS])
+    assert blocked == item.stash[_BLOCKED_SIGNALS], f"signals are left blocked: {blocked}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what may take longest: of two processes neither is idle at the end."""
-    items.sort(key=_may_take, reverse=True)
+    """Run the longest tests first, so that neither of two processes is idle at the end."""
+    items.sort(key=_time_limit, reverse=True)
 
 
-def _may_take(item: pytest.Item) -> float:
+def _time_limit(item: pytest.Item) -> float:
     limit = item.get_closest_marker("timeout")
     return limit.args[0] if limit else 0
 
@@ -87,7 +87,7 @@ def _may_take(item: pytest.Item) -> float:
 @pytest.fixture(scope="session")
 def state_dir() -> Iterator[Path]:
     """Give the folder where this run's servers keep their data."""
-    # Not pytest's own: it shuts others out, and PostgreSQL may run as another user.
+    # Not pytest's own: that is private to the user, and PostgreSQL may run as another.
     with tempfile.TemporaryDirectory(prefix="izin-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 

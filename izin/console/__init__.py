@@ -1,1 +1,1 @@
-"""The windows for people: the command line, and the house it keeps up on one machine."""
+"""The command line, and the local stack that it runs on one machine."""

@@ -1,11 +1,8 @@
-"""The command ``izin``: the windows for people. Every command's work is elsewhere; ``commands``
-names them.
+"""The command ``izin``. Each subcommand is in a module of its own; ``commands`` lists them.
 
-Exit codes are in ``izin.console.output``: 0 done, 1 something is wrong, 2 wrong usage, 3 the input
-cannot be used, 4 a server or a part of this installation is at fault, 130 stopped before the end.
+Exit codes (``izin.console.terminal.output``): 0 done, 1 something is wrong, 2 wrong usage, 3 the
+input cannot be used, 4 a server or a part of this installation is at fault, 130 stopped early.
 """
-
-from __future__ import annotations
 
 import logging
 
@@ -13,19 +10,28 @@ import typer
 
 from izin.console.commands import CommandGroup
 
+_HELP = (
+    "Keep consents to commercial messages, and register them at İYS within the legal term.\n\n"
+    "İYS is Turkey's national register of consents to commercial messages. A consent is ONAY "
+    "(opt-in) or RET (opt-out) and belongs to a brand (a sender registered at İYS), a channel "
+    "(ARAMA: calls, MESAJ: text messages, EPOSTA: e-mail) and a recipient.\n\n"
+    "Exit codes: 0 done, 1 something is wrong and the output says what to do, 2 wrong usage, 3 the "
+    "input cannot be used, 4 a server or this installation is at fault, 130 stopped by a signal."
+)
+
 app = typer.Typer(
     name="izin", cls=CommandGroup, no_args_is_help=True, pretty_exceptions_enable=False
 )
 
 
-@app.callback()
+@app.callback(help=_HELP)
 def izin() -> None:
-    """Consent records and İYS telling the same story."""
+    """Print help where no command is given."""
 
 
 def main() -> None:
     """Run the command line."""
-    # Libraries' warnings are for the logs of the workers, who set logging up; a command tells
-    # what went wrong once, in its own words.
+    # Warnings of libraries belong to the logs of the workers, which configure logging; a command
+    # reports what went wrong once, by itself.
     logging.getLogger().addHandler(logging.NullHandler())
     app()

@@ -1,10 +1,8 @@
-"""Commands that are imported when they are called for.
+"""Subcommands of ``izin``, each imported when it is called.
 
-So a command starts in the time that its own imports take: ``izin publish`` waits for no stream
-engine. Only the list of all commands imports all of them.
+A command starts in the time that its own imports take: ``izin publish`` loads no stream engine,
+and ``izin explain`` no simulator. Only the list of all commands imports all of them.
 """
-
-from __future__ import annotations
 
 import inspect
 from collections import UserDict
@@ -15,21 +13,21 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
-PLACES = {
+COMMANDS = {
     "demo": "izin.console.demo:demo",
     "up": "izin.console.up:up",
     "publish": "izin.console.publish:publish",
-    "import": "izin.console.publish:import_",
-    "stream": "izin.console.workers:stream",
+    "import": "izin.console.crm_import:import_",
+    "order": "izin.console.workers:order",
     "sink": "izin.console.workers:sink",
     "intake": "izin.console.workers:intake",
-    "explain": "izin.console.explain:explain",
+    "explain": "izin.console.explain.command:explain",
     "dead-letters": "izin.console.dead_letters:dead_letters",
-    "budgets": "izin.console.budgets:budgets",
+    "rate-limits": "izin.console.rate_limits:rate_limits",
     "deadlines": "izin.console.deadlines:app",
-    "doctor": "izin.console.doctor:doctor",
-    "verify": "izin.console.verify:verify",
-    "brands": "izin.console.brands:app",
+    "doctor": "izin.console.doctor.command:doctor",
+    "verify": "izin.console.verify.command:verify",
+    "brands": "izin.console.brands.command:app",
     "ledger": "izin.console.ledger:app",
     "retention": "izin.console.retention:app",
     "sequences": "izin.console.sequences:app",
@@ -38,8 +36,8 @@ PLACES = {
 """Where each command is: a function, or a Typer app where it is a group."""
 
 
-class Commands(UserDict[str, Any]):
-    """Commands by name; each begins as its place, and becomes a command when it is asked for."""
+class LazyCommands(UserDict[str, Any]):
+    """Commands by name; each is imported at its first use."""
 
     def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - Typer's command or group
         found = super().__getitem__(name)
@@ -53,7 +51,7 @@ class CommandGroup(TyperGroup):
 
     def __init__(self, **attributes: Any) -> None:  # noqa: ANN401 - Typer's own
         super().__init__(**attributes)
-        self.commands = Commands(PLACES)
+        self.commands = LazyCommands(COMMANDS)
 
 
 def _command(name: str, found: Any) -> Any:  # noqa: ANN401 - Typer's command or group
@@ -63,15 +61,15 @@ def _command(name: str, found: Any) -> Any:  # noqa: ANN401 - Typer's command or
         group.add_typer(found, name=name)
     else:
         group.command(name)(found)
-    return _joined(get_group(group).commands[name])
+    return _unwrapped(get_group(group).commands[name])
 
 
-def _joined(command: Any) -> Any:  # noqa: ANN401 - Typer's command or group
-    """Return ``command`` and all in it with each paragraph of help in one line: Typer would keep
-    the line ends of the source, and a screen of another width break in the middle of sentences.
+def _unwrapped(command: Any) -> Any:  # noqa: ANN401 - Typer's command or group
+    """Return ``command`` and its subcommands with each paragraph of help in one line: Typer would
+    keep the line ends of the source, and break sentences on terminals of another width.
     """
     paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
     command.help = "\n\n".join(" ".join(one.split()) for one in paragraphs)
     for inner in getattr(command, "commands", {}).values():
-        _joined(inner)
+        _unwrapped(inner)
     return command

@@ -1,6 +1,4 @@
-"""``izin demo``: the main job, end to end, on real parts, and the proof that it was done."""
-
-from __future__ import annotations
+"""``izin demo``: the main job, end to end, on real servers, and the proof that it was done."""
 
 import time
 from pathlib import Path
@@ -8,72 +6,79 @@ from typing import Annotated
 
 import typer
 
-from izin.console.household import Household, brands_of_the_house
-from izin.console.output import Exit, Output, OutputOption, err, out, told
-from izin.console.stopping import interruptible
+from izin.console.local_stack.settings import example_brands
+from izin.console.local_stack.stack import LocalStack
+from izin.console.terminal.interrupts import exit_on_signals
+from izin.console.terminal.output import (
+    OutputFormat,
+    OutputOption,
+    err,
+    exit_if,
+    exit_on_error,
+    out,
+)
 from izin.demo.chaos import Killer
 from izin.demo.ledger import LedgerView
 from izin.demo.progress import Stages
 from izin.demo.report import Report
-from izin.demo.story import Story
-from izin.demo.verdict import judge
+from izin.demo.scenario import Scenario
+from izin.demo.verify import verify
 from izin.local import LocalError
 from izin.runtime.registry import codec
 
 SEED = 2026
 ROWS = 20_000
-_KILLING_SECONDS = 18.0
+_KILLS_WITHIN_SECONDS = 18.0
 
 
 def demo(
     *,
     state_dir: Annotated[
-        Path, typer.Option(help="Where data and logs are kept.", envvar="IZIN_STATE_DIR")
+        Path, typer.Option(help="Folder of data and logs.", envvar="IZIN_STATE_DIR")
     ] = Path(".izin/demo"),
-    export: Annotated[Path, typer.Option(help="Where the made-up CRM export is written.")] = Path(
+    export: Annotated[Path, typer.Option(help="Where to write the made-up CRM export.")] = Path(
         "demo/crm-export.csv"
     ),
     rows: Annotated[int, typer.Option(min=8000, help="Rows of the CRM export.")] = ROWS,
-    seed: Annotated[int, typer.Option(help="The same seed tells the same story.")] = SEED,
+    seed: Annotated[int, typer.Option(help="Seed of the made-up data.")] = SEED,
     chaos: Annotated[
-        bool, typer.Option("--chaos", envvar="CHAOS", help="kill -9 each worker once meanwhile.")
+        bool, typer.Option("--chaos", envvar="CHAOS", help="Kill each worker once (kill -9).")
     ] = False,
-    registry: Annotated[bool, typer.Option("--registry", help="With a schema registry.")] = False,
-    output: OutputOption = Output.TABLE,
+    registry: Annotated[bool, typer.Option("--registry", help="Use a schema registry.")] = False,
+    output: OutputOption = OutputFormat.TABLE,
 ) -> None:
-    """Play the main job on real Kafka, PostgreSQL and İYS's twin, and compare all three.
+    """Import, register at İYS and opt out 20,000 made-up consents, and check every one of them.
 
-    Exit code 1 if anything is unexplained.
+    It runs on real Kafka and PostgreSQL servers and a simulator of İYS, and compares topics, ledger
+    and İYS key by key. Exit code 1 if any difference is unexplained.
     """
-    with interruptible(), told(LocalError):
-        report = _play(state_dir, export, rows=rows, seed=seed, chaos=chaos, registry=registry)
+    with exit_on_signals(), exit_on_error(LocalError):
+        report = _run(state_dir, export, rows=rows, seed=seed, chaos=chaos, registry=registry)
     match output:
-        case Output.JSON:
+        case OutputFormat.JSON:
             typer.echo(report.as_json())
-        case Output.TABLE:
+        case OutputFormat.TABLE:
             out.print(report.as_table())
-    if not report.is_good:
-        raise typer.Exit(Exit.WRONG)
+    exit_if(not report.is_good)
 
 
-def _play(
+def _run(
     state_dir: Path, export: Path, *, rows: int, seed: int, chaos: bool, registry: bool
 ) -> Report:
-    began = time.monotonic()
+    start = time.monotonic()
     stages = Stages(err)
-    house = Household(
-        state_dir, brands=brands_of_the_house(), registry=registry, on_progress=stages.tell
+    stack = LocalStack(
+        state_dir, brands=example_brands(), registry=registry, on_progress=stages.report
     )
-    with stages.shown(), house:
-        words = codec(house.kafka_settings)
-        delays = house.delays
-        stages.tell(
+    with stages.shown(), stack:
+        encoder = codec(stack.kafka_settings)
+        stages.report(
             f"İYS's delays are shortened on both sides: results after "
-            f"{delays.result.total_seconds():g} s (İYS: 300), pull hides "
-            f"{delays.hidden.total_seconds():g} s (İYS: 3600)"
+            f"{stack.delays.result.total_seconds():g} s (İYS: 300), pull hides "
+            f"{stack.delays.hidden.total_seconds():g} s (İYS: 3600)"
         )
-        with LedgerView(house.environment["DATABASE_URL"], house.kafka_settings) as ledger:
-            story = Story(house, words, ledger, stages, seed=seed)
-            killer = Killer(house.supervisor, window=_KILLING_SECONDS, seed=time.time_ns())
-            played = story.play(export, rows, killer if chaos else None)
-            return judge(house, words, ledger, played, began=began)
+        with LedgerView(stack.environment["DATABASE_URL"], stack.kafka_settings) as ledger:
+            scenario = Scenario(stack, encoder, ledger, stages, seed=seed)
+            killer = Killer(stack.supervisor, window=_KILLS_WITHIN_SECONDS, seed=time.time_ns())
+            run = scenario.run(export, rows, killer if chaos else None)
+            return verify(stack, encoder, ledger, run, start=start)

@@ -1,41 +1,32 @@
-"""``izin ledger``: whether the history is the one that was written."""
+"""``izin ledger``: verify that the history is the one that was written."""
 
-from __future__ import annotations
-
-import asyncio
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from confluent_kafka import KafkaException
 
 from izin.consent.errors import SourceError
-from izin.console.opening import open_ledger
-from izin.console.output import (
-    Exit,
-    Output,
+from izin.console.read_topic import read_all
+from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.output import (
+    OutputFormat,
     OutputOption,
+    exit_if,
+    exit_on_error,
     kafka_settings,
     print_json,
     print_rows,
     say,
-    told,
 )
-from izin.console.topics import read_all
 from izin.runtime.kafka import BrokerError
 from izin.runtime.registry import codec
-from izin.runtime.settings import LedgerSettings
+from izin.runtime.settings import KafkaSettings
 from izin.sinks.ledger.history import verify as chains
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.errors import UnreadableAnchorError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from izin.runtime.settings import KafkaSettings
-    from izin.sinks.ledger.history.verify import Verified
-
-app = typer.Typer(help="The ledger and its history.", no_args_is_help=True)
+app = typer.Typer(help="Check the ledger, the database of record.", no_args_is_help=True)
 
 _COLUMNS = ("shard", "after", "place", "what")
 
@@ -50,42 +41,35 @@ def verify(
             exists=True,
             dir_okay=False,
             readable=True,
-            help="A file of anchors (IZIN_ANCHOR_FILE); may be repeated.",
+            help="A file of anchors (IZIN_ANCHOR_FILE); repeat it for each.",
         ),
     ] = None,
-    topic: Annotated[bool, typer.Option(help="Compare with the anchors in the topic, too.")] = True,
-    output: OutputOption = Output.TABLE,
+    topic: Annotated[bool, typer.Option(help="Check the anchors in the topic too.")] = True,
+    output: OutputOption = OutputFormat.TABLE,
 ) -> None:
-    """Reckon the chains of history anew and name every row that was changed, moved, put in or
-    taken out.
+    """Recompute the hash chains of the history; name each row changed, moved, added or removed.
 
-    What was written before an anchor cannot be changed unseen, for the anchor lies outside the
-    ledger: in the topic, and in the files given. Exit code 1 if anything is wrong.
+    Anchors are hashes stored outside the ledger, in a topic and in the files given: what was
+    written before one cannot be changed unnoticed. Exit code 1 if anything is wrong.
     """
-    with told():
+    with exit_on_error():
         known = [one for path in anchors or () for one in _of_file(path)]
         if topic:
             known += _of_topic(kafka_settings())
-        found = asyncio.run(_verify(LedgerSettings(), known))
+        found = run_on_ledger(lambda ledger: chains.verify(ledger, known))
+    rows = [(one.shard, one.after, one.place, one.what) for one in found.faults]
     match output:
-        case Output.JSON:
-            faults = [{name: getattr(one, name) for name in _COLUMNS} for one in found.faults]
+        case OutputFormat.JSON:
+            faults = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
             print_json({"rows": found.rows, "anchors": found.anchors, "faults": faults})
-        case Output.TABLE:
-            if found.faults:
-                rows = [[getattr(one, name) for name in _COLUMNS] for one in found.faults]
+        case OutputFormat.TABLE:
+            if rows:
                 print_rows(output, _COLUMNS, rows)
             say(
                 f"{found.rows} rows verified against {found.anchors} anchors: "
-                f"{len(found.faults) or 'no'} faults"
+                f"{len(rows) or 'no'} faults"
             )
-    if found.faults:
-        raise typer.Exit(Exit.WRONG)
-
-
-async def _verify(settings: LedgerSettings, known: list[Anchor]) -> Verified:
-    async with open_ledger(settings) as ledger:
-        return await chains.verify(ledger, known)
+    exit_if(rows)
 
 
 def _of_file(path: Path) -> tuple[Anchor, ...]:
@@ -98,16 +82,12 @@ def _of_file(path: Path) -> tuple[Anchor, ...]:
 def _of_topic(settings: KafkaSettings) -> Iterator[Anchor]:
     try:
         for one in read_all(settings, codec(settings), settings.topics.anchors):
-            said = one.value
             yield Anchor(
-                id=said["anchor_id"],
-                shard=said["shard"],
-                place=said["place"],
-                link=bytes.fromhex(said["link"]),
-                anchored_at=said["anchored_at"],
+                id=one.value["anchor_id"],
+                shard=one.value["shard"],
+                place=one.value["place"],
+                link=bytes.fromhex(one.value["link"]),
+                anchored_at=one.value["anchored_at"],
             )
-    except KafkaException as error:
-        raise BrokerError(
-            f"Kafka at {settings.bootstrap_servers}: {error.args[0].str()}; is it running, and is "
-            "KAFKA_BOOTSTRAP_SERVERS right? --no-topic does without the topic's anchors"
-        ) from error
+    except BrokerError as error:
+        raise BrokerError(f"{error} (--no-topic verifies without the topic's anchors)") from error

@@ -1,142 +1,164 @@
-"""``izin retention``: how long the history is kept, what is held, and what may go."""
+"""``izin retention``: how long the history is kept, legal holds, and what may be dropped."""
 
-from __future__ import annotations
-
-import asyncio
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from izin.consent.errors import SourceError
-from izin.console.opening import open_ledger
-from izin.console.output import Output, OutputOption, kafka_settings, print_rows, say, told
-from izin.console.typed import filled, is_key, normalised
-from izin.console.waiting import ByOption, who
+from izin.console.terminal.arguments import (
+    ByOption,
+    YesOption,
+    filled,
+    is_key,
+    normalised,
+    system_user,
+)
+from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.output import (
+    OutputFormat,
+    OutputOption,
+    exit_on_error,
+    kafka_settings,
+    print_rows,
+    say,
+)
 from izin.runtime.registry import codec
-from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger import reads
+from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import retention
-from izin.sinks.ledger.history.retention import YEARS_AT_LEAST
+from izin.sinks.ledger.history.retention import YEARS_AT_LEAST, Month
 from izin.sinks.record.messages import Announcer
 
-if TYPE_CHECKING:
-    from izin.sinks.ledger.history.retention import Hold, Month
+app = typer.Typer(
+    help="Set how long the history is kept, hold it for a case, and drop what has expired.",
+    no_args_is_help=True,
+)
 
-app = typer.Typer(help="How long the history is kept.", no_args_is_help=True)
-
-_MONTHS = ("month", "retain_until", "kept_by", "bytes", "holds")
-_MONTH_TITLES = ("month", "kept until", "by", "bytes", "held by")
-_HOLDS = ("id", "customer_id", "key", "why", "since")
+_MONTHS = {
+    "month": "month",
+    "retain_until": "kept until",
+    "kept_by": "by",
+    "bytes": "bytes",
+    "holds": "legal holds",
+}
+_HOLDS = ("id", "customer_id", "key", "reason", "since")
 
 
 @app.command("list")
-def list_(*, output: OutputOption = Output.TABLE) -> None:
-    """List the months of history, until when each is kept, and what holds it beyond that."""
-    with told():
-        found = asyncio.run(_months(LedgerSettings()))
+def list_(*, output: OutputOption = OutputFormat.TABLE) -> None:
+    """List the months of history, until when each is kept, and which legal holds prolong it."""
+    with exit_on_error():
+        found = run_on_ledger(retention.months)
     _print_months(found, output)
 
 
-@app.command()
-def keep(
-    month: Annotated[str, typer.Argument(help="The month, such as 2026-03.")],
+@app.command("set")
+def set_(
+    month: Annotated[str, typer.Argument(help="The month, as 2026-03.")],
     until: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="The last day.")],
     *,
     by: ByOption = None,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Keep it for less long; else it is only told.")
+        bool, typer.Option("--yes", help="Shorten it. Without it that is only printed.")
     ] = False,
 ) -> None:
-    """Have a month kept until a day, sooner or later than its ten years.
+    """Set until when a month is kept; the default is ten years.
 
-    What is kept for less long than now is told first, and done with --yes; no month goes sooner
-    than three years after its end (Yönetmelik m.13). Who it was stands in the history.
+    No month may be dropped sooner than three years after its end (Yönetmelik m.13). Who ordered it
+    is written to the history. Exit code 3 if there is no such month, or the day is too soon.
     """
     last = until.date()
-    with told():
+    with exit_on_error():
         first = _first_of(month)
-        kept = {one.month: one for one in asyncio.run(_months(LedgerSettings()))}.get(first)
-        if kept is None:
+        known = {one.month: one for one in run_on_ledger(retention.months)}.get(first)
+        if known is None:
             raise SourceError(f"there is no history of {month}; see: izin retention list")
-        if last < kept.least:
+        if last < known.least:
             raise SourceError(
                 f"{last} is too soon: records are kept for {YEARS_AT_LEAST} years (Yönetmelik "
-                f"m.13), those of {month} until {kept.least} at least"
+                f"m.13), those of {month} until {known.least} at least"
             )
-        if last == kept.retain_until:
+        change = f"{month}: kept until {known.retain_until} -> {last}"
+        if last == known.retain_until:
             say(f"{month} is kept until {last} already")
             return
-        if last < kept.retain_until and not yes:
-            say(f"{month}: kept until {kept.retain_until} -> {last}; add --yes to shorten it")
+        if last < known.retain_until and not yes:
+            say(f"{change}; add --yes to shorten it")
             return
-        asyncio.run(_retain(LedgerSettings(), first, last, by or who()))
-    say(f"{month}: kept until {kept.retain_until} -> {last}")
+        by, now = by or system_user(), datetime.now(UTC)
+        run_on_ledger(lambda ledger: retention.retain(ledger, first, until=last, by=by, now=now))
+    say(change)
 
 
 @app.command()
 def hold(
     customer: Annotated[str, typer.Argument(help="Whose history.")],
-    why: Annotated[str, typer.Option(help="What it is needed for.", callback=filled)],
+    reason: Annotated[str, typer.Option(help="What it is needed for.", callback=filled)],
     key: Annotated[
         str | None,
-        typer.Option(
-            help="Of one key only, or of a recipient in any usual notation: all its keys."
-        ),
+        typer.Option(help="Only this key, or all keys of this recipient, in any usual notation."),
     ] = None,
 ) -> None:
-    """Have nothing of a customer, or of one of its keys, dropped: a legal hold.
+    """Place a legal hold: nothing of a customer, or of one of its keys, is dropped.
 
-    Months go whole and in order, so what is held keeps its month and all that follow.
+    Whole months are dropped, in order, so a hold keeps its month and all that follow. Exit code 3
+    if the ledger does not know the customer or the key.
     """
-    with told():
+    with exit_on_error():
         held = None if key is None else normalised(key)
-        numbers = asyncio.run(_hold(LedgerSettings(), customer, held, why))
+        numbers = run_on_ledger(lambda ledger: _hold(ledger, customer, held, reason))
     for number, what in numbers.items():
-        say(f"hold {number}: nothing of {what} is dropped until izin retention lift {number}")
+        say(f"hold {number}: nothing of {what} is dropped until izin retention release {number}")
 
 
 @app.command()
-def holds(*, output: OutputOption = Output.TABLE) -> None:
+def holds(*, output: OutputOption = OutputFormat.TABLE) -> None:
     """List the legal holds."""
-    with told():
-        found = asyncio.run(_holds(LedgerSettings()))
-    print_rows(output, _HOLDS, [[getattr(one, name) for name in _HOLDS] for one in found])
+    with exit_on_error():
+        found = run_on_ledger(retention.holds)
+    rows = [(one.id, one.customer_id, one.key, one.why, one.since) for one in found]
+    print_rows(output, _HOLDS, rows)
 
 
 @app.command()
-def lift(number: Annotated[int, typer.Argument(help="The number of the hold.")]) -> None:
-    """End a legal hold."""
-    with told():
-        if not asyncio.run(_lift(LedgerSettings(), number)):
+def release(number: Annotated[int, typer.Argument(help="The number of the hold.")]) -> None:
+    """Release a legal hold.
+
+    Exit code 3 if there is none of that number.
+    """
+    now = datetime.now(UTC)
+    with exit_on_error():
+        if not run_on_ledger(lambda ledger: retention.lift(ledger, number, now=now)):
             raise SourceError(f"no hold {number} is in force; see: izin retention holds")
-    say(f"hold {number} is lifted")
+    say(f"hold {number} is released")
 
 
 @app.command()
 def drop(
     *,
     by: ByOption = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it; else it is only told.")] = False,
-    output: OutputOption = Output.TABLE,
+    yes: YesOption = False,
+    output: OutputOption = OutputFormat.TABLE,
 ) -> None:
-    """Drop the months that nothing keeps any more, the oldest first; never the one that is written.
+    """Drop the months whose time has passed, oldest first; never the current one.
 
-    The last links of what goes are kept and anchored, and izin ledger verify goes on from them as
-    soon as the anchors are told outside. Who dropped a month stands in the history that stays.
+    The last links of the hash chain are kept and anchored, and izin ledger verify continues from
+    them once the anchors are published. Who dropped a month is written to the remaining history.
     """
-    with told():
-        found = asyncio.run(_drop(LedgerSettings(), by or who(), dry=not yes))
+    by = by or system_user()
+    with exit_on_error():
+        found = run_on_ledger(lambda ledger: _drop(ledger, by, dry=not yes))
     _print_months(found, output)
     if not found:
-        say("nothing may go")
+        say("nothing can be dropped")
     elif yes:
-        say(f"{len(found)} months of history are gone")
+        say(f"{len(found)} months of history are dropped")
     else:
-        say(f"{len(found)} months of history would go; add --yes to do it")
+        say(f"{len(found)} months of history would be dropped; add --yes to do it")
 
 
-def _print_months(found: tuple[Month, ...], output: Output) -> None:
+def _print_months(found: tuple[Month, ...], output: OutputFormat) -> None:
     rows = [
         (
             f"{one.month:%Y-%m}",
@@ -147,7 +169,7 @@ def _print_months(found: tuple[Month, ...], output: Output) -> None:
         )
         for one in found
     ]
-    print_rows(output, _MONTHS, rows, titles=_MONTH_TITLES)
+    print_rows(output, _MONTHS, rows)
 
 
 def _first_of(month: str) -> date:
@@ -157,49 +179,23 @@ def _first_of(month: str) -> date:
         raise SourceError(f"{month} is no month such as 2026-03") from None
 
 
-async def _months(settings: LedgerSettings) -> tuple[Month, ...]:
-    async with open_ledger(settings) as ledger:
-        return await retention.months(ledger)
-
-
-async def _retain(settings: LedgerSettings, month: date, until: date, by: str) -> None:
-    async with open_ledger(settings) as ledger:
-        await retention.retain(ledger, month, until=until, by=by, now=datetime.now(UTC))
-
-
-async def _hold(
-    settings: LedgerSettings, customer: str, key: str | None, why: str
-) -> dict[int, str]:
-    """Hold a customer, a key or every key of a recipient; return what each hold holds."""
+async def _hold(ledger: Ledger, customer: str, key: str | None, why: str) -> dict[int, str]:
+    """Hold a customer, a key or every key of a recipient; return what each hold covers."""
     now = datetime.now(UTC)
-    async with open_ledger(settings) as ledger:
-        if not await retention.knows(ledger, customer):
-            raise SourceError(f"the ledger knows no customer {customer}; see: izin brands list")
-        if key is None:
-            return {await retention.hold(ledger, customer, key=None, why=why, now=now): customer}
-        asked = (key,) if is_key(key) else await reads.keys_of(ledger, key)
-        keys = await retention.keys_of(ledger, customer, asked)
-        if not keys:
-            raise SourceError(f"{customer} has no key {key} in the ledger; see: izin explain")
-        return {
-            await retention.hold(ledger, customer, key=one, why=why, now=now): one for one in keys
-        }
+    if not await retention.knows(ledger, customer):
+        raise SourceError(f"the ledger knows no customer {customer}; see: izin brands list")
+    if key is None:
+        return {await retention.hold(ledger, customer, key=None, why=why, now=now): customer}
+    asked = (key,) if is_key(key) else await reads.keys_of(ledger, key)
+    keys = await retention.keys_of(ledger, customer, asked)
+    if not keys:
+        raise SourceError(f"{customer} has no key {key} in the ledger; see: izin explain")
+    return {await retention.hold(ledger, customer, key=one, why=why, now=now): one for one in keys}
 
 
-async def _holds(settings: LedgerSettings) -> tuple[Hold, ...]:
-    async with open_ledger(settings) as ledger:
-        return await retention.holds(ledger)
-
-
-async def _lift(settings: LedgerSettings, number: int) -> bool:
-    async with open_ledger(settings) as ledger:
-        return await retention.lift(ledger, number, now=datetime.now(UTC))
-
-
-async def _drop(settings: LedgerSettings, by: str, *, dry: bool) -> tuple[Month, ...]:
+async def _drop(ledger: Ledger, by: str, *, dry: bool) -> tuple[Month, ...]:
     now = datetime.now(UTC)
-    async with open_ledger(settings) as ledger:
-        if dry:
-            return await retention.expired(ledger, today=now.date())
-        kafka = kafka_settings()
-        return await retention.drop(ledger, Announcer(codec(kafka), kafka.topics), by=by, now=now)
+    if dry:
+        return await retention.expired(ledger, today=now.date())
+    kafka = kafka_settings()
+    return await retention.drop(ledger, Announcer(codec(kafka), kafka.topics), by=by, now=now)

@@ -1,75 +1,87 @@
-"""``izin sequences``: which numbered events of which origin never came."""
+"""``izin sequences``: numbered events of an origin that never arrived."""
 
-from __future__ import annotations
-
-import asyncio
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from izin.consent.errors import SourceError
-from izin.console.opening import open_ledger
-from izin.console.output import Exit, Output, OutputOption, kafka_settings, print_rows, say, told
-from izin.runtime.settings import LedgerSettings
+from izin.console.terminal.arguments import YesOption
+from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.output import (
+    OutputFormat,
+    OutputOption,
+    exit_if,
+    exit_on_error,
+    kafka_settings,
+    print_rows,
+    say,
+)
 from izin.sinks.ledger import sequences
 
-if TYPE_CHECKING:
-    from izin.schemas.topics import Topics
-    from izin.sinks.ledger.sequences import Missing
+app = typer.Typer(
+    help="Find events that an origin (one of your systems) has numbered and that never arrived.",
+    no_args_is_help=True,
+)
 
-app = typer.Typer(help="Events that an origin numbered and never brought.", no_args_is_help=True)
-
-_COLUMNS = ("customer_id", "origin", "numbers", "gaps", "first_number", "since", "given_up")
-_TITLES = ("customer", "origin", "missing", "gaps", "the first", "since", "no longer looked for")
+_COLUMNS = {
+    "customer_id": "customer",
+    "origin": "origin",
+    "numbers": "missing",
+    "gaps": "gaps",
+    "first_number": "first",
+    "since": "since",
+    "given_up": "given up",
+}
 
 
 @app.command("list")
-def list_(*, output: OutputOption = Output.TABLE) -> None:
-    """List what is missing of each origin that misses any.
+def list_(*, output: OutputOption = OutputFormat.TABLE) -> None:
+    """List what is missing of each origin that misses anything.
 
-    What is merely late is left out: five minutes, and what waits on lanes not yet read. Exit code 1
-    if anything is missing.
+    Left out is what may only be late: for five minutes, or in lanes not read to their end. Exit
+    code 1 if anything is missing.
     """
-    with told():
-        found = asyncio.run(_missing(LedgerSettings(), kafka_settings().topics))
-    rows = [[getattr(one, name) for name in _COLUMNS] for one in found]
-    print_rows(output, _COLUMNS, rows, titles=_TITLES)
-    if found:
-        raise typer.Exit(Exit.WRONG)
+    with exit_on_error():
+        topics = kafka_settings().topics
+        found = run_on_ledger(lambda ledger: sequences.missing(ledger, topics))
+    rows = [
+        (
+            one.customer_id,
+            one.origin,
+            one.numbers,
+            one.gaps,
+            one.first_number,
+            one.since,
+            one.given_up,
+        )
+        for one in found
+    ]
+    print_rows(output, _COLUMNS, rows)
+    exit_if(found)
 
 
 @app.command()
 def close(
-    customer: Annotated[str, typer.Option(help="Whose origin it is.")],
+    customer: Annotated[str, typer.Option(help="Who owns the origin.")],
     origin: Annotated[str, typer.Option(help="The origin, as izin sequences list names it.")],
-    until: Annotated[int, typer.Option(help="The last number that is looked for no more.")],
+    until: Annotated[int, typer.Option(help="The last number to close.")],
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it; else it is only told.")] = False,
+    yes: YesOption = False,
 ) -> None:
-    """Have missing numbers of an origin count as numbers that were never given.
+    """Declare missing numbers of an origin unused, so that they are no longer reported.
 
-    Who does it vouches that no event bore them: a counter of a database leaves such numbers when it
-    takes a transaction back.
+    To do so is to vouch that no event had them: database sequences leave such numbers when a
+    transaction is rolled back. Exit code 3 if nothing is missing up to that number.
     """
-    with told():
-        count = asyncio.run(_close(LedgerSettings(), customer, origin, until, dry=not yes))
+    with exit_on_error():
+        count = run_on_ledger(
+            lambda ledger: sequences.close(ledger, customer, origin, until=until, dry=not yes)
+        )
         if not count:
             raise SourceError(
                 f"{origin} of {customer} misses nothing up to {until}; see: izin sequences list"
             )
     if yes:
-        say(f"{count} numbers of {origin} of {customer} are looked for no more")
+        say(f"{count} numbers of {origin} of {customer} are closed")
     else:
         say(f"{count} numbers of {origin} of {customer} would be closed; add --yes to do it")
-
-
-async def _missing(settings: LedgerSettings, topics: Topics) -> tuple[Missing, ...]:
-    async with open_ledger(settings) as ledger:
-        return await sequences.missing(ledger, topics)
-
-
-async def _close(
-    settings: LedgerSettings, customer: str, origin: str, until: int, *, dry: bool
-) -> int:
-    async with open_ledger(settings) as ledger:
-        return await sequences.close(ledger, customer, origin, until=until, dry=dry)

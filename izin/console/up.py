@@ -1,121 +1,112 @@
-"""``izin up``: the whole house on this machine, until Ctrl-C."""
-
-from __future__ import annotations
+"""``izin up``: the local stack, until Ctrl-C."""
 
 import shlex
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.panel import Panel
 from rich.text import Text
 
-from izin.console.household import Delays, Household, Ports, brands_of_the_house
-from izin.console.output import out, say, told
-from izin.console.stopping import interrupted_by_signals
+from izin.console.local_stack.settings import Delays, Ports, example_brands
+from izin.console.local_stack.stack import LocalStack
+from izin.console.terminal.interrupts import raising_on_signals
+from izin.console.terminal.output import exit_on_error, out, say
 from izin.local import LocalError
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+_CHECK_INTERVAL = 0.5
 
-_LOOK_EVERY = 0.5
-
-Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")]
+PortOption = Annotated[int, typer.Option(min=0, max=65535, help="0: any free port.")]
 
 
 def up(
     *,
     state_dir: Annotated[
-        Path, typer.Option(help="Where data and logs are kept.", envvar="IZIN_STATE_DIR")
+        Path, typer.Option(help="Folder of data and logs.", envvar="IZIN_STATE_DIR")
     ] = Path(".izin/up"),
-    kafka_port: Port = 19092,
-    postgres_port: Port = 15432,
-    registry: Annotated[bool, typer.Option("--registry", help="With a schema registry.")] = False,
-    registry_port: Port = 18080,
-    intake_port: Port = 8081,
-    sink_port: Port = 8082,
-    stream_port: Port = 8083,
-    simulator_port: Port = 8085,
+    kafka_port: PortOption = 19092,
+    postgres_port: PortOption = 15432,
+    registry: Annotated[
+        bool, typer.Option("--registry", help="Start a schema registry too.")
+    ] = False,
+    registry_port: PortOption = 18080,
+    intake_port: PortOption = 8081,
+    sink_port: PortOption = 8082,
+    order_port: PortOption = 8083,
+    simulator_port: PortOption = 8085,
     result_delay: Annotated[
-        float, typer.Option(help="Seconds until İYS's batch results are there (İYS: 300).")
+        float, typer.Option(help="Seconds until İYS has the results of a batch (İYS: 300).")
     ] = 5.0,
     hidden_window: Annotated[
-        float, typer.Option(help="Seconds that İYS's pull hides (İYS: 3600).")
+        float, typer.Option(help="Seconds for which İYS's pull hides a change (İYS: 3600).")
     ] = 5.0,
 ) -> None:
-    """Start the whole house and keep it up until Ctrl-C; every process it started then stops.
+    """Run the whole system on this machine, with a simulator of İYS, until Ctrl-C.
 
-    It begins empty, with two brands: 100001 is active and pushes, 100002 is in first loading. What
-    the run before left in --state-dir, ledger and logs among it, is removed.
+    It starts empty, with two brands: 100001 is active and pushes, 100002 is in first loading. What
+    the previous run left in --state-dir, its ledger included, is removed. Exit code 4 if a part
+    cannot start.
     """
-    _each_its_own(
-        {
-            "--kafka-port": kafka_port,
-            "--postgres-port": postgres_port,
-            "--registry-port": registry_port if registry else 0,
-            "--intake-port": intake_port,
-            "--sink-port": sink_port,
-            "--stream-port": stream_port,
-            "--simulator-port": simulator_port,
-        }
+    ports = Ports(
+        kafka=kafka_port or None,
+        postgres=postgres_port or None,
+        registry=registry_port or None if registry else None,
+        intake=intake_port or None,
+        sink=sink_port or None,
+        order=order_port or None,
+        simulator=simulator_port or None,
     )
-    house = Household(
+    _require_distinct(ports)
+    delays = Delays(result=timedelta(seconds=result_delay), hidden=timedelta(seconds=hidden_window))
+    stack = LocalStack(
         state_dir,
-        brands=brands_of_the_house(),
-        ports=Ports(
-            kafka=kafka_port or None,
-            postgres=postgres_port or None,
-            registry=registry_port or None,
-            intake=intake_port or None,
-            sink=sink_port or None,
-            stream=stream_port or None,
-            simulator=simulator_port or None,
-        ),
-        delays=Delays(
-            result=timedelta(seconds=result_delay), hidden=timedelta(seconds=hidden_window)
-        ),
+        brands=example_brands(),
+        ports=ports,
+        delays=delays,
         registry=registry,
         on_progress=say,
     )
-    with suppress(KeyboardInterrupt), interrupted_by_signals(), told(LocalError), house:
-        out.print(_shown(house))
+    with suppress(KeyboardInterrupt), raising_on_signals(), exit_on_error(LocalError), stack:
+        out.print(_panel(stack))
         while True:
-            time.sleep(_LOOK_EVERY)
-            house.check()
+            time.sleep(_CHECK_INTERVAL)
+            stack.check()
 
 
-def _each_its_own(ports: Mapping[str, int]) -> None:
-    """Refuse one port for two parts, whose health would then be taken for the other's."""
-    asked = [port for port in ports.values() if port]
-    for port in asked:
-        if asked.count(port) > 1:
-            both = " and ".join(option for option, given in ports.items() if given == port)
+def _require_distinct(ports: Ports) -> None:
+    """Refuse one port for two parts, whose health checks would then be mixed up."""
+    asked: dict[int, str] = {}
+    for part, port in asdict(ports).items():
+        if port in asked:
+            both = f"--{asked[port]}-port and --{part}-port"
             raise typer.BadParameter(f"{both} both name {port}; give each a port of its own")
+        if port is not None:
+            asked[port] = part
 
 
-def _shown(house: Household) -> Panel:
-    environment = house.environment_file
-    registry = house.environment.get("SCHEMA_REGISTRY_URL")
+def _panel(stack: LocalStack) -> Panel:
+    registry = stack.environment.get("SCHEMA_REGISTRY_URL")
     lines = [
-        f"intake     {house.intake_url}/v1/consents",
-        f"sink       {house.sink_url}/health",
-        f"order      {house.stream_url}/health",
+        f"intake     {stack.url('intake')}/v1/consents",
+        f"sink       {stack.url('sink')}/health",
+        f"order      {stack.url('order')}/health",
         *([f"registry   {registry}"] if registry else []),
-        f"İYS simulator {house.simulator_url}/__simulator__/health",
-        f"  its page {house.simulator_url}/citizen (approve and reject as a citizen does)",
-        f"logs       {house.logs}",
+        f"simulator  {stack.url('simulator')}/__simulator__/health",
+        f"citizen    {stack.url('simulator')}/citizen (opt in and out as a citizen does at İYS)",
+        f"logs       {stack.logs}",
         "",
-        "In another terminal (the file also holds the intake's token, IZIN_INTAKE_TOKENS):",
-        f"  set -a; . {shlex.quote(str(environment))}; set +a",
+        "In another terminal (the file also has the intake's token, IZIN_INTAKE_TOKENS):",
+        f"  set -a; . {shlex.quote(str(stack.environment_file))}; set +a",
         "  izin doctor",
         "  izin publish --brand 100001 --type MESAJ --recipient '0555 000 00 01' \\",
         "      --status ONAY --source HS_WEB",
         "  izin explain '0555 000 00 01'",
         """  TOKEN=$(echo "$IZIN_INTAKE_TOKENS" | tr -d '[]"')""",
-        f'  curl {house.intake_url}/v1/consents -H "Authorization: Bearer $TOKEN" \\',
+        f'  curl {stack.url("intake")}/v1/consents -H "Authorization: Bearer $TOKEN" \\',
         "      -d telefon=05550000001 -d kanal=SMS -d durum=RET \\",
         "      -d kaynak=HS_WEB -d marka=100001",
     ]

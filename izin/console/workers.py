@@ -1,12 +1,9 @@
-"""``izin stream | sink | intake``: our processes, each in the foreground until SIGTERM or
-Ctrl-C.
+"""``izin order | sink | intake``: our processes, each in the foreground until SIGTERM or Ctrl-C.
 
-Each imports its own floor when it is run: an intake has no use for Faust, nor a sink worker.
+Each imports its own package when it is run: an intake needs no Faust, nor does a sink worker.
 """
 
-from __future__ import annotations
-
-from izin.console.output import told
+from izin.console.terminal.output import exit_on_error
 from izin.runtime.observe import configure
 from izin.runtime.registry import codec
 from izin.runtime.settings import (
@@ -20,31 +17,41 @@ from izin.runtime.settings import (
 )
 
 
-def stream() -> None:
-    """Run an order worker: both lanes of consent events, in lawful order, exactly once."""
+def order() -> None:
+    """Run an order worker: it decides consent events in the law's order, exactly once.
+
+    It reads both lanes (bulk and express) until SIGTERM or Ctrl-C. Exit code 4 if a setting or a
+    server is at fault.
+    """
     from izin.streams.engine.app import run  # noqa: PLC0415 - see above
 
-    with told():
+    with exit_on_error():
         configure(LogSettings())
         kafka = KafkaSettings()
         run(kafka, StreamSettings(), codec(kafka))
 
 
 def sink() -> None:
-    """Run a sink worker: the ledger, İYS, and what İYS tells."""
+    """Run a sink worker: it keeps the ledger, registers consents at İYS and pulls from it.
+
+    It runs until SIGTERM or Ctrl-C. Exit code 4 if a setting or a server is at fault.
+    """
     from izin.sinks.worker import run  # noqa: PLC0415 - see above
 
-    with told():
+    with exit_on_error():
         configure(LogSettings())
         kafka = KafkaSettings()
         run(kafka, LedgerSettings(), IysSettings(), SinkSettings(), codec(kafka))
 
 
 def intake() -> None:
-    """Run the HTTP door for signups."""
+    """Run the HTTP intake, to which your systems post consents and opt-outs.
+
+    It runs until SIGTERM or Ctrl-C. Exit code 4 if a setting or a server is at fault.
+    """
     from izin.producers.intake.server import serve  # noqa: PLC0415 - see above
 
-    with told():
+    with exit_on_error():
         configure(LogSettings())
         kafka = KafkaSettings()
         serve(kafka, IntakeSettings(), codec(kafka))

@@ -1,1 +1,1 @@
-"""The main job, end to end, on real parts: what ``izin demo`` plays and then checks key by key."""
+"""The main job, end to end, on real servers: what ``izin demo`` runs and then checks key by key."""

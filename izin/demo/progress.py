@@ -1,27 +1,27 @@
-"""What people see while they wait: one bar a stage, and a limit to every wait."""
-
-from __future__ import annotations
+"""Progress of the demo: a bar a stage, and a limit to every wait."""
 
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from datetime import timedelta
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from izin.consent.errors import OurError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from datetime import timedelta
-
-    from rich.console import Console
-    from rich.progress import TaskID
-
-_LOOK_EVERY = 0.1
+_POLL_INTERVAL = 0.1
 
 
-class WentWrongError(OurError):
-    """A step of the demo did not have the effect that it must have."""
+class StageFailedError(OurError):
+    """A stage of the demo did not have the effect that it must have."""
 
 
 class Bar:
@@ -32,7 +32,7 @@ class Bar:
         self._task = task
 
     def show(self, done: int, total: int) -> None:
-        """Show how far the stage has come."""
+        """Show how much of the stage is done."""
         self._bars.update(self._task, completed=done, total=max(total, 1))
 
 
@@ -55,7 +55,7 @@ class Stages:
             yield
 
     @contextmanager
-    def begin(self, what: str) -> Iterator[Bar]:
+    def start(self, what: str) -> Iterator[Bar]:
         """Show a bar for the stage ``what``; full at its end."""
         task = self._bars.add_task(what, total=None)
         yield Bar(self._bars, task)
@@ -63,15 +63,19 @@ class Stages:
         self._bars.update(task, completed=total, total=total)
         self._bars.stop_task(task)
 
-    def tell(self, message: str) -> None:
+    def report(self, message: str) -> None:
         """Print ``message`` above the bars."""
         self._bars.console.print(message, style="dim", markup=False, highlight=False)
 
 
 def wait_until(effect: Callable[[], bool], *, within: timedelta, what: str) -> None:
-    """Look again and again until ``effect`` is there; raises WentWrongError at the limit."""
+    """Poll until ``effect`` is there.
+
+    Raises:
+        StageFailedError: It was not there in time.
+    """
     limit = time.monotonic() + within.total_seconds()
     while not effect():
         if time.monotonic() > limit:
-            raise WentWrongError(f"gave up after {within.total_seconds():.0f} s waiting: {what}")
-        time.sleep(_LOOK_EVERY)
+            raise StageFailedError(f"gave up after {within.total_seconds():.0f} s waiting: {what}")
+        time.sleep(_POLL_INTERVAL)

@@ -1,25 +1,20 @@
-"""What the demo found, as one table for people and as JSON for machines."""
-
-from __future__ import annotations
+"""The result of the demo, as one table for people and as JSON for programs."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from izin.demo.compare import Difference
+from izin.demo.compare import KeyDifference
 
 _SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Latency:
-    """From the citizen's act at İYS to the subscriber, milliseconds."""
+class LatencySummary:
+    """From a citizen's opt-out at İYS to the subscriber, in milliseconds."""
 
     measured: int
     p50: float
@@ -28,8 +23,8 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chaos:
-    """What was killed while the demo ran."""
+class Kill:
+    """Which worker was killed while the demo ran, and when."""
 
     killed: str
     at_second: float
@@ -53,28 +48,29 @@ class Report:
     keys: int
     registered: int
     expired: int
-    kept_locally: int
+    local_only: int
     parked: int
     refused_by_iys: int
     opt_outs: int
-    """Records on ``consent-opt-outs``."""
+    """Records of ``consent-opt-outs``."""
     citizens: int
-    citizens_heard: int
-    push: Latency
-    pull: Latency
+    citizens_received: int
+    """Citizens whose opt-out at İYS reached the subscriber."""
+    push: LatencySummary
+    pull: LatencySummary
     iys_requests: Mapping[str, int]
     """Calls to İYS by operation."""
     iys_refusals: Mapping[str, int]
     """Calls that İYS refused, by code."""
     too_many_requests: int
-    differences: tuple[Difference, ...]
-    chaos: tuple[Chaos, ...]
+    differences: tuple[KeyDifference, ...]
+    chaos: tuple[Kill, ...]
     seconds: float
 
     @property
     def is_good(self) -> bool:
-        """Whether every part tells the same story."""
-        return not self.differences and self.citizens_heard == self.citizens
+        """Whether nothing is unexplained, and every citizen's opt-out was received."""
+        return not self.differences and self.citizens_received == self.citizens
 
     def as_json(self) -> str:
         """Return the report as a JSON object."""
@@ -86,71 +82,66 @@ class Report:
 
     def as_table(self) -> Table:
         """Return the report as one table."""
-        table = Table(
-            title="One story, told three times: topics, ledger, İYS", title_justify="left"
-        )
+        table = Table(title="Topics, ledger and İYS compared", title_justify="left")
         table.add_column("what")
         table.add_column("count", justify="right")
         table.add_column("note", style="dim")
         for what, count, note in self._rows():
-            table.add_row(what, count, note)
+            table.add_row(what, f"{count:,}" if isinstance(count, int) else count, note)
         for one in self.differences[:_SHOWN]:
             table.add_row("[red]unexplained[/red]", "", Text(f"{one.key}: {one.what}"))
         return table
 
-    def _rows(self) -> Iterator[tuple[str, str, str]]:
-        yield "rows read", f"{self.rows_read:,}", "from the CRM export"
-        yield "refused", f"{self.rows_refused:,}", _spelled(self.refusal_reasons)
-        yield "signups", f"{self.signups:,}", "by HTTP, forms and JSON"
-        yield "events published", f"{self.events_published:,}", "rows and signups"
-        yield "duplicates", f"{self.duplicates:,}", "said before; nothing happens"
-        yield "stale", f"{self.stale:,}", "older than what is known"
-        yield "enriched", f"{self.enriched:,}", "the same, with better evidence"
-        yield "dead letters", f"{self.dead_letters:,}", "could not become a decision"
-        yield "keys", f"{self.keys:,}", "brand, channel, recipient type, recipient"
-        yield "registered", f"{self.registered:,}", "İYS holds what we want"
-        yield "expired", f"{self.expired:,}", "older than three business days: not registrable"
-        yield "kept locally", f"{self.kept_locally:,}", "a no, and nothing at İYS to withdraw"
-        yield "waiting for a person", f"{self.parked:,}", "parked, never dropped"
-        yield "refused by İYS", f"{self.refused_by_iys:,}", ""
-        yield "opt-outs", f"{self.opt_outs:,}", "each told to every subscriber"
-        heard = f"{self.citizens_heard:,} of {self.citizens:,}"
-        yield "citizens' rejections heard", heard, "half by push, half by pull"
-        yield (
-            "push to subscriber p50 / p99",
-            _pair(self.push),
-            f"over {self.push.measured:,} pushes",
-        )
-        yield "pull to subscriber p50 / p99", _pair(self.pull), "İYS hides the latest; shortened"
-        yield "calls to İYS", f"{sum(self.iys_requests.values()):,}", _spelled(self.iys_requests)
-        yield "calls refused", f"{sum(self.iys_refusals.values()):,}", _spelled(self.iys_refusals)
-        yield "refused with 429", f"{self.too_many_requests:,}", "İYS's limits are on"
-        for one in self.chaos:
-            yield "killed -9", one.killed, f"in second {one.at_second:.0f}"
-        yield "unexplained differences", f"{len(self.differences):,}", "must be 0"
-        yield "seconds", f"{self.seconds:.1f}", ""
+    def _rows(self) -> list[tuple[str, int | str, str]]:
+        received = f"{self.citizens_received:,} of {self.citizens:,}"
+        return [
+            ("rows read", self.rows_read, "from the CRM export"),
+            ("refused", self.rows_refused, _ranked(self.refusal_reasons)),
+            ("signups", self.signups, "by HTTP, forms and JSON"),
+            ("events published", self.events_published, "rows, signups and citizens at İYS"),
+            ("duplicates", self.duplicates, "published before; no effect"),
+            ("stale", self.stale, "older than the state"),
+            ("enriched", self.enriched, "the same, with better evidence"),
+            ("dead letters", self.dead_letters, "could not be processed"),
+            ("keys", self.keys, "brand, channel, recipient type, recipient"),
+            ("registered", self.registered, "İYS holds what we want"),
+            ("expired", self.expired, "older than three business days: not registrable"),
+            ("local only", self.local_only, "an opt-out, and nothing at İYS to withdraw"),
+            ("parked", self.parked, "need a person; never dropped"),
+            ("refused by İYS", self.refused_by_iys, ""),
+            ("opt-outs", self.opt_outs, "each published to every subscriber"),
+            ("citizens' opt-outs received", received, "half by push, half by pull"),
+            (
+                "push to subscriber p50 / p99",
+                _pair(self.push),
+                f"over {self.push.measured:,} pushes",
+            ),
+            ("pull to subscriber p50 / p99", _pair(self.pull), "İYS hides the latest; shortened"),
+            ("calls to İYS", sum(self.iys_requests.values()), _ranked(self.iys_requests)),
+            ("calls refused", sum(self.iys_refusals.values()), _ranked(self.iys_refusals)),
+            ("refused with 429", self.too_many_requests, "İYS's rate limits are on"),
+            *(("kill -9", one.killed, f"in second {one.at_second:.0f}") for one in self.chaos),
+            ("unexplained differences", len(self.differences), "must be 0"),
+            ("seconds", f"{self.seconds:.1f}", ""),
+        ]
 
 
-def latency(milliseconds: list[int]) -> Latency:
-    """Return the quantiles of ``milliseconds``, by nearest rank; zeros where nothing was
-    measured.
-    """
-    if not milliseconds:
-        return Latency(measured=0, p50=0, p99=0, greatest=0)
-    ranked = sorted(milliseconds)
+def latency(milliseconds: list[int]) -> LatencySummary:
+    """Return quantiles by nearest rank; zeros where nothing was measured."""
+    ranked = sorted(milliseconds) or [0]
     last = len(ranked) - 1
-    return Latency(
-        measured=len(ranked),
+    return LatencySummary(
+        measured=len(milliseconds),
         p50=ranked[round(last * 0.5)],
         p99=ranked[round(last * 0.99)],
         greatest=ranked[-1],
     )
 
 
-def _pair(measured: Latency) -> str:
+def _pair(measured: LatencySummary) -> str:
     return f"{measured.p50:,.0f} / {measured.p99:,.0f} ms"
 
 
-def _spelled(reasons: Mapping[str, int]) -> str:
-    ranked = sorted(reasons.items(), key=lambda one: -one[1])
-    return ", ".join(f"{code} {count:,}" for code, count in ranked)
+def _ranked(counts: Mapping[str, int]) -> str:
+    ranked = sorted(counts.items(), key=lambda one: -one[1])
+    return ", ".join(f"{name} {count:,}" for name, count in ranked)

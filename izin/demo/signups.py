@@ -1,10 +1,8 @@
-"""Make signups as web forms and mobile backends post them, form or JSON; none is real.
+"""Signups as web forms and mobile backends post them, form or JSON; nothing is real.
 
-The same seed, instant and brand give the same values. Telephone numbers lie in +90 555 1xx xx xx,
-so no signup meets a row of the made-up CRM export.
+The same seed, instant and brand give the same values. Phone numbers are in +90 555 1xx xx xx, so no
+signup has the recipient of a row of the made-up CRM export.
 """
-
-from __future__ import annotations
 
 import json
 import random
@@ -41,7 +39,11 @@ def signups(*, brand: int, now: datetime, seed: int = 2026, count: int = 200) ->
 def _form(chance: random.Random, brand: int, person: int, _now: datetime, number: int) -> Signup:
     status = _status(chance)
     by_mail = chance.random() < 0.5  # noqa: PLR2004  # half and half
-    address = {"e-posta": _email(person)} if by_mail else {"telefon": f"0{_phone(person)}"}
+    address = (
+        {"e-posta": f"uye.{person:06d}@example.com"}
+        if by_mail
+        else {"telefon": f"05551{person:06d}"}
+    )
     fields = {
         **address,
         "kanal": "E-POSTA" if by_mail else "SMS",
@@ -60,9 +62,10 @@ def _form(chance: random.Random, brand: int, person: int, _now: datetime, number
 def _json(chance: random.Random, brand: int, person: int, now: datetime, number: int) -> Signup:
     status = _status(chance)
     at = now - timedelta(seconds=chance.randint(1, 120))
-    statement = {
-        "id": f"app-{number:04d}-{person:06d}",
-        "recipient": f"+90{_phone(person)}",
+    reference = f"app-{number:04d}-{person:06d}"
+    document = {
+        "id": reference,
+        "recipient": f"+905551{person:06d}",
         "type": chance.choice(("MESAJ", "ARAMA")),
         "status": status,
         "source": "HS_MOBIL",
@@ -73,19 +76,11 @@ def _json(chance: random.Random, brand: int, person: int, now: datetime, number:
     }
     return Signup(
         content_type=JSON_TYPE,
-        body=json.dumps(statement).encode(),
-        idempotency_key=f"app-{number:04d}-{person:06d}",
+        body=json.dumps(document).encode(),
+        idempotency_key=reference,
         status=status,
     )
 
 
 def _status(chance: random.Random) -> str:
     return "RET" if chance.random() < OPT_OUTS else "ONAY"
-
-
-def _phone(person: int) -> str:
-    return f"5551{person:06d}"
-
-
-def _email(person: int) -> str:
-    return f"uye.{person:06d}@example.com"

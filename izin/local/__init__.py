@@ -1,8 +1,8 @@
 """Real servers on one machine, without Docker: Kafka, PostgreSQL, a schema registry.
 
-Outside the house: it imports no other floor, and none imports it. What is downloaded is kept in
-the user's cache folder, what is stored in the state folder given. Servers listen on 127.0.0.1 only
-and end with the process that started them, even when that is killed.
+The package imports no other package of izin, and only the console, the demo, benchmarks and tests
+import it. Downloads go to the user's cache folder, data to the state folder given. Servers listen
+on 127.0.0.1 only and end with the process that started them, even when that is killed.
 """
 
 from izin.local.child import Child, Command
@@ -16,26 +16,26 @@ from izin.local.errors import (
     StartError,
     StateInUseError,
 )
-from izin.local.house import House
 from izin.local.kafka import Kafka
 from izin.local.ports import free_port
 from izin.local.postgres import Postgres
-from izin.local.registry import Registry
-from izin.local.supervisor import Backoff, Supervisor
+from izin.local.registry import ApicurioRegistry
+from izin.local.servers import LocalServers
+from izin.local.supervisor import RestartPolicy, Supervisor
 
 __all__ = (
-    "Backoff",
+    "ApicurioRegistry",
     "Child",
     "Command",
     "DownloadError",
-    "House",
     "JavaMissingError",
     "Kafka",
     "LocalError",
+    "LocalServers",
     "PackageMissingError",
     "PortTakenError",
     "Postgres",
-    "Registry",
+    "RestartPolicy",
     "StartError",
     "StateInUseError",
     "Supervisor",

@@ -1,4 +1,4 @@
-"""`python -m izin.local` starts the servers."""
+"""``python -m izin.local``: the command ``izin local``."""
 
 from izin.local.cli import app
 

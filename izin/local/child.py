@@ -1,4 +1,6 @@
-"""One process of ours: started on a leash, ready by an effect, stopped within a bound."""
+"""One child process: starts with a parent-death signal, is ready by an effect, stops in bounded
+time.
+"""
 
 import os
 import signal
@@ -13,25 +15,25 @@ from pathlib import Path
 
 import httpx
 
-from izin.local import leash
+from izin.local import parent_death
 from izin.local.errors import StartError
 
-_EVERY = 0.05
+_POLL_INTERVAL = 0.05
 _TAIL_BYTES = 16_384
 _TAIL_LINES = 20
 
-# The leash is tied to the parent's *thread*: every child is born in this one, which lives as long
-# as the process does.
-_nursery = ThreadPoolExecutor(max_workers=1, thread_name_prefix="nursery")
+# The kernel ties a parent-death signal to the parent's *thread*: every child is started by this
+# one, which lives as long as the process does.
+_spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """What to run and how to tell that it works.
+    """What to run, and how to recognize that it is ready.
 
-    `ready` is a callable that answers whether the effect is there, an http(s) URL that answers
-    below 400, or None for a process that is ready once it runs. `environment` is the whole
-    environment of the child, None to inherit ours. `owner` is (uid, gid) to run as.
+    `ready` is a callable that says whether the effect is there, an http(s) URL that answers below
+    400, or None for a process that is ready once it runs. `environment` is the whole environment of
+    the child, None to inherit ours. `owner` is (uid, gid) to run as.
     """
 
     name: str
@@ -49,9 +51,9 @@ class Command:
 
 
 def answers(url: str) -> bool:
-    """Whether `url` answers now with a status below 400."""
+    """Return whether `url` answers now with a status below 400."""
     try:
-        # Asked again and again, of this machine: reading the CA bundle would take most of the time.
+        # Polled, and on this machine: reading the CA bundle would take most of the time.
         answer = httpx.get(url, timeout=2, trust_env=False, verify=False)  # noqa: S501 - see above
     except httpx.HTTPError:
         return False
@@ -64,7 +66,7 @@ class Child:
     def __init__(self, command: Command) -> None:
         self.command = command
         self._process: subprocess.Popen[bytes] | None = None
-        self._log_begins = 0
+        self._log_start = 0
 
     @property
     def pid(self) -> int | None:
@@ -78,23 +80,22 @@ class Child:
 
     @property
     def exit_code(self) -> int | None:
-        """How it ended: its exit code, minus the signal's number, or None while it runs."""
+        """The exit code, minus the signal's number after a signal, None while it runs."""
         return self._process.poll() if self._process else None
 
     def start(self) -> None:
-        """Start the process and return at once; nothing happens if it runs."""
-        if self.is_alive:
-            return
-        self._process = _nursery.submit(self._spawn).result()
+        """Start the process and return at once; do nothing if it runs."""
+        if not self.is_alive:
+            self._process = _spawner.submit(self._spawn).result()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         command = self.command
         owner = ":".join(map(str, command.owner)) if command.owner else "-"
-        argv = [sys.executable, "-I", "-S", leash.__file__, str(os.getpid())]
+        argv = [sys.executable, "-I", "-S", parent_death.__file__, str(os.getpid())]
         argv += [str(int(command.orphan_signal)), owner, *command.argv]
         command.log.parent.mkdir(parents=True, exist_ok=True)
         with command.log.open("ab") as log:
-            self._log_begins = log.tell()
+            self._log_start = log.tell()
             return subprocess.Popen(  # noqa: S603 - runs what our own code asked for
                 argv,
                 stdin=subprocess.DEVNULL,
@@ -103,22 +104,25 @@ class Child:
                 env=dict(command.environment) if command.environment is not None else None,
                 cwd=command.folder,
                 pass_fds=command.inherited,
-                start_new_session=True,  # a Ctrl-C in the terminal is ours to hand on, in order
+                start_new_session=True,  # a Ctrl-C in the terminal is ours to pass on, in order
             )
 
     def wait_ready(self) -> None:
-        """Return once the effect is there. Raises StartError at the limit, or if it ended."""
-        command = self.command
-        limit = time.monotonic() + command.ready_within.total_seconds()
+        """Return once the process is ready.
+
+        Raises:
+            StartError: It ended, or was not ready within its limit.
+        """
+        within = self.command.ready_within.total_seconds()
+        limit = time.monotonic() + within
         while True:
             if not self.is_alive:
                 raise self.failure(f"it ended with exit code {self.exit_code}")
             if self._is_ready():
                 return
             if time.monotonic() > limit:
-                seconds = command.ready_within.total_seconds()
-                raise self.failure(f"it was not ready within {seconds:g} s")
-            time.sleep(_EVERY)
+                raise self.failure(f"it was not ready within {within:g} s")
+            time.sleep(_POLL_INTERVAL)
 
     def _is_ready(self) -> bool:
         match self.command.ready:
@@ -130,7 +134,7 @@ class Child:
                 return effect()
 
     def failure(self, why: str) -> StartError:
-        """Return the error that tells `why`, with the last lines of this run's log."""
+        """Return the error that says `why`, with the last lines of this run's log."""
         return StartError(
             name=self.command.name, why=why, log=self.command.log, log_tail=self.log_tail()
         )
@@ -140,32 +144,28 @@ class Child:
         try:
             with self.command.log.open("rb") as log:
                 size = log.seek(0, os.SEEK_END)
-                log.seek(max(self._log_begins, size - _TAIL_BYTES))
+                log.seek(max(self._log_start, size - _TAIL_BYTES))
                 text = log.read().decode(errors="replace")
         except FileNotFoundError:
             return ""
         return "\n".join(text.splitlines()[-lines:])
 
     def stop(self) -> None:
-        """Ask the process to stop, kill it after its bound; returns when it is gone."""
-        if self._process is None:
-            return
-        if self.is_alive:
+        """Send the stop signal, kill the process after its limit; return when it is gone."""
+        if self._process is not None and self.is_alive:
             self._signal(self.command.stop_signal)
             try:
                 self._process.wait(self.command.stop_within.total_seconds())
             except subprocess.TimeoutExpired:
-                self._signal(signal.SIGKILL)
-        self._process.wait()
+                self.kill()
 
     def kill(self) -> None:
-        """End the process and its group with SIGKILL; returns when it is gone."""
-        if self._process is None:
-            return
+        """End the process and its group with SIGKILL; return when it is gone."""
         self._signal(signal.SIGKILL)
-        self._process.wait()
+        if self._process is not None:
+            self._process.wait()
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.poll() is None:
-            # It leads its own session, so its id is its group's: its own children hear it too.
+            # It leads its own session, so its id is its group's: its own children get it too.
             os.killpg(self._process.pid, number)

@@ -1,12 +1,14 @@
-"""`python -m izin.local`: the servers in the foreground, until Ctrl-C.
+"""``izin local``: the servers in the foreground, until Ctrl-C.
 
-Exit codes: 0 stopped when asked to, 1 a server could not start or died, 2 wrong usage.
+Exit codes: 0 stopped when asked to, 1 a server could not start or ended, 2 wrong usage.
 """
 
 import json
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -14,108 +16,112 @@ from typing import Annotated
 import typer
 
 from izin.local.errors import LocalError
-from izin.local.house import House
+from izin.local.servers import LocalServers
 
-app = typer.Typer(
-    help="Real servers on this machine: Kafka, PostgreSQL and a schema registry.",
-    no_args_is_help=True,
-)
+_HELP = "Run real servers on this machine: Kafka, PostgreSQL and a schema registry."
 
-_LOOK_EVERY = 0.5
+app = typer.Typer(help=_HELP, no_args_is_help=True)
+
+_CHECK_INTERVAL = 0.5
 
 
-class Output(StrEnum):
+class AddressFormat(StrEnum):
     """How addresses are printed."""
 
     TEXT = "text"
     JSON = "json"
 
 
-@app.callback()
+@app.callback(help=_HELP)
 def local() -> None:
-    """Real servers on this machine: Kafka, PostgreSQL and a schema registry."""
+    """Keep the subcommand's name even where there is one only."""
 
 
 @app.command()
 def start(  # noqa: PLR0913 - an argument an option
     *,
     state_dir: Annotated[
-        Path, typer.Option(help="Where data and logs are kept.", envvar="IZIN_STATE_DIR")
+        Path, typer.Option(help="Folder of data and logs.", envvar="IZIN_STATE_DIR")
     ] = Path(".izin"),
-    kafka_port: Annotated[int, typer.Option(help="0 takes any free one.")] = 19092,
-    postgres_port: Annotated[int, typer.Option(help="0 takes any free one.")] = 15432,
-    registry: Annotated[bool, typer.Option("--registry", help="Start Apicurio too.")] = False,
-    registry_port: Annotated[int, typer.Option(help="0 takes any free one.")] = 18080,
-    output: Annotated[Output, typer.Option(help="How the addresses are printed.")] = Output.TEXT,
+    kafka_port: Annotated[int, typer.Option(help="0: any free port.")] = 19092,
+    postgres_port: Annotated[int, typer.Option(help="0: any free port.")] = 15432,
+    registry: Annotated[
+        bool, typer.Option("--registry", help="Start a schema registry (Apicurio) too.")
+    ] = False,
+    registry_port: Annotated[int, typer.Option(help="0: any free port.")] = 18080,
+    output: Annotated[
+        AddressFormat, typer.Option(help="Format of the addresses.")
+    ] = AddressFormat.TEXT,
 ) -> None:
-    """Start the servers, print their addresses, and stay until Ctrl-C.
+    """Start the servers, print their addresses, and run until Ctrl-C.
 
-    A server whose address the environment names already is not started.
+    A server whose address the environment already names is not started. Exit code 1 if a server
+    cannot start, or ends before it is asked to.
     """
-    asked_to_stop = threading.Event()
-    _listen_for_signals(asked_to_stop)
-    house = House(
+    stop_requested = threading.Event()
+    _stop_on_signals(stop_requested)
+    servers = LocalServers(
         state_dir,
         kafka_port=kafka_port or None,
         postgres_port=postgres_port or None,
         registry_port=registry_port or None,
         registry=registry,
-        on_progress=_tell,
+        on_progress=_report,
     )
-    try:
-        with house:
-            _print(house.environment(), output)
-            _stay(house, asked_to_stop)
-    except LocalError as error:
-        typer.echo(error, err=True)
-        raise typer.Exit(1) from None
+    with _exit_on_error(), servers:
+        _print(servers.environment(), output)
+        while not stop_requested.wait(_CHECK_INTERVAL):
+            servers.check()
 
 
 @app.command()
 def prepare(
     *,
-    registry: Annotated[bool, typer.Option("--registry", help="Apicurio's archive too.")] = False,
+    registry: Annotated[
+        bool, typer.Option("--registry", help="Download the schema registry too.")
+    ] = False,
 ) -> None:
-    """Bring what the servers need and leave none running: for a first run without surprises."""
-    house = House(Path(), registry=registry, environ={}, on_progress=_tell)
-    try:
-        for server in house.servers:
+    """Download what the servers need and start nothing, so that later starts need no network.
+
+    Exit code 1 if a download fails.
+    """
+    servers = LocalServers(Path(), registry=registry, environ={}, on_progress=_report)
+    with _exit_on_error():
+        for server in servers.servers:
             server.prepare()
+
+
+@contextmanager
+def _exit_on_error() -> Iterator[None]:
+    try:
+        yield
     except LocalError as error:
-        typer.echo(error, err=True)
+        _report(str(error))
         raise typer.Exit(1) from None
 
 
-def _tell(message: str) -> None:
+def _report(message: str) -> None:
     typer.echo(message, err=True)
 
 
-def _listen_for_signals(asked_to_stop: threading.Event) -> None:
+def _stop_on_signals(stop_requested: threading.Event) -> None:
     numbers = (signal.SIGINT, signal.SIGTERM)
 
-    def ask(_number: int, _frame: object) -> None:
-        asked_to_stop.set()
-        # Who asks twice wants it now; the servers end with us.
+    def stop(_number: int, _frame: object) -> None:
+        stop_requested.set()
+        # A second signal ends the process at once, and the servers end with it.
         for number in numbers:
             signal.signal(number, signal.SIG_DFL)
 
     for number in numbers:
-        signal.signal(number, ask)
+        signal.signal(number, stop)
 
 
-def _print(addresses: dict[str, str], output: Output) -> None:
+def _print(addresses: dict[str, str], output: AddressFormat) -> None:
     match output:
-        case Output.JSON:
+        case AddressFormat.JSON:
             typer.echo(json.dumps(addresses))
-        case Output.TEXT:
+        case AddressFormat.TEXT:
             for name, address in addresses.items():
                 typer.echo(f"export {name}='{address}'")
     sys.stdout.flush()
-
-
-def _stay(house: House, asked_to_stop: threading.Event) -> None:
-    """Wait until asked to stop. Raises LocalError when a server is gone before that."""
-    while not asked_to_stop.wait(_LOOK_EVERY):
-        for server in house.servers:
-            if not server.is_alive:
-                raise LocalError(f"{server.name} has ended; its log is {server.log}")

@@ -1,4 +1,4 @@
-"""Databases on any PostgreSQL server, ours or a caller's."""
+"""Create and drop databases on any PostgreSQL server, ours or a caller's."""
 
 from urllib.parse import urlsplit, urlunsplit
 
@@ -9,7 +9,9 @@ from psycopg import sql
 def create_database(url: str, name: str) -> str:
     """Create the empty database `name` on the server of `url`; return the URL of the new one.
 
-    Raises psycopg.errors.DuplicateDatabase, psycopg.OperationalError.
+    Raises:
+        psycopg.errors.DuplicateDatabase: There is one of that name.
+        psycopg.OperationalError: The server cannot be reached.
     """
     with psycopg.connect(url, autocommit=True) as connection:
         # Not from template1, which others may be connected to.
@@ -19,14 +21,14 @@ def create_database(url: str, name: str) -> str:
 
 
 def drop_database(url: str, name: str) -> None:
-    """Drop the database `name` on the server of `url` if it is there, whoever is connected."""
+    """Drop the database `name` on the server of `url` if it exists, ending its connections."""
     with psycopg.connect(url, autocommit=True) as connection:
         statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
         connection.execute(statement.format(sql.Identifier(name)))
 
 
 def has_database(url: str, name: str) -> bool:
-    """Tell whether the server of `url` has the database `name`."""
+    """Return whether the server of `url` has the database `name`."""
     with psycopg.connect(url) as connection:
         found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
         return found.fetchone() is not None

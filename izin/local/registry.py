@@ -1,4 +1,4 @@
-"""Apicurio Registry on this machine, with Confluent's API; schemas live in its memory."""
+"""Apicurio Registry on this machine, with Confluent's API; schemas live in memory only."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 from izin.local.child import Command
 from izin.local.folders import FolderLock, cache_folder
 from izin.local.java import QUICK_START, java_at_least
-from izin.local.maven import FileSet, Progress, bring, silent
+from izin.local.maven import FileSet, Progress, fetch, silent
 from izin.local.ports import HOST, free_port
 from izin.local.server import Server
 
@@ -25,10 +25,10 @@ _ARCHIVE = FileSet(
 _OTHER_RUN_WITHIN = timedelta(minutes=5)
 
 
-class Registry(Server):
-    """A schema registry whose log lives in `state_dir/registry`. `heap` is Java's notation.
+class ApicurioRegistry(Server):
+    """A schema registry whose log is in `state_dir/registry`. `heap` is in Java's notation.
 
-    It forgets its schemas when it stops: whoever writes with them registers them at start.
+    It forgets its schemas when it stops; each writer registers its own at start.
     """
 
     name = f"Apicurio Registry {VERSION}"
@@ -53,7 +53,7 @@ class Registry(Server):
         return f"http://{self.address}/apis/ccompat/v7"
 
     def prepare(self) -> None:
-        """Bring the archive and unpack it."""
+        """Download the archive and unpack it."""
         self._program = _unpacked(self._on_progress)
 
     def _command(self, port: int) -> Command:
@@ -61,7 +61,7 @@ class Registry(Server):
             "QUARKUS_HTTP_HOST": HOST,
             "QUARKUS_HTTP_PORT": str(port),
             "QUARKUS_HTTP_ACCESS_LOG_ENABLED": "false",
-            # Health and metrics have a door of their own, open to the world by default.
+            # Health and metrics have a port of their own, by default on all interfaces.
             "QUARKUS_MANAGEMENT_HOST": HOST,
             "QUARKUS_MANAGEMENT_PORT": str(free_port()),
             "QUARKUS_LOG_LEVEL": "WARN",
@@ -81,20 +81,20 @@ class Registry(Server):
 
 
 def _unpacked(on_progress: Progress) -> Path:
-    """Return the jar to run, in a folder that is complete because it bears its final name."""
+    """Return the jar to run, in a folder that is complete because it has its final name."""
     cache = cache_folder()
     home = cache / f"{_NAME}.unpacked"
     program = home / "quarkus-run.jar"
     if program.exists():
         return program
-    (archive,) = bring(_ARCHIVE, on_progress=on_progress)
+    (archive,) = fetch(_ARCHIVE, on_progress=on_progress)
     with FolderLock(cache / f"{_NAME}.unpack", within=_OTHER_RUN_WITHIN):
         if not program.exists():
             on_progress(f"unpacking {archive.name}")
-            passing = cache / f"{_NAME}.partial-unpacked"
-            for leftover in (passing, home):
+            partial = cache / f"{_NAME}.partial-unpacked"
+            for leftover in (partial, home):
                 shutil.rmtree(leftover, ignore_errors=True)
             with tarfile.open(archive) as tar:
-                tar.extractall(passing, filter="data")
-            passing.rename(home)
+                tar.extractall(partial, filter="data")
+            partial.rename(home)
     return program

@@ -1,9 +1,8 @@
-"""What Kafka, PostgreSQL and the registry have in common: a folder held, a port, one child."""
+"""What Kafka, PostgreSQL and the registry have in common: a locked folder, a port, one child."""
 
 from abc import ABC, abstractmethod
 from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
 from typing import ClassVar, Self
 
 from izin.local.child import Child, Command
@@ -17,8 +16,8 @@ _PREDECESSOR_GONE_WITHIN = timedelta(seconds=15)
 class Server(ABC):
     """One server on 127.0.0.1; a context manager.
 
-    Its data and log live in `state_dir/<folder>`. `port` None takes any free port, a new one a
-    start. `on_progress` hears of long work.
+    Its data and log are in `state_dir/<folder>`. A `port` of None is any free port, a new one a
+    start. `on_progress` is called about long work.
     """
 
     name: ClassVar[str]
@@ -59,17 +58,17 @@ class Server(ABC):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Bring what is not here yet; nothing is held or left running. Raises as `start` does."""
+        """Download what is missing; lock and start nothing. Raises as `start` does."""
 
     def start(self) -> None:
-        """Bring what is needed, start, and wait until the server answers.
+        """Prepare, start, and wait until the server answers.
 
         Raises DownloadError, PackageMissingError, JavaMissingError, PortTakenError,
-        StateInUseError, StartError; nothing is left running then.
+        StateInUseError or StartError, after which nothing is left running.
         """
         if self.is_alive:
             return
-        self.stop()  # a server that died on its own still holds the folder through us
+        self.stop()  # after a server that ended by itself we still have the folder locked
         self.prepare()
         self._lock.acquire()
         try:
@@ -78,7 +77,7 @@ class Server(ABC):
             self._child = Child(self._command(port))
             self._child.start()
             self._child.wait_ready()
-            self._furnish()
+            self._initialize()
         except BaseException:
             self.stop()
             raise
@@ -86,13 +85,13 @@ class Server(ABC):
 
     @abstractmethod
     def _command(self, port: int) -> Command:
-        """Make the data where there is none, and tell how to run the server on it."""
+        """Create the data where there is none, and return how to run the server on it."""
 
-    def _furnish(self) -> None:  # noqa: B027 - most servers need nothing more
-        """Do what has to be done once the server answers."""
+    def _initialize(self) -> None:  # noqa: B027 - most servers need nothing more
+        """Do what is needed once the server answers."""
 
     def stop(self) -> None:
-        """Stop the server; nothing happens when it does not run."""
+        """Stop the server; do nothing when it does not run."""
         if self._child is not None:
             self._child.stop()
         self._lock.release()
@@ -107,10 +106,5 @@ class Server(ABC):
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 
 _READS: dict[str, tuple[type[BaseSettings], ...]] = {
-    "stream": (settings.KafkaSettings, settings.StreamSettings, settings.LogSettings),
+    "order": (settings.KafkaSettings, settings.StreamSettings, settings.LogSettings),
     "sink": (
         settings.KafkaSettings,
         settings.LedgerSettings,
@@ -75,7 +75,7 @@ _COMMANDS = {"izin": get_command(izin), "iys-simulator": get_command(simulator)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Papers:
-    """The files that make the house in containers."""
+    """The files that make the local stack in containers."""
 
     text: str
     compose: dict[str, Any]
@@ -186,8 +186,8 @@ def commands(given: Papers) -> Iterator[str]:
     for name, service in given.services.items():
         if is_ours(service):
             calls += [(name, argv, given.environment(name)) for argv in argvs(service)]
-    told = re.sub(r"\\\n# *", "", given.text)
-    for service, line in re.findall(r"(?m)^# +docker compose exec (\S+) izin (.*)$", told):
+    joined = re.sub(r"\\\n# *", "", given.text)
+    for service, line in re.findall(r"(?m)^# +docker compose exec (\S+) izin (.*)$", joined):
         calls.append((service, ["izin", *shlex.split(line)], given.environment(service)))
     for name, argv, environment in calls:
         refused = refusal(argv, environment)
@@ -255,24 +255,24 @@ def read(group: type[BaseSettings], environment: Mapping[str, str]) -> Any:  # n
 
 
 def simulated_account(given: Papers) -> Iterator[str]:
-    """Every delay, account and brand of our sink is one of the simulator's."""
+    """Find where simulator and sink disagree on delays, account and brands."""
     environment = given.environment("simulator")
     (argv,) = argvs(given.services["simulator"])
     command, rest = leaf(argv)
     with patch.dict(os.environ, environment, clear=True):
-        options = command.make_context("serve", rest).params
+        params = command.make_context("serve", rest).params
     iys = read(settings.IysSettings, given.environment("sink"))
-    if options["result_delay"] != iys.result_delay.total_seconds():
+    if params["result_delay"] != iys.result_delay.total_seconds():
         yield "result delays differ"
-    if options["hidden_window"] != iys.hidden_window.total_seconds():
+    if params["hidden_window"] != iys.hidden_window.total_seconds():
         yield "hidden windows differ"
     account = f"{iys.username}:{iys.password.get_secret_value()}:"
-    if not any(one.startswith(account) for one in options["account"]):
+    if not any(one.startswith(account) for one in params["account"]):
         yield "the sink's account is unknown to the simulator"
     ours = {
         (argv[3], argv[argv.index("--iys-code") + 1], argv[argv.index("--name") + 1])
         for argv in argvs(given.services["migrate"])
         if argv[:3] == ["izin", "brands", "add"]
     }
-    if ours != {tuple(one.split(":", 3)[:3]) for one in options["brand"]}:
+    if ours != {tuple(one.split(":", 3)[:3]) for one in params["brand"]}:
         yield "brands differ"

@@ -13,8 +13,8 @@ from tests.contract.compose import Papers, argvs, image_of, is_ours, leaf, read
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_DOORS = {
-    "stream": settings.StreamSettings,
+_LISTENERS = {
+    "order": settings.StreamSettings,
     "sink": settings.SinkSettings,
     "intake": settings.IntakeSettings,
 }
@@ -38,9 +38,9 @@ def listening(given: Papers, name: str) -> set[int]:
         command, rest = leaf(argv)
         with patch.dict(os.environ, environment, clear=True):
             host, port = map(command.make_context("serve", rest).params.get, ("host", "port"))
-    elif argv[1] in _DOORS:
-        door = read(_DOORS[argv[1]], environment)
-        host, port = door.host, door.port
+    elif argv[1] in _LISTENERS:
+        listener = read(_LISTENERS[argv[1]], environment)
+        host, port = listener.host, listener.port
     else:
         return set()
     return {port} if host == "0.0.0.0" else set()
@@ -50,19 +50,19 @@ def ports(given: Papers) -> Iterator[str]:
     """Every port is published on 127.0.0.1 alone, as `izin up` does, and somebody listens there."""
     usual = {param.name: param.default for param in leaf(["izin", "up"])[0].params}
     for name, service in given.services.items():
-        heard = listening(given, name)
+        listened = listening(given, name)
         for one in service.get("ports", []):
             address, outside, inside = ["", *one.split(":")][-3:]
             if address != "127.0.0.1":
                 yield f"{name}: {one} is open to the network"
-            if int(inside) not in heard:
+            if int(inside) not in listened:
                 yield f"{name}: nobody listens on {inside}"
             if usual.get(f"{name}_port") != int(outside):
                 yield f"{name}: {outside} is not the port of `izin up`"
-        if is_ours(service) and heard:
+        if is_ours(service) and listened:
             probe = _PROBE.search(service["healthcheck"]["test"][-1])
             path = "/__simulator__/health" if name == "simulator" else "/health"
-            if probe is None or int(probe[1]) not in heard or probe[2] != path:
+            if probe is None or int(probe[1]) not in listened or probe[2] != path:
                 yield f"{name}: the health check asks elsewhere"
 
 

@@ -1,4 +1,4 @@
-"""The house in containers says what the code says; without Docker, each word of it is checked."""
+"""docker-compose.yml and the Dockerfile match the code; checked without Docker."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ BROKEN = [
     (compose_shape.structure, YAML, "build: .", "build: [.]", "build is no path"),
     (compose_shape.structure, YAML, "image: postgres:18", "hostname: db", "either an image or a"),
     (compose_shape.structure, YAML, 'IZIN_SINK_PORT: "8082"', "IZIN_SINK_PORT: 8082", "quote it"),
-    (compose_shape.structure, YAML, "[stream]", "[1]", "holds more than texts"),
+    (compose_shape.structure, YAML, "[order]", "[1]", "holds more than texts"),
     (compose_shape.structure, YAML, '["127.0.0.1:8081:8081"]', '["8081"]', "ports: 8081"),
     (compose_shape.structure, YAML, "kafka-data:/var", "./data:/var", "volumes: ./data"),
     (compose_shape.structure, YAML, "\n  postgres-data:", "", "not those declared"),
     (compose_shape.structure, YAML, "retries: 12", "retry: 12", "healthcheck: retry"),
     (compose_shape.structure, YAML, "test: [CMD, pg_isready", "test: [pg_isready", "neither CMD"),
     (compose_shape.structure, YAML, "interval: 5s", "interval: 5", "duration: 5"),
-    (compose_shape.order, YAML, "simulator: {condition", "register: {condition", "does not exist"),
+    (compose_shape.order, YAML, "simulator: {condition", "missing: {condition", "does not exist"),
     (compose_shape.order, YAML, "{condition: service_healthy}", "{}", "has no condition"),
     (
         compose_shape.order,
@@ -63,7 +63,7 @@ BROKEN = [
         "service_started",
         "migrate ends",
     ),
-    (compose_shape.order, YAML, "kafka: {condition", "stream: {condition", "a circle"),
+    (compose_shape.order, YAML, "kafka: {condition", "order: {condition", "a circle"),
     (compose_shape.images, YAML, "kafka:4.2.2", "kafka:latest", "apache/kafka latest"),
     (compose_shape.images, YAML, "kafka:4.2.2", "kafka:4.2.1", "where `izin local` has"),
     (compose_shape.images, YAML, "registry:3.3.3", "registry:3", "apicurio-registry 3,"),
@@ -75,7 +75,7 @@ BROKEN = [
     (compose_shape.secrets, SECRETS, "\nIYS_PASSWORD=", "\nIYS_PASSWORD=\nOTHER=", "uses OTHER"),
     (compose_shape.secrets, YAML, "${IYS_PASSWORD:?set it in .env}", "${IYS_PASSWORD}", "empty"),
     (compose_shape.secrets, YAML, "${IYS_PASSWORD:?set it in .env}", "made-up", "not come from"),
-    (compose_shape.secrets, YAML, "[stream]", "['${WHAT}']", "WHAT stands outside"),
+    (compose_shape.secrets, YAML, "[order]", "['${WHAT}']", "WHAT stands outside"),
     (compose_shape.image, DOCKERFILE, "USER 10001", "", "runs as root"),
     (compose_shape.image, DOCKERFILE, "USER 10001", "USER root", "runs as root"),
     (compose_shape.image, DOCKERFILE, "-c constraints.txt .", ".", "without constraints"),
@@ -87,7 +87,7 @@ BROKEN = [
     (compose_shape.image, IGNORED, "*\n", "", "begin with everything"),
     (compose.commands, DOCKERFILE, '["izin"]', '["python"]', "ENTRYPOINT"),
     (compose.commands, DOCKERFILE, '["--help"]', '["serve"]', "serve: no such command"),
-    (compose.commands, YAML, "[stream]", "[order]", "order: no such command"),
+    (compose.commands, YAML, "[order]", "[orders]", "orders: no such command"),
     (compose.commands, YAML, "doctor --fix", "doctor --mend", "--mend"),
     (compose.commands, YAML, "--iys-code 100001", "", "iys_code"),
     (compose.commands, YAML, "2020-01-01 00:00:00'", "new year'", "new year"),
@@ -163,7 +163,7 @@ BROKEN = [
         compose_network.addresses,
         YAML,
         "simulator: {condition",
-        "stream: {condition",
+        "order: {condition",
         "not waited for",
     ),
 ]
@@ -179,22 +179,24 @@ def broken(part: str, old: str, new: str) -> Papers:
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_the_house_in_containers_is_ours(check: Check) -> None:
-    """Docker users would start something other than the code describes."""
+def test_compose_files_match_the_code(check: Check) -> None:
+    """Docker starts what the code describes."""
     assert list(check(papers())) == []
 
 
-@pytest.mark.parametrize(("check", "part", "old", "new", "told"), BROKEN)
-def test_what_differs_is_told(check: Check, part: str, old: str, new: str, told: str) -> None:
+@pytest.mark.parametrize(("check", "part", "old", "new", "found"), BROKEN)
+def test_compose_check_finds_what_differs(
+    check: Check, part: str, old: str, new: str, found: str
+) -> None:
     """A check that finds nothing in a broken copy would guard nothing."""
-    assert any(told in one for one in check(broken(part, old, new)))
+    assert any(found in one for one in check(broken(part, old, new)))
 
 
-def test_every_check_fires() -> None:
+def test_compose_checks_all_fire() -> None:
     """A check that no broken copy sets off could be empty."""
     assert {check for check, *_ in BROKEN} == set(CHECKS)
 
 
-def test_secrets_stay_out_of_version_control() -> None:
+def test_secrets_are_ignored_by_git() -> None:
     """A filled-in .env would be committed by the next `git add`."""
     assert ".env" in (compose.ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""Runs ``izin`` as people do, on servers of its own, and finds what it leaves running."""
+"""Run ``izin`` as people do, on servers of its own, and find what it leaves running."""
 
 import os
 import subprocess
@@ -28,8 +28,8 @@ def left_behind(folder: Path) -> Iterator[str]:
     mark = str(folder).encode()
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            told = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+            known = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
         except OSError:
             continue
-        if mark in told and process.name != str(os.getpid()):
+        if mark in known and process.name != str(os.getpid()):
             yield process.name

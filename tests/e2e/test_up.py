@@ -1,4 +1,4 @@
-"""``izin up``: the house starts, is well, does its work, and ends without a trace."""
+"""``izin up``: the local stack starts, works, and leaves no process behind."""
 
 import json
 import os
@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.processes import izin, left_behind
-from tests.local.waiting import until
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
-PORTS = ("kafka", "postgres", "intake", "sink", "stream", "simulator")
+PORTS = ("kafka", "postgres", "intake", "sink", "order", "simulator")
 ANY_PORTS = [word for name in PORTS for word in (f"--{name}-port", "0")]
 ENDED_WITHIN = 90
 
 
 @contextmanager
-def a_house(folder: Path) -> Iterator[subprocess.Popen[str]]:
+def a_stack(folder: Path) -> Iterator[subprocess.Popen[str]]:
     """Have ``izin up`` run until the block ends, whatever happens in it."""
     process = izin("up", "--state-dir", str(folder), *ANY_PORTS)
     try:
@@ -38,7 +38,7 @@ def a_house(folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def asked(folder: Path, *words: str) -> tuple[int, str]:
-    """Run a command in the house's environment; return exit code and what it printed."""
+    """Run a command with the stack.s settings; return exit code and output."""
     lines = (folder / "environment").read_text("utf-8").splitlines()
     settings = dict(line.split("=", 1) for line in lines)
     with izin(*words, **{name: value.strip("'") for name, value in settings.items()}) as process:
@@ -47,15 +47,15 @@ def asked(folder: Path, *words: str) -> tuple[int, str]:
 
 
 def is_registered(folder: Path) -> bool:
-    """Tell whether İYS has the consent that was published."""
+    """Return whether İYS has the consent that was published."""
     code, printed = asked(folder, "explain", "0 (555) 000 00 01", "--output", "json")
-    return code == 0 and json.loads(printed)["standing"][0]["state"] == "accepted"
+    return code == 0 and json.loads(printed)["keys"][0]["state"] == "accepted"
 
 
-def test_the_house_is_well_works_and_ends_without_a_trace(tmp_path: Path) -> None:
+def test_up_works_and_leaves_no_process(tmp_path: Path) -> None:
     """The doctor finds nothing, a consent reaches İYS, Ctrl-C leaves no process behind."""
     folder = tmp_path / "state"
-    with a_house(folder) as process:
+    with a_stack(folder) as process:
         code, findings = asked(folder, "doctor", "--output", "json")
         assert code == 0, findings
         assert {one["state"] for one in json.loads(findings)} == {"ok", "skipped"}
@@ -68,19 +68,19 @@ def test_the_house_is_well_works_and_ends_without_a_trace(tmp_path: Path) -> Non
     assert list(left_behind(tmp_path)) == []
 
 
-def test_a_killed_house_leaves_nothing_and_starts_again(tmp_path: Path) -> None:
-    """After kill -9 every process ends by itself; meanwhile nobody may empty its folder."""
+def test_up_killed_leaves_no_process_and_restarts(tmp_path: Path) -> None:
+    """After kill -9 every process ends by itself; a second run on the folder is refused."""
     folder = tmp_path / "state"
-    with a_house(folder) as process:
+    with a_stack(folder) as process:
         with izin("up", "--state-dir", str(folder), *ANY_PORTS) as second:
-            _, told = second.communicate(timeout=ENDED_WITHIN)
+            _, messages = second.communicate(timeout=ENDED_WITHIN)
         assert second.returncode == 4
-        assert "--state-dir" in told
+        assert "--state-dir" in messages
         assert asked(folder, "brands", "list")[0] == 0
         process.kill()
         process.wait(ENDED_WITHIN)
         until(lambda: not list(left_behind(tmp_path)), within=60)
-    with a_house(folder) as process:
+    with a_stack(folder) as process:
         assert asked(folder, "doctor")[0] == 0
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(ENDED_WITHIN) == 0

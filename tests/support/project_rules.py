@@ -13,7 +13,7 @@ from pathlib import Path
 ENVIRONMENT: Mapping[str, str] = {
     "izin/runtime/settings.py": "the reader",
     "izin/local/": "starts servers, which need an environment",
-    "izin/console/household.py": "hands it on to the processes it starts",
+    "izin/console/local_stack/stack.py": "passes it on to the processes it starts",
 }
 """Who may touch the environment, and why."""
 

@@ -22,7 +22,7 @@ from izin.consent.model import LAW_VERSION
 from izin.local.errors import LocalError
 from izin.local.folders import cache_folder
 from izin.local.java import java_at_least
-from izin.local.maven import FileSet, bring, silent
+from izin.local.maven import FileSet, fetch, silent
 from izin.schemas import contracts
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ def prepare(on_progress: Progress = silent, *, cache: Path | None = None) -> str
     Raises DownloadError, JavaMissingError, PackageMissingError, NotCompiledError.
     """
     cache = cache or cache_folder()
-    jars = [str(path) for path in bring(_JARS, on_progress=on_progress, cache=cache)]
-    compiler = [str(path) for path in bring(_COMPILER, on_progress=on_progress, cache=cache)]
+    jars = [str(path) for path in fetch(_JARS, on_progress=on_progress, cache=cache)]
+    compiler = [str(path) for path in fetch(_COMPILER, on_progress=on_progress, cache=cache)]
     source = resources.files("izin.bench.peers") / f"{_NAME}.java"
     digest = sha256(source.read_bytes()).hexdigest()[:16]
     classes = cache / f"kafka-streams-{VERSION}-{digest}"

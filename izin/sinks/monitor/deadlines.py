@@ -84,7 +84,7 @@ class Watch:
                     records=one.keys,
                     brand=one.brand_code,
                     channel=one.channel,
-                    cure="izin brands stops",
+                    cure="izin brands suspensions",
                     meanwhile=f"izin deadlines opt-outs {one.brand_code}",
                 )
                 continue

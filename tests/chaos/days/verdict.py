@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from izin.consent.business_days import TURKEY_CALENDAR
 from izin.consent.terms import BrandTerms, due_at
-from izin.demo.compare import Ending, Kept, Wanted, compare
+from izin.demo.compare import FinalState, LedgerState, compare
 from izin.iys.wire_format.json_reader import from_turkish
 from izin.sinks.ledger import reads
 
@@ -85,7 +85,7 @@ async def differences(
     }
     kept, permitted = {}, {}
     async for row in reads.register(ledger):
-        kept[row.key] = Kept(
+        kept[row.key] = LedgerState(
             desired=row.desired_status or "",
             registered=row.registered,
             state=row.state,
@@ -93,9 +93,9 @@ async def differences(
         )
     rows = await ledger.fetch("SELECT key, may_send FROM consents")
     permitted = {row["key"]: row["may_send"] for row in rows}
-    wanted = {key: Wanted(status=str(consent.status)) for key, consent in states.items()}
+    wanted = {key: str(consent.status) for key, consent in states.items()}
     found = compare(wanted, kept, register, permitted)
-    fine = {Ending.REGISTERED, Ending.KEPT_LOCALLY}
+    fine = {FinalState.REGISTERED, FinalState.LOCAL_ONLY}
     return [f"{one.key}: {one.what}" for one in found.differences] + [
-        f"{count} keys {end}" for end, count in found.endings.items() if end not in fine
+        f"{count} keys {end}" for end, count in found.final_states.items() if end not in fine
     ]

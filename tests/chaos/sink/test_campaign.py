@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from izin.demo.compare import Kept, Wanted, compare
+from izin.demo.compare import LedgerState, compare
 from izin.runtime.settings import KafkaSettings
 from tests.chaos.sink import verdict
 from tests.chaos.sink.campaign import Campaign
@@ -87,6 +87,6 @@ def test_a_movement_that_was_saved_twice_is_seen() -> None:
 def test_a_no_that_iys_does_not_hold_is_seen() -> None:
     """The comparison can fail: wanted RET, and the register shows ONAY."""
     key = "100001/MESAJ/BIREYSEL/+905550000001"
-    kept = Kept(desired="RET", registered="RET", state="accepted")
-    found = compare({key: Wanted(status="RET")}, {key: kept}, {key: "ONAY"}, {key: False})
+    kept = LedgerState(desired="RET", registered="RET", state="accepted")
+    found = compare({key: "RET"}, {key: kept}, {key: "ONAY"}, {key: False})
     assert found.differences

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from izin.console.topics import read_all
-from izin.demo.compare import Ending, Kept, Wanted, compare
+from izin.console.read_topic import read_all
+from izin.demo.compare import FinalState, LedgerState, compare
 from izin.schemas.codec import Codec
 from izin.sinks.ledger import deadlines, reads
 from izin.sinks.ledger.history import verify
@@ -71,7 +71,7 @@ async def _differences(settings: KafkaSettings, ledger: Ledger, iys: Iys, law: L
         for row in iys.rows("register")
     }
     kept = {
-        row.key: Kept(
+        row.key: LedgerState(
             desired=row.desired_status or "",
             registered=row.registered,
             state=row.state,
@@ -83,12 +83,12 @@ async def _differences(settings: KafkaSettings, ledger: Ledger, iys: Iys, law: L
         one.key: one.value["may_send"]
         for one in read_all(settings, Codec(), settings.topics.permissions)
     }
-    wanted = {key: Wanted(status=str(consent.status)) for key, consent in law.states.items()}
+    wanted = {key: str(consent.status) for key, consent in law.states.items()}
     found = compare(wanted, kept, register, permitted)
     faults = [f"{one.key}: {one.what}" for one in found.differences]
-    fine = {Ending.REGISTERED, Ending.KEPT_LOCALLY}
+    fine = {FinalState.REGISTERED, FinalState.LOCAL_ONLY}
     return faults + [
-        f"{count} keys {end}" for end, count in found.endings.items() if end not in fine
+        f"{count} keys {end}" for end, count in found.final_states.items() if end not in fine
     ]
 
 

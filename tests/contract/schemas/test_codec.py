@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.local import LocalError, Registry
+from izin.local import ApicurioRegistry, LocalError
 from izin.runtime.errors import RegistryError
 from izin.runtime.registry_client import RegistryClient
 from izin.schemas import contracts
@@ -117,7 +117,7 @@ def test_registry_out_of_reach_raises_our_error_with_its_url() -> None:
 def test_real_registry_accepts_every_contract(state_dir: Path) -> None:
     """Ids are given, schemas come back by id, and an incompatible one is refused."""
     try:
-        server = Registry(state_dir / "schemas")
+        server = ApicurioRegistry(state_dir / "schemas")
         server.__enter__()
     except LocalError as error:
         pytest.skip(f"no schema registry on this machine: {error}")

@@ -14,8 +14,8 @@ from izin.runtime.kafka import BrokerError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.contracts import RECORDS
 from izin.schemas.topics import Topics
-from tests.local.waiting import until
 from tests.support.topic_settings import set_of_topic
+from tests.support.waiting import until
 
 TOPICS = tuple(Topics())
 _NAME = re.compile(r"[a-z]+(-[a-z]+)*")

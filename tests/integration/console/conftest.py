@@ -20,7 +20,7 @@ Izin = Callable[..., Result]
 
 @pytest.fixture
 def izin() -> Izin:
-    """Give the command: words in, exit code and output out."""
+    """Give a function that runs a command and returns its exit code and output."""
 
     def run(*words: str | Path) -> Result:
         return RUNNER.invoke(app, [str(word) for word in words], catch_exceptions=False)

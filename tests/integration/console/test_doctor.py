@@ -1,4 +1,4 @@
-"""The doctor against real servers: it sees what is missing or wrong, and mends what it may."""
+"""The doctor on real servers: it finds what is missing or wrong, and corrects what it may."""
 
 import json
 from collections.abc import Mapping
@@ -29,10 +29,10 @@ def states(findings: list[Mapping[str, str]]) -> set[tuple[str, str]]:
     return {(one["check"], one["state"]) for one in findings}
 
 
-def test_an_empty_installation_is_mended_once(
+def test_doctor_fix_completes_an_empty_installation(
     izin: Izin, broker: KafkaSettings, ledger: str
 ) -> None:
-    """What is missing is named with its cure; --fix makes it; afterwards all is well."""
+    """What is missing is named with its remedy; --fix creates it; afterwards all is ok."""
     code, findings = checked(izin)
     assert code == 1
     assert {("topics", "wrong"), ("migrations", "wrong"), ("broker", "ok")} <= states(findings)
@@ -45,25 +45,25 @@ def test_an_empty_installation_is_mended_once(
     assert {state for _, state in states(findings)} <= {"ok", "skipped"}
 
 
-def test_a_topic_with_a_wrong_setting_is_found_and_mended(
+def test_doctor_fix_corrects_a_topic_setting(
     izin: Izin, topics: KafkaSettings, ledger: str
 ) -> None:
-    """A state topic that deletes by time would lose consents: it is named, and set right."""
-    name = topics.topics.desired_consents.name
+    """A state topic that deletes by time would lose consents: it is named, and corrected."""
+    name = topics.topics.consents.name
     set_of_topic(topics, name, "cleanup.policy", "delete")
     code, findings = checked(izin)
     assert code == 1
-    told = [one["what"] for one in findings if one["check"] == "topics"]
-    assert any(name in one and "cleanup.policy" in one for one in told)
+    faults = [one["what"] for one in findings if one["check"] == "topics"]
+    assert any(name in one and "cleanup.policy" in one for one in faults)
     _, findings = checked(izin, "--fix")
     assert ("topics", "fixed") in states(findings)
     assert ("topics", "ok") in states(checked(izin)[1])
 
 
-def test_a_partition_count_is_never_mended(
+def test_doctor_fix_never_changes_a_partition_count(
     izin: Izin, topics: KafkaSettings, ledger: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another P is wrong, with or without --fix: it is fixed for life."""
+    """Another number is wrong, with or without --fix: it is fixed for life."""
     monkeypatch.setenv("IZIN_PARTITIONS", "5")
     for options in ((), ("--fix",)):
         code, findings = checked(izin, *options)
@@ -71,24 +71,24 @@ def test_a_partition_count_is_never_mended(
         assert any(one["check"] == "topics" and "5" in one["what"] for one in findings)
 
 
-def test_deadlines_are_looked_at_once_there_is_a_ledger(
+def test_doctor_checks_deadlines_once_there_is_a_ledger(
     izin: Izin, broker: KafkaSettings, ledger: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without tables there is nothing to look at; with empty ones, nothing is late."""
+    """Without tables there is nothing to check; with empty ones, nothing is late."""
     monkeypatch.setenv("IYS_USERNAME", "ada")
     monkeypatch.setenv("IYS_PASSWORD", "obviously-fake")
     monkeypatch.setenv("IYS_BASE_URL", "http://127.0.0.1:9")
     assert ("deadlines", "skipped") in states(checked(izin)[1])
     _, findings = checked(izin, "--fix")
-    (told,) = (one for one in findings if one["check"] == "deadlines")
-    assert told["state"] == "ok"
-    assert told["what"] == "0 records to tell, all in time at 5000 a second"
-    (told,) = (one for one in findings if one["check"] == "sequences")
-    assert (told["state"], told["what"]) == ("ok", "no origin that numbers its events misses one")
+    (found,) = (one for one in findings if one["check"] == "deadlines")
+    assert found["state"] == "ok"
+    assert found["what"] == "0 records to send, all in time at 5000 a second"
+    (found,) = (one for one in findings if one["check"] == "sequences")
+    assert (found["state"], found["what"]) == ("ok", "no origin that numbers its events misses one")
 
 
-def test_numbers_are_listed_and_closed(izin: Izin, broker: KafkaSettings, ledger: str) -> None:
-    """Nothing missing is listed as nothing, and cannot be closed."""
+def test_sequences_close_acts_with_yes_only(izin: Izin, broker: KafkaSettings, ledger: str) -> None:
+    """Where nothing is missing the list is empty, and nothing can be closed."""
     izin("doctor", "--fix")
     shown = izin("sequences", "list", "--output", "json")
     assert (shown.exit_code, json.loads(shown.stdout)) == (0, [])
@@ -102,17 +102,17 @@ def test_numbers_are_listed_and_closed(izin: Izin, broker: KafkaSettings, ledger
     assert izin("sequences", "close", *named).exit_code == 3
 
 
-def test_readers_that_stand_still_and_dead_letters_are_seen(
+def test_doctor_finds_idle_workers_and_dead_letters(
     izin: Izin, topics: KafkaSettings, ledger: str
 ) -> None:
-    """What nobody has read for minutes names the worker that is missing; a fresh record does not.
+    """Records unread for minutes name the worker that is missing; a fresh record does not.
 
-    Once the readers are at the ends, all is well again.
+    Once the workers are at the ends, all is ok again.
     """
     izin("doctor", "--fix")
     names = topics.topics
     old = int((datetime.now(UTC) - timedelta(minutes=20)).timestamp() * 1000)
-    letter = Codec().encode("DeadLetter", a_letter())
+    letter = Codec().encode("DeadLetter", a_dead_letter())
     writer = producer(topics)
     writer.produce(names.decisions.name, key=b"k", value=b"read by nobody", partition=1)
     writer.produce(names.dead_letters.name, value=letter, timestamp=old - 2 * 86_400_000)
@@ -120,19 +120,22 @@ def test_readers_that_stand_still_and_dead_letters_are_seen(
     writer.produce(names.express.name, key=b"k", value=b"read by nobody", partition=0)
     assert writer.flush(20) == 0
     _, findings = checked(izin)
-    told = {one["check"]: one for one in findings}
-    assert (told["sink"]["state"], told["order"]["state"]) == ("ok", "ok")
-    assert told["sink"]["what"].startswith("about 1 decisions are not read")
-    assert told["order"]["what"].startswith("about 1 events are not read")
-    assert (told["dead-letters"]["state"], told["dead-letters"]["what"][:2]) == ("wrong", "1 ")
+    by_check = {one["check"]: one for one in findings}
+    assert (by_check["sink"]["state"], by_check["order"]["state"]) == ("ok", "ok")
+    assert by_check["sink"]["what"].startswith("about 1 decisions are not read")
+    assert by_check["order"]["what"].startswith("about 1 events are not read")
+    assert (by_check["dead-letters"]["state"], by_check["dead-letters"]["what"][:2]) == (
+        "wrong",
+        "1 ",
+    )
     writer.produce(names.decisions.name, key=b"k", value=b"older", partition=0, timestamp=old)
     assert writer.flush(20) == 0
     code, findings = checked(izin)
-    told = {one["check"]: one for one in findings}
+    by_check = {one["check"]: one for one in findings}
     assert code == 1
-    assert told["sink"]["state"] == "wrong"
-    assert "20 minutes ago" in told["sink"]["what"]
-    assert "izin sink" in told["sink"]["what"]
+    assert by_check["sink"]["state"] == "wrong"
+    assert "20 minutes ago" in by_check["sink"]["what"]
+    assert "izin sink" in by_check["sink"]["what"]
     with psycopg.connect(ledger) as connection:
         connection.cursor().executemany(
             "INSERT INTO kafka_offsets (topic, partition, cluster_id, topic_id, next_offset)"
@@ -142,12 +145,12 @@ def test_readers_that_stand_still_and_dead_letters_are_seen(
     group = consumer(topics, f"{topics.topic_prefix}izin-order")
     group.commit(offsets=[TopicPartition(names.express.name, 0, 1)], asynchronous=False)
     group.close()
-    told = {one["check"]: one for one in checked(izin)[1]}
-    assert told["sink"]["what"] == "no decisions wait to be read"
-    assert told["order"]["what"] == "no events wait to be read"
+    by_check = {one["check"]: one for one in checked(izin)[1]}
+    assert by_check["sink"]["what"] == "no decisions wait to be read"
+    assert by_check["order"]["what"] == "no events wait to be read"
 
 
-def a_letter() -> dict[str, Any]:
+def a_dead_letter() -> dict[str, Any]:
     """Return a dead letter of no record in particular."""
     return {
         "reason": "undecodable",

@@ -10,8 +10,8 @@ from datetime import timedelta
 
 import pytest
 
-from izin.console.opening import open_ledger
-from izin.console.output import out
+from izin.console.terminal.ledger_session import open_ledger
+from izin.console.terminal.output import out
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
@@ -30,7 +30,7 @@ KEY = f"{BRAND}/MESAJ/BIREYSEL/{PHONE}"
 
 
 @pytest.fixture
-def told_story(ledger: str) -> str:
+def stored_history(ledger: str) -> str:
     """Give a ledger in which a citizen's "no" parks a CRM's "yes"."""
     asyncio.run(_tell())
     return ledger
@@ -88,45 +88,45 @@ def a_movement(kind: str, **data: object) -> Movement:
     "recipient",
     ["0 (555) 000 00 01", "+90 555 000 0001", KEY, f"{BRAND}/MESAJ/BIREYSEL/0555 000 00 01"],
 )
-def test_everything_of_a_recipient_is_told_in_any_notation(
-    izin: Izin, told_story: str, recipient: str, monkeypatch: pytest.MonkeyPatch
+def test_explain_in_any_notation_prints_everything(
+    izin: Izin, stored_history: str, recipient: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """How the key stands and what happened, in words and Turkish time, within a hundred columns; a
-    command is a line of its own, to be copied whole.
+    """State and history, in words and Turkish time, within 100 columns; a command is a line of its
+    own, to be copied whole.
     """
     monkeypatch.setattr(out, "_width", 100)
     shown = izin("explain", recipient)
     assert shown.exit_code == 0
-    command = f"izin brands requeue {BRAND} --why reconsent"
+    command = f"izin brands requeue {BRAND} --reason reconsent"
     lines = shown.stdout.splitlines()
-    (whole,) = [one for one in lines if one.startswith("to go on: ")]
+    (whole,) = [one for one in lines if one.startswith("remedy: ")]
     assert whole.endswith(command)
     assert max(len(one) for one in lines if one != whole) <= 100
     for words in (
         f"{PHONE} · MESAJ · BIREYSEL · brand {BRAND}",
-        "waits for a person",
-        "İYS stated",
+        "needs a person",
+        "movement at İYS",
         "by the citizen at İYS",
-        "said by crm",
+        "from crm",
         "02.03.2026 12:05:00",
     ):
         assert words in shown.stdout
-    assert shown.stdout.index("said by crm") < shown.stdout.index("by the citizen")
+    assert shown.stdout.index("from crm") < shown.stdout.index("by the citizen")
     assert "{" not in shown.stdout
 
 
-def test_machines_are_told_everything(izin: Izin, told_story: str) -> None:
+def test_explain_as_json_has_every_column_and_fact(izin: Izin, stored_history: str) -> None:
     """The JSON has every column of the key and every fact with its data."""
-    told = json.loads(izin("explain", PHONE, "--output", "json").stdout)
-    assert told["standing"][0]["state"] == "parked"
-    assert told["standing"][0]["desired_event_id"] == "event-1"
-    assert {one["kind"] for one in told["happened"]} == {"decision", "observation"}
-    assert all(one["recorded_at"].endswith("+00:00") for one in told["happened"])
+    printed = json.loads(izin("explain", PHONE, "--output", "json").stdout)
+    assert printed["keys"][0]["state"] == "parked"
+    assert printed["keys"][0]["desired_event_id"] == "event-1"
+    assert {one["kind"] for one in printed["history"]} == {"decision", "observation"}
+    assert all(one["recorded_at"].endswith("+00:00") for one in printed["history"])
 
 
-async def _owe(phone: str) -> None:
-    """Have an opt-out be owed."""
-    owed = replace(
+async def _store_waiting(phone: str) -> None:
+    """Store an opt-out that waits to be sent."""
+    waiting = replace(
         an_entry(),
         key=f"{BRAND}/MESAJ/BIREYSEL/{phone}",
         recipient=phone,
@@ -139,46 +139,44 @@ async def _owe(phone: str) -> None:
     )
     async with open_ledger(LedgerSettings()) as ledger, ledger.transaction() as connection:
         changes = Changes(Announcer(Codec(), Topics()), now=NOON)
-        changes.put(None, owed)
+        changes.put(None, waiting)
         await changes.write(connection)
 
 
-def test_a_key_that_is_kept_from_iys_says_so(izin: Izin, told_story: str) -> None:
-    """Where the brand has no right to write it, for people and machines."""
+def test_explain_of_a_suspended_key_says_so(izin: Izin, stored_history: str) -> None:
+    """Where the brand has no right to write it, as table and JSON."""
     izin("brands", "add", str(BRAND), "--iys-code=100001", "--customer=acme", "--name=One")
-    asyncio.run(_owe("+905550000002"))
+    asyncio.run(_store_waiting("+905550000002"))
     asked = ("explain", "0555 000 00 02")
-    (stands,) = json.loads(izin(*asked, "--output", "json").stdout)["standing"]
-    assert stands["kept"] is None
+    (state,) = json.loads(izin(*asked, "--output", "json").stdout)["keys"]
+    assert state["suspended"] is None
     izin("brands", "rights", str(BRAND), "--type=ARAMA", "--by=ada", "--yes")
-    (stands,) = json.loads(izin(*asked, "--output", "json").stdout)["standing"]
-    assert stands["kept"].startswith("kept from İYS since")
+    (state,) = json.loads(izin(*asked, "--output", "json").stdout)["keys"]
+    assert state["suspended"].startswith("suspended since")
     shown = " ".join(izin(*asked).stdout.split())
-    assert "kept from İYS since" in shown
-    assert "izin brands stops" in shown
+    assert "suspended since" in shown
+    assert "izin brands suspensions" in shown
 
 
-def test_nothing_known_and_nothing_readable_are_told_apart(izin: Izin, told_story: str) -> None:
-    """A stranger is exit code 1, what is no recipient 3."""
+def test_explain_unknown_exits_1_and_unreadable_3(izin: Izin, stored_history: str) -> None:
+    """An unknown recipient is exit code 1, an unreadable one 3."""
     assert izin("explain", "0555 000 00 99").exit_code == 1
     unreadable = izin("explain", "ada")
     assert unreadable.exit_code == 3
     assert "+905" in unreadable.stderr
 
 
-def test_brands_are_added_listed_and_corrected(izin: Izin, told_story: str) -> None:
-    """Adding again changes, and first tells what records hang on; an instant with an offset is that
-    instant.
-    """
+def test_brands_add_again_changes_the_brand(izin: Izin, stored_history: str) -> None:
+    """Adding again changes; what affects records is printed first; an offset is taken as given."""
     words = ("--iys-code=100001", "--customer=acme")
     added = izin("brands", "add", str(BRAND), *words, "--name=One")
     assert added.exit_code == 0, added.output
     assert f"brand {BRAND} is registered" in added.stderr
     change = ("brands", "add", str(BRAND), *words, "--name=Two")
     change = (*change, "--activated-at=2024-01-31T12:00:00+03:00", "--account=ada")
-    told = izin(*change)
-    assert "active since" in told.stderr
-    assert "--yes" in told.stderr
+    printed = izin(*change)
+    assert "active since" in printed.stderr
+    assert "--yes" in printed.stderr
     (one,) = json.loads(izin("brands", "list", "--output", "json").stdout)
     assert one["name"] == "One"
     assert izin(*change, "--yes").exit_code == 0
@@ -188,8 +186,8 @@ def test_brands_are_added_listed_and_corrected(izin: Izin, told_story: str) -> N
     assert one["activated_at"] == "2024-01-31T09:00:00+00:00"
 
 
-def test_an_instant_is_turkish_time_as_all_that_is_printed(izin: Izin, told_story: str) -> None:
-    """What is read off a table can be typed again, and changes nothing."""
+def test_brands_add_reads_instants_as_turkish_time(izin: Izin, stored_history: str) -> None:
+    """What is copied from a table can be typed again, and changes nothing."""
     words = ("brands", "add", str(BRAND), "--iys-code=100001", "--customer=acme", "--name=One")
     words = (*words, "--activated-at=2024-01-31T12:00")
     assert izin(*words).exit_code == 0
@@ -197,43 +195,43 @@ def test_an_instant_is_turkish_time_as_all_that_is_printed(izin: Izin, told_stor
     assert one["activated_at"] == "2024-01-31T09:00:00+00:00"
     assert "31.01.2024 12:00:00" in izin("brands", "list").stdout
     again = izin(*words)
-    assert (again.exit_code, "stands so already" in again.stderr) == (0, True)
+    assert (again.exit_code, "is unchanged" in again.stderr) == (0, True)
 
 
 @pytest.mark.parametrize(
     "words",
-    [("try", "7"), ("requeue", "7", "--why", "reconsent"), ("retailers", "7"), ("show", "7")],
+    [("retry", "7"), ("requeue", "7", "--reason", "reconsent"), ("retailers", "7"), ("show", "7")],
     ids=" ".join,
 )
-def test_a_brand_that_nobody_knows_is_told(
-    izin: Izin, told_story: str, words: tuple[str, ...]
+def test_brands_command_for_an_unknown_brand_exits_3(
+    izin: Izin, stored_history: str, words: tuple[str, ...]
 ) -> None:
-    """In the same words, whichever command is asked."""
-    told = izin("brands", *words)
-    assert told.exit_code == 3
-    assert "brand 7 is not registered; see: izin brands add --help" in told.stderr
+    """The message is the same for every command."""
+    printed = izin("brands", *words)
+    assert printed.exit_code == 3
+    assert "brand 7 is not registered; see: izin brands add --help" in printed.stderr
 
 
-def test_a_brand_is_shown_with_its_terms_and_rights(izin: Izin, told_story: str) -> None:
-    """Exit code 1 where something needs a person, 3 where nobody knows the brand."""
+def test_brands_show_has_terms_and_rights(izin: Izin, stored_history: str) -> None:
+    """Exit code 1 where something needs a person, 3 where the brand is unknown."""
     assert izin("brands", "show", "999").exit_code == 3
     izin("brands", "add", str(BRAND), "--iys-code=100001", "--customer=acme", "--name=One")
     shown = izin("brands", "show", str(BRAND), "--output", "json")
-    rows = {row["what"]: row["stands"] for row in json.loads(shown.stdout)}
+    rows = {row["field"]: row["value"] for row in json.loads(shown.stdout)}
     assert rows["brand"] == f"{BRAND} One"
     assert rows["right to MESAJ"] == "write"
 
 
-def test_a_recipient_is_held_by_each_of_its_keys(izin: Izin, told_story: str) -> None:
-    """A hold names keys as the ledger spells them, or it would hold nothing."""
-    held = izin("retention", "hold", "acme", "--why=court", "--key", "0555 000 00 01")
-    assert (held.exit_code, KEY in held.stderr) == (0, True)
-    (hold,) = json.loads(izin("retention", "holds", "--output", "json").stdout)
-    assert hold["key"] == KEY
+def test_retention_hold_of_a_recipient_holds_its_keys(izin: Izin, stored_history: str) -> None:
+    """A hold stores keys as the ledger spells them, or it would hold nothing."""
+    hold = izin("retention", "hold", "acme", "--reason=court", "--key", "0555 000 00 01")
+    assert (hold.exit_code, KEY in hold.stderr) == (0, True)
+    (stored,) = json.loads(izin("retention", "holds", "--output", "json").stdout)
+    assert stored["key"] == KEY
 
 
-def test_what_waits_for_a_person_is_listed_and_requeued(izin: Izin, told_story: str) -> None:
-    """The list names the cure; requeue tells first, acts with --yes, and vouches for consent."""
+def test_brands_requeue_acts_with_yes_only(izin: Izin, stored_history: str) -> None:
+    """The list has the remedy; requeue prints first, acts with --yes, and vouches for consent."""
     izin(
         "brands",
         "add",
@@ -246,34 +244,25 @@ def test_what_waits_for_a_person_is_listed_and_requeued(izin: Izin, told_story: 
     listed = izin("brands", "parked", "--output", "json")
     assert listed.exit_code == 1
     (one,) = json.loads(listed.stdout)
-    assert (one["why"], one["keys"]) == ("reconsent", 1)
-    assert "new consent" in one["cure"]
-    requeue = ("brands", "requeue", str(BRAND), "--why", "reconsent")
-    assert izin("brands", "requeue", str(BRAND), "--why", "quota-spent").exit_code == 3
+    assert (one["reason"], one["keys"]) == ("reconsent", 1)
+    assert "new consent" in one["remedy"]
+    requeue = ("brands", "requeue", str(BRAND), "--reason", "reconsent")
+    assert izin("brands", "requeue", str(BRAND), "--reason", "quota-spent").exit_code == 3
     assert "--yes" in izin(*requeue).stderr
     assert izin("brands", "parked").exit_code == 1
     assert izin(*requeue, "--by", "ada", "--yes").exit_code == 0
     assert izin("brands", "parked").exit_code == 0
     explained = izin("explain", PHONE, "--output", "json")
-    (stands,) = json.loads(explained.stdout)["standing"]
-    assert stands["attested"] is True
-    assert stands["state"] != "parked"
+    (state,) = json.loads(explained.stdout)["keys"]
+    assert state["attested"] is True
+    assert state["state"] != "parked"
     assert re.search(r"a person .*requeued reconsent; by ada", izin("explain", PHONE).stdout)
 
 
-def test_a_requeue_without_a_name_is_the_operating_systems_user(
-    izin: Izin, told_story: str
-) -> None:
-    """Nobody vouches for a consent without a name."""
+def test_brands_requeue_without_by_records_the_user(izin: Izin, stored_history: str) -> None:
+    """Who vouches for a consent is always recorded."""
     izin("brands", "add", str(BRAND), "--iys-code=100001", "--customer=acme", "--name=One")
-    assert izin("brands", "requeue", str(BRAND), "--why=reconsent", "--yes").exit_code == 0
-    happened = json.loads(izin("explain", PHONE, "--output", "json").stdout)["happened"]
-    (act,) = [one["data"] for one in happened if one["kind"] == "act"]
+    assert izin("brands", "requeue", str(BRAND), "--reason=reconsent", "--yes").exit_code == 0
+    history = json.loads(izin("explain", PHONE, "--output", "json").stdout)["history"]
+    (act,) = [one["data"] for one in history if one["kind"] == "act"]
     assert act["by"] == pwd.getpwuid(os.getuid()).pw_name
-
-
-def test_nothing_is_stopped_in_a_new_ledger(izin: Izin, told_story: str) -> None:
-    """Without a stop the list is empty, and all is well."""
-    shown = izin("brands", "stops", "--output", "json")
-    assert shown.exit_code == 0
-    assert json.loads(shown.stdout) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from izin.consent.terms import TURKEY
-from izin.console.topics import Told, read_all
+from izin.console.read_topic import TopicRecord, read_all
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.integration.console.conftest import Izin
@@ -16,11 +16,11 @@ from tests.integration.console.conftest import Izin
 pytestmark = pytest.mark.broker
 
 HEADER = "telefon;kanal;durum;kaynak;tarih;marka"
-SAID_AT = (datetime.now(UTC) - timedelta(hours=3)).astimezone(TURKEY)
-GOOD = f"0555 000 00 02;SMS;ONAY;HS_WEB;{SAID_AT:%d.%m.%Y %H:%M:%S};100001"
-BAD_PHONE = f"0555 12;SMS;ONAY;HS_WEB;{SAID_AT:%d.%m.%Y %H:%M:%S};100001"
-DAY_ONLY = f"0555 000 00 03;SMS;ONAY;HS_WEB;{SAID_AT - timedelta(days=1):%d.%m.%Y};100001"
-UNDATED_NO = "0555 000 00 04;SMS;HAYIR;HS_WEB;geçen hafta;100001"
+GIVEN_AT = (datetime.now(UTC) - timedelta(hours=3)).astimezone(TURKEY)
+GOOD = f"0555 000 00 02;SMS;ONAY;HS_WEB;{GIVEN_AT:%d.%m.%Y %H:%M:%S};100001"
+BAD_PHONE = f"0555 12;SMS;ONAY;HS_WEB;{GIVEN_AT:%d.%m.%Y %H:%M:%S};100001"
+DAY_ONLY = f"0555 000 00 03;SMS;ONAY;HS_WEB;{GIVEN_AT - timedelta(days=1):%d.%m.%Y};100001"
+UNDATED_OPT_OUT = "0555 000 00 04;SMS;HAYIR;HS_WEB;geçen hafta;100001"
 
 
 def a_file(folder: Path, *rows: str, header: str = HEADER) -> Path:
@@ -30,7 +30,7 @@ def a_file(folder: Path, *rows: str, header: str = HEADER) -> Path:
     return path
 
 
-def lanes(settings: KafkaSettings) -> list[Told]:
+def lanes(settings: KafkaSettings) -> list[TopicRecord]:
     """Return every event on both lanes."""
     topics = settings.topics
     return [
@@ -39,7 +39,7 @@ def lanes(settings: KafkaSettings) -> list[Told]:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "printed"),
     [
         (b"", "the file is empty"),
         (bytes(range(256)) * 20, "binary data at byte"),
@@ -48,22 +48,22 @@ def lanes(settings: KafkaSettings) -> list[Told]:
         (b"telefon;kanal\r\n05550000002;SMS\r\n", "line 1: no column holds status"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_told_with_place_and_cure(
-    izin: Izin, brand: int, tmp_path: Path, content: bytes, told: str
+def test_import_of_an_unusable_file_names_the_fault(
+    izin: Izin, brand: int, tmp_path: Path, content: bytes, printed: str
 ) -> None:
     """Exit code 3, the file's name, what is wrong; no report is left."""
     path = tmp_path / "export.csv"
     path.write_bytes(content)
     shown = izin("import", path)
     assert shown.exit_code == 3
-    assert told in shown.stderr
+    assert printed in shown.stderr
     assert "export.csv" in shown.stderr
     assert shown.stdout == ""
     assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "printed"),
     [
         (("--map", "renk"), "write COLUMN=field"),
         (("--set", "marka"), "write field=value"),
@@ -71,22 +71,22 @@ def test_a_file_that_cannot_be_used_is_told_with_place_and_cure(
         (("--excel-epoch", "1970"), "1900"),
     ],
 )
-def test_wrong_options_are_told_with_what_is_right(
-    izin: Izin, brand: int, tmp_path: Path, options: tuple[str, str], told: str
+def test_import_with_a_wrong_option_names_its_form(
+    izin: Izin, brand: int, tmp_path: Path, options: tuple[str, str], printed: str
 ) -> None:
     """Exit code 2, and how the option is written."""
     shown = izin("import", a_file(tmp_path, GOOD), *options)
     assert shown.exit_code == 2
-    assert told in shown.stderr
+    assert printed in shown.stderr
 
 
-def test_a_file_with_bad_rows_is_imported_and_they_are_reported(
+def test_import_with_bad_rows_reports_them(
     izin: Izin, brand: int, topics: KafkaSettings, tmp_path: Path
 ) -> None:
     """A dry run publishes nothing and says the same; the import publishes what is good, and every
-    "no"; a second one has the same ids.
+    opt-out; a second one has the same ids.
     """
-    path = a_file(tmp_path, GOOD, BAD_PHONE, DAY_ONLY, UNDATED_NO)
+    path = a_file(tmp_path, GOOD, BAD_PHONE, DAY_ONLY, UNDATED_OPT_OUT)
     dry = izin("import", path, "--dry-run", "--output", "json")
     assert dry.exit_code == 1
     assert lanes(topics) == []
@@ -103,10 +103,10 @@ def test_a_file_with_bad_rows_is_imported_and_they_are_reported(
     assert len(set(ids)) == 2
 
 
-def test_a_time_of_day_makes_a_date_readable(
+def test_import_with_time_of_day_reads_bare_dates(
     izin: Izin, brand: int, topics: KafkaSettings, tmp_path: Path
 ) -> None:
-    """What the source means by a bare date is said once for all rows, in Turkish time."""
+    """The time of bare dates is given once for all rows, in Turkish time."""
     shown = izin("import", a_file(tmp_path, DAY_ONLY), "--time-of-day", "09:30")
     assert shown.exit_code == 0
     (one,) = lanes(topics)
@@ -114,10 +114,8 @@ def test_a_time_of_day_makes_a_date_readable(
     assert (said.hour, said.minute) == (9, 30)
 
 
-def test_one_statement_is_published_and_told_where(
-    izin: Izin, brand: int, topics: KafkaSettings
-) -> None:
-    """A "no" in any notation takes the express lane, and its id is printed."""
+def test_publish_prints_where_the_event_is(izin: Izin, brand: int, topics: KafkaSettings) -> None:
+    """An opt-out in any notation takes the express lane, and its id is printed."""
     words = ("--type=MESAJ", "--status=RET", "--source=HS_WEB", "--recipient=0 (555) 000 00 01")
     shown = izin("publish", f"--brand={brand}", *words, "--output", "json")
     assert shown.exit_code == 0
@@ -128,12 +126,12 @@ def test_one_statement_is_published_and_told_where(
     assert one.key == "100001/MESAJ/BIREYSEL/+905550000001"
 
 
-def test_the_same_reference_and_date_say_nothing_new(
+def test_publish_again_with_reference_is_the_same_event(
     izin: Izin, brand: int, topics: KafkaSettings
 ) -> None:
-    """Published twice it is one event; without a date the repeat would be a later one: usage."""
+    """Published twice it is one event; without a date the repetition would be a later one."""
     words = ("--type=MESAJ", "--status=ONAY", "--source=HS_WEB", "--recipient=0555 000 00 01")
-    dated = f"--date={SAID_AT:%d.%m.%Y %H:%M:%S}"
+    dated = f"--date={GIVEN_AT:%d.%m.%Y %H:%M:%S}"
     undated = izin("publish", f"--brand={brand}", *words, "--reference=r1")
     assert undated.exit_code == 2
     assert "--reference" in undated.stderr
@@ -154,7 +152,7 @@ def test_the_same_reference_and_date_say_nothing_new(
         ("ONAY", "--date=2024-01-02 10:00:00", "IZIN-TERM-ENDED", "--date: "),
     ],
 )
-def test_what_keeps_iys_from_registering_it_is_told(  # noqa: PLR0917  # cases
+def test_publish_warns_about_what_iys_would_refuse(  # noqa: PLR0917  # cases
     izin: Izin,
     brand: int,
     topics: KafkaSettings,
@@ -163,7 +161,7 @@ def test_what_keeps_iys_from_registering_it_is_told(  # noqa: PLR0917  # cases
     code: str,
     option: str,
 ) -> None:
-    """It is published all the same, with what is wrong beside it, as the intake answers."""
+    """It is published all the same, with a warning, as the intake answers."""
     words = [
         f"--brand={brand}",
         "--type=MESAJ",
@@ -181,8 +179,8 @@ def test_what_keeps_iys_from_registering_it_is_told(  # noqa: PLR0917  # cases
     assert len(lanes(topics)) == 2
 
 
-def test_a_yes_past_its_term_is_counted_apart(izin: Izin, brand: int, tmp_path: Path) -> None:
-    """The table says what these rows are; none is refused."""
+def test_import_counts_onay_past_its_term(izin: Izin, brand: int, tmp_path: Path) -> None:
+    """The table has a row for them; none is refused."""
     old = "0555 000 00 05;SMS;ONAY;HS_WEB;02.01.2024 10:00:00;100001"
     shown = izin("import", a_file(tmp_path, GOOD, old))
     assert shown.exit_code == 0
@@ -192,7 +190,7 @@ def test_a_yes_past_its_term_is_counted_apart(izin: Izin, brand: int, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "printed"),
     [
         ("--recipient=0555 12", "--recipient: not a phone number"),
         ("--brand=999", "izin brands add 999"),
@@ -200,10 +198,10 @@ def test_a_yes_past_its_term_is_counted_apart(izin: Izin, brand: int, tmp_path: 
         ("--date=03/04/2026 10:00", "--date: day and month could be exchanged"),
     ],
 )
-def test_a_statement_that_cannot_be_used_names_the_option(
-    izin: Izin, brand: int, topics: KafkaSettings, changed: str, told: str
+def test_publish_unusable_input_names_the_option(
+    izin: Izin, brand: int, topics: KafkaSettings, changed: str, printed: str
 ) -> None:
-    """Exit code 3, the option that holds the fault and its cure; nothing is published."""
+    """Exit code 3, the option with the fault and its remedy; nothing is published."""
     words = {
         "--brand": f"--brand={brand}",
         "--type": "--type=MESAJ",
@@ -214,23 +212,16 @@ def test_a_statement_that_cannot_be_used_names_the_option(
     words[changed.partition("=")[0]] = changed
     shown = izin("publish", *words.values())
     assert shown.exit_code == 3
-    assert told in shown.stderr
+    assert printed in shown.stderr
     assert lanes(topics) == []
 
 
-def test_topics_that_are_not_there_are_told_with_the_cure(
+def test_import_without_topics_names_the_remedy(
     izin: Izin, broker: KafkaSettings, tmp_path: Path
 ) -> None:
-    """On a broker without our topics nothing is published, and the command that makes them is
+    """On a broker without our topics nothing is published, and the command that creates them is
     named.
     """
     shown = izin("import", a_file(tmp_path, GOOD))
     assert shown.exit_code == 4
     assert "izin doctor --fix" in shown.stderr
-
-
-def test_dead_letters_are_shown_with_place_and_reason(izin: Izin, topics: KafkaSettings) -> None:
-    """An installation without one prints an empty list."""
-    shown = izin("dead-letters", "--output", "json")
-    assert shown.exit_code == 0
-    assert json.loads(shown.stdout) == []

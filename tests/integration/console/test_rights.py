@@ -1,4 +1,4 @@
-"""The rights of a brand, kept from the command line."""
+"""``izin brands rights``: the rights of a brand, set from the command line."""
 
 import asyncio
 import json
@@ -22,18 +22,18 @@ def registered(izin: Izin, ledger: str) -> str:
 
 
 def shown(izin: Izin, brand: str) -> dict[str, str]:
-    """Return what `show` says of each right."""
+    """Return what `show` prints of each right."""
     rows = json.loads(izin("brands", "show", brand, "--output", "json").stdout)
-    return {row["what"]: row["stands"] for row in rows if row["what"].startswith("right")}
+    return {row["field"]: row["value"] for row in rows if row["field"].startswith("right")}
 
 
-def test_rights_are_told_first_and_kept_with_yes(izin: Izin, registered: str) -> None:
-    """Listed, shown, and among the stops with who said it and the cure; given back, gone."""
+def test_brands_rights_acts_with_yes_only(izin: Izin, registered: str) -> None:
+    """Listed, and among the suspensions with who said it and the remedy; given back, gone."""
     order = ("brands", "rights", registered, "--type", "MESAJ", "--type", "EPOSTA", "--by", "ada")
-    told = izin(*order)
-    assert (told.exit_code, "ARAMA: write -> no" in told.stderr) == (0, True)
-    assert "--yes" in told.stderr
-    assert izin("brands", "stops").exit_code == 0
+    printed = izin(*order)
+    assert (printed.exit_code, "ARAMA: write -> no" in printed.stderr) == (0, True)
+    assert "--yes" in printed.stderr
+    assert izin("brands", "suspensions").exit_code == 0
     assert izin(*order, "--yes").exit_code == 0
     assert shown(izin, registered) == {
         "right to ARAMA": "no",
@@ -42,19 +42,19 @@ def test_rights_are_told_first_and_kept_with_yes(izin: Izin, registered: str) ->
     }
     (brand,) = json.loads(izin("brands", "list", "--output", "json").stdout)
     assert brand["rights"] == "MESAJ EPOSTA"
-    (stop,) = json.loads(izin("brands", "stops", "--output", "json").stdout)
-    assert (stop["channel"], stop["recheck_at"]) == ("ARAMA", None)
-    assert "by ada" in stop["why"]
-    assert "izin brands rights" in stop["cure"]
-    assert "stands so already" in izin(*order, "--yes").stderr
-    assert izin("brands", "try", registered).exit_code == 3
+    (suspension,) = json.loads(izin("brands", "suspensions", "--output", "json").stdout)
+    assert (suspension["channel"], suspension["retry_at"]) == ("ARAMA", None)
+    assert "by ada" in suspension["reason"]
+    assert "izin brands rights" in suspension["remedy"]
+    assert "has these rights already" in izin(*order, "--yes").stderr
+    assert izin("brands", "retry", registered).exit_code == 3
     every = [word for one in ("ARAMA", "MESAJ", "EPOSTA") for word in ("--type", one)]
     assert "ARAMA: no -> write" in izin("brands", "rights", registered, *every, "--yes").stderr
-    assert izin("brands", "stops").exit_code == 0
+    assert izin("brands", "suspensions").exit_code == 0
 
 
-def test_a_brand_may_have_no_right_at_all(izin: Izin, registered: str) -> None:
-    """Said in so many words, never by leaving the types out; a stranger is exit code 3."""
+def test_brands_rights_none_takes_every_right(izin: Izin, registered: str) -> None:
+    """With --none, never by leaving the channels out; an unknown brand is exit code 3."""
     assert izin("brands", "rights", "999", "--none").exit_code == 3
     assert izin("brands", "rights", registered, "--none", "--yes").exit_code == 0
     assert set(shown(izin, registered).values()) == {"no"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from izin.demo.generate import Plan, Truth, write
+from izin.demo.crm_export import ExportPlan, ExportTruth, write
 from izin.producers.brand_directory import BrandDirectory, RegisteredBrand
 from izin.producers.files.importer import Import, import_file
 from izin.producers.publishing.kafka_publisher import BULK_LINGER, KafkaPublisher
@@ -22,10 +22,10 @@ ACTIVE, LOADING = 100001, 100002
 ROWS = 2000
 
 
-def generated(path: Path, *, seed: int = 7) -> Truth:
-    """Write an export and return the truth about it."""
+def generated(path: Path, *, seed: int = 7) -> ExportTruth:
+    """Write an export and return what is true of it."""
     now = datetime.fromisoformat(NOW)
-    return write(path, Plan(rows=ROWS, seed=seed, now=now, active=ACTIVE, loading=LOADING))
+    return write(path, ExportPlan(rows=ROWS, seed=seed, now=now, active=ACTIVE, loading=LOADING))
 
 
 @pytest.fixture

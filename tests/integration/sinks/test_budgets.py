@@ -120,7 +120,7 @@ async def test_people_see_how_an_address_stands(
     monkeypatch.setenv("DATABASE_URL", database_url)
 
     def shown() -> tuple[int, str]:
-        result = CliRunner().invoke(app, ["budgets", "--output", "json"])
+        result = CliRunner().invoke(app, ["rate-limits", "--output", "json"])
         return result.exit_code, result.output
 
     code, output = await asyncio.to_thread(shown)

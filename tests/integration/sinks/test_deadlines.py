@@ -130,7 +130,7 @@ async def test_opt_outs_behind_a_fault_go_into_a_file_for_a_person(
     monkeypatch.setenv("IYS_USERNAME", "ada")
     monkeypatch.setenv("IYS_PASSWORD", "fake")
     shown = await asyncio.to_thread(CliRunner().invoke, app, ["deadlines"])
-    assert (shown.exit_code, "2 are kept from İYS" in shown.stderr) == (1, True)
+    assert (shown.exit_code, "2 are suspended" in shown.stderr) == (1, True)
     nowhere = ["deadlines", "opt-outs", str(BRAND), "--file", str(tmp_path / "none" / "a.csv")]
     told = await asyncio.to_thread(CliRunner().invoke, app, nowhere)
     assert (told.exit_code, "cannot be written" in told.output) == (3, True)

@@ -7,7 +7,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
-from izin.console.opening import open_ledger
+from izin.console.terminal.ledger_session import open_ledger
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.db import connection
 from izin.sinks.ledger.db.connection import Ledger

@@ -163,37 +163,37 @@ def run(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Run:
 @pytest.mark.usefixtures("file")
 async def test_how_long_a_month_is_kept_is_not_shortened_unasked(ledger: Ledger, run: Run):
     """Told first, done with --yes, and kept with a name; never below what the law has kept."""
-    code, told = await run("keep", "2026-01", "2030-01-01")
+    code, told = await run("set", "2026-01", "2030-01-01")
     assert (code, "2036-02-01 -> 2030-01-01" in told, "--yes" in told) == (0, True, True)
     assert (await retention.months(ledger))[0].retain_until == date(2036, 2, 1)
-    code, told = await run("keep", "2026-01", "2029-01-31", "--yes")
+    code, told = await run("set", "2026-01", "2029-01-31", "--yes")
     assert (code, "m.13" in told, "2029-02-01 at least" in told) == (3, True, True)
-    assert (await run("keep", "2026-01", "2030-01-01", "--by", "ada", "--yes"))[0] == 0
-    assert (await run("keep", "2026-01", "2040-01-01", "--by", "cem"))[0] == 0
-    assert "already" in (await run("keep", "2026-01", "2040-01-01"))[1]
+    assert (await run("set", "2026-01", "2030-01-01", "--by", "ada", "--yes"))[0] == 0
+    assert (await run("set", "2026-01", "2040-01-01", "--by", "cem"))[0] == 0
+    assert "already" in (await run("set", "2026-01", "2040-01-01"))[1]
     assert await said_of(ledger, JANUARY) == [
         {"kept until": "2030-01-01", "before": "2036-02-01", "by": "ada"},
         {"kept until": "2040-01-01", "before": "2030-01-01", "by": "cem"},
     ]
     january = (await retention.months(ledger))[0]
     assert (january.retain_until, january.kept_by) == (date(2040, 1, 1), "cem")
-    assert (await run("keep", "2026-1", "2040-01-01"))[0] == 3
-    assert (await run("keep", "2020-01", "2040-01-01"))[0] == 3
+    assert (await run("set", "2026-1", "2040-01-01"))[0] == 3
+    assert (await run("set", "2020-01", "2040-01-01"))[0] == 3
 
 
 async def test_what_is_held_is_there(ledger: Ledger, run: Run):
     """A key is meant however it is written; a stranger, or a key of nobody, is held by no hold."""
     await written(ledger, 1, "1", key=KEY)
     written_otherwise = "100001/MESAJ/BIREYSEL/0555 000 00 03"
-    code, told = await run("hold", "acme", "--why", "court", "--key", written_otherwise)
+    code, told = await run("hold", "acme", "--reason", "court", "--key", written_otherwise)
     assert (code, KEY in told) == (0, True)
-    assert (await run("hold", "acme", "--why", "court"))[0] == 0
+    assert (await run("hold", "acme", "--reason", "court"))[0] == 0
     assert [one.key for one in await retention.holds(ledger)] == [KEY, None]
-    code, told = await run("hold", "nobody", "--why", "court")
+    code, told = await run("hold", "nobody", "--reason", "court")
     assert (code, "no customer nobody" in told) == (3, True)
     for stranger in ("0555 000 00 09", f"{KEY}9", "ada"):
-        assert (await run("hold", "acme", "--why", "court", "--key", stranger))[0] == 3
-    assert (await run("hold", "acme", "--why", " "))[0] == 2
+        assert (await run("hold", "acme", "--reason", "court", "--key", stranger))[0] == 3
+    assert (await run("hold", "acme", "--reason", " "))[0] == 2
     assert len(await retention.holds(ledger)) == 2
 
 
@@ -201,16 +201,16 @@ async def test_people_see_what_would_go_before_it_goes(ledger: Ledger, run: Run)
     """Told first, done with --yes."""
     await written(ledger, 1, "1", year=2020, key=KEY)
     await written(ledger, 2, "2", year=2020)
-    assert (await run("keep", "2020-01", "2023-02-01", "--yes"))[0] == 0
-    assert (await run("hold", "acme", "--why", "court", "--key", KEY))[0] == 0
+    assert (await run("set", "2020-01", "2023-02-01", "--yes"))[0] == 0
+    assert (await run("hold", "acme", "--reason", "court", "--key", KEY))[0] == 0
     code, output = await run("holds", "--output", "json")
     assert (code, "court" in output) == (0, True)
-    assert "nothing may go" in (await run("drop"))[1]
-    assert (await run("lift", "1"))[0] == 0
-    assert (await run("lift", "1"))[0] != 0
-    assert "1 months of history would go" in (await run("drop"))[1]
+    assert "nothing can be dropped" in (await run("drop"))[1]
+    assert (await run("release", "1"))[0] == 0
+    assert (await run("release", "1"))[0] != 0
+    assert "1 months of history would be dropped" in (await run("drop"))[1]
     assert (await retention.months(ledger))[0].month == date(2020, 1, 1)
-    assert "are gone" in (await run("drop", "--by", "ada", "--yes"))[1]
+    assert "are dropped" in (await run("drop", "--by", "ada", "--yes"))[1]
     code, output = await run("list", "--output", "json")
     assert (code, "2020-01" in output, "2020-02" in output) == (0, False, True)
     assert [one["by"] for one in await said_of(ledger, date(2020, 1, 1))][1:] == ["ada"]

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from izin.consent.model import AdmittedEvent, Consent, Decision, DecisionKind, Reason, Status
 from izin.consent.ordering import decide, merge
-from izin.console.permutations import OrderingLaw
+from izin.console.verify.permutations import OrderingLaw
 
 
 def last_wins(current: Consent | None, event: AdmittedEvent) -> Decision:

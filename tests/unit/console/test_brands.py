@@ -1,4 +1,4 @@
-"""What waits for a person always comes with what that person does."""
+"""Brands: what a change affects, what needs a person, and the remedy for each."""
 
 import re
 from dataclasses import replace
@@ -9,10 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from izin.consent.model import Channel
-from izin.console.brands import changes, described
+from izin.console.brands.description import changes, described
+from izin.console.brands.remedies import REMEDIES, remedy_of_parked, remedy_of_suspension
+from izin.console.brands.rights import changes as rights_changes
 from izin.console.cli import app
-from izin.console.rights import changes as rights_changes
-from izin.console.waiting import CURES, cure_of, cure_of_parked
 from izin.sinks.ledger.reads import Count
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.suspension import Suspension
@@ -22,15 +22,15 @@ SINKS = Path(__file__).parents[3] / "izin" / "sinks"
 RUNNER = CliRunner()
 
 
-def test_each_reason_for_parking_has_a_cure() -> None:
-    """No reason that the sinks give is unknown to ``izin brands parked``."""
+def test_each_reason_for_parking_has_a_remedy() -> None:
+    """Every reason that the sinks give is known to ``izin brands parked``."""
     given = {
         reason
         for path in SINKS.rglob("*.py")
         for reason in re.findall(r"parked\(\w+, \"([a-z-]+)\"", path.read_text("utf-8"))
     }
     assert given
-    assert given <= set(CURES)
+    assert given <= set(REMEDIES)
 
 
 SOON = ("--activated-at", "soon")
@@ -51,8 +51,8 @@ SOON = ("--activated-at", "soon")
         ["rights", "1", "--type", "MESAJ", "--none"],
     ],
 )
-def test_wrong_usage_is_told_apart(arguments: list[str]) -> None:
-    """A code that can be none, a date that is missing, a reason not given: exit code 2."""
+def test_brands_with_wrong_arguments_is_wrong_usage(arguments: list[str]) -> None:
+    """An impossible code, a missing date, a reason not given: exit code 2."""
     assert RUNNER.invoke(app, ["brands", *arguments]).exit_code == 2
 
 
@@ -71,8 +71,8 @@ KNOWN = Brand(
 )
 
 
-def test_what_records_hang_on_is_told_before_it_is_changed() -> None:
-    """A name is changed at once; a term, a customer or a stop is told first."""
+def test_changes_list_only_what_affects_records() -> None:
+    """A name affects nothing; a term, an account or a stop does."""
     assert changes(KNOWN, replace(KNOWN, name="Başka")) == []
     assert changes(KNOWN, replace(KNOWN, activated_at=None, account=None)) == []
     later = NOON + timedelta(days=1)
@@ -84,21 +84,21 @@ def test_what_records_hang_on_is_told_before_it_is_changed() -> None:
     ]
 
 
-def test_a_brand_in_order_needs_nobody() -> None:
-    """Terms, who tells it, subscription, rights and what is left; nothing to beware of."""
+def test_described_brand_in_order_has_no_warning() -> None:
+    """Terms, account, subscription, rights and unsettled records, without a warning."""
     waiting = Count(
         brand_code=BRAND, channel="MESAJ", desired_status="ONAY", state="pending", keys=7
     )
     rows = described(KNOWN, (), (waiting,), now=NOON)
-    assert not [beware for _, _, beware in rows if beware]
-    assert ("told by account", "ada", "") in rows
+    assert not [warning for _, _, warning in rows if warning]
+    assert ("account", "ada", "") in rows
     assert ("right to MESAJ", "write", "") in rows
     assert ("MESAJ pending", "7", "") in rows
 
 
-def a_stop(**fields: object) -> Suspension:
-    """Return the stop of a lost right to MESAJ."""
-    stop = Suspension(
+def a_suspension(**fields: object) -> Suspension:
+    """Return the suspension of a lost right to MESAJ."""
+    suspension = Suspension(
         brand_code=BRAND,
         channel="MESAJ",
         status="*",
@@ -109,55 +109,55 @@ def a_stop(**fields: object) -> Suspension:
         recheck_at=NOON,
         rechecks=0,
     )
-    return replace(stop, **fields)
+    return replace(suspension, **fields)
 
 
 @pytest.mark.parametrize(
-    ("stop", "mend"),
+    ("suspension", "first_step"),
     [
-        (a_stop(), "the right to write MESAJ"),
-        (a_stop(channel="*", code="H250", reach="account"), "IYS_USERNAME"),
-        (a_stop(channel="*", code="H521", reach="provider"), "subscription"),
-        (a_stop(channel="*", code="H249"), "its code"),
-        (a_stop(channel="*", status="ONAY", code="H525", reach="provider"), "quota"),
+        (a_suspension(), "the right to write MESAJ"),
+        (a_suspension(channel="*", code="H250", reach="account"), "IYS_USERNAME"),
+        (a_suspension(channel="*", code="H521", reach="provider"), "subscription"),
+        (a_suspension(channel="*", code="H249"), "its code"),
+        (a_suspension(channel="*", status="ONAY", code="H525", reach="provider"), "quota"),
     ],
 )
-def test_each_stop_comes_with_its_cure(stop: Suspension, mend: str) -> None:
-    """What to mend, how to go on, and what becomes of opt-outs that a stop keeps from İYS."""
-    cure = cure_of(stop, (stop,))
-    assert mend in cure
-    assert f"izin brands try {BRAND}" in cure
-    assert (f"izin deadlines opt-outs {BRAND}" in cure) is (stop.status == "*")
+def test_suspension_by_iys_has_its_remedy(suspension: Suspension, first_step: str) -> None:
+    """The first step, the retry, and what to do about suspended opt-outs."""
+    remedy = remedy_of_suspension(suspension, (suspension,))
+    assert first_step in remedy
+    assert f"izin brands retry {BRAND}" in remedy
+    assert (f"izin deadlines opt-outs {BRAND}" in remedy) is (suspension.status == "*")
 
 
-def test_what_a_person_said_is_taken_back_and_not_tried() -> None:
-    """A try would be refused, and count against our address. The line gives one right, and takes
-    none: it names what the brand may write already.
+def test_suspension_by_a_person_is_not_retried() -> None:
+    """A retry would be refused, and count against our address. The command gives one right, and
+    names those that the brand has already.
     """
-    mine = a_stop(code="no-right", recheck_at=None)
-    other = a_stop(channel="EPOSTA", code="no-right", recheck_at=None)
-    anothers = a_stop(channel="ARAMA", brand_code=BRAND + 1, recheck_at=None)
-    cure = cure_of(mine, (mine, other, anothers))
-    assert f"izin brands rights {BRAND} --type ARAMA --type MESAJ;" in cure
-    assert "izin brands try" not in cure
-    assert f"izin deadlines opt-outs {BRAND}" in cure
+    mine = a_suspension(code="no-right", recheck_at=None)
+    other = a_suspension(channel="EPOSTA", code="no-right", recheck_at=None)
+    anothers = a_suspension(channel="ARAMA", brand_code=BRAND + 1, recheck_at=None)
+    remedy = remedy_of_suspension(mine, (mine, other, anothers))
+    assert f"izin brands rights {BRAND} --type ARAMA --type MESAJ;" in remedy
+    assert "izin brands retry" not in remedy
+    assert f"izin deadlines opt-outs {BRAND}" in remedy
 
 
-def test_the_cure_of_what_is_parked_is_a_whole_command() -> None:
-    """With brand and reason, so that it is copied and not put together."""
-    assert cure_of_parked(BRAND, "reconsent").endswith(
-        f"izin brands requeue {BRAND} --why reconsent"
+def test_remedy_of_parked_is_a_whole_command() -> None:
+    """With brand and reason, ready to be copied."""
+    assert remedy_of_parked(BRAND, "reconsent").endswith(
+        f"izin brands requeue {BRAND} --reason reconsent"
     )
-    assert f"izin brands add {BRAND}" in cure_of_parked(BRAND, "unknown-brand")
-    assert cure_of_parked(BRAND, None) == "see izin explain"
-    assert not [why for why in CURES if "{" in cure_of_parked(BRAND, why)]
+    assert f"izin brands add {BRAND}" in remedy_of_parked(BRAND, "unknown-brand")
+    assert remedy_of_parked(BRAND, None) == "see izin explain"
+    assert not [why for why in REMEDIES if "{" in remedy_of_parked(BRAND, why)]
 
 
-def test_what_hangs_on_a_right_is_told_before_it_is_changed() -> None:
-    """A line a type that changes, with what would wait or go on; İYS's own refusal is no right of
-    ours to give.
+def test_rights_changes_count_what_waits_or_continues() -> None:
+    """A line a channel that changes, with what would wait or continue; a right that İYS refuses is
+    not ours to give.
     """
-    kept = a_stop(channel="EPOSTA", recheck_at=None)
+    ours = a_suspension(channel="EPOSTA", recheck_at=None)
     counts = [
         Count(brand_code=BRAND, channel="MESAJ", desired_status=status, state=state, keys=keys)
         for status, state, keys in (
@@ -166,23 +166,23 @@ def test_what_hangs_on_a_right_is_told_before_it_is_changed() -> None:
             ("ONAY", "retryable", 3),
         )
     ]
-    assert rights_changes(BRAND, (kept,), {Channel.ARAMA, Channel.MESAJ}, counts) == []
-    assert rights_changes(BRAND, (kept,), {Channel.ARAMA, Channel.EPOSTA}, counts) == [
+    assert rights_changes(BRAND, (ours,), {Channel.ARAMA, Channel.MESAJ}, counts) == []
+    assert rights_changes(BRAND, (ours,), {Channel.ARAMA, Channel.EPOSTA}, counts) == [
         (
             "MESAJ: write -> no; 2 opt-outs and 3 consents wait until it is given back; "
             f"opt-outs that cannot: izin deadlines opt-outs {BRAND}"
         ),
-        "EPOSTA: no -> write; 0 opt-outs and 0 consents go on by themselves",
+        "EPOSTA: no -> write; 0 opt-outs and 0 consents continue",
     ]
-    (line,) = rights_changes(BRAND, (a_stop(),), set(Channel), counts)
-    assert f"izin brands try {BRAND}" in line
-    taken = rights_changes(BRAND, (a_stop(),), {Channel.ARAMA, Channel.EPOSTA}, counts)
+    (line,) = rights_changes(BRAND, (a_suspension(),), set(Channel), counts)
+    assert f"izin brands retry {BRAND}" in line
+    taken = rights_changes(BRAND, (a_suspension(),), {Channel.ARAMA, Channel.EPOSTA}, counts)
     assert taken[0].startswith("MESAJ: no, as İYS said -> no; 2 opt-outs")
 
 
-def test_what_needs_a_person_stands_beside_what_it_concerns() -> None:
+def test_described_brand_warns_about_what_needs_a_person() -> None:
     """A lost right, an ending and nearly full subscription, parked records."""
-    stop = a_stop()
+    suspension = a_suspension()
     parked = Count(
         brand_code=BRAND, channel="EPOSTA", desired_status="ONAY", state="parked", keys=1
     )
@@ -190,13 +190,13 @@ def test_what_needs_a_person_stands_beside_what_it_concerns() -> None:
         KNOWN, subscription_ends_at=NOON + timedelta(days=3), consents_used=960, status="stopped"
     )
     rows = {
-        what: (stands, beware)
-        for what, stands, beware in described(brand, (stop,), (parked,), now=NOON)
+        field: (value, warning)
+        for field, value, warning in described(brand, (suspension,), (parked,), now=NOON)
     }
-    assert rows["right to MESAJ"] == ("no", f"{stop.why}, since 02.03.2026 12:00:00")
+    assert rows["right to MESAJ"] == ("no", f"{suspension.why}, since 02.03.2026 12:00:00")
     assert rows["right to ARAMA"] == ("write", "")
     assert rows["subscription"][1] == (
         "it ends on 2026-03-05; 960 of 1,000 addresses are used: beyond, new ONAYs may be refused"
     )
-    assert rows["EPOSTA parked"] == ("1", "izin brands parked")
+    assert rows["EPOSTA parked"] == ("1", "see: izin brands parked")
     assert rows["status"][1]

@@ -1,4 +1,4 @@
-"""The command line as people meet it: help everywhere, and errors that name place and cure."""
+"""The command line: help of every command, and errors that name place and remedy."""
 
 import re
 import subprocess
@@ -34,18 +34,18 @@ ALONE = {
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_every_command_explains_itself(words: tuple[str, ...]) -> None:
-    """--help works, and has a sentence besides the list of options."""
+def test_command_help_has_a_sentence(words: tuple[str, ...]) -> None:
+    """--help works, and has a sentence beside the list of options."""
     shown = RUNNER.invoke(app, [*words, "--help"])
     assert shown.exit_code == 0
     assert len(shown.output) > 100
-    said = [line.strip() for line in shown.output.splitlines() if line.strip()]
-    assert "Usage:" in said[0]
-    assert said[1].endswith((".", ",")) or said[1][0].isupper()
+    printed = [line.strip() for line in shown.output.splitlines() if line.strip()]
+    assert "Usage:" in printed[0]
+    assert printed[1].endswith((".", ",")) or printed[1][0].isupper()
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_help_breaks_where_the_screen_ends(words: tuple[str, ...]) -> None:
+def test_command_help_paragraph_is_one_line(words: tuple[str, ...]) -> None:
     """A paragraph is one line, however it is broken in the source."""
     command = typer.main.get_command(app)
     for word in words:
@@ -53,12 +53,12 @@ def test_help_breaks_where_the_screen_ends(words: tuple[str, ...]) -> None:
     assert "\n" not in command.help.replace("\n\n", "")
 
 
-def test_a_command_imports_what_it_needs_and_no_more() -> None:
-    """Who publishes one consent waits for no stream engine, no server and no registry."""
+def test_publish_command_imports_only_what_it_needs() -> None:
+    """`izin publish` loads no stream engine, no server and no registry client."""
     words = ["publish", "--help"]
     asked = f"import sys; from izin.console.cli import app; app({words}, standalone_mode=False)"
-    told = "print(*sys.modules, sep='\\n')"
-    ran = [sys.executable, "-c", f"{asked}; {told}"]
+    listing = "print(*sys.modules, sep='\\n')"
+    ran = [sys.executable, "-c", f"{asked}; {listing}"]
     imported = subprocess.run(ran, capture_output=True, text=True, check=True).stdout.splitlines()
     assert "izin.console.publish" in imported
     others = {"izin.streams", "izin.sinks", "iys_simulator", "izin.local", "izin.demo", "faust"}
@@ -67,8 +67,8 @@ def test_a_command_imports_what_it_needs_and_no_more() -> None:
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/intake.md", "docs/runbook.md"])
-def test_commands_that_the_pages_name_exist(page: str) -> None:
-    """Each ``izin …`` that a page tells people to type is a command."""
+def test_commands_named_in_docs_exist(page: str) -> None:
+    """Each ``izin …`` that a page names is a command."""
     text = (ROOT / page).read_text("utf-8")
     known = {words[0] for words in COMMANDS}
     named = re.findall(r"(?:^|`)izin ([a-z-]+)(?: ([a-z][a-z-]*))?", text, re.MULTILINE)
@@ -81,7 +81,7 @@ def test_commands_that_the_pages_name_exist(page: str) -> None:
             assert (command, word) in COMMANDS, f"{command} {word}"
 
 
-def test_a_missing_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_explain_without_database_url_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without DATABASE_URL the ledger's commands say so, with exit code 4."""
     monkeypatch.delenv("DATABASE_URL", raising=False)
     shown = RUNNER.invoke(app, ["explain", "0555 000 00 01"])
@@ -89,8 +89,8 @@ def test_a_missing_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "DATABASE_URL" in shown.output
 
 
-def test_a_brand_out_of_its_range_is_named_with_it() -> None:
-    """A negative code is a whole number all the same, so the range is what is told."""
+def test_publish_with_a_negative_brand_names_the_range() -> None:
+    """A negative code is a whole number, so the error names the range."""
     words = ("--type=MESAJ", "--status=RET", "--source=HS_WEB", "--recipient=0555 000 00 01")
     shown = RUNNER.invoke(app, ["publish", "--brand", "-5", *words])
     assert shown.exit_code == 2
@@ -98,8 +98,8 @@ def test_a_brand_out_of_its_range_is_named_with_it() -> None:
     assert "greater than or equal to 1" in shown.output
 
 
-def test_every_missing_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of whichever group: nobody sets one to be told of the next. Alone, deadlines is its show."""
+def test_deadlines_names_every_missing_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of any group, all at once. Without a subcommand, deadlines does what show does."""
     for name in ("DATABASE_URL", "IYS_USERNAME", "IYS_PASSWORD"):
         monkeypatch.delenv(name, raising=False)
     for words in (["deadlines", "--output", "json"], ["deadlines", "show"]):
@@ -110,8 +110,8 @@ def test_every_missing_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     assert RUNNER.invoke(app, ["deadlines", "--output", "json", "breaches"]).exit_code == 2
 
 
-def test_two_parts_cannot_share_a_port() -> None:
-    """One's health would be taken for the other's: both options are named, nothing is started."""
+def test_up_with_one_port_twice_is_refused() -> None:
+    """Health checks would be mixed up: both options are named, nothing is started."""
     shown = RUNNER.invoke(app, ["up", "--intake-port", "31888", "--sink-port", "31888"])
     assert shown.exit_code == 2
     assert "--intake-port and --sink-port" in shown.output

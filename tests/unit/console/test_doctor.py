@@ -1,4 +1,4 @@
-"""The doctor finds what is not there, says what to do, and never breaks over it."""
+"""The doctor finds what is missing, says what to do, and never fails because of it."""
 
 import asyncio
 import json
@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 
 from izin.consent.forecast import DueGroup
 from izin.consent.model import Status
-from izin.console import checks as asking
-from izin.console import doctor, lags
-from izin.console.checks import Check
 from izin.console.cli import app
-from izin.console.findings import Finding, State, of_backlog, of_brands, of_missing
-from izin.console.unread import Unread
+from izin.console.doctor import checks, command, lag_checks, runner
+from izin.console.doctor.consumer_lag import Unread
+from izin.console.doctor.finding import CheckState, Finding, fixed, ok
+from izin.console.doctor.ledger_checks import of_backlog, of_brands, of_missing
+from izin.console.doctor.runner import Check
 from izin.iys import TokenPolicy
 from izin.local import free_port
 from izin.runtime import topic_admin
@@ -36,7 +36,7 @@ def nothing_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every address lead nowhere, and no check wait long."""
     port = free_port()
     monkeypatch.setattr(topic_admin, "TIMEOUT", 0.2)
-    monkeypatch.setattr(doctor, "_TIMEOUT", 0.2)
+    monkeypatch.setattr(checks, "_TIMEOUT", 0.2)
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{port}")
     monkeypatch.setenv("DATABASE_URL", f"postgresql://izin:not-a-secret@127.0.0.1:{port}/izin")
     monkeypatch.setenv("IYS_BASE_URL", f"http://127.0.0.1:{port}")
@@ -52,8 +52,8 @@ def found(*options: str) -> tuple[int, Mapping[str, Mapping[str, str]], str]:
 
 
 @pytest.mark.parametrize("options", [(), ("--fix",)])
-def test_what_cannot_be_reached_is_named_with_its_setting(options: tuple[str, ...]) -> None:
-    """Each part that is away is one finding with its cure, and no secret is told."""
+def test_doctor_names_the_setting_of_what_is_away(options: tuple[str, ...]) -> None:
+    """Each part that is away is one finding with its remedy, and no secret is printed."""
     code, findings, printed = found(*options)
     assert code == 1
     for check, setting in (
@@ -70,8 +70,8 @@ def test_what_cannot_be_reached_is_named_with_its_setting(options: tuple[str, ..
     assert "not-a-secret" not in printed
 
 
-def test_what_is_not_set_is_skipped_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A part nobody configured is no fault."""
+def test_doctor_skips_and_names_what_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part that is not configured is no fault."""
     monkeypatch.delenv("DATABASE_URL")
     monkeypatch.delenv("IYS_USERNAME")
     _, findings, _ = found()
@@ -89,7 +89,7 @@ def test_what_is_not_set_is_skipped_and_named(monkeypatch: pytest.MonkeyPatch) -
         ("IYS_TIMEOUT", "soon", "iys"),
     ],
 )
-def test_a_setting_that_cannot_be_is_wrong(
+def test_doctor_finds_a_setting_that_is_invalid(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, check: str
 ) -> None:
     """A value that makes no sense is a finding of the check that needs it."""
@@ -100,16 +100,16 @@ def test_a_setting_that_cannot_be_is_wrong(
     assert name in findings[check]["what"]
 
 
-def test_a_database_that_is_frozen_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It lets in and answers nothing: that is one finding, and nothing else asks it again."""
+def test_doctor_waits_for_a_frozen_database_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It accepts connections and never answers: that is one finding, and no check tries again."""
     with socket.create_server(("127.0.0.1", 0)) as frozen:
         url = f"postgresql://izin:not-a-secret@127.0.0.1:{frozen.getsockname()[1]}/izin"
         monkeypatch.setenv("DATABASE_URL", url)
-        monkeypatch.setattr(doctor, "_TIMEOUT", 2.0)
+        monkeypatch.setattr(checks, "_TIMEOUT", 2.0)
         _, findings, printed = found()
         frozen.settimeout(0.1)
         asked = 0
-        while not _nobody_comes(frozen):
+        while not _has_no_connection(frozen):
             asked += 1
     assert findings["database"]["state"] == "wrong"
     for check in ("migrations", "sink", "deadlines", "brands", "sequences"):
@@ -118,7 +118,7 @@ def test_a_database_that_is_frozen_is_waited_for_once(monkeypatch: pytest.Monkey
     assert "not-a-secret" not in printed
 
 
-def _nobody_comes(server: socket.socket) -> bool:
+def _has_no_connection(server: socket.socket) -> bool:
     try:
         server.accept()[0].close()
     except TimeoutError:
@@ -126,168 +126,178 @@ def _nobody_comes(server: socket.socket) -> bool:
     return False
 
 
-def test_a_ledger_that_falls_silent_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is asked of it has a limit, too."""
-    monkeypatch.setattr(doctor, "_ANSWERS_WITHIN", 0.01)
+def test_ledger_that_does_not_answer_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each query has a limit, too."""
+    monkeypatch.setattr(checks, "_QUERY_TIMEOUT", 0.01)
     with pytest.raises(TimeoutError):
-        asyncio.run(doctor._within(asyncio.sleep(60)))
-    (one,) = asking.findings([Check(name="slow", ask=_silent)], fix=False)
-    assert (one.state, one.what.partition(";")[0]) == (State.WRONG, "no answer in time")
+        asyncio.run(checks._within(asyncio.sleep(60)))
+    (one,) = runner.findings([Check(name="slow", run=_silent)], fix=False)
+    assert (one.state, one.what.partition(";")[0]) == (CheckState.WRONG, "no answer in time")
 
 
-def _silent(fix: bool) -> Iterator[Finding]:
-    del fix
+def _silent() -> Iterator[Finding]:
     raise TimeoutError
     yield
 
 
-def _stumbling(fix: bool) -> Iterator[Finding]:
-    yield Finding(check="stumbling", state=State.OK, what=f"asked to mend: {fix}")
+def _fixing() -> Iterator[Finding]:
+    yield fixed("failing", "something")
+
+
+def _failing() -> Iterator[Finding]:
+    yield from ()
     raise ZeroDivisionError("not-a-secret")
 
 
-def test_a_check_that_stumbles_is_a_finding() -> None:
-    """Whatever it is that nobody foresaw, the others are made all the same."""
-    checks = [
-        Check(name="stumbling", ask=_stumbling),
-        Check(name="needy", ask=_stumbling, needs=frozenset({"stumbling"})),
-        Check(name="needier", ask=_stumbling, needs=frozenset({"needy"})),
-        Check(name="last", ask=_silent),
+def test_check_with_an_unexpected_error_is_a_finding() -> None:
+    """The other checks are made all the same, and the message is not printed."""
+    made = [
+        Check(name="failing", run=_failing, fix=_fixing),
+        Check(name="dependent", run=_failing, needs=frozenset({"failing"})),
+        Check(name="indirect", run=_failing, needs=frozenset({"dependent"})),
+        Check(name="last", run=_silent),
     ]
-    told = list(asking.findings(checks, fix=True))
-    assert [(one.check, one.state) for one in told] == [
-        ("stumbling", State.OK),
-        ("stumbling", State.WRONG),
-        ("needy", State.SKIPPED),
-        ("needier", State.SKIPPED),
-        ("last", State.WRONG),
+    found = list(runner.findings(made, fix=True))
+    assert [(one.check, one.state) for one in found] == [
+        ("failing", CheckState.FIXED),
+        ("failing", CheckState.WRONG),
+        ("dependent", CheckState.SKIPPED),
+        ("indirect", CheckState.SKIPPED),
+        ("last", CheckState.WRONG),
     ]
-    assert told[0].what == "asked to mend: True"
-    assert "ZeroDivisionError" in told[1].what
-    assert "not-a-secret" not in told[1].what
+    assert "ZeroDivisionError" in found[1].what
+    assert "not-a-secret" not in found[1].what
 
 
-def test_each_finding_is_printed_as_it_comes(
+def test_doctor_prints_each_finding_as_it_comes(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Who waits for a check sees what those before it found."""
+    """Findings before a slow check are printed before it ends."""
     seen: list[str] = []
 
-    def looking(fix: bool) -> Iterator[Finding]:
-        del fix
+    def looking() -> Iterator[Finding]:
         seen.append(capsys.readouterr().out)
-        yield Finding(check="second", state=State.OK, what="[red]no markup[/red]")
+        yield ok("second", "[red]no markup[/red]")
 
-    checks = (Check(name="first", ask=_silent), Check(name="second", ask=looking))
-    monkeypatch.setattr(doctor, "_CHECKS", checks)
+    made = (Check(name="first", run=_silent), Check(name="second", run=looking))
+    monkeypatch.setattr(command, "CHECKS", made)
     with pytest.raises(typer.Exit):
-        doctor.doctor()
+        command.doctor()
     assert "first" in seen[0]
     assert "wrong" in seen[0]
     assert "[red]no markup[/red]" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("reader", "cure"), [(lags.SINK, "izin sink"), (lags.ORDER, "izin stream")]
+    ("worker", "remedy"), [(lag_checks.SINK, "izin sink"), (lag_checks.ORDER, "izin order")]
 )
-def test_a_reader_that_stands_still_is_seen(reader: lags.Reader, cure: str) -> None:
-    """A short lag is usual; what waits longer names the worker and what was compared."""
+def test_of_unread_waiting_long_names_the_worker(
+    worker: lag_checks.WorkerReading, remedy: str
+) -> None:
+    """A short lag is usual; a longer one names the worker and what was compared."""
     short = Unread(records=7, oldest_at=NOW - timedelta(minutes=4))
     long = Unread(records=1200, oldest_at=NOW - timedelta(minutes=90))
     none = Unread(records=0, oldest_at=None)
-    assert lags.of_unread(reader, [none, none], now=NOW).state is State.OK
-    usual = lags.of_unread(reader, [short, none], now=NOW)
-    assert (usual.state, usual.what[:8]) == (State.OK, "about 7 ")
-    still = lags.of_unread(reader, [short, long], now=NOW)
-    assert still.state is State.WRONG
+    assert lag_checks.of_unread(worker, [none, none], now=NOW).state is CheckState.OK
+    usual = lag_checks.of_unread(worker, [short, none], now=NOW)
+    assert (usual.state, usual.what[:8]) == (CheckState.OK, "about 7 ")
+    still = lag_checks.of_unread(worker, [short, long], now=NOW)
+    assert still.state is CheckState.WRONG
     assert still.what.startswith(
-        f"about 1207 {reader.records} are not read, the oldest of 02.03.2026 10:30:00, 90 minutes"
+        f"about 1207 {worker.records} are not read, the oldest of 02.03.2026 10:30:00, 90 minutes"
     )
-    assert f"compared: {reader.compared}" in still.what
-    assert cure in still.what
+    assert f"compared: {worker.compared}" in still.what
+    assert remedy in still.what
 
 
-def test_dead_letters_of_the_last_day_are_counted() -> None:
+def test_of_dead_letters_counts_the_last_day() -> None:
     """With the command that shows them."""
-    assert lags.of_dead_letters(0).state is State.OK
-    some = lags.of_dead_letters(3)
-    assert (some.state, some.what[:2]) == (State.WRONG, "3 ")
+    assert lag_checks.of_dead_letters(0).state is CheckState.OK
+    some = lag_checks.of_dead_letters(3)
+    assert (some.state, some.what[:2]) == (CheckState.WRONG, "3 ")
     assert some.what.endswith("izin dead-letters")
 
 
 @pytest.mark.parametrize(
     ("status", "state"),
-    [(401, State.OK), (403, State.WRONG), (404, State.WRONG), (200, State.WRONG)],
+    [
+        (401, CheckState.OK),
+        (403, CheckState.WRONG),
+        (404, CheckState.WRONG),
+        (200, CheckState.WRONG),
+    ],
 )
-def test_only_iys_asks_for_a_token(status: int, state: State) -> None:
-    """Without a token İYS says 401; any other answer is told with what may be wrong."""
-    one = doctor._of_iys("https://iys.example.com", status)
+def test_of_iys_expects_401_without_a_token(status: int, state: CheckState) -> None:
+    """İYS answers 401; any other status is reported with what may be wrong."""
+    one = checks.of_iys("https://iys.example.com", status)
     assert one.state is state
-    assert (str(status) in one.what) is (state is State.WRONG)
+    assert (str(status) in one.what) is (state is CheckState.WRONG)
 
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
 
-def owed(count: int, *, status: Status = Status.ONAY, hours: float = 1) -> DueGroup:
+def waiting(count: int, *, status: Status = Status.ONAY, hours: float = 1) -> DueGroup:
     """Return a group that is due so many hours from now, and if ONAY offered for an hour more."""
     due_at = NOW + timedelta(hours=hours)
     expires_at = due_at + timedelta(hours=1) if status is Status.ONAY else None
     return DueGroup(status=status, due_at=due_at, expires_at=expires_at, count=count)
 
 
-def deadlines(*telling: DueGroup, held: tuple[DueGroup, ...] = ()) -> list[tuple[State, str]]:
-    """Return what the doctor says of a backlog at a record a second."""
-    backlog = Backlog(telling=telling, held=held)
+def deadlines(
+    *ready: DueGroup, suspended: tuple[DueGroup, ...] = ()
+) -> list[tuple[CheckState, str]]:
+    """Return what the doctor finds about a backlog at a record a second."""
+    backlog = Backlog(telling=ready, held=suspended)
     return [(one.state, one.what) for one in of_backlog(backlog, now=NOW, pace=1)]
 
 
-def test_a_backlog_that_fits_is_well() -> None:
-    """All in time, with the end in Turkish time; nothing to tell is well too."""
-    assert deadlines(owed(3600)) == [
+def test_of_backlog_in_time_is_ok() -> None:
+    """All in time, with the end in Turkish time; nothing to send is ok too."""
+    assert deadlines(waiting(3600)) == [
         (
-            State.OK,
-            "3600 records to tell, all in time at 1 a second, the last by 02.03.2026 13:00:00",
+            CheckState.OK,
+            "3600 records to send, all in time at 1 a second, the last by 02.03.2026 13:00:00",
         )
     ]
-    assert deadlines() == [(State.OK, "0 records to tell, all in time at 1 a second")]
+    assert deadlines() == [(CheckState.OK, "0 records to send, all in time at 1 a second")]
 
 
-def test_a_backlog_that_does_not_fit_is_told_with_its_cure() -> None:
-    """First what is lost and when the first is, then what is merely late."""
-    (lost, first), (late, then) = deadlines(owed(10_000))
-    assert lost is late is State.WRONG
-    assert first.startswith("2800 ONAY expire before they can be told, the first at 02.03.2026 14:")
+def test_of_backlog_too_large_has_its_remedy() -> None:
+    """First what expires and when the first does, then what is only late."""
+    (lost, first), (late, then) = deadlines(waiting(10_000))
+    assert lost is late is CheckState.WRONG
+    assert first.startswith("2800 ONAY expire before they can be sent, the first at 02.03.2026 14:")
     assert "IYS_EGRESS_ADDRESS" in first
     assert then.startswith(
-        "3600 records are told after they are due, the first due at 02.03.2026 13"
+        "3600 records are sent after they are due, the first due at 02.03.2026 13"
     )
 
 
-def test_late_opt_outs_are_late_and_not_lost() -> None:
+def test_of_backlog_opt_outs_are_late_and_never_lost() -> None:
     """A rejection never expires."""
-    ((state, what),) = deadlines(owed(10, status=Status.RET, hours=-1))
+    ((state, what),) = deadlines(waiting(10, status=Status.RET, hours=-1))
     assert (state, what.partition(",")[0]) == (
-        State.WRONG,
-        "10 records are told after they are due",
+        CheckState.WRONG,
+        "10 records are sent after they are due",
     )
 
 
-def test_what_is_kept_from_iys_is_told_apart() -> None:
-    """A stop is no matter of pace: the cure is another."""
-    ((state, what),) = deadlines(held=(owed(7, status=Status.RET), owed(5, hours=3)))
-    assert state is State.WRONG
+def test_of_backlog_suspended_has_another_remedy() -> None:
+    """A suspension has nothing to do with pace, so the remedy is another."""
+    ((state, what),) = deadlines(suspended=(waiting(7, status=Status.RET), waiting(5, hours=3)))
+    assert state is CheckState.WRONG
     assert what == (
-        "12 records are kept from İYS; 7 of them opt-outs, the first due at 02.03.2026 13:00:00: "
+        "12 records are suspended; 7 of them opt-outs, the first due at 02.03.2026 13:00:00: "
         "izin deadlines opt-outs writes what a person withdraws; 5 of them ONAY that expire, "
-        "the first at 02.03.2026 16:00:00; see: izin brands stops, izin brands list"
+        "the first at 02.03.2026 16:00:00; see: izin brands suspensions, izin brands list"
     )
-    ((_, what),) = deadlines(held=(owed(5),))
-    assert what.startswith("5 records are kept from İYS; 5 of them ONAY")
+    ((_, what),) = deadlines(suspended=(waiting(5),))
+    assert what.startswith("5 records are suspended; 5 of them ONAY")
 
 
-def test_events_that_never_came_are_named_with_their_cure() -> None:
-    """Each origin is told of by its first missing number and since when; none is well."""
+def test_of_missing_names_each_origin_with_its_remedy() -> None:
+    """Each origin has its first missing number and since when; none missing is ok."""
     crm = Missing(
         customer_id="acme",
         origin="crm",
@@ -298,27 +308,27 @@ def test_events_that_never_came_are_named_with_their_cure() -> None:
         given_up=8,
     )
     web = replace(crm, origin="web", gaps=1, numbers=1, given_up=0)
-    told = [one.what for one in of_missing([crm, web])]
-    assert told[0].startswith(
-        "crm of acme: number 41 and 2 more in 2 gaps never came, since 02.03.2026 12:00:00; "
+    printed = [one.what for one in of_missing([crm, web])]
+    assert printed[0].startswith(
+        "crm of acme: number 41 and 2 more in 2 gaps never arrived, since 02.03.2026 12:00:00; "
     )
-    assert told[0].endswith("8 before are no longer looked for: do its numbers run one by one?")
-    assert "number 41 never came" in told[1]
-    assert told[1].endswith(
+    assert printed[0].endswith("8 before are no longer looked for: are its numbers consecutive?")
+    assert "number 41 never arrived" in printed[1]
+    assert printed[1].endswith(
         "izin sequences close --customer acme --origin web --until 41 (or a later number)"
     )
     (well,) = of_missing([])
-    assert well.state is State.OK
+    assert well.state is CheckState.OK
 
 
 def of_these(*brands: Brand, parked: tuple[Parked, ...] = ()) -> list[str]:
-    """Return what the doctor says of these brands."""
+    """Return what the doctor finds about these brands."""
     found = list(of_brands(brands, parked, policy=TokenPolicy(), now=NOW))
-    assert {one.state for one in found} <= {State.WRONG}
+    assert {one.state for one in found} <= {CheckState.WRONG}
     return [one.what for one in found]
 
 
-def test_brands_that_need_a_person_are_named() -> None:
+def test_of_brands_names_those_that_need_a_person() -> None:
     """A subscription that ends, and what is parked; else there is nothing to say."""
     brand = Brand(brand_code=1, iys_code=1, customer_id="acme", name="One", subscription="ACTIVE")
     assert of_these(brand) == []
@@ -328,11 +338,11 @@ def test_brands_that_need_a_person_are_named() -> None:
     ending = replace(brand, subscription_ends_at=NOW + timedelta(days=3))
     subscription, waiting = of_these(ending, parked=(parked,))
     assert subscription == "subscription of brand 1: it ends on 2026-03-05; renew or enlarge it"
-    assert waiting == "3 records wait for a person; see: izin brands parked"
+    assert waiting == "3 records need a person; see: izin brands parked"
 
 
-def test_more_accounts_than_an_address_gets_tokens_for_are_told() -> None:
-    """Ten token calls an hour keep nineteen accounts: the twentieth would fall silent with all."""
+def test_of_brands_with_too_many_accounts_names_the_address() -> None:
+    """Ten token calls an hour are enough for nineteen accounts, and not for twenty."""
     brands = [
         Brand(
             brand_code=number,
@@ -350,11 +360,11 @@ def test_more_accounts_than_an_address_gets_tokens_for_are_told() -> None:
     assert of_these(*(replace(one, account="account-1") for one in brands)) == []
 
 
-def test_a_stream_that_is_not_read_is_named():
-    """A citizen's "no" waits in it."""
-    heard = Heard(brand_code=BRAND, stream="IYS", heard_at=NOON)
-    assert lags.of_heard([], now=NOON).state is State.SKIPPED
-    assert lags.of_heard([heard], now=NOON + timedelta(hours=6)).state is State.OK
-    silent = lags.of_heard([heard], now=NOON + timedelta(hours=7))
-    assert silent.state is State.WRONG
-    assert f"IYS of {BRAND}" in silent.what
+def test_of_pulls_names_a_stale_stream():
+    """A citizen.s opt-out may wait in it."""
+    pulled = Heard(brand_code=BRAND, stream="IYS", heard_at=NOON)
+    assert lag_checks.of_pulls([], now=NOON).state is CheckState.SKIPPED
+    assert lag_checks.of_pulls([pulled], now=NOON + timedelta(hours=6)).state is CheckState.OK
+    stale = lag_checks.of_pulls([pulled], now=NOON + timedelta(hours=7))
+    assert stale.state is CheckState.WRONG
+    assert f"IYS of {BRAND}" in stale.what

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from izin.consent.model import AdmittedEvent, Consent, Decision, Reason
 from izin.consent.ordering import decide, merge
-from izin.console.contradictions import contradicting_events
-from izin.console.permutations import (
+from izin.console.verify.contradictions import contradicting_events
+from izin.console.verify.permutations import (
     LAW,
     Counterexample,
     NondeterministicLawError,

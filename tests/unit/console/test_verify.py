@@ -1,4 +1,4 @@
-"""``izin verify``: one digest however work is shared, and a counter-example that can be read."""
+"""``izin verify``: one digest however work is shared, and a readable counterexample."""
 
 import json
 from collections.abc import Mapping
@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 import pytest
 from typer.testing import CliRunner, Result
 
-from izin.console import verify
 from izin.console.cli import app
+from izin.console.verify import command
 from izin.schemas.records import event_to_avro
 from tests.support.builders import NOON, PHONE, a_statement, an_event, an_iys_event
 from tests.unit.console.broken_laws import BROKEN, LAST_WINS
@@ -17,81 +17,81 @@ from tests.unit.console.broken_laws import BROKEN, LAST_WINS
 RUNNER = CliRunner()
 
 
-def tried(*options: str) -> Result:
-    """Return what `izin verify` with these options says."""
+def run_verify(*options: str) -> Result:
+    """Run `izin verify` with these options."""
     return RUNNER.invoke(app, ["verify", *options])
 
 
-def told(*options: str) -> dict[str, Any]:
-    """Return the JSON of a run that finds no counter-example."""
-    shown = tried("--output", "json", *options)
+def verified(*options: str) -> dict[str, Any]:
+    """Return the JSON of a run without a counterexample."""
+    shown = run_verify("--output", "json", *options)
     assert shown.exit_code == 0, shown.output
     found: dict[str, Any] = json.loads(shown.stdout)
     return found
 
 
 def a_file(folder: Path, *lines: object) -> str:
-    """Write these events, or lines that are none, and return where."""
+    """Write these events, or other lines, and return the path."""
     path = folder / "events.jsonl"
     written = (one if isinstance(one, str) else json.dumps(one, default=_plain) for one in lines)
     path.write_text("\n".join(written) + "\n", encoding="utf-8")
     return str(path)
 
 
-def _plain(held: object) -> object:
-    return dict(held) if isinstance(held, Mapping) else str(held)
+def _plain(value: object) -> object:
+    return dict(value) if isinstance(value, Mapping) else str(value)
 
 
-def test_the_result_hangs_on_the_seed_and_not_on_the_workers() -> None:
+def test_verify_result_depends_on_seed_not_on_workers() -> None:
     """One process or two: the same digest. Another seed tries other sets."""
-    one, two = (told("--permutations", "300", "--events", "6", "--workers", n) for n in "12")
+    one, two = (verified("--permutations", "300", "--events", "6", "--workers", n) for n in "12")
     assert one["digest"] == two["digest"]
-    other = told("--permutations", "300", "--events", "6", "--workers", "1", "--seed", "1")
+    other = verified("--permutations", "300", "--events", "6", "--workers", "1", "--seed", "1")
     assert other["digest"] != one["digest"]
 
 
-def test_both_series_are_tried_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small sets, and a large one for every thousand; a table says so, and prints one digest."""
-    monkeypatch.setattr(verify, "LARGE", 200)
-    found = told("--permutations", "1001", "--workers", "1")
+def test_verify_by_default_tries_both_series(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small sets, and a large one for every thousand; the table has both, and one digest."""
+    monkeypatch.setattr(command, "LARGE", 200)
+    found = verified("--permutations", "1001", "--workers", "1")
     small, large = found["series"]
-    assert (small["a_set_has"], small["sets"], small["permutations"]) == ("2 to 8 events", 41, 1001)
-    assert (large["a_set_has"], large["sets"], large["permutations"]) == ("200 events", 1, 2)
-    assert found["counter_example"] is None
-    shown = tried("--permutations", "1001", "--workers", "1")
+    assert (small["set"], small["sets"], small["permutations"]) == ("2 to 8 events", 41, 1001)
+    assert (large["set"], large["sets"], large["permutations"]) == ("200 events", 1, 2)
+    assert found["counterexample"] is None
+    shown = run_verify("--permutations", "1001", "--workers", "1")
     assert f"one digest: {found['digest']}" in shown.stdout
     assert small["digest"][:16] in shown.stdout
-    assert verify.PERMUTATIONS == 100 * verify._A_LARGE_ONE
+    assert command.PERMUTATIONS == 100 * command.PER_LARGE
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_counter_example_is_shown_and_ends_the_run(
+def test_verify_counterexample_as_json_ends_the_run(
     monkeypatch: pytest.MonkeyPatch, workers: str
 ) -> None:
-    """Exit code 1; two events, two orders, both states, and no recipient to be read."""
-    monkeypatch.setattr(verify, "LAW", LAST_WINS)
-    shown = tried("--output", "json", "--workers", workers, "--permutations", "100")
+    """Exit code 1; two events, two orders, both states, and masked recipients."""
+    monkeypatch.setattr(command, "LAW", LAST_WINS)
+    shown = run_verify("--output", "json", "--workers", workers, "--permutations", "100")
     assert shown.exit_code == 1
     found = json.loads(shown.stdout)
     assert found["digest"] is None
     assert len(found["series"]) == 1
-    clash = found["counter_example"]
+    clash = found["counterexample"]
     assert len(clash["events"]) == 2
     assert (clash["one"], clash["other"]) == ([[1, 2]], [[2, 1]])
     assert clash["one_state"] != clash["other_state"]
-    keys = [held["key"] for held in clash["events"] + clash["one_state"] + clash["other_state"]]
+    keys = [one["key"] for one in clash["events"] + clash["one_state"] + clash["other_state"]]
     assert all("***" in key for key in keys)
 
 
-def test_a_counter_example_is_a_table_for_people(
+def test_verify_counterexample_as_table_shows_differences(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """What differs stands first, states apart are told as such, and the recipient is masked."""
-    monkeypatch.setattr(verify, "LAW", BROKEN["merge takes the first"][0])
+    """Fields that differ come first, and the recipient is masked."""
+    monkeypatch.setattr(command, "LAW", BROKEN["merge takes the first"][0])
     events = [an_event(), an_event(event_id="event-2")]
     path = a_file(tmp_path, *map(event_to_avro, events))
-    monkeypatch.setattr(verify.out, "width", 200)
-    shown = tried("--from", path, "--permutations", "50", "--workers", "1")
+    monkeypatch.setattr(command.out, "width", 200)
+    shown = run_verify("--from", path, "--permutations", "50", "--workers", "1")
     assert shown.exit_code == 1
     assert "the law does not hold: the two orders give different states" in shown.stdout
     assert "(1 2)" in shown.stdout
@@ -99,14 +99,14 @@ def test_a_counter_example_is_a_table_for_people(
     assert "100001/MESAJ/BIREYSEL/+90***01" in shown.stdout
     assert PHONE not in shown.stdout
     lines = shown.stdout.splitlines()
-    differing, alike = (
+    differing, equal = (
         next(at for at, line in enumerate(lines) if f" │ {name} " in line)
         for name in ("event_id", "status")
     )
-    assert differing < alike
+    assert differing < equal
 
 
-def test_a_file_is_one_set(tmp_path: Path) -> None:
+def test_verify_file_is_one_set(tmp_path: Path) -> None:
     """Its digest is of its events: neither seed nor number of permutations changes it."""
     events = [
         an_event(),
@@ -114,19 +114,19 @@ def test_a_file_is_one_set(tmp_path: Path) -> None:
         an_iys_event(event_id="event-3", iys=a_statement(transaction_id="t-1")),
     ]
     path = a_file(tmp_path, *map(event_to_avro, events), "")
-    one = told("--from", path, "--permutations", "60", "--workers", "1")
-    two = told("--from", path, "--permutations", "30", "--workers", "2", "--seed", "7")
+    one = verified("--from", path, "--permutations", "60", "--workers", "1")
+    two = verified("--from", path, "--permutations", "30", "--workers", "2", "--seed", "7")
     assert one["digest"] == two["digest"]
     assert one["series"][0]["sets"] == 1
-    assert one["series"][0]["a_set_has"] == "3 events"
-    fewer = told("--from", a_file(tmp_path, event_to_avro(events[0])), "--permutations", "1")
+    assert one["series"][0]["set"] == "3 events"
+    fewer = verified("--from", a_file(tmp_path, event_to_avro(events[0])), "--permutations", "1")
     assert fewer["digest"] != one["digest"]
 
 
-def test_refused_events_of_a_file_are_counted(tmp_path: Path) -> None:
-    """They claim nothing, and it is said so."""
+def test_verify_file_with_refused_events_counts_them(tmp_path: Path) -> None:
+    """They have no effect, which is reported."""
     path = a_file(tmp_path, *map(event_to_avro, [an_event(), an_event(source=None)]))
-    shown = tried("--from", path, "--permutations", "5", "--workers", "1")
+    shown = run_verify("--from", path, "--permutations", "5", "--workers", "1")
     assert shown.exit_code == 0
     assert "1 of 2 events are refused" in shown.stderr
 
@@ -139,7 +139,7 @@ GOOD = event_to_avro(an_event())
     [
         ("{", "line 2"),
         ("[]", "one JSON object"),
-        (GOOD | {"colour": "red"}, "the contract has no colour"),
+        (GOOD | {"colour": "red"}, "the schema has no colour"),
         (GOOD | {"consent_date": "2026-03-02T09:00:00"}, "consent_date has no offset"),
         (GOOD | {"consent_date": "yesterday"}, "line 2"),
         (GOOD | {"received_at": 7}, "line 2"),
@@ -148,62 +148,62 @@ GOOD = event_to_avro(an_event())
         ({"event_id": "event-1"}, "line 2"),
     ],
 )
-def test_a_line_that_is_no_event_is_named(tmp_path: Path, line: object, why: str) -> None:
-    """Exit code 3: whoever wrote the file must act, and is told where."""
-    shown = tried("--from", a_file(tmp_path, GOOD, line))
+def test_verify_file_with_a_wrong_line_names_it(tmp_path: Path, line: object, why: str) -> None:
+    """Exit code 3: whoever wrote the file must act, and learns which line."""
+    shown = run_verify("--from", a_file(tmp_path, GOOD, line))
     assert shown.exit_code == 3
     assert why in " ".join(shown.stderr.split())
 
 
-def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+def test_verify_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     """Bytes that are not UTF-8 are the source's fault, too."""
     path = tmp_path / "events.jsonl"
     path.write_bytes(b"\xff\xfe\x00")
-    shown = tried("--from", str(path))
+    shown = run_verify("--from", str(path))
     assert shown.exit_code == 3
     assert "UTF-8" in shown.stderr
 
 
-def test_defaults_of_the_contract_may_be_left_out(tmp_path: Path) -> None:
-    """What is written with its default is the same event as without."""
+def test_verify_file_may_omit_defaults(tmp_path: Path) -> None:
+    """A field with its default gives the same event as without it."""
     short = {
         name: GOOD[name] for name in ("event_id", "customer_id", "brand_code", "type", "recipient")
     } | {"status": "ONAY", "source": "HS_WEB", "origin": "web"}
     short |= {"consent_date": NOON.isoformat(), "received_at": NOON.isoformat()}
     full = GOOD | short
-    one = told("--from", a_file(tmp_path, short), "--permutations", "2", "--workers", "1")
-    two = told("--from", a_file(tmp_path, full), "--permutations", "2", "--workers", "1")
+    one = verified("--from", a_file(tmp_path, short), "--permutations", "2", "--workers", "1")
+    two = verified("--from", a_file(tmp_path, full), "--permutations", "2", "--workers", "1")
     assert one["digest"] == two["digest"]
 
 
-def test_a_file_without_any_receipt_cannot_be_judged(tmp_path: Path) -> None:
-    """An undated "no" counts from its receipt, which nothing here would tell."""
+def test_verify_file_without_receipt_dates_is_refused(tmp_path: Path) -> None:
+    """An undated opt-out counts from its receipt, which nothing here has."""
     path = a_file(tmp_path, event_to_avro(an_event(received_at=None)))
-    shown = tried("--from", path)
+    shown = run_verify("--from", path)
     assert shown.exit_code == 3
     assert "received_at" in shown.stderr
 
 
-def test_events_are_made_or_read(tmp_path: Path) -> None:
-    """Not both: exit code 2."""
-    shown = tried("--from", a_file(tmp_path, GOOD), "--events", "5")
+def test_verify_with_file_and_events_is_wrong_usage(tmp_path: Path) -> None:
+    """Only one of the two options: exit code 2."""
+    shown = run_verify("--from", a_file(tmp_path, GOOD), "--events", "5")
     assert shown.exit_code == 2
     assert "--from" in shown.stderr
 
 
 @pytest.mark.parametrize("option", ["--events", "--permutations", "--workers"])
-def test_nothing_is_tried_less_than_once(option: str) -> None:
-    """Zero of anything is wrong usage, for a trial of nothing would prove nothing."""
-    assert tried(option, "0").exit_code == 2
+def test_verify_with_zero_of_anything_is_wrong_usage(option: str) -> None:
+    """Zero of anything is wrong usage, for it would check nothing."""
+    assert run_verify(option, "0").exit_code == 2
 
 
-def test_a_run_that_is_stopped_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verify_interrupted_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C ends it with exit code 130, and no digest."""
 
-    def stopped(*_args: object, **_options: object) -> NoReturn:
+    def interrupted(*_args: object, **_options: object) -> NoReturn:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(verify, "try_law", stopped)
-    shown = tried("--workers", "1")
+    monkeypatch.setattr(command, "try_law", interrupted)
+    shown = run_verify("--workers", "1")
     assert shown.exit_code == 130
     assert "digest" not in shown.stdout

@@ -1,4 +1,4 @@
-"""The killer kills each worker once, and is quiet when the story is over."""
+"""The killer kills each worker once, and none after its block ends."""
 
 import threading
 from typing import TYPE_CHECKING, cast
@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from izin.local import Supervisor
 
 
-class Grave:
-    """A supervisor that only counts."""
+class CountingSupervisor:
+    """A supervisor that only notes what is killed."""
 
     def __init__(self, most: int) -> None:
         self.killed: list[str] = []
@@ -24,18 +24,18 @@ class Grave:
             self.full.set()
 
 
-def test_each_worker_is_killed_once() -> None:
+def test_killer_kills_each_worker_once() -> None:
     """All three, in an order that the seed chooses."""
-    grave = Grave(len(WORKERS))
-    with Killer(cast("Supervisor", grave), window=0.03, seed=1) as killer:
-        assert grave.full.wait(10)
-    assert sorted(grave.killed) == sorted(WORKERS)
-    assert [one.killed for one in killer.killed] == grave.killed
+    supervisor = CountingSupervisor(len(WORKERS))
+    with Killer(cast("Supervisor", supervisor), window=0.03, seed=1) as killer:
+        assert supervisor.full.wait(10)
+    assert sorted(supervisor.killed) == sorted(WORKERS)
+    assert [one.killed for one in killer.kills] == supervisor.killed
 
 
-def test_nobody_is_killed_after_the_end() -> None:
+def test_killer_after_its_end_kills_nothing() -> None:
     """The plan ends with the block."""
-    grave = Grave(1)
-    with Killer(cast("Supervisor", grave), window=3600, seed=1):
+    supervisor = CountingSupervisor(1)
+    with Killer(cast("Supervisor", supervisor), window=3600, seed=1):
         pass
-    assert grave.killed == []
+    assert supervisor.killed == []

@@ -1,80 +1,86 @@
-"""Each way in which the three tellings can differ is seen, and each lawful ending has its name."""
+"""Each way in which topics, ledger and İYS can differ is found; each lawful end has a name."""
 
 import pytest
 
-from izin.demo.compare import Comparison, Ending, Kept, Wanted, compare, regressions, repeated
+from izin.demo.compare import Comparison, FinalState, LedgerState, compare, regressions, repeated
 
 KEY = "100001/MESAJ/BIREYSEL/+905550000001"
 MERCHANT = "100001/MESAJ/TACIR/+905550000001"
 
 
-def told(  # one key, told by each
+def compared(
     *,
-    want: str | None = "ONAY",
-    kept: Kept | None = None,
+    desired: str | None = "ONAY",
+    ledger: LedgerState | None = None,
     iys: str | None = "ONAY",
     permitted: bool | None = None,
     key: str = KEY,
 ) -> Comparison:
-    """Compare one key as each part tells it."""
+    """Compare one key."""
     return compare(
-        {} if want is None else {key: Wanted(status=want)},
-        {} if kept is None else {key: kept},
+        {} if desired is None else {key: desired},
+        {} if ledger is None else {key: ledger},
         {} if iys is None else {key: iys},
         {} if permitted is None else {key: permitted},
     )
 
 
-def a_row(desired: str = "ONAY", registered: str = "ONAY", state: str = "accepted") -> Kept:
-    """Return what the ledger tells of a key."""
-    return Kept(desired=desired, registered=registered, state=state)
+def a_row(desired: str = "ONAY", registered: str = "ONAY", state: str = "accepted") -> LedgerState:
+    """Return what the ledger says of a key."""
+    return LedgerState(desired=desired, registered=registered, state=state)
 
 
 @pytest.mark.parametrize(
-    ("found", "ending"),
+    ("found", "final"),
     [
-        (told(kept=a_row(), permitted=True), Ending.REGISTERED),
-        (told(want="RET", kept=a_row("RET", "RET"), iys="RET"), Ending.REGISTERED),
-        (told(kept=a_row("ONAY", "UNKNOWN", "expired"), iys=None), Ending.EXPIRED),
-        (told(kept=a_row("ONAY", "RET", "parked"), iys="RET"), Ending.PARKED),
-        (told(kept=a_row("ONAY", "NONE", "refused"), iys=None), Ending.REFUSED),
-        (told(want="RET", kept=a_row("RET", "NONE", "not_needed"), iys=None), Ending.KEPT_LOCALLY),
+        (compared(ledger=a_row(), permitted=True), FinalState.REGISTERED),
+        (compared(desired="RET", ledger=a_row("RET", "RET"), iys="RET"), FinalState.REGISTERED),
+        (compared(ledger=a_row("ONAY", "UNKNOWN", "expired"), iys=None), FinalState.EXPIRED),
+        (compared(ledger=a_row("ONAY", "RET", "parked"), iys="RET"), FinalState.PARKED),
+        (compared(ledger=a_row("ONAY", "NONE", "refused"), iys=None), FinalState.REFUSED),
+        (
+            compared(desired="RET", ledger=a_row("RET", "NONE", "not_needed"), iys=None),
+            FinalState.LOCAL_ONLY,
+        ),
     ],
 )
-def test_a_lawful_ending_has_a_name(found: Comparison, ending: Ending) -> None:
-    """What is explained by a rule is counted, and blamed on nobody."""
-    assert found.endings == {ending: 1}
+def test_compare_lawful_end_has_a_final_state(found: Comparison, final: FinalState) -> None:
+    """What a rule explains is counted, and is no difference."""
+    assert found.final_states == {final: 1}
     assert found.differences == []
 
 
 @pytest.mark.parametrize(
     ("found", "what"),
     [
-        (told(want=None, kept=a_row()), "the topic does not know it"),
-        (told(kept=None), "the ledger does not know it"),
-        (told(want="RET", kept=a_row("ONAY"), iys="RET"), "the ledger ONAY"),
-        (told(kept=a_row(registered="RET")), "the ledger thinks RET"),
-        (told(kept=a_row("ONAY", "NONE", "pending"), iys=None), "state pending"),
-        (told(want="RET", kept=a_row("RET", "ONAY", "expired")), "İYS holds ONAY"),
-        (told(want="RET", kept=a_row("RET", "RET"), iys="RET", permitted=True), "says yes"),
-        (told(kept=a_row(), permitted=False), "says no"),
-        (told(kept=a_row()), "says no"),
+        (compared(desired=None, ledger=a_row()), "the topic does not know it"),
+        (compared(ledger=None), "the ledger does not know it"),
+        (compared(desired="RET", ledger=a_row("ONAY"), iys="RET"), "the ledger ONAY"),
+        (compared(ledger=a_row(registered="RET")), "the ledger thinks RET"),
+        (compared(ledger=a_row("ONAY", "NONE", "pending"), iys=None), "state pending"),
+        (compared(desired="RET", ledger=a_row("RET", "ONAY", "expired")), "İYS holds ONAY"),
+        (
+            compared(desired="RET", ledger=a_row("RET", "RET"), iys="RET", permitted=True),
+            "says yes",
+        ),
+        (compared(ledger=a_row(), permitted=False), "says no"),
+        (compared(ledger=a_row()), "says no"),
     ],
 )
-def test_every_other_difference_is_unexplained(found: Comparison, what: str) -> None:
-    """What no rule names is a difference, told with the recipient masked."""
+def test_compare_other_difference_is_unexplained(found: Comparison, what: str) -> None:
+    """What no rule explains is a difference, with the recipient masked."""
     assert any(what in one.what for one in found.differences)
     assert all("5550000001" not in one.key for one in found.differences)
 
 
-def test_a_merchant_without_a_record_may_be_written_to() -> None:
-    """A tradesman needs no prior consent, so a yes without a record at İYS is lawful."""
+def test_compare_tacir_without_a_record_is_permitted() -> None:
+    """A TACIR needs no prior consent, so sending without a record at İYS is lawful."""
     row = a_row("ONAY", "NONE", "expired")
-    assert told(kept=row, iys=None, permitted=True, key=MERCHANT).differences == []
+    assert compared(ledger=row, iys=None, permitted=True, key=MERCHANT).differences == []
 
 
-def test_an_order_that_goes_back_is_seen() -> None:
-    """A key's rows may repeat, never go back."""
+def test_regressions_of_a_decreasing_order_are_found() -> None:
+    """Orders of a key may repeat, never decrease."""
     rows: list[tuple[str, tuple[object, ...]]] = [
         ("a", (1,)),
         ("b", (5,)),
@@ -84,7 +90,7 @@ def test_an_order_that_goes_back_is_seen() -> None:
     assert list(regressions(rows)) == ["a"]
 
 
-def test_a_movement_accepted_twice_is_seen() -> None:
+def test_movement_accepted_twice_is_found() -> None:
     """The same status with the same date of the same key counts once."""
     movements = [("a", "ONAY", "1"), ("a", "ONAY", "2"), ("a", "ONAY", "1")]
     assert list(repeated(movements)) == [("a", "ONAY", "1")]

@@ -1,0 +1,1 @@
+"""``izin brands``: the brand registry, rights, suspensions and parked records."""

@@ -1,0 +1,201 @@
+"""``izin brands``: the brand registry. Who owns a brand, since when the term of three business days
+applies, by which account and address it is submitted, and what İYS shows of its subscription.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from izin.consent.errors import SourceError
+from izin.console.brands import parked, suspensions
+from izin.console.brands.description import changes, described, unsettled
+from izin.console.brands.lookup import find_brand, of_brand, suspended_and_counted
+from izin.console.brands.rights import rights
+from izin.console.terminal.arguments import BrandArgument, filled, instant
+from izin.console.terminal.ledger_session import open_ledger, run_on_ledger
+from izin.console.terminal.output import (
+    OutputFormat,
+    OutputOption,
+    exit_if,
+    exit_on_error,
+    kafka_settings,
+    print_rows,
+    say,
+)
+from izin.runtime.registry import codec
+from izin.runtime.settings import KafkaSettings, LedgerSettings
+from izin.sinks.ledger import brands as registry
+from izin.sinks.ledger import suspensions as standing
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.reads import Count
+from izin.sinks.record.brand import Brand
+from izin.sinks.record.messages import Announcer
+from izin.sinks.record.suspension import Suspension
+
+app = typer.Typer(
+    help="Register the brands whose consents are kept, and see what each may write at İYS.\n\n"
+    "A brand is a sender that is registered at İYS, Turkey's national register of consents, under "
+    "a code (brandCode). Each consent is given to one brand, for one channel: ARAMA (calls), "
+    "MESAJ (text messages) or EPOSTA (e-mail).",
+    no_args_is_help=True,
+)
+
+_COLUMNS = {
+    "brand_code": "brand",
+    "iys_code": "İYS code",
+    "customer_id": "customer",
+    "name": "name",
+    "activated_at": "active since",
+    "loading_deadline": "load by",
+    "status": "status",
+    "account": "account",
+    "egress_address": "address",
+    "subscription": "subscription",
+    "rights": "rights",
+}
+
+
+async def upsert(
+    kafka: KafkaSettings, ledger: LedgerSettings, brands: Sequence[Brand]
+) -> list[Brand]:
+    """Write ``brands`` to the ledger and return them as stored; a sink worker publishes them to the
+    topic ``brands``.
+    """
+    announcer = Announcer(codec(kafka), kafka.topics)
+    async with open_ledger(ledger) as opened:
+        return [
+            await registry.upsert(opened, announcer, brand, now=datetime.now(UTC))
+            for brand in brands
+        ]
+
+
+@app.command()
+def add(
+    brand_code: BrandArgument,
+    *,
+    iys_code: Annotated[int, typer.Option(min=1, help="İYS code of the provider (iysCode).")],
+    customer: Annotated[str, typer.Option(help="Who owns the brand.", callback=filled)],
+    name: Annotated[str, typer.Option(help="Name of the brand.", callback=filled)],
+    activated_at: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=instant,
+            metavar="DATE",
+            help="Since when it is active at İYS, in Turkish time, as 2024-01-31T12:00 (or with "
+            "an offset). Leave it out in first loading, while a new brand loads its old consents.",
+        ),
+    ] = None,
+    loading_deadline: Annotated[
+        datetime | None,
+        typer.Option(parser=instant, metavar="DATE", help="End of first loading, in Turkish time."),
+    ] = None,
+    stopped: Annotated[
+        bool, typer.Option("--stopped", help="Send nothing of this brand to İYS.")
+    ] = False,
+    account: Annotated[
+        str | None, typer.Option(help="API user that submits it; empty: any (IYS_USERNAME).")
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Address it is submitted from; empty: any (IYS_EGRESS_ADDRESS)."),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Make a change that affects existing records.")
+    ] = False,
+) -> None:
+    """Register a brand, or change it.
+
+    A sink worker then publishes it to producers. A change that affects existing records is only
+    printed unless --yes is given.
+    """
+    with exit_on_error():
+        brand = Brand(
+            brand_code=brand_code,
+            iys_code=iys_code,
+            customer_id=customer,
+            name=name,
+            activated_at=activated_at,
+            loading_deadline=loading_deadline,
+            status="stopped" if stopped else "active",
+            account=account,
+            egress_address=address,
+        )
+        _add(brand, yes=yes)
+
+
+def _add(brand: Brand, *, yes: bool) -> None:
+    code = brand.brand_code
+    known, _, counts = run_on_ledger(lambda ledger: _look(ledger, code))
+    changed = [] if known is None else changes(known, brand)
+    if changed and not yes:
+        for line in changed:
+            say(line)
+        say(f"{unsettled(counts)} unsettled records are affected; add --yes to change brand {code}")
+        return
+    (stored,) = asyncio.run(upsert(kafka_settings(), LedgerSettings(), [brand]))
+    if known is None:
+        say(f"brand {code} is registered")
+    elif known == stored:
+        say(f"brand {code} is unchanged; terms and permissions of its records were recomputed")
+    else:
+        say(f"brand {code} is changed")
+
+
+@app.command("list")
+def list_(*, output: OutputOption = OutputFormat.TABLE) -> None:
+    """List the brands, and for which channels each has the right to write."""
+    with exit_on_error():
+        brands, found = run_on_ledger(_every)
+    rows = [
+        (
+            one.brand_code,
+            one.iys_code,
+            one.customer_id,
+            one.name,
+            one.activated_at,
+            one.loading_deadline,
+            one.status,
+            one.account,
+            one.egress_address,
+            one.subscription,
+            " ".join(standing.rights(of_brand(one.brand_code, found))) or "none",
+        )
+        for one in brands
+    ]
+    print_rows(output, _COLUMNS, rows)
+
+
+@app.command()
+def show(brand_code: BrandArgument, *, output: OutputOption = OutputFormat.TABLE) -> None:
+    """Print everything known of a brand: terms, route, subscription, rights, unsettled records.
+
+    Times are Turkish. Exit code 1 if anything needs a person.
+    """
+    with exit_on_error():
+        brand, found, counts = run_on_ledger(lambda ledger: _look(ledger, brand_code))
+        if brand is None:
+            raise SourceError(f"brand {brand_code} is not registered; see: izin brands add --help")
+    rows = described(brand, found, counts, now=datetime.now(UTC))
+    print_rows(output, ("field", "value", "warning"), rows)
+    exit_if([warning for _, _, warning in rows if warning])
+
+
+async def _every(ledger: Ledger) -> tuple[tuple[Brand, ...], tuple[Suspension, ...]]:
+    return await registry.every(ledger), await standing.stops(ledger)
+
+
+async def _look(
+    ledger: Ledger, code: int
+) -> tuple[Brand | None, tuple[Suspension, ...], tuple[Count, ...]]:
+    return await find_brand(ledger, code), *await suspended_and_counted(ledger, code)
+
+
+app.command()(rights)
+app.command()(parked.parked)
+app.command()(parked.retailers)
+app.command()(suspensions.suspensions)
+app.command()(suspensions.retry)
+app.command()(parked.requeue)

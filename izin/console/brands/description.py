@@ -1,0 +1,103 @@
+"""What is known of a brand, and what a change of it would affect, in words for people: pure."""
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime
+
+from izin.consent.model import Channel
+from izin.console.terminal.output import turkish
+from izin.sinks.ledger.reads import Count
+from izin.sinks.monitor.subscriptions import warnings_of
+from izin.sinks.record.brand import Brand
+from izin.sinks.record.suspension import EVERY, Suspension
+
+_AFFECTS_RECORDS = {
+    "iys_code": "İYS code",
+    "customer_id": "customer",
+    "activated_at": "active since",
+    "loading_deadline": "load by",
+    "status": "status",
+    "account": "account",
+    "egress_address": "address",
+}
+"""Fields that change terms, owner or route of records that exist already."""
+_KEPT_WHERE_NOT_GIVEN = frozenset({"activated_at", "account", "egress_address"})
+_UNSETTLED = frozenset(
+    {"pending", "retryable", "in_flight", "awaiting_result", "unknown", "parked"}
+)
+_ANY = "any"
+
+
+def changes(known: Brand, brand: Brand) -> list[str]:
+    """Return, a line each, what a change to ``brand`` changes for records that exist already."""
+    fields = (
+        (title, getattr(known, name), getattr(brand, name))
+        for name, title in _AFFECTS_RECORDS.items()
+        if not (name in _KEPT_WHERE_NOT_GIVEN and getattr(brand, name) is None)
+    )
+    return [
+        f"{title}: {_shown(old)} -> {_shown(new)}"
+        for title, old, new in fields
+        if (new or None) != old
+    ]
+
+
+def described(
+    brand: Brand, suspensions: Iterable[Suspension], counts: Iterable[Count], *, now: datetime
+) -> list[tuple[str, str, str]]:
+    """Return what is known of a brand: a row a field, its value, and a warning or nothing."""
+    used = "" if brand.consents_used is None else f", {brand.consents_used:,} addresses used"
+    limit = "" if brand.consent_limit is None else f" of {brand.consent_limit:,}"
+    queried = "never queried" if brand.asked_at is None else f"queried {turkish(brand.asked_at)}"
+    return [
+        ("brand", f"{brand.brand_code} {brand.name}", ""),
+        ("İYS code", str(brand.iys_code), ""),
+        ("customer", brand.customer_id, ""),
+        (
+            "status",
+            brand.status,
+            "" if brand.status == "active" else "nothing of it is sent to İYS",
+        ),
+        (
+            "active since",
+            turkish(brand.activated_at) or "-",
+            "" if brand.activated_at else "first loading: the three-day term does not apply yet",
+        ),
+        ("load by", turkish(brand.loading_deadline) or "-", ""),
+        ("account", brand.account or _ANY, ""),
+        ("address", brand.egress_address or _ANY, ""),
+        (
+            "subscription",
+            f"{brand.subscription or 'unknown'}{used}{limit}; {queried}",
+            "; ".join(warnings_of(brand, now)),
+        ),
+        *_rights(suspensions),
+        *_unsettled(counts),
+    ]
+
+
+def unsettled(counts: Iterable[Count]) -> int:
+    """Return how many keys are not settled."""
+    return sum(one.keys for one in counts if one.state in _UNSETTLED)
+
+
+def _rights(suspensions: Iterable[Suspension]) -> Iterable[tuple[str, str, str]]:
+    latest = {(one.channel, one.status): one for one in suspensions}
+    for channel in Channel:
+        lost = [one for one in latest.values() if one.channel in {channel, EVERY}]
+        why = "; ".join(f"{one.why}, since {turkish(one.since)}" for one in lost)
+        yield f"right to {channel}", "no" if lost else "write", why
+
+
+def _unsettled(counts: Iterable[Count]) -> Iterable[tuple[str, str, str]]:
+    keys = Counter[tuple[str, str]]()
+    for one in counts:
+        if one.state in _UNSETTLED:
+            keys[one.channel, one.state] += one.keys
+    for (channel, state), count in sorted(keys.items()):
+        see = "see: izin brands parked" if state == "parked" else ""
+        yield f"{channel} {state}", f"{count:,}", see
+
+
+def _shown(value: object) -> str:
+    return turkish(value) if isinstance(value, datetime) else str(value or _ANY)

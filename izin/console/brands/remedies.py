@@ -1,0 +1,72 @@
+"""What a person does about a suspension, or about parked records, as whole commands: pure."""
+
+from collections.abc import Iterable, Mapping
+
+from izin.consent.model import Channel, Status
+from izin.consent.obligation import ActionReason
+from izin.sinks.ledger import retailers
+from izin.sinks.record import ruling
+from izin.sinks.record.suspension import EVERY, Suspension
+
+REMEDIES: Mapping[str, str] = {
+    str(
+        ActionReason.RECONSENT
+    ): "the citizen opted out at İYS; with a new consent in hand: {requeue}",
+    str(
+        ActionReason.NOT_REGISTRABLE
+    ): "correct the record at its source, and send it again from there",
+    str(
+        ActionReason.TACIR_UPDATE_INCOMPLETE
+    ): "send it again from its source, with date and source",
+    ruling.UNKNOWN_BRAND: "register the brand, and they continue by themselves: {add}",
+    "unknown-code": "read İYS's reply with izin explain; once it is corrected: {requeue}",
+    retailers.DIFFERENCE: "change them at İYS ({retailers} says which); then: {requeue}",
+    "no-such-retailer": "correct the retailer code, or have İYS register it; then: {requeue}",
+    "opt-out-refused": "withdraw the consent on İYS's own pages today; then: {requeue}",
+    "quota-spent": "have İYS raise the subscription's quota; then: {requeue}",
+    "iys-says-otherwise": "compare with İYS's own pages; then: {requeue}",
+    "question-refused": "correct the recipient at its source, or compare with İYS's own pages",
+}
+"""By reason for which records are parked."""
+
+
+def remedy_of_parked(brand_code: int, why: str | None) -> str:
+    """Return what a person does about records parked for ``why``."""
+    return REMEDIES.get(why or "", "see izin explain").format(
+        add=f"izin brands add {brand_code} --help",
+        requeue=f"izin brands requeue {brand_code} --reason {why}",
+        retailers=f"izin brands retailers {brand_code}",
+    )
+
+
+def remedy_of_suspension(suspension: Suspension, found: Iterable[Suspension]) -> str:
+    """Return what a person does about a suspension, one of all ``found``, and its opt-outs."""
+    code = suspension.brand_code
+    opt_outs = f"opt-outs that cannot wait: izin deadlines opt-outs {code}"
+    if suspension.is_of_a_person:
+        # A channel that is not named loses its right: the command names all that the brand has,
+        # too.
+        lost = {
+            one.channel
+            for one in found
+            if one.is_of_a_person and one.brand_code == code and one != suspension
+        }
+        types = " ".join(f"--type {one}" for one in Channel if one not in lost)
+        return (
+            f"once the brand may write {suspension.channel} at İYS: "
+            f"izin brands rights {code} {types}; {opt_outs}"
+        )
+    retry = f"{_first_step(suspension)}, then izin brands retry {code}"
+    return retry if suspension.status == Status.ONAY else f"{retry}; {opt_outs}"
+
+
+def _first_step(suspension: Suspension) -> str:
+    if suspension.status == Status.ONAY:
+        return "have İYS raise the subscription's quota"
+    if suspension.reach == "account":
+        return "correct our account at İYS, or IYS_USERNAME and IYS_PASSWORD"
+    if suspension.reach == "provider":
+        return "have İYS restore the provider's subscription"
+    if suspension.channel != EVERY:
+        return f"have İYS give back the right to write {suspension.channel}"
+    return "correct at İYS what its code names (docs/codes.md)"

@@ -1,0 +1,101 @@
+"""``izin brands rights``: for which channels a brand has the right to write at İYS, as a person
+says.
+
+Records of the other channels are not sent, for İYS would refuse them (H353) and count each refusal
+against our address.
+"""
+
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from izin.consent.model import Channel, Status
+from izin.console.brands.lookup import registered_brand, suspended_and_counted
+from izin.console.terminal.arguments import BrandArgument, ByOption, YesOption, system_user
+from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.output import exit_on_error, say
+from izin.sinks.ledger import suspensions as standing
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.reads import Count
+from izin.sinks.record.suspension import EVERY, Suspension
+
+_WAITING = frozenset({"pending", "retryable"})
+
+
+def rights(
+    brand_code: BrandArgument,
+    *,
+    types: Annotated[
+        list[Channel] | None,
+        typer.Option("--type", help="A channel it may write; repeat it for each."),
+    ] = None,
+    none: Annotated[bool, typer.Option("--none", help="It may write no channel.")] = False,
+    by: ByOption = None,
+    yes: YesOption = False,
+) -> None:
+    """Set for which channels a brand has the right to write at İYS: those named, and no others.
+
+    Records of the other channels, ONAY (opt-in) and RET (opt-out) alike, wait here until the right
+    is given back, and then continue by themselves. Opt-outs that cannot wait are withdrawn by a
+    person on İYS's own pages: izin deadlines opt-outs.
+    """
+    if bool(types) is none:
+        raise typer.BadParameter("name each channel it may write with --type, or say --none")
+    channels = frozenset(types or ())
+    with exit_on_error():
+        found, counts = run_on_ledger(lambda ledger: _look(ledger, brand_code))
+        lines = changes(brand_code, found, channels, counts)
+        for line in lines:
+            say(line)
+        if not lines:
+            say(f"brand {brand_code} has these rights already")
+        elif not yes:
+            say(f"add --yes to change the rights of brand {brand_code}")
+        else:
+            by, now = by or system_user(), datetime.now(UTC)
+            run_on_ledger(
+                lambda ledger: standing.keep_rights(ledger, brand_code, channels, by=by, now=now)
+            )
+            say(f"the rights of brand {brand_code} are changed")
+
+
+def changes(
+    brand_code: int,
+    found: Iterable[Suspension],
+    channels: Collection[Channel],
+    counts: Iterable[Count],
+) -> list[str]:
+    """Return, a line a channel, what changes if the brand may write ``channels`` and no others."""
+    waiting = [one for one in counts if one.state in _WAITING]
+    suspended = {one.channel: one for one in found if one.status == EVERY}
+    lines = []
+    for channel in Channel:
+        one = suspended.get(channel)
+        is_ours = one is not None and one.is_of_a_person
+        if channel in channels and is_ours:
+            lines.append(f"{channel}: no -> write; {_counted(waiting, channel)} continue")
+        elif channel in channels and one is not None:
+            lines.append(
+                f"{channel}: no, for İYS refused it: once that is corrected at İYS, "
+                f"izin brands retry {brand_code}"
+            )
+        elif channel not in channels and not is_ours:
+            was = "write" if one is None else "no, as İYS said"
+            lines.append(
+                f"{channel}: {was} -> no; {_counted(waiting, channel)} wait until it is given "
+                f"back; opt-outs that cannot: izin deadlines opt-outs {brand_code}"
+            )
+    return lines
+
+
+def _counted(waiting: Iterable[Count], channel: Channel) -> str:
+    of_channel = [one for one in waiting if one.channel == channel]
+    opt_outs = sum(one.keys for one in of_channel if one.desired_status == Status.RET)
+    return f"{opt_outs} opt-outs and {sum(one.keys for one in of_channel) - opt_outs} consents"
+
+
+async def _look(ledger: Ledger, code: int) -> tuple[tuple[Suspension, ...], tuple[Count, ...]]:
+    await registered_brand(ledger, code)
+    return await suspended_and_counted(ledger, code)

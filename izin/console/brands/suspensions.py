@@ -1,0 +1,77 @@
+"""``izin brands suspensions`` and ``retry``: what a lost right or subscription holds back."""
+
+from datetime import UTC, datetime
+
+from izin.consent.errors import SourceError
+from izin.console.brands.lookup import registered_brand
+from izin.console.brands.remedies import remedy_of_suspension
+from izin.console.terminal.arguments import BrandArgument
+from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.output import (
+    OutputFormat,
+    OutputOption,
+    exit_if,
+    exit_on_error,
+    print_rows,
+    say,
+)
+from izin.sinks.ledger import suspensions as standing
+from izin.sinks.ledger.db.connection import Ledger
+
+_COLUMNS = {
+    "brand_code": "brand",
+    "channel": "channel",
+    "status": "status",
+    "code": "code",
+    "reason": "reason",
+    "reach": "reach",
+    "since": "since",
+    "retry_at": "retried",
+    "remedy": "remedy",
+}
+
+
+def suspensions(*, output: OutputOption = OutputFormat.TABLE) -> None:
+    """List what is not sent to İYS because a right or subscription is missing, and the remedies.
+
+    İYS refused it, or a person said so (izin brands rights). Each is retried at the time shown.
+    Exit code 1 if there are any.
+    """
+    with exit_on_error():
+        found = run_on_ledger(standing.stops)
+    rows = [
+        (
+            one.brand_code,
+            one.channel,
+            one.status,
+            one.code,
+            one.why,
+            one.reach,
+            one.since,
+            one.recheck_at,
+            remedy_of_suspension(one, found),
+        )
+        for one in found
+    ]
+    print_rows(output, _COLUMNS, rows, below=True)
+    exit_if(found)
+
+
+def retry(brand_code: BrandArgument) -> None:
+    """Send one record of each suspension of a brand now, after its cause was corrected at İYS.
+
+    If İYS takes it, all resume; else the suspension stays, and is retried later by itself. Exit
+    code 3 if nothing of the brand is suspended that can be retried.
+    """
+    with exit_on_error():
+        count = run_on_ledger(lambda ledger: _retry(ledger, brand_code))
+        if not count:
+            raise SourceError(
+                f"no suspension of brand {brand_code} can be retried; see: izin brands suspensions"
+            )
+    say(f"{count} suspensions of brand {brand_code} are retried now")
+
+
+async def _retry(ledger: Ledger, brand_code: int) -> int:
+    await registered_brand(ledger, brand_code)
+    return await standing.try_now(ledger, brand_code, now=datetime.now(UTC))

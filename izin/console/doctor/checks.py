@@ -1,0 +1,205 @@
+"""The checks of the doctor, in their order: each looks at one part of the installation."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import httpx
+import psycopg
+from psycopg.conninfo import make_conninfo
+from pydantic import SecretStr
+
+from izin.consent.forecast import records_per_second
+from izin.console.doctor import consumer_lag, lag_checks
+from izin.console.doctor.finding import Finding, fixed, ok, skipped, wrong
+from izin.console.doctor.ledger_checks import of_backlog, of_brands, of_missing
+from izin.console.doctor.runner import Check
+from izin.console.terminal.broker_errors import broker_errors
+from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.output import kafka_settings
+from izin.iys.tokens.token_policy import TokenPolicy
+from izin.runtime import kafka, topic_admin
+from izin.runtime.registry import codec
+from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings, StreamSettings
+from izin.sinks.ledger import brands as registry
+from izin.sinks.ledger import reads, sequences, stream_progress
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.migrate import migrate, pending
+
+T = TypeVar("T")
+
+_TIMEOUT = 5.0
+_QUERY_TIMEOUT = 15.0
+"""Of one query of the ledger; migrations may take longer."""
+
+
+def _broker() -> Iterator[Finding]:
+    settings = kafka_settings()
+    with broker_errors(settings):
+        kafka.admin(settings).list_topics(timeout=_TIMEOUT)
+    yield ok("broker", settings.bootstrap_servers)
+
+
+def _fix_topics() -> Iterator[Finding]:
+    settings = kafka_settings()
+    if created := topic_admin.ensure_topics(settings):
+        yield fixed("topics", f"created {', '.join(created)}")
+    if changed := topic_admin.repair_topics(settings):
+        yield fixed("topics", f"settings of {', '.join(changed)}")
+
+
+def _topics() -> Iterator[Finding]:
+    settings = kafka_settings()
+    faults = topic_admin.topic_faults(settings)
+    yield from (wrong("topics", fault) for fault in faults)
+    if not faults:
+        count = len(tuple(settings.topics))
+        yield ok("topics", f"{count} topics, {settings.partitions} partitions each where keyed")
+
+
+def _order() -> Iterator[Finding]:
+    settings = kafka_settings()
+    group = f"{settings.topic_prefix}{StreamSettings().app_id}-order"
+    lanes = [
+        consumer_lag.unread(settings, lane, consumer_lag.committed(settings, group, lane))
+        for lane in (settings.topics.express, settings.topics.events)
+    ]
+    yield lag_checks.of_unread(lag_checks.ORDER, lanes, now=datetime.now(UTC))
+
+
+def _dead_letters() -> Iterator[Finding]:
+    since = datetime.now(UTC) - lag_checks.DEAD_LETTERS_WITHIN
+    yield lag_checks.of_dead_letters(consumer_lag.dead_letters_since(kafka_settings(), since))
+
+
+def _database() -> Iterator[Finding]:
+    with psycopg.connect(_ledger_settings().database_url.get_secret_value()) as connection:
+        yield ok("database", f"PostgreSQL {connection.info.server_version // 10000}")
+
+
+def _fix_migrations() -> Iterator[Finding]:
+    if applied := asyncio.run(migrate(_ledger_settings().database_url.get_secret_value())):
+        yield fixed("migrations", f"ran {', '.join(applied)}")
+
+
+def _migrations() -> Iterator[Finding]:
+    missing = asyncio.run(_within(pending(_ledger_settings().database_url.get_secret_value())))
+    yield (
+        wrong("migrations", f"{', '.join(missing)} not run; run: izin doctor --fix")
+        if missing
+        else ok("migrations", "the ledger is up to date")
+    )
+
+
+def _sink() -> Iterator[Finding]:
+    settings = kafka_settings()
+    # The ledger first: records that come meanwhile are then unread, not read before they existed.
+    positions = _query(reads.ingested)
+    found = consumer_lag.unread(settings, settings.topics.decisions, positions)
+    yield lag_checks.of_unread(lag_checks.SINK, [found], now=datetime.now(UTC))
+
+
+def _pull() -> Iterator[Finding]:
+    yield lag_checks.of_pulls(_query(stream_progress.heard), now=datetime.now(UTC))
+
+
+def _deadlines() -> Iterator[Finding]:
+    pace = records_per_second(
+        IysSettings().requests_per_second, batch_size=SinkSettings().batch_size
+    )
+    yield from of_backlog(_query(reads.backlog), now=datetime.now(UTC), pace=pace)
+
+
+def _brands() -> Iterator[Finding]:
+    brands = _query(registry.every)
+    if not brands:
+        yield skipped("brands", "none is registered yet: izin brands add")
+        return
+    policy = TokenPolicy(calls_per_hour=IysSettings().token_requests_per_hour)
+    found = list(of_brands(brands, _query(reads.parked), policy=policy, now=datetime.now(UTC)))
+    yield from found
+    if not found:
+        yield ok("brands", f"{len(brands)} registered, and none needs a person")
+
+
+def _sequences() -> Iterator[Finding]:
+    topics = kafka_settings().topics
+    yield from of_missing(_query(lambda ledger: sequences.missing(ledger, topics)))
+
+
+def _registry() -> Iterator[Finding]:
+    settings = kafka_settings()
+    if settings.registry_url is None:
+        what = "SCHEMA_REGISTRY_URL is not set; records carry Avro fingerprints"
+        yield skipped("registry", what)
+        return
+    codec(settings)
+    yield ok("registry", f"{settings.registry_url} accepts our schemas")
+
+
+def _iys() -> Iterator[Finding]:
+    url = IysSettings().base_url
+    try:
+        # Needs no token: İYS's API answers a call without one with 401.
+        answer = httpx.get(f"{url}/sps/0/brands", timeout=_TIMEOUT)
+    except httpx.HTTPError as error:
+        yield wrong(
+            "iys",
+            f"{url}: {type(error).__name__}; is IYS_BASE_URL right, and may this machine's address "
+            "call İYS (they keep a list)?",
+        )
+        return
+    yield of_iys(url, answer.status_code)
+
+
+def of_iys(url: str, status: int) -> Finding:
+    """Return what the status of a call without a token says."""
+    match status:
+        case httpx.codes.UNAUTHORIZED:
+            return ok("iys", f"{url} answers")
+        case httpx.codes.FORBIDDEN:
+            return wrong(
+                "iys", f"{url} refuses this machine's address (403); have İYS add it to their list"
+            )
+        case _:
+            return wrong(
+                "iys", f"{url} answers {status}, not as İYS's API does; is IYS_BASE_URL right?"
+            )
+
+
+def _ledger_settings() -> LedgerSettings:
+    """Return the settings of the ledger, with a limit to the time a connection may take."""
+    settings = LedgerSettings()
+    limited = make_conninfo(settings.database_url.get_secret_value(), connect_timeout=int(_TIMEOUT))
+    return settings.model_copy(update={"database_url": SecretStr(limited)})
+
+
+def _query(question: Callable[[Ledger], Awaitable[T]]) -> T:
+    """Return what the ledger answers. Raises TimeoutError where it does not in time."""
+    return run_on_ledger(lambda ledger: _within(question(ledger)), _ledger_settings())
+
+
+async def _within(work: Awaitable[T]) -> T:
+    async with asyncio.timeout(_QUERY_TIMEOUT):
+        return await work
+
+
+_KAFKA = frozenset({"broker", "topics"})
+_LEDGER = frozenset({"database", "migrations"})
+CHECKS = (
+    Check(name="broker", run=_broker),
+    Check(name="topics", run=_topics, fix=_fix_topics, needs=frozenset({"broker"})),
+    Check(name="order", run=_order, needs=_KAFKA),
+    Check(name="dead-letters", run=_dead_letters, needs=_KAFKA),
+    Check(name="database", run=_database),
+    Check(name="migrations", run=_migrations, fix=_fix_migrations, needs=frozenset({"database"})),
+    Check(name="sink", run=_sink, needs=_KAFKA | _LEDGER),
+    Check(name="pull", run=_pull, needs=_LEDGER),
+    Check(name="deadlines", run=_deadlines, needs=_LEDGER),
+    Check(name="brands", run=_brands, needs=_LEDGER),
+    Check(name="sequences", run=_sequences, needs=_LEDGER),
+    Check(name="registry", run=_registry),
+    Check(name="iys", run=_iys),
+)
+"""Each is printed as it comes, so the one that keeps the command waiting is the next."""

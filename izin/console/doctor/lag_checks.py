@@ -1,0 +1,89 @@
+"""What the doctor finds about unread topics, about pulls from İYS and about dead letters: pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from izin.console.doctor.consumer_lag import Unread
+from izin.console.doctor.finding import Finding, ok, skipped, wrong
+from izin.console.terminal.output import turkish
+from izin.sinks.ledger.stream_progress import Heard
+
+USUAL = timedelta(minutes=5)
+"""A record may wait this long while all is well: a worker restarts, a batch is large."""
+
+DEAD_LETTERS_WITHIN = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerReading:
+    """What a worker reads, in the doctor's words."""
+
+    check: str
+    records: str
+    """What it reads, in the plural."""
+    compared: str
+    """Which two positions are compared."""
+    remedy: str
+
+
+SINK = WorkerReading(
+    check="sink",
+    records="decisions",
+    compared="the ledger's offsets with the end of consent-decisions",
+    remedy="is a sink worker running (izin sink), and what does its log say?",
+)
+ORDER = WorkerReading(
+    check="order",
+    records="events",
+    compared="the order group's offsets with the ends of both lanes",
+    remedy="is an order worker running (izin order), and what does its log say?",
+)
+
+
+def of_unread(worker: WorkerReading, lanes: Sequence[Unread], *, now: datetime) -> Finding:
+    """Return whether ``worker`` reads: it does not where a record waits longer than usual."""
+    count = sum(one.records for one in lanes)
+    oldest_at = min((one.oldest_at for one in lanes if one.oldest_at), default=None)
+    if oldest_at is None:
+        return ok(worker.check, f"no {worker.records} wait to be read")
+    age = max(now - oldest_at, timedelta())
+    what = (
+        f"about {count} {worker.records} are not read, the oldest of {turkish(oldest_at)}, "
+        f"{age // timedelta(minutes=1)} minutes ago (compared: {worker.compared}; "
+        f"up to {USUAL // timedelta(minutes=1)} minutes are usual)"
+    )
+    return (
+        ok(worker.check, what) if age <= USUAL else wrong(worker.check, f"{what}; {worker.remedy}")
+    )
+
+
+def of_pulls(pulls: Sequence[Heard], *, now: datetime) -> Finding:
+    """Return whether İYS's streams are pulled: in one that is not, a citizen's opt-out may wait."""
+    stale = [one for one in pulls if one.is_silent(now)]
+    if stale:
+        named = ", ".join(
+            f"{one.stream} of {one.brand_code} since {turkish(one.heard_at)}" for one in stale
+        )
+        return wrong(
+            "pull",
+            f"not pulled to their end: {named}; a citizen's opt-out may wait there; does a sink "
+            "worker of the brand's account and address run, and what does its log say of "
+            "'pull failed'?",
+        )
+    return (
+        ok("pull", f"{len(pulls)} streams of İYS are pulled")
+        if pulls
+        else skipped("pull", "no stream was pulled yet")
+    )
+
+
+def of_dead_letters(count: int) -> Finding:
+    """Return how many records were dead-lettered lately, and how to list them."""
+    if not count:
+        return ok("dead-letters", "none in the last 24 hours")
+    return wrong(
+        "dead-letters",
+        f"{count} records of the last 24 hours could not be processed; "
+        "where each is and what is wrong with it: izin dead-letters",
+    )

@@ -1,0 +1,111 @@
+"""What the doctor finds wrong with what the ledger holds, with the remedies: pure."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from shlex import quote
+
+from izin.consent.forecast import DueGroup, forecast
+from izin.consent.model import Status
+from izin.console.doctor.finding import Finding, ok, wrong
+from izin.console.terminal.output import turkish
+from izin.iys.tokens.token_policy import TokenPolicy
+from izin.sinks.ledger.reads import Backlog, Parked
+from izin.sinks.ledger.sequences import Missing
+from izin.sinks.monitor.subscriptions import warnings_of
+from izin.sinks.record.brand import Brand
+
+_TOKEN_LIFETIME = timedelta(hours=2)
+"""Of a token of İYS (reference section 1.2)."""
+
+
+def of_backlog(backlog: Backlog, *, now: datetime, pace: float) -> Iterator[Finding]:
+    """Yield what becomes of ``backlog`` at ``pace`` records a second, the worst first."""
+    ahead = forecast(backlog.telling, now=now, records_per_second=pace)
+    if ahead.lost:
+        yield wrong(
+            "deadlines",
+            f"{ahead.lost} ONAY expire before they can be sent, the first at "
+            f"{turkish(ahead.first_lost_at)}; run a sink worker, from more addresses if one is too "
+            "slow (IYS_EGRESS_ADDRESS); an expired ONAY needs a new consent",
+        )
+    if ahead.late > ahead.lost:
+        yield wrong(
+            "deadlines",
+            f"{ahead.late - ahead.lost} records are sent after they are due, the first due at "
+            f"{turkish(ahead.first_late_at)}; run a sink worker",
+        )
+    if backlog.held:
+        yield wrong("deadlines", _suspended(backlog.held))
+    if not (ahead.late or ahead.lost or backlog.held):
+        count = sum(one.count for one in backlog.telling)
+        done = f", the last by {turkish(ahead.done_at)}" if count else ""
+        yield ok("deadlines", f"{count} records to send, all in time at {pace:g} a second{done}")
+
+
+def _suspended(suspended: Sequence[DueGroup]) -> str:
+    opt_outs = [one for one in suspended if one.status is Status.RET]
+    due = min((one.due_at for one in opt_outs if one.due_at), default=None)
+    ends = [one for one in suspended if one.status is Status.ONAY and one.expires_at]
+    what = f"{_count(suspended)} records are suspended"
+    if opt_outs:
+        first = f", the first due at {turkish(due)}" if due else ""
+        what += (
+            f"; {_count(opt_outs)} of them opt-outs{first}: izin deadlines opt-outs writes what a "
+            "person withdraws"
+        )
+    if ends:
+        first_end = min(one.expires_at for one in ends if one.expires_at)
+        what += f"; {_count(ends)} of them ONAY that expire, the first at {turkish(first_end)}"
+    return f"{what}; see: izin brands suspensions, izin brands list"
+
+
+def _count(groups: Sequence[DueGroup]) -> int:
+    return sum(one.count for one in groups)
+
+
+def of_missing(missing: Sequence[Missing]) -> Iterator[Finding]:
+    """Yield which numbers of each origin never arrived."""
+    for one in missing:
+        more = f" and {one.numbers - 1} more in {one.gaps} gaps" if one.numbers > 1 else ""
+        given_up = (
+            f"; {one.given_up} before are no longer looked for: are its numbers consecutive?"
+            if one.given_up
+            else ""
+        )
+        yield wrong(
+            "sequences",
+            f"{one.origin} of {one.customer_id}: number {one.first_number}{more} never arrived, "
+            f"since {turkish(one.since)}; have the origin publish them again (duplicates have no "
+            "effect), or declare it and all before it unused: izin sequences close "
+            f"--customer {quote(one.customer_id)} --origin {quote(one.origin)} "
+            f"--until {one.first_number} (or a later number){given_up}",
+        )
+    if not missing:
+        yield ok("sequences", "no origin that numbers its events misses one")
+
+
+def of_brands(
+    brands: Sequence[Brand], parked: Sequence[Parked], *, policy: TokenPolicy, now: datetime
+) -> Iterator[Finding]:
+    """Yield which brands need a person, and which addresses have more accounts than İYS gives
+    tokens to.
+    """
+    for brand in brands:
+        if warnings := "; ".join(warnings_of(brand, now)):
+            yield wrong(
+                "brands",
+                f"subscription of brand {brand.brand_code}: {warnings}; renew or enlarge it",
+            )
+    if waiting := sum(one.keys for one in parked):
+        yield wrong("brands", f"{waiting} records need a person; see: izin brands parked")
+    accounts: dict[str | None, set[str | None]] = {}
+    for brand in brands:
+        accounts.setdefault(brand.egress_address, set()).add(brand.account)
+    most = policy.accounts(_TOKEN_LIFETIME)
+    for address, used in accounts.items():
+        if len(used) > most:
+            yield wrong(
+                "brands",
+                f"{len(used)} accounts behind {address or 'one address'}: İYS gives tokens to "
+                f"{most} at most; submit the others from another: izin brands add --address",
+            )

@@ -1,0 +1,1 @@
+"""``izin explain``: everything that is known of one recipient."""

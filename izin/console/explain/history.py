@@ -1,0 +1,231 @@
+"""The state and history of a recipient in words: ledger rows in, rows of words out.
+
+Times are Turkish. Only what programs need is left out; it is in the JSON.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from izin.consent.may_send import PermissionReason
+from izin.consent.obligation import ActionReason
+from izin.console.terminal.output import turkish
+from izin.sinks.ledger.reads import Fact
+from izin.sinks.record.brand import Brand
+from izin.sinks.record.row import ConsentRow
+from izin.sinks.record.suspension import EVERY, Suspension
+
+HISTORY = ("when (Turkey)", "what", "details")
+
+_STATES = {
+    "pending": "to be sent to İYS",
+    "in_flight": "being sent to İYS now",
+    "awaiting_result": "sent to İYS; the result is not there yet",
+    "unknown": "İYS's reply is unknown; its status is queried",
+    "accepted": "registered at İYS",
+    "refused": "refused by İYS",
+    "retryable": "will be sent again",
+    "parked": "needs a person",
+    "expired": "too late to be registered; a new consent is needed",
+    "superseded": "replaced by a newer event",
+    "not_needed": "nothing to send",
+}
+
+_WAITING = frozenset({"pending", "retryable"})
+
+_PERMISSIONS: Mapping[str, str] = {
+    PermissionReason.REGISTERED_ONAY: "İYS holds the consent",
+    PermissionReason.TACIR_WITHOUT_RECORD: "a TACIR (merchant) who never opted out",
+    PermissionReason.EXEMPT: "information that needs no consent",
+    PermissionReason.DESIRED_RET: "the recipient opted out",
+    PermissionReason.REGISTERED_RET: "İYS holds an opt-out",
+    PermissionReason.NOT_REGISTERED: "İYS holds no consent",
+    PermissionReason.NOT_VERIFIED: "İYS has not confirmed it yet",
+    PermissionReason.STALE: "not confirmed for too long",
+    PermissionReason.NOT_NEWER_THAN_RET: "a later opt-out outweighs it",
+}
+
+_DECISIONS = {
+    "first": "applied: the first event of this key",
+    "newer": "applied: newer than the state",
+    "ret-wins-tie": "applied: within the same second the opt-out wins",
+    "older": "no change: older than the state",
+    "better-evidence": "only the evidence changes, which is better",
+    "lesser-evidence": "no change: the same, with lesser evidence",
+    "same-event": "no change: the same event again",
+}
+
+_VERDICTS = {
+    "success": "accepted",
+    "already": "registered already",
+    "expired": "refused as too late",
+    "data": "refused for its content",
+}
+
+_CODES = {
+    "H175": "it holds no consent to withdraw (H175)",
+    "H486": "it holds no consent to withdraw (H486)",
+}
+
+_TITLES = {
+    "decision": "event",
+    "call": "sent to İYS",
+    "answer": "reply of İYS",
+    "observation": "movement at İYS",
+    "outcome": "outcome",
+    "delivery": "published",
+    "act": "a person",
+    "breach": "sent late",
+}
+_RANK = {kind: place for place, kind in enumerate(_TITLES)}
+_LONGEST = 16
+
+
+def heading(key: str) -> str:
+    """Return the recipient, channel, recipient type and brand of a key."""
+    brand, channel, recipient_type, recipient = key.split("/", 3)
+    return f"{recipient} · {channel} · {recipient_type} · brand {brand}"
+
+
+def why_suspended(
+    entry: ConsentRow, brand: Brand | None, suspensions: Iterable[Suspension]
+) -> str | None:
+    """Return why a key that waits to be sent is suspended, and since when; None: it is not."""
+    if entry.state not in _WAITING:
+        return None
+    if brand is not None and brand.status != "active":
+        return f"suspended, for its brand is stopped: izin brands show {entry.brand_code}"
+    channels, statuses = {EVERY, entry.channel}, {EVERY, entry.desired_status}
+    found = [
+        one
+        for one in suspensions
+        if one.brand_code == entry.brand_code and one.channel in channels and one.status in statuses
+    ]
+    if not found:
+        return None
+    first = min(found, key=lambda one: one.since)
+    return f"suspended since {turkish(first.since)}, {first.why}: izin brands suspensions"
+
+
+def state_rows(entry: ConsentRow, suspended: str | None) -> list[tuple[str, str]]:
+    """Return the state of a key, a row a question; ``suspended`` is of ``why_suspended``."""
+    answer = "yes" if entry.may_send else "no"
+    return [
+        ("desired", _since(entry.desired_status, entry.desired_at)),
+        ("registered at İYS", _since(entry.registered, entry.registered_at)),
+        ("state", _state(entry, suspended)),
+        ("may we send?", f"{answer}: {_permission(entry.permission_reason)}"),
+    ]
+
+
+def history_rows(facts: Iterable[Fact]) -> list[tuple[str, str, str]]:
+    """Return a row a fact, in the order in which we learnt it; causes before effects."""
+    ranked = sorted(
+        facts, key=lambda fact: (fact.recorded_at, _RANK.get(fact.kind, 99), fact.place)
+    )
+    return [
+        (turkish(one.recorded_at), _TITLES.get(one.kind, one.kind), in_words(one)) for one in ranked
+    ]
+
+
+def in_words(fact: Fact) -> str:  # noqa: PLR0911  # a way out a kind
+    """Return what happened in words."""
+    match fact.kind:
+        case "decision":
+            return _decision(fact)
+        case "call":
+            how = "in a batch" if fact.data["kind"] == "batch" else "alone"
+            return f"{_stated(fact.status, fact.data)}; {how}, attempt {fact.data['attempt']}"
+        case "answer":
+            return _answer(fact.data)
+        case "observation":
+            return _observation(fact)
+        case "outcome":
+            state = fact.data["outcome"]
+            why = _why(fact.data.get("message"))
+            return f"{fact.status}: {_joined(_STATES.get(state, state), why, _coded(fact.data))}"
+        case "delivery":
+            return "{topic}, partition {partition}, offset {offset}".format(**fact.data)
+        case "breach":
+            return f"{fact.status}: it was due {turkish(fact.data['due_at'])}"
+        case _:
+            return _joined(*(f"{name} {value}" for name, value in fact.data.items() if value))
+
+
+def _decision(fact: Fact) -> str:
+    event = fact.data["event"]
+    violations = fact.data.get("violations") or ()
+    return _joined(
+        f"{_stated(fact.status, event)}, from {event['origin']}",
+        _DECISIONS.get(fact.data["reason"], fact.data["reason"]),
+        "published to subscribers" if fact.data.get("opted_out") else None,
+        *(f"not registrable: {one['reason']} ({one['code']})" for one in violations),
+    )
+
+
+def _answer(data: Mapping[str, Any]) -> str:
+    transaction = data.get("transaction_id")
+    return _joined(
+        _VERDICTS.get(data["verdict"], _words(data["verdict"])),
+        _coded(data),
+        f"recorded {turkish(data['creation_date'])}" if data.get("creation_date") else None,
+        f"transaction {_short(transaction)}" if transaction else None,
+    )
+
+
+def _observation(fact: Fact) -> str:
+    data = fact.data
+    by = data.get("by")
+    whose = {"IYS": "the citizen at İYS", "HS": "a provider"}.get(data.get("stream") or "")
+    return _joined(
+        _stated(fact.status, data),
+        f"recorded {turkish(data['creation_date'])}" if data.get("creation_date") else None,
+        "what we had sent" if data.get("ours") else (whose and f"by {whose}"),
+        f"received by {by}" if by else None,
+    )
+
+
+def _stated(status: str | None, data: Mapping[str, Any]) -> str:
+    """Return the status, source and date of an event."""
+    dated = data.get("consent_date")
+    stated = f"{status or ''} {data.get('source') or ''}".strip()
+    return f"{stated} of {turkish(dated)}" if dated else stated
+
+
+def _state(entry: ConsentRow, suspended: str | None) -> str:
+    due = entry.due_at if entry.state in _WAITING else None
+    return _joined(
+        suspended or _STATES.get(entry.state, entry.state),
+        _why(entry.why),
+        _coded({"code": entry.code}),
+        f"due {turkish(due)}" if due else None,
+    )
+
+
+def _permission(reason: str | None) -> str:
+    return _PERMISSIONS.get(reason or "", reason or "nothing is known")
+
+
+def _since(status: str | None, at: datetime | None) -> str:
+    return f"{status or 'nothing'} of {turkish(at)}" if at else status or "nothing"
+
+
+def _coded(data: Mapping[str, Any]) -> str | None:
+    code: str | None = data.get("code")
+    return _CODES.get(code, code) if code else None
+
+
+def _why(word: str | None) -> str | None:
+    return None if word == ActionReason.SETTLED else _words(word)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _words(word: str | None) -> str | None:
+    return word.replace("-", " ").replace("_", " ") if word else None
+
+
+def _joined(*parts: str | None) -> str:
+    return "; ".join(part for part in parts if part)

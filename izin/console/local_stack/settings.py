@@ -1,0 +1,89 @@
+"""What the local stack runs: ports, delays of İYS, and two example brands."""
+
+import secrets
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from izin.sinks.record.brand import Brand
+
+ACTIVE = 100001
+LOADING = 100002
+
+_LOADING_TIME = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Where each part listens on 127.0.0.1; None: any free port."""
+
+    kafka: int | None = None
+    postgres: int | None = None
+    registry: int | None = None
+    intake: int | None = None
+    sink: int | None = None
+    order: int | None = None
+    simulator: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delays:
+    """İYS's delays, which the simulator and our sink both use."""
+
+    result: timedelta = timedelta(seconds=2)
+    hidden: timedelta = timedelta(seconds=2)
+    pull: timedelta = timedelta(seconds=1)
+    """How often we pull (ours, not İYS's)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExampleBrand:
+    """A brand as both the simulator and the ledger must know it."""
+
+    brand_code: int
+    iys_code: int
+    name: str
+    activated_at: datetime | None
+    """None: in first loading, which then has thirty days left."""
+    push: bool
+    """Whether İYS pushes what its citizens do; else we learn it by pull."""
+
+    def in_ledger(self, now: datetime) -> Brand:
+        """Return the brand as the ledger stores it."""
+        return Brand(
+            brand_code=self.brand_code,
+            iys_code=self.iys_code,
+            customer_id="ornek",
+            name=self.name,
+            activated_at=self.activated_at,
+            loading_deadline=None if self.activated_at else now + _LOADING_TIME,
+        )
+
+
+def example_brands() -> tuple[ExampleBrand, ...]:
+    """Return two brands: one long active that pushes, one in first loading that must be pulled."""
+    return (
+        ExampleBrand(
+            brand_code=ACTIVE,
+            iys_code=ACTIVE,
+            name="Örnek Aktif",
+            activated_at=datetime(2020, 1, 1, tzinfo=UTC),
+            push=True,
+        ),
+        ExampleBrand(
+            brand_code=LOADING, iys_code=ACTIVE, name="Örnek Yükleme", activated_at=None, push=False
+        ),
+    )
+
+
+def _secret() -> str:
+    return secrets.token_urlsafe(16)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackCredentials:
+    """Credentials of one run, known to its processes only."""
+
+    username: str = "izin-local"
+    password: str = field(default_factory=_secret, repr=False)
+    push_password: str = field(default_factory=_secret, repr=False)
+    intake_token: str = field(default_factory=_secret, repr=False)

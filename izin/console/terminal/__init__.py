@@ -1,0 +1,1 @@
+"""What every command shares: output, tables, arguments, signals, access to the ledger."""

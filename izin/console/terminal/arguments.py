@@ -1,0 +1,89 @@
+"""Options that several commands take, and what people type as the ledger stores it."""
+
+import os
+import pwd
+from datetime import UTC, datetime, time
+from typing import Annotated
+
+import typer
+
+from izin.consent.emails import read_email
+from izin.consent.errors import SourceError
+from izin.consent.phones import read_phone
+from izin.consent.terms import TURKEY
+
+_SLASHES = 3
+"""Of a canonical key, ``brand_code/type/recipient_type/recipient``."""
+
+BrandArgument = Annotated[
+    int, typer.Argument(min=1, metavar="BRAND", help="Code of the brand at İYS (brandCode).")
+]
+ByOption = Annotated[
+    str | None, typer.Option("--by", help="Who orders it. Default: the user of the system.")
+]
+YesOption = Annotated[
+    bool, typer.Option("--yes", help="Do it. Without it the command only says what it would do.")
+]
+
+
+def _time_of_day(text: str) -> time:
+    try:
+        return time.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text} is no time of day; write HH:MM or HH:MM:SS") from None
+
+
+TimeOfDayOption = Annotated[
+    time | None,
+    typer.Option(
+        parser=_time_of_day,
+        metavar="HH:MM",
+        help="Turkish time of an ONAY whose date has none; without it such an ONAY is refused.",
+    ),
+]
+
+
+def normalised(text: str) -> str:
+    """Return a recipient as keys spell it, alone or at the end of a canonical key.
+
+    Raises:
+        SourceError: It is neither a phone number nor an e-mail address.
+    """
+    if is_key(text):
+        *whose, recipient = text.split("/", _SLASHES)
+        return "/".join((*whose, normalised(recipient)))
+    read = read_email(text) if "@" in text else read_phone(text)
+    if isinstance(read, str):
+        return read
+    raise SourceError(f"{read.code}: {read.reason}")
+
+
+def is_key(text: str) -> bool:
+    """Return whether ``text`` is a canonical key rather than a recipient alone."""
+    return text.count("/") >= _SLASHES
+
+
+def filled(text: str) -> str:
+    """Return ``text``; an empty one is wrong usage."""
+    if not text.strip():
+        raise typer.BadParameter("it is empty")
+    return text
+
+
+def instant(text: str) -> datetime:
+    """Return an instant in UTC; one without an offset is Turkish time, as in all output."""
+    try:
+        given = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text} is no instant; write it as 2024-01-31T12:00, in Turkish time or with an offset"
+        ) from None
+    return (given if given.tzinfo else given.replace(tzinfo=TURKEY)).astimezone(UTC)
+
+
+def system_user() -> str:
+    """Return the name of the operating system's user, or its number where it has none."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())

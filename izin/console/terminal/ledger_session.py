@@ -1,0 +1,35 @@
+"""Access to the ledger for the length of one command."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from izin.runtime.settings import LedgerSettings
+from izin.sinks.ledger.db.connection import Ledger, reach
+
+T = TypeVar("T")
+
+
+def run_on_ledger(
+    work: Callable[[Ledger], Awaitable[T]], settings: LedgerSettings | None = None
+) -> T:
+    """Run ``work`` on the ledger of ``settings``, else the environment's; return its result."""
+
+    async def run() -> T:
+        async with open_ledger(settings or LedgerSettings()) as ledger:
+            return await work(ledger)
+
+    return asyncio.run(run())
+
+
+@asynccontextmanager
+async def open_ledger(settings: LedgerSettings) -> AsyncIterator[Ledger]:
+    """Open the ledger under a random owner number.
+
+    A worker waits for a server that is starting; a command reports it at once.
+    """
+    await reach(settings.database_url.get_secret_value())
+    async with Ledger(settings, owner=secrets.randbelow(2**31 - 1) + 1) as ledger:
+        yield ledger

@@ -1,0 +1,158 @@
+"""Output of every command: tables for people, JSON for machines, and exit codes by who must act.
+
+0   done, and all is well
+1   something is wrong, and the output says what to do
+2   wrong usage
+3   the input cannot be used: its source must act
+4   a server cannot be reached, or a part of this installation is at fault: an operator must act
+130 stopped by Ctrl-C or SIGTERM before it was done
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+from rich.console import Console
+from rich.text import Text
+
+from izin.consent.errors import IzinError, SourceError
+from izin.consent.terms import TURKEY
+from izin.console.terminal.tables import print_table
+from izin.runtime.settings import KafkaSettings
+
+CRITICAL_ONLY = 2
+"""What librdkafka may log to a person's terminal."""
+
+out = Console()
+err = Console(stderr=True)
+
+
+class ExitCode(IntEnum):
+    """The exit codes of every command."""
+
+    DONE = 0
+    WRONG = 1
+    USAGE = 2
+    SOURCE = 3
+    OURS = 4
+    INTERRUPTED = 130
+
+
+class OutputFormat(StrEnum):
+    """How results are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+OutputOption = Annotated[
+    OutputFormat, typer.Option("--output", help="Table for people, JSON for programs.")
+]
+
+
+def print_json(value: Any) -> None:  # noqa: ANN401  # any JSON
+    """Print ``value`` as JSON on standard output."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=_jsonable) + "\n")
+
+
+def turkish(at: datetime | str | None) -> str:
+    """Return the instant ``at`` (or its ISO text) in Turkish time, ``dd.mm.yyyy hh:mm:ss``."""
+    if not at:
+        return ""
+    instant = datetime.fromisoformat(at) if isinstance(at, str) else at
+    return instant.astimezone(TURKEY).strftime("%d.%m.%Y %H:%M:%S")
+
+
+def _jsonable(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def kafka_settings() -> KafkaSettings:
+    """Return the Kafka settings of a command, whose client logs critical events only: the command
+    itself reports what goes wrong.
+    """
+    return KafkaSettings(client_log_level=CRITICAL_ONLY)
+
+
+def say(message: str) -> None:
+    """Print ``message`` on standard error, beside the result."""
+    err.print(message, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def print_rows(
+    output: OutputFormat,
+    columns: Mapping[str, str] | Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    below: bool = False,
+) -> None:
+    """Print ``rows`` as a table, or as a JSON list of objects by column.
+
+    ``columns`` are the names in JSON, in a mapping with their titles in the table. With ``below``
+    the last column, what to do, is printed in lines below the table.
+    """
+    match output:
+        case OutputFormat.JSON:
+            print_json([dict(zip(columns, row, strict=True)) for row in rows])
+        case OutputFormat.TABLE:
+            titles = columns.values() if isinstance(columns, Mapping) else columns
+            cells = [[_as_text(cell) for cell in row] for row in rows]
+            print_table(out, tuple(titles), cells, below=below)
+
+
+def _as_text(cell: object) -> str:
+    match cell:
+        case None:
+            return ""
+        case bool():
+            return "yes" if cell else "no"
+        case datetime():
+            return turkish(cell)
+        case _:
+            return str(cell)
+
+
+def exit_if(wrong: object) -> None:
+    """End the command with exit code 1 if anything is ``wrong``."""
+    if wrong:
+        raise typer.Exit(ExitCode.WRONG)
+
+
+@contextmanager
+def exit_on_error(*others: type[Exception]) -> Iterator[None]:
+    """Turn errors that a user can act on into one message and an exit code.
+
+    ``others`` are errors from outside our packages that an operator can act on.
+    """
+    ours: tuple[type[Exception], ...] = (IzinError, *others)
+    try:
+        yield
+    except SourceError as error:
+        _fail(str(error), ExitCode.SOURCE)
+    except ours as error:
+        _fail(str(error), ExitCode.OURS)
+    except SettingsError as error:
+        _fail(f"settings: {error}; lists are written as JSON: [1, 2]", ExitCode.OURS)
+    except ValidationError as error:
+        _fail(f"settings: {wrong_settings(error)}", ExitCode.OURS)
+
+
+def wrong_settings(error: ValidationError) -> str:
+    """Return in words which settings are missing or wrong, without their values."""
+    named = (
+        f"{one['loc'][0]} ({'missing' if one['type'] == 'missing' else one['msg'].lower()})"
+        for one in error.errors(include_input=False)
+    )
+    return f"set in the environment: {', '.join(named)}"
+
+
+def _fail(message: str, code: ExitCode) -> None:
+    err.print(Text.assemble(("error", "red"), " ", message), soft_wrap=True)
+    raise typer.Exit(code)

@@ -1,0 +1,91 @@
+"""Tables that fit the terminal and truncate nothing: a code, key or id without its end is useless.
+
+Every column has room for its longest word, and for some of its prose. Where the terminal is too
+narrow, each row is printed as a block, a line a column. Commands to type are below the table, in
+whole lines that the terminal may wrap and a person can copy.
+"""
+
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_PROSE = 20
+"""Characters a column of prose needs at least; lines of one word each are unreadable."""
+_FRAME = 3
+"""Characters of each column that lines and blanks take."""
+
+
+def print_table(
+    out: Console, titles: Sequence[str], rows: Sequence[Sequence[str]], *, below: bool = False
+) -> None:
+    """Print ``rows`` under ``titles``; with ``below`` the last column is below the table."""
+    if not rows:
+        _print_whole(out, "none")
+        return
+    shown = len(titles) - 1 if below else len(titles)
+    columns = [[title, *(row[at] for row in rows)] for at, title in enumerate(titles[:shown])]
+    widths = widths_of(columns, out.width)
+    if widths is None:
+        for number, row in enumerate(rows):
+            if number:
+                out.print()
+            _print_block(out, titles[:shown], row[:shown])
+            if below:
+                _print_whole(out, row[-1])
+        return
+    table = Table()
+    for title, width in zip(titles[:shown], widths, strict=True):
+        table.add_column(title, width=width, overflow="fold")
+    for row in rows:
+        # As text: input is no markup.
+        table.add_row(*map(Text, row[:shown]))
+    out.print(table)
+    if below:
+        for row in rows:
+            _print_whole(out, f"{' '.join(row[:2])}: {row[-1]}")
+
+
+def widths_of(columns: Sequence[Sequence[str]], room: int) -> list[int] | None:
+    """Return the width of each column in ``room`` characters; None where they do not fit."""
+    most = [max(map(_longest_line, cells)) for cells in columns]
+    least = [
+        max(*map(_longest_word, cells), min(wide, _PROSE), 1)
+        for cells, wide in zip(columns, most, strict=True)
+    ]
+    spare = room - sum(least) - _FRAME * len(columns) - 1
+    if spare < 0:
+        return None
+    widths = list(least)
+    # The one that needs least first, so that what it leaves goes to the others.
+    waiting = sorted(range(len(columns)), key=lambda at: most[at] - least[at])
+    for before, at in enumerate(waiting):
+        given = min(most[at] - least[at], spare // (len(waiting) - before))
+        widths[at] += max(given, 0)
+        spare -= max(given, 0)
+    return widths
+
+
+def _print_block(out: Console, titles: Sequence[str], row: Sequence[str]) -> None:
+    """Print a line for each column that is not empty."""
+    block = Table.grid(padding=(0, 2))
+    block.add_column(no_wrap=True)
+    block.add_column(overflow="fold")
+    for title, cell in zip(titles, row, strict=True):
+        if cell:
+            block.add_row(Text(title, "dim"), Text(cell))
+    out.print(block)
+
+
+def _print_whole(out: Console, line: str) -> None:
+    out.print(Text(line), soft_wrap=True)
+
+
+def _longest_line(cell: str) -> int:
+    return max(map(cell_len, cell.splitlines()), default=0)
+
+
+def _longest_word(cell: str) -> int:
+    return max(map(cell_len, cell.split()), default=0)

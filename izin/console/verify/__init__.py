@@ -1,0 +1,1 @@
+"""``izin verify``: check that any order of the same events gives the same state."""

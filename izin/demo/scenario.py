@@ -1,0 +1,253 @@
+"""The scenario: a CRM export, signups, registration at İYS, and citizens who opt out there.
+
+Each step ends by an effect that can be observed, never by a pause. Workers that are killed
+meanwhile (see ``chaos``) are started again.
+"""
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+
+from izin.consent.terms import TURKEY
+from izin.console.local_stack.settings import ACTIVE, LOADING
+from izin.console.local_stack.stack import LocalStack
+from izin.demo import crm_export, signups
+from izin.demo.chaos import WORKERS, Killer
+from izin.demo.ledger import LedgerView
+from izin.demo.progress import Bar, StageFailedError, Stages, wait_until
+from izin.demo.report import Kill
+from izin.demo.simulator_client import RegisterEntry, SimulatorClient
+from izin.demo.subscriber import Subscriber
+from izin.producers.brand_directory import BrandReader
+from izin.producers.files.importer import Import, ImportReport, Progress, import_file
+from izin.producers.publishing.kafka_publisher import BULK_LINGER, KafkaPublisher
+from izin.schemas.codec import Codec
+
+CITIZENS = 1000
+
+_STAGE_TIMEOUT = timedelta(seconds=200)
+_RETRIES = 60
+_RETRY_INTERVAL = 0.25
+_PUSH_INTERVAL = 0.02
+"""Some forty citizens a second, as after a campaign; a thousand times a brand's ordinary day."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CitizenOptOut:
+    """An opt-out of a citizen at İYS."""
+
+    key: str
+    occurred_at: int
+    """Epoch milliseconds."""
+    by_push: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScenarioResult:
+    """What happened, as far as topics, ledger and İYS do not show it."""
+
+    truth: crm_export.ExportTruth
+    imported: ImportReport
+    signups: int
+    citizens: Sequence[CitizenOptOut]
+    received: Mapping[str, int]
+    """By key: when the subscriber received its first opt-out, epoch milliseconds."""
+    kills: Sequence[Kill]
+
+
+def utc_now() -> datetime:
+    """Return the current instant."""
+    return datetime.now(UTC)
+
+
+class Scenario:
+    """One run of the demo on a local stack that is up."""
+
+    def __init__(
+        self, stack: LocalStack, codec: Codec, ledger: LedgerView, stages: Stages, *, seed: int
+    ) -> None:
+        self._stack = stack
+        self._kafka = stack.kafka_settings
+        self._codec = codec
+        self._ledger = ledger
+        self._stages = stages
+        self._seed = seed
+
+    def run(self, export: Path, rows: int, killer: Killer | None) -> ScenarioResult:
+        """Run the whole scenario; ``killer`` kills workers meanwhile."""
+        _wait(lambda: len(self._brands().load()) == len((ACTIVE, LOADING)), "the brands are known")
+        truth = self.write_export(export, rows)
+        with Subscriber(self._kafka) as subscriber, killer or nullcontext():
+            imported = self.import_export(export)
+            accepted = self.sign_up()
+            self.settle()
+            citizens = self.opt_out(subscriber)
+            if killer is not None:
+                self._survive(killer)
+            received = subscriber.received
+        self.settle()
+        return ScenarioResult(
+            truth=truth,
+            imported=imported,
+            signups=accepted,
+            citizens=citizens,
+            received=received,
+            kills=() if killer is None else tuple(killer.kills),
+        )
+
+    def _brands(self) -> BrandReader:
+        return BrandReader(self._kafka, self._codec)
+
+    def _survive(self, killer: Killer) -> None:
+        """Wait until each worker has been killed once and is up again."""
+        with self._stages.start("each worker is killed, and up again") as stage:
+
+            def killed() -> bool:
+                stage.show(len(killer.kills), len(WORKERS))
+                return len(killer.kills) == len(WORKERS)
+
+            _wait(killed, "each worker was killed once")
+            _wait(lambda: self._stack.is_up, "each worker is up again")
+
+    def write_export(self, path: Path, rows: int) -> crm_export.ExportTruth:
+        """Write the CRM export and return what is true of it."""
+        plan = crm_export.ExportPlan(
+            rows=rows,
+            seed=self._seed,
+            now=utc_now().astimezone(TURKEY).replace(microsecond=0),
+            active=ACTIVE,
+            loading=LOADING,
+        )
+        return crm_export.write(path, plan)
+
+    def import_export(self, path: Path) -> ImportReport:
+        """Import the export as ``izin import`` does."""
+        with (
+            self._stages.start("import the CRM export") as stage,
+            KafkaPublisher(
+                self._kafka, self._codec, clock=utc_now, linger=BULK_LINGER
+            ) as publisher,
+        ):
+
+            def show(done: Progress) -> None:
+                stage.show(done.position, done.size)
+
+            how, brands = Import(origin="crm"), self._brands().load()
+            return import_file(path, publisher, brands, clock=utc_now, how=how, progress=show)
+
+    def sign_up(self) -> int:
+        """Post the signups as a web form and a CRM do; return how many were accepted."""
+        posts = signups.signups(brand=ACTIVE, now=utc_now().astimezone(TURKEY), seed=self._seed)
+        with (
+            self._stages.start("post the signups") as stage,
+            httpx.Client(trust_env=False) as client,
+        ):
+            for accepted, post in enumerate(posts, 1):
+                self._post(client, post)
+                stage.show(accepted, len(posts))
+        return len(posts)
+
+    def _post(self, client: httpx.Client, post: signups.Signup) -> None:
+        """Post one signup; while the intake is down, again under the same key, as the backend of a
+        form does.
+        """
+        headers = {
+            "Authorization": f"Bearer {self._stack.intake_token}",
+            "Content-Type": post.content_type,
+            "Idempotency-Key": post.idempotency_key,
+        }
+        url = f"{self._stack.url('intake')}/v1/consents"
+        for _ in range(_RETRIES):
+            try:
+                answer = client.post(url, content=post.body, headers=headers, timeout=10)
+            except httpx.TransportError:
+                time.sleep(_RETRY_INTERVAL)
+                continue
+            if answer.status_code == httpx.codes.ACCEPTED:
+                return
+            if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
+                raise StageFailedError(f"the intake refused a signup: {answer.text}")
+            time.sleep(_RETRY_INTERVAL)
+        raise StageFailedError(f"the intake did not accept a signup in {_RETRIES} tries")
+
+    def settle(self) -> None:
+        """Wait until everything lawful is registered at İYS."""
+        with self._stages.start("decide in lawful order") as stage:
+            _wait(lambda: self._ordered(stage), "all is ordered")
+        with self._stages.start("register at İYS") as stage:
+            _wait(lambda: self._registered(stage), "all is registered")
+
+    def _ordered(self, stage: Bar) -> bool:
+        events, behind = self._ledger.events(), self._ledger.behind()
+        stage.show(events - behind, events)
+        return behind == 0
+
+    def _registered(self, stage: Bar) -> bool:
+        lag, keys = self._ledger.lag(), self._ledger.keys()
+        on_the_way = lag.in_flight + lag.awaiting_result + lag.unknown
+        stage.show(keys - lag.to_tell - lag.to_ask - lag.waiting - on_the_way, keys)
+        return lag.is_settled and self._ledger.behind() == 0
+
+    def opt_out(self, subscriber: Subscriber) -> Sequence[CitizenOptOut]:
+        """Let citizens opt out at İYS, which we learn half by push and half by pull; wait until the
+        subscriber has received every one.
+        """
+        with (
+            SimulatorClient(self._stack.url("simulator")) as client,
+            self._stages.start("citizens opt out at İYS") as stage,
+        ):
+            pushed, pulled = self._choose(client)
+            done = [_citizen(one, by_push=False) for one in client.opt_out(pulled)]
+            for number, one in enumerate(pushed, 1):
+                done += [_citizen(noted, by_push=True) for noted in client.opt_out([one])]
+                stage.show(number, len(pushed))
+                time.sleep(_PUSH_INTERVAL)
+        with self._stages.start("subscriber receives every opt-out") as stage:
+            keys = {one.key for one in done}
+
+            def received() -> bool:
+                count = len(keys & subscriber.received.keys())
+                stage.show(count, len(keys))
+                return count == len(keys)
+
+            _wait(received, "every opt-out is received")
+        return done
+
+    def _choose(self, client: SimulatorClient) -> list[list[RegisterEntry]]:
+        """Return citizens who consented, of the brand that pushes and of the one that does not."""
+        chance = random.Random(self._seed)
+        onay = [one for one in client.register() if one.status == "ONAY"]
+        chosen = []
+        for brand in (ACTIVE, LOADING):
+            of_brand = sorted(
+                (one for one in onay if one.address[0] == brand), key=lambda one: one.key
+            )
+            if len(of_brand) < CITIZENS // 2:
+                raise StageFailedError(f"brand {brand} has {len(of_brand)} consents at İYS")
+            chosen.append(chance.sample(of_brand, CITIZENS // 2))
+        return chosen
+
+
+def delays(
+    citizens: Sequence[CitizenOptOut], received: Mapping[str, int]
+) -> tuple[list[int], list[int]]:
+    """Return the milliseconds from each opt-out to the subscriber: by push, and by pull."""
+    found: tuple[list[int], list[int]] = ([], [])
+    for one in citizens:
+        if one.key in received:
+            found[0 if one.by_push else 1].append(received[one.key] - one.occurred_at)
+    return found
+
+
+def _wait(effect: Callable[[], bool], what: str) -> None:
+    wait_until(effect, within=_STAGE_TIMEOUT, what=what)
+
+
+def _citizen(entry: RegisterEntry, *, by_push: bool) -> CitizenOptOut:
+    return CitizenOptOut(key=entry.key, occurred_at=entry.occurred_at, by_push=by_push)

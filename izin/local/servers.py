@@ -1,0 +1,107 @@
+"""The servers a run needs, together: Kafka, PostgreSQL and, when asked for, the schema registry.
+
+What the caller's environment already names is used as it is, and nothing is started for it.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Self
+
+from izin.local.errors import LocalError
+from izin.local.kafka import Kafka
+from izin.local.maven import Progress, silent
+from izin.local.postgres import Postgres
+from izin.local.registry import ApicurioRegistry
+from izin.local.server import Server
+
+KAFKA = "KAFKA_BOOTSTRAP_SERVERS"
+DATABASE = "DATABASE_URL"
+REGISTRY = "SCHEMA_REGISTRY_URL"
+
+
+class LocalServers:
+    """Servers whose data lives in `state_dir`; a context manager.
+
+    A port of None is any free one. `environ` is searched for servers of the caller's own.
+    """
+
+    def __init__(  # noqa: PLR0913 - a port a server
+        self,
+        state_dir: Path,
+        *,
+        kafka_port: int | None = None,
+        postgres_port: int | None = None,
+        registry_port: int | None = None,
+        registry: bool = False,
+        environ: Mapping[str, str] = os.environ,
+        on_progress: Progress = silent,
+    ) -> None:
+        given = {name: environ[name] for name in (KAFKA, DATABASE, REGISTRY) if environ.get(name)}
+        self._given = given
+        self.kafka = (
+            None if KAFKA in given else Kafka(state_dir, kafka_port, on_progress=on_progress)
+        )
+        self.postgres = (
+            None
+            if DATABASE in given
+            else Postgres(state_dir, postgres_port, on_progress=on_progress)
+        )
+        self.registry = (
+            None
+            if REGISTRY in given or not registry
+            else ApicurioRegistry(state_dir, registry_port, on_progress=on_progress)
+        )
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """The servers that are started here."""
+        ours = (self.kafka, self.postgres, self.registry)
+        return tuple(server for server in ours if server is not None)
+
+    def start(self) -> None:
+        """Start the servers at the same time; return when all answer.
+
+        Raises what the first of them raised, after the others have been stopped.
+        """
+        starts: list[Callable[[], None]] = [server.start for server in self.servers]
+        try:
+            with ThreadPoolExecutor(max(1, len(starts))) as pool:
+                for started in [pool.submit(start) for start in starts]:
+                    started.result()
+        except BaseException:
+            self.stop()
+            raise
+
+    def check(self) -> None:
+        """Raise LocalError if a server has ended."""
+        for server in self.servers:
+            if not server.is_alive:
+                raise LocalError(f"{server.name} has ended; its log is {server.log}")
+
+    def stop(self) -> None:
+        """Stop the servers; do nothing for those that do not run."""
+        for server in reversed(self.servers):
+            server.stop()
+
+    def environment(self) -> dict[str, str]:
+        """Return the addresses under the names that our processes read.
+
+        SCHEMA_REGISTRY_URL is absent where there is no registry. Raises RuntimeError before start.
+        """
+        found = dict(self._given)
+        if self.kafka is not None:
+            found[KAFKA] = self.kafka.bootstrap_servers
+        if self.postgres is not None:
+            found[DATABASE] = self.postgres.url
+        if self.registry is not None:
+            found[REGISTRY] = self.registry.url
+        return found
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

@@ -1,0 +1,15 @@
+"""The fixtures of the suite do what they say."""
+
+import psycopg
+import pytest
+
+
+@pytest.mark.database
+def test_database_fixture_is_empty_and_utf8(database_url: str) -> None:
+    """The database is empty and UTF-8, whatever the machine's own locale."""
+    with psycopg.connect(database_url) as connection:
+        encoding, tables = connection.execute(
+            "SELECT getdatabaseencoding(), "
+            "(SELECT count(*) FROM pg_tables WHERE schemaname = 'public')"
+        ).fetchone() or ("", -1)
+    assert (encoding, tables) == ("UTF8", 0)

@@ -1,0 +1,38 @@
+"""Ctrl-C and SIGTERM end a block in order, and leave the handlers as they were."""
+
+import signal
+
+import pytest
+
+from izin.console.terminal import interrupts
+from izin.console.terminal.interrupts import raising_on_signals
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_first_signal_interrupts_the_block(number: signal.Signals) -> None:
+    """Either signal raises KeyboardInterrupt, after which a second one would end the process."""
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), raising_on_signals():
+        signal.raise_signal(number)
+    assert signal.getsignal(number) == before
+
+
+def test_second_signal_has_its_default_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once interrupted, the next signal has its usual effect: the end, at once."""
+    after = {}
+
+    def note(number: signal.Signals, handler: object) -> None:
+        after[number] = handler
+
+    monkeypatch.setattr(signal, "signal", note)
+    with pytest.raises(KeyboardInterrupt):
+        interrupts._interrupt(signal.SIGINT, None)
+    assert after == {signal.SIGINT: signal.SIG_DFL, signal.SIGTERM: signal.SIG_DFL}
+
+
+def test_block_without_a_signal_restores_the_handlers() -> None:
+    """The handlers are as they were."""
+    before = signal.getsignal(signal.SIGTERM)
+    with raising_on_signals():
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) == before

@@ -1,0 +1,103 @@
+"""A local stack starts in a folder of its own, and empties no other."""
+
+import socket
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from izin.console.local_stack.settings import Ports, example_brands
+from izin.console.local_stack.simulator import check_installed
+from izin.console.local_stack.stack import LocalStack
+from izin.console.local_stack.state_folder import StateFolder
+from izin.console.up import _panel
+from izin.local import LocalError, PortTakenError, StateInUseError
+from izin.local.folders import FolderLock
+
+
+def a_stack(folder: Path, ports: Ports | None = None) -> LocalStack:
+    """Return a stack that was not started."""
+    return LocalStack(
+        folder, brands=example_brands(), ports=ports, environ={}, on_progress=lambda _: None
+    )
+
+
+@pytest.fixture
+def used_folder(tmp_path: Path) -> Path:
+    """Give the folder of an earlier run, with what it left."""
+    folder = StateFolder(tmp_path / "state")
+    folder.claim(lambda _: None)
+    folder.release()
+    (folder.path / "logs").mkdir()
+    (folder.path / "logs" / "intake.log").write_text("old", "utf-8")
+    (folder.path / "environment").write_text("OLD=1", "utf-8")
+    (folder.path / "notes.txt").write_text("mine", "utf-8")
+    return folder.path
+
+
+def test_state_folder_claim_removes_old_run_files_only(used_folder: Path) -> None:
+    """Other files in the folder are left; the removal is reported in one line."""
+    progress: list[str] = []
+    StateFolder(used_folder).claim(progress.append)
+    assert progress == [f"removing ledger, topics and logs of the previous run, in {used_folder}"]
+    assert not (used_folder / "logs").exists()
+    assert not (used_folder / "environment").exists()
+    assert (used_folder / "notes.txt").read_text("utf-8") == "mine"
+
+
+def test_state_folder_claim_of_a_new_folder_reports_nothing(tmp_path: Path) -> None:
+    """A first run has nothing to remove."""
+    progress: list[str] = []
+    StateFolder(tmp_path / "state").claim(progress.append)
+    assert progress == []
+
+
+def test_up_prints_the_addresses(tmp_path: Path) -> None:
+    """The registry's where there is one, and a request that the intake accepts as it is."""
+    stack = a_stack(tmp_path / "state", Ports(intake=8081))
+    assert "registry" not in _words_of(stack)
+    stack._environment = {"SCHEMA_REGISTRY_URL": "http://127.0.0.1:18080/apis/ccompat/v7"}
+    words = _words_of(stack)
+    assert "registry http://127.0.0.1:18080/apis/ccompat/v7" in words
+    assert "curl http://127.0.0.1:8081/v1/consents" in words
+    assert stack.intake_token not in words
+
+
+def _words_of(stack: LocalStack) -> str:
+    return " ".join(str(_panel(stack).renderable).split())
+
+
+def test_state_folder_claim_of_foreign_files_is_refused(tmp_path: Path) -> None:
+    """A folder with other files is neither marked nor emptied, now or later."""
+    (tmp_path / "logs").mkdir()
+    for _ in range(2):
+        with pytest.raises(LocalError, match="--state-dir"):
+            StateFolder(tmp_path).claim(lambda _: None)
+    assert [one.name for one in tmp_path.iterdir()] == ["logs"]
+
+
+def test_state_folder_claim_while_in_use_is_refused(used_folder: Path) -> None:
+    """The second run on a folder ends with an error, and the files of the first stay."""
+    with (
+        FolderLock(used_folder, within=timedelta()),
+        pytest.raises(StateInUseError, match="--state-dir"),
+    ):
+        StateFolder(used_folder).claim(lambda _: None)
+    assert (used_folder / "logs" / "intake.log").exists()
+
+
+@pytest.mark.parametrize("part", ["intake", "sink", "order", "simulator"])
+def test_local_stack_on_a_taken_port_names_the_option(tmp_path: Path, part: str) -> None:
+    """The error names port and option, and nothing was started or written."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PortTakenError, match=f"--{part}-port") as failed:
+            a_stack(tmp_path / "state", Ports(**{part: port})).start()
+    assert str(port) in str(failed.value)
+    assert not (tmp_path / "state").exists()
+
+
+def test_local_stack_without_the_simulator_names_the_remedy() -> None:
+    """Nothing of izin names it as a dependency, so the error says how to install it."""
+    with pytest.raises(LocalError, match=r"pip install \./simulator"):
+        check_installed("no_such_package")

@@ -1,0 +1,167 @@
+"""Supervised children: restarted when they die, killed by name, stopped in reverse order."""
+
+import sys
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from izin.local import Command, RestartPolicy, StartError, Supervisor
+from tests.support.waiting import until
+
+FOREVER = "import threading; threading.Event().wait()"
+QUICK = RestartPolicy(first=timedelta(milliseconds=10), most_in_a_row=3)
+
+
+@pytest.fixture
+def events() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def supervisor(events: list[str]) -> Iterator[Supervisor]:
+    with Supervisor(policy=QUICK, on_event=events.append) as started:
+        yield started
+
+
+def a_command(folder: Path, name: str = "worker", code: str = FOREVER) -> Command:
+    return Command(name=name, argv=(sys.executable, "-c", code), log=folder / f"{name}.log")
+
+
+def test_child_kept_up_is_restarted_after_a_kill(
+    supervisor: Supervisor, tmp_path: Path, events: list[str]
+) -> None:
+    """A kill -9 is followed by a new start under a new id."""
+    child = supervisor.start(a_command(tmp_path), keep_up=True)
+    before = child.pid
+    supervisor.kill("worker")
+    until(lambda: child.is_alive and child.pid != before)
+    assert "worker ended with exit code -9; starting it again in 0.01 s" in events
+
+
+def test_child_not_kept_up_stays_down_after_a_kill(supervisor: Supervisor, tmp_path: Path) -> None:
+    """Without `keep_up` nothing is started again."""
+    supervisor.start(a_command(tmp_path, "kept"), keep_up=True)
+    supervisor.start(a_command(tmp_path, "single"))
+    before = supervisor.child("kept").pid
+    supervisor.kill("single")
+    supervisor.kill("kept")
+    until(lambda: supervisor.child("kept").is_alive and supervisor.child("kept").pid != before)
+    assert not supervisor.child("single").is_alive
+
+
+def test_start_together_failed_stops_those_not_ready(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    """Each waits for the other here; where one ends, what was not ready yet ends with it."""
+    pair = [
+        Command(
+            name=name,
+            argv=(sys.executable, "-c", f"open({str(tmp_path / name)!r}, 'w'); {FOREVER}"),
+            log=tmp_path / f"{name}.log",
+            ready=(tmp_path / other).exists,
+        )
+        for name, other in (("one", "two"), ("two", "one"))
+    ]
+    supervisor.start_together(*pair, keep_up=True)
+    assert all(supervisor.child(name).is_alive for name in ("one", "two"))
+    ends = a_command(tmp_path, "ends", "raise SystemExit(3)")
+    never = Command(name="ends", argv=ends.argv, log=ends.log, ready=lambda: False)
+    with pytest.raises(StartError, match="ended with exit code 3"):
+        supervisor.start_together(never, a_command(tmp_path, "late"), keep_up=True)
+    assert not supervisor.child("late").is_alive
+    assert supervisor.child("one").is_alive
+
+
+def test_child_dying_in_a_row_is_given_up_with_its_log(
+    supervisor: Supervisor, tmp_path: Path, events: list[str]
+) -> None:
+    """Deaths in a row are bounded; the last event says that it stays down, and quotes its log."""
+    mark = tmp_path / "first-run"
+    code = (
+        f"import pathlib, threading; p = pathlib.Path({str(mark)!r}); "
+        "first = not p.exists(); p.touch(); threading.Event().wait() if first else None; "
+        "print('no more'); raise SystemExit(4)"
+    )
+    supervisor.start(a_command(tmp_path, code=code), keep_up=True)
+    until(mark.exists)
+    supervisor.kill("worker")
+    until(lambda: any("4 times in a row; it stays down" in event for event in events))
+    assert events[-1].endswith("no more")
+    supervisor.tend(time.monotonic() + 3600)
+    assert not supervisor.child("worker").is_alive
+
+
+def test_supervisor_stop_is_in_reverse_order(supervisor: Supervisor, tmp_path: Path) -> None:
+    """The last one started is stopped first, so that none loses what it depends on."""
+    order = tmp_path / "order"
+    code = (
+        "import pathlib, signal, sys, threading\n"
+        "def end(*_):\n"
+        f"    open({str(order)!r}, 'a').write(sys.argv[1] + ' ')\n"
+        "    sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        f"pathlib.Path({str(tmp_path)!r}, sys.argv[1]).touch()\n"
+        "threading.Event().wait()\n"
+    )
+    for name in ("broker", "worker", "console"):
+        argv = (sys.executable, "-c", code, name)
+        log = tmp_path / f"{name}.log"
+        supervisor.start(Command(name=name, argv=argv, log=log, ready=(tmp_path / name).exists))
+    supervisor.stop()
+    assert order.read_text().split() == ["console", "worker", "broker"]
+
+
+def test_child_stopped_by_name_is_not_restarted(
+    supervisor: Supervisor, tmp_path: Path, events: list[str]
+) -> None:
+    """A stop by name ends the supervision."""
+    supervisor.start(a_command(tmp_path), keep_up=True)
+    supervisor.stop("worker")
+    supervisor.tend(time.monotonic() + 3600)
+    assert not supervisor.child("worker").is_alive
+    assert events == []
+
+
+def test_start_with_a_running_name_is_refused(supervisor: Supervisor, tmp_path: Path) -> None:
+    """Names are unique among running children; after the first has ended, the name is free."""
+    supervisor.start(a_command(tmp_path))
+    with pytest.raises(ValueError, match="named worker runs already"):
+        supervisor.start(a_command(tmp_path))
+    supervisor.stop("worker")
+    assert supervisor.start(a_command(tmp_path)).is_alive
+
+
+def test_child_that_fails_to_start_is_gone(supervisor: Supervisor, tmp_path: Path) -> None:
+    """The error comes through, the process is gone."""
+    command = Command(
+        name="worker",
+        argv=(sys.executable, "-c", FOREVER),
+        log=tmp_path / "worker.log",
+        ready=lambda: False,
+        ready_within=timedelta(milliseconds=50),
+    )
+    with pytest.raises(StartError):
+        supervisor.start(command, keep_up=True)
+    assert not supervisor.child("worker").is_alive
+
+
+def test_restart_pause_doubles_and_is_bounded() -> None:
+    """Doubled with each death in a row, up to the longest; then no more."""
+    policy = RestartPolicy(
+        first=timedelta(seconds=1), longest=timedelta(seconds=3), most_in_a_row=3
+    )
+    pauses = [policy.pause(deaths) for deaths in (1, 2, 3, 4)]
+    assert pauses == [timedelta(seconds=1), timedelta(seconds=2), timedelta(seconds=3), None]
+
+
+def test_deaths_far_apart_do_not_add_up(supervisor: Supervisor, tmp_path: Path) -> None:
+    """Deaths far apart never add up to giving up."""
+    child = supervisor.start(a_command(tmp_path), keep_up=True)
+    for hour in range(1, 2 * QUICK.most_in_a_row):
+        child.kill()
+        supervisor.tend(time.monotonic() + 3600 * hour)
+        supervisor.tend(time.monotonic() + 3600 * hour + 1)
+        assert child.is_alive
