@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -18,7 +17,6 @@ from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.contracts import RECORDS, Schema
 from izin.schemas.fast import writer
 from izin.schemas.fast.decision_writer import DecisionWriter
-from izin.schemas.fast.offset_codegen import offsets_of
 from izin.schemas.fast.reader import reader_of
 from izin.schemas.fast.writer import EPOCH, long_bytes, writer_of
 from izin.schemas.records import consent_to_avro, event_from_avro, event_to_avro
@@ -81,59 +79,6 @@ def test_fast_event_reader_returns_the_written_event() -> None:
         assert (
             CODEC.decode_event(data) == event == event_from_avro(CODEC.decode("ConsentEvent", data))
         )
-
-
-@pytest.mark.parametrize("record", sorted(contracts.current()))
-@given(data=st.data())
-def test_offsets_are_the_ends_of_the_fields(record: str, data: st.DataObject) -> None:
-    """What it cuts out, put together again, is the record; its instants are those told."""
-    contract = contracts.current()[record]
-    fields = contract.schema["fields"]
-    names = [field["name"] for field in fields]
-    stamp = {"type": "long", "logicalType": "timestamp-millis"}
-    instants = [one["name"] for one in fields if one["type"] in (stamp, ["null", stamp])]
-    value = data.draw(values(contract.schema))
-    body = writer_of(contract.schema)(value)
-    try:
-        cuts = offsets_of(contract.schema, names, instants)(body, 0)
-    except ValueError:
-        # Unusual, and left to others: a map in which a count or a size takes several bytes.
-        assert any(isinstance(one, dict) for one in value.values())
-        return
-    assert cuts[-1] == len(body)
-    edges = [0, *cuts[: len(names)]]
-    for field, (start, end) in zip(fields, pairwise(edges), strict=True):
-        assert body[start:end] == writer_of(field["type"])(value[field["name"]])
-    for name, told in zip(instants, cuts[len(names) : -1], strict=True):
-        at = value[name]
-        assert told == (None if at is None else (at - EPOCH) // timedelta(milliseconds=1))
-
-
-@given(st.data())
-def test_offsets_of_unreadable_bytes_are_not_found(data: st.DataObject) -> None:
-    """Bytes changed or cut short anywhere: whoever cuts them has read them, to the end."""
-    contract = contracts.current()["ConsentEvent"]
-    body = bytearray(CODEC.encode("ConsentEvent", golden("ConsentEvent")))
-    start = len(CODEC.header("ConsentEvent"))
-    for _ in range(data.draw(st.integers(1, 3))):
-        place = data.draw(st.integers(start, len(body) - 1))
-        body[place] = data.draw(st.integers(0, 255))
-    broken = bytes(body[: data.draw(st.sampled_from([len(body), len(body) - 1, len(body) // 2]))])
-    try:
-        *_, end = offsets_of(contract.schema, ["iys"])(broken, start)
-    except Exception:  # noqa: BLE001  # whatever it stumbles on
-        return
-    if end == len(broken):
-        CODEC.decode("ConsentEvent", broken)
-
-
-def test_offsets_of_a_missing_field_are_refused() -> None:
-    """A field that the contract lost is found when the worker starts."""
-    schema = contracts.current()["Consent"].schema
-    with pytest.raises(ValueError, match="nowhere"):
-        offsets_of(schema, ["nowhere"])
-    with pytest.raises(ValueError, match="status"):
-        offsets_of(schema, [], ["status"])
 
 
 @pytest.mark.parametrize("statement", [a_claim(), a_ret(), a_ret(consent_date=None)])
