@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from aiokafka import ConsumerRecord
 from confluent_kafka import KafkaError, Message, TopicPartition
 
 from izin.consent.admission import Refusal, admit
@@ -16,24 +17,27 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_from_avro, event_from_avro
-from izin.streams.guard import SourceRecord, appended_at
+from izin.streams.guard import appended_at
 from izin.streams.order import REPARTITIONED
 
 Coordinates = tuple[str, int, int]
 
 
-def source(message: Message) -> SourceRecord:
+def source(message: Message) -> ConsumerRecord:
     """Return `message` as the order stage's transport delivers it."""
     kind, timestamp = message.timestamp()
-    return SourceRecord(
-        str(message.topic()),
-        int(message.partition() or 0),
-        int(message.offset() or 0),
-        timestamp,
-        kind,
-        message.key(),
-        message.value(),
-        message.headers() or [],
+    return ConsumerRecord(
+        topic=str(message.topic()),
+        partition=int(message.partition() or 0),
+        offset=int(message.offset() or 0),
+        timestamp=timestamp,
+        timestamp_type=kind,
+        key=message.key(),
+        value=message.value(),
+        checksum=None,
+        serialized_key_size=0,
+        serialized_value_size=0,
+        headers=message.headers() or [],
     )
 
 
@@ -121,7 +125,7 @@ def examine(
     for lane in (topics.events, topics.express):
         for message in read(settings, lane.name):
             record = source(message)
-            place = record[:3]
+            place = record.topic, record.partition, record.offset
             verdict.counts["events"] += 1
             came_from = dict(record.headers).get(REPARTITIONED)
             if came_from is not None:
@@ -159,7 +163,7 @@ def examine(
     return verdict
 
 
-def _claim(source: SourceRecord, codec: Codec) -> Claim | None:
+def _claim(source: ConsumerRecord, codec: Codec) -> Claim | None:
     try:
         event = event_from_avro(codec.decode("ConsentEvent", source.value or b""))
     except UndecodableError:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import NoReturn, cast
 
 import pytest
+from aiokafka import ConsumerRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +23,6 @@ from izin.streams.guard import (
     AdmittedRecord,
     DeadLetter,
     Guard,
-    SourceRecord,
     appended_at,
     dead_letter_to_avro,
 )
@@ -30,11 +30,11 @@ from tests.support.builders import PHONE, an_event
 from tests.support.order_harness import APPENDED, CODEC, a_record, fetched
 
 
-def admitted(record: SourceRecord) -> AdmittedRecord | DeadLetter:
+def admitted(record: ConsumerRecord) -> AdmittedRecord | DeadLetter:
     return Guard(CODEC).admit(record)
 
 
-def a_letter(record: SourceRecord) -> DeadLetter:
+def a_letter(record: ConsumerRecord) -> DeadLetter:
     letter = admitted(record)
     assert isinstance(letter, DeadLetter)
     return letter
