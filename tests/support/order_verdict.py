@@ -1,4 +1,4 @@
-"""Topics read whole, as a subscriber sees them, and judged."""
+"""Topics read whole, as a subscriber sees them, and checked."""
 
 import time
 from collections import Counter, defaultdict
@@ -115,7 +115,7 @@ Read = Callable[[KafkaSettings, str], Iterable[Message]]
 def examine(
     settings: KafkaSettings, codec: Codec, *, read: Read = committed_records
 ) -> OrderVerdict:
-    """Read every topic and judge what the order stage made of both lanes."""
+    """Read every topic and check what the order stage made of both lanes."""
     topics, verdict = settings.topics, OrderVerdict()
     claims: dict[Coordinates, Claim] = {}
     refused: set[Coordinates] = set()
@@ -143,8 +143,8 @@ def examine(
                 misplaced.add(place)
     verdict.counts["misplaced"] = len(misplaced)
     verdict.missing += sorted(misplaced - repartitioned)
-    told = [message.value() or b"" for message in read(settings, topics.decisions.name)]
-    decided = _check_decisions([codec.decode("Decision", one) for one in told], verdict, claims)
+    values = [message.value() or b"" for message in read(settings, topics.decisions.name)]
+    decided = _check_decisions([codec.decode("Decision", one) for one in values], verdict, claims)
     dead = [
         (letter["topic"], letter["partition"], letter["offset"])
         for message in read(settings, topics.dead_letters.name)
@@ -177,14 +177,14 @@ def _check_decisions(
 ) -> set[Coordinates]:
     places: list[Coordinates] = []
     winners: dict[tuple[bytes, Any, Any], Order] = {}
-    for told in decisions:
-        place = told["topic"], told["partition"], told["offset"]
+    for decision in decisions:
+        place = decision["topic"], decision["partition"], decision["offset"]
         places.append(place)
-        verdict.counts[told["kind"]] += 1
+        verdict.counts[decision["kind"]] += 1
         claim = claims.get(place)
-        if claim is None or claim.event.event_id != told["event"]["event_id"]:
+        if claim is None or claim.event.event_id != decision["event"]["event_id"]:
             verdict.wrong.append(repr(place).encode())
-        elif told["kind"] != "Stale":
+        elif decision["kind"] != "Stale":
             moment = (claim.key.encode(), claim.effective_at, claim.status)
             winners[moment] = max(winners.get(moment, claim.order), claim.order)
     verdict.counts["decisions"] = len(places)
@@ -217,15 +217,15 @@ def _check_rows(
         if row.status is Status.RET and (before is None or before.status is Status.ONAY):
             refusals[key].append(value)
         found[key] = row
-    told: defaultdict[bytes, list[bytes]] = defaultdict(list)
+    written: defaultdict[bytes, list[bytes]] = defaultdict(list)
     for message in opt_outs:
-        told[message.key() or b""].append(message.value() or b"")
+        written[message.key() or b""].append(message.value() or b"")
         verdict.counts["opt-outs"] += 1
     verdict.counts["keys"] = len(expected)
     keys = expected.keys() | found.keys()
     verdict.wrong += [key for key in keys if expected.get(key) != found.get(key)]
-    keys = told.keys() | refusals.keys()
-    verdict.opt_outs += [key for key in keys if told.get(key) != refusals.get(key)]
+    keys = written.keys() | refusals.keys()
+    verdict.opt_outs += [key for key in keys if written.get(key) != refusals.get(key)]
 
 
 def _went_back(before: Consent, row: Consent) -> bool:

@@ -1,4 +1,4 @@
-"""A topic's settings changed behind the house's back."""
+"""Change a topic's settings as an operator might."""
 
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
@@ -14,8 +14,8 @@ def set_of_topic(settings: KafkaSettings, topic: str, name: str, value: str) -> 
     client = admin(settings)  # gone, it would take the answer with it
     client.incremental_alter_configs([resource])[resource].result(10)
 
-    def told() -> bool:
+    def is_set() -> bool:
         asked = ConfigResource(ResourceType.TOPIC, topic)
         return bool(client.describe_configs([asked])[asked].result(10)[name].value == value)
 
-    until(told)
+    until(is_set)

@@ -33,32 +33,32 @@ def offsets_of(
 @pytest.mark.parametrize("record", sorted(contracts.current()))
 @given(data=st.data())
 def test_offsets_are_the_ends_of_the_fields(record: str, data: st.DataObject) -> None:
-    """What it cuts out, put together again, is the record; its instants are those told."""
+    """The fields between them are the record's; the instants are its own."""
     contract = contracts.current()[record]
     fields = contract.schema["fields"]
     names = [field["name"] for field in fields]
-    stamp = {"type": "long", "logicalType": "timestamp-millis"}
-    instants = [one["name"] for one in fields if one["type"] in (stamp, ["null", stamp])]
+    timestamp = {"type": "long", "logicalType": "timestamp-millis"}
+    instants = [one["name"] for one in fields if one["type"] in (timestamp, ["null", timestamp])]
     value = data.draw(values(contract.schema))
     body = writer_of(contract.schema)(value)
     try:
-        cuts = offsets_of(contract.schema, names, instants)(body, 0)
+        found = offsets_of(contract.schema, names, instants)(body, 0)
     except ValueError:
         # Unusual, and left to others: a map in which a count or a size takes several bytes.
         assert any(isinstance(one, dict) for one in value.values())
         return
-    assert cuts[-1] == len(body)
-    edges = [0, *cuts[: len(names)]]
+    assert found[-1] == len(body)
+    edges = [0, *found[: len(names)]]
     for field, (start, end) in zip(fields, pairwise(edges), strict=True):
         assert body[start:end] == writer_of(field["type"])(value[field["name"]])
-    for name, told in zip(instants, cuts[len(names) : -1], strict=True):
+    for name, millis in zip(instants, found[len(names) : -1], strict=True):
         at = value[name]
-        assert told == (None if at is None else (at - EPOCH) // timedelta(milliseconds=1))
+        assert millis == (None if at is None else (at - EPOCH) // timedelta(milliseconds=1))
 
 
 @given(st.data())
 def test_offsets_of_unreadable_bytes_are_not_found(data: st.DataObject) -> None:
-    """Bytes changed or cut short anywhere: whoever cuts them has read them, to the end."""
+    """Bytes changed or cut short anywhere: offsets are found only of what can be read."""
     contract = contracts.current()["ConsentEvent"]
     body = bytearray(CODEC.encode("ConsentEvent", golden("ConsentEvent")))
     start = len(CODEC.header("ConsentEvent"))
