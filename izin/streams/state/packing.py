@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-LAYOUT = 1
+LAYOUT = 2
 """Increased with every change in how packed bytes are read."""
 
 _MICROSECOND: Final = timedelta(microseconds=1)
