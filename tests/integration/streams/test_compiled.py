@@ -12,7 +12,7 @@ from zipfile import ZipFile
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SOURCES = ("izin", "pyproject.toml", "setup.py", "README.md", "LICENSE")
 TESTS = (
     "tests/contract/schemas/test_fast.py",
