@@ -6,7 +6,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, NamedTuple
 
 from izin.schemas import contracts
-from izin.schemas.fast.offset_codegen import generate
+from tools.offset_codegen import generate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -81,7 +81,7 @@ _NO_VIOLATION = {"name": "violations", "type": "boolean"}
 
 _WIDTH = 100
 
-_MODULE = '''"""Find where the fields of a {records} end in its bytes; see ``offset_codegen``.
+_MODULE = '''"""Find where the fields of a {records} end in its bytes; see ``tools.offset_codegen``.
 
 Generated from the contract by `make docs`; changes made here are lost.
 """
@@ -92,14 +92,13 @@ from __future__ import annotations
 
 from typing import Final
 
-{imports}from izin.schemas.fast.reader import SHORT, long_of, long_text
+{imports}from izin.schemas.fast.reader import {names}
 
 short: Final[list[int]] = SHORT
 {readers}{functions}'''
 
 _IMPORTS = """\
 from izin.schemas import contracts
-from izin.schemas.fast.offset_codegen import reader_of_some
 """
 _KINDS = """\
 _KINDS = {{one["name"]: one["type"] for one in contracts.current()["{record}"].schema["fields"]}}\
@@ -150,6 +149,7 @@ def _module(cutters: Sequence[_Function]) -> str:
     return _MODULE.format(
         records=" and a ".join(one.record for one in cutters),
         imports=_IMPORTS if readers else "",
+        names="SHORT, long_of, long_text" + ", reader_of_some" * bool(readers),
         readers="".join(f"{line}\n" for line in readers),
         functions="".join(functions),
     )

@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 _CONSTRUCTORS: Mapping[str, Constructor] = {
     "ConsentEvent": maker(ConsentEvent),
-    "IysStatement": maker(IysOrigin),
+    "IysStatement": IysOrigin,
     "Consent": consent_of,
 }
 """By record: the value of the law that is read without a dict in between."""
@@ -153,9 +153,6 @@ class Codec:
 
     def decode_event(self, data: bytes) -> ConsentEvent:
         """Return the ConsentEvent that ``data`` frames; raises as ``decode`` does."""
-        found = self._read_fast("ConsentEvent", self._read_value, data)
-        if found is not None:
-            return cast("ConsentEvent", found)
         return self._decode_value("ConsentEvent", data, event_from_avro)
 
     def decode_consent(self, data: bytes) -> Consent:
@@ -163,12 +160,12 @@ class Codec:
 
         Raises as ``decode`` does, and UndecodableError for words that the law does not know.
         """
-        found = self._read_fast("Consent", self._read_value, data)
-        if found is not None:
-            return cast("Consent", found)
         return self._decode_value("Consent", data, consent_from_avro)
 
     def _decode_value(self, record: str, data: bytes, make: Callable[[AvroRecord], T]) -> T:
+        found = self._read_fast(record, self._read_value, data)
+        if found is not None:
+            return cast("T", found)
         content = self.decode(record, data)
         try:
             return make(content)

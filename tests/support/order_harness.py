@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from aiokafka import ConsumerRecord
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
@@ -15,7 +16,6 @@ from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_to_avro, event_to_avro
 from izin.schemas.topics import Topics
-from izin.streams.guard import SourceRecord
 from izin.streams.order import OrderStage
 from izin.streams.ownership.effects import Effects, OutputRecord
 from izin.streams.ownership.owned_partition import OwnedPartition
@@ -40,7 +40,7 @@ IN_FULL = Packing(most=0)
 """Stores all fields with each consent, so that any other packing reads what it packs."""
 
 
-def fetched(**fields: object) -> SourceRecord:
+def fetched(**fields: object) -> ConsumerRecord:
     """Return a record of the bulk lane without a value."""
     made: dict[str, Any] = {
         "topic": TOPIC,
@@ -50,18 +50,21 @@ def fetched(**fields: object) -> SourceRecord:
         "timestamp_type": 1,
         "key": b"any",
         "value": None,
+        "checksum": None,
+        "serialized_key_size": 0,
+        "serialized_value_size": 0,
         "headers": (),
     }
-    return SourceRecord(**made | fields)
+    return ConsumerRecord(**made | fields)
 
 
-def a_record(event: ConsentEvent | None = None, **fields: object) -> SourceRecord:
+def a_record(event: ConsentEvent | None = None, **fields: object) -> ConsumerRecord:
     """Return a record of `event`, an ONAY unless given."""
     value = CODEC.encode("ConsentEvent", event_to_avro(event or an_event()))
     return fetched(**{"value": value} | fields)
 
 
-def records_of(*events: ConsentEvent, **fields: object) -> list[SourceRecord]:
+def records_of(*events: ConsentEvent, **fields: object) -> list[ConsumerRecord]:
     """Return a record of each of `events` on the partition of ``KEY``."""
     return [
         a_record(event, **{"partition": HOME, "offset": offset} | fields)
@@ -105,7 +108,7 @@ class OrderHarness:
 
     def fold(
         self,
-        records: Iterable[SourceRecord],
+        records: Iterable[ConsumerRecord],
         state: PartitionState | None = None,
         *,
         partition: int = HOME,
@@ -116,7 +119,7 @@ class OrderHarness:
             state.packing = IN_FULL
         return self.stage.fold(partition, records, state)
 
-    def fold_generally(self, records: Iterable[SourceRecord], state: PartitionState) -> Effects:
+    def fold_generally(self, records: Iterable[ConsumerRecord], state: PartitionState) -> Effects:
         """Return what `records` fold to where none takes the fast path."""
         effects = Effects()
         for record in records:

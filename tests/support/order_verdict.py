@@ -1,4 +1,4 @@
-"""Topics read whole, as a subscriber sees them, and judged."""
+"""Topics read whole, as a subscriber sees them, and checked."""
 
 import time
 from collections import Counter, defaultdict
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from aiokafka import ConsumerRecord
 from confluent_kafka import KafkaError, Message, TopicPartition
 
 from izin.consent.admission import RefusedEvent, admit
@@ -16,24 +17,27 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_from_avro, event_from_avro
-from izin.streams.guard import SourceRecord, appended_at
+from izin.streams.guard import appended_at
 from izin.streams.order import REPARTITIONED
 
 Coordinates = tuple[str, int, int]
 
 
-def source(message: Message) -> SourceRecord:
+def source(message: Message) -> ConsumerRecord:
     """Return `message` as the order stage's transport delivers it."""
     kind, timestamp = message.timestamp()
-    return SourceRecord(
-        str(message.topic()),
-        int(message.partition() or 0),
-        int(message.offset() or 0),
-        timestamp,
-        kind,
-        message.key(),
-        message.value(),
-        message.headers() or [],
+    return ConsumerRecord(
+        topic=str(message.topic()),
+        partition=int(message.partition() or 0),
+        offset=int(message.offset() or 0),
+        timestamp=timestamp,
+        timestamp_type=kind,
+        key=message.key(),
+        value=message.value(),
+        checksum=None,
+        serialized_key_size=0,
+        serialized_value_size=0,
+        headers=message.headers() or [],
     )
 
 
@@ -111,7 +115,7 @@ Read = Callable[[KafkaSettings, str], Iterable[Message]]
 def examine(
     settings: KafkaSettings, codec: Codec, *, read: Read = committed_records
 ) -> OrderVerdict:
-    """Read every topic and judge what the order stage made of both lanes."""
+    """Read every topic and check what the order stage made of both lanes."""
     topics, verdict = settings.topics, OrderVerdict()
     claims: dict[Coordinates, AdmittedEvent] = {}
     refused: set[Coordinates] = set()
@@ -121,7 +125,7 @@ def examine(
     for lane in (topics.events, topics.express):
         for message in read(settings, lane.name):
             record = source(message)
-            place = record[:3]
+            place = record.topic, record.partition, record.offset
             verdict.counts["events"] += 1
             came_from = dict(record.headers).get(REPARTITIONED)
             if came_from is not None:
@@ -139,8 +143,8 @@ def examine(
                 misplaced.add(place)
     verdict.counts["misplaced"] = len(misplaced)
     verdict.missing += sorted(misplaced - repartitioned)
-    told = [message.value() or b"" for message in read(settings, topics.decisions.name)]
-    decided = _check_decisions([codec.decode("Decision", one) for one in told], verdict, claims)
+    values = [message.value() or b"" for message in read(settings, topics.decisions.name)]
+    decided = _check_decisions([codec.decode("Decision", one) for one in values], verdict, claims)
     dead = [
         (letter["topic"], letter["partition"], letter["offset"])
         for message in read(settings, topics.dead_letters.name)
@@ -159,7 +163,7 @@ def examine(
     return verdict
 
 
-def _claim(source: SourceRecord, codec: Codec) -> AdmittedEvent | None:
+def _claim(source: ConsumerRecord, codec: Codec) -> AdmittedEvent | None:
     try:
         event = event_from_avro(codec.decode("ConsentEvent", source.value or b""))
     except UndecodableError:
@@ -175,14 +179,14 @@ def _check_decisions(
 ) -> set[Coordinates]:
     places: list[Coordinates] = []
     winners: dict[tuple[bytes, Any, Any], Order] = {}
-    for told in decisions:
-        place = told["topic"], told["partition"], told["offset"]
+    for decision in decisions:
+        place = decision["topic"], decision["partition"], decision["offset"]
         places.append(place)
-        verdict.counts[told["kind"]] += 1
+        verdict.counts[decision["kind"]] += 1
         claim = claims.get(place)
-        if claim is None or claim.event.event_id != told["event"]["event_id"]:
+        if claim is None or claim.event.event_id != decision["event"]["event_id"]:
             verdict.wrong.append(repr(place).encode())
-        elif told["kind"] != "Stale":
+        elif decision["kind"] != "Stale":
             moment = (claim.key.encode(), claim.effective_at, claim.status)
             winners[moment] = max(winners.get(moment, claim.order), claim.order)
     verdict.counts["decisions"] = len(places)
@@ -215,15 +219,15 @@ def _check_rows(
         if row.status is Status.RET and (before is None or before.status is Status.ONAY):
             refusals[key].append(value)
         found[key] = row
-    told: defaultdict[bytes, list[bytes]] = defaultdict(list)
+    written: defaultdict[bytes, list[bytes]] = defaultdict(list)
     for message in opt_outs:
-        told[message.key() or b""].append(message.value() or b"")
+        written[message.key() or b""].append(message.value() or b"")
         verdict.counts["opt-outs"] += 1
     verdict.counts["keys"] = len(expected)
     keys = expected.keys() | found.keys()
     verdict.wrong += [key for key in keys if expected.get(key) != found.get(key)]
-    keys = told.keys() | refusals.keys()
-    verdict.opt_outs += [key for key in keys if told.get(key) != refusals.get(key)]
+    keys = written.keys() | refusals.keys()
+    verdict.opt_outs += [key for key in keys if written.get(key) != refusals.get(key)]
 
 
 def _went_back(before: Consent, row: Consent) -> bool:

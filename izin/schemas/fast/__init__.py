@@ -2,7 +2,6 @@
 
     reader           Avro bytes to values, without fastavro          codec.decode
     writer           values to Avro bytes, without fastavro          codec.encode
-    offset_codegen   source of functions that find fields in bytes   reader
     decision_writer  a Decision around bytes that are there already  codec.encode
     header_writer    CloudEvents headers from templates              cloud_events.headers
     cache            the bounded cache of all of these

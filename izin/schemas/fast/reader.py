@@ -189,3 +189,8 @@ def reader_of_type(
         case _:
             raise ValueError(f"no contract of ours uses {kind!r}")
     return read
+
+
+def reader_of_some(kind: Any) -> Read:  # noqa: ANN401  # any JSON
+    """Return the reader of what a field of the type ``kind`` has where it is not null."""
+    return reader_of_type(kind[1] if isinstance(kind, list) else kind)

@@ -11,8 +11,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from izin.schemas.fast.cache import put
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -25,8 +23,6 @@ MILLISECOND = timedelta(milliseconds=1)
 
 _INT: Final = 1 << 31
 _LONG: Final = 1 << 63
-_NUMBERS: dict[int, bytes] = {}
-_INSTANTS: dict[datetime, bytes] = {}
 _BYTES: Final = [bytes((one,)) for one in range(256)]
 
 
@@ -39,20 +35,12 @@ def long_bytes(number: int) -> bytes:
     return first + _BYTES[left]
 
 
-def size_bytes(size: int) -> bytes:
-    """Return the size of a text or the count of an array, as Avro writes it."""
-    return _SMALL[size] if size < len(_SMALL) else long_bytes(size)
-
-
-_SMALL = [long_bytes(number) for number in range(1024)]
-
-
 def _text(value: str) -> bytes:
     return _raw(value.encode())
 
 
 def _raw(value: bytes) -> bytes:
-    return size_bytes(len(value)) + value
+    return long_bytes(len(value)) + value
 
 
 def _boolean(value: bool) -> bytes:
@@ -64,11 +52,9 @@ def _boolean(value: bool) -> bytes:
 
 
 def _int(value: int) -> bytes:
-    if 0 <= value < len(_SMALL):
-        return _SMALL[value]
     if not -_INT <= value < _INT:
         raise ValueError("out of bounds")
-    return _NUMBERS.get(value) or put(_NUMBERS, value, long_bytes(value))
+    return long_bytes(value)
 
 
 def _long(value: int) -> bytes:
@@ -78,9 +64,7 @@ def _long(value: int) -> bytes:
 
 
 def _instant(value: datetime) -> bytes:
-    # The same instant stands in several fields, and in each record that is written of an event.
-    found = _INSTANTS.get(value)
-    return found or put(_INSTANTS, value, long_bytes((value - EPOCH) // MILLISECOND))
+    return long_bytes((value - EPOCH) // MILLISECOND)
 
 
 def _or_null(write: Write) -> Write:

@@ -1,4 +1,4 @@
-"""Find where the fields of a ConsentEvent end in its bytes; see ``offset_codegen``.
+"""Find where the fields of a ConsentEvent end in its bytes; see ``tools.offset_codegen``.
 
 Generated from the contract by `make docs`; changes made here are lost.
 """
@@ -10,8 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from izin.schemas import contracts
-from izin.schemas.fast.offset_codegen import reader_of_some
-from izin.schemas.fast.reader import SHORT, long_of, long_text
+from izin.schemas.fast.reader import SHORT, long_of, long_text, reader_of_some
 
 short: Final[list[int]] = SHORT
 _KINDS = {one["name"]: one["type"] for one in contracts.current()["ConsentEvent"].schema["fields"]}

@@ -1,4 +1,4 @@
-"""Find where the fields of a Decision and a Consent end in its bytes; see ``offset_codegen``.
+"""Find where the fields of a Decision and a Consent end in its bytes; see ``tools.offset_codegen``.
 
 Generated from the contract by `make docs`; changes made here are lost.
 """

@@ -6,19 +6,12 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import Any
-
-from izin.streams.guard import SourceRecord
 
 WHOLE_WAIT = 500
 """Milliseconds that a broker may wait for a record in a fetch of all its partitions."""
 PARTIAL_WAIT = 25
 """The same, in a fetch that leaves out partitions whose records are still being processed."""
-
-
-_source_record = partial(tuple.__new__, SourceRecord)
-"""Takes half the time of the constructor."""
 
 
 def positions(consumer: Any) -> dict[Any, int]:  # noqa: ANN401  # aiokafka publishes no types
@@ -47,29 +40,6 @@ def shorten_waits(fetcher: Any) -> None:  # noqa: ANN401  # aiokafka publishes n
         return requests, *others
 
     fetcher._get_actions_per_node = with_short_waits  # noqa: SLF001  # the same
-
-
-def use_light_records(fetcher: Any) -> None:  # noqa: ANN401  # aiokafka publishes no types
-    """Have ``fetcher`` make a ``SourceRecord`` of each record, not a ``ConsumerRecord``."""
-    for fetched in fetcher._records.values():  # noqa: SLF001  # aiokafka has no public way
-        records = getattr(fetched, "_partition_records", None)  # an error has none
-        if records is not None:
-            records._consumer_record = _record  # noqa: SLF001  # aiokafka has no public way
-
-
-def _record(tp: Any, record: Any) -> SourceRecord:  # noqa: ANN401  # aiokafka publishes no types
-    return _source_record(
-        (
-            tp.topic,
-            tp.partition,
-            record.offset,
-            record.timestamp,
-            record.timestamp_type,
-            record.key,
-            record.value,
-            record.headers,
-        )
-    )
 
 
 async def fetched_within(consumer: Any, limit: float) -> bool:  # noqa: ANN401  # aiokafka publishes no types

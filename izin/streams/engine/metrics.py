@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from izin.streams.engine.worker import OrderWorker
+
+F = TypeVar("F", CounterMetricFamily, GaugeMetricFamily)
 
 _DECISIONS = ("Apply", "Enriched", "Stale", "Duplicate")
 _TOTALS = ("opt-outs", "repartitioned", "records", "batches", "acquisitions", "aborted")
@@ -50,20 +52,23 @@ class WorkerMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield the current metrics."""
-        counts = self._worker.counts
-        decisions = CounterMetricFamily(
-            "izin_order_decisions", "Events decided, by kind.", labels=["kind"]
+        worker, counts = self._worker, self._worker.counts
+        yield _labelled(
+            CounterMetricFamily(
+                "izin_order_decisions", "Events decided, by kind.", labels=["kind"]
+            ),
+            {kind.lower(): counts[kind] for kind in _DECISIONS},
         )
-        for kind in _DECISIONS:
-            decisions.add_metric([kind.lower()], counts[kind])
-        yield decisions
-        dead = CounterMetricFamily(
-            "izin_order_dead_letters", "Records that became no decision.", labels=["reason"]
+        yield _labelled(
+            CounterMetricFamily(
+                "izin_order_dead_letters", "Records that became no decision.", labels=["reason"]
+            ),
+            {
+                name.removeprefix(DEAD_LETTER): count
+                for name, count in counts.items()
+                if name.startswith(DEAD_LETTER)
+            },
         )
-        for name, count in counts.items():
-            if name.startswith(DEAD_LETTER):
-                dead.add_metric([name.removeprefix(DEAD_LETTER)], count)
-        yield dead
         for name in _TOTALS:
             yield CounterMetricFamily(
                 f"izin_order_{name.replace('-', '_')}", f"Total {name}.", value=counts[name]
@@ -72,7 +77,7 @@ class WorkerMetrics(Collector):
             "izin_order_commit_seconds",
             "A batch's transaction, from its first record to its end.",
             count_value=counts["batches"],
-            sum_value=self._worker.commit_seconds,
+            sum_value=worker.commit_seconds,
         )
         yield SummaryMetricFamily(
             "izin_order_batch_records",
@@ -80,32 +85,31 @@ class WorkerMetrics(Collector):
             count_value=counts["batches"],
             sum_value=counts["records"],
         )
-        lag = GaugeMetricFamily(
-            "izin_order_lag", "Records known of and not decided.", labels=["lane"]
+        yield _labelled(
+            GaugeMetricFamily(
+                "izin_order_lag", "Records known of and not decided.", labels=["lane"]
+            ),
+            {
+                lane: sum(self._lag(topic, one) for one in worker.assigned)
+                for lane, topic in self._lanes.items()
+            },
         )
-        for lane, topic in self._lanes.items():
-            lag.add_metric([lane], sum(self._lag(topic, one) for one in self._worker.assigned))
-        yield lag
-        yield GaugeMetricFamily(
-            "izin_order_partitions_ready",
-            "Partitions acquired and caught up.",
-            value=len(self._worker.ready),
-        )
-        yield GaugeMetricFamily(
-            "izin_order_partitions_assigned",
-            "Partitions the group gave this worker.",
-            value=len(self._worker.assigned),
-        )
-        yield GaugeMetricFamily(
-            "izin_order_keys", "Consents in the state.", value=self._worker.keys
-        )
-        yield GaugeMetricFamily(
-            "izin_order_state_bytes",
-            "Their size, roughly, in memory or on disk.",
-            value=self._worker.state_bytes,
-        )
+        for name, value, documentation in (
+            ("partitions_ready", len(worker.ready), "Partitions acquired and caught up."),
+            ("partitions_assigned", len(worker.assigned), "Partitions the group gave this worker."),
+            ("keys", worker.keys, "Consents in the state."),
+            ("state_bytes", worker.state_bytes, "Their size, roughly, in memory or on disk."),
+        ):
+            yield GaugeMetricFamily(f"izin_order_{name}", documentation, value=value)
 
     def _lag(self, topic: str, partition: int) -> int:
         end = self._end_of(topic, partition)
         decided = self._worker.next_offset(topic, partition)
         return 0 if end is None or decided is None else max(0, end - decided)
+
+
+def _labelled(family: F, values: Mapping[str, float]) -> F:
+    """Return ``family`` with a sample for each label's value."""
+    for label, value in values.items():
+        family.add_metric([label], value)
+    return family

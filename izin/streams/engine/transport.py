@@ -43,7 +43,6 @@ from izin.streams.engine.fetching import (
     fetched_within,
     positions,
     shorten_waits,
-    use_light_records,
 )
 
 if TYPE_CHECKING:
@@ -64,7 +63,6 @@ RELIES_ON = (
     "aiokafka.consumer.fetcher:Fetcher.fetched_records",
     "aiokafka.consumer.fetcher:Fetcher._create_fetch_waiter",
     "aiokafka.consumer.fetcher:Fetcher._get_actions_per_node",
-    "aiokafka.consumer.fetcher:PartitionRecords._consumer_record",
     "aiokafka.protocol.fetch:FetchRequest.__init__",
     "aiokafka.consumer.subscription_state:SubscriptionState.fetch_context",
     "aiokafka.consumer.subscription_state:SubscriptionState.wait_for_assignment",
@@ -152,7 +150,6 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         subscriptions = consumer._subscription  # noqa: SLF001  # aiokafka has no public way
         if subscriptions.reassignment_in_progress:
             await subscriptions.wait_for_assignment()
-        use_light_records(consumer._fetcher)  # noqa: SLF001  # the same
         before = positions(consumer)
         fetched = await super()._fetch_records(
             consumer, partitions, timeout=0, max_records=max_records

@@ -72,7 +72,8 @@ class OrderWorker:
             topics=settings.topics, partitions=settings.partitions, codec=codec
         )
         self._partitions: dict[int, OwnedPartition] = {}
-        self._assigned: frozenset[int] = frozenset()
+        self.assigned: frozenset[int] = frozenset()
+        """The partitions that the group gave this worker."""
         self._acquiring = asyncio.Semaphore(_ACQUIRED_AT_ONCE)
         self._threads = ThreadPoolExecutor(_ACQUIRED_AT_ONCE, thread_name_prefix="acquire")
         self._tasks: set[asyncio.Task[None]] = set()
@@ -87,15 +88,10 @@ class OrderWorker:
         """The partitions that may be decided upon now."""
         return frozenset(
             number
-            for number in self._assigned
+            for number in self.assigned
             if (owned := self._partitions.get(number)) is not None
             and owned.generation == self.generation
         )
-
-    @property
-    def assigned(self) -> frozenset[int]:
-        """The partitions that the group gave this worker."""
-        return self._assigned
 
     @property
     def keys(self) -> int:
@@ -121,7 +117,7 @@ class OrderWorker:
         if numbers != of_express:
             raise SplitLanesError(numbers, of_express)
         self.generation += 1
-        self._assigned = numbers
+        self.assigned = numbers
         _log.info("partitions assigned", generation=self.generation, partitions=sorted(numbers))
         for number in self._partitions.keys() - numbers:
             self._partitions[number].release()
@@ -138,7 +134,7 @@ class OrderWorker:
         """Close the state of ``number``, unless it came back meanwhile."""
         owned = self._partitions[number]
         async with owned.lock:
-            if number not in self._assigned:
+            if number not in self.assigned:
                 loop = asyncio.get_running_loop()
                 await loop.run_in_executor(self._threads, owned.state.close)
 
@@ -173,7 +169,7 @@ class OrderWorker:
         owned = self._owned(partition)
         async with owned.lock:
             for attempt in range(MAX_ATTEMPTS):
-                if generation != self.generation or partition not in self._assigned:
+                if generation != self.generation or partition not in self.assigned:
                     _log.info("outdated batch dropped", partition=partition)
                     return
                 try:
@@ -266,7 +262,7 @@ class OrderWorker:
     async def close(self) -> None:
         """Release every partition and client; a batch that still comes is dropped."""
         self.generation += 1
-        self._assigned = frozenset()
+        self.assigned = frozenset()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for owned in self._partitions.values():
             async with owned.lock:

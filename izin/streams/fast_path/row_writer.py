@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from izin.consent.enums import Status
 from izin.schemas import contracts
 from izin.schemas.fast.cache import put
-from izin.schemas.fast.writer import long_bytes, size_bytes, writer_of
+from izin.schemas.fast.writer import long_bytes, writer_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +78,7 @@ class RowWriter:
                 no_other if overridden is None else other,
                 instant_bytes(effective),
                 rank,
-                size_bytes(len(event_id)),
+                long_bytes(len(event_id)),
                 event_id,
                 origin_and_source,
                 _or_null(consent_date),

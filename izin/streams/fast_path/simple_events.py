@@ -32,7 +32,7 @@ from izin.consent.errors import UnreadableKeyError
 from izin.consent.model import LAW_VERSION, ConsentKey
 from izin.consent.phones import is_canonical_phone
 from izin.schemas.fast.cache import put
-from izin.schemas.fast.writer import EPOCH, long_bytes, size_bytes, writer_of
+from izin.schemas.fast.writer import EPOCH, long_bytes, writer_of
 from izin.schemas.generated.consent_event_offsets import event_offsets
 from izin.streams.guard import was_repartitioned
 from izin.streams.state.packing import Facts
@@ -145,7 +145,7 @@ class SimpleEventReader:
             found = self._learn_prefix(prefix)
         encoded, is_canonical = found
         return (
-            key_fields == encoded + size_bytes(len(recipient)) + recipient
+            key_fields == encoded + long_bytes(len(recipient)) + recipient
             and is_canonical(recipient.decode()) is not None
         )
 

@@ -19,7 +19,7 @@ LOCK_FILE = "izin-state.lock"
 """Marks a folder as ours; locked while a worker uses it."""
 
 
-class FolderLock:
+class StateFolderLock:
     """This process's lock of ``folder``, taken and released any number of times."""
 
     def __init__(self, folder: Path) -> None:

@@ -23,14 +23,14 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from izin.consent.making import maker
-from izin.consent.model import Channel, Consent, ConsentKey, OriginRank, RecipientType, Status
+from izin.consent.model import Consent, ConsentKey, OriginRank, Status
 from izin.schemas.fast.writer import EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-LAYOUT = 1
+LAYOUT = 2
 """Increased with every change in how packed bytes are read."""
 
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -44,8 +44,6 @@ _is_uuid: Final[Callable[[bytes], object]] = re.compile(
     rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 ).fullmatch
 """Matches the canonical spelling, the only one that 16 bytes give back."""
-_SLASHES = 2
-"""In the part of a canonical key that many keys share: brand, type and recipient type."""
 
 _SAME: Final = 1
 _STORED: Final = 2
@@ -60,7 +58,6 @@ _TABLE_FULL: Final = 0xFFFF
 SharedFields = tuple[str, Status, OriginRank, str, str | None, bool, int]
 
 _consent = maker(Consent)
-_key = maker(ConsentKey)
 
 
 Facts = tuple[SharedFields, int, int | None, int | None, int | None, bytes]
@@ -86,7 +83,6 @@ class Packing:
     def __init__(self, shared: Iterable[bytes] = (), *, most: int = _TABLE_FULL) -> None:
         self._table: list[SharedFields] = []
         self._indexes: dict[SharedFields, int] = {}
-        self._prefixes: dict[bytes, tuple[int, Channel, RecipientType]] = {}
         self._most = most
         for fields in shared:
             self._add(_decoded(fields))
@@ -164,17 +160,8 @@ class Packing:
             packed
         )
         customer_id, status, origin_rank, origin, source, registrable, law_version = shared
-        prefix, _, recipient = key.rpartition(b"/")
-        known = self._prefixes.get(prefix)
         return _consent(
-            key=self._parsed(prefix, recipient)
-            if known is None
-            else _key(
-                brand_code=known[0],
-                channel=known[1],
-                recipient_type=known[2],
-                recipient=recipient.decode(),
-            ),
+            key=ConsentKey.parse(key.decode()),
             customer_id=customer_id,
             status=status,
             effective_at=_at(effective),
@@ -197,12 +184,6 @@ class Packing:
         self._table.append(shared)
         self._indexes[shared] = index
         return index
-
-    def _parsed(self, prefix: bytes, recipient: bytes) -> ConsentKey:
-        key = ConsentKey.parse(f"{prefix.decode()}/{recipient.decode()}")
-        if prefix.count(b"/") == _SLASHES:  # else a part of the recipient is in it
-            self._prefixes[prefix] = key.brand_code, key.channel, key.recipient_type
-        return key
 
 
 def facts_of(consent: Consent) -> Facts:

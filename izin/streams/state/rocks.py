@@ -32,7 +32,7 @@ from rocksdict import (
 from izin.consent.model import LAW_VERSION
 from izin.runtime.observe import get_logger
 from izin.streams.errors import StateError
-from izin.streams.state.folder_lock import FolderLock
+from izin.streams.state.folder_lock import StateFolderLock
 from izin.streams.state.packing import LAYOUT, Packing
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class RocksState:
     def __init__(self, folder: Path, options: Options) -> None:
         self._folder = folder
         self._options = options
-        self._lock = FolderLock(folder)
+        self._lock = StateFolderLock(folder)
         self._rows: Rdict | None = None
         self._reset()
 

@@ -95,7 +95,7 @@ def longest_wait(settings: KafkaSettings, since: float) -> float:
     """Return the longest time from the append of an event to the making of its decision."""
     codec, topics = Codec(), settings.topics
     appended = {
-        record[:3]: record.timestamp
+        (record.topic, record.partition, record.offset): record.timestamp
         for lane in (topics.events, topics.express)
         for record in map(source, committed_records(settings, lane.name))
     }

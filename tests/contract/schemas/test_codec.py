@@ -69,7 +69,7 @@ def test_confluent_framing_without_registry_names_the_remedy() -> None:
 
 
 def test_unknown_schema_id_raises_unknown_schema() -> None:
-    """An id from another registry is told from rubbish."""
+    """An id from another registry is distinguished from rubbish."""
     with pytest.raises(UnknownSchemaError, match="4242"):
         Codec(MemoryRegistry()).decode("Consent", b"\x00" + struct.pack(">I", 4242))
 

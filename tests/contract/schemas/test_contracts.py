@@ -131,7 +131,7 @@ def test_record_of_another_version_is_resolved_to_the_current(
         expected["notice_version"] = None
     else:
         other["fields"].insert(3, {"name": "new", "type": ["null", "string"], "default": None})
-        event |= {"new": "a word of tomorrow"}
+        event |= {"new": "a text of tomorrow"}
     assert conflicts([schema, other]) == []
     version = contracts.contract("ConsentEvent", other)
     known = {**contracts.known(), version.fingerprint: version}
@@ -149,7 +149,7 @@ def test_expanded_schema_names_no_other_record() -> None:
 
 
 def test_current_schema_has_its_file_name_and_namespace() -> None:
-    """A record and its file bear the same name, in the house's namespace."""
+    """A record and its file bear the same name, in our namespace."""
     for record, current in contracts.current().items():
         assert (current.schema["namespace"], current.schema["name"]) == ("izin", record)
 
@@ -177,10 +177,10 @@ def test_event_contract_has_the_fields_of_the_model() -> None:
     ],
 )
 def test_event_encoded_and_decoded_is_unchanged(event: ConsentEvent) -> None:
-    """Encoding and decoding change nothing of what was said."""
+    """Encoding and decoding change nothing of an event."""
     codec = Codec()
-    told = codec.decode("ConsentEvent", codec.encode("ConsentEvent", event_to_avro(event)))
-    assert event_from_avro(told) == event
+    decoded = codec.decode("ConsentEvent", codec.encode("ConsentEvent", event_to_avro(event)))
+    assert event_from_avro(decoded) == event
 
 
 def test_examples_are_values_of_the_law() -> None:

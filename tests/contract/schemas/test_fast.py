@@ -1,9 +1,8 @@
-"""The short way through Avro, held against fastavro byte by byte."""
+"""The fast path through Avro, compared with fastavro byte by byte."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from io import BytesIO
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -16,9 +15,7 @@ from izin.consent.ordering import decide
 from izin.schemas import contracts
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.contracts import RECORDS, Schema
-from izin.schemas.fast import writer
 from izin.schemas.fast.decision_writer import DecisionWriter
-from izin.schemas.fast.offset_codegen import offsets_of
 from izin.schemas.fast.reader import reader_of
 from izin.schemas.fast.writer import EPOCH, long_bytes, writer_of
 from izin.schemas.records import consent_to_avro, event_from_avro, event_to_avro
@@ -26,7 +23,7 @@ from tests.contract.schemas.examples import golden
 from tests.support.builders import a_claim, a_decision_record, a_ret, an_iys_event
 
 CODEC = Codec()
-_PLAIN: dict[str, st.SearchStrategy[Any]] = {
+_PRIMITIVES: dict[str, st.SearchStrategy[Any]] = {
     "string": st.text(max_size=80),
     "bytes": st.binary(max_size=80),
     "boolean": st.booleans(),
@@ -40,7 +37,7 @@ def values(schema: Schema | list[Schema | str] | str) -> st.SearchStrategy[Any]:
     """Return whatever fits ``schema``."""
     match schema:
         case str():
-            return _PLAIN[schema]
+            return _PRIMITIVES[schema]
         case list():
             return st.one_of(*(st.none() if one == "null" else values(one) for one in schema))
         case {"logicalType": "timestamp-millis"}:
@@ -83,71 +80,18 @@ def test_fast_event_reader_returns_the_written_event() -> None:
         )
 
 
-@pytest.mark.parametrize("record", sorted(contracts.current()))
-@given(data=st.data())
-def test_offsets_are_the_ends_of_the_fields(record: str, data: st.DataObject) -> None:
-    """What it cuts out, put together again, is the record; its instants are those told."""
-    contract = contracts.current()[record]
-    fields = contract.schema["fields"]
-    names = [field["name"] for field in fields]
-    stamp = {"type": "long", "logicalType": "timestamp-millis"}
-    instants = [one["name"] for one in fields if one["type"] in (stamp, ["null", stamp])]
-    value = data.draw(values(contract.schema))
-    body = writer_of(contract.schema)(value)
-    try:
-        cuts = offsets_of(contract.schema, names, instants)(body, 0)
-    except ValueError:
-        # Unusual, and left to others: a map in which a count or a size takes several bytes.
-        assert any(isinstance(one, dict) for one in value.values())
-        return
-    assert cuts[-1] == len(body)
-    edges = [0, *cuts[: len(names)]]
-    for field, (start, end) in zip(fields, pairwise(edges), strict=True):
-        assert body[start:end] == writer_of(field["type"])(value[field["name"]])
-    for name, told in zip(instants, cuts[len(names) : -1], strict=True):
-        at = value[name]
-        assert told == (None if at is None else (at - EPOCH) // timedelta(milliseconds=1))
-
-
-@given(st.data())
-def test_offsets_of_unreadable_bytes_are_not_found(data: st.DataObject) -> None:
-    """Bytes changed or cut short anywhere: whoever cuts them has read them, to the end."""
-    contract = contracts.current()["ConsentEvent"]
-    body = bytearray(CODEC.encode("ConsentEvent", golden("ConsentEvent")))
-    start = len(CODEC.header("ConsentEvent"))
-    for _ in range(data.draw(st.integers(1, 3))):
-        place = data.draw(st.integers(start, len(body) - 1))
-        body[place] = data.draw(st.integers(0, 255))
-    broken = bytes(body[: data.draw(st.sampled_from([len(body), len(body) - 1, len(body) // 2]))])
-    try:
-        *_, end = offsets_of(contract.schema, ["iys"])(broken, start)
-    except Exception:  # noqa: BLE001  # whatever it stumbles on
-        return
-    if end == len(broken):
-        CODEC.decode("ConsentEvent", broken)
-
-
-def test_offsets_of_a_missing_field_are_refused() -> None:
-    """A field that the contract lost is found when the worker starts."""
-    schema = contracts.current()["Consent"].schema
-    with pytest.raises(ValueError, match="nowhere"):
-        offsets_of(schema, ["nowhere"])
-    with pytest.raises(ValueError, match="status"):
-        offsets_of(schema, [], ["status"])
-
-
-@pytest.mark.parametrize("statement", [a_claim(), a_ret(), a_ret(consent_date=None)])
-def test_decision_writer_matches_the_codec(statement: AdmittedEvent) -> None:
+@pytest.mark.parametrize("admitted", [a_claim(), a_ret(), a_ret(consent_date=None)])
+def test_decision_writer_matches_the_codec(admitted: AdmittedEvent) -> None:
     """A subscriber cannot tell how it was encoded."""
-    decision = decide(None, statement)
+    decision = decide(None, admitted)
     row = CODEC.encode("Consent", consent_to_avro(decision.consent))
-    event = CODEC.encode("ConsentEvent", event_to_avro(statement.event))
-    told = DecisionWriter(CODEC.header("Decision")).encode(
+    event = CODEC.encode("ConsentEvent", event_to_avro(admitted.event))
+    written = DecisionWriter(CODEC.header("Decision")).encode(
         kind=decision.kind,
         reason=decision.reason,
         opted_out=decision.opted_out,
-        effective_at=long_bytes((statement.effective_at - EPOCH) // timedelta(milliseconds=1)),
-        violations=statement.violations,
+        effective_at=long_bytes((admitted.effective_at - EPOCH) // timedelta(milliseconds=1)),
+        violations=admitted.violations,
         topic="consent-events",
         partition=3,
         offset=70_000,
@@ -155,12 +99,12 @@ def test_decision_writer_matches_the_codec(statement: AdmittedEvent) -> None:
         event=event[len(CODEC.header("ConsentEvent")) :],
     )
     whole = a_decision_record(decision, partition=3, offset=70_000)
-    assert told == CODEC.encode("Decision", whole)
-    assert CODEC.decode("Decision", told)["event"] == event_to_avro(statement.event)
+    assert written == CODEC.encode("Decision", whole)
+    assert CODEC.decode("Decision", written)["event"] == event_to_avro(admitted.event)
 
 
 def test_missing_field_gets_the_contracts_default() -> None:
-    """What the short way cannot write, fastavro can."""
+    """What the fast path cannot write, fastavro can."""
     value = golden("Decision")
     del value["violations"]
     data = CODEC.encode("Decision", value)
@@ -168,14 +112,14 @@ def test_missing_field_gets_the_contracts_default() -> None:
 
 
 def test_array_in_sized_blocks_is_decoded() -> None:
-    """Other writers may; the short way leaves it to fastavro."""
+    """Other writers may; the fast path leaves it to fastavro."""
     value = golden("ConsentEvent") | {"retailer_access": [11111111, 22222222]}
     data = CODEC.encode("ConsentEvent", value)
     number = writer_of("int")
     items = number(11111111) + number(22222222)
-    plain, sized = number(2) + items, number(-2) + number(len(items)) + items
-    assert data.count(plain) == 1
-    again = data.replace(plain, sized)
+    unsized, sized = number(2) + items, number(-2) + number(len(items)) + items
+    assert data.count(unsized) == 1
+    again = data.replace(unsized, sized)
     assert CODEC.decode("ConsentEvent", again) == CODEC.decode("ConsentEvent", data)
     assert CODEC.decode_event(again) == CODEC.decode_event(data)
 
@@ -192,7 +136,7 @@ def test_array_in_sized_blocks_is_decoded() -> None:
     ids=["cut short", "left over", "an endless number", "a negative size", "no text"],
 )
 def test_changed_event_is_undecodable(spoil: Callable[[bytes], bytes]) -> None:
-    """The short way is no way around the checks."""
+    """The fast path is no way around the checks."""
     header = CODEC.header("ConsentEvent")
     body = CODEC.encode("ConsentEvent", golden("ConsentEvent"))[len(header) :]
     for decode in (CODEC.decode_event, lambda data: CODEC.decode("ConsentEvent", data)):
@@ -212,7 +156,7 @@ def test_number_out_of_bounds_is_not_written(value: int) -> None:
 @pytest.mark.parametrize("value", ["x", 1.5, None, b"1"])
 @pytest.mark.parametrize("schema", ["int", "long"])
 def test_value_that_is_no_number_is_not_written(schema: str, value: object) -> None:
-    """It is told at once."""
+    """It raises at once."""
     with pytest.raises(TypeError):
         writer_of(schema)(value)
 
@@ -232,13 +176,3 @@ def test_type_that_no_contract_uses_is_refused(schema: object) -> None:
         writer_of(schema)
     with pytest.raises(ValueError, match="no contract"):
         reader_of({"type": "record", "name": "R", "fields": [{"name": "f", "type": schema}]}, {})
-
-
-def test_cache_of_instants_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stream of ever new instants does not fill the memory."""
-    monkeypatch.setattr("izin.schemas.fast.cache.MAX_ENTRIES", 3)
-    write = writer_of({"type": "long", "logicalType": "timestamp-millis"})
-    for second in range(20):
-        at = datetime(2040, 1, 1, 0, 0, second, tzinfo=UTC)
-        assert write(at) == writer_of("long")(int(at.timestamp() * 1000))
-        assert len(writer._INSTANTS) <= 3

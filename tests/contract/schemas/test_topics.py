@@ -78,7 +78,7 @@ def test_created_topics_have_no_faults(
 
 
 def test_topics_are_ready_once_they_have_leaders(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The controller is ahead of the broker: who reads at once would be told of no such topic."""
+    """The controller is ahead of the broker: who reads at once would find no such topic."""
     settings = KafkaSettings(bootstrap_servers="127.0.0.1:1", partitions=1)
     names = [topic.name for topic in settings.topics]
 
@@ -148,7 +148,7 @@ def test_committed_end_without_leader_is_retried(monkeypatch: pytest.MonkeyPatch
 
 
 def test_committed_end_without_permission_raises_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What waiting does not cure is not waited for."""
+    """What waiting does not remedy is not waited for."""
     answers = iter([KafkaError.TOPIC_AUTHORIZATION_FAILED])
     _ends_answered_by(answers, monkeypatch)
     with pytest.raises(BrokerError):
@@ -185,7 +185,7 @@ def test_broker_out_of_reach_names_the_setting(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.broker
 def test_wrong_topic_settings_are_repaired(make_settings: Callable[[int], KafkaSettings]) -> None:
-    """What a topic must be kept like is set anew; what was right is left alone."""
+    """Settings that differ are set again; what was right is left alone."""
     settings = make_settings(1)
     assert topic_admin.repair_topics(settings) == ()
     name = settings.topics.desired_consents.name

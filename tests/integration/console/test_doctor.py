@@ -49,7 +49,7 @@ def test_doctor_fix_corrects_a_topic_setting(
     izin: Izin, topics: KafkaSettings, ledger: str
 ) -> None:
     """A state topic that deletes by time would lose consents: it is named, and corrected."""
-    name = topics.topics.consents.name
+    name = topics.topics.desired_consents.name
     set_of_topic(topics, name, "cleanup.policy", "delete")
     code, findings = checked(izin)
     assert code == 1

@@ -44,7 +44,7 @@ def brought(worker: Worker) -> int:
 
 @pytest.mark.broker
 def test_records_fetched_ahead_are_bounded(stuck: Worker) -> None:
-    """The rest stays at the broker, and the worker still answers and ends when it is told to."""
+    """The rest stays at the broker, and the worker still answers, and ends on a signal."""
     until(lambda: brought(stuck) >= 2 * BATCH, within=60, what="batch that waits")
     looks: list[int] = []
 

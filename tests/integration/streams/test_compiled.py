@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 SOURCES = ("izin", "pyproject.toml", "setup.py", "README.md", "LICENSE")
-HELD = (
+TESTS = (
     "tests/contract/schemas/test_fast.py",
     "tests/contract/schemas/test_partitioning.py",
     "tests/integration/sinks/test_both_ways.py",
@@ -29,7 +29,7 @@ HELD = (
 
 def wheel(folder: Path, **environment: str) -> Path:
     """Build a wheel of the checkout in ``folder``; return the folder it was unpacked into."""
-    source, built, house = folder / "source", folder / "built", folder / "house"
+    source, built, site = folder / "source", folder / "built", folder / "site"
     source.mkdir()
     for name in SOURCES:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
@@ -42,16 +42,16 @@ def wheel(folder: Path, **environment: str) -> Path:
     )
     (found,) = built.glob("*.whl")
     with ZipFile(found) as archive:
-        archive.extractall(house)
-    return house
+        archive.extractall(site)
+    return site
 
 
-def said(house: Path, *command: str) -> str:
-    """Return what Python prints of ``command`` where ``house`` is what it imports from."""
+def output_of(site: Path, *command: str) -> str:
+    """Return what Python prints of ``command`` where ``site`` is what it imports from."""
     ran = subprocess.run(
         [sys.executable, *command],
-        cwd=house,
-        env=os.environ | {"PYTHONPATH": str(house)},
+        cwd=site,
+        env=os.environ | {"PYTHONPATH": str(site)},
         capture_output=True,
         text=True,
         check=False,
@@ -60,7 +60,7 @@ def said(house: Path, *command: str) -> str:
     return ran.stdout
 
 
-_ASKED = "from izin.streams.fast_path.simple_events import is_compiled; print(is_compiled())"
+_IS_COMPILED = "from izin.streams.fast_path.simple_events import is_compiled; print(is_compiled())"
 _INTERPRETED = """
 import sys
 from importlib import import_module
@@ -82,20 +82,20 @@ def hot() -> list[str]:
 @pytest.mark.timeout(300)
 def test_compiled_modules_pass_their_tests(tmp_path: Path) -> None:
     """Its tests, run on the compiled modules."""
-    house = wheel(tmp_path)
-    assert said(house, "-c", _ASKED) == "True\n"
-    assert said(house, "-c", _INTERPRETED, *hot()) == "[]\n"
-    shutil.copytree(ROOT / "tests", house / "tests")
-    shutil.copy(ROOT / "pyproject.toml", house)
-    chosen = ("-m", "not interpreted and not broker", "-p", "no:cacheprovider", *HELD)
-    assert " passed" in said(house, "-m", "pytest", "-q", *chosen)
+    site = wheel(tmp_path)
+    assert output_of(site, "-c", _IS_COMPILED) == "True\n"
+    assert output_of(site, "-c", _INTERPRETED, *hot()) == "[]\n"
+    shutil.copytree(ROOT / "tests", site / "tests")
+    shutil.copy(ROOT / "pyproject.toml", site)
+    chosen = ("-m", "not interpreted and not broker", "-p", "no:cacheprovider", *TESTS)
+    assert " passed" in output_of(site, "-m", "pytest", "-q", *chosen)
 
 
 @pytest.mark.timeout(300)
 def test_wheel_without_a_compiler_runs_interpreted(tmp_path: Path) -> None:
     """Interpreted, and whole."""
-    house = wheel(tmp_path, CC=str(tmp_path / "absent"))
-    assert said(house, "-c", _ASKED) == "False\n"
+    site = wheel(tmp_path, CC=str(tmp_path / "absent"))
+    assert output_of(site, "-c", _IS_COMPILED) == "False\n"
 
 
 def test_compiler_is_the_mypy_that_checks() -> None:

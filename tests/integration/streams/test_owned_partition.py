@@ -206,7 +206,7 @@ def test_marks_are_invisible_to_subscribers(harness: OrderHarness) -> None:
 def test_state_whose_position_is_gone_is_discarded(
     harness: OrderHarness, logged: list[EventDict]
 ) -> None:
-    """Where the topic no longer has the state's place, what was held is forgotten and read anew."""
+    """Where the topic no longer has the state's position, it is cleared and read back whole."""
     row = row_of(ONAY)
     for number in range(6):
         harness.write_row(row, key=f"key-{number}".encode())
@@ -226,9 +226,9 @@ def test_state_ahead_of_its_topic_is_discarded(
     """A topic shorter than what we have seen of it is another topic."""
     harness.write_row(row_of(ONAY))
     state = MemoryState()
-    apply(state, {b"another house's": ONAY}, 900)
+    apply(state, {b"another cluster's": ONAY}, 900)
     harness.owner(state).acquire()
-    assert (consent_of(state, b"another house's"), consent_of(state, KEY)) == (None, ONAY)
+    assert (consent_of(state, b"another cluster's"), consent_of(state, KEY)) == (None, ONAY)
     assert [one["why"] for one in logged] == ["it is ahead of its topic"]
 
 

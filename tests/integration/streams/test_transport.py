@@ -61,7 +61,7 @@ def test_fetch_that_leaves_out_partitions_waits_briefly(held: dict[str, str], wa
     assert request.build(FetchRequest_v4).max_wait_time == wait
 
 
-class Reader:
+class BatchReader:
     """The transport's fetch over a real consumer, without Faust around it."""
 
     def __init__(self, consumer: AIOKafkaConsumer, place: TopicPartition) -> None:
@@ -88,7 +88,7 @@ class Reader:
 
 
 @asynccontextmanager
-async def reading(settings: KafkaSettings) -> AsyncIterator[Reader]:
+async def reading(settings: KafkaSettings) -> AsyncIterator[BatchReader]:
     place = TopicPartition(settings.topics.events.name, 0)
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.bootstrap_servers,
@@ -100,12 +100,12 @@ async def reading(settings: KafkaSettings) -> AsyncIterator[Reader]:
     try:
         consumer.assign([place])
         await consumer.seek_to_beginning(place)
-        yield Reader(consumer, place)
+        yield BatchReader(consumer, place)
     finally:
         await consumer.stop()
 
 
-class Writer:
+class TransactionWriter:
     """Writes to one partition in transactions that end well or not."""
 
     def __init__(self, settings: KafkaSettings) -> None:
@@ -142,7 +142,7 @@ async def test_markers_and_aborted_records_are_no_holes(
 ) -> None:
     """Committed records come once and in order; what lies between them is complete, and empty."""
     settings = make_settings(1)
-    writer = Writer(settings)
+    writer = TransactionWriter(settings)
     for number in range(30):
         writer.write(f"kept-{number}", f"kept-{number}b")
         writer.write("dropped", abort=True)
@@ -158,7 +158,7 @@ async def test_fetch_of_aborted_records_leaves_no_hole(
 ) -> None:
     """A fetch of aborted records alone moves the position, and the next batch accounts for it."""
     settings = make_settings(1)
-    writer = Writer(settings)
+    writer = TransactionWriter(settings)
     writer.write("first")
     async with reading(settings) as reader:
         (first,) = await reader.read(1)
@@ -194,7 +194,7 @@ async def test_batch_is_the_whole_fetch_of_one_partition(
         async with asyncio.timeout(20):
             while len(consumer._fetcher._records) < 2:  # noqa: ASYNC110  # aiokafka tells nobody
                 await asyncio.sleep(0.01)
-        thread = Reader(consumer, TopicPartition(topic, 0))._thread
+        thread = BatchReader(consumer, TopicPartition(topic, 0))._thread
         found = [
             await thread._fetch_records(consumer, places, timeout=1, max_records=40)
             for _ in range(2)
@@ -208,11 +208,11 @@ async def test_batch_is_the_whole_fetch_of_one_partition(
 async def test_topics_that_go_ahead_are_delivered_first(
     make_settings: Callable[[int], KafkaSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A "no" does not wait for the bulk that was fetched before it."""
+    """An opt-out does not wait for the bulk that was fetched before it."""
     settings = make_settings(1)
     bulk, express = settings.topics.events.name, settings.topics.express.name
     monkeypatch.setattr(BatchConsumerThread, "ahead", frozenset({express}))
-    Writer(settings).write(*(f"bulk-{number}" for number in range(500)))
+    TransactionWriter(settings).write(*(f"bulk-{number}" for number in range(500)))
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.bootstrap_servers,
         isolation_level="read_committed",
@@ -223,10 +223,10 @@ async def test_topics_that_go_ahead_are_delivered_first(
         places = {TopicPartition(bulk, 0), TopicPartition(express, 0)}
         consumer.assign(places)
         await consumer.seek_to_beginning(*places)
-        reader = Reader(consumer, TopicPartition(bulk, 0))
+        reader = BatchReader(consumer, TopicPartition(bulk, 0))
         await reader.read(1)  # the bulk is fetched, and most of it held back
         producer = kafka.producer(settings)
-        producer.produce(express, value="no", partition=0)
+        producer.produce(express, value="opt-out", partition=0)
         assert producer.flush(10) == 0
         async with asyncio.timeout(20):
             while TopicPartition(express, 0) not in consumer._fetcher._records:  # noqa: ASYNC110  # aiokafka tells nobody
@@ -243,7 +243,7 @@ async def test_seek_shows_as_a_hole(
 ) -> None:
     """A seek past records makes a batch that begins after the last one ended."""
     settings = make_settings(1)
-    writer = Writer(settings)
+    writer = TransactionWriter(settings)
     writer.write(*(f"value-{number}" for number in range(10)))
     async with reading(settings) as reader:
         reader.consumer.seek(reader.place, 4)
@@ -257,7 +257,7 @@ async def test_records_removed_by_retention_are_a_hole(
 ) -> None:
     """A reader thrown back to what is left does not claim to have seen what is gone."""
     settings = make_settings(1)
-    writer = Writer(settings)
+    writer = TransactionWriter(settings)
     writer.write("first")
     async with reading(settings) as reader:
         (first,) = await reader.read(1)

@@ -24,7 +24,7 @@ def test_budget_is_exceeded_above_share_and_least(
 
 
 def test_budget_with_share_of_one_is_unbounded() -> None:
-    """The operator's word that the records are unusable indeed."""
+    """The operator says so that the records are unusable indeed."""
     assert not DeadLetterBudget(share=1).is_exceeded(5000, 5000)
 
 

@@ -23,7 +23,7 @@ def test_row_in_another_framing_is_read() -> None:
 
 
 def test_tombstone_has_no_facts() -> None:
-    """A key erased from the topic is told as such."""
+    """A key erased from the topic has no row."""
     assert CHANGELOG._row(None, 7) is None
 
 

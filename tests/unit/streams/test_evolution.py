@@ -30,7 +30,7 @@ def release(which: str) -> tuple[Contract, dict[str, object]]:
     else:
         field = {"name": "tomorrow", "type": ["null", "string"], "default": None}
         schema["fields"].insert(4, field)
-        event["tomorrow"] = "a word"
+        event["tomorrow"] = "a text"
     return contracts.contract("ConsentEvent", schema), event
 
 
@@ -58,16 +58,16 @@ def test_worker_reads_newer_schemas_from_its_folder(
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "found"),
     [("{", "is no schema"), ('{"type": "record"}', "is no schema"), (None, "cannot be read")],
 )
-def test_unusable_schema_folder_raises(tmp_path: Path, content: str | None, told: str) -> None:
-    """A worker does not start without what it was told to read."""
+def test_unusable_schema_folder_raises(tmp_path: Path, content: str | None, found: str) -> None:
+    """A worker does not start without what it is configured to read."""
     folder = tmp_path / "schemas"
     if content is not None:
         folder.mkdir()
         (folder / "ConsentEvent.1.avsc").write_text(content, encoding="utf-8")
-    with pytest.raises(UnusableSchemaError, match=told):
+    with pytest.raises(UnusableSchemaError, match=found):
         codec(KafkaSettings(registry_url=None, schema_folder=folder))
 
 
@@ -96,10 +96,10 @@ def test_opt_out_of_another_release_takes_effect(
         TOPICS.decisions.name,
     ]
     expected = EVENT if which == "newer" else replace(EVENT, notice_version=None)
-    told = writes[-1][1]["event"]
-    assert isinstance(told, dict)
-    assert told["notice_version"] == expected.notice_version
-    assert (told["event_id"], told["status"]) == (expected.event_id, "RET")
+    found = writes[-1][1]["event"]
+    assert isinstance(found, dict)
+    assert found["notice_version"] == expected.notice_version
+    assert (found["event_id"], found["status"]) == (expected.event_id, "RET")
 
 
 def test_unknown_schema_is_dead_lettered_as_such(

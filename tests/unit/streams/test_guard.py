@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import NoReturn, cast
 
 import pytest
+from aiokafka import ConsumerRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +23,6 @@ from izin.streams.guard import (
     AdmittedRecord,
     DeadLetter,
     Guard,
-    SourceRecord,
     appended_at,
     dead_letter_to_avro,
 )
@@ -30,11 +30,11 @@ from tests.support.builders import PHONE, an_event
 from tests.support.order_harness import APPENDED, CODEC, a_record, fetched
 
 
-def admitted(record: SourceRecord) -> AdmittedRecord | DeadLetter:
+def admitted(record: ConsumerRecord) -> AdmittedRecord | DeadLetter:
     return Guard(CODEC).admit(record)
 
 
-def a_letter(record: SourceRecord) -> DeadLetter:
+def a_letter(record: ConsumerRecord) -> DeadLetter:
     letter = admitted(record)
     assert isinstance(letter, DeadLetter)
     return letter
@@ -72,12 +72,12 @@ def test_record_cut_short_or_too_long_is_undecodable() -> None:
 
 
 def test_unknown_fingerprint_is_an_unknown_schema() -> None:
-    """A fingerprint that no version of ours has is told from rubbish: the cure differs."""
+    """A fingerprint that no version has is distinguished from rubbish: the remedy differs."""
     assert a_letter(fetched(value=b"\xc3\x01" + b"\x07" * 8)).reason == "unknown-schema"
 
 
 def test_unknown_registry_id_is_an_unknown_schema() -> None:
-    """An id without a registry that knows it is an unknown schema, and the cure is named."""
+    """An id without a registry that knows it is an unknown schema, and the remedy is named."""
     letter = a_letter(fetched(value=b"\x00" + struct.pack(">I", 4242) + b"rest"))
     assert letter.reason == "unknown-schema"
     assert "SCHEMA_REGISTRY_URL" in letter.violations[0].reason
@@ -124,7 +124,7 @@ def test_refused_record_lists_typed_violations() -> None:
 
 @pytest.mark.parametrize("status", ["RET", " ret "])
 def test_refused_ret_is_flagged(status: str) -> None:
-    """A "no" whose key cannot be read is a person's business."""
+    """A person must act on an opt-out whose key cannot be read."""
     letter = a_letter(a_record(an_event(status=status, recipient="nobody")))
     assert (letter.reason, letter.lost_ret) == ("refused", True)
 
@@ -164,25 +164,25 @@ def test_dead_letter_has_coordinates_and_original_bytes() -> None:
     record = fetched(
         topic="consent-events", partition=3, offset=41, value=b"rubbish", headers=[("a", None)]
     )
-    told = CODEC.decode(
+    written = CODEC.decode(
         "DeadLetter",
         CODEC.encode("DeadLetter", dead_letter_to_avro(a_letter(record), record)),
     )
-    assert (told["topic"], told["partition"], told["offset"]) == ("consent-events", 3, 41)
-    assert told["timestamp"] == datetime.fromtimestamp(APPENDED / 1000, UTC)
-    assert (told["key"], told["value"], told["value_size"]) == (b"any", b"rubbish", 7)
-    assert told["value_sha256"] == hashlib.sha256(b"rubbish").hexdigest()
-    assert told["headers"] == [{"name": "a", "value": None}]
+    assert (written["topic"], written["partition"], written["offset"]) == ("consent-events", 3, 41)
+    assert written["timestamp"] == datetime.fromtimestamp(APPENDED / 1000, UTC)
+    assert (written["key"], written["value"], written["value_size"]) == (b"any", b"rubbish", 7)
+    assert written["value_sha256"] == hashlib.sha256(b"rubbish").hexdigest()
+    assert written["headers"] == [{"name": "a", "value": None}]
 
 
 def test_dead_letter_of_a_huge_record_fits_into_a_record() -> None:
     """Of a huge value, key or header so much is kept that the dead letter can be written."""
     huge = b"x" * (1 << 20)
     record = fetched(value=huge, key=huge, headers=[("small", b"1"), ("big", huge)])
-    told = dead_letter_to_avro(a_letter(record), record)
-    assert (len(told["value"]), told["value_size"]) == (MAX_COPIED_BYTES, 1 << 20)
-    assert len(told["key"]) == MAX_COPIED_BYTES
-    assert [one["name"] for one in told["headers"]] == ["small"]
+    written = dead_letter_to_avro(a_letter(record), record)
+    assert (len(written["value"]), written["value_size"]) == (MAX_COPIED_BYTES, 1 << 20)
+    assert len(written["key"]) == MAX_COPIED_BYTES
+    assert [one["name"] for one in written["headers"]] == ["small"]
 
 
 def test_repartitioned_record_counts_from_its_first_append() -> None:

@@ -62,8 +62,8 @@ def test_applied_event_gives_one_row_and_one_decision() -> None:
     )
     rows = HARNESS.written(effects, TOPICS.desired_consents.name, "Consent")
     assert [row["event_id"] for row in rows] == ["1", "2", "3"]
-    told = HARNESS.written(effects, TOPICS.decisions.name, "Decision")
-    assert [(one["kind"], one["offset"]) for one in told] == [("Apply", n) for n in range(3)]
+    decisions = HARNESS.written(effects, TOPICS.decisions.name, "Decision")
+    assert [(one["kind"], one["offset"]) for one in decisions] == [("Apply", n) for n in range(3)]
     assert {one.key for one in effects.writes} == {KEY}
     assert {one.partition for one in effects.writes} == {HOME}
     assert consent_from_avro(rows[-1]) == changed(effects)
@@ -79,19 +79,19 @@ def test_each_change_to_ret_gives_one_opt_out() -> None:
             an_event(event_id="4", status="RET", **at(3)),
         )
     )
-    told = HARNESS.written(effects, TOPICS.opt_outs.name, "Consent")
-    assert [one["event_id"] for one in told] == ["1", "4"]
+    opt_outs = HARNESS.written(effects, TOPICS.opt_outs.name, "Consent")
+    assert [one["event_id"] for one in opt_outs] == ["1", "4"]
     assert effects.counts["opt-outs"] == 2
 
 
 def test_onay_gives_no_opt_out() -> None:
-    """A "yes", first or later, tells subscribers no "no"."""
+    """An opt-in, first or later, is written to no subscriber of opt-outs."""
     effects = HARNESS.fold(records_of(an_event(event_id="1"), an_event(event_id="2", **at(5))))
     assert not HARNESS.written(effects, TOPICS.opt_outs.name, "Consent")
 
 
 def test_duplicate_writes_nothing() -> None:
-    """The same event again changes nothing and is told to nobody."""
+    """The same event again changes nothing and is written nowhere."""
     event = an_event()
     effects = HARNESS.fold(records_of(event, event, event))
     assert effects.counts["Duplicate"] == 2
@@ -99,7 +99,7 @@ def test_duplicate_writes_nothing() -> None:
 
 
 def test_better_evidence_of_the_same_event_enriches() -> None:
-    """İYS's own word of the same second and status takes over, as a row and a decision."""
+    """A movement at İYS of the same second and status takes over, as a row and a decision."""
     ours = an_event(status="RET", consent_date=NOON)
     effects = HARNESS.fold(records_of(ours, an_iys_event(event_id="iys-1")))
     assert kinds(effects) == ["Apply", "Enriched"]
@@ -120,7 +120,7 @@ def test_stale_event_that_moves_the_latest_ret_writes_a_row() -> None:
 
 
 def test_stale_event_that_moves_nothing_writes_a_decision() -> None:
-    """An older statement that teaches nothing is told in the decisions and nowhere else."""
+    """An older event that adds nothing is written to the decisions and nowhere else."""
     effects = HARNESS.fold(
         records_of(an_event(event_id="1", **at(9)), an_event(event_id="2", **at(3)))
     )
@@ -140,7 +140,7 @@ def test_bad_record_leaves_its_batch_untouched() -> None:
 
 
 def test_dead_letter_of_the_express_lane_is_an_alarm() -> None:
-    """It may have been a "no", and its bytes cannot say; on the bulk lane they are counted."""
+    """It may have been an opt-out, which its bytes cannot say; on the bulk lane it is counted."""
     rubbish = [
         fetched(topic=topic, partition=HOME, offset=offset, value=value)
         for offset, topic in enumerate((EXPRESS, "consent-events"))
@@ -177,7 +177,7 @@ def test_poison_in_the_fold_is_dead_lettered_without_effects(
 
 
 def test_failing_state_raises() -> None:
-    """A state that cannot be read stops the worker: nothing is buried for it."""
+    """A state that cannot be read stops the worker: nothing is dead-lettered for it."""
 
     class Broken(MemoryState):
         def packed(self, key: bytes) -> NoReturn:
@@ -188,11 +188,11 @@ def test_failing_state_raises() -> None:
 
 
 def test_ret_with_too_much_evidence_takes_effect_without_it() -> None:
-    """A "no" is not lost because what proves it is too large to be written twice."""
+    """An opt-out is not lost because its evidence is too large to be written twice."""
     evidence = {"page": "x" * MAX_BYTES}
     effects = HARNESS.fold(records_of(an_event(status="RET", evidence=evidence)))
-    (told,) = HARNESS.written(effects, TOPICS.decisions.name, "Decision")
-    assert (told["kind"], told["event"]["evidence"]) == ("Apply", {})
+    (decision,) = HARNESS.written(effects, TOPICS.decisions.name, "Decision")
+    assert (decision["kind"], decision["event"]["evidence"]) == ("Apply", {})
     assert effects.counts["opt-outs"] == 1
 
 
@@ -243,7 +243,7 @@ def test_record_repartitioned_twice_is_dead_lettered() -> None:
 
 
 def test_repartitioned_undated_ret_counts_from_its_first_append() -> None:
-    """A detour of two hours does not let an undated "no" override a newer "yes"."""
+    """A detour of two hours does not let an undated opt-out override a newer opt-in."""
     elsewhere = (HOME + 1) % PARTITIONS
     undated = an_event(event_id="1", status="RET", consent_date=None, received_at=None)
     first = APPENDED - 2 * 3_600_000

@@ -21,7 +21,7 @@ INSTANTS = st.datetimes(
     max_value=datetime(9999, 12, 30),  # noqa: DTZ001 - the same
     timezones=st.just(UTC),
 )
-WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
 
 @st.composite
@@ -36,15 +36,15 @@ def consents(draw: st.DrawFn) -> Consent:
             brand_code=draw(st.integers(1, 10**9)),
             channel=draw(st.sampled_from(Channel)),
             recipient_type=draw(st.sampled_from(RecipientType)),
-            recipient=draw(WORDS.filter(bool)),
+            recipient=draw(TEXTS.filter(bool)),
         ),
-        customer_id=draw(WORDS),
+        customer_id=draw(TEXTS),
         status=draw(st.sampled_from(Status)),
         effective_at=effective_at,
         origin_rank=draw(st.sampled_from(OriginRank)),
-        event_id=draw(WORDS | st.uuids().map(str) | st.uuids().map(lambda one: str(one).upper())),
-        origin=draw(WORDS),
-        source=draw(st.none() | WORDS),
+        event_id=draw(TEXTS | st.uuids().map(str) | st.uuids().map(lambda one: str(one).upper())),
+        origin=draw(TEXTS),
+        source=draw(st.none() | TEXTS),
         consent_date=draw(others),
         registrable=draw(st.booleans()),
         latest_onay_at=draw(others),
@@ -59,7 +59,7 @@ def back(packing: Packing, consent: Consent) -> Consent:
 
 @given(st.lists(consents(), max_size=5), st.integers(0, 3))
 def test_consent_packed_and_unpacked_is_unchanged(several: list[Consent], most: int) -> None:
-    """Whatever it says, twice, with a table that has room for all its words or for few."""
+    """Any consent, twice, with a table that has room for all shared fields or for few."""
     for packing in (Packing(), Packing(most=most)):
         for consent in several + several:
             found = back(packing, consent)
@@ -73,7 +73,7 @@ def test_consent_packed_and_unpacked_is_unchanged(several: list[Consent], most: 
 
 @given(st.lists(consents(), max_size=5))
 def test_table_of_shared_fields_can_be_saved(several: list[Consent]) -> None:
-    """Bytes written under one table are read under the same table, told and taken up again."""
+    """Bytes written with one table are read with the same table, saved and loaded."""
     first = Packing()
     packed = [(one.key.encode(), first.pack(one)) for one in several]
     second = Packing(first.shared())
@@ -82,7 +82,7 @@ def test_table_of_shared_fields_can_be_saved(several: list[Consent]) -> None:
 
 
 def test_lawful_consent_takes_23_bytes() -> None:
-    """Whole seconds, a consent date like the effective instant, a UUID: nothing more is told."""
+    """Whole seconds, a consent date like the effective instant, a UUID: nothing more is stored."""
     assert len(Packing().pack(ONAY)) == 23
 
 

@@ -1,4 +1,4 @@
-"""The state on disk: what survives, what is read anew, and what is refused."""
+"""The state on disk: what survives, what is discarded, and what is refused."""
 
 import json
 import signal
@@ -108,7 +108,7 @@ def test_kill_leaves_a_consistent_prefix(tmp_path: Path, folder: RocksFolder) ->
 
 
 def test_folder_in_use_is_refused(state: RocksState, folder: RocksFolder) -> None:
-    """Two workers that share a folder are told how to part; the first is not disturbed."""
+    """Two workers that share a folder are refused with the remedy; the first is not disturbed."""
     with pytest.raises(StateError, match="IZIN_INSTANCE_ID"):
         folder.state(0).open(HOME)
     assert consent_of(state, KEY) == ONAY
@@ -196,7 +196,7 @@ def test_unreadable_database_raises_and_is_then_discarded(
 
 
 def test_failed_write_raises_and_changes_nothing(state: RocksState) -> None:
-    """A full disk is told as what it is, and the state says nothing it does not hold."""
+    """A full disk is named as such, and the state is as it was."""
 
     class Full:
         def get(self, keys: list[bytes]) -> list[None]:

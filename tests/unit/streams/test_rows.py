@@ -39,7 +39,7 @@ def test_rows_match_the_codec(consent: Consent) -> None:
     law = replace(consent, law_version=consent.law_version % (1 << 31))
     row = row_of(law)
     assert WRITER.write(key_fields(law), facts_of(law)) == row
-    for _ in range(2):  # its words are learnt, and known
+    for _ in range(2):  # its shared fields are learnt, and known
         assert READER.read(row) == in_milliseconds(facts_of(law))
 
 

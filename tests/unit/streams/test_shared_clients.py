@@ -13,7 +13,7 @@ from izin.streams.ownership.shared_clients import SharedClients
 PLACE = TopicPartition("desired-consents", 3)
 
 
-class Admin:
+class AdminWithOldLeader:
     """An admin client that believes in an old leader until it looks at the topic again."""
 
     def __init__(self, code: int) -> None:
@@ -32,9 +32,9 @@ class Admin:
         self.looked.append(topic)
 
 
-def begins(code: int) -> tuple[dict[str, int], Admin]:
+def begins(code: int) -> tuple[dict[str, int], AdminWithOldLeader]:
     clients = SharedClients(KafkaSettings(client_log_level=0), "group")
-    clients.admin = admin = Admin(code)
+    clients.admin = admin = AdminWithOldLeader(code)
     try:
         return clients.earliest([PLACE]), admin
     finally:

@@ -1,4 +1,4 @@
-"""The plain statement: decided on its bytes as the law decides it."""
+"""Simple events are decided on their bytes as the law decides them."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -69,7 +69,7 @@ _EVENTS = st.builds(
 def test_fast_path_and_general_path_fold_alike(
     several: list[tuple[ConsentEvent, bytes | None]], size: int
 ) -> None:
-    """Whatever is said, well or badly: the same records are written and the same is held."""
+    """Of any events, valid or not: the same records are written, and the states are equal."""
     records = [
         a_record(event, partition=HOME, offset=offset, key=key)
         for offset, (event, key) in enumerate(several)
@@ -93,13 +93,13 @@ def read(event: ConsentEvent, **fields: object) -> SimpleEvent | None:
 
 def decided(state: list[ConsentEvent], event: ConsentEvent) -> SimpleDecision | None:
     """Return the simple decision of ``event`` over those before it."""
-    packing, held = Packing(), None
+    packing, packed = Packing(), None
     for one in [*state, event]:
-        said = read(one)
-        assert said is not None
-        found = decide_simple(said, held, packing)
+        event_read = read(one)
+        assert event_read is not None
+        found = decide_simple(event_read, packed, packing)
         if found is not None:
-            held = packing.pack_facts(*found[3])
+            packed = packing.pack_facts(*found[3])
     return found
 
 
@@ -149,7 +149,7 @@ def test_unreadable_event_is_not_simple() -> None:
     """No value, another schema, or a record cut short."""
     whole = a_record(key=KEY)
     for value in (None, b"\xc3\x01" + b"\x07" * 40, (whole.value or b"")[:-2]):
-        assert READER.read(whole._replace(value=value)) is None
+        assert READER.read(replace(whole, value=value)) is None
 
 
 def test_event_of_the_same_second_is_not_decided() -> None:
@@ -158,7 +158,7 @@ def test_event_of_the_same_second_is_not_decided() -> None:
 
 
 def test_same_event_is_a_duplicate() -> None:
-    """Sent again it changes nothing; told in another way it is the law's."""
+    """Published again it changes nothing; with any difference the law decides."""
     event = an_event(event_id="1")
     found = decided([event], event)
     assert found is not None
@@ -168,13 +168,13 @@ def test_same_event_is_a_duplicate() -> None:
 
 
 def test_older_event_that_moves_the_state_is_not_decided() -> None:
-    """An earlier "no" under a later "yes" moves the latest RET, and so the state."""
+    """An earlier RET under a later ONAY moves the latest RET, and so the state."""
     earlier = an_event(event_id="2", status="RET", consent_date=NOON - timedelta(days=1))
     assert decided([an_event(event_id="1")], earlier) is None
 
 
 def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Strangers with a voice or a brand each cannot fill the memory, and are still understood."""
+    """Sources and brands in any number do not fill the memory, and are still read."""
     monkeypatch.setattr("izin.schemas.fast.cache.MAX_ENTRIES", 2)
     reader, marking = SimpleEventReader(CODEC), HeaderWriter("Decision")
     for number in range(1, 8):

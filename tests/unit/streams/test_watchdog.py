@@ -8,7 +8,7 @@ import faust
 from izin.streams.engine.watchdog import EXIT_STALLED, Watchdog
 
 
-class Clock:
+class WatchdogClock:
     def __init__(self) -> None:
         self.now = 100.0
 
@@ -18,7 +18,7 @@ class Clock:
 
 def test_stalled_loop_ends_the_process() -> None:
     """Silent for the limit: out, with the status that says why."""
-    clock, ended = Clock(), list[int]()
+    clock, ended = WatchdogClock(), list[int]()
     watchdog = Watchdog(limit=20, clock=clock, end=ended.append)
     clock.now += 19.9
     watchdog.check()
@@ -30,7 +30,7 @@ def test_stalled_loop_ends_the_process() -> None:
 
 async def test_beating_loop_is_left_alone() -> None:
     """A loop that beats is left alone, however long it has run."""
-    clock, ended = Clock(), list[int]()
+    clock, ended = WatchdogClock(), list[int]()
     watchdog = Watchdog(limit=20, clock=clock, end=ended.append)
     clock.now += 100
     beating = asyncio.create_task(watchdog.beat())
@@ -42,7 +42,7 @@ async def test_beating_loop_is_left_alone() -> None:
 
 async def test_loop_without_progress_ends_the_process() -> None:
     """A worker that is outside of its group beats no more, although its loop is well."""
-    clock, ended = Clock(), list[int]()
+    clock, ended = WatchdogClock(), list[int]()
     outside = [False]
     watchdog = Watchdog(
         limit=1, clock=clock, end=ended.append, is_progressing=lambda: not outside[0]
@@ -70,7 +70,7 @@ def test_watching_thread_finds_a_stalled_loop() -> None:
 
 
 def test_faust_has_the_rebalancing_attributes() -> None:
-    """The second watchdog of a worker hangs on this word of Faust's."""
+    """The second watchdog of a worker depends on them."""
     assert faust.App.rebalancing is False
     assert callable(faust.App.on_rebalance_start)
     assert callable(faust.App.on_rebalance_end)

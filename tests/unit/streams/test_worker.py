@@ -30,7 +30,7 @@ from tests.support.builders import an_event
 from tests.support.order_harness import CODEC, EXPRESS, TOPIC, a_record, fetched
 
 
-class Partition:
+class PartitionWithoutBroker:
     """An owned partition without a broker; `faults` are raised by its next commits."""
 
     def __init__(self, number: int, **_: object) -> None:
@@ -75,7 +75,7 @@ def fenced() -> KafkaException:
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> OrderWorker:
     """Give a worker whose partitions need no broker."""
-    monkeypatch.setattr(worker_module, "OwnedPartition", Partition)
+    monkeypatch.setattr(worker_module, "OwnedPartition", PartitionWithoutBroker)
     monkeypatch.setattr(
         worker_module, "SharedClients", lambda *_: SimpleNamespace(close=lambda: None)
     )
@@ -152,11 +152,11 @@ async def test_dead_letters_are_logged_by_lane(worker: OrderWorker) -> None:
         rubbish = [fetched(topic=lane, offset=offset, value=b"rubbish") for offset in (0, 1)]
         with capture_logs() as logs:
             await worker.handle(lane, 0, RecordBatch(0, 2, rubbish))
-        told = [(one["log_level"], one.get("offset"), one.get("count")) for one in logs]
+        found = [(one["log_level"], one.get("offset"), one.get("count")) for one in logs]
         if lane == EXPRESS:
-            assert told == [("critical", 0, None), ("critical", 1, None)]
+            assert found == [("critical", 0, None), ("critical", 1, None)]
         else:
-            assert told == [("warning", None, 2)]
+            assert found == [("warning", None, 2)]
             assert logs[0]["reasons"] == {"undecodable": 2}
     with capture_logs() as logs:
         await worker.handle(TOPIC, 0, a_batch(2))
@@ -175,7 +175,7 @@ async def test_too_many_dead_letters_raise_before_the_commit(worker: OrderWorker
 
 
 async def test_refused_events_of_a_source_do_not_raise(worker: OrderWorker) -> None:
-    """A refused ONAY is its source's fault; the others' "no" goes on."""
+    """A refused ONAY is its source's fault; the opt-outs of the others go on."""
     await worker.assign([0], [0])
     refused = [a_record(an_event(source="HS_NOWHERE"), offset=offset) for offset in range(300)]
     await worker.handle(TOPIC, 0, RecordBatch(0, 300, refused))
@@ -183,7 +183,7 @@ async def test_refused_events_of_a_source_do_not_raise(worker: OrderWorker) -> N
 
 
 async def test_lost_partition_is_acquired_again_for_its_batch(worker: OrderWorker) -> None:
-    """Whatever aborts a transaction makes the partition be acquired anew, then decided."""
+    """Whatever aborts a transaction makes the partition be acquired again, then decided."""
     await worker.assign([0], [0])
     await settled(worker)
     owned(worker).faults = [fenced(), fenced()]
@@ -194,7 +194,7 @@ async def test_lost_partition_is_acquired_again_for_its_batch(worker: OrderWorke
 
 
 async def test_commit_that_succeeded_after_all_is_not_repeated(worker: OrderWorker) -> None:
-    """A time-out may hide a commit: the committed offset, read anew, tells."""
+    """A time-out may hide a commit: the committed offset, read again, shows it."""
     await worker.assign([0], [0])
     await settled(worker)
     partition = owned(worker)

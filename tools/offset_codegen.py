@@ -1,10 +1,10 @@
 """Generate the source of functions that find where a record's fields end, without reading values.
 
 Avro writes the same value with the same bytes wherever it stands, so a field that is only passed on
-needs its place and no value. The functions check a record as strictly as ``reader`` does (every
-size within the bytes, every text UTF-8) at a third of the time; like a reader they raise for bytes
-that are wrong or merely unusual. A line or two of source a field are generated from the schema. The
-functions that every event goes through are modules (``izin.schemas.generated``), for compilation.
+needs its place and no value. The functions check a record as strictly as a reader does (every size
+within the bytes, every text UTF-8) in a third of the time; like a reader they raise for bytes that
+are wrong or merely unusual. A few lines of source a field are generated from the schema; they are
+modules (``izin.schemas.generated``), so that they can be compiled.
 
 Sizes, counts, union branches and small numbers are ASCII, so a run of fields is UTF-8 if and only
 if each text in it is: one check a run. Only a number of several bytes ends a run.
@@ -15,17 +15,10 @@ from __future__ import annotations
 from textwrap import indent
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from izin.schemas.fast.reader import SHORT, long_of, long_text, reader_of_type
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from izin.schemas.contracts import Schema
-
-    FindOffsets = Callable[[bytes, int], tuple[Any, ...]]
-    """Given bytes and the offset of a record in them: the offsets behind the fields asked for, the
-    instants asked for (milliseconds since 1970, None for null), and the offset behind the record.
-    """
 
 _TIMESTAMP = {"type": "long", "logicalType": "timestamp-millis"}
 _TEXT = """\
@@ -127,24 +120,6 @@ def generate(schema: Schema, ends: Sequence[str], instants: Sequence[str] = ()) 
     return OffsetsSource(
         f"tuple[{', '.join([*returns, 'int'])}]", _indented("\n".join(lines)), readers
     )
-
-
-def offsets_of(schema: Schema, ends: Sequence[str], instants: Sequence[str] = ()) -> FindOffsets:
-    """Return the function that :func:`generate` generates; raises as it does, and ValueError for a
-    type that no contract of ours uses.
-    """
-    source = generate(schema, ends, instants)
-    types = {field["name"]: field["type"] for field in schema["fields"]}
-    names: dict[str, Any] = {"short": SHORT, "long_text": long_text, "long_of": long_of}
-    names |= {f"read_{name}": reader_of_some(types[name]) for name in source.readers}
-    made: dict[str, FindOffsets] = {}
-    exec(f"def find(data, at):\n{source.body}\n", names, made)  # noqa: S102  # made of our schema's names
-    return made["find"]
-
-
-def reader_of_some(kind: Any) -> Callable[[bytes, int], tuple[Any, int]]:  # noqa: ANN401  # any JSON
-    """Return the reader of what a field of the type ``kind`` has where it is not null."""
-    return reader_of_type(kind[1] if isinstance(kind, list) else kind)
 
 
 def _passing(name: str, kind: Any, *, is_read: bool) -> str:  # noqa: ANN401  # any JSON
