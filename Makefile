@@ -41,7 +41,7 @@ test: $(READY) ## the whole test suite: what CI runs
 mutants: $(VENV)/mutants/.ready ## mutation testing of the law: nine in ten mutants must be killed
 	@rm -rf mutants
 	@$(VENV)/mutants/bin/mutmut run --max-children 2
-	@$(VENV)/mutants/bin/python -m tests.mutants
+	@$(VENV)/mutants/bin/python -m tools.mutants
 
 # On its own, for mutmut 3.7 does not know pytest 9.2 yet.
 $(VENV)/mutants/.ready: $(READY)
@@ -101,7 +101,7 @@ format: $(READY) ## put the code in the house's format
 	@$(BIN)/ruff check --fix --quiet .
 
 docs: $(READY) ## regenerate what is drawn from code
-	@$(BIN)/python -m izin.console.drawn
+	@$(BIN)/python -m tools.generate
 
 pins: ## renew constraints.txt from what is newest
 	@rm -rf $(VENV)/pins && $(PYTHON) -m venv $(VENV)/pins

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from izin.bench.ledger import Filled, filled
+from benchmarks.sink.fixture import Filled, filled
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.ledger.db.queries import statements
 

@@ -1,0 +1,103 @@
+"""Ours with the peers' work only: the order worker, its transport, state and transactions as they
+are, and the peers' rule in the place of the law.
+
+One ``consents`` row a change, no other output; what cannot be decoded is dropped.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from unittest import mock
+
+from benchmarks.order.contenders import izin_everything
+from benchmarks.order.contenders.task import Task
+from izin.consent.model import LAW_VERSION, OriginRank, Status
+from izin.schemas.statement_cutter import cut
+from izin.streams import worker
+from izin.streams.effects import Effects, Write
+from izin.streams.rows import Rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from izin.schemas.codec import Codec
+    from izin.schemas.topics import Topics
+    from izin.streams.guard import SourceRecord
+    from izin.streams.packing import Words
+    from izin.streams.state import State
+
+_SECOND = 1_000_000
+
+
+class LatestWinsStage:
+    """Folds batches by the peers' rule."""
+
+    def __init__(self, *, topics: Topics, partitions: int, codec: Codec) -> None:  # noqa: ARG002  # the stage's own signature
+        self._consents = topics.consents.name
+        self._codec = codec
+        self._header = codec.header("ConsentEvent")
+        self._rows = Rows(codec)
+        self._words: dict[tuple[bytes, ...], Words] = {}
+
+    def fold(
+        self, partition: int, records: Iterable[SourceRecord], state: State, before: Effects
+    ) -> Effects:
+        """Return the rows that ``records`` make over ``state``, added to those ``before``."""
+        effects, packing = before, state.packing
+        changes, writes = effects.changes, effects.writes
+        for record in records:
+            key, value = record.key or b"", record.value or b""
+            try:
+                event_id, customer, recipient, raw, source, received, origin, *others = cut(
+                    value, len(self._header)
+                )
+            except (IndexError, ValueError):
+                continue
+            *_, stated_at, received_at, end = others
+            if end != len(value) or stated_at is None or received_at is None:
+                continue
+            stated = stated_at * 1000
+            at = min(stated_at, received_at) // 1000 * _SECOND
+            telling = value[event_id:customer], value[raw:source], value[received:origin]
+            words = self._words.get(telling) or self._hear(telling, value)
+            is_ret = words[1] is Status.RET
+            onay, ret = None, None
+            packed = changes.get(key) or state.packed(key)
+            if packed is not None:
+                status, effective, onay, ret = packing.standing(packed)
+                ties = at == effective and is_ret and status is Status.ONAY
+                if at <= effective and not ties:
+                    continue
+            if is_ret:
+                ret = at
+            else:
+                onay = at
+            facts = words, at, stated, onay, ret, value[len(self._header) + 1 : event_id]
+            changes[key] = packing.join(*facts)
+            row = self._rows.write(value[customer:recipient], facts)
+            writes.append(Write(self._consents, partition, key, row, []))
+        return effects
+
+    def _hear(self, telling: tuple[bytes, ...], value: bytes) -> Words:
+        event = self._codec.decode_event(value)
+        status = Status(event.status)
+        words = self._words[telling] = (
+            event.customer_id,
+            status,
+            OriginRank.OURS,
+            event.origin,
+            event.source,
+            True,
+            LAW_VERSION,
+        )
+        return words
+
+
+def main(task: Task) -> None:
+    """Run until ended."""
+    with mock.patch.object(worker, "OrderStage", LatestWinsStage):
+        izin_everything.main(task)
+
+
+if __name__ == "__main__":
+    main(Task.told())
