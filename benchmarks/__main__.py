@@ -1,8 +1,15 @@
-"""``python -m izin.bench``: the races, as a table and as JSON."""
+"""``python -m benchmarks NAME [OPTIONS]``: measure a figure, a run of several, or all of them.
+
+NAME is a figure, a run, ``list`` or ``all``. Every run ends with the line
+``<figure>: <value> (bar <bar>) ok`` or ``… short`` for each of its figures. Exit codes: 0 every
+figure meets its bar, 1 one misses it or could not be measured, 2 wrong usage.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,85 +17,116 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.cpu_timing import machine
-from benchmarks.law import ADMIT_AND_DECIDE, DICT_UPDATE, law
+from benchmarks.bars import BARS, CHAOS, RUNS, Bar, bars_of
+from benchmarks.law import law
 from benchmarks.order.command import order
-from benchmarks.results import keep
+from benchmarks.results import RESULTS, register
 from benchmarks.simulator.command import simulator
 from benchmarks.sink.command import sink
-from benchmarks.sink.rate_limit import limit
+from benchmarks.sink.rate_limit import rate_limit
 from benchmarks.worker.latency import latency
 from benchmarks.worker.poison import poison
 from benchmarks.worker.replay import replay
-from benchmarks.worker.state_commands import restart, state
+from benchmarks.worker.restart import restart
+from benchmarks.worker.state import state
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from benchmarks.cpu_timing import Lap
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+register(
+    app,
+    {
+        "law": law,
+        "state": state,
+        "order": order,
+        "latency": latency,
+        "restart": restart,
+        "replay": replay,
+        "poison": poison,
+        "sink": sink,
+        "rate-limit": rate_limit,
+        "simulator": simulator,
+    },
+)
 
-app = typer.Typer(add_completion=False, help="The race track: ratios measured in one run.")
+
+@app.command("list")
+def list_figures() -> None:
+    """List every figure with its bar and the command that measures it."""
+    for bar in BARS.values():
+        typer.echo(f"{bar.name:<28} {bar.bar:<20} {bar.command:<44} {bar.measures}")
 
 
-@app.command("law")
-def run(
-    events: Annotated[int, typer.Option(min=100, help="Events of the course.")] = 200_000,
-    laps: Annotated[int, typer.Option(min=3, help="Laps of each runner.")] = 5,
-    results: Annotated[Path, typer.Option(help="Where the figures are kept as JSON.")] = Path(
-        ".izin/bench/law.json"
-    ),
+@app.command("all")
+def run_all(
+    runs: Annotated[list[str] | None, typer.Argument(help="Only these runs.")] = None,
+    results: Annotated[Path, typer.Option(help="Where each run writes a JSON file.")] = RESULTS,
 ) -> None:
-    """Measure what the law costs an event, and its ratio to a plain dict update."""
-    console = Console()
-    where = machine()
-    with console.status("admitting and deciding"):
-        found = law(events=events, laps=laps)
-    console.print(_table(found, f"The law, {events:,} canonical events, {laps} laps\n{where}"))
-    keep(
-        results,
-        console,
-        {
-            "machine": where,
-            "events": events,
-            "laps": laps,
-            "unit": "µs of CPU time an event",
-            "runners": [asdict(lap) | {"ratio": ratio} for lap, ratio in _ratios(found)],
-        },
-    )
+    """Run everything, each run in a process of its own; end with a summary of all figures."""
+    values: dict[str, float | None] = {}
+    codes = []
+    names = runs or list(RUNS)
+    for name in names:
+        if name not in RUNS:
+            raise typer.BadParameter(f"{name} is none of {', '.join(RUNS)}", param_hint="RUNS")
+    for name in names:
+        file = results / f"{name}.json"
+        file.unlink(missing_ok=True)
+        argv = [sys.executable, "-m", "benchmarks", name, "--results", str(file)]
+        codes.append(subprocess.run(argv, check=False).returncode)  # noqa: S603 - our own command
+        if file.exists():
+            found = json.loads(file.read_text(encoding="utf-8"))["figures"]
+            values |= {one["name"]: one["value"] for one in found}
+    bars = [bar for name in names for bar in bars_of(name)]
+    Console(highlight=False).print(_summary(bars, values))
+    for bar in bars:
+        typer.echo(bar.verdict(values.get(bar.name)))
+    raise typer.Exit(int(any(codes)))
 
 
-def _ratios(found: Sequence[Lap]) -> list[tuple[Lap, float]]:
-    """Return each lap with its ratio to the dict update of the same run."""
-    unit = next(lap.median for lap in found if lap.name == DICT_UPDATE)
-    return [(lap, lap.median / unit) for lap in found]
-
-
-def _table(found: Sequence[Lap], title: str) -> Table:
-    table = Table(title=title)
-    table.add_column("runner")
-    for heading in ("µs/event", "min–max", f"× {DICT_UPDATE}"):
-        table.add_column(heading, justify="right")
-    for lap, ratio in _ratios(found):
+def _summary(bars: Sequence[Bar], values: Mapping[str, float | None]) -> Table:
+    table = Table(title="Every figure and its bar")
+    for heading in ("figure", "what it measures"):
+        table.add_column(heading)
+    for heading in ("value", "bar", ""):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for bar in bars:
+        value = values.get(bar.name)
+        is_met = bar.is_met(value)
         table.add_row(
-            lap.name,
-            f"{lap.median:.2f}",
-            f"{lap.least:.2f}–{lap.most:.2f}",
-            f"{ratio:.1f}",
-            style="bold" if lap.name == ADMIT_AND_DECIDE else None,
+            bar.name,
+            bar.measures,
+            bar.show(value),
+            bar.bar,
+            "ok" if is_met else "short",
+            style=None if is_met else "red",
         )
     return table
 
 
-app.command("state")(state)
-app.command("restart")(restart)
-app.command("order")(order)
-app.command("sink")(sink)
-app.command("limit")(limit)
-app.command("latency")(latency)
-app.command("replay")(replay)
-app.command("poison")(poison)
-app.command("simulator")(simulator)
+def arguments(argv: Sequence[str]) -> list[str]:
+    """Return what ``app`` is given for ``argv``: a figure or a run becomes its command.
+
+    Options of ``argv`` go last, so they replace those of the run.
+    """
+    name, *options = argv or ["--help"]
+    bar = BARS.get(name)
+    if bar is not None and bar.run.startswith(CHAOS):
+        raise SystemExit(f"{name} is measured by: {bar.command}")
+    run = name if bar is None else bar.run
+    if run not in RUNS:
+        return [name, *options]
+    bars, narrowed = ([bar], bar.options) if bar else (bars_of(run), ())
+    judged = [word for one in bars for word in ("--figure", one.name)]
+    file = ("--results", str(RESULTS / f"{run}.json"))
+    return [*RUNS[run], *narrowed, *judged, *file, *options]
+
+
+def main() -> None:
+    """Run the command that this process's arguments name."""
+    app(arguments(sys.argv[1:]), prog_name="python -m benchmarks")
 
 
 if __name__ == "__main__":
-    app(prog_name="python -m izin.bench")
+    main()

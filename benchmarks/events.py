@@ -1,4 +1,4 @@
-"""Made-up events for the course: canonical, many a key, some repeated and some late."""
+"""Synthetic events: canonical, several a key, some repeated and some late."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ BEGAN = datetime(2026, 3, 2, 9, tzinfo=UTC)
 _REPEATED = 0.20
 _LATE = 0.05
 _RETS = 0.2
-_AN_HOUR = 3600
+_HOUR_SECONDS = 3600
 
 
 def canonical_events(count: int, *, keys: int, rng: Random) -> Sequence[ConsentEvent]:
-    """Return ``count`` lawful events over ``keys`` recipients, a second apart.
+    """Return ``count`` admissible events over ``keys`` recipients, a second apart.
 
     A fifth repeat an earlier event exactly, a twentieth come up to an hour late.
     """
@@ -29,7 +29,7 @@ def canonical_events(count: int, *, keys: int, rng: Random) -> Sequence[ConsentE
         if events and rng.random() < _REPEATED:
             events.append(rng.choice(events))
             continue
-        late = rng.randrange(_AN_HOUR) if rng.random() < _LATE else 0
+        late = rng.randrange(_HOUR_SECONDS) if rng.random() < _LATE else 0
         stated = BEGAN + timedelta(seconds=len(events) - late)
         events.append(
             ConsentEvent(

@@ -1,4 +1,4 @@
-"""What a process has used, as the kernel counts it."""
+"""CPU time and memory of a process, as the kernel counts them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ _CPU_CLOCK = 2
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU time, user and system, that the process has used with all its threads; raises
-    OSError if there is no such process.
+    """Return the CPU time, user and system, that the process has used with all its threads.
+
+    Raises OSError if there is no such process.
     """
     return time.clock_gettime(~pid << 3 | _CPU_CLOCK)
 
 
 def peak_megabytes(pid: int, proc: Path = Path("/proc")) -> float:
-    """Return the most memory that the process has held so far."""
+    """Return the most resident memory that the process has had so far, in MiB."""
     found = re.search(
         r"^VmHWM:\s+(\d+) kB$", (proc / str(pid) / "status").read_text(), re.MULTILINE
     )

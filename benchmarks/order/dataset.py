@@ -1,12 +1,12 @@
-"""The course of the order race: events as producers send them, and what must come of them.
+"""The dataset of the order comparison: events as producers send them, and the output they demand.
 
-Recipients are drawn by Zipf's law, so a few are spoken of often. A fifth of the records repeat an
-earlier one byte for byte, a twentieth come up to an hour late, one in a thousand is cut short. The
-last record of each partition is the first word about a recipient of its own: whoever has written
-its row has been through the whole partition.
+Recipients follow Zipf's law, so a few have many events. A fifth of the records repeat an earlier
+one byte for byte, a twentieth come up to an hour late, one in a thousand is cut short. The last
+record of each partition is the first event of a recipient of its own: whoever has written its row
+has been through the whole partition.
 
-What must come of them is folded with the peers' own rule while they are made, so that nobody wins
-by writing less.
+The expected output is folded with the contenders' own rule while the records are made, so that
+nobody wins by writing less.
 """
 
 from __future__ import annotations
@@ -31,33 +31,33 @@ if TYPE_CHECKING:
 
 BEGAN = datetime(2025, 3, 3, 9, tzinfo=UTC)
 
-_APART = timedelta(milliseconds=250)
+_INTERVAL = timedelta(milliseconds=250)
 _TRAVEL = timedelta(seconds=1)
 _REPEATED = 0.20
 _LATE = 0.05
 _RETS = 0.2
-_LATEST = 3600
-_REMEMBERED = 20_000
-_DRAWN_AT_ONCE = 10_000
+_MOST_LATE = 3600
+_REPEATABLE = 20_000
+_CHOSEN_AT_ONCE = 10_000
 _BRAND = 600_001
 _MARKERS = 9_000_000
 """Recipients of the last records; no other has so high a number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
-    """How long the course is, and over how many recipients and partitions."""
+class DatasetShape:
+    """How many events the dataset has, and over how many recipients and partitions."""
 
     events: int
     recipients: int = 200_000
     partitions: int = 4
     seed: int = 2026
-    cut: float = 0.001
+    truncated: float = 0.001
     """The share of records that are cut short."""
 
 
-class Item(NamedTuple):
-    """A record of the course."""
+class DatasetRecord(NamedTuple):
+    """A record of the dataset."""
 
     partition: int
     key: bytes
@@ -66,58 +66,58 @@ class Item(NamedTuple):
 
 
 @dataclass(slots=True, kw_only=True)
-class Foreseen:
-    """What a runner must write, by partition; filled while the course is made."""
+class ExpectedOutput:
+    """What a contender must write, by partition; filled while the dataset is made."""
 
     records: Counter[int] = field(default_factory=Counter)
     """As many as it reads: what a pass-through writes."""
     rows: Counter[int] = field(default_factory=Counter)
-    """One for each change of the latest statement of a key."""
+    """One for each change of the latest event of a key."""
     last: dict[int, bytes] = field(default_factory=dict)
     """The key of the last record."""
 
 
-class _Held(NamedTuple):
+class _Latest(NamedTuple):
     partition: int
     at: datetime
     status: str
 
 
-class Course:
-    """Makes the records of ``shape``, the same for the same seed, and foresees the outcome."""
+class Dataset:
+    """Makes the records of ``shape``, the same for the same seed, and the output they demand."""
 
-    def __init__(self, shape: Shape, codec: Codec) -> None:
+    def __init__(self, shape: DatasetShape, codec: Codec) -> None:
         self.shape = shape
-        self.foreseen = Foreseen()
+        self.expected = ExpectedOutput()
         self._codec = codec
         self._random = Random(shape.seed)
-        self._held: dict[bytes, _Held] = {}
+        self._latest: dict[bytes, _Latest] = {}
         self._made = 0
 
-    def records(self) -> Iterator[Item]:
-        """Make ``shape.events`` records; to be run through once."""
+    def records(self) -> Iterator[DatasetRecord]:
+        """Yield ``shape.events`` records; to be run through once."""
         shape, random = self.shape, self._random
-        recent: deque[Item] = deque(maxlen=_REMEMBERED)
+        recent: deque[DatasetRecord] = deque(maxlen=_REPEATABLE)
         recipients = self._recipients()
         for _ in range(shape.events - shape.partitions):
             if recent and random.random() < _REPEATED:
-                # What repeats has nothing new to say: no row comes of it.
-                item = recent[random.randrange(len(recent))]
+                # A repetition says nothing new: no row comes of it.
+                record = recent[random.randrange(len(recent))]
             else:
-                late = random.randrange(_LATEST) if random.random() < _LATE else 0
-                item = self._new(next(recipients), late=late)
-                recent.append(item)
-            self.foreseen.records[item.partition] += 1
-            yield item
+                late = random.randrange(_MOST_LATE) if random.random() < _LATE else 0
+                record = self._new(next(recipients), late=late)
+                recent.append(record)
+            self.expected.records[record.partition] += 1
+            yield record
         yield from self._last()
 
     def _recipients(self) -> Iterator[int]:
         numbers = range(self.shape.recipients)
         weights = list(accumulate(1 / rank for rank in range(1, self.shape.recipients + 1)))
         while True:
-            yield from self._random.choices(numbers, cum_weights=weights, k=_DRAWN_AT_ONCE)
+            yield from self._random.choices(numbers, cum_weights=weights, k=_CHOSEN_AT_ONCE)
 
-    def _last(self) -> Iterator[Item]:
+    def _last(self) -> Iterator[DatasetRecord]:
         waiting = set(range(self.shape.partitions))
         for number in count(_MARKERS):
             if not waiting:
@@ -125,29 +125,29 @@ class Course:
             partition = partition_of(_key(number), self.shape.partitions)
             if partition in waiting:
                 waiting.remove(partition)
-                item = self._new(number, late=0, whole=True)
-                self.foreseen.records[partition] += 1
-                self.foreseen.last[partition] = item.key
-                yield item
+                record = self._new(number, late=0, whole=True)
+                self.expected.records[partition] += 1
+                self.expected.last[partition] = record.key
+                yield record
 
-    def _new(self, number: int, *, late: int, whole: bool = False) -> Item:
+    def _new(self, number: int, *, late: int, whole: bool = False) -> DatasetRecord:
         random = self._random
         self._made += 1
-        stated = BEGAN + self._made * _APART - timedelta(seconds=late)
+        stated = BEGAN + self._made * _INTERVAL - timedelta(seconds=late)
         event = self._event(number, stated)
         value = self._codec.encode("ConsentEvent", event)
-        cut = not whole and random.random() < self.shape.cut
+        is_truncated = not whole and random.random() < self.shape.truncated
         key = _key(number)
-        held = self._held.get(key)
-        partition = partition_of(key, self.shape.partitions) if held is None else held.partition
+        latest = self._latest.get(key)
+        partition = partition_of(key, self.shape.partitions) if latest is None else latest.partition
         at, status = effective_at(event), event["status"]
-        if not cut and (held is None or wins(at, status, held.at, held.status)):
-            self._held[key] = _Held(partition, at, status)
-            self.foreseen.rows[partition] += 1
-        return Item(
+        if not is_truncated and (latest is None or wins(at, status, latest.at, latest.status)):
+            self._latest[key] = _Latest(partition, at, status)
+            self.expected.rows[partition] += 1
+        return DatasetRecord(
             partition,
             key,
-            value[: len(value) // 2] if cut else value,
+            value[: len(value) // 2] if is_truncated else value,
             headers(
                 record="ConsentEvent",
                 event_id=event["event_id"],

@@ -1,4 +1,4 @@
-"""What the laps of the order race amount to: medians, ratios, a table and JSON."""
+"""Trials of the order comparison summed up: medians, ratios, a table and JSON."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from benchmarks.order.timer import Run
+    from benchmarks.order.timer import TrialResult
 
 _SPREAD = len("100,000–200,000")
 _NAME = len("pass-through")
-"""The longest word of a runner's name."""
+"""The longest word of a contender's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """A figure over all laps."""
+    """A figure over all trials."""
 
     median: float
     least: float
@@ -37,91 +37,85 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """One runner after its laps."""
+class ContenderSummary:
+    """One contender after its trials."""
 
     name: str
-    how: str
+    setup: str
     events: int
-    laps: int
+    trials: int
     speed: Spread
     """Events a second."""
     cpu: Spread
-    """µs an event, of the runner's process."""
+    """µs an event, of the contender's processes."""
     peak_mb: float
 
 
-def standing(name: str, how: str, events: int, runs: Sequence[Run]) -> Standing:
-    """Return what ``runs`` over ``events`` amount to."""
-    return Standing(
+def summarize(
+    name: str, setup: str, events: int, trials: Sequence[TrialResult]
+) -> ContenderSummary:
+    """Return the summary of ``trials`` over ``events``."""
+    return ContenderSummary(
         name=name,
-        how=how,
+        setup=setup,
         events=events,
-        laps=len(runs),
-        speed=Spread.of([run.events_per_second for run in runs]),
-        cpu=Spread.of([run.cpu_us for run in runs]),
-        peak_mb=max(run.peak_mb for run in runs),
+        trials=len(trials),
+        speed=Spread.of([one.events_per_second for one in trials]),
+        cpu=Spread.of([one.cpu_us for one in trials]),
+        peak_mb=max(one.peak_mb for one in trials),
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """One runner's medians to another's: speed above 1 is faster, CPU below 1 is cheaper."""
+    """One contender's medians to another's: speed above 1 is faster, CPU below 1 is cheaper."""
 
     speed: float
     cpu: float
 
 
-def ratios(
-    standings: Sequence[Standing], against: Sequence[str]
-) -> Mapping[str, Mapping[str, Ratio]]:
-    """Return by runner its ratios to each in ``against`` that ran."""
-    others = [one for one in standings if one.name in against]
-    return {
-        one.name: {
-            other.name: Ratio(
-                speed=one.speed.median / other.speed.median, cpu=one.cpu.median / other.cpu.median
-            )
-            for other in others
-        }
-        for one in standings
-    }
+def ratio(one: ContenderSummary, other: ContenderSummary) -> Ratio:
+    """Return the ratio of ``one`` to ``other``."""
+    return Ratio(speed=one.speed.median / other.speed.median, cpu=one.cpu.median / other.cpu.median)
 
 
-def as_json(standings: Sequence[Standing], against: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the standings as JSON can hold them."""
-    found = ratios(standings, against)
+def as_json(found: Sequence[ContenderSummary], against: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the summaries for JSON, each with its ratios to those named in ``against``."""
+    others = [one for one in found if one.name in against]
     return [
         {
             "name": one.name,
-            "how": one.how,
+            "setup": one.setup,
             "events": one.events,
-            "laps": one.laps,
+            "trials": one.trials,
             "events_per_second": one.speed.as_json(),
             "cpu_us_per_event": one.cpu.as_json(),
             "peak_rss_mb": round(one.peak_mb),
             "ratios": {
-                name: {"speed": round(ratio.speed, 2), "cpu": round(ratio.cpu, 2)}
-                for name, ratio in found[one.name].items()
+                other.name: {
+                    "speed": round(ratio(one, other).speed, 2),
+                    "cpu": round(ratio(one, other).cpu, 2),
+                }
+                for other in others
             },
         }
-        for one in standings
+        for one in found
     ]
 
 
-def table(standings: Sequence[Standing], against: Sequence[str], *, title: str) -> Table:
-    """Return the standings as people read them."""
-    found = ratios(standings, against)
-    against = [one.name for one in standings if one.name in against]
-    drawn = Table(title=title)
-    drawn.add_column("runner", min_width=_NAME)
+def render(found: Sequence[ContenderSummary], against: Sequence[str], *, title: str) -> Table:
+    """Return the summaries as a table, each with its ratios to those named in ``against``."""
+    others = [one for one in found if one.name in against]
+    table = Table(title=title)
+    table.add_column("contender", min_width=_NAME)
     columns = ("events", "events/s", "min–max", "CPU µs/event", "min–max", "peak MB")
-    for heading in (*columns, *(f"× {name}: speed, CPU" for name in against)):
+    for heading in (*columns, *(f"× {other.name}: speed, CPU" for other in others)):
         # What wraps is the names: a figure cut short says something else.
         is_spread = heading == "min–max"
-        drawn.add_column(heading, justify="right", no_wrap=is_spread, min_width=_SPREAD * is_spread)
-    for one in standings:
-        drawn.add_row(
+        table.add_column(heading, justify="right", no_wrap=is_spread, min_width=_SPREAD * is_spread)
+    for one in found:
+        compared = [ratio(one, other) for other in others]
+        table.add_row(
             one.name,
             _thousands(one.events),
             f"{one.speed.median:,.0f}",
@@ -129,9 +123,9 @@ def table(standings: Sequence[Standing], against: Sequence[str], *, title: str) 
             f"{one.cpu.median:.1f}",
             f"{one.cpu.least:.1f}–{one.cpu.most:.1f}",
             f"{one.peak_mb:,.0f}",
-            *(f"{ratio.speed:.2f}, {ratio.cpu:.2f}" for ratio in found[one.name].values()),
+            *(f"{to.speed:.2f}, {to.cpu:.2f}" for to in compared),
         )
-    return drawn
+    return table
 
 
 def _thousands(events: int) -> str:

@@ -1,7 +1,7 @@
-"""Whether a runner did the work: its output read back, counted, and its last rows compared.
+"""Whether a contender did the work: its output read back, counted, and its last rows compared.
 
-Read once a runner, after the clock has stopped. All who keep the latest row of each key must write
-as many rows as the course foresees and end with the same ones, byte for byte.
+Read once a contender, after the clock has stopped. All that keep the latest row of each key must
+write as many rows as the dataset expects and end with the same ones, byte for byte.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
     from izin.runtime.settings import KafkaSettings
 
-_AT_ONCE = 10_000
-_WAIT = 0.2
+_BATCH = 10_000
+_TIMEOUT = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class OutputDigest:
     """What stands in an output topic."""
 
     rows: int
@@ -32,8 +32,8 @@ class Outcome:
     """Of the last value of every key, whatever the order in which they were written."""
 
 
-def outcome(rows: Iterable[tuple[bytes, bytes]]) -> Outcome:
-    """Return what ``rows``, key and value, oldest first, amount to."""
+def digest_rows(rows: Iterable[tuple[bytes, bytes]]) -> OutputDigest:
+    """Return the digest of ``rows``, key and value, oldest first."""
     count = 0
     latest: dict[bytes, bytes] = {}
     for key, value in rows:
@@ -42,19 +42,19 @@ def outcome(rows: Iterable[tuple[bytes, bytes]]) -> Outcome:
     digest = blake2b(digest_size=16)
     for key in sorted(latest):
         digest.update(key + b"\0" + latest[key] + b"\0")
-    return Outcome(rows=count, digest=digest.hexdigest())
+    return OutputDigest(rows=count, digest=digest.hexdigest())
 
 
-def read_back(
+def read_rows(
     settings: KafkaSettings, topic: str, ends: Mapping[int, int]
 ) -> Iterable[tuple[bytes, bytes]]:
-    """Give the committed rows of ``topic`` up to ``ends``."""
-    reader = kafka.consumer(settings, "bench-outcome", **{"enable.partition.eof": True})
+    """Yield the committed rows of ``topic`` up to ``ends``, by partition."""
+    reader = kafka.consumer(settings, "bench-output", **{"enable.partition.eof": True})
     try:
         reader.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in ends])
         waiting = {number for number, end in ends.items() if end}
         while waiting:
-            for message in reader.consume(_AT_ONCE, _WAIT):
+            for message in reader.consume(_BATCH, _TIMEOUT):
                 if message.error() is not None:
                     waiting.discard(message.partition() or 0)
                 else:
@@ -63,12 +63,14 @@ def read_back(
         reader.close()
 
 
-def fault(found: Outcome, *, foreseen: int, others: Mapping[str, Outcome]) -> str | None:
-    """Return what is wrong with ``found``: rows too few or too many, or another end than that of
-    one of ``others``.
+def find_mismatch(
+    found: OutputDigest, *, expected: int, others: Mapping[str, OutputDigest]
+) -> str | None:
+    """Return what is wrong with ``found``: not ``expected`` rows, or other last rows than one of
+    ``others``.
     """
-    if found.rows != foreseen:
-        return f"it wrote {found.rows:,} rows, not {foreseen:,}"
+    if found.rows != expected:
+        return f"it wrote {found.rows:,} rows, not {expected:,}"
     for name, other in others.items():
         if other.digest != found.digest:
             return f"its rows are not those of {name}"

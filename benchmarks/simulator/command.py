@@ -1,4 +1,4 @@
-"""The command ``simulator``: what İYS's twin bears, and what it costs."""
+"""The benchmark ``simulator``: the load that the İYS simulator bears, and what it costs."""
 
 from __future__ import annotations
 
@@ -9,23 +9,28 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from benchmarks.cpu_timing import machine
-from benchmarks.results import keep
-from benchmarks.simulator import load
+from benchmarks.results import Report, progress
+from benchmarks.simulator.load import (
+    BATCH_SIZE,
+    batch_bodies,
+    fill,
+    paced_load,
+    run_simulator,
+    unpaced_load,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from benchmarks.simulator.load import Load
+    from benchmarks.simulator.load import LoadResult
 
 PER_SECOND = 10
 """What İYS takes from one address."""
 
 
-def simulator(  # noqa: PLR0913 - an option is an argument
+def simulator(
     *,
     seconds: Annotated[float, typer.Option(min=1, help="Length of the paced load.")] = 60,
     batches: Annotated[int, typer.Option(min=1, help="Batches sent as fast as it can.")] = 300,
@@ -34,53 +39,55 @@ def simulator(  # noqa: PLR0913 - an option is an argument
         Path | None, typer.Option(help="A file to fill and keep, filled before or not.")
     ] = None,
     in_memory: Annotated[bool, typer.Option(help="Hold the state in memory, not a file.")] = False,
-    results: Annotated[Path, typer.Option(help="Where the figures are kept as JSON.")] = Path(
-        ".izin/bench/simulator.json"
-    ),
-) -> None:
-    """Measure batch adds at 10 requests a second, results asked after, and as fast as it can.
-
-    Exit code 1 if any answer or any result was not the expected one.
-    """
+) -> Report:
+    """Measure batch adds at 10 requests a second, results polled after, and as fast as it can."""
     if in_memory and (records or state):
         raise typer.BadParameter("a filled state is a file", param_hint="--records")
-    console, where = Console(), machine()
-    with TemporaryDirectory(prefix="izin-bench-") as name:
+    with TemporaryDirectory(prefix="izin-bench-") as name, progress().status("loading") as status:
         folder = Path(name)
-        file = None if in_memory else state or folder / "twin.db"
+        file = None if in_memory else state or folder / "simulator.db"
         if file is not None:
-            with console.status(f"writing {records:,} records"):
-                records = load.fill(file, records)
-        with console.status("loading"), load.simulator(folder, file) as child:
-            paced = load.bodies(records, int(seconds * PER_SECOND))
-            loads = [asyncio.run(load.paced(child, paced, per_second=PER_SECOND))]
-            unpaced = load.bodies(records + len(paced) * load.SIZE, batches)
-            loads.append(asyncio.run(load.unpaced(child, unpaced)))
+            status.update(f"writing {records:,} records")
+            records = fill(file, records)
+        with run_simulator(folder, file) as child:
+            status.update("loading")
+            paced = batch_bodies(records, int(seconds * PER_SECOND))
+            unpaced = batch_bodies(records + len(paced) * BATCH_SIZE, batches)
+            loads = (
+                asyncio.run(paced_load(child, paced, per_second=PER_SECOND)),
+                asyncio.run(unpaced_load(child, unpaced)),
+            )
         size = 0 if file is None else file.stat().st_size
     held = "memory" if in_memory else f"a file of {size / 1e6:,.0f} MB at the end"
-    title = f"The simulator, {records:,} records before, state in {held}\n{where}"
-    console.print(_table(loads, title))
-    keep(
-        results,
-        console,
-        {
-            "machine": where,
+    return Report(
+        tables=[_table(loads, f"The simulator, {records:,} records before, state in {held}")],
+        data={
             "records": records,
             "in_memory": in_memory,
             "file_bytes": size,
-            "loads": [_figures(load) for load in loads],
+            "loads": [_as_json(load) for load in loads],
         },
+        figures=figures(loads),
+        failures=[f"{one.errors:,} errors in {one.name}" for one in loads if one.errors],
     )
-    if any(load.errors for load in loads):
-        raise typer.Exit(1)
 
 
-def _figures(load: Load) -> dict[str, object]:
-    told = {"consents_per_second": load.per_second, "cpu_share": load.cpu_share}
-    return asdict(load) | {name: round(value, 3) for name, value in told.items()}
+def figures(loads: Sequence[LoadResult]) -> Mapping[str, float]:
+    """Return errors and CPU of the paced load, and the rate of the unpaced one."""
+    paced, unpaced = loads
+    return {
+        "simulator-errors": paced.errors,
+        "simulator-cpu": paced.cpu_share * 100,
+        "simulator-rate": unpaced.per_second,
+    }
 
 
-def _table(loads: Sequence[Load], title: str) -> Table:
+def _as_json(load: LoadResult) -> dict[str, object]:
+    rates = {"consents_per_second": load.per_second, "cpu_share": load.cpu_share}
+    return asdict(load) | {name: round(value, 3) for name, value in rates.items()}
+
+
+def _table(loads: Sequence[LoadResult], title: str) -> Table:
     table = Table(title=title)
     table.add_column("load", no_wrap=True)
     headings = ("consents", "errors", "a second", "CPU", "µs each", "slowest ms", "peak MB")

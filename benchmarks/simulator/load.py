@@ -1,7 +1,7 @@
 """Load on the simulator: a real process of it, a client on one connection a call, loopback only.
 
-Consents are made up before the clock starts. A run counts every answer that is not the expected
-one, and every item whose result is not success, as an error; CPU time is the simulator's own.
+Consents are generated before the clock starts. Every answer that is not the expected one, and every
+item whose result is not success, counts as an error; CPU time is the simulator's own.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ if TYPE_CHECKING:
     from pathlib import Path as FilePath
 
 CODE = 900001
-SIZE = 1000
+BATCH_SIZE = 1000
 _LOGIN = {"username": "bench@example.com", "password": "bench", "grant_type": "password"}
 _BATCHES = f"/sps/{CODE}/brands/{CODE}/consents/request"
 _RESULT_DELAY = 1.0
 _WITHIN = timedelta(minutes=5)
 _ACCEPTED, _OK = 202, 200
-_FILLED_AT_ONCE = 20_000
+_FILL_BATCH = 20_000
 _NUMBERS = 10**9
 _STRIDE = 618_033_989  # shares no factor with it: addresses are scattered, and none comes twice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
-    """What one run amounts to: consents sent, errors, seconds, and the simulator's CPU seconds."""
+class LoadResult:
+    """One load: consents sent, errors, seconds, and the simulator's CPU seconds."""
 
     name: str
     consents: int
@@ -67,8 +67,8 @@ class Load:
 
 
 @contextmanager
-def simulator(folder: FilePath, state: FilePath | None) -> Iterator[Child]:
-    """Run a simulator of its own, over the file `state` or in memory; it ends with the block."""
+def run_simulator(folder: FilePath, state: FilePath | None) -> Iterator[Child]:
+    """Run a simulator of its own, over the file ``state`` or in memory; it ends with the block."""
     port = free_port()
     options = {
         "--port": port,
@@ -100,25 +100,25 @@ def simulator(folder: FilePath, state: FilePath | None) -> Iterator[Child]:
 
 
 def url_of(child: Child) -> str:
-    """Give the address of a running simulator."""
+    """Return the address of a running simulator."""
     return str(child.command.ready).removesuffix("/__simulator__/health")
 
 
-def bodies(first: int, count: int) -> list[bytes]:
-    """Give batch bodies of 1,000 made-up consents each, dated a moment ago.
+def batch_bodies(first: int, count: int) -> list[bytes]:
+    """Return batch bodies of 1,000 synthetic consents each, dated a moment ago.
 
     Addresses are those from the number `first` on, each of them once.
     """
     date = wire_text(int((datetime.now(UTC) - timedelta(minutes=1)).timestamp()))
-    starts = range(first, first + count * SIZE, SIZE)
+    starts = range(first, first + count * BATCH_SIZE, BATCH_SIZE)
     return [
-        json.dumps([_item(number, date) for number in range(start, start + SIZE)]).encode()
+        json.dumps([_item(number, date) for number in range(start, start + BATCH_SIZE)]).encode()
         for start in starts
     ]
 
 
-async def paced(child: Child, sent: Sequence[bytes], *, per_second: float) -> Load:
-    """Send a batch each 1/`per_second` s, whatever came of the last, then ask for all results."""
+async def paced_load(child: Child, sent: Sequence[bytes], *, per_second: float) -> LoadResult:
+    """Send a batch each 1/``per_second`` s, whatever came of the last, then poll all results."""
     async with _client(child) as client:
         began, used = perf_counter(), cpu_seconds(child.pid or 0)
         calls = []
@@ -129,12 +129,12 @@ async def paced(child: Child, sent: Sequence[bytes], *, per_second: float) -> Lo
         await asyncio.sleep(max(0.0, began + len(sent) / per_second - perf_counter()))
         seconds = perf_counter() - began
         errors = await _unsuccessful(client, [one for one, _ in added])
-        # Asking is part of the work, and its CPU is told with the rest; its time is not load.
+        # Polling is part of the work, and its CPU counts; its time is not load.
         cpu = cpu_seconds(child.pid or 0) - used
-    return _load("10 batches a second", child, added, errors=errors, seconds=seconds, cpu=cpu)
+    return _result("10 batches a second", child, added, errors=errors, seconds=seconds, cpu=cpu)
 
 
-async def unpaced(child: Child, sent: Sequence[bytes], *, callers: int = 2) -> Load:
+async def unpaced_load(child: Child, sent: Sequence[bytes], *, callers: int = 2) -> LoadResult:
     """Send batches as fast as they are answered, and wait until the last one is saved."""
     async with _client(child) as client:
         began, used = perf_counter(), cpu_seconds(child.pid or 0)
@@ -149,25 +149,25 @@ async def unpaced(child: Child, sent: Sequence[bytes], *, callers: int = 2) -> L
         # The last batch waits for its delay, in which nothing is done.
         seconds = perf_counter() - began - _RESULT_DELAY
         cpu = cpu_seconds(child.pid or 0) - used
-    return _load("as fast as it can", child, added, errors=errors, seconds=seconds, cpu=cpu)
+    return _result("as fast as it can", child, added, errors=errors, seconds=seconds, cpu=cpu)
 
 
 def fill(state: FilePath, records: int) -> int:
-    """Write addresses into the file `state` without the API until there are `records`.
+    """Write addresses into the file ``state`` without the API until there are ``records``.
 
-    How many there are: a file may hold more already, and one left half-filled is gone on with.
+    Return how many there are: a file may hold more already, and a half-filled one is continued.
     """
     database = Database(state)
-    twin = Twin(database=database)
-    twin.directory.add_account(
+    simulator = Twin(database=database)
+    simulator.directory.add_account(
         Account(username=_LOGIN["username"], password=_LOGIN["password"], iys_code=CODE),
         Subscription(iys_code=CODE),
     )
-    twin.directory.add_brand(Brand(code=CODE, iys_code=CODE, name="Bench"))
+    simulator.directory.add_brand(Brand(code=CODE, iys_code=CODE, name="Bench"))
     register = Register(database, CODE)
     second = int(datetime.now(UTC).timestamp()) - 86_400
-    for first in range(register.size, records, _FILLED_AT_ONCE):
-        numbers = range(first, min(first + _FILLED_AT_ONCE, records))
+    for first in range(register.size, records, _FILL_BATCH):
+        numbers = range(first, min(first + _FILL_BATCH, records))
         consents = [_consent(number, wire_text(second - 60)) for number in numbers]
         origin = Origin(path=Path.BATCH, client="bench", request_id=f"fill-{first}")
         stamp = Stamp(second=second, occurred_at=second * 1000, origin=origin)
@@ -223,9 +223,9 @@ async def _unsuccessful(client: httpx.AsyncClient, requests: Sequence[str | None
     errors = 0
     for request_id in requests:
         if request_id is None:
-            errors += SIZE
+            errors += BATCH_SIZE
             continue
-        errors += SIZE - await _successes(client, request_id)
+        errors += BATCH_SIZE - await _successes(client, request_id)
     return errors
 
 
@@ -233,16 +233,16 @@ async def _successes(client: httpx.AsyncClient, request_id: str) -> int:
     limit = perf_counter() + _WITHIN.total_seconds()
     while perf_counter() < limit:
         answer = await client.get(f"{_BATCHES}/{request_id}")
-        told = answer.text
+        text = answer.text
         if answer.status_code != _OK:
             return 0
-        if '"index"' in told and '"enqueue"' not in told:
-            return told.count('"status":"success"')
+        if '"index"' in text and '"enqueue"' not in text:
+            return text.count('"status":"success"')
         await asyncio.sleep(_RESULT_DELAY / 10)
     return 0
 
 
-def _load(  # noqa: PLR0913 - each of them is a figure
+def _result(  # noqa: PLR0913 - each of them is a figure
     name: str,
     child: Child,
     added: Sequence[tuple[str | None, float]],
@@ -250,10 +250,10 @@ def _load(  # noqa: PLR0913 - each of them is a figure
     errors: int,
     seconds: float,
     cpu: float,
-) -> Load:
-    return Load(
+) -> LoadResult:
+    return LoadResult(
         name=name,
-        consents=len(added) * SIZE,
+        consents=len(added) * BATCH_SIZE,
         errors=errors,
         seconds=seconds,
         cpu=cpu,

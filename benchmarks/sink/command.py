@@ -1,9 +1,9 @@
-"""``python -m izin.bench sink``: what the ledger costs at size, and how much of İYS's pace is used.
+"""The benchmark ``sink``: what the ledger costs at size, and how much of İYS's limit is used.
 
-Decisions are decoded and ingested; a thousand keys are claimed and told, and their results settled,
-by İYS's answers without İYS, on a ledger that holds many more; then, against the twin at İYS's own
-ten requests a second, with results after seconds instead of five minutes, the share of the pace
-that is used and the consents that settle.
+Decisions are decoded and ingested; a thousand keys are claimed and submitted, and their results
+settled, by İYS's replies without İYS, on a ledger that holds many more; then, against the simulator
+at İYS's own ten requests a second, with results after seconds instead of five minutes, the share of
+the requests that is used and the consents that settle.
 """
 
 from __future__ import annotations
@@ -15,99 +15,104 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from benchmarks.cpu_timing import machine
-from benchmarks.results import keep
-from benchmarks.simulator import load
-from benchmarks.sink.fixture import filled
-from benchmarks.sink.submission_cost import AtSize, AtTheLimit, at_size, at_the_limit
+from benchmarks.results import Report, progress
+from benchmarks.simulator.load import run_simulator, url_of
+from benchmarks.sink.fixture import sink_fixture
+from benchmarks.sink.request_budget import BudgetUse, measure_budget_use
+from benchmarks.sink.submission_cost import SubmissionCost, measure_submission_cost
 from izin.local import Postgres
 from izin.runtime.settings import KafkaSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 
-def sink(  # noqa: PLR0913, PLR0917 - an option is an argument
+def sink(
     keys: Annotated[int, typer.Option(min=0, help="Settled keys in the ledger.")] = 1_000_000,
     ingested: Annotated[int, typer.Option(min=1000, help="Decisions to ingest.")] = 20_000,
-    laps: Annotated[int, typer.Option(min=1, help="Thousands to claim and settle.")] = 10,
+    trials: Annotated[int, typer.Option(min=1, help="Thousands to claim and settle.")] = 10,
     seconds: Annotated[float, typer.Option(min=5, help="How long at İYS's limit.")] = 60,
     delay: Annotated[float, typer.Option(min=0.5, help="Seconds until results.")] = 5,
-    results: Annotated[Path, typer.Option(help="Where the figures are kept as JSON.")] = Path(
-        ".izin/bench/sink.json"
-    ),
-) -> None:
-    """Measure ingest, claim and settle on a large ledger, and the pace at İYS's limit."""
-    console, where = Console(), machine()
+) -> Report:
+    """Measure ingest, claim and settle on a large ledger, and the requests used at İYS's limit."""
     with (
         TemporaryDirectory(prefix="izin-bench-") as folder,
-        console.status("filling the ledger") as told,
+        progress().status("filling the ledger") as status,
         Postgres(Path(folder)) as postgres,
-        load.simulator(Path(folder), None) as twin,
+        run_simulator(Path(folder), None) as simulator,
     ):
-        size, limit = asyncio.run(
+        cost, budget = asyncio.run(
             _measured(
                 postgres.url,
-                load.url_of(twin),
+                url_of(simulator),
                 keys=keys,
                 ingested=ingested,
-                laps=laps,
+                trials=trials,
                 seconds=seconds,
                 delay=delay,
-                progress=told.update,
+                on_progress=status.update,
             )
         )
-    console.print(_table(size, limit, where))
-    keep(
-        results,
-        console,
-        {"machine": where, "at_size": asdict(size), "at_the_limit": asdict(limit)},
+    return Report(
+        tables=[_table(cost, budget)],
+        data={"at_size": asdict(cost), "at_the_limit": asdict(budget)},
+        figures=figures(cost, budget),
     )
+
+
+def figures(cost: SubmissionCost, budget: BudgetUse) -> Mapping[str, float]:
+    """Return the figures that have a bar."""
+    return {
+        "ingest-rows": cost.ingested_a_second,
+        "claim-settle": cost.claimed_and_settled_ms,
+        "movement-bytes": cost.movement_bytes,
+        "request-budget": budget.used * 100,
+        "request-budget-h124": budget.throttled,
+    }
 
 
 async def _measured(  # noqa: PLR0913 - the options
     url: str,
-    twin: str,
+    simulator: str,
     *,
     keys: int,
     ingested: int,
-    laps: int,
+    trials: int,
     seconds: float,
     delay: float,
-    progress: Callable[[str], None],
-) -> tuple[AtSize, AtTheLimit]:
-    async with filled(url, KafkaSettings(), keys=keys) as ledger:
-        progress("ingesting, claiming and settling")
-        size = await at_size(ledger, url, ingested=ingested, laps=laps, keys=keys)
-        progress("at İYS's limit")
-        limit = await at_the_limit(ledger, url, twin, seconds=seconds, delay=delay)
-    return size, limit
+    on_progress: Callable[[str], None],
+) -> tuple[SubmissionCost, BudgetUse]:
+    async with sink_fixture(url, KafkaSettings(), keys=keys) as fixture:
+        on_progress("ingesting, claiming and settling")
+        cost = await measure_submission_cost(
+            fixture, url, ingested=ingested, trials=trials, keys=keys
+        )
+        on_progress("at İYS's limit")
+        return cost, await measure_budget_use(fixture, url, simulator, seconds=seconds, delay=delay)
 
 
-def _table(size: AtSize, limit: AtTheLimit, where: str) -> Table:
-    table = Table(title=f"The sinks, {size.keys:,} settled keys in the ledger\n{where}")
+def _table(cost: SubmissionCost, budget: BudgetUse) -> Table:
+    table = Table(title=f"The sink, {cost.keys:,} settled keys in the ledger")
     table.add_column("what")
     table.add_column("figure", justify="right")
-    table.add_column("bar", justify="right")
     rows = (
-        ("decisions ingested a second, new keys", f"{size.ingested_a_second:,.0f}", "40,000"),
-        ("CPU of the process, µs a decision", f"{size.ingest_cpu_us:,.0f}", ""),
-        ("known keys ingested a second", f"{size.known_a_second:,.0f}", ""),
-        ("CPU of the process, µs a decision", f"{size.known_cpu_us:,.0f}", ""),
-        ("1,000 keys claimed, ms", f"{size.claimed_ms:,.0f}", ""),
-        ("1,000 keys settled, ms", f"{size.settled_ms:,.0f}", ""),
-        ("both, ms (median)", f"{size.claimed_and_settled_ms:,.0f}", "100"),
-        ("both, ms (slowest)", f"{size.slowest_ms:,.0f}", ""),
-        ("between them, İYS's receipt kept, ms", f"{size.taken_ms:,.0f}", ""),
-        ("all three, CPU of the process, ms", f"{size.cpu_ms:,.0f}", ""),
-        (f"bytes a movement, of {size.movements:,}", f"{size.movement_bytes:,.0f}", "450"),
-        (f"calls in {limit.seconds:.0f} s at İYS's limit", f"{limit.calls:,}", ""),
-        ("share of the pace used", f"{limit.used:.1%}", "95 %"),
-        ("consents settled a second", f"{limit.settled_a_second:,.0f}", ""),
-        ("H124", f"{limit.throttled}", "0"),
+        ("decisions on new keys ingested a second", f"{cost.ingested_a_second:,.0f}"),
+        ("CPU of the process, µs a decision", f"{cost.ingest_cpu_us:,.0f}"),
+        ("decisions on known keys ingested a second", f"{cost.known_a_second:,.0f}"),
+        ("CPU of the process, µs a decision", f"{cost.known_cpu_us:,.0f}"),
+        ("1,000 keys claimed, ms", f"{cost.claimed_ms:,.0f}"),
+        ("1,000 keys settled, ms", f"{cost.settled_ms:,.0f}"),
+        ("both, ms (median)", f"{cost.claimed_and_settled_ms:,.0f}"),
+        ("both, ms (slowest)", f"{cost.slowest_ms:,.0f}"),
+        ("between them, İYS's receipt saved, ms", f"{cost.received_ms:,.0f}"),
+        ("all three, CPU of the process, ms", f"{cost.cpu_ms:,.0f}"),
+        (f"bytes a movement, of {cost.movements:,}", f"{cost.movement_bytes:,.0f}"),
+        (f"calls in {budget.seconds:.0f} s at İYS's limit", f"{budget.calls:,}"),
+        ("share of the requests used", f"{budget.used:.1%}"),
+        ("consents settled a second", f"{budget.settled_a_second:,.0f}"),
+        ("H124", f"{budget.throttled}"),
     )
     for row in rows:
         table.add_row(*row)

@@ -1,7 +1,7 @@
-"""Processes that stand for another machine go before ours for the CPU, where that is allowed.
+"""Real-time priority for a process that stands for another machine, where that is allowed.
 
-What İYS does costs none of our cores. Its twin shares them, and waits behind our processes for some
-milliseconds a request; that would be charged to us as İYS's slowness.
+What İYS does costs none of our cores. Its simulator shares them, and would wait behind our
+processes for some milliseconds a request, which would count as İYS's slowness.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ _PRIORITY = 10
 _log = get_logger(__name__)
 
 
-def put_elsewhere(pid: int) -> bool:
-    """Run a process at real-time priority; False where the system has none or forbids it."""
+def give_priority(pid: int) -> bool:
+    """Run a process at real-time priority; return False where the system has none or forbids it."""
     try:
         os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(_PRIORITY))
     except (AttributeError, PermissionError):
-        _log.warning("the simulator waits for the CPU like others: figures are worse by that")
+        _log.warning("real-time priority refused", effect="the simulator waits for the CPU")
         return False
     return True

@@ -1,4 +1,4 @@
-"""A ledger of a given size to measure the sinks on, and what fills it."""
+"""A ledger of a given size to measure the sink on, and the decisions that are ingested into it."""
 
 from __future__ import annotations
 
@@ -28,55 +28,54 @@ from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.record.messages import Announcer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
     from izin.runtime.settings import KafkaSettings
 
 BRANDS = (100001, 100002)
 _ACTIVATED = datetime(2020, 1, 1, tzinfo=UTC)
-_MOMENTS = 3600
+_INSTANTS = 3600
 _CUSTOMER = "acme"
 _TOPIC = "consent-decisions"
 _IDENTITY = {"cluster_id": "bench", "topic_id": "bench"}
 
-_SQL = resources.files("izin.bench")
-
 
 @dataclass(kw_only=True)
-class Filled:
-    """A ledger with its brands and ``keys`` settled keys, and what tells decisions to it."""
+class SinkFixture:
+    """A ledger with its brands and settled keys, and the decisions to ingest into it."""
 
     ledger: Ledger
     announcer: Announcer
     codec: Codec
     ingester: Ingester
-    said: int = 0
-    owed: int = 0
+    decided: int = 0
+    pending: int = 0
     offset: int = 0
     _began: datetime = field(
         default_factory=lambda: datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
     )
 
     def decisions(self, count: int) -> list[bytes]:
-        """Return so many decisions on recipients nobody has spoken of, as the topic holds them."""
+        """Return ``count`` decisions on new recipients, as the topic holds them."""
         return [self._decision(number) for number in self._numbers(count)]
 
     def changes(self, count: int) -> list[bytes]:
-        """Return so many decisions on the first settled keys: each says no, and yes again."""
+        """Return ``count`` decisions on the first settled keys: each opts out, and in again."""
         keys = [
             f"{code}/MESAJ/BIREYSEL/+9054{number:08d}"
             for number in range(1, count // 4 + 1)
             for code in BRANDS
         ]
         return [
-            self._decided(_said(key, status, self._began + timedelta(seconds=later)), place)
+            self._encode(_event(key, status, self._began + timedelta(seconds=later)), place)
             for later, status in enumerate(("RET", "ONAY"))
-            for place, key in enumerate(keys, start=self.said + later * len(keys))
+            for place, key in enumerate(keys, start=self.decided + later * len(keys))
         ]
 
     async def ingest(self, values: Sequence[bytes]) -> None:
-        """Read and ingest decisions, as many a transaction as the ingester takes, the next read
-        while one is written, as it does.
+        """Read and ingest decisions, as many a transaction as the ingester takes.
+
+        As in the worker, the next ones are read while some are written.
         """
         place = most = BATCH
         coming = asyncio.create_task(self.ingester.read(values[:place]))
@@ -88,28 +87,24 @@ class Filled:
             ruled = await self.ingester.keep(_TOPIC, "bench", reads, {0: (before, self.offset)})
             most = most_after(ruled, len(reads))
 
-    async def say_no(self, key: str, at: datetime) -> None:
-        """Have the recipient of ``key`` say no now, decided and ingested."""
-        await self.ingest([self._decided(_said(key, "RET", at), self.offset)])
+    async def opt_out(self, key: str, at: datetime) -> None:
+        """Decide and ingest a RET of the recipient of ``key``."""
+        await self.ingest([self._encode(_event(key, "RET", at), self.offset)])
 
-    async def owe(self, url: str, count: int) -> None:
-        """Have the ledger owe İYS so many consents, as if they had been ingested."""
+    async def add_pending(self, url: str, count: int) -> None:
+        """Add ``count`` consents that are due to İYS, as if they had been ingested."""
         each = count // len(BRANDS)
-        first, self.owed = self.owed + 1, self.owed + each
-        statement, said = (_SQL / "owe.sql").read_text("utf-8"), moments()
-        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-            for code in BRANDS:
-                values = {"brand": code, "first": first, "last": self.owed} | said
-                await connection.execute(statement.encode(), values)
-            await connection.execute("VACUUM ANALYZE consents")
+        first, self.pending = self.pending + 1, self.pending + each
+        values = {"first": first, "last": self.pending} | consent_instants()
+        await for_each_brand(url, "pending_consents.sql", values)
 
     async def begin(self) -> None:
-        """Make the topic known, so that its offsets can move."""
+        """Register the topic, so that its offsets can move."""
         await offsets.positions(self.ledger, _TOPIC, [0], **_IDENTITY)
 
     def _numbers(self, count: int) -> Iterator[int]:
-        self.said += count
-        yield from range(self.said - count, self.said)
+        self.decided += count
+        yield from range(self.decided - count, self.decided)
 
     def _decision(self, number: int) -> bytes:
         event = ConsentEvent(
@@ -128,12 +123,12 @@ class Filled:
             notice_version="2026-1",
             evidence={"ip": "192.0.2.1", "agent": "example"},
         )
-        return self._decided(event, number)
+        return self._encode(event, number)
 
-    def _decided(self, event: ConsentEvent, offset: int) -> bytes:
+    def _encode(self, event: ConsentEvent, offset: int) -> bytes:
         claim = admit(event, appended_at=datetime.now(UTC))
         if isinstance(claim, Refusal):
-            raise TypeError(f"the course is not lawful: {claim.violations}")
+            raise TypeError(f"the event is not admissible: {claim.violations}")
         decision = decide(None, claim)
         record = {
             "kind": decision.kind,
@@ -150,30 +145,39 @@ class Filled:
         return self.codec.encode("Decision", record)
 
 
-def moments() -> dict[str, Any]:
-    """Return the seconds of an hour of today, and the terms of what is said in each."""
+def consent_instants() -> dict[str, Any]:
+    """Return the seconds of the hour before now, and the terms of a consent given in each."""
     now = datetime.now(UTC).replace(microsecond=0)
-    said = [now - timedelta(seconds=_MOMENTS - number) for number in range(_MOMENTS)]
+    instants = [now - timedelta(seconds=_INSTANTS - number) for number in range(_INSTANTS)]
     clock = BrandClock(activated_at=_ACTIVATED)
-    ends = [terms(at, clock, status=Status.ONAY, now=now) for at in said]
+    ends = [terms(at, clock, status=Status.ONAY, now=now) for at in instants]
     return {
-        "moments": _MOMENTS,
-        "said": said,
+        "instant_count": _INSTANTS,
+        "instants": instants,
         "due": [due for due, _ in ends],
         "expires": [expires for _, expires in ends],
     }
 
 
-def _said(key: str, status: str, at: datetime) -> ConsentEvent:
-    """Return what the recipient of ``key`` says at ``at``."""
-    whose = ConsentKey.parse(key)
+async def for_each_brand(url: str, file: str, values: Mapping[str, Any]) -> None:
+    """Execute the statement in ``file``, which takes a ``brand`` beside ``values``, for each."""
+    statement = (resources.files("benchmarks.sink") / file).read_text("utf-8")
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        for code in BRANDS:
+            await connection.execute(statement.encode(), {"brand": code, **values})
+        await connection.execute("VACUUM ANALYZE consents")
+
+
+def _event(key: str, status: str, at: datetime) -> ConsentEvent:
+    """Return the event in which the recipient of ``key`` states ``status`` at ``at``."""
+    parsed = ConsentKey.parse(key)
     return ConsentEvent(
         event_id=f"{status}-{key}",
         customer_id=_CUSTOMER,
-        brand_code=whose.brand_code,
-        type=whose.channel,
-        recipient_type=whose.recipient_type,
-        recipient=whose.recipient,
+        brand_code=parsed.brand_code,
+        type=parsed.channel,
+        recipient_type=parsed.recipient_type,
+        recipient=parsed.recipient,
         status=status,
         source="HS_WEB",
         consent_date=at,
@@ -184,8 +188,10 @@ def _said(key: str, status: str, at: datetime) -> ConsentEvent:
 
 
 @asynccontextmanager
-async def filled(url: str, settings: KafkaSettings, *, keys: int) -> AsyncIterator[Filled]:
-    """Give a migrated ledger at ``url`` with so many settled keys."""
+async def sink_fixture(
+    url: str, settings: KafkaSettings, *, keys: int
+) -> AsyncIterator[SinkFixture]:
+    """Give a migrated ledger at ``url`` with ``keys`` settled keys."""
     await migrate(url)
     async with Ledger(LedgerSettings(database_url=SecretStr(url)), owner=1) as ledger:
         codec = Codec()
@@ -199,12 +205,7 @@ async def filled(url: str, settings: KafkaSettings, *, keys: int) -> AsyncIterat
                 activated_at=_ACTIVATED,
             )
             await brands.upsert(ledger, announcer, brand, now=datetime.now(UTC))
-        statement = (_SQL / "fill.sql").read_text("utf-8")
-        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-            for code in BRANDS:
-                values = {"brand": code, "count": keys // len(BRANDS)}
-                await connection.execute(statement.encode(), values)
-            await connection.execute("VACUUM ANALYZE consents")
+        await for_each_brand(url, "settled_consents.sql", {"count": keys // len(BRANDS)})
         ingester = Ingester(
             ledger=ledger,
             announcer=announcer,
@@ -213,6 +214,6 @@ async def filled(url: str, settings: KafkaSettings, *, keys: int) -> AsyncIterat
             clock=lambda: datetime.now(UTC),
             wait=timedelta(seconds=0.1),
         )
-        found = Filled(ledger=ledger, announcer=announcer, codec=codec, ingester=ingester)
-        await found.begin()
-        yield found
+        fixture = SinkFixture(ledger=ledger, announcer=announcer, codec=codec, ingester=ingester)
+        await fixture.begin()
+        yield fixture

@@ -1,4 +1,4 @@
-"""The account of the benches at İYS's twin, and its brands."""
+"""The account of the benchmarks at the İYS simulator, and its brands."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from benchmarks.sink.fixture import BRANDS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-WHO, SECRET = "ada@example.com", "fake"
+USERNAME, PASSWORD = "ada@example.com", "fake"
 
 
-def register(order: Callable[..., None]) -> None:
-    """Give the twin the account and its brands, by ``order`` of its admin's interface."""
-    order("accounts", username=WHO, password=SECRET, iysCode=BRANDS[0])
+def register(post: Callable[..., None]) -> None:
+    """Give the simulator the account and its brands, by ``post`` to its admin interface."""
+    post("accounts", username=USERNAME, password=PASSWORD, iysCode=BRANDS[0])
     for code in BRANDS:
-        order(
+        post(
             "brands",
             brandCode=code,
             iysCode=BRANDS[0],

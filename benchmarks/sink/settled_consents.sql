@@ -1,4 +1,4 @@
--- Settled consents of a brand, for a ledger that has grown.
+-- Settled consents of a brand, for a ledger of some size.
 INSERT INTO consents (key, customer_id, brand_code, channel, recipient_type, recipient, desired_status,
     desired_at, desired_rank, desired_event_id, desired_origin, desired_source, desired_consent_date,
     received_at, registrable, attested, registered, registered_at, registered_transaction_id, verified_at,

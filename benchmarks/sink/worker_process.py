@@ -1,7 +1,7 @@
-"""``python -m benchmarks.sink.worker_process``: a sink's telling loops, a process of its own, until SIGTERM.
+"""``python -m benchmarks.sink.worker_process``: a sink's outbound loops alone, until SIGTERM.
 
-What the worker does beside them (ingest, topics, pull) is left out: they tell and settle what the
-ledger owes, over the account and address that the environment names.
+What the worker does beside them (ingest, topics, pull) is left out: they submit and settle what is
+due in the ledger, over the account and address that the environment names.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from izin.sinks.worker import now
 
 
 async def main() -> None:
-    """Tell until SIGTERM."""
+    """Submit and settle until SIGTERM."""
     iys, sink = IysSettings(), SinkSettings()
     stopping, alive, bells, metrics = asyncio.Event(), asyncio.Event(), Bells(), Metrics()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)

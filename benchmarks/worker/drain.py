@@ -1,7 +1,7 @@
-"""How fast a worker drains what lies on its lanes, told by the offsets that it commits.
+"""How fast a worker drains its lanes, read from the offsets that it commits.
 
-The clock starts when a tenth is committed, so that start-up and joining the group are nobody's
-time, and stops when everything is.
+The clock starts when a tenth is committed, so that start-up and joining the group do not count, and
+stops when everything is.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaException, TopicPartition
 
-from benchmarks.order.timer import timed
+from benchmarks.order.timer import time_trial
 from benchmarks.worker.order_worker import group_of, order_worker
 from izin.runtime import kafka
 
@@ -19,30 +19,31 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from pathlib import Path
 
-    from benchmarks.order.timer import Run
+    from benchmarks.order.timer import TrialResult
     from izin.runtime.settings import KafkaSettings
 
 _TIMEOUT = 15.0
 
 
-def drained(
+def drain(
     settings: KafkaSettings, folder: Path, *, events: int, app: str, limit: timedelta
-) -> Run:
-    """Have a worker of a group of its own, ``app``, decide all ``events`` of the bulk lane, and
-    time it; raises LapError.
+) -> TrialResult:
+    """Have a worker of a group of its own, ``app``, decide all ``events`` of the bulk lane.
+
+    Raises TrialError.
     """
     worker = order_worker(settings, folder, app=app)
-    drain = Drain(settings, settings.topics.events.name, group_of(settings, app))
+    watched = DrainProgress(settings, settings.topics.events.name, group_of(settings, app))
     try:
         worker.start()
-        return timed([worker], drain.look, events=events, limit=limit, what="input")
+        return time_trial([worker], watched.poll, events=events, limit=limit, what="input")
     finally:
-        worker.kill()  # all is committed, and to end well takes a second or two
-        drain.close()
+        worker.kill()  # all is committed, and a graceful end takes a second or two
+        watched.close()
 
 
-class Drain:
-    """What a group has committed of ``topic``; close it in the end."""
+class DrainProgress:
+    """What a group has committed of ``topic``; to be closed."""
 
     def __init__(self, settings: KafkaSettings, topic: str, group: str) -> None:
         self._ends: Mapping[int, int] = kafka.committed_ends(settings, topic)
@@ -52,24 +53,22 @@ class Drain:
 
     @property
     def share(self) -> float:
-        """How much is committed now, as far as the group's coordinator can be asked; raises
-        KafkaException.
-        """
+        """The share that is committed, as far as the coordinator answers; raises KafkaException."""
         try:
             found = self._reader.committed(self._places, _TIMEOUT)
         except KafkaException as error:
             if not kafka.is_passing(error):
                 raise
-            found = []  # a group nobody has heard of yet has no coordinator for a moment
+            found = []  # a new group has no coordinator for a moment
         # The end may lie behind a marker that no committed offset needs to pass.
         done = sum(min(max(0, one.offset), self._ends[one.partition]) for one in found)
         return done / self._total if self._total else 1.0
 
-    def look(self) -> tuple[bool, float]:
+    def poll(self) -> tuple[bool, float]:
         """Return whether all is committed, and the share that is."""
         share = self.share
         return share >= 1, share
 
     def close(self) -> None:
-        """Let go of the client."""
+        """Close the client."""
         self._reader.close()

@@ -1,4 +1,4 @@
-"""The order worker as the product runs it, a process of its own, for whoever measures it."""
+"""The order worker as the product runs it, in a process of its own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from benchmarks.order.contenders.registry import ROOT
+from benchmarks import ROOT
 from izin.local import Child, Command, free_port
 from izin.runtime.settings import StateKind
 
@@ -27,7 +27,7 @@ def group_of(settings: KafkaSettings, app: str = APP) -> str:
 def order_worker(
     settings: KafkaSettings, folder: Path, *, app: str = APP, state: StateKind = StateKind.MEMORY
 ) -> Child:
-    """Return a worker, not yet started; it is ready when it holds every partition."""
+    """Return a worker, not yet started; it is ready when it owns every partition."""
     port = free_port()
     environment = {
         "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,

@@ -1,8 +1,8 @@
-"""How long a statement takes from a publisher's call until subscribers can read what came of it.
+"""How long an event takes from a publisher's call until subscribers can read what came of it.
 
-A probe is a RET of a recipient nobody has heard of: one row on ``consents`` and one on
-``consent-opt-outs``, both read ``read_committed``. It is published at its instant whatever became
-of the ones before, so a stall is felt by each that falls into it.
+A probe is a RET of a new recipient: one row on ``consents`` and one on ``consent-opt-outs``, both
+read ``read_committed``. It is published at its instant whatever became of the ones before, so a
+stall counts for each that falls into it.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from izin.schemas.codec import Codec
 
 _BRAND = 600_002
-_AT_ONCE = 1000
+_BATCH = 1000
 _WAIT = 0.05
 _WITHIN = 30.0
 _OLD = timedelta(minutes=1)
 _NUMBERS = count()
-"""Of all probes of this process: nobody is spoken of twice."""
+"""Of all probes of this process: no recipient comes twice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Latency:
+class LatencySummary:
     """How long probes took, in milliseconds."""
 
     name: str
@@ -49,8 +49,8 @@ class Latency:
     most: float
 
     @classmethod
-    def of(cls, name: str, seconds: Sequence[float]) -> Latency:
-        """Return what the probes of ``name`` took, by nearest rank; raises ValueError for none."""
+    def of(cls, name: str, seconds: Sequence[float]) -> LatencySummary:
+        """Return the summary by nearest rank; raises ValueError where there is no probe."""
         ranked = sorted(one * 1000 for one in seconds)
         if not ranked:
             raise ValueError(f"no probe of {name} came back")
@@ -64,9 +64,7 @@ class Latency:
 
 
 class Probe:
-    """Publishes probes and sees them come back. A context manager: it reads in a thread of its
-    own.
-    """
+    """Publishes probes and reads what comes of them, in a thread of its own; a context manager."""
 
     def __init__(
         self, settings: KafkaSettings, codec: Codec, *, partition: int | None = None
@@ -98,28 +96,28 @@ class Probe:
         self._reader.join(_WITHIN)
 
     def run(
-        self, lane: str, *, every: float, random: Random, going_on: Callable[[int], bool]
+        self, lane: str, *, every: float, random: Random, should_continue: Callable[[int], bool]
     ) -> dict[str, list[float]]:
-        """Publish a probe to the topic ``lane`` about each ``every`` seconds while ``going_on`` of
-        their number; return by output topic what each took, once all are back.
+        """Publish a probe to the topic ``lane`` about each ``every`` seconds.
 
-        Raises TimeoutError if some do not come back.
+        Goes on while ``should_continue`` of their number. Return by output topic how many seconds
+        each took, once all are back; raises TimeoutError if some do not come back.
         """
-        mine: list[bytes] = []
+        sent: list[bytes] = []
         due = time.perf_counter()
-        while going_on(len(mine)):
+        while should_continue(len(sent)):
             due += every * (0.5 + random.random())
             while (left := due - time.perf_counter()) > 0:
                 self._producer.poll(left)
-            mine.append(self._publish(lane))
+            sent.append(self._publish(lane))
         self._producer.flush(_WITHIN)
         until = time.perf_counter() + _WITHIN
-        while not all(self._seen[name].keys() >= set(mine) for name in self.outputs):
+        while not all(self._seen[name].keys() >= set(sent) for name in self.outputs):
             if time.perf_counter() > until:
                 raise TimeoutError(f"probes of {lane} did not come back in {_WITHIN:.0f} s")
             time.sleep(_WAIT)
         return {
-            name: [self._seen[name][key] - self._sent[key] for key in mine] for name in self.outputs
+            name: [self._seen[name][key] - self._sent[key] for key in sent] for name in self.outputs
         }
 
     def _publish(self, lane: str) -> bytes:
@@ -144,7 +142,7 @@ class Probe:
         return key
 
     def _recipients(self, partition: int | None) -> Iterator[tuple[bytes, str]]:
-        """Make up recipients that nobody else speaks of, of one partition if that is asked."""
+        """Yield recipients that no other event is about, of one partition if that is given."""
         for number in _NUMBERS:
             recipient = f"+90501{number:07d}"
             key = f"{_BRAND}/MESAJ/BIREYSEL/{recipient}".encode()
@@ -158,7 +156,7 @@ class Probe:
             while not self._over.is_set():
                 messages = reader.consume(1, _WAIT)
                 now = time.perf_counter()
-                messages += reader.consume(_AT_ONCE, 0) if messages else []
+                messages += reader.consume(_BATCH, 0) if messages else []
                 for message in messages:
                     key = message.key() or b""
                     if key in self._sent and message.error() is None:

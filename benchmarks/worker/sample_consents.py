@@ -1,4 +1,4 @@
-"""Made-up consents as an installation holds them: phones and addresses, of a few brands."""
+"""Synthetic consents as an installation holds them: phones and addresses, of a few brands."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ _BRANDS = (600_001, 600_002, 600_003)
 _ORIGINS = ("web", "crm", "store", "app")
 _SOURCES = (Source.HS_WEB, Source.HS_MOBIL, Source.HS_CAGRI_MERKEZI, Source.HS_FIZIKSEL_ORTAM)
 _ADDRESSES = 0.3
-_FINER = 0.5
+_SUBSECOND = 0.5
 _CHANGED = 0.15
 _RETS = 0.2
 _UUID_BITS = 128
 
 
-def consents(count: int, *, rng: Random) -> Iterator[Consent]:
+def sample_consents(count: int, *, rng: Random) -> Iterator[Consent]:
     """Yield ``count`` consents, each of another key.
 
-    Three in ten are e-mail addresses; half of the dates are finer than a second; one in seven was
+    Three in ten are e-mail addresses; half of the dates are not whole seconds; one in seven was
     changed before.
     """
     for number in range(count):
         by_mail = rng.random() < _ADDRESSES
         recipient = f"name.surname{number:07d}@example.com" if by_mail else f"+90500{number:07d}"
         effective_at = _BEGAN + timedelta(seconds=rng.randrange(_SECONDS))
-        finer = timedelta(milliseconds=rng.randrange(1000) if rng.random() < _FINER else 0)
+        subsecond = timedelta(milliseconds=rng.randrange(1000) if rng.random() < _SUBSECOND else 0)
         before = effective_at - timedelta(days=30) if rng.random() < _CHANGED else None
         is_ret = rng.random() < _RETS
         yield Consent(
@@ -59,7 +59,7 @@ def consents(count: int, *, rng: Random) -> Iterator[Consent]:
             event_id=str(UUID(int=rng.getrandbits(_UUID_BITS))),
             origin=rng.choice(_ORIGINS),
             source=rng.choice(_SOURCES),
-            consent_date=effective_at + finer,
+            consent_date=effective_at + subsecond,
             registrable=True,
             latest_onay_at=before if is_ret else effective_at,
             latest_ret_at=effective_at if is_ret else before,

@@ -18,7 +18,7 @@ from izin.schemas.codec import Codec
 
 
 def app_of(task: Task) -> faust.App:
-    """Return a Faust app with the settings that both Faust runners share."""
+    """Return a Faust app with the settings that both Faust contenders share."""
     return faust.App(
         task.app,
         broker=f"kafka://{task.bootstrap_servers}",
@@ -58,13 +58,13 @@ def run(app: faust.App, task: Task) -> None:
 
 
 def main(task: Task) -> None:
-    """Run until ended."""
+    """Run until the process is ended."""
     app, codec = app_of(task), Codec()
     latest = table_of(app, task)
     output = app.topic(task.output, key_type=bytes, value_type=bytes)
 
     @app.agent(app.topic(task.events, key_type=bytes, value_type=bytes))
-    async def keep_latest(stream: Any) -> None:  # noqa: ANN401  # Faust is untyped
+    async def latest_row(stream: Any) -> None:  # noqa: ANN401  # Faust is untyped
         async for key, event in stream.items():
             row = step(codec, event, latest.get(key))
             if row is not None:
@@ -75,4 +75,4 @@ def main(task: Task) -> None:
 
 
 if __name__ == "__main__":
-    main(Task.told())
+    main(Task.from_command_line())

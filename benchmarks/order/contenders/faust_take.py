@@ -15,12 +15,12 @@ from benchmarks.order.contenders.latest_wins import step
 from benchmarks.order.contenders.task import Task
 from izin.schemas.codec import Codec
 
-_AT_ONCE = 1000
+_BATCH = 1000
 _WITHIN = 0.1
 
 
 def main(task: Task) -> None:
-    """Run until ended."""
+    """Run until the process is ended."""
     app, codec = app_of(task), Codec()
     # Faust knows no partition of its own within take(): its partitioner finds it anew.
     latest = table_of(app, task, use_partitioner=True)
@@ -35,8 +35,8 @@ def main(task: Task) -> None:
     )
 
     @app.agent(app.topic(task.events, key_type=bytes, value_type=bytes))
-    async def keep_latest(stream: Any) -> None:  # noqa: ANN401  # Faust is untyped
-        async for events in stream.take_events(_AT_ONCE, within=_WITHIN):
+    async def latest_row(stream: Any) -> None:  # noqa: ANN401  # Faust is untyped
+        async for events in stream.take_events(_BATCH, within=_WITHIN):
             changed: dict[bytes, bytes] = {}
             for event in events:
                 key = event.key
@@ -52,4 +52,4 @@ def main(task: Task) -> None:
 
 
 if __name__ == "__main__":
-    main(Task.told())
+    main(Task.from_command_line())

@@ -22,11 +22,11 @@ def settings(task: Task) -> tuple[KafkaSettings, StreamSettings]:
 
 
 def main(task: Task) -> None:
-    """Run until ended."""
+    """Run until the process is ended."""
     configure(LogSettings())
     kafka, streams = settings(task)
     run(kafka, streams, codec(kafka))
 
 
 if __name__ == "__main__":
-    main(Task.told())
+    main(Task.from_command_line())

@@ -1,5 +1,5 @@
-"""Ours with the peers' work only: the order worker, its transport, state and transactions as they
-are, and the peers' rule in the place of the law.
+"""izin with the contenders' work only: the order worker, its transport, state and transactions as
+they are, and the common rule in place of the law.
 
 One ``consents`` row a change, no other output; what cannot be decoded is dropped.
 """
@@ -30,7 +30,7 @@ _SECOND = 1_000_000
 
 
 class LatestWinsStage:
-    """Folds batches by the peers' rule."""
+    """Folds batches by the common rule."""
 
     def __init__(self, *, topics: Topics, partitions: int, codec: Codec) -> None:  # noqa: ARG002  # the stage's own signature
         self._consents = topics.consents.name
@@ -58,8 +58,8 @@ class LatestWinsStage:
                 continue
             stated = stated_at * 1000
             at = min(stated_at, received_at) // 1000 * _SECOND
-            telling = value[event_id:customer], value[raw:source], value[received:origin]
-            words = self._words.get(telling) or self._hear(telling, value)
+            spelling = value[event_id:customer], value[raw:source], value[received:origin]
+            words = self._words.get(spelling) or self._new_words(spelling, value)
             is_ret = words[1] is Status.RET
             onay, ret = None, None
             packed = changes.get(key) or state.packed(key)
@@ -78,10 +78,10 @@ class LatestWinsStage:
             writes.append(Write(self._consents, partition, key, row, []))
         return effects
 
-    def _hear(self, telling: tuple[bytes, ...], value: bytes) -> Words:
+    def _new_words(self, spelling: tuple[bytes, ...], value: bytes) -> Words:
         event = self._codec.decode_event(value)
         status = Status(event.status)
-        words = self._words[telling] = (
+        words = self._words[spelling] = (
             event.customer_id,
             status,
             OriginRank.OURS,
@@ -94,10 +94,10 @@ class LatestWinsStage:
 
 
 def main(task: Task) -> None:
-    """Run until ended."""
+    """Run until the process is ended."""
     with mock.patch.object(worker, "OrderStage", LatestWinsStage):
         izin_everything.main(task)
 
 
 if __name__ == "__main__":
-    main(Task.told())
+    main(Task.from_command_line())

@@ -1,4 +1,4 @@
-"""Kafka Streams in Java: compiled here, then this process becomes it.
+"""Kafka Streams in Java: compiled here, then it replaces this process.
 
 Its jars come from Maven Central like the broker's, and so does a compiler (Eclipse's, which needs
 no JDK). Settings are Kafka Streams' own defaults but for what its documents offer for throughput:
@@ -56,14 +56,14 @@ class NotCompiledError(LocalError):
 
 
 def prepare(on_progress: Progress = silent, *, cache: Path | None = None) -> str:
-    """Bring the jars, compile the source, and return the class path.
+    """Download the jars, compile the source, and return the class path.
 
     Raises DownloadError, JavaMissingError, PackageMissingError, NotCompiledError.
     """
     cache = cache or cache_folder()
     jars = [str(path) for path in bring(_JARS, on_progress=on_progress, cache=cache)]
     compiler = [str(path) for path in bring(_COMPILER, on_progress=on_progress, cache=cache)]
-    source = resources.files("izin.bench.peers") / f"{_NAME}.java"
+    source = resources.files("benchmarks.order.contenders") / f"{_NAME}.java"
     digest = sha256(source.read_bytes()).hexdigest()[:16]
     classes = cache / f"kafka-streams-{VERSION}-{digest}"
     if not (classes / f"{_NAME}.class").exists():
@@ -88,13 +88,13 @@ def compile_source(
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise NotCompiledError(f"the compiler did not come to an end: {error}") from error
+        raise NotCompiledError(f"the compiler did not end: {error}") from error
     if done.returncode != 0:
         raise NotCompiledError(f"{source.name} does not compile: {done.stderr.strip()[-2000:]}")
 
 
 def main(task: Task, *, class_path: str, store: str, guarantee: str) -> None:
-    """Become the Java process."""
+    """Replace this process with the Java process."""
     folder = Path(task.folder)
     settings = folder / "streams.properties"
     settings.write_text(
@@ -108,7 +108,7 @@ def main(task: Task, *, class_path: str, store: str, guarantee: str) -> None:
     words = (str(settings), task.events, task.output, store, *map(str, files), header)
     java = str(java_at_least(_JAVA))
     quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
-    os.execv(  # noqa: S606 - becoming it is the point
+    os.execv(  # noqa: S606 - replaced by it
         java, [java, f"-Xmx{_HEAP}", quiet, "-cp", class_path, _NAME, *words, str(LAW_VERSION)]
     )
 

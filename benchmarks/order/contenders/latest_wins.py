@@ -1,9 +1,9 @@
-"""The work that every peer does: the latest statement of a key wins.
+"""The work that every contender does: the latest event of a key wins.
 
-A statement counts from ``min(consent_date, received_at)`` in whole seconds; of two in the same
-second RET wins. What repeats or comes too late changes nothing; what changes something is told as
-a ``Consent`` row. This is the law's order without admission, decisions, origins and evidence: what
-somebody would write who only needs the latest state of each recipient.
+An event counts from ``min(consent_date, received_at)`` in whole seconds; of two in the same second
+RET wins. A repetition or a late event changes nothing; a change is written as a ``Consent`` row.
+This is the law's order without admission, decisions, origins and evidence: what somebody would
+write who only needs the latest state of each recipient.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 
 
-def newer(event: Mapping[str, Any], held: Mapping[str, Any] | None) -> Record | None:
-    """Return the row that ``event`` makes where ``held`` stood, or None where it changes nothing.
+def newer(event: Mapping[str, Any], current: Mapping[str, Any] | None) -> Record | None:
+    """Return the row that ``event`` makes over ``current``, or None where it changes nothing.
 
     ``event`` is a decoded ConsentEvent, a row an Avro Consent.
     """
     at = effective_at(event)
     status = event["status"]
-    if held is not None and not wins(at, status, held["effective_at"], held["status"]):
+    if current is not None and not wins(at, status, current["effective_at"], current["status"]):
         return None
-    return row(event, at, held)
+    return row(event, at, current)
 
 
 def effective_at(event: Mapping[str, Any]) -> datetime:
@@ -40,18 +40,18 @@ def effective_at(event: Mapping[str, Any]) -> datetime:
     return at.replace(microsecond=0)
 
 
-def wins(at: datetime, status: str, held_at: datetime, held_status: str) -> bool:
-    """Tell whether a statement replaces the one that is held."""
-    if at != held_at:
-        return at > held_at
-    return status == "RET" and held_status == "ONAY"
+def wins(at: datetime, status: str, current_at: datetime, current_status: str) -> bool:
+    """Return whether an event at ``at`` replaces the current one."""
+    if at != current_at:
+        return at > current_at
+    return status == "RET" and current_status == "ONAY"
 
 
-def row(event: Mapping[str, Any], at: datetime, held: Mapping[str, Any] | None) -> Record:
-    """Return the Avro Consent in which ``event`` has won over ``held``."""
+def row(event: Mapping[str, Any], at: datetime, current: Mapping[str, Any] | None) -> Record:
+    """Return the Avro Consent in which ``event`` has replaced ``current``."""
     status = event["status"]
-    onay_at = None if held is None else held["latest_onay_at"]
-    ret_at = None if held is None else held["latest_ret_at"]
+    onay_at = None if current is None else current["latest_onay_at"]
+    ret_at = None if current is None else current["latest_ret_at"]
     if status == "RET":
         previous, ret_at = None if onay_at is None else "ONAY", at
     else:
@@ -77,8 +77,8 @@ def row(event: Mapping[str, Any], at: datetime, held: Mapping[str, Any] | None) 
     }
 
 
-def step(codec: Codec, event: bytes | None, held: bytes | None) -> bytes | None:
-    """Return the framed row that a framed event makes over the framed row that is held, or None.
+def step(codec: Codec, event: bytes | None, current: bytes | None) -> bytes | None:
+    """Return the framed row that a framed event makes over the ``current`` one, or None.
 
     What cannot be decoded is dropped.
     """
@@ -86,5 +86,5 @@ def step(codec: Codec, event: bytes | None, held: bytes | None) -> bytes | None:
         content = codec.decode("ConsentEvent", event or b"")
     except UndecodableError:
         return None
-    made = newer(content, None if held is None else codec.decode("Consent", held))
+    made = newer(content, None if current is None else codec.decode("Consent", current))
     return None if made is None else codec.encode("Consent", made)

@@ -1,6 +1,6 @@
-"""librdkafka alone: what is read is written, undecoded and without state. The speed of light here.
+"""librdkafka alone: what is read is written, undecoded and without state: the upper bound.
 
-Large helpings, as confluent-kafka recommends for throughput; a lingering, compressing producer;
+Large batches, as confluent-kafka recommends for throughput; a lingering, compressing producer;
 offsets committed in the background.
 """
 
@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, Producer
 
 from benchmarks.order.contenders.task import Task
 
-_AT_ONCE = 10_000
+_BATCH = 10_000
 
 
 def main(task: Task) -> None:
@@ -32,7 +32,7 @@ def main(task: Task) -> None:
     )
     consumer.subscribe([task.events])
     while True:
-        for message in consumer.consume(_AT_ONCE, 0.05):
+        for message in consumer.consume(_BATCH, 0.05):
             if message.error() is None:
                 producer.produce(
                     task.output,
@@ -40,11 +40,11 @@ def main(task: Task) -> None:
                     value=message.value(),
                     partition=message.partition() or 0,
                 )
-        # A helping is far smaller than the queue: once half of it is full, wait.
+        # A batch is far smaller than the queue: once half of it is full, wait.
         producer.poll(0)
         while len(producer) > 500_000:  # noqa: PLR2004 - half of the queue
             producer.poll(0.01)
 
 
 if __name__ == "__main__":
-    main(Task.told())
+    main(Task.from_command_line())

@@ -18,11 +18,11 @@ from izin.schemas.codec import Codec
 if TYPE_CHECKING:
     from quixstreams import State
 
-_HELD = "row"
+_ROW = "row"
 
 
 def main(task: Task) -> None:
-    """Run until ended."""
+    """Run until the process is ended."""
     codec = Codec()
     app = Application(
         broker_address=task.bootstrap_servers,
@@ -33,18 +33,18 @@ def main(task: Task) -> None:
         loglevel="WARNING",
     )
 
-    def keep_latest(event: bytes, state: State) -> bytes | None:
-        row = step(codec, event, state.get_bytes(_HELD))
+    def latest_row(event: bytes, state: State) -> bytes | None:
+        row = step(codec, event, state.get_bytes(_ROW))
         if row is not None:
-            state.set_bytes(_HELD, row)
+            state.set_bytes(_ROW, row)
         return row
 
     events = app.topic(task.events, key_deserializer="bytes", value_deserializer="bytes")
     output = app.topic(task.output, key_serializer="bytes", value_serializer="bytes")
-    rows = app.dataframe(events).apply(keep_latest, stateful=True)
+    rows = app.dataframe(events).apply(latest_row, stateful=True)
     rows.filter(lambda row: row is not None).to_topic(output)
     app.run()
 
 
 if __name__ == "__main__":
-    main(Task.told())
+    main(Task.from_command_line())

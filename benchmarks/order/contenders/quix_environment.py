@@ -1,7 +1,7 @@
 """A virtual environment for Quix Streams, made once and kept in the user's cache.
 
-Quix pins older clients and libraries than the house needs, so the two cannot share one. What is
-installed is listed here, and its folder bears the version.
+Quix pins older clients and libraries than izin, so the two cannot share one. What is installed is
+listed here, and its folder carries the version.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ import subprocess
 import sys
 from datetime import timedelta
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import izin
+from benchmarks import ROOT
 from izin.local.errors import LocalError
 from izin.local.folders import FolderLock, cache_folder
 from izin.local.maven import silent
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from izin.local.maven import Progress
 
 VERSION = "3.28.1"
@@ -36,7 +37,7 @@ _OTHER_RUN_WITHIN = timedelta(minutes=10)
 
 
 class NotInstalledError(LocalError):
-    """A runner's packages cannot be installed."""
+    """A contender's packages cannot be installed."""
 
 
 def folder(cache: Path) -> Path:
@@ -63,26 +64,32 @@ def python(*, on_progress: Progress = silent, cache: Path | None = None) -> str:
     return str(program)
 
 
-def izin_alone(root: Path, *, cache: Path | None = None) -> Path:
-    """Return a folder from which ``izin`` can be imported and nothing else that lies in ``root``:
-    where it is installed, our own clients lie beside it.
+def make_import_folder(
+    izin_root: Path | None = None, *, root: Path = ROOT, cache: Path | None = None
+) -> Path:
+    """Return a folder from which ``izin`` and ``benchmarks`` alone can be imported.
+
+    Where izin is installed, its clients lie beside it, and Quix needs others. ``izin_root`` is the
+    folder that holds izin, ``root`` the one that holds ``benchmarks``.
     """
-    named = sha256(str(root).encode()).hexdigest()[:12]
-    alone = folder(cache or cache_folder()) / "imports" / named
-    shutil.rmtree(alone, ignore_errors=True)
-    alone.mkdir(parents=True)
-    for path in (root / "izin", *root.glob("izin__mypyc.*")):  # the latter where it is compiled
-        (alone / path.name).symlink_to(path)
-    return alone
+    izin_root = izin_root or Path(izin.__file__ or "").parents[1]
+    named = sha256(f"{izin_root} {root}".encode()).hexdigest()[:12]
+    imports = folder(cache or cache_folder()) / "imports" / named
+    shutil.rmtree(imports, ignore_errors=True)
+    imports.mkdir(parents=True)
+    compiled = izin_root.glob("izin__mypyc.*")
+    for path in (izin_root / "izin", *compiled, root / "benchmarks"):
+        (imports / path.name).symlink_to(path)
+    return imports
 
 
 def _run(*argv: str) -> None:
     try:
-        done = subprocess.run(  # noqa: S603 - our own words
+        done = subprocess.run(  # noqa: S603 - our own command
             argv, capture_output=True, text=True, timeout=_WITHIN, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise NotInstalledError(f"{argv[0]} did not come to an end: {error}") from error
+        raise NotInstalledError(f"{argv[0]} did not end: {error}") from error
     if done.returncode != 0:
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
         raise NotInstalledError(f"{' '.join(argv[1:4])} failed: {''.join(last)}")

@@ -1,42 +1,37 @@
-"""Who races: each runner with its settings in words, and how its process is started."""
+"""The contenders: each with its settings in words, and how its process is started."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import izin
 from benchmarks.order.contenders import kafka_streams, quix_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from benchmarks.order.dataset import Foreseen
+    from benchmarks.order.dataset import ExpectedOutput
     from izin.local.maven import Progress
     from izin.runtime.settings import KafkaSettings
 
-ROOT = Path(izin.__file__ or "").parents[1]
-"""Where ``izin`` is imported from, also by an interpreter that has not installed it."""
-
-PASS_THROUGH = "librdkafka pass-through"  # noqa: S105 - a runner, no password
+PASS_THROUGH = "librdkafka pass-through"  # noqa: S105 - a contender, no password
 NAIVE_FAUST = "Faust, table and send"
 FAUST_TAKE = "Faust, take()"
 QUIX = "Quix Streams"
 STREAMS_IN_MEMORY = "Kafka Streams, in memory"
 STREAMS_EXACTLY_ONCE = "Kafka Streams, exactly once"
-OURS = "izin, the peers' work"
-OURS_EVERYTHING = "izin, everything on"
+IZIN_SAME_WORK = "izin, the same work"
+IZIN = "izin, everything on"
 
 
 def _python(module: str) -> Callable[[Progress], tuple[str, ...]]:
-    return lambda _: (sys.executable, "-m", f"izin.bench.peers.{module}")
+    return lambda _: (sys.executable, "-m", f"benchmarks.order.contenders.{module}")
 
 
 def _quix(on_progress: Progress) -> tuple[str, ...]:
     python = quix_environment.python(on_progress=on_progress)
-    imports = quix_environment.izin_alone(ROOT)
+    imports = quix_environment.make_import_folder()
     return ("env", f"PYTHONPATH={imports}", python, "-P", "-m", "benchmarks.order.contenders.quix")
 
 
@@ -56,91 +51,91 @@ def _consents(settings: KafkaSettings, _app: str) -> str:
     return settings.topics.consents.name
 
 
-def _rows(foreseen: Foreseen) -> Mapping[int, int]:
-    return foreseen.rows
+def _rows(expected: ExpectedOutput) -> Mapping[int, int]:
+    return expected.rows
 
 
-def _records(foreseen: Foreseen) -> Mapping[int, int]:
-    return foreseen.records
+def _records(expected: ExpectedOutput) -> Mapping[int, int]:
+    return expected.records
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Runner:
-    """One of the race. Its process is started with the words of a ``Task`` after its command."""
+class Contender:
+    """One contender. Its process is started with the fields of a ``Task`` after its command."""
 
     name: str
-    short: str
+    slug: str
     """Its name in topics, groups and files."""
-    how: str
-    """Its settings, as the table tells them."""
+    setup: str
+    """Its settings in words."""
     prepare: Callable[[Progress], tuple[str, ...]]
-    """Brings what it needs and returns its command; raises LocalError where it cannot be had."""
+    """Installs what it needs and returns its command; raises LocalError where that fails."""
     output: Callable[[KafkaSettings, str], str] = _own_topic
-    foreseen: Callable[[Foreseen], Mapping[int, int]] = _rows
-    """How many records must at least come, by partition."""
+    expected: Callable[[ExpectedOutput], Mapping[int, int]] = _rows
+    """How many records it must write at least, by partition."""
     writes_more: bool = False
-    """Also writes rows that the peers' rule does not make."""
+    """Whether it also writes rows that the common rule does not make."""
     is_slow: bool = False
-    """Runs over the short course."""
+    """Whether it takes the short dataset."""
     processes: int = 1
     """How many of it run at once, sharing the partitions."""
 
 
-RUNNERS: tuple[Runner, ...] = (
-    Runner(
+CONTENDERS: tuple[Contender, ...] = (
+    Contender(
         name=PASS_THROUGH,
-        short="pass-through",
-        how="undecoded, no state, at least once",
+        slug="pass-through",
+        setup="undecoded, no state, at least once",
         prepare=_python("pass_through"),
-        foreseen=_records,
+        expected=_records,
         writes_more=True,
     ),
-    Runner(
+    Contender(
         name=NAIVE_FAUST,
-        short="faust-table",
-        how="an event a step, table in memory, changelog, at least once",
+        slug="faust-table",
+        setup="an event a step, table in memory, changelog, at least once",
         prepare=_python("faust_table"),
         is_slow=True,
     ),
-    Runner(
+    Contender(
         name=FAUST_TAKE,
-        short="faust-take",
-        how="1,000 events a step, table in memory, changelog, librdkafka writes, at least once",
+        slug="faust-take",
+        setup="1,000 events a step, table in memory, changelog, librdkafka writes, at least once",
         prepare=_python("faust_take"),
         is_slow=True,
     ),
-    Runner(
+    Contender(
         name=QUIX,
-        short="quix",
-        how=f"{quix_environment.VERSION}, RocksDB, changelog, at least once",
+        slug="quix",
+        setup=f"{quix_environment.VERSION}, RocksDB, changelog, at least once",
         prepare=_quix,
     ),
-    Runner(
+    Contender(
         name=STREAMS_IN_MEMORY,
-        short="streams-memory",
-        how="Java, in-memory store with cache and changelog, a thread a core, at least once",
+        slug="streams-memory",
+        setup="Java, in-memory store with cache and changelog, a thread a core, at least once",
         prepare=_streams(kafka_streams.MEMORY, kafka_streams.AT_LEAST_ONCE),
     ),
-    Runner(
+    Contender(
         name=STREAMS_EXACTLY_ONCE,
-        short="streams-eos",
-        how="Java, RocksDB with cache and changelog, a thread a core, exactly_once_v2",
+        slug="streams-eos",
+        setup="Java, RocksDB with cache and changelog, a thread a core, exactly_once_v2",
         prepare=_streams(kafka_streams.ROCKSDB, kafka_streams.EXACTLY_ONCE),
     ),
-    Runner(
-        name=OURS,
-        short="izin-latest-wins",
-        how="two order workers, the peers' rule in the place of the law; exactly once",
-        prepare=_python("ours_latest_wins"),
+    Contender(
+        name=IZIN_SAME_WORK,
+        slug="izin-latest-wins",
+        setup="two order workers, the common rule in place of the law; exactly once",
+        prepare=_python("izin_latest_wins"),
         output=_consents,
         # As Kafka Streams runs a thread a core: a Python process uses one.
         processes=2,
     ),
-    Runner(
-        name=OURS_EVERYTHING,
-        short="izin",
-        how="one order worker: law, decisions, opt-outs, dead letters; exactly once",
-        prepare=_python("ours_everything"),
+    Contender(
+        name=IZIN,
+        slug="izin",
+        setup="one order worker: law, decisions, opt-outs, dead letters; exactly once",
+        prepare=_python("izin_everything"),
         output=_consents,
         writes_more=True,
     ),

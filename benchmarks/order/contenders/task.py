@@ -1,4 +1,4 @@
-"""What a runner is told: where to read, where to write, and under which name."""
+"""The task of a contender's process: where to read, where to write, and under which name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple, Self
 
 
 class Task(NamedTuple):
-    """The arguments of a runner's process, all of them words of its command line."""
+    """The arguments of a contender's process, in the order of its command line."""
 
     bootstrap_servers: str
     prefix: str
@@ -17,12 +17,12 @@ class Task(NamedTuple):
     output: str
     """The topic to write."""
     app: str
-    """The consumer group, and the beginning of whatever else needs a name."""
+    """The consumer group, and the prefix of whatever else needs a name."""
     folder: str
-    """Where state may be kept."""
+    """Where state may be stored."""
     partitions: str
 
     @classmethod
-    def told(cls) -> Self:
+    def from_command_line(cls) -> Self:
         """Return the task on this process's command line."""
         return cls(*sys.argv[1:])

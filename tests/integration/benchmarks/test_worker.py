@@ -1,99 +1,86 @@
-"""The measurements of the order stage, each in small on the real broker."""
-
-import json
-from pathlib import Path
+"""The benchmarks of the order worker, each in small on the real broker."""
 
 import pytest
-from typer.testing import CliRunner
 
-from benchmarks.__main__ import app
-from benchmarks.order.dataset import Course, Shape
-from benchmarks.worker.poison import POISONS, PoisonedCourse
-from benchmarks.worker.probe import Latency
+from benchmarks.order.dataset import Dataset, DatasetShape
+from benchmarks.worker.latency import latency
+from benchmarks.worker.poison import POISONS, PoisonedDataset, poison
+from benchmarks.worker.probe import LatencySummary
+from benchmarks.worker.replay import replay
+from benchmarks.worker.restart import restart
+from izin.runtime.settings import StateKind
 from izin.schemas.codec import Codec, UndecodableError
 
 BROKER = pytest.mark.broker
-SMALL = ("--partitions", "1", "--recipients", "300", "--events", "1000")
-
-
-def measured(kafka: str, kept: Path, *words: str) -> tuple[dict[str, object], str]:
-    """Return the figures that a command kept, and what it printed."""
-    given = ("--bootstrap-servers", kafka, "--results", str(kept))
-    ran = CliRunner().invoke(app, [*words, *given])
-    assert ran.exit_code == 0, ran.output
-    return json.loads(kept.read_text()), ran.output
+SMALL = {"partitions": 1, "recipients": 300, "events": 1000}
 
 
 @BROKER
-def test_latencies_are_measured(kafka: str, tmp_path: Path):
-    """Every probe comes back on both outputs, idle and under a backlog, and is counted."""
-    found, shown = measured(kafka, tmp_path / "one.json", "latency", "--probes", "20", *SMALL)
-    names = [one["name"] for one in found["latencies"]]
+def test_latencies_are_measured_idle_and_under_a_backlog(kafka: str):
+    """Every probe comes back on both outputs, and is counted."""
+    found = latency(probes=20, **SMALL, bootstrap_servers=kafka)
+    names = [one["name"] for one in found.data["latencies"]]
     assert names == [
         f"{output}, {how}"
         for how in ("idle, bulk lane", "idle, express lane", "under the backlog, express lane")
         for output in ("consents", "consent-opt-outs")
     ]
-    for one in found["latencies"]:
+    for one in found.data["latencies"]:
         assert one["probes"] >= 20
         assert 0 < one["p50"] <= one["p99"] <= one["most"]
-    assert "p99, ms" in shown
+    assert all(found.figures.values())
 
 
 @BROKER
-def test_a_replay_gives_the_same_state(kafka: str, tmp_path: Path):
-    """Three passes, one digest; the pass over what stands writes no row more."""
-    found, shown = measured(kafka, tmp_path / "one.json", "replay", *SMALL)
-    first, again, over = found["passes"]
-    assert found["same"]
-    assert "one state, byte for byte" in shown
-    assert first["outcome"] == again["outcome"] == over["outcome"]
-    assert first["outcome"]["rows"] > 300
+def test_three_passes_of_a_replay_end_with_the_same_state(kafka: str):
+    """One digest; the pass over existing state writes no row more."""
+    found = replay(**SMALL, bootstrap_servers=kafka)
+    first, again, over = found.data["passes"]
+    assert found.data["same"]
+    assert found.figures["replay-states"] == 1
+    assert first["output"] == again["output"] == over["output"]
+    assert first["output"]["rows"] > 300
 
 
 @BROKER
-def test_poison_is_counted_and_compared(kafka: str, tmp_path: Path):
+def test_poisoned_records_become_dead_letters_on_their_lane_alone(kafka: str):
     """Every poisoned record is a dead letter, on the one lane and not on the other."""
-    found, _ = measured(
-        kafka, tmp_path / "one.json", "poison", *SMALL, "--share", "0.02", "--laps", "1"
-    )
-    assert found["dead_letters"] == found["poisoned"] > 5
-    assert [one["name"] for one in found["runners"]] == ["clean", "poisoned"]
+    found = poison(**SMALL, share=0.02, trials=1, bootstrap_servers=kafka)
+    assert found.data["dead_letters"] == found.data["poisoned"] > 5
+    assert [one["name"] for one in found.data["contenders"]] == ["clean", "poisoned"]
 
 
 @BROKER
-def test_starts_are_timed(kafka: str, tmp_path: Path):
-    """From the worker's start until both partitions are held."""
-    found, shown = measured(
-        kafka, tmp_path / "one.json", "restart", "--keys", "2000", "--state", "memory"
-    )
-    (start,) = found["starts"]
+def test_a_cold_start_is_timed_until_both_partitions_are_owned(kafka: str):
+    """Without a warm start there is no figure of one."""
+    found = restart(keys=2000, state=[StateKind.MEMORY], bootstrap_servers=kafka)
+    (start,) = found.data["starts"]
     assert start["name"] == "memory, from the topic"
     assert start["seconds"] > 0 < start["cpu"]
-    assert "ready after" in shown
+    assert found.figures == {"restart-warm": None, "restart-cold": start["seconds"]}
 
 
-def test_each_poison_is_one():
-    """What the codec could read would be no poison, and what ends a partition is never poisoned."""
+def test_each_kind_of_poison_is_undecodable():
+    """A record that the codec could read would be no poison; the last of a partition never is."""
     codec = Codec()
-    course = PoisonedCourse(Shape(events=200, partitions=2, cut=0), codec, share=0.1)
-    made = list(course.records())
-    unreadable = []
-    for item in made:
+    shape = DatasetShape(events=200, partitions=2, truncated=0)
+    dataset = PoisonedDataset(shape, codec, share=0.1)
+    made = list(dataset.records())
+    undecodable = []
+    for record in made:
         try:
-            codec.decode_event(item.value)
+            codec.decode_event(record.value)
         except UndecodableError:
-            unreadable.append(item)
+            undecodable.append(record)
     assert len(made) == 200
-    assert len(unreadable) == course.poisoned > len(POISONS)
-    whole = list(Course(Shape(events=200, partitions=2, cut=0), codec).records())
-    assert [one.key for one in made] == [one.key for one in whole]
+    assert len(undecodable) == dataset.poisoned > len(POISONS)
+    assert [one.key for one in made] == [one.key for one in Dataset(shape, codec).records()]
 
 
-def test_latencies_are_ranked():
-    """The nearest rank of few probes is one of them, and none is no figure."""
-    found = Latency.of("x", [number / 1000 for number in range(1, 101)])
+def test_a_percentile_of_few_probes_is_one_of_them():
+    """The nearest rank; and no probe gives no figure."""
+    found = LatencySummary.of("x", [number / 1000 for number in range(1, 101)])
     assert (found.probes, found.p50, found.p99, found.most) == (100, 50, 99, 100)
-    assert Latency.of("x", [0.007]).p99 == pytest.approx(7)
+    assert LatencySummary.of("x", [0.007]).p99 == pytest.approx(7)
     with pytest.raises(ValueError, match="no probe of x"):
-        Latency.of("x", [])
+        LatencySummary.of("x", [])
