@@ -17,7 +17,7 @@ from izin.local import Postgres, create_database
 from izin.runtime.observe import configure
 from izin.runtime.settings import LogSettings
 from tests.chaos.days.campaign import Days
-from tests.chaos.days.loop import run as run_loop
+from tests.chaos.days.virtual_loop import run as run_loop
 
 app = typer.Typer(add_completion=False, help="Days of a company's life, and what came of them.")
 

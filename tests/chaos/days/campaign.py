@@ -23,7 +23,6 @@ from izin.sinks.ledger import brands, offsets, reads
 from izin.sinks.ledger.brands import Brand
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.record.messages import Announcer
-from tests.chaos.days.house import BRANDS, Line, Outage, Sinks, Time, a_twin, set_clock
 from tests.chaos.days.verdict import (
     HOUR,
     differences,
@@ -32,6 +31,7 @@ from tests.chaos.days.verdict import (
     repeated,
     terms,
 )
+from tests.chaos.days.virtual_sinks import BRANDS, Line, Outage, Sinks, Time, a_twin, set_clock
 from tests.support.builders import BRAND, CUSTOMER, a_decision_record, an_event
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from izin.consent.model import ConsentEvent
     from izin.sinks.ledger.db.connection import Ledger
-    from tests.chaos.days.loop import VirtualLoop
+    from tests.chaos.days.virtual_loop import VirtualLoop
 
 BEGINS_AT = datetime(2026, 10, 26, 5, 30, tzinfo=UTC)
 """A Monday. Its Wednesday is half a day and its Thursday the Republic's: both shift the terms."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.days import loop as virtual
+from tests.chaos.days import virtual_loop as virtual
 from tests.chaos.days.campaign import Days
 from tests.chaos.days.verdict import most_an_hour, repeated, terms
 

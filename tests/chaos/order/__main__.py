@@ -13,8 +13,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tests.chaos.order.leg import Leg, drawn, run_leg
 from tests.chaos.order.rolling import Roll, roll
+from tests.chaos.order.runs import Leg, drawn, run_leg
 
 _LONGEST_LEG = 5.0
 _SIZES = (1, 3, 1)

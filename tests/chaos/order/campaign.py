@@ -13,10 +13,10 @@ from confluent_kafka import KafkaException
 
 from izin.runtime.settings import KafkaSettings
 from tests.chaos.order.brokers import EXPIRED_AFTER, THREE, Broker, Cluster
+from tests.chaos.order.fault_points import ACQUIRING, RARE, Deed, Fuse, Point
 from tests.chaos.order.faults import Fault, Strike
-from tests.chaos.order.flow import Flow
-from tests.chaos.order.fuse import ACQUIRING, RARE, Deed, Fuse, Point
-from tests.chaos.order.fused import FUSE
+from tests.chaos.order.instrumented_worker import FUSE
+from tests.chaos.order.load_generator import Flow
 from tests.streams.topic_reading import backlog
 from tests.streams.workers import Worker, all_held
 
@@ -41,7 +41,7 @@ class Fused(Worker):
             name,
             settings,
             folder / f"{name}.log",
-            module=f"{__package__}.fused",
+            module=f"{__package__}.instrumented_worker",
             environment={FUSE: str(folder / f"{name}.fuse")},
         )
 

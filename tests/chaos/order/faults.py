@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tests.chaos.order.fuse import Point
+from tests.chaos.order.fault_points import Point
 
 
 class Fault(StrEnum):

@@ -8,7 +8,7 @@ from typing import Any
 
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from tests.chaos.order.leg import PARTITIONS, a_campaign
+from tests.chaos.order.runs import PARTITIONS, a_campaign
 from tests.streams.topic_reading import Source, Verdict, committed_records, examine
 from tests.streams.workers import all_held, until
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.order.fault_points import Point
 from tests.chaos.order.faults import Fault
-from tests.chaos.order.fuse import Point
-from tests.chaos.order.leg import planned, run_leg
+from tests.chaos.order.runs import planned, run_leg
 
 SEED = 20260302
 PLAN = (

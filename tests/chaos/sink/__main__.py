@@ -23,7 +23,7 @@ from rich.console import Console
 from izin.local import Kafka, Postgres
 from izin.runtime.settings import KafkaSettings
 from tests.chaos.sink.campaign import RESTARTS, WEIGHTS, Campaign
-from tests.chaos.sink.house import Iys
+from tests.chaos.sink.processes import Iys
 from tests.chaos.sink.test_campaign import until_healthy
 from tests.chaos.sink.verdict import Verdict
 

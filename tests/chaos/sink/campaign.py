@@ -22,7 +22,7 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.record.errors import LedgerUnavailableError
 from izin.sinks.record.messages import Announcer
-from tests.chaos.sink.house import LEASE, Iys, Law, Workers, a_phone
+from tests.chaos.sink.processes import LEASE, Iys, Law, Workers, a_phone
 from tests.chaos.sink.verdict import Verdict, judge
 from tests.integration.sinks.house import ACTIVE
 

@@ -15,7 +15,7 @@ from izin.demo.compare import Kept, Wanted, compare
 from izin.runtime.settings import KafkaSettings
 from tests.chaos.sink import verdict
 from tests.chaos.sink.campaign import Campaign
-from tests.chaos.sink.house import Iys
+from tests.chaos.sink.processes import Iys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,7 @@ from izin.sinks.ledger.history import verify
 if TYPE_CHECKING:
     from izin.runtime.settings import KafkaSettings
     from izin.sinks.ledger.db.connection import Ledger
-    from tests.chaos.sink.house import Iys, Law
+    from tests.chaos.sink.processes import Iys, Law
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

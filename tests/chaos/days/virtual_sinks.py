@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from izin.sinks.ledger.db.connection import Connection
     from izin.sinks.record.messages import Announcer
-    from tests.chaos.days.loop import VirtualLoop
+    from tests.chaos.days.virtual_loop import VirtualLoop
 
 USERNAME, PASSWORD = "ada@example.com", "not-a-password"
 ADDRESS = "192.0.2.1"

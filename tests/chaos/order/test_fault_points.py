@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.order.fuse import Deed, Fuse, Point
-from tests.chaos.order.fused import Wrapped
+from tests.chaos.order.fault_points import Deed, Fuse, Point
+from tests.chaos.order.instrumented_worker import Wrapped
 from tests.streams.workers import until
 
 

@@ -1,4 +1,4 @@
-"""`python -m tests.chaos.order.fused`: the order worker with a fuse at every fault point.
+"""`python -m tests.chaos.order.instrumented_worker`: the order worker with a fuse at every fault point.
 
 What the product calls is wrapped here, before it runs: the clients it is given, and the commit of a
 partition.
@@ -12,7 +12,7 @@ from typing import Any
 from izin.runtime import kafka
 from izin.streams.__main__ import main
 from izin.streams.partition import OwnedPartition
-from tests.chaos.order.fuse import Fuse, Point
+from tests.chaos.order.fault_points import Fuse, Point
 
 FUSE = "IZIN_CHAOS_FUSE"
 """Names the fuse's file in the environment of the worker under test."""

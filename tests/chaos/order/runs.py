@@ -14,9 +14,9 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.chaos.order.brokers import THREE, Cluster
 from tests.chaos.order.campaign import Campaign, Fused, reasons
+from tests.chaos.order.fault_points import Point
 from tests.chaos.order.faults import AT_POINTS, WEIGHTS, Fault, Strike
-from tests.chaos.order.flow import Flow
-from tests.chaos.order.fuse import Point
+from tests.chaos.order.load_generator import Flow
 from tests.streams.topic_reading import Verdict, examine
 from tests.streams.traffic import Traffic
 from tests.streams.workers import all_held, until
