@@ -1,8 +1,8 @@
-"""Eight sinks, their ledger and İYS's twin in one process, all by one clock that a loop moves.
+"""Sinks, their ledger and the İYS simulator in one process, by one clock that a loop moves.
 
 The sinks are the worker's own loops over the ledger's own SQL. Where the SQL reads the database's
-clock it gets the loop's: a function of that name goes before PostgreSQL's. İYS is the simulator
-behind a line that may be down or lose answers.
+clock it gets the loop's: a function of that name comes before PostgreSQL's. The simulator is
+reached over a transport that may be down or lose replies.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from izin.iys import IysClient, Pace, TokenAuth
 from izin.runtime.ending import end
 from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
 from izin.simulator.accounts import Account, Subscription
-from izin.simulator.accounts import Brand as TwinBrand
+from izin.simulator.accounts import Brand as SimulatorBrand
 from izin.simulator.app import build_app
 from izin.simulator.clock import Clock
 from izin.simulator.settings import Settings
@@ -51,25 +51,25 @@ USERNAME, PASSWORD = "ada@example.com", "not-a-password"
 ADDRESS = "192.0.2.1"
 BRANDS = (BRAND, BRAND + 1)
 RESULT_DELAY = timedelta(seconds=300)
-_ON_THE_WAY = 0.05
+_LATENCY = 0.05
 _CLOCK = """
-CREATE SCHEMA house;
-CREATE FUNCTION house.clock_timestamp() RETURNS timestamptz LANGUAGE sql STABLE
-    AS $$ SELECT current_setting('house.now')::timestamptz $$;
+CREATE SCHEMA virtual_clock;
+CREATE FUNCTION virtual_clock.clock_timestamp() RETURNS timestamptz LANGUAGE sql STABLE
+    AS $$ SELECT current_setting('virtual_clock.now')::timestamptz $$;
 """
 
 
 class Outage(StrEnum):
-    """What befalls the line to İYS, or İYS itself."""
+    """What can happen to the connection to İYS, or to İYS itself."""
 
     DOWN = "no connection"
-    LOST = "answers lost after their effect"
+    LOST = "replies lost after their effect"
     BUSY = "İYS answers 503"
 
 
 @dataclass(kw_only=True)
-class Time:
-    """The one clock: an instant at which the loop began."""
+class VirtualTime:
+    """The one clock: the loop's time after the instant at which it began."""
 
     loop: VirtualLoop
     began_at: datetime
@@ -83,8 +83,8 @@ class Time:
         return self.began_at.timestamp() + self.loop.time()
 
 
-class _Waiting(psycopg.AsyncConnection[DictRow]):
-    """A session that waits for a lock in the house's time: whoever holds it needs that to pass."""
+class _PollingConnection(psycopg.AsyncConnection[DictRow]):
+    """A session that waits for a lock in virtual time: whoever holds it needs that to pass."""
 
     async def execute(self, query: str, *more: object, **how: object) -> AsyncCursor[DictRow]:
         """Execute; a lock that another holds is tried again."""
@@ -95,19 +95,19 @@ class _Waiting(psycopg.AsyncConnection[DictRow]):
             cursor = await super().execute(tried, *more, **how)
             if next(iter((await cursor.fetchone() or {}).values())):
                 return cursor
-            await asyncio.sleep(_ON_THE_WAY)
+            await asyncio.sleep(_LATENCY)
 
 
 class TimedLedger(Ledger):
-    """The ledger, whose database reads the house's clock."""
+    """The ledger, whose database reads the virtual clock."""
 
-    def __init__(self, settings: LedgerSettings, *, owner: int, time: Time) -> None:
+    def __init__(self, settings: LedgerSettings, *, owner: int, time: VirtualTime) -> None:
         super().__init__(settings, owner=owner)
         self._time = time
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """Give a connection on which it is the house's instant."""
+        """Give a connection with the virtual clock's instant."""
         async with super().transaction() as connection:
             await connection.execute(*self._instant(is_local=True))
             yield connection
@@ -115,32 +115,35 @@ class TimedLedger(Ledger):
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Connection]:
         """Give a connection of its own, likewise."""
-        async with await _Waiting.connect(
+        async with await _PollingConnection.connect(
             self._url, autocommit=True, row_factory=dict_row
         ) as connection:
             await connection.execute(*self._instant(is_local=False))
             yield connection
 
     def _instant(self, *, is_local: bool) -> tuple[Any, list[object]]:
-        return "SELECT set_config('house.now', %s, %s)", [self._time.now().isoformat(), is_local]
+        return "SELECT set_config('virtual_clock.now', %s, %s)", [
+            self._time.now().isoformat(),
+            is_local,
+        ]
 
 
-class Line(httpx.AsyncBaseTransport):
-    """The way to the twin. ``token_calls`` are the instants at which a token was asked for."""
+class SimulatorTransport(httpx.AsyncBaseTransport):
+    """The transport to the simulator; ``token_calls`` are the instants of token requests."""
 
-    def __init__(self, twin: Twin, time: Time) -> None:
-        self._inner = httpx.ASGITransport(build_app(twin), client=(ADDRESS, 40_000))
+    def __init__(self, simulator: Twin, time: VirtualTime) -> None:
+        self._inner = httpx.ASGITransport(build_app(simulator), client=(ADDRESS, 40_000))
         self._time = time
         self.outage: Outage | None = None
         self.token_calls: list[float] = []
         self.calls = 0
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Return the twin's answer, unless an outage is in the way."""
+        """Return the simulator's reply, unless there is an outage."""
         self.calls += 1
         if request.url.path == "/oauth2/token":
             self.token_calls.append(self._time.seconds())
-        await asyncio.sleep(_ON_THE_WAY)
+        await asyncio.sleep(_LATENCY)
         if self.outage is Outage.DOWN:
             raise httpx.ConnectError("down", request=request)
         if self.outage is Outage.BUSY:
@@ -148,38 +151,40 @@ class Line(httpx.AsyncBaseTransport):
             return httpx.Response(503, json=busy, request=request)
         answer = await self._inner.handle_async_request(request)
         await answer.aread()
-        await asyncio.sleep(_ON_THE_WAY)
+        await asyncio.sleep(_LATENCY)
         if self.outage is Outage.LOST:
             raise httpx.ReadError("lost", request=request)
         return answer
 
 
-def a_twin(time: Time) -> Twin:
+def create_simulator(time: VirtualTime) -> Twin:
     """Return İYS with our account and brands and its documented limits."""
-    twin = Twin(
+    simulator = Twin(
         Settings(request_window="sliding", hidden_window=0),
         Clock(time.seconds),
         pause=asyncio.sleep,
     )
-    twin.directory.add_account(
+    simulator.directory.add_account(
         Account(username=USERNAME, password=PASSWORD, iys_code=BRAND),
         Subscription(iys_code=BRAND),
     )
     for code in BRANDS:
-        twin.directory.add_brand(
-            TwinBrand(code=code, iys_code=BRAND, name="Örnek", activated_at="2020-01-01 00:00:00")
+        simulator.directory.add_brand(
+            SimulatorBrand(
+                code=code, iys_code=BRAND, name="Örnek", activated_at="2020-01-01 00:00:00"
+            )
         )
-    return twin
+    return simulator
 
 
 @dataclass(kw_only=True)
-class Sinks:
+class VirtualSinks:
     """The sink processes; one that is killed leaves everything as it stood."""
 
     count: int
     database_url: str
-    time: Time
-    line: Line
+    time: VirtualTime
+    transport: SimulatorTransport
     announcer: Announcer
     poll_interval: timedelta
     unforeseen: list[str] = field(default_factory=list)
@@ -187,8 +192,8 @@ class Sinks:
     bells: Bells = field(default_factory=Bells)
     _running: dict[int, asyncio.Task[None]] = field(default_factory=dict)
 
-    def ring(self) -> None:
-        """Wake the lanes, as a NOTIFY of the database does."""
+    def notify(self) -> None:
+        """Wake the loops, as a NOTIFY of the database does."""
         for name in NAMES:
             self.bells.ring(name)
 
@@ -246,7 +251,7 @@ class Sinks:
             store = LedgerTokenStore(ledger=ledger, account=USERNAME, address=ADDRESS)
             auth = TokenAuth(iys, store, now=self.time.now)
             client = await stack.enter_async_context(
-                IysClient(iys, auth=auth, pacer=pacer, transport=self.line, clock=loop.time)
+                IysClient(iys, auth=auth, pacer=pacer, transport=self.transport, clock=loop.time)
             )
             tools = Tools(
                 ledger=ledger,
@@ -276,7 +281,7 @@ class Sinks:
 
 
 def set_clock(database_url: str) -> None:
-    """Have the database's clock be the house's: its schema goes before PostgreSQL's own."""
+    """Give the database the virtual clock: its schema comes before PostgreSQL's own."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(_CLOCK)
         row: DictRow | None = (
@@ -286,5 +291,5 @@ def set_clock(database_url: str) -> None:
         )
         assert row is not None
         connection.execute(
-            f"ALTER DATABASE {row['name']} SET search_path = house, public, pg_catalog"
+            f"ALTER DATABASE {row['name']} SET search_path = virtual_clock, public, pg_catalog"
         )

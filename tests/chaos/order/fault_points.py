@@ -1,7 +1,7 @@
-"""Fault points of an order worker, armed from outside: at the n-th pass of one, something befalls.
+"""Fault points of an order worker, armed from outside: the n-th pass of one triggers an effect.
 
 The campaign writes a file, the worker under test looks for it at each point. Nothing of the product
-knows: `fused` hangs the points on what the product calls, in the test's own worker process alone.
+knows: `instrumented_worker` puts the points into what the product calls, in its own process alone.
 """
 
 import os
@@ -13,21 +13,21 @@ from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 
-_HELD_AT_MOST = 60.0
+_BLOCKED_AT_MOST = 60.0
 _INTO_A_COMMIT = 0.004
 """About as long as a commit takes on an idle broker, in seconds."""
 
 
-class Point(StrEnum):
-    """Where the way of a batch, or of an acquisition, may be cut."""
+class FaultPoint(StrEnum):
+    """A step of a batch, or of an acquisition, at which it may be interrupted."""
 
     FENCED = "fenced"
     """The transactional id is ours; nothing is read yet."""
     OFFSETS_READ = "offsets read"
     CATCHING_UP = "catching up"
-    """Before each helping of rows that is read back."""
-    REFILING = "re-filing"
-    REFILED = "re-filed"
+    """Before each batch of rows that is read back."""
+    REPARTITIONING = "repartitioning"
+    REPARTITIONED = "repartitioned"
     """A record stands in its own partition now, and the offset has not passed the old one."""
     BEGUN = "begun"
     PRODUCED = "produced"
@@ -40,77 +40,77 @@ class Point(StrEnum):
     """The state is changed, and the batch not acknowledged."""
 
 
-ACQUIRING = (Point.FENCED, Point.OFFSETS_READ, Point.CATCHING_UP)
-RARE = (Point.REFILING, Point.REFILED)
+ACQUIRING = (FaultPoint.FENCED, FaultPoint.OFFSETS_READ, FaultPoint.CATCHING_UP)
+RARE = (FaultPoint.REPARTITIONING, FaultPoint.REPARTITIONED)
 """Passed only where a producer keyed a record its own way."""
 
 
-class Deed(StrEnum):
-    """What befalls the worker at the point."""
+class TriggerEffect(StrEnum):
+    """What hits the worker at the point."""
 
-    DIE = "die"
-    SLEEP = "sleep"
+    KILL = "kill"
+    FREEZE = "freeze"
     """SIGSTOP, until somebody sends SIGCONT."""
-    HOLD = "hold"
-    """Only the thread at the point waits, until the fuse is let go."""
+    BLOCK = "block"
+    """Only the thread at the point waits, until the trigger is disarmed."""
 
 
-class Fuse:
-    """The campaign's end and the worker's end of the same file."""
+class FaultTrigger:
+    """The campaign's side and the worker's side of the same file."""
 
     def __init__(self, path: Path) -> None:
         self._armed = path.with_suffix(".armed")
-        self._blown = path.with_suffix(".blown")
+        self._triggered = path.with_suffix(".triggered")
         self._passes: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def arm(self, point: Point, *, passes: int, deed: Deed) -> None:
-        """Let `deed` befall the worker at its pass number `passes` of `point` from now on."""
-        self._blown.unlink(missing_ok=True)
-        _write(self._armed, f"{time.monotonic_ns()}/{point}/{passes}/{deed}")
+    def arm(self, point: FaultPoint, *, passes: int, effect: TriggerEffect) -> None:
+        """Have `effect` hit the worker at its pass number `passes` of `point` from now on."""
+        self._triggered.unlink(missing_ok=True)
+        _write(self._armed, f"{time.monotonic_ns()}/{point}/{passes}/{effect}")
 
     def disarm(self) -> None:
-        """Let nothing befall, and let whoever is held go on."""
+        """Cancel the effect, and release a blocked thread."""
         self._armed.unlink(missing_ok=True)
-        self._blown.unlink(missing_ok=True)
+        self._triggered.unlink(missing_ok=True)
 
-    def blown(self) -> str | None:
-        """Return what the worker said where it befell (a partition, or nothing), else None."""
+    def triggered_at(self) -> str | None:
+        """Return where it was triggered (a partition, or nothing), None if it was not."""
         try:
-            return self._blown.read_text(encoding="utf-8")
+            return self._triggered.read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
 
-    def passed(self, point: Point, where: str = "") -> None:
-        """Say that `point` is passed; may not return."""
+    def reach(self, point: FaultPoint, where: str = "") -> None:
+        """Note that `point` is reached; may not return."""
         try:
             armed = self._armed.read_text(encoding="utf-8")
         except FileNotFoundError:
             return
-        _, wanted, passes, deed = armed.split("/")
+        _, wanted, passes, effect = armed.split("/")
         if wanted != point:
             return
         with self._lock:
             self._passes[armed] += 1
             if self._passes[armed] != int(passes):
                 return
-        _write(self._blown, where)
+        _write(self._triggered, where)
         self._armed.unlink(missing_ok=True)
-        if point is Point.COMMITTING:
+        if point is FaultPoint.COMMITTING:
             delay = random.uniform(0, _INTO_A_COMMIT)
-            threading.Timer(delay, self._befall, [Deed(deed)]).start()
+            threading.Timer(delay, self._act, [TriggerEffect(effect)]).start()
         else:
-            self._befall(Deed(deed))
+            self._act(TriggerEffect(effect))
 
-    def _befall(self, deed: Deed) -> None:
-        match deed:
-            case Deed.DIE:
+    def _act(self, effect: TriggerEffect) -> None:
+        match effect:
+            case TriggerEffect.KILL:
                 os.kill(os.getpid(), signal.SIGKILL)
-            case Deed.SLEEP:
+            case TriggerEffect.FREEZE:
                 os.kill(os.getpid(), signal.SIGSTOP)
-            case Deed.HOLD:
-                limit = time.monotonic() + _HELD_AT_MOST
-                while self._blown.exists() and time.monotonic() < limit:
+            case TriggerEffect.BLOCK:
+                limit = time.monotonic() + _BLOCKED_AT_MOST
+                while self._triggered.exists() and time.monotonic() < limit:
                     time.sleep(0.02)
 
 

@@ -1,5 +1,6 @@
-"""A leg of the campaign: fresh brokers, fresh topics, faults for a while, and the verdict."""
+"""One run of the campaign: fresh brokers, fresh topics, faults for a while, and the verdict."""
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,11 +13,11 @@ from typing import Any
 from izin.runtime.kafka import ensure_topics
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from tests.chaos.order.brokers import THREE, Cluster
-from tests.chaos.order.campaign import Campaign, Fused, reasons
-from tests.chaos.order.fault_points import Point
-from tests.chaos.order.faults import AT_POINTS, WEIGHTS, Fault, Strike
-from tests.chaos.order.load_generator import Flow
+from tests.chaos.order.brokers import THREE, BrokerCluster
+from tests.chaos.order.campaign import InstrumentedWorker, OrderCampaign
+from tests.chaos.order.fault_points import FaultPoint
+from tests.chaos.order.faults import AT_POINTS, WEIGHTS, InjectedFault, OrderFault
+from tests.chaos.order.load_generator import LoadGenerator
 from tests.streams.topic_reading import Verdict, examine
 from tests.streams.traffic import Traffic
 from tests.streams.workers import all_held, until
@@ -27,66 +28,79 @@ RECIPIENTS = 400
 RATE = 400.0
 """Events a second."""
 _FIRST_EVENTS = 2000
-_HELD_WITHIN = 180.0
+_OWNED_WITHIN = 180.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Leg:
-    """What came of it."""
+class OrderRun:
+    """What came of one run."""
 
     brokers: int
     seconds: float
-    strikes: list[Strike]
+    injected: list[InjectedFault]
     ended: Counter[str]
     """Workers that ended by themselves."""
     statuses: Counter[int]
     """Exit statuses after SIGTERM."""
     slowest_end: float
-    reasons: Counter[str]
+    stop_reasons: Counter[str]
     verdict: Verdict
     recovered: bool
     """Whether in the end each partition had one owner, and no worker held what is another's."""
 
     @property
-    def faultless(self) -> bool:
-        return self.verdict.faultless and self.recovered and set(self.statuses) <= {0}
+    def violations(self) -> int:
+        """How often a promise was broken, a failed recovery and a bad exit status included."""
+        bad_exits = sum(self.statuses.values()) - self.statuses[0]
+        return broken_promises(self.verdict) + (not self.recovered) + bad_exits
 
     @property
     def at_points(self) -> int:
-        return sum(strike.fault in AT_POINTS for strike in self.strikes)
+        return sum(one.fault in AT_POINTS for one in self.injected)
 
     def as_json(self) -> dict[str, Any]:
-        verdict = self.verdict
         return {
             "brokers": self.brokers,
             "seconds": round(self.seconds, 1),
-            "faults": len(self.strikes),
+            "faults": len(self.injected),
             "at_fault_points": self.at_points,
-            "by_fault": Counter(strike.fault for strike in self.strikes),
-            "by_point": Counter(strike.point for strike in self.strikes if strike.point),
+            "by_fault": Counter(one.fault for one in self.injected),
+            "by_point": Counter(one.point for one in self.injected if one.point),
             "recovered": self.recovered,
-            "missing": len(verdict.missing),
-            "doubled": len(verdict.doubled),
-            "regressions": len(verdict.regressions),
-            "wrong": len(verdict.wrong),
-            "opt_outs_wrong": len(verdict.opt_outs),
-            "counts": verdict.counts,
+            **verdict_as_json(self.verdict),
             "ended_by_themselves": self.ended,
             "exit_statuses_after_sigterm": self.statuses,
             "slowest_sigterm_seconds": round(self.slowest_end, 2),
-            "reasons": self.reasons,
-            "strikes": [str(strike) for strike in self.strikes],
+            "stop_reasons": self.stop_reasons,
+            "injected": [str(one) for one in self.injected],
         }
 
 
+def broken_promises(verdict: Verdict) -> int:
+    """Return how many events and keys a verdict found to be broken."""
+    broken = (verdict.missing, verdict.doubled, verdict.regressions, verdict.wrong)
+    return sum(map(len, (*broken, verdict.opt_outs)))
+
+
+def verdict_as_json(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "missing": len(verdict.missing),
+        "doubled": len(verdict.doubled),
+        "regressions": len(verdict.regressions),
+        "wrong": len(verdict.wrong),
+        "opt_outs_wrong": len(verdict.opt_outs),
+        "counts": verdict.counts,
+    }
+
+
 @contextmanager
-def a_campaign(
-    folder: Path, *, brokers: int, seed: int, tell: Callable[[str], None]
-) -> Iterator[Campaign]:
-    """Give a campaign whose workers hold every partition; nothing of it is left running."""
+def running_campaign(
+    folder: Path, *, brokers: int, seed: int, on_progress: Callable[[str], None]
+) -> Iterator[OrderCampaign]:
+    """Give a campaign whose workers own every partition; nothing of it is left running."""
     folder.mkdir(parents=True)
     random = Random(seed)
-    with Cluster(folder, brokers) as cluster:
+    with BrokerCluster(folder, brokers) as cluster:
         settings = KafkaSettings(
             bootstrap_servers=cluster.bootstrap_servers,
             partitions=PARTITIONS,
@@ -95,81 +109,101 @@ def a_campaign(
         ensure_topics(settings)
         traffic = Traffic(settings, Codec(), seed=seed, recipients=RECIPIENTS)
         traffic.publish(_FIRST_EVENTS)
-        flow = Flow(traffic, RATE)
-        workers: list[Fused] = []
+        load = LoadGenerator(traffic, RATE)
+        workers: list[InstrumentedWorker] = []
         try:
-            workers += [Fused(f"worker-{n}", settings, folder) for n in range(1, WORKERS + 1)]
-            until(lambda: all_held(workers, PARTITIONS), within=_HELD_WITHIN, what="owners")
-            flow.start()
-            yield Campaign(
+            workers += [
+                InstrumentedWorker(f"worker-{n}", settings, folder) for n in range(1, WORKERS + 1)
+            ]
+            until(lambda: all_held(workers, PARTITIONS), within=_OWNED_WITHIN, what="owners")
+            load.start()
+            yield OrderCampaign(
                 cluster=cluster,
                 settings=settings,
                 workers=workers,
-                flow=flow,
+                load=load,
                 random=random,
-                tell=tell,
+                on_progress=on_progress,
             )
         finally:
             for worker in workers:
                 worker.kill()
 
 
-def planned(plan: list[tuple[Fault, Point | None]]) -> Callable[[Campaign, Random], bool]:
-    """Return how to strike after `plan`, each until it fell; it ends with the plan."""
+def planned(
+    plan: list[tuple[OrderFault, FaultPoint | None]],
+) -> Callable[[OrderCampaign, Random], bool]:
+    """Return what injects `plan` in its order, each fault until it took effect."""
     left = list(plan)
 
-    def strike(campaign: Campaign, _random: Random) -> bool:
-        if left and campaign.strike(*left[0]):
+    def inject(campaign: OrderCampaign, _random: Random) -> bool:
+        if left and campaign.inject(*left[0]):
             left.pop(0)
         return bool(left)
 
-    return strike
+    return inject
 
 
-def drawn(seconds: float) -> Callable[[Campaign, Random], bool]:
-    """Return how to strike at random for so long."""
+def random_faults(seconds: float) -> Callable[[OrderCampaign, Random], bool]:
+    """Return what injects random faults for so many seconds."""
     limit = time.monotonic() + seconds
 
-    def strike(campaign: Campaign, random: Random) -> bool:
+    def inject(campaign: OrderCampaign, random: Random) -> bool:
         (fault,) = random.choices(list(WEIGHTS), list(WEIGHTS.values()))
-        if fault is not Fault.LEADER_KILL or campaign.cluster.size == THREE:
-            campaign.strike(fault)
+        if fault is not OrderFault.LEADER_KILL or campaign.cluster.size == THREE:
+            campaign.inject(fault)
         return time.monotonic() < limit
 
-    return strike
+    return inject
 
 
-def run_leg(
+def run_with_faults(
     folder: Path,
     *,
     brokers: int,
     seed: int,
-    strike: Callable[[Campaign, Random], bool],
-    tell: Callable[[str], None],
+    inject: Callable[[OrderCampaign, Random], bool],
+    on_progress: Callable[[str], None],
     pause: float = 0.8,
-) -> Leg:
-    """Strike until `strike` says that it was the last, at most `pause` seconds apart; judge."""
+) -> OrderRun:
+    """Inject until `inject` says that it was the last, at most `pause` seconds apart; judge."""
     began = time.monotonic()
     random = Random(f"{seed}/when")
-    with a_campaign(folder, brokers=brokers, seed=seed, tell=tell) as campaign:
+    with running_campaign(folder, brokers=brokers, seed=seed, on_progress=on_progress) as campaign:
         next_at = 0.0
         goes_on = True
         while goes_on:
-            campaign.tend()
+            campaign.supervise()
             if time.monotonic() >= next_at:
-                goes_on = strike(campaign, random)
+                goes_on = inject(campaign, random)
                 next_at = time.monotonic() + random.uniform(0.2, pause)
             time.sleep(0.02)
         recovered = campaign.finish()
         verdict = examine(campaign.settings, Codec())
-    return Leg(
+    return OrderRun(
         brokers=brokers,
         seconds=time.monotonic() - began,
-        strikes=campaign.strikes,
+        injected=campaign.injected,
         ended=campaign.ended,
         statuses=campaign.end_statuses,
         slowest_end=max(campaign.end_seconds),
-        reasons=reasons(folder),
+        stop_reasons=stop_reasons(folder),
         verdict=verdict,
         recovered=recovered,
     )
+
+
+def stop_reasons(folder: Path) -> Counter[str]:
+    """Return why the workers gave up transactions and stopped, as their logs under `folder` say."""
+    found: Counter[str] = Counter()
+    for log in sorted(folder.glob("*.log")):
+        for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if entry.get("event") == "lost":
+                found[f"lost: {entry.get('error')}"] += 1
+            elif entry.get("level") == "critical":
+                found[f"critical: {entry.get('event')}"] += 1
+    return found

@@ -1,4 +1,4 @@
-"""A fuse burns where and when it was told to, and nowhere else."""
+"""A trigger takes effect where and when it was armed for, and nowhere else."""
 
 import os
 import signal
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.order.fault_points import Deed, Fuse, Point
-from tests.chaos.order.instrumented_worker import Wrapped
+from tests.chaos.order.fault_points import FaultPoint, FaultTrigger, TriggerEffect
+from tests.chaos.order.instrumented_worker import InstrumentedClient
 from tests.streams.workers import until
 
 
@@ -27,74 +27,79 @@ class Client:
 
 @pytest.fixture
 def signals(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Give the signals that would have struck this process."""
+    """Give the signals that would have hit this process."""
     sent: list[int] = []
     monkeypatch.setattr(os, "kill", lambda _, number: sent.append(number))
     return sent
 
 
 @pytest.fixture
-def fuse(tmp_path: Path) -> Fuse:
-    """Give a fuse that is not armed."""
-    return Fuse(tmp_path / "worker.fuse")
+def trigger(tmp_path: Path) -> FaultTrigger:
+    """Give a trigger that is not armed."""
+    return FaultTrigger(tmp_path / "worker.trigger")
 
 
-def test_an_unarmed_fuse_does_nothing(fuse: Fuse, signals: list[int]) -> None:
-    """A worker that nobody strikes passes every point."""
-    for point in Point:
-        fuse.passed(point)
-    assert (signals, fuse.blown()) == ([], None)
+def test_an_unarmed_trigger_does_nothing(trigger: FaultTrigger, signals: list[int]) -> None:
+    """A worker without a fault passes every point."""
+    for point in FaultPoint:
+        trigger.reach(point)
+    assert (signals, trigger.triggered_at()) == ([], None)
 
 
 @pytest.mark.parametrize(
-    ("deed", "number"), [(Deed.DIE, signal.SIGKILL), (Deed.SLEEP, signal.SIGSTOP)]
+    ("effect", "number"),
+    [(TriggerEffect.KILL, signal.SIGKILL), (TriggerEffect.FREEZE, signal.SIGSTOP)],
 )
-def test_it_befalls_at_the_pass_it_was_armed_for(
-    fuse: Fuse, signals: list[int], deed: Deed, number: int
+def test_an_armed_trigger_hits_at_its_pass_and_once(
+    trigger: FaultTrigger, signals: list[int], effect: TriggerEffect, number: int
 ) -> None:
-    """Two passes are let through, the third is struck, and it strikes once."""
-    fuse.arm(Point.COMMITTED, passes=3, deed=deed)
+    """Two passes are let through, the third is hit, and the next is not."""
+    trigger.arm(FaultPoint.COMMITTED, passes=3, effect=effect)
     for _ in range(2):
-        fuse.passed(Point.COMMITTED)
-        fuse.passed(Point.BEGUN)
-    assert (signals, fuse.blown()) == ([], None)
-    fuse.passed(Point.COMMITTED, "partition 4")
-    fuse.passed(Point.COMMITTED)
-    assert (signals, fuse.blown()) == ([number], "partition 4")
+        trigger.reach(FaultPoint.COMMITTED)
+        trigger.reach(FaultPoint.BEGUN)
+    assert (signals, trigger.triggered_at()) == ([], None)
+    trigger.reach(FaultPoint.COMMITTED, "partition 4")
+    trigger.reach(FaultPoint.COMMITTED)
+    assert (signals, trigger.triggered_at()) == ([number], "partition 4")
 
 
-def test_within_a_commit_it_befalls_a_moment_later(fuse: Fuse, signals: list[int]) -> None:
+def test_a_trigger_within_a_commit_hits_a_moment_later(
+    trigger: FaultTrigger, signals: list[int]
+) -> None:
     """The commit goes on meanwhile: it may or may not have happened."""
-    fuse.arm(Point.COMMITTING, passes=1, deed=Deed.DIE)
-    fuse.passed(Point.COMMITTING)
+    trigger.arm(FaultPoint.COMMITTING, passes=1, effect=TriggerEffect.KILL)
+    trigger.reach(FaultPoint.COMMITTING)
     until(lambda: bool(signals), within=5, what="signal")
 
 
-def test_who_is_held_goes_on_when_let_go(fuse: Fuse) -> None:
+def test_a_blocked_thread_goes_on_when_disarmed(trigger: FaultTrigger) -> None:
     """Only the thread at the point waits, for as long as the campaign wants."""
-    fuse.arm(Point.CATCHING_UP, passes=1, deed=Deed.HOLD)
-    held = threading.Thread(target=fuse.passed, args=(Point.CATCHING_UP, "4"))
+    trigger.arm(FaultPoint.CATCHING_UP, passes=1, effect=TriggerEffect.BLOCK)
+    held = threading.Thread(target=trigger.reach, args=(FaultPoint.CATCHING_UP, "4"))
     held.start()
-    until(lambda: fuse.blown() == "4", within=5, what="word of the one who is held")
+    until(lambda: trigger.triggered_at() == "4", within=5, what="word of the blocked thread")
     assert held.is_alive()
-    fuse.disarm()
+    trigger.disarm()
     held.join(5)
     assert not held.is_alive()
 
 
-def test_a_disarmed_fuse_does_nothing(fuse: Fuse, signals: list[int]) -> None:
-    """A worker that never came by is left in peace afterwards."""
-    fuse.arm(Point.BEGUN, passes=1, deed=Deed.DIE)
-    fuse.disarm()
-    fuse.passed(Point.BEGUN)
+def test_a_disarmed_trigger_does_nothing(trigger: FaultTrigger, signals: list[int]) -> None:
+    """A worker that never reached the point is left alone afterwards."""
+    trigger.arm(FaultPoint.BEGUN, passes=1, effect=TriggerEffect.KILL)
+    trigger.disarm()
+    trigger.reach(FaultPoint.BEGUN)
     assert signals == []
 
 
-def test_a_wrapped_client_does_its_work_and_says_so(fuse: Fuse, signals: list[int]) -> None:
+def test_an_instrumented_client_works_and_reaches_its_points(
+    trigger: FaultTrigger, signals: list[int]
+) -> None:
     """The point lies behind the call; calls without a point are the client's own."""
     client = Client()
-    wrapped = Wrapped(client, fuse, {"produce": Point.PRODUCED})
-    fuse.arm(Point.PRODUCED, passes=2, deed=Deed.DIE)
+    wrapped = InstrumentedClient(client, trigger, {"produce": FaultPoint.PRODUCED})
+    trigger.arm(FaultPoint.PRODUCED, passes=2, effect=TriggerEffect.KILL)
     wrapped.produce("consents")
     assert (client.calls, signals) == (["consents"], [])
     wrapped.produce("decisions")

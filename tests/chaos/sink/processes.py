@@ -1,13 +1,14 @@
-"""Sink processes over one ledger and one twin, and the decisions they are given."""
+"""Sink processes over one ledger and one simulator, and the decisions that they ingest."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
+import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from confluent_kafka import Producer
 from izin.consent.admission import Refusal, admit
 from izin.consent.model import Consent, DecisionKind
 from izin.consent.ordering import decide
+from izin.local import free_port
 from izin.schemas.codec import Codec
 from tests.support.builders import BRAND, a_decision_record, an_event
 
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
 USERNAME, PASSWORD = "ada@example.com", "not-a-password"
 TIMEOUT = timedelta(seconds=1)
 LEASE = timedelta(seconds=2)
-"""Short, so that whoever is frozen for longer wakes as a zombie."""
+"""Short, so that a process that is frozen for longer wakes as a zombie."""
+_HEALTHY_WITHIN = 30.0
 
 
 def a_phone(number: int) -> str:
@@ -38,38 +41,61 @@ def a_phone(number: int) -> str:
     return f"+9055500{number:05d}"
 
 
+@contextmanager
+def running_simulator() -> Iterator[SimulatorControl]:
+    """Run the İYS simulator in a process of its own."""
+    port = free_port()
+    command = [sys.executable, "-m", "izin.simulator", "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            control = SimulatorControl(address=f"http://127.0.0.1:{port}")
+            control.wait_healthy()
+            yield control
+        finally:
+            process.kill()
+
+
 @dataclass(kw_only=True)
-class Iys:
-    """The twin, from outside the house."""
+class SimulatorControl:
+    """The admin interface of a running simulator."""
 
     address: str
 
-    def order(self, what: str, **fields: object) -> None:
-        """Post an order; fail if the twin does not follow it."""
-        url = f"{self.address}/__simulator__/{what}"
-        answer = httpx.post(url, json=fields, timeout=30, trust_env=False)
+    def wait_healthy(self) -> None:
+        """Return once the simulator answers; fail if it does not."""
+        give_up_at = time.monotonic() + _HEALTHY_WITHIN
+        while True:
+            try:
+                if httpx.get(f"{self._admin}/health", trust_env=False).is_success:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.05)
+            assert time.monotonic() < give_up_at, "the simulator is not healthy"
+
+    def post(self, what: str, **fields: object) -> None:
+        """Post to the admin interface; fail if that is refused."""
+        answer = httpx.post(f"{self._admin}/{what}", json=fields, timeout=30, trust_env=False)
         assert answer.is_success, answer.text
 
-    def clear_weather(self) -> None:
-        """Have no fault left over."""
-        httpx.delete(f"{self.address}/__simulator__/weather", timeout=30, trust_env=False)
+    def clear_faults(self) -> None:
+        """Remove every fault rule."""
+        httpx.delete(f"{self._admin}/weather", timeout=30, trust_env=False)
 
     def rows(self, what: str) -> Iterator[dict[str, Any]]:
-        """Yield what the twin holds: its ``register`` or its ``movements``."""
-        url = f"{self.address}/__simulator__/{what}"
-        answer = httpx.get(url, timeout=60, trust_env=False)
+        """Yield what the simulator holds: its ``register`` or its ``movements``."""
+        answer = httpx.get(f"{self._admin}/{what}", timeout=60, trust_env=False)
         yield from map(json.loads, answer.text.splitlines())
 
     def requests(self) -> dict[str, Any]:
-        """Return what the twin counted of its calls."""
-        url = f"{self.address}/__simulator__/requests"
+        """Return what the simulator counted of its calls."""
+        url = f"{self._admin}/requests"
         found: dict[str, Any] = httpx.get(url, timeout=30, trust_env=False).json()
         return found
 
-    def set_up(self, *, result_delay: float) -> None:
-        """Give the twin our account and brand, and İYS's limits with a shorter delay."""
-        self.order("reset", everything=True)
-        self.order(
+    def configure(self, *, result_delay: float) -> None:
+        """Give the simulator our account and brand, and İYS's limits with a shorter delay."""
+        self.post("reset", everything=True)
+        self.post(
             "settings",
             requestsPerSecond=10,
             requestWindow="sliding",
@@ -78,8 +104,8 @@ class Iys:
             resultDelay=result_delay,
             hiddenWindow=0,
         )
-        self.order("accounts", username=USERNAME, password=PASSWORD, iysCode=BRAND)
-        self.order(
+        self.post("accounts", username=USERNAME, password=PASSWORD, iysCode=BRAND)
+        self.post(
             "brands",
             brandCode=BRAND,
             iysCode=BRAND,
@@ -87,28 +113,33 @@ class Iys:
             activatedAt="2020-01-01 00:00:00",
         )
 
+    @property
+    def _admin(self) -> str:
+        return f"{self.address}/__simulator__"
+
 
 @dataclass(kw_only=True)
-class Law:
+class DecisionSource:
     """The order stage in a few lines: what it would have decided, written to its topic."""
 
     settings: KafkaSettings
     states: dict[str, Consent] = field(default_factory=dict)
-    said: dict[str, int] = field(default_factory=dict)
+    events: dict[str, int] = field(default_factory=dict)
+    """How many of each recipient."""
     decisions: int = 0
     _codec: Codec = field(default_factory=Codec)
     _began: datetime = field(
         default_factory=lambda: datetime.now(UTC).replace(microsecond=0) - timedelta(hours=20)
     )
 
-    def say(self, *said: tuple[str, str]) -> None:
-        """Have recipients say ONAY or RET, each a minute after what they said before."""
+    def publish(self, *events: tuple[str, str]) -> None:
+        """Have recipients opt in or out, each a minute after their last event."""
         producer = Producer({"bootstrap.servers": self.settings.bootstrap_servers})
-        for recipient, status in said:
-            times = self.said[recipient] = self.said.get(recipient, 0) + 1
-            at = self._began + timedelta(minutes=times)
+        for recipient, status in events:
+            number = self.events[recipient] = self.events.get(recipient, 0) + 1
+            at = self._began + timedelta(minutes=number)
             event = an_event(
-                event_id=f"{recipient}-{times}",
+                event_id=f"{recipient}-{number}",
                 recipient=recipient,
                 status=status,
                 consent_date=at,
@@ -128,33 +159,33 @@ class Law:
 
 
 @dataclass(kw_only=True)
-class Workers:
-    """The sink processes; one that is killed is started anew under the same number."""
+class SinkProcesses:
+    """The sink processes; one that is killed is restarted under the same number."""
 
     count: int
     settings: KafkaSettings
     database_url: str
-    iys: Iys
+    simulator: SimulatorControl
     log: Path
     result_delay: float
     running: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
     frozen: set[int] = field(default_factory=set)
 
     def start(self) -> None:
-        """Start whoever is not running."""
+        """Start every process that is not running."""
         for number in range(self.count):
             process = self.running.get(number)
             if process is None or process.poll() is not None:
                 self.running[number] = self._start()
 
     def kill(self, number: int) -> None:
-        """End one at once, frozen or not."""
+        """Kill one, frozen or not."""
         self.running[number].send_signal(signal.SIGKILL)
         self.running[number].wait(timeout=20)
         self.frozen.discard(number)
 
     def freeze(self, number: int) -> None:
-        """Stop one amid whatever it does."""
+        """Freeze one amid whatever it does."""
         self.running[number].send_signal(signal.SIGSTOP)
         self.frozen.add(number)
 
@@ -178,20 +209,18 @@ class Workers:
                 process.wait(timeout=10)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
         ours = {
             "KAFKA_BOOTSTRAP_SERVERS": self.settings.bootstrap_servers,
             "IZIN_TOPIC_PREFIX": self.settings.topic_prefix,
             "IZIN_PARTITIONS": str(self.settings.partitions),
             "IZIN_KAFKA_LOG_LEVEL": "2",
             "DATABASE_URL": self.database_url,
-            "IYS_BASE_URL": self.iys.address,
+            "IYS_BASE_URL": self.simulator.address,
             "IYS_USERNAME": USERNAME,
             "IYS_PASSWORD": PASSWORD,
             "IYS_TIMEOUT": f"PT{TIMEOUT.total_seconds()}S",
             "IYS_RESULT_DELAY": f"PT{self.result_delay * 1.5}S",
-            "IZIN_SINK_PORT": str(port),
+            "IZIN_SINK_PORT": str(free_port()),
             "IZIN_SINK_INTERVAL": "PT0.2S",
             "IZIN_LEASE": f"PT{LEASE.total_seconds()}S",
             "IZIN_BATCH_SIZE": "20",
