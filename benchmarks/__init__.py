@@ -6,5 +6,7 @@ Outside the package ``izin`` and its wheel: nothing of the product imports it. R
 
 from pathlib import Path
 
+__all__ = ("ROOT",)
+
 ROOT = Path(__file__).parents[1]
 """The folder from which ``benchmarks`` is imported; processes of a benchmark are started in it."""

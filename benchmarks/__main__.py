@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.bars import BARS, CHAOS, RUNS, Bar, bars_of
+from benchmarks.bars import BARS, OTHER_RUNS, RUNS, Bar, bars_of
 from benchmarks.law import law
 from benchmarks.order.command import order
 from benchmarks.results import RESULTS, register
@@ -112,7 +112,7 @@ def arguments(argv: Sequence[str]) -> list[str]:
     """
     name, *options = argv or ["--help"]
     bar = BARS.get(name)
-    if bar is not None and bar.run.startswith(CHAOS):
+    if bar is not None and bar.run in OTHER_RUNS:
         raise SystemExit(f"{name} is measured by: {bar.command}")
     run = name if bar is None else bar.run
     if run not in RUNS:

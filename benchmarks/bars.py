@@ -27,8 +27,13 @@ RUNS: dict[str, tuple[str, ...]] = {
 }
 """The runs of ``make bench``: a name, and the command of ``python -m benchmarks`` with options."""
 
-CHAOS = "chaos-"
-"""Figures of a run ``chaos-STAGE`` are measured by ``make chaos STAGE=…``."""
+OTHER_RUNS = {
+    "chaos-order": "make chaos STAGE=order",
+    "chaos-sink": "make chaos STAGE=sink",
+    "chaos-days": "make chaos STAGE=days",
+    "mutants": "make mutants",
+}
+"""Runs that are no benchmarks, and their commands."""
 
 
 class Comparison(StrEnum):
@@ -59,9 +64,7 @@ class Bar:
     @property
     def command(self) -> str:
         """The command that measures the figure."""
-        if self.run.startswith(CHAOS):
-            return f"make chaos STAGE={self.run.removeprefix(CHAOS)}"
-        return f"make bench ONLY={self.name}"
+        return OTHER_RUNS.get(self.run, f"make bench ONLY={self.name}")
 
     def show(self, value: float | None) -> str:
         """Return ``value`` with its unit, rounded to what can be told from the bar."""
@@ -170,6 +173,7 @@ _ALL = (
     _at_most("rolling-end", "chaos-order", 5, "s", "slowest end after SIGTERM"),
     _at_most("sink-unexplained", "chaos-sink", 0, "", "differences that no rule explains"),
     _at_most("days-unexplained", "chaos-days", 0, "", "differences that no rule explains"),
+    _at_least("law-mutants", "mutants", 90, "%", "of the law's mutants killed by its tests"),
     _at_most("days-token-calls", "chaos-days", 10, "", "token calls within any one hour"),
 )
 

@@ -1,6 +1,4 @@
-"""Draws what is made from code: how an obligation lives, the topics, the settings, the classes of
-messages, the codes, the modules that cut records. A test fails where a file differs.
-"""
+"""``python -m tools.generate`` (``make docs``): write the files that are generated from code."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from izin.consent import lifecycle
 from izin.consent import violations as law
 from izin.consent.message_classes import CLASSES
 from izin.iys.answers import VERDICTS, Verdict
-from izin.producers import violations as doors
+from izin.producers import violations as intake
 from izin.runtime.settings import (
     IntakeSettings,
     IysSettings,
@@ -28,8 +26,8 @@ from izin.runtime.settings import (
 from izin.schemas import contracts
 from izin.schemas.topics import DEFAULT_PARTITIONS, Topics
 from izin.streams import guard
-from tools.generate_cutters import drawn_cutters
-from tools.generate_switches import drawn_switches
+from tools.generate_cutters import cutter_modules
+from tools.generate_switches import switches_page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,42 +36,42 @@ if TYPE_CHECKING:
 
     from izin.schemas.topics import Topic
 
-ROOT = Path(__file__).parents[2]
-_MADE = "<!-- Made from code by `make docs`; changes here are lost. -->\n"
+ROOT = Path(__file__).parents[1]
+_NOTE = "<!-- Generated from code by `make docs`; changes here are lost. -->\n"
 
 
 def pages() -> Mapping[str, str]:
-    """Return everything drawn by the path of its file."""
+    """Return the generated texts by the path of their file."""
     return {
         "docs/codes.md": _codes(),
         "docs/lifecycle.md": _lifecycle(),
         "docs/messages.md": _messages(),
         "docs/topics.md": _topics(),
         "docs/settings.md": _settings(),
-        "docs/simulator-switches.md": drawn_switches(_MADE),
-        **drawn_cutters(),
+        "docs/simulator-switches.md": switches_page(_NOTE),
+        **cutter_modules(),
     }
 
 
-_LIFECYCLE = """{made}
+_LIFECYCLE = """{note}
 # Lifecycle of an obligation
 
-What a key still owes İYS, from `izin.consent.lifecycle`. A transition that is not drawn is an error
+What a key still owes İYS, from `izin.consent.lifecycle`. A transition that is not shown is an error
 that changes nothing; the ledger's database refuses it too.
 
 ```mermaid
-{drawn}```
+{diagram}```
 """
 
-_CODES = """{made}
+_CODES = """{note}
 # Codes
 
 Which layer names or reads which code. An `H` code is İYS's own, an `IZIN-` code is ours.
 
 ## Named before İYS is asked
 
-The doors judge what is written, the law what it says, the order stage what cannot be a record at
-all. A rejection whose key can be read stands whatever code it is given.
+The intake judges the form, the law the content, the order stage what cannot be a record at all. A
+rejection whose key can be read stands whatever code it is given.
 
 | code | named by | English | Turkish |
 |---|---|---|---|
@@ -89,9 +87,9 @@ looks, and nobody takes it for a final word.
 {read}
 """
 
-_NAMING = {"the doors": doors.REASONS, "the law": law.REASONS, "the order stage": guard.REASONS}
+_NAMING = {"the intake": intake.REASONS, "the law": law.REASONS, "the order stage": guard.REASONS}
 
-_MESSAGES = """{made}
+_MESSAGES = """{note}
 # Classes of messages
 
 From `izin.consent.message_classes`. A commercial message needs a consent that İYS holds. An exempt
@@ -103,7 +101,7 @@ advertising it is commercial. Whoever names no class is answered as for a commer
 {rows}
 """
 
-_TOPICS = """{made}
+_TOPICS = """{note}
 # Topics
 
 From `izin.schemas.topics`. P is fixed for life ({partitions} unless set otherwise). Keyed topics
@@ -125,7 +123,7 @@ _RECORD = """
 {rows}
 """
 
-_SETTINGS = """{made}
+_SETTINGS = """{note}
 # Settings
 
 From `izin.runtime.settings`: read from the environment once, at the start of a process. Durations
@@ -154,7 +152,7 @@ _GROUPS = (
 
 
 def _settings() -> str:
-    return _SETTINGS.format(made=_MADE) + "".join(_group(one) for one in _GROUPS)
+    return _SETTINGS.format(note=_NOTE) + "".join(_group(one) for one in _GROUPS)
 
 
 def _group(group: type[BaseSettings]) -> str:
@@ -216,7 +214,7 @@ def _default(value: object) -> str:
 
 
 def _lifecycle() -> str:
-    return _LIFECYCLE.format(made=_MADE, drawn=lifecycle.drawn())
+    return _LIFECYCLE.format(note=_NOTE, diagram=lifecycle.drawn())
 
 
 def _codes() -> str:
@@ -230,19 +228,19 @@ def _codes() -> str:
         for verdict in Verdict
     }
     read = "\n".join(_row(f"`{verdict}`", found) for verdict, found in codes.items() if found)
-    return _CODES.format(made=_MADE, named=named, read=read)
+    return _CODES.format(note=_NOTE, named=named, read=read)
 
 
 def _messages() -> str:
     rows = "\n".join(
         _row(f"`{name}`", rule.kind, rule.article, rule.sentence) for name, rule in CLASSES.items()
     )
-    return _MESSAGES.format(made=_MADE, rows=rows)
+    return _MESSAGES.format(note=_NOTE, rows=rows)
 
 
 def _topics() -> str:
     rows = "\n".join(_topic(topic) for topic in Topics())
-    head = _TOPICS.format(made=_MADE, partitions=DEFAULT_PARTITIONS, rows=rows)
+    head = _TOPICS.format(note=_NOTE, partitions=DEFAULT_PARTITIONS, rows=rows)
     return head + "".join(_record(one) for one in contracts.current().values())
 
 

@@ -1,4 +1,4 @@
-"""Draws the modules that cut what every record goes through: a ConsentEvent, a Decision."""
+"""The modules that cut what every record goes through: a ConsentEvent, a Decision."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class _Cutter(NamedTuple):
-    """A function of a drawn module: what it tells of a record."""
+    """A function of a generated module: what it returns of a record."""
 
     name: str
     record: str
@@ -100,10 +100,10 @@ _WIDTH = 100
 
 _MODULE = '''"""Where the fields of a {records} stand in its bytes; see ``avro_cutter``.
 
-Drawn from the contract by `make docs`; changes here are lost.
+Generated from the contract by `make docs`; changes here are lost.
 """
 
-# ruff: noqa: C901, PLR0912, PLR0915, PLR2004 - drawn line by line
+# ruff: noqa: C901, PLR0912, PLR0915, PLR2004 - generated line by line
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ _FUNCTION = '''
 '''
 
 
-def drawn_cutters() -> Mapping[str, str]:
+def cutter_modules() -> Mapping[str, str]:
     """Return the sources of the modules by the paths of their files."""
     return {f"izin/schemas/{name}.py": _module(cutters) for name, cutters in _MODULES.items()}
 
@@ -148,20 +148,20 @@ def drawn_cutters() -> Mapping[str, str]:
 def _module(cutters: Sequence[_Cutter]) -> str:
     functions, readers = [], []
     for one in cutters:
-        drawn = draw(_schema(one.record), one.behind, one.instants)
+        cut = draw(_schema(one.record), one.behind, one.instants)
         functions.append(
             _FUNCTION.format(
                 name=one.name,
                 record="head of the Decision" if one.record == "Decision" else one.record,
-                signature=_signature(one.name, drawn.returns),
+                signature=_signature(one.name, cut.returns),
                 behind=_listed(one.behind),
                 instants=_listed(one.instants),
-                body=drawn.body,
+                body=cut.body,
             )
         )
-        if drawn.readers:
+        if cut.readers:
             readers.append(_KINDS.format(record=one.record))
-            readers += [_READER.format(name=name) for name in drawn.readers]
+            readers += [_READER.format(name=name) for name in cut.readers]
     return _MODULE.format(
         records=" and a ".join(one.record for one in cutters),
         imports=_IMPORTS if readers else "",

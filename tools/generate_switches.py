@@ -1,10 +1,10 @@
-"""Draws the page of the simulator's switches."""
+"""The page of the simulator's switches."""
 
 from __future__ import annotations
 
 from izin.simulator.settings import switches
 
-_PAGE = """{made}
+_PAGE = """{note}
 # Switches of the simulator
 
 From `izin.simulator.settings`. A switch exists where İYS's documents contradict themselves or one
@@ -22,14 +22,14 @@ differ in a number's type (codes of partners' brands), each method does as its e
 """
 
 
-def drawn_switches(made: str) -> str:
-    """Return the page, under the note ``made`` that it is drawn."""
+def switches_page(note: str) -> str:
+    """Return the page, which begins with ``note``."""
     rows = "\n".join(
-        f"| `{one.name}` | {one.takes} | `{_told(one.default)}` | {one.meaning} |"
+        f"| `{one.name}` | {one.takes} | `{_show(one.default)}` | {one.meaning} |"
         for one in switches()
     )
-    return _PAGE.format(made=made, rows=rows)
+    return _PAGE.format(note=note, rows=rows)
 
 
-def _told(value: object) -> str:
+def _show(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else f"{value}"

@@ -1,9 +1,9 @@
 """Where the fields of a ConsentEvent stand in its bytes; see ``avro_cutter``.
 
-Drawn from the contract by `make docs`; changes here are lost.
+Generated from the contract by `make docs`; changes here are lost.
 """
 
-# ruff: noqa: C901, PLR0912, PLR0915, PLR2004 - drawn line by line
+# ruff: noqa: C901, PLR0912, PLR0915, PLR2004 - generated line by line
 
 from __future__ import annotations
 

@@ -51,12 +51,14 @@ def test_the_house_keeps(rule: Rule) -> None:
     ("rule", "module", "text"),
     [
         (long_modules, "izin/long.py", "x = 1\n" * 301),
+        (long_modules, "benchmarks/long.py", "x = 1\n" * 301),
         (long_modules, "izin/consent/model.py", "x = 1\n" * 401),
         (unreasoned_exceptions, "izin/a.py", "import os  # noqa\n"),
         (unreasoned_exceptions, "izin/a.py", "import os  # noqa: F401\n"),
         (unreasoned_exceptions, "izin/a.py", "import os  # type: ignore[x]  # a reason\n"),
         (unreasoned_exceptions, "tests/test_a.py", "import os  # type: ignore\n"),
         (undone, "izin/a.py", "x = 1  # TODO\n"),
+        (undone, "tools/a.py", "x = 1  # TODO\n"),
         (undone, "izin/a.py", "raise NotImplementedError\n"),
         (shunned_names, "izin/utils/a.py", ""),
         (shunned_names, "izin/sinks/helpers.py", ""),
@@ -186,13 +188,24 @@ def test_floors_import_only_the_floors_below() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_a_floor_that_imports_upwards_is_seen(tmp_path: Path) -> None:
-    """The contracts can fail: the law may not import the streams."""
+@pytest.mark.parametrize(
+    ("module", "imported"),
+    [
+        ("izin.consent.ordering", "izin.streams.order"),
+        ("izin.streams.order", "benchmarks.bars"),
+        ("izin.local.child", "tools.generate"),
+    ],
+)
+def test_an_import_that_breaks_a_contract_is_found(
+    tmp_path: Path, module: str, imported: str
+) -> None:
+    """The contracts can fail: the law imports no streams, the product no benchmarks and tools."""
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "izin", tmp_path / "izin", ignore=ignored)
-    with (tmp_path / "izin/consent/ordering.py").open("a", encoding="utf-8") as law:
-        law.write("\nimport izin.streams.order\n")
+    for package in ("izin", "benchmarks", "tools"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=ignored)
+    with (tmp_path / module.replace(".", "/")).with_suffix(".py").open("a", encoding="utf-8") as at:
+        at.write(f"\nimport {imported}\n")
     done = lint_imports(tmp_path)
     assert done.returncode == 1, done.stdout
-    assert "izin.consent.ordering -> izin.streams.order" in done.stdout
+    assert f"{module} -> {imported}" in done.stdout

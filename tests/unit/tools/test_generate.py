@@ -1,4 +1,4 @@
-"""The pages drawn from code are what the code says now."""
+"""The generated files are what the code says now."""
 
 import pytest
 
@@ -6,6 +6,6 @@ from tools.generate import ROOT, pages
 
 
 @pytest.mark.parametrize("name", sorted(pages()))
-def test_a_drawn_page_is_current(name: str) -> None:
-    """A page that differs from the code is renewed with: make docs."""
+def test_a_generated_file_is_current(name: str) -> None:
+    """A file that differs from the code is renewed with: make docs."""
     assert (ROOT / name).read_text(encoding="utf-8") == pages()[name], "run: make docs"
