@@ -7,6 +7,7 @@ alone and checked by ``topic_faults``: a partition count is fixed for life.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
 _TIMEOUT = 15.0
 
+_librdkafka = logging.getLogger("librdkafka")
+"""What librdkafka reports, by its severity, when a client is polled; without a logger it writes to
+standard error, whoever reads that."""
+
 
 class BrokerError(OurError):
     """The broker cannot be reached or refused what we need of it."""
@@ -47,7 +52,8 @@ def producer(settings: KafkaSettings, **overrides: Any) -> Producer:  # noqa: AN
             "linger.ms": 2,
             "compression.type": "lz4",
             **overrides,
-        }
+        },
+        logger=_librdkafka,
     )
 
 
@@ -62,7 +68,8 @@ def consumer(settings: KafkaSettings, group: str, **overrides: Any) -> Consumer:
             "isolation.level": "read_committed",
             "auto.offset.reset": "earliest",
             **overrides,
-        }
+        },
+        logger=_librdkafka,
     )
 
 
@@ -72,7 +79,8 @@ def admin(settings: KafkaSettings) -> AdminClient:
         {
             "bootstrap.servers": settings.bootstrap_servers,
             "log_level": settings.client_log_level,
-        }
+        },
+        logger=_librdkafka,
     )
 
 

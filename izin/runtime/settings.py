@@ -46,8 +46,7 @@ class KafkaSettings(_Group):
     election."""
 
     client_log_level: int = Field(6, ge=0, le=7, validation_alias="IZIN_KAFKA_LOG_LEVEL")
-    """How much librdkafka says on standard error, as syslog counts: 7 everything, 2 almost
-    nothing."""
+    """How much librdkafka logs, as syslog counts: 7 everything, 2 almost nothing."""
 
     @cached_property
     def topics(self) -> Topics:
