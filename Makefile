@@ -28,7 +28,7 @@ setup: $(READY) ## install into .venv what the other commands need
 demo: $(READY) ## the main job end to end on real servers; CHAOS=1 kills each worker once
 	@$(BIN)/izin demo $(if $(CHAOS),--chaos) $(DEMO_ARGS)
 
-up: $(READY) ## the whole house, until Ctrl-C
+up: $(READY) ## the local stack, until Ctrl-C
 	@$(BIN)/izin up $(UP_ARGS)
 
 test: $(READY) ## the whole test suite: what CI runs
@@ -51,7 +51,7 @@ $(VENV)/mutants/.ready: $(READY)
 		-e '.[dev]' 'mutmut==3.7.0' 'pytest<9.2'
 	@touch $@
 
-chaos: $(READY) ## faults on the order stage for MINUTES=10, STAGE=sink FAULTS=120 or STAGE=days DAYS=7; proof that all was kept
+chaos: $(READY) ## faults on the order stage for MINUTES=10, STAGE=sink FAULTS=120 or STAGE=days DAYS=7; CHAOS_ARGS=options
 	@$(BIN)/izin local prepare
 	@$(BIN)/python -m tests.chaos.$(or $(STAGE),order) $(if $(MINUTES),--minutes $(MINUTES)) \
 		$(if $(FAULTS),--faults $(FAULTS)) $(if $(DAYS),--days $(DAYS)) $(CHAOS_ARGS)
@@ -59,7 +59,7 @@ chaos: $(READY) ## faults on the order stage for MINUTES=10, STAGE=sink FAULTS=1
 fuzz: $(READY) ## generated requests to every operation of the simulator: EXAMPLES=100 to each
 	@$(BIN)/python -m tests.simulator.fuzz $(if $(EXAMPLES),--examples $(EXAMPLES))
 
-check: $(READY) ## format, lint, types, floors, drawn docs, unit and contract tests; quick
+check: $(READY) ## format, lint, types, layers, generated docs, unit and contract tests; quick
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target check-tests check-law check-form
 
 check-form:
@@ -75,32 +75,27 @@ check-tests:
 	@$(BIN)/python -m pytest -q -m "not broker and not database and not e2e" --ignore tests/unit/consent \
 		tests/unit tests/contract $(PYTEST_ARGS)
 
-# As users have it: a wheel, whose hot path is compiled (see setup.py). -P, for the folder is no place to import from.
-RACE = PYTHONSAFEPATH=1 $(COMPILED)/bin/python -m izin.bench
+# As users have it: a wheel, whose hot path is compiled (see setup.py). Safe path: izin is not imported from this folder.
+BENCH = PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED)/imports $(COMPILED)/bin/python -m benchmarks
 COMPILED := $(VENV)/compiled
 
-bench: $(COMPILED)/.ready ## the race track: what law and state cost; the order stage: peers, latency, poison, restart, replay
-	@$(RACE) law
-	@$(RACE) state
-	@$(RACE) sink
-	@$(RACE) order $(BENCH_ARGS)
-	@$(RACE) latency
-	@$(RACE) poison
-	@$(RACE) restart
-	@$(RACE) replay
+bench: $(COMPILED)/.ready ## every figure against its bar, or ONLY=name (ONLY=list names them); BENCH_ARGS=options
+	@$(BENCH) $(or $(ONLY),all) $(BENCH_ARGS)
 
 $(COMPILED)/.ready: $(READY) setup.py $(shell find izin -type f -not -name '*.pyc')
 	@echo "compiling into $(COMPILED)"
 	@rm -rf build
 	@test -d $(COMPILED) || $(PYTHON) -m venv $(COMPILED)
 	@$(COMPILED)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[local]'
+	@mkdir -p $(COMPILED)/imports
+	@ln -sfn ../../../benchmarks $(COMPILED)/imports/benchmarks
 	@touch $@
 
-format: $(READY) ## put the code in the house's format
+format: $(READY) ## format the code
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --fix --quiet .
 
-docs: $(READY) ## regenerate what is drawn from code
+docs: $(READY) ## regenerate what is generated from code
 	@$(BIN)/python -m tools.generate
 
 pins: ## renew constraints.txt from what is newest

@@ -26,6 +26,7 @@ from izin.runtime.settings import (
 from izin.schemas import contracts
 from izin.schemas.topics import DEFAULT_PARTITIONS, Topics
 from izin.streams import guard
+from tools.generate_benchmarks import benchmarks_page
 from tools.generate_cutters import cutter_modules
 from tools.generate_switches import switches_page
 
@@ -43,6 +44,7 @@ _NOTE = "<!-- Generated from code by `make docs`; changes here are lost. -->\n"
 def pages() -> Mapping[str, str]:
     """Return the generated texts by the path of their file."""
     return {
+        "docs/benchmarks.md": benchmarks_page(_NOTE),
         "docs/codes.md": _codes(),
         "docs/lifecycle.md": _lifecycle(),
         "docs/messages.md": _messages(),

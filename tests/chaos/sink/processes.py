@@ -14,12 +14,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx
-from confluent_kafka import Producer
 
 from izin.consent.admission import Refusal, admit
 from izin.consent.model import Consent, DecisionKind
 from izin.consent.ordering import decide
 from izin.local import free_port
+from izin.runtime import kafka
 from izin.schemas.codec import Codec
 from tests.support.builders import BRAND, a_decision_record, an_event
 
@@ -134,7 +134,7 @@ class DecisionSource:
 
     def publish(self, *events: tuple[str, str]) -> None:
         """Have recipients opt in or out, each a minute after their last event."""
-        producer = Producer({"bootstrap.servers": self.settings.bootstrap_servers})
+        producer = kafka.producer(self.settings)
         for recipient, status in events:
             number = self.events[recipient] = self.events.get(recipient, 0) + 1
             at = self._began + timedelta(minutes=number)
