@@ -51,7 +51,7 @@ def main(  # noqa: PLR0917 - an option is an argument
     with (
         Kafka(folder) as kafka,
         Postgres(folder, port=free_port()) as postgres,  # it comes back under the same port
-        running_simulator() as simulator,
+        running_simulator(folder) as simulator,
     ):
 
         def restart() -> None:

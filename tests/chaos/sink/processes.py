@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,7 +17,7 @@ import httpx
 from izin.consent.admission import Refusal, admit
 from izin.consent.model import Consent, DecisionKind
 from izin.consent.ordering import decide
-from izin.local import free_port
+from izin.local import Child, Command, free_port
 from izin.runtime import kafka
 from izin.schemas.codec import Codec
 from tests.support.builders import BRAND, a_decision_record, an_event
@@ -33,7 +32,6 @@ USERNAME, PASSWORD = "ada@example.com", "not-a-password"
 TIMEOUT = timedelta(seconds=1)
 LEASE = timedelta(seconds=2)
 """Short, so that a process that is frozen for longer wakes as a zombie."""
-_HEALTHY_WITHIN = 30.0
 
 
 def a_phone(number: int) -> str:
@@ -42,17 +40,24 @@ def a_phone(number: int) -> str:
 
 
 @contextmanager
-def running_simulator() -> Iterator[SimulatorControl]:
-    """Run the İYS simulator in a process of its own."""
+def running_simulator(folder: Path) -> Iterator[SimulatorControl]:
+    """Run the İYS simulator in a process of its own, which logs into ``folder``."""
     port = free_port()
-    command = [sys.executable, "-m", "izin.simulator", "--port", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        try:
-            control = SimulatorControl(address=f"http://127.0.0.1:{port}")
-            control.wait_healthy()
-            yield control
-        finally:
-            process.kill()
+    address = f"http://127.0.0.1:{port}"
+    child = Child(
+        Command(
+            name="simulator",
+            argv=(sys.executable, "-m", "izin.simulator", "--port", str(port)),
+            log=folder / "simulator.log",
+            ready=f"{address}/__simulator__/health",
+        )
+    )
+    child.start()
+    try:
+        child.wait_ready()
+        yield SimulatorControl(address=address)
+    finally:
+        child.kill()
 
 
 @dataclass(kw_only=True)
@@ -60,17 +65,6 @@ class SimulatorControl:
     """The admin interface of a running simulator."""
 
     address: str
-
-    def wait_healthy(self) -> None:
-        """Return once the simulator answers; fail if it does not."""
-        give_up_at = time.monotonic() + _HEALTHY_WITHIN
-        while True:
-            try:
-                if httpx.get(f"{self._admin}/health", trust_env=False).is_success:
-                    return
-            except httpx.TransportError:
-                time.sleep(0.05)
-            assert time.monotonic() < give_up_at, "the simulator is not healthy"
 
     def post(self, what: str, **fields: object) -> None:
         """Post to the admin interface; fail if that is refused."""

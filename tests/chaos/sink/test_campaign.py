@@ -28,7 +28,7 @@ async def test_sinks_under_faults_end_where_iys_does(
     kafka: str, topic_prefix: str, database_url: str, tmp_path: Path
 ) -> None:
     """Register, ledger and topics agree; nothing was saved twice or out of order."""
-    with running_simulator() as simulator:
+    with running_simulator(tmp_path) as simulator:
         campaign = SinkCampaign(
             settings=KafkaSettings(
                 bootstrap_servers=kafka, topic_prefix=topic_prefix, partitions=2
