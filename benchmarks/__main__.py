@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.bars import BARS, OTHER_RUNS, RUNS, Bar, bars_of
+from benchmarks.bars import BARS, OTHER_RUNS, RUNS, FigureBar, bars_of
 from benchmarks.law import law
 from benchmarks.order.command import order
 from benchmarks.results import RESULTS, register
@@ -85,7 +85,7 @@ def run_all(
     raise typer.Exit(int(any(codes)))
 
 
-def _summary(bars: Sequence[Bar], values: Mapping[str, float | None]) -> Table:
+def _summary(bars: Sequence[FigureBar], values: Mapping[str, float | None]) -> Table:
     table = Table(title="Every figure and its bar")
     for heading in ("figure", "what it measures"):
         table.add_column(heading)
@@ -113,7 +113,8 @@ def arguments(argv: Sequence[str]) -> list[str]:
     name, *options = argv or ["--help"]
     bar = BARS.get(name)
     if bar is not None and bar.run in OTHER_RUNS:
-        raise SystemExit(f"{name} is measured by: {bar.command}")
+        typer.echo(f"{name} is measured by: {bar.command}", err=True)
+        raise SystemExit(2)
     run = name if bar is None else bar.run
     if run not in RUNS:
         return [name, *options]

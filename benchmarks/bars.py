@@ -36,7 +36,7 @@ OTHER_RUNS = {
 """Runs that are no benchmarks, and their commands."""
 
 
-class Comparison(StrEnum):
+class BarSide(StrEnum):
     """On which side of its bar a figure must lie; the bar itself is met."""
 
     AT_LEAST = "≥"
@@ -44,13 +44,13 @@ class Comparison(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
+class FigureBar:
     """One figure and the limit it is held to."""
 
     name: str
     run: str
     measures: str
-    comparison: Comparison
+    comparison: BarSide
     limit: float
     unit: str = ""
     options: tuple[str, ...] = ()
@@ -77,9 +77,7 @@ class Bar:
         """Return whether ``value`` meets the bar; what was not measured does not."""
         if value is None:
             return False
-        return (
-            value >= self.limit if self.comparison is Comparison.AT_LEAST else value <= self.limit
-        )
+        return value >= self.limit if self.comparison is BarSide.AT_LEAST else value <= self.limit
 
     def verdict(self, value: float | None) -> str:
         """Return the line ``<name>: <value> (bar <bar>) ok``, or ``short`` where it is missed."""
@@ -87,24 +85,28 @@ class Bar:
         return f"{self.name}: {self.show(value)} (bar {self.bar}) {word}"
 
 
-def _at_least(name: str, run: str, limit: float, unit: str, measures: str, *options: str) -> Bar:
-    return Bar(
+def _at_least(
+    name: str, run: str, limit: float, unit: str, measures: str, *options: str
+) -> FigureBar:
+    return FigureBar(
         name=name,
         run=run,
         measures=measures,
-        comparison=Comparison.AT_LEAST,
+        comparison=BarSide.AT_LEAST,
         limit=limit,
         unit=unit,
         options=options,
     )
 
 
-def _at_most(name: str, run: str, limit: float, unit: str, measures: str, *options: str) -> Bar:
-    return Bar(
+def _at_most(
+    name: str, run: str, limit: float, unit: str, measures: str, *options: str
+) -> FigureBar:
+    return FigureBar(
         name=name,
         run=run,
         measures=measures,
-        comparison=Comparison.AT_MOST,
+        comparison=BarSide.AT_MOST,
         limit=limit,
         unit=unit,
         options=options,
@@ -177,9 +179,9 @@ _ALL = (
     _at_most("days-token-calls", "chaos-days", 10, "", "token calls within any one hour"),
 )
 
-BARS: dict[str, Bar] = {bar.name: bar for bar in _ALL}
+BARS: dict[str, FigureBar] = {bar.name: bar for bar in _ALL}
 
 
-def bars_of(run: str) -> list[Bar]:
+def bars_of(run: str) -> list[FigureBar]:
     """Return the bars of the figures that ``run`` measures."""
     return [bar for bar in BARS.values() if bar.run == run]

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from benchmarks.cpu_timing import compare
 from benchmarks.events import BEGAN, canonical_events
-from benchmarks.results import Report, progress
+from benchmarks.results import RunReport, progress
 from izin.consent.admission import admit
 from izin.consent.model import Claim
 from izin.consent.ordering import decide
@@ -34,7 +34,7 @@ DICT_UPDATE = "dict update"
 def law(
     events: Annotated[int, typer.Option(min=100, help="Events of the dataset.")] = 200_000,
     trials: Annotated[int, typer.Option(min=3, help="Trials of each contender.")] = 5,
-) -> Report:
+) -> RunReport:
     """Measure what the law costs an event, and its ratio to a plain dict update."""
     with progress().status("admitting and deciding"):
         found = timings(events=events, trials=trials)
@@ -47,7 +47,7 @@ def law(
     for one in found:
         spread = f"{one.least:.2f}–{one.most:.2f}"
         table.add_row(one.name, f"{one.median:.2f}", spread, f"{one.median / unit:.1f}")
-    return Report(
+    return RunReport(
         tables=[table],
         data={
             "events": events,

@@ -34,7 +34,7 @@ class ResultFormat(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class RunReport:
     """What one run measured."""
 
     tables: Sequence[Table | str]
@@ -52,7 +52,7 @@ def progress() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def publish(report: Report, *, bars: Iterable[str], results: Path, as_json: bool = False) -> int:
+def publish(report: RunReport, *, bars: Iterable[str], results: Path, as_json: bool = False) -> int:
     """Print ``report``, write it to ``results``, end with one line for each of ``bars``.
 
     As JSON the results alone go to standard output, and the lines to standard error. Return the
@@ -93,7 +93,7 @@ def publish(report: Report, *, bars: Iterable[str], results: Path, as_json: bool
     return 0 if is_met and not report.failures else 1
 
 
-def register(app: typer.Typer, commands: Mapping[str, Callable[..., Report]]) -> None:
+def register(app: typer.Typer, commands: Mapping[str, Callable[..., RunReport]]) -> None:
     """Add ``commands`` by name to ``app``, each with the options that all of them have.
 
     The exit code is 1 where a figure misses its bar or a part of the run failed.
@@ -102,7 +102,7 @@ def register(app: typer.Typer, commands: Mapping[str, Callable[..., Report]]) ->
         app.command(name)(_published(name, function))
 
 
-def _published(name: str, function: Callable[..., Report]) -> Callable[..., None]:
+def _published(name: str, function: Callable[..., RunReport]) -> Callable[..., None]:
     """Return ``function`` with the common options, so that its report is published."""
 
     def publishing(

@@ -26,7 +26,7 @@ from benchmarks.order.contenders.registry import (
 )
 from benchmarks.order.dataset import DatasetShape
 from benchmarks.order.summary import as_json, ratio, render
-from benchmarks.results import Report, progress
+from benchmarks.results import RunReport, progress
 from izin.local import Kafka
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def order(  # noqa: PLR0913, PLR0917 - an option is an argument
     bootstrap_servers: Annotated[
         str | None, typer.Option(help="A broker to use instead of one of our own.")
     ] = None,
-) -> Report:
+) -> RunReport:
     """Compare the order stage with Kafka Streams, Quix Streams, Faust and bare librdkafka."""
     console = progress()
     contenders = _chosen(contender)
@@ -79,7 +79,7 @@ def order(  # noqa: PLR0913, PLR0917 - an option is an argument
         stack.callback(comparison.delete_datasets)
         found = comparison.run(trials)
     title = f"The order stage, {events:,} events, {trials} trials"
-    return Report(
+    return RunReport(
         tables=[
             *([render(found, AGAINST, title=title)] if found else []),
             *(f"  {one.name}: {one.setup}" for one in found),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from benchmarks.results import Report, progress
+from benchmarks.results import RunReport, progress
 from benchmarks.simulator.load import (
     BATCH_SIZE,
     batch_bodies,
@@ -39,7 +39,7 @@ def simulator(
         Path | None, typer.Option(help="A file to fill and keep, filled before or not.")
     ] = None,
     in_memory: Annotated[bool, typer.Option(help="Hold the state in memory, not a file.")] = False,
-) -> Report:
+) -> RunReport:
     """Measure batch adds at 10 requests a second, results polled after, and as fast as it can."""
     if in_memory and (records or state):
         raise typer.BadParameter("a filled state is a file", param_hint="--records")
@@ -59,7 +59,7 @@ def simulator(
             )
         size = 0 if file is None else file.stat().st_size
     held = "memory" if in_memory else f"a file of {size / 1e6:,.0f} MB at the end"
-    return Report(
+    return RunReport(
         tables=[_table(loads, f"The simulator, {records:,} records before, state in {held}")],
         data={
             "records": records,

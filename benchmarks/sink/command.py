@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from benchmarks.results import Report, progress
+from benchmarks.results import RunReport, progress
 from benchmarks.simulator.load import run_simulator, url_of
 from benchmarks.sink.fixture import sink_fixture
 from benchmarks.sink.request_budget import BudgetUse, measure_budget_use
@@ -35,7 +35,7 @@ def sink(
     trials: Annotated[int, typer.Option(min=1, help="Thousands to claim and settle.")] = 10,
     seconds: Annotated[float, typer.Option(min=5, help="How long at İYS's limit.")] = 60,
     delay: Annotated[float, typer.Option(min=0.5, help="Seconds until results.")] = 5,
-) -> Report:
+) -> RunReport:
     """Measure ingest, claim and settle on a large ledger, and the requests used at İYS's limit."""
     with (
         TemporaryDirectory(prefix="izin-bench-") as folder,
@@ -55,7 +55,7 @@ def sink(
                 on_progress=status.update,
             )
         )
-    return Report(
+    return RunReport(
         tables=[_table(cost, budget)],
         data={"at_size": asdict(cost), "at_the_limit": asdict(budget)},
         figures=figures(cost, budget),

@@ -19,7 +19,7 @@ import typer
 from rich.table import Table
 
 from benchmarks import ROOT
-from benchmarks.results import Report, progress
+from benchmarks.results import RunReport, progress
 from benchmarks.simulator.load import run_simulator, url_of
 from benchmarks.sink.cpu_priority import give_priority
 from benchmarks.sink.fixture import sink_fixture
@@ -64,7 +64,7 @@ def rate_limit(  # noqa: PLR0913, PLR0917 - an option is an argument
     ] = 0,
     opt_outs: Annotated[int, typer.Option(min=0, help="Recipients who opt out meanwhile.")] = 20,
     batch: Annotated[int, typer.Option(min=1, max=1000, help="Consents a batch.")] = 1000,
-) -> Report:
+) -> RunReport:
     """Measure how much of İYS's limit is used, and how fast opt-outs overtake a backlog."""
     rates = FaultRates(jitter=jitter, refused=refused, failing=failing, slow_seconds=_TIMEOUT + 1)
     plan = _Plan(consents=consents, delay=delay, batch=batch, opt_outs=opt_outs, rates=rates)
@@ -85,7 +85,7 @@ def rate_limit(  # noqa: PLR0913, PLR0917 - an option is an argument
             for child in children:
                 child.stop()
     priority = f"the simulator {'before' if has_priority else 'as'} others for the CPU"
-    return Report(
+    return RunReport(
         tables=[_table(found), priority],
         data={"workers": workers, "simulator": priority, "rates": asdict(rates)} | asdict(found),
         figures=figures(found, rates),

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from benchmarks.order.broker import publish
 from benchmarks.order.dataset import Dataset, DatasetShape
-from benchmarks.results import Report, progress
+from benchmarks.results import RunReport, progress
 from benchmarks.worker.drain import DrainProgress
 from benchmarks.worker.installation import installation
 from benchmarks.worker.order_worker import group_of, order_worker
@@ -57,7 +57,7 @@ def latency(
     bootstrap_servers: Annotated[
         str | None, typer.Option(help="A broker to use instead of one of our own.")
     ] = None,
-) -> Report:
+) -> RunReport:
     """Measure how soon subscribers can read an opt-out, idle and under a backlog."""
     shape = DatasetShape(events=events, recipients=recipients, partitions=partitions)
     with (
@@ -69,7 +69,7 @@ def latency(
     ):
         found = measure(settings, shape, Path(folder), probes=probes, on_progress=status.update)
     title = f"Published until readable, {probes:,} probes a lane, {events:,} events in the backlog"
-    return Report(
+    return RunReport(
         tables=[
             _table(found.summaries, title),
             f"the backlog lasted for {found.while_draining:,} probes",

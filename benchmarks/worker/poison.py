@@ -21,7 +21,7 @@ from benchmarks.order.dataset import Dataset, DatasetRecord, DatasetShape
 from benchmarks.order.summary import ContenderSummary, as_json, ratio, render, summarize
 from benchmarks.order.timer import TrialError
 from benchmarks.order.verify_output import read_rows
-from benchmarks.results import Report, progress
+from benchmarks.results import RunReport, progress
 from benchmarks.worker.drain import drain
 from benchmarks.worker.installation import installation, recreate_topics
 from izin.runtime import kafka
@@ -102,7 +102,7 @@ def poison(  # noqa: PLR0913, PLR0917 - an option is an argument
     bootstrap_servers: Annotated[
         str | None, typer.Option(help="A broker to use instead of one of our own.")
     ] = None,
-) -> Report:
+) -> RunReport:
     """Measure what undecodable records cost the records around them, in trials that take turns."""
     shape = DatasetShape(events=events, recipients=recipients, partitions=partitions, truncated=0)
     with (
@@ -125,7 +125,7 @@ def poison(  # noqa: PLR0913, PLR0917 - an option is an argument
             on_progress=status.update,
         )
     title = f"Poison, {share:.1%} of {events:,} events, {trials} trials"
-    return Report(
+    return RunReport(
         tables=[
             render(found.summaries, [CLEAN], title=title),
             f"{found.poisoned:,} poisoned records, {found.dead_letters:,} dead letters",

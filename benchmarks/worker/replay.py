@@ -19,7 +19,7 @@ from rich.table import Table
 from benchmarks.order.broker import publish
 from benchmarks.order.dataset import Dataset, DatasetShape
 from benchmarks.order.verify_output import digest_rows, read_rows
-from benchmarks.results import Report, progress
+from benchmarks.results import RunReport, progress
 from benchmarks.worker.drain import drain
 from benchmarks.worker.installation import installation, recreate_topics
 from izin.runtime import kafka
@@ -52,7 +52,7 @@ def replay(
     bootstrap_servers: Annotated[
         str | None, typer.Option(help="A broker to use instead of one of our own.")
     ] = None,
-) -> Report:
+) -> RunReport:
     """Measure how fast events are decided again, and that the same comes of them."""
     shape = DatasetShape(events=events, recipients=recipients, partitions=partitions)
     with (
@@ -65,7 +65,7 @@ def replay(
         limit_ = timedelta(seconds=limit)
         found = measure(settings, shape, Path(folder), limit=limit_, on_progress=status.update)
     same = len({one.output.digest for one in found}) == 1
-    return Report(
+    return RunReport(
         tables=[
             _table(found, f"The same {events:,} events again"),
             "one state, byte for byte" if same else "[red]the states differ[/]",

@@ -20,7 +20,7 @@ import typer
 from rich.table import Table
 
 from benchmarks.process_usage import cpu_seconds, peak_megabytes
-from benchmarks.results import Report, progress
+from benchmarks.results import RunReport, progress
 from benchmarks.worker.installation import installation
 from benchmarks.worker.order_worker import order_worker
 from benchmarks.worker.probe import LatencySummary, Probe
@@ -69,7 +69,7 @@ def restart(
     bootstrap_servers: Annotated[
         str | None, typer.Option(help="A broker to use instead of one of our own.")
     ] = None,
-) -> Report:
+) -> RunReport:
     """Measure how long a worker needs until it is ready again, and what flows meanwhile."""
     with (
         TemporaryDirectory(prefix="izin-bench-") as folder,
@@ -85,7 +85,7 @@ def restart(
             kinds=state or tuple(StateKind),
             on_progress=status.update,
         )
-    return Report(
+    return RunReport(
         tables=[_table(found, f"Ready again, {keys:,} keys in one partition")],
         data={"keys": keys, "unit": "s", "starts": [asdict(one) for one in found]},
         figures=figures(found),

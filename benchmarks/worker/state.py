@@ -22,7 +22,7 @@ import typer
 from rich.table import Table
 
 from benchmarks.cpu_timing import compare
-from benchmarks.results import Report, progress
+from benchmarks.results import RunReport, progress
 from benchmarks.worker.sample_consents import sample_consents
 from izin.streams.rocks import RocksFolder
 from izin.streams.state import MemoryState
@@ -66,7 +66,7 @@ class StateSize:
 def state(
     keys: Annotated[int, typer.Option(min=1000, help="Keys in the state.")] = 1_000_000,
     trials: Annotated[int, typer.Option(min=3, help="Trials of each kind.")] = 3,
-) -> Report:
+) -> RunReport:
     """Measure the memory of a million keys of the order stage's state, and what one costs."""
     timed = keys // _TIMED_SHARE
     with progress().status("measuring sizes") as status:
@@ -74,7 +74,7 @@ def state(
         status.update("timing")
         timings = measure_speeds(keys=timed, trials=trials)
     title = f"The state, size of {keys:,} keys, speed over {timed:,}, {trials} trials"
-    return Report(
+    return RunReport(
         tables=[_table(sizes, timings, title)],
         data={
             "keys": keys,

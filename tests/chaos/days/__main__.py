@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.bars import bars_of
-from benchmarks.results import Report, progress, publish
+from benchmarks.results import RunReport, progress, publish
 from izin.local import Postgres, create_database
 from izin.runtime.observe import configure
 from izin.runtime.settings import LogSettings
@@ -55,7 +55,7 @@ def main(
     raise typer.Exit(publish(found, bars=bars, results=folder / "result.json"))
 
 
-def report(verdict: DaysVerdict, *, seed: int, sinks: int, seconds: float) -> Report:
+def report(verdict: DaysVerdict, *, seed: int, sinks: int, seconds: float) -> RunReport:
     """Return what came of the days."""
     summary = (
         f"{verdict.days:g} days of {sinks} sinks in {seconds:.0f} s: {verdict.events} events, "
@@ -65,7 +65,7 @@ def report(verdict: DaysVerdict, *, seed: int, sinks: int, seconds: float) -> Re
         f"{verdict.tightest} left"
     )
     data = {"seed": seed, "sinks": sinks, "seconds": round(seconds), **asdict(verdict)}
-    return Report(
+    return RunReport(
         tables=[summary, *(f"  {one}" for one in verdict.unexplained[:20])],
         data=data | {"tightest": str(verdict.tightest)},
         figures={

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.bars import bars_of
-from benchmarks.results import Report, progress, publish
+from benchmarks.results import RunReport, progress, publish
 from tests.chaos.order.rolling import RollingRestarts, restart_rolling
 from tests.chaos.order.runs import OrderRun, random_faults, run_with_faults
 
@@ -77,9 +77,9 @@ def _run(
     return run
 
 
-def report(runs: list[OrderRun], rolling: RollingRestarts, *, seed: int) -> Report:
+def report(runs: list[OrderRun], rolling: RollingRestarts, *, seed: int) -> RunReport:
     """Return what came of the faults and of the rolling restarts."""
-    return Report(
+    return RunReport(
         tables=[_table(runs, rolling)],
         data={
             "seed": seed,

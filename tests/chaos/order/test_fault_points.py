@@ -12,7 +12,7 @@ from tests.chaos.order.instrumented_worker import InstrumentedClient
 from tests.streams.workers import until
 
 
-class Client:
+class RecordingClient:
     """A transactional producer of which two calls are of interest."""
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ def test_an_instrumented_client_works_and_reaches_its_points(
     trigger: FaultTrigger, signals: list[int]
 ) -> None:
     """The point lies behind the call; calls without a point are the client's own."""
-    client = Client()
+    client = RecordingClient()
     wrapped = InstrumentedClient(client, trigger, {"produce": FaultPoint.PRODUCED})
     trigger.arm(FaultPoint.PRODUCED, passes=2, effect=TriggerEffect.KILL)
     wrapped.produce("consents")

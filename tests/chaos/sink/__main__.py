@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.bars import bars_of
-from benchmarks.results import Report, publish
+from benchmarks.results import RunReport, publish
 from izin.local import Kafka, Postgres, free_port
 from izin.runtime.settings import KafkaSettings
 from tests.chaos.sink.campaign import RESTARTS, WEIGHTS, SinkCampaign
@@ -76,7 +76,7 @@ def main(  # noqa: PLR0917 - an option is an argument
     raise typer.Exit(publish(found, bars=bars, results=folder / "result.json"))
 
 
-def report(campaign: SinkCampaign, verdict: SinkVerdict, *, seconds: float) -> Report:
+def report(campaign: SinkCampaign, verdict: SinkVerdict, *, seconds: float) -> RunReport:
     """Return what came of the campaign."""
     summary = (
         f"{len(campaign.injected)} faults in {seconds:.0f} s on {campaign.workers} sink processes: "
@@ -84,7 +84,7 @@ def report(campaign: SinkCampaign, verdict: SinkVerdict, *, seconds: float) -> R
         f"{verdict.token_calls} token calls, {verdict.h084} × H084, {verdict.h124} × H124, "
         f"{verdict.missed} terms missed"
     )
-    return Report(
+    return RunReport(
         tables=[summary, *(f"  {one}" for one in verdict.unexplained[:20])],
         data={
             "seed": campaign.seed,

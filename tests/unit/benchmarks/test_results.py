@@ -12,30 +12,30 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks import __main__ as command
-from benchmarks.bars import BARS, OTHER_RUNS, RUNS, Bar, Comparison, bars_of
+from benchmarks.bars import BARS, OTHER_RUNS, RUNS, BarSide, FigureBar, bars_of
 from benchmarks.order import command as order
 from benchmarks.order.contenders.registry import CONTENDERS
 from benchmarks.order.summary import summarize
-from benchmarks.results import Report, publish
+from benchmarks.results import RunReport, publish
 from benchmarks.simulator import command as simulator
 from benchmarks.sink import command as sink
 from benchmarks.sink import rate_limit
 from benchmarks.worker import latency, poison, replay, restart, state
 
 
-def beyond(bar: Bar) -> float:
+def beyond(bar: FigureBar) -> float:
     """Return a value that just misses the bar."""
-    return bar.limit + (0.001 if bar.comparison is Comparison.AT_MOST else -0.001)
+    return bar.limit + (0.001 if bar.comparison is BarSide.AT_MOST else -0.001)
 
 
-def published(value: float | None, bar: Bar, folder: Path) -> int:
-    report = Report(tables=["a table"], data={"events": 7}, figures={bar.name: value})
+def published(value: float | None, bar: FigureBar, folder: Path) -> int:
+    report = RunReport(tables=["a table"], data={"events": 7}, figures={bar.name: value})
     return publish(report, bars=[bar.name], results=folder / "new" / "run.json")
 
 
 @pytest.mark.parametrize("bar", BARS.values(), ids=lambda bar: bar.name)
 def test_a_figure_beyond_its_bar_is_short_and_ends_with_1(
-    bar: Bar, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bar: FigureBar, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     """Every bar can be missed, in the last line and in the exit code; the limit itself is met."""
     assert published(beyond(bar), bar, tmp_path) == 1
@@ -55,7 +55,7 @@ def test_a_figure_that_is_not_measured_is_short(tmp_path: Path, capsys: pytest.C
 
 def test_a_failure_ends_with_1_whatever_the_figures(tmp_path: Path):
     """A run of which a part failed is no success."""
-    report = Report(tables=(), data={}, figures={"law-cpu": 1.0}, failures=["a part failed"])
+    report = RunReport(tables=(), data={}, figures={"law-cpu": 1.0}, failures=["a part failed"])
     assert publish(report, bars=["law-cpu"], results=tmp_path / "run.json") == 1
 
 
@@ -63,7 +63,7 @@ def test_json_output_is_the_file_and_nothing_else(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     """The JSON names the machine; the verdict goes to standard error."""
-    report = Report(tables=["a table"], data={"events": 7}, figures={"law-cpu": 7})
+    report = RunReport(tables=["a table"], data={"events": 7}, figures={"law-cpu": 7})
     file = tmp_path / "run.json"
     assert publish(report, bars=["law-cpu"], results=file, as_json=True) == 1
     shown = capsys.readouterr()
@@ -174,7 +174,7 @@ def test_bad_measurements_are_short_of_every_bar(run: str, tmp_path: Path):
     figures = SHORT[run]()
     for bar in bars_of(run):
         assert figures[bar.name] is not None
-        report = Report(tables=(), data={}, figures=figures)
+        report = RunReport(tables=(), data={}, figures=figures)
         assert publish(report, bars=[bar.name], results=tmp_path / "x.json") == 1, bar.name
 
 
@@ -195,8 +195,13 @@ def test_a_figure_becomes_its_command_with_what_it_needs():
     assert given.count("--figure") == 1
     assert command.arguments(["latency"]).count("--figure") == 3
     assert command.arguments(["list"]) == ["list"]
-    with pytest.raises(SystemExit, match="make chaos STAGE=sink"):
+
+
+def test_a_figure_of_a_campaign_names_its_command(capsys: pytest.CaptureFixture[str]):
+    """It is no benchmark, and no bar is missed: wrong usage."""
+    with pytest.raises(SystemExit, match="2"):
         command.arguments(["sink-unexplained"])
+    assert "make chaos STAGE=sink" in capsys.readouterr().err
 
 
 def test_list_names_every_figure_with_its_bar():
@@ -239,7 +244,7 @@ def test_all_runs_end_with_a_summary_and_its_exit_code(
         assert not file.exists(), "what an earlier run wrote is no result"
         if value is None:
             return 1
-        report = Report(tables=(), data={}, figures={"law-cpu": value})
+        report = RunReport(tables=(), data={}, figures={"law-cpu": value})
         return publish(report, bars=["law-cpu"], results=file)
 
     (tmp_path / "law.json").write_text("{}", encoding="utf-8")
