@@ -1,4 +1,4 @@
-"""Kafka clients with the house's defaults, and the check of the topics.
+"""Kafka clients with our defaults, and the check of the topics.
 
 Everything is written with ``acks=all`` and idempotence and read with ``read_committed``; keys go to
 the partition that Java's default partitioner gives them. Topics are created by ``ensure_topics``
@@ -31,10 +31,6 @@ if TYPE_CHECKING:
 
 _TIMEOUT = 15.0
 
-_librdkafka = logging.getLogger("librdkafka")
-"""What librdkafka reports, by its severity, when a client is polled; without a logger it writes to
-standard error, whoever reads that."""
-
 
 class BrokerError(OurError):
     """The broker cannot be reached or refused what we need of it."""
@@ -44,16 +40,14 @@ def producer(settings: KafkaSettings, **overrides: Any) -> Producer:  # noqa: AN
     """Return an idempotent producer that partitions as Java does."""
     return Producer(
         {
-            "bootstrap.servers": settings.bootstrap_servers,
-            "log_level": settings.client_log_level,
+            **_common(settings),
             "enable.idempotence": True,
             "acks": "all",
             "partitioner": "murmur2_random",
             "linger.ms": 2,
             "compression.type": "lz4",
             **overrides,
-        },
-        logger=_librdkafka,
+        }
     )
 
 
@@ -61,27 +55,28 @@ def consumer(settings: KafkaSettings, group: str, **overrides: Any) -> Consumer:
     """Return a consumer that sees committed records only and commits only what it is told to."""
     return Consumer(
         {
-            "bootstrap.servers": settings.bootstrap_servers,
-            "log_level": settings.client_log_level,
+            **_common(settings),
             "group.id": group,
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
             "auto.offset.reset": "earliest",
             **overrides,
-        },
-        logger=_librdkafka,
+        }
     )
 
 
 def admin(settings: KafkaSettings) -> AdminClient:
     """Return an admin client."""
-    return AdminClient(
-        {
-            "bootstrap.servers": settings.bootstrap_servers,
-            "log_level": settings.client_log_level,
-        },
-        logger=_librdkafka,
-    )
+    return AdminClient(_common(settings))
+
+
+def _common(settings: KafkaSettings) -> dict[str, Any]:
+    """Return the settings of every client: without a logger librdkafka writes to standard error."""
+    return {
+        "bootstrap.servers": settings.bootstrap_servers,
+        "log_level": settings.client_log_level,
+        "logger": logging.getLogger("librdkafka"),
+    }
 
 
 def partitions_of(topic: Topic, settings: KafkaSettings) -> int:
@@ -152,12 +147,11 @@ def mend_topics(settings: KafkaSettings) -> tuple[str, ...]:
 def topic_faults(settings: KafkaSettings) -> tuple[str, ...]:
     """Return what is wrong with the topics, a sentence with its cure each; raises BrokerError."""
     client = admin(settings)
-    faults: list[str] = []
     try:
         there = client.list_topics(timeout=_TIMEOUT).topics
         configs = _configs(client, [topic for topic in settings.topics if topic.name in there])
         found = [topic for topic in settings.topics if topic.name in configs]
-        faults += [
+        faults = [
             f"topic {topic.name} does not exist; run: izin up, or izin doctor --fix"
             for topic in settings.topics
             if topic.name not in configs
@@ -262,8 +256,7 @@ def _keeps(name: str, found: str | None, wanted: str) -> bool:
     return int(found) == _FOREVER or int(found) >= int(wanted)
 
 
-_MIN_REPLICAS = 3
-_MIN_INSYNC = 2
+_MIN_REPLICAS, _MIN_INSYNC = 3, 2
 
 
 def _production_faults(topic: Topic, found: Any, config: Mapping[str, str]) -> list[str]:  # noqa: ANN401  # untyped
