@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 RESULTS = Path(".izin/bench")
 """Where results are written, a JSON file a run."""
 
-_WIDTH = 120
+_WIDTH = 130
 
 
 class ResultFormat(StrEnum):

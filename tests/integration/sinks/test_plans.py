@@ -87,7 +87,7 @@ async def test_no_question_of_the_sinks_reads_what_is_settled(database_url: str)
     check itself sees one that does not.
     """
     async with sink_fixture(database_url, KafkaSettings(), keys=999_000) as ledger:
-        await ledger.owe(database_url, 1000)
+        await ledger.add_pending(database_url, 1000)
         for file, name, more in ASKED:
             plan = await plan_of(ledger, file, name, more)
             assert "consents" not in scanned(plan), (file, name)
