@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from benchmarks.bars import BARS, OTHER_RUNS, RUNS, FigureBar, bars_of
 from benchmarks.law import law
 from benchmarks.order.command import order
-from benchmarks.results import RESULTS, register
+from benchmarks.results import RESULTS, register, tables
 from benchmarks.simulator.command import simulator
 from benchmarks.sink.command import sink
 from benchmarks.sink.rate_limit import rate_limit
@@ -29,6 +28,8 @@ from benchmarks.worker.poison import poison
 from benchmarks.worker.replay import replay
 from benchmarks.worker.restart import restart
 from benchmarks.worker.state import state
+from izin.runtime.observe import configure
+from izin.runtime.settings import LogSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,7 +80,7 @@ def run_all(
             found = json.loads(file.read_text(encoding="utf-8"))["figures"]
             values |= {one["name"]: one["value"] for one in found}
     bars = [bar for name in names for bar in bars_of(name)]
-    Console(highlight=False).print(_summary(bars, values))
+    tables().print(_summary(bars, values))
     for bar in bars:
         typer.echo(bar.verdict(values.get(bar.name)))
     raise typer.Exit(int(any(codes)))
@@ -126,6 +127,8 @@ def arguments(argv: Sequence[str]) -> list[str]:
 
 def main() -> None:
     """Run the command that this process's arguments name."""
+    # To standard error: standard output is for results.
+    configure(LogSettings(level="warning"))
     app(arguments(sys.argv[1:]), prog_name="python -m benchmarks")
 
 

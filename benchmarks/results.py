@@ -47,6 +47,13 @@ class RunReport:
     """What went wrong, whatever the figures."""
 
 
+def tables() -> Console:
+    """Return the console for tables, wide enough for them where there is no terminal, too."""
+    console = Console(highlight=False)
+    console.width = max(console.width, _WIDTH)
+    return console
+
+
 def progress() -> Console:
     """Return the console for progress, which is standard error: results alone go to the other."""
     return Console(stderr=True, highlight=False)
@@ -81,8 +88,7 @@ def publish(report: RunReport, *, bars: Iterable[str], results: Path, as_json: b
     if as_json:
         typer.echo(text)
     else:
-        console = Console(highlight=False)
-        console.width = max(console.width, _WIDTH)
+        console = tables()
         for one in (*report.tables, machine, f"written to {results}"):
             console.print(one)
     for failure in report.failures:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks import ROOT
 from benchmarks import __main__ as command
 from benchmarks.bars import BARS, OTHER_RUNS, RUNS, BarSide, FigureBar, bars_of
 from benchmarks.order import command as order
@@ -251,6 +252,22 @@ def test_all_runs_end_with_a_summary_and_its_exit_code(
     monkeypatch.setattr(subprocess, "run", a_run_that(write))
     ran = CliRunner().invoke(command.app, ["all", "law", "--results", str(tmp_path)])
     assert (ran.exit_code, ran.output.splitlines()[-1]) == (code, line)
+
+
+def test_logs_go_to_standard_error_and_only_from_warnings_on():
+    """A log line amid the results would make them unreadable as JSON."""
+    code = (
+        "import sys; sys.argv[1:] = ['list']\n"
+        "from benchmarks.__main__ import main\n"
+        "from izin.runtime.observe import get_logger\n"
+        "try: main()\n"
+        "finally: get_logger('x').info('quiet'); get_logger('x').warning('loud')"
+    )
+    argv = [sys.executable, "-c", code]
+    ran = subprocess.run(argv, check=True, cwd=ROOT, capture_output=True, text=True)
+    assert ran.stdout.splitlines()[-1].startswith(list(BARS)[-1])
+    assert "loud" in ran.stderr
+    assert "quiet" not in ran.stderr
 
 
 def test_an_unknown_run_is_refused():
