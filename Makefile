@@ -41,7 +41,7 @@ test: $(READY) ## the whole test suite: what CI runs
 mutants: $(VENV)/mutants/.ready ## mutation testing of the law: nine in ten mutants must be killed
 	@rm -rf mutants
 	@$(VENV)/mutants/bin/mutmut run --max-children 2
-	@$(VENV)/mutants/bin/python -m tests.mutants
+	@$(VENV)/mutants/bin/python -m tools.mutants
 
 # On its own, for mutmut 3.7 does not know pytest 9.2 yet.
 $(VENV)/mutants/.ready: $(READY)
@@ -51,7 +51,7 @@ $(VENV)/mutants/.ready: $(READY)
 		-e '.[dev]' 'mutmut==3.7.0' 'pytest<9.2'
 	@touch $@
 
-chaos: $(READY) ## faults on the order stage for MINUTES=10, STAGE=sink FAULTS=120 or STAGE=days DAYS=7; proof that all was kept
+chaos: $(READY) ## faults on the order stage for MINUTES=10, STAGE=sink FAULTS=120 or STAGE=days DAYS=7; CHAOS_ARGS=options
 	@$(BIN)/izin local prepare
 	@$(BIN)/python -m tests.chaos.$(or $(STAGE),order) $(if $(MINUTES),--minutes $(MINUTES)) \
 		$(if $(FAULTS),--faults $(FAULTS)) $(if $(DAYS),--days $(DAYS)) $(CHAOS_ARGS)
@@ -78,33 +78,28 @@ check-tests:
 	@$(BIN)/python -m pytest -q -m "not broker and not database and not e2e" --ignore tests/unit/consent \
 		tests/unit tests/contract simulator/tests/test_structure.py $(PYTEST_ARGS)
 
-# As users have it: a wheel, whose hot path is compiled (see setup.py). -P, for the folder is no place to import from.
-RACE = PYTHONSAFEPATH=1 $(COMPILED)/bin/python -m izin.bench
+# As users have it: a wheel, whose hot path is compiled (see setup.py). Safe path: izin is not imported from this folder.
+BENCH = PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED)/imports $(COMPILED)/bin/python -m benchmarks
 COMPILED := $(VENV)/compiled
 
-bench: $(COMPILED)/.ready ## the race track: what law and state cost; the order stage: peers, latency, poison, restart, replay
-	@$(RACE) law
-	@$(RACE) state
-	@$(RACE) sink
-	@$(RACE) order $(BENCH_ARGS)
-	@$(RACE) latency
-	@$(RACE) poison
-	@$(RACE) restart
-	@$(RACE) replay
+bench: $(COMPILED)/.ready ## every figure against its bar, or ONLY=name (ONLY=list names them); BENCH_ARGS=options
+	@$(BENCH) $(or $(ONLY),all) $(BENCH_ARGS)
 
 $(COMPILED)/.ready: $(READY) setup.py $(shell find izin simulator/iys_simulator -type f -not -name '*.pyc')
 	@echo "compiling into $(COMPILED)"
 	@rm -rf build
 	@test -d $(COMPILED) || $(PYTHON) -m venv $(COMPILED)
 	@$(COMPILED)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[local]' ./simulator
+	@mkdir -p $(COMPILED)/imports
+	@ln -sfn ../../../benchmarks $(COMPILED)/imports/benchmarks
 	@touch $@
 
 format: $(READY) ## format the code
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --fix --quiet .
 
-docs: $(READY) ## regenerate what is drawn from code
-	@$(BIN)/python -m izin.console.drawn
+docs: $(READY) ## regenerate what is generated from code
+	@$(BIN)/python -m tools.generate
 	@$(BIN)/iys-simulator switches --output markdown > simulator/docs/switches.md
 
 pins: ## renew constraints.txt from what is newest

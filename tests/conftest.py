@@ -119,7 +119,7 @@ def topic_prefix(kafka: str) -> Iterator[str]:
     """Give a prefix no other test uses; topics under it are deleted afterwards."""
     prefix = f"t{uuid4().hex[:8]}-"
     yield prefix
-    admin = AdminClient({"bootstrap.servers": kafka})
+    admin = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
     ours = [name for name in admin.list_topics(timeout=10).topics if name.startswith(prefix)]
     if ours:
         for deleted in admin.delete_topics(ours).values():

@@ -63,8 +63,8 @@ def compare(
 ) -> Comparison:
     """Return how each key ended, and the unexplained differences. All arguments are by key.
 
-    ``desired`` is the status in ``desired-consents``, ``register`` the one at İYS, ``permitted`` what
-    ``permissions`` says.
+    ``desired`` is the status in ``desired-consents``, ``register`` the one at İYS, ``permitted``
+    what ``permissions`` says.
     """
     found = Comparison()
     for key in sorted(desired.keys() | ledger.keys() | register.keys()):

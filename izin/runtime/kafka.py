@@ -7,6 +7,7 @@ topics.
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -76,9 +77,11 @@ def admin(settings: KafkaSettings) -> AdminClient:
 
 
 def _connection(settings: KafkaSettings) -> dict[str, Any]:
+    """Return the settings of every client: without a logger librdkafka writes to standard error."""
     return {
         "bootstrap.servers": settings.bootstrap_servers,
         "log_level": settings.client_log_level,
+        "logger": logging.getLogger("librdkafka"),
     }
 
 

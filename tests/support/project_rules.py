@@ -10,6 +10,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+CODE = ("izin", "benchmarks", "tools")
+"""Everything but the tests."""
+
 ENVIRONMENT: Mapping[str, str] = {
     "izin/runtime/settings.py": "the reader",
     "izin/local/": "starts servers, which need an environment",
@@ -76,21 +79,21 @@ def _lines(root: Path, *folders: str) -> Iterator[tuple[str, str]]:
 
 def unreasoned_exceptions(root: Path) -> list[str]:
     """Find lint exceptions without a reason; mypy's are for tests alone, and named."""
-    found = [place for place, line in _lines(root, "izin", "tests") if _UNREASONED.search(line)]
+    found = [place for place, line in _lines(root, *CODE, "tests") if _UNREASONED.search(line)]
     found += [place for place, line in _lines(root, "tests") if _UNCODED.search(line)]
-    return found + [place for place, line in _lines(root, "izin") if "type: ignore" in line]
+    return found + [place for place, line in _lines(root, *CODE) if "type: ignore" in line]
 
 
 def undone(root: Path) -> list[str]:
     """Find what is not finished."""
-    return [place for place, line in _lines(root, "izin", "tests") if _UNDONE.search(line)]
+    return [place for place, line in _lines(root, *CODE, "tests") if _UNDONE.search(line)]
 
 
 def shunned_names(root: Path) -> list[str]:
     """Find modules named after nothing: they have not been understood yet."""
     return [
         name
-        for name, _ in _modules(root, "izin", "tests")
+        for name, _ in _modules(root, *CODE, "tests")
         if SHUNNED & set(Path(name).with_suffix("").parts)
     ]
 
@@ -99,7 +102,7 @@ def stdlib_names(root: Path) -> list[str]:
     """Find Python's own names: they break every script that is run from their folder."""
     return [
         name
-        for name, _ in _modules(root, "izin")
+        for name, _ in _modules(root, *CODE)
         if sys.stdlib_module_names
         & {part for part in Path(name).with_suffix("").parts if not part.startswith("__")}
     ]
@@ -121,7 +124,7 @@ def silent_tests(root: Path) -> list[str]:
 def unlisted_packages(root: Path) -> list[str]:
     """Find packages that neither list their surface nor say what they hold."""
     found = []
-    for name, path in _modules(root, "izin"):
+    for name, path in _modules(root, *CODE):
         if path.name != "__init__.py":
             continue
         module = ast.parse(path.read_text(encoding="utf-8"))
@@ -144,7 +147,7 @@ def unlisted_packages(root: Path) -> list[str]:
 def environment_readers(root: Path) -> list[str]:
     """Find readers of the environment: it is read once, in one place."""
     found = []
-    for name, path in _modules(root, "izin"):
+    for name, path in _modules(root, *CODE):
         if any(name.startswith(allowed) for allowed in ENVIRONMENT):
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -214,7 +217,7 @@ def blameless_errors(root: Path) -> list[str]:
     """Find exceptions that do not say, by one of three branches, who may act."""
     bases = {
         cls: (name, of)
-        for name, path in _modules(root, "izin")
+        for name, path in _modules(root, *CODE)
         if not name.startswith(STRANGERS)
         for cls, of in _classes(path).items()
     }
@@ -238,7 +241,7 @@ def blameless_errors(root: Path) -> list[str]:
 def outdated_error_trees(root: Path) -> list[str]:
     """Find where the tree at the top of an ``errors.py`` is not the tree of its classes."""
     found = []
-    for name, path in _modules(root, "izin"):
+    for name, path in _modules(root, *CODE):
         if path.name != "errors.py":
             continue
         shown = _tree_in(ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "")

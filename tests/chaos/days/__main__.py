@@ -1,9 +1,9 @@
-"""`python -m tests.chaos.days`: a week by the house's own clock; `make chaos STAGE=days DAYS=7`.
+"""``python -m tests.chaos.days``: a week by a virtual clock; ``make chaos STAGE=days DAYS=7``.
 
-Exit codes: 0 every promise was kept, 1 one was broken, 2 wrong usage.
+It ends with the lines ``days-unexplained`` and ``days-token-calls``, each ``ok`` or ``short``. Exit
+codes: 0 every promise was kept, 1 one was broken, 2 wrong usage.
 """
 
-import json
 import shutil
 import time
 from dataclasses import asdict
@@ -11,60 +11,68 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from benchmarks.bars import bars_of
+from benchmarks.results import RunReport, progress, publish
 from izin.local import Postgres, create_database
 from izin.runtime.observe import configure
 from izin.runtime.settings import LogSettings
-from tests.chaos.days.campaign import Days
-from tests.chaos.days.loop import run as run_loop
+from tests.chaos.days.campaign import DaysVerdict, VirtualDays
+from tests.chaos.days.virtual_loop import run as run_loop
 
-app = typer.Typer(add_completion=False, help="Days of a company's life, and what came of them.")
+app = typer.Typer(add_completion=False, help="Days of a company, and what came of them.")
 
 
 @app.command()
-def run(
+def main(
     days: Annotated[float, typer.Option(min=0.1, help="How many days pass.")] = 7,
     sinks: Annotated[int, typer.Option(min=1, help="Sink processes behind one address.")] = 8,
-    seed: Annotated[int, typer.Option(help="The same draws for the same seed.")] = 1,
+    seed: Annotated[int, typer.Option(help="The same choices for the same seed.")] = 1,
     folder: Annotated[Path, typer.Option(help="Data of the last run, and its result.")] = Path(
         ".izin/chaos-days"
     ),
 ) -> None:
-    """Live through so many days in as long as their work takes, let all settle, then judge."""
-    # What fails on purpose is told by the result; only what would alarm a person is logged.
+    """Run so many days in as long as their work takes, let all settle, then judge."""
+    # What fails on purpose is in the result; only what would alert a person is logged.
     configure(LogSettings(level="critical"))
-    console = Console(highlight=False)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     began = time.monotonic()
-    with Postgres(folder) as postgres, console.status("setting up") as told:
+    with Postgres(folder) as postgres, progress().status("setting up") as status:
         url = create_database(postgres.url, "days")
-        found = run_loop(
-            lambda loop: Days(
+        verdict = run_loop(
+            lambda loop: VirtualDays(
                 loop=loop,
                 database_url=url,
                 days=days,
                 seed=seed,
                 sinks=sinks,
-                progress=told.update,
+                on_progress=status.update,
             ).run()
         )
-    result = {"seed": seed, "sinks": sinks, "seconds": round(time.monotonic() - began)}
-    text = json.dumps(result | asdict(found), ensure_ascii=False, indent=2, default=str)
-    (folder / "result.json").write_text(f"{text}\n", encoding="utf-8")
-    console.print(
-        f"{days:g} days of {sinks} sinks in {result['seconds']} s: {found.events} events, "
-        f"{found.movements} movements, {found.calls} calls, {found.restarts} restarts, "
-        f"{found.outages} outages; {found.token_calls} token calls, {found.most_tokens_an_hour} at "
-        f"most an hour; {found.over_the_holiday} terms over the holiday, the tightest kept with "
-        f"{found.tightest} left; {len(found.faults)} unexplained"
+    found = report(verdict, seed=seed, sinks=sinks, seconds=time.monotonic() - began)
+    bars = [bar.name for bar in bars_of("chaos-days")]
+    raise typer.Exit(publish(found, bars=bars, results=folder / "result.json"))
+
+
+def report(verdict: DaysVerdict, *, seed: int, sinks: int, seconds: float) -> RunReport:
+    """Return what came of the days."""
+    summary = (
+        f"{verdict.days:g} days of {sinks} sinks in {seconds:.0f} s: {verdict.events} events, "
+        f"{verdict.movements} movements, {verdict.calls} calls, {verdict.restarts} restarts, "
+        f"{verdict.outages} outages, {verdict.token_calls} token calls; "
+        f"{verdict.over_the_holiday} terms over the holiday, the tightest kept with "
+        f"{verdict.tightest} left"
     )
-    for one in found.faults[:20]:
-        console.print(f"  {one}")
-    console.print(f"kept in {folder / 'result.json'}")
-    if found.faults:
-        raise typer.Exit(1)
+    data = {"seed": seed, "sinks": sinks, "seconds": round(seconds), **asdict(verdict)}
+    return RunReport(
+        tables=[summary, *(f"  {one}" for one in verdict.unexplained[:20])],
+        data=data | {"tightest": str(verdict.tightest)},
+        figures={
+            "days-unexplained": len(verdict.unexplained),
+            "days-token-calls": verdict.most_tokens_an_hour,
+        },
+    )
 
 
 if __name__ == "__main__":

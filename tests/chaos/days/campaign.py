@@ -1,7 +1,7 @@
-"""Days of a company's life: people say yes and no, files come in, sinks die, İYS is away.
+"""Days of a company: recipients opt in and out, files come in, sinks are killed, İYS is down.
 
-All of it is drawn from a seed. Afterwards everything settles, and is judged: no token call too
-many, nothing told late, the register as the law has it.
+All of it follows from a seed. Afterwards everything settles, and is judged: no token call too
+many, nothing submitted late, the register as the law decides.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from izin.sinks.ledger import brands, offsets, reads
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.messages import Announcer
-from tests.chaos.days.house import (
-    BRANDS,
-    Line,
-    Outage,
-    Sinks,
-    Time,
-    new_simulator,
-    set_clock,
-)
 from tests.chaos.days.verdict import (
     HOUR,
-    differences,
     most_an_hour,
     movements,
     repeated,
-    terms,
+    saved_terms,
+    unexplained,
+)
+from tests.chaos.days.virtual_sinks import (
+    BRANDS,
+    Outage,
+    SimulatorTransport,
+    VirtualSinks,
+    VirtualTime,
+    create_simulator,
+    set_clock,
 )
 from tests.support.builders import BRAND, CUSTOMER, a_decision_record, an_event
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from izin.consent.model import ConsentEvent
     from izin.sinks.ledger.db.connection import Ledger
-    from tests.chaos.days.loop import VirtualLoop
+    from tests.chaos.days.virtual_loop import VirtualLoop
 
 BEGINS_AT = datetime(2026, 10, 26, 5, 30, tzinfo=UTC)
 """A Monday. Its Wednesday is half a day and its Thursday the Republic's: both shift the terms."""
@@ -59,7 +59,7 @@ TOKEN_CALLS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class DaysVerdict:
     """What came of the days."""
 
     days: float
@@ -72,15 +72,15 @@ class Verdict:
     most_tokens_an_hour: int
     codes: dict[str, int]
     over_the_holiday: int
-    """Statements whose term the half day or the holiday lengthened."""
+    """Consents whose term the half day or the holiday lengthened."""
     tightest: timedelta
-    """The least that was left of a term when İYS had the statement."""
-    faults: tuple[str, ...]
+    """The least that was left of a term when İYS had the consent."""
+    unexplained: tuple[str, ...]
     """What no rule explains; none: every promise was kept."""
 
 
 @dataclass(kw_only=True)
-class Days:
+class VirtualDays:
     """One run of so many days."""
 
     loop: VirtualLoop
@@ -88,89 +88,89 @@ class Days:
     days: float
     seed: int
     sinks: int = 8
-    people: int = 400
-    of_a_file: int = 1500
+    recipients: int = 400
+    file_size: int = 1500
     poll_interval: timedelta = timedelta(minutes=10)
-    progress: Callable[[str], None] = print
+    on_progress: Callable[[str], None] = print
     _states: dict[str, Consent] = field(default_factory=dict)
-    _said: list[ConsentEvent] = field(default_factory=list)
+    _published: list[ConsentEvent] = field(default_factory=list)
     _restarts: int = 0
     _outages: int = 0
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
-        self._time = Time(loop=self.loop, began_at=BEGINS_AT)
-        self._simulator = new_simulator(self._time)
-        self._line = Line(self._simulator, self._time)
+        self._time = VirtualTime(loop=self.loop, began_at=BEGINS_AT)
+        self._simulator = create_simulator(self._time)
+        self._transport = SimulatorTransport(self._simulator, self._time)
         settings = KafkaSettings(topic_prefix="", partitions=1)
         self._codec = Codec()
         self._reader = DecisionReader(self._codec)
         self._announcer = Announcer(self._codec, settings.topics)
-        self._house = Sinks(
+        self._sinks = VirtualSinks(
             count=self.sinks,
             database_url=self.database_url,
             time=self._time,
-            line=self._line,
+            transport=self._transport,
             announcer=self._announcer,
             poll_interval=self.poll_interval,
         )
         self._settings = settings
 
-    async def run(self) -> Verdict:
-        """Live the days, let everything settle, and judge."""
+    async def run(self) -> DaysVerdict:
+        """Run the days, let everything settle, and judge."""
         await migrate(self.database_url)
         await asyncio.to_thread(set_clock, self.database_url)
-        async with self._house.ledger() as ledger:
+        async with self._sinks.ledger() as ledger:
             for code in BRANDS:
                 await brands.upsert(ledger, self._announcer, _brand(code), now=self._time.now())
             await offsets.positions(ledger, _TOPIC, [0], cluster_id="cluster", topic_id=_TOPIC_ID)
-            self._house.start_all()
+            self._sinks.start_all()
             try:
-                async with asyncio.TaskGroup() as life:
-                    life.create_task(self._people(ledger))
-                    life.create_task(self._files(ledger))
-                    life.create_task(self._strikes())
-                    life.create_task(self._weather())
-                    life.create_task(self._tell())
-                self.progress("until all has settled")
-                await self._settled(ledger)
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._publish_events(ledger))
+                    tasks.create_task(self._publish_files(ledger))
+                    tasks.create_task(self._kill_sinks())
+                    tasks.create_task(self._cause_outages())
+                    tasks.create_task(self._report_progress())
+                self.on_progress("settling")
+                await self._settle(ledger)
             finally:
-                await self._house.end()
-            return await self._judged(ledger)
+                await self._sinks.end()
+            return await self._judge(ledger)
 
     @property
     def _is_over(self) -> bool:
         return self.loop.time() >= self.days * 24 * HOUR
 
-    async def _tell(self) -> None:
-        """Say every hour how far the days have gone."""
+    async def _report_progress(self) -> None:
+        """Report every hour how far the days have gone."""
         while not self._is_over:
-            self.progress(f"{self.loop.time() / (24 * HOUR):.1f} of {self.days:g} days")
+            self.on_progress(f"{self.loop.time() / (24 * HOUR):.1f} of {self.days:g} days")
             await asyncio.sleep(HOUR)
 
-    async def _people(self, ledger: Ledger) -> None:
-        """Have people say yes and no all day, and few at night."""
+    async def _publish_events(self, ledger: Ledger) -> None:
+        """Have recipients opt in and out all day, and few at night."""
         while not self._is_over:
             hour = (self._time.now() + timedelta(hours=3)).hour
             at_night = hour < 7 or hour >= 23  # Turkish time
             await asyncio.sleep(self._random.expovariate(1 / (2 * HOUR if at_night else HOUR / 4)))
             at = self._time.now().replace(microsecond=0)
-            number = len(self._said)
-            people = self._random.sample(range(self.people), self._random.randint(1, 5))
+            number = len(self._published)
+            recipients = self._random.sample(range(self.recipients), self._random.randint(1, 5))
             events = [
                 an_event(
-                    event_id=f"said-{number}-{person}",
+                    event_id=f"event-{number}-{person}",
                     brand_code=BRANDS[person % len(BRANDS)],
                     recipient=_phone(person),
                     status=self._random.choices(["ONAY", "RET"], weights=[3, 1])[0],
                     consent_date=at,
                     received_at=at,
                 )
-                for person in people
+                for person in recipients
             ]
-            await self._say(ledger, events)
+            await self._publish(ledger, events)
 
-    async def _files(self, ledger: Ledger) -> None:
+    async def _publish_files(self, ledger: Ledger) -> None:
         """Have a file of consents that are two days old come in once a day."""
         number = 0
         while not self._is_over:
@@ -178,8 +178,8 @@ class Days:
             now = self._time.now()
             at = (now - timedelta(days=2)).replace(microsecond=0)
             number += 1
-            first = self.people + number * self.of_a_file
-            await self._say(
+            first = self.recipients + number * self.file_size
+            await self._publish(
                 ledger,
                 [
                     an_event(
@@ -189,14 +189,14 @@ class Days:
                         consent_date=at,
                         received_at=at,
                     )
-                    for person in range(first, first + self.of_a_file)
+                    for person in range(first, first + self.file_size)
                 ],
             )
             await asyncio.sleep(18 * HOUR)
 
-    async def _say(self, ledger: Ledger, events: list[ConsentEvent]) -> None:
+    async def _publish(self, ledger: Ledger, events: list[ConsentEvent]) -> None:
         decided = list(self._decisions(events))
-        before = len(self._said)
+        before = len(self._published)
         ingester = Ingester(
             ledger=ledger,
             announcer=self._announcer,
@@ -205,13 +205,13 @@ class Days:
             clock=self._time.now,
             wait=timedelta(seconds=1),
         )
-        self._said += events
+        self._published += events
         moves = {0: (before, before + len(events))}
         await ingester.keep(_TOPIC, _TOPIC_ID, decided, moves)
-        self._house.ring()
+        self._sinks.notify()
 
     def _decisions(self, events: list[ConsentEvent]) -> Iterator[Read]:
-        for offset, event in enumerate(events, start=len(self._said)):
+        for offset, event in enumerate(events, start=len(self._published)):
             claim = admit(event, appended_at=self._time.now())
             assert not isinstance(claim, RefusedEvent), claim.violations
             decision = decide(self._states.get(str(claim.key)), claim)
@@ -220,34 +220,34 @@ class Days:
             record = a_decision_record(decision, offset=offset)
             yield self._reader.read(self._codec.encode("Decision", record))
 
-    async def _strikes(self) -> None:
+    async def _kill_sinks(self) -> None:
         """Kill a sink every hour or so; once a day all of them."""
         while not self._is_over:
             await asyncio.sleep(self._random.uniform(0.2, 2) * HOUR)
-            self._house.check()
-            everybody = self._random.random() < 1 / 20
-            struck = range(self.sinks) if everybody else [self._random.randrange(self.sinks)]
-            for number in struck:
-                await self._house.kill(number)
+            self._sinks.check()
+            kills_all = self._random.random() < 1 / 20
+            killed = range(self.sinks) if kills_all else [self._random.randrange(self.sinks)]
+            for number in killed:
+                await self._sinks.kill(number)
                 self._restarts += 1
             await asyncio.sleep(self._random.uniform(10, 1200))
-            self._house.start_all()
+            self._sinks.start_all()
 
-    async def _weather(self) -> None:
-        """Have İYS, or the way to it, be away twice a day: for minutes, or for a working day."""
+    async def _cause_outages(self) -> None:
+        """Have İYS, or the connection to it, be down twice a day, for minutes or hours."""
         while not self._is_over:
             await asyncio.sleep(self._random.uniform(4, 14) * HOUR)
-            self._line.outage = self._random.choice(list(Outage))
+            self._transport.outage = self._random.choice(list(Outage))
             self._outages += 1
-            longest = 0.5 if self._line.outage is Outage.LOST else 8
+            longest = 0.5 if self._transport.outage is Outage.LOST else 8
             await asyncio.sleep(self._random.uniform(0.05, longest) * HOUR)
-            self._line.outage = None
+            self._transport.outage = None
 
-    async def _settled(self, ledger: Ledger) -> None:
+    async def _settle(self, ledger: Ledger) -> None:
         async with asyncio.timeout(_SETTLES_WITHIN.total_seconds()):
             while True:
-                self._house.check()
-                self._house.start_all()
+                self._sinks.check()
+                self._sinks.start_all()
                 left = await reads.lag(ledger, now=self._time.now())
                 if not any(
                     (left.to_tell, left.in_flight, left.awaiting_result, left.unknown)
@@ -255,32 +255,32 @@ class Days:
                     return
                 await asyncio.sleep(60)
 
-    async def _judged(self, ledger: Ledger) -> Verdict:
+    async def _judge(self, ledger: Ledger) -> DaysVerdict:
         saved = list(movements(self._simulator, BRANDS))
-        kept = terms(saved)
-        told: Any = self._simulator.counters.as_dict()
-        codes: dict[str, int] = told["codes"]
-        most = most_an_hour(self._line.token_calls)
-        faults = [f"{codes[code]} × {code}" for code in ("H084", "H124", "H467") if code in codes]
-        faults += [f"told late: {one}" for one in kept.late]
-        faults += [f"found at İYS and not here: {code}" for code in self._house.unforeseen]
+        kept = saved_terms(saved)
+        counted: Any = self._simulator.counters.as_dict()
+        codes: dict[str, int] = counted["codes"]
+        most = most_an_hour(self._transport.token_calls)
+        found = [f"{codes[code]} × {code}" for code in ("H084", "H124", "H467") if code in codes]
+        found += [f"submitted late: {one}" for one in kept.late]
+        found += [f"unexpected code: {code}" for code in self._sinks.unforeseen]
         if most > TOKEN_CALLS:
-            faults.append(f"{most} token calls in an hour")
-        faults += repeated(saved)
-        faults += await differences(ledger, self._simulator, BRANDS, self._states)
-        return Verdict(
+            found.append(f"{most} token calls in an hour")
+        found += repeated(saved)
+        found += await unexplained(ledger, self._simulator, BRANDS, self._states)
+        return DaysVerdict(
             days=self.days,
-            events=len(self._said),
+            events=len(self._published),
             movements=len(saved),
-            calls=self._line.calls,
+            calls=self._transport.calls,
             restarts=self._restarts,
             outages=self._outages,
-            token_calls=len(self._line.token_calls),
+            token_calls=len(self._transport.token_calls),
             most_tokens_an_hour=most,
             codes=codes,
             over_the_holiday=kept.over_the_holiday,
             tightest=kept.tightest,
-            faults=tuple(faults),
+            unexplained=tuple(found),
         )
 
 

@@ -1,39 +1,66 @@
-"""Two days by the house's clock: eight sinks, restarts, outages; and what judges them can fail."""
+"""Two virtual days: eight sinks, restarts, outages; and what judges them can fail."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.chaos.days import loop as virtual
-from tests.chaos.days.campaign import Days
-from tests.chaos.days.verdict import most_an_hour, repeated, terms
+from benchmarks.bars import bars_of
+from benchmarks.results import publish
+from tests.chaos.days import virtual_loop as virtual
+from tests.chaos.days.__main__ import report
+from tests.chaos.days.campaign import DaysVerdict, VirtualDays
+from tests.chaos.days.verdict import most_an_hour, repeated, saved_terms
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.database
 @pytest.mark.timeout(300)
-def test_nothing_is_late_and_no_token_too_many_over_two_days(database_url: str):
-    """Sinks die every hour, İYS is away for hours, and a half day and a holiday lie within."""
+def test_two_days_under_faults_end_without_a_difference(database_url: str):
+    """Sinks are killed every hour, İYS is down for hours, and a holiday lies within."""
     found = virtual.run(
-        lambda loop: Days(
+        lambda loop: VirtualDays(
             loop=loop,
             database_url=database_url,
             days=2,
             seed=11,
-            people=150,
-            of_a_file=150,
+            recipients=150,
+            file_size=150,
             poll_interval=timedelta(minutes=30),
         ).run()
     )
-    assert found.faults == ()
+    assert found.unexplained == ()
     assert found.restarts > 10
     assert found.outages > 1
     assert found.over_the_holiday > 10
     assert found.most_tokens_an_hour > 0
+
+
+@pytest.mark.parametrize(
+    ("unexplained", "most", "short"),
+    [((), 10, set()), (("a key",), 10, {"days-unexplained"}), ((), 11, {"days-token-calls"})],
+)
+def test_days_with_a_difference_are_short_and_end_with_1(
+    unexplained: tuple[str, ...],
+    most: int,
+    short: set[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    """What no rule explains, and an hour with too many token calls, show in the last lines."""
+    fields: dict[str, Any] = dict.fromkeys(DaysVerdict.__dataclass_fields__, 0)
+    fields |= {"unexplained": unexplained, "most_tokens_an_hour": most, "codes": {}}
+    found = report(DaysVerdict(**fields), seed=1, sinks=8, seconds=1)
+    bars = [bar.name for bar in bars_of("chaos-days")]
+    assert publish(found, bars=bars, results=tmp_path / "x.json") == bool(short)
+    lines = capsys.readouterr().out.splitlines()[-2:]
+    assert {line.partition(":")[0] for line in lines if line.endswith("short")} == short
 
 
 def saved(consent_date: str, creation_date: str) -> Any:  # noqa: ANN401 - a stand-in of a Movement
@@ -47,31 +74,31 @@ def saved(consent_date: str, creation_date: str) -> Any:  # noqa: ANN401 - a sta
     )
 
 
-def test_what_was_told_late_is_seen():
-    """Said on Tuesday morning; the half day and the holiday do not count, the weekend neither."""
-    in_time = terms([saved("2026-10-27 10:00:00", "2026-11-02 09:59:59")])
+def test_a_consent_saved_after_its_term_is_late():
+    """Given on Tuesday morning; the half day and the holiday do not count, the weekend neither."""
+    in_time = saved_terms([saved("2026-10-27 10:00:00", "2026-11-02 09:59:59")])
     assert (in_time.late, in_time.tightest) == ((), timedelta(seconds=1))
     assert in_time.over_the_holiday == 1
-    late = terms([saved("2026-10-27 10:00:00", "2026-11-02 10:00:01")])
+    late = saved_terms([saved("2026-10-27 10:00:00", "2026-11-02 10:00:01")])
     assert len(late.late) == 1
 
 
-def test_what_was_saved_twice_or_out_of_order_is_seen():
-    """A repetition, and an older statement after a newer one."""
+def test_a_movement_saved_twice_or_out_of_order_is_found():
+    """A repetition, and an older movement after a newer one."""
     one, other = saved("2026-10-27 10:00:00", ""), saved("2026-10-27 10:00:01", "")
     assert repeated([one, other]) == []
     assert len(repeated([one, one])) == 1
     assert len(repeated([other, one])) == 1
 
 
-def test_eleven_calls_within_an_hour_are_seen():
-    """However the hour lies."""
+def test_the_most_calls_within_any_hour_are_counted():
+    """Wherever the hour begins."""
     assert most_an_hour([*range(0, 3600, 360), 3600]) == 10
     assert most_an_hour([*range(0, 3600, 360), 3599]) == 11
     assert most_an_hour([]) == 0
 
 
-def test_time_passes_only_while_nobody_works():
+def test_virtual_time_passes_only_while_nothing_works():
     """An hour's sleep is over at once; while a thread works, no time passes at all."""
 
     async def main(loop: virtual.VirtualLoop) -> tuple[float, float]:
@@ -85,7 +112,7 @@ def test_time_passes_only_while_nobody_works():
     assert (before, after) == (0.0, 3600.0)
 
 
-def test_who_is_woken_a_little_early_does_not_hold_time_up():
+def test_virtual_time_passes_for_sleepers_woken_early():
     """Two that look again whether their instant has come do not wake one another for ever."""
 
     async def main(loop: virtual.VirtualLoop) -> list[int]:

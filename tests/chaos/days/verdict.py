@@ -1,4 +1,4 @@
-"""What the days must have kept, told by İYS's own movements and compared with ledger and law."""
+"""What the days must end with, by İYS's own movements and compared with ledger and law."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from izin.consent.business_days import TURKEY_CALENDAR
 from izin.consent.terms import BrandTerms, due_at
-from izin.demo.compare import FinalState, LedgerState, compare
 from izin.iys.wire_format.json_reader import from_turkish
-from izin.sinks.ledger import reads
+from tests.chaos.agreement import differences
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,7 +27,7 @@ _CLOCK = BrandTerms(activated_at=datetime(2020, 1, 1, tzinfo=UTC))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class SavedTerms:
     """How the terms of what İYS saved were kept."""
 
     late: tuple[str, ...]
@@ -38,14 +37,14 @@ class Terms:
     """How many the half day and the holiday lengthened."""
 
 
-def movements(state: SimulatorState, brands: Iterable[int]) -> Iterator[Movement]:
+def movements(simulator: SimulatorState, brands: Iterable[int]) -> Iterator[Movement]:
     """Yield what İYS saved, brand by brand, in its order."""
     for code in brands:
-        yield from state.register_of(code).movements()
+        yield from simulator.register_of(code).movements()
 
 
-def terms(saved: Iterable[Movement]) -> Terms:
-    """Return how the terms of ``saved`` were kept, each reckoned from its consent date."""
+def saved_terms(saved: Iterable[Movement]) -> SavedTerms:
+    """Return how the terms of ``saved`` were kept, each computed from its consent date."""
     late, tightest, over = [], timedelta(days=9), 0
     for one in saved:
         stated, created = from_turkish(one.consent_date), from_turkish(one.creation_date)
@@ -55,18 +54,18 @@ def terms(saved: Iterable[Movement]) -> Terms:
         over += stated < HOLIDAY < due
         if left < timedelta(0):
             late.append(f"{one.status} of {one.consent_date} was saved at {one.creation_date}")
-    return Terms(late=tuple(late), tightest=tightest, over_the_holiday=over)
+    return SavedTerms(late=tuple(late), tightest=tightest, over_the_holiday=over)
 
 
 def repeated(saved: Iterable[Movement]) -> list[str]:
     """Return each movement that was saved twice, or after a later one of its key."""
-    faults, last = [], dict[tuple[str, str], str]()
+    found, last = [], dict[tuple[str, str], str]()
     for one in saved:
         key = (one.type, one.recipient)
         if one.consent_date <= last.get(key, ""):
-            faults.append(f"{one.status} of {one.consent_date} saved after one of {last[key]}")
+            found.append(f"{one.status} of {one.consent_date} saved after one of {last[key]}")
         last[key] = one.consent_date
-    return faults
+    return found
 
 
 def most_an_hour(instants: Sequence[float]) -> int:
@@ -74,28 +73,15 @@ def most_an_hour(instants: Sequence[float]) -> int:
     return max((sum(at <= one < at + HOUR for one in instants) for at in instants), default=0)
 
 
-async def differences(
-    ledger: Ledger, state: SimulatorState, brands: Iterable[int], states: Mapping[str, Consent]
+async def unexplained(
+    ledger: Ledger, simulator: SimulatorState, brands: Iterable[int], states: Mapping[str, Consent]
 ) -> list[str]:
-    """Return where the law, the ledger and İYS's register tell different stories of a key."""
+    """Return where decisions, the ledger and İYS's register differ on a key."""
     register = {
         f"{code}/{one.type}/{one.recipient_type}/{one.recipient}": one.status
         for code in brands
-        for one, _ in state.register_of(code).records()
+        for one, _ in simulator.register_of(code).records()
     }
-    kept, permitted = {}, {}
-    async for row in reads.register(ledger):
-        kept[row.key] = LedgerState(
-            desired=row.desired_status or "",
-            registered=row.registered,
-            state=row.state,
-            why=row.why or "",
-        )
     rows = await ledger.fetch("SELECT key, may_send FROM consents")
     permitted = {row["key"]: row["may_send"] for row in rows}
-    wanted = {key: str(consent.status) for key, consent in states.items()}
-    found = compare(wanted, kept, register, permitted)
-    fine = {FinalState.REGISTERED, FinalState.LOCAL_ONLY}
-    return [f"{one.key}: {one.what}" for one in found.differences] + [
-        f"{count} keys {end}" for end, count in found.final_states.items() if end not in fine
-    ]
+    return await differences(ledger, states, register, permitted)

@@ -1,11 +1,11 @@
-"""`python -m tests.chaos.order`: the long campaign; `make chaos MINUTES=…`.
+"""``python -m tests.chaos.order``: the long campaign; ``make chaos MINUTES=…``.
 
-Exit codes: 0 every promise was kept, 1 one was broken, 2 wrong usage.
+It ends with the lines ``order-violations``, ``rolling-stall`` and ``rolling-end``, each ``ok`` or
+``short``. Exit codes: 0 every promise was kept, 1 one was broken, 2 wrong usage.
 """
 
 import json
 import shutil
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -13,92 +13,116 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tests.chaos.order.leg import Leg, drawn, run_leg
-from tests.chaos.order.rolling import Roll, roll
+from benchmarks.bars import bars_of
+from benchmarks.results import RunReport, progress, publish
+from tests.chaos.order.rolling import RollingRestarts, restart_rolling
+from tests.chaos.order.runs import OrderRun, random_faults, run_with_faults
 
-_LONGEST_LEG = 5.0
+_LONGEST_RUN = 5.0
 _SIZES = (1, 3, 1)
 
 app = typer.Typer(add_completion=False, help="Faults on the order stage, and what came of them.")
 
 
 @app.command()
-def run(
-    minutes: Annotated[float, typer.Option(min=0.5, help="How long faults fall.")] = 10.0,
-    seed: Annotated[int, typer.Option(help="The same draws for the same seed.")] = 1,
-    rounds: Annotated[int, typer.Option(min=0, help="Rolling restarts of all workers.")] = 10,
+def main(
+    minutes: Annotated[float, typer.Option(min=0.5, help="How long faults are injected.")] = 10.0,
+    seed: Annotated[int, typer.Option(help="The same choices for the same seed.")] = 1,
+    rounds: Annotated[int, typer.Option(min=1, help="Rolling restarts of all workers.")] = 10,
     brokers: Annotated[int, typer.Option(help="1 or 3 alone; 0: in turns.")] = 0,
     folder: Annotated[
-        Path, typer.Option(help="Data and logs of the last run, and its result.")
+        Path, typer.Option(help="Data and logs of the last campaign, and its result.")
     ] = Path(".izin/chaos"),
 ) -> None:
-    """Strike workers and brokers for so long, on one broker and on three in turns, then judge."""
-    console = Console(highlight=False)
+    """Inject faults into workers and brokers, on one broker and on three in turns, then judge."""
+    console = progress()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     sizes = (brokers,) if brokers else _SIZES
-    count = max(len(sizes), round(minutes / _LONGEST_LEG))
-    began = time.time()
-    legs: list[Leg] = []
-    for number in range(count):
-        size = sizes[number % len(sizes)]
-        console.print(f"leg {number + 1} of {count}: brokers: {size}")
-        leg = run_leg(
-            folder / f"leg-{number + 1}",
-            brokers=size,
-            seed=seed + number,
-            strike=drawn(minutes * 60 / count),
-            tell=console.print,
+    count = max(len(sizes), round(minutes / _LONGEST_RUN))
+    runs = [
+        _run(
+            console,
+            folder,
+            number,
+            size=sizes[number % len(sizes)],
+            seed=seed,
+            minutes=minutes / count,
         )
-        legs.append(leg)
-        console.print(f"leg {number + 1}: {leg.verdict}")
-        _keep(folder, legs, None, began=began, seed=seed)
-    rolled = roll(folder / "rolling", rounds=rounds, seed=seed, tell=console.print)
-    _keep(folder, legs, rolled, began=began, seed=seed)
-    console.print(_table(legs, rolled))
-    console.print(f"kept in {folder / 'result.json'}")
-    if not all(leg.faultless for leg in legs) or not rolled.faultless:
-        raise typer.Exit(1)
+        for number in range(count)
+    ]
+    rolling = restart_rolling(
+        folder / "rolling", rounds=rounds, seed=seed, on_progress=console.print
+    )
+    bars = [bar.name for bar in bars_of("chaos-order")]
+    found = report(runs, rolling, seed=seed)
+    raise typer.Exit(publish(found, bars=bars, results=folder / "result.json"))
 
 
-def _keep(folder: Path, legs: list[Leg], rolled: Roll | None, *, began: float, seed: int) -> None:
-    """Write what is known so far: a long run that is cut short leaves its legs."""
-    result = {
-        "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began)),
-        "seconds": round(time.time() - began),
-        "seed": seed,
-        "faults": sum(len(leg.strikes) for leg in legs),
-        "at_fault_points": sum(leg.at_points for leg in legs),
-        "faultless": all(leg.faultless for leg in legs) and (rolled is None or rolled.faultless),
-        "legs": [leg.as_json() for leg in legs],
-        "rolling": None if rolled is None else rolled.as_json(),
+def _run(
+    console: Console, folder: Path, number: int, *, size: int, seed: int, minutes: float
+) -> OrderRun:
+    console.print(f"run {number + 1}: brokers: {size}")
+    run = run_with_faults(
+        folder / f"run-{number + 1}",
+        brokers=size,
+        seed=seed + number,
+        inject=random_faults(minutes * 60),
+        on_progress=console.print,
+    )
+    console.print(f"run {number + 1}: {run.verdict}")
+    # A campaign that is cut short leaves the runs that it has finished.
+    text = json.dumps(run.as_json(), ensure_ascii=False, indent=2)
+    (folder / f"run-{number + 1}.json").write_text(f"{text}\n", encoding="utf-8")
+    return run
+
+
+def report(runs: list[OrderRun], rolling: RollingRestarts, *, seed: int) -> RunReport:
+    """Return what came of the faults and of the rolling restarts."""
+    return RunReport(
+        tables=[_table(runs, rolling)],
+        data={
+            "seed": seed,
+            "faults": sum(len(run.injected) for run in runs),
+            "at_fault_points": sum(run.at_points for run in runs),
+            "runs": [run.as_json() for run in runs],
+            "rolling": rolling.as_json(),
+        },
+        figures=figures(runs, rolling),
+    )
+
+
+def figures(runs: list[OrderRun], rolling: RollingRestarts) -> dict[str, float]:
+    """Return how often a promise was broken, and the stalls and ends of the rolling restarts."""
+    return {
+        "order-violations": sum(one.violations for one in (*runs, rolling)),
+        "rolling-stall": rolling.stall,
+        "rolling-end": max(rolling.ends),
     }
-    text = json.dumps(result, ensure_ascii=False, indent=2)
-    (folder / "result.json").write_text(f"{text}\n", encoding="utf-8")
 
 
-def _table(legs: list[Leg], rolled: Roll) -> Table:
+def _table(runs: list[OrderRun], rolling: RollingRestarts) -> Table:
     table = Table(title="The order stage under faults: three workers, twelve partitions")
-    for heading in ("leg", "brokers", "recovered"):
+    for heading in ("run", "brokers", "recovered"):
         table.add_column(heading)
     for heading in ("faults", "at points", "events", "missing", "doubled", "backwards", "wrong"):
         table.add_column(heading, justify="right")
-    rows = [(str(n), leg.brokers, len(leg.strikes), leg) for n, leg in enumerate(legs, 1)]
-    for name, brokers, faults, leg in rows:
-        verdict = leg.verdict
-        figures = (
-            faults,
-            leg.at_points,
+    for number, run in enumerate(runs, 1):
+        verdict = run.verdict
+        counted = (
+            len(run.injected),
+            run.at_points,
             verdict.counts["events"],
             len(verdict.missing),
             len(verdict.doubled),
             len(verdict.regressions),
             len(verdict.wrong) + len(verdict.opt_outs),
         )
-        table.add_row(name, str(brokers), "yes" if leg.recovered else "no", *map(str, figures))
+        recovered = "yes" if run.recovered else "no"
+        table.add_row(str(number), str(run.brokers), recovered, *map(str, counted))
     table.caption = (
-        f"{sum(len(leg.strikes) for leg in legs)} faults, "
-        f"{sum(leg.at_points for leg in legs)} of them at fault points; {rolled}"
+        f"{sum(len(run.injected) for run in runs)} faults, "
+        f"{sum(run.at_points for run in runs)} of them at fault points; {rolling}"
     )
     return table
 

@@ -22,7 +22,7 @@ Longer than a transaction may last (10 s). With 5 s a broker that was frozen for
 transaction it had not ended: it hung for ever, and whoever took the partition stopped at it."""
 
 
-class Broker(Kafka):
+class ClusterBroker(Kafka):
     """One node of a cluster, on ports it keeps for life."""
 
     def __init__(
@@ -68,14 +68,14 @@ class Broker(Kafka):
             os.kill(self.pid, signal.SIGCONT)
 
 
-class Cluster:
+class BrokerCluster:
     """One or three brokers whose data lives in `folder`; a context manager."""
 
     def __init__(self, folder: Path, size: int) -> None:
         controllers = {number: free_port() for number in range(1, size + 1)}
         cluster = uuid.uuid4().hex[:22]
         self.brokers = {
-            number: Broker(folder / f"broker-{number}", number, controllers, cluster)
+            number: ClusterBroker(folder / f"broker-{number}", number, controllers, cluster)
             for number in controllers
         }
 
@@ -93,7 +93,7 @@ class Cluster:
             for started in [threads.submit(one.start) for one in self.brokers.values()]:
                 started.result()
 
-    def leader_of(self, topic: str, partition: int) -> Broker | None:
+    def leader_of(self, topic: str, partition: int) -> ClusterBroker | None:
         """Return the broker that leads `partition`, None while there is none."""
         found = self._admin().list_topics(topic, timeout=10).topics[topic]
         return self.brokers.get(found.partitions[partition].leader)

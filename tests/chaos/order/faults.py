@@ -1,54 +1,54 @@
-"""What can befall a house of order workers, and how often it should."""
+"""The faults of the order campaign, and how often each is injected."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tests.chaos.order.fuse import Point
+from tests.chaos.order.fault_points import FaultPoint
 
 
-class Fault(StrEnum):
-    """Each on workers that own partitions, or on the brokers they depend on."""
+class OrderFault(StrEnum):
+    """Each hits workers that own partitions, or the brokers they depend on."""
 
     KILL = "kill -9"
     TERM = "SIGTERM"
-    FREEZE = "frozen, woke as a zombie"
-    DIE = "killed at a fault point"
-    SLEEP = "frozen at a fault point"
+    FREEZE = "frozen, then a zombie"
+    KILL_AT_POINT = "killed at a fault point"
+    FREEZE_AT_POINT = "frozen at a fault point"
     BROKER_KILL = "broker killed"
     BROKER_FREEZE = "broker frozen"
     LEADER_KILL = "leader killed while catching up"
     EXPIRE = "transactional ids expired"
-    EXPIRE_ASLEEP = "transactional ids expired under a sleeper"
+    EXPIRE_FROZEN = "transactional ids expired under a frozen worker"
 
 
-AT_POINTS = frozenset({Fault.DIE, Fault.SLEEP})
+AT_POINTS = frozenset({OrderFault.KILL_AT_POINT, OrderFault.FREEZE_AT_POINT})
 
-WEIGHTS: Mapping[Fault, int] = {
-    Fault.KILL: 16,
-    Fault.TERM: 8,
-    Fault.FREEZE: 8,
-    Fault.DIE: 30,
-    Fault.SLEEP: 10,
-    Fault.BROKER_KILL: 1,
-    Fault.BROKER_FREEZE: 1,
-    Fault.LEADER_KILL: 10,
-    Fault.EXPIRE: 1,
-    Fault.EXPIRE_ASLEEP: 1,
+WEIGHTS: Mapping[OrderFault, int] = {
+    OrderFault.KILL: 16,
+    OrderFault.TERM: 8,
+    OrderFault.FREEZE: 8,
+    OrderFault.KILL_AT_POINT: 30,
+    OrderFault.FREEZE_AT_POINT: 10,
+    OrderFault.BROKER_KILL: 1,
+    OrderFault.BROKER_FREEZE: 1,
+    OrderFault.LEADER_KILL: 10,
+    OrderFault.EXPIRE: 1,
+    OrderFault.EXPIRE_FROZEN: 1,
 }
-"""How often each comes up in a long campaign, to the others."""
+"""How often each comes up in a long campaign, relative to the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Strike:
-    """A fault that fell."""
+class InjectedFault:
+    """A fault that took effect."""
 
     at: float
     """Seconds since the campaign began."""
-    fault: Fault
-    whom: str
-    point: Point | None = None
+    fault: OrderFault
+    target_name: str
+    point: FaultPoint | None = None
 
     def __str__(self) -> str:
         where = f" ({self.point})" if self.point else ""
-        return f"{self.at:7.1f} s  {self.whom:<9} {self.fault}{where}"
+        return f"{self.at:7.1f} s  {self.target_name:<9} {self.fault}{where}"

@@ -8,17 +8,15 @@ from typing import Any
 
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from tests.chaos.order.leg import PARTITIONS, a_campaign
+from tests.chaos.order.runs import PARTITIONS, broken_promises, running_campaign, verdict_as_json
 from tests.support.order_verdict import OrderVerdict, committed_records, examine, source
 from tests.support.order_workers import all_held, until
 
-ENDED_WITHIN = 5.0
-"""Seconds from SIGTERM to a good end, everything in hand committed."""
-_HELD_WITHIN = 180.0
+_OWNED_WITHIN = 180.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Roll:
+class RollingRestarts:
     """What came of the restarts."""
 
     rounds: int
@@ -31,13 +29,9 @@ class Roll:
     recovered: bool
 
     @property
-    def faultless(self) -> bool:
-        return (
-            self.recovered
-            and self.verdict.faultless
-            and self.statuses <= {0}
-            and max(self.ends) <= ENDED_WITHIN
-        )
+    def violations(self) -> int:
+        """How often a promise was broken, a failed recovery and a bad exit status included."""
+        return broken_promises(self.verdict) + (not self.recovered) + len(self.statuses - {0})
 
     def __str__(self) -> str:
         return (
@@ -51,18 +45,15 @@ class Roll:
             "slowest_end_seconds": round(max(self.ends), 2),
             "longest_stall_seconds": round(self.stall, 2),
             "exit_statuses": sorted(self.statuses),
-            "missing": len(self.verdict.missing),
-            "doubled": len(self.verdict.doubled),
-            "regressions": len(self.verdict.regressions),
-            "wrong": len(self.verdict.wrong),
-            "opt_outs_wrong": len(self.verdict.opt_outs),
-            "counts": self.verdict.counts,
+            **verdict_as_json(self.verdict),
         }
 
 
-def roll(folder: Path, *, rounds: int, seed: int, tell: Callable[[str], None]) -> Roll:
-    """Restart every worker `rounds` times, one after the other, each once the others hold all."""
-    with a_campaign(folder, brokers=1, seed=seed, tell=tell) as campaign:
+def restart_rolling(
+    folder: Path, *, rounds: int, seed: int, on_progress: Callable[[str], None]
+) -> RollingRestarts:
+    """Restart every worker `rounds` times in turn, each once all partitions are owned again."""
+    with running_campaign(folder, brokers=1, seed=seed, on_progress=on_progress) as campaign:
         began = time.time()
         statuses: set[int] = set()
         for number in range(rounds):
@@ -71,17 +62,18 @@ def roll(folder: Path, *, rounds: int, seed: int, tell: Callable[[str], None]) -
                 worker.start()
                 until(
                     lambda: all_held(campaign.workers, PARTITIONS),
-                    within=_HELD_WITHIN,
+                    within=_OWNED_WITHIN,
                     what="worker that came back",
                 )
-            tell(f"rolled {number + 1} of {rounds}: slowest end {max(campaign.end_seconds):.1f} s")
+            slowest = max(campaign.end_seconds)
+            on_progress(f"restart {number + 1} of {rounds}: slowest end {slowest:.1f} s")
         recovered = campaign.finish()
         statuses.update(campaign.end_statuses)
         settings = campaign.settings
         verdict = examine(settings, Codec())
         # What was there before the workers were does not count.
         stall = longest_wait(settings, since=began)
-    return Roll(
+    return RollingRestarts(
         rounds=rounds,
         ends=campaign.end_seconds,
         statuses=statuses,
@@ -95,14 +87,14 @@ def longest_wait(settings: KafkaSettings, since: float) -> float:
     """Return the longest time from the append of an event to the making of its decision."""
     codec, topics = Codec(), settings.topics
     appended = {
-        (record.topic, record.partition, record.offset): record.timestamp
+        source.coordinates: source.timestamp
         for lane in (topics.events, topics.express)
-        for record in map(source, committed_records(settings, lane.name))
+        for source in map(source, committed_records(settings, lane.name))
     }
     waits = [0.0]
     for message in committed_records(settings, topics.decisions.name):
-        told = codec.decode("Decision", message.value() or b"")
-        at = appended[told["topic"], told["partition"], told["offset"]]
+        decision = codec.decode("Decision", message.value() or b"")
+        at = appended[decision["topic"], decision["partition"], decision["offset"]]
         if at >= since * 1000:
             waits.append((message.timestamp()[1] - at) / 1000)
     return max(waits)

@@ -1,51 +1,51 @@
-"""Exactly once, whatever befalls the workers: the short campaign."""
+"""Exactly once under faults: the short campaign."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.chaos.order.faults import Fault
-from tests.chaos.order.fuse import Point
-from tests.chaos.order.leg import planned, run_leg
+from tests.chaos.order.fault_points import FaultPoint
+from tests.chaos.order.faults import OrderFault
+from tests.chaos.order.runs import planned, run_with_faults
 
 SEED = 20260302
 PLAN = (
-    (Fault.SLEEP, Point.OFFSETS_SENT),
-    (Fault.DIE, Point.COMMITTED),
-    (Fault.TERM, None),
-    (Fault.DIE, Point.OFFSETS_SENT),
-    (Fault.KILL, None),
-    (Fault.DIE, Point.COMMITTING),
-    (Fault.DIE, Point.APPLIED),
-    (Fault.BROKER_KILL, None),
-    (Fault.DIE, Point.PRODUCED),
-    (Fault.FREEZE, None),
-    (Fault.DIE, Point.OFFSETS_READ),
-    (Fault.KILL, None),
+    (OrderFault.FREEZE_AT_POINT, FaultPoint.OFFSETS_SENT),
+    (OrderFault.KILL_AT_POINT, FaultPoint.COMMITTED),
+    (OrderFault.TERM, None),
+    (OrderFault.KILL_AT_POINT, FaultPoint.OFFSETS_SENT),
+    (OrderFault.KILL, None),
+    (OrderFault.KILL_AT_POINT, FaultPoint.COMMITTING),
+    (OrderFault.KILL_AT_POINT, FaultPoint.APPLIED),
+    (OrderFault.BROKER_KILL, None),
+    (OrderFault.KILL_AT_POINT, FaultPoint.PRODUCED),
+    (OrderFault.FREEZE, None),
+    (OrderFault.KILL_AT_POINT, FaultPoint.OFFSETS_READ),
+    (OrderFault.KILL, None),
 )
-"""On whom each falls, and when, the seed says."""
+"""Which worker each hits, and when, follows from the seed."""
 
 pytestmark = pytest.mark.broker
 
 
 @pytest.mark.timeout(400)
-def test_every_event_is_decided_exactly_once_whatever_befalls_the_workers(
+def test_every_event_is_decided_exactly_once_under_faults(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """Killed, frozen and ended workers miss nothing, double nothing and take nothing back."""
-    leg = run_leg(
-        tmp_path / "leg",
+    run = run_with_faults(
+        tmp_path / "run",
         brokers=1,
         seed=SEED,
-        strike=planned(list(PLAN)),
-        tell=print,  # shown with -rP or on failure, as the figures are
+        inject=planned(list(PLAN)),
+        on_progress=print,  # shown with -rP or on failure, as the figures are
         pause=1.0,
     )
-    report = str(leg.as_json())
+    report = str(run.as_json())
     record_property("campaign", report)
     print(report)  # noqa: T201  # the same
-    assert leg.faultless, report
-    assert [(one.fault, one.point) for one in leg.strikes] == list(PLAN)
-    counts = leg.verdict.counts
+    assert run.violations == 0, report
+    assert [(one.fault, one.point) for one in run.injected] == list(PLAN)
+    counts = run.verdict.counts
     assert all(counts[one] for one in ("Apply", "Stale", "duplicates", "misplaced", "dead")), report

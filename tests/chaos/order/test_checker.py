@@ -24,7 +24,7 @@ HOME = partition_of(a_key().encode(), SETTINGS.partitions)
 
 
 @dataclass(kw_only=True)
-class Message:
+class CommittedMessage:
     """A committed record, as the client gives it."""
 
     at: tuple[str, int, int]
@@ -54,7 +54,7 @@ class Message:
         return self.about
 
 
-Log = dict[str, list[Message]]
+Log = dict[str, list[CommittedMessage]]
 
 
 def a_log() -> Log:
@@ -88,12 +88,12 @@ def a_log() -> Log:
     ]
     for record in records:
         at = (record.topic, record.partition, record.offset)
-        log[record.topic].append(Message(at=at, content=record.value))
+        log[record.topic].append(CommittedMessage(at=at, content=record.value))
     stage = OrderStage(topics=TOPICS, partitions=SETTINGS.partitions, codec=CODEC)
     for write in stage.fold(HOME, records, MemoryState()).writes:
         there = log[write.topic]
         at = (write.topic, write.partition or 0, len(there))
-        there.append(Message(at=at, content=write.value, named=write.key))
+        there.append(CommittedMessage(at=at, content=write.value, named=write.key))
     return log
 
 
@@ -117,7 +117,7 @@ def swap_rows(log: Log) -> None:
 def misplace(log: Log) -> None:
     elsewhere = (TOPICS.events.name, (HOME + 1) % SETTINGS.partitions, 0)
     log[TOPICS.events.name].append(
-        Message(at=elsewhere, content=log[TOPICS.events.name][0].content)
+        CommittedMessage(at=elsewhere, content=log[TOPICS.events.name][0].content)
     )
 
 

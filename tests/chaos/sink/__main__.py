@@ -1,130 +1,103 @@
-"""`python -m tests.chaos.sink`: the long campaign on the sinks; `make chaos STAGE=sink FAULTS=…`.
+"""``python -m tests.chaos.sink``: the long campaign; ``make chaos STAGE=sink FAULTS=…``.
 
 Half an hour of eight processes that end and come back thirty times:
-`make chaos STAGE=sink FAULTS=30 MINUTES=30 CHAOS_ARGS="--workers 8 --restarts"`.
+``make chaos STAGE=sink FAULTS=30 MINUTES=30 CHAOS_ARGS="--workers 8 --restarts"``.
 
-Exit codes: 0 every promise was kept, 1 one was broken, 2 wrong usage.
+It ends with the line ``sink-unexplained``, ``ok`` or ``short``. Exit codes: 0 every promise was
+kept, 1 one was broken, 2 wrong usage.
 """
 
 import asyncio
-import json
 import shutil
-import socket
-import subprocess
-import sys
 import time
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from izin.local import Kafka, Postgres
+from benchmarks.bars import bars_of
+from benchmarks.results import RunReport, publish
+from izin.local import Kafka, Postgres, free_port
 from izin.runtime.settings import KafkaSettings
-from tests.chaos.sink.campaign import RESTARTS, WEIGHTS, Campaign
-from tests.chaos.sink.house import Iys
-from tests.chaos.sink.test_campaign import until_healthy
-from tests.chaos.sink.verdict import Verdict
+from tests.chaos.sink.campaign import RESTARTS, WEIGHTS, SinkCampaign
+from tests.chaos.sink.processes import running_simulator
+from tests.chaos.sink.verdict import SinkVerdict
 
 app = typer.Typer(add_completion=False, help="Faults on the sinks, and what came of them.")
 
 
 @app.command()
-def run(  # noqa: PLR0917 - an option is an argument
-    faults: Annotated[int, typer.Option(min=1, help="How many fall.")] = 120,
-    keys: Annotated[int, typer.Option(min=1, help="How many people say yes and no.")] = 300,
-    seed: Annotated[int, typer.Option(help="The same draws for the same seed.")] = 1,
+def main(  # noqa: PLR0917 - an option is an argument
+    faults: Annotated[int, typer.Option(min=1, help="How many are injected.")] = 120,
+    keys: Annotated[int, typer.Option(min=1, help="How many recipients opt in and out.")] = 300,
+    seed: Annotated[int, typer.Option(help="The same choices for the same seed.")] = 1,
     workers: Annotated[int, typer.Option(min=1, help="Sink processes.")] = 3,
     minutes: Annotated[
-        float, typer.Option(min=0, help="Over how long they fall; 0: as fast as they can.")
+        float, typer.Option(min=0, help="Over how long they are injected; 0: in quick succession.")
     ] = 0,
     restarts: Annotated[
-        bool, typer.Option("--restarts", help="Only end processes; no weather, no freezing.")
+        bool, typer.Option("--restarts", help="Only end processes; nothing frozen, İYS well.")
     ] = False,
     folder: Annotated[
-        Path, typer.Option(help="Data and logs of the last run, and its result.")
+        Path, typer.Option(help="Data and logs of the last campaign, and its result.")
     ] = Path(".izin/chaos-sink"),
 ) -> None:
-    """Strike the sinks, their database and their calls so often, let all settle, then judge."""
-    console = Console(highlight=False)
+    """Inject faults into sinks, their database and their calls, let all settle, then judge."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    port, database_port = free_port(), free_port()
-    command = [sys.executable, "-m", "iys_simulator", "serve", "--port", str(port)]
-    address = f"http://127.0.0.1:{port}"
+    began = time.monotonic()
     with (
         Kafka(folder) as kafka,
-        Postgres(folder, port=database_port) as postgres,
-        subprocess.Popen(command, stdout=subprocess.DEVNULL) as simulator,
+        Postgres(folder, port=free_port()) as postgres,  # it comes back under the same port
+        running_simulator(folder) as simulator,
     ):
-        try:
-            until_healthy(address)
-            settings = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, partitions=6)
 
-            def restart() -> None:
-                postgres.stop()
-                postgres.start()
+        def restart() -> None:
+            postgres.stop()
+            postgres.start()
 
-            campaign = Campaign(
-                settings=settings,
-                database_url=postgres.url,
-                iys=Iys(address=address),
-                log=folder / "sinks.log",
-                keys=keys,
-                seed=seed,
-                workers=workers,
-                kinds=RESTARTS if restarts else WEIGHTS,
-                seconds=minutes * 60,
-                restart_database=restart,
-            )
-            began = time.monotonic()
-            found = asyncio.run(campaign.run(faults))
-        finally:
-            simulator.kill()
-    _tell(console, folder, campaign, found, seconds=time.monotonic() - began)
-    if found.faults:
-        raise typer.Exit(1)
+        campaign = SinkCampaign(
+            settings=KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, partitions=6),
+            database_url=postgres.url,
+            simulator=simulator,
+            log=folder / "sinks.log",
+            keys=keys,
+            seed=seed,
+            workers=workers,
+            kinds=RESTARTS if restarts else WEIGHTS,
+            seconds=minutes * 60,
+            restart_database=restart,
+        )
+        verdict = asyncio.run(campaign.run(faults))
+    found = report(campaign, verdict, seconds=time.monotonic() - began)
+    bars = [bar.name for bar in bars_of("chaos-sink")]
+    raise typer.Exit(publish(found, bars=bars, results=folder / "result.json"))
 
 
-def free_port() -> int:
-    """Return a port that nothing listens on; the database comes back under it."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
-
-
-def _tell(
-    console: Console, folder: Path, campaign: Campaign, found: Verdict, *, seconds: float
-) -> None:
-    struck = Counter(str(fault) for _, fault, _ in campaign.strikes)
-    result = {
-        "seed": campaign.seed,
-        "seconds": round(seconds),
-        "workers": campaign.workers,
-        "faults_struck": dict(struck),
-        "strikes": [f"{at:7.1f} s  {whom:<10} {fault}" for at, fault, whom in campaign.strikes],
-        "keys": found.keys,
-        "movements": found.movements,
-        "calls": found.calls,
-        "token_calls": found.token_calls,
-        "h084": found.silences,
-        "h124": found.throttles,
-        "missed": found.missed,
-        "unexplained": list(found.faults),
-    }
-    text = json.dumps(result, ensure_ascii=False, indent=2)
-    (folder / "result.json").write_text(f"{text}\n", encoding="utf-8")
-    console.print(
-        f"{len(campaign.strikes)} faults in {seconds:.0f} s on {campaign.workers} sink processes: "
-        f"{found.keys} keys, {found.movements} movements, {found.calls} calls, "
-        f"{found.token_calls} token calls, {found.silences} × H084, {found.throttles} × H124, "
-        f"{found.missed} terms missed, "
-        f"{len(found.faults)} unexplained"
+def report(campaign: SinkCampaign, verdict: SinkVerdict, *, seconds: float) -> RunReport:
+    """Return what came of the campaign."""
+    summary = (
+        f"{len(campaign.injected)} faults in {seconds:.0f} s on {campaign.workers} sink processes: "
+        f"{verdict.keys} keys, {verdict.movements} movements, {verdict.calls} calls, "
+        f"{verdict.token_calls} token calls, {verdict.h084} × H084, {verdict.h124} × H124, "
+        f"{verdict.missed} terms missed"
     )
-    for one in found.faults[:20]:
-        console.print(f"  {one}")
-    console.print(f"kept in {folder / 'result.json'}")
+    return RunReport(
+        tables=[summary, *(f"  {one}" for one in verdict.unexplained[:20])],
+        data={
+            "seed": campaign.seed,
+            "seconds": round(seconds),
+            "workers": campaign.workers,
+            "faults": Counter(str(fault) for _, fault, _ in campaign.injected),
+            "injected": [
+                f"{at:7.1f} s  {target:<10} {fault}" for at, fault, target in campaign.injected
+            ],
+            **asdict(verdict),
+        },
+        figures={"sink-unexplained": len(verdict.unexplained)},
+    )
 
 
 if __name__ == "__main__":

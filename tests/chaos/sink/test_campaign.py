@@ -2,89 +2,75 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
-import time
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 
+from benchmarks.results import publish
 from izin.demo.compare import LedgerState, compare
 from izin.runtime.settings import KafkaSettings
-from tests.chaos.sink import verdict
-from tests.chaos.sink.campaign import Campaign
-from tests.chaos.sink.house import Iys
+from tests.chaos.sink.__main__ import report
+from tests.chaos.sink.campaign import SinkCampaign
+from tests.chaos.sink.processes import running_simulator
+from tests.chaos.sink.verdict import SinkVerdict, misplaced_movements
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 FAULTS = 14
 
 
-@pytest.fixture
-def iys() -> Iterator[Iys]:
-    """Give a twin of İYS in a process of its own."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "iys_simulator", "serve", "--port", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        try:
-            address = f"http://127.0.0.1:{port}"
-            until_healthy(address)
-            yield Iys(address=address)
-        finally:
-            process.kill()
-
-
-def until_healthy(address: str) -> None:
-    """Return once the twin answers; fail if it does not."""
-    give_up_at = time.monotonic() + 30
-    while time.monotonic() < give_up_at:
-        try:
-            if httpx.get(f"{address}/__simulator__/health", trust_env=False).is_success:
-                return
-        except httpx.TransportError:
-            time.sleep(0.05)
-    pytest.fail("the simulator is not healthy")
-
-
 @pytest.mark.broker
 @pytest.mark.database
 @pytest.mark.timeout(240)
-async def test_killed_frozen_and_cut_off_the_sinks_end_where_iys_does(
-    kafka: str, topic_prefix: str, database_url: str, iys: Iys, tmp_path: Path
+async def test_sinks_under_faults_end_where_iys_does(
+    kafka: str, topic_prefix: str, database_url: str, tmp_path: Path
 ) -> None:
-    """Register, ledger, topics and law tell one story; nothing was saved twice or out of order."""
-    settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix, partitions=2)
-    campaign = Campaign(
-        settings=settings,
-        database_url=database_url,
-        iys=iys,
-        log=tmp_path / "sinks.log",
-        keys=25,
-        seed=7,
-        workers=2,
-    )
-    found = await campaign.run(FAULTS)
-    assert found.faults == ()
+    """Register, ledger and topics agree; nothing was saved twice or out of order."""
+    with running_simulator(tmp_path) as simulator:
+        campaign = SinkCampaign(
+            settings=KafkaSettings(
+                bootstrap_servers=kafka, topic_prefix=topic_prefix, partitions=2
+            ),
+            database_url=database_url,
+            simulator=simulator,
+            log=tmp_path / "sinks.log",
+            keys=25,
+            seed=7,
+            workers=2,
+        )
+        found = await campaign.run(FAULTS)
+    assert found.unexplained == ()
     assert found.keys > 10
     assert found.movements > 0
-    assert len(campaign.strikes) == FAULTS
+    assert len(campaign.injected) == FAULTS
 
 
-def test_a_movement_that_was_saved_twice_is_seen() -> None:
-    """The verdict can fail: a repetition, and an older statement after a newer one."""
+@pytest.mark.parametrize(("unexplained", "code"), [((), 0), (("a key differs",), 1)])
+def test_a_campaign_with_a_difference_is_short_and_ends_with_1(
+    unexplained: tuple[str, ...], code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What no rule explains shows in the last line and in the exit code."""
+    fields: dict[str, Any] = dict.fromkeys(SinkVerdict.__dataclass_fields__, 0)
+    verdict = SinkVerdict(**fields | {"unexplained": unexplained})
+    campaign: Any = SimpleNamespace(injected=[], workers=3, seed=1)
+    found = report(campaign, verdict, seconds=1)
+    assert publish(found, bars=["sink-unexplained"], results=tmp_path / "x.json") == code
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"sink-unexplained: {code} (bar ≤ 0) {'short' if code else 'ok'}"
+
+
+def test_a_movement_saved_twice_or_out_of_order_is_found() -> None:
+    """The verdict can fail: a repetition, and an older movement after a newer one."""
     one = {"recipient": "+905550000001", "status": "ONAY", "consentDate": "2026-03-02 12:00:00"}
     older = {**one, "status": "RET", "consentDate": "2026-03-02 11:00:00"}
-    assert verdict._movements([one]) == []
-    assert len(verdict._movements([one, one])) == 1
-    assert len(verdict._movements([one, older])) == 1
+    assert misplaced_movements([one]) == []
+    assert len(misplaced_movements([one, one])) == 1
+    assert len(misplaced_movements([one, older])) == 1
 
 
-def test_a_no_that_iys_does_not_hold_is_seen() -> None:
+def test_a_ret_that_iys_does_not_hold_is_a_difference() -> None:
     """The comparison can fail: wanted RET, and the register shows ONAY."""
     key = "100001/MESAJ/BIREYSEL/+905550000001"
     kept = LedgerState(desired="RET", registered="RET", state="accepted")

@@ -1,4 +1,4 @@
-"""What three tellings of one story must agree on after every fault, key by key."""
+"""What register, ledger and topics must agree on after every fault, key by key."""
 
 from __future__ import annotations
 
@@ -8,101 +8,82 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from izin.console.read_topic import read_all
-from izin.demo.compare import FinalState, LedgerState, compare
 from izin.schemas.codec import Codec
-from izin.sinks.ledger import deadlines, reads
+from izin.sinks.ledger import deadlines
 from izin.sinks.ledger.history import verify
+from tests.chaos.agreement import differences
 
 if TYPE_CHECKING:
     from izin.runtime.settings import KafkaSettings
     from izin.sinks.ledger.db.connection import Ledger
-    from tests.chaos.sink.house import Iys, Law
+    from tests.chaos.sink.processes import DecisionSource, SimulatorControl
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class SinkVerdict:
     """What came of a campaign."""
 
     keys: int
     movements: int
     calls: int
     token_calls: int
-    silences: int
-    """H084."""
-    throttles: int
-    """H124."""
+    h084: int
+    h124: int
     missed: int
-    """Terms that ended untold, and opt-outs that were told late."""
-    faults: tuple[str, ...]
+    """Terms that ended before İYS had the consent, and opt-outs that reached İYS late."""
+    unexplained: tuple[str, ...]
     """What no rule explains; none: every promise was kept."""
 
 
-async def judge(settings: KafkaSettings, ledger: Ledger, iys: Iys, law: Law) -> Verdict:
-    """Compare İYS's register, the ledger and the topics with what the law decided."""
-    movements = list(iys.rows("movements"))
-    faults = [*await _differences(settings, ledger, iys, law), *_movements(movements)]
-    faults += [f"history: {one.what}" for one in (await verify.verify(ledger, ())).faults]
-    counted = iys.requests()["operations"]
+async def judge(
+    settings: KafkaSettings, ledger: Ledger, simulator: SimulatorControl, source: DecisionSource
+) -> SinkVerdict:
+    """Compare İYS's register, the ledger and the topics with what was decided."""
+    movements = list(simulator.rows("movements"))
+    register = {
+        f"{row['brandCode']}/{row['type']}/{row['recipientType']}/{row['recipient']}": row["status"]
+        for row in simulator.rows("register")
+    }
+    permitted = {
+        one.key: one.value["may_send"]
+        for one in read_all(settings, Codec(), settings.topics.permissions)
+    }
+    unexplained = await differences(ledger, source.states, register, permitted)
+    unexplained += misplaced_movements(movements)
+    unexplained += [f"history: {one.what}" for one in (await verify.verify(ledger, ())).faults]
+    counted = simulator.requests()["operations"]
     codes: Counter[str] = Counter()
     for one in counted.values():
         codes.update(one.get("codes", {}))
     missed = len(await deadlines.breaches(ledger))
     missed += sum(one.missed for one in await deadlines.margins(ledger, now=datetime.now(UTC)))
     if missed:
-        faults.append(f"{missed} terms missed")
+        unexplained.append(f"{missed} terms missed")
     token_calls = counted.get("token", {}).get("total", 0)
     if codes["H084"] or token_calls > 10:
-        faults.append(f"{token_calls} token calls, {codes['H084']} × H084")
-    return Verdict(
-        keys=len(law.states),
+        unexplained.append(f"{token_calls} token calls, {codes['H084']} × H084")
+    return SinkVerdict(
+        keys=len(source.states),
         movements=len(movements),
         calls=sum(one.get("total", 0) for one in counted.values()),
         token_calls=token_calls,
-        silences=codes["H084"],
-        throttles=codes["H124"],
+        h084=codes["H084"],
+        h124=codes["H124"],
         missed=missed,
-        faults=tuple(faults),
+        unexplained=tuple(unexplained),
     )
 
 
-async def _differences(settings: KafkaSettings, ledger: Ledger, iys: Iys, law: Law) -> list[str]:
-    register = {
-        f"{row['brandCode']}/{row['type']}/{row['recipientType']}/{row['recipient']}": row["status"]
-        for row in iys.rows("register")
-    }
-    kept = {
-        row.key: LedgerState(
-            desired=row.desired_status or "",
-            registered=row.registered,
-            state=row.state,
-            why=row.why or "",
-        )
-        async for row in reads.register(ledger)
-    }
-    permitted = {
-        one.key: one.value["may_send"]
-        for one in read_all(settings, Codec(), settings.topics.permissions)
-    }
-    wanted = {key: str(consent.status) for key, consent in law.states.items()}
-    found = compare(wanted, kept, register, permitted)
-    faults = [f"{one.key}: {one.what}" for one in found.differences]
-    fine = {FinalState.REGISTERED, FinalState.LOCAL_ONLY}
-    return faults + [
-        f"{count} keys {end}" for end, count in found.final_states.items() if end not in fine
-    ]
-
-
-def _movements(rows: list[dict[str, Any]]) -> list[str]:
+def misplaced_movements(rows: list[dict[str, Any]]) -> list[str]:
     """Return each movement that İYS saved twice, or after a later one of its key."""
-    faults = []
-    said = Counter((row["recipient"], row["status"], row["consentDate"]) for row in rows)
-    faults += [
-        f"{status} of {date} saved {n} times" for (_, status, date), n in said.items() if n > 1
+    counts = Counter((row["recipient"], row["status"], row["consentDate"]) for row in rows)
+    found = [
+        f"{status} of {date} saved {n} times" for (_, status, date), n in counts.items() if n > 1
     ]
     last: dict[str, str] = {}
     for row in rows:
         recipient, date = row["recipient"], row["consentDate"]
         if date < last.get(recipient, ""):
-            faults.append(f"a movement of {date} was saved after one of {last[recipient]}")
+            found.append(f"a movement of {date} was saved after one of {last[recipient]}")
         last[recipient] = max(date, last.get(recipient, ""))
-    return faults
+    return found

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from izin.bench.ledger import Filled, filled
+from benchmarks.sink.fixture import SinkFixture, sink_fixture
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.ledger.db.queries import statements
 
@@ -67,13 +67,13 @@ def indexes(plan: Any) -> set[str]:  # noqa: ANN401  # PostgreSQL's JSON
     return {node["Index Name"] for node in nodes(plan) if "Index Name" in node}
 
 
-async def plan_of(ledger: Filled, file: str, name: str, more: dict[str, Any]) -> Any:  # noqa: ANN401  # PostgreSQL's JSON
+async def plan_of(ledger: SinkFixture, file: str, name: str, more: dict[str, Any]) -> Any:  # noqa: ANN401  # PostgreSQL's JSON
     """Return how PostgreSQL would answer a statement."""
     asked = b"EXPLAIN (FORMAT JSON) " + statements(file)[name].encode()
     return await explained(ledger, asked, {**LANE, **more})
 
 
-async def explained(ledger: Filled, asked: bytes, values: dict[str, Any] | None = None) -> Any:  # noqa: ANN401  # PostgreSQL's JSON
+async def explained(ledger: SinkFixture, asked: bytes, values: dict[str, Any] | None = None) -> Any:  # noqa: ANN401  # PostgreSQL's JSON
     """Return the plan that an EXPLAIN gives."""
     async with ledger.ledger.transaction() as connection:
         rows = await connection.execute(asked, values)
@@ -86,8 +86,8 @@ async def test_no_question_of_the_sinks_reads_what_is_settled(database_url: str)
     """Of a million keys nearly all are settled: each question finds its own by an index, and the
     check itself sees one that does not.
     """
-    async with filled(database_url, KafkaSettings(), keys=999_000) as ledger:
-        await ledger.owe(database_url, 1000)
+    async with sink_fixture(database_url, KafkaSettings(), keys=999_000) as ledger:
+        await ledger.add_pending(database_url, 1000)
         for file, name, more in ASKED:
             plan = await plan_of(ledger, file, name, more)
             assert "consents" not in scanned(plan), (file, name)
@@ -96,7 +96,7 @@ async def test_no_question_of_the_sinks_reads_what_is_settled(database_url: str)
 
 async def test_a_keys_history_is_found_by_an_index(database_url: str):
     """In every month of it; and what is told too late, without reading the rest."""
-    async with filled(database_url, KafkaSettings(), keys=0) as ledger:
+    async with sink_fixture(database_url, KafkaSettings(), keys=0) as ledger:
         await ledger.ingest(ledger.decisions(20_000))
         async with ledger.ledger.session() as connection:
             await connection.execute("ANALYZE movements")
@@ -125,7 +125,7 @@ async def test_rows_by_the_thousand_are_compared_with_their_own_alone(database_u
         lambda found: numbers.setdefault(found[1], f"${len(numbers) + 1}"),
         statements("consents")[name],
     )
-    async with filled(database_url, KafkaSettings(), keys=0) as ledger:
+    async with sink_fixture(database_url, KafkaSettings(), keys=0) as ledger:
         asked = b"EXPLAIN (FORMAT JSON, GENERIC_PLAN) " + statement.encode()
         kinds = [node["Node Type"] for node in nodes(await explained(ledger, asked))]
         assert kinds.count("Function Scan") == 1, kinds
@@ -134,7 +134,7 @@ async def test_rows_by_the_thousand_are_compared_with_their_own_alone(database_u
 async def test_the_items_of_a_submission_are_found_by_its_number(database_url: str):
     """Not by what is open, though nothing was when the table was last analyzed."""
     asked = {"id": 7, "state": "accepted", "code": None, "places": [0, 1, 2]}
-    async with filled(database_url, KafkaSettings(), keys=0) as ledger:
+    async with sink_fixture(database_url, KafkaSettings(), keys=0) as ledger:
         async with ledger.ledger.session() as connection:
             await connection.execute(
                 "INSERT INTO submission_items (submission_id, index, customer_id, key, event_id,"

@@ -1,0 +1,136 @@
+"""``python -m benchmarks NAME [OPTIONS]``: measure a figure, a run of several, or all of them.
+
+NAME is a figure, a run, ``list`` or ``all``. Every run ends with the line
+``<figure>: <value> (bar <bar>) ok`` or ``… short`` for each of its figures. Exit codes: 0 every
+figure meets its bar, 1 one misses it or could not be measured, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from benchmarks.bars import BARS, OTHER_RUNS, RUNS, FigureBar, bars_of
+from benchmarks.law import law
+from benchmarks.order.command import order
+from benchmarks.results import RESULTS, register, tables
+from benchmarks.simulator.command import simulator
+from benchmarks.sink.command import sink
+from benchmarks.sink.rate_limit import rate_limit
+from benchmarks.worker.latency import latency
+from benchmarks.worker.poison import poison
+from benchmarks.worker.replay import replay
+from benchmarks.worker.restart import restart
+from benchmarks.worker.state import state
+from izin.runtime.observe import configure
+from izin.runtime.settings import LogSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+register(
+    app,
+    {
+        "law": law,
+        "state": state,
+        "order": order,
+        "latency": latency,
+        "restart": restart,
+        "replay": replay,
+        "poison": poison,
+        "sink": sink,
+        "rate-limit": rate_limit,
+        "simulator": simulator,
+    },
+)
+
+
+@app.command("list")
+def list_figures() -> None:
+    """List every figure with its bar and the command that measures it."""
+    for bar in BARS.values():
+        typer.echo(f"{bar.name:<28} {bar.bar:<20} {bar.command:<44} {bar.measures}")
+
+
+@app.command("all")
+def run_all(
+    runs: Annotated[list[str] | None, typer.Argument(help="Only these runs.")] = None,
+    results: Annotated[Path, typer.Option(help="Where each run writes a JSON file.")] = RESULTS,
+) -> None:
+    """Run everything, each run in a process of its own; end with a summary of all figures."""
+    values: dict[str, float | None] = {}
+    codes = []
+    names = runs or list(RUNS)
+    for name in names:
+        if name not in RUNS:
+            raise typer.BadParameter(f"{name} is none of {', '.join(RUNS)}", param_hint="RUNS")
+    for name in names:
+        file = results / f"{name}.json"
+        file.unlink(missing_ok=True)
+        argv = [sys.executable, "-m", "benchmarks", name, "--results", str(file)]
+        codes.append(subprocess.run(argv, check=False).returncode)  # noqa: S603 - our own command
+        if file.exists():
+            found = json.loads(file.read_text(encoding="utf-8"))["figures"]
+            values |= {one["name"]: one["value"] for one in found}
+    bars = [bar for name in names for bar in bars_of(name)]
+    tables().print(_summary(bars, values))
+    for bar in bars:
+        typer.echo(bar.verdict(values.get(bar.name)))
+    raise typer.Exit(int(any(codes)))
+
+
+def _summary(bars: Sequence[FigureBar], values: Mapping[str, float | None]) -> Table:
+    table = Table(title="Every figure and its bar")
+    for heading in ("figure", "what it measures"):
+        table.add_column(heading)
+    for heading in ("value", "bar", ""):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for bar in bars:
+        value = values.get(bar.name)
+        is_met = bar.is_met(value)
+        table.add_row(
+            bar.name,
+            bar.measures,
+            bar.show(value),
+            bar.bar,
+            "ok" if is_met else "short",
+            style=None if is_met else "red",
+        )
+    return table
+
+
+def arguments(argv: Sequence[str]) -> list[str]:
+    """Return what ``app`` is given for ``argv``: a figure or a run becomes its command.
+
+    Options of ``argv`` go last, so they replace those of the run.
+    """
+    name, *options = argv or ["--help"]
+    bar = BARS.get(name)
+    if bar is not None and bar.run in OTHER_RUNS:
+        typer.echo(f"{name} is measured by: {bar.command}", err=True)
+        raise SystemExit(2)
+    run = name if bar is None else bar.run
+    if run not in RUNS:
+        return [name, *options]
+    bars, narrowed = ([bar], bar.options) if bar else (bars_of(run), ())
+    judged = [word for one in bars for word in ("--figure", one.name)]
+    file = ("--results", str(RESULTS / f"{run}.json"))
+    return [*RUNS[run], *narrowed, *judged, *file, *options]
+
+
+def main() -> None:
+    """Run the command that this process's arguments name."""
+    # To standard error: standard output is for results.
+    configure(LogSettings(level="warning"))
+    app(arguments(sys.argv[1:]), prog_name="python -m benchmarks")
+
+
+if __name__ == "__main__":
+    main()

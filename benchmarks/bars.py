@@ -1,0 +1,187 @@
+"""Every figure that the project claims: what it measures, its bar, and the run that measures it.
+
+A bar is a ratio within one run or a limit. A figure that is not measured misses its bar.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+RUNS: dict[str, tuple[str, ...]] = {
+    "law": ("law",),
+    "state": ("state",),
+    "order": ("order",),
+    "latency": ("latency",),
+    "restart": ("restart",),
+    "replay": ("replay",),
+    "poison": ("poison",),
+    "sink": ("sink", "--keys", "5000000", "--ingested", "80000", "--trials", "20"),
+    "rate-limit": ("rate-limit", "--opt-outs", "0"),
+    "rate-limit-steady": ("rate-limit", "--opt-outs", "0", "--jitter", "0"),
+    "rate-limit-degraded": (
+        *("rate-limit", "--opt-outs", "0", "--refused", "0.05", "--failing", "0.02"),
+    ),
+    "opt-out-backlog": ("rate-limit", "--consents", "700000"),
+    "simulator": ("simulator",),
+}
+"""The runs of ``make bench``: a name, and the command of ``python -m benchmarks`` with options."""
+
+OTHER_RUNS = {
+    "chaos-order": "make chaos STAGE=order",
+    "chaos-sink": "make chaos STAGE=sink",
+    "chaos-days": "make chaos STAGE=days",
+    "mutants": "make mutants",
+}
+"""Runs that are no benchmarks, and their commands."""
+
+
+class BarSide(StrEnum):
+    """On which side of its bar a figure must lie; the bar itself is met."""
+
+    AT_LEAST = "≥"
+    AT_MOST = "≤"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FigureBar:
+    """One figure and the limit it is held to."""
+
+    name: str
+    run: str
+    measures: str
+    comparison: BarSide
+    limit: float
+    unit: str = ""
+    options: tuple[str, ...] = ()
+    """Narrow the run to what this figure alone needs."""
+
+    @property
+    def bar(self) -> str:
+        """The bar in words, as ``≤ 25 µs``."""
+        return f"{self.comparison} {self.show(self.limit)}"
+
+    @property
+    def command(self) -> str:
+        """The command that measures the figure."""
+        return OTHER_RUNS.get(self.run, f"make bench ONLY={self.name}")
+
+    def show(self, value: float | None) -> str:
+        """Return ``value`` with its unit, rounded to what can be told from the bar."""
+        if value is None:
+            return "not measured"
+        digits = 0 if value == int(value) or abs(value) >= 10_000 else 1 if abs(value) >= 100 else 2  # noqa: PLR2004 - digits
+        return f"{value:,.{digits}f} {self.unit}".rstrip()
+
+    def is_met(self, value: float | None) -> bool:
+        """Return whether ``value`` meets the bar; what was not measured does not."""
+        if value is None:
+            return False
+        return value >= self.limit if self.comparison is BarSide.AT_LEAST else value <= self.limit
+
+    def verdict(self, value: float | None) -> str:
+        """Return the line ``<name>: <value> (bar <bar>) ok``, or ``short`` where it is missed."""
+        word = "ok" if self.is_met(value) else "short"
+        return f"{self.name}: {self.show(value)} (bar {self.bar}) {word}"
+
+
+def _at_least(
+    name: str, run: str, limit: float, unit: str, measures: str, *options: str
+) -> FigureBar:
+    return FigureBar(
+        name=name,
+        run=run,
+        measures=measures,
+        comparison=BarSide.AT_LEAST,
+        limit=limit,
+        unit=unit,
+        options=options,
+    )
+
+
+def _at_most(
+    name: str, run: str, limit: float, unit: str, measures: str, *options: str
+) -> FigureBar:
+    return FigureBar(
+        name=name,
+        run=run,
+        measures=measures,
+        comparison=BarSide.AT_MOST,
+        limit=limit,
+        unit=unit,
+        options=options,
+    )
+
+
+_SAME_WORK = ("--contender", "izin-latest-wins", "--contender")
+
+_ALL = (
+    _at_most("law-cpu", "law", 6, "µs", "CPU to admit and decide an event"),
+    _at_most("state-memory", "state", 200, "MB", "a million keys packed in memory"),
+    _at_most("state-get", "state", 2, "µs", "CPU to get a key packed in memory"),
+    _at_least(
+        *("order-speed-kafka-streams", "order", 1.2, "x", "events/s to Kafka Streams' EOS"),
+        *(*_SAME_WORK, "streams-eos"),
+    ),
+    _at_most(
+        *("order-cpu-kafka-streams", "order", 0.8, "x", "CPU an event to Kafka Streams' EOS"),
+        *(*_SAME_WORK, "streams-eos"),
+    ),
+    _at_least(
+        *("order-speed-faust", "order", 15, "x", "events/s to Faust's table and send"),
+        *(*_SAME_WORK, "faust-table"),
+    ),
+    _at_least(
+        *("order-speed-quix", "order", 2.5, "x", "events/s to Quix Streams"),
+        *(*_SAME_WORK, "quix"),
+    ),
+    _at_least(
+        *("order-events", "order", 35_000, "events/s", "one worker with everything on"),
+        *("--contender", "izin"),
+    ),
+    _at_most(
+        *("order-cpu", "order", 25, "µs", "CPU an event with everything on"),
+        *("--contender", "izin"),
+    ),
+    _at_most("latency-idle-p50", "latency", 30, "ms", "published until readable, either lane"),
+    _at_most("latency-idle-p99", "latency", 100, "ms", "published until readable, either lane"),
+    _at_most("latency-backlog-p99", "latency", 300, "ms", "the express lane under a backlog"),
+    _at_most("restart-warm", "restart", 3, "s", "until ready with the state kept on disk"),
+    _at_most("restart-cold", "restart", 30, "s", "until ready with nothing but the topic"),
+    _at_least("replay-events", "replay", 35_000, "events/s", "the slowest of three passes"),
+    _at_most("replay-states", "replay", 1, "", "different final states of three passes"),
+    _at_most("poison-cost", "poison", 3, "%", "speed lost to 1 undecodable record in 1,000"),
+    _at_least("ingest-rows", "sink", 40_000, "rows/s", "decisions on new keys ingested"),
+    _at_most("claim-settle", "sink", 100, "ms", "claim and settle 1,000 keys, median"),
+    _at_most("movement-bytes", "sink", 450, "bytes", "a movement with its indexes"),
+    _at_least("request-budget", "sink", 95, "%", "of İYS's requests used by one process"),
+    _at_most("request-budget-h124", "sink", 0, "", "requests over İYS's limit"),
+    _at_least("rate-limit-used", "rate-limit", 95, "%", "of İYS's requests, with jitter"),
+    _at_least("rate-limit-settled", "rate-limit", 95, "%", "of what İYS lets settle, with jitter"),
+    _at_most("rate-limit-h124", "rate-limit", 1, "", "over the limit in 100,000, with jitter"),
+    _at_least("rate-limit-steady-used", "rate-limit-steady", 95, "%", "the same without jitter"),
+    _at_least("rate-limit-steady-settled", "rate-limit-steady", 95, "%", "without jitter"),
+    _at_most("rate-limit-steady-h124", "rate-limit-steady", 0, "", "without jitter"),
+    _at_least("rate-limit-degraded-used", "rate-limit-degraded", 90, "%", "İYS failing at times"),
+    _at_least("rate-limit-degraded-settled", "rate-limit-degraded", 90, "%", "the same"),
+    _at_most("rate-limit-degraded-h124", "rate-limit-degraded", 1, "", "the same, in 100,000"),
+    _at_most("opt-out-seconds", "opt-out-backlog", 3, "s", "until İYS has an opt-out, slowest"),
+    _at_most("opt-outs-missing", "opt-out-backlog", 0, "", "opt-outs that İYS does not end with"),
+    _at_most("simulator-errors", "simulator", 0, "", "unexpected results at 10 batches a second"),
+    _at_most("simulator-cpu", "simulator", 60, "%", "of a core at 10 batches a second"),
+    _at_least("simulator-rate", "simulator", 10_000, "consents/s", "as fast as it answers"),
+    _at_most("order-violations", "chaos-order", 0, "", "broken promises under faults"),
+    _at_most("rolling-stall", "chaos-order", 5, "s", "longest wait of an event, rolling restarts"),
+    _at_most("rolling-end", "chaos-order", 5, "s", "slowest end after SIGTERM"),
+    _at_most("sink-unexplained", "chaos-sink", 0, "", "differences that no rule explains"),
+    _at_most("days-unexplained", "chaos-days", 0, "", "differences that no rule explains"),
+    _at_least("law-mutants", "mutants", 90, "%", "of the law's mutants killed by its tests"),
+    _at_most("days-token-calls", "chaos-days", 10, "", "token calls within any one hour"),
+)
+
+BARS: dict[str, FigureBar] = {bar.name: bar for bar in _ALL}
+
+
+def bars_of(run: str) -> list[FigureBar]:
+    """Return the bars of the figures that ``run`` measures."""
+    return [bar for bar in BARS.values() if bar.run == run]

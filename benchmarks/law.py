@@ -1,0 +1,94 @@
+"""What the law costs: CPU to admit and decide a canonical event, beside a plain dict update.
+
+The dict is what the simplest program would do instead, the last event of a key wins, and says how
+fast the machine is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import timedelta
+from random import Random
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from benchmarks.cpu_timing import compare
+from benchmarks.events import BEGAN, canonical_events
+from benchmarks.results import RunReport, progress
+from izin.consent.admission import admit
+from izin.consent.model import AdmittedEvent
+from izin.consent.ordering import decide
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from benchmarks.cpu_timing import CpuTiming
+    from izin.consent.model import Consent, ConsentEvent
+
+ADMIT_AND_DECIDE = "admit and decide"
+DICT_UPDATE = "dict update"
+
+
+def law(
+    events: Annotated[int, typer.Option(min=100, help="Events of the dataset.")] = 200_000,
+    trials: Annotated[int, typer.Option(min=3, help="Trials of each contender.")] = 5,
+) -> RunReport:
+    """Measure what the law costs an event, and its ratio to a plain dict update."""
+    with progress().status("admitting and deciding"):
+        found = timings(events=events, trials=trials)
+    (unit,) = (one.median for one in found if one.name == DICT_UPDATE)
+    (whole,) = (one.median for one in found if one.name == ADMIT_AND_DECIDE)
+    table = Table(title=f"The law, {events:,} canonical events, {trials} trials")
+    table.add_column("contender")
+    for heading in ("µs/event", "min–max", f"× {DICT_UPDATE}"):
+        table.add_column(heading, justify="right")
+    for one in found:
+        spread = f"{one.least:.2f}–{one.most:.2f}"
+        table.add_row(one.name, f"{one.median:.2f}", spread, f"{one.median / unit:.1f}")
+    return RunReport(
+        tables=[table],
+        data={
+            "events": events,
+            "trials": trials,
+            "unit": "µs of CPU time an event",
+            "contenders": [asdict(one) | {"ratio": one.median / unit} for one in found],
+        },
+        figures={"law-cpu": whole},
+    )
+
+
+def timings(*, events: int = 200_000, trials: int = 5, seed: int = 2026) -> Sequence[CpuTiming]:
+    """Time the law and a dict over ``events`` events, four of them a recipient."""
+    dataset = canonical_events(events, keys=max(1, events // 4), rng=Random(seed))
+    # Keys come with their records, as Kafka brings them.
+    keys = [event.recipient.encode() for event in dataset]
+    appended_at = BEGAN + timedelta(seconds=events + 1)
+
+    def admit_and_decide() -> Mapping[bytes, Consent]:
+        state: dict[bytes, Consent] = {}
+        for key, event in zip(keys, dataset, strict=True):
+            claim = admit(event, appended_at=appended_at)
+            if isinstance(claim, AdmittedEvent):
+                current = state.get(key)
+                decision = decide(current, claim)
+                if decision.consent is not current:
+                    state[key] = decision.consent
+        return state
+
+    def admit_only() -> None:
+        for event in dataset:
+            admit(event, appended_at=appended_at)
+
+    def dict_update() -> Mapping[bytes, ConsentEvent]:
+        state: dict[bytes, ConsentEvent] = {}
+        for key, event in zip(keys, dataset, strict=True):
+            state[key] = event  # noqa: PERF403  # an update an event, as a stream makes it
+        return state
+
+    return compare(
+        {ADMIT_AND_DECIDE: admit_and_decide, "admit": admit_only, DICT_UPDATE: dict_update},
+        steps=events,
+        trials=trials,
+    )

@@ -1,0 +1,29 @@
+"""The machine and the interpreter that figures were measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from pathlib import Path
+
+from izin.streams.fast_path.simple_events import is_compiled
+
+
+def describe_machine(proc: Path = Path("/proc")) -> str:
+    """Return one line with processor, cores, memory, Python, and whether the hot path is compiled.
+
+    What ``proc`` does not say is left out.
+    """
+    model = _find(proc / "cpuinfo", r"^model name\s*: (.+)$") or platform.machine()
+    kilobytes = _find(proc / "meminfo", r"^MemTotal:\s+(\d+) kB$")
+    memory = [f"{int(kilobytes) / 2**20:.0f} GiB"] if kilobytes else []
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    build = "compiled" if is_compiled() else "interpreted"
+    return ", ".join([model, f"{os.cpu_count()} cores", *memory, python, build])
+
+
+def _find(path: Path, pattern: str) -> str | None:
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    found = re.search(pattern, text, re.MULTILINE)
+    return found[1] if found else None

@@ -1,0 +1,139 @@
+"""The comparison of the order stage: its contenders, datasets and trials.
+
+Trials take turns, so that what disturbs the machine disturbs every contender.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from benchmarks.order.broker import QUIET, delete_dataset, publish
+from benchmarks.order.dataset import Dataset
+from benchmarks.order.summary import summarize
+from benchmarks.order.timer import TrialError
+from benchmarks.order.trials import run_trial
+from benchmarks.order.verify_output import find_mismatch
+from izin.local import LocalError
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import timedelta
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from benchmarks.order.broker import PublishedDataset
+    from benchmarks.order.contenders.registry import Contender
+    from benchmarks.order.dataset import DatasetShape
+    from benchmarks.order.summary import ContenderSummary
+    from benchmarks.order.timer import TrialResult
+    from benchmarks.order.verify_output import OutputDigest
+
+FULL, SHORT = "full", "short"
+
+
+class OrderComparison:
+    """Runs the trials of contenders over the same events."""
+
+    def __init__(self, console: Console, *, name: str, folder: Path, limit: timedelta) -> None:
+        self.absent: dict[str, str] = {}
+        """Contenders that could not be installed, and why."""
+        self.failed: dict[str, str] = {}
+        """Contenders that did not finish, or wrote something else, and how."""
+        self.datasets: dict[str, PublishedDataset] = {}
+        self._console = console
+        self._name = name
+        self._folder = folder
+        self._limit = limit
+        self._commands: dict[Contender, tuple[str, ...]] = {}
+        self._outputs: dict[str, dict[str, OutputDigest]] = {}
+
+    def prepare(self, contenders: Sequence[Contender]) -> None:
+        """Install what the contenders need; one that cannot be installed is left out."""
+        for contender in contenders:
+            try:
+                self._commands[contender] = contender.prepare(self._console.print)
+            except LocalError as error:
+                self.absent[contender.name] = str(error)
+                self._console.print(f"[yellow]skipped[/] {contender.name}: {escape(str(error))}")
+
+    def publish(self, full: DatasetShape, short: DatasetShape, bootstrap_servers: str) -> None:
+        """Publish the datasets that some contender takes."""
+        shapes = {FULL: full, SHORT: short}
+        for name in {_dataset_of(contender) for contender in self._commands}:
+            settings = KafkaSettings(
+                bootstrap_servers=bootstrap_servers,
+                registry_url=None,
+                topic_prefix=f"{self._name}-{name}-",
+                partitions=full.partitions,
+                client_log_level=QUIET,
+            )
+            with self._console.status(f"publishing {shapes[name].events:,} events"):
+                self.datasets[name] = publish(Dataset(shapes[name], Codec()), settings)
+
+    def delete_datasets(self) -> None:
+        """Delete every topic of the comparison."""
+        for dataset in self.datasets.values():
+            delete_dataset(dataset)
+
+    def run(self, trials: int) -> Sequence[ContenderSummary]:
+        """Run all trials and return the summaries of the contenders that finished."""
+        results: dict[Contender, list[TrialResult]] = {one: [] for one in self._commands}
+        for number in range(1, trials + 1):
+            for contender, command in self._commands.items():
+                if contender.name not in self.failed:
+                    self._trial(contender, command, number, results[contender])
+        return [
+            summarize(one.name, one.setup, self.datasets[_dataset_of(one)].events, finished)
+            for one, finished in results.items()
+            if finished
+        ]
+
+    def _trial(
+        self,
+        contender: Contender,
+        command: tuple[str, ...],
+        number: int,
+        finished: list[TrialResult],
+    ) -> None:
+        try:
+            with self._console.status(f"trial {number}: {contender.name}"):
+                result = run_trial(
+                    contender,
+                    command,
+                    self.datasets[_dataset_of(contender)],
+                    name=f"{contender.slug}-{number}",
+                    folder=self._folder,
+                    limit=self._limit,
+                    verify=number == 1 and not contender.writes_more,
+                )
+            self.verify(contender, result)
+        except TrialError as error:
+            self.failed[contender.name] = str(error)
+            self._console.print(f"[red]failed[/] {contender.name}: {escape(str(error))}")
+        else:
+            finished.append(result)
+            self._console.print(
+                f"trial {number}  {contender.name}: {result.events_per_second:,.0f} events/s, "
+                f"{result.cpu_us:.1f} µs CPU, {result.peak_mb:,.0f} MB"
+            )
+
+    def verify(self, contender: Contender, result: TrialResult) -> None:
+        """Compare what was written with the others'; raises TrialError if it is something else."""
+        if result.output is None:
+            return
+        dataset = _dataset_of(contender)
+        others = self._outputs.setdefault(dataset, {})
+        expected = self.datasets[dataset].expected.rows.total()
+        mismatch = find_mismatch(result.output, expected=expected, others=others)
+        if mismatch is not None:
+            raise TrialError(mismatch)
+        others[contender.name] = result.output
+
+
+def _dataset_of(contender: Contender) -> str:
+    return SHORT if contender.is_slow else FULL

@@ -1,0 +1,107 @@
+"""izin with the contenders' work only: the order worker, its transport, state and transactions as
+they are, and the common rule in place of the law.
+
+One ``consents`` row a change, no other output; what cannot be decoded is dropped.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from unittest import mock
+
+from benchmarks.order.contenders import izin_everything
+from benchmarks.order.contenders.task import Task
+from izin.consent.model import LAW_VERSION, OriginRank, Status
+from izin.schemas.generated.consent_event_offsets import event_offsets
+from izin.streams.engine import worker
+from izin.streams.fast_path.row_writer import RowWriter
+from izin.streams.ownership.effects import Effects, OutputRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from izin.schemas.codec import Codec
+    from izin.schemas.topics import Topics
+    from izin.streams.guard import SourceRecord
+    from izin.streams.state.packing import SharedFields
+    from izin.streams.state.state import PartitionState
+
+_SECOND = 1_000_000
+
+
+class LatestWinsStage:
+    """Folds batches by the common rule."""
+
+    def __init__(self, *, topics: Topics, partitions: int, codec: Codec) -> None:  # noqa: ARG002  # the stage's own signature
+        self._consents = topics.desired_consents.name
+        self._codec = codec
+        self._header = codec.header("ConsentEvent")
+        self._rows = RowWriter(codec)
+        self._words: dict[tuple[bytes, ...], SharedFields] = {}
+
+    def fold(
+        self,
+        partition: int,
+        records: Iterable[SourceRecord],
+        state: PartitionState,
+        before: Effects,
+    ) -> Effects:
+        """Return the rows that ``records`` make over ``state``, added to those ``before``."""
+        effects, packing = before, state.packing
+        changes, writes = effects.changes, effects.writes
+        for record in records:
+            key, value = record.key or b"", record.value or b""
+            try:
+                event_id, customer, recipient, raw, source, received, origin, *others = (
+                    event_offsets(value, len(self._header))
+                )
+            except (IndexError, ValueError):
+                continue
+            *_, stated_at, received_at, end = others
+            if end != len(value) or stated_at is None or received_at is None:
+                continue
+            stated = stated_at * 1000
+            at = min(stated_at, received_at) // 1000 * _SECOND
+            spelling = value[event_id:customer], value[raw:source], value[received:origin]
+            words = self._words.get(spelling) or self._new_words(spelling, value)
+            is_ret = words[1] is Status.RET
+            onay, ret = None, None
+            packed = changes.get(key) or state.packed(key)
+            if packed is not None:
+                current, effective, _, onay, ret, _ = packing.unpack_facts(packed)
+                ties = at == effective and is_ret and current[1] is Status.ONAY
+                if at <= effective and not ties:
+                    continue
+            if is_ret:
+                ret = at
+            else:
+                onay = at
+            facts = words, at, stated, onay, ret, value[len(self._header) + 1 : event_id]
+            changes[key] = packing.pack_facts(*facts)
+            row = self._rows.write(value[customer:recipient], facts)
+            writes.append(OutputRecord(self._consents, partition, key, row, []))
+        return effects
+
+    def _new_words(self, spelling: tuple[bytes, ...], value: bytes) -> SharedFields:
+        event = self._codec.decode_event(value)
+        status = Status(event.status)
+        words = self._words[spelling] = (
+            event.customer_id,
+            status,
+            OriginRank.OURS,
+            event.origin,
+            event.source,
+            True,
+            LAW_VERSION,
+        )
+        return words
+
+
+def main(task: Task) -> None:
+    """Run until the process is ended."""
+    with mock.patch.object(worker, "OrderStage", LatestWinsStage):
+        izin_everything.main(task)
+
+
+if __name__ == "__main__":
+    main(Task.from_command_line())

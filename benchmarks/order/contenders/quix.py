@@ -1,0 +1,50 @@
+"""Quix Streams: a stateful function over the stream, RocksDB with a changelog topic, its default.
+
+It runs in an environment of its own (``quix_environment``), for it pins older clients than ours.
+Values are bytes throughout, so that nothing goes through JSON; its producer lingers and compresses
+as ours does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quixstreams import Application
+
+from benchmarks.order.contenders.latest_wins import step
+from benchmarks.order.contenders.task import Task
+from izin.schemas.codec import Codec
+
+if TYPE_CHECKING:
+    from quixstreams import State
+
+_ROW = "row"
+
+
+def main(task: Task) -> None:
+    """Run until the process is ended."""
+    codec = Codec()
+    app = Application(
+        broker_address=task.bootstrap_servers,
+        consumer_group=task.app,
+        auto_offset_reset="earliest",
+        state_dir=task.folder,
+        producer_extra_config={"linger.ms": 5, "compression.type": "lz4"},
+        loglevel="WARNING",
+    )
+
+    def latest_row(event: bytes, state: State) -> bytes | None:
+        row = step(codec, event, state.get_bytes(_ROW))
+        if row is not None:
+            state.set_bytes(_ROW, row)
+        return row
+
+    events = app.topic(task.events, key_deserializer="bytes", value_deserializer="bytes")
+    output = app.topic(task.output, key_serializer="bytes", value_serializer="bytes")
+    rows = app.dataframe(events).apply(latest_row, stateful=True)
+    rows.filter(lambda row: row is not None).to_topic(output)
+    app.run()
+
+
+if __name__ == "__main__":
+    main(Task.from_command_line())

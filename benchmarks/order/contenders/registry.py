@@ -1,0 +1,142 @@
+"""The contenders: each with its settings in words, and how its process is started."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchmarks.order.contenders import kafka_streams, quix_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from benchmarks.order.dataset import ExpectedOutput
+    from izin.local.maven import Progress
+    from izin.runtime.settings import KafkaSettings
+
+PASS_THROUGH = "librdkafka pass-through"  # noqa: S105 - a contender, no password
+NAIVE_FAUST = "Faust, table and send"
+FAUST_TAKE = "Faust, take()"
+QUIX = "Quix Streams"
+STREAMS_IN_MEMORY = "Kafka Streams, in memory"
+STREAMS_EXACTLY_ONCE = "Kafka Streams, exactly once"
+IZIN_SAME_WORK = "izin, the same work"
+IZIN = "izin, everything on"
+
+
+def _python(module: str) -> Callable[[Progress], tuple[str, ...]]:
+    return lambda _: (sys.executable, "-m", f"benchmarks.order.contenders.{module}")
+
+
+def _quix(on_progress: Progress) -> tuple[str, ...]:
+    python = quix_environment.python(on_progress=on_progress)
+    imports = quix_environment.make_import_folder()
+    return ("env", f"PYTHONPATH={imports}", python, "-P", "-m", "benchmarks.order.contenders.quix")
+
+
+def _streams(store: str, guarantee: str) -> Callable[[Progress], tuple[str, ...]]:
+    def prepare(on_progress: Progress) -> tuple[str, ...]:
+        module = (sys.executable, "-m", "benchmarks.order.contenders.kafka_streams")
+        return (*module, kafka_streams.prepare(on_progress), store, guarantee)
+
+    return prepare
+
+
+def _own_topic(_settings: KafkaSettings, app: str) -> str:
+    return f"{app}-latest"
+
+
+def _consents(settings: KafkaSettings, _app: str) -> str:
+    return settings.topics.desired_consents.name
+
+
+def _rows(expected: ExpectedOutput) -> Mapping[int, int]:
+    return expected.rows
+
+
+def _records(expected: ExpectedOutput) -> Mapping[int, int]:
+    return expected.records
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """One contender. Its process is started with the fields of a ``Task`` after its command."""
+
+    name: str
+    slug: str
+    """Its name in topics, groups and files."""
+    setup: str
+    """Its settings in words."""
+    prepare: Callable[[Progress], tuple[str, ...]]
+    """Installs what it needs and returns its command; raises LocalError where that fails."""
+    output: Callable[[KafkaSettings, str], str] = _own_topic
+    expected: Callable[[ExpectedOutput], Mapping[int, int]] = _rows
+    """How many records it must write at least, by partition."""
+    writes_more: bool = False
+    """Whether it also writes rows that the common rule does not make."""
+    is_slow: bool = False
+    """Whether it takes the short dataset."""
+    processes: int = 1
+    """How many of it run at once, sharing the partitions."""
+
+
+CONTENDERS: tuple[Contender, ...] = (
+    Contender(
+        name=PASS_THROUGH,
+        slug="pass-through",
+        setup="undecoded, no state, at least once",
+        prepare=_python("pass_through"),
+        expected=_records,
+        writes_more=True,
+    ),
+    Contender(
+        name=NAIVE_FAUST,
+        slug="faust-table",
+        setup="an event a step, table in memory, changelog, at least once",
+        prepare=_python("faust_table"),
+        is_slow=True,
+    ),
+    Contender(
+        name=FAUST_TAKE,
+        slug="faust-take",
+        setup="1,000 events a step, table in memory, changelog, librdkafka writes, at least once",
+        prepare=_python("faust_take"),
+        is_slow=True,
+    ),
+    Contender(
+        name=QUIX,
+        slug="quix",
+        setup=f"{quix_environment.VERSION}, RocksDB, changelog, at least once",
+        prepare=_quix,
+    ),
+    Contender(
+        name=STREAMS_IN_MEMORY,
+        slug="streams-memory",
+        setup="Java, in-memory store with cache and changelog, a thread a core, at least once",
+        prepare=_streams(kafka_streams.MEMORY, kafka_streams.AT_LEAST_ONCE),
+    ),
+    Contender(
+        name=STREAMS_EXACTLY_ONCE,
+        slug="streams-eos",
+        setup="Java, RocksDB with cache and changelog, a thread a core, exactly_once_v2",
+        prepare=_streams(kafka_streams.ROCKSDB, kafka_streams.EXACTLY_ONCE),
+    ),
+    Contender(
+        name=IZIN_SAME_WORK,
+        slug="izin-latest-wins",
+        setup="two order workers, the common rule in place of the law; exactly once",
+        prepare=_python("izin_latest_wins"),
+        output=_consents,
+        # As Kafka Streams runs a thread a core: a Python process uses one.
+        processes=2,
+    ),
+    Contender(
+        name=IZIN,
+        slug="izin",
+        setup="one order worker: law, decisions, opt-outs, dead letters; exactly once",
+        prepare=_python("izin_everything"),
+        output=_consents,
+        writes_more=True,
+    ),
+)

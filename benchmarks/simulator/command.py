@@ -1,0 +1,107 @@
+"""The benchmark ``simulator``: the load that the İYS simulator bears, and what it costs."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from benchmarks.results import RunReport, progress
+from benchmarks.simulator.load import (
+    BATCH_SIZE,
+    batch_bodies,
+    fill,
+    paced_load,
+    run_simulator,
+    unpaced_load,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from benchmarks.simulator.load import LoadResult
+
+PER_SECOND = 10
+"""What İYS takes from one address."""
+
+
+def simulator(
+    *,
+    seconds: Annotated[float, typer.Option(min=1, help="Length of the paced load.")] = 60,
+    batches: Annotated[int, typer.Option(min=1, help="Batches sent as fast as it can.")] = 300,
+    records: Annotated[int, typer.Option(min=0, help="Records it holds before; 0 is none.")] = 0,
+    state: Annotated[
+        Path | None, typer.Option(help="A file to fill and keep, filled before or not.")
+    ] = None,
+    in_memory: Annotated[bool, typer.Option(help="Hold the state in memory, not a file.")] = False,
+) -> RunReport:
+    """Measure batch adds at 10 requests a second, results polled after, and as fast as it can."""
+    if in_memory and (records or state):
+        raise typer.BadParameter("a filled state is a file", param_hint="--records")
+    with TemporaryDirectory(prefix="izin-bench-") as name, progress().status("loading") as status:
+        folder = Path(name)
+        file = None if in_memory else state or folder / "simulator.db"
+        if file is not None:
+            status.update(f"writing {records:,} records")
+            records = fill(file, records)
+        with run_simulator(folder, file) as child:
+            status.update("loading")
+            paced = batch_bodies(records, int(seconds * PER_SECOND))
+            unpaced = batch_bodies(records + len(paced) * BATCH_SIZE, batches)
+            loads = (
+                asyncio.run(paced_load(child, paced, per_second=PER_SECOND)),
+                asyncio.run(unpaced_load(child, unpaced)),
+            )
+        size = 0 if file is None else file.stat().st_size
+    held = "memory" if in_memory else f"a file of {size / 1e6:,.0f} MB at the end"
+    return RunReport(
+        tables=[_table(loads, f"The simulator, {records:,} records before, state in {held}")],
+        data={
+            "records": records,
+            "in_memory": in_memory,
+            "file_bytes": size,
+            "loads": [_as_json(load) for load in loads],
+        },
+        figures=figures(loads),
+        failures=[f"{one.errors:,} errors in {one.name}" for one in loads if one.errors],
+    )
+
+
+def figures(loads: Sequence[LoadResult]) -> Mapping[str, float]:
+    """Return errors and CPU of the paced load, and the rate of the unpaced one."""
+    paced, unpaced = loads
+    return {
+        "simulator-errors": paced.errors,
+        "simulator-cpu": paced.cpu_share * 100,
+        "simulator-rate": unpaced.per_second,
+    }
+
+
+def _as_json(load: LoadResult) -> dict[str, object]:
+    rates = {"consents_per_second": load.per_second, "cpu_share": load.cpu_share}
+    return asdict(load) | {name: round(value, 3) for name, value in rates.items()}
+
+
+def _table(loads: Sequence[LoadResult], title: str) -> Table:
+    table = Table(title=title)
+    table.add_column("load", no_wrap=True)
+    headings = ("consents", "errors", "a second", "CPU", "µs each", "slowest ms", "peak MB")
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for load in loads:
+        table.add_row(
+            load.name,
+            f"{load.consents:,}",
+            f"{load.errors:,}",
+            f"{load.per_second:,.0f}",
+            f"{load.cpu_share:.0%}",
+            f"{load.cpu / load.consents * 1e6:.1f}",
+            f"{load.slowest_ms:,.0f}",
+            f"{load.peak_mb:,.0f}",
+        )
+    return table

@@ -1,0 +1,1 @@
+"""The sink on a large ledger and at İYS's request limit."""

@@ -1,0 +1,25 @@
+"""The account of the benchmarks at the İYS simulator, and its brands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks.sink.fixture import BRANDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+USERNAME, PASSWORD = "ada@example.com", "fake"
+
+
+def register(post: Callable[..., None]) -> None:
+    """Give the simulator the account and its brands, by ``post`` to its admin interface."""
+    post("accounts", username=USERNAME, password=PASSWORD, iysCode=BRANDS[0])
+    for code in BRANDS:
+        post(
+            "brands",
+            brandCode=code,
+            iysCode=BRANDS[0],
+            name="Örnek",
+            activatedAt="2020-01-01 00:00:00",
+        )

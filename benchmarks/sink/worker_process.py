@@ -1,0 +1,80 @@
+"""``python -m benchmarks.sink.worker_process``: a sink's outbound loops alone, until SIGTERM.
+
+What the worker does beside them (ingest, topics, pull) is left out: they submit and settle what is
+due in the ledger, over the account and address that the environment names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+
+import uvloop
+
+from izin.iys import IysClient, Pace, TokenAuth
+from izin.runtime.gc_tuning import tune_gc_for_batches
+from izin.runtime.observe import configure
+from izin.runtime.settings import IysSettings, LedgerSettings, LogSettings, SinkSettings
+from izin.schemas.codec import Codec
+from izin.schemas.topics import Topics
+from izin.sinks.ledger import submissions
+from izin.sinks.ledger.access_tokens import LedgerTokenStore
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.notifications import Bells
+from izin.sinks.ledger.rate_limits import LedgerPacer
+from izin.sinks.monitor.metrics import Metrics
+from izin.sinks.outbound.context import Tools
+from izin.sinks.outbound.crew import crew
+from izin.sinks.outbound.loops import persist
+from izin.sinks.record.lease import Holder
+from izin.sinks.record.messages import Announcer
+from izin.sinks.worker import now
+
+
+async def main() -> None:
+    """Submit and settle until SIGTERM."""
+    iys, sink = IysSettings(), SinkSettings()
+    stopping, alive, bells, metrics = asyncio.Event(), asyncio.Event(), Bells(), Metrics()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    async with Ledger(LedgerSettings(), owner=secrets.randbelow(2**31 - 1) + 1) as ledger:
+        pacer = LedgerPacer(ledger, Pace(rate=iys.requests_per_second), address=iys.egress_address)
+        await pacer.begin()
+        store = LedgerTokenStore(ledger=ledger, account=iys.username, address=iys.egress_address)
+        async with IysClient(iys, auth=TokenAuth(iys, store), pacer=pacer) as client:
+            tools = Tools(
+                ledger=ledger,
+                client=client,
+                announcer=Announcer(Codec(), Topics()),
+                clock=now,
+                pacer=pacer,
+                holder=Holder(
+                    owner=ledger.owner,
+                    lease=sink.lease,
+                    call_within=iys.timeout,
+                    account=iys.username,
+                    address=iys.egress_address,
+                ),
+                unforeseen=metrics.unforeseen,
+            )
+            beside = [
+                asyncio.create_task(persist("live", lambda: ledger.live(alive))),
+                asyncio.create_task(persist("listen", lambda: bells.listen(ledger))),
+            ]
+            await alive.wait()
+            loops = [
+                asyncio.create_task(loop, name=name)
+                for name, loop in crew(tools, iys, sink, bells, stopping)
+            ]
+            await asyncio.gather(*loops)
+            await pacer.flush()
+            for task in beside:
+                task.cancel()
+            async with ledger.transaction() as connection:
+                await submissions.release(connection, owner=ledger.owner, now=now())
+
+
+if __name__ == "__main__":
+    configure(LogSettings())
+    tune_gc_for_batches()
+    uvloop.run(main())

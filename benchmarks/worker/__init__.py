@@ -1,0 +1,1 @@
+"""One order worker: latency, restart, replay, poison records and the cost of its state."""

@@ -1,0 +1,74 @@
+"""How fast a worker drains its lanes, read from the offsets that it commits.
+
+The clock starts when a tenth is committed, so that start-up and joining the group do not count, and
+stops when everything is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from confluent_kafka import KafkaException, TopicPartition
+
+from benchmarks.order.timer import time_trial
+from benchmarks.worker.order_worker import group_of, order_worker
+from izin.runtime import kafka
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import timedelta
+    from pathlib import Path
+
+    from benchmarks.order.timer import TrialResult
+    from izin.runtime.settings import KafkaSettings
+
+_TIMEOUT = 15.0
+
+
+def drain(
+    settings: KafkaSettings, folder: Path, *, events: int, app: str, limit: timedelta
+) -> TrialResult:
+    """Have a worker of a group of its own, ``app``, decide all ``events`` of the bulk lane.
+
+    Raises TrialError.
+    """
+    worker = order_worker(settings, folder, app=app)
+    watched = DrainProgress(settings, settings.topics.events.name, group_of(settings, app))
+    try:
+        worker.start()
+        return time_trial([worker], watched.poll, events=events, limit=limit, what="input")
+    finally:
+        worker.kill()  # all is committed, and a graceful end takes a second or two
+        watched.close()
+
+
+class DrainProgress:
+    """What a group has committed of ``topic``; to be closed."""
+
+    def __init__(self, settings: KafkaSettings, topic: str, group: str) -> None:
+        self._ends: Mapping[int, int] = kafka.committed_ends(settings, topic)
+        self._places = [TopicPartition(topic, number) for number in self._ends]
+        self._reader = kafka.consumer(settings, group)
+        self._total = sum(self._ends.values())
+
+    @property
+    def share(self) -> float:
+        """The share that is committed, as far as the coordinator answers; raises KafkaException."""
+        try:
+            found = self._reader.committed(self._places, _TIMEOUT)
+        except KafkaException as error:
+            if not kafka.is_transient(error):
+                raise
+            found = []  # a new group has no coordinator for a moment
+        # The end may lie behind a marker that no committed offset needs to pass.
+        done = sum(min(max(0, one.offset), self._ends[one.partition]) for one in found)
+        return done / self._total if self._total else 1.0
+
+    def poll(self) -> tuple[bool, float]:
+        """Return whether all is committed, and the share that is."""
+        share = self.share
+        return share >= 1, share
+
+    def close(self) -> None:
+        """Close the client."""
+        self._reader.close()

@@ -1,0 +1,54 @@
+"""An installation to measure: its own topics, on a broker of our own or on one that is given."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from benchmarks.order.broker import QUIET, delete_topics
+from izin.local import Kafka
+from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_admin import ensure_topics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def installation(
+    folder: Path, *, partitions: int, bootstrap_servers: str | None = None
+) -> Iterator[KafkaSettings]:
+    """Give an installation with its topics created, under a prefix that nobody else has.
+
+    They are deleted from a broker that is given; a broker of our own ends with them.
+    """
+    if bootstrap_servers is None:
+        with Kafka(folder, heap="1g", java_options=()) as broker:
+            yield _created(broker.bootstrap_servers, partitions)
+        return
+    settings = _created(bootstrap_servers, partitions)
+    try:
+        yield settings
+    finally:
+        delete_topics(settings, {topic.name for topic in settings.topics})
+
+
+def recreate_topics(settings: KafkaSettings) -> None:
+    """Delete and create every topic but the lane that holds the events; raises KafkaException."""
+    lane = settings.topics.events.name
+    delete_topics(settings, {topic.name for topic in settings.topics} - {lane})
+    ensure_topics(settings)
+
+
+def _created(bootstrap_servers: str, partitions: int) -> KafkaSettings:
+    settings = KafkaSettings(
+        bootstrap_servers=bootstrap_servers,
+        registry_url=None,
+        topic_prefix=f"bench-{uuid4().hex[:8]}-",
+        partitions=partitions,
+        client_log_level=QUIET,
+    )
+    ensure_topics(settings)
+    return settings

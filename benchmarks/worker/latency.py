@@ -1,0 +1,171 @@
+"""The benchmark ``latency``: from a publisher's call until subscribers can read the opt-out.
+
+With nothing else to do, on either lane; and on the express lane while the same worker drains a
+backlog of the other.
+"""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from benchmarks.order.broker import publish
+from benchmarks.order.dataset import Dataset, DatasetShape
+from benchmarks.results import RunReport, progress
+from benchmarks.worker.drain import DrainProgress
+from benchmarks.worker.installation import installation
+from benchmarks.worker.order_worker import group_of, order_worker
+from benchmarks.worker.probe import LatencySummary, Probe
+from izin.schemas.codec import Codec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from izin.runtime.settings import KafkaSettings
+
+IDLE, BACKLOG = "idle", "under the backlog"
+
+_INTERVAL = 0.025
+"""Seconds between probes: some forty a second, a trickle."""
+_LEAST = 20
+_POLL_EACH = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latencies:
+    """All latencies of a run, and for how many probes the backlog lasted."""
+
+    summaries: Sequence[LatencySummary]
+    while_draining: int
+
+
+def latency(
+    probes: Annotated[int, typer.Option(min=_LEAST, help="Idle probes, on each lane.")] = 1000,
+    events: Annotated[
+        int, typer.Option(min=1000, help="Events of the backlog on the bulk lane.")
+    ] = 1_000_000,
+    recipients: Annotated[int, typer.Option(min=1, help="Recipients of the backlog.")] = 200_000,
+    partitions: Annotated[int, typer.Option(min=1, help="Partitions of every topic.")] = 4,
+    bootstrap_servers: Annotated[
+        str | None, typer.Option(help="A broker to use instead of one of our own.")
+    ] = None,
+) -> RunReport:
+    """Measure how soon subscribers can read an opt-out, idle and under a backlog."""
+    shape = DatasetShape(events=events, recipients=recipients, partitions=partitions)
+    with (
+        TemporaryDirectory(prefix="izin-bench-") as folder,
+        progress().status("starting") as status,
+        installation(
+            Path(folder), partitions=partitions, bootstrap_servers=bootstrap_servers
+        ) as settings,
+    ):
+        found = measure(settings, shape, Path(folder), probes=probes, on_progress=status.update)
+    title = f"Published until readable, {probes:,} probes a lane, {events:,} events in the backlog"
+    return RunReport(
+        tables=[
+            _table(found.summaries, title),
+            f"the backlog lasted for {found.while_draining:,} probes",
+        ],
+        data={
+            "events": events,
+            "partitions": partitions,
+            "unit": "ms",
+            "while_draining": found.while_draining,
+            "latencies": [asdict(one) for one in found.summaries],
+        },
+        figures=figures(found),
+    )
+
+
+def figures(found: Latencies) -> Mapping[str, float]:
+    """Return the slowest of both outputs, and of both lanes where the worker is idle."""
+    idle = [one for one in found.summaries if IDLE in one.name]
+    backlog = [one for one in found.summaries if BACKLOG in one.name]
+    return {
+        "latency-idle-p50": max(one.p50 for one in idle),
+        "latency-idle-p99": max(one.p99 for one in idle),
+        "latency-backlog-p99": max(one.p99 for one in backlog),
+    }
+
+
+def measure(
+    settings: KafkaSettings,
+    shape: DatasetShape,
+    folder: Path,
+    *,
+    probes: int,
+    on_progress: Callable[[str], None] = lambda _: None,
+) -> Latencies:
+    """Return how long probes take over the topics of ``settings``; the worker ends with it."""
+    codec, random = Codec(), Random(shape.seed)
+    bulk, express = settings.topics.events.name, settings.topics.express.name
+    worker = order_worker(settings, folder)
+    found: list[LatencySummary] = []
+
+    def add(name: str, taken: dict[str, list[float]]) -> None:
+        for topic, seconds in taken.items():
+            output = topic.removeprefix(settings.topic_prefix)
+            found.append(LatencySummary.of(f"{output}, {name}", seconds))
+
+    try:
+        worker.start()
+        worker.wait_ready()
+        with Probe(settings, codec) as probe:
+            for name, lane in ((f"{IDLE}, bulk lane", bulk), (f"{IDLE}, express lane", express)):
+                on_progress(name)
+                for count in (_LEAST, probes):  # the first few warm up
+                    taken = probe.run(
+                        lane,
+                        every=_INTERVAL,
+                        random=random,
+                        should_continue=partial(operator.gt, count),
+                    )
+                add(name, taken)
+            worker.kill()
+            on_progress("publishing the backlog")
+            publish(Dataset(shape, codec), settings)
+            drain = DrainProgress(settings, bulk, group_of(settings))
+            worker.start()
+            worker.wait_ready()
+            on_progress("draining")
+            draining = _WhileDraining(drain)
+            taken = probe.run(express, every=_INTERVAL, random=random, should_continue=draining)
+            drain.close()
+            add(f"{BACKLOG}, express lane", taken)
+    finally:
+        worker.kill()
+    return Latencies(summaries=found, while_draining=draining.lasted)
+
+
+class _WhileDraining:
+    """Continues as long as a backlog lasts, and for a least number of probes."""
+
+    def __init__(self, drain: DrainProgress) -> None:
+        self._drain = drain
+        self.lasted = 0
+
+    def __call__(self, sent: int) -> bool:
+        """Return whether another probe is to follow ``sent`` of them."""
+        if sent % _POLL_EACH == 0 and self._drain.share < 1:
+            self.lasted = sent + _POLL_EACH
+        return sent < max(self.lasted, _LEAST)
+
+
+def _table(found: Sequence[LatencySummary], title: str) -> Table:
+    table = Table(title=title)
+    table.add_column("probes of")
+    for heading in ("probes", "p50, ms", "p99, ms", "most, ms"):
+        table.add_column(heading, justify="right")
+    for one in found:
+        table.add_row(
+            one.name, f"{one.probes:,}", f"{one.p50:.1f}", f"{one.p99:.1f}", f"{one.most:.1f}"
+        )
+    return table

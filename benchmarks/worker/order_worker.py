@@ -1,0 +1,53 @@
+"""The order worker as the product runs it, in a process of its own."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from benchmarks import ROOT
+from izin.local import Child, Command, free_port
+from izin.runtime.settings import StateKind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from izin.runtime.settings import KafkaSettings
+
+APP = "bench"
+_WITHIN = timedelta(minutes=5)
+
+
+def group_of(settings: KafkaSettings, app: str = APP) -> str:
+    """Return the consumer group of the workers of ``app``."""
+    return f"{settings.topic_prefix}{app}-order"
+
+
+def order_worker(
+    settings: KafkaSettings, folder: Path, *, app: str = APP, state: StateKind = StateKind.MEMORY
+) -> Child:
+    """Return a worker, not yet started; it is ready when it owns every partition."""
+    port = free_port()
+    environment = {
+        "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
+        "IZIN_TOPIC_PREFIX": settings.topic_prefix,
+        "IZIN_PARTITIONS": settings.partitions,
+        "IZIN_KAFKA_LOG_LEVEL": settings.client_log_level,
+        "IZIN_APP_ID": app,
+        "IZIN_INSTANCE_ID": "bench",
+        "IZIN_STREAM_PORT": port,
+        "IZIN_STATE": state,
+        "IZIN_STATE_FOLDER": folder / "state",
+    }
+    given = (f"{name}={value}" for name, value in environment.items())
+    return Child(
+        Command(
+            name="order worker",
+            argv=("env", "-u", "SCHEMA_REGISTRY_URL", *given, sys.executable, "-m", "izin.streams"),
+            folder=ROOT,
+            log=folder / "worker.log",
+            ready=f"http://127.0.0.1:{port}/health",
+            ready_within=_WITHIN,
+        )
+    )

@@ -1,0 +1,165 @@
+"""How long an event takes from a publisher's call until subscribers can read what came of it.
+
+A probe is a RET of a new recipient: one row on ``consents`` and one on ``consent-opt-outs``, both
+read ``read_committed``. It is published at its instant whatever became of the ones before, so a
+stall counts for each that falls into it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import TYPE_CHECKING, Self
+
+from confluent_kafka import TopicPartition
+
+from izin.consent.model import ConsentEvent
+from izin.runtime import kafka
+from izin.schemas.cloud_events import headers
+from izin.schemas.partitioning import partition_of
+from izin.schemas.records import event_to_avro
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from random import Random
+
+    from izin.runtime.settings import KafkaSettings
+    from izin.schemas.codec import Codec
+
+_BRAND = 600_002
+_BATCH = 1000
+_WAIT = 0.05
+_WITHIN = 30.0
+_OLD = timedelta(minutes=1)
+_NUMBERS = count()
+"""Of all probes of this process: no recipient comes twice."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencySummary:
+    """How long probes took, in milliseconds."""
+
+    name: str
+    probes: int
+    p50: float
+    p99: float
+    most: float
+
+    @classmethod
+    def of(cls, name: str, seconds: Sequence[float]) -> LatencySummary:
+        """Return the summary by nearest rank; raises ValueError where there is no probe."""
+        ranked = sorted(one * 1000 for one in seconds)
+        if not ranked:
+            raise ValueError(f"no probe of {name} came back")
+        return cls(
+            name=name,
+            probes=len(ranked),
+            p50=ranked[(len(ranked) - 1) // 2],
+            p99=ranked[-(-99 * len(ranked) // 100) - 1],
+            most=ranked[-1],
+        )
+
+
+class Probe:
+    """Publishes probes and reads what comes of them, in a thread of its own; a context manager."""
+
+    def __init__(
+        self, settings: KafkaSettings, codec: Codec, *, partition: int | None = None
+    ) -> None:
+        topics = settings.topics
+        self.outputs = (topics.desired_consents.name, topics.opt_outs.name)
+        self._settings = settings
+        self._codec = codec
+        self._keys = self._recipients(partition)
+        self._producer = kafka.producer(settings, **{"linger.ms": 0})
+        self._sent: dict[bytes, float] = {}
+        self._seen: dict[str, dict[bytes, float]] = {name: {} for name in self.outputs}
+        self._over = threading.Event()
+        places = [
+            TopicPartition(name, number, end)
+            for name in self.outputs
+            for number, end in kafka.committed_ends(settings, name).items()
+        ]
+        self._reader = threading.Thread(
+            target=self._read, args=(places,), name="probe", daemon=True
+        )
+
+    def __enter__(self) -> Self:
+        self._reader.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._reader.join(_WITHIN)
+
+    def run(
+        self, lane: str, *, every: float, random: Random, should_continue: Callable[[int], bool]
+    ) -> dict[str, list[float]]:
+        """Publish a probe to the topic ``lane`` about each ``every`` seconds.
+
+        Goes on while ``should_continue`` of their number. Return by output topic how many seconds
+        each took, once all are back; raises TimeoutError if some do not come back.
+        """
+        sent: list[bytes] = []
+        due = time.perf_counter()
+        while should_continue(len(sent)):
+            due += every * (0.5 + random.random())
+            while (left := due - time.perf_counter()) > 0:
+                self._producer.poll(left)
+            sent.append(self._publish(lane))
+        self._producer.flush(_WITHIN)
+        until = time.perf_counter() + _WITHIN
+        while not all(self._seen[name].keys() >= set(sent) for name in self.outputs):
+            if time.perf_counter() > until:
+                raise TimeoutError(f"probes of {lane} did not come back in {_WITHIN:.0f} s")
+            time.sleep(_WAIT)
+        return {
+            name: [self._seen[name][key] - self._sent[key] for key in sent] for name in self.outputs
+        }
+
+    def _publish(self, lane: str) -> bytes:
+        key, recipient = next(self._keys)
+        at = datetime.now(UTC) - _OLD
+        event = ConsentEvent(
+            event_id=f"probe-{recipient}",
+            customer_id="bench",
+            brand_code=_BRAND,
+            type="MESAJ",
+            recipient=recipient,
+            status="RET",
+            source="HS_WEB",
+            consent_date=at,
+            received_at=at,
+            origin="web",
+        )
+        value = self._codec.encode("ConsentEvent", event_to_avro(event))
+        about = headers(record="ConsentEvent", event_id=event.event_id, source="/bench/web", at=at)
+        self._sent[key] = time.perf_counter()
+        self._producer.produce(lane, key=key, value=value, headers=about)
+        return key
+
+    def _recipients(self, partition: int | None) -> Iterator[tuple[bytes, str]]:
+        """Yield recipients that no other event is about, of one partition if that is given."""
+        for number in _NUMBERS:
+            recipient = f"+90501{number:07d}"
+            key = f"{_BRAND}/MESAJ/BIREYSEL/{recipient}".encode()
+            if partition in {None, partition_of(key, self._settings.partitions)}:
+                yield key, recipient
+
+    def _read(self, places: list[TopicPartition]) -> None:
+        reader = kafka.consumer(self._settings, "bench-probe", **{"fetch.wait.max.ms": 100})
+        try:
+            reader.assign(places)
+            while not self._over.is_set():
+                messages = reader.consume(1, _WAIT)
+                now = time.perf_counter()
+                messages += reader.consume(_BATCH, 0) if messages else []
+                for message in messages:
+                    key = message.key() or b""
+                    if key in self._sent and message.error() is None:
+                        self._seen[message.topic() or ""].setdefault(key, now)
+        finally:
+            reader.close()

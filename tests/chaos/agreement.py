@@ -1,0 +1,38 @@
+"""Whether what was decided, the ledger, İYS's register and the permissions agree on every key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from izin.demo.compare import FinalState, LedgerState, compare
+from izin.sinks.ledger import reads
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from izin.consent.model import Consent
+    from izin.sinks.ledger.db.connection import Ledger
+
+
+async def differences(
+    ledger: Ledger,
+    states: Mapping[str, Consent],
+    register: Mapping[str, str],
+    permitted: Mapping[str, bool],
+) -> list[str]:
+    """Return where ``states``, the ledger, ``register`` and ``permitted`` differ on a key."""
+    kept = {
+        row.key: LedgerState(
+            desired=row.desired_status or "",
+            registered=row.registered,
+            state=row.state,
+            why=row.why or "",
+        )
+        async for row in reads.register(ledger)
+    }
+    desired = {key: str(consent.status) for key, consent in states.items()}
+    found = compare(desired, kept, register, permitted)
+    fine = {FinalState.REGISTERED, FinalState.LOCAL_ONLY}
+    return [f"{one.key}: {one.what}" for one in found.differences] + [
+        f"{count} keys {end}" for end, count in found.final_states.items() if end not in fine
+    ]

@@ -1,0 +1,295 @@
+"""Sinks, their ledger and the İYS simulator in one process, by one clock that a loop moves.
+
+The sinks are the worker's own loops over the ledger's own SQL. Where the SQL reads the database's
+clock it gets the loop's: a function of that name comes before PostgreSQL's. The simulator is
+reached over a transport that may be down or lose replies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import psycopg
+from iys_simulator.app import build_app
+from iys_simulator.clock import Clock
+from iys_simulator.settings import Settings
+from iys_simulator.state import SimulatorState
+from iys_simulator.store.accounts import Account, Subscription
+from iys_simulator.store.accounts import Brand as SimulatorBrand
+from psycopg.rows import DictRow, dict_row
+from pydantic import SecretStr
+
+from izin.iys import IysClient, Pace, TokenAuth
+from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
+from izin.runtime.task_cancellation import cancel_all
+from izin.sinks.ledger.access_tokens import LedgerTokenStore
+from izin.sinks.ledger.db.connection import LOCK_CLASS, Ledger
+from izin.sinks.ledger.db.notifications import NAMES, Bells
+from izin.sinks.ledger.rate_limits import LedgerPacer
+from izin.sinks.outbound.context import Tools
+from izin.sinks.outbound.crew import crew
+from izin.sinks.record.lease import Holder
+from tests.support.builders import BRAND
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from psycopg import AsyncCursor
+
+    from izin.sinks.ledger.db.connection import Connection
+    from izin.sinks.record.messages import Announcer
+    from tests.chaos.days.virtual_loop import VirtualLoop
+
+USERNAME, PASSWORD = "ada@example.com", "not-a-password"
+ADDRESS = "192.0.2.1"
+BRANDS = (BRAND, BRAND + 1)
+RESULT_DELAY = timedelta(seconds=300)
+_LATENCY = 0.05
+_CLOCK = """
+CREATE SCHEMA virtual_clock;
+CREATE FUNCTION virtual_clock.clock_timestamp() RETURNS timestamptz LANGUAGE sql STABLE
+    AS $$ SELECT current_setting('virtual_clock.now')::timestamptz $$;
+"""
+
+
+class Outage(StrEnum):
+    """What can happen to the connection to İYS, or to İYS itself."""
+
+    DOWN = "no connection"
+    LOST = "replies lost after their effect"
+    BUSY = "İYS answers 503"
+
+
+@dataclass(kw_only=True)
+class VirtualTime:
+    """The one clock: the loop's time after the instant at which it began."""
+
+    loop: VirtualLoop
+    began_at: datetime
+
+    def now(self) -> datetime:
+        """Return the instant that it is."""
+        return self.began_at + timedelta(seconds=self.loop.time())
+
+    def seconds(self) -> float:
+        """Return it in epoch seconds."""
+        return self.began_at.timestamp() + self.loop.time()
+
+
+class _PollingConnection(psycopg.AsyncConnection[DictRow]):
+    """A session that waits for a lock in virtual time: whoever holds it needs that to pass."""
+
+    async def execute(self, query: str, *more: object, **how: object) -> AsyncCursor[DictRow]:
+        """Execute; a lock that another holds is tried again."""
+        if "pg_advisory_lock(" not in query:
+            return await super().execute(query, *more, **how)
+        tried = query.replace("pg_advisory_lock(", "pg_try_advisory_lock(")
+        while True:
+            cursor = await super().execute(tried, *more, **how)
+            if next(iter((await cursor.fetchone() or {}).values())):
+                return cursor
+            await asyncio.sleep(_LATENCY)
+
+
+class TimedLedger(Ledger):
+    """The ledger, whose database reads the virtual clock."""
+
+    def __init__(self, settings: LedgerSettings, *, owner: int, time: VirtualTime) -> None:
+        super().__init__(settings, owner=owner)
+        self._time = time
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Give a connection with the virtual clock's instant."""
+        async with super().transaction() as connection:
+            await connection.execute(*self._instant(is_local=True))
+            yield connection
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Connection]:
+        """Give a connection of its own, likewise."""
+        async with await _PollingConnection.connect(
+            self._url, autocommit=True, row_factory=dict_row
+        ) as connection:
+            await connection.execute(*self._instant(is_local=False))
+            yield connection
+
+    def _instant(self, *, is_local: bool) -> tuple[Any, list[object]]:
+        return "SELECT set_config('virtual_clock.now', %s, %s)", [
+            self._time.now().isoformat(),
+            is_local,
+        ]
+
+
+class SimulatorTransport(httpx.AsyncBaseTransport):
+    """The transport to the simulator; ``token_calls`` are the instants of token requests."""
+
+    def __init__(self, simulator: SimulatorState, time: VirtualTime) -> None:
+        self._inner = httpx.ASGITransport(build_app(simulator), client=(ADDRESS, 40_000))
+        self._time = time
+        self.outage: Outage | None = None
+        self.token_calls: list[float] = []
+        self.calls = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Return the simulator's reply, unless there is an outage."""
+        self.calls += 1
+        if request.url.path == "/oauth2/token":
+            self.token_calls.append(self._time.seconds())
+        await asyncio.sleep(_LATENCY)
+        if self.outage is Outage.DOWN:
+            raise httpx.ConnectError("down", request=request)
+        if self.outage is Outage.BUSY:
+            busy = {"errors": [{"code": "H192", "message": "busy"}]}
+            return httpx.Response(503, json=busy, request=request)
+        answer = await self._inner.handle_async_request(request)
+        await answer.aread()
+        await asyncio.sleep(_LATENCY)
+        if self.outage is Outage.LOST:
+            raise httpx.ReadError("lost", request=request)
+        return answer
+
+
+def create_simulator(time: VirtualTime) -> SimulatorState:
+    """Return İYS with our account and brands and its documented limits."""
+    simulator = SimulatorState(
+        Settings(request_window="sliding", hidden_window=0),
+        Clock(time.seconds),
+        pause=asyncio.sleep,
+    )
+    simulator.directory.add_account(
+        Account(username=USERNAME, password=PASSWORD, iys_code=BRAND),
+        Subscription(iys_code=BRAND),
+    )
+    for code in BRANDS:
+        simulator.directory.add_brand(
+            SimulatorBrand(
+                code=code, iys_code=BRAND, name="Örnek", activated_at="2020-01-01 00:00:00"
+            )
+        )
+    return simulator
+
+
+@dataclass(kw_only=True)
+class VirtualSinks:
+    """The sink processes; one that is killed leaves everything as it stood."""
+
+    count: int
+    database_url: str
+    time: VirtualTime
+    transport: SimulatorTransport
+    announcer: Announcer
+    poll_interval: timedelta
+    unforeseen: list[str] = field(default_factory=list)
+    starts: int = 0
+    bells: Bells = field(default_factory=Bells)
+    _running: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+
+    def notify(self) -> None:
+        """Wake the loops, as a NOTIFY of the database does."""
+        for name in NAMES:
+            self.bells.ring(name)
+
+    def start(self, number: int) -> None:
+        """Start a sink, unless it runs."""
+        if number not in self._running:
+            self.starts += 1
+            self._running[number] = asyncio.create_task(self._run(), name=f"sink {number}")
+
+    def start_all(self) -> None:
+        """Start every sink that does not run."""
+        for number in range(self.count):
+            self.start(number)
+
+    async def kill(self, number: int) -> None:
+        """End a sink amid whatever it does; raises what had ended it before."""
+        task = self._running.pop(number, None)
+        if task is None:
+            return
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    async def end(self) -> None:
+        """End all."""
+        for number in range(self.count):
+            await self.kill(number)
+
+    def check(self) -> None:
+        """Raise what ended a sink that should run."""
+        for task in self._running.values():
+            if task.done():
+                task.result()
+
+    def ledger(self) -> TimedLedger:
+        """Return the ledger as one process opens it."""
+        settings = LedgerSettings(database_url=SecretStr(self.database_url), pool_size=3)
+        return TimedLedger(settings, owner=secrets.randbelow(2**31 - 1) + 1, time=self.time)
+
+    async def _run(self) -> None:
+        iys = IysSettings(
+            base_url="http://iys.example.com",
+            username=USERNAME,
+            password=SecretStr(PASSWORD),
+            result_delay=RESULT_DELAY + timedelta(seconds=1),
+        )
+        sink = SinkSettings(poll_interval=self.poll_interval)
+        loop = self.time.loop
+        async with AsyncExitStack() as stack:
+            ledger = await stack.enter_async_context(self.ledger())
+            living = await stack.enter_async_context(ledger.session())
+            await living.execute("SELECT pg_advisory_lock(%s, %s)", [LOCK_CLASS, int(ledger.owner)])
+            pacer = LedgerPacer(ledger, Pace(), address=ADDRESS, clock=loop.time)
+            await pacer.begin()
+            store = LedgerTokenStore(ledger=ledger, account=USERNAME, address=ADDRESS)
+            auth = TokenAuth(iys, store, now=self.time.now)
+            client = await stack.enter_async_context(
+                IysClient(iys, auth=auth, pacer=pacer, transport=self.transport, clock=loop.time)
+            )
+            tools = Tools(
+                ledger=ledger,
+                client=client,
+                announcer=self.announcer,
+                clock=self.time.now,
+                pacer=pacer,
+                holder=Holder(
+                    owner=ledger.owner,
+                    lease=sink.lease,
+                    call_within=iys.timeout,
+                    account=iys.username,
+                    address=iys.egress_address,
+                ),
+                unforeseen=self.unforeseen.append,
+            )
+            lanes = [
+                asyncio.create_task(work, name=name)
+                for name, work in crew(tools, iys, sink, self.bells, asyncio.Event())
+            ]
+            try:
+                done, _ = await asyncio.wait(lanes, return_when=asyncio.FIRST_EXCEPTION)
+                for lane in done:
+                    lane.result()
+            finally:
+                await cancel_all(lanes)
+
+
+def set_clock(database_url: str) -> None:
+    """Give the database the virtual clock: its schema comes before PostgreSQL's own."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(_CLOCK)
+        row: DictRow | None = (
+            connection.cursor(row_factory=dict_row)
+            .execute("SELECT quote_ident(current_database()) AS name")
+            .fetchone()
+        )
+        assert row is not None
+        connection.execute(
+            f"ALTER DATABASE {row['name']} SET search_path = virtual_clock, public, pg_catalog"
+        )

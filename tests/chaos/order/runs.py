@@ -1,0 +1,209 @@
+"""One run of the campaign: fresh brokers, fresh topics, faults for a while, and the verdict."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_admin import ensure_topics
+from izin.schemas.codec import Codec
+from tests.chaos.order.brokers import THREE, BrokerCluster
+from tests.chaos.order.campaign import InstrumentedWorker, OrderCampaign
+from tests.chaos.order.fault_points import FaultPoint
+from tests.chaos.order.faults import AT_POINTS, WEIGHTS, InjectedFault, OrderFault
+from tests.chaos.order.load_generator import LoadGenerator
+from tests.support.order_traffic import Traffic
+from tests.support.order_verdict import OrderVerdict, examine
+from tests.support.order_workers import all_held, until
+
+PARTITIONS = 12
+WORKERS = 3
+RECIPIENTS = 400
+RATE = 400.0
+"""Events a second."""
+_FIRST_EVENTS = 2000
+_OWNED_WITHIN = 180.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderRun:
+    """What came of one run."""
+
+    brokers: int
+    seconds: float
+    injected: list[InjectedFault]
+    ended: Counter[str]
+    """Workers that ended by themselves."""
+    statuses: Counter[int]
+    """Exit statuses after SIGTERM."""
+    slowest_end: float
+    stop_reasons: Counter[str]
+    verdict: OrderVerdict
+    recovered: bool
+    """Whether in the end each partition had one owner, and no worker held what is another's."""
+
+    @property
+    def violations(self) -> int:
+        """How often a promise was broken, a failed recovery and a bad exit status included."""
+        bad_exits = sum(self.statuses.values()) - self.statuses[0]
+        return broken_promises(self.verdict) + (not self.recovered) + bad_exits
+
+    @property
+    def at_points(self) -> int:
+        return sum(one.fault in AT_POINTS for one in self.injected)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "brokers": self.brokers,
+            "seconds": round(self.seconds, 1),
+            "faults": len(self.injected),
+            "at_fault_points": self.at_points,
+            "by_fault": Counter(one.fault for one in self.injected),
+            "by_point": Counter(one.point for one in self.injected if one.point),
+            "recovered": self.recovered,
+            **verdict_as_json(self.verdict),
+            "ended_by_themselves": self.ended,
+            "exit_statuses_after_sigterm": self.statuses,
+            "slowest_sigterm_seconds": round(self.slowest_end, 2),
+            "stop_reasons": self.stop_reasons,
+            "injected": [str(one) for one in self.injected],
+        }
+
+
+def broken_promises(verdict: OrderVerdict) -> int:
+    """Return how many events and keys a verdict found to be broken."""
+    broken = (verdict.missing, verdict.doubled, verdict.regressions, verdict.wrong)
+    return sum(map(len, (*broken, verdict.opt_outs)))
+
+
+def verdict_as_json(verdict: OrderVerdict) -> dict[str, Any]:
+    return {
+        "missing": len(verdict.missing),
+        "doubled": len(verdict.doubled),
+        "regressions": len(verdict.regressions),
+        "wrong": len(verdict.wrong),
+        "opt_outs_wrong": len(verdict.opt_outs),
+        "counts": verdict.counts,
+    }
+
+
+@contextmanager
+def running_campaign(
+    folder: Path, *, brokers: int, seed: int, on_progress: Callable[[str], None]
+) -> Iterator[OrderCampaign]:
+    """Give a campaign whose workers own every partition; nothing of it is left running."""
+    folder.mkdir(parents=True)
+    random = Random(seed)
+    with BrokerCluster(folder, brokers) as cluster:
+        settings = KafkaSettings(
+            bootstrap_servers=cluster.bootstrap_servers,
+            partitions=PARTITIONS,
+            replication_factor=brokers,
+        )
+        ensure_topics(settings)
+        traffic = Traffic(settings, Codec(), seed=seed, recipients=RECIPIENTS)
+        traffic.publish(_FIRST_EVENTS)
+        load = LoadGenerator(traffic, RATE)
+        workers: list[InstrumentedWorker] = []
+        try:
+            workers += [
+                InstrumentedWorker(f"worker-{n}", settings, folder) for n in range(1, WORKERS + 1)
+            ]
+            until(lambda: all_held(workers, PARTITIONS), within=_OWNED_WITHIN, what="owners")
+            load.start()
+            yield OrderCampaign(
+                cluster=cluster,
+                settings=settings,
+                workers=workers,
+                load=load,
+                random=random,
+                on_progress=on_progress,
+            )
+        finally:
+            for worker in workers:
+                worker.kill()
+
+
+def planned(
+    plan: list[tuple[OrderFault, FaultPoint | None]],
+) -> Callable[[OrderCampaign, Random], bool]:
+    """Return what injects `plan` in its order, each fault until it took effect."""
+    left = list(plan)
+
+    def inject(campaign: OrderCampaign, _random: Random) -> bool:
+        if left and campaign.inject(*left[0]):
+            left.pop(0)
+        return bool(left)
+
+    return inject
+
+
+def random_faults(seconds: float) -> Callable[[OrderCampaign, Random], bool]:
+    """Return what injects random faults for so many seconds."""
+    limit = time.monotonic() + seconds
+
+    def inject(campaign: OrderCampaign, random: Random) -> bool:
+        (fault,) = random.choices(list(WEIGHTS), list(WEIGHTS.values()))
+        if fault is not OrderFault.LEADER_KILL or campaign.cluster.size == THREE:
+            campaign.inject(fault)
+        return time.monotonic() < limit
+
+    return inject
+
+
+def run_with_faults(
+    folder: Path,
+    *,
+    brokers: int,
+    seed: int,
+    inject: Callable[[OrderCampaign, Random], bool],
+    on_progress: Callable[[str], None],
+    pause: float = 0.8,
+) -> OrderRun:
+    """Inject until `inject` says that it was the last, at most `pause` seconds apart; judge."""
+    began = time.monotonic()
+    random = Random(f"{seed}/when")
+    with running_campaign(folder, brokers=brokers, seed=seed, on_progress=on_progress) as campaign:
+        next_at = 0.0
+        goes_on = True
+        while goes_on:
+            campaign.supervise()
+            if time.monotonic() >= next_at:
+                goes_on = inject(campaign, random)
+                next_at = time.monotonic() + random.uniform(0.2, pause)
+            time.sleep(0.02)
+        recovered = campaign.finish()
+        verdict = examine(campaign.settings, Codec())
+    return OrderRun(
+        brokers=brokers,
+        seconds=time.monotonic() - began,
+        injected=campaign.injected,
+        ended=campaign.ended,
+        statuses=campaign.end_statuses,
+        slowest_end=max(campaign.end_seconds),
+        stop_reasons=stop_reasons(folder),
+        verdict=verdict,
+        recovered=recovered,
+    )
+
+
+def stop_reasons(folder: Path) -> Counter[str]:
+    """Return why the workers gave up transactions and stopped, as their logs under `folder` say."""
+    found: Counter[str] = Counter()
+    for log in sorted(folder.glob("*.log")):
+        for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if entry.get("event") == "transaction aborted":
+                found[f"lost: {entry.get('error')}"] += 1
+            elif entry.get("level") == "critical":
+                found[f"critical: {entry.get('event')}"] += 1
+    return found

@@ -1,0 +1,64 @@
+"""The verdict of a campaign of the order stage, and its exit code."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from benchmarks.bars import bars_of
+from benchmarks.results import publish
+from tests.chaos.order.__main__ import report
+from tests.chaos.order.rolling import RollingRestarts
+from tests.chaos.order.runs import OrderRun
+from tests.support.order_verdict import OrderVerdict
+
+
+def a_run(*, verdict: OrderVerdict, recovered: bool = True, status: int = 0) -> OrderRun:
+    return OrderRun(
+        brokers=1,
+        seconds=1,
+        injected=[],
+        ended=Counter(),
+        statuses=Counter({status: 1}),
+        slowest_end=1,
+        stop_reasons=Counter(),
+        verdict=verdict,
+        recovered=recovered,
+    )
+
+
+def rolling(*, stall: float = 1, end: float = 1, status: int = 0) -> RollingRestarts:
+    return RollingRestarts(
+        rounds=1, ends=[end], statuses={status}, stall=stall, verdict=OrderVerdict(), recovered=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("run", "restarts", "short"),
+    [
+        (a_run(verdict=OrderVerdict()), rolling(), set()),
+        (a_run(verdict=OrderVerdict(missing=[("a", 0, 1)])), rolling(), {"order-violations"}),
+        (a_run(verdict=OrderVerdict(doubled=[("a", 0, 1)])), rolling(), {"order-violations"}),
+        (a_run(verdict=OrderVerdict(regressions=[b"k"])), rolling(), {"order-violations"}),
+        (a_run(verdict=OrderVerdict(wrong=[b"k"])), rolling(), {"order-violations"}),
+        (a_run(verdict=OrderVerdict(opt_outs=[b"k"])), rolling(), {"order-violations"}),
+        (a_run(verdict=OrderVerdict(), recovered=False), rolling(), {"order-violations"}),
+        (a_run(verdict=OrderVerdict(), status=70), rolling(), {"order-violations"}),
+        (a_run(verdict=OrderVerdict()), rolling(status=70), {"order-violations"}),
+        (a_run(verdict=OrderVerdict()), rolling(stall=5.1), {"rolling-stall"}),
+        (a_run(verdict=OrderVerdict()), rolling(end=5.1), {"rolling-end"}),
+    ],
+)
+def test_a_campaign_with_a_broken_promise_is_short(
+    run: OrderRun,
+    restarts: RollingRestarts,
+    short: set[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    """Each violation shows in the last lines and in the exit code."""
+    bars = [bar.name for bar in bars_of("chaos-order")]
+    found = report([run], restarts, seed=1)
+    assert publish(found, bars=bars, results=tmp_path / "result.json") == bool(short)
+    lines = capsys.readouterr().out.splitlines()[-len(bars) :]
+    assert {line.partition(":")[0] for line in lines if line.endswith("short")} == short

@@ -1,0 +1,86 @@
+"""The benchmarks of the order worker, each in small on the real broker."""
+
+import pytest
+
+from benchmarks.order.dataset import Dataset, DatasetShape
+from benchmarks.worker.latency import latency
+from benchmarks.worker.poison import POISONS, PoisonedDataset, poison
+from benchmarks.worker.probe import LatencySummary
+from benchmarks.worker.replay import replay
+from benchmarks.worker.restart import restart
+from izin.runtime.settings import StateKind
+from izin.schemas.codec import Codec, UndecodableError
+
+BROKER = pytest.mark.broker
+SMALL = {"partitions": 1, "recipients": 300, "events": 1000}
+
+
+@BROKER
+def test_latencies_are_measured_idle_and_under_a_backlog(kafka: str):
+    """Every probe comes back on both outputs, and is counted."""
+    found = latency(probes=20, **SMALL, bootstrap_servers=kafka)
+    names = [one["name"] for one in found.data["latencies"]]
+    assert names == [
+        f"{output}, {how}"
+        for how in ("idle, bulk lane", "idle, express lane", "under the backlog, express lane")
+        for output in ("consents", "consent-opt-outs")
+    ]
+    for one in found.data["latencies"]:
+        assert one["probes"] >= 20
+        assert 0 < one["p50"] <= one["p99"] <= one["most"]
+    assert all(found.figures.values())
+
+
+@BROKER
+def test_three_passes_of_a_replay_end_with_the_same_state(kafka: str):
+    """One digest; the pass over existing state writes no row more."""
+    found = replay(**SMALL, bootstrap_servers=kafka)
+    first, again, over = found.data["passes"]
+    assert found.data["same"]
+    assert found.figures["replay-states"] == 1
+    assert first["output"] == again["output"] == over["output"]
+    assert first["output"]["rows"] > 300
+
+
+@BROKER
+def test_poisoned_records_become_dead_letters_on_their_lane_alone(kafka: str):
+    """Every poisoned record is a dead letter, on the one lane and not on the other."""
+    found = poison(**SMALL, share=0.02, trials=1, bootstrap_servers=kafka)
+    assert found.data["dead_letters"] == found.data["poisoned"] > 5
+    assert [one["name"] for one in found.data["contenders"]] == ["clean", "poisoned"]
+
+
+@BROKER
+def test_a_cold_start_is_timed_until_both_partitions_are_owned(kafka: str):
+    """Without a warm start there is no figure of one."""
+    found = restart(keys=2000, state=[StateKind.MEMORY], bootstrap_servers=kafka)
+    (start,) = found.data["starts"]
+    assert start["name"] == "memory, from the topic"
+    assert start["seconds"] > 0 < start["cpu"]
+    assert found.figures == {"restart-warm": None, "restart-cold": start["seconds"]}
+
+
+def test_each_kind_of_poison_is_undecodable():
+    """A record that the codec could read would be no poison; the last of a partition never is."""
+    codec = Codec()
+    shape = DatasetShape(events=200, partitions=2, truncated=0)
+    dataset = PoisonedDataset(shape, codec, share=0.1)
+    made = list(dataset.records())
+    undecodable = []
+    for record in made:
+        try:
+            codec.decode_event(record.value)
+        except UndecodableError:
+            undecodable.append(record)
+    assert len(made) == 200
+    assert len(undecodable) == dataset.poisoned > len(POISONS)
+    assert [one.key for one in made] == [one.key for one in Dataset(shape, codec).records()]
+
+
+def test_a_percentile_of_few_probes_is_one_of_them():
+    """The nearest rank; and no probe gives no figure."""
+    found = LatencySummary.of("x", [number / 1000 for number in range(1, 101)])
+    assert (found.probes, found.p50, found.p99, found.most) == (100, 50, 99, 100)
+    assert LatencySummary.of("x", [0.007]).p99 == pytest.approx(7)
+    with pytest.raises(ValueError, match="no probe of x"):
+        LatencySummary.of("x", [])

@@ -1,0 +1,34 @@
+"""The Kafka clients' logs are the process's own."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from izin.runtime import kafka
+from izin.runtime.settings import KafkaSettings
+
+NOBODY = KafkaSettings(bootstrap_servers="127.0.0.1:1")
+"""No broker listens there: librdkafka reports it at once."""
+
+
+@pytest.mark.parametrize(
+    "client",
+    [kafka.producer, lambda settings: kafka.consumer(settings, "group"), kafka.admin],
+    ids=["producer", "consumer", "admin"],
+)
+def test_a_clients_errors_are_logged_and_never_written_to_stderr(
+    client: Callable[[KafkaSettings], Any],
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """A line of a library on a terminal would look like something a person must act on."""
+    made = client(NOBODY)
+    for _ in range(100):
+        made.poll(0.1)
+        if caplog.records:
+            break
+    assert {(one.name, one.levelno) for one in caplog.records} == {("librdkafka", logging.ERROR)}
+    assert "127.0.0.1:1" in caplog.text
+    assert capfd.readouterr().err == ""

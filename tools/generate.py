@@ -1,0 +1,296 @@
+"""``python -m tools.generate`` (``make docs``): write the files that are generated from code."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args, get_origin
+
+from pydantic import TypeAdapter
+
+from izin.consent import lifecycle
+from izin.consent import violations as law
+from izin.consent.message_classes import CLASSES
+from izin.iys.verdicts import VERDICTS, Verdict
+from izin.producers.mapping import violations as ours
+from izin.runtime.settings import (
+    IntakeSettings,
+    IysSettings,
+    KafkaSettings,
+    LedgerSettings,
+    LogSettings,
+    SinkSettings,
+    StreamSettings,
+)
+from izin.schemas import contracts
+from izin.schemas.topics import DEFAULT_PARTITIONS, Topics
+from izin.streams import guard
+from tools.generate_benchmarks import benchmarks_page
+from tools.generate_offsets import offset_modules
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic_settings import BaseSettings
+
+    from izin.schemas.topics import Topic
+
+ROOT = Path(__file__).parents[1]
+_NOTE = "<!-- Generated from code by `make docs`; changes here are lost. -->\n"
+
+
+def pages() -> Mapping[str, str]:
+    """Return the generated texts by the path of their file."""
+    return {
+        "docs/benchmarks.md": benchmarks_page(_NOTE),
+        "docs/codes.md": _codes(),
+        "docs/lifecycle.md": _lifecycle(),
+        "docs/messages.md": _messages(),
+        "docs/topics.md": _topics(),
+        "docs/settings.md": _settings(),
+        **offset_modules(),
+    }
+
+
+_LIFECYCLE = """{note}
+# Lifecycle of an obligation
+
+What a key still owes İYS, from `izin.consent.lifecycle`. A transition that is not shown is an error
+that changes nothing; the ledger's database refuses it too.
+
+```mermaid
+{diagram}```
+"""
+
+_CODES = """{note}
+# Codes
+
+Which package reports or reads which code. An `H` code is İYS's own, an `IZIN-` code is ours.
+
+## Reported before a submission
+
+The producers check the notation of a record, the law its content, the order stage whether it is a
+record at all. An opt-out whose key can be read is valid whatever codes it gets.
+
+| code | reported by | English | Turkish |
+|---|---|---|---|
+{named}
+
+## Read from İYS's answer
+
+From `izin.iys.verdicts`, whatever the HTTP status. A code that is not here is `unknown`: a person
+must act, and it is never final.
+
+| verdict | codes |
+|---|---|
+{read}
+"""
+
+_NAMING = {"the producers": ours.REASONS, "the law": law.REASONS, "the order stage": guard.REASONS}
+
+_MESSAGES = """{note}
+# Classes of messages
+
+From `izin.consent.message_classes`. A commercial message needs a consent that İYS holds. An exempt
+one may be sent whatever is registered, **as long as it promotes nothing**: with one line of
+advertising it is commercial. Without a class a message is commercial.
+
+| class | kind | from | because |
+|---|---|---|---|
+{rows}
+"""
+
+_TOPICS = """{note}
+# Topics
+
+From `izin.schemas.topics`. P is fixed for life ({partitions} unless set otherwise). Keyed topics
+carry the canonical key `brand_code/type/recipient_type/recipient`, on the partition that murmur2
+gives it.
+
+| topic | record | partitions | written by | settings | dead letters |
+|---|---|---|---|---|---|
+{rows}
+"""
+
+_RECORD = """
+## {record}
+
+{doc}
+
+| field | type | |
+|---|---|---|
+{rows}
+"""
+
+_SETTINGS = """{note}
+# Settings
+
+From `izin.runtime.settings`: read from the environment once, at the start of a process. Durations
+are ISO 8601 (`PT5S`) or seconds, lists are JSON.
+"""
+
+_GROUP = """
+## {name}
+
+{doc}
+
+| name | type | default | |
+|---|---|---|---|
+{rows}
+"""
+
+_GROUPS = (
+    KafkaSettings,
+    LedgerSettings,
+    IysSettings,
+    StreamSettings,
+    SinkSettings,
+    IntakeSettings,
+    LogSettings,
+)
+
+
+def _settings() -> str:
+    return _SETTINGS.format(note=_NOTE) + "".join(_group(one) for one in _GROUPS)
+
+
+def _group(group: type[BaseSettings]) -> str:
+    rows = "\n".join(
+        _row(
+            f"`{field.validation_alias}`",
+            _named(field.annotation),
+            "must be set" if field.is_required() else _default(field.default),
+            " ".join((field.description or "").replace("``", "`").split()),
+        )
+        for field in group.model_fields.values()
+    )
+    doc = (group.__doc__ or "").strip()
+    return _GROUP.format(name=_titled(group), doc=doc, rows=rows)
+
+
+def _titled(group: type[BaseSettings]) -> str:
+    name = group.__name__.removesuffix("Settings")
+    return "İYS" if name == "Iys" else name
+
+
+def _named(annotation: object) -> str:
+    """Return in words what a setting takes."""
+    if isinstance(annotation, type):
+        name = annotation.__name__
+        if issubclass(annotation, StrEnum):
+            return " or ".join(annotation)
+        if get_origin(annotation) is None:
+            return _TYPES.get(name, name)
+    if get_origin(annotation) is tuple:
+        return f"list of {_named(get_args(annotation)[0])}"
+    given = [one for one in get_args(annotation) if one is not type(None)]
+    return " or ".join(_named(one) for one in given)
+
+
+_TYPES = {
+    "str": "text",
+    "int": "number",
+    "float": "number",
+    "bool": "true or false",
+    "SecretStr": "secret",
+    "timedelta": "duration",
+    "Path": "path",
+}
+
+
+def _default(value: object) -> str:
+    match value:
+        case None | ():
+            return "none"
+        case "":
+            return "empty"
+        case timedelta():
+            return f"`{TypeAdapter(timedelta).dump_python(value, mode='json')}`"
+        case bool():
+            return f"`{str(value).lower()}`"
+        case _:
+            return f"`{value}`"
+
+
+def _lifecycle() -> str:
+    return _LIFECYCLE.format(note=_NOTE, diagram=lifecycle.diagram())
+
+
+def _codes() -> str:
+    named = "\n".join(
+        _row(f"`{code}`", layer, *reasons)
+        for layer, table in _NAMING.items()
+        for code, reasons in sorted(table.items())
+    )
+    codes = {
+        verdict: ", ".join(f"`{code}`" for code, meant in VERDICTS.items() if meant is verdict)
+        for verdict in Verdict
+    }
+    read = "\n".join(_row(f"`{verdict}`", found) for verdict, found in codes.items() if found)
+    return _CODES.format(note=_NOTE, named=named, read=read)
+
+
+def _messages() -> str:
+    rows = "\n".join(
+        _row(f"`{name}`", rule.kind, rule.article, rule.sentence) for name, rule in CLASSES.items()
+    )
+    return _MESSAGES.format(note=_NOTE, rows=rows)
+
+
+def _topics() -> str:
+    rows = "\n".join(_topic(topic) for topic in Topics())
+    head = _TOPICS.format(note=_NOTE, partitions=DEFAULT_PARTITIONS, rows=rows)
+    return head + "".join(_record(one) for one in contracts.current().values())
+
+
+def _topic(topic: Topic) -> str:
+    config = ", ".join(f"`{name}={value}`" for name, value in topic.config.items())
+    return _row(
+        f"`{topic.name}`",
+        topic.record,
+        "P" if topic.keyed else "1",
+        topic.owner,
+        config,
+        f"`{topic.dead_letters}`" if topic.dead_letters else "",
+    )
+
+
+def _record(contract: contracts.Contract) -> str:
+    rows = "\n".join(
+        _row(f"`{field['name']}`", _type(field["type"]), field.get("doc", ""))
+        for field in contract.schema["fields"]
+    )
+    return _RECORD.format(record=contract.record, doc=contract.schema["doc"], rows=rows)
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _type(schema: object) -> str:
+    """Return in words what an Avro ``schema`` takes."""
+    match schema:
+        case list():
+            words = " or ".join(_type(one) for one in schema)
+        case {"logicalType": str(name)} | str(name):
+            words = name
+        case {"type": "array", "items": items}:
+            words = f"list of {_type(items)}"
+        case {"type": "map", "values": values}:
+            words = f"map of {_type(values)}"
+        case {"name": str(name)}:
+            words = name
+        case _:
+            raise TypeError(f"no words for the schema {schema}")
+    return words
+
+
+def main() -> None:
+    """Write the pages."""
+    for name, text in pages().items():
+        (ROOT / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

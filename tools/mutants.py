@@ -1,0 +1,48 @@
+"""``python -m tools.mutants``: judge a run of mutmut; ``make mutants`` ends with this.
+
+Prints what each survivor changed; the reasons why they may live stand in docs/mutants.md. It ends
+with the line ``law-mutants``, ``ok`` or ``short``. Exit code 1 where it is short.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.bars import BARS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+STATS = Path("mutants/mutmut-cicd-stats.json")
+
+
+def killed_share(stats: Mapping[str, int]) -> float:
+    """Return the share of the mutants that a test noticed; one that never ends is noticed too."""
+    return (stats["killed"] + stats["timeout"]) / (stats["total"] - stats["skipped"])
+
+
+def judge(stats: Mapping[str, int]) -> int:
+    """Print the share of killed mutants and return the exit code."""
+    bar, share = BARS["law-mutants"], killed_share(stats) * 100
+    sys.stdout.write(f"{stats['total']} mutants\n{bar.verdict(share)}\n")
+    return 0 if bar.is_met(share) else 1
+
+
+def main() -> int:
+    """Print the survivors and judge."""
+    mutmut = str(Path(sys.executable).parent / "mutmut")
+    results = subprocess.run([mutmut, "results"], check=True, capture_output=True, text=True)
+    for line in results.stdout.splitlines():
+        name, _, fate = line.strip().partition(": ")
+        if fate in {"survived", "no tests", "suspicious"}:
+            subprocess.run([mutmut, "show", name], check=True)
+    subprocess.run([mutmut, "export-cicd-stats"], check=True, stdout=subprocess.DEVNULL)
+    return judge(json.loads(STATS.read_text(encoding="utf-8")))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
