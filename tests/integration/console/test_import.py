@@ -197,7 +197,7 @@ def test_a_yes_past_its_term_is_counted_apart(izin: Izin, brand: int, tmp_path: 
         ("--recipient=0555 12", "--recipient: not a phone number"),
         ("--brand=999", "izin brands add 999"),
         ("--status=MAYBE", "--status: "),
-        ("--date=03/04/2026 10:00", "--date: day and month could be exchanged"),
+        ("--date=03/04/2026 10:00", "--date: day and month could be swapped"),
     ],
 )
 def test_a_statement_that_cannot_be_used_names_the_option(
