@@ -34,7 +34,7 @@ from izin.consent.model import (
 from izin.consent.obligation import Action, Desired, Registered, RegisteredState, Ruling, rule
 from izin.consent.ordering import decide, merge
 from izin.consent.phones import read_phone
-from izin.consent.terms import BrandTerms, Urgency, due_at, expires_at, time_left, urgency
+from izin.consent.terms import BrandTerms, due_at, expires_at
 from izin.consent.violations import Violation, violation
 
 __all__ = [
@@ -55,7 +55,6 @@ __all__ = [
     "Ruling",
     "Source",
     "Status",
-    "Urgency",
     "Violation",
     "add_business_days",
     "admit",
@@ -70,7 +69,5 @@ __all__ = [
     "read_email",
     "read_phone",
     "rule",
-    "time_left",
-    "urgency",
     "violation",
 ]

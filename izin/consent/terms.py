@@ -2,8 +2,8 @@
 
 How İYS itself counts is not published, so there are two readings of the third business day:
 
-- ``due_at``, strict: the same time of day, or 13:00 if that is a half day. It drives urgency and
-  alerts.
+- ``due_at``, strict: the same time of day, or 13:00 if that is a half day. It drives the
+  order of submission and alerts.
 - ``expires_at``, lenient: the end of that day. After it an ONAY is no longer submitted, for by
   m.7/12 a consent that was not registered in time is invalid and a new one is needed.
 
@@ -26,7 +26,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
-from enum import StrEnum
 
 from izin.consent.business_days import (
     FIRST_YEAR,
@@ -46,9 +45,6 @@ _DAY_ENDS = time(23, 59, 59)
 """Terms have whole seconds."""
 _CALENDAR_BEGINS = datetime(FIRST_YEAR, 1, 1, tzinfo=TURKEY)
 
-_SOON = timedelta(hours=24)
-_LAST_HOUR = timedelta(hours=1)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrandTerms:
@@ -63,17 +59,6 @@ class BrandTerms:
             aware("activated_at", self.activated_at)
         if self.loading_deadline is not None:
             aware("loading_deadline", self.loading_deadline)
-
-
-class Urgency(StrEnum):
-    """How close a deadline is; the closest is claimed first."""
-
-    OVERDUE = "overdue"
-    LAST_HOUR = "last-hour"
-    SOON = "soon"
-    """Within 24 hours: an alert by the reference."""
-    CALM = "calm"
-    NO_DEADLINE = "no-deadline"
 
 
 def due_at(
@@ -125,23 +110,6 @@ def due_and_expiry(
     last_day = _last_day(moment, calendar)
     due = _bound(brand, now, _due(moment, last_day, calendar))
     return due, None if status is Status.RET else _bound(brand, now, _end(last_day))
-
-
-def time_left(now: datetime, deadline: datetime | None) -> timedelta | None:
-    """Return the time left until ``deadline``, negative once passed; None: no deadline."""
-    return None if deadline is None else deadline - aware("now", now)
-
-
-def urgency(now: datetime, deadline: datetime | None) -> Urgency:
-    """Return how close ``deadline`` is at ``now``."""
-    left = time_left(now, deadline)
-    if left is None:
-        return Urgency.NO_DEADLINE
-    if left < timedelta(0):
-        return Urgency.OVERDUE
-    if left <= _LAST_HOUR:
-        return Urgency.LAST_HOUR
-    return Urgency.SOON if left <= _SOON else Urgency.CALM
 
 
 def _in_turkey(instant: datetime) -> datetime:

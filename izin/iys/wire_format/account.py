@@ -55,18 +55,9 @@ class Subscription:
     status: str
     """One of :class:`SubscriptionStatus`, as İYS wrote it."""
     package: str | None
-    starts_at: datetime | None
     expires_at: datetime | None
     consent_limit: int | None
     used: int | None
-    may_exceed: bool | None
-
-    @property
-    def is_full(self) -> bool:
-        """Whether a new recipient would be refused (H525), as far as İYS shows it."""
-        if self.consent_limit is None or self.used is None or self.may_exceed:
-            return False
-        return self.used >= self.consent_limit
 
     @classmethod
     def read(cls, reader: JsonReader) -> Subscription:
@@ -74,11 +65,9 @@ class Subscription:
         return cls(
             status=reader.text("status"),
             package=reader.text_or_none("subscriptionPackageName"),
-            starts_at=reader.instant_or_none("startDate"),
             expires_at=reader.instant_or_none("expirationDate"),
             consent_limit=reader.integer_or_none("consentLimit"),
             used=reader.integer_or_none("usedConsentLimit"),
-            may_exceed=reader.boolean_or_none("consentLimitExceed"),
         )
 
 

@@ -195,7 +195,7 @@ def test_import_counts_onay_past_its_term(izin: Izin, brand: int, tmp_path: Path
         ("--recipient=0555 12", "--recipient: not a phone number"),
         ("--brand=999", "izin brands add 999"),
         ("--status=MAYBE", "--status: "),
-        ("--date=03/04/2026 10:00", "--date: day and month could be exchanged"),
+        ("--date=03/04/2026 10:00", "--date: day and month could be swapped"),
     ],
 )
 def test_publish_unusable_input_names_the_option(

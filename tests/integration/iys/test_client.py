@@ -330,7 +330,6 @@ async def test_account_is_read(client: IysClient):
 
     assert (brand.brand_code, brand.name, brand.approvals) == (100001, "Örnek", 1)
     assert subscription.status == "ACTIVE"
-    assert not subscription.is_full
 
 
 class Receiver(BaseHTTPRequestHandler):

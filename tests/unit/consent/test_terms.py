@@ -10,12 +10,9 @@ from izin.consent.model import Status
 from izin.consent.terms import (
     TURKEY,
     BrandTerms,
-    Urgency,
     due_and_expiry,
     due_at,
     expires_at,
-    time_left,
-    urgency,
 )
 from tests.unit.consent.public_holidays import TERMS
 
@@ -270,37 +267,6 @@ def test_extra_closed_days_extend_the_term():
 
 
 DEADLINE = datetime(2026, 3, 5, 9, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("left", "expected"),
-    [
-        (timedelta(seconds=-1), Urgency.OVERDUE),
-        (timedelta(0), Urgency.LAST_HOUR),
-        (timedelta(hours=1), Urgency.LAST_HOUR),
-        (timedelta(hours=1, seconds=1), Urgency.SOON),
-        (timedelta(hours=24), Urgency.SOON),
-        (timedelta(hours=24, seconds=1), Urgency.CALM),
-    ],
-)
-def test_urgency_grows_towards_the_deadline(left: timedelta, expected: Urgency):
-    """The alert is at 24 hours, the highest urgency in the last one."""
-    assert urgency(DEADLINE - left, DEADLINE) is expected
-    assert time_left(DEADLINE - left, DEADLINE) == left
-
-
-@given(INSTANTS, st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=5)))
-def test_urgency_never_falls_as_time_passes(now: datetime, later: timedelta):
-    """Urgency never decreases in an hour."""
-    rising = (Urgency.CALM, Urgency.SOON, Urgency.LAST_HOUR, Urgency.OVERDUE)
-    deadline = now + timedelta(days=2)
-    assert rising.index(urgency(now, deadline)) <= rising.index(urgency(now + later, deadline))
-
-
-def test_no_deadline_has_no_urgency():
-    """A brand that is not active and has no loading deadline has no term."""
-    assert urgency(DEADLINE, None) is Urgency.NO_DEADLINE
-    assert time_left(DEADLINE, None) is None
 
 
 @pytest.mark.parametrize("field", ["activated_at", "loading_deadline"])

@@ -254,25 +254,22 @@ def test_brand_is_read_with_its_counts():
     assert BrandSummary.read(JsonReader({"brandCode": 100001})).approvals is None
 
 
-@pytest.mark.parametrize(
-    ("limit", "used", "exceed", "is_full"),
-    [(5, 5, False, True), (5, 4, False, False), (5, 6, True, False), (None, None, None, False)],
-)
-def test_subscription_is_full_at_its_limit(
-    limit: int | None, used: int | None, *, exceed: bool | None, is_full: bool
-):
-    """Full means that the next new address would be refused; a partner cannot know."""
-    movement = {
+@pytest.mark.parametrize(("limit", "used"), [(5, 4), (None, None)])
+def test_subscription_has_its_limits(limit: int | None, used: int | None):
+    """A business partner is not shown them."""
+    subscription = {
         "subsciprtionId": "s-1",
         "status": "ACTIVE",
         "startDate": "2026-01-01 00:00:00",
         "expirationDate": "2026-12-31 23:59:59",
         "consentLimit": limit,
         "usedConsentLimit": used,
-        "consentLimitExceed": exceed,
+        "consentLimitExceed": None,
     }
 
-    assert Subscription.read(JsonReader(movement)).is_full is is_full
+    found = Subscription.read(JsonReader(subscription))
+
+    assert (found.status, found.consent_limit, found.used) == ("ACTIVE", limit, used)
 
 
 def test_push_registration_is_read():
