@@ -15,8 +15,8 @@ PRODUCT = (
 )
 """The packages of the product below ``izin``: without simulator, benchmarks and generators."""
 
-GENERATED = frozenset({"statement_cutter.py", "decision_cutter.py", "decided_event_cutter.py"})
-GENERATORS = frozenset({"drawn.py", "drawn_cutter.py", "drawn_switches.py"})
+GENERATED = "generated"
+"""The folder of modules that are generated from the contracts."""
 
 
 def tracked_files(root: Path) -> list[str]:
@@ -38,19 +38,17 @@ def package_of(name: str) -> str:
 
 def is_generated(name: str) -> bool:
     """Whether the module ``name`` is generated from the contracts."""
-    path = Path(name)
-    return path.name in GENERATED or "generated" in path.parts
+    return GENERATED in Path(name).parts
 
 
 def product_modules(files: list[str]) -> list[str]:
-    """Return the modules of the product, without generated code and generators."""
+    """Return the modules of the product, without generated code."""
     return [
         name
         for name in files
         if name.endswith(".py")
         and name.startswith(tuple(f"izin/{one}/" for one in PRODUCT))
         and not is_generated(name)
-        and Path(name).name not in GENERATORS
     ]
 
 
