@@ -5,13 +5,12 @@ NAME is a figure, a run, ``list`` or ``all``. Every run ends with the line
 figure meets its bar, 1 one misses it or could not be measured, 2 wrong usage.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -30,9 +29,6 @@ from benchmarks.worker.restart import restart
 from benchmarks.worker.state import state
 from izin.runtime.observe import configure
 from izin.runtime.settings import LogSettings
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 register(

@@ -3,8 +3,6 @@
 A bar is a ratio within one run or a limit. A figure that is not measured misses its bar.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 

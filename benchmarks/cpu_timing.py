@@ -5,16 +5,11 @@ beside it is not counted, though it still slows the caches. The garbage collecto
 trial and runs between trials.
 """
 
-from __future__ import annotations
-
 import gc
 import statistics
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,15 +1,10 @@
 """Synthetic events: canonical, several a key, some repeated and some late."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from random import Random
 
 from izin.consent.model import ConsentEvent
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from random import Random
 
 BEGAN = datetime(2026, 3, 2, 9, tzinfo=UTC)
 

@@ -4,28 +4,21 @@ The dict is what the simplest program would do instead, the last event of a key 
 fast the machine is.
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from random import Random
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from benchmarks.cpu_timing import compare
+from benchmarks.cpu_timing import CpuTiming, compare
 from benchmarks.events import BEGAN, canonical_events
 from benchmarks.results import RunReport, progress
 from izin.consent.admission import admit
-from izin.consent.model import AdmittedEvent
+from izin.consent.model import AdmittedEvent, Consent, ConsentEvent
 from izin.consent.ordering import decide
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from benchmarks.cpu_timing import CpuTiming
-    from izin.consent.model import Consent, ConsentEvent
 
 ADMIT_AND_DECIDE = "admit and decide"
 DICT_UPDATE = "dict update"

@@ -1,7 +1,5 @@
 """The machine and the interpreter that figures were measured on."""
 
-from __future__ import annotations
-
 import os
 import platform
 import re

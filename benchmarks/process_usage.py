@@ -1,7 +1,5 @@
 """CPU time and memory of a process, as the kernel counts them."""
 
-from __future__ import annotations
-
 import re
 import time
 from pathlib import Path

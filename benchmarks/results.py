@@ -1,24 +1,19 @@
 """What a run measured: printed as tables or JSON, written to a file, and held to its bars."""
 
-from __future__ import annotations
-
 import inspect
 import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from benchmarks.bars import BARS
 from benchmarks.machine import describe_machine
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from rich.table import Table
 
 RESULTS = Path(".izin/bench")
 """Where results are written, a JSON file a run."""

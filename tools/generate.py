@@ -1,13 +1,13 @@
 """``python -m tools.generate`` (``make docs``): write the files that are generated from code."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args, get_origin
+from typing import get_args, get_origin
 
 from pydantic import TypeAdapter
+from pydantic_settings import BaseSettings
 
 from izin.consent import lifecycle
 from izin.consent import violations as law
@@ -24,17 +24,10 @@ from izin.runtime.settings import (
     StreamSettings,
 )
 from izin.schemas import contracts
-from izin.schemas.topics import DEFAULT_PARTITIONS, Topics
+from izin.schemas.topics import DEFAULT_PARTITIONS, Topic, Topics
 from izin.streams import guard
 from tools.generate_benchmarks import benchmarks_page
 from tools.generate_offsets import offset_modules
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pydantic_settings import BaseSettings
-
-    from izin.schemas.topics import Topic
 
 ROOT = Path(__file__).parents[1]
 _NOTE = "<!-- Generated from code by `make docs`; changes here are lost. -->\n"

@@ -1,7 +1,5 @@
 """The page of all figures and their bars."""
 
-from __future__ import annotations
-
 from benchmarks.bars import BARS
 
 _PAGE = """{note}

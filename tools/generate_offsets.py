@@ -1,17 +1,12 @@
 """Generate the modules that find offsets in what every record goes through: events, decisions."""
 
-from __future__ import annotations
-
+from collections.abc import Iterable, Mapping, Sequence
 from textwrap import fill
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from izin.schemas import contracts
+from izin.schemas.contracts import Schema
 from tools.offset_codegen import generate
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from izin.schemas.contracts import Schema
 
 
 class _Function(NamedTuple):

@@ -4,18 +4,13 @@ Prints what each survivor changed; the reasons why they may live stand in docs/m
 with the line ``law-mutants``, ``ok`` or ``short``. Exit code 1 where it is short.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchmarks.bars import BARS
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 STATS = Path("mutants/mutmut-cicd-stats.json")
 

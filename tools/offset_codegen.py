@@ -10,15 +10,11 @@ Sizes, counts, union branches and small numbers are ASCII, so a run of fields is
 if each text in it is: one check a run. Only a number of several bytes ends a run.
 """
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from textwrap import indent
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from izin.schemas.contracts import Schema
+from izin.schemas.contracts import Schema
 
 _TIMESTAMP = {"type": "long", "logicalType": "timestamp-millis"}
 _TEXT = """\

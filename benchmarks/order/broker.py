@@ -1,25 +1,17 @@
 """The broker's side: topics created and deleted, the dataset published, an output watched."""
 
-from __future__ import annotations
-
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import NewTopic, OffsetSpec
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
+from benchmarks.order.dataset import Dataset, ExpectedOutput
 from benchmarks.order.timer import TrialError
 from izin.runtime import kafka, topic_admin
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from confluent_kafka.admin import AdminClient
-
-    from benchmarks.order.dataset import Dataset, ExpectedOutput
-    from izin.runtime.settings import KafkaSettings
+from izin.runtime.settings import KafkaSettings
 
 QUIET = 2
 """The syslog level for librdkafka: a process that is ended breaks its connections."""

@@ -4,13 +4,12 @@ Every contender reads the same events and writes the latest row of each key; izi
 with everything on. Slow contenders take a shorter dataset, and the table says so.
 """
 
-from __future__ import annotations
-
 import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 from uuid import uuid4
 
 import typer
@@ -23,17 +22,12 @@ from benchmarks.order.contenders.registry import (
     NAIVE_FAUST,
     QUIX,
     STREAMS_EXACTLY_ONCE,
+    Contender,
 )
 from benchmarks.order.dataset import DatasetShape
-from benchmarks.order.summary import as_json, ratio, render
+from benchmarks.order.summary import ContenderSummary, as_json, ratio, render
 from benchmarks.results import RunReport, progress
 from izin.local import Kafka
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from benchmarks.order.contenders.registry import Contender
-    from benchmarks.order.summary import ContenderSummary
 
 AGAINST = (STREAMS_EXACTLY_ONCE, NAIVE_FAUST)
 """The contenders to whose figures the others' are compared in the table."""

@@ -3,35 +3,23 @@
 Trials take turns, so that what disturbs the machine disturbs every contender.
 """
 
-from __future__ import annotations
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
 
-from typing import TYPE_CHECKING
-
+from rich.console import Console
 from rich.markup import escape
 
-from benchmarks.order.broker import QUIET, delete_dataset, publish
-from benchmarks.order.dataset import Dataset
-from benchmarks.order.summary import summarize
-from benchmarks.order.timer import TrialError
+from benchmarks.order.broker import QUIET, PublishedDataset, delete_dataset, publish
+from benchmarks.order.contenders.registry import Contender
+from benchmarks.order.dataset import Dataset, DatasetShape
+from benchmarks.order.summary import ContenderSummary, summarize
+from benchmarks.order.timer import TrialError, TrialResult
 from benchmarks.order.trials import run_trial
-from benchmarks.order.verify_output import find_mismatch
+from benchmarks.order.verify_output import OutputDigest, find_mismatch
 from izin.local import LocalError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import timedelta
-    from pathlib import Path
-
-    from rich.console import Console
-
-    from benchmarks.order.broker import PublishedDataset
-    from benchmarks.order.contenders.registry import Contender
-    from benchmarks.order.dataset import DatasetShape
-    from benchmarks.order.summary import ContenderSummary
-    from benchmarks.order.timer import TrialResult
-    from benchmarks.order.verify_output import OutputDigest
 
 FULL, SHORT = "full", "short"
 

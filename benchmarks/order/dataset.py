@@ -9,25 +9,19 @@ The expected output is folded with the contenders' own rule while the records ar
 nobody wins by writing less.
 """
 
-from __future__ import annotations
-
 from collections import Counter, deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate, count
 from random import Random
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from benchmarks.order.contenders.latest_wins import effective_at, wins
-from izin.schemas.cloud_events import headers
+from izin.schemas.cloud_events import Headers, headers
+from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from izin.schemas.cloud_events import Headers
-    from izin.schemas.codec import Codec
 
 BEGAN = datetime(2025, 3, 3, 9, tzinfo=UTC)
 

@@ -1,20 +1,14 @@
 """Processes timed over a dataset, from when a tenth of it is done: start-up does not count."""
 
-from __future__ import annotations
-
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import timedelta
 
+from benchmarks.order.verify_output import OutputDigest
 from benchmarks.process_usage import cpu_seconds, peak_megabytes
 from izin.consent.errors import OurError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from datetime import timedelta
-
-    from benchmarks.order.verify_output import OutputDigest
-    from izin.local.child import Child
+from izin.local.child import Child
 
 _WARM = 0.1
 """The share of the dataset after which the clock starts."""

@@ -7,26 +7,18 @@ the contender's processes alone, user and system, as ``/proc`` counts it; the br
 process are not in it. Processes are ended by their ids, whatever happened.
 """
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchmarks import ROOT
-from benchmarks.order.broker import OutputWatcher, create_output, delete_output
+from benchmarks.order.broker import OutputWatcher, PublishedDataset, create_output, delete_output
+from benchmarks.order.contenders.registry import Contender
 from benchmarks.order.contenders.task import Task
-from benchmarks.order.timer import time_trial
+from benchmarks.order.timer import TrialResult, time_trial
 from benchmarks.order.verify_output import digest_rows, read_rows
 from izin.local.child import Child, Command
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from benchmarks.order.broker import PublishedDataset
-    from benchmarks.order.contenders.registry import Contender
-    from benchmarks.order.timer import TrialResult
 
 _STOP_WITHIN = timedelta(seconds=5)
 

@@ -4,20 +4,14 @@ Read once a contender, after the clock has stopped. All that keep the latest row
 write as many rows as the dataset expects and end with the same ones, byte for byte.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING
 
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
 from izin.runtime import kafka
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from izin.runtime.settings import KafkaSettings
+from izin.runtime.settings import KafkaSettings
 
 _BATCH = 10_000
 _TIMEOUT = 0.2

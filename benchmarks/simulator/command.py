@@ -1,12 +1,11 @@
 """The benchmark ``simulator``: the load that the İYS simulator bears, and what it costs."""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -14,17 +13,13 @@ from rich.table import Table
 from benchmarks.results import RunReport, progress
 from benchmarks.simulator.load import (
     BATCH_SIZE,
+    LoadResult,
     batch_bodies,
     fill,
     paced_load,
     run_simulator,
     unpaced_load,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from benchmarks.simulator.load import LoadResult
 
 PER_SECOND = 10
 """What İYS takes from one address."""

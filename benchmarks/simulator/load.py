@@ -4,16 +4,15 @@ Consents are generated before the clock starts. Every answer that is not the exp
 item whose result is not success, counts as an error; CPU time is the simulator's own.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path as FilePath
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 import httpx
 from iys_simulator.clock import wire_text
@@ -26,10 +25,6 @@ from iys_simulator.store.register import Register, SaveContext
 
 from benchmarks.process_usage import cpu_seconds, peak_megabytes
 from izin.local import Child, Command, free_port
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path as FilePath
 
 CODE = 900001
 BATCH_SIZE = 1000

@@ -6,13 +6,12 @@ at İYS's own ten requests a second, with results after seconds instead of five 
 the requests that is used and the consents that settle.
 """
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -24,9 +23,6 @@ from benchmarks.sink.request_budget import BudgetUse, measure_budget_use
 from benchmarks.sink.submission_cost import SubmissionCost, measure_submission_cost
 from izin.local import Postgres
 from izin.runtime.settings import KafkaSettings
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 
 def sink(

@@ -4,8 +4,6 @@ What İYS does costs none of our cores. Its simulator shares them, and would wai
 processes for some milliseconds a request, which would count as İYS's slowness.
 """
 
-from __future__ import annotations
-
 import os
 
 from izin.runtime.observe import get_logger

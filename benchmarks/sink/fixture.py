@@ -1,13 +1,12 @@
 """A ledger of a given size to measure the sink on, and the decisions that are ingested into it."""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 from pydantic import SecretStr
@@ -16,7 +15,7 @@ from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import ConsentEvent, ConsentKey, Status
 from izin.consent.ordering import decide
 from izin.consent.terms import BrandTerms, due_and_expiry
-from izin.runtime.settings import LedgerSettings
+from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro, event_to_avro
 from izin.schemas.topics import Topics
@@ -26,11 +25,6 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.messages import Announcer
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-
-    from izin.runtime.settings import KafkaSettings
 
 BRANDS = (100001, 100002)
 _ACTIVATED = datetime(2020, 1, 1, tzinfo=UTC)

@@ -1,13 +1,8 @@
 """The account of the benchmarks at the İYS simulator, and its brands."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from benchmarks.sink.fixture import BRANDS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 USERNAME, PASSWORD = "ada@example.com", "fake"
 

@@ -1,24 +1,17 @@
 """The sink's steps of submitting and settling, over a fixture's ledger and a given client."""
 
-from __future__ import annotations
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
-from datetime import timedelta
-from typing import TYPE_CHECKING
-
+from benchmarks.sink.fixture import SinkFixture
+from izin.iys import IysClient
+from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.outbound.batch_results import Settler
 from izin.sinks.outbound.context import Tools
 from izin.sinks.outbound.schedule import Submitter
 from izin.sinks.outbound.send import Teller
 from izin.sinks.outbound.status_query import Asker
 from izin.sinks.record.lease import Holder
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
-
-    from benchmarks.sink.fixture import SinkFixture
-    from izin.iys import IysClient
-    from izin.sinks.ledger.rate_limits import LedgerPacer
 
 BATCH_SIZE = 1000
 

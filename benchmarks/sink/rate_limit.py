@@ -6,14 +6,13 @@ Meanwhile recipients opt out whose consents İYS holds, or are on their way ther
 stands for another machine and goes before all others for the CPU, where that is allowed.
 """
 
-from __future__ import annotations
-
 import asyncio
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -33,9 +32,6 @@ from benchmarks.sink.rate_limit_run import (
 )
 from izin.local import Child, Command, Postgres
 from izin.runtime.settings import KafkaSettings
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 _TIMEOUT = 5
 

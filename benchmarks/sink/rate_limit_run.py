@@ -1,25 +1,19 @@
 """A backlog submitted to the simulator at İYS's limit by sink processes, opt-outs meanwhile."""
 
-from __future__ import annotations
-
 import asyncio
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, LiteralString
+from typing import Any, LiteralString
 
 import httpx
 import orjson
 
 from benchmarks.process_usage import cpu_seconds
-from benchmarks.sink.fixture import BRANDS, consent_instants, for_each_brand
+from benchmarks.sink.fixture import BRANDS, SinkFixture, consent_instants, for_each_brand
 from benchmarks.sink.iys_account import register
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from benchmarks.sink.fixture import SinkFixture
-    from izin.local import Child
+from izin.local import Child
 
 RATE = 10.0
 """Requests that İYS takes from an address in a second."""

@@ -1,17 +1,17 @@
 """How much of İYS's ten requests a second one process uses, against the simulator."""
 
-from __future__ import annotations
-
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 from pydantic import SecretStr
 
+from benchmarks.sink.fixture import SinkFixture
 from benchmarks.sink.iys_account import PASSWORD, USERNAME, register
 from benchmarks.sink.outbound import BATCH_SIZE, outbound_steps
 from izin.iys import IysClient, Pace, TokenAuth
@@ -19,11 +19,6 @@ from izin.runtime.settings import IysSettings
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.outbound.loops import persist
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from benchmarks.sink.fixture import SinkFixture
 
 _RATE = 10.0
 _LOOPS = (3, 2)

@@ -4,8 +4,6 @@ What the worker does beside them (ingest, topics, pull) is left out: they submit
 due in the ledger, over the account and address that the environment names.
 """
 
-from __future__ import annotations
-
 import asyncio
 import secrets
 import signal

@@ -4,23 +4,16 @@ The clock starts when a tenth is committed, so that start-up and joining the gro
 stops when everything is.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
 
 from confluent_kafka import KafkaException, TopicPartition
 
-from benchmarks.order.timer import time_trial
+from benchmarks.order.timer import TrialResult, time_trial
 from benchmarks.worker.order_worker import group_of, order_worker
 from izin.runtime import kafka
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import timedelta
-    from pathlib import Path
-
-    from benchmarks.order.timer import TrialResult
-    from izin.runtime.settings import KafkaSettings
+from izin.runtime.settings import KafkaSettings
 
 _TIMEOUT = 15.0
 

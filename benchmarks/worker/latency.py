@@ -4,15 +4,14 @@ With nothing else to do, on either lane; and on the express lane while the same 
 backlog of the other.
 """
 
-from __future__ import annotations
-
 import operator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -24,12 +23,8 @@ from benchmarks.worker.drain import DrainProgress
 from benchmarks.worker.installation import installation
 from benchmarks.worker.order_worker import group_of, order_worker
 from benchmarks.worker.probe import LatencySummary, Probe
+from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from izin.runtime.settings import KafkaSettings
 
 IDLE, BACKLOG = "idle", "under the backlog"
 

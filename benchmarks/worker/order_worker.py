@@ -1,19 +1,12 @@
 """The order worker as the product runs it, in a process of its own."""
 
-from __future__ import annotations
-
 import sys
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from benchmarks import ROOT
 from izin.local import Child, Command, free_port
-from izin.runtime.settings import StateKind
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from izin.runtime.settings import KafkaSettings
+from izin.runtime.settings import KafkaSettings, StateKind
 
 APP = "bench"
 _WITHIN = timedelta(minutes=5)

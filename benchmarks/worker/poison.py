@@ -4,34 +4,28 @@ Two lanes with the same events, one of them with undecodable records among them,
 by a worker of a group of its own each trial.
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import cycle
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from benchmarks.order.broker import publish
 from benchmarks.order.dataset import Dataset, DatasetRecord, DatasetShape
 from benchmarks.order.summary import ContenderSummary, as_json, ratio, render, summarize
-from benchmarks.order.timer import TrialError
+from benchmarks.order.timer import TrialError, TrialResult
 from benchmarks.order.verify_output import read_rows
 from benchmarks.results import RunReport, progress
 from benchmarks.worker.drain import drain
 from benchmarks.worker.installation import installation, recreate_topics
 from izin.runtime import kafka
+from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from benchmarks.order.timer import TrialResult
-    from izin.runtime.settings import KafkaSettings
 
 CLEAN, POISONED = "clean", "poisoned"
 

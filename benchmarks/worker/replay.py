@@ -5,32 +5,26 @@ one, under a group that has committed nothing, over the state of the second. All
 same last row of every key.
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from benchmarks.order.broker import publish
 from benchmarks.order.dataset import Dataset, DatasetShape
-from benchmarks.order.verify_output import digest_rows, read_rows
+from benchmarks.order.timer import TrialResult
+from benchmarks.order.verify_output import OutputDigest, digest_rows, read_rows
 from benchmarks.results import RunReport, progress
 from benchmarks.worker.drain import drain
 from benchmarks.worker.installation import installation, recreate_topics
 from izin.runtime import kafka
+from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from benchmarks.order.timer import TrialResult
-    from benchmarks.order.verify_output import OutputDigest
-    from izin.runtime.settings import KafkaSettings
 
 FIRST, EMPTY, EXISTING = "the first pass", "into empty topics", "over existing state"
 

@@ -5,15 +5,14 @@ and fresh: with the state of before on disk, after a kill too, and with nothing 
 a cold start the other partition must keep flowing: probes of it show how.
 """
 
-from __future__ import annotations
-
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from time import perf_counter, sleep
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import httpx
 import typer
@@ -27,15 +26,9 @@ from benchmarks.worker.probe import LatencySummary, Probe
 from benchmarks.worker.sample_consents import sample_consents
 from izin.local import Child
 from izin.runtime import kafka
-from izin.runtime.settings import StateKind
+from izin.runtime.settings import KafkaSettings, StateKind
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from concurrent.futures import Future
-
-    from izin.runtime.settings import KafkaSettings
 
 PARTITIONS = 2
 _LARGE, _OTHER = range(PARTITIONS)

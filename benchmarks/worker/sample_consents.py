@@ -1,9 +1,8 @@
 """Synthetic consents as an installation holds them: phones and addresses, of a few brands."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from random import Random
 from uuid import UUID
 
 from izin.consent.model import (
@@ -15,10 +14,6 @@ from izin.consent.model import (
     Source,
     Status,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from random import Random
 
 _BEGAN = datetime(2022, 1, 1, tzinfo=UTC)
 _SECONDS = 4 * 365 * 86_400

@@ -3,10 +3,9 @@
 A dict of whole consents is what the simplest worker would use.
 """
 
-from __future__ import annotations
-
 import gc
 import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -16,22 +15,17 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from time import thread_time
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from benchmarks.cpu_timing import compare
+from benchmarks.cpu_timing import CpuTiming, compare
 from benchmarks.results import RunReport, progress
 from benchmarks.worker.sample_consents import sample_consents
+from izin.consent.model import Consent
 from izin.streams.state.rocks import RocksFolder
 from izin.streams.state.state import MemoryState
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from benchmarks.cpu_timing import CpuTiming
-    from izin.consent.model import Consent
 
 DICT, MEMORY, ROCKSDB = "dict of consents", "packed in memory", "RocksDB"
 KINDS = (DICT, MEMORY, ROCKSDB)

@@ -13,8 +13,6 @@ gives the same decisions.
 ``may_send`` and ``forecast`` are not exported here: each would hide the module of its name.
 """
 
-from __future__ import annotations
-
 from izin.consent.admission import RefusedEvent, admit
 from izin.consent.attestation import attested
 from izin.consent.business_days import Calendar, add_business_days, is_business_day, is_half_day

@@ -19,11 +19,9 @@ first run did. How old an ONAY may be depends on the brand's activation, and is 
 :mod:`izin.consent.terms`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from izin.consent.fields import (
     check_identity,
@@ -34,12 +32,17 @@ from izin.consent.fields import (
     read_status,
 )
 from izin.consent.making import maker
-from izin.consent.model import AdmittedEvent, DateBasis, RecipientType, Source, Status, aware
-from izin.consent.violations import violation
-
-if TYPE_CHECKING:
-    from izin.consent.model import ConsentEvent, ConsentKey
-    from izin.consent.violations import Violation
+from izin.consent.model import (
+    AdmittedEvent,
+    ConsentEvent,
+    ConsentKey,
+    DateBasis,
+    RecipientType,
+    Source,
+    Status,
+    aware,
+)
+from izin.consent.violations import Violation, violation
 
 _admitted = maker(AdmittedEvent)
 

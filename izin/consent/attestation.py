@@ -6,15 +6,9 @@ opt-out given since. So an ONAY over a RET that the citizen gave at İYS is subm
 captured live, under a known notice, and reached us at once; any other is parked.
 """
 
-from __future__ import annotations
-
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
-from izin.consent.model import Source
-
-if TYPE_CHECKING:
-    from izin.consent.model import ConsentEvent
+from izin.consent.model import ConsentEvent, Source
 
 LIVE_SOURCES = frozenset(
     {

@@ -13,19 +13,14 @@ last three years by calculation only, for Diyanet announces them later. A day of
 raises OutsideCalendarError.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import holidays
 
 from izin.consent.errors import OutsideCalendarError
-
-if TYPE_CHECKING:
-    from datetime import date
 
 FIRST_YEAR = 2015
 """The year in which 6563 came into force."""

@@ -6,15 +6,10 @@ and no special characters; a label after ``+`` is allowed, and so are repeated a
 may be another person's mailbox.
 """
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from izin.consent.violations import Violation, violation
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _FIELD = "recipient"
 is_canonical_email: Callable[[str], re.Match[str] | None] = re.compile(

@@ -3,13 +3,8 @@
 İYS's own values stay Turkish, as they go over the wire; the names of the types are English.
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class TextEnum(StrEnum):

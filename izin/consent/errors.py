@@ -10,8 +10,6 @@ IzinError
 └── IysError            İYS refused or did not answer; subclasses in ``izin.iys.errors``
 """
 
-from __future__ import annotations
-
 
 class IzinError(Exception):
     """Base of every error that this project raises."""

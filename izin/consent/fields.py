@@ -7,22 +7,16 @@ A RET from İYS is read more leniently: an address that we would refuse still na
 and the opt-out must not be lost.
 """
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Mapping
+from typing import TypeVar
 
 from izin.consent.emails import read_email
 from izin.consent.enums import CHANNELS, RECIPIENT_TYPES, SOURCES, STATUSES
 from izin.consent.making import maker
-from izin.consent.model import Channel, ConsentKey, RecipientType, Source, Status
+from izin.consent.model import Channel, ConsentEvent, ConsentKey, RecipientType, Source, Status
 from izin.consent.phones import read_phone
 from izin.consent.violations import Violation, violation
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from izin.consent.model import ConsentEvent
 
 Value = TypeVar("Value", Channel, RecipientType, Source, Status)
 

@@ -9,17 +9,12 @@ one. A group has no order: a forecast says how many of it will be late, not whic
 queue and no refusals, so it is the best case.
 """
 
-from __future__ import annotations
-
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from izin.consent.model import Status, aware
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 

@@ -10,16 +10,11 @@ record, so its status is queried before anything is sent again. When a newer eve
 desired, a new obligation begins in the same row.
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from izin.consent.errors import IllegalTransitionError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class State(StrEnum):

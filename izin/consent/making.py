@@ -5,13 +5,9 @@ to admit and decide an event. A maker fills the slots of a mutable class of the 
 then changes the class of the object: a fraction of the time, and just as frozen afterwards.
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from dataclasses import MISSING, Field, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")

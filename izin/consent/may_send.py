@@ -13,20 +13,14 @@ An opt-out concerns commercial messages. Information that promotes nothing may b
 registered or desired, without querying İYS (m.6/5): see :mod:`izin.consent.message_classes`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
 from izin.consent.message_classes import CLASSES, MessageClass, MessageKind
 from izin.consent.model import RecipientType, Status
-from izin.consent.obligation import Registered
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from izin.consent.obligation import RegisteredState
+from izin.consent.obligation import Registered, RegisteredState
 
 
 class PermissionReason(StrEnum):

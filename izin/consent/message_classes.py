@@ -9,16 +9,11 @@ an invoice makes the message commercial, so the caller names the class of the wh
 The default is a commercial message, the strict class.
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from izin.consent.enums import TextEnum
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class MessageKind(TextEnum):

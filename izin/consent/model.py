@@ -7,10 +7,10 @@ any number of admitted events, and a :class:`Decision` what one of them changed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from izin.consent.enums import (
     Channel,
@@ -23,11 +23,7 @@ from izin.consent.enums import (
     Status,
 )
 from izin.consent.errors import NaiveInstantError, UnreadableKeyError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from izin.consent.violations import Violation
+from izin.consent.violations import Violation
 
 __all__ = (
     "LAW_VERSION",

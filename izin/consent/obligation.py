@@ -12,20 +12,16 @@ it. A RET overtakes it where İYS holds or may hold ONAY, and waits otherwise, f
 to withdraw yet. A ``WAIT`` is ruled again when the call has settled.
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from izin.consent.business_days import TURKEY_CALENDAR, Calendar
 from izin.consent.enums import TextEnum
 from izin.consent.model import OriginRank, Status, aware
 from izin.consent.terms import BrandTerms, expires_at
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
 
 
 class Registered(TextEnum):

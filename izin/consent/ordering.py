@@ -18,16 +18,11 @@ batching, split or replay of the same events gives the same :class:`~izin.consen
 ``izin verify`` tests it.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from izin.consent.making import maker
 from izin.consent.model import AdmittedEvent, Consent, Decision, DecisionKind, Reason, Status
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 _consent = maker(Consent)
 _decision = maker(Decision)

@@ -12,17 +12,12 @@ A trunk prefix is known to be one zero; where ``phonenumbers`` would repair more
 A number that a spreadsheet turned into a decimal (``9,05E+11``) has lost digits and is refused.
 """
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import phonenumbers
 
 from izin.consent.violations import Violation, violation
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 LONGEST = 15
 """İYS counts the ``+``."""

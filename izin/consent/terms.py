@@ -22,8 +22,6 @@ calendar begins counts as one on its first day: 6563 is of 2015, and such a term
 event after the calendar ends raises OutsideCalendarError.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 

@@ -4,15 +4,10 @@ The code is İYS's own (reference section 5.1) where İYS has one, so that a rec
 one refused by İYS read alike; ``IZIN-…`` where İYS has none. The wording is ours.
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

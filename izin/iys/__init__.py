@@ -9,8 +9,6 @@ verdicts     what an H-code means
 errors       who has to act
 """
 
-from __future__ import annotations
-
 from izin.iys.client import MAX_ITEMS, IysClient
 from izin.iys.errors import (
     Actor,

@@ -5,32 +5,36 @@ consents: sending an identical body again returns the first answer without a sec
 says "no record" is not documented, so 404, 204, an empty body and ``{}`` all become None.
 """
 
-from __future__ import annotations
-
 import time
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Self, TypeVar
+from types import TracebackType
+from typing import Self, TypeVar
 
-from izin.consent.model import Status
-from izin.iys.rate_limit.pace import CallClass
+import httpx
+
+from izin.consent.model import Channel, RecipientType, Status
+from izin.iys.rate_limit.pace import CallClass, Pacer
+from izin.iys.transport.circuit_breaker import CircuitState
 from izin.iys.transport.exchange import Call, Exchange, Method
-from izin.iys.wire_format.account import BrandSummary, PushRegistration, Subscription
+from izin.iys.wire_format.account import (
+    BrandSummary,
+    PushConnection,
+    PushRegistration,
+    Subscription,
+)
 from izin.iys.wire_format.batches import AcceptedBatch, ItemResult
-from izin.iys.wire_format.consents import MovementPage, Receipt, RegisterRecord, SerializedItems
+from izin.iys.wire_format.consents import (
+    BrandPath,
+    ConsentItem,
+    MovementPage,
+    Receipt,
+    RegisterRecord,
+    SerializedItems,
+    Stream,
+)
 from izin.iys.wire_format.json_reader import JsonReader, items_in, lower_case_email, readers
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Sequence
-    from types import TracebackType
-
-    import httpx
-
-    from izin.consent.model import Channel, RecipientType
-    from izin.iys.rate_limit.pace import Pacer
-    from izin.iys.transport.circuit_breaker import CircuitState
-    from izin.iys.wire_format.account import PushConnection
-    from izin.iys.wire_format.consents import BrandPath, ConsentItem, Stream
-    from izin.runtime.settings import IysSettings
+from izin.runtime.settings import IysSettings
 
 T = TypeVar("T")
 

@@ -15,18 +15,12 @@ IysError                        (izin.consent.errors)
 No message contains a value that İYS echoed: such values are recipients.
 """
 
-from __future__ import annotations
-
+from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from izin.consent.errors import IysError
-from izin.iys.verdicts import decisive_verdict
-
-if TYPE_CHECKING:
-    from datetime import timedelta
-
-    from izin.iys.verdicts import Refusal, Verdict
+from izin.iys.verdicts import Refusal, Verdict, decisive_verdict
 
 
 class Actor(StrEnum):

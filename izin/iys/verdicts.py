@@ -5,15 +5,10 @@ The H-code decides, never the HTTP status: "busy" (H123) comes as 400, "too late
 never final.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 
 class Verdict(StrEnum):

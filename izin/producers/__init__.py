@@ -7,8 +7,6 @@ files            a CRM export, imported and reported
 intake           the HTTP endpoint for signups: ``python -m izin.producers``
 """
 
-from __future__ import annotations
-
 from izin.producers.brand_directory import (
     BrandDirectory,
     BrandReader,

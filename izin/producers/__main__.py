@@ -1,7 +1,5 @@
 """Run the intake: ``python -m izin.producers``."""
 
-from __future__ import annotations
-
 import sys
 
 from pydantic import ValidationError

@@ -5,28 +5,26 @@ registered. The ledger writes the topic; a process reads it to its end at the st
 running one follows it. A tombstone removes a brand.
 """
 
-from __future__ import annotations
-
 import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
 
-from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 
 from izin.consent.errors import SourceError
 from izin.runtime.kafka import BrokerError, broker_errors, consumer
 from izin.runtime.observe import get_logger
-from izin.schemas.codec import UndecodableError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from datetime import datetime
-
-    from confluent_kafka import Consumer, Message
-
-    from izin.runtime.settings import KafkaSettings
-    from izin.schemas.codec import Codec
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec, UndecodableError
 
 _GROUP = "izin-brands"
 _TIMEOUT = 15.0

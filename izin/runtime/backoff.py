@@ -1,12 +1,7 @@
 """How long to wait after failures in a row."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from datetime import timedelta
+from datetime import timedelta
 
 _MOST_DOUBLINGS = 20
 

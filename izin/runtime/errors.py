@@ -4,8 +4,6 @@ OurError                (izin.consent.errors)
 └── RegistryError       the schema registry cannot be reached, or refuses a schema
 """
 
-from __future__ import annotations
-
 from izin.consent.errors import OurError
 
 

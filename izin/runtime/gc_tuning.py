@@ -1,7 +1,5 @@
 """Garbage collection for processes that work in batches."""
 
-from __future__ import annotations
-
 import gc
 
 _ALLOCATIONS = 200_000

@@ -5,22 +5,17 @@ does. Consumers read committed records only. :mod:`izin.runtime.topic_admin` cre
 topics.
 """
 
-from __future__ import annotations
-
 import logging
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from izin.consent.errors import OurError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from izin.runtime.settings import KafkaSettings
+from izin.runtime.settings import KafkaSettings
 
 TIMEOUT = 15.0
 """Seconds that one request to the broker may take."""

@@ -4,21 +4,15 @@ Recipients are personal data (KVKK, Law 6698): no log line contains a complete o
 masks every event, so that no field is forgotten.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, MutableMapping
+from types import TracebackType
 
 import structlog
 
-if TYPE_CHECKING:
-    from collections.abc import MutableMapping
-    from types import TracebackType
-
-    from izin.runtime.settings import LogSettings
+from izin.runtime.settings import LogSettings
 
 _PHONE = re.compile(r"(?<!\d)(?!\d{4}-\d\d-\d\d)\+?\d[\d ()-]{7,17}\d")
 _EMAIL = re.compile(r"[^\s@/\"'<>]+(?:@|%40)[^\s@/\"'<>]+")

@@ -1,14 +1,8 @@
 """The codec of an installation, with a schema registry where one is configured."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
+from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.contracts import versions
-
-if TYPE_CHECKING:
-    from izin.runtime.settings import KafkaSettings
 
 
 def codec(settings: KafkaSettings) -> Codec:

@@ -4,10 +4,7 @@ Any registry with Confluent's API will do. Subjects are named after the record
 (RecordNameStrategy), for one record travels on several topics, and are FULL_TRANSITIVE.
 """
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING
 
 from confluent_kafka.schema_registry import (
     ConfigCompatibilityLevel,
@@ -18,9 +15,7 @@ from confluent_kafka.schema_registry import (
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from izin.runtime.errors import RegistryError
-
-if TYPE_CHECKING:
-    from izin.schemas import contracts
+from izin.schemas import contracts
 
 _NOT_FOUND = 404
 _TIMEOUT = 15.0

@@ -5,8 +5,6 @@ customary names (``KAFKA_BOOTSTRAP_SERVERS``, ``DATABASE_URL``, ``SCHEMA_REGISTR
 with ``IZIN_`` or ``IYS_``. Secrets print as ``**********`` and have no default.
 """
 
-from __future__ import annotations
-
 import json
 from contextlib import suppress
 from datetime import date, timedelta

@@ -1,12 +1,7 @@
 """Cancellation of asyncio tasks that waits until they have ended."""
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from collections.abc import Iterable
 
 _RETRY_AFTER = 1.0
 

@@ -4,12 +4,12 @@ The partition count of a topic is fixed for life, for the key decides the partit
 can be repaired.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (
+    AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
@@ -19,14 +19,8 @@ from confluent_kafka.admin import (
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from izin.runtime.kafka import TIMEOUT, admin, broker_errors
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from confluent_kafka.admin import AdminClient
-
-    from izin.runtime.settings import KafkaSettings
-    from izin.schemas.topics import Topic
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.topics import Topic
 
 
 def partitions_of(topic: Topic, settings: KafkaSettings) -> int:

@@ -2,12 +2,8 @@
 readers that do not decode it.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from datetime import datetime
+from datetime import datetime
+from typing import Final
 
 Headers = list[tuple[str, str | bytes | None]]
 """As a Kafka client takes them."""

@@ -12,30 +12,22 @@ Records of the current schema take the fast path (``fast.writer``, ``fast.reader
 there goes to fastavro, which either succeeds or names what is wrong.
 """
 
-from __future__ import annotations
-
 import struct
+from collections.abc import Callable, Collection, Mapping
 from io import BytesIO
 from itertools import groupby
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from fastavro import schemaless_reader, schemaless_writer
 
 from izin.consent.errors import SourceError
 from izin.consent.making import maker
-from izin.consent.model import ConsentEvent, IysOrigin
+from izin.consent.model import Consent, ConsentEvent, IysOrigin
 from izin.schemas import contracts
-from izin.schemas.fast.reader import reader_of
-from izin.schemas.fast.writer import writer_of
+from izin.schemas.fast.reader import Constructor, Read, reader_of
+from izin.schemas.fast.writer import Write, writer_of
 from izin.schemas.records import AvroRecord, consent_from_avro, consent_of, event_from_avro
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
-
-    from izin.consent.model import Consent
-    from izin.schemas.fast.reader import Constructor, Read
-    from izin.schemas.fast.writer import Write
 
 T = TypeVar("T")
 

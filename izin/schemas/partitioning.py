@@ -4,8 +4,6 @@ The Java client's default, ``murmur2_random`` in librdkafka: ``(murmur2(key) & 0
 partitions``. Every writer of a keyed topic must use it, or the lanes of a key would diverge.
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 _SEED: Final = 0x9747B28C

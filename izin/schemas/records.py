@@ -4,9 +4,8 @@ Avro carries instants as UTC milliseconds, words of the law as strings and the k
 fields, so that a subscriber needs none of our code. Instants that are read back are aware.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from izin.consent.enums import CHANNELS, RECIPIENT_TYPES, STATUSES
 from izin.consent.making import maker
@@ -19,11 +18,7 @@ from izin.consent.model import (
     OriginRank,
     RecipientType,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from izin.consent.violations import Violation
+from izin.consent.violations import Violation
 
 AvroRecord = dict[str, Any]
 

@@ -6,14 +6,9 @@ life, for a key must stay where its history is. Input topics take the broker's t
 no publisher chose.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 DEFAULT_PARTITIONS = 48
 _DAY_MS = 24 * 60 * 60 * 1000

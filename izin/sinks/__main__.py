@@ -1,7 +1,5 @@
 """``python -m izin.sinks``: a sink worker in the foreground."""
 
-from __future__ import annotations
-
 from izin.runtime.observe import configure
 from izin.runtime.registry import codec
 from izin.runtime.settings import (

@@ -1,31 +1,24 @@
 """What the sink worker serves over HTTP: its health, its metrics, and İYS's pushes."""
 
-from __future__ import annotations
-
 import contextlib
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from datetime import datetime
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from izin.consent.forecast import forecast
+from izin.runtime.settings import SinkSettings
+from izin.schemas.topics import Topics
+from izin.sinks.inbound.push import PushReceiver
 from izin.sinks.ledger import deadlines, reads, sequences, stream_progress
+from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.rate_limits import addresses
+from izin.sinks.monitor.metrics import Metrics
 from izin.sinks.record.errors import LedgerUnavailableError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from datetime import datetime
-
-    from starlette.requests import Request
-
-    from izin.runtime.settings import SinkSettings
-    from izin.schemas.topics import Topics
-    from izin.sinks.inbound.push import PushReceiver
-    from izin.sinks.ledger.db.connection import Ledger
-    from izin.sinks.monitor.metrics import Metrics
 
 
 def app(  # noqa: PLR0913 - what is shown, and by which clock and pace

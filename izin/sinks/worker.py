@@ -5,8 +5,6 @@ one may do (ingest, deliver, pull) is done by one while the others wait. SIGTERM
 seconds: what is on its way to İYS may end; what does not is taken up by the next process.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import os
@@ -14,7 +12,6 @@ import secrets
 import signal
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -25,7 +22,9 @@ from izin.iys.rate_limit.pace import Pace
 from izin.iys.tokens.token_auth import TokenAuth
 from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.observe import get_logger
+from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
 from izin.runtime.task_cancellation import cancel_all
+from izin.schemas.codec import Codec
 from izin.sinks import server
 from izin.sinks.inbound.pull import Puller
 from izin.sinks.inbound.push import BrandDirectory, Credentials, PushReceiver, PushRegistrar
@@ -48,10 +47,6 @@ from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.errors import LedgerUnavailableError
 from izin.sinks.record.lease import Holder
 from izin.sinks.record.messages import Announcer
-
-if TYPE_CHECKING:
-    from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
-    from izin.schemas.codec import Codec
 
 _DRAIN = 4.0
 _LOOK = timedelta(minutes=1)

@@ -1,7 +1,5 @@
 """Run an order worker: ``python -m izin.streams``."""
 
-from __future__ import annotations
-
 from izin.runtime.observe import configure
 from izin.runtime.registry import codec
 from izin.runtime.settings import KafkaSettings, LogSettings, StreamSettings

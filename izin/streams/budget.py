@@ -9,8 +9,6 @@ opt-outs of the others by sending rubbish. Every other dead letter is suspect, a
 cannot be read above all.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from dataclasses import dataclass
 

@@ -8,8 +8,6 @@ OurError
 └── DeadLetterBudgetError too many records are about to become dead letters
 """
 
-from __future__ import annotations
-
 from izin.consent.errors import OurError
 
 

@@ -8,22 +8,18 @@ untouched. Anything that fails outside that judgement, such as a schema registry
 not the record's fault: it is raised, and the worker stops before it commits.
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import AdmittedEvent, ConsentEvent, Status
 from izin.consent.violations import Violation
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
 from izin.schemas.records import violation_to_avro
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 MAX_COPIED_BYTES = 64 * 1024
 """How much of an original value, of its key and of its headers a dead letter has; digest and size

@@ -14,20 +14,21 @@ RET among them loses its evidence (the input topic has it) and takes effect; wha
 is poison.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from izin.consent.errors import SourceError
 from izin.consent.model import AdmittedEvent, ConsentEvent, Decision, DecisionKind, Status
 from izin.consent.ordering import decide
+from izin.schemas.cloud_events import Headers
+from izin.schemas.codec import Codec
 from izin.schemas.fast.decision_writer import DecisionWriter
 from izin.schemas.fast.header_writer import HeaderWriter
 from izin.schemas.fast.writer import EPOCH, MILLISECOND, long_bytes
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_to_avro, event_to_avro
+from izin.schemas.topics import Topics
 from izin.streams.fast_path.row_writer import RowWriter, instant_bytes
 from izin.streams.fast_path.simple_events import SimpleEventReader, decide_simple
 from izin.streams.guard import (
@@ -48,15 +49,8 @@ from izin.streams.ownership.effects import (
     output_record,
     size,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from izin.schemas.cloud_events import Headers
-    from izin.schemas.codec import Codec
-    from izin.schemas.topics import Topics
-    from izin.streams.state.packing import Packing
-    from izin.streams.state.state import PartitionState
+from izin.streams.state.packing import Packing
+from izin.streams.state.state import PartitionState
 
 REPARTITIONED = "izin-repartitioned"
 """The header that marks a repartitioned record; its value is the coordinates it came from."""

@@ -5,8 +5,6 @@ bytes, so that nothing is encoded twice; ``topic_disable_leader`` and the large 
 documents offer for throughput.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import faust

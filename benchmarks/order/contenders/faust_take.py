@@ -4,8 +4,6 @@ Within a step each key's row goes into the table once, so the changelog has less
 change is still written to the output.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from confluent_kafka import Producer

@@ -1,7 +1,5 @@
 """The product as it is: the order worker with admission, decisions, opt-outs and dead letters."""
 
-from __future__ import annotations
-
 from benchmarks.order.contenders.task import Task
 from izin.local.ports import free_port
 from izin.runtime.observe import configure

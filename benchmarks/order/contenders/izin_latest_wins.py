@@ -4,27 +4,21 @@ they are, and the common rule in place of the law.
 One ``consents`` row a change, no other output; what cannot be decoded is dropped.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 from unittest import mock
 
 from benchmarks.order.contenders import izin_everything
 from benchmarks.order.contenders.task import Task
 from izin.consent.model import LAW_VERSION, OriginRank, Status
+from izin.schemas.codec import Codec
 from izin.schemas.generated.consent_event_offsets import event_offsets
+from izin.schemas.topics import Topics
 from izin.streams.engine import worker
 from izin.streams.fast_path.row_writer import RowWriter
+from izin.streams.guard import SourceRecord
 from izin.streams.ownership.effects import Effects, OutputRecord
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from izin.schemas.codec import Codec
-    from izin.schemas.topics import Topics
-    from izin.streams.guard import SourceRecord
-    from izin.streams.state.packing import SharedFields
-    from izin.streams.state.state import PartitionState
+from izin.streams.state.packing import SharedFields
+from izin.streams.state.state import PartitionState
 
 _SECOND = 1_000_000
 

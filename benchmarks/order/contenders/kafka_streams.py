@@ -6,29 +6,22 @@ as many threads as cores, compression, and a cache before the store, which saves
 and changelog. ``exactly_once_v2`` commits every 100 ms, at least once every 30 s: both the default.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchmarks.order.contenders.task import Task
 from izin.consent.model import LAW_VERSION
 from izin.local.errors import LocalError
 from izin.local.folders import cache_folder
 from izin.local.java import java_at_least
-from izin.local.maven import FileSet, fetch, silent
+from izin.local.maven import FileSet, Progress, fetch, silent
 from izin.schemas import contracts
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from izin.local.maven import Progress
 
 VERSION = "4.3.1"
 MEMORY, ROCKSDB = "memory", "rocksdb"

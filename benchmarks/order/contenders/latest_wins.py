@@ -6,18 +6,12 @@ This is the law's order without admission, decisions, origins and evidence: what
 write who only needs the latest state of each recipient.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
 
 from izin.consent.model import LAW_VERSION
-from izin.schemas.codec import UndecodableError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-
-    from izin.schemas.codec import Codec
+from izin.schemas.codec import Codec, UndecodableError
 
 Record = dict[str, Any]
 

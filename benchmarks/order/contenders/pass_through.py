@@ -4,8 +4,6 @@ Large batches, as confluent-kafka recommends for throughput; a lingering, compre
 offsets committed in the background.
 """
 
-from __future__ import annotations
-
 from confluent_kafka import Consumer, Producer
 
 from benchmarks.order.contenders.task import Task

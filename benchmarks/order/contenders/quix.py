@@ -5,18 +5,11 @@ Values are bytes throughout, so that nothing goes through JSON; its producer lin
 as ours does.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from quixstreams import Application
+from quixstreams import Application, State
 
 from benchmarks.order.contenders.latest_wins import step
 from benchmarks.order.contenders.task import Task
 from izin.schemas.codec import Codec
-
-if TYPE_CHECKING:
-    from quixstreams import State
 
 _ROW = "row"
 

@@ -4,24 +4,18 @@ Quix pins older clients and libraries than izin, so the two cannot share one. Wh
 listed here, and its folder carries the version.
 """
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import izin
 from benchmarks import ROOT
 from izin.local.errors import LocalError
 from izin.local.folders import FolderLock, cache_folder
-from izin.local.maven import silent
-
-if TYPE_CHECKING:
-    from izin.local.maven import Progress
+from izin.local.maven import Progress, silent
 
 VERSION = "3.28.1"
 PACKAGES = (

@@ -1,19 +1,13 @@
 """The contenders: each with its settings in words, and how its process is started."""
 
-from __future__ import annotations
-
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from benchmarks.order.contenders import kafka_streams, quix_environment
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from benchmarks.order.dataset import ExpectedOutput
-    from izin.local.maven import Progress
-    from izin.runtime.settings import KafkaSettings
+from benchmarks.order.dataset import ExpectedOutput
+from izin.local.maven import Progress
+from izin.runtime.settings import KafkaSettings
 
 PASS_THROUGH = "librdkafka pass-through"  # noqa: S105 - a contender, no password
 NAIVE_FAUST = "Faust, table and send"

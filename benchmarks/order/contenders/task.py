@@ -1,7 +1,5 @@
 """The task of a contender's process: where to read, where to write, and under which name."""
 
-from __future__ import annotations
-
 import sys
 from typing import NamedTuple, Self
 

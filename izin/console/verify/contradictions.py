@@ -6,13 +6,12 @@ from citizens at İYS and from other providers; RETs are undated, dated ahead, o
 merchants need no date. Randomness is an argument.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from random import Random
+from typing import Any
 
-from izin.consent.admission import SKEW, admit
+from izin.consent.admission import SKEW, RefusedEvent, admit
 from izin.consent.model import (
     AdmittedEvent,
     Channel,
@@ -22,11 +21,6 @@ from izin.consent.model import (
     Source,
     Status,
 )
-
-if TYPE_CHECKING:
-    from random import Random
-
-    from izin.consent.admission import RefusedEvent
 
 _START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 _FEW_SECONDS = 4

@@ -15,21 +15,17 @@ shrunk until nothing more can be left out.
 Randomness and the law are arguments, so that tests can check that a broken law is found.
 """
 
-from __future__ import annotations
-
 import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING, TypeVar
+from random import Random
+from typing import TypeVar
 
 from izin.consent.errors import OurError
 from izin.consent.model import AdmittedEvent, Consent, ConsentKey, Decision, Status
 from izin.consent.ordering import decide, merge
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from random import Random
 
 T = TypeVar("T")
 

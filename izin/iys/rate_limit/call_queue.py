@@ -8,18 +8,13 @@ The choice is made when the slot begins: an opt-out that is queued late still go
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING
 
-from izin.iys.rate_limit.pace import CallClass
-
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Mapping
-
-    from izin.iys.rate_limit.pace import Slot
+from izin.iys.rate_limit.pace import CallClass, Slot
 
 AHEAD = (CallClass.RET, CallClass.DUE)
 """The classes that precede all others, in this order."""

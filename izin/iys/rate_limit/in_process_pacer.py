@@ -1,18 +1,11 @@
 """The pacer of a single process behind its address, for tools and tests."""
 
-from __future__ import annotations
-
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
 
 from izin.iys.rate_limit.call_queue import CallQueue
-from izin.iys.rate_limit.pace import PaceState
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from izin.iys.rate_limit.pace import CallClass, Pace, Slot
+from izin.iys.rate_limit.pace import CallClass, Pace, PaceState, Slot
 
 
 class InProcessPacer:

@@ -8,8 +8,6 @@ recovers slowly. Policy and arithmetic are pure: seconds of one monotonic clock 
 ``call_queue`` decides which call gets a slot.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from math import inf

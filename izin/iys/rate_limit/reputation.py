@@ -6,8 +6,6 @@ half of that number on, calls slow down below 80 %, and bulk stops below 75 %. F
 statuses that İYS counts: 400, 401, 403, 404, 422, not 429 or 5xx.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 

@@ -7,31 +7,30 @@ are counted before they are made; failing requests back off; and while no reques
 token that is still valid continues to be used.
 """
 
-from __future__ import annotations
-
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import Final, assert_never
 
 import httpx
 from pydantic import SecretStr
 
-from izin.iys.errors import BusyError, TokenLimitError, UnauthenticatedError, UnreadableError
+from izin.iys.errors import (
+    BusyError,
+    CallError,
+    TokenLimitError,
+    UnauthenticatedError,
+    UnreadableError,
+)
 from izin.iys.tokens.token_policy import TokenPolicy
-from izin.iys.tokens.token_store import AccessToken
+from izin.iys.tokens.token_store import AccessToken, TokenState, TokenStore
 from izin.iys.verdicts import Verdict, decisive_verdict
 from izin.iys.wire_format.error_envelope import error_of, read_refusals
 from izin.iys.wire_format.json_reader import JsonReader, parse_json
 from izin.runtime.observe import get_logger
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
-
-    from izin.iys.errors import CallError
-    from izin.iys.tokens.token_store import TokenState, TokenStore
-    from izin.runtime.settings import IysSettings
+from izin.runtime.settings import IysSettings
 
 _LIFETIME: Final = 7200
 _REFRESH_LIFETIME: Final = 14400

@@ -6,18 +6,12 @@ hour. A failed request counts like any other, so failing requests back off: an o
 must not use up the budget of an hour.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
+from izin.iys.tokens.token_store import AccessToken, TokenState
 from izin.iys.wire_format.error_envelope import HOUR
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from izin.iys.tokens.token_store import AccessToken, TokenState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

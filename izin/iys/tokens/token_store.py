@@ -6,16 +6,13 @@ The store is a protocol: the ledger implements it in PostgreSQL, a single proces
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from datetime import datetime
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from contextlib import AbstractAsyncContextManager
-    from datetime import datetime
-
-    from pydantic import SecretStr
+from pydantic import SecretStr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

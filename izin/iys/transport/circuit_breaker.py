@@ -6,8 +6,6 @@ circuit; any answer will do, a refusal too. So an outage of days costs a call a 
 record is claimed only to be put back. While no token may be requested, all circuits are open.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from enum import StrEnum
 

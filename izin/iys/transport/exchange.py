@@ -4,13 +4,13 @@ A call without an answer is BusyError if it cannot have had an effect: it only r
 connection, or got no token. A writing call that may have been sent is OutcomeUnknownError.
 """
 
-from __future__ import annotations
-
 import time
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, TypeVar
+from http import HTTPStatus
+from typing import Final, TypeVar
 
 import httpx
 import orjson
@@ -26,19 +26,12 @@ from izin.iys.errors import (
     UnreadableError,
     WithheldError,
 )
-from izin.iys.rate_limit.pace import CallClass
-from izin.iys.transport.circuit_breaker import CircuitBreakers
+from izin.iys.rate_limit.pace import CallClass, Pacer
+from izin.iys.transport.circuit_breaker import CircuitBreakers, CircuitState
 from izin.iys.transport.paced_transport import CALL_CLASS, OPERATION, PERMIT, PacedTransport
 from izin.iys.wire_format.error_envelope import error_of, read_refusals
 from izin.iys.wire_format.json_reader import parse_json
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-    from http import HTTPStatus
-
-    from izin.iys.rate_limit.pace import Pacer
-    from izin.iys.transport.circuit_breaker import CircuitState
-    from izin.runtime.settings import IysSettings
+from izin.runtime.settings import IysSettings
 
 T = TypeVar("T")
 

@@ -4,24 +4,18 @@ A request is granted its slot slightly ahead, prepared meanwhile, and sent when 
 counts as sent when its last byte is written, and as arrived when it is answered.
 """
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import Final
 
 import httpx
 
 from izin.iys.errors import WithheldError
-from izin.iys.rate_limit.pace import CallClass
+from izin.iys.rate_limit.pace import CallClass, Pacer, Slot
 from izin.iys.rate_limit.reputation import FAILURES
 from izin.iys.verdicts import Verdict
 from izin.iys.wire_format.error_envelope import read_refusals
 from izin.runtime.observe import get_logger
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from izin.iys.rate_limit.pace import Pacer, Slot
 
 CALL_CLASS: Final = "call_class"
 OPERATION: Final = "operation"

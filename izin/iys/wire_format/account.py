@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from datetime import datetime
+from pydantic import SecretStr
 
-    from pydantic import SecretStr
-
-    from izin.consent.model import Channel
-    from izin.iys.wire_format.json_reader import JsonReader
+from izin.consent.model import Channel
+from izin.iys.wire_format.json_reader import JsonReader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

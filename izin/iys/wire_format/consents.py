@@ -9,16 +9,12 @@ needed and never read.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from izin.consent.model import RecipientType, aware
+from izin.consent.model import Channel, RecipientType, Source, Status, aware
 from izin.iys.wire_format.json_reader import JsonReader, to_turkish
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from izin.consent.model import Channel, Source, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

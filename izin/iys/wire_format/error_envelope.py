@@ -5,14 +5,14 @@ whole body, or stand under ``error``, and the key of its code may be ``code:``. 
 fails: without a readable entry the HTTP status decides.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from datetime import timedelta
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from izin.iys.errors import (
     BusyError,
+    CallError,
     MisconfiguredError,
     OutcomeUnknownError,
     RefusedError,
@@ -23,11 +23,6 @@ from izin.iys.errors import (
 )
 from izin.iys.verdicts import Refusal, Verdict, decisive_verdict
 from izin.iys.wire_format.json_reader import JsonReader, parse_json
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from izin.iys.errors import CallError
 
 SECOND: Final = timedelta(seconds=1)
 HOUR: Final = timedelta(hours=1)

@@ -4,8 +4,6 @@ The test payload is acknowledged and never stored. A push is authenticated by HT
 repeat and may come in any order; it does not replace pull.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Final
 

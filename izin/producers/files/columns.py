@@ -3,19 +3,14 @@
 An unknown column could be the one with the opt-outs, so it is never skipped silently.
 """
 
-from __future__ import annotations
-
 from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from izin.consent.errors import SourceError
 from izin.producers.mapping.names import Field, field_of, fold
 from izin.runtime.observe import mask_text
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
 
 _KNOWN_NAMES = (
     "ALICI/recipient, TELEFON/phone, E-POSTA/email, İZİN TÜRÜ/type, İZİN DURUMU/status, "

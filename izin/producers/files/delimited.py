@@ -13,15 +13,13 @@ import hashlib
 import io
 import re
 from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from typing import Self
 
 from izin.consent.errors import SourceError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 DELIMITERS = (";", ",", "\t")
 

@@ -5,40 +5,43 @@ the same events. Valid rows are published even if others are not, and so is ever
 can be read. An unreachable broker interrupts the import; importing again is safe.
 """
 
-from __future__ import annotations
-
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, NoReturn, assert_never
+from typing import NoReturn, assert_never
 
 from izin.consent.model import Status
-from izin.producers.brand_directory import UnknownBrandError
+from izin.consent.violations import Violation
+from izin.producers.brand_directory import BrandDirectory, UnknownBrandError
 from izin.producers.files.columns import ColumnChoices, Columns, known_columns, resolve
-from izin.producers.files.delimited import FileRow, UnusableFileError, examine, header, rows
+from izin.producers.files.delimited import (
+    FileRow,
+    TextFile,
+    UnusableFileError,
+    examine,
+    header,
+    rows,
+)
 from izin.producers.files.report import ReportFile, RowOutcome
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.names import Field
 from izin.producers.mapping.records import AcceptedRecord, EventOrigin, RefusedRecord, judge, read
 from izin.producers.mapping.violations import violation
 from izin.producers.publishing.event_ids import FileIds
-from izin.producers.publishing.event_publisher import OversizeError, Published, UndeliveredError
+from izin.producers.publishing.event_publisher import (
+    EventPublisher,
+    OversizeError,
+    Published,
+    PublishResult,
+    UndeliveredError,
+)
 from izin.producers.publishing.kafka_record import UnencodableError
 from izin.runtime.kafka import BrokerError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from datetime import datetime
-    from pathlib import Path
-
-    from izin.consent.violations import Violation
-    from izin.producers.brand_directory import BrandDirectory
-    from izin.producers.files.delimited import TextFile
-    from izin.producers.publishing.event_publisher import EventPublisher, PublishResult
-
 
 _FLUSH_TIMEOUT = timedelta(seconds=90)
 _PROGRESS_ROWS = 1000

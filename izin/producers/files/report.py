@@ -4,18 +4,13 @@ Written beside the file, in Turkish and English, in the format that Excel in Tur
 with a BOM and `;`. It quotes the imported file, so it is as confidential as that.
 """
 
-from __future__ import annotations
-
 import csv
 from enum import StrEnum
-from typing import TYPE_CHECKING, Self, TextIO
+from pathlib import Path
+from typing import Self, TextIO
 
 from izin.consent.errors import OurError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from izin.consent.violations import Violation
+from izin.consent.violations import Violation
 
 HEADER = (
     "satır/row",

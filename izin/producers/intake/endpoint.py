@@ -12,23 +12,27 @@ it: a retry must not override an opt-out that came in between. Another process, 
 restart, does not know that instant; a sender whose retries may meet one states the date.
 """
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import hmac
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import Any, assert_never
 
+from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from izin.consent.errors import SourceError
 from izin.consent.model import Status
+from izin.consent.violations import Violation
+from izin.producers.brand_directory import BrandDirectory
 from izin.producers.intake.first_seen import FirstSeen
 from izin.producers.intake.metrics import IntakeMetrics
 from izin.producers.intake.problems import IntakeDisabledError, IntakeProblem, as_json, problem
@@ -38,20 +42,9 @@ from izin.producers.mapping.names import Field
 from izin.producers.mapping.records import AcceptedRecord, EventOrigin, RefusedRecord, judge, read
 from izin.producers.mapping.violations import violation
 from izin.producers.publishing.event_ids import CHANCE_BYTES, message_event_id, new_event_id
+from izin.producers.publishing.event_publisher import EventPublisher, Published
 from izin.runtime.kafka import BrokerError
 from izin.runtime.observe import get_logger
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from concurrent.futures import Future
-    from datetime import datetime
-
-    from pydantic import SecretStr
-    from starlette.requests import Request
-
-    from izin.consent.violations import Violation
-    from izin.producers.brand_directory import BrandDirectory
-    from izin.producers.publishing.event_publisher import EventPublisher, Published
 
 MAX_BODY = 1024 * 1024
 RETRY_AFTER_SECONDS = 5

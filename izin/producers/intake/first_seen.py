@@ -4,14 +4,8 @@ A retry of an opt-in counts from its first receipt: counted from the retry, it c
 opt-out that came in between. An event that this process does not remember counts from now.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
-from datetime import timedelta
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from datetime import datetime
+from datetime import datetime, timedelta
 
 MAX_AGE = timedelta(days=1)
 MAX_EVENTS = 100_000

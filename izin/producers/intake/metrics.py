@@ -1,7 +1,5 @@
 """The metrics of the intake: requests by status, records by outcome, response times."""
 
-from __future__ import annotations
-
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import generate_latest
 

@@ -3,18 +3,13 @@
 Each names the place and the remedy, and none quotes what was sent.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from starlette.responses import JSONResponse
 
 from izin.consent.errors import OurError, SourceError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from izin.consent.violations import Violation
+from izin.consent.violations import Violation
 
 _MEDIA_TYPE = "application/problem+json"
 

@@ -4,23 +4,18 @@ Every field must be known by name. What is ambiguous in the notation itself, suc
 key, is a violation of that record; a body without records is an error of the request.
 """
 
-from __future__ import annotations
-
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import parse_qsl
 
 from izin.consent.model import DateBasis
+from izin.consent.violations import Violation
 from izin.producers.intake.problems import IntakeProblem
 from izin.producers.mapping.names import JSON_NAMES, Field, field_of, fold
 from izin.producers.mapping.violations import printable, violation
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from izin.consent.violations import Violation
 
 Name = TypeVar("Name", bound=str)
 

@@ -4,16 +4,14 @@ It binds its port first and listens once Kafka is reachable; on SIGTERM it close
 then Kafka. Whatever was answered with 202 is in Kafka, so stopping loses nothing.
 """
 
-from __future__ import annotations
-
 import asyncio
 import errno
 import secrets
 import signal
 import socket
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 import uvicorn
 import uvloop
@@ -23,12 +21,8 @@ from izin.producers.brand_directory import BrandReader
 from izin.producers.intake.endpoint import Intake, intake_app
 from izin.producers.publishing.kafka_publisher import KafkaPublisher
 from izin.runtime.observe import get_logger
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from izin.runtime.settings import IntakeSettings, KafkaSettings
-    from izin.schemas.codec import Codec
+from izin.runtime.settings import IntakeSettings, KafkaSettings
+from izin.schemas.codec import Codec
 
 _DELIVERY = timedelta(seconds=10)
 _DRAIN = 20

@@ -11,8 +11,6 @@ only with :class:`DateRules`:
 Never accepted: slashes where day and month could be swapped, and two-digit years.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta

@@ -5,17 +5,12 @@ so ``İZİN TÜRÜ``, ``IZIN_TURU`` and ``izin türü`` are the same. A value th
 passed on as it is, for the law to report: there is no fuzzy matching.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from izin.consent.model import Channel, RecipientType, Source, Status
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 
 class Field(StrEnum):

@@ -7,26 +7,21 @@ an unreadable date is then omitted, and the opt-out counts from its receipt.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
 from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import AdmittedEvent, Channel, ConsentEvent, ConsentKey, DateBasis, Status
 from izin.consent.terms import TERM_DAYS, BrandTerms, expires_at
-from izin.producers.brand_directory import UnknownBrandError
+from izin.consent.violations import Violation
+from izin.producers.brand_directory import BrandDirectory, RegisteredBrand, UnknownBrandError
 from izin.producers.mapping import names
 from izin.producers.mapping.dates import DateRules, UnreadableDateError, read_date
 from izin.producers.mapping.names import Field
 from izin.producers.mapping.violations import violation
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-
-    from izin.consent.violations import Violation
-    from izin.producers.brand_directory import BrandDirectory, RegisteredBrand
 
 _NO_EVIDENCE: Mapping[str, str] = MappingProxyType({})
 _BY_CHANNEL: Mapping[str, Field] = MappingProxyType(

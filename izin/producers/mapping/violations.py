@@ -4,15 +4,10 @@
 and never quotes the input, which may be a person's address.
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from izin.consent.violations import Violation
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _PRINTED = 40
 

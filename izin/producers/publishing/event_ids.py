@@ -5,16 +5,11 @@ of a file, (origin, reference, version) of a message. Only an event that nothing
 UUIDv7 (RFC 9562), which sorts by time. Time and randomness are arguments.
 """
 
-from __future__ import annotations
-
 import hashlib
-from typing import TYPE_CHECKING
+from datetime import datetime
 from uuid import UUID, uuid5
 
 from izin.consent.model import aware
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 CHANCE_BYTES = 10
 """The random bytes that :func:`uuid7` needs."""

@@ -1,20 +1,15 @@
 """The interface of a publisher of consent events: results, errors, protocol."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from izin.consent.errors import SourceError
+from izin.consent.model import ConsentEvent, ConsentKey
 from izin.runtime.kafka import BrokerError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from concurrent.futures import Future
-    from contextlib import AbstractContextManager
-
-    from izin.consent.model import ConsentEvent, ConsentKey
 
 DEFAULT_WAIT = timedelta(seconds=60)
 """How long a publisher blocks while its queue is full."""

@@ -8,38 +8,30 @@ and calls back with the result; ``publish`` returns a future instead. A thread p
 every event.
 """
 
-from __future__ import annotations
-
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import monotonic
-from typing import TYPE_CHECKING, Self
+from types import TracebackType
+from typing import Self
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, Message
 
+from izin.consent.model import ConsentEvent, ConsentKey
 from izin.producers.publishing.event_publisher import (
     DEFAULT_WAIT,
     BackpressureError,
     OversizeError,
     Published,
+    PublishResult,
     UndeliveredError,
 )
 from izin.producers.publishing.kafka_record import kafka_record
 from izin.runtime.kafka import producer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from datetime import datetime
-    from types import TracebackType
-
-    from confluent_kafka import Message
-
-    from izin.consent.model import ConsentEvent, ConsentKey
-    from izin.producers.publishing.event_publisher import PublishResult
-    from izin.runtime.settings import KafkaSettings
-    from izin.schemas.codec import Codec
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
 
 BULK_LINGER = timedelta(milliseconds=20)
 

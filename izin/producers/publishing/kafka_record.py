@@ -5,25 +5,17 @@ any order, so urgent events may overtake. ``received_at`` is set here where it i
 key is the canonical key where it can be read; the order worker repartitions the rest.
 """
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from izin.consent.errors import SourceError
 from izin.consent.fields import read_key
-from izin.consent.model import Status
-from izin.schemas.cloud_events import headers
+from izin.consent.model import ConsentEvent, ConsentKey, Status
+from izin.schemas.cloud_events import Headers, headers
+from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from izin.consent.model import ConsentEvent, ConsentKey
-    from izin.schemas.cloud_events import Headers
-    from izin.schemas.codec import Codec
-    from izin.schemas.topics import Topic, Topics
+from izin.schemas.topics import Topic, Topics
 
 
 class UnencodableError(SourceError):

@@ -4,8 +4,6 @@ A dict that is full is emptied: few installations have more to keep, and trackin
 would cost more than computing the values again.
 """
 
-from __future__ import annotations
-
 from typing import TypeVar
 
 MAX_ENTRIES = 4096

@@ -5,19 +5,13 @@ row written to ``desired-consents`` is copied in, and the event as it came where
 nothing of it: three quarters of the encoding are saved. The general path is ``Codec.encode``.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from izin.consent.enums import DecisionKind, Reason
+from izin.consent.violations import Violation
 from izin.schemas import contracts
 from izin.schemas.fast.writer import long_bytes, writer_of
 from izin.schemas.records import violation_to_avro
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from izin.consent.violations import Violation
 
 FIELDS: tuple[str, ...] = (
     "kind",

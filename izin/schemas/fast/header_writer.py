@@ -3,8 +3,6 @@
 The general path is ``cloud_events.headers``.
 """
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Final
 

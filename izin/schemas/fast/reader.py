@@ -5,21 +5,16 @@ makes its methods. It reads what our own writers write; anything else, wrong or 
 (blocks with a size, a long of more than nine bytes), raises, and the codec falls back to fastavro.
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from izin.schemas.contracts import Schema
 from izin.schemas.fast.writer import EPOCH, MILLISECOND
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from izin.schemas.contracts import Schema
-
-    Read = Callable[[bytes, int], tuple[Any, int]]
-    """Given bytes and an offset: the value that stands there, and the offset behind it."""
-    Constructor = Callable[..., Any]
+Read = Callable[[bytes, int], tuple[Any, int]]
+"""Given bytes and an offset: the value at the offset, and the offset behind it."""
+Constructor = Callable[..., Any]
 
 SHORT: Final = [
     1 + (size >> 1) if size < 128 and not size & 1 else 0  # noqa: PLR2004  # one byte

@@ -6,17 +6,13 @@ The bytes are those of fastavro, which a test compares for any value. A value th
 raises whatever error it runs into, and the codec has fastavro name what is wrong.
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+from izin.schemas.contracts import Schema
 
-    from izin.schemas.contracts import Schema
-
-    Write = Callable[[Any], bytes]
+Write = Callable[[Any], bytes]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)

@@ -10,32 +10,25 @@ portal, another integrator) and is published, too.
 every consent of the brand that stands at İYS is asked about anew (reference 2.7).
 """
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
 
+from izin.consent.model import ConsentEvent, ConsentKey
 from izin.iys.errors import CallError
-from izin.iys.wire_format.consents import Stream
+from izin.iys.wire_format.consents import MovementPage, Stream
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands, stream_progress, submissions
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.unit_of_work import Changes, lock
+from izin.sinks.outbound.context import Tools
+from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record import apply, ruling
+from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.iys_movements import event_of, key_of, statement_of
 from izin.sinks.record.transitions import first_row
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime, timedelta
-
-    from izin.consent.model import ConsentEvent, ConsentKey
-    from izin.iys.wire_format.consents import MovementPage
-    from izin.sinks.outbound.context import Tools
-    from izin.sinks.publish.publisher import Publisher
-    from izin.sinks.record.brand import Brand
 
 _SQL = statements("cursors")
 

@@ -5,41 +5,33 @@ makes İYS push again or pull bring it, under the same id. HTTP Basic is enforce
 receiver that lets anybody in; its test payload is acknowledged and kept nowhere.
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import binascii
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
+from pydantic import SecretStr
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from izin.consent.model import Channel
 from izin.iys.errors import CallError, UnreadableError
 from izin.iys.wire_format.account import PushConnection
-from izin.iys.wire_format.consents import Stream
+from izin.iys.wire_format.consents import IysMovement, Stream
 from izin.iys.wire_format.push import parse_push
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.outbound.context import Tools
+from izin.sinks.publish.publisher import Publisher
+from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import LedgerUnavailableError, StreamUnavailableError
 from izin.sinks.record.iys_movements import event_of, key_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pydantic import SecretStr
-    from starlette.requests import Request
-
-    from izin.iys.wire_format.consents import IysMovement
-    from izin.sinks.ledger.db.connection import Ledger
-    from izin.sinks.outbound.context import Tools
-    from izin.sinks.publish.publisher import Publisher
-    from izin.sinks.record.brand import Brand
-    from izin.sinks.record.messages import Announcer
+from izin.sinks.record.messages import Announcer
 
 _MOST_BYTES = 8 * 1024 * 1024
 _RETRY = timedelta(seconds=30)

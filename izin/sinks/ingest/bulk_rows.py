@@ -6,28 +6,22 @@ each further row is that row with its own key, event and instants. Whatever else
 outcome, a rescue, a question) is left to the rulings, row by row; a test holds both ways together.
 """
 
-from __future__ import annotations
-
 import struct
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from izin.consent.business_days import Calendar
 from izin.consent.lifecycle import State
 from izin.consent.model import Status
 from izin.consent.terms import due_and_expiry
 from izin.schemas.fast.writer import EPOCH
-from izin.sinks.ingest.decision_reader import is_prompt
+from izin.sinks.ingest.decision_reader import Cut, DecisionReader, Read, is_prompt
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.row_templates import NEW_ROW, MessageTemplate, shared_columns
 from izin.sinks.record import apply, ruling
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from izin.consent.business_days import Calendar
-    from izin.sinks.ingest.decision_reader import Cut, DecisionReader, Read
-    from izin.sinks.record.brand import Brand
-    from izin.sinks.record.messages import Announcer
+from izin.sinks.record.brand import Brand
+from izin.sinks.record.messages import Announcer
 
 _MILLISECOND = timedelta(milliseconds=1)
 _size = struct.Struct(">i").pack

@@ -6,13 +6,13 @@ nothing that needs judging (no violation, no retailer, nothing told by İYS). Of
 that differ from record to record are cut out; what many share, its *voice*, is known by its bytes.
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from izin.consent.attestation import ATTESTED_WITHIN
 from izin.schemas import contracts
+from izin.schemas.codec import Codec
 from izin.schemas.fast.cache import put
 from izin.schemas.fast.decision_writer import FIELDS
 from izin.schemas.fast.reader import long_of
@@ -21,11 +21,6 @@ from izin.schemas.generated.decision_offsets import consent_offsets, head_offset
 from izin.schemas.records import key_from_avro
 from izin.sinks.ledger.db.copy_format import microseconds
 from izin.sinks.ledger.history.formats import keeping
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from izin.schemas.codec import Codec
 
 _ADDRESS: Final[tuple[str, ...]] = (
     "customer_id",

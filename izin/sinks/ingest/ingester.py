@@ -11,36 +11,29 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from izin.runtime.observe import get_logger
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
 from izin.sinks.ingest import new_decisions
 from izin.sinks.ingest.bulk_rows import Stamp
-from izin.sinks.ingest.decision_reader import DecisionReader
+from izin.sinks.ingest.decision_reader import DecisionReader, Read
 from izin.sinks.ingest.simple_decisions import PlainFacts
-from izin.sinks.ingest.topic_reader import open_reader
+from izin.sinks.ingest.topic_reader import TopicReader, open_reader
 from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.db import notifications
-from izin.sinks.ledger.db.connection import copy
+from izin.sinks.ledger.db.connection import Connection, Ledger, copy
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.unit_of_work import Changes, lock
 from izin.sinks.record import ruling
+from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import ConcurrentChangeError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime, timedelta
-
-    from izin.runtime.settings import KafkaSettings
-    from izin.schemas.codec import Codec
-    from izin.sinks.ingest.decision_reader import Read
-    from izin.sinks.ingest.topic_reader import TopicReader
-    from izin.sinks.ledger.db.connection import Connection, Ledger
-    from izin.sinks.record.brand import Brand
-    from izin.sinks.record.messages import Announcer
-    from izin.sinks.record.row import ConsentRow
+from izin.sinks.record.messages import Announcer
+from izin.sinks.record.row import ConsentRow
 
 BATCH = 8000
 """The most decisions of a transaction; where fewer have come, nothing is waited for."""

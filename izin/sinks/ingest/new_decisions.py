@@ -4,20 +4,13 @@ What lies beyond the recorded offset of an input partition is new; what lies bef
 replay) is looked for among the decisions of its key.
 """
 
-from __future__ import annotations
+from collections.abc import Sequence
 
-from typing import TYPE_CHECKING
-
+from izin.sinks.ingest.decision_reader import DecisionReader, Read
+from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.formats import keeping, source_of
-from izin.sinks.ledger.history.hash_chain import decided
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from izin.sinks.ingest.decision_reader import DecisionReader, Read
-    from izin.sinks.ledger.db.connection import Connection
-    from izin.sinks.ledger.history.hash_chain import Fact
+from izin.sinks.ledger.history.hash_chain import Fact, decided
 
 _SQL = statements("movements")
 

@@ -8,26 +8,20 @@ them among its dead letters.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from izin.runtime.observe import get_logger
-from izin.schemas.codec import UndecodableError, UnknownSchemaError
-from izin.sinks.ingest.topic_reader import open_reader
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
+from izin.sinks.ingest.topic_reader import TopicReader, open_reader
 from izin.sinks.ledger import offsets, sequences
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.sequences import Origin
 from izin.sinks.record.errors import ConcurrentChangeError
-from izin.sinks.record.sequence_gaps import runs
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from izin.runtime.settings import KafkaSettings
-    from izin.schemas.codec import Codec
-    from izin.sinks.ingest.topic_reader import TopicReader
-    from izin.sinks.ledger.db.connection import Ledger
-    from izin.sinks.ledger.sequences import Origin
-    from izin.sinks.record.sequence_gaps import Run
+from izin.sinks.record.sequence_gaps import Run, runs
 
 _BATCH = 5000
 _TOLD_EVERY = timedelta(seconds=5)

@@ -4,21 +4,15 @@ What many decisions share (their voice) is read once, by the codec and by ``fact
 decision's own is cut out of its bytes. A decision that is not plain is left to ``facts``.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, NamedTuple
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from izin.consent.model import OriginRank, Status
 from izin.schemas.fast.cache import put
 from izin.schemas.fast.writer import EPOCH, MILLISECOND
-from izin.sinks.ingest.decision_reader import is_prompt
+from izin.sinks.ingest.decision_reader import Cut, DecisionReader, Read, Voice, is_prompt
 from izin.sinks.record import apply
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from izin.sinks.ingest.decision_reader import Cut, DecisionReader, Read, Voice
-    from izin.sinks.record.row import ConsentRow
+from izin.sinks.record.row import ConsentRow
 
 _SHARED = (
     "customer_id",

@@ -5,24 +5,23 @@ place that holds no message (the marker of a transaction at a partition's end) i
 the lag would never be nothing.
 """
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicCollection,
+    TopicPartition,
+)
 
 from izin.runtime.kafka import admin, consumer
+from izin.runtime.settings import KafkaSettings
 from izin.sinks.ledger import offsets
+from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.record.errors import StreamUnavailableError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from confluent_kafka import Consumer, Message
-
-    from izin.runtime.settings import KafkaSettings
-    from izin.sinks.ledger.db.connection import Ledger
 
 _TIMEOUT = 15.0
 

@@ -4,31 +4,26 @@ their subscription.
 What keeps a brand's records from İYS for a while stands in ``ledger.stops``.
 """
 
-from __future__ import annotations
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
 
-from typing import TYPE_CHECKING, Any
-
+from izin.consent.business_days import Calendar
 from izin.consent.lifecycle import Event, State
 from izin.consent.model import Status
+from izin.iys.wire_format.account import Subscription
 from izin.sinks.ledger import retailers, suspensions
+from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.unit_of_work import Changes, append_messages
 from izin.sinks.record import ruling
 from izin.sinks.record.brand import Brand
+from izin.sinks.record.lease import Holder
+from izin.sinks.record.messages import Announcer
 from izin.sinks.record.row import ConsentRow
 from izin.sinks.record.suspension import EVERY
 from izin.sinks.record.transitions import transition
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from datetime import datetime
-
-    from izin.consent.business_days import Calendar
-    from izin.iys.wire_format.account import Subscription
-    from izin.sinks.ledger.db.connection import Connection, Ledger
-    from izin.sinks.record.lease import Holder
-    from izin.sinks.record.messages import Announcer
 
 QUOTA_SPENT = "quota-spent"
 _CHUNK = 1000

@@ -1,28 +1,22 @@
 """The intent to tell İYS: rows put in flight and the exact body kept, before the call may begin."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, LiteralString
+from collections.abc import Mapping, Sequence
+from typing import Any, LiteralString
 
 from psycopg.rows import args_row
 
-from izin.sinks.ledger.db.connection import copy, while_waiting
+from izin.iys.wire_format.consents import ConsentItem
+from izin.sinks.ledger.db.connection import Connection, copy, while_waiting
 from izin.sinks.ledger.db.copy_format import microseconds
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.calls import calls, item_rows
+from izin.sinks.ledger.unit_of_work import Changes
+from izin.sinks.record.brand import Brand
 from izin.sinks.record.claimed_row import ClaimedRow
 from izin.sinks.record.errors import ConcurrentChangeError
+from izin.sinks.record.lease import Holder
 from izin.sinks.record.request_body import body_of, item_of
 from izin.sinks.record.submission import Item, Submission
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from izin.iys.wire_format.consents import ConsentItem
-    from izin.sinks.ledger.db.connection import Connection
-    from izin.sinks.ledger.unit_of_work import Changes
-    from izin.sinks.record.brand import Brand
-    from izin.sinks.record.lease import Holder
 
 _SQL = statements("submissions")
 _CONSENTS = statements("consents")

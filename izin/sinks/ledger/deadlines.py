@@ -4,19 +4,14 @@ A consent is recorded within three business days (Yönetmelik m.7/11), a rejecti
 three (m.9/6). What is not settled is counted by how much of its term has passed.
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from izin.consent.model import OriginRank
+from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-
-    from izin.sinks.ledger.db.connection import Ledger
 
 _SQL = statements("deadlines")
 

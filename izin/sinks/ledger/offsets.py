@@ -4,17 +4,11 @@ The cluster and topic are remembered by id: a topic that was deleted and made an
 name and other offsets, and reading on in it would lose its beginning.
 """
 
-from __future__ import annotations
+from collections.abc import Collection, Mapping
 
-from typing import TYPE_CHECKING
-
+from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.record.errors import ConcurrentChangeError, RecreatedTopicError
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-
-    from izin.sinks.ledger.db.connection import Connection, Ledger
 
 _SQL = statements("offsets")
 

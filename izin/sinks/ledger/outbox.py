@@ -1,15 +1,9 @@
 """Rows of the outbox as COPY takes them."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import orjson
 
 from izin.sinks.ledger.db import copy_format
-
-if TYPE_CHECKING:
-    from izin.sinks.record.messages import Message
+from izin.sinks.record.messages import Message
 
 _COLUMNS = (6).to_bytes(2, "big")
 _JSONB = b"\1"

@@ -8,29 +8,22 @@ nothing leaves: the pace would not be kept. What came of calls is written with t
 a killed process had not written yet is a second of a statistic.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import inf
-from typing import TYPE_CHECKING
 
 from izin.iys.errors import ThrottledError
 from izin.iys.rate_limit.call_queue import CallQueue
-from izin.iys.rate_limit.pace import Slot
+from izin.iys.rate_limit.pace import CallClass, Pace, Slot
 from izin.iys.rate_limit.reputation import STATUS, HourLimit, Reputation, ReputationPolicy
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger.db.clock_offset import ClockOffset
+from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from izin.iys.rate_limit.pace import CallClass, Pace
-    from izin.sinks.ledger.db.connection import Connection, Ledger
 
 HOUR_LIMITS: Mapping[str, HourLimit] = {STATUS: HourLimit(calls=1000)}
 """What İYS counts by the hour, of the calls that the sinks make (H086)."""

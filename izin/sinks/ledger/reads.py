@@ -4,22 +4,17 @@ metrics.
 Nothing here changes anything, and nothing loads the register whole.
 """
 
-from __future__ import annotations
-
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from izin.consent.forecast import DueGroup
 from izin.consent.model import Status
+from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.formats import told_by
 from izin.sinks.record.row import ConsentRow
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
-    from datetime import datetime
-
-    from izin.sinks.ledger.db.connection import Ledger
 
 _PAGE = 5000
 _SQL = statements("reads")

@@ -5,25 +5,20 @@ again, so where its statement names other retailers, the difference is parked fo
 dropped. A statement without retailers says nothing of them.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
 from izin.consent.lifecycle import SETTLED, State
 from izin.consent.model import Status
 from izin.consent.obligation import Registered
+from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
-
-    from izin.sinks.ledger.db.connection import Connection, Ledger
-    from izin.sinks.record.row import ConsentRow
+from izin.sinks.record.row import ConsentRow
 
 DIFFERENCE = "retailer-access"
 """Why such consents wait for a person."""

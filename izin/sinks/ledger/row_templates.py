@@ -6,20 +6,14 @@ of their own. What may differ is listed in ``record.columns`` and ``outbound.bul
 tests hold templates and general path equal.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from datetime import datetime
 
 from izin.sinks.ledger import outbox
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.record.columns import NULL_IN_NEW, OWN_OF_NEW, SHARED_BY_NEW, TYPES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from datetime import datetime
-
-    from izin.sinks.record.messages import Message
-    from izin.sinks.record.row import ConsentRow
+from izin.sinks.record.messages import Message
+from izin.sinks.record.row import ConsentRow
 
 NEW_ROW: bytes = (len(OWN_OF_NEW) + len(SHARED_BY_NEW)).to_bytes(2, "big")
 """How a new row of ``consents`` begins, before its own columns."""

@@ -1,21 +1,13 @@
 """Which running numbers of which origin came, in the ledger, and what is missing of them."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
 
+from izin.schemas.topics import Topics
+from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.record.sequence_gaps import Gap, Numbers, with_runs
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
-
-    from izin.schemas.topics import Topics
-    from izin.sinks.ledger.db.connection import Connection, Ledger
-    from izin.sinks.record.sequence_gaps import Run
+from izin.sinks.record.sequence_gaps import Gap, Numbers, Run, with_runs
 
 GRACE = timedelta(minutes=5)
 """So long a number may be on its way: an origin publishes from several processes, and each may have

@@ -1,17 +1,10 @@
 """How much of what İYS tells of its own accord has been heard: until when each stream was read."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
 
+from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from izin.sinks.ledger.db.connection import Ledger
 
 WINDOW = timedelta(days=6, hours=23)
 """What İYS shows of the past: seven days, and the last hour not yet (reference 2.7). What a stream

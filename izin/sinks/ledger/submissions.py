@@ -4,26 +4,20 @@ A submission without an answer is never forgotten: whoever finds its process gon
 item is settled once; a second answer to it changes nothing.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from psycopg.rows import args_row
 
-from izin.sinks.ledger.db.connection import LOCK_CLASS
+from izin.sinks.ledger.db.connection import LOCK_CLASS, Connection
 from izin.sinks.ledger.db.queries import statements
+from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import ConcurrentChangeError
+from izin.sinks.record.lease import Holder
 from izin.sinks.record.submission import Item, Settled, Submission
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
-    from datetime import datetime
-
-    from izin.sinks.ledger.db.connection import Connection
-    from izin.sinks.record.brand import Brand
-    from izin.sinks.record.lease import Holder
 
 _SQL = statements("submissions")
 _CONSENTS = statements("consents")

@@ -6,21 +6,15 @@ channel, a spent quota only new ONAYs. What a person says the brand has no right
 too, one that is never tried: only a person lifts it.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable
+from datetime import datetime
 
 from izin.consent.model import Channel
 from izin.sinks.ledger.db import notifications
+from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
+from izin.sinks.record.brand import Brand
 from izin.sinks.record.suspension import EVERY, NO_RIGHT, Suspension
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-    from datetime import datetime
-
-    from izin.sinks.ledger.db.connection import Connection, Ledger
-    from izin.sinks.record.brand import Brand
 
 _SQL = statements("stops")
 _CURSORS = statements("cursors")

@@ -5,33 +5,26 @@ Steps collect changes in memory and write them by one statement a kind. A permis
 and an outcome that is reached are told from here, so that no step can forget them.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, LiteralString
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, LiteralString
 
 from izin.consent.lifecycle import State
-from izin.consent.model import Status
+from izin.consent.model import ConsentEvent, ConsentKey, Status
 from izin.sinks.ledger import retailers
 from izin.sinks.ledger.db import notifications
-from izin.sinks.ledger.db.connection import copy
+from izin.sinks.ledger.db.connection import Connection, copy
 from izin.sinks.ledger.db.copy_format import moment
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.history.hash_chain import Fact
 from izin.sinks.ledger.outbox import row_of
 from izin.sinks.record.errors import ConcurrentChangeError
+from izin.sinks.record.messages import Announcer, Message
+from izin.sinks.record.outcome import Outcome
 from izin.sinks.record.row import ConsentRow, to_json
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from datetime import datetime
-
-    from izin.consent.model import ConsentEvent, ConsentKey
-    from izin.sinks.ledger.db.connection import Connection
-    from izin.sinks.ledger.history.hash_chain import Fact
-    from izin.sinks.record.messages import Announcer, Message
-    from izin.sinks.record.outcome import Outcome
-    from izin.sinks.record.ruling import Ruled
+from izin.sinks.record.ruling import Ruled
 
 _CONSENTS = statements("consents")
 _OUTBOX = statements("outbox")

@@ -6,25 +6,19 @@ takes over writes what its own file lacks. Who can change the ledger should not 
 both of these.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from pathlib import Path
 
 from izin.runtime.observe import get_logger
+from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import verify
 from izin.sinks.ledger.unit_of_work import append_messages
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from datetime import datetime, timedelta
-    from pathlib import Path
-
-    from izin.sinks.ledger.db.connection import Ledger
-    from izin.sinks.record.anchor import Anchor
-    from izin.sinks.record.messages import Announcer
+from izin.sinks.record.anchor import Anchor
+from izin.sinks.record.messages import Announcer
 
 _log = get_logger(__name__)
 

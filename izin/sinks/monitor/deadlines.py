@@ -5,23 +5,17 @@ at once when opt-outs are kept from İYS: a person can withdraw them there. And 
 An alarm rings when something new has come so far, not at every look.
 """
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
 
 from izin.consent.model import Status
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import deadlines, stream_progress
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from datetime import datetime, timedelta
-
-    from izin.sinks.ledger.db.connection import Ledger
-    from izin.sinks.ledger.deadlines import Kept, Margin
-    from izin.sinks.ledger.stream_progress import Heard
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.deadlines import Kept, Margin
+from izin.sinks.ledger.stream_progress import Heard
 
 _log = get_logger(__name__)
 

@@ -1,26 +1,19 @@
 """What the sink worker counts, and what it shows of the ledger, in Prometheus' form."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
+from izin.consent.forecast import DueGroup, Forecast
 from izin.iys.rate_limit.reputation import STATUS
 from izin.iys.tokens.token_policy import TokenPolicy
-from izin.sinks.ledger.rate_limits import HOUR_LIMITS
+from izin.sinks.ledger.deadlines import Margin
+from izin.sinks.ledger.rate_limits import HOUR_LIMITS, Address
+from izin.sinks.ledger.reads import Lag
+from izin.sinks.ledger.sequences import Missing
+from izin.sinks.ledger.stream_progress import Heard
 from izin.sinks.monitor.deadlines import STAGES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from datetime import datetime
-
-    from izin.consent.forecast import DueGroup, Forecast
-    from izin.sinks.ledger.deadlines import Margin
-    from izin.sinks.ledger.rate_limits import Address
-    from izin.sinks.ledger.reads import Lag
-    from izin.sinks.ledger.sequences import Missing
-    from izin.sinks.ledger.stream_progress import Heard
 
 _LANES = {"RET": "opt-outs", "ONAY": "consents"}
 

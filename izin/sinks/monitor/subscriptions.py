@@ -4,23 +4,16 @@ A subscription that is not ACTIVE lets nothing be told (H520, H521), a full one 
 partners are not shown the limits. The question takes a slot that nothing else waits for.
 """
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
 
 from izin.iys.errors import CallError
 from izin.iys.wire_format.account import SubscriptionStatus
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from izin.sinks.outbound.context import Tools
-    from izin.sinks.record.brand import Brand
+from izin.sinks.outbound.context import Tools
+from izin.sinks.record.brand import Brand
 
 EVERY = timedelta(days=1)
 SOON = timedelta(days=30)

@@ -5,28 +5,21 @@ item by item.
 the question is asked again, ever more slowly; after days a person looks.
 """
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
 
 from izin.iys.errors import CallError
 from izin.iys.transport.circuit_breaker import CircuitState
 from izin.iys.verdicts import Verdict
+from izin.iys.wire_format.batches import ItemResult
 from izin.runtime.backoff import Backoff
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands, submissions
+from izin.sinks.outbound.context import Tools
 from izin.sinks.outbound.save_results import record_answers
 from izin.sinks.record.item_result import Answer
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from izin.iys.wire_format.batches import ItemResult
-    from izin.sinks.outbound.context import Tools
-    from izin.sinks.record.submission import Submission
+from izin.sinks.record.submission import Submission
 
 _FIRST = timedelta(seconds=30)
 _LONGEST = timedelta(hours=1)

@@ -7,13 +7,12 @@ one with their own. Whatever stands otherwise is left to the judge, item by item
 ways together.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from operator import itemgetter
-from typing import TYPE_CHECKING
 
 import orjson
 from psycopg.rows import args_row
@@ -23,10 +22,11 @@ from izin.consent.model import Status
 from izin.consent.terms import due_and_expiry
 from izin.iys.verdicts import Verdict
 from izin.sinks.ledger.db import notifications
-from izin.sinks.ledger.db.connection import copy, while_waiting
+from izin.sinks.ledger.db.connection import Connection, copy, while_waiting
 from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history.hash_chain import Fact
 from izin.sinks.ledger.row_templates import MessageTemplate
-from izin.sinks.ledger.unit_of_work import lock
+from izin.sinks.ledger.unit_of_work import Changes, lock
 from izin.sinks.outbound.bulk_success_rows import (
     OWN_OF_OUTCOME,
     OWN_OF_PERMISSION,
@@ -35,21 +35,11 @@ from izin.sinks.outbound.bulk_success_rows import (
     Saved,
     stamped,
 )
+from izin.sinks.outbound.context import Tools
 from izin.sinks.record.columns import DECIDED
-from izin.sinks.record.item_result import judged
-from izin.sinks.record.submission import Settled
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
-    from datetime import datetime
-
-    from izin.sinks.ledger.db.connection import Connection
-    from izin.sinks.ledger.history.hash_chain import Fact
-    from izin.sinks.ledger.unit_of_work import Changes
-    from izin.sinks.outbound.context import Tools
-    from izin.sinks.record.item_result import Answer
-    from izin.sinks.record.row import ConsentRow
-    from izin.sinks.record.submission import Item, Submission
+from izin.sinks.record.item_result import Answer, judged
+from izin.sinks.record.row import ConsentRow
+from izin.sinks.record.submission import Item, Settled, Submission
 
 FEW = 2
 """Fewer are judged one by one: there is nothing to share."""

@@ -2,22 +2,16 @@
 and who it is.
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from datetime import datetime
 
+from izin.iys.client import IysClient
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.outbound.lease_renewal import Leases
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
-
-    from izin.iys.client import IysClient
-    from izin.sinks.ledger.db.connection import Ledger
-    from izin.sinks.ledger.rate_limits import LedgerPacer
-    from izin.sinks.record.lease import Holder
-    from izin.sinks.record.messages import Announcer
+from izin.sinks.record.lease import Holder
+from izin.sinks.record.messages import Announcer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,26 +4,20 @@ Each works alone: what keeps them, and other processes' loops, from taking up th
 ledger.
 """
 
-from __future__ import annotations
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 
-from typing import TYPE_CHECKING
-
+from izin.runtime.settings import IysSettings, SinkSettings
 from izin.sinks.ledger.db import notifications as ring
+from izin.sinks.ledger.db.notifications import Bells
 from izin.sinks.outbound.batch_results import Settler
+from izin.sinks.outbound.context import Tools
 from izin.sinks.outbound.lease_renewal import SHARE
 from izin.sinks.outbound.loops import every, lane
 from izin.sinks.outbound.recover import Recoverer
 from izin.sinks.outbound.schedule import Submitter
 from izin.sinks.outbound.send import Teller
 from izin.sinks.outbound.status_query import Asker
-
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Awaitable, Callable, Coroutine, Iterator
-
-    from izin.runtime.settings import IysSettings, SinkSettings
-    from izin.sinks.ledger.db.notifications import Bells
-    from izin.sinks.outbound.context import Tools
 
 _OPT_OUT_LANES = 6
 _BULK_LANES = 3

@@ -8,14 +8,10 @@ consent told too late is void (Yönetmelik m.7/12).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
 
 SOON = timedelta(hours=24)
 """What is due within it is told before what is not."""

@@ -5,22 +5,16 @@ longer where many processes share an address's pace: whoever lives renews meanwh
 take up one another's and use the turns to find that out.
 """
 
-from __future__ import annotations
-
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from izin.sinks.ledger import submissions
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from datetime import datetime
-
-    from izin.sinks.ledger.db.connection import Ledger
-    from izin.sinks.record.lease import Holder
-    from izin.sinks.record.submission import Submission
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.record.lease import Holder
+from izin.sinks.record.submission import Submission
 
 SHARE = 4
 """A lease is renewed so many times before it would run out."""

@@ -5,26 +5,20 @@ minute, and begins anew. Anything else ends the process: what is not understood 
 İYS.
 """
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from izin.iys.errors import CallError
 from izin.runtime.backoff import Backoff
 from izin.runtime.errors import RegistryError
 from izin.runtime.observe import get_logger
+from izin.sinks.ledger.db.notifications import Bells
 from izin.sinks.record.errors import (
     ConcurrentChangeError,
     LedgerUnavailableError,
     StreamUnavailableError,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from izin.sinks.ledger.db.notifications import Bells
 
 OUTSIDE = (
     ConcurrentChangeError,

@@ -8,11 +8,9 @@ write any more, and of a stopped brand, only the status is read, and of a batch 
 results would have been due, for İYS may still be working on it.
 """
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
 
 from izin.consent.lifecycle import Event, State
 from izin.consent.model import Channel, RecipientType, Status
@@ -20,27 +18,20 @@ from izin.iys.errors import CallError, ThrottledError
 from izin.iys.rate_limit.pace import CallClass
 from izin.iys.transport.circuit_breaker import CircuitState
 from izin.iys.verdicts import Verdict
-from izin.iys.wire_format.consents import Receipt
+from izin.iys.wire_format.consents import Receipt, RegisterRecord
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands, claims, submissions, suspensions
+from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.unit_of_work import Changes, lock
 from izin.sinks.outbound import status_answer
+from izin.sinks.outbound.context import Tools
 from izin.sinks.outbound.save_results import record_answers
+from izin.sinks.outbound.send import Teller
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.item_result import Answer
-from izin.sinks.record.submission import BATCH, SINGLE, Settled
+from izin.sinks.record.row import ConsentRow
+from izin.sinks.record.submission import BATCH, SINGLE, Item, Settled, Submission
 from izin.sinks.record.transitions import transition
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-
-    from izin.iys.wire_format.consents import RegisterRecord
-    from izin.sinks.ledger.db.connection import Connection
-    from izin.sinks.outbound.context import Tools
-    from izin.sinks.outbound.send import Teller
-    from izin.sinks.record.row import ConsentRow
-    from izin.sinks.record.submission import Item, Submission
 
 _ASKED_AT_ONCE = 20
 _CALLS = {SINGLE: "add", BATCH: "add_batch"}

@@ -3,30 +3,22 @@
 All of it in one transaction, so that a process killed here has answered all or nothing.
 """
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from izin.iys.verdicts import Verdict
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import submissions, suspensions
+from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.db.copy_format import microseconds
 from izin.sinks.ledger.history.calls import answered
 from izin.sinks.ledger.unit_of_work import Changes, lock
 from izin.sinks.outbound.bulk_success import Successes
-from izin.sinks.record.item_result import judged
-from izin.sinks.record.submission import SINGLE, Settled
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-
-    from izin.sinks.ledger.db.connection import Connection
-    from izin.sinks.outbound.context import Tools
-    from izin.sinks.record.item_result import Answer, Judged
-    from izin.sinks.record.submission import Submission
+from izin.sinks.outbound.context import Tools
+from izin.sinks.record.item_result import Answer, Judged, judged
+from izin.sinks.record.submission import SINGLE, Settled, Submission
 
 _LOOKED_AT = frozenset({Verdict.SUCCESS, Verdict.DATA, Verdict.EXPIRED, Verdict.ALREADY})
 """Whatever İYS says of a record itself shows that it lets us write."""

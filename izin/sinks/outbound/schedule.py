@@ -6,11 +6,9 @@ of one brand and channel, keeps the intent and tells them; it returns whether th
 do. Whose turn it is, ``sinks.fairness`` tells.
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
 
 from izin.consent.model import Status
 from izin.consent.obligation import Registered
@@ -20,19 +18,13 @@ from izin.iys.transport.circuit_breaker import CircuitState
 from izin.sinks.ledger import brands, claims, suspensions
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.unit_of_work import Changes
+from izin.sinks.outbound.context import Tools
 from izin.sinks.outbound.fairness import FairShares, Lane
+from izin.sinks.outbound.send import Teller
+from izin.sinks.outbound.status_query import Asker
 from izin.sinks.record import ruling
 from izin.sinks.record.row import ConsentRow
-from izin.sinks.record.submission import BATCH, SINGLE
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
-
-    from izin.sinks.outbound.context import Tools
-    from izin.sinks.outbound.send import Teller
-    from izin.sinks.outbound.status_query import Asker
-    from izin.sinks.record.submission import Submission
+from izin.sinks.record.submission import BATCH, SINGLE, Submission
 
 ASK_FIRST_OVER = 1
 """More opt-outs than this of which İYS's state is unknown: asked about first, 1,000 a call.

@@ -6,11 +6,9 @@ halved after a second refusal, so that one bad record never holds up a thousand.
 the submission ``unknown``.
 """
 
-from __future__ import annotations
-
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from izin.consent.lifecycle import Event, State
 from izin.consent.model import ConsentKey
@@ -23,22 +21,17 @@ from izin.iys.errors import (
 )
 from izin.iys.rate_limit.pace import CallClass
 from izin.iys.verdicts import FIELD_FAULTS, Verdict
+from izin.iys.wire_format.batches import AcceptedBatch
 from izin.iys.wire_format.consents import SerializedItems
 from izin.runtime.backoff import Backoff
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import claims, submissions, suspensions
 from izin.sinks.ledger.unit_of_work import Changes, lock
+from izin.sinks.outbound.context import Tools
 from izin.sinks.outbound.save_results import record_answers
 from izin.sinks.record.item_result import NO_SUCH_RETAILER, Answer
-from izin.sinks.record.submission import BATCH
+from izin.sinks.record.submission import BATCH, Item, Submission
 from izin.sinks.record.transitions import transition
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-
-    from izin.iys.wire_format.batches import AcceptedBatch
-    from izin.sinks.outbound.context import Tools
-    from izin.sinks.record.submission import Item, Submission
 
 _BACKOFF = Backoff(timedelta(seconds=2), timedelta(minutes=5))
 

@@ -5,32 +5,22 @@ and would refuse again is not told again; what no answer settles is asked again,
 person looks.
 """
 
-from __future__ import annotations
+from datetime import datetime, timedelta
 
-from datetime import timedelta
-from typing import TYPE_CHECKING
-
+from izin.consent.business_days import Calendar
 from izin.consent.lifecycle import State
-from izin.consent.model import Status
+from izin.consent.model import ConsentEvent, Status
 from izin.consent.obligation import Registered
 from izin.iys.wire_format.consents import IysMovement as Told
-from izin.iys.wire_format.consents import Stream
+from izin.iys.wire_format.consents import RegisterRecord, Stream
 from izin.runtime.backoff import Backoff
 from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.unit_of_work import Changes
 from izin.sinks.record import ruling
 from izin.sinks.record.apply import Statement
+from izin.sinks.record.brand import Brand
 from izin.sinks.record.iys_movements import event_of
-from izin.sinks.record.row import is_of_citizens
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from izin.consent.business_days import Calendar
-    from izin.consent.model import ConsentEvent
-    from izin.iys.wire_format.consents import RegisterRecord
-    from izin.sinks.ledger.unit_of_work import Changes
-    from izin.sinks.record.brand import Brand
-    from izin.sinks.record.row import ConsentRow
+from izin.sinks.record.row import ConsentRow, is_of_citizens
 
 _ASKS = 6
 """After so many times of asking in vain a person looks."""

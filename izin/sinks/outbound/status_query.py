@@ -10,32 +10,26 @@ single status tells, a thousand an hour. What a citizen did at İYS and we did n
 as İYS's event, never sent.
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from izin.consent.model import Channel, RecipientType, Status
 from izin.consent.obligation import Registered
 from izin.iys.errors import CallError, RefusedError
 from izin.iys.rate_limit.pace import CallClass
 from izin.iys.transport.circuit_breaker import CircuitState
+from izin.iys.wire_format.consents import RegisterRecord
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.unit_of_work import Changes, lock
 from izin.sinks.outbound import status_answer
+from izin.sinks.outbound.context import Tools
 from izin.sinks.record import apply, ruling
+from izin.sinks.record.apply import Statement
+from izin.sinks.record.brand import Brand
 from izin.sinks.record.row import ConsentRow
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from izin.iys.wire_format.consents import RegisterRecord
-    from izin.sinks.outbound.context import Tools
-    from izin.sinks.record.apply import Statement
-    from izin.sinks.record.brand import Brand
 
 SINGLES = 20
 """Up to so many of a group are asked one by one."""

@@ -7,32 +7,25 @@ key's records keep their order. A crash between Kafka's commit and the ledger's 
 same outcomes under the same ids.
 """
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import Any
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import Message as Delivered
 
 from izin.runtime.kafka import producer
 from izin.runtime.observe import get_logger
+from izin.runtime.settings import KafkaSettings
 from izin.sinks.ledger.db import notifications
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.notifications import Bells
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.record.errors import StreamUnavailableError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime, timedelta
-
-    from confluent_kafka import KafkaError, Producer
-    from confluent_kafka import Message as Delivered
-
-    from izin.runtime.settings import KafkaSettings
-    from izin.sinks.ledger.db.connection import Ledger
-    from izin.sinks.ledger.db.notifications import Bells
 
 _PAGE = 2000
 _TIMEOUT = 15.0

@@ -5,26 +5,19 @@ Nothing lingers, for a citizen's "no" waits for it; a thread asks librdkafka for
 all the time, so that one takes as long as the broker does.
 """
 
-from __future__ import annotations
-
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Self
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Message as Delivered
 
 from izin.runtime.kafka import producer
+from izin.runtime.settings import KafkaSettings
 from izin.sinks.record.errors import StreamUnavailableError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from types import TracebackType
-
-    from confluent_kafka import KafkaError
-    from confluent_kafka import Message as Delivered
-
-    from izin.runtime.settings import KafkaSettings
-    from izin.sinks.record.messages import Message
+from izin.sinks.record.messages import Message
 
 _POLL = 0.1
 _TIMEOUT_MS = 15_000

@@ -4,23 +4,17 @@ Pure: a row goes in with what was heard, a row comes out; what it then owes is r
 ``registered`` is always İYS's statement with the greatest creation date.
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from izin.consent.attestation import attested
-from izin.consent.model import Status
+from izin.consent.model import Consent, ConsentEvent, Status
 from izin.consent.obligation import Registered
 from izin.schemas.records import consent_from_avro, event_from_avro
+from izin.sinks.record.row import ConsentRow
 from izin.sinks.record.transitions import begin, first_row
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from izin.consent.model import Consent, ConsentEvent
-    from izin.sinks.record.row import ConsentRow
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from izin.consent.making import maker
 from izin.consent.terms import BrandTerms
 from izin.iys.wire_format.consents import BrandPath
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
 
 _clock = maker(BrandTerms)
 

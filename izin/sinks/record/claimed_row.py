@@ -1,12 +1,8 @@
 """A row of ``consents`` that was claimed to be submitted."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
 
 
 class ClaimedRow(NamedTuple):

@@ -4,18 +4,13 @@ SQL, COPY and templates name columns by these lists (``ledger.db.queries``). The
 ``0001_schema.sql``; a test compares the two.
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import fields
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.claimed_row import ClaimedRow
 from izin.sinks.record.row import ConsentRow
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _SQL_TYPES = {
     "str": "text",

@@ -13,8 +13,6 @@ SourceError
 └── UnreadablePushError      what came to the push receiver is not İYS's list of movements
 """
 
-from __future__ import annotations
-
 from izin.consent.errors import OurError, SourceError
 
 

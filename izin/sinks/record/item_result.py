@@ -5,28 +5,23 @@ The answer is read from the H-code (``iys.answers``), never from an HTTP status.
 is no longer desired still counts: it says what İYS holds, and the row is ruled anew by it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple, assert_never
+from datetime import datetime, timedelta
+from typing import NamedTuple, assert_never
 
+from izin.consent.business_days import Calendar
 from izin.consent.model import ConsentKey, Source, Status
 from izin.consent.obligation import Registered
 from izin.iys.verdicts import Verdict
+from izin.iys.wire_format.consents import Receipt
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.apply import Statement
+from izin.sinks.record.brand import Brand
 from izin.sinks.record.outcome import Outcome
+from izin.sinks.record.row import ConsentRow
 from izin.sinks.record.ruling import Ruled
+from izin.sinks.record.submission import Item
 from izin.sinks.record.suspension import EVERY, SuspensionScope
-
-if TYPE_CHECKING:
-    from datetime import datetime, timedelta
-
-    from izin.consent.business_days import Calendar
-    from izin.iys.wire_format.consents import Receipt
-    from izin.sinks.record.brand import Brand
-    from izin.sinks.record.row import ConsentRow
-    from izin.sinks.record.submission import Item
 
 FIRST_RET = "H175"
 NOT_AS_FIRST = "H486"

@@ -5,22 +5,15 @@ Push, pull, the daily file and a status read give one id, UUIDv5 over (key, crea
 so that the order stage drops what it has seen. The key is the law's own reading of the recipient.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from datetime import datetime
 from uuid import UUID, uuid5
 
 from izin.consent.fields import is_misspelt, read_key
 from izin.consent.model import ConsentEvent, ConsentKey, DateBasis, IysOrigin, Status
 from izin.consent.obligation import Registered
-from izin.iys.wire_format.consents import Stream
+from izin.iys.wire_format.consents import IysMovement, Stream
 from izin.sinks.record.apply import Statement
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from izin.iys.wire_format.consents import IysMovement
-    from izin.sinks.record.brand import Brand
+from izin.sinks.record.brand import Brand
 
 _MOVEMENTS = UUID("8c1f4f1e-0c63-5b6e-9d0e-3a2b7c9d4e03")
 

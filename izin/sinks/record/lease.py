@@ -1,15 +1,10 @@
 """Who tells İYS: what leases carry, and whose brands are told."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime, timedelta
-
-    from izin.sinks.record.submission import Submission
+from izin.sinks.record.submission import Submission
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,31 +5,25 @@ belongs to the event that was to be told to İYS; its id follows from what it sa
 repetition is recognised.
 """
 
-from __future__ import annotations
-
 import hashlib
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from izin.consent.enums import RECIPIENT_TYPES, STATUSES
 from izin.consent.lifecycle import CLOSED, SETTLED, WAITING, State
 from izin.consent.making import maker
 from izin.consent.may_send import may_send
-from izin.consent.model import ConsentKey, Status
+from izin.consent.model import ConsentEvent, ConsentKey, Status
 from izin.schemas.cloud_events import attributes
+from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro
+from izin.schemas.topics import Topic, Topics
+from izin.sinks.record.anchor import Anchor
+from izin.sinks.record.brand import Brand
 from izin.sinks.record.outcome import Outcome
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
-    from datetime import datetime
-
-    from izin.consent.model import ConsentEvent
-    from izin.schemas.codec import Codec
-    from izin.schemas.topics import Topic, Topics
-    from izin.sinks.record.anchor import Anchor
-    from izin.sinks.record.brand import Brand
-    from izin.sinks.record.row import ConsentRow
+from izin.sinks.record.row import ConsentRow
 
 _TOLD = frozenset({*SETTLED, *CLOSED})
 _UNTOLD = frozenset({*WAITING, State.PARKED})

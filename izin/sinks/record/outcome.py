@@ -1,17 +1,12 @@
 """What came of an obligation, published once it is reached."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
 from uuid import UUID
 
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from izin.consent.model import ConsentKey
+from izin.consent.model import ConsentKey
 
 _OUTCOMES = UUID("8c1f4f1e-0c63-5b6e-9d0e-3a2b7c9d4e01")
 

@@ -5,9 +5,8 @@ received it, so never in İYS's future, and never changed afterwards. The exact 
 it is sent, for the same body sent again has no second effect.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import orjson
 
@@ -16,13 +15,8 @@ from izin.consent.making import maker
 from izin.consent.model import Channel, RecipientType, Source, Status
 from izin.iys.wire_format.consents import ConsentItem
 from izin.iys.wire_format.json_reader import from_turkish
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from izin.sinks.record.claimed_row import ClaimedRow
-    from izin.sinks.record.row import ConsentRow
-
+from izin.sinks.record.claimed_row import ClaimedRow
+from izin.sinks.record.row import ConsentRow
 
 _consent_item = maker(ConsentItem)
 

@@ -7,8 +7,10 @@ values (what it desires, what is registered) are views of them. Nothing here dec
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 import orjson
 
@@ -17,11 +19,6 @@ from izin.consent.lifecycle import State
 from izin.consent.making import maker
 from izin.consent.model import ConsentKey, OriginRank
 from izin.consent.obligation import Desired, Registered, RegisteredState
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from datetime import datetime
-
 
 _key = maker(ConsentKey)
 _desired = maker(Desired)

@@ -4,13 +4,12 @@ Pure: a row goes in with the instant, a row comes out. ``consent.obligation`` sa
 done; here that duty becomes a state of the obligation.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, assert_never
+from datetime import datetime, timedelta
+from typing import assert_never
 from uuid import UUID, uuid5
 
+from izin.consent.business_days import Calendar
 from izin.consent.enums import STATUSES
 from izin.consent.lifecycle import CLOSED, OPEN, Event, State
 from izin.consent.making import maker
@@ -18,14 +17,9 @@ from izin.consent.model import ConsentEvent, DateBasis, Source, Status
 from izin.consent.obligation import Action, ActionReason, rule
 from izin.consent.terms import BrandTerms, due_and_expiry
 from izin.runtime.backoff import Backoff
+from izin.sinks.record.brand import Brand
+from izin.sinks.record.row import ConsentRow
 from izin.sinks.record.transitions import transition
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from izin.consent.business_days import Calendar
-    from izin.sinks.record.brand import Brand
-    from izin.sinks.record.row import ConsentRow
 
 UNKNOWN_BRAND = "unknown-brand"
 RESCUED = "rescued"

@@ -1,19 +1,14 @@
 """One call to İYS with its items: the values; how they are stored is in ``ledger.submissions``."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from datetime import datetime
+from typing import NamedTuple
 
 from izin.consent.admission import SKEW
+from izin.iys.wire_format.consents import ConsentItem, Receipt
+from izin.sinks.record.brand import Brand
 from izin.sinks.record.request_body import items_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-
-    from izin.iys.wire_format.consents import ConsentItem, Receipt
-    from izin.sinks.record.brand import Brand
 
 SINGLE = "single"
 

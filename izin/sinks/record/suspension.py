@@ -1,12 +1,7 @@
 """What keeps records of a brand from İYS until it is resumed."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from datetime import datetime
+from datetime import datetime
 
 EVERY = "*"
 """Every channel, or every status, of a stop."""

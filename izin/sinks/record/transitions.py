@@ -4,17 +4,12 @@ SQL that changes states in bulk (claims, receipts, templates) is held to the sam
 database's guard.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from izin.consent.lifecycle import BEGINNING, Event, State, after
+from izin.consent.model import ConsentKey
 from izin.sinks.record.row import ConsentRow
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from izin.consent.model import ConsentKey
 
 
 def transition(row: ConsentRow, event: Event, **columns: Any) -> ConsentRow:  # noqa: ANN401 - a column's value each

@@ -8,11 +8,10 @@ That assignor takes no assignment that was made for another address. The group g
 that comes back what it had, with its former address; so to Faust a worker's address is its name.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
-from typing import TYPE_CHECKING, Any, assert_never
+from collections.abc import Callable
+from typing import Any, assert_never
 
 import faust
 from faust.exceptions import ConsumerNotStarted
@@ -21,8 +20,9 @@ from prometheus_client import generate_latest
 
 from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.observe import get_logger
-from izin.runtime.settings import StateKind
+from izin.runtime.settings import KafkaSettings, StateKind, StreamSettings
 from izin.runtime.topic_admin import topic_faults
+from izin.schemas.codec import Codec
 from izin.streams.budget import DeadLetterBudget
 from izin.streams.engine import transport
 from izin.streams.engine.ending import BoundedShutdown
@@ -30,14 +30,7 @@ from izin.streams.engine.metrics import WorkerMetrics
 from izin.streams.engine.watchdog import OUTSIDE_FOR, Watchdog
 from izin.streams.engine.worker import OrderWorker
 from izin.streams.state.rocks import RocksFolder
-from izin.streams.state.state import MemoryState
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from izin.runtime.settings import KafkaSettings, StreamSettings
-    from izin.schemas.codec import Codec
-    from izin.streams.state.state import PartitionState
+from izin.streams.state.state import MemoryState, PartitionState
 
 EXIT_CONFIG = 78
 """The exit status of sysexits.h for a configuration that cannot be used."""

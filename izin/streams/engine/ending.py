@@ -7,18 +7,13 @@ signal, and ends the process when the time is over, or when it is asked again. W
 committed by then is aborted by the partition's next owner.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from izin.runtime.observe import get_logger
 from izin.streams.engine.watchdog import EXIT_STALLED
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 WITHIN = 4.5
 """Seconds from the signal to the end: under the five that a worker is given."""

@@ -3,8 +3,6 @@
 ``transport.RELIES_ON`` lists the names; a test checks each.
 """
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 

@@ -1,10 +1,9 @@
 """The metrics of an order worker, for Prometheus."""
 
-from __future__ import annotations
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
-from typing import TYPE_CHECKING, TypeVar
-
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -12,14 +11,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from izin.streams.engine.worker import OrderWorker
 from izin.streams.ownership.effects import DEAD_LETTER
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from prometheus_client import Metric
-
-    from izin.streams.engine.worker import OrderWorker
 
 F = TypeVar("F", CounterMetricFamily, GaugeMetricFamily)
 

@@ -30,9 +30,9 @@ What this relies on inside Faust and aiokafka is listed in ``RELIES_ON``; a test
 that an upgrade that moves one fails there and not in production.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, NamedTuple
 
 from aiokafka import ConsumerRecord
 from faust.transport.drivers import TRANSPORTS
@@ -44,12 +44,7 @@ from izin.streams.engine.fetching import (
     positions,
     shorten_waits,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from collections.abc import Set as AbstractSet
-
-    from izin.streams.guard import SourceRecord
+from izin.streams.guard import SourceRecord
 
 SCHEME = "batch"
 

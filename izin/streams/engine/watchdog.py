@@ -10,18 +10,13 @@ than ``max_poll_interval`` when a rebalance began, aiokafka joins again only aft
 and Faust polls only after it has joined (observed). Such a worker looks well and decides nothing.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from izin.runtime.observe import get_logger
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 STALLED_AFTER = 20.0
 OUTSIDE_FOR = 45.0

@@ -7,39 +7,32 @@ a rebalance the consumer reads again from the committed offsets. Any unexpected 
 worker before it commits.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaException
 
 from izin.consent.errors import OurError
 from izin.runtime.observe import get_logger
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
 from izin.streams.budget import BUDGET, DeadLetterBudget, LatestRecords
+from izin.streams.engine.transport import RecordBatch
 from izin.streams.errors import (
     DeadLetterBudgetError,
     LostPartitionError,
     SkippedRecordsError,
     SplitLanesError,
 )
+from izin.streams.guard import SourceRecord
 from izin.streams.order import OrderStage
 from izin.streams.ownership.effects import DEAD_LETTER, Effects
 from izin.streams.ownership.owned_partition import OwnedPartition
 from izin.streams.ownership.shared_clients import SharedClients
-from izin.streams.state.state import MemoryState
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Sequence
-
-    from izin.runtime.settings import KafkaSettings
-    from izin.schemas.codec import Codec
-    from izin.streams.engine.transport import RecordBatch
-    from izin.streams.guard import SourceRecord
-    from izin.streams.state.state import PartitionState
+from izin.streams.state.state import MemoryState, PartitionState
 
 MAX_ATTEMPTS = 5
 _RETRY_AFTER = 0.2

@@ -9,22 +9,15 @@ begins with the bytes of another whole one, so known bytes are found where they 
 else.
 """
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from izin.consent.enums import Channel, RecipientType, Status
+from izin.schemas.codec import Codec
 from izin.schemas.fast.cache import put
 from izin.schemas.fast.writer import writer_of
 from izin.streams.fast_path.row_writer import row_fields
-from izin.streams.state.packing import facts_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from izin.schemas.codec import Codec
-    from izin.streams.state.packing import Facts, SharedFields
+from izin.streams.state.packing import Facts, SharedFields, facts_of
 
 _ONE_BYTE = 128
 _MILLISECOND = 1000

@@ -5,21 +5,16 @@ same order: its *key fields*. What else a row has are fields shared by many rows
 event's id. The general path is ``Codec.encode``; ``row_reader`` reads the rows back.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import Final
 
 from izin.consent.enums import Status
 from izin.schemas import contracts
+from izin.schemas.codec import Codec
+from izin.schemas.contracts import Schema
 from izin.schemas.fast.cache import put
 from izin.schemas.fast.writer import long_bytes, writer_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from izin.schemas.codec import Codec
-    from izin.schemas.contracts import Schema
-    from izin.streams.state.packing import Facts, SharedFields
+from izin.streams.state.packing import Facts, SharedFields
 
 FIELDS: tuple[str, ...] = (
     "customer_id",

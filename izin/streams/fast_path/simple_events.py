@@ -10,10 +10,9 @@ Everything else is left to the general path, ``consent.admission`` and ``consent
 makes the same bytes of a simple event. A test folds the same events both ways.
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from izin.consent.admission import FIRST_DATE, SKEW
 from izin.consent.emails import is_canonical_email
@@ -31,18 +30,12 @@ from izin.consent.enums import (
 from izin.consent.errors import UnreadableKeyError
 from izin.consent.model import LAW_VERSION, ConsentKey
 from izin.consent.phones import is_canonical_phone
+from izin.schemas.codec import Codec
 from izin.schemas.fast.cache import put
 from izin.schemas.fast.writer import EPOCH, long_bytes, writer_of
 from izin.schemas.generated.consent_event_offsets import event_offsets
-from izin.streams.guard import was_repartitioned
-from izin.streams.state.packing import Facts
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from izin.schemas.codec import Codec
-    from izin.streams.guard import SourceRecord
-    from izin.streams.state.packing import Packing, SharedFields
+from izin.streams.guard import SourceRecord, was_repartitioned
+from izin.streams.state.packing import Facts, Packing, SharedFields
 
 _NULL_SIZE: Final = 1
 _ONE_BYTE: Final = 128

@@ -6,30 +6,29 @@ Reading a state of millions keeps a thread busy while the worker's other partiti
 threads switch often meanwhile, and few rows are applied at once.
 """
 
-from __future__ import annotations
-
 import sys
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 
 from izin.consent.errors import SourceError
 from izin.consent.model import LAW_VERSION
 from izin.runtime import kafka
 from izin.runtime.observe import get_logger
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
 from izin.streams.errors import StateError
 from izin.streams.fast_path.row_reader import RowReader
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from confluent_kafka import Consumer, Message
-
-    from izin.runtime.settings import KafkaSettings
-    from izin.schemas.codec import Codec
-    from izin.streams.state.packing import Facts
-    from izin.streams.state.state import PartitionState
+from izin.streams.state.packing import Facts
+from izin.streams.state.state import PartitionState
 
 _TIMEOUT = 20.0
 _ROWS_AT_ONCE = 1000

@@ -1,17 +1,12 @@
 """What a batch amounts to: filled while it is folded, written in one transaction, then applied."""
 
-from __future__ import annotations
-
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from izin.schemas.cloud_events import Headers
-
+from izin.schemas.cloud_events import Headers
 
 DEAD_LETTER = "dead:"
 """Before the reason in the names under which dead letters are counted."""

@@ -14,14 +14,7 @@ two marks, one where the state is and one where the offsets are, and then reads 
   answer without it is not the coordinator's.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
-
-if TYPE_CHECKING:
-    from confluent_kafka import Consumer, Message, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 _KEY = b"izin-mark"
 """A compacted topic takes no record without a key."""

@@ -24,32 +24,25 @@ a consumer that never subscribed, of the same group: the broker takes it beside 
 and refuses a fenced worker's.
 """
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from confluent_kafka import (
     KafkaError,
     KafkaException,
+    Message,
     Producer,
     TopicPartition,
 )
 
 from izin.runtime import kafka
 from izin.runtime.observe import get_logger
+from izin.schemas.codec import Codec
 from izin.streams.ownership.changelog import Changelog
+from izin.streams.ownership.effects import Effects
 from izin.streams.ownership.mark import set_marks
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from confluent_kafka import Message
-
-    from izin.schemas.codec import Codec
-    from izin.streams.ownership.effects import Effects
-    from izin.streams.ownership.shared_clients import SharedClients
-    from izin.streams.state.state import PartitionState
+from izin.streams.ownership.shared_clients import SharedClients
+from izin.streams.state.state import PartitionState
 
 _TIMEOUT = 20.0
 _COMMIT_TIMEOUT = 6.0

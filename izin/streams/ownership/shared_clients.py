@@ -3,9 +3,7 @@
 Requests are repeated while a leader moves.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from confluent_kafka import (
     Consumer,
@@ -16,16 +14,10 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec
-from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
+from tenacity import RetryCallState, retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from izin.runtime import kafka
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from tenacity import RetryCallState
-
-    from izin.runtime.settings import KafkaSettings
+from izin.runtime.settings import KafkaSettings
 
 _TIMEOUT = 20.0
 _FLUSH_TIMEOUT = 6.0

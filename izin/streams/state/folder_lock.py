@@ -4,16 +4,11 @@ RocksDB locks its own folder too, but reports a lock that somebody else has only
 take any folder for its own. The kernel releases the lock when its process ends, however it ends.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from izin.streams.errors import StateError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 LOCK_FILE = "izin-state.lock"
 """Marks a folder as ours; locked while a worker uses it."""

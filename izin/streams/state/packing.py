@@ -13,22 +13,17 @@ of the winning status is the effective one; the consent date usually is too. Wha
 in full, so every consent is unpacked as it was.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from binascii import a2b_hex
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
 from struct import Struct
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from izin.consent.making import maker
 from izin.consent.model import Consent, ConsentKey, OriginRank, Status
 from izin.schemas.fast.writer import EPOCH
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from datetime import datetime
 
 LAYOUT = 2
 """Increased with every change in how packed bytes are read."""

@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from rocksdict import (
     BlockBasedOptions,
@@ -34,10 +36,6 @@ from izin.runtime.observe import get_logger
 from izin.streams.errors import StateError
 from izin.streams.state.folder_lock import StateFolderLock
 from izin.streams.state.packing import LAYOUT, Packing
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
-    from pathlib import Path
 
 _BROKEN = "broken"
 _ROWS = "rows"

@@ -9,17 +9,13 @@ skipping one is not.
 Where a state is kept is a setting: in memory (here), or on disk (``rocks``).
 """
 
-from __future__ import annotations
-
 import sys
+from collections.abc import Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from izin.runtime.observe import get_logger
 from izin.streams.state.packing import Packing
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _log = get_logger(__name__)
 

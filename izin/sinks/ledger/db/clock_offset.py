@@ -5,8 +5,6 @@ offset; the clocks drift little, so the bounds of earlier ones still hold, somew
 exchange thus costs no precision.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from math import inf
 

@@ -5,11 +5,11 @@ advisory lock on its number, so that what it was doing when it was killed is tak
 not when a lease runs out.
 """
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, LiteralString, Self, TypeVar
+from types import TracebackType
+from typing import Any, LiteralString, Self, TypeVar
 
 import psycopg
 from psycopg import errors
@@ -17,7 +17,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from izin.consent.business_days import Calendar
+from izin.consent.errors import IzinError
 from izin.runtime.observe import get_logger
+from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.record.errors import (
     ConcurrentChangeError,
@@ -25,14 +28,6 @@ from izin.sinks.record.errors import (
     LedgerFaultError,
     LedgerUnavailableError,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable, Iterator, Mapping
-    from types import TracebackType
-
-    from izin.consent.business_days import Calendar
-    from izin.consent.errors import IzinError
-    from izin.runtime.settings import LedgerSettings
 
 T = TypeVar("T")
 U = TypeVar("U")

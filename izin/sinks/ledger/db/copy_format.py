@@ -3,13 +3,9 @@
 A row is its number of columns and then each column: its size and its bytes, or -1 for a null.
 """
 
-from __future__ import annotations
-
 import struct
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from datetime import datetime
+from datetime import datetime
+from typing import Final
 
 NULL: Final = b"\xff\xff\xff\xff"
 SIGNATURE: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)

@@ -3,20 +3,15 @@
 A file that has run is never changed: its digest is remembered, and a difference stops everything.
 """
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING
 
 import psycopg
+from psycopg import AsyncConnection
 
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.record.errors import MigrationError
-
-if TYPE_CHECKING:
-    from psycopg import AsyncConnection
 
 FOLDER = resources.files("izin.sinks.ledger") / "migrations"
 _SQL = statements("migrate")

@@ -4,17 +4,12 @@ A bell that is missed costs the poll interval and nothing else. What rang since 
 looked for is remembered, so that a bell between looking and waiting is not lost.
 """
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING
+from datetime import timedelta
 
 from psycopg import sql
 
-if TYPE_CHECKING:
-    from datetime import timedelta
-
-    from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.connection import Ledger
 
 OPT_OUTS = "izin_opt_outs"
 BULK = "izin_bulk"

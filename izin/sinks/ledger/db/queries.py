@@ -5,16 +5,12 @@ Code names a statement; nobody builds one from pieces. ``{saved}`` stands for a 
 ``record.columns``, ``{saved:r}`` for the same of the table ``r``.
 """
 
-from __future__ import annotations
-
 import re
+from collections.abc import Mapping
 from importlib import resources
-from typing import TYPE_CHECKING, LiteralString
+from typing import LiteralString
 
 from izin.sinks.record.columns import LISTS
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _MARK = "-- name: "
 _COLUMNS = re.compile(r"\{(\w+)(?::(\w+))?\}")

@@ -3,24 +3,17 @@
 A transaction's facts hang on one chain (``links``), whichever no other transaction holds.
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
 from izin.sinks.ledger.db import copy_format
-from izin.sinks.ledger.db.connection import copy
+from izin.sinks.ledger.db.connection import Connection, copy
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.hash_chain import Fact, Linking
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from izin.sinks.ledger.db.connection import Connection
-
 
 REPEATED_WITHIN = timedelta(days=100)
 """How long after it a fact may come again: topics are kept for 90 days, İYS's streams for 7."""

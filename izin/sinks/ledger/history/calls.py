@@ -3,20 +3,14 @@
 Nothing here waits or asks, so it is compiled where there is a compiler.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 import orjson
 
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.history.hash_chain import Fact
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from izin.sinks.record.item_result import Answer
-    from izin.sinks.record.submission import Item, Submission
+from izin.sinks.record.item_result import Answer
+from izin.sinks.record.submission import Item, Submission
 
 _HELPING = 250
 _ITEM_COLUMNS = 12

@@ -8,19 +8,14 @@ is kept is framed by the schema's own fingerprint, and each version that ever wa
 package (``izin/schemas/versions``).
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
 from izin.schemas.codec import Codec
 from izin.sinks.ledger.db.queries import statements
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 
 _SQL = statements("movements")
 

@@ -4,18 +4,14 @@
 it the bytes of the decision, if it is one. Writers link and verifiers reckon by the same function.
 """
 
-from __future__ import annotations
-
 import hashlib
 import struct
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from json.encoder import encode_basestring
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from izin.sinks.ledger.db import copy_format
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from datetime import datetime
 
 _HELPING = 500
 

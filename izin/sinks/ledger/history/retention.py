@@ -9,23 +9,19 @@ longer or shorter, or dropped it, stands in the history itself, where nobody can
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.unit_of_work import append_messages
 from izin.sinks.record.anchor import Anchor
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
-
-    from izin.sinks.ledger.db.connection import Ledger
-    from izin.sinks.record.messages import Announcer
+from izin.sinks.record.messages import Announcer
 
 YEARS_AT_LEAST = 3
 """How long a record is kept by law (Yönetmelik m.13)."""

@@ -7,23 +7,18 @@ reckons the links again here, not in the database, for its functions could be ch
 A chain whose first months were dropped goes on from its last dropped row, whose link is anchored.
 """
 
-from __future__ import annotations
-
 import hashlib
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
 
+from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.hash_chain import Fact, said
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.errors import UnreadableAnchorError
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
-    from datetime import date, datetime
-    from pathlib import Path
-
-    from izin.sinks.ledger.db.connection import Connection, Ledger
 
 _PAGE = 5000
 _SQL = statements("movements")
