@@ -1,17 +1,11 @@
 """Whether what was decided, the ledger, İYS's register and the permissions agree on every key."""
 
-from __future__ import annotations
+from collections.abc import Mapping
 
-from typing import TYPE_CHECKING
-
+from izin.consent.model import Consent
 from izin.demo.compare import FinalState, LedgerState, compare
 from izin.sinks.ledger import reads
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from izin.consent.model import Consent
-    from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.connection import Ledger
 
 
 async def differences(

@@ -1,29 +1,24 @@
 """What docker-compose.yml and the Dockerfile say, against the code; a check lists its problems."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
 import shlex
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest.mock import patch
 
 import yaml
 from iys_simulator.commands.cli import app as simulator
 from pydantic import ValidationError
+from pydantic_settings import BaseSettings
 from typer.main import get_command
 
 from izin.console.cli import app as izin
 from izin.local import kafka
 from izin.runtime import settings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from pydantic_settings import BaseSettings
 
 ROOT = Path(__file__).parents[2]
 

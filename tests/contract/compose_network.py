@@ -1,17 +1,12 @@
 """Who listens where in docker-compose.yml, and whether every port and address leads there."""
 
-from __future__ import annotations
-
 import os
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 from unittest.mock import patch
 
 from izin.runtime import settings
 from tests.contract.compose import Papers, argvs, image_of, is_ours, leaf, read
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _LISTENERS = {
     "order": settings.StreamSettings,

@@ -1,17 +1,13 @@
 """The shape of docker-compose.yml and the Dockerfile: what Docker would refuse, and our rules."""
 
-from __future__ import annotations
-
 import re
 import tomllib
+from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from izin.local import kafka, postgres, registry
 from tests.contract.compose import ROOT, VARIABLE, Papers, instructions, is_ours
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 VERSIONS = {
     "apache/kafka": kafka.VERSION,

@@ -4,22 +4,22 @@ All of it follows from a seed. Afterwards everything settles, and is judged: no 
 many, nothing submitted late, the register as the law decides.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from izin.consent.admission import RefusedEvent, admit
-from izin.consent.model import Consent, DecisionKind
+from izin.consent.model import Consent, ConsentEvent, DecisionKind
 from izin.consent.ordering import decide
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.decision_reader import DecisionReader, Read
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ledger import brands, offsets, reads
+from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.messages import Announcer
@@ -31,6 +31,7 @@ from tests.chaos.days.verdict import (
     saved_terms,
     unexplained,
 )
+from tests.chaos.days.virtual_loop import VirtualLoop
 from tests.chaos.days.virtual_sinks import (
     BRANDS,
     Outage,
@@ -41,13 +42,6 @@ from tests.chaos.days.virtual_sinks import (
     set_clock,
 )
 from tests.support.builders import BRAND, CUSTOMER, a_decision_record, an_event
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from izin.consent.model import ConsentEvent
-    from izin.sinks.ledger.db.connection import Ledger
-    from tests.chaos.days.virtual_loop import VirtualLoop
 
 BEGINS_AT = datetime(2026, 10, 26, 5, 30, tzinfo=UTC)
 """A Monday. Its Wednesday is half a day and its Thursday the Republic's: both shift the terms."""

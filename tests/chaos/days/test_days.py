@@ -1,11 +1,10 @@
 """Two virtual days: eight sinks, restarts, outages; and what judges them can fail."""
 
-from __future__ import annotations
-
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -15,9 +14,6 @@ from tests.chaos.days import virtual_loop as virtual
 from tests.chaos.days.__main__ import report
 from tests.chaos.days.campaign import DaysVerdict, VirtualDays
 from tests.chaos.days.verdict import most_an_hour, repeated, saved_terms
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.mark.database

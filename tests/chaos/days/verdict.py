@@ -1,24 +1,18 @@
 """What the days must end with, by İYS's own movements and compared with ledger and law."""
 
-from __future__ import annotations
-
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+
+from iys_simulator.state import SimulatorState
+from iys_simulator.store.movements import Movement
 
 from izin.consent.business_days import TURKEY_CALENDAR
+from izin.consent.model import Consent
 from izin.consent.terms import BrandTerms, due_at
 from izin.iys.wire_format.json_reader import from_turkish
+from izin.sinks.ledger.db.connection import Ledger
 from tests.chaos.agreement import differences
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from iys_simulator.state import SimulatorState
-    from iys_simulator.store.movements import Movement
-
-    from izin.consent.model import Consent
-    from izin.sinks.ledger.db.connection import Ledger
 
 HOUR = 3600.0
 HOLIDAY = datetime(2026, 10, 28, 10, 0, tzinfo=UTC)

@@ -4,17 +4,13 @@ Whoever sleeps is woken in the right order, at the right instant of the loop's o
 database owes an answer, or a thread works, time stands still.
 """
 
-from __future__ import annotations
-
 import asyncio
 import math
 import selectors
-from typing import TYPE_CHECKING, Any, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-    from concurrent.futures import Executor
-    from contextvars import Context
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
+from contextvars import Context
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 

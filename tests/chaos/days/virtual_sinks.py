@@ -5,15 +5,14 @@ clock it gets the loop's: a function of that name comes before PostgreSQL's. The
 reached over a transport that may be down or lose replies.
 """
 
-from __future__ import annotations
-
 import asyncio
 import secrets
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 import psycopg
@@ -23,6 +22,7 @@ from iys_simulator.settings import Settings
 from iys_simulator.state import SimulatorState
 from iys_simulator.store.accounts import Account, Subscription
 from iys_simulator.store.accounts import Brand as SimulatorBrand
+from psycopg import AsyncCursor
 from psycopg.rows import DictRow, dict_row
 from pydantic import SecretStr
 
@@ -30,22 +30,15 @@ from izin.iys import IysClient, Pace, TokenAuth
 from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
 from izin.runtime.task_cancellation import cancel_all
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
-from izin.sinks.ledger.db.connection import LOCK_CLASS, Ledger
+from izin.sinks.ledger.db.connection import LOCK_CLASS, Connection, Ledger
 from izin.sinks.ledger.db.notifications import NAMES, Bells
 from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.outbound.context import Tools
 from izin.sinks.outbound.crew import crew
 from izin.sinks.record.lease import Holder
+from izin.sinks.record.messages import Announcer
+from tests.chaos.days.virtual_loop import VirtualLoop
 from tests.support.builders import BRAND
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from psycopg import AsyncCursor
-
-    from izin.sinks.ledger.db.connection import Connection
-    from izin.sinks.record.messages import Announcer
-    from tests.chaos.days.virtual_loop import VirtualLoop
 
 USERNAME, PASSWORD = "ada@example.com", "not-a-password"
 ADDRESS = "192.0.2.1"

@@ -1,21 +1,20 @@
 """Faults on the sinks while recipients go on opting in and out, until everything has settled."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import psycopg
 from pydantic import SecretStr
 
 from izin.runtime.kafka import committed_ends
-from izin.runtime.settings import LedgerSettings
+from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from izin.sinks.ledger import brands, reads
@@ -32,12 +31,6 @@ from tests.chaos.sink.processes import (
 )
 from tests.chaos.sink.verdict import SinkVerdict, judge
 from tests.integration.sinks.house import ACTIVE
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
-    from izin.runtime.settings import KafkaSettings
 
 RESULT_DELAY = 1.0
 _PAUSE = (0.1, 0.9)

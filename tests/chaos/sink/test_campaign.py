@@ -1,9 +1,8 @@
 """A short campaign on real servers; the long one is ``make chaos STAGE=sink``."""
 
-from __future__ import annotations
-
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -14,9 +13,6 @@ from tests.chaos.sink.__main__ import report
 from tests.chaos.sink.campaign import SinkCampaign
 from tests.chaos.sink.processes import running_simulator
 from tests.chaos.sink.verdict import SinkVerdict, misplaced_movements
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FAULTS = 14
 

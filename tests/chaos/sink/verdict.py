@@ -1,22 +1,18 @@
 """What register, ledger and topics must agree on after every fault, key by key."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from izin.console.read_topic import read_all
+from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ledger import deadlines
+from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import verify
 from tests.chaos.agreement import differences
-
-if TYPE_CHECKING:
-    from izin.runtime.settings import KafkaSettings
-    from izin.sinks.ledger.db.connection import Ledger
-    from tests.chaos.sink.processes import DecisionSource, SimulatorControl
+from tests.chaos.sink.processes import DecisionSource, SimulatorControl
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

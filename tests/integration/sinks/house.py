@@ -1,39 +1,33 @@
 """A ledger, İYS's twin and the sinks, put together as the worker does, one step at a time."""
 
-from __future__ import annotations
-
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import httpx
 
 from izin.consent.admission import RefusedEvent, admit
-from izin.consent.model import Consent, ConsentKey, DecisionKind
+from izin.consent.model import Consent, ConsentEvent, ConsentKey, DecisionKind
 from izin.consent.ordering import decide
+from izin.iys import CallClass, Pacer, Slot
+from izin.schemas.codec import Codec
 from izin.sinks.ingest.decision_reader import DecisionReader, Read
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ledger import brands, offsets
+from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.unit_of_work import lock
 from izin.sinks.outbound.batch_results import Settler
+from izin.sinks.outbound.context import Tools
 from izin.sinks.outbound.recover import Recoverer
 from izin.sinks.outbound.schedule import Submitter
 from izin.sinks.outbound.send import Teller
 from izin.sinks.outbound.status_query import Asker
 from izin.sinks.record.brand import Brand
+from izin.sinks.record.row import ConsentRow
 from tests.support.builders import BRAND, CUSTOMER, a_decision_record, a_key, an_event
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    import httpx
-
-    from izin.consent.model import ConsentEvent
-    from izin.iys import CallClass, Pacer, Slot
-    from izin.schemas.codec import Codec
-    from izin.sinks.ledger.db.connection import Ledger
-    from izin.sinks.outbound.context import Tools
-    from izin.sinks.record.row import ConsentRow
 
 IYS_CODE = 100001
 USERNAME = "ada@example.com"

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import count
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -23,6 +23,7 @@ from izin.sinks.ledger import claims
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.unit_of_work import Changes
 from izin.sinks.outbound import bulk_success
+from izin.sinks.outbound.context import Tools
 from izin.sinks.outbound.save_results import record_answers
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.errors import IllegalChangeError
@@ -35,9 +36,6 @@ from izin.sinks.record.submission import BATCH, Item, Submission
 from tests.integration.sinks.house import ACTIVE
 from tests.integration.sinks.test_both_ways import CODEC, WRITTEN, two_ledgers
 from tests.support.builders import NOON, a_claim, a_decision_record
-
-if TYPE_CHECKING:
-    from izin.sinks.outbound.context import Tools
 
 pytestmark = pytest.mark.database
 
