@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from benchmarks.order.timer import TrialResult
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.order.timer import TrialResult
 
 _SPREAD = len("100,000–200,000")
 _NAME = len("pass-through")

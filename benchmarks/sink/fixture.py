@@ -24,7 +24,7 @@ from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.messages import Announcer
+from izin.sinks.record.messages import TopicMessages
 
 BRANDS = (100001, 100002)
 _ACTIVATED = datetime(2020, 1, 1, tzinfo=UTC)
@@ -39,7 +39,7 @@ class SinkFixture:
     """A ledger with its brands and settled keys, and the decisions to ingest into it."""
 
     ledger: Ledger
-    announcer: Announcer
+    topic_messages: TopicMessages
     codec: Codec
     ingester: Ingester
     decided: int = 0
@@ -189,7 +189,7 @@ async def sink_fixture(
     await migrate(url)
     async with Ledger(LedgerSettings(database_url=SecretStr(url)), owner=1) as ledger:
         codec = Codec()
-        announcer = Announcer(codec, Topics())
+        topic_messages = TopicMessages(codec, Topics())
         for code in BRANDS:
             brand = Brand(
                 brand_code=code,
@@ -198,16 +198,18 @@ async def sink_fixture(
                 name="Örnek",
                 activated_at=_ACTIVATED,
             )
-            await brands.upsert(ledger, announcer, brand, now=datetime.now(UTC))
+            await brands.upsert(ledger, topic_messages, brand, now=datetime.now(UTC))
         await for_each_brand(url, "settled_consents.sql", {"count": keys // len(BRANDS)})
         ingester = Ingester(
             ledger=ledger,
-            announcer=announcer,
+            topic_messages=topic_messages,
             codec=codec,
             settings=settings,
             clock=lambda: datetime.now(UTC),
             wait=timedelta(seconds=0.1),
         )
-        fixture = SinkFixture(ledger=ledger, announcer=announcer, codec=codec, ingester=ingester)
+        fixture = SinkFixture(
+            ledger=ledger, topic_messages=topic_messages, codec=codec, ingester=ingester
+        )
         await fixture.begin()
         yield fixture

@@ -2,7 +2,7 @@
 -- date and source, which İYS refuses over a record that it holds (H462).
 INSERT INTO consents (key, customer_id, brand_code, channel, recipient_type, recipient, desired_status,
     desired_at, desired_rank, desired_event_id, desired_origin, desired_source, desired_consent_date,
-    received_at, registrable, attested, registered, state, duty, due_at, expires_at, attempts, onay_open,
+    received_at, registrable, attested, registered, state, action, due_at, expires_at, attempts, onay_open,
     ret_open, may_send, permission_reason, permission_since, updated_at)
 SELECT %(brand)s || '/MESAJ/' || kind || '/+9053' || to_char(n, 'FM00000000'), 'acme', %(brand)s, 'MESAJ', kind,
     '+9053' || to_char(n, 'FM00000000'), 'ONAY', (%(instants)s::timestamptz[])[instant], 0, 'pending-' || n,

@@ -224,8 +224,8 @@ _PENDING: LiteralString = "SELECT count(*) AS number FROM consents WHERE state =
 # By an index and its order, whatever the backlog: polling must cost the ledger nothing.
 _ONE: LiteralString = " ORDER BY brand_code, channel, desired_status, due_at LIMIT 1) AS one"
 _ANY: LiteralString = "SELECT count(*) AS number FROM (SELECT 1 FROM consents WHERE state IN "
-_CLAIMABLE: LiteralString = _ANY + "('pending', 'retryable') AND duty = 'send'" + _ONE
-_UNSUBMITTED: LiteralString = _ANY + "('pending', 'retryable') AND duty <> 'rescue'" + _ONE
+_CLAIMABLE: LiteralString = _ANY + "('pending', 'retryable') AND action = 'send'" + _ONE
+_UNSUBMITTED: LiteralString = _ANY + "('pending', 'retryable') AND action <> 'rescue'" + _ONE
 _IN_FLIGHT: LiteralString = _ANY + "('in_flight', 'awaiting_result', 'unknown')" + _ONE
 _ITEMS: LiteralString = "SELECT count(*) AS number FROM submission_items WHERE state = %(state)s"
 _ANSWERED: LiteralString = """SELECT count(*) AS number FROM submission_items AS i

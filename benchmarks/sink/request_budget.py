@@ -53,7 +53,7 @@ async def measure_budget_use(
     store = LedgerTokenStore(ledger=fixture.ledger, account=USERNAME, address="limit")
     before = await _settled(fixture)
     async with IysClient(settings, auth=TokenAuth(settings, store), pacer=pacer) as client:
-        submitter, settler = outbound_steps(
+        scheduler, poller = outbound_steps(
             fixture,
             client,
             pacer,
@@ -63,7 +63,7 @@ async def measure_budget_use(
         stopping = asyncio.Event()
         bulk, result = _LOOPS
         began = time.perf_counter()
-        steps = [submitter.bulk] * bulk + [settler.settle] * result
+        steps = [scheduler.bulk] * bulk + [poller.settle] * result
         # As the worker's loops do: after a conflict with another loop a step is tried again.
         loops = [
             asyncio.create_task(persist("loop", partial(_until, stopping, step))) for step in steps

@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import httpx
 from pydantic import SecretStr
 
-from benchmarks.sink.fixture import SinkFixture
 from benchmarks.sink.outbound import BATCH_SIZE, outbound_steps
 from izin.iys import InProcessPacer, IysClient, Pace
 from izin.runtime.settings import IysSettings
 from izin.sinks.ledger.rate_limits import LedgerPacer
-from izin.sinks.outbound.batch_results import Settler
-from izin.sinks.outbound.schedule import Submitter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.sink.fixture import SinkFixture
+    from izin.sinks.outbound.batch_results import BatchResultPoller
+    from izin.sinks.outbound.schedule import Scheduler
 
 _WARM_UP = 3
 _RESULT_DELAY = timedelta(seconds=1)
@@ -104,22 +108,22 @@ async def _submit_and_settle(fixture: SinkFixture, trials: int) -> list[_Trial]:
         pacer=InProcessPacer(Pace(rate=1e6)),
         transport=httpx.MockTransport(iys),
     ) as client:
-        submitter, settler = outbound_steps(
+        scheduler, poller = outbound_steps(
             fixture, client, pacer, clock, result_delay=_RESULT_DELAY
         )
-        return [await _trial(submitter, settler, clock, iys) for _ in range(trials)]
+        return [await _trial(scheduler, poller, clock, iys) for _ in range(trials)]
 
 
 async def _trial(
-    submitter: Submitter, settler: Settler, clock: _OffsetClock, iys: _AcceptingIys
+    scheduler: Scheduler, poller: BatchResultPoller, clock: _OffsetClock, iys: _AcceptingIys
 ) -> _Trial:
     began, used = iys.seconds(), iys.cpu_seconds()
-    if not await submitter.bulk():
+    if not await scheduler.bulk():
         raise RuntimeError("nothing to submit")
     received, reached = iys.seconds(), iys.reached
     clock.offset += 2 * _RESULT_DELAY
     polled = iys.seconds()
-    if not await settler.settle():
+    if not await poller.settle():
         raise RuntimeError("nothing to settle")
     return _Trial(
         claimed=(reached - began) * 1000,

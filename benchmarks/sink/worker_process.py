@@ -19,21 +19,21 @@ from izin.schemas.topics import Topics
 from izin.sinks.ledger import submissions
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.notifications import Bells
+from izin.sinks.ledger.db.notifications import Notifications
 from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.monitor.metrics import Metrics
 from izin.sinks.outbound.context import Tools
 from izin.sinks.outbound.crew import crew
 from izin.sinks.outbound.loops import persist
-from izin.sinks.record.lease import Holder
-from izin.sinks.record.messages import Announcer
+from izin.sinks.record.lease import LeaseOwner
+from izin.sinks.record.messages import TopicMessages
 from izin.sinks.worker import now
 
 
 async def main() -> None:
     """Submit and settle until SIGTERM."""
     iys, sink = IysSettings(), SinkSettings()
-    stopping, alive, bells, metrics = asyncio.Event(), asyncio.Event(), Bells(), Metrics()
+    stopping, alive, bells, metrics = asyncio.Event(), asyncio.Event(), Notifications(), Metrics()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     async with Ledger(LedgerSettings(), owner=secrets.randbelow(2**31 - 1) + 1) as ledger:
         pacer = LedgerPacer(ledger, Pace(rate=iys.requests_per_second), address=iys.egress_address)
@@ -43,10 +43,10 @@ async def main() -> None:
             tools = Tools(
                 ledger=ledger,
                 client=client,
-                announcer=Announcer(Codec(), Topics()),
+                topic_messages=TopicMessages(Codec(), Topics()),
                 clock=now,
                 pacer=pacer,
-                holder=Holder(
+                lease_owner=LeaseOwner(
                     owner=ledger.owner,
                     lease=sink.lease,
                     call_within=iys.timeout,

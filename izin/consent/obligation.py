@@ -84,7 +84,7 @@ class Action(TextEnum):
     SEND = "send"
     SEND_FIRST = "send-first"
     """Submit ahead of everything else."""
-    ASK = "ask"
+    QUERY = "query"
     """Query the status at İYS and publish it as an event; submit nothing."""
     RESCUE = "rescue"
     """Publish a new event RET / HS_KARAR / now with ``cause``, and record the violation."""
@@ -179,7 +179,7 @@ def _our_onay(case: Case) -> Ruling:
     if incomplete and registered.value is not Registered.NONE:
         if registered.value is Registered.RET:
             return _ruling(Action.PARK, ActionReason.TACIR_UPDATE_INCOMPLETE)
-        return _ruling(Action.ASK, ActionReason.TACIR_UPDATE_INCOMPLETE)
+        return _ruling(Action.QUERY, ActionReason.TACIR_UPDATE_INCOMPLETE)
     return _ruling(Action.SEND, ActionReason.NOT_REGISTERED)
 
 
@@ -198,7 +198,7 @@ def _our_onay_over_ret(case: Case) -> Ruling:
     desired, registered = case.desired, case.registered
     stated_at = registered.stated_at
     if stated_at is not None and stated_at >= desired.effective_at:
-        return _ruling(Action.ASK, ActionReason.REGISTERED_NEWER)
+        return _ruling(Action.QUERY, ActionReason.REGISTERED_NEWER)
     ruling = _our_onay(case)
     if ruling.action is Action.SEND and registered.from_iys and not desired.attested:
         return _ruling(Action.PARK, ActionReason.RECONSENT)
@@ -210,7 +210,7 @@ def _our_ret_against_onay(case: Case) -> Ruling:
     desired, registered = case.desired, case.registered
     created = registered.creation_date
     if registered.from_iys and created is not None and created > desired.effective_at:
-        return _ruling(Action.ASK, ActionReason.REGISTERED_NEWER)
+        return _ruling(Action.QUERY, ActionReason.REGISTERED_NEWER)
     if not desired.registrable:
         return _ruling(Action.RESCUE, ActionReason.NOT_REGISTRABLE)
     return _ruling(Action.SEND_FIRST, ActionReason.OPT_OUT)
@@ -219,7 +219,7 @@ def _our_ret_against_onay(case: Case) -> Ruling:
 def _our_ret_unknown(case: Case) -> Ruling:
     """Rule on a RET of ours while the registered state is unknown: İYS may hold an ONAY."""
     if not case.desired.registrable:
-        return _ruling(Action.ASK, ActionReason.NOT_REGISTRABLE)
+        return _ruling(Action.QUERY, ActionReason.NOT_REGISTRABLE)
     return _ruling(Action.SEND_FIRST, ActionReason.OPT_OUT)
 
 
@@ -235,14 +235,14 @@ def _iys_ret_against_onay(case: Case) -> Ruling:
     registered = case.registered
     created = registered.creation_date
     if created is None or created <= case.desired.effective_at:
-        return _ruling(Action.ASK, ActionReason.SAID_BY_IYS)
+        return _ruling(Action.QUERY, ActionReason.SAID_BY_IYS)
     if registered.from_iys:
-        return _ruling(Action.ASK, ActionReason.REGISTERED_NEWER)
+        return _ruling(Action.QUERY, ActionReason.REGISTERED_NEWER)
     return _ruling(Action.RESCUE, ActionReason.REOPENED)
 
 
 _SETTLED = _ruling(Action.NOTHING, ActionReason.SETTLED)
-_ASK = _ruling(Action.ASK, ActionReason.SAID_BY_IYS)
+_ASK = _ruling(Action.QUERY, ActionReason.SAID_BY_IYS)
 
 TABLE: dict[tuple[Status, OriginRank, Registered], Ruling | Callable[[Case], Ruling]] = {
     (Status.ONAY, OriginRank.OURS, Registered.ONAY): _our_onay_again,

@@ -168,7 +168,7 @@ async def _look(ledger: Ledger, pace: float) -> tuple[tuple[Margin, ...], Foreca
     now = datetime.now(UTC)
     margins = await ledger_deadlines.margins(ledger, now=now)
     backlog = await reads.backlog(ledger)
-    ahead = forecast(backlog.telling, now=now, records_per_second=pace)
+    ahead = forecast(backlog.ready, now=now, records_per_second=pace)
     return margins, ahead, sum(one.count for one in backlog.held)
 
 
@@ -204,7 +204,7 @@ def _write(path: Path, found: Sequence[OpenOptOut]) -> None:
                 one.desired_source or "",
                 _as_iys_writes(one.desired_at),
                 "" if one.due_at is None else _as_iys_writes(one.due_at),
-                one.why or one.state,
+                one.reason or one.state,
             )
             for one in found
         )

@@ -28,7 +28,7 @@ from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import retention
 from izin.sinks.ledger.history.retention import YEARS_AT_LEAST, Month
-from izin.sinks.record.messages import Announcer
+from izin.sinks.record.messages import TopicMessages
 
 app = typer.Typer(
     help="Set how long the history is kept, hold it for a case, and drop what has expired.",
@@ -117,7 +117,7 @@ def holds(*, output: OutputOption = OutputFormat.TABLE) -> None:
     """List the legal holds."""
     with exit_on_error():
         found = run_on_ledger(retention.holds)
-    rows = [(one.id, one.customer_id, one.key, one.why, one.since) for one in found]
+    rows = [(one.id, one.customer_id, one.key, one.reason, one.since) for one in found]
     print_rows(output, _HOLDS, rows)
 
 
@@ -185,12 +185,14 @@ async def _hold(ledger: Ledger, customer: str, key: str | None, why: str) -> dic
     if not await retention.knows(ledger, customer):
         raise SourceError(f"the ledger knows no customer {customer}; see: izin brands list")
     if key is None:
-        return {await retention.hold(ledger, customer, key=None, why=why, now=now): customer}
+        return {await retention.hold(ledger, customer, key=None, reason=why, now=now): customer}
     asked = (key,) if is_key(key) else await reads.keys_of(ledger, key)
     keys = await retention.keys_of(ledger, customer, asked)
     if not keys:
         raise SourceError(f"{customer} has no key {key} in the ledger; see: izin explain")
-    return {await retention.hold(ledger, customer, key=one, why=why, now=now): one for one in keys}
+    return {
+        await retention.hold(ledger, customer, key=one, reason=why, now=now): one for one in keys
+    }
 
 
 async def _drop(ledger: Ledger, by: str, *, dry: bool) -> tuple[Month, ...]:
@@ -198,4 +200,4 @@ async def _drop(ledger: Ledger, by: str, *, dry: bool) -> tuple[Month, ...]:
     if dry:
         return await retention.expired(ledger, today=now.date())
     kafka = kafka_settings()
-    return await retention.drop(ledger, Announcer(codec(kafka), kafka.topics), by=by, now=now)
+    return await retention.drop(ledger, TopicMessages(codec(kafka), kafka.topics), by=by, now=now)

@@ -191,7 +191,7 @@ class Scenario:
     def _registered(self, stage: Bar) -> bool:
         lag, keys = self._ledger.lag(), self._ledger.keys()
         on_the_way = lag.in_flight + lag.awaiting_result + lag.unknown
-        stage.show(keys - lag.to_tell - lag.to_ask - lag.waiting - on_the_way, keys)
+        stage.show(keys - lag.to_send - lag.to_query - lag.waiting - on_the_way, keys)
         return lag.is_settled and self._ledger.behind() == 0
 
     def opt_out(self, subscriber: Subscriber) -> Sequence[CitizenOptOut]:

@@ -42,12 +42,12 @@ def app(  # noqa: PLR0913 - what is shown, and by which clock and pace
     async def page(_: Request) -> Response:
         now = clock()
         backlog = await reads.backlog(ledger)
-        ahead = forecast(backlog.telling, now=now, records_per_second=pace)
+        ahead = forecast(backlog.ready, now=now, records_per_second=pace)
         metrics.show(await reads.lag(ledger, now=now), ahead)
-        metrics.show_kept(backlog.held)
+        metrics.show_suspended(backlog.held)
         metrics.show_deadlines(await deadlines.margins(ledger, now=now), now=now)
-        metrics.show_budgets(await addresses(ledger))
-        metrics.show_heard(await stream_progress.heard(ledger), now=now)
+        metrics.show_rate_limits(await addresses(ledger))
+        metrics.show_streams(await stream_progress.heard(ledger), now=now)
         metrics.show_missing(await sequences.missing(ledger, topics))
         return Response(metrics.page(), media_type="text/plain; version=0.0.4")
 

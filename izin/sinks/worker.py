@@ -29,24 +29,24 @@ from izin.sinks import server
 from izin.sinks.inbound.pull import Puller
 from izin.sinks.inbound.push import BrandDirectory, Credentials, PushReceiver, PushRegistrar
 from izin.sinks.ingest.ingester import Ingester
-from izin.sinks.ingest.sequence_tracker import Follower
+from izin.sinks.ingest.sequence_tracker import SequenceTracker
 from izin.sinks.ledger import submissions
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.notifications import Bells
+from izin.sinks.ledger.db.notifications import Notifications
 from izin.sinks.ledger.rate_limits import LedgerPacer
-from izin.sinks.monitor.anchors import Anchorer
-from izin.sinks.monitor.deadlines import Watch
+from izin.sinks.monitor.anchors import AnchorWriter
+from izin.sinks.monitor.deadlines import DeadlineMonitor
 from izin.sinks.monitor.metrics import Metrics
-from izin.sinks.monitor.subscriptions import Surveyor
+from izin.sinks.monitor.subscriptions import SubscriptionMonitor
 from izin.sinks.outbound.context import Tools
 from izin.sinks.outbound.crew import crew
 from izin.sinks.outbound.loops import persist
-from izin.sinks.publish.outbox_relay import Deliverer
+from izin.sinks.publish.outbox_relay import OutboxRelay
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.errors import LedgerUnavailableError
-from izin.sinks.record.lease import Holder
-from izin.sinks.record.messages import Announcer
+from izin.sinks.record.lease import LeaseOwner
+from izin.sinks.record.messages import TopicMessages
 
 _DRAIN = 4.0
 _LOOK = timedelta(minutes=1)
@@ -81,7 +81,7 @@ def run(
 ) -> None:
     """Run a sink worker until SIGTERM or SIGINT; raises what is our own fault."""
 
-    async def serve_until_told() -> None:
+    async def serve_until_stopped() -> None:
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -89,7 +89,7 @@ def run(
         await serve(kafka, ledger_settings, iys, sink, codec, stopping=stopping)
 
     tune_gc_for_batches()
-    uvloop.run(serve_until_told())
+    uvloop.run(serve_until_stopped())
 
 
 async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
@@ -104,8 +104,8 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
     """Run a sink worker until ``stopping`` is set."""
     credentials = _credentials(sink)
     owner = secrets.randbelow(2**31 - 1) + 1
-    announcer = Announcer(codec, kafka.topics)
-    bells, metrics = Bells(), Metrics()
+    topic_messages = TopicMessages(codec, kafka.topics)
+    bells, metrics = Notifications(), Metrics()
     async with AsyncExitStack() as stack:
         ledger = await stack.enter_async_context(Ledger(ledger_settings, owner=owner))
         pacer = LedgerPacer(
@@ -121,10 +121,10 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
         tools = Tools(
             ledger=ledger,
             client=client,
-            announcer=announcer,
+            topic_messages=topic_messages,
             clock=now,
             pacer=pacer,
-            holder=_holder(ledger.owner, iys, sink),
+            lease_owner=_lease_owner(ledger.owner, iys, sink),
             unforeseen=metrics.unforeseen,
         )
         directory = BrandDirectory(ledger)
@@ -132,7 +132,7 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
             credentials=credentials,
             directory=directory,
             publisher=publisher,
-            announcer=announcer,
+            topic_messages=topic_messages,
             clock=now,
             counted=metrics.pushed.inc,
         )
@@ -147,14 +147,14 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
             "live": lambda: ledger.live(alive),
             "ingest": Ingester(
                 ledger=ledger,
-                announcer=announcer,
+                topic_messages=topic_messages,
                 codec=codec,
                 settings=kafka,
                 clock=now,
                 wait=_SHARE,
             ).run,
             **{
-                f"follow {lane}": Follower(
+                f"follow {lane}": SequenceTracker(
                     ledger=ledger, codec=codec, settings=kafka, topic=name, clock=now, wait=_SHARE
                 ).run
                 for lane, name in (
@@ -162,22 +162,22 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
                     ("express", kafka.topics.express.name),
                 )
             },
-            "deliver": Deliverer(
+            "deliver": OutboxRelay(
                 ledger=ledger,
                 settings=kafka,
                 notifications=bells,
                 clock=now,
                 wait=sink.poll_interval,
             ).run,
-            "anchor": Anchorer(
+            "anchor": AnchorWriter(
                 ledger=ledger,
-                announcer=announcer,
+                topic_messages=topic_messages,
                 file=sink.anchor_file,
                 clock=now,
                 interval=sink.anchor_interval,
             ).run,
-            "survey": Surveyor(tools=tools).run,
-            "watch": Watch(ledger=ledger, clock=now, interval=_LOOK).run,
+            "survey": SubscriptionMonitor(tools=tools).run,
+            "watch": DeadlineMonitor(ledger=ledger, clock=now, interval=_LOOK).run,
             "pull": lambda: _pull(
                 Puller(tools=tools, publisher=publisher, interval=sink.pull_interval), sink
             ),
@@ -195,18 +195,18 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
         ]
         # What it tells before others see that it lives, they would take up as a dead one's.
         await _first(alive, stopping)
-        telling = [
+        ready = [
             asyncio.create_task(loop, name=name)
             for name, loop in crew(tools, iys, sink, bells, stopping)
         ]
         http = asyncio.create_task(http_server.serve(), name="http")
         _log.info("sink worker ready", host=sink.host, port=sink.port, process=os.getpid())
         try:
-            await _until(stopping, [*tasks, *telling, http])
+            await _until(stopping, [*tasks, *ready, http])
         finally:
             stopping.set()
             http_server.should_exit = True
-            await _drained(telling, tasks, http)
+            await _drained(ready, tasks, http)
             with contextlib.suppress(LedgerUnavailableError):
                 await pacer.flush()
                 async with ledger.transaction() as connection:
@@ -215,7 +215,7 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
 
 async def _pull(puller: Puller, sink: SinkSettings) -> None:
     rest = min(sink.pull_interval, max(sink.poll_interval, sink.pull_interval / 10))
-    async with puller.tools.ledger.sole(puller.tools.holder.sole("pull")):
+    async with puller.tools.ledger.sole(puller.tools.lease_owner.sole("pull")):
         while True:
             await puller.pull()
             await asyncio.sleep(rest.total_seconds())
@@ -241,25 +241,25 @@ async def _first(*events: asyncio.Event) -> None:
 
 
 async def _drained(
-    telling: list[asyncio.Task[None]],
+    ready: list[asyncio.Task[None]],
     tasks: list[asyncio.Task[None]],
     http: asyncio.Task[None],
 ) -> None:
     """Let what is on its way end, within the time there is; then stop everything."""
     for task in tasks:
         task.cancel()
-    await asyncio.wait([*telling, http], timeout=_DRAIN)
-    await cancel_all([*telling, *tasks, http])
+    await asyncio.wait([*ready, http], timeout=_DRAIN)
+    await cancel_all([*ready, *tasks, http])
 
 
 def _token_store(ledger: Ledger, iys: IysSettings) -> LedgerTokenStore:
     return LedgerTokenStore(ledger=ledger, account=iys.username, address=iys.egress_address)
 
 
-def _holder(owner: str, iys: IysSettings, sink: SinkSettings) -> Holder:
+def _lease_owner(owner: str, iys: IysSettings, sink: SinkSettings) -> LeaseOwner:
     if sink.lease < 2 * iys.timeout:
         raise LeaseTooShortError(sink.lease, iys.timeout)
-    return Holder(
+    return LeaseOwner(
         owner=owner,
         lease=sink.lease,
         call_within=iys.timeout,

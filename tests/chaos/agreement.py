@@ -20,7 +20,7 @@ async def differences(
             desired=row.desired_status or "",
             registered=row.registered,
             state=row.state,
-            why=row.why or "",
+            reason=row.reason or "",
         )
         async for row in reads.register(ledger)
     }

@@ -32,7 +32,7 @@ from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.reads import Count
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.messages import Announcer
+from izin.sinks.record.messages import TopicMessages
 from izin.sinks.record.suspension import Suspension
 
 app = typer.Typer(
@@ -64,7 +64,7 @@ async def upsert(
     """Write ``brands`` to the ledger and return them as stored; a sink worker publishes them to the
     topic ``brands``.
     """
-    announcer = Announcer(codec(kafka), kafka.topics)
+    announcer = TopicMessages(codec(kafka), kafka.topics)
     async with open_ledger(ledger) as opened:
         return [
             await registry.upsert(opened, announcer, brand, now=datetime.now(UTC))

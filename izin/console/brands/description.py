@@ -48,7 +48,9 @@ def described(
     """Return what is known of a brand: a row a field, its value, and a warning or nothing."""
     used = "" if brand.consents_used is None else f", {brand.consents_used:,} addresses used"
     limit = "" if brand.consent_limit is None else f" of {brand.consent_limit:,}"
-    queried = "never queried" if brand.asked_at is None else f"queried {turkish(brand.asked_at)}"
+    queried = (
+        "never queried" if brand.queried_at is None else f"queried {turkish(brand.queried_at)}"
+    )
     return [
         ("brand", f"{brand.brand_code} {brand.name}", ""),
         ("İYS code", str(brand.iys_code), ""),
@@ -85,7 +87,7 @@ def _rights(suspensions: Iterable[Suspension]) -> Iterable[tuple[str, str, str]]
     latest = {(one.channel, one.status): one for one in suspensions}
     for channel in Channel:
         lost = [one for one in latest.values() if one.channel in {channel, EVERY}]
-        why = "; ".join(f"{one.why}, since {turkish(one.since)}" for one in lost)
+        why = "; ".join(f"{one.reason}, since {turkish(one.since)}" for one in lost)
         yield f"right to {channel}", "no" if lost else "write", why
 
 

@@ -26,7 +26,7 @@ from izin.sinks.ledger import retailers as retailer_access
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.reads import Parked
 from izin.sinks.ledger.retailers import Difference
-from izin.sinks.record.messages import Announcer
+from izin.sinks.record.messages import TopicMessages
 
 _PARKED = {
     "brand_code": "brand",
@@ -59,10 +59,10 @@ def parked(*, output: OutputOption = OutputFormat.TABLE) -> None:
             one.brand_code,
             one.channel,
             one.desired_status,
-            one.why,
+            one.reason,
             one.code,
             one.keys,
-            remedy_of_parked(one.brand_code, one.why),
+            remedy_of_parked(one.brand_code, one.reason),
         )
         for one in found
     ]
@@ -80,10 +80,10 @@ def retailers(brand_code: BrandArgument, *, output: OutputOption = OutputFormat.
     rows = [
         (
             one.key,
-            one.told_code,
-            one.told_access,
-            one.wanted_code,
-            one.wanted_access,
+            one.registered_code,
+            one.registered_access,
+            one.desired_code,
+            one.desired_access,
             one.since,
         )
         for one in found
@@ -107,7 +107,7 @@ def requeue(
     """
     with exit_on_error():
         found = run_on_ledger(lambda ledger: _parked(ledger, brand_code))
-        keys = sum(one.keys for one in found if one.why == reason)
+        keys = sum(one.keys for one in found if one.reason == reason)
         if not keys:
             raise SourceError(
                 f"brand {brand_code} has nothing parked for {reason}; see: izin brands parked"
@@ -117,13 +117,13 @@ def requeue(
             return
         kafka = kafka_settings()
         announcer, by, now = (
-            Announcer(codec(kafka), kafka.topics),
+            TopicMessages(codec(kafka), kafka.topics),
             by or system_user(),
             datetime.now(UTC),
         )
         count = run_on_ledger(
             lambda ledger: registry.requeue(
-                ledger, announcer, brand_code, by=by, now=now, why=reason
+                ledger, announcer, brand_code, by=by, now=now, reason=reason
             )
         )
         say(f"{count} records of brand {brand_code} were requeued")

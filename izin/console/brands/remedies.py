@@ -63,9 +63,9 @@ def remedy_of_suspension(suspension: Suspension, found: Iterable[Suspension]) ->
 def _first_step(suspension: Suspension) -> str:
     if suspension.status == Status.ONAY:
         return "have İYS raise the subscription's quota"
-    if suspension.reach == "account":
+    if suspension.scope == "account":
         return "correct our account at İYS, or IYS_USERNAME and IYS_PASSWORD"
-    if suspension.reach == "provider":
+    if suspension.scope == "provider":
         return "have İYS restore the provider's subscription"
     if suspension.channel != EVERY:
         return f"have İYS give back the right to write {suspension.channel}"

@@ -56,7 +56,7 @@ def rights(
         else:
             by, now = by or system_user(), datetime.now(UTC)
             run_on_ledger(
-                lambda ledger: standing.keep_rights(ledger, brand_code, channels, by=by, now=now)
+                lambda ledger: standing.set_rights(ledger, brand_code, channels, by=by, now=now)
             )
             say(f"the rights of brand {brand_code} are changed")
 

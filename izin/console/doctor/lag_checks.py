@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from izin.console.doctor.consumer_lag import Unread
 from izin.console.doctor.finding import Finding, ok, skipped, wrong
 from izin.console.terminal.output import turkish
-from izin.sinks.ledger.stream_progress import Heard
+from izin.sinks.ledger.stream_progress import StreamProgress
 
 USUAL = timedelta(minutes=5)
 """A record may wait this long while all is well: a worker restarts, a batch is large."""
@@ -58,12 +58,12 @@ def of_unread(worker: WorkerReading, lanes: Sequence[Unread], *, now: datetime) 
     )
 
 
-def of_pulls(pulls: Sequence[Heard], *, now: datetime) -> Finding:
+def of_pulls(pulls: Sequence[StreamProgress], *, now: datetime) -> Finding:
     """Return whether İYS's streams are pulled: in one that is not, a citizen's opt-out may wait."""
-    stale = [one for one in pulls if one.is_silent(now)]
+    stale = [one for one in pulls if one.is_stale(now)]
     if stale:
         named = ", ".join(
-            f"{one.stream} of {one.brand_code} since {turkish(one.heard_at)}" for one in stale
+            f"{one.stream} of {one.brand_code} since {turkish(one.last_pulled_at)}" for one in stale
         )
         return wrong(
             "pull",

@@ -20,7 +20,7 @@ _TOKEN_LIFETIME = timedelta(hours=2)
 
 def of_backlog(backlog: Backlog, *, now: datetime, pace: float) -> Iterator[Finding]:
     """Yield what becomes of ``backlog`` at ``pace`` records a second, the worst first."""
-    ahead = forecast(backlog.telling, now=now, records_per_second=pace)
+    ahead = forecast(backlog.ready, now=now, records_per_second=pace)
     if ahead.lost:
         yield wrong(
             "deadlines",
@@ -37,7 +37,7 @@ def of_backlog(backlog: Backlog, *, now: datetime, pace: float) -> Iterator[Find
     if backlog.held:
         yield wrong("deadlines", _suspended(backlog.held))
     if not (ahead.late or ahead.lost or backlog.held):
-        count = sum(one.count for one in backlog.telling)
+        count = sum(one.count for one in backlog.ready)
         done = f", the last by {turkish(ahead.done_at)}" if count else ""
         yield ok("deadlines", f"{count} records to send, all in time at {pace:g} a second{done}")
 

@@ -78,7 +78,7 @@ def _print(history: History, suspended: Mapping[str, str]) -> None:
             state.add_row(Text(question, "dim"), Text(answer))
         out.print(state)
         if entry.state == "parked":
-            remedy = remedy_of_parked(entry.brand_code, entry.why)
+            remedy = remedy_of_parked(entry.brand_code, entry.reason)
             out.print(Text(f"remedy: {remedy}"), soft_wrap=True)
         facts = [one for one in history.facts if one.key == entry.key]
         print_rows(OutputFormat.TABLE, HISTORY, history_rows(facts))

@@ -104,7 +104,7 @@ def why_suspended(
     if not found:
         return None
     first = min(found, key=lambda one: one.since)
-    return f"suspended since {turkish(first.since)}, {first.why}: izin brands suspensions"
+    return f"suspended since {turkish(first.since)}, {first.reason}: izin brands suspensions"
 
 
 def state_rows(entry: ConsentRow, suspended: str | None) -> list[tuple[str, str]]:
@@ -196,7 +196,7 @@ def _state(entry: ConsentRow, suspended: str | None) -> str:
     due = entry.due_at if entry.state in _WAITING else None
     return _joined(
         suspended or _STATES.get(entry.state, entry.state),
-        _why(entry.why),
+        _why(entry.reason),
         _coded({"code": entry.code}),
         f"due {turkish(due)}" if due else None,
     )

@@ -48,13 +48,13 @@ class InProcessPacer:
     def left(self, slot: Slot) -> Slot:
         """Note that the call of ``slot`` is sent; return the slot, moved if it was late."""
         late = self._pace.as_left(slot, self._clock())
-        self._state = self._pace.arrived(self._state, slot.number, self._pace.there_at(late))
+        self._state = self._pace.arrived(self._state, slot.number, self._pace.arrived_at(late))
         return late
 
     def arrived(self, slot: Slot) -> None:
         """Note that the call of ``slot`` has arrived by now."""
-        there_at = self._pace.there_at(slot, self._clock())
-        self._state = self._pace.arrived(self._state, slot.number, there_at)
+        arrived_at = self._pace.arrived_at(slot, self._clock())
+        self._state = self._pace.arrived(self._state, slot.number, arrived_at)
 
     def answered(self, operation: str, code: str, *, failed: bool) -> None:
         """Do nothing: a single process keeps no statistics."""

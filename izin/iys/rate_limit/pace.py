@@ -77,7 +77,7 @@ class Use(NamedTuple):
     """The use of a slot, and by when it has certainly arrived: -inf for a slot given back."""
 
     number: int
-    there_at: float
+    arrived_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,11 +133,11 @@ class Pace:
         span of the new arrival, in whatever order they arrived.
         """
         number = state.number + 1
-        first = min(state.uses, key=lambda use: use.there_at)
-        at = max(state.free_at, now, first.there_at + self.span)
+        first = min(state.uses, key=lambda use: use.arrived_at)
+        at = max(state.free_at, now, first.arrived_at + self.span)
         uses = list(state.uses)
         slot = Slot(number=number, at=at, opens_at=at)
-        uses[uses.index(first)] = Use(number, self.there_at(slot))
+        uses[uses.index(first)] = Use(number, self.arrived_at(slot))
         taken = PaceState(
             free_at=max(state.free_at + self.interval / state.factor, at),
             factor=min(1.0, state.factor + self.recovery),
@@ -147,7 +147,7 @@ class Pace:
         )
         return taken, slot
 
-    def there_at(self, slot: Slot, answered_at: float = inf) -> float:
+    def arrived_at(self, slot: Slot, answered_at: float = inf) -> float:
         """Return by when the use of a slot has certainly arrived."""
         return min(answered_at, slot.at + self.arrives_within)
 
@@ -165,8 +165,8 @@ class Pace:
         """
         arrival = Use(number, at)
         if all(use.number != number for use in state.uses):
-            first = min(state.uses, key=lambda use: use.there_at)
-            number = first.number if first.there_at < at else number
+            first = min(state.uses, key=lambda use: use.arrived_at)
+            number = first.number if first.arrived_at < at else number
         uses = (arrival if use.number == number else use for use in state.uses)
         return replace(state, uses=tuple(uses))
 

@@ -21,16 +21,16 @@ from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands, stream_progress, submissions
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.append import Movement
-from izin.sinks.ledger.unit_of_work import Changes, lock
+from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound.context import Tools
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import ConcurrentChangeError
-from izin.sinks.record.iys_movements import event_of, key_of, statement_of
+from izin.sinks.record.iys_movements import event_of, key_of, observation_of
 from izin.sinks.record.transitions import first_row
 
-_SQL = statements("cursors")
+_SQL = statements("stream_progress")
 
 _log = get_logger(__name__)
 
@@ -56,8 +56,10 @@ class Puller:
         """Pull whatever is due; return whether any page came."""
         came = False
         for brand in await brands.every(self.tools.ledger):
-            holder = self.tools.holder
-            if brand.status != "active" or not brand.is_told_by(holder.account, holder.address):
+            lease_owner = self.tools.lease_owner
+            if brand.status != "active" or not brand.is_served_by(
+                lease_owner.account, lease_owner.address
+            ):
                 continue
             for stream in Stream:
                 came |= await self.pull_stream(brand, stream)
@@ -74,8 +76,10 @@ class Puller:
                 row = await (await connection.execute(_SQL["read"], where)).fetchone()
             if row is None:
                 return came
-            pulled_at = row["pulled_at"]
-            if not (force or came or pulled_at is None or pulled_at + self.interval <= now):
+            last_attempt_at = row["last_attempt_at"]
+            if not (
+                force or came or last_attempt_at is None or last_attempt_at + self.interval <= now
+            ):
                 return came
             try:
                 page = await self.tools.client.changes(brand.path, stream, row["after"])
@@ -86,10 +90,10 @@ class Puller:
                     await self._keep(brand, stream, row["after"], row["after"], [])
                 return came
             if page is None or not page.movements:
-                heard_at = row["heard_at"]
-                if heard_at is not None and now - heard_at > stream_progress.WINDOW:
+                last_pulled_at = row["last_pulled_at"]
+                if last_pulled_at is not None and now - last_pulled_at > stream_progress.WINDOW:
                     _log.critical("iys was not heard for longer than it shows", **where)
-                    await stream_progress.ask_anew(self.tools.ledger, brand.brand_code, now=now)
+                    await stream_progress.query_again(self.tools.ledger, brand.brand_code, now=now)
                 await self._keep(brand, stream, row["after"], row["after"], [], is_end=True)
                 return came
             seen = await self._publish(brand, stream, page)
@@ -119,8 +123,12 @@ class Puller:
             for place, (event, key) in enumerate(keyed)
         ]
         await self.publisher.publish(
-            [self.tools.announcer.event(one.event, one.key, at) for one in seen if not one.is_ours]
-            + [self.tools.announcer.unkeyed(event, at) for event, key in read if key is None]
+            [
+                self.tools.topic_messages.event(one.event, one.key, at)
+                for one in seen
+                if not one.is_ours
+            ]
+            + [self.tools.topic_messages.unkeyed(event, at) for event, key in read if key is None]
         )
         return seen
 
@@ -150,9 +158,9 @@ class Puller:
                     f"another process pulled {stream} of {brand.brand_code}"
                 )
             entries = await lock(connection, (str(one.key) for one in seen))
-            changes = Changes(self.tools.announcer, now=now)
+            changes = UnitOfWork(self.tools.topic_messages, now=now)
             for one in seen:
-                statement = statement_of(one.event, one.key)
+                statement = observation_of(one.event, one.key)
                 changes.note(_observation(one, stream, now))
                 if statement is None:
                     continue
@@ -160,7 +168,7 @@ class Puller:
                 before_entry = entries.get(key)
                 entry = before_entry or first_row(one.key, brand.customer_id, now)
                 heard = apply.observed(entry, statement)
-                ruled = ruling.ruled(
+                ruled = ruling.rule_row(
                     heard, brand, now, calendar=self.tools.ledger.calendar, observing=True
                 )
                 entries[key] = changes.rule(before_entry, ruled)

@@ -31,7 +31,7 @@ from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import LedgerUnavailableError, StreamUnavailableError
 from izin.sinks.record.iys_movements import event_of, key_of
-from izin.sinks.record.messages import Announcer
+from izin.sinks.record.messages import TopicMessages
 
 _MOST_BYTES = 8 * 1024 * 1024
 _RETRY = timedelta(seconds=30)
@@ -84,7 +84,7 @@ class PushReceiver:
     credentials: Credentials | None
     directory: BrandDirectory
     publisher: Publisher
-    announcer: Announcer
+    topic_messages: TopicMessages
     clock: Callable[[], datetime]
     counted: Callable[[int], None]
     """Told how many movements a push brought."""
@@ -115,9 +115,9 @@ class PushReceiver:
                 event = event_of(movement, brand, Stream.IYS, path="push", at=at)
                 key = key_of(event)
                 messages.append(
-                    self.announcer.unkeyed(event, at)
+                    self.topic_messages.unkeyed(event, at)
                     if key is None
-                    else self.announcer.event(event, key, at)
+                    else self.topic_messages.event(event, key, at)
                 )
             await self.publisher.publish(messages)
         except (StreamUnavailableError, LedgerUnavailableError) as error:
@@ -168,10 +168,10 @@ class PushRegistrar:
                 self._not_before[brand.brand_code] = _FOREVER
 
     def _is_ours(self, brand: Brand) -> bool:
-        holder = self.tools.holder
+        lease_owner = self.tools.lease_owner
         return (
             brand.status == "active"
-            and brand.is_told_by(holder.account, holder.address)
+            and brand.is_served_by(lease_owner.account, lease_owner.address)
             and (self.only is None or brand.brand_code in self.only)
         )
 

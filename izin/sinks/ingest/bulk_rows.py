@@ -9,7 +9,7 @@ outcome, a rescue, a question) is left to the rulings, row by row; a test holds 
 import struct
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from izin.consent.business_days import Calendar
 from izin.consent.lifecycle import State
@@ -21,7 +21,10 @@ from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.row_templates import NEW_ROW, MessageTemplate, shared_columns
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.messages import Announcer
+from izin.sinks.record.messages import TopicMessages
+
+if TYPE_CHECKING:
+    from izin.consent.obligation import Action
 
 _MILLISECOND = timedelta(milliseconds=1)
 _size = struct.Struct(">i").pack
@@ -43,27 +46,27 @@ Made = tuple[bytes, bytes]
 """A row of ``consents`` and one of the outbox, as COPY takes them."""
 
 
-class Stamp:
+class BulkRows:
     """Makes the rows of new keys, at one instant."""
 
     def __init__(
         self,
         reader: DecisionReader,
-        announcer: Announcer,
+        topic_messages: TopicMessages,
         brands: Mapping[int, Brand],
         *,
         now: datetime,
         calendar: Calendar,
     ) -> None:
         self._reader = reader
-        self._announcer = announcer
+        self._announcer = topic_messages
         self._brands = brands
         self._now = now
         self._now_in_milliseconds = (now - EPOCH) // _MILLISECOND
         self._calendar = calendar
         self._templates: dict[tuple[object, ...], NewRowTemplate | None] = {}
         self._terms: dict[tuple[int, bytes, int], tuple[bytes, bool]] = {}
-        self.owed: set[tuple[str, str]] = set()
+        self.due_actions: set[tuple[Action, str]] = set()
         """The duties, and of which status, that were made."""
 
     def make(self, read: Read) -> Made | None:
@@ -72,13 +75,13 @@ class Stamp:
         brand = self._brands.get(read.brand_code)
         if cut is None or brand is None:
             return None
-        status = cut.voice[2]
+        status = cut.template_key[2]
         term = self._terms.get((read.brand_code, status, cut.effective))
         if term is None:
             term = self._term(read.brand_code, status, cut.effective, brand)
         due, has_ended = term
         shape = (
-            cut.voice,
+            cut.template_key,
             has_ended,
             is_prompt(cut),
             cut.consent_date is None,
@@ -128,7 +131,7 @@ class Stamp:
         """
         now = self._now
         decided = apply.decided(None, self._reader.decode(read.value), now)
-        ruled = ruling.ruled(decided, brand, now, calendar=self._calendar)
+        ruled = ruling.rule_row(decided, brand, now, calendar=self._calendar)
         row = ruled.entry.replace(updated_at=now)
         permission = self._announcer.permission(None, row, now)
         if permission is None or ruled.rescue is not None or row.state is not State.PENDING:
@@ -138,7 +141,7 @@ class Stamp:
         start, found, end = message.value.partition(cut.address)
         if not found or columns is None:
             return None
-        self.owed.add((row.duty, row.desired_status or ""))
+        self.due_actions.add((row.action, row.desired_status or ""))
         return NewRowTemplate(columns, MessageTemplate(message, at=now), start, end)
 
 

@@ -36,14 +36,14 @@ _A_BYTE: Final = 128
 _MILLISECOND: Final = 1000
 _ATTESTED_WITHIN: Final[int] = ATTESTED_WITHIN // timedelta(milliseconds=1)
 
-Voice = tuple[bytes, ...]
+TemplateKey = tuple[bytes, ...]
 """The bytes of what many decisions share; equal voices differ only in what is cut out."""
 
 
 class Cut(NamedTuple):
     """What differs between plain decisions. Instants are in milliseconds since 1970."""
 
-    voice: Voice
+    template_key: TemplateKey
     address: bytes
     """Customer and key, as the Avro rows of consents and permissions begin."""
     recipient: bytes

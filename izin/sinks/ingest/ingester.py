@@ -11,29 +11,33 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from izin.runtime.observe import get_logger
-from izin.runtime.settings import KafkaSettings
-from izin.schemas.codec import Codec
 from izin.sinks.ingest import new_decisions
-from izin.sinks.ingest.bulk_rows import Stamp
+from izin.sinks.ingest.bulk_rows import BulkRows
 from izin.sinks.ingest.decision_reader import DecisionReader, Read
-from izin.sinks.ingest.simple_decisions import PlainFacts
+from izin.sinks.ingest.simple_decisions import FastApply
 from izin.sinks.ingest.topic_reader import TopicReader, open_reader
 from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.db import notifications
 from izin.sinks.ledger.db.connection import Connection, Ledger, copy
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.unit_of_work import Changes, lock
+from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.record import ruling
-from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import ConcurrentChangeError
-from izin.sinks.record.messages import Announcer
-from izin.sinks.record.row import ConsentRow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime, timedelta
+
+    from izin.runtime.settings import KafkaSettings
+    from izin.schemas.codec import Codec
+    from izin.sinks.record.brand import Brand
+    from izin.sinks.record.messages import TopicMessages
+    from izin.sinks.record.row import ConsentRow
 
 BATCH = 8000
 """The most decisions of a transaction; where fewer have come, nothing is waited for."""
@@ -58,7 +62,7 @@ class Ingester:
     """Reads the topic of decisions into the ledger."""
 
     ledger: Ledger
-    announcer: Announcer
+    topic_messages: TopicMessages
     codec: Codec
     settings: KafkaSettings
     clock: Callable[[], datetime]
@@ -72,7 +76,7 @@ class Ingester:
                 try:
                     await reader.run(self.wait)
                 except ConcurrentChangeError as error:
-                    _log.info("read again", why=str(error))
+                    _log.info("read again", reason=str(error))
                 finally:
                     await reader.close()
 
@@ -109,14 +113,14 @@ class Ingester:
             known = await brands.of_codes(connection, codes)
             if codes - known.keys():
                 await brands.note_unknown(connection, codes - known.keys(), now=now)
-            changes = Changes(self.announcer, now=now)
+            changes = UnitOfWork(self.topic_messages, now=now)
             changes.record(await new_decisions.facts(connection, reads, self._reader))
-            stamp = Stamp(
-                self._reader, self.announcer, known, now=now, calendar=self.ledger.calendar
+            bulk = BulkRows(
+                self._reader, self.topic_messages, known, now=now, calendar=self.ledger.calendar
             )
             alone, others = _parted(reads, entries)
-            others += await self._stamp(connection, stamp, alone)
-            changes.owe(stamp.owed)
+            others += await self._write_bulk(connection, bulk, alone)
+            changes.add_actions(bulk.due_actions)
             await self._rule(changes, others, entries, known)
             await changes.write(connection)
         return len(others)
@@ -126,11 +130,11 @@ class Ingester:
         return DecisionReader(self.codec)
 
     @cached_property
-    def _facts(self) -> PlainFacts:
-        return PlainFacts(self._reader)
+    def _facts(self) -> FastApply:
+        return FastApply(self._reader)
 
-    async def _stamp(
-        self, connection: Connection, stamp: Stamp, reads: Sequence[Read]
+    async def _write_bulk(
+        self, connection: Connection, bulk: BulkRows, reads: Sequence[Read]
     ) -> list[Read]:
         """Write the rows of new keys; return the decisions whose rows the rulings must make."""
         rest: list[Read] = []
@@ -138,7 +142,7 @@ class Ingester:
 
         def consents() -> Iterator[bytes]:
             for start in range(0, len(reads), _HELPING):
-                made = [(read, stamp.make(read)) for read in reads[start : start + _HELPING]]
+                made = [(read, bulk.make(read)) for read in reads[start : start + _HELPING]]
                 rest.extend(read for read, one in made if one is None)
                 messages.append(b"".join([one[1] for _, one in made if one is not None]))
                 yield b"".join([one[0] for _, one in made if one is not None])
@@ -152,7 +156,7 @@ class Ingester:
 
     async def _rule(
         self,
-        changes: Changes,
+        changes: UnitOfWork,
         reads: Sequence[Read],
         entries: dict[str, ConsentRow],
         known: Mapping[int, Brand],
@@ -165,7 +169,7 @@ class Ingester:
             entry = self._facts.decided(before, read, now)
             if last[read.key] == place:
                 brand = known.get(entry.brand_code)
-                ruled = ruling.ruled(entry, brand, now, calendar=self.ledger.calendar)
+                ruled = ruling.rule_row(entry, brand, now, calendar=self.ledger.calendar)
                 entries[read.key] = changes.rule(before, ruled)
             else:
                 entries[read.key] = changes.put(before, entry)

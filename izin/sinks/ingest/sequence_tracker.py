@@ -8,30 +8,33 @@ them among its dead letters.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from izin.runtime.observe import get_logger
-from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
 from izin.sinks.ingest.topic_reader import TopicReader, open_reader
 from izin.sinks.ledger import offsets, sequences
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.sequences import Origin
 from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.sequence_gaps import Run, runs
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from izin.runtime.settings import KafkaSettings
+    from izin.sinks.ledger.db.connection import Ledger
+    from izin.sinks.ledger.sequences import Origin
+
 _BATCH = 5000
-_TOLD_EVERY = timedelta(seconds=5)
+_REPORT_EVERY = timedelta(seconds=5)
 """How often the ledger hears that nothing has come."""
 
 _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Follower:
+class SequenceTracker:
     """Follows the lane ``topic``; each lane has one of its own."""
 
     ledger: Ledger
@@ -50,28 +53,28 @@ class Follower:
                     while True:
                         await following.step(self.wait)
                 except ConcurrentChangeError as error:
-                    _log.info("read again", why=str(error))
+                    _log.info("read again", reason=str(error))
                 finally:
                     await following.close()
 
-    async def open(self) -> Following:
+    async def open(self) -> TrackedLane:
         """Return the lane at the ledger's offsets, or where retention left it; raises
         StreamUnavailableError and RecreatedTopicError.
         """
         reader = await open_reader(
             self.ledger, self.settings, self.topic, group="izin-ledger", lost="earliest"
         )
-        return Following(self, reader)
+        return TrackedLane(self, reader)
 
 
-class Following:
+class TrackedLane:
     """A lane from the ledger's offsets on."""
 
-    def __init__(self, follower: Follower, reader: TopicReader) -> None:
+    def __init__(self, follower: SequenceTracker, reader: TopicReader) -> None:
         self._follower = follower
         self._reader = reader
-        self._told_at: datetime | None = None
-        self._told_ends: set[int] = set()
+        self._reported_at: datetime | None = None
+        self._reported_ends: set[int] = set()
 
     async def step(self, wait: timedelta) -> int:
         """Take in the numbers of what has come, waiting no longer than ``wait``; return of how
@@ -82,8 +85,8 @@ class Following:
         # After the poll: what was appended before is in it, or its partition is not at its end.
         now = follower.clock()
         moves = reader.moves(messages)
-        is_told = self._told_at is not None and now - self._told_at < _TOLD_EVERY
-        if not moves and is_told and reader.at_end <= self._told_ends:
+        is_reported = self._reported_at is not None and now - self._reported_at < _REPORT_EVERY
+        if not moves and is_reported and reader.at_end <= self._reported_ends:
             return 0
         records = [one for one in messages if one.error() is None]
         # In a thread, for others share this loop and must not wait for thousands of records.
@@ -96,7 +99,7 @@ class Following:
                 await sequences.keep(connection, came)
             await sequences.read_until(connection, reader.topic, instants)
         reader.moved(moves)
-        self._told_at, self._told_ends = now, set(reader.at_end)
+        self._reported_at, self._reported_ends = now, set(reader.at_end)
         return len(records)
 
     async def close(self) -> None:

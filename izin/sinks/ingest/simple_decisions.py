@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from izin.consent.model import OriginRank, Status
 from izin.schemas.fast.cache import put
 from izin.schemas.fast.writer import EPOCH, MILLISECOND
-from izin.sinks.ingest.decision_reader import Cut, DecisionReader, Read, Voice, is_prompt
+from izin.sinks.ingest.decision_reader import Cut, DecisionReader, Read, TemplateKey, is_prompt
 from izin.sinks.record import apply
 from izin.sinks.record.row import ConsentRow
 
@@ -26,8 +26,8 @@ _SHARED = (
     "retailer_code",
     "retailer_access",
     "state",
-    "duty",
-    "why",
+    "action",
+    "reason",
     "code",
     "attempts",
     "next_attempt_at",
@@ -46,20 +46,22 @@ class _Heard(NamedTuple):
     is_ret: bool
 
 
-class PlainFacts:
+class FastApply:
     """Has rows learn what the law has decided."""
 
     def __init__(self, reader: DecisionReader) -> None:
         self._reader = reader
-        self._heard: dict[tuple[Voice, bool], _Heard] = {}
+        self._heard: dict[tuple[TemplateKey, bool], _Heard] = {}
 
     def decided(self, entry: ConsentRow | None, read: Read, now: datetime) -> ConsentRow:
         """Return the row once the law has decided ``read``, as ``facts.decided`` does."""
         cut = read.cut
         if cut is None:
             return apply.decided(entry, self._reader.decode(read.value), now)
-        voice = cut.voice, is_prompt(cut)
-        heard = self._heard.get(voice) or put(self._heard, voice, self._hear(read, now))
+        template_key = cut.template_key, is_prompt(cut)
+        heard = self._heard.get(template_key) or put(
+            self._heard, template_key, self._hear(read, now)
+        )
         if entry is None:
             return heard.first.replace(
                 key=read.key,

@@ -16,11 +16,11 @@ from izin.sinks.ledger import retailers, suspensions
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.append import Movement
-from izin.sinks.ledger.unit_of_work import Changes, append_messages
+from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages
 from izin.sinks.record import ruling
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.lease import Holder
-from izin.sinks.record.messages import Announcer
+from izin.sinks.record.lease import LeaseOwner
+from izin.sinks.record.messages import TopicMessages
 from izin.sinks.record.row import ConsentRow
 from izin.sinks.record.suspension import EVERY
 from izin.sinks.record.transitions import transition
@@ -31,7 +31,9 @@ _SQL = statements("brands")
 _CONSENTS = statements("consents")
 
 
-async def upsert(ledger: Ledger, announcer: Announcer, brand: Brand, *, now: datetime) -> Brand:
+async def upsert(
+    ledger: Ledger, topic_messages: TopicMessages, brand: Brand, *, now: datetime
+) -> Brand:
     """Write ``brand`` to the ledger and the ``brands`` topic, and reckon anew what hangs on it.
 
     Records that were parked because nobody knew the brand go on from here. Return the brand as it
@@ -52,8 +54,8 @@ async def upsert(ledger: Ledger, announcer: Announcer, brand: Brand, *, now: dat
         }
         row = await (await connection.execute(_SQL["upsert"], values)).fetchone()
         stands = brand if row is None else Brand.from_row(row)
-        await append_messages(connection, [announcer.brand(stands, now)], now)
-    await _reckon(ledger, announcer, stands, now=now)
+        await append_messages(connection, [topic_messages.brand(stands, now)], now)
+    await _reckon(ledger, topic_messages, stands, now=now)
     return stands
 
 
@@ -74,11 +76,11 @@ async def every(ledger: Ledger) -> tuple[Brand, ...]:
     return tuple(Brand.from_row(row) for row in await ledger.fetch(_SQL["all"]))
 
 
-async def providers(ledger: Ledger, holder: Holder, before: datetime) -> tuple[int, ...]:
+async def providers(ledger: Ledger, lease_owner: LeaseOwner, before: datetime) -> tuple[int, ...]:
     """Return the İYS codes of providers that ``holder`` tells for and whose subscription was not
     asked for since ``before``.
     """
-    rows = await ledger.fetch(_SQL["to-ask-about"], {"before": before, **holder.who})
+    rows = await ledger.fetch(_SQL["to-ask-about"], {"before": before, **lease_owner.who})
     return tuple(row["iys_code"] for row in rows)
 
 
@@ -102,12 +104,12 @@ async def subscribed(
 
 async def requeue(  # noqa: PLR0913 - what is looked at again, and by whose order
     ledger: Ledger,
-    announcer: Announcer,
+    topic_messages: TopicMessages,
     brand_code: int,
     *,
     by: str,
     now: datetime,
-    why: str | None = None,
+    reason: str | None = None,
 ) -> int:
     """Have a brand's parked records (of one reason, if given) looked at again; return how many.
 
@@ -115,29 +117,29 @@ async def requeue(  # noqa: PLR0913 - what is looked at again, and by whose orde
     retailers that differ, whoever releases them vouches that İYS was told; of a spent quota, that
     there is room again. What else is kept from İYS stays so: only its answer lifts it.
     """
-    if why == retailers.DIFFERENCE:
-        return await _settle_retailers(ledger, announcer, brand_code, by=by, now=now)
-    if why in {None, QUOTA_SPENT}:
+    if reason == retailers.DIFFERENCE:
+        return await _settle_retailers(ledger, topic_messages, brand_code, by=by, now=now)
+    if reason in {None, QUOTA_SPENT}:
         async with ledger.transaction() as connection:
             await suspensions.lift(connection, brand_code, EVERY, Status.ONAY, account=None)
     return await _each(
         ledger,
-        announcer,
+        topic_messages,
         "claim-parked",
-        {"brand_code": brand_code, "why": why},
+        {"brand_code": brand_code, "reason": reason},
         now=now,
         by=by,
     )
 
 
 async def _settle_retailers(
-    ledger: Ledger, announcer: Announcer, brand_code: int, *, by: str, now: datetime
+    ledger: Ledger, topic_messages: TopicMessages, brand_code: int, *, by: str, now: datetime
 ) -> int:
     seen = 0
     while True:
         async with ledger.transaction() as connection:
             settled = await retailers.settle(connection, brand_code, size=_CHUNK)
-            changes = Changes(announcer, now=now)
+            changes = UnitOfWork(topic_messages, now=now)
             for one in settled:
                 changes.note(
                     Movement(
@@ -162,10 +164,12 @@ async def _settle_retailers(
         seen += len(settled)
 
 
-async def _reckon(ledger: Ledger, announcer: Announcer, brand: Brand, *, now: datetime) -> None:
+async def _reckon(
+    ledger: Ledger, topic_messages: TopicMessages, brand: Brand, *, now: datetime
+) -> None:
     await _each(
         ledger,
-        announcer,
+        topic_messages,
         "claim-unsettled",
         {"brand_code": brand.brand_code},
         now=now,
@@ -175,7 +179,7 @@ async def _reckon(ledger: Ledger, announcer: Announcer, brand: Brand, *, now: da
 
 async def _each(  # noqa: PLR0913 - one walk for both
     ledger: Ledger,
-    announcer: Announcer,
+    topic_messages: TopicMessages,
     query: str,
     values: Mapping[str, Any],
     *,
@@ -192,7 +196,7 @@ async def _each(  # noqa: PLR0913 - one walk for both
             if not entries:
                 return seen
             brands = await of_codes(connection, {entry.brand_code for entry in entries})
-            changes = Changes(announcer, now=now)
+            changes = UnitOfWork(topic_messages, now=now)
             for entry in entries:
                 brand = brands.get(entry.brand_code)
                 seen += _look_again(changes, entry, brand, ledger.calendar, by=by)
@@ -201,20 +205,25 @@ async def _each(  # noqa: PLR0913 - one walk for both
 
 
 def _look_again(
-    changes: Changes, entry: ConsentRow, brand: Brand | None, calendar: Calendar, *, by: str | None
+    changes: UnitOfWork,
+    entry: ConsentRow,
+    brand: Brand | None,
+    calendar: Calendar,
+    *,
+    by: str | None,
 ) -> bool:
     now = changes.now
-    if entry.state is State.PARKED and by is None and entry.why != ruling.UNKNOWN_BRAND:
-        changes.put(entry, ruling.reckoned(entry, brand, now, calendar=calendar))
+    if entry.state is State.PARKED and by is None and entry.reason != ruling.UNKNOWN_BRAND:
+        changes.put(entry, ruling.with_terms(entry, brand, now, calendar=calendar))
         return False
     if entry.state is State.PARKED and by is not None:
         changes.note(_released(entry, by, now))
-        entry_now = ruling.released(entry)
+        entry_now = ruling.requeue(entry)
     elif entry.state is State.PARKED:
         entry_now = transition(entry, Event.REQUEUE)
     else:
         entry_now = entry
-    changes.rule(entry, ruling.ruled(entry_now, brand, now, calendar=calendar))
+    changes.rule(entry, ruling.rule_row(entry_now, brand, now, calendar=calendar))
     return True
 
 
@@ -230,5 +239,5 @@ def _released(entry: ConsentRow, by: str, now: datetime) -> Movement:
         status=entry.desired_status,
         source=f"requeue/{entry.key}/{now.isoformat()}",
         occurred_at=now,
-        data={"requeued": entry.why, "code": entry.code, "by": by},
+        data={"requeued": entry.reason, "code": entry.code, "by": by},
     )

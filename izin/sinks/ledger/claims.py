@@ -10,11 +10,11 @@ from izin.sinks.ledger.db.connection import Connection, copy, while_waiting
 from izin.sinks.ledger.db.copy_format import microseconds
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.calls import calls, item_rows
-from izin.sinks.ledger.unit_of_work import Changes
+from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.claimed_row import ClaimedRow
 from izin.sinks.record.errors import ConcurrentChangeError
-from izin.sinks.record.lease import Holder
+from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.request_body import body_of, item_of
 from izin.sinks.record.submission import Item, Submission
 
@@ -22,7 +22,7 @@ _SQL = statements("submissions")
 _CONSENTS = statements("consents")
 
 
-async def owed(
+async def select_rows(
     connection: Connection, query: LiteralString, values: Mapping[str, Any]
 ) -> Sequence[ClaimedRow]:
     """Return the rows that ``query`` takes to be told, held until the transaction ends."""
@@ -32,24 +32,24 @@ async def owed(
 
 async def claim(  # noqa: PLR0913 - what is told, how, and by whom
     connection: Connection,
-    changes: Changes,
+    changes: UnitOfWork,
     brand: Brand,
     taken: Sequence[ClaimedRow],
     *,
     kind: str,
-    holder: Holder,
+    lease_owner: LeaseOwner,
 ) -> Submission:
     """Put the rows ``taken`` in flight and keep the intent to tell them; the call may begin after
     the commit.
     """
     values = {"places": [one.ctid for one in taken], "now": changes.now}
-    flying, (said, items) = await while_waiting(
+    in_flight_row, (said, items) = await while_waiting(
         connection.execute(_CONSENTS["fly"], values), _said(taken)
     )
-    if flying.rowcount != len(taken):
+    if in_flight_row.rowcount != len(taken):
         raise ConcurrentChangeError("a row was changed by another process")
     return await intend(
-        connection, changes, brand, items, said, kind=kind, holder=holder, refusals=0
+        connection, changes, brand, items, said, kind=kind, lease_owner=lease_owner, refusals=0
     )
 
 
@@ -75,13 +75,13 @@ async def _said(taken: Sequence[ClaimedRow]) -> tuple[list[ConsentItem], list[It
 
 async def intend(  # noqa: PLR0913 - what is told, how, and by whom
     connection: Connection,
-    changes: Changes,
+    changes: UnitOfWork,
     brand: Brand,
     items: Sequence[Item],
     said: Sequence[ConsentItem],
     *,
     kind: str,
-    holder: Holder,
+    lease_owner: LeaseOwner,
     refusals: int,
 ) -> Submission:
     """Keep the intent to tell ``items`` by a body that says ``said``, each in its place."""
@@ -92,8 +92,8 @@ async def intend(  # noqa: PLR0913 - what is told, how, and by whom
         "brand_code": brand.brand_code,
         "kind": kind,
         "body": body,
-        "owner": holder.owner,
-        "lease_until": now + holder.lease,
+        "owner": lease_owner.owner,
+        "lease_until": now + lease_owner.lease,
         "now": now,
         "refusals": refusals,
     }
@@ -112,5 +112,5 @@ async def intend(  # noqa: PLR0913 - what is told, how, and by whom
         items=renumbered,
         intended_at=now,
         refusals=refusals,
-        lease_until=now + holder.lease,
+        lease_until=now + lease_owner.lease,
     )

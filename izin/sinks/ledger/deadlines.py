@@ -45,7 +45,7 @@ class Margin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class SuspendedOptOuts:
     """How many opt-outs of a brand and channel are kept from İYS."""
 
     brand_code: int
@@ -65,7 +65,7 @@ class OpenOptOut:
     desired_at: datetime
     due_at: datetime | None
     state: str
-    why: str | None
+    reason: str | None
     code: str | None
 
 
@@ -74,9 +74,9 @@ async def margins(ledger: Ledger, *, now: datetime) -> tuple[Margin, ...]:
     return tuple(Margin(**row) for row in await ledger.fetch(_SQL["margins"], {"now": now}))
 
 
-async def kept_opt_outs(ledger: Ledger) -> tuple[Kept, ...]:
+async def suspended_opt_outs(ledger: Ledger) -> tuple[SuspendedOptOuts, ...]:
     """Return which opt-outs a stop or a stopped brand keeps from İYS."""
-    return tuple(Kept(**row) for row in await ledger.fetch(_SQL["kept-opt-outs"]))
+    return tuple(SuspendedOptOuts(**row) for row in await ledger.fetch(_SQL["kept-opt-outs"]))
 
 
 async def open_opt_outs(ledger: Ledger, brand_code: int) -> tuple[OpenOptOut, ...]:

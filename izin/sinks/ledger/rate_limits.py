@@ -28,7 +28,7 @@ from izin.sinks.ledger.db.queries import statements
 HOUR_LIMITS: Mapping[str, HourLimit] = {STATUS: HourLimit(calls=1000)}
 """What İYS counts by the hour, of the calls that the sinks make (H086)."""
 _WRITTEN_EVERY = 1.0
-_SQL = statements("budgets")
+_SQL = statements("rate_limits")
 
 _log = get_logger(__name__)
 
@@ -131,12 +131,12 @@ class LedgerPacer:
         """Note that the use of ``slot`` is on its way; return the slot as late as that was."""
         late = self._pace.as_left(slot, self._clock())
         if late != slot:
-            self._there.append((slot.number, self._pace.there_at(late)))
+            self._there.append((slot.number, self._pace.arrived_at(late)))
         return late
 
     def arrived(self, slot: Slot) -> None:
         """Note that the use of ``slot`` has arrived by now."""
-        self._there.append((slot.number, self._pace.there_at(slot, self._clock())))
+        self._there.append((slot.number, self._pace.arrived_at(slot, self._clock())))
 
     def answered(self, operation: str, code: str, *, failed: bool) -> None:
         """Note what came of a call."""
@@ -199,13 +199,13 @@ class LedgerPacer:
         async with self._ledger.transaction() as connection:
             if self._clock() - self._written_at >= _WRITTEN_EVERY:
                 await self._write(connection)
-            asked_at = self._clock()
+            queried_at = self._clock()
             row = await (await connection.execute(_SQL["next-slot"], values)).fetchone()
             answered_at = self._clock()
         if row is None:
             await self.begin()
             return await self._take()
-        self._offset.read(asked_at, row["read_at"], answered_at)
+        self._offset.read(queried_at, row["read_at"], answered_at)
         earliest, latest = self._offset.ours(row["comes_at"])
         return Slot(number=row["slot"], at=earliest, opens_at=latest)
 

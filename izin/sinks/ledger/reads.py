@@ -13,7 +13,7 @@ from izin.consent.forecast import DueGroup
 from izin.consent.model import Status
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.formats import told_by
+from izin.sinks.ledger.history.formats import decision_columns
 from izin.sinks.record.row import ConsentRow
 
 _PAGE = 5000
@@ -52,7 +52,7 @@ class RegisterRow:
     registered_source: str | None
     registered_transaction_id: str | None
     state: str
-    why: str | None
+    reason: str | None
     code: str | None
     due_at: datetime | None
     expires_at: datetime | None
@@ -89,13 +89,13 @@ class History:
 class Lag:
     """What is still to be done."""
 
-    to_tell: int
+    to_send: int
     opt_outs: int
-    """Of ``to_tell``, the opt-outs."""
+    """Of ``to_send``, the opt-outs."""
     in_flight: int
     awaiting_result: int
     unknown: int
-    to_ask: int
+    to_query: int
     waiting: int
     """For an unsettled ONAY, or for the event that rescues an opt-out."""
     parked: int
@@ -108,11 +108,11 @@ class Lag:
         """Whether nothing is left to do but for people."""
         return not any(
             (
-                self.to_tell,
+                self.to_send,
                 self.in_flight,
                 self.awaiting_result,
                 self.unknown,
-                self.to_ask,
+                self.to_query,
                 self.waiting,
                 self.outbox,
             )
@@ -123,7 +123,7 @@ class Lag:
 class Backlog:
     """What is still to be told, in groups that share their deadlines."""
 
-    telling: tuple[DueGroup, ...]
+    ready: tuple[DueGroup, ...]
     held: tuple[DueGroup, ...]
     """Kept from İYS by a stop, or because the brand is stopped."""
 
@@ -135,7 +135,7 @@ class Parked:
     brand_code: int
     channel: str
     desired_status: str | None
-    why: str | None
+    reason: str | None
     code: str | None
     keys: int
 
@@ -168,7 +168,7 @@ async def backlog(ledger: Ledger) -> Backlog:
             count=row["count"],
         )
         groups[row["held"]].append(owed)
-    return Backlog(telling=tuple(groups[False]), held=tuple(groups[True]))
+    return Backlog(ready=tuple(groups[False]), held=tuple(groups[True]))
 
 
 async def ingested(ledger: Ledger) -> dict[tuple[str, int], int]:
@@ -213,5 +213,5 @@ async def history(ledger: Ledger, recipient: str) -> History:
 def _fact(row: Mapping[str, Any]) -> Fact:
     columns = {name: value for name, value in row.items() if name != "decision"}
     if row["decision"] is not None:
-        columns |= told_by(row["decision"])
+        columns |= decision_columns(row["decision"])
     return Fact(**columns)

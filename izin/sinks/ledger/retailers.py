@@ -43,18 +43,18 @@ class Difference:
 
     key: str
     event_id: str
-    told_code: int | None
-    told_access: Sequence[int] | None
-    wanted_code: int | None
-    wanted_access: Sequence[int] | None
+    registered_code: int | None
+    registered_access: Sequence[int] | None
+    desired_code: int | None
+    desired_access: Sequence[int] | None
     since: datetime
 
 
 def step(before: ConsentRow | None, after: ConsentRow) -> Step | None:
     """Return what the change from ``before`` to ``after`` means to the key's retailers, if any."""
     if after.registered != Registered.ONAY:
-        was_held = before is not None and before.registered == Registered.ONAY
-        return Step.ENDED if was_held else None
+        was_registered = before is not None and before.registered == Registered.ONAY
+        return Step.ENDED if was_registered else None
     if after.retailer_code is None and after.retailer_access is None:
         return None
     if after.desired_status != Status.ONAY or after.state not in SETTLED:

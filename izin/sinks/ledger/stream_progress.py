@@ -9,30 +9,30 @@ from izin.sinks.ledger.db.queries import statements
 WINDOW = timedelta(days=6, hours=23)
 """What İYS shows of the past: seven days, and the last hour not yet (reference 2.7). What a stream
 that was not read for longer held in between, no pull shows any more."""
-SILENT = timedelta(hours=6)
+STALE_AFTER = timedelta(hours=6)
 """A stream that was not read to its end for so long is worth an alarm: a "no" may be in it."""
-_SQL = statements("cursors")
+_SQL = statements("stream_progress")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
+class StreamProgress:
     """Until when a brand's stream was read to its end."""
 
     brand_code: int
     stream: str
-    heard_at: datetime
+    last_pulled_at: datetime
 
-    def is_silent(self, now: datetime) -> bool:
+    def is_stale(self, now: datetime) -> bool:
         """Whether it was not read for too long."""
-        return now - self.heard_at > SILENT
+        return now - self.last_pulled_at > STALE_AFTER
 
 
-async def heard(ledger: Ledger) -> tuple[Heard, ...]:
+async def heard(ledger: Ledger) -> tuple[StreamProgress, ...]:
     """Return until when the streams of the brands that are told were read."""
-    return tuple(Heard(**row) for row in await ledger.fetch(_SQL["heard"]))
+    return tuple(StreamProgress(**row) for row in await ledger.fetch(_SQL["heard"]))
 
 
-async def ask_anew(ledger: Ledger, brand_code: int, *, now: datetime) -> None:
+async def query_again(ledger: Ledger, brand_code: int, *, now: datetime) -> None:
     """Have İYS asked again about every consent of the brand that stands there, by helpings; what
     was asked for already is asked for once.
     """

@@ -16,7 +16,7 @@ from izin.sinks.ledger.db.connection import LOCK_CLASS, Connection
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import ConcurrentChangeError
-from izin.sinks.record.lease import Holder
+from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.submission import Item, Settled, Submission
 
 _SQL = statements("submissions")
@@ -89,46 +89,54 @@ async def withdraw(
 
 
 async def lost(
-    connection: Connection, submission: Submission, *, next_poll_at: datetime, holder: Holder
+    connection: Connection,
+    submission: Submission,
+    *,
+    next_poll_at: datetime,
+    lease_owner: LeaseOwner,
 ) -> None:
     """Note that no answer came, unless another process has taken the submission up meanwhile."""
-    values = {"id": submission.id, "next_poll_at": next_poll_at, "owner": holder.owner}
+    values = {"id": submission.id, "next_poll_at": next_poll_at, "owner": lease_owner.owner}
     await connection.execute(_SQL["lost"], values)
 
 
 async def renew(
-    connection: Connection, submission: Submission, *, now: datetime, holder: Holder
+    connection: Connection, submission: Submission, *, now: datetime, lease_owner: LeaseOwner
 ) -> Submission | None:
     """Return the submission with a new lease, before it is told; None: it is another's by now."""
-    until = now + holder.lease
-    values = {"id": submission.id, "owner": holder.owner, "lease_until": until}
+    until = now + lease_owner.lease
+    values = {"id": submission.id, "owner": lease_owner.owner, "lease_until": until}
     if await (await connection.execute(_SQL["renew"], values)).fetchone() is None:
         return None
     return replace(submission, lease_until=until)
 
 
 async def renew_all(
-    connection: Connection, numbers: Collection[int], *, now: datetime, holder: Holder
+    connection: Connection, numbers: Collection[int], *, now: datetime, lease_owner: LeaseOwner
 ) -> None:
     """Renew the leases of submissions, but for those that are another's by now."""
     values = {
         "ids": sorted(numbers),
-        "owner": holder.owner,
-        "lease_until": now + holder.lease,
+        "owner": lease_owner.owner,
+        "lease_until": now + lease_owner.lease,
     }
     await connection.execute(_SQL["renew-all"], values)
 
 
-async def ask_again(
-    connection: Connection, submission: Submission, *, next_poll_at: datetime, holder: Holder
+async def poll_later(
+    connection: Connection,
+    submission: Submission,
+    *,
+    next_poll_at: datetime,
+    lease_owner: LeaseOwner,
 ) -> None:
     """Have the submission looked at again later, unless it is another's by now."""
-    values = {"id": submission.id, "next_poll_at": next_poll_at, "owner": holder.owner}
+    values = {"id": submission.id, "next_poll_at": next_poll_at, "owner": lease_owner.owner}
     await connection.execute(_SQL["ask-again"], values)
 
 
 async def unanswered(
-    connection: Connection, *, now: datetime, holder: Holder, kinds: Sequence[str]
+    connection: Connection, *, now: datetime, lease_owner: LeaseOwner, kinds: Sequence[str]
 ) -> Mapping[str, Any] | None:
     """Take up one submission of these kinds that was left without an answer; return its row, now
     held.
@@ -137,27 +145,29 @@ async def unanswered(
         "kinds": list(kinds),
         "now": now,
         "lock_class": LOCK_CLASS,
-        "owner": holder.owner,
-        **holder.who,
+        "owner": lease_owner.owner,
+        **lease_owner.who,
     }
-    return await _held(connection, "claim-unanswered", values, now, holder)
+    return await _held(connection, "claim-unanswered", values, now, lease_owner)
 
 
 async def results_due(
-    connection: Connection, *, now: datetime, holder: Holder
+    connection: Connection, *, now: datetime, lease_owner: LeaseOwner
 ) -> Mapping[str, Any] | None:
     """Take one batch whose result may be asked for; return its row, held by ``holder``."""
-    return await _held(connection, "claim-results", {"now": now, **holder.who}, now, holder)
+    return await _held(
+        connection, "claim-results", {"now": now, **lease_owner.who}, now, lease_owner
+    )
 
 
 async def resend(
-    connection: Connection, submission: Submission, *, now: datetime, holder: Holder
+    connection: Connection, submission: Submission, *, now: datetime, lease_owner: LeaseOwner
 ) -> Submission:
     """Note that the very same body is about to be sent once more; return the submission as it
     then stands.
     """
-    until = now + holder.lease
-    values = {"id": submission.id, "owner": holder.owner, "lease_until": until}
+    until = now + lease_owner.lease
+    values = {"id": submission.id, "owner": lease_owner.owner, "lease_until": until}
     if await (await connection.execute(_SQL["resend"], values)).fetchone() is None:
         raise ConcurrentChangeError(f"submission {submission.id} was answered before")
     return replace(submission, sends=submission.sends + 1, lease_until=until)
@@ -203,11 +213,15 @@ async def with_items(connection: Connection, row: Mapping[str, Any], brand: Bran
 
 
 async def _held(
-    connection: Connection, query: str, values: Mapping[str, Any], now: datetime, holder: Holder
+    connection: Connection,
+    query: str,
+    values: Mapping[str, Any],
+    now: datetime,
+    lease_owner: LeaseOwner,
 ) -> Mapping[str, Any] | None:
     row = await (await connection.execute(_SQL[query], values)).fetchone()
     if row is None:
         return None
-    lease = {"id": row["id"], "owner": holder.owner, "lease_until": now + holder.lease}
+    lease = {"id": row["id"], "owner": lease_owner.owner, "lease_until": now + lease_owner.lease}
     await connection.execute(_SQL["lease"], lease)
     return {**row, "lease_until": lease["lease_until"]}

@@ -16,8 +16,8 @@ from izin.sinks.ledger.db.queries import statements
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.suspension import EVERY, NO_RIGHT, Suspension
 
-_SQL = statements("stops")
-_CURSORS = statements("cursors")
+_SQL = statements("suspensions")
+_CURSORS = statements("stream_progress")
 
 
 async def stops(ledger: Ledger) -> tuple[Suspension, ...]:
@@ -33,9 +33,9 @@ async def stop(  # noqa: PLR0913 - what is stopped, why, and until when
     channel: str,
     status: str,
     code: str,
-    why: str,
+    reason: str,
     now: datetime,
-    reach: str = "brand",
+    scope: str = "brand",
 ) -> None:
     """Keep records of this channel and status from İYS: the brand's, and those of every brand that
     ``reach`` says (of an account: those that ``account`` tells); they are tried again in a minute,
@@ -50,8 +50,8 @@ async def stop(  # noqa: PLR0913 - what is stopped, why, and until when
             "channel": channel,
             "status": status,
             "code": code,
-            "why": why,
-            "reach": reach,
+            "reason": reason,
+            "scope": scope,
             "now": now,
         },
     )
@@ -120,7 +120,9 @@ async def _pull_anew(connection: Connection, brand_codes: Collection[int]) -> No
     await connection.execute(_CURSORS["begin-anew"], {"brand_codes": list(brand_codes)})
 
 
-async def is_kept(connection: Connection, brand_code: int, channel: str, status: str) -> bool:
+async def is_suspended_by_operator(
+    connection: Connection, brand_code: int, channel: str, status: str
+) -> bool:
     """Return whether a person has said that such records are not to be told."""
     scope = {"brand_code": brand_code, "channel": channel, "status": status}
     row = await (await connection.execute(_SQL["is-kept"], scope)).fetchone()
@@ -133,7 +135,7 @@ def rights(found: Iterable[Suspension]) -> tuple[Channel, ...]:
     return tuple(channel for channel in Channel if channel not in lost)
 
 
-async def keep_rights(
+async def set_rights(
     ledger: Ledger, brand_code: int, channels: Collection[Channel], *, by: str, now: datetime
 ) -> None:
     """Keep that the brand may write ``channels`` at İYS, and no others; what is given back goes on
@@ -141,9 +143,9 @@ async def keep_rights(
     """
     taken = [str(channel) for channel in Channel if channel not in channels]
     scope = {"brand_code": brand_code}
-    why = f"the brand registry says there is no right to write it (by {by})"
+    reason = f"the brand registry says there is no right to write it (by {by})"
     async with ledger.transaction() as connection:
-        values = {**scope, "channels": taken, "code": NO_RIGHT, "why": why, "now": now}
+        values = {**scope, "channels": taken, "code": NO_RIGHT, "reason": reason, "now": now}
         await connection.execute(_SQL["take-right"], values)
         await connection.execute(
             _SQL["give-right"], {**scope, "channels": [str(one) for one in channels]}

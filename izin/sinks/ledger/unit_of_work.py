@@ -11,6 +11,7 @@ from typing import Any, LiteralString
 
 from izin.consent.lifecycle import State
 from izin.consent.model import ConsentEvent, ConsentKey, Status
+from izin.consent.obligation import Action
 from izin.sinks.ledger import retailers
 from izin.sinks.ledger.db import notifications
 from izin.sinks.ledger.db.connection import Connection, copy
@@ -21,26 +22,26 @@ from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.history.hash_chain import Fact
 from izin.sinks.ledger.outbox import row_of
 from izin.sinks.record.errors import ConcurrentChangeError
-from izin.sinks.record.messages import Announcer, Message
+from izin.sinks.record.messages import Message, TopicMessages
 from izin.sinks.record.outcome import Outcome
 from izin.sinks.record.row import ConsentRow, to_json
-from izin.sinks.record.ruling import Ruled
+from izin.sinks.record.ruling import RuledRow
 
 _CONSENTS = statements("consents")
 _OUTBOX = statements("outbox")
 
 
-class Changes:
+class UnitOfWork:
     """The changes of one transaction."""
 
-    def __init__(self, announcer: Announcer, *, now: datetime) -> None:
+    def __init__(self, topic_messages: TopicMessages, *, now: datetime) -> None:
         self.now = now
-        self._announcer = announcer
+        self._announcer = topic_messages
         self._before: dict[str, ConsentRow | None] = {}
         self._after: dict[str, ConsentRow] = {}
         self._movements: list[Movement] = []
         self._facts: list[Fact] = []
-        self._owed: set[tuple[str, str | None]] = set()
+        self._due_actions: set[tuple[Action, str | None]] = set()
         self._messages: list[Message] = []
 
     def put(self, before: ConsentRow | None, after: ConsentRow) -> ConsentRow:
@@ -82,7 +83,7 @@ class Changes:
         """Have ``event``, which the sinks originate, published."""
         self._messages.append(self._announcer.event(event, key, self.now))
 
-    def rule(self, before: ConsentRow | None, ruled: Ruled) -> ConsentRow:
+    def rule(self, before: ConsentRow | None, ruled: RuledRow) -> ConsentRow:
         """Have the row stand as it was ruled, and publish what rescues it."""
         if ruled.rescue is not None:
             self.publish(ruled.rescue, ruled.entry.consent_key)
@@ -92,11 +93,11 @@ class Changes:
         """Have ``movement`` recorded; a repetition of a known source changes nothing."""
         self._movements.append(movement)
 
-    def owe(self, owed: Iterable[tuple[str, str]]) -> None:
-        """Have the lanes woken to which rows written beside these give work: each duty with its
+    def add_actions(self, due_actions: Iterable[tuple[Action, str]]) -> None:
+        """Have the lanes woken to which rows written beside these give work: each action with its
         status.
         """
-        self._owed.update(owed)
+        self._due_actions.update(due_actions)
 
     def record(self, facts: Iterable[Fact]) -> None:
         """Have ``facts``, which are known to be new, recorded."""
@@ -130,18 +131,18 @@ class Changes:
         await append.append(connection, self._movements, now=self.now, facts=self._facts)
         if self._messages:
             await append_messages(connection, self._messages, self.now)
-        await self._ring(connection)
+        await self._notify(connection)
 
-    async def _ring(self, connection: Connection) -> None:
+    async def _notify(self, connection: Connection) -> None:
         """Wake the lanes that these changes give work to."""
-        duties = {(after.duty, after.desired_status) for after in self._after.values()}
-        duties |= self._owed
-        if ("send", Status.RET) in duties:
+        actions = {(after.action, after.desired_status) for after in self._after.values()}
+        actions |= self._due_actions
+        if (Action.SEND, Status.RET) in actions:
             await connection.execute(f"NOTIFY {notifications.OPT_OUTS}")
-        if ("send", Status.ONAY) in duties:
+        if (Action.SEND, Status.ONAY) in actions:
             await connection.execute(f"NOTIFY {notifications.BULK}")
-        if any(duty == "ask" for duty, _ in duties):
-            await connection.execute(f"NOTIFY {notifications.ASKS}")
+        if any(action is Action.QUERY for action, _ in actions):
+            await connection.execute(f"NOTIFY {notifications.QUERIES}")
 
 
 def is_breach(before: ConsentRow | None, after: ConsentRow, now: datetime) -> bool:
@@ -149,7 +150,9 @@ def is_breach(before: ConsentRow | None, after: ConsentRow, now: datetime) -> bo
     refused it for that.
     """
     told = after.state is State.ACCEPTED and (before is None or before.state is not State.ACCEPTED)
-    refused = after.duty == "rescue" and (before is None or before.duty != "rescue")
+    refused = after.action is Action.RESCUE and (
+        before is None or before.action is not Action.RESCUE
+    )
     return (
         after.desired_status == Status.RET
         and after.is_ours
@@ -168,7 +171,7 @@ def _breach(entry: ConsentRow, now: datetime) -> Movement:
         status=entry.desired_status,
         source=f"breach/{entry.key}/{entry.desired_event_id}",
         occurred_at=now,
-        data={"due_at": entry.due_at, "told_at": now, "attempts": entry.attempts},
+        data={"due_at": entry.due_at, "last_exchange_at": now, "attempts": entry.attempts},
         may_repeat=True,
     )
 

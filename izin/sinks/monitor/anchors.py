@@ -18,17 +18,17 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import verify
 from izin.sinks.ledger.unit_of_work import append_messages
 from izin.sinks.record.anchor import Anchor
-from izin.sinks.record.messages import Announcer
+from izin.sinks.record.messages import TopicMessages
 
 _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Anchorer:
+class AnchorWriter:
     """Anchors the chains every ``interval``; one process at a time does."""
 
     ledger: Ledger
-    announcer: Announcer
+    topic_messages: TopicMessages
     file: Path | None
     clock: Callable[[], datetime]
     interval: timedelta
@@ -46,7 +46,7 @@ class Anchorer:
         async with self.ledger.transaction() as connection:
             made = await verify.anchor(connection, now=now)
             if made:
-                messages = [self.announcer.anchor(one) for one in made]
+                messages = [self.topic_messages.anchor(one) for one in made]
                 await append_messages(connection, messages, now)
         if self.file is not None:
             await self._file(self.file)

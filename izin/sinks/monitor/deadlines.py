@@ -14,21 +14,21 @@ from izin.consent.model import Status
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import deadlines, stream_progress
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.deadlines import Kept, Margin
-from izin.sinks.ledger.stream_progress import Heard
+from izin.sinks.ledger.deadlines import Margin, SuspendedOptOuts
+from izin.sinks.ledger.stream_progress import StreamProgress
 
 _log = get_logger(__name__)
 
 STAGES = ("past_50", "past_80", "past_95", "missed")
 """How far a term has passed, the least first."""
-KEPT = "kept"
+SUSPENDED = "kept"
 """The stage of opt-outs that İYS does not let us tell, however much of their term is left."""
-UNHEARD = "unheard"
+STALE = "unheard"
 """The stage of a stream that is not read to its end; the alarm's ``channel`` is the stream."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Alarm:
+class Alert:
     """More of a brand's records than before have come to a stage of their term, or are kept; or one
     of its streams is not heard.
     """
@@ -41,13 +41,13 @@ class Alarm:
 
 
 @dataclass(slots=True, kw_only=True)
-class Watch:
+class DeadlineMonitor:
     """Looks at the deadlines every ``interval``; one process at a time does."""
 
     ledger: Ledger
     clock: Callable[[], datetime]
     interval: timedelta
-    _rung: dict[tuple[int, str, str, str], int] = field(default_factory=dict)
+    _alerted: dict[tuple[int, str, str, str], int] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -56,15 +56,15 @@ class Watch:
                 await self.look()
                 await asyncio.sleep(self.interval.total_seconds())
 
-    async def look(self) -> tuple[Alarm, ...]:
+    async def look(self) -> tuple[Alert, ...]:
         """Look once; return what rang, after telling it."""
         now = self.clock()
         found = await deadlines.margins(self.ledger, now=now)
-        kept = await deadlines.kept_opt_outs(self.ledger)
-        silent = [one for one in await stream_progress.heard(self.ledger) if one.is_silent(now)]
-        alarms = tuple(self._rings([*_stages(found), *_kept(kept), *_unheard(silent)]))
+        kept = await deadlines.suspended_opt_outs(self.ledger)
+        silent = [one for one in await stream_progress.heard(self.ledger) if one.is_stale(now)]
+        alarms = tuple(self._new_alerts([*_stages(found), *_kept(kept), *_stale(silent)]))
         for one in alarms:
-            if one.stage == UNHEARD:
+            if one.stage == STALE:
                 _log.critical(
                     "iys is not heard: a citizen's no may wait there",
                     brand=one.brand_code,
@@ -72,7 +72,7 @@ class Watch:
                     cure="why the log's last 'pull failed' of it; izin doctor",
                 )
                 continue
-            if one.stage == KEPT:
+            if one.stage == SUSPENDED:
                 _log.critical(
                     "opt-outs are kept from iys",
                     records=one.keys,
@@ -96,20 +96,20 @@ class Watch:
             )
         return alarms
 
-    def _rings(self, found: Iterable[Alarm]) -> Iterator[Alarm]:
+    def _new_alerts(self, found: Iterable[Alert]) -> Iterator[Alert]:
         now: dict[tuple[int, str, str, str], int] = {}
         for one in found:
             place = (one.brand_code, one.channel, one.status, one.stage)
-            if one.keys > self._rung.get(place, 0):
+            if one.keys > self._alerted.get(place, 0):
                 yield one
             now[place] = one.keys
-        self._rung = now
+        self._alerted = now
 
 
-def _stages(found: Iterable[Margin]) -> Iterator[Alarm]:
+def _stages(found: Iterable[Margin]) -> Iterator[Alert]:
     for one in found:
         for stage in STAGES:
-            yield Alarm(
+            yield Alert(
                 brand_code=one.brand_code,
                 channel=one.channel,
                 status=one.status,
@@ -118,23 +118,23 @@ def _stages(found: Iterable[Margin]) -> Iterator[Alarm]:
             )
 
 
-def _unheard(found: Iterable[Heard]) -> Iterator[Alarm]:
+def _stale(found: Iterable[StreamProgress]) -> Iterator[Alert]:
     for one in found:
-        yield Alarm(
+        yield Alert(
             brand_code=one.brand_code,
             channel=one.stream,
             status=str(Status.RET),
-            stage=UNHEARD,
+            stage=STALE,
             keys=1,
         )
 
 
-def _kept(found: Iterable[Kept]) -> Iterator[Alarm]:
+def _kept(found: Iterable[SuspendedOptOuts]) -> Iterator[Alert]:
     for one in found:
-        yield Alarm(
+        yield Alert(
             brand_code=one.brand_code,
             channel=one.channel,
             status=str(Status.RET),
-            stage=KEPT,
+            stage=SUSPENDED,
             keys=one.keys,
         )

@@ -12,7 +12,7 @@ from izin.sinks.ledger.deadlines import Margin
 from izin.sinks.ledger.rate_limits import HOUR_LIMITS, Address
 from izin.sinks.ledger.reads import Lag
 from izin.sinks.ledger.sequences import Missing
-from izin.sinks.ledger.stream_progress import Heard
+from izin.sinks.ledger.stream_progress import StreamProgress
 from izin.sinks.monitor.deadlines import STAGES
 
 _LANES = {"RET": "opt-outs", "ONAY": "consents"}
@@ -96,7 +96,7 @@ class Metrics:
             ["address", "budget"],
             registry=self.registry,
         )
-        self._unheard = Gauge(
+        self._stale = Gauge(
             "izin_stream_unheard_seconds",
             "Since when a stream of İYS's was not read to its end, by brand and stream",
             ["brand", "stream"],
@@ -115,12 +115,12 @@ class Metrics:
             registry=self.registry,
         )
 
-    def show_heard(self, heard: Iterable[Heard], *, now: datetime) -> None:
+    def show_streams(self, heard: Iterable[StreamProgress], *, now: datetime) -> None:
         """Show how long ago each stream of İYS's was read to its end."""
-        self._unheard.clear()
+        self._stale.clear()
         for one in heard:
-            age = (now - one.heard_at).total_seconds()
-            self._unheard.labels(one.brand_code, one.stream).set(age)
+            age = (now - one.last_pulled_at).total_seconds()
+            self._stale.labels(one.brand_code, one.stream).set(age)
 
     def show_missing(self, missing: Iterable[Missing]) -> None:
         """Show what is ``missing`` now; what has come meanwhile is shown no more."""
@@ -148,7 +148,7 @@ class Metrics:
             if due:
                 self._margin.labels(lane).set((min(due) - now).total_seconds())
 
-    def show_kept(self, held: Iterable[DueGroup]) -> None:
+    def show_suspended(self, held: Iterable[DueGroup]) -> None:
         """Show what is kept from İYS, by lane."""
         keys = dict.fromkeys(_LANES, 0)
         for one in held:
@@ -156,7 +156,7 @@ class Metrics:
         for status, lane in _LANES.items():
             self._kept.labels(lane).set(keys[status])
 
-    def show_budgets(self, addresses: Iterable[Address]) -> None:
+    def show_rate_limits(self, addresses: Iterable[Address]) -> None:
         """Show what is left of each address's budget."""
         self._left.clear()
         for one in addresses:
@@ -179,12 +179,12 @@ class Metrics:
     def show(self, lag: Lag, ahead: Forecast) -> None:
         """Show what is still to be done, and what becomes of it."""
         for name in (
-            "to_tell",
+            "to_send",
             "opt_outs",
             "in_flight",
             "awaiting_result",
             "unknown",
-            "to_ask",
+            "to_query",
             "waiting",
             "parked",
         ):

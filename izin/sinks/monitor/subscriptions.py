@@ -26,14 +26,14 @@ _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surveyor:
+class SubscriptionMonitor:
     """Asks for subscriptions and keeps what İYS shows of them."""
 
     tools: Tools
 
     async def run(self) -> None:
         """Ask until cancelled; one process of an account at a time does."""
-        async with self.tools.ledger.sole(self.tools.holder.sole("survey")):
+        async with self.tools.ledger.sole(self.tools.lease_owner.sole("survey")):
             while True:
                 await self.survey()
                 await asyncio.sleep(_AGAIN.total_seconds())
@@ -44,7 +44,7 @@ class Surveyor:
         """
         failed = {}
         before = self.tools.clock() - every
-        for iys_code in await brands.providers(self.tools.ledger, self.tools.holder, before):
+        for iys_code in await brands.providers(self.tools.ledger, self.tools.lease_owner, before):
             try:
                 found = await self.tools.client.subscription(iys_code)
             except CallError as error:

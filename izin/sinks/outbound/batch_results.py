@@ -17,7 +17,7 @@ from izin.runtime.backoff import Backoff
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands, submissions
 from izin.sinks.outbound.context import Tools
-from izin.sinks.outbound.save_results import record_answers
+from izin.sinks.outbound.save_results import save_results
 from izin.sinks.record.item_result import Answer
 from izin.sinks.record.submission import Submission
 
@@ -32,7 +32,7 @@ _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settler:
+class BatchResultPoller:
     """Asks for results and keeps them."""
 
     tools: Tools
@@ -44,16 +44,18 @@ class Settler:
             return False
         now = self.tools.clock()
         async with self.tools.ledger.transaction() as connection:
-            row = await submissions.results_due(connection, now=now, holder=self.tools.holder)
+            row = await submissions.results_due(
+                connection, now=now, lease_owner=self.tools.lease_owner
+            )
             if row is None:
                 return False
             found = await brands.of_codes(connection, {row["brand_code"]})
             submission = await submissions.with_items(connection, row, found[row["brand_code"]])
         with self.tools.leases.held([submission]):
-            await self._ask(submission, now)
+            await self._poll(submission, now)
         return True
 
-    async def _ask(self, submission: Submission, now: datetime) -> None:
+    async def _poll(self, submission: Submission, now: datetime) -> None:
         is_given_up = now - (submission.answered_at or submission.intended_at) > _GIVEN_UP
         results: tuple[ItemResult, ...] = ()
         try:
@@ -74,7 +76,7 @@ class Settler:
             answers |= {item.place: lost for item in submission.items if item.place not in answers}
             waiting = 0
         if answers:
-            await record_answers(self.tools, submission, answers, request_id=submission.request_id)
+            await save_results(self.tools, submission, answers, request_id=submission.request_id)
         if waiting:
             await self._later(submission, None)
 
@@ -83,8 +85,8 @@ class Settler:
         wait = Backoff(first, _LONGEST).after(submission.polls + 1, at_least=retry_after)
         at = self.tools.clock() + wait
         async with self.tools.ledger.transaction() as connection:
-            await submissions.ask_again(
-                connection, submission, next_poll_at=at, holder=self.tools.holder
+            await submissions.poll_later(
+                connection, submission, next_poll_at=at, lease_owner=self.tools.lease_owner
             )
 
 

@@ -26,18 +26,18 @@ from izin.sinks.ledger.db.connection import Connection, copy, while_waiting
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.hash_chain import Fact
 from izin.sinks.ledger.row_templates import MessageTemplate
-from izin.sinks.ledger.unit_of_work import Changes, lock
+from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound.bulk_success_rows import (
     OWN_OF_OUTCOME,
     OWN_OF_PERMISSION,
     Group,
     Held,
     Saved,
-    stamped,
+    settled_rows,
 )
 from izin.sinks.outbound.context import Tools
 from izin.sinks.record.columns import DECIDED
-from izin.sinks.record.item_result import Answer, judged
+from izin.sinks.record.item_result import Answer, apply_result
 from izin.sinks.record.row import ConsentRow
 from izin.sinks.record.submission import Item, Settled, Submission
 
@@ -50,7 +50,7 @@ _OUTBOX = statements("outbox")
 
 
 @dataclass(slots=True, kw_only=True)
-class Successes:
+class BulkSuccesses:
     """The successes among the answers to one submission, in one transaction."""
 
     tools: Tools
@@ -71,7 +71,11 @@ class Successes:
         alike = defaultdict[tuple[str, str, str], list[Saved]](list)
         for item in likely:
             row, answer = held[item.key], answers[item.place]
-            if row.is_usual and row.event_id == item.event_id and self._stands_as_told(row, item):
+            if (
+                row.is_usual
+                and row.event_id == item.event_id
+                and self._stands_as_submitted(row, item)
+            ):
                 recipient_type = item.key.split("/", 3)[2]
                 one = Saved(item, answer, row)
                 alike[item.customer_id, recipient_type, answer.how].append(one)
@@ -91,7 +95,7 @@ class Successes:
                 yield Settled(one.item.place, "accepted")
 
     async def write(
-        self, connection: Connection, changes: Changes, counted: Collection[int]
+        self, connection: Connection, changes: UnitOfWork, counted: Collection[int]
     ) -> None:
         """Write what follows from the items that ``counted`` names."""
         messages: list[bytes] = []
@@ -99,28 +103,28 @@ class Successes:
             members = [one for one in group.members if one.item.place in counted]
             if members:
                 saving = self._save(connection, group, members)
-                _, (made, facts) = await while_waiting(saving, self._stamped(group, members))
+                _, (made, facts) = await while_waiting(saving, self._settled_rows(group, members))
                 messages += made
                 changes.record(facts)
         if messages:
             await copy(connection, _OUTBOX["copy"], messages)
             await connection.execute(f"NOTIFY {notifications.OUTBOX}")
 
-    async def _stamped(
+    async def _settled_rows(
         self, group: Group, members: Sequence[Saved]
     ) -> tuple[list[bytes], list[Fact]]:
         messages: list[bytes] = []
         facts: list[Fact] = []
         for start in range(0, len(members), _HELPING):
             helping = members[start : start + _HELPING]
-            made, their_facts = stamped(self.submission, group, helping, self.now)
+            made, their_facts = settled_rows(self.submission, group, helping, self.now)
             messages.append(made)
             facts += their_facts
             # Pushes share this loop and must not wait for a whole batch.
             await asyncio.sleep(0)
         return messages, facts
 
-    def _stands_as_told(self, row: Held, item: Item) -> bool:
+    def _stands_as_submitted(self, row: Held, item: Item) -> bool:
         """Whether the row is still as its item says, its terms those of today."""
         if item.consent_date is None or row.desired_at != item.consent_date:
             return False
@@ -140,11 +144,13 @@ class Successes:
         follows.
         """
         item, answer, _ = members[0]
-        calendar, announcer = self.tools.ledger.calendar, self.tools.announcer
-        found = judged(before, item, answer, self.submission.brand, self.now, calendar=calendar)
+        calendar, topic_messages = self.tools.ledger.calendar, self.tools.topic_messages
+        found = apply_result(
+            before, item, answer, self.submission.brand, self.now, calendar=calendar
+        )
         more = (found.outcome, found.stop, found.ruled.rescue)
         after = found.ruled.entry.replace(updated_at=self.now)
-        told = announcer.permission(before, after, self.now)
+        told = topic_messages.permission(before, after, self.now)
         if (
             told is None
             or more != (None, None, None)
@@ -152,7 +158,7 @@ class Successes:
         ):
             return None
         entry, permission = told
-        outcomes = list(announcer.outcomes(before, entry, self.now))
+        outcomes = list(topic_messages.outcomes(before, entry, self.now))
         if (
             entry.state is not State.ACCEPTED
             or len(outcomes) != 1
@@ -160,14 +166,14 @@ class Successes:
         ):
             return None
         (reached,) = outcomes
-        outcome = announcer.outcome(reached)
+        outcome = topic_messages.outcome(reached)
         return Group(
             members=members,
             entry=entry,
             permission=MessageTemplate(permission, at=self.now),
-            permission_value=announcer.alike(permission, OWN_OF_PERMISSION),
+            permission_value=topic_messages.alike(permission, OWN_OF_PERMISSION),
             outcome=MessageTemplate(outcome, at=self.now, identity=reached.outcome_id),
-            outcome_value=announcer.alike(outcome, OWN_OF_OUTCOME),
+            outcome_value=topic_messages.alike(outcome, OWN_OF_OUTCOME),
             told=reached,
         )
 
@@ -186,8 +192,8 @@ class Successes:
             "registered": entry.registered,
             "verified_by": entry.verified_by,
             "state": entry.state,
-            "duty": entry.duty,
-            "why": entry.why,
+            "action": entry.action,
+            "reason": entry.reason,
             "may_send": entry.may_send,
             "permission_reason": entry.permission_reason,
             "now": self.now,

@@ -5,21 +5,24 @@ Nothing here waits or asks, so it is compiled where there is a compiler.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import orjson
 
-from izin.iys.wire_format.consents import Receipt
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.history.calls import answered
 from izin.sinks.ledger.history.hash_chain import Fact
-from izin.sinks.ledger.row_templates import MessageTemplate
-from izin.sinks.record.item_result import Answer
 from izin.sinks.record.outcome import Outcome, outcome_id
-from izin.sinks.record.row import ConsentRow
-from izin.sinks.record.submission import Item, Submission
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from izin.iys.wire_format.consents import Receipt
+    from izin.sinks.ledger.row_templates import MessageTemplate
+    from izin.sinks.record.item_result import Answer
+    from izin.sinks.record.row import ConsentRow
+    from izin.sinks.record.submission import Item, Submission
 
 OWN_OF_PERMISSION = ("recipient", "registered_at", "consent_date")
 OWN_OF_OUTCOME = (
@@ -34,7 +37,7 @@ OWN_OF_OUTCOME = (
 )
 
 
-def stamped(
+def settled_rows(
     submission: Submission, group: Group, members: Sequence[Saved], now: datetime
 ) -> tuple[bytes, list[Fact]]:
     """Return the rows of the outbox, of each key its permission and its outcome, and the

@@ -10,8 +10,8 @@ from izin.iys.client import IysClient
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.outbound.lease_renewal import Leases
-from izin.sinks.record.lease import Holder
-from izin.sinks.record.messages import Announcer
+from izin.sinks.record.lease import LeaseOwner
+from izin.sinks.record.messages import TopicMessages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,10 +20,10 @@ class Tools:
 
     ledger: Ledger
     client: IysClient
-    announcer: Announcer
+    topic_messages: TopicMessages
     clock: Callable[[], datetime]
     pacer: LedgerPacer
-    holder: Holder
+    lease_owner: LeaseOwner
     unforeseen: Callable[[str], None]
     """Counts, by code, what İYS found wrong in a field and we did not."""
     leases: Leases = field(default_factory=Leases)

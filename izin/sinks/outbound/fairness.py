@@ -8,10 +8,13 @@ consent told too late is void (Yönetmelik m.7/12).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SOON = timedelta(hours=24)
 """What is due within it is told before what is not."""

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from izin.sinks.ledger import submissions
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.record.lease import Holder
+from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.submission import Submission
 
 SHARE = 4
@@ -39,8 +39,10 @@ class Leases:
                 if self._held[number] <= 0:
                     del self._held[number]
 
-    async def renew(self, ledger: Ledger, holder: Holder, now: datetime) -> None:
+    async def renew(self, ledger: Ledger, lease_owner: LeaseOwner, now: datetime) -> None:
         """Renew what is held and still ours."""
         if self._held:
             async with ledger.transaction() as connection:
-                await submissions.renew_all(connection, tuple(self._held), now=now, holder=holder)
+                await submissions.renew_all(
+                    connection, tuple(self._held), now=now, lease_owner=lease_owner
+                )

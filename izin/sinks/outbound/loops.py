@@ -13,7 +13,7 @@ from izin.iys.errors import CallError
 from izin.runtime.backoff import Backoff
 from izin.runtime.errors import RegistryError
 from izin.runtime.observe import get_logger
-from izin.sinks.ledger.db.notifications import Bells
+from izin.sinks.ledger.db.notifications import Notifications
 from izin.sinks.record.errors import (
     ConcurrentChangeError,
     LedgerUnavailableError,
@@ -60,7 +60,7 @@ async def lane(  # noqa: PLR0913 - what is repeated, and what wakes and ends it
     name: str,
     step: Callable[[], Awaitable[bool]],
     *,
-    bells: Bells,
+    bells: Notifications,
     bell: str,
     interval: timedelta,
     stopping: asyncio.Event,

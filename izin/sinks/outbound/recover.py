@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from izin.consent.lifecycle import Event, State
 from izin.consent.model import Channel, RecipientType, Status
+from izin.consent.obligation import Action
 from izin.iys.errors import CallError, ThrottledError
 from izin.iys.rate_limit.pace import CallClass
 from izin.iys.transport.circuit_breaker import CircuitState
@@ -22,18 +23,18 @@ from izin.iys.wire_format.consents import Receipt, RegisterRecord
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands, claims, submissions, suspensions
 from izin.sinks.ledger.db.connection import Connection
-from izin.sinks.ledger.unit_of_work import Changes, lock
+from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound import status_answer
 from izin.sinks.outbound.context import Tools
-from izin.sinks.outbound.save_results import record_answers
-from izin.sinks.outbound.send import Teller
+from izin.sinks.outbound.save_results import save_results
+from izin.sinks.outbound.send import Sender
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.item_result import Answer
 from izin.sinks.record.row import ConsentRow
 from izin.sinks.record.submission import BATCH, SINGLE, Item, Settled, Submission
 from izin.sinks.record.transitions import transition
 
-_ASKED_AT_ONCE = 20
+_QUERIED_AT_ONCE = 20
 _CALLS = {SINGLE: "add", BATCH: "add_batch"}
 """What tells each kind: while it rests, what it tells stays as it is."""
 _LATER = timedelta(seconds=30)
@@ -45,11 +46,11 @@ _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recoverer:
+class SubmissionRecovery:
     """Takes up what was told and not answered."""
 
     tools: Tools
-    teller: Teller
+    sender: Sender
     result_delay: timedelta
 
     async def recover(self) -> bool:
@@ -60,13 +61,13 @@ class Recoverer:
         now = self.tools.clock()
         async with self.tools.ledger.transaction() as connection:
             row = await submissions.unanswered(
-                connection, now=now, holder=self.tools.holder, kinds=kinds
+                connection, now=now, lease_owner=self.tools.lease_owner, kinds=kinds
             )
             if row is None:
                 return False
             found = await brands.of_codes(connection, {row["brand_code"]})
             submission = await submissions.with_items(connection, row, found[row["brand_code"]])
-            kept = await _is_kept(connection, submission)
+            kept = await _is_suspended(connection, submission)
         with self.tools.leases.held([submission]):
             await self._take_up(submission, now, kept=kept)
         return True
@@ -78,12 +79,12 @@ class Recoverer:
         """Tell again what is still desired, unless it is ``kept`` from İYS, and read the rest."""
         async with self.tools.ledger.transaction() as connection:
             entries = await lock(connection, (item.key for item in submission.items))
-            changes = Changes(self.tools.announcer, now=now)
+            changes = UnitOfWork(self.tools.topic_messages, now=now)
             for item in submission.items:
                 entry = entries[item.key]
                 if entry.is_of(item.event_id, item.status) and entry.state is State.IN_FLIGHT:
                     entries[item.key] = changes.put(
-                        entry, transition(entry, Event.LOSE, why="no-answer")
+                        entry, transition(entry, Event.LOSE, reason="no-answer")
                     )
             wanted = [
                 item
@@ -104,7 +105,7 @@ class Recoverer:
             return
         if wanted:
             part = await self._part(submission, wanted)
-            await self.teller.tell(part)
+            await self.sender.tell(part)
         await self._read(submission, [item for item in submission.items if item not in wanted])
 
     async def _is_settled(self, submission: Submission, item: Item) -> bool:
@@ -113,7 +114,7 @@ class Recoverer:
 
         A batch is handed in again instead: its items may be with İYS and not be shown yet.
         """
-        asked_at = self.tools.clock().replace(microsecond=0)
+        queried_at = self.tools.clock().replace(microsecond=0)
         try:
             record = await self._status(submission, item)
         except CallError as error:
@@ -122,17 +123,17 @@ class Recoverer:
                 # The hour's questions are spent, or none is allowed: the same body has no second
                 # effect either, and its answer says what stops.
                 return False
-            await self._later(submission, asked_at + (error.retry_after or _SOON))
+            await self._later(submission, queried_at + (error.retry_after or _SOON))
             return True
         if record is not None and _is_the_same(record, item):
             await self._saved(submission, item, record)
             return True
         async with self.tools.ledger.transaction() as connection:
             entry = (await lock(connection, [item.key]))[item.key]
-        heard = apply.observed(entry, status_answer.statement_of(record, asked_at))
+        heard = apply.observed(entry, status_answer.observation_of(record, queried_at))
         if self._is_wanted(submission, heard, item):
             return False
-        await self._found(submission, item, record, asked_at)
+        await self._found(submission, item, record, queried_at)
         return True
 
     def _is_wanted(self, submission: Submission, entry: ConsentRow, item: Item) -> bool:
@@ -140,20 +141,22 @@ class Recoverer:
         if not entry.is_of(item.event_id, item.status):
             return False
         now = self.tools.clock()
-        ruled = ruling.ruled(
-            apply.landed(entry, item.status, now),
+        ruled = ruling.rule_row(
+            apply.answered_row(entry, item.status, now),
             submission.brand,
             now,
             calendar=self.tools.ledger.calendar,
             answered=True,
         )
-        return ruled.entry.duty == "send"
+        return ruled.entry.action is Action.SEND
 
     async def _resend(self, submission: Submission) -> None:
-        now, holder = self.tools.clock(), self.tools.holder
+        now, lease_owner = self.tools.clock(), self.tools.lease_owner
         async with self.tools.ledger.transaction() as connection:
-            again = await submissions.resend(connection, submission, now=now, holder=holder)
-        await self.teller.tell(again)
+            again = await submissions.resend(
+                connection, submission, now=now, lease_owner=lease_owner
+            )
+        await self.sender.tell(again)
 
     async def _status(self, submission: Submission, item: Item) -> RegisterRecord | None:
         _, channel, recipient_type, recipient = item.key.split("/", 3)
@@ -170,7 +173,7 @@ class Recoverer:
             transaction_id=record.transaction_id or "", creation_date=record.creation_date
         )
         answer = Answer(verdict=Verdict.SUCCESS, receipt=receipt, how="status")
-        await record_answers(self.tools, submission, {item.place: answer})
+        await save_results(self.tools, submission, {item.place: answer})
 
     async def _part(self, submission: Submission, wanted: Sequence[Item]) -> Submission:
         """Move what is still desired to a submission of its own, each item word for word as it
@@ -179,7 +182,7 @@ class Recoverer:
         now = self.tools.clock()
         said = submission.said
         async with self.tools.ledger.transaction() as connection:
-            changes = Changes(self.tools.announcer, now=now)
+            changes = UnitOfWork(self.tools.topic_messages, now=now)
             await submissions.withdraw(connection, submission, wanted, now=now)
             part = await claims.intend(
                 connection,
@@ -188,7 +191,7 @@ class Recoverer:
                 wanted,
                 [said[item.place] for item in wanted],
                 kind=submission.kind,
-                holder=self.tools.holder,
+                lease_owner=self.tools.lease_owner,
                 refusals=submission.refusals,
             )
             await changes.write(connection)
@@ -203,21 +206,25 @@ class Recoverer:
         if submission.kind != SINGLE and now < settled_at:
             await self._later(submission, settled_at)
             return
-        for item in items[:_ASKED_AT_ONCE]:
-            asked_at = self.tools.clock().replace(microsecond=0)
+        for item in items[:_QUERIED_AT_ONCE]:
+            queried_at = self.tools.clock().replace(microsecond=0)
             try:
                 record = await self._status(submission, item)
             except CallError as error:
                 _log.warning("iys could not be asked", submission=submission.id, error=str(error))
                 rest = error.retry_after or (_LATER if error.is_transient else _REFUSED)
-                await self._later(submission, asked_at + rest)
+                await self._later(submission, queried_at + rest)
                 return
-            await self._found(submission, item, record, asked_at)
-        if items[_ASKED_AT_ONCE:]:
+            await self._found(submission, item, record, queried_at)
+        if items[_QUERIED_AT_ONCE:]:
             await self._later(submission, now)
 
     async def _found(
-        self, submission: Submission, item: Item, record: RegisterRecord | None, asked_at: datetime
+        self,
+        submission: Submission,
+        item: Item,
+        record: RegisterRecord | None,
+        queried_at: datetime,
     ) -> None:
         """Settle one item: İYS shows the very statement, or it did not take it."""
         if record is not None and _is_the_same(record, item):
@@ -227,17 +234,17 @@ class Recoverer:
         async with self.tools.ledger.transaction() as connection:
             entries = await lock(connection, [item.key])
             entry = entries[item.key]
-            changes = Changes(self.tools.announcer, now=now)
+            changes = UnitOfWork(self.tools.topic_messages, now=now)
             gone = Settled(place=item.place, state="withdrawn")
             counted = await submissions.settle(connection, submission, [gone], now=now)
             if counted:
-                landed = apply.observed(
-                    apply.landed(entry, item.status, now),
-                    status_answer.statement_of(record, asked_at),
+                answered_row = apply.observed(
+                    apply.answered_row(entry, item.status, now),
+                    status_answer.observation_of(record, queried_at),
                 )
                 mine = entry.is_of(item.event_id, item.status)
-                ruled = ruling.ruled(
-                    landed,
+                ruled = ruling.rule_row(
+                    answered_row,
                     submission.brand,
                     now,
                     calendar=self.tools.ledger.calendar,
@@ -248,12 +255,12 @@ class Recoverer:
 
     async def _later(self, submission: Submission, at: datetime) -> None:
         async with self.tools.ledger.transaction() as connection:
-            await submissions.ask_again(
-                connection, submission, next_poll_at=at, holder=self.tools.holder
+            await submissions.poll_later(
+                connection, submission, next_poll_at=at, lease_owner=self.tools.lease_owner
             )
 
 
-async def _is_kept(connection: Connection, submission: Submission) -> bool:
+async def _is_suspended(connection: Connection, submission: Submission) -> bool:
     """Whether a person has stopped the brand, or taken the right to it, since it was told: one
     submission, one channel.
     """
@@ -263,7 +270,9 @@ async def _is_kept(connection: Connection, submission: Submission) -> bool:
         return False
     first = submission.items[0]
     _, channel, _ = first.key.split("/", 2)
-    return await suspensions.is_kept(connection, submission.brand.brand_code, channel, first.status)
+    return await suspensions.is_suspended_by_operator(
+        connection, submission.brand.brand_code, channel, first.status
+    )
 
 
 def _is_the_same(record: RegisterRecord, item: Item) -> bool:

@@ -14,10 +14,10 @@ from izin.sinks.ledger import submissions, suspensions
 from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.db.copy_format import microseconds
 from izin.sinks.ledger.history.calls import answered
-from izin.sinks.ledger.unit_of_work import Changes, lock
-from izin.sinks.outbound.bulk_success import Successes
+from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
+from izin.sinks.outbound.bulk_success import BulkSuccesses
 from izin.sinks.outbound.context import Tools
-from izin.sinks.record.item_result import Answer, Judged, judged
+from izin.sinks.record.item_result import Answer, AppliedResult, apply_result
 from izin.sinks.record.submission import SINGLE, Settled, Submission
 
 _LOOKED_AT = frozenset({Verdict.SUCCESS, Verdict.DATA, Verdict.EXPIRED, Verdict.ALREADY})
@@ -27,7 +27,7 @@ _YIELD_EVERY = 50
 _log = get_logger(__name__)
 
 
-async def record_answers(
+async def save_results(
     tools: Tools,
     submission: Submission,
     answers: Mapping[int, Answer],
@@ -39,7 +39,7 @@ async def record_answers(
     """
     now = tools.clock()
     items = [item for item in submission.items if item.place in answers]
-    alike = Successes(tools=tools, submission=submission, now=now)
+    alike = BulkSuccesses(tools=tools, submission=submission, now=now)
     async with tools.ledger.transaction() as connection:
         others = await alike.take(connection, items, answers)
         entries = await lock(connection, (item.key for item in others))
@@ -47,13 +47,13 @@ async def record_answers(
             # Under the rows' locks: what another process settled meanwhile was its to judge.
             still_open = await submissions.open_places(connection, submission)
             others = [item for item in others if item.place in still_open]
-        changes = Changes(tools.announcer, now=now)
-        judgements: dict[int, Judged] = {}
+        changes = UnitOfWork(tools.topic_messages, now=now)
+        applied_by_place: dict[int, AppliedResult] = {}
         for turn, item in enumerate(others):
             if turn % _YIELD_EVERY == _YIELD_EVERY - 1:
                 # Pushes share this loop and must not wait for a whole batch.
                 await asyncio.sleep(0)
-            judgements[item.place] = judged(
+            applied_by_place[item.place] = apply_result(
                 entries[item.key],
                 item,
                 answers[item.place],
@@ -62,8 +62,8 @@ async def record_answers(
                 calendar=tools.ledger.calendar,
             )
         settled = [
-            Settled(place, judgement.item_state, answers[place].code)
-            for place, judgement in judgements.items()
+            Settled(place, applied.item_state, answers[place].code)
+            for place, applied in applied_by_place.items()
         ]
         counted = await submissions.settle(
             connection, submission, [*alike.settled, *settled], now=now
@@ -73,14 +73,14 @@ async def record_answers(
             if turn % _YIELD_EVERY == _YIELD_EVERY - 1:
                 await asyncio.sleep(0)
             if item.place in counted:
-                judgement = judgements[item.place]
-                entries[item.key] = changes.rule(entries[item.key], judgement.ruled)
-                if judgement.outcome is not None:
-                    changes.tell(replace(judgement.outcome, request_id=request_id))
+                applied = applied_by_place[item.place]
+                entries[item.key] = changes.rule(entries[item.key], applied.ruled)
+                if applied.outcome is not None:
+                    changes.tell(replace(applied.outcome, request_id=request_id))
                 at = microseconds(now)
                 changes.record([answered(submission, item, answers[item.place], at)])
-        account = tools.holder.account
-        await _stops(connection, submission, answers, judgements, account=account, now=now)
+        account = tools.lease_owner.account
+        await _stops(connection, submission, answers, applied_by_place, account=account, now=now)
         await changes.write(connection)
 
 
@@ -88,14 +88,14 @@ async def _stops(  # noqa: PLR0913 - what was told, by whom, and what came of it
     connection: Connection,
     submission: Submission,
     answers: Mapping[int, Answer],
-    judgements: Mapping[int, Judged],
+    applied_by_place: Mapping[int, AppliedResult],
     *,
     account: str,
     now: datetime,
 ) -> None:
-    found = {one.stop for one in judgements.values() if one.stop is not None}
+    found = {one.stop for one in applied_by_place.values() if one.stop is not None}
     for stop in found:
-        _log.error("iys records stopped", brand=submission.brand.brand_code, why=stop.why)
+        _log.error("iys records stopped", brand=submission.brand.brand_code, reason=stop.reason)
         await suspensions.stop(
             connection,
             submission.brand,
@@ -103,8 +103,8 @@ async def _stops(  # noqa: PLR0913 - what was told, by whom, and what came of it
             channel=stop.channel,
             status=stop.status,
             code=stop.code,
-            why=stop.why,
-            reach=stop.reach,
+            reason=stop.reason,
+            scope=stop.scope,
             now=now,
         )
     if submission.kind == SINGLE and not found:

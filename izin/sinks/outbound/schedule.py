@@ -17,16 +17,16 @@ from izin.iys.rate_limit.reputation import Reputation
 from izin.iys.transport.circuit_breaker import CircuitState
 from izin.sinks.ledger import brands, claims, suspensions
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.unit_of_work import Changes
+from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.outbound.context import Tools
 from izin.sinks.outbound.fairness import FairShares, Lane
-from izin.sinks.outbound.send import Teller
-from izin.sinks.outbound.status_query import Asker
+from izin.sinks.outbound.send import Sender
+from izin.sinks.outbound.status_query import StatusQuerier
 from izin.sinks.record import ruling
 from izin.sinks.record.row import ConsentRow
 from izin.sinks.record.submission import BATCH, SINGLE, Submission
 
-ASK_FIRST_OVER = 1
+QUERY_FIRST_OVER = 1
 """More opt-outs than this of which İYS's state is unknown: asked about first, 1,000 a call.
 
 One question answers as fast as one opt-out would, and an opt-out that İYS has nothing against is a
@@ -40,12 +40,12 @@ _SQL = statements("consents")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Submitter:
+class Scheduler:
     """The lanes on which records leave for İYS."""
 
     tools: Tools
-    teller: Teller
-    asker: Asker
+    sender: Sender
+    querier: StatusQuerier
     batch_size: int
     shares: Mapping[Status, FairShares] = field(
         default_factory=lambda: {status: FairShares() for status in Status}
@@ -67,12 +67,12 @@ class Submitter:
                 "brand_code": brand_code,
                 "channel": channel,
                 "now": now,
-                "most": max(ASK_FIRST_OVER, BATCH_OVER) + 1,
+                "most": max(QUERY_FIRST_OVER, BATCH_OVER) + 1,
             },
         )
         of_onay, of_unknown = waiting[0]["of_onay"], waiting[0]["of_unknown"]
-        may_ask = of_onay == 0 and of_unknown > ASK_FIRST_OVER and self._is_open("statuses")
-        if may_ask and await self.asker.ask_opt_outs(brand_code, channel):
+        may_query = of_onay == 0 and of_unknown > QUERY_FIRST_OVER and self._is_open("statuses")
+        if may_query and await self.querier.query_opt_outs(brand_code, channel):
             return True
         bulk = of_onay > BATCH_OVER and gate is CircuitState.CLOSED and self._is_open("add_batch")
         registered = [Registered.ONAY] if of_onay else _ALL
@@ -86,7 +86,7 @@ class Submitter:
         )
         if submission is None:
             return False
-        await self.teller.tell(submission)
+        await self.sender.tell(submission)
         return True
 
     async def bulk(self) -> bool:
@@ -110,11 +110,11 @@ class Submitter:
             size=self.batch_size if gate is CircuitState.CLOSED else 1,
             kind=BATCH,
             registered=_ALL,
-            grey=lane.is_overdue(now),
+            overdue=lane.is_overdue(now),
         )
         if submission is None:
             return False
-        await self.teller.tell(submission, call_class=CallClass.DUE if is_soon else CallClass.BULK)
+        await self.sender.tell(submission, call_class=CallClass.DUE if is_soon else CallClass.BULK)
         return True
 
     async def last_hour(self) -> bool:
@@ -125,22 +125,27 @@ class Submitter:
         if self.tools.client.circuit_state("add") is CircuitState.OPEN:
             return False
         async with self.tools.ledger.transaction() as connection:
-            values = {"now": now, "until": now + _LAST_HOUR, "size": 1, **self.tools.holder.who}
-            taken = await claims.owed(connection, "claim-last-hour", values)
+            values = {
+                "now": now,
+                "until": now + _LAST_HOUR,
+                "size": 1,
+                **self.tools.lease_owner.who,
+            }
+            taken = await claims.select_rows(connection, "claim-last-hour", values)
             if not taken:
                 return False
             found = await brands.of_codes(connection, {taken[0].brand_code})
-            changes = Changes(self.tools.announcer, now=now)
+            changes = UnitOfWork(self.tools.topic_messages, now=now)
             submission = await claims.claim(
                 connection,
                 changes,
                 found[taken[0].brand_code],
                 taken,
                 kind=SINGLE,
-                holder=self.tools.holder,
+                lease_owner=self.tools.lease_owner,
             )
             await changes.write(connection)
-        await self.teller.tell(submission)
+        await self.sender.tell(submission)
         return True
 
     async def expire(self) -> bool:
@@ -150,9 +155,9 @@ class Submitter:
             values = {"now": now, "size": self.batch_size}
             rows = await (await connection.execute(_SQL["claim-expired"], values)).fetchall()
             entries = [ConsentRow.from_row(row) for row in rows]
-            changes = Changes(self.tools.announcer, now=now)
+            changes = UnitOfWork(self.tools.topic_messages, now=now)
             for entry in entries:
-                changes.put(entry, ruling.expired(entry, "term-ended", None))
+                changes.put(entry, ruling.expire(entry, "term-ended", None))
             await changes.write(connection)
         return bool(entries)
 
@@ -161,7 +166,7 @@ class Submitter:
 
     async def _lane(self, status: Status, now: datetime) -> Lane | None:
         rows = await self.tools.ledger.fetch(
-            _SQL["work"], {"status": str(status), "now": now, **self.tools.holder.who}
+            _SQL["work"], {"status": str(status), "now": now, **self.tools.lease_owner.who}
         )
         return self.shares[status].take([Lane(**row) for row in rows], now)
 
@@ -174,7 +179,7 @@ class Submitter:
         size: int,
         kind: str,
         registered: Sequence[str],
-        grey: bool = False,
+        overdue: bool = False,
     ) -> Submission | None:
         now = self.tools.clock()
         async with self.tools.ledger.transaction() as connection:
@@ -183,13 +188,13 @@ class Submitter:
                 brand_code,
                 channel,
                 status,
-                account=self.tools.holder.account,
+                account=self.tools.lease_owner.account,
                 now=now,
                 recheck_at=now + _RECHECK,
             )
             if allowed is False:
                 return None
-            taken = await claims.owed(
+            taken = await claims.select_rows(
                 connection,
                 "claim",
                 {
@@ -198,21 +203,21 @@ class Submitter:
                     "status": str(status),
                     "registered": list(registered),
                     "now": now,
-                    "grey": grey,
+                    "overdue": overdue,
                     "size": size if allowed else 1,
                 },
             )
             found = await brands.of_codes(connection, {brand_code})
             if not taken or brand_code not in found:
                 return None
-            changes = Changes(self.tools.announcer, now=now)
+            changes = UnitOfWork(self.tools.topic_messages, now=now)
             submission = await claims.claim(
                 connection,
                 changes,
                 found[brand_code],
                 taken,
                 kind=kind if allowed else SINGLE,
-                holder=self.tools.holder,
+                lease_owner=self.tools.lease_owner,
             )
             await changes.write(connection)
         return submission

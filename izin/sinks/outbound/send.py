@@ -26,9 +26,9 @@ from izin.iys.wire_format.consents import SerializedItems
 from izin.runtime.backoff import Backoff
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import claims, submissions, suspensions
-from izin.sinks.ledger.unit_of_work import Changes, lock
+from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound.context import Tools
-from izin.sinks.outbound.save_results import record_answers
+from izin.sinks.outbound.save_results import save_results
 from izin.sinks.record.item_result import NO_SUCH_RETAILER, Answer
 from izin.sinks.record.submission import BATCH, Item, Submission
 from izin.sinks.record.transitions import transition
@@ -39,7 +39,7 @@ _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Teller:
+class Sender:
     """Tells submissions and keeps their answers."""
 
     tools: Tools
@@ -70,15 +70,17 @@ class Teller:
         because another process has taken the submission up: the turn itself is never given back,
         for then all could wait for one another.
         """
-        holder = self.tools.holder
+        lease_owner = self.tools.lease_owner
 
         async def is_ours() -> bool:
             now = self.tools.clock()
-            if holder.may_leave(submission, now):
+            if lease_owner.may_send(submission, now):
                 return True
             async with self.tools.ledger.transaction() as connection:
-                renewed = await submissions.renew(connection, submission, now=now, holder=holder)
-            return renewed is not None and holder.may_leave(renewed, self.tools.clock())
+                renewed = await submissions.renew(
+                    connection, submission, now=now, lease_owner=lease_owner
+                )
+            return renewed is not None and lease_owner.may_send(renewed, self.tools.clock())
 
         return is_ours
 
@@ -95,11 +97,11 @@ class Teller:
             await self._lose(submission, error)
         except CallError as error:
             self._refuse(submission, error)
-            await record_answers(self.tools, submission, {item.place: _answer_of(error)})
+            await save_results(self.tools, submission, {item.place: _answer_of(error)})
         else:
             old = submission.is_older(receipt)
             answer = Answer(verdict=Verdict.SUCCESS, receipt=receipt, is_original=old, how="add")
-            await record_answers(self.tools, submission, {item.place: answer})
+            await save_results(self.tools, submission, {item.place: answer})
 
     async def _batch(self, submission: Submission, call_class: CallClass) -> list[Submission]:
         urgent = any(item.status == "RET" for item in submission.items)
@@ -150,7 +152,7 @@ class Teller:
             )
             first = submission.items[0]
             channel = ConsentKey.parse(first.key).channel
-            account = self.tools.holder.account
+            account = self.tools.lease_owner.account
             code = submission.brand.brand_code
             await suspensions.lift(connection, code, channel, first.status, account=account)
 
@@ -159,17 +161,17 @@ class Teller:
         _log.warning("iys did not answer", submission=submission.id, error=str(error))
         async with self.tools.ledger.transaction() as connection:
             entries = await lock(connection, (item.key for item in submission.items))
-            changes = Changes(self.tools.announcer, now=now)
+            changes = UnitOfWork(self.tools.topic_messages, now=now)
             await submissions.lost(
                 connection,
                 submission,
                 next_poll_at=now + _BACKOFF.after(submission.sends),
-                holder=self.tools.holder,
+                lease_owner=self.tools.lease_owner,
             )
             for item in submission.items:
                 entry = entries[item.key]
                 if entry.is_of(item.event_id, item.status) and entry.state is State.IN_FLIGHT:
-                    changes.put(entry, transition(entry, Event.LOSE, why="no-answer"))
+                    changes.put(entry, transition(entry, Event.LOSE, reason="no-answer"))
             await changes.write(connection)
 
     async def _refused(self, submission: Submission, error: CallError) -> list[Submission]:
@@ -187,14 +189,14 @@ class Teller:
             if general.verdict is Verdict.UNKNOWN and len(indexes) > 1:
                 # A code nobody knows speaks of the whole list: it stops the brand, not each record.
                 general = general._replace(verdict=Verdict.CONFIGURATION)
-            await record_answers(self.tools, submission, dict.fromkeys(indexes, general))
+            await save_results(self.tools, submission, dict.fromkeys(indexes, general))
             return []
         rest = [item for item in submission.items if item.place not in named]
         if not named and len(rest) == 1:
-            await record_answers(self.tools, submission, {rest[0].place: _answer_of(error)})
+            await save_results(self.tools, submission, {rest[0].place: _answer_of(error)})
             return []
         if named:
-            await record_answers(self.tools, submission, named)
+            await save_results(self.tools, submission, named)
         halves = not named or submission.refusals > 0
         middle = (len(rest) + 1) // 2
         parts = [rest[:middle], rest[middle:]] if halves else [rest]
@@ -207,7 +209,7 @@ class Teller:
         now = self.tools.clock()
         said = submission.said
         async with self.tools.ledger.transaction() as connection:
-            changes = Changes(self.tools.announcer, now=now)
+            changes = UnitOfWork(self.tools.topic_messages, now=now)
             moved = [item for part in parts for item in part]
             await submissions.withdraw(connection, submission, moved, now=now)
             told = [
@@ -218,7 +220,7 @@ class Teller:
                     part,
                     [said[item.place] for item in part],
                     kind=BATCH,
-                    holder=self.tools.holder,
+                    lease_owner=self.tools.lease_owner,
                     refusals=submission.refusals + 1,
                 )
                 for part in parts

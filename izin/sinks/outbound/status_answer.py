@@ -10,30 +10,30 @@ from datetime import datetime, timedelta
 from izin.consent.business_days import Calendar
 from izin.consent.lifecycle import State
 from izin.consent.model import ConsentEvent, Status
-from izin.consent.obligation import Registered
+from izin.consent.obligation import Action, Registered
 from izin.iys.wire_format.consents import IysMovement as Told
 from izin.iys.wire_format.consents import RegisterRecord, Stream
 from izin.runtime.backoff import Backoff
 from izin.sinks.ledger.history.append import Movement
-from izin.sinks.ledger.unit_of_work import Changes
+from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.record import ruling
 from izin.sinks.record.apply import Statement
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.iys_movements import event_of
 from izin.sinks.record.row import ConsentRow, is_of_citizens
 
-_ASKS = 6
+_MOST_QUERIES = 6
 """After so many times of asking in vain a person looks."""
 _BACKOFF = Backoff(timedelta(seconds=30), timedelta(hours=1))
 
 
-def statement_of(record: RegisterRecord | None, asked_at: datetime) -> Statement:
+def observation_of(record: RegisterRecord | None, queried_at: datetime) -> Statement:
     """Return what the single status states."""
     if record is None:
         return Statement(
             value=Registered.NONE,
-            creation_date=asked_at,
-            verified_at=asked_at,
+            creation_date=queried_at,
+            verified_at=queried_at,
             verified_by="status",
         )
     return Statement(
@@ -43,22 +43,22 @@ def statement_of(record: RegisterRecord | None, asked_at: datetime) -> Statement
         consent_date=record.consent_date,
         source=record.source,
         transaction_id=record.transaction_id,
-        verified_at=asked_at,
+        verified_at=queried_at,
         verified_by="status",
     )
 
 
-def statement_of_many(*, approved: bool, asked_at: datetime) -> Statement:
+def observation_of_many(*, approved: bool, queried_at: datetime) -> Statement:
     """Return what the multiple query states: it names only what is ONAY."""
     return Statement(
         value=Registered.ONAY if approved else Registered.NOT_ONAY,
-        creation_date=asked_at,
-        verified_at=asked_at,
+        creation_date=queried_at,
+        verified_at=queried_at,
         verified_by="statuses",
     )
 
 
-def is_news(entry: ConsentRow, statement: Statement) -> bool:
+def is_new_event(entry: ConsentRow, statement: Statement) -> bool:
     """Whether İYS states what the law has not heard: newer and other than what is desired."""
     return entry.desired_at is None or (
         statement.creation_date > entry.desired_at and str(statement.value) != entry.desired_status
@@ -83,13 +83,13 @@ def event_of_record(record: RegisterRecord, brand: Brand, now: datetime) -> Cons
 
 
 def rule(
-    changes: Changes, entry: ConsentRow, heard: ConsentRow, brand: Brand, *, calendar: Calendar
+    changes: UnitOfWork, entry: ConsentRow, heard: ConsentRow, brand: Brand, *, calendar: Calendar
 ) -> None:
     """Rule a record by what was heard; what İYS has refused and would refuse again is not told
     again.
     """
     now = changes.now
-    ruled = ruling.ruled(
+    ruled = ruling.rule_row(
         heard,
         brand,
         now,
@@ -98,22 +98,22 @@ def rule(
         told=heard.attempts > 0,
     )
     after = ruled.entry
-    if entry.code is not None and entry.state is State.UNKNOWN and after.duty == "send":
+    if entry.code is not None and entry.state is State.UNKNOWN and after.action is Action.SEND:
         if heard.desired_status == Status.RET:
-            changes.rule(entry, ruling.saved(heard, "register-is-newer", entry.code, now))
+            changes.rule(entry, ruling.rescue_refused(heard, "register-is-newer", entry.code, now))
         else:
-            changes.put(entry, ruling.refused(heard, "register-is-newer", entry.code))
+            changes.put(entry, ruling.refuse(heard, "register-is-newer", entry.code))
         return
-    if after.duty == "ask":
-        asks = after.attempts + 1
-        if asks >= _ASKS:
-            changes.put(entry, ruling.parked(after, "iys-says-otherwise", entry.code))
+    if after.action is Action.QUERY:
+        query_count = after.attempts + 1
+        if query_count >= _MOST_QUERIES:
+            changes.put(entry, ruling.park(after, "iys-says-otherwise", entry.code))
             return
-        wait = _BACKOFF.after(asks)
+        wait = _BACKOFF.after(query_count)
         # The single status is asked at once where the multiple query has left it open.
         if heard.registered == Registered.NOT_ONAY and entry.registered != Registered.NOT_ONAY:
             wait = timedelta(0)
-        changes.put(entry, after.replace(attempts=asks, next_attempt_at=now + wait))
+        changes.put(entry, after.replace(attempts=query_count, next_attempt_at=now + wait))
         return
     changes.rule(entry, ruled)
 

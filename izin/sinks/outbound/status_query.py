@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from izin.consent.model import Channel, RecipientType, Status
-from izin.consent.obligation import Registered
+from izin.consent.obligation import Action, Registered
 from izin.iys.errors import CallError, RefusedError
 from izin.iys.rate_limit.pace import CallClass
 from izin.iys.transport.circuit_breaker import CircuitState
@@ -23,7 +23,7 @@ from izin.iys.wire_format.consents import RegisterRecord
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.unit_of_work import Changes, lock
+from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound import status_answer
 from izin.sinks.outbound.context import Tools
 from izin.sinks.record import apply, ruling
@@ -41,7 +41,7 @@ _SOON = timedelta(seconds=2)
 """An opt-out that could not be asked about waits no longer."""
 _REFUSED = timedelta(minutes=15)
 """What a person must mend is not asked again and again: it would count against our address."""
-_UNTOLD_BY_MANY = frozenset({Registered.NOT_ONAY, Registered.RET})
+_NEED_SINGLE_QUERY = frozenset({Registered.NOT_ONAY, Registered.RET})
 """What the multiple query cannot tell more of: NOT_ONAY hides a RET, and a RET its date."""
 _SQL = statements("consents")
 
@@ -49,12 +49,12 @@ _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asker:
+class StatusQuerier:
     """Asks İYS what it holds of records, and rules them by what it says."""
 
     tools: Tools
 
-    async def ask_opt_outs(self, brand_code: int, channel: str) -> bool:
+    async def query_opt_outs(self, brand_code: int, channel: str) -> bool:
         """Ask about a brand's opt-outs of which nobody knows whether there is anything to
         withdraw; return whether that could be asked. What İYS does not let us ask is told unasked:
         its answer to that says what stops.
@@ -64,7 +64,7 @@ class Asker:
                 "claim-unknown", brand_code, channel, str(recipient_type), _MOST
             )
             if held is not None:
-                return await self._ask_many(*held, CallClass.RET)
+                return await self._query_many(*held, CallClass.RET)
         return False
 
     async def ask(self) -> bool:
@@ -76,7 +76,7 @@ class Asker:
             return False
         now = self.tools.clock()
         groups = await self.tools.ledger.fetch(
-            _SQL["to-ask"], {"now": now, **self.tools.holder.who}
+            _SQL["to-ask"], {"now": now, **self.tools.lease_owner.who}
         )
         if not groups:
             return False
@@ -92,12 +92,12 @@ class Asker:
         if held is None:
             return False
         brand, entries = held
-        single = [entry for entry in entries if not many or entry.registered in _UNTOLD_BY_MANY]
+        single = [entry for entry in entries if not many or entry.registered in _NEED_SINGLE_QUERY]
         rest = [entry for entry in entries if entry not in single]
         if rest:
-            await self._ask_many(brand, rest, CallClass.RESULTS)
+            await self._query_many(brand, rest, CallClass.RESULTS)
         for entry in single[:SINGLES]:
-            error = await self._ask_one(brand, entry)
+            error = await self._query_one(brand, entry)
             if error is not None and not isinstance(error, RefusedError):
                 break
         if single[SINGLES:]:
@@ -120,26 +120,26 @@ class Asker:
             found = await brands.of_codes(connection, {brand_code})
             if not rows or brand_code not in found:
                 return None
-            changes = Changes(self.tools.announcer, now=now)
+            changes = UnitOfWork(self.tools.topic_messages, now=now)
             held = []
             for row in rows:
                 entry = ConsentRow.from_row(row)
                 leased = entry.replace(
-                    lease_owner=self.tools.holder.owner,
-                    lease_until=now + self.tools.holder.lease,
+                    lease_owner=self.tools.lease_owner.owner,
+                    lease_until=now + self.tools.lease_owner.lease,
                 )
                 held.append(changes.put(entry, leased))
             await changes.write(connection)
         return found[brand_code], held
 
-    async def _ask_many(
+    async def _query_many(
         self, brand: Brand, entries: Sequence[ConsentRow], call_class: CallClass
     ) -> bool:
         """Ask about many at once; return False where İYS does not let us."""
         waiting, heard, at_fault = [entries], False, 0
         while waiting:
             part = waiting.pop()
-            error = await self._ask_part(brand, part, call_class)
+            error = await self._query_part(brand, part, call_class)
             if error is None:
                 heard = True
                 continue
@@ -151,25 +151,25 @@ class Asker:
                 await self._failed(brand, [*part, *rest], error)
                 return heard or error.is_transient
             at_fault += 1
-            await self._ask_alone(brand, part[0], error)
+            await self._query_alone(brand, part[0], error)
             if rest and at_fault >= _ENOUGH and not heard:
                 # Nothing but refusals: the question is at fault, whomever it asks about.
                 await self._failed(brand, rest, error)
                 return False
         return heard
 
-    async def _ask_alone(self, brand: Brand, entry: ConsentRow, error: CallError) -> None:
+    async def _query_alone(self, brand: Brand, entry: ConsentRow, error: CallError) -> None:
         """Ask about one whom İYS refuses among many; an opt-out is told unasked instead."""
-        if entry.duty == "ask":
-            await self._ask_one(brand, entry)
+        if entry.action is Action.QUERY:
+            await self._query_one(brand, entry)
         else:
             await self._failed(brand, [entry], error)
 
-    async def _ask_part(
+    async def _query_part(
         self, brand: Brand, entries: Sequence[ConsentRow], call_class: CallClass
     ) -> CallError | None:
         """Ask about these at once and keep what İYS says; return why it says nothing."""
-        asked_at = self.tools.clock().replace(microsecond=0)
+        queried_at = self.tools.clock().replace(microsecond=0)
         first = entries[0]
         try:
             approved = await self.tools.client.statuses(
@@ -182,17 +182,17 @@ class Asker:
         except CallError as error:
             return error
         said = {
-            entry.key: status_answer.statement_of_many(
-                approved=entry.recipient in approved, asked_at=asked_at
+            entry.key: status_answer.observation_of_many(
+                approved=entry.recipient in approved, queried_at=queried_at
             )
             for entry in entries
         }
         await self._heard(brand, said, {})
         return None
 
-    async def _ask_one(self, brand: Brand, entry: ConsentRow) -> CallError | None:
+    async def _query_one(self, brand: Brand, entry: ConsentRow) -> CallError | None:
         """Ask about one and keep what İYS says; return why it says nothing."""
-        asked_at = self.tools.clock().replace(microsecond=0)
+        queried_at = self.tools.clock().replace(microsecond=0)
         try:
             record = await self.tools.client.status(
                 brand.path,
@@ -205,7 +205,7 @@ class Asker:
             at_fault = isinstance(error, RefusedError)
             await self._failed(brand, [entry], error, at_fault=at_fault)
             return error
-        said = status_answer.statement_of(record, asked_at)
+        said = status_answer.observation_of(record, queried_at)
         records = {} if record is None else {entry.key: record}
         await self._heard(brand, {entry.key: said}, records)
         return None
@@ -216,7 +216,7 @@ class Asker:
         now = self.tools.clock()
         async with self.tools.ledger.transaction() as connection:
             entries = await lock(connection, said)
-            changes = Changes(self.tools.announcer, now=now)
+            changes = UnitOfWork(self.tools.topic_messages, now=now)
             for key, entry in entries.items():
                 statement = said[key]
                 changes.note(status_answer.observation(entry, statement, now))
@@ -224,7 +224,7 @@ class Asker:
                     apply.observed(entry, statement), lease_owner=None, lease_until=None
                 )
                 record = records.get(key)
-                if record is not None and status_answer.is_news(entry, statement):
+                if record is not None and status_answer.is_new_event(entry, statement):
                     event = status_answer.event_of_record(record, brand, now)
                     changes.publish(event, entry.consent_key)
                 status_answer.rule(
@@ -248,13 +248,13 @@ class Asker:
         if not error.is_transient:
             wait = max(wait, _REFUSED)
         async with self.tools.ledger.transaction() as connection:
-            changes = Changes(self.tools.announcer, now=now)
+            changes = UnitOfWork(self.tools.topic_messages, now=now)
             for entry in (await lock(connection, (one.key for one in entries))).values():
                 later = entry.replace(lease_owner=None, lease_until=None)
-                if entry.duty == "ask" and at_fault:
+                if entry.action is Action.QUERY and at_fault:
                     code = next((one.code for one in error.refusals), None)
-                    later = ruling.parked(later, "question-refused", code)
-                elif error.is_transient or entry.duty == "ask":
+                    later = ruling.park(later, "question-refused", code)
+                elif error.is_transient or entry.action is Action.QUERY:
                     later = later.replace(next_attempt_at=now + wait)
                 changes.put(entry, later)
             await changes.write(connection)
@@ -262,7 +262,7 @@ class Asker:
     async def _let_go(self, entries: Sequence[ConsentRow]) -> None:
         now = self.tools.clock()
         async with self.tools.ledger.transaction() as connection:
-            changes = Changes(self.tools.announcer, now=now)
+            changes = UnitOfWork(self.tools.topic_messages, now=now)
             for entry in (await lock(connection, (one.key for one in entries))).values():
                 changes.put(entry, entry.replace(lease_owner=None, lease_until=None))
             await changes.write(connection)

@@ -21,7 +21,7 @@ from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.ledger.db import notifications
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.notifications import Bells
+from izin.sinks.ledger.db.notifications import Notifications
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.append import Movement
@@ -35,12 +35,12 @@ _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deliverer:
+class OutboxRelay:
     """Delivers the outbox."""
 
     ledger: Ledger
     settings: KafkaSettings
-    notifications: Bells
+    notifications: Notifications
     clock: Callable[[], datetime]
     wait: timedelta
 

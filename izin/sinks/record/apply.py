@@ -11,7 +11,7 @@ from typing import Any
 
 from izin.consent.attestation import attested
 from izin.consent.model import Consent, ConsentEvent, Status
-from izin.consent.obligation import Registered
+from izin.consent.obligation import Action, Registered
 from izin.schemas.records import consent_from_avro, event_from_avro
 from izin.sinks.record.row import ConsentRow
 from izin.sinks.record.transitions import begin, first_row
@@ -98,8 +98,8 @@ def _desiring(entry: ConsentRow, consent: Consent, event: ConsentEvent) -> Conse
         attested=known is not None and attested(known),
         retailer_code=None if known is None else known.retailer_code,
         retailer_access=None if known is None else known.retailer_access,
-        duty="none",
-        why=None,
+        action=Action.NOTHING,
+        reason=None,
         code=None,
         attempts=0,
         next_attempt_at=None,
@@ -150,11 +150,11 @@ def observed(entry: ConsentRow, statement: Statement) -> ConsentRow:
     )
 
 
-def landed(entry: ConsentRow, status: str, now: datetime) -> ConsentRow:
+def answered_row(entry: ConsentRow, status: str, now: datetime) -> ConsentRow:
     """Return the row once nothing of this status is told and unanswered any more."""
     if status == Status.RET:
-        return entry.replace(ret_open=False, told_at=now)
-    return entry.replace(onay_open=False, told_at=now)
+        return entry.replace(ret_open=False, last_exchange_at=now)
+    return entry.replace(onay_open=False, last_exchange_at=now)
 
 
 def latest(one: datetime | None, other: datetime | None) -> datetime | None:

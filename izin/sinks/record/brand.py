@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from izin.consent.making import maker
 from izin.consent.terms import BrandTerms
 from izin.iys.wire_format.consents import BrandPath
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
 
 _clock = maker(BrandTerms)
 
@@ -33,9 +35,9 @@ class Brand:
     subscription_ends_at: datetime | None = None
     consent_limit: int | None = None
     consents_used: int | None = None
-    asked_at: datetime | None = None
+    queried_at: datetime | None = None
 
-    def is_told_by(self, account: str, address: str) -> bool:
+    def is_served_by(self, account: str, address: str) -> bool:
         """Whether a process of this account and address tells it."""
         return self.account in {None, account} and self.egress_address in {None, address}
 

@@ -15,6 +15,7 @@ from izin.sinks.record.row import ConsentRow
 _SQL_TYPES = {
     "str": "text",
     "State": "text",
+    "Action": "text",
     "int": "integer",
     "bool": "boolean",
     "datetime": "timestamp with time zone",
@@ -68,8 +69,8 @@ SHARED_BY_NEW = (
     "attested",
     "registered",
     "state",
-    "duty",
-    "why",
+    "action",
+    "reason",
     "attempts",
     "onay_open",
     "ret_open",

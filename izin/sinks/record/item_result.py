@@ -11,7 +11,7 @@ from typing import NamedTuple, assert_never
 
 from izin.consent.business_days import Calendar
 from izin.consent.model import ConsentKey, Source, Status
-from izin.consent.obligation import Registered
+from izin.consent.obligation import Action, Registered
 from izin.iys.verdicts import Verdict
 from izin.iys.wire_format.consents import Receipt
 from izin.sinks.record import apply, ruling
@@ -19,7 +19,7 @@ from izin.sinks.record.apply import Statement
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.outcome import Outcome
 from izin.sinks.record.row import ConsentRow
-from izin.sinks.record.ruling import Ruled
+from izin.sinks.record.ruling import RuledRow
 from izin.sinks.record.submission import Item
 from izin.sinks.record.suspension import EVERY, SuspensionScope
 
@@ -49,17 +49,17 @@ class Answer(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class AppliedResult:
     """The row after the answer, what became of the item, and what else follows."""
 
-    ruled: Ruled
+    ruled: RuledRow
     item_state: str
     outcome: Outcome | None = None
     """Of an event that is no longer what the row desires; else the row's own change tells it."""
     stop: SuspensionScope | None = None
 
 
-def judged(  # noqa: C901, PLR0911, PLR0912, PLR0913 - one case a verdict; each argument is a fact
+def apply_result(  # noqa: C901, PLR0911, PLR0912, PLR0913 - one case a verdict; each argument is a fact
     entry: ConsentRow,
     item: Item,
     answer: Answer,
@@ -67,52 +67,52 @@ def judged(  # noqa: C901, PLR0911, PLR0912, PLR0913 - one case a verdict; each 
     now: datetime,
     *,
     calendar: Calendar,
-) -> Judged:
+) -> AppliedResult:
     """Return what ``answer`` makes of ``entry``, of which ``item`` was told."""
-    entry = apply.landed(entry, item.status, now)
+    entry = apply.answered_row(entry, item.status, now)
     if not entry.is_of(item.event_id, item.status):
         return _of_the_past(entry, item, answer, brand, now, calendar=calendar)
     match answer.verdict:
         case Verdict.SUCCESS:
             if answer.is_original:
                 # It speaks of an old save: what stands is read before anything is taken as said.
-                return Judged(
-                    ruled=Ruled(entry=ruling.to_ask(entry, "told-before", None)),
+                return AppliedResult(
+                    ruled=RuledRow(entry=ruling.query(entry, "told-before", None)),
                     item_state="accepted",
                 )
             entry = _registered(entry, item, answer, now)
-            ruled = ruling.ruled(
+            ruled = ruling.rule_row(
                 entry.replace(code=None), brand, now, calendar=calendar, answered=True, told=True
             )
-            if ruled.entry.duty == "send":
+            if ruled.entry.action is Action.SEND:
                 # İYS took it and still shows otherwise: tell again, but never in a circle.
-                later = ruling.retried(ruled.entry, now, "register-stands-otherwise", None)
-                ruled = Ruled(entry=later)
-            return Judged(ruled=ruled, item_state="accepted")
+                later = ruling.retry(ruled.entry, now, "register-stands-otherwise", None)
+                ruled = RuledRow(entry=later)
+            return AppliedResult(ruled=ruled, item_state="accepted")
         case Verdict.ALREADY:
             return _already(entry, item, answer, brand, now, calendar=calendar)
         case Verdict.EXPIRED:
             if item.status == Status.ONAY:
-                return _refused(ruling.expired(entry, "refused-as-late", answer.code))
+                return _refused(ruling.expire(entry, "refused-as-late", answer.code))
             return _rescued(entry, "refused-as-late", answer, now)
         case Verdict.DATA if answer.code == AHEAD:
             ruled = _later(entry, "ahead-of-iys", answer, brand, now, calendar=calendar)
-            return Judged(ruled=ruled, item_state="withdrawn")
+            return AppliedResult(ruled=ruled, item_state="withdrawn")
         case Verdict.DATA:
             if answer.code == NOT_AS_FIRST and item.source == Source.HS_KARAR:
                 return _already(entry, item, answer, brand, now, calendar=calendar)
             if item.status == Status.RET:
                 return _rescued(entry, "refused-by-iys", answer, now)
-            return _refused(ruling.refused(entry, "refused-by-iys", answer.code))
+            return _refused(ruling.refuse(entry, "refused-by-iys", answer.code))
         case Verdict.UNKNOWN:
-            return _refused(ruling.parked(entry, "unknown-code", answer.code))
+            return _refused(ruling.park(entry, "unknown-code", answer.code))
         case Verdict.RIGHTS if answer.code == NO_SUCH_RETAILER and item.status == Status.RET:
             return _rescued(entry, "no-such-retailer", answer, now)
         case Verdict.RIGHTS if answer.code == NO_SUCH_RETAILER:
-            return _refused(ruling.parked(entry, "no-such-retailer", answer.code))
+            return _refused(ruling.park(entry, "no-such-retailer", answer.code))
         case Verdict.QUOTA if item.status == Status.ONAY:
-            return Judged(
-                ruled=Ruled(entry=ruling.parked(entry, "quota-spent", answer.code)),
+            return AppliedResult(
+                ruled=RuledRow(entry=ruling.park(entry, "quota-spent", answer.code)),
                 item_state="refused",
                 stop=scope_of(entry.channel, answer),
             )
@@ -126,7 +126,7 @@ def judged(  # noqa: C901, PLR0911, PLR0912, PLR0913 - one case a verdict; each 
             | Verdict.RIGHTS
             | Verdict.QUOTA
         ):
-            return Judged(
+            return AppliedResult(
                 ruled=_later(entry, str(answer.verdict), answer, brand, now, calendar=calendar),
                 item_state="withdrawn",
                 stop=scope_of(entry.channel, answer),
@@ -136,13 +136,19 @@ def judged(  # noqa: C901, PLR0911, PLR0912, PLR0913 - one case a verdict; each 
 
 
 def _later(  # noqa: PLR0913 - each argument is a fact
-    entry: ConsentRow, why: str, answer: Answer, brand: Brand, now: datetime, *, calendar: Calendar
-) -> Ruled:
+    entry: ConsentRow,
+    reason: str,
+    answer: Answer,
+    brand: Brand,
+    now: datetime,
+    *,
+    calendar: Calendar,
+) -> RuledRow:
     """Return the row to be told again later, if it still is to be told."""
-    ruled = ruling.ruled(entry, brand, now, calendar=calendar, answered=True)
-    if ruled.entry.duty != "send":
+    ruled = ruling.rule_row(entry, brand, now, calendar=calendar, answered=True)
+    if ruled.entry.action is not Action.SEND:
         return ruled
-    return Ruled(entry=ruling.retried(entry, now, why, answer.code, answer.retry_after))
+    return RuledRow(entry=ruling.retry(entry, now, reason, answer.code, answer.retry_after))
 
 
 def scope_of(channel: str, answer: Answer) -> SuspensionScope | None:
@@ -150,29 +156,29 @@ def scope_of(channel: str, answer: Answer) -> SuspensionScope | None:
     account's; and of a spent quota only new ONAYs.
     """
     code = answer.code or str(answer.verdict)
-    stopped, reach, why = EVERY, "brand", ""
+    stopped, scope, reason = EVERY, "brand", ""
     match answer.verdict:
         case Verdict.RIGHTS if code == NO_SUCH_RETAILER:
             return None
         case Verdict.RIGHTS if code == NO_RIGHT:
-            stopped, why = channel, f"no right to write {channel} for this brand at İYS"
+            stopped, reason = channel, f"no right to write {channel} for this brand at İYS"
         case Verdict.RIGHTS:
-            reach, why = "account", "our account may not use this method of İYS"
+            scope, reason = "account", "our account may not use this method of İYS"
         case Verdict.TOKEN:
-            reach, why = "account", "İYS does not take our account's credentials"
+            scope, reason = "account", "İYS does not take our account's credentials"
         case Verdict.CONFIGURATION if code in OF_ACCOUNT:
-            reach, why = "account", "İYS does not take our account's credentials"
+            scope, reason = "account", "İYS does not take our account's credentials"
         case Verdict.CONFIGURATION if code in OF_SUBSCRIPTION:
-            reach, why = "provider", "the provider's subscription at İYS does not let us write"
+            scope, reason = "provider", "the provider's subscription at İYS does not let us write"
         case Verdict.CONFIGURATION:
-            why = "İYS does not let us write for this brand"
+            reason = "İYS does not let us write for this brand"
         case Verdict.QUOTA:
-            reach, why = "provider", "the quota of addresses is spent: new ONAYs wait"
+            scope, reason = "provider", "the quota of addresses is spent: new ONAYs wait"
         case _:
             return None
     status = str(Status.ONAY) if answer.verdict is Verdict.QUOTA else EVERY
     return SuspensionScope(
-        channel=stopped, status=status, code=code, why=f"{why} ({code})", reach=reach
+        channel=stopped, status=status, code=code, reason=f"{reason} ({code})", scope=scope
     )
 
 
@@ -184,7 +190,7 @@ def _of_the_past(  # noqa: PLR0913 - the facts of judged
     now: datetime,
     *,
     calendar: Calendar,
-) -> Judged:
+) -> AppliedResult:
     accepted = answer.verdict is Verdict.SUCCESS
     if accepted:
         entry = _registered(entry, item, answer, now)
@@ -203,8 +209,8 @@ def _of_the_past(  # noqa: PLR0913 - the facts of judged
         origin_ref=item.origin_ref,
         occurred_at=now,
     )
-    return Judged(
-        ruled=ruling.ruled(entry, brand, now, calendar=calendar),
+    return AppliedResult(
+        ruled=ruling.rule_row(entry, brand, now, calendar=calendar),
         item_state="accepted" if accepted else "refused",
         outcome=outcome,
         stop=scope_of(entry.channel, answer),
@@ -219,27 +225,29 @@ def _already(  # noqa: PLR0913 - the facts of judged
     now: datetime,
     *,
     calendar: Calendar,
-) -> Judged:
+) -> AppliedResult:
     if answer.code not in {FIRST_RET, NOT_AS_FIRST} or item.status != Status.RET:
-        return _refused(ruling.to_ask(entry, "register-stands-otherwise", answer.code))
+        return _refused(ruling.query(entry, "register-stands-otherwise", answer.code))
     if entry.is_open:
         # An ONAY of this key may still land: İYS's "no record" holds only until then.
-        waits = ruling.waiting(entry, "onay-unsettled", answer.code)
-        return Judged(ruled=Ruled(entry=waits), item_state="withdrawn")
+        waits = ruling.wait(entry, "onay-unsettled", answer.code)
+        return AppliedResult(ruled=RuledRow(entry=waits), item_state="withdrawn")
     none = Statement(
         value=Registered.NONE, creation_date=now, verified_at=now, verified_by=answer.how
     )
     entry = replace(apply.observed(entry, none), code=answer.code)
-    ruled = ruling.ruled(entry, brand, now, calendar=calendar, answered=True)
-    return Judged(ruled=ruled, item_state="refused")
+    ruled = ruling.rule_row(entry, brand, now, calendar=calendar, answered=True)
+    return AppliedResult(ruled=ruled, item_state="refused")
 
 
-def _rescued(entry: ConsentRow, why: str, answer: Answer, now: datetime) -> Judged:
-    return Judged(ruled=ruling.saved(entry, why, answer.code, now), item_state="refused")
+def _rescued(entry: ConsentRow, reason: str, answer: Answer, now: datetime) -> AppliedResult:
+    return AppliedResult(
+        ruled=ruling.rescue_refused(entry, reason, answer.code, now), item_state="refused"
+    )
 
 
-def _refused(entry: ConsentRow) -> Judged:
-    return Judged(ruled=Ruled(entry=entry), item_state="refused")
+def _refused(entry: ConsentRow) -> AppliedResult:
+    return AppliedResult(ruled=RuledRow(entry=entry), item_state="refused")
 
 
 def _registered(entry: ConsentRow, item: Item, answer: Answer, now: datetime) -> ConsentRow:

@@ -54,7 +54,7 @@ def key_of(event: ConsentEvent) -> ConsentKey | None:
     return read_key(event, [])
 
 
-def statement_of(event: ConsentEvent, key: ConsentKey) -> Statement | None:
+def observation_of(event: ConsentEvent, key: ConsentKey) -> Statement | None:
     """Return what the event states of ``key``; None of an ONAY on a misspelt recipient, which
     opens nothing.
     """

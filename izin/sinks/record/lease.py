@@ -8,7 +8,7 @@ from izin.sinks.record.submission import Submission
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
+class LeaseOwner:
     """Who tells, and for how long nobody else takes up what it left unanswered."""
 
     owner: str
@@ -31,7 +31,7 @@ class Holder:
         """
         return f"{work} {self.account} {self.address}"
 
-    def may_leave(self, submission: Submission, now: datetime) -> bool:
+    def may_send(self, submission: Submission, now: datetime) -> bool:
         """Return whether a call that leaves now ends while the submission is still ours."""
         until = submission.lease_until
         return until is not None and now + self.call_within <= until

@@ -26,7 +26,7 @@ from izin.sinks.record.outcome import Outcome
 from izin.sinks.record.row import ConsentRow
 
 _TOLD = frozenset({*SETTLED, *CLOSED})
-_UNTOLD = frozenset({*WAITING, State.PARKED})
+_SUPERSEDABLE = frozenset({*WAITING, State.PARKED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Message:
 _message = maker(Message)
 
 
-class Announcer:
+class TopicMessages:
     """Writes what the ledger tells as records of the topics."""
 
     def __init__(self, codec: Codec, topics: Topics) -> None:
@@ -105,7 +105,7 @@ class Announcer:
         replaced = before is not None and not after.is_of(
             before.desired_event_id, before.desired_status
         )
-        if before is not None and replaced and before.is_ours and before.state in _UNTOLD:
+        if before is not None and replaced and before.is_ours and before.state in _SUPERSEDABLE:
             yield _outcome(before, "superseded", now)
         reached = replaced or before is None or before.state != after.state
         if reached and after.is_ours and after.state in _TOLD:
@@ -217,7 +217,7 @@ def _outcome(entry: ConsentRow, outcome: str, now: datetime) -> Outcome:
         outcome=outcome,
         status=entry.desired_status or "",
         code=entry.code,
-        message=entry.why,
+        message=entry.reason,
         transaction_id=entry.registered_transaction_id if outcome == "accepted" else None,
         creation_date=entry.registered_at if outcome == "accepted" else None,
         attempt=entry.attempts,

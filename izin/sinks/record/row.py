@@ -7,10 +7,8 @@ values (what it desires, what is registered) are views of them. Nothing here dec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -18,7 +16,11 @@ from izin.consent.enums import CHANNELS, RECIPIENT_TYPES, STATUSES
 from izin.consent.lifecycle import State
 from izin.consent.making import maker
 from izin.consent.model import ConsentKey, OriginRank
-from izin.consent.obligation import Desired, Registered, RegisteredState
+from izin.consent.obligation import Action, Desired, Registered, RegisteredState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
 _key = maker(ConsentKey)
 _desired = maker(Desired)
@@ -26,6 +28,7 @@ _registered = maker(RegisteredState)
 _RANKS = {one.value: one for one in OriginRank}
 _REGISTERED = {one.value: one for one in Registered}
 _STATES = {one.value: one for one in State}
+_ACTIONS = {one.value: one for one in Action}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,8 +72,8 @@ class ConsentRow:
     verified_by: str | None = None
 
     state: State
-    duty: str = "none"
-    why: str | None = None
+    action: Action = Action.NOTHING
+    reason: str | None = None
     code: str | None = None
     due_at: datetime | None = None
     expires_at: datetime | None = None
@@ -80,7 +83,7 @@ class ConsentRow:
     lease_until: datetime | None = None
     onay_open: bool = False
     ret_open: bool = False
-    told_at: datetime | None = None
+    last_exchange_at: datetime | None = None
 
     may_send: bool = False
     permission_reason: str | None = None
@@ -97,6 +100,7 @@ class ConsentRow:
         entry = object.__new__(cls)
         entry.__dict__.update(row)
         entry.__dict__["state"] = _STATES[row["state"]]
+        entry.__dict__["action"] = _ACTIONS[row["action"]]
         access = row["retailer_access"]
         if access is not None:
             entry.__dict__["retailer_access"] = tuple(access)

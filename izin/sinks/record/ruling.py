@@ -1,7 +1,7 @@
 """What a row of the ledger becomes when it is asked what is owed, and when İYS has answered it.
 
 Pure: a row goes in with the instant, a row comes out. ``consent.obligation`` says what is to be
-done; here that duty becomes a state of the obligation.
+done; here that action becomes a state of the obligation.
 """
 
 from dataclasses import dataclass
@@ -33,17 +33,17 @@ _URGENT_BACKOFF = Backoff(timedelta(seconds=1), timedelta(minutes=1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ruled:
+class RuledRow:
     """A row after it was asked what is owed, and the event that rescues its opt-out, if any."""
 
     entry: ConsentRow
     rescue: ConsentEvent | None = None
 
 
-_ruled = maker(Ruled)
+_ruled_row = maker(RuledRow)
 
 
-def reckoned(
+def with_terms(
     entry: ConsentRow, brand: Brand | None, now: datetime, *, calendar: Calendar
 ) -> ConsentRow:
     """Return the row with its clocks as the brand's activation sets them."""
@@ -56,7 +56,7 @@ def reckoned(
     return entry.replace(due_at=due, expires_at=expires)
 
 
-def ruled(  # noqa: C901, PLR0911, PLR0913 - one case a duty; each argument is a fact
+def rule_row(  # noqa: C901, PLR0911, PLR0913 - one case a action; each argument is a fact
     entry: ConsentRow,
     brand: Brand | None,
     now: datetime,
@@ -65,7 +65,7 @@ def ruled(  # noqa: C901, PLR0911, PLR0913 - one case a duty; each argument is a
     answered: bool = False,
     told: bool = False,
     observing: bool = False,
-) -> Ruled:
+) -> RuledRow:
     """Return the row in the state that follows from what is desired and what is registered.
 
     What is told and not yet answered keeps its state until it is ``answered``; ``told`` says that
@@ -73,11 +73,11 @@ def ruled(  # noqa: C901, PLR0911, PLR0913 - one case a duty; each argument is a
     was observed is on its way.
     """
     desired = entry.desired
-    if desired is None or (not answered and _is_flying(entry)):
-        return _ruled(entry=entry)
-    entry = reckoned(entry, brand, now, calendar=calendar)
+    if desired is None or (not answered and _is_in_flight(entry)):
+        return _ruled_row(entry=entry)
+    entry = with_terms(entry, brand, now, calendar=calendar)
     if brand is None and entry.is_ours:
-        return _ruled(entry=_parked(entry, UNKNOWN_BRAND))
+        return _ruled_row(entry=_park(entry, UNKNOWN_BRAND))
     ruling = rule(
         desired,
         entry.registered_state,
@@ -86,38 +86,40 @@ def ruled(  # noqa: C901, PLR0911, PLR0913 - one case a duty; each argument is a
         calendar=calendar,
         in_flight=entry.onay_open,
     )
-    why = str(ruling.reason)
+    reason = str(ruling.reason)
     match ruling.action:
         case Action.SEND | Action.SEND_FIRST:
-            return _ruled(entry=_to_send(entry, why, now))
+            return _ruled_row(entry=_to_send(entry, reason, now))
         case Action.WAIT:
-            return _ruled(entry=_owed(entry, "wait", why))
-        case Action.ASK:
-            if observing and entry.duty == "send":
-                return _ruled(entry=_owed(entry, "wait", why))
-            return _ruled(entry=entry if observing else _owed(entry, "ask", why))
+            return _ruled_row(entry=_due(entry, Action.WAIT, reason))
+        case Action.QUERY:
+            if observing and entry.action is Action.SEND:
+                return _ruled_row(entry=_due(entry, Action.WAIT, reason))
+            return _ruled_row(entry=entry if observing else _due(entry, Action.QUERY, reason))
         case Action.RESCUE:
-            return rescued(entry, now)
+            return rescue(entry, now)
         case Action.PARK:
-            return _ruled(entry=_parked(entry, why))
+            return _ruled_row(entry=_park(entry, reason))
         case Action.EXPIRE:
             if entry.state is State.REFUSED:
-                return _ruled(entry=entry)
-            return _ruled(entry=transition(entry, Event.EXPIRE, duty="none", why=why))
+                return _ruled_row(entry=entry)
+            return _ruled_row(
+                entry=transition(entry, Event.EXPIRE, action=Action.NOTHING, reason=reason)
+            )
         case Action.NOTHING:
-            return _ruled(entry=_settled(entry, why, told=told))
+            return _ruled_row(entry=_settle(entry, reason, told=told))
         case _:
             assert_never(ruling.action)
 
 
-def rescued(entry: ConsentRow, now: datetime) -> Ruled:
+def rescue(entry: ConsentRow, now: datetime) -> RuledRow:
     """Return the row, and a new opt-out of today that follows from the one İYS does not take.
 
     No date of an existing record is changed (design, section 3): the breach stays on record. The
     new event, once decided, begins a new obligation in this row.
     """
-    if entry.duty == "rescue":
-        return Ruled(entry=entry)
+    if entry.action is Action.RESCUE:
+        return RuledRow(entry=entry)
     # It stands behind all that it answers to, whatever the clocks say: in the same second, or by a
     # clock that is behind, the law would take it for a repetition, or for older.
     known = (entry.desired_at, entry.registered_at)
@@ -138,105 +140,111 @@ def rescued(entry: ConsentRow, now: datetime) -> Ruled:
         origin_ref=entry.code,
         cause=entry.desired_event_id,
     )
-    return Ruled(entry=entry.replace(duty="rescue", why=RESCUED), rescue=event)
+    return RuledRow(entry=entry.replace(action=Action.RESCUE, reason=RESCUED), rescue=event)
 
 
-def saved(entry: ConsentRow, why: str, code: str | None, now: datetime) -> Ruled:
+def rescue_refused(entry: ConsentRow, reason: str, code: str | None, now: datetime) -> RuledRow:
     """Return the row of an opt-out that İYS refuses for what it says, and its rescue.
 
     An opt-out of today without date, source and retailer of its own leaves İYS little to refuse.
     Where it does, a person must withdraw the consent, for a "no" never ends as refused.
     """
     if entry.desired_origin == RESCUE:
-        return Ruled(entry=parked(entry, "opt-out-refused", code))
-    return rescued(refused(entry, why, code), now)
+        return RuledRow(entry=park(entry, "opt-out-refused", code))
+    return rescue(refuse(entry, reason, code), now)
 
 
-def released(entry: ConsentRow) -> ConsentRow:
+def requeue(entry: ConsentRow) -> ConsentRow:
     """Return a parked row as a person sends it again; who releases a re-consent vouches for it."""
-    vouched = entry.attested or entry.why == ActionReason.RECONSENT
+    vouched = entry.attested or entry.reason == ActionReason.RECONSENT
     return transition(
         entry,
         Event.REQUEUE,
         attested=vouched,
-        why=None,
+        reason=None,
         code=None,
         attempts=0,
         next_attempt_at=None,
     )
 
 
-def refused(entry: ConsentRow, why: str, code: str | None) -> ConsentRow:
+def refuse(entry: ConsentRow, reason: str, code: str | None) -> ConsentRow:
     """Return the row that İYS does not take, for what it says."""
-    return transition(entry, Event.REFUSE, duty="none", why=why, code=code)
+    return transition(entry, Event.REFUSE, action=Action.NOTHING, reason=reason, code=code)
 
 
-def parked(entry: ConsentRow, why: str, code: str | None) -> ConsentRow:
+def park(entry: ConsentRow, reason: str, code: str | None) -> ConsentRow:
     """Return the row that a person must look at."""
-    return transition(entry, Event.PARK, duty="none", why=why, code=code)
+    return transition(entry, Event.PARK, action=Action.NOTHING, reason=reason, code=code)
 
 
-def expired(entry: ConsentRow, why: str, code: str | None) -> ConsentRow:
+def expire(entry: ConsentRow, reason: str, code: str | None) -> ConsentRow:
     """Return the row whose term has ended."""
-    return transition(entry, Event.EXPIRE, duty="none", why=why, code=code)
+    return transition(entry, Event.EXPIRE, action=Action.NOTHING, reason=reason, code=code)
 
 
-def waiting(entry: ConsentRow, why: str, code: str | None) -> ConsentRow:
+def wait(entry: ConsentRow, reason: str, code: str | None) -> ConsentRow:
     """Return the row that is told again when what is in flight has settled."""
-    return transition(entry, Event.RETRY, duty="wait", why=why, code=code, next_attempt_at=None)
+    return transition(
+        entry, Event.RETRY, action=Action.WAIT, reason=reason, code=code, next_attempt_at=None
+    )
 
 
-def to_ask(entry: ConsentRow, why: str, code: str | None) -> ConsentRow:
+def query(entry: ConsentRow, reason: str, code: str | None) -> ConsentRow:
     """Return the row of which İYS must be asked what it holds."""
-    return transition(entry, Event.LOSE, duty="ask", why=why, code=code, next_attempt_at=None)
+    return transition(
+        entry, Event.LOSE, action=Action.QUERY, reason=reason, code=code, next_attempt_at=None
+    )
 
 
-def _is_flying(entry: ConsentRow) -> bool:
+def _is_in_flight(entry: ConsentRow) -> bool:
     return entry.state in _IN_FLIGHT or (entry.state is State.UNKNOWN and entry.is_open)
 
 
-def _to_send(entry: ConsentRow, why: str, now: datetime) -> ConsentRow:
-    owed = _owed(entry, "send", why)
+def _to_send(entry: ConsentRow, reason: str, now: datetime) -> ConsentRow:
+    row_due = _due(entry, Action.SEND, reason)
     at = entry.desired_at
-    if owed.duty == "send" and at is not None and at > now:
+    if row_due.action is Action.SEND and at is not None and at > now:
         # Honest clocks differ, and İYS takes no date ahead of its own (H162).
-        return owed.replace(next_attempt_at=at)
-    return owed
+        return row_due.replace(next_attempt_at=at)
+    return row_due
 
 
-def _owed(entry: ConsentRow, duty: str, why: str) -> ConsentRow:
+def _due(entry: ConsentRow, action: Action, reason: str) -> ConsentRow:
     match entry.state:
         case State.PENDING | State.RETRYABLE:
-            return entry.replace(duty=duty, why=why)
+            return entry.replace(action=action, reason=reason)
         case State.ACCEPTED | State.NOT_NEEDED:
-            return transition(entry, Event.REOPEN, duty=duty, why=why, next_attempt_at=None)
+            return transition(
+                entry, Event.REOPEN, action=action, reason=reason, next_attempt_at=None
+            )
         case State.IN_FLIGHT | State.AWAITING_RESULT | State.UNKNOWN:
-            event = Event.LOSE if duty == "ask" else Event.RETRY
-            return transition(entry, event, duty=duty, why=why, next_attempt_at=None)
+            event = Event.LOSE if action is Action.QUERY else Event.RETRY
+            return transition(entry, event, action=action, reason=reason, next_attempt_at=None)
         case State.REFUSED | State.EXPIRED | State.PARKED:
             # They wait for a person or a newer event.
-            return entry.replace(duty="none")
+            return entry.replace(action=Action.NOTHING)
         case _:
             assert_never(entry.state)
 
 
-def _parked(entry: ConsentRow, why: str) -> ConsentRow:
+def _park(entry: ConsentRow, reason: str) -> ConsentRow:
     if entry.state in CLOSED:
         return entry
-    return transition(entry, Event.PARK, duty="none", why=why)
+    return transition(entry, Event.PARK, action=Action.NOTHING, reason=reason)
 
 
-def _settled(entry: ConsentRow, why: str, *, told: bool) -> ConsentRow:
+def _settle(entry: ConsentRow, reason: str, *, told: bool) -> ConsentRow:
     if entry.state is State.ACCEPTED:
-        return entry.replace(duty="none", why=why, next_attempt_at=None)
+        return entry.replace(action=Action.NOTHING, reason=reason, next_attempt_at=None)
     event = Event.ACCEPT if told and entry.state in OPEN else Event.SETTLE
-    return transition(entry, event, duty="none", why=why, next_attempt_at=None)
+    return transition(entry, event, action=Action.NOTHING, reason=reason, next_attempt_at=None)
 
 
-def retried(
+def retry(
     entry: ConsentRow,
     now: datetime,
-    why: str,
+    reason: str,
     code: str | None,
     retry_after: timedelta | None = None,
 ) -> ConsentRow:
@@ -245,8 +253,8 @@ def retried(
     return transition(
         entry,
         Event.RETRY,
-        duty="send",
-        why=why,
+        action=Action.SEND,
+        reason=reason,
         code=code,
         next_attempt_at=now + backoff.after(entry.attempts, at_least=retry_after),
         lease_owner=None,

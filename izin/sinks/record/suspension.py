@@ -18,8 +18,8 @@ class Suspension:
     channel: str
     status: str
     code: str
-    why: str
-    reach: str
+    reason: str
+    scope: str
     """Whom the fault concerns: the brand, every brand of its provider, or of our account."""
     since: datetime
     recheck_at: datetime | None
@@ -41,5 +41,5 @@ class SuspensionScope:
     channel: str
     status: str
     code: str
-    why: str
-    reach: str = "brand"
+    reason: str
+    scope: str = "brand"

@@ -22,7 +22,7 @@ from izin.sinks.ledger import brands, offsets, reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.messages import Announcer
+from izin.sinks.record.messages import TopicMessages
 from tests.chaos.days.verdict import (
     HOUR,
     most_an_hour,
@@ -99,13 +99,13 @@ class VirtualDays:
         settings = KafkaSettings(topic_prefix="", partitions=1)
         self._codec = Codec()
         self._reader = DecisionReader(self._codec)
-        self._announcer = Announcer(self._codec, settings.topics)
+        self._announcer = TopicMessages(self._codec, settings.topics)
         self._sinks = VirtualSinks(
             count=self.sinks,
             database_url=self.database_url,
             time=self._time,
             transport=self._transport,
-            announcer=self._announcer,
+            topic_messages=self._announcer,
             poll_interval=self.poll_interval,
         )
         self._settings = settings
@@ -193,7 +193,7 @@ class VirtualDays:
         before = len(self._published)
         ingester = Ingester(
             ledger=ledger,
-            announcer=self._announcer,
+            topic_messages=self._announcer,
             codec=self._codec,
             settings=self._settings,
             clock=self._time.now,
@@ -244,8 +244,8 @@ class VirtualDays:
                 self._sinks.start_all()
                 left = await reads.lag(ledger, now=self._time.now())
                 if not any(
-                    (left.to_tell, left.in_flight, left.awaiting_result, left.unknown)
-                ) and not (left.to_ask or left.waiting):
+                    (left.to_send, left.in_flight, left.awaiting_result, left.unknown)
+                ) and not (left.to_query or left.waiting):
                     return
                 await asyncio.sleep(60)
 

@@ -31,12 +31,12 @@ from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
 from izin.runtime.task_cancellation import cancel_all
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import LOCK_CLASS, Connection, Ledger
-from izin.sinks.ledger.db.notifications import NAMES, Bells
+from izin.sinks.ledger.db.notifications import NAMES, Notifications
 from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.outbound.context import Tools
 from izin.sinks.outbound.crew import crew
-from izin.sinks.record.lease import Holder
-from izin.sinks.record.messages import Announcer
+from izin.sinks.record.lease import LeaseOwner
+from izin.sinks.record.messages import TopicMessages
 from tests.chaos.days.virtual_loop import VirtualLoop
 from tests.support.builders import BRAND
 
@@ -178,11 +178,11 @@ class VirtualSinks:
     database_url: str
     time: VirtualTime
     transport: SimulatorTransport
-    announcer: Announcer
+    topic_messages: TopicMessages
     poll_interval: timedelta
     unforeseen: list[str] = field(default_factory=list)
     starts: int = 0
-    bells: Bells = field(default_factory=Bells)
+    bells: Notifications = field(default_factory=Notifications)
     _running: dict[int, asyncio.Task[None]] = field(default_factory=dict)
 
     def notify(self) -> None:
@@ -249,10 +249,10 @@ class VirtualSinks:
             tools = Tools(
                 ledger=ledger,
                 client=client,
-                announcer=self.announcer,
+                topic_messages=self.topic_messages,
                 clock=self.time.now,
                 pacer=pacer,
-                holder=Holder(
+                lease_owner=LeaseOwner(
                     owner=ledger.owner,
                     lease=sink.lease,
                     call_within=iys.timeout,

@@ -21,7 +21,7 @@ from izin.sinks.ledger import brands, reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.record.errors import LedgerUnavailableError
-from izin.sinks.record.messages import Announcer
+from izin.sinks.record.messages import TopicMessages
 from tests.chaos.sink.processes import (
     LEASE,
     DecisionSource,
@@ -115,8 +115,8 @@ class SinkCampaign:
         settings = LedgerSettings(database_url=SecretStr(self.database_url))
         began = time.monotonic()
         async with Ledger(settings, owner=1) as ledger:
-            announcer = Announcer(Codec(), self.settings.topics)
-            await brands.upsert(ledger, announcer, ACTIVE, now=datetime.now(UTC))
+            topic_messages = TopicMessages(Codec(), self.settings.topics)
+            await brands.upsert(ledger, topic_messages, ACTIVE, now=datetime.now(UTC))
             try:
                 self._sinks.start()
                 for number in range(1, faults + 1):

@@ -7,12 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
@@ -21,9 +19,14 @@ from izin.consent.model import Consent, DecisionKind
 from izin.consent.ordering import decide
 from izin.local import Child, Command, free_port
 from izin.runtime import kafka
-from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.support.builders import BRAND, a_decision_record, an_event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from izin.runtime.settings import KafkaSettings
 
 USERNAME, PASSWORD = "ada@example.com", "not-a-password"
 TIMEOUT = timedelta(seconds=1)

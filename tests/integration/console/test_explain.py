@@ -18,8 +18,8 @@ from izin.schemas.topics import Topics
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.ledger.history.append import Movement
-from izin.sinks.ledger.unit_of_work import Changes
-from izin.sinks.record.messages import Announcer
+from izin.sinks.ledger.unit_of_work import UnitOfWork
+from izin.sinks.record.messages import TopicMessages
 from izin.sinks.record.row import ConsentRow
 from tests.integration.console.conftest import Izin
 from tests.support.builders import BRAND, NOON, PHONE
@@ -42,7 +42,7 @@ async def _tell() -> None:
     later = NOON + timedelta(minutes=5)
     said = {"source": "HS_WEB", "consent_date": NOON, "origin": "crm"}
     async with open_ledger(settings) as ledger:
-        changes = Changes(Announcer(Codec(), Topics()), now=later)
+        changes = UnitOfWork(TopicMessages(Codec(), Topics()), now=later)
         changes.put(None, an_entry())
         changes.note(a_movement("observation", by="push", stream="IYS", source="IYS_WEB"))
         changes.note(a_movement("decision", event=said, reason="newer", opted_out=False))
@@ -65,7 +65,7 @@ def an_entry() -> ConsentRow:
         desired_event_id="event-1",
         registered="RET",
         state="parked",
-        why="reconsent",
+        reason="reconsent",
         updated_at=NOON,
     )
 
@@ -133,12 +133,12 @@ async def _store_waiting(phone: str) -> None:
         desired_status="RET",
         registered="UNKNOWN",
         state="pending",
-        duty="send",
-        why="opt-out",
+        action="send",
+        reason="opt-out",
         due_at=NOON,
     )
     async with open_ledger(LedgerSettings()) as ledger, ledger.transaction() as connection:
-        changes = Changes(Announcer(Codec(), Topics()), now=NOON)
+        changes = UnitOfWork(TopicMessages(Codec(), Topics()), now=NOON)
         changes.put(None, waiting)
         await changes.write(connection)
 

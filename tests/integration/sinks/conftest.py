@@ -17,8 +17,8 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.outbound.context import Tools
-from izin.sinks.record.lease import Holder
-from izin.sinks.record.messages import Announcer
+from izin.sinks.record.lease import LeaseOwner
+from izin.sinks.record.messages import TopicMessages
 from tests.integration.sinks.house import IYS_CODE, PASSWORD, USERNAME, Clock, House, Turns, Twin
 from tests.support.builders import BRAND
 
@@ -93,10 +93,10 @@ async def house(ledger: Ledger, twin: Twin, iys_settings: IysSettings) -> AsyncI
         tools = Tools(
             ledger=ledger,
             client=client,
-            announcer=Announcer(codec, settings.topics),
+            topic_messages=TopicMessages(codec, settings.topics),
             clock=clock,
             pacer=pacer,
-            holder=Holder(
+            lease_owner=LeaseOwner(
                 owner=ledger.owner, lease=timedelta(seconds=60), call_within=timedelta(seconds=5)
             ),
             unforeseen=unforeseen.append,

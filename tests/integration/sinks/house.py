@@ -19,12 +19,12 @@ from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.unit_of_work import lock
-from izin.sinks.outbound.batch_results import Settler
+from izin.sinks.outbound.batch_results import BatchResultPoller
 from izin.sinks.outbound.context import Tools
-from izin.sinks.outbound.recover import Recoverer
-from izin.sinks.outbound.schedule import Submitter
-from izin.sinks.outbound.send import Teller
-from izin.sinks.outbound.status_query import Asker
+from izin.sinks.outbound.recover import SubmissionRecovery
+from izin.sinks.outbound.schedule import Scheduler
+from izin.sinks.outbound.send import Sender
+from izin.sinks.outbound.status_query import StatusQuerier
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.row import ConsentRow
 from tests.support.builders import BRAND, CUSTOMER, a_decision_record, a_key, an_event
@@ -186,37 +186,39 @@ class House:
         return self.tools.ledger
 
     @property
-    def teller(self) -> Teller:
+    def sender(self) -> Sender:
         """Tells submissions."""
-        return Teller(tools=self.tools, result_delay=RESULT_DELAY)
+        return Sender(tools=self.tools, result_delay=RESULT_DELAY)
 
     @property
-    def asker(self) -> Asker:
+    def querier(self) -> StatusQuerier:
         """Asks İYS."""
-        return Asker(tools=self.tools)
+        return StatusQuerier(tools=self.tools)
 
     @property
-    def submitter(self) -> Submitter:
+    def scheduler(self) -> Scheduler:
         """Tells what is owed, after whatever was told a second ago."""
         self.passes(A_SECOND)
-        return Submitter(tools=self.tools, teller=self.teller, asker=self.asker, batch_size=1000)
+        return Scheduler(
+            tools=self.tools, sender=self.sender, querier=self.querier, batch_size=1000
+        )
 
     @property
-    def settler(self) -> Settler:
+    def poller(self) -> BatchResultPoller:
         """Asks for results."""
-        return Settler(tools=self.tools, result_delay=RESULT_DELAY)
+        return BatchResultPoller(tools=self.tools, result_delay=RESULT_DELAY)
 
-    def recoverer(self, after: timedelta = RESULT_DELAY * 2) -> Recoverer:
+    def recovery(self, after: timedelta = RESULT_DELAY * 2) -> SubmissionRecovery:
         """Take up what is unanswered, after so long a time."""
         self.passes(after)
-        return Recoverer(tools=self.tools, teller=self.teller, result_delay=RESULT_DELAY)
+        return SubmissionRecovery(tools=self.tools, sender=self.sender, result_delay=RESULT_DELAY)
 
     @property
     def ingester(self) -> Ingester:
         """Reads decisions."""
         return Ingester(
             ledger=self.ledger,
-            announcer=self.tools.announcer,
+            topic_messages=self.tools.topic_messages,
             codec=self.codec,
             settings=self.settings,
             clock=self.tools.clock,
@@ -282,7 +284,9 @@ class House:
 
     async def brand(self, brand: Brand = ACTIVE) -> Brand:
         """Have a brand known to the ledger."""
-        return await brands.upsert(self.ledger, self.tools.announcer, brand, now=self.tools.clock())
+        return await brands.upsert(
+            self.ledger, self.tools.topic_messages, brand, now=self.tools.clock()
+        )
 
     async def brand_in_loading(self) -> None:
         """Have the ledger take the brand as not yet activated, so that it offers old consents."""
@@ -292,9 +296,9 @@ class House:
         """Have an ONAY of ``recipient`` registered at İYS, by batch."""
         event = onay(recipient, minutes=60)
         await self.ingest(event)
-        assert await self.submitter.bulk()
+        assert await self.scheduler.bulk()
         self.results_are_due()
-        assert await self.settler.settle()
+        assert await self.poller.settle()
         assert (await self.entry(recipient)).state == "accepted"
 
 

@@ -29,7 +29,7 @@ from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
-from izin.sinks.record.messages import Announcer
+from izin.sinks.record.messages import TopicMessages
 from tests.integration.sinks.house import ACTIVE
 from tests.support.builders import NOON, a_decision_record, a_statement, an_event
 
@@ -69,14 +69,14 @@ async def prepared(url: str) -> None:
     await migrate(url)
     async with Ledger(LedgerSettings(database_url=SecretStr(url)), owner=1) as ledger:
         for brand in BRANDS:
-            await brands.upsert(ledger, Announcer(CODEC, Topics()), brand, now=NOW)
+            await brands.upsert(ledger, TopicMessages(CODEC, Topics()), brand, now=NOW)
 
 
 def ingester(ledger: Ledger) -> Ingester:
     """Return one whose clock stands still."""
     return Ingester(
         ledger=ledger,
-        announcer=Announcer(CODEC, Topics()),
+        topic_messages=TopicMessages(CODEC, Topics()),
         codec=CODEC,
         settings=KafkaSettings(),
         clock=lambda: NOW,
@@ -152,7 +152,7 @@ WRITTEN = """SELECT (SELECT json_agg(to_jsonb(c) ORDER BY c.key) FROM consents A
         WHERE o.key LIKE %(mark)s) AS outbox"""
 
 
-TOLD = """UPDATE consents AS c SET duty = 'none', attempts = 1, lease_owner = NULL,
+TOLD = """UPDATE consents AS c SET action = 'nothing', attempts = 1, lease_owner = NULL,
     state = (ARRAY['accepted', 'not_needed', 'awaiting_result', 'parked', 'retryable'])[told.n],
     registered = (ARRAY['ONAY', 'RET', 'UNKNOWN', 'NOT_ONAY', 'ONAY'])[told.n],
     registered_source = (ARRAY['HS_WEB', 'IYS_WEB', NULL, NULL, 'HS_WEB'])[told.n],

@@ -70,10 +70,11 @@ async def test_what_fails_anywhere_is_known_everywhere(ledger: Ledger):
     assert (one.standing, two.standing) == (Reputation.CRITICAL, Reputation.CRITICAL)
     assert await codes(ledger, "one") == (("add", "200", 7), ("add", "H175", 3))
     (before,) = await ledger.fetch(
-        "UPDATE budgets SET free_at = clock_timestamp() + interval '0.1 seconds' RETURNING free_at"
+        "UPDATE rate_limits SET free_at = clock_timestamp() + interval '0.1 seconds'"
+        " RETURNING free_at"
     )
     await two.wait(CallClass.RET, "add")
-    (after,) = await ledger.fetch("SELECT free_at FROM budgets")
+    (after,) = await ledger.fetch("SELECT free_at FROM rate_limits")
     assert after["free_at"] - before["free_at"] >= timedelta(seconds=2 * Pace(rate=500).interval)
 
 
@@ -81,15 +82,15 @@ async def test_in_grave_standing_only_what_is_due_soon_goes_in_bulk(house: House
     """A consent that has days waits; one that would be void tomorrow does not."""
     house.tools.pacer.standing = Reputation.CRITICAL
     await house.ingest(onay(PHONE))
-    assert not await house.submitter.bulk()
+    assert not await house.scheduler.bulk()
     await house.ledger.fetch(
         "UPDATE consents SET due_at = now() + interval '23 hours' RETURNING key"
     )
-    assert await house.submitter.bulk()
+    assert await house.scheduler.bulk()
     assert house.turns.classes[-1] is CallClass.DUE
     house.tools.pacer.standing = Reputation.GOOD
     await house.ingest(onay(a_phone(2)))
-    assert await house.submitter.bulk()
+    assert await house.scheduler.bulk()
     assert house.turns.classes[-1] is CallClass.BULK
 
 
@@ -144,7 +145,7 @@ async def test_a_slot_that_is_over_is_given_back(ledger: Ledger):
     assert pacer.is_over(slot)
     await pacer._take()
     (uses,) = await ledger.fetch(
-        "SELECT count(*) FILTER (WHERE there_at > 0) AS taken FROM budgets, unnest(uses)"
+        "SELECT count(*) FILTER (WHERE arrived_at > 0) AS taken FROM rate_limits, unnest(uses)"
     )
     assert uses["taken"] == 1
 
@@ -166,13 +167,13 @@ async def test_a_call_that_left_late_is_waited_for_as_long(ledger: Ledger):
     pacer = LedgerPacer(ledger, Pace(rate=10), address="one")
     await pacer.begin()
 
-    async def there_at(slot: Slot) -> float:
+    async def arrived_at(slot: Slot) -> float:
         await pacer._take()
         (use,) = await ledger.fetch(
-            "SELECT there_at FROM budgets, unnest(uses) AS use WHERE use.slot = %(slot)s",
+            "SELECT arrived_at FROM rate_limits, unnest(uses) AS use WHERE use.slot = %(slot)s",
             {"slot": slot.number},
         )
-        return float(use["there_at"])
+        return float(use["arrived_at"])
 
     def later(note: Callable[[Slot], T], slot: Slot, seconds: float) -> T:
         real, pacer._clock = pacer._clock, lambda: slot.at + seconds
@@ -183,11 +184,11 @@ async def test_a_call_that_left_late_is_waited_for_as_long(ledger: Ledger):
 
     slot = await pacer._take()
     assert later(pacer.left, slot, 0.06) == slot
-    in_time = await there_at(slot)
+    in_time = await arrived_at(slot)
     late = later(pacer.left, slot, 0.5)
-    assert await there_at(slot) == pytest.approx(in_time + 0.44, abs=0.01)
+    assert await arrived_at(slot) == pytest.approx(in_time + 0.44, abs=0.01)
     later(pacer.arrived, late, 0.55 - 0.44)
-    assert await there_at(slot) == pytest.approx(in_time + 0.41, abs=0.01)
+    assert await arrived_at(slot) == pytest.approx(in_time + 0.41, abs=0.01)
 
 
 async def test_the_ledger_grants_slots_as_the_policy_does(ledger: Ledger):
@@ -197,7 +198,7 @@ async def test_the_ledger_grants_slots_as_the_policy_does(ledger: Ledger):
     await pacer.begin()
     began = pacer._clock()
     state = PaceState()
-    taken, reckoned = [], []
+    taken, with_terms = [], []
     for number in range(1, 31):
         if number == 15:  # the sixth to the eighth were answered, the ninth was not used
             there = [(6, began + 0.2), (8, began), (7, began + 0.1), (9, -math.inf), (1, -math.inf)]
@@ -209,7 +210,7 @@ async def test_the_ledger_grants_slots_as_the_policy_does(ledger: Ledger):
         assert slot.at <= slot.opens_at
         taken.append((slot.number, slot.opens_at))
         state, granted = pace.next_slot(state, 0.0)
-        reckoned.append((granted.number, granted.at))
-    assert [slot for slot, _ in taken] == [slot for slot, _ in reckoned]
-    for (_, comes_at), (_, at) in zip(taken, reckoned, strict=True):
+        with_terms.append((granted.number, granted.at))
+    assert [slot for slot, _ in taken] == [slot for slot, _ in with_terms]
+    for (_, comes_at), (_, at) in zip(taken, with_terms, strict=True):
         assert comes_at - began == pytest.approx(at, abs=0.5)

@@ -16,10 +16,10 @@ from izin.sinks.ledger.history import append, verify
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.history.hash_chain import Fact, said
 from izin.sinks.ledger.history.verify import Fault, Verified
-from izin.sinks.monitor.anchors import Anchorer
+from izin.sinks.monitor.anchors import AnchorWriter
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.errors import LedgerFaultError, UnreadableAnchorError
-from izin.sinks.record.messages import Announcer
+from izin.sinks.record.messages import TopicMessages
 
 pytestmark = pytest.mark.database
 
@@ -33,11 +33,11 @@ AN_ANCHOR = (
 EDIT = """UPDATE movements SET status = 'RET' WHERE shard = 0 AND place = 3"""
 
 
-def anchorer(ledger: Ledger, file: Path | None) -> Anchorer:
+def anchorer(ledger: Ledger, file: Path | None) -> AnchorWriter:
     """Return who anchors the ledger's chains."""
-    return Anchorer(
+    return AnchorWriter(
         ledger=ledger,
-        announcer=Announcer(Codec(), Topics()),
+        topic_messages=TopicMessages(Codec(), Topics()),
         file=file,
         clock=lambda: datetime.now(UTC),
         interval=timedelta(minutes=10),
@@ -182,7 +182,7 @@ def an_act(source: str, now: datetime) -> Movement:
         status=None,
         source=source,
         occurred_at=now,
-        data={"why": 'a "word" of Ayşe \\ \n\u0007', "codes": [1, 2.5, None, True]},
+        data={"reason": 'a "word" of Ayşe \\ \n\u0007', "codes": [1, 2.5, None, True]},
         may_repeat=True,
     )
 

@@ -9,7 +9,7 @@ from izin.iys.client import IysClient
 from izin.iys.wire_format.consents import MovementPage, Stream
 from izin.iys.wire_format.json_reader import to_turkish
 from izin.sinks.ledger import suspensions as standing
-from izin.sinks.monitor.deadlines import Watch
+from izin.sinks.monitor.deadlines import DeadlineMonitor
 from izin.sinks.record.suspension import EVERY
 from tests.integration.sinks.hearing import decided, fresh, pull
 from tests.integration.sinks.house import (
@@ -37,9 +37,9 @@ async def test_a_pending_onay_is_not_told_over_a_newer_no_that_pull_has_shown(ho
     await pull(house, Stream.IYS)
     entry = await house.entry()
     assert (entry.registered, entry.desired_status) == ("RET", "ONAY")
-    await house.submitter.bulk()
+    await house.scheduler.bulk()
     house.results_are_due()
-    await house.settler.settle()
+    await house.poller.settle()
     entry = await house.entry()
     assert (house.twin.register(), entry.may_send) == ({PHONE: "RET"}, False)
 
@@ -57,10 +57,10 @@ async def test_a_lost_onay_is_not_told_again_over_a_no_that_pull_has_shown(house
             {"soon": house.clock() + timedelta(minutes=50)},
         )
         house.twin.weather("addV2", drop="before")
-        assert await house.submitter.last_hour()
+        assert await house.scheduler.last_hour()
     else:
         house.twin.weather("batchV2", drop="before")
-        assert await house.submitter.bulk()
+        assert await house.scheduler.bulk()
     assert (await house.entry()).state == "unknown"
     await decided(house, await pull(house, Stream.IYS))
     entry = await house.entry()
@@ -70,12 +70,12 @@ async def test_a_lost_onay_is_not_told_again_over_a_no_that_pull_has_shown(house
         "ONAY",
     )
     for _ in range(3):
-        await house.recoverer(A_SECOND * 10).recover()
+        await house.recovery(A_SECOND * 10).recover()
         house.results_are_due()
-        await house.settler.settle()
+        await house.poller.settle()
     assert house.twin.register() == {PHONE: "RET"}
     entry = await house.entry()
-    assert (entry.state, entry.why, entry.may_send) == ("parked", "reconsent", False)
+    assert (entry.state, entry.reason, entry.may_send) == ("parked", "reconsent", False)
 
 
 async def test_an_onay_that_iys_was_too_busy_for_is_not_told_over_a_no(house: House):
@@ -96,12 +96,12 @@ async def test_an_onay_that_iys_was_too_busy_for_is_not_told_over_a_no(house: Ho
 
     house.turns.meanwhile = pushed
     house.twin.weather("batchV2", status=400, code="H123")
-    assert await house.submitter.bulk()
+    assert await house.scheduler.bulk()
     assert (await house.entry()).registered == "RET"
     house.passes(timedelta(minutes=1))
-    assert not await house.submitter.bulk()
+    assert not await house.scheduler.bulk()
     house.results_are_due()
-    await house.settler.settle()
+    await house.poller.settle()
     assert house.twin.register() == {PHONE: "RET"}
     assert (await house.entry()).may_send is False
 
@@ -110,7 +110,7 @@ async def loses_the_right(house: House, by: str) -> None:
     """Have the right to the key's type be lost, as a person or İYS says."""
     if by == "person":
         left = (Channel.ARAMA, Channel.EPOSTA)
-        await standing.keep_rights(house.ledger, BRAND, left, by="ada", now=house.clock())
+        await standing.set_rights(house.ledger, BRAND, left, by="ada", now=house.clock())
         return
     async with house.ledger.transaction() as connection:
         await standing.stop(
@@ -120,7 +120,7 @@ async def loses_the_right(house: House, by: str) -> None:
             channel="MESAJ",
             status=EVERY,
             code="H353",
-            why="no right",
+            reason="no right",
             now=house.clock(),
         )
 
@@ -128,7 +128,7 @@ async def loses_the_right(house: House, by: str) -> None:
 async def has_the_right_again(house: House, by: str) -> None:
     """Have it be given back: a person says so, or İYS takes a record of the type."""
     if by == "person":
-        await standing.keep_rights(house.ledger, BRAND, tuple(Channel), by="ada", now=house.clock())
+        await standing.set_rights(house.ledger, BRAND, tuple(Channel), by="ada", now=house.clock())
         return
     async with house.ledger.transaction() as connection:
         await standing.lift(connection, BRAND, "MESAJ", "ONAY", account="ada")
@@ -175,8 +175,8 @@ async def test_a_no_behind_a_gap_that_pull_cannot_close_is_not_passed_over_in_si
     for _ in range(5):
         house.passes(timedelta(minutes=15))
         await decided(house, await pull(house))
-        await house.asker.ask()
-    watch = Watch(ledger=house.ledger, clock=house.clock, interval=timedelta(minutes=1))
+        await house.querier.ask()
+    watch = DeadlineMonitor(ledger=house.ledger, clock=house.clock, interval=timedelta(minutes=1))
     entry = await house.entry()
     assert entry.may_send is False or await watch.look()
 
@@ -186,7 +186,7 @@ async def test_a_stream_that_cannot_be_pulled_rings(house: House):
     await house.told_onay(PHONE)
     await pull(house)
     house.twin.weather("changes", status=422, code="H506", times=None)
-    watch = Watch(ledger=house.ledger, clock=house.clock, interval=timedelta(minutes=1))
+    watch = DeadlineMonitor(ledger=house.ledger, clock=house.clock, interval=timedelta(minutes=1))
     for _ in range(7):
         house.passes(timedelta(days=1))
         await pull(house)
@@ -198,7 +198,7 @@ async def test_an_old_yes_that_another_writer_uploads_late_does_not_undo_our_no(
     was given before it.
     """
     await house.ingest(ret(PHONE, minutes=30))
-    assert await house.submitter.opt_out()
+    assert await house.scheduler.opt_out()
     assert (await house.entry()).state == "not_needed"
     house.passes(A_SECOND * 5)
     older = to_turkish(recently(120))
@@ -209,8 +209,8 @@ async def test_an_old_yes_that_another_writer_uploads_late_does_not_undo_our_no(
     await decided(house, await pull(house, Stream.HS))
     for _ in range(5):
         house.passes(timedelta(minutes=15))
-        await house.submitter.opt_out()
-        await house.asker.ask()
+        await house.scheduler.opt_out()
+        await house.querier.ask()
         await decided(house, await pull(house))
     assert (await house.entry()).desired_status == "RET"
     assert house.twin.register() == {PHONE: "RET"}

@@ -10,9 +10,9 @@ from izin.iys import CircuitState
 from izin.iys.transport.circuit_breaker import CircuitBreakerPolicy
 from izin.sinks.ledger import brands, claims, offsets, reads, submissions
 from izin.sinks.ledger import suspensions as standing
-from izin.sinks.ledger.unit_of_work import Changes
+from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.record.errors import ConcurrentChangeError
-from izin.sinks.record.lease import Holder
+from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.submission import BATCH, SINGLE
 from tests.integration.sinks.house import ACTIVE, TOPIC, House, a_phone, onay, ret
 from tests.support.builders import PHONE
@@ -24,7 +24,7 @@ async def intended(house: House, recipients: list[str], kind: str) -> None:
     """Keep the intent to tell, as a process does that is killed before the call."""
     # Two movements of a key lie a second apart.
     house.passes(timedelta(seconds=1))
-    dead = Holder(owner="7", lease=timedelta(hours=1), call_within=timedelta(seconds=5))
+    dead = LeaseOwner(owner="7", lease=timedelta(hours=1), call_within=timedelta(seconds=5))
     async with house.ledger.transaction() as connection:
         first, now = await house.entry(recipients[0]), house.clock()
         values = {
@@ -33,13 +33,13 @@ async def intended(house: House, recipients: list[str], kind: str) -> None:
             "status": first.desired_status,
             "registered": list(Registered),
             "now": now,
-            "grey": False,
+            "overdue": False,
             "size": len(recipients),
         }
-        found = await claims.owed(connection, "claim", values)
+        found = await claims.select_rows(connection, "claim", values)
         assert {one.recipient for one in found} == set(recipients)
-        changes = Changes(house.tools.announcer, now=now)
-        await claims.claim(connection, changes, ACTIVE, found, kind=kind, holder=dead)
+        changes = UnitOfWork(house.tools.topic_messages, now=now)
+        await claims.claim(connection, changes, ACTIVE, found, kind=kind, lease_owner=dead)
         await changes.write(connection)
 
 
@@ -48,8 +48,8 @@ async def test_an_intent_whose_process_died_before_the_call_is_told(house: House
     await house.told_onay(PHONE)
     await house.ingest(ret(PHONE))
     await intended(house, [PHONE], SINGLE)
-    assert not await house.submitter.opt_out()
-    assert await house.recoverer(timedelta(0)).recover()
+    assert not await house.scheduler.opt_out()
+    assert await house.recovery(timedelta(0)).recover()
     assert (await house.entry()).state == "accepted"
     assert [one["status"] for one in house.twin.movements(PHONE)] == ["ONAY", "RET"]
 
@@ -60,7 +60,7 @@ async def test_a_living_process_keeps_what_it_tells(house: House):
     async with house.ledger.session() as connection:
         await connection.execute("SELECT pg_advisory_lock(29541, 7)")
         await intended(house, [PHONE], BATCH)
-        assert not await house.recoverer(timedelta(0)).recover()
+        assert not await house.recovery(timedelta(0)).recover()
 
 
 async def test_a_single_add_that_lost_its_answer_is_not_told_twice(house: House):
@@ -68,9 +68,9 @@ async def test_a_single_add_that_lost_its_answer_is_not_told_twice(house: House)
     await house.told_onay(PHONE)
     await house.ingest(ret(PHONE))
     house.twin.weather("addV2", drop="after")
-    assert await house.submitter.opt_out()
+    assert await house.scheduler.opt_out()
     assert (await house.entry()).state == "unknown"
-    assert await house.recoverer().recover()
+    assert await house.recovery().recover()
     entry = await house.entry()
     assert (entry.state, entry.registered) == ("accepted", "RET")
     assert [one["status"] for one in house.twin.movements(PHONE)] == ["ONAY", "RET"]
@@ -85,8 +85,8 @@ async def test_a_single_add_that_never_arrived_is_told_again(house: House, asked
     house.twin.weather("addV2", drop="before")
     if asked != 200:
         house.twin.weather("status", status=asked, code="H086")
-    assert await house.submitter.opt_out()
-    assert await house.recoverer().recover()
+    assert await house.scheduler.opt_out()
+    assert await house.recovery().recover()
     assert (await house.entry()).state == "accepted"
     assert [one["status"] for one in house.twin.movements(PHONE)] == ["ONAY", "RET"]
 
@@ -98,15 +98,15 @@ async def test_a_lost_opt_out_that_may_not_be_asked_about_is_told_again(house: H
     await house.told_onay(PHONE)
     await house.ingest(ret(PHONE))
     house.twin.weather("addV2", drop="before")
-    assert await house.submitter.opt_out()
+    assert await house.scheduler.opt_out()
     house.twin.weather("status", status=403, code="H353")
     house.twin.weather("addV2", status=403, code="H521")
-    assert await house.recoverer().recover()
+    assert await house.recovery().recover()
     (stop,) = await standing.stops(house.ledger)
     assert (stop.code, (await house.entry()).state) == ("H521", "retryable")
-    assert not await house.recoverer().recover()
+    assert not await house.recovery().recover()
     assert house.twin.calls("status") == 1
-    assert await house.submitter.opt_out()
+    assert await house.scheduler.opt_out()
     assert house.twin.register() == {PHONE: "RET"}
 
 
@@ -116,11 +116,11 @@ async def test_nothing_is_told_again_while_iys_cannot_be_asked(house: House):
     await house.ingest(ret(PHONE))
     house.twin.weather("addV2", drop="before")
     house.twin.weather("status", status=503, code="H192")
-    assert await house.submitter.opt_out()
-    assert await house.recoverer().recover()
+    assert await house.scheduler.opt_out()
+    assert await house.recovery().recover()
     assert (await house.entry()).state == "unknown"
-    assert not await house.recoverer(timedelta(0)).recover()
-    assert await house.recoverer().recover()
+    assert not await house.recovery(timedelta(0)).recover()
+    assert await house.recovery().recover()
     assert (await house.entry()).state == "accepted"
 
 
@@ -137,13 +137,13 @@ async def test_a_lease_is_looked_at_when_the_turn_has_come(house: House, *, is_t
         if is_taken:
             assert await other.recover()
 
-    tools = replace(house.tools, holder=replace(house.tools.holder, owner="7"))
+    tools = replace(house.tools, lease_owner=replace(house.tools.lease_owner, owner="7"))
     other = replace(
-        house.recoverer(timedelta(0)), tools=tools, teller=replace(house.teller, tools=tools)
+        house.recovery(timedelta(0)), tools=tools, sender=replace(house.sender, tools=tools)
     )
     house.turns.meanwhile = a_long_time
     waited = len(house.turns.classes)
-    assert await house.submitter.opt_out()
+    assert await house.scheduler.opt_out()
     if not is_taken:
         # The turn that has come is used: giving it back, all could wait for one another for ever.
         assert len(house.turns.classes) == waited + 1
@@ -156,25 +156,25 @@ async def test_a_living_process_that_waits_long_keeps_what_it_tells(house: House
     """Its leases are renewed meanwhile, so nobody takes up what it is about to tell."""
     await house.told_onay(PHONE)
     await house.ingest(ret(PHONE))
-    tools = replace(house.tools, holder=replace(house.tools.holder, owner="7"))
+    tools = replace(house.tools, lease_owner=replace(house.tools.lease_owner, owner="7"))
     other = replace(
-        house.recoverer(timedelta(0)), tools=tools, teller=replace(house.teller, tools=tools)
+        house.recovery(timedelta(0)), tools=tools, sender=replace(house.sender, tools=tools)
     )
 
     async def a_long_time() -> None:
         for _ in range(5):
             house.passes(timedelta(seconds=40))
-            await house.tools.leases.renew(house.ledger, house.tools.holder, house.clock())
+            await house.tools.leases.renew(house.ledger, house.tools.lease_owner, house.clock())
             assert not await other.recover()
 
     house.turns.meanwhile = a_long_time
     async with house.ledger.session() as connection:
         alive = {"owner": int(house.ledger.owner)}
         await connection.execute("SELECT pg_advisory_lock(29541, %(owner)s)", alive)
-        assert await house.submitter.opt_out()
+        assert await house.scheduler.opt_out()
     assert (await house.entry()).state == "accepted"
     assert [one["status"] for one in house.twin.movements(PHONE)] == ["ONAY", "RET"]
-    await house.tools.leases.renew(house.ledger, house.tools.holder, house.clock())
+    await house.tools.leases.renew(house.ledger, house.tools.lease_owner, house.clock())
     rows = await house.ledger.fetch("SELECT 1 FROM submissions WHERE lease_until IS NOT NULL")
     assert not rows
 
@@ -184,15 +184,19 @@ async def test_who_wakes_late_changes_nothing_of_what_another_tells(house: House
     await house.told_onay(PHONE)
     await house.ingest(ret(PHONE))
     await intended(house, [PHONE], SINGLE)
-    zombie = Holder(owner="8", lease=timedelta(hours=1), call_within=timedelta(seconds=5))
+    zombie = LeaseOwner(owner="8", lease=timedelta(hours=1), call_within=timedelta(seconds=5))
     async with house.ledger.transaction() as connection:
         rows = await (await connection.execute("SELECT * FROM submissions")).fetchall()
         lost = await submissions.with_items(connection, rows[-1], ACTIVE)
-        await submissions.lost(connection, lost, next_poll_at=house.clock(), holder=zombie)
-        await submissions.ask_again(connection, lost, next_poll_at=house.clock(), holder=zombie)
-        assert await submissions.renew(connection, lost, now=house.clock(), holder=zombie) is None
+        await submissions.lost(connection, lost, next_poll_at=house.clock(), lease_owner=zombie)
+        await submissions.poll_later(
+            connection, lost, next_poll_at=house.clock(), lease_owner=zombie
+        )
+        assert (
+            await submissions.renew(connection, lost, now=house.clock(), lease_owner=zombie) is None
+        )
         with pytest.raises(ConcurrentChangeError):
-            await submissions.resend(connection, lost, now=house.clock(), holder=zombie)
+            await submissions.resend(connection, lost, now=house.clock(), lease_owner=zombie)
     rows = await house.ledger.fetch("SELECT state, lease_owner FROM submissions ORDER BY id")
     assert (rows[-1]["state"], rows[-1]["lease_owner"]) == ("intent", "7")
 
@@ -202,11 +206,11 @@ async def test_a_batch_that_lost_its_answer_is_not_told_twice(house: House):
     people = [a_phone(number) for number in range(3)]
     await house.ingest(*(onay(person) for person in people))
     house.twin.weather("batchV2", drop="after")
-    assert await house.submitter.bulk()
+    assert await house.scheduler.bulk()
     assert {(await house.entry(person)).state for person in people} == {"unknown"}
-    assert await house.recoverer().recover()
+    assert await house.recovery().recover()
     house.results_are_due()
-    assert await house.settler.settle()
+    assert await house.poller.settle()
     assert {(await house.entry(person)).state for person in people} == {"accepted"}
     assert [len(house.twin.movements(person)) for person in people] == [1, 1, 1]
 
@@ -215,9 +219,9 @@ async def test_what_is_no_longer_desired_is_not_told_again(house: House):
     """An ONAY lost on the way, and then an opt-out: the ONAY is read, never sent again."""
     await house.ingest(onay(PHONE, minutes=10))
     house.twin.weather("batchV2", drop="before")
-    assert await house.submitter.bulk()
+    assert await house.scheduler.bulk()
     await house.ingest(ret(PHONE, minutes=5))
-    assert await house.recoverer().recover()
+    assert await house.recovery().recover()
     entry = await house.entry()
     assert entry.onay_open is False
     assert entry.registered == "NONE"
@@ -233,7 +237,7 @@ async def test_while_iys_is_away_nothing_is_claimed(house: House):
     house.twin.weather("batchV2", drop="before", times=20)
     people = [a_phone(number) for number in range(30)]
     await house.ingest(*(onay(person) for person in people))
-    one_by_one = replace(house.submitter, batch_size=1)
+    one_by_one = replace(house.scheduler, batch_size=1)
     while await one_by_one.bulk():
         pass
     assert house.twin.calls("batchV2") == 1 + CircuitBreakerPolicy().opens_after
@@ -241,21 +245,21 @@ async def test_while_iys_is_away_nothing_is_claimed(house: House):
     states = [(await house.entry(person)).state for person in people]
     assert states.count("pending") == 30 - CircuitBreakerPolicy().opens_after
     await house.ingest(ret(a_phone(99)))
-    assert await house.submitter.opt_out()
+    assert await house.scheduler.opt_out()
     assert house.twin.register() == {a_phone(99): "RET"}
 
 
 async def test_an_answer_counts_once(house: House):
     """The same results asked for twice change nothing the second time."""
     await house.ingest(onay(PHONE))
-    await house.submitter.bulk()
+    await house.scheduler.bulk()
     house.results_are_due()
-    await house.settler.settle()
+    await house.poller.settle()
     before = await house.outcomes()
     await house.ledger.fetch(
         "UPDATE submissions SET state = 'awaiting_result', next_poll_at = now() RETURNING id"
     )
-    await house.settler.settle()
+    await house.poller.settle()
     assert await house.outcomes() == before
 
 
@@ -285,13 +289,13 @@ async def test_an_unknown_brand_parks_and_goes_on_when_it_is_known(house: House)
     """Nothing is dropped for a brand nobody has described yet."""
     stranger = onay(PHONE, brand_code=999_999)
     await house.ingest(stranger)
-    rows = await house.ledger.fetch("SELECT state, why FROM consents")
-    assert [(row["state"], row["why"]) for row in rows] == [("parked", "unknown-brand")]
+    rows = await house.ledger.fetch("SELECT state, reason FROM consents")
+    assert [(row["state"], row["reason"]) for row in rows] == [("parked", "unknown-brand")]
     (kept,) = (await reads.history(house.ledger, PHONE)).entries
     assert kept.brand_code == 999_999
     await brands.upsert(
         house.ledger,
-        house.tools.announcer,
+        house.tools.topic_messages,
         replace(ACTIVE, brand_code=999_999),
         now=datetime.now(UTC),
     )

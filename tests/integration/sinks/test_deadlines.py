@@ -16,7 +16,7 @@ from izin.iys import CircuitState
 from izin.runtime.observe import _mask_event
 from izin.sinks.ledger import deadlines
 from izin.sinks.ledger import suspensions as standing
-from izin.sinks.monitor.deadlines import Alarm, Watch
+from izin.sinks.monitor.deadlines import Alert, DeadlineMonitor
 from izin.sinks.record.suspension import EVERY
 from tests.integration.sinks.house import ACTIVE, House, a_phone, onay, ret
 from tests.support.builders import BRAND, PHONE
@@ -52,11 +52,11 @@ async def test_what_is_not_settled_is_counted_by_how_much_of_its_term_has_passed
 
 async def test_an_alarm_rings_when_more_has_come_so_far_and_not_at_every_look(house: House):
     """Whoever is called ten times for one thing does not come the eleventh time."""
-    watch = Watch(ledger=house.ledger, clock=house.clock, interval=timedelta(minutes=1))
+    watch = DeadlineMonitor(ledger=house.ledger, clock=house.clock, interval=timedelta(minutes=1))
     await house.ingest(onay(PHONE), onay(a_phone(2)))
     assert await watch.look() == ()
     await term_has_passed(house, PHONE, 0.96)
-    rung = Alarm(brand_code=BRAND, channel="MESAJ", status="ONAY", stage="past_95", keys=1)
+    rung = Alert(brand_code=BRAND, channel="MESAJ", status="ONAY", stage="past_95", keys=1)
     assert await watch.look() == (rung,)
     assert await watch.look() == ()
     await term_has_passed(house, PHONE, 1.01)
@@ -69,14 +69,14 @@ async def test_opt_outs_that_are_kept_from_iys_ring_at_once(house: House):
     """Nobody waits until their term is half over: a person can withdraw them on İYS's own pages. A
     consent behind the same fault waits, and what is not stopped rings for nobody.
     """
-    watch = Watch(ledger=house.ledger, clock=house.clock, interval=timedelta(minutes=1))
+    watch = DeadlineMonitor(ledger=house.ledger, clock=house.clock, interval=timedelta(minutes=1))
     await house.told_onay(PHONE)
     await house.told_onay(a_phone(2))
     await house.ingest(ret(PHONE), onay(a_phone(3)))
     assert await watch.look() == ()
     house.twin.weather("addV2", status=403, code="H521")
-    assert await house.submitter.opt_out()
-    rung = Alarm(brand_code=BRAND, channel="MESAJ", status="RET", stage="kept", keys=1)
+    assert await house.scheduler.opt_out()
+    rung = Alert(brand_code=BRAND, channel="MESAJ", status="RET", stage="kept", keys=1)
     assert await watch.look() == (rung,)
     assert await watch.look() == ()
     await house.ingest(ret(a_phone(2)))
@@ -93,13 +93,13 @@ async def test_an_opt_out_told_too_late_is_a_breach_on_record(
     await house.told_onay(PHONE)
     await house.told_onay(a_phone(2))
     await house.ingest(ret(a_phone(2)))
-    assert await house.submitter.opt_out()
+    assert await house.scheduler.opt_out()
     await house.ingest(ret(PHONE))
     house.passes(timedelta(days=15))
-    assert await house.submitter.opt_out()
+    assert await house.scheduler.opt_out()
     entry = await house.entry()
     # İYS refuses it for its date by then; the one of today that follows is another event.
-    assert (entry.state, entry.duty, entry.code) == ("refused", "rescue", "H467")
+    assert (entry.state, entry.action, entry.code) == ("refused", "rescue", "H467")
     (breach,) = await deadlines.breaches(house.ledger)
     assert breach["key"].endswith(PHONE)
     monkeypatch.setenv("DATABASE_URL", database_url)
@@ -117,7 +117,7 @@ async def test_opt_outs_behind_a_fault_go_into_a_file_for_a_person(
     await house.told_onay(PHONE)
     await house.ingest(ret(PHONE), onay(a_phone(2)))
     house.twin.weather("addV2", status=403, code="H521")
-    assert await house.submitter.opt_out()
+    assert await house.scheduler.opt_out()
     monkeypatch.setenv("DATABASE_URL", database_url)
     file = tmp_path / "opt-outs.csv"
     words = ["deadlines", "opt-outs", str(BRAND), "--file", str(file)]
@@ -181,14 +181,14 @@ async def test_what_is_past_due_goes_in_a_batch_of_its_own(house: House):
         " WHERE recipient = ANY(%(past)s) RETURNING key",
         {"now": house.clock(), "past": [people[1], people[3]]},
     )
-    assert await house.submitter.bulk()
+    assert await house.scheduler.bulk()
     assert [(await house.entry(one)).state for one in people] == [
         "pending",
         "awaiting_result",
         "pending",
         "awaiting_result",
     ]
-    assert await house.submitter.bulk()
+    assert await house.scheduler.bulk()
     assert {(await house.entry(one)).state for one in people} == {"awaiting_result"}
 
 
@@ -206,21 +206,21 @@ async def test_a_closed_subscription_stops_every_brand_of_its_provider_and_one_t
     await house.told_onay(a_phone(2))
     house.twin.weather("addV2", status=403, code="H524", times=2)
     await house.ingest(ret(PHONE), ret(a_phone(2)))
-    assert await house.submitter.opt_out()
+    assert await house.scheduler.opt_out()
     stops = await standing.stops(house.ledger)
-    assert [(one.brand_code, one.reach, one.code) for one in stops] == [
+    assert [(one.brand_code, one.scope, one.code) for one in stops] == [
         (BRAND, "provider", "H524"),
         (BRAND + 1, "provider", "H524"),
     ]
-    assert not await house.submitter.opt_out()
+    assert not await house.scheduler.opt_out()
     house.passes(timedelta(minutes=1))
-    assert await house.submitter.opt_out()
+    assert await house.scheduler.opt_out()
     first, following = await standing.stops(house.ledger)
     assert first.rechecks == following.rechecks == 1
     assert first.recheck_at == following.recheck_at >= house.clock() + timedelta(seconds=100)
     assert await standing.try_now(house.ledger, BRAND, now=house.clock()) == 1
     house.passes(timedelta(minutes=1))
-    assert await house.submitter.opt_out()
+    assert await house.scheduler.opt_out()
     assert await standing.stops(house.ledger) == ()
 
 
@@ -235,12 +235,12 @@ async def test_a_spent_quota_stays_when_an_opt_out_passes(house: House):
             channel=EVERY,
             status="ONAY",
             code="H525",
-            why="the quota is spent",
-            reach="provider",
+            reason="the quota is spent",
+            scope="provider",
             now=house.clock(),
         )
     await house.ingest(ret(PHONE))
-    assert await house.submitter.opt_out()
+    assert await house.scheduler.opt_out()
     assert [one.code for one in await standing.stops(house.ledger)] == ["H525"]
 
 
@@ -250,9 +250,9 @@ async def test_credentials_that_iys_does_not_take_stop_every_brand(house: House)
     await house.told_onay(PHONE)
     await house.ingest(ret(PHONE))
     house.twin.weather("addV2", status=401, code="H251")
-    assert await house.submitter.opt_out()
+    assert await house.scheduler.opt_out()
     stops = await standing.stops(house.ledger)
-    assert [(one.brand_code, one.reach) for one in stops] == [
+    assert [(one.brand_code, one.scope) for one in stops] == [
         (BRAND, "account"),
         (BRAND + 1, "account"),
     ]

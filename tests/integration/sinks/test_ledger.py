@@ -112,7 +112,7 @@ async def test_after_too_many_every_process_slows_down(ledger: Ledger):
     await pacer.begin()
     await pacer.throttled()
     await pacer.throttled()
-    rows = await ledger.fetch("SELECT factor FROM budgets")
+    rows = await ledger.fetch("SELECT factor FROM rate_limits")
     assert rows[0]["factor"] == 0.5
 
 
@@ -164,10 +164,10 @@ async def test_the_backlog_is_told_by_deadlines_apart_what_is_kept_back(house: H
     said = [onay(f"+90555000000{n}", minutes=10 + n) for n in range(3)]
     await house.ingest(*said, ret("+905550000009"))
     found = await reads.backlog(house.ledger)
-    assert {(one.status, one.count) for one in found.telling} >= {(Status.RET, 1)}
-    assert sum(one.count for one in found.telling if one.status is Status.ONAY) == 3
+    assert {(one.status, one.count) for one in found.ready} >= {(Status.RET, 1)}
+    assert sum(one.count for one in found.ready if one.status is Status.ONAY) == 3
     assert not found.held
-    earliest = min(one.due_at for one in found.telling if one.status is Status.ONAY)
+    earliest = min(one.due_at for one in found.ready if one.status is Status.ONAY)
     assert earliest == due_at(said[-1].consent_date, ACTIVE.clock)
     async with house.ledger.transaction() as connection:
         now = house.tools.clock()
@@ -178,17 +178,17 @@ async def test_the_backlog_is_told_by_deadlines_apart_what_is_kept_back(house: H
             channel=EVERY,
             status="ONAY",
             code="H525",
-            why="the quota is spent",
+            reason="the quota is spent",
             now=now,
         )
     found = await reads.backlog(house.ledger)
-    assert [(one.status, one.expires_at, one.count) for one in found.telling] == [
+    assert [(one.status, one.expires_at, one.count) for one in found.ready] == [
         (Status.RET, None, 1)
     ]
     assert sum(one.count for one in found.held) == 3
     await house.brand(replace(ACTIVE, status="stopped"))
     found = await reads.backlog(house.ledger)
-    assert not found.telling
+    assert not found.ready
     assert sum(one.count for one in found.held) == 4
 
 

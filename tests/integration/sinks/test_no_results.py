@@ -34,20 +34,20 @@ async def test_results_that_iys_refuses_for_good_are_given_up(house: House):
     """
     people = [a_phone(number) for number in range(60)]
     await house.ingest(*(onay(person, minutes=60) for person in people))
-    assert await house.submitter.bulk()
+    assert await house.scheduler.bulk()
     house.results_are_due()
-    assert await house.settler.settle()
+    assert await house.poller.settle()
     await house.ingest(*(ret(person) for person in people))
     house.twin.order("settings", resultDelay=10**7)  # İYS never processes it
-    assert await house.submitter.opt_out()
+    assert await house.scheduler.opt_out()
     assert house.twin.calls("batchV2") == 2
     house.twin.order("settings", resultDelay=300)
     house.twin.weather("resultV2", status=403, code="H353", times=None)
     for _ in range(6):
         house.passes(timedelta(days=1))
-        await house.settler.settle()
-        await house.asker.ask()
-        await house.submitter.opt_out()
+        await house.poller.settle()
+        await house.querier.ask()
+        await house.scheduler.opt_out()
     assert set(house.twin.register().values()) == {"RET"}
 
 
@@ -66,7 +66,7 @@ async def test_opt_outs_of_a_batch_that_never_settles_are_told_again_in_time(hou
         *(ret(person, consent_date=at, received_at=at, event_id=person) for person in people)
     )
     house.twin.order("settings", resultDelay=10**7)
-    assert await house.submitter.opt_out()
+    assert await house.scheduler.opt_out()
     assert house.twin.calls("batchV2") == 1
     house.twin.order("settings", resultDelay=300)
     due = (await house.entry(people[0])).due_at
@@ -74,11 +74,11 @@ async def test_opt_outs_of_a_batch_that_never_settles_are_told_again_in_time(hou
     while house.clock() < due - timedelta(hours=1):
         house.passes(timedelta(minutes=55))
         # İYS's clock runs ahead of the one by which its token calls are counted.
-        await house.ledger.fetch("UPDATE budgets SET token_calls = '{}' RETURNING 1")
-        while await house.settler.settle():
+        await house.ledger.fetch("UPDATE rate_limits SET token_calls = '{}' RETURNING 1")
+        while await house.poller.settle():
             pass
-        await house.asker.ask()
-        await house.submitter.opt_out()
+        await house.querier.ask()
+        await house.scheduler.opt_out()
     assert set(house.twin.register().values()) == {"RET"}
 
 
@@ -88,11 +88,11 @@ async def test_results_are_given_up_after_three_days_of_asking_not_of_being_away
     house.twin.order("brands", brandCode=BRAND, iysCode=IYS_CODE, name="Örnek", activatedAt=None)
     await house.ingest(onay(PHONE))
     house.twin.weather("batchV2", drop="before")
-    assert await house.submitter.bulk()
+    assert await house.scheduler.bulk()
     house.twin.order("settings", resultDelay=3000)
-    assert await house.recoverer(timedelta(days=4)).recover()
+    assert await house.recovery(timedelta(days=4)).recover()
     house.results_are_due()
-    assert await house.settler.settle()
+    assert await house.poller.settle()
     assert (await house.entry()).state != "accepted"
     # A no comes now; nothing is to be withdrawn, İYS says; and then the yes lands.
     await house.ingest(
@@ -100,8 +100,8 @@ async def test_results_are_given_up_after_three_days_of_asking_not_of_being_away
     )
     for _ in range(8):
         house.passes(timedelta(minutes=10))
-        await house.submitter.opt_out()
-        await house.settler.settle()
+        await house.scheduler.opt_out()
+        await house.poller.settle()
     assert house.twin.register().get(PHONE) != "ONAY"
 
 
@@ -110,12 +110,12 @@ async def test_a_lost_opt_out_is_taken_up_while_bulk_rests(house: House):
     await house.told_onay(PHONE)
     await house.ingest(ret(PHONE))
     house.twin.weather("addV2", drop="before")
-    assert await house.submitter.opt_out()
+    assert await house.scheduler.opt_out()
     assert (await house.entry()).state == "unknown"
     people = [a_phone(number) for number in range(2, 40)]
     await house.ingest(*(onay(person) for person in people))
     house.twin.weather("batchV2", drop="before", times=None)
-    one_by_one = replace(house.submitter, batch_size=1)
+    one_by_one = replace(house.scheduler, batch_size=1)
     while await one_by_one.bulk():
         pass
     for _ in range(8):  # an hour and more, in which each try fails
@@ -123,7 +123,7 @@ async def test_a_lost_opt_out_is_taken_up_while_bulk_rests(house: House):
         await one_by_one.bulk()
     assert house.tools.client.circuit_state("add_batch") is CircuitState.OPEN
     assert house.tools.client.circuit_state("add") is CircuitState.CLOSED
-    await house.recoverer(A_SECOND * 30).recover()
+    await house.recovery(A_SECOND * 30).recover()
     assert house.tools.client.circuit_state("add_batch") is CircuitState.OPEN
     assert house.twin.register()[PHONE] == "RET"
 
@@ -133,11 +133,11 @@ async def test_bulk_that_was_lost_spends_nothing_that_is_kept_for_opt_outs(house
     people = [a_phone(number) for number in range(5)]
     await house.ingest(*(onay(person) for person in people))
     house.twin.weather("batchV2", drop="before")
-    assert await house.submitter.bulk()
+    assert await house.scheduler.bulk()
     await house.brand(replace(ACTIVE, status="stopped"))
     before = len(house.turns.classes)
-    recoverer = house.recoverer()
-    await recoverer.recover()
+    recovery = house.recovery()
+    await recovery.recover()
     assert house.twin.calls("status") == 5
     assert CallClass.RET not in house.turns.classes[before:]
 
@@ -150,9 +150,9 @@ async def test_who_wakes_after_a_refusal_tells_nothing_that_another_has_told_mea
     """
     people = [a_phone(number) for number in range(1, 4)]
     await house.ingest(*(onay(person) for person in people))
-    tools = replace(house.tools, holder=replace(house.tools.holder, owner="7"))
+    tools = replace(house.tools, lease_owner=replace(house.tools.lease_owner, owner="7"))
     other = replace(
-        house.recoverer(timedelta(0)), tools=tools, teller=replace(house.teller, tools=tools)
+        house.recovery(timedelta(0)), tools=tools, sender=replace(house.sender, tools=tools)
     )
     call = IysClient.add_batch
     first = True
@@ -169,19 +169,19 @@ async def test_who_wakes_after_a_refusal_tells_nothing_that_another_has_told_mea
             house.passes(timedelta(seconds=61))
             assert await other.recover()
             house.results_are_due()
-            assert await house.settler.settle()
+            assert await house.poller.settle()
             await house.ingest(
                 ret(people[0], consent_date=house.clock(), received_at=house.clock())
             )
             house.passes(A_SECOND * 2)
-            assert await house.submitter.opt_out()
+            assert await house.scheduler.opt_out()
             assert house.twin.register()[people[0]] == "RET"
             raise
 
     monkeypatch.setattr(IysClient, "add_batch", paused)
-    submitter = house.submitter
+    scheduler = house.scheduler
     with suppress(ConcurrentChangeError):
-        assert await submitter.bulk()
+        assert await scheduler.bulk()
     assert house.twin.calls("batchV2") == 2
     rows = await house.ledger.fetch(
         "SELECT 1 FROM submission_items WHERE state = 'open' AND status = 'ONAY'"

@@ -36,13 +36,13 @@ async def test_a_success_of_an_old_save_opens_nothing_though_the_batch_was_hande
     house.twin.order("brands", brandCode=BRAND, iysCode=IYS_CODE, name="Örnek", activatedAt=None)
     await house.ingest(event)
     house.twin.weather("batchV2", drop="before")
-    assert await house.submitter.bulk()
-    assert await house.recoverer().recover()
+    assert await house.scheduler.bulk()
+    assert await house.recovery().recover()
     house.results_are_due()
-    assert await house.settler.settle()
+    assert await house.poller.settle()
     for _ in range(3):
         house.passes(timedelta(minutes=5))
-        await house.asker.ask()
+        await house.querier.ask()
     entry = await house.entry()
     assert house.twin.register() == {PHONE: "RET"}
     assert (entry.registered, entry.may_send) == ("RET", False)
@@ -54,7 +54,7 @@ async def test_a_single_add_that_iys_has_saved_before_opens_nothing(house: House
     await house.ingest(event)
     soon = {"soon": house.clock() + timedelta(minutes=50)}
     await house.ledger.fetch("UPDATE consents SET expires_at = %(soon)s RETURNING key", soon)
-    assert await house.submitter.last_hour()
+    assert await house.scheduler.last_hour()
     assert (await house.entry()).state == "accepted"
     house.twin.citizen("RET", PHONE)
     house.passes(timedelta(minutes=20))
@@ -65,10 +65,10 @@ async def test_a_single_add_that_iys_has_saved_before_opens_nothing(house: House
     house.offset = 0
     await house.ingest(event)
     await house.ledger.fetch("UPDATE consents SET expires_at = %(soon)s RETURNING key", soon)
-    assert await house.submitter.last_hour()
+    assert await house.scheduler.last_hour()
     for _ in range(3):
         house.passes(timedelta(minutes=1))
-        await house.asker.ask()
+        await house.querier.ask()
     entry = await house.entry()
     assert house.twin.register() == {PHONE: "RET"}
     assert entry.may_send is False
@@ -85,10 +85,10 @@ async def test_an_old_success_opens_nothing_before_it_is_read_back(house: House)
     house.states.clear()
     house.offset = 0
     await house.ingest(event)
-    assert await house.submitter.bulk()
+    assert await house.scheduler.bulk()
     house.results_are_due()
-    assert await house.settler.settle()
+    assert await house.poller.settle()
     entry = await house.entry()
-    assert (entry.duty, entry.why) == ("ask", "told-before")
+    assert (entry.action, entry.reason) == ("query", "told-before")
     assert await house.permissions(PHONE) == [False]
     assert entry.may_send is False

@@ -22,10 +22,10 @@ from izin.sinks.ingest import ingester
 from izin.sinks.ingest.decision_reader import Read
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.notifications import Bells
-from izin.sinks.publish.outbox_relay import Deliverer
+from izin.sinks.ledger.db.notifications import Notifications
+from izin.sinks.publish.outbox_relay import OutboxRelay
 from izin.sinks.publish.publisher import Publisher
-from izin.sinks.record.messages import Announcer
+from izin.sinks.record.messages import TopicMessages
 from izin.sinks.worker import serve
 from tests.integration.sinks.house import House, Twin, a_phone, onay, ret, until
 from tests.support.builders import BRAND, PHONE
@@ -83,22 +83,22 @@ async def test_the_outbox_is_delivered_in_order_and_leaves_the_ledger(
     house: House, kafka_settings: KafkaSettings
 ):
     """Outcomes of a key arrive in the order in which they were reached."""
-    tools = replace(house.tools, announcer=Announcer(house.codec, kafka_settings.topics))
+    tools = replace(house.tools, topic_messages=TopicMessages(house.codec, kafka_settings.topics))
     house.tools = tools
     await house.told_onay(PHONE)
     await house.ingest(ret(PHONE))
-    await house.submitter.opt_out()
+    await house.scheduler.opt_out()
     await house.ledger.fetch("DELETE FROM outbox WHERE topic LIKE 'brands%' RETURNING id")
-    deliverer = Deliverer(
+    relay = OutboxRelay(
         ledger=house.ledger,
         settings=kafka_settings,
-        notifications=Bells(),
+        notifications=Notifications(),
         clock=tools.clock,
         wait=timedelta(seconds=1),
     )
-    client = await deliverer.open()
-    assert await deliverer.deliver(client)
-    assert not await deliverer.deliver(client)
+    client = await relay.open()
+    assert await relay.deliver(client)
+    assert not await relay.deliver(client)
     outcomes = written(kafka_settings, kafka_settings.topics.outcomes.name, "Outcome", 2)
     assert [(one["status"], one["outcome"]) for one in outcomes] == [
         ("ONAY", "accepted"),
@@ -118,7 +118,9 @@ async def test_pull_publishes_what_citizens_did_and_only_verifies_what_we_told(
     house.twin.citizen("RET", PHONE)
     async with Publisher(kafka_settings) as publisher:
         puller = Puller(
-            tools=replace(house.tools, announcer=Announcer(house.codec, kafka_settings.topics)),
+            tools=replace(
+                house.tools, topic_messages=TopicMessages(house.codec, kafka_settings.topics)
+            ),
             publisher=publisher,
             interval=timedelta(0),
         )
@@ -130,7 +132,7 @@ async def test_pull_publishes_what_citizens_did_and_only_verifies_what_we_told(
     assert [(one["status"], one["origin"]) for one in told] == [("RET", "iys")]
     entry = await house.entry()
     assert (entry.registered, entry.may_send) == ("RET", False)
-    rows = await house.ledger.fetch("SELECT stream, after FROM cursors ORDER BY stream")
+    rows = await house.ledger.fetch("SELECT stream, after FROM stream_cursors ORDER BY stream")
     assert all(row["after"] for row in rows)
 
 

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from izin.sinks.inbound.push import BrandDirectory, Credentials, PushRegistrar
 from izin.sinks.ledger import brands
-from izin.sinks.monitor.subscriptions import Surveyor
+from izin.sinks.monitor.subscriptions import SubscriptionMonitor
 from tests.integration.sinks.house import ACTIVE, IYS_CODE, PASSWORD, USERNAME, House, onay, ret
 from tests.support.builders import PHONE
 
@@ -17,8 +17,8 @@ pytestmark = pytest.mark.database
 
 def as_told_by(house: House, account: str, address: str) -> None:
     """Have the house's sinks be those of an account, behind an address."""
-    holder = replace(house.tools.holder, account=account, address=address)
-    house.tools = replace(house.tools, holder=holder)
+    lease_owner = replace(house.tools.lease_owner, account=account, address=address)
+    house.tools = replace(house.tools, lease_owner=lease_owner)
 
 
 @pytest.mark.parametrize(("account", "address"), [("bob", None), (None, "192.0.2.2")])
@@ -30,9 +30,9 @@ async def test_a_brand_is_told_by_its_own_account_and_from_its_own_address(
     await house.told_onay(PHONE)
     await house.ingest(ret(PHONE))
     await house.brand(replace(ACTIVE, account=account, egress_address=address))
-    assert not await house.submitter.opt_out()
+    assert not await house.scheduler.opt_out()
     as_told_by(house, account or "ada", address or "192.0.2.1")
-    assert await house.submitter.opt_out()
+    assert await house.scheduler.opt_out()
     assert house.twin.register() == {PHONE: "RET"}
 
 
@@ -41,12 +41,12 @@ async def test_only_whoever_told_a_batch_asks_for_its_results(house: House):
     await house.brand(replace(ACTIVE, account="ada"))
     as_told_by(house, "ada", "")
     await house.ingest(onay(PHONE))
-    assert await house.submitter.bulk()
+    assert await house.scheduler.bulk()
     house.results_are_due()
     as_told_by(house, "bob", "")
-    assert not await house.settler.settle()
+    assert not await house.poller.settle()
     as_told_by(house, "ada", "")
-    assert await house.settler.settle()
+    assert await house.poller.settle()
 
 
 async def test_what_was_lost_is_taken_up_by_its_own_account(house: House):
@@ -55,11 +55,11 @@ async def test_what_was_lost_is_taken_up_by_its_own_account(house: House):
     as_told_by(house, "ada", "")
     await house.ingest(onay(PHONE))
     house.twin.weather("batchV2", drop="after")
-    assert await house.submitter.bulk()
+    assert await house.scheduler.bulk()
     as_told_by(house, "bob", "")
-    assert not await house.recoverer().recover()
+    assert not await house.recovery().recover()
     as_told_by(house, "ada", "")
-    assert await house.recoverer().recover()
+    assert await house.recovery().recover()
 
 
 async def test_an_account_and_an_address_stay_until_they_are_named_anew(house: House):
@@ -73,12 +73,12 @@ async def test_an_account_and_an_address_stay_until_they_are_named_anew(house: H
 
 async def test_the_subscription_is_asked_once_a_day_and_kept(house: House):
     """What İYS shows stands in the registry, with the instant of asking."""
-    surveyor = Surveyor(tools=house.tools)
+    surveyor = SubscriptionMonitor(tools=house.tools)
     assert await surveyor.survey() == {}
     assert await surveyor.survey() == {}
     assert house.twin.calls("subscription") == 1
     (brand,) = await brands.every(house.ledger)
-    assert (brand.subscription, brand.asked_at is None) == ("ACTIVE", False)
+    assert (brand.subscription, brand.queried_at is None) == ("ACTIVE", False)
     house.passes(timedelta(days=1, seconds=1))
     house.twin.order(
         "accounts", username=USERNAME, password=PASSWORD, iysCode=IYS_CODE, subscription="PAUSED"
@@ -91,7 +91,7 @@ async def test_the_subscription_is_asked_once_a_day_and_kept(house: House):
 async def test_a_subscription_that_cannot_be_had_is_asked_for_again(house: House):
     """İYS's failure is told, and what was known stays."""
     house.twin.weather("subscription", status=500, code="H015")
-    surveyor = Surveyor(tools=house.tools)
+    surveyor = SubscriptionMonitor(tools=house.tools)
     assert list(await surveyor.survey()) == [IYS_CODE]
     assert await surveyor.survey() == {}
     (brand,) = await brands.every(house.ledger)

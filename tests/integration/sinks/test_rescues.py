@@ -4,8 +4,9 @@ from datetime import timedelta
 
 import pytest
 
+from izin.consent.obligation import Action
 from izin.schemas.records import event_from_avro
-from izin.sinks.monitor.deadlines import Watch
+from izin.sinks.monitor.deadlines import DeadlineMonitor
 from tests.integration.sinks.hearing import begins_a_second, decided
 from tests.integration.sinks.house import (
     A_SECOND,
@@ -31,13 +32,13 @@ async def test_an_opt_out_that_is_rescued_in_its_own_second_reaches_iys(house: H
     )
     await house.ingest(bad)
     entry = await house.entry()
-    assert entry.duty == "rescue"
+    assert entry.action is Action.RESCUE
     await decided(house, [event_from_avro(one) for one in await house.published()])
     for _ in range(10):
         house.passes(timedelta(minutes=10))
-        await house.submitter.opt_out()
-        await house.asker.ask()
-        await house.recoverer(timedelta(0)).recover()
+        await house.scheduler.opt_out()
+        await house.querier.ask()
+        await house.recovery(timedelta(0)).recover()
     assert house.twin.register() == {PHONE: "RET"}
 
 
@@ -45,7 +46,7 @@ async def test_an_opt_out_that_iys_refuses_in_its_own_second_reaches_iys(house: 
     """The same behind a refusal of İYS's, where the row is in no state that rings."""
     await house.told_onay(PHONE)
     house.passes(A_SECOND * 2)
-    submitter = house.submitter
+    scheduler = house.scheduler
     begins_a_second(house)
     at = house.clock()
     bad = ret(
@@ -56,15 +57,15 @@ async def test_an_opt_out_that_iys_refuses_in_its_own_second_reaches_iys(house: 
         received_at=at,
     )
     await house.ingest(bad)
-    assert await submitter.opt_out()
+    assert await scheduler.opt_out()
     entry = await house.entry()
-    assert (entry.state, entry.duty, entry.code) == ("refused", "rescue", "H180")
+    assert (entry.state, entry.action, entry.code) == ("refused", "rescue", "H180")
     await decided(house, [event_from_avro(one) for one in await house.published()])
     for _ in range(10):
         house.passes(timedelta(hours=12))
-        await house.submitter.opt_out()
-        await house.asker.ask()
-        await house.recoverer(timedelta(0)).recover()
+        await house.scheduler.opt_out()
+        await house.querier.ask()
+        await house.recovery(timedelta(0)).recover()
     assert house.twin.register() == {PHONE: "RET"}
 
 
@@ -73,13 +74,13 @@ async def test_an_opt_out_that_is_rescued_by_a_clock_that_is_behind_reaches_iys(
     await house.told_onay(PHONE)
     at = house.clock() + A_SECOND * 2
     await house.ingest(ret(PHONE, source="HS_OUR_SHOP", consent_date=at, received_at=at))
-    assert (await house.entry()).duty == "rescue"
+    assert (await house.entry()).action is Action.RESCUE
     house.passes(A_SECOND * 5)
     await decided(house, [event_from_avro(one) for one in await house.published()])
     for _ in range(10):
         house.passes(timedelta(minutes=10))
-        await house.submitter.opt_out()
-        await house.asker.ask()
+        await house.scheduler.opt_out()
+        await house.querier.ask()
     assert house.twin.register() == {PHONE: "RET"}
 
 
@@ -88,9 +89,9 @@ async def test_an_opt_out_that_waits_for_its_rescue_rings(house: House):
     await house.told_onay(PHONE)
     await house.ingest(ret(PHONE))
     house.twin.weather("addV2", status=422, code="H113")
-    assert await house.submitter.opt_out()
+    assert await house.scheduler.opt_out()
     entry = await house.entry()
-    assert (entry.state, entry.duty) == ("refused", "rescue")
+    assert (entry.state, entry.action) == ("refused", "rescue")
     house.passes(timedelta(days=10))
-    watch = Watch(ledger=house.ledger, clock=house.clock, interval=timedelta(minutes=1))
+    watch = DeadlineMonitor(ledger=house.ledger, clock=house.clock, interval=timedelta(minutes=1))
     assert await watch.look()

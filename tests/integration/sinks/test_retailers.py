@@ -13,7 +13,7 @@ ONE, OTHER = 10_000_001, 10_000_002
 async def differences(house: House) -> list[tuple[object, object]]:
     """Return which retailers İYS was told of, and which it should hold, where they differ."""
     found = await retailers.differences(house.ledger, BRAND)
-    return [(one.told_access, one.wanted_access) for one in found]
+    return [(one.registered_access, one.desired_access) for one in found]
 
 
 async def told(house: House, *access: int) -> None:
@@ -27,9 +27,9 @@ async def told(house: House, *access: int) -> None:
         retailers=[ONE, OTHER],
     )
     await house.ingest(onay(PHONE, minutes=60, retailer_access=access or None))
-    assert await house.submitter.bulk()
+    assert await house.scheduler.bulk()
     house.results_are_due()
-    assert await house.settler.settle()
+    assert await house.poller.settle()
     assert (await house.entry()).state == "accepted"
 
 
@@ -48,18 +48,18 @@ async def test_other_retailers_of_a_consent_that_iys_holds_wait_for_a_person(hou
     await house.ingest(onay(PHONE, minutes=30, retailer_access=(OTHER, ONE)))
     entry = await house.entry()
     assert (entry.state, entry.may_send) == ("not_needed", True)
-    assert not await house.submitter.bulk()
+    assert not await house.scheduler.bulk()
     assert await differences(house) == [([ONE], [ONE, OTHER])]
     (parked,) = await reads.parked(house.ledger)
-    assert (parked.why, parked.keys) == (retailers.DIFFERENCE, 1)
+    assert (parked.reason, parked.keys) == (retailers.DIFFERENCE, 1)
     assert (await reads.lag(house.ledger, now=house.clock())).parked == 1
     requeued = await brands.requeue(
         house.ledger,
-        house.tools.announcer,
+        house.tools.topic_messages,
         BRAND,
         by="ada",
         now=house.clock(),
-        why=retailers.DIFFERENCE,
+        reason=retailers.DIFFERENCE,
     )
     assert requeued == 1
     assert await differences(house) == []
@@ -75,7 +75,7 @@ async def test_retailers_of_a_consent_that_somebody_else_wrote_wait_too(house: H
     await told(house)
     await house.ingest(onay(PHONE, minutes=30, retailer_code=ONE))
     (found,) = await retailers.differences(house.ledger, BRAND)
-    assert (found.told_code, found.wanted_code, found.wanted_access) == (None, ONE, None)
+    assert (found.registered_code, found.desired_code, found.desired_access) == (None, ONE, None)
 
 
 async def test_a_newer_statement_of_what_iys_holds_ends_the_difference(house: House):
@@ -91,12 +91,12 @@ async def test_an_opt_out_ends_what_retailers_may_do(house: House):
     await told(house, ONE)
     await house.ingest(onay(PHONE, minutes=30, retailer_access=(OTHER,)))
     await house.ingest(ret(PHONE, minutes=20))
-    assert await house.submitter.opt_out()
+    assert await house.scheduler.opt_out()
     assert await differences(house) == []
     await house.ingest(onay(PHONE, minutes=10, retailer_access=(OTHER,)))
-    assert await house.submitter.bulk()
+    assert await house.scheduler.bulk()
     house.results_are_due()
-    assert await house.settler.settle()
+    assert await house.poller.settle()
     assert (await house.entry()).state == "accepted"
     assert await differences(house) == []
 

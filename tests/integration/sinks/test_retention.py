@@ -15,13 +15,13 @@ from izin.schemas.topics import Topics
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import append, retention, verify
 from izin.sinks.record.errors import LedgerFaultError
-from izin.sinks.record.messages import Announcer
+from izin.sinks.record.messages import TopicMessages
 from tests.integration.sinks.test_chains import an_act, anchorer
 
 pytestmark = pytest.mark.database
 
 Run = Callable[..., Awaitable[tuple[int, str]]]
-ANNOUNCER = Announcer(Codec(), Topics())
+ANNOUNCER = TopicMessages(Codec(), Topics())
 JANUARY, FEBRUARY, MARCH = (date(2026, month, 1) for month in (1, 2, 3))
 LATER = datetime(2036, 2, 15, tzinfo=UTC)
 """When January's ten years are over and February's are not."""
@@ -98,8 +98,8 @@ async def test_what_is_kept_behind_a_cut_is_verified_as_ever(ledger: Ledger, fil
 async def test_what_is_held_stays_and_keeps_what_follows(ledger: Ledger):
     """A hold of a key keeps the months of it; another customer's keeps nothing."""
     now = datetime.now(UTC)
-    await retention.hold(ledger, "another", key=None, why="court", now=now)
-    number = await retention.hold(ledger, "acme", key="x", why="court", now=now)
+    await retention.hold(ledger, "another", key=None, reason="court", now=now)
+    number = await retention.hold(ledger, "acme", key="x", reason="court", now=now)
     assert await retention.drop(ledger, ANNOUNCER, by="ada", now=LATER) == ()
     assert [one.holds for one in await retention.months(ledger)] == [(number,)] * 3
     assert await retention.lift(ledger, number, now=now)

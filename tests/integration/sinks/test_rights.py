@@ -14,7 +14,7 @@ from izin.consent.model import Channel
 from izin.sinks.ledger import brands, deadlines
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.db import notifications
-from izin.sinks.monitor.deadlines import KEPT, Watch
+from izin.sinks.monitor.deadlines import SUSPENDED, DeadlineMonitor
 from izin.sinks.record.suspension import NO_RIGHT
 from tests.integration.sinks.house import ACTIVE, House, a_phone, onay, ret, until
 from tests.support.builders import BRAND, PHONE
@@ -26,7 +26,7 @@ WITHOUT_MESAJ = (Channel.ARAMA, Channel.EPOSTA)
 
 async def rights(house: House, channels: Collection[Channel]) -> None:
     """Have a person say which types the brand may write."""
-    await standing.keep_rights(house.ledger, BRAND, channels, by="ada", now=house.clock())
+    await standing.set_rights(house.ledger, BRAND, channels, by="ada", now=house.clock())
 
 
 async def is_stopped(house: House) -> bool:
@@ -37,8 +37,8 @@ async def is_stopped(house: House) -> bool:
 
 async def nothing_leaves(house: House) -> bool:
     """Tell whether no lane tells anything."""
-    told = await house.submitter.opt_out(), await house.submitter.bulk()
-    return not any((*told, await house.submitter.last_hour()))
+    told = await house.scheduler.opt_out(), await house.scheduler.bulk()
+    return not any((*told, await house.scheduler.last_hour()))
 
 
 async def test_neither_a_yes_nor_a_no_leaves_without_the_right(house: House):
@@ -53,7 +53,7 @@ async def test_neither_a_yes_nor_a_no_leaves_without_the_right(house: House):
         {"soon": house.clock() + timedelta(hours=9)},
     )
     calls = house.twin.calls("batchV2")
-    assert await house.submitter.bulk()
+    assert await house.scheduler.bulk()
     assert house.twin.calls("batchV2") == calls + 1
     assert await nothing_leaves(house)
     house.passes(timedelta(hours=1))
@@ -63,8 +63,8 @@ async def test_neither_a_yes_nor_a_no_leaves_without_the_right(house: House):
     assert await is_stopped(house)
     await rights(house, tuple(Channel))
     assert await standing.stops(house.ledger) == ()
-    assert await house.submitter.opt_out()
-    assert await house.submitter.bulk()
+    assert await house.scheduler.opt_out()
+    assert await house.scheduler.bulk()
     assert house.twin.register()[PHONE] == "RET"
 
 
@@ -76,18 +76,23 @@ async def test_a_yes_in_its_last_hour_does_not_leave_either(house: House):
         {"soon": house.clock() + timedelta(minutes=30)},
     )
     await rights(house, WITHOUT_MESAJ)
-    assert not await house.submitter.last_hour()
+    assert not await house.scheduler.last_hour()
     await rights(house, tuple(Channel))
-    assert await house.submitter.last_hour()
+    assert await house.scheduler.last_hour()
 
 
 async def test_only_a_person_lifts_what_a_person_said(house: House):
     """No try, no requeue, no refusal of İYS's, no record that was under way and went through."""
     await rights(house, WITHOUT_MESAJ)
     assert await standing.try_now(house.ledger, BRAND, now=house.clock()) == 0
-    for why in (None, brands.QUOTA_SPENT):
+    for reason in (None, brands.QUOTA_SPENT):
         await brands.requeue(
-            house.ledger, house.tools.announcer, BRAND, by="ada", now=house.clock(), why=why
+            house.ledger,
+            house.tools.topic_messages,
+            BRAND,
+            by="ada",
+            now=house.clock(),
+            reason=reason,
         )
         assert await is_stopped(house)
     async with house.ledger.transaction() as connection:
@@ -98,7 +103,7 @@ async def test_only_a_person_lifts_what_a_person_said(house: House):
             channel="MESAJ",
             status="*",
             code="H353",
-            why="no right",
+            reason="no right",
             now=house.clock(),
         )
     assert await is_stopped(house)
@@ -121,7 +126,7 @@ async def test_a_fault_that_may_be_tried_again_gives_no_try_where_there_is_no_ri
             channel="*",
             status="*",
             code="H250",
-            why="",
+            reason="",
             now=now,
         )
     now += timedelta(hours=1)
@@ -151,7 +156,7 @@ async def test_a_persons_word_takes_the_place_of_iyss(house: House):
     await house.told_onay(PHONE)
     house.twin.weather("addV2", status=403, code="H353")
     await house.ingest(ret(PHONE))
-    assert await house.submitter.opt_out()
+    assert await house.scheduler.opt_out()
     await rights(house, WITHOUT_MESAJ)
     house.passes(timedelta(hours=1))
     assert await nothing_leaves(house)
@@ -163,9 +168,9 @@ async def test_opt_outs_without_the_right_ring_and_can_be_written_down(house: Ho
     await house.told_onay(PHONE)
     await rights(house, WITHOUT_MESAJ)
     await house.ingest(ret(PHONE), onay(a_phone(2)))
-    watch = Watch(ledger=house.ledger, clock=house.clock, interval=timedelta(minutes=1))
+    watch = DeadlineMonitor(ledger=house.ledger, clock=house.clock, interval=timedelta(minutes=1))
     (alarm,) = await watch.look()
-    assert (alarm.stage, alarm.status, alarm.channel, alarm.keys) == (KEPT, "RET", "MESAJ", 1)
+    assert (alarm.stage, alarm.status, alarm.channel, alarm.keys) == (SUSPENDED, "RET", "MESAJ", 1)
     (one,) = await deadlines.open_opt_outs(house.ledger, BRAND)
     assert one.recipient == PHONE
 
@@ -175,16 +180,16 @@ async def test_a_lost_opt_out_is_only_asked_about_without_the_right(house: House
     await house.told_onay(PHONE)
     await house.ingest(ret(PHONE))
     house.twin.weather("addV2", drop="before")
-    assert await house.submitter.opt_out()
+    assert await house.scheduler.opt_out()
     calls = house.twin.calls("addV2")
     await rights(house, WITHOUT_MESAJ)
-    assert await house.recoverer().recover()
+    assert await house.recovery().recover()
     assert house.twin.calls("addV2") == calls
     entry = await house.entry()
-    assert (entry.state, entry.duty) == ("retryable", "send")
-    assert [one.keys for one in await deadlines.kept_opt_outs(house.ledger)] == [1]
+    assert (entry.state, entry.action) == ("retryable", "send")
+    assert [one.keys for one in await deadlines.suspended_opt_outs(house.ledger)] == [1]
     await rights(house, tuple(Channel))
-    assert await house.submitter.opt_out()
+    assert await house.scheduler.opt_out()
     assert house.twin.register() == {PHONE: "RET"}
 
 
@@ -193,15 +198,15 @@ async def test_a_lost_opt_out_of_a_stopped_brand_is_only_asked_about(house: Hous
     await house.told_onay(PHONE)
     await house.ingest(ret(PHONE))
     house.twin.weather("addV2", drop="before")
-    assert await house.submitter.opt_out()
+    assert await house.scheduler.opt_out()
     calls = house.twin.calls("addV2")
     await house.brand(replace(ACTIVE, status="stopped"))
-    assert await house.recoverer().recover()
+    assert await house.recovery().recover()
     assert house.twin.calls("addV2") == calls
     assert (await house.entry()).state == "retryable"
-    assert [one.keys for one in await deadlines.kept_opt_outs(house.ledger)] == [1]
+    assert [one.keys for one in await deadlines.suspended_opt_outs(house.ledger)] == [1]
     await house.brand()
-    assert await house.submitter.opt_out()
+    assert await house.scheduler.opt_out()
     assert house.twin.register() == {PHONE: "RET"}
 
 
@@ -209,17 +214,17 @@ async def test_a_lost_batch_is_not_handed_in_again_without_the_right(house: Hous
     """What of it arrived is read, once İYS can show it."""
     await house.ingest(onay(PHONE), onay(a_phone(2)))
     house.twin.weather("batchV2", drop="after")
-    assert await house.submitter.bulk()
+    assert await house.scheduler.bulk()
     calls = house.twin.calls("batchV2")
     await rights(house, WITHOUT_MESAJ)
-    assert await house.recoverer().recover()
+    assert await house.recovery().recover()
     assert house.twin.calls("batchV2") == calls
     assert (await house.entry()).state == (await house.entry(a_phone(2))).state == "accepted"
 
 
 async def test_a_right_that_is_given_back_wakes_the_lanes(house: House):
     """Nobody waits for the next look."""
-    heard = notifications.Bells()
+    heard = notifications.Notifications()
     listening = asyncio.create_task(heard.listen(house.ledger))
     lanes = (notifications.OPT_OUTS, notifications.BULK)
     await until(lambda: all(heard.heard(lane) for lane in lanes))

@@ -11,7 +11,7 @@ from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro
-from izin.sinks.ingest.sequence_tracker import Follower, Following
+from izin.sinks.ingest.sequence_tracker import SequenceTracker, TrackedLane
 from izin.sinks.ledger import sequences
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.sequences import GRACE
@@ -35,11 +35,13 @@ def publish(settings: KafkaSettings, topic: str, *numbers: int, partition: int =
 
 
 @pytest.fixture
-def make_follower(ledger: Ledger, kafka_settings: KafkaSettings) -> Callable[[str], Follower]:
+def make_follower(
+    ledger: Ledger, kafka_settings: KafkaSettings
+) -> Callable[[str], SequenceTracker]:
     """Give a maker of followers of a lane, on a clock that is ahead of every grace."""
 
-    def make(topic: str) -> Follower:
-        return Follower(
+    def make(topic: str) -> SequenceTracker:
+        return SequenceTracker(
             ledger=ledger,
             codec=CODEC,
             settings=kafka_settings,
@@ -51,7 +53,7 @@ def make_follower(ledger: Ledger, kafka_settings: KafkaSettings) -> Callable[[st
     return make
 
 
-async def followed(follower: Follower, records: int) -> Following:
+async def followed(follower: SequenceTracker, records: int) -> TrackedLane:
     """Return the lane after so many records, read to its end."""
     following = await follower.open()
     seen = 0
@@ -62,7 +64,7 @@ async def followed(follower: Follower, records: int) -> Following:
     return following
 
 
-async def until_read(following: Following) -> None:
+async def until_read(following: TrackedLane) -> None:
     """Step until a record came."""
     async with asyncio.timeout(20):
         while not await following.step(timedelta(seconds=0.2)):
@@ -70,7 +72,7 @@ async def until_read(following: Following) -> None:
 
 
 async def test_what_never_came_is_named_until_it_comes(
-    ledger: Ledger, kafka_settings: KafkaSettings, make_follower: Callable[[str], Follower]
+    ledger: Ledger, kafka_settings: KafkaSettings, make_follower: Callable[[str], SequenceTracker]
 ):
     """Numbers of one origin on two lanes and partitions: read to the end of both, what is missing
     is named; a replay changes nothing; what comes late closes its gap.
@@ -107,7 +109,7 @@ async def test_what_never_came_is_named_until_it_comes(
 
 
 async def test_a_person_may_say_that_numbers_were_never_given(
-    ledger: Ledger, kafka_settings: KafkaSettings, make_follower: Callable[[str], Follower]
+    ledger: Ledger, kafka_settings: KafkaSettings, make_follower: Callable[[str], SequenceTracker]
 ):
     """Up to the number that is named, and not beyond."""
     topics = kafka_settings.topics
@@ -120,7 +122,7 @@ async def test_a_person_may_say_that_numbers_were_never_given(
 
 
 async def test_a_second_follower_is_refused(
-    kafka_settings: KafkaSettings, make_follower: Callable[[str], Follower]
+    kafka_settings: KafkaSettings, make_follower: Callable[[str], SequenceTracker]
 ):
     """Offsets move by compare-and-set: who reads beside another changes nothing."""
     topic = kafka_settings.topics.events.name

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import count
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -21,15 +21,14 @@ from izin.runtime.settings import LedgerSettings
 from izin.schemas.topics import Topics
 from izin.sinks.ledger import claims
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.unit_of_work import Changes
+from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.outbound import bulk_success
-from izin.sinks.outbound.context import Tools
-from izin.sinks.outbound.save_results import record_answers
+from izin.sinks.outbound.save_results import save_results
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.errors import IllegalChangeError
 from izin.sinks.record.item_result import Answer
-from izin.sinks.record.lease import Holder
-from izin.sinks.record.messages import Announcer
+from izin.sinks.record.lease import LeaseOwner
+from izin.sinks.record.messages import TopicMessages
 from izin.sinks.record.request_body import item_of
 from izin.sinks.record.row import ConsentRow
 from izin.sinks.record.submission import BATCH, Item, Submission
@@ -37,12 +36,15 @@ from tests.integration.sinks.house import ACTIVE
 from tests.integration.sinks.test_both_ways import CODEC, WRITTEN, two_ledgers
 from tests.support.builders import NOON, a_claim, a_decision_record
 
+if TYPE_CHECKING:
+    from izin.sinks.outbound.context import Tools
+
 pytestmark = pytest.mark.database
 
 NOW = NOON + timedelta(minutes=10)
 TABLES = ("consents", "movements", "outbox", "items")
 _NUMBERS = count(1)
-HOLDER = Holder(owner="7", lease=timedelta(hours=1), call_within=timedelta(seconds=5))
+HOLDER = LeaseOwner(owner="7", lease=timedelta(hours=1), call_within=timedelta(seconds=5))
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +81,7 @@ _RECEIPTS = st.builds(
     transaction_id=st.sampled_from(["0" * 64, "1" * 64]),
     creation_date=st.sampled_from([NOW, NOW - timedelta(seconds=1)]),
 )
-_SAVED = st.builds(
-    Answer, verdict=st.just(Verdict.SUCCESS), receipt=_RECEIPTS, how=st.just("batch")
-)
+_SAVED = _RECEIPTS.map(lambda receipt: Answer(Verdict.SUCCESS, receipt=receipt, how="batch"))
 _OTHERWISE = st.sampled_from(
     [
         None,
@@ -102,12 +102,14 @@ _TOLD = st.lists(
 )
 
 
-def flying(number: int, mark: str, fields: dict[str, Any], columns: dict[str, Any]) -> ConsentRow:
+def in_flight_row(
+    number: int, mark: str, fields: dict[str, Any], columns: dict[str, Any]
+) -> ConsentRow:
     """Return a row that a batch told, and whatever else may have come to stand in it."""
     claim = a_claim(event_id=f"e-{number}", recipient=f"+90555{mark}{number:02d}", **fields)
     row = apply.decided(None, a_decision_record(decide(None, claim)), NOW)
-    entry = ruling.ruled(row, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
-    flies = {"state": "awaiting_result", "duty": "none", "attempts": 1, "onay_open": True}
+    entry = ruling.rule_row(row, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
+    flies = {"state": "awaiting_result", "action": "nothing", "attempts": 1, "onay_open": True}
     return entry.replace(**flies | columns)
 
 
@@ -115,13 +117,13 @@ async def told(ledger: Ledger, entries: Sequence[ConsentRow], number: int) -> Su
     """Keep ``entries``, and the batch (of this number) by which they were told before they came to
     stand so.
     """
-    announcer = Announcer(CODEC, Topics())
+    topic_messages = TopicMessages(CODEC, Topics())
     async with ledger.transaction() as connection:
         await connection.execute(
             "SELECT setval(pg_get_serial_sequence('submissions', 'id'), %(number)s, false)",
             {"number": number},
         )
-        changes = Changes(announcer, now=NOW)
+        changes = UnitOfWork(topic_messages, now=NOW)
         for entry in entries:
             changes.put(None, entry)
         said = [item_of(entry) for entry in entries]
@@ -141,7 +143,7 @@ async def told(ledger: Ledger, entries: Sequence[ConsentRow], number: int) -> Su
             for number, (entry, item) in enumerate(zip(entries, said, strict=True))
         ]
         found = await claims.intend(
-            connection, changes, ACTIVE, items, said, kind=BATCH, holder=HOLDER, refusals=0
+            connection, changes, ACTIVE, items, said, kind=BATCH, lease_owner=HOLDER, refusals=0
         )
         await changes.write(connection)
     return found
@@ -155,14 +157,14 @@ async def written(
         submission = await told(ledger, entries, number)
         fields = {
             "ledger": ledger,
-            "announcer": Announcer(CODEC, Topics()),
+            "topic_messages": TopicMessages(CODEC, Topics()),
             "clock": lambda: NOW,
-            "holder": HOLDER,
+            "lease_owner": HOLDER,
         }
         tools = cast("Tools", SimpleNamespace(**fields))
         try:
             for _ in range(2):
-                await record_answers(tools, submission, answers, request_id="r-1")
+                await save_results(tools, submission, answers, request_id="r-1")
         except (IllegalChangeError, IllegalTransitionError) as error:
             # Not every row that is made up here is one that the ledger lets come about.
             return dict.fromkeys(TABLES, str(error))
@@ -189,7 +191,9 @@ def test_both_ways_write_the_same(
     """However rows stand, and whatever İYS answers: the same rows, history and messages."""
     number = next(_NUMBERS)
     mark = f"{number:05d}"
-    entries = [flying(n, mark, fields, columns) for n, (fields, columns, _) in enumerate(told_)]
+    entries = [
+        in_flight_row(n, mark, fields, columns) for n, (fields, columns, _) in enumerate(told_)
+    ]
     answers = {n: answer for n, (_, _, answer) in enumerate(told_) if answer is not None}
     one, other = urls
     usual = bulk_success.FEW
@@ -208,13 +212,13 @@ async def taken(url: str, columns: Sequence[dict[str, Any]]) -> int:
     number = next(_NUMBERS)
     mark = f"{number:05d}"
     async with Ledger(LedgerSettings(database_url=SecretStr(url)), owner=1) as ledger:
-        entries = [flying(n, mark, {}, one) for n, one in enumerate(columns)]
+        entries = [in_flight_row(n, mark, {}, one) for n, one in enumerate(columns)]
         submission = await told(ledger, entries, number)
         receipt = Receipt(transaction_id="1" * 64, creation_date=NOW)
         saved = Answer(Verdict.SUCCESS, receipt=receipt, how="batch")
-        fields = {"ledger": ledger, "announcer": Announcer(CODEC, Topics())}
+        fields = {"ledger": ledger, "topic_messages": TopicMessages(CODEC, Topics())}
         tools = cast("Tools", SimpleNamespace(**fields))
-        alike = bulk_success.Successes(tools=tools, submission=submission, now=NOW)
+        alike = bulk_success.BulkSuccesses(tools=tools, submission=submission, now=NOW)
         async with ledger.transaction() as connection:
             answers = dict.fromkeys(range(len(columns)), saved)
             await alike.take(connection, submission.items, answers)

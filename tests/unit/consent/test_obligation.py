@@ -150,7 +150,10 @@ def test_onay_over_our_ret_is_sent():
 )
 def test_onay_not_newer_than_the_ret_is_not_sent(registered: RegisteredState):
     """A RET in the same second or later wins: its event is on the way."""
-    assert ruling(wanted(attested=True), registered) == (Action.ASK, ActionReason.REGISTERED_NEWER)
+    assert ruling(wanted(attested=True), registered) == (
+        Action.QUERY,
+        ActionReason.REGISTERED_NEWER,
+    )
 
 
 def test_expired_onay_over_a_citizens_ret_expires():
@@ -172,8 +175,8 @@ def test_unregistrable_onay_is_parked():
     [
         ("NONE", Action.SEND),
         ("RET", Action.PARK),
-        ("NOT_ONAY", Action.ASK),
-        ("UNKNOWN", Action.ASK),
+        ("NOT_ONAY", Action.QUERY),
+        ("UNKNOWN", Action.QUERY),
     ],
 )
 def test_tacir_update_needs_date_and_source(missing: str, value: str, duty: Action):
@@ -191,7 +194,7 @@ def test_tacir_update_needs_date_and_source(missing: str, value: str, duty: Acti
 def test_onay_of_iys_is_never_sent_back(rank: OriginRank, value: str):
     """What İYS no longer shows is queried there and published."""
     desired = wanted(origin_rank=rank)
-    assert ruling(desired, at_iys(value)) == (Action.ASK, ActionReason.SAID_BY_IYS)
+    assert ruling(desired, at_iys(value)) == (Action.QUERY, ActionReason.SAID_BY_IYS)
 
 
 @pytest.mark.parametrize("value", ["ONAY", "UNKNOWN"])
@@ -220,14 +223,14 @@ def test_unregistrable_ret_is_rescued():
     """It is sent as HS_KARAR once İYS is known to hold an ONAY."""
     faulty = wanted("RET", registrable=False)
     assert ruling(faulty, at_iys("ONAY")) == (Action.RESCUE, ActionReason.NOT_REGISTRABLE)
-    assert ruling(faulty, at_iys("UNKNOWN")) == (Action.ASK, ActionReason.NOT_REGISTRABLE)
+    assert ruling(faulty, at_iys("UNKNOWN")) == (Action.QUERY, ActionReason.NOT_REGISTRABLE)
     assert ruling(faulty, at_iys("NONE")) == (Action.NOTHING, ActionReason.SETTLED)
 
 
 def test_newer_onay_of_a_citizen_outranks_our_older_ret():
     """Its event is still on the way."""
     citizens = at_iys("ONAY", from_iys=True, creation_date=LATER)
-    assert ruling(wanted("RET"), citizens) == (Action.ASK, ActionReason.REGISTERED_NEWER)
+    assert ruling(wanted("RET"), citizens) == (Action.QUERY, ActionReason.REGISTERED_NEWER)
     before = at_iys("ONAY", from_iys=True, creation_date=EARLIER)
     assert ruling(wanted("RET"), before)[0] is Action.SEND_FIRST
 
@@ -237,13 +240,13 @@ def test_newer_onay_of_a_citizen_outranks_our_older_ret():
     ("registered", "expected"),
     [
         (at_iys("ONAY", creation_date=LATER), (Action.RESCUE, ActionReason.REOPENED)),
-        (at_iys("ONAY", creation_date=NOON), (Action.ASK, ActionReason.SAID_BY_IYS)),
-        (at_iys("ONAY"), (Action.ASK, ActionReason.SAID_BY_IYS)),
+        (at_iys("ONAY", creation_date=NOON), (Action.QUERY, ActionReason.SAID_BY_IYS)),
+        (at_iys("ONAY"), (Action.QUERY, ActionReason.SAID_BY_IYS)),
         (
             at_iys("ONAY", creation_date=LATER, from_iys=True),
-            (Action.ASK, ActionReason.REGISTERED_NEWER),
+            (Action.QUERY, ActionReason.REGISTERED_NEWER),
         ),
-        (at_iys("UNKNOWN"), (Action.ASK, ActionReason.SAID_BY_IYS)),
+        (at_iys("UNKNOWN"), (Action.QUERY, ActionReason.SAID_BY_IYS)),
     ],
 )
 def test_ret_of_iys_under_a_provider_onay_is_rescued(
@@ -283,7 +286,7 @@ def test_every_ruling_keeps_the_invariants(
     if desired.status is Status.RET:
         assert ruled.action not in (Action.EXPIRE, Action.PARK, Action.SEND)
         if registered.value in (Registered.ONAY, Registered.UNKNOWN):
-            assert ruled.action in (Action.SEND_FIRST, Action.RESCUE, Action.ASK)
+            assert ruled.action in (Action.SEND_FIRST, Action.RESCUE, Action.QUERY)
     else:
         assert ruled.action not in (Action.SEND_FIRST, Action.RESCUE)
         over_citizens_ret = registered.value is Registered.RET and registered.from_iys

@@ -83,18 +83,21 @@ def oracle(case: Case) -> Action:
     if case.registered == "ONAY" and not (older and case.rank is OriginRank.OURS):
         return Action.NOTHING
     if case.rank is not OriginRank.OURS:
-        return Action.ASK  # never sent back
+        return Action.QUERY  # never sent back
     over_ret = case.registered == "RET"
     return next(
         duty
         for duty, holds in (
-            (Action.ASK, over_ret and case.stated in {"same", "after"}),  # the RET is newer
+            (Action.QUERY, over_ret and case.stated in {"same", "after"}),  # the RET is newer
             (Action.PARK, not case.registrable),
             (Action.WAIT, case.in_flight),
             (Action.EXPIRE, case.expired),
             (Action.PARK, over_ret and not case.complete),
             (Action.PARK, over_ret and case.by_citizen and not case.attested),
-            (Action.ASK, not case.complete and case.registered in {"ONAY", "NOT_ONAY", "UNKNOWN"}),
+            (
+                Action.QUERY,
+                not case.complete and case.registered in {"ONAY", "NOT_ONAY", "UNKNOWN"},
+            ),
             (Action.SEND, True),
         )
         if holds
@@ -109,12 +112,12 @@ def _ret(case: Case) -> Action:
     )  # the law will hear of it
     if case.rank is OriginRank.OURS:
         if citizens_news:
-            return Action.ASK
+            return Action.QUERY
         if case.registrable:
             return Action.SEND_FIRST
-        return Action.RESCUE if case.registered == "ONAY" else Action.ASK
+        return Action.RESCUE if case.registered == "ONAY" else Action.QUERY
     reopened = case.registered == "ONAY" and not case.by_citizen and case.stated == "after"
-    return Action.RESCUE if reopened else Action.ASK
+    return Action.RESCUE if reopened else Action.QUERY
 
 
 def test_every_case_is_ruled_as_the_design_says():

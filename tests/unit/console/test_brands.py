@@ -27,7 +27,7 @@ def test_each_reason_for_parking_has_a_remedy() -> None:
     given = {
         reason
         for path in SINKS.rglob("*.py")
-        for reason in re.findall(r"parked\(\w+, \"([a-z-]+)\"", path.read_text("utf-8"))
+        for reason in re.findall(r"park\(\w+, \"([a-z-]+)\"", path.read_text("utf-8"))
     }
     assert given
     assert given <= set(REMEDIES)
@@ -67,7 +67,7 @@ KNOWN = Brand(
     subscription_ends_at=NOON + timedelta(days=200),
     consent_limit=1000,
     consents_used=10,
-    asked_at=NOON,
+    queried_at=NOON,
 )
 
 
@@ -103,8 +103,8 @@ def a_suspension(**fields: object) -> Suspension:
         channel="MESAJ",
         status="*",
         code="H353",
-        why="no right to write MESAJ for this brand at İYS (H353)",
-        reach="brand",
+        reason="no right to write MESAJ for this brand at İYS (H353)",
+        scope="brand",
         since=NOON,
         recheck_at=NOON,
         rechecks=0,
@@ -116,10 +116,10 @@ def a_suspension(**fields: object) -> Suspension:
     ("suspension", "first_step"),
     [
         (a_suspension(), "the right to write MESAJ"),
-        (a_suspension(channel="*", code="H250", reach="account"), "IYS_USERNAME"),
-        (a_suspension(channel="*", code="H521", reach="provider"), "subscription"),
+        (a_suspension(channel="*", code="H250", scope="account"), "IYS_USERNAME"),
+        (a_suspension(channel="*", code="H521", scope="provider"), "subscription"),
         (a_suspension(channel="*", code="H249"), "its code"),
-        (a_suspension(channel="*", status="ONAY", code="H525", reach="provider"), "quota"),
+        (a_suspension(channel="*", status="ONAY", code="H525", scope="provider"), "quota"),
     ],
 )
 def test_suspension_by_iys_has_its_remedy(suspension: Suspension, first_step: str) -> None:
@@ -193,7 +193,7 @@ def test_described_brand_warns_about_what_needs_a_person() -> None:
         field: (value, warning)
         for field, value, warning in described(brand, (suspension,), (parked,), now=NOON)
     }
-    assert rows["right to MESAJ"] == ("no", f"{suspension.why}, since 02.03.2026 12:00:00")
+    assert rows["right to MESAJ"] == ("no", f"{suspension.reason}, since 02.03.2026 12:00:00")
     assert rows["right to ARAMA"] == ("write", "")
     assert rows["subscription"][1] == (
         "it ends on 2026-03-05; 960 of 1,000 addresses are used: beyond, new ONAYs may be refused"

@@ -24,7 +24,7 @@ from izin.local import free_port
 from izin.runtime import topic_admin
 from izin.sinks.ledger.reads import Backlog, Parked
 from izin.sinks.ledger.sequences import Missing
-from izin.sinks.ledger.stream_progress import Heard
+from izin.sinks.ledger.stream_progress import StreamProgress
 from izin.sinks.record.brand import Brand
 from tests.support.builders import BRAND, NOON
 
@@ -248,7 +248,7 @@ def deadlines(
     *ready: DueGroup, suspended: tuple[DueGroup, ...] = ()
 ) -> list[tuple[CheckState, str]]:
     """Return what the doctor finds about a backlog at a record a second."""
-    backlog = Backlog(telling=ready, held=suspended)
+    backlog = Backlog(ready=ready, held=suspended)
     return [(one.state, one.what) for one in of_backlog(backlog, now=NOW, pace=1)]
 
 
@@ -333,7 +333,7 @@ def test_of_brands_names_those_that_need_a_person() -> None:
     brand = Brand(brand_code=1, iys_code=1, customer_id="acme", name="One", subscription="ACTIVE")
     assert of_these(brand) == []
     parked = Parked(
-        brand_code=1, channel="MESAJ", desired_status="ONAY", why="reconsent", code=None, keys=3
+        brand_code=1, channel="MESAJ", desired_status="ONAY", reason="reconsent", code=None, keys=3
     )
     ending = replace(brand, subscription_ends_at=NOW + timedelta(days=3))
     subscription, waiting = of_these(ending, parked=(parked,))
@@ -362,7 +362,7 @@ def test_of_brands_with_too_many_accounts_names_the_address() -> None:
 
 def test_of_pulls_names_a_stale_stream():
     """A citizen.s opt-out may wait in it."""
-    pulled = Heard(brand_code=BRAND, stream="IYS", heard_at=NOON)
+    pulled = StreamProgress(brand_code=BRAND, stream="IYS", last_pulled_at=NOON)
     assert lag_checks.of_pulls([], now=NOON).state is CheckState.SKIPPED
     assert lag_checks.of_pulls([pulled], now=NOON + timedelta(hours=6)).state is CheckState.OK
     stale = lag_checks.of_pulls([pulled], now=NOON + timedelta(hours=7))

@@ -58,7 +58,7 @@ def an_entry(**overrides: object) -> ConsentRow:
         "registered": "ONAY",
         "registered_at": NOON,
         "state": "accepted",
-        "why": "settled",
+        "reason": "settled",
         "may_send": True,
         "permission_reason": "registered-onay",
         "updated_at": NOON,
@@ -127,7 +127,9 @@ def a_decision(reason: str, **more: object) -> Fact:
         ),
         (a_fact("act", who="operator", empty=None), "who operator"),
         (
-            a_fact("breach", due_at=NOON.isoformat(), told_at=NOON.isoformat(), attempts=1),
+            a_fact(
+                "breach", due_at=NOON.isoformat(), last_exchange_at=NOON.isoformat(), attempts=1
+            ),
             "ONAY: it was due 02.03.2026 12:00:00",
         ),
     ],
@@ -164,7 +166,7 @@ def test_state_rows_are_four_answers() -> None:
 
 def test_state_rows_of_a_parked_key_have_the_reason() -> None:
     """A parked key has its reason; the remedy is printed below, in a line of its own."""
-    entry = an_entry(state="parked", why="reconsent", code="H178", may_send=False)
+    entry = an_entry(state="parked", reason="reconsent", code="H178", may_send=False)
     parked = dict(state_rows(entry, None))
     assert parked["state"] == "needs a person; reconsent; H178"
 
@@ -175,8 +177,8 @@ A_SUSPENSION = Suspension(
     channel="MESAJ",
     status="*",
     code="H353",
-    why="no right to write MESAJ",
-    reach="brand",
+    reason="no right to write MESAJ",
+    scope="brand",
     since=NOON,
     recheck_at=None,
     rechecks=0,
@@ -185,7 +187,7 @@ A_SUSPENSION = Suspension(
 
 def test_state_rows_of_a_suspended_key_say_why() -> None:
     """Since when, why, and the command with the remedy; a stopped brand suspends all of it."""
-    waiting = an_entry(state="pending", why="opt-out", desired_status="RET")
+    waiting = an_entry(state="pending", reason="opt-out", desired_status="RET")
     suspended = why_suspended(waiting, A_BRAND, (A_SUSPENSION,))
     assert suspended == (
         "suspended since 02.03.2026 12:00:00, no right to write MESAJ: izin brands suspensions"
@@ -209,7 +211,7 @@ def test_suspension_of_another_does_not_apply(fields: dict[str, object]) -> None
 
 def test_state_rows_of_a_waiting_key_have_its_due_date() -> None:
     """A key that waits says by when it is due."""
-    rows = dict(state_rows(an_entry(state="pending", why="opt-out", due_at=NOON), None))
+    rows = dict(state_rows(an_entry(state="pending", reason="opt-out", due_at=NOON), None))
     assert rows["state"].endswith("opt out; due 02.03.2026 12:00:00")
 
 

@@ -1,10 +1,12 @@
 """The killer kills each worker once, and none after its block ends."""
 
 import threading
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from izin.demo.chaos import WORKERS, Killer
-from izin.local import Supervisor
+
+if TYPE_CHECKING:
+    from izin.local import Supervisor
 
 
 class CountingSupervisor:

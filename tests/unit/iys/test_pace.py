@@ -55,17 +55,17 @@ def crowded(uses: list[tuple[float, float, float]]) -> bool:
     arrivals: list[float] = []
     known: list[tuple[float, int, float]] = []
     for late, way, work in uses:
-        for at, number, there_at in sorted(known):
+        for at, number, arrived_at in sorted(known):
             if at <= now:
-                state = PACE.arrived(state, number, there_at)
+                state = PACE.arrived(state, number, arrived_at)
         state, slot = PACE.next_slot(state, now)
         now = slot.at
         left_at = slot.at + late
         arrivals.append(left_at + way)
         answered_at = arrivals[-1] + work
         left = PACE.as_left(slot, left_at)
-        known.append((left_at, slot.number, PACE.there_at(left)))
-        known.append((answered_at, slot.number, PACE.there_at(left, answered_at)))
+        known.append((left_at, slot.number, PACE.arrived_at(left)))
+        known.append((answered_at, slot.number, PACE.arrived_at(left, answered_at)))
     arrivals.sort()
     return any(b - a < 1 - 1e-9 for a, b in zip(arrivals, arrivals[10:], strict=False))
 
@@ -123,7 +123,7 @@ def test_use_arriving_after_it_was_replaced_still_counts():
     for _ in range(11):
         state, _ = PACE.next_slot(state, 0.0)
     late = PACE.arrived(state, 1, 0.86)
-    assert 0.86 in {use.there_at for use in late.uses}
+    assert 0.86 in {use.arrived_at for use in late.uses}
     assert 2 not in {use.number for use in late.uses}
     assert PACE.arrived(late, 1, 0.8) != late
     assert PACE.arrived(state, 1, PACE.arrives_within) == state

@@ -24,9 +24,9 @@ def test_an_instant_lies_between_its_bounds(
 
     offset, at = ClockOffset(), 0.0
     for pause, there, back in exchanges:
-        asked_at = at + pause
-        at = asked_at + there + back
-        offset.read(asked_at, theirs(asked_at + there), at)
+        queried_at = at + pause
+        at = queried_at + there + back
+        offset.read(queried_at, theirs(queried_at + there), at)
         earliest, latest = offset.ours(theirs(at))
         assert earliest - 1e-6 <= at <= latest + 1e-6
         assert offset.theirs(at) >= theirs(at) - 1e-6

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from izin.consent.errors import OurError
 from izin.sinks.inbound.push import Credentials, stands
 from izin.sinks.ledger.db.migrate import migrations
-from izin.sinks.ledger.db.notifications import BULK, Bells
+from izin.sinks.ledger.db.notifications import BULK, Notifications
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.outbound.loops import every, lane
 from izin.sinks.record.errors import LedgerUnavailableError
@@ -48,7 +48,7 @@ def test_only_a_made_connection_stands():
 
 async def test_a_bell_between_looking_and_waiting_is_not_lost():
     """What rang since the work was looked for ends the wait at once."""
-    bells = Bells()
+    bells = Notifications()
     heard = bells.heard(BULK)
     bells.ring(BULK)
     async with asyncio.timeout(1):
@@ -57,7 +57,7 @@ async def test_a_bell_between_looking_and_waiting_is_not_lost():
 
 async def test_a_bell_wakes_whoever_waits():
     """Nobody waits for the interval while there is work."""
-    bells = Bells()
+    bells = Notifications()
     waiting = asyncio.create_task(bells.wait(BULK, bells.heard(BULK), SOON))
     await asyncio.sleep(0)
     bells.ring(BULK)
@@ -77,7 +77,7 @@ async def test_a_lane_begins_anew_after_what_time_heals():
         return True
 
     async with asyncio.timeout(5):
-        await lane("x", step, bells=Bells(), bell=BULK, interval=SOON, stopping=stopping)
+        await lane("x", step, bells=Notifications(), bell=BULK, interval=SOON, stopping=stopping)
     assert len(tries) == 2
 
 
@@ -96,9 +96,9 @@ async def test_a_lane_ends_with_a_fault_of_ours():
     [
         "access_tokens",
         "brands",
-        "budgets",
+        "rate_limits",
         "consents",
-        "cursors",
+        "stream_progress",
         "migrate",
         "movements",
         "offsets",

@@ -67,8 +67,8 @@ def told(event: ConsentEvent, now: datetime) -> dict[str, Any] | None:
     entry = apply.decided(None, a_decision_record(decide(None, claim)), now)
     for registered in (Registered.UNKNOWN, Registered.NONE, Registered.ONAY):
         asked = entry.replace(registered=str(registered))
-        owed = ruling.ruled(asked, OURS, now, calendar=TURKEY_CALENDAR).entry
-        if owed.duty == "send" and (owed.next_attempt_at is None or owed.next_attempt_at <= now):
+        owed = ruling.rule_row(asked, OURS, now, calendar=TURKEY_CALENDAR).entry
+        if owed.action == "send" and (owed.next_attempt_at is None or owed.next_attempt_at <= now):
             return item_of(owed).to_body()
     return None
 
@@ -87,8 +87,8 @@ def test_each_fault_the_simulator_knows_is_found_before_a_call(
     (said,), _ = read_body(JSON_TYPE, body)
     statement = read(said.values, DateRules()).with_violations(said.violations)
     origin = EventOrigin(event_id="event-1", origin="web", received_at=NOON)
-    judged = judge(statement, DIRECTORY, origin)
-    sent = told(judged.event, NOON) if isinstance(judged, AcceptedRecord) else None
+    apply_result = judge(statement, DIRECTORY, origin)
+    sent = told(apply_result.event, NOON) if isinstance(apply_result, AcceptedRecord) else None
     assert sent is None or faults_at_iys(sent, NOON) in ([], ["H467"] * (status is Status.RET))
 
 

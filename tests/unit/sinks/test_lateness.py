@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 
 from izin.consent.lifecycle import State
+from izin.consent.obligation import Action
 from izin.sinks.ledger.unit_of_work import is_breach
-from tests.unit.sinks.test_rulings import NOW, flying
+from tests.unit.sinks.test_rulings import NOW, in_flight_row
 
 LATE = NOW - timedelta(seconds=1)
 
@@ -18,8 +19,8 @@ LATE = NOW - timedelta(seconds=1)
         ("RET", "accepted", {"due_at": NOW}, False),
         ("RET", "accepted", {"due_at": None}, False),
         ("RET", "accepted", {"due_at": LATE, "desired_rank": 2}, False),
-        ("RET", "refused", {"due_at": LATE, "duty": "rescue"}, True),
-        ("RET", "refused", {"due_at": NOW, "duty": "rescue"}, False),
+        ("RET", "refused", {"due_at": LATE, "action": Action.RESCUE}, True),
+        ("RET", "refused", {"due_at": NOW, "action": Action.RESCUE}, False),
         ("RET", "retryable", {"due_at": LATE}, False),
         ("RET", "not_needed", {"due_at": LATE}, False),
         ("ONAY", "accepted", {"due_at": LATE}, False),
@@ -27,11 +28,11 @@ LATE = NOW - timedelta(seconds=1)
 )
 def test_what_is_a_breach(status: str, state: str, columns: dict[str, object], *, breached: bool):
     """A consent told late is İYS's to refuse, and what İYS never held was not to be told."""
-    before = flying(status=status)
+    before = in_flight_row(status=status)
     assert is_breach(before, before.replace(state=State(state), **columns), NOW) is breached
 
 
 def test_a_breach_is_told_once():
     """What is accepted already is not told again."""
-    accepted = flying(status="RET").replace(state=State.ACCEPTED, due_at=LATE)
+    accepted = in_flight_row(status="RET").replace(state=State.ACCEPTED, due_at=LATE)
     assert not is_breach(accepted, accepted.replace(verified_by="pull"), NOW)

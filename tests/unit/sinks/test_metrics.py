@@ -33,11 +33,11 @@ def test_what_is_kept_from_iys_is_shown_by_lane():
     """A stop that nobody sees is a term that runs out; once it is lifted nothing is kept."""
     metrics = Metrics()
     group = DueGroup(status=Status.RET, due_at=NOON, expires_at=None, count=3)
-    metrics.show_kept([group, group])
+    metrics.show_suspended([group, group])
     page = metrics.page().decode().splitlines()
     assert 'izin_kept_keys{lane="opt-outs"} 6.0' in page
     assert 'izin_kept_keys{lane="consents"} 0.0' in page
-    metrics.show_kept([])
+    metrics.show_suspended([])
     assert 'izin_kept_keys{lane="opt-outs"} 0.0' in metrics.page().decode().splitlines()
 
 
@@ -71,7 +71,7 @@ def test_deadlines_and_budgets_are_shown_by_lane_and_address():
         calls=100,
         failures=25,
     )
-    metrics.show_budgets([address])
+    metrics.show_rate_limits([address])
     page = metrics.page().decode().splitlines()
     for line in (
         'izin_backlog_keys{brand="100001",lane="opt-outs"} 3.0',

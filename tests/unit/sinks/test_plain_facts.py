@@ -12,13 +12,13 @@ from izin.consent.model import Consent, ConsentEvent
 from izin.consent.ordering import decide
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.decision_reader import DecisionReader
-from izin.sinks.ingest.simple_decisions import PlainFacts
+from izin.sinks.ingest.simple_decisions import FastApply
 from izin.sinks.record import apply
 from tests.support.builders import NOON, a_decision_record, a_statement, an_event
 
 CODEC = Codec()
 READER = DecisionReader(CODEC)
-PLAIN = PlainFacts(READER)
+PLAIN = FastApply(READER)
 
 _SECONDS = st.integers(-2, 2).map(lambda seconds: NOON + timedelta(seconds=seconds))
 _EVENTS = st.builds(
@@ -58,8 +58,8 @@ TOLD = {
     "attested": True,
     "registrable": False,
     "state": "retryable",
-    "duty": "send",
-    "why": "said",
+    "action": "send",
+    "reason": "said",
     "code": "H124",
     "attempts": 3,
     "next_attempt_at": NOON,
@@ -99,7 +99,7 @@ class Counting:
 def test_a_plain_decision_is_not_read_whole_again() -> None:
     """Only the first of a voice is: what the others cost hangs on what differs."""
     reader = Counting()
-    plain = PlainFacts(reader)  # type: ignore[arg-type]
+    plain = FastApply(reader)  # type: ignore[arg-type]
     earlier = [
         an_event(event_id=str(n), consent_date=NOON - timedelta(seconds=n)) for n in range(5)
     ]

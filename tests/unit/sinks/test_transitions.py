@@ -35,11 +35,11 @@ def test_a_transition_changes_the_row_by_the_table_alone(state: State, event: Ev
     """What the table lacks is refused, and the row is as it was."""
     row = first_row(KEY, "acme", NOON).replace(state=state)
     if (state, event) in TRANSITIONS:
-        after = transition(row, event, why="x")
-        assert after == row.replace(state=TRANSITIONS[state, event], why="x")
+        after = transition(row, event, reason="x")
+        assert after == row.replace(state=TRANSITIONS[state, event], reason="x")
         return
     with pytest.raises(IllegalTransitionError):
-        transition(row, event, why="x")
+        transition(row, event, reason="x")
     assert row == first_row(KEY, "acme", NOON).replace(state=state)
 
 

@@ -21,10 +21,10 @@ class ClockOffset:
     _at: float = 0.0
     """When they were bounded, by our clock."""
 
-    def read(self, asked_at: float, reading: float, answered_at: float) -> None:
+    def read(self, queried_at: float, reading: float, answered_at: float) -> None:
         """Note that the database's clock stood at ``reading`` between two instants of ours."""
-        apart, within = (answered_at - self._at) * DRIFT, (answered_at - asked_at) * DRIFT
-        least, most = reading - answered_at - within, reading - asked_at + within
+        apart, within = (answered_at - self._at) * DRIFT, (answered_at - queried_at) * DRIFT
+        least, most = reading - answered_at - within, reading - queried_at + within
         if least > self._most + apart or most < self._least - apart:
             self._least, self._most = least, most  # somebody has set a clock: what was is no use
         else:

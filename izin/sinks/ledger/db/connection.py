@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
-from typing import Any, LiteralString, Self, TypeVar
+from typing import TYPE_CHECKING, Any, LiteralString, Self, TypeVar
 
 import psycopg
 from psycopg import errors
@@ -17,7 +17,6 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from izin.consent.business_days import Calendar
 from izin.consent.errors import IzinError
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import LedgerSettings
@@ -28,6 +27,9 @@ from izin.sinks.record.errors import (
     LedgerFaultError,
     LedgerUnavailableError,
 )
+
+if TYPE_CHECKING:
+    from izin.consent.business_days import Calendar
 
 T = TypeVar("T")
 U = TypeVar("U")

@@ -13,34 +13,34 @@ from izin.sinks.ledger.db.connection import Ledger
 
 OPT_OUTS = "izin_opt_outs"
 BULK = "izin_bulk"
-ASKS = "izin_asks"
+QUERIES = "izin_asks"
 OUTBOX = "izin_outbox"
-NAMES = (OPT_OUTS, BULK, ASKS, OUTBOX)
+NAMES = (OPT_OUTS, BULK, QUERIES, OUTBOX)
 
 
-class Bells:
+class Notifications:
     """The bells of one process."""
 
     def __init__(self) -> None:
-        self._rung = dict.fromkeys(NAMES, 0)
+        self._alerted = dict.fromkeys(NAMES, 0)
         self._waiting: dict[str, set[asyncio.Future[None]]] = {name: set() for name in NAMES}
 
     def heard(self, name: str) -> int:
         """Return how often the bell has rung; :meth:`wait`, given it, misses nothing since."""
-        return self._rung[name]
+        return self._alerted[name]
 
     def ring(self, name: str) -> None:
         """Wake whoever waits for the bell in this process."""
-        if name not in self._rung:
+        if name not in self._alerted:
             return
-        self._rung[name] += 1
+        self._alerted[name] += 1
         for waiter in self._waiting[name]:
             if not waiter.done():
                 waiter.set_result(None)
 
     async def wait(self, name: str, heard: int, at_most: timedelta) -> None:
         """Return when the bell has rung more often than ``heard``, or after ``at_most``."""
-        if self._rung[name] != heard:
+        if self._alerted[name] != heard:
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[name].add(waiter)

@@ -13,7 +13,7 @@ import orjson
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.db.connection import Connection, copy
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.hash_chain import Fact, Linking
+from izin.sinks.ledger.history.hash_chain import ChainWriter, Fact
 
 REPEATED_WITHIN = timedelta(days=100)
 """How long after it a fact may come again: topics are kept for 90 days, İYS's streams for 7."""
@@ -63,12 +63,12 @@ async def append_facts(connection: Connection, facts: Sequence[Fact], *, now: da
     month = recorded_at.astimezone(UTC).date().replace(day=1)
     if not await _has(connection, month):
         await connection.execute(_SQL["keep-month"], {"month": month})
-    linking = Linking(chain["shard"], chain["place"], chain["link"], recorded_at)
-    await copy(connection, _SQL["copy"], linking.rows(facts))
+    writer = ChainWriter(chain["shard"], chain["place"], chain["link"], recorded_at)
+    await copy(connection, _SQL["copy"], writer.rows(facts))
     values = {
-        "shard": linking.shard,
-        "place": linking.place,
-        "link": linking.link,
+        "shard": writer.shard,
+        "place": writer.place,
+        "link": writer.link,
         "recorded_at": recorded_at,
     }
     await connection.execute(_SQL["head"], values)

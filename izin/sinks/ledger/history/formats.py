@@ -26,7 +26,7 @@ def keeping() -> Codec:
     return Codec()
 
 
-def told_by(kept: bytes) -> dict[str, Any]:
+def decision_columns(kept: bytes) -> dict[str, Any]:
     """Return event, status, source and data of a decision as it is kept, as the columns of other
     facts have them: instants are ISO texts.
     """

@@ -62,7 +62,7 @@ def said(place: int, fact: Fact, recorded: int) -> bytes:
     )
 
 
-class Linking:
+class ChainWriter:
     """A chain that goes on."""
 
     def __init__(self, shard: int, place: int, link: bytes, recorded_at: datetime) -> None:

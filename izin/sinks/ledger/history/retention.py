@@ -9,19 +9,22 @@ longer or shorter, or dropped it, stands in the history itself, where nobody can
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import takewhile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.unit_of_work import append_messages
 from izin.sinks.record.anchor import Anchor
-from izin.sinks.record.messages import Announcer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from izin.sinks.ledger.db.connection import Ledger
+    from izin.sinks.record.messages import TopicMessages
 
 YEARS_AT_LEAST = 3
 """How long a record is kept by law (Yönetmelik m.13)."""
@@ -65,14 +68,14 @@ class Month:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
+class LegalHold:
     """What a court, an authority or a dispute needs kept."""
 
     id: int
     customer_id: str
     key: str | None
     """None: every key of the customer."""
-    why: str
+    reason: str
     since: datetime
 
 
@@ -88,7 +91,7 @@ async def expired(ledger: Ledger, *, today: date) -> tuple[Month, ...]:
 
 
 async def drop(
-    ledger: Ledger, announcer: Announcer, *, by: str, now: datetime
+    ledger: Ledger, topic_messages: TopicMessages, *, by: str, now: datetime
 ) -> tuple[Month, ...]:
     """Drop the months that may go, each in a transaction of its own; return them.
 
@@ -113,7 +116,7 @@ async def drop(
             }
             made = await (await connection.execute(_SQL["anchor"], told)).fetchall()
             await append_messages(
-                connection, [announcer.anchor(Anchor(**row)) for row in made], now
+                connection, [topic_messages.anchor(Anchor(**row)) for row in made], now
             )
             said = {"dropped": first.month, "kept until": first.retain_until, "by": by}
             await append.append(connection, [_act(first.month, said, now)], now=now)
@@ -149,10 +152,10 @@ async def keys_of(ledger: Ledger, customer_id: str, keys: Sequence[str]) -> tupl
 
 
 async def hold(
-    ledger: Ledger, customer_id: str, *, key: str | None, why: str, now: datetime
+    ledger: Ledger, customer_id: str, *, key: str | None, reason: str, now: datetime
 ) -> int:
     """Have nothing dropped of a customer, or of one of its keys; return the hold's number."""
-    values = {"customer_id": customer_id, "key": key, "why": why, "now": now}
+    values = {"customer_id": customer_id, "key": key, "reason": reason, "now": now}
     (row,) = await ledger.fetch(_SQL["hold"], values)
     return int(row["id"])
 
@@ -162,9 +165,9 @@ async def lift(ledger: Ledger, number: int, *, now: datetime) -> bool:
     return bool(await ledger.fetch(_SQL["lift"], {"id": number, "now": now}))
 
 
-async def holds(ledger: Ledger) -> tuple[Hold, ...]:
+async def holds(ledger: Ledger) -> tuple[LegalHold, ...]:
     """Return what is held."""
-    return tuple(Hold(**row) for row in await ledger.fetch(_SQL["holds"]))
+    return tuple(LegalHold(**row) for row in await ledger.fetch(_SQL["holds"]))
 
 
 def _act(month: date, said: Mapping[str, object], now: datetime) -> Movement:

@@ -26,7 +26,7 @@ CREATE TABLE brands (
     subscription_ends_at timestamptz,
     consent_limit        integer,
     consents_used        integer,
-    asked_at             timestamptz
+    queried_at             timestamptz
 );
 
 -- A brand code that events name and brands does not have. The keys of a recipient are looked up brand by brand, these
@@ -38,13 +38,13 @@ CREATE TABLE unknown_brands (
 
 -- A suspension: records of this brand, channel and status are not submitted until an operator or İYS removes the cause.
 -- A lost right suspends one channel, a spent quota only new ONAYs; '*' is every channel or every status.
-CREATE TABLE stops (
+CREATE TABLE suspensions (
     brand_code  integer NOT NULL REFERENCES brands,
     channel     text NOT NULL CHECK (channel IN ('ARAMA', 'MESAJ', 'EPOSTA', '*')),
     status      text NOT NULL CHECK (status IN ('ONAY', 'RET', '*')),
     customer_id text NOT NULL,
     code        text NOT NULL,
-    why         text NOT NULL,
+    reason         text NOT NULL,
     since       timestamptz NOT NULL,
     -- From then on one call may try whether the cause is gone. NULL: an operator declared that the brand has no right
     -- to write here. No call tries that, for İYS would refuse it (H353) and count it against our address; it lasts
@@ -53,7 +53,7 @@ CREATE TABLE stops (
     rechecks    integer NOT NULL DEFAULT 0,
     -- What the fault at İYS concerns: this brand, every brand of its provider (the subscription), or every brand of our
     -- account. The result of one try counts for all of them.
-    reach       text NOT NULL DEFAULT 'brand' CHECK (reach IN ('brand', 'provider', 'account')),
+    scope       text NOT NULL DEFAULT 'brand' CHECK (scope IN ('brand', 'provider', 'account')),
     PRIMARY KEY (brand_code, channel, status)
 );
 
@@ -104,8 +104,8 @@ CREATE TABLE consents (
     state                     text NOT NULL CHECK (state IN (
         'pending', 'in_flight', 'awaiting_result', 'unknown', 'accepted', 'refused', 'retryable',
         'parked', 'expired', 'not_needed')),
-    duty                      text NOT NULL CHECK (duty IN ('send', 'ask', 'wait', 'rescue', 'none')),
-    why                       text,
+    action                      text NOT NULL CHECK (action IN ('send', 'query', 'wait', 'rescue', 'nothing')),
+    reason                       text,
     code                      text,
     due_at                    timestamptz,
     expires_at                timestamptz,
@@ -120,34 +120,34 @@ CREATE TABLE consents (
     permission_reason         text,
     permission_since          timestamptz,
     updated_at                timestamptz NOT NULL,
-    told_at                   timestamptz,
+    last_exchange_at                   timestamptz,
 
     CHECK ((desired_status IS NULL) = (desired_event_id IS NULL)),
     CHECK ((desired_status IS NULL) = (desired_at IS NULL))
 ) WITH (fillfactor = 85);
 COMMENT ON COLUMN consents.onay_open IS 'An ONAY of this key has been submitted and its result is not known yet.';
 COMMENT ON COLUMN consents.ret_open IS 'A RET of this key has been submitted and its result is not known yet.';
-COMMENT ON COLUMN consents.told_at IS
-    'When this key was last submitted to İYS, or the result came. Two movements of a key have to reach İYS at least a '
+COMMENT ON COLUMN consents.last_exchange_at IS
+    'When this key was last submitted to İYS, or the result came. Two movements of a key have to scope İYS at least a '
     'second apart: its clock is no finer.';
 
 -- Claims the records of one brand, channel and status in the order of due_at. The key is left out: rows that are due at
 -- the same instant have no order among them, and it would double the size of the index.
 CREATE INDEX consents_claimable ON consents (brand_code, channel, desired_status, due_at)
-    WHERE state IN ('pending', 'retryable') AND duty = 'send';
+    WHERE state IN ('pending', 'retryable') AND action = 'send';
 -- Finds ONAYs in the last hour of their term, which are submitted one by one, and those whose term has expired.
 CREATE INDEX consents_expiring ON consents (expires_at)
     WHERE state IN ('pending', 'retryable') AND desired_status = 'ONAY' AND expires_at IS NOT NULL;
 -- Finds the records whose status has to be queried at İYS, in the groups that one call can query.
-CREATE INDEX consents_to_ask ON consents (brand_code, channel, recipient_type, next_attempt_at)
-    WHERE duty = 'ask' AND NOT onay_open AND NOT ret_open;
+CREATE INDEX consents_to_query ON consents (brand_code, channel, recipient_type, next_attempt_at)
+    WHERE action = 'query' AND NOT onay_open AND NOT ret_open;
 -- Lists the parked records of a brand by reason, for an operator.
-CREATE INDEX consents_parked ON consents (brand_code, why) WHERE state = 'parked';
+CREATE INDEX consents_parked ON consents (brand_code, reason) WHERE state = 'parked';
 -- Counts what is not settled by brand and channel and watches its deadlines, without reading what is settled.
 CREATE INDEX consents_unsettled ON consents (brand_code, channel, desired_status, due_at)
     WHERE state IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown', 'parked');
 -- Adds the opt-outs that wait for their rescue event to those counts: their state may be a settled one.
-CREATE INDEX consents_rescued ON consents (brand_code) WHERE duty = 'rescue';
+CREATE INDEX consents_rescued ON consents (brand_code) WHERE action = 'rescue';
 
 CREATE FUNCTION refuse_transition() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -196,17 +196,17 @@ CREATE TRIGGER consents_lawful BEFORE UPDATE ON consents FOR EACH ROW
 -- Whether a row may be submitted now. Two movements of a key reach İYS at least a second apart, for it has no finer
 -- clock and would give both one transaction id. A RET may overtake an unsettled ONAY of its key, never another RET.
 CREATE FUNCTION is_sendable(c consents, now timestamptz) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT c.state IN ('pending', 'retryable') AND c.duty = 'send'
+    SELECT c.state IN ('pending', 'retryable') AND c.action = 'send'
         AND (c.next_attempt_at IS NULL OR c.next_attempt_at <= now)
         AND (c.lease_until IS NULL OR c.lease_until <= now)
-        AND (c.told_at IS NULL OR c.told_at <= now - interval '1 second')
+        AND (c.last_exchange_at IS NULL OR c.last_exchange_at <= now - interval '1 second')
         AND (c.expires_at IS NULL OR c.expires_at >= now)
         AND NOT c.ret_open AND (NOT c.onay_open OR c.desired_status = 'RET')
 $$;
 
 -- Whether the status of a row may be queried at İYS now: what is submitted and unanswered has its own way to settle.
 CREATE FUNCTION is_askable(c consents, now timestamptz) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT c.duty = 'ask' AND NOT c.onay_open AND NOT c.ret_open
+    SELECT c.action = 'query' AND NOT c.onay_open AND NOT c.ret_open
         AND (c.next_attempt_at IS NULL OR c.next_attempt_at <= now)
         AND (c.lease_until IS NULL OR c.lease_until <= now)
 $$;
@@ -214,7 +214,7 @@ $$;
 -- Whether something is still due to İYS, or waits for a person or for its rescue.
 CREATE FUNCTION is_unsettled(c consents) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT c.state IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown', 'parked')
-        OR c.duty = 'rescue'
+        OR c.action = 'rescue'
 $$;
 
 -- Whether a process of this account and egress address speaks for the brand.
@@ -225,12 +225,12 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 $$;
 
 -- Whether a suspension concerns this channel and status.
-CREATE FUNCTION covers(s stops, channel text, status text) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
+CREATE FUNCTION covers(s suspensions, channel text, status text) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT s.channel IN ('*', covers.channel) AND s.status IN ('*', covers.status)
 $$;
 
 -- Whether a suspension does not even let one call try now.
-CREATE FUNCTION is_closed(s stops, now timestamptz) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
+CREATE FUNCTION is_closed(s suspensions, now timestamptz) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT s.recheck_at > now OR s.recheck_at IS NULL
 $$;
 
@@ -320,7 +320,7 @@ CREATE TABLE movement_months (
 
 -- Create the partition of the month of a day, retained for ten years. It is attached and not created in place, so that
 -- writers need not wait. A month that was dropped before can be written again.
-CREATE FUNCTION keep_month(day date) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION create_month(day date) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     first date := date_trunc('month', day::timestamp);
     next  date := first + interval '1 month';
@@ -374,9 +374,9 @@ CREATE TABLE legal_holds (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     customer_id text NOT NULL,
     key         text,
-    why         text NOT NULL,
+    reason         text NOT NULL,
     since       timestamptz NOT NULL,
-    lifted_at   timestamptz
+    released_at   timestamptz
 );
 COMMENT ON COLUMN legal_holds.key IS 'NULL: every key of the customer.';
 
@@ -445,14 +445,14 @@ CREATE INDEX submission_items_key ON submission_items (key, status, consent_date
 
 -- How far one stream of a brand (IYS: citizens' movements, HS: the provider's) has been pulled. `after` is İYS's opaque
 -- cursor.
-CREATE TABLE cursors (
+CREATE TABLE stream_cursors (
     brand_code integer NOT NULL REFERENCES brands,
     stream     text NOT NULL CHECK (stream IN ('IYS', 'HS')),
     after      text,
     -- When the last page was pulled; heard_at is when the stream was last read to its end. A stream that has never been
     -- read to its end counts from since.
-    pulled_at  timestamptz,
-    heard_at   timestamptz,
+    last_attempt_at  timestamptz,
+    last_pulled_at   timestamptz,
     since      timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (brand_code, stream)
 );
@@ -473,11 +473,11 @@ CREATE TABLE access_tokens (
 
 -- The use of one slot: its number, and by when the call has certainly arrived at İYS, in seconds since 1970 by the
 -- database clock.
-CREATE TYPE slot_use AS (slot bigint, there_at double precision);
+CREATE TYPE slot_use AS (slot bigint, arrived_at double precision);
 
 -- The request rate of one egress address, shared by all accounts and processes behind it, for İYS counts by address.
 -- Token calls are recorded before they are made.
-CREATE TABLE budgets (
+CREATE TABLE rate_limits (
     egress_address     text PRIMARY KEY,
     free_at            timestamptz NOT NULL,
     factor             double precision NOT NULL CHECK (factor > 0 AND factor <= 1),
@@ -502,12 +502,12 @@ CREATE FUNCTION take_slot(
     fastest double precision, creep double precision, used bigint[], there double precision[]
 ) RETURNS TABLE (slot bigint, comes_at double precision, read_at double precision) LANGUAGE plpgsql AS $$
 DECLARE
-    a budgets;
+    a rate_limits;
     was_free_at double precision;
     first integer;
     told integer;
 BEGIN
-    SELECT * INTO a FROM budgets AS b WHERE b.egress_address = address FOR UPDATE;
+    SELECT * INTO a FROM rate_limits AS b WHERE b.egress_address = address FOR UPDATE;
     IF NOT FOUND THEN
         RETURN;
     END IF;
@@ -519,22 +519,22 @@ BEGIN
             IF a.uses[place].slot = used[n] THEN
                 told := place;
             END IF;
-            IF a.uses[place].there_at < a.uses[first].there_at THEN
+            IF a.uses[place].arrived_at < a.uses[first].arrived_at THEN
                 first := place;
             END IF;
         END LOOP;
         IF told IS NOT NULL THEN
-            a.uses[told].there_at := there[n];
-        ELSIF there[n] > a.uses[first].there_at THEN
+            a.uses[told].arrived_at := there[n];
+        ELSIF there[n] > a.uses[first].arrived_at THEN
             a.uses[first] := ROW(used[n], there[n])::slot_use;
         END IF;
     END LOOP;
     slot := a.slot + 1;
     was_free_at := extract(epoch FROM a.free_at);
     read_at := extract(epoch FROM clock_timestamp());
-    comes_at := greatest(was_free_at, read_at, a.uses[first].there_at + span);
+    comes_at := greatest(was_free_at, read_at, a.uses[first].arrived_at + span);
     a.uses[first] := ROW(slot, comes_at + within)::slot_use;
-    UPDATE budgets AS b SET
+    UPDATE rate_limits AS b SET
         slot = take_slot.slot,
         uses = a.uses,
         free_at = to_timestamp(greatest(was_free_at + spacing / least(a.factor, fastest), comes_at)),
@@ -545,7 +545,7 @@ END;
 $$;
 
 -- How many queries with an hourly limit an address made in one minute, counted before they are made.
-CREATE TABLE budget_minutes (
+CREATE TABLE rate_limit_minutes (
     egress_address text NOT NULL,
     operation      text NOT NULL,
     minute         timestamptz NOT NULL,
@@ -554,7 +554,7 @@ CREATE TABLE budget_minutes (
 );
 
 -- How many calls of an address ended with one code in one hour, and how many of them İYS counts as failures.
-CREATE TABLE budget_hours (
+CREATE TABLE rate_limit_hours (
     egress_address text NOT NULL,
     hour           timestamptz NOT NULL,
     operation      text NOT NULL,
@@ -582,7 +582,7 @@ CREATE TABLE kafka_offsets (
 
 -- How far the decisions on one input partition have been recorded. A decision beyond is certainly new; only one before
 -- is looked up in movements.
-CREATE TABLE decided (
+CREATE TABLE recorded_offsets (
     topic       text NOT NULL,
     partition   integer NOT NULL,
     next_offset bigint NOT NULL,
@@ -639,14 +639,14 @@ CREATE TABLE retailer_access (
     brand_code    integer NOT NULL,
     channel       text NOT NULL,
     -- What İYS last received, from us or from an operator. NULL: no retailers.
-    told_code     integer,
-    told_access   integer[],
+    registered_code     integer,
+    registered_access   integer[],
     -- The event that names others, and which. NULL: no difference.
-    wanted_by     text,
-    wanted_code   integer,
-    wanted_access integer[],
+    desired_by     text,
+    desired_code   integer,
+    desired_access integer[],
     since         timestamptz,
-    CHECK ((wanted_by IS NULL) = (since IS NULL))
+    CHECK ((desired_by IS NULL) = (since IS NULL))
 );
 -- Lists the differences of a brand, for an operator.
-CREATE INDEX retailer_access_parked ON retailer_access (brand_code, key) WHERE wanted_by IS NOT NULL;
+CREATE INDEX retailer_access_parked ON retailer_access (brand_code, key) WHERE desired_by IS NOT NULL;

@@ -12,7 +12,7 @@ SELECT t.access_token, t.refresh_token, t.issued_at, t.expires_at, t.refresh_exp
     coalesce(b.token_calls, '{}') AS calls, b.token_silent_until AS silent_until, coalesce(t.failures, 0) AS failures
 FROM (SELECT %(account)s AS account, %(address)s AS egress_address) AS who
 LEFT JOIN access_tokens AS t USING (account)
-LEFT JOIN budgets AS b USING (egress_address)
+LEFT JOIN rate_limits AS b USING (egress_address)
 
 -- name: store
 -- Keep it for all of them.
@@ -27,7 +27,7 @@ ON CONFLICT (account) DO UPDATE SET
 
 -- name: store-calls
 -- Keep the address's token calls.
-INSERT INTO budgets (egress_address, free_at, factor, paused_until, token_calls, token_silent_until)
+INSERT INTO rate_limits (egress_address, free_at, factor, paused_until, token_calls, token_silent_until)
 VALUES (%(address)s, clock_timestamp(), 1, clock_timestamp(), %(calls)s, %(silent_until)s)
 ON CONFLICT (egress_address) DO UPDATE SET
     token_calls = excluded.token_calls, token_silent_until = excluded.token_silent_until

@@ -21,14 +21,14 @@ RETURNING {brand}
 -- name: subscribed
 -- What İYS showed of a provider's subscription, for each of its brands.
 UPDATE brands SET subscription = %(subscription)s, subscription_ends_at = %(ends_at)s,
-    consent_limit = %(consent_limit)s, consents_used = %(used)s, asked_at = %(now)s
+    consent_limit = %(consent_limit)s, consents_used = %(used)s, queried_at = %(now)s
 WHERE iys_code = %(iys_code)s
 RETURNING {brand}
 
 -- name: to-ask-about
 -- Providers whose subscription was not asked about lately, of those this account asks for from this address.
 SELECT DISTINCT iys_code FROM brands AS b
-WHERE status = 'active' AND (asked_at IS NULL OR asked_at < %(before)s)
+WHERE status = 'active' AND (queried_at IS NULL OR queried_at < %(before)s)
     AND is_served_by(b, %(account)s, %(address)s)
 ORDER BY iys_code
 

@@ -25,8 +25,8 @@ RETURNING c.key
 -- name: fly
 -- Records that were taken to be told by this transaction, told from here on: found by their places, which stay while
 -- they are held. Neither permission nor outcome hangs on this.
-UPDATE consents SET state = 'in_flight', duty = 'none', why = NULL, attempts = attempts + 1, next_attempt_at = NULL,
-    lease_owner = NULL, lease_until = NULL, told_at = %(now)s, updated_at = %(now)s,
+UPDATE consents SET state = 'in_flight', action = 'nothing', reason = NULL, attempts = attempts + 1, next_attempt_at = NULL,
+    lease_owner = NULL, lease_until = NULL, last_exchange_at = %(now)s, updated_at = %(now)s,
     onay_open = onay_open OR desired_status = 'ONAY', ret_open = ret_open OR desired_status = 'RET'
 WHERE ctid = ANY(%(places)s::tid[]) AND state IN ('pending', 'retryable')
 
@@ -37,7 +37,7 @@ WITH held AS (
     JOIN consents AS c USING (key)
     ORDER BY key FOR UPDATE OF c
 )
-UPDATE consents AS c SET told_at = %(now)s, updated_at = %(now)s, state = CASE
+UPDATE consents AS c SET last_exchange_at = %(now)s, updated_at = %(now)s, state = CASE
         WHEN c.state = 'in_flight' AND c.desired_event_id = held.event_id THEN 'awaiting_result' ELSE c.state END
 FROM held WHERE c.key = held.key
 
@@ -55,8 +55,8 @@ FROM consents WHERE key = ANY(%(keys)s) ORDER BY key FOR UPDATE
 UPDATE consents AS c SET registered = %(registered)s, registered_at = own.creation_date,
     registered_consent_date = c.desired_at, registered_source = c.desired_source,
     registered_transaction_id = own.transaction_id, verified_at = %(now)s, verified_by = %(verified_by)s,
-    state = %(state)s, duty = %(duty)s, why = %(why)s, code = NULL, next_attempt_at = NULL, onay_open = false,
-    told_at = %(now)s, may_send = %(may_send)s, permission_reason = %(permission_reason)s,
+    state = %(state)s, action = %(action)s, reason = %(reason)s, code = NULL, next_attempt_at = NULL, onay_open = false,
+    last_exchange_at = %(now)s, may_send = %(may_send)s, permission_reason = %(permission_reason)s,
     permission_since = %(now)s, updated_at = %(now)s
 FROM json_to_recordset(%(own)s::json) AS own (ctid tid, transaction_id text, creation_date timestamptz)
 WHERE c.ctid = own.ctid
@@ -75,7 +75,7 @@ CROSS JOIN LATERAL (
     ) AS first
 WHERE b.status = 'active' AND is_served_by(b, %(account)s, %(address)s)
     AND NOT EXISTS (
-        SELECT 1 FROM stops AS s
+        SELECT 1 FROM suspensions AS s
         WHERE s.brand_code = b.brand_code AND covers(s, lane.channel, %(status)s)
             AND is_closed(s, %(now)s)
     )
@@ -90,7 +90,7 @@ SELECT c.ctid::text, {claimed:c}
 FROM consents AS c
 WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_status = %(status)s
     AND c.registered = ANY(%(registered)s) AND is_sendable(c, %(now)s)
-    AND (c.desired_status = 'RET' OR coalesce(c.due_at < %(now)s, false) = %(grey)s)
+    AND (c.desired_status = 'RET' OR coalesce(c.due_at < %(now)s, false) = %(overdue)s)
 ORDER BY c.due_at
 LIMIT %(size)s
 FOR UPDATE SKIP LOCKED
@@ -127,7 +127,7 @@ JOIN brands AS b ON b.brand_code = c.brand_code AND b.status = 'active'
     AND is_served_by(b, %(account)s, %(address)s)
 WHERE c.desired_status = 'ONAY' AND c.expires_at BETWEEN %(now)s AND %(until)s AND is_sendable(c, %(now)s)
     AND NOT EXISTS (
-        SELECT 1 FROM stops AS s
+        SELECT 1 FROM suspensions AS s
         WHERE s.brand_code = c.brand_code AND covers(s, c.channel, 'ONAY') AND is_closed(s, %(now)s))
 ORDER BY c.expires_at, c.key
 LIMIT %(size)s
@@ -159,8 +159,8 @@ FROM consents AS c JOIN brands AS b ON b.brand_code = c.brand_code AND b.status 
     AND is_served_by(b, %(account)s, %(address)s)
 WHERE is_askable(c, %(now)s)
     AND NOT EXISTS (
-        SELECT 1 FROM stops AS s
-        WHERE s.brand_code = c.brand_code AND s.reach IN ('account', 'provider') AND s.status = '*'
+        SELECT 1 FROM suspensions AS s
+        WHERE s.brand_code = c.brand_code AND s.scope IN ('account', 'provider') AND s.status = '*'
             AND s.recheck_at > %(now)s)
 GROUP BY c.brand_code, c.channel, c.recipient_type
 ORDER BY max(c.desired_status) DESC NULLS LAST, c.brand_code, c.channel, c.recipient_type
@@ -169,7 +169,7 @@ ORDER BY max(c.desired_status) DESC NULLS LAST, c.brand_code, c.channel, c.recip
 -- Parked records of a brand (of one reason where given), to be looked at again by a person's order.
 SELECT * FROM consents
 WHERE state = 'parked' AND brand_code = %(brand_code)s
-    AND (%(why)s::text IS NULL OR why = %(why)s) AND key > %(after)s
+    AND (%(reason)s::text IS NULL OR reason = %(reason)s) AND key > %(after)s
 ORDER BY key
 LIMIT %(size)s
 FOR UPDATE

@@ -25,9 +25,9 @@ ORDER BY c.desired_status DESC, min(c.due_at), c.brand_code, c.channel
 -- Opt-outs that a stop or a stopped brand keeps from İYS: somebody must mend it, or withdraw them on İYS's own pages.
 SELECT c.brand_code, c.channel, count(*) AS keys
 FROM consents AS c JOIN brands AS b ON b.brand_code = c.brand_code
-WHERE c.desired_status = 'RET' AND c.state IN ('pending', 'retryable') AND c.duty IN ('send', 'wait')
+WHERE c.desired_status = 'RET' AND c.state IN ('pending', 'retryable') AND c.action IN ('send', 'wait')
     AND (b.status = 'stopped' OR EXISTS (
-        SELECT 1 FROM stops AS s
+        SELECT 1 FROM suspensions AS s
         WHERE s.brand_code = c.brand_code AND covers(s, c.channel, 'RET')))
 GROUP BY c.brand_code, c.channel
 ORDER BY c.brand_code, c.channel
@@ -35,7 +35,7 @@ ORDER BY c.brand_code, c.channel
 -- name: open-opt-outs
 -- Opt-outs of a brand of which İYS has not taken in that there is no consent any more: what a person would
 -- withdraw on İYS's own pages.
-SELECT key, recipient, channel, recipient_type, desired_source, desired_at, due_at, state, why, code
+SELECT key, recipient, channel, recipient_type, desired_source, desired_at, due_at, state, reason, code
 FROM consents AS c
 WHERE brand_code = %(brand_code)s AND desired_status = 'RET' AND desired_rank = %(ours)s AND is_unsettled(c)
 ORDER BY due_at, key

@@ -12,7 +12,7 @@ SELECT FROM movement_months WHERE month = %(month)s AND dropped_at IS NULL
 
 -- name: keep-month
 -- Makes room for it.
-SELECT keep_month(%(month)s)
+SELECT create_month(%(month)s)
 
 -- name: copy
 -- Facts, linked by whoever writes them.
@@ -39,14 +39,14 @@ WHERE m.kind = 'decision'
 
 -- name: decided
 -- How far the decisions on input partitions have been recorded.
-SELECT topic, partition, next_offset FROM decided WHERE topic = ANY(%(topics)s)
+SELECT topic, partition, next_offset FROM recorded_offsets WHERE topic = ANY(%(topics)s)
 
 -- name: note-decided
 -- They are recorded further by now.
-INSERT INTO decided (topic, partition, next_offset)
+INSERT INTO recorded_offsets (topic, partition, next_offset)
 SELECT d.topic, d.partition, d.next_offset
 FROM unnest(%(topics)s::text[], %(partitions)s::integer[], %(nexts)s::bigint[]) AS d (topic, partition, next_offset)
-ON CONFLICT (topic, partition) DO UPDATE SET next_offset = greatest(decided.next_offset, excluded.next_offset)
+ON CONFLICT (topic, partition) DO UPDATE SET next_offset = greatest(recorded_offsets.next_offset, excluded.next_offset)
 
 -- name: heads
 -- Chains that have grown since their last anchor.

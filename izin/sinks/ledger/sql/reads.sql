@@ -8,7 +8,7 @@ ORDER BY brand_code, channel, desired_status, state
 -- The register as we know it, a row a key, in the order of the keys: a page after a key.
 SELECT key, customer_id, brand_code, channel, recipient_type, recipient, desired_status, desired_at,
     desired_rank, desired_consent_date, desired_source, registered, registered_at, registered_consent_date,
-    registered_source, registered_transaction_id, state, why, code, due_at, expires_at, may_send,
+    registered_source, registered_transaction_id, state, reason, code, due_at, expires_at, may_send,
     permission_reason
 FROM consents
 WHERE key > %(after)s AND (%(brand_code)s::integer IS NULL OR brand_code = %(brand_code)s)
@@ -38,29 +38,29 @@ SELECT * FROM consents WHERE key = ANY(%(keys)s) ORDER BY key
 -- name: lag
 -- What is still to be done, for progress and alarms.
 SELECT
-    count(*) FILTER (WHERE state IN ('pending', 'retryable') AND duty = 'send') AS to_tell,
-    count(*) FILTER (WHERE state IN ('pending', 'retryable') AND duty = 'send' AND desired_status = 'RET')
+    count(*) FILTER (WHERE state IN ('pending', 'retryable') AND action = 'send') AS to_send,
+    count(*) FILTER (WHERE state IN ('pending', 'retryable') AND action = 'send' AND desired_status = 'RET')
         AS opt_outs,
     count(*) FILTER (WHERE state = 'in_flight') AS in_flight,
     count(*) FILTER (WHERE state = 'awaiting_result') AS awaiting_result,
     count(*) FILTER (WHERE state = 'unknown') AS unknown,
-    count(*) FILTER (WHERE duty = 'ask') AS to_ask,
-    count(*) FILTER (WHERE duty IN ('wait', 'rescue')) AS waiting,
+    count(*) FILTER (WHERE action = 'query') AS to_query,
+    count(*) FILTER (WHERE action IN ('wait', 'rescue')) AS waiting,
     count(*) FILTER (WHERE state = 'parked')
-        + (SELECT count(*) FROM retailer_access WHERE wanted_by IS NOT NULL) AS parked,
+        + (SELECT count(*) FROM retailer_access WHERE desired_by IS NOT NULL) AS parked,
     count(*) FILTER (WHERE state IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown')
         AND due_at < %(now)s) AS overdue,
     min(due_at) FILTER (WHERE state IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown'))
         AS earliest_due
 FROM (
-    SELECT state, duty, desired_status, due_at FROM consents
+    SELECT state, action, desired_status, due_at FROM consents
     WHERE state IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown', 'parked')
-        AND duty <> 'rescue'
+        AND action <> 'rescue'
     UNION ALL
-    SELECT state, duty, desired_status, due_at FROM consents WHERE duty = 'rescue'
+    SELECT state, action, desired_status, due_at FROM consents WHERE action = 'rescue'
     UNION ALL
-    SELECT state, duty, desired_status, due_at FROM consents
-    WHERE duty = 'ask' AND NOT onay_open AND NOT ret_open
+    SELECT state, action, desired_status, due_at FROM consents
+    WHERE action = 'query' AND NOT onay_open AND NOT ret_open
         AND state NOT IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown', 'parked')
 ) AS unsettled
 
@@ -69,12 +69,12 @@ FROM (
 -- within the same hour stands together, under the earliest instant of it.
 WITH lanes AS (
     SELECT brand_code, channel, desired_status, expires_at, min(due_at) AS due_at, count(*) AS keys
-    FROM consents WHERE state IN ('pending', 'retryable') AND duty IN ('send', 'wait')
+    FROM consents WHERE state IN ('pending', 'retryable') AND action IN ('send', 'wait')
     GROUP BY brand_code, channel, desired_status, expires_at, date_trunc('hour', due_at)
 )
 SELECT lane.desired_status AS status, lane.due_at, lane.expires_at, sum(lane.keys)::bigint AS count,
     b.status = 'stopped' OR EXISTS (
-        SELECT 1 FROM stops AS s
+        SELECT 1 FROM suspensions AS s
         WHERE s.brand_code = lane.brand_code AND covers(s, lane.channel, lane.desired_status)) AS held
 FROM lanes AS lane JOIN brands AS b ON b.brand_code = lane.brand_code
 GROUP BY lane.desired_status, lane.due_at, lane.expires_at, held
@@ -90,11 +90,11 @@ SELECT topic, partition, next_offset FROM kafka_offsets ORDER BY topic, partitio
 
 -- name: parked
 -- What waits for a person, and why.
-SELECT brand_code, channel, desired_status, why, code, count(*) AS keys
+SELECT brand_code, channel, desired_status, reason, code, count(*) AS keys
 FROM consents WHERE state = 'parked'
-GROUP BY brand_code, channel, desired_status, why, code
+GROUP BY brand_code, channel, desired_status, reason, code
 UNION ALL
 SELECT brand_code, channel, 'ONAY', 'retailer-access', NULL, count(*)
-FROM retailer_access WHERE wanted_by IS NOT NULL
+FROM retailer_access WHERE desired_by IS NOT NULL
 GROUP BY brand_code, channel
-ORDER BY brand_code, channel, desired_status, why, code
+ORDER BY brand_code, channel, desired_status, reason, code

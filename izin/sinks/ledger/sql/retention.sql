@@ -3,7 +3,7 @@
 SELECT m.month, m.retain_until, pg_total_relation_size(to_regclass('movements_' || to_char(m.month, 'YYYY_MM'))) AS bytes,
     ARRAY(
         SELECT h.id FROM legal_holds AS h
-        WHERE h.lifted_at IS NULL AND EXISTS (
+        WHERE h.released_at IS NULL AND EXISTS (
             SELECT 1 FROM movements AS f
             WHERE f.recorded_at >= m.month::timestamp AT TIME ZONE 'UTC'
                 AND f.recorded_at < (m.month::timestamp + interval '1 month') AT TIME ZONE 'UTC'
@@ -65,13 +65,13 @@ ORDER BY k.key
 
 -- name: hold
 -- Nothing of a customer, or of a key, is dropped from here on.
-INSERT INTO legal_holds (customer_id, key, why, since) VALUES (%(customer_id)s, %(key)s, %(why)s, %(now)s)
+INSERT INTO legal_holds (customer_id, key, reason, since) VALUES (%(customer_id)s, %(key)s, %(reason)s, %(now)s)
 RETURNING id
 
 -- name: lift
 -- What was held is kept no longer than the rest.
-UPDATE legal_holds SET lifted_at = %(now)s WHERE id = %(id)s AND lifted_at IS NULL RETURNING id
+UPDATE legal_holds SET released_at = %(now)s WHERE id = %(id)s AND released_at IS NULL RETURNING id
 
 -- name: holds
 -- What is held, and why.
-SELECT id, customer_id, key, why, since FROM legal_holds WHERE lifted_at IS NULL ORDER BY id
+SELECT id, customer_id, key, reason, since FROM legal_holds WHERE released_at IS NULL ORDER BY id

@@ -1,6 +1,6 @@
 -- name: begin
 -- An address seen for the first time goes at full pace.
-INSERT INTO budgets (egress_address, free_at, factor, paused_until)
+INSERT INTO rate_limits (egress_address, free_at, factor, paused_until)
 VALUES (%(address)s, clock_timestamp(), 1, clock_timestamp())
 ON CONFLICT DO NOTHING
 
@@ -13,7 +13,7 @@ SELECT t.slot, t.comes_at, t.read_at FROM take_slot(
 
 -- name: slow-down
 -- İYS said "too many": everybody pauses, then goes at half the pace. Several of one burst count once.
-UPDATE budgets SET
+UPDATE rate_limits SET
     paused_until = clock_timestamp() + %(pause)s * interval '1 second',
     free_at = greatest(free_at, clock_timestamp() + %(pause)s * interval '1 second'),
     factor = greatest(%(slowest)s, factor / 2)
@@ -22,18 +22,18 @@ WHERE egress_address = %(address)s AND paused_until <= clock_timestamp()
 -- name: hold
 -- Hold the address against other processes. On its own before what is counted: a statement that waits for the row
 -- goes on with what it saw before it waited.
-SELECT 1 FROM budgets WHERE egress_address = %(address)s FOR UPDATE
+SELECT 1 FROM rate_limits WHERE egress_address = %(address)s FOR UPDATE
 
 -- name: take-of-hour
 -- Count one query against the hour's limit before it is made; no row: the hour's are spent. The address is held
 -- meanwhile, so that two processes cannot both take the last one. The minute that leaves the hour only counts in
 -- part, and is taken as whole.
 WITH used AS (
-    SELECT coalesce(sum(m.calls), 0) AS calls FROM budget_minutes AS m
+    SELECT coalesce(sum(m.calls), 0) AS calls FROM rate_limit_minutes AS m
     WHERE m.egress_address = %(address)s AND m.operation = %(operation)s
         AND m.minute > clock_timestamp() - interval '61 minutes'
 )
-INSERT INTO budget_minutes AS m (egress_address, operation, minute, calls)
+INSERT INTO rate_limit_minutes AS m (egress_address, operation, minute, calls)
 SELECT %(address)s, %(operation)s, date_trunc('minute', clock_timestamp()), 1
 FROM used WHERE used.calls < %(room)s
 ON CONFLICT (egress_address, operation, minute) DO UPDATE SET calls = m.calls + 1
@@ -43,18 +43,18 @@ RETURNING m.calls
 -- When the first of the hour's queries leaves it: seconds from now.
 SELECT coalesce(
     extract(epoch FROM min(minute) + interval '61 minutes' - clock_timestamp()), 60)::double precision AS seconds
-FROM budget_minutes
+FROM rate_limit_minutes
 WHERE egress_address = %(address)s AND operation = %(operation)s
     AND minute > clock_timestamp() - interval '61 minutes'
 
 -- name: forget-minutes
 -- What has left every hour.
-DELETE FROM budget_minutes
+DELETE FROM rate_limit_minutes
 WHERE egress_address = %(address)s AND minute < clock_timestamp() - interval '2 hours'
 
 -- name: count
 -- What came of calls, since this process last told.
-INSERT INTO budget_hours AS h (egress_address, hour, operation, code, calls, failures)
+INSERT INTO rate_limit_hours AS h (egress_address, hour, operation, code, calls, failures)
 SELECT %(address)s, date_trunc('hour', clock_timestamp()), c.operation, c.code, c.calls, c.failures
 FROM unnest(%(operations)s::text[], %(codes)s::text[], %(calls)s::bigint[], %(failures)s::bigint[])
     AS c (operation, code, calls, failures)
@@ -64,7 +64,7 @@ ON CONFLICT (egress_address, hour, operation, code) DO UPDATE SET
 -- name: day
 -- How many calls left the address in 24 hours, and how many of them count against it.
 SELECT coalesce(sum(calls), 0)::bigint AS calls, coalesce(sum(failures), 0)::bigint AS failures
-FROM budget_hours
+FROM rate_limit_hours
 WHERE egress_address = %(address)s AND hour > clock_timestamp() - interval '24 hours'
 
 -- name: addresses
@@ -73,19 +73,19 @@ SELECT b.egress_address AS address, b.factor, b.paused_until,
     (SELECT count(*) FROM unnest(b.token_calls) AS one (at)
         WHERE one.at > clock_timestamp() - interval '1 hour') AS token_calls,
     b.token_silent_until,
-    coalesce((SELECT sum(m.calls) FROM budget_minutes AS m
+    coalesce((SELECT sum(m.calls) FROM rate_limit_minutes AS m
         WHERE m.egress_address = b.egress_address AND m.operation = 'status'
             AND m.minute > clock_timestamp() - interval '61 minutes'), 0)::bigint AS status_calls,
     coalesce(d.calls, 0)::bigint AS calls, coalesce(d.failures, 0)::bigint AS failures
-FROM budgets AS b
+FROM rate_limits AS b
 LEFT JOIN (
-    SELECT egress_address, sum(calls) AS calls, sum(failures) AS failures FROM budget_hours
+    SELECT egress_address, sum(calls) AS calls, sum(failures) AS failures FROM rate_limit_hours
     WHERE hour > clock_timestamp() - interval '24 hours' GROUP BY egress_address
 ) AS d USING (egress_address)
 ORDER BY b.egress_address
 
 -- name: codes
 -- What came of an address's calls in 24 hours, by operation and code.
-SELECT operation, code, sum(calls)::bigint AS calls FROM budget_hours
+SELECT operation, code, sum(calls)::bigint AS calls FROM rate_limit_hours
 WHERE egress_address = %(address)s AND hour > clock_timestamp() - interval '24 hours'
 GROUP BY operation, code ORDER BY operation, code
