@@ -17,6 +17,10 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 from izin.consent.errors import OurError
 from izin.runtime.settings import KafkaSettings
 
+_log = logging.getLogger("librdkafka")
+# A process that sets no logging up must not write a library's lines to its terminal.
+_log.addHandler(logging.NullHandler())
+
 TIMEOUT = 15.0
 """Seconds that one request to the broker may take."""
 
@@ -76,7 +80,7 @@ def _connection(settings: KafkaSettings) -> dict[str, Any]:
     return {
         "bootstrap.servers": settings.bootstrap_servers,
         "log_level": settings.client_log_level,
-        "logger": logging.getLogger("librdkafka"),
+        "logger": _log,
     }
 
 

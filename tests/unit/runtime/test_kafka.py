@@ -32,3 +32,10 @@ def test_a_clients_errors_are_logged_and_never_written_to_stderr(
     assert {(one.name, one.levelno) for one in caplog.records} == {("librdkafka", logging.ERROR)}
     assert "127.0.0.1:1" in caplog.text
     assert capfd.readouterr().err == ""
+
+
+def test_librdkafka_is_silent_where_nothing_sets_logging_up() -> None:
+    """Python writes warnings without any handler to standard error: there is one."""
+    assert any(
+        isinstance(one, logging.NullHandler) for one in logging.getLogger("librdkafka").handlers
+    )
