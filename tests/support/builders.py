@@ -76,7 +76,7 @@ def an_event(**overrides: object) -> ConsentEvent:
     return ConsentEvent(**fields | overrides)
 
 
-def a_statement(**overrides: object) -> IysOrigin:
+def an_iys_origin(**overrides: object) -> IysOrigin:
     """Return what a citizen did at İYS, as it came by push."""
     fields: dict[str, Any] = {"stream": "IYS", "path": "push", "creation_date": NOON}
     return IysOrigin(**fields | overrides)
@@ -88,12 +88,12 @@ def an_iys_event(**overrides: object) -> ConsentEvent:
         "status": "RET",
         "source": "IYS_WEB",
         "origin": "iys",
-        "iys": a_statement(),
+        "iys": an_iys_origin(),
     }
     return an_event(**fields | overrides)
 
 
-def a_claim(**overrides: object) -> AdmittedEvent:
+def an_admitted_event(**overrides: object) -> AdmittedEvent:
     """Return the claim that `an_event` with these fields makes."""
     claim = admit(an_event(**overrides), appended_at=NOON + timedelta(seconds=3))
     assert not isinstance(claim, RefusedEvent), claim.violations
@@ -102,4 +102,4 @@ def a_claim(**overrides: object) -> AdmittedEvent:
 
 def a_ret(**overrides: object) -> AdmittedEvent:
     """Return the claim that a RET with these fields makes."""
-    return a_claim(status=Status.RET, **overrides)
+    return an_admitted_event(status=Status.RET, **overrides)

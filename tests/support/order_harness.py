@@ -22,7 +22,7 @@ from izin.streams.ownership.owned_partition import OwnedPartition
 from izin.streams.ownership.shared_clients import SharedClients
 from izin.streams.state.packing import Packing
 from izin.streams.state.state import MemoryState, PartitionState
-from tests.support.builders import NOON, a_claim, a_key, a_ret, an_event
+from tests.support.builders import NOON, an_admitted_event, a_key, a_ret, an_event
 from tests.support.order_verdict import committed_records
 
 CODEC = Codec()
@@ -34,7 +34,7 @@ HOME = partition_of(KEY, PARTITIONS)
 """The partition of ``KEY``."""
 APPENDED = int(NOON.timestamp() * 1000) + 3 * 3_600_000
 """Three hours after the events of tests happen."""
-ONAY = decide(None, a_claim()).consent
+ONAY = decide(None, an_admitted_event()).consent
 RET = decide(ONAY, a_ret()).consent
 IN_FULL = Packing(most=0)
 """Stores all fields with each consent, so that any other packing reads what it packs."""

@@ -16,7 +16,7 @@ from izin.consent.fields import read_key, read_status
 from izin.consent.model import AdmittedEvent, ConsentEvent, RecipientType, Status
 from izin.consent.phones import read_phone
 from izin.consent.violations import REASONS
-from tests.support.builders import EMAIL, NOON, PHONE, a_statement, an_event
+from tests.support.builders import EMAIL, NOON, PHONE, an_iys_origin, an_event
 from tests.unit.consent.strategies import FAULTS
 
 APPENDED = NOON + timedelta(seconds=3)
@@ -44,7 +44,7 @@ OF_A_YES: Mapping[str, dict[str, Any]] = {
     "IZIN-IYS-RECIPIENT": {
         "type": "MESAJ",
         "recipient": "+9005550000001",
-        "iys": a_statement(),
+        "iys": an_iys_origin(),
     },
 }
 """What is wrong with an ONAY alone."""
@@ -157,7 +157,7 @@ TEXTS: Mapping[str, st.SearchStrategy[Any]] = {
     "retailer_code": st.sampled_from([None, 7, 10_000_000]),
     "retailer_access": st.sampled_from([None, (), (10_000_000, 7)]),
     "customer_id": st.sampled_from(["acme", ""]),
-    "iys": st.sampled_from([None, None, a_statement(), a_statement(stream="HS")]),
+    "iys": st.sampled_from([None, None, an_iys_origin(), an_iys_origin(stream="HS")]),
 }
 ANYTHING = st.builds(an_event, **TEXTS)
 

@@ -21,7 +21,7 @@ from izin.consent.obligation import (
     rule,
 )
 from izin.consent.terms import BrandTerms
-from tests.support.builders import NOON, a_statement, an_event
+from tests.support.builders import NOON, an_iys_origin, an_event
 
 ACTIVE = BrandTerms(activated_at=NOON - timedelta(days=365))
 SOON = NOON + timedelta(minutes=1)
@@ -318,7 +318,7 @@ def test_live_capture_under_a_notice_is_attested():
         {"consent_date": None},
         {"received_at": None},
         {"received_at": NOON + ATTESTED_WITHIN + timedelta(seconds=1)},
-        {"iys": a_statement()},
+        {"iys": an_iys_origin()},
     ],
 )
 def test_incomplete_capture_is_not_attested(fields: dict[str, Any]):
