@@ -55,9 +55,10 @@ _GUARD = "        -- Generated from izin.consent.lifecycle: "
 _LIFECYCLE = """{note}
 # Lifecycle of an obligation
 
-The states of what is due to İYS for one key, from the table in `izin.consent.lifecycle`. A transition
-that is not shown is an error and changes nothing. The ledger's database refuses it too: the condition
-of its trigger (`{schema}`) is generated from the same table.
+The states of what is due to İYS for one key, from the table in `izin.consent.lifecycle`. A
+transition that is not shown is an error and changes nothing. The ledger's database refuses it too:
+the condition of its trigger (`{schema}`) is generated from
+the same table.
 
 ```mermaid
 {diagram}```
@@ -79,8 +80,8 @@ record at all. An opt-out whose key can be read is admitted whatever codes it ge
 
 ## Read from İYS's response
 
-From `izin.iys.verdicts`, whatever the HTTP status. A code that is not listed is `unknown`: it is never
-final, and a person must act.
+From `izin.iys.verdicts`, whatever the HTTP status. A code that is not listed is `unknown`: it is
+never final, and a person must act.
 
 | verdict | codes |
 |---|---|

@@ -8,7 +8,7 @@ from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro
-from tests.support.builders import NOON, an_iys_origin, an_event, an_iys_event
+from tests.support.builders import NOON, an_event, an_iys_event, an_iys_origin
 
 _ROUTINE, _REPEATED, _RUBBISH, _MISPLACED = 0.75, 0.93, 0.95, 0.97
 

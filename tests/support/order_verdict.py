@@ -117,7 +117,7 @@ def examine(
 ) -> OrderVerdict:
     """Read every topic and check what the order stage made of both lanes."""
     topics, verdict = settings.topics, OrderVerdict()
-    claims: dict[Coordinates, AdmittedEvent] = {}
+    admitted_at: dict[Coordinates, AdmittedEvent] = {}
     refused: set[Coordinates] = set()
     misplaced: set[Coordinates] = set()
     repartitioned: set[Coordinates] = set()
@@ -131,20 +131,22 @@ def examine(
             if came_from is not None:
                 topic, partition, offset = came_from.decode().split("/")
                 repartitioned.add((topic, int(partition), int(offset)))
-            claim = _claim(record, codec)
-            if claim is None:
+            admitted = _admitted(record, codec)
+            if admitted is None:
                 refused.add(place)
                 continue
-            key = claim.key.encode()
-            expected[key] = decide(expected.get(key), claim).consent
+            key = admitted.key.encode()
+            expected[key] = decide(expected.get(key), admitted).consent
             if partition_of(key, settings.partitions) == record.partition:
-                claims[place] = claim
+                admitted_at[place] = admitted
             else:
                 misplaced.add(place)
     verdict.counts["misplaced"] = len(misplaced)
     verdict.missing += sorted(misplaced - repartitioned)
     values = [message.value() or b"" for message in read(settings, topics.decisions.name)]
-    decided = _check_decisions([codec.decode("Decision", one) for one in values], verdict, claims)
+    decided = _check_decisions(
+        [codec.decode("Decision", one) for one in values], verdict, admitted_at
+    )
     dead = [
         (letter["topic"], letter["partition"], letter["offset"])
         for message in read(settings, topics.dead_letters.name)
@@ -154,7 +156,7 @@ def examine(
     verdict.doubled += _repeated(dead)
     verdict.missing += sorted(refused - set(dead))
     verdict.wrong += [repr(one).encode() for one in set(dead) - refused]
-    verdict.counts["duplicates"] = len(claims.keys() - decided)
+    verdict.counts["duplicates"] = len(admitted_at.keys() - decided)
     rows, opt_outs = (
         read(settings, topics.desired_consents.name),
         read(settings, topics.opt_outs.name),
@@ -163,19 +165,19 @@ def examine(
     return verdict
 
 
-def _claim(source: ConsumerRecord, codec: Codec) -> AdmittedEvent | None:
+def _admitted(source: ConsumerRecord, codec: Codec) -> AdmittedEvent | None:
     try:
         event = event_from_avro(codec.decode("ConsentEvent", source.value or b""))
     except UndecodableError:
         return None
-    admitted = admit(event, appended_at=appended_at(source))
-    return None if isinstance(admitted, RefusedEvent) else admitted
+    result = admit(event, appended_at=appended_at(source))
+    return None if isinstance(result, RefusedEvent) else result
 
 
 def _check_decisions(
     decisions: Iterable[dict[str, Any]],
     verdict: OrderVerdict,
-    claims: dict[Coordinates, AdmittedEvent],
+    admitted_at: dict[Coordinates, AdmittedEvent],
 ) -> set[Coordinates]:
     places: list[Coordinates] = []
     winners: dict[tuple[bytes, Any, Any], Order] = {}
@@ -183,20 +185,20 @@ def _check_decisions(
         place = decision["topic"], decision["partition"], decision["offset"]
         places.append(place)
         verdict.counts[decision["kind"]] += 1
-        claim = claims.get(place)
-        if claim is None or claim.event.event_id != decision["event"]["event_id"]:
+        admitted = admitted_at.get(place)
+        if admitted is None or admitted.event.event_id != decision["event"]["event_id"]:
             verdict.wrong.append(repr(place).encode())
         elif decision["kind"] != "Stale":
-            moment = (claim.key.encode(), claim.effective_at, claim.status)
-            winners[moment] = max(winners.get(moment, claim.order), claim.order)
+            moment = (admitted.key.encode(), admitted.effective_at, admitted.status)
+            winners[moment] = max(winners.get(moment, admitted.order), admitted.order)
     verdict.counts["decisions"] = len(places)
     verdict.doubled += _repeated(places)
     decided = set(places)
     # Whatever was not decided must have been a duplicate: an equal or better one of its second won.
-    for place in sorted(claims.keys() - decided):
-        claim = claims[place]
-        won = winners.get((claim.key.encode(), claim.effective_at, claim.status))
-        if won is None or won < claim.order:
+    for place in sorted(admitted_at.keys() - decided):
+        admitted = admitted_at[place]
+        won = winners.get((admitted.key.encode(), admitted.effective_at, admitted.status))
+        if won is None or won < admitted.order:
             verdict.missing.append(place)
     return decided
 

@@ -21,7 +21,7 @@ from izin.schemas.records import (
 from izin.schemas.topics import Topics
 from tests.contract.schemas.compatibility import conflicts
 from tests.contract.schemas.examples import FOLDER, golden
-from tests.support.builders import an_iys_origin, an_event
+from tests.support.builders import an_event, an_iys_origin
 
 SCHEMAS = resources.files("izin.schemas")
 

@@ -20,7 +20,7 @@ from izin.schemas.fast.reader import reader_of
 from izin.schemas.fast.writer import EPOCH, long_bytes, writer_of
 from izin.schemas.records import consent_to_avro, event_from_avro, event_to_avro
 from tests.contract.schemas.examples import golden
-from tests.support.builders import an_admitted_event, a_decision_record, a_ret, an_iys_event
+from tests.support.builders import a_decision_record, a_ret, an_admitted_event, an_iys_event
 
 CODEC = Codec()
 _PRIMITIVES: dict[str, st.SearchStrategy[Any]] = {

@@ -31,7 +31,7 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.record.messages import TopicMessages
 from tests.integration.sinks.house import ACTIVE
-from tests.support.builders import NOON, a_decision_record, an_iys_origin, an_event
+from tests.support.builders import NOON, a_decision_record, an_event, an_iys_origin
 
 pytestmark = pytest.mark.database
 

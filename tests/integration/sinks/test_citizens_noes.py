@@ -21,7 +21,7 @@ from tests.integration.sinks.house import (
     recently,
     ret,
 )
-from tests.support.builders import BRAND, PHONE, an_iys_origin, an_iys_event
+from tests.support.builders import BRAND, PHONE, an_iys_event, an_iys_origin
 
 pytestmark = pytest.mark.database
 

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from izin.consent.model import AdmittedEvent, ConsentEvent
-from tests.support.builders import NOON, an_admitted_event, an_iys_origin, an_event
+from tests.support.builders import NOON, an_admitted_event, an_event, an_iys_origin
 
 STATUSES = st.sampled_from(["ONAY", "RET"])
 NEAR_NOON = st.integers(min_value=-3_000, max_value=3_000).map(

@@ -16,7 +16,7 @@ from izin.consent.model import (
     Status,
 )
 from izin.consent.violations import REASONS, violation
-from tests.support.builders import EMAIL, NOON, PHONE, a_key, an_iys_origin, an_event, an_iys_event
+from tests.support.builders import EMAIL, NOON, PHONE, a_key, an_event, an_iys_event, an_iys_origin
 from tests.unit.consent.strategies import FAULTS, faulty_events
 
 APPENDED = NOON + timedelta(seconds=3)

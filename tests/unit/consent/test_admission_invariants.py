@@ -16,7 +16,7 @@ from izin.consent.fields import read_key, read_status
 from izin.consent.model import AdmittedEvent, ConsentEvent, RecipientType, Status
 from izin.consent.phones import read_phone
 from izin.consent.violations import REASONS
-from tests.support.builders import EMAIL, NOON, PHONE, an_iys_origin, an_event
+from tests.support.builders import EMAIL, NOON, PHONE, an_event, an_iys_origin
 from tests.unit.consent.strategies import FAULTS
 
 APPENDED = NOON + timedelta(seconds=3)

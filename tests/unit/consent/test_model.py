@@ -6,7 +6,15 @@ import izin.consent
 from izin.consent.errors import NaiveInstantError, UnreadableKeyError
 from izin.consent.model import ConsentKey, OriginRank, Status
 from izin.consent.ordering import decide
-from tests.support.builders import NOON, an_admitted_event, a_key, a_ret, an_iys_origin, an_event, an_iys_event
+from tests.support.builders import (
+    NOON,
+    a_key,
+    a_ret,
+    an_admitted_event,
+    an_event,
+    an_iys_event,
+    an_iys_origin,
+)
 
 NAIVE = datetime(2026, 3, 2, 9, 0)  # noqa: DTZ001 - a naive instant is what is tested
 

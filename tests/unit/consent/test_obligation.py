@@ -21,7 +21,7 @@ from izin.consent.obligation import (
     rule,
 )
 from izin.consent.terms import BrandTerms
-from tests.support.builders import NOON, an_iys_origin, an_event
+from tests.support.builders import NOON, an_event, an_iys_origin
 
 ACTIVE = BrandTerms(activated_at=NOON - timedelta(days=365))
 SOON = NOON + timedelta(minutes=1)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from izin.consent.model import AdmittedEvent, Consent, DecisionKind, Reason, Status
 from izin.consent.ordering import decide, merge
-from tests.support.builders import NOON, an_admitted_event, a_ret, an_iys_origin
+from tests.support.builders import NOON, a_ret, an_admitted_event, an_iys_origin
 from tests.unit.consent.strategies import admitted_events
 
 
@@ -112,7 +112,11 @@ LATER = NOON + timedelta(seconds=1)
         (an_admitted_event(actor="somebody else"), DecisionKind.DUPLICATE, Reason.SAME_EVENT),
         (a_ret(event_id="event-0"), DecisionKind.APPLY, Reason.RET_WINS_TIE),
         (a_ret(consent_date=LATER), DecisionKind.APPLY, Reason.NEWER),
-        (an_admitted_event(consent_date=NOON - timedelta(days=1)), DecisionKind.STALE, Reason.OLDER),
+        (
+            an_admitted_event(consent_date=NOON - timedelta(days=1)),
+            DecisionKind.STALE,
+            Reason.OLDER,
+        ),
         (a_ret(consent_date=NOON - timedelta(days=1)), DecisionKind.STALE, Reason.OLDER),
     ],
 )

@@ -20,7 +20,7 @@ from izin.console.verify.permutations import (
     digest,
     try_law,
 )
-from tests.support.builders import NOON, an_admitted_event, a_ret
+from tests.support.builders import NOON, a_ret, an_admitted_event
 from tests.unit.consent.strategies import admitted_events
 from tests.unit.consent.test_ordering import state_after
 from tests.unit.console.broken_laws import BROKEN, LAST_WINS
@@ -105,7 +105,10 @@ def test_last_wins_is_shown_by_two_orders_of_two_events():
 )
 def test_counterexample_names_the_violated_property(law: str, why: str):
     """A RET that is replaced or forgotten is detected meanwhile, not only at the end."""
-    events = [a_ret(event_id="event-0"), an_admitted_event(consent_date=NOON + timedelta(seconds=1))]
+    events = [
+        a_ret(event_id="event-0"),
+        an_admitted_event(consent_date=NOON + timedelta(seconds=1)),
+    ]
     if law == "last wins":
         events = [a_ret(consent_date=NOON + timedelta(seconds=1)), an_admitted_event()]
     if law == "the least represents":
@@ -139,7 +142,10 @@ def test_law_that_is_no_function_is_an_error():
 
     with pytest.raises(NondeterministicLawError):
         try_law(
-            [an_admitted_event()], permutations=5, rng=Random(1), law=OrderingLaw(decide=moody, merge=merge)
+            [an_admitted_event()],
+            permutations=5,
+            rng=Random(1),
+            law=OrderingLaw(decide=moody, merge=merge),
         )
 
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from izin.console.cli import app
 from izin.console.verify import command
 from izin.schemas.records import event_to_avro
-from tests.support.builders import NOON, PHONE, an_iys_origin, an_event, an_iys_event
+from tests.support.builders import NOON, PHONE, an_event, an_iys_event, an_iys_origin
 from tests.unit.console.broken_laws import BROKEN, LAST_WINS
 
 RUNNER = CliRunner()

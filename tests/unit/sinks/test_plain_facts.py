@@ -14,7 +14,7 @@ from izin.schemas.codec import Codec
 from izin.sinks.ingest.decision_reader import DecisionReader
 from izin.sinks.ingest.simple_decisions import FastApply
 from izin.sinks.record import apply
-from tests.support.builders import NOON, a_decision_record, an_iys_origin, an_event
+from tests.support.builders import NOON, a_decision_record, an_event, an_iys_origin
 
 CODEC = Codec()
 READER = DecisionReader(CODEC)

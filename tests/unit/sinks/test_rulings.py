@@ -22,9 +22,9 @@ from tests.support.builders import (
     CUSTOMER,
     NOON,
     PHONE,
-    an_admitted_event,
     a_decision_record,
     a_key,
+    an_admitted_event,
     an_iys_origin,
 )
 from tests.support.iys_codes import CORE_CODES
@@ -145,7 +145,9 @@ def test_an_older_decision_only_moves_the_latest_instants():
 
 def test_what_iys_says_in_an_event_is_its_statement():
     """The decision of a pushed RET tells the ledger what İYS holds: there is nothing to tell."""
-    entry = decided(event_id="iys", status="RET", source="IYS_WEB", origin="iys", iys=an_iys_origin())
+    entry = decided(
+        event_id="iys", status="RET", source="IYS_WEB", origin="iys", iys=an_iys_origin()
+    )
     after = ruling.rule_row(entry, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
     assert (after.registered, after.state, after.verified_by) == ("RET", "not_needed", "push")
 

@@ -12,7 +12,7 @@ from izin.consent.errors import UnreadableKeyError
 from izin.consent.model import Channel, Consent, ConsentKey, OriginRank, RecipientType, Status
 from izin.consent.ordering import decide
 from izin.streams.state.packing import Packing, facts_of
-from tests.support.builders import an_admitted_event, a_key
+from tests.support.builders import a_key, an_admitted_event
 
 ONAY = decide(None, an_admitted_event(event_id=str(UUID(int=7)))).consent
 

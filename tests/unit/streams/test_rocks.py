@@ -22,7 +22,7 @@ from izin.streams.state.folder_lock import LOCK_FILE
 from izin.streams.state.packing import LAYOUT
 from izin.streams.state.rocks import RocksFolder, RocksState
 from izin.streams.state.state import MemoryState
-from tests.support.builders import an_admitted_event, a_key
+from tests.support.builders import a_key, an_admitted_event
 from tests.support.order_harness import apply, consent_of
 
 ONAY = decide(None, an_admitted_event()).consent
