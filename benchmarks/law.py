@@ -62,10 +62,10 @@ def timings(*, events: int = 200_000, trials: int = 5, seed: int = 2026) -> Sequ
     def admit_and_decide() -> Mapping[bytes, Consent]:
         state: dict[bytes, Consent] = {}
         for key, event in zip(keys, dataset, strict=True):
-            claim = admit(event, appended_at=appended_at)
-            if isinstance(claim, AdmittedEvent):
+            admitted = admit(event, appended_at=appended_at)
+            if isinstance(admitted, AdmittedEvent):
                 current = state.get(key)
-                decision = decide(current, claim)
+                decision = decide(current, admitted)
                 if decision.consent is not current:
                     state[key] = decision.consent
         return state

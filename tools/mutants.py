@@ -20,7 +20,7 @@ def killed_share(stats: Mapping[str, int]) -> float:
     return (stats["killed"] + stats["timeout"]) / (stats["total"] - stats["skipped"])
 
 
-def judge(stats: Mapping[str, int]) -> int:
+def check(stats: Mapping[str, int]) -> int:
     """Print the share of killed mutants and return the exit code."""
     bar, share = BARS["law-mutants"], killed_share(stats) * 100
     sys.stdout.write(f"{stats['total']} mutants\n{bar.verdict(share)}\n")
@@ -36,7 +36,7 @@ def main() -> int:
         if fate in {"survived", "no tests", "suspicious"}:
             subprocess.run([mutmut, "show", name], check=True)
     subprocess.run([mutmut, "export-cicd-stats"], check=True, stdout=subprocess.DEVNULL)
-    return judge(json.loads(STATS.read_text(encoding="utf-8")))
+    return check(json.loads(STATS.read_text(encoding="utf-8")))
 
 
 if __name__ == "__main__":

@@ -120,21 +120,21 @@ class SinkFixture:
         return self._encode(event, number)
 
     def _encode(self, event: ConsentEvent, offset: int) -> bytes:
-        claim = admit(event, appended_at=datetime.now(UTC))
-        if isinstance(claim, RefusedEvent):
-            raise TypeError(f"the event is not admissible: {claim.violations}")
-        decision = decide(None, claim)
+        admitted = admit(event, appended_at=datetime.now(UTC))
+        if isinstance(admitted, RefusedEvent):
+            raise TypeError(f"the event is not admissible: {admitted.violations}")
+        decision = decide(None, admitted)
         record = {
             "kind": decision.kind,
             "reason": decision.reason,
             "opted_out": decision.opted_out,
-            "effective_at": claim.effective_at,
+            "effective_at": admitted.effective_at,
             "violations": [],
             "topic": "consent-events",
             "partition": 0,
             "offset": offset,
             "consent": consent_to_avro(decision.consent),
-            "event": event_to_avro(claim.event),
+            "event": event_to_avro(admitted.event),
         }
         return self.codec.encode("Decision", record)
 

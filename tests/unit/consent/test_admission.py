@@ -39,9 +39,9 @@ def refused(event: ConsentEvent) -> RefusedEvent:
     return refusal
 
 
-def codes(judged: AdmittedEvent | RefusedEvent) -> list[tuple[str, str]]:
+def codes(admitted: AdmittedEvent | RefusedEvent) -> list[tuple[str, str]]:
     """Return field and code of each violation."""
-    return [(one.field, one.code) for one in judged.violations]
+    return [(one.field, one.code) for one in admitted.violations]
 
 
 def test_valid_event_is_admitted_unchanged():

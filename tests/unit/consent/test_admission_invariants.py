@@ -55,9 +55,9 @@ AT_THE_DOORS = {"H157", "H158"}
 """The contract has instants: an impossible date is found where texts are read."""
 
 
-def codes(judged: AdmittedEvent | RefusedEvent) -> set[str]:
+def codes(admitted: AdmittedEvent | RefusedEvent) -> set[str]:
     """Return the codes of all violations."""
-    return {one.code for one in judged.violations}
+    return {one.code for one in admitted.violations}
 
 
 @pytest.mark.parametrize("channel", ADDRESSES)
@@ -165,16 +165,16 @@ ANYTHING = st.builds(an_event, **TEXTS)
 @given(ANYTHING)
 def test_every_admission_keeps_the_invariants(event: ConsentEvent):
     """A RET with a key is admitted; a refusal has a reason; an admitted ONAY has no violation."""
-    judged = admit(event, appended_at=APPENDED)
-    if isinstance(judged, RefusedEvent):
-        assert judged.violations
+    admitted = admit(event, appended_at=APPENDED)
+    if isinstance(admitted, RefusedEvent):
+        assert admitted.violations
         assert read_status(event, []) is not Status.RET or read_key(event, []) is None
         return
-    assert judged.status is Status.RET or judged.registrable
-    assert judged.key == read_key(event, [])
-    latest = judged.event.iys.creation_date if judged.event.iys else judged.event.received_at
+    assert admitted.status is Status.RET or admitted.registrable
+    assert admitted.key == read_key(event, [])
+    latest = admitted.event.iys.creation_date if admitted.event.iys else admitted.event.received_at
     assert latest is not None
-    assert judged.effective_at <= latest
+    assert admitted.effective_at <= latest
 
 
 @given(ANYTHING)
