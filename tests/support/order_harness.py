@@ -1,4 +1,4 @@
-"""The order stage under test: records and what they fold to, and a partition on a real broker."""
+"""The order stage under test: records, their effects, and a partition on a real broker."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -113,21 +113,21 @@ class OrderHarness:
         *,
         partition: int = HOME,
     ) -> Effects:
-        """Return what `records` fold to, over no state unless given."""
+        """Return the effects of `records`, over an empty state unless given."""
         if state is None:
             state = MemoryState()
             state.packing = IN_FULL
         return self.stage.fold(partition, records, state)
 
     def fold_generally(self, records: Iterable[ConsumerRecord], state: PartitionState) -> Effects:
-        """Return what `records` fold to where none takes the fast path."""
+        """Return the effects of `records` on the general path."""
         effects = Effects()
         for record in records:
             self.stage._fold_general(effects, record, HOME, state)
         return effects
 
     def written(self, effects: Effects, topic: str, record: str) -> list[dict[str, Any]]:
-        """Return what `effects` write to `topic`, decoded."""
+        """Return the decoded records that `effects` write to `topic`."""
         return [
             self.codec.decode(record, one.value) for one in effects.writes if one.topic == topic
         ]
@@ -150,7 +150,7 @@ class OrderHarness:
         return effects
 
     def write_row(self, value: bytes | None, *, key: bytes = KEY) -> None:
-        """Write a row behind the owner's back."""
+        """Write a row as another writer."""
         producer = kafka.producer(self.settings)
         producer.produce(self.rows_topic, value=value, key=key, partition=0)
         assert producer.flush(10) == 0

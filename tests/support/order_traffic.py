@@ -1,4 +1,4 @@
-"""Traffic for both lanes: a few recipients who change their minds, with repeats and rubbish."""
+"""Generate traffic for both lanes: a few recipients, with duplicates and undecodable records."""
 
 from datetime import timedelta
 from random import Random
@@ -61,7 +61,7 @@ class Traffic:
     def _new(self) -> ConsentEvent:
         self._made += 1
         random = self._random
-        # Time goes on, or in a long run nothing would be newer than what is held.
+        # Time advances, or in a long run no event would be newer than the state.
         at = NOON + timedelta(seconds=self._made // 4 + random.randrange(600))
         recipient = f"+90555{random.randrange(self._recipients):07d}"
         event_id = f"event-{self._made:07d}"

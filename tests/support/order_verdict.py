@@ -1,4 +1,4 @@
-"""Topics read whole, as a subscriber sees them, and checked."""
+"""Read topics from the beginning, as a subscriber does, and check them."""
 
 import time
 from collections import Counter, defaultdict
@@ -42,7 +42,7 @@ def source(message: Message) -> ConsumerRecord:
 
 
 def committed_records(settings: KafkaSettings, topic: str) -> Iterator[Message]:
-    """Give every committed record of `topic`, each partition in its order."""
+    """Yield every committed record of `topic`, each partition in its order."""
     consumer = kafka.consumer(settings, "reading", **{"enable.partition.eof": True})
     try:
         there = consumer.list_topics(topic, timeout=10).topics[topic].partitions
@@ -64,7 +64,7 @@ def committed_records(settings: KafkaSettings, topic: str) -> Iterator[Message]:
 
 
 def backlog(settings: KafkaSettings, group: str) -> dict[str, int]:
-    """Return of which partition the group has not committed how many offsets."""
+    """Return the number of uncommitted offsets of each partition."""
     consumer = kafka.consumer(settings, group)
     topics = settings.topics
     try:
@@ -86,7 +86,7 @@ def backlog(settings: KafkaSettings, group: str) -> dict[str, int]:
 
 @dataclass(kw_only=True)
 class OrderVerdict:
-    """What a reading of all topics proves; every list is empty where the promise was kept."""
+    """The result of checking all topics; every list is empty where the guarantee held."""
 
     counts: Counter[str] = field(default_factory=Counter)
     missing: list[Coordinates] = field(default_factory=list)
@@ -115,7 +115,7 @@ Read = Callable[[KafkaSettings, str], Iterable[Message]]
 def examine(
     settings: KafkaSettings, codec: Codec, *, read: Read = committed_records
 ) -> OrderVerdict:
-    """Read every topic and check what the order stage made of both lanes."""
+    """Read every topic and compare the output of the order stage with both lanes."""
     topics, verdict = settings.topics, OrderVerdict()
     admitted_at: dict[Coordinates, AdmittedEvent] = {}
     refused: set[Coordinates] = set()
