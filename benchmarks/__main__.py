@@ -103,7 +103,7 @@ def _summary(bars: Sequence[FigureBar], values: Mapping[str, float | None]) -> T
 
 
 def arguments(argv: Sequence[str]) -> list[str]:
-    """Return what ``app`` is given for ``argv``: a figure or a run becomes its command.
+    """Return the arguments of ``app`` for ``argv``: a figure or a run becomes its command.
 
     Options of ``argv`` go last, so they replace those of the run.
     """

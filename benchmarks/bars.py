@@ -35,7 +35,7 @@ OTHER_RUNS = {
 
 
 class BarSide(StrEnum):
-    """On which side of its bar a figure must lie; the bar itself is met."""
+    """The side of its bar on which a figure must be; the bar itself is met."""
 
     AT_LEAST = "≥"
     AT_MOST = "≤"
@@ -43,7 +43,7 @@ class BarSide(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FigureBar:
-    """One figure and the limit it is held to."""
+    """One figure and its bar."""
 
     name: str
     run: str
@@ -65,14 +65,14 @@ class FigureBar:
         return OTHER_RUNS.get(self.run, f"make bench ONLY={self.name}")
 
     def show(self, value: float | None) -> str:
-        """Return ``value`` with its unit, rounded to what can be told from the bar."""
+        """Return ``value`` with its unit, rounded to the precision of the bar."""
         if value is None:
             return "not measured"
         digits = 0 if value == int(value) or abs(value) >= 10_000 else 1 if abs(value) >= 100 else 2  # noqa: PLR2004 - digits
         return f"{value:,.{digits}f} {self.unit}".rstrip()
 
     def is_met(self, value: float | None) -> bool:
-        """Return whether ``value`` meets the bar; what was not measured does not."""
+        """Return whether ``value`` meets the bar; None (not measured) does not."""
         if value is None:
             return False
         return value >= self.limit if self.comparison is BarSide.AT_LEAST else value <= self.limit

@@ -1,7 +1,7 @@
 """CPU time of functions over the same data, trial by trial in turn.
 
-What disturbs the machine disturbs every contender. Time is the process's own CPU time, so what runs
-beside it is not counted, though it still slows the caches. The garbage collector is off during a
+Interference affects every contender. Time is the process's own CPU time, so other processes are
+not counted, though they still slow the caches. The garbage collector is off during a
 trial and runs between trials.
 """
 

@@ -1,4 +1,4 @@
-"""Synthetic events: canonical, several a key, some repeated and some late."""
+"""Generate canonical events: several for each key, some repeated, some late."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,7 @@
-"""What the law costs: CPU to admit and decide a canonical event, beside a plain dict update.
+"""Measure the CPU time to admit and decide a canonical event, compared with a dict update.
 
-The dict is what the simplest program would do instead, the last event of a key wins, and says how
-fast the machine is.
+The dict is the simplest program, in which the last event of a key wins, and shows how fast the
+machine is.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ def law(
     events: Annotated[int, typer.Option(min=100, help="Events of the dataset.")] = 200_000,
     trials: Annotated[int, typer.Option(min=3, help="Trials of each contender.")] = 5,
 ) -> RunReport:
-    """Measure what the law costs an event, and its ratio to a plain dict update."""
+    """Measure the CPU time of the law for an event, and its ratio to a dict update."""
     with progress().status("admitting and deciding"):
         found = timings(events=events, trials=trials)
     (unit,) = (one.median for one in found if one.name == DICT_UPDATE)
@@ -62,10 +62,10 @@ def timings(*, events: int = 200_000, trials: int = 5, seed: int = 2026) -> Sequ
     def admit_and_decide() -> Mapping[bytes, Consent]:
         state: dict[bytes, Consent] = {}
         for key, event in zip(keys, dataset, strict=True):
-            claim = admit(event, appended_at=appended_at)
-            if isinstance(claim, AdmittedEvent):
+            admitted = admit(event, appended_at=appended_at)
+            if isinstance(admitted, AdmittedEvent):
                 current = state.get(key)
-                decision = decide(current, claim)
+                decision = decide(current, admitted)
                 if decision.consent is not current:
                     state[key] = decision.consent
         return state

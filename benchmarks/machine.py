@@ -11,7 +11,7 @@ from izin.streams.fast_path.simple_events import is_compiled
 def describe_machine(proc: Path = Path("/proc")) -> str:
     """Return one line with processor, cores, memory, Python, and whether the hot path is compiled.
 
-    What ``proc`` does not say is left out.
+    Values that ``/proc`` does not have are left out.
     """
     model = _find(proc / "cpuinfo", r"^model name\s*: (.+)$") or platform.machine()
     kilobytes = _find(proc / "meminfo", r"^MemTotal:\s+(\d+) kB$")

@@ -17,7 +17,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def peak_megabytes(pid: int, proc: Path = Path("/proc")) -> float:
-    """Return the most resident memory that the process has had so far, in MiB."""
+    """Return the most resident memory of the process so far, in MiB."""
     found = re.search(
         r"^VmHWM:\s+(\d+) kB$", (proc / str(pid) / "status").read_text(), re.MULTILINE
     )

@@ -1,4 +1,4 @@
-"""What a run measured: printed as tables or JSON, written to a file, and held to its bars."""
+"""Print the results of a run as tables or JSON, write them to a file, and check their bars."""
 
 import inspect
 import json
@@ -30,7 +30,7 @@ class ResultFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
-    """What one run measured."""
+    """The results of one run."""
 
     tables: Sequence[Table | str]
     """For people."""
@@ -50,14 +50,14 @@ def tables() -> Console:
 
 
 def progress() -> Console:
-    """Return the console for progress, which is standard error: results alone go to the other."""
+    """Return the console for progress, which is standard error: standard output is for results."""
     return Console(stderr=True, highlight=False)
 
 
 def publish(report: RunReport, *, bars: Iterable[str], results: Path, as_json: bool = False) -> int:
     """Print ``report``, write it to ``results``, end with one line for each of ``bars``.
 
-    As JSON the results alone go to standard output, and the lines to standard error. Return the
+    As JSON, only the results go to standard output, and the lines to standard error. Return the
     exit code: 0, or 1 where a figure misses its bar or something went wrong.
     """
     found = [(BARS[name], report.figures.get(name)) for name in bars]
@@ -97,7 +97,7 @@ def publish(report: RunReport, *, bars: Iterable[str], results: Path, as_json: b
 def register(app: typer.Typer, commands: Mapping[str, Callable[..., RunReport]]) -> None:
     """Add ``commands`` by name to ``app``, each with the options that all of them have.
 
-    The exit code is 1 where a figure misses its bar or a part of the run failed.
+    The exit code is 1 if a figure misses its bar or a part of the run failed.
     """
     for name, function in commands.items():
         app.command(name)(_published(name, function))
@@ -130,7 +130,7 @@ def _published(name: str, function: Callable[..., RunReport]) -> Callable[..., N
         *(one.replace(annotation=hints[one.name], kind=one.KEYWORD_ONLY) for one in own),
         *(one for one in common if one.kind is one.KEYWORD_ONLY),
     ]
-    # What typer reads.
+    # Typer reads the signature.
     publishing.__dict__["__signature__"] = inspect.Signature(parameters)
     publishing.__annotations__ = {one.name: one.annotation for one in parameters}
     publishing.__doc__ = function.__doc__

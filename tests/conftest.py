@@ -1,4 +1,4 @@
-"""Real servers for the whole suite: one of each a run, a fresh topic prefix and database a test.
+"""Real servers for the whole suite: one of each per run, and a topic prefix and database per test.
 
 KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL in the environment name servers to use instead.
 """
@@ -38,7 +38,7 @@ _KEPT_SECONDS = 24 * 60 * 60
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Give this run a folder of its own for what tests write.
+    """Create a folder of this run for files of tests.
 
     Pytest makes its common folder private to the user at each run, and under root PostgreSQL runs
     as another user.
@@ -61,7 +61,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Note which signals are blocked."""
+    """Record which signals are blocked."""
     item.stash[_BLOCKED_SIGNALS] = signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
@@ -86,7 +86,7 @@ def _time_limit(item: pytest.Item) -> float:
 
 @pytest.fixture(scope="session")
 def state_dir() -> Iterator[Path]:
-    """Give the folder where this run's servers keep their data."""
+    """Return the folder where this run's servers keep their data."""
     # Not pytest's own: that is private to the user, and PostgreSQL may run as another.
     with tempfile.TemporaryDirectory(prefix="izin-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
@@ -94,7 +94,7 @@ def state_dir() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def kafka(state_dir: Path) -> Iterator[str]:
-    """Give the bootstrap servers of a real Kafka."""
+    """Yield the bootstrap servers of a real Kafka."""
     given = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
     if given:
         yield given
@@ -105,7 +105,7 @@ def kafka(state_dir: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def postgres(state_dir: Path) -> Iterator[str]:
-    """Give the URL of a real PostgreSQL server, whose role may create databases."""
+    """Yield the URL of a real PostgreSQL server, whose role may create databases."""
     given = os.environ.get("DATABASE_URL")
     if given:
         yield given
@@ -116,7 +116,7 @@ def postgres(state_dir: Path) -> Iterator[str]:
 
 @pytest.fixture
 def topic_prefix(kafka: str) -> Iterator[str]:
-    """Give a prefix no other test uses; topics under it are deleted afterwards."""
+    """Yield a prefix that no other test uses; topics under it are deleted afterwards."""
     prefix = f"t{uuid4().hex[:8]}-"
     yield prefix
     admin = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
@@ -128,7 +128,7 @@ def topic_prefix(kafka: str) -> Iterator[str]:
 
 @pytest.fixture
 def make_settings(kafka: str, topic_prefix: str) -> Callable[[int], KafkaSettings]:
-    """Give a maker of settings whose topics exist, with so many partitions."""
+    """Return a function that makes settings whose topics exist, with so many partitions."""
 
     def make(partitions: int) -> KafkaSettings:
         made = KafkaSettings(
@@ -142,14 +142,14 @@ def make_settings(kafka: str, topic_prefix: str) -> Callable[[int], KafkaSetting
 
 @pytest.fixture
 def logged() -> Iterator[list[EventDict]]:
-    """Give what is logged meanwhile."""
+    """Yield the log events of the test."""
     with capture_logs() as logs:
         yield logs
 
 
 @pytest.fixture
 def database_url(postgres: str) -> Iterator[str]:
-    """Give the URL of an empty database, dropped afterwards."""
+    """Yield the URL of an empty database, dropped afterwards."""
     name = f"t{uuid4().hex[:12]}"
     yield create_database(postgres, name)
     drop_database(postgres, name)

@@ -1,4 +1,4 @@
-"""What generates documentation and code from contracts, and what judges mutation testing.
+"""Generate documentation and code from contracts, and check the result of mutation testing.
 
 Outside the package ``izin`` and its wheel: nothing of the product imports it.
 """

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
+from textwrap import indent
 from typing import get_args, get_origin
 
 from pydantic import TypeAdapter
@@ -34,7 +35,7 @@ _NOTE = "<!-- Generated from code by `make docs`; changes here are lost. -->\n"
 
 
 def pages() -> Mapping[str, str]:
-    """Return the generated texts by the path of their file."""
+    """Return the text of each file that is generated, or has a generated part, by its path."""
     return {
         "docs/benchmarks.md": benchmarks_page(_NOTE),
         "docs/codes.md": _codes(),
@@ -42,15 +43,22 @@ def pages() -> Mapping[str, str]:
         "docs/messages.md": _messages(),
         "docs/topics.md": _topics(),
         "docs/settings.md": _settings(),
+        _SCHEMA: _schema(),
         **offset_modules(),
     }
 
 
+_SCHEMA = "izin/sinks/ledger/migrations/0001_schema.sql"
+_GUARD = "        -- Generated from izin.consent.lifecycle: "
+"""Before the words begin and end, around the condition of the trigger that guards transitions."""
+
 _LIFECYCLE = """{note}
 # Lifecycle of an obligation
 
-What a key still owes İYS, from `izin.consent.lifecycle`. A transition that is not shown is an error
-that changes nothing; the ledger's database refuses it too.
+The states of what is due to İYS for one key, from the table in `izin.consent.lifecycle`. A
+transition that is not shown is an error and changes nothing. The ledger's database refuses it too:
+the condition of its trigger (`{schema}`) is generated from
+the same table.
 
 ```mermaid
 {diagram}```
@@ -64,16 +72,16 @@ Which package reports or reads which code. An `H` code is İYS's own, an `IZIN-`
 ## Reported before a submission
 
 The producers check the notation of a record, the law its content, the order stage whether it is a
-record at all. An opt-out whose key can be read is valid whatever codes it gets.
+record at all. An opt-out whose key can be read is admitted whatever codes it gets.
 
 | code | reported by | English | Turkish |
 |---|---|---|---|
 {named}
 
-## Read from İYS's answer
+## Read from İYS's response
 
-From `izin.iys.verdicts`, whatever the HTTP status. A code that is not here is `unknown`: a person
-must act, and it is never final.
+From `izin.iys.verdicts`, whatever the HTTP status. A code that is not listed is `unknown`: it is
+never final, and a person must act.
 
 | verdict | codes |
 |---|---|
@@ -168,7 +176,7 @@ def _titled(group: type[BaseSettings]) -> str:
 
 
 def _named(annotation: object) -> str:
-    """Return in words what a setting takes."""
+    """Return the type of a setting's value in words."""
     if isinstance(annotation, type):
         name = annotation.__name__
         if issubclass(annotation, StrEnum):
@@ -207,7 +215,15 @@ def _default(value: object) -> str:
 
 
 def _lifecycle() -> str:
-    return _LIFECYCLE.format(note=_NOTE, diagram=lifecycle.diagram())
+    return _LIFECYCLE.format(note=_NOTE, schema=_SCHEMA, diagram=lifecycle.diagram())
+
+
+def _schema() -> str:
+    """Return the ledger's schema with the guard that the lifecycle has today."""
+    before, _, rest = (ROOT / _SCHEMA).read_text(encoding="utf-8").partition(f"{_GUARD}begin\n")
+    _, end, after = rest.partition(f"{_GUARD}end\n")
+    guard = indent(lifecycle.guard(), " " * 8)
+    return f"{before}{_GUARD}begin\n{guard}{end}{after}"
 
 
 def _codes() -> str:
@@ -262,7 +278,7 @@ def _row(*cells: str) -> str:
 
 
 def _type(schema: object) -> str:
-    """Return in words what an Avro ``schema`` takes."""
+    """Return the type of an Avro ``schema`` in words."""
     match schema:
         case list():
             words = " or ".join(_type(one) for one in schema)
@@ -280,7 +296,7 @@ def _type(schema: object) -> str:
 
 
 def main() -> None:
-    """Write the pages."""
+    """Write the generated files."""
     for name, text in pages().items():
         (ROOT / name).write_text(text, encoding="utf-8")
 

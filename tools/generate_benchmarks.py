@@ -1,4 +1,4 @@
-"""The page of all figures and their bars."""
+"""Generate the page of all figures and their bars."""
 
 from benchmarks.bars import BARS
 

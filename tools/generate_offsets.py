@@ -1,4 +1,4 @@
-"""Generate the modules that find offsets in what every record goes through: events, decisions."""
+"""Generate the modules that find offsets in events and decisions."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from textwrap import fill
@@ -10,7 +10,7 @@ from tools.offset_codegen import generate
 
 
 class _Function(NamedTuple):
-    """A function of a generated module: what it finds in a record."""
+    """A function of a generated module, and the fields that it finds."""
 
     name: str
     record: str
@@ -69,10 +69,10 @@ _MODULES = {
     ),
 }
 """The functions of each generated module: the order stage reads events, the sinks read decisions:
-what stands before its Consent and its event, then each of these by itself.
+the fields before its Consent and its event, then each of these by itself.
 """
 _NO_VIOLATION = {"name": "violations", "type": "boolean"}
-"""No violation is one byte of nothing, as is a boolean; any violation is no boolean."""
+"""An empty list of violations is one byte, read like a boolean; a non-empty one is no boolean."""
 
 _WIDTH = 100
 
@@ -151,7 +151,7 @@ def _module(cutters: Sequence[_Function]) -> str:
 
 
 def _signature(name: str, returns: str) -> str:
-    """Return how the function begins, broken as ruff breaks it."""
+    """Return the signature of the function, formatted as ruff formats it."""
     whole = f"def {name}(data: bytes, at: int) -> {returns}:"
     if len(whole) <= _WIDTH:
         return whole
@@ -167,7 +167,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _schema(record: str) -> Schema:
-    """Return the contract of ``record``; of a Decision what stands before its Consent."""
+    """Return the contract of ``record``; of a Decision, the fields before its Consent."""
     schema = contracts.current()[record].schema
     if record != "Decision":
         return schema

@@ -1,7 +1,7 @@
-"""``python -m tools.mutants``: judge a run of mutmut; ``make mutants`` ends with this.
+"""``python -m tools.mutants``: check the result of mutmut; the last step of ``make mutants``.
 
-Prints what each survivor changed; the reasons why they may live stand in docs/mutants.md. It ends
-with the line ``law-mutants``, ``ok`` or ``short``. Exit code 1 where it is short.
+Prints the change of each survivor; docs/mutants.md has the reasons for those that may survive. It
+ends with the line ``law-mutants``, ``ok`` or ``short``. Exit code 1 where it is short.
 """
 
 import json
@@ -16,11 +16,11 @@ STATS = Path("mutants/mutmut-cicd-stats.json")
 
 
 def killed_share(stats: Mapping[str, int]) -> float:
-    """Return the share of the mutants that a test noticed; one that never ends is noticed too."""
+    """Return the share of the mutants that a test detected, including those that never ended."""
     return (stats["killed"] + stats["timeout"]) / (stats["total"] - stats["skipped"])
 
 
-def judge(stats: Mapping[str, int]) -> int:
+def check(stats: Mapping[str, int]) -> int:
     """Print the share of killed mutants and return the exit code."""
     bar, share = BARS["law-mutants"], killed_share(stats) * 100
     sys.stdout.write(f"{stats['total']} mutants\n{bar.verdict(share)}\n")
@@ -28,7 +28,7 @@ def judge(stats: Mapping[str, int]) -> int:
 
 
 def main() -> int:
-    """Print the survivors and judge."""
+    """Print the survivors and the verdict."""
     mutmut = str(Path(sys.executable).parent / "mutmut")
     results = subprocess.run([mutmut, "results"], check=True, capture_output=True, text=True)
     for line in results.stdout.splitlines():
@@ -36,7 +36,7 @@ def main() -> int:
         if fate in {"survived", "no tests", "suspicious"}:
             subprocess.run([mutmut, "show", name], check=True)
     subprocess.run([mutmut, "export-cicd-stats"], check=True, stdout=subprocess.DEVNULL)
-    return judge(json.loads(STATS.read_text(encoding="utf-8")))
+    return check(json.loads(STATS.read_text(encoding="utf-8")))
 
 
 if __name__ == "__main__":

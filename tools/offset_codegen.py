@@ -3,7 +3,7 @@
 Avro writes the same value with the same bytes wherever it stands, so a field that is only passed on
 needs its place and no value. The functions check a record as strictly as a reader does (every size
 within the bytes, every text UTF-8) in a third of the time; like a reader they raise for bytes that
-are wrong or merely unusual. A few lines of source a field are generated from the schema; they are
+are wrong or unusual. A few lines of source a field are generated from the schema; they are
 modules (``izin.schemas.generated``), so that they can be compiled.
 
 Sizes, counts, union branches and small numbers are ASCII, so a run of fields is UTF-8 if and only

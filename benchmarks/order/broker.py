@@ -1,4 +1,4 @@
-"""The broker's side: topics created and deleted, the dataset published, an output watched."""
+"""Create and delete topics, publish the dataset, and watch an output on the broker."""
 
 import time
 from collections.abc import Mapping
@@ -19,13 +19,13 @@ QUIET = 2
 _INTERVAL = 0.05
 _TIMEOUT = 15.0
 _TAIL = 4
-"""The last record of a partition stands in its last few offsets, before a transaction marker."""
+"""The last record of a partition is in its last few offsets, before a transaction marker."""
 _READ_WITHIN = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedDataset:
-    """A dataset that lies in a topic."""
+    """A dataset in a topic."""
 
     settings: KafkaSettings
     events: int
@@ -63,8 +63,8 @@ def delete_dataset(dataset: PublishedDataset) -> None:
 
 
 def delete_output(settings: KafkaSettings, app: str, output: str) -> None:
-    """Delete what earlier trials wrote, ``output``, and whatever ``app`` made for itself."""
-    # By name where the name is known: a listing may not name yet what is new.
+    """Delete the topic ``output`` of earlier trials, and the topics that ``app`` created."""
+    # By name where it is known: a listing may lack new topics.
     ours = {topic.name for topic in settings.topics} - {settings.topics.events.name}
     listed = kafka.admin(settings).list_topics(timeout=_TIMEOUT).topics
     delete_topics(settings, ours | {output} | {name for name in listed if app in name})
@@ -73,7 +73,7 @@ def delete_output(settings: KafkaSettings, app: str, output: str) -> None:
 def delete_topics(settings: KafkaSettings, topics: set[str]) -> None:
     """Delete those of ``topics`` that exist; raises KafkaException.
 
-    Returns once the broker names them no more: until then none could be made anew.
+    Returns once the broker no longer lists them: until then none could be created again.
     """
     admin = kafka.admin(settings)
     for future in admin.delete_topics(list(topics), operation_timeout=_TIMEOUT).values():
@@ -143,7 +143,7 @@ class OutputWatcher:
                 # A new topic has no leader for a moment; the trial's limit bounds other faults.
                 continue
         for number, end in self.ends.items():
-            # Nothing is read before enough is there, so polling costs nothing.
+            # Nothing is read before enough records exist, so polling costs nothing.
             is_enough = number not in self._complete and end >= self._expected[number]
             if is_enough and self._has_last(number):
                 self._complete.add(number)

@@ -1,7 +1,7 @@
 """The benchmark ``order``: the order stage against other stream processors, on one broker.
 
 Every contender reads the same events and writes the latest row of each key; izin runs a second time
-with everything on. Slow contenders take a shorter dataset, and the table says so.
+with everything on. Slow contenders get a shorter dataset, as the table shows.
 """
 
 import tempfile
@@ -60,7 +60,7 @@ def order(  # noqa: PLR0913, PLR0917 - an option is an argument
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="izin-bench-")))
         comparison = OrderComparison(
             console,
-            # A broker that is given may hold what another comparison is running over.
+            # An existing broker may have the topics of another comparison that is running.
             name=f"bench-{uuid4().hex[:8]}",
             folder=folder,
             limit=timedelta(seconds=limit),

@@ -1,6 +1,6 @@
 """The comparison of the order stage: its contenders, datasets and trials.
 
-Trials take turns, so that what disturbs the machine disturbs every contender.
+Trials take turns, so that interference affects every contender.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ class OrderComparison:
         self._outputs: dict[str, dict[str, OutputDigest]] = {}
 
     def prepare(self, contenders: Sequence[Contender]) -> None:
-        """Install what the contenders need; one that cannot be installed is left out."""
+        """Install the contenders; one that cannot be installed is left out."""
         for contender in contenders:
             try:
                 self._commands[contender] = contender.prepare(self._console.print)
@@ -50,7 +50,7 @@ class OrderComparison:
                 self._console.print(f"[yellow]skipped[/] {contender.name}: {escape(str(error))}")
 
     def publish(self, full: DatasetShape, short: DatasetShape, bootstrap_servers: str) -> None:
-        """Publish the datasets that some contender takes."""
+        """Publish the datasets that the contenders read."""
         shapes = {FULL: full, SHORT: short}
         for name in {_dataset_of(contender) for contender in self._commands}:
             settings = KafkaSettings(
@@ -111,7 +111,7 @@ class OrderComparison:
             )
 
     def verify(self, contender: Contender, result: TrialResult) -> None:
-        """Compare what was written with the others'; raises TrialError if it is something else."""
+        """Compare the output with that of the others; raises TrialError if it differs."""
         if result.output is None:
             return
         dataset = _dataset_of(contender)

@@ -1,12 +1,12 @@
-"""The dataset of the order comparison: events as producers send them, and the output they demand.
+"""The dataset of the order comparison: events as producers send them, and the expected output.
 
 Recipients follow Zipf's law, so a few have many events. A fifth of the records repeat an earlier
 one byte for byte, a twentieth come up to an hour late, one in a thousand is cut short. The last
-record of each partition is the first event of a recipient of its own: whoever has written its row
-has been through the whole partition.
+record of each partition is the first event of a recipient of its own: a contender that has written
+its row has processed the whole partition.
 
-The expected output is folded with the contenders' own rule while the records are made, so that
-nobody wins by writing less.
+The expected output is folded with the contenders' common rule while the records are made, so that
+no contender gains by writing less.
 """
 
 from collections import Counter, deque
@@ -78,7 +78,7 @@ class _Latest(NamedTuple):
 
 
 class Dataset:
-    """Makes the records of ``shape``, the same for the same seed, and the output they demand."""
+    """Makes the records of ``shape``, the same for the same seed, and the expected output."""
 
     def __init__(self, shape: DatasetShape, codec: Codec) -> None:
         self.shape = shape
@@ -89,13 +89,13 @@ class Dataset:
         self._made = 0
 
     def records(self) -> Iterator[DatasetRecord]:
-        """Yield ``shape.events`` records; to be run through once."""
+        """Yield ``shape.events`` records; to be iterated once."""
         shape, random = self.shape, self._random
         recent: deque[DatasetRecord] = deque(maxlen=_REPEATABLE)
         recipients = self._recipients()
         for _ in range(shape.events - shape.partitions):
             if recent and random.random() < _REPEATED:
-                # A repetition says nothing new: no row comes of it.
+                # A repeated event changes nothing: no row is written.
                 record = recent[random.randrange(len(recent))]
             else:
                 late = random.randrange(_MOST_LATE) if random.random() < _LATE else 0

@@ -1,4 +1,4 @@
-"""Trials of the order comparison summed up: medians, ratios, a table and JSON."""
+"""Summarize the trials of the order comparison: medians, ratios, a table and JSON."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Spread:
         return cls(median=statistics.median(figures), least=min(figures), most=max(figures))
 
     def as_json(self) -> dict[str, float]:
-        """Return the three numbers, rounded to what they can mean."""
+        """Return the three numbers, rounded to their precision."""
         return {name: round(getattr(self, name), 2) for name in ("median", "least", "most")}
 
 
@@ -110,7 +110,7 @@ def render(found: Sequence[ContenderSummary], against: Sequence[str], *, title: 
     table.add_column("contender", min_width=_NAME)
     columns = ("events", "events/s", "min–max", "CPU µs/event", "min–max", "peak MB")
     for heading in (*columns, *(f"× {other.name}: speed, CPU" for other in others)):
-        # What wraps is the names: a figure cut short says something else.
+        # Names wrap; a truncated figure would be a different figure.
         is_spread = heading == "min–max"
         table.add_column(heading, justify="right", no_wrap=is_spread, min_width=_SPREAD * is_spread)
     for one in found:

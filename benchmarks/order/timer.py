@@ -1,4 +1,4 @@
-"""Processes timed over a dataset, from when a tenth of it is done: start-up does not count."""
+"""Time processes over a dataset once a tenth of it is done, so that start-up does not count."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -44,7 +44,7 @@ def time_trial(
 ) -> TrialResult:
     """Time ``children``, which were started, over ``events``.
 
-    ``poll`` returns whether the trial is over, and the share of ``what`` that is there. Raises
+    ``poll`` returns whether the trial is over, and the share of ``what`` that exists. Raises
     TrialError if a process ends or they take longer than ``limit``.
     """
     until = time.monotonic() + limit.total_seconds()
@@ -59,7 +59,7 @@ def time_trial(
         used = sum(cpu_seconds(child.pid or 0) for child in children)
         is_over, share = poll()
         if began is None and share >= _WARM:
-            # Who came so far between two polls is timed from the first of them.
+            # Progress between two polls is timed from the first of them.
             began = before if share > _HALF else (now, used, share)
         if is_over and began is not None:
             break

@@ -4,7 +4,7 @@ The clock starts when a tenth of the expected output can be read (so start-up, j
 a JIT's first steps do not count) and stops when the row of the last record of every partition can
 be read with ``read_committed``. Speed and CPU are those of the nine tenths between. CPU is that of
 the contender's processes alone, user and system, as ``/proc`` counts it; the broker and this
-process are not in it. Processes are ended by their ids, whatever happened.
+process are not in it. Processes are ended by their ids, also after a failure.
 """
 
 from collections.abc import Sequence

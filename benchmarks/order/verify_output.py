@@ -1,4 +1,4 @@
-"""Whether a contender did the work: its output read back, counted, and its last rows compared.
+"""Check the work of a contender: read its output, count it, and compare its last rows.
 
 Read once a contender, after the clock has stopped. All that keep the latest row of each key must
 write as many rows as the dataset expects and end with the same ones, byte for byte.
@@ -19,7 +19,7 @@ _TIMEOUT = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputDigest:
-    """What stands in an output topic."""
+    """The content of an output topic."""
 
     rows: int
     digest: str

@@ -1,4 +1,4 @@
-"""The benchmark ``simulator``: the load that the İYS simulator bears, and what it costs."""
+"""The benchmark ``simulator``: the load that the İYS simulator handles, and its CPU time."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -22,22 +22,24 @@ from benchmarks.simulator.load import (
 )
 
 PER_SECOND = 10
-"""What İYS takes from one address."""
+"""Requests a second that İYS accepts from one address."""
 
 
 def simulator(
     *,
     seconds: Annotated[float, typer.Option(min=1, help="Length of the paced load.")] = 60,
-    batches: Annotated[int, typer.Option(min=1, help="Batches sent as fast as it can.")] = 300,
-    records: Annotated[int, typer.Option(min=0, help="Records it holds before; 0 is none.")] = 0,
+    batches: Annotated[int, typer.Option(min=1, help="Batches of the unpaced load.")] = 300,
+    records: Annotated[int, typer.Option(min=0, help="Records in it before the load.")] = 0,
     state: Annotated[
-        Path | None, typer.Option(help="A file to fill and keep, filled before or not.")
+        Path | None, typer.Option(help="A file for its state, which is kept; filled as needed.")
     ] = None,
-    in_memory: Annotated[bool, typer.Option(help="Hold the state in memory, not a file.")] = False,
+    in_memory: Annotated[bool, typer.Option(help="Store the state in memory, not a file.")] = False,
 ) -> RunReport:
     """Measure batch adds at 10 requests a second, results polled after, and as fast as it can."""
     if in_memory and (records or state):
-        raise typer.BadParameter("a filled state is a file", param_hint="--records")
+        raise typer.BadParameter(
+            "records before the load need a state in a file", param_hint="--records"
+        )
     with TemporaryDirectory(prefix="izin-bench-") as name, progress().status("loading") as status:
         folder = Path(name)
         file = None if in_memory else state or folder / "simulator.db"

@@ -1,7 +1,7 @@
 """Load on the simulator: a real process of it, a client on one connection a call, loopback only.
 
-Consents are generated before the clock starts. Every answer that is not the expected one, and every
-item whose result is not success, counts as an error; CPU time is the simulator's own.
+Consents are generated before the clock starts. Every unexpected response, and every item
+whose result is not a success, counts as an error; CPU time is the simulator's own.
 """
 
 import asyncio
@@ -102,7 +102,7 @@ def url_of(child: Child) -> str:
 def batch_bodies(first: int, count: int) -> list[bytes]:
     """Return batch bodies of 1,000 synthetic consents each, dated a moment ago.
 
-    Addresses are those from the number `first` on, each of them once.
+    Addresses begin with the number `first` and are unique.
     """
     date = wire_text(int((datetime.now(UTC) - timedelta(minutes=1)).timestamp()))
     starts = range(first, first + count * BATCH_SIZE, BATCH_SIZE)
@@ -113,7 +113,7 @@ def batch_bodies(first: int, count: int) -> list[bytes]:
 
 
 async def paced_load(child: Child, sent: Sequence[bytes], *, per_second: float) -> LoadResult:
-    """Send a batch each 1/``per_second`` s, whatever came of the last, then poll all results."""
+    """Send a batch every 1/``per_second`` s, whatever the responses, then poll all results."""
     async with _client(child) as client:
         began, used = perf_counter(), cpu_seconds(child.pid or 0)
         calls = []
@@ -130,7 +130,7 @@ async def paced_load(child: Child, sent: Sequence[bytes], *, per_second: float) 
 
 
 async def unpaced_load(child: Child, sent: Sequence[bytes], *, callers: int = 2) -> LoadResult:
-    """Send batches as fast as they are answered, and wait until the last one is saved."""
+    """Send batches one after the other, and wait until the last one is saved."""
     async with _client(child) as client:
         began, used = perf_counter(), cpu_seconds(child.pid or 0)
         waiting = iter(sent)
@@ -141,7 +141,7 @@ async def unpaced_load(child: Child, sent: Sequence[bytes], *, callers: int = 2)
         calls = await asyncio.gather(*(call() for _ in range(callers)))
         added = [one for each in calls for one in each]
         errors = await _unsuccessful(client, [one for one, _ in added])
-        # The last batch waits for its delay, in which nothing is done.
+        # The last batch waits for its delay, which is no work.
         seconds = perf_counter() - began - _RESULT_DELAY
         cpu = cpu_seconds(child.pid or 0) - used
     return _result("as fast as it can", child, added, errors=errors, seconds=seconds, cpu=cpu)

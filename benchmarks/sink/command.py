@@ -1,9 +1,9 @@
-"""The benchmark ``sink``: what the ledger costs at size, and how much of İYS's limit is used.
+"""The benchmark ``sink``: the cost of a large ledger, and how much of İYS's limit is used.
 
-Decisions are decoded and ingested; a thousand keys are claimed and submitted, and their results
-settled, by İYS's replies without İYS, on a ledger that holds many more; then, against the simulator
-at İYS's own ten requests a second, with results after seconds instead of five minutes, the share of
-the requests that is used and the consents that settle.
+First, on a large ledger: decisions are ingested, and a thousand keys at a time are claimed,
+submitted and settled with stubbed responses. Then, against the simulator at İYS's ten requests a
+second, with results after seconds instead of five minutes: the share of the requests that is used,
+and of the consents that settle.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ def sink(
     keys: Annotated[int, typer.Option(min=0, help="Settled keys in the ledger.")] = 1_000_000,
     ingested: Annotated[int, typer.Option(min=1000, help="Decisions to ingest.")] = 20_000,
     trials: Annotated[int, typer.Option(min=1, help="Thousands to claim and settle.")] = 10,
-    seconds: Annotated[float, typer.Option(min=5, help="How long at İYS's limit.")] = 60,
+    seconds: Annotated[float, typer.Option(min=5, help="Duration at İYS's limit.")] = 60,
     delay: Annotated[float, typer.Option(min=0.5, help="Seconds until results.")] = 5,
 ) -> RunReport:
     """Measure ingest, claim and settle on a large ledger, and the requests used at İYS's limit."""
@@ -100,9 +100,9 @@ def _table(cost: SubmissionCost, budget: BudgetUse) -> Table:
         ("CPU of the process, µs a decision", f"{cost.known_cpu_us:,.0f}"),
         ("1,000 keys claimed, ms", f"{cost.claimed_ms:,.0f}"),
         ("1,000 keys settled, ms", f"{cost.settled_ms:,.0f}"),
-        ("both, ms (median)", f"{cost.claimed_and_settled_ms:,.0f}"),
-        ("both, ms (slowest)", f"{cost.slowest_ms:,.0f}"),
-        ("between them, İYS's receipt saved, ms", f"{cost.received_ms:,.0f}"),
+        ("claim and settle, ms (median)", f"{cost.claimed_and_settled_ms:,.0f}"),
+        ("claim and settle, ms (slowest)", f"{cost.slowest_ms:,.0f}"),
+        ("between them, İYS's acknowledgement saved, ms", f"{cost.received_ms:,.0f}"),
         ("all three, CPU of the process, ms", f"{cost.cpu_ms:,.0f}"),
         (f"bytes a movement, of {cost.movements:,}", f"{cost.movement_bytes:,.0f}"),
         (f"calls in {budget.seconds:.0f} s at İYS's limit", f"{budget.calls:,}"),

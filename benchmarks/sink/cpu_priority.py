@@ -1,7 +1,7 @@
 """Real-time priority for a process that stands for another machine, where that is allowed.
 
-What İYS does costs none of our cores. Its simulator shares them, and would wait behind our
-processes for some milliseconds a request, which would count as İYS's slowness.
+İYS runs on other machines. Its simulator shares our cores and would wait for our processes some
+milliseconds a request, which would count as latency of İYS.
 """
 
 import os

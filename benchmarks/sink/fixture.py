@@ -1,4 +1,4 @@
-"""A ledger of a given size to measure the sink on, and the decisions that are ingested into it."""
+"""A ledger of a given size for the benchmarks of the sink, and decisions to ingest into it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -50,11 +50,11 @@ class SinkFixture:
     )
 
     def decisions(self, count: int) -> list[bytes]:
-        """Return ``count`` decisions on new recipients, as the topic holds them."""
+        """Return ``count`` decisions about new recipients, as records of the topic."""
         return [self._decision(number) for number in self._numbers(count)]
 
     def changes(self, count: int) -> list[bytes]:
-        """Return ``count`` decisions on the first settled keys: each opts out, and in again."""
+        """Return ``count`` decisions about the first settled keys: each opts out, then in again."""
         keys = [
             f"{code}/MESAJ/BIREYSEL/+9054{number:08d}"
             for number in range(1, count // 4 + 1)
@@ -67,9 +67,9 @@ class SinkFixture:
         ]
 
     async def ingest(self, values: Sequence[bytes]) -> None:
-        """Read and ingest decisions, as many a transaction as the ingester takes.
+        """Read and ingest decisions, as many per transaction as the ingester takes.
 
-        As in the worker, the next ones are read while some are written.
+        As in the worker, the next ones are read while the last are written.
         """
         place = most = BATCH
         coming = asyncio.create_task(self.ingester.read(values[:place]))
@@ -93,7 +93,7 @@ class SinkFixture:
         await for_each_brand(url, "pending_consents.sql", values)
 
     async def begin(self) -> None:
-        """Register the topic, so that its offsets can move."""
+        """Register the topic, so that its offsets can be stored."""
         await offsets.positions(self.ledger, _TOPIC, [0], **_IDENTITY)
 
     def _numbers(self, count: int) -> Iterator[int]:
@@ -120,21 +120,21 @@ class SinkFixture:
         return self._encode(event, number)
 
     def _encode(self, event: ConsentEvent, offset: int) -> bytes:
-        claim = admit(event, appended_at=datetime.now(UTC))
-        if isinstance(claim, RefusedEvent):
-            raise TypeError(f"the event is not admissible: {claim.violations}")
-        decision = decide(None, claim)
+        admitted = admit(event, appended_at=datetime.now(UTC))
+        if isinstance(admitted, RefusedEvent):
+            raise TypeError(f"the event is not admissible: {admitted.violations}")
+        decision = decide(None, admitted)
         record = {
             "kind": decision.kind,
             "reason": decision.reason,
             "opted_out": decision.opted_out,
-            "effective_at": claim.effective_at,
+            "effective_at": admitted.effective_at,
             "violations": [],
             "topic": "consent-events",
             "partition": 0,
             "offset": offset,
             "consent": consent_to_avro(decision.consent),
-            "event": event_to_avro(claim.event),
+            "event": event_to_avro(admitted.event),
         }
         return self.codec.encode("Decision", record)
 
@@ -163,7 +163,7 @@ async def for_each_brand(url: str, file: str, values: Mapping[str, Any]) -> None
 
 
 def _event(key: str, status: str, at: datetime) -> ConsentEvent:
-    """Return the event in which the recipient of ``key`` states ``status`` at ``at``."""
+    """Return the event that sets ``key`` to ``status`` at ``at``."""
     parsed = ConsentKey.parse(key)
     return ConsentEvent(
         event_id=f"{status}-{key}",
@@ -185,7 +185,7 @@ def _event(key: str, status: str, at: datetime) -> ConsentEvent:
 async def sink_fixture(
     url: str, settings: KafkaSettings, *, keys: int
 ) -> AsyncIterator[SinkFixture]:
-    """Give a migrated ledger at ``url`` with ``keys`` settled keys."""
+    """Yield a migrated ledger at ``url`` with ``keys`` settled keys."""
     await migrate(url)
     async with Ledger(LedgerSettings(database_url=SecretStr(url)), owner=1) as ledger:
         codec = Codec()

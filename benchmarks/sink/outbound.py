@@ -1,4 +1,4 @@
-"""The sink's steps of submitting and settling, over a fixture's ledger and a given client."""
+"""Assemble the sink's submitting and settling over the ledger of a fixture and a given client."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -24,7 +24,7 @@ def outbound_steps(
     *,
     result_delay: timedelta,
 ) -> tuple[Scheduler, BatchResultPoller]:
-    """Return what submits batches of ``BATCH_SIZE``, and what settles them."""
+    """Return the sender of batches of ``BATCH_SIZE``, and the poller that settles them."""
     tools = Tools(
         ledger=fixture.ledger,
         client=client,

@@ -2,8 +2,8 @@
 
 Sink processes submit two brands' consents to the simulator, whose limits are on and whose results
 come after seconds instead of five minutes, so that they are polled while others are submitted.
-Meanwhile recipients opt out whose consents İYS holds, or are on their way there. The simulator
-stands for another machine and goes before all others for the CPU, where that is allowed.
+Meanwhile recipients opt out whose consents İYS holds, or are in flight. The simulator stands for
+another machine and has priority for the CPU, where that is allowed.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ _TIMEOUT = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
-    """What is run, as the options say."""
+    """The options of a run."""
 
     consents: int
     delay: float
@@ -53,12 +53,12 @@ def rate_limit(  # noqa: PLR0913, PLR0917 - an option is an argument
     ] = 3_000_000,
     workers: Annotated[int, typer.Option(min=1, help="Sink processes.")] = 2,
     delay: Annotated[float, typer.Option(min=0.5, help="Seconds until results.")] = 1,
-    jitter: Annotated[float, typer.Option(min=0, help="Requests arrive up to so late, s.")] = 0.08,
+    jitter: Annotated[float, typer.Option(min=0, help="Greatest network delay, s.")] = 0.08,
     refused: Annotated[float, typer.Option(min=0, max=0.5, help="Share of items refused.")] = 0,
     failing: Annotated[
         float, typer.Option(min=0, max=0.5, help="Share of calls busy, failing or unanswered.")
     ] = 0,
-    opt_outs: Annotated[int, typer.Option(min=0, help="Recipients who opt out meanwhile.")] = 20,
+    opt_outs: Annotated[int, typer.Option(min=0, help="Opt-outs during the run.")] = 20,
     batch: Annotated[int, typer.Option(min=1, max=1000, help="Consents a batch.")] = 1000,
 ) -> RunReport:
     """Measure how much of İYS's limit is used, and how fast opt-outs overtake a backlog."""
@@ -89,7 +89,7 @@ def rate_limit(  # noqa: PLR0913, PLR0917 - an option is an argument
 
 
 def figures(found: RateLimitRun, rates: FaultRates) -> Mapping[str, float | None]:
-    """Return the figures under the name of what befell the calls, and those of the opt-outs."""
+    """Return the figures of the calls, named after the faults, and those of the opt-outs."""
     if rates.refused or rates.failing:
         name = "rate-limit-degraded"
     else:
@@ -136,7 +136,7 @@ def _worker(folder: Path, database: str, simulator: str, number: int, plan: _Pla
         "IYS_USERNAME": USERNAME,
         "IYS_PASSWORD": PASSWORD,
         "IYS_TIMEOUT": f"PT{_TIMEOUT}S",
-        # İYS answers once a batch is processed, a moment after its delay.
+        # Results are available once a batch is processed, a moment after its delay.
         "IYS_RESULT_DELAY": f"PT{plan.delay + 0.5}S",
         "IZIN_BATCH_SIZE": str(plan.batch),
         "IZIN_LOG_LEVEL": "warning",
@@ -166,7 +166,7 @@ def _table(found: RateLimitRun) -> Table:
         ("share of İYS's ten requests a second used", f"{found.used:.1%}"),
         ("polls a batch", f"{found.polls_a_batch:.2f}"),
         ("consents settled a second", f"{found.settled_a_second:,.0f}"),
-        ("share of what these polls let settle", f"{found.settled_of_possible:.1%}"),
+        ("share of the most that these polls can settle", f"{found.settled_of_possible:.1%}"),
         ("accepted / refused", f"{found.accepted:,} / {found.refused:,}"),
         ("H124 in 100,000 calls", f"{found.throttled_in_100k:.1f}"),
     ]

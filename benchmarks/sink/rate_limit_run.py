@@ -1,4 +1,4 @@
-"""A backlog submitted to the simulator at İYS's limit by sink processes, opt-outs meanwhile."""
+"""Submit a backlog to the simulator at İYS's limit with sink processes, and opt-outs meanwhile."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ from benchmarks.sink.iys_account import register
 from izin.local import Child
 
 RATE = 10.0
-"""Requests that İYS takes from an address in a second."""
+"""Requests a second that İYS accepts from an address."""
 _NONE = 1_000_000_000
 _CITIZENS_AT_ONCE = 5000
 _FAILING_OPERATIONS = ("batchV2", "resultV2", "addV2")
@@ -26,7 +26,7 @@ _GIVE_UP = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultRates:
-    """What befalls the calls: shares of them, and seconds."""
+    """The faults of calls: shares of the calls, and delays in seconds."""
 
     jitter: float
     """Requests arrive up to so many seconds late."""
@@ -40,7 +40,7 @@ class FaultRates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptOutLatency:
-    """An opt-out that came meanwhile."""
+    """The latency of an opt-out during the run."""
 
     state: str
     """Of the consent when its recipient opted out."""
@@ -52,7 +52,7 @@ class OptOutLatency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimitRun:
-    """What became of İYS's requests; seconds, and shares of what İYS allows."""
+    """The use of İYS's limit in one run; durations in seconds, shares of the permitted requests."""
 
     consents: int
     seconds: float
@@ -77,14 +77,14 @@ class RateLimitRun:
 
 
 async def add_backlog(url: str, consents: int, refused: float) -> None:
-    """Add consents that are due to İYS, evenly over the brands; a share of them it refuses."""
+    """Add consents that are due to İYS, evenly over the brands; İYS refuses a share of them."""
     every = round(1 / refused) if refused else _NONE
     values = {"count": consents // len(BRANDS), "every": every} | consent_instants()
     await for_each_brand(url, "pending_with_refusals.sql", values)
 
 
 def configure_simulator(simulator: str, consents: int, rates: FaultRates, *, delay: float) -> None:
-    """Give the simulator our brands, İYS's limits, and what is to befall the calls."""
+    """Configure the simulator with our brands, İYS's limits, and the faults of the run."""
     url = f"{simulator}/__simulator__"
     with httpx.Client(base_url=url, trust_env=False, timeout=120) as admin:
 
@@ -116,7 +116,7 @@ def configure_simulator(simulator: str, consents: int, rates: FaultRates, *, del
 
 
 def _add_merchants(post: Callable[..., None], code: int, count: int, every: int) -> None:
-    """Have İYS hold a record of each merchant whose consent it is to refuse."""
+    """Add a record of each merchant whose consent the simulator is to refuse."""
     numbers = range(every, count + 1, every)
     for place in range(0, len(numbers), _CITIZENS_AT_ONCE):
         post(
@@ -145,7 +145,7 @@ async def submit_backlog(  # noqa: PLR0913 - who submits, to whom, and what come
     batch: int,
     opt_outs: int,
 ) -> RateLimitRun:
-    """Let ``workers`` submit the backlog; ``others`` are ids of processes whose CPU is measured."""
+    """Run ``workers`` on the backlog; ``others`` are ids of processes whose CPU is measured."""
     consents = await _count(fixture, _PENDING)
     while not _requests(simulator)["total"]:
         time.sleep(_SOON)  # noqa: ASYNC251 - nothing else runs here yet
@@ -200,9 +200,9 @@ async def submit_backlog(  # noqa: PLR0913 - who submits, to whom, and what come
 async def _opt_out(
     fixture: SinkFixture, count: int, submitted: list[tuple[str, str, float]]
 ) -> None:
-    """Have recipients opt out, in turn one whose consent İYS has and one whose result is awaited.
+    """Opt recipients out, in turn one whose consent İYS has and one whose result is pending.
 
-    Adds the state of the consent, its key, and after how many seconds İYS had answered.
+    Records the state of the consent, its key, and the seconds until İYS accepted the opt-out.
     """
     while len(submitted) < count:
         await asyncio.sleep(_SOON * 50)
@@ -221,7 +221,7 @@ async def _opt_out(
 
 
 _PENDING: LiteralString = "SELECT count(*) AS number FROM consents WHERE state = 'pending'"
-# By an index and its order, whatever the backlog: polling must cost the ledger nothing.
+# By an index and its order, whatever the backlog: this query must not load the ledger.
 _ONE: LiteralString = " ORDER BY brand_code, channel, desired_status, due_at LIMIT 1) AS one"
 _ANY: LiteralString = "SELECT count(*) AS number FROM (SELECT 1 FROM consents WHERE state IN "
 _CLAIMABLE: LiteralString = _ANY + "('pending', 'retryable') AND action = 'send'" + _ONE
@@ -250,7 +250,7 @@ def _requests(simulator: str) -> dict[str, Any]:
 
 
 def _statuses(simulator: str, keys: set[str]) -> dict[str, str]:
-    """Return what İYS's register holds of ``keys``."""
+    """Return the status of ``keys`` in İYS's register."""
     found = {}
     url = f"{simulator}/__simulator__/register"
     with httpx.stream("GET", url, timeout=300, trust_env=False) as lines:

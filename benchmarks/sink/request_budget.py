@@ -1,4 +1,4 @@
-"""How much of İYS's ten requests a second one process uses, against the simulator."""
+"""Measure how many of İYS's ten requests a second one process uses, against the simulator."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ _LOOPS = (3, 2)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetUse:
-    """What became of İYS's ten requests a second."""
+    """The use of İYS's ten requests a second."""
 
     seconds: float
     calls: int
@@ -44,7 +44,7 @@ class BudgetUse:
 async def measure_budget_use(
     fixture: SinkFixture, url: str, simulator: str, *, seconds: float, delay: float
 ) -> BudgetUse:
-    """Return how much of İYS's requests are used for ``seconds`` with a backlog that lasts."""
+    """Return the share of İYS's requests used during ``seconds`` with a large backlog."""
     _configure(simulator, delay=delay)
     await fixture.add_pending(url, int(_RATE * seconds * BATCH_SIZE))
     settings = IysSettings(base_url=simulator, username=USERNAME, password=SecretStr(PASSWORD))

@@ -1,4 +1,4 @@
-"""What ingest, claims and settling cost on a large ledger, with İYS's replies but without İYS."""
+"""Measure ingest, claims and settling on a large ledger, with stubbed responses of İYS."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _RESULT_DELAY = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmissionCost:
-    """What the ledger costs; times in milliseconds a thousand keys, sizes in bytes a movement."""
+    """Times in milliseconds for a thousand keys, sizes in bytes for a movement."""
 
     keys: int
     ingested_a_second: float
@@ -55,7 +55,7 @@ class SubmissionCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Trial:
-    """One batch: milliseconds of each step, and of CPU in all."""
+    """One batch: milliseconds of each step, and CPU time in total."""
 
     claimed: float
     received: float
@@ -66,7 +66,7 @@ class _Trial:
 async def measure_submission_cost(
     fixture: SinkFixture, url: str, *, ingested: int, trials: int, keys: int
 ) -> SubmissionCost:
-    """Return what ingesting, claiming and settling cost on a ledger of ``keys`` keys."""
+    """Return the cost of ingesting, claiming and settling on a ledger of ``keys`` keys."""
     taken, used = await _ingest(fixture, fixture.decisions(ingested))
     await fixture.add_pending(url, (trials + _WARM_UP) * BATCH_SIZE)
     measured = (await _submit_and_settle(fixture, trials + _WARM_UP))[_WARM_UP:]
@@ -151,7 +151,7 @@ class _OffsetClock:
 
 
 class _AcceptingIys:
-    """İYS's replies without İYS: every batch is accepted, and every item of it saved."""
+    """A stub of İYS: every batch is accepted, and every item of it saved."""
 
     def __init__(self) -> None:
         self._sizes: dict[str, int] = {}

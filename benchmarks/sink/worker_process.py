@@ -1,7 +1,7 @@
 """``python -m benchmarks.sink.worker_process``: a sink's outbound loops alone, until SIGTERM.
 
-What the worker does beside them (ingest, topics, pull) is left out: they submit and settle what is
-due in the ledger, over the account and address that the environment names.
+The other parts of the worker (ingest, topics, pull) are left out: the loops submit and settle what
+is due in the ledger, with the account and address of the environment.
 """
 
 import asyncio

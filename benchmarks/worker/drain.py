@@ -1,4 +1,4 @@
-"""How fast a worker drains its lanes, read from the offsets that it commits.
+"""Measure how fast a worker drains its lanes, from the offsets that it commits.
 
 The clock starts when a tenth is committed, so that start-up and joining the group do not count, and
 stops when everything is.
@@ -24,7 +24,7 @@ _TIMEOUT = 15.0
 def drain(
     settings: KafkaSettings, folder: Path, *, events: int, app: str, limit: timedelta
 ) -> TrialResult:
-    """Have a worker of a group of its own, ``app``, decide all ``events`` of the bulk lane.
+    """Run a worker of the group ``app`` until it has decided all ``events`` of the bulk lane.
 
     Raises TrialError.
     """
@@ -39,7 +39,7 @@ def drain(
 
 
 class DrainProgress:
-    """What a group has committed of ``topic``; to be closed."""
+    """The progress of a group on ``topic``; to be closed."""
 
     def __init__(self, settings: KafkaSettings, topic: str, group: str) -> None:
         self._ends: Mapping[int, int] = kafka.committed_ends(settings, topic)
@@ -49,14 +49,14 @@ class DrainProgress:
 
     @property
     def share(self) -> float:
-        """The share that is committed, as far as the coordinator answers; raises KafkaException."""
+        """The share that is committed, if the coordinator responds; raises KafkaException."""
         try:
             found = self._reader.committed(self._places, _TIMEOUT)
         except KafkaException as error:
             if not kafka.is_transient(error):
                 raise
             found = []  # a new group has no coordinator for a moment
-        # The end may lie behind a marker that no committed offset needs to pass.
+        # The end may be behind a transaction marker, which no committed offset has to pass.
         done = sum(min(max(0, one.offset), self._ends[one.partition]) for one in found)
         return done / self._total if self._total else 1.0
 

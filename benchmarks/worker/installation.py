@@ -1,4 +1,4 @@
-"""An installation to measure: its own topics, on a broker of our own or on one that is given."""
+"""An installation to measure: topics of its own, on a new broker or an existing one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +15,9 @@ from izin.runtime.topic_admin import ensure_topics
 def installation(
     folder: Path, *, partitions: int, bootstrap_servers: str | None = None
 ) -> Iterator[KafkaSettings]:
-    """Give an installation with its topics created, under a prefix that nobody else has.
+    """Yield the settings of an installation with its topics, under a unique prefix.
 
-    They are deleted from a broker that is given; a broker of our own ends with them.
+    They are deleted from an existing broker; a new broker is stopped.
     """
     if bootstrap_servers is None:
         with Kafka(folder, heap="1g", java_options=()) as broker:

@@ -1,7 +1,7 @@
 """The benchmark ``latency``: from a publisher's call until subscribers can read the opt-out.
 
-With nothing else to do, on either lane; and on the express lane while the same worker drains a
-backlog of the other.
+While the worker is idle, on either lane; and on the express lane while the same worker drains a
+backlog of the bulk lane.
 """
 
 import operator
@@ -29,7 +29,7 @@ from izin.schemas.codec import Codec
 IDLE, BACKLOG = "idle", "under the backlog"
 
 _INTERVAL = 0.025
-"""Seconds between probes: some forty a second, a trickle."""
+"""Seconds between probes: some forty a second, a negligible load."""
 _LEAST = 20
 _POLL_EACH = 20
 
@@ -99,7 +99,7 @@ def measure(
     probes: int,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Latencies:
-    """Return how long probes take over the topics of ``settings``; the worker ends with it."""
+    """Return the latencies of probes over the topics of ``settings``, with a worker of its own."""
     codec, random = Codec(), Random(shape.seed)
     bulk, express = settings.topics.events.name, settings.topics.express.name
     worker = order_worker(settings, folder)
@@ -141,7 +141,7 @@ def measure(
 
 
 class _WhileDraining:
-    """Continues as long as a backlog lasts, and for a least number of probes."""
+    """Continues while a backlog lasts, and for a minimum number of probes."""
 
     def __init__(self, drain: DrainProgress) -> None:
         self._drain = drain

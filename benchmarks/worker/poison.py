@@ -1,4 +1,4 @@
-"""The benchmark ``poison``: what records that cannot be decoded cost the others.
+"""The benchmark ``poison``: the cost of undecodable records to the others.
 
 Two lanes with the same events, one of them with undecodable records among them, are drained in turn
 by a worker of a group of its own each trial.
@@ -72,7 +72,7 @@ class PoisonedDataset(Dataset):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoisonCost:
-    """What poison costs, in the medians of all trials."""
+    """The cost of undecodable records, as medians of all trials."""
 
     summaries: Sequence[ContenderSummary]
     """Of the clean lane, and of the poisoned one."""
@@ -81,7 +81,7 @@ class PoisonCost:
 
     @property
     def slower(self) -> float:
-        """The share of the speed that is lost; below 0 where chance favoured the poisoned lane."""
+        """The share of the speed that is lost; below 0 if that lane was faster by chance."""
         clean, poisoned = self.summaries
         return 1 - ratio(poisoned, clean).speed
 

@@ -1,8 +1,8 @@
-"""How long an event takes from a publisher's call until subscribers can read what came of it.
+"""Measure the time from a publisher's call until subscribers can read the result.
 
-A probe is a RET of a new recipient: one row on ``consents`` and one on ``consent-opt-outs``, both
-read ``read_committed``. It is published at its instant whatever became of the ones before, so a
-stall counts for each that falls into it.
+A probe is a RET of a new recipient: one row on ``desired-consents`` and one on
+``consent-opt-outs``, both read ``read_committed``. It is published at its instant even if earlier
+ones are still open, so a stall counts for each probe in it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _NUMBERS = count()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencySummary:
-    """How long probes took, in milliseconds."""
+    """Latencies of probes, in milliseconds."""
 
     name: str
     probes: int
@@ -64,7 +64,7 @@ class LatencySummary:
 
 
 class Probe:
-    """Publishes probes and reads what comes of them, in a thread of its own; a context manager."""
+    """Publishes probes and reads their results, in a thread of its own; a context manager."""
 
     def __init__(
         self, settings: KafkaSettings, codec: Codec, *, partition: int | None = None

@@ -1,7 +1,7 @@
 """The benchmark ``replay``: the same events again, into empty topics and over existing state.
 
-A first pass decides the events, a second one decides them again into topics made anew, and a third
-one, under a group that has committed nothing, over the state of the second. All must end with the
+A first pass decides the events, a second one decides them again into new topics, and a third one,
+in a new group, over the state of the second. All must end with the
 same last row of every key.
 """
 
@@ -31,7 +31,7 @@ FIRST, EMPTY, EXISTING = "the first pass", "into empty topics", "over existing s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayPass:
-    """One pass over the events: how fast, and which rows stand in ``consents`` after it."""
+    """One pass over the events: its speed, and the rows of ``desired-consents`` after it."""
 
     name: str
     result: TrialResult
@@ -47,7 +47,7 @@ def replay(
         str | None, typer.Option(help="A broker to use instead of one of our own.")
     ] = None,
 ) -> RunReport:
-    """Measure how fast events are decided again, and that the same comes of them."""
+    """Measure how fast events are decided again, and check that the result is the same."""
     shape = DatasetShape(events=events, recipients=recipients, partitions=partitions)
     with (
         TemporaryDirectory(prefix="izin-bench-") as folder,

@@ -1,8 +1,8 @@
 """The benchmark ``restart``: how long a worker with one large partition needs until it is ready.
 
 Real workers on a real Kafka, from their start until ``/health`` says that both partitions are owned
-and fresh: with the state of before on disk, after a kill too, and with nothing but the topic. From
-a cold start the other partition must keep flowing: probes of it show how.
+and fresh: with an existing state on disk, also after a kill, and with the topic alone. During
+a cold start the other partition must keep being processed, which probes check.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -63,7 +63,7 @@ def restart(
         str | None, typer.Option(help="A broker to use instead of one of our own.")
     ] = None,
 ) -> RunReport:
-    """Measure how long a worker needs until it is ready again, and what flows meanwhile."""
+    """Measure how long a worker needs until it is ready, and the latency of other partitions."""
     with (
         TemporaryDirectory(prefix="izin-bench-") as folder,
         progress().status("starting") as status,
@@ -101,7 +101,7 @@ def measure(
     kinds: Sequence[StateKind] = tuple(StateKind),
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Sequence[WorkerStart]:
-    """Return how each start went over ``keys`` keys with states of ``kinds``.
+    """Return each start over ``keys`` keys with states of ``kinds``.
 
     The installation has ``PARTITIONS`` partitions; the workers end with it.
     """
@@ -127,7 +127,7 @@ def measure(
 
 
 def _started(worker: Child, name: str, settings: KafkaSettings, *, cold: bool) -> WorkerStart:
-    """Start ``worker`` and return how that went; raises StartError."""
+    """Start ``worker`` and return its timing; raises StartError."""
     began = perf_counter()
     worker.start()
     with ThreadPoolExecutor(1) as threads:

@@ -1,4 +1,4 @@
-"""Synthetic consents as an installation holds them: phones and addresses, of a few brands."""
+"""Generate consents as in a real installation: phones and addresses, of a few brands."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta

@@ -1,6 +1,6 @@
-"""The benchmark ``state``: memory by the million keys, and time by the key, of each kind of state.
+"""The benchmark ``state``: memory for a million keys, and time for one, of each kind of state.
 
-A dict of whole consents is what the simplest worker would use.
+A dict of whole consents is the simplest implementation.
 """
 
 import gc
@@ -42,7 +42,7 @@ Batch = dict[bytes, "Consent"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateSize:
-    """What one kind of state takes for so many keys, in bytes: resident memory and disk."""
+    """The size of one kind of state in bytes: resident memory and disk."""
 
     kind: str
     keys: int
@@ -61,7 +61,7 @@ def state(
     keys: Annotated[int, typer.Option(min=1000, help="Keys in the state.")] = 1_000_000,
     trials: Annotated[int, typer.Option(min=3, help="Trials of each kind.")] = 3,
 ) -> RunReport:
-    """Measure the memory of a million keys of the order stage's state, and what one costs."""
+    """Measure the memory of a million keys of the order stage's state, and the time for one."""
     timed = keys // _TIMED_SHARE
     with progress().status("measuring sizes") as status:
         sizes = measure_sizes(keys=keys)
@@ -100,7 +100,7 @@ def measure_sizes(*, keys: int) -> Sequence[StateSize]:
 
 
 def measure_size(kind: str, keys: int) -> StateSize:
-    """Fill a state of ``kind`` in this process and return what it took."""
+    """Fill a state of ``kind`` in this process and return its size."""
     with TemporaryDirectory(prefix="izin-bench-") as folder:
         before = _resident()
         apply, _, size = _opened(kind, Path(folder))
@@ -113,7 +113,7 @@ def measure_size(kind: str, keys: int) -> StateSize:
 
 
 def measure_speeds(*, keys: int, trials: int) -> Mapping[str, Sequence[CpuTiming]]:
-    """Time the kinds over ``keys`` keys: each is applied in batches, and got in random order."""
+    """Time the kinds over ``keys`` keys: applied in batches, and read in random order."""
     with TemporaryDirectory(prefix="izin-bench-") as folder:
         batches = list(_batches(keys))
         wanted = [key for batch in batches for key in batch]

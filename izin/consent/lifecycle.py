@@ -1,4 +1,4 @@
-"""The lifecycle of an obligation: what a key still owes İYS, until İYS holds what is desired.
+"""The lifecycle of an obligation: what is due to İYS for a key, until İYS holds what is desired.
 
 An obligation is (key, desired event). It is one table, :data:`TRANSITIONS`: every change of state
 goes through it (``sinks.record.transitions``), the guard of the ledger's database is generated from
@@ -18,7 +18,7 @@ from izin.consent.errors import IllegalTransitionError
 
 
 class State(StrEnum):
-    """Where an obligation stands."""
+    """The state of an obligation."""
 
     PENDING = "pending"
     IN_FLIGHT = "in_flight"
@@ -48,18 +48,18 @@ class Event(StrEnum):
     ACCEPT = "accept"
     """İYS saved it."""
     REFUSE = "refuse"
-    """İYS does not take it, for what it says."""
+    """İYS refuses its content."""
     RETRY = "retry"
     """İYS certainly did not save it, and it is still desired."""
     LOSE = "lose"
-    """No answer came, or one that does not tell what İYS holds."""
+    """No response came, or one that does not show what İYS holds."""
     SETTLE = "settle"
     """İYS holds what is desired, by whomever it was submitted, or has nothing to withdraw."""
     REOPEN = "reopen"
     """What İYS holds changed after it was settled: a citizen's act, or another writer's."""
     PARK = "park"
     REQUEUE = "requeue"
-    """A person, or a newly registered brand, lets it be ruled again."""
+    """A person, or a newly registered brand, makes it be decided again."""
     EXPIRE = "expire"
 
 
@@ -71,7 +71,7 @@ CLOSED = (State.REFUSED, State.EXPIRED, State.PARKED)
 """A person, or a newer event, must come first."""
 
 BEGINNING = State.PENDING
-"""Where an obligation stands until it is ruled for the first time."""
+"""The state of an obligation until the rules are applied for the first time."""
 
 _ENTRIES: Mapping[Event, Mapping[State, tuple[State, ...]]] = {
     # The event: where it leads, from which states.
@@ -104,7 +104,7 @@ FIRST_STATES = frozenset(
     {BEGINNING}
     | {TRANSITIONS[BEGINNING, event] for event in (Event.SETTLE, Event.PARK, Event.EXPIRE)}
 )
-"""Where the first ruling may leave a new obligation: it begins and is ruled in one write."""
+"""The states of a new obligation after its first ruling, which is part of the same write."""
 
 WRITTEN_CHANGES = frozenset(
     (state, target) for (state, _), target in TRANSITIONS.items() if state is not target
@@ -136,7 +136,7 @@ def diagram() -> str:
 def guard() -> str:
     """Return the condition by which the database's trigger refuses a change, as SQL.
 
-    It stands between the marker comments of ``sinks/ledger/migrations/0001_schema.sql``.
+    It is between the marker comments of ``sinks/ledger/migrations/0001_schema.sql``.
     """
     first = ", ".join(f"'{state}'" for state in sorted(FIRST_STATES))
     pairs = sorted(WRITTEN_CHANGES)

@@ -9,7 +9,7 @@ function that looks at the rest of the case. It has an entry for every combinati
 
 ``in_flight``: an ONAY of this key was submitted to İYS and is not settled. A second ONAY waits for
 it. A RET overtakes it where İYS holds or may hold ONAY, and waits otherwise, for there is nothing
-to withdraw yet. A ``WAIT`` is ruled again when the call has settled.
+to withdraw yet. After a ``WAIT`` the rules apply again when the call has settled.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ class Registered(TextEnum):
     NONE = "NONE"
     """İYS has no record of the key."""
     NOT_ONAY = "NOT_ONAY"
-    """Missing from the result of a multi-status query: RET or NONE; a single query tells which."""
+    """Missing from the result of a multi-status query: RET or NONE; a single query shows which."""
     UNKNOWN = "UNKNOWN"
     """Never queried, or the outcome of a call is unknown."""
 
@@ -108,7 +108,7 @@ class ActionReason(TextEnum):
     NOT_REGISTRABLE = "not-registrable"
     TACIR_UPDATE_INCOMPLETE = "tacir-update-incomplete"
     """H462, H463: a TACIR record is updated with date and source only."""
-    SAID_BY_IYS = "said-by-iys"
+    ORIGINATED_AT_IYS = "originated-at-iys"
     REGISTERED_NEWER = "registered-newer"
     """İYS holds a newer record, whose event has not arrived yet."""
     OPT_OUT = "opt-out"
@@ -235,14 +235,14 @@ def _iys_ret_against_onay(case: Case) -> Ruling:
     registered = case.registered
     created = registered.creation_date
     if created is None or created <= case.desired.effective_at:
-        return _ruling(Action.QUERY, ActionReason.SAID_BY_IYS)
+        return _ruling(Action.QUERY, ActionReason.ORIGINATED_AT_IYS)
     if registered.from_iys:
         return _ruling(Action.QUERY, ActionReason.REGISTERED_NEWER)
     return _ruling(Action.RESCUE, ActionReason.REOPENED)
 
 
 _SETTLED = _ruling(Action.NOTHING, ActionReason.SETTLED)
-_ASK = _ruling(Action.QUERY, ActionReason.SAID_BY_IYS)
+_ASK = _ruling(Action.QUERY, ActionReason.ORIGINATED_AT_IYS)
 
 TABLE: dict[tuple[Status, OriginRank, Registered], Ruling | Callable[[Case], Ruling]] = {
     (Status.ONAY, OriginRank.OURS, Registered.ONAY): _our_onay_again,

@@ -11,7 +11,7 @@ import typer
 from izin.console.commands import CommandGroup
 
 _HELP = (
-    "Keep consents to commercial messages, and register them at İYS within the legal term.\n\n"
+    "Manage consents to commercial messages, and register them at İYS within the legal term.\n\n"
     "İYS is Turkey's national register of consents to commercial messages. A consent is ONAY "
     "(opt-in) or RET (opt-out) and belongs to a brand (a sender registered at İYS), a channel "
     "(ARAMA: calls, MESAJ: text messages, EPOSTA: e-mail) and a recipient.\n\n"

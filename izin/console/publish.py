@@ -22,7 +22,7 @@ from izin.console.terminal.output import (
 from izin.producers.brand_directory import BrandReader
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.names import Field
-from izin.producers.mapping.records import EventOrigin, RefusedRecord, judge, read
+from izin.producers.mapping.records import EventOrigin, RefusedRecord, read, validate
 from izin.producers.publishing.event_ids import CHANCE_BYTES, message_event_id, new_event_id
 from izin.producers.publishing.event_publisher import Published
 from izin.producers.publishing.kafka_publisher import KafkaPublisher
@@ -108,14 +108,14 @@ def _publish(fields: dict[Field, str], rules: DateRules) -> tuple[Published, tup
     )
     origin = EventOrigin(event_id=event_id, origin="cli", received_at=now, is_live=True)
     encoder = codec(kafka)
-    judged = judge(parsed, BrandReader(kafka, encoder).load(), origin)
-    if isinstance(judged, RefusedRecord):
-        raise SourceError("\n".join(map(_described, judged.violations)))
+    validated = validate(parsed, BrandReader(kafka, encoder).load(), origin)
+    if isinstance(validated, RefusedRecord):
+        raise SourceError("\n".join(map(_described, validated.violations)))
     with KafkaPublisher(kafka, encoder, clock=utc_now) as publisher:
-        where = publisher.publish(judged.event, judged.key).result(
+        where = publisher.publish(validated.event, validated.key).result(
             _ACKNOWLEDGED_WITHIN.total_seconds()
         )
-    return where, judged.violations
+    return where, validated.violations
 
 
 def _described(violation: Violation) -> str:

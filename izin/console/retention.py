@@ -1,4 +1,4 @@
-"""``izin retention``: how long the history is kept, legal holds, and what may be dropped."""
+"""``izin retention``: retention of the history, legal holds, and months that may be dropped."""
 
 from datetime import UTC, date, datetime
 from typing import Annotated

@@ -70,8 +70,8 @@ def close(
 ) -> None:
     """Declare missing numbers of an origin unused, so that they are no longer reported.
 
-    To do so is to vouch that no event had them: database sequences leave such numbers when a
-    transaction is rolled back. Exit code 3 if nothing is missing up to that number.
+    This confirms that no event had them: database sequences skip numbers when a transaction is
+    rolled back. Exit code 3 if nothing is missing up to that number.
     """
     with exit_on_error():
         count = run_on_ledger(

@@ -32,7 +32,7 @@ def order() -> None:
 
 
 def sink() -> None:
-    """Run a sink worker: it keeps the ledger, registers consents at İYS and pulls from it.
+    """Run a sink worker: it maintains the ledger, registers consents at İYS and pulls from it.
 
     It runs until SIGTERM or Ctrl-C. Exit code 4 if a setting or a server is at fault.
     """

@@ -37,7 +37,7 @@ class RestartPolicy:
 
 
 class _Supervised:
-    """What the watch knows of one child that is kept up; times are of the monotonic clock."""
+    """One supervised child; times are of the monotonic clock."""
 
     def __init__(self, child: Child, *, up_since: float) -> None:
         self.child = child

@@ -165,7 +165,7 @@ class Codec:
             raise UndecodableError(f"not a {record}: {type(error).__name__}") from error
 
     def header(self, record: str) -> bytes:
-        """Return the frame that stands before the body of a ``record`` written here."""
+        """Return the frame that precedes the body of a ``record`` written here."""
         return self._headers[record]
 
     def _read_fast(self, record: str, readers: Mapping[str, Read], data: bytes) -> object:

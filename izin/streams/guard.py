@@ -1,11 +1,11 @@
 """Admit records one by one: what becomes a dead letter, and what must stop the worker.
 
-An agent that raises would acknowledge its message, so nothing may be raised for a record's sake. A
-record is judged alone: bytes that are no record, unknown schemas, violations of the law, and poison
-(a record over which our own pure code raises, or whose outputs are too large) each become a dead
-letter with typed reasons, coordinates and the original bytes; the others in its batch are
-untouched. Anything that fails outside that judgement, such as a schema registry out of reach, is
-not the record's fault: it is raised, and the worker stops before it commits.
+An agent that raises would acknowledge its message, so no error about a record may be raised. Each
+record is checked alone: bytes that are no record, unknown schemas, violations of the law, and
+poison (a record over which our own pure code raises, or whose outputs are too large) each become a
+dead letter with typed reasons, coordinates and the original bytes; the others in its batch are
+untouched. Any other failure, such as an unreachable schema registry, is not the record's fault: it
+is raised, and the worker stops before it commits.
 """
 
 from collections.abc import Mapping, Sequence

@@ -171,18 +171,18 @@ class OrderStage:
     def _fold_general(
         self, effects: Effects, record: SourceRecord, partition: int, state: PartitionState
     ) -> None:
-        judged = self._guard.admit(record)
-        if isinstance(judged, DeadLetter):
-            self._dead_letter(effects, record, judged)
+        checked = self._guard.admit(record)
+        if isinstance(checked, DeadLetter):
+            self._dead_letter(effects, record, checked)
             return
-        admitted = judged.admitted
+        admitted = checked.admitted
         key = admitted.key.encode()
         packed = effects.changes.get(key) or state.packed(key)
         try:
             if packed is None and partition_of(key, self._partitions) != partition:
                 self._repartition(effects, record, admitted, key)
             else:
-                self._decide(effects, record, judged, key, packed, state.packing)
+                self._decide(effects, record, checked, key, packed, state.packing)
         except Exception as error:  # noqa: BLE001  # pure code failed, and added nothing yet
             letter = poison(error, is_ret=admitted.status is Status.RET)
             self._dead_letter(effects, record, letter)
@@ -191,24 +191,24 @@ class OrderStage:
         self,
         effects: Effects,
         record: SourceRecord,
-        judged: AdmittedRecord,
+        checked: AdmittedRecord,
         key: bytes,
         packed: bytes | None,
         packing: Packing,
     ) -> None:
         current = None if packed is None else packing.unpack(key, packed)
-        decision = decide(current, judged.admitted)
+        decision = decide(current, checked.admitted)
         kind = decision.kind
         if kind is DecisionKind.DUPLICATE:
             effects.counts[kind] += 1
             return
-        event = judged.admitted.event
+        event = checked.admitted.event
         row = self._codec.encode("Consent", consent_to_avro(decision.consent))
-        encoded = self._encode(decision, record, row, is_unchanged=judged.is_unchanged)
+        encoded = self._encode(decision, record, row, is_unchanged=checked.is_unchanged)
         headers = self._decision_headers.headers(
             event.event_id.encode(),
             f"/{event.customer_id}/{event.origin}",
-            (judged.admitted.effective_at - EPOCH) // _SECOND,
+            (checked.admitted.effective_at - EPOCH) // _SECOND,
         )
         # The decision has all that the others have, key and headers too: a small one needs no sum.
         if len(encoded) > MAX_BYTES // 4 and size(key, encoded, headers) > MAX_BYTES:

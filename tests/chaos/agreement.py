@@ -1,4 +1,4 @@
-"""Whether what was decided, the ledger, İYS's register and the permissions agree on every key."""
+"""Check that decisions, ledger, İYS's register and permissions agree on every key."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""What docker-compose.yml and the Dockerfile say, against the code; a check lists its problems."""
+"""Compare docker-compose.yml and the Dockerfile with the code; a check lists its problems."""
 
 import json
 import os
@@ -100,7 +100,7 @@ class Papers:
         return {one: self.filled(value) for one, value in declared.items()}
 
     def filled(self, value: str) -> str:
-        """Return ``value`` as it is once .env is filled in."""
+        """Return ``value`` with the variables of a filled-in .env."""
         sample = {"IZIN_INTAKE_TOKENS": '["sample"]'}
         text = VARIABLE.sub(lambda m: sample.get(m["name"] or m["bare"], "sample"), value)
         return text.replace("$$", "$")
@@ -147,7 +147,7 @@ def argvs(service: Mapping[str, Any]) -> list[list[str]]:
 
 
 def leaf(argv: list[str]) -> tuple[Any, list[str]]:
-    """Return the command that ``argv`` names, and what is left for it."""
+    """Return the command that ``argv`` names, and the remaining arguments."""
     command: Any = _COMMANDS.get(argv[0])
     rest = list(argv[1:])
     while rest and rest[0] in getattr(command, "commands", {}):

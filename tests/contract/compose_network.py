@@ -1,4 +1,4 @@
-"""Who listens where in docker-compose.yml, and whether every port and address leads there."""
+"""Check the ports and addresses of docker-compose.yml against the listening services."""
 
 import os
 import re
@@ -42,7 +42,7 @@ def listening(given: Papers, name: str) -> set[int]:
 
 
 def ports(given: Papers) -> Iterator[str]:
-    """Every port is published on 127.0.0.1 alone, as `izin up` does, and somebody listens there."""
+    """Every port is published on 127.0.0.1 alone, as `izin up` does, and in use."""
     usual = {param.name: param.default for param in leaf(["izin", "up"])[0].params}
     for name, service in given.services.items():
         listened = listening(given, name)

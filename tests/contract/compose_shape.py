@@ -1,4 +1,4 @@
-"""The shape of docker-compose.yml and the Dockerfile: what Docker would refuse, and our rules."""
+"""The shape of docker-compose.yml and the Dockerfile: errors for Docker, and our rules."""
 
 import re
 import tomllib
@@ -84,7 +84,7 @@ def _service(service: dict[str, Any]) -> Iterator[str]:
 
 
 def _malformed(service: dict[str, Any]) -> Iterator[str]:
-    """Yield what has not the form that its key asks for."""
+    """Yield values without the form that their key requires."""
     health = service.get("healthcheck", {"test": ["CMD", "true"]})
     unknown = sorted(health.keys() - _HEALTH)
     if unknown:
@@ -101,7 +101,7 @@ def _malformed(service: dict[str, Any]) -> Iterator[str]:
 
 
 def order(given: Papers) -> Iterator[str]:
-    """Every service waits for others that exist, in a way that can come true, and in no circle."""
+    """Every service waits for others that exist, on a reachable condition, without a cycle."""
     for name, service in given.services.items():
         for other, how in service.get("depends_on", {}).items():
             target = given.services.get(other)
@@ -168,7 +168,7 @@ def secrets(given: Papers) -> Iterator[str]:
 
 
 def image(given: Papers) -> Iterator[str]:
-    """Images are built from files that are there, with pinned versions, and need no root."""
+    """Images are built from existing files, with pinned versions, and need no root."""
     for path, (text, ignored) in given.dockerfiles.items():
         yield from (f"{path}: {problem}" for problem in _image(text, ignored))
 

@@ -193,7 +193,7 @@ def test_compose_check_finds_what_differs(
 
 
 def test_compose_checks_all_fire() -> None:
-    """A check that no broken copy sets off could be empty."""
+    """A check that finds nothing in any broken copy could be empty."""
     assert {check for check, *_ in BROKEN} == set(CHECKS)
 
 

@@ -1,4 +1,4 @@
-"""What goes into the wheel, and what stays outside."""
+"""The wheel has the product and nothing else."""
 
 import tomllib
 from collections.abc import Iterable

@@ -131,7 +131,7 @@ def test_project_rule_broken_is_found(tmp_path: Path, rule: Rule, module: str, t
     ],
 )
 def test_project_rule_kept_is_silent(tmp_path: Path, rule: Rule, module: str, text: str) -> None:
-    """What keeps the rule is left alone."""
+    """A tree that follows the rule has no findings."""
     path = tmp_path / module
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")

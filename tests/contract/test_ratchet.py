@@ -11,7 +11,7 @@ from tests.support.vocabulary import WORDS
 
 @pytest.mark.parametrize("name", FINDERS)
 def test_figure_is_what_the_ratchet_allows(name: str) -> None:
-    """Neither worse than allowed nor better: run `python -m tests.support.ratchet` when better."""
+    """Neither above nor below the limit. If below, run `python -m tests.support.ratchet`."""
     files = tracked_files(ROOT) or pytest.skip("no git checkout")
     assert counted(FINDERS[name](ROOT, files)) == allowed()[name]
 

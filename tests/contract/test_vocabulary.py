@@ -1,4 +1,4 @@
-"""The words that the glossary refuses are found wherever they can stand."""
+"""The words that the glossary refuses are found in every place."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ CAPITAL = WORD.capitalize()
 
 
 def test_glossary_lists_words_of_both_kinds() -> None:
-    """What the glossary lists is what is refused."""
+    """The refused words are those of the glossary."""
     assert (len(WORDS.anywhere), len(WORDS.in_names)) == (14, 12)
     page = "# A\n\n## B\n\nAnywhere: `x`,\n`y z`.\n\nIn names: `v`.\n"
     assert words(page) == (("x", "y z"), {"v"})

@@ -1,4 +1,4 @@
-"""Run ``izin`` as people do, on servers of its own, and find what it leaves running."""
+"""Run ``izin`` on servers of its own, and find processes that it leaves running."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ GIVEN_SERVERS = ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "SCHEMA_REGISTRY_URL
 
 
 def izin(*words: str, **environment: str) -> subprocess.Popen[str]:
-    """Start ``izin`` with these words; what is in ``environment`` comes on top of ours."""
+    """Start ``izin`` with these arguments; ``environment`` is added to ours."""
     ours = {name: value for name, value in os.environ.items() if name not in GIVEN_SERVERS}
     return subprocess.Popen(
         [sys.executable, "-m", "izin.console", *words],

@@ -20,7 +20,7 @@ def run_demo(folder: Path, *options: str) -> tuple[int, dict[str, Any], str]:
 
 
 def assert_complete(report: dict[str, Any]) -> None:
-    """Assert that topics, ledger and İYS agree, and every citizen.s opt-out was received."""
+    """Assert that topics, ledger and İYS agree, and every citizen's opt-out was received."""
     assert report["differences"] == []
     assert report["unexplained_differences"] == 0
     assert report["citizens_received"] == report["citizens"] == 1000

@@ -22,7 +22,7 @@ ENDED_WITHIN = 90
 
 @contextmanager
 def a_stack(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Have ``izin up`` run until the block ends, whatever happens in it."""
+    """Run ``izin up`` until the block ends, also after a failure."""
     process = izin("up", "--state-dir", str(folder), *ANY_PORTS)
     try:
         assert process.stdout is not None
@@ -38,7 +38,7 @@ def a_stack(folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def asked(folder: Path, *words: str) -> tuple[int, str]:
-    """Run a command with the stack.s settings; return exit code and output."""
+    """Run a command with the stack's settings; return exit code and output."""
     lines = (folder / "environment").read_text("utf-8").splitlines()
     settings = dict(line.split("=", 1) for line in lines)
     with izin(*words, **{name: value.strip("'") for name, value in settings.items()}) as process:

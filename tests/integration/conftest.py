@@ -1,4 +1,4 @@
-"""İYS's twin, in a process of its own."""
+"""The simulator of İYS, in a process of its own."""
 
 import socket
 import subprocess

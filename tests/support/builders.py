@@ -1,4 +1,4 @@
-"""Values for tests, right unless a test says otherwise, and obviously fake.
+"""Values for tests: valid unless a test overrides a field, and obviously fake.
 
 Brand 100001 belongs to customer ``acme``; people are ``+905550000001`` and ``ada@example.com``.
 """
@@ -25,30 +25,30 @@ PHONE = "+905550000001"
 EMAIL = "ada@example.com"
 
 NOON = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
-"""Monday 2 March 2026, noon in Turkey: the instant at which statements of tests are made."""
+"""Monday 2 March 2026, noon in Turkey: the instant of the events in tests."""
 
 
 def a_decision_record(
     decision: Decision, *, topic: str = "consent-events", partition: int = 0, offset: int = 0
 ) -> dict[str, Any]:
     """Return ``decision`` as an Avro Decision of the record at these coordinates."""
-    claim = decision.admitted
+    admitted = decision.admitted
     return {
         "kind": decision.kind,
         "reason": decision.reason,
         "opted_out": decision.opted_out,
-        "effective_at": claim.effective_at,
-        "violations": [violation_to_avro(one) for one in claim.violations],
+        "effective_at": admitted.effective_at,
+        "violations": [violation_to_avro(one) for one in admitted.violations],
         "topic": topic,
         "partition": partition,
         "offset": offset,
         "consent": consent_to_avro(decision.consent),
-        "event": event_to_avro(decision.admitted.event),
+        "event": event_to_avro(admitted.event),
     }
 
 
 def a_key(**overrides: object) -> ConsentKey:
-    """Return the key that `an_event` speaks of."""
+    """Return the key of `an_event`."""
     fields: dict[str, Any] = {
         "brand_code": BRAND,
         "channel": Channel.MESAJ,
@@ -76,8 +76,8 @@ def an_event(**overrides: object) -> ConsentEvent:
     return ConsentEvent(**fields | overrides)
 
 
-def a_statement(**overrides: object) -> IysOrigin:
-    """Return what a citizen did at İYS, as it came by push."""
+def an_iys_origin(**overrides: object) -> IysOrigin:
+    """Return the origin of a citizen's act at İYS, received by push."""
     fields: dict[str, Any] = {"stream": "IYS", "path": "push", "creation_date": NOON}
     return IysOrigin(**fields | overrides)
 
@@ -88,18 +88,18 @@ def an_iys_event(**overrides: object) -> ConsentEvent:
         "status": "RET",
         "source": "IYS_WEB",
         "origin": "iys",
-        "iys": a_statement(),
+        "iys": an_iys_origin(),
     }
     return an_event(**fields | overrides)
 
 
-def a_claim(**overrides: object) -> AdmittedEvent:
-    """Return the claim that `an_event` with these fields makes."""
-    claim = admit(an_event(**overrides), appended_at=NOON + timedelta(seconds=3))
-    assert not isinstance(claim, RefusedEvent), claim.violations
-    return claim
+def an_admitted_event(**overrides: object) -> AdmittedEvent:
+    """Return the admitted event of `an_event` with these fields."""
+    admitted = admit(an_event(**overrides), appended_at=NOON + timedelta(seconds=3))
+    assert not isinstance(admitted, RefusedEvent), admitted.violations
+    return admitted
 
 
 def a_ret(**overrides: object) -> AdmittedEvent:
-    """Return the claim that a RET with these fields makes."""
-    return a_claim(status=Status.RET, **overrides)
+    """Return the admitted event of a RET with these fields."""
+    return an_admitted_event(status=Status.RET, **overrides)

@@ -1,4 +1,4 @@
-"""The order stage under test: records and what they fold to, and a partition on a real broker."""
+"""The order stage under test: records, their effects, and a partition on a real broker."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -22,7 +22,7 @@ from izin.streams.ownership.owned_partition import OwnedPartition
 from izin.streams.ownership.shared_clients import SharedClients
 from izin.streams.state.packing import Packing
 from izin.streams.state.state import MemoryState, PartitionState
-from tests.support.builders import NOON, a_claim, a_key, a_ret, an_event
+from tests.support.builders import NOON, a_key, a_ret, an_admitted_event, an_event
 from tests.support.order_verdict import committed_records
 
 CODEC = Codec()
@@ -34,7 +34,7 @@ HOME = partition_of(KEY, PARTITIONS)
 """The partition of ``KEY``."""
 APPENDED = int(NOON.timestamp() * 1000) + 3 * 3_600_000
 """Three hours after the events of tests happen."""
-ONAY = decide(None, a_claim()).consent
+ONAY = decide(None, an_admitted_event()).consent
 RET = decide(ONAY, a_ret()).consent
 IN_FULL = Packing(most=0)
 """Stores all fields with each consent, so that any other packing reads what it packs."""
@@ -113,21 +113,21 @@ class OrderHarness:
         *,
         partition: int = HOME,
     ) -> Effects:
-        """Return what `records` fold to, over no state unless given."""
+        """Return the effects of `records`, over an empty state unless given."""
         if state is None:
             state = MemoryState()
             state.packing = IN_FULL
         return self.stage.fold(partition, records, state)
 
     def fold_generally(self, records: Iterable[ConsumerRecord], state: PartitionState) -> Effects:
-        """Return what `records` fold to where none takes the fast path."""
+        """Return the effects of `records` on the general path."""
         effects = Effects()
         for record in records:
             self.stage._fold_general(effects, record, HOME, state)
         return effects
 
     def written(self, effects: Effects, topic: str, record: str) -> list[dict[str, Any]]:
-        """Return what `effects` write to `topic`, decoded."""
+        """Return the decoded records that `effects` write to `topic`."""
         return [
             self.codec.decode(record, one.value) for one in effects.writes if one.topic == topic
         ]
@@ -150,7 +150,7 @@ class OrderHarness:
         return effects
 
     def write_row(self, value: bytes | None, *, key: bytes = KEY) -> None:
-        """Write a row behind the owner's back."""
+        """Write a row as another writer."""
         producer = kafka.producer(self.settings)
         producer.produce(self.rows_topic, value=value, key=key, partition=0)
         assert producer.flush(10) == 0

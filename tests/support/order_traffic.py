@@ -1,4 +1,4 @@
-"""Traffic for both lanes: a few recipients who change their minds, with repeats and rubbish."""
+"""Generate traffic for both lanes: a few recipients, with duplicates and undecodable records."""
 
 from datetime import timedelta
 from random import Random
@@ -8,7 +8,7 @@ from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro
-from tests.support.builders import NOON, a_statement, an_event, an_iys_event
+from tests.support.builders import NOON, an_event, an_iys_event, an_iys_origin
 
 _ROUTINE, _REPEATED, _RUBBISH, _MISPLACED = 0.75, 0.93, 0.95, 0.97
 
@@ -61,7 +61,7 @@ class Traffic:
     def _new(self) -> ConsentEvent:
         self._made += 1
         random = self._random
-        # Time goes on, or in a long run nothing would be newer than what is held.
+        # Time advances, or in a long run no event would be newer than the state.
         at = NOON + timedelta(seconds=self._made // 4 + random.randrange(600))
         recipient = f"+90555{random.randrange(self._recipients):07d}"
         event_id = f"event-{self._made:07d}"
@@ -71,7 +71,7 @@ class Traffic:
                 recipient=recipient,
                 consent_date=at,
                 received_at=at + timedelta(seconds=2),
-                iys=a_statement(creation_date=at),
+                iys=an_iys_origin(creation_date=at),
             )
         return an_event(
             event_id=event_id,

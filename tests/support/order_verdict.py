@@ -1,4 +1,4 @@
-"""Topics read whole, as a subscriber sees them, and checked."""
+"""Read topics from the beginning, as a subscriber does, and check them."""
 
 import time
 from collections import Counter, defaultdict
@@ -42,7 +42,7 @@ def source(message: Message) -> ConsumerRecord:
 
 
 def committed_records(settings: KafkaSettings, topic: str) -> Iterator[Message]:
-    """Give every committed record of `topic`, each partition in its order."""
+    """Yield every committed record of `topic`, each partition in its order."""
     consumer = kafka.consumer(settings, "reading", **{"enable.partition.eof": True})
     try:
         there = consumer.list_topics(topic, timeout=10).topics[topic].partitions
@@ -64,7 +64,7 @@ def committed_records(settings: KafkaSettings, topic: str) -> Iterator[Message]:
 
 
 def backlog(settings: KafkaSettings, group: str) -> dict[str, int]:
-    """Return of which partition the group has not committed how many offsets."""
+    """Return the number of uncommitted offsets of each partition."""
     consumer = kafka.consumer(settings, group)
     topics = settings.topics
     try:
@@ -86,7 +86,7 @@ def backlog(settings: KafkaSettings, group: str) -> dict[str, int]:
 
 @dataclass(kw_only=True)
 class OrderVerdict:
-    """What a reading of all topics proves; every list is empty where the promise was kept."""
+    """The result of checking all topics; every list is empty where the guarantee held."""
 
     counts: Counter[str] = field(default_factory=Counter)
     missing: list[Coordinates] = field(default_factory=list)
@@ -115,9 +115,9 @@ Read = Callable[[KafkaSettings, str], Iterable[Message]]
 def examine(
     settings: KafkaSettings, codec: Codec, *, read: Read = committed_records
 ) -> OrderVerdict:
-    """Read every topic and check what the order stage made of both lanes."""
+    """Read every topic and compare the output of the order stage with both lanes."""
     topics, verdict = settings.topics, OrderVerdict()
-    claims: dict[Coordinates, AdmittedEvent] = {}
+    admitted_at: dict[Coordinates, AdmittedEvent] = {}
     refused: set[Coordinates] = set()
     misplaced: set[Coordinates] = set()
     repartitioned: set[Coordinates] = set()
@@ -131,20 +131,22 @@ def examine(
             if came_from is not None:
                 topic, partition, offset = came_from.decode().split("/")
                 repartitioned.add((topic, int(partition), int(offset)))
-            claim = _claim(record, codec)
-            if claim is None:
+            admitted = _admitted(record, codec)
+            if admitted is None:
                 refused.add(place)
                 continue
-            key = claim.key.encode()
-            expected[key] = decide(expected.get(key), claim).consent
+            key = admitted.key.encode()
+            expected[key] = decide(expected.get(key), admitted).consent
             if partition_of(key, settings.partitions) == record.partition:
-                claims[place] = claim
+                admitted_at[place] = admitted
             else:
                 misplaced.add(place)
     verdict.counts["misplaced"] = len(misplaced)
     verdict.missing += sorted(misplaced - repartitioned)
     values = [message.value() or b"" for message in read(settings, topics.decisions.name)]
-    decided = _check_decisions([codec.decode("Decision", one) for one in values], verdict, claims)
+    decided = _check_decisions(
+        [codec.decode("Decision", one) for one in values], verdict, admitted_at
+    )
     dead = [
         (letter["topic"], letter["partition"], letter["offset"])
         for message in read(settings, topics.dead_letters.name)
@@ -154,7 +156,7 @@ def examine(
     verdict.doubled += _repeated(dead)
     verdict.missing += sorted(refused - set(dead))
     verdict.wrong += [repr(one).encode() for one in set(dead) - refused]
-    verdict.counts["duplicates"] = len(claims.keys() - decided)
+    verdict.counts["duplicates"] = len(admitted_at.keys() - decided)
     rows, opt_outs = (
         read(settings, topics.desired_consents.name),
         read(settings, topics.opt_outs.name),
@@ -163,19 +165,19 @@ def examine(
     return verdict
 
 
-def _claim(source: ConsumerRecord, codec: Codec) -> AdmittedEvent | None:
+def _admitted(source: ConsumerRecord, codec: Codec) -> AdmittedEvent | None:
     try:
         event = event_from_avro(codec.decode("ConsentEvent", source.value or b""))
     except UndecodableError:
         return None
-    admitted = admit(event, appended_at=appended_at(source))
-    return None if isinstance(admitted, RefusedEvent) else admitted
+    result = admit(event, appended_at=appended_at(source))
+    return None if isinstance(result, RefusedEvent) else result
 
 
 def _check_decisions(
     decisions: Iterable[dict[str, Any]],
     verdict: OrderVerdict,
-    claims: dict[Coordinates, AdmittedEvent],
+    admitted_at: dict[Coordinates, AdmittedEvent],
 ) -> set[Coordinates]:
     places: list[Coordinates] = []
     winners: dict[tuple[bytes, Any, Any], Order] = {}
@@ -183,20 +185,20 @@ def _check_decisions(
         place = decision["topic"], decision["partition"], decision["offset"]
         places.append(place)
         verdict.counts[decision["kind"]] += 1
-        claim = claims.get(place)
-        if claim is None or claim.event.event_id != decision["event"]["event_id"]:
+        admitted = admitted_at.get(place)
+        if admitted is None or admitted.event.event_id != decision["event"]["event_id"]:
             verdict.wrong.append(repr(place).encode())
         elif decision["kind"] != "Stale":
-            moment = (claim.key.encode(), claim.effective_at, claim.status)
-            winners[moment] = max(winners.get(moment, claim.order), claim.order)
+            moment = (admitted.key.encode(), admitted.effective_at, admitted.status)
+            winners[moment] = max(winners.get(moment, admitted.order), admitted.order)
     verdict.counts["decisions"] = len(places)
     verdict.doubled += _repeated(places)
     decided = set(places)
     # Whatever was not decided must have been a duplicate: an equal or better one of its second won.
-    for place in sorted(claims.keys() - decided):
-        claim = claims[place]
-        won = winners.get((claim.key.encode(), claim.effective_at, claim.status))
-        if won is None or won < claim.order:
+    for place in sorted(admitted_at.keys() - decided):
+        admitted = admitted_at[place]
+        won = winners.get((admitted.key.encode(), admitted.effective_at, admitted.status))
+        if won is None or won < admitted.order:
             verdict.missing.append(place)
     return decided
 

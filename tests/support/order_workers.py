@@ -1,4 +1,4 @@
-"""Real order workers, a process each, and what can befall them."""
+"""Real order workers, one process each, and their faults."""
 
 import http.client
 import json
@@ -28,7 +28,7 @@ def until(effect: Callable[[], bool], *, within: float, what: str) -> None:
 
 
 class Worker:
-    """`python -m izin.streams` under an instance id of its own, or what a test runs instead."""
+    """`python -m izin.streams` under an instance id of its own, or a test's own program."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Worker:
         self.process.send_signal(number)
 
     def end(self) -> int:
-        """Ask it to end, and return its exit status."""
+        """Stop it, and return its exit status."""
         self.send(signal.SIGCONT)
         self.send(signal.SIGTERM)
         return self.process.wait(30)
@@ -87,7 +87,7 @@ class Worker:
             self.process.wait(10)
 
     def health(self) -> dict[str, Any]:
-        """Return what it says of itself; nothing if it cannot say anything now."""
+        """Return its health report; empty if it does not respond."""
         try:
             url = f"http://127.0.0.1:{self._port}/health"
             with urllib.request.urlopen(url, timeout=1) as answer:
@@ -96,7 +96,7 @@ class Worker:
             with error:
                 return json.load(error)
         except (OSError, http.client.HTTPException, ValueError):
-            # It is gone, or it went in the middle of its answer.
+            # It has ended, perhaps in the middle of its response.
             return {"ready": [], "assigned": []}
 
     def metrics(self) -> str:
@@ -105,6 +105,6 @@ class Worker:
 
 
 def all_held(workers: list[Worker], partitions: int) -> bool:
-    """Tell whether every partition is held and fresh, by one worker each."""
+    """Return whether every partition is owned and fresh, by one worker each."""
     held = [number for worker in workers for number in worker.health()["ready"]]
     return sorted(held) == list(range(partitions))

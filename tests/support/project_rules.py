@@ -1,4 +1,4 @@
-"""Project rules that no tool checks: each returns what breaks it under a root, or nothing.
+"""Project rules that no tool checks: each returns its violations under a root.
 
 ``tests/contract/test_project_rules.py`` runs them on the tree, and on trees that break them.
 """
@@ -85,12 +85,12 @@ def unreasoned_exceptions(root: Path) -> list[str]:
 
 
 def undone(root: Path) -> list[str]:
-    """Find what is not finished."""
+    """Find unfinished code."""
     return [place for place, line in _lines(root, *CODE, "tests") if _UNDONE.search(line)]
 
 
 def shunned_names(root: Path) -> list[str]:
-    """Find modules named after nothing: they have not been understood yet."""
+    """Find modules with meaningless names."""
     return [
         name
         for name, _ in _modules(root, *CODE, "tests")
@@ -109,7 +109,7 @@ def stdlib_names(root: Path) -> list[str]:
 
 
 def silent_tests(root: Path) -> list[str]:
-    """Find tests that do not say in a sentence what they prove."""
+    """Find tests without a docstring."""
     return [
         f"{name}:{node.lineno} {node.name}"
         for name, path in _modules(root, "tests")
@@ -122,7 +122,7 @@ def silent_tests(root: Path) -> list[str]:
 
 
 def unlisted_packages(root: Path) -> list[str]:
-    """Find packages that neither list their surface nor say what they hold."""
+    """Find packages without a list of exports and without a docstring."""
     found = []
     for name, path in _modules(root, *CODE):
         if path.name != "__init__.py":
@@ -162,7 +162,7 @@ def environment_readers(root: Path) -> list[str]:
 
 
 def impure_law(root: Path) -> list[str]:
-    """Find where the law looks at the world: it is told the time, chance and everything else."""
+    """Find I/O in the law: time, randomness and everything else are arguments."""
     return [
         f"{name}:{getattr(node, 'lineno', 0)}"
         for name, path in _modules(root, LAW)
@@ -214,7 +214,7 @@ def _dotted(node: ast.AST) -> str:
 
 
 def blameless_errors(root: Path) -> list[str]:
-    """Find exceptions that do not say, by one of three branches, who may act."""
+    """Find exceptions outside the three branches that name who may act."""
     bases = {
         cls: (name, of)
         for name, path in _modules(root, *CODE)

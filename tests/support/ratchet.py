@@ -36,7 +36,7 @@ Finder = Callable[[Path, list[str]], list[str]]
 
 
 def cyclic_modules(package: str) -> list[str]:
-    """Return the modules of ``package`` that import themselves by a detour, TYPE_CHECKING too."""
+    """Return the modules of ``package`` that import themselves through other modules."""
     graph = grimp.build_graph(package, exclude_type_checking_imports=False, cache_dir=None)
     above = {one: graph.find_upstream_modules(one) for one in graph.modules}
     return sorted(one for one, imported in above.items() if one in _beyond(imported, above))

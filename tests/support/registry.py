@@ -4,7 +4,7 @@ from izin.schemas.contracts import Contract, Schema
 
 
 class MemoryRegistry:
-    """Gives each contract the next id, and counts who asks for schemas."""
+    """Gives each contract the next id, and counts requests for schemas."""
 
     def __init__(self) -> None:
         self.schemas: dict[int, Schema] = {}

@@ -1,4 +1,4 @@
-"""The words of ``docs/glossary.md`` that are not used: where they are found nonetheless.
+"""The words of ``docs/glossary.md`` that are not used: find where they occur.
 
 Words of the first list are refused in every text file, those of the second in names: identifiers
 (split at ``_`` and capitals), files, SQL and Avro names, topics, metrics, log events, commands.

@@ -25,7 +25,7 @@ import org.apache.kafka.streams.state.KeyValueStore;
 import org.apache.kafka.streams.state.Stores;
 
 /**
- * The latest statement of each key wins, with Kafka Streams. The rule is that of latest_wins.py;
+ * The latest event of each key wins, with Kafka Streams. The rule is that of latest_wins.py;
  * the state is a logged key-value store whose values are the framed rows.
  *
  * <p>Arguments: a properties file, the input topic, the output topic, "memory" or "rocksdb", the

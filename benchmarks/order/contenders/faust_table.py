@@ -1,8 +1,8 @@
 """Faust as its tutorial shows it: an agent, an event a step, a table, and a send for each change.
 
-The table lives in memory and has its changelog, as is Faust's default. Keys and values are raw
-bytes, so that nothing is encoded twice; ``topic_disable_leader`` and the large poll are what its
-documents offer for throughput.
+The table is in memory with a changelog, Faust's default. Keys and values are raw bytes, so that
+nothing is encoded twice; ``topic_disable_leader`` and the large poll are the options for throughput
+in its documentation.
 """
 
 from typing import Any

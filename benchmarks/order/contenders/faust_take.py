@@ -1,7 +1,7 @@
 """Faust with ``take()``: a thousand events a step, a table, and librdkafka to write the changes.
 
-Within a step each key's row goes into the table once, so the changelog has less to carry; each
-change is still written to the output.
+Within a step each key's row is put into the table once, so the changelog is shorter; each change is
+still written to the output.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ _WITHIN = 0.1
 def main(task: Task) -> None:
     """Run until the process is ended."""
     app, codec = app_of(task), Codec()
-    # Faust knows no partition of its own within take(): its partitioner finds it anew.
+    # Within take() Faust does not know the partition: its partitioner computes it again.
     latest = table_of(app, task, use_partitioner=True)
     producer = Producer(
         {

@@ -1,7 +1,7 @@
-"""izin with the contenders' work only: the order worker, its transport, state and transactions as
-they are, and the common rule in place of the law.
+"""izin with the contenders' work only: the real order worker, with the common rule for the law.
 
-One ``consents`` row a change, no other output; what cannot be decoded is dropped.
+Transport, state and transactions are those of the product. The output is one row of
+``desired-consents`` for each change, nothing else; undecodable records are dropped.
 """
 
 from collections.abc import Iterable
@@ -40,7 +40,7 @@ class LatestWinsStage:
         state: PartitionState,
         before: Effects,
     ) -> Effects:
-        """Return the rows that ``records`` make over ``state``, added to those ``before``."""
+        """Return the rows of folding ``records`` over ``state``, added to those ``before``."""
         effects, packing = before, state.packing
         changes, writes = effects.changes, effects.writes
         for record in records:

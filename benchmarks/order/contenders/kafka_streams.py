@@ -1,9 +1,10 @@
-"""Kafka Streams in Java: compiled here, then it replaces this process.
+"""Kafka Streams in Java: compile it, then replace this process with it.
 
 Its jars come from Maven Central like the broker's, and so does a compiler (Eclipse's, which needs
-no JDK). Settings are Kafka Streams' own defaults but for what its documents offer for throughput:
-as many threads as cores, compression, and a cache before the store, which saves writes to store
-and changelog. ``exactly_once_v2`` commits every 100 ms, at least once every 30 s: both the default.
+no JDK). Settings are Kafka Streams' defaults, except those that its documentation advises for
+throughput: as many threads as cores, compression, and a cache before the store, which saves writes
+to store and changelog. ``exactly_once_v2`` commits every 100 ms, ``at_least_once`` every 30 s: the
+defaults.
 """
 
 import json

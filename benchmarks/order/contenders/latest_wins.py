@@ -1,9 +1,9 @@
 """The work that every contender does: the latest event of a key wins.
 
 An event counts from ``min(consent_date, received_at)`` in whole seconds; of two in the same second
-RET wins. A repetition or a late event changes nothing; a change is written as a ``Consent`` row.
-This is the law's order without admission, decisions, origins and evidence: what somebody would
-write who only needs the latest state of each recipient.
+RET wins. A repeated or late event changes nothing; a change is written as a ``Consent`` row. This
+is the law's order without admission, decisions, origins and evidence: the program for a consumer
+that only needs the latest state of each recipient.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ Record = dict[str, Any]
 
 
 def newer(event: Mapping[str, Any], current: Mapping[str, Any] | None) -> Record | None:
-    """Return the row that ``event`` makes over ``current``, or None where it changes nothing.
+    """Return the row after ``event``, or None where it does not change ``current``.
 
     ``event`` is a decoded ConsentEvent, a row an Avro Consent.
     """
@@ -72,9 +72,9 @@ def row(event: Mapping[str, Any], at: datetime, current: Mapping[str, Any] | Non
 
 
 def step(codec: Codec, event: bytes | None, current: bytes | None) -> bytes | None:
-    """Return the framed row that a framed event makes over the ``current`` one, or None.
+    """Return the framed row after a framed event, or None where ``current`` stays.
 
-    What cannot be decoded is dropped.
+    An undecodable event is dropped.
     """
     try:
         content = codec.decode("ConsentEvent", event or b"")

@@ -1,4 +1,4 @@
-"""librdkafka alone: what is read is written, undecoded and without state: the upper bound.
+"""librdkafka alone: records are copied, undecoded and without state, as the upper bound.
 
 Large batches, as confluent-kafka recommends for throughput; a lingering, compressing producer;
 offsets committed in the background.

@@ -1,8 +1,8 @@
 """Quix Streams: a stateful function over the stream, RocksDB with a changelog topic, its default.
 
-It runs in an environment of its own (``quix_environment``), for it pins older clients than ours.
-Values are bytes throughout, so that nothing goes through JSON; its producer lingers and compresses
-as ours does.
+It runs in an environment of its own (``quix_environment``), because it pins older clients. Values
+are bytes throughout, so that nothing is encoded as JSON; its producer has the same linger and
+compression as ours.
 """
 
 from quixstreams import Application, State

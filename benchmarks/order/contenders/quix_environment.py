@@ -1,7 +1,7 @@
 """A virtual environment for Quix Streams, made once and kept in the user's cache.
 
-Quix pins older clients and libraries than izin, so the two cannot share one. What is installed is
-listed here, and its folder carries the version.
+Quix pins older clients and libraries than izin, so the two cannot share one. Its packages are
+listed here, and the name of its folder has their version.
 """
 
 import shutil
@@ -20,7 +20,7 @@ from izin.local.maven import Progress, silent
 VERSION = "3.28.1"
 PACKAGES = (
     f"quixstreams=={VERSION}",
-    # What our codec needs.
+    # For our codec.
     "fastavro==1.13.1",
     "holidays==0.109",
     "phonenumbers==9.0.43",
@@ -35,12 +35,12 @@ class NotInstalledError(LocalError):
 
 
 def folder(cache: Path) -> Path:
-    """Return where the environment stands in ``cache``: one for each Python."""
+    """Return the folder of the environment in ``cache``: one for each Python."""
     return cache / f"quixstreams-{VERSION}-python{sys.version_info[0]}.{sys.version_info[1]}"
 
 
 def python(*, on_progress: Progress = silent, cache: Path | None = None) -> str:
-    """Return the interpreter of the environment, making it if it is not there.
+    """Return the interpreter of the environment, which is created if it does not exist.
 
     Raises NotInstalledError.
     """
@@ -63,7 +63,7 @@ def make_import_folder(
 ) -> Path:
     """Return a folder from which ``izin`` and ``benchmarks`` alone can be imported.
 
-    Where izin is installed, its clients lie beside it, and Quix needs others. ``izin_root`` is the
+    Where izin is installed, so are its clients, and Quix needs others. ``izin_root`` is the
     folder that holds izin, ``root`` the one that holds ``benchmarks``.
     """
     izin_root = izin_root or Path(izin.__file__ or "").parents[1]

@@ -1,4 +1,4 @@
-"""The contenders: each with its settings in words, and how its process is started."""
+"""The contenders: the settings of each in words, and the command of its process."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -122,7 +122,7 @@ CONTENDERS: tuple[Contender, ...] = (
         setup="two order workers, the common rule in place of the law; exactly once",
         prepare=_python("izin_latest_wins"),
         output=_consents,
-        # As Kafka Streams runs a thread a core: a Python process uses one.
+        # Kafka Streams runs a thread for each core; a Python process uses one core.
         processes=2,
     ),
     Contender(

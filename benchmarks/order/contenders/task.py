@@ -1,4 +1,4 @@
-"""The task of a contender's process: where to read, where to write, and under which name."""
+"""The task of a contender's process: topics, broker and names."""
 
 import sys
 from typing import NamedTuple, Self

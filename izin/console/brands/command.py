@@ -36,7 +36,7 @@ from izin.sinks.record.messages import TopicMessages
 from izin.sinks.record.suspension import Suspension
 
 app = typer.Typer(
-    help="Register the brands whose consents are kept, and see what each may write at İYS.\n\n"
+    help="Register the brands whose consents are managed, and see what each may write at İYS.\n\n"
     "A brand is a sender that is registered at İYS, Turkey's national register of consents, under "
     "a code (brandCode). Each consent is given to one brand, for one channel: ARAMA (calls), "
     "MESAJ (text messages) or EPOSTA (e-mail).",

@@ -101,7 +101,7 @@ def requeue(
 ) -> None:
     """Process a brand's parked records of one reason again, and send them where that is lawful.
 
-    To requeue the reason reconsent is to vouch that the recipient has consented anew;
+    Requeueing the reason reconsent confirms that the recipient has given a new consent;
     retailer-access, that the retailers were changed at İYS. Who ordered it is written to each
     record's history. Exit code 3 if nothing is parked for the reason.
     """

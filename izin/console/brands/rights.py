@@ -82,7 +82,7 @@ def changes(
                 f"izin brands retry {brand_code}"
             )
         elif channel not in channels and not is_ours:
-            was = "write" if one is None else "no, as İYS said"
+            was = "write" if one is None else "no, refused by İYS"
             lines.append(
                 f"{channel}: {was} -> no; {_counted(waiting, channel)} wait until it is given "
                 f"back; opt-outs that cannot: izin deadlines opt-outs {brand_code}"

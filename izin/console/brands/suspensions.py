@@ -34,7 +34,7 @@ _COLUMNS = {
 def suspensions(*, output: OutputOption = OutputFormat.TABLE) -> None:
     """List what is not sent to İYS because a right or subscription is missing, and the remedies.
 
-    İYS refused it, or a person said so (izin brands rights). Each is retried at the time shown.
+    İYS refused it, or a person set it (izin brands rights). Each is retried at the time shown.
     Exit code 1 if there are any.
     """
     with exit_on_error():

@@ -175,8 +175,8 @@ def _admitted_events(file: Path) -> list[AdmittedEvent]:
     received += [event.iys.creation_date for event in events if event.iys is not None]
     if not received:
         raise SourceError(f"{file.name}: no event says when it was received; add received_at")
-    judged = [admit(event, appended_at=max(received)) for event in events]
-    admitted = [one for one in judged if isinstance(one, AdmittedEvent)]
+    checked = [admit(event, appended_at=max(received)) for event in events]
+    admitted = [one for one in checked if isinstance(one, AdmittedEvent)]
     if len(admitted) < len(events):
         refused = len(events) - len(admitted)
         say(f"{refused} of {len(events)} events are refused: they have no effect")

@@ -83,7 +83,7 @@ class TokenAuth(httpx.Auth):
                         await lease.store(self._policy.calling(lease.state, self._now()))
                         answer = yield self._token_request(grant, lease.state.token, request)
                         await answer.aread()
-                        state, error = self._judge(lease.state, grant, answer)
+                        state, error = self._checked(lease.state, grant, answer)
                         await lease.store(state)
                         if error is None or isinstance(error, TokenLimitError):
                             break
@@ -131,7 +131,7 @@ class TokenAuth(httpx.Auth):
         timeout = {"timeout": request.extensions.get("timeout", {})}
         return httpx.Request("POST", self._url, json=body, extensions=timeout)
 
-    def _judge(
+    def _checked(
         self, state: TokenState, grant: Grant, answer: httpx.Response
     ) -> tuple[TokenState, CallError | None]:
         now = self._now()

@@ -77,7 +77,7 @@ class CircuitBreakers:
         return state is not CircuitState.OPEN
 
     def answered(self, operation: str) -> None:
-        """Close the circuit: İYS answered, whatever it said."""
+        """Close the circuit: İYS responded, with whatever status."""
         self._circuits.pop(operation, None)
 
     def failed(self, operation: str, now: float) -> None:

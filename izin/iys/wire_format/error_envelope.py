@@ -1,7 +1,7 @@
 """İYS's error envelope, and the exception that each answer becomes.
 
 The envelope is ``{"errors": [{code, message, location, value, index}]}``; an entry may also be the
-whole body, or stand under ``error``, and the key of its code may be ``code:``. Reading it never
+whole body, or be under ``error``, and the key of its code may be ``code:``. Reading it never
 fails: without a readable entry the HTTP status decides.
 """
 

@@ -30,7 +30,13 @@ from izin.producers.files.delimited import (
 from izin.producers.files.report import ReportFile, RowOutcome
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.names import Field
-from izin.producers.mapping.records import AcceptedRecord, EventOrigin, RefusedRecord, judge, read
+from izin.producers.mapping.records import (
+    AcceptedRecord,
+    EventOrigin,
+    RefusedRecord,
+    read,
+    validate,
+)
 from izin.producers.mapping.violations import violation
 from izin.producers.publishing.event_ids import FileIds
 from izin.producers.publishing.event_publisher import (
@@ -202,7 +208,7 @@ class _Run:
             import_id=self._file.digest,
             row=row.line,
         )
-        match judge(record, self._directory, origin):
+        match validate(record, self._directory, origin):
             case RefusedRecord(violations=violations):
                 self._refuse(row, *violations)
             case AcceptedRecord() as accepted:

@@ -39,7 +39,13 @@ from izin.producers.intake.problems import IntakeDisabledError, IntakeProblem, a
 from izin.producers.intake.request_body import InputRecord, read_body
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.names import Field
-from izin.producers.mapping.records import AcceptedRecord, EventOrigin, RefusedRecord, judge, read
+from izin.producers.mapping.records import (
+    AcceptedRecord,
+    EventOrigin,
+    RefusedRecord,
+    read,
+    validate,
+)
 from izin.producers.mapping.violations import violation
 from izin.producers.publishing.event_ids import CHANCE_BYTES, message_event_id, new_event_id
 from izin.producers.publishing.event_publisher import EventPublisher, Published
@@ -146,7 +152,7 @@ class Intake:
         refused: list[dict[str, Any]] = []
         for index, one in enumerate(records):
             place = "" if is_single else f"/{index}"
-            match self._judge(one, idempotency_key):
+            match self._validate(one, idempotency_key):
                 case RefusedRecord(violations=violations):
                     refused += as_json(violations, place, one.names)
                 case AcceptedRecord() as record:
@@ -160,7 +166,7 @@ class Intake:
         for each in accepted:
             if each.index in oversize:
                 refused += as_json([oversize[each.index]], each.place, each.names)
-        self.metrics.judged(published=len(published), refused=len(records) - len(published))
+        self.metrics.validated(published=len(published), refused=len(records) - len(published))
         if len(published) == len(records):
             return JSONResponse({"events": _events(published)}, status_code=202)
         return problem(
@@ -171,7 +177,7 @@ class Intake:
             members={"violations": refused, "events": _events(published)},
         )
 
-    def _judge(
+    def _validate(
         self, given: InputRecord, idempotency_key: str | None
     ) -> AcceptedRecord | RefusedRecord:
         record = read(given.values, DateRules()).with_violations(given.violations)
@@ -193,7 +199,7 @@ class Intake:
             evidence=given.evidence,
             is_live=given.is_live,
         )
-        return judge(record, self._directory, origin)
+        return validate(record, self._directory, origin)
 
     async def _publish(self, accepted: Sequence[_Accepted]) -> Mapping[int, Violation]:
         """Publish all records, wait for their results, and return the oversize ones by index.

@@ -35,7 +35,7 @@ class IntakeMetrics:
         self._requests.labels(str(status)).inc()
         self._seconds.observe(seconds)
 
-    def judged(self, *, published: int, refused: int) -> None:
+    def validated(self, *, published: int, refused: int) -> None:
         """Count the records of a request by outcome."""
         self._records.labels("published").inc(published)
         self._records.labels("refused").inc(refused)

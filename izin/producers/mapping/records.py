@@ -1,8 +1,8 @@
 """The fields of a source mapped to a consent event, alike for a CSV row, JSON and a web form.
 
-:func:`read` only translates; a field that cannot be translated is a violation. :func:`judge` adds
-what the law finds. An opt-out whose key can be read is published whatever else is wrong with it;
-an unreadable date is then omitted, and the opt-out counts from its receipt.
+:func:`read` only translates; a field that cannot be translated is a violation. :func:`validate`
+adds what the law finds. An opt-out whose key can be read is published whatever else is wrong with
+it; an unreadable date is then omitted, and the opt-out counts from its receipt.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def read(values: Mapping[Field, str], rules: DateRules) -> MappedRecord:
     )
 
 
-def judge(
+def validate(
     record: MappedRecord, directory: BrandDirectory, origin: EventOrigin
 ) -> AcceptedRecord | RefusedRecord:
     """Return the event to publish, or every reason why there is none."""

@@ -1,6 +1,6 @@
-"""The bounded cache: a dict in which values are kept that are looked up for every record.
+"""The bounded cache: a dict of values that are looked up for every record.
 
-A dict that is full is emptied: few installations have more to keep, and tracking what was used last
+A dict that is full is emptied: few installations have more values, and tracking what was used last
 would cost more than computing the values again.
 """
 

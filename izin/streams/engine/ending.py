@@ -1,9 +1,9 @@
-"""End a worker in time when it is asked to, even where its loop waits for a broker.
+"""End a worker in time after SIGTERM, even if its loop waits for a broker.
 
-The batch in hand is committed and every partition released. But the loop may be inside a commit to
-a broker that does not answer, and would see SIGTERM only when that is given up; whoever sent it
-(systemd, a container's host) would kill the worker meanwhile. So a thread of its own receives the
-signal, and ends the process when the time is over, or when it is asked again. What was not
+The current batch is committed and every partition released. But the loop may be inside a commit to
+a broker that does not answer, and would see SIGTERM only after a timeout; the sender (systemd, a
+container runtime) would kill the worker meanwhile. So a thread of its own receives the
+signal, and ends the process when the time is over, or at a second signal. What was not
 committed by then is aborted by the partition's next owner.
 """
 
@@ -46,6 +46,6 @@ class BoundedShutdown:
         _log.critical(
             "shutdown cut short",
             effect="the next owners of the partitions abort what is open",
-            why="asked again" if again else "out of time",
+            why="second signal" if again else "out of time",
         )
         self._end(EXIT_STALLED)

@@ -4,6 +4,6 @@
     row_writer     a row of desired-consents from packed fields     codec.encode
     row_reader     the same row, read back by a pattern             codec.decode_consent
 
-Beside each stands the general path it repeats; ``docs/fast-path.md`` names the tests that hold them
+The general path of each is named beside it; ``docs/fast-path.md`` names the tests that hold them
 equal, and what each saves.
 """

@@ -1,6 +1,6 @@
 """Simple events, read and decided on their bytes: most events, in a third of the time.
 
-An event is *simple* where nothing about it needs judgement: it comes from one of our systems, its
+An event is *simple* if no special case of the law applies: it comes from one of our systems, its
 words and its recipient are canonical, it is dated, not before the law began and not after it was
 received, no retailer is involved, and its record has the canonical key. It is decided here where
 its instant alone decides (its key has no state, or the event is later than it, or earlier than what

@@ -108,7 +108,7 @@ class Changelog:
     def _apply(
         self, state: PartitionState, topic: str, reader: Consumer, messages: Sequence[Message]
     ) -> None:
-        """Apply the rows of ``messages``; begin anew where the state's position is gone."""
+        """Apply the rows of ``messages``; start over if the state's position is gone."""
         rows: dict[bytes, bytes | None] = {}
         position = state.position
         for message in messages:

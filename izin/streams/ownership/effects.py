@@ -45,7 +45,7 @@ class Effects:
     """Dead letters that may be our own fault: see :mod:`izin.streams.budget`."""
     alarms: list[tuple[str, int, int]] = field(default_factory=list)
     """The coordinates of every dead letter that was an opt-out, or may have been one: all from the
-    express lane, even where nobody can read them."""
+    express lane, including unreadable ones."""
 
 
 def size(key: bytes, value: bytes, headers: Headers) -> int:

@@ -1,23 +1,23 @@
-"""A mark that only current leaders can know, so that no answer of a former leader is believed.
+"""A marker that only current leaders can know, so that responses of former leaders are detected.
 
-A broker that stood still (a frozen machine, a long garbage collection) takes itself for the leader
-of its partitions and the coordinator of its groups when it wakes, until it learns otherwise. It
-answers requests sent meanwhile at once: with ends and offsets of the past. Whoever believed it
-would decide over an outdated state, or decide again what others have decided.
+A broker that was paused (a frozen machine, a long garbage collection) still acts as leader of its
+partitions and coordinator of its groups when it resumes, until it learns otherwise. It responds at
+once to requests sent meanwhile, with outdated ends and offsets. A worker that trusted them would
+decide over an outdated state, or decide again what others have decided.
 
-Such a broker cannot take a write, for nobody replicates it. So whoever acquires a partition writes
+Such a broker cannot accept a write, because it is not replicated. So the acquiring worker writes
 two marks, one where the state is and one where the offsets are, and then reads until it sees both:
 
 - a record in ``desired-consents`` whose transaction is aborted. No subscriber ever sees it; it has
   an offset, and everything committed before it lies below;
-- that offset, committed as the group's offset of ``desired-consents``. Nobody else uses it. An
-  answer without it is not the coordinator's.
+- that offset, committed as the group's offset of ``desired-consents``. Nothing else uses it. A
+  response without it is not the coordinator's.
 """
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 _KEY = b"izin-mark"
-"""A compacted topic takes no record without a key."""
+"""A compacted topic accepts no record without a key."""
 _OFFSETS_OF_A_MARK = 2
 """The record's, and that of the transaction's own marker."""
 

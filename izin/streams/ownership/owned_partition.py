@@ -3,20 +3,20 @@
 Exactly once rests on this sequence, run on every assignment and after every abort whatever its
 cause:
 
-1. a new producer, ``init_transactions``: whoever had the transactional id before is fenced, and
-   what it left open is completed or aborted;
-2. marks are set, which no former leader can know (see ``mark``);
-3. the group's committed offsets are read until they have the mark: records below were decided;
-4. rows of ``desired-consents`` are read up to the mark, which lies behind all that was ever
-   committed;
+1. a new producer, ``init_transactions``: the former owner of the transactional id is fenced, and
+   its open transaction is completed or aborted;
+2. markers are written, which no former leader can know (see ``mark``);
+3. the group's committed offsets are read until they have the marker: records below were decided;
+4. rows of ``desired-consents`` are read up to the marker, which comes after everything
+   committed before;
 5. only then is anything decided.
 
-State may be kept while another worker owns the partition, and caught up by the difference. The
-producer and the claim that the state is fresh may not: an expired transactional id comes back
-silently with a new producer id over an outdated state.
+The state may be retained while another worker owns the partition, and caught up later. The producer
+and the assumption that the state is fresh may not: an expired transactional id comes back silently
+with a new producer id over an outdated state.
 
-The state's position in ``desired-consents`` moves with each commit, for nobody else writes there:
-our rows follow one another with a transaction marker between. Where they do not, somebody erased a
+The state's position in ``desired-consents`` moves with each commit, because this worker is the only
+writer: its rows are contiguous but for transaction markers. Where they are not, somebody erased a
 key by a tombstone; the position stays, and the partition is acquired again to read it.
 
 A batch is one transaction: the outputs and the input offset. The offset rides with the metadata of
@@ -78,7 +78,7 @@ class OwnedPartition:
         :meth:`write`."""
         self._delivered: list[int | None] = []
         self._next_row = 0
-        """The offset in ``desired-consents`` of our next row if nobody else writes there."""
+        """The offset in ``desired-consents`` of our next row, without another writer."""
 
     def acquire(self) -> None:
         """Acquire the partition: fence, read offsets, catch up. Blocks: run it in a thread.

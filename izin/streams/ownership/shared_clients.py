@@ -1,4 +1,4 @@
-"""The clients that all partitions of a worker share: what brokers are asked for them together.
+"""The clients that all partitions of a worker share: requests to brokers for all of them.
 
 Requests are repeated while a leader moves.
 """
@@ -82,9 +82,7 @@ class SharedClients:
         return found
 
     def identity(self, topic: str) -> str:
-        """Return the cluster's id and the topic's, which a name does not tell; raises
-        KafkaException.
-        """
+        """Return the ids of the cluster and the topic; raises KafkaException."""
         cluster = self.admin.describe_cluster(request_timeout=_TIMEOUT)
         described = self.admin.describe_topics(TopicCollection([topic]), request_timeout=_TIMEOUT)
         return f"{cluster.result().cluster_id}/{described[topic].result().topic_id}"

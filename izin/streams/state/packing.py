@@ -1,4 +1,4 @@
-"""A consent in few bytes, for millions are kept: its row without what the key has already.
+"""A consent packed in few bytes, for millions of them: its row without the fields of the key.
 
     2   index into the table of shared fields: customer, status, origin, source …, in which few
         keys differ

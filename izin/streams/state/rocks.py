@@ -3,7 +3,7 @@
 A folder has one partition of one worker. Rows, their position in ``desired-consents``, their number
 and the shared fields they are packed with are in one write, so whatever kills a worker leaves a
 consistent prefix of what was written. Nothing is flushed to the disk's platter: the topic is the
-truth, and what a power cut takes is read from it again.
+source, and rows lost in a power cut are read from it again.
 
 A folder records of which cluster and topic its rows are, the law version that decided them, and how
 they are packed. Rows of another topic or of an older packing are read again; those of a newer

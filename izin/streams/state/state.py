@@ -6,7 +6,7 @@ and those of a transaction that has committed; no others. Whatever ends a worker
 leaves the position where it was, and the rows are read back. Reading a row twice is harmless;
 skipping one is not.
 
-Where a state is kept is a setting: in memory (here), or on disk (``rocks``).
+Where a state is stored is a setting: in memory (here), or on disk (``rocks``).
 """
 
 import sys
@@ -37,7 +37,7 @@ class PartitionState(Protocol):
 
     def open(self, identity: str) -> None:
         """Open it for rows of the topic ``identity``, its cluster's id included; rows of any other
-        are discarded. Blocks; raises StateError where what is kept cannot be used.
+        are discarded. Blocks; raises StateError if the stored state cannot be used.
         """
 
     def packed(self, key: bytes) -> bytes | None:
@@ -64,7 +64,7 @@ class MemoryState:
     def __init__(self) -> None:
         self._identity: str | None = None
         self.packing = Packing()
-        # By the part of the key that many share: half the key need not be kept a million times.
+        # By the part of the key that many share: half of the key is not stored a million times.
         self._packed: dict[bytes, dict[bytes, bytes]] = {}
         self.position = 0
 

@@ -1,7 +1,7 @@
-"""``python -m tests.chaos.days``: a week by a virtual clock; ``make chaos STAGE=days DAYS=7``.
+"""``python -m tests.chaos.days``: a week on a virtual clock; ``make chaos STAGE=days DAYS=7``.
 
 It ends with the lines ``days-unexplained`` and ``days-token-calls``, each ``ok`` or ``short``. Exit
-codes: 0 every promise was kept, 1 one was broken, 2 wrong usage.
+codes: 0 every guarantee held, 1 one was violated, 2 wrong usage.
 """
 
 import shutil
@@ -32,8 +32,8 @@ def main(
         ".izin/chaos-days"
     ),
 ) -> None:
-    """Run so many days in as long as their work takes, let all settle, then judge."""
-    # What fails on purpose is in the result; only what would alert a person is logged.
+    """Run days as fast as their work permits, let everything settle, then compare."""
+    # Injected failures are in the result; only events that alert a person are logged.
     configure(LogSettings(level="critical"))
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -56,7 +56,7 @@ def main(
 
 
 def report(verdict: DaysVerdict, *, seed: int, sinks: int, seconds: float) -> RunReport:
-    """Return what came of the days."""
+    """Return the report of the days."""
     summary = (
         f"{verdict.days:g} days of {sinks} sinks in {seconds:.0f} s: {verdict.events} events, "
         f"{verdict.movements} movements, {verdict.calls} calls, {verdict.restarts} restarts, "

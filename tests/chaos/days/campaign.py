@@ -1,6 +1,6 @@
 """Days of a company: recipients opt in and out, files come in, sinks are killed, İYS is down.
 
-All of it follows from a seed. Afterwards everything settles, and is judged: no token call too
+All of it follows from a seed. Afterwards everything settles and is compared: no token call too
 many, nothing submitted late, the register as the law decides.
 """
 
@@ -54,7 +54,7 @@ TOKEN_CALLS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaysVerdict:
-    """What came of the days."""
+    """The result of the days."""
 
     days: float
     events: int
@@ -111,7 +111,7 @@ class VirtualDays:
         self._settings = settings
 
     async def run(self) -> DaysVerdict:
-        """Run the days, let everything settle, and judge."""
+        """Run the days, let everything settle, and compare."""
         await migrate(self.database_url)
         await asyncio.to_thread(set_clock, self.database_url)
         async with self._sinks.ledger() as ledger:
@@ -130,20 +130,20 @@ class VirtualDays:
                 await self._settle(ledger)
             finally:
                 await self._sinks.end()
-            return await self._judge(ledger)
+            return await self._verdict(ledger)
 
     @property
     def _is_over(self) -> bool:
         return self.loop.time() >= self.days * 24 * HOUR
 
     async def _report_progress(self) -> None:
-        """Report every hour how far the days have gone."""
+        """Report the progress every virtual hour."""
         while not self._is_over:
             self.on_progress(f"{self.loop.time() / (24 * HOUR):.1f} of {self.days:g} days")
             await asyncio.sleep(HOUR)
 
     async def _publish_events(self, ledger: Ledger) -> None:
-        """Have recipients opt in and out all day, and few at night."""
+        """Publish opt-ins and opt-outs all day, and few at night."""
         while not self._is_over:
             hour = (self._time.now() + timedelta(hours=3)).hour
             at_night = hour < 7 or hour >= 23  # Turkish time
@@ -165,7 +165,7 @@ class VirtualDays:
             await self._publish(ledger, events)
 
     async def _publish_files(self, ledger: Ledger) -> None:
-        """Have a file of consents that are two days old come in once a day."""
+        """Publish a file of consents that are two days old once a day."""
         number = 0
         while not self._is_over:
             await asyncio.sleep(6 * HOUR)
@@ -228,7 +228,7 @@ class VirtualDays:
             self._sinks.start_all()
 
     async def _cause_outages(self) -> None:
-        """Have İYS, or the connection to it, be down twice a day, for minutes or hours."""
+        """Interrupt İYS, or the connection to it, twice a day, for minutes or hours."""
         while not self._is_over:
             await asyncio.sleep(self._random.uniform(4, 14) * HOUR)
             self._transport.outage = self._random.choice(list(Outage))
@@ -249,7 +249,7 @@ class VirtualDays:
                     return
                 await asyncio.sleep(60)
 
-    async def _judge(self, ledger: Ledger) -> DaysVerdict:
+    async def _verdict(self, ledger: Ledger) -> DaysVerdict:
         saved = list(movements(self._simulator, BRANDS))
         kept = saved_terms(saved)
         counted: Any = self._simulator.counters.as_dict()

@@ -1,4 +1,4 @@
-"""Two virtual days: eight sinks, restarts, outages; and what judges them can fail."""
+"""Two virtual days: eight sinks, restarts, outages; and the checks can fail."""
 
 import asyncio
 from datetime import timedelta
@@ -19,7 +19,7 @@ from tests.chaos.days.verdict import most_an_hour, repeated, saved_terms
 @pytest.mark.database
 @pytest.mark.timeout(300)
 def test_two_days_under_faults_end_without_a_difference(database_url: str):
-    """Sinks are killed every hour, İYS is down for hours, and a holiday lies within."""
+    """Sinks are killed every hour, İYS is down for hours, and one day is a holiday."""
     found = virtual.run(
         lambda loop: VirtualDays(
             loop=loop,
@@ -49,7 +49,7 @@ def test_days_with_a_difference_are_short_and_end_with_1(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ):
-    """What no rule explains, and an hour with too many token calls, show in the last lines."""
+    """Unexplained differences, and an hour with too many token calls, are in the last lines."""
     fields: dict[str, Any] = dict.fromkeys(DaysVerdict.__dataclass_fields__, 0)
     fields |= {"unexplained": unexplained, "most_tokens_an_hour": most, "codes": {}}
     found = report(DaysVerdict(**fields), seed=1, sinks=8, seconds=1)
@@ -60,7 +60,7 @@ def test_days_with_a_difference_are_short_and_end_with_1(
 
 
 def saved(consent_date: str, creation_date: str) -> Any:  # noqa: ANN401 - a stand-in of a Movement
-    """Return what the verdict reads of a movement that İYS saved."""
+    """Return a saved movement of İYS as the verdict reads it."""
     return SimpleNamespace(
         type="MESAJ",
         recipient="+905550000001",
@@ -80,7 +80,7 @@ def test_a_consent_saved_after_its_term_is_late():
 
 
 def test_a_movement_saved_twice_or_out_of_order_is_found():
-    """A repetition, and an older movement after a newer one."""
+    """A duplicate, and an older movement after a newer one."""
     one, other = saved("2026-10-27 10:00:00", ""), saved("2026-10-27 10:00:01", "")
     assert repeated([one, other]) == []
     assert len(repeated([one, one])) == 1
@@ -109,7 +109,7 @@ def test_virtual_time_passes_only_while_nothing_works():
 
 
 def test_virtual_time_passes_for_sleepers_woken_early():
-    """Two that look again whether their instant has come do not wake one another for ever."""
+    """Two sleepers that check their instant again do not wake one another for ever."""
 
     async def main(loop: virtual.VirtualLoop) -> list[int]:
         async def until(instant: float, turns_behind: int) -> int:

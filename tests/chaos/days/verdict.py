@@ -1,4 +1,4 @@
-"""What the days must end with, by İYS's own movements and compared with ledger and law."""
+"""Check the result of the days: İYS's movements, compared with ledger and law."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _CLOCK = BrandTerms(activated_at=datetime(2020, 1, 1, tzinfo=UTC))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedTerms:
-    """How the terms of what İYS saved were kept."""
+    """The observance of terms by the movements that İYS saved."""
 
     late: tuple[str, ...]
     tightest: timedelta
@@ -32,13 +32,13 @@ class SavedTerms:
 
 
 def movements(simulator: SimulatorState, brands: Iterable[int]) -> Iterator[Movement]:
-    """Yield what İYS saved, brand by brand, in its order."""
+    """Yield the movements that İYS saved, brand by brand, in order."""
     for code in brands:
         yield from simulator.register_of(code).movements()
 
 
 def saved_terms(saved: Iterable[Movement]) -> SavedTerms:
-    """Return how the terms of ``saved`` were kept, each computed from its consent date."""
+    """Return the observance of terms by ``saved``, each computed from its consent date."""
     late, tightest, over = [], timedelta(days=9), 0
     for one in saved:
         stated, created = from_turkish(one.consent_date), from_turkish(one.creation_date)
@@ -63,7 +63,7 @@ def repeated(saved: Iterable[Movement]) -> list[str]:
 
 
 def most_an_hour(instants: Sequence[float]) -> int:
-    """Return how many of these instants (seconds, in order) lie within any one hour."""
+    """Return how many of these instants (seconds, in order) are within any one hour."""
     return max((sum(at <= one < at + HOUR for one in instants) for at in instants), default=0)
 
 

@@ -1,7 +1,7 @@
-"""An event loop whose time passes only while nobody works: days go by in the time their work takes.
+"""An event loop with virtual time, which passes only while no work is done.
 
-Whoever sleeps is woken in the right order, at the right instant of the loop's own time. While the
-database owes an answer, or a thread works, time stands still.
+Sleepers are woken in order, at the right instant of the loop's own time. While a response of the
+database is pending, or a thread works, time does not pass.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ _STUCK = 120.0
 
 
 class StuckError(RuntimeError):
-    """An answer from outside did not come, while nothing in the loop could go on."""
+    """A response from outside did not arrive, while nothing in the loop could continue."""
 
     def __init__(self) -> None:
         super().__init__(f"nothing came from outside for {_STUCK:g} s")
 
 
 class _Selector(selectors.DefaultSelector):
-    """Waits for what is outside; where nothing is, lets the loop's time pass instead."""
+    """Waits for I/O; without any, advances the loop's time instead."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class _Selector(selectors.DefaultSelector):
         self.threads = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Return what is ready; time passes by ``timeout`` if nothing outside is waited for."""
+        """Return the ready keys; time advances by ``timeout`` if no I/O is pending."""
         if timeout is not None and timeout <= 0:
             return super().select(0)
         # One is the loop's own, by which threads wake it.
@@ -66,10 +66,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         *args: object,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
-        """Have ``callback`` called at the first whole microsecond from ``when`` on.
+        """Call ``callback`` at the first whole microsecond from ``when`` on.
 
         A loop calls what is due within its clock's resolution, and a real clock has moved on when
-        that looks how late it is. Here two that are woken early would wake one another for ever.
+        that looks how late it is. Here two sleepers woken early would wake one another for ever.
         """
         whole = math.ceil(when * _MICROSECONDS) / _MICROSECONDS
         return super().call_at(whole, callback, *args, context=context)
@@ -77,7 +77,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def run_in_executor(  # type: ignore[override]
         self, executor: Executor | None, func: Callable[..., T], *args: object
     ) -> asyncio.Future[T]:
-        """Have time stand still while a thread works."""
+        """Stop time while a thread works."""
         self._outside.threads += 1
         future = super().run_in_executor(executor, func, *args)
         future.add_done_callback(self._is_back)

@@ -1,7 +1,7 @@
-"""Sinks, their ledger and the İYS simulator in one process, by one clock that a loop moves.
+"""Sinks, their ledger and the İYS simulator in one process, on the virtual clock of one loop.
 
-The sinks are the worker's own loops over the ledger's own SQL. Where the SQL reads the database's
-clock it gets the loop's: a function of that name comes before PostgreSQL's. The simulator is
+The sinks are the worker's own loops over the ledger's own SQL. The SQL reads the loop's clock: a
+function in an earlier schema replaces PostgreSQL's. The simulator is
 reached over a transport that may be down or lose replies.
 """
 
@@ -53,7 +53,7 @@ CREATE FUNCTION virtual_clock.clock_timestamp() RETURNS timestamptz LANGUAGE sql
 
 
 class Outage(StrEnum):
-    """What can happen to the connection to İYS, or to İYS itself."""
+    """A fault of the connection to İYS, or of İYS itself."""
 
     DOWN = "no connection"
     LOST = "replies lost after their effect"
@@ -62,25 +62,25 @@ class Outage(StrEnum):
 
 @dataclass(kw_only=True)
 class VirtualTime:
-    """The one clock: the loop's time after the instant at which it began."""
+    """The one clock: the start instant plus the loop's time."""
 
     loop: VirtualLoop
     began_at: datetime
 
     def now(self) -> datetime:
-        """Return the instant that it is."""
+        """Return the current instant."""
         return self.began_at + timedelta(seconds=self.loop.time())
 
     def seconds(self) -> float:
-        """Return it in epoch seconds."""
+        """Return the current instant in epoch seconds."""
         return self.began_at.timestamp() + self.loop.time()
 
 
 class _PollingConnection(psycopg.AsyncConnection[DictRow]):
-    """A session that waits for a lock in virtual time: whoever holds it needs that to pass."""
+    """A session that waits for a lock in virtual time, so that its owner can go on."""
 
     async def execute(self, query: str, *more: object, **how: object) -> AsyncCursor[DictRow]:
-        """Execute; a lock that another holds is tried again."""
+        """Execute the statement; a lock that is taken is tried again."""
         if "pg_advisory_lock(" not in query:
             return await super().execute(query, *more, **how)
         tried = query.replace("pg_advisory_lock(", "pg_try_advisory_lock(")
@@ -100,14 +100,14 @@ class TimedLedger(Ledger):
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """Give a connection with the virtual clock's instant."""
+        """Yield a connection with the instant of the virtual clock."""
         async with super().transaction() as connection:
             await connection.execute(*self._instant(is_local=True))
             yield connection
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Connection]:
-        """Give a connection of its own, likewise."""
+        """Yield a connection of its own, likewise."""
         async with await _PollingConnection.connect(
             self._url, autocommit=True, row_factory=dict_row
         ) as connection:
@@ -151,7 +151,7 @@ class SimulatorTransport(httpx.AsyncBaseTransport):
 
 
 def create_simulator(time: VirtualTime) -> SimulatorState:
-    """Return İYS with our account and brands and its documented limits."""
+    """Return a simulator with our account and brands and the documented limits."""
     simulator = SimulatorState(
         Settings(request_window="sliding", hidden_window=0),
         Clock(time.seconds),
@@ -172,7 +172,7 @@ def create_simulator(time: VirtualTime) -> SimulatorState:
 
 @dataclass(kw_only=True)
 class VirtualSinks:
-    """The sink processes; one that is killed leaves everything as it stood."""
+    """The sink processes; one that is killed leaves its data as it is."""
 
     count: int
     database_url: str
@@ -202,7 +202,7 @@ class VirtualSinks:
             self.start(number)
 
     async def kill(self, number: int) -> None:
-        """End a sink amid whatever it does; raises what had ended it before."""
+        """Kill a sink at any point; raises the error that ended it before."""
         task = self._running.pop(number, None)
         if task is None:
             return
@@ -216,7 +216,7 @@ class VirtualSinks:
             await self.kill(number)
 
     def check(self) -> None:
-        """Raise what ended a sink that should run."""
+        """Raise the error of a sink that should run."""
         for task in self._running.values():
             if task.done():
                 task.result()
@@ -274,7 +274,7 @@ class VirtualSinks:
 
 
 def set_clock(database_url: str) -> None:
-    """Give the database the virtual clock: its schema comes before PostgreSQL's own."""
+    """Give the database the virtual clock: its schema is searched before PostgreSQL's own."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(_CLOCK)
         row: DictRow | None = (

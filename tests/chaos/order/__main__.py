@@ -1,7 +1,7 @@
 """``python -m tests.chaos.order``: the long campaign; ``make chaos MINUTES=…``.
 
 It ends with the lines ``order-violations``, ``rolling-stall`` and ``rolling-end``, each ``ok`` or
-``short``. Exit codes: 0 every promise was kept, 1 one was broken, 2 wrong usage.
+``short``. Exit codes: 0 every guarantee held, 1 one was violated, 2 wrong usage.
 """
 
 import json
@@ -21,12 +21,14 @@ from tests.chaos.order.runs import OrderRun, random_faults, run_with_faults
 _LONGEST_RUN = 5.0
 _SIZES = (1, 3, 1)
 
-app = typer.Typer(add_completion=False, help="Faults on the order stage, and what came of them.")
+app = typer.Typer(
+    add_completion=False, help="Inject faults into the order stage and check the result."
+)
 
 
 @app.command()
 def main(
-    minutes: Annotated[float, typer.Option(min=0.5, help="How long faults are injected.")] = 10.0,
+    minutes: Annotated[float, typer.Option(min=0.5, help="Duration of the injection.")] = 10.0,
     seed: Annotated[int, typer.Option(help="The same choices for the same seed.")] = 1,
     rounds: Annotated[int, typer.Option(min=1, help="Rolling restarts of all workers.")] = 10,
     brokers: Annotated[int, typer.Option(help="1 or 3 alone; 0: in turns.")] = 0,
@@ -34,7 +36,7 @@ def main(
         Path, typer.Option(help="Data and logs of the last campaign, and its result.")
     ] = Path(".izin/chaos"),
 ) -> None:
-    """Inject faults into workers and brokers, on one broker and on three in turns, then judge."""
+    """Inject faults on one broker and on three in turns, then check every event."""
     console = progress()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -78,7 +80,7 @@ def _run(
 
 
 def report(runs: list[OrderRun], rolling: RollingRestarts, *, seed: int) -> RunReport:
-    """Return what came of the faults and of the rolling restarts."""
+    """Return the report of the faults and of the rolling restarts."""
     return RunReport(
         tables=[_table(runs, rolling)],
         data={
@@ -93,7 +95,7 @@ def report(runs: list[OrderRun], rolling: RollingRestarts, *, seed: int) -> RunR
 
 
 def figures(runs: list[OrderRun], rolling: RollingRestarts) -> dict[str, float]:
-    """Return how often a promise was broken, and the stalls and ends of the rolling restarts."""
+    """Return the violations, and the stalls and ends of the rolling restarts."""
     return {
         "order-violations": sum(one.violations for one in (*runs, rolling)),
         "rolling-stall": rolling.stall,

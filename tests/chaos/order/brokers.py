@@ -1,4 +1,4 @@
-"""Brokers to be mistreated: one that is all there is, or three that stand in for each other."""
+"""Brokers for fault injection: a single one, or a cluster of three."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ transaction it had not ended: it hung for ever, and whoever took the partition s
 
 
 class ClusterBroker(Kafka):
-    """One node of a cluster, on ports it keeps for life."""
+    """One node of a cluster, with fixed ports."""
 
     def __init__(
         self, state_dir: Path, number: int, controllers: Mapping[int, int], cluster: str
@@ -88,7 +88,7 @@ class BrokerCluster:
         return ",".join(broker.bootstrap_servers for broker in self.brokers.values())
 
     def start(self) -> None:
-        """Start whatever does not run: side by side, for a lone one of three never answers."""
+        """Start the nodes that do not run, in parallel: one of three alone never responds."""
         with ThreadPoolExecutor(self.size) as threads:
             for started in [threads.submit(one.start) for one in self.brokers.values()]:
                 started.result()
@@ -99,7 +99,7 @@ class BrokerCluster:
         return self.brokers.get(found.partitions[partition].leader)
 
     def is_whole(self) -> bool:
-        """Tell whether every broker runs and every replica is in sync."""
+        """Return whether every broker runs and every replica is in sync."""
         if not all(broker.is_alive for broker in self.brokers.values()):
             return False
         try:

@@ -1,4 +1,4 @@
-"""Faults on real order workers and their brokers, one after the other, and what came of them."""
+"""Inject faults into real order workers and their brokers, one after the other."""
 
 import signal
 import time
@@ -46,7 +46,7 @@ class InstrumentedWorker(Worker):
 
 
 class OrderCampaign:
-    """Order workers, their brokers, and what injects faults into them."""
+    """Order workers, their brokers, and the fault injection."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class OrderCampaign:
         return True
 
     def supervise(self) -> None:
-        """Wake frozen workers when their time is over; restart those that ended."""
+        """Resume frozen workers when their time is over; restart those that ended."""
         for worker in [one for one, at in self._frozen.items() if time.monotonic() >= at]:
             worker.send(signal.SIGCONT)
             del self._frozen[worker]
@@ -139,7 +139,7 @@ class OrderCampaign:
         return f"{self.settings.topic_prefix}izin-order"
 
     def _left(self) -> str:
-        """Return what is not decided, and the health of each worker."""
+        """Return the number of undecided events, and the health of each worker."""
         try:
             left = f"{backlog(self.settings, self._group)}"
         except KafkaException as error:
@@ -149,7 +149,7 @@ class OrderCampaign:
         return f"{left}; frozen: {frozen}; {health}"
 
     def end(self, worker: InstrumentedWorker) -> int:
-        """Ask `worker` to end and return its exit status."""
+        """Stop `worker` and return its exit status."""
         began = time.monotonic()
         status = worker.end()
         self.end_seconds.append(time.monotonic() - began)
@@ -200,9 +200,9 @@ class OrderCampaign:
     def _arm_and_wait(
         self, worker: InstrumentedWorker, point: FaultPoint, effect: TriggerEffect, *, most: int
     ) -> str | None:
-        """Have `effect` hit `worker` at one of its next `most` passes of `point`.
+        """Trigger `effect` in `worker` at one of its next `most` passes of `point`.
 
-        Returns where it was triggered, None if it never came there. To acquire, it restarts.
+        Returns where it was triggered, None if it never was. To acquire, the worker restarts.
         """
         within = _TRIGGERED_WITHIN
         acquires = point in ACQUIRING

@@ -1,7 +1,7 @@
 """Fault points of an order worker, armed from outside: the n-th pass of one triggers an effect.
 
-The campaign writes a file, the worker under test looks for it at each point. Nothing of the product
-knows: `instrumented_worker` puts the points into what the product calls, in its own process alone.
+The campaign writes a file, which the worker under test reads at each point. The product has no such
+code: `instrumented_worker` wraps functions that the product calls, in its own process alone.
 """
 
 import os
@@ -46,7 +46,7 @@ RARE = (FaultPoint.REPARTITIONING, FaultPoint.REPARTITIONED)
 
 
 class TriggerEffect(StrEnum):
-    """What hits the worker at the point."""
+    """The effect on the worker at the point."""
 
     KILL = "kill"
     FREEZE = "freeze"
@@ -65,7 +65,7 @@ class FaultTrigger:
         self._lock = threading.Lock()
 
     def arm(self, point: FaultPoint, *, passes: int, effect: TriggerEffect) -> None:
-        """Have `effect` hit the worker at its pass number `passes` of `point` from now on."""
+        """Trigger `effect` at pass number `passes` of `point`, counted from now on."""
         self._triggered.unlink(missing_ok=True)
         _write(self._armed, f"{time.monotonic_ns()}/{point}/{passes}/{effect}")
 
@@ -82,7 +82,7 @@ class FaultTrigger:
             return None
 
     def reach(self, point: FaultPoint, where: str = "") -> None:
-        """Note that `point` is reached; may not return."""
+        """Record that `point` is reached; may not return."""
         try:
             armed = self._armed.read_text(encoding="utf-8")
         except FileNotFoundError:

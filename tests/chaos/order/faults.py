@@ -8,7 +8,7 @@ from tests.chaos.order.fault_points import FaultPoint
 
 
 class OrderFault(StrEnum):
-    """Each hits workers that own partitions, or the brokers they depend on."""
+    """A fault of workers that own partitions, or of their brokers."""
 
     KILL = "kill -9"
     TERM = "SIGTERM"

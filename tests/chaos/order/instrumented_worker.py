@@ -1,7 +1,6 @@
 """`python -m tests.chaos.order.instrumented_worker`: the order worker with its fault points.
 
-What the product calls is wrapped here, before it runs: the clients it is given, and the commit of a
-partition.
+The clients and the commit of a partition are wrapped before the product runs.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Traffic that does not stop for a fault."""
+"""Publish traffic continuously, also during faults."""
 
 import threading
 import time
@@ -29,7 +29,7 @@ class LoadGenerator(threading.Thread):
                 self._running.wait()
                 self._paused.clear()
                 last = time.monotonic()
-            # After an outage what waited comes at once, within reason.
+            # After an outage the missed events are published at once, up to a limit.
             count = min(int(self._rate * (time.monotonic() - last)), _MOST_AT_ONCE)
             last = max(last + count / self._rate, time.monotonic() - 1)
             try:
@@ -39,7 +39,7 @@ class LoadGenerator(threading.Thread):
                 return
 
     def pause(self) -> None:
-        """Return once nothing is published any more."""
+        """Pause, and return once nothing is published."""
         self._running.clear()
         while self.is_alive() and not self._paused.wait(0.1):
             pass
@@ -48,7 +48,7 @@ class LoadGenerator(threading.Thread):
         self._running.set()
 
     def end(self) -> None:
-        """Stop; raises what made it stop before, if anything did."""
+        """Stop; raises the error of the thread, if there was one."""
         self._ended.set()
         self._running.set()
         self.join(120)

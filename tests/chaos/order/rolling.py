@@ -1,4 +1,4 @@
-"""Rolling restarts under load: each worker in turn is asked to end, and starts again."""
+"""Rolling restarts under load: each worker in turn is stopped and started again."""
 
 import time
 from collections.abc import Callable
@@ -17,7 +17,7 @@ _OWNED_WITHIN = 180.0
 
 @dataclass(frozen=True, kw_only=True)
 class RollingRestarts:
-    """What came of the restarts."""
+    """The result of the restarts."""
 
     rounds: int
     ends: list[float]
@@ -30,7 +30,7 @@ class RollingRestarts:
 
     @property
     def violations(self) -> int:
-        """How often a promise was broken, a failed recovery and a bad exit status included."""
+        """The number of violations, including failed recoveries and bad exit statuses."""
         return broken_promises(self.verdict) + (not self.recovered) + len(self.statuses - {0})
 
     def __str__(self) -> str:
@@ -71,7 +71,7 @@ def restart_rolling(
         statuses.update(campaign.end_statuses)
         settings = campaign.settings
         verdict = examine(settings, Codec())
-        # What was there before the workers were does not count.
+        # Events from before the workers started do not count.
         stall = longest_wait(settings, since=began)
     return RollingRestarts(
         rounds=rounds,

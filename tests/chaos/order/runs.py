@@ -33,7 +33,7 @@ _OWNED_WITHIN = 180.0
 
 @dataclass(frozen=True, kw_only=True)
 class OrderRun:
-    """What came of one run."""
+    """The result of one run."""
 
     brokers: int
     seconds: float
@@ -50,7 +50,7 @@ class OrderRun:
 
     @property
     def violations(self) -> int:
-        """How often a promise was broken, a failed recovery and a bad exit status included."""
+        """The number of violations, including failed recoveries and bad exit statuses."""
         bad_exits = sum(self.statuses.values()) - self.statuses[0]
         return broken_promises(self.verdict) + (not self.recovered) + bad_exits
 
@@ -77,7 +77,7 @@ class OrderRun:
 
 
 def broken_promises(verdict: OrderVerdict) -> int:
-    """Return how many events and keys a verdict found to be broken."""
+    """Return how many events and keys violate a guarantee."""
     broken = (verdict.missing, verdict.doubled, verdict.regressions, verdict.wrong)
     return sum(map(len, (*broken, verdict.opt_outs)))
 
@@ -97,7 +97,7 @@ def verdict_as_json(verdict: OrderVerdict) -> dict[str, Any]:
 def running_campaign(
     folder: Path, *, brokers: int, seed: int, on_progress: Callable[[str], None]
 ) -> Iterator[OrderCampaign]:
-    """Give a campaign whose workers own every partition; nothing of it is left running."""
+    """Yield a campaign whose workers own every partition; it leaves nothing running."""
     folder.mkdir(parents=True)
     random = Random(seed)
     with BrokerCluster(folder, brokers) as cluster:
@@ -133,7 +133,7 @@ def running_campaign(
 def planned(
     plan: list[tuple[OrderFault, FaultPoint | None]],
 ) -> Callable[[OrderCampaign, Random], bool]:
-    """Return what injects `plan` in its order, each fault until it took effect."""
+    """Return an injector of `plan` in its order, each fault until it took effect."""
     left = list(plan)
 
     def inject(campaign: OrderCampaign, _random: Random) -> bool:
@@ -145,7 +145,7 @@ def planned(
 
 
 def random_faults(seconds: float) -> Callable[[OrderCampaign, Random], bool]:
-    """Return what injects random faults for so many seconds."""
+    """Return an injector of random faults for so many seconds."""
     limit = time.monotonic() + seconds
 
     def inject(campaign: OrderCampaign, random: Random) -> bool:
@@ -166,7 +166,7 @@ def run_with_faults(
     on_progress: Callable[[str], None],
     pause: float = 0.8,
 ) -> OrderRun:
-    """Inject until `inject` says that it was the last, at most `pause` seconds apart; judge."""
+    """Inject until `inject` reports the last, at most `pause` seconds apart; then check."""
     began = time.monotonic()
     random = Random(f"{seed}/when")
     with running_campaign(folder, brokers=brokers, seed=seed, on_progress=on_progress) as campaign:
@@ -194,7 +194,7 @@ def run_with_faults(
 
 
 def stop_reasons(folder: Path) -> Counter[str]:
-    """Return why the workers gave up transactions and stopped, as their logs under `folder` say."""
+    """Return why the workers gave up transactions and stopped, from their logs under `folder`."""
     found: Counter[str] = Counter()
     for log in sorted(folder.glob("*.log")):
         for line in log.read_text(encoding="utf-8", errors="replace").splitlines():

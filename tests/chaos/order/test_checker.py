@@ -1,4 +1,4 @@
-"""The checker of the campaign sees each broken promise."""
+"""The checker of the campaign finds each violated guarantee."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -122,7 +122,7 @@ def misplace(log: Log) -> None:
 
 
 def test_a_faultless_log_is_found_faultless() -> None:
-    """Nothing is told where every promise was kept, and everything was seen."""
+    """Nothing is reported where every guarantee held, and everything was read."""
     verdict = judged(a_log())
     assert verdict.faultless, str(verdict)
     counts = verdict.counts
@@ -146,7 +146,7 @@ def test_a_faultless_log_is_found_faultless() -> None:
     ],
 )
 def test_a_broken_promise_is_seen(spoil: Callable[[Log], None], found: str) -> None:
-    """What is missing, doubled, taken back, wrong or not told is found, and by its name."""
+    """Missing, doubled, reverted, wrong or unpublished events are found, by name."""
     log = a_log()
     spoil(log)
     verdict = judged(log)

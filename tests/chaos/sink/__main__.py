@@ -3,8 +3,8 @@
 Half an hour of eight processes that end and come back thirty times:
 ``make chaos STAGE=sink FAULTS=30 MINUTES=30 CHAOS_ARGS="--workers 8 --restarts"``.
 
-It ends with the line ``sink-unexplained``, ``ok`` or ``short``. Exit codes: 0 every promise was
-kept, 1 one was broken, 2 wrong usage.
+It ends with the line ``sink-unexplained``, ``ok`` or ``short``. Exit codes: 0 every guarantee
+held, 1 one was violated, 2 wrong usage.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ def main(  # noqa: PLR0917 - an option is an argument
         Path, typer.Option(help="Data and logs of the last campaign, and its result.")
     ] = Path(".izin/chaos-sink"),
 ) -> None:
-    """Inject faults into sinks, their database and their calls, let all settle, then judge."""
+    """Inject faults into sinks, database and calls, let everything settle, then compare."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     began = time.monotonic()
@@ -77,7 +77,7 @@ def main(  # noqa: PLR0917 - an option is an argument
 
 
 def report(campaign: SinkCampaign, verdict: SinkVerdict, *, seconds: float) -> RunReport:
-    """Return what came of the campaign."""
+    """Return the report of the campaign."""
     summary = (
         f"{len(campaign.injected)} faults in {seconds:.0f} s on {campaign.workers} sink processes: "
         f"{verdict.keys} keys, {verdict.movements} movements, {verdict.calls} calls, "

@@ -1,4 +1,4 @@
-"""Faults on the sinks while recipients go on opting in and out, until everything has settled."""
+"""Faults on the sinks while recipients opt in and out, until everything has settled."""
 
 import asyncio
 import random
@@ -29,7 +29,7 @@ from tests.chaos.sink.processes import (
     SinkProcesses,
     a_phone,
 )
-from tests.chaos.sink.verdict import SinkVerdict, judge
+from tests.chaos.sink.verdict import SinkVerdict, verdict_of
 from tests.integration.sinks.house import ACTIVE
 
 RESULT_DELAY = 1.0
@@ -108,7 +108,7 @@ class SinkCampaign:
         self._thaws: set[asyncio.Task[None]] = set()
 
     async def run(self, faults: int) -> SinkVerdict:
-        """Inject so many faults, let everything settle, and judge."""
+        """Inject so many faults, let everything settle, and compare."""
         await migrate(self.database_url)
         ensure_topics(self.settings)
         self.simulator.configure(result_delay=RESULT_DELAY)
@@ -128,7 +128,7 @@ class SinkCampaign:
             finally:
                 await asyncio.gather(*self._thaws)
                 self._sinks.end()
-            return await judge(self.settings, ledger, self.simulator, self._source)
+            return await verdict_of(self.settings, ledger, self.simulator, self._source)
 
     async def _publish_events(self, *, until: float) -> None:
         """Publish events for a moment, and on until the instant (monotonic seconds)."""
@@ -205,6 +205,6 @@ class SinkCampaign:
             read = await reads.ingested(ledger)
             if any(read.get((topic, number), 0) < end for number, end in ends.items()):
                 return False
-            # Rescues and İYS's own events would go to the order stage, which is not here.
+            # Rescues and İYS's events would go to the order stage, which does not run here.
             return (await reads.lag(ledger, now=datetime.now(UTC))).is_settled
         return False

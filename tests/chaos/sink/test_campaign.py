@@ -47,7 +47,7 @@ async def test_sinks_under_faults_end_where_iys_does(
 def test_a_campaign_with_a_difference_is_short_and_ends_with_1(
     unexplained: tuple[str, ...], code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What no rule explains shows in the last line and in the exit code."""
+    """Unexplained differences are in the last line and in the exit code."""
     fields: dict[str, Any] = dict.fromkeys(SinkVerdict.__dataclass_fields__, 0)
     verdict = SinkVerdict(**fields | {"unexplained": unexplained})
     campaign: Any = SimpleNamespace(injected=[], workers=3, seed=1)
@@ -67,7 +67,7 @@ def test_a_movement_saved_twice_or_out_of_order_is_found() -> None:
 
 
 def test_a_ret_that_iys_does_not_hold_is_a_difference() -> None:
-    """The comparison can fail: wanted RET, and the register shows ONAY."""
+    """The comparison can fail: desired RET, and the register has ONAY."""
     key = "100001/MESAJ/BIREYSEL/+905550000001"
     kept = LedgerState(desired="RET", registered="RET", state="accepted")
     found = compare({key: "RET"}, {key: kept}, {key: "ONAY"}, {key: False})

@@ -1,4 +1,4 @@
-"""What register, ledger and topics must agree on after every fault, key by key."""
+"""Compare register, ledger and topics after all faults, key by key."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from tests.chaos.sink.processes import DecisionSource, SimulatorControl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkVerdict:
-    """What came of a campaign."""
+    """The result of a campaign."""
 
     keys: int
     movements: int
@@ -31,7 +31,7 @@ class SinkVerdict:
     """What no rule explains; none: every promise was kept."""
 
 
-async def judge(
+async def verdict_of(
     settings: KafkaSettings, ledger: Ledger, simulator: SimulatorControl, source: DecisionSource
 ) -> SinkVerdict:
     """Compare İYS's register, the ledger and the topics with what was decided."""

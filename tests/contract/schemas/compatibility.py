@@ -1,4 +1,4 @@
-"""FULL_TRANSITIVE, judged by Avro's own package: each version reads each other."""
+"""Check FULL_TRANSITIVE compatibility with Avro's own package: each version reads each other."""
 
 import json
 from collections.abc import Iterable

@@ -18,7 +18,7 @@ def golden(record: str) -> dict[str, Any]:
 
 
 def _read(schema: Any, written: Any) -> Any:  # noqa: ANN401  # any JSON
-    """Return what `written` says under `schema`."""
+    """Return the value of `written` under `schema`."""
     match schema:
         case list():
             (branch,) = [one for one in schema if one != "null"]

@@ -21,7 +21,7 @@ from izin.schemas.records import (
 from izin.schemas.topics import Topics
 from tests.contract.schemas.compatibility import conflicts
 from tests.contract.schemas.examples import FOLDER, golden
-from tests.support.builders import a_statement, an_event
+from tests.support.builders import an_event, an_iys_origin
 
 SCHEMAS = resources.files("izin.schemas")
 
@@ -173,7 +173,7 @@ def test_event_contract_has_the_fields_of_the_model() -> None:
     [
         an_event(),
         an_event(evidence={"a": "b"}, retailer_access=(10000001, 10000002), sequence=2**40),
-        an_event(iys=a_statement(transaction_id="1"), consent_date=None, received_at=None),
+        an_event(iys=an_iys_origin(transaction_id="1"), consent_date=None, received_at=None),
     ],
 )
 def test_event_encoded_and_decoded_is_unchanged(event: ConsentEvent) -> None:

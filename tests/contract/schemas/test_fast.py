@@ -20,7 +20,7 @@ from izin.schemas.fast.reader import reader_of
 from izin.schemas.fast.writer import EPOCH, long_bytes, writer_of
 from izin.schemas.records import consent_to_avro, event_from_avro, event_to_avro
 from tests.contract.schemas.examples import golden
-from tests.support.builders import a_claim, a_decision_record, a_ret, an_iys_event
+from tests.support.builders import a_decision_record, a_ret, an_admitted_event, an_iys_event
 
 CODEC = Codec()
 _PRIMITIVES: dict[str, st.SearchStrategy[Any]] = {
@@ -73,14 +73,14 @@ def test_fast_writer_and_reader_match_fastavro(record: str, data: st.DataObject)
 
 def test_fast_event_reader_returns_the_written_event() -> None:
     """The order stage reads events without a dictionary between."""
-    for event in (a_claim().event, an_iys_event(retailer_access=(11111111, 22222222))):
+    for event in (an_admitted_event().event, an_iys_event(retailer_access=(11111111, 22222222))):
         data = CODEC.encode("ConsentEvent", event_to_avro(event))
         assert (
             CODEC.decode_event(data) == event == event_from_avro(CODEC.decode("ConsentEvent", data))
         )
 
 
-@pytest.mark.parametrize("admitted", [a_claim(), a_ret(), a_ret(consent_date=None)])
+@pytest.mark.parametrize("admitted", [an_admitted_event(), a_ret(), a_ret(consent_date=None)])
 def test_decision_writer_matches_the_codec(admitted: AdmittedEvent) -> None:
     """A subscriber cannot tell how it was encoded."""
     decision = decide(None, admitted)

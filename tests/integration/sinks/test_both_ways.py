@@ -31,7 +31,7 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.record.messages import TopicMessages
 from tests.integration.sinks.house import ACTIVE
-from tests.support.builders import NOON, a_decision_record, a_statement, an_event
+from tests.support.builders import NOON, a_decision_record, an_event, an_iys_origin
 
 pytestmark = pytest.mark.database
 
@@ -121,7 +121,7 @@ _VARIED = st.builds(
     notice_version=st.sampled_from([None, "2026-1"]),
     import_id=st.sampled_from([None, None, "f00"]),
     retailer_code=st.sampled_from([None, None, None, 11111111]),
-    iys=st.sampled_from([None, None, None, a_statement()]),
+    iys=st.sampled_from([None, None, None, an_iys_origin()]),
     customer_id=st.sampled_from(["acme", "acme", 'a"b\\']),
 )
 
@@ -241,7 +241,7 @@ def test_most_decisions_are_plain(fields: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"iys": a_statement(), "origin": "iys", "source": "IYS_WEB", "status": "RET"},
+        {"iys": an_iys_origin(), "origin": "iys", "source": "IYS_WEB", "status": "RET"},
         {"retailer_code": 11111111},
         {"event_id": "9" * 70},
         {"origin_ref": "r" * 80},

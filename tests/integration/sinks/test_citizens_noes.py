@@ -21,7 +21,7 @@ from tests.integration.sinks.house import (
     recently,
     ret,
 )
-from tests.support.builders import BRAND, PHONE, a_statement, an_iys_event
+from tests.support.builders import BRAND, PHONE, an_iys_event, an_iys_origin
 
 pytestmark = pytest.mark.database
 
@@ -88,7 +88,7 @@ async def test_an_onay_that_iys_was_too_busy_for_is_not_told_over_a_no(house: Ho
         event_id="no",
         recipient=PHONE,
         consent_date=datetime(2026, 1, 5, 7, tzinfo=UTC),
-        iys=a_statement(creation_date=at - timedelta(minutes=1)),
+        iys=an_iys_origin(creation_date=at - timedelta(minutes=1)),
     )
 
     async def pushed() -> None:

@@ -34,7 +34,7 @@ from izin.sinks.record.row import ConsentRow
 from izin.sinks.record.submission import BATCH, Item, Submission
 from tests.integration.sinks.house import ACTIVE
 from tests.integration.sinks.test_both_ways import CODEC, WRITTEN, two_ledgers
-from tests.support.builders import NOON, a_claim, a_decision_record
+from tests.support.builders import NOON, a_decision_record, an_admitted_event
 
 if TYPE_CHECKING:
     from izin.sinks.outbound.context import Tools
@@ -106,7 +106,9 @@ def in_flight_row(
     number: int, mark: str, fields: dict[str, Any], columns: dict[str, Any]
 ) -> ConsentRow:
     """Return a row that a batch told, and whatever else may have come to stand in it."""
-    claim = a_claim(event_id=f"e-{number}", recipient=f"+90555{mark}{number:02d}", **fields)
+    claim = an_admitted_event(
+        event_id=f"e-{number}", recipient=f"+90555{mark}{number:02d}", **fields
+    )
     row = apply.decided(None, a_decision_record(decide(None, claim)), NOW)
     entry = ruling.rule_row(row, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
     flies = {"state": "awaiting_result", "action": "nothing", "attempts": 1, "onay_open": True}

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from izin.consent.model import AdmittedEvent, ConsentEvent
-from tests.support.builders import NOON, a_claim, a_statement, an_event
+from tests.support.builders import NOON, an_admitted_event, an_event, an_iys_origin
 
 STATUSES = st.sampled_from(["ONAY", "RET"])
 NEAR_NOON = st.integers(min_value=-3_000, max_value=3_000).map(
@@ -25,7 +25,7 @@ def admitted_events(draw: st.DrawFn) -> AdmittedEvent:
     sources, dates = ["HS_MOBIL", "HS_WEB"], [at]
     if status == "RET":
         sources, dates = [*sources, "HS_NOWHERE"], [*dates, None]
-    return a_claim(
+    return an_admitted_event(
         event_id=draw(st.sampled_from(["event-1", "event-2"])),
         customer_id=draw(st.sampled_from(["acme", "other"])),
         status=status,
@@ -33,7 +33,7 @@ def admitted_events(draw: st.DrawFn) -> AdmittedEvent:
         consent_date=draw(st.sampled_from(dates)),
         received_at=NOON + timedelta(seconds=4),
         origin=draw(st.sampled_from(["crm", "web"])),
-        iys=None if stream is None else a_statement(stream=stream, creation_date=at),
+        iys=None if stream is None else an_iys_origin(stream=stream, creation_date=at),
     )
 
 

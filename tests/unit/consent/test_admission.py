@@ -16,7 +16,7 @@ from izin.consent.model import (
     Status,
 )
 from izin.consent.violations import REASONS, violation
-from tests.support.builders import EMAIL, NOON, PHONE, a_key, a_statement, an_event, an_iys_event
+from tests.support.builders import EMAIL, NOON, PHONE, a_key, an_event, an_iys_event, an_iys_origin
 from tests.unit.consent.strategies import FAULTS, faulty_events
 
 APPENDED = NOON + timedelta(seconds=3)
@@ -39,9 +39,9 @@ def refused(event: ConsentEvent) -> RefusedEvent:
     return refusal
 
 
-def codes(judged: AdmittedEvent | RefusedEvent) -> list[tuple[str, str]]:
+def codes(admitted: AdmittedEvent | RefusedEvent) -> list[tuple[str, str]]:
     """Return field and code of each violation."""
-    return [(one.field, one.code) for one in judged.violations]
+    return [(one.field, one.code) for one in admitted.violations]
 
 
 def test_valid_event_is_admitted_unchanged():
@@ -266,7 +266,7 @@ def test_iys_event_is_not_validated_like_ours():
             source="IYS_SOMETHING_NEW",
             consent_date=datetime(2001, 1, 1, tzinfo=UTC),
             retailer_access=(),
-            iys=a_statement(creation_date=created),
+            iys=an_iys_origin(creation_date=created),
         )
         result = admitted(event)
         assert result.effective_at == created
@@ -277,7 +277,7 @@ def test_iys_event_is_not_validated_like_ours():
 def test_late_provider_upload_counts_from_its_consent_date():
     """Only an ONAY: it overrides no RET given in between. A RET counts from İYS's clock."""
     said = NOON - timedelta(hours=2)
-    iys = a_statement(stream="HS", creation_date=NOON)
+    iys = an_iys_origin(stream="HS", creation_date=NOON)
     onay = admitted(an_iys_event(status="ONAY", consent_date=said, iys=iys))
     assert onay.effective_at == said
     assert admitted(an_iys_event(consent_date=said, iys=iys)).effective_at == NOON
@@ -285,7 +285,7 @@ def test_late_provider_upload_counts_from_its_consent_date():
     assert admitted(undated).effective_at == NOON
     ahead = an_iys_event(status="ONAY", consent_date=NOON + timedelta(hours=1), iys=iys)
     assert admitted(ahead).effective_at == NOON
-    citizens = an_iys_event(status="ONAY", consent_date=said, iys=a_statement(creation_date=NOON))
+    citizens = an_iys_event(status="ONAY", consent_date=said, iys=an_iys_origin(creation_date=NOON))
     assert admitted(citizens).effective_at == NOON
 
 

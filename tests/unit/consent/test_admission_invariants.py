@@ -16,7 +16,7 @@ from izin.consent.fields import read_key, read_status
 from izin.consent.model import AdmittedEvent, ConsentEvent, RecipientType, Status
 from izin.consent.phones import read_phone
 from izin.consent.violations import REASONS
-from tests.support.builders import EMAIL, NOON, PHONE, a_statement, an_event
+from tests.support.builders import EMAIL, NOON, PHONE, an_event, an_iys_origin
 from tests.unit.consent.strategies import FAULTS
 
 APPENDED = NOON + timedelta(seconds=3)
@@ -44,7 +44,7 @@ OF_A_YES: Mapping[str, dict[str, Any]] = {
     "IZIN-IYS-RECIPIENT": {
         "type": "MESAJ",
         "recipient": "+9005550000001",
-        "iys": a_statement(),
+        "iys": an_iys_origin(),
     },
 }
 """What is wrong with an ONAY alone."""
@@ -55,9 +55,9 @@ AT_THE_DOORS = {"H157", "H158"}
 """The contract has instants: an impossible date is found where texts are read."""
 
 
-def codes(judged: AdmittedEvent | RefusedEvent) -> set[str]:
+def codes(admitted: AdmittedEvent | RefusedEvent) -> set[str]:
     """Return the codes of all violations."""
-    return {one.code for one in judged.violations}
+    return {one.code for one in admitted.violations}
 
 
 @pytest.mark.parametrize("channel", ADDRESSES)
@@ -157,7 +157,7 @@ TEXTS: Mapping[str, st.SearchStrategy[Any]] = {
     "retailer_code": st.sampled_from([None, 7, 10_000_000]),
     "retailer_access": st.sampled_from([None, (), (10_000_000, 7)]),
     "customer_id": st.sampled_from(["acme", ""]),
-    "iys": st.sampled_from([None, None, a_statement(), a_statement(stream="HS")]),
+    "iys": st.sampled_from([None, None, an_iys_origin(), an_iys_origin(stream="HS")]),
 }
 ANYTHING = st.builds(an_event, **TEXTS)
 
@@ -165,16 +165,16 @@ ANYTHING = st.builds(an_event, **TEXTS)
 @given(ANYTHING)
 def test_every_admission_keeps_the_invariants(event: ConsentEvent):
     """A RET with a key is admitted; a refusal has a reason; an admitted ONAY has no violation."""
-    judged = admit(event, appended_at=APPENDED)
-    if isinstance(judged, RefusedEvent):
-        assert judged.violations
+    admitted = admit(event, appended_at=APPENDED)
+    if isinstance(admitted, RefusedEvent):
+        assert admitted.violations
         assert read_status(event, []) is not Status.RET or read_key(event, []) is None
         return
-    assert judged.status is Status.RET or judged.registrable
-    assert judged.key == read_key(event, [])
-    latest = judged.event.iys.creation_date if judged.event.iys else judged.event.received_at
+    assert admitted.status is Status.RET or admitted.registrable
+    assert admitted.key == read_key(event, [])
+    latest = admitted.event.iys.creation_date if admitted.event.iys else admitted.event.received_at
     assert latest is not None
-    assert judged.effective_at <= latest
+    assert admitted.effective_at <= latest
 
 
 @given(ANYTHING)

@@ -6,7 +6,15 @@ import izin.consent
 from izin.consent.errors import NaiveInstantError, UnreadableKeyError
 from izin.consent.model import ConsentKey, OriginRank, Status
 from izin.consent.ordering import decide
-from tests.support.builders import NOON, a_claim, a_key, a_ret, a_statement, an_event, an_iys_event
+from tests.support.builders import (
+    NOON,
+    a_key,
+    a_ret,
+    an_admitted_event,
+    an_event,
+    an_iys_event,
+    an_iys_origin,
+)
 
 NAIVE = datetime(2026, 3, 2, 9, 0)  # noqa: DTZ001 - a naive instant is what is tested
 
@@ -47,25 +55,25 @@ def test_naive_instants_are_refused(field: str):
 def test_naive_instant_of_iys_is_refused():
     """İYS's creation date decides the order, so it needs a zone."""
     with pytest.raises(NaiveInstantError, match="creation_date"):
-        a_statement(creation_date=NAIVE)
+        an_iys_origin(creation_date=NAIVE)
 
 
 def test_origin_rank_is_by_writer():
     """Citizens at İYS outrank providers' writings, and these outrank our own systems."""
     assert an_event().origin_rank is OriginRank.OURS
-    assert an_iys_event(iys=a_statement(stream="HS")).origin_rank is OriginRank.IYS_HS
+    assert an_iys_event(iys=an_iys_origin(stream="HS")).origin_rank is OriginRank.IYS_HS
     assert an_iys_event().origin_rank is OriginRank.IYS
 
 
 def test_previous_status_is_the_opposite_if_ever_known():
     """It is the status that was overridden, if there was one."""
-    first = decide(None, a_claim()).consent
+    first = decide(None, an_admitted_event()).consent
     assert first.previous_status is None
     second = decide(first, a_ret(event_id="event-2")).consent
     assert second.previous_status is Status.ONAY
     only_ret = decide(None, a_ret()).consent
     assert only_ret.previous_status is None
-    later = a_claim(event_id="event-3", consent_date=NOON.replace(second=1))
+    later = an_admitted_event(event_id="event-3", consent_date=NOON.replace(second=1))
     assert decide(only_ret, later).consent.previous_status is Status.RET
 
 

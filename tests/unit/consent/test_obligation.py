@@ -21,7 +21,7 @@ from izin.consent.obligation import (
     rule,
 )
 from izin.consent.terms import BrandTerms
-from tests.support.builders import NOON, a_statement, an_event
+from tests.support.builders import NOON, an_event, an_iys_origin
 
 ACTIVE = BrandTerms(activated_at=NOON - timedelta(days=365))
 SOON = NOON + timedelta(minutes=1)
@@ -194,7 +194,7 @@ def test_tacir_update_needs_date_and_source(missing: str, value: str, duty: Acti
 def test_onay_of_iys_is_never_sent_back(rank: OriginRank, value: str):
     """What İYS no longer shows is queried there and published."""
     desired = wanted(origin_rank=rank)
-    assert ruling(desired, at_iys(value)) == (Action.QUERY, ActionReason.SAID_BY_IYS)
+    assert ruling(desired, at_iys(value)) == (Action.QUERY, ActionReason.ORIGINATED_AT_IYS)
 
 
 @pytest.mark.parametrize("value", ["ONAY", "UNKNOWN"])
@@ -240,13 +240,13 @@ def test_newer_onay_of_a_citizen_outranks_our_older_ret():
     ("registered", "expected"),
     [
         (at_iys("ONAY", creation_date=LATER), (Action.RESCUE, ActionReason.REOPENED)),
-        (at_iys("ONAY", creation_date=NOON), (Action.QUERY, ActionReason.SAID_BY_IYS)),
-        (at_iys("ONAY"), (Action.QUERY, ActionReason.SAID_BY_IYS)),
+        (at_iys("ONAY", creation_date=NOON), (Action.QUERY, ActionReason.ORIGINATED_AT_IYS)),
+        (at_iys("ONAY"), (Action.QUERY, ActionReason.ORIGINATED_AT_IYS)),
         (
             at_iys("ONAY", creation_date=LATER, from_iys=True),
             (Action.QUERY, ActionReason.REGISTERED_NEWER),
         ),
-        (at_iys("UNKNOWN"), (Action.QUERY, ActionReason.SAID_BY_IYS)),
+        (at_iys("UNKNOWN"), (Action.QUERY, ActionReason.ORIGINATED_AT_IYS)),
     ],
 )
 def test_ret_of_iys_under_a_provider_onay_is_rescued(
@@ -318,7 +318,7 @@ def test_live_capture_under_a_notice_is_attested():
         {"consent_date": None},
         {"received_at": None},
         {"received_at": NOON + ATTESTED_WITHIN + timedelta(seconds=1)},
-        {"iys": a_statement()},
+        {"iys": an_iys_origin()},
     ],
 )
 def test_incomplete_capture_is_not_attested(fields: dict[str, Any]):

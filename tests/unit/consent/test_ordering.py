@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from izin.consent.model import AdmittedEvent, Consent, DecisionKind, Reason, Status
 from izin.consent.ordering import decide, merge
-from tests.support.builders import NOON, a_claim, a_ret, a_statement
+from tests.support.builders import NOON, a_ret, an_admitted_event, an_iys_origin
 from tests.unit.consent.strategies import admitted_events
 
 
@@ -103,22 +103,26 @@ LATER = NOON + timedelta(seconds=1)
 @pytest.mark.parametrize(
     ("admitted", "kind", "reason"),
     [
-        (a_claim(), DecisionKind.DUPLICATE, Reason.SAME_EVENT),
-        (a_claim(event_id="event-0"), DecisionKind.DUPLICATE, Reason.LESSER_EVIDENCE),
-        (a_claim(event_id="event-2"), DecisionKind.ENRICHED, Reason.BETTER_EVIDENCE),
-        (a_claim(iys=a_statement()), DecisionKind.ENRICHED, Reason.BETTER_EVIDENCE),
-        (a_claim(source="HS_MOBIL"), DecisionKind.DUPLICATE, Reason.LESSER_EVIDENCE),
-        (a_claim(origin="web-2"), DecisionKind.ENRICHED, Reason.BETTER_EVIDENCE),
-        (a_claim(actor="somebody else"), DecisionKind.DUPLICATE, Reason.SAME_EVENT),
+        (an_admitted_event(), DecisionKind.DUPLICATE, Reason.SAME_EVENT),
+        (an_admitted_event(event_id="event-0"), DecisionKind.DUPLICATE, Reason.LESSER_EVIDENCE),
+        (an_admitted_event(event_id="event-2"), DecisionKind.ENRICHED, Reason.BETTER_EVIDENCE),
+        (an_admitted_event(iys=an_iys_origin()), DecisionKind.ENRICHED, Reason.BETTER_EVIDENCE),
+        (an_admitted_event(source="HS_MOBIL"), DecisionKind.DUPLICATE, Reason.LESSER_EVIDENCE),
+        (an_admitted_event(origin="web-2"), DecisionKind.ENRICHED, Reason.BETTER_EVIDENCE),
+        (an_admitted_event(actor="somebody else"), DecisionKind.DUPLICATE, Reason.SAME_EVENT),
         (a_ret(event_id="event-0"), DecisionKind.APPLY, Reason.RET_WINS_TIE),
         (a_ret(consent_date=LATER), DecisionKind.APPLY, Reason.NEWER),
-        (a_claim(consent_date=NOON - timedelta(days=1)), DecisionKind.STALE, Reason.OLDER),
+        (
+            an_admitted_event(consent_date=NOON - timedelta(days=1)),
+            DecisionKind.STALE,
+            Reason.OLDER,
+        ),
         (a_ret(consent_date=NOON - timedelta(days=1)), DecisionKind.STALE, Reason.OLDER),
     ],
 )
 def test_each_decision_has_its_reason(admitted: AdmittedEvent, kind: DecisionKind, reason: Reason):
     """Over an ONAY at noon, each kind of event is decided for its reason."""
-    current = decide(None, a_claim()).consent
+    current = decide(None, an_admitted_event()).consent
     decision = decide(current, admitted)
     assert (decision.kind, decision.reason) == (kind, reason)
 
@@ -126,7 +130,7 @@ def test_each_decision_has_its_reason(admitted: AdmittedEvent, kind: DecisionKin
 def test_onay_loses_a_shared_second():
     """Over a RET, even an ONAY of a higher rank is stale."""
     current = decide(None, a_ret()).consent
-    decision = decide(current, a_claim(event_id="event-9", iys=a_statement()))
+    decision = decide(current, an_admitted_event(event_id="event-9", iys=an_iys_origin()))
     assert (decision.kind, decision.reason) == (DecisionKind.STALE, Reason.OLDER)
     assert decision.consent.latest_onay_at == NOON
 
@@ -145,8 +149,8 @@ def test_event_wins_exactly_where_its_order_is_greater(one: AdmittedEvent, two: 
         (a_ret(source="HS_NOWHERE"), a_ret(source="HS_ATM")),
         (a_ret(consent_date=None, received_at=NOON), a_ret(source="HS_ATM")),
         (a_ret(source="HS_ATM"), a_ret()),
-        (a_claim(origin="crm"), a_claim()),
-        (a_claim(customer_id="aaa"), a_claim()),
+        (an_admitted_event(origin="crm"), an_admitted_event()),
+        (an_admitted_event(customer_id="aaa"), an_admitted_event()),
     ],
     ids=["registrable", "dated", "source", "origin", "customer"],
 )
@@ -170,26 +174,26 @@ def test_first_event_applies():
 
 def test_duplicate_returns_the_same_object():
     """Nothing is published for a repetition."""
-    current = decide(None, a_claim()).consent
-    assert decide(current, a_claim()).consent is current
+    current = decide(None, an_admitted_event()).consent
+    assert decide(current, an_admitted_event()).consent is current
 
 
 def test_stale_event_can_be_the_latest_of_its_status():
     """An older RET does not change the status, but "may I send?" depends on it."""
-    current = decide(None, a_claim()).consent
+    current = decide(None, an_admitted_event()).consent
     noted = decide(current, a_ret(consent_date=NOON - timedelta(days=1))).consent
     assert noted.status is Status.ONAY
     assert noted.latest_ret_at == NOON - timedelta(days=1)
     again = decide(noted, a_ret(consent_date=NOON - timedelta(days=2))).consent
     assert again is noted
-    older_yes = decide(noted, a_claim(consent_date=NOON - timedelta(days=2))).consent
+    older_yes = decide(noted, an_admitted_event(consent_date=NOON - timedelta(days=2))).consent
     assert older_yes is noted
 
 
 def test_stale_onay_can_be_the_latest_onay():
     """An ONAY that lost to a later RET remains known as what that RET overrides."""
     current = decide(None, a_ret()).consent
-    noted = decide(current, a_claim(consent_date=NOON - timedelta(days=1))).consent
+    noted = decide(current, an_admitted_event(consent_date=NOON - timedelta(days=1))).consent
     assert noted.status is Status.RET
     assert noted.latest_onay_at == NOON - timedelta(days=1)
 
@@ -197,8 +201,8 @@ def test_stale_onay_can_be_the_latest_onay():
 def test_merge_of_many_is_merge_of_any_order():
     """Three states merge to one, from either end."""
     states = [
-        state_after([a_claim(event_id="event-2")]),
+        state_after([an_admitted_event(event_id="event-2")]),
         state_after([a_ret()]),
-        state_after([a_claim(consent_date=LATER)]),
+        state_after([an_admitted_event(consent_date=LATER)]),
     ]
     assert reduce(merge, states) == reduce(merge, reversed(states))

@@ -20,7 +20,7 @@ from izin.console.verify.permutations import (
     digest,
     try_law,
 )
-from tests.support.builders import NOON, a_claim, a_ret
+from tests.support.builders import NOON, a_ret, an_admitted_event
 from tests.unit.consent.strategies import admitted_events
 from tests.unit.consent.test_ordering import state_after
 from tests.unit.console.broken_laws import BROKEN, LAST_WINS
@@ -76,7 +76,7 @@ def test_counterexample_among_many_events_is_minimal():
 @pytest.mark.parametrize("seed", range(20))
 def test_broken_law_in_a_lawful_order_is_found_by_the_replay(seed: int):
     """In any order, applying all events again ends with the lesser one."""
-    events = [a_claim(), a_claim(event_id="event-2")]
+    events = [an_admitted_event(), an_admitted_event(event_id="event-2")]
     assert isinstance(
         try_law(events, permutations=1, rng=Random(seed), law=LAST_WINS), Counterexample
     )
@@ -84,7 +84,7 @@ def test_broken_law_in_a_lawful_order_is_found_by_the_replay(seed: int):
 
 def test_last_wins_is_shown_by_two_orders_of_two_events():
     """The two orders disagree, and both states are there to be looked at."""
-    events = [a_claim(event_id=f"event-{number}") for number in range(5)]
+    events = [an_admitted_event(event_id=f"event-{number}") for number in range(5)]
     found = try_law(events, permutations=25, rng=Random(1), law=LAST_WINS)
     assert isinstance(found, Counterexample)
     assert found.why == "the two orders give different states"
@@ -105,11 +105,14 @@ def test_last_wins_is_shown_by_two_orders_of_two_events():
 )
 def test_counterexample_names_the_violated_property(law: str, why: str):
     """A RET that is replaced or forgotten is detected meanwhile, not only at the end."""
-    events = [a_ret(event_id="event-0"), a_claim(consent_date=NOON + timedelta(seconds=1))]
+    events = [
+        a_ret(event_id="event-0"),
+        an_admitted_event(consent_date=NOON + timedelta(seconds=1)),
+    ]
     if law == "last wins":
-        events = [a_ret(consent_date=NOON + timedelta(seconds=1)), a_claim()]
+        events = [a_ret(consent_date=NOON + timedelta(seconds=1)), an_admitted_event()]
     if law == "the least represents":
-        events = [a_claim(event_id="event-0"), a_claim()]
+        events = [an_admitted_event(event_id="event-0"), an_admitted_event()]
     found = try_law(events, permutations=25, rng=Random(1), law=BROKEN[law][0])
     assert isinstance(found, Counterexample)
     assert found.why == why
@@ -139,7 +142,10 @@ def test_law_that_is_no_function_is_an_error():
 
     with pytest.raises(NondeterministicLawError):
         try_law(
-            [a_claim()], permutations=5, rng=Random(1), law=OrderingLaw(decide=moody, merge=merge)
+            [an_admitted_event()],
+            permutations=5,
+            rng=Random(1),
+            law=OrderingLaw(decide=moody, merge=merge),
         )
 
 
@@ -163,15 +169,15 @@ def test_only_equal_states_have_equal_bytes(left: list[AdmittedEvent], right: li
 
 def test_instant_has_the_same_bytes_in_any_zone():
     """The digest is of instants, not of how a source writes them."""
-    turkish = a_claim(consent_date=NOON.astimezone(timezone(timedelta(hours=3))))
-    one, other = state_after([turkish]), state_after([a_claim()])
+    turkish = an_admitted_event(consent_date=NOON.astimezone(timezone(timedelta(hours=3))))
+    one, other = state_after([turkish]), state_after([an_admitted_event()])
     assert one == other
     assert canonical(one) == canonical(other)
 
 
 def test_digest_covers_every_field_of_every_key():
     """A change of any field is another digest; the order of keys is none."""
-    state = state_after([a_claim()])
+    state = state_after([an_admitted_event()])
     other = state_after([a_ret(recipient="+905550000002")])
     assert digest({"a": state, "b": other}) == digest({"b": other, "a": state})
     for changed in ({"source": None}, {"registrable": False}, {"law_version": 0}):

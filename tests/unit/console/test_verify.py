@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from izin.console.cli import app
 from izin.console.verify import command
 from izin.schemas.records import event_to_avro
-from tests.support.builders import NOON, PHONE, a_statement, an_event, an_iys_event
+from tests.support.builders import NOON, PHONE, an_event, an_iys_event, an_iys_origin
 from tests.unit.console.broken_laws import BROKEN, LAST_WINS
 
 RUNNER = CliRunner()
@@ -111,7 +111,7 @@ def test_verify_file_is_one_set(tmp_path: Path) -> None:
     events = [
         an_event(),
         an_event(event_id="event-2", status="RET", consent_date=None, received_at=None),
-        an_iys_event(event_id="event-3", iys=a_statement(transaction_id="t-1")),
+        an_iys_event(event_id="event-3", iys=an_iys_origin(transaction_id="t-1")),
     ]
     path = a_file(tmp_path, *map(event_to_avro, events), "")
     one = verified("--from", path, "--permutations", "60", "--workers", "1")

@@ -31,7 +31,7 @@ class Clock:
         return self.now
 
 
-def a_statement(**overrides: object) -> dict[str, Any]:
+def an_iys_origin(**overrides: object) -> dict[str, Any]:
     """Return an ONAY for text messages as JSON."""
     fields: dict[str, Any] = {
         "recipient": PHONE,
@@ -95,7 +95,7 @@ def pointers(answer: httpx.Response) -> set[tuple[str, str]]:
 
 async def test_single_record_is_published(client: httpx.AsyncClient, fake: FakePublisher):
     """202, once it is published, with its event id."""
-    answer = await post(client, a_statement())
+    answer = await post(client, an_iys_origin())
     assert answer.status_code == 202
     (event,) = fake.events
     assert answer.json()["events"] == [
@@ -110,7 +110,7 @@ async def test_list_publishes_the_valid_and_names_the_rest(
 ):
     """422 lists both: what was published, and what is wrong with the others."""
     answer = await post(
-        client, [a_statement(), a_statement(recipient="12"), a_statement(status="RET")]
+        client, [an_iys_origin(), an_iys_origin(recipient="12"), an_iys_origin(status="RET")]
     )
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
@@ -184,7 +184,7 @@ async def test_each_violation_is_named(
     violation: tuple[str, str],
 ):
     """Place, code and remedy, in both languages; nothing is published."""
-    body = {**a_statement(), **change}
+    body = {**an_iys_origin(), **change}
     answer = await post(client, {name: value for name, value in body.items() if value is not None})
     assert answer.status_code == 422
     assert violation in pointers(answer)
@@ -241,7 +241,7 @@ async def test_void_onay_is_published_with_a_violation(  # noqa: PLR0917  # case
     Before its brand is active there is no term, and a RET never expires.
     """
     directory.put(replace(directory.get(BRAND), activated_at=activated_at))
-    answer = await post(client, a_statement(consentDate="2026-02-02 12:00:00", status=status))
+    answer = await post(client, an_iys_origin(consentDate="2026-02-02 12:00:00", status=status))
     assert answer.status_code == 202
     (event,) = answer.json()["events"]
     assert [one["code"] for one in event["violations"]] == codes
@@ -252,7 +252,7 @@ async def test_void_onay_is_published_with_a_violation(  # noqa: PLR0917  # case
 async def test_ret_is_never_refused(client: httpx.AsyncClient, fake: FakePublisher):
     """Whatever else is wrong is listed beside its id."""
     answer = await post(
-        client, a_statement(status="RET", source=None, consentDate="x", colour="red")
+        client, an_iys_origin(status="RET", source=None, consentDate="x", colour="red")
     )
     assert answer.status_code == 202
     (event,) = answer.json()["events"]
@@ -297,7 +297,7 @@ async def test_body_without_records_is_a_problem(  # noqa: PLR0917  # cases
 
 async def test_duplicate_key_is_a_violation(client: httpx.AsyncClient):
     """The last would silently win in most JSON readers."""
-    body = json.dumps(a_statement())[:-1] + ', "status": "RET"}'
+    body = json.dumps(an_iys_origin())[:-1] + ', "status": "RET"}'
     answer = await client.post(
         "/v1/consents", content=body, headers={"Content-Type": "application/json"}
     )
@@ -307,9 +307,9 @@ async def test_duplicate_key_is_a_violation(client: httpx.AsyncClient):
 async def test_same_id_has_the_same_event_id(client: httpx.AsyncClient, fake: FakePublisher):
     """By the body's id, by Idempotency-Key, and by a dated reference."""
     for _ in range(2):
-        await post(client, a_statement(id="signup-1"))
-        await post(client, a_statement(), **{"Idempotency-Key": "key-1"})
-        await post(client, a_statement(ref="crm-1"))
+        await post(client, an_iys_origin(id="signup-1"))
+        await post(client, an_iys_origin(), **{"Idempotency-Key": "key-1"})
+        await post(client, an_iys_origin(ref="crm-1"))
     ids = [one.event_id for one in fake.events]
     assert ids[:3] == ids[3:]
     assert len(set(ids)) == 3
@@ -319,9 +319,9 @@ async def test_new_status_under_one_reference_is_another_event(
     client: httpx.AsyncClient, fake: FakePublisher
 ):
     """A customer number does not identify an event."""
-    await post(client, a_statement(ref="crm-1"))
-    await post(client, a_statement(ref="crm-1", status="RET"))
-    await post(client, a_statement(ref="crm-1", consentDate="2026-03-02 12:30:00"))
+    await post(client, an_iys_origin(ref="crm-1"))
+    await post(client, an_iys_origin(ref="crm-1", status="RET"))
+    await post(client, an_iys_origin(ref="crm-1", consentDate="2026-03-02 12:30:00"))
     assert len({one.event_id for one in fake.events}) == 3
 
 
@@ -329,7 +329,7 @@ async def test_reference_without_a_date_identifies_nothing(
     client: httpx.AsyncClient, fake: FakePublisher, moving: Clock
 ):
     """Otherwise a second consent, months after a RET, would be taken for the first."""
-    live = a_statement(ref="crm-1", consentDate=None, dateBasis="received")
+    live = an_iys_origin(ref="crm-1", consentDate=None, dateBasis="received")
     await post(client, live)
     moving.now += timedelta(minutes=1)
     await post(client, live)
@@ -342,7 +342,7 @@ async def test_retried_onay_counts_from_its_first_receipt(
     client: httpx.AsyncClient, fake: FakePublisher, moving: Clock
 ):
     """So that it cannot override a RET in between; a retried RET counts from now."""
-    yes = a_statement(id="signup-1", consentDate=None, dateBasis="received")
+    yes = an_iys_origin(id="signup-1", consentDate=None, dateBasis="received")
     for body in (yes, yes | {"status": "RET"}):
         await post(client, body)
         moving.now += timedelta(minutes=1)
@@ -362,7 +362,7 @@ async def test_request_without_a_token_is_401(
 ):
     """401, with the expected header."""
     async with make_client(TOKEN) as client:
-        answer = await post(client, a_statement(), **headers)
+        answer = await post(client, an_iys_origin(), **headers)
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
     assert TOKEN not in answer.text
@@ -372,7 +372,7 @@ async def test_request_without_a_token_is_401(
 async def test_intake_without_tokens_is_disabled(make_client: Callable[..., httpx.AsyncClient]):
     """And names the setting."""
     async with make_client() as client:
-        answer = await post(client, a_statement(), Authorization="Bearer ")
+        answer = await post(client, an_iys_origin(), Authorization="Bearer ")
     assert answer.status_code == 503
     assert "IZIN_INTAKE_TOKENS" in answer.text
 
@@ -380,7 +380,7 @@ async def test_intake_without_tokens_is_disabled(make_client: Callable[..., http
 async def test_unreachable_broker_gives_503(client: httpx.AsyncClient, fake: FakePublisher):
     """503 with Retry-After, never 202; health says so too."""
     fake.is_away = True
-    answer = await post(client, a_statement())
+    answer = await post(client, an_iys_origin())
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0
     assert (await client.get("/health")).status_code == 503
@@ -389,7 +389,7 @@ async def test_unreachable_broker_gives_503(client: httpx.AsyncClient, fake: Fak
 async def test_oversize_record_is_refused(client: httpx.AsyncClient, fake: FakePublisher):
     """The others of the list are taken."""
     fake.largest = 1000
-    answer = await post(client, [a_statement(), a_statement(evidence={"page": "x" * 2000})])
+    answer = await post(client, [an_iys_origin(), an_iys_origin(evidence={"page": "x" * 2000})])
     assert answer.status_code == 422
     assert pointers(answer) == {("/1", "IZIN-SIZE")}
     assert len(answer.json()["events"]) == 1
@@ -397,7 +397,7 @@ async def test_oversize_record_is_refused(client: httpx.AsyncClient, fake: FakeP
 
 async def test_health_metrics_and_unknown_paths_are_served(client: httpx.AsyncClient):
     """An unknown path names the endpoint."""
-    await post(client, a_statement())
+    await post(client, an_iys_origin())
     assert (await client.get("/health")).json() == {"status": "ok"}
     metrics = (await client.get("/metrics")).text
     assert 'izin_intake_requests_total{status="202"} 1.0' in metrics

@@ -9,7 +9,13 @@ from izin.producers.brand_directory import BrandDirectory, RegisteredBrand, Unkn
 from izin.producers.mapping import names
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.names import Field
-from izin.producers.mapping.records import AcceptedRecord, EventOrigin, RefusedRecord, judge, read
+from izin.producers.mapping.records import (
+    AcceptedRecord,
+    EventOrigin,
+    RefusedRecord,
+    read,
+    validate,
+)
 from tests.support.builders import BRAND, CUSTOMER, EMAIL, NOON, PHONE, a_key
 
 GOOD = {
@@ -32,13 +38,13 @@ def an_origin(*, is_live: bool = False) -> EventOrigin:
     )
 
 
-def judged(
+def validated(
     directory: BrandDirectory, *, is_live: bool = False, **changes: str | None
 ) -> AcceptedRecord | RefusedRecord:
-    """Return the judgement of the valid record with some fields changed, or omitted (None)."""
+    """Return the result for the valid record with some fields changed, or omitted (None)."""
     fields = {**GOOD, **{Field(name): value for name, value in changes.items()}}
     said = {name: value for name, value in fields.items() if value is not None}
-    return judge(read(said, DateRules()), directory, an_origin(is_live=is_live))
+    return validate(read(said, DateRules()), directory, an_origin(is_live=is_live))
 
 
 def codes(found: AcceptedRecord | RefusedRecord) -> set[tuple[str, str]]:
@@ -127,7 +133,7 @@ def test_recipient_types_and_sources_are_read():
 
 def test_valid_record_is_accepted(directory: BrandDirectory):
     """With its key, its customer and canonical values."""
-    found = judged(directory)
+    found = validated(directory)
     assert isinstance(found, AcceptedRecord)
     assert found.key == a_key()
     assert found.event.recipient == PHONE
@@ -139,27 +145,29 @@ def test_valid_record_is_accepted(directory: BrandDirectory):
 
 def test_onay_with_any_violation_is_not_accepted(directory: BrandDirectory):
     """Every violation is listed, ours and the law's."""
-    found = judged(directory, consent_date="03/04/2026 10:00:00", source="HS_UZAY", type="FAKS")
+    found = validated(directory, consent_date="03/04/2026 10:00:00", source="HS_UZAY", type="FAKS")
     assert isinstance(found, RefusedRecord)
     assert codes(found) == {("consent_date", "H158"), ("source", "H119"), ("type", "H117")}
 
 
 def test_onay_without_a_date_is_refused(directory: BrandDirectory):
     """No date is assumed, unless the recipient acts right now."""
-    assert codes(judged(directory, consent_date=None)) == {("consent_date", "H112")}
-    live = judged(directory, consent_date=None, is_live=True)
+    assert codes(validated(directory, consent_date=None)) == {("consent_date", "H112")}
+    live = validated(directory, consent_date=None, is_live=True)
     assert isinstance(live, AcceptedRecord)
     assert live.event.consent_date == NOON + timedelta(hours=1)
 
 
 def test_live_record_with_an_unreadable_date_is_refused(directory: BrandDirectory):
     """It states a date, only we cannot read it."""
-    assert codes(judged(directory, consent_date="dün", is_live=True)) == {("consent_date", "H158")}
+    assert codes(validated(directory, consent_date="dün", is_live=True)) == {
+        ("consent_date", "H158")
+    }
 
 
 def test_ret_with_an_unreadable_date_is_accepted_without_it(directory: BrandDirectory):
     """It counts from its receipt, and the violation says why İYS would not accept it."""
-    found = judged(directory, status="HAYIR", consent_date="geçen hafta")
+    found = validated(directory, status="HAYIR", consent_date="geçen hafta")
     assert isinstance(found, AcceptedRecord)
     assert found.event.consent_date is None
     assert found.event.date_basis == DateBasis.RECEIVED
@@ -168,7 +176,7 @@ def test_ret_with_an_unreadable_date_is_accepted_without_it(directory: BrandDire
 
 def test_ret_with_everything_else_wrong_is_accepted(directory: BrandDirectory):
     """Only its key must be readable."""
-    found = judged(
+    found = validated(
         directory, status="RET", consent_date="x", source="x", retailer_code="x", sequence="x"
     )
     assert isinstance(found, AcceptedRecord)
@@ -177,7 +185,7 @@ def test_ret_with_everything_else_wrong_is_accepted(directory: BrandDirectory):
 
 def test_ret_without_a_readable_key_is_refused(directory: BrandDirectory):
     """There is no recipient it could apply to."""
-    assert codes(judged(directory, status="RET", recipient="12")) == {("recipient", "H121")}
+    assert codes(validated(directory, status="RET", recipient="12")) == {("recipient", "H121")}
 
 
 @pytest.mark.parametrize(
@@ -193,21 +201,21 @@ def test_ret_without_a_readable_key_is_refused(directory: BrandDirectory):
 def test_unregistered_brand_is_refused(directory: BrandDirectory, code: str | None, expected: str):
     """Named, whatever the status."""
     for status in ("ONAY", "RET"):
-        assert codes(judged(directory, brand_code=code, status=status)) == {
+        assert codes(validated(directory, brand_code=code, status=status)) == {
             ("brand_code", expected)
         }
 
 
 def test_unknown_brand_hides_no_other_violation(directory: BrandDirectory):
     """The source corrects all in one go."""
-    found = judged(directory, brand_code="999999", type="FAKS")
+    found = validated(directory, brand_code="999999", type="FAKS")
     assert codes(found) == {("brand_code", "IZIN-BRAND-UNKNOWN"), ("type", "H117")}
 
 
 def test_channel_selects_phone_or_email(directory: BrandDirectory):
     """With both filled in, the channel says which is meant."""
     both: dict[str, str | None] = {"recipient": None, "phone": PHONE, "email": EMAIL}
-    by_text, by_mail = judged(directory, **both), judged(directory, **both, type="E-POSTA")
+    by_text, by_mail = validated(directory, **both), validated(directory, **both, type="E-POSTA")
     assert isinstance(by_text, AcceptedRecord)
     assert isinstance(by_mail, AcceptedRecord)
     assert (by_text.key.recipient, by_mail.key.recipient) == (PHONE, EMAIL)
@@ -215,16 +223,16 @@ def test_channel_selects_phone_or_email(directory: BrandDirectory):
 
 def test_two_recipients_are_a_violation(directory: BrandDirectory):
     """Which one is meant cannot be known."""
-    found = judged(directory, phone="+905550000002")
+    found = validated(directory, phone="+905550000002")
     assert codes(found) == {("recipient", "IZIN-TWO-RECIPIENTS")}
 
 
 def test_retailers_are_read(directory: BrandDirectory):
     """Lists are read with the separators in use."""
-    found = judged(directory, retailer_code="12345678", retailer_access="12345678|87654321")
+    found = validated(directory, retailer_code="12345678", retailer_access="12345678|87654321")
     assert isinstance(found, AcceptedRecord)
     assert found.event.retailer_access == (12345678, 87654321)
-    wrong = judged(directory, retailer_access="12345678,x")
+    wrong = validated(directory, retailer_access="12345678,x")
     assert codes(wrong) == {("retailer_access", "IZIN-NOT-A-NUMBER")}
 
 

@@ -14,7 +14,7 @@ from izin.schemas.codec import Codec
 from izin.sinks.ingest.decision_reader import DecisionReader
 from izin.sinks.ingest.simple_decisions import FastApply
 from izin.sinks.record import apply
-from tests.support.builders import NOON, a_decision_record, a_statement, an_event
+from tests.support.builders import NOON, a_decision_record, an_event, an_iys_origin
 
 CODEC = Codec()
 READER = DecisionReader(CODEC)
@@ -33,7 +33,7 @@ _EVENTS = st.builds(
     notice_version=st.sampled_from([None, "2026-1"]),
     import_id=st.sampled_from([None, "f00"]),
     retailer_code=st.sampled_from([None, None, None, 11111111]),
-    iys=st.sampled_from([None, None, None, a_statement()]),
+    iys=st.sampled_from([None, None, None, an_iys_origin()]),
 )
 
 

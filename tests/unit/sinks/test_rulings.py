@@ -22,10 +22,10 @@ from tests.support.builders import (
     CUSTOMER,
     NOON,
     PHONE,
-    a_claim,
     a_decision_record,
     a_key,
-    a_statement,
+    an_admitted_event,
+    an_iys_origin,
 )
 from tests.support.iys_codes import CORE_CODES
 
@@ -43,7 +43,7 @@ def decided(entry: ConsentRow | None = None, **overrides: object) -> ConsentRow:
     """Return the row after one decision, as the law takes an event with these fields."""
     from izin.consent.ordering import decide  # noqa: PLC0415 - the law's own, used here alone
 
-    decision = decide(None, a_claim(**overrides))
+    decision = decide(None, an_admitted_event(**overrides))
     return apply.decided(entry, a_decision_record(decision), NOW)
 
 
@@ -145,7 +145,9 @@ def test_an_older_decision_only_moves_the_latest_instants():
 
 def test_what_iys_says_in_an_event_is_its_statement():
     """The decision of a pushed RET tells the ledger what İYS holds: there is nothing to tell."""
-    entry = decided(event_id="iys", status="RET", source="IYS_WEB", origin="iys", iys=a_statement())
+    entry = decided(
+        event_id="iys", status="RET", source="IYS_WEB", origin="iys", iys=an_iys_origin()
+    )
     after = ruling.rule_row(entry, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
     assert (after.registered, after.state, after.verified_by) == ("RET", "not_needed", "push")
 

@@ -157,10 +157,10 @@ def test_poison_in_the_fold_is_dead_lettered_without_effects(
     """A record on which the decision stumbles is a dead letter, and a RET among them an alarm."""
     decide = order.decide
 
-    def stumble(current: Consent | None, claim: AdmittedEvent) -> Decision:
-        if claim.event.event_id == "poison":
+    def stumble(current: Consent | None, admitted: AdmittedEvent) -> Decision:
+        if admitted.event.event_id == "poison":
             raise ZeroDivisionError
-        return decide(current, claim)
+        return decide(current, admitted)
 
     monkeypatch.setattr(order, "decide", stumble)
     effects = HARNESS.fold(

@@ -12,9 +12,9 @@ from izin.consent.errors import UnreadableKeyError
 from izin.consent.model import Channel, Consent, ConsentKey, OriginRank, RecipientType, Status
 from izin.consent.ordering import decide
 from izin.streams.state.packing import Packing, facts_of
-from tests.support.builders import a_claim, a_key
+from tests.support.builders import a_key, an_admitted_event
 
-ONAY = decide(None, a_claim(event_id=str(UUID(int=7)))).consent
+ONAY = decide(None, an_admitted_event(event_id=str(UUID(int=7)))).consent
 
 INSTANTS = st.datetimes(
     min_value=datetime(1, 1, 2),  # noqa: DTZ001 - given a zone beside

@@ -22,10 +22,10 @@ from izin.streams.state.folder_lock import LOCK_FILE
 from izin.streams.state.packing import LAYOUT
 from izin.streams.state.rocks import RocksFolder, RocksState
 from izin.streams.state.state import MemoryState
-from tests.support.builders import a_claim, a_key
+from tests.support.builders import a_key, an_admitted_event
 from tests.support.order_harness import apply, consent_of
 
-ONAY = decide(None, a_claim()).consent
+ONAY = decide(None, an_admitted_event()).consent
 KEY = ONAY.key.encode()
 HOME = "cluster/topic"
 
@@ -66,10 +66,10 @@ from dataclasses import replace
 from pathlib import Path
 from izin.consent.ordering import decide
 from izin.streams.state.rocks import RocksFolder
-from tests.support.builders import a_claim, a_key
+from tests.support.builders import an_admitted_event, a_key
 from tests.support.order_harness import apply
 
-onay = decide(None, a_claim()).consent
+onay = decide(None, an_admitted_event()).consent
 state = RocksFolder(Path(sys.argv[1])).state(0)
 state.open("cluster/topic")
 for number in range(10**9):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tools.mutants import judge
+from tools.mutants import check
 
 
 @pytest.mark.parametrize(("killed", "code", "word"), [(89, 0, "ok"), (88, 1, "short")])
@@ -11,6 +11,6 @@ def test_fewer_than_nine_in_ten_killed_mutants_are_short(
 ) -> None:
     """A mutant that never ends counts as killed; skipped ones do not count."""
     stats = {"killed": killed, "timeout": 1, "total": 110, "skipped": 10}
-    assert judge(stats) == code
+    assert check(stats) == code
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == f"law-mutants: {killed + 1} % (bar ≥ 90 %) {word}"

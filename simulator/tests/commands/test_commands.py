@@ -16,7 +16,7 @@ from simulator_harness.client import BRAND_CODE, IYS_CODE, PHONE
 from simulator_harness.live import listening, new_state
 
 COMMANDS = sorted(get_command(app).commands)
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 AT_THE_BRAND = ("--brand", str(BRAND_CODE), "--type", "MESAJ")
 
 
