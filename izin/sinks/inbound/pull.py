@@ -161,7 +161,7 @@ class Puller:
             changes = UnitOfWork(self.tools.topic_messages, now=now)
             for one in seen:
                 statement = observation_of(one.event, one.key)
-                changes.note(_observation(one, stream, now))
+                changes.add_movement(_observation(one, stream, now))
                 if statement is None:
                     continue
                 key = str(one.key)
@@ -171,7 +171,7 @@ class Puller:
                 ruled = ruling.rule_row(
                     heard, brand, now, calendar=self.tools.ledger.calendar, observing=True
                 )
-                entries[key] = changes.rule(before_entry, ruled)
+                entries[key] = changes.apply(before_entry, ruled)
             await changes.write(connection)
 
 

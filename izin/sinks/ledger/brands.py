@@ -141,7 +141,7 @@ async def _settle_retailers(
             settled = await retailers.settle(connection, brand_code, size=_CHUNK)
             changes = UnitOfWork(topic_messages, now=now)
             for one in settled:
-                changes.note(
+                changes.add_movement(
                     Movement(
                         kind="act",
                         customer_id=one["customer_id"],
@@ -217,13 +217,13 @@ def _look_again(
         changes.put(entry, ruling.with_terms(entry, brand, now, calendar=calendar))
         return False
     if entry.state is State.PARKED and by is not None:
-        changes.note(_released(entry, by, now))
+        changes.add_movement(_released(entry, by, now))
         entry_now = ruling.requeue(entry)
     elif entry.state is State.PARKED:
         entry_now = transition(entry, Event.REQUEUE)
     else:
         entry_now = entry
-    changes.rule(entry, ruling.rule_row(entry_now, brand, now, calendar=calendar))
+    changes.apply(entry, ruling.rule_row(entry_now, brand, now, calendar=calendar))
     return True
 
 

@@ -103,7 +103,7 @@ async def intend(  # noqa: PLR0913 - what is told, how, and by whom
     number = row["id"]
     renumbered = tuple(item._replace(place=place) for place, item in enumerate(items))
     await copy(connection, _SQL["intend-items"], item_rows(number, renumbered))
-    changes.record(calls(number, kind, renumbered, microseconds(now)))
+    changes.add_history(calls(number, kind, renumbered, microseconds(now)))
     return Submission(
         id=number,
         brand=brand,

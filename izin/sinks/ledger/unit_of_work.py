@@ -58,12 +58,12 @@ class UnitOfWork:
             self._messages.append(message)
         self._after[key] = written
         for outcome in self._announcer.outcomes(before, written, self.now):
-            self.tell(outcome)
+            self.add_outcome(outcome)
         if is_breach(before, written, self.now):
-            self.note(_breach(written, self.now))
+            self.add_movement(_breach(written, self.now))
         return written
 
-    def tell(self, outcome: Outcome) -> None:
+    def add_outcome(self, outcome: Outcome) -> None:
         """Have ``outcome`` published and recorded."""
         self._messages.append(self._announcer.outcome(outcome))
         self._movements.append(
@@ -83,13 +83,13 @@ class UnitOfWork:
         """Have ``event``, which the sinks originate, published."""
         self._messages.append(self._announcer.event(event, key, self.now))
 
-    def rule(self, before: ConsentRow | None, ruled: RuledRow) -> ConsentRow:
+    def apply(self, before: ConsentRow | None, ruled: RuledRow) -> ConsentRow:
         """Have the row stand as it was ruled, and publish what rescues it."""
         if ruled.rescue is not None:
             self.publish(ruled.rescue, ruled.entry.consent_key)
         return self.put(before, ruled.entry)
 
-    def note(self, movement: Movement) -> None:
+    def add_movement(self, movement: Movement) -> None:
         """Have ``movement`` recorded; a repetition of a known source changes nothing."""
         self._movements.append(movement)
 
@@ -99,7 +99,7 @@ class UnitOfWork:
         """
         self._due_actions.update(due_actions)
 
-    def record(self, facts: Iterable[Fact]) -> None:
+    def add_history(self, facts: Iterable[Fact]) -> None:
         """Have ``facts``, which are known to be new, recorded."""
         self._facts.extend(facts)
 

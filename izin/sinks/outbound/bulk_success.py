@@ -105,7 +105,7 @@ class BulkSuccesses:
                 saving = self._save(connection, group, members)
                 _, (made, facts) = await while_waiting(saving, self._settled_rows(group, members))
                 messages += made
-                changes.record(facts)
+                changes.add_history(facts)
         if messages:
             await copy(connection, _OUTBOX["copy"], messages)
             await connection.execute(f"NOTIFY {notifications.OUTBOX}")

@@ -250,7 +250,7 @@ class SubmissionRecovery:
                     calendar=self.tools.ledger.calendar,
                     answered=mine,
                 )
-                changes.rule(entry, ruled)
+                changes.apply(entry, ruled)
             await changes.write(connection)
 
     async def _later(self, submission: Submission, at: datetime) -> None:

@@ -74,11 +74,11 @@ async def save_results(
                 await asyncio.sleep(0)
             if item.place in counted:
                 applied = applied_by_place[item.place]
-                entries[item.key] = changes.rule(entries[item.key], applied.ruled)
+                entries[item.key] = changes.apply(entries[item.key], applied.ruled)
                 if applied.outcome is not None:
-                    changes.tell(replace(applied.outcome, request_id=request_id))
+                    changes.add_outcome(replace(applied.outcome, request_id=request_id))
                 at = microseconds(now)
-                changes.record([answered(submission, item, answers[item.place], at)])
+                changes.add_history([answered(submission, item, answers[item.place], at)])
         account = tools.lease_owner.account
         await _stops(connection, submission, answers, applied_by_place, account=account, now=now)
         await changes.write(connection)

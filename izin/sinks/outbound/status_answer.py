@@ -100,7 +100,7 @@ def rule(
     after = ruled.entry
     if entry.code is not None and entry.state is State.UNKNOWN and after.action is Action.SEND:
         if heard.desired_status == Status.RET:
-            changes.rule(entry, ruling.rescue_refused(heard, "register-is-newer", entry.code, now))
+            changes.apply(entry, ruling.rescue_refused(heard, "register-is-newer", entry.code, now))
         else:
             changes.put(entry, ruling.refuse(heard, "register-is-newer", entry.code))
         return
@@ -115,7 +115,7 @@ def rule(
             wait = timedelta(0)
         changes.put(entry, after.replace(attempts=query_count, next_attempt_at=now + wait))
         return
-    changes.rule(entry, ruled)
+    changes.apply(entry, ruled)
 
 
 def observation(entry: ConsentRow, statement: Statement, now: datetime) -> Movement:

@@ -219,7 +219,7 @@ class StatusQuerier:
             changes = UnitOfWork(self.tools.topic_messages, now=now)
             for key, entry in entries.items():
                 statement = said[key]
-                changes.note(status_answer.observation(entry, statement, now))
+                changes.add_movement(status_answer.observation(entry, statement, now))
                 heard = replace(
                     apply.observed(entry, statement), lease_owner=None, lease_until=None
                 )
