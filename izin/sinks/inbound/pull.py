@@ -117,7 +117,7 @@ class Puller:
         if stream is Stream.HS:
             told = [(str(key), event.status, event.consent_date) for event, key in keyed]
             async with self.tools.ledger.transaction() as connection:
-                ours = await submissions.ours(connection, told)
+                ours = await submissions.submitted_by_us(connection, told)
         seen = [
             _Seen(event=event, key=key, is_ours=place in ours)
             for place, (event, key) in enumerate(keyed)

@@ -68,7 +68,7 @@ async def of_codes(connection: Connection, codes: Collection[int]) -> dict[int, 
 async def note_unknown(connection: Connection, codes: Collection[int], *, now: datetime) -> None:
     """Note brands that the registry does not know, so that what is kept of them is found."""
     values = {"codes": sorted(codes), "now": now}
-    await connection.execute(_SQL["note-unknown"], values)
+    await connection.execute(_SQL["add-unknown"], values)
 
 
 async def every(ledger: Ledger) -> tuple[Brand, ...]:
@@ -80,16 +80,16 @@ async def providers(ledger: Ledger, lease_owner: LeaseOwner, before: datetime) -
     """Return the İYS codes of providers that ``holder`` tells for and whose subscription was not
     asked for since ``before``.
     """
-    rows = await ledger.fetch(_SQL["to-ask-about"], {"before": before, **lease_owner.who})
+    rows = await ledger.fetch(_SQL["to-query"], {"before": before, **lease_owner.who})
     return tuple(row["iys_code"] for row in rows)
 
 
-async def subscribed(
+async def set_subscription(
     ledger: Ledger, iys_code: int, found: Subscription, *, now: datetime
 ) -> tuple[Brand, ...]:
     """Keep what İYS showed of a provider's subscription; return its brands."""
     rows = await ledger.fetch(
-        _SQL["subscribed"],
+        _SQL["save-subscription"],
         {
             "iys_code": iys_code,
             "subscription": found.status,
@@ -121,7 +121,7 @@ async def requeue(  # noqa: PLR0913 - what is looked at again, and by whose orde
         return await _settle_retailers(ledger, topic_messages, brand_code, by=by, now=now)
     if reason in {None, QUOTA_SPENT}:
         async with ledger.transaction() as connection:
-            await suspensions.lift(connection, brand_code, EVERY, Status.ONAY, account=None)
+            await suspensions.resume(connection, brand_code, EVERY, Status.ONAY, account=None)
     return await _each(
         ledger,
         topic_messages,

@@ -9,7 +9,7 @@ from izin.iys.wire_format.consents import ConsentItem
 from izin.sinks.ledger.db.connection import Connection, copy, while_waiting
 from izin.sinks.ledger.db.copy_format import microseconds
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.calls import calls, item_rows
+from izin.sinks.ledger.history.calls import call_facts, item_rows
 from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.claimed_row import ClaimedRow
@@ -44,7 +44,7 @@ async def claim(  # noqa: PLR0913 - what is told, how, and by whom
     """
     values = {"places": [one.ctid for one in taken], "now": changes.now}
     in_flight_row, (said, items) = await while_waiting(
-        connection.execute(_CONSENTS["fly"], values), _said(taken)
+        connection.execute(_CONSENTS["claim-rows"], values), _said(taken)
     )
     if in_flight_row.rowcount != len(taken):
         raise ConcurrentChangeError("a row was changed by another process")
@@ -103,7 +103,7 @@ async def intend(  # noqa: PLR0913 - what is told, how, and by whom
     number = row["id"]
     renumbered = tuple(item._replace(place=place) for place, item in enumerate(items))
     await copy(connection, _SQL["intend-items"], item_rows(number, renumbered))
-    changes.add_history(calls(number, kind, renumbered, microseconds(now)))
+    changes.add_history(call_facts(number, kind, renumbered, microseconds(now)))
     return Submission(
         id=number,
         brand=brand,

@@ -76,7 +76,7 @@ async def margins(ledger: Ledger, *, now: datetime) -> tuple[Margin, ...]:
 
 async def suspended_opt_outs(ledger: Ledger) -> tuple[SuspendedOptOuts, ...]:
     """Return which opt-outs a stop or a stopped brand keeps from İYS."""
-    return tuple(SuspendedOptOuts(**row) for row in await ledger.fetch(_SQL["kept-opt-outs"]))
+    return tuple(SuspendedOptOuts(**row) for row in await ledger.fetch(_SQL["suspended-opt-outs"]))
 
 
 async def open_opt_outs(ledger: Ledger, brand_code: int) -> tuple[OpenOptOut, ...]:

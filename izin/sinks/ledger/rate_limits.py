@@ -212,12 +212,12 @@ class LedgerPacer:
     async def _take_of_hour(self, operation: str, room: int) -> None:
         values = {"address": self._address, "operation": operation, "room": room}
         async with self._ledger.transaction() as connection:
-            await connection.execute(_SQL["hold"], values)
+            await connection.execute(_SQL["lock"], values)
             taken = await (await connection.execute(_SQL["take-of-hour"], values)).fetchone()
             if taken is not None:
                 return
             frees = await (await connection.execute(_SQL["hour-frees-at"], values)).fetchone()
-            await connection.execute(_SQL["forget-minutes"], values)
+            await connection.execute(_SQL["delete-minutes"], values)
         seconds = 60.0 if frees is None else frees["seconds"]
         raise ThrottledError(
             f"the hour's calls of {operation} are spent", retry_after=timedelta(seconds=seconds)

@@ -61,7 +61,7 @@ class RegisterRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fact:
+class RecordedFact:
     """One movement of a key's history, and where in which chain it stands."""
 
     shard: int
@@ -81,8 +81,8 @@ class Fact:
 class History:
     """Everything of a recipient: how its keys stand, and what happened to them, in order."""
 
-    entries: tuple[ConsentRow, ...]
-    facts: tuple[Fact, ...]
+    rows: tuple[ConsentRow, ...]
+    facts: tuple[RecordedFact, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +124,7 @@ class Backlog:
     """What is still to be told, in groups that share their deadlines."""
 
     ready: tuple[DueGroup, ...]
-    held: tuple[DueGroup, ...]
+    suspended: tuple[DueGroup, ...]
     """Kept from İYS by a stop, or because the brand is stopped."""
 
 
@@ -167,8 +167,8 @@ async def backlog(ledger: Ledger) -> Backlog:
             expires_at=row["expires_at"],
             count=row["count"],
         )
-        groups[row["held"]].append(owed)
-    return Backlog(ready=tuple(groups[False]), held=tuple(groups[True]))
+        groups[row["suspended"]].append(owed)
+    return Backlog(ready=tuple(groups[False]), suspended=tuple(groups[True]))
 
 
 async def ingested(ledger: Ledger) -> dict[tuple[str, int], int]:
@@ -202,16 +202,16 @@ async def history(ledger: Ledger, recipient: str) -> History:
     """Return everything of a recipient (normalised), or of a canonical key, in order."""
     is_key = recipient.count("/") >= 3  # noqa: PLR2004 - brand_code/type/recipient_type/recipient
     keys = [recipient] if is_key else list(await keys_of(ledger, recipient))
-    entries = await ledger.fetch(_SQL["standing"], {"keys": keys})
+    rows = await ledger.fetch(_SQL["rows"], {"keys": keys})
     facts = await ledger.fetch(_SQL["history"], {"keys": keys})
     return History(
-        entries=tuple(ConsentRow.from_row(row) for row in entries),
+        rows=tuple(map(ConsentRow.from_row, rows)),
         facts=tuple(map(_fact, facts)),
     )
 
 
-def _fact(row: Mapping[str, Any]) -> Fact:
+def _fact(row: Mapping[str, Any]) -> RecordedFact:
     columns = {name: value for name, value in row.items() if name != "decision"}
     if row["decision"] is not None:
         columns |= decision_columns(row["decision"])
-    return Fact(**columns)
+    return RecordedFact(**columns)

@@ -29,9 +29,9 @@ _SQL = statements("retailers")
 class Step(Enum):
     """What a change of a row means to its retailers."""
 
-    TOLD = auto()
+    REGISTERED = auto()
     """İYS took the consent, and its retailers with it."""
-    WANTED = auto()
+    DESIRED = auto()
     """İYS holds the consent and was not told of this statement."""
     ENDED = auto()
     """İYS does not hold the consent any more."""
@@ -62,7 +62,7 @@ def step(before: ConsentRow | None, after: ConsentRow) -> Step | None:
     same = before is not None and after.is_of(before.desired_event_id, before.desired_status)
     if same and before is not None and before.state == after.state:
         return None
-    return Step.TOLD if after.state is State.ACCEPTED else Step.WANTED
+    return Step.REGISTERED if after.state is State.ACCEPTED else Step.DESIRED
 
 
 async def write(
@@ -70,14 +70,14 @@ async def write(
 ) -> None:
     """Keep what became of retailers, key by key."""
     rows: dict[Step, list[ConsentRow]] = {one: [] for one in Step}
-    for one, entry in steps:
-        rows[one].append(entry)
-    for one, query in ((Step.TOLD, "told"), (Step.WANTED, "wanted")):
+    for one, row in steps:
+        rows[one].append(row)
+    for one, query in ((Step.REGISTERED, "registered"), (Step.DESIRED, "desired")):
         if rows[one]:
-            values = {"rows": orjson.dumps([_row(entry) for entry in rows[one]]).decode()}
+            values = {"rows": orjson.dumps([_row(row) for row in rows[one]]).decode()}
             await connection.execute(_SQL[query], {**values, "now": now})
     if rows[Step.ENDED]:
-        keys = [entry.key for entry in rows[Step.ENDED]]
+        keys = [row.key for row in rows[Step.ENDED]]
         await connection.execute(_SQL["ended"], {"keys": keys})
 
 
@@ -97,14 +97,14 @@ async def differences(ledger: Ledger, brand_code: int) -> tuple[Difference, ...]
     return tuple(Difference(**row) for row in rows)
 
 
-def _row(entry: ConsentRow) -> dict[str, object]:
-    access = entry.retailer_access
+def _row(row: ConsentRow) -> dict[str, object]:
+    access = row.retailer_access
     return {
-        "key": entry.key,
-        "customer_id": entry.customer_id,
-        "brand_code": entry.brand_code,
-        "channel": entry.channel,
-        "event_id": entry.desired_event_id,
-        "code": entry.retailer_code,
+        "key": row.key,
+        "customer_id": row.customer_id,
+        "brand_code": row.brand_code,
+        "channel": row.channel,
+        "event_id": row.desired_event_id,
+        "code": row.retailer_code,
         "access": None if access is None else sorted(set(access)),
     }

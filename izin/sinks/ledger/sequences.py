@@ -35,7 +35,7 @@ class Missing:
     """How many more are no longer looked for: the origin's numbers do not run one by one."""
 
 
-async def keep(connection: Connection, came: Mapping[Origin, Sequence[Run]]) -> None:
+async def save(connection: Connection, came: Mapping[Origin, Sequence[Run]]) -> None:
     """Have the ledger know what ``came``, in order of the numbers."""
     if not came:
         return

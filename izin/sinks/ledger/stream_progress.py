@@ -27,9 +27,9 @@ class StreamProgress:
         return now - self.last_pulled_at > STALE_AFTER
 
 
-async def heard(ledger: Ledger) -> tuple[StreamProgress, ...]:
+async def read(ledger: Ledger) -> tuple[StreamProgress, ...]:
     """Return until when the streams of the brands that are told were read."""
-    return tuple(StreamProgress(**row) for row in await ledger.fetch(_SQL["heard"]))
+    return tuple(StreamProgress(**row) for row in await ledger.fetch(_SQL["last-pulled"]))
 
 
 async def query_again(ledger: Ledger, brand_code: int, *, now: datetime) -> None:
@@ -39,5 +39,5 @@ async def query_again(ledger: Ledger, brand_code: int, *, now: datetime) -> None
     after: str | None = ""
     while after is not None:
         values = {"brand_code": brand_code, "after": after, "now": now}
-        (row,) = await ledger.fetch(_SQL["ask-anew"], values)
+        (row,) = await ledger.fetch(_SQL["query-again"], values)
         after = row["last"]

@@ -23,7 +23,7 @@ _SQL = statements("submissions")
 _CONSENTS = statements("consents")
 
 
-async def taken(  # noqa: PLR0913 - İYS's receipt of a batch
+async def acknowledge(  # noqa: PLR0913 - İYS's receipt of a batch
     connection: Connection,
     submission: Submission,
     request_id: str,
@@ -40,7 +40,7 @@ async def taken(  # noqa: PLR0913 - İYS's receipt of a batch
         "now": now,
         "next_poll_at": next_poll_at,
     }
-    if await (await connection.execute(_SQL["taken"], values)).fetchone() is None:
+    if await (await connection.execute(_SQL["acknowledge"], values)).fetchone() is None:
         raise ConcurrentChangeError(f"submission {submission.id} was answered before")
     told = {
         "keys": [item.key for item in submission.items],
@@ -88,7 +88,7 @@ async def withdraw(
         raise ConcurrentChangeError(f"submission {submission.id} was taken up by another")
 
 
-async def lost(
+async def mark_unknown(
     connection: Connection,
     submission: Submission,
     *,
@@ -97,7 +97,7 @@ async def lost(
 ) -> None:
     """Note that no answer came, unless another process has taken the submission up meanwhile."""
     values = {"id": submission.id, "next_poll_at": next_poll_at, "owner": lease_owner.owner}
-    await connection.execute(_SQL["lost"], values)
+    await connection.execute(_SQL["mark-unknown"], values)
 
 
 async def renew(
@@ -132,7 +132,7 @@ async def poll_later(
 ) -> None:
     """Have the submission looked at again later, unless it is another's by now."""
     values = {"id": submission.id, "next_poll_at": next_poll_at, "owner": lease_owner.owner}
-    await connection.execute(_SQL["ask-again"], values)
+    await connection.execute(_SQL["poll-later"], values)
 
 
 async def unanswered(
@@ -178,7 +178,7 @@ async def release(connection: Connection, *, owner: str, now: datetime) -> None:
     await connection.execute(_SQL["release"], {"owner": owner, "now": now})
 
 
-async def ours(
+async def submitted_by_us(
     connection: Connection, told: Sequence[tuple[str, str, datetime | None]]
 ) -> frozenset[int]:
     """Return which of these (key, status, consent date) we told İYS, by their place from 0."""
@@ -187,7 +187,7 @@ async def ours(
         "statuses": [status for _, status, _ in told],
         "consent_dates": [date for _, _, date in told],
     }
-    found = await (await connection.execute(_SQL["ours"], values)).fetchall()
+    found = await (await connection.execute(_SQL["submitted-by-us"], values)).fetchall()
     return frozenset(row["place"] - 1 for row in found)
 
 

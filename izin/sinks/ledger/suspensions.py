@@ -20,12 +20,12 @@ _SQL = statements("suspensions")
 _CURSORS = statements("stream_progress")
 
 
-async def stops(ledger: Ledger) -> tuple[Suspension, ...]:
+async def every(ledger: Ledger) -> tuple[Suspension, ...]:
     """Return what is kept from İYS, and why."""
-    return tuple(Suspension(**row) for row in await ledger.fetch(_SQL["stops"]))
+    return tuple(Suspension(**row) for row in await ledger.fetch(_SQL["all"]))
 
 
-async def stop(  # noqa: PLR0913 - what is stopped, why, and until when
+async def suspend(  # noqa: PLR0913 - what is stopped, why, and until when
     connection: Connection,
     brand: Brand,
     *,
@@ -42,7 +42,7 @@ async def stop(  # noqa: PLR0913 - what is stopped, why, and until when
     then ever less often.
     """
     await connection.execute(
-        _SQL["stop"],
+        _SQL["suspend"],
         {
             "brand_code": brand.brand_code,
             "iys_code": brand.iys_code,
@@ -57,15 +57,15 @@ async def stop(  # noqa: PLR0913 - what is stopped, why, and until when
     )
 
 
-async def try_now(ledger: Ledger, brand_code: int, *, now: datetime) -> int:
+async def recheck_now(ledger: Ledger, brand_code: int, *, now: datetime) -> int:
     """Let one record of each of the brand's stops be tried at once; return how many stops.
 
     What a person said is not tried: it is taken back.
     """
-    return len(await ledger.fetch(_SQL["try-now"], {"brand_code": brand_code, "now": now}))
+    return len(await ledger.fetch(_SQL["recheck-now"], {"brand_code": brand_code, "now": now}))
 
 
-async def may_try(  # noqa: PLR0913 - what is tried, and when again
+async def may_submit(  # noqa: PLR0913 - what is tried, and when again
     connection: Connection,
     brand_code: int,
     channel: str,
@@ -77,7 +77,7 @@ async def may_try(  # noqa: PLR0913 - what is tried, and when again
 ) -> bool | None:
     """Return whether records may be told: True all, None a single one as a try, False none."""
     scope = {"brand_code": brand_code, "channel": channel, "status": status}
-    standing = await (await connection.execute(_SQL["standing"], scope)).fetchone()
+    standing = await (await connection.execute(_SQL["is-suspended"], scope)).fetchone()
     if standing is None or not standing["exists"]:
         return True
     values = {**scope, "account": account, "now": now, "recheck_at": recheck_at}
@@ -85,7 +85,7 @@ async def may_try(  # noqa: PLR0913 - what is tried, and when again
     return None if taken is not None else False
 
 
-async def lift(  # noqa: PLR0913 - of whom, what, and how it is known
+async def resume(  # noqa: PLR0913 - of whom, what, and how it is known
     connection: Connection,
     brand_code: int,
     channel: str,
@@ -99,7 +99,7 @@ async def lift(  # noqa: PLR0913 - of whom, what, and how it is known
     for new ONAYs.
     """
     lifted = await connection.execute(
-        _SQL["lift"],
+        _SQL["resume"],
         {
             "brand_code": brand_code,
             "channel": channel,
@@ -117,7 +117,7 @@ async def _pull_anew(connection: Connection, brand_codes: Collection[int]) -> No
     """Have the streams of brands pulled from the start of İYS's window: it left out of its pages
     what might not be read while a right to one channel was lost.
     """
-    await connection.execute(_CURSORS["begin-anew"], {"brand_codes": list(brand_codes)})
+    await connection.execute(_CURSORS["restart"], {"brand_codes": list(brand_codes)})
 
 
 async def is_suspended_by_operator(
@@ -125,7 +125,7 @@ async def is_suspended_by_operator(
 ) -> bool:
     """Return whether a person has said that such records are not to be told."""
     scope = {"brand_code": brand_code, "channel": channel, "status": status}
-    row = await (await connection.execute(_SQL["is-kept"], scope)).fetchone()
+    row = await (await connection.execute(_SQL["is-suspended-by-operator"], scope)).fetchone()
     return row is not None and bool(row["exists"])
 
 
@@ -146,9 +146,9 @@ async def set_rights(
     reason = f"the brand registry says there is no right to write it (by {by})"
     async with ledger.transaction() as connection:
         values = {**scope, "channels": taken, "code": NO_RIGHT, "reason": reason, "now": now}
-        await connection.execute(_SQL["take-right"], values)
+        await connection.execute(_SQL["revoke-right"], values)
         await connection.execute(
-            _SQL["give-right"], {**scope, "channels": [str(one) for one in channels]}
+            _SQL["restore-right"], {**scope, "channels": [str(one) for one in channels]}
         )
         await _pull_anew(connection, [brand_code])
         await connection.execute(f"NOTIFY {notifications.OPT_OUTS}")

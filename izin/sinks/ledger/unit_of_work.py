@@ -75,7 +75,7 @@ class UnitOfWork:
                 status=outcome.status,
                 source=f"outcome/{outcome.outcome_id}",
                 occurred_at=outcome.occurred_at,
-                data=outcome.said(outcome.attempt),
+                data=outcome.content(outcome.attempt),
             )
         )
 
@@ -86,8 +86,8 @@ class UnitOfWork:
     def apply(self, before: ConsentRow | None, ruled: RuledRow) -> ConsentRow:
         """Have the row stand as it was ruled, and publish what rescues it."""
         if ruled.rescue is not None:
-            self.publish(ruled.rescue, ruled.entry.consent_key)
-        return self.put(before, ruled.entry)
+            self.publish(ruled.rescue, ruled.row.consent_key)
+        return self.put(before, ruled.row)
 
     def add_movement(self, movement: Movement) -> None:
         """Have ``movement`` recorded; a repetition of a known source changes nothing."""
@@ -162,16 +162,16 @@ def is_breach(before: ConsentRow | None, after: ConsentRow, now: datetime) -> bo
     )
 
 
-def _breach(entry: ConsentRow, now: datetime) -> Movement:
+def _breach(row: ConsentRow, now: datetime) -> Movement:
     return Movement(
         kind="breach",
-        customer_id=entry.customer_id,
-        key=entry.key,
-        event_id=entry.desired_event_id,
-        status=entry.desired_status,
-        source=f"breach/{entry.key}/{entry.desired_event_id}",
+        customer_id=row.customer_id,
+        key=row.key,
+        event_id=row.desired_event_id,
+        status=row.desired_status,
+        source=f"breach/{row.key}/{row.desired_event_id}",
         occurred_at=now,
-        data={"due_at": entry.due_at, "last_exchange_at": now, "attempts": entry.attempts},
+        data={"due_at": row.due_at, "last_exchange_at": now, "attempts": row.attempts},
         may_repeat=True,
     )
 

@@ -20,7 +20,7 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
+class Observation:
     """What İYS has stated of a key. ``creation_date`` of an absence is the instant of asking."""
 
     value: Registered
@@ -37,7 +37,7 @@ class Statement:
     """Which way it came: add, batch, status, statuses, pull, push, daily."""
 
 
-def decided(entry: ConsentRow | None, decision: Mapping[str, Any], now: datetime) -> ConsentRow:
+def decided(row: ConsentRow | None, decision: Mapping[str, Any], now: datetime) -> ConsentRow:
     """Return the row once the law has decided ``decision`` (an Avro Decision); what is owed is not
     ruled yet.
 
@@ -47,19 +47,19 @@ def decided(entry: ConsentRow | None, decision: Mapping[str, Any], now: datetime
     consent = consent_from_avro(decision["consent"])
     event = event_from_avro(decision["event"])
     key = consent.key
-    if entry is None:
-        entry = first_row(key, consent.customer_id, now)
-    entry = entry.replace(
-        latest_onay_at=latest(entry.latest_onay_at, consent.latest_onay_at),
-        latest_ret_at=latest(entry.latest_ret_at, consent.latest_ret_at),
+    if row is None:
+        row = first_row(key, consent.customer_id, now)
+    row = row.replace(
+        latest_onay_at=latest(row.latest_onay_at, consent.latest_onay_at),
+        latest_ret_at=latest(row.latest_ret_at, consent.latest_ret_at),
     )
-    if is_outranked(entry, consent.order):
-        entry = _desiring(entry, consent, event)
+    if is_outranked(row, consent.order):
+        row = _desiring(row, consent, event)
     told = event.iys
     if told is not None and event.status in set(Status):
-        entry = observed(
-            entry,
-            Statement(
+        row = observed(
+            row,
+            Observation(
                 value=Registered(event.status),
                 creation_date=told.creation_date,
                 consent_date=event.consent_date,
@@ -69,20 +69,20 @@ def decided(entry: ConsentRow | None, decision: Mapping[str, Any], now: datetime
                 verified_by=told.path,
             ),
         )
-    return entry
+    return row
 
 
-def _desiring(entry: ConsentRow, consent: Consent, event: ConsentEvent) -> ConsentRow:
+def _desiring(row: ConsentRow, consent: Consent, event: ConsentEvent) -> ConsentRow:
     """Return the row once ``consent`` is what is desired, decided upon with ``event``."""
-    if entry.is_of(consent.event_id, str(consent.status)):
+    if row.is_of(consent.event_id, str(consent.status)):
         # The same statement, said again with a later date (a form sent twice, which gives none):
         # what was told of it stays told.
-        return entry.replace(
+        return row.replace(
             desired_at=consent.effective_at, desired_consent_date=consent.consent_date
         )
     known = event if event.event_id == consent.event_id else None
     return begin(
-        entry,
+        row,
         customer_id=consent.customer_id,
         desired_status=str(consent.status),
         desired_at=consent.effective_at,
@@ -108,38 +108,38 @@ def _desiring(entry: ConsentRow, consent: Consent, event: ConsentEvent) -> Conse
     )
 
 
-def is_outranked(entry: ConsentRow, order: tuple[datetime, bool, int, str]) -> bool:
+def is_outranked(row: ConsentRow, order: tuple[datetime, bool, int, str]) -> bool:
     """Whether a statement of this rank (``Consent.order``) stands before what is desired."""
-    return entry.desired_at is None or order > (
-        entry.desired_at,
-        entry.desired_status == Status.RET,
-        entry.desired_rank or 0,
-        entry.desired_event_id or "",
+    return row.desired_at is None or order > (
+        row.desired_at,
+        row.desired_status == Status.RET,
+        row.desired_rank or 0,
+        row.desired_event_id or "",
     )
 
 
-def observed(entry: ConsentRow, statement: Statement) -> ConsentRow:
+def observed(row: ConsentRow, statement: Observation) -> ConsentRow:
     """Return the row once İYS has stated ``statement``; an older statement changes nothing.
 
     Details of a statement that was known without them are filled in.
     """
-    known_at = entry.registered_at or _NEVER
+    known_at = row.registered_at or _NEVER
     detailed = statement.transaction_id is not None
     # What a question has shown carries our clock; what a movement shows, İYS's.
-    asked = entry.registered_transaction_id is None and entry.registered_at is not None
+    asked = row.registered_transaction_id is None and row.registered_at is not None
     if asked and statement.is_answer:
         known_at = statement.creation_date
-    fills_in = asked and detailed and entry.registered == statement.value
+    fills_in = asked and detailed and row.registered == statement.value
     if statement.creation_date < known_at and not fills_in:
-        return entry
-    tie = statement.creation_date == known_at and entry.registered != statement.value
-    if tie and entry.registered == Registered.RET:
-        return entry
+        return row
+    tie = statement.creation_date == known_at and row.registered != statement.value
+    if tie and row.registered == Registered.RET:
+        return row
     # The multiple query shows only what is ONAY: its silence over a known RET is that RET.
-    silent = statement.value is Registered.NOT_ONAY and entry.registered == Registered.RET
-    if silent or (not detailed and entry.registered == statement.value):
-        return entry.replace(verified_at=statement.verified_at, verified_by=statement.verified_by)
-    return entry.replace(
+    silent = statement.value is Registered.NOT_ONAY and row.registered == Registered.RET
+    if silent or (not detailed and row.registered == statement.value):
+        return row.replace(verified_at=statement.verified_at, verified_by=statement.verified_by)
+    return row.replace(
         registered=str(statement.value),
         registered_at=max(known_at, statement.creation_date),
         registered_consent_date=statement.consent_date,
@@ -150,11 +150,11 @@ def observed(entry: ConsentRow, statement: Statement) -> ConsentRow:
     )
 
 
-def answered_row(entry: ConsentRow, status: str, now: datetime) -> ConsentRow:
+def answered_row(row: ConsentRow, status: str, now: datetime) -> ConsentRow:
     """Return the row once nothing of this status is told and unanswered any more."""
     if status == Status.RET:
-        return entry.replace(ret_open=False, last_exchange_at=now)
-    return entry.replace(onay_open=False, last_exchange_at=now)
+        return row.replace(ret_open=False, last_exchange_at=now)
+    return row.replace(onay_open=False, last_exchange_at=now)
 
 
 def latest(one: datetime | None, other: datetime | None) -> datetime | None:

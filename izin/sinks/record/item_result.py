@@ -15,7 +15,7 @@ from izin.consent.obligation import Action, Registered
 from izin.iys.verdicts import Verdict
 from izin.iys.wire_format.consents import Receipt
 from izin.sinks.record import apply, ruling
-from izin.sinks.record.apply import Statement
+from izin.sinks.record.apply import Observation
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.outcome import Outcome
 from izin.sinks.record.row import ConsentRow
@@ -36,7 +36,7 @@ OF_SUBSCRIPTION = frozenset({"H437", "H520", "H521", "H524", "H586"})
 """Codes by which İYS refuses every brand of a provider."""
 
 
-class Answer(NamedTuple):
+class ItemResult(NamedTuple):
     """What İYS answered of one item."""
 
     verdict: Verdict
@@ -56,65 +56,65 @@ class AppliedResult:
     item_state: str
     outcome: Outcome | None = None
     """Of an event that is no longer what the row desires; else the row's own change tells it."""
-    stop: SuspensionScope | None = None
+    suspension: SuspensionScope | None = None
 
 
 def apply_result(  # noqa: C901, PLR0911, PLR0912, PLR0913 - one case a verdict; each argument is a fact
-    entry: ConsentRow,
+    row: ConsentRow,
     item: Item,
-    answer: Answer,
+    answer: ItemResult,
     brand: Brand,
     now: datetime,
     *,
     calendar: Calendar,
 ) -> AppliedResult:
-    """Return what ``answer`` makes of ``entry``, of which ``item`` was told."""
-    entry = apply.answered_row(entry, item.status, now)
-    if not entry.is_of(item.event_id, item.status):
-        return _of_the_past(entry, item, answer, brand, now, calendar=calendar)
+    """Return what ``answer`` makes of ``row``, of which ``item`` was told."""
+    row = apply.answered_row(row, item.status, now)
+    if not row.is_of(item.event_id, item.status):
+        return _of_the_past(row, item, answer, brand, now, calendar=calendar)
     match answer.verdict:
         case Verdict.SUCCESS:
             if answer.is_original:
                 # It speaks of an old save: what stands is read before anything is taken as said.
                 return AppliedResult(
-                    ruled=RuledRow(entry=ruling.query(entry, "told-before", None)),
+                    ruled=RuledRow(row=ruling.query(row, "told-before", None)),
                     item_state="accepted",
                 )
-            entry = _registered(entry, item, answer, now)
+            row = _registered(row, item, answer, now)
             ruled = ruling.rule_row(
-                entry.replace(code=None), brand, now, calendar=calendar, answered=True, told=True
+                row.replace(code=None), brand, now, calendar=calendar, answered=True, told=True
             )
-            if ruled.entry.action is Action.SEND:
+            if ruled.row.action is Action.SEND:
                 # İYS took it and still shows otherwise: tell again, but never in a circle.
-                later = ruling.retry(ruled.entry, now, "register-stands-otherwise", None)
-                ruled = RuledRow(entry=later)
+                later = ruling.retry(ruled.row, now, "register-stands-otherwise", None)
+                ruled = RuledRow(row=later)
             return AppliedResult(ruled=ruled, item_state="accepted")
         case Verdict.ALREADY:
-            return _already(entry, item, answer, brand, now, calendar=calendar)
+            return _already(row, item, answer, brand, now, calendar=calendar)
         case Verdict.EXPIRED:
             if item.status == Status.ONAY:
-                return _refused(ruling.expire(entry, "refused-as-late", answer.code))
-            return _rescued(entry, "refused-as-late", answer, now)
+                return _refused(ruling.expire(row, "refused-as-late", answer.code))
+            return _rescued(row, "refused-as-late", answer, now)
         case Verdict.DATA if answer.code == AHEAD:
-            ruled = _later(entry, "ahead-of-iys", answer, brand, now, calendar=calendar)
+            ruled = _later(row, "ahead-of-iys", answer, brand, now, calendar=calendar)
             return AppliedResult(ruled=ruled, item_state="withdrawn")
         case Verdict.DATA:
             if answer.code == NOT_AS_FIRST and item.source == Source.HS_KARAR:
-                return _already(entry, item, answer, brand, now, calendar=calendar)
+                return _already(row, item, answer, brand, now, calendar=calendar)
             if item.status == Status.RET:
-                return _rescued(entry, "refused-by-iys", answer, now)
-            return _refused(ruling.refuse(entry, "refused-by-iys", answer.code))
+                return _rescued(row, "refused-by-iys", answer, now)
+            return _refused(ruling.refuse(row, "refused-by-iys", answer.code))
         case Verdict.UNKNOWN:
-            return _refused(ruling.park(entry, "unknown-code", answer.code))
+            return _refused(ruling.park(row, "unknown-code", answer.code))
         case Verdict.RIGHTS if answer.code == NO_SUCH_RETAILER and item.status == Status.RET:
-            return _rescued(entry, "no-such-retailer", answer, now)
+            return _rescued(row, "no-such-retailer", answer, now)
         case Verdict.RIGHTS if answer.code == NO_SUCH_RETAILER:
-            return _refused(ruling.park(entry, "no-such-retailer", answer.code))
+            return _refused(ruling.park(row, "no-such-retailer", answer.code))
         case Verdict.QUOTA if item.status == Status.ONAY:
             return AppliedResult(
-                ruled=RuledRow(entry=ruling.park(entry, "quota-spent", answer.code)),
+                ruled=RuledRow(row=ruling.park(row, "quota-spent", answer.code)),
                 item_state="refused",
-                stop=scope_of(entry.channel, answer),
+                suspension=scope_of(row.channel, answer),
             )
         case (
             Verdict.TRANSIENT
@@ -127,31 +127,31 @@ def apply_result(  # noqa: C901, PLR0911, PLR0912, PLR0913 - one case a verdict;
             | Verdict.QUOTA
         ):
             return AppliedResult(
-                ruled=_later(entry, str(answer.verdict), answer, brand, now, calendar=calendar),
+                ruled=_later(row, str(answer.verdict), answer, brand, now, calendar=calendar),
                 item_state="withdrawn",
-                stop=scope_of(entry.channel, answer),
+                suspension=scope_of(row.channel, answer),
             )
         case _:
             assert_never(answer.verdict)
 
 
 def _later(  # noqa: PLR0913 - each argument is a fact
-    entry: ConsentRow,
+    row: ConsentRow,
     reason: str,
-    answer: Answer,
+    answer: ItemResult,
     brand: Brand,
     now: datetime,
     *,
     calendar: Calendar,
 ) -> RuledRow:
     """Return the row to be told again later, if it still is to be told."""
-    ruled = ruling.rule_row(entry, brand, now, calendar=calendar, answered=True)
-    if ruled.entry.action is not Action.SEND:
+    ruled = ruling.rule_row(row, brand, now, calendar=calendar, answered=True)
+    if ruled.row.action is not Action.SEND:
         return ruled
-    return RuledRow(entry=ruling.retry(entry, now, reason, answer.code, answer.retry_after))
+    return RuledRow(row=ruling.retry(row, now, reason, answer.code, answer.retry_after))
 
 
-def scope_of(channel: str, answer: Answer) -> SuspensionScope | None:
+def scope_of(channel: str, answer: ItemResult) -> SuspensionScope | None:
     """Return what the answer stops: nothing, a channel, a brand, a provider's brands or all of the
     account's; and of a spent quota only new ONAYs.
     """
@@ -183,9 +183,9 @@ def scope_of(channel: str, answer: Answer) -> SuspensionScope | None:
 
 
 def _of_the_past(  # noqa: PLR0913 - the facts of judged
-    entry: ConsentRow,
+    row: ConsentRow,
     item: Item,
-    answer: Answer,
+    answer: ItemResult,
     brand: Brand,
     now: datetime,
     *,
@@ -193,7 +193,7 @@ def _of_the_past(  # noqa: PLR0913 - the facts of judged
 ) -> AppliedResult:
     accepted = answer.verdict is Verdict.SUCCESS
     if accepted:
-        entry = _registered(entry, item, answer, now)
+        row = _registered(row, item, answer, now)
     receipt = answer.receipt
     outcome = Outcome(
         key=ConsentKey.parse(item.key),
@@ -210,52 +210,52 @@ def _of_the_past(  # noqa: PLR0913 - the facts of judged
         occurred_at=now,
     )
     return AppliedResult(
-        ruled=ruling.rule_row(entry, brand, now, calendar=calendar),
+        ruled=ruling.rule_row(row, brand, now, calendar=calendar),
         item_state="accepted" if accepted else "refused",
         outcome=outcome,
-        stop=scope_of(entry.channel, answer),
+        suspension=scope_of(row.channel, answer),
     )
 
 
 def _already(  # noqa: PLR0913 - the facts of judged
-    entry: ConsentRow,
+    row: ConsentRow,
     item: Item,
-    answer: Answer,
+    answer: ItemResult,
     brand: Brand,
     now: datetime,
     *,
     calendar: Calendar,
 ) -> AppliedResult:
     if answer.code not in {FIRST_RET, NOT_AS_FIRST} or item.status != Status.RET:
-        return _refused(ruling.query(entry, "register-stands-otherwise", answer.code))
-    if entry.is_open:
+        return _refused(ruling.query(row, "register-stands-otherwise", answer.code))
+    if row.is_open:
         # An ONAY of this key may still land: İYS's "no record" holds only until then.
-        waits = ruling.wait(entry, "onay-unsettled", answer.code)
-        return AppliedResult(ruled=RuledRow(entry=waits), item_state="withdrawn")
-    none = Statement(
+        waits = ruling.wait(row, "onay-unsettled", answer.code)
+        return AppliedResult(ruled=RuledRow(row=waits), item_state="withdrawn")
+    none = Observation(
         value=Registered.NONE, creation_date=now, verified_at=now, verified_by=answer.how
     )
-    entry = replace(apply.observed(entry, none), code=answer.code)
-    ruled = ruling.rule_row(entry, brand, now, calendar=calendar, answered=True)
+    row = replace(apply.observed(row, none), code=answer.code)
+    ruled = ruling.rule_row(row, brand, now, calendar=calendar, answered=True)
     return AppliedResult(ruled=ruled, item_state="refused")
 
 
-def _rescued(entry: ConsentRow, reason: str, answer: Answer, now: datetime) -> AppliedResult:
+def _rescued(row: ConsentRow, reason: str, answer: ItemResult, now: datetime) -> AppliedResult:
     return AppliedResult(
-        ruled=ruling.rescue_refused(entry, reason, answer.code, now), item_state="refused"
+        ruled=ruling.rescue_refused(row, reason, answer.code, now), item_state="refused"
     )
 
 
-def _refused(entry: ConsentRow) -> AppliedResult:
-    return AppliedResult(ruled=RuledRow(entry=entry), item_state="refused")
+def _refused(row: ConsentRow) -> AppliedResult:
+    return AppliedResult(ruled=RuledRow(row=row), item_state="refused")
 
 
-def _registered(entry: ConsentRow, item: Item, answer: Answer, now: datetime) -> ConsentRow:
+def _registered(row: ConsentRow, item: Item, answer: ItemResult, now: datetime) -> ConsentRow:
     if answer.receipt is None:
-        return entry
+        return row
     return apply.observed(
-        entry,
-        Statement(
+        row,
+        Observation(
             value=Registered(item.status),
             creation_date=answer.receipt.creation_date,
             consent_date=item.consent_date,

@@ -12,7 +12,7 @@ from izin.consent.fields import is_misspelt, read_key
 from izin.consent.model import ConsentEvent, ConsentKey, DateBasis, IysOrigin, Status
 from izin.consent.obligation import Registered
 from izin.iys.wire_format.consents import IysMovement, Stream
-from izin.sinks.record.apply import Statement
+from izin.sinks.record.apply import Observation
 from izin.sinks.record.brand import Brand
 
 _MOVEMENTS = UUID("8c1f4f1e-0c63-5b6e-9d0e-3a2b7c9d4e03")
@@ -54,7 +54,7 @@ def key_of(event: ConsentEvent) -> ConsentKey | None:
     return read_key(event, [])
 
 
-def observation_of(event: ConsentEvent, key: ConsentKey) -> Statement | None:
+def observation_of(event: ConsentEvent, key: ConsentKey) -> Observation | None:
     """Return what the event states of ``key``; None of an ONAY on a misspelt recipient, which
     opens nothing.
     """
@@ -63,7 +63,7 @@ def observation_of(event: ConsentEvent, key: ConsentKey) -> Statement | None:
         return None
     if event.status == Status.ONAY and is_misspelt(event, key.recipient):
         return None
-    return Statement(
+    return Observation(
         value=Registered(event.status),
         creation_date=told.creation_date,
         consent_date=event.consent_date,

@@ -139,7 +139,9 @@ class TopicMessages:
             outcome.occurred_at,
         )
 
-    def alike(self, message: Message, own: Collection[str]) -> Callable[[Mapping[str, Any]], bytes]:
+    def template(
+        self, message: Message, own: Collection[str]
+    ) -> Callable[[Mapping[str, Any]], bytes]:
         """Return what makes the values of messages that differ from ``message`` in the fields
         ``own`` alone.
         """
@@ -209,20 +211,20 @@ class TopicMessages:
         )
 
 
-def _outcome(entry: ConsentRow, outcome: str, now: datetime) -> Outcome:
+def _outcome(row: ConsentRow, outcome: str, now: datetime) -> Outcome:
     return Outcome(
-        key=entry.consent_key,
-        customer_id=entry.customer_id,
-        event_id=entry.desired_event_id or "",
+        key=row.consent_key,
+        customer_id=row.customer_id,
+        event_id=row.desired_event_id or "",
         outcome=outcome,
-        status=entry.desired_status or "",
-        code=entry.code,
-        message=entry.reason,
-        transaction_id=entry.registered_transaction_id if outcome == "accepted" else None,
-        creation_date=entry.registered_at if outcome == "accepted" else None,
-        attempt=entry.attempts,
-        origin=entry.desired_origin or "",
-        origin_ref=entry.desired_origin_ref,
+        status=row.desired_status or "",
+        code=row.code,
+        message=row.reason,
+        transaction_id=row.registered_transaction_id if outcome == "accepted" else None,
+        creation_date=row.registered_at if outcome == "accepted" else None,
+        attempt=row.attempts,
+        origin=row.desired_origin or "",
+        origin_ref=row.desired_origin_ref,
         occurred_at=now,
     )
 

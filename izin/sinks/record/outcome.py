@@ -35,7 +35,7 @@ class Outcome:
         """The same for every repetition of the same outcome of the same try."""
         return outcome_id(str(self.key), self.event_id, self.outcome, self.attempt, self.code)
 
-    def said(self, attempt: int) -> dict[str, object]:
+    def content(self, attempt: int) -> dict[str, object]:
         """Return what the history says of it, reached by the ``attempt``-th try."""
         return {
             "outcome": self.outcome,

@@ -21,20 +21,20 @@ from izin.sinks.record.row import ConsentRow
 _consent_item = maker(ConsentItem)
 
 
-def item_of(entry: ClaimedRow | ConsentRow) -> ConsentItem:
+def item_of(row: ClaimedRow | ConsentRow) -> ConsentItem:
     """Return what İYS is to be told of a row that is registrable."""
-    undated = entry.desired_consent_date is None and entry.desired_status == Status.ONAY
-    source, access = entry.desired_source, entry.retailer_access
+    undated = row.desired_consent_date is None and row.desired_status == Status.ONAY
+    source, access = row.desired_source, row.retailer_access
     return _consent_item(
-        recipient=entry.recipient,
-        type=CHANNELS[entry.channel],
-        status=STATUSES[entry.desired_status or ""],
+        recipient=row.recipient,
+        type=CHANNELS[row.channel],
+        status=STATUSES[row.desired_status or ""],
         source=None if source is None else SOURCES[source],
         # Only a merchant's first record may lack its date; an opt-out without one counts from its
         # receipt.
-        consent_date=None if undated else entry.desired_at,
-        recipient_type=RECIPIENT_TYPES[entry.recipient_type],
-        retailer_code=entry.retailer_code,
+        consent_date=None if undated else row.desired_at,
+        recipient_type=RECIPIENT_TYPES[row.recipient_type],
+        retailer_code=row.retailer_code,
         retailer_access=None if access is None else tuple(access),
     )
 

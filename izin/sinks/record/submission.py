@@ -52,7 +52,7 @@ class Submission:
     """Until when nobody else takes it up; None where its telling is over."""
 
     @property
-    def said(self) -> tuple[ConsentItem, ...]:
+    def content(self) -> tuple[ConsentItem, ...]:
         """What the body says, whole."""
         return items_of(self.body)
 

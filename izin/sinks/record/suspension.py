@@ -27,7 +27,7 @@ class Suspension:
     rechecks: int
 
     @property
-    def is_of_a_person(self) -> bool:
+    def is_by_operator(self) -> bool:
         """Whether a person said that there is no right, not İYS."""
         return self.recheck_at is None
 

@@ -14,7 +14,7 @@ from izin.schemas.topics import Topics
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.history import append, verify
 from izin.sinks.ledger.history.append import Movement
-from izin.sinks.ledger.history.hash_chain import Fact, said
+from izin.sinks.ledger.history.hash_chain import Fact, content
 from izin.sinks.ledger.history.verify import Fault, Verified
 from izin.sinks.monitor.anchors import AnchorWriter
 from izin.sinks.record.anchor import Anchor
@@ -84,7 +84,7 @@ async def rewritten(connection: Connection) -> None:
     for row in await rows.fetchall():
         place, recorded = row.pop("place"), row.pop("recorded")
         fact = Fact(**row | {"data": row["data"].encode(), "decision": None})
-        link = hashlib.sha256(link + said(place, fact, recorded)).digest()
+        link = hashlib.sha256(link + content(place, fact, recorded)).digest()
         await connection.execute(
             "UPDATE movements SET link = %s WHERE shard = 0 AND place = %s", [link, place]
         )

@@ -102,8 +102,8 @@ async def test_what_is_held_stays_and_keeps_what_follows(ledger: Ledger):
     number = await retention.hold(ledger, "acme", key="x", reason="court", now=now)
     assert await retention.drop(ledger, ANNOUNCER, by="ada", now=LATER) == ()
     assert [one.holds for one in await retention.months(ledger)] == [(number,)] * 3
-    assert await retention.lift(ledger, number, now=now)
-    assert not await retention.lift(ledger, number, now=now)
+    assert await retention.release(ledger, number, now=now)
+    assert not await retention.release(ledger, number, now=now)
     assert [one.month for one in await retention.drop(ledger, ANNOUNCER, by="ada", now=LATER)] == [
         JANUARY
     ]

@@ -13,7 +13,7 @@ from izin.sinks.ledger.db.connection import Ledger
 
 OPT_OUTS = "izin_opt_outs"
 BULK = "izin_bulk"
-QUERIES = "izin_asks"
+QUERIES = "izin_queries"
 OUTBOX = "izin_outbox"
 NAMES = (OPT_OUTS, BULK, QUERIES, OUTBOX)
 
@@ -25,11 +25,11 @@ class Notifications:
         self._alerted = dict.fromkeys(NAMES, 0)
         self._waiting: dict[str, set[asyncio.Future[None]]] = {name: set() for name in NAMES}
 
-    def heard(self, name: str) -> int:
+    def count(self, name: str) -> int:
         """Return how often the bell has rung; :meth:`wait`, given it, misses nothing since."""
         return self._alerted[name]
 
-    def ring(self, name: str) -> None:
+    def wake(self, name: str) -> None:
         """Wake whoever waits for the bell in this process."""
         if name not in self._alerted:
             return
@@ -38,9 +38,9 @@ class Notifications:
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def wait(self, name: str, heard: int, at_most: timedelta) -> None:
-        """Return when the bell has rung more often than ``heard``, or after ``at_most``."""
-        if self._alerted[name] != heard:
+    async def wait(self, name: str, seen: int, at_most: timedelta) -> None:
+        """Return when the bell has rung more often than ``seen``, or after ``at_most``."""
+        if self._alerted[name] != seen:
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[name].add(waiter)
@@ -58,6 +58,6 @@ class Notifications:
             for name in NAMES:
                 await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(name)))
             for name in NAMES:
-                self.ring(name)
+                self.wake(name)
             async for notice in connection.notifies():
-                self.ring(notice.channel)
+                self.wake(notice.channel)

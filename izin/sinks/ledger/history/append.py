@@ -62,7 +62,7 @@ async def append_facts(connection: Connection, facts: Sequence[Fact], *, now: da
     recorded_at = now if chain["recorded_at"] is None else max(now, chain["recorded_at"])
     month = recorded_at.astimezone(UTC).date().replace(day=1)
     if not await _has(connection, month):
-        await connection.execute(_SQL["keep-month"], {"month": month})
+        await connection.execute(_SQL["create-month"], {"month": month})
     writer = ChainWriter(chain["shard"], chain["place"], chain["link"], recorded_at)
     await copy(connection, _SQL["copy"], writer.rows(facts))
     values = {
@@ -71,7 +71,7 @@ async def append_facts(connection: Connection, facts: Sequence[Fact], *, now: da
         "link": writer.link,
         "recorded_at": recorded_at,
     }
-    await connection.execute(_SQL["head"], values)
+    await connection.execute(_SQL["save-head"], values)
 
 
 async def _fresh(

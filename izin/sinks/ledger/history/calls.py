@@ -9,7 +9,7 @@ import orjson
 
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.history.hash_chain import Fact
-from izin.sinks.record.item_result import Answer
+from izin.sinks.record.item_result import ItemResult
 from izin.sinks.record.submission import Item, Submission
 
 _HELPING = 250
@@ -42,7 +42,7 @@ def item_rows(number: int, items: Sequence[Item]) -> Iterator[bytes]:
         )
 
 
-def calls(number: int, kind: str, items: Sequence[Item], at: int) -> Iterator[Fact]:
+def call_facts(number: int, kind: str, items: Sequence[Item], at: int) -> Iterator[Fact]:
     """Yield the history of a call, item by item."""
     for item in items:
         data = {
@@ -65,7 +65,7 @@ def calls(number: int, kind: str, items: Sequence[Item], at: int) -> Iterator[Fa
         )
 
 
-def answered(submission: Submission, item: Item, answer: Answer, at: int) -> Fact:
+def result_fact(submission: Submission, item: Item, answer: ItemResult, at: int) -> Fact:
     """Return what İYS answered of an item as a fact, at ``at`` (microseconds since 1970)."""
     receipt, names = answer.receipt, submission.sub_request_ids
     data = {

@@ -21,7 +21,7 @@ _SQL = statements("movements")
 
 
 @lru_cache(maxsize=1)
-def keeping() -> Codec:
+def history_codec() -> Codec:
     """Return the codec by which decisions are kept: Avro single-object encoding."""
     return Codec()
 
@@ -30,7 +30,7 @@ def decision_columns(kept: bytes) -> dict[str, Any]:
     """Return event, status, source and data of a decision as it is kept, as the columns of other
     facts have them: instants are ISO texts.
     """
-    decision = keeping().decode("Decision", kept)
+    decision = history_codec().decode("Decision", kept)
     event = decision["event"]
     data = {
         "kind": decision["kind"],

@@ -37,7 +37,7 @@ def decided(customer_id: str, key: str, occurred: int, decision: bytes) -> Fact:
     return Fact("decision", customer_id, key, None, None, None, occurred, None, decision)
 
 
-def said(place: int, fact: Fact, recorded: int) -> bytes:
+def content(place: int, fact: Fact, recorded: int) -> bytes:
     """Return what a row says: what its link covers."""
     if fact.decision is not None:
         return b'[%d, "decision", %b, %b, null, null, null, %d, %d, null]%b' % (
@@ -79,7 +79,7 @@ class ChainWriter:
     def _row(self, fact: Fact) -> bytes:
         self.place = place = self.place + 1
         recorded = self._recorded
-        self.link = hashlib.sha256(self.link + said(place, fact, recorded)).digest()
+        self.link = hashlib.sha256(self.link + content(place, fact, recorded)).digest()
         key, customer_id = fact.key.encode(), fact.customer_id.encode()
         kind, decision = fact.kind.encode(), fact.decision
         beginning = (

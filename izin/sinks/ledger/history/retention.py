@@ -156,13 +156,13 @@ async def hold(
 ) -> int:
     """Have nothing dropped of a customer, or of one of its keys; return the hold's number."""
     values = {"customer_id": customer_id, "key": key, "reason": reason, "now": now}
-    (row,) = await ledger.fetch(_SQL["hold"], values)
+    (row,) = await ledger.fetch(_SQL["add-hold"], values)
     return int(row["id"])
 
 
-async def lift(ledger: Ledger, number: int, *, now: datetime) -> bool:
+async def release(ledger: Ledger, number: int, *, now: datetime) -> bool:
     """End a hold; return whether it was one."""
-    return bool(await ledger.fetch(_SQL["lift"], {"id": number, "now": now}))
+    return bool(await ledger.fetch(_SQL["release-hold"], {"id": number, "now": now}))
 
 
 async def holds(ledger: Ledger) -> tuple[LegalHold, ...]:

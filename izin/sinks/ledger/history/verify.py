@@ -16,7 +16,7 @@ from typing import Any
 
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.hash_chain import Fact, said
+from izin.sinks.ledger.history.hash_chain import Fact, content
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.errors import UnreadableAnchorError
 
@@ -159,10 +159,10 @@ class _Chain:
 
     def take(self, row: _Row) -> None:
         self.rows += 1
-        told = said(row.place, row.fact, row.recorded)
+        linked = content(row.place, row.fact, row.recorded)
         if row.place > self._place + 1:
             self._fault(row.place - 1, f"{row.place - self._place - 1} rows are missing")
-        elif row.place <= self._place or hashlib.sha256(self._link + told).digest() != row.link:
+        elif row.place <= self._place or hashlib.sha256(self._link + linked).digest() != row.link:
             self._fault(row.place, "the row was changed, moved or put in")
         # On with the link as it stands, so that one row's fault is not the next one's.
         self._place, self._link = row.place, row.link

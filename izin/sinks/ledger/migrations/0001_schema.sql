@@ -205,7 +205,7 @@ CREATE FUNCTION is_sendable(c consents, now timestamptz) RETURNS boolean LANGUAG
 $$;
 
 -- Whether the status of a row may be queried at İYS now: what is submitted and unanswered has its own way to settle.
-CREATE FUNCTION is_askable(c consents, now timestamptz) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
+CREATE FUNCTION is_queryable(c consents, now timestamptz) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT c.action = 'query' AND NOT c.onay_open AND NOT c.ret_open
         AND (c.next_attempt_at IS NULL OR c.next_attempt_at <= now)
         AND (c.lease_until IS NULL OR c.lease_until <= now)

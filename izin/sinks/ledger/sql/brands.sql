@@ -18,14 +18,14 @@ ON CONFLICT (brand_code) DO UPDATE SET
     updated_at = excluded.updated_at
 RETURNING {brand}
 
--- name: subscribed
+-- name: save-subscription
 -- What İYS showed of a provider's subscription, for each of its brands.
 UPDATE brands SET subscription = %(subscription)s, subscription_ends_at = %(ends_at)s,
     consent_limit = %(consent_limit)s, consents_used = %(used)s, queried_at = %(now)s
 WHERE iys_code = %(iys_code)s
 RETURNING {brand}
 
--- name: to-ask-about
+-- name: to-query
 -- Providers whose subscription was not asked about lately, of those this account asks for from this address.
 SELECT DISTINCT iys_code FROM brands AS b
 WHERE status = 'active' AND (queried_at IS NULL OR queried_at < %(before)s)
@@ -42,7 +42,7 @@ FROM brands WHERE brand_code = ANY(%(codes)s)
 SELECT {brand}
 FROM brands ORDER BY brand_code
 
--- name: note-unknown
+-- name: add-unknown
 -- Brands that statements name and the registry does not.
 INSERT INTO unknown_brands (brand_code, since)
 SELECT code, %(now)s FROM unnest(%(codes)s::integer[]) AS code

@@ -22,7 +22,7 @@ FROM ROWS FROM (json_populate_recordset(NULL::consents, %(rows)s::json), unnest(
 WHERE c.key = r.key AND c.state = r.unnest
 RETURNING c.key
 
--- name: fly
+-- name: claim-rows
 -- Records that were taken to be told by this transaction, told from here on: found by their places, which stay while
 -- they are held. Neither permission nor outcome hangs on this.
 UPDATE consents SET state = 'in_flight', action = 'nothing', reason = NULL, attempts = attempts + 1, next_attempt_at = NULL,
@@ -41,7 +41,7 @@ UPDATE consents AS c SET last_exchange_at = %(now)s, updated_at = %(now)s, state
         WHEN c.state = 'in_flight' AND c.desired_event_id = held.event_id THEN 'awaiting_result' ELSE c.state END
 FROM held WHERE c.key = held.key
 
--- name: hold
+-- name: lock-for-settling
 -- The rows of these keys, in one order for all, and as much of each as tells whether an ONAY that İYS has saved is
 -- judged as most are: İYS had stated nothing of the key, nobody has ever said no, and no retailer is spoken of.
 SELECT ctid::text, key, desired_event_id, desired_at, due_at, expires_at, attempts,
@@ -50,7 +50,7 @@ SELECT ctid::text, key, desired_event_id, desired_at, due_at, expires_at, attemp
         AND retailer_code IS NULL AND retailer_access IS NULL AS is_usual
 FROM consents WHERE key = ANY(%(keys)s) ORDER BY key FOR UPDATE
 
--- name: settle-alike
+-- name: settle-bulk
 -- Rows that this transaction holds, as one of them was judged: each with its own receipt.
 UPDATE consents AS c SET registered = %(registered)s, registered_at = own.creation_date,
     registered_consent_date = c.desired_at, registered_source = c.desired_source,
@@ -61,7 +61,7 @@ UPDATE consents AS c SET registered = %(registered)s, registered_at = own.creati
 FROM json_to_recordset(%(own)s::json) AS own (ctid tid, transaction_id text, creation_date timestamptz)
 WHERE c.ctid = own.ctid
 
--- name: work
+-- name: claimable-channels
 -- Which brands and channels have records to tell, and when the first of each is due; stops that are not yet to be
 -- rechecked left out.
 SELECT b.customer_id, b.brand_code, lane.channel, first.due_at
@@ -142,22 +142,22 @@ ORDER BY expires_at, key
 LIMIT %(size)s
 FOR UPDATE SKIP LOCKED
 
--- name: claim-to-ask
+-- name: claim-to-query
 -- Records of which İYS must be asked what it holds, of one brand, channel and recipient type.
 SELECT * FROM consents AS c
 WHERE brand_code = %(brand_code)s AND channel = %(channel)s AND recipient_type = %(recipient_type)s
-    AND is_askable(c, %(now)s)
+    AND is_queryable(c, %(now)s)
 ORDER BY next_attempt_at NULLS FIRST, key
 LIMIT %(size)s
 FOR UPDATE SKIP LOCKED
 
--- name: to-ask
+-- name: to-query
 -- How many records are to be asked about, in groups that one call can ask, opt-outs first. Whose account or provider
 -- İYS refuses is left alone until it is tried again.
 SELECT c.brand_code, c.channel, c.recipient_type, count(*) AS waiting
 FROM consents AS c JOIN brands AS b ON b.brand_code = c.brand_code AND b.status = 'active'
     AND is_served_by(b, %(account)s, %(address)s)
-WHERE is_askable(c, %(now)s)
+WHERE is_queryable(c, %(now)s)
     AND NOT EXISTS (
         SELECT 1 FROM suspensions AS s
         WHERE s.brand_code = c.brand_code AND s.scope IN ('account', 'provider') AND s.status = '*'

@@ -21,7 +21,7 @@ WHERE is_unsettled(c)
 GROUP BY b.customer_id, c.brand_code, c.channel, c.desired_status
 ORDER BY c.desired_status DESC, min(c.due_at), c.brand_code, c.channel
 
--- name: kept-opt-outs
+-- name: suspended-opt-outs
 -- Opt-outs that a stop or a stopped brand keeps from İYS: somebody must mend it, or withdraw them on İYS's own pages.
 SELECT c.brand_code, c.channel, count(*) AS keys
 FROM consents AS c JOIN brands AS b ON b.brand_code = c.brand_code

@@ -10,7 +10,7 @@ SELECT shard, place, link, recorded_at FROM chains WHERE shard = pg_backend_pid(
 -- Whether there is room for a month.
 SELECT FROM movement_months WHERE month = %(month)s AND dropped_at IS NULL
 
--- name: keep-month
+-- name: create-month
 -- Makes room for it.
 SELECT create_month(%(month)s)
 
@@ -19,7 +19,7 @@ SELECT create_month(%(month)s)
 COPY movements (recorded_at, occurred_at, place, shard, kind, link, key, customer_id, event_id, status, source, data,
     decision) FROM STDIN (FORMAT binary)
 
--- name: head
+-- name: save-head
 -- Where a chain stands now.
 UPDATE chains SET place = %(place)s, link = %(link)s, recorded_at = %(recorded_at)s WHERE shard = %(shard)s
 
@@ -37,11 +37,11 @@ FROM unnest(%(keys)s::text[]) AS k (key)
 JOIN movements AS m ON hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key
 WHERE m.kind = 'decision'
 
--- name: decided
+-- name: recorded
 -- How far the decisions on input partitions have been recorded.
 SELECT topic, partition, next_offset FROM recorded_offsets WHERE topic = ANY(%(topics)s)
 
--- name: note-decided
+-- name: save-recorded
 -- They are recorded further by now.
 INSERT INTO recorded_offsets (topic, partition, next_offset)
 SELECT d.topic, d.partition, d.next_offset

@@ -19,7 +19,7 @@ UPDATE rate_limits SET
     factor = greatest(%(slowest)s, factor / 2)
 WHERE egress_address = %(address)s AND paused_until <= clock_timestamp()
 
--- name: hold
+-- name: lock
 -- Hold the address against other processes. On its own before what is counted: a statement that waits for the row
 -- goes on with what it saw before it waited.
 SELECT 1 FROM rate_limits WHERE egress_address = %(address)s FOR UPDATE
@@ -47,7 +47,7 @@ FROM rate_limit_minutes
 WHERE egress_address = %(address)s AND operation = %(operation)s
     AND minute > clock_timestamp() - interval '61 minutes'
 
--- name: forget-minutes
+-- name: delete-minutes
 -- What has left every hour.
 DELETE FROM rate_limit_minutes
 WHERE egress_address = %(address)s AND minute < clock_timestamp() - interval '2 hours'

@@ -31,7 +31,7 @@ FROM unnest(%(keys)s::text[]) AS k (key)
 JOIN movements AS m ON hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key
 ORDER BY m.recorded_at, m.shard, m.place
 
--- name: standing
+-- name: rows
 -- How these keys stand.
 SELECT * FROM consents WHERE key = ANY(%(keys)s) ORDER BY key
 
@@ -75,9 +75,9 @@ WITH lanes AS (
 SELECT lane.desired_status AS status, lane.due_at, lane.expires_at, sum(lane.keys)::bigint AS count,
     b.status = 'stopped' OR EXISTS (
         SELECT 1 FROM suspensions AS s
-        WHERE s.brand_code = lane.brand_code AND covers(s, lane.channel, lane.desired_status)) AS held
+        WHERE s.brand_code = lane.brand_code AND covers(s, lane.channel, lane.desired_status)) AS suspended
 FROM lanes AS lane JOIN brands AS b ON b.brand_code = lane.brand_code
-GROUP BY lane.desired_status, lane.due_at, lane.expires_at, held
+GROUP BY lane.desired_status, lane.due_at, lane.expires_at, suspended
 ORDER BY lane.desired_status DESC, lane.due_at, lane.expires_at
 
 -- name: outbox

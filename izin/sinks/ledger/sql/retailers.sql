@@ -1,4 +1,4 @@
--- name: told
+-- name: registered
 -- İYS took consents with these retailers: that is what it holds, and nothing else is wanted.
 INSERT INTO retailer_access (key, customer_id, brand_code, channel, registered_code, registered_access)
 SELECT r.key, r.customer_id, r.brand_code, r.channel, r.code, r.access
@@ -8,7 +8,7 @@ ON CONFLICT (key) DO UPDATE SET
     registered_code = excluded.registered_code, registered_access = excluded.registered_access,
     desired_by = NULL, desired_code = NULL, desired_access = NULL, since = NULL
 
--- name: wanted
+-- name: desired
 -- Statements that İYS need not be told, for it holds the consent, name these retailers: a difference, unless İYS was
 -- told of the very same.
 INSERT INTO retailer_access AS a (

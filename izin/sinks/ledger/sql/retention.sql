@@ -63,12 +63,12 @@ WHERE EXISTS (SELECT 1 FROM consents AS c WHERE c.key = k.key AND c.customer_id 
             AND f.customer_id = %(customer_id)s)
 ORDER BY k.key
 
--- name: hold
+-- name: add-hold
 -- Nothing of a customer, or of a key, is dropped from here on.
 INSERT INTO legal_holds (customer_id, key, reason, since) VALUES (%(customer_id)s, %(key)s, %(reason)s, %(now)s)
 RETURNING id
 
--- name: lift
+-- name: release-hold
 -- What was held is kept no longer than the rest.
 UPDATE legal_holds SET released_at = %(now)s WHERE id = %(id)s AND released_at IS NULL RETURNING id
 

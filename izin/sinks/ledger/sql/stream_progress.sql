@@ -13,18 +13,18 @@ UPDATE stream_cursors SET after = %(after)s, last_attempt_at = %(now)s,
 WHERE brand_code = %(brand_code)s AND stream = %(stream)s AND after IS NOT DISTINCT FROM %(before)s
 RETURNING stream
 
--- name: begin-anew
+-- name: restart
 -- Pull brands' streams from the start of the window again; what is known changes nothing.
 UPDATE stream_cursors SET after = NULL, last_attempt_at = NULL WHERE brand_code = ANY(%(brand_codes)s)
 
--- name: heard
+-- name: last-pulled
 -- Until when the streams of the brands that are told were read to their end; since when they were not, where never.
 SELECT brand_code, stream, coalesce(last_pulled_at, since) AS last_pulled_at
 FROM stream_cursors JOIN brands USING (brand_code)
 WHERE status = 'active'
 ORDER BY brand_code, stream
 
--- name: ask-anew
+-- name: query-again
 -- İYS is asked again about a brand's consents that stand there, the first thousand behind a key; their last key. The
 -- rows that somebody works on are left out: whatever that is reads İYS's answer.
 WITH standing AS (

@@ -15,7 +15,7 @@ COPY submission_items (submission_id, index, customer_id, key, event_id, status,
 SELECT index, customer_id, key, event_id, status, consent_date, source, attempt, origin, origin_ref
 FROM submission_items WHERE submission_id = %(id)s AND state = 'open' ORDER BY index
 
--- name: taken
+-- name: acknowledge
 -- İYS took a batch in: its request id, and each item's, before anything else. No row: it was not under way.
 UPDATE submissions SET state = 'awaiting_result', request_id = %(request_id)s,
     sub_request_ids = %(sub_request_ids)s, answered_at = %(now)s, next_poll_at = %(next_poll_at)s, polls = 0, lease_owner = NULL, lease_until = NULL
@@ -37,7 +37,7 @@ WHERE s.id = %(id)s AND s.state <> 'settled'
         SELECT 1 FROM submission_items AS i WHERE i.submission_id = s.id AND i.state = 'open')
 RETURNING id
 
--- name: lost
+-- name: mark-unknown
 -- Told, and no answer came: to be asked about, or said again word for word. Whoever was paused and wakes late
 -- changes nothing of what another process tells meanwhile.
 UPDATE submissions SET state = 'unknown', lease_owner = NULL, lease_until = NULL, next_poll_at = %(next_poll_at)s
@@ -96,14 +96,14 @@ FOR UPDATE OF s SKIP LOCKED
 -- Held while it is asked about.
 UPDATE submissions SET lease_owner = %(owner)s, lease_until = %(lease_until)s WHERE id = %(id)s
 
--- name: ask-again
+-- name: poll-later
 -- Not decided yet: to be asked about later.
 UPDATE submissions SET polls = polls + 1, next_poll_at = %(next_poll_at)s,
     lease_owner = NULL, lease_until = NULL
 WHERE id = %(id)s AND state IN ('awaiting_result', 'intent', 'unknown') AND lease_owner = %(owner)s
 RETURNING id
 
--- name: ours
+-- name: submitted-by-us
 -- Which of these movements at İYS we told: same key, status and consent date.
 SELECT DISTINCT m.place
 FROM unnest(%(keys)s::text[], %(statuses)s::text[], %(consent_dates)s::timestamptz[])

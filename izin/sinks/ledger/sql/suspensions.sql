@@ -1,4 +1,4 @@
--- name: stop
+-- name: suspend
 -- Keep records of a channel and status from İYS: a brand's, those of every brand of its provider, or of every brand
 -- that the account tells.
 -- A stop that stands already is tried ever less often, from a minute up to a quarter of an hour; a person's, never.
@@ -36,12 +36,12 @@ WHERE b.brand_code = s.brand_code
                 OR own.scope = 'provider' AND b.iys_code = own.iys_code))
 RETURNING s.channel
 
--- name: standing
+-- name: is-suspended
 -- Whether anything keeps these records from İYS.
 SELECT EXISTS (
     SELECT 1 FROM suspensions AS s WHERE s.brand_code = %(brand_code)s AND covers(s, %(channel)s, %(status)s))
 
--- name: lift
+-- name: resume
 -- İYS looked at a record, or took it: what kept such records from it is mended, for whatever hung on the same fault;
 -- that there is room for new ONAYs again (a stop of one status) shows only one that is taken. What a person said
 -- stands until a person takes it back.
@@ -53,17 +53,17 @@ WHERE b.brand_code = s.brand_code AND own.brand_code = %(brand_code)s AND s.stat
         OR s.scope = 'provider' AND b.iys_code = own.iys_code)
 RETURNING s.brand_code, s.channel
 
--- name: try-now
+-- name: recheck-now
 -- A person has mended it at İYS: one record of each stop may be tried at once.
 UPDATE suspensions SET recheck_at = %(now)s WHERE brand_code = %(brand_code)s AND recheck_at IS NOT NULL RETURNING channel
 
--- name: is-kept
+-- name: is-suspended-by-operator
 -- Whether a person has said that these records are not to be told.
 SELECT EXISTS (
     SELECT 1 FROM suspensions AS s
     WHERE s.brand_code = %(brand_code)s AND covers(s, %(channel)s, %(status)s) AND s.recheck_at IS NULL)
 
--- name: take-right
+-- name: revoke-right
 -- A person says that the brand may not write these channels at İYS; what İYS said of them before gives way to it.
 INSERT INTO suspensions (brand_code, channel, status, customer_id, code, reason, scope, since, recheck_at)
 SELECT b.brand_code, taken.channel, '*', b.customer_id, %(code)s, %(reason)s, 'brand', %(now)s, NULL
@@ -74,12 +74,12 @@ ON CONFLICT (brand_code, channel, status) DO UPDATE SET
     rechecks = 0
 WHERE suspensions.recheck_at IS NOT NULL
 
--- name: give-right
+-- name: restore-right
 -- A person says that the brand may write these channels.
 DELETE FROM suspensions
 WHERE brand_code = %(brand_code)s AND channel = ANY(%(channels)s) AND status = '*' AND recheck_at IS NULL
 
--- name: stops
+-- name: all
 -- What is kept from İYS, and why.
 SELECT brand_code, channel, status, code, reason, scope, since, recheck_at, rechecks FROM suspensions
 ORDER BY brand_code, channel, status
