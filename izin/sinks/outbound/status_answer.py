@@ -95,7 +95,7 @@ def rule(
         now,
         calendar=calendar,
         answered=not heard.is_open,
-        told=heard.attempts > 0,
+        submitted=heard.attempts > 0,
     )
     after = ruled.row
     if entry.code is not None and entry.state is State.UNKNOWN and after.action is Action.SEND:

@@ -1,8 +1,8 @@
-"""What is said to İYS of a row, word for word.
+"""The body of a request to İYS, made from rows.
 
-The date is the instant from which the statement counts, in whole seconds: never later than when we
-received it, so never in İYS's future, and never changed afterwards. The exact body is kept before
-it is sent, for the same body sent again has no second effect.
+The date is the effective instant of the event, in whole seconds: never later than when we received
+it, so never in İYS's future, and never changed afterwards. The exact body is stored before it is
+sent, for the same body sent again has no second effect.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ _consent_item = maker(ConsentItem)
 
 
 def item_of(row: ClaimedRow | ConsentRow) -> ConsentItem:
-    """Return what İYS is to be told of a row that is registrable."""
+    """Return the item that registers what ``row``, which is registrable, desires."""
     undated = row.desired_consent_date is None and row.desired_status == Status.ONAY
     source, access = row.desired_source, row.retailer_access
     return _consent_item(
@@ -40,24 +40,26 @@ def item_of(row: ClaimedRow | ConsentRow) -> ConsentItem:
 
 
 def body_of(items: Sequence[ConsentItem]) -> str:
-    """Return the body that says ``items``, to be kept before it is sent."""
+    """Return the body of ``items``, to be stored before it is sent."""
     return orjson.dumps([item.to_body() for item in items]).decode()
 
 
 def items_of(body: str) -> tuple[ConsentItem, ...]:
-    """Return the items that a kept body says, so that the same body can be sent again."""
-    return tuple(_item(said) for said in orjson.loads(body))
+    """Return the items of a stored body, so that they can be sent again."""
+    return tuple(_item(fields) for fields in orjson.loads(body))
 
 
-def _item(said: dict[str, Any]) -> ConsentItem:
-    source, date, access = (said.get(name) for name in ("source", "consentDate", "retailerAccess"))
+def _item(fields: dict[str, Any]) -> ConsentItem:
+    source, date, access = (
+        fields.get(name) for name in ("source", "consentDate", "retailerAccess")
+    )
     return ConsentItem(
-        recipient=said["recipient"],
-        type=Channel(said["type"]),
-        status=Status(said["status"]),
+        recipient=fields["recipient"],
+        type=Channel(fields["type"]),
+        status=Status(fields["status"]),
         source=None if source is None else Source(source),
         consent_date=None if date is None else from_turkish(date),
-        recipient_type=RecipientType(said["recipientType"]),
-        retailer_code=said.get("retailerCode"),
+        recipient_type=RecipientType(fields["recipientType"]),
+        retailer_code=fields.get("retailerCode"),
         retailer_access=None if access is None else tuple(access),
     )

@@ -1,7 +1,7 @@
-"""What a row of the ledger becomes when it is asked what is owed, and when İYS has answered it.
+"""Rule a row: what is due to İYS now, and in which state the obligation is.
 
-Pure: a row goes in with the instant, a row comes out. ``consent.obligation`` says what is to be
-done; here that action becomes a state of the obligation.
+Pure: takes a row and an instant, returns a row. ``consent.obligation`` decides the action; this
+module turns it into a state of the obligation.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from izin.sinks.record.transitions import transition
 UNKNOWN_BRAND = "unknown-brand"
 RESCUED = "rescued"
 RESCUE = "rescue"
-"""The origin of events that save an opt-out."""
+"""The origin of events that rescue an opt-out."""
 _RESCUES = UUID("8c1f4f1e-0c63-5b6e-9d0e-3a2b7c9d4e02")
 _A_SECOND = timedelta(seconds=1)
 _IN_FLIGHT = frozenset({State.IN_FLIGHT, State.AWAITING_RESULT})
@@ -34,7 +34,7 @@ _URGENT_BACKOFF = Backoff(timedelta(seconds=1), timedelta(minutes=1))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuledRow:
-    """A row after it was asked what is owed, and the event that rescues its opt-out, if any."""
+    """A row after its ruling, and the event that rescues its opt-out, if any."""
 
     row: ConsentRow
     rescue: ConsentEvent | None = None
@@ -46,7 +46,7 @@ _ruled_row = maker(RuledRow)
 def with_terms(
     row: ConsentRow, brand: Brand | None, now: datetime, *, calendar: Calendar
 ) -> ConsentRow:
-    """Return the row with its clocks as the brand's activation sets them."""
+    """Return the row with its terms as the brand's activation sets them."""
     at, status = row.desired_at, row.desired_status
     if at is None or status is None or not row.is_ours or brand is None:
         return row.replace(due_at=None, expires_at=None)
@@ -56,20 +56,20 @@ def with_terms(
     return row.replace(due_at=due, expires_at=expires)
 
 
-def rule_row(  # noqa: C901, PLR0911, PLR0913 - one case a action; each argument is a fact
+def rule_row(  # noqa: C901, PLR0911, PLR0913 - one case an action; each argument is a fact
     row: ConsentRow,
     brand: Brand | None,
     now: datetime,
     *,
     calendar: Calendar,
     answered: bool = False,
-    told: bool = False,
+    submitted: bool = False,
     observing: bool = False,
 ) -> RuledRow:
     """Return the row in the state that follows from what is desired and what is registered.
 
-    What is told and not yet answered keeps its state until it is ``answered``; ``told`` says that
-    İYS took the desired statement. While only ``observing``, nobody is asked: the event of what
+    A submission in flight keeps its state until it is ``answered``; ``submitted`` means that İYS
+    has accepted what is desired. While only ``observing``, no query is started: the event of what
     was observed is on its way.
     """
     desired = row.desired
@@ -107,21 +107,21 @@ def rule_row(  # noqa: C901, PLR0911, PLR0913 - one case a action; each argument
                 row=transition(row, Event.EXPIRE, action=Action.NOTHING, reason=reason)
             )
         case Action.NOTHING:
-            return _ruled_row(row=_settle(row, reason, told=told))
+            return _ruled_row(row=_settle(row, reason, submitted=submitted))
         case _:
             assert_never(ruling.action)
 
 
 def rescue(row: ConsentRow, now: datetime) -> RuledRow:
-    """Return the row, and a new opt-out of today that follows from the one İYS does not take.
+    """Return the row, and a new opt-out of today in place of the one that İYS does not accept.
 
     No date of an existing record is changed (design, section 3): the breach stays on record. The
-    new event, once decided, begins a new obligation in this row.
+    new event, once decided, starts a new obligation in this row.
     """
     if row.action is Action.RESCUE:
         return RuledRow(row=row)
-    # It stands behind all that it answers to, whatever the clocks say: in the same second, or by a
-    # clock that is behind, the law would take it for a repetition, or for older.
+    # It is later than all that it follows, whatever the clocks show: in the same second, or by a
+    # clock that is behind, the law would call it a duplicate or stale.
     known = (row.desired_at, row.registered_at)
     now = max(now, *(one + _A_SECOND for one in known if one is not None))
     event = ConsentEvent(
@@ -144,10 +144,10 @@ def rescue(row: ConsentRow, now: datetime) -> RuledRow:
 
 
 def rescue_refused(row: ConsentRow, reason: str, code: str | None, now: datetime) -> RuledRow:
-    """Return the row of an opt-out that İYS refuses for what it says, and its rescue.
+    """Return the row of an opt-out whose content İYS refuses, and its rescue.
 
-    An opt-out of today without date, source and retailer of its own leaves İYS little to refuse.
-    Where it does, a person must withdraw the consent, for a "no" never ends as refused.
+    An opt-out of today without date, source and retailer leaves İYS little to refuse. Where it
+    does, it is parked and a person withdraws the consent, for an opt-out never ends as refused.
     """
     if row.desired_origin == RESCUE:
         return RuledRow(row=park(row, "opt-out-refused", code))
@@ -155,12 +155,12 @@ def rescue_refused(row: ConsentRow, reason: str, code: str | None, now: datetime
 
 
 def requeue(row: ConsentRow) -> ConsentRow:
-    """Return a parked row as a person sends it again; who releases a re-consent vouches for it."""
-    vouched = row.attested or row.reason == ActionReason.RECONSENT
+    """Return a parked row as a person requeues it; who requeues a re-consent attests it."""
+    attested = row.attested or row.reason == ActionReason.RECONSENT
     return transition(
         row,
         Event.REQUEUE,
-        attested=vouched,
+        attested=attested,
         reason=None,
         code=None,
         attempts=0,
@@ -169,29 +169,29 @@ def requeue(row: ConsentRow) -> ConsentRow:
 
 
 def refuse(row: ConsentRow, reason: str, code: str | None) -> ConsentRow:
-    """Return the row that İYS does not take, for what it says."""
+    """Return the row whose content İYS refuses."""
     return transition(row, Event.REFUSE, action=Action.NOTHING, reason=reason, code=code)
 
 
 def park(row: ConsentRow, reason: str, code: str | None) -> ConsentRow:
-    """Return the row that a person must look at."""
+    """Return the row, parked for a person."""
     return transition(row, Event.PARK, action=Action.NOTHING, reason=reason, code=code)
 
 
 def expire(row: ConsentRow, reason: str, code: str | None) -> ConsentRow:
-    """Return the row whose term has ended."""
+    """Return the row, expired."""
     return transition(row, Event.EXPIRE, action=Action.NOTHING, reason=reason, code=code)
 
 
 def wait(row: ConsentRow, reason: str, code: str | None) -> ConsentRow:
-    """Return the row that is told again when what is in flight has settled."""
+    """Return the row, due again once what is in flight has settled."""
     return transition(
         row, Event.RETRY, action=Action.WAIT, reason=reason, code=code, next_attempt_at=None
     )
 
 
 def query(row: ConsentRow, reason: str, code: str | None) -> ConsentRow:
-    """Return the row of which İYS must be asked what it holds."""
+    """Return the row whose status has to be queried at İYS."""
     return transition(
         row, Event.LOSE, action=Action.QUERY, reason=reason, code=code, next_attempt_at=None
     )
@@ -205,7 +205,7 @@ def _to_send(row: ConsentRow, reason: str, now: datetime) -> ConsentRow:
     row_due = _due(row, Action.SEND, reason)
     at = row.desired_at
     if row_due.action is Action.SEND and at is not None and at > now:
-        # Honest clocks differ, and İYS takes no date ahead of its own (H162).
+        # Honest clocks differ, and İYS accepts no date ahead of its own (H162).
         return row_due.replace(next_attempt_at=at)
     return row_due
 
@@ -220,7 +220,7 @@ def _due(row: ConsentRow, action: Action, reason: str) -> ConsentRow:
             event = Event.LOSE if action is Action.QUERY else Event.RETRY
             return transition(row, event, action=action, reason=reason, next_attempt_at=None)
         case State.REFUSED | State.EXPIRED | State.PARKED:
-            # They wait for a person or a newer event.
+            # A person or a newer event reopens these.
             return row.replace(action=Action.NOTHING)
         case _:
             assert_never(row.state)
@@ -232,10 +232,10 @@ def _park(row: ConsentRow, reason: str) -> ConsentRow:
     return transition(row, Event.PARK, action=Action.NOTHING, reason=reason)
 
 
-def _settle(row: ConsentRow, reason: str, *, told: bool) -> ConsentRow:
+def _settle(row: ConsentRow, reason: str, *, submitted: bool) -> ConsentRow:
     if row.state is State.ACCEPTED:
         return row.replace(action=Action.NOTHING, reason=reason, next_attempt_at=None)
-    event = Event.ACCEPT if told and row.state in OPEN else Event.SETTLE
+    event = Event.ACCEPT if submitted and row.state in OPEN else Event.SETTLE
     return transition(row, event, action=Action.NOTHING, reason=reason, next_attempt_at=None)
 
 
@@ -246,7 +246,7 @@ def retry(
     code: str | None,
     retry_after: timedelta | None = None,
 ) -> ConsentRow:
-    """Return the row to be told again later; an opt-out waits for seconds, not for minutes."""
+    """Return the row, due again after a backoff: seconds for an opt-out, minutes otherwise."""
     backoff = _URGENT_BACKOFF if row.desired_status == Status.RET else _BACKOFF
     return transition(
         row,

@@ -219,7 +219,7 @@ def test_a_file_that_holds_something_else_is_named(tmp_path: Path):
     """A wrong file is no proof of anything, and whoever gave it is told which line is wrong."""
     file = tmp_path / "a"
     file.write_text(f"{AN_ANCHOR}\n{{}}\n")
-    with pytest.raises(UnreadableAnchorError, match=f"{file}, line 2: no anchor"):
+    with pytest.raises(UnreadableAnchorError, match=f"{file}, line 2: not an anchor"):
         verify.read_anchors(file)
     told = CliRunner().invoke(app, ["ledger", "verify", "--no-topic", "--anchors", str(file)])
     assert (told.exit_code, f"{file}, line 2" in told.output) == (3, True)
