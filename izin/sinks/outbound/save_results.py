@@ -118,5 +118,5 @@ async def _stops(  # noqa: PLR0913 - what was told, by whom, and what came of it
                     channel,
                     item.status,
                     account=account,
-                    taken=answer.verdict is Verdict.SUCCESS,
+                    accepted=answer.verdict is Verdict.SUCCESS,
                 )

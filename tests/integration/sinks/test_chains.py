@@ -117,7 +117,7 @@ async def test_an_untouched_history_has_no_fault(ledger: Ledger, file: Path):
             ],
             [(2, "moved"), (3, "moved"), (5, "moved"), (6, "moved")],
         ),
-        ([EDIT, REWRITTEN, HEAD_FOLLOWS], [(6, "written anew since")]),
+        ([EDIT, REWRITTEN, HEAD_FOLLOWS], [(6, "rewritten since")]),
         (["DELETE FROM movements WHERE place > 2", HEAD_FOLLOWS], [(6, "are gone")]),
         (
             [
@@ -224,7 +224,7 @@ def test_a_file_that_holds_something_else_is_named(tmp_path: Path):
     told = CliRunner().invoke(app, ["ledger", "verify", "--no-topic", "--anchors", str(file)])
     assert (told.exit_code, f"{file}, line 2" in told.output) == (3, True)
     file.write_bytes(b"\xff")
-    with pytest.raises(UnreadableAnchorError, match=f"{file} is no text"):
+    with pytest.raises(UnreadableAnchorError, match=f"{file} is not a text file"):
         verify.read_anchors(file)
 
 

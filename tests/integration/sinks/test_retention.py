@@ -91,7 +91,7 @@ async def test_what_is_kept_behind_a_cut_is_verified_as_ever(ledger: Ledger, fil
         await connection.execute("ALTER TABLE movements DISABLE TRIGGER movements_append_only")
         await connection.execute("UPDATE movements SET status = 'RET' WHERE place = 3")
         await connection.execute("ALTER TABLE movements ENABLE TRIGGER movements_append_only")
-    assert await faults(ledger, file) == ["the row was changed, moved or put in"]
+    assert await faults(ledger, file) == ["the row was changed, moved or inserted"]
 
 
 @pytest.mark.usefixtures("file")
