@@ -8,19 +8,16 @@ counted before it was made stays counted.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import SecretStr
 
 from izin.iys.tokens.token_store import AccessToken, TokenState
+from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
-
-    from izin.sinks.ledger.db.connection import Connection, Ledger
 
 _SQL = statements("access_tokens")
 

@@ -53,7 +53,14 @@ async def upsert(
         row = await (await connection.execute(_SQL["upsert"], values)).fetchone()
         stored = brand if row is None else Brand.from_row(row)
         await append_messages(connection, [topic_messages.brand(stored, now)], now)
-    await _rule_again(ledger, topic_messages, stored, now=now)
+    await _rule_rows(
+        ledger,
+        topic_messages,
+        "claim-unsettled",
+        {"brand_code": brand.brand_code},
+        now=now,
+        by=None,
+    )
     return stored
 
 
@@ -120,7 +127,7 @@ async def requeue(  # noqa: PLR0913 - what is requeued, and by whose order
     if reason in {None, QUOTA_SPENT}:
         async with ledger.transaction() as connection:
             await suspensions.resume(connection, brand_code, EVERY, Status.ONAY, account=None)
-    return await _each(
+    return await _rule_rows(
         ledger,
         topic_messages,
         "claim-parked",
@@ -149,7 +156,7 @@ async def _settle_retailers(
                         source=f"retailers/{one['key']}/{one['event_id']}/{now.isoformat()}",
                         occurred_at=now,
                         data={
-                            "told İYS of": retailers.DIFFERENCE,
+                            "entered at İYS": retailers.DIFFERENCE,
                             "retailer_code": one["code"],
                             "retailer_access": one["access"],
                             "by": by,
@@ -162,20 +169,7 @@ async def _settle_retailers(
         seen += len(settled)
 
 
-async def _rule_again(
-    ledger: Ledger, topic_messages: TopicMessages, brand: Brand, *, now: datetime
-) -> None:
-    await _each(
-        ledger,
-        topic_messages,
-        "claim-unsettled",
-        {"brand_code": brand.brand_code},
-        now=now,
-        by=None,
-    )
-
-
-async def _each(  # noqa: PLR0913 - one loop for both
+async def _rule_rows(  # noqa: PLR0913 - one loop for both
     ledger: Ledger,
     topic_messages: TopicMessages,
     query: str,

@@ -1,4 +1,4 @@
-"""Rows of the outbox as COPY takes them."""
+"""Rows of the outbox in the format of COPY."""
 
 import orjson
 

@@ -111,7 +111,7 @@ class LedgerPacer:
         """
         limit = self._hour_limits.get(operation)
         if limit is not None:
-            await self._take_of_hour(operation, limit.room(call_class))
+            await self._count_in_hour(operation, limit.room(call_class))
         granted: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
         self._turns.put(call_class, granted)
         if self._granting is None or self._granting.done():
@@ -211,14 +211,14 @@ class LedgerPacer:
         earliest, latest = self._offset.ours(row["comes_at"])
         return Slot(number=row["slot"], at=earliest, opens_at=latest)
 
-    async def _take_of_hour(self, operation: str, room: int) -> None:
+    async def _count_in_hour(self, operation: str, room: int) -> None:
         values = {"address": self._address, "operation": operation, "room": room}
         async with self._ledger.transaction() as connection:
             await connection.execute(_SQL["lock"], values)
-            taken = await (await connection.execute(_SQL["take-of-hour"], values)).fetchone()
-            if taken is not None:
+            counted = await (await connection.execute(_SQL["count-in-hour"], values)).fetchone()
+            if counted is not None:
                 return
-            frees = await (await connection.execute(_SQL["hour-frees-at"], values)).fetchone()
+            frees = await (await connection.execute(_SQL["hour-frees-in"], values)).fetchone()
             await connection.execute(_SQL["delete-minutes"], values)
         seconds = 60.0 if frees is None else frees["seconds"]
         raise ThrottledError(

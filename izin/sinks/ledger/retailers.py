@@ -84,8 +84,8 @@ async def write(
 async def settle(
     connection: Connection, brand_code: int, *, size: int
 ) -> Sequence[Mapping[str, Any]]:
-    """Record a person's word that İYS has the desired retailers of a brand's consents; return each
-    of them, at most ``size``, with what is registered now.
+    """Record a person's confirmation that İYS has the desired retailers of a brand's consents;
+    return each of them, at most ``size``, with what is registered now.
     """
     values = {"brand_code": brand_code, "size": size}
     return await (await connection.execute(_SQL["settle"], values)).fetchall()

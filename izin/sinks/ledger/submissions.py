@@ -45,7 +45,7 @@ async def acknowledge(  # noqa: PLR0913 - İYS's acknowledgement of a batch
         "next_poll_at": next_poll_at,
     }
     if await (await connection.execute(_SQL["acknowledge"], values)).fetchone() is None:
-        raise ConcurrentChangeError(f"submission {submission.id} was answered before")
+        raise ConcurrentChangeError(f"submission {submission.id} is no longer in flight")
     awaiting = {
         "keys": [item.key for item in submission.items],
         "event_ids": [item.event_id for item in submission.items],
@@ -175,7 +175,7 @@ async def resend(
     until = now + lease_owner.lease
     values = {"id": submission.id, "owner": lease_owner.owner, "lease_until": until}
     if await (await connection.execute(_SQL["resend"], values)).fetchone() is None:
-        raise ConcurrentChangeError(f"submission {submission.id} was answered before")
+        raise ConcurrentChangeError(f"submission {submission.id} is no longer in flight")
     return replace(submission, sends=submission.sends + 1, lease_until=until)
 
 

@@ -1,10 +1,9 @@
 """The head of a hash chain of the history, kept outside the ledger."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Self
 
 from izin.sinks.record.errors import UnreadableAnchorError
 
@@ -31,7 +30,7 @@ class Anchor:
         return json.dumps(fields) + "\n"
 
     @classmethod
-    def from_line(cls, line: str) -> Anchor:
+    def from_line(cls, line: str) -> Self:
         """Return the anchor of a line of the anchor file.
 
         Raises:

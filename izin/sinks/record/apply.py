@@ -124,10 +124,10 @@ def observed(row: ConsentRow, observation: Observation) -> ConsentRow:
     known_at = row.registered_at or _NEVER
     detailed = observation.transaction_id is not None
     # The result of a query has the time of our clock, a movement that of İYS's clock.
-    asked = row.registered_transaction_id is None and row.registered_at is not None
-    if asked and observation.is_answer:
+    queried = row.registered_transaction_id is None and row.registered_at is not None
+    if queried and observation.is_answer:
         known_at = observation.creation_date
-    fills_in = asked and detailed and row.registered == observation.value
+    fills_in = queried and detailed and row.registered == observation.value
     if observation.creation_date < known_at and not fills_in:
         return row
     tie = observation.creation_date == known_at and row.registered != observation.value

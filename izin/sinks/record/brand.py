@@ -1,17 +1,13 @@
 """A brand of a customer at İYS, as the ledger stores it."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any, Self
 
 from izin.consent.making import maker
 from izin.consent.terms import BrandTerms
 from izin.iys.wire_format.consents import BrandPath
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
 
 _clock = maker(BrandTerms)
 
@@ -52,6 +48,6 @@ class Brand:
         return _clock(activated_at=self.activated_at, loading_deadline=self.loading_deadline)
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Brand:
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
         """Return the brand of a row of ``brands``."""
         return cls(**row)

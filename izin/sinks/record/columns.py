@@ -92,4 +92,4 @@ LISTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "brand": tuple(one.name for one in fields(Brand)),
     }
 )
-"""The lists that statements name in braces."""
+"""The lists that SQL statements name in braces."""

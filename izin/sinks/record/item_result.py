@@ -189,8 +189,7 @@ def _accepted(row: ConsentRow, case: _Case) -> AppliedResult:
     )
     if ruled.row.action is Action.SEND:
         # İYS accepted it and still shows another status: retry with backoff, not in a loop.
-        later = ruling.retry(ruled.row, case.now, "register-stands-otherwise", None)
-        ruled = RuledRow(row=later)
+        ruled = RuledRow(row=ruling.retry(ruled.row, case.now, "register-stands-otherwise", None))
     return AppliedResult(ruled=ruled, item_state="accepted")
 
 
@@ -200,8 +199,9 @@ def _already(row: ConsentRow, case: _Case) -> AppliedResult:
         return _refused(ruling.query(row, "register-stands-otherwise", code))
     if row.is_open:
         # An ONAY of this key may still be saved: that İYS has no record holds only until then.
-        waits = ruling.wait(row, "onay-unsettled", code)
-        return AppliedResult(ruled=RuledRow(row=waits), item_state="withdrawn")
+        return AppliedResult(
+            ruled=RuledRow(row=ruling.wait(row, "onay-unsettled", code)), item_state="withdrawn"
+        )
     none = Observation(
         value=Registered.NONE,
         creation_date=case.now,

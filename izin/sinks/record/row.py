@@ -6,8 +6,10 @@ values (desired, registered) are views of them. Nothing is decided here.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 import orjson
 
@@ -16,10 +18,6 @@ from izin.consent.lifecycle import State
 from izin.consent.making import maker
 from izin.consent.model import ConsentKey, OriginRank
 from izin.consent.obligation import Action, Desired, Registered, RegisteredState
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from datetime import datetime
 
 _key = maker(ConsentKey)
 _desired = maker(Desired)

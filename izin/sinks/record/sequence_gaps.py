@@ -10,14 +10,10 @@ An origin whose numbers are not consecutive would leave a gap at every step. At 
 are kept; the oldest are given up, and how many numbers they had is counted.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
+from datetime import datetime
+from typing import NamedTuple, Self
 
 MOST_GAPS = 1000
 
@@ -55,7 +51,7 @@ class Numbers:
     given_up: int = 0
     """How many numbers were in gaps that were given up."""
 
-    def with_run(self, run: Run, *, most: int = MOST_GAPS) -> Numbers:
+    def with_run(self, run: Run, *, most: int = MOST_GAPS) -> Self:
         """Return the numbers with those of ``run``."""
         gaps = [left for gap in self.gaps for left in _without(gap, run)]
         if run.first > self.last + 1:

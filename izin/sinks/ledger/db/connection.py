@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, LiteralString, Self, TypeVar
+from typing import Any, LiteralString, Self, TypeVar
 
 import psycopg
 from psycopg import errors
@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from izin.consent.business_days import Calendar
 from izin.consent.errors import IzinError
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import LedgerSettings
@@ -26,9 +27,6 @@ from izin.sinks.record.errors import (
     LedgerFaultError,
     LedgerUnavailableError,
 )
-
-if TYPE_CHECKING:
-    from izin.consent.business_days import Calendar
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -81,7 +79,7 @@ class Ledger:
             with _translating():
                 await self._pool.open(wait=True, timeout=_CONNECT_TIMEOUT)
         except LedgerUnavailableError:
-            # The pool retries without a word and hides the cause.
+            # The pool retries silently and hides the cause.
             await reach(self._url)
             raise
         return self
@@ -128,7 +126,7 @@ class Ledger:
     async def sole(self, name: str) -> AsyncIterator[Connection]:
         """Wait until this process is the only one to do ``name``; it is while the context lasts.
 
-        The database frees the name when the connection goes, whatever became of the process.
+        The database frees the name when the connection ends, even if the process was killed.
         """
         async with self.session() as connection:
             await connection.execute(

@@ -7,24 +7,19 @@ a legal hold keeps those after it. Records must be kept for three years after a 
 retention of a month, or dropped it, is in the history itself, where no change goes unnoticed.
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
+from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.unit_of_work import append_messages
 from izin.sinks.record.anchor import Anchor
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from izin.sinks.ledger.db.connection import Ledger
-    from izin.sinks.record.messages import TopicMessages
+from izin.sinks.record.messages import TopicMessages
 
 YEARS_AT_LEAST = 3
 """How long a record must be kept by law (Yönetmelik m.13)."""
@@ -62,7 +57,7 @@ class Month:
         return self.ends <= today and self.retain_until < today and not self.holds
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Month:
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
         """Return the month of a row of ``months``."""
         return cls(**{**row, "holds": tuple(row["holds"])})
 

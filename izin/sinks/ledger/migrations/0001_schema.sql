@@ -190,7 +190,7 @@ CREATE TRIGGER consents_lawful BEFORE UPDATE ON consents FOR EACH ROW
 
 -- Eligibility ---------------------------------------------------------------------------------------------------------
 
--- Each rule stands once. PostgreSQL inlines these functions into the statements that call them, so that indexes and
+-- Each rule is written once. PostgreSQL inlines these functions into the statements that call them, so that indexes and
 -- plans are those of the written-out condition (tests/integration/sinks/ledger/test_plans.py).
 
 -- Whether a row may be submitted now. Two movements of a key reach İYS at least a second apart, for it has no finer
@@ -254,7 +254,7 @@ COMMENT ON COLUMN chains.recorded_at IS
 INSERT INTO chains (shard, place, link)
 SELECT n, 0, sha256(convert_to('izin movements ' || n, 'UTF8')) FROM generate_series(0, 15) AS n;
 
--- One fact about a key, in the partition of the month in which it was recorded. A decision is kept as the bytes that
+-- One fact about a key, in the partition of the month in which it was recorded. A decision is stored as the bytes that
 -- the topic delivered; every other fact is JSON, byte for byte as it was linked, and its source says where it comes
 -- from (a submission's item, an outbox row, a movement at İYS).
 CREATE TABLE movements (
@@ -309,7 +309,7 @@ CREATE TRIGGER anchors_append_only BEFORE UPDATE OR DELETE ON anchors
 CREATE TRIGGER anchors_no_truncate BEFORE TRUNCATE ON anchors
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
--- One month (UTC) of history. Records are kept for at least three years (Yönetmelik m.13), whoever asks.
+-- One month (UTC) of history. Records are kept for at least three years (Yönetmelik m.13) without exception.
 CREATE TABLE movement_months (
     month        date PRIMARY KEY CHECK (extract(day FROM month) = 1),
     retain_until date NOT NULL,
@@ -338,12 +338,12 @@ BEGIN
     ON CONFLICT (month) DO UPDATE SET dropped_at = NULL;
 END $$;
 
--- Drop a month whose last links have been kept and anchored. Months go in order, for a gap would break the chains, and
--- the current month never goes.
+-- Drop a month whose last links have been kept and anchored. Months are dropped in order, for a gap would break the
+-- chains, and the current month never is.
 CREATE FUNCTION drop_month(first date, now timestamptz) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (SELECT 1 FROM movement_months WHERE month < first AND dropped_at IS NULL) THEN
-        RAISE EXCEPTION 'an earlier month is kept'
+        RAISE EXCEPTION 'an earlier month is retained'
             USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = 'movements_append_only';
     END IF;
     IF now < (first + interval '1 month') AT TIME ZONE 'UTC' THEN
@@ -382,7 +382,7 @@ COMMENT ON COLUMN legal_holds.key IS 'NULL: every key of the customer.';
 
 -- Submissions ---------------------------------------------------------------------------------------------------------
 
--- One call to İYS: the exact body is kept before it is sent, and the reply before anything else is done with it.
+-- One call to İYS: the exact body is stored before it is sent, and the reply before anything else.
 CREATE TABLE submissions (
     id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     customer_id     text NOT NULL,
@@ -613,8 +613,8 @@ CREATE TABLE sequences (
 COMMENT ON COLUMN sequences.given_up IS
     'How many missing numbers are no longer looked for, because there were too many gaps.';
 
--- One interval of missing numbers of a sequence. Gaps are intervals, so whatever never came is seen, in whichever order
--- the rest came.
+-- One interval of missing numbers of a sequence. Gaps are intervals, so missing numbers are found, in whichever order
+-- the others come.
 CREATE TABLE sequence_gaps (
     customer_id  text NOT NULL,
     origin       text NOT NULL,
@@ -632,7 +632,7 @@ COMMENT ON COLUMN sequence_gaps.since IS 'When a number beyond the gap was appen
 
 -- The retailers that may use the consent of one key whose events name retailers; an opt-out deletes the row. Where İYS
 -- holds the consent already, other retailers are not submitted again: an operator changes them at İYS, for no reply of
--- İYS says what became of such a change.
+-- İYS reports the result of such a change.
 CREATE TABLE retailer_access (
     key               text PRIMARY KEY,
     customer_id       text NOT NULL,

@@ -25,7 +25,7 @@ WHERE egress_address = %(address)s AND paused_until <= clock_timestamp()
 -- snapshot from before it waited.
 SELECT 1 FROM rate_limits WHERE egress_address = %(address)s FOR UPDATE
 
--- name: take-of-hour
+-- name: count-in-hour
 -- Count one query against the hour's limit before it is made; no row: the hour's queries are spent. The address is
 -- locked meanwhile, so that two processes cannot both take the last one. The minute that is partly in the hour counts
 -- as a whole.
@@ -40,7 +40,7 @@ FROM used WHERE used.calls < %(room)s
 ON CONFLICT (egress_address, operation, minute) DO UPDATE SET calls = m.calls + 1
 RETURNING m.calls
 
--- name: hour-frees-at
+-- name: hour-frees-in
 -- In how many seconds the first of the hour's queries leaves the hour.
 SELECT coalesce(
     extract(epoch FROM min(minute) + interval '61 minutes' - clock_timestamp()), 60)::double precision AS seconds

@@ -1,5 +1,5 @@
 -- name: counts
--- How many keys stand in each state, by brand, channel and desired status.
+-- How many keys are in each state, by brand, channel and desired status.
 SELECT brand_code, channel, desired_status, state, count(*) AS keys
 FROM consents GROUP BY brand_code, channel, desired_status, state
 ORDER BY brand_code, channel, desired_status, state
