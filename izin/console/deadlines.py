@@ -169,7 +169,7 @@ async def _look(ledger: Ledger, pace: float) -> tuple[tuple[Margin, ...], Foreca
     margins = await ledger_deadlines.margins(ledger, now=now)
     backlog = await reads.backlog(ledger)
     ahead = forecast(backlog.ready, now=now, records_per_second=pace)
-    return margins, ahead, sum(one.count for one in backlog.held)
+    return margins, ahead, sum(one.count for one in backlog.suspended)
 
 
 async def _open(ledger: Ledger, brand_code: int) -> tuple[OpenOptOut, ...]:

@@ -129,7 +129,7 @@ def release(number: Annotated[int, typer.Argument(help="The number of the hold."
     """
     now = datetime.now(UTC)
     with exit_on_error():
-        if not run_on_ledger(lambda ledger: retention.lift(ledger, number, now=now)):
+        if not run_on_ledger(lambda ledger: retention.release(ledger, number, now=now)):
             raise SourceError(f"no hold {number} is in force; see: izin retention holds")
     say(f"hold {number} is released")
 

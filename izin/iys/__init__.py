@@ -44,7 +44,7 @@ from izin.iys.wire_format.account import (
     Subscription,
     SubscriptionStatus,
 )
-from izin.iys.wire_format.batches import AcceptedBatch, ItemResult, ItemStatus, OriginalRequest
+from izin.iys.wire_format.batches import AcceptedBatch, BatchItemResult, ItemStatus, OriginalRequest
 from izin.iys.wire_format.consents import (
     BrandPath,
     ConsentItem,
@@ -62,6 +62,7 @@ __all__ = [
     "AcceptedBatch",
     "AccessToken",
     "Actor",
+    "BatchItemResult",
     "BrandPath",
     "BrandSummary",
     "BusyError",
@@ -72,7 +73,6 @@ __all__ = [
     "HourLimit",
     "InMemoryTokenStore",
     "InProcessPacer",
-    "ItemResult",
     "ItemStatus",
     "IysClient",
     "IysMovement",

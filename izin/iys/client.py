@@ -23,7 +23,7 @@ from izin.iys.wire_format.account import (
     PushRegistration,
     Subscription,
 )
-from izin.iys.wire_format.batches import AcceptedBatch, ItemResult
+from izin.iys.wire_format.batches import AcceptedBatch, BatchItemResult
 from izin.iys.wire_format.consents import (
     BrandPath,
     ConsentItem,
@@ -141,7 +141,7 @@ class IysClient:
         request_id: str,
         *,
         call_class: CallClass = CallClass.RESULTS,
-    ) -> tuple[ItemResult, ...]:
+    ) -> tuple[BatchItemResult, ...]:
         """Return the results of a batch (V2); empty means "not yet", never "failed"."""
         return await self._exchange.call(
             Call(
@@ -150,7 +150,7 @@ class IysClient:
                 name="batch_result",
                 call_class=call_class,
             ),
-            lambda answer: tuple(map(ItemResult.read, items_in(answer or []))),
+            lambda answer: tuple(map(BatchItemResult.read, items_in(answer or []))),
         )
 
     async def status(

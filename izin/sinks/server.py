@@ -44,10 +44,10 @@ def app(  # noqa: PLR0913 - what is shown, and by which clock and pace
         backlog = await reads.backlog(ledger)
         ahead = forecast(backlog.ready, now=now, records_per_second=pace)
         metrics.show(await reads.lag(ledger, now=now), ahead)
-        metrics.show_suspended(backlog.held)
+        metrics.show_suspended(backlog.suspended)
         metrics.show_deadlines(await deadlines.margins(ledger, now=now), now=now)
         metrics.show_rate_limits(await addresses(ledger))
-        metrics.show_streams(await stream_progress.heard(ledger), now=now)
+        metrics.show_streams(await stream_progress.read(ledger), now=now)
         metrics.show_missing(await sequences.missing(ledger, topics))
         return Response(metrics.page(), media_type="text/plain; version=0.0.4")
 

@@ -184,7 +184,7 @@ def show(brand_code: BrandArgument, *, output: OutputOption = OutputFormat.TABLE
 
 
 async def _every(ledger: Ledger) -> tuple[tuple[Brand, ...], tuple[Suspension, ...]]:
-    return await registry.every(ledger), await standing.stops(ledger)
+    return await registry.every(ledger), await standing.every(ledger)
 
 
 async def _look(

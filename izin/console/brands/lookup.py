@@ -42,5 +42,5 @@ async def suspended_and_counted(
     ledger: Ledger, brand_code: int
 ) -> tuple[tuple[Suspension, ...], tuple[Count, ...]]:
     """Return the suspensions of a brand, and how many of its keys are in which state."""
-    suspensions = of_brand(brand_code, await standing.stops(ledger))
+    suspensions = of_brand(brand_code, await standing.every(ledger))
     return suspensions, of_brand(brand_code, await reads.counts(ledger))

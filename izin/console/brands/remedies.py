@@ -43,13 +43,13 @@ def remedy_of_suspension(suspension: Suspension, found: Iterable[Suspension]) ->
     """Return what a person does about a suspension, one of all ``found``, and its opt-outs."""
     code = suspension.brand_code
     opt_outs = f"opt-outs that cannot wait: izin deadlines opt-outs {code}"
-    if suspension.is_of_a_person:
+    if suspension.is_by_operator:
         # A channel that is not named loses its right: the command names all that the brand has,
         # too.
         lost = {
             one.channel
             for one in found
-            if one.is_of_a_person and one.brand_code == code and one != suspension
+            if one.is_by_operator and one.brand_code == code and one != suspension
         }
         types = " ".join(f"--type {one}" for one in Channel if one not in lost)
         return (

@@ -73,7 +73,7 @@ def changes(
     lines = []
     for channel in Channel:
         one = suspended.get(channel)
-        is_ours = one is not None and one.is_of_a_person
+        is_ours = one is not None and one.is_by_operator
         if channel in channels and is_ours:
             lines.append(f"{channel}: no -> write; {_counted(waiting, channel)} continue")
         elif channel in channels and one is not None:

@@ -38,7 +38,7 @@ def suspensions(*, output: OutputOption = OutputFormat.TABLE) -> None:
     Exit code 1 if there are any.
     """
     with exit_on_error():
-        found = run_on_ledger(standing.stops)
+        found = run_on_ledger(standing.every)
     rows = [
         (
             one.brand_code,
@@ -74,4 +74,4 @@ def retry(brand_code: BrandArgument) -> None:
 
 async def _retry(ledger: Ledger, brand_code: int) -> int:
     await registered_brand(ledger, brand_code)
-    return await standing.try_now(ledger, brand_code, now=datetime.now(UTC))
+    return await standing.recheck_now(ledger, brand_code, now=datetime.now(UTC))

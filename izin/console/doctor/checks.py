@@ -101,7 +101,7 @@ def _sink() -> Iterator[Finding]:
 
 
 def _pull() -> Iterator[Finding]:
-    yield lag_checks.of_pulls(_query(stream_progress.heard), now=datetime.now(UTC))
+    yield lag_checks.of_pulls(_query(stream_progress.read), now=datetime.now(UTC))
 
 
 def _deadlines() -> Iterator[Finding]:

@@ -34,9 +34,9 @@ def of_backlog(backlog: Backlog, *, now: datetime, pace: float) -> Iterator[Find
             f"{ahead.late - ahead.lost} records are sent after they are due, the first due at "
             f"{turkish(ahead.first_late_at)}; run a sink worker",
         )
-    if backlog.held:
-        yield wrong("deadlines", _suspended(backlog.held))
-    if not (ahead.late or ahead.lost or backlog.held):
+    if backlog.suspended:
+        yield wrong("deadlines", _suspended(backlog.suspended))
+    if not (ahead.late or ahead.lost or backlog.suspended):
         count = sum(one.count for one in backlog.ready)
         done = f", the last by {turkish(ahead.done_at)}" if count else ""
         yield ok("deadlines", f"{count} records to send, all in time at {pace:g} a second{done}")

@@ -51,7 +51,7 @@ def explain(
     with exit_on_error():
         key = normalised(recipient)
         history, suspended = run_on_ledger(lambda ledger: _look(ledger, key))
-    if not history.entries and not history.facts:
+    if not history.rows and not history.facts:
         err.print("nothing is known of this recipient")
         raise typer.Exit(ExitCode.WRONG)
     match output:
@@ -59,8 +59,7 @@ def explain(
             print_json(
                 {
                     "keys": [
-                        asdict(one) | {"suspended": suspended.get(one.key)}
-                        for one in history.entries
+                        asdict(one) | {"suspended": suspended.get(one.key)} for one in history.rows
                     ],
                     "history": [asdict(one) for one in history.facts],
                 }
@@ -71,7 +70,7 @@ def explain(
 
 def _print(history: History, suspended: Mapping[str, str]) -> None:
     """Print a section a key: its state, then its history."""
-    for entry in history.entries:
+    for entry in history.rows:
         out.print(Text(heading(entry.key), "bold"))
         state = Table.grid(padding=(0, 2))
         for question, answer in state_rows(entry, suspended.get(entry.key)):
@@ -88,10 +87,10 @@ async def _look(ledger: Ledger, recipient: str) -> tuple[History, dict[str, str]
     """Return everything of a recipient, and by key what suspends it."""
     history = await reads.history(ledger, recipient)
     known = {one.brand_code: one for one in await brands.every(ledger)}
-    found = await suspensions.stops(ledger)
+    found = await suspensions.every(ledger)
     suspended = {
         one.key: words
-        for one in history.entries
+        for one in history.rows
         if (words := why_suspended(one, known.get(one.brand_code), found))
     }
     return history, suspended

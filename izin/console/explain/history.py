@@ -10,7 +10,7 @@ from typing import Any
 from izin.consent.may_send import PermissionReason
 from izin.consent.obligation import ActionReason
 from izin.console.terminal.output import turkish
-from izin.sinks.ledger.reads import Fact
+from izin.sinks.ledger.reads import RecordedFact
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.row import ConsentRow
 from izin.sinks.record.suspension import EVERY, Suspension
@@ -118,7 +118,7 @@ def state_rows(entry: ConsentRow, suspended: str | None) -> list[tuple[str, str]
     ]
 
 
-def history_rows(facts: Iterable[Fact]) -> list[tuple[str, str, str]]:
+def history_rows(facts: Iterable[RecordedFact]) -> list[tuple[str, str, str]]:
     """Return a row a fact, in the order in which we learnt it; causes before effects."""
     ranked = sorted(
         facts, key=lambda fact: (fact.recorded_at, _RANK.get(fact.kind, 99), fact.place)
@@ -128,7 +128,7 @@ def history_rows(facts: Iterable[Fact]) -> list[tuple[str, str, str]]:
     ]
 
 
-def in_words(fact: Fact) -> str:  # noqa: PLR0911  # a way out a kind
+def in_words(fact: RecordedFact) -> str:  # noqa: PLR0911  # a way out a kind
     """Return what happened in words."""
     match fact.kind:
         case "decision":
@@ -152,7 +152,7 @@ def in_words(fact: Fact) -> str:  # noqa: PLR0911  # a way out a kind
             return _joined(*(f"{name} {value}" for name, value in fact.data.items() if value))
 
 
-def _decision(fact: Fact) -> str:
+def _decision(fact: RecordedFact) -> str:
     event = fact.data["event"]
     violations = fact.data.get("violations") or ()
     return _joined(
@@ -173,7 +173,7 @@ def _answer(data: Mapping[str, Any]) -> str:
     )
 
 
-def _observation(fact: Fact) -> str:
+def _observation(fact: RecordedFact) -> str:
     data = fact.data
     by = data.get("by")
     whose = {"IYS": "the citizen at İYS", "HS": "a provider"}.get(data.get("stream") or "")

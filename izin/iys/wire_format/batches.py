@@ -55,7 +55,7 @@ class OriginalRequest:
     sub_request_id: str | None
 
 
-class ItemResult(NamedTuple):
+class BatchItemResult(NamedTuple):
     """The result of one item of a batch, matched by ``sub_request_id``: İYS's order may differ.
 
     A success with ``original`` refers to an *earlier* save: order it by its receipt.
@@ -81,7 +81,7 @@ class ItemResult(NamedTuple):
                 assert_never(self.status)
 
     @classmethod
-    def read(cls, value: object) -> ItemResult:
+    def read(cls, value: object) -> BatchItemResult:
         """Return the result in ``value``, an item of the response."""
         found = _saved(value)
         if found is not None:
@@ -111,7 +111,7 @@ _SUCCESS_KEYS = frozenset({"subRequestId", "index", "status", "transactionId", "
 _KNOWN_KEYS = _SUCCESS_KEYS | {"requestId", "isAddConsentV2Service"}
 
 
-def _saved(value: object) -> ItemResult | None:
+def _saved(value: object) -> BatchItemResult | None:
     """Return the result of a success in its usual shape; None: to be read by ``JsonReader``, which
     takes five times as long.
     """
@@ -124,7 +124,7 @@ def _saved(value: object) -> ItemResult | None:
         or type(date) is not str
     ):
         return None
-    return ItemResult(
+    return BatchItemResult(
         sub_request_id=name,
         status=ItemStatus.SUCCESS,
         receipt=Receipt(transaction_id=identity, creation_date=from_turkish(date)),

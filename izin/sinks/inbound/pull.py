@@ -117,7 +117,7 @@ class Puller:
         if stream is Stream.HS:
             told = [(str(key), event.status, event.consent_date) for event, key in keyed]
             async with self.tools.ledger.transaction() as connection:
-                ours = await submissions.ours(connection, told)
+                ours = await submissions.submitted_by_us(connection, told)
         seen = [
             _Seen(event=event, key=key, is_ours=place in ours)
             for place, (event, key) in enumerate(keyed)
@@ -161,7 +161,7 @@ class Puller:
             changes = UnitOfWork(self.tools.topic_messages, now=now)
             for one in seen:
                 statement = observation_of(one.event, one.key)
-                changes.note(_observation(one, stream, now))
+                changes.add_movement(_observation(one, stream, now))
                 if statement is None:
                     continue
                 key = str(one.key)
@@ -171,7 +171,7 @@ class Puller:
                 ruled = ruling.rule_row(
                     heard, brand, now, calendar=self.tools.ledger.calendar, observing=True
                 )
-                entries[key] = changes.rule(before_entry, ruled)
+                entries[key] = changes.apply(before_entry, ruled)
             await changes.write(connection)
 
 

@@ -132,7 +132,7 @@ class BulkRows:
         now = self._now
         decided = apply.decided(None, self._reader.decode(read.value), now)
         ruled = ruling.rule_row(decided, brand, now, calendar=self._calendar)
-        row = ruled.entry.replace(updated_at=now)
+        row = ruled.row.replace(updated_at=now)
         permission = self._announcer.permission(None, row, now)
         if permission is None or ruled.rescue is not None or row.state is not State.PENDING:
             return None

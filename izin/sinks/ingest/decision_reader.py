@@ -20,7 +20,7 @@ from izin.schemas.generated.consent_event_offsets import event_offsets
 from izin.schemas.generated.decision_offsets import consent_offsets, head_offsets
 from izin.schemas.records import key_from_avro
 from izin.sinks.ledger.db.copy_format import microseconds
-from izin.sinks.ledger.history.formats import keeping
+from izin.sinks.ledger.history.formats import history_codec
 
 _ADDRESS: Final[tuple[str, ...]] = (
     "customer_id",
@@ -96,7 +96,7 @@ class DecisionReader:
         _check(schemas)
         self._codec = codec
         self._framed = codec.header("Decision")
-        self._kept = keeping().header("Decision")
+        self._kept = history_codec().header("Decision")
         self._beginnings: dict[bytes, _Beginning] = {}
         self._places: dict[bytes, tuple[str, int]] = {}
 
@@ -119,7 +119,7 @@ class DecisionReader:
         """Return the bytes in which the history keeps the decision."""
         if value.startswith(self._framed):
             return self._kept + value[len(self._framed) :]
-        return keeping().encode("Decision", self.decode(value))
+        return history_codec().encode("Decision", self.decode(value))
 
     def _read(self, value: bytes) -> Read:
         decision = self.decode(value)

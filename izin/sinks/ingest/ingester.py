@@ -114,7 +114,7 @@ class Ingester:
             if codes - known.keys():
                 await brands.note_unknown(connection, codes - known.keys(), now=now)
             changes = UnitOfWork(self.topic_messages, now=now)
-            changes.record(await new_decisions.facts(connection, reads, self._reader))
+            changes.add_history(await new_decisions.facts(connection, reads, self._reader))
             bulk = BulkRows(
                 self._reader, self.topic_messages, known, now=now, calendar=self.ledger.calendar
             )
@@ -170,7 +170,7 @@ class Ingester:
             if last[read.key] == place:
                 brand = known.get(entry.brand_code)
                 ruled = ruling.rule_row(entry, brand, now, calendar=self.ledger.calendar)
-                entries[read.key] = changes.rule(before, ruled)
+                entries[read.key] = changes.apply(before, ruled)
             else:
                 entries[read.key] = changes.put(before, entry)
             if place % _YIELD_EVERY == _YIELD_EVERY - 1:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from izin.sinks.ingest.decision_reader import DecisionReader, Read
 from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.formats import keeping, source_of
+from izin.sinks.ledger.history.formats import history_codec, source_of
 from izin.sinks.ledger.history.hash_chain import Fact, decided
 
 _SQL = statements("movements")
@@ -20,7 +20,7 @@ async def facts(
 ) -> list[Fact]:
     """Return the facts of those ``reads`` that are not recorded yet, and note that they are."""
     topics = sorted({read.topic for read in reads})
-    found = await (await connection.execute(_SQL["decided"], {"topics": topics})).fetchall()
+    found = await (await connection.execute(_SQL["recorded"], {"topics": topics})).fetchall()
     nexts = {(row["topic"], row["partition"]): row["next_offset"] for row in found}
     new: list[Read] = []
     perhaps: list[Read] = []
@@ -38,7 +38,7 @@ async def facts(
         "partitions": [partition for _, partition in nexts],
         "nexts": list(nexts.values()),
     }
-    await connection.execute(_SQL["note-decided"], values)
+    await connection.execute(_SQL["save-recorded"], values)
     return [
         decided(read.customer_id, read.key, read.occurred, reader.kept(read.value)) for read in new
     ]
@@ -52,7 +52,7 @@ async def _unrecorded(
     known = {
         row["source"]
         if row["decision"] is None
-        else source_of(keeping().decode("Decision", row["decision"]))
+        else source_of(history_codec().decode("Decision", row["decision"]))
         for row in found
     }
     known |= {source_of(reader.decode(read.value)) for read in new}

@@ -96,7 +96,7 @@ class TrackedLane:
         async with follower.ledger.transaction() as connection:
             if moves:
                 await offsets.advance(connection, reader.topic, reader.topic_id, moves)
-                await sequences.keep(connection, came)
+                await sequences.save(connection, came)
             await sequences.read_until(connection, reader.topic, instants)
         reader.moved(moves)
         self._reported_at, self._reported_ends = now, set(reader.at_end)

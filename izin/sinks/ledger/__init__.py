@@ -1,1 +1,1 @@
-"""The ledger: what is desired, what is registered, what is owed, and everything that happened."""
+"""The ledger: what is desired, what is registered, what is due, and everything that happened."""

@@ -1,26 +1,23 @@
-"""The account's token, shared by all its processes; and its calls, of which İYS counts ten an hour
-from an address, whichever account makes them.
+"""The access token of an account, shared by all its processes, and the token calls of an address.
 
-The lease is two advisory locks, the account's and the address's, on a session of its own: what is
-stored under it is committed at once and outlives the process, while the locks end with the session.
-So a call counted before it was made stays counted.
+İYS allows ten token calls an hour from one address, whichever account makes them. The lease is two
+advisory locks, the account's and the address's, on a session of its own: what is stored under it is
+committed at once and outlives the process, while the locks end with the session. So a call that was
+counted before it was made stays counted.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import SecretStr
 
 from izin.iys.tokens.token_store import AccessToken, TokenState
+from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
-
-    from izin.sinks.ledger.db.connection import Connection, Ledger
 
 _SQL = statements("access_tokens")
 
@@ -40,7 +37,7 @@ class LedgerTokenStore:
 
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[LedgerTokenLease]:
-        """Hold the account's lock and its address's for as long as the context lasts."""
+        """Hold the locks of the account and of its address while the context lasts."""
         async with self.ledger.session() as connection:
             await connection.execute(_SQL["lock"], self._who)
             await connection.execute(_SQL["lock-address"], self._who)
@@ -53,7 +50,7 @@ class LedgerTokenStore:
 
 
 class LedgerTokenLease:
-    """The lock on an account's token, and what is known under it."""
+    """The lock on an account's token, and the state read under it."""
 
     def __init__(self, connection: Connection, who: Mapping[str, str], state: TokenState) -> None:
         self._connection = connection
@@ -62,11 +59,11 @@ class LedgerTokenLease:
 
     @property
     def state(self) -> TokenState:
-        """The state as it stands now."""
+        """The current state."""
         return self._state
 
     async def store(self, state: TokenState) -> None:
-        """Keep ``state``: it is committed when this returns."""
+        """Store ``state``; it is committed when this returns."""
         token = state.token
         await self._connection.execute(
             _SQL["store"],

@@ -1,7 +1,6 @@
-"""The brands: whose they are, when their terms run, by whom they are told, and what İYS showed of
-their subscription.
+"""The brands: their customers, terms, accounts and addresses, and their subscriptions at İYS.
 
-What keeps a brand's records from İYS for a while stands in ``ledger.stops``.
+Suspensions of a brand are in ``ledger.suspensions``.
 """
 
 from collections.abc import Collection, Mapping
@@ -34,10 +33,9 @@ _CONSENTS = statements("consents")
 async def upsert(
     ledger: Ledger, topic_messages: TopicMessages, brand: Brand, *, now: datetime
 ) -> Brand:
-    """Write ``brand`` to the ledger and the ``brands`` topic, and reckon anew what hangs on it.
+    """Write ``brand`` to ledger and ``brands`` topic, rule its records again, and return it.
 
-    Records that were parked because nobody knew the brand go on from here. Return the brand as it
-    stands.
+    Records that were parked because the brand was unknown are due from here on.
     """
     async with ledger.transaction() as connection:
         values = {
@@ -53,22 +51,29 @@ async def upsert(
             "now": now,
         }
         row = await (await connection.execute(_SQL["upsert"], values)).fetchone()
-        stands = brand if row is None else Brand.from_row(row)
-        await append_messages(connection, [topic_messages.brand(stands, now)], now)
-    await _reckon(ledger, topic_messages, stands, now=now)
-    return stands
+        stored = brand if row is None else Brand.from_row(row)
+        await append_messages(connection, [topic_messages.brand(stored, now)], now)
+    await _rule_rows(
+        ledger,
+        topic_messages,
+        "claim-unsettled",
+        {"brand_code": brand.brand_code},
+        now=now,
+        by=None,
+    )
+    return stored
 
 
 async def of_codes(connection: Connection, codes: Collection[int]) -> dict[int, Brand]:
-    """Return the brands of these codes that are known."""
+    """Return the registered brands among these codes."""
     found = await connection.execute(_SQL["of-codes"], {"codes": sorted(set(codes))})
     return {row["brand_code"]: Brand.from_row(row) for row in await found.fetchall()}
 
 
 async def note_unknown(connection: Connection, codes: Collection[int], *, now: datetime) -> None:
-    """Note brands that the registry does not know, so that what is kept of them is found."""
+    """Record brand codes that are not registered, so that the keys of such brands are found."""
     values = {"codes": sorted(codes), "now": now}
-    await connection.execute(_SQL["note-unknown"], values)
+    await connection.execute(_SQL["add-unknown"], values)
 
 
 async def every(ledger: Ledger) -> tuple[Brand, ...]:
@@ -77,19 +82,19 @@ async def every(ledger: Ledger) -> tuple[Brand, ...]:
 
 
 async def providers(ledger: Ledger, lease_owner: LeaseOwner, before: datetime) -> tuple[int, ...]:
-    """Return the İYS codes of providers that ``holder`` tells for and whose subscription was not
-    asked for since ``before``.
+    """Return the İYS codes of the providers that ``lease_owner`` serves and whose subscription was
+    not queried since ``before``.
     """
-    rows = await ledger.fetch(_SQL["to-ask-about"], {"before": before, **lease_owner.who})
+    rows = await ledger.fetch(_SQL["to-query"], {"before": before, **lease_owner.who})
     return tuple(row["iys_code"] for row in rows)
 
 
-async def subscribed(
+async def set_subscription(
     ledger: Ledger, iys_code: int, found: Subscription, *, now: datetime
 ) -> tuple[Brand, ...]:
-    """Keep what İYS showed of a provider's subscription; return its brands."""
+    """Store a provider's subscription as İYS showed it; return the provider's brands."""
     rows = await ledger.fetch(
-        _SQL["subscribed"],
+        _SQL["save-subscription"],
         {
             "iys_code": iys_code,
             "subscription": found.status,
@@ -102,7 +107,7 @@ async def subscribed(
     return tuple(Brand.from_row(row) for row in rows)
 
 
-async def requeue(  # noqa: PLR0913 - what is looked at again, and by whose order
+async def requeue(  # noqa: PLR0913 - what is requeued, and by whose order
     ledger: Ledger,
     topic_messages: TopicMessages,
     brand_code: int,
@@ -111,18 +116,18 @@ async def requeue(  # noqa: PLR0913 - what is looked at again, and by whose orde
     now: datetime,
     reason: str | None = None,
 ) -> int:
-    """Have a brand's parked records (of one reason, if given) looked at again; return how many.
+    """Requeue a brand's parked records (of one reason, if given); return how many.
 
-    Whose order it was, ``by``, stands in the history of each: of a re-consent it is the proof. Of
-    retailers that differ, whoever releases them vouches that İYS was told; of a spent quota, that
-    there is room again. What else is kept from İYS stays so: only its answer lifts it.
+    The history of each has who ordered it, ``by``: for a re-consent this is the proof. Whoever
+    requeues retailers that differ attests that İYS was given them; for a spent quota, that there is
+    room again. Other suspensions stay: only a result of İYS ends them.
     """
     if reason == retailers.DIFFERENCE:
         return await _settle_retailers(ledger, topic_messages, brand_code, by=by, now=now)
     if reason in {None, QUOTA_SPENT}:
         async with ledger.transaction() as connection:
-            await suspensions.lift(connection, brand_code, EVERY, Status.ONAY, account=None)
-    return await _each(
+            await suspensions.resume(connection, brand_code, EVERY, Status.ONAY, account=None)
+    return await _rule_rows(
         ledger,
         topic_messages,
         "claim-parked",
@@ -141,7 +146,7 @@ async def _settle_retailers(
             settled = await retailers.settle(connection, brand_code, size=_CHUNK)
             changes = UnitOfWork(topic_messages, now=now)
             for one in settled:
-                changes.note(
+                changes.add_movement(
                     Movement(
                         kind="act",
                         customer_id=one["customer_id"],
@@ -151,7 +156,7 @@ async def _settle_retailers(
                         source=f"retailers/{one['key']}/{one['event_id']}/{now.isoformat()}",
                         occurred_at=now,
                         data={
-                            "told İYS of": retailers.DIFFERENCE,
+                            "entered at İYS": retailers.DIFFERENCE,
                             "retailer_code": one["code"],
                             "retailer_access": one["access"],
                             "by": by,
@@ -164,20 +169,7 @@ async def _settle_retailers(
         seen += len(settled)
 
 
-async def _reckon(
-    ledger: Ledger, topic_messages: TopicMessages, brand: Brand, *, now: datetime
-) -> None:
-    await _each(
-        ledger,
-        topic_messages,
-        "claim-unsettled",
-        {"brand_code": brand.brand_code},
-        now=now,
-        by=None,
-    )
-
-
-async def _each(  # noqa: PLR0913 - one walk for both
+async def _rule_rows(  # noqa: PLR0913 - one loop for both
     ledger: Ledger,
     topic_messages: TopicMessages,
     query: str,
@@ -192,52 +184,50 @@ async def _each(  # noqa: PLR0913 - one walk for both
             found = await connection.execute(
                 _CONSENTS[query], {**values, "after": after, "size": _CHUNK}
             )
-            entries = [ConsentRow.from_row(row) for row in await found.fetchall()]
-            if not entries:
+            rows = list(map(ConsentRow.from_row, await found.fetchall()))
+            if not rows:
                 return seen
-            brands = await of_codes(connection, {entry.brand_code for entry in entries})
+            brands = await of_codes(connection, {row.brand_code for row in rows})
             changes = UnitOfWork(topic_messages, now=now)
-            for entry in entries:
-                brand = brands.get(entry.brand_code)
-                seen += _look_again(changes, entry, brand, ledger.calendar, by=by)
+            for row in rows:
+                brand = brands.get(row.brand_code)
+                seen += _requeue_row(changes, row, brand, ledger.calendar, by=by)
             await changes.write(connection)
-        after = entries[-1].key
+        after = rows[-1].key
 
 
-def _look_again(
+def _requeue_row(
     changes: UnitOfWork,
-    entry: ConsentRow,
+    row: ConsentRow,
     brand: Brand | None,
     calendar: Calendar,
     *,
     by: str | None,
 ) -> bool:
     now = changes.now
-    if entry.state is State.PARKED and by is None and entry.reason != ruling.UNKNOWN_BRAND:
-        changes.put(entry, ruling.with_terms(entry, brand, now, calendar=calendar))
+    if row.state is State.PARKED and by is None and row.reason != ruling.UNKNOWN_BRAND:
+        changes.put(row, ruling.with_terms(row, brand, now, calendar=calendar))
         return False
-    if entry.state is State.PARKED and by is not None:
-        changes.note(_released(entry, by, now))
-        entry_now = ruling.requeue(entry)
-    elif entry.state is State.PARKED:
-        entry_now = transition(entry, Event.REQUEUE)
+    if row.state is State.PARKED and by is not None:
+        changes.add_movement(_requeued(row, by, now))
+        row_now = ruling.requeue(row)
+    elif row.state is State.PARKED:
+        row_now = transition(row, Event.REQUEUE)
     else:
-        entry_now = entry
-    changes.rule(entry, ruling.rule_row(entry_now, brand, now, calendar=calendar))
+        row_now = row
+    changes.apply(row, ruling.rule_row(row_now, brand, now, calendar=calendar))
     return True
 
 
-def _released(entry: ConsentRow, by: str, now: datetime) -> Movement:
-    """Return what the history keeps of a person's word: without it nobody could tell later why a
-    record that was parked went out after all.
-    """
+def _requeued(row: ConsentRow, by: str, now: datetime) -> Movement:
+    """Return the movement of a person's order: it shows why a parked record was submitted."""
     return Movement(
         kind="act",
-        customer_id=entry.customer_id,
-        key=entry.key,
-        event_id=entry.desired_event_id,
-        status=entry.desired_status,
-        source=f"requeue/{entry.key}/{now.isoformat()}",
+        customer_id=row.customer_id,
+        key=row.key,
+        event_id=row.desired_event_id,
+        status=row.desired_status,
+        source=f"requeue/{row.key}/{now.isoformat()}",
         occurred_at=now,
-        data={"requeued": entry.reason, "code": entry.code, "by": by},
+        data={"requeued": row.reason, "code": row.code, "by": by},
     )

@@ -1,4 +1,4 @@
-"""The intent to tell İYS: rows put in flight and the exact body kept, before the call may begin."""
+"""Claim rows for a submission: rows and exact body are stored before the call may start."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, LiteralString
@@ -9,7 +9,7 @@ from izin.iys.wire_format.consents import ConsentItem
 from izin.sinks.ledger.db.connection import Connection, copy, while_waiting
 from izin.sinks.ledger.db.copy_format import microseconds
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.calls import calls, item_rows
+from izin.sinks.ledger.history.calls import call_facts, item_rows
 from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.claimed_row import ClaimedRow
@@ -25,38 +25,40 @@ _CONSENTS = statements("consents")
 async def select_rows(
     connection: Connection, query: LiteralString, values: Mapping[str, Any]
 ) -> Sequence[ClaimedRow]:
-    """Return the rows that ``query`` takes to be told, held until the transaction ends."""
+    """Return the rows that ``query`` claims, locked until the transaction ends."""
     async with connection.cursor(binary=True, row_factory=args_row(ClaimedRow)) as cursor:
         return await (await cursor.execute(_CONSENTS[query], values)).fetchall()
 
 
-async def claim(  # noqa: PLR0913 - what is told, how, and by whom
+async def claim(  # noqa: PLR0913 - what is submitted, how, and by whom
     connection: Connection,
     changes: UnitOfWork,
     brand: Brand,
-    taken: Sequence[ClaimedRow],
+    rows: Sequence[ClaimedRow],
     *,
     kind: str,
     lease_owner: LeaseOwner,
 ) -> Submission:
-    """Put the rows ``taken`` in flight and keep the intent to tell them; the call may begin after
-    the commit.
+    """Put ``rows`` in flight and store their submission; the call may start after the commit.
+
+    Raises:
+        ConcurrentChangeError: another process has changed one of the rows.
     """
-    values = {"places": [one.ctid for one in taken], "now": changes.now}
-    in_flight_row, (said, items) = await while_waiting(
-        connection.execute(_CONSENTS["fly"], values), _said(taken)
+    values = {"places": [one.ctid for one in rows], "now": changes.now}
+    claimed, (content, items) = await while_waiting(
+        connection.execute(_CONSENTS["claim-rows"], values), _items(rows)
     )
-    if in_flight_row.rowcount != len(taken):
+    if claimed.rowcount != len(rows):
         raise ConcurrentChangeError("a row was changed by another process")
     return await intend(
-        connection, changes, brand, items, said, kind=kind, lease_owner=lease_owner, refusals=0
+        connection, changes, brand, items, content, kind=kind, lease_owner=lease_owner, refusals=0
     )
 
 
-async def _said(taken: Sequence[ClaimedRow]) -> tuple[list[ConsentItem], list[Item]]:
-    """Return what is said of each row, and as which item."""
-    said = [item_of(one) for one in taken]
-    return said, [
+async def _items(rows: Sequence[ClaimedRow]) -> tuple[list[ConsentItem], list[Item]]:
+    """Return the content of each row, and its item."""
+    content = [item_of(one) for one in rows]
+    return content, [
         Item(
             place,
             one.customer_id,
@@ -69,24 +71,24 @@ async def _said(taken: Sequence[ClaimedRow]) -> tuple[list[ConsentItem], list[It
             one.desired_origin or "",
             one.desired_origin_ref,
         )
-        for place, (one, item) in enumerate(zip(taken, said, strict=True))
+        for place, (one, item) in enumerate(zip(rows, content, strict=True))
     ]
 
 
-async def intend(  # noqa: PLR0913 - what is told, how, and by whom
+async def intend(  # noqa: PLR0913 - what is submitted, how, and by whom
     connection: Connection,
     changes: UnitOfWork,
     brand: Brand,
     items: Sequence[Item],
-    said: Sequence[ConsentItem],
+    content: Sequence[ConsentItem],
     *,
     kind: str,
     lease_owner: LeaseOwner,
     refusals: int,
 ) -> Submission:
-    """Keep the intent to tell ``items`` by a body that says ``said``, each in its place."""
+    """Store a submission of ``items`` whose body has ``content``, item by item, before the call."""
     now = changes.now
-    body = body_of(said)
+    body = body_of(content)
     values = {
         "customer_id": brand.customer_id,
         "brand_code": brand.brand_code,
@@ -99,11 +101,11 @@ async def intend(  # noqa: PLR0913 - what is told, how, and by whom
     }
     row = await (await connection.execute(_SQL["intend"], values)).fetchone()
     if row is None:
-        raise ConcurrentChangeError("a submission was not kept")
+        raise ConcurrentChangeError("a submission was not stored")
     number = row["id"]
     renumbered = tuple(item._replace(place=place) for place, item in enumerate(items))
     await copy(connection, _SQL["intend-items"], item_rows(number, renumbered))
-    changes.record(calls(number, kind, renumbered, microseconds(now)))
+    changes.add_history(call_facts(number, kind, renumbered, microseconds(now)))
     return Submission(
         id=number,
         brand=brand,

@@ -1,7 +1,7 @@
-"""What is due, what has little time left, what was missed: read from the ledger.
+"""The deadlines in the ledger: what is due, what is nearly overdue, what was missed.
 
-A consent is recorded within three business days (Yönetmelik m.7/11), a rejection reported within
-three (m.9/6). What is not settled is counted by how much of its term has passed.
+A consent must be registered within three business days (Yönetmelik m.7/11), an opt-out reported
+within three (m.9/6). What is not settled is counted by how much of its term has passed.
 """
 
 from collections.abc import Mapping
@@ -18,17 +18,17 @@ _SQL = statements("deadlines")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Margin:
-    """What a brand still owes İYS of one channel and status, by how much of its term has passed."""
+    """What is due to İYS of a brand, channel and status, by how much of its term has passed."""
 
     customer_id: str | None
-    """None: nobody has registered the brand."""
+    """None: the brand is not registered."""
     brand_code: int
     channel: str
     status: str
     keys: int
     missed: int
     past_95: int
-    """Of 95 % and more of the term, and not missed yet; the others likewise."""
+    """At 95 % and more of the term, and not missed yet; the others likewise."""
     past_80: int
     past_50: int
     due_soon: int
@@ -40,13 +40,13 @@ class Margin:
 
     @property
     def is_alarming(self) -> bool:
-        """Whether anything is missed, or nearly."""
+        """Whether anything is missed, or past 80 % of its term."""
         return bool(self.missed or self.past_95 or self.past_80)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuspendedOptOuts:
-    """How many opt-outs of a brand and channel are kept from İYS."""
+    """How many opt-outs of a brand and channel are suspended."""
 
     brand_code: int
     channel: str
@@ -55,7 +55,7 @@ class SuspendedOptOuts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenOptOut:
-    """An opt-out that İYS has not settled. Holds personal data."""
+    """An opt-out that İYS has not settled. Contains personal data."""
 
     key: str
     recipient: str
@@ -75,8 +75,8 @@ async def margins(ledger: Ledger, *, now: datetime) -> tuple[Margin, ...]:
 
 
 async def suspended_opt_outs(ledger: Ledger) -> tuple[SuspendedOptOuts, ...]:
-    """Return which opt-outs a stop or a stopped brand keeps from İYS."""
-    return tuple(SuspendedOptOuts(**row) for row in await ledger.fetch(_SQL["kept-opt-outs"]))
+    """Return the opt-outs that are not submitted for a suspension or a stopped brand."""
+    return tuple(SuspendedOptOuts(**row) for row in await ledger.fetch(_SQL["suspended-opt-outs"]))
 
 
 async def open_opt_outs(ledger: Ledger, brand_code: int) -> tuple[OpenOptOut, ...]:
@@ -86,5 +86,5 @@ async def open_opt_outs(ledger: Ledger, brand_code: int) -> tuple[OpenOptOut, ..
 
 
 async def breaches(ledger: Ledger, *, most: int = 1000) -> tuple[Mapping[str, Any], ...]:
-    """Return the latest opt-outs that were told too late."""
+    """Return the latest opt-outs that were submitted too late."""
     return tuple(await ledger.fetch(_SQL["breaches"], {"size": most}))

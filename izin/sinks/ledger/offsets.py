@@ -1,7 +1,7 @@
-"""How far a topic is ingested: kept with the rows it brought, and moved only by compare-and-set.
+"""How far a topic is ingested: stored with the rows it brought, moved only by compare-and-set.
 
-The cluster and topic are remembered by id: a topic that was deleted and made anew has the same
-name and other offsets, and reading on in it would lose its beginning.
+Cluster and topic are stored by id: a topic that was deleted and created again has the same name
+and other offsets, and to read on in it would lose its beginning.
 """
 
 from collections.abc import Collection, Mapping
@@ -16,7 +16,11 @@ _SQL = statements("offsets")
 async def positions(
     ledger: Ledger, topic: str, partitions: Collection[int], *, cluster_id: str, topic_id: str
 ) -> dict[int, int]:
-    """Return the next offset of each partition; raises RecreatedTopicError."""
+    """Return the next offset of each partition.
+
+    Raises:
+        RecreatedTopicError: the offsets belong to another topic or cluster.
+    """
     async with ledger.transaction() as connection:
         begun = {
             "topic": topic,
@@ -37,8 +41,10 @@ async def advance(
     topic_id: str,
     moves: Mapping[int, tuple[int, int]],
 ) -> None:
-    """Move partitions from where they were read to behind what was read; raises
-    ConcurrentChangeError.
+    """Move each partition from the offset at which it was read to the one behind what was read.
+
+    Raises:
+        ConcurrentChangeError: another process has moved one of them.
     """
     values = {
         "topic": topic,

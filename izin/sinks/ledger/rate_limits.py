@@ -1,11 +1,11 @@
-"""The budget of one egress address, shared by all processes behind it: ten requests a second over
-all methods, the queries of the hour, the successes of the day.
+"""The rate limits of one egress address, shared by all processes behind it.
 
-A process queues its own calls by class and takes one slot at a time from the ledger for whoever is
-most urgent just before it comes, so an opt-out passes waiting bulk. A slot not used in time is
-given back. That a call has arrived is told with the next slot. While the ledger cannot be reached
-nothing leaves: the pace would not be kept. What came of calls is written with the next slot; what
-a killed process had not written yet is a second of a statistic.
+İYS limits ten requests a second over all methods, queries by the hour, and failures by the day. A
+process queues its own calls by class and takes one slot at a time from the ledger, just before the
+slot comes, for the most urgent call, so an opt-out overtakes waiting bulk. A slot that is not used
+in time is given back. Arrivals and results of calls are written with the next slot; a process that
+is killed loses a second of statistics. While the ledger cannot be reached no call is made, for the
+rate could not be kept.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 
 HOUR_LIMITS: Mapping[str, HourLimit] = {STATUS: HourLimit(calls=1000)}
-"""What İYS counts by the hour, of the calls that the sinks make (H086)."""
+"""The hourly limits of İYS on the calls that the sinks make (H086)."""
 _WRITTEN_EVERY = 1.0
 _SQL = statements("rate_limits")
 
@@ -35,32 +35,32 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """How an egress address stands; ``calls`` and ``failures`` are those of 24 hours."""
+    """The limits of an egress address; ``calls`` and ``failures`` are of the last 24 hours."""
 
     address: str
     factor: float
     paused_until: datetime
     token_calls: int
-    """Of the last hour."""
+    """In the last hour."""
     token_silent_until: datetime | None
     status_calls: int
-    """Of the last hour."""
+    """In the last hour."""
     calls: int
     failures: int
 
     @property
     def standing(self) -> Reputation:
-        """How it stands with İYS."""
+        """Its reputation at İYS."""
         return ReputationPolicy().of(self.calls, self.failures)
 
 
 async def addresses(ledger: Ledger) -> tuple[Address, ...]:
-    """Return how every address stands."""
+    """Return the limits of every address."""
     return tuple(Address(**row) for row in await ledger.fetch(_SQL["addresses"]))
 
 
 async def codes(ledger: Ledger, address: str) -> tuple[tuple[str, str, int], ...]:
-    """Return what came of an address's calls in 24 hours: operation, code, how many."""
+    """Return the results of an address's calls in 24 hours: operation, code, count."""
     rows = await ledger.fetch(_SQL["codes"], {"address": address})
     return tuple((row["operation"], row["code"], row["calls"]) for row in rows)
 
@@ -68,7 +68,7 @@ async def codes(ledger: Ledger, address: str) -> tuple[tuple[str, str, int], ...
 class LedgerPacer:
     """Implements ``iys.pacing.Pacer`` over the ledger."""
 
-    def __init__(  # noqa: PLR0913 - the address, its policies, and the world as arguments
+    def __init__(  # noqa: PLR0913 - the address, its policies, and clock and counter as arguments
         self,
         ledger: Ledger,
         pace: Pace,
@@ -90,26 +90,28 @@ class LedgerPacer:
         self._granting: asyncio.Task[None] | None = None
         self._offset = ClockOffset()
         self._there: list[tuple[int, float]] = []
-        """Slots, and by when their uses had arrived, by our clock; -inf: they were not used."""
+        """Slots, and by when their calls had arrived, by our clock; -inf: they were not used."""
         self._calls: Counter[tuple[str, str]] = Counter()
         self._failures: Counter[tuple[str, str]] = Counter()
         self._written_at = clock()
         self.standing = Reputation.GOOD
-        """How the address stood when it was last looked at."""
+        """The reputation of the address as last read."""
 
     async def begin(self) -> None:
-        """Make the address known to the ledger, and learn how it stands."""
+        """Add the address to the ledger, and read its reputation."""
         async with self._ledger.transaction() as connection:
             await connection.execute(_SQL["begin"], {"address": self._address})
-            await self._stands(connection)
+            await self._read_reputation(connection)
 
     async def wait(self, call_class: CallClass, operation: str) -> Slot:
-        """Return the slot of a call of this class just before it comes; raises ThrottledError
-        where the hour's calls of ``operation`` are spent.
+        """Return the slot of a call of this class just before it comes.
+
+        Raises:
+            ThrottledError: the hour's calls of ``operation`` are spent.
         """
         limit = self._hour_limits.get(operation)
         if limit is not None:
-            await self._take_of_hour(operation, limit.room(call_class))
+            await self._count_in_hour(operation, limit.room(call_class))
         granted: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
         self._turns.put(call_class, granted)
         if self._granting is None or self._granting.done():
@@ -121,32 +123,32 @@ class LedgerPacer:
         await self._sleep_until(slot.opens_at)
 
     def is_over(self, slot: Slot) -> bool:
-        """Whether ``slot`` may no longer be used; it is given back then."""
+        """Whether ``slot`` may no longer be used; if so, it is given back."""
         if not self._pace.is_forfeited(slot.at, self._clock()):
             return False
         self._there.append((slot.number, -inf))
         return True
 
     def left(self, slot: Slot) -> Slot:
-        """Note that the use of ``slot`` is on its way; return the slot as late as that was."""
+        """Record that the call of ``slot`` has left; return the slot, moved if that was late."""
         late = self._pace.as_left(slot, self._clock())
         if late != slot:
             self._there.append((slot.number, self._pace.arrived_at(late)))
         return late
 
     def arrived(self, slot: Slot) -> None:
-        """Note that the use of ``slot`` has arrived by now."""
+        """Record that the call of ``slot`` has arrived by now."""
         self._there.append((slot.number, self._pace.arrived_at(slot, self._clock())))
 
     def answered(self, operation: str, code: str, *, failed: bool) -> None:
-        """Note what came of a call."""
+        """Count the result of a call."""
         self._calls[operation, code] += 1
         self._failures[operation, code] += failed
         if self._counted is not None:
             self._counted(operation, code)
 
     async def throttled(self) -> None:
-        """Have every process behind the address pause, and go on at half the pace."""
+        """Have every process behind the address pause, then continue at half the rate."""
         async with self._ledger.transaction() as connection:
             await connection.execute(
                 _SQL["slow-down"],
@@ -158,7 +160,7 @@ class LedgerPacer:
             )
 
     async def flush(self) -> None:
-        """Write what came of calls so far, and look how the address stands."""
+        """Write the results of calls so far, and read the reputation of the address."""
         async with self._ledger.transaction() as connection:
             await self._write(connection)
 
@@ -209,15 +211,15 @@ class LedgerPacer:
         earliest, latest = self._offset.ours(row["comes_at"])
         return Slot(number=row["slot"], at=earliest, opens_at=latest)
 
-    async def _take_of_hour(self, operation: str, room: int) -> None:
+    async def _count_in_hour(self, operation: str, room: int) -> None:
         values = {"address": self._address, "operation": operation, "room": room}
         async with self._ledger.transaction() as connection:
-            await connection.execute(_SQL["hold"], values)
-            taken = await (await connection.execute(_SQL["take-of-hour"], values)).fetchone()
-            if taken is not None:
+            await connection.execute(_SQL["lock"], values)
+            counted = await (await connection.execute(_SQL["count-in-hour"], values)).fetchone()
+            if counted is not None:
                 return
-            frees = await (await connection.execute(_SQL["hour-frees-at"], values)).fetchone()
-            await connection.execute(_SQL["forget-minutes"], values)
+            frees = await (await connection.execute(_SQL["hour-frees-in"], values)).fetchone()
+            await connection.execute(_SQL["delete-minutes"], values)
         seconds = 60.0 if frees is None else frees["seconds"]
         raise ThrottledError(
             f"the hour's calls of {operation} are spent", retry_after=timedelta(seconds=seconds)
@@ -238,15 +240,15 @@ class LedgerPacer:
                     "failures": [failures[key] for key in calls],
                 },
             )
-        await self._stands(connection)
+        await self._read_reputation(connection)
 
-    async def _stands(self, connection: Connection) -> None:
+    async def _read_reputation(self, connection: Connection) -> None:
         found = await connection.execute(_SQL["day"], {"address": self._address})
         day = await found.fetchone()
         standing = (
             Reputation.GOOD if day is None else self._policy.of(day["calls"], day["failures"])
         )
         if standing is not self.standing:
-            tell = _log.info if standing is Reputation.GOOD else _log.critical
-            tell("address stands otherwise", address=self._address, standing=str(standing))
+            log = _log.info if standing is Reputation.GOOD else _log.critical
+            log("reputation changed", address=self._address, standing=str(standing))
         self.standing = standing

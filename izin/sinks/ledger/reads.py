@@ -1,5 +1,4 @@
-"""Everything that is asked of the ledger by people: one read API for the command line, console and
-metrics.
+"""The read API of the ledger, for command line, console and metrics.
 
 Nothing here changes anything, and nothing loads the register whole.
 """
@@ -22,7 +21,7 @@ _SQL = statements("reads")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
-    """How many keys of a brand, channel and desired status stand in a state."""
+    """How many keys of a brand, channel and desired status are in a state."""
 
     brand_code: int
     channel: str
@@ -33,7 +32,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisterRow:
-    """A key as we know it: what we want, what İYS holds, and where telling stands."""
+    """A key: what is desired, what is registered, and the state of the obligation."""
 
     key: str
     customer_id: str
@@ -61,8 +60,8 @@ class RegisterRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fact:
-    """One movement of a key's history, and where in which chain it stands."""
+class RecordedFact:
+    """One movement of a key's history, and its place on its chain."""
 
     shard: int
     place: int
@@ -79,19 +78,19 @@ class Fact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """Everything of a recipient: how its keys stand, and what happened to them, in order."""
+    """Everything of a recipient: the rows of its keys, and what happened to them, in order."""
 
-    entries: tuple[ConsentRow, ...]
-    facts: tuple[Fact, ...]
+    rows: tuple[ConsentRow, ...]
+    facts: tuple[RecordedFact, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lag:
-    """What is still to be done."""
+    """What is still due, waiting or unsettled."""
 
     to_send: int
     opt_outs: int
-    """Of ``to_send``, the opt-outs."""
+    """The opt-outs among ``to_send``."""
     in_flight: int
     awaiting_result: int
     unknown: int
@@ -105,7 +104,7 @@ class Lag:
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing is left to do but for people."""
+        """Whether nothing is left but what waits for a person."""
         return not any(
             (
                 self.to_send,
@@ -121,11 +120,11 @@ class Lag:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """What is still to be told, in groups that share their deadlines."""
+    """What is still to be submitted, in groups with the same deadlines."""
 
     ready: tuple[DueGroup, ...]
-    held: tuple[DueGroup, ...]
-    """Kept from İYS by a stop, or because the brand is stopped."""
+    suspended: tuple[DueGroup, ...]
+    """Not submitted for a suspension, or because the brand is stopped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +140,7 @@ class Parked:
 
 
 async def counts(ledger: Ledger) -> tuple[Count, ...]:
-    """Return how many keys stand where."""
+    """Return how many keys are in each state."""
     return tuple(Count(**row) for row in await ledger.fetch(_SQL["counts"]))
 
 
@@ -151,28 +150,28 @@ async def parked(ledger: Ledger) -> tuple[Parked, ...]:
 
 
 async def lag(ledger: Ledger, *, now: datetime) -> Lag:
-    """Return what is still to be done."""
+    """Return what is still due, waiting or unsettled."""
     rows = await ledger.fetch(_SQL["lag"], {"now": now})
     outbox = await ledger.fetch(_SQL["outbox"])
     return Lag(**rows[0], outbox=outbox[0]["rows"])
 
 
 async def backlog(ledger: Ledger) -> Backlog:
-    """Return what is still to be told; ``consent.forecast`` says what becomes of it."""
+    """Return what is still to be submitted; ``consent.forecast`` predicts when it will be."""
     groups: dict[bool, list[DueGroup]] = {False: [], True: []}
     for row in await ledger.fetch(_SQL["backlog"]):
-        owed = DueGroup(
+        group = DueGroup(
             status=Status(row["status"]),
             due_at=row["due_at"],
             expires_at=row["expires_at"],
             count=row["count"],
         )
-        groups[row["held"]].append(owed)
-    return Backlog(ready=tuple(groups[False]), held=tuple(groups[True]))
+        groups[row["suspended"]].append(group)
+    return Backlog(ready=tuple(groups[False]), suspended=tuple(groups[True]))
 
 
 async def ingested(ledger: Ledger) -> dict[tuple[str, int], int]:
-    """Return the next offset of each topic and partition; compare with
+    """Return the next offset of each topic and partition, to be compared with
     ``runtime.kafka.committed_ends``.
     """
     rows = await ledger.fetch(_SQL["ingested"])
@@ -180,7 +179,7 @@ async def ingested(ledger: Ledger) -> dict[tuple[str, int], int]:
 
 
 async def register(ledger: Ledger, *, brand_code: int | None = None) -> AsyncIterator[RegisterRow]:
-    """Yield the register as we know it, a row a key, in the order of the keys."""
+    """Yield the register as the ledger has it, one row for each key, in the order of keys."""
     after = ""
     while True:
         values = {"after": after, "brand_code": brand_code, "size": _PAGE}
@@ -193,7 +192,7 @@ async def register(ledger: Ledger, *, brand_code: int | None = None) -> AsyncIte
 
 
 async def keys_of(ledger: Ledger, recipient: str) -> tuple[str, ...]:
-    """Return the keys of a recipient (normalised), of whichever brand."""
+    """Return the keys of a recipient (normalised) over all brands."""
     rows = await ledger.fetch(_SQL["keys-of"], {"recipient": recipient})
     return tuple(row["key"] for row in rows)
 
@@ -202,16 +201,16 @@ async def history(ledger: Ledger, recipient: str) -> History:
     """Return everything of a recipient (normalised), or of a canonical key, in order."""
     is_key = recipient.count("/") >= 3  # noqa: PLR2004 - brand_code/type/recipient_type/recipient
     keys = [recipient] if is_key else list(await keys_of(ledger, recipient))
-    entries = await ledger.fetch(_SQL["standing"], {"keys": keys})
+    rows = await ledger.fetch(_SQL["rows"], {"keys": keys})
     facts = await ledger.fetch(_SQL["history"], {"keys": keys})
     return History(
-        entries=tuple(ConsentRow.from_row(row) for row in entries),
+        rows=tuple(map(ConsentRow.from_row, rows)),
         facts=tuple(map(_fact, facts)),
     )
 
 
-def _fact(row: Mapping[str, Any]) -> Fact:
+def _fact(row: Mapping[str, Any]) -> RecordedFact:
     columns = {name: value for name, value in row.items() if name != "decision"}
     if row["decision"] is not None:
         columns |= decision_columns(row["decision"])
-    return Fact(**columns)
+    return RecordedFact(**columns)

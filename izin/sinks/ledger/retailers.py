@@ -1,8 +1,8 @@
-"""Which retailers may use a consent (reference 2.11): an obligation beside the consent's own.
+"""The retailers that may use a consent (reference 2.11): an obligation beside the consent's own.
 
-A consent that İYS is told of carries its retailers along. One that İYS holds already is not told
-again, so where its statement names other retailers, the difference is parked for a person and never
-dropped. A statement without retailers says nothing of them.
+A consent is submitted with its retailers. One that İYS holds already is not submitted again, so
+where its event names other retailers, the difference is parked for a person and never dropped. An
+event without retailers changes nothing about them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,25 +21,25 @@ from izin.sinks.ledger.db.queries import statements
 from izin.sinks.record.row import ConsentRow
 
 DIFFERENCE = "retailer-access"
-"""Why such consents wait for a person."""
+"""The reason for which such consents are parked."""
 
 _SQL = statements("retailers")
 
 
 class Step(Enum):
-    """What a change of a row means to its retailers."""
+    """What a change of a row means for its retailers."""
 
-    TOLD = auto()
-    """İYS took the consent, and its retailers with it."""
-    WANTED = auto()
-    """İYS holds the consent and was not told of this statement."""
+    REGISTERED = auto()
+    """İYS accepted the consent, and its retailers with it."""
+    DESIRED = auto()
+    """İYS holds the consent, and this event was not submitted."""
     ENDED = auto()
-    """İYS does not hold the consent any more."""
+    """İYS no longer holds the consent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """A consent at İYS whose latest statement names other retailers than İYS was told of."""
+    """A consent at İYS whose latest event names other retailers than those registered."""
 
     key: str
     event_id: str
@@ -51,7 +51,7 @@ class Difference:
 
 
 def step(before: ConsentRow | None, after: ConsentRow) -> Step | None:
-    """Return what the change from ``before`` to ``after`` means to the key's retailers, if any."""
+    """Return what the change from ``before`` to ``after`` means for retailers; None: nothing."""
     if after.registered != Registered.ONAY:
         was_registered = before is not None and before.registered == Registered.ONAY
         return Step.ENDED if was_registered else None
@@ -62,49 +62,49 @@ def step(before: ConsentRow | None, after: ConsentRow) -> Step | None:
     same = before is not None and after.is_of(before.desired_event_id, before.desired_status)
     if same and before is not None and before.state == after.state:
         return None
-    return Step.TOLD if after.state is State.ACCEPTED else Step.WANTED
+    return Step.REGISTERED if after.state is State.ACCEPTED else Step.DESIRED
 
 
 async def write(
     connection: Connection, steps: Iterable[tuple[Step, ConsentRow]], *, now: datetime
 ) -> None:
-    """Keep what became of retailers, key by key."""
+    """Store the changes of retailers, key by key."""
     rows: dict[Step, list[ConsentRow]] = {one: [] for one in Step}
-    for one, entry in steps:
-        rows[one].append(entry)
-    for one, query in ((Step.TOLD, "told"), (Step.WANTED, "wanted")):
+    for one, row in steps:
+        rows[one].append(row)
+    for one, query in ((Step.REGISTERED, "registered"), (Step.DESIRED, "desired")):
         if rows[one]:
-            values = {"rows": orjson.dumps([_row(entry) for entry in rows[one]]).decode()}
+            values = {"rows": orjson.dumps([_row(row) for row in rows[one]]).decode()}
             await connection.execute(_SQL[query], {**values, "now": now})
     if rows[Step.ENDED]:
-        keys = [entry.key for entry in rows[Step.ENDED]]
+        keys = [row.key for row in rows[Step.ENDED]]
         await connection.execute(_SQL["ended"], {"keys": keys})
 
 
 async def settle(
     connection: Connection, brand_code: int, *, size: int
 ) -> Sequence[Mapping[str, Any]]:
-    """Take it from a person that İYS has the wanted retailers of a brand's consents, at most
-    ``size``; return each with what İYS now holds.
+    """Record a person's confirmation that İYS has the desired retailers of a brand's consents;
+    return each of them, at most ``size``, with what is registered now.
     """
     values = {"brand_code": brand_code, "size": size}
     return await (await connection.execute(_SQL["settle"], values)).fetchall()
 
 
 async def differences(ledger: Ledger, brand_code: int) -> tuple[Difference, ...]:
-    """Return what a person is to tell İYS of."""
+    """Return the differences that a person has to change at İYS."""
     rows = await ledger.fetch(_SQL["differences"], {"brand_code": brand_code})
     return tuple(Difference(**row) for row in rows)
 
 
-def _row(entry: ConsentRow) -> dict[str, object]:
-    access = entry.retailer_access
+def _row(row: ConsentRow) -> dict[str, object]:
+    access = row.retailer_access
     return {
-        "key": entry.key,
-        "customer_id": entry.customer_id,
-        "brand_code": entry.brand_code,
-        "channel": entry.channel,
-        "event_id": entry.desired_event_id,
-        "code": entry.retailer_code,
+        "key": row.key,
+        "customer_id": row.customer_id,
+        "brand_code": row.brand_code,
+        "channel": row.channel,
+        "event_id": row.desired_event_id,
+        "code": row.retailer_code,
         "access": None if access is None else sorted(set(access)),
     }

@@ -1,9 +1,9 @@
-"""Templates: rows that are written by the thousand, each like one that was computed in full.
+"""Templates: many rows made from one that was computed in full.
 
 Ingest and settling compute one example by the general path (``record.ruling``,
-``record.item_result``, ``record.messages``) and write all that equal it but for columns and fields
-of their own. What may differ is listed in ``record.columns`` and ``outbound.bulk_success_rows``;
-tests hold templates and general path equal.
+``record.item_result``, ``record.messages``) and write all rows that differ from it only in columns
+and fields of their own. What may differ is listed in ``record.columns`` and
+``outbound.bulk_success_rows``; tests compare templates with the general path.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from izin.sinks.record.messages import Message
 from izin.sinks.record.row import ConsentRow
 
 NEW_ROW: bytes = (len(OWN_OF_NEW) + len(SHARED_BY_NEW)).to_bytes(2, "big")
-"""How a new row of ``consents`` begins, before its own columns."""
+"""The start of a new row of ``consents``, before its own columns."""
 
 _WRITERS: Mapping[str, Callable[..., bytes]] = {
     "text": copy_format.word,
@@ -28,7 +28,7 @@ _WRITERS: Mapping[str, Callable[..., bytes]] = {
 
 
 def shared_columns(row: ConsentRow) -> bytes | None:
-    """Return the columns that new rows like ``row`` share, as COPY takes them; None where it has a
+    """Return the columns that new rows like ``row`` share, in COPY format; None where it has a
     value in a column that new rows leave out.
     """
     values = row.__dict__
@@ -41,9 +41,9 @@ def shared_columns(row: ConsentRow) -> bytes | None:
 
 
 class MessageTemplate:
-    """Rows of the outbox like that of ``message``, put there at one instant.
+    """Rows of the outbox made from ``message``, added at one instant.
 
-    They differ in key, value and ``identity``, by which the headers of ``message`` name it.
+    They differ in key, value and ``identity``, the event id in the headers of ``message``.
     """
 
     def __init__(self, message: Message, *, at: datetime, identity: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Which running numbers of which origin came, in the ledger, and what is missing of them."""
+"""The sequence numbers of each origin in the ledger, and which are missing."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from izin.sinks.ledger.db.queries import statements
 from izin.sinks.record.sequence_gaps import Gap, Numbers, Run, with_runs
 
 GRACE = timedelta(minutes=5)
-"""So long a number may be on its way: an origin publishes from several processes, and each may have
-to try again."""
+"""How long a number may be on its way: an origin publishes from several processes, and each may
+have to retry."""
 
 _SQL = statements("sequences")
 
 Origin = tuple[str, str]
-"""A customer, and which of its systems numbers its events."""
+"""A customer, and the origin that numbers its events."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missing:
-    """What never came of an origin."""
+    """What is missing of an origin."""
 
     customer_id: str
     origin: str
@@ -30,13 +30,13 @@ class Missing:
     first_number: int
     """The first that is missing."""
     since: datetime
-    """When it was first passed over."""
+    """When a number beyond it first came."""
     given_up: int
-    """How many more are no longer looked for: the origin's numbers do not run one by one."""
+    """How many more are no longer looked for: the origin's numbers are not consecutive."""
 
 
-async def keep(connection: Connection, came: Mapping[Origin, Sequence[Run]]) -> None:
-    """Have the ledger know what ``came``, in order of the numbers."""
+async def save(connection: Connection, came: Mapping[Origin, Sequence[Run]]) -> None:
+    """Add the runs that ``came``, in the order of their numbers, to the ledger."""
     if not came:
         return
     origins = sorted(came)
@@ -81,7 +81,7 @@ def _columns(gaps: Sequence[tuple[Origin, Gap]]) -> Mapping[str, list[object]]:
 async def _locked(
     connection: Connection, named: Mapping[str, list[str]]
 ) -> Mapping[Origin, Numbers]:
-    """Return what came of the origins ``named``, held until the transaction ends."""
+    """Return the numbers of the origins ``named``, locked until the transaction ends."""
     rows = await (await connection.execute(_SQL["lock"], named)).fetchall()
     gaps: dict[Origin, list[Gap]] = {}
     for row in await (await connection.execute(_SQL["gaps-of"], named)).fetchall():
@@ -99,7 +99,7 @@ async def _locked(
 
 
 async def read_until(connection: Connection, topic: str, instants: Mapping[int, datetime]) -> None:
-    """Note until when each partition of ``topic`` is read."""
+    """Record until which instant each partition of ``topic`` has been read."""
     values = {
         "topic": topic,
         "partitions": list(instants),
@@ -111,7 +111,7 @@ async def read_until(connection: Connection, topic: str, instants: Mapping[int, 
 async def missing(
     ledger: Ledger, topics: Topics, *, grace: timedelta = GRACE
 ) -> tuple[Missing, ...]:
-    """Return what is missing of each origin that misses any, the late ones given ``grace``."""
+    """Return what is missing of each origin, except what is missing for less than ``grace``."""
     lanes = [topics.events.name, topics.express.name]
     rows = await ledger.fetch(_SQL["missing"], {"topics": lanes, "grace": grace})
     return tuple(
@@ -120,8 +120,8 @@ async def missing(
 
 
 async def close(ledger: Ledger, customer_id: str, origin: str, *, until: int, dry: bool) -> int:
-    """Have the gaps of an origin below ``until``, and in it, count as numbers that were never
-    given; return how many numbers. A ``dry`` call changes nothing.
+    """Close an origin's gaps up to the number ``until``, as numbers that were never given; return
+    how many numbers. A ``dry`` call changes nothing.
     """
     named = {"customers": [customer_id], "origins": [origin]}
     async with ledger.transaction() as connection:

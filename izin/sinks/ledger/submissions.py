@@ -1,7 +1,7 @@
-"""What is told to İYS: the intent is kept before the call, the answer before anything else.
+"""The submissions in the ledger: stored before the call, with the result before anything else.
 
-A submission without an answer is never forgotten: whoever finds its process gone takes it up. An
-item is settled once; a second answer to it changes nothing.
+A submission without an answer is never lost: when its process is gone, another one claims it. An
+item is settled once; a second result for it changes nothing.
 """
 
 from collections import defaultdict
@@ -23,7 +23,7 @@ _SQL = statements("submissions")
 _CONSENTS = statements("consents")
 
 
-async def taken(  # noqa: PLR0913 - İYS's receipt of a batch
+async def acknowledge(  # noqa: PLR0913 - İYS's acknowledgement of a batch
     connection: Connection,
     submission: Submission,
     request_id: str,
@@ -32,7 +32,11 @@ async def taken(  # noqa: PLR0913 - İYS's receipt of a batch
     now: datetime,
     next_poll_at: datetime,
 ) -> None:
-    """Keep İYS's receipt of a batch; raises ConcurrentChangeError if the batch is not under way."""
+    """Store İYS's acknowledgement of a batch.
+
+    Raises:
+        ConcurrentChangeError: the batch is not in flight any more.
+    """
     values = {
         "id": submission.id,
         "request_id": request_id,
@@ -40,14 +44,14 @@ async def taken(  # noqa: PLR0913 - İYS's receipt of a batch
         "now": now,
         "next_poll_at": next_poll_at,
     }
-    if await (await connection.execute(_SQL["taken"], values)).fetchone() is None:
-        raise ConcurrentChangeError(f"submission {submission.id} was answered before")
-    told = {
+    if await (await connection.execute(_SQL["acknowledge"], values)).fetchone() is None:
+        raise ConcurrentChangeError(f"submission {submission.id} is no longer in flight")
+    awaiting = {
         "keys": [item.key for item in submission.items],
         "event_ids": [item.event_id for item in submission.items],
         "now": now,
     }
-    await connection.execute(_CONSENTS["await-result"], told)
+    await connection.execute(_CONSENTS["await-result"], awaiting)
 
 
 async def open_places(connection: Connection, submission: Submission) -> frozenset[int]:
@@ -64,7 +68,7 @@ async def settle(
     now: datetime,
     code: str | None = None,
 ) -> frozenset[int]:
-    """Settle items, and the submission with its last; return the indexes that this call settled."""
+    """Settle items, and the submission with its last; return the places settled by this call."""
     groups = defaultdict[tuple[str, str | None], list[int]](list)
     for one in settled:
         groups[one.state, one.code].append(one.place)
@@ -80,30 +84,32 @@ async def settle(
 async def withdraw(
     connection: Connection, submission: Submission, items: Sequence[Item], *, now: datetime
 ) -> None:
-    """Take items out, to be told in another submission; raises ConcurrentChangeError where one of
-    them is settled already, for another process has taken this one up.
+    """Withdraw items, to be submitted in another submission.
+
+    Raises:
+        ConcurrentChangeError: another process has claimed the submission and settled one of them.
     """
     moved = [Settled(place=item.place, state="withdrawn") for item in items]
     if len(await settle(connection, submission, moved, now=now)) < len(moved):
-        raise ConcurrentChangeError(f"submission {submission.id} was taken up by another")
+        raise ConcurrentChangeError(f"submission {submission.id} was claimed by another process")
 
 
-async def lost(
+async def mark_unknown(
     connection: Connection,
     submission: Submission,
     *,
     next_poll_at: datetime,
     lease_owner: LeaseOwner,
 ) -> None:
-    """Note that no answer came, unless another process has taken the submission up meanwhile."""
+    """Record that no answer came, unless another process has claimed the submission meanwhile."""
     values = {"id": submission.id, "next_poll_at": next_poll_at, "owner": lease_owner.owner}
-    await connection.execute(_SQL["lost"], values)
+    await connection.execute(_SQL["mark-unknown"], values)
 
 
 async def renew(
     connection: Connection, submission: Submission, *, now: datetime, lease_owner: LeaseOwner
 ) -> Submission | None:
-    """Return the submission with a new lease, before it is told; None: it is another's by now."""
+    """Return the submission with a new lease, before it is sent; None: another process has it."""
     until = now + lease_owner.lease
     values = {"id": submission.id, "owner": lease_owner.owner, "lease_until": until}
     if await (await connection.execute(_SQL["renew"], values)).fetchone() is None:
@@ -114,7 +120,7 @@ async def renew(
 async def renew_all(
     connection: Connection, numbers: Collection[int], *, now: datetime, lease_owner: LeaseOwner
 ) -> None:
-    """Renew the leases of submissions, but for those that are another's by now."""
+    """Renew the leases of submissions, except of those that another process has by now."""
     values = {
         "ids": sorted(numbers),
         "owner": lease_owner.owner,
@@ -130,17 +136,15 @@ async def poll_later(
     next_poll_at: datetime,
     lease_owner: LeaseOwner,
 ) -> None:
-    """Have the submission looked at again later, unless it is another's by now."""
+    """Have the submission polled again later, unless another process has it by now."""
     values = {"id": submission.id, "next_poll_at": next_poll_at, "owner": lease_owner.owner}
-    await connection.execute(_SQL["ask-again"], values)
+    await connection.execute(_SQL["poll-later"], values)
 
 
 async def unanswered(
     connection: Connection, *, now: datetime, lease_owner: LeaseOwner, kinds: Sequence[str]
 ) -> Mapping[str, Any] | None:
-    """Take up one submission of these kinds that was left without an answer; return its row, now
-    held.
-    """
+    """Claim one submission of these kinds that was left without an answer; return its row."""
     values = {
         "kinds": list(kinds),
         "now": now,
@@ -148,14 +152,14 @@ async def unanswered(
         "owner": lease_owner.owner,
         **lease_owner.who,
     }
-    return await _held(connection, "claim-unanswered", values, now, lease_owner)
+    return await _claim(connection, "claim-unanswered", values, now, lease_owner)
 
 
 async def results_due(
     connection: Connection, *, now: datetime, lease_owner: LeaseOwner
 ) -> Mapping[str, Any] | None:
-    """Take one batch whose result may be asked for; return its row, held by ``holder``."""
-    return await _held(
+    """Claim one batch whose result is due to be polled; return its row."""
+    return await _claim(
         connection, "claim-results", {"now": now, **lease_owner.who}, now, lease_owner
     )
 
@@ -163,36 +167,38 @@ async def results_due(
 async def resend(
     connection: Connection, submission: Submission, *, now: datetime, lease_owner: LeaseOwner
 ) -> Submission:
-    """Note that the very same body is about to be sent once more; return the submission as it
-    then stands.
+    """Record that the same body is about to be sent once more; return the submission after that.
+
+    Raises:
+        ConcurrentChangeError: it is settled, or another process has it by now.
     """
     until = now + lease_owner.lease
     values = {"id": submission.id, "owner": lease_owner.owner, "lease_until": until}
     if await (await connection.execute(_SQL["resend"], values)).fetchone() is None:
-        raise ConcurrentChangeError(f"submission {submission.id} was answered before")
+        raise ConcurrentChangeError(f"submission {submission.id} is no longer in flight")
     return replace(submission, sends=submission.sends + 1, lease_until=until)
 
 
 async def release(connection: Connection, *, owner: str, now: datetime) -> None:
-    """Let go of what ``owner`` holds."""
+    """End the leases of ``owner``."""
     await connection.execute(_SQL["release"], {"owner": owner, "now": now})
 
 
-async def ours(
-    connection: Connection, told: Sequence[tuple[str, str, datetime | None]]
+async def submitted_by_us(
+    connection: Connection, movements: Sequence[tuple[str, str, datetime | None]]
 ) -> frozenset[int]:
-    """Return which of these (key, status, consent date) we told İYS, by their place from 0."""
+    """Return which of these (key, status, consent date) we submitted, by their place from 0."""
     values = {
-        "keys": [key for key, _, _ in told],
-        "statuses": [status for _, status, _ in told],
-        "consent_dates": [date for _, _, date in told],
+        "keys": [key for key, _, _ in movements],
+        "statuses": [status for _, status, _ in movements],
+        "consent_dates": [date for _, _, date in movements],
     }
-    found = await (await connection.execute(_SQL["ours"], values)).fetchall()
+    found = await (await connection.execute(_SQL["submitted-by-us"], values)).fetchall()
     return frozenset(row["place"] - 1 for row in found)
 
 
 async def with_items(connection: Connection, row: Mapping[str, Any], brand: Brand) -> Submission:
-    """Return the submission that ``row`` names, with the items that are still open."""
+    """Return the submission of ``row``, with the items that are still open."""
     async with connection.cursor(row_factory=args_row(Item)) as cursor:
         items = await (await cursor.execute(_SQL["items"], {"id": row["id"]})).fetchall()
     return Submission(
@@ -212,7 +218,7 @@ async def with_items(connection: Connection, row: Mapping[str, Any], brand: Bran
     )
 
 
-async def _held(
+async def _claim(
     connection: Connection,
     query: str,
     values: Mapping[str, Any],

@@ -1,9 +1,9 @@
-"""What keeps a brand's records from İYS until it is mended.
+"""The suspensions of a brand: its records are not submitted until the cause is gone.
 
-A stop stands beside a brand, not in its records: a million opt-outs behind a closed subscription
-are one row and go on by themselves when İYS takes one of them again. A lost right stops one
-channel, a spent quota only new ONAYs. What a person says the brand has no right to write is a stop
-too, one that is never tried: only a person lifts it.
+A suspension is stored beside a brand, not in its records: a million opt-outs behind a closed
+subscription are one row, and resume by themselves when İYS accepts one of them again. A lost right
+suspends one channel, a spent quota only new ONAYs. A right that an operator declared missing is a
+suspension too, one that is never tried: only an operator ends it.
 """
 
 from collections.abc import Collection, Iterable
@@ -20,12 +20,12 @@ _SQL = statements("suspensions")
 _CURSORS = statements("stream_progress")
 
 
-async def stops(ledger: Ledger) -> tuple[Suspension, ...]:
-    """Return what is kept from İYS, and why."""
-    return tuple(Suspension(**row) for row in await ledger.fetch(_SQL["stops"]))
+async def every(ledger: Ledger) -> tuple[Suspension, ...]:
+    """Return every suspension."""
+    return tuple(Suspension(**row) for row in await ledger.fetch(_SQL["all"]))
 
 
-async def stop(  # noqa: PLR0913 - what is stopped, why, and until when
+async def suspend(  # noqa: PLR0913 - what is suspended, why, and until when
     connection: Connection,
     brand: Brand,
     *,
@@ -37,12 +37,13 @@ async def stop(  # noqa: PLR0913 - what is stopped, why, and until when
     now: datetime,
     scope: str = "brand",
 ) -> None:
-    """Keep records of this channel and status from İYS: the brand's, and those of every brand that
-    ``reach`` says (of an account: those that ``account`` tells); they are tried again in a minute,
-    then ever less often.
+    """Suspend records of this channel and status: of the brand, or of every brand in ``scope`` (of
+    the provider, or of those that ``account`` serves).
+
+    The first try is allowed after a minute, later ones ever less often.
     """
     await connection.execute(
-        _SQL["stop"],
+        _SQL["suspend"],
         {
             "brand_code": brand.brand_code,
             "iys_code": brand.iys_code,
@@ -57,15 +58,15 @@ async def stop(  # noqa: PLR0913 - what is stopped, why, and until when
     )
 
 
-async def try_now(ledger: Ledger, brand_code: int, *, now: datetime) -> int:
-    """Let one record of each of the brand's stops be tried at once; return how many stops.
+async def recheck_now(ledger: Ledger, brand_code: int, *, now: datetime) -> int:
+    """Allow one record of each of the brand's suspensions to be tried at once; return how many.
 
-    What a person said is not tried: it is taken back.
+    Suspensions that an operator declared are not tried.
     """
-    return len(await ledger.fetch(_SQL["try-now"], {"brand_code": brand_code, "now": now}))
+    return len(await ledger.fetch(_SQL["recheck-now"], {"brand_code": brand_code, "now": now}))
 
 
-async def may_try(  # noqa: PLR0913 - what is tried, and when again
+async def may_submit(  # noqa: PLR0913 - what is tried, and when again
     connection: Connection,
     brand_code: int,
     channel: str,
@@ -75,62 +76,62 @@ async def may_try(  # noqa: PLR0913 - what is tried, and when again
     now: datetime,
     recheck_at: datetime,
 ) -> bool | None:
-    """Return whether records may be told: True all, None a single one as a try, False none."""
+    """Return whether records may be submitted: True: all; None: one, as a try; False: none."""
     scope = {"brand_code": brand_code, "channel": channel, "status": status}
-    standing = await (await connection.execute(_SQL["standing"], scope)).fetchone()
-    if standing is None or not standing["exists"]:
+    found = await (await connection.execute(_SQL["is-suspended"], scope)).fetchone()
+    if found is None or not found["exists"]:
         return True
     values = {**scope, "account": account, "now": now, "recheck_at": recheck_at}
-    taken = await (await connection.execute(_SQL["recheck"], values)).fetchone()
-    return None if taken is not None else False
+    tried = await (await connection.execute(_SQL["recheck"], values)).fetchone()
+    return None if tried is not None else False
 
 
-async def lift(  # noqa: PLR0913 - of whom, what, and how it is known
+async def resume(  # noqa: PLR0913 - of whom, what, and how it is known
     connection: Connection,
     brand_code: int,
     channel: str,
     status: str,
     *,
     account: str | None,
-    taken: bool = True,
+    accepted: bool = True,
 ) -> None:
-    """Let the brand's records go again, and what hung on the same fault of the ``account``: İYS
-    took one. One that it did not take, for what it says, shows as much, but not that there is room
-    for new ONAYs.
+    """Resume the brand's records, and those suspended for the same fault of the ``account``, after
+    İYS has looked at one. A record that it did not accept for its content shows as much, but not
+    that there is room for new ONAYs.
     """
-    lifted = await connection.execute(
-        _SQL["lift"],
+    resumed = await connection.execute(
+        _SQL["resume"],
         {
             "brand_code": brand_code,
             "channel": channel,
             "status": status,
             "account": account,
-            "taken": taken,
+            "accepted": accepted,
         },
     )
-    given_back = {row["brand_code"] for row in await lifted.fetchall() if row["channel"] != EVERY}
-    if given_back:
-        await _pull_anew(connection, given_back)
+    restored = {row["brand_code"] for row in await resumed.fetchall() if row["channel"] != EVERY}
+    if restored:
+        await _restart_pull(connection, restored)
 
 
-async def _pull_anew(connection: Connection, brand_codes: Collection[int]) -> None:
-    """Have the streams of brands pulled from the start of İYS's window: it left out of its pages
-    what might not be read while a right to one channel was lost.
+async def _restart_pull(connection: Connection, brand_codes: Collection[int]) -> None:
+    """Have the streams of brands pulled from the start of İYS's window: while the right to one
+    channel was lost, its pages left out the movements of that channel.
     """
-    await connection.execute(_CURSORS["begin-anew"], {"brand_codes": list(brand_codes)})
+    await connection.execute(_CURSORS["restart"], {"brand_codes": list(brand_codes)})
 
 
 async def is_suspended_by_operator(
     connection: Connection, brand_code: int, channel: str, status: str
 ) -> bool:
-    """Return whether a person has said that such records are not to be told."""
+    """Return whether an operator has declared that there is no right to submit such records."""
     scope = {"brand_code": brand_code, "channel": channel, "status": status}
-    row = await (await connection.execute(_SQL["is-kept"], scope)).fetchone()
+    row = await (await connection.execute(_SQL["is-suspended-by-operator"], scope)).fetchone()
     return row is not None and bool(row["exists"])
 
 
 def rights(found: Iterable[Suspension]) -> tuple[Channel, ...]:
-    """Return the channels that a brand with these stops may write."""
+    """Return the channels that a brand with these suspensions may write."""
     lost = {one.channel for one in found if one.status == EVERY}
     return tuple(channel for channel in Channel if channel not in lost)
 
@@ -138,18 +139,18 @@ def rights(found: Iterable[Suspension]) -> tuple[Channel, ...]:
 async def set_rights(
     ledger: Ledger, brand_code: int, channels: Collection[Channel], *, by: str, now: datetime
 ) -> None:
-    """Keep that the brand may write ``channels`` at İYS, and no others; what is given back goes on
-    at once.
+    """Store that the brand may write ``channels`` at İYS and no others; rights that are given back
+    resume at once.
     """
-    taken = [str(channel) for channel in Channel if channel not in channels]
+    revoked = [str(channel) for channel in Channel if channel not in channels]
     scope = {"brand_code": brand_code}
     reason = f"the brand registry says there is no right to write it (by {by})"
     async with ledger.transaction() as connection:
-        values = {**scope, "channels": taken, "code": NO_RIGHT, "reason": reason, "now": now}
-        await connection.execute(_SQL["take-right"], values)
+        values = {**scope, "channels": revoked, "code": NO_RIGHT, "reason": reason, "now": now}
+        await connection.execute(_SQL["revoke-right"], values)
         await connection.execute(
-            _SQL["give-right"], {**scope, "channels": [str(one) for one in channels]}
+            _SQL["restore-right"], {**scope, "channels": [str(one) for one in channels]}
         )
-        await _pull_anew(connection, [brand_code])
+        await _restart_pull(connection, [brand_code])
         await connection.execute(f"NOTIFY {notifications.OPT_OUTS}")
         await connection.execute(f"NOTIFY {notifications.BULK}")

@@ -1,8 +1,7 @@
-"""What one transaction does to the ledger: rows, facts, and what is to be told to Kafka, together
-or not at all.
+"""The changes of one transaction: rows, history and messages for Kafka, together or not at all.
 
-Steps collect changes in memory and write them by one statement a kind. A permission that changes
-and an outcome that is reached are told from here, so that no step can forget them.
+Steps collect changes in memory and write them by one statement of each kind. A permission that
+changes and an outcome that is reached are published from here, so that no step can forget them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -36,7 +35,7 @@ class UnitOfWork:
 
     def __init__(self, topic_messages: TopicMessages, *, now: datetime) -> None:
         self.now = now
-        self._announcer = topic_messages
+        self._topic_messages = topic_messages
         self._before: dict[str, ConsentRow | None] = {}
         self._after: dict[str, ConsentRow] = {}
         self._movements: list[Movement] = []
@@ -45,27 +44,27 @@ class UnitOfWork:
         self._messages: list[Message] = []
 
     def put(self, before: ConsentRow | None, after: ConsentRow) -> ConsentRow:
-        """Have ``after`` stand where ``before`` stood; return it as it will be written."""
+        """Replace ``before`` by ``after``; return the row as it will be written."""
         key = after.key
-        held = self._after.get(key, before)
-        if held == after:
+        current = self._after.get(key, before)
+        if current == after:
             return after
         self._before.setdefault(key, before)
         written = after.replace(updated_at=self.now)
-        permission = self._announcer.permission(before, written, self.now)
+        permission = self._topic_messages.permission(before, written, self.now)
         if permission is not None:
             written, message = permission
             self._messages.append(message)
         self._after[key] = written
-        for outcome in self._announcer.outcomes(before, written, self.now):
-            self.tell(outcome)
+        for outcome in self._topic_messages.outcomes(before, written, self.now):
+            self.add_outcome(outcome)
         if is_breach(before, written, self.now):
-            self.note(_breach(written, self.now))
+            self.add_movement(_breach(written, self.now))
         return written
 
-    def tell(self, outcome: Outcome) -> None:
-        """Have ``outcome`` published and recorded."""
-        self._messages.append(self._announcer.outcome(outcome))
+    def add_outcome(self, outcome: Outcome) -> None:
+        """Publish ``outcome`` and record it in the history."""
+        self._messages.append(self._topic_messages.outcome(outcome))
         self._movements.append(
             Movement(
                 kind="outcome",
@@ -75,36 +74,38 @@ class UnitOfWork:
                 status=outcome.status,
                 source=f"outcome/{outcome.outcome_id}",
                 occurred_at=outcome.occurred_at,
-                data=outcome.said(outcome.attempt),
+                data=outcome.content(outcome.attempt),
             )
         )
 
     def publish(self, event: ConsentEvent, key: ConsentKey) -> None:
-        """Have ``event``, which the sinks originate, published."""
-        self._messages.append(self._announcer.event(event, key, self.now))
+        """Publish ``event``, which the sinks originate."""
+        self._messages.append(self._topic_messages.event(event, key, self.now))
 
-    def rule(self, before: ConsentRow | None, ruled: RuledRow) -> ConsentRow:
-        """Have the row stand as it was ruled, and publish what rescues it."""
+    def apply(self, before: ConsentRow | None, ruled: RuledRow) -> ConsentRow:
+        """Replace ``before`` by the ruled row, and publish the event that rescues it."""
         if ruled.rescue is not None:
-            self.publish(ruled.rescue, ruled.entry.consent_key)
-        return self.put(before, ruled.entry)
+            self.publish(ruled.rescue, ruled.row.consent_key)
+        return self.put(before, ruled.row)
 
-    def note(self, movement: Movement) -> None:
-        """Have ``movement`` recorded; a repetition of a known source changes nothing."""
+    def add_movement(self, movement: Movement) -> None:
+        """Record ``movement``; a repetition of a known source changes nothing."""
         self._movements.append(movement)
 
     def add_actions(self, due_actions: Iterable[tuple[Action, str]]) -> None:
-        """Have the lanes woken to which rows written beside these give work: each action with its
-        status.
-        """
+        """Wake the lanes of rows written beside these: each due action with its status."""
         self._due_actions.update(due_actions)
 
-    def record(self, facts: Iterable[Fact]) -> None:
-        """Have ``facts``, which are known to be new, recorded."""
+    def add_history(self, facts: Iterable[Fact]) -> None:
+        """Record ``facts``, which are known to be new."""
         self._facts.extend(facts)
 
     async def write(self, connection: Connection) -> None:
-        """Write everything; raises ConcurrentChangeError if a row is not as it was read."""
+        """Write everything.
+
+        Raises:
+            ConcurrentChangeError: a row is not as it was read.
+        """
         new = [after for key, after in self._after.items() if self._before[key] is None]
         changed = [
             (before, after)
@@ -134,7 +135,7 @@ class UnitOfWork:
         await self._notify(connection)
 
     async def _notify(self, connection: Connection) -> None:
-        """Wake the lanes that these changes give work to."""
+        """Wake the lanes for which these changes are due."""
         actions = {(after.action, after.desired_status) for after in self._after.values()}
         actions |= self._due_actions
         if (Action.SEND, Status.RET) in actions:
@@ -146,32 +147,34 @@ class UnitOfWork:
 
 
 def is_breach(before: ConsentRow | None, after: ConsentRow, now: datetime) -> bool:
-    """Whether İYS has just been told of an opt-out of ours after its third business day, or has
-    refused it for that.
+    """Whether İYS has just accepted an opt-out of ours after its third business day, or refused it
+    for that.
     """
-    told = after.state is State.ACCEPTED and (before is None or before.state is not State.ACCEPTED)
+    accepted = after.state is State.ACCEPTED and (
+        before is None or before.state is not State.ACCEPTED
+    )
     refused = after.action is Action.RESCUE and (
         before is None or before.action is not Action.RESCUE
     )
     return (
         after.desired_status == Status.RET
         and after.is_ours
-        and (told or refused)
+        and (accepted or refused)
         and after.due_at is not None
         and now > after.due_at
     )
 
 
-def _breach(entry: ConsentRow, now: datetime) -> Movement:
+def _breach(row: ConsentRow, now: datetime) -> Movement:
     return Movement(
         kind="breach",
-        customer_id=entry.customer_id,
-        key=entry.key,
-        event_id=entry.desired_event_id,
-        status=entry.desired_status,
-        source=f"breach/{entry.key}/{entry.desired_event_id}",
+        customer_id=row.customer_id,
+        key=row.key,
+        event_id=row.desired_event_id,
+        status=row.desired_status,
+        source=f"breach/{row.key}/{row.desired_event_id}",
         occurred_at=now,
-        data={"due_at": entry.due_at, "last_exchange_at": now, "attempts": entry.attempts},
+        data={"due_at": row.due_at, "last_exchange_at": now, "attempts": row.attempts},
         may_repeat=True,
     )
 
@@ -179,14 +182,14 @@ def _breach(entry: ConsentRow, now: datetime) -> Movement:
 async def append_messages(
     connection: Connection, messages: Iterable[Message], now: datetime
 ) -> None:
-    """Put ``messages`` into the outbox, in their order."""
+    """Append ``messages`` to the outbox, in their order."""
     at = moment(now)
     await copy(connection, _OUTBOX["copy"], [b"".join([row_of(one, at) for one in messages])])
     await connection.execute(f"NOTIFY {notifications.OUTBOX}")
 
 
 async def lock(connection: Connection, keys: Iterable[str]) -> dict[str, ConsentRow]:
-    """Return the rows of ``keys`` that exist, by key, held until the transaction ends."""
+    """Return the rows of ``keys`` that exist, by key, locked until the transaction ends."""
     async with connection.cursor(binary=True) as cursor:
         found = await cursor.execute(_CONSENTS["lock"], {"keys": sorted(set(keys))})
         return {row["key"]: ConsentRow.from_row(row) for row in await found.fetchall()}

@@ -61,7 +61,7 @@ class DeadlineMonitor:
         now = self.clock()
         found = await deadlines.margins(self.ledger, now=now)
         kept = await deadlines.suspended_opt_outs(self.ledger)
-        silent = [one for one in await stream_progress.heard(self.ledger) if one.is_stale(now)]
+        silent = [one for one in await stream_progress.read(self.ledger) if one.is_stale(now)]
         alarms = tuple(self._new_alerts([*_stages(found), *_kept(kept), *_stale(silent)]))
         for one in alarms:
             if one.stage == STALE:

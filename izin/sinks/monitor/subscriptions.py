@@ -52,7 +52,7 @@ class SubscriptionMonitor:
                 failed[iys_code] = str(error)
                 continue
             now = self.tools.clock()
-            for brand in await brands.subscribed(self.tools.ledger, iys_code, found, now=now):
+            for brand in await brands.set_subscription(self.tools.ledger, iys_code, found, now=now):
                 for what in warnings_of(brand, now):
                     _log.critical("subscription", brand=brand.brand_code, what=what)
         return failed

@@ -12,13 +12,13 @@ from datetime import datetime, timedelta
 from izin.iys.errors import CallError
 from izin.iys.transport.circuit_breaker import CircuitState
 from izin.iys.verdicts import Verdict
-from izin.iys.wire_format.batches import ItemResult
+from izin.iys.wire_format.batches import BatchItemResult
 from izin.runtime.backoff import Backoff
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands, submissions
 from izin.sinks.outbound.context import Tools
 from izin.sinks.outbound.save_results import save_results
-from izin.sinks.record.item_result import Answer
+from izin.sinks.record.item_result import ItemResult
 from izin.sinks.record.submission import Submission
 
 _FIRST = timedelta(seconds=30)
@@ -57,7 +57,7 @@ class BatchResultPoller:
 
     async def _poll(self, submission: Submission, now: datetime) -> None:
         is_given_up = now - (submission.answered_at or submission.intended_at) > _GIVEN_UP
-        results: tuple[ItemResult, ...] = ()
+        results: tuple[BatchItemResult, ...] = ()
         try:
             results = await self.tools.client.batch_result(
                 submission.brand.path, submission.request_id or ""
@@ -72,7 +72,7 @@ class BatchResultPoller:
         answers = _answers(submission, results)
         waiting = len(submission.items) - len(answers)
         if waiting and is_given_up:
-            lost = Answer(verdict=Verdict.ALREADY, code=None, how="batch")
+            lost = ItemResult(verdict=Verdict.ALREADY, code=None, how="batch")
             answers |= {item.place: lost for item in submission.items if item.place not in answers}
             waiting = 0
         if answers:
@@ -90,14 +90,14 @@ class BatchResultPoller:
             )
 
 
-def _answers(submission: Submission, results: tuple[ItemResult, ...]) -> dict[int, Answer]:
+def _answers(submission: Submission, results: tuple[BatchItemResult, ...]) -> dict[int, ItemResult]:
     """Return what İYS has decided, by our index; what it has not is left out."""
     open_ = {item.place for item in submission.items}
     by_name = {
         name: place for place, name in enumerate(submission.sub_request_ids) if place in open_
     }
     return {
-        by_name[result.sub_request_id]: Answer(
+        by_name[result.sub_request_id]: ItemResult(
             verdict=verdict,
             code=result.code,
             receipt=result.receipt,

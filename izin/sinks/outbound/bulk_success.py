@@ -37,7 +37,7 @@ from izin.sinks.outbound.bulk_success_rows import (
 )
 from izin.sinks.outbound.context import Tools
 from izin.sinks.record.columns import DECIDED
-from izin.sinks.record.item_result import Answer, apply_result
+from izin.sinks.record.item_result import ItemResult, apply_result
 from izin.sinks.record.row import ConsentRow
 from izin.sinks.record.submission import Item, Settled, Submission
 
@@ -60,7 +60,7 @@ class BulkSuccesses:
     _terms: dict[datetime, tuple[datetime | None, datetime | None]] = field(default_factory=dict)
 
     async def take(
-        self, connection: Connection, items: Sequence[Item], answers: Mapping[int, Answer]
+        self, connection: Connection, items: Sequence[Item], answers: Mapping[int, ItemResult]
     ) -> list[Item]:
         """Hold the rows of ``items`` and take those that stand alike; return all others."""
         likely = [item for item in items if _is_likely(item, answers[item.place])]
@@ -105,7 +105,7 @@ class BulkSuccesses:
                 saving = self._save(connection, group, members)
                 _, (made, facts) = await while_waiting(saving, self._settled_rows(group, members))
                 messages += made
-                changes.record(facts)
+                changes.add_history(facts)
         if messages:
             await copy(connection, _OUTBOX["copy"], messages)
             await connection.execute(f"NOTIFY {notifications.OUTBOX}")
@@ -148,8 +148,8 @@ class BulkSuccesses:
         found = apply_result(
             before, item, answer, self.submission.brand, self.now, calendar=calendar
         )
-        more = (found.outcome, found.stop, found.ruled.rescue)
-        after = found.ruled.entry.replace(updated_at=self.now)
+        more = (found.outcome, found.suspension, found.ruled.rescue)
+        after = found.ruled.row.replace(updated_at=self.now)
         told = topic_messages.permission(before, after, self.now)
         if (
             told is None
@@ -171,9 +171,9 @@ class BulkSuccesses:
             members=members,
             entry=entry,
             permission=MessageTemplate(permission, at=self.now),
-            permission_value=topic_messages.alike(permission, OWN_OF_PERMISSION),
+            permission_value=topic_messages.template(permission, OWN_OF_PERMISSION),
             outcome=MessageTemplate(outcome, at=self.now, identity=reached.outcome_id),
-            outcome_value=topic_messages.alike(outcome, OWN_OF_OUTCOME),
+            outcome_value=topic_messages.template(outcome, OWN_OF_OUTCOME),
             told=reached,
         )
 
@@ -199,10 +199,10 @@ class BulkSuccesses:
             "now": self.now,
             "own": orjson.dumps(own).decode(),
         }
-        await connection.execute(_CONSENTS["settle-alike"], values)
+        await connection.execute(_CONSENTS["settle-bulk"], values)
 
 
-def _is_likely(item: Item, answer: Answer) -> bool:
+def _is_likely(item: Item, answer: ItemResult) -> bool:
     return (
         answer.verdict is Verdict.SUCCESS
         and answer.receipt is not None
@@ -213,5 +213,7 @@ def _is_likely(item: Item, answer: Answer) -> bool:
 
 async def _hold(connection: Connection, keys: Sequence[str]) -> Mapping[str, Held]:
     async with connection.cursor(binary=True, row_factory=args_row(Held)) as cursor:
-        found = await (await cursor.execute(_CONSENTS["hold"], {"keys": keys})).fetchall()
+        found = await (
+            await cursor.execute(_CONSENTS["lock-for-settling"], {"keys": keys})
+        ).fetchall()
     return {one.key: one for one in found}

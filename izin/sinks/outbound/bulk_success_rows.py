@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import orjson
 
 from izin.sinks.ledger.db import copy_format
-from izin.sinks.ledger.history.calls import answered
+from izin.sinks.ledger.history.calls import result_fact
 from izin.sinks.ledger.history.hash_chain import Fact
 from izin.sinks.record.outcome import Outcome, outcome_id
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from izin.iys.wire_format.consents import Receipt
     from izin.sinks.ledger.row_templates import MessageTemplate
-    from izin.sinks.record.item_result import Answer
+    from izin.sinks.record.item_result import ItemResult
     from izin.sinks.record.row import ConsentRow
     from izin.sinks.record.submission import Item, Submission
 
@@ -78,10 +78,10 @@ def settled_rows(
             item.status,
             f"outcome/{identity}",
             at,
-            orjson.dumps(reached.said(held.attempts)),
+            orjson.dumps(reached.content(held.attempts)),
             None,
         )
-        facts += (reached_fact, answered(submission, item, answer, at))
+        facts += (reached_fact, result_fact(submission, item, answer, at))
     return b"".join(messages), facts
 
 
@@ -102,7 +102,7 @@ class Saved(NamedTuple):
     """An item that İYS has saved, and its row."""
 
     item: Item
-    answer: Answer
+    answer: ItemResult
     held: Held
 
 

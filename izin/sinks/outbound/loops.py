@@ -69,7 +69,7 @@ async def lane(  # noqa: PLR0913 - what is repeated, and what wakes and ends it
 
     async def work() -> None:
         while not stopping.is_set():
-            heard = bells.heard(bell)
+            heard = bells.count(bell)
             if not await step():
                 await bells.wait(bell, heard, interval)
 

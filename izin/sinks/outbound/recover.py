@@ -29,7 +29,7 @@ from izin.sinks.outbound.context import Tools
 from izin.sinks.outbound.save_results import save_results
 from izin.sinks.outbound.send import Sender
 from izin.sinks.record import apply, ruling
-from izin.sinks.record.item_result import Answer
+from izin.sinks.record.item_result import ItemResult
 from izin.sinks.record.row import ConsentRow
 from izin.sinks.record.submission import BATCH, SINGLE, Item, Settled, Submission
 from izin.sinks.record.transitions import transition
@@ -91,7 +91,7 @@ class SubmissionRecovery:
                 for item in submission.items
                 if not kept and self._is_wanted(submission, entries[item.key], item)
             ]
-            whole = len(wanted) == len(submission.items) == len(submission.said)
+            whole = len(wanted) == len(submission.items) == len(submission.content)
             await changes.write(connection)
         _log.warning(
             "submission taken up",
@@ -148,7 +148,7 @@ class SubmissionRecovery:
             calendar=self.tools.ledger.calendar,
             answered=True,
         )
-        return ruled.entry.action is Action.SEND
+        return ruled.row.action is Action.SEND
 
     async def _resend(self, submission: Submission) -> None:
         now, lease_owner = self.tools.clock(), self.tools.lease_owner
@@ -172,7 +172,7 @@ class SubmissionRecovery:
         receipt = Receipt(
             transaction_id=record.transaction_id or "", creation_date=record.creation_date
         )
-        answer = Answer(verdict=Verdict.SUCCESS, receipt=receipt, how="status")
+        answer = ItemResult(verdict=Verdict.SUCCESS, receipt=receipt, how="status")
         await save_results(self.tools, submission, {item.place: answer})
 
     async def _part(self, submission: Submission, wanted: Sequence[Item]) -> Submission:
@@ -180,7 +180,7 @@ class SubmissionRecovery:
         was.
         """
         now = self.tools.clock()
-        said = submission.said
+        said = submission.content
         async with self.tools.ledger.transaction() as connection:
             changes = UnitOfWork(self.tools.topic_messages, now=now)
             await submissions.withdraw(connection, submission, wanted, now=now)
@@ -250,7 +250,7 @@ class SubmissionRecovery:
                     calendar=self.tools.ledger.calendar,
                     answered=mine,
                 )
-                changes.rule(entry, ruled)
+                changes.apply(entry, ruled)
             await changes.write(connection)
 
     async def _later(self, submission: Submission, at: datetime) -> None:

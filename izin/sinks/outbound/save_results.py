@@ -13,11 +13,11 @@ from izin.runtime.observe import get_logger
 from izin.sinks.ledger import submissions, suspensions
 from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.db.copy_format import microseconds
-from izin.sinks.ledger.history.calls import answered
+from izin.sinks.ledger.history.calls import result_fact
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound.bulk_success import BulkSuccesses
 from izin.sinks.outbound.context import Tools
-from izin.sinks.record.item_result import Answer, AppliedResult, apply_result
+from izin.sinks.record.item_result import AppliedResult, ItemResult, apply_result
 from izin.sinks.record.submission import SINGLE, Settled, Submission
 
 _LOOKED_AT = frozenset({Verdict.SUCCESS, Verdict.DATA, Verdict.EXPIRED, Verdict.ALREADY})
@@ -30,7 +30,7 @@ _log = get_logger(__name__)
 async def save_results(
     tools: Tools,
     submission: Submission,
-    answers: Mapping[int, Answer],
+    answers: Mapping[int, ItemResult],
     *,
     request_id: str | None = None,
 ) -> None:
@@ -74,11 +74,11 @@ async def save_results(
                 await asyncio.sleep(0)
             if item.place in counted:
                 applied = applied_by_place[item.place]
-                entries[item.key] = changes.rule(entries[item.key], applied.ruled)
+                entries[item.key] = changes.apply(entries[item.key], applied.ruled)
                 if applied.outcome is not None:
-                    changes.tell(replace(applied.outcome, request_id=request_id))
+                    changes.add_outcome(replace(applied.outcome, request_id=request_id))
                 at = microseconds(now)
-                changes.record([answered(submission, item, answers[item.place], at)])
+                changes.add_history([result_fact(submission, item, answers[item.place], at)])
         account = tools.lease_owner.account
         await _stops(connection, submission, answers, applied_by_place, account=account, now=now)
         await changes.write(connection)
@@ -87,16 +87,16 @@ async def save_results(
 async def _stops(  # noqa: PLR0913 - what was told, by whom, and what came of it
     connection: Connection,
     submission: Submission,
-    answers: Mapping[int, Answer],
+    answers: Mapping[int, ItemResult],
     applied_by_place: Mapping[int, AppliedResult],
     *,
     account: str,
     now: datetime,
 ) -> None:
-    found = {one.stop for one in applied_by_place.values() if one.stop is not None}
+    found = {one.suspension for one in applied_by_place.values() if one.suspension is not None}
     for stop in found:
         _log.error("iys records stopped", brand=submission.brand.brand_code, reason=stop.reason)
-        await suspensions.stop(
+        await suspensions.suspend(
             connection,
             submission.brand,
             account=account,
@@ -112,11 +112,11 @@ async def _stops(  # noqa: PLR0913 - what was told, by whom, and what came of it
             answer = answers.get(item.place)
             if answer is not None and answer.verdict in _LOOKED_AT:
                 channel = item.key.split("/", 2)[1]
-                await suspensions.lift(
+                await suspensions.resume(
                     connection,
                     submission.brand.brand_code,
                     channel,
                     item.status,
                     account=account,
-                    taken=answer.verdict is Verdict.SUCCESS,
+                    accepted=answer.verdict is Verdict.SUCCESS,
                 )

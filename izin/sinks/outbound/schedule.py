@@ -166,7 +166,8 @@ class Scheduler:
 
     async def _lane(self, status: Status, now: datetime) -> Lane | None:
         rows = await self.tools.ledger.fetch(
-            _SQL["work"], {"status": str(status), "now": now, **self.tools.lease_owner.who}
+            _SQL["claimable-channels"],
+            {"status": str(status), "now": now, **self.tools.lease_owner.who},
         )
         return self.shares[status].take([Lane(**row) for row in rows], now)
 
@@ -183,7 +184,7 @@ class Scheduler:
     ) -> Submission | None:
         now = self.tools.clock()
         async with self.tools.ledger.transaction() as connection:
-            allowed = await suspensions.may_try(
+            allowed = await suspensions.may_submit(
                 connection,
                 brand_code,
                 channel,

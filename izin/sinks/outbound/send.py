@@ -29,7 +29,7 @@ from izin.sinks.ledger import claims, submissions, suspensions
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound.context import Tools
 from izin.sinks.outbound.save_results import save_results
-from izin.sinks.record.item_result import NO_SUCH_RETAILER, Answer
+from izin.sinks.record.item_result import NO_SUCH_RETAILER, ItemResult
 from izin.sinks.record.submission import BATCH, Item, Submission
 from izin.sinks.record.transitions import transition
 
@@ -85,7 +85,7 @@ class Sender:
         return is_ours
 
     async def _single(self, submission: Submission) -> None:
-        (said,) = submission.said
+        (said,) = submission.content
         (item,) = submission.items
         try:
             receipt = await self.tools.client.add(
@@ -100,7 +100,9 @@ class Sender:
             await save_results(self.tools, submission, {item.place: _answer_of(error)})
         else:
             old = submission.is_older(receipt)
-            answer = Answer(verdict=Verdict.SUCCESS, receipt=receipt, is_original=old, how="add")
+            answer = ItemResult(
+                verdict=Verdict.SUCCESS, receipt=receipt, is_original=old, how="add"
+            )
             await save_results(self.tools, submission, {item.place: answer})
 
     async def _batch(self, submission: Submission, call_class: CallClass) -> list[Submission]:
@@ -142,7 +144,7 @@ class Sender:
             await self._lose(submission, None)
             return
         async with self.tools.ledger.transaction() as connection:
-            await submissions.taken(
+            await submissions.acknowledge(
                 connection,
                 submission,
                 batch.request_id,
@@ -154,7 +156,7 @@ class Sender:
             channel = ConsentKey.parse(first.key).channel
             account = self.tools.lease_owner.account
             code = submission.brand.brand_code
-            await suspensions.lift(connection, code, channel, first.status, account=account)
+            await suspensions.resume(connection, code, channel, first.status, account=account)
 
     async def _lose(self, submission: Submission, error: CallError | None) -> None:
         now = self.tools.clock()
@@ -162,7 +164,7 @@ class Sender:
         async with self.tools.ledger.transaction() as connection:
             entries = await lock(connection, (item.key for item in submission.items))
             changes = UnitOfWork(self.tools.topic_messages, now=now)
-            await submissions.lost(
+            await submissions.mark_unknown(
                 connection,
                 submission,
                 next_poll_at=now + _BACKOFF.after(submission.sends),
@@ -177,7 +179,7 @@ class Sender:
     async def _refused(self, submission: Submission, error: CallError) -> list[Submission]:
         """Settle what a refused batch says of its items; return the submissions of the rest."""
         named = {
-            refusal.index: Answer(verdict=refusal.verdict, code=refusal.code, how="batch")
+            refusal.index: ItemResult(verdict=refusal.verdict, code=refusal.code, how="batch")
             for refusal in error.refusals
             if refusal.index is not None
             and (refusal.is_of_a_record or refusal.code == NO_SUCH_RETAILER)
@@ -207,7 +209,7 @@ class Sender:
     ) -> list[Submission]:
         """Move the items that were not at fault to submissions of their own."""
         now = self.tools.clock()
-        said = submission.said
+        said = submission.content
         async with self.tools.ledger.transaction() as connection:
             changes = UnitOfWork(self.tools.topic_messages, now=now)
             moved = [item for part in parts for item in part]
@@ -229,7 +231,7 @@ class Sender:
         return told
 
 
-def _answer_of(error: CallError) -> Answer:
+def _answer_of(error: CallError) -> ItemResult:
     """Return what a call's error answers of each of its items."""
     refusal = next((one for one in error.refusals if one.verdict is error.verdict), None)
     verdict = error.verdict
@@ -238,7 +240,7 @@ def _answer_of(error: CallError) -> Answer:
             verdict = Verdict.TOKEN
         else:
             verdict = Verdict.CONFIGURATION if error.who_acts == "operator" else Verdict.TRANSIENT
-    return Answer(
+    return ItemResult(
         verdict=verdict,
         code=None if refusal is None else refusal.code,
         retry_after=error.retry_after,

@@ -17,7 +17,7 @@ from izin.runtime.backoff import Backoff
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.record import ruling
-from izin.sinks.record.apply import Statement
+from izin.sinks.record.apply import Observation
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.iys_movements import event_of
 from izin.sinks.record.row import ConsentRow, is_of_citizens
@@ -27,16 +27,16 @@ _MOST_QUERIES = 6
 _BACKOFF = Backoff(timedelta(seconds=30), timedelta(hours=1))
 
 
-def observation_of(record: RegisterRecord | None, queried_at: datetime) -> Statement:
+def observation_of(record: RegisterRecord | None, queried_at: datetime) -> Observation:
     """Return what the single status states."""
     if record is None:
-        return Statement(
+        return Observation(
             value=Registered.NONE,
             creation_date=queried_at,
             verified_at=queried_at,
             verified_by="status",
         )
-    return Statement(
+    return Observation(
         # Any other word (BEKLIYOR) is no consent, and what it will be is not known.
         value=Registered(record.status) if record.status in set(Status) else Registered.NOT_ONAY,
         creation_date=record.creation_date,
@@ -48,9 +48,9 @@ def observation_of(record: RegisterRecord | None, queried_at: datetime) -> State
     )
 
 
-def observation_of_many(*, approved: bool, queried_at: datetime) -> Statement:
+def observation_of_many(*, approved: bool, queried_at: datetime) -> Observation:
     """Return what the multiple query states: it names only what is ONAY."""
-    return Statement(
+    return Observation(
         value=Registered.ONAY if approved else Registered.NOT_ONAY,
         creation_date=queried_at,
         verified_at=queried_at,
@@ -58,7 +58,7 @@ def observation_of_many(*, approved: bool, queried_at: datetime) -> Statement:
     )
 
 
-def is_new_event(entry: ConsentRow, statement: Statement) -> bool:
+def is_new_event(entry: ConsentRow, statement: Observation) -> bool:
     """Whether İYS states what the law has not heard: newer and other than what is desired."""
     return entry.desired_at is None or (
         statement.creation_date > entry.desired_at and str(statement.value) != entry.desired_status
@@ -95,12 +95,12 @@ def rule(
         now,
         calendar=calendar,
         answered=not heard.is_open,
-        told=heard.attempts > 0,
+        submitted=heard.attempts > 0,
     )
-    after = ruled.entry
+    after = ruled.row
     if entry.code is not None and entry.state is State.UNKNOWN and after.action is Action.SEND:
         if heard.desired_status == Status.RET:
-            changes.rule(entry, ruling.rescue_refused(heard, "register-is-newer", entry.code, now))
+            changes.apply(entry, ruling.rescue_refused(heard, "register-is-newer", entry.code, now))
         else:
             changes.put(entry, ruling.refuse(heard, "register-is-newer", entry.code))
         return
@@ -115,10 +115,10 @@ def rule(
             wait = timedelta(0)
         changes.put(entry, after.replace(attempts=query_count, next_attempt_at=now + wait))
         return
-    changes.rule(entry, ruled)
+    changes.apply(entry, ruled)
 
 
-def observation(entry: ConsentRow, statement: Statement, now: datetime) -> Movement:
+def observation(entry: ConsentRow, statement: Observation, now: datetime) -> Movement:
     """Return what the history keeps of an answer."""
     at = statement.creation_date.isoformat()
     return Movement(

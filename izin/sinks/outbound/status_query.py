@@ -27,7 +27,7 @@ from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound import status_answer
 from izin.sinks.outbound.context import Tools
 from izin.sinks.record import apply, ruling
-from izin.sinks.record.apply import Statement
+from izin.sinks.record.apply import Observation
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.row import ConsentRow
 
@@ -76,14 +76,14 @@ class StatusQuerier:
             return False
         now = self.tools.clock()
         groups = await self.tools.ledger.fetch(
-            _SQL["to-ask"], {"now": now, **self.tools.lease_owner.who}
+            _SQL["to-query"], {"now": now, **self.tools.lease_owner.who}
         )
         if not groups:
             return False
         group = groups[0]
         many = group["waiting"] > SINGLES
         held = await self._hold(
-            "claim-to-ask",
+            "claim-to-query",
             group["brand_code"],
             group["channel"],
             group["recipient_type"],
@@ -211,7 +211,7 @@ class StatusQuerier:
         return None
 
     async def _heard(
-        self, brand: Brand, said: Mapping[str, Statement], records: Mapping[str, RegisterRecord]
+        self, brand: Brand, said: Mapping[str, Observation], records: Mapping[str, RegisterRecord]
     ) -> None:
         now = self.tools.clock()
         async with self.tools.ledger.transaction() as connection:
@@ -219,7 +219,7 @@ class StatusQuerier:
             changes = UnitOfWork(self.tools.topic_messages, now=now)
             for key, entry in entries.items():
                 statement = said[key]
-                changes.note(status_answer.observation(entry, statement, now))
+                changes.add_movement(status_answer.observation(entry, statement, now))
                 heard = replace(
                     apply.observed(entry, statement), lease_owner=None, lease_until=None
                 )

@@ -49,7 +49,7 @@ class OutboxRelay:
         async with self.ledger.sole("deliver"):
             client = await asyncio.to_thread(self._open)
             while True:
-                heard = self.notifications.heard(notifications.OUTBOX)
+                heard = self.notifications.count(notifications.OUTBOX)
                 if not await self.deliver(client):
                     await self.notifications.wait(notifications.OUTBOX, heard, self.wait)
 

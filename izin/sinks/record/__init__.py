@@ -1,1 +1,1 @@
-"""Pure records of the sinks: a key's row, what is submitted, what came of it. No I/O."""
+"""Pure records of the sinks: a key's row, its submission, its outcome. No I/O."""

@@ -1,17 +1,16 @@
-"""Where a hash chain of the history stood, written outside the ledger."""
-
-from __future__ import annotations
+"""The head of a hash chain of the history, kept outside the ledger."""
 
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Self
 
 from izin.sinks.record.errors import UnreadableAnchorError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anchor:
-    """Where a chain stood; ``id`` grows with every anchor of the ledger."""
+    """The head of a chain at an instant; ``id`` grows with every anchor of the ledger."""
 
     id: int
     shard: int
@@ -20,27 +19,31 @@ class Anchor:
     anchored_at: datetime
 
     def to_line(self) -> str:
-        """Return the line that says it in a file."""
-        said = {
+        """Return the line of the anchor file."""
+        fields = {
             "id": self.id,
             "shard": self.shard,
             "place": self.place,
             "link": self.link.hex(),
             "anchored_at": self.anchored_at.isoformat(),
         }
-        return json.dumps(said) + "\n"
+        return json.dumps(fields) + "\n"
 
     @classmethod
-    def from_line(cls, line: str) -> Anchor:
-        """Return the anchor that a line of a file says; raises UnreadableAnchorError."""
+    def from_line(cls, line: str) -> Self:
+        """Return the anchor of a line of the anchor file.
+
+        Raises:
+            UnreadableAnchorError: the line is not an anchor.
+        """
         try:
-            said = json.loads(line)
+            fields = json.loads(line)
             return cls(
-                id=int(said["id"]),
-                shard=int(said["shard"]),
-                place=int(said["place"]),
-                link=bytes.fromhex(said["link"]),
-                anchored_at=datetime.fromisoformat(said["anchored_at"]),
+                id=int(fields["id"]),
+                shard=int(fields["shard"]),
+                place=int(fields["place"]),
+                link=bytes.fromhex(fields["link"]),
+                anchored_at=datetime.fromisoformat(fields["anchored_at"]),
             )
         except (ValueError, KeyError, TypeError) as error:
-            raise UnreadableAnchorError(f"no anchor ({type(error).__name__})") from error
+            raise UnreadableAnchorError(f"not an anchor ({type(error).__name__})") from error

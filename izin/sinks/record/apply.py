@@ -1,7 +1,7 @@
-"""What a row learns: what the law has decided of its key, and what İYS has stated of it.
+"""Apply a decision of the law, or an observation at İYS, to a row.
 
-Pure: a row goes in with what was heard, a row comes out; what it then owes is ruled elsewhere.
-``registered`` is always İYS's statement with the greatest creation date.
+Pure: takes a row, returns a row; what is due to İYS then is ruled in ``record.ruling``.
+``registered`` is always the observation with the greatest creation date.
 """
 
 from collections.abc import Mapping
@@ -20,8 +20,8 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
-    """What İYS has stated of a key. ``creation_date`` of an absence is the instant of asking."""
+class Observation:
+    """What İYS shows for a key; an absence has the instant of the query as ``creation_date``."""
 
     value: Registered
     creation_date: datetime
@@ -30,59 +30,57 @@ class Statement:
     transaction_id: str | None = None
     verified_at: datetime
     is_answer: bool = False
-    """İYS's answer to what we have just told it: newer than any earlier question, whatever the
-    clocks say.
+    """İYS's result for our own submission: newer than any earlier query, whatever the clocks show.
     """
     verified_by: str
-    """Which way it came: add, batch, status, statuses, pull, push, daily."""
+    """The path by which it came: add, batch, status, statuses, pull, push or daily."""
 
 
-def decided(entry: ConsentRow | None, decision: Mapping[str, Any], now: datetime) -> ConsentRow:
-    """Return the row once the law has decided ``decision`` (an Avro Decision); what is owed is not
-    ruled yet.
+def decided(row: ConsentRow | None, decision: Mapping[str, Any], now: datetime) -> ConsentRow:
+    """Return the row after ``decision`` (an Avro Decision), before it is ruled.
 
-    The newest desired by the law's order wins; an older one only moves the latest instants. What
-    İYS says of itself in the event is its statement, too.
+    The newest event in the law's order is desired; an older one only moves the latest instants. An
+    event from İYS is an observation as well.
     """
     consent = consent_from_avro(decision["consent"])
     event = event_from_avro(decision["event"])
     key = consent.key
-    if entry is None:
-        entry = first_row(key, consent.customer_id, now)
-    entry = entry.replace(
-        latest_onay_at=latest(entry.latest_onay_at, consent.latest_onay_at),
-        latest_ret_at=latest(entry.latest_ret_at, consent.latest_ret_at),
+    if row is None:
+        row = first_row(key, consent.customer_id, now)
+    row = row.replace(
+        latest_onay_at=latest(row.latest_onay_at, consent.latest_onay_at),
+        latest_ret_at=latest(row.latest_ret_at, consent.latest_ret_at),
     )
-    if is_outranked(entry, consent.order):
-        entry = _desiring(entry, consent, event)
-    told = event.iys
-    if told is not None and event.status in set(Status):
-        entry = observed(
-            entry,
-            Statement(
+    if is_outranked(row, consent.order):
+        row = _desiring(row, consent, event)
+    at_iys = event.iys
+    if at_iys is not None and event.status in set(Status):
+        row = observed(
+            row,
+            Observation(
                 value=Registered(event.status),
-                creation_date=told.creation_date,
+                creation_date=at_iys.creation_date,
                 consent_date=event.consent_date,
                 source=event.source,
-                transaction_id=told.transaction_id,
-                verified_at=told.observed_at or now,
-                verified_by=told.path,
+                transaction_id=at_iys.transaction_id,
+                verified_at=at_iys.observed_at or now,
+                verified_by=at_iys.path,
             ),
         )
-    return entry
+    return row
 
 
-def _desiring(entry: ConsentRow, consent: Consent, event: ConsentEvent) -> ConsentRow:
-    """Return the row once ``consent`` is what is desired, decided upon with ``event``."""
-    if entry.is_of(consent.event_id, str(consent.status)):
-        # The same statement, said again with a later date (a form sent twice, which gives none):
-        # what was told of it stays told.
-        return entry.replace(
+def _desiring(row: ConsentRow, consent: Consent, event: ConsentEvent) -> ConsentRow:
+    """Return the row once ``consent``, decided with ``event``, is desired."""
+    if row.is_of(consent.event_id, str(consent.status)):
+        # The same event with a later date (a form sent twice, which has none): what was submitted
+        # of it stays submitted.
+        return row.replace(
             desired_at=consent.effective_at, desired_consent_date=consent.consent_date
         )
     known = event if event.event_id == consent.event_id else None
     return begin(
-        entry,
+        row,
         customer_id=consent.customer_id,
         desired_status=str(consent.status),
         desired_at=consent.effective_at,
@@ -108,53 +106,53 @@ def _desiring(entry: ConsentRow, consent: Consent, event: ConsentEvent) -> Conse
     )
 
 
-def is_outranked(entry: ConsentRow, order: tuple[datetime, bool, int, str]) -> bool:
-    """Whether a statement of this rank (``Consent.order``) stands before what is desired."""
-    return entry.desired_at is None or order > (
-        entry.desired_at,
-        entry.desired_status == Status.RET,
-        entry.desired_rank or 0,
-        entry.desired_event_id or "",
+def is_outranked(row: ConsentRow, order: tuple[datetime, bool, int, str]) -> bool:
+    """Whether an event of this order (``Consent.order``) outranks the desired one."""
+    return row.desired_at is None or order > (
+        row.desired_at,
+        row.desired_status == Status.RET,
+        row.desired_rank or 0,
+        row.desired_event_id or "",
     )
 
 
-def observed(entry: ConsentRow, statement: Statement) -> ConsentRow:
-    """Return the row once İYS has stated ``statement``; an older statement changes nothing.
+def observed(row: ConsentRow, observation: Observation) -> ConsentRow:
+    """Return the row after ``observation``; an older one changes nothing.
 
-    Details of a statement that was known without them are filled in.
+    Details of an observation that was known without them are filled in.
     """
-    known_at = entry.registered_at or _NEVER
-    detailed = statement.transaction_id is not None
-    # What a question has shown carries our clock; what a movement shows, İYS's.
-    asked = entry.registered_transaction_id is None and entry.registered_at is not None
-    if asked and statement.is_answer:
-        known_at = statement.creation_date
-    fills_in = asked and detailed and entry.registered == statement.value
-    if statement.creation_date < known_at and not fills_in:
-        return entry
-    tie = statement.creation_date == known_at and entry.registered != statement.value
-    if tie and entry.registered == Registered.RET:
-        return entry
-    # The multiple query shows only what is ONAY: its silence over a known RET is that RET.
-    silent = statement.value is Registered.NOT_ONAY and entry.registered == Registered.RET
-    if silent or (not detailed and entry.registered == statement.value):
-        return entry.replace(verified_at=statement.verified_at, verified_by=statement.verified_by)
-    return entry.replace(
-        registered=str(statement.value),
-        registered_at=max(known_at, statement.creation_date),
-        registered_consent_date=statement.consent_date,
-        registered_source=statement.source,
-        registered_transaction_id=statement.transaction_id,
-        verified_at=statement.verified_at,
-        verified_by=statement.verified_by,
+    known_at = row.registered_at or _NEVER
+    detailed = observation.transaction_id is not None
+    # The result of a query has the time of our clock, a movement that of İYS's clock.
+    queried = row.registered_transaction_id is None and row.registered_at is not None
+    if queried and observation.is_answer:
+        known_at = observation.creation_date
+    fills_in = queried and detailed and row.registered == observation.value
+    if observation.creation_date < known_at and not fills_in:
+        return row
+    tie = observation.creation_date == known_at and row.registered != observation.value
+    if tie and row.registered == Registered.RET:
+        return row
+    # The multiple query lists only ONAY: a known RET is absent there, and still registered.
+    is_known_ret = observation.value is Registered.NOT_ONAY and row.registered == Registered.RET
+    if is_known_ret or (not detailed and row.registered == observation.value):
+        return row.replace(verified_at=observation.verified_at, verified_by=observation.verified_by)
+    return row.replace(
+        registered=str(observation.value),
+        registered_at=max(known_at, observation.creation_date),
+        registered_consent_date=observation.consent_date,
+        registered_source=observation.source,
+        registered_transaction_id=observation.transaction_id,
+        verified_at=observation.verified_at,
+        verified_by=observation.verified_by,
     )
 
 
-def answered_row(entry: ConsentRow, status: str, now: datetime) -> ConsentRow:
-    """Return the row once nothing of this status is told and unanswered any more."""
+def answered_row(row: ConsentRow, status: str, now: datetime) -> ConsentRow:
+    """Return the row once no submission of this status is unanswered any more."""
     if status == Status.RET:
-        return entry.replace(ret_open=False, last_exchange_at=now)
-    return entry.replace(onay_open=False, last_exchange_at=now)
+        return row.replace(ret_open=False, last_exchange_at=now)
+    return row.replace(onay_open=False, last_exchange_at=now)
 
 
 def latest(one: datetime | None, other: datetime | None) -> datetime | None:

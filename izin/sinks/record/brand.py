@@ -1,17 +1,13 @@
-"""A brand of a customer at İYS, as the ledger keeps it."""
+"""A brand of a customer at İYS, as the ledger stores it."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any, Self
 
 from izin.consent.making import maker
 from izin.consent.terms import BrandTerms
 from izin.iys.wire_format.consents import BrandPath
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
 
 _clock = maker(BrandTerms)
 
@@ -29,29 +25,29 @@ class Brand:
     status: str = "active"
     account: str | None = None
     egress_address: str | None = None
-    """By which account and from which address it is told; None: by any."""
+    """The account and egress address that serve it; None: any."""
     subscription: str | None = None
-    """What İYS last showed of the provider's subscription, and when; None: never asked."""
+    """The provider's subscription as İYS last showed it; None: never queried."""
     subscription_ends_at: datetime | None = None
     consent_limit: int | None = None
     consents_used: int | None = None
     queried_at: datetime | None = None
 
     def is_served_by(self, account: str, address: str) -> bool:
-        """Whether a process of this account and address tells it."""
+        """Whether a process of this account and egress address serves the brand."""
         return self.account in {None, account} and self.egress_address in {None, address}
 
     @property
     def path(self) -> BrandPath:
-        """Where its records stand at İYS."""
+        """The brand's path in the URLs of İYS."""
         return BrandPath(iys_code=self.iys_code, brand_code=self.brand_code)
 
     @property
     def clock(self) -> BrandTerms:
-        """When its terms run."""
+        """When the terms of its consents run."""
         return _clock(activated_at=self.activated_at, loading_deadline=self.loading_deadline)
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Brand:
-        """Return the brand that a row of ``brands`` holds."""
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Return the brand of a row of ``brands``."""
         return cls(**row)

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 
 class ClaimedRow(NamedTuple):
-    """A row that was taken to be told, as far as telling needs it."""
+    """A claimed row, with the columns that a submission needs."""
 
     ctid: str
-    """Where PostgreSQL has the row, until the transaction ends."""
+    """The row's place in PostgreSQL, valid until the transaction ends."""
     key: str
     customer_id: str
     brand_code: int

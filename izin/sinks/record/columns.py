@@ -32,13 +32,13 @@ TYPES: Mapping[str, str] = MappingProxyType(
 """Every column of ``consents`` with its SQL type."""
 
 IDENTITY = ("key", "customer_id", "brand_code", "channel", "recipient_type", "recipient")
-"""The columns that a row keeps for life."""
+"""The columns that never change."""
 
 SAVED = tuple(name for name in TYPES if name not in IDENTITY)
 """The columns that are written when a row changes."""
 
 DECIDED = SAVED[: SAVED.index("registered")]
-"""The columns that the law decides; those behind them say what İYS holds and what is due to it."""
+"""The columns that the law decides; those behind them are what İYS holds and what is due to it."""
 
 OWN_OF_NEW = (
     "key",
@@ -92,4 +92,4 @@ LISTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "brand": tuple(one.name for one in fields(Brand)),
     }
 )
-"""The lists that statements name in braces."""
+"""The lists that SQL statements name in braces."""

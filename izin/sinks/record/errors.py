@@ -1,16 +1,16 @@
-"""What may go wrong in the sinks; the type says who may act.
+"""The errors of the sinks; the type says who can act.
 
 OurError
-├── IllegalChangeError       the database refused a change that the law's table does not know
-├── RecreatedTopicError      a topic is not the one whose offsets the ledger remembers
-├── UnreadableAnchorError    a line of the anchor file is none of ours
-├── MigrationError           the ledger's schema is not what this release needs
+├── IllegalChangeError       the database refused a transition that the lifecycle does not have
+├── RecreatedTopicError      a topic is not the one whose offsets the ledger has
+├── UnreadableAnchorError    a line of the anchor file is not an anchor
+├── MigrationError           the ledger's schema does not fit this release
 ├── LedgerFaultError         PostgreSQL refused a statement: the code or the schema is wrong
-├── ConcurrentChangeError    another process moved on first: read again, and do the step again
-├── LedgerUnavailableError   PostgreSQL cannot be reached, or is restarting: time heals it
-└── StreamUnavailableError   Kafka cannot be reached, or did not acknowledge: time heals it
+├── ConcurrentChangeError    another process was first: read again and repeat the step
+├── LedgerUnavailableError   PostgreSQL cannot be reached, or is restarting: retry later
+└── StreamUnavailableError   Kafka cannot be reached, or did not acknowledge: retry later
 SourceError
-└── UnreadablePushError      what came to the push receiver is not İYS's list of movements
+└── UnreadablePushError      a push body is not İYS's list of movements
 """
 
 from izin.consent.errors import OurError, SourceError
@@ -21,18 +21,18 @@ class IllegalChangeError(OurError):
 
 
 class RecreatedTopicError(OurError):
-    """The topic's id or the cluster's is not the one the offsets in the ledger belong to."""
+    """The offsets in the ledger belong to another topic id or cluster id."""
 
     def __init__(self, topic: str) -> None:
         super().__init__(
-            f"topic {topic} is not the one the ledger has read so far (its id or its cluster's has "
-            "changed): delete its rows in kafka_offsets to read it from the beginning"
+            f"topic {topic} is not the one that the ledger has read so far (its id or the "
+            "cluster's has changed): delete its rows in kafka_offsets to read it from the beginning"
         )
         self.topic = topic
 
 
 class UnreadableAnchorError(OurError):
-    """The anchor file holds what no anchor is: it was damaged, or is another file."""
+    """A line of the anchor file is not an anchor: it was damaged, or is another file."""
 
 
 class MigrationError(OurError):
@@ -44,7 +44,7 @@ class ConcurrentChangeError(OurError):
 
 
 class UnreadablePushError(SourceError):
-    """A push body that is not İYS's; the message names the place and holds no value."""
+    """A push body that is not İYS's; the message names the place and contains no value."""
 
 
 class LedgerUnavailableError(OurError):
@@ -52,7 +52,7 @@ class LedgerUnavailableError(OurError):
 
 
 class LedgerFaultError(OurError):
-    """PostgreSQL refused a statement; the message names SQLSTATE and constraint, no value."""
+    """PostgreSQL refused a statement; the message has SQLSTATE and constraint, no value."""
 
 
 class StreamUnavailableError(OurError):

@@ -1,8 +1,7 @@
-"""What İYS's answer to one item makes of its row: a table from verdict to the obligation's next
-state.
+"""Apply İYS's result for one item to its row: a table from verdict to the obligation's next state.
 
-The answer is read from the H-code (``iys.answers``), never from an HTTP status. An answer to what
-is no longer desired still counts: it says what İYS holds, and the row is ruled anew by it.
+The result is classified by its H-code (``iys.verdicts``), never by an HTTP status. A result for an
+event that is no longer desired still counts: it shows what İYS holds, and the row is ruled again.
 """
 
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from izin.consent.obligation import Action, Registered
 from izin.iys.verdicts import Verdict
 from izin.iys.wire_format.consents import Receipt
 from izin.sinks.record import apply, ruling
-from izin.sinks.record.apply import Statement
+from izin.sinks.record.apply import Observation
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.outcome import Outcome
 from izin.sinks.record.row import ConsentRow
@@ -25,97 +24,97 @@ from izin.sinks.record.suspension import EVERY, SuspensionScope
 
 FIRST_RET = "H175"
 NOT_AS_FIRST = "H486"
-"""HS_KARAR may not create a record: like H175, İYS has none."""
+"""HS_KARAR cannot create a record: as with H175, İYS has none."""
 AHEAD = "H162"
-"""The date lies ahead of İYS's clock: it will not for long, for it never lies ahead of ours."""
+"""The date is ahead of İYS's clock. Retry: it is never ahead of ours, so that will pass."""
 NO_SUCH_RETAILER = "H180"
 NO_RIGHT = "H353"
 OF_ACCOUNT = frozenset({"H250", "H251", "H252"})
-"""Codes by which İYS refuses who calls, whatever the brand."""
+"""Codes by which İYS refuses the account, whatever the brand."""
 OF_SUBSCRIPTION = frozenset({"H437", "H520", "H521", "H524", "H586"})
 """Codes by which İYS refuses every brand of a provider."""
 
 
-class Answer(NamedTuple):
-    """What İYS answered of one item."""
+class ItemResult(NamedTuple):
+    """İYS's result for one item."""
 
     verdict: Verdict
     code: str | None = None
     receipt: Receipt | None = None
     is_original: bool = False
-    """The success is that of an earlier, identical statement."""
+    """The success is that of an earlier, identical submission."""
     retry_after: timedelta | None = None
     how: str = "add"
+    """The operation that returned it: add, batch or status."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppliedResult:
-    """The row after the answer, what became of the item, and what else follows."""
+    """The row after a result, the final state of the item, and what else follows."""
 
     ruled: RuledRow
     item_state: str
     outcome: Outcome | None = None
-    """Of an event that is no longer what the row desires; else the row's own change tells it."""
-    stop: SuspensionScope | None = None
+    """Of an event that the row no longer desires; otherwise the change of the row implies it."""
+    suspension: SuspensionScope | None = None
 
 
-def apply_result(  # noqa: C901, PLR0911, PLR0912, PLR0913 - one case a verdict; each argument is a fact
-    entry: ConsentRow,
+class _Case(NamedTuple):
+    """The facts that every row of the table may need."""
+
+    item: Item
+    result: ItemResult
+    brand: Brand
+    now: datetime
+    calendar: Calendar
+
+
+def apply_result(  # noqa: PLR0913 - each argument is a fact
+    row: ConsentRow,
     item: Item,
-    answer: Answer,
+    result: ItemResult,
     brand: Brand,
     now: datetime,
     *,
     calendar: Calendar,
 ) -> AppliedResult:
-    """Return what ``answer`` makes of ``entry``, of which ``item`` was told."""
-    entry = apply.answered_row(entry, item.status, now)
-    if not entry.is_of(item.event_id, item.status):
-        return _of_the_past(entry, item, answer, brand, now, calendar=calendar)
-    match answer.verdict:
+    """Return ``row``, for which ``item`` was submitted, after İYS returned ``result``."""
+    row = apply.answered_row(row, item.status, now)
+    case = _Case(item, result, brand, now, calendar)
+    if row.is_of(item.event_id, item.status):
+        return _desired(row, case)
+    return _superseded(row, case)
+
+
+def _desired(row: ConsentRow, case: _Case) -> AppliedResult:  # noqa: C901, PLR0911, PLR0912 - one case a verdict
+    item, result = case.item, case.result
+    code, is_opt_out = result.code, item.status == Status.RET
+    match result.verdict:
         case Verdict.SUCCESS:
-            if answer.is_original:
-                # It speaks of an old save: what stands is read before anything is taken as said.
-                return AppliedResult(
-                    ruled=RuledRow(entry=ruling.query(entry, "told-before", None)),
-                    item_state="accepted",
-                )
-            entry = _registered(entry, item, answer, now)
-            ruled = ruling.rule_row(
-                entry.replace(code=None), brand, now, calendar=calendar, answered=True, told=True
-            )
-            if ruled.entry.action is Action.SEND:
-                # İYS took it and still shows otherwise: tell again, but never in a circle.
-                later = ruling.retry(ruled.entry, now, "register-stands-otherwise", None)
-                ruled = RuledRow(entry=later)
-            return AppliedResult(ruled=ruled, item_state="accepted")
+            return _accepted(row, case)
         case Verdict.ALREADY:
-            return _already(entry, item, answer, brand, now, calendar=calendar)
+            return _already(row, case)
+        case Verdict.EXPIRED if is_opt_out:
+            return _rescued(row, "refused-as-late", case)
         case Verdict.EXPIRED:
-            if item.status == Status.ONAY:
-                return _refused(ruling.expire(entry, "refused-as-late", answer.code))
-            return _rescued(entry, "refused-as-late", answer, now)
-        case Verdict.DATA if answer.code == AHEAD:
-            ruled = _later(entry, "ahead-of-iys", answer, brand, now, calendar=calendar)
-            return AppliedResult(ruled=ruled, item_state="withdrawn")
+            return _refused(ruling.expire(row, "refused-as-late", code))
+        case Verdict.DATA if code == AHEAD:
+            return _retried(row, "ahead-of-iys", case)
+        case Verdict.DATA if code == NOT_AS_FIRST and item.source == Source.HS_KARAR:
+            return _already(row, case)
+        case Verdict.DATA if is_opt_out:
+            return _rescued(row, "refused-by-iys", case)
         case Verdict.DATA:
-            if answer.code == NOT_AS_FIRST and item.source == Source.HS_KARAR:
-                return _already(entry, item, answer, brand, now, calendar=calendar)
-            if item.status == Status.RET:
-                return _rescued(entry, "refused-by-iys", answer, now)
-            return _refused(ruling.refuse(entry, "refused-by-iys", answer.code))
+            return _refused(ruling.refuse(row, "refused-by-iys", code))
         case Verdict.UNKNOWN:
-            return _refused(ruling.park(entry, "unknown-code", answer.code))
-        case Verdict.RIGHTS if answer.code == NO_SUCH_RETAILER and item.status == Status.RET:
-            return _rescued(entry, "no-such-retailer", answer, now)
-        case Verdict.RIGHTS if answer.code == NO_SUCH_RETAILER:
-            return _refused(ruling.park(entry, "no-such-retailer", answer.code))
-        case Verdict.QUOTA if item.status == Status.ONAY:
-            return AppliedResult(
-                ruled=RuledRow(entry=ruling.park(entry, "quota-spent", answer.code)),
-                item_state="refused",
-                stop=scope_of(entry.channel, answer),
-            )
+            return _refused(ruling.park(row, "unknown-code", code))
+        case Verdict.RIGHTS if code == NO_SUCH_RETAILER and is_opt_out:
+            return _rescued(row, "no-such-retailer", case)
+        case Verdict.RIGHTS if code == NO_SUCH_RETAILER:
+            return _refused(ruling.park(row, "no-such-retailer", code))
+        case Verdict.QUOTA if not is_opt_out:
+            parked = _refused(ruling.park(row, "quota-spent", code))
+            return replace(parked, suspension=scope_of(row.channel, result))
         case (
             Verdict.TRANSIENT
             | Verdict.THROTTLE
@@ -126,143 +125,157 @@ def apply_result(  # noqa: C901, PLR0911, PLR0912, PLR0913 - one case a verdict;
             | Verdict.RIGHTS
             | Verdict.QUOTA
         ):
-            return AppliedResult(
-                ruled=_later(entry, str(answer.verdict), answer, brand, now, calendar=calendar),
-                item_state="withdrawn",
-                stop=scope_of(entry.channel, answer),
-            )
+            return _retried(row, str(result.verdict), case)
         case _:
-            assert_never(answer.verdict)
+            assert_never(result.verdict)
 
 
-def _later(  # noqa: PLR0913 - each argument is a fact
-    entry: ConsentRow,
-    reason: str,
-    answer: Answer,
-    brand: Brand,
-    now: datetime,
-    *,
-    calendar: Calendar,
-) -> RuledRow:
-    """Return the row to be told again later, if it still is to be told."""
-    ruled = ruling.rule_row(entry, brand, now, calendar=calendar, answered=True)
-    if ruled.entry.action is not Action.SEND:
-        return ruled
-    return RuledRow(entry=ruling.retry(entry, now, reason, answer.code, answer.retry_after))
-
-
-def scope_of(channel: str, answer: Answer) -> SuspensionScope | None:
-    """Return what the answer stops: nothing, a channel, a brand, a provider's brands or all of the
-    account's; and of a spent quota only new ONAYs.
+def scope_of(channel: str, result: ItemResult) -> SuspensionScope | None:
+    """Return what the result suspends: nothing, a channel, a brand, all brands of the provider or
+    of the account; where the quota is spent, only new ONAYs.
     """
-    code = answer.code or str(answer.verdict)
-    stopped, scope, reason = EVERY, "brand", ""
-    match answer.verdict:
+    code = result.code or str(result.verdict)
+    suspended, status, scope = EVERY, EVERY, "brand"
+    match result.verdict:
         case Verdict.RIGHTS if code == NO_SUCH_RETAILER:
             return None
         case Verdict.RIGHTS if code == NO_RIGHT:
-            stopped, reason = channel, f"no right to write {channel} for this brand at İYS"
+            suspended, reason = channel, f"no right to write {channel} for this brand at İYS"
         case Verdict.RIGHTS:
             scope, reason = "account", "our account may not use this method of İYS"
         case Verdict.TOKEN:
-            scope, reason = "account", "İYS does not take our account's credentials"
+            scope, reason = "account", "İYS does not accept our account's credentials"
         case Verdict.CONFIGURATION if code in OF_ACCOUNT:
-            scope, reason = "account", "İYS does not take our account's credentials"
+            scope, reason = "account", "İYS does not accept our account's credentials"
         case Verdict.CONFIGURATION if code in OF_SUBSCRIPTION:
             scope, reason = "provider", "the provider's subscription at İYS does not let us write"
         case Verdict.CONFIGURATION:
             reason = "İYS does not let us write for this brand"
         case Verdict.QUOTA:
-            scope, reason = "provider", "the quota of addresses is spent: new ONAYs wait"
-        case _:
+            status, scope = str(Status.ONAY), "provider"
+            reason = "the quota of addresses is spent: new ONAYs wait"
+        case (
+            Verdict.SUCCESS
+            | Verdict.ALREADY
+            | Verdict.EXPIRED
+            | Verdict.DATA
+            | Verdict.UNKNOWN
+            | Verdict.TRANSIENT
+            | Verdict.THROTTLE
+            | Verdict.HOURLY
+            | Verdict.TOKEN_LIMIT
+        ):
             return None
-    status = str(Status.ONAY) if answer.verdict is Verdict.QUOTA else EVERY
+        case _:
+            assert_never(result.verdict)
     return SuspensionScope(
-        channel=stopped, status=status, code=code, reason=f"{reason} ({code})", scope=scope
+        channel=suspended, status=status, code=code, reason=f"{reason} ({code})", scope=scope
     )
 
 
-def _of_the_past(  # noqa: PLR0913 - the facts of judged
-    entry: ConsentRow,
-    item: Item,
-    answer: Answer,
-    brand: Brand,
-    now: datetime,
-    *,
-    calendar: Calendar,
-) -> AppliedResult:
-    accepted = answer.verdict is Verdict.SUCCESS
+def _accepted(row: ConsentRow, case: _Case) -> AppliedResult:
+    if case.result.is_original:
+        # The receipt is of an earlier save: query İYS for what it holds now.
+        return AppliedResult(
+            ruled=RuledRow(row=ruling.query(row, "told-before", None)), item_state="accepted"
+        )
+    ruled = ruling.rule_row(
+        _registered(row, case).replace(code=None),
+        case.brand,
+        case.now,
+        calendar=case.calendar,
+        answered=True,
+        submitted=True,
+    )
+    if ruled.row.action is Action.SEND:
+        # İYS accepted it and still shows another status: retry with backoff, not in a loop.
+        ruled = RuledRow(row=ruling.retry(ruled.row, case.now, "register-stands-otherwise", None))
+    return AppliedResult(ruled=ruled, item_state="accepted")
+
+
+def _already(row: ConsentRow, case: _Case) -> AppliedResult:
+    code = case.result.code
+    if code not in {FIRST_RET, NOT_AS_FIRST} or case.item.status != Status.RET:
+        return _refused(ruling.query(row, "register-stands-otherwise", code))
+    if row.is_open:
+        # An ONAY of this key may still be saved: that İYS has no record holds only until then.
+        return AppliedResult(
+            ruled=RuledRow(row=ruling.wait(row, "onay-unsettled", code)), item_state="withdrawn"
+        )
+    none = Observation(
+        value=Registered.NONE,
+        creation_date=case.now,
+        verified_at=case.now,
+        verified_by=case.result.how,
+    )
+    row = apply.observed(row, none).replace(code=code)
+    ruled = ruling.rule_row(row, case.brand, case.now, calendar=case.calendar, answered=True)
+    return AppliedResult(ruled=ruled, item_state="refused")
+
+
+def _rescued(row: ConsentRow, reason: str, case: _Case) -> AppliedResult:
+    return AppliedResult(
+        ruled=ruling.rescue_refused(row, reason, case.result.code, case.now), item_state="refused"
+    )
+
+
+def _refused(row: ConsentRow) -> AppliedResult:
+    return AppliedResult(ruled=RuledRow(row=row), item_state="refused")
+
+
+def _retried(row: ConsentRow, reason: str, case: _Case) -> AppliedResult:
+    """Return the row to be submitted again later, if it is still due."""
+    result, now = case.result, case.now
+    ruled = ruling.rule_row(row, case.brand, now, calendar=case.calendar, answered=True)
+    if ruled.row.action is Action.SEND:
+        ruled = RuledRow(row=ruling.retry(row, now, reason, result.code, result.retry_after))
+    return AppliedResult(
+        ruled=ruled, item_state="withdrawn", suspension=scope_of(row.channel, result)
+    )
+
+
+def _superseded(row: ConsentRow, case: _Case) -> AppliedResult:
+    """Return the row after the result for an event that it no longer desires."""
+    item, result, receipt = case.item, case.result, case.result.receipt
+    accepted = result.verdict is Verdict.SUCCESS
     if accepted:
-        entry = _registered(entry, item, answer, now)
-    receipt = answer.receipt
+        row = _registered(row, case)
     outcome = Outcome(
         key=ConsentKey.parse(item.key),
         customer_id=item.customer_id,
         event_id=item.event_id,
         outcome="accepted" if accepted else "superseded",
         status=item.status,
-        code=answer.code,
+        code=result.code,
         transaction_id=None if receipt is None else receipt.transaction_id,
         creation_date=None if receipt is None else receipt.creation_date,
         attempt=item.attempt,
         origin=item.origin,
         origin_ref=item.origin_ref,
-        occurred_at=now,
+        occurred_at=case.now,
     )
     return AppliedResult(
-        ruled=ruling.rule_row(entry, brand, now, calendar=calendar),
+        ruled=ruling.rule_row(row, case.brand, case.now, calendar=case.calendar),
         item_state="accepted" if accepted else "refused",
         outcome=outcome,
-        stop=scope_of(entry.channel, answer),
+        suspension=scope_of(row.channel, result),
     )
 
 
-def _already(  # noqa: PLR0913 - the facts of judged
-    entry: ConsentRow,
-    item: Item,
-    answer: Answer,
-    brand: Brand,
-    now: datetime,
-    *,
-    calendar: Calendar,
-) -> AppliedResult:
-    if answer.code not in {FIRST_RET, NOT_AS_FIRST} or item.status != Status.RET:
-        return _refused(ruling.query(entry, "register-stands-otherwise", answer.code))
-    if entry.is_open:
-        # An ONAY of this key may still land: İYS's "no record" holds only until then.
-        waits = ruling.wait(entry, "onay-unsettled", answer.code)
-        return AppliedResult(ruled=RuledRow(entry=waits), item_state="withdrawn")
-    none = Statement(
-        value=Registered.NONE, creation_date=now, verified_at=now, verified_by=answer.how
-    )
-    entry = replace(apply.observed(entry, none), code=answer.code)
-    ruled = ruling.rule_row(entry, brand, now, calendar=calendar, answered=True)
-    return AppliedResult(ruled=ruled, item_state="refused")
-
-
-def _rescued(entry: ConsentRow, reason: str, answer: Answer, now: datetime) -> AppliedResult:
-    return AppliedResult(
-        ruled=ruling.rescue_refused(entry, reason, answer.code, now), item_state="refused"
-    )
-
-
-def _refused(entry: ConsentRow) -> AppliedResult:
-    return AppliedResult(ruled=RuledRow(entry=entry), item_state="refused")
-
-
-def _registered(entry: ConsentRow, item: Item, answer: Answer, now: datetime) -> ConsentRow:
-    if answer.receipt is None:
-        return entry
+def _registered(row: ConsentRow, case: _Case) -> ConsentRow:
+    item, result, receipt = case.item, case.result, case.result.receipt
+    if receipt is None:
+        return row
     return apply.observed(
-        entry,
-        Statement(
+        row,
+        Observation(
             value=Registered(item.status),
-            creation_date=answer.receipt.creation_date,
+            creation_date=receipt.creation_date,
             consent_date=item.consent_date,
             source=item.source,
-            transaction_id=answer.receipt.transaction_id,
-            verified_at=now,
-            is_answer=answer.how == "add",
-            verified_by=answer.how,
+            transaction_id=receipt.transaction_id,
+            verified_at=case.now,
+            is_answer=result.how == "add",
+            verified_by=result.how,
         ),
     )

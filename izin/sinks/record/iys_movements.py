@@ -1,8 +1,7 @@
-"""What İYS tells of its own accord, as our events: the same movement is the same event by every
-way it comes.
+"""İYS's movements as our events: one movement is one event, by whichever path it comes.
 
-Push, pull, the daily file and a status read give one id, UUIDv5 over (key, creation date, status),
-so that the order stage drops what it has seen. The key is the law's own reading of the recipient.
+Push, pull, the daily file and a status query give it one id, UUIDv5 over (key, creation date,
+status), so that the order stage drops duplicates. The key is the law's reading of the recipient.
 """
 
 from datetime import datetime
@@ -12,7 +11,7 @@ from izin.consent.fields import is_misspelt, read_key
 from izin.consent.model import ConsentEvent, ConsentKey, DateBasis, IysOrigin, Status
 from izin.consent.obligation import Registered
 from izin.iys.wire_format.consents import IysMovement, Stream
-from izin.sinks.record.apply import Statement
+from izin.sinks.record.apply import Observation
 from izin.sinks.record.brand import Brand
 
 _MOVEMENTS = UUID("8c1f4f1e-0c63-5b6e-9d0e-3a2b7c9d4e03")
@@ -21,7 +20,7 @@ _MOVEMENTS = UUID("8c1f4f1e-0c63-5b6e-9d0e-3a2b7c9d4e03")
 def event_of(
     movement: IysMovement, brand: Brand, stream: Stream, *, path: str, at: datetime
 ) -> ConsentEvent:
-    """Return the event that a movement at İYS is to us, told by ``path`` and seen at ``at``."""
+    """Return a movement at İYS as an event, which came by ``path`` and was observed at ``at``."""
     creation = movement.creation_date
     recipient = movement.recipient
     key = f"{brand.brand_code}/{movement.type}/{movement.recipient_type}/{recipient}"
@@ -50,25 +49,25 @@ def event_of(
 
 
 def key_of(event: ConsentEvent) -> ConsentKey | None:
-    """Return the key of İYS's event as the law reads it; None if it cannot."""
+    """Return the key of İYS's event; None if the law cannot read one."""
     return read_key(event, [])
 
 
-def observation_of(event: ConsentEvent, key: ConsentKey) -> Statement | None:
-    """Return what the event states of ``key``; None of an ONAY on a misspelt recipient, which
-    opens nothing.
+def observation_of(event: ConsentEvent, key: ConsentKey) -> Observation | None:
+    """Return what the event shows for ``key``; None for an ONAY of a misspelt recipient, which
+    permits nothing.
     """
-    told = event.iys
-    if told is None or event.status not in set(Status):
+    at_iys = event.iys
+    if at_iys is None or event.status not in set(Status):
         return None
     if event.status == Status.ONAY and is_misspelt(event, key.recipient):
         return None
-    return Statement(
+    return Observation(
         value=Registered(event.status),
-        creation_date=told.creation_date,
+        creation_date=at_iys.creation_date,
         consent_date=event.consent_date,
         source=event.source,
-        transaction_id=told.transaction_id,
-        verified_at=told.observed_at or told.creation_date,
-        verified_by=told.path,
+        transaction_id=at_iys.transaction_id,
+        verified_at=at_iys.observed_at or at_iys.creation_date,
+        verified_by=at_iys.path,
     )

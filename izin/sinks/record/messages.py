@@ -1,8 +1,8 @@
-"""What the sinks tell the topics: permissions when they change, outcomes when they are reached.
+"""The messages of the sinks: permissions when they change, outcomes when they are reached.
 
-A permission is told once each time its answer or its reason changes, never otherwise. An outcome
-belongs to the event that was to be told to İYS; its id follows from what it says, so that a
-repetition is recognised.
+A permission is published when its answer or its reason changes, never otherwise. An outcome belongs
+to the event that was due to İYS; its id is derived from its content, so that duplicates are
+recognised.
 """
 
 import hashlib
@@ -25,13 +25,13 @@ from izin.sinks.record.brand import Brand
 from izin.sinks.record.outcome import Outcome
 from izin.sinks.record.row import ConsentRow
 
-_TOLD = frozenset({*SETTLED, *CLOSED})
+_FINAL = frozenset({*SETTLED, *CLOSED})
 _SUPERSEDABLE = frozenset({*WAITING, State.PARKED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What is to be written to a topic."""
+    """A record to be produced to a topic."""
 
     customer_id: str
     topic: str
@@ -44,7 +44,7 @@ _message = maker(Message)
 
 
 class TopicMessages:
-    """Writes what the ledger tells as records of the topics."""
+    """Encodes what the ledger publishes as messages of the topics."""
 
     def __init__(self, codec: Codec, topics: Topics) -> None:
         self._codec = codec
@@ -53,7 +53,7 @@ class TopicMessages:
     def permission(
         self, before: ConsentRow | None, after: ConsentRow, now: datetime
     ) -> tuple[ConsentRow, Message] | None:
-        """Return ``after`` with its new permission, and the news of it; None if nothing changed."""
+        """Return ``after`` with a new permission and its message; None if nothing changed."""
         answer = may_send(
             recipient_type=RECIPIENT_TYPES[after.recipient_type],
             desired=None if after.desired_status is None else STATUSES[after.desired_status],
@@ -72,35 +72,40 @@ class TopicMessages:
             if after.may_send == answer.may_send and after.permission_since is not None
             else now
         )
-        told = after.replace(
+        permitted = after.replace(
             may_send=answer.may_send,
             permission_reason=str(answer.reason),
             permission_since=since,
         )
         value = {
-            "customer_id": told.customer_id,
-            "brand_code": told.brand_code,
-            "type": told.channel,
-            "recipient_type": told.recipient_type,
-            "recipient": told.recipient,
-            "may_send": told.may_send,
-            "reason": told.permission_reason,
-            "desired": told.desired_status,
-            "registered": told.registered,
-            "registered_at": told.registered_at,
-            "consent_date": told.registered_consent_date,
+            "customer_id": permitted.customer_id,
+            "brand_code": permitted.brand_code,
+            "type": permitted.channel,
+            "recipient_type": permitted.recipient_type,
+            "recipient": permitted.recipient,
+            "may_send": permitted.may_send,
+            "reason": permitted.permission_reason,
+            "desired": permitted.desired_status,
+            "registered": permitted.registered,
+            "registered_at": permitted.registered_at,
+            "consent_date": permitted.registered_consent_date,
             "since": since,
         }
         message = self._message(
-            self.topics.permissions, told.key, told.customer_id, value, str(since.timestamp()), now
+            self.topics.permissions,
+            permitted.key,
+            permitted.customer_id,
+            value,
+            str(since.timestamp()),
+            now,
         )
-        return told, message
+        return permitted, message
 
     def outcomes(
         self, before: ConsentRow | None, after: ConsentRow, now: datetime
     ) -> Iterator[Outcome]:
-        """Yield what the change from ``before`` to ``after`` means to the events that were to be
-        told.
+        """Yield the outcomes that the change from ``before`` to ``after`` means for events due to
+        İYS.
         """
         replaced = before is not None and not after.is_of(
             before.desired_event_id, before.desired_status
@@ -108,11 +113,11 @@ class TopicMessages:
         if before is not None and replaced and before.is_ours and before.state in _SUPERSEDABLE:
             yield _outcome(before, "superseded", now)
         reached = replaced or before is None or before.state != after.state
-        if reached and after.is_ours and after.state in _TOLD:
+        if reached and after.is_ours and after.state in _FINAL:
             yield _outcome(after, after.state, now)
 
     def outcome(self, outcome: Outcome) -> Message:
-        """Return the news of ``outcome``."""
+        """Return the message of ``outcome``."""
         value = {
             "customer_id": outcome.customer_id,
             **_key_fields(outcome.key),
@@ -139,15 +144,17 @@ class TopicMessages:
             outcome.occurred_at,
         )
 
-    def alike(self, message: Message, own: Collection[str]) -> Callable[[Mapping[str, Any]], bytes]:
-        """Return what makes the values of messages that differ from ``message`` in the fields
-        ``own`` alone.
+    def template(
+        self, message: Message, own: Collection[str]
+    ) -> Callable[[Mapping[str, Any]], bytes]:
+        """Return an encoder of the values of messages that differ from ``message`` only in the
+        fields ``own``.
         """
         record = next(one.record for one in self.topics if one.name == message.topic)
         return self._codec.template_encoder(record, self._codec.decode(record, message.value), own)
 
     def brand(self, brand: Brand, now: datetime) -> Message:
-        """Return the news of a brand."""
+        """Return the message of a brand."""
         value = {
             "brand_code": brand.brand_code,
             "iys_code": brand.iys_code,
@@ -161,7 +168,7 @@ class TopicMessages:
         return self._message(self.topics.brands, code, brand.customer_id, value, code, now)
 
     def anchor(self, anchor: Anchor) -> Message:
-        """Return the news of where a chain of the ledger's history stands."""
+        """Return the message of a chain's head."""
         value = {
             "anchor_id": anchor.id,
             "shard": anchor.shard,
@@ -174,7 +181,7 @@ class TopicMessages:
         )
 
     def event(self, event: ConsentEvent, key: ConsentKey, now: datetime) -> Message:
-        """Return a consent event that the sinks originate: what İYS says, or a rescue."""
+        """Return the message of an event of the sinks: a movement at İYS, or a rescue."""
         urgent = event.iys is None or event.iys.stream != "HS" or event.status == Status.RET
         topic = self.topics.express if urgent else self.topics.events
         return self._message(
@@ -182,8 +189,8 @@ class TopicMessages:
         )
 
     def unkeyed(self, event: ConsentEvent, now: datetime) -> Message:
-        """Return İYS's event whose key cannot be read: the order stage names what is wrong with
-        it.
+        """Return the message of an event from İYS without a readable key: the order stage reports
+        its violations.
         """
         topic = self.topics.express
         digest = hashlib.sha256(event.recipient.encode()).hexdigest()
@@ -209,20 +216,20 @@ class TopicMessages:
         )
 
 
-def _outcome(entry: ConsentRow, outcome: str, now: datetime) -> Outcome:
+def _outcome(row: ConsentRow, outcome: str, now: datetime) -> Outcome:
     return Outcome(
-        key=entry.consent_key,
-        customer_id=entry.customer_id,
-        event_id=entry.desired_event_id or "",
+        key=row.consent_key,
+        customer_id=row.customer_id,
+        event_id=row.desired_event_id or "",
         outcome=outcome,
-        status=entry.desired_status or "",
-        code=entry.code,
-        message=entry.reason,
-        transaction_id=entry.registered_transaction_id if outcome == "accepted" else None,
-        creation_date=entry.registered_at if outcome == "accepted" else None,
-        attempt=entry.attempts,
-        origin=entry.desired_origin or "",
-        origin_ref=entry.desired_origin_ref,
+        status=row.desired_status or "",
+        code=row.code,
+        message=row.reason,
+        transaction_id=row.registered_transaction_id if outcome == "accepted" else None,
+        creation_date=row.registered_at if outcome == "accepted" else None,
+        attempt=row.attempts,
+        origin=row.desired_origin or "",
+        origin_ref=row.desired_origin_ref,
         occurred_at=now,
     )
 

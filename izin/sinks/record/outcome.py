@@ -1,4 +1,4 @@
-"""What came of an obligation, published once it is reached."""
+"""The outcome of an obligation, published once it is reached."""
 
 import hashlib
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _OUTCOMES = UUID("8c1f4f1e-0c63-5b6e-9d0e-3a2b7c9d4e01")
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of telling İYS of one event. Without slots, for its id is reckoned once."""
+    """The final effect of one event at İYS. Without slots, for its id is computed once."""
 
     key: ConsentKey
     customer_id: str
@@ -32,11 +32,11 @@ class Outcome:
 
     @cached_property
     def outcome_id(self) -> str:
-        """The same for every repetition of the same outcome of the same try."""
+        """Its id: the same for every repetition of the outcome of one attempt."""
         return outcome_id(str(self.key), self.event_id, self.outcome, self.attempt, self.code)
 
-    def said(self, attempt: int) -> dict[str, object]:
-        """Return what the history says of it, reached by the ``attempt``-th try."""
+    def content(self, attempt: int) -> dict[str, object]:
+        """Return its content for the history, reached by the ``attempt``-th attempt."""
         return {
             "outcome": self.outcome,
             "code": self.code,
@@ -46,8 +46,8 @@ class Outcome:
 
 
 def outcome_id(key: str, event_id: str, outcome: str, attempt: int, code: str | None) -> str:
-    """Return the id of an outcome: UUIDv5 of what it says, written out for its speed."""
-    said = f"{key}|{event_id}|{outcome}|{attempt}|{code}"
-    digest = hashlib.sha1(_OUTCOMES.bytes + said.encode(), usedforsecurity=False).hexdigest()
+    """Return the id of an outcome: UUIDv5 of its content, written out for speed."""
+    text = f"{key}|{event_id}|{outcome}|{attempt}|{code}"
+    digest = hashlib.sha1(_OUTCOMES.bytes + text.encode(), usedforsecurity=False).hexdigest()
     variant = "89ab"[int(digest[16], 16) & 3]
     return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"

@@ -1,8 +1,8 @@
-"""What is said to İYS of a row, word for word.
+"""The body of a request to İYS, made from rows.
 
-The date is the instant from which the statement counts, in whole seconds: never later than when we
-received it, so never in İYS's future, and never changed afterwards. The exact body is kept before
-it is sent, for the same body sent again has no second effect.
+The date is the effective instant of the event, in whole seconds: never later than when we received
+it, so never in İYS's future, and never changed afterwards. The exact body is stored before it is
+sent, for the same body sent again has no second effect.
 """
 
 from collections.abc import Sequence
@@ -21,43 +21,45 @@ from izin.sinks.record.row import ConsentRow
 _consent_item = maker(ConsentItem)
 
 
-def item_of(entry: ClaimedRow | ConsentRow) -> ConsentItem:
-    """Return what İYS is to be told of a row that is registrable."""
-    undated = entry.desired_consent_date is None and entry.desired_status == Status.ONAY
-    source, access = entry.desired_source, entry.retailer_access
+def item_of(row: ClaimedRow | ConsentRow) -> ConsentItem:
+    """Return the item that registers what ``row``, which is registrable, desires."""
+    undated = row.desired_consent_date is None and row.desired_status == Status.ONAY
+    source, access = row.desired_source, row.retailer_access
     return _consent_item(
-        recipient=entry.recipient,
-        type=CHANNELS[entry.channel],
-        status=STATUSES[entry.desired_status or ""],
+        recipient=row.recipient,
+        type=CHANNELS[row.channel],
+        status=STATUSES[row.desired_status or ""],
         source=None if source is None else SOURCES[source],
         # Only a merchant's first record may lack its date; an opt-out without one counts from its
         # receipt.
-        consent_date=None if undated else entry.desired_at,
-        recipient_type=RECIPIENT_TYPES[entry.recipient_type],
-        retailer_code=entry.retailer_code,
+        consent_date=None if undated else row.desired_at,
+        recipient_type=RECIPIENT_TYPES[row.recipient_type],
+        retailer_code=row.retailer_code,
         retailer_access=None if access is None else tuple(access),
     )
 
 
 def body_of(items: Sequence[ConsentItem]) -> str:
-    """Return the body that says ``items``, to be kept before it is sent."""
+    """Return the body of ``items``, to be stored before it is sent."""
     return orjson.dumps([item.to_body() for item in items]).decode()
 
 
 def items_of(body: str) -> tuple[ConsentItem, ...]:
-    """Return the items that a kept body says, so that the same body can be sent again."""
-    return tuple(_item(said) for said in orjson.loads(body))
+    """Return the items of a stored body, so that they can be sent again."""
+    return tuple(_item(fields) for fields in orjson.loads(body))
 
 
-def _item(said: dict[str, Any]) -> ConsentItem:
-    source, date, access = (said.get(name) for name in ("source", "consentDate", "retailerAccess"))
+def _item(fields: dict[str, Any]) -> ConsentItem:
+    source, date, access = (
+        fields.get(name) for name in ("source", "consentDate", "retailerAccess")
+    )
     return ConsentItem(
-        recipient=said["recipient"],
-        type=Channel(said["type"]),
-        status=Status(said["status"]),
+        recipient=fields["recipient"],
+        type=Channel(fields["type"]),
+        status=Status(fields["status"]),
         source=None if source is None else Source(source),
         consent_date=None if date is None else from_turkish(date),
-        recipient_type=RecipientType(said["recipientType"]),
-        retailer_code=said.get("retailerCode"),
+        recipient_type=RecipientType(fields["recipientType"]),
+        retailer_code=fields.get("retailerCode"),
         retailer_access=None if access is None else tuple(access),
     )

@@ -1,14 +1,15 @@
-"""A row of the ledger: one key, what we want of it, what İYS has stated of it, and what is still
-owed.
+"""A row of the ledger: one key, what is desired, what is registered, and what is due to İYS.
 
 The fields are the columns of ``consents``, so that a row is read and written whole; the law's
-values (what it desires, what is registered) are views of them. Nothing here decides.
+values (desired, registered) are views of them. Nothing is decided here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 import orjson
 
@@ -17,10 +18,6 @@ from izin.consent.lifecycle import State
 from izin.consent.making import maker
 from izin.consent.model import ConsentKey, OriginRank
 from izin.consent.obligation import Action, Desired, Registered, RegisteredState
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from datetime import datetime
 
 _key = maker(ConsentKey)
 _desired = maker(Desired)
@@ -35,8 +32,8 @@ _ACTIONS = {one.value: one for one in Action}
 class ConsentRow:
     """One row of ``consents``.
 
-    Without slots, for a row is read, changed several times and written on its way: copying a dict
-    takes a tenth of the time of setting fifty fields.
+    Without slots, for a row is read, changed several times and written: copying a dict takes a
+    tenth of the time of setting fifty fields.
     """
 
     key: str
@@ -92,27 +89,29 @@ class ConsentRow:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> ConsentRow:
-        """Return the entry that a row of ``consents`` holds; raises TypeError if it holds other
-        columns.
+        """Return ``row`` of ``consents`` as a value.
+
+        Raises:
+            TypeError: the row has other columns.
         """
         if row.keys() != _COLUMNS:
             raise TypeError(f"a row of consents has other columns: {row.keys() ^ _COLUMNS}")
-        entry = object.__new__(cls)
-        entry.__dict__.update(row)
-        entry.__dict__["state"] = _STATES[row["state"]]
-        entry.__dict__["action"] = _ACTIONS[row["action"]]
+        found = object.__new__(cls)
+        found.__dict__.update(row)
+        found.__dict__["state"] = _STATES[row["state"]]
+        found.__dict__["action"] = _ACTIONS[row["action"]]
         access = row["retailer_access"]
         if access is not None:
-            entry.__dict__["retailer_access"] = tuple(access)
-        return entry
+            found.__dict__["retailer_access"] = tuple(access)
+        return found
 
-    def replace(self, **columns: Any) -> ConsentRow:  # noqa: ANN401 - a column's value each  # a column's value each
+    def replace(self, **columns: Any) -> ConsentRow:  # noqa: ANN401 - a column's value each
         """Return the row with ``columns`` changed.
 
         As ``dataclasses.replace`` does, in a fraction of its time.
         """
         if not columns.keys() <= _COLUMNS:
-            raise TypeError(f"no columns of consents: {columns.keys() - _COLUMNS}")
+            raise TypeError(f"not columns of consents: {columns.keys() - _COLUMNS}")
         row = object.__new__(ConsentRow)
         row.__dict__.update(self.__dict__)
         row.__dict__.update(columns)
@@ -128,7 +127,7 @@ class ConsentRow:
 
     @property
     def consent_key(self) -> ConsentKey:
-        """The key as the law's value."""
+        """The key as a value of the law."""
         return _key(
             brand_code=self.brand_code,
             channel=CHANNELS[self.channel],
@@ -138,7 +137,7 @@ class ConsentRow:
 
     @property
     def desired(self) -> Desired | None:
-        """What the law wants; None where the key is known from İYS alone."""
+        """What is desired; None where the key is known from İYS alone."""
         if self.desired_status is None or self.desired_at is None:
             return None
         return _desired(
@@ -154,7 +153,7 @@ class ConsentRow:
 
     @property
     def registered_state(self) -> RegisteredState:
-        """İYS's latest statement."""
+        """What is registered at İYS, as last observed."""
         return _registered(
             value=_REGISTERED[self.registered],
             creation_date=self.registered_at,
@@ -164,24 +163,26 @@ class ConsentRow:
         )
 
     def is_of(self, event_id: str | None, status: str | None) -> bool:
-        """Whether this is the statement that the row desires. By its status, too: an event's id is
-        the sender's, who may give it to a "no" once more.
+        """Whether the row desires this event.
+
+        The status counts too: senders choose the ids, and may give an opt-out that of the opt-in
+        before it.
         """
         return self.desired_event_id == event_id and self.desired_status == status
 
     @property
     def is_open(self) -> bool:
-        """Whether anything of this key is told to İYS and not yet answered."""
+        """Whether a submission of this key is unanswered."""
         return self.onay_open or self.ret_open
 
     @property
     def is_ours(self) -> bool:
-        """Whether one of our systems said what is desired, so that İYS has to be told."""
+        """Whether the desired event is from one of our systems, so that it is due to İYS."""
         return self.desired_rank == OriginRank.OURS
 
 
 def is_of_citizens(source: str | None) -> bool:
-    """Whether İYS itself wrote a record: its own sources begin with ``IYS_``, and they grow."""
+    """Whether a citizen wrote a record at İYS: such sources begin with ``IYS_``."""
     return source is not None and source.startswith("IYS_")
 
 

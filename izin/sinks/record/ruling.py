@@ -1,7 +1,7 @@
-"""What a row of the ledger becomes when it is asked what is owed, and when İYS has answered it.
+"""Rule a row: what is due to İYS now, and in which state the obligation is.
 
-Pure: a row goes in with the instant, a row comes out. ``consent.obligation`` says what is to be
-done; here that action becomes a state of the obligation.
+Pure: takes a row and an instant, returns a row. ``consent.obligation`` decides the action; this
+module turns it into a state of the obligation.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from izin.sinks.record.transitions import transition
 UNKNOWN_BRAND = "unknown-brand"
 RESCUED = "rescued"
 RESCUE = "rescue"
-"""The origin of events that save an opt-out."""
+"""The origin of events that rescue an opt-out."""
 _RESCUES = UUID("8c1f4f1e-0c63-5b6e-9d0e-3a2b7c9d4e02")
 _A_SECOND = timedelta(seconds=1)
 _IN_FLIGHT = frozenset({State.IN_FLIGHT, State.AWAITING_RESULT})
@@ -34,9 +34,9 @@ _URGENT_BACKOFF = Backoff(timedelta(seconds=1), timedelta(minutes=1))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuledRow:
-    """A row after it was asked what is owed, and the event that rescues its opt-out, if any."""
+    """A row after its ruling, and the event that rescues its opt-out, if any."""
 
-    entry: ConsentRow
+    row: ConsentRow
     rescue: ConsentEvent | None = None
 
 
@@ -44,123 +44,123 @@ _ruled_row = maker(RuledRow)
 
 
 def with_terms(
-    entry: ConsentRow, brand: Brand | None, now: datetime, *, calendar: Calendar
+    row: ConsentRow, brand: Brand | None, now: datetime, *, calendar: Calendar
 ) -> ConsentRow:
-    """Return the row with its clocks as the brand's activation sets them."""
-    at, status = entry.desired_at, entry.desired_status
-    if at is None or status is None or not entry.is_ours or brand is None:
-        return entry.replace(due_at=None, expires_at=None)
+    """Return the row with its terms as the brand's activation sets them."""
+    at, status = row.desired_at, row.desired_status
+    if at is None or status is None or not row.is_ours or brand is None:
+        return row.replace(due_at=None, expires_at=None)
     due, expires = due_and_expiry(
         at, brand.clock, status=STATUSES[status], now=now, calendar=calendar
     )
-    return entry.replace(due_at=due, expires_at=expires)
+    return row.replace(due_at=due, expires_at=expires)
 
 
-def rule_row(  # noqa: C901, PLR0911, PLR0913 - one case a action; each argument is a fact
-    entry: ConsentRow,
+def rule_row(  # noqa: C901, PLR0911, PLR0913 - one case an action; each argument is a fact
+    row: ConsentRow,
     brand: Brand | None,
     now: datetime,
     *,
     calendar: Calendar,
     answered: bool = False,
-    told: bool = False,
+    submitted: bool = False,
     observing: bool = False,
 ) -> RuledRow:
     """Return the row in the state that follows from what is desired and what is registered.
 
-    What is told and not yet answered keeps its state until it is ``answered``; ``told`` says that
-    İYS took the desired statement. While only ``observing``, nobody is asked: the event of what
+    A submission in flight keeps its state until it is ``answered``; ``submitted`` means that İYS
+    has accepted what is desired. While only ``observing``, no query is started: the event of what
     was observed is on its way.
     """
-    desired = entry.desired
-    if desired is None or (not answered and _is_in_flight(entry)):
-        return _ruled_row(entry=entry)
-    entry = with_terms(entry, brand, now, calendar=calendar)
-    if brand is None and entry.is_ours:
-        return _ruled_row(entry=_park(entry, UNKNOWN_BRAND))
+    desired = row.desired
+    if desired is None or (not answered and _is_in_flight(row)):
+        return _ruled_row(row=row)
+    row = with_terms(row, brand, now, calendar=calendar)
+    if brand is None and row.is_ours:
+        return _ruled_row(row=_park(row, UNKNOWN_BRAND))
     ruling = rule(
         desired,
-        entry.registered_state,
+        row.registered_state,
         now=now,
         terms=BrandTerms() if brand is None else brand.clock,
         calendar=calendar,
-        in_flight=entry.onay_open,
+        in_flight=row.onay_open,
     )
     reason = str(ruling.reason)
     match ruling.action:
         case Action.SEND | Action.SEND_FIRST:
-            return _ruled_row(entry=_to_send(entry, reason, now))
+            return _ruled_row(row=_to_send(row, reason, now))
         case Action.WAIT:
-            return _ruled_row(entry=_due(entry, Action.WAIT, reason))
+            return _ruled_row(row=_due(row, Action.WAIT, reason))
         case Action.QUERY:
-            if observing and entry.action is Action.SEND:
-                return _ruled_row(entry=_due(entry, Action.WAIT, reason))
-            return _ruled_row(entry=entry if observing else _due(entry, Action.QUERY, reason))
+            if observing and row.action is Action.SEND:
+                return _ruled_row(row=_due(row, Action.WAIT, reason))
+            return _ruled_row(row=row if observing else _due(row, Action.QUERY, reason))
         case Action.RESCUE:
-            return rescue(entry, now)
+            return rescue(row, now)
         case Action.PARK:
-            return _ruled_row(entry=_park(entry, reason))
+            return _ruled_row(row=_park(row, reason))
         case Action.EXPIRE:
-            if entry.state is State.REFUSED:
-                return _ruled_row(entry=entry)
+            if row.state is State.REFUSED:
+                return _ruled_row(row=row)
             return _ruled_row(
-                entry=transition(entry, Event.EXPIRE, action=Action.NOTHING, reason=reason)
+                row=transition(row, Event.EXPIRE, action=Action.NOTHING, reason=reason)
             )
         case Action.NOTHING:
-            return _ruled_row(entry=_settle(entry, reason, told=told))
+            return _ruled_row(row=_settle(row, reason, submitted=submitted))
         case _:
             assert_never(ruling.action)
 
 
-def rescue(entry: ConsentRow, now: datetime) -> RuledRow:
-    """Return the row, and a new opt-out of today that follows from the one İYS does not take.
+def rescue(row: ConsentRow, now: datetime) -> RuledRow:
+    """Return the row, and a new opt-out of today in place of the one that İYS does not accept.
 
     No date of an existing record is changed (design, section 3): the breach stays on record. The
-    new event, once decided, begins a new obligation in this row.
+    new event, once decided, starts a new obligation in this row.
     """
-    if entry.action is Action.RESCUE:
-        return RuledRow(entry=entry)
-    # It stands behind all that it answers to, whatever the clocks say: in the same second, or by a
-    # clock that is behind, the law would take it for a repetition, or for older.
-    known = (entry.desired_at, entry.registered_at)
+    if row.action is Action.RESCUE:
+        return RuledRow(row=row)
+    # It is later than all that it follows, whatever the clocks show: in the same second, or by a
+    # clock that is behind, the law would call it a duplicate or stale.
+    known = (row.desired_at, row.registered_at)
     now = max(now, *(one + _A_SECOND for one in known if one is not None))
     event = ConsentEvent(
-        event_id=str(uuid5(_RESCUES, f"{entry.key}|{entry.desired_event_id}")),
-        customer_id=entry.customer_id,
-        brand_code=entry.brand_code,
-        type=entry.channel,
-        recipient_type=entry.recipient_type,
-        recipient=entry.recipient,
+        event_id=str(uuid5(_RESCUES, f"{row.key}|{row.desired_event_id}")),
+        customer_id=row.customer_id,
+        brand_code=row.brand_code,
+        type=row.channel,
+        recipient_type=row.recipient_type,
+        recipient=row.recipient,
         status=str(Status.RET),
         source=str(Source.HS_KARAR),
         consent_date=now,
         received_at=now,
         date_basis=str(DateBasis.STATED),
         origin=RESCUE,
-        origin_ref=entry.code,
-        cause=entry.desired_event_id,
+        origin_ref=row.code,
+        cause=row.desired_event_id,
     )
-    return RuledRow(entry=entry.replace(action=Action.RESCUE, reason=RESCUED), rescue=event)
+    return RuledRow(row=row.replace(action=Action.RESCUE, reason=RESCUED), rescue=event)
 
 
-def rescue_refused(entry: ConsentRow, reason: str, code: str | None, now: datetime) -> RuledRow:
-    """Return the row of an opt-out that İYS refuses for what it says, and its rescue.
+def rescue_refused(row: ConsentRow, reason: str, code: str | None, now: datetime) -> RuledRow:
+    """Return the row of an opt-out whose content İYS refuses, and its rescue.
 
-    An opt-out of today without date, source and retailer of its own leaves İYS little to refuse.
-    Where it does, a person must withdraw the consent, for a "no" never ends as refused.
+    An opt-out of today without date, source and retailer leaves İYS little to refuse. Where it
+    does, it is parked and a person withdraws the consent, for an opt-out never ends as refused.
     """
-    if entry.desired_origin == RESCUE:
-        return RuledRow(entry=park(entry, "opt-out-refused", code))
-    return rescue(refuse(entry, reason, code), now)
+    if row.desired_origin == RESCUE:
+        return RuledRow(row=park(row, "opt-out-refused", code))
+    return rescue(refuse(row, reason, code), now)
 
 
-def requeue(entry: ConsentRow) -> ConsentRow:
-    """Return a parked row as a person sends it again; who releases a re-consent vouches for it."""
-    vouched = entry.attested or entry.reason == ActionReason.RECONSENT
+def requeue(row: ConsentRow) -> ConsentRow:
+    """Return a parked row as a person requeues it; who requeues a re-consent attests it."""
+    attested = row.attested or row.reason == ActionReason.RECONSENT
     return transition(
-        entry,
+        row,
         Event.REQUEUE,
-        attested=vouched,
+        attested=attested,
         reason=None,
         code=None,
         attempts=0,
@@ -168,95 +168,93 @@ def requeue(entry: ConsentRow) -> ConsentRow:
     )
 
 
-def refuse(entry: ConsentRow, reason: str, code: str | None) -> ConsentRow:
-    """Return the row that İYS does not take, for what it says."""
-    return transition(entry, Event.REFUSE, action=Action.NOTHING, reason=reason, code=code)
+def refuse(row: ConsentRow, reason: str, code: str | None) -> ConsentRow:
+    """Return the row whose content İYS refuses."""
+    return transition(row, Event.REFUSE, action=Action.NOTHING, reason=reason, code=code)
 
 
-def park(entry: ConsentRow, reason: str, code: str | None) -> ConsentRow:
-    """Return the row that a person must look at."""
-    return transition(entry, Event.PARK, action=Action.NOTHING, reason=reason, code=code)
+def park(row: ConsentRow, reason: str, code: str | None) -> ConsentRow:
+    """Return the row, parked for a person."""
+    return transition(row, Event.PARK, action=Action.NOTHING, reason=reason, code=code)
 
 
-def expire(entry: ConsentRow, reason: str, code: str | None) -> ConsentRow:
-    """Return the row whose term has ended."""
-    return transition(entry, Event.EXPIRE, action=Action.NOTHING, reason=reason, code=code)
+def expire(row: ConsentRow, reason: str, code: str | None) -> ConsentRow:
+    """Return the row, expired."""
+    return transition(row, Event.EXPIRE, action=Action.NOTHING, reason=reason, code=code)
 
 
-def wait(entry: ConsentRow, reason: str, code: str | None) -> ConsentRow:
-    """Return the row that is told again when what is in flight has settled."""
+def wait(row: ConsentRow, reason: str, code: str | None) -> ConsentRow:
+    """Return the row, due again once what is in flight has settled."""
     return transition(
-        entry, Event.RETRY, action=Action.WAIT, reason=reason, code=code, next_attempt_at=None
+        row, Event.RETRY, action=Action.WAIT, reason=reason, code=code, next_attempt_at=None
     )
 
 
-def query(entry: ConsentRow, reason: str, code: str | None) -> ConsentRow:
-    """Return the row of which İYS must be asked what it holds."""
+def query(row: ConsentRow, reason: str, code: str | None) -> ConsentRow:
+    """Return the row whose status has to be queried at İYS."""
     return transition(
-        entry, Event.LOSE, action=Action.QUERY, reason=reason, code=code, next_attempt_at=None
+        row, Event.LOSE, action=Action.QUERY, reason=reason, code=code, next_attempt_at=None
     )
 
 
-def _is_in_flight(entry: ConsentRow) -> bool:
-    return entry.state in _IN_FLIGHT or (entry.state is State.UNKNOWN and entry.is_open)
+def _is_in_flight(row: ConsentRow) -> bool:
+    return row.state in _IN_FLIGHT or (row.state is State.UNKNOWN and row.is_open)
 
 
-def _to_send(entry: ConsentRow, reason: str, now: datetime) -> ConsentRow:
-    row_due = _due(entry, Action.SEND, reason)
-    at = entry.desired_at
+def _to_send(row: ConsentRow, reason: str, now: datetime) -> ConsentRow:
+    row_due = _due(row, Action.SEND, reason)
+    at = row.desired_at
     if row_due.action is Action.SEND and at is not None and at > now:
-        # Honest clocks differ, and İYS takes no date ahead of its own (H162).
+        # Honest clocks differ, and İYS accepts no date ahead of its own (H162).
         return row_due.replace(next_attempt_at=at)
     return row_due
 
 
-def _due(entry: ConsentRow, action: Action, reason: str) -> ConsentRow:
-    match entry.state:
+def _due(row: ConsentRow, action: Action, reason: str) -> ConsentRow:
+    match row.state:
         case State.PENDING | State.RETRYABLE:
-            return entry.replace(action=action, reason=reason)
+            return row.replace(action=action, reason=reason)
         case State.ACCEPTED | State.NOT_NEEDED:
-            return transition(
-                entry, Event.REOPEN, action=action, reason=reason, next_attempt_at=None
-            )
+            return transition(row, Event.REOPEN, action=action, reason=reason, next_attempt_at=None)
         case State.IN_FLIGHT | State.AWAITING_RESULT | State.UNKNOWN:
             event = Event.LOSE if action is Action.QUERY else Event.RETRY
-            return transition(entry, event, action=action, reason=reason, next_attempt_at=None)
+            return transition(row, event, action=action, reason=reason, next_attempt_at=None)
         case State.REFUSED | State.EXPIRED | State.PARKED:
-            # They wait for a person or a newer event.
-            return entry.replace(action=Action.NOTHING)
+            # A person or a newer event reopens these.
+            return row.replace(action=Action.NOTHING)
         case _:
-            assert_never(entry.state)
+            assert_never(row.state)
 
 
-def _park(entry: ConsentRow, reason: str) -> ConsentRow:
-    if entry.state in CLOSED:
-        return entry
-    return transition(entry, Event.PARK, action=Action.NOTHING, reason=reason)
+def _park(row: ConsentRow, reason: str) -> ConsentRow:
+    if row.state in CLOSED:
+        return row
+    return transition(row, Event.PARK, action=Action.NOTHING, reason=reason)
 
 
-def _settle(entry: ConsentRow, reason: str, *, told: bool) -> ConsentRow:
-    if entry.state is State.ACCEPTED:
-        return entry.replace(action=Action.NOTHING, reason=reason, next_attempt_at=None)
-    event = Event.ACCEPT if told and entry.state in OPEN else Event.SETTLE
-    return transition(entry, event, action=Action.NOTHING, reason=reason, next_attempt_at=None)
+def _settle(row: ConsentRow, reason: str, *, submitted: bool) -> ConsentRow:
+    if row.state is State.ACCEPTED:
+        return row.replace(action=Action.NOTHING, reason=reason, next_attempt_at=None)
+    event = Event.ACCEPT if submitted and row.state in OPEN else Event.SETTLE
+    return transition(row, event, action=Action.NOTHING, reason=reason, next_attempt_at=None)
 
 
 def retry(
-    entry: ConsentRow,
+    row: ConsentRow,
     now: datetime,
     reason: str,
     code: str | None,
     retry_after: timedelta | None = None,
 ) -> ConsentRow:
-    """Return the row to be told again later; an opt-out waits for seconds, not for minutes."""
-    backoff = _URGENT_BACKOFF if entry.desired_status == Status.RET else _BACKOFF
+    """Return the row, due again after a backoff: seconds for an opt-out, minutes otherwise."""
+    backoff = _URGENT_BACKOFF if row.desired_status == Status.RET else _BACKOFF
     return transition(
-        entry,
+        row,
         Event.RETRY,
         action=Action.SEND,
         reason=reason,
         code=code,
-        next_attempt_at=now + backoff.after(entry.attempts, at_least=retry_after),
+        next_attempt_at=now + backoff.after(row.attempts, at_least=retry_after),
         lease_owner=None,
         lease_until=None,
     )

@@ -1,23 +1,19 @@
-"""The running numbers of an origin: which came, and which did not.
+"""The sequence numbers of an origin: which have come, and which are missing.
 
-An origin that numbers its events lets us see what never reached us: a number that is passed over is
-a gap. Events of one origin lie on many partitions of two lanes, so numbers come in any order, and
-again after a replay; what is kept is a set, as the intervals between its first and its last number
-that are missing. To take a number in twice, or in another order, changes nothing, so nothing is
+If an origin numbers its events, a number that is skipped shows an event that never reached us: a
+gap. Events of one origin are on many partitions of two lanes, so numbers come in any order, and
+again after a replay. They are stored as a set: the first and the last number, and the intervals
+between that are missing. Adding a number twice, or in another order, changes nothing, so none is
 counted twice and a late number closes its gap.
 
-An origin whose numbers do not run one by one would leave a gap at every step. At most
-``MOST_GAPS`` are kept; the oldest are given up, and how many numbers were in them is remembered.
+An origin whose numbers are not consecutive would leave a gap at every step. At most ``MOST_GAPS``
+are kept; the oldest are given up, and how many numbers they had is counted.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
+from datetime import datetime
+from typing import NamedTuple, Self
 
 MOST_GAPS = 1000
 
@@ -37,7 +33,7 @@ class Gap(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Numbers that came, each following the one before, from ``first`` to ``last``."""
+    """Consecutive numbers that have come, from ``first`` to ``last``."""
 
     first: int
     last: int
@@ -47,16 +43,16 @@ class Run(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numbers:
-    """What came of an origin: all from ``first`` to ``last`` but the ``gaps``, which are sorted."""
+    """The numbers of an origin: ``first`` to ``last`` without the ``gaps``, which are sorted."""
 
     first: int
     last: int
     gaps: tuple[Gap, ...] = ()
     given_up: int = 0
-    """How many numbers were in gaps that are no longer kept."""
+    """How many numbers were in gaps that were given up."""
 
-    def with_run(self, run: Run, *, most: int = MOST_GAPS) -> Numbers:
-        """Return what came with ``run`` besides."""
+    def with_run(self, run: Run, *, most: int = MOST_GAPS) -> Self:
+        """Return the numbers with those of ``run``."""
         gaps = [left for gap in self.gaps for left in _without(gap, run)]
         if run.first > self.last + 1:
             gaps.append(Gap(self.last + 1, run.first - 1, run.at))
@@ -77,7 +73,7 @@ class Numbers:
 
 
 def runs(numbers: Mapping[int, datetime]) -> Sequence[Run]:
-    """Return ``numbers`` with the instants at which they were appended as runs, in order."""
+    """Return ``numbers``, each with the instant of its append, as runs in order."""
     found: list[Run] = []
     for number in sorted(numbers):
         at = numbers[number]
@@ -89,14 +85,14 @@ def runs(numbers: Mapping[int, datetime]) -> Sequence[Run]:
 
 
 def with_runs(numbers: Numbers, came: Iterable[Run]) -> Numbers:
-    """Return ``numbers`` with all that ``came`` besides."""
+    """Return ``numbers`` with those of the runs that ``came``."""
     for run in came:
         numbers = numbers.with_run(run)
     return numbers
 
 
 def _without(gap: Gap, run: Run) -> Iterable[Gap]:
-    """Yield what ``run`` leaves of ``gap``."""
+    """Yield what ``run`` leaves open of ``gap``."""
     if run.last < gap.first or run.first > gap.last:
         yield gap
         return

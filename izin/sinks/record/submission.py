@@ -19,7 +19,7 @@ class Item(NamedTuple):
     """One record within a submission."""
 
     place: int
-    """In the body, from 0."""
+    """Its index in the body, from 0."""
     customer_id: str
     key: str
     event_id: str
@@ -33,7 +33,7 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """One call to İYS, with its items that are not settled yet."""
+    """One call to İYS, with the items that are not settled yet."""
 
     id: int
     brand: Brand
@@ -44,25 +44,25 @@ class Submission:
     answered_at: datetime | None = None
     request_id: str | None = None
     sub_request_ids: Sequence[str] = ()
-    """İYS's names of the items, by their places."""
+    """İYS's ids of the items, by their places."""
     polls: int = 0
     sends: int = 1
     refusals: int = 0
     lease_until: datetime | None = None
-    """Until when nobody else takes it up; None where its telling is over."""
+    """Until when no other process claims it; None once the call is over."""
 
     @property
-    def said(self) -> tuple[ConsentItem, ...]:
-        """What the body says, whole."""
+    def content(self) -> tuple[ConsentItem, ...]:
+        """All items of the body."""
         return items_of(self.body)
 
     def is_older(self, receipt: Receipt | None) -> bool:
-        """Whether a receipt is certainly of a save before this was to be told."""
+        """Whether a receipt is certainly of a save before this submission."""
         return receipt is not None and receipt.creation_date < self.intended_at - SKEW
 
 
 class Settled(NamedTuple):
-    """What became of one item."""
+    """The final state of one item."""
 
     place: int
     state: str

@@ -1,18 +1,18 @@
-"""What keeps records of a brand from İYS until it is resumed."""
+"""Suspensions: records of a brand that are not submitted until the cause is gone."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 EVERY = "*"
-"""Every channel, or every status, of a stop."""
+"""Every channel, or every status."""
 
 NO_RIGHT = "no-right"
-"""The code of a stop that a person set."""
+"""The code of a suspension that an operator declared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspension:
-    """What keeps records of a brand from İYS, and until when it is not even tried."""
+    """Records of a brand that are not submitted, and when the next try is allowed."""
 
     brand_code: int
     channel: str
@@ -20,22 +20,22 @@ class Suspension:
     code: str
     reason: str
     scope: str
-    """Whom the fault concerns: the brand, every brand of its provider, or of our account."""
+    """What the fault concerns: the brand, every brand of its provider, or of our account."""
     since: datetime
     recheck_at: datetime | None
-    """None: never, for a person set it and lifts it."""
+    """None: never, for an operator declared it and ends it."""
     rechecks: int
 
     @property
-    def is_of_a_person(self) -> bool:
-        """Whether a person said that there is no right, not İYS."""
+    def is_by_operator(self) -> bool:
+        """Whether an operator declared that there is no right, not İYS."""
         return self.recheck_at is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuspensionScope:
-    """What is to be kept from İYS until it is mended: a channel or every one, a status or every
-    one, of the brand, of every brand of its provider, or of our account.
+    """What to suspend: a channel or every one, a status or every one; of the brand, of every brand
+    of its provider, or of our account.
     """
 
     channel: str

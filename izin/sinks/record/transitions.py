@@ -13,7 +13,7 @@ from izin.sinks.record.row import ConsentRow
 
 
 def transition(row: ConsentRow, event: Event, **columns: Any) -> ConsentRow:  # noqa: ANN401 - a column's value each
-    """Return ``row`` once ``event`` has happened to its obligation, with ``columns`` changed.
+    """Return ``row`` after ``event`` of its obligation, with ``columns`` changed.
 
     Raises:
         IllegalTransitionError: the table has no such transition; nothing is changed.
@@ -22,12 +22,12 @@ def transition(row: ConsentRow, event: Event, **columns: Any) -> ConsentRow:  # 
 
 
 def begin(row: ConsentRow, **columns: Any) -> ConsentRow:  # noqa: ANN401 - a column's value each
-    """Return ``row`` with a new obligation, which a newer event begins whatever the last one is."""
+    """Return ``row`` with a new obligation, which a newer event starts in any state."""
     return row.replace(state=BEGINNING, **columns)
 
 
 def first_row(key: ConsentKey, customer_id: str, now: datetime) -> ConsentRow:
-    """Return the row of a key that is seen for the first time and that nothing is desired of."""
+    """Return the row of a new key, for which nothing is desired yet."""
     return ConsentRow(
         key=str(key),
         customer_id=customer_id,

@@ -188,7 +188,7 @@ class VirtualSinks:
     def notify(self) -> None:
         """Wake the loops, as a NOTIFY of the database does."""
         for name in NAMES:
-            self.bells.ring(name)
+            self.bells.wake(name)
 
     def start(self, number: int) -> None:
         """Start a sink, unless it runs."""

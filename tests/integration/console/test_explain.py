@@ -44,8 +44,8 @@ async def _tell() -> None:
     async with open_ledger(settings) as ledger:
         changes = UnitOfWork(TopicMessages(Codec(), Topics()), now=later)
         changes.put(None, an_entry())
-        changes.note(a_movement("observation", by="push", stream="IYS", source="IYS_WEB"))
-        changes.note(a_movement("decision", event=said, reason="newer", opted_out=False))
+        changes.add_movement(a_movement("observation", by="push", stream="IYS", source="IYS_WEB"))
+        changes.add_movement(a_movement("decision", event=said, reason="newer", opted_out=False))
         async with ledger.transaction() as connection:
             await brands.note_unknown(connection, {BRAND}, now=later)
             await changes.write(connection)

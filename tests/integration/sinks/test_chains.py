@@ -14,7 +14,7 @@ from izin.schemas.topics import Topics
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.history import append, verify
 from izin.sinks.ledger.history.append import Movement
-from izin.sinks.ledger.history.hash_chain import Fact, said
+from izin.sinks.ledger.history.hash_chain import Fact, content
 from izin.sinks.ledger.history.verify import Fault, Verified
 from izin.sinks.monitor.anchors import AnchorWriter
 from izin.sinks.record.anchor import Anchor
@@ -84,7 +84,7 @@ async def rewritten(connection: Connection) -> None:
     for row in await rows.fetchall():
         place, recorded = row.pop("place"), row.pop("recorded")
         fact = Fact(**row | {"data": row["data"].encode(), "decision": None})
-        link = hashlib.sha256(link + said(place, fact, recorded)).digest()
+        link = hashlib.sha256(link + content(place, fact, recorded)).digest()
         await connection.execute(
             "UPDATE movements SET link = %s WHERE shard = 0 AND place = %s", [link, place]
         )
@@ -117,7 +117,7 @@ async def test_an_untouched_history_has_no_fault(ledger: Ledger, file: Path):
             ],
             [(2, "moved"), (3, "moved"), (5, "moved"), (6, "moved")],
         ),
-        ([EDIT, REWRITTEN, HEAD_FOLLOWS], [(6, "written anew since")]),
+        ([EDIT, REWRITTEN, HEAD_FOLLOWS], [(6, "rewritten since")]),
         (["DELETE FROM movements WHERE place > 2", HEAD_FOLLOWS], [(6, "are gone")]),
         (
             [
@@ -219,12 +219,12 @@ def test_a_file_that_holds_something_else_is_named(tmp_path: Path):
     """A wrong file is no proof of anything, and whoever gave it is told which line is wrong."""
     file = tmp_path / "a"
     file.write_text(f"{AN_ANCHOR}\n{{}}\n")
-    with pytest.raises(UnreadableAnchorError, match=f"{file}, line 2: no anchor"):
+    with pytest.raises(UnreadableAnchorError, match=f"{file}, line 2: not an anchor"):
         verify.read_anchors(file)
     told = CliRunner().invoke(app, ["ledger", "verify", "--no-topic", "--anchors", str(file)])
     assert (told.exit_code, f"{file}, line 2" in told.output) == (3, True)
     file.write_bytes(b"\xff")
-    with pytest.raises(UnreadableAnchorError, match=f"{file} is no text"):
+    with pytest.raises(UnreadableAnchorError, match=f"{file} is not a text file"):
         verify.read_anchors(file)
 
 

@@ -113,7 +113,7 @@ async def loses_the_right(house: House, by: str) -> None:
         await standing.set_rights(house.ledger, BRAND, left, by="ada", now=house.clock())
         return
     async with house.ledger.transaction() as connection:
-        await standing.stop(
+        await standing.suspend(
             connection,
             ACTIVE,
             account="ada",
@@ -131,7 +131,7 @@ async def has_the_right_again(house: House, by: str) -> None:
         await standing.set_rights(house.ledger, BRAND, tuple(Channel), by="ada", now=house.clock())
         return
     async with house.ledger.transaction() as connection:
-        await standing.lift(connection, BRAND, "MESAJ", "ONAY", account="ada")
+        await standing.resume(connection, BRAND, "MESAJ", "ONAY", account="ada")
 
 
 @pytest.mark.parametrize("by", ["person", "iys"])

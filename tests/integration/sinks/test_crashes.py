@@ -102,7 +102,7 @@ async def test_a_lost_opt_out_that_may_not_be_asked_about_is_told_again(house: H
     house.twin.weather("status", status=403, code="H353")
     house.twin.weather("addV2", status=403, code="H521")
     assert await house.recovery().recover()
-    (stop,) = await standing.stops(house.ledger)
+    (stop,) = await standing.every(house.ledger)
     assert (stop.code, (await house.entry()).state) == ("H521", "retryable")
     assert not await house.recovery().recover()
     assert house.twin.calls("status") == 1
@@ -188,7 +188,9 @@ async def test_who_wakes_late_changes_nothing_of_what_another_tells(house: House
     async with house.ledger.transaction() as connection:
         rows = await (await connection.execute("SELECT * FROM submissions")).fetchall()
         lost = await submissions.with_items(connection, rows[-1], ACTIVE)
-        await submissions.lost(connection, lost, next_poll_at=house.clock(), lease_owner=zombie)
+        await submissions.mark_unknown(
+            connection, lost, next_poll_at=house.clock(), lease_owner=zombie
+        )
         await submissions.poll_later(
             connection, lost, next_poll_at=house.clock(), lease_owner=zombie
         )
@@ -291,7 +293,7 @@ async def test_an_unknown_brand_parks_and_goes_on_when_it_is_known(house: House)
     await house.ingest(stranger)
     rows = await house.ledger.fetch("SELECT state, reason FROM consents")
     assert [(row["state"], row["reason"]) for row in rows] == [("parked", "unknown-brand")]
-    (kept,) = (await reads.history(house.ledger, PHONE)).entries
+    (kept,) = (await reads.history(house.ledger, PHONE)).rows
     assert kept.brand_code == 999_999
     await brands.upsert(
         house.ledger,

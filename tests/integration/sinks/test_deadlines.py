@@ -207,7 +207,7 @@ async def test_a_closed_subscription_stops_every_brand_of_its_provider_and_one_t
     house.twin.weather("addV2", status=403, code="H524", times=2)
     await house.ingest(ret(PHONE), ret(a_phone(2)))
     assert await house.scheduler.opt_out()
-    stops = await standing.stops(house.ledger)
+    stops = await standing.every(house.ledger)
     assert [(one.brand_code, one.scope, one.code) for one in stops] == [
         (BRAND, "provider", "H524"),
         (BRAND + 1, "provider", "H524"),
@@ -215,20 +215,20 @@ async def test_a_closed_subscription_stops_every_brand_of_its_provider_and_one_t
     assert not await house.scheduler.opt_out()
     house.passes(timedelta(minutes=1))
     assert await house.scheduler.opt_out()
-    first, following = await standing.stops(house.ledger)
+    first, following = await standing.every(house.ledger)
     assert first.rechecks == following.rechecks == 1
     assert first.recheck_at == following.recheck_at >= house.clock() + timedelta(seconds=100)
-    assert await standing.try_now(house.ledger, BRAND, now=house.clock()) == 1
+    assert await standing.recheck_now(house.ledger, BRAND, now=house.clock()) == 1
     house.passes(timedelta(minutes=1))
     assert await house.scheduler.opt_out()
-    assert await standing.stops(house.ledger) == ()
+    assert await standing.every(house.ledger) == ()
 
 
 async def test_a_spent_quota_stays_when_an_opt_out_passes(house: House):
     """What İYS takes of opt-outs says nothing of room for new consents."""
     await house.told_onay(PHONE)
     async with house.ledger.transaction() as connection:
-        await standing.stop(
+        await standing.suspend(
             connection,
             ACTIVE,
             account="ada",
@@ -241,7 +241,7 @@ async def test_a_spent_quota_stays_when_an_opt_out_passes(house: House):
         )
     await house.ingest(ret(PHONE))
     assert await house.scheduler.opt_out()
-    assert [one.code for one in await standing.stops(house.ledger)] == ["H525"]
+    assert [one.code for one in await standing.every(house.ledger)] == ["H525"]
 
 
 async def test_credentials_that_iys_does_not_take_stop_every_brand(house: House):
@@ -251,7 +251,7 @@ async def test_credentials_that_iys_does_not_take_stop_every_brand(house: House)
     await house.ingest(ret(PHONE))
     house.twin.weather("addV2", status=401, code="H251")
     assert await house.scheduler.opt_out()
-    stops = await standing.stops(house.ledger)
+    stops = await standing.every(house.ledger)
     assert [(one.brand_code, one.scope) for one in stops] == [
         (BRAND, "account"),
         (BRAND + 1, "account"),

@@ -166,12 +166,12 @@ async def test_the_backlog_is_told_by_deadlines_apart_what_is_kept_back(house: H
     found = await reads.backlog(house.ledger)
     assert {(one.status, one.count) for one in found.ready} >= {(Status.RET, 1)}
     assert sum(one.count for one in found.ready if one.status is Status.ONAY) == 3
-    assert not found.held
+    assert not found.suspended
     earliest = min(one.due_at for one in found.ready if one.status is Status.ONAY)
     assert earliest == due_at(said[-1].consent_date, ACTIVE.clock)
     async with house.ledger.transaction() as connection:
         now = house.tools.clock()
-        await standing.stop(
+        await standing.suspend(
             connection,
             ACTIVE,
             account="ada",
@@ -185,11 +185,11 @@ async def test_the_backlog_is_told_by_deadlines_apart_what_is_kept_back(house: H
     assert [(one.status, one.expires_at, one.count) for one in found.ready] == [
         (Status.RET, None, 1)
     ]
-    assert sum(one.count for one in found.held) == 3
+    assert sum(one.count for one in found.suspended) == 3
     await house.brand(replace(ACTIVE, status="stopped"))
     found = await reads.backlog(house.ledger)
     assert not found.ready
-    assert sum(one.count for one in found.held) == 4
+    assert sum(one.count for one in found.suspended) == 4
 
 
 async def test_the_columns_of_the_code_are_those_of_the_table(house: House):

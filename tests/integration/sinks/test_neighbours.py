@@ -60,7 +60,7 @@ async def test_a_fault_of_one_account_stops_no_brand_of_another(house: House):
     house.twin.weather("batchV2", status=401, code="H251")
     scheduler = house.scheduler
     assert await replace(scheduler, tools=tools, sender=replace(house.sender, tools=tools)).bulk()
-    found = await standing.stops(house.ledger)
+    found = await standing.every(house.ledger)
     assert [(one.brand_code, one.scope) for one in found] == [(BRAND, "account")]
 
 
@@ -70,7 +70,7 @@ async def test_whatever_iys_says_of_a_record_shows_that_a_stop_is_mended(house: 
     """
     await house.told_onay(PHONE)
     async with house.ledger.transaction() as connection:
-        await standing.stop(
+        await standing.suspend(
             connection,
             ACTIVE,
             account="ada",

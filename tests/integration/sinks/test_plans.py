@@ -31,18 +31,18 @@ LANE = {
     "address": "192.0.2.1",
 }
 ASKED = [
-    ("consents", "work", {"status": "RET"}),
-    ("consents", "work", {"status": "ONAY"}),
+    ("consents", "claimable-channels", {"status": "RET"}),
+    ("consents", "claimable-channels", {"status": "ONAY"}),
     ("consents", "claim", {"status": "ONAY"}),
     ("consents", "opt-outs-waiting", {}),
     ("consents", "claim-unknown", {}),
     ("consents", "claim-last-hour", {}),
     ("consents", "claim-expired", {}),
-    ("consents", "claim-to-ask", {}),
-    ("consents", "to-ask", {}),
+    ("consents", "claim-to-query", {}),
+    ("consents", "to-query", {}),
     ("consents", "claim-parked", {}),
     ("deadlines", "margins", {}),
-    ("deadlines", "kept-opt-outs", {}),
+    ("deadlines", "suspended-opt-outs", {}),
     ("reads", "lag", {}),
     ("reads", "backlog", {}),
     ("reads", "parked", {}),
@@ -114,7 +114,7 @@ async def test_a_keys_history_is_found_by_an_index(database_url: str):
         assert {one for one in scanned(everything) if one.startswith("movements")}
 
 
-@pytest.mark.parametrize("name", ["save", "await-result", "settle-alike"])
+@pytest.mark.parametrize("name", ["save", "await-result", "settle-bulk"])
 async def test_rows_by_the_thousand_are_compared_with_their_own_alone(database_url: str, name: str):
     """A plan for any number of rows supposes few; what it then compares each with each takes half
     a second a thousand.

@@ -69,4 +69,4 @@ async def test_a_worker_waits_for_its_server_and_then_tells_why(
 )
 async def test_what_is_no_url_is_told_without_quoting_it(url: str):
     """Cut in the wrong place, a password would be told as a host."""
-    assert "DATABASE_URL is no PostgreSQL URL" in await said_of(url)
+    assert "DATABASE_URL is not a PostgreSQL URL" in await said_of(url)

@@ -91,7 +91,7 @@ async def test_what_is_kept_behind_a_cut_is_verified_as_ever(ledger: Ledger, fil
         await connection.execute("ALTER TABLE movements DISABLE TRIGGER movements_append_only")
         await connection.execute("UPDATE movements SET status = 'RET' WHERE place = 3")
         await connection.execute("ALTER TABLE movements ENABLE TRIGGER movements_append_only")
-    assert await faults(ledger, file) == ["the row was changed, moved or put in"]
+    assert await faults(ledger, file) == ["the row was changed, moved or inserted"]
 
 
 @pytest.mark.usefixtures("file")
@@ -102,8 +102,8 @@ async def test_what_is_held_stays_and_keeps_what_follows(ledger: Ledger):
     number = await retention.hold(ledger, "acme", key="x", reason="court", now=now)
     assert await retention.drop(ledger, ANNOUNCER, by="ada", now=LATER) == ()
     assert [one.holds for one in await retention.months(ledger)] == [(number,)] * 3
-    assert await retention.lift(ledger, number, now=now)
-    assert not await retention.lift(ledger, number, now=now)
+    assert await retention.release(ledger, number, now=now)
+    assert not await retention.release(ledger, number, now=now)
     assert [one.month for one in await retention.drop(ledger, ANNOUNCER, by="ada", now=LATER)] == [
         JANUARY
     ]

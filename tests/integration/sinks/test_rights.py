@@ -31,8 +31,8 @@ async def rights(house: House, channels: Collection[Channel]) -> None:
 
 async def is_stopped(house: House) -> bool:
     """Tell whether the brand's text messages are kept from İYS by a person's word alone."""
-    (stop,) = await standing.stops(house.ledger)
-    return (stop.channel, stop.code, stop.is_of_a_person) == ("MESAJ", NO_RIGHT, True)
+    (stop,) = await standing.every(house.ledger)
+    return (stop.channel, stop.code, stop.is_by_operator) == ("MESAJ", NO_RIGHT, True)
 
 
 async def nothing_leaves(house: House) -> bool:
@@ -62,7 +62,7 @@ async def test_neither_a_yes_nor_a_no_leaves_without_the_right(house: House):
     assert house.twin.calls("addV2") == 0
     assert await is_stopped(house)
     await rights(house, tuple(Channel))
-    assert await standing.stops(house.ledger) == ()
+    assert await standing.every(house.ledger) == ()
     assert await house.scheduler.opt_out()
     assert await house.scheduler.bulk()
     assert house.twin.register()[PHONE] == "RET"
@@ -84,7 +84,7 @@ async def test_a_yes_in_its_last_hour_does_not_leave_either(house: House):
 async def test_only_a_person_lifts_what_a_person_said(house: House):
     """No try, no requeue, no refusal of İYS's, no record that was under way and went through."""
     await rights(house, WITHOUT_MESAJ)
-    assert await standing.try_now(house.ledger, BRAND, now=house.clock()) == 0
+    assert await standing.recheck_now(house.ledger, BRAND, now=house.clock()) == 0
     for reason in (None, brands.QUOTA_SPENT):
         await brands.requeue(
             house.ledger,
@@ -96,7 +96,7 @@ async def test_only_a_person_lifts_what_a_person_said(house: House):
         )
         assert await is_stopped(house)
     async with house.ledger.transaction() as connection:
-        await standing.stop(
+        await standing.suspend(
             connection,
             ACTIVE,
             account="ada",
@@ -108,7 +108,7 @@ async def test_only_a_person_lifts_what_a_person_said(house: House):
         )
     assert await is_stopped(house)
     async with house.ledger.transaction() as connection:
-        await standing.lift(connection, BRAND, "MESAJ", "RET", account="ada")
+        await standing.resume(connection, BRAND, "MESAJ", "RET", account="ada")
     assert await is_stopped(house)
 
 
@@ -119,7 +119,7 @@ async def test_a_fault_that_may_be_tried_again_gives_no_try_where_there_is_no_ri
     await rights(house, WITHOUT_MESAJ)
     now = house.clock()
     async with house.ledger.transaction() as connection:
-        await standing.stop(
+        await standing.suspend(
             connection,
             ACTIVE,
             account="ada",
@@ -133,7 +133,7 @@ async def test_a_fault_that_may_be_tried_again_gives_no_try_where_there_is_no_ri
 
     async def may_try(channel: str) -> bool | None:
         async with house.ledger.transaction() as connection:
-            return await standing.may_try(
+            return await standing.may_submit(
                 connection,
                 BRAND,
                 channel,
@@ -147,7 +147,7 @@ async def test_a_fault_that_may_be_tried_again_gives_no_try_where_there_is_no_ri
     assert await may_try("ARAMA") is None
     assert await may_try("ARAMA") is False
     async with house.ledger.transaction() as connection:
-        await standing.lift(connection, BRAND, "ARAMA", "RET", account="ada")
+        await standing.resume(connection, BRAND, "ARAMA", "RET", account="ada")
     assert await is_stopped(house)
 
 
@@ -227,10 +227,10 @@ async def test_a_right_that_is_given_back_wakes_the_lanes(house: House):
     heard = notifications.Notifications()
     listening = asyncio.create_task(heard.listen(house.ledger))
     lanes = (notifications.OPT_OUTS, notifications.BULK)
-    await until(lambda: all(heard.heard(lane) for lane in lanes))
-    before = [heard.heard(lane) for lane in lanes]
+    await until(lambda: all(heard.count(lane) for lane in lanes))
+    before = [heard.count(lane) for lane in lanes]
     await rights(house, tuple(Channel))
-    await until(lambda: [heard.heard(lane) for lane in lanes] == [one + 1 for one in before])
+    await until(lambda: [heard.count(lane) for lane in lanes] == [one + 1 for one in before])
     listening.cancel()
     with suppress(asyncio.CancelledError):
         await listening

@@ -26,7 +26,7 @@ from izin.sinks.outbound import bulk_success
 from izin.sinks.outbound.save_results import save_results
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.errors import IllegalChangeError
-from izin.sinks.record.item_result import Answer
+from izin.sinks.record.item_result import ItemResult
 from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.messages import TopicMessages
 from izin.sinks.record.request_body import item_of
@@ -81,20 +81,20 @@ _RECEIPTS = st.builds(
     transaction_id=st.sampled_from(["0" * 64, "1" * 64]),
     creation_date=st.sampled_from([NOW, NOW - timedelta(seconds=1)]),
 )
-_SAVED = _RECEIPTS.map(lambda receipt: Answer(Verdict.SUCCESS, receipt=receipt, how="batch"))
+_SAVED = _RECEIPTS.map(lambda receipt: ItemResult(Verdict.SUCCESS, receipt=receipt, how="batch"))
 _OTHERWISE = st.sampled_from(
     [
         None,
-        Answer(Verdict.DATA, "H155", how="batch"),
-        Answer(Verdict.ALREADY, "H174", how="batch"),
-        Answer(Verdict.EXPIRED, "H467", how="batch"),
-        Answer(
+        ItemResult(Verdict.DATA, "H155", how="batch"),
+        ItemResult(Verdict.ALREADY, "H174", how="batch"),
+        ItemResult(Verdict.EXPIRED, "H467", how="batch"),
+        ItemResult(
             Verdict.SUCCESS,
             receipt=Receipt(transaction_id="2" * 64, creation_date=NOON),
             is_original=True,
             how="batch",
         ),
-        Answer(Verdict.SUCCESS, how="batch"),
+        ItemResult(Verdict.SUCCESS, how="batch"),
     ]
 )
 _TOLD = st.lists(
@@ -110,7 +110,7 @@ def in_flight_row(
         event_id=f"e-{number}", recipient=f"+90555{mark}{number:02d}", **fields
     )
     row = apply.decided(None, a_decision_record(decide(None, claim)), NOW)
-    entry = ruling.rule_row(row, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
+    entry = ruling.rule_row(row, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row
     flies = {"state": "awaiting_result", "action": "nothing", "attempts": 1, "onay_open": True}
     return entry.replace(**flies | columns)
 
@@ -152,7 +152,7 @@ async def told(ledger: Ledger, entries: Sequence[ConsentRow], number: int) -> Su
 
 
 async def written(
-    url: str, entries: Sequence[ConsentRow], answers: dict[int, Answer], mark: str, number: int
+    url: str, entries: Sequence[ConsentRow], answers: dict[int, ItemResult], mark: str, number: int
 ) -> Any:  # noqa: ANN401  # rows
     """Settle a batch by ``answers``, twice; return all that was written of it."""
     async with Ledger(LedgerSettings(database_url=SecretStr(url)), owner=1) as ledger:
@@ -188,7 +188,7 @@ def judged_alone(few: int) -> None:
 @given(_TOLD)
 def test_both_ways_write_the_same(
     urls: tuple[str, str],
-    told_: list[tuple[dict[str, Any], dict[str, Any], Answer | None]],
+    told_: list[tuple[dict[str, Any], dict[str, Any], ItemResult | None]],
 ) -> None:
     """However rows stand, and whatever İYS answers: the same rows, history and messages."""
     number = next(_NUMBERS)
@@ -217,7 +217,7 @@ async def taken(url: str, columns: Sequence[dict[str, Any]]) -> int:
         entries = [in_flight_row(n, mark, {}, one) for n, one in enumerate(columns)]
         submission = await told(ledger, entries, number)
         receipt = Receipt(transaction_id="1" * 64, creation_date=NOW)
-        saved = Answer(Verdict.SUCCESS, receipt=receipt, how="batch")
+        saved = ItemResult(Verdict.SUCCESS, receipt=receipt, how="batch")
         fields = {"ledger": ledger, "topic_messages": TopicMessages(CODEC, Topics())}
         tools = cast("Tools", SimpleNamespace(**fields))
         alike = bulk_success.BulkSuccesses(tools=tools, submission=submission, now=NOW)

@@ -123,7 +123,7 @@ async def test_rets_that_may_not_be_asked_about_are_told_all_the_same(house: Hou
     assert house.twin.calls("addV2") == 1
     house.twin.weather("addV2", status=403, code="H521")
     assert await house.scheduler.opt_out()
-    (stop,) = await standing.stops(house.ledger)
+    (stop,) = await standing.every(house.ledger)
     assert (stop.code, stop.scope) == ("H521", "provider")
     assert not await house.scheduler.opt_out()
     assert house.twin.calls("statuses") == house.twin.calls("addV2") == 2
@@ -140,7 +140,7 @@ async def test_what_is_to_be_asked_waits_while_iys_refuses_the_account(house: Ho
     house.passes(timedelta(minutes=1))
     assert await house.querier.ask()
     async with house.ledger.transaction() as connection:
-        await standing.stop(
+        await standing.suspend(
             connection,
             ACTIVE,
             account="ada",
@@ -241,7 +241,7 @@ async def test_a_spent_quota_stops_new_onays_and_no_opt_out(house: House):
     assert await house.scheduler.bulk()
     entry = await house.entry()
     assert (entry.state, entry.reason, entry.code) == ("parked", "quota-spent", "H525")
-    (stop,) = await standing.stops(house.ledger)
+    (stop,) = await standing.every(house.ledger)
     assert (stop.channel, stop.status, stop.code) == ("*", "ONAY", "H525")
     await house.ingest(onay(a_phone(3)))
     assert not await house.scheduler.bulk()
@@ -257,7 +257,7 @@ async def test_a_spent_quota_stops_new_onays_and_no_opt_out(house: House):
         reason="quota-spent",
     )
     assert (await house.entry()).state == "pending"
-    assert await standing.stops(house.ledger) == ()
+    assert await standing.every(house.ledger) == ()
 
 
 async def test_who_requeues_records_mends_nothing_at_iys(house: House):
@@ -274,7 +274,7 @@ async def test_who_requeues_records_mends_nothing_at_iys(house: House):
         now=house.tools.clock(),
         reason="reconsent",
     )
-    (stop,) = await standing.stops(house.ledger)
+    (stop,) = await standing.every(house.ledger)
     assert stop.code == "H521"
 
 
@@ -286,14 +286,14 @@ async def test_a_lost_right_stops_a_channel_and_is_tried_again(house: House):
     assert await house.scheduler.opt_out()
     entry = await house.entry()
     assert (entry.state, entry.code) == ("retryable", "H353")
-    (stop,) = await standing.stops(house.ledger)
+    (stop,) = await standing.every(house.ledger)
     assert (stop.channel, stop.status) == ("MESAJ", "*")
     assert not await house.scheduler.opt_out()
     await house.ledger.fetch("UPDATE suspensions SET recheck_at = now() RETURNING brand_code")
     await house.ledger.fetch("UPDATE consents SET next_attempt_at = now() RETURNING key")
     assert await house.scheduler.opt_out()
     assert (await house.entry()).state == "accepted"
-    assert await standing.stops(house.ledger) == ()
+    assert await standing.every(house.ledger) == ()
 
 
 async def test_a_ret_that_iys_takes_for_old_is_rescued(house: House):

@@ -248,7 +248,7 @@ def deadlines(
     *ready: DueGroup, suspended: tuple[DueGroup, ...] = ()
 ) -> list[tuple[CheckState, str]]:
     """Return what the doctor finds about a backlog at a record a second."""
-    backlog = Backlog(ready=ready, held=suspended)
+    backlog = Backlog(ready=ready, suspended=suspended)
     return [(one.state, one.what) for one in of_backlog(backlog, now=NOW, pace=1)]
 
 

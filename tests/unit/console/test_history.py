@@ -17,7 +17,7 @@ from izin.console.explain.history import (
     why_suspended,
 )
 from izin.iys.verdicts import Verdict
-from izin.sinks.ledger.reads import Fact
+from izin.sinks.ledger.reads import RecordedFact
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.row import ConsentRow
 from izin.sinks.record.suspension import Suspension
@@ -27,9 +27,9 @@ NOON = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 EVENT = {"source": "HS_WEB", "consent_date": "2026-03-02T09:00:00+00:00"}
 
 
-def a_fact(kind: str, /, *, number: int = 1, at: datetime = NOON, **data: object) -> Fact:
+def a_fact(kind: str, /, *, number: int = 1, at: datetime = NOON, **data: object) -> RecordedFact:
     """Return a fact of an ONAY."""
-    return Fact(
+    return RecordedFact(
         shard=0,
         place=number,
         kind=kind,
@@ -66,7 +66,7 @@ def an_entry(**overrides: object) -> ConsentRow:
     return ConsentRow(**fields | overrides)
 
 
-def a_decision(reason: str, **more: object) -> Fact:
+def a_decision(reason: str, **more: object) -> RecordedFact:
     """Return the decision on an event of the web."""
     return a_fact("decision", event={**EVENT, "origin": "web"}, reason=reason, **more)
 
@@ -134,7 +134,7 @@ def a_decision(reason: str, **more: object) -> Fact:
         ),
     ],
 )
-def test_in_words_of_each_kind_of_fact(fact: Fact, words: str) -> None:
+def test_in_words_of_each_kind_of_fact(fact: RecordedFact, words: str) -> None:
     """No kind of fact is printed as data."""
     assert in_words(fact) == words
 

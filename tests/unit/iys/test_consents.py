@@ -7,7 +7,7 @@ from izin.consent.model import Channel, RecipientType, Source, Status
 from izin.iys.errors import UnreadableError
 from izin.iys.verdicts import Verdict
 from izin.iys.wire_format.account import BrandSummary, PushRegistration, Subscription
-from izin.iys.wire_format.batches import AcceptedBatch, ItemResult, ItemStatus
+from izin.iys.wire_format.batches import AcceptedBatch, BatchItemResult, ItemStatus
 from izin.iys.wire_format.consents import (
     BrandPath,
     ConsentItem,
@@ -115,7 +115,7 @@ def test_accepted_batch_is_in_the_order_sent():
 
 def test_successful_item_has_a_receipt():
     """What was saved has İYS's id and clock."""
-    result = ItemResult.read(
+    result = BatchItemResult.read(
         {
             "requestId": "r-1",
             "subRequestId": "s-1",
@@ -137,7 +137,7 @@ def test_successful_item_has_a_receipt():
 
 def test_failed_item_has_its_code():
     """A failure is read from its code."""
-    result = ItemResult.read(
+    result = BatchItemResult.read(
         {
             "subRequestId": "s-1",
             "index": "0",
@@ -151,7 +151,7 @@ def test_failed_item_has_its_code():
 
 def test_failed_item_without_a_code_is_unknown():
     """A failure that does not say why decides nothing."""
-    result = ItemResult.read({"subRequestId": "s-1", "status": "failure"})
+    result = BatchItemResult.read({"subRequestId": "s-1", "status": "failure"})
 
     assert result.verdict is Verdict.UNKNOWN
 
@@ -179,19 +179,19 @@ _SAVED = {
 )
 def test_successful_item_is_the_same_in_any_form(others: dict[str, object]):
     """The usual shape has a fast path; both give the same."""
-    assert ItemResult.read(_SAVED | others) == ItemResult.read(_SAVED)
+    assert BatchItemResult.read(_SAVED | others) == BatchItemResult.read(_SAVED)
 
 
 @pytest.mark.parametrize("name", ["transactionId", "creationDate", "subRequestId"])
 def test_successful_item_without_its_fields_is_unreadable(name: str):
     """Nothing is taken as saved without its receipt."""
     with pytest.raises(UnreadableError):
-        ItemResult.read(_SAVED | {name: ""})
+        BatchItemResult.read(_SAVED | {name: ""})
 
 
 def test_enqueued_item_has_no_verdict():
     """İYS has not decided, and neither do we."""
-    result = ItemResult.read({"index": 2, "status": "enqueue", "subrequestId": "s-2"})
+    result = BatchItemResult.read({"index": 2, "status": "enqueue", "subrequestId": "s-2"})
 
     assert (result.status, result.verdict) == (ItemStatus.ENQUEUE, None)
 
@@ -199,7 +199,7 @@ def test_enqueued_item_has_no_verdict():
 def test_item_of_an_unknown_status_is_unreadable():
     """There are three statuses."""
     with pytest.raises(UnreadableError):
-        ItemResult.read({"subRequestId": "s", "status": "maybe"})
+        BatchItemResult.read({"subRequestId": "s", "status": "maybe"})
 
 
 def test_movement_of_an_unknown_source_is_read():

@@ -49,8 +49,8 @@ def test_only_a_made_connection_stands():
 async def test_a_bell_between_looking_and_waiting_is_not_lost():
     """What rang since the work was looked for ends the wait at once."""
     bells = Notifications()
-    heard = bells.heard(BULK)
-    bells.ring(BULK)
+    heard = bells.count(BULK)
+    bells.wake(BULK)
     async with asyncio.timeout(1):
         await bells.wait(BULK, heard, SOON)
 
@@ -58,9 +58,9 @@ async def test_a_bell_between_looking_and_waiting_is_not_lost():
 async def test_a_bell_wakes_whoever_waits():
     """Nobody waits for the interval while there is work."""
     bells = Notifications()
-    waiting = asyncio.create_task(bells.wait(BULK, bells.heard(BULK), SOON))
+    waiting = asyncio.create_task(bells.wait(BULK, bells.count(BULK), SOON))
     await asyncio.sleep(0)
-    bells.ring(BULK)
+    bells.wake(BULK)
     async with asyncio.timeout(1):
         await waiting
 

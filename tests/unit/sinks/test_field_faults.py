@@ -67,7 +67,7 @@ def told(event: ConsentEvent, now: datetime) -> dict[str, Any] | None:
     entry = apply.decided(None, a_decision_record(decide(None, claim)), now)
     for registered in (Registered.UNKNOWN, Registered.NONE, Registered.ONAY):
         asked = entry.replace(registered=str(registered))
-        owed = ruling.rule_row(asked, OURS, now, calendar=TURKEY_CALENDAR).entry
+        owed = ruling.rule_row(asked, OURS, now, calendar=TURKEY_CALENDAR).row
         if owed.action == "send" and (owed.next_attempt_at is None or owed.next_attempt_at <= now):
             return item_of(owed).to_body()
     return None

@@ -11,9 +11,9 @@ from izin.consent.obligation import Action, Registered
 from izin.iys.verdicts import Verdict, classify
 from izin.iys.wire_format.consents import Receipt
 from izin.sinks.record import apply, item_result, ruling
-from izin.sinks.record.apply import Statement
+from izin.sinks.record.apply import Observation
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.item_result import Answer, AppliedResult, scope_of
+from izin.sinks.record.item_result import AppliedResult, ItemResult, scope_of
 from izin.sinks.record.request_body import body_of, item_of, items_of
 from izin.sinks.record.row import ConsentRow
 from izin.sinks.record.submission import Item
@@ -49,9 +49,7 @@ def decided(entry: ConsentRow | None = None, **overrides: object) -> ConsentRow:
 
 def an_entry(**columns: object) -> ConsentRow:
     """Return the row of an ONAY of ours that is to be told."""
-    return ruling.rule_row(decided(), ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry.replace(
-        **columns
-    )
+    return ruling.rule_row(decided(), ACTIVE, NOW, calendar=TURKEY_CALENDAR).row.replace(**columns)
 
 
 def an_item(entry: ConsentRow, **fields: object) -> Item:
@@ -73,21 +71,21 @@ def an_item(entry: ConsentRow, **fields: object) -> Item:
 
 def in_flight_row(**overrides: object) -> ConsentRow:
     """Return a row whose statement is on its way."""
-    entry = ruling.rule_row(decided(**overrides), ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
+    entry = ruling.rule_row(decided(**overrides), ACTIVE, NOW, calendar=TURKEY_CALENDAR).row
     ret = entry.desired_status == "RET"
     return entry.replace(
         state=State.IN_FLIGHT, action=Action.NOTHING, attempts=1, onay_open=not ret, ret_open=ret
     )
 
 
-def apply_result(entry: ConsentRow, item: Item, answer: Answer) -> AppliedResult:
+def apply_result(entry: ConsentRow, item: Item, answer: ItemResult) -> AppliedResult:
     """Return what an answer makes of a row."""
     return item_result.apply_result(entry, item, answer, ACTIVE, NOW, calendar=TURKEY_CALENDAR)
 
 
-def stated(value: Registered, minutes: int = 0, **fields: object) -> Statement:
+def stated(value: Registered, minutes: int = 0, **fields: object) -> Observation:
     """Return what İYS states some minutes after noon."""
-    statement = Statement(
+    statement = Observation(
         value=value,
         creation_date=NOON + timedelta(minutes=minutes),
         transaction_id="0" * 64,
@@ -101,9 +99,9 @@ def test_a_date_ahead_of_the_clock_waits_for_it():
     """Honest clocks differ, and İYS takes no date ahead of its own (H162)."""
     at = NOW + timedelta(minutes=1)
     entry = decided().replace(desired_at=at)
-    ruled = ruling.rule_row(entry, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
+    ruled = ruling.rule_row(entry, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row
     assert (ruled.action, ruled.next_attempt_at) == ("send", at)
-    then = ruling.rule_row(entry, ACTIVE, at, calendar=TURKEY_CALENDAR).entry
+    then = ruling.rule_row(entry, ACTIVE, at, calendar=TURKEY_CALENDAR).row
     assert (then.action, then.next_attempt_at) == ("send", None)
 
 
@@ -111,9 +109,9 @@ def test_a_date_ahead_of_the_clock_waits_for_it():
 def test_what_lies_ahead_of_iys_is_told_again(status: str):
     """H162: İYS's clock is behind ours, and will not be for long."""
     entry = in_flight_row(status=status)
-    applied = apply_result(entry, an_item(entry), Answer(verdict=classify("H162"), code="H162"))
+    applied = apply_result(entry, an_item(entry), ItemResult(verdict=classify("H162"), code="H162"))
     assert applied.item_state == "withdrawn"
-    again = applied.ruled.entry
+    again = applied.ruled.row
     assert (again.state, again.action, again.reason) == ("retryable", "send", "ahead-of-iys")
     assert again.next_attempt_at is not None
     assert again.next_attempt_at > NOW
@@ -130,7 +128,7 @@ def test_a_first_onay_is_to_be_told_and_has_its_clocks():
 
 def test_a_brand_nobody_knows_parks_the_record():
     """Nothing can be told, and nothing is dropped."""
-    entry = ruling.rule_row(decided(), None, NOW, calendar=TURKEY_CALENDAR).entry
+    entry = ruling.rule_row(decided(), None, NOW, calendar=TURKEY_CALENDAR).row
     assert (entry.state, entry.reason) == ("parked", ruling.UNKNOWN_BRAND)
 
 
@@ -148,7 +146,7 @@ def test_what_iys_says_in_an_event_is_its_statement():
     entry = decided(
         event_id="iys", status="RET", source="IYS_WEB", origin="iys", iys=an_iys_origin()
     )
-    after = ruling.rule_row(entry, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
+    after = ruling.rule_row(entry, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row
     assert (after.registered, after.state, after.verified_by) == ("RET", "not_needed", "push")
 
 
@@ -188,7 +186,7 @@ def test_details_are_filled_in_where_only_the_value_was_known():
 def test_what_is_told_and_unanswered_keeps_its_state():
     """Nothing is ruled while a call is out, whatever is observed meanwhile."""
     entry = apply.observed(in_flight_row(), stated(Registered.ONAY))
-    assert ruling.rule_row(entry, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry.state == "in_flight"
+    assert ruling.rule_row(entry, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row.state == "in_flight"
 
 
 @pytest.mark.parametrize(
@@ -209,17 +207,17 @@ def test_what_is_told_and_unanswered_keeps_its_state():
 def test_an_onays_answer_and_what_it_makes_of_the_row(verdict: Verdict, code: str, state: str):
     """The H-code decides, and nothing is dropped."""
     entry = in_flight_row()
-    applied = apply_result(entry, an_item(entry), Answer(verdict=verdict, code=code))
-    after = applied.ruled.entry
+    applied = apply_result(entry, an_item(entry), ItemResult(verdict=verdict, code=code))
+    after = applied.ruled.row
     assert (after.state, after.code, after.onay_open) == (state, code, False)
 
 
 def test_a_ret_refused_as_late_is_rescued_by_a_new_one_of_today():
     """No date is changed; the breach stays, and a new event follows from it."""
     entry = in_flight_row(status="RET")
-    applied = apply_result(entry, an_item(entry), Answer(verdict=Verdict.EXPIRED, code="H467"))
+    applied = apply_result(entry, an_item(entry), ItemResult(verdict=Verdict.EXPIRED, code="H467"))
     rescue = applied.ruled.rescue
-    assert applied.ruled.entry.state == "refused"
+    assert applied.ruled.row.state == "refused"
     assert rescue is not None
     assert (rescue.status, rescue.source, rescue.consent_date) == ("RET", "HS_KARAR", NOW)
     assert rescue.cause == entry.desired_event_id
@@ -228,10 +226,10 @@ def test_a_ret_refused_as_late_is_rescued_by_a_new_one_of_today():
 def test_a_ret_that_iys_never_knew_is_settled_only_if_nothing_may_still_land():
     """H175 beside an unsettled ONAY waits for it."""
     entry = in_flight_row(status="RET")
-    answer = Answer(verdict=Verdict.ALREADY, code="H175")
-    alone = apply_result(entry, an_item(entry), answer).ruled.entry
+    answer = ItemResult(verdict=Verdict.ALREADY, code="H175")
+    alone = apply_result(entry, an_item(entry), answer).ruled.row
     assert (alone.state, alone.registered) == ("not_needed", "NONE")
-    beside = apply_result(entry.replace(onay_open=True), an_item(entry), answer).ruled.entry
+    beside = apply_result(entry.replace(onay_open=True), an_item(entry), answer).ruled.row
     assert (beside.state, beside.action, beside.registered) == ("retryable", "wait", "UNKNOWN")
 
 
@@ -239,11 +237,11 @@ def test_an_answer_to_the_past_still_says_what_iys_holds():
     """An ONAY that landed after the citizen changed their mind makes the RET owed at once."""
     onay = in_flight_row()
     ret = decided(onay, event_id="ret", status="RET", consent_date=NOON + timedelta(minutes=1))
-    ret = ruling.rule_row(ret, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
+    ret = ruling.rule_row(ret, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row
     receipt = Receipt(transaction_id="1" * 64, creation_date=NOW)
-    answer = Answer(verdict=Verdict.SUCCESS, receipt=receipt, how="batch")
+    answer = ItemResult(verdict=Verdict.SUCCESS, receipt=receipt, how="batch")
     applied = apply_result(ret, an_item(onay), answer)
-    after = applied.ruled.entry
+    after = applied.ruled.row
     assert (after.registered, after.state, after.action) == ("ONAY", "pending", "send")
     assert applied.outcome is not None
     assert (applied.outcome.outcome, applied.outcome.event_id) == ("accepted", "event-1")
@@ -253,16 +251,16 @@ def test_a_success_of_an_earlier_request_is_read_back():
     """It speaks of an old save; what İYS holds now is asked, and until then nothing is known."""
     entry = in_flight_row()
     receipt = Receipt(transaction_id="1" * 64, creation_date=NOON)
-    answer = Answer(verdict=Verdict.SUCCESS, receipt=receipt, is_original=True, how="batch")
-    after = apply_result(entry, an_item(entry), answer).ruled.entry
+    answer = ItemResult(verdict=Verdict.SUCCESS, receipt=receipt, is_original=True, how="batch")
+    after = apply_result(entry, an_item(entry), answer).ruled.row
     assert (after.state, after.action, after.registered) == ("unknown", "query", "UNKNOWN")
 
 
 def test_a_stop_reaches_as_far_as_its_fault():
     """A lost right stops a channel, a closed account the brand, a spent quota its new ONAYs."""
-    right = scope_of("MESAJ", Answer(verdict=Verdict.RIGHTS, code="H353"))
-    account = scope_of("MESAJ", Answer(verdict=Verdict.CONFIGURATION, code="H521"))
-    quota = scope_of("MESAJ", Answer(verdict=Verdict.QUOTA, code="H525"))
+    right = scope_of("MESAJ", ItemResult(verdict=Verdict.RIGHTS, code="H353"))
+    account = scope_of("MESAJ", ItemResult(verdict=Verdict.CONFIGURATION, code="H521"))
+    quota = scope_of("MESAJ", ItemResult(verdict=Verdict.QUOTA, code="H525"))
     assert right is not None
     assert account is not None
     assert quota is not None
@@ -271,13 +269,13 @@ def test_a_stop_reaches_as_far_as_its_fault():
     assert (quota.channel, quota.status) == ("*", "ONAY")
     assert [one.scope for one in (right, account, quota)] == ["brand", "provider", "provider"]
     for verdict, code in ((Verdict.TOKEN, "H351"), (Verdict.CONFIGURATION, "H251")):
-        stopped = scope_of("MESAJ", Answer(verdict=verdict, code=code))
+        stopped = scope_of("MESAJ", ItemResult(verdict=verdict, code=code))
         assert stopped is not None
         assert (stopped.channel, stopped.scope) == ("*", "account")
-    brand = scope_of("MESAJ", Answer(verdict=Verdict.CONFIGURATION, code="H018"))
+    brand = scope_of("MESAJ", ItemResult(verdict=Verdict.CONFIGURATION, code="H018"))
     assert brand is not None
     assert (brand.channel, brand.scope) == ("*", "brand")
-    assert scope_of("MESAJ", Answer(verdict=Verdict.RIGHTS, code="H180")) is None
+    assert scope_of("MESAJ", ItemResult(verdict=Verdict.RIGHTS, code="H180")) is None
 
 
 def test_an_opt_out_is_tried_again_within_a_minute():
@@ -303,9 +301,9 @@ def test_every_code_of_iys_leaves_an_opt_out_alive(code: str):
     record there is nothing to withdraw. No code ends it as refused.
     """
     entry = in_flight_row(status="RET").replace(registered="ONAY")
-    answer = Answer(verdict=classify(code), code=code)
+    answer = ItemResult(verdict=classify(code), code=code)
     after = apply_result(entry, an_item(entry), answer).ruled
-    ending = (after.entry.state, after.entry.action)
+    ending = (after.row.state, after.row.action)
     if code in {"H175", "H486"} and (code == "H175" or entry.desired_source == "HS_KARAR"):
         assert ending == ("not_needed", "nothing")
     else:
@@ -315,19 +313,19 @@ def test_every_code_of_iys_leaves_an_opt_out_alive(code: str):
             ("refused", "rescue"),
             ("parked", "nothing"),
         }
-    assert (after.rescue is not None) == (after.entry.action == "rescue")
+    assert (after.rescue is not None) == (after.row.action == "rescue")
     saved = entry.replace(desired_origin=ruling.RESCUE)
     again = apply_result(saved, an_item(saved), answer).ruled
     assert again.rescue is None
-    assert again.entry.state != "refused"
+    assert again.row.state != "refused"
 
 
 @pytest.mark.parametrize("code", CORE_CODES)
 def test_every_code_of_iys_has_an_end_for_a_consent(code: str):
     """No code is without its state, and none makes a consent stand that İYS did not save."""
     entry = in_flight_row()
-    after = apply_result(entry, an_item(entry), Answer(verdict=classify(code), code=code))
-    assert after.ruled.entry.state in {"retryable", "unknown", "refused", "parked", "expired"}
+    after = apply_result(entry, an_item(entry), ItemResult(verdict=classify(code), code=code))
+    assert after.ruled.row.state in {"retryable", "unknown", "refused", "parked", "expired"}
     assert after.item_state in {"refused", "withdrawn"}
 
 
@@ -356,4 +354,4 @@ def test_absence_does_not_hide_a_no_that_is_known():
     asked = apply.observed(known, silence)
     assert asked.registered_state == known.registered_state
     assert (asked.verified_by, asked.verified_at) == ("statuses", silence.verified_at)
-    assert ruling.rule_row(asked, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry.action == "query"
+    assert ruling.rule_row(asked, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row.action == "query"

@@ -1,15 +1,14 @@
-"""The way to the ledger: a pool, transactions, and the wall at which PostgreSQL's errors stop.
+"""Connections to the ledger: a pool, transactions, and the translation of PostgreSQL's errors.
 
-Errors are told apart by class and constraint, never by text. A process proves that it lives by an
-advisory lock on its number, so that what it was doing when it was killed is taken up at once and
-not when a lease runs out.
+Errors are recognised by class and constraint, never by text. A living process has an advisory lock
+on its number, so that its work is claimed at once when it was killed, and not when a lease expires.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, LiteralString, Self, TypeVar
+from typing import Any, LiteralString, Self, TypeVar
 
 import psycopg
 from psycopg import errors
@@ -17,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from izin.consent.business_days import Calendar
 from izin.consent.errors import IzinError
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import LedgerSettings
@@ -28,9 +28,6 @@ from izin.sinks.record.errors import (
     LedgerUnavailableError,
 )
 
-if TYPE_CHECKING:
-    from izin.consent.business_days import Calendar
-
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -38,29 +35,29 @@ Connection = psycopg.AsyncConnection[DictRow]
 
 LAWFUL = "consents_lawful"
 """The name under which the database refuses a transition that is not in the table."""
-_ANOTHERS = frozenset({"submission_items_open", "consents_pkey"})
-"""Uniqueness that fails only where another process did the same at the same time."""
+_CONCURRENT = frozenset({"submission_items_open", "consents_pkey"})
+"""Unique constraints that fail only where another process did the same at the same time."""
 LOCK_CLASS = 29_541
 """The advisory locks of living processes; the object is the process's number."""
 _CONNECT_TIMEOUT = 10.0
 _AFTER_THE_PASSWORD = ("host", "hostaddr", "port", "dbname")
-"""What a URL is cut into where a password holds an @ or a / as it is: parts of it would be told."""
+"""The parts of a URL that get the rest of a password with an unquoted @ or /."""
 _NO_URL = (
-    "DATABASE_URL is no PostgreSQL URL such as postgresql://user:password@host:5432/name; in a "
-    "password @ is written %40 and / %2F"
+    "DATABASE_URL is not a PostgreSQL URL such as postgresql://user:password@host:5432/name; in a "
+    "password write %40 for @ and %2F for /"
 )
 
 _log = get_logger(__name__)
 
 
 class Ledger:
-    """The ledger's database as one process uses it. An async context manager."""
+    """The connection pool of one process to the ledger. An async context manager."""
 
     def __init__(self, settings: LedgerSettings, *, owner: int) -> None:
         self._url = settings.database_url.get_secret_value()
         self._owner = owner
         self.calendar: Calendar = settings.calendar
-        """By which the terms in it are counted."""
+        """The calendar of the terms in it."""
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             self._url,
             min_size=1,
@@ -79,10 +76,10 @@ class Ledger:
 
     async def __aenter__(self) -> Self:
         try:
-            with _wall():
+            with _translating():
                 await self._pool.open(wait=True, timeout=_CONNECT_TIMEOUT)
         except LedgerUnavailableError:
-            # The pool tries in silence, and keeps causes to itself.
+            # The pool retries silently and hides the cause.
             await reach(self._url)
             raise
         return self
@@ -97,12 +94,15 @@ class Ledger:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """Give a connection whose changes are kept together, or not at all.
+        """Provide a connection whose changes are committed together, or not at all.
 
-        Raises LedgerUnavailableError, ConcurrentChangeError, IllegalChangeError and
-        LedgerFaultError, and nothing of psycopg.
+        Raises:
+            LedgerUnavailableError: PostgreSQL cannot be reached, or is restarting.
+            ConcurrentChangeError: another process changed the same rows first.
+            IllegalChangeError: the database refused a transition.
+            LedgerFaultError: any other error of PostgreSQL; errors of psycopg are never raised.
         """
-        with _wall():
+        with _translating():
             async with self._pool.connection() as connection:
                 yield connection
 
@@ -115,8 +115,8 @@ class Ledger:
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Connection]:
-        """Give a connection outside the pool that commits each statement, and may wait for long."""
-        with _wall():
+        """Provide a connection outside the pool that commits each statement and may wait long."""
+        with _translating():
             async with await psycopg.AsyncConnection.connect(
                 self._url, autocommit=True, row_factory=dict_row
             ) as connection:
@@ -126,7 +126,7 @@ class Ledger:
     async def sole(self, name: str) -> AsyncIterator[Connection]:
         """Wait until this process is the only one to do ``name``; it is while the context lasts.
 
-        The database frees the name when the connection goes, whatever became of the process.
+        The database frees the name when the connection ends, even if the process was killed.
         """
         async with self.session() as connection:
             await connection.execute(
@@ -135,9 +135,9 @@ class Ledger:
             yield connection
 
     async def live(self, alive: asyncio.Event) -> None:
-        """Hold the lock that says this process lives, until cancelled or the database is lost.
+        """Hold the lock that shows that this process lives, until cancelled or disconnected.
 
-        ``alive`` is set as soon as others can see it.
+        ``alive`` is set as soon as others can see the lock.
         """
         async with self.session() as connection:
             await connection.execute(
@@ -150,24 +150,24 @@ class Ledger:
                 await asyncio.sleep(_CONNECT_TIMEOUT)
 
 
-async def copy(connection: Connection, statement: LiteralString, helpings: Iterable[bytes]) -> None:
-    """Write ``helpings`` of whole ``rows`` by the COPY ``statement``.
+async def copy(connection: Connection, statement: LiteralString, chunks: Iterable[bytes]) -> None:
+    """Write ``chunks`` of whole rows by the COPY ``statement``.
 
-    A helping is made while the server takes those before, so that both work at once. Between two
-    helpings others on this loop have their turn.
+    A chunk is made while the server reads those before it, so that both work at once. Between two
+    chunks other tasks of the event loop run.
     """
     async with connection.cursor() as cursor, cursor.copy(statement) as writer:
         await writer.write(copy_format.SIGNATURE)
-        for helping in helpings:
-            await writer.write(helping)
+        for chunk in chunks:
+            await writer.write(chunk)
             await asyncio.sleep(0)
         await writer.write(copy_format.END)
 
 
 async def while_waiting(statement: Coroutine[Any, Any, T], work: Awaitable[U]) -> tuple[T, U]:
-    """Return what ``statement`` finds and what ``work``, done while PostgreSQL is at it, makes.
+    """Return the results of ``statement`` and of ``work``, which runs while PostgreSQL works.
 
-    ``work`` must leave the statement's connection alone.
+    ``work`` must not use the statement's connection.
     """
     running = asyncio.create_task(statement)
     try:
@@ -179,7 +179,11 @@ async def while_waiting(statement: Coroutine[Any, Any, T], work: Awaitable[U]) -
 
 
 async def reach(url: str) -> None:
-    """Connect once, outside any pool; raises LedgerUnavailableError with the server's own word."""
+    """Connect once, outside any pool.
+
+    Raises:
+        LedgerUnavailableError: with the message of the server.
+    """
     try:
         parts = conninfo_to_dict(url)
     except psycopg.Error as error:
@@ -188,9 +192,9 @@ async def reach(url: str) -> None:
     if any("@" in str(parts.get(name, "")) for name in _AFTER_THE_PASSWORD):
         raise LedgerUnavailableError(_NO_URL)
     try:
-        patience = parts.get("connect_timeout") or round(_CONNECT_TIMEOUT)
+        timeout = parts.get("connect_timeout") or round(_CONNECT_TIMEOUT)
         connection = await psycopg.AsyncConnection.connect(
-            make_conninfo(url, connect_timeout=patience)
+            make_conninfo(url, connect_timeout=timeout)
         )
     except psycopg.Error as error:
         first, *_ = (str(error) or type(error).__name__).splitlines()
@@ -201,8 +205,8 @@ async def reach(url: str) -> None:
 
 
 @contextmanager
-def _wall() -> Iterator[None]:
-    """Let no error of psycopg through."""
+def _translating() -> Iterator[None]:
+    """Raise errors of psycopg as errors of ours."""
     try:
         yield
     except psycopg.Error as error:
@@ -210,19 +214,19 @@ def _wall() -> Iterator[None]:
 
 
 def translate(error: psycopg.Error) -> IzinError:
-    """Return what an error of psycopg means to us, by its class and constraint."""
+    """Return an error of psycopg as one of ours, by its class and constraint."""
     constraint = error.diag.constraint_name
-    told = f"{type(error).__name__} {error.sqlstate or ''} {constraint or ''}".strip()
+    fault = f"{type(error).__name__} {error.sqlstate or ''} {constraint or ''}".strip()
     if constraint == LAWFUL:
         return IllegalChangeError(f"the ledger refused a transition: {error.diag.message_detail}")
     match error:
         case errors.SerializationFailure() | errors.DeadlockDetected() | errors.LockNotAvailable():
-            return ConcurrentChangeError(told)
-        case errors.UniqueViolation() if constraint in _ANOTHERS:
-            return ConcurrentChangeError(told)
+            return ConcurrentChangeError(fault)
+        case errors.UniqueViolation() if constraint in _CONCURRENT:
+            return ConcurrentChangeError(fault)
         case PoolTimeout() | psycopg.OperationalError() | psycopg.InterfaceError():
             return LedgerUnavailableError(
-                f"PostgreSQL cannot be reached ({told}); is it running, and is DATABASE_URL right?"
+                f"PostgreSQL cannot be reached ({fault}); is it running, and is DATABASE_URL right?"
             )
         case _:
-            return LedgerFaultError(told)
+            return LedgerFaultError(fault)

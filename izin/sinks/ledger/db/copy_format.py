@@ -1,6 +1,6 @@
-"""Rows as PostgreSQL's binary COPY takes them: the fastest way in, and nothing to escape.
+"""Rows in the format of PostgreSQL's binary COPY: the fastest way in, and nothing to escape.
 
-A row is its number of columns and then each column: its size and its bytes, or -1 for a null.
+A row is the number of its columns, then for each column its size and its bytes, or -1 for null.
 """
 
 import struct
@@ -9,11 +9,11 @@ from typing import Final
 
 NULL: Final = b"\xff\xff\xff\xff"
 SIGNATURE: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-"""What stands before the first row."""
+"""The bytes before the first row."""
 END: Final = b"\xff\xff"
-"""What stands behind the last."""
+"""The bytes after the last row."""
 EPOCH: Final = 946_684_800_000_000
-"""PostgreSQL counts from 2000; microseconds since 1970."""
+"""2000-01-01, from which PostgreSQL counts, in microseconds since 1970."""
 
 _size = struct.Struct(">i").pack
 _instant = struct.Struct(">iq").pack

@@ -1,6 +1,6 @@
-"""The ledger's schema: numbered files, applied in order, each once, under one lock.
+"""Migrations of the ledger: numbered files, applied in order, each once, under one lock.
 
-A file that has run is never changed: its digest is remembered, and a difference stops everything.
+A file that has run must never change: its digest is stored, and a difference is an error.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ class Migration:
 
     @property
     def digest(self) -> str:
-        """What is remembered of the text."""
+        """The SHA-256 of the text."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
@@ -43,26 +43,26 @@ async def migrate(url: str) -> tuple[str, ...]:
     """Bring the ledger at ``url`` up to this release; return the names of what was applied."""
     async with await psycopg.AsyncConnection.connect(url) as connection:
         await connection.execute(_SQL["lock"])
-        await connection.execute(_SQL["remember-table"])
+        await connection.execute(_SQL["create-table"])
         missing = await _missing(connection)
         for one in missing:
             # A migration comes from a file of this package, never from input.
             await connection.execute(one.text)
-            await connection.execute(_SQL["remember"], {"name": one.name, "digest": one.digest})
+            await connection.execute(_SQL["add"], {"name": one.name, "digest": one.digest})
     return tuple(one.name for one in missing)
 
 
 async def pending(url: str) -> tuple[str, ...]:
     """Return the names of the migrations that the ledger at ``url`` still lacks."""
     async with await psycopg.AsyncConnection.connect(url) as connection:
-        found = await (await connection.execute(_SQL["is-remembered"])).fetchone()
+        found = await (await connection.execute(_SQL["has-table"])).fetchone()
         if found is None or found[0] is None:
             return tuple(one.name for one in migrations())
         return tuple(one.name for one in await _missing(connection))
 
 
 async def _missing(connection: AsyncConnection) -> list[Migration]:
-    rows = await (await connection.execute(_SQL["remembered"])).fetchall()
+    rows = await (await connection.execute(_SQL["applied"])).fetchall()
     applied = {str(name): str(digest) for name, digest in rows}
     known = {one.name: one for one in migrations()}
     for name, digest in applied.items():

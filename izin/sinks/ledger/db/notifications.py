@@ -1,7 +1,7 @@
-"""Bells between processes: who has written work rings (NOTIFY), who waits for it wakes at once.
+"""Notifications between processes: whoever writes work sends NOTIFY and wakes those who wait.
 
-A bell that is missed costs the poll interval and nothing else. What rang since the work was last
-looked for is remembered, so that a bell between looking and waiting is not lost.
+A missed notification costs the poll interval and nothing else. Notifications are counted, so that
+one between looking for work and waiting is not lost.
 """
 
 import asyncio
@@ -13,34 +13,34 @@ from izin.sinks.ledger.db.connection import Ledger
 
 OPT_OUTS = "izin_opt_outs"
 BULK = "izin_bulk"
-QUERIES = "izin_asks"
+QUERIES = "izin_queries"
 OUTBOX = "izin_outbox"
 NAMES = (OPT_OUTS, BULK, QUERIES, OUTBOX)
 
 
 class Notifications:
-    """The bells of one process."""
+    """The notifications of one process, counted by name."""
 
     def __init__(self) -> None:
-        self._alerted = dict.fromkeys(NAMES, 0)
+        self._counts = dict.fromkeys(NAMES, 0)
         self._waiting: dict[str, set[asyncio.Future[None]]] = {name: set() for name in NAMES}
 
-    def heard(self, name: str) -> int:
-        """Return how often the bell has rung; :meth:`wait`, given it, misses nothing since."""
-        return self._alerted[name]
+    def count(self, name: str) -> int:
+        """Return how many notifications came so far; :meth:`wait`, given it, misses none since."""
+        return self._counts[name]
 
-    def ring(self, name: str) -> None:
-        """Wake whoever waits for the bell in this process."""
-        if name not in self._alerted:
+    def wake(self, name: str) -> None:
+        """Wake those who wait for ``name`` in this process."""
+        if name not in self._counts:
             return
-        self._alerted[name] += 1
+        self._counts[name] += 1
         for waiter in self._waiting[name]:
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def wait(self, name: str, heard: int, at_most: timedelta) -> None:
-        """Return when the bell has rung more often than ``heard``, or after ``at_most``."""
-        if self._alerted[name] != heard:
+    async def wait(self, name: str, seen: int, at_most: timedelta) -> None:
+        """Return when more notifications than ``seen`` have come, or after ``at_most``."""
+        if self._counts[name] != seen:
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[name].add(waiter)
@@ -53,11 +53,11 @@ class Notifications:
             self._waiting[name].discard(waiter)
 
     async def listen(self, ledger: Ledger) -> None:
-        """Ring here whatever any process rings, until cancelled or the database is lost."""
+        """Wake this process for the notifications of all, until cancelled or disconnected."""
         async with ledger.session() as connection:
             for name in NAMES:
                 await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(name)))
             for name in NAMES:
-                self.ring(name)
+                self.wake(name)
             async for notice in connection.notifies():
-                self.ring(notice.channel)
+                self.wake(notice.channel)

@@ -1,7 +1,6 @@
-"""SQL lives in ``.sql`` files, each statement under a ``-- name:`` line with a comment that says
-what it does.
+"""The named statements of ``sql/*.sql``: a ``-- name:`` line, a comment on what it does, the SQL.
 
-Code names a statement; nobody builds one from pieces. ``{saved}`` stands for a list of columns of
+Code names a statement and never builds one from pieces. ``{saved}`` stands for a list of columns of
 ``record.columns``, ``{saved:r}`` for the same of the table ``r``.
 """
 

@@ -1,6 +1,6 @@
-"""Facts into the history: each once, linked to the one before, in the month in which it is learnt.
+"""Append facts to the history: each once, linked to the one before, in the month of its recording.
 
-A transaction's facts hang on one chain (``links``), whichever no other transaction holds.
+A transaction appends its facts to one chain, whichever no other transaction has locked.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,13 +16,13 @@ from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.hash_chain import ChainWriter, Fact
 
 REPEATED_WITHIN = timedelta(days=100)
-"""How long after it a fact may come again: topics are kept for 90 days, İYS's streams for 7."""
+"""How long a fact may be repeated: topics are retained for 90 days, İYS's streams for 7."""
 _SQL = statements("movements")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Movement:
-    """A fact of a key's history. ``source`` says where it comes from and makes it unique."""
+    """A fact of a key's history. ``source`` names its origin and makes it unique."""
 
     kind: str
     customer_id: str
@@ -33,7 +33,7 @@ class Movement:
     occurred_at: datetime
     data: Mapping[str, Any]
     may_repeat: bool = False
-    """Whether the source can say it again; what is told once by its nature is not looked for."""
+    """Whether the source can repeat it. If not, the history is not searched for it."""
 
 
 async def append(
@@ -62,7 +62,7 @@ async def append_facts(connection: Connection, facts: Sequence[Fact], *, now: da
     recorded_at = now if chain["recorded_at"] is None else max(now, chain["recorded_at"])
     month = recorded_at.astimezone(UTC).date().replace(day=1)
     if not await _has(connection, month):
-        await connection.execute(_SQL["keep-month"], {"month": month})
+        await connection.execute(_SQL["create-month"], {"month": month})
     writer = ChainWriter(chain["shard"], chain["place"], chain["link"], recorded_at)
     await copy(connection, _SQL["copy"], writer.rows(facts))
     values = {
@@ -71,19 +71,19 @@ async def append_facts(connection: Connection, facts: Sequence[Fact], *, now: da
         "link": writer.link,
         "recorded_at": recorded_at,
     }
-    await connection.execute(_SQL["head"], values)
+    await connection.execute(_SQL["save-head"], values)
 
 
 async def _fresh(
     connection: Connection, movements: Sequence[Movement], now: datetime
 ) -> list[Movement]:
     """Return ``movements`` without those whose source is recorded already."""
-    asked = [one for one in movements if one.may_repeat]
-    if not asked:
+    repeatable = [one for one in movements if one.may_repeat]
+    if not repeatable:
         return list(movements)
     values = {
-        "keys": sorted({one.key for one in asked}),
-        "sources": [one.source for one in asked],
+        "keys": sorted({one.key for one in repeatable}),
+        "sources": [one.source for one in repeatable],
         "since": now - REPEATED_WITHIN,
     }
     found = await (await connection.execute(_SQL["known"], values)).fetchall()

@@ -1,6 +1,6 @@
-"""A call in the ledger's own bytes: its items as rows, and what the history says of them.
+"""Encode a call for the ledger: its items as rows, and their facts for the history.
 
-Nothing here waits or asks, so it is compiled where there is a compiler.
+No I/O, so it is compiled where there is a compiler.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,18 +9,18 @@ import orjson
 
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.history.hash_chain import Fact
-from izin.sinks.record.item_result import Answer
+from izin.sinks.record.item_result import ItemResult
 from izin.sinks.record.submission import Item, Submission
 
-_HELPING = 250
+_CHUNK = 250
 _ITEM_COLUMNS = 12
 _OPEN = copy_format.text(b"open")
 
 
 def item_rows(number: int, items: Sequence[Item]) -> Iterator[bytes]:
-    """Yield the rows of a submission's items, some at a time."""
+    """Yield the rows of a submission's items in chunks."""
     begun = _ITEM_COLUMNS.to_bytes(2, "big") + copy_format.long(number)
-    for start in range(0, len(items), _HELPING):
+    for start in range(0, len(items), _CHUNK):
         yield b"".join(
             b"".join(
                 (
@@ -38,12 +38,12 @@ def item_rows(number: int, items: Sequence[Item]) -> Iterator[bytes]:
                     _OPEN,
                 )
             )
-            for item in items[start : start + _HELPING]
+            for item in items[start : start + _CHUNK]
         )
 
 
-def calls(number: int, kind: str, items: Sequence[Item], at: int) -> Iterator[Fact]:
-    """Yield the history of a call, item by item."""
+def call_facts(number: int, kind: str, items: Sequence[Item], at: int) -> Iterator[Fact]:
+    """Yield the facts of a call, item by item."""
     for item in items:
         data = {
             "submission": number,
@@ -65,16 +65,16 @@ def calls(number: int, kind: str, items: Sequence[Item], at: int) -> Iterator[Fa
         )
 
 
-def answered(submission: Submission, item: Item, answer: Answer, at: int) -> Fact:
-    """Return what İYS answered of an item as a fact, at ``at`` (microseconds since 1970)."""
-    receipt, names = answer.receipt, submission.sub_request_ids
+def result_fact(submission: Submission, item: Item, result: ItemResult, at: int) -> Fact:
+    """Return İYS's result for an item as a fact, at ``at`` (microseconds since 1970)."""
+    receipt, ids = result.receipt, submission.sub_request_ids
     data = {
         "submission": submission.id,
-        "how": answer.how,
-        "verdict": str(answer.verdict),
-        "code": answer.code,
+        "how": result.how,
+        "verdict": str(result.verdict),
+        "code": result.code,
         "request_id": submission.request_id,
-        "sub_request_id": names[item.place] if item.place < len(names) else None,
+        "sub_request_id": ids[item.place] if item.place < len(ids) else None,
         "transaction_id": None if receipt is None else receipt.transaction_id,
         "creation_date": None if receipt is None else receipt.creation_date,
     }

@@ -1,10 +1,10 @@
-"""Decisions as the history keeps them: as their bytes, each once.
+"""The format of decisions in the history: their bytes, each decision once.
 
-What lies beyond the place up to which an input partition has been recorded is certainly new. What
-lies before (a rewind, a replay) is looked for among the decisions of its key.
+A decision beyond the offset up to which an input partition has been recorded is certainly new. One
+before it (a rewind, a replay) is looked up among the decisions of its key.
 
-The topic's framing may name a schema by a registry's number, which may be gone in ten years. What
-is kept is framed by the schema's own fingerprint, and each version that ever was is part of this
+A message of the topic may name its schema by the id of a registry, which may be gone in ten years.
+The history names the schema by its fingerprint, and every version that ever was is part of this
 package (``izin/schemas/versions``).
 """
 
@@ -21,16 +21,16 @@ _SQL = statements("movements")
 
 
 @lru_cache(maxsize=1)
-def keeping() -> Codec:
-    """Return the codec by which decisions are kept: Avro single-object encoding."""
+def history_codec() -> Codec:
+    """Return the codec of decisions in the history: Avro single-object encoding."""
     return Codec()
 
 
-def decision_columns(kept: bytes) -> dict[str, Any]:
-    """Return event, status, source and data of a decision as it is kept, as the columns of other
-    facts have them: instants are ISO texts.
+def decision_columns(stored: bytes) -> dict[str, Any]:
+    """Return event_id, status, source and data of a stored decision, in the format of the columns
+    of other facts: instants are ISO texts.
     """
-    decision = keeping().decode("Decision", kept)
+    decision = history_codec().decode("Decision", stored)
     event = decision["event"]
     data = {
         "kind": decision["kind"],
@@ -50,6 +50,6 @@ def decision_columns(kept: bytes) -> dict[str, Any]:
 
 
 def source_of(decision: Mapping[str, Any]) -> str:
-    """Return where the event of a decision came from, which makes the decision unique."""
+    """Return the source of a decision: topic, partition, offset and event, which is unique."""
     place = f"{decision['topic']}/{decision['partition']}/{decision['offset']}"
     return f"{place}/{decision['event']['event_id']}"

@@ -1,7 +1,7 @@
-"""How the facts of the history hang together, and the rows in which they are written.
+"""The hash chain of the history, and the rows in which facts are written.
 
-``link = sha256(link before || what the row says)``: the row's columns as one JSON array, and behind
-it the bytes of the decision, if it is one. Writers link and verifiers reckon by the same function.
+``link = sha256(previous link || content)``, where content is the row's columns as one JSON array,
+followed by the bytes of the decision, if it is one. Writers and verifiers use the same function.
 """
 
 import hashlib
@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 from izin.sinks.ledger.db import copy_format
 
-_HELPING = 500
+_CHUNK = 500
 
 
 class Fact(NamedTuple):
-    """A fact as its row says it. Instants are in microseconds since 1970."""
+    """A fact as its row has it. Instants are in microseconds since 1970."""
 
     kind: str
     customer_id: str
@@ -29,7 +29,7 @@ class Fact(NamedTuple):
     data: bytes | None
     """JSON."""
     decision: bytes | None
-    """A Decision in Avro's single-object encoding; the columns it repeats are null then."""
+    """A Decision in Avro's single-object encoding; the columns that it contains are null then."""
 
 
 def decided(customer_id: str, key: str, occurred: int, decision: bytes) -> Fact:
@@ -37,8 +37,8 @@ def decided(customer_id: str, key: str, occurred: int, decision: bytes) -> Fact:
     return Fact("decision", customer_id, key, None, None, None, occurred, None, decision)
 
 
-def said(place: int, fact: Fact, recorded: int) -> bytes:
-    """Return what a row says: what its link covers."""
+def content(place: int, fact: Fact, recorded: int) -> bytes:
+    """Return the content of a row, which its link covers."""
     if fact.decision is not None:
         return b'[%d, "decision", %b, %b, null, null, null, %d, %d, null]%b' % (
             place,
@@ -63,7 +63,7 @@ def said(place: int, fact: Fact, recorded: int) -> bytes:
 
 
 class ChainWriter:
-    """A chain that goes on."""
+    """Appends to one chain."""
 
     def __init__(self, shard: int, place: int, link: bytes, recorded_at: datetime) -> None:
         self.shard = shard
@@ -72,14 +72,14 @@ class ChainWriter:
         self._recorded = copy_format.microseconds(recorded_at)
 
     def rows(self, facts: Sequence[Fact]) -> Iterator[bytes]:
-        """Yield the rows of ``facts``, some at a time, and stand behind them."""
-        for start in range(0, len(facts), _HELPING):
-            yield b"".join(map(self._row, facts[start : start + _HELPING]))
+        """Yield the rows of ``facts`` in chunks, and move the head behind them."""
+        for start in range(0, len(facts), _CHUNK):
+            yield b"".join(map(self._row, facts[start : start + _CHUNK]))
 
     def _row(self, fact: Fact) -> bytes:
         self.place = place = self.place + 1
         recorded = self._recorded
-        self.link = hashlib.sha256(self.link + said(place, fact, recorded)).digest()
+        self.link = hashlib.sha256(self.link + content(place, fact, recorded)).digest()
         key, customer_id = fact.key.encode(), fact.customer_id.encode()
         kind, decision = fact.kind.encode(), fact.decision
         beginning = (

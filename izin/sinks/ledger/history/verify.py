@@ -1,10 +1,10 @@
-"""The chains of history, anchored and verified.
+"""Anchor and verify the chains of the history.
 
-Each movement's link is the SHA-256 of the link before it and of what it says, so whoever changes,
-removes or moves a row must write every later link of its chain anew, and the heads told outside
-before (anchors: in the topic, and in files that are only appended to) give it away. Verifying
-reckons the links again here, not in the database, for its functions could be changed with its rows.
-A chain whose first months were dropped goes on from its last dropped row, whose link is anchored.
+The link of a movement is the SHA-256 of the previous link and of its content, so whoever changes,
+removes or moves a row must rewrite every later link of its chain, and then the anchors (heads that
+were published to the topic and to append-only files before) differ. Links are computed again here,
+not in the database, whose functions could be changed with its rows. A chain whose first months were
+dropped starts from its last dropped row, whose link is anchored.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from typing import Any
 
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.hash_chain import Fact, said
+from izin.sinks.ledger.history.hash_chain import Fact, content
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.errors import UnreadableAnchorError
 
@@ -26,7 +26,7 @@ _SQL = statements("movements")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """What is wrong with a chain, and where: after which place, up to which."""
+    """A fault of a chain, and between which places it is."""
 
     shard: int
     after: int
@@ -36,7 +36,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """What came of verifying."""
+    """The result of a verification."""
 
     rows: int
     anchors: int
@@ -44,12 +44,12 @@ class Verified:
 
 
 def first_link(shard: int) -> bytes:
-    """Return the link from which a chain begins."""
+    """Return the link from which a chain starts."""
     return hashlib.sha256(f"izin movements {shard}".encode()).digest()
 
 
 async def anchor(connection: Connection, *, now: datetime) -> tuple[Anchor, ...]:
-    """Write down where the chains stand that have grown; return these anchors."""
+    """Anchor the heads of the chains that have grown; return the anchors."""
     heads = await (await connection.execute(_SQL["heads"])).fetchall()
     if not heads:
         return ()
@@ -71,14 +71,17 @@ async def anchors_after(ledger: Ledger, after: int) -> tuple[Anchor, ...]:
 
 
 def read_anchors(path: Path) -> tuple[Anchor, ...]:
-    """Return the anchors of a file; raises UnreadableAnchorError, naming file and line.
+    """Return the anchors of a file.
 
-    A line that a crash cut off, the last one or one that stands whole in the next, is none.
+    A line that a crash cut off is skipped: the last one, or one that is repeated whole in the next.
+
+    Raises:
+        UnreadableAnchorError: naming file and line.
     """
     try:
         *lines, last = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:
-        raise UnreadableAnchorError(f"{path} is no text") from error
+        raise UnreadableAnchorError(f"{path} is not a text file") from error
     found = []
     for number, (line, following) in enumerate(zip(lines, [*lines[1:], last], strict=True), 1):
         if following.startswith(line):
@@ -91,7 +94,7 @@ def read_anchors(path: Path) -> tuple[Anchor, ...]:
 
 
 async def verify(ledger: Ledger, anchors: Iterable[Anchor]) -> Verified:
-    """Reckon every link anew and compare with ``anchors``, which come from outside the ledger."""
+    """Compute every link again and compare with ``anchors``, which come from outside the ledger."""
     known: dict[int, dict[int, Anchor]] = {}
     for one in anchors:
         known.setdefault(one.shard, {})[one.place] = one
@@ -106,7 +109,7 @@ async def verify(ledger: Ledger, anchors: Iterable[Anchor]) -> Verified:
             chain = chains.get(row.shard)
             if chain is None:
                 chain = chains[row.shard] = _Chain(row.shard, known.pop(row.shard, {}), None)
-            chain.take(row)
+            chain.add(row)
     for shard, chain in chains.items():
         head = heads.get(shard)
         chain.end(
@@ -125,7 +128,7 @@ async def verify(ledger: Ledger, anchors: Iterable[Anchor]) -> Verified:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Row:
-    """A movement as it is verified."""
+    """A movement to be verified."""
 
     shard: int
     place: int
@@ -135,7 +138,7 @@ class _Row:
 
 
 class _Chain:
-    """One chain as its rows come by, in the order of their places."""
+    """The verification of one chain, whose rows are added in the order of their places."""
 
     def __init__(
         self, shard: int, anchors: Mapping[int, Anchor], cut: Mapping[str, Any] | None
@@ -145,10 +148,10 @@ class _Chain:
         self._shard = shard
         self._place = 0
         self._link = first_link(shard)
-        self._good_at = 0
+        self._confirmed = 0
         """The last place that an anchor has confirmed."""
         if cut is not None:
-            self._place = self._good_at = cut["place"]
+            self._place = self._confirmed = cut["place"]
             self._link = cut["link"]
             anchored = anchors.get(self._place)
             if anchored is None or anchored.link != self._link:
@@ -157,14 +160,14 @@ class _Chain:
                 )
         self._anchors = {place: one for place, one in anchors.items() if place > self._place}
 
-    def take(self, row: _Row) -> None:
+    def add(self, row: _Row) -> None:
         self.rows += 1
-        told = said(row.place, row.fact, row.recorded)
+        linked = content(row.place, row.fact, row.recorded)
         if row.place > self._place + 1:
             self._fault(row.place - 1, f"{row.place - self._place - 1} rows are missing")
-        elif row.place <= self._place or hashlib.sha256(self._link + told).digest() != row.link:
-            self._fault(row.place, "the row was changed, moved or put in")
-        # On with the link as it stands, so that one row's fault is not the next one's.
+        elif row.place <= self._place or hashlib.sha256(self._link + linked).digest() != row.link:
+            self._fault(row.place, "the row was changed, moved or inserted")
+        # Continue with the stored link, so that one row's fault is not the next one's.
         self._place, self._link = row.place, row.link
         self._compare(row)
 
@@ -182,9 +185,9 @@ class _Chain:
         if anchored is None:
             return
         if anchored.link != row.link:
-            what = f"rows after {self._good_at} were written anew since {anchored.anchored_at}"
+            what = f"rows after {self._confirmed} were rewritten since {anchored.anchored_at}"
             self._fault(row.place, what)
-        self._good_at = row.place
+        self._confirmed = row.place
 
     def _fault(self, place: int, what: str) -> None:
         self.faults.append(Fault(shard=self._shard, after=self._place, place=place, what=what))

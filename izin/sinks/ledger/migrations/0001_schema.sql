@@ -26,7 +26,7 @@ CREATE TABLE brands (
     subscription_ends_at timestamptz,
     consent_limit        integer,
     consents_used        integer,
-    queried_at             timestamptz
+    queried_at           timestamptz
 );
 
 -- A brand code that events name and brands does not have. The keys of a recipient are looked up brand by brand, these
@@ -44,7 +44,7 @@ CREATE TABLE suspensions (
     status      text NOT NULL CHECK (status IN ('ONAY', 'RET', '*')),
     customer_id text NOT NULL,
     code        text NOT NULL,
-    reason         text NOT NULL,
+    reason      text NOT NULL,
     since       timestamptz NOT NULL,
     -- From then on one call may try whether the cause is gone. NULL: an operator declared that the brand has no right
     -- to write here. No call tries that, for İYS would refuse it (H353) and count it against our address; it lasts
@@ -104,8 +104,8 @@ CREATE TABLE consents (
     state                     text NOT NULL CHECK (state IN (
         'pending', 'in_flight', 'awaiting_result', 'unknown', 'accepted', 'refused', 'retryable',
         'parked', 'expired', 'not_needed')),
-    action                      text NOT NULL CHECK (action IN ('send', 'query', 'wait', 'rescue', 'nothing')),
-    reason                       text,
+    action                    text NOT NULL CHECK (action IN ('send', 'query', 'wait', 'rescue', 'nothing')),
+    reason                    text,
     code                      text,
     due_at                    timestamptz,
     expires_at                timestamptz,
@@ -120,7 +120,7 @@ CREATE TABLE consents (
     permission_reason         text,
     permission_since          timestamptz,
     updated_at                timestamptz NOT NULL,
-    last_exchange_at                   timestamptz,
+    last_exchange_at          timestamptz,
 
     CHECK ((desired_status IS NULL) = (desired_event_id IS NULL)),
     CHECK ((desired_status IS NULL) = (desired_at IS NULL))
@@ -128,7 +128,7 @@ CREATE TABLE consents (
 COMMENT ON COLUMN consents.onay_open IS 'An ONAY of this key has been submitted and its result is not known yet.';
 COMMENT ON COLUMN consents.ret_open IS 'A RET of this key has been submitted and its result is not known yet.';
 COMMENT ON COLUMN consents.last_exchange_at IS
-    'When this key was last submitted to İYS, or the result came. Two movements of a key have to scope İYS at least a '
+    'When this key was last submitted to İYS, or the result came. Two movements of a key have to reach İYS at least a '
     'second apart: its clock is no finer.';
 
 -- Claims the records of one brand, channel and status in the order of due_at. The key is left out: rows that are due at
@@ -190,7 +190,7 @@ CREATE TRIGGER consents_lawful BEFORE UPDATE ON consents FOR EACH ROW
 
 -- Eligibility ---------------------------------------------------------------------------------------------------------
 
--- Each rule stands once. PostgreSQL inlines these functions into the statements that call them, so that indexes and
+-- Each rule is written once. PostgreSQL inlines these functions into the statements that call them, so that indexes and
 -- plans are those of the written-out condition (tests/integration/sinks/ledger/test_plans.py).
 
 -- Whether a row may be submitted now. Two movements of a key reach İYS at least a second apart, for it has no finer
@@ -205,7 +205,7 @@ CREATE FUNCTION is_sendable(c consents, now timestamptz) RETURNS boolean LANGUAG
 $$;
 
 -- Whether the status of a row may be queried at İYS now: what is submitted and unanswered has its own way to settle.
-CREATE FUNCTION is_askable(c consents, now timestamptz) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
+CREATE FUNCTION is_queryable(c consents, now timestamptz) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT c.action = 'query' AND NOT c.onay_open AND NOT c.ret_open
         AND (c.next_attempt_at IS NULL OR c.next_attempt_at <= now)
         AND (c.lease_until IS NULL OR c.lease_until <= now)
@@ -217,7 +217,7 @@ CREATE FUNCTION is_unsettled(c consents) RETURNS boolean LANGUAGE sql STABLE PAR
         OR c.action = 'rescue'
 $$;
 
--- Whether a process of this account and egress address speaks for the brand.
+-- Whether a process of this account and egress address serves the brand.
 CREATE FUNCTION is_served_by(b brands, account text, address text) RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT (b.account IS NULL OR b.account = is_served_by.account)
@@ -237,8 +237,8 @@ $$;
 
 -- History -------------------------------------------------------------------------------------------------------------
 
--- History is evidence. Every row is linked to the one before it on its chain: link = sha256(previous link || what the
--- row says), computed by izin/sinks/ledger/history/append.py. Heads are anchored outside the ledger, and
+-- History is evidence. Every row is linked to the one before it on its chain: link = sha256(previous link || content of
+-- the row), computed by izin/sinks/ledger/history/append.py. Heads are anchored outside the ledger, and
 -- `izin ledger verify` finds every row that was changed, removed or moved before the last anchor.
 
 -- The head of one of sixteen chains. A transaction appends to whichever chain no other transaction has locked.
@@ -254,21 +254,20 @@ COMMENT ON COLUMN chains.recorded_at IS
 INSERT INTO chains (shard, place, link)
 SELECT n, 0, sha256(convert_to('izin movements ' || n, 'UTF8')) FROM generate_series(0, 15) AS n;
 
--- One fact about a key, in the partition of the month in which it was recorded. A decision is kept as the bytes that
+-- One fact about a key, in the partition of the month in which it was recorded. A decision is stored as the bytes that
 -- the topic delivered; every other fact is JSON, byte for byte as it was linked, and its source says where it comes
--- from (a submission's item, an outbox row, a movement at İYS). The suffix 1 of constraint names has no meaning.
+-- from (a submission's item, an outbox row, a movement at İYS).
 CREATE TABLE movements (
-    recorded_at timestamptz CONSTRAINT movements_recorded_at_not_null1 NOT NULL,
-    occurred_at timestamptz CONSTRAINT movements_occurred_at_not_null1 NOT NULL,
-    place       bigint CONSTRAINT movements_place_not_null1 NOT NULL,
-    shard       smallint CONSTRAINT movements_shard_not_null1 NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    place       bigint NOT NULL,
+    shard       smallint NOT NULL,
     -- A breach is an opt-out that was submitted to İYS only after its third business day; it stays on record.
-    kind        text CONSTRAINT movements_kind_not_null1 NOT NULL
-        CONSTRAINT movements_kind_check1 CHECK (kind IN (
-            'decision', 'call', 'answer', 'observation', 'outcome', 'delivery', 'act', 'breach')),
-    link        bytea CONSTRAINT movements_link_not_null1 NOT NULL,
-    key         text CONSTRAINT movements_key_not_null1 NOT NULL,
-    customer_id text CONSTRAINT movements_customer_id_not_null1 NOT NULL,
+    kind        text NOT NULL CHECK (kind IN (
+        'decision', 'call', 'answer', 'observation', 'outcome', 'delivery', 'act', 'breach')),
+    link        bytea NOT NULL,
+    key         text NOT NULL,
+    customer_id text NOT NULL,
     event_id    text,
     status      text,
     source      text,
@@ -310,7 +309,7 @@ CREATE TRIGGER anchors_append_only BEFORE UPDATE OR DELETE ON anchors
 CREATE TRIGGER anchors_no_truncate BEFORE TRUNCATE ON anchors
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
--- One month (UTC) of history. Records are kept for at least three years (Yönetmelik m.13), whoever asks.
+-- One month (UTC) of history. Records are kept for at least three years (Yönetmelik m.13) without exception.
 CREATE TABLE movement_months (
     month        date PRIMARY KEY CHECK (extract(day FROM month) = 1),
     retain_until date NOT NULL,
@@ -324,27 +323,27 @@ CREATE FUNCTION create_month(day date) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     first date := date_trunc('month', day::timestamp);
     next  date := first + interval '1 month';
-    room  text := 'movements_' || to_char(first, 'YYYY_MM');
+    name  text := 'movements_' || to_char(first, 'YYYY_MM');
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('izin.movements'));
-    IF to_regclass(room) IS NOT NULL THEN
+    IF to_regclass(name) IS NOT NULL THEN
         RETURN;
     END IF;
-    EXECUTE format('CREATE TABLE %I (LIKE movements INCLUDING CONSTRAINTS INCLUDING COMMENTS)', room);
+    EXECUTE format('CREATE TABLE %I (LIKE movements INCLUDING CONSTRAINTS INCLUDING COMMENTS)', name);
     EXECUTE format('CREATE TRIGGER movements_no_truncate BEFORE TRUNCATE ON %I
-        FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()', room);
+        FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()', name);
     EXECUTE format('ALTER TABLE movements ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
-        room, first::timestamp AT TIME ZONE 'UTC', next::timestamp AT TIME ZONE 'UTC');
+        name, first::timestamp AT TIME ZONE 'UTC', next::timestamp AT TIME ZONE 'UTC');
     INSERT INTO movement_months (month, retain_until) VALUES (first, next + interval '10 years')
     ON CONFLICT (month) DO UPDATE SET dropped_at = NULL;
 END $$;
 
--- Drop a month whose last links have been kept and anchored. Months go in order, for a gap would break the chains, and
--- the current month never goes.
+-- Drop a month whose last links have been kept and anchored. Months are dropped in order, for a gap would break the
+-- chains, and the current month never is.
 CREATE FUNCTION drop_month(first date, now timestamptz) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (SELECT 1 FROM movement_months WHERE month < first AND dropped_at IS NULL) THEN
-        RAISE EXCEPTION 'an earlier month is kept'
+        RAISE EXCEPTION 'an earlier month is retained'
             USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = 'movements_append_only';
     END IF;
     IF now < (first + interval '1 month') AT TIME ZONE 'UTC' THEN
@@ -374,16 +373,16 @@ CREATE TABLE legal_holds (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     customer_id text NOT NULL,
     key         text,
-    reason         text NOT NULL,
+    reason      text NOT NULL,
     since       timestamptz NOT NULL,
-    released_at   timestamptz
+    released_at timestamptz
 );
 COMMENT ON COLUMN legal_holds.key IS 'NULL: every key of the customer.';
 
 
 -- Submissions ---------------------------------------------------------------------------------------------------------
 
--- One call to İYS: the exact body is kept before it is sent, and the reply before anything else is done with it.
+-- One call to İYS: the exact body is stored before it is sent, and the reply before anything else.
 CREATE TABLE submissions (
     id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     customer_id     text NOT NULL,
@@ -446,14 +445,14 @@ CREATE INDEX submission_items_key ON submission_items (key, status, consent_date
 -- How far one stream of a brand (IYS: citizens' movements, HS: the provider's) has been pulled. `after` is İYS's opaque
 -- cursor.
 CREATE TABLE stream_cursors (
-    brand_code integer NOT NULL REFERENCES brands,
-    stream     text NOT NULL CHECK (stream IN ('IYS', 'HS')),
-    after      text,
-    -- When the last page was pulled; heard_at is when the stream was last read to its end. A stream that has never been
-    -- read to its end counts from since.
-    last_attempt_at  timestamptz,
-    last_pulled_at   timestamptz,
-    since      timestamptz NOT NULL DEFAULT now(),
+    brand_code      integer NOT NULL REFERENCES brands,
+    stream          text NOT NULL CHECK (stream IN ('IYS', 'HS')),
+    after           text,
+    -- When the last page was pulled, and when the stream was last read to its end. A stream that has never been read to
+    -- its end counts from since.
+    last_attempt_at timestamptz,
+    last_pulled_at  timestamptz,
+    since           timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (brand_code, stream)
 );
 
@@ -496,7 +495,8 @@ CREATE TABLE rate_limits (
 -- The slot comes `span` after whichever of the last ten uses arrived first, and replaces that use. `there` is by when
 -- the uses of the slots in `used` had arrived. A use that arrived later than assumed, after its place was given to
 -- another, is one of the last ten all the same and replaces whichever arrived first. The arithmetic is that of
--- izin.iys.rate_limit.pace. All instants are seconds since 1970 by the database clock; span, within and spacing are seconds.
+-- izin.iys.rate_limit.pace. All instants are seconds since 1970 by the database clock; span, within and spacing are
+-- seconds.
 CREATE FUNCTION take_slot(
     address text, spacing double precision, span double precision, within double precision,
     fastest double precision, creep double precision, used bigint[], there double precision[]
@@ -505,26 +505,26 @@ DECLARE
     a rate_limits;
     was_free_at double precision;
     first integer;
-    told integer;
+    used_place integer;
 BEGIN
     SELECT * INTO a FROM rate_limits AS b WHERE b.egress_address = address FOR UPDATE;
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    -- The last round tells of no use: it finds whichever arrived first.
+    -- The last round has no use: it finds whichever arrived first.
     FOR n IN 1 .. cardinality(used) + 1 LOOP
         first := 1;
-        told := NULL;
+        used_place := NULL;
         FOR place IN 1 .. 10 LOOP
             IF a.uses[place].slot = used[n] THEN
-                told := place;
+                used_place := place;
             END IF;
             IF a.uses[place].arrived_at < a.uses[first].arrived_at THEN
                 first := place;
             END IF;
         END LOOP;
-        IF told IS NOT NULL THEN
-            a.uses[told].arrived_at := there[n];
+        IF used_place IS NOT NULL THEN
+            a.uses[used_place].arrived_at := there[n];
         ELSIF there[n] > a.uses[first].arrived_at THEN
             a.uses[first] := ROW(used[n], there[n])::slot_use;
         END IF;
@@ -613,8 +613,8 @@ CREATE TABLE sequences (
 COMMENT ON COLUMN sequences.given_up IS
     'How many missing numbers are no longer looked for, because there were too many gaps.';
 
--- One interval of missing numbers of a sequence. Gaps are intervals, so whatever never came is seen, in whichever order
--- the rest came.
+-- One interval of missing numbers of a sequence. Gaps are intervals, so missing numbers are found, in whichever order
+-- the others come.
 CREATE TABLE sequence_gaps (
     customer_id  text NOT NULL,
     origin       text NOT NULL,
@@ -632,20 +632,20 @@ COMMENT ON COLUMN sequence_gaps.since IS 'When a number beyond the gap was appen
 
 -- The retailers that may use the consent of one key whose events name retailers; an opt-out deletes the row. Where İYS
 -- holds the consent already, other retailers are not submitted again: an operator changes them at İYS, for no reply of
--- İYS says what became of such a change.
+-- İYS reports the result of such a change.
 CREATE TABLE retailer_access (
-    key           text PRIMARY KEY,
-    customer_id   text NOT NULL,
-    brand_code    integer NOT NULL,
-    channel       text NOT NULL,
+    key               text PRIMARY KEY,
+    customer_id       text NOT NULL,
+    brand_code        integer NOT NULL,
+    channel           text NOT NULL,
     -- What İYS last received, from us or from an operator. NULL: no retailers.
-    registered_code     integer,
-    registered_access   integer[],
+    registered_code   integer,
+    registered_access integer[],
     -- The event that names others, and which. NULL: no difference.
-    desired_by     text,
-    desired_code   integer,
-    desired_access integer[],
-    since         timestamptz,
+    desired_by        text,
+    desired_code      integer,
+    desired_access    integer[],
+    since             timestamptz,
     CHECK ((desired_by IS NULL) = (since IS NULL))
 );
 -- Lists the differences of a brand, for an operator.

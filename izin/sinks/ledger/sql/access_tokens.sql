@@ -1,5 +1,6 @@
 -- name: lock
--- Held by one process while it renews; the session's end frees it. The account before the address, by all alike.
+-- Held by one process while it renews the token; freed when the session ends. Everyone locks the account first, then
+-- the address.
 SELECT pg_advisory_lock(hashtext('izin.access-token'), hashtext(%(account)s))
 
 -- name: lock-address
@@ -7,7 +8,7 @@ SELECT pg_advisory_lock(hashtext('izin.access-token'), hashtext(%(account)s))
 SELECT pg_advisory_lock(hashtext('izin.token-calls'), hashtext(%(address)s))
 
 -- name: read
--- What the account's processes know of its token, and all processes of the address's token calls.
+-- The token of the account, and the token calls of the address.
 SELECT t.access_token, t.refresh_token, t.issued_at, t.expires_at, t.refresh_expires_at,
     coalesce(b.token_calls, '{}') AS calls, b.token_silent_until AS silent_until, coalesce(t.failures, 0) AS failures
 FROM (SELECT %(account)s AS account, %(address)s AS egress_address) AS who
@@ -15,7 +16,7 @@ LEFT JOIN access_tokens AS t USING (account)
 LEFT JOIN rate_limits AS b USING (egress_address)
 
 -- name: store
--- Keep it for all of them.
+-- Store the token for all processes of the account.
 INSERT INTO access_tokens (
     account, access_token, refresh_token, issued_at, expires_at, refresh_expires_at, failures)
 VALUES (%(account)s, %(access_token)s, %(refresh_token)s, %(issued_at)s, %(expires_at)s,
@@ -26,7 +27,7 @@ ON CONFLICT (account) DO UPDATE SET
     refresh_expires_at = excluded.refresh_expires_at, failures = excluded.failures
 
 -- name: store-calls
--- Keep the address's token calls.
+-- Store the token calls of the address.
 INSERT INTO rate_limits (egress_address, free_at, factor, paused_until, token_calls, token_silent_until)
 VALUES (%(address)s, clock_timestamp(), 1, clock_timestamp(), %(calls)s, %(silent_until)s)
 ON CONFLICT (egress_address) DO UPDATE SET

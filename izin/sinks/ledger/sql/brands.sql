@@ -1,6 +1,6 @@
 -- name: upsert
--- A brand as a person describes it. An activation, an account and an address, once known, do not go away by being left
--- out; an empty account or address is any.
+-- Insert or update a brand. Activation, account and address keep their value when they are left out; an empty account
+-- or address is any.
 INSERT INTO brands (brand_code, iys_code, customer_id, name, activated_at, loading_deadline, status, account,
     egress_address, updated_at)
 VALUES (%(brand_code)s, %(iys_code)s, %(customer_id)s, %(name)s, %(activated_at)s, %(loading_deadline)s,
@@ -18,22 +18,22 @@ ON CONFLICT (brand_code) DO UPDATE SET
     updated_at = excluded.updated_at
 RETURNING {brand}
 
--- name: subscribed
--- What İYS showed of a provider's subscription, for each of its brands.
+-- name: save-subscription
+-- Store a provider's subscription as İYS showed it, for each of its brands.
 UPDATE brands SET subscription = %(subscription)s, subscription_ends_at = %(ends_at)s,
     consent_limit = %(consent_limit)s, consents_used = %(used)s, queried_at = %(now)s
 WHERE iys_code = %(iys_code)s
 RETURNING {brand}
 
--- name: to-ask-about
--- Providers whose subscription was not asked about lately, of those this account asks for from this address.
+-- name: to-query
+-- Providers that this account and address serve and whose subscription was not queried lately.
 SELECT DISTINCT iys_code FROM brands AS b
 WHERE status = 'active' AND (queried_at IS NULL OR queried_at < %(before)s)
     AND is_served_by(b, %(account)s, %(address)s)
 ORDER BY iys_code
 
 -- name: of-codes
--- The brands of these codes.
+-- The registered brands among these codes.
 SELECT {brand}
 FROM brands WHERE brand_code = ANY(%(codes)s)
 
@@ -42,8 +42,8 @@ FROM brands WHERE brand_code = ANY(%(codes)s)
 SELECT {brand}
 FROM brands ORDER BY brand_code
 
--- name: note-unknown
--- Brands that statements name and the registry does not.
+-- name: add-unknown
+-- Record brand codes that events name and brands does not have.
 INSERT INTO unknown_brands (brand_code, since)
 SELECT code, %(now)s FROM unnest(%(codes)s::integer[]) AS code
 ON CONFLICT DO NOTHING

@@ -1,57 +1,58 @@
 -- name: lock
--- The rows of these keys, in one order for all, so that two writers wait and never deadlock.
+-- Lock the rows of these keys, always in one order, so that two writers wait and never deadlock.
 SELECT * FROM consents WHERE key = ANY(%(keys)s) ORDER BY key FOR UPDATE
 
 -- name: insert
--- Keys seen for the first time. A key another writer brought meanwhile is left out of the answer.
+-- Insert new keys. A key that another writer inserted meanwhile is missing in the result.
 INSERT INTO consents
 SELECT r.* FROM json_populate_recordset(NULL::consents, %(rows)s::json) AS r ORDER BY r.key
 ON CONFLICT (key) DO NOTHING
 RETURNING key
 
 -- name: copy
--- Keys seen for the first time that are owed to İYS: what differs from row to row, and then what many share.
+-- Insert new keys that are due to İYS: first the columns that differ from row to row, then those that many share.
 COPY consents ({copied}) FROM STDIN (FORMAT binary)
 
 -- name: save
--- Rows that were read under lock, written back whole. A row whose state is no longer the expected one is left
--- out of the answer, and the caller undoes everything. Rows and states come side by side: joined by key, they were
--- compared each with each as soon as PostgreSQL planned for any number of them.
+-- Write rows that were read under lock back whole. A row whose state is not the expected one is missing in the result,
+-- and the caller rolls back. Rows and states come side by side: joined by key, each was compared with each as soon as
+-- PostgreSQL used a generic plan.
 UPDATE consents AS c SET ({saved}) = ({saved:r})
 FROM ROWS FROM (json_populate_recordset(NULL::consents, %(rows)s::json), unnest(%(states)s::text[])) AS r
 WHERE c.key = r.key AND c.state = r.unnest
 RETURNING c.key
 
--- name: fly
--- Records that were taken to be told by this transaction, told from here on: found by their places, which stay while
--- they are held. Neither permission nor outcome hangs on this.
-UPDATE consents SET state = 'in_flight', action = 'nothing', reason = NULL, attempts = attempts + 1, next_attempt_at = NULL,
-    lease_owner = NULL, lease_until = NULL, last_exchange_at = %(now)s, updated_at = %(now)s,
+-- name: claim-rows
+-- Put rows that this transaction has claimed in flight. They are found by ctid, which stays valid while they are
+-- locked. Neither permission nor outcome depends on this.
+UPDATE consents SET state = 'in_flight', action = 'nothing', reason = NULL, attempts = attempts + 1,
+    next_attempt_at = NULL, lease_owner = NULL, lease_until = NULL, last_exchange_at = %(now)s, updated_at = %(now)s,
     onay_open = onay_open OR desired_status = 'ONAY', ret_open = ret_open OR desired_status = 'RET'
 WHERE ctid = ANY(%(places)s::tid[]) AND state IN ('pending', 'retryable')
 
 -- name: await-result
--- Records that a batch told, once İYS has taken it; one that a newer statement took over keeps its state.
-WITH held AS (
-    SELECT key, told.event_id FROM unnest(%(keys)s::text[], %(event_ids)s::text[]) AS told (key, event_id)
+-- İYS has acknowledged a batch: its records await their result. A row that a newer event has taken over keeps its
+-- state.
+WITH locked AS (
+    SELECT key, item.event_id FROM unnest(%(keys)s::text[], %(event_ids)s::text[]) AS item (key, event_id)
     JOIN consents AS c USING (key)
     ORDER BY key FOR UPDATE OF c
 )
 UPDATE consents AS c SET last_exchange_at = %(now)s, updated_at = %(now)s, state = CASE
-        WHEN c.state = 'in_flight' AND c.desired_event_id = held.event_id THEN 'awaiting_result' ELSE c.state END
-FROM held WHERE c.key = held.key
+        WHEN c.state = 'in_flight' AND c.desired_event_id = locked.event_id THEN 'awaiting_result' ELSE c.state END
+FROM locked WHERE c.key = locked.key
 
--- name: hold
--- The rows of these keys, in one order for all, and as much of each as tells whether an ONAY that İYS has saved is
--- judged as most are: İYS had stated nothing of the key, nobody has ever said no, and no retailer is spoken of.
+-- name: lock-for-settling
+-- Lock the rows of these keys, always in one order, and read whether an ONAY that İYS has saved is settled in bulk:
+-- nothing was registered for the key, there was never a RET, and the event names no retailer.
 SELECT ctid::text, key, desired_event_id, desired_at, due_at, expires_at, attempts,
     desired_status = 'ONAY' AND desired_rank = 0 AND state IN ('in_flight', 'awaiting_result', 'unknown')
         AND registered = 'UNKNOWN' AND registered_at IS NULL AND latest_ret_at IS NULL AND NOT ret_open
         AND retailer_code IS NULL AND retailer_access IS NULL AS is_usual
 FROM consents WHERE key = ANY(%(keys)s) ORDER BY key FOR UPDATE
 
--- name: settle-alike
--- Rows that this transaction holds, as one of them was judged: each with its own receipt.
+-- name: settle-bulk
+-- Settle rows that this transaction has locked like the one that was computed in full, each with its own receipt.
 UPDATE consents AS c SET registered = %(registered)s, registered_at = own.creation_date,
     registered_consent_date = c.desired_at, registered_source = c.desired_source,
     registered_transaction_id = own.transaction_id, verified_at = %(now)s, verified_by = %(verified_by)s,
@@ -61,9 +62,9 @@ UPDATE consents AS c SET registered = %(registered)s, registered_at = own.creati
 FROM json_to_recordset(%(own)s::json) AS own (ctid tid, transaction_id text, creation_date timestamptz)
 WHERE c.ctid = own.ctid
 
--- name: work
--- Which brands and channels have records to tell, and when the first of each is due; stops that are not yet to be
--- rechecked left out.
+-- name: claimable-channels
+-- The brands and channels with records to submit, and when the first of each is due; without those whose suspension
+-- allows no try yet.
 SELECT b.customer_id, b.brand_code, lane.channel, first.due_at
 FROM brands AS b
 CROSS JOIN unnest(ARRAY['ARAMA', 'MESAJ', 'EPOSTA']) AS lane (channel)
@@ -82,10 +83,10 @@ WHERE b.status = 'active' AND is_served_by(b, %(account)s, %(address)s)
 ORDER BY b.brand_code, lane.channel
 
 -- name: claim
--- Records of one brand, channel and status that may be told now, the earliest due first; what another process
--- holds is passed over. A RET may overtake an unsettled ONAY of its key where İYS may show ONAY. Two movements of a
--- key lie a second apart, for in one second İYS gives both one transaction id. What is past its third business day by
--- the strict reading is told apart, so that İYS's reading of it costs nobody else.
+-- Claim records of one brand, channel and status that may be submitted now, the earliest due first; rows that another
+-- process has locked are skipped. A RET may overtake an unsettled ONAY of its key where İYS may show ONAY. Two
+-- movements of a key are a second apart, for within one second İYS gives both one transaction id. Records past their
+-- third business day by the strict reading are submitted separately, so that İYS's reading of it affects no others.
 SELECT c.ctid::text, {claimed:c}
 FROM consents AS c
 WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_status = %(status)s
@@ -96,7 +97,7 @@ LIMIT %(size)s
 FOR UPDATE SKIP LOCKED
 
 -- name: opt-outs-waiting
--- How many opt-outs of a brand and channel wait, by what İYS is known to hold; counted no further than asked.
+-- How many opt-outs of a brand and channel wait, by what is registered; counted up to a maximum.
 SELECT
     (SELECT count(*) FROM (
         SELECT 1 FROM consents AS c
@@ -110,7 +111,7 @@ SELECT
         LIMIT %(most)s) AS u) AS of_unknown
 
 -- name: claim-unknown
--- Opt-outs of which nobody knows whether İYS holds anything: asked before they are told.
+-- Claim opt-outs of which is not known whether İYS holds anything: the status is queried before they are submitted.
 SELECT * FROM consents AS c
 WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_status = 'RET'
     AND c.recipient_type = %(recipient_type)s AND c.registered = 'UNKNOWN' AND NOT c.onay_open
@@ -120,7 +121,7 @@ LIMIT %(size)s
 FOR UPDATE SKIP LOCKED
 
 -- name: claim-last-hour
--- ONAYs whose term ends within the hour: told one by one, for the answer to a batch would come too late.
+-- Claim ONAYs whose term ends within the hour: submitted one by one, for the result of a batch would come too late.
 SELECT c.ctid::text, {claimed:c}
 FROM consents AS c
 JOIN brands AS b ON b.brand_code = c.brand_code AND b.status = 'active'
@@ -134,7 +135,7 @@ LIMIT %(size)s
 FOR UPDATE OF c SKIP LOCKED
 
 -- name: claim-expired
--- ONAYs whose term has ended untold: given up, a new consent is needed.
+-- Claim ONAYs whose term has ended before they were submitted: they expire, and a new consent is needed.
 SELECT * FROM consents
 WHERE state IN ('pending', 'retryable') AND desired_status = 'ONAY' AND expires_at < %(now)s
     AND NOT onay_open
@@ -142,22 +143,22 @@ ORDER BY expires_at, key
 LIMIT %(size)s
 FOR UPDATE SKIP LOCKED
 
--- name: claim-to-ask
--- Records of which İYS must be asked what it holds, of one brand, channel and recipient type.
+-- name: claim-to-query
+-- Claim records whose status must be queried, of one brand, channel and recipient type.
 SELECT * FROM consents AS c
 WHERE brand_code = %(brand_code)s AND channel = %(channel)s AND recipient_type = %(recipient_type)s
-    AND is_askable(c, %(now)s)
+    AND is_queryable(c, %(now)s)
 ORDER BY next_attempt_at NULLS FIRST, key
 LIMIT %(size)s
 FOR UPDATE SKIP LOCKED
 
--- name: to-ask
--- How many records are to be asked about, in groups that one call can ask, opt-outs first. Whose account or provider
--- İYS refuses is left alone until it is tried again.
+-- name: to-query
+-- How many records must be queried, in groups that one call can query, opt-outs first. Brands whose account or provider
+-- is suspended are left out until the next try.
 SELECT c.brand_code, c.channel, c.recipient_type, count(*) AS waiting
 FROM consents AS c JOIN brands AS b ON b.brand_code = c.brand_code AND b.status = 'active'
     AND is_served_by(b, %(account)s, %(address)s)
-WHERE is_askable(c, %(now)s)
+WHERE is_queryable(c, %(now)s)
     AND NOT EXISTS (
         SELECT 1 FROM suspensions AS s
         WHERE s.brand_code = c.brand_code AND s.scope IN ('account', 'provider') AND s.status = '*'
@@ -166,7 +167,7 @@ GROUP BY c.brand_code, c.channel, c.recipient_type
 ORDER BY max(c.desired_status) DESC NULLS LAST, c.brand_code, c.channel, c.recipient_type
 
 -- name: claim-parked
--- Parked records of a brand (of one reason where given), to be looked at again by a person's order.
+-- Claim parked records of a brand (of one reason, if given), to be requeued by a person's order.
 SELECT * FROM consents
 WHERE state = 'parked' AND brand_code = %(brand_code)s
     AND (%(reason)s::text IS NULL OR reason = %(reason)s) AND key > %(after)s
@@ -175,7 +176,7 @@ LIMIT %(size)s
 FOR UPDATE
 
 -- name: claim-unsettled
--- Records of a brand whose clocks hang on it, to be reckoned anew.
+-- Claim records of a brand whose terms depend on it, to be ruled again.
 SELECT * FROM consents
 WHERE brand_code = %(brand_code)s AND state IN ('pending', 'retryable', 'parked', 'unknown')
     AND key > %(after)s

@@ -1,5 +1,5 @@
 -- name: margins
--- What is not settled, by brand, channel, status and how much of its term has passed.
+-- Count what is not settled, by brand, channel, status and how much of its term has passed.
 SELECT b.customer_id, c.brand_code, c.channel, c.desired_status AS status,
     count(*) AS keys,
     count(*) FILTER (WHERE c.due_at < %(now)s) AS missed,
@@ -21,8 +21,9 @@ WHERE is_unsettled(c)
 GROUP BY b.customer_id, c.brand_code, c.channel, c.desired_status
 ORDER BY c.desired_status DESC, min(c.due_at), c.brand_code, c.channel
 
--- name: kept-opt-outs
--- Opt-outs that a stop or a stopped brand keeps from İYS: somebody must mend it, or withdraw them on İYS's own pages.
+-- name: suspended-opt-outs
+-- Opt-outs that are not submitted for a suspension or a stopped brand: an operator must end it, or withdraw the
+-- consents on İYS's own pages.
 SELECT c.brand_code, c.channel, count(*) AS keys
 FROM consents AS c JOIN brands AS b ON b.brand_code = c.brand_code
 WHERE c.desired_status = 'RET' AND c.state IN ('pending', 'retryable') AND c.action IN ('send', 'wait')
@@ -33,14 +34,13 @@ GROUP BY c.brand_code, c.channel
 ORDER BY c.brand_code, c.channel
 
 -- name: open-opt-outs
--- Opt-outs of a brand of which İYS has not taken in that there is no consent any more: what a person would
--- withdraw on İYS's own pages.
+-- Opt-outs of a brand that İYS has not accepted yet: what a person would withdraw on İYS's own pages.
 SELECT key, recipient, channel, recipient_type, desired_source, desired_at, due_at, state, reason, code
 FROM consents AS c
 WHERE brand_code = %(brand_code)s AND desired_status = 'RET' AND desired_rank = %(ours)s AND is_unsettled(c)
 ORDER BY due_at, key
 
 -- name: breaches
--- Opt-outs that İYS was told of after they were due.
+-- Opt-outs that were submitted after they were due.
 SELECT key, customer_id, event_id, occurred_at, data->>'due_at' AS due_at
 FROM movements WHERE kind = 'breach' ORDER BY recorded_at DESC LIMIT %(size)s

@@ -1,48 +1,48 @@
 -- name: free-chain
--- A chain that no other transaction holds, held from here on.
+-- Lock a chain that no other transaction has locked.
 SELECT shard, place, link, recorded_at FROM chains ORDER BY shard LIMIT 1 FOR UPDATE SKIP LOCKED
 
 -- name: any-chain
--- All are held: wait for one.
+-- All chains are locked: wait for one.
 SELECT shard, place, link, recorded_at FROM chains WHERE shard = pg_backend_pid() % 16 FOR UPDATE
 
 -- name: has-month
--- Whether there is room for a month.
+-- Whether a month has a partition.
 SELECT FROM movement_months WHERE month = %(month)s AND dropped_at IS NULL
 
--- name: keep-month
--- Makes room for it.
+-- name: create-month
+-- Create the partition of a month.
 SELECT create_month(%(month)s)
 
 -- name: copy
--- Facts, linked by whoever writes them.
+-- Append facts, linked by the writer.
 COPY movements (recorded_at, occurred_at, place, shard, kind, link, key, customer_id, event_id, status, source, data,
     decision) FROM STDIN (FORMAT binary)
 
--- name: head
--- Where a chain stands now.
+-- name: save-head
+-- Store the new head of a chain.
 UPDATE chains SET place = %(place)s, link = %(link)s, recorded_at = %(recorded_at)s WHERE shard = %(shard)s
 
 -- name: known
--- Which of these sources were recorded lately.
+-- The sources among these that were recorded lately.
 SELECT DISTINCT m.source
 FROM unnest(%(keys)s::text[]) AS k (key)
 JOIN movements AS m ON hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key
 WHERE m.source = ANY(%(sources)s) AND m.recorded_at >= %(since)s
 
 -- name: decisions-of
--- The decisions on these keys, whenever they were made.
+-- The decisions on these keys, of any time.
 SELECT m.decision, m.source
 FROM unnest(%(keys)s::text[]) AS k (key)
 JOIN movements AS m ON hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key
 WHERE m.kind = 'decision'
 
--- name: decided
+-- name: recorded
 -- How far the decisions on input partitions have been recorded.
 SELECT topic, partition, next_offset FROM recorded_offsets WHERE topic = ANY(%(topics)s)
 
--- name: note-decided
--- They are recorded further by now.
+-- name: save-recorded
+-- Store how far the decisions have been recorded.
 INSERT INTO recorded_offsets (topic, partition, next_offset)
 SELECT d.topic, d.partition, d.next_offset
 FROM unnest(%(topics)s::text[], %(partitions)s::integer[], %(nexts)s::bigint[]) AS d (topic, partition, next_offset)
@@ -55,30 +55,30 @@ WHERE c.place > coalesce((SELECT max(a.place) FROM anchors AS a WHERE a.shard = 
 ORDER BY c.shard
 
 -- name: anchor
--- Heads that are about to be told outside.
+-- Add heads that are about to be published.
 INSERT INTO anchors (shard, place, link, anchored_at)
 SELECT h.shard, h.place, h.link, %(now)s
 FROM unnest(%(shards)s::smallint[], %(places)s::bigint[], %(links)s::bytea[]) AS h (shard, place, link)
 RETURNING id, shard, place, link, anchored_at
 
 -- name: anchors-after
--- What a file still lacks.
+-- The anchors that a file still lacks.
 SELECT id, shard, place, link, anchored_at FROM anchors WHERE id > %(after)s ORDER BY id
 
 -- name: chains
--- Where every chain ends, as the ledger says.
+-- The head of every chain.
 SELECT shard, place, link FROM chains ORDER BY shard
 
 -- name: cuts
--- From where on each chain is kept.
+-- The last dropped row of each chain.
 SELECT DISTINCT ON (shard) shard, place, link FROM chain_cuts ORDER BY shard, place DESC
 
 -- name: months
--- The months that are kept, in order.
+-- The months that have a partition, in order.
 SELECT month FROM movement_months WHERE dropped_at IS NULL ORDER BY month
 
 -- name: month
--- What a month's rows say, chain by chain, in the order of their places.
+-- The rows of a month, chain by chain, in the order of their places.
 SELECT shard, place, link, kind, customer_id, key, event_id, status, source,
     (extract(epoch FROM occurred_at) * 1000000)::bigint AS occurred,
     (extract(epoch FROM recorded_at) * 1000000)::bigint AS recorded, data::text AS data, decision

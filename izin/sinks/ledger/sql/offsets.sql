@@ -3,14 +3,14 @@
 SELECT partition, cluster_id, topic_id, next_offset FROM kafka_offsets WHERE topic = %(topic)s
 
 -- name: begin
--- Partitions seen for the first time are read from the beginning.
+-- New partitions are read from the beginning.
 INSERT INTO kafka_offsets (topic, partition, cluster_id, topic_id, next_offset)
 SELECT %(topic)s, p.partition, %(cluster_id)s, %(topic_id)s, 0
 FROM unnest(%(partitions)s::integer[]) AS p (partition)
 ON CONFLICT (topic, partition) DO NOTHING
 
 -- name: advance
--- Compare and set: a partition that another process moved is left out of the answer, and the caller undoes all.
+-- Compare and set: a partition that another process has moved is missing in the result, and the caller rolls back.
 UPDATE kafka_offsets AS o SET next_offset = moved.next_offset
 FROM unnest(%(partitions)s::integer[], %(befores)s::bigint[], %(nexts)s::bigint[])
     AS moved (partition, before, next_offset)

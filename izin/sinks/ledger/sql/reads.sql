@@ -1,11 +1,11 @@
 -- name: counts
--- How many keys stand in each state, by brand, channel and desired status.
+-- How many keys are in each state, by brand, channel and desired status.
 SELECT brand_code, channel, desired_status, state, count(*) AS keys
 FROM consents GROUP BY brand_code, channel, desired_status, state
 ORDER BY brand_code, channel, desired_status, state
 
 -- name: register
--- The register as we know it, a row a key, in the order of the keys: a page after a key.
+-- One page of the register as the ledger has it, one row for each key, in the order of keys.
 SELECT key, customer_id, brand_code, channel, recipient_type, recipient, desired_status, desired_at,
     desired_rank, desired_consent_date, desired_source, registered, registered_at, registered_consent_date,
     registered_source, registered_transaction_id, state, reason, code, due_at, expires_at, may_send,
@@ -15,7 +15,7 @@ WHERE key > %(after)s AND (%(brand_code)s::integer IS NULL OR brand_code = %(bra
 ORDER BY key LIMIT %(size)s
 
 -- name: keys-of
--- The keys of a recipient: of each brand there is, one a channel and type.
+-- The keys of a recipient, looked up for each brand, channel and recipient type.
 SELECT c.key
 FROM (SELECT brand_code FROM brands UNION SELECT brand_code FROM unknown_brands) AS b
 CROSS JOIN unnest(ARRAY['ARAMA', 'EPOSTA', 'MESAJ']) AS way (channel)
@@ -24,19 +24,19 @@ JOIN consents AS c ON c.key = concat_ws('/', b.brand_code, way.channel, whose.re
 ORDER BY c.key
 
 -- name: history
--- Everything that happened to these keys, in the order in which we learnt it.
+-- The movements of these keys, in the order in which they were recorded.
 SELECT m.shard, m.place, m.kind, m.customer_id, m.key, m.event_id, m.status, m.source, m.occurred_at, m.recorded_at,
     m.data, m.decision
 FROM unnest(%(keys)s::text[]) AS k (key)
 JOIN movements AS m ON hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key
 ORDER BY m.recorded_at, m.shard, m.place
 
--- name: standing
--- How these keys stand.
+-- name: rows
+-- The rows of these keys.
 SELECT * FROM consents WHERE key = ANY(%(keys)s) ORDER BY key
 
 -- name: lag
--- What is still to be done, for progress and alarms.
+-- Count what is still due, for progress and alerts.
 SELECT
     count(*) FILTER (WHERE state IN ('pending', 'retryable') AND action = 'send') AS to_send,
     count(*) FILTER (WHERE state IN ('pending', 'retryable') AND action = 'send' AND desired_status = 'RET')
@@ -65,8 +65,8 @@ FROM (
 ) AS unsettled
 
 -- name: backlog
--- What is still to be told, by status and deadlines, apart what a stop or a stopped brand keeps from İYS. What is due
--- within the same hour stands together, under the earliest instant of it.
+-- Count what is still to be submitted, by status and deadlines; what is suspended, or of a stopped brand, separately.
+-- What is due within the same hour is one group, under its earliest instant.
 WITH lanes AS (
     SELECT brand_code, channel, desired_status, expires_at, min(due_at) AS due_at, count(*) AS keys
     FROM consents WHERE state IN ('pending', 'retryable') AND action IN ('send', 'wait')
@@ -75,13 +75,13 @@ WITH lanes AS (
 SELECT lane.desired_status AS status, lane.due_at, lane.expires_at, sum(lane.keys)::bigint AS count,
     b.status = 'stopped' OR EXISTS (
         SELECT 1 FROM suspensions AS s
-        WHERE s.brand_code = lane.brand_code AND covers(s, lane.channel, lane.desired_status)) AS held
+        WHERE s.brand_code = lane.brand_code AND covers(s, lane.channel, lane.desired_status)) AS suspended
 FROM lanes AS lane JOIN brands AS b ON b.brand_code = lane.brand_code
-GROUP BY lane.desired_status, lane.due_at, lane.expires_at, held
+GROUP BY lane.desired_status, lane.due_at, lane.expires_at, suspended
 ORDER BY lane.desired_status DESC, lane.due_at, lane.expires_at
 
 -- name: outbox
--- What still waits for Kafka.
+-- How many messages wait for Kafka.
 SELECT count(*) AS rows FROM outbox
 
 -- name: ingested
@@ -89,7 +89,7 @@ SELECT count(*) AS rows FROM outbox
 SELECT topic, partition, next_offset FROM kafka_offsets ORDER BY topic, partition
 
 -- name: parked
--- What waits for a person, and why.
+-- Count what waits for a person, by reason.
 SELECT brand_code, channel, desired_status, reason, code, count(*) AS keys
 FROM consents WHERE state = 'parked'
 GROUP BY brand_code, channel, desired_status, reason, code

@@ -1,5 +1,5 @@
--- name: told
--- İYS took consents with these retailers: that is what it holds, and nothing else is wanted.
+-- name: registered
+-- İYS has accepted consents with these retailers: they are registered, and nothing else is desired.
 INSERT INTO retailer_access (key, customer_id, brand_code, channel, registered_code, registered_access)
 SELECT r.key, r.customer_id, r.brand_code, r.channel, r.code, r.access
 FROM json_to_recordset(%(rows)s::json)
@@ -8,9 +8,9 @@ ON CONFLICT (key) DO UPDATE SET
     registered_code = excluded.registered_code, registered_access = excluded.registered_access,
     desired_by = NULL, desired_code = NULL, desired_access = NULL, since = NULL
 
--- name: wanted
--- Statements that İYS need not be told, for it holds the consent, name these retailers: a difference, unless İYS was
--- told of the very same.
+-- name: desired
+-- Events that are not submitted, for İYS holds the consent, name these retailers: a difference, unless the same ones
+-- are registered.
 INSERT INTO retailer_access AS a (
     key, customer_id, brand_code, channel, desired_by, desired_code, desired_access, since)
 SELECT r.key, r.customer_id, r.brand_code, r.channel, r.event_id, r.code, r.access, %(now)s
@@ -23,11 +23,11 @@ ON CONFLICT (key) DO UPDATE SET (desired_by, desired_code, desired_access, since
     WHERE (a.registered_code, a.registered_access) IS DISTINCT FROM (excluded.desired_code, excluded.desired_access))
 
 -- name: ended
--- İYS holds these consents no more, and with them nobody's access.
+-- İYS no longer holds these consents, and with them no access.
 DELETE FROM retailer_access WHERE key = ANY(%(keys)s)
 
 -- name: settle
--- A person has given İYS the retailers that these consents' statements name.
+-- A person has entered the desired retailers of these consents at İYS.
 UPDATE retailer_access AS a SET
     registered_code = a.desired_code, registered_access = a.desired_access,
     desired_by = NULL, desired_code = NULL, desired_access = NULL, since = NULL
@@ -40,7 +40,7 @@ WHERE a.key = was.key
 RETURNING a.key, a.customer_id, was.desired_by AS event_id, a.registered_code AS code, a.registered_access AS access
 
 -- name: differences
--- What a person is to tell İYS of: a brand's consents, and the retailers their statements name.
+-- The consents of a brand whose retailers a person has to change at İYS.
 SELECT key, desired_by AS event_id, registered_code, registered_access, desired_code, desired_access, since
 FROM retailer_access
 WHERE brand_code = %(brand_code)s AND desired_by IS NOT NULL

@@ -1,6 +1,7 @@
 -- name: months
--- The months of history that are kept, in order: until when and who said so, how large, and by which holds beyond that.
-SELECT m.month, m.retain_until, pg_total_relation_size(to_regclass('movements_' || to_char(m.month, 'YYYY_MM'))) AS bytes,
+-- The months of history, in order: retained until when and by whose order, how large, and under which legal holds.
+SELECT m.month, m.retain_until,
+    pg_total_relation_size(to_regclass('movements_' || to_char(m.month, 'YYYY_MM'))) AS bytes,
     ARRAY(
         SELECT h.id FROM legal_holds AS h
         WHERE h.released_at IS NULL AND EXISTS (
@@ -16,18 +17,18 @@ SELECT m.month, m.retain_until, pg_total_relation_size(to_regclass('movements_' 
 FROM movement_months AS m WHERE m.dropped_at IS NULL ORDER BY m.month
 
 -- name: retain
--- How long a month is kept from here on, and was before.
+-- Change how long a month is retained; returns the day before the change.
 UPDATE movement_months AS m SET retain_until = %(until)s
 FROM (SELECT month, retain_until FROM movement_months WHERE month = %(month)s FOR UPDATE) AS old
 WHERE m.month = old.month AND m.dropped_at IS NULL
 RETURNING old.retain_until AS before
 
 -- name: begin
--- One at a time, and not for long: writers wait while a month goes.
+-- One process at a time, with a short lock timeout: writers wait while a month is dropped.
 SELECT pg_advisory_xact_lock(hashtext('izin.movements')), set_config('lock_timeout', '5s', true)
 
 -- name: cut
--- Keeps the last link of every chain in a month.
+-- Store the last link of every chain in a month.
 INSERT INTO chain_cuts (shard, place, link, cut_at)
 SELECT DISTINCT ON (shard) shard, place, link, %(now)s::timestamptz FROM movements
 WHERE recorded_at >= %(month)s::timestamp AT TIME ZONE 'UTC'
@@ -36,7 +37,7 @@ ORDER BY shard, place DESC
 RETURNING shard, place, link
 
 -- name: anchor
--- What is cut is told outside, as other anchors are; what was anchored at that very place, is.
+-- Anchor the cuts, to be published like other anchors; a place that was anchored before already is.
 INSERT INTO anchors (shard, place, link, anchored_at)
 SELECT c.shard, c.place, c.link, %(now)s
 FROM unnest(%(shards)s::smallint[], %(places)s::bigint[], %(links)s::bytea[]) AS c (shard, place, link)
@@ -44,17 +45,17 @@ ON CONFLICT (shard, place) DO NOTHING
 RETURNING id, shard, place, link, anchored_at
 
 -- name: drop
--- The month is gone.
+-- Drop a month.
 SELECT drop_month(%(month)s, %(now)s)
 
 -- name: knows
--- A row where anything is known of a customer: a hold of anybody else would hold nothing.
+-- A row where the ledger has anything of a customer: a legal hold of any other would have no effect.
 SELECT 1 WHERE EXISTS (SELECT 1 FROM brands WHERE customer_id = %(customer_id)s)
     OR EXISTS (SELECT 1 FROM consents WHERE customer_id = %(customer_id)s)
     OR EXISTS (SELECT 1 FROM movements WHERE customer_id = %(customer_id)s)
 
 -- name: keys-of
--- Those of these keys that are a customer's, or were.
+-- The keys among these that are or were a customer's.
 SELECT k.key FROM unnest(%(keys)s::text[]) AS k (key)
 WHERE EXISTS (SELECT 1 FROM consents AS c WHERE c.key = k.key AND c.customer_id = %(customer_id)s)
     OR EXISTS (
@@ -63,15 +64,15 @@ WHERE EXISTS (SELECT 1 FROM consents AS c WHERE c.key = k.key AND c.customer_id 
             AND f.customer_id = %(customer_id)s)
 ORDER BY k.key
 
--- name: hold
--- Nothing of a customer, or of a key, is dropped from here on.
+-- name: add-hold
+-- Add a legal hold: nothing of a customer, or of one of its keys, is dropped.
 INSERT INTO legal_holds (customer_id, key, reason, since) VALUES (%(customer_id)s, %(key)s, %(reason)s, %(now)s)
 RETURNING id
 
--- name: lift
--- What was held is kept no longer than the rest.
+-- name: release-hold
+-- Release a legal hold.
 UPDATE legal_holds SET released_at = %(now)s WHERE id = %(id)s AND released_at IS NULL RETURNING id
 
 -- name: holds
--- What is held, and why.
+-- The legal holds in force.
 SELECT id, customer_id, key, reason, since FROM legal_holds WHERE released_at IS NULL ORDER BY id

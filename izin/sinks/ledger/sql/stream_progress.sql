@@ -1,39 +1,42 @@
 -- name: read
--- Where pulling of a brand's stream stands.
-SELECT after, last_attempt_at, last_pulled_at FROM stream_cursors WHERE brand_code = %(brand_code)s AND stream = %(stream)s
+-- How far a stream of a brand has been pulled.
+SELECT after, last_attempt_at, last_pulled_at FROM stream_cursors
+WHERE brand_code = %(brand_code)s AND stream = %(stream)s
 
 -- name: begin
--- A stream seen for the first time is pulled from the start of İYS's window.
+-- A new stream is pulled from the start of İYS's window.
 INSERT INTO stream_cursors (brand_code, stream) VALUES (%(brand_code)s, %(stream)s) ON CONFLICT DO NOTHING
 
 -- name: advance
--- Compare and set; no row: another process pulled the same page. Heard is what was read to its end.
+-- Compare and set; no row: another process has pulled the same page. last_pulled_at moves where the stream was read to
+-- its end.
 UPDATE stream_cursors SET after = %(after)s, last_attempt_at = %(now)s,
     last_pulled_at = CASE WHEN %(is_end)s THEN %(now)s ELSE last_pulled_at END
 WHERE brand_code = %(brand_code)s AND stream = %(stream)s AND after IS NOT DISTINCT FROM %(before)s
 RETURNING stream
 
--- name: begin-anew
--- Pull brands' streams from the start of the window again; what is known changes nothing.
+-- name: restart
+-- Pull the streams of brands from the start of the window again; what is known changes nothing.
 UPDATE stream_cursors SET after = NULL, last_attempt_at = NULL WHERE brand_code = ANY(%(brand_codes)s)
 
--- name: heard
--- Until when the streams of the brands that are told were read to their end; since when they were not, where never.
+-- name: last-pulled
+-- When the streams of active brands were last read to their end; where never, since when they have been pulled.
 SELECT brand_code, stream, coalesce(last_pulled_at, since) AS last_pulled_at
 FROM stream_cursors JOIN brands USING (brand_code)
 WHERE status = 'active'
 ORDER BY brand_code, stream
 
--- name: ask-anew
--- İYS is asked again about a brand's consents that stand there, the first thousand behind a key; their last key. The
--- rows that somebody works on are left out: whatever that is reads İYS's answer.
-WITH standing AS (
+-- name: query-again
+-- Have the status of a brand's registered consents queried again: the first thousand after a key; returns their last
+-- key. Locked rows are skipped: whoever has locked them reads İYS's answer.
+WITH selected AS (
     SELECT key FROM consents
     WHERE brand_code = %(brand_code)s AND key > %(after)s AND registered = 'ONAY' AND action = 'nothing'
         AND state IN ('accepted', 'not_needed')
     ORDER BY key LIMIT 1000 FOR UPDATE SKIP LOCKED
-), asked AS (
-    UPDATE consents AS c SET action = 'query', reason = 'stream-gap', updated_at = %(now)s FROM standing WHERE c.key = standing.key
+), queried AS (
+    UPDATE consents AS c SET action = 'query', reason = 'stream-gap', updated_at = %(now)s
+    FROM selected WHERE c.key = selected.key
     RETURNING c.key
 )
-SELECT max(key) AS last FROM asked
+SELECT max(key) AS last FROM queried

@@ -1,7 +1,7 @@
--- name: stop
--- Keep records of a channel and status from İYS: a brand's, those of every brand of its provider, or of every brand
--- that the account tells.
--- A stop that stands already is tried ever less often, from a minute up to a quarter of an hour; a person's, never.
+-- name: suspend
+-- Suspend records of a channel and status: of a brand, of every brand of its provider, or of every brand that the
+-- account serves. A suspension that exists already is tried ever less often, from a minute up to a quarter of an hour;
+-- one that an operator declared, never.
 INSERT INTO suspensions (brand_code, channel, status, customer_id, code, reason, scope, since, recheck_at)
 SELECT b.brand_code, %(channel)s, %(status)s, b.customer_id, %(code)s, %(reason)s, %(scope)s, %(now)s,
     %(now)s + interval '1 minute'
@@ -16,8 +16,8 @@ ON CONFLICT (brand_code, channel, status) DO UPDATE SET
 WHERE suspensions.recheck_at IS NOT NULL
 
 -- name: recheck
--- Take the one try a stop allows, and put the next off, also for whatever else hangs on the same fault; no row: it is
--- not to be tried yet, or by a person's word not at all.
+-- Take the one try that a suspension allows, and postpone the next, also for every suspension of the same fault. No
+-- row: the try is not allowed yet, or an operator declared that there is no right.
 WITH own AS (
     SELECT s.scope, s.code, b.iys_code FROM suspensions AS s JOIN brands AS b USING (brand_code)
     WHERE s.brand_code = %(brand_code)s
@@ -36,50 +36,52 @@ WHERE b.brand_code = s.brand_code
                 OR own.scope = 'provider' AND b.iys_code = own.iys_code))
 RETURNING s.channel
 
--- name: standing
--- Whether anything keeps these records from İYS.
+-- name: is-suspended
+-- Whether these records are suspended.
 SELECT EXISTS (
     SELECT 1 FROM suspensions AS s WHERE s.brand_code = %(brand_code)s AND covers(s, %(channel)s, %(status)s))
 
--- name: lift
--- İYS looked at a record, or took it: what kept such records from it is mended, for whatever hung on the same fault;
--- that there is room for new ONAYs again (a stop of one status) shows only one that is taken. What a person said
--- stands until a person takes it back.
+-- name: resume
+-- İYS has looked at a record, or accepted it: delete the suspensions of such records and of the same fault. Only an
+-- accepted record shows that there is room for new ONAYs (a suspension of one status). What an operator declared stays
+-- until an operator ends it.
 DELETE FROM suspensions AS s USING brands AS b, brands AS own
 WHERE b.brand_code = s.brand_code AND own.brand_code = %(brand_code)s AND s.status IN ('*', %(status)s)
-    AND s.recheck_at IS NOT NULL AND (%(taken)s OR s.status = '*')
+    AND s.recheck_at IS NOT NULL AND (%(accepted)s OR s.status = '*')
     AND (s.brand_code = %(brand_code)s AND s.channel IN ('*', %(channel)s)
         OR s.scope = 'account' AND (b.account IS NULL OR b.account = %(account)s)
         OR s.scope = 'provider' AND b.iys_code = own.iys_code)
 RETURNING s.brand_code, s.channel
 
--- name: try-now
--- A person has mended it at İYS: one record of each stop may be tried at once.
-UPDATE suspensions SET recheck_at = %(now)s WHERE brand_code = %(brand_code)s AND recheck_at IS NOT NULL RETURNING channel
+-- name: recheck-now
+-- An operator has fixed the cause at İYS: one record of each suspension may be tried at once.
+UPDATE suspensions SET recheck_at = %(now)s
+WHERE brand_code = %(brand_code)s AND recheck_at IS NOT NULL
+RETURNING channel
 
--- name: is-kept
--- Whether a person has said that these records are not to be told.
+-- name: is-suspended-by-operator
+-- Whether an operator has declared that there is no right to submit these records.
 SELECT EXISTS (
     SELECT 1 FROM suspensions AS s
     WHERE s.brand_code = %(brand_code)s AND covers(s, %(channel)s, %(status)s) AND s.recheck_at IS NULL)
 
--- name: take-right
--- A person says that the brand may not write these channels at İYS; what İYS said of them before gives way to it.
+-- name: revoke-right
+-- An operator declares that the brand may not write these channels at İYS; this replaces suspensions that İYS caused.
 INSERT INTO suspensions (brand_code, channel, status, customer_id, code, reason, scope, since, recheck_at)
-SELECT b.brand_code, taken.channel, '*', b.customer_id, %(code)s, %(reason)s, 'brand', %(now)s, NULL
-FROM brands AS b CROSS JOIN unnest(%(channels)s::text[]) AS taken (channel)
+SELECT b.brand_code, revoked.channel, '*', b.customer_id, %(code)s, %(reason)s, 'brand', %(now)s, NULL
+FROM brands AS b CROSS JOIN unnest(%(channels)s::text[]) AS revoked (channel)
 WHERE b.brand_code = %(brand_code)s
 ON CONFLICT (brand_code, channel, status) DO UPDATE SET
     code = excluded.code, reason = excluded.reason, scope = excluded.scope, since = excluded.since, recheck_at = NULL,
     rechecks = 0
 WHERE suspensions.recheck_at IS NOT NULL
 
--- name: give-right
--- A person says that the brand may write these channels.
+-- name: restore-right
+-- An operator declares that the brand may write these channels.
 DELETE FROM suspensions
 WHERE brand_code = %(brand_code)s AND channel = ANY(%(channels)s) AND status = '*' AND recheck_at IS NULL
 
--- name: stops
--- What is kept from İYS, and why.
+-- name: all
+-- Every suspension.
 SELECT brand_code, channel, status, code, reason, scope, since, recheck_at, rechecks FROM suspensions
 ORDER BY brand_code, channel, status
