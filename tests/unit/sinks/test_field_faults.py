@@ -29,7 +29,7 @@ from izin.iys.wire_format.json_reader import to_turkish
 from izin.producers import brand_directory as known
 from izin.producers.intake.request_body import JSON_TYPE, read_body
 from izin.producers.mapping.dates import DateRules
-from izin.producers.mapping.records import AcceptedRecord, EventOrigin, judge, read
+from izin.producers.mapping.records import AcceptedRecord, EventOrigin, read, validate
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.request_body import item_of
@@ -87,7 +87,7 @@ def test_each_fault_the_simulator_knows_is_found_before_a_call(
     (said,), _ = read_body(JSON_TYPE, body)
     statement = read(said.values, DateRules()).with_violations(said.violations)
     origin = EventOrigin(event_id="event-1", origin="web", received_at=NOON)
-    apply_result = judge(statement, DIRECTORY, origin)
+    apply_result = validate(statement, DIRECTORY, origin)
     sent = told(apply_result.event, NOON) if isinstance(apply_result, AcceptedRecord) else None
     assert sent is None or faults_at_iys(sent, NOON) in ([], ["H467"] * (status is Status.RET))
 
