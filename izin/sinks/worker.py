@@ -39,9 +39,8 @@ from izin.sinks.monitor.anchors import AnchorWriter
 from izin.sinks.monitor.deadlines import DeadlineMonitor
 from izin.sinks.monitor.metrics import Metrics
 from izin.sinks.monitor.subscriptions import SubscriptionMonitor
-from izin.sinks.outbound.context import Tools
-from izin.sinks.outbound.crew import crew
-from izin.sinks.outbound.loops import persist
+from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.loops import keep_running, outbound_loops
 from izin.sinks.publish.outbox_relay import OutboxRelay
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.errors import LedgerUnavailableError
@@ -105,7 +104,7 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
     credentials = _credentials(sink)
     owner = secrets.randbelow(2**31 - 1) + 1
     topic_messages = TopicMessages(codec, kafka.topics)
-    bells, metrics = Notifications(), Metrics()
+    notifications, metrics = Notifications(), Metrics()
     async with AsyncExitStack() as stack:
         ledger = await stack.enter_async_context(Ledger(ledger_settings, owner=owner))
         pacer = LedgerPacer(
@@ -118,7 +117,7 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
         auth = TokenAuth(iys, _token_store(ledger, iys))
         client = await stack.enter_async_context(IysClient(iys, auth=auth, pacer=pacer))
         publisher = await stack.enter_async_context(Publisher(kafka))
-        tools = Tools(
+        context = OutboundContext(
             ledger=ledger,
             client=client,
             topic_messages=topic_messages,
@@ -143,7 +142,7 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
         )
         alive = asyncio.Event()
         works = {
-            "listen": lambda: bells.listen(ledger),
+            "listen": lambda: notifications.listen(ledger),
             "live": lambda: ledger.live(alive),
             "ingest": Ingester(
                 ledger=ledger,
@@ -165,7 +164,7 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
             "deliver": OutboxRelay(
                 ledger=ledger,
                 settings=kafka,
-                notifications=bells,
+                notifications=notifications,
                 clock=now,
                 wait=sink.poll_interval,
             ).run,
@@ -176,28 +175,28 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
                 clock=now,
                 interval=sink.anchor_interval,
             ).run,
-            "survey": SubscriptionMonitor(tools=tools).run,
+            "survey": SubscriptionMonitor(context=context).run,
             "watch": DeadlineMonitor(ledger=ledger, clock=now, interval=_LOOK).run,
             "pull": lambda: _pull(
-                Puller(tools=tools, publisher=publisher, interval=sink.pull_interval), sink
+                Puller(context=context, publisher=publisher, interval=sink.pull_interval), sink
             ),
         }
         if sink.push_url is not None and credentials is not None:
             works["register push"] = PushRegistrar(
-                tools=tools,
+                context=context,
                 directory=directory,
                 url=sink.push_url,
                 credentials=credentials,
                 only=sink.push_brands,
             ).run
         tasks = [
-            asyncio.create_task(persist(name, work), name=name) for name, work in works.items()
+            asyncio.create_task(keep_running(name, work), name=name) for name, work in works.items()
         ]
         # What it tells before others see that it lives, they would take up as a dead one's.
         await _first(alive, stopping)
         ready = [
             asyncio.create_task(loop, name=name)
-            for name, loop in crew(tools, iys, sink, bells, stopping)
+            for name, loop in outbound_loops(context, iys, sink, notifications, stopping)
         ]
         http = asyncio.create_task(http_server.serve(), name="http")
         _log.info("sink worker ready", host=sink.host, port=sink.port, process=os.getpid())
@@ -215,7 +214,7 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
 
 async def _pull(puller: Puller, sink: SinkSettings) -> None:
     rest = min(sink.pull_interval, max(sink.poll_interval, sink.pull_interval / 10))
-    async with puller.tools.ledger.sole(puller.tools.lease_owner.sole("pull")):
+    async with puller.context.ledger.sole(puller.context.lease_owner.sole("pull")):
         while True:
             await puller.pull()
             await asyncio.sleep(rest.total_seconds())

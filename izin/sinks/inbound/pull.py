@@ -22,7 +22,7 @@ from izin.sinks.ledger import brands, stream_progress, submissions
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
-from izin.sinks.outbound.context import Tools
+from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.brand import Brand
@@ -48,15 +48,15 @@ class _Seen:
 class Puller:
     """Pulls the streams of every brand."""
 
-    tools: Tools
+    context: OutboundContext
     publisher: Publisher
     interval: timedelta
 
     async def pull(self) -> bool:
         """Pull whatever is due; return whether any page came."""
         came = False
-        for brand in await brands.every(self.tools.ledger):
-            lease_owner = self.tools.lease_owner
+        for brand in await brands.every(self.context.ledger):
+            lease_owner = self.context.lease_owner
             if brand.status != "active" or not brand.is_served_by(
                 lease_owner.account, lease_owner.address
             ):
@@ -69,9 +69,9 @@ class Puller:
         """Pull a brand's stream to its end, if that is due; return whether any page came."""
         came = False
         while True:
-            now = self.tools.clock()
+            now = self.context.clock()
             where = {"brand_code": brand.brand_code, "stream": str(stream)}
-            async with self.tools.ledger.transaction() as connection:
+            async with self.context.ledger.transaction() as connection:
                 await connection.execute(_SQL["begin"], where)
                 row = await (await connection.execute(_SQL["read"], where)).fetchone()
             if row is None:
@@ -82,7 +82,7 @@ class Puller:
             ):
                 return came
             try:
-                page = await self.tools.client.changes(brand.path, stream, row["after"])
+                page = await self.context.client.changes(brand.path, stream, row["after"])
             except CallError as error:
                 _log.warning("pull failed", **where, error=str(error))
                 if not error.is_transient:
@@ -93,7 +93,9 @@ class Puller:
                 last_pulled_at = row["last_pulled_at"]
                 if last_pulled_at is not None and now - last_pulled_at > stream_progress.WINDOW:
                     _log.critical("iys was not heard for longer than it shows", **where)
-                    await stream_progress.query_again(self.tools.ledger, brand.brand_code, now=now)
+                    await stream_progress.query_again(
+                        self.context.ledger, brand.brand_code, now=now
+                    )
                 await self._keep(brand, stream, row["after"], row["after"], [], is_end=True)
                 return came
             seen = await self._publish(brand, stream, page)
@@ -105,7 +107,7 @@ class Puller:
                 return came
 
     async def _publish(self, brand: Brand, stream: Stream, page: MovementPage) -> list[_Seen]:
-        at = self.tools.clock()
+        at = self.context.clock()
         events = [event_of(one, brand, stream, path="pull", at=at) for one in page.movements]
         read = [(event, key_of(event)) for event in events]
         keyed = [(event, key) for event, key in read if key is not None]
@@ -116,7 +118,7 @@ class Puller:
         ours: frozenset[int] = frozenset()
         if stream is Stream.HS:
             told = [(str(key), event.status, event.consent_date) for event, key in keyed]
-            async with self.tools.ledger.transaction() as connection:
+            async with self.context.ledger.transaction() as connection:
                 ours = await submissions.ours(connection, told)
         seen = [
             _Seen(event=event, key=key, is_ours=place in ours)
@@ -124,11 +126,11 @@ class Puller:
         ]
         await self.publisher.publish(
             [
-                self.tools.topic_messages.event(one.event, one.key, at)
+                self.context.topic_messages.event(one.event, one.key, at)
                 for one in seen
                 if not one.is_ours
             ]
-            + [self.tools.topic_messages.unkeyed(event, at) for event, key in read if key is None]
+            + [self.context.topic_messages.unkeyed(event, at) for event, key in read if key is None]
         )
         return seen
 
@@ -142,8 +144,8 @@ class Puller:
         *,
         is_end: bool = False,
     ) -> None:
-        now = self.tools.clock()
-        async with self.tools.ledger.transaction() as connection:
+        now = self.context.clock()
+        async with self.context.ledger.transaction() as connection:
             values = {
                 "brand_code": brand.brand_code,
                 "stream": str(stream),
@@ -158,7 +160,7 @@ class Puller:
                     f"another process pulled {stream} of {brand.brand_code}"
                 )
             entries = await lock(connection, (str(one.key) for one in seen))
-            changes = UnitOfWork(self.tools.topic_messages, now=now)
+            changes = UnitOfWork(self.context.topic_messages, now=now)
             for one in seen:
                 statement = observation_of(one.event, one.key)
                 changes.note(_observation(one, stream, now))
@@ -169,7 +171,7 @@ class Puller:
                 entry = before_entry or first_row(one.key, brand.customer_id, now)
                 heard = apply.observed(entry, statement)
                 ruled = ruling.rule_row(
-                    heard, brand, now, calendar=self.tools.ledger.calendar, observing=True
+                    heard, brand, now, calendar=self.context.ledger.calendar, observing=True
                 )
                 entries[key] = changes.rule(before_entry, ruled)
             await changes.write(connection)

@@ -26,7 +26,7 @@ from izin.iys.wire_format.push import parse_push
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.outbound.context import Tools
+from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import LedgerUnavailableError, StreamUnavailableError
@@ -139,7 +139,7 @@ class PushRegistrar:
     What İYS refuses a person mends; to ask for it again and again would count against our address.
     """
 
-    tools: Tools
+    context: OutboundContext
     directory: BrandDirectory
     url: str
     credentials: Credentials
@@ -155,7 +155,7 @@ class PushRegistrar:
     async def look(self) -> None:
         """Register every brand whose turn it is."""
         for brand in await self.directory.refresh():
-            now = self.tools.clock()
+            now = self.context.clock()
             if not self._is_ours(brand) or now < self._not_before.get(brand.brand_code, now):
                 continue
             try:
@@ -168,7 +168,7 @@ class PushRegistrar:
                 self._not_before[brand.brand_code] = _FOREVER
 
     def _is_ours(self, brand: Brand) -> bool:
-        lease_owner = self.tools.lease_owner
+        lease_owner = self.context.lease_owner
         return (
             brand.status == "active"
             and brand.is_served_by(lease_owner.account, lease_owner.address)
@@ -179,12 +179,12 @@ class PushRegistrar:
         """Register every channel of the brand that does not stand yet; raises CallError."""
         standing = {
             Channel(one.type)
-            for one in await self.tools.client.push_registrations(brand.path)
+            for one in await self.context.client.push_registrations(brand.path)
             if one.url == self.url and one.type in set(Channel) and stands(one.status)
         }
         missing = [channel for channel in Channel if channel not in standing]
         if missing:
-            await self.tools.client.register_push(
+            await self.context.client.register_push(
                 brand.path,
                 [
                     PushConnection(

@@ -12,7 +12,7 @@ from izin.iys.errors import CallError
 from izin.iys.wire_format.account import SubscriptionStatus
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands
-from izin.sinks.outbound.context import Tools
+from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.record.brand import Brand
 
 EVERY = timedelta(days=1)
@@ -29,11 +29,11 @@ _log = get_logger(__name__)
 class SubscriptionMonitor:
     """Asks for subscriptions and keeps what İYS shows of them."""
 
-    tools: Tools
+    context: OutboundContext
 
     async def run(self) -> None:
         """Ask until cancelled; one process of an account at a time does."""
-        async with self.tools.ledger.sole(self.tools.lease_owner.sole("survey")):
+        async with self.context.ledger.sole(self.context.lease_owner.sole("survey")):
             while True:
                 await self.survey()
                 await asyncio.sleep(_AGAIN.total_seconds())
@@ -43,16 +43,18 @@ class SubscriptionMonitor:
         the provider's İYS code.
         """
         failed = {}
-        before = self.tools.clock() - every
-        for iys_code in await brands.providers(self.tools.ledger, self.tools.lease_owner, before):
+        before = self.context.clock() - every
+        for iys_code in await brands.providers(
+            self.context.ledger, self.context.lease_owner, before
+        ):
             try:
-                found = await self.tools.client.subscription(iys_code)
+                found = await self.context.client.subscription(iys_code)
             except CallError as error:
                 _log.warning("no subscription", iys_code=iys_code, error=str(error))
                 failed[iys_code] = str(error)
                 continue
-            now = self.tools.clock()
-            for brand in await brands.subscribed(self.tools.ledger, iys_code, found, now=now):
+            now = self.context.clock()
+            for brand in await brands.subscribed(self.context.ledger, iys_code, found, now=now):
                 for what in warnings_of(brand, now):
                     _log.critical("subscription", brand=brand.brand_code, what=what)
         return failed

@@ -257,4 +257,4 @@ async def test_credentials_that_iys_does_not_take_stop_every_brand(house: House)
         (BRAND + 1, "account"),
     ]
     assert (await house.entry()).state == "retryable"
-    assert house.tools.client.circuit_state("add") in {CircuitState.CLOSED, CircuitState.OPEN}
+    assert house.context.client.circuit_state("add") in {CircuitState.CLOSED, CircuitState.OPEN}

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.database
 
 def as_told_by(house: House, account: str, address: str) -> None:
     """Have the house's sinks be those of an account, behind an address."""
-    lease_owner = replace(house.tools.lease_owner, account=account, address=address)
-    house.tools = replace(house.tools, lease_owner=lease_owner)
+    lease_owner = replace(house.context.lease_owner, account=account, address=address)
+    house.context = replace(house.context, lease_owner=lease_owner)
 
 
 @pytest.mark.parametrize(("account", "address"), [("bob", None), (None, "192.0.2.2")])
@@ -73,7 +73,7 @@ async def test_an_account_and_an_address_stay_until_they_are_named_anew(house: H
 
 async def test_the_subscription_is_asked_once_a_day_and_kept(house: House):
     """What İYS shows stands in the registry, with the instant of asking."""
-    surveyor = SubscriptionMonitor(tools=house.tools)
+    surveyor = SubscriptionMonitor(context=house.context)
     assert await surveyor.survey() == {}
     assert await surveyor.survey() == {}
     assert house.twin.calls("subscription") == 1
@@ -91,7 +91,7 @@ async def test_the_subscription_is_asked_once_a_day_and_kept(house: House):
 async def test_a_subscription_that_cannot_be_had_is_asked_for_again(house: House):
     """İYS's failure is told, and what was known stays."""
     house.twin.weather("subscription", status=500, code="H015")
-    surveyor = SubscriptionMonitor(tools=house.tools)
+    surveyor = SubscriptionMonitor(context=house.context)
     assert list(await surveyor.survey()) == [IYS_CODE]
     assert await surveyor.survey() == {}
     (brand,) = await brands.every(house.ledger)
@@ -103,7 +103,7 @@ async def test_push_is_registered_by_who_tells_the_brand_and_a_refusal_waits(hou
     as_told_by(house, "ada", "")
     await house.brand(replace(ACTIVE, account="bob"))
     registrar = PushRegistrar(
-        tools=house.tools,
+        context=house.context,
         directory=BrandDirectory(house.ledger),
         url="http://127.0.0.1:1/iys/push",
         credentials=Credentials(username="iys", password=SecretStr("fake")),

@@ -88,7 +88,7 @@ async def test_only_a_person_lifts_what_a_person_said(house: House):
     for reason in (None, brands.QUOTA_SPENT):
         await brands.requeue(
             house.ledger,
-            house.tools.topic_messages,
+            house.context.topic_messages,
             BRAND,
             by="ada",
             now=house.clock(),

@@ -12,7 +12,7 @@ from izin.sinks.inbound.push import Credentials, stands
 from izin.sinks.ledger.db.migrate import migrations
 from izin.sinks.ledger.db.notifications import BULK, Notifications
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.outbound.loops import every, lane
+from izin.sinks.outbound.loops import run_every, run_on_notification
 from izin.sinks.record.errors import LedgerUnavailableError
 
 CREDENTIALS = Credentials(username="iys", password=SecretStr("fake-password"))
@@ -77,7 +77,9 @@ async def test_a_lane_begins_anew_after_what_time_heals():
         return True
 
     async with asyncio.timeout(5):
-        await lane("x", step, bells=Notifications(), bell=BULK, interval=SOON, stopping=stopping)
+        await run_on_notification(
+            "x", step, notifications=Notifications(), channel=BULK, interval=SOON, stopping=stopping
+        )
     assert len(tries) == 2
 
 
@@ -88,7 +90,7 @@ async def test_a_lane_ends_with_a_fault_of_ours():
         raise OurError("a bug")
 
     with pytest.raises(OurError, match="a bug"):
-        await every("x", step, interval=SOON, stopping=asyncio.Event())
+        await run_every("x", step, interval=SOON, stopping=asyncio.Event())
 
 
 @pytest.mark.parametrize(
