@@ -1,13 +1,12 @@
-"""Both of İYS's streams, pulled page by page: what citizens did (IYS) and what providers wrote
-(HS).
+"""Pull both of İYS's streams page by page: IYS has what citizens did, HS what providers wrote.
 
-What İYS originated is published, and acknowledged, before the cursor moves: a crash between
-repeats a page and loses none. The cursor moves in the transaction of the rows it brought. An HS
-movement that we told ourselves only verifies; one that we did not is a foreign writer's (the
-portal, another integrator) and is published, too.
+Movements are published and acknowledged before the cursor advances, so that a crash repeats a page
+and loses none. The cursor advances in the transaction of the rows of its page. An HS movement that
+results from a submission of ours only verifies it; one of another writer (İYS's portal, another
+integrator) is published too.
 
-İYS shows seven days. What a stream that was not read for longer held before, only questions tell:
-every consent of the brand that stands at İYS is asked about anew (reference 2.7).
+İYS shows seven days. After a longer gap the movements before it cannot be pulled: the status of
+every consent of the brand that is registered at İYS is queried instead (reference 2.7).
 """
 
 from collections.abc import Sequence
@@ -36,8 +35,8 @@ _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
-    """A movement as we read it."""
+class _ReadMovement:
+    """A movement, read."""
 
     event: ConsentEvent
     key: ConsentKey
@@ -53,7 +52,7 @@ class Puller:
     interval: timedelta
 
     async def pull(self) -> bool:
-        """Pull whatever is due; return whether any page came."""
+        """Pull every stream that is due; return whether there was any page."""
         came = False
         for brand in await brands.every(self.context.ledger):
             lease_owner = self.context.lease_owner
@@ -66,7 +65,7 @@ class Puller:
         return came
 
     async def pull_stream(self, brand: Brand, stream: Stream, *, force: bool = False) -> bool:
-        """Pull a brand's stream to its end, if that is due; return whether any page came."""
+        """Pull a brand's stream to its end, if that is due; return whether there was any page."""
         came = False
         while True:
             now = self.context.clock()
@@ -86,42 +85,43 @@ class Puller:
             except CallError as error:
                 _log.warning("pull failed", **where, error=str(error))
                 if not error.is_transient:
-                    # Asked again and again it would only count against our address.
-                    await self._keep(brand, stream, row["after"], row["after"], [])
+                    # Wait for the interval: each failed call counts against our address.
+                    await self._store(brand, stream, row["after"], row["after"], [])
                 return came
             if page is None or not page.movements:
                 last_pulled_at = row["last_pulled_at"]
                 if last_pulled_at is not None and now - last_pulled_at > stream_progress.WINDOW:
-                    _log.critical("iys was not heard for longer than it shows", **where)
+                    _log.critical("stream gap exceeded what iys shows", **where)
                     await stream_progress.query_again(
                         self.context.ledger, brand.brand_code, now=now
                     )
-                await self._keep(brand, stream, row["after"], row["after"], [], is_end=True)
+                await self._store(brand, stream, row["after"], row["after"], [], is_end=True)
                 return came
             seen = await self._publish(brand, stream, page)
-            # A cursor that stays where it was would give this page for ever, without a rest.
+            # A cursor that does not advance would return this page for ever.
             is_end = page.after == row["after"]
-            await self._keep(brand, stream, row["after"], page.after, seen, is_end=is_end)
+            await self._store(brand, stream, row["after"], page.after, seen, is_end=is_end)
             came = True
             if is_end:
                 return came
 
-    async def _publish(self, brand: Brand, stream: Stream, page: MovementPage) -> list[_Seen]:
+    async def _publish(
+        self, brand: Brand, stream: Stream, page: MovementPage
+    ) -> list[_ReadMovement]:
         at = self.context.clock()
         events = [event_of(one, brand, stream, path="pull", at=at) for one in page.movements]
         read = [(event, key_of(event)) for event in events]
         keyed = [(event, key) for event, key in read if key is not None]
         if len(keyed) < len(read):
-            # The order stage dead-letters them with an alarm; they must not be lost on the way
-            # there.
-            _log.error("movements with unreadable keys", count=len(read) - len(keyed))
+            # Published all the same: the order stage dead-letters them with an alert.
+            _log.error("movements with unreadable keys found", count=len(read) - len(keyed))
         ours: frozenset[int] = frozenset()
         if stream is Stream.HS:
-            told = [(str(key), event.status, event.consent_date) for event, key in keyed]
+            written = [(str(key), event.status, event.consent_date) for event, key in keyed]
             async with self.context.ledger.transaction() as connection:
-                ours = await submissions.ours(connection, told)
+                ours = await submissions.ours(connection, written)
         seen = [
-            _Seen(event=event, key=key, is_ours=place in ours)
+            _ReadMovement(event=event, key=key, is_ours=place in ours)
             for place, (event, key) in enumerate(keyed)
         ]
         await self.publisher.publish(
@@ -134,13 +134,13 @@ class Puller:
         )
         return seen
 
-    async def _keep(  # noqa: PLR0913 - what came, from where to where
+    async def _store(  # noqa: PLR0913 - a page and the cursors around it
         self,
         brand: Brand,
         stream: Stream,
         before: str | None,
         after: str | None,
-        seen: Sequence[_Seen],
+        seen: Sequence[_ReadMovement],
         *,
         is_end: bool = False,
     ) -> None:
@@ -169,15 +169,15 @@ class Puller:
                 key = str(one.key)
                 before_entry = entries.get(key)
                 entry = before_entry or first_row(one.key, brand.customer_id, now)
-                heard = apply.observed(entry, statement)
+                observed = apply.observed(entry, statement)
                 ruled = ruling.rule_row(
-                    heard, brand, now, calendar=self.context.ledger.calendar, observing=True
+                    observed, brand, now, calendar=self.context.ledger.calendar, observing=True
                 )
                 entries[key] = changes.rule(before_entry, ruled)
             await changes.write(connection)
 
 
-def _observation(one: _Seen, stream: Stream, now: datetime) -> Movement:
+def _observation(one: _ReadMovement, stream: Stream, now: datetime) -> Movement:
     event = one.event
     return Movement(
         kind="observation",

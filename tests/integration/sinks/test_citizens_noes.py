@@ -178,7 +178,7 @@ async def test_a_no_behind_a_gap_that_pull_cannot_close_is_not_passed_over_in_si
         await house.querier.query_due()
     watch = DeadlineMonitor(ledger=house.ledger, clock=house.clock, interval=timedelta(minutes=1))
     entry = await house.entry()
-    assert entry.may_send is False or await watch.look()
+    assert entry.may_send is False or await watch.check()
 
 
 async def test_a_stream_that_cannot_be_pulled_rings(house: House):
@@ -190,7 +190,7 @@ async def test_a_stream_that_cannot_be_pulled_rings(house: House):
     for _ in range(7):
         house.passes(timedelta(days=1))
         await pull(house)
-    assert await watch.look()
+    assert await watch.check()
 
 
 async def test_an_old_yes_that_another_writer_uploads_late_does_not_undo_our_no(house: House):

@@ -94,4 +94,4 @@ async def test_an_opt_out_that_waits_for_its_rescue_rings(house: House):
     assert (entry.state, entry.action) == ("refused", "rescue")
     house.passes(timedelta(days=10))
     watch = DeadlineMonitor(ledger=house.ledger, clock=house.clock, interval=timedelta(minutes=1))
-    assert await watch.look()
+    assert await watch.check()

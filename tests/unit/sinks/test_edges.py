@@ -8,7 +8,8 @@ import pytest
 from pydantic import SecretStr
 
 from izin.consent.errors import OurError
-from izin.sinks.inbound.push import Credentials, stands
+from izin.sinks.inbound.push import Credentials
+from izin.sinks.inbound.push_registration import is_registered
 from izin.sinks.ledger.db.migrate import migrations
 from izin.sinks.ledger.db.notifications import BULK, Notifications
 from izin.sinks.ledger.db.queries import statements
@@ -41,9 +42,9 @@ def test_iys_is_let_in_and_its_password_is_not_shown():
 
 def test_only_a_made_connection_stands():
     """İYS's two sentences differ by one syllable."""
-    assert stands("Bağlantı Oluşturuldu")
-    assert not stands("Bağlantı Oluşturulamadı")
-    assert not stands(None)
+    assert is_registered("Bağlantı Oluşturuldu")
+    assert not is_registered("Bağlantı Oluşturulamadı")
+    assert not is_registered(None)
 
 
 async def test_a_bell_between_looking_and_waiting_is_not_lost():
