@@ -30,7 +30,7 @@ from izin.runtime.task_cancellation import cancel_all
 from izin.schemas.codec import Codec
 from izin.sinks import server
 from izin.sinks.inbound.pull import Puller
-from izin.sinks.inbound.push import BrandCache, Credentials, PushReceiver
+from izin.sinks.inbound.push import BrandCache, Credentials, PushReceiver, push_credentials
 from izin.sinks.inbound.push_registration import PushRegistrar
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ingest.sequence_tracker import SequenceTracker
@@ -68,13 +68,6 @@ class LeaseTooShortError(OurError):
         )
 
 
-class NoPushCredentialsError(OurError):
-    """A push address is set without the credentials that İYS needs there."""
-
-    def __init__(self) -> None:
-        super().__init__("IZIN_PUSH_URL is set: set IZIN_PUSH_USERNAME and IZIN_PUSH_PASSWORD too")
-
-
 def run(
     kafka: KafkaSettings,
     ledger_settings: LedgerSettings,
@@ -105,11 +98,12 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
     stopping: asyncio.Event,
 ) -> None:
     """Run a sink worker until ``stopping`` is set."""
-    credentials = _credentials(sink)
+    credentials = push_credentials(sink)
     metrics = Metrics()
     async with AsyncExitStack() as stack:
-        owner = secrets.randbelow(2**31 - 1) + 1
-        ledger = await stack.enter_async_context(Ledger(ledger_settings, owner=owner))
+        ledger = await stack.enter_async_context(
+            Ledger(ledger_settings, owner=secrets.randbelow(2**31 - 1) + 1)
+        )
         pacer = LedgerPacer(
             ledger,
             Pace(rate=iys.requests_per_second),
@@ -117,7 +111,8 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
             counted=metrics.called,
         )
         await pacer.begin()
-        auth = TokenAuth(iys, _token_store(ledger, iys))
+        tokens = LedgerTokenStore(ledger=ledger, account=iys.username, address=iys.egress_address)
+        auth = TokenAuth(iys, tokens)
         context = OutboundContext(
             ledger=ledger,
             client=await stack.enter_async_context(IysClient(iys, auth=auth, pacer=pacer)),
@@ -167,27 +162,21 @@ def _http_server(parts: _Parts) -> uvicorn.Server:
         count=parts.metrics.pushed.inc,
     )
     rate = records_per_second(parts.iys.requests_per_second, batch_size=parts.sink.batch_size)
-    topics = parts.kafka.topics
-    return server.server(
-        parts.sink,
-        server.app(
-            parts.context.ledger,
-            parts.metrics,
-            receiver,
-            topics,
-            clock=now,
-            records_per_second=rate,
-        ),
+    ledger, topics = parts.context.ledger, parts.kafka.topics
+    application = server.app(
+        ledger, parts.metrics, receiver, topics, clock=now, records_per_second=rate
     )
+    return server.server(parts.sink, application)
 
 
-def _background_work(parts: _Parts) -> dict[str, Callable[[], Awaitable[None]]]:
-    """Return what runs beside the outbound loops, by name."""
+def _background(parts: _Parts, alive: asyncio.Event) -> dict[str, Callable[[], Awaitable[None]]]:
+    """Return what runs beside the outbound loops, by name; it sets ``alive``."""
     kafka, sink, codec, context = parts.kafka, parts.sink, parts.codec, parts.context
     ledger, topic_messages = context.ledger, context.topic_messages
     puller = Puller(context=context, publisher=parts.publisher, interval=sink.pull_interval)
     work: dict[str, Callable[[], Awaitable[None]]] = {
         "listen": lambda: parts.notifications.listen(ledger),
+        "live": lambda: ledger.live(alive),
         "ingest": Ingester(
             ledger=ledger,
             topic_messages=topic_messages,
@@ -221,7 +210,7 @@ def _background_work(parts: _Parts) -> dict[str, Callable[[], Awaitable[None]]]:
         ).run,
         "subscriptions": SubscriptionMonitor(context=context).run,
         "deadlines": DeadlineMonitor(ledger=ledger, clock=now, interval=_DEADLINE_INTERVAL).run,
-        "pull": lambda: _pull(puller, sink),
+        "pull": lambda: puller.run(sink.poll_interval),
     }
     if sink.push_url is not None and parts.credentials is not None:
         work["push registration"] = PushRegistrar(
@@ -237,10 +226,9 @@ def _background_work(parts: _Parts) -> dict[str, Callable[[], Awaitable[None]]]:
 async def _run(parts: _Parts, stopping: asyncio.Event) -> None:
     """Run every loop and the HTTP server until ``stopping`` is set, then drain and release."""
     ledger, alive = parts.context.ledger, asyncio.Event()
-    work_by_name = {"live": lambda: ledger.live(alive), **_background_work(parts)}
     background = [
         asyncio.create_task(keep_running(name, work), name=name)
-        for name, work in work_by_name.items()
+        for name, work in _background(parts, alive).items()
     ]
     # Submissions made before others see that this process is alive would be recovered by them.
     await _first(alive, stopping)
@@ -252,27 +240,17 @@ async def _run(parts: _Parts, stopping: asyncio.Event) -> None:
     ]
     http_server = _http_server(parts)
     http = asyncio.create_task(http_server.serve(), name="http")
-    host, port = parts.sink.host, parts.sink.port
-    _log.info("sink worker ready", host=host, port=port, process=os.getpid())
+    _log.info("sink worker ready", host=parts.sink.host, port=parts.sink.port, process=os.getpid())
     try:
         await _until(stopping, [*background, *outbound, http])
     finally:
         stopping.set()
         http_server.should_exit = True
-        await _drain(outbound, background, http)
+        await _drain([*outbound, http], background)
         with contextlib.suppress(LedgerUnavailableError):
             await parts.context.pacer.flush()
             async with ledger.transaction() as connection:
                 await submissions.release(connection, owner=ledger.owner, now=now())
-
-
-async def _pull(puller: Puller, sink: SinkSettings) -> None:
-    """Pull until cancelled, in one process of an account and address at a time."""
-    rest = min(sink.pull_interval, max(sink.poll_interval, sink.pull_interval / 10))
-    async with puller.context.ledger.sole(puller.context.lease_owner.sole("pull")):
-        while True:
-            await puller.pull()
-            await asyncio.sleep(rest.total_seconds())
 
 
 async def _until(stopping: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
@@ -294,20 +272,12 @@ async def _first(*events: asyncio.Event) -> None:
         wait.cancel()
 
 
-async def _drain(
-    outbound: list[asyncio.Task[None]],
-    background: list[asyncio.Task[None]],
-    http: asyncio.Task[None],
-) -> None:
-    """Let running calls end within ``_DRAIN`` seconds, then cancel everything."""
+async def _drain(ending: list[asyncio.Task[None]], background: list[asyncio.Task[None]]) -> None:
+    """Cancel ``background``; let ``ending`` finish within ``_DRAIN`` seconds, then cancel it."""
     for task in background:
         task.cancel()
-    await asyncio.wait([*outbound, http], timeout=_DRAIN)
-    await cancel_all([*outbound, *background, http])
-
-
-def _token_store(ledger: Ledger, iys: IysSettings) -> LedgerTokenStore:
-    return LedgerTokenStore(ledger=ledger, account=iys.username, address=iys.egress_address)
+    await asyncio.wait(ending, timeout=_DRAIN)
+    await cancel_all([*ending, *background])
 
 
 def _lease_owner(owner: str, iys: IysSettings, sink: SinkSettings) -> LeaseOwner:
@@ -320,14 +290,6 @@ def _lease_owner(owner: str, iys: IysSettings, sink: SinkSettings) -> LeaseOwner
         account=iys.username,
         address=iys.egress_address,
     )
-
-
-def _credentials(sink: SinkSettings) -> Credentials | None:
-    if sink.push_username is None or sink.push_password is None:
-        if sink.push_url is not None:
-            raise NoPushCredentialsError
-        return None
-    return Credentials(username=sink.push_username, password=sink.push_password)
 
 
 def now() -> datetime:

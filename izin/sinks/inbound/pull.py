@@ -9,6 +9,7 @@ integrator) is published too.
 every consent of the brand that is registered at İYS is queried instead (reference 2.7).
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -50,6 +51,14 @@ class Puller:
     context: OutboundContext
     publisher: Publisher
     interval: timedelta
+
+    async def run(self, poll_interval: timedelta) -> None:
+        """Pull until cancelled, in one process of an account and address at a time."""
+        rest = min(self.interval, max(poll_interval, self.interval / 10))
+        async with self.context.ledger.sole(self.context.lease_owner.sole("pull")):
+            while True:
+                await self.pull()
+                await asyncio.sleep(rest.total_seconds())
 
     async def pull(self) -> bool:
         """Pull every stream that is due; return whether there was any page."""

@@ -18,10 +18,12 @@ from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from izin.consent.errors import OurError
 from izin.iys.errors import UnreadableError
-from izin.iys.wire_format.consents import IysMovement, Stream
+from izin.iys.wire_format.consents import Stream
 from izin.iys.wire_format.push import parse_push
 from izin.runtime.observe import get_logger
+from izin.runtime.settings import SinkSettings
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.publish.publisher import Publisher
@@ -46,6 +48,22 @@ class Credentials:
         """Return whether an ``Authorization`` header has these credentials, in constant time."""
         expected = f"{self.username}:{self.password.get_secret_value()}".encode()
         return hmac.compare_digest(_basic(header), expected)
+
+
+class NoPushCredentialsError(OurError):
+    """A push address is set without the credentials that İYS needs there."""
+
+    def __init__(self) -> None:
+        super().__init__("IZIN_PUSH_URL is set: set IZIN_PUSH_USERNAME and IZIN_PUSH_PASSWORD too")
+
+
+def push_credentials(sink: SinkSettings) -> Credentials | None:
+    """Return the credentials of the settings, if they have any; raises NoPushCredentialsError."""
+    if sink.push_username is not None and sink.push_password is not None:
+        return Credentials(username=sink.push_username, password=sink.push_password)
+    if sink.push_url is not None:
+        raise NoPushCredentialsError
+    return None
 
 
 class BrandCache:
@@ -99,7 +117,8 @@ class PushReceiver:
         try:
             messages = []
             for place, movement in enumerate(push.movements):
-                brand = await self._brand_of(movement)
+                code = movement.brand_code
+                brand = None if code is None else await self.brands.find(code)
                 if brand is None:
                     problem = f"list[{place}].brandCode: no brand of ours"
                     return JSONResponse({"error": problem}, HTTPStatus.BAD_REQUEST)
@@ -116,11 +135,6 @@ class PushReceiver:
             return JSONResponse({"error": "try again"}, HTTPStatus.SERVICE_UNAVAILABLE)
         self.count(len(push.movements))
         return JSONResponse({"status": "ok"})
-
-    async def _brand_of(self, movement: IysMovement) -> Brand | None:
-        if movement.brand_code is None:
-            return None
-        return await self.brands.find(movement.brand_code)
 
 
 def _basic(header: str | None) -> bytes:

@@ -59,10 +59,10 @@ class DeadlineMonitor:
     async def check(self) -> tuple[Alert, ...]:
         """Check once; log the new alerts and return them."""
         now = self.clock()
-        found = await deadlines.margins(self.ledger, now=now)
+        margins = await deadlines.margins(self.ledger, now=now)
         suspended = await deadlines.suspended_opt_outs(self.ledger)
         stale = [one for one in await stream_progress.heard(self.ledger) if one.is_stale(now)]
-        alerts = tuple(self._new_alerts([*_stages(found), *_suspended(suspended), *_stale(stale)]))
+        alerts = tuple(self._new_alerts(_alerts(margins, suspended, stale)))
         for one in alerts:
             if one.stage == STALE:
                 _log.critical(
@@ -106,35 +106,33 @@ class DeadlineMonitor:
         self._alerted = now
 
 
-def _stages(found: Iterable[Margin]) -> Iterator[Alert]:
-    for one in found:
+def _alerts(
+    margins: Iterable[Margin],
+    suspended: Iterable[SuspendedOptOuts],
+    stale: Iterable[StreamProgress],
+) -> Iterator[Alert]:
+    for margin in margins:
         for stage in STAGES:
             yield Alert(
-                brand_code=one.brand_code,
-                channel=one.channel,
-                status=one.status,
+                brand_code=margin.brand_code,
+                channel=margin.channel,
+                status=margin.status,
                 stage=stage,
-                keys=getattr(one, stage),
+                keys=getattr(margin, stage),
             )
-
-
-def _stale(found: Iterable[StreamProgress]) -> Iterator[Alert]:
-    for one in found:
+    for opt_outs in suspended:
         yield Alert(
-            brand_code=one.brand_code,
-            channel=one.stream,
+            brand_code=opt_outs.brand_code,
+            channel=opt_outs.channel,
+            status=str(Status.RET),
+            stage=SUSPENDED,
+            keys=opt_outs.keys,
+        )
+    for progress in stale:
+        yield Alert(
+            brand_code=progress.brand_code,
+            channel=progress.stream,
             status=str(Status.RET),
             stage=STALE,
             keys=1,
-        )
-
-
-def _suspended(found: Iterable[SuspendedOptOuts]) -> Iterator[Alert]:
-    for one in found:
-        yield Alert(
-            brand_code=one.brand_code,
-            channel=one.channel,
-            status=str(Status.RET),
-            stage=SUSPENDED,
-            keys=one.keys,
         )

@@ -181,7 +181,7 @@ class SubmissionRecovery:
     async def _split_off(self, submission: Submission, wanted: Sequence[Item]) -> Submission:
         """Move what is still desired to a submission of its own, each item byte for byte."""
         now = self.context.clock()
-        said = submission.said
+        bodies = submission.said
         async with self.context.ledger.transaction() as connection:
             changes = UnitOfWork(self.context.topic_messages, now=now)
             await submissions.withdraw(connection, submission, wanted, now=now)
@@ -190,7 +190,7 @@ class SubmissionRecovery:
                 changes,
                 submission.brand,
                 wanted,
-                [said[item.place] for item in wanted],
+                [bodies[item.place] for item in wanted],
                 kind=submission.kind,
                 lease_owner=self.context.lease_owner,
                 refusals=submission.refusals,

@@ -87,11 +87,11 @@ class Sender:
         return is_ours
 
     async def _single(self, submission: Submission) -> None:
-        (said,) = submission.said
+        (body,) = submission.said
         (item,) = submission.items
         try:
             receipt = await self.context.client.add(
-                submission.brand.path, said, permit=self._permit(submission)
+                submission.brand.path, body, permit=self._permit(submission)
             )
         except WithheldError:
             raise
@@ -209,7 +209,7 @@ class Sender:
     ) -> list[Submission]:
         """Move the items that were not at fault to submissions of their own; return these."""
         now = self.context.clock()
-        said = submission.said
+        bodies = submission.said
         async with self.context.ledger.transaction() as connection:
             changes = UnitOfWork(self.context.topic_messages, now=now)
             moved = [item for part in parts for item in part]
@@ -220,7 +220,7 @@ class Sender:
                     changes,
                     submission.brand,
                     part,
-                    [said[item.place] for item in part],
+                    [bodies[item.place] for item in part],
                     kind=BATCH,
                     lease_owner=self.context.lease_owner,
                     refusals=submission.refusals + 1,
