@@ -78,7 +78,7 @@ class SinkFixture:
             place += len(following)
             coming = asyncio.create_task(self.ingester.read(following))
             before, self.offset = self.offset, self.offset + len(reads)
-            ruled = await self.ingester.keep(_TOPIC, "bench", reads, {0: (before, self.offset)})
+            ruled = await self.ingester.store(_TOPIC, "bench", reads, {0: (before, self.offset)})
             most = most_after(ruled, len(reads))
 
     async def opt_out(self, key: str, at: datetime) -> None:

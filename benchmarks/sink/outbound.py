@@ -7,7 +7,7 @@ from benchmarks.sink.fixture import SinkFixture
 from izin.iys import IysClient
 from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.outbound.batch_results import BatchResultPoller
-from izin.sinks.outbound.context import Tools
+from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.schedule import Scheduler
 from izin.sinks.outbound.send import Sender
 from izin.sinks.outbound.status_query import StatusQuerier
@@ -24,8 +24,8 @@ def outbound_steps(
     *,
     result_delay: timedelta,
 ) -> tuple[Scheduler, BatchResultPoller]:
-    """Return the sender of batches of ``BATCH_SIZE``, and the poller that settles them."""
-    tools = Tools(
+    """Return what submits batches of ``BATCH_SIZE``, and what settles them."""
+    context = OutboundContext(
         ledger=fixture.ledger,
         client=client,
         topic_messages=fixture.topic_messages,
@@ -36,8 +36,11 @@ def outbound_steps(
         ),
         unforeseen=lambda _code: None,
     )
-    sender = Sender(tools=tools, result_delay=result_delay)
+    sender = Sender(context=context, result_delay=result_delay)
     scheduler = Scheduler(
-        tools=tools, sender=sender, querier=StatusQuerier(tools=tools), batch_size=BATCH_SIZE
+        context=context,
+        sender=sender,
+        querier=StatusQuerier(context=context),
+        batch_size=BATCH_SIZE,
     )
-    return scheduler, BatchResultPoller(tools=tools, result_delay=result_delay)
+    return scheduler, BatchResultPoller(context=context, result_delay=result_delay)

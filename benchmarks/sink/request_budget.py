@@ -18,7 +18,7 @@ from izin.iys import IysClient, Pace, TokenAuth
 from izin.runtime.settings import IysSettings
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.rate_limits import LedgerPacer
-from izin.sinks.outbound.loops import persist
+from izin.sinks.outbound.loops import keep_running
 
 _RATE = 10.0
 _LOOPS = (3, 2)
@@ -66,7 +66,8 @@ async def measure_budget_use(
         steps = [scheduler.bulk] * bulk + [poller.settle] * result
         # As the worker's loops do: after a conflict with another loop a step is tried again.
         loops = [
-            asyncio.create_task(persist("loop", partial(_until, stopping, step))) for step in steps
+            asyncio.create_task(keep_running("loop", partial(_until, stopping, step)))
+            for step in steps
         ]
         await asyncio.sleep(seconds)
         calls, throttled = _counted(simulator)

@@ -22,9 +22,8 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.notifications import Notifications
 from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.monitor.metrics import Metrics
-from izin.sinks.outbound.context import Tools
-from izin.sinks.outbound.crew import crew
-from izin.sinks.outbound.loops import persist
+from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.loops import keep_running, outbound_loops
 from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.messages import TopicMessages
 from izin.sinks.worker import now
@@ -33,14 +32,19 @@ from izin.sinks.worker import now
 async def main() -> None:
     """Submit and settle until SIGTERM."""
     iys, sink = IysSettings(), SinkSettings()
-    stopping, alive, bells, metrics = asyncio.Event(), asyncio.Event(), Notifications(), Metrics()
+    stopping, alive, notifications, metrics = (
+        asyncio.Event(),
+        asyncio.Event(),
+        Notifications(),
+        Metrics(),
+    )
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     async with Ledger(LedgerSettings(), owner=secrets.randbelow(2**31 - 1) + 1) as ledger:
         pacer = LedgerPacer(ledger, Pace(rate=iys.requests_per_second), address=iys.egress_address)
         await pacer.begin()
         store = LedgerTokenStore(ledger=ledger, account=iys.username, address=iys.egress_address)
         async with IysClient(iys, auth=TokenAuth(iys, store), pacer=pacer) as client:
-            tools = Tools(
+            context = OutboundContext(
                 ledger=ledger,
                 client=client,
                 topic_messages=TopicMessages(Codec(), Topics()),
@@ -56,13 +60,13 @@ async def main() -> None:
                 unforeseen=metrics.unforeseen,
             )
             beside = [
-                asyncio.create_task(persist("live", lambda: ledger.live(alive))),
-                asyncio.create_task(persist("listen", lambda: bells.listen(ledger))),
+                asyncio.create_task(keep_running("live", lambda: ledger.live(alive))),
+                asyncio.create_task(keep_running("listen", lambda: notifications.listen(ledger))),
             ]
             await alive.wait()
             loops = [
                 asyncio.create_task(loop, name=name)
-                for name, loop in crew(tools, iys, sink, bells, stopping)
+                for name, loop in outbound_loops(context, iys, sink, notifications, stopping)
             ]
             await asyncio.gather(*loops)
             await pacer.flush()

@@ -1,5 +1,5 @@
-"""Out: the ledger, and everything that stands between it, the topics and İYS.
+"""The sinks: the ledger in PostgreSQL, and the flows between the topics, the ledger and İYS.
 
-``worker`` puts it together; ``ledger.reads`` is what people ask, ``ledger.brands`` what they order,
-``ledger.migrate`` what a new release runs.
+``worker`` composes them. For operators, ``ledger.reads`` has the queries, ``ledger.brands`` the
+changes of brands, and ``ledger.migrate`` what a new release runs.
 """

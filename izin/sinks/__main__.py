@@ -1,4 +1,4 @@
-"""``python -m izin.sinks``: a sink worker in the foreground."""
+"""Run a sink worker in the foreground: ``python -m izin.sinks``."""
 
 from izin.runtime.observe import configure
 from izin.runtime.registry import codec

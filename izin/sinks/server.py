@@ -1,4 +1,4 @@
-"""What the sink worker serves over HTTP: its health, its metrics, and İYS's pushes."""
+"""Serve the HTTP endpoints of a sink worker: health, metrics, and İYS's pushes."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -21,16 +21,16 @@ from izin.sinks.monitor.metrics import Metrics
 from izin.sinks.record.errors import LedgerUnavailableError
 
 
-def app(  # noqa: PLR0913 - what is shown, and by which clock and pace
+def app(  # noqa: PLR0913 - what is shown, and the clock and rate for it
     ledger: Ledger,
     metrics: Metrics,
     receiver: PushReceiver,
     topics: Topics,
     *,
     clock: Callable[[], datetime],
-    pace: float,
+    records_per_second: float,
 ) -> Starlette:
-    """Return the application; ``pace`` is how many records a second İYS's limits let be told."""
+    """Return the application; ``records_per_second`` is what İYS's limits let us submit."""
 
     async def health(_: Request) -> Response:
         try:
@@ -42,7 +42,7 @@ def app(  # noqa: PLR0913 - what is shown, and by which clock and pace
     async def page(_: Request) -> Response:
         now = clock()
         backlog = await reads.backlog(ledger)
-        ahead = forecast(backlog.ready, now=now, records_per_second=pace)
+        ahead = forecast(backlog.ready, now=now, records_per_second=records_per_second)
         metrics.show(await reads.lag(ledger, now=now), ahead)
         metrics.show_suspended(backlog.suspended)
         metrics.show_deadlines(await deadlines.margins(ledger, now=now), now=now)
@@ -64,16 +64,16 @@ def app(  # noqa: PLR0913 - what is shown, and by which clock and pace
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves the signals to the worker."""
+    """A server that leaves signal handling to the worker."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
+        """Capture no signals."""
         yield
 
 
 def server(sink: SinkSettings, application: Starlette) -> uvicorn.Server:
-    """Return the server of ``application``, which serves until it is told to exit."""
+    """Return the server of ``application``, which runs until ``should_exit`` is set."""
     return _Server(
         uvicorn.Config(
             application,

@@ -1,8 +1,8 @@
-"""The sink worker: everything that stands between the topics, the ledger and İYS, in one process.
+"""Run a sink worker: all flows between the topics, the ledger and İYS, in one process.
 
 Several may run at once: leases, skipped locks and compare-and-set keep them apart, and what only
-one may do (ingest, deliver, pull) is done by one while the others wait. SIGTERM stops within five
-seconds: what is on its way to İYS may end; what does not is taken up by the next process.
+one may do (ingest, relay, pull) one does while the others wait. SIGTERM ends it within five
+seconds: running calls to İYS may complete, and another process recovers those that do not.
 """
 
 import asyncio
@@ -10,9 +10,12 @@ import contextlib
 import os
 import secrets
 import signal
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import uvicorn
 import uvloop
 
 from izin.consent.errors import OurError
@@ -27,7 +30,8 @@ from izin.runtime.task_cancellation import cancel_all
 from izin.schemas.codec import Codec
 from izin.sinks import server
 from izin.sinks.inbound.pull import Puller
-from izin.sinks.inbound.push import BrandDirectory, Credentials, PushReceiver, PushRegistrar
+from izin.sinks.inbound.push import BrandCache, Credentials, PushReceiver, push_credentials
+from izin.sinks.inbound.push_registration import PushRegistrar
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ingest.sequence_tracker import SequenceTracker
 from izin.sinks.ledger import submissions
@@ -39,9 +43,8 @@ from izin.sinks.monitor.anchors import AnchorWriter
 from izin.sinks.monitor.deadlines import DeadlineMonitor
 from izin.sinks.monitor.metrics import Metrics
 from izin.sinks.monitor.subscriptions import SubscriptionMonitor
-from izin.sinks.outbound.context import Tools
-from izin.sinks.outbound.crew import crew
-from izin.sinks.outbound.loops import persist
+from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.loops import keep_running, outbound_loops
 from izin.sinks.publish.outbox_relay import OutboxRelay
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.errors import LedgerUnavailableError
@@ -49,27 +52,20 @@ from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.messages import TopicMessages
 
 _DRAIN = 4.0
-_LOOK = timedelta(minutes=1)
-_SHARE = timedelta(milliseconds=500)
+_DEADLINE_INTERVAL = timedelta(minutes=1)
+_POLL_WAIT = timedelta(milliseconds=500)
 
 _log = get_logger(__name__)
 
 
 class LeaseTooShortError(OurError):
-    """A call to İYS could outlast the lease, and another process would tell the same again."""
+    """A call to İYS could outlast its lease, and another process would send it again."""
 
     def __init__(self, lease: timedelta, timeout: timedelta) -> None:
         super().__init__(
             f"IZIN_LEASE ({lease.total_seconds():g} s) must be at least twice IYS_TIMEOUT "
             f"({timeout.total_seconds():g} s)"
         )
-
-
-class NoPushCredentialsError(OurError):
-    """A push address is set, and no credentials İYS could sign in with there."""
-
-    def __init__(self) -> None:
-        super().__init__("IZIN_PUSH_URL is set: set IZIN_PUSH_USERNAME and IZIN_PUSH_PASSWORD too")
 
 
 def run(
@@ -79,7 +75,7 @@ def run(
     sink: SinkSettings,
     codec: Codec,
 ) -> None:
-    """Run a sink worker until SIGTERM or SIGINT; raises what is our own fault."""
+    """Run a sink worker until SIGTERM or SIGINT; raises errors that are faults of ours."""
 
     async def serve_until_stopped() -> None:
         stopping = asyncio.Event()
@@ -102,12 +98,12 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
     stopping: asyncio.Event,
 ) -> None:
     """Run a sink worker until ``stopping`` is set."""
-    credentials = _credentials(sink)
-    owner = secrets.randbelow(2**31 - 1) + 1
-    topic_messages = TopicMessages(codec, kafka.topics)
-    bells, metrics = Notifications(), Metrics()
+    credentials = push_credentials(sink)
+    metrics = Metrics()
     async with AsyncExitStack() as stack:
-        ledger = await stack.enter_async_context(Ledger(ledger_settings, owner=owner))
+        ledger = await stack.enter_async_context(
+            Ledger(ledger_settings, owner=secrets.randbelow(2**31 - 1) + 1)
+        )
         pacer = LedgerPacer(
             ledger,
             Pace(rate=iys.requests_per_second),
@@ -115,120 +111,156 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
             counted=metrics.called,
         )
         await pacer.begin()
-        auth = TokenAuth(iys, _token_store(ledger, iys))
-        client = await stack.enter_async_context(IysClient(iys, auth=auth, pacer=pacer))
-        publisher = await stack.enter_async_context(Publisher(kafka))
-        tools = Tools(
+        tokens = LedgerTokenStore(ledger=ledger, account=iys.username, address=iys.egress_address)
+        auth = TokenAuth(iys, tokens)
+        context = OutboundContext(
             ledger=ledger,
-            client=client,
-            topic_messages=topic_messages,
+            client=await stack.enter_async_context(IysClient(iys, auth=auth, pacer=pacer)),
+            topic_messages=TopicMessages(codec, kafka.topics),
             clock=now,
             pacer=pacer,
             lease_owner=_lease_owner(ledger.owner, iys, sink),
             unforeseen=metrics.unforeseen,
         )
-        directory = BrandDirectory(ledger)
-        receiver = PushReceiver(
+        parts = _Parts(
+            kafka=kafka,
+            iys=iys,
+            sink=sink,
+            codec=codec,
+            context=context,
+            publisher=await stack.enter_async_context(Publisher(kafka)),
+            brands=BrandCache(ledger),
             credentials=credentials,
-            directory=directory,
-            publisher=publisher,
+            metrics=metrics,
+        )
+        await _run(parts, stopping)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """What the loops and the HTTP server of one process share."""
+
+    kafka: KafkaSettings
+    iys: IysSettings
+    sink: SinkSettings
+    codec: Codec
+    context: OutboundContext
+    publisher: Publisher
+    brands: BrandCache
+    credentials: Credentials | None
+    metrics: Metrics
+    notifications: Notifications = field(default_factory=Notifications)
+
+
+def _http_server(parts: _Parts) -> uvicorn.Server:
+    receiver = PushReceiver(
+        credentials=parts.credentials,
+        brands=parts.brands,
+        publisher=parts.publisher,
+        topic_messages=parts.context.topic_messages,
+        clock=now,
+        count=parts.metrics.pushed.inc,
+    )
+    rate = records_per_second(parts.iys.requests_per_second, batch_size=parts.sink.batch_size)
+    ledger, topics = parts.context.ledger, parts.kafka.topics
+    application = server.app(
+        ledger, parts.metrics, receiver, topics, clock=now, records_per_second=rate
+    )
+    return server.server(parts.sink, application)
+
+
+def _background(parts: _Parts, alive: asyncio.Event) -> dict[str, Callable[[], Awaitable[None]]]:
+    """Return what runs beside the outbound loops, by name; it sets ``alive``."""
+    kafka, sink, codec, context = parts.kafka, parts.sink, parts.codec, parts.context
+    ledger, topic_messages = context.ledger, context.topic_messages
+    puller = Puller(context=context, publisher=parts.publisher, interval=sink.pull_interval)
+    work: dict[str, Callable[[], Awaitable[None]]] = {
+        "listen": lambda: parts.notifications.listen(ledger),
+        "live": lambda: ledger.live(alive),
+        "ingest": Ingester(
+            ledger=ledger,
             topic_messages=topic_messages,
+            codec=codec,
+            settings=kafka,
             clock=now,
-            counted=metrics.pushed.inc,
-        )
-        pace = records_per_second(iys.requests_per_second, batch_size=sink.batch_size)
-        http_server = server.server(
-            sink,
-            server.app(ledger, metrics, receiver, kafka.topics, clock=now, pace=pace),
-        )
-        alive = asyncio.Event()
-        works = {
-            "listen": lambda: bells.listen(ledger),
-            "live": lambda: ledger.live(alive),
-            "ingest": Ingester(
-                ledger=ledger,
-                topic_messages=topic_messages,
-                codec=codec,
-                settings=kafka,
-                clock=now,
-                wait=_SHARE,
-            ).run,
-            **{
-                f"follow {lane}": SequenceTracker(
-                    ledger=ledger, codec=codec, settings=kafka, topic=name, clock=now, wait=_SHARE
-                ).run
-                for lane, name in (
-                    ("bulk", kafka.topics.events.name),
-                    ("express", kafka.topics.express.name),
-                )
-            },
-            "deliver": OutboxRelay(
-                ledger=ledger,
-                settings=kafka,
-                notifications=bells,
-                clock=now,
-                wait=sink.poll_interval,
-            ).run,
-            "anchor": AnchorWriter(
-                ledger=ledger,
-                topic_messages=topic_messages,
-                file=sink.anchor_file,
-                clock=now,
-                interval=sink.anchor_interval,
-            ).run,
-            "survey": SubscriptionMonitor(tools=tools).run,
-            "watch": DeadlineMonitor(ledger=ledger, clock=now, interval=_LOOK).run,
-            "pull": lambda: _pull(
-                Puller(tools=tools, publisher=publisher, interval=sink.pull_interval), sink
-            ),
-        }
-        if sink.push_url is not None and credentials is not None:
-            works["register push"] = PushRegistrar(
-                tools=tools,
-                directory=directory,
-                url=sink.push_url,
-                credentials=credentials,
-                only=sink.push_brands,
+            wait=_POLL_WAIT,
+        ).run,
+        **{
+            f"sequences of {lane}": SequenceTracker(
+                ledger=ledger, codec=codec, settings=kafka, topic=name, clock=now, wait=_POLL_WAIT
             ).run
-        tasks = [
-            asyncio.create_task(persist(name, work), name=name) for name, work in works.items()
-        ]
-        # What it tells before others see that it lives, they would take up as a dead one's.
-        await _first(alive, stopping)
-        ready = [
-            asyncio.create_task(loop, name=name)
-            for name, loop in crew(tools, iys, sink, bells, stopping)
-        ]
-        http = asyncio.create_task(http_server.serve(), name="http")
-        _log.info("sink worker ready", host=sink.host, port=sink.port, process=os.getpid())
-        try:
-            await _until(stopping, [*tasks, *ready, http])
-        finally:
-            stopping.set()
-            http_server.should_exit = True
-            await _drained(ready, tasks, http)
-            with contextlib.suppress(LedgerUnavailableError):
-                await pacer.flush()
-                async with ledger.transaction() as connection:
-                    await submissions.release(connection, owner=ledger.owner, now=now())
+            for lane, name in (
+                ("bulk", kafka.topics.events.name),
+                ("express", kafka.topics.express.name),
+            )
+        },
+        "outbox": OutboxRelay(
+            ledger=ledger,
+            settings=kafka,
+            notifications=parts.notifications,
+            clock=now,
+            wait=sink.poll_interval,
+        ).run,
+        "anchors": AnchorWriter(
+            ledger=ledger,
+            topic_messages=topic_messages,
+            file=sink.anchor_file,
+            clock=now,
+            interval=sink.anchor_interval,
+        ).run,
+        "subscriptions": SubscriptionMonitor(context=context).run,
+        "deadlines": DeadlineMonitor(ledger=ledger, clock=now, interval=_DEADLINE_INTERVAL).run,
+        "pull": lambda: puller.run(sink.poll_interval),
+    }
+    if sink.push_url is not None and parts.credentials is not None:
+        work["push registration"] = PushRegistrar(
+            context=context,
+            brands=parts.brands,
+            url=sink.push_url,
+            credentials=parts.credentials,
+            only=sink.push_brands,
+        ).run
+    return work
 
 
-async def _pull(puller: Puller, sink: SinkSettings) -> None:
-    rest = min(sink.pull_interval, max(sink.poll_interval, sink.pull_interval / 10))
-    async with puller.tools.ledger.sole(puller.tools.lease_owner.sole("pull")):
-        while True:
-            await puller.pull()
-            await asyncio.sleep(rest.total_seconds())
+async def _run(parts: _Parts, stopping: asyncio.Event) -> None:
+    """Run every loop and the HTTP server until ``stopping`` is set, then drain and release."""
+    ledger, alive = parts.context.ledger, asyncio.Event()
+    background = [
+        asyncio.create_task(keep_running(name, work), name=name)
+        for name, work in _background(parts, alive).items()
+    ]
+    # Submissions made before others see that this process is alive would be recovered by them.
+    await _first(alive, stopping)
+    outbound = [
+        asyncio.create_task(loop, name=name)
+        for name, loop in outbound_loops(
+            parts.context, parts.iys, parts.sink, parts.notifications, stopping
+        )
+    ]
+    http_server = _http_server(parts)
+    http = asyncio.create_task(http_server.serve(), name="http")
+    _log.info("sink worker ready", host=parts.sink.host, port=parts.sink.port, process=os.getpid())
+    try:
+        await _until(stopping, [*background, *outbound, http])
+    finally:
+        stopping.set()
+        http_server.should_exit = True
+        await _drain([*outbound, http], background)
+        with contextlib.suppress(LedgerUnavailableError):
+            await parts.context.pacer.flush()
+            async with ledger.transaction() as connection:
+                await submissions.release(connection, owner=ledger.owner, now=now())
 
 
 async def _until(stopping: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
-    """Return when the process is to stop; raise what ended one of its works."""
-    asked = asyncio.create_task(stopping.wait(), name="stop")
-    done, _ = await asyncio.wait([asked, *tasks], return_when=asyncio.FIRST_COMPLETED)
-    asked.cancel()
-    for task in done - {asked}:
+    """Return when ``stopping`` is set or a task has ended; raise the error of such a task."""
+    stop = asyncio.create_task(stopping.wait(), name="stop")
+    done, _ = await asyncio.wait([stop, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    for task in done - {stop}:
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("stops for a fault of ours", work=task.get_name(), error=repr(error))
+            _log.error("sink worker failed", loop=task.get_name(), error=repr(error))
             raise error
 
 
@@ -240,20 +272,12 @@ async def _first(*events: asyncio.Event) -> None:
         wait.cancel()
 
 
-async def _drained(
-    ready: list[asyncio.Task[None]],
-    tasks: list[asyncio.Task[None]],
-    http: asyncio.Task[None],
-) -> None:
-    """Let what is on its way end, within the time there is; then stop everything."""
-    for task in tasks:
+async def _drain(ending: list[asyncio.Task[None]], background: list[asyncio.Task[None]]) -> None:
+    """Cancel ``background``; let ``ending`` finish within ``_DRAIN`` seconds, then cancel it."""
+    for task in background:
         task.cancel()
-    await asyncio.wait([*ready, http], timeout=_DRAIN)
-    await cancel_all([*ready, *tasks, http])
-
-
-def _token_store(ledger: Ledger, iys: IysSettings) -> LedgerTokenStore:
-    return LedgerTokenStore(ledger=ledger, account=iys.username, address=iys.egress_address)
+    await asyncio.wait(ending, timeout=_DRAIN)
+    await cancel_all([*ending, *background])
 
 
 def _lease_owner(owner: str, iys: IysSettings, sink: SinkSettings) -> LeaseOwner:
@@ -268,14 +292,6 @@ def _lease_owner(owner: str, iys: IysSettings, sink: SinkSettings) -> LeaseOwner
     )
 
 
-def _credentials(sink: SinkSettings) -> Credentials | None:
-    if sink.push_username is None or sink.push_password is None:
-        if sink.push_url is not None:
-            raise NoPushCredentialsError
-        return None
-    return Credentials(username=sink.push_username, password=sink.push_password)
-
-
 def now() -> datetime:
-    """Return the instant that it is."""
+    """Return the current instant."""
     return datetime.now(UTC)

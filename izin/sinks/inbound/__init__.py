@@ -1,1 +1,1 @@
-"""From İYS to the topics and the ledger: push and pull."""
+"""Flow from İYS to the topics and the ledger: push and pull."""

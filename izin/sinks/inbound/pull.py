@@ -1,15 +1,15 @@
-"""Both of İYS's streams, pulled page by page: what citizens did (IYS) and what providers wrote
-(HS).
+"""Pull both of İYS's streams page by page: IYS has what citizens did, HS what providers wrote.
 
-What İYS originated is published, and acknowledged, before the cursor moves: a crash between
-repeats a page and loses none. The cursor moves in the transaction of the rows it brought. An HS
-movement that we told ourselves only verifies; one that we did not is a foreign writer's (the
-portal, another integrator) and is published, too.
+Movements are published and acknowledged before the cursor advances, so that a crash repeats a page
+and loses none. The cursor advances in the transaction of the rows of its page. An HS movement that
+results from a submission of ours only verifies it; one of another writer (İYS's portal, another
+integrator) is published too.
 
-İYS shows seven days. What a stream that was not read for longer held before, only questions tell:
-every consent of the brand that stands at İYS is asked about anew (reference 2.7).
+İYS shows seven days. After a longer gap the movements before it cannot be pulled: the status of
+every consent of the brand that is registered at İYS is queried instead (reference 2.7).
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,7 +22,7 @@ from izin.sinks.ledger import brands, stream_progress, submissions
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
-from izin.sinks.outbound.context import Tools
+from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.brand import Brand
@@ -36,8 +36,8 @@ _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
-    """A movement as we read it."""
+class _ReadMovement:
+    """A movement, read."""
 
     event: ConsentEvent
     key: ConsentKey
@@ -48,15 +48,23 @@ class _Seen:
 class Puller:
     """Pulls the streams of every brand."""
 
-    tools: Tools
+    context: OutboundContext
     publisher: Publisher
     interval: timedelta
 
+    async def run(self, poll_interval: timedelta) -> None:
+        """Pull until cancelled, in one process of an account and address at a time."""
+        rest = min(self.interval, max(poll_interval, self.interval / 10))
+        async with self.context.ledger.sole(self.context.lease_owner.sole("pull")):
+            while True:
+                await self.pull()
+                await asyncio.sleep(rest.total_seconds())
+
     async def pull(self) -> bool:
-        """Pull whatever is due; return whether any page came."""
+        """Pull every stream that is due; return whether there was any page."""
         came = False
-        for brand in await brands.every(self.tools.ledger):
-            lease_owner = self.tools.lease_owner
+        for brand in await brands.every(self.context.ledger):
+            lease_owner = self.context.lease_owner
             if brand.status != "active" or not brand.is_served_by(
                 lease_owner.account, lease_owner.address
             ):
@@ -66,12 +74,12 @@ class Puller:
         return came
 
     async def pull_stream(self, brand: Brand, stream: Stream, *, force: bool = False) -> bool:
-        """Pull a brand's stream to its end, if that is due; return whether any page came."""
+        """Pull a brand's stream to its end, if that is due; return whether there was any page."""
         came = False
         while True:
-            now = self.tools.clock()
+            now = self.context.clock()
             where = {"brand_code": brand.brand_code, "stream": str(stream)}
-            async with self.tools.ledger.transaction() as connection:
+            async with self.context.ledger.transaction() as connection:
                 await connection.execute(_SQL["begin"], where)
                 row = await (await connection.execute(_SQL["read"], where)).fetchone()
             if row is None:
@@ -82,68 +90,71 @@ class Puller:
             ):
                 return came
             try:
-                page = await self.tools.client.changes(brand.path, stream, row["after"])
+                page = await self.context.client.changes(brand.path, stream, row["after"])
             except CallError as error:
                 _log.warning("pull failed", **where, error=str(error))
                 if not error.is_transient:
-                    # Asked again and again it would only count against our address.
-                    await self._keep(brand, stream, row["after"], row["after"], [])
+                    # Wait for the interval: each failed call counts against our address.
+                    await self._store(brand, stream, row["after"], row["after"], [])
                 return came
             if page is None or not page.movements:
                 last_pulled_at = row["last_pulled_at"]
                 if last_pulled_at is not None and now - last_pulled_at > stream_progress.WINDOW:
-                    _log.critical("iys was not heard for longer than it shows", **where)
-                    await stream_progress.query_again(self.tools.ledger, brand.brand_code, now=now)
-                await self._keep(brand, stream, row["after"], row["after"], [], is_end=True)
+                    _log.critical("stream gap exceeded what iys shows", **where)
+                    await stream_progress.query_again(
+                        self.context.ledger, brand.brand_code, now=now
+                    )
+                await self._store(brand, stream, row["after"], row["after"], [], is_end=True)
                 return came
             seen = await self._publish(brand, stream, page)
-            # A cursor that stays where it was would give this page for ever, without a rest.
+            # A cursor that does not advance would return this page for ever.
             is_end = page.after == row["after"]
-            await self._keep(brand, stream, row["after"], page.after, seen, is_end=is_end)
+            await self._store(brand, stream, row["after"], page.after, seen, is_end=is_end)
             came = True
             if is_end:
                 return came
 
-    async def _publish(self, brand: Brand, stream: Stream, page: MovementPage) -> list[_Seen]:
-        at = self.tools.clock()
+    async def _publish(
+        self, brand: Brand, stream: Stream, page: MovementPage
+    ) -> list[_ReadMovement]:
+        at = self.context.clock()
         events = [event_of(one, brand, stream, path="pull", at=at) for one in page.movements]
         read = [(event, key_of(event)) for event in events]
         keyed = [(event, key) for event, key in read if key is not None]
         if len(keyed) < len(read):
-            # The order stage dead-letters them with an alarm; they must not be lost on the way
-            # there.
-            _log.error("movements with unreadable keys", count=len(read) - len(keyed))
+            # Published all the same: the order stage dead-letters them with an alert.
+            _log.error("movements with unreadable keys found", count=len(read) - len(keyed))
         ours: frozenset[int] = frozenset()
         if stream is Stream.HS:
-            told = [(str(key), event.status, event.consent_date) for event, key in keyed]
-            async with self.tools.ledger.transaction() as connection:
-                ours = await submissions.submitted_by_us(connection, told)
+            written = [(str(key), event.status, event.consent_date) for event, key in keyed]
+            async with self.context.ledger.transaction() as connection:
+                ours = await submissions.submitted_by_us(connection, written)
         seen = [
-            _Seen(event=event, key=key, is_ours=place in ours)
+            _ReadMovement(event=event, key=key, is_ours=place in ours)
             for place, (event, key) in enumerate(keyed)
         ]
         await self.publisher.publish(
             [
-                self.tools.topic_messages.event(one.event, one.key, at)
+                self.context.topic_messages.event(one.event, one.key, at)
                 for one in seen
                 if not one.is_ours
             ]
-            + [self.tools.topic_messages.unkeyed(event, at) for event, key in read if key is None]
+            + [self.context.topic_messages.unkeyed(event, at) for event, key in read if key is None]
         )
         return seen
 
-    async def _keep(  # noqa: PLR0913 - what came, from where to where
+    async def _store(  # noqa: PLR0913 - a page and the cursors around it
         self,
         brand: Brand,
         stream: Stream,
         before: str | None,
         after: str | None,
-        seen: Sequence[_Seen],
+        seen: Sequence[_ReadMovement],
         *,
         is_end: bool = False,
     ) -> None:
-        now = self.tools.clock()
-        async with self.tools.ledger.transaction() as connection:
+        now = self.context.clock()
+        async with self.context.ledger.transaction() as connection:
             values = {
                 "brand_code": brand.brand_code,
                 "stream": str(stream),
@@ -158,7 +169,7 @@ class Puller:
                     f"another process pulled {stream} of {brand.brand_code}"
                 )
             entries = await lock(connection, (str(one.key) for one in seen))
-            changes = UnitOfWork(self.tools.topic_messages, now=now)
+            changes = UnitOfWork(self.context.topic_messages, now=now)
             for one in seen:
                 statement = observation_of(one.event, one.key)
                 changes.add_movement(_observation(one, stream, now))
@@ -167,15 +178,15 @@ class Puller:
                 key = str(one.key)
                 before_entry = entries.get(key)
                 entry = before_entry or first_row(one.key, brand.customer_id, now)
-                heard = apply.observed(entry, statement)
+                observed = apply.observed(entry, statement)
                 ruled = ruling.rule_row(
-                    heard, brand, now, calendar=self.tools.ledger.calendar, observing=True
+                    observed, brand, now, calendar=self.context.ledger.calendar, observing=True
                 )
                 entries[key] = changes.apply(before_entry, ruled)
             await changes.write(connection)
 
 
-def _observation(one: _Seen, stream: Stream, now: datetime) -> Movement:
+def _observation(one: _ReadMovement, stream: Stream, now: datetime) -> Movement:
     event = one.event
     return Movement(
         kind="observation",

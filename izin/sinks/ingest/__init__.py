@@ -1,1 +1,1 @@
-"""From the topics into the ledger."""
+"""Flow from the topics into the ledger."""

@@ -1,30 +1,34 @@
-"""New keys by the thousand: what the rulings make of one, stamped out for all that share its voice.
+"""Build the rows of new keys in bulk: one computed example is the template of all that are like it.
 
-Of a key that nobody has spoken of, what is owed follows from what its decision shares with many
-others (its voice), and from whether its term has ended. So the rulings are asked once a voice, and
-each further row is that row with its own key, event and instants. Whatever else may follow (an
-outcome, a rescue, a question) is left to the rulings, row by row; a test holds both ways together.
+What is due for a new key follows from the fields that its decision shares with many others (the
+template key) and from its term. So the general path (``record.apply``, ``record.ruling``) runs once
+a template, and every further row is the template with its own key, event and instants. A decision
+from which more follows (an outcome, a rescue, a status query) is left to the general path;
+``tests/integration/sinks/test_both_ways.py`` holds both paths equal.
 """
 
 import struct
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from izin.consent.business_days import Calendar
 from izin.consent.lifecycle import State
 from izin.consent.model import Status
+from izin.consent.obligation import Action
 from izin.consent.terms import due_and_expiry
 from izin.schemas.fast.writer import EPOCH
-from izin.sinks.ingest.decision_reader import Cut, DecisionReader, Read, is_prompt
+from izin.sinks.ingest.decision_reader import (
+    DecisionReader,
+    IncomingDecision,
+    SimpleFields,
+    is_prompt,
+)
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.row_templates import NEW_ROW, MessageTemplate, shared_columns
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.messages import TopicMessages
-
-if TYPE_CHECKING:
-    from izin.consent.obligation import Action
 
 _MILLISECOND = timedelta(milliseconds=1)
 _size = struct.Struct(">i").pack
@@ -32,22 +36,22 @@ _packed = struct.Struct(">iq").pack
 
 
 class NewRowTemplate(NamedTuple):
-    """What new rows of one shape share."""
+    """What new rows of one template share."""
 
     columns: bytes
     message: MessageTemplate
     start: bytes
-    """How the message's value begins, before the key's fields."""
+    """The message's value before the fields of the key."""
     end: bytes
-    """What stands behind the key's fields in it."""
+    """The message's value after the fields of the key."""
 
 
-Made = tuple[bytes, bytes]
-"""A row of ``consents`` and one of the outbox, as COPY takes them."""
+NewRows = tuple[bytes, bytes]
+"""A row of ``consents`` and one of the outbox, in the format of COPY."""
 
 
-class BulkRows:
-    """Makes the rows of new keys, at one instant."""
+class NewRowBuilder:
+    """Builds the rows of new keys, at one instant."""
 
     def __init__(
         self,
@@ -59,7 +63,7 @@ class BulkRows:
         calendar: Calendar,
     ) -> None:
         self._reader = reader
-        self._announcer = topic_messages
+        self._topic_messages = topic_messages
         self._brands = brands
         self._now = now
         self._now_in_milliseconds = (now - EPOCH) // _MILLISECOND
@@ -67,78 +71,80 @@ class BulkRows:
         self._templates: dict[tuple[object, ...], NewRowTemplate | None] = {}
         self._terms: dict[tuple[int, bytes, int], tuple[bytes, bool]] = {}
         self.due_actions: set[tuple[Action, str]] = set()
-        """The duties, and of which status, that were made."""
+        """The actions that the rows built so far are due, each with the desired status."""
 
-    def make(self, read: Read) -> Made | None:
-        """Return the rows of a key that nobody has spoken of; None: the rulings must be asked."""
-        cut = read.cut
-        brand = self._brands.get(read.brand_code)
-        if cut is None or brand is None:
+    def build(self, decision: IncomingDecision) -> NewRows | None:
+        """Return the rows of a new key; None where the general path must build them."""
+        fields = decision.fields
+        brand = self._brands.get(decision.brand_code)
+        if fields is None or brand is None:
             return None
-        status = cut.template_key[2]
-        term = self._terms.get((read.brand_code, status, cut.effective))
+        status = fields.template_key[2]
+        term = self._terms.get((decision.brand_code, status, fields.effective))
         if term is None:
-            term = self._term(read.brand_code, status, cut.effective, brand)
+            term = self._term(decision.brand_code, status, fields.effective, brand)
         due, has_ended = term
-        shape = (
-            cut.template_key,
+        template_key = (
+            fields.template_key,
             has_ended,
-            is_prompt(cut),
-            cut.consent_date is None,
-            cut.effective > self._now_in_milliseconds,
+            is_prompt(fields),
+            fields.consent_date is None,
+            fields.effective > self._now_in_milliseconds,
         )
         try:
-            template = self._templates[shape]
+            template = self._templates[template_key]
         except KeyError:
-            template = self._templates[shape] = self._template(read, cut, brand)
+            template = self._templates[template_key] = self._template(decision, fields, brand)
         if template is None:
             return None
-        key, reference = read.key.encode(), cut.origin_ref
+        key, reference = decision.key.encode(), fields.origin_ref
         key = _size(len(key)) + key
         consent = (
             NEW_ROW,
             key,
-            _size(len(cut.recipient)),
-            cut.recipient,
-            _size(len(cut.event_id)),
-            cut.event_id,
+            _size(len(fields.recipient)),
+            fields.recipient,
+            _size(len(fields.event_id)),
+            fields.event_id,
             copy_format.text(reference),
-            _instant(cut.effective),
-            _instant(cut.consent_date),
-            _instant(cut.received),
-            _instant(cut.latest_onay),
-            _instant(cut.latest_ret),
+            _instant(fields.effective),
+            _instant(fields.consent_date),
+            _instant(fields.received),
+            _instant(fields.latest_onay),
+            _instant(fields.latest_ret),
             due,
             template.columns,
         )
-        value = b"".join((template.start, cut.address, template.end))
+        value = b"".join((template.start, fields.address, template.end))
         return b"".join(consent), template.message.row(key, value)
 
     def _term(self, code: int, status: bytes, effective: int, brand: Brand) -> tuple[bytes, bool]:
         """Return the columns of the terms, and whether the last of them has ended."""
         effective_at = EPOCH + effective * _MILLISECOND
-        said = Status.RET if status.startswith(_RET) else Status.ONAY
+        desired = Status.RET if status.startswith(_RET) else Status.ONAY
         due, expires = due_and_expiry(
-            effective_at, brand.clock, status=said, now=self._now, calendar=self._calendar
+            effective_at, brand.clock, status=desired, now=self._now, calendar=self._calendar
         )
         columns = copy_format.moment(due) + copy_format.moment(expires)
         has_ended = expires is not None and self._now > expires
         return self._terms.setdefault((code, status, effective), (columns, has_ended))
 
-    def _template(self, read: Read, cut: Cut, brand: Brand) -> NewRowTemplate | None:
-        """Return the template of a shape, computed from ``read``; None where more follows from it
-        than an obligation that waits to be submitted.
+    def _template(
+        self, decision: IncomingDecision, fields: SimpleFields, brand: Brand
+    ) -> NewRowTemplate | None:
+        """Return the template computed from ``decision``; None where more follows from it than an
+        obligation that waits to be submitted.
         """
         now = self._now
-        decided = apply.decided(None, self._reader.decode(read.value), now)
+        decided = apply.decided(None, self._reader.decode(decision.value), now)
         ruled = ruling.rule_row(decided, brand, now, calendar=self._calendar)
         row = ruled.row.replace(updated_at=now)
-        permission = self._announcer.permission(None, row, now)
+        permission = self._topic_messages.permission(None, row, now)
         if permission is None or ruled.rescue is not None or row.state is not State.PENDING:
             return None
         row, message = permission
         columns = shared_columns(row)
-        start, found, end = message.value.partition(cut.address)
+        start, found, end = message.value.partition(fields.address)
         if not found or columns is None:
             return None
         self.due_actions.add((row.action, row.desired_status or ""))

@@ -1,9 +1,10 @@
-"""Decisions as the topic brings them: read by the places of their fields where they are plain, else
-as values.
+"""Read decisions from the bytes of their topic: simple ones by the offsets of their fields, others
+with the codec.
 
-A decision is *plain* where its event is one of our systems', has been decided to stand, and says
-nothing that needs judging (no violation, no retailer, nothing told by İYS). Of it only the fields
-that differ from record to record are cut out; what many share, its *voice*, is known by its bytes.
+A decision is *simple* where its event comes from one of our systems and is the newest of its key,
+without violations, retailers or data of İYS. Of a simple decision only the fields that differ from
+record to record are read; the bytes of the others form a key, under which their effect is computed
+once and cached.
 """
 
 from collections.abc import Mapping
@@ -37,34 +38,37 @@ _MILLISECOND: Final = 1000
 _ATTESTED_WITHIN: Final[int] = ATTESTED_WITHIN // timedelta(milliseconds=1)
 
 TemplateKey = tuple[bytes, ...]
-"""The bytes of what many decisions share; equal voices differ only in what is cut out."""
+"""The bytes of the fields that many decisions share: those of one key differ in nothing else than
+:class:`SimpleFields`.
+"""
 
 
-class Cut(NamedTuple):
-    """What differs between plain decisions. Instants are in milliseconds since 1970."""
+class SimpleFields(NamedTuple):
+    """The fields that differ between simple decisions. Instants are milliseconds since 1970."""
 
     template_key: TemplateKey
     address: bytes
-    """Customer and key, as the Avro rows of consents and permissions begin."""
+    """Customer and key in Avro: the first fields of a Consent and of a Permission."""
     recipient: bytes
     event_id: bytes
     origin_ref: bytes | None
     effective: int
     consent_date: int | None
     received: int
-    said: int | None
-    """The consent date of the event itself."""
+    event_consent_date: int | None
+    """The consent date that the event itself carries."""
     latest_onay: int | None
     latest_ret: int | None
 
 
-def is_prompt(cut: Cut) -> bool:
-    """Whether it was told soon after it was said: with its voice, whether it is attested."""
-    return cut.said is not None and cut.received - cut.said <= _ATTESTED_WITHIN
+def is_prompt(fields: SimpleFields) -> bool:
+    """Whether the event was received soon after its consent date, as attestation requires."""
+    date = fields.event_consent_date
+    return date is not None and fields.received - date <= _ATTESTED_WITHIN
 
 
-class Read(NamedTuple):
-    """A decision with what it concerns and where its event came from."""
+class IncomingDecision(NamedTuple):
+    """A decision as its topic has it, with the key it concerns and the position of its event."""
 
     key: str
     customer_id: str
@@ -73,58 +77,58 @@ class Read(NamedTuple):
     partition: int
     offset: int
     """Of the event, in its topic and partition."""
-    occurred: int
-    """From when the event counts; microseconds since 1970."""
+    effective: int
+    """The effective instant of the event, in microseconds since 1970."""
     value: bytes
-    cut: Cut | None
-    """None: it is not plain."""
+    fields: SimpleFields | None
+    """None where the decision is not simple."""
 
 
-class _Beginning(NamedTuple):
-    """How the keys of a customer's brand, channel and recipient type begin."""
+class _KeyPrefix(NamedTuple):
+    """What the keys of a customer's brand, channel and recipient type have in common."""
 
     customer_id: str
     brand_code: int
-    key: str
+    text: str
 
 
 class DecisionReader:
-    """Reads records of decisions framed as ``codec`` frames."""
+    """Reads records of decisions in the framing of ``codec``."""
 
     def __init__(self, codec: Codec) -> None:
         schemas = {name: one.schema for name, one in contracts.current().items()}
         _check(schemas)
         self._codec = codec
         self._framed = codec.header("Decision")
-        self._kept = history_codec().header("Decision")
-        self._beginnings: dict[bytes, _Beginning] = {}
-        self._places: dict[bytes, tuple[str, int]] = {}
+        self._history_header = history_codec().header("Decision")
+        self._prefixes: dict[bytes, _KeyPrefix] = {}
+        self._partitions: dict[bytes, tuple[str, int]] = {}
 
-    def read(self, value: bytes) -> Read:
-        """Return the decision that ``value`` frames; raises UndecodableError."""
+    def read(self, value: bytes) -> IncomingDecision:
+        """Return the decision in ``value``; raises UndecodableError."""
         if value.startswith(self._framed):
             try:
-                found = self._cut(value, len(self._framed))
-            except Exception:  # noqa: BLE001  # wrong or unusual: the codec judges it
+                found = self._read_simple(value, len(self._framed))
+            except Exception:  # noqa: BLE001  # malformed or unusual: the codec decides which
                 found = None
             if found is not None:
                 return found
         return self._read(value)
 
     def decode(self, value: bytes) -> dict[str, Any]:
-        """Return the Decision that ``value`` frames; raises UndecodableError."""
+        """Return the Decision record in ``value``; raises UndecodableError."""
         return self._codec.decode("Decision", value)
 
-    def kept(self, value: bytes) -> bytes:
-        """Return the bytes in which the history keeps the decision."""
+    def history_bytes(self, value: bytes) -> bytes:
+        """Return the decision in the framing in which the history stores it."""
         if value.startswith(self._framed):
-            return self._kept + value[len(self._framed) :]
+            return self._history_header + value[len(self._framed) :]
         return history_codec().encode("Decision", self.decode(value))
 
-    def _read(self, value: bytes) -> Read:
+    def _read(self, value: bytes) -> IncomingDecision:
         decision = self.decode(value)
         consent = decision["consent"]
-        return Read(
+        return IncomingDecision(
             str(key_from_avro(consent)),
             decision["event"]["customer_id"],
             consent["brand_code"],
@@ -136,96 +140,94 @@ class DecisionReader:
             None,
         )
 
-    def _cut(self, data: bytes, start: int) -> Read | None:
+    def _read_simple(self, data: bytes, start: int) -> IncomingDecision | None:
         opted_out, at, violations, placed, effective, consent = head_offsets(data, start)
+        if data[at:violations] != _NULL:
+            return None
+        fields = _simple_fields(data, consent, data[start:opted_out])
+        if fields is None:
+            return None
+        prefix = self._prefixes.get(fields.template_key[1])
+        partition = self._partitions.get(data[violations:placed])
+        if prefix is None or partition is None:
+            return self._learn(data, fields.template_key[1], data[violations:placed])
         offset, _ = long_of(data, placed)
-        # fmt: off
-        (recipient_type, recipient, previous, effective_end, rank, event_id, source, date_end,
-         registrable, latest_end, counts, date, latest_onay, latest_ret, event,
-         ) = consent_offsets(data, consent)
-        (e_event_id, _, e_recipient, e_raw, e_source, _, e_origin, origin_ref, cause, import_id,
-         row, access, notice, evidence, said, received, end) = event_offsets(data, event)
-        # fmt: on
-        address = data[consent:recipient]
-        identity = data[rank:event_id]
-        if (
-            end != len(data)
-            or data[at:violations] != _NULL
-            or data[effective_end:rank] != _OURS
-            or data[event:e_event_id] != identity
-            or data[e_event_id:e_recipient] != address
-            or data[row:access] != _NO_RETAILER
-            or end - evidence != 1
-            or received is None
-            or identity[0] >= _A_BYTE
-            or data[recipient_type] >= _A_BYTE
-        ):
-            return None
-        reference: bytes | None = data[e_origin:origin_ref]
-        if reference == _NULL:
-            reference = None
-        elif data[e_origin + 1] < _A_BYTE:
-            reference = data[e_origin + 2 : origin_ref]
-        else:
-            return None
-        shared = data[consent:recipient_type]
-        beginning = self._beginnings.get(shared)
-        place = self._places.get(data[violations:placed])
-        if beginning is None or place is None:
-            return self._noted(data, shared, data[violations:placed])
-        name = data[recipient_type + 1 : recipient]
-        cut = Cut(
-            (
-                data[start:opted_out],
-                shared,
-                data[recipient:previous],
-                data[event_id:source],
-                data[date_end:registrable],
-                data[latest_end:event],
-                data[e_raw:e_source],
-                data[cause:import_id],
-                data[access:notice],
-            ),
-            address,
-            name,
-            identity[1:],
-            reference,
-            counts,
-            date,
-            received,
-            said,
-            latest_onay,
-            latest_ret,
-        )
-        return Read(
-            beginning.key + name.decode(),
-            beginning.customer_id,
-            beginning.brand_code,
-            place[0],
-            place[1],
+        return IncomingDecision(
+            prefix.text + fields.recipient.decode(),
+            prefix.customer_id,
+            prefix.brand_code,
+            partition[0],
+            partition[1],
             offset,
             effective * _MILLISECOND,
             data,
-            cut,
+            fields,
         )
 
-    def _noted(self, data: bytes, shared: bytes, place: bytes) -> Read | None:
-        """Note the words of a decision whose beginning or place is new, and read it again."""
+    def _learn(self, data: bytes, prefix: bytes, partition: bytes) -> IncomingDecision | None:
+        """Cache the key prefix and the partition of a decision, and read it again."""
         decision = self.decode(data)
         consent = decision["consent"]
-        key = str(key_from_avro(consent))
-        beginning = _Beginning(
-            consent["customer_id"],
-            consent["brand_code"],
-            key.removesuffix(consent["recipient"]),
-        )
-        put(self._beginnings, shared, beginning)
-        put(self._places, place, (decision["topic"], decision["partition"]))
-        return self._cut(data, len(self._framed))
+        text = str(key_from_avro(consent)).removesuffix(consent["recipient"])
+        known = _KeyPrefix(consent["customer_id"], consent["brand_code"], text)
+        put(self._prefixes, prefix, known)
+        put(self._partitions, partition, (decision["topic"], decision["partition"]))
+        return self._read_simple(data, len(self._framed))
+
+
+def _simple_fields(data: bytes, consent: int, head: bytes) -> SimpleFields | None:
+    """Return the fields of the Consent and ConsentEvent from offset ``consent`` on; None where they
+    are not simple. ``head`` is the part of the template key before them.
+    """
+    # fmt: off
+    (recipient_type, recipient, previous, effective_end, rank, event_id, source, date_end,
+     registrable, latest_end, counts, date, latest_onay, latest_ret, event,
+     ) = consent_offsets(data, consent)
+    (e_event_id, _, e_recipient, e_raw, e_source, _, e_origin, origin_ref, cause, import_id,
+     row, access, notice, evidence, event_date, received, end) = event_offsets(data, event)
+    # fmt: on
+    address = data[consent:recipient]
+    identity = data[rank:event_id]
+    if (
+        end != len(data)
+        or data[effective_end:rank] != _OURS
+        or data[event:e_event_id] != identity
+        or data[e_event_id:e_recipient] != address
+        or data[row:access] != _NO_RETAILER
+        or end - evidence != 1
+        or received is None
+        or identity[0] >= _A_BYTE
+        or data[recipient_type] >= _A_BYTE
+        or (data[e_origin] and data[e_origin + 1] >= _A_BYTE)
+    ):
+        return None
+    return SimpleFields(
+        (
+            head,
+            data[consent:recipient_type],
+            data[recipient:previous],
+            data[event_id:source],
+            data[date_end:registrable],
+            data[latest_end:event],
+            data[e_raw:e_source],
+            data[cause:import_id],
+            data[access:notice],
+        ),
+        address,
+        data[recipient_type + 1 : recipient],
+        identity[1:],
+        data[e_origin + 2 : origin_ref] if data[e_origin] else None,
+        counts,
+        date,
+        received,
+        event_date,
+        latest_onay,
+        latest_ret,
+    )
 
 
 def _check(schemas: Mapping[str, Any]) -> None:
-    """Raise ValueError where a contract no longer has the fields that are cut here, in order."""
+    """Raise ValueError where a contract no longer has the fields that are read here, in order."""
     names = {name: [field["name"] for field in schemas[name]["fields"]] for name in schemas}
     if tuple(names["Decision"]) != FIELDS:
         raise ValueError(f"the contract of Decision must have the fields {FIELDS}")
@@ -233,4 +235,4 @@ def _check(schemas: Mapping[str, Any]) -> None:
         if tuple(names[record][: len(_ADDRESS)]) != _ADDRESS:
             raise ValueError(f"the contract of {record} must begin with {_ADDRESS}")
     if tuple(names["ConsentEvent"][1 : 1 + len(_ADDRESS)]) != _ADDRESS:
-        raise ValueError(f"the contract of ConsentEvent must have {_ADDRESS} behind its id")
+        raise ValueError(f"the contract of ConsentEvent must have {_ADDRESS} after its id")

@@ -1,25 +1,28 @@
-"""Decisions into the ledger: rows, history, what is owed, and the offsets, in one transaction.
+"""Ingest decisions into the ledger: rows, history and offsets in one transaction.
 
-The offsets lie in the ledger and move by compare-and-set, so a rewind, a second ingester or a
-crash between changes nothing. The newest desired by the law's order wins; a stale decision only
-notes the latest instants. New keys that are merely owed are stamped out by the thousand
-(``plainly``), the rest is ruled row by row. While PostgreSQL takes one batch the next is read. A
-decision that cannot be read stops the ingester: ours wrote it.
+The offsets are stored in the ledger and advance by compare-and-set, so that a rewind, a second
+ingester or a crash has no effect. The newest event by the law's order wins; a stale decision only
+updates the latest instants. Rows of new keys that only wait to be submitted are built in bulk
+(``bulk_rows``), all others one by one. While PostgreSQL writes one batch, the next is read. A
+decision that cannot be read stops the ingester, for only our own order worker writes them.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from izin.runtime.observe import get_logger
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
 from izin.sinks.ingest import new_decisions
-from izin.sinks.ingest.bulk_rows import BulkRows
-from izin.sinks.ingest.decision_reader import DecisionReader, Read
-from izin.sinks.ingest.simple_decisions import FastApply
+from izin.sinks.ingest.bulk_rows import NewRowBuilder
+from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
+from izin.sinks.ingest.simple_decisions import DecisionApplier
 from izin.sinks.ingest.topic_reader import TopicReader, open_reader
 from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.db import notifications
@@ -27,30 +30,23 @@ from izin.sinks.ledger.db.connection import Connection, Ledger, copy
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.record import ruling
+from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import ConcurrentChangeError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime, timedelta
-
-    from izin.runtime.settings import KafkaSettings
-    from izin.schemas.codec import Codec
-    from izin.sinks.record.brand import Brand
-    from izin.sinks.record.messages import TopicMessages
-    from izin.sinks.record.row import ConsentRow
+from izin.sinks.record.messages import TopicMessages
+from izin.sinks.record.row import ConsentRow
 
 BATCH = 8000
-"""The most decisions of a transaction; where fewer have come, nothing is waited for."""
+"""The most decisions in a transaction; with fewer available, it does not wait for more."""
 FEW = 1000
-"""The most of a transaction that are ruled one by one, as far as the batch before tells: a key is
-held while its transaction lasts, and an opt-out must not wait for seconds.
+"""The most decisions that a transaction may apply one by one, estimated from the previous batch:
+keys are locked while the transaction lasts, and an opt-out must not wait for seconds.
 """
 _YIELD_EVERY = 50
 _READ_AT_ONCE = 16
-"""Of the next batch, between two helpings of the one that is written: so that PostgreSQL waits for
-nothing, and the next is read while it is waited for.
+"""Decisions of the next batch that are read between two chunks of the one being written: neither
+PostgreSQL nor the reader waits for the other.
 """
-_HELPING = 400
+_CHUNK = 400
 _CONSENTS = statements("consents")
 _OUTBOX = statements("outbox")
 
@@ -76,13 +72,14 @@ class Ingester:
                 try:
                     await reader.run(self.wait)
                 except ConcurrentChangeError as error:
-                    _log.info("read again", reason=str(error))
+                    _log.info("ingest restarted", reason=str(error))
                 finally:
                     await reader.close()
 
     async def open(self) -> Reader:
-        """Return a reader at the ledger's offsets; raises StreamUnavailableError,
-        RecreatedTopicError.
+        """Return a reader at the ledger's offsets.
+
+        Raises: StreamUnavailableError, RecreatedTopicError.
         """
         topic = self.settings.topics.decisions.name
         return Reader(
@@ -90,38 +87,44 @@ class Ingester:
             await open_reader(self.ledger, self.settings, topic, group="izin-ledger", lost="error"),
         )
 
-    async def read(self, values: Iterable[bytes]) -> list[Read]:
-        """Return the decisions that ``values`` frame; raises UndecodableError."""
-        reads = []
+    async def read(self, values: Iterable[bytes]) -> list[IncomingDecision]:
+        """Return the decisions in ``values``; raises UndecodableError."""
+        decisions = []
         for place, value in enumerate(values):
-            reads.append(self._reader.read(value))
+            decisions.append(self._reader.read(value))
             if place % _READ_AT_ONCE == _READ_AT_ONCE - 1:
                 await asyncio.sleep(0)
-        return reads
+        return decisions
 
-    async def keep(
-        self, topic: str, topic_id: str, reads: Sequence[Read], moves: Mapping[int, tuple[int, int]]
+    async def store(
+        self,
+        topic: str,
+        topic_id: str,
+        decisions: Sequence[IncomingDecision],
+        moves: Mapping[int, tuple[int, int]],
     ) -> int:
-        """Write what was read, and that it was; return of how many the rulings were asked one by
-        one. Raises ConcurrentChangeError if another wrote it.
+        """Write ``decisions`` and the offsets after them; return how many were applied one by one.
+
+        ``moves`` has the old and the new offset of each partition. Raises ConcurrentChangeError
+        where another process has written them.
         """
         now = self.clock()
         async with self.ledger.transaction() as connection:
             await offsets.advance(connection, topic, topic_id, moves)
-            entries = await lock(connection, {read.key for read in reads})
-            codes = {read.brand_code for read in reads}
+            entries = await lock(connection, {one.key for one in decisions})
+            codes = {one.brand_code for one in decisions}
             known = await brands.of_codes(connection, codes)
             if codes - known.keys():
                 await brands.note_unknown(connection, codes - known.keys(), now=now)
             changes = UnitOfWork(self.topic_messages, now=now)
-            changes.add_history(await new_decisions.facts(connection, reads, self._reader))
-            bulk = BulkRows(
+            changes.add_history(await new_decisions.facts(connection, decisions, self._reader))
+            builder = NewRowBuilder(
                 self._reader, self.topic_messages, known, now=now, calendar=self.ledger.calendar
             )
-            alone, others = _parted(reads, entries)
-            others += await self._write_bulk(connection, bulk, alone)
-            changes.add_actions(bulk.due_actions)
-            await self._rule(changes, others, entries, known)
+            new_keys, others = _split(decisions, entries)
+            others += await self._write_bulk(connection, builder, new_keys)
+            changes.add_actions(builder.due_actions)
+            await self._apply(changes, others, entries, known)
             await changes.write(connection)
         return len(others)
 
@@ -130,56 +133,59 @@ class Ingester:
         return DecisionReader(self.codec)
 
     @cached_property
-    def _facts(self) -> FastApply:
-        return FastApply(self._reader)
+    def _applier(self) -> DecisionApplier:
+        return DecisionApplier(self._reader)
 
     async def _write_bulk(
-        self, connection: Connection, bulk: BulkRows, reads: Sequence[Read]
-    ) -> list[Read]:
-        """Write the rows of new keys; return the decisions whose rows the rulings must make."""
-        rest: list[Read] = []
+        self,
+        connection: Connection,
+        builder: NewRowBuilder,
+        decisions: Sequence[IncomingDecision],
+    ) -> list[IncomingDecision]:
+        """Write the rows of new keys; return the decisions that must be applied one by one."""
+        rest: list[IncomingDecision] = []
         messages: list[bytes] = []
 
         def consents() -> Iterator[bytes]:
-            for start in range(0, len(reads), _HELPING):
-                made = [(read, bulk.make(read)) for read in reads[start : start + _HELPING]]
-                rest.extend(read for read, one in made if one is None)
-                messages.append(b"".join([one[1] for _, one in made if one is not None]))
-                yield b"".join([one[0] for _, one in made if one is not None])
+            for start in range(0, len(decisions), _CHUNK):
+                built = [(one, builder.build(one)) for one in decisions[start : start + _CHUNK]]
+                rest.extend(one for one, rows in built if rows is None)
+                messages.append(b"".join([rows[1] for _, rows in built if rows is not None]))
+                yield b"".join([rows[0] for _, rows in built if rows is not None])
 
-        if reads:
+        if decisions:
             await copy(connection, _CONSENTS["copy"], consents())
         if any(messages):
             await copy(connection, _OUTBOX["copy"], messages)
             await connection.execute(f"NOTIFY {notifications.OUTBOX}")
         return rest
 
-    async def _rule(
+    async def _apply(
         self,
         changes: UnitOfWork,
-        reads: Sequence[Read],
+        decisions: Sequence[IncomingDecision],
         entries: dict[str, ConsentRow],
         known: Mapping[int, Brand],
     ) -> None:
-        """Make the rows of ``reads`` one by one."""
+        """Apply ``decisions`` to their rows one by one."""
         now = changes.now
-        last = {read.key: place for place, read in enumerate(reads)}
-        for place, read in enumerate(reads):
-            before = entries.get(read.key)
-            entry = self._facts.decided(before, read, now)
-            if last[read.key] == place:
+        last = {one.key: place for place, one in enumerate(decisions)}
+        for place, decision in enumerate(decisions):
+            before = entries.get(decision.key)
+            entry = self._applier.apply(before, decision, now)
+            if last[decision.key] == place:
                 brand = known.get(entry.brand_code)
                 ruled = ruling.rule_row(entry, brand, now, calendar=self.ledger.calendar)
-                entries[read.key] = changes.apply(before, ruled)
+                entries[decision.key] = changes.apply(before, ruled)
             else:
-                entries[read.key] = changes.put(before, entry)
+                entries[decision.key] = changes.put(before, entry)
             if place % _YIELD_EVERY == _YIELD_EVERY - 1:
                 # Pushes share this loop and must not wait for a whole batch.
                 await asyncio.sleep(0)
 
 
 class Reader:
-    """The topic from the ledger's offsets on."""
+    """Reads the topic from the ledger's offsets on, a batch ahead of what is stored."""
 
     def __init__(self, ingester: Ingester, topic: TopicReader) -> None:
         self._ingester = ingester
@@ -187,56 +193,62 @@ class Reader:
         self._most = BATCH
 
     async def run(self, wait: timedelta) -> None:
-        """Ingest what comes, and read the next batch meanwhile; raises ConcurrentChangeError."""
-        coming = asyncio.create_task(self._next(wait))
+        """Store batch after batch, reading the next one meanwhile; raises ConcurrentChangeError."""
+        following = asyncio.create_task(self._next(wait))
         try:
             while True:
-                reads, moves = await asyncio.shield(coming)
-                coming = asyncio.create_task(self._next(wait))
-                await self._keep(reads, moves)
+                decisions, moves = await asyncio.shield(following)
+                following = asyncio.create_task(self._next(wait))
+                await self._store(decisions, moves)
         finally:
-            # A consumer that a thread still asks must not be closed.
-            await asyncio.gather(coming, return_exceptions=True)
+            # The consumer must not be closed while a thread still polls it.
+            await asyncio.gather(following, return_exceptions=True)
 
     async def step(self, wait: timedelta) -> int:
-        """Ingest what has come, waiting no longer than ``wait``; return how many decisions."""
-        reads, moves = await self._next(wait)
-        await self._keep(reads, moves)
-        return len(reads)
+        """Store one batch, waiting for it at most ``wait``; return its number of decisions."""
+        decisions, moves = await self._next(wait)
+        await self._store(decisions, moves)
+        return len(decisions)
 
     async def close(self) -> None:
         """Close the consumer."""
         await self._topic.close()
 
-    async def _next(self, wait: timedelta) -> tuple[list[Read], Mapping[int, tuple[int, int]]]:
+    async def _next(
+        self, wait: timedelta
+    ) -> tuple[list[IncomingDecision], Mapping[int, tuple[int, int]]]:
         topic = self._topic
         messages = await topic.poll(self._most, wait.total_seconds())
         values = [one.value() for one in messages if one.error() is None]
-        reads = await self._ingester.read(value for value in values if value is not None)
+        decisions = await self._ingester.read(value for value in values if value is not None)
         moves = topic.moves(messages)
         topic.moved(moves)
-        return reads, moves
+        return decisions, moves
 
-    async def _keep(self, reads: Sequence[Read], moves: Mapping[int, tuple[int, int]]) -> None:
+    async def _store(
+        self, decisions: Sequence[IncomingDecision], moves: Mapping[int, tuple[int, int]]
+    ) -> None:
         if moves:
             topic = self._topic
-            ruled = await self._ingester.keep(topic.topic, topic.topic_id, reads, moves)
-            self._most = most_after(ruled, len(reads))
+            applied = await self._ingester.store(topic.topic, topic.topic_id, decisions, moves)
+            self._most = most_after(applied, len(decisions))
 
 
-def most_after(ruled: int, of: int) -> int:
-    """Return the most decisions of a batch, if of those before ``ruled`` were ruled one by one."""
-    return FEW if ruled * BATCH > FEW * of else BATCH
+def most_after(applied: int, of: int) -> int:
+    """Return the most decisions of the next batch; of the last one's ``of``, ``applied`` were
+    applied one by one.
+    """
+    return FEW if applied * BATCH > FEW * of else BATCH
 
 
-def _parted(
-    reads: Sequence[Read], entries: Mapping[str, ConsentRow]
-) -> tuple[list[Read], list[Read]]:
-    """Return the decisions on keys that have no row and are spoken of once, and all others."""
-    spoken = Counter(read.key for read in reads)
-    alone: list[Read] = []
-    others: list[Read] = []
-    for read in reads:
-        is_alone = spoken[read.key] == 1 and read.key not in entries
-        (alone if is_alone else others).append(read)
-    return alone, others
+def _split(
+    decisions: Sequence[IncomingDecision], entries: Mapping[str, ConsentRow]
+) -> tuple[list[IncomingDecision], list[IncomingDecision]]:
+    """Return the decisions on keys that have no row and occur once, and all others."""
+    occurrences = Counter(one.key for one in decisions)
+    new_keys: list[IncomingDecision] = []
+    others: list[IncomingDecision] = []
+    for one in decisions:
+        is_new = occurrences[one.key] == 1 and one.key not in entries
+        (new_keys if is_new else others).append(one)
+    return new_keys, others

@@ -1,12 +1,12 @@
-"""Decisions that the history does not hold yet.
+"""Select the decisions that the history does not have yet.
 
-What lies beyond the recorded offset of an input partition is new; what lies before it (a rewind, a
-replay) is looked for among the decisions of its key.
+A decision beyond the recorded offset of its input partition is new; one before it (a rewind, a
+replay) is looked up among the decisions of its key.
 """
 
 from collections.abc import Sequence
 
-from izin.sinks.ingest.decision_reader import DecisionReader, Read
+from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.formats import history_codec, source_of
@@ -16,23 +16,23 @@ _SQL = statements("movements")
 
 
 async def facts(
-    connection: Connection, reads: Sequence[Read], reader: DecisionReader
+    connection: Connection, decisions: Sequence[IncomingDecision], reader: DecisionReader
 ) -> list[Fact]:
-    """Return the facts of those ``reads`` that are not recorded yet, and note that they are."""
-    topics = sorted({read.topic for read in reads})
+    """Return the facts of those ``decisions`` that the history lacks, and record their offsets."""
+    topics = sorted({one.topic for one in decisions})
     found = await (await connection.execute(_SQL["recorded"], {"topics": topics})).fetchall()
     nexts = {(row["topic"], row["partition"]): row["next_offset"] for row in found}
-    new: list[Read] = []
-    perhaps: list[Read] = []
-    for read in reads:
-        place = read.topic, read.partition
-        if read.offset >= nexts.get(place, 0):
-            nexts[place] = read.offset + 1
-            new.append(read)
+    new: list[IncomingDecision] = []
+    repeated: list[IncomingDecision] = []
+    for one in decisions:
+        partition = one.topic, one.partition
+        if one.offset >= nexts.get(partition, 0):
+            nexts[partition] = one.offset + 1
+            new.append(one)
         else:
-            perhaps.append(read)
-    if perhaps:
-        new += await _unrecorded(connection, perhaps, new, reader)
+            repeated.append(one)
+    if repeated:
+        new += await _unrecorded(connection, repeated, new, reader)
     values = {
         "topics": [topic for topic, _ in nexts],
         "partitions": [partition for _, partition in nexts],
@@ -40,14 +40,18 @@ async def facts(
     }
     await connection.execute(_SQL["save-recorded"], values)
     return [
-        decided(read.customer_id, read.key, read.occurred, reader.kept(read.value)) for read in new
+        decided(one.customer_id, one.key, one.effective, reader.history_bytes(one.value))
+        for one in new
     ]
 
 
 async def _unrecorded(
-    connection: Connection, perhaps: Sequence[Read], new: Sequence[Read], reader: DecisionReader
-) -> list[Read]:
-    keys = sorted({read.key for read in perhaps})
+    connection: Connection,
+    repeated: Sequence[IncomingDecision],
+    new: Sequence[IncomingDecision],
+    reader: DecisionReader,
+) -> list[IncomingDecision]:
+    keys = sorted({one.key for one in repeated})
     found = await (await connection.execute(_SQL["decisions-of"], {"keys": keys})).fetchall()
     known = {
         row["source"]
@@ -55,11 +59,11 @@ async def _unrecorded(
         else source_of(history_codec().decode("Decision", row["decision"]))
         for row in found
     }
-    known |= {source_of(reader.decode(read.value)) for read in new}
-    fresh = []
-    for read in perhaps:
-        source = source_of(reader.decode(read.value))
+    known |= {source_of(reader.decode(one.value)) for one in new}
+    unrecorded = []
+    for one in repeated:
+        source = source_of(reader.decode(one.value))
         if source not in known:
             known.add(source)
-            fresh.append(read)
-    return fresh
+            unrecorded.append(one)
+    return unrecorded

@@ -1,41 +1,37 @@
-"""Following a lane of events for their running numbers alone, so that what never came is seen.
+"""Track the sequence numbers of a lane's events, so that events that never arrived are detected.
 
-The lanes are followed and not the decisions: an event that repeats another, or that is refused,
-makes no decision and is not missing. Bytes that are no event are passed over; the order stage has
-them among its dead letters.
+The lanes are read rather than the decisions: a duplicate or refused event makes no decision and is
+not missing. Records that are no event are skipped; the order stage dead-letters them.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from izin.runtime.observe import get_logger
+from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
 from izin.sinks.ingest.topic_reader import TopicReader, open_reader
 from izin.sinks.ledger import offsets, sequences
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.sequences import Origin
 from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.sequence_gaps import Run, runs
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from izin.runtime.settings import KafkaSettings
-    from izin.sinks.ledger.db.connection import Ledger
-    from izin.sinks.ledger.sequences import Origin
-
 _BATCH = 5000
 _REPORT_EVERY = timedelta(seconds=5)
-"""How often the ledger hears that nothing has come."""
+"""How often an idle lane's progress is written to the ledger."""
 
 _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequenceTracker:
-    """Follows the lane ``topic``; each lane has one of its own."""
+    """Tracks the lane ``topic``; each lane has a tracker of its own."""
 
     ledger: Ledger
     codec: Codec
@@ -45,21 +41,22 @@ class SequenceTracker:
     wait: timedelta
 
     async def run(self) -> None:
-        """Follow until cancelled; one process at a time does."""
+        """Track until cancelled, one process at a time."""
         async with self.ledger.sole(f"follow {self.topic}"):
             while True:
-                following = await self.open()
+                lane = await self.open()
                 try:
                     while True:
-                        await following.step(self.wait)
+                        await lane.step(self.wait)
                 except ConcurrentChangeError as error:
-                    _log.info("read again", reason=str(error))
+                    _log.info("sequence tracking restarted", reason=str(error))
                 finally:
-                    await following.close()
+                    await lane.close()
 
     async def open(self) -> TrackedLane:
-        """Return the lane at the ledger's offsets, or where retention left it; raises
-        StreamUnavailableError and RecreatedTopicError.
+        """Return the lane at the ledger's offsets, or at the first that retention has left.
+
+        Raises: StreamUnavailableError, RecreatedTopicError.
         """
         reader = await open_reader(
             self.ledger, self.settings, self.topic, group="izin-ledger", lost="earliest"
@@ -68,35 +65,36 @@ class SequenceTracker:
 
 
 class TrackedLane:
-    """A lane from the ledger's offsets on."""
+    """A lane, read from the ledger's offsets on."""
 
-    def __init__(self, follower: SequenceTracker, reader: TopicReader) -> None:
-        self._follower = follower
+    def __init__(self, tracker: SequenceTracker, reader: TopicReader) -> None:
+        self._tracker = tracker
         self._reader = reader
         self._reported_at: datetime | None = None
         self._reported_ends: set[int] = set()
 
     async def step(self, wait: timedelta) -> int:
-        """Take in the numbers of what has come, waiting no longer than ``wait``; return of how
-        many records.
+        """Store the numbers of one batch, waiting for it at most ``wait``; return its number of
+        records.
         """
-        follower, reader = self._follower, self._reader
+        tracker, reader = self._tracker, self._reader
         messages = await reader.poll(_BATCH, wait.total_seconds())
-        # After the poll: what was appended before is in it, or its partition is not at its end.
-        now = follower.clock()
+        # After the poll: records appended before this instant were read, or their partition is not
+        # at its end.
+        now = tracker.clock()
         moves = reader.moves(messages)
         is_reported = self._reported_at is not None and now - self._reported_at < _REPORT_EVERY
         if not moves and is_reported and reader.at_end <= self._reported_ends:
             return 0
         records = [one for one in messages if one.error() is None]
-        # In a thread, for others share this loop and must not wait for thousands of records.
-        came = await asyncio.to_thread(_came, records, follower.codec)
+        # In a thread, for other tasks share this loop and must not wait for thousands of records.
+        arrived = await asyncio.to_thread(_arrived, records, tracker.codec)
         instants = {one.partition() or 0: _appended_at(one) for one in records}
         instants |= dict.fromkeys(reader.at_end, now)
-        async with follower.ledger.transaction() as connection:
+        async with tracker.ledger.transaction() as connection:
             if moves:
                 await offsets.advance(connection, reader.topic, reader.topic_id, moves)
-                await sequences.save(connection, came)
+                await sequences.save(connection, arrived)
             await sequences.read_until(connection, reader.topic, instants)
         reader.moved(moves)
         self._reported_at, self._reported_ends = now, set(reader.at_end)
@@ -107,8 +105,8 @@ class TrackedLane:
         await self._reader.close()
 
 
-def _came(records: Iterable[Any], codec: Codec) -> Mapping[Origin, Sequence[Run]]:
-    """Return the numbers that came with ``records``, Kafka messages, by origin."""
+def _arrived(records: Iterable[Any], codec: Codec) -> Mapping[Origin, Sequence[Run]]:
+    """Return the sequence numbers in ``records``, Kafka messages, by origin."""
     found: dict[Origin, dict[int, datetime]] = {}
     for record in records:
         try:
@@ -116,7 +114,7 @@ def _came(records: Iterable[Any], codec: Codec) -> Mapping[Origin, Sequence[Run]
         except (UndecodableError, UnknownSchemaError):
             continue
         origin = event.customer_id, event.origin
-        # PostgreSQL takes no zero byte in a text, and nobody bears such a name.
+        # PostgreSQL stores no zero byte in a text, and no customer or origin has one in its name.
         if event.sequence is not None and "\0" not in event.customer_id + event.origin:
             numbers = found.setdefault(origin, {})
             numbers.setdefault(event.sequence, _appended_at(record))

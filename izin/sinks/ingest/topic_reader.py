@@ -1,8 +1,8 @@
-"""A topic read from the ledger's offsets on, every partition of it, by whoever does so alone.
+"""Read all partitions of a topic from the offsets that the ledger has, in one process at a time.
 
-The offsets lie in the ledger, so that they move in the transaction of the rows they brought. A
-place that holds no message (the marker of a transaction at a partition's end) is passed too, or
-the lag would never be nothing.
+The offsets are stored in the ledger, so that they advance in the transaction of the rows that they
+stand for. Offsets without a message (the marker of a transaction at a partition's end) are passed
+too, or the lag would never be zero.
 """
 
 import asyncio
@@ -36,12 +36,12 @@ class TopicReader:
         self.topic_id = topic_id
         self.positions = dict(positions)
         self.at_end: set[int] = set()
-        """The partitions that were read to their end, as far as the last helping tells."""
+        """The partitions that were at their end at the last poll."""
         self._client = client
 
     async def poll(self, most: int, wait: float) -> Sequence[Message]:
-        """Return what has come as soon as anything has, and what came with it, at most ``most``;
-        nothing after ``wait`` seconds. Raises StreamUnavailableError.
+        """Return the available messages, at most ``most``, as soon as there is one; none after
+        ``wait`` seconds. Raises StreamUnavailableError.
         """
         return await asyncio.to_thread(self._poll, most, wait)
 
@@ -62,7 +62,7 @@ class TopicReader:
         return messages
 
     def moves(self, messages: Sequence[Message]) -> dict[int, tuple[int, int]]:
-        """Return from where to where each partition was read."""
+        """Return the offsets before and after ``messages``, by partition."""
         nexts: dict[int, int] = {}
         for message in messages:
             number, offset = message.partition() or 0, message.offset() or 0
@@ -74,7 +74,7 @@ class TopicReader:
         }
 
     def moved(self, moves: Mapping[int, tuple[int, int]]) -> None:
-        """Stand where ``moves``, which are kept now, lead to."""
+        """Advance to the offsets after ``moves``."""
         self.positions.update({number: after for number, (_, after) in moves.items()})
 
     async def close(self) -> None:
@@ -87,8 +87,10 @@ async def open_reader(
 ) -> TopicReader:
     """Return a reader of ``topic`` at the ledger's offsets.
 
-    ``lost`` says where to go on when retention took what was to be read: ``error`` (it raises) or
-    ``earliest``. Raises StreamUnavailableError and RecreatedTopicError.
+    ``lost`` says what to do where retention has removed the next record: ``error`` (raise) or
+    ``earliest`` (continue at the first that is left).
+
+    Raises: StreamUnavailableError, RecreatedTopicError.
     """
     cluster_id, topic_id, partitions = await asyncio.to_thread(_identity, settings, topic)
     positions = await offsets.positions(

@@ -1,1 +1,1 @@
-"""What is watched: metrics, deadlines, subscriptions, anchors."""
+"""Monitoring: metrics, deadlines, subscriptions, anchors."""

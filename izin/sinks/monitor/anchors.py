@@ -1,9 +1,8 @@
-"""Heads of the ledger's chains, told outside it: to the topic, and to a file that only grows.
+"""Anchor the heads of the history's hash chains outside the ledger: in a topic and in a file.
 
-An anchor is written to the ledger and its outbox in one transaction. The file is then brought up
-to everything the ledger has anchored, so that a crash between loses no line, and a machine that
-takes over writes what its own file lacks. Who can change the ledger should not be able to change
-both of these.
+An anchor is written to the ledger and its outbox in one transaction. Then the anchors that the file
+lacks are appended to it, so that neither a crash nor a change of machine loses one. Whoever can
+change the ledger should not be able to change both copies.
 """
 
 import asyncio
@@ -25,7 +24,7 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnchorWriter:
-    """Anchors the chains every ``interval``; one process at a time does."""
+    """Anchors the chains every ``interval``, in one process at a time."""
 
     ledger: Ledger
     topic_messages: TopicMessages
@@ -41,7 +40,7 @@ class AnchorWriter:
                 await asyncio.sleep(self.interval.total_seconds())
 
     async def anchor(self) -> int:
-        """Anchor what has grown; return how many chains had."""
+        """Anchor the chains that have grown; return their number."""
         now = self.clock()
         async with self.ledger.transaction() as connection:
             made = await verify.anchor(connection, now=now)
@@ -71,7 +70,7 @@ def _append(path: Path, anchors: Sequence[Anchor]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:
         if _is_cut(path):
-            # A crash left half a line: it ends here, and is read as nothing.
+            # A crash left an incomplete line: end it, and readers skip it.
             file.write("\n")
         file.writelines(one.to_line() for one in anchors)
         file.flush()

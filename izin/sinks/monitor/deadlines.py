@@ -1,8 +1,8 @@
-"""Deadlines, watched: somebody is told at 50, 80 and 95 percent of a term, when it is missed, and
-at once when opt-outs are kept from İYS: a person can withdraw them there. And when a stream of
-İYS's is not heard: a citizen's "no" may be in it.
+"""Alert on deadlines: at 50, 80 and 95 percent of a term, and when it is missed.
 
-An alarm rings when something new has come so far, not at every look.
+Suspended opt-outs are alerted at once, for a person can withdraw them on İYS's own pages, and so
+are stale streams of İYS, which may have a citizen's opt-out. An alert is raised when more records
+than before reach a stage, not at every check.
 """
 
 import asyncio
@@ -20,17 +20,17 @@ from izin.sinks.ledger.stream_progress import StreamProgress
 _log = get_logger(__name__)
 
 STAGES = ("past_50", "past_80", "past_95", "missed")
-"""How far a term has passed, the least first."""
-SUSPENDED = "kept"
-"""The stage of opt-outs that İYS does not let us tell, however much of their term is left."""
-STALE = "unheard"
-"""The stage of a stream that is not read to its end; the alarm's ``channel`` is the stream."""
+"""The stages of a term, the earliest first."""
+SUSPENDED = "suspended"
+"""The stage of suspended opt-outs, whatever is left of their term."""
+STALE = "stale"
+"""The stage of a stream that was not pulled to its end; the alert's ``channel`` is the stream."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """More of a brand's records than before have come to a stage of their term, or are kept; or one
-    of its streams is not heard.
+    """More of a brand's records than before have reached a stage of their term or are suspended, or
+    one of its streams is stale.
     """
 
     brand_code: int
@@ -42,7 +42,7 @@ class Alert:
 
 @dataclass(slots=True, kw_only=True)
 class DeadlineMonitor:
-    """Looks at the deadlines every ``interval``; one process at a time does."""
+    """Checks the deadlines every ``interval``, in one process at a time."""
 
     ledger: Ledger
     clock: Callable[[], datetime]
@@ -50,51 +50,51 @@ class DeadlineMonitor:
     _alerted: dict[tuple[int, str, str, str], int] = field(default_factory=dict)
 
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Check until cancelled."""
         async with self.ledger.sole("watch"):
             while True:
-                await self.look()
+                await self.check()
                 await asyncio.sleep(self.interval.total_seconds())
 
-    async def look(self) -> tuple[Alert, ...]:
-        """Look once; return what rang, after telling it."""
+    async def check(self) -> tuple[Alert, ...]:
+        """Check once; log the new alerts and return them."""
         now = self.clock()
-        found = await deadlines.margins(self.ledger, now=now)
-        kept = await deadlines.suspended_opt_outs(self.ledger)
-        silent = [one for one in await stream_progress.read(self.ledger) if one.is_stale(now)]
-        alarms = tuple(self._new_alerts([*_stages(found), *_kept(kept), *_stale(silent)]))
-        for one in alarms:
+        margins = await deadlines.margins(self.ledger, now=now)
+        suspended = await deadlines.suspended_opt_outs(self.ledger)
+        stale = [one for one in await stream_progress.read(self.ledger) if one.is_stale(now)]
+        alerts = tuple(self._new_alerts(_alerts(margins, suspended, stale)))
+        for one in alerts:
             if one.stage == STALE:
                 _log.critical(
-                    "iys is not heard: a citizen's no may wait there",
+                    "stream found stale",
                     brand=one.brand_code,
                     stream=one.channel,
-                    cure="why the log's last 'pull failed' of it; izin doctor",
+                    remedy="see the last 'pull failed' of the stream in the log, or izin doctor",
                 )
                 continue
             if one.stage == SUSPENDED:
                 _log.critical(
-                    "opt-outs are kept from iys",
+                    "opt-outs suspended",
                     records=one.keys,
                     brand=one.brand_code,
                     channel=one.channel,
-                    cure="izin brands suspensions",
+                    remedy="izin brands suspensions",
                     meanwhile=f"izin deadlines opt-outs {one.brand_code}",
                 )
                 continue
             urgent = one.stage == "missed" or (
                 one.status == Status.RET and one.stage in {"past_80", "past_95"}
             )
-            tell = _log.critical if urgent else _log.warning
-            tell(
-                "deadline",
+            log = _log.critical if urgent else _log.warning
+            log(
+                "deadline stage reached",
                 stage=one.stage,
                 records=one.keys,
                 brand=one.brand_code,
                 channel=one.channel,
                 status=one.status,
             )
-        return alarms
+        return alerts
 
     def _new_alerts(self, found: Iterable[Alert]) -> Iterator[Alert]:
         now: dict[tuple[int, str, str, str], int] = {}
@@ -106,35 +106,33 @@ class DeadlineMonitor:
         self._alerted = now
 
 
-def _stages(found: Iterable[Margin]) -> Iterator[Alert]:
-    for one in found:
+def _alerts(
+    margins: Iterable[Margin],
+    suspended: Iterable[SuspendedOptOuts],
+    stale: Iterable[StreamProgress],
+) -> Iterator[Alert]:
+    for margin in margins:
         for stage in STAGES:
             yield Alert(
-                brand_code=one.brand_code,
-                channel=one.channel,
-                status=one.status,
+                brand_code=margin.brand_code,
+                channel=margin.channel,
+                status=margin.status,
                 stage=stage,
-                keys=getattr(one, stage),
+                keys=getattr(margin, stage),
             )
-
-
-def _stale(found: Iterable[StreamProgress]) -> Iterator[Alert]:
-    for one in found:
+    for opt_outs in suspended:
         yield Alert(
-            brand_code=one.brand_code,
-            channel=one.stream,
+            brand_code=opt_outs.brand_code,
+            channel=opt_outs.channel,
+            status=str(Status.RET),
+            stage=SUSPENDED,
+            keys=opt_outs.keys,
+        )
+    for progress in stale:
+        yield Alert(
+            brand_code=progress.brand_code,
+            channel=progress.stream,
             status=str(Status.RET),
             stage=STALE,
             keys=1,
-        )
-
-
-def _kept(found: Iterable[SuspendedOptOuts]) -> Iterator[Alert]:
-    for one in found:
-        yield Alert(
-            brand_code=one.brand_code,
-            channel=one.channel,
-            status=str(Status.RET),
-            stage=SUSPENDED,
-            keys=one.keys,
         )

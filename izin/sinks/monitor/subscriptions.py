@@ -1,7 +1,8 @@
-"""The subscription of each provider, asked once a day: what ends it or fills it is known before.
+"""Query the subscription of each provider once a day, and warn before it ends or is full.
 
-A subscription that is not ACTIVE lets nothing be told (H520, H521), a full one no new ONAY (H525);
-partners are not shown the limits. The question takes a slot that nothing else waits for.
+With a subscription that is not ACTIVE İYS accepts nothing (H520, H521), with a full one no new ONAY
+(H525); business partners are not shown the limits. The query takes a slot that no other call waits
+for.
 """
 
 import asyncio
@@ -12,61 +13,69 @@ from izin.iys.errors import CallError
 from izin.iys.wire_format.account import SubscriptionStatus
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands
-from izin.sinks.outbound.context import Tools
+from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.record.brand import Brand
 
 EVERY = timedelta(days=1)
 SOON = timedelta(days=30)
-"""So long before its end somebody is told of it."""
-NEARLY = 0.95
-"""Of the limit, from which on somebody is told."""
-_AGAIN = timedelta(minutes=10)
+"""So long before its end a subscription is warned of."""
+NEARLY_FULL = 0.95
+"""The share of the limit from which on a subscription is warned of."""
+_INTERVAL = timedelta(minutes=10)
 
 _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionMonitor:
-    """Asks for subscriptions and keeps what İYS shows of them."""
+    """Queries subscriptions and stores them with their brands."""
 
-    tools: Tools
+    context: OutboundContext
 
     async def run(self) -> None:
-        """Ask until cancelled; one process of an account at a time does."""
-        async with self.tools.ledger.sole(self.tools.lease_owner.sole("survey")):
+        """Query until cancelled, in one process of an account at a time."""
+        async with self.context.ledger.sole(self.context.lease_owner.sole("survey")):
             while True:
-                await self.survey()
-                await asyncio.sleep(_AGAIN.total_seconds())
+                await self.refresh()
+                await asyncio.sleep(_INTERVAL.total_seconds())
 
-    async def survey(self, *, every: timedelta = EVERY) -> dict[int, str]:
-        """Ask for each subscription not asked for in ``every``; return what could not be had, by
-        the provider's İYS code.
+    async def refresh(self, *, every: timedelta = EVERY) -> dict[int, str]:
+        """Query each subscription that was not queried within ``every``; return the errors, by İYS
+        code of the provider.
         """
         failed = {}
-        before = self.tools.clock() - every
-        for iys_code in await brands.providers(self.tools.ledger, self.tools.lease_owner, before):
+        before = self.context.clock() - every
+        for iys_code in await brands.providers(
+            self.context.ledger, self.context.lease_owner, before
+        ):
             try:
-                found = await self.tools.client.subscription(iys_code)
+                found = await self.context.client.subscription(iys_code)
             except CallError as error:
-                _log.warning("no subscription", iys_code=iys_code, error=str(error))
+                _log.warning("subscription query failed", iys_code=iys_code, error=str(error))
                 failed[iys_code] = str(error)
                 continue
-            now = self.tools.clock()
-            for brand in await brands.set_subscription(self.tools.ledger, iys_code, found, now=now):
-                for what in warnings_of(brand, now):
-                    _log.critical("subscription", brand=brand.brand_code, what=what)
+            now = self.context.clock()
+            for brand in await brands.set_subscription(
+                self.context.ledger, iys_code, found, now=now
+            ):
+                for warning in warnings_of(brand, now):
+                    _log.critical(
+                        "subscription warning raised", brand=brand.brand_code, warning=warning
+                    )
         return failed
 
 
 def warnings_of(brand: Brand, now: datetime) -> tuple[str, ...]:
-    """Return what is wrong with a brand's subscription as İYS last showed it, or soon will be."""
-    told = []
+    """Return what is wrong, or soon will be, with a brand's subscription as last queried."""
+    warnings = []
     if brand.subscription not in {None, SubscriptionStatus.ACTIVE}:
-        told.append(f"it is {brand.subscription}: İYS takes nothing")
+        warnings.append(f"it is {brand.subscription}: İYS accepts no records")
     ends_at = brand.subscription_ends_at
     if ends_at is not None and ends_at - now < SOON:
-        told.append(f"it ends on {ends_at:%Y-%m-%d}")
+        warnings.append(f"it ends on {ends_at:%Y-%m-%d}")
     limit, used = brand.consent_limit, brand.consents_used
-    if limit and used is not None and used >= NEARLY * limit:
-        told.append(f"{used:,} of {limit:,} addresses are used: beyond, new ONAYs may be refused")
-    return tuple(told)
+    if limit and used is not None and used >= NEARLY_FULL * limit:
+        warnings.append(
+            f"{used:,} of {limit:,} addresses are used: beyond, new ONAYs may be refused"
+        )
+    return tuple(warnings)

@@ -1,1 +1,1 @@
-"""From the ledger to İYS: submit, poll, settle, query."""
+"""Flow from the ledger to İYS: submit, poll, settle, query."""

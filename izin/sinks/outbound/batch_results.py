@@ -1,8 +1,8 @@
-"""The results of batches: asked no sooner than İYS knows them, matched by sub-request id, settled
-item by item.
+"""Poll the results of batches, once İYS can have them, and settle their items.
 
-"Accepted" was a promise; only ``success`` is saved. An empty list and ``enqueue`` say nothing, so
-the question is asked again, ever more slowly; after days a person looks.
+Results are matched by sub-request id. A batch that İYS accepted is not saved yet: only ``success``
+is. An empty list and ``enqueue`` are no result, and the batch is polled again with a growing
+interval. What has no result after a day is settled by a status query.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from izin.iys.wire_format.batches import BatchItemResult
 from izin.runtime.backoff import Backoff
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands, submissions
-from izin.sinks.outbound.context import Tools
+from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.save_results import save_results
 from izin.sinks.record.item_result import ItemResult
 from izin.sinks.record.submission import Submission
@@ -24,8 +24,8 @@ from izin.sinks.record.submission import Submission
 _FIRST = timedelta(seconds=30)
 _LONGEST = timedelta(hours=1)
 _GIVEN_UP = timedelta(days=1)
-"""From İYS's receipt of the batch. It keeps results for 60 days, but one that is not there after a
-day hardly comes, and an opt-out in it may be due in two more.
+"""Since İYS received the batch. It keeps results for 60 days, but one that is missing after a day
+rarely comes, and an opt-out in it may be due in two more.
 """
 
 _log = get_logger(__name__)
@@ -33,25 +33,25 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchResultPoller:
-    """Asks for results and keeps them."""
+    """Polls batch results and stores them."""
 
-    tools: Tools
+    context: OutboundContext
     result_delay: timedelta
 
     async def settle(self) -> bool:
-        """Ask for the result of one batch; return whether one was due."""
-        if self.tools.client.circuit_state("batch_result") is CircuitState.OPEN:
+        """Poll the result of one batch; return whether one was due."""
+        if self.context.client.circuit_state("batch_result") is CircuitState.OPEN:
             return False
-        now = self.tools.clock()
-        async with self.tools.ledger.transaction() as connection:
+        now = self.context.clock()
+        async with self.context.ledger.transaction() as connection:
             row = await submissions.results_due(
-                connection, now=now, lease_owner=self.tools.lease_owner
+                connection, now=now, lease_owner=self.context.lease_owner
             )
             if row is None:
                 return False
             found = await brands.of_codes(connection, {row["brand_code"]})
             submission = await submissions.with_items(connection, row, found[row["brand_code"]])
-        with self.tools.leases.held([submission]):
+        with self.context.leases.renewing([submission]):
             await self._poll(submission, now)
         return True
 
@@ -59,39 +59,42 @@ class BatchResultPoller:
         is_given_up = now - (submission.answered_at or submission.intended_at) > _GIVEN_UP
         results: tuple[BatchItemResult, ...] = ()
         try:
-            results = await self.tools.client.batch_result(
+            results = await self.context.client.batch_result(
                 submission.brand.path, submission.request_id or ""
             )
         except CallError as error:
-            _log.warning("no results", submission=submission.id, error=str(error))
+            _log.warning("batch result poll failed", submission=submission.id, error=str(error))
             if error.is_transient or not is_given_up:
-                await self._later(submission, error.retry_after)
+                await self._postpone(submission, error.retry_after)
                 return
-        # Pushes share this loop and must not wait for a whole batch.
+        # Let pushes in, which share this event loop.
         await asyncio.sleep(0)
         answers = _answers(submission, results)
         waiting = len(submission.items) - len(answers)
         if waiting and is_given_up:
-            lost = ItemResult(verdict=Verdict.ALREADY, code=None, how="batch")
-            answers |= {item.place: lost for item in submission.items if item.place not in answers}
+            # ALREADY leads to a status query.
+            missing = ItemResult(verdict=Verdict.ALREADY, code=None, how="batch")
+            answers |= {
+                item.place: missing for item in submission.items if item.place not in answers
+            }
             waiting = 0
         if answers:
-            await save_results(self.tools, submission, answers, request_id=submission.request_id)
+            await save_results(self.context, submission, answers, request_id=submission.request_id)
         if waiting:
-            await self._later(submission, None)
+            await self._postpone(submission, None)
 
-    async def _later(self, submission: Submission, retry_after: timedelta | None) -> None:
+    async def _postpone(self, submission: Submission, retry_after: timedelta | None) -> None:
         first = min(_FIRST, max(self.result_delay / 10, timedelta(milliseconds=200)))
         wait = Backoff(first, _LONGEST).after(submission.polls + 1, at_least=retry_after)
-        at = self.tools.clock() + wait
-        async with self.tools.ledger.transaction() as connection:
+        at = self.context.clock() + wait
+        async with self.context.ledger.transaction() as connection:
             await submissions.poll_later(
-                connection, submission, next_poll_at=at, lease_owner=self.tools.lease_owner
+                connection, submission, next_poll_at=at, lease_owner=self.context.lease_owner
             )
 
 
 def _answers(submission: Submission, results: tuple[BatchItemResult, ...]) -> dict[int, ItemResult]:
-    """Return what İYS has decided, by our index; what it has not is left out."""
+    """Return the results that İYS has, by index of the item; items without one are left out."""
     open_ = {item.place for item in submission.items}
     by_name = {
         name: place for place, name in enumerate(submission.sub_request_ids) if place in open_

@@ -1,10 +1,10 @@
-"""Successes by the thousand: what judging one makes of its row, stamped on all that stand alike.
+"""Settle successes in bulk: one computed example is the template of all items like it.
 
-Nearly every answer of İYS is "saved", to an ONAY of a key of which İYS had stated nothing and
-nobody has ever said no. What follows (the end of the obligation, the permission, the outcome)
-differs from item to item in its own words alone. So one of them is judged, and the others are that
-one with their own. Whatever stands otherwise is left to the judge, item by item; a test holds both
-ways together.
+Nearly every result of İYS is "saved", to an ONAY of a key without earlier state at İYS and without
+an opt-out. The effects (the obligation ends, the permission, the outcome) differ from item to item
+in a few fields alone. So the general path (``record.item_result``) settles one of them, and the
+others are written as that one with fields of their own. Items of any other kind are left to the
+general path; ``tests/integration/sinks/test_successes.py`` holds both paths equal.
 """
 
 import asyncio
@@ -30,20 +30,20 @@ from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound.bulk_success_rows import (
     OWN_OF_OUTCOME,
     OWN_OF_PERMISSION,
-    Group,
-    Held,
-    Saved,
+    LockedRow,
+    SavedItem,
+    SettledGroup,
     settled_rows,
 )
-from izin.sinks.outbound.context import Tools
+from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.record.columns import DECIDED
 from izin.sinks.record.item_result import ItemResult, apply_result
 from izin.sinks.record.row import ConsentRow
 from izin.sinks.record.submission import Item, Settled, Submission
 
 FEW = 2
-"""Fewer are judged one by one: there is nothing to share."""
-_HELPING = 100
+"""Fewer are settled one by one: there is nothing to share."""
+_CHUNK = 100
 _decided = itemgetter(*DECIDED)
 _CONSENTS = statements("consents")
 _OUTBOX = statements("outbox")
@@ -51,37 +51,33 @@ _OUTBOX = statements("outbox")
 
 @dataclass(slots=True, kw_only=True)
 class BulkSuccesses:
-    """The successes among the answers to one submission, in one transaction."""
+    """The successes among the results of one submission, in one transaction."""
 
-    tools: Tools
+    context: OutboundContext
     submission: Submission
     now: datetime
-    _groups: list[Group] = field(default_factory=list)
+    _groups: list[SettledGroup] = field(default_factory=list)
     _terms: dict[datetime, tuple[datetime | None, datetime | None]] = field(default_factory=dict)
 
     async def take(
         self, connection: Connection, items: Sequence[Item], answers: Mapping[int, ItemResult]
     ) -> list[Item]:
-        """Hold the rows of ``items`` and take those that stand alike; return all others."""
+        """Lock the rows of ``items`` and take those that are alike; return all others."""
         likely = [item for item in items if _is_likely(item, answers[item.place])]
         if len(likely) < FEW:
             return list(items)
-        held = await _hold(connection, [item.key for item in items])
+        rows = await _lock_rows(connection, [item.key for item in items])
         await asyncio.sleep(0)
-        alike = defaultdict[tuple[str, str, str], list[Saved]](list)
+        alike = defaultdict[tuple[str, str, str], list[SavedItem]](list)
         for item in likely:
-            row, answer = held[item.key], answers[item.place]
-            if (
-                row.is_usual
-                and row.event_id == item.event_id
-                and self._stands_as_submitted(row, item)
-            ):
+            row, answer = rows[item.key], answers[item.place]
+            if row.is_usual and row.event_id == item.event_id and self._is_as_submitted(row, item):
                 recipient_type = item.key.split("/", 3)[2]
-                one = Saved(item, answer, row)
+                one = SavedItem(item, answer, row)
                 alike[item.customer_id, recipient_type, answer.how].append(one)
         firsts = await lock(connection, [members[0].item.key for members in alike.values()])
         for members in alike.values():
-            group = self._judged(members, firsts[members[0].item.key])
+            group = self._settle_first(members, firsts[members[0].item.key])
             if group is not None:
                 self._groups.append(group)
         taken = {one.item.place for group in self._groups for one in group.members}
@@ -89,7 +85,7 @@ class BulkSuccesses:
 
     @property
     def settled(self) -> Iterator[Settled]:
-        """What became of the items that were taken."""
+        """The new states of the items that were taken."""
         for group in self._groups:
             for one in group.members:
                 yield Settled(one.item.place, "accepted")
@@ -97,35 +93,35 @@ class BulkSuccesses:
     async def write(
         self, connection: Connection, changes: UnitOfWork, counted: Collection[int]
     ) -> None:
-        """Write what follows from the items that ``counted`` names."""
+        """Write the effects of those items that ``counted`` has the index of."""
         messages: list[bytes] = []
         for group in self._groups:
             members = [one for one in group.members if one.item.place in counted]
             if members:
                 saving = self._save(connection, group, members)
-                _, (made, facts) = await while_waiting(saving, self._settled_rows(group, members))
-                messages += made
+                _, (rows, facts) = await while_waiting(saving, self._settled_rows(group, members))
+                messages += rows
                 changes.add_history(facts)
         if messages:
             await copy(connection, _OUTBOX["copy"], messages)
             await connection.execute(f"NOTIFY {notifications.OUTBOX}")
 
     async def _settled_rows(
-        self, group: Group, members: Sequence[Saved]
+        self, group: SettledGroup, members: Sequence[SavedItem]
     ) -> tuple[list[bytes], list[Fact]]:
         messages: list[bytes] = []
         facts: list[Fact] = []
-        for start in range(0, len(members), _HELPING):
-            helping = members[start : start + _HELPING]
-            made, their_facts = settled_rows(self.submission, group, helping, self.now)
-            messages.append(made)
-            facts += their_facts
-            # Pushes share this loop and must not wait for a whole batch.
+        for start in range(0, len(members), _CHUNK):
+            chunk = members[start : start + _CHUNK]
+            rows, chunk_facts = settled_rows(self.submission, group, chunk, self.now)
+            messages.append(rows)
+            facts += chunk_facts
+            # Let pushes in, which share this event loop.
             await asyncio.sleep(0)
         return messages, facts
 
-    def _stands_as_submitted(self, row: Held, item: Item) -> bool:
-        """Whether the row is still as its item says, its terms those of today."""
+    def _is_as_submitted(self, row: LockedRow, item: Item) -> bool:
+        """Whether the row is unchanged since it was submitted, its terms included."""
         if item.consent_date is None or row.desired_at != item.consent_date:
             return False
         found = self._terms.get(item.consent_date)
@@ -135,29 +131,31 @@ class BulkSuccesses:
                 self.submission.brand.clock,
                 status=Status.ONAY,
                 now=self.now,
-                calendar=self.tools.ledger.calendar,
+                calendar=self.context.ledger.calendar,
             )
         return (row.due_at, row.expires_at) == found
 
-    def _judged(self, members: Sequence[Saved], before: ConsentRow) -> Group | None:
-        """Return what judging the first of ``members`` makes of all; None if more than usual
-        follows.
+    def _settle_first(
+        self, members: Sequence[SavedItem], before: ConsentRow
+    ) -> SettledGroup | None:
+        """Settle the first of ``members`` and return it as the template of all; None where more
+        follows than usual.
         """
         item, answer, _ = members[0]
-        calendar, topic_messages = self.tools.ledger.calendar, self.tools.topic_messages
+        calendar, topic_messages = self.context.ledger.calendar, self.context.topic_messages
         found = apply_result(
             before, item, answer, self.submission.brand, self.now, calendar=calendar
         )
         more = (found.outcome, found.suspension, found.ruled.rescue)
         after = found.ruled.row.replace(updated_at=self.now)
-        told = topic_messages.permission(before, after, self.now)
+        permitted = topic_messages.permission(before, after, self.now)
         if (
-            told is None
+            permitted is None
             or more != (None, None, None)
             or _decided(before.__dict__) != _decided(after.__dict__)
         ):
             return None
-        entry, permission = told
+        entry, permission = permitted
         outcomes = list(topic_messages.outcomes(before, entry, self.now))
         if (
             entry.state is not State.ACCEPTED
@@ -167,21 +165,23 @@ class BulkSuccesses:
             return None
         (reached,) = outcomes
         outcome = topic_messages.outcome(reached)
-        return Group(
+        return SettledGroup(
             members=members,
             entry=entry,
             permission=MessageTemplate(permission, at=self.now),
             permission_value=topic_messages.template(permission, OWN_OF_PERMISSION),
             outcome=MessageTemplate(outcome, at=self.now, identity=reached.outcome_id),
             outcome_value=topic_messages.template(outcome, OWN_OF_OUTCOME),
-            told=reached,
+            reached=reached,
         )
 
-    async def _save(self, connection: Connection, group: Group, members: Sequence[Saved]) -> None:
+    async def _save(
+        self, connection: Connection, group: SettledGroup, members: Sequence[SavedItem]
+    ) -> None:
         entry = group.entry
         own = [
             {
-                "ctid": one.held.ctid,
+                "ctid": one.row.ctid,
                 "transaction_id": receipt.transaction_id,
                 "creation_date": receipt.creation_date,
             }
@@ -211,8 +211,8 @@ def _is_likely(item: Item, answer: ItemResult) -> bool:
     )
 
 
-async def _hold(connection: Connection, keys: Sequence[str]) -> Mapping[str, Held]:
-    async with connection.cursor(binary=True, row_factory=args_row(Held)) as cursor:
+async def _lock_rows(connection: Connection, keys: Sequence[str]) -> Mapping[str, LockedRow]:
+    async with connection.cursor(binary=True, row_factory=args_row(LockedRow)) as cursor:
         found = await (
             await cursor.execute(_CONSENTS["lock-for-settling"], {"keys": keys})
         ).fetchall()

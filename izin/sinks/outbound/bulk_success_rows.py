@@ -1,18 +1,23 @@
-"""What is written of items that İYS has saved and whose rows stand alike: messages and history.
+"""Write the messages and the history of saved items whose rows differ in their own columns alone.
 
-Nothing here waits or asks, so it is compiled where there is a compiler.
+Without I/O, so that mypyc can compile it.
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import orjson
 
+from izin.iys.wire_format.consents import Receipt
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.history.calls import result_fact
 from izin.sinks.ledger.history.hash_chain import Fact
+from izin.sinks.ledger.row_templates import MessageTemplate
+from izin.sinks.record.item_result import ItemResult
 from izin.sinks.record.outcome import Outcome, outcome_id
+from izin.sinks.record.row import ConsentRow
+from izin.sinks.record.submission import Item, Submission
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,19 +42,52 @@ OWN_OF_OUTCOME = (
 )
 
 
+class LockedRow(NamedTuple):
+    """The columns of a row that this transaction has locked by which it is seen to be usual."""
+
+    ctid: str
+    key: str
+    event_id: str | None
+    desired_at: datetime | None
+    due_at: datetime | None
+    expires_at: datetime | None
+    attempts: int
+    is_usual: bool
+
+
+class SavedItem(NamedTuple):
+    """An item that İYS has saved, and its row."""
+
+    item: Item
+    answer: ItemResult
+    row: LockedRow
+
+
+class SettledGroup(NamedTuple):
+    """Items with like rows, and what settling the first of them has made of its row."""
+
+    members: Sequence[SavedItem]
+    entry: ConsentRow
+    permission: MessageTemplate
+    permission_value: Callable[[Mapping[str, Any]], bytes]
+    outcome: MessageTemplate
+    outcome_value: Callable[[Mapping[str, Any]], bytes]
+    reached: Outcome
+
+
 def settled_rows(
-    submission: Submission, group: Group, members: Sequence[Saved], now: datetime
+    submission: Submission, group: SettledGroup, members: Sequence[SavedItem], now: datetime
 ) -> tuple[bytes, list[Fact]]:
-    """Return the rows of the outbox, of each key its permission and its outcome, and the
-    history: what was reached, and what İYS answered.
+    """Return the outbox rows (permission and outcome of each key) and the facts for the history
+    (the outcome, and İYS's answer).
     """
-    at, reached = copy_format.microseconds(now), group.told
+    at, reached = copy_format.microseconds(now), group.reached
     messages: list[bytes] = []
     facts: list[Fact] = []
-    for item, answer, held in members:
+    for item, answer, row in members:
         receipt = cast("Receipt", answer.receipt)
         recipient = item.key.split("/", 3)[3]
-        identity = outcome_id(item.key, item.event_id, reached.outcome, held.attempts, reached.code)
+        identity = outcome_id(item.key, item.event_id, reached.outcome, row.attempts, reached.code)
         key = copy_format.word(item.key)
         permission = {
             "recipient": recipient,
@@ -62,7 +100,7 @@ def settled_rows(
             "event_id": item.event_id,
             "transaction_id": receipt.transaction_id,
             "creation_date": receipt.creation_date,
-            "attempt": held.attempts,
+            "attempt": row.attempts,
             "origin": item.origin,
             "origin_ref": item.origin_ref,
         }
@@ -78,41 +116,8 @@ def settled_rows(
             item.status,
             f"outcome/{identity}",
             at,
-            orjson.dumps(reached.content(held.attempts)),
+            orjson.dumps(reached.content(row.attempts)),
             None,
         )
         facts += (reached_fact, result_fact(submission, item, answer, at))
     return b"".join(messages), facts
-
-
-class Held(NamedTuple):
-    """A row that this transaction holds, as far as it tells whether it stands as most do."""
-
-    ctid: str
-    key: str
-    event_id: str | None
-    desired_at: datetime | None
-    due_at: datetime | None
-    expires_at: datetime | None
-    attempts: int
-    is_usual: bool
-
-
-class Saved(NamedTuple):
-    """An item that İYS has saved, and its row."""
-
-    item: Item
-    answer: ItemResult
-    held: Held
-
-
-class Group(NamedTuple):
-    """Items whose rows stand alike, and what judging the first of them has made of its row."""
-
-    members: Sequence[Saved]
-    entry: ConsentRow
-    permission: MessageTemplate
-    permission_value: Callable[[Mapping[str, Any]], bytes]
-    outcome: MessageTemplate
-    outcome_value: Callable[[Mapping[str, Any]], bytes]
-    told: Outcome

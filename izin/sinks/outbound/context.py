@@ -1,6 +1,4 @@
-"""What every step of the sinks works with: the ledger, İYS, the announcer, the clock, the pace,
-and who it is.
-"""
+"""The resources that every step towards İYS works with."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,8 +13,8 @@ from izin.sinks.record.messages import TopicMessages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
-    """Put together once, by the entry point."""
+class OutboundContext:
+    """The ledger, the client of İYS and all else that steps share; composed by the entry point."""
 
     ledger: Ledger
     client: IysClient
@@ -25,5 +23,5 @@ class Tools:
     pacer: LedgerPacer
     lease_owner: LeaseOwner
     unforeseen: Callable[[str], None]
-    """Counts, by code, what İYS found wrong in a field and we did not."""
+    """Counts, by code, a fault of a field that İYS found and our validation did not."""
     leases: Leases = field(default_factory=Leases)

@@ -1,28 +1,22 @@
-"""Whose turn it is to be told: what is due within a day before what is not, and then everybody in
-turn.
+"""Choose which brand and channel is submitted next: due within a day first, then in turn.
 
-Customers take turns, a customer's brands, a brand's channels: whoever brings a million records
-holds up nobody who brings ten. What is due soon goes before what is not, whosever it is, for a
-consent told too late is void (Yönetmelik m.7/12).
+Customers take turns, within a customer its brands, within a brand its channels, so that a million
+records of one do not delay ten of another. What is due soon goes first whoever it belongs to, for a
+consent that is registered too late is void (Yönetmelik m.7/12).
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 SOON = timedelta(hours=24)
-"""What is due within it is told before what is not."""
+"""What is due within it is submitted before all else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
-    """A brand's channel that has records to tell, and when the first of them is due."""
+    """A channel of a brand with records to submit, and when the first of them is due."""
 
     customer_id: str
     brand_code: int
@@ -34,19 +28,19 @@ class Lane:
         return self.due_at is not None and self.due_at <= now + SOON
 
     def is_overdue(self, now: datetime) -> bool:
-        """Whether its first record is past due: offered still, for İYS may read the term longer."""
+        """Whether its first record is overdue: submitted still, for İYS may count a longer term."""
         return self.due_at is not None and self.due_at < now
 
 
 @dataclass(slots=True, kw_only=True)
 class FairShares:
-    """Who was served last: of customers, of their brands, of these brands' channels."""
+    """The turns of customers, of their brands and of the brands' channels."""
 
     _served: dict[tuple[object, ...], int] = field(default_factory=dict)
-    _turns: count[int] = field(default_factory=lambda: count(1))
+    _turns: Iterator[int] = field(default_factory=lambda: count(1))
 
     def take(self, lanes: Sequence[Lane], now: datetime) -> Lane | None:
-        """Return the lane whose turn it is, and count it as served; None if there is none."""
+        """Return the next lane and count it as served; None if there is none."""
         if not lanes:
             return None
         chosen = min(lanes, key=lambda lane: (not lane.is_soon(now), self._last(lane)))

@@ -1,8 +1,8 @@
-"""Leases of what this process is just telling, renewed while it waits for its turn.
+"""Renew the leases of the submissions that this process is sending, while calls wait for a slot.
 
-A lease is short, so that what a process held that was paused is soon taken up. A call may wait for
-longer where many processes share an address's pace: whoever lives renews meanwhile, or all would
-take up one another's and use the turns to find that out.
+Leases are short, so that another process soon recovers what a paused one has left. Where many
+processes share the rate limit of an address, a call may wait longer than its lease: it is renewed
+meanwhile, or processes would recover each other's submissions and spend slots on finding out.
 """
 
 from collections import Counter
@@ -16,33 +16,33 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.submission import Submission
 
-SHARE = 4
-"""A lease is renewed so many times before it would run out."""
+RENEWALS_PER_LEASE = 4
+"""A lease is renewed so many times before it would expire."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leases:
-    """What is held by the steps that are under way."""
+    """The leases of the steps that are running."""
 
-    _held: Counter[int] = field(default_factory=Counter)
+    _renewing: Counter[int] = field(default_factory=Counter)
 
     @contextmanager
-    def held(self, some: Iterable[Submission]) -> Iterator[None]:
-        """Have the leases of ``some`` renewed while the context lasts."""
+    def renewing(self, some: Iterable[Submission]) -> Iterator[None]:
+        """Have the leases of ``some`` renewed until the context ends."""
         numbers = [one.id for one in some]
-        self._held.update(numbers)
+        self._renewing.update(numbers)
         try:
             yield
         finally:
-            self._held.subtract(numbers)
+            self._renewing.subtract(numbers)
             for number in numbers:
-                if self._held[number] <= 0:
-                    del self._held[number]
+                if self._renewing[number] <= 0:
+                    del self._renewing[number]
 
     async def renew(self, ledger: Ledger, lease_owner: LeaseOwner, now: datetime) -> None:
-        """Renew what is held and still ours."""
-        if self._held:
+        """Renew those leases that this process still owns."""
+        if self._renewing:
             async with ledger.transaction() as connection:
                 await submissions.renew_all(
-                    connection, tuple(self._held), now=now, lease_owner=lease_owner
+                    connection, tuple(self._renewing), now=now, lease_owner=lease_owner
                 )

@@ -1,53 +1,118 @@
-"""Loops that never stop for what time heals, and never go on after a fault of ours.
+"""The loops of one process that submit to İYS and query it, and how any loop is kept running.
 
-İYS away, PostgreSQL restarting, Kafka silent: the loop says so, waits ever longer up to half a
-minute, and begins anew. Anything else ends the process: what is not understood must not be told to
-İYS.
+A failure outside this process (İYS, PostgreSQL or Kafka away) restarts a loop after an exponential
+backoff of up to half a minute. Any other error is a fault of ours and ends the process: what is not
+understood must not reach İYS. Loops are independent of each other: leases in the ledger keep them,
+and those of other processes, from taking the same records.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from datetime import timedelta
 
 from izin.iys.errors import CallError
 from izin.runtime.backoff import Backoff
 from izin.runtime.errors import RegistryError
 from izin.runtime.observe import get_logger
-from izin.sinks.ledger.db.notifications import Notifications
+from izin.runtime.settings import IysSettings, SinkSettings
+from izin.sinks.ledger.db.notifications import BULK, OPT_OUTS, QUERIES, Notifications
+from izin.sinks.outbound.batch_results import BatchResultPoller
+from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.lease_renewal import RENEWALS_PER_LEASE
+from izin.sinks.outbound.recover import SubmissionRecovery
+from izin.sinks.outbound.schedule import Scheduler
+from izin.sinks.outbound.send import Sender
+from izin.sinks.outbound.status_query import StatusQuerier
 from izin.sinks.record.errors import (
     ConcurrentChangeError,
     LedgerUnavailableError,
     StreamUnavailableError,
 )
 
-OUTSIDE = (
+RETRIED = (
     ConcurrentChangeError,
     LedgerUnavailableError,
     StreamUnavailableError,
     RegistryError,
     CallError,
 )
-"""What lies outside this process and passes by itself."""
+"""Errors whose cause lies outside this process and passes without us."""
+_OPT_OUT_LOOPS = 6
+_BULK_LOOPS = 3
+_RESULT_LOOPS = 2
 _BACKOFF = Backoff(timedelta(milliseconds=200), timedelta(seconds=30))
-_CALM = 60.0
+_STABLE = 60.0
+"""After so many seconds without an error, the backoff starts at its shortest again."""
 
 _log = get_logger(__name__)
 
 
-async def persist(name: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Keep ``work`` running through whatever passes by itself; a fault of ours is raised."""
+def outbound_loops(
+    context: OutboundContext,
+    iys: IysSettings,
+    sink: SinkSettings,
+    notifications: Notifications,
+    stopping: asyncio.Event,
+) -> Iterator[tuple[str, Coroutine[None, None, None]]]:
+    """Yield the name and the coroutine of each loop; all return once ``stopping`` is set."""
+    sender = Sender(context=context, result_delay=iys.result_delay)
+    querier = StatusQuerier(context=context)
+    scheduler = Scheduler(
+        context=context, sender=sender, querier=querier, batch_size=sink.batch_size
+    )
+    poller = BatchResultPoller(context=context, result_delay=iys.result_delay)
+    recovery = SubmissionRecovery(context=context, sender=sender, result_delay=iys.result_delay)
+    interval = sink.poll_interval
+
+    async def renew() -> bool:
+        await context.leases.renew(context.ledger, context.lease_owner, context.clock())
+        return False
+
+    yield (
+        "leases",
+        run_every("leases", renew, interval=sink.lease / RENEWALS_PER_LEASE, stopping=stopping),
+    )
+    for name, step, channel, count in (
+        ("opt-outs", scheduler.opt_out, OPT_OUTS, _OPT_OUT_LOOPS),
+        ("bulk", scheduler.bulk, BULK, _BULK_LOOPS),
+        ("last hour", scheduler.last_hour, BULK, 1),
+        ("status queries", querier.query_due, QUERIES, 1),
+    ):
+        for number in range(count):
+            yield (
+                f"{name} {number}",
+                run_on_notification(
+                    name,
+                    step,
+                    notifications=notifications,
+                    channel=channel,
+                    interval=interval,
+                    stopping=stopping,
+                ),
+            )
+    for name, step, count in (
+        ("results", poller.settle, _RESULT_LOOPS),
+        ("recover", recovery.recover, 1),
+        ("expire", scheduler.expire, 1),
+    ):
+        for number in range(count):
+            yield f"{name} {number}", run_every(name, step, interval=interval, stopping=stopping)
+
+
+async def keep_running(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Run ``work``, and run it again after an error of :data:`RETRIED`; raise any other error."""
     failures = 0
     loop = asyncio.get_running_loop()
     while True:
-        began = loop.time()
+        started = loop.time()
         try:
             await work()
-        except OUTSIDE as error:
-            failures = 1 if loop.time() - began > _CALM else failures + 1
+        except RETRIED as error:
+            failures = 1 if loop.time() - started > _STABLE else failures + 1
             wait = _BACKOFF.after(failures)
             _log.warning(
-                "begins anew",
-                work=name,
+                "loop restarted",
+                loop=name,
                 error=f"{type(error).__name__}: {error}",
                 after=wait.total_seconds(),
             )
@@ -56,27 +121,27 @@ async def persist(name: str, work: Callable[[], Awaitable[None]]) -> None:
             return
 
 
-async def lane(  # noqa: PLR0913 - what is repeated, and what wakes and ends it
+async def run_on_notification(  # noqa: PLR0913 - what is repeated, and what wakes and ends it
     name: str,
     step: Callable[[], Awaitable[bool]],
     *,
-    bells: Notifications,
-    bell: str,
+    notifications: Notifications,
+    channel: str,
     interval: timedelta,
     stopping: asyncio.Event,
 ) -> None:
-    """Repeat ``step`` while it finds work; else wait for its bell, at most for ``interval``."""
+    """Repeat ``step`` while it finds work; else wait for a notification, at most ``interval``."""
 
     async def work() -> None:
         while not stopping.is_set():
-            heard = bells.count(bell)
+            seen = notifications.count(channel)
             if not await step():
-                await bells.wait(bell, heard, interval)
+                await notifications.wait(channel, seen, interval)
 
-    await persist(name, work)
+    await keep_running(name, work)
 
 
-async def every(
+async def run_every(
     name: str, step: Callable[[], Awaitable[bool]], *, interval: timedelta, stopping: asyncio.Event
 ) -> None:
     """Repeat ``step`` while it finds work, else every ``interval``."""
@@ -86,4 +151,4 @@ async def every(
             if not await step():
                 await asyncio.sleep(interval.total_seconds())
 
-    await persist(name, work)
+    await keep_running(name, work)

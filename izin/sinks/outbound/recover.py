@@ -1,11 +1,11 @@
-"""Submissions whose answer never came: asked about first, and said again only word for word.
+"""Recover submissions with an unknown outcome: send them again byte for byte, or query the status.
 
-By V2 an identical body has no second effect: a single add gets its first transaction id again, an
-item of a batch that was saved succeeds with its first request. So a single add is sent again where
-the status, asked first, does not show it; a batch, whose items İYS may hold and not show yet, is
-handed in again. Of what is no longer desired, whose term has ended, what the brand has no right to
-write any more, and of a stopped brand, only the status is read, and of a batch only when its
-results would have been due, for İYS may still be working on it.
+By V2 an identical body has no second effect: a single add returns its first transaction id again,
+and an item of a batch that was saved succeeds with its first request. So a single add is sent again
+where a status query does not show it; a batch is sent again without a query, for İYS may have items
+that it does not show yet. Items that are no longer desired, whose term has ended or that are
+suspended are not sent: only their status is queried, for a batch not before its results would have
+been due, because İYS may still be processing it.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from izin.sinks.ledger import brands, claims, submissions, suspensions
 from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound import status_answer
-from izin.sinks.outbound.context import Tools
+from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.save_results import save_results
 from izin.sinks.outbound.send import Sender
 from izin.sinks.record import apply, ruling
@@ -36,50 +36,50 @@ from izin.sinks.record.transitions import transition
 
 _QUERIED_AT_ONCE = 20
 _CALLS = {SINGLE: "add", BATCH: "add_batch"}
-"""What tells each kind: while it rests, what it tells stays as it is."""
+"""The operation of each kind: while its circuit is open, submissions of the kind wait."""
 _LATER = timedelta(seconds=30)
 _SOON = timedelta(seconds=2)
 _REFUSED = timedelta(minutes=15)
-"""What a person must mend is not asked again and again: it would count against our address."""
+"""After an error that a person must correct: each failed call counts against our address."""
 
 _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmissionRecovery:
-    """Takes up what was told and not answered."""
+    """Settles submissions whose call was not answered."""
 
-    tools: Tools
+    context: OutboundContext
     sender: Sender
     result_delay: timedelta
 
     async def recover(self) -> bool:
-        """Take up one submission without an answer; return whether there was one."""
-        if self._is_shut("status"):
+        """Recover one submission with an unknown outcome; return whether there was one."""
+        if self._is_paused("status"):
             return False
-        kinds = [kind for kind, call in _CALLS.items() if not self._is_shut(call)]
-        now = self.tools.clock()
-        async with self.tools.ledger.transaction() as connection:
+        kinds = [kind for kind, call in _CALLS.items() if not self._is_paused(call)]
+        now = self.context.clock()
+        async with self.context.ledger.transaction() as connection:
             row = await submissions.unanswered(
-                connection, now=now, lease_owner=self.tools.lease_owner, kinds=kinds
+                connection, now=now, lease_owner=self.context.lease_owner, kinds=kinds
             )
             if row is None:
                 return False
             found = await brands.of_codes(connection, {row["brand_code"]})
             submission = await submissions.with_items(connection, row, found[row["brand_code"]])
-            kept = await _is_suspended(connection, submission)
-        with self.tools.leases.held([submission]):
-            await self._take_up(submission, now, kept=kept)
+            is_suspended = await _is_suspended(connection, submission)
+        with self.context.leases.renewing([submission]):
+            await self._settle(submission, now, is_suspended=is_suspended)
         return True
 
-    def _is_shut(self, operation: str) -> bool:
-        return self.tools.client.circuit_state(operation) is CircuitState.OPEN
+    def _is_paused(self, operation: str) -> bool:
+        return self.context.client.circuit_state(operation) is CircuitState.OPEN
 
-    async def _take_up(self, submission: Submission, now: datetime, *, kept: bool) -> None:
-        """Tell again what is still desired, unless it is ``kept`` from İYS, and read the rest."""
-        async with self.tools.ledger.transaction() as connection:
+    async def _settle(self, submission: Submission, now: datetime, *, is_suspended: bool) -> None:
+        """Send again what is still desired and not suspended; query the status of the rest."""
+        async with self.context.ledger.transaction() as connection:
             entries = await lock(connection, (item.key for item in submission.items))
-            changes = UnitOfWork(self.tools.topic_messages, now=now)
+            changes = UnitOfWork(self.context.topic_messages, now=now)
             for item in submission.items:
                 entry = entries[item.key]
                 if entry.is_of(item.event_id, item.status) and entry.state is State.IN_FLIGHT:
@@ -89,78 +89,79 @@ class SubmissionRecovery:
             wanted = [
                 item
                 for item in submission.items
-                if not kept and self._is_wanted(submission, entries[item.key], item)
+                if not is_suspended and self._is_wanted(submission, entries[item.key], item)
             ]
             whole = len(wanted) == len(submission.items) == len(submission.content)
             await changes.write(connection)
         _log.warning(
-            "submission taken up",
+            "submission recovery started",
             submission=submission.id,
             items=len(submission.items),
             wanted=len(wanted),
         )
         if whole:
-            if submission.kind != SINGLE or not await self._is_settled(submission, wanted[0]):
+            if submission.kind != SINGLE or not await self._is_settled_by_status(
+                submission, wanted[0]
+            ):
                 await self._resend(submission)
             return
         if wanted:
-            part = await self._part(submission, wanted)
-            await self.sender.tell(part)
-        await self._read(submission, [item for item in submission.items if item not in wanted])
+            part = await self._split_off(submission, wanted)
+            await self.sender.submit(part)
+        await self._query(submission, [item for item in submission.items if item not in wanted])
 
-    async def _is_settled(self, submission: Submission, item: Item) -> bool:
-        """Ask what İYS holds before it is told again; return whether that settles it, or the
-        question must be put again later.
+    async def _is_settled_by_status(self, submission: Submission, item: Item) -> bool:
+        """Query the status before an item is sent again; return False where it is to be sent.
 
-        A batch is handed in again instead: its items may be with İYS and not be shown yet.
+        True where the status settles it, or where the query is postponed.
         """
-        queried_at = self.tools.clock().replace(microsecond=0)
+        queried_at = self.context.clock().replace(microsecond=0)
         try:
             record = await self._status(submission, item)
         except CallError as error:
-            _log.warning("iys could not be asked", submission=submission.id, error=str(error))
+            _log.warning("status query failed", submission=submission.id, error=str(error))
             if isinstance(error, ThrottledError) or not error.is_transient:
-                # The hour's questions are spent, or none is allowed: the same body has no second
-                # effect either, and its answer says what stops.
+                # The hour's queries are used up, or not permitted: the same body has no second
+                # effect either, and its answer has the reason.
                 return False
-            await self._later(submission, queried_at + (error.retry_after or _SOON))
+            await self._postpone(submission, queried_at + (error.retry_after or _SOON))
             return True
         if record is not None and _is_the_same(record, item):
-            await self._saved(submission, item, record)
+            await self._save_success(submission, item, record)
             return True
-        async with self.tools.ledger.transaction() as connection:
+        async with self.context.ledger.transaction() as connection:
             entry = (await lock(connection, [item.key]))[item.key]
-        heard = apply.observed(entry, status_answer.observation_of(record, queried_at))
-        if self._is_wanted(submission, heard, item):
+        observed = apply.observed(entry, status_answer.observation_of(record, queried_at))
+        if self._is_wanted(submission, observed, item):
             return False
-        await self._found(submission, item, record, queried_at)
+        await self._settle_by_status(submission, item, record, queried_at)
         return True
 
     def _is_wanted(self, submission: Submission, entry: ConsentRow, item: Item) -> bool:
-        """Whether the very statement would be told now, were it not told yet."""
+        """Whether the item would be submitted now, had it not been before."""
         if not entry.is_of(item.event_id, item.status):
             return False
-        now = self.tools.clock()
+        now = self.context.clock()
         ruled = ruling.rule_row(
             apply.answered_row(entry, item.status, now),
             submission.brand,
             now,
-            calendar=self.tools.ledger.calendar,
+            calendar=self.context.ledger.calendar,
             answered=True,
         )
         return ruled.row.action is Action.SEND
 
     async def _resend(self, submission: Submission) -> None:
-        now, lease_owner = self.tools.clock(), self.tools.lease_owner
-        async with self.tools.ledger.transaction() as connection:
+        now, lease_owner = self.context.clock(), self.context.lease_owner
+        async with self.context.ledger.transaction() as connection:
             again = await submissions.resend(
                 connection, submission, now=now, lease_owner=lease_owner
             )
-        await self.sender.tell(again)
+        await self.sender.submit(again)
 
     async def _status(self, submission: Submission, item: Item) -> RegisterRecord | None:
         _, channel, recipient_type, recipient = item.key.split("/", 3)
-        return await self.tools.client.status(
+        return await self.context.client.status(
             submission.brand.path,
             Channel(channel),
             RecipientType(recipient_type),
@@ -168,73 +169,73 @@ class SubmissionRecovery:
             call_class=CallClass.RET if item.status == Status.RET else CallClass.RESULTS,
         )
 
-    async def _saved(self, submission: Submission, item: Item, record: RegisterRecord) -> None:
+    async def _save_success(
+        self, submission: Submission, item: Item, record: RegisterRecord
+    ) -> None:
         receipt = Receipt(
             transaction_id=record.transaction_id or "", creation_date=record.creation_date
         )
         answer = ItemResult(verdict=Verdict.SUCCESS, receipt=receipt, how="status")
-        await save_results(self.tools, submission, {item.place: answer})
+        await save_results(self.context, submission, {item.place: answer})
 
-    async def _part(self, submission: Submission, wanted: Sequence[Item]) -> Submission:
-        """Move what is still desired to a submission of its own, each item word for word as it
-        was.
-        """
-        now = self.tools.clock()
-        said = submission.content
-        async with self.tools.ledger.transaction() as connection:
-            changes = UnitOfWork(self.tools.topic_messages, now=now)
+    async def _split_off(self, submission: Submission, wanted: Sequence[Item]) -> Submission:
+        """Move what is still desired to a submission of its own, each item byte for byte."""
+        now = self.context.clock()
+        bodies = submission.content
+        async with self.context.ledger.transaction() as connection:
+            changes = UnitOfWork(self.context.topic_messages, now=now)
             await submissions.withdraw(connection, submission, wanted, now=now)
             part = await claims.intend(
                 connection,
                 changes,
                 submission.brand,
                 wanted,
-                [said[item.place] for item in wanted],
+                [bodies[item.place] for item in wanted],
                 kind=submission.kind,
-                lease_owner=self.tools.lease_owner,
+                lease_owner=self.context.lease_owner,
                 refusals=submission.refusals,
             )
             await changes.write(connection)
         return part
 
-    async def _read(self, submission: Submission, items: Sequence[Item]) -> None:
-        """Settle what may not be said again by what İYS holds of it, once it can hold it."""
+    async def _query(self, submission: Submission, items: Sequence[Item]) -> None:
+        """Settle items that must not be sent again by their status, once İYS can show it."""
         if not items:
             return
-        now = self.tools.clock()
+        now = self.context.clock()
         settled_at = submission.intended_at + self.result_delay
         if submission.kind != SINGLE and now < settled_at:
-            await self._later(submission, settled_at)
+            await self._postpone(submission, settled_at)
             return
         for item in items[:_QUERIED_AT_ONCE]:
-            queried_at = self.tools.clock().replace(microsecond=0)
+            queried_at = self.context.clock().replace(microsecond=0)
             try:
                 record = await self._status(submission, item)
             except CallError as error:
-                _log.warning("iys could not be asked", submission=submission.id, error=str(error))
+                _log.warning("status query failed", submission=submission.id, error=str(error))
                 rest = error.retry_after or (_LATER if error.is_transient else _REFUSED)
-                await self._later(submission, queried_at + rest)
+                await self._postpone(submission, queried_at + rest)
                 return
-            await self._found(submission, item, record, queried_at)
+            await self._settle_by_status(submission, item, record, queried_at)
         if items[_QUERIED_AT_ONCE:]:
-            await self._later(submission, now)
+            await self._postpone(submission, now)
 
-    async def _found(
+    async def _settle_by_status(
         self,
         submission: Submission,
         item: Item,
         record: RegisterRecord | None,
         queried_at: datetime,
     ) -> None:
-        """Settle one item: İYS shows the very statement, or it did not take it."""
+        """Settle one item: İYS shows exactly this record, or it did not accept it."""
         if record is not None and _is_the_same(record, item):
-            await self._saved(submission, item, record)
+            await self._save_success(submission, item, record)
             return
-        now = self.tools.clock()
-        async with self.tools.ledger.transaction() as connection:
+        now = self.context.clock()
+        async with self.context.ledger.transaction() as connection:
             entries = await lock(connection, [item.key])
             entry = entries[item.key]
-            changes = UnitOfWork(self.tools.topic_messages, now=now)
+            changes = UnitOfWork(self.context.topic_messages, now=now)
             gone = Settled(place=item.place, state="withdrawn")
             counted = await submissions.settle(connection, submission, [gone], now=now)
             if counted:
@@ -247,22 +248,22 @@ class SubmissionRecovery:
                     answered_row,
                     submission.brand,
                     now,
-                    calendar=self.tools.ledger.calendar,
+                    calendar=self.context.ledger.calendar,
                     answered=mine,
                 )
                 changes.apply(entry, ruled)
             await changes.write(connection)
 
-    async def _later(self, submission: Submission, at: datetime) -> None:
-        async with self.tools.ledger.transaction() as connection:
+    async def _postpone(self, submission: Submission, at: datetime) -> None:
+        async with self.context.ledger.transaction() as connection:
             await submissions.poll_later(
-                connection, submission, next_poll_at=at, lease_owner=self.tools.lease_owner
+                connection, submission, next_poll_at=at, lease_owner=self.context.lease_owner
             )
 
 
 async def _is_suspended(connection: Connection, submission: Submission) -> bool:
-    """Whether a person has stopped the brand, or taken the right to it, since it was told: one
-    submission, one channel.
+    """Whether an operator has stopped the brand or withdrawn the right to the channel since the
+    submission; all items of a submission have one channel.
     """
     if submission.brand.status != "active":
         return True

@@ -1,6 +1,6 @@
-"""The answers to a submission, kept: each item is judged once, and what follows is written with it.
+"""Store the results of a submission: settle each item once, and write its effects with it.
 
-All of it in one transaction, so that a process killed here has answered all or nothing.
+All in one transaction, so that a process that is killed here has settled all of them or none.
 """
 
 import asyncio
@@ -16,42 +16,40 @@ from izin.sinks.ledger.db.copy_format import microseconds
 from izin.sinks.ledger.history.calls import result_fact
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound.bulk_success import BulkSuccesses
-from izin.sinks.outbound.context import Tools
+from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.record.item_result import AppliedResult, ItemResult, apply_result
 from izin.sinks.record.submission import SINGLE, Settled, Submission
 
-_LOOKED_AT = frozenset({Verdict.SUCCESS, Verdict.DATA, Verdict.EXPIRED, Verdict.ALREADY})
-"""Whatever İYS says of a record itself shows that it lets us write."""
+_WRITABLE = frozenset({Verdict.SUCCESS, Verdict.DATA, Verdict.EXPIRED, Verdict.ALREADY})
+"""Verdicts on the record itself: they show that İYS accepts records of the brand and channel."""
 _YIELD_EVERY = 50
 
 _log = get_logger(__name__)
 
 
 async def save_results(
-    tools: Tools,
+    context: OutboundContext,
     submission: Submission,
     answers: Mapping[int, ItemResult],
     *,
     request_id: str | None = None,
 ) -> None:
-    """Keep the answers to items, by index, and what follows from them; a second answer changes
-    nothing.
-    """
-    now = tools.clock()
+    """Store the answers to items, by index, and their effects; a second answer has no effect."""
+    now = context.clock()
     items = [item for item in submission.items if item.place in answers]
-    alike = BulkSuccesses(tools=tools, submission=submission, now=now)
-    async with tools.ledger.transaction() as connection:
+    alike = BulkSuccesses(context=context, submission=submission, now=now)
+    async with context.ledger.transaction() as connection:
         others = await alike.take(connection, items, answers)
         entries = await lock(connection, (item.key for item in others))
         if others:
-            # Under the rows' locks: what another process settled meanwhile was its to judge.
+            # Under the rows' locks: another process may have settled some meanwhile.
             still_open = await submissions.open_places(connection, submission)
             others = [item for item in others if item.place in still_open]
-        changes = UnitOfWork(tools.topic_messages, now=now)
+        changes = UnitOfWork(context.topic_messages, now=now)
         applied_by_place: dict[int, AppliedResult] = {}
         for turn, item in enumerate(others):
             if turn % _YIELD_EVERY == _YIELD_EVERY - 1:
-                # Pushes share this loop and must not wait for a whole batch.
+                # Let pushes in, which share this event loop.
                 await asyncio.sleep(0)
             applied_by_place[item.place] = apply_result(
                 entries[item.key],
@@ -59,7 +57,7 @@ async def save_results(
                 answers[item.place],
                 submission.brand,
                 now,
-                calendar=tools.ledger.calendar,
+                calendar=context.ledger.calendar,
             )
         settled = [
             Settled(place, applied.item_state, answers[place].code)
@@ -79,12 +77,14 @@ async def save_results(
                     changes.add_outcome(replace(applied.outcome, request_id=request_id))
                 at = microseconds(now)
                 changes.add_history([result_fact(submission, item, answers[item.place], at)])
-        account = tools.lease_owner.account
-        await _stops(connection, submission, answers, applied_by_place, account=account, now=now)
+        account = context.lease_owner.account
+        await _update_suspensions(
+            connection, submission, answers, applied_by_place, account=account, now=now
+        )
         await changes.write(connection)
 
 
-async def _stops(  # noqa: PLR0913 - what was told, by whom, and what came of it
+async def _update_suspensions(  # noqa: PLR0913 - what was submitted, by whom, with which result
     connection: Connection,
     submission: Submission,
     answers: Mapping[int, ItemResult],
@@ -95,7 +95,7 @@ async def _stops(  # noqa: PLR0913 - what was told, by whom, and what came of it
 ) -> None:
     found = {one.suspension for one in applied_by_place.values() if one.suspension is not None}
     for stop in found:
-        _log.error("iys records stopped", brand=submission.brand.brand_code, reason=stop.reason)
+        _log.error("records suspended", brand=submission.brand.brand_code, reason=stop.reason)
         await suspensions.suspend(
             connection,
             submission.brand,
@@ -110,7 +110,7 @@ async def _stops(  # noqa: PLR0913 - what was told, by whom, and what came of it
     if submission.kind == SINGLE and not found:
         for item in submission.items:
             answer = answers.get(item.place)
-            if answer is not None and answer.verdict in _LOOKED_AT:
+            if answer is not None and answer.verdict in _WRITABLE:
                 channel = item.key.split("/", 2)[1]
                 await suspensions.resume(
                     connection,

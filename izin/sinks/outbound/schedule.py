@@ -1,9 +1,8 @@
-"""What is owed to İYS, told: opt-outs ahead of everything, then what is due soonest, then the
-rest.
+"""Submit what is due to İYS: opt-outs before everything else, then what is due soonest.
 
-Each kind has a lane of its own, so that a "no" never waits behind bulk. A step takes the records
-of one brand and channel, keeps the intent and tells them; it returns whether there was anything to
-do. Whose turn it is, ``sinks.fairness`` tells.
+Opt-outs have loops of their own, so that they never wait behind bulk. A step claims the records of
+one brand and channel, stores the submission and sends it, and returns whether there was anything to
+do. ``outbound.fairness`` chooses the brand and channel.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from izin.iys.transport.circuit_breaker import CircuitState
 from izin.sinks.ledger import brands, claims, suspensions
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.unit_of_work import UnitOfWork
-from izin.sinks.outbound.context import Tools
+from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.fairness import FairShares, Lane
 from izin.sinks.outbound.send import Sender
 from izin.sinks.outbound.status_query import StatusQuerier
@@ -27,12 +26,13 @@ from izin.sinks.record.row import ConsentRow
 from izin.sinks.record.submission import BATCH, SINGLE, Submission
 
 QUERY_FIRST_OVER = 1
-"""More opt-outs than this of which İYS's state is unknown: asked about first, 1,000 a call.
+"""More opt-outs than this whose state at İYS is unknown are queried first, 1,000 a call.
 
-One question answers as fast as one opt-out would, and an opt-out that İYS has nothing against is a
-refusal (H175): too many of those cost the address its place on İYS's list."""
+One query takes no longer than one opt-out. An opt-out for which İYS has no consent is refused
+(H175), and too many refusals cost the address its place on İYS's list.
+"""
 BATCH_OVER = 50
-"""More opt-outs than this of which İYS shows ONAY: told by batch."""
+"""More opt-outs than this for which İYS has ONAY are submitted by batch."""
 _LAST_HOUR = timedelta(hours=1)
 _RECHECK = timedelta(minutes=1)
 _ALL = tuple(str(value) for value in Registered)
@@ -41,9 +41,9 @@ _SQL = statements("consents")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scheduler:
-    """The lanes on which records leave for İYS."""
+    """The steps that submit records to İYS."""
 
-    tools: Tools
+    context: OutboundContext
     sender: Sender
     querier: StatusQuerier
     batch_size: int
@@ -52,16 +52,16 @@ class Scheduler:
     )
 
     async def opt_out(self) -> bool:
-        """Tell an opt-out at once; where many wait, ask or tell them by the thousand."""
-        now = self.tools.clock()
-        gate = self.tools.client.circuit_state("add")
-        if gate is CircuitState.OPEN:
+        """Submit one opt-out at once; where many wait, query or submit up to 1,000 of them."""
+        now = self.context.clock()
+        circuit = self.context.client.circuit_state("add")
+        if circuit is CircuitState.OPEN:
             return False
         lane = await self._lane(Status.RET, now)
         if lane is None:
             return False
         brand_code, channel = lane.brand_code, lane.channel
-        waiting = await self.tools.ledger.fetch(
+        waiting = await self.context.ledger.fetch(
             _SQL["opt-outs-waiting"],
             {
                 "brand_code": brand_code,
@@ -74,7 +74,9 @@ class Scheduler:
         may_query = of_onay == 0 and of_unknown > QUERY_FIRST_OVER and self._is_open("statuses")
         if may_query and await self.querier.query_opt_outs(brand_code, channel):
             return True
-        bulk = of_onay > BATCH_OVER and gate is CircuitState.CLOSED and self._is_open("add_batch")
+        bulk = (
+            of_onay > BATCH_OVER and circuit is CircuitState.CLOSED and self._is_open("add_batch")
+        )
         registered = [Registered.ONAY] if of_onay else _ALL
         submission = await self._claim(
             brand_code,
@@ -86,92 +88,94 @@ class Scheduler:
         )
         if submission is None:
             return False
-        await self.sender.tell(submission)
+        await self.sender.submit(submission)
         return True
 
     async def bulk(self) -> bool:
-        """Tell a brand's ONAYs, the earliest due first, by the thousand.
+        """Submit a batch of a brand's ONAYs, the earliest due first.
 
-        Where the address stands badly with İYS, only what is due soon.
+        Where the address's reputation at İYS is critical, only those due soon.
         """
-        now = self.tools.clock()
-        gate = self.tools.client.circuit_state("add_batch")
-        lane = None if gate is CircuitState.OPEN else await self._lane(Status.ONAY, now)
+        now = self.context.clock()
+        circuit = self.context.client.circuit_state("add_batch")
+        lane = None if circuit is CircuitState.OPEN else await self._lane(Status.ONAY, now)
         if lane is None:
             return False
         is_soon = lane.is_soon(now)
-        if not is_soon and self.tools.pacer.standing is Reputation.CRITICAL:
+        if not is_soon and self.context.pacer.standing is Reputation.CRITICAL:
             return False
         submission = await self._claim(
             lane.brand_code,
             lane.channel,
             Status.ONAY,
-            # One record shows as well as a thousand whether İYS is there again.
-            size=self.batch_size if gate is CircuitState.CLOSED else 1,
+            # One record probes a half-open circuit as well as a thousand.
+            size=self.batch_size if circuit is CircuitState.CLOSED else 1,
             kind=BATCH,
             registered=_ALL,
             overdue=lane.is_overdue(now),
         )
         if submission is None:
             return False
-        await self.sender.tell(submission, call_class=CallClass.DUE if is_soon else CallClass.BULK)
+        await self.sender.submit(
+            submission, call_class=CallClass.DUE if is_soon else CallClass.BULK
+        )
         return True
 
     async def last_hour(self) -> bool:
-        """Tell an ONAY whose term ends within the hour, for the answer to a batch would come too
+        """Submit an ONAY whose term ends within the hour alone: a batch's result would come too
         late.
         """
-        now = self.tools.clock()
-        if self.tools.client.circuit_state("add") is CircuitState.OPEN:
+        now = self.context.clock()
+        if self.context.client.circuit_state("add") is CircuitState.OPEN:
             return False
-        async with self.tools.ledger.transaction() as connection:
+        async with self.context.ledger.transaction() as connection:
             values = {
                 "now": now,
                 "until": now + _LAST_HOUR,
                 "size": 1,
-                **self.tools.lease_owner.who,
+                **self.context.lease_owner.who,
             }
             taken = await claims.select_rows(connection, "claim-last-hour", values)
             if not taken:
                 return False
             found = await brands.of_codes(connection, {taken[0].brand_code})
-            changes = UnitOfWork(self.tools.topic_messages, now=now)
+            changes = UnitOfWork(self.context.topic_messages, now=now)
             submission = await claims.claim(
                 connection,
                 changes,
                 found[taken[0].brand_code],
                 taken,
                 kind=SINGLE,
-                lease_owner=self.tools.lease_owner,
+                lease_owner=self.context.lease_owner,
             )
             await changes.write(connection)
-        await self.sender.tell(submission)
+        await self.sender.submit(submission)
         return True
 
     async def expire(self) -> bool:
-        """Give up ONAYs whose term has ended untold: a new consent is needed (m.7/12)."""
-        now = self.tools.clock()
-        async with self.tools.ledger.transaction() as connection:
+        """Expire ONAYs whose term ended before submission: they need a new consent (m.7/12)."""
+        now = self.context.clock()
+        async with self.context.ledger.transaction() as connection:
             values = {"now": now, "size": self.batch_size}
             rows = await (await connection.execute(_SQL["claim-expired"], values)).fetchall()
             entries = [ConsentRow.from_row(row) for row in rows]
-            changes = UnitOfWork(self.tools.topic_messages, now=now)
+            changes = UnitOfWork(self.context.topic_messages, now=now)
             for entry in entries:
                 changes.put(entry, ruling.expire(entry, "term-ended", None))
             await changes.write(connection)
         return bool(entries)
 
     def _is_open(self, operation: str) -> bool:
-        return self.tools.client.circuit_state(operation) is not CircuitState.OPEN
+        return self.context.client.circuit_state(operation) is not CircuitState.OPEN
 
     async def _lane(self, status: Status, now: datetime) -> Lane | None:
-        rows = await self.tools.ledger.fetch(
+        rows = await self.context.ledger.fetch(
             _SQL["claimable-channels"],
-            {"status": str(status), "now": now, **self.tools.lease_owner.who},
+            {"status": str(status), "now": now, **self.context.lease_owner.who},
         )
         return self.shares[status].take([Lane(**row) for row in rows], now)
 
-    async def _claim(  # noqa: PLR0913 - which records, how many, and how they are told
+    async def _claim(  # noqa: PLR0913 - which records, how many, and how they are sent
         self,
         brand_code: int,
         channel: str,
@@ -182,14 +186,14 @@ class Scheduler:
         registered: Sequence[str],
         overdue: bool = False,
     ) -> Submission | None:
-        now = self.tools.clock()
-        async with self.tools.ledger.transaction() as connection:
+        now = self.context.clock()
+        async with self.context.ledger.transaction() as connection:
             allowed = await suspensions.may_submit(
                 connection,
                 brand_code,
                 channel,
                 status,
-                account=self.tools.lease_owner.account,
+                account=self.context.lease_owner.account,
                 now=now,
                 recheck_at=now + _RECHECK,
             )
@@ -211,14 +215,14 @@ class Scheduler:
             found = await brands.of_codes(connection, {brand_code})
             if not taken or brand_code not in found:
                 return None
-            changes = UnitOfWork(self.tools.topic_messages, now=now)
+            changes = UnitOfWork(self.context.topic_messages, now=now)
             submission = await claims.claim(
                 connection,
                 changes,
                 found[brand_code],
                 taken,
                 kind=kind if allowed else SINGLE,
-                lease_owner=self.tools.lease_owner,
+                lease_owner=self.context.lease_owner,
             )
             await changes.write(connection)
         return submission

@@ -1,8 +1,8 @@
-"""What İYS shows of a record when it is asked, and what follows of it.
+"""Apply İYS's answer to a status query to the row of its record.
 
-Absence in the multiple query is NOT_ONAY, absence of the single status NONE. What İYS has refused
-and would refuse again is not told again; what no answer settles is asked again, and at last a
-person looks.
+A recipient absent from the multiple query is NOT_ONAY, without a single status NONE. What İYS has
+refused and would refuse again is not submitted again. What no answer settles is queried again, and
+parked after six queries.
 """
 
 from datetime import datetime, timedelta
@@ -11,8 +11,7 @@ from izin.consent.business_days import Calendar
 from izin.consent.lifecycle import State
 from izin.consent.model import ConsentEvent, Status
 from izin.consent.obligation import Action, Registered
-from izin.iys.wire_format.consents import IysMovement as Told
-from izin.iys.wire_format.consents import RegisterRecord, Stream
+from izin.iys.wire_format.consents import IysMovement, RegisterRecord, Stream
 from izin.runtime.backoff import Backoff
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.unit_of_work import UnitOfWork
@@ -23,12 +22,12 @@ from izin.sinks.record.iys_movements import event_of
 from izin.sinks.record.row import ConsentRow, is_of_citizens
 
 _MOST_QUERIES = 6
-"""After so many times of asking in vain a person looks."""
+"""After so many queries without a settling answer a record is parked."""
 _BACKOFF = Backoff(timedelta(seconds=30), timedelta(hours=1))
 
 
 def observation_of(record: RegisterRecord | None, queried_at: datetime) -> Observation:
-    """Return what the single status states."""
+    """Return what an answer to the single status query states."""
     if record is None:
         return Observation(
             value=Registered.NONE,
@@ -37,7 +36,7 @@ def observation_of(record: RegisterRecord | None, queried_at: datetime) -> Obser
             verified_by="status",
         )
     return Observation(
-        # Any other word (BEKLIYOR) is no consent, and what it will be is not known.
+        # Any other value (BEKLIYOR) is no consent, and what it becomes is not known.
         value=Registered(record.status) if record.status in set(Status) else Registered.NOT_ONAY,
         creation_date=record.creation_date,
         consent_date=record.consent_date,
@@ -49,7 +48,7 @@ def observation_of(record: RegisterRecord | None, queried_at: datetime) -> Obser
 
 
 def observation_of_many(*, approved: bool, queried_at: datetime) -> Observation:
-    """Return what the multiple query states: it names only what is ONAY."""
+    """Return what an answer to the multiple query states: it names only what is ONAY."""
     return Observation(
         value=Registered.ONAY if approved else Registered.NOT_ONAY,
         creation_date=queried_at,
@@ -59,15 +58,15 @@ def observation_of_many(*, approved: bool, queried_at: datetime) -> Observation:
 
 
 def is_new_event(entry: ConsentRow, statement: Observation) -> bool:
-    """Whether İYS states what the law has not heard: newer and other than what is desired."""
+    """Whether İYS has a newer status than the desired one, and another: an event unknown to us."""
     return entry.desired_at is None or (
         statement.creation_date > entry.desired_at and str(statement.value) != entry.desired_status
     )
 
 
 def event_of_record(record: RegisterRecord, brand: Brand, now: datetime) -> ConsentEvent:
-    """Return İYS's event by which a record became what it is."""
-    told = Told(
+    """Return the event at İYS that led to ``record``."""
+    movement = IysMovement(
         recipient=record.recipient,
         type=record.type,
         recipient_type=record.recipient_type,
@@ -79,30 +78,37 @@ def event_of_record(record: RegisterRecord, brand: Brand, now: datetime) -> Cons
         brand_code=brand.brand_code,
     )
     stream = Stream.IYS if is_of_citizens(record.source) else Stream.HS
-    return event_of(told, brand, stream, path="status", at=now)
+    return event_of(movement, brand, stream, path="status", at=now)
 
 
 def rule(
-    changes: UnitOfWork, entry: ConsentRow, heard: ConsentRow, brand: Brand, *, calendar: Calendar
+    changes: UnitOfWork,
+    entry: ConsentRow,
+    observed: ConsentRow,
+    brand: Brand,
+    *,
+    calendar: Calendar,
 ) -> None:
-    """Rule a record by what was heard; what İYS has refused and would refuse again is not told
-    again.
+    """Update the row by the status that was ``observed``; do not submit again what İYS has refused
+    and would refuse again.
     """
     now = changes.now
     ruled = ruling.rule_row(
-        heard,
+        observed,
         brand,
         now,
         calendar=calendar,
-        answered=not heard.is_open,
-        submitted=heard.attempts > 0,
+        answered=not observed.is_open,
+        submitted=observed.attempts > 0,
     )
     after = ruled.row
     if entry.code is not None and entry.state is State.UNKNOWN and after.action is Action.SEND:
-        if heard.desired_status == Status.RET:
-            changes.apply(entry, ruling.rescue_refused(heard, "register-is-newer", entry.code, now))
+        if observed.desired_status == Status.RET:
+            changes.apply(
+                entry, ruling.rescue_refused(observed, "register-is-newer", entry.code, now)
+            )
         else:
-            changes.put(entry, ruling.refuse(heard, "register-is-newer", entry.code))
+            changes.put(entry, ruling.refuse(observed, "register-is-newer", entry.code))
         return
     if after.action is Action.QUERY:
         query_count = after.attempts + 1
@@ -110,8 +116,8 @@ def rule(
             changes.put(entry, ruling.park(after, "iys-says-otherwise", entry.code))
             return
         wait = _BACKOFF.after(query_count)
-        # The single status is asked at once where the multiple query has left it open.
-        if heard.registered == Registered.NOT_ONAY and entry.registered != Registered.NOT_ONAY:
+        # The single status is queried at once where the multiple query does not settle it.
+        if observed.registered == Registered.NOT_ONAY and entry.registered != Registered.NOT_ONAY:
             wait = timedelta(0)
         changes.put(entry, after.replace(attempts=query_count, next_attempt_at=now + wait))
         return
@@ -119,7 +125,7 @@ def rule(
 
 
 def observation(entry: ConsentRow, statement: Observation, now: datetime) -> Movement:
-    """Return what the history keeps of an answer."""
+    """Return the history's record of an answer."""
     at = statement.creation_date.isoformat()
     return Movement(
         kind="observation",

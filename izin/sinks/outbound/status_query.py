@@ -1,13 +1,13 @@
-"""İYS, asked what it holds: by the thousand where many wait, one by one where the difference
-counts.
+"""Query İYS for the status of records: many in one call, or one by one where that is not enough.
 
-A question that İYS refuses for what it says is put again without the recipient that is named, or in
-halves: one record at fault never leaves a thousand unasked. That one waits for a person.
+A query that İYS refuses for its content is repeated without the recipient that the refusal names,
+or in halves, so that one record at fault does not leave a thousand without an answer. That record
+is parked.
 
-The multiple query returns only what is ONAY: absence is NOT_ONAY, which hides a RET or nothing. It
-settles an opt-out (there is nothing to withdraw) and shuts the gate; where it is not enough, the
-single status tells, a thousand an hour. What a citizen did at İYS and we did not know is published
-as İYS's event, never sent.
+The multiple query returns only what is ONAY: absence is NOT_ONAY, which may be a RET or no record.
+That settles an opt-out (there is nothing to withdraw) and forbids sending; where it is not enough,
+the single status query decides, a thousand an hour. What a citizen changed at İYS without our
+knowledge is published as İYS's event, and never submitted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,24 +25,24 @@ from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound import status_answer
-from izin.sinks.outbound.context import Tools
+from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.apply import Observation
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.row import ConsentRow
 
 SINGLES = 20
-"""Up to so many of a group are asked one by one."""
+"""Up to so many records of a group are queried one by one."""
 _MOST = 1000
-_ENOUGH = 2
-"""So many refused apart, and nobody answered for: the recipients are not at fault."""
+_REFUSALS_OF_ALL = 2
+"""So many records refused on their own and none answered: the recipients are not at fault."""
 _LATER = timedelta(seconds=30)
 _SOON = timedelta(seconds=2)
-"""An opt-out that could not be asked about waits no longer."""
+"""The delay for opt-outs after a failed query."""
 _REFUSED = timedelta(minutes=15)
-"""What a person must mend is not asked again and again: it would count against our address."""
+"""After an error that a person must correct: each failed call counts against our address."""
 _NEED_SINGLE_QUERY = frozenset({Registered.NOT_ONAY, Registered.RET})
-"""What the multiple query cannot tell more of: NOT_ONAY hides a RET, and a RET its date."""
+"""Where the multiple query adds nothing: NOT_ONAY may be a RET, and a RET has no date there."""
 _SQL = statements("consents")
 
 _log = get_logger(__name__)
@@ -50,48 +50,48 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusQuerier:
-    """Asks İYS what it holds of records, and rules them by what it says."""
+    """Queries the status of records and updates their rows by the answers."""
 
-    tools: Tools
+    context: OutboundContext
 
     async def query_opt_outs(self, brand_code: int, channel: str) -> bool:
-        """Ask about a brand's opt-outs of which nobody knows whether there is anything to
-        withdraw; return whether that could be asked. What İYS does not let us ask is told unasked:
-        its answer to that says what stops.
+        """Query the status of a brand's opt-outs whose state at İYS is unknown; return whether İYS
+        answered, or may answer later. Where it permits no query, the opt-outs are submitted without
+        one, and the answer to them has the reason.
         """
         for recipient_type in RecipientType:
-            held = await self._hold(
+            claimed = await self._claim(
                 "claim-unknown", brand_code, channel, str(recipient_type), _MOST
             )
-            if held is not None:
-                return await self._query_many(*held, CallClass.RET)
+            if claimed is not None:
+                return await self._query_many(*claimed, CallClass.RET)
         return False
 
-    async def ask(self) -> bool:
-        """Ask about records whose next step hangs on what İYS holds."""
+    async def query_due(self) -> bool:
+        """Query the records whose next step depends on their status; return whether any waited."""
         if any(
-            self.tools.client.circuit_state(one) is CircuitState.OPEN
+            self.context.client.circuit_state(one) is CircuitState.OPEN
             for one in ("status", "statuses")
         ):
             return False
-        now = self.tools.clock()
-        groups = await self.tools.ledger.fetch(
-            _SQL["to-query"], {"now": now, **self.tools.lease_owner.who}
+        now = self.context.clock()
+        groups = await self.context.ledger.fetch(
+            _SQL["to-query"], {"now": now, **self.context.lease_owner.who}
         )
         if not groups:
             return False
         group = groups[0]
         many = group["waiting"] > SINGLES
-        held = await self._hold(
+        claimed = await self._claim(
             "claim-to-query",
             group["brand_code"],
             group["channel"],
             group["recipient_type"],
             _MOST if many else SINGLES,
         )
-        if held is None:
+        if claimed is None:
             return False
-        brand, entries = held
+        brand, entries = claimed
         single = [entry for entry in entries if not many or entry.registered in _NEED_SINGLE_QUERY]
         rest = [entry for entry in entries if entry not in single]
         if rest:
@@ -101,14 +101,14 @@ class StatusQuerier:
             if error is not None and not isinstance(error, RefusedError):
                 break
         if single[SINGLES:]:
-            await self._let_go(single[SINGLES:])
+            await self._release(single[SINGLES:])
         return True
 
-    async def _hold(
+    async def _claim(
         self, query: str, brand_code: int, channel: str, recipient_type: str, size: int
     ) -> tuple[Brand, list[ConsentRow]] | None:
-        now = self.tools.clock()
-        async with self.tools.ledger.transaction() as connection:
+        now = self.context.clock()
+        async with self.context.ledger.transaction() as connection:
             values = {
                 "brand_code": brand_code,
                 "channel": channel,
@@ -120,59 +120,59 @@ class StatusQuerier:
             found = await brands.of_codes(connection, {brand_code})
             if not rows or brand_code not in found:
                 return None
-            changes = UnitOfWork(self.tools.topic_messages, now=now)
-            held = []
+            changes = UnitOfWork(self.context.topic_messages, now=now)
+            claimed = []
             for row in rows:
                 entry = ConsentRow.from_row(row)
                 leased = entry.replace(
-                    lease_owner=self.tools.lease_owner.owner,
-                    lease_until=now + self.tools.lease_owner.lease,
+                    lease_owner=self.context.lease_owner.owner,
+                    lease_until=now + self.context.lease_owner.lease,
                 )
-                held.append(changes.put(entry, leased))
+                claimed.append(changes.put(entry, leased))
             await changes.write(connection)
-        return found[brand_code], held
+        return found[brand_code], claimed
 
     async def _query_many(
         self, brand: Brand, entries: Sequence[ConsentRow], call_class: CallClass
     ) -> bool:
-        """Ask about many at once; return False where İYS does not let us."""
-        waiting, heard, at_fault = [entries], False, 0
+        """Query many records at once; return False where İYS does not permit it."""
+        waiting, answered, at_fault = [entries], False, 0
         while waiting:
             part = waiting.pop()
             error = await self._query_part(brand, part, call_class)
             if error is None:
-                heard = True
+                answered = True
                 continue
             if isinstance(error, RefusedError) and len(part) > 1:
                 waiting += _parts(part, error)
                 continue
             rest = [entry for some in waiting for entry in some]
             if not isinstance(error, RefusedError):
-                await self._failed(brand, [*part, *rest], error)
-                return heard or error.is_transient
+                await self._postpone(brand, [*part, *rest], error)
+                return answered or error.is_transient
             at_fault += 1
-            await self._query_alone(brand, part[0], error)
-            if rest and at_fault >= _ENOUGH and not heard:
-                # Nothing but refusals: the question is at fault, whomever it asks about.
-                await self._failed(brand, rest, error)
+            await self._query_refused(brand, part[0], error)
+            if rest and at_fault >= _REFUSALS_OF_ALL and not answered:
+                # Nothing but refusals: the query is at fault, whichever recipients it has.
+                await self._postpone(brand, rest, error)
                 return False
-        return heard
+        return answered
 
-    async def _query_alone(self, brand: Brand, entry: ConsentRow, error: CallError) -> None:
-        """Ask about one whom İYS refuses among many; an opt-out is told unasked instead."""
+    async def _query_refused(self, brand: Brand, entry: ConsentRow, error: CallError) -> None:
+        """Query one record that İYS refuses among many; an opt-out is submitted without a query."""
         if entry.action is Action.QUERY:
             await self._query_one(brand, entry)
         else:
-            await self._failed(brand, [entry], error)
+            await self._postpone(brand, [entry], error)
 
     async def _query_part(
         self, brand: Brand, entries: Sequence[ConsentRow], call_class: CallClass
     ) -> CallError | None:
-        """Ask about these at once and keep what İYS says; return why it says nothing."""
-        queried_at = self.tools.clock().replace(microsecond=0)
+        """Query these records at once and store the answers; return the error if there is one."""
+        queried_at = self.context.clock().replace(microsecond=0)
         first = entries[0]
         try:
-            approved = await self.tools.client.statuses(
+            approved = await self.context.client.statuses(
                 brand.path,
                 Channel(first.channel),
                 RecipientType(first.recipient_type),
@@ -181,20 +181,20 @@ class StatusQuerier:
             )
         except CallError as error:
             return error
-        said = {
+        statements_by_key = {
             entry.key: status_answer.observation_of_many(
                 approved=entry.recipient in approved, queried_at=queried_at
             )
             for entry in entries
         }
-        await self._heard(brand, said, {})
+        await self._store(brand, statements_by_key, {})
         return None
 
     async def _query_one(self, brand: Brand, entry: ConsentRow) -> CallError | None:
-        """Ask about one and keep what İYS says; return why it says nothing."""
-        queried_at = self.tools.clock().replace(microsecond=0)
+        """Query one record and store the answer; return the error if there is one."""
+        queried_at = self.context.clock().replace(microsecond=0)
         try:
-            record = await self.tools.client.status(
+            record = await self.context.client.status(
                 brand.path,
                 Channel(entry.channel),
                 RecipientType(entry.recipient_type),
@@ -203,24 +203,27 @@ class StatusQuerier:
             )
         except CallError as error:
             at_fault = isinstance(error, RefusedError)
-            await self._failed(brand, [entry], error, at_fault=at_fault)
+            await self._postpone(brand, [entry], error, at_fault=at_fault)
             return error
-        said = status_answer.observation_of(record, queried_at)
+        statement = status_answer.observation_of(record, queried_at)
         records = {} if record is None else {entry.key: record}
-        await self._heard(brand, {entry.key: said}, records)
+        await self._store(brand, {entry.key: statement}, records)
         return None
 
-    async def _heard(
-        self, brand: Brand, said: Mapping[str, Observation], records: Mapping[str, RegisterRecord]
+    async def _store(
+        self,
+        brand: Brand,
+        statements_by_key: Mapping[str, Observation],
+        records: Mapping[str, RegisterRecord],
     ) -> None:
-        now = self.tools.clock()
-        async with self.tools.ledger.transaction() as connection:
-            entries = await lock(connection, said)
-            changes = UnitOfWork(self.tools.topic_messages, now=now)
+        now = self.context.clock()
+        async with self.context.ledger.transaction() as connection:
+            entries = await lock(connection, statements_by_key)
+            changes = UnitOfWork(self.context.topic_messages, now=now)
             for key, entry in entries.items():
-                statement = said[key]
+                statement = statements_by_key[key]
                 changes.add_movement(status_answer.observation(entry, statement, now))
-                heard = replace(
+                observed = replace(
                     apply.observed(entry, statement), lease_owner=None, lease_until=None
                 )
                 record = records.get(key)
@@ -228,11 +231,11 @@ class StatusQuerier:
                     event = status_answer.event_of_record(record, brand, now)
                     changes.publish(event, entry.consent_key)
                 status_answer.rule(
-                    changes, entry, heard, brand, calendar=self.tools.ledger.calendar
+                    changes, entry, observed, brand, calendar=self.context.ledger.calendar
                 )
             await changes.write(connection)
 
-    async def _failed(
+    async def _postpone(
         self,
         brand: Brand,
         entries: Sequence[ConsentRow],
@@ -240,15 +243,15 @@ class StatusQuerier:
         *,
         at_fault: bool = False,
     ) -> None:
-        """Have them asked about later; what is ``at_fault`` itself waits for a person instead."""
-        now = self.tools.clock()
-        _log.warning("iys could not be asked", brand=brand.brand_code, error=str(error))
+        """Postpone the query of ``entries``; park what is ``at_fault`` itself."""
+        now = self.context.clock()
+        _log.warning("status query failed", brand=brand.brand_code, error=str(error))
         urgent = any(entry.desired_status == Status.RET for entry in entries)
         wait = error.retry_after or (_SOON if urgent else _LATER)
         if not error.is_transient:
             wait = max(wait, _REFUSED)
-        async with self.tools.ledger.transaction() as connection:
-            changes = UnitOfWork(self.tools.topic_messages, now=now)
+        async with self.context.ledger.transaction() as connection:
+            changes = UnitOfWork(self.context.topic_messages, now=now)
             for entry in (await lock(connection, (one.key for one in entries))).values():
                 later = entry.replace(lease_owner=None, lease_until=None)
                 if entry.action is Action.QUERY and at_fault:
@@ -259,22 +262,22 @@ class StatusQuerier:
                 changes.put(entry, later)
             await changes.write(connection)
 
-    async def _let_go(self, entries: Sequence[ConsentRow]) -> None:
-        now = self.tools.clock()
-        async with self.tools.ledger.transaction() as connection:
-            changes = UnitOfWork(self.tools.topic_messages, now=now)
+    async def _release(self, entries: Sequence[ConsentRow]) -> None:
+        now = self.context.clock()
+        async with self.context.ledger.transaction() as connection:
+            changes = UnitOfWork(self.context.topic_messages, now=now)
             for entry in (await lock(connection, (one.key for one in entries))).values():
                 changes.put(entry, entry.replace(lease_owner=None, lease_until=None))
             await changes.write(connection)
 
 
 def _class_of(entry: ConsentRow) -> CallClass:
-    """Return how urgent a question is: the hour's last ones are kept for opt-outs."""
+    """Return the priority of a query: the last ones of the hour are reserved for opt-outs."""
     return CallClass.RET if entry.desired_status == Status.RET else CallClass.RESULTS
 
 
 def _parts(entries: Sequence[ConsentRow], error: CallError) -> list[Sequence[ConsentRow]]:
-    """Return in which parts to ask again: each recipient that İYS names apart, else by halves."""
+    """Return the parts to query again: each recipient that İYS names alone, else halves."""
     named = {one.value for one in error.refusals if isinstance(one.value, str)}
     at_fault = [entry for entry in entries if entry.recipient in named]
     rest = [entry for entry in entries if entry.recipient not in named]

@@ -1,1 +1,1 @@
-"""From the ledger and İYS to the topics."""
+"""Flow from the ledger and İYS to the topics."""

@@ -1,10 +1,10 @@
-"""The outbox into Kafka: in the order of its ids, a Kafka transaction a page, out of the ledger
-once it is committed.
+"""Relay the outbox to Kafka in the order of its ids, one Kafka transaction a page.
 
-One process delivers at a time. The transactional id is the installation's, so whoever takes over
-fences whoever had it: a process that wakes from a long sleep can write nothing any more, and a
-key's records keep their order. A crash between Kafka's commit and the ledger's repeats a page: the
-same outcomes under the same ids.
+Rows are deleted from the ledger once Kafka has committed them. One process relays at a time. The
+transactional id is that of the installation, so that a process that takes over fences its
+predecessor: one that was paused can write nothing afterwards, and the records of a key keep their
+order. A crash between Kafka's commit and the ledger's repeats a page: the same outcomes under the
+same ids.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxRelay:
-    """Delivers the outbox."""
+    """Publishes the rows of the outbox and deletes them."""
 
     ledger: Ledger
     settings: KafkaSettings
@@ -45,35 +45,35 @@ class OutboxRelay:
     wait: timedelta
 
     async def run(self) -> None:
-        """Deliver until cancelled; one process at a time does."""
+        """Deliver until cancelled, one process at a time."""
         async with self.ledger.sole("deliver"):
             client = await asyncio.to_thread(self._open)
             while True:
-                heard = self.notifications.count(notifications.OUTBOX)
+                seen = self.notifications.count(notifications.OUTBOX)
                 if not await self.deliver(client):
-                    await self.notifications.wait(notifications.OUTBOX, heard, self.wait)
+                    await self.notifications.wait(notifications.OUTBOX, seen, self.wait)
 
     async def open(self) -> Producer:
-        """Return a producer that no earlier deliverer can write beside."""
+        """Return a producer that fences every earlier one."""
         return await asyncio.to_thread(self._open)
 
     async def deliver(self, client: Producer) -> bool:
-        """Deliver one page; return whether there was any. Raises StreamUnavailableError."""
+        """Deliver one page; return whether there was one. Raises StreamUnavailableError."""
         rows = await self.ledger.fetch(_SQL["next"], {"size": _PAGE})
         if not rows:
             return False
-        places = await asyncio.to_thread(self._write, client, rows)
+        positions = await asyncio.to_thread(self._write, client, rows)
         now = self.clock()
         async with self.ledger.transaction() as connection:
             ids = {"ids": [row["id"] for row in rows]}
-            gone = await (await connection.execute(_SQL["delivered"], ids)).fetchall()
-            delivered = {row["id"] for row in gone}
-            told = [
-                _delivery(row, place, now)
-                for row, place in zip(rows, places, strict=True)
+            deleted = await (await connection.execute(_SQL["delivered"], ids)).fetchall()
+            delivered = {row["id"] for row in deleted}
+            movements = [
+                _delivery(row, position, now)
+                for row, position in zip(rows, positions, strict=True)
                 if row["id"] in delivered
             ]
-            await append.append(connection, told, now=now)
+            await append.append(connection, movements, now=now)
         return True
 
     def _open(self) -> Producer:
@@ -92,31 +92,30 @@ class OutboxRelay:
         return client
 
     def _write(self, client: Producer, rows: Sequence[dict[str, Any]]) -> list[tuple[int, int]]:
-        places: list[tuple[int, int]] = [(-1, -1)] * len(rows)
+        positions: list[tuple[int, int]] = [(-1, -1)] * len(rows)
         try:
             client.begin_transaction()
-            for place, row in enumerate(rows):
+            for index, row in enumerate(rows):
                 client.produce(
                     row["topic"],
                     key=row["key"].encode(),
                     value=row["value"],
                     headers=dict(row["headers"]),
-                    on_delivery=_Placed(places, place),
+                    on_delivery=_PositionRecorder(positions, index),
                 )
                 client.poll(0)
             client.commit_transaction(_TIMEOUT)
         except (KafkaException, BufferError) as error:
-            # The producer is of no use any more: a new one fences it, and the page is delivered
-            # again.
+            # This producer cannot be used again: a new one fences it and repeats the page.
             raise StreamUnavailableError(f"outbox: {error}") from error
-        if any(partition < 0 for partition, _ in places):
+        if any(partition < 0 for partition, _ in positions):
             raise StreamUnavailableError(
                 "outbox: a record of a committed page was not acknowledged"
             )
-        return places
+        return positions
 
 
-def _delivery(row: Mapping[str, Any], place: tuple[int, int], now: datetime) -> Movement:
+def _delivery(row: Mapping[str, Any], position: tuple[int, int], now: datetime) -> Movement:
     return Movement(
         kind="delivery",
         customer_id=row["customer_id"],
@@ -125,19 +124,19 @@ def _delivery(row: Mapping[str, Any], place: tuple[int, int], now: datetime) -> 
         status=None,
         source=f"outbox/{row['id']}",
         occurred_at=now,
-        data={"topic": row["topic"], "partition": place[0], "offset": place[1]},
+        data={"topic": row["topic"], "partition": position[0], "offset": position[1]},
     )
 
 
-class _Placed:
-    """Notes where a record stands."""
+class _PositionRecorder:
+    """Records the partition and offset of a record once it is acknowledged."""
 
-    __slots__ = ("_place", "_places")
+    __slots__ = ("_index", "_positions")
 
-    def __init__(self, places: list[tuple[int, int]], place: int) -> None:
-        self._places = places
-        self._place = place
+    def __init__(self, positions: list[tuple[int, int]], index: int) -> None:
+        self._positions = positions
+        self._index = index
 
     def __call__(self, error: KafkaError | None, message: Delivered) -> None:
         if error is None:
-            self._places[self._place] = (message.partition() or 0, message.offset() or 0)
+            self._positions[self._index] = (message.partition() or 0, message.offset() or 0)

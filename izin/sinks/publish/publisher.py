@@ -1,8 +1,7 @@
-"""Publishing from the event loop: a message is published when the broker has acknowledged it, not
-before.
+"""Publish from the event loop, and return when the broker has acknowledged the messages.
 
-Nothing lingers, for a citizen's "no" waits for it; a thread asks librdkafka for acknowledgements
-all the time, so that one takes as long as the broker does.
+Messages do not linger, for a citizen's opt-out may be among them. A thread polls librdkafka without
+a pause, so that acknowledgements are not delayed.
 """
 
 import asyncio
@@ -51,8 +50,8 @@ class Publisher:
     async def publish(self, messages: Iterable[Message]) -> None:
         """Return once the broker has every one of ``messages``; raises StreamUnavailableError.
 
-        What was acknowledged before a failure stays published: publish again, repetitions are
-        recognised.
+        Messages acknowledged before a failure stay published: publish all again, for duplicates
+        have no effect.
         """
         loop = asyncio.get_running_loop()
         waiting = []

@@ -16,7 +16,7 @@ from izin.consent.model import Consent, ConsentEvent, DecisionKind
 from izin.consent.ordering import decide
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from izin.sinks.ingest.decision_reader import DecisionReader, Read
+from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ledger import brands, offsets, reads
 from izin.sinks.ledger.db.connection import Ledger
@@ -201,10 +201,10 @@ class VirtualDays:
         )
         self._published += events
         moves = {0: (before, before + len(events))}
-        await ingester.keep(_TOPIC, _TOPIC_ID, decided, moves)
+        await ingester.store(_TOPIC, _TOPIC_ID, decided, moves)
         self._sinks.notify()
 
-    def _decisions(self, events: list[ConsentEvent]) -> Iterator[Read]:
+    def _decisions(self, events: list[ConsentEvent]) -> Iterator[IncomingDecision]:
         for offset, event in enumerate(events, start=len(self._published)):
             claim = admit(event, appended_at=self._time.now())
             assert not isinstance(claim, RefusedEvent), claim.violations

@@ -33,8 +33,8 @@ from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import LOCK_CLASS, Connection, Ledger
 from izin.sinks.ledger.db.notifications import NAMES, Notifications
 from izin.sinks.ledger.rate_limits import LedgerPacer
-from izin.sinks.outbound.context import Tools
-from izin.sinks.outbound.crew import crew
+from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.loops import outbound_loops
 from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.messages import TopicMessages
 from tests.chaos.days.virtual_loop import VirtualLoop
@@ -246,7 +246,7 @@ class VirtualSinks:
             client = await stack.enter_async_context(
                 IysClient(iys, auth=auth, pacer=pacer, transport=self.transport, clock=loop.time)
             )
-            tools = Tools(
+            context = OutboundContext(
                 ledger=ledger,
                 client=client,
                 topic_messages=self.topic_messages,
@@ -263,7 +263,7 @@ class VirtualSinks:
             )
             lanes = [
                 asyncio.create_task(work, name=name)
-                for name, work in crew(tools, iys, sink, self.bells, asyncio.Event())
+                for name, work in outbound_loops(context, iys, sink, self.bells, asyncio.Event())
             ]
             try:
                 done, _ = await asyncio.wait(lanes, return_when=asyncio.FIRST_EXCEPTION)

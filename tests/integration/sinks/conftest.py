@@ -16,7 +16,7 @@ from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.ledger.rate_limits import LedgerPacer
-from izin.sinks.outbound.context import Tools
+from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.messages import TopicMessages
 from tests.integration.sinks.house import IYS_CODE, PASSWORD, USERNAME, Clock, House, Turns, Twin
@@ -90,7 +90,7 @@ async def house(ledger: Ledger, twin: Twin, iys_settings: IysSettings) -> AsyncI
     unforeseen: list[str] = []
     # What rests, rests until a test has time pass.
     async with IysClient(iys_settings, auth=auth, pacer=turns, clock=clock.seconds_ahead) as client:
-        tools = Tools(
+        context = OutboundContext(
             ledger=ledger,
             client=client,
             topic_messages=TopicMessages(codec, settings.topics),
@@ -102,7 +102,7 @@ async def house(ledger: Ledger, twin: Twin, iys_settings: IysSettings) -> AsyncI
             unforeseen=unforeseen.append,
         )
         house = House(
-            tools=tools,
+            context=context,
             codec=codec,
             twin=twin,
             settings=settings,

@@ -38,7 +38,7 @@ async def pull(house: House, *streams: Stream) -> list[ConsentEvent]:
     # İYS shows what is a second old.
     house.passes(A_SECOND * 2)
     topic = Topic()
-    puller = Puller(tools=house.tools, publisher=topic, interval=timedelta(0))  # type: ignore[arg-type]
+    puller = Puller(context=house.context, publisher=topic, interval=timedelta(0))  # type: ignore[arg-type]
     brand = await house.brand()
     for stream in streams or tuple(Stream):
         await puller.pull_stream(brand, stream, force=True)

@@ -14,13 +14,13 @@ from izin.consent.model import Consent, ConsentEvent, ConsentKey, DecisionKind
 from izin.consent.ordering import decide
 from izin.iys import CallClass, Pacer, Slot
 from izin.schemas.codec import Codec
-from izin.sinks.ingest.decision_reader import DecisionReader, Read
+from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.unit_of_work import lock
 from izin.sinks.outbound.batch_results import BatchResultPoller
-from izin.sinks.outbound.context import Tools
+from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.recover import SubmissionRecovery
 from izin.sinks.outbound.schedule import Scheduler
 from izin.sinks.outbound.send import Sender
@@ -102,7 +102,7 @@ class Turns:
         """Note that a call has arrived."""
         self._pacer.arrived(slot)
 
-    def answered(self, operation: str, code: str, *, failed: bool) -> None:
+    def result_fact(self, operation: str, code: str, *, failed: bool) -> None:
         """Note what came of a call."""
         self._pacer.answered(operation, code, failed=failed)
 
@@ -159,7 +159,7 @@ class Twin:
 class House:
     """The sinks over one ledger."""
 
-    tools: Tools
+    context: OutboundContext
     codec: Codec
     twin: Twin
     settings: Any
@@ -183,49 +183,51 @@ class House:
     @property
     def ledger(self) -> Ledger:
         """The ledger."""
-        return self.tools.ledger
+        return self.context.ledger
 
     @property
     def sender(self) -> Sender:
         """Tells submissions."""
-        return Sender(tools=self.tools, result_delay=RESULT_DELAY)
+        return Sender(context=self.context, result_delay=RESULT_DELAY)
 
     @property
     def querier(self) -> StatusQuerier:
         """Asks İYS."""
-        return StatusQuerier(tools=self.tools)
+        return StatusQuerier(context=self.context)
 
     @property
     def scheduler(self) -> Scheduler:
         """Tells what is owed, after whatever was told a second ago."""
         self.passes(A_SECOND)
         return Scheduler(
-            tools=self.tools, sender=self.sender, querier=self.querier, batch_size=1000
+            context=self.context, sender=self.sender, querier=self.querier, batch_size=1000
         )
 
     @property
     def poller(self) -> BatchResultPoller:
         """Asks for results."""
-        return BatchResultPoller(tools=self.tools, result_delay=RESULT_DELAY)
+        return BatchResultPoller(context=self.context, result_delay=RESULT_DELAY)
 
     def recovery(self, after: timedelta = RESULT_DELAY * 2) -> SubmissionRecovery:
         """Take up what is unanswered, after so long a time."""
         self.passes(after)
-        return SubmissionRecovery(tools=self.tools, sender=self.sender, result_delay=RESULT_DELAY)
+        return SubmissionRecovery(
+            context=self.context, sender=self.sender, result_delay=RESULT_DELAY
+        )
 
     @property
     def ingester(self) -> Ingester:
         """Reads decisions."""
         return Ingester(
             ledger=self.ledger,
-            topic_messages=self.tools.topic_messages,
+            topic_messages=self.context.topic_messages,
             codec=self.codec,
             settings=self.settings,
-            clock=self.tools.clock,
+            clock=self.context.clock,
             wait=timedelta(seconds=0.2),
         )
 
-    def decided(self, *events: ConsentEvent) -> list[Read]:
+    def decided(self, *events: ConsentEvent) -> list[IncomingDecision]:
         """Return the decisions of the law on ``events``, as the order stage writes them."""
         reads = []
         for event in events:
@@ -240,12 +242,12 @@ class House:
             self.offset += 1
         return reads
 
-    async def ingest(self, *events: ConsentEvent) -> list[Read]:
+    async def ingest(self, *events: ConsentEvent) -> list[IncomingDecision]:
         """Have ``events`` decided and ingested; return the decisions."""
         before = self.offset
         reads = self.decided(*events)
         await offsets.positions(self.ledger, TOPIC, [0], cluster_id="cluster", topic_id="topic")
-        await self.ingester.keep(TOPIC, "topic", reads, {0: (before, self.offset)})
+        await self.ingester.store(TOPIC, "topic", reads, {0: (before, self.offset)})
         return reads
 
     async def entry(self, recipient: str = "+905550000001") -> ConsentRow:
@@ -285,7 +287,7 @@ class House:
     async def brand(self, brand: Brand = ACTIVE) -> Brand:
         """Have a brand known to the ledger."""
         return await brands.upsert(
-            self.ledger, self.tools.topic_messages, brand, now=self.tools.clock()
+            self.ledger, self.context.topic_messages, brand, now=self.context.clock()
         )
 
     async def brand_in_loading(self) -> None:

@@ -24,7 +24,7 @@ from izin.local import create_database, drop_database
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
-from izin.sinks.ingest.decision_reader import DecisionReader, Read
+from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.db.connection import Ledger
@@ -184,7 +184,7 @@ async def written(
         known = await offsets.positions(ledger, TOPIC, [0], cluster_id="c", topic_id="t")
         reads = await told.read(values)
         if not plain:
-            reads = [read._replace(cut=None) for read in reads]
+            reads = [read._replace(fields=None) for read in reads]
         place, offset = 0, known[0]
         half = len(reads) // 2
         while place < len(reads):
@@ -192,7 +192,7 @@ async def written(
             if place < half <= place + size:
                 await tell(ledger, mark)
             batch = reads[place : place + size]
-            await told.keep(TOPIC, "t", batch, {0: (offset, offset + len(batch))})
+            await told.store(TOPIC, "t", batch, {0: (offset, offset + len(batch))})
             place, offset = place + len(batch), offset + len(batch)
         (row,) = await ledger.fetch(WRITTEN, {"mark": f"%/+905{mark}%"})
         return row
@@ -218,7 +218,7 @@ def test_both_ways_write_the_same(
         assert found[table] == expected[table], table
 
 
-def a_read(**fields: object) -> Read:
+def a_read(**fields: object) -> IncomingDecision:
     """Return the decision on the first word about a key, as the topic holds it."""
     (value,) = decided([an_event(**fields)], "000000")
     return DecisionReader(CODEC).read(value)
@@ -235,7 +235,7 @@ def a_read(**fields: object) -> Read:
 )
 def test_most_decisions_are_plain(fields: dict[str, object]) -> None:
     """As our publishers' statements are decided: the short way is the usual one."""
-    assert a_read(**fields).cut is not None
+    assert a_read(**fields).fields is not None
 
 
 @pytest.mark.parametrize(
@@ -250,11 +250,11 @@ def test_most_decisions_are_plain(fields: dict[str, object]) -> None:
 )
 def test_what_needs_ruling_is_not_plain(fields: dict[str, object]) -> None:
     """Each guard of the short way, seen to fire."""
-    assert a_read(**fields).cut is None
+    assert a_read(**fields).fields is None
 
 
 def test_a_decision_is_read_alike_either_way() -> None:
     """What is cut out of the bytes is what the codec reads."""
     read = a_read(origin_ref="row-1")
     whole = DecisionReader(CODEC)._read(read.value)
-    assert read._replace(cut=None) == whole
+    assert read._replace(fields=None) == whole

@@ -80,7 +80,7 @@ async def test_what_fails_anywhere_is_known_everywhere(ledger: Ledger):
 
 async def test_in_grave_standing_only_what_is_due_soon_goes_in_bulk(house: House):
     """A consent that has days waits; one that would be void tomorrow does not."""
-    house.tools.pacer.standing = Reputation.CRITICAL
+    house.context.pacer.standing = Reputation.CRITICAL
     await house.ingest(onay(PHONE))
     assert not await house.scheduler.bulk()
     await house.ledger.fetch(
@@ -88,7 +88,7 @@ async def test_in_grave_standing_only_what_is_due_soon_goes_in_bulk(house: House
     )
     assert await house.scheduler.bulk()
     assert house.turns.classes[-1] is CallClass.DUE
-    house.tools.pacer.standing = Reputation.GOOD
+    house.context.pacer.standing = Reputation.GOOD
     await house.ingest(onay(a_phone(2)))
     assert await house.scheduler.bulk()
     assert house.turns.classes[-1] is CallClass.BULK

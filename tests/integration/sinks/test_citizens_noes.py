@@ -175,10 +175,10 @@ async def test_a_no_behind_a_gap_that_pull_cannot_close_is_not_passed_over_in_si
     for _ in range(5):
         house.passes(timedelta(minutes=15))
         await decided(house, await pull(house))
-        await house.querier.ask()
+        await house.querier.query_due()
     watch = DeadlineMonitor(ledger=house.ledger, clock=house.clock, interval=timedelta(minutes=1))
     entry = await house.entry()
-    assert entry.may_send is False or await watch.look()
+    assert entry.may_send is False or await watch.check()
 
 
 async def test_a_stream_that_cannot_be_pulled_rings(house: House):
@@ -190,7 +190,7 @@ async def test_a_stream_that_cannot_be_pulled_rings(house: House):
     for _ in range(7):
         house.passes(timedelta(days=1))
         await pull(house)
-    assert await watch.look()
+    assert await watch.check()
 
 
 async def test_an_old_yes_that_another_writer_uploads_late_does_not_undo_our_no(house: House):
@@ -210,7 +210,7 @@ async def test_an_old_yes_that_another_writer_uploads_late_does_not_undo_our_no(
     for _ in range(5):
         house.passes(timedelta(minutes=15))
         await house.scheduler.opt_out()
-        await house.querier.ask()
+        await house.querier.query_due()
         await decided(house, await pull(house))
     assert (await house.entry()).desired_status == "RET"
     assert house.twin.register() == {PHONE: "RET"}
@@ -240,7 +240,7 @@ async def test_a_cursor_that_stays_where_it_is_ends_the_pull(
     await house.told_onay(PHONE)
     house.twin.citizen("RET", PHONE)
     house.passes(timedelta(minutes=1))
-    pages = [await house.tools.client.changes(ACTIVE.path, Stream.IYS, None)]
+    pages = [await house.context.client.changes(ACTIVE.path, Stream.IYS, None)]
     (last,) = pages
     assert last is not None
 

@@ -38,7 +38,7 @@ async def intended(house: House, recipients: list[str], kind: str) -> None:
         }
         found = await claims.select_rows(connection, "claim", values)
         assert {one.recipient for one in found} == set(recipients)
-        changes = UnitOfWork(house.tools.topic_messages, now=now)
+        changes = UnitOfWork(house.context.topic_messages, now=now)
         await claims.claim(connection, changes, ACTIVE, found, kind=kind, lease_owner=dead)
         await changes.write(connection)
 
@@ -137,9 +137,9 @@ async def test_a_lease_is_looked_at_when_the_turn_has_come(house: House, *, is_t
         if is_taken:
             assert await other.recover()
 
-    tools = replace(house.tools, lease_owner=replace(house.tools.lease_owner, owner="7"))
+    context = replace(house.context, lease_owner=replace(house.context.lease_owner, owner="7"))
     other = replace(
-        house.recovery(timedelta(0)), tools=tools, sender=replace(house.sender, tools=tools)
+        house.recovery(timedelta(0)), context=context, sender=replace(house.sender, context=context)
     )
     house.turns.meanwhile = a_long_time
     waited = len(house.turns.classes)
@@ -156,15 +156,15 @@ async def test_a_living_process_that_waits_long_keeps_what_it_tells(house: House
     """Its leases are renewed meanwhile, so nobody takes up what it is about to tell."""
     await house.told_onay(PHONE)
     await house.ingest(ret(PHONE))
-    tools = replace(house.tools, lease_owner=replace(house.tools.lease_owner, owner="7"))
+    context = replace(house.context, lease_owner=replace(house.context.lease_owner, owner="7"))
     other = replace(
-        house.recovery(timedelta(0)), tools=tools, sender=replace(house.sender, tools=tools)
+        house.recovery(timedelta(0)), context=context, sender=replace(house.sender, context=context)
     )
 
     async def a_long_time() -> None:
         for _ in range(5):
             house.passes(timedelta(seconds=40))
-            await house.tools.leases.renew(house.ledger, house.tools.lease_owner, house.clock())
+            await house.context.leases.renew(house.ledger, house.context.lease_owner, house.clock())
             assert not await other.recover()
 
     house.turns.meanwhile = a_long_time
@@ -174,7 +174,7 @@ async def test_a_living_process_that_waits_long_keeps_what_it_tells(house: House
         assert await house.scheduler.opt_out()
     assert (await house.entry()).state == "accepted"
     assert [one["status"] for one in house.twin.movements(PHONE)] == ["ONAY", "RET"]
-    await house.tools.leases.renew(house.ledger, house.tools.lease_owner, house.clock())
+    await house.context.leases.renew(house.ledger, house.context.lease_owner, house.clock())
     rows = await house.ledger.fetch("SELECT 1 FROM submissions WHERE lease_until IS NOT NULL")
     assert not rows
 
@@ -243,7 +243,7 @@ async def test_while_iys_is_away_nothing_is_claimed(house: House):
     while await one_by_one.bulk():
         pass
     assert house.twin.calls("batchV2") == 1 + CircuitBreakerPolicy().opens_after
-    assert house.tools.client.circuit_state("add_batch") is CircuitState.OPEN
+    assert house.context.client.circuit_state("add_batch") is CircuitState.OPEN
     states = [(await house.entry(person)).state for person in people]
     assert states.count("pending") == 30 - CircuitBreakerPolicy().opens_after
     await house.ingest(ret(a_phone(99)))
@@ -270,7 +270,7 @@ async def test_a_rewind_changes_nothing(house: House):
     reads = await house.ingest(onay(PHONE), ret(PHONE), onay(a_phone(2)))
     before = await counted(house)
     await house.ledger.fetch("UPDATE kafka_offsets SET next_offset = 0 RETURNING topic")
-    await house.ingester.keep(TOPIC, "topic", reads, {0: (0, house.offset)})
+    await house.ingester.store(TOPIC, "topic", reads, {0: (0, house.offset)})
     assert await counted(house) == before
 
 
@@ -279,7 +279,7 @@ async def test_a_second_ingester_is_refused(house: House):
     reads = await house.ingest(onay(PHONE))
     before = await counted(house)
     with pytest.raises(ConcurrentChangeError):
-        await house.ingester.keep(TOPIC, "topic", reads, {0: (0, 1)})
+        await house.ingester.store(TOPIC, "topic", reads, {0: (0, 1)})
     assert await counted(house) == before
     found = await offsets.positions(
         house.ledger, TOPIC, [0], cluster_id="cluster", topic_id="topic"
@@ -297,7 +297,7 @@ async def test_an_unknown_brand_parks_and_goes_on_when_it_is_known(house: House)
     assert kept.brand_code == 999_999
     await brands.upsert(
         house.ledger,
-        house.tools.topic_messages,
+        house.context.topic_messages,
         replace(ACTIVE, brand_code=999_999),
         now=datetime.now(UTC),
     )

@@ -54,15 +54,15 @@ async def test_an_alarm_rings_when_more_has_come_so_far_and_not_at_every_look(ho
     """Whoever is called ten times for one thing does not come the eleventh time."""
     watch = DeadlineMonitor(ledger=house.ledger, clock=house.clock, interval=timedelta(minutes=1))
     await house.ingest(onay(PHONE), onay(a_phone(2)))
-    assert await watch.look() == ()
+    assert await watch.check() == ()
     await term_has_passed(house, PHONE, 0.96)
     rung = Alert(brand_code=BRAND, channel="MESAJ", status="ONAY", stage="past_95", keys=1)
-    assert await watch.look() == (rung,)
-    assert await watch.look() == ()
+    assert await watch.check() == (rung,)
+    assert await watch.check() == ()
     await term_has_passed(house, PHONE, 1.01)
     await term_has_passed(house, a_phone(2), 0.97)
-    assert await watch.look() == (replace(rung, stage="missed"),)
-    assert await watch.look() == ()
+    assert await watch.check() == (replace(rung, stage="missed"),)
+    assert await watch.check() == ()
 
 
 async def test_opt_outs_that_are_kept_from_iys_ring_at_once(house: House):
@@ -73,15 +73,15 @@ async def test_opt_outs_that_are_kept_from_iys_ring_at_once(house: House):
     await house.told_onay(PHONE)
     await house.told_onay(a_phone(2))
     await house.ingest(ret(PHONE), onay(a_phone(3)))
-    assert await watch.look() == ()
+    assert await watch.check() == ()
     house.twin.weather("addV2", status=403, code="H521")
     assert await house.scheduler.opt_out()
-    rung = Alert(brand_code=BRAND, channel="MESAJ", status="RET", stage="kept", keys=1)
-    assert await watch.look() == (rung,)
-    assert await watch.look() == ()
+    rung = Alert(brand_code=BRAND, channel="MESAJ", status="RET", stage="suspended", keys=1)
+    assert await watch.check() == (rung,)
+    assert await watch.check() == ()
     await house.ingest(ret(a_phone(2)))
     with capture_logs() as logs:
-        assert await watch.look() == (replace(rung, keys=2),)
+        assert await watch.check() == (replace(rung, keys=2),)
     (line,) = (_mask_event(None, "", dict(log)) for log in logs)
     assert (line["log_level"], line["records"], line["brand"]) == ("critical", 2, BRAND)
 
@@ -257,4 +257,4 @@ async def test_credentials_that_iys_does_not_take_stop_every_brand(house: House)
         (BRAND + 1, "account"),
     ]
     assert (await house.entry()).state == "retryable"
-    assert house.tools.client.circuit_state("add") in {CircuitState.CLOSED, CircuitState.OPEN}
+    assert house.context.client.circuit_state("add") in {CircuitState.CLOSED, CircuitState.OPEN}

@@ -170,7 +170,7 @@ async def test_the_backlog_is_told_by_deadlines_apart_what_is_kept_back(house: H
     earliest = min(one.due_at for one in found.ready if one.status is Status.ONAY)
     assert earliest == due_at(said[-1].consent_date, ACTIVE.clock)
     async with house.ledger.transaction() as connection:
-        now = house.tools.clock()
+        now = house.context.clock()
         await standing.suspend(
             connection,
             ACTIVE,

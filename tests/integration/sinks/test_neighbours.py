@@ -10,7 +10,6 @@ from izin.consent.obligation import Action
 from izin.iys.wire_format.consents import RegisterRecord
 from izin.iys.wire_format.json_reader import JsonReader
 from izin.runtime.settings import SinkSettings
-from izin.sinks import worker
 from izin.sinks.inbound.pull import Puller
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.unit_of_work import UnitOfWork
@@ -37,14 +36,14 @@ async def test_a_brand_behind_another_address_of_the_account_is_pulled(house: Ho
     for it could wait for ever.
     """
     await house.brand(replace(ACTIVE, egress_address="two"))
-    lease_owner = replace(house.tools.lease_owner, account="ada", address="two")
+    lease_owner = replace(house.context.lease_owner, account="ada", address="two")
     puller = Puller(
-        tools=replace(house.tools, lease_owner=lease_owner),
+        context=replace(house.context, lease_owner=lease_owner),
         publisher=Topic(),  # type: ignore[arg-type]
         interval=timedelta(seconds=1),
     )
     async with house.ledger.sole(replace(lease_owner, address="one").sole("pull")):
-        task = asyncio.create_task(worker._pull(puller, SinkSettings()))
+        task = asyncio.create_task(puller.run(SinkSettings().poll_interval))
         await until(lambda: house.twin.calls("changes") > 0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -56,10 +55,12 @@ async def test_a_fault_of_one_account_stops_no_brand_of_another(house: House):
     await house.brand(replace(ACTIVE, account="ada"))
     await house.brand(replace(ACTIVE, brand_code=bobs, iys_code=200002, account="bob"))
     await house.ingest(onay(PHONE))
-    tools = replace(house.tools, lease_owner=replace(house.tools.lease_owner, account="ada"))
+    context = replace(house.context, lease_owner=replace(house.context.lease_owner, account="ada"))
     house.twin.weather("batchV2", status=401, code="H251")
     scheduler = house.scheduler
-    assert await replace(scheduler, tools=tools, sender=replace(house.sender, tools=tools)).bulk()
+    assert await replace(
+        scheduler, context=context, sender=replace(house.sender, context=context)
+    ).bulk()
     found = await standing.every(house.ledger)
     assert [(one.brand_code, one.scope) for one in found] == [(BRAND, "account")]
 
@@ -113,12 +114,12 @@ async def test_a_status_that_is_pending_at_iys_ends_no_process(
         return replace(whole(reader), status="BEKLIYOR")
 
     monkeypatch.setattr(RegisterRecord, "read", pending)
-    await house.querier.ask()
+    await house.querier.query_due()
 
 
 async def test_a_key_that_pull_brings_at_the_same_time_ends_no_process(house: House):
     """The ingester reads again, and is not ended by it."""
-    changes = UnitOfWork(house.tools.topic_messages, now=house.clock())
+    changes = UnitOfWork(house.context.topic_messages, now=house.clock())
     async with house.ledger.transaction() as connection:
         changes.put(None, first_row(a_key(recipient=PHONE), ACTIVE.customer_id, house.clock()))
         await changes.write(connection)
@@ -188,6 +189,6 @@ async def test_a_no_that_bears_the_id_of_its_yes_is_a_statement_of_its_own(house
         await house.scheduler.opt_out()
         house.results_are_due()
         await house.poller.settle()
-        await house.querier.ask()
+        await house.querier.query_due()
     entry = await house.entry()
     assert (house.twin.register(), entry.may_send) == ({PHONE: "RET"}, False)

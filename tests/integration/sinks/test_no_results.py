@@ -46,7 +46,7 @@ async def test_results_that_iys_refuses_for_good_are_given_up(house: House):
     for _ in range(6):
         house.passes(timedelta(days=1))
         await house.poller.settle()
-        await house.querier.ask()
+        await house.querier.query_due()
         await house.scheduler.opt_out()
     assert set(house.twin.register().values()) == {"RET"}
 
@@ -77,7 +77,7 @@ async def test_opt_outs_of_a_batch_that_never_settles_are_told_again_in_time(hou
         await house.ledger.fetch("UPDATE rate_limits SET token_calls = '{}' RETURNING 1")
         while await house.poller.settle():
             pass
-        await house.querier.ask()
+        await house.querier.query_due()
         await house.scheduler.opt_out()
     assert set(house.twin.register().values()) == {"RET"}
 
@@ -121,10 +121,10 @@ async def test_a_lost_opt_out_is_taken_up_while_bulk_rests(house: House):
     for _ in range(8):  # an hour and more, in which each try fails
         house.passes(timedelta(minutes=10))
         await one_by_one.bulk()
-    assert house.tools.client.circuit_state("add_batch") is CircuitState.OPEN
-    assert house.tools.client.circuit_state("add") is CircuitState.CLOSED
+    assert house.context.client.circuit_state("add_batch") is CircuitState.OPEN
+    assert house.context.client.circuit_state("add") is CircuitState.CLOSED
     await house.recovery(A_SECOND * 30).recover()
-    assert house.tools.client.circuit_state("add_batch") is CircuitState.OPEN
+    assert house.context.client.circuit_state("add_batch") is CircuitState.OPEN
     assert house.twin.register()[PHONE] == "RET"
 
 
@@ -150,9 +150,9 @@ async def test_who_wakes_after_a_refusal_tells_nothing_that_another_has_told_mea
     """
     people = [a_phone(number) for number in range(1, 4)]
     await house.ingest(*(onay(person) for person in people))
-    tools = replace(house.tools, lease_owner=replace(house.tools.lease_owner, owner="7"))
+    context = replace(house.context, lease_owner=replace(house.context.lease_owner, owner="7"))
     other = replace(
-        house.recovery(timedelta(0)), tools=tools, sender=replace(house.sender, tools=tools)
+        house.recovery(timedelta(0)), context=context, sender=replace(house.sender, context=context)
     )
     call = IysClient.add_batch
     first = True

@@ -42,7 +42,7 @@ async def test_a_success_of_an_old_save_opens_nothing_though_the_batch_was_hande
     assert await house.poller.settle()
     for _ in range(3):
         house.passes(timedelta(minutes=5))
-        await house.querier.ask()
+        await house.querier.query_due()
     entry = await house.entry()
     assert house.twin.register() == {PHONE: "RET"}
     assert (entry.registered, entry.may_send) == ("RET", False)
@@ -68,7 +68,7 @@ async def test_a_single_add_that_iys_has_saved_before_opens_nothing(house: House
     assert await house.scheduler.last_hour()
     for _ in range(3):
         house.passes(timedelta(minutes=1))
-        await house.querier.ask()
+        await house.querier.query_due()
     entry = await house.entry()
     assert house.twin.register() == {PHONE: "RET"}
     assert entry.may_send is False

@@ -19,7 +19,7 @@ from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, Si
 from izin.schemas.codec import Codec
 from izin.sinks.inbound.pull import Puller
 from izin.sinks.ingest import ingester
-from izin.sinks.ingest.decision_reader import Read
+from izin.sinks.ingest.decision_reader import IncomingDecision
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.notifications import Notifications
@@ -52,7 +52,7 @@ def written(
     return found
 
 
-def put(settings: KafkaSettings, *reads_: Read) -> None:
+def put(settings: KafkaSettings, *reads_: IncomingDecision) -> None:
     """Write decisions to the topic, as the order stage does."""
     producer = Producer({"bootstrap.servers": settings.bootstrap_servers})
     for read in reads_:
@@ -83,8 +83,10 @@ async def test_the_outbox_is_delivered_in_order_and_leaves_the_ledger(
     house: House, kafka_settings: KafkaSettings
 ):
     """Outcomes of a key arrive in the order in which they were reached."""
-    tools = replace(house.tools, topic_messages=TopicMessages(house.codec, kafka_settings.topics))
-    house.tools = tools
+    context = replace(
+        house.context, topic_messages=TopicMessages(house.codec, kafka_settings.topics)
+    )
+    house.context = context
     await house.told_onay(PHONE)
     await house.ingest(ret(PHONE))
     await house.scheduler.opt_out()
@@ -93,7 +95,7 @@ async def test_the_outbox_is_delivered_in_order_and_leaves_the_ledger(
         ledger=house.ledger,
         settings=kafka_settings,
         notifications=Notifications(),
-        clock=tools.clock,
+        clock=context.clock,
         wait=timedelta(seconds=1),
     )
     client = await relay.open()
@@ -118,8 +120,8 @@ async def test_pull_publishes_what_citizens_did_and_only_verifies_what_we_told(
     house.twin.citizen("RET", PHONE)
     async with Publisher(kafka_settings) as publisher:
         puller = Puller(
-            tools=replace(
-                house.tools, topic_messages=TopicMessages(house.codec, kafka_settings.topics)
+            context=replace(
+                house.context, topic_messages=TopicMessages(house.codec, kafka_settings.topics)
             ),
             publisher=publisher,
             interval=timedelta(0),
@@ -145,7 +147,7 @@ async def test_a_pull_that_is_refused_waits_for_its_turn(
     turn = timedelta(minutes=15)
     await house.brand()
     async with Publisher(kafka_settings) as publisher:
-        puller = Puller(tools=house.tools, publisher=publisher, interval=turn)
+        puller = Puller(context=house.context, publisher=publisher, interval=turn)
         house.twin.weather("changes", status=503, times=2)
         await puller.pull()
         house.twin.weather("changes", status=403, code="H521", times=2)

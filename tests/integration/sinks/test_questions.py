@@ -51,16 +51,16 @@ async def test_one_bad_recipient_costs_itself_alone(house: House, place: int, re
     """It waits for a person with İYS's code; all others are answered in the same step."""
     await to_query(house)
     await faulty(house, PEOPLE[place], recipient)
-    assert await house.querier.ask()
+    assert await house.querier.query_due()
     found = await states(house)
     assert found.pop(place) == "parked"
     assert set(found) == {"accepted"}
     entry = await house.entry(PEOPLE[place])
     assert (entry.reason, entry.code) == ("question-refused", "H121")
-    assert not await house.querier.ask()
+    assert not await house.querier.query_due()
     await brands.requeue(
         house.ledger,
-        house.tools.topic_messages,
+        house.context.topic_messages,
         BRAND,
         by="ada",
         now=house.clock(),
@@ -73,7 +73,7 @@ async def test_a_refusal_that_names_nobody_is_halved(house: House):
     """Each half is asked about, and all are answered."""
     await to_query(house)
     house.twin.weather("statuses", status=422, code="H464")
-    assert await house.querier.ask()
+    assert await house.querier.query_due()
     assert set(await states(house)) == {"accepted"}
     assert house.twin.calls("statuses") == 3
 
@@ -84,11 +84,11 @@ async def test_a_question_that_is_refused_whoever_is_asked_about_is_given_up(hou
     """
     await to_query(house)
     house.twin.weather("statuses", status=422, code="H117", times=1000)
-    assert await house.querier.ask()
+    assert await house.querier.query_due()
     assert house.twin.calls("statuses") < SINGLES
     assert house.twin.calls("status") == 2
     assert sorted(set(await states(house))) == ["accepted", "unknown"]
-    assert not await house.querier.ask()
+    assert not await house.querier.query_due()
 
 
 async def test_few_are_asked_one_by_one_and_a_bad_one_stops_no_other(house: House):
@@ -96,7 +96,7 @@ async def test_few_are_asked_one_by_one_and_a_bad_one_stops_no_other(house: Hous
     people = PEOPLE[:3]
     await to_query(house, people)
     await faulty(house, people[0])
-    assert await house.querier.ask()
+    assert await house.querier.query_due()
     found = [await house.entry(person) for person in people]
     assert [one.state for one in found] == ["parked", "accepted", "accepted"]
 

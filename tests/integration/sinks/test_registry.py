@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 
-from izin.sinks.inbound.push import BrandDirectory, Credentials, PushRegistrar
+from izin.sinks.inbound.push import BrandCache, Credentials
+from izin.sinks.inbound.push_registration import PushRegistrar
 from izin.sinks.ledger import brands
 from izin.sinks.monitor.subscriptions import SubscriptionMonitor
 from tests.integration.sinks.house import ACTIVE, IYS_CODE, PASSWORD, USERNAME, House, onay, ret
@@ -17,8 +18,8 @@ pytestmark = pytest.mark.database
 
 def as_told_by(house: House, account: str, address: str) -> None:
     """Have the house's sinks be those of an account, behind an address."""
-    lease_owner = replace(house.tools.lease_owner, account=account, address=address)
-    house.tools = replace(house.tools, lease_owner=lease_owner)
+    lease_owner = replace(house.context.lease_owner, account=account, address=address)
+    house.context = replace(house.context, lease_owner=lease_owner)
 
 
 @pytest.mark.parametrize(("account", "address"), [("bob", None), (None, "192.0.2.2")])
@@ -73,9 +74,9 @@ async def test_an_account_and_an_address_stay_until_they_are_named_anew(house: H
 
 async def test_the_subscription_is_asked_once_a_day_and_kept(house: House):
     """What İYS shows stands in the registry, with the instant of asking."""
-    surveyor = SubscriptionMonitor(tools=house.tools)
-    assert await surveyor.survey() == {}
-    assert await surveyor.survey() == {}
+    surveyor = SubscriptionMonitor(context=house.context)
+    assert await surveyor.refresh() == {}
+    assert await surveyor.refresh() == {}
     assert house.twin.calls("subscription") == 1
     (brand,) = await brands.every(house.ledger)
     assert (brand.subscription, brand.queried_at is None) == ("ACTIVE", False)
@@ -83,7 +84,7 @@ async def test_the_subscription_is_asked_once_a_day_and_kept(house: House):
     house.twin.order(
         "accounts", username=USERNAME, password=PASSWORD, iysCode=IYS_CODE, subscription="PAUSED"
     )
-    await surveyor.survey()
+    await surveyor.refresh()
     (brand,) = await brands.every(house.ledger)
     assert brand.subscription == "PAUSED"
 
@@ -91,9 +92,9 @@ async def test_the_subscription_is_asked_once_a_day_and_kept(house: House):
 async def test_a_subscription_that_cannot_be_had_is_asked_for_again(house: House):
     """İYS's failure is told, and what was known stays."""
     house.twin.weather("subscription", status=500, code="H015")
-    surveyor = SubscriptionMonitor(tools=house.tools)
-    assert list(await surveyor.survey()) == [IYS_CODE]
-    assert await surveyor.survey() == {}
+    surveyor = SubscriptionMonitor(context=house.context)
+    assert list(await surveyor.refresh()) == [IYS_CODE]
+    assert await surveyor.refresh() == {}
     (brand,) = await brands.every(house.ledger)
     assert brand.subscription == "ACTIVE"
 
@@ -103,24 +104,24 @@ async def test_push_is_registered_by_who_tells_the_brand_and_a_refusal_waits(hou
     as_told_by(house, "ada", "")
     await house.brand(replace(ACTIVE, account="bob"))
     registrar = PushRegistrar(
-        tools=house.tools,
-        directory=BrandDirectory(house.ledger),
+        context=house.context,
+        brands=BrandCache(house.ledger),
         url="http://127.0.0.1:1/iys/push",
         credentials=Credentials(username="iys", password=SecretStr("fake")),
         only=None,
     )
-    await registrar.look()
+    await registrar.register_due()
     assert house.twin.calls("pushList") == 0
     await house.brand(replace(ACTIVE, account="ada"))
     house.twin.weather("pushList", status=403, code="H521", times=1)
-    await registrar.look()
-    await registrar.look()
+    await registrar.register_due()
+    await registrar.register_due()
     assert house.twin.calls("pushList") == 1
     house.passes(timedelta(minutes=15))
     house.twin.weather("pushList", status=503, times=1)
-    await registrar.look()
+    await registrar.register_due()
     house.passes(timedelta(minutes=1))
     house.twin.weather("pushRegister", status=403, code="H521", times=1)
-    await registrar.look()
+    await registrar.register_due()
     assert house.twin.calls("pushRegister") == 1
     assert house.twin.calls("pushList") == 3

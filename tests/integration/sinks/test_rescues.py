@@ -37,7 +37,7 @@ async def test_an_opt_out_that_is_rescued_in_its_own_second_reaches_iys(house: H
     for _ in range(10):
         house.passes(timedelta(minutes=10))
         await house.scheduler.opt_out()
-        await house.querier.ask()
+        await house.querier.query_due()
         await house.recovery(timedelta(0)).recover()
     assert house.twin.register() == {PHONE: "RET"}
 
@@ -64,7 +64,7 @@ async def test_an_opt_out_that_iys_refuses_in_its_own_second_reaches_iys(house: 
     for _ in range(10):
         house.passes(timedelta(hours=12))
         await house.scheduler.opt_out()
-        await house.querier.ask()
+        await house.querier.query_due()
         await house.recovery(timedelta(0)).recover()
     assert house.twin.register() == {PHONE: "RET"}
 
@@ -80,7 +80,7 @@ async def test_an_opt_out_that_is_rescued_by_a_clock_that_is_behind_reaches_iys(
     for _ in range(10):
         house.passes(timedelta(minutes=10))
         await house.scheduler.opt_out()
-        await house.querier.ask()
+        await house.querier.query_due()
     assert house.twin.register() == {PHONE: "RET"}
 
 
@@ -94,4 +94,4 @@ async def test_an_opt_out_that_waits_for_its_rescue_rings(house: House):
     assert (entry.state, entry.action) == ("refused", "rescue")
     house.passes(timedelta(days=10))
     watch = DeadlineMonitor(ledger=house.ledger, clock=house.clock, interval=timedelta(minutes=1))
-    assert await watch.look()
+    assert await watch.check()

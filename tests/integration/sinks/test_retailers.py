@@ -55,7 +55,7 @@ async def test_other_retailers_of_a_consent_that_iys_holds_wait_for_a_person(hou
     assert (await reads.lag(house.ledger, now=house.clock())).parked == 1
     requeued = await brands.requeue(
         house.ledger,
-        house.tools.topic_messages,
+        house.context.topic_messages,
         BRAND,
         by="ada",
         now=house.clock(),

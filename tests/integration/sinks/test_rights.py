@@ -88,7 +88,7 @@ async def test_only_a_person_lifts_what_a_person_said(house: House):
     for reason in (None, brands.QUOTA_SPENT):
         await brands.requeue(
             house.ledger,
-            house.tools.topic_messages,
+            house.context.topic_messages,
             BRAND,
             by="ada",
             now=house.clock(),
@@ -169,7 +169,7 @@ async def test_opt_outs_without_the_right_ring_and_can_be_written_down(house: Ho
     await rights(house, WITHOUT_MESAJ)
     await house.ingest(ret(PHONE), onay(a_phone(2)))
     watch = DeadlineMonitor(ledger=house.ledger, clock=house.clock, interval=timedelta(minutes=1))
-    (alarm,) = await watch.look()
+    (alarm,) = await watch.check()
     assert (alarm.stage, alarm.status, alarm.channel, alarm.keys) == (SUSPENDED, "RET", "MESAJ", 1)
     (one,) = await deadlines.open_opt_outs(house.ledger, BRAND)
     assert one.recipient == PHONE

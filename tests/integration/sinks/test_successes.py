@@ -37,7 +37,7 @@ from tests.integration.sinks.test_both_ways import CODEC, WRITTEN, two_ledgers
 from tests.support.builders import NOON, a_decision_record, an_admitted_event
 
 if TYPE_CHECKING:
-    from izin.sinks.outbound.context import Tools
+    from izin.sinks.outbound.context import OutboundContext
 
 pytestmark = pytest.mark.database
 
@@ -163,10 +163,10 @@ async def written(
             "clock": lambda: NOW,
             "lease_owner": HOLDER,
         }
-        tools = cast("Tools", SimpleNamespace(**fields))
+        context = cast("OutboundContext", SimpleNamespace(**fields))
         try:
             for _ in range(2):
-                await save_results(tools, submission, answers, request_id="r-1")
+                await save_results(context, submission, answers, request_id="r-1")
         except (IllegalChangeError, IllegalTransitionError) as error:
             # Not every row that is made up here is one that the ledger lets come about.
             return dict.fromkeys(TABLES, str(error))
@@ -219,8 +219,8 @@ async def taken(url: str, columns: Sequence[dict[str, Any]]) -> int:
         receipt = Receipt(transaction_id="1" * 64, creation_date=NOW)
         saved = ItemResult(Verdict.SUCCESS, receipt=receipt, how="batch")
         fields = {"ledger": ledger, "topic_messages": TopicMessages(CODEC, Topics())}
-        tools = cast("Tools", SimpleNamespace(**fields))
-        alike = bulk_success.BulkSuccesses(tools=tools, submission=submission, now=NOW)
+        context = cast("OutboundContext", SimpleNamespace(**fields))
+        alike = bulk_success.BulkSuccesses(context=context, submission=submission, now=NOW)
         async with ledger.transaction() as connection:
             answers = dict.fromkeys(range(len(columns)), saved)
             await alike.take(connection, submission.items, answers)

@@ -87,7 +87,7 @@ async def test_a_no_that_iys_refuses_is_told_anew_and_then_a_person_acts(house: 
     assert entry.may_send is False
     await brands.requeue(
         house.ledger,
-        house.tools.topic_messages,
+        house.context.topic_messages,
         BRAND,
         by="ada",
         now=house.clock(),
@@ -134,11 +134,11 @@ async def test_what_is_to_be_asked_waits_while_iys_refuses_the_account(house: Ho
     await house.ingest(onay(PHONE))
     await house.ledger.fetch("UPDATE consents SET action = 'query' RETURNING key")
     house.twin.weather("status", status=403, code="H521", times=2)
-    assert await house.querier.ask()
+    assert await house.querier.query_due()
     house.passes(timedelta(minutes=14))
-    assert not await house.querier.ask()
+    assert not await house.querier.query_due()
     house.passes(timedelta(minutes=1))
-    assert await house.querier.ask()
+    assert await house.querier.query_due()
     async with house.ledger.transaction() as connection:
         await standing.suspend(
             connection,
@@ -152,9 +152,9 @@ async def test_what_is_to_be_asked_waits_while_iys_refuses_the_account(house: Ho
             scope="provider",
         )
     house.passes(timedelta(minutes=15))
-    assert not await house.querier.ask()
+    assert not await house.querier.query_due()
     house.passes(timedelta(minutes=2))
-    assert await house.querier.ask()
+    assert await house.querier.query_due()
     assert house.twin.calls("status") == 3
 
 
@@ -250,10 +250,10 @@ async def test_a_spent_quota_stops_new_onays_and_no_opt_out(house: House):
     assert house.twin.register()[a_phone(11)] == "RET"
     await brands.requeue(
         house.ledger,
-        house.tools.topic_messages,
+        house.context.topic_messages,
         BRAND,
         by="ada",
-        now=house.tools.clock(),
+        now=house.context.clock(),
         reason="quota-spent",
     )
     assert (await house.entry()).state == "pending"
@@ -268,10 +268,10 @@ async def test_who_requeues_records_mends_nothing_at_iys(house: House):
     assert await house.scheduler.opt_out()
     await brands.requeue(
         house.ledger,
-        house.tools.topic_messages,
+        house.context.topic_messages,
         BRAND,
         by="ada",
-        now=house.tools.clock(),
+        now=house.context.clock(),
         reason="reconsent",
     )
     (stop,) = await standing.every(house.ledger)
@@ -303,7 +303,7 @@ async def test_a_ret_that_iys_takes_for_old_is_rescued(house: House):
     assert await house.scheduler.opt_out()
     entry = await house.entry()
     if entry.state == "unknown":
-        assert await house.querier.ask()
+        assert await house.querier.query_due()
     entry = await house.entry()
     assert (entry.state, entry.action) == ("refused", "rescue")
     (event,) = await house.published()

@@ -8,11 +8,12 @@ import pytest
 from pydantic import SecretStr
 
 from izin.consent.errors import OurError
-from izin.sinks.inbound.push import Credentials, stands
+from izin.sinks.inbound.push import Credentials
+from izin.sinks.inbound.push_registration import is_registered
 from izin.sinks.ledger.db.migrate import migrations
 from izin.sinks.ledger.db.notifications import BULK, Notifications
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.outbound.loops import every, lane
+from izin.sinks.outbound.loops import run_every, run_on_notification
 from izin.sinks.record.errors import LedgerUnavailableError
 
 CREDENTIALS = Credentials(username="iys", password=SecretStr("fake-password"))
@@ -41,9 +42,9 @@ def test_iys_is_let_in_and_its_password_is_not_shown():
 
 def test_only_a_made_connection_stands():
     """İYS's two sentences differ by one syllable."""
-    assert stands("Bağlantı Oluşturuldu")
-    assert not stands("Bağlantı Oluşturulamadı")
-    assert not stands(None)
+    assert is_registered("Bağlantı Oluşturuldu")
+    assert not is_registered("Bağlantı Oluşturulamadı")
+    assert not is_registered(None)
 
 
 async def test_a_bell_between_looking_and_waiting_is_not_lost():
@@ -77,7 +78,9 @@ async def test_a_lane_begins_anew_after_what_time_heals():
         return True
 
     async with asyncio.timeout(5):
-        await lane("x", step, bells=Notifications(), bell=BULK, interval=SOON, stopping=stopping)
+        await run_on_notification(
+            "x", step, notifications=Notifications(), channel=BULK, interval=SOON, stopping=stopping
+        )
     assert len(tries) == 2
 
 
@@ -88,7 +91,7 @@ async def test_a_lane_ends_with_a_fault_of_ours():
         raise OurError("a bug")
 
     with pytest.raises(OurError, match="a bug"):
-        await every("x", step, interval=SOON, stopping=asyncio.Event())
+        await run_every("x", step, interval=SOON, stopping=asyncio.Event())
 
 
 @pytest.mark.parametrize(

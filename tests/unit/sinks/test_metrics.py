@@ -35,10 +35,10 @@ def test_what_is_kept_from_iys_is_shown_by_lane():
     group = DueGroup(status=Status.RET, due_at=NOON, expires_at=None, count=3)
     metrics.show_suspended([group, group])
     page = metrics.page().decode().splitlines()
-    assert 'izin_kept_keys{lane="opt-outs"} 6.0' in page
-    assert 'izin_kept_keys{lane="consents"} 0.0' in page
+    assert 'izin_suspended_keys{lane="opt-outs"} 6.0' in page
+    assert 'izin_suspended_keys{lane="consents"} 0.0' in page
     metrics.show_suspended([])
-    assert 'izin_kept_keys{lane="opt-outs"} 0.0' in metrics.page().decode().splitlines()
+    assert 'izin_suspended_keys{lane="opt-outs"} 0.0' in metrics.page().decode().splitlines()
 
 
 def test_deadlines_and_budgets_are_shown_by_lane_and_address():
@@ -79,9 +79,9 @@ def test_deadlines_and_budgets_are_shown_by_lane_and_address():
         'izin_deadline_margin_seconds{lane="opt-outs"} -60.0',
         'izin_deadline_keys{lane="opt-outs",passed="missed"} 1.0',
         'izin_deadline_keys{lane="opt-outs",passed="80"} 2.0',
-        'izin_budget_left{address="one",budget="status-calls-of-the-hour"} 600.0',
-        'izin_budget_left{address="one",budget="token-calls-of-the-hour"} 6.0',
-        'izin_budget_left{address="one",budget="success-of-the-day"} 0.75',
+        'izin_rate_limit_left{address="one",limit="status-calls-of-the-hour"} 600.0',
+        'izin_rate_limit_left{address="one",limit="token-calls-of-the-hour"} 6.0',
+        'izin_rate_limit_left{address="one",limit="success-of-the-day"} 0.75',
     ):
         assert line in page
     metrics.show_deadlines([], now=NOON)

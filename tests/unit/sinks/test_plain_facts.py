@@ -12,13 +12,13 @@ from izin.consent.model import Consent, ConsentEvent
 from izin.consent.ordering import decide
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.decision_reader import DecisionReader
-from izin.sinks.ingest.simple_decisions import FastApply
+from izin.sinks.ingest.simple_decisions import DecisionApplier
 from izin.sinks.record import apply
 from tests.support.builders import NOON, a_decision_record, an_event, an_iys_origin
 
 CODEC = Codec()
 READER = DecisionReader(CODEC)
-PLAIN = FastApply(READER)
+PLAIN = DecisionApplier(READER)
 
 _SECONDS = st.integers(-2, 2).map(lambda seconds: NOON + timedelta(seconds=seconds))
 _EVENTS = st.builds(
@@ -77,7 +77,7 @@ def test_both_ways_learn_the_same(
     one = other = None
     values = decisions([event for event, _ in events], remembered=remembered)
     for value, (_, told) in zip(values, events, strict=False):
-        one = PLAIN.decided(one, READER.read(value), NOON)
+        one = PLAIN.apply(one, READER.read(value), NOON)
         other = apply.decided(other, READER.decode(value), NOON)
         assert one == other
         if told:
@@ -99,13 +99,13 @@ class Counting:
 def test_a_plain_decision_is_not_read_whole_again() -> None:
     """Only the first of a voice is: what the others cost hangs on what differs."""
     reader = Counting()
-    plain = FastApply(reader)  # type: ignore[arg-type]
+    plain = DecisionApplier(reader)  # type: ignore[arg-type]
     earlier = [
         an_event(event_id=str(n), consent_date=NOON - timedelta(seconds=n)) for n in range(5)
     ]
     values = decisions(earlier, remembered=False)
     entry = None
     for value in values:
-        entry = plain.decided(entry, READER.read(value), NOON)
+        entry = plain.apply(entry, READER.read(value), NOON)
     assert len(values) == len(earlier)
     assert reader.asked == 1

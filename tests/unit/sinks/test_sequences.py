@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro
-from izin.sinks.ingest.sequence_tracker import _came
+from izin.sinks.ingest.sequence_tracker import _arrived
 from izin.sinks.record.sequence_gaps import Gap, Numbers, Run, runs, with_runs
 from tests.support.builders import NOON, an_event
 
@@ -106,7 +106,7 @@ def test_what_is_no_event_is_passed_over():
         said(sequence=1, origin="web\0"),
         said(sequence=1, customer_id="other"),
     ]
-    assert _came(messages, codec) == {
+    assert _arrived(messages, codec) == {
         ("acme", "crm"): [Run(2, 3, NOON)],
         ("other", "web"): [Run(1, 1, NOON)],
     }
