@@ -1,11 +1,11 @@
 """The rate limits of one egress address, shared by all processes behind it.
 
-İYS limits ten requests a second over all methods, queries by the hour, and failures by the day. A
-process queues its own calls by class and takes one slot at a time from the ledger, just before the
-slot comes, for the most urgent call, so an opt-out overtakes waiting bulk. A slot that is not used
-in time is given back. Arrivals and results of calls are written with the next slot; a process that
-is killed loses a second of statistics. While the ledger cannot be reached no call is made, for the
-rate could not be kept.
+İYS allows ten requests a second over all methods, limits queries by the hour, and expects a share
+of successes by the day. A process queues its own calls by class and takes one slot at a time from
+the ledger, just before the slot comes, for the most urgent call, so an opt-out overtakes waiting
+bulk. A slot that is not used in time is given back. Arrivals and results of calls are written with
+the next slot; a process that is killed loses a second of statistics. While the ledger cannot be
+reached no call is made, for the rate could not be kept.
 """
 
 import asyncio
