@@ -154,8 +154,8 @@ def test_remedy_of_parked_is_a_whole_command() -> None:
 
 
 def test_rights_changes_count_what_waits_or_continues() -> None:
-    """A line a channel that changes, with what would wait or continue; a right that İYS refuses is
-    not ours to give.
+    """One line for each channel that changes, with what would wait or continue; a right that İYS
+    refuses cannot be given here.
     """
     ours = a_suspension(channel="EPOSTA", recheck_at=None)
     counts = [

@@ -18,7 +18,7 @@ class CountingSupervisor:
         self._most = most
 
     def kill(self, name: str) -> None:
-        """Note who was killed."""
+        """Record which process was killed."""
         self.killed.append(name)
         if len(self.killed) == self._most:
             self.full.set()
