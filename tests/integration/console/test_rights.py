@@ -28,7 +28,7 @@ def shown(izin: Izin, brand: str) -> dict[str, str]:
 
 
 def test_brands_rights_acts_with_yes_only(izin: Izin, registered: str) -> None:
-    """It is listed, also among the suspensions with its author and remedy; given back, it is gone."""
+    """It is listed, also as a suspension with its author and remedy; given back, it is gone."""
     order = ("brands", "rights", registered, "--type", "MESAJ", "--type", "EPOSTA", "--by", "ada")
     printed = izin(*order)
     assert (printed.exit_code, "ARAMA: write -> no" in printed.stderr) == (0, True)
