@@ -177,7 +177,7 @@ def test_rights_changes_count_what_waits_or_continues() -> None:
     (line,) = rights_changes(BRAND, (a_suspension(),), set(Channel), counts)
     assert f"izin brands retry {BRAND}" in line
     taken = rights_changes(BRAND, (a_suspension(),), {Channel.ARAMA, Channel.EPOSTA}, counts)
-    assert taken[0].startswith("MESAJ: no, as İYS said -> no; 2 opt-outs")
+    assert taken[0].startswith("MESAJ: no, refused by İYS -> no; 2 opt-outs")
 
 
 def test_described_brand_warns_about_what_needs_a_person() -> None:

@@ -1,12 +1,10 @@
 """The killer kills each worker once, and none after its block ends."""
 
 import threading
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from izin.demo.chaos import WORKERS, Killer
-
-if TYPE_CHECKING:
-    from izin.local import Supervisor
+from izin.local import Supervisor
 
 
 class CountingSupervisor:
