@@ -1,7 +1,7 @@
 # The command `izin` and nothing else: no servers, no build tools, no root.
 
 FROM python:3.13-slim AS build
-# A C compiler: the hot path is compiled where there is one.
+# A C compiler, for the compiled hot paths.
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev
 WORKDIR /src
 COPY pyproject.toml setup.py constraints.txt README.md LICENSE ./
@@ -14,7 +14,7 @@ RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin izin
 COPY --from=build /opt/izin /opt/izin
 ENV PATH=/opt/izin/bin:$PATH \
     PYTHONUNBUFFERED=1
-# By number, so that it can be seen not to be root.
+# By number, so that Kubernetes can verify that it is not root.
 USER 10001
 WORKDIR /tmp
 ENTRYPOINT ["izin"]

@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST_ARGS ?=
-# Every branch of the law is run by its own tests.
+# The tests of the law must cover every branch of it.
 LAW = $(BIN)/python -m pytest -q --cov=izin.consent tests/unit/consent
 
 .DEFAULT_GOAL := help
@@ -43,7 +43,7 @@ mutants: $(VENV)/mutants/.ready ## mutation testing of the law: nine in ten muta
 	@$(VENV)/mutants/bin/mutmut run --max-children 2
 	@$(VENV)/mutants/bin/python -m tools.mutants
 
-# On its own, for mutmut 3.7 does not know pytest 9.2 yet.
+# In an environment of its own: mutmut 3.7 does not support pytest 9.2.
 $(VENV)/mutants/.ready: $(READY)
 	@$(PYTHON) -m venv $(VENV)/mutants
 	@grep -v '^pytest==' constraints.txt > $(VENV)/mutants/constraints.txt
@@ -51,12 +51,12 @@ $(VENV)/mutants/.ready: $(READY)
 		-e '.[dev]' 'mutmut==3.7.0' 'pytest<9.2'
 	@touch $@
 
-chaos: $(READY) ## faults on the order stage for MINUTES=10, STAGE=sink FAULTS=120 or STAGE=days DAYS=7; CHAOS_ARGS=options
+chaos: $(READY) ## fault campaigns: the order stage for MINUTES=10, STAGE=sink FAULTS=120, STAGE=days DAYS=7; CHAOS_ARGS=options
 	@$(BIN)/izin local prepare
 	@$(BIN)/python -m tests.chaos.$(or $(STAGE),order) $(if $(MINUTES),--minutes $(MINUTES)) \
 		$(if $(FAULTS),--faults $(FAULTS)) $(if $(DAYS),--days $(DAYS)) $(CHAOS_ARGS)
 
-fuzz: $(READY) ## generated requests to every operation of the simulator: EXAMPLES=100 to each
+fuzz: $(READY) ## generated requests to every operation of the simulator; EXAMPLES=100 for each
 	@PYTHONPATH=simulator/tests $(BIN)/python -m simulator_harness.fuzz $(if $(EXAMPLES),--examples $(EXAMPLES))
 
 check: $(READY) ## format, lint, types, layers, generated docs, unit and contract tests; quick
@@ -78,11 +78,11 @@ check-tests:
 	@$(BIN)/python -m pytest -q -m "not broker and not database and not e2e" --ignore tests/unit/consent \
 		tests/unit tests/contract simulator/tests/test_structure.py $(PYTEST_ARGS)
 
-# As users have it: a wheel, whose hot path is compiled (see setup.py). Safe path: izin is not imported from this folder.
+# As users install it: a wheel with compiled hot paths (see setup.py). With a safe path izin is not imported from here.
 BENCH = PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED)/imports $(COMPILED)/bin/python -m benchmarks
 COMPILED := $(VENV)/compiled
 
-bench: $(COMPILED)/.ready ## every figure against its bar, or ONLY=name (ONLY=list names them); BENCH_ARGS=options
+bench: $(COMPILED)/.ready ## every claimed figure against its bar, or ONLY=name (ONLY=list lists them); BENCH_ARGS=options
 	@$(BENCH) $(or $(ONLY),all) $(BENCH_ARGS)
 
 $(COMPILED)/.ready: $(READY) setup.py $(shell find izin simulator/iys_simulator -type f -not -name '*.pyc')
@@ -98,15 +98,15 @@ format: $(READY) ## format the code
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --fix --quiet .
 
-docs: $(READY) ## regenerate what is generated from code
+docs: $(READY) ## regenerate documentation and code that is generated
 	@$(BIN)/python -m tools.generate
 	@$(BIN)/iys-simulator switches --output markdown > simulator/docs/switches.md
 
-pins: ## renew constraints.txt from what is newest
+pins: ## renew constraints.txt with the newest releases
 	@rm -rf $(VENV)/pins && $(PYTHON) -m venv $(VENV)/pins
 	@$(VENV)/pins/bin/pip install --quiet -e '.[dev]' -e './simulator[dev]'
 	@{ head -1 constraints.txt; $(VENV)/pins/bin/pip freeze --exclude-editable --exclude setuptools; } > $(VENV)/pins.txt
 	@mv $(VENV)/pins.txt constraints.txt && rm -rf $(VENV)/pins
 
-clean: ## remove what was installed and what runs left behind
+clean: ## remove everything that was installed or left behind
 	@rm -rf $(VENV) .izin mutants build dist *.egg-info simulator/build simulator/dist simulator/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -37,7 +37,7 @@ extensions = []
 if "bdist_wheel" in sys.argv:
     from mypyc.build import mypycify
 
-    # `make check` judges the types, with all that is installed there; here they are only used.
+    # `make check` checks the types, with all packages installed; here they are only used.
     options = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent"]
     extensions = mypycify([*options, *HOT], group_name="izin")
     for extension in extensions:

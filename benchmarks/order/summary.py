@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from benchmarks.order.timer import TrialResult
+from benchmarks.order.timer import TrialResult
 
 _SPREAD = len("100,000–200,000")
 _NAME = len("pass-through")

@@ -8,7 +8,7 @@ USERNAME, PASSWORD = "ada@example.com", "fake"
 
 
 def register(post: Callable[..., None]) -> None:
-    """Give the simulator the account and its brands, by ``post`` to its admin API."""
+    """Register the account and its brands at the simulator, by ``post`` to its admin API."""
     post("accounts", username=USERNAME, password=PASSWORD, iysCode=BRANDS[0])
     for code in BRANDS:
         post(

@@ -5,24 +5,20 @@ from __future__ import annotations
 import json
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 import httpx
 from pydantic import SecretStr
 
+from benchmarks.sink.fixture import SinkFixture
 from benchmarks.sink.outbound import BATCH_SIZE, outbound_steps
 from izin.iys import InProcessPacer, IysClient, Pace
 from izin.runtime.settings import IysSettings
 from izin.sinks.ledger.rate_limits import LedgerPacer
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from benchmarks.sink.fixture import SinkFixture
-    from izin.sinks.outbound.batch_results import BatchResultPoller
-    from izin.sinks.outbound.schedule import Scheduler
+from izin.sinks.outbound.batch_results import BatchResultPoller
+from izin.sinks.outbound.schedule import Scheduler
 
 _WARM_UP = 3
 _RESULT_DELAY = timedelta(seconds=1)

@@ -4,9 +4,9 @@ The clock starts when a tenth is committed, so that start-up and joining the gro
 stops when everything is.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaException, TopicPartition
 
@@ -14,9 +14,6 @@ from benchmarks.order.timer import TrialResult, time_trial
 from benchmarks.worker.order_worker import group_of, order_worker
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _TIMEOUT = 15.0
 

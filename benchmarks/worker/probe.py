@@ -9,25 +9,22 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import TYPE_CHECKING, Self
+from random import Random
+from typing import Self
 
 from confluent_kafka import TopicPartition
 
 from izin.consent.model import ConsentEvent
 from izin.runtime import kafka
+from izin.runtime.settings import KafkaSettings
 from izin.schemas.cloud_events import headers
+from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import event_to_avro
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from random import Random
-
-    from izin.runtime.settings import KafkaSettings
-    from izin.schemas.codec import Codec
 
 _BRAND = 600_002
 _BATCH = 1000

@@ -10,7 +10,7 @@ from simulator_harness import browser
 
 @pytest.fixture(autouse=True)
 def commands(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
-    """Give the commands that were run, none of them really; this user is root, and apt is there."""
+    """Return the recorded commands, of which none runs; the user is root, and apt exists."""
     run: list[tuple[str, ...]] = []
     monkeypatch.setattr(subprocess, "run", lambda command, **_: run.append(command))
     monkeypatch.setattr(browser.os, "geteuid", lambda: 0)

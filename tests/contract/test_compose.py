@@ -1,9 +1,7 @@
 """docker-compose.yml and the Dockerfile match the code; checked without Docker."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -11,10 +9,7 @@ import yaml
 from tests.contract import compose, compose_network, compose_shape
 from tests.contract.compose import Papers, papers
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    Check = Callable[[Papers], Iterator[str]]
+Check = Callable[[Papers], Iterator[str]]
 
 CHECKS = (
     compose_shape.structure,

@@ -14,7 +14,7 @@ READY_WITHIN = 20.0
 
 @pytest.fixture(scope="session")
 def simulator() -> Iterator[str]:
-    """Give the address of a running simulator; only this process is ended afterwards."""
+    """Yield the address of a running simulator; only this process is ended afterwards."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "iys_simulator", "serve", "--port", str(port)]

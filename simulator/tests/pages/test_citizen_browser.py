@@ -48,7 +48,7 @@ class Push(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[Receiver]:
-    """Give a push address that listens."""
+    """Yield a push address that listens."""
     with Receiver() as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -102,7 +102,7 @@ def opt_out_link() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Give the browser of this file."""
+    """Yield the browser of this file."""
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(
             executable_path=browser.found(), args=["--no-sandbox", "--disable-gpu"]
@@ -113,7 +113,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(chromium: Browser, url: str) -> Iterator[Page]:
-    """Give the page, open; a script error or a failed load would fail the test."""
+    """Yield the page, open; a script error or a failed load would fail the test."""
     page = chromium.new_page(base_url=url, viewport=WIDE)
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))

@@ -274,7 +274,7 @@ class VirtualSinks:
 
 
 def set_clock(database_url: str) -> None:
-    """Give the database the virtual clock: its schema is searched before PostgreSQL's own."""
+    """Install the virtual clock in the database: its schema is searched before PostgreSQL's own."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(_CLOCK)
         row: DictRow | None = (

@@ -27,7 +27,7 @@ class RecordingClient:
 
 @pytest.fixture
 def signals(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Give the signals that would have hit this process."""
+    """Return the signals that would have hit this process."""
     sent: list[int] = []
     monkeypatch.setattr(os, "kill", lambda _, number: sent.append(number))
     return sent
@@ -35,7 +35,7 @@ def signals(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.fixture
 def trigger(tmp_path: Path) -> FaultTrigger:
-    """Give a trigger that is not armed."""
+    """Return a trigger that is not armed."""
     return FaultTrigger(tmp_path / "worker.trigger")
 
 

@@ -87,7 +87,7 @@ class SimulatorControl:
         return found
 
     def configure(self, *, result_delay: float) -> None:
-        """Give the simulator our account and brand, and İYS's limits with a shorter delay."""
+        """Configure the simulator: our account and brand, İYS's limits, and a shorter delay."""
         self.post("reset", everything=True)
         self.post(
             "settings",

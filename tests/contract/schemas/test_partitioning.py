@@ -53,5 +53,5 @@ def test_partition_matches_librdkafka(kafka_settings: KafkaSettings) -> None:
 
 @pytest.fixture
 def kafka_settings(make_settings: Callable[[int], KafkaSettings]) -> KafkaSettings:
-    """Give topics with seven partitions, a number without a pattern."""
+    """Return topics with seven partitions, a number without a pattern."""
     return make_settings(7)

@@ -1,4 +1,4 @@
-"""The benchmark at İYS's limit measures what it says, on a small backlog."""
+"""The benchmark at İYS's limit measures correctly, on a small backlog."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.database
 
 
 def test_a_small_backlog_is_submitted_to_its_end():
-    """Every consent ends as accepted, and whoever opted out meanwhile ends so at İYS."""
+    """Every consent is accepted, and every opt-out made meanwhile is registered at İYS."""
     found = rate_limit(consents=4000, workers=1, batch=200, delay=0.5, opt_outs=1)
     assert (found.data["consents"], found.data["refused"]) == (4000, 0)
     assert found.data["accepted"] >= 4000
@@ -24,7 +24,7 @@ def test_a_small_backlog_is_submitted_to_its_end():
 
 
 def test_a_process_gets_priority_where_that_is_allowed(monkeypatch: pytest.MonkeyPatch):
-    """Where it is not, the measurement goes on and says so."""
+    """Where it is not permitted, the measurement continues and reports it."""
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         if give_priority(child.pid):

@@ -1,4 +1,4 @@
-"""The benchmark of the sink measures what it says, on a small ledger."""
+"""The benchmark of the sink measures correctly, on a small ledger."""
 
 import json
 from dataclasses import asdict

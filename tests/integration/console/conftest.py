@@ -20,7 +20,7 @@ Izin = Callable[..., Result]
 
 @pytest.fixture
 def izin() -> Izin:
-    """Give a function that runs a command and returns its exit code and output."""
+    """Return a function that runs a command and returns its exit code and output."""
 
     def run(*words: str | Path) -> Result:
         return RUNNER.invoke(app, [str(word) for word in words], catch_exceptions=False)
@@ -30,7 +30,7 @@ def izin() -> Izin:
 
 @pytest.fixture
 def broker(kafka: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch) -> KafkaSettings:
-    """Give a broker under a prefix of its own, without topics, in the environment."""
+    """Put a broker with a prefix of its own, without topics, into the environment."""
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka)
     monkeypatch.setenv("IZIN_TOPIC_PREFIX", topic_prefix)
     monkeypatch.setenv("IZIN_PARTITIONS", "2")
@@ -40,21 +40,21 @@ def broker(kafka: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch) -> Ka
 
 @pytest.fixture
 def topics(broker: KafkaSettings) -> KafkaSettings:
-    """Give the broker with our topics."""
+    """Return the settings of the broker with our topics."""
     ensure_topics(broker)
     return broker
 
 
 @pytest.fixture
 def ledger(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Give a database without a ledger, in the environment."""
+    """Put a database without a ledger into the environment."""
     monkeypatch.setenv("DATABASE_URL", database_url)
     return database_url
 
 
 @pytest.fixture
 def brand(topics: KafkaSettings) -> int:
-    """Give a brand that producers know."""
+    """Publish a brand, so that producers know it."""
     value = {
         "brand_code": 100001,
         "iys_code": 100001,

@@ -1,4 +1,4 @@
-"""The doctor on real servers: it finds what is missing or wrong, and corrects what it may."""
+"""The doctor on real servers: it finds faults, and corrects those that it may correct."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What the ledger knows of a recipient and of brands, asked from the command line."""
+"""The commands that show what the ledger has about a recipient and about brands."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ KEY = f"{BRAND}/MESAJ/BIREYSEL/{PHONE}"
 
 @pytest.fixture
 def stored_history(ledger: str) -> str:
-    """Give a ledger in which a citizen's "no" parks a CRM's "yes"."""
+    """Return a ledger in which a citizen's opt-out parks the opt-in of a CRM."""
     asyncio.run(_tell())
     return ledger
 

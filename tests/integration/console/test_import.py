@@ -83,7 +83,7 @@ def test_import_with_a_wrong_option_names_its_form(
 def test_import_with_bad_rows_reports_them(
     izin: Izin, brand: int, topics: KafkaSettings, tmp_path: Path
 ) -> None:
-    """A dry run publishes nothing and says the same; the import publishes what is good, and every
+    """A dry run publishes nothing and reports the same; the import publishes valid rows, and every
     opt-out; a second one has the same ids.
     """
     path = a_file(tmp_path, GOOD, BAD_PHONE, DAY_ONLY, UNDATED_OPT_OUT)

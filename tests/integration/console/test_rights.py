@@ -15,7 +15,7 @@ pytestmark = pytest.mark.database
 
 @pytest.fixture
 def registered(izin: Izin, ledger: str) -> str:
-    """Give the code of a brand that is registered in a new ledger."""
+    """Return the code of a brand that is registered in a new ledger."""
     asyncio.run(migrate(LedgerSettings().database_url.get_secret_value()))
     izin("brands", "add", str(BRAND), "--iys-code=100001", "--customer=acme", "--name=One")
     return str(BRAND)
@@ -28,7 +28,7 @@ def shown(izin: Izin, brand: str) -> dict[str, str]:
 
 
 def test_brands_rights_acts_with_yes_only(izin: Izin, registered: str) -> None:
-    """Listed, and among the suspensions with who said it and the remedy; given back, gone."""
+    """It is listed, also as a suspension with its author and remedy; given back, it is gone."""
     order = ("brands", "rights", registered, "--type", "MESAJ", "--type", "EPOSTA", "--by", "ada")
     printed = izin(*order)
     assert (printed.exit_code, "ARAMA: write -> no" in printed.stderr) == (0, True)

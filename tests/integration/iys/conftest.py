@@ -20,7 +20,7 @@ from tests.integration.iys.simulator_admin import (
 
 @pytest.fixture
 def admin(simulator: str) -> Iterator[SimulatorAdmin]:
-    """Give the admin API of the simulator, reset to one account and one brand, without limits."""
+    """Yield the admin API of the simulator, reset to one account and one brand, without limits."""
     with httpx.Client(base_url=f"{simulator}/__simulator__") as http:
         admin = SimulatorAdmin(http)
         admin.post("reset", everything=True)
@@ -49,7 +49,7 @@ def admin(simulator: str) -> Iterator[SimulatorAdmin]:
 
 @pytest.fixture
 def settings(simulator: str) -> IysSettings:
-    """Give settings that lead to the simulator."""
+    """Return settings that lead to the simulator."""
     return IysSettings(
         base_url=simulator,
         username=USERNAME,
@@ -60,11 +60,11 @@ def settings(simulator: str) -> IysSettings:
 
 @pytest.fixture
 async def client(admin: SimulatorAdmin, settings: IysSettings) -> AsyncIterator[IysClient]:
-    """Give a client with an unlimited pace."""
+    """Yield a client with an unlimited pace."""
     async with a_client(settings, InMemoryTokenStore(), Pace(rate=1000)) as client:
         yield client
 
 
 def a_client(settings: IysSettings, store: InMemoryTokenStore, pace: Pace) -> IysClient:
-    """Give a client over HTTP."""
+    """Return a client over HTTP."""
     return IysClient(settings, auth=TokenAuth(settings, store), pacer=InProcessPacer(pace))

@@ -70,7 +70,7 @@ async def test_identical_resend_has_no_second_effect(admin: SimulatorAdmin, clie
 
 @pytest.mark.parametrize("how", ["empty", "not_found"])
 async def test_missing_record_is_none(admin: SimulatorAdmin, client: IysClient, how: str):
-    """However İYS says it."""
+    """In every notation of İYS."""
     admin.post("settings", unknownStatus=how)
 
     assert await client.status(BRAND, *KEY) is None
@@ -91,7 +91,7 @@ async def test_missing_record_is_none(admin: SimulatorAdmin, client: IysClient, 
 async def test_invalid_record_is_refused(
     client: IysClient, first: object, then: object, verdict: Verdict
 ):
-    """The verdict says what to do with the record."""
+    """The verdict determines what to do with the record."""
     if first is not None:
         await client.add(BRAND, first)  # type: ignore[arg-type]
     with pytest.raises(RefusedError) as caught:
@@ -140,7 +140,7 @@ async def test_batch_sent_again_names_the_original_request(
 async def test_batch_with_invalid_items_is_refused_whole_naming_them(
     admin: SimulatorAdmin, client: IysClient
 ):
-    """One wrong item refuses all; the index says which to take out."""
+    """One wrong item refuses all; the index shows which to remove."""
     with pytest.raises(RefusedError) as caught:
         await client.add_batch(BRAND, [an_item(), an_item(recipient="+9012")])
 
@@ -257,7 +257,7 @@ async def test_brand_of_another_provider_is_misconfigured(
 
 
 async def test_token_is_shared_by_processes(admin: SimulatorAdmin, settings: IysSettings):
-    """Two clients that share a store ask for one token between them."""
+    """Two clients that share a store request a single token."""
     store = InMemoryTokenStore()
     for _ in range(2):
         async with a_client(settings, store, Pace(rate=1000)) as client:
@@ -307,7 +307,7 @@ async def test_wrong_credentials_are_unauthenticated(admin: SimulatorAdmin, sett
 
 
 async def test_unreachable_iys_is_busy(settings: IysSettings):
-    """A connection that never stood did nothing."""
+    """A connection that was never established had no effect."""
     nowhere = settings.model_copy(update={"base_url": "http://127.0.0.1:1"})
     async with a_client(nowhere, InMemoryTokenStore(), Pace(rate=1000)) as client:
         with pytest.raises(BusyError):
@@ -347,7 +347,7 @@ class Receiver(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_parts: object) -> None:
-        """Say nothing."""
+        """Send no response."""
 
 
 async def test_push_is_registered_tested_and_removed(admin: SimulatorAdmin, client: IysClient):
@@ -411,7 +411,7 @@ class _Watched(InProcessPacer):
 async def test_call_counts_as_sent_with_its_last_byte(admin: SimulatorAdmin, settings: IysSettings):
     """Not when its slot came: a connection may have to be made first. With a body or without.
 
-    The slot is waited for once the connection stands.
+    The slot is awaited once the connection is established.
     """
     pacer, auth = _Watched(), TokenAuth(settings, InMemoryTokenStore())
     async with IysClient(settings, auth=auth, pacer=pacer) as client:

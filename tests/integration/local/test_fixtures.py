@@ -1,4 +1,4 @@
-"""The fixtures of the suite do what they say."""
+"""The fixtures of the suite work as documented."""
 
 import psycopg
 import pytest

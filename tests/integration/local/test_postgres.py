@@ -30,7 +30,7 @@ NOBODY = (65534, 65534)
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Give a folder of its own that another user may be given access to."""
+    """Yield a folder of its own that another user may be given access to."""
     with tempfile.TemporaryDirectory(prefix="izin-") as name:
         yield Path(name)
 
@@ -155,7 +155,7 @@ def test_postgres_as_an_ordinary_user_works(folder: Path) -> None:
         "        print(connection.execute('SELECT 1').fetchone())\n"
     )
     os.chown(folder, *NOBODY)
-    # Root's own interpreter may lie where nobody can go; the system's reads the same packages.
+    # Root's interpreter may be unreadable for nobody; the system's reads the same packages.
     system = f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
     for python in (sys.executable, system):
         try:

@@ -1,4 +1,4 @@
-"""The directory is what the compacted topic says, at first and later on."""
+"""The directory follows the compacted topic, at the start and later."""
 
 from collections.abc import Callable
 from typing import Any

@@ -50,7 +50,7 @@ def test_import_gives_the_counts_of_the_generator(
     directory: BrandDirectory,
     written: Callable[[], Sequence[KafkaRecord]],
 ):
-    """Twice: the second import has the same ids; and Kafka has the consents that must stand."""
+    """Twice: the second import has the same ids; and Kafka has the expected consents."""
     path = tmp_path / "crm-export.csv"
     truth = generated(path)
     clock = lambda: datetime.fromisoformat(NOW).astimezone(UTC)  # noqa: E731  # stands still

@@ -121,7 +121,7 @@ sys.exit(__main__.main())
 
 
 def test_intake_without_kafka_does_not_start(port: int):
-    """It says what is wrong and ends with 4."""
+    """It reports what is wrong and ends with 4."""
     environment = os.environ | {
         "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{port}",
         "IZIN_INTAKE_TOKENS": json.dumps([TOKEN]),
@@ -150,7 +150,7 @@ def test_intake_without_kafka_does_not_start(port: int):
 def test_unusable_settings_are_named(
     settings: KafkaSettings, command: list[str], setting: str, value: str | None, expected: str
 ):
-    """Before anything is said to be up, with the cure and exit code 4."""
+    """Before any part is reported as running, with the remedy and exit code 4."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         environment = os.environ | {
             "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,

@@ -12,7 +12,7 @@ from tests.support.order_workers import Worker
 
 @pytest.fixture
 def harness(make_settings: Callable[[int], KafkaSettings]) -> Iterator[OrderHarness]:
-    """Give topics of one partition."""
+    """Yield topics of one partition."""
     harness = OrderHarness(make_settings(1))
     yield harness
     harness.close()
@@ -20,7 +20,7 @@ def harness(make_settings: Callable[[int], KafkaSettings]) -> Iterator[OrderHarn
 
 @pytest.fixture
 def start_worker(tmp_path: Path) -> Iterator[Callable[[str, KafkaSettings], Worker]]:
-    """Give a starter of worker processes; whatever still runs is killed at the end."""
+    """Yield a starter of worker processes; whatever still runs is killed at the end."""
     started: list[Worker] = []
 
     def start(name: str, settings: KafkaSettings) -> Worker:

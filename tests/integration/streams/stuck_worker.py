@@ -15,7 +15,7 @@ _fetch = BatchConsumerThread._fetch_records
 
 
 async def fetch(self: BatchConsumerThread, *args: object, **kwargs: object) -> object:
-    """Fetch, and tell how many records that brought."""
+    """Fetch, and report the number of records."""
     folded = await _fetch(self, *args, **kwargs)
     brought = sum(len(one.value.records) for (one,) in folded.values())
     if brought:

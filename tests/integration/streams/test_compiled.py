@@ -99,7 +99,7 @@ def test_wheel_without_a_compiler_runs_interpreted(tmp_path: Path) -> None:
 
 
 def test_compiler_is_the_mypy_that_checks() -> None:
-    """One version of mypy judges the types and compiles by them."""
+    """The same version of mypy checks the types and compiles."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     (pinned,) = re.findall(r"^mypy==.+$", pins, re.MULTILINE)

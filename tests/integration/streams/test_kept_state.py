@@ -1,4 +1,4 @@
-"""A state that is kept, and where in ``desired-consents`` it stands, against a real broker."""
+"""A stored state and its position in ``desired-consents``, against a real broker."""
 
 import signal
 import subprocess
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.broker
 def make_state(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[Callable[[], PartitionState]]:
-    """Give a maker of the worker's state: on disk, the same folder each time."""
+    """Yield a maker of the worker's state: on disk, the same folder each time."""
     made: list[PartitionState] = []
 
     def make() -> PartitionState:
@@ -45,7 +45,7 @@ def make_state(
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Give the offsets of the rows that are read back from now on."""
+    """Return the offsets of the rows that are read back from now on."""
     offsets: list[int] = []
     monkeypatch.setattr(
         Changelog,
@@ -154,7 +154,7 @@ owner.commit(harness.effects(RET, an_onay(3)), topic=harness.events, next_offset
 def test_kill_between_commit_and_state_loses_nothing(
     harness: OrderHarness, tmp_path: Path, read: list[int]
 ) -> None:
-    """The place on disk tells the truth: what was committed and not yet held is read back."""
+    """The position on disk is correct: rows committed after it are read back."""
     settings = harness.settings
     done = subprocess.run(
         [

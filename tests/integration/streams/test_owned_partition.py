@@ -83,7 +83,7 @@ def test_acquiring_fences_the_former_owner(harness: OrderHarness) -> None:
 
 
 def test_open_transaction_is_aborted_by_the_next_owner(harness: OrderHarness) -> None:
-    """What a killed worker had written without committing is nowhere, and blocks nobody."""
+    """Uncommitted records of a killed worker are not readable and block no reader."""
     first, second = harness.owner(), harness.owner()
     first.acquire()
     assert first._producer is not None
@@ -177,7 +177,7 @@ def test_former_coordinator_is_not_believed(harness: OrderHarness) -> None:
 def test_former_leader_is_not_believed(
     harness: OrderHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A broker that was frozen and woke tells an old end; the state would lack what came after."""
+    """A broker that was frozen returns an outdated end; the state would lack later rows."""
     harness.write_row(row_of(ONAY))
     owner = harness.owner()
     admin = owner._clients.admin
@@ -197,7 +197,7 @@ def test_former_leader_is_not_believed(
 
 
 def test_marks_are_invisible_to_subscribers(harness: OrderHarness) -> None:
-    """Whoever reads what is committed finds rows alone, however often a partition changed hands."""
+    """A ``read_committed`` reader finds rows alone, however often a partition changed owners."""
     harness.owner().acquire()
     harness.owner().acquire()
     assert harness.rows() == 0
@@ -235,7 +235,7 @@ def test_state_ahead_of_its_topic_is_discarded(
 def test_undecided_records_removed_by_retention_are_logged(
     harness: OrderHarness, logged: list[EventDict]
 ) -> None:
-    """Loss cannot be undone, but it is never silent."""
+    """A loss cannot be undone, but it is always reported."""
     harness.publish(10)
     first = harness.owner()
     first.acquire()
@@ -251,7 +251,7 @@ def test_undecided_records_removed_by_retention_are_logged(
 
 @pytest.mark.parametrize("rubbish", [b"rubbish", b"\xc3\x01" + b"\x07" * 8])
 def test_unreadable_row_raises_state_error(harness: OrderHarness, rubbish: bytes) -> None:
-    """Whatever stands in the state topic and is no state of ours must not be guessed at."""
+    """A record of the state topic that is no row of ours must not be guessed at."""
     harness.write_row(rubbish)
     with pytest.raises(StateError):
         harness.owner().acquire()
@@ -297,7 +297,7 @@ def test_failed_repartitioning_keeps_the_offset(harness: OrderHarness) -> None:
 
 
 def test_largest_folded_record_can_be_written(harness: OrderHarness) -> None:
-    """The limit of the fold lies below the broker's and the client's own."""
+    """The limit of the fold is below those of the broker and the client."""
     stage = OrderStage(topics=harness.settings.topics, partitions=1, codec=harness.codec)
     event = an_event(evidence={"page": "x" * 890_000})
     value = harness.codec.encode("ConsentEvent", event_to_avro(event))

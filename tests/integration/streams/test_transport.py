@@ -1,4 +1,4 @@
-"""The transport hands over every committed record once, in order, and sees a hole as a hole."""
+"""The transport delivers every committed record once, in order, and detects gaps."""
 
 import asyncio
 import importlib
@@ -52,7 +52,7 @@ def test_consumer_offers_no_offset_to_commit() -> None:
 
 @pytest.mark.parametrize(("held", "wait"), [({}, 500), ({"tp": "fetched"}, fetching.PARTIAL_WAIT)])
 def test_fetch_that_leaves_out_partitions_waits_briefly(held: dict[str, str], wait: int) -> None:
-    """While a busy partition is worked on, a fetch of the quiet ones must not hold up its next."""
+    """While a busy partition is processed, a fetch of idle ones must not delay its next."""
     asked = [(1, FetchRequest(500, 1, 1 << 20, 1, [("quiet", [(0, 7, 1 << 20)])]))]
     fetcher = SimpleNamespace(_get_actions_per_node=lambda _: (asked, "others"), _records=held)
     fetching.shorten_waits(fetcher)
@@ -131,7 +131,7 @@ def values(batches: list[RecordBatch]) -> list[str]:
 
 
 def contiguous(batches: list[RecordBatch]) -> bool:
-    """Tell whether each batch begins where the one before ended."""
+    """Return whether each batch begins where the one before ended."""
     ends = [0, *(one.next_offset for one in batches)]
     return all(one.start == end for one, end in zip(batches, ends, strict=False))
 
@@ -140,7 +140,7 @@ def contiguous(batches: list[RecordBatch]) -> bool:
 async def test_markers_and_aborted_records_are_no_holes(
     make_settings: Callable[[int], KafkaSettings],
 ) -> None:
-    """Committed records come once and in order; what lies between them is complete, and empty."""
+    """Committed records come once and in order, without gaps."""
     settings = make_settings(1)
     writer = TransactionWriter(settings)
     for number in range(30):
@@ -255,7 +255,7 @@ async def test_seek_shows_as_a_hole(
 async def test_records_removed_by_retention_are_a_hole(
     make_settings: Callable[[int], KafkaSettings],
 ) -> None:
-    """A reader thrown back to what is left does not claim to have seen what is gone."""
+    """A reader reset to the remaining records does not report deleted ones as read."""
     settings = make_settings(1)
     writer = TransactionWriter(settings)
     writer.write("first")

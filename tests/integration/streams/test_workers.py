@@ -21,7 +21,7 @@ def test_partitions_follow_workers_that_join_and_leave(
     make_settings: Callable[[int], KafkaSettings],
     start_worker: Callable[[str, KafkaSettings], Worker],
 ) -> None:
-    """Both lanes move together, order is kept, and a worker asked to end ends well."""
+    """Both lanes move together, order is kept, and a worker that is stopped exits cleanly."""
     settings = make_settings(6)
     traffic = Traffic(settings, CODEC, seed=5, recipients=100)
     first = start_worker("first", settings)
@@ -53,8 +53,8 @@ def test_partitions_follow_workers_that_join_and_leave(
 def test_worker_restarted_at_another_address_keeps_partitions(
     make_settings: Callable[[int], KafkaSettings], tmp_path: Path
 ) -> None:
-    """Killed and started elsewhere at once it is given its partitions back, finds its state where
-    the settings say, and leaves nothing else behind.
+    """Killed and restarted elsewhere at once it gets its partitions back, finds its state in the
+    configured folder, and leaves nothing else behind.
     """
     home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
     home.mkdir()

@@ -53,7 +53,7 @@ def test_too_few_rows_and_other_rows_are_mismatches():
 
 
 def test_a_contender_with_other_rows_than_expected_has_no_time():
-    """Whoever writes less is no winner, however fast."""
+    """A contender that writes less does not count, however fast."""
     quick, wrong = [one for one in CONTENDERS if not one.writes_more and not one.is_slow][:2]
     comparison = OrderComparison(
         Console(quiet=True), name="x", folder=Path(), limit=timedelta(seconds=1)
@@ -71,7 +71,7 @@ def test_a_contender_with_other_rows_than_expected_has_no_time():
 
 
 def test_summaries_have_medians_and_ratios_to_those_that_ran():
-    """A ratio to somebody who did not run would be an invention."""
+    """There is no ratio to a contender that did not run."""
     fast = summarize("fast", "as it is", 1000, [a_trial(30), a_trial(20), a_trial(10, peak_mb=300)])
     slow = summarize("slow", "with a table", 100, [a_trial(5, cpu_us=20)])
     assert fast.speed == Spread(median=20, least=10, most=30)
@@ -138,7 +138,7 @@ def test_an_absent_contender_is_written_with_the_reason_and_is_short(
 
 
 def test_deleted_topics_are_awaited_until_the_broker_lists_none(monkeypatch: pytest.MonkeyPatch):
-    """The broker learns of it after the controller: until then none could be made anew."""
+    """The broker learns of it after the controller: until then it could not be created again."""
     settings = KafkaSettings(bootstrap_servers="127.0.0.1:1")
     admin = Mock()
     admin.delete_topics.return_value = {}

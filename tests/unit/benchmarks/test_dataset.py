@@ -49,7 +49,7 @@ def test_the_dataset_is_the_same_for_a_seed_and_has_its_shares():
 
 
 def test_the_last_record_of_each_partition_is_the_first_of_its_key():
-    """Whoever has written its row has been through the whole partition."""
+    """A contender that has written its row has processed the whole partition."""
     dataset = Dataset(SHAPE, CODEC)
     records = list(dataset.records())
     last = records[-SHAPE.partitions :]

@@ -47,7 +47,7 @@ def test_the_law_decides_every_key_of_the_dataset():
 
 
 def test_the_machine_is_named_as_far_as_it_is_known(tmp_path: Path):
-    """A figure without its machine says nothing."""
+    """A figure without its machine is meaningless."""
     (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: Abacus 9\nprocessor\t: 1\n")
     (tmp_path / "meminfo").write_text("MemTotal:       25165824 kB\n")
     found = describe_machine(tmp_path)
@@ -58,7 +58,7 @@ def test_the_machine_is_named_as_far_as_it_is_known(tmp_path: Path):
 
 
 def test_figures_are_printed_and_written(tmp_path: Path):
-    """The table is for people, the JSON for whoever compares runs."""
+    """The table is for people, the JSON for comparing runs."""
     file = tmp_path / "new" / "law.json"
     words = ["law-cpu", "--events", "200", "--trials", "3", "--results", str(file)]
     ran = CliRunner().invoke(app, arguments(words))

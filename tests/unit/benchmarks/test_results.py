@@ -76,7 +76,7 @@ def test_json_output_is_the_file_and_nothing_else(
 
 
 def test_bars_have_a_run_and_runs_have_bars():
-    """A figure without a command cannot be measured, and a run without a bar judges nothing."""
+    """A figure without a command cannot be measured, and a run without a bar checks nothing."""
     assert {bar.run for bar in BARS.values()} == RUNS.keys() | OTHER_RUNS.keys()
     assert set(RUNS) >= {words[0] for words in RUNS.values()}
 
@@ -206,7 +206,7 @@ def test_a_figure_of_a_campaign_names_its_command(capsys: pytest.CaptureFixture[
 
 
 def test_list_names_every_figure_with_its_bar():
-    """Who asks what is claimed is told where it is measured."""
+    """The list of figures names the command that measures each."""
     shown = CliRunner().invoke(command.app, ["list"]).output
     for bar in BARS.values():
         assert f"{bar.name} " in shown
@@ -215,7 +215,7 @@ def test_list_names_every_figure_with_its_bar():
 
 
 def a_run_that(write: Callable[[Path], int]) -> Callable[..., Any]:
-    """Return what stands for a process that measures and writes its results."""
+    """Return a stub of a process that measures and writes its results."""
 
     def run(argv: list[str], **_: object) -> SimpleNamespace:
         assert argv[:4] == [sys.executable, "-m", "benchmarks", "law"]

@@ -17,14 +17,14 @@ def test_sample_consents_are_each_of_another_key():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_size_of_each_kind_of_state_is_measured(kind: str):
-    """What is measured is held, and what lies on disk is counted apart."""
+    """The measured state is in memory, and size on disk is counted separately."""
     found = measure_size(kind, 3_000)
     assert (found.kind, found.keys) == (kind, 3_000)
     assert (found.on_disk > 0) == (kind == ROCKSDB)
 
 
 def test_sizes_and_speeds_of_every_kind_are_reported():
-    """They stand in one table and in one file."""
+    """They are in one table and in one file."""
     found = state(keys=2000).data
     assert tuple(one["kind"] for one in found["sizes"]) == KINDS
     for action in ("get", "apply"):

@@ -83,7 +83,7 @@ def test_valid_event_is_admitted_unchanged():
 def test_each_violation_of_an_onay_is_reported(
     fields: dict[str, Any], found: list[tuple[str, str]]
 ):
-    """A refused ONAY says which field breaks which rule."""
+    """A refused ONAY names each field and the violated rule."""
     assert codes(refused(an_event(**fields))) == found
 
 

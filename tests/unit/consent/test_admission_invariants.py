@@ -91,7 +91,7 @@ def test_ret_with_any_violation_stands_and_its_onay_is_refused(
 @pytest.mark.parametrize("code", UNREADABLE)
 @pytest.mark.parametrize("status", ["ONAY", "RET"])
 def test_only_an_unreadable_key_refuses_a_ret(code: str, status: str):
-    """Nobody knows whose opt-out it is: refused with the reason, for an alert and a person."""
+    """Its recipient is unknown: refused with the reason, for an alert and a person."""
     refusal = admit(an_event(**UNREADABLE[code], status=status), appended_at=APPENDED)
     assert isinstance(refusal, RefusedEvent)
     assert refusal.key is None

@@ -200,6 +200,6 @@ def test_group_with_a_naive_deadline_is_refused(name: str):
 
 @pytest.mark.parametrize("rate", [0, -1.0])
 def test_rate_of_zero_is_refused(rate: float):
-    """A pause has an end; without one nothing can be said."""
+    """A pause has an end; without one there is no forecast."""
     with pytest.raises(ValueError, match="positive"):
         forecast([due_group()], now=NOW, records_per_second=rate)

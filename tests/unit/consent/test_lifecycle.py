@@ -35,7 +35,7 @@ def test_every_state_is_reached_and_every_event_used():
 
 @pytest.mark.parametrize(("state", "event"), list(product(State, Event)))
 def test_a_transition_outside_the_table_is_an_error(state: State, event: Event):
-    """An event leads where the table says, or is refused and changes nothing."""
+    """An event leads to the state in the table, or is refused and changes nothing."""
     if (state, event) in TRANSITIONS:
         assert after(state, event) is TRANSITIONS[state, event]
         return
@@ -45,7 +45,7 @@ def test_a_transition_outside_the_table_is_an_error(state: State, event: Event):
 
 
 def test_groups_of_states_part_the_states():
-    """Each state stands in one group."""
+    """Each state is in one group."""
     assert sorted((*WAITING, *OPEN, *SETTLED, *CLOSED)) == sorted(State)
 
 

@@ -37,7 +37,7 @@ class Question(NamedTuple):
 
 
 def questions() -> Iterator[Question]:
-    """Give every combination."""
+    """Yield every combination."""
     yes_or_no = (True, False)
     yield from map(
         Question._make,
@@ -75,7 +75,7 @@ def answered(question: Question) -> Permission:
 
 
 def oracle(question: Question) -> tuple[bool, str]:
-    """Return what the law says: the first of these that holds."""
+    """Return the answer of the law: the first rule that applies."""
     promotes = question.message in {"commercial", "greeting", "satisfaction-survey"}
     no_record = question.registered == "NONE"
     merchant = question.recipient == "TACIR"

@@ -79,7 +79,7 @@ def test_onay_that_iys_does_not_hold_is_sent(value: str):
 
 
 def test_onay_that_iys_holds_is_settled():
-    """Whoever wrote it."""
+    """Independently of the writer."""
     for rank in OriginRank:
         desired = wanted(origin_rank=rank)
         assert ruling(desired, at_iys("ONAY")) == (Action.NOTHING, ActionReason.SETTLED)

@@ -34,7 +34,7 @@ BETWEEN = NOON - timedelta(minutes=30)
 
 
 def cases() -> Iterator[Case]:
-    """Give every combination."""
+    """Yield every combination."""
     yes_or_no = (True, False)
     yield from map(
         Case._make,
@@ -76,7 +76,7 @@ def ruled(case: Case) -> Action:
 
 
 def oracle(case: Case) -> Action:
-    """Return what the design says, line by line."""
+    """Return the action of the design, line by line."""
     if case.wants == "RET":
         return _ret(case)
     older = case.said_no_between and case.stated in {"never", "before"}

@@ -83,7 +83,7 @@ def test_landlines_and_foreign_numbers(text: str, number: str):
     ],
 )
 def test_number_that_cannot_be_dialled_is_refused(text: str, code: str):
-    """Each refusal has the code that says what to correct."""
+    """Each refusal has the code that names what to correct."""
     found = read_phone(text)
     assert isinstance(found, Violation)
     assert found.code == code

@@ -193,7 +193,7 @@ def test_future_activation_starts_no_term():
 @pytest.mark.parametrize(
     ("said_at", "now", "due"),
     [
-        # The activation lies ahead: loaded by the loading deadline, if that is the nearer.
+        # The activation is in the future: loaded by the loading deadline, if that is the nearer.
         (in_turkey(2026, 2, 2, 9), in_turkey(2026, 3, 1), in_turkey(2026, 3, 9, 18)),
         # The deadline is over and the activation ahead: the old consent is late already.
         (in_turkey(2026, 2, 2, 9), in_turkey(2026, 3, 10), in_turkey(2026, 3, 9, 18)),

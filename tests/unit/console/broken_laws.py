@@ -9,13 +9,13 @@ from izin.console.verify.permutations import OrderingLaw
 
 
 def last_wins(current: Consent | None, event: AdmittedEvent) -> Decision:
-    """Let whatever came last stand, but remember the latest instants."""
+    """Keep the last event to arrive, but remember the latest instants."""
     decision = decide(current, event)
     return replace(decision, consent=_with_instants(decide(None, event).consent, decision.consent))
 
 
 def first_wins_a_tie(current: Consent | None, event: AdmittedEvent) -> Decision:
-    """Let an ONAY stand that came before the RET of its second."""
+    """Keep an ONAY that arrived before the RET of the same second."""
     decision = decide(current, event)
     if current is None or decision.reason is not Reason.RET_WINS_TIE:
         return decision
@@ -23,7 +23,7 @@ def first_wins_a_tie(current: Consent | None, event: AdmittedEvent) -> Decision:
 
 
 def first_content_stays(current: Consent | None, event: AdmittedEvent) -> Decision:
-    """Let the content that came first stand for one event id."""
+    """Keep the content that arrived first for one event id."""
     decision = decide(current, event)
     is_better = decision.reason is Reason.BETTER_EVIDENCE
     if current is None or not is_better or event.order != current.order:

@@ -154,8 +154,8 @@ def test_remedy_of_parked_is_a_whole_command() -> None:
 
 
 def test_rights_changes_count_what_waits_or_continues() -> None:
-    """A line a channel that changes, with what would wait or continue; a right that İYS refuses is
-    not ours to give.
+    """One line for each channel that changes, with what would wait or continue; a right that İYS
+    refuses cannot be given here.
     """
     ours = a_suspension(channel="EPOSTA", recheck_at=None)
     counts = [
@@ -177,7 +177,7 @@ def test_rights_changes_count_what_waits_or_continues() -> None:
     (line,) = rights_changes(BRAND, (a_suspension(),), set(Channel), counts)
     assert f"izin brands retry {BRAND}" in line
     taken = rights_changes(BRAND, (a_suspension(),), {Channel.ARAMA, Channel.EPOSTA}, counts)
-    assert taken[0].startswith("MESAJ: no, as İYS said -> no; 2 opt-outs")
+    assert taken[0].startswith("MESAJ: no, refused by İYS -> no; 2 opt-outs")
 
 
 def test_described_brand_warns_about_what_needs_a_person() -> None:

@@ -82,7 +82,7 @@ def test_commands_named_in_docs_exist(page: str) -> None:
 
 
 def test_explain_without_database_url_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without DATABASE_URL the ledger's commands say so, with exit code 4."""
+    """Without DATABASE_URL the ledger's commands report it, with exit code 4."""
     monkeypatch.delenv("DATABASE_URL", raising=False)
     shown = RUNNER.invoke(app, ["explain", "0555 000 00 01"])
     assert shown.exit_code == 4

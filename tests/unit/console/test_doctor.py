@@ -1,4 +1,4 @@
-"""The doctor finds what is missing, says what to do, and never fails because of it."""
+"""The doctor finds what is missing, prints the remedy, and never fails because of it."""
 
 import asyncio
 import json
@@ -228,7 +228,7 @@ def test_of_dead_letters_counts_the_last_day() -> None:
     ],
 )
 def test_of_iys_expects_401_without_a_token(status: int, state: CheckState) -> None:
-    """İYS answers 401; any other status is reported with what may be wrong."""
+    """İYS responds with 401; any other status is reported with a possible cause."""
     one = checks.of_iys("https://iys.example.com", status)
     assert one.state is state
     assert (str(status) in one.what) is (state is CheckState.WRONG)
@@ -329,7 +329,7 @@ def of_these(*brands: Brand, parked: tuple[Parked, ...] = ()) -> list[str]:
 
 
 def test_of_brands_names_those_that_need_a_person() -> None:
-    """A subscription that ends, and what is parked; else there is nothing to say."""
+    """A subscription that ends, and parked records; otherwise no finding."""
     brand = Brand(brand_code=1, iys_code=1, customer_id="acme", name="One", subscription="ACTIVE")
     assert of_these(brand) == []
     parked = Parked(

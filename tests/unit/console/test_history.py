@@ -140,7 +140,7 @@ def test_in_words_of_each_kind_of_fact(fact: RecordedFact, words: str) -> None:
 
 
 def test_history_rows_are_in_the_order_learnt() -> None:
-    """Of one instant causes come before effects, whatever the ledger.s numbers."""
+    """Of one instant causes come before effects, whatever the ledger's numbers."""
     late = NOON + timedelta(seconds=5)
     facts = [
         a_fact("delivery", number=2, at=late, topic="permissions", partition=0, offset=0),
@@ -210,7 +210,7 @@ def test_suspension_of_another_does_not_apply(fields: dict[str, object]) -> None
 
 
 def test_state_rows_of_a_waiting_key_have_its_due_date() -> None:
-    """A key that waits says by when it is due."""
+    """A waiting key is shown with its due date."""
     rows = dict(state_rows(an_entry(state="pending", reason="opt-out", due_at=NOON), None))
     assert rows["state"].endswith("opt out; due 02.03.2026 12:00:00")
 

@@ -24,7 +24,7 @@ def a_stack(folder: Path, ports: Ports | None = None) -> LocalStack:
 
 @pytest.fixture
 def used_folder(tmp_path: Path) -> Path:
-    """Give the folder of an earlier run, with what it left."""
+    """Return the folder of an earlier run, with what it left."""
     folder = StateFolder(tmp_path / "state")
     folder.claim(lambda _: None)
     folder.release()

@@ -58,7 +58,7 @@ def test_generated_events_give_one_state(events: list[AdmittedEvent], random: Ra
 
 @pytest.mark.parametrize(("law", "events"), BROKEN.values(), ids=BROKEN)
 def test_broken_law_is_shown_by_a_minimal_counterexample(law: OrderingLaw, events: int):
-    """Each kind of breakage is seen, and its counter-example is the smallest."""
+    """Each kind of fault is found, with a minimal counterexample."""
     found = counterexample_of(law)
     assert len(found.events) == events
     assert {number for part in found.other for number in part} == set(range(events))
@@ -150,7 +150,7 @@ def test_law_that_is_no_function_is_an_error():
 
 
 def test_empty_set_has_no_counterexample():
-    """Nothing was said, and nothing stands."""
+    """No events give no state."""
     assert try_law([], permutations=3, rng=Random(1)) == digest({})
     assert OrderingLaw(decide=decide, merge=merge) == LAW
 

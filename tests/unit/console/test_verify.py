@@ -149,7 +149,7 @@ GOOD = event_to_avro(an_event())
     ],
 )
 def test_verify_file_with_a_wrong_line_names_it(tmp_path: Path, line: object, why: str) -> None:
-    """Exit code 3: whoever wrote the file must act, and learns which line."""
+    """Exit code 3: the author of the file must act, and learns which line."""
     shown = run_verify("--from", a_file(tmp_path, GOOD, line))
     assert shown.exit_code == 3
     assert why in " ".join(shown.stderr.split())

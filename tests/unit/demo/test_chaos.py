@@ -1,12 +1,10 @@
 """The killer kills each worker once, and none after its block ends."""
 
 import threading
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from izin.demo.chaos import WORKERS, Killer
-
-if TYPE_CHECKING:
-    from izin.local import Supervisor
+from izin.local import Supervisor
 
 
 class CountingSupervisor:
@@ -18,7 +16,7 @@ class CountingSupervisor:
         self._most = most
 
     def kill(self, name: str) -> None:
-        """Note who was killed."""
+        """Record which process was killed."""
         self.killed.append(name)
         if len(self.killed) == self._most:
             self.full.set()

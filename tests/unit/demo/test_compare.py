@@ -26,7 +26,7 @@ def compared(
 
 
 def a_row(desired: str = "ONAY", registered: str = "ONAY", state: str = "accepted") -> LedgerState:
-    """Return what the ledger says of a key."""
+    """Return the ledger's record of a key."""
     return LedgerState(desired=desired, registered=registered, state=state)
 
 

@@ -19,7 +19,7 @@ SIGNUPS = 7
 
 @pytest.fixture(scope="module")
 def truth(tmp_path_factory: pytest.TempPathFactory) -> crm_export.ExportTruth:
-    """Write an export and give what is true of it."""
+    """Write an export and return its expected results."""
     return crm_export.write(tmp_path_factory.mktemp("export") / "export.csv", PLAN)
 
 

@@ -211,7 +211,7 @@ async def test_same_item_is_the_same_bytes():
 
 
 async def test_every_call_waits_for_its_slot():
-    """An opt-out has the first class unless the caller says otherwise."""
+    """An opt-out has the first class unless the caller sets another."""
     pacer = Turns()
     async with a_client(saying(200, RECEIPT), pacer=pacer) as client:
         await client.add(BRAND, an_item(Status.RET))
@@ -260,7 +260,7 @@ async def test_call_late_for_its_slot_takes_the_next():
     ("status", "body"), [(404, None), (404, {}), (204, None), (200, None), (200, {})]
 )
 async def test_missing_record_is_none_in_any_form(status: int, body: object):
-    """İYS does not document how it says "no record"."""
+    """İYS does not document the response for "no record"."""
     async with a_client(saying(status, body)) as client:
         assert await METHODS["status"](client) is None
 
@@ -548,7 +548,7 @@ async def test_error_says_when_to_retry(code: str, retry_after: timedelta | None
     ],
 )
 def test_error_says_who_acts(error: type[CallError]):
-    """The type says who acts."""
+    """The type names who acts."""
     assert error.who_acts in Actor
     assert error("…").verdict is Verdict.UNKNOWN
 

@@ -73,7 +73,7 @@ def test_item_has_its_retailers():
 
 
 def test_first_record_of_a_tacir_may_lack_date_and_source():
-    """The law asks no consent of a TACIR, so there may be no date of one."""
+    """The law requires no consent of a TACIR, so there may be no date of one."""
     body = an_item(
         recipient_type=RecipientType.TACIR, source=None, consent_date=None, retailer_access=()
     ).to_body()
@@ -150,7 +150,7 @@ def test_failed_item_has_its_code():
 
 
 def test_failed_item_without_a_code_is_unknown():
-    """A failure that does not say why decides nothing."""
+    """A failure without a reason decides nothing."""
     result = BatchItemResult.read({"subRequestId": "s-1", "status": "failure"})
 
     assert result.verdict is Verdict.UNKNOWN

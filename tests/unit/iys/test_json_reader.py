@@ -100,5 +100,5 @@ def test_response_that_is_not_json_is_unreadable():
 
 
 def test_empty_response_is_none():
-    """Nothing said is not the same as something wrong."""
+    """A missing value differs from a wrong one."""
     assert parse_json(b" \n") is None

@@ -34,7 +34,7 @@ def test_test_payload_is_recognised():
 
 
 def test_push_names_its_brand():
-    """Movements of a push say of whom they are, in numbers or texts."""
+    """Movements of a push name provider and brand, as numbers or texts."""
     push = parse_push(a_body(REAL))
 
     assert not push.is_test

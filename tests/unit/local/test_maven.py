@@ -35,7 +35,7 @@ class FakeRepository:
 
 
 class FakeArtifact:
-    """Arrives incomplete as often as `halves` says, then complete."""
+    """Arrives incomplete `halves` times, then complete."""
 
     def __init__(self, folder: Path, *, halves: int) -> None:
         self.cached_path = folder / "kit.jar"

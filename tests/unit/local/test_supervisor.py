@@ -78,7 +78,7 @@ def test_start_together_failed_stops_those_not_ready(
 def test_child_dying_in_a_row_is_given_up_with_its_log(
     supervisor: Supervisor, tmp_path: Path, events: list[str]
 ) -> None:
-    """Deaths in a row are bounded; the last event says that it stays down, and quotes its log."""
+    """Restarts are bounded; the last event reports that it stays down, and quotes its log."""
     mark = tmp_path / "first-run"
     code = (
         f"import pathlib, threading; p = pathlib.Path({str(mark)!r}); "

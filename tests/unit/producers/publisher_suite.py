@@ -41,7 +41,7 @@ class PublisherSuite:
     def test_event_from_iys_takes_the_express_lane(
         self, publisher: EventPublisher, written: Written
     ):
-        """Whatever its status says."""
+        """Whatever its status."""
         statement = IysOrigin(stream="IYS", path="push", creation_date=NOON)
         publisher.publish(an_event(iys=statement, origin="iys")).result(SOON)
         assert written()[0].topic.endswith("consent-events-express")
@@ -92,5 +92,5 @@ class PublisherSuite:
         assert len(written()) == 101
 
     def test_publisher_is_reachable(self, publisher: EventPublisher):
-        """And says so."""
+        """And the error names the reason."""
         assert publisher.is_reachable()

@@ -22,7 +22,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 class Clock:
-    """A clock that moves only when told."""
+    """A clock that is moved by the test."""
 
     def __init__(self) -> None:
         self.now = NOON + timedelta(hours=1)
@@ -70,7 +70,7 @@ def make_client(
 
 @pytest.fixture
 async def client(make_client: Callable[..., httpx.AsyncClient]) -> AsyncIterator[httpx.AsyncClient]:
-    """Give a client that has the second of two tokens."""
+    """Yield a client that has the second of two tokens."""
     async with make_client("another-token", TOKEN) as client:
         client.headers["Authorization"] = f"Bearer {TOKEN}"
         yield client
@@ -250,7 +250,7 @@ async def test_void_onay_is_published_with_a_violation(  # noqa: PLR0917  # case
 
 
 async def test_ret_is_never_refused(client: httpx.AsyncClient, fake: FakePublisher):
-    """Whatever else is wrong is listed beside its id."""
+    """All other violations are listed with its id."""
     answer = await post(
         client, an_iys_origin(status="RET", source=None, consentDate="x", colour="red")
     )
@@ -287,7 +287,7 @@ async def test_body_without_records_is_a_problem(  # noqa: PLR0917  # cases
     status: int,
     what: str,
 ):
-    """Each gets a problem document that says what to send."""
+    """Each gets a problem document that names the correction."""
     answer = await client.post("/v1/consents", content=body, headers=headers)
     assert answer.status_code == status
     assert what in answer.text
@@ -378,7 +378,7 @@ async def test_intake_without_tokens_is_disabled(make_client: Callable[..., http
 
 
 async def test_unreachable_broker_gives_503(client: httpx.AsyncClient, fake: FakePublisher):
-    """503 with Retry-After, never 202; health says so too."""
+    """503 with Retry-After, never 202; /health reports it too."""
     fake.is_away = True
     answer = await post(client, an_iys_origin())
     assert answer.status_code == 503

@@ -46,7 +46,7 @@ def test_uuid7_is_a_version_7_uuid():
 
 
 def test_uuid7_sorts_by_time():
-    """Later is greater, whatever the chance."""
+    """Later ids are greater, whatever the random part."""
     early = new_event_id(NOON, b"\xff" * CHANCE_BYTES)
     late = new_event_id(NOON + timedelta(milliseconds=1), bytes(CHANCE_BYTES))
     assert early < late

@@ -131,7 +131,7 @@ def test_unregistrable_ret_is_published_and_reported(run: Importer, fake: FakePu
 def test_void_onay_is_published_and_counted(
     run: Importer, fake: FakePublisher, directory: BrandDirectory
 ):
-    """Of an old export it may be every row, so none is reported; the count says what they are."""
+    """Of an old export it may be every row, so none is reported; the summary counts them."""
     directory.put(replace(directory.get(BRAND), activated_at=NOON - timedelta(days=900)))
     old = f"{PHONE};SMS;ONAY;HS_WEB;02.02.2026 12:00:00;{BRAND}"
     report = run(HEADER, ONAY, old)
@@ -175,7 +175,7 @@ def test_quoted_fields_are_read(run: Importer, fake: FakePublisher):
 
 
 def test_formula_in_the_report_is_escaped(run: Importer):
-    """A spreadsheet would otherwise run what the file says."""
+    """A spreadsheet would otherwise execute the cell."""
     report = run(HEADER, f"=HYPERLINK(1);SMS;1;HS_WEB;02.03.2026 12:00:00;{BRAND}")
     assert reported(report)[0]["değer/value"] == "'=HYPERLINK(1)"
 
@@ -282,7 +282,7 @@ def test_unfitting_column_choice_is_an_error(
 
 
 def test_unreachable_broker_interrupts_the_import(run: Importer, fake: FakePublisher):
-    """It says how far it came, and that importing again is safe."""
+    """It reports its progress, and that importing again is safe."""
     fake.is_away = True
     with pytest.raises(ImportInterruptedError, match=r"after 0 acknowledged rows.*import the file"):
         run(HEADER, ONAY)

@@ -1,4 +1,4 @@
-"""The page of the intake is true: its requests are sent, and answered as it says."""
+"""The page of the intake is correct: its requests are sent and get the documented responses."""
 
 import json
 import re

@@ -166,7 +166,7 @@ def test_live_record_with_an_unreadable_date_is_refused(directory: BrandDirector
 
 
 def test_ret_with_an_unreadable_date_is_accepted_without_it(directory: BrandDirectory):
-    """It counts from its receipt, and the violation says why İYS would not accept it."""
+    """It counts from its receipt, and the violation names why İYS would not accept it."""
     found = validated(directory, status="HAYIR", consent_date="geçen hafta")
     assert isinstance(found, AcceptedRecord)
     assert found.event.consent_date is None
@@ -213,7 +213,7 @@ def test_unknown_brand_hides_no_other_violation(directory: BrandDirectory):
 
 
 def test_channel_selects_phone_or_email(directory: BrandDirectory):
-    """With both filled in, the channel says which is meant."""
+    """With both filled in, the channel selects one."""
     both: dict[str, str | None] = {"recipient": None, "phone": PHONE, "email": EMAIL}
     by_text, by_mail = validated(directory, **both), validated(directory, **both, type="E-POSTA")
     assert isinstance(by_text, AcceptedRecord)

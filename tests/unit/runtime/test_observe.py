@@ -34,7 +34,7 @@ SPELLINGS = (
 
 @pytest.fixture
 def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    """Give what was logged to standard error; everything is put back afterwards."""
+    """Yield the log on standard error; the configuration is restored afterwards."""
     root, said = logging.getLogger(), StringIO()
     handlers, level = root.handlers[:], root.level
     monkeypatch.setattr(sys, "stderr", said)

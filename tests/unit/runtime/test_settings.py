@@ -32,7 +32,7 @@ GROUPS = (
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give an environment with what has no default, and nothing else of ours."""
+    """Set the variables without a default in the environment, and no other of ours."""
     for group in GROUPS:
         for field in group.model_fields.values():
             monkeypatch.delenv(str(field.validation_alias), raising=False)

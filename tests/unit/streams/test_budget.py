@@ -10,7 +10,7 @@ BUDGET = DeadLetterBudget(share=0.2, window=1000, least=100)
 @pytest.mark.parametrize(
     ("suspects", "records", "exceeded"),
     [
-        (99, 99, False),  # too few to tell
+        (99, 99, False),  # too few to decide
         (100, 100, True),
         (100, 500, False),  # a fifth exactly
         (101, 500, True),
@@ -24,7 +24,7 @@ def test_budget_is_exceeded_above_share_and_least(
 
 
 def test_budget_with_share_of_one_is_unbounded() -> None:
-    """The operator says so that the records are unusable indeed."""
+    """The operator confirms that the records are unusable."""
     assert not DeadLetterBudget(share=1).is_exceeded(5000, 5000)
 
 

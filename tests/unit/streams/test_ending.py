@@ -1,4 +1,4 @@
-"""A worker that is asked to end does, whatever its loop waits for."""
+"""A worker ends after SIGTERM, whatever its loop waits for."""
 
 import signal
 import subprocess
@@ -35,7 +35,7 @@ time.sleep(60)
 
 @pytest.mark.parametrize(("within", "signals"), [(0.0, 1), (60.0, 2)])
 def test_hanging_process_is_ended_after_a_signal(within: float, signals: int) -> None:
-    """Out of time, or asked again: the process goes, though its main thread stands still."""
+    """Out of time, or a second signal: the process ends, although its main thread is blocked."""
     with subprocess.Popen(
         [sys.executable, "-c", STUCK, str(within)], stdout=subprocess.PIPE, text=True
     ) as process:
@@ -49,7 +49,7 @@ def test_hanging_process_is_ended_after_a_signal(within: float, signals: int) ->
 
 
 def test_signal_before_watching_is_not_lost() -> None:
-    """Asked to end while it is still being put together, a worker ends."""
+    """A worker that gets SIGTERM during its start ends."""
     done = subprocess.run([sys.executable, "-c", TOO_EARLY], timeout=60, check=False)
     assert done.returncode == EXIT_STALLED
 

@@ -105,7 +105,7 @@ def test_opt_out_of_another_release_takes_effect(
 def test_unknown_schema_is_dead_lettered_as_such(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The record is kept whole, under a reason that its producer can act on."""
+    """The record is stored whole, under a reason that its producer can act on."""
     value, _ = produced("newer", monkeypatch, None)
     ((topic, letter),) = decided(value, CODEC)
     assert topic == TOPICS.dead_letters.name

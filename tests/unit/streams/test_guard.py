@@ -41,7 +41,7 @@ def a_letter(record: ConsumerRecord) -> DeadLetter:
 
 
 def test_valid_record_is_admitted() -> None:
-    """The guard says whether admission changed anything of the event."""
+    """The guard reports whether admission changed the event."""
     found = admitted(a_record())
     assert isinstance(found, AdmittedRecord)
     assert found.admitted.key.recipient == PHONE
@@ -53,7 +53,7 @@ def test_valid_record_is_admitted() -> None:
 
 
 def test_tombstone_is_undecodable() -> None:
-    """A record without a value says nothing of a consent."""
+    """A record without a value is no event."""
     assert a_letter(fetched(value=None)).reason == "undecodable"
 
 
@@ -90,7 +90,7 @@ def test_record_of_another_contract_is_undecodable() -> None:
 
 
 def a_registry(answer: Callable[[int], object]) -> Codec:
-    """Return a codec whose registry answers so when asked for a schema."""
+    """Return a codec whose registry gives this response for a schema."""
     return Codec(cast("SchemaIds", SimpleNamespace(id_of=lambda _: 1, schema_of=answer)))
 
 
@@ -107,7 +107,7 @@ def test_registry_out_of_reach_raises() -> None:
 
 @pytest.mark.parametrize("schema", ["string", ["null", "int"], {"type": "record"}, 5])
 def test_registered_schema_that_is_no_record_is_unknown(schema: object) -> None:
-    """Whatever stands under an id at the registry, it is the record that suffers for it."""
+    """An unusable schema at the registry dead-letters the record and nothing else."""
     record = fetched(value=b"\x00" + struct.pack(">I", 7) + b"rest")
     letter = Guard(a_registry(lambda _: schema)).admit(record)
     assert isinstance(letter, DeadLetter)
@@ -133,7 +133,7 @@ def test_refused_ret_is_flagged(status: str) -> None:
 def test_poison_is_dead_lettered_and_a_ret_flagged(
     monkeypatch: pytest.MonkeyPatch, status: str, lost: bool
 ) -> None:
-    """A record over which our code stumbles tells no more of itself than the error's type."""
+    """A record for which our code raises is described by the type of the error alone."""
 
     def stumble(*_: object, **__: object) -> NoReturn:
         raise ZeroDivisionError(PHONE)
@@ -154,7 +154,7 @@ def test_impossible_timestamp_is_poison() -> None:
 
 @given(st.binary(max_size=300))
 def test_guard_given_any_bytes_does_not_raise(rest: bytes) -> None:
-    """Whatever follows a right header, the guard judges it."""
+    """The guard checks the bytes after a valid header."""
     header = b"\xc3\x01" + contracts.current()["ConsentEvent"].fingerprint
     assert admitted(fetched(value=header + rest))
 
@@ -176,7 +176,7 @@ def test_dead_letter_has_coordinates_and_original_bytes() -> None:
 
 
 def test_dead_letter_of_a_huge_record_fits_into_a_record() -> None:
-    """Of a huge value, key or header so much is kept that the dead letter can be written."""
+    """A huge value, key or header is truncated so that the dead letter can be written."""
     huge = b"x" * (1 << 20)
     record = fetched(value=huge, key=huge, headers=[("small", b"1"), ("big", huge)])
     written = dead_letter_to_avro(a_letter(record), record)

@@ -108,7 +108,7 @@ def test_better_evidence_of_the_same_event_enriches() -> None:
 
 
 def test_stale_event_that_moves_the_latest_ret_writes_a_row() -> None:
-    """An older RET that was unknown is noted in the state: the gate counts from it."""
+    """An older, unknown RET is recorded in the state: "may I send?" depends on it."""
     effects = HARNESS.fold(
         records_of(an_event(event_id="1", **at(9)), an_event(event_id="2", status="RET", **at(3)))
     )
@@ -129,7 +129,7 @@ def test_stale_event_that_moves_nothing_writes_a_decision() -> None:
 
 
 def test_bad_record_leaves_its_batch_untouched() -> None:
-    """Between two good records rubbish becomes a dead letter, and the two are decided."""
+    """An undecodable record between two valid ones is dead-lettered, and the two are decided."""
     good = records_of(an_event(event_id="1"), an_event(event_id="2", **at(3)))
     bad = fetched(partition=HOME, offset=7, value=b"rubbish", key=None)
     effects = HARNESS.fold([good[0], bad, good[1]])
@@ -140,7 +140,7 @@ def test_bad_record_leaves_its_batch_untouched() -> None:
 
 
 def test_dead_letter_of_the_express_lane_is_an_alarm() -> None:
-    """It may have been an opt-out, which its bytes cannot say; on the bulk lane it is counted."""
+    """It may have been an opt-out, which its bytes cannot show; on the bulk lane it is counted."""
     rubbish = [
         fetched(topic=topic, partition=HOME, offset=offset, value=value)
         for offset, topic in enumerate((EXPRESS, "consent-events"))

@@ -94,7 +94,7 @@ def test_instant_that_differs_takes_eight_bytes() -> None:
 
 
 def test_shared_fields_are_returned_from_an_index() -> None:
-    """Only what is new in the table needs to be kept."""
+    """Only new entries of the table have to be stored."""
     packing = Packing()
     packing.pack(ONAY)
     packing.pack(replace(ONAY, origin="crm"))

@@ -32,19 +32,19 @@ HOME = "cluster/topic"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> RocksFolder:
-    """Give a worker's folder."""
+    """Return a worker's folder."""
     return RocksFolder(tmp_path / "worker")
 
 
 @pytest.fixture
 def rows(tmp_path: Path) -> Path:
-    """Give the place where RocksDB keeps partition 0."""
+    """Return the place where RocksDB keeps partition 0."""
     return tmp_path / "worker/0/rows"
 
 
 @pytest.fixture
 def state(folder: RocksFolder) -> Iterator[RocksState]:
-    """Give an open state that holds a row."""
+    """Yield an open state that holds a row."""
     kept = folder.state(0)
     kept.open(HOME)
     apply(kept, {KEY: ONAY}, 5)
@@ -132,7 +132,7 @@ def test_partitions_are_independent(state: RocksState, folder: RocksFolder) -> N
 
 
 def test_foreign_folder_is_left_alone(tmp_path: Path, folder: RocksFolder) -> None:
-    """Whatever lies in the way is not removed to make room."""
+    """Existing files of others are not removed."""
     foreign = tmp_path / "worker/0/letters.txt"
     foreign.parent.mkdir(parents=True)
     foreign.write_text("dear")
@@ -142,7 +142,7 @@ def test_foreign_folder_is_left_alone(tmp_path: Path, folder: RocksFolder) -> No
 
 
 def test_path_that_is_no_folder_is_refused(tmp_path: Path, folder: RocksFolder) -> None:
-    """What cannot be used says so, with the setting that mends it."""
+    """An unusable folder is reported, with the setting that corrects it."""
     (tmp_path / "worker").write_text("a file")
     with pytest.raises(StateError, match="IZIN_STATE_FOLDER"):
         folder.state(0).open(HOME)
@@ -241,7 +241,7 @@ def test_folder_with_an_older_packing_is_discarded(
 def test_folder_with_unreadable_metadata_is_discarded(
     state: RocksState, rows: Path, logged: list[EventDict]
 ) -> None:
-    """What it says of itself is part of what can be damaged."""
+    """Its own metadata can be damaged too."""
     state.close()
     opened = Rdict(str(rows), Options(raw_mode=True))
     opened[rocks_module._ABOUT] = b"rubbish"
@@ -254,9 +254,7 @@ def test_folder_with_unreadable_metadata_is_discarded(
 
 
 def test_closed_state_raises(state: RocksState) -> None:
-    """A partition that was let go is not decided upon by mistake; it only tells that it has
-    nothing.
-    """
+    """A released partition is not used for decisions by mistake; it is reported as empty."""
     state.close()
     with pytest.raises(StateError, match="not open"):
         consent_of(state, KEY)
@@ -278,6 +276,6 @@ def test_each_worker_has_its_own_folder(tmp_path: Path, instance: str | None, na
 
 
 def test_state_in_memory_is_the_default(tmp_path: Path) -> None:
-    """Nothing is written anywhere unless somebody says so."""
+    """Nothing is written to disk unless it is configured."""
     assert isinstance(states(StreamSettings(state_folder=tmp_path), "group")(3), MemoryState)
     assert not list(tmp_path.iterdir())

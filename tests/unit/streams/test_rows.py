@@ -35,7 +35,7 @@ def in_milliseconds(facts: Facts) -> Facts:
 
 @given(consents())
 def test_rows_match_the_codec(consent: Consent) -> None:
-    """Whatever a consent says: the same bytes, and the same facts back."""
+    """For any consent: the same bytes, and the same facts back."""
     law = replace(consent, law_version=consent.law_version % (1 << 31))
     row = row_of(law)
     assert WRITER.write(key_fields(law), facts_of(law)) == row
@@ -58,7 +58,7 @@ def test_full_cache_changes_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("cut", [3, 40, -1])
 def test_row_of_the_wrong_length_is_undecodable(cut: int) -> None:
-    """The codec says what is wrong, as of any record."""
+    """The codec reports what is wrong, as for any record."""
     row = row_of(ONAY)
     with pytest.raises(UndecodableError):
         READER.read(row[:cut])
@@ -68,7 +68,7 @@ def test_row_of_the_wrong_length_is_undecodable(cut: int) -> None:
 
 @given(st.integers(-(2**42), 2**42), st.integers(0, 10**9), st.booleans())
 def test_row_with_any_instants_is_read(at: int, brand: int, is_dated: bool) -> None:
-    """Whatever the instants, before 1970 and far ahead too, and whatever the brand's number."""
+    """For any instants, before 1970 and in the far future too, and any brand code."""
     instant = EPOCH + at * MILLISECOND
     consent = replace(
         ONAY,

@@ -1,4 +1,4 @@
-"""Where a partition begins is asked of its leader, and leaders change."""
+"""The beginning of a partition is requested from its leader, and leaders change."""
 
 from concurrent.futures import Future
 from types import SimpleNamespace

@@ -130,7 +130,7 @@ def test_event_of_our_publisher_is_simple() -> None:
     ],
 )
 def test_event_that_needs_judgement_is_not_simple(event: ConsentEvent) -> None:
-    """Each guard of the short way, seen to fire."""
+    """Each guard of the fast path fires."""
     assert read(event) is None
 
 
@@ -141,7 +141,7 @@ def test_event_with_another_key_is_not_simple(key: bytes | None) -> None:
 
 
 def test_repartitioned_event_is_not_simple() -> None:
-    """Its first append counts, and that stands in a header."""
+    """Its first append counts, which is in a header."""
     assert read(an_event(), headers=[(APPENDED_AT, b"1")]) is None
 
 
@@ -191,7 +191,7 @@ def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_event_received_after_its_append_is_not_simple() -> None:
-    """Beyond the skew of honest clocks the append counts, and the law says so."""
+    """Beyond the permitted skew the append counts, as the law defines."""
     latest = EPOCH + (APPENDED + 5 * 60 * 1000) * MILLISECOND
     assert read(an_event(received_at=latest)) is not None
     assert read(an_event(received_at=latest + MILLISECOND)) is None

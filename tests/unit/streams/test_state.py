@@ -1,4 +1,4 @@
-"""One exam for every state: in memory, or wherever it may be kept."""
+"""One suite for every state: in memory and on disk."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,7 +19,7 @@ IDENTITY = "cluster/topic"
 
 @pytest.fixture(params=["memory", "rocksdb"])
 def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PartitionState]:
-    """Give an empty state of each implementation, open."""
+    """Yield an empty state of each implementation, open."""
     kept = MemoryState() if request.param == "memory" else RocksFolder(tmp_path).state(0)
     kept.open(IDENTITY)
     yield kept
@@ -27,12 +27,12 @@ def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PartitionS
 
 
 def test_new_state_is_empty(state: PartitionState) -> None:
-    """It stands at the beginning of its topic and knows no key."""
+    """It is at the beginning of its topic and has no key."""
     assert (len(state), state.position, consent_of(state, KEY)) == (0, 0, None)
 
 
 def test_applied_rows_are_in_the_state(state: PartitionState) -> None:
-    """The latest committed row of a key is what it says of it."""
+    """The latest committed row of a key is its state."""
     apply(state, {KEY: ONAY, OTHER: OTHER_ONAY}, 2)
     apply(state, {KEY: RET}, 4)
     assert (consent_of(state, KEY), consent_of(state, OTHER), len(state)) == (RET, OTHER_ONAY, 2)
@@ -47,7 +47,7 @@ def test_rows_may_be_applied_without_moving_the_position(state: PartitionState) 
 
 
 def test_key_applied_again_is_counted_once(state: PartitionState) -> None:
-    """Whether it was asked for before or not, a key that comes again is the same key."""
+    """A key that was read before and one that was not are treated alike."""
     apply(state, {KEY: ONAY}, 1)
     apply(state, {KEY: RET}, 2)
     assert consent_of(state, OTHER) is None

@@ -1,4 +1,4 @@
-"""A loop that stands still ends the worker."""
+"""A blocked event loop ends the worker."""
 
 import asyncio
 import threading
@@ -17,7 +17,7 @@ class WatchdogClock:
 
 
 def test_stalled_loop_ends_the_process() -> None:
-    """Silent for the limit: out, with the status that says why."""
+    """Blocked for the limit: the process ends, with the exit code of that."""
     clock, ended = WatchdogClock(), list[int]()
     watchdog = Watchdog(limit=20, clock=clock, end=ended.append)
     clock.now += 19.9

@@ -74,7 +74,7 @@ def fenced() -> KafkaException:
 
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> OrderWorker:
-    """Give a worker whose partitions need no broker."""
+    """Return a worker whose partitions need no broker."""
     monkeypatch.setattr(worker_module, "OwnedPartition", PartitionWithoutBroker)
     monkeypatch.setattr(
         worker_module, "SharedClients", lambda *_: SimpleNamespace(close=lambda: None)
@@ -137,7 +137,7 @@ async def test_records_below_the_committed_offset_are_dropped(worker: OrderWorke
 
 
 async def test_hole_before_a_batch_raises(worker: OrderWorker) -> None:
-    """Records nobody saw are never passed over."""
+    """Records that nobody processed are never skipped."""
     await worker.assign([0], [0])
     await worker.handle(TOPIC, 0, a_batch(0, 2))
     with pytest.raises(SkippedRecordsError, match="expected offset 2, got a batch from 4"):
@@ -183,7 +183,7 @@ async def test_refused_events_of_a_source_do_not_raise(worker: OrderWorker) -> N
 
 
 async def test_lost_partition_is_acquired_again_for_its_batch(worker: OrderWorker) -> None:
-    """Whatever aborts a transaction makes the partition be acquired again, then decided."""
+    """After any abort of a transaction the partition is acquired again, then decided."""
     await worker.assign([0], [0])
     await settled(worker)
     owned(worker).faults = [fenced(), fenced()]
@@ -267,7 +267,7 @@ async def test_fault_other_than_the_brokers_is_raised(worker: OrderWorker) -> No
 
 
 async def test_batch_of_an_older_assignment_is_dropped(worker: OrderWorker) -> None:
-    """A batch that waited while the world moved is fetched again by whoever owns it now."""
+    """A batch that waited during a rebalance is fetched again by the new owner."""
     await worker.assign([0], [0])
     await settled(worker)
     partition = owned(worker)
@@ -290,7 +290,7 @@ async def test_batch_of_a_revoked_partition_is_dropped(worker: OrderWorker) -> N
 
 
 async def test_acquisition_overtaken_by_an_assignment_is_released(worker: OrderWorker) -> None:
-    """A partition taken while it was given away is not kept, or it would be fenced for nothing."""
+    """A partition acquired while it was revoked is not kept, to avoid needless fencing."""
     partition = owned(worker)
     partition.while_acquiring = lambda: setattr(worker, "generation", worker.generation + 1)
     await worker.assign([0], [0])
@@ -311,7 +311,7 @@ async def test_partition_revoked_while_waiting_is_not_acquired(worker: OrderWork
 
 
 async def test_failed_acquisition_is_retried_without_a_batch(worker: OrderWorker) -> None:
-    """A quiet partition becomes ready too once its broker is back: no record has to come first."""
+    """An idle partition becomes ready too once its broker is back, without a new record."""
     trouble = [fenced(), fenced()]
 
     def stumble() -> None:

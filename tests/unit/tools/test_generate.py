@@ -1,4 +1,4 @@
-"""The generated files are what the code says now."""
+"""The generated files are current."""
 
 import pytest
 

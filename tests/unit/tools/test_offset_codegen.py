@@ -1,4 +1,4 @@
-"""The generated functions find where fields end, in whatever a contract allows."""
+"""The generated functions find where fields end, in every value that a contract allows."""
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
