@@ -65,7 +65,7 @@ class Ingester:
     wait: timedelta
 
     async def run(self) -> None:
-        """Ingest until cancelled; one process at a time does."""
+        """Ingest until cancelled, in one process at a time."""
         async with self.ledger.sole("ingest"):
             while True:
                 reader = await self.open()
@@ -180,7 +180,7 @@ class Ingester:
             else:
                 entries[decision.key] = changes.put(before, entry)
             if place % _YIELD_EVERY == _YIELD_EVERY - 1:
-                # Pushes share this loop and must not wait for a whole batch.
+                # Let pushes in, which share this event loop.
                 await asyncio.sleep(0)
 
 

@@ -41,7 +41,7 @@ class SequenceTracker:
     wait: timedelta
 
     async def run(self) -> None:
-        """Track until cancelled, one process at a time."""
+        """Track until cancelled, in one process at a time."""
         async with self.ledger.sole(f"follow {self.topic}"):
             while True:
                 lane = await self.open()

@@ -45,7 +45,7 @@ class OutboxRelay:
     wait: timedelta
 
     async def run(self) -> None:
-        """Deliver until cancelled, one process at a time."""
+        """Deliver until cancelled, in one process at a time."""
         async with self.ledger.sole("deliver"):
             client = await asyncio.to_thread(self._open)
             while True:
