@@ -30,7 +30,7 @@ from tests.chaos.sink.processes import (
     a_phone,
 )
 from tests.chaos.sink.verdict import SinkVerdict, judge
-from tests.integration.sinks.house import ACTIVE
+from tests.integration.sinks.sink_harness import ACTIVE
 
 RESULT_DELAY = 1.0
 _PAUSE = (0.1, 0.9)

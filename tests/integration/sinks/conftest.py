@@ -19,7 +19,15 @@ from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.outbound.context import Tools
 from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.messages import TopicMessages
-from tests.integration.sinks.house import IYS_CODE, PASSWORD, USERNAME, Clock, House, Turns, Twin
+from tests.integration.sinks.sink_harness import (
+    IYS_CODE,
+    PASSWORD,
+    USERNAME,
+    Clock,
+    House,
+    Turns,
+    Twin,
+)
 from tests.support.builders import BRAND
 
 

@@ -9,10 +9,7 @@ from izin.iys.wire_format.consents import Stream
 from izin.schemas.records import event_from_avro
 from izin.sinks.inbound.pull import Puller
 from izin.sinks.record.messages import Message
-from tests.integration.sinks.house import (
-    A_SECOND,
-    House,
-)
+from tests.integration.sinks.sink_harness import A_SECOND, House
 from tests.support.builders import PHONE, an_event
 
 

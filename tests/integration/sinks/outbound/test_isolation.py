@@ -17,7 +17,7 @@ from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.transitions import first_row
 from tests.integration.sinks.hearing import Topic, fresh
-from tests.integration.sinks.house import (
+from tests.integration.sinks.sink_harness import (
     A_SECOND,
     ACTIVE,
     House,

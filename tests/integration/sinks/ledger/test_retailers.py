@@ -3,7 +3,7 @@
 import pytest
 
 from izin.sinks.ledger import brands, reads, retailers
-from tests.integration.sinks.house import House, a_phone, onay, ret
+from tests.integration.sinks.sink_harness import House, a_phone, onay, ret
 from tests.support.builders import BRAND, PHONE
 
 pytestmark = pytest.mark.database

@@ -14,7 +14,7 @@ from izin.iys.rate_limit.pace import CallClass
 from izin.iys.wire_format.consents import Stream
 from izin.sinks.record.errors import ConcurrentChangeError
 from tests.integration.sinks.hearing import pull
-from tests.integration.sinks.house import (
+from tests.integration.sinks.sink_harness import (
     A_SECOND,
     ACTIVE,
     IYS_CODE,

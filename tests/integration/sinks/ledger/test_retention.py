@@ -16,7 +16,7 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import append, retention, verify
 from izin.sinks.record.errors import LedgerFaultError
 from izin.sinks.record.messages import TopicMessages
-from tests.integration.sinks.test_chains import an_act, anchorer
+from tests.integration.sinks.ledger.test_history import an_act, anchorer
 
 pytestmark = pytest.mark.database
 

@@ -27,7 +27,7 @@ from izin.sinks.record.errors import (
     RecreatedTopicError,
 )
 from izin.sinks.record.suspension import EVERY
-from tests.integration.sinks.house import ACTIVE, House, onay, ret
+from tests.integration.sinks.sink_harness import ACTIVE, House, onay, ret
 from tests.support.builders import PHONE
 
 pytestmark = pytest.mark.database

@@ -7,7 +7,7 @@ import pytest
 from izin.consent.obligation import Action
 from izin.sinks.ledger import brands
 from izin.sinks.outbound.status_query import SINGLES
-from tests.integration.sinks.house import House, a_phone, onay, ret
+from tests.integration.sinks.sink_harness import House, a_phone, onay, ret
 from tests.support.builders import BRAND
 
 pytestmark = pytest.mark.database

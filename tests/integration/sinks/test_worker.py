@@ -27,7 +27,7 @@ from izin.sinks.publish.outbox_relay import OutboxRelay
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.messages import TopicMessages
 from izin.sinks.worker import serve
-from tests.integration.sinks.house import House, Twin, a_phone, onay, ret, until
+from tests.integration.sinks.sink_harness import House, Twin, a_phone, onay, ret, until
 from tests.support.builders import BRAND, PHONE
 
 pytestmark = [pytest.mark.database, pytest.mark.broker]

@@ -12,7 +12,7 @@ from izin.sinks.ledger import suspensions as standing
 from izin.sinks.monitor.deadlines import DeadlineMonitor
 from izin.sinks.record.suspension import EVERY
 from tests.integration.sinks.hearing import decided, fresh, pull
-from tests.integration.sinks.house import (
+from tests.integration.sinks.sink_harness import (
     A_SECOND,
     ACTIVE,
     IYS_CODE,

@@ -8,11 +8,7 @@ from izin.consent.obligation import Action
 from izin.schemas.records import event_from_avro
 from izin.sinks.monitor.deadlines import DeadlineMonitor
 from tests.integration.sinks.hearing import begins_a_second, decided
-from tests.integration.sinks.house import (
-    A_SECOND,
-    House,
-    ret,
-)
+from tests.integration.sinks.sink_harness import A_SECOND, House, ret
 from tests.support.builders import PHONE
 
 pytestmark = pytest.mark.database

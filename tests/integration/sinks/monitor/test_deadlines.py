@@ -18,7 +18,7 @@ from izin.sinks.ledger import deadlines
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.monitor.deadlines import Alert, DeadlineMonitor
 from izin.sinks.record.suspension import EVERY
-from tests.integration.sinks.house import ACTIVE, House, a_phone, onay, ret
+from tests.integration.sinks.sink_harness import ACTIVE, House, a_phone, onay, ret
 from tests.support.builders import BRAND, PHONE
 
 pytestmark = pytest.mark.database

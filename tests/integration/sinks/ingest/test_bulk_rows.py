@@ -30,7 +30,7 @@ from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.record.messages import TopicMessages
-from tests.integration.sinks.house import ACTIVE
+from tests.integration.sinks.sink_harness import ACTIVE
 from tests.support.builders import NOON, a_decision_record, a_statement, an_event
 
 pytestmark = pytest.mark.database

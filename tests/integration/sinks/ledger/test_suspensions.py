@@ -16,7 +16,7 @@ from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.db import notifications
 from izin.sinks.monitor.deadlines import SUSPENDED, DeadlineMonitor
 from izin.sinks.record.suspension import NO_RIGHT
-from tests.integration.sinks.house import ACTIVE, House, a_phone, onay, ret, until
+from tests.integration.sinks.sink_harness import ACTIVE, House, a_phone, onay, ret, until
 from tests.support.builders import BRAND, PHONE
 
 pytestmark = pytest.mark.database

@@ -7,7 +7,7 @@ import pytest
 from izin.consent.lifecycle import State
 from izin.consent.obligation import Action
 from izin.sinks.ledger.unit_of_work import is_breach
-from tests.unit.sinks.test_rulings import NOW, in_flight_row
+from tests.unit.sinks.record.test_ruling import NOW, in_flight_row
 
 LATE = NOW - timedelta(seconds=1)
 

@@ -14,7 +14,7 @@ from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.submission import BATCH, SINGLE
-from tests.integration.sinks.house import ACTIVE, TOPIC, House, a_phone, onay, ret
+from tests.integration.sinks.sink_harness import ACTIVE, TOPIC, House, a_phone, onay, ret
 from tests.support.builders import PHONE
 
 pytestmark = pytest.mark.database

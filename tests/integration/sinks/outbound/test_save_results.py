@@ -5,11 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tests.integration.sinks.hearing import fresh
-from tests.integration.sinks.house import (
-    IYS_CODE,
-    House,
-    onay,
-)
+from tests.integration.sinks.sink_harness import IYS_CODE, House, onay
 from tests.support.builders import BRAND, PHONE
 
 pytestmark = pytest.mark.database

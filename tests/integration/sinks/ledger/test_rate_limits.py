@@ -16,7 +16,7 @@ from izin.iys.tokens.token_store import TokenState
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.rate_limits import LedgerPacer, addresses, codes
-from tests.integration.sinks.house import House, a_phone, onay
+from tests.integration.sinks.sink_harness import House, a_phone, onay
 from tests.support.builders import PHONE
 
 pytestmark = pytest.mark.database

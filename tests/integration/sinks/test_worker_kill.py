@@ -13,8 +13,17 @@ import pytest
 from izin.runtime.settings import IysSettings, KafkaSettings
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
-from tests.integration.sinks.house import PASSWORD, USERNAME, House, Twin, a_phone, onay, ret, until
-from tests.integration.sinks.test_outside import put
+from tests.integration.sinks.sink_harness import (
+    PASSWORD,
+    USERNAME,
+    House,
+    Twin,
+    a_phone,
+    onay,
+    ret,
+    until,
+)
+from tests.integration.sinks.test_worker import put
 
 pytestmark = [pytest.mark.database, pytest.mark.broker]
 

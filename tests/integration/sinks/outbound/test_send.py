@@ -8,7 +8,15 @@ from izin.schemas.records import event_from_avro
 from izin.sinks.ledger import brands
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.record.suspension import EVERY
-from tests.integration.sinks.house import A_SECOND, ACTIVE, RESULT_DELAY, House, a_phone, onay, ret
+from tests.integration.sinks.sink_harness import (
+    A_SECOND,
+    ACTIVE,
+    RESULT_DELAY,
+    House,
+    a_phone,
+    onay,
+    ret,
+)
 from tests.support.builders import BRAND, PHONE
 
 pytestmark = pytest.mark.database

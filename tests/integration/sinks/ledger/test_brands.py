@@ -9,7 +9,15 @@ from pydantic import SecretStr
 from izin.sinks.inbound.push import BrandDirectory, Credentials, PushRegistrar
 from izin.sinks.ledger import brands
 from izin.sinks.monitor.subscriptions import SubscriptionMonitor
-from tests.integration.sinks.house import ACTIVE, IYS_CODE, PASSWORD, USERNAME, House, onay, ret
+from tests.integration.sinks.sink_harness import (
+    ACTIVE,
+    IYS_CODE,
+    PASSWORD,
+    USERNAME,
+    House,
+    onay,
+    ret,
+)
 from tests.support.builders import PHONE
 
 pytestmark = pytest.mark.database
