@@ -22,15 +22,11 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.record.errors import LedgerUnavailableError
 from izin.sinks.record.messages import TopicMessages
-from tests.chaos.sink.processes import (
-    LEASE,
-    DecisionSource,
-    SimulatorControl,
-    SinkProcesses,
-    a_phone,
-)
+from tests.chaos.sink.decision_source import DecisionSource
 from tests.chaos.sink.verdict import SinkVerdict, judge
-from tests.integration.sinks.sink_harness import ACTIVE
+from tests.integration.sinks.sink_harness import ACTIVE, a_phone
+from tests.support.simulator import SimulatorAdmin
+from tests.support.sink_processes import LEASE, SinkProcesses
 
 RESULT_DELAY = 1.0
 _PAUSE = (0.1, 0.9)
@@ -81,7 +77,7 @@ class SinkCampaign:
 
     settings: KafkaSettings
     database_url: str
-    simulator: SimulatorControl
+    simulator: SimulatorAdmin
     log: Path
     keys: int
     seed: int
@@ -111,7 +107,14 @@ class SinkCampaign:
         """Inject so many faults, let everything settle, and judge."""
         await migrate(self.database_url)
         ensure_topics(self.settings)
-        self.simulator.configure(result_delay=RESULT_DELAY)
+        self.simulator.configure(
+            requestsPerSecond=10,
+            requestWindow="sliding",
+            tokenLimit=10,
+            statusLimit=1000,
+            resultDelay=RESULT_DELAY,
+            hiddenWindow=0,
+        )
         settings = LedgerSettings(database_url=SecretStr(self.database_url))
         began = time.monotonic()
         async with Ledger(settings, owner=1) as ledger:

@@ -12,7 +12,8 @@ from izin.sinks.ledger import deadlines
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import verify
 from tests.chaos.agreement import differences
-from tests.chaos.sink.processes import DecisionSource, SimulatorControl
+from tests.chaos.sink.decision_source import DecisionSource
+from tests.support.simulator import SimulatorAdmin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,7 @@ class SinkVerdict:
 
 
 async def judge(
-    settings: KafkaSettings, ledger: Ledger, simulator: SimulatorControl, source: DecisionSource
+    settings: KafkaSettings, ledger: Ledger, simulator: SimulatorAdmin, source: DecisionSource
 ) -> SinkVerdict:
     """Compare İYS's register, the ledger and the topics with what was decided."""
     movements = list(simulator.rows("movements"))

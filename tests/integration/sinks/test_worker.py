@@ -1,7 +1,6 @@
 """Kafka, push and pull: what İYS originates reaches the topics, and what it did is told."""
 
 import asyncio
-import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ from confluent_kafka import Producer
 from pydantic import SecretStr
 
 from izin.iys.wire_format.consents import Stream
+from izin.local import free_port
 from izin.runtime.kafka import consumer
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
 from izin.schemas.codec import Codec
@@ -27,8 +27,9 @@ from izin.sinks.publish.outbox_relay import OutboxRelay
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.messages import TopicMessages
 from izin.sinks.worker import serve
-from tests.integration.sinks.sink_harness import House, Twin, a_phone, onay, ret, until
+from tests.integration.sinks.sink_harness import SinkHarness, a_phone, onay, ret, until
 from tests.support.builders import BRAND, PHONE
+from tests.support.simulator import SimulatorAdmin
 
 pytestmark = [pytest.mark.database, pytest.mark.broker]
 
@@ -61,39 +62,38 @@ def put(settings: KafkaSettings, *reads_: Read) -> None:
 
 
 async def test_decisions_are_ingested_from_the_ledgers_own_offsets(
-    house: House, kafka_settings: KafkaSettings
+    harness: SinkHarness, kafka_settings: KafkaSettings
 ):
     """What is read once is not read again, by whichever reader; a rewind changes nothing."""
-    reads_ = house.decided(onay(PHONE), onay(a_phone(2)), ret(PHONE))
+    reads_ = harness.decided(onay(), onay(a_phone(2)), ret())
     put(kafka_settings, *reads_)
-    ingester = replace(house.ingester, settings=kafka_settings)
+    ingester = replace(harness.ingester, settings=kafka_settings)
     reader = await ingester.open()
     seen = 0
     async with asyncio.timeout(20):
         while seen < 3:
             seen += await reader.step(timedelta(seconds=0.5))
     await reader.close()
-    assert (await house.entry()).desired_status == "RET"
+    assert (await harness.row()).desired_status == "RET"
     again = await ingester.open()
     assert await again.step(timedelta(seconds=0.5)) == 0
     await again.close()
 
 
 async def test_the_outbox_is_delivered_in_order_and_leaves_the_ledger(
-    house: House, kafka_settings: KafkaSettings
+    harness: SinkHarness, kafka_settings: KafkaSettings
 ):
     """Outcomes of a key arrive in the order in which they were reached."""
-    tools = replace(house.tools, topic_messages=TopicMessages(house.codec, kafka_settings.topics))
-    house.tools = tools
-    await house.told_onay(PHONE)
-    await house.ingest(ret(PHONE))
-    await house.scheduler.opt_out()
-    await house.ledger.fetch("DELETE FROM outbox WHERE topic LIKE 'brands%' RETURNING id")
+    messages = TopicMessages(harness.codec, kafka_settings.topics)
+    harness.tools = replace(harness.tools, topic_messages=messages)
+    await harness.ingest_opt_out()
+    await harness.opt_out()
+    await harness.ledger.fetch("DELETE FROM outbox WHERE topic LIKE 'brands%' RETURNING id")
     relay = OutboxRelay(
-        ledger=house.ledger,
+        ledger=harness.ledger,
         settings=kafka_settings,
         notifications=Notifications(),
-        clock=tools.clock,
+        clock=harness.clock,
         wait=timedelta(seconds=1),
     )
     client = await relay.open()
@@ -106,56 +106,55 @@ async def test_the_outbox_is_delivered_in_order_and_leaves_the_ledger(
     ]
     permissions = written(kafka_settings, kafka_settings.topics.permissions.name, "Permission", 3)
     assert [one["may_send"] for one in permissions] == [False, True, False]
-    history = await reads.history(house.ledger, PHONE)
+    history = await reads.history(harness.ledger, PHONE)
     assert "delivery" in {fact.kind for fact in history.facts}
 
 
 async def test_pull_publishes_what_citizens_did_and_only_verifies_what_we_told(
-    house: House, kafka_settings: KafkaSettings
+    harness: SinkHarness, kafka_settings: KafkaSettings
 ):
     """A citizen's RET is published; the ONAY that we wrote ourselves is not."""
-    await house.told_onay(PHONE)
-    house.twin.citizen("RET", PHONE)
+    await harness.register_onay()
+    harness.iys.citizen("RET")
     async with Publisher(kafka_settings) as publisher:
         puller = Puller(
             tools=replace(
-                house.tools, topic_messages=TopicMessages(house.codec, kafka_settings.topics)
+                harness.tools, topic_messages=TopicMessages(harness.codec, kafka_settings.topics)
             ),
             publisher=publisher,
             interval=timedelta(0),
         )
-        brand = await house.brand()
-        house.twin.order("clock", advance=2)
+        brand = await harness.brand()
+        harness.iys.advance(2)
         assert await puller.pull_stream(brand, Stream.IYS, force=True)
         assert await puller.pull_stream(brand, Stream.HS, force=True)
     told = written(kafka_settings, kafka_settings.topics.express.name, "ConsentEvent", 1)
     assert [(one["status"], one["origin"]) for one in told] == [("RET", "iys")]
-    entry = await house.entry()
-    assert (entry.registered, entry.may_send) == ("RET", False)
-    rows = await house.ledger.fetch("SELECT stream, after FROM stream_cursors ORDER BY stream")
+    assert await harness.columns("registered", "may_send") == ("RET", False)
+    rows = await harness.ledger.fetch("SELECT stream, after FROM stream_cursors ORDER BY stream")
     assert all(row["after"] for row in rows)
 
 
 async def test_a_pull_that_is_refused_waits_for_its_turn(
-    house: House, kafka_settings: KafkaSettings
+    harness: SinkHarness, kafka_settings: KafkaSettings
 ):
     """A closed subscription is mended by a person: to ask every minute and a half of every brand
     would count against our address. What passes by itself is tried again at once.
     """
     turn = timedelta(minutes=15)
-    await house.brand()
+    await harness.brand()
     async with Publisher(kafka_settings) as publisher:
-        puller = Puller(tools=house.tools, publisher=publisher, interval=turn)
-        house.twin.weather("changes", status=503, times=2)
+        puller = Puller(tools=harness.tools, publisher=publisher, interval=turn)
+        harness.iys.inject_fault("changes", status=503, times=2)
         await puller.pull()
-        house.twin.weather("changes", status=403, code="H521", times=2)
+        harness.iys.inject_fault("changes", status=403, code="H521", times=2)
         await puller.pull()
-        assert house.twin.calls("changes") == 4
+        assert harness.iys.calls("changes") == 4
         await puller.pull()
-        assert house.twin.calls("changes") == 4
-        house.passes(turn)
+        assert harness.iys.calls("changes") == 4
+        harness.advance(turn)
         await puller.pull()
-        assert house.twin.calls("changes") == 6
+        assert harness.iys.calls("changes") == 6
 
 
 @asynccontextmanager
@@ -163,8 +162,7 @@ async def a_worker(
     kafka_settings: KafkaSettings, ledger_settings: LedgerSettings, iys: IysSettings
 ) -> AsyncIterator[str]:
     """Run a whole sink worker and give its address."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     sink = SinkSettings(
         port=port,
         push_url=f"http://127.0.0.1:{port}/iys/push",
@@ -196,39 +194,31 @@ async def a_worker(
 
 
 async def test_the_worker_carries_a_decision_to_iys_and_a_push_to_the_topic(  # noqa: PLR0917 - fixtures
-    house: House,
+    harness: SinkHarness,
     ledger: Ledger,
     ledger_settings: LedgerSettings,
     kafka_settings: KafkaSettings,
     iys_settings: IysSettings,
-    twin: Twin,
+    iys: SimulatorAdmin,
 ):
     """Everything together: an ONAY and a RET by Kafka, a citizen's RET by push, a prompt end."""
-    twin.order("settings", resultDelay=0.2)
-    # The house has announced its brand to a topic without this test's prefix.
+    iys.post("settings", resultDelay=0.2)
+    # The harness has announced its brand to a topic without this test's prefix.
     await ledger.fetch("DELETE FROM outbox RETURNING id")
     quick = iys_settings.model_copy(update={"result_delay": timedelta(seconds=0.3)})
     async with a_worker(kafka_settings, ledger_settings, quick) as address:
-        put(kafka_settings, *house.decided(onay(PHONE), onay(a_phone(2))))
-
-        async def registered() -> bool:
-            return twin.register() == {PHONE: "ONAY", a_phone(2): "ONAY"}
-
-        await until(registered)
+        put(kafka_settings, *harness.decided(onay(), onay(a_phone(2))))
+        await until(lambda: iys.register() == {PHONE: "ONAY", a_phone(2): "ONAY"})
 
         async def settled() -> bool:
-            return (await house.entry()).state == "accepted"
+            return (await harness.row()).state == "accepted"
 
         await until(settled)
         began = time.monotonic()
-        put(kafka_settings, *house.decided(ret(PHONE)))
-
-        async def withdrawn() -> bool:
-            return twin.register()[PHONE] == "RET"
-
-        await until(withdrawn)
+        put(kafka_settings, *harness.decided(ret()))
+        await until(lambda: iys.register()[PHONE] == "RET")
         assert time.monotonic() - began < 3
-        twin.citizen("RET", a_phone(2))
+        iys.citizen("RET", a_phone(2))
         express = kafka_settings.topics.express.name
         told = await asyncio.to_thread(written, kafka_settings, express, "ConsentEvent", 1)
         assert [(one["recipient"], one["status"]) for one in told] == [(a_phone(2), "RET")]
@@ -276,15 +266,15 @@ def a_movement(**overrides: object) -> dict[str, object]:
 
 
 async def test_after_many_that_are_ruled_one_by_one_helpings_stay_small(
-    house: House, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+    harness: SinkHarness, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ):
     """What is ruled one by one holds its keys, and an opt-out must not wait for seconds."""
     monkeypatch.setattr(ingester, "BATCH", 6)
     monkeypatch.setattr(ingester, "FEW", 2)
     people = [a_phone(number) for number in range(40)]
-    await house.ingest(*(onay(one) for one in people))
-    put(kafka_settings, *house.decided(*(ret(one) for one in people)))
-    reader = await replace(house.ingester, settings=kafka_settings).open()
+    await harness.ingest(*(onay(one) for one in people))
+    put(kafka_settings, *harness.decided(*(ret(one) for one in people)))
+    reader = await replace(harness.ingester, settings=kafka_settings).open()
     helpings: list[int] = []
     give_up_at = time.monotonic() + 20
     while sum(helpings) < len(people):

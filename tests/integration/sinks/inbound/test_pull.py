@@ -1,6 +1,7 @@
 """What citizens say at İYS is heard, and nothing of ours is told over it unasked."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -8,239 +9,174 @@ from izin.consent.model import Channel
 from izin.iys.client import IysClient
 from izin.iys.wire_format.consents import MovementPage, Stream
 from izin.iys.wire_format.json_reader import to_turkish
-from izin.sinks.ledger import suspensions as standing
-from izin.sinks.monitor.deadlines import DeadlineMonitor
-from izin.sinks.record.suspension import EVERY
-from tests.integration.sinks.hearing import decided, fresh, pull
 from tests.integration.sinks.sink_harness import (
     A_SECOND,
     ACTIVE,
-    IYS_CODE,
-    House,
+    SinkHarness,
     a_phone,
-    recently,
+    given_at,
+    minutes_ago,
     ret,
 )
-from tests.support.builders import BRAND, PHONE, a_statement, an_iys_event
+from tests.support.builders import PHONE, a_statement, an_iys_event
 
 pytestmark = pytest.mark.database
 
 
-async def test_a_pending_onay_is_not_told_over_a_newer_no_that_pull_has_shown(house: House):
+async def test_a_pending_onay_is_not_told_over_a_newer_no_that_pull_has_shown(harness: SinkHarness):
     """Pull has told the ledger of the citizen's no; its decision is still on its way."""
-    at = house.clock()
-    await house.ingest(fresh(at, notice_version="1"))
-    house.twin.order("clock", advance=3)
-    house.twin.citizen(
+    await harness.ingest(given_at(harness.clock(), notice_version="1"))
+    harness.iys.advance(3)
+    harness.iys.citizen(
         "RET", PHONE, source="IYS_AHS_HAT_KAPATMA", consentDate="2026-01-05 10:00:00"
     )
-    await pull(house, Stream.IYS)
-    entry = await house.entry()
-    assert (entry.registered, entry.desired_status) == ("RET", "ONAY")
-    await house.scheduler.bulk()
-    house.results_are_due()
-    await house.poller.settle()
-    entry = await house.entry()
-    assert (house.twin.register(), entry.may_send) == ({PHONE: "RET"}, False)
+    await harness.pull(Stream.IYS)
+    assert await harness.columns("registered", "desired_status") == ("RET", "ONAY")
+    await harness.bulk()
+    await harness.settle()
+    assert harness.iys.register() == {PHONE: "RET"}
+    assert (await harness.row()).may_send is False
 
 
 @pytest.mark.parametrize("kind", ["single", "batch"])
-async def test_a_lost_onay_is_not_told_again_over_a_no_that_pull_has_shown(house: House, kind: str):
+async def test_a_lost_onay_is_not_told_again_over_a_no_that_pull_has_shown(
+    harness: SinkHarness, kind: str
+):
     """An ONAY nobody attests: over the citizen's RET it waits for a person (reconsent)."""
-    house.twin.citizen("RET", PHONE, consentDate="2026-01-05 10:00:00")
-    house.passes(timedelta(minutes=1))
-    at = house.clock() - A_SECOND
-    await house.ingest(fresh(at))
+    harness.iys.citizen("RET", consentDate="2026-01-05 10:00:00")
+    harness.advance(timedelta(minutes=1))
+    await harness.ingest(given_at(harness.clock() - A_SECOND))
     if kind == "single":
-        await house.ledger.fetch(
-            "UPDATE consents SET expires_at = %(soon)s RETURNING key",
-            {"soon": house.clock() + timedelta(minutes=50)},
-        )
-        house.twin.weather("addV2", drop="before")
-        assert await house.scheduler.last_hour()
+        await harness.set_columns(expires_at=harness.clock() + timedelta(minutes=50))
+        harness.iys.inject_fault("addV2", drop="before")
+        assert await harness.scheduler.last_hour()
     else:
-        house.twin.weather("batchV2", drop="before")
-        assert await house.scheduler.bulk()
-    assert (await house.entry()).state == "unknown"
-    await decided(house, await pull(house, Stream.IYS))
-    entry = await house.entry()
-    assert (entry.registered, entry.registered_source, entry.desired_status) == (
+        await harness.lose_batch()
+    assert (await harness.row()).state == "unknown"
+    await harness.pull_and_ingest(Stream.IYS)
+    assert await harness.columns("registered", "registered_source", "desired_status") == (
         "RET",
         "IYS_WEB",
         "ONAY",
     )
     for _ in range(3):
-        await house.recovery(A_SECOND * 10).recover()
-        house.results_are_due()
-        await house.poller.settle()
-    assert house.twin.register() == {PHONE: "RET"}
-    entry = await house.entry()
-    assert (entry.state, entry.reason, entry.may_send) == ("parked", "reconsent", False)
+        await harness.recover(A_SECOND * 10)
+        await harness.settle()
+    assert harness.iys.register() == {PHONE: "RET"}
+    assert await harness.columns("state", "reason", "may_send") == ("parked", "reconsent", False)
 
 
-async def test_an_onay_that_iys_was_too_busy_for_is_not_told_over_a_no(house: House):
+async def test_an_onay_that_iys_was_too_busy_for_is_not_told_over_a_no(harness: SinkHarness):
     """While the call waited for its turn the citizen's RET was heard; and then İYS was busy."""
-    house.twin.citizen("RET", PHONE, consentDate="2026-01-05 10:00:00")
-    house.passes(timedelta(minutes=1))
-    at = house.clock() - A_SECOND
-    await house.ingest(fresh(at))
-    said_no = an_iys_event(
+    harness.iys.citizen("RET", consentDate="2026-01-05 10:00:00")
+    harness.advance(timedelta(minutes=1))
+    at = harness.clock() - A_SECOND
+    await harness.ingest(given_at(at))
+    opt_out = an_iys_event(
         event_id="no",
-        recipient=PHONE,
         consent_date=datetime(2026, 1, 5, 7, tzinfo=UTC),
         iys=a_statement(creation_date=at - timedelta(minutes=1)),
     )
-
-    async def pushed() -> None:
-        await house.ingest(said_no)
-
-    house.turns.meanwhile = pushed
-    house.twin.weather("batchV2", status=400, code="H123")
-    assert await house.scheduler.bulk()
-    assert (await house.entry()).registered == "RET"
-    house.passes(timedelta(minutes=1))
-    assert not await house.scheduler.bulk()
-    house.results_are_due()
-    await house.poller.settle()
-    assert house.twin.register() == {PHONE: "RET"}
-    assert (await house.entry()).may_send is False
-
-
-async def loses_the_right(house: House, by: str) -> None:
-    """Have the right to the key's type be lost, as a person or İYS says."""
-    if by == "person":
-        left = (Channel.ARAMA, Channel.EPOSTA)
-        await standing.set_rights(house.ledger, BRAND, left, by="ada", now=house.clock())
-        return
-    async with house.ledger.transaction() as connection:
-        await standing.stop(
-            connection,
-            ACTIVE,
-            account="ada",
-            channel="MESAJ",
-            status=EVERY,
-            code="H353",
-            reason="no right",
-            now=house.clock(),
-        )
-
-
-async def has_the_right_again(house: House, by: str) -> None:
-    """Have it be given back: a person says so, or İYS takes a record of the type."""
-    if by == "person":
-        await standing.set_rights(house.ledger, BRAND, tuple(Channel), by="ada", now=house.clock())
-        return
-    async with house.ledger.transaction() as connection:
-        await standing.lift(connection, BRAND, "MESAJ", "ONAY", account="ada")
+    harness.pacer.meanwhile = partial(harness.ingest, opt_out)
+    harness.iys.inject_fault("batchV2", status=400, code="H123")
+    assert await harness.bulk()
+    assert (await harness.row()).registered == "RET"
+    harness.advance(timedelta(minutes=1))
+    assert not await harness.bulk()
+    await harness.settle()
+    assert harness.iys.register() == {PHONE: "RET"}
+    assert (await harness.row()).may_send is False
 
 
 @pytest.mark.parametrize("by", ["person", "iys"])
 async def test_a_no_given_while_the_right_to_read_was_lost_is_heard_when_it_is_given_back(
-    house: House, by: str
+    harness: SinkHarness, by: str
 ):
     """İYS leaves out of a partner's page what he may not read, and the cursor moves on."""
-    await house.told_onay(PHONE)
-    await pull(house)
-    what = {"brandCode": BRAND, "iysCode": IYS_CODE, "name": "Örnek"}
-    what["activatedAt"] = "2020-01-01 00:00:00"
-    house.twin.order("brands", **what, rights={"ARAMA": "write", "EPOSTA": "write"})
-    await loses_the_right(house, by)
-    house.twin.citizen("RET", PHONE)
-    house.twin.citizen("ONAY", a_phone(2), type="ARAMA", source="IYS_WEB_YENI")
-    house.passes(timedelta(minutes=1))
-    house.twin.citizen("ONAY", a_phone(3), type="ARAMA", source="IYS_WEB_YENI")
-    await decided(house, await pull(house))
-    house.twin.order(
-        "brands", **what, rights={"ARAMA": "write", "EPOSTA": "write", "MESAJ": "write"}
-    )
-    await has_the_right_again(house, by)
-    for _ in range(3):
-        house.passes(timedelta(minutes=15))
-        await decided(house, await pull(house))
-    entry = await house.entry()
-    assert house.twin.register()[PHONE] == "RET"
-    assert (entry.registered, entry.may_send) == ("RET", False)
+    await harness.register_onay()
+    await harness.pull()
+    rights = {"ARAMA": "write", "EPOSTA": "write"}
+    harness.iys.brand(rights=rights)
+    if by == "person":
+        await harness.set_rights((Channel.ARAMA, Channel.EPOSTA))
+    else:
+        await harness.suspend("H353", channel="MESAJ")
+    harness.iys.citizen("RET")
+    harness.iys.citizen("ONAY", a_phone(2), type="ARAMA", source="IYS_WEB_YENI")
+    harness.advance(timedelta(minutes=1))
+    harness.iys.citizen("ONAY", a_phone(3), type="ARAMA", source="IYS_WEB_YENI")
+    await harness.pull_and_ingest()
+    harness.iys.brand(rights={**rights, "MESAJ": "write"})
+    if by == "person":
+        await harness.set_rights(tuple(Channel))
+    else:
+        await harness.resume("MESAJ", "ONAY")
+    await harness.run(harness.pull_and_ingest, times=3, every=timedelta(minutes=15))
+    assert harness.iys.register()[PHONE] == "RET"
+    assert await harness.columns("registered", "may_send") == ("RET", False)
 
 
 async def test_a_no_behind_a_gap_that_pull_cannot_close_is_not_passed_over_in_silence(
-    house: House,
+    harness: SinkHarness,
 ):
     """The brand was stopped (or its subscription closed) for eight days; İYS shows seven."""
-    await house.told_onay(PHONE)
-    house.passes(timedelta(hours=1))
-    await pull(house)
-    house.twin.citizen("RET", PHONE)
-    house.passes(timedelta(days=8))
-    await decided(house, await pull(house))
-    for _ in range(5):
-        house.passes(timedelta(minutes=15))
-        await decided(house, await pull(house))
-        await house.querier.ask()
-    watch = DeadlineMonitor(ledger=house.ledger, clock=house.clock, interval=timedelta(minutes=1))
-    entry = await house.entry()
-    assert entry.may_send is False or await watch.look()
+    await harness.register_onay()
+    harness.advance(timedelta(hours=1))
+    await harness.pull()
+    harness.iys.citizen("RET")
+    harness.advance(timedelta(days=8))
+    await harness.pull_and_ingest()
+    await harness.run(harness.pull_and_ingest, harness.query, times=5, every=timedelta(minutes=15))
+    assert (await harness.row()).may_send is False or await harness.monitor.look()
 
 
-async def test_a_stream_that_cannot_be_pulled_rings(house: House):
+async def test_a_stream_that_cannot_be_pulled_rings(harness: SinkHarness):
     """İYS does not take our cursor any more, or leaves no right to read: for a week."""
-    await house.told_onay(PHONE)
-    await pull(house)
-    house.twin.weather("changes", status=422, code="H506", times=None)
-    watch = DeadlineMonitor(ledger=house.ledger, clock=house.clock, interval=timedelta(minutes=1))
-    for _ in range(7):
-        house.passes(timedelta(days=1))
-        await pull(house)
-    assert await watch.look()
+    await harness.register_onay()
+    await harness.pull()
+    harness.iys.inject_fault("changes", status=422, code="H506", times=None)
+    await harness.run(harness.pull, times=7, every=timedelta(days=1))
+    assert await harness.monitor.look()
 
 
-async def test_an_old_yes_that_another_writer_uploads_late_does_not_undo_our_no(house: House):
+async def test_an_old_yes_that_another_writer_uploads_late_does_not_undo_our_no(
+    harness: SinkHarness,
+):
     """The opt-out came to us and İYS had nothing to withdraw; then the portal writes a yes that
     was given before it.
     """
-    await house.ingest(ret(PHONE, minutes=30))
-    assert await house.scheduler.opt_out()
-    assert (await house.entry()).state == "not_needed"
-    house.passes(A_SECOND * 5)
-    older = to_turkish(recently(120))
-    item = {"brandCode": BRAND, "type": "MESAJ", "recipient": PHONE, "status": "ONAY"}
-    house.twin.order(
-        "writers", writer="portal", movements=[{**item, "consentDate": older, "source": "HS_WEB"}]
-    )
-    await decided(house, await pull(house, Stream.HS))
-    for _ in range(5):
-        house.passes(timedelta(minutes=15))
-        await house.scheduler.opt_out()
-        await house.querier.ask()
-        await decided(house, await pull(house))
-    assert (await house.entry()).desired_status == "RET"
-    assert house.twin.register() == {PHONE: "RET"}
+    await harness.ingest(ret(minutes=30))
+    assert await harness.opt_out()
+    assert (await harness.row()).state == "not_needed"
+    harness.advance(A_SECOND * 5)
+    older = to_turkish(minutes_ago(120))
+    harness.iys.other_writer("ONAY", consentDate=older, source="HS_WEB")
+    await harness.pull_and_ingest(Stream.HS)
+    steps = (harness.opt_out, harness.query, harness.pull_and_ingest)
+    await harness.run(*steps, times=5, every=timedelta(minutes=15))
+    assert (await harness.row()).desired_status == "RET"
+    assert harness.iys.register() == {PHONE: "RET"}
 
 
-async def test_a_merchants_first_record_without_a_source_holds_no_page_up(house: House):
+async def test_a_merchants_first_record_without_a_source_holds_no_page_up(harness: SinkHarness):
     """It needs neither date nor source; the "no" behind it on the page is heard."""
-    await house.told_onay(PHONE)
-    merchants = {"brandCode": BRAND, "type": "ARAMA", "recipientType": "TACIR", "status": "ONAY"}
-    house.twin.order("writers", writer="portal", movements=[{**merchants, "recipient": a_phone(7)}])
-    house.passes(timedelta(minutes=1))
-    no = {"brandCode": BRAND, "type": "MESAJ", "recipient": PHONE, "status": "RET"}
-    said = to_turkish(recently(1))
-    house.twin.order(
-        "writers",
-        writer="portal",
-        movements=[{**no, "consentDate": said, "source": "HS_WEB"}],
-    )
-    await decided(house, await pull(house))
-    assert (await house.entry()).registered == "RET"
+    await harness.register_onay()
+    harness.iys.other_writer("ONAY", a_phone(7), type="ARAMA", recipientType="TACIR")
+    harness.advance(timedelta(minutes=1))
+    given_on = to_turkish(minutes_ago(1))
+    harness.iys.other_writer("RET", consentDate=given_on, source="HS_WEB")
+    await harness.pull_and_ingest()
+    assert (await harness.row()).registered == "RET"
 
 
 async def test_a_cursor_that_stays_where_it_is_ends_the_pull(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    harness: SinkHarness, monkeypatch: pytest.MonkeyPatch
 ):
     """The last page is heard, and not asked for again without a rest."""
-    await house.told_onay(PHONE)
-    house.twin.citizen("RET", PHONE)
-    house.passes(timedelta(minutes=1))
-    pages = [await house.tools.client.changes(ACTIVE.path, Stream.IYS, None)]
+    await harness.register_onay()
+    harness.iys.citizen("RET")
+    harness.advance(timedelta(minutes=1))
+    pages = [await harness.tools.client.changes(ACTIVE.path, Stream.IYS, None)]
     (last,) = pages
     assert last is not None
 
@@ -250,5 +186,5 @@ async def test_a_cursor_that_stays_where_it_is_ends_the_pull(
         return last
 
     monkeypatch.setattr(IysClient, "changes", the_same)
-    await decided(house, await pull(house, Stream.IYS))
-    assert (await house.entry()).registered == "RET"
+    await harness.pull_and_ingest(Stream.IYS)
+    assert (await harness.row()).registered == "RET"

@@ -20,6 +20,7 @@ from izin.sinks.monitor.anchors import AnchorWriter
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.errors import LedgerFaultError, UnreadableAnchorError
 from izin.sinks.record.messages import TopicMessages
+from tests.integration.sinks.sink_harness import Izin
 
 pytestmark = pytest.mark.database
 
@@ -240,19 +241,11 @@ def test_an_anchor_is_read_as_it_was_written():
     assert Anchor.from_line(one.to_line()) == one
 
 
-async def test_people_verify_the_history(
-    ledger: Ledger, file: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
-):
+async def test_people_verify_the_history(ledger: Ledger, file: Path, izin: Izin):
     """Exit code 0 and nothing found, or 1 and the row."""
-    monkeypatch.setenv("DATABASE_URL", database_url)
-
-    def run() -> tuple[int, str]:
-        words = ["ledger", "verify", "--no-topic", "--anchors", str(file), "--output", "json"]
-        result = CliRunner().invoke(app, words)
-        return result.exit_code, result.output
-
-    code, output = await asyncio.to_thread(run)
-    assert (code, '"faults": []' in output) == (0, True)
+    words = ("ledger", "verify", "--no-topic", "--anchors", file, "--output", "json")
+    shown = await izin(*words)
+    assert (shown.exit_code, '"faults": []' in shown.output) == (0, True)
     await tampered(ledger, EDIT)
-    code, output = await asyncio.to_thread(run)
-    assert (code, '"place": 3' in output) == (1, True)
+    shown = await izin(*words)
+    assert (shown.exit_code, '"place": 3' in shown.output) == (1, True)

@@ -7,17 +7,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import pytest
-from typer.testing import CliRunner
 
-from izin.console.cli import app
 from izin.iys import CallClass, HourLimit, Pace, Reputation, ReputationPolicy, ThrottledError
 from izin.iys.rate_limit.pace import PaceState, Slot
 from izin.iys.tokens.token_store import TokenState
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.rate_limits import LedgerPacer, addresses, codes
-from tests.integration.sinks.sink_harness import House, a_phone, onay
-from tests.support.builders import PHONE
+from tests.integration.sinks.sink_harness import Izin, SinkHarness, a_phone, onay
 
 pytestmark = pytest.mark.database
 T = TypeVar("T")
@@ -78,20 +75,20 @@ async def test_what_fails_anywhere_is_known_everywhere(ledger: Ledger):
     assert after["free_at"] - before["free_at"] >= timedelta(seconds=2 * Pace(rate=500).interval)
 
 
-async def test_in_grave_standing_only_what_is_due_soon_goes_in_bulk(house: House):
+async def test_in_grave_standing_only_what_is_due_soon_goes_in_bulk(harness: SinkHarness):
     """A consent that has days waits; one that would be void tomorrow does not."""
-    house.tools.pacer.standing = Reputation.CRITICAL
-    await house.ingest(onay(PHONE))
-    assert not await house.scheduler.bulk()
-    await house.ledger.fetch(
+    harness.tools.pacer.standing = Reputation.CRITICAL
+    await harness.ingest(onay())
+    assert not await harness.bulk()
+    await harness.ledger.fetch(
         "UPDATE consents SET due_at = now() + interval '23 hours' RETURNING key"
     )
-    assert await house.scheduler.bulk()
-    assert house.turns.classes[-1] is CallClass.DUE
-    house.tools.pacer.standing = Reputation.GOOD
-    await house.ingest(onay(a_phone(2)))
-    assert await house.scheduler.bulk()
-    assert house.turns.classes[-1] is CallClass.BULK
+    assert await harness.bulk()
+    assert harness.pacer.classes[-1] is CallClass.DUE
+    harness.tools.pacer.standing = Reputation.GOOD
+    await harness.ingest(onay(a_phone(2)))
+    assert await harness.bulk()
+    assert harness.pacer.classes[-1] is CallClass.BULK
 
 
 async def test_token_calls_of_two_accounts_behind_an_address_are_one_budget(ledger: Ledger):
@@ -112,25 +109,17 @@ async def test_token_calls_of_two_accounts_behind_an_address_are_one_budget(ledg
     assert (other.calls, other.blocked_until, other.failures) == ((), None, 3)
 
 
-async def test_people_see_how_an_address_stands(
-    ledger: Ledger, database_url: str, monkeypatch: pytest.MonkeyPatch
-):
+async def test_people_see_how_an_address_stands(ledger: Ledger, izin: Izin):
     """The command names the address and its calls, and ends with 1 where it stands badly."""
     pacer = a_pacer(ledger)
     await pacer.begin()
-    monkeypatch.setenv("DATABASE_URL", database_url)
-
-    def shown() -> tuple[int, str]:
-        result = CliRunner().invoke(app, ["rate-limits", "--output", "json"])
-        return result.exit_code, result.output
-
-    code, output = await asyncio.to_thread(shown)
-    assert (code, '"standing": "good"' in output) == (0, True)
+    shown = await izin("rate-limits", "--output", "json")
+    assert (shown.exit_code, '"standing": "good"' in shown.output) == (0, True)
     for _ in range(10_000):
         pacer.answered("add", "H121", failed=True)
     await pacer.flush()
-    code, output = await asyncio.to_thread(shown)
-    assert (code, '"failed_24h": 10000' in output) == (1, True)
+    shown = await izin("rate-limits", "--output", "json")
+    assert (shown.exit_code, '"failed_24h": 10000' in shown.output) == (1, True)
 
 
 async def test_a_slot_that_is_over_is_given_back(ledger: Ledger):

@@ -1,15 +1,12 @@
 """History is kept as long as it must be, and goes without breaking its chains."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from izin.console.cli import app
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from izin.sinks.ledger.db.connection import Ledger
@@ -17,6 +14,7 @@ from izin.sinks.ledger.history import append, retention, verify
 from izin.sinks.record.errors import LedgerFaultError
 from izin.sinks.record.messages import TopicMessages
 from tests.integration.sinks.ledger.test_history import an_act, anchorer
+from tests.integration.sinks.sink_harness import Izin
 
 pytestmark = pytest.mark.database
 
@@ -146,18 +144,14 @@ async def test_retention_dropped_month_is_written_again(ledger: Ledger):
 
 
 @pytest.fixture
-def run(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(izin: Izin) -> Run:
     """Give the command: words in, exit code and output out."""
-    monkeypatch.setenv("DATABASE_URL", database_url)
 
-    def ran(*words: str) -> tuple[int, str]:
-        result = CliRunner().invoke(app, ["retention", *words], catch_exceptions=False)
+    async def run(*words: str) -> tuple[int, str]:
+        result = await izin("retention", *words)
         return result.exit_code, result.output
 
-    async def aside(*words: str) -> tuple[int, str]:
-        return await asyncio.to_thread(ran, *words)
-
-    return aside
+    return run
 
 
 @pytest.mark.usefixtures("file")

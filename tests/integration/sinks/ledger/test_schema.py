@@ -16,7 +16,6 @@ from izin.iys import Pace
 from izin.iys.rate_limit.pace import CallClass
 from izin.iys.tokens.token_store import AccessToken, TokenState
 from izin.sinks.ledger import offsets, reads
-from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.rate_limits import LedgerPacer
@@ -26,24 +25,22 @@ from izin.sinks.record.errors import (
     LedgerFaultError,
     RecreatedTopicError,
 )
-from izin.sinks.record.suspension import EVERY
-from tests.integration.sinks.sink_harness import ACTIVE, House, onay, ret
-from tests.support.builders import PHONE
+from tests.integration.sinks.sink_harness import ACTIVE, SinkHarness, onay, ret
 
 pytestmark = pytest.mark.database
 
 
-async def test_the_database_refuses_a_transition_that_the_law_does_not_know(house: House):
+async def test_the_database_refuses_a_transition_that_the_law_does_not_know(harness: SinkHarness):
     """An accepted obligation cannot be in flight again."""
-    await house.told_onay(PHONE)
+    await harness.register_onay()
     with pytest.raises(IllegalChangeError, match="accepted to in_flight"):
-        await house.ledger.fetch("UPDATE consents SET state = 'in_flight' RETURNING key")
-    assert (await house.entry()).state == "accepted"
+        await harness.ledger.fetch("UPDATE consents SET state = 'in_flight' RETURNING key")
+    assert (await harness.row()).state == "accepted"
 
 
-async def test_the_database_and_the_law_know_the_same_transitions(house: House):
+async def test_the_database_and_the_law_know_the_same_transitions(harness: SinkHarness):
     """Every pair of states is tried: the database allows what the lifecycle's table has."""
-    await house.ingest(onay(PHONE))
+    await harness.ingest(onay())
     lawful = WRITTEN_CHANGES
     allowed = set()
     for state in State:
@@ -51,7 +48,7 @@ async def test_the_database_and_the_law_know_the_same_transitions(house: House):
             if state is target:
                 continue
             try:
-                async with house.ledger.transaction() as connection:
+                async with harness.ledger.transaction() as connection:
                     await connection.execute("ALTER TABLE consents DISABLE TRIGGER consents_lawful")
                     await connection.execute("UPDATE consents SET state = %s", [str(state)])
                     await connection.execute("ALTER TABLE consents ENABLE TRIGGER consents_lawful")
@@ -66,11 +63,11 @@ async def test_the_database_and_the_law_know_the_same_transitions(house: House):
     "statement",
     ["UPDATE movements SET kind = 'act'", "DELETE FROM movements", "TRUNCATE movements"],
 )
-async def test_history_cannot_be_changed(house: House, statement: str):
+async def test_history_cannot_be_changed(harness: SinkHarness, statement: str):
     """Movements are append-only, whoever asks."""
-    await house.ingest(onay(PHONE))
+    await harness.ingest(onay())
     with pytest.raises(LedgerFaultError, match="movements_append_only"):
-        async with house.ledger.transaction() as connection:
+        async with harness.ledger.transaction() as connection:
             await connection.execute(statement)  # type: ignore[arg-type]
 
 
@@ -142,59 +139,48 @@ async def aiter_of(store: LedgerTokenStore):
         yield lease.state
 
 
-async def test_days_that_the_operator_closes_lengthen_the_terms_in_the_ledger(house: House):
+async def test_days_that_the_operator_closes_lengthen_the_terms_in_the_ledger(harness: SinkHarness):
     """Terms are counted by the settings' calendar, and anew when their brand is added anew."""
     today = datetime.now(TURKEY).date()
     closed = Calendar(extra_closed_days=frozenset(today + timedelta(days=n) for n in range(1, 10)))
-    house.ledger.calendar = closed
+    harness.ledger.calendar = closed
     event = onay("+905550000001")
-    await house.ingest(event)
-    entry = await house.entry("+905550000001")
+    await harness.ingest(event)
+    entry = await harness.row("+905550000001")
     assert entry.due_at == due_at(event.consent_date, ACTIVE.clock, calendar=closed)
     assert entry.expires_at == expires_at(event.consent_date, ACTIVE.clock, calendar=closed)
     assert entry.expires_at - event.consent_date > timedelta(days=10)
-    house.ledger.calendar = TURKEY_CALENDAR
-    await house.brand()
-    entry = await house.entry("+905550000001")
+    harness.ledger.calendar = TURKEY_CALENDAR
+    await harness.brand()
+    entry = await harness.row("+905550000001")
     assert entry.expires_at == expires_at(event.consent_date, ACTIVE.clock)
 
 
-async def test_the_backlog_is_told_by_deadlines_apart_what_is_kept_back(house: House):
+async def test_the_backlog_is_told_by_deadlines_apart_what_is_kept_back(harness: SinkHarness):
     """Groups and not records come out; a stop of one status keeps only that one from İYS."""
     said = [onay(f"+90555000000{n}", minutes=10 + n) for n in range(3)]
-    await house.ingest(*said, ret("+905550000009"))
-    found = await reads.backlog(house.ledger)
+    await harness.ingest(*said, ret("+905550000009"))
+    found = await reads.backlog(harness.ledger)
     assert {(one.status, one.count) for one in found.ready} >= {(Status.RET, 1)}
     assert sum(one.count for one in found.ready if one.status is Status.ONAY) == 3
     assert not found.held
     earliest = min(one.due_at for one in found.ready if one.status is Status.ONAY)
     assert earliest == due_at(said[-1].consent_date, ACTIVE.clock)
-    async with house.ledger.transaction() as connection:
-        now = house.tools.clock()
-        await standing.stop(
-            connection,
-            ACTIVE,
-            account="ada",
-            channel=EVERY,
-            status="ONAY",
-            code="H525",
-            reason="the quota is spent",
-            now=now,
-        )
-    found = await reads.backlog(house.ledger)
+    await harness.suspend("H525", status="ONAY")
+    found = await reads.backlog(harness.ledger)
     assert [(one.status, one.expires_at, one.count) for one in found.ready] == [
         (Status.RET, None, 1)
     ]
     assert sum(one.count for one in found.held) == 3
-    await house.brand(replace(ACTIVE, status="stopped"))
-    found = await reads.backlog(house.ledger)
+    await harness.brand(replace(ACTIVE, status="stopped"))
+    found = await reads.backlog(harness.ledger)
     assert not found.ready
     assert sum(one.count for one in found.held) == 4
 
 
-async def test_the_columns_of_the_code_are_those_of_the_table(house: House):
+async def test_the_columns_of_the_code_are_those_of_the_table(harness: SinkHarness):
     """Each with its type: statements, COPY and templates take them from one list."""
-    rows = await house.ledger.fetch(
+    rows = await harness.ledger.fetch(
         "SELECT attname AS name, format_type(atttypid, atttypmod) AS type FROM pg_attribute"
         " WHERE attrelid = 'consents'::regclass AND attnum > 0"
     )

@@ -13,147 +13,117 @@ from izin.iys.errors import CallError
 from izin.iys.rate_limit.pace import CallClass
 from izin.iys.wire_format.consents import Stream
 from izin.sinks.record.errors import ConcurrentChangeError
-from tests.integration.sinks.hearing import pull
-from tests.integration.sinks.sink_harness import (
-    A_SECOND,
-    ACTIVE,
-    IYS_CODE,
-    House,
-    a_phone,
-    onay,
-    ret,
-)
-from tests.support.builders import BRAND, PHONE
+from tests.integration.sinks.sink_harness import A_SECOND, ACTIVE, SinkHarness, a_phone, onay, ret
+from tests.support.builders import PHONE
 
 pytestmark = pytest.mark.database
 
 
-async def test_results_that_iys_refuses_for_good_are_given_up(house: House):
+async def test_results_that_iys_refuses_for_good_are_given_up(harness: SinkHarness):
     """Opt-outs were told by the thousand; their results may not be had (the brand is another
     account's now); everything else works. A no must not wait for it for ever.
     """
-    people = [a_phone(number) for number in range(60)]
-    await house.ingest(*(onay(person, minutes=60) for person in people))
-    assert await house.scheduler.bulk()
-    house.results_are_due()
-    assert await house.poller.settle()
-    await house.ingest(*(ret(person) for person in people))
-    house.twin.order("settings", resultDelay=10**7)  # İYS never processes it
-    assert await house.scheduler.opt_out()
-    assert house.twin.calls("batchV2") == 2
-    house.twin.order("settings", resultDelay=300)
-    house.twin.weather("resultV2", status=403, code="H353", times=None)
-    for _ in range(6):
-        house.passes(timedelta(days=1))
-        await house.poller.settle()
-        await house.querier.ask()
-        await house.scheduler.opt_out()
-    assert set(house.twin.register().values()) == {"RET"}
+    await harness.register(*(onay(a_phone(number), minutes=60) for number in range(60)))
+    await harness.ingest_for(ret, range(60))
+    harness.iys.post("settings", resultDelay=10**7)  # İYS never processes it
+    assert await harness.opt_out()
+    assert harness.iys.calls("batchV2") == 2
+    harness.iys.post("settings", resultDelay=300)
+    harness.iys.inject_fault("resultV2", status=403, code="H353", times=None)
+    await harness.run(
+        harness.poller.settle, harness.query, harness.opt_out, times=6, every=timedelta(days=1)
+    )
+    assert set(harness.iys.register().values()) == {"RET"}
 
 
-async def test_opt_outs_of_a_batch_that_never_settles_are_told_again_in_time(house: House):
+async def test_opt_outs_of_a_batch_that_never_settles_are_told_again_in_time(harness: SinkHarness):
     """İYS took the list on a Monday and says "enqueue" for ever; three business days are three
     days then.
     """
-    monday = house.clock() + timedelta(days=(7 - house.clock().weekday()) % 7 + 7)
-    house.passes(monday.replace(hour=9, minute=0) - house.clock())
+    monday = harness.clock() + timedelta(days=(7 - harness.clock().weekday()) % 7 + 7)
+    harness.advance(monday.replace(hour=9, minute=0) - harness.clock())
     people = [a_phone(number) for number in range(60)]
     for person in people:
-        house.twin.citizen("ONAY", person, source="IYS_WEB_YENI", consentDate="2026-01-05 10:00:00")
-    await house.ingest(*await pull(house, Stream.IYS))
-    at = house.clock()
-    await house.ingest(
+        harness.iys.citizen(
+            "ONAY", person, source="IYS_WEB_YENI", consentDate="2026-01-05 10:00:00"
+        )
+    await harness.ingest(*await harness.pull(Stream.IYS))
+    at = harness.clock()
+    await harness.ingest(
         *(ret(person, consent_date=at, received_at=at, event_id=person) for person in people)
     )
-    house.twin.order("settings", resultDelay=10**7)
-    assert await house.scheduler.opt_out()
-    assert house.twin.calls("batchV2") == 1
-    house.twin.order("settings", resultDelay=300)
-    due = (await house.entry(people[0])).due_at
+    harness.iys.post("settings", resultDelay=10**7)
+    assert await harness.opt_out()
+    assert harness.iys.calls("batchV2") == 1
+    harness.iys.post("settings", resultDelay=300)
+    due = (await harness.row(people[0])).due_at
     assert due is not None
-    while house.clock() < due - timedelta(hours=1):
-        house.passes(timedelta(minutes=55))
+    while harness.clock() < due - timedelta(hours=1):
+        harness.advance(timedelta(minutes=55))
         # İYS's clock runs ahead of the one by which its token calls are counted.
-        await house.ledger.fetch("UPDATE rate_limits SET token_calls = '{}' RETURNING 1")
-        while await house.poller.settle():
+        await harness.ledger.fetch("UPDATE rate_limits SET token_calls = '{}' RETURNING 1")
+        while await harness.poller.settle():
             pass
-        await house.querier.ask()
-        await house.scheduler.opt_out()
-    assert set(house.twin.register().values()) == {"RET"}
+        await harness.query()
+        await harness.opt_out()
+    assert set(harness.iys.register().values()) == {"RET"}
 
 
-async def test_results_are_given_up_after_three_days_of_asking_not_of_being_away(house: House):
+async def test_results_are_given_up_after_three_days_of_asking_not_of_being_away(
+    harness: SinkHarness,
+):
     """İYS was away for four days; the list was handed in again; its first result is "enqueue"."""
-    await house.brand_in_loading()
-    house.twin.order("brands", brandCode=BRAND, iysCode=IYS_CODE, name="Örnek", activatedAt=None)
-    await house.ingest(onay(PHONE))
-    house.twin.weather("batchV2", drop="before")
-    assert await house.scheduler.bulk()
-    house.twin.order("settings", resultDelay=3000)
-    assert await house.recovery(timedelta(days=4)).recover()
-    house.results_are_due()
-    assert await house.poller.settle()
-    assert (await house.entry()).state != "accepted"
+    await harness.brand_in_loading()
+    harness.iys.brand(activatedAt=None)
+    await harness.ingest(onay())
+    await harness.lose_batch()
+    harness.iys.post("settings", resultDelay=3000)
+    assert await harness.recover(timedelta(days=4))
+    assert await harness.settle()
+    assert (await harness.row()).state != "accepted"
     # A no comes now; nothing is to be withdrawn, İYS says; and then the yes lands.
-    await house.ingest(
-        ret(PHONE, consent_date=house.clock(), received_at=house.clock(), event_id="no")
-    )
-    for _ in range(8):
-        house.passes(timedelta(minutes=10))
-        await house.scheduler.opt_out()
-        await house.poller.settle()
-    assert house.twin.register().get(PHONE) != "ONAY"
+    at = harness.clock()
+    await harness.ingest(ret(consent_date=at, received_at=at, event_id="no"))
+    await harness.run(harness.opt_out, harness.poller.settle, times=8, every=timedelta(minutes=10))
+    assert harness.iys.register().get(PHONE) != "ONAY"
 
 
-async def test_a_lost_opt_out_is_taken_up_while_bulk_rests(house: House):
+async def test_a_lost_opt_out_is_taken_up_while_bulk_rests(harness: SinkHarness):
     """İYS does not take batches for hours; single adds it takes."""
-    await house.told_onay(PHONE)
-    await house.ingest(ret(PHONE))
-    house.twin.weather("addV2", drop="before")
-    assert await house.scheduler.opt_out()
-    assert (await house.entry()).state == "unknown"
-    people = [a_phone(number) for number in range(2, 40)]
-    await house.ingest(*(onay(person) for person in people))
-    house.twin.weather("batchV2", drop="before", times=None)
-    one_by_one = replace(house.scheduler, batch_size=1)
+    await harness.lose_opt_out()
+    await harness.ingest_for(onay, range(2, 40))
+    harness.iys.inject_fault("batchV2", drop="before", times=None)
+    one_by_one = replace(harness.scheduler, batch_size=1)
     while await one_by_one.bulk():
         pass
-    for _ in range(8):  # an hour and more, in which each try fails
-        house.passes(timedelta(minutes=10))
-        await one_by_one.bulk()
-    assert house.tools.client.circuit_state("add_batch") is CircuitState.OPEN
-    assert house.tools.client.circuit_state("add") is CircuitState.CLOSED
-    await house.recovery(A_SECOND * 30).recover()
-    assert house.tools.client.circuit_state("add_batch") is CircuitState.OPEN
-    assert house.twin.register()[PHONE] == "RET"
+    # An hour and more, in which each try fails.
+    await harness.run(one_by_one.bulk, times=8, every=timedelta(minutes=10))
+    assert harness.tools.client.circuit_state("add_batch") is CircuitState.OPEN
+    assert harness.tools.client.circuit_state("add") is CircuitState.CLOSED
+    await harness.recover(A_SECOND * 30)
+    assert harness.tools.client.circuit_state("add_batch") is CircuitState.OPEN
+    assert harness.iys.register()[PHONE] == "RET"
 
 
-async def test_bulk_that_was_lost_spends_nothing_that_is_kept_for_opt_outs(house: House):
+async def test_bulk_that_was_lost_spends_nothing_that_is_kept_for_opt_outs(harness: SinkHarness):
     """A lost batch of a stopped brand is only read: by questions of the class of bulk."""
-    people = [a_phone(number) for number in range(5)]
-    await house.ingest(*(onay(person) for person in people))
-    house.twin.weather("batchV2", drop="before")
-    assert await house.scheduler.bulk()
-    await house.brand(replace(ACTIVE, status="stopped"))
-    before = len(house.turns.classes)
-    recovery = house.recovery()
-    await recovery.recover()
-    assert house.twin.calls("status") == 5
-    assert CallClass.RET not in house.turns.classes[before:]
+    await harness.ingest_for(onay, range(5))
+    await harness.lose_batch()
+    await harness.brand(replace(ACTIVE, status="stopped"))
+    before = len(harness.pacer.classes)
+    await harness.recover()
+    assert harness.iys.calls("status") == 5
+    assert CallClass.RET not in harness.pacer.classes[before:]
 
 
 async def test_who_wakes_after_a_refusal_tells_nothing_that_another_has_told_meanwhile(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    harness: SinkHarness, monkeypatch: pytest.MonkeyPatch
 ):
     """İYS refuses a batch for one record; the process is paused before it can write that down;
     another takes the batch up, tells it, and the person says no; then the first one wakes.
     """
-    people = [a_phone(number) for number in range(1, 4)]
-    await house.ingest(*(onay(person) for person in people))
-    tools = replace(house.tools, lease_owner=replace(house.tools.lease_owner, owner="7"))
-    other = replace(
-        house.recovery(timedelta(0)), tools=tools, sender=replace(house.sender, tools=tools)
-    )
+    people = await harness.ingest_for(onay, range(1, 4))
+    other = harness.other_worker()
     call = IysClient.add_batch
     first = True
 
@@ -162,28 +132,27 @@ async def test_who_wakes_after_a_refusal_tells_nothing_that_another_has_told_mea
         if not first:
             return await call(*args, **named)
         first = False
-        house.twin.weather("batchV2", status=422, code="H120")
+        harness.iys.inject_fault("batchV2", status=422, code="H120")
         try:
             return await call(*args, **named)
         except CallError:
-            house.passes(timedelta(seconds=61))
+            harness.advance(timedelta(seconds=61))
             assert await other.recover()
-            house.results_are_due()
-            assert await house.poller.settle()
-            await house.ingest(
-                ret(people[0], consent_date=house.clock(), received_at=house.clock())
+            assert await harness.settle()
+            await harness.ingest(
+                ret(people[0], consent_date=harness.clock(), received_at=harness.clock())
             )
-            house.passes(A_SECOND * 2)
-            assert await house.scheduler.opt_out()
-            assert house.twin.register()[people[0]] == "RET"
+            harness.advance(A_SECOND * 2)
+            assert await harness.opt_out()
+            assert harness.iys.register()[people[0]] == "RET"
             raise
 
     monkeypatch.setattr(IysClient, "add_batch", paused)
-    scheduler = house.scheduler
+    scheduler = harness.scheduler
     with suppress(ConcurrentChangeError):
         assert await scheduler.bulk()
-    assert house.twin.calls("batchV2") == 2
-    rows = await house.ledger.fetch(
+    assert harness.iys.calls("batchV2") == 2
+    rows = await harness.ledger.fetch(
         "SELECT 1 FROM submission_items WHERE state = 'open' AND status = 'ONAY'"
     )
     assert not rows

@@ -32,8 +32,8 @@ from izin.sinks.record.messages import TopicMessages
 from izin.sinks.record.request_body import item_of
 from izin.sinks.record.row import ConsentRow
 from izin.sinks.record.submission import BATCH, Item, Submission
-from tests.integration.sinks.sink_harness import ACTIVE
 from tests.integration.sinks.ingest.test_bulk_rows import CODEC, WRITTEN, two_ledgers
+from tests.integration.sinks.sink_harness import ACTIVE
 from tests.support.builders import NOON, a_claim, a_decision_record
 
 if TYPE_CHECKING:
