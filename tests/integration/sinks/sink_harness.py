@@ -329,7 +329,7 @@ class SinkHarness:
         code: str,
         channel: str = "*",
         status: str = "*",
-        **more: Any,  # noqa: ANN401
+        **more: Any,  # noqa: ANN401 - the fields of a suspension
     ) -> None:
         """Suspend records of our brand, as for a reply of İYS with ``code``."""
         scope = {"account": "ada", "channel": channel, "status": status, "now": self.clock()}

@@ -1,4 +1,4 @@
-"""Kafka, push and pull: what İYS originates reaches the topics, and what it did is told."""
+"""The worker on a real Kafka: decisions, the outbox, push and pull."""
 
 import asyncio
 import time
@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.database, pytest.mark.broker]
 PUSH = ("iys", "fake-password")
 
 
-def written(
+def consume(
     settings: KafkaSettings, topic: str, record: str, count: int
 ) -> list[dict[str, object]]:
     """Return the first ``count`` records of a topic; fail if they do not come."""
@@ -53,20 +53,20 @@ def written(
     return found
 
 
-def put(settings: KafkaSettings, *reads_: Read) -> None:
+def publish(settings: KafkaSettings, *decisions: Read) -> None:
     """Write decisions to the topic, as the order stage does."""
     producer = Producer({"bootstrap.servers": settings.bootstrap_servers})
-    for read in reads_:
+    for read in decisions:
         producer.produce(settings.topics.decisions.name, key=read.key.encode(), value=read.value)
     producer.flush(10)
 
 
-async def test_decisions_are_ingested_from_the_ledgers_own_offsets(
+async def test_ingester_starts_from_the_offsets_of_the_ledger(
     harness: SinkHarness, kafka_settings: KafkaSettings
 ):
-    """What is read once is not read again, by whichever reader; a rewind changes nothing."""
-    reads_ = harness.decided(onay(), onay(a_phone(2)), ret())
-    put(kafka_settings, *reads_)
+    """What is read once is not read again, by any reader."""
+    decisions = harness.decided(onay(), onay(a_phone(2)), ret())
+    publish(kafka_settings, *decisions)
     ingester = replace(harness.ingester, settings=kafka_settings)
     reader = await ingester.open()
     seen = 0
@@ -80,10 +80,10 @@ async def test_decisions_are_ingested_from_the_ledgers_own_offsets(
     await again.close()
 
 
-async def test_the_outbox_is_delivered_in_order_and_leaves_the_ledger(
+async def test_outbox_is_delivered_in_order_and_emptied(
     harness: SinkHarness, kafka_settings: KafkaSettings
 ):
-    """Outcomes of a key arrive in the order in which they were reached."""
+    """Outcomes of a key arrive in their order."""
     messages = TopicMessages(harness.codec, kafka_settings.topics)
     harness.tools = replace(harness.tools, topic_messages=messages)
     await harness.ingest_opt_out()
@@ -99,21 +99,21 @@ async def test_the_outbox_is_delivered_in_order_and_leaves_the_ledger(
     client = await relay.open()
     assert await relay.deliver(client)
     assert not await relay.deliver(client)
-    outcomes = written(kafka_settings, kafka_settings.topics.outcomes.name, "Outcome", 2)
+    outcomes = consume(kafka_settings, kafka_settings.topics.outcomes.name, "Outcome", 2)
     assert [(one["status"], one["outcome"]) for one in outcomes] == [
         ("ONAY", "accepted"),
         ("RET", "accepted"),
     ]
-    permissions = written(kafka_settings, kafka_settings.topics.permissions.name, "Permission", 3)
+    permissions = consume(kafka_settings, kafka_settings.topics.permissions.name, "Permission", 3)
     assert [one["may_send"] for one in permissions] == [False, True, False]
     history = await reads.history(harness.ledger, PHONE)
     assert "delivery" in {fact.kind for fact in history.facts}
 
 
-async def test_pull_publishes_what_citizens_did_and_only_verifies_what_we_told(
+async def test_pull_publishes_movements_of_citizens_only(
     harness: SinkHarness, kafka_settings: KafkaSettings
 ):
-    """A citizen's RET is published; the ONAY that we wrote ourselves is not."""
+    """A citizen's RET is published; the ONAY that we submitted is only verified."""
     await harness.register_onay()
     harness.iys.citizen("RET")
     async with Publisher(kafka_settings) as publisher:
@@ -128,18 +128,18 @@ async def test_pull_publishes_what_citizens_did_and_only_verifies_what_we_told(
         harness.iys.advance(2)
         assert await puller.pull_stream(brand, Stream.IYS, force=True)
         assert await puller.pull_stream(brand, Stream.HS, force=True)
-    told = written(kafka_settings, kafka_settings.topics.express.name, "ConsentEvent", 1)
-    assert [(one["status"], one["origin"]) for one in told] == [("RET", "iys")]
+    published = consume(kafka_settings, kafka_settings.topics.express.name, "ConsentEvent", 1)
+    assert [(one["status"], one["origin"]) for one in published] == [("RET", "iys")]
     assert await harness.columns("registered", "may_send") == ("RET", False)
     rows = await harness.ledger.fetch("SELECT stream, after FROM stream_cursors ORDER BY stream")
     assert all(row["after"] for row in rows)
 
 
-async def test_a_pull_that_is_refused_waits_for_its_turn(
+async def test_refused_pull_waits_for_its_interval(
     harness: SinkHarness, kafka_settings: KafkaSettings
 ):
-    """A closed subscription is mended by a person: to ask every minute and a half of every brand
-    would count against our address. What passes by itself is tried again at once.
+    """A closed subscription needs a person, and each call counts against the address. Other
+    failures are retried at once.
     """
     turn = timedelta(minutes=15)
     await harness.brand()
@@ -193,7 +193,7 @@ async def a_worker(
         await worker
 
 
-async def test_the_worker_carries_a_decision_to_iys_and_a_push_to_the_topic(  # noqa: PLR0917 - fixtures
+async def test_worker_submits_decisions_and_publishes_pushes(  # noqa: PLR0917 - fixtures
     harness: SinkHarness,
     ledger: Ledger,
     ledger_settings: LedgerSettings,
@@ -203,11 +203,11 @@ async def test_the_worker_carries_a_decision_to_iys_and_a_push_to_the_topic(  # 
 ):
     """Everything together: an ONAY and a RET by Kafka, a citizen's RET by push, a prompt end."""
     iys.post("settings", resultDelay=0.2)
-    # The harness has announced its brand to a topic without this test's prefix.
+    # The harness has published its brand to a topic without this test's prefix.
     await ledger.fetch("DELETE FROM outbox RETURNING id")
     quick = iys_settings.model_copy(update={"result_delay": timedelta(seconds=0.3)})
     async with a_worker(kafka_settings, ledger_settings, quick) as address:
-        put(kafka_settings, *harness.decided(onay(), onay(a_phone(2))))
+        publish(kafka_settings, *harness.decided(onay(), onay(a_phone(2))))
         await until(lambda: iys.register() == {PHONE: "ONAY", a_phone(2): "ONAY"})
 
         async def settled() -> bool:
@@ -215,13 +215,13 @@ async def test_the_worker_carries_a_decision_to_iys_and_a_push_to_the_topic(  # 
 
         await until(settled)
         began = time.monotonic()
-        put(kafka_settings, *harness.decided(ret()))
+        publish(kafka_settings, *harness.decided(ret()))
         await until(lambda: iys.register()[PHONE] == "RET")
         assert time.monotonic() - began < 3
         iys.citizen("RET", a_phone(2))
         express = kafka_settings.topics.express.name
-        told = await asyncio.to_thread(written, kafka_settings, express, "ConsentEvent", 1)
-        assert [(one["recipient"], one["status"]) for one in told] == [(a_phone(2), "RET")]
+        published = await asyncio.to_thread(consume, kafka_settings, express, "ConsentEvent", 1)
+        assert [(one["recipient"], one["status"]) for one in published] == [(a_phone(2), "RET")]
 
         async def drained() -> bool:
             return (await reads.lag(ledger, now=datetime.now(UTC))).is_settled
@@ -231,16 +231,16 @@ async def test_the_worker_carries_a_decision_to_iys_and_a_push_to_the_topic(  # 
             metrics = (await client.get("/metrics")).text
             assert "izin_pushed_movements_total 1.0" in metrics
             assert "izin_forecast_lost_keys 0.0" in metrics
-            open_call = await client.post("/iys/push", json={"list": []})
-            assert open_call.status_code == 401
+            unauthenticated = await client.post("/iys/push", json={"list": []})
+            assert unauthenticated.status_code == 401
             wrong = await client.post("/iys/push", content=b"[", auth=PUSH)
             assert wrong.status_code == 400
-            strange = await client.post(
+            unknown_brand = await client.post(
                 "/iys/push",
                 json={"list": [a_movement(brandCode=BRAND + 1)]},
                 auth=PUSH,
             )
-            assert (strange.status_code, strange.json()["error"]) == (
+            assert (unknown_brand.status_code, unknown_brand.json()["error"]) == (
                 400,
                 "list[0].brandCode: no brand of ours",
             )
@@ -265,21 +265,21 @@ def a_movement(**overrides: object) -> dict[str, object]:
     }
 
 
-async def test_after_many_that_are_ruled_one_by_one_helpings_stay_small(
+async def test_ingester_reads_small_batches_of_known_keys(
     harness: SinkHarness, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ):
-    """What is ruled one by one holds its keys, and an opt-out must not wait for seconds."""
+    """Known keys are locked one by one, and an opt-out must not wait for seconds."""
     monkeypatch.setattr(ingester, "BATCH", 6)
     monkeypatch.setattr(ingester, "FEW", 2)
-    people = [a_phone(number) for number in range(40)]
-    await harness.ingest(*(onay(one) for one in people))
-    put(kafka_settings, *harness.decided(*(ret(one) for one in people)))
+    recipients = [a_phone(number) for number in range(40)]
+    await harness.ingest(*(onay(one) for one in recipients))
+    publish(kafka_settings, *harness.decided(*(ret(one) for one in recipients)))
     reader = await replace(harness.ingester, settings=kafka_settings).open()
-    helpings: list[int] = []
+    batches: list[int] = []
     give_up_at = time.monotonic() + 20
-    while sum(helpings) < len(people):
+    while sum(batches) < len(recipients):
         assert time.monotonic() < give_up_at
-        helpings += [count] if (count := await reader.step(timedelta(seconds=0.2))) else []
+        batches += [count] if (count := await reader.step(timedelta(seconds=0.2))) else []
     await reader.close()
-    assert helpings[0] > ingester.FEW
-    assert max(helpings[1:]) <= ingester.FEW
+    assert batches[0] > ingester.FEW
+    assert max(batches[1:]) <= ingester.FEW

@@ -1,4 +1,4 @@
-"""What citizens say at İYS is heard, and nothing of ours is told over it unasked."""
+"""What citizens do at İYS is registered, and nothing of ours is submitted over it."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -23,8 +23,8 @@ from tests.support.builders import PHONE, a_statement, an_iys_event
 pytestmark = pytest.mark.database
 
 
-async def test_a_pending_onay_is_not_told_over_a_newer_no_that_pull_has_shown(harness: SinkHarness):
-    """Pull has told the ledger of the citizen's no; its decision is still on its way."""
+async def test_due_opt_in_after_pulled_newer_opt_out_is_not_submitted(harness: SinkHarness):
+    """The pull has registered the citizen's opt-out, whose decision is not ingested yet."""
     await harness.ingest(given_at(harness.clock(), notice_version="1"))
     harness.iys.advance(3)
     harness.iys.citizen(
@@ -39,10 +39,10 @@ async def test_a_pending_onay_is_not_told_over_a_newer_no_that_pull_has_shown(ha
 
 
 @pytest.mark.parametrize("kind", ["single", "batch"])
-async def test_a_lost_onay_is_not_told_again_over_a_no_that_pull_has_shown(
+async def test_lost_opt_in_after_pulled_opt_out_is_parked_for_reconsent(
     harness: SinkHarness, kind: str
 ):
-    """An ONAY nobody attests: over the citizen's RET it waits for a person (reconsent)."""
+    """An opt-in that is not attested is not sent again over a citizen's opt-out."""
     harness.iys.citizen("RET", consentDate="2026-01-05 10:00:00")
     harness.advance(timedelta(minutes=1))
     await harness.ingest(given_at(harness.clock() - A_SECOND))
@@ -66,8 +66,8 @@ async def test_a_lost_onay_is_not_told_again_over_a_no_that_pull_has_shown(
     assert await harness.columns("state", "reason", "may_send") == ("parked", "reconsent", False)
 
 
-async def test_an_onay_that_iys_was_too_busy_for_is_not_told_over_a_no(harness: SinkHarness):
-    """While the call waited for its turn the citizen's RET was heard; and then İYS was busy."""
+async def test_throttled_opt_in_after_pushed_opt_out_is_not_sent_again(harness: SinkHarness):
+    """The opt-out was pushed while the call waited for its slot, and İYS answered busy."""
     harness.iys.citizen("RET", consentDate="2026-01-05 10:00:00")
     harness.advance(timedelta(minutes=1))
     at = harness.clock() - A_SECOND
@@ -89,10 +89,10 @@ async def test_an_onay_that_iys_was_too_busy_for_is_not_told_over_a_no(harness: 
 
 
 @pytest.mark.parametrize("by", ["person", "iys"])
-async def test_a_no_given_while_the_right_to_read_was_lost_is_heard_when_it_is_given_back(
+async def test_opt_out_hidden_by_lost_right_is_pulled_after_right_returns(
     harness: SinkHarness, by: str
 ):
-    """İYS leaves out of a partner's page what he may not read, and the cursor moves on."""
+    """İYS leaves out of a page what a partner may not read, and the cursor moves on."""
     await harness.register_onay()
     await harness.pull()
     rights = {"ARAMA": "write", "EPOSTA": "write"}
@@ -116,10 +116,10 @@ async def test_a_no_given_while_the_right_to_read_was_lost_is_heard_when_it_is_g
     assert await harness.columns("registered", "may_send") == ("RET", False)
 
 
-async def test_a_no_behind_a_gap_that_pull_cannot_close_is_not_passed_over_in_silence(
+async def test_opt_out_beyond_pull_window_closes_permission_or_alerts(
     harness: SinkHarness,
 ):
-    """The brand was stopped (or its subscription closed) for eight days; İYS shows seven."""
+    """The brand was not pulled for eight days, and İYS shows seven."""
     await harness.register_onay()
     harness.advance(timedelta(hours=1))
     await harness.pull()
@@ -130,8 +130,8 @@ async def test_a_no_behind_a_gap_that_pull_cannot_close_is_not_passed_over_in_si
     assert (await harness.row()).may_send is False or await harness.monitor.look()
 
 
-async def test_a_stream_that_cannot_be_pulled_rings(harness: SinkHarness):
-    """İYS does not take our cursor any more, or leaves no right to read: for a week."""
+async def test_stream_not_pulled_for_a_week_alerts(harness: SinkHarness):
+    """İYS refuses the cursor, or gives no right to read."""
     await harness.register_onay()
     await harness.pull()
     harness.iys.inject_fault("changes", status=422, code="H506", times=None)
@@ -139,12 +139,10 @@ async def test_a_stream_that_cannot_be_pulled_rings(harness: SinkHarness):
     assert await harness.monitor.look()
 
 
-async def test_an_old_yes_that_another_writer_uploads_late_does_not_undo_our_no(
+async def test_old_opt_in_of_other_writer_does_not_undo_newer_opt_out(
     harness: SinkHarness,
 ):
-    """The opt-out came to us and İYS had nothing to withdraw; then the portal writes a yes that
-    was given before it.
-    """
+    """İYS had nothing to withdraw; then the portal writes an opt-in that was given before."""
     await harness.ingest(ret(minutes=30))
     assert await harness.opt_out()
     assert (await harness.row()).state == "not_needed"
@@ -158,8 +156,8 @@ async def test_an_old_yes_that_another_writer_uploads_late_does_not_undo_our_no(
     assert harness.iys.register() == {PHONE: "RET"}
 
 
-async def test_a_merchants_first_record_without_a_source_holds_no_page_up(harness: SinkHarness):
-    """It needs neither date nor source; the "no" behind it on the page is heard."""
+async def test_merchant_record_without_source_does_not_stop_the_page(harness: SinkHarness):
+    """It needs neither date nor source, and the opt-out after it on the page is registered."""
     await harness.register_onay()
     harness.iys.other_writer("ONAY", a_phone(7), type="ARAMA", recipientType="TACIR")
     harness.advance(timedelta(minutes=1))
@@ -169,10 +167,10 @@ async def test_a_merchants_first_record_without_a_source_holds_no_page_up(harnes
     assert (await harness.row()).registered == "RET"
 
 
-async def test_a_cursor_that_stays_where_it_is_ends_the_pull(
+async def test_unchanged_cursor_ends_the_pull(
     harness: SinkHarness, monkeypatch: pytest.MonkeyPatch
 ):
-    """The last page is heard, and not asked for again without a rest."""
+    """The last page is registered, and not pulled again and again."""
     await harness.register_onay()
     harness.iys.citizen("RET")
     harness.advance(timedelta(minutes=1))

@@ -1,6 +1,6 @@
-"""What is made of a decision's bytes is what is made of its values, one by one.
+"""What is written from a decision's bytes equals what is written from its values.
 
-The rows of new keys are stamped out by the thousand; known keys learn quickly what is plain.
+Rows of new keys are written in bulk from templates; known keys take the fast path.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ TOPIC = "consent-decisions"
 
 @contextmanager
 def two_ledgers(postgres: str) -> Iterator[tuple[str, str]]:
-    """Give two ledgers, one for each way."""
+    """Give two ledgers, one for each path."""
     names = [f"way_{secrets.token_hex(6)}" for _ in range(2)]
     one, other = (create_database(postgres, name) for name in names)
     asyncio.run(prepared(one))
@@ -73,7 +73,7 @@ async def prepared(url: str) -> None:
 
 
 def ingester(ledger: Ledger) -> Ingester:
-    """Return one whose clock stands still."""
+    """Return an ingester whose clock does not move."""
     return Ingester(
         ledger=ledger,
         topic_messages=TopicMessages(CODEC, Topics()),
@@ -105,7 +105,7 @@ _ALIKE = st.builds(
     notice_version=st.just("2026-1"),
     origin_ref=st.sampled_from([None, "", "row-1", 'a "b"\\c\t']),
 )
-"""What many share a voice in, as most statements do."""
+"""Events of which many share a template, as most do."""
 _VARIED = st.builds(
     an_event,
     event_id=st.sampled_from(["1", "2", "3", "0b5ba28e-1c9f-4dd8-9d6c-0d6f8d1b7e11", "9" * 70]),
@@ -126,17 +126,17 @@ _VARIED = st.builds(
 )
 
 
-def decided(events: Sequence[ConsentEvent], mark: str) -> list[bytes]:
+def decisions_on(events: Sequence[ConsentEvent], mark: str) -> list[bytes]:
     """Return the decisions on ``events``, which concern keys of ``mark`` alone."""
     states: dict[str, Consent] = {}
     values = []
     for offset, event in enumerate(events):
         own = replace(event, recipient=event.recipient[:4] + mark + event.recipient[-3:])
-        claim = admit(own, appended_at=NOON + timedelta(hours=1))
-        if isinstance(claim, RefusedEvent):
+        admitted = admit(own, appended_at=NOON + timedelta(hours=1))
+        if isinstance(admitted, RefusedEvent):
             continue
-        decision = decide(states.get(str(claim.key)), claim)
-        states[str(claim.key)] = decision.consent
+        decision = decide(states.get(str(admitted.key)), admitted)
+        states[str(admitted.key)] = decision.consent
         if decision.kind is not DecisionKind.DUPLICATE:
             record = a_decision_record(decision, topic=mark, offset=offset)
             values.append(CODEC.encode("Decision", record))
@@ -152,47 +152,47 @@ WRITTEN = """SELECT (SELECT json_agg(to_jsonb(c) ORDER BY c.key) FROM consents A
         WHERE o.key LIKE %(mark)s) AS outbox"""
 
 
-TOLD = """UPDATE consents AS c SET action = 'nothing', attempts = 1, lease_owner = NULL,
-    state = (ARRAY['accepted', 'not_needed', 'awaiting_result', 'parked', 'retryable'])[told.n],
-    registered = (ARRAY['ONAY', 'RET', 'UNKNOWN', 'NOT_ONAY', 'ONAY'])[told.n],
-    registered_source = (ARRAY['HS_WEB', 'IYS_WEB', NULL, NULL, 'HS_WEB'])[told.n],
-    registered_at = %(at)s, registered_consent_date = %(at)s, onay_open = told.n = 3,
+REGISTERED = """UPDATE consents AS c SET action = 'nothing', attempts = 1, lease_owner = NULL,
+    state = (ARRAY['accepted', 'not_needed', 'awaiting_result', 'parked', 'retryable'])[given.n],
+    registered = (ARRAY['ONAY', 'RET', 'UNKNOWN', 'NOT_ONAY', 'ONAY'])[given.n],
+    registered_source = (ARRAY['HS_WEB', 'IYS_WEB', NULL, NULL, 'HS_WEB'])[given.n],
+    registered_at = %(at)s, registered_consent_date = %(at)s, onay_open = given.n = 3,
     verified_by = 'batch', verified_at = %(at)s
 FROM (SELECT key, 1 + abs(hashtext(right(key, 3))) %% 5 AS n
-    FROM consents WHERE key LIKE %(mark)s) AS told
-WHERE c.key = told.key"""
-"""What İYS has said of each key, as the last digits of its recipient have it."""
+    FROM consents WHERE key LIKE %(mark)s) AS given
+WHERE c.key = given.key"""
+"""What İYS may have registered of each key, by the last digits of its recipient."""
 
 
-async def tell(ledger: Ledger, mark: str) -> None:
-    """Have İYS have spoken of every key of ``mark``."""
+async def register(ledger: Ledger, mark: str) -> None:
+    """Register every key of ``mark``, in one state or another."""
     async with ledger.transaction() as connection:
-        # However it came to that: the way through the states is told elsewhere.
+        # The transitions to these states are tested elsewhere.
         await connection.execute("SET LOCAL session_replication_role = replica")
         values = {"mark": f"%/+905{mark}%", "at": NOON - timedelta(seconds=1)}
-        await connection.execute(TOLD, values)
+        await connection.execute(REGISTERED, values)
 
 
 async def written(
-    url: str, values: Sequence[bytes], sizes: Sequence[int], mark: str, *, plain: bool
+    url: str, values: Sequence[bytes], sizes: Sequence[int], mark: str, *, fast: bool
 ) -> Any:  # noqa: ANN401  # rows
     """Ingest ``values`` in batches of ``sizes``; return all that was written of them."""
     async with AsyncExitStack() as stack:
         settings_ = LedgerSettings(database_url=SecretStr(url))
         ledger = await stack.enter_async_context(Ledger(settings_, owner=1))
-        told = ingester(ledger)
+        its_ingester = ingester(ledger)
         known = await offsets.positions(ledger, TOPIC, [0], cluster_id="c", topic_id="t")
-        reads = await told.read(values)
-        if not plain:
+        reads = await its_ingester.read(values)
+        if not fast:
             reads = [read._replace(cut=None) for read in reads]
         place, offset = 0, known[0]
         half = len(reads) // 2
         while place < len(reads):
             size = sizes[place % len(sizes)]
             if place < half <= place + size:
-                await tell(ledger, mark)
+                await register(ledger, mark)
             batch = reads[place : place + size]
-            await told.keep(TOPIC, "t", batch, {0: (offset, offset + len(batch))})
+            await its_ingester.keep(TOPIC, "t", batch, {0: (offset, offset + len(batch))})
             place, offset = place + len(batch), offset + len(batch)
         (row,) = await ledger.fetch(WRITTEN, {"mark": f"%/+905{mark}%"})
         return row
@@ -203,24 +203,24 @@ async def written(
     st.lists(_ALIKE | _ALIKE | _VARIED, min_size=1, max_size=60),
     st.lists(st.integers(1, 60), min_size=1),
 )
-def test_both_ways_write_the_same(
+def test_fast_path_writes_the_same_as_general_path(
     urls: tuple[str, str], events: list[ConsentEvent], sizes: list[int]
 ) -> None:
-    """Whatever was said, in whatever batches, of keys that are new, owed or told: the same rows,
-    history and messages.
+    """Rows, history and messages are equal for any events and batch sizes, and for keys that are
+    new, due or registered.
     """
     mark = f"{next(_MARKS):06d}"
-    values = decided(events, mark)
+    values = decisions_on(events, mark)
     one, other = urls
-    found = asyncio.run(written(one, values, sizes, mark, plain=True))
-    expected = asyncio.run(written(other, values, sizes, mark, plain=False))
+    found = asyncio.run(written(one, values, sizes, mark, fast=True))
+    expected = asyncio.run(written(other, values, sizes, mark, fast=False))
     for table in ("consents", "movements", "outbox"):
         assert found[table] == expected[table], table
 
 
 def a_read(**fields: object) -> Read:
-    """Return the decision on the first word about a key, as the topic holds it."""
-    (value,) = decided([an_event(**fields)], "000000")
+    """Return the decision on the first event of a key, as the topic has it."""
+    (value,) = decisions_on([an_event(**fields)], "000000")
     return DecisionReader(CODEC).read(value)
 
 
@@ -233,8 +233,8 @@ def a_read(**fields: object) -> Read:
         {"notice_version": "2026-1", "origin_ref": "row-1", "evidence": {"a": "b"}},
     ],
 )
-def test_most_decisions_are_plain(fields: dict[str, object]) -> None:
-    """As our publishers' statements are decided: the short way is the usual one."""
+def test_usual_decision_takes_fast_path(fields: dict[str, object]) -> None:
+    """Events of our publishers are usually simple."""
     assert a_read(**fields).cut is not None
 
 
@@ -248,13 +248,13 @@ def test_most_decisions_are_plain(fields: dict[str, object]) -> None:
         {"source": None, "status": "RET"},
     ],
 )
-def test_what_needs_ruling_is_not_plain(fields: dict[str, object]) -> None:
-    """Each guard of the short way, seen to fire."""
+def test_unusual_decision_takes_general_path(fields: dict[str, object]) -> None:
+    """Each condition of the fast path can fail."""
     assert a_read(**fields).cut is None
 
 
-def test_a_decision_is_read_alike_either_way() -> None:
-    """What is cut out of the bytes is what the codec reads."""
+def test_decision_cut_from_bytes_equals_decoded_decision() -> None:
+    """The offsets of the bytes give what the codec reads."""
     read = a_read(origin_ref="row-1")
     whole = DecisionReader(CODEC)._read(read.value)
     assert read._replace(cut=None) == whole

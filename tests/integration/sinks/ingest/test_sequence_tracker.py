@@ -71,11 +71,11 @@ async def until_read(following: TrackedLane) -> None:
             pass
 
 
-async def test_what_never_came_is_named_until_it_comes(
+async def test_missing_numbers_are_listed_until_they_arrive(
     ledger: Ledger, kafka_settings: KafkaSettings, make_follower: Callable[[str], SequenceTracker]
 ):
-    """Numbers of one origin on two lanes and partitions: read to the end of both, what is missing
-    is named; a replay changes nothing; what comes late closes its gap.
+    """Numbers of one origin on two lanes and partitions: a replay changes nothing, and a late
+    number closes its gap.
     """
     topics = kafka_settings.topics
     bulk, express = topics.events.name, topics.express.name
@@ -108,10 +108,10 @@ async def test_what_never_came_is_named_until_it_comes(
     assert await sequences.missing(ledger, topics) == ()
 
 
-async def test_a_person_may_say_that_numbers_were_never_given(
+async def test_close_gives_up_missing_numbers_up_to_the_given_one(
     ledger: Ledger, kafka_settings: KafkaSettings, make_follower: Callable[[str], SequenceTracker]
 ):
-    """Up to the number that is named, and not beyond."""
+    """A person may state that numbers were never assigned."""
     topics = kafka_settings.topics
     publish(kafka_settings, topics.events.name, 1, 10)
     for topic, records in ((topics.events.name, 2), (topics.express.name, 0)):
@@ -121,10 +121,10 @@ async def test_a_person_may_say_that_numbers_were_never_given(
     assert (one.first_number, one.numbers) == (7, 3)
 
 
-async def test_a_second_follower_is_refused(
+async def test_second_tracker_of_a_lane_is_refused(
     kafka_settings: KafkaSettings, make_follower: Callable[[str], SequenceTracker]
 ):
-    """Offsets move by compare-and-set: who reads beside another changes nothing."""
+    """Offsets are updated by compare-and-set, so that a second reader changes nothing."""
     topic = kafka_settings.topics.events.name
     publish(kafka_settings, topic, 1)
     first, second = [await make_follower(topic).open() for _ in range(2)]

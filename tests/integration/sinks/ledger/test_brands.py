@@ -1,4 +1,4 @@
-"""The brand registry: who tells a brand, from where, and what İYS shows of its subscription."""
+"""The brand registry: the account and address of a brand, and its subscription at İYS."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -17,10 +17,10 @@ pytestmark = pytest.mark.database
 
 
 @pytest.mark.parametrize(("account", "address"), [("bob", None), (None, "192.0.2.2")])
-async def test_a_brand_is_told_by_its_own_account_and_from_its_own_address(
+async def test_opt_out_is_submitted_by_account_and_address_of_its_brand(
     harness: SinkHarness, account: str | None, address: str | None
 ):
-    """Whoever is another passes it over: opt-outs, consents, results and questions alike."""
+    """Workers of other accounts and addresses leave it."""
     harness.become("ada", "192.0.2.1")
     await harness.ingest_opt_out()
     await harness.brand(replace(ACTIVE, account=account, egress_address=address))
@@ -30,8 +30,8 @@ async def test_a_brand_is_told_by_its_own_account_and_from_its_own_address(
     assert harness.iys.register() == {PHONE: "RET"}
 
 
-async def test_only_whoever_told_a_batch_asks_for_its_results(harness: SinkHarness):
-    """İYS shows another account nothing of it."""
+async def test_batch_results_are_polled_by_account_that_submitted(harness: SinkHarness):
+    """İYS shows another account nothing of a batch."""
     await harness.brand(replace(ACTIVE, account="ada"))
     harness.become("ada", "")
     await harness.ingest(onay())
@@ -43,8 +43,8 @@ async def test_only_whoever_told_a_batch_asks_for_its_results(harness: SinkHarne
     assert await harness.poller.settle()
 
 
-async def test_what_was_lost_is_taken_up_by_its_own_account(harness: SinkHarness):
-    """Another could neither ask nor say it again."""
+async def test_lost_batch_is_recovered_by_account_that_submitted(harness: SinkHarness):
+    """Another account could neither query nor repeat it."""
     await harness.brand(replace(ACTIVE, account="ada"))
     harness.become("ada", "")
     await harness.ingest(onay())
@@ -55,8 +55,8 @@ async def test_what_was_lost_is_taken_up_by_its_own_account(harness: SinkHarness
     assert await harness.recover()
 
 
-async def test_an_account_and_an_address_stay_until_they_are_named_anew(harness: SinkHarness):
-    """Left out, they stay; empty, they are any again."""
+async def test_upsert_keeps_account_and_address_unless_given(harness: SinkHarness):
+    """An empty value removes them."""
     await harness.brand(replace(ACTIVE, account="ada", egress_address="192.0.2.1"))
     kept = await harness.brand(ACTIVE)
     assert (kept.account, kept.egress_address) == ("ada", "192.0.2.1")
@@ -64,8 +64,8 @@ async def test_an_account_and_an_address_stay_until_they_are_named_anew(harness:
     assert (freed.account, freed.egress_address) == (None, None)
 
 
-async def test_the_subscription_is_asked_once_a_day_and_kept(harness: SinkHarness):
-    """What İYS shows stands in the registry, with the instant of asking."""
+async def test_subscription_is_read_once_a_day_and_stored(harness: SinkHarness):
+    """The registry has what İYS shows, and the instant of the query."""
     surveyor = SubscriptionMonitor(tools=harness.tools)
     assert await surveyor.survey() == {}
     assert await surveyor.survey() == {}
@@ -81,8 +81,8 @@ async def test_the_subscription_is_asked_once_a_day_and_kept(harness: SinkHarnes
     assert brand.subscription == "PAUSED"
 
 
-async def test_a_subscription_that_cannot_be_had_is_asked_for_again(harness: SinkHarness):
-    """İYS's failure is told, and what was known stays."""
+async def test_failed_subscription_query_is_repeated(harness: SinkHarness):
+    """The failure is returned, and what was known stays."""
     harness.iys.inject_fault("subscription", status=500, code="H015")
     surveyor = SubscriptionMonitor(tools=harness.tools)
     assert list(await surveyor.survey()) == [IYS_CODE]
@@ -91,8 +91,8 @@ async def test_a_subscription_that_cannot_be_had_is_asked_for_again(harness: Sin
     assert brand.subscription == "ACTIVE"
 
 
-async def test_push_is_registered_by_who_tells_the_brand_and_a_refusal_waits(harness: SinkHarness):
-    """Another account would be refused for ever, and each refusal counts against its address."""
+async def test_push_is_registered_by_account_of_brand_and_waits_if_refused(harness: SinkHarness):
+    """Each refusal counts against the address."""
     harness.become("ada", "")
     await harness.brand(replace(ACTIVE, account="bob"))
     registrar = PushRegistrar(

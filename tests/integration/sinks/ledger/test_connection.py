@@ -1,4 +1,4 @@
-"""Why the ledger's server cannot be reached is told by the server, at once, and without secrets."""
+"""The error of an unreachable ledger has the server's reason, at once, and no secret."""
 
 import time
 
@@ -18,39 +18,39 @@ pytestmark = pytest.mark.database
 PASSWORD = "not-this-one"
 
 
-async def said_of(url: str) -> str:
-    """Return what a command that opens the ledger at ``url`` says."""
+async def error_of(url: str) -> str:
+    """Return the error of a command that opens the ledger at ``url``."""
     began = time.monotonic()
-    with pytest.raises(LedgerUnavailableError) as told:
+    with pytest.raises(LedgerUnavailableError) as caught:
         async with open_ledger(LedgerSettings(database_url=SecretStr(url))):
             pass
     assert time.monotonic() - began < 5
-    assert PASSWORD not in str(told.value)
-    assert "\n" not in str(told.value)
-    return str(told.value)
+    assert PASSWORD not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
 
 
-async def test_a_wrong_password_and_a_wrong_database_are_told_apart(database_url: str):
-    """In the server's own words, with who and what."""
+async def test_wrong_password_and_wrong_database_are_distinguished(database_url: str):
+    """The error has the server's own words, with the user and the database."""
     user = psycopg.conninfo.conninfo_to_dict(database_url)["user"]
-    wrong = await said_of(make_conninfo(database_url, password=PASSWORD))
+    wrong = await error_of(make_conninfo(database_url, password=PASSWORD))
     assert f'password authentication failed for user "{user}"' in wrong
-    assert 'database "elsewhere" does not exist' in await said_of(
+    assert 'database "elsewhere" does not exist' in await error_of(
         make_conninfo(database_url, dbname="elsewhere", connect_timeout=3)
     )
 
 
-async def test_a_server_that_is_not_there_is_told_with_its_place():
-    """Host and port, for one of them may be wrong."""
-    told = await said_of(f"postgresql://izin:{PASSWORD}@127.0.0.1:1/izin")
-    assert 'server at "127.0.0.1", port 1 failed' in told
-    assert "DATABASE_URL" in told
+async def test_unreachable_server_is_named_with_host_and_port():
+    """Either may be wrong."""
+    error = await error_of(f"postgresql://izin:{PASSWORD}@127.0.0.1:1/izin")
+    assert 'server at "127.0.0.1", port 1 failed' in error
+    assert "DATABASE_URL" in error
 
 
-async def test_a_worker_waits_for_its_server_and_then_tells_why(
+async def test_worker_names_cause_after_waiting_for_its_server(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ):
-    """One that is starting would have come; the cause is told, not that the pool has waited."""
+    """The error is the server's, and not that the pool timed out."""
     monkeypatch.setattr(connection, "_CONNECT_TIMEOUT", 1.0)
     wrong = SecretStr(make_conninfo(database_url, password=PASSWORD))
     with pytest.raises(LedgerUnavailableError, match="password authentication failed"):
@@ -67,6 +67,6 @@ async def test_a_worker_waits_for_its_server_and_then_tells_why(
         f"postgresql://izin:1/{PASSWORD}@127.0.0.1/izin",
     ],
 )
-async def test_what_is_no_url_is_told_without_quoting_it(url: str):
-    """Cut in the wrong place, a password would be told as a host."""
-    assert "DATABASE_URL is no PostgreSQL URL" in await said_of(url)
+async def test_malformed_url_is_not_quoted(url: str):
+    """Cut in the wrong place, a password would be shown as a host."""
+    assert "DATABASE_URL is no PostgreSQL URL" in await error_of(url)

@@ -1,4 +1,4 @@
-"""History cannot be changed unseen: every tampering is found, and named."""
+"""Any change of the history is detected, and its place named."""
 
 import asyncio
 import hashlib
@@ -96,8 +96,8 @@ async def faults(ledger: Ledger, file: Path) -> list[Fault]:
     return list((await verify.verify(ledger, verify.read_anchors(file))).faults)
 
 
-async def test_an_untouched_history_has_no_fault(ledger: Ledger, file: Path):
-    """Every row is reckoned, whichever chain it hangs on, and every anchor met."""
+async def test_verify_untouched_history_finds_no_fault(ledger: Ledger, file: Path):
+    """Every row of every chain is verified, and every anchor is met."""
     assert await verify.verify(ledger, verify.read_anchors(file)) == Verified(
         rows=8, anchors=1, faults=()
     )
@@ -142,11 +142,11 @@ async def test_an_untouched_history_has_no_fault(ledger: Ledger, file: Path):
         "head",
     ],
 )
-async def test_each_tampering_is_named(
+async def test_verify_names_each_kind_of_tampering(
     ledger: Ledger, file: Path, statements: list[str], named: list[tuple[int, str]]
 ):
-    """A row changed, taken out or moved is named by its place; a chain written anew, or cut with
-    its head, is given away by the anchor outside.
+    """A row changed, removed or moved is named by its place; a chain that was rewritten, or cut
+    with its head, does not match the anchor outside.
     """
     await tampered(ledger, *statements)
     found = await faults(ledger, file)
@@ -155,8 +155,8 @@ async def test_each_tampering_is_named(
         assert what in one.what
 
 
-async def test_a_row_is_linked_once_whoever_writes(ledger: Ledger):
-    """Transactions side by side take chains of their own; a repetition takes no place."""
+async def test_concurrent_writers_link_each_row_once(ledger: Ledger):
+    """Concurrent transactions take chains of their own, and a repeated fact takes no place."""
     await asyncio.gather(
         *(written(ledger, f"side/{number}", f"side/{number}/again") for number in range(12))
     )
@@ -188,19 +188,19 @@ def an_act(source: str, now: datetime) -> Movement:
     )
 
 
-async def test_anchors_are_told_to_topic_and_file_and_only_once(
+async def test_anchors_go_to_topic_and_file_once(
     ledger: Ledger,
     file: Path,
 ):
-    """What has not grown is not anchored again, and a file that lost lines gets them again."""
+    """A chain that has not grown gets no anchor, and a file that lost lines gets them again."""
     assert await anchorer(ledger, file).anchor() == 1
     assert await anchorer(ledger, file).anchor() == 0
     rows = await ledger.fetch(
         "SELECT key, value FROM outbox WHERE topic = 'ledger-anchors' ORDER BY id"
     )
-    told = [Codec().decode("Anchor", row["value"]) for row in rows]
+    published = [Codec().decode("Anchor", row["value"]) for row in rows]
     filed = verify.read_anchors(file)
-    assert [(one["anchor_id"], one["place"], one["link"]) for one in told] == [
+    assert [(one["anchor_id"], one["place"], one["link"]) for one in published] == [
         (one.id, one.place, one.link.hex()) for one in filed
     ]
     assert [one.place for one in filed] == [6, 8]
@@ -210,39 +210,39 @@ async def test_anchors_are_told_to_topic_and_file_and_only_once(
 
 
 @pytest.mark.usefixtures("file")
-async def test_anchors_cannot_be_changed_in_the_ledger(ledger: Ledger):
-    """They are append-only like history itself."""
+async def test_anchors_are_append_only(ledger: Ledger):
+    """They cannot be changed in the ledger, like history itself."""
     with pytest.raises(LedgerFaultError, match="append_only"):
         await ledger.fetch("DELETE FROM anchors RETURNING id")
 
 
-def test_a_file_that_holds_something_else_is_named(tmp_path: Path):
-    """A wrong file is no proof of anything, and whoever gave it is told which line is wrong."""
+def test_malformed_anchor_file_is_refused_with_its_line(tmp_path: Path):
+    """A wrong file proves nothing, and the error says which line is wrong."""
     file = tmp_path / "a"
     file.write_text(f"{AN_ANCHOR}\n{{}}\n")
     with pytest.raises(UnreadableAnchorError, match=f"{file}, line 2: no anchor"):
         verify.read_anchors(file)
-    told = CliRunner().invoke(app, ["ledger", "verify", "--no-topic", "--anchors", str(file)])
-    assert (told.exit_code, f"{file}, line 2" in told.output) == (3, True)
+    shown = CliRunner().invoke(app, ["ledger", "verify", "--no-topic", "--anchors", str(file)])
+    assert (shown.exit_code, f"{file}, line 2" in shown.output) == (3, True)
     file.write_bytes(b"\xff")
     with pytest.raises(UnreadableAnchorError, match=f"{file} is no text"):
         verify.read_anchors(file)
 
 
-def test_a_file_of_anchors_that_is_not_there_is_wrong_usage(tmp_path: Path):
-    """Exit code 1 would say that somebody changed the history."""
-    told = CliRunner().invoke(app, ["ledger", "verify", "--anchors", str(tmp_path / "none")])
-    assert (told.exit_code, "none" in told.output) == (2, True)
+def test_missing_anchor_file_is_wrong_usage(tmp_path: Path):
+    """Exit code 1 would say that the history was changed."""
+    shown = CliRunner().invoke(app, ["ledger", "verify", "--anchors", str(tmp_path / "none")])
+    assert (shown.exit_code, "none" in shown.output) == (2, True)
 
 
-def test_an_anchor_is_read_as_it_was_written():
-    """From one line and back."""
+def test_anchor_line_round_trips():
+    """An anchor equals what is read from its line."""
     one = Anchor.from_line(AN_ANCHOR)
     assert Anchor.from_line(one.to_line()) == one
 
 
-async def test_people_verify_the_history(ledger: Ledger, file: Path, izin: Izin):
-    """Exit code 0 and nothing found, or 1 and the row."""
+async def test_verify_command_exits_1_on_a_changed_row(ledger: Ledger, file: Path, izin: Izin):
+    """Exit code 0 without faults, 1 with the place of the row."""
     words = ("ledger", "verify", "--no-topic", "--anchors", file, "--output", "json")
     shown = await izin(*words)
     assert (shown.exit_code, '"faults": []' in shown.output) == (0, True)

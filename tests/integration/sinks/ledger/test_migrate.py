@@ -1,4 +1,4 @@
-"""The schema follows the release, file by file and each once, and never past a contradiction."""
+"""Migrations run in order, each once, and never after a contradiction."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is due, parked and unknown is answered by indexes, however many keys are settled."""
+"""What is due, parked and unknown is found by indexes, however many keys are settled."""
 
 import re
 from collections.abc import Iterator
@@ -82,9 +82,9 @@ async def explained(ledger: SinkFixture, asked: bytes, values: dict[str, Any] | 
         return row["QUERY PLAN"][0]["Plan"]
 
 
-async def test_no_question_of_the_sinks_reads_what_is_settled(database_url: str):
-    """Of a million keys nearly all are settled: each question finds its own by an index, and the
-    check itself sees one that does not.
+async def test_queries_of_the_loops_do_not_scan_settled_rows(database_url: str):
+    """Of a million keys nearly all are settled: each query finds its rows by an index, and the
+    check detects one that does not.
     """
     async with sink_fixture(database_url, KafkaSettings(), keys=999_000) as ledger:
         await ledger.add_pending(database_url, 1000)
@@ -94,8 +94,8 @@ async def test_no_question_of_the_sinks_reads_what_is_settled(database_url: str)
         assert "consents" in scanned(await plan_of(ledger, "reads", "counts", {}))
 
 
-async def test_a_keys_history_is_found_by_an_index(database_url: str):
-    """In every month of it; and what is told too late, without reading the rest."""
+async def test_history_of_a_key_is_found_by_index(database_url: str):
+    """In every month's partition; and breaches, without a scan."""
     async with sink_fixture(database_url, KafkaSettings(), keys=0) as ledger:
         await ledger.ingest(ledger.decisions(20_000))
         async with ledger.ledger.session() as connection:
@@ -115,10 +115,8 @@ async def test_a_keys_history_is_found_by_an_index(database_url: str):
 
 
 @pytest.mark.parametrize("name", ["save", "await-result", "settle-alike"])
-async def test_rows_by_the_thousand_are_compared_with_their_own_alone(database_url: str, name: str):
-    """A plan for any number of rows supposes few; what it then compares each with each takes half
-    a second a thousand.
-    """
+async def test_bulk_statements_join_rows_without_nested_scans(database_url: str, name: str):
+    """A generic plan expects few rows, and to join each with each takes half a second."""
     numbers: dict[str, str] = {}
     statement = re.sub(
         r"%\((\w+)\)s",
@@ -131,8 +129,8 @@ async def test_rows_by_the_thousand_are_compared_with_their_own_alone(database_u
         assert kinds.count("Function Scan") == 1, kinds
 
 
-async def test_the_items_of_a_submission_are_found_by_its_number(database_url: str):
-    """Not by what is open, though nothing was when the table was last analyzed."""
+async def test_items_of_a_submission_are_found_by_primary_key(database_url: str):
+    """Not by the index of open items, though none was open when the table was last analyzed."""
     asked = {"id": 7, "state": "accepted", "code": None, "places": [0, 1, 2]}
     async with sink_fixture(database_url, KafkaSettings(), keys=0) as ledger:
         async with ledger.ledger.session() as connection:

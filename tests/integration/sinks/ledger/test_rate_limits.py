@@ -25,10 +25,8 @@ def a_pacer(ledger: Ledger, **more: object) -> LedgerPacer:
     return LedgerPacer(ledger, Pace(rate=500), address="one", **more)  # type: ignore[arg-type]
 
 
-async def test_the_queries_of_an_hour_are_shared_and_the_last_kept_for_opt_outs(ledger: Ledger):
-    """Ten an hour: eight for whoever asks, two more for opt-outs; then nobody may, and is told
-    until when.
-    """
+async def test_hourly_queries_are_shared_and_reserved_for_opt_outs(ledger: Ledger):
+    """Ten an hour: eight for any class, two more for opt-outs; then an error with the time."""
     limits = {"status": HourLimit(calls=10)}
     one, two = (a_pacer(ledger, hour_limits=limits) for _ in range(2))
     await one.begin()
@@ -45,7 +43,7 @@ async def test_the_queries_of_an_hour_are_shared_and_the_last_kept_for_opt_outs(
     assert [address.status_calls for address in await addresses(ledger)] == [10]
 
 
-async def test_processes_that_ask_at_once_do_not_pass_the_hours_limit(ledger: Ledger):
+async def test_concurrent_processes_stay_within_hourly_limit(ledger: Ledger):
     """The last query is taken by one of them."""
     pacers = [a_pacer(ledger, hour_limits={"status": HourLimit(calls=5)}) for _ in range(4)]
     await pacers[0].begin()
@@ -54,8 +52,8 @@ async def test_processes_that_ask_at_once_do_not_pass_the_hours_limit(ledger: Le
     assert sum(isinstance(one, Slot) for one in found) == 5
 
 
-async def test_what_fails_anywhere_is_known_everywhere(ledger: Ledger):
-    """One process meets refusals; another, asking how the address stands, goes at half the pace."""
+async def test_failures_of_one_process_slow_down_all(ledger: Ledger):
+    """Another process reads the reputation of the address, and halves its pace."""
     policy = ReputationPolicy(counts_from=10)
     one, two = (a_pacer(ledger, policy=policy) for _ in range(2))
     await one.begin()
@@ -75,8 +73,8 @@ async def test_what_fails_anywhere_is_known_everywhere(ledger: Ledger):
     assert after["free_at"] - before["free_at"] >= timedelta(seconds=2 * Pace(rate=500).interval)
 
 
-async def test_in_grave_standing_only_what_is_due_soon_goes_in_bulk(harness: SinkHarness):
-    """A consent that has days waits; one that would be void tomorrow does not."""
+async def test_bulk_at_critical_reputation_submits_only_what_is_due_soon(harness: SinkHarness):
+    """A consent that has days waits; one that is due tomorrow does not."""
     harness.tools.pacer.standing = Reputation.CRITICAL
     await harness.ingest(onay())
     assert not await harness.bulk()
@@ -91,8 +89,8 @@ async def test_in_grave_standing_only_what_is_due_soon_goes_in_bulk(harness: Sin
     assert harness.pacer.classes[-1] is CallClass.BULK
 
 
-async def test_token_calls_of_two_accounts_behind_an_address_are_one_budget(ledger: Ledger):
-    """İYS counts them by address, and keeps silence with all of them; a token is an account's."""
+async def test_token_calls_of_all_accounts_of_an_address_share_a_budget(ledger: Ledger):
+    """İYS counts them by address, and a token belongs to an account."""
     ada, bob = (
         LedgerTokenStore(ledger=ledger, account=name, address="one") for name in ("ada", "bob")
     )
@@ -109,8 +107,8 @@ async def test_token_calls_of_two_accounts_behind_an_address_are_one_budget(ledg
     assert (other.calls, other.blocked_until, other.failures) == ((), None, 3)
 
 
-async def test_people_see_how_an_address_stands(ledger: Ledger, izin: Izin):
-    """The command names the address and its calls, and ends with 1 where it stands badly."""
+async def test_rate_limits_command_exits_1_on_bad_reputation(ledger: Ledger, izin: Izin):
+    """It shows the address and its calls."""
     pacer = a_pacer(ledger)
     await pacer.begin()
     shown = await izin("rate-limits", "--output", "json")
@@ -122,8 +120,8 @@ async def test_people_see_how_an_address_stands(ledger: Ledger, izin: Izin):
     assert (shown.exit_code, '"failed_24h": 10000' in shown.output) == (1, True)
 
 
-async def test_a_slot_that_is_over_is_given_back(ledger: Ledger):
-    """Who comes to use it 60 ms late may not, and the address loses nothing."""
+async def test_missed_slot_is_returned(ledger: Ledger):
+    """A call that is 60 ms late may not use it, and the address loses nothing."""
     now = 100.0
     pacer = LedgerPacer(ledger, Pace(rate=10), address="one", clock=lambda: now)
     await pacer.begin()
@@ -139,8 +137,8 @@ async def test_a_slot_that_is_over_is_given_back(ledger: Ledger):
     assert uses["taken"] == 1
 
 
-async def test_a_call_is_made_ready_just_before_its_slot_comes(ledger: Ledger):
-    """It has its turn 10 ms before, and leaves no sooner than the slot has surely come."""
+async def test_wait_returns_just_before_the_slot_opens(ledger: Ledger):
+    """10 ms before, and the call leaves no sooner than the slot has certainly opened."""
     pacer = LedgerPacer(ledger, Pace(rate=10), address="one")
     await pacer.begin()
     for _ in range(3):
@@ -151,8 +149,8 @@ async def test_a_call_is_made_ready_just_before_its_slot_comes(ledger: Ledger):
         assert pacer._clock() >= slot.opens_at
 
 
-async def test_a_call_that_left_late_is_waited_for_as_long(ledger: Ledger):
-    """A connection had to be made first; its answer tells when it had arrived at last."""
+async def test_late_departure_moves_the_arrival_of_the_call(ledger: Ledger):
+    """A connection had to be made first, and the reply shows when the call had arrived."""
     pacer = LedgerPacer(ledger, Pace(rate=10), address="one")
     await pacer.begin()
 
@@ -180,8 +178,8 @@ async def test_a_call_that_left_late_is_waited_for_as_long(ledger: Ledger):
     assert await arrived_at(slot) == pytest.approx(in_time + 0.41, abs=0.01)
 
 
-async def test_the_ledger_grants_slots_as_the_policy_does(ledger: Ledger):
-    """A slot comes a span after whichever use arrived first, unless that was not used at all."""
+async def test_ledger_grants_the_slots_of_the_policy(ledger: Ledger):
+    """A slot opens a span after the first arrival, or at once where a slot was not used."""
     pace = Pace(rate=10)
     pacer = LedgerPacer(ledger, pace, address="one")
     await pacer.begin()

@@ -1,4 +1,4 @@
-"""History is kept as long as it must be, and goes without breaking its chains."""
+"""History is kept as long as it must be, and is dropped without breaking its chains."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -36,8 +36,8 @@ async def written(
         await append.append(connection, facts, now=now)
 
 
-async def said_of(ledger: Ledger, month: date) -> list[dict[str, str]]:
-    """Return what people said of a month, as the history keeps it."""
+async def acts_on(ledger: Ledger, month: date) -> list[dict[str, str]]:
+    """Return the acts of people on a month, from the history."""
     rows = await ledger.fetch(
         "SELECT data FROM movements WHERE key = %(key)s ORDER BY recorded_at",
         {"key": f"retention/{month:%Y-%m}"},
@@ -62,8 +62,8 @@ async def faults(ledger: Ledger, file: Path) -> list[str]:
     return [one.what for one in found.faults]
 
 
-async def test_a_month_whose_term_is_over_goes_and_the_rest_verifies(ledger: Ledger, file: Path):
-    """From the last link of what was dropped, as soon as it is anchored outside."""
+async def test_drop_expired_month_leaves_a_history_that_verifies(ledger: Ledger, file: Path):
+    """It starts from the last link of what was dropped, once that is anchored outside."""
     (gone,) = await retention.drop(ledger, ANNOUNCER, by="ada", now=LATER)
     assert gone.month == JANUARY
     kept = [one.month for one in await retention.months(ledger)]
@@ -74,15 +74,15 @@ async def test_a_month_whose_term_is_over_goes_and_the_rest_verifies(ledger: Led
     await anchorer(ledger, file).anchor()
     found = await verify.verify(ledger, verify.read_anchors(file))
     assert (found.rows, found.faults) == (4, ())
-    assert await said_of(ledger, JANUARY) == [
+    assert await acts_on(ledger, JANUARY) == [
         {"dropped": "2026-01-01", "kept until": "2036-02-01", "by": "ada"}
     ]
     await written(ledger, 3, "6")
     assert await faults(ledger, file) == []
 
 
-async def test_what_is_kept_behind_a_cut_is_verified_as_ever(ledger: Ledger, file: Path):
-    """A row that is changed there is named."""
+async def test_changed_row_after_a_dropped_month_is_found(ledger: Ledger, file: Path):
+    """Later months are verified as before."""
     await retention.drop(ledger, ANNOUNCER, by="ada", now=LATER)
     await anchorer(ledger, file).anchor()
     async with ledger.session() as connection:
@@ -93,8 +93,8 @@ async def test_what_is_kept_behind_a_cut_is_verified_as_ever(ledger: Ledger, fil
 
 
 @pytest.mark.usefixtures("file")
-async def test_what_is_held_stays_and_keeps_what_follows(ledger: Ledger):
-    """A hold of a key keeps the months of it; another customer's keeps nothing."""
+async def test_hold_keeps_its_month_and_later_ones(ledger: Ledger):
+    """A hold of a key keeps its months; one of another customer keeps nothing."""
     now = datetime.now(UTC)
     await retention.hold(ledger, "another", key=None, reason="court", now=now)
     number = await retention.hold(ledger, "acme", key="x", reason="court", now=now)
@@ -108,8 +108,8 @@ async def test_what_is_held_stays_and_keeps_what_follows(ledger: Ledger):
 
 
 @pytest.mark.usefixtures("file")
-async def test_months_go_in_order(ledger: Ledger):
-    """A month in the middle stays while an earlier one is kept, whoever asks."""
+async def test_month_is_not_dropped_before_an_earlier_one(ledger: Ledger):
+    """The database refuses it too."""
     sooner, now = date(2029, 3, 1), datetime.now(UTC)
     assert await retention.retain(ledger, FEBRUARY, until=sooner, by="ada", now=now)
     assert not await retention.retain(ledger, date(2020, 1, 1), until=sooner, by="ada", now=now)
@@ -119,8 +119,8 @@ async def test_months_go_in_order(ledger: Ledger):
 
 
 @pytest.mark.usefixtures("file")
-async def test_no_month_is_kept_for_less_than_three_years(ledger: Ledger):
-    """Nor does the running one go, whatever is said of it: the database refuses both."""
+async def test_month_is_kept_for_three_years_at_least(ledger: Ledger):
+    """The database refuses less, and to drop the current month."""
     now = datetime(2026, 1, 31, 23, 59, tzinfo=UTC)
     with pytest.raises(LedgerFaultError, match="movement_months_three_years"):
         await retention.retain(ledger, JANUARY, until=date(2029, 1, 31), by="ada", now=now)
@@ -155,17 +155,17 @@ def run(izin: Izin) -> Run:
 
 
 @pytest.mark.usefixtures("file")
-async def test_how_long_a_month_is_kept_is_not_shortened_unasked(ledger: Ledger, run: Run):
-    """Told first, done with --yes, and kept with a name; never below what the law has kept."""
-    code, told = await run("set", "2026-01", "2030-01-01")
-    assert (code, "2036-02-01 -> 2030-01-01" in told, "--yes" in told) == (0, True, True)
+async def test_set_shortens_retention_with_yes_only(ledger: Ledger, run: Run):
+    """The change is recorded with a name, and never below the legal minimum."""
+    code, output = await run("set", "2026-01", "2030-01-01")
+    assert (code, "2036-02-01 -> 2030-01-01" in output, "--yes" in output) == (0, True, True)
     assert (await retention.months(ledger))[0].retain_until == date(2036, 2, 1)
-    code, told = await run("set", "2026-01", "2029-01-31", "--yes")
-    assert (code, "m.13" in told, "2029-02-01 at least" in told) == (3, True, True)
+    code, output = await run("set", "2026-01", "2029-01-31", "--yes")
+    assert (code, "m.13" in output, "2029-02-01 at least" in output) == (3, True, True)
     assert (await run("set", "2026-01", "2030-01-01", "--by", "ada", "--yes"))[0] == 0
     assert (await run("set", "2026-01", "2040-01-01", "--by", "cem"))[0] == 0
     assert "already" in (await run("set", "2026-01", "2040-01-01"))[1]
-    assert await said_of(ledger, JANUARY) == [
+    assert await acts_on(ledger, JANUARY) == [
         {"kept until": "2030-01-01", "before": "2036-02-01", "by": "ada"},
         {"kept until": "2040-01-01", "before": "2030-01-01", "by": "cem"},
     ]
@@ -175,24 +175,24 @@ async def test_how_long_a_month_is_kept_is_not_shortened_unasked(ledger: Ledger,
     assert (await run("set", "2020-01", "2040-01-01"))[0] == 3
 
 
-async def test_what_is_held_is_there(ledger: Ledger, run: Run):
-    """A key is meant however it is written; a stranger, or a key of nobody, is held by no hold."""
+async def test_hold_of_unknown_customer_or_key_is_refused(ledger: Ledger, run: Run):
+    """A key may be written in any form."""
     await written(ledger, 1, "1", key=KEY)
     written_otherwise = "100001/MESAJ/BIREYSEL/0555 000 00 03"
-    code, told = await run("hold", "acme", "--reason", "court", "--key", written_otherwise)
-    assert (code, KEY in told) == (0, True)
+    code, output = await run("hold", "acme", "--reason", "court", "--key", written_otherwise)
+    assert (code, KEY in output) == (0, True)
     assert (await run("hold", "acme", "--reason", "court"))[0] == 0
     assert [one.key for one in await retention.holds(ledger)] == [KEY, None]
-    code, told = await run("hold", "nobody", "--reason", "court")
-    assert (code, "no customer nobody" in told) == (3, True)
+    code, output = await run("hold", "nobody", "--reason", "court")
+    assert (code, "no customer nobody" in output) == (3, True)
     for stranger in ("0555 000 00 09", f"{KEY}9", "ada"):
         assert (await run("hold", "acme", "--reason", "court", "--key", stranger))[0] == 3
     assert (await run("hold", "acme", "--reason", " "))[0] == 2
     assert len(await retention.holds(ledger)) == 2
 
 
-async def test_people_see_what_would_go_before_it_goes(ledger: Ledger, run: Run):
-    """Told first, done with --yes."""
+async def test_drop_acts_with_yes_only(ledger: Ledger, run: Run):
+    """Without it, the command shows what would be dropped."""
     await written(ledger, 1, "1", year=2020, key=KEY)
     await written(ledger, 2, "2", year=2020)
     assert (await run("set", "2020-01", "2023-02-01", "--yes"))[0] == 0
@@ -207,4 +207,4 @@ async def test_people_see_what_would_go_before_it_goes(ledger: Ledger, run: Run)
     assert "are dropped" in (await run("drop", "--by", "ada", "--yes"))[1]
     code, output = await run("list", "--output", "json")
     assert (code, "2020-01" in output, "2020-02" in output) == (0, False, True)
-    assert [one["by"] for one in await said_of(ledger, date(2020, 1, 1))][1:] == ["ada"]
+    assert [one["by"] for one in await acts_on(ledger, date(2020, 1, 1))][1:] == ["ada"]

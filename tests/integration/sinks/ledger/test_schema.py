@@ -1,4 +1,4 @@
-"""The database keeps the law by itself: transitions, history, shared pace and token."""
+"""The database enforces transitions, append-only history, a shared pace and a shared token."""
 
 import asyncio
 import time
@@ -30,7 +30,7 @@ from tests.integration.sinks.sink_harness import ACTIVE, SinkHarness, onay, ret
 pytestmark = pytest.mark.database
 
 
-async def test_the_database_refuses_a_transition_that_the_law_does_not_know(harness: SinkHarness):
+async def test_database_refuses_an_unknown_transition(harness: SinkHarness):
     """An accepted obligation cannot be in flight again."""
     await harness.register_onay()
     with pytest.raises(IllegalChangeError, match="accepted to in_flight"):
@@ -38,8 +38,8 @@ async def test_the_database_refuses_a_transition_that_the_law_does_not_know(harn
     assert (await harness.row()).state == "accepted"
 
 
-async def test_the_database_and_the_law_know_the_same_transitions(harness: SinkHarness):
-    """Every pair of states is tried: the database allows what the lifecycle's table has."""
+async def test_database_allows_exactly_the_transitions_of_the_table(harness: SinkHarness):
+    """Every pair of states is tried."""
     await harness.ingest(onay())
     lawful = WRITTEN_CHANGES
     allowed = set()
@@ -63,22 +63,22 @@ async def test_the_database_and_the_law_know_the_same_transitions(harness: SinkH
     "statement",
     ["UPDATE movements SET kind = 'act'", "DELETE FROM movements", "TRUNCATE movements"],
 )
-async def test_history_cannot_be_changed(harness: SinkHarness, statement: str):
-    """Movements are append-only, whoever asks."""
+async def test_history_is_append_only(harness: SinkHarness, statement: str):
+    """The database refuses UPDATE, DELETE and TRUNCATE."""
     await harness.ingest(onay())
     with pytest.raises(LedgerFaultError, match="movements_append_only"):
         async with harness.ledger.transaction() as connection:
             await connection.execute(statement)  # type: ignore[arg-type]
 
 
-async def test_a_topic_that_was_made_anew_is_noticed(ledger: Ledger):
+async def test_recreated_topic_is_noticed(ledger: Ledger):
     """Its offsets are others', though its name is the same."""
     await offsets.positions(ledger, "decisions", [0], cluster_id="one", topic_id="first")
     with pytest.raises(RecreatedTopicError):
         await offsets.positions(ledger, "decisions", [0], cluster_id="one", topic_id="second")
 
 
-async def test_two_pacers_of_one_address_share_its_pace(ledger: Ledger):
+async def test_pacers_of_an_address_share_its_pace(ledger: Ledger):
     """Ten calls of two processes take as long as ten calls of one."""
     pacers = [LedgerPacer(ledger, Pace(rate=50), address="one") for _ in range(2)]
     await pacers[0].begin()
@@ -87,8 +87,8 @@ async def test_two_pacers_of_one_address_share_its_pace(ledger: Ledger):
     assert time.monotonic() - began > 18 / 50
 
 
-async def test_an_opt_out_passes_waiting_bulk(ledger: Ledger):
-    """Whoever is most urgent when a slot comes takes it."""
+async def test_opt_out_takes_a_slot_before_waiting_bulk(ledger: Ledger):
+    """The most urgent call takes the next slot."""
     pacer = LedgerPacer(ledger, Pace(rate=50), address="one")
     await pacer.begin()
     left: list[CallClass] = []
@@ -103,8 +103,8 @@ async def test_an_opt_out_passes_waiting_bulk(ledger: Ledger):
     assert CallClass.RET in left[:2]
 
 
-async def test_after_too_many_every_process_slows_down(ledger: Ledger):
-    """H124 halves the pace of the address, once for a burst."""
+async def test_throttled_call_halves_the_pace_of_the_address(ledger: Ledger):
+    """H124 does it once for a burst."""
     pacer = LedgerPacer(ledger, Pace(rate=50), address="one")
     await pacer.begin()
     await pacer.throttled()
@@ -113,8 +113,8 @@ async def test_after_too_many_every_process_slows_down(ledger: Ledger):
     assert rows[0]["factor"] == 0.5
 
 
-async def test_a_token_is_kept_for_all_and_renewed_by_one(ledger: Ledger):
-    """What is stored under the lease is seen by others at once; the lock is one's own."""
+async def test_token_is_shared_and_renewed_under_a_lease(ledger: Ledger):
+    """What is stored under the lease is visible to others at once."""
     store = LedgerTokenStore(ledger=ledger, account="ada@example.com", address="one")
     now = datetime.now(UTC)
     token = AccessToken(
@@ -139,8 +139,8 @@ async def aiter_of(store: LedgerTokenStore):
         yield lease.state
 
 
-async def test_days_that_the_operator_closes_lengthen_the_terms_in_the_ledger(harness: SinkHarness):
-    """Terms are counted by the settings' calendar, and anew when their brand is added anew."""
+async def test_closed_days_of_the_settings_lengthen_terms(harness: SinkHarness):
+    """Terms are computed again when their brand is added again."""
     today = datetime.now(TURKEY).date()
     closed = Calendar(extra_closed_days=frozenset(today + timedelta(days=n) for n in range(1, 10)))
     harness.ledger.calendar = closed
@@ -156,16 +156,16 @@ async def test_days_that_the_operator_closes_lengthen_the_terms_in_the_ledger(ha
     assert entry.expires_at == expires_at(event.consent_date, ACTIVE.clock)
 
 
-async def test_the_backlog_is_told_by_deadlines_apart_what_is_kept_back(harness: SinkHarness):
-    """Groups and not records come out; a stop of one status keeps only that one from İYS."""
-    said = [onay(f"+90555000000{n}", minutes=10 + n) for n in range(3)]
-    await harness.ingest(*said, ret("+905550000009"))
+async def test_backlog_is_grouped_by_deadline_and_suspension(harness: SinkHarness):
+    """A suspension of one status affects only that status."""
+    opt_ins = [onay(f"+90555000000{n}", minutes=10 + n) for n in range(3)]
+    await harness.ingest(*opt_ins, ret("+905550000009"))
     found = await reads.backlog(harness.ledger)
     assert {(one.status, one.count) for one in found.ready} >= {(Status.RET, 1)}
     assert sum(one.count for one in found.ready if one.status is Status.ONAY) == 3
     assert not found.held
     earliest = min(one.due_at for one in found.ready if one.status is Status.ONAY)
-    assert earliest == due_at(said[-1].consent_date, ACTIVE.clock)
+    assert earliest == due_at(opt_ins[-1].consent_date, ACTIVE.clock)
     await harness.suspend("H525", status="ONAY")
     found = await reads.backlog(harness.ledger)
     assert [(one.status, one.expires_at, one.count) for one in found.ready] == [
@@ -178,8 +178,8 @@ async def test_the_backlog_is_told_by_deadlines_apart_what_is_kept_back(harness:
     assert sum(one.count for one in found.held) == 4
 
 
-async def test_the_columns_of_the_code_are_those_of_the_table(harness: SinkHarness):
-    """Each with its type: statements, COPY and templates take them from one list."""
+async def test_columns_of_code_and_table_are_equal(harness: SinkHarness):
+    """With their types: statements, COPY and templates take them from one list."""
     rows = await harness.ledger.fetch(
         "SELECT attname AS name, format_type(atttypid, atttypmod) AS type FROM pg_attribute"
         " WHERE attrelid = 'consents'::regclass AND attnum > 0"

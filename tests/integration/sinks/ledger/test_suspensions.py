@@ -1,6 +1,4 @@
-"""What a person says a brand has no right to write is not told to İYS, and goes on when the right
-is given back.
-"""
+"""Channels that a person says a brand may not write are suspended until the right returns."""
 
 import asyncio
 from contextlib import suppress
@@ -23,22 +21,20 @@ pytestmark = pytest.mark.database
 WITHOUT_MESAJ = (Channel.ARAMA, Channel.EPOSTA)
 
 
-async def is_stopped(harness: SinkHarness) -> bool:
-    """Tell whether the brand's text messages are kept from İYS by a person's word alone."""
-    (stop,) = await harness.suspensions()
-    return (stop.channel, stop.code, stop.is_of_a_person) == ("MESAJ", NO_RIGHT, True)
+async def is_suspended_by_person(harness: SinkHarness) -> bool:
+    """Return whether the only suspension is that of text messages, by a person."""
+    (found,) = await harness.suspensions()
+    return (found.channel, found.code, found.is_of_a_person) == ("MESAJ", NO_RIGHT, True)
 
 
-async def nothing_leaves(harness: SinkHarness) -> bool:
-    """Tell whether no lane tells anything."""
-    told = await harness.opt_out(), await harness.bulk()
-    return not any((*told, await harness.scheduler.last_hour()))
+async def nothing_is_submitted(harness: SinkHarness) -> bool:
+    """Return whether no lane submits anything."""
+    submitted = await harness.opt_out(), await harness.bulk()
+    return not any((*submitted, await harness.scheduler.last_hour()))
 
 
-async def test_neither_a_yes_nor_a_no_leaves_without_the_right(harness: SinkHarness):
-    """İYS would refuse both, and count it: they wait, for as long as it takes, and are told once
-    the right is given back. What there is a right to goes on.
-    """
+async def test_records_without_the_right_wait_until_it_returns(harness: SinkHarness):
+    """İYS would refuse and count them; other channels go on."""
     await harness.register_onay()
     await harness.set_rights(WITHOUT_MESAJ)
     await harness.ingest(ret(), onay(a_phone(2)), onay(a_phone(3), type="ARAMA"))
@@ -49,12 +45,12 @@ async def test_neither_a_yes_nor_a_no_leaves_without_the_right(harness: SinkHarn
     calls = harness.iys.calls("batchV2")
     assert await harness.bulk()
     assert harness.iys.calls("batchV2") == calls + 1
-    assert await nothing_leaves(harness)
+    assert await nothing_is_submitted(harness)
     harness.advance(timedelta(hours=1))
-    assert await nothing_leaves(harness)
+    assert await nothing_is_submitted(harness)
     assert (await harness.row()).state == (await harness.row(a_phone(2))).state == "pending"
     assert harness.iys.calls("addV2") == 0
-    assert await is_stopped(harness)
+    assert await is_suspended_by_person(harness)
     await harness.set_rights(tuple(Channel))
     assert await harness.suspensions() == ()
     assert await harness.opt_out()
@@ -62,8 +58,8 @@ async def test_neither_a_yes_nor_a_no_leaves_without_the_right(harness: SinkHarn
     assert harness.iys.register()[PHONE] == "RET"
 
 
-async def test_a_yes_in_its_last_hour_does_not_leave_either(harness: SinkHarness):
-    """What is told one by one before its term ends passes no stop."""
+async def test_last_hour_opt_in_without_the_right_waits(harness: SinkHarness):
+    """Single adds before the end of a term obey suspensions."""
     await harness.ingest(onay())
     await harness.set_columns(expires_at=harness.clock() + timedelta(minutes=30))
     await harness.set_rights(WITHOUT_MESAJ)
@@ -72,25 +68,23 @@ async def test_a_yes_in_its_last_hour_does_not_leave_either(harness: SinkHarness
     assert await harness.scheduler.last_hour()
 
 
-async def test_only_a_person_lifts_what_a_person_said(harness: SinkHarness):
-    """No try, no requeue, no refusal of İYS's, no record that was under way and went through."""
+async def test_suspension_by_a_person_is_ended_by_a_person_only(harness: SinkHarness):
+    """No retry, requeue, refusal of İYS or success of an earlier record ends it."""
     await harness.set_rights(WITHOUT_MESAJ)
     assert await standing.try_now(harness.ledger, BRAND, now=harness.clock()) == 0
     for reason in (None, brands.QUOTA_SPENT):
         await harness.requeue(reason)
-        assert await is_stopped(harness)
+        assert await is_suspended_by_person(harness)
     await harness.suspend("H353", channel="MESAJ")
-    assert await is_stopped(harness)
+    assert await is_suspended_by_person(harness)
     await harness.resume("MESAJ", "RET")
-    assert await is_stopped(harness)
+    assert await is_suspended_by_person(harness)
 
 
-async def test_a_fault_that_may_be_tried_again_gives_no_try_where_there_is_no_right(
+async def test_retry_of_the_account_leaves_out_channels_without_right(
     harness: SinkHarness,
 ):
-    """The account's stop is due for its try: another type is tried, and its success lifts the
-    account's stop alone.
-    """
+    """Another channel is tried, and its success ends the suspension of the account alone."""
     await harness.set_rights(WITHOUT_MESAJ)
     now = harness.clock()
     await harness.suspend("H250")
@@ -112,25 +106,25 @@ async def test_a_fault_that_may_be_tried_again_gives_no_try_where_there_is_no_ri
     assert await may_try("ARAMA") is None
     assert await may_try("ARAMA") is False
     await harness.resume("ARAMA", "RET")
-    assert await is_stopped(harness)
+    assert await is_suspended_by_person(harness)
 
 
-async def test_a_persons_word_takes_the_place_of_iyss(harness: SinkHarness):
-    """What İYS refused is tried no more once a person says that there is no right."""
+async def test_suspension_by_a_person_replaces_that_of_iys(harness: SinkHarness):
+    """What İYS refused is not tried again."""
     await harness.refuse_opt_out(403, "H353")
     await harness.set_rights(WITHOUT_MESAJ)
     harness.advance(timedelta(hours=1))
-    assert await nothing_leaves(harness)
-    assert await is_stopped(harness)
+    assert await nothing_is_submitted(harness)
+    assert await is_suspended_by_person(harness)
 
 
-async def test_opt_outs_without_the_right_ring_and_can_be_written_down(harness: SinkHarness):
+async def test_opt_outs_without_the_right_alert_and_are_listed(harness: SinkHarness):
     """A person withdraws them on İYS's own pages meanwhile."""
     await harness.register_onay()
     await harness.set_rights(WITHOUT_MESAJ)
     await harness.ingest(ret(), onay(a_phone(2)))
-    (alarm,) = await harness.monitor.look()
-    assert (alarm.stage, alarm.status, alarm.channel, alarm.keys) == (SUSPENDED, "RET", "MESAJ", 1)
+    (alert,) = await harness.monitor.look()
+    assert (alert.stage, alert.status, alert.channel, alert.keys) == (SUSPENDED, "RET", "MESAJ", 1)
     (one,) = await deadlines.open_opt_outs(harness.ledger, BRAND)
     assert one.recipient == PHONE
 
@@ -154,8 +148,8 @@ async def test_lost_opt_out_of_suspended_brand_is_only_queried(harness: SinkHarn
     assert harness.iys.register() == {PHONE: "RET"}
 
 
-async def test_a_lost_batch_is_not_handed_in_again_without_the_right(harness: SinkHarness):
-    """What of it arrived is read, once İYS can show it."""
+async def test_lost_batch_without_the_right_is_only_queried(harness: SinkHarness):
+    """Its status is queried once İYS can show it."""
     await harness.ingest(onay(), onay(a_phone(2)))
     await harness.lose_batch("after")
     calls = harness.iys.calls("batchV2")
@@ -165,15 +159,15 @@ async def test_a_lost_batch_is_not_handed_in_again_without_the_right(harness: Si
     assert (await harness.row()).state == (await harness.row(a_phone(2))).state == "accepted"
 
 
-async def test_a_right_that_is_given_back_wakes_the_lanes(harness: SinkHarness):
-    """Nobody waits for the next look."""
-    heard = notifications.Notifications()
-    listening = asyncio.create_task(heard.listen(harness.ledger))
+async def test_returned_right_wakes_both_lanes(harness: SinkHarness):
+    """They do not wait for the interval."""
+    wakes = notifications.Notifications()
+    listening = asyncio.create_task(wakes.listen(harness.ledger))
     lanes = (notifications.OPT_OUTS, notifications.BULK)
-    await until(lambda: all(heard.heard(lane) for lane in lanes))
-    before = [heard.heard(lane) for lane in lanes]
+    await until(lambda: all(wakes.heard(lane) for lane in lanes))
+    before = [wakes.heard(lane) for lane in lanes]
     await harness.set_rights(tuple(Channel))
-    await until(lambda: [heard.heard(lane) for lane in lanes] == [one + 1 for one in before])
+    await until(lambda: [wakes.heard(lane) for lane in lanes] == [one + 1 for one in before])
     listening.cancel()
     with suppress(asyncio.CancelledError):
         await listening

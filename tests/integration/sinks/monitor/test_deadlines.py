@@ -1,4 +1,4 @@
-"""What is due is seen in time, what was told too late stays on record, and a person can act."""
+"""What is due is seen in time, late opt-outs stay on record, and a person can act."""
 
 import csv
 import stat
@@ -20,8 +20,8 @@ from tests.support.builders import BRAND, PHONE
 pytestmark = pytest.mark.database
 
 
-async def term_has_passed(harness: SinkHarness, recipient: str, share: float) -> None:
-    """Have so much of a record's term be over: it was said then, and is due so much later."""
+async def pass_term(harness: SinkHarness, recipient: str, share: float) -> None:
+    """Set the dates of a row so that this share of its term has passed."""
     await harness.ledger.fetch(
         """UPDATE consents SET desired_at = %(now)s - %(passed)s * interval '100 hours',
             due_at = %(now)s + (1 - %(passed)s) * interval '100 hours'
@@ -30,16 +30,16 @@ async def term_has_passed(harness: SinkHarness, recipient: str, share: float) ->
     )
 
 
-async def test_what_is_not_settled_is_counted_by_how_much_of_its_term_has_passed(
+async def test_margins_count_unsettled_records_by_passed_term(
     harness: SinkHarness,
 ):
-    """Opt-outs first; what is settled counts no more."""
+    """Opt-outs come first, and settled records are not counted."""
     await harness.register_onay(a_phone(9))
     shares = (0.1, 0.5, 0.79, 0.8, 0.95, 1.1)
     people = [a_phone(number) for number in range(len(shares))]
     await harness.ingest(*(onay(one) for one in people), ret(a_phone(9)))
     for person, share in zip(people, shares, strict=True):
-        await term_has_passed(harness, person, share)
+        await pass_term(harness, person, share)
     opt_outs, opt_ins = await deadlines.margins(harness.ledger, now=harness.clock())
     assert (opt_outs.status, opt_outs.keys, opt_outs.missed) == ("RET", 1, 0)
     passed = (opt_ins.missed, opt_ins.past_95, opt_ins.past_80, opt_ins.past_50)
@@ -47,25 +47,23 @@ async def test_what_is_not_settled_is_counted_by_how_much_of_its_term_has_passed
     assert (opt_ins.is_alarming, opt_outs.is_alarming) == (True, False)
 
 
-async def test_an_alarm_rings_when_more_has_come_so_far_and_not_at_every_look(harness: SinkHarness):
-    """Whoever is called ten times for one thing does not come the eleventh time."""
+async def test_monitor_alerts_once_per_stage(harness: SinkHarness):
+    """An alert is repeated only if more records have reached the stage."""
     watch = harness.monitor
     await harness.ingest(onay(), onay(a_phone(2)))
     assert await watch.look() == ()
-    await term_has_passed(harness, PHONE, 0.96)
+    await pass_term(harness, PHONE, 0.96)
     alert = Alert(brand_code=BRAND, channel="MESAJ", status="ONAY", stage="past_95", keys=1)
     assert await watch.look() == (alert,)
     assert await watch.look() == ()
-    await term_has_passed(harness, PHONE, 1.01)
-    await term_has_passed(harness, a_phone(2), 0.97)
+    await pass_term(harness, PHONE, 1.01)
+    await pass_term(harness, a_phone(2), 0.97)
     assert await watch.look() == (replace(alert, stage="missed"),)
     assert await watch.look() == ()
 
 
-async def test_opt_outs_that_are_kept_from_iys_ring_at_once(harness: SinkHarness):
-    """Nobody waits until their term is half over: a person can withdraw them on İYS's own pages. A
-    consent behind the same fault waits, and what is not stopped rings for nobody.
-    """
+async def test_suspended_opt_outs_alert_at_once(harness: SinkHarness):
+    """A person can withdraw them on İYS's own pages; a consent behind the same suspension waits."""
     watch = harness.monitor
     await harness.register_onay()
     await harness.register_onay(a_phone(2))
@@ -83,8 +81,8 @@ async def test_opt_outs_that_are_kept_from_iys_ring_at_once(harness: SinkHarness
     assert (line["log_level"], line["records"], line["brand"]) == ("critical", 2, BRAND)
 
 
-async def test_an_opt_out_told_too_late_is_a_breach_on_record(harness: SinkHarness, izin: Izin):
-    """It is told all the same, and what was missed can be read for ever."""
+async def test_late_opt_out_is_submitted_and_recorded_as_breach(harness: SinkHarness, izin: Izin):
+    """The breach stays on record."""
     await harness.register_onay()
     await harness.register_onay(a_phone(2))
     await harness.ingest(ret(a_phone(2)))
@@ -92,7 +90,7 @@ async def test_an_opt_out_told_too_late_is_a_breach_on_record(harness: SinkHarne
     await harness.ingest(ret())
     harness.advance(timedelta(days=15))
     assert await harness.opt_out()
-    # İYS refuses it for its date by then; the one of today that follows is another event.
+    # İYS refuses it for its date by then; the rescue of today is another event.
     assert await harness.columns("state", "action", "code") == ("refused", "rescue", "H467")
     (breach,) = await deadlines.breaches(harness.ledger)
     assert breach["key"].endswith(PHONE)
@@ -100,12 +98,10 @@ async def test_an_opt_out_told_too_late_is_a_breach_on_record(harness: SinkHarne
     assert (shown.exit_code, PHONE in shown.output) == (1, True)
 
 
-async def test_opt_outs_behind_a_fault_go_into_a_file_for_a_person(
+async def test_opt_outs_command_writes_suspended_opt_outs_to_a_file(
     harness: SinkHarness, izin: Izin, tmp_path: Path
 ):
-    """A closed subscription keeps them from İYS: what a person withdraws there is written down,
-    readable by nobody else, and settles when İYS shows it.
-    """
+    """Readable by nobody else, with what a person has to withdraw."""
     await harness.refuse_opt_out(403, "H521", onay(a_phone(2)))
     file = tmp_path / "opt-outs.csv"
     words = ["deadlines", "opt-outs", str(BRAND), "--file", str(file)]
@@ -124,13 +120,13 @@ async def test_opt_outs_behind_a_fault_go_into_a_file_for_a_person(
     assert not (tmp_path / "empty.csv").exists()
 
 
-async def test_people_see_what_is_due_and_what_will_be_late(harness: SinkHarness, izin: Izin):
-    """Exit code 0 while all is in time, 1 as soon as something is missed."""
+async def test_deadlines_command_exits_1_on_a_missed_term(harness: SinkHarness, izin: Izin):
+    """Exit code 0 while all is in time."""
     await harness.ingest(onay())
     words = ["deadlines", "show", "--output", "json"]
     shown = await izin(*words)
     assert (shown.exit_code, '"will_be_late": 0' in shown.output) == (0, True)
-    await term_has_passed(harness, PHONE, 1.1)
+    await pass_term(harness, PHONE, 1.1)
     shown = await izin(*words)
     assert (shown.exit_code, '"missed": 1' in shown.output) == (1, True)
     alone = await izin(*words[:1])
@@ -140,10 +136,10 @@ async def test_people_see_what_is_due_and_what_will_be_late(harness: SinkHarness
     assert '"missed": 1' in alone.stdout
 
 
-async def test_what_is_past_due_goes_in_a_batch_of_its_own(harness: SinkHarness):
-    """İYS may count the term from another hour: its refusal must not meet those in time."""
+async def test_overdue_opt_ins_go_in_a_batch_of_their_own(harness: SinkHarness):
+    """İYS may count the term from another hour, and refuse the whole batch."""
     people = await harness.ingest_for(onay, range(4))
-    # Said minutes ago, so that İYS takes them on whatever day and hour this runs.
+    # Given minutes ago, so that İYS accepts them on whatever day and hour this runs.
     await harness.ledger.fetch(
         "UPDATE consents SET due_at = %(now)s - interval '1 minute'"
         " WHERE recipient = ANY(%(past)s) RETURNING key",
@@ -160,12 +156,10 @@ async def test_what_is_past_due_goes_in_a_batch_of_its_own(harness: SinkHarness)
     assert set(await harness.states_of(people)) == {"awaiting_result"}
 
 
-async def test_a_closed_subscription_stops_every_brand_of_its_provider_and_one_try_shows(
+async def test_closed_subscription_suspends_brands_of_its_provider(
     harness: SinkHarness,
 ):
-    """Two brands of one provider and a third of another: the third goes on; one try, a minute
-    later, tells of both.
-    """
+    """A brand of another provider goes on; one retry, a minute later, counts for all."""
     await harness.brand(replace(ACTIVE, brand_code=BRAND + 1))
     await harness.brand(replace(ACTIVE, brand_code=BRAND + 2, iys_code=ACTIVE.iys_code + 2))
     await harness.register_onay()
@@ -173,8 +167,8 @@ async def test_a_closed_subscription_stops_every_brand_of_its_provider_and_one_t
     harness.iys.inject_fault("addV2", status=403, code="H524", times=2)
     await harness.ingest(ret(), ret(a_phone(2)))
     assert await harness.opt_out()
-    stops = await harness.suspensions()
-    assert [(one.brand_code, one.scope, one.code) for one in stops] == [
+    suspensions = await harness.suspensions()
+    assert [(one.brand_code, one.scope, one.code) for one in suspensions] == [
         (BRAND, "provider", "H524"),
         (BRAND + 1, "provider", "H524"),
     ]
@@ -190,8 +184,8 @@ async def test_a_closed_subscription_stops_every_brand_of_its_provider_and_one_t
     assert await harness.suspensions() == ()
 
 
-async def test_a_spent_quota_stays_when_an_opt_out_passes(harness: SinkHarness):
-    """What İYS takes of opt-outs says nothing of room for new consents."""
+async def test_spent_quota_stays_after_an_accepted_opt_out(harness: SinkHarness):
+    """An opt-out that İYS accepts does not mean room for new consents."""
     await harness.register_onay()
     await harness.suspend("H525", status="ONAY", scope="provider")
     await harness.ingest(ret())
@@ -199,12 +193,12 @@ async def test_a_spent_quota_stays_when_an_opt_out_passes(harness: SinkHarness):
     assert [one.code for one in await harness.suspensions()] == ["H525"]
 
 
-async def test_credentials_that_iys_does_not_take_stop_every_brand(harness: SinkHarness):
-    """No brand goes on trying with them, for each try counts against the address."""
+async def test_refused_credentials_suspend_every_brand(harness: SinkHarness):
+    """Each further try would count against the address."""
     await harness.brand(replace(ACTIVE, brand_code=BRAND + 1, iys_code=ACTIVE.iys_code + 1))
     await harness.refuse_opt_out(401, "H251")
-    stops = await harness.suspensions()
-    assert [(one.brand_code, one.scope) for one in stops] == [
+    suspensions = await harness.suspensions()
+    assert [(one.brand_code, one.scope) for one in suspensions] == [
         (BRAND, "account"),
         (BRAND + 1, "account"),
     ]

@@ -1,4 +1,4 @@
-"""Batches whose results do not come, and opt-outs that wait for nothing of others."""
+"""Batches whose results do not come, and opt-outs that wait for no other record."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -19,9 +19,9 @@ from tests.support.builders import PHONE
 pytestmark = pytest.mark.database
 
 
-async def test_results_that_iys_refuses_for_good_are_given_up(harness: SinkHarness):
-    """Opt-outs were told by the thousand; their results may not be had (the brand is another
-    account's now); everything else works. A no must not wait for it for ever.
+async def test_results_refused_for_good_are_given_up(harness: SinkHarness):
+    """The brand moved to another account, so that İYS shows no results; the opt-outs are settled
+    by queries.
     """
     await harness.register(*(onay(a_phone(number), minutes=60) for number in range(60)))
     await harness.ingest_for(ret, range(60))
@@ -36,10 +36,8 @@ async def test_results_that_iys_refuses_for_good_are_given_up(harness: SinkHarne
     assert set(harness.iys.register().values()) == {"RET"}
 
 
-async def test_opt_outs_of_a_batch_that_never_settles_are_told_again_in_time(harness: SinkHarness):
-    """İYS took the list on a Monday and says "enqueue" for ever; three business days are three
-    days then.
-    """
+async def test_opt_outs_of_unsettled_batch_are_sent_again_in_time(harness: SinkHarness):
+    """İYS took the batch on a Monday and answers "enqueue" for ever."""
     monday = harness.clock() + timedelta(days=(7 - harness.clock().weekday()) % 7 + 7)
     harness.advance(monday.replace(hour=9, minute=0) - harness.clock())
     people = [a_phone(number) for number in range(60)]
@@ -69,10 +67,10 @@ async def test_opt_outs_of_a_batch_that_never_settles_are_told_again_in_time(har
     assert set(harness.iys.register().values()) == {"RET"}
 
 
-async def test_results_are_given_up_after_three_days_of_asking_not_of_being_away(
+async def test_results_are_given_up_after_three_days_of_polling(
     harness: SinkHarness,
 ):
-    """İYS was away for four days; the list was handed in again; its first result is "enqueue"."""
+    """An outage of four days does not count as polling."""
     await harness.brand_in_loading()
     harness.iys.brand(activatedAt=None)
     await harness.ingest(onay())
@@ -81,15 +79,15 @@ async def test_results_are_given_up_after_three_days_of_asking_not_of_being_away
     assert await harness.recover(timedelta(days=4))
     assert await harness.settle()
     assert (await harness.row()).state != "accepted"
-    # A no comes now; nothing is to be withdrawn, İYS says; and then the yes lands.
+    # An opt-out comes, and İYS has nothing to withdraw; then the opt-in is registered.
     at = harness.clock()
     await harness.ingest(ret(consent_date=at, received_at=at, event_id="no"))
     await harness.run(harness.opt_out, harness.poller.settle, times=8, every=timedelta(minutes=10))
     assert harness.iys.register().get(PHONE) != "ONAY"
 
 
-async def test_a_lost_opt_out_is_taken_up_while_bulk_rests(harness: SinkHarness):
-    """İYS does not take batches for hours; single adds it takes."""
+async def test_lost_opt_out_is_recovered_while_bulk_circuit_is_open(harness: SinkHarness):
+    """İYS takes no batches for hours, but single adds."""
     await harness.lose_opt_out()
     await harness.ingest_for(onay, range(2, 40))
     harness.iys.inject_fault("batchV2", drop="before", times=None)
@@ -105,8 +103,8 @@ async def test_a_lost_opt_out_is_taken_up_while_bulk_rests(harness: SinkHarness)
     assert harness.iys.register()[PHONE] == "RET"
 
 
-async def test_bulk_that_was_lost_spends_nothing_that_is_kept_for_opt_outs(harness: SinkHarness):
-    """A lost batch of a stopped brand is only read: by questions of the class of bulk."""
+async def test_lost_batch_is_queried_in_the_bulk_class(harness: SinkHarness):
+    """The recovery of a stopped brand's batch spends nothing that is reserved for opt-outs."""
     await harness.ingest_for(onay, range(5))
     await harness.lose_batch()
     await harness.brand(replace(ACTIVE, status="stopped"))
@@ -116,11 +114,11 @@ async def test_bulk_that_was_lost_spends_nothing_that_is_kept_for_opt_outs(harne
     assert CallClass.RET not in harness.pacer.classes[before:]
 
 
-async def test_who_wakes_after_a_refusal_tells_nothing_that_another_has_told_meanwhile(
+async def test_paused_worker_does_not_resend_items_of_another(
     harness: SinkHarness, monkeypatch: pytest.MonkeyPatch
 ):
-    """İYS refuses a batch for one record; the process is paused before it can write that down;
-    another takes the batch up, tells it, and the person says no; then the first one wakes.
+    """İYS refuses a batch for one record, and the worker is paused before it records that. Another
+    submits the batch and a later opt-out; then the first one wakes.
     """
     people = await harness.ingest_for(onay, range(1, 4))
     other = harness.other_worker()

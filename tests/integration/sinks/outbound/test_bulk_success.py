@@ -1,4 +1,4 @@
-"""Successes stamped by the thousand are what the judge would have made of them one by one."""
+"""Successes settled in bulk leave what settling them one by one would leave."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -44,7 +44,7 @@ pytestmark = pytest.mark.database
 NOW = NOON + timedelta(minutes=10)
 TABLES = ("consents", "movements", "outbox", "items")
 _NUMBERS = count(1)
-HOLDER = LeaseOwner(owner="7", lease=timedelta(hours=1), call_within=timedelta(seconds=5))
+OWNER = LeaseOwner(owner="7", lease=timedelta(hours=1), call_within=timedelta(seconds=5))
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ _OTHERWISE = st.sampled_from(
         Answer(Verdict.SUCCESS, how="batch"),
     ]
 )
-_TOLD = st.lists(
+_EXAMPLES = st.lists(
     st.tuples(_USUAL, _COLUMNS, _SAVED | _SAVED | _SAVED | _OTHERWISE), min_size=1, max_size=30
 )
 
@@ -105,18 +105,16 @@ _TOLD = st.lists(
 def in_flight_row(
     number: int, mark: str, fields: dict[str, Any], columns: dict[str, Any]
 ) -> ConsentRow:
-    """Return a row that a batch told, and whatever else may have come to stand in it."""
+    """Return a row that a batch submitted, with these columns since."""
     claim = a_claim(event_id=f"e-{number}", recipient=f"+90555{mark}{number:02d}", **fields)
     row = apply.decided(None, a_decision_record(decide(None, claim)), NOW)
     entry = ruling.rule_row(row, ACTIVE, NOW, calendar=TURKEY_CALENDAR).entry
-    flies = {"state": "awaiting_result", "action": "nothing", "attempts": 1, "onay_open": True}
-    return entry.replace(**flies | columns)
+    in_flight = {"state": "awaiting_result", "action": "nothing", "attempts": 1, "onay_open": True}
+    return entry.replace(**in_flight | columns)
 
 
-async def told(ledger: Ledger, entries: Sequence[ConsentRow], number: int) -> Submission:
-    """Keep ``entries``, and the batch (of this number) by which they were told before they came to
-    stand so.
-    """
+async def submitted(ledger: Ledger, entries: Sequence[ConsentRow], number: int) -> Submission:
+    """Write ``entries``, and the batch (of this number) by which they were submitted before."""
     topic_messages = TopicMessages(CODEC, Topics())
     async with ledger.transaction() as connection:
         await connection.execute(
@@ -126,7 +124,7 @@ async def told(ledger: Ledger, entries: Sequence[ConsentRow], number: int) -> Su
         changes = UnitOfWork(topic_messages, now=NOW)
         for entry in entries:
             changes.put(None, entry)
-        said = [item_of(entry) for entry in entries]
+        bodies = [item_of(entry) for entry in entries]
         items = [
             Item(
                 number,
@@ -140,10 +138,10 @@ async def told(ledger: Ledger, entries: Sequence[ConsentRow], number: int) -> Su
                 "web",
                 entry.desired_origin_ref,
             )
-            for number, (entry, item) in enumerate(zip(entries, said, strict=True))
+            for number, (entry, item) in enumerate(zip(entries, bodies, strict=True))
         ]
         found = await claims.intend(
-            connection, changes, ACTIVE, items, said, kind=BATCH, lease_owner=HOLDER, refusals=0
+            connection, changes, ACTIVE, items, bodies, kind=BATCH, lease_owner=OWNER, refusals=0
         )
         await changes.write(connection)
     return found
@@ -154,12 +152,12 @@ async def written(
 ) -> Any:  # noqa: ANN401  # rows
     """Settle a batch by ``answers``, twice; return all that was written of it."""
     async with Ledger(LedgerSettings(database_url=SecretStr(url)), owner=1) as ledger:
-        submission = await told(ledger, entries, number)
+        submission = await submitted(ledger, entries, number)
         fields = {
             "ledger": ledger,
             "topic_messages": TopicMessages(CODEC, Topics()),
             "clock": lambda: NOW,
-            "lease_owner": HOLDER,
+            "lease_owner": OWNER,
         }
         tools = cast("Tools", SimpleNamespace(**fields))
         try:
@@ -177,43 +175,35 @@ async def written(
         return {**row, "items": items, "body": submission.body}
 
 
-def judged_alone(few: int) -> None:
-    """Have fewer than ``few`` successes judged one by one."""
-    bulk_success.FEW = few
-
-
 @settings(max_examples=40)
-@given(_TOLD)
-def test_both_ways_write_the_same(
+@given(_EXAMPLES)
+def test_bulk_settling_writes_the_same_as_one_by_one(
     urls: tuple[str, str],
-    told_: list[tuple[dict[str, Any], dict[str, Any], Answer | None]],
+    examples: list[tuple[dict[str, Any], dict[str, Any], Answer | None]],
 ) -> None:
-    """However rows stand, and whatever İYS answers: the same rows, history and messages."""
+    """Rows, history and messages are equal whatever the rows are and whatever İYS answers."""
     number = next(_NUMBERS)
     mark = f"{number:05d}"
     entries = [
-        in_flight_row(n, mark, fields, columns) for n, (fields, columns, _) in enumerate(told_)
+        in_flight_row(n, mark, fields, columns) for n, (fields, columns, _) in enumerate(examples)
     ]
-    answers = {n: answer for n, (_, _, answer) in enumerate(told_) if answer is not None}
+    answers = {n: answer for n, (_, _, answer) in enumerate(examples) if answer is not None}
     one, other = urls
-    usual = bulk_success.FEW
     found = asyncio.run(written(one, entries, answers, mark, number))
-    try:
-        judged_alone(10**6)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bulk_success, "FEW", 10**6)
         expected = asyncio.run(written(other, entries, answers, mark, number))
-    finally:
-        judged_alone(usual)
     for table in TABLES:
         assert found[table] == expected[table], table
 
 
-async def taken(url: str, columns: Sequence[dict[str, Any]]) -> int:
-    """Return how many of the rows that stand so are stamped where all are saved."""
+async def settled_in_bulk(url: str, columns: Sequence[dict[str, Any]]) -> int:
+    """Return how many rows with these columns settle in bulk where all are saved."""
     number = next(_NUMBERS)
     mark = f"{number:05d}"
     async with Ledger(LedgerSettings(database_url=SecretStr(url)), owner=1) as ledger:
         entries = [in_flight_row(n, mark, {}, one) for n, one in enumerate(columns)]
-        submission = await told(ledger, entries, number)
+        submission = await submitted(ledger, entries, number)
         receipt = Receipt(transaction_id="1" * 64, creation_date=NOW)
         saved = Answer(Verdict.SUCCESS, receipt=receipt, how="batch")
         fields = {"ledger": ledger, "topic_messages": TopicMessages(CODEC, Topics())}
@@ -225,10 +215,10 @@ async def taken(url: str, columns: Sequence[dict[str, Any]]) -> int:
         return len(list(alike.settled))
 
 
-async def test_what_was_told_for_the_first_time_is_stamped(urls: tuple[str, str]) -> None:
-    """The short way is the usual one; one alone is judged, for there is nothing to share."""
-    assert await taken(urls[0], [{}, {}, {}]) == 3
-    assert await taken(urls[0], [{}]) == 0
+async def test_first_submissions_settle_in_bulk(urls: tuple[str, str]) -> None:
+    """One alone is settled by itself, because there is nothing to share."""
+    assert await settled_in_bulk(urls[0], [{}, {}, {}]) == 3
+    assert await settled_in_bulk(urls[0], [{}]) == 0
 
 
 @pytest.mark.parametrize(
@@ -246,8 +236,8 @@ async def test_what_was_told_for_the_first_time_is_stamped(urls: tuple[str, str]
         {"ret_open": True},
     ],
 )
-async def test_what_stands_otherwise_is_judged(
+async def test_unusual_row_settles_by_itself(
     urls: tuple[str, str], columns: dict[str, Any]
 ) -> None:
-    """Each guard of the short way, seen to fire."""
-    assert await taken(urls[0], [{}, columns, {}]) == 2
+    """Each condition of the fast path can fail."""
+    assert await settled_in_bulk(urls[0], [{}, columns, {}]) == 2

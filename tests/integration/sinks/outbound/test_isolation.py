@@ -1,4 +1,4 @@
-"""What befalls one record, account or process costs no other."""
+"""A failure of one record, account or worker affects no other."""
 
 import asyncio
 from dataclasses import replace
@@ -33,10 +33,8 @@ from tests.support.builders import BRAND, PHONE, a_key
 pytestmark = pytest.mark.database
 
 
-async def test_a_brand_behind_another_address_of_the_account_is_pulled(harness: SinkHarness):
-    """The process behind the one address pulls its brands; that of the other does not wait for it,
-    for it could wait for ever.
-    """
+async def test_brand_of_another_address_of_the_account_is_pulled(harness: SinkHarness):
+    """A worker does not wait for the lock of another address of the same account."""
     await harness.brand(replace(ACTIVE, egress_address="two"))
     harness.become("ada", "two")
     puller = Puller(
@@ -52,8 +50,8 @@ async def test_a_brand_behind_another_address_of_the_account_is_pulled(harness: 
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_a_fault_of_one_account_stops_no_brand_of_another(harness: SinkHarness):
-    """Ada's password has expired; Bob's opt-outs go on."""
+async def test_refused_account_suspends_only_its_own_brands(harness: SinkHarness):
+    """The brands of another account go on."""
     await harness.brand(replace(ACTIVE, account="ada"))
     await harness.brand(replace(ACTIVE, brand_code=BRAND + 1, iys_code=200002, account="bob"))
     await harness.ingest(onay())
@@ -64,9 +62,9 @@ async def test_a_fault_of_one_account_stops_no_brand_of_another(harness: SinkHar
     assert [(one.brand_code, one.scope) for one in found] == [(BRAND, "account")]
 
 
-async def test_whatever_iys_says_of_a_record_shows_that_a_stop_is_mended(harness: SinkHarness):
-    """The subscription is open again; the one record that is tried is refused for itself (H178):
-    opt-outs wait no minute more for each such record.
+async def test_item_refusal_of_a_retried_record_ends_the_suspension(harness: SinkHarness):
+    """The subscription is open again, and the one record that is tried is refused for itself
+    (H178): opt-outs wait no longer.
     """
     await harness.register_onay()
     await harness.suspend("H521", scope="provider")
@@ -84,7 +82,7 @@ async def test_whatever_iys_says_of_a_record_shows_that_a_stop_is_mended(harness
     assert minutes <= 1
 
 
-async def test_a_status_that_is_pending_at_iys_ends_no_process(
+async def test_pending_status_at_iys_stops_no_worker(
     harness: SinkHarness, monkeypatch: pytest.MonkeyPatch
 ):
     """BEKLIYOR is in İYS's own texts."""
@@ -103,8 +101,8 @@ async def test_a_status_that_is_pending_at_iys_ends_no_process(
     await harness.query()
 
 
-async def test_a_key_that_pull_brings_at_the_same_time_ends_no_process(harness: SinkHarness):
-    """The ingester reads again, and is not ended by it."""
+async def test_key_inserted_concurrently_is_a_concurrent_change(harness: SinkHarness):
+    """The ingester reads the decisions again."""
     changes = UnitOfWork(harness.tools.topic_messages, now=harness.clock())
     async with harness.ledger.transaction() as connection:
         changes.put(None, first_row(a_key(recipient=PHONE), ACTIVE.customer_id, harness.clock()))
@@ -115,8 +113,8 @@ async def test_a_key_that_pull_brings_at_the_same_time_ends_no_process(harness: 
         await ingesting
 
 
-async def test_a_refusal_for_a_retailer_that_names_no_item_costs_nobody_else(harness: SinkHarness):
-    """As a single add words it (H180, without an index), for a list."""
+async def test_retailer_refusal_without_index_costs_no_other_item(harness: SinkHarness):
+    """İYS answers a list as it answers a single add: H180, without an index."""
     people = await harness.ingest_for(onay, range(8))
     harness.iys.inject_fault("batchV2", status=403, code="H180")
     assert await harness.bulk()
@@ -124,10 +122,8 @@ async def test_a_refusal_for_a_retailer_that_names_no_item_costs_nobody_else(har
 
 
 @pytest.mark.parametrize("state", ["pending", "in_flight", "awaiting_result", "accepted"])
-async def test_a_statement_said_again_with_a_later_date_is_told_once_and_ends_no_process(
-    harness: SinkHarness, state: str
-):
-    """A form is sent twice and names no date: the event is the same, its date is not."""
+async def test_event_repeated_with_later_date_is_submitted_once(harness: SinkHarness, state: str):
+    """A form is sent twice and has no date: the event is the same, its date is not."""
     first = given_at(minutes_ago(30))
     again = replace(first, consent_date=minutes_ago(10), received_at=minutes_ago(10))
     await harness.ingest(first)
@@ -147,8 +143,8 @@ async def test_a_statement_said_again_with_a_later_date_is_told_once_and_ends_no
     assert harness.iys.calls("batchV2") == 1
 
 
-async def test_a_no_that_bears_the_id_of_its_yes_is_a_statement_of_its_own(harness: SinkHarness):
-    """A sender who numbers forms, not statements: the "no" is told, whatever the yes is about."""
+async def test_opt_out_with_event_id_of_its_opt_in_is_submitted(harness: SinkHarness):
+    """A source may number forms, and not events."""
     opt_in = given_at(minutes_ago(30), event_id="form-7")
     opt_out = replace(opt_in, status="RET", consent_date=minutes_ago(5), received_at=minutes_ago(5))
     await harness.ingest(opt_in)

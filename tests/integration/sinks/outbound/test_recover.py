@@ -1,4 +1,4 @@
-"""Whatever is cut off at any point is taken up: nothing is lost, and nothing is told twice."""
+"""Whatever is interrupted is recovered: nothing is lost, and nothing is sent twice."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -19,9 +19,9 @@ from tests.support.builders import PHONE
 pytestmark = pytest.mark.database
 
 
-async def intended(harness: SinkHarness, recipients: list[str], kind: str) -> None:
-    """Keep the intent to tell, as a process does that is killed before the call."""
-    # Two movements of a key lie a second apart.
+async def store_intent(harness: SinkHarness, recipients: list[str], kind: str) -> None:
+    """Store the intent to submit, as a worker does that is killed before the call."""
+    # Two movements of a key are a second apart.
     harness.advance(timedelta(seconds=1))
     dead = LeaseOwner(owner="7", lease=timedelta(hours=1), call_within=timedelta(seconds=5))
     async with harness.ledger.transaction() as connection:
@@ -42,27 +42,27 @@ async def intended(harness: SinkHarness, recipients: list[str], kind: str) -> No
         await changes.write(connection)
 
 
-async def test_an_intent_whose_process_died_before_the_call_is_told(harness: SinkHarness):
-    """The lock of a dead process is free, so nobody waits for its lease to run out."""
+async def test_intent_of_dead_worker_is_recovered_at_once(harness: SinkHarness):
+    """The lock of a dead worker is free, so that nobody waits for its lease."""
     await harness.ingest_opt_out()
-    await intended(harness, [PHONE], SINGLE)
+    await store_intent(harness, [PHONE], SINGLE)
     assert not await harness.opt_out()
     assert await harness.recover_now()
     assert (await harness.row()).state == "accepted"
     assert harness.iys.movements() == ["ONAY", "RET"]
 
 
-async def test_a_living_process_keeps_what_it_tells(harness: SinkHarness):
-    """What another process is just telling is not taken up."""
+async def test_intent_of_living_worker_is_not_recovered(harness: SinkHarness):
+    """Its lock is held."""
     await harness.ingest(onay())
     async with harness.ledger.session() as connection:
         await connection.execute("SELECT pg_advisory_lock(29541, 7)")
-        await intended(harness, [PHONE], BATCH)
+        await store_intent(harness, [PHONE], BATCH)
         assert not await harness.recover_now()
 
 
-async def test_a_single_add_that_lost_its_answer_is_not_told_twice(harness: SinkHarness):
-    """İYS saved it and nobody heard: the same body gets the first transaction id again."""
+async def test_saved_add_without_reply_is_not_sent_twice(harness: SinkHarness):
+    """İYS is queried, and shows that it saved the record."""
     await harness.lose_opt_out("after")
     assert await harness.recover()
     assert await harness.columns("state", "registered") == ("accepted", "RET")
@@ -71,8 +71,8 @@ async def test_a_single_add_that_lost_its_answer_is_not_told_twice(harness: Sink
 
 
 @pytest.mark.parametrize("asked", [200, 429])
-async def test_a_single_add_that_never_arrived_is_told_again(harness: SinkHarness, asked: int):
-    """İYS, asked first, does not show it, or has been asked too much: the same body goes again."""
+async def test_add_that_never_arrived_is_sent_again(harness: SinkHarness, asked: int):
+    """İYS does not show it, or refuses the query: the same body goes again."""
     await harness.lose_opt_out()
     if asked != 200:
         harness.iys.inject_fault("status", status=asked, code="H086")
@@ -81,24 +81,24 @@ async def test_a_single_add_that_never_arrived_is_told_again(harness: SinkHarnes
     assert harness.iys.movements() == ["ONAY", "RET"]
 
 
-async def test_a_lost_opt_out_that_may_not_be_asked_about_is_told_again(harness: SinkHarness):
-    """Asked about every two seconds it would cost our address its standing; told again it is
-    taken, or its answer says what stops, and it waits behind that.
+async def test_lost_opt_out_whose_query_is_refused_is_sent_again(harness: SinkHarness):
+    """Repeated queries would cost reputation. The reply to the second submission shows what
+    suspends the brand.
     """
     await harness.lose_opt_out()
     harness.iys.inject_fault("status", status=403, code="H353")
     harness.iys.inject_fault("addV2", status=403, code="H521")
     assert await harness.recover()
-    (stop,) = await harness.suspensions()
-    assert (stop.code, (await harness.row()).state) == ("H521", "retryable")
+    (suspension,) = await harness.suspensions()
+    assert (suspension.code, (await harness.row()).state) == ("H521", "retryable")
     assert not await harness.recover()
     assert harness.iys.calls("status") == 1
     assert await harness.opt_out()
     assert harness.iys.register() == {PHONE: "RET"}
 
 
-async def test_nothing_is_told_again_while_iys_cannot_be_asked(harness: SinkHarness):
-    """The question is put again later, and then the opt-out is told."""
+async def test_lost_opt_out_waits_while_iys_cannot_be_queried(harness: SinkHarness):
+    """The query is repeated later, and then the opt-out is sent."""
     await harness.lose_opt_out()
     harness.iys.inject_fault("status", status=503, code="H192")
     assert await harness.recover()
@@ -109,35 +109,35 @@ async def test_nothing_is_told_again_while_iys_cannot_be_asked(harness: SinkHarn
 
 
 @pytest.mark.parametrize("is_taken", [False, True])
-async def test_a_lease_is_looked_at_when_the_turn_has_come(harness: SinkHarness, *, is_taken: bool):
-    """Who waited so long that the lease ran out renews it, or leaves the telling to whoever took
-    it up meanwhile; either way it is told once.
+async def test_lease_is_checked_when_the_slot_opens(harness: SinkHarness, *, is_taken: bool):
+    """A worker that waited until its lease ended renews it, or leaves the call to whoever
+    recovered it; either way it is sent once.
     """
     await harness.ingest_opt_out()
 
-    async def a_long_time() -> None:
+    async def wait_long() -> None:
         harness.advance(timedelta(seconds=61))
         if is_taken:
             assert await other.recover()
 
     other = harness.other_worker()
-    harness.pacer.meanwhile = a_long_time
+    harness.pacer.meanwhile = wait_long
     waited = len(harness.pacer.classes)
     assert await harness.opt_out()
     if not is_taken:
-        # The turn that has come is used: giving it back, all could wait for one another for ever.
+        # The slot is used: if it were returned, workers could wait for one another for ever.
         assert len(harness.pacer.classes) == waited + 1
     assert (await harness.row()).state == "accepted"
     assert harness.iys.movements() == ["ONAY", "RET"]
     assert harness.iys.calls("addV2") == 1
 
 
-async def test_a_living_process_that_waits_long_keeps_what_it_tells(harness: SinkHarness):
-    """Its leases are renewed meanwhile, so nobody takes up what it is about to tell."""
+async def test_waiting_worker_renews_its_leases(harness: SinkHarness):
+    """Nobody recovers what it is about to send."""
     await harness.ingest_opt_out()
     other = harness.other_worker()
 
-    async def a_long_time() -> None:
+    async def wait_long() -> None:
         for _ in range(5):
             harness.advance(timedelta(seconds=40))
             await harness.tools.leases.renew(
@@ -145,7 +145,7 @@ async def test_a_living_process_that_waits_long_keeps_what_it_tells(harness: Sin
             )
             assert not await other.recover()
 
-    harness.pacer.meanwhile = a_long_time
+    harness.pacer.meanwhile = wait_long
     async with harness.ledger.session() as connection:
         alive = {"owner": int(harness.ledger.owner)}
         await connection.execute("SELECT pg_advisory_lock(29541, %(owner)s)", alive)
@@ -157,10 +157,10 @@ async def test_a_living_process_that_waits_long_keeps_what_it_tells(harness: Sin
     assert not rows
 
 
-async def test_who_wakes_late_changes_nothing_of_what_another_tells(harness: SinkHarness):
-    """A paused process finds its call lost; the submission stays with whoever took it up."""
+async def test_late_worker_changes_nothing_of_another(harness: SinkHarness):
+    """Its call is lost, and the submission stays with whoever recovered it."""
     await harness.ingest_opt_out()
-    await intended(harness, [PHONE], SINGLE)
+    await store_intent(harness, [PHONE], SINGLE)
     zombie = LeaseOwner(owner="8", lease=timedelta(hours=1), call_within=timedelta(seconds=5))
     async with harness.ledger.transaction() as connection:
         rows = await (await connection.execute("SELECT * FROM submissions")).fetchall()
@@ -179,8 +179,8 @@ async def test_who_wakes_late_changes_nothing_of_what_another_tells(harness: Sin
     assert (rows[-1]["state"], rows[-1]["lease_owner"]) == ("intent", "7")
 
 
-async def test_a_batch_that_lost_its_answer_is_not_told_twice(harness: SinkHarness):
-    """The very same list is handed in again; what was saved succeeds with its first request."""
+async def test_saved_batch_without_reply_is_registered_once(harness: SinkHarness):
+    """The same list is sent again, and saved items succeed with their first request."""
     people = await harness.ingest_for(onay, range(3))
     await harness.lose_batch("after")
     assert set(await harness.states_of(people)) == {"unknown"}
@@ -190,8 +190,8 @@ async def test_a_batch_that_lost_its_answer_is_not_told_twice(harness: SinkHarne
     assert [len(harness.iys.movements(person)) for person in people] == [1, 1, 1]
 
 
-async def test_what_is_no_longer_desired_is_not_told_again(harness: SinkHarness):
-    """An ONAY lost on the way, and then an opt-out: the ONAY is read, never sent again."""
+async def test_lost_opt_in_is_not_sent_again_after_an_opt_out(harness: SinkHarness):
+    """Its status is queried only."""
     await harness.ingest(onay(minutes=10))
     await harness.lose_batch()
     await harness.ingest(ret(minutes=5))
@@ -204,10 +204,8 @@ async def test_what_is_no_longer_desired_is_not_told_again(harness: SinkHarness)
     assert harness.iys.movements() == []
 
 
-async def test_while_iys_is_away_nothing_is_claimed(harness: SinkHarness):
-    """An outage costs tries, and no record is told in vain again and again; afterwards opt-outs
-    go first.
-    """
+async def test_open_circuit_stops_claims_and_opt_outs_go_first(harness: SinkHarness):
+    """An outage costs attempts, and no record is sent again and again."""
     await harness.register_onay(a_phone(99))
     harness.iys.inject_fault("batchV2", drop="before", times=20)
     people = await harness.ingest_for(onay, range(30))
@@ -223,8 +221,8 @@ async def test_while_iys_is_away_nothing_is_claimed(harness: SinkHarness):
     assert harness.iys.register() == {a_phone(99): "RET"}
 
 
-async def test_an_answer_counts_once(harness: SinkHarness):
-    """The same results asked for twice change nothing the second time."""
+async def test_repeated_result_changes_nothing(harness: SinkHarness):
+    """The same results are polled twice."""
     await harness.ingest(onay())
     await harness.bulk()
     await harness.settle()
@@ -236,30 +234,30 @@ async def test_an_answer_counts_once(harness: SinkHarness):
     assert await harness.outcomes() == before
 
 
-async def test_a_rewind_changes_nothing(harness: SinkHarness):
-    """Decisions read again leave rows, history and outbox as they were."""
+async def test_rewound_decisions_change_nothing(harness: SinkHarness):
+    """Rows, history and outbox stay as they were."""
     reads = await harness.ingest(onay(), ret(), onay(a_phone(2)))
-    before = await counted(harness)
+    before = await row_counts(harness)
     await harness.ledger.fetch("UPDATE kafka_offsets SET next_offset = 0 RETURNING topic")
     await harness.ingester.keep(TOPIC, "topic", reads, {0: (0, harness.offset)})
-    assert await counted(harness) == before
+    assert await row_counts(harness) == before
 
 
-async def test_a_second_ingester_is_refused(harness: SinkHarness):
-    """Offsets move by compare-and-set: who read from an older place changes nothing at all."""
+async def test_second_ingester_is_refused(harness: SinkHarness):
+    """Offsets are updated by compare-and-set, so that a late reader changes nothing."""
     reads = await harness.ingest(onay())
-    before = await counted(harness)
+    before = await row_counts(harness)
     with pytest.raises(ConcurrentChangeError):
         await harness.ingester.keep(TOPIC, "topic", reads, {0: (0, 1)})
-    assert await counted(harness) == before
+    assert await row_counts(harness) == before
     found = await offsets.positions(
         harness.ledger, TOPIC, [0], cluster_id="cluster", topic_id="topic"
     )
     assert found == {0: 1}
 
 
-async def test_an_unknown_brand_parks_and_goes_on_when_it_is_known(harness: SinkHarness):
-    """Nothing is dropped for a brand nobody has described yet."""
+async def test_record_of_unknown_brand_is_parked_until_it_is_known(harness: SinkHarness):
+    """Nothing is dropped."""
     await harness.ingest(onay(brand_code=999_999))
     (kept,) = (await reads.history(harness.ledger, PHONE)).entries
     assert (kept.brand_code, kept.state, kept.reason) == (999_999, "parked", "unknown-brand")
@@ -268,8 +266,8 @@ async def test_an_unknown_brand_parks_and_goes_on_when_it_is_known(harness: Sink
     assert (kept.state, kept.due_at is None) == ("pending", False)
 
 
-async def counted(harness: SinkHarness) -> list[tuple[int, int, int]]:
-    """Return how many rows there are of what ingesting writes, and how the consents stand."""
+async def row_counts(harness: SinkHarness) -> list[tuple[int, int, int]]:
+    """Return how many rows ingesting has written, and how many consents are pending."""
     rows = await harness.ledger.fetch(
         """SELECT (SELECT count(*) FROM movements) AS m, (SELECT count(*) FROM outbox) AS o,
         (SELECT count(*) FROM consents WHERE state = 'pending') AS c"""

@@ -1,4 +1,4 @@
-"""A "no" that İYS does not take as it stands is saved by another: whatever the clocks say."""
+"""An opt-out that İYS does not accept as it is, is rescued by another, whatever the clocks show."""
 
 from datetime import timedelta
 
@@ -11,7 +11,7 @@ from tests.support.builders import PHONE
 pytestmark = pytest.mark.database
 
 
-async def test_an_opt_out_that_is_rescued_in_its_own_second_reaches_iys(harness: SinkHarness):
+async def test_opt_out_rescued_in_its_own_second_reaches_iys(harness: SinkHarness):
     """The sink decides within the second in which the opt-out was given."""
     await harness.register_onay()
     harness.start_second()
@@ -19,7 +19,7 @@ async def test_an_opt_out_that_is_rescued_in_its_own_second_reaches_iys(harness:
     bad = ret(
         PHONE,
         event_id="ffffffff-0000-5000-8000-000000000001",
-        source="HS_OUR_SHOP",  # no source of İYS's: registrable it is not, but it is a no
+        source="HS_OUR_SHOP",  # no source of İYS's: not registrable, but an opt-out
         consent_date=at,
         received_at=at,
     )
@@ -32,8 +32,8 @@ async def test_an_opt_out_that_is_rescued_in_its_own_second_reaches_iys(harness:
     assert harness.iys.register() == {PHONE: "RET"}
 
 
-async def test_an_opt_out_that_iys_refuses_in_its_own_second_reaches_iys(harness: SinkHarness):
-    """The same behind a refusal of İYS's, where the row is in no state that rings."""
+async def test_opt_out_refused_in_its_own_second_reaches_iys(harness: SinkHarness):
+    """The same after a refusal by İYS, where no alert covers the row."""
     await harness.register_onay()
     harness.advance(A_SECOND * 2)
     scheduler = harness.scheduler
@@ -56,10 +56,10 @@ async def test_an_opt_out_that_iys_refuses_in_its_own_second_reaches_iys(harness
     assert harness.iys.register() == {PHONE: "RET"}
 
 
-async def test_an_opt_out_that_is_rescued_by_a_clock_that_is_behind_reaches_iys(
+async def test_opt_out_dated_ahead_of_the_sink_reaches_iys(
     harness: SinkHarness,
 ):
-    """The intake's clock is two seconds ahead of the sink's: honest clocks differ."""
+    """The intake's clock is two seconds ahead of the sink's: correct clocks differ."""
     await harness.register_onay()
     at = harness.clock() + A_SECOND * 2
     await harness.ingest(ret(source="HS_OUR_SHOP", consent_date=at, received_at=at))
@@ -70,8 +70,8 @@ async def test_an_opt_out_that_is_rescued_by_a_clock_that_is_behind_reaches_iys(
     assert harness.iys.register() == {PHONE: "RET"}
 
 
-async def test_an_opt_out_that_waits_for_its_rescue_rings(harness: SinkHarness):
-    """The event is on its way for five days."""
+async def test_opt_out_that_waits_for_its_rescue_alerts(harness: SinkHarness):
+    """The event was published days ago and has not come back."""
     await harness.refuse_opt_out(422, "H113")
     assert await harness.columns("state", "action") == ("refused", "rescue")
     harness.advance(timedelta(days=10))

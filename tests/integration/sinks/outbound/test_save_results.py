@@ -1,4 +1,4 @@
-"""A receipt of an older save says nothing of what stands now."""
+"""The receipt of an earlier save does not show what is registered now."""
 
 from datetime import timedelta
 
@@ -10,10 +10,10 @@ from tests.support.builders import PHONE
 pytestmark = pytest.mark.database
 
 
-async def test_a_success_of_an_old_save_opens_nothing_though_the_batch_was_handed_in_twice(
+async def test_original_success_of_repeated_batch_permits_nothing(
     harness: SinkHarness,
 ):
-    """Another writer (an earlier ledger) told this very ONAY; the citizen has said no since."""
+    """An earlier ledger submitted this very opt-in, and the citizen has opted out since."""
     await harness.brand_in_loading()
     event = onay(minutes=60)
     await harness.register_onay()
@@ -31,8 +31,8 @@ async def test_a_success_of_an_old_save_opens_nothing_though_the_batch_was_hande
     assert await harness.columns("registered", "may_send") == ("RET", False)
 
 
-async def test_a_single_add_that_iys_has_saved_before_opens_nothing(harness: SinkHarness):
-    """The receipt is years old, in a manner: the citizen has said no since."""
+async def test_original_success_of_single_add_permits_nothing(harness: SinkHarness):
+    """The receipt is old, and the citizen has opted out since."""
     event = given_at(harness.clock() - timedelta(minutes=30))
     await harness.ingest(event)
     soon = harness.clock() + timedelta(minutes=50)
@@ -50,8 +50,8 @@ async def test_a_single_add_that_iys_has_saved_before_opens_nothing(harness: Sin
     assert (await harness.row()).may_send is False
 
 
-async def test_an_old_success_opens_nothing_before_it_is_read_back(harness: SinkHarness):
-    """İYS says that it saved this before; until it is asked whether that stands, nothing opens."""
+async def test_original_success_permits_nothing_before_a_query(harness: SinkHarness):
+    """İYS saved this before; whether that is still registered is not known."""
     event = onay(minutes=60)
     await harness.register_onay()
     harness.iys.citizen("RET")

@@ -1,4 +1,4 @@
-"""What is owed reaches İYS once, whatever happens to the call, and the ledger ends as İYS does."""
+"""What is due reaches İYS once, whatever happens to the call, and the ledger ends as İYS does."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -17,8 +17,8 @@ from tests.support.builders import PHONE
 pytestmark = pytest.mark.database
 
 
-async def test_an_onay_goes_by_batch_and_opens_the_gate_only_when_it_is_saved(harness: SinkHarness):
-    """A 202 is not "saved": the permission turns to yes with the result, not before."""
+async def test_opt_in_goes_by_batch_and_permits_once_saved(harness: SinkHarness):
+    """A 202 is not "saved": the permission follows the result."""
     await harness.ingest(onay())
     assert await harness.bulk()
     assert (await harness.row()).state == "awaiting_result"
@@ -30,8 +30,8 @@ async def test_an_onay_goes_by_batch_and_opens_the_gate_only_when_it_is_saved(ha
     assert harness.iys.register() == {PHONE: "ONAY"}
 
 
-async def test_a_result_that_is_not_there_yet_is_asked_for_again(harness: SinkHarness):
-    """An empty list and "enqueue" say nothing of an item."""
+async def test_missing_result_is_polled_again(harness: SinkHarness):
+    """An empty list and "enqueue" mean nothing for an item."""
     await harness.ingest(onay())
     await harness.bulk()
     harness.advance(RESULT_DELAY, at_iys=False)
@@ -39,8 +39,8 @@ async def test_a_result_that_is_not_there_yet_is_asked_for_again(harness: SinkHa
     assert (await harness.row()).state == "awaiting_result"
 
 
-async def test_a_ret_goes_at_once_by_single_add(harness: SinkHarness):
-    """An opt-out of a registered ONAY is told and answered in one step."""
+async def test_opt_out_goes_at_once_by_single_add(harness: SinkHarness):
+    """It is submitted and answered in one step."""
     await harness.ingest_opt_out()
     assert (await harness.row()).may_send is False
     assert await harness.opt_out()
@@ -48,8 +48,8 @@ async def test_a_ret_goes_at_once_by_single_add(harness: SinkHarness):
     assert harness.iys.register() == {PHONE: "RET"}
 
 
-async def test_a_ret_that_iys_never_knew_is_not_needed(harness: SinkHarness):
-    """H175: there is nothing to withdraw, and the local "no" stands."""
+async def test_opt_out_unknown_to_iys_is_not_needed(harness: SinkHarness):
+    """H175: there is nothing to withdraw, and nothing may be sent."""
     await harness.ingest(ret())
     assert await harness.opt_out()
     assert await harness.columns("state", "registered", "code", "may_send") == (
@@ -61,8 +61,8 @@ async def test_a_ret_that_iys_never_knew_is_not_needed(harness: SinkHarness):
     assert await harness.outcomes() == ["not_needed"]
 
 
-async def test_two_movements_of_a_key_lie_a_second_apart(harness: SinkHarness):
-    """İYS's clock has whole seconds: what it saves in one of them it cannot tell apart."""
+async def test_movements_of_a_key_are_a_second_apart(harness: SinkHarness):
+    """İYS's clock has whole seconds, and cannot order two movements within one."""
     scheduler = harness.scheduler
     await harness.ingest_opt_out()
     assert not await scheduler.opt_out()
@@ -71,7 +71,7 @@ async def test_two_movements_of_a_key_lie_a_second_apart(harness: SinkHarness):
     assert harness.iys.register() == {PHONE: "RET"}
 
 
-async def test_a_no_that_iys_refuses_is_told_anew_and_then_a_person_acts(harness: SinkHarness):
+async def test_refused_opt_out_is_rescued_once_and_then_parked(harness: SinkHarness):
     """Whatever İYS finds wrong with an opt-out, it does not end there."""
     await harness.ingest_opt_out()
     harness.iys.inject_fault("addV2", status=422, code="H113", times=2)
@@ -90,8 +90,8 @@ async def test_a_no_that_iys_refuses_is_told_anew_and_then_a_person_acts(harness
     assert harness.iys.register() == {PHONE: "RET"}
 
 
-async def test_many_rets_of_unknown_keys_are_asked_about_first(harness: SinkHarness):
-    """Thirty opt-outs cost one question, and only what İYS holds is told."""
+async def test_many_opt_outs_of_unknown_keys_are_queried_first(harness: SinkHarness):
+    """Thirty opt-outs cost one query, and only what İYS holds is submitted."""
     people = [a_phone(number) for number in range(30)]
     harness.iys.citizen("ONAY", people[7], source="IYS_WEB_YENI", consentDate="2026-01-05 10:00:00")
     await harness.ingest(*(ret(person) for person in people))
@@ -103,24 +103,22 @@ async def test_many_rets_of_unknown_keys_are_asked_about_first(harness: SinkHarn
     assert (harness.iys.calls("statuses"), harness.iys.calls("addV2")) == (1, 1)
 
 
-async def test_rets_that_may_not_be_asked_about_are_told_all_the_same(harness: SinkHarness):
-    """Who may not ask may still withdraw; and where nothing may be done at all, a stop stands after
-    one question and one try, whatever waits behind it.
-    """
+async def test_opt_outs_whose_query_is_refused_are_submitted(harness: SinkHarness):
+    """Where nothing is allowed at all, the brand is suspended after one query and one try."""
     await harness.ingest_for(ret, range(30))
     harness.iys.inject_fault("statuses", status=403, code="H353", times=2)
     assert await harness.opt_out()
     assert harness.iys.calls("addV2") == 1
     harness.iys.inject_fault("addV2", status=403, code="H521")
     assert await harness.opt_out()
-    (stop,) = await harness.suspensions()
-    assert (stop.code, stop.scope) == ("H521", "provider")
+    (suspension,) = await harness.suspensions()
+    assert (suspension.code, suspension.scope) == ("H521", "provider")
     assert not await harness.opt_out()
     assert harness.iys.calls("statuses") == harness.iys.calls("addV2") == 2
 
 
-async def test_what_is_to_be_asked_waits_while_iys_refuses_the_account(harness: SinkHarness):
-    """Each refusal counts against our address: one question a turn, and none behind a stop."""
+async def test_queries_wait_while_iys_refuses_the_account(harness: SinkHarness):
+    """Each refusal counts against the address: one query an interval, none while suspended."""
     await harness.ingest(onay())
     await harness.ledger.fetch("UPDATE consents SET action = 'query' RETURNING key")
     harness.iys.inject_fault("status", status=403, code="H521", times=2)
@@ -137,8 +135,8 @@ async def test_what_is_to_be_asked_waits_while_iys_refuses_the_account(harness: 
     assert harness.iys.calls("status") == 3
 
 
-async def test_a_ret_overtakes_an_onay_whose_result_is_awaited(harness: SinkHarness):
-    """The "no" is told at once; when the ONAY settles, the key is ruled again and ends as RET."""
+async def test_opt_out_overtakes_an_opt_in_without_result(harness: SinkHarness):
+    """It is submitted at once; when the opt-in settles, the row ends as RET."""
     await harness.ingest(onay(minutes=10))
     await harness.bulk()
     await harness.ingest(ret(minutes=5))
@@ -154,8 +152,8 @@ async def test_a_ret_overtakes_an_onay_whose_result_is_awaited(harness: SinkHarn
     assert harness.iys.register() == {PHONE: "RET"}
 
 
-async def test_one_bad_record_costs_a_batch_only_itself(harness: SinkHarness):
-    """A 422 names an item: it is refused, and the others are told at once."""
+async def test_bad_item_costs_a_batch_only_itself(harness: SinkHarness):
+    """A 422 names an item: it is refused, and the others are submitted at once."""
     late, others = onay(a_phone(2), minutes=60 * 24 * 30), [a_phone(number) for number in (0, 1, 3)]
     await harness.brand_in_loading()
     await harness.ingest(onay(others[0]), onay(others[1]), late, onay(others[2]))
@@ -167,8 +165,8 @@ async def test_one_bad_record_costs_a_batch_only_itself(harness: SinkHarness):
     assert late.recipient not in harness.iys.register()
 
 
-async def test_an_onay_whose_term_has_ended_is_never_told(harness: SinkHarness):
-    """Three business days after it was given, a consent is void: it expires without a call."""
+async def test_expired_opt_in_is_not_submitted(harness: SinkHarness):
+    """A consent is void three business days after it was given."""
     await harness.ingest(onay(minutes=60 * 24 * 30))
     assert (await harness.row()).state == "expired"
     assert not await harness.bulk()
@@ -176,8 +174,8 @@ async def test_an_onay_whose_term_has_ended_is_never_told(harness: SinkHarness):
     assert harness.iys.calls("batchV2") == 0
 
 
-async def test_an_onay_in_its_last_hour_goes_by_single_add(harness: SinkHarness):
-    """The answer to a batch would come too late."""
+async def test_opt_in_in_its_last_hour_goes_by_single_add(harness: SinkHarness):
+    """The result of a batch would come too late."""
     await harness.ingest(onay())
     await harness.ledger.fetch(
         "UPDATE consents SET expires_at = now() + interval '30 minutes' RETURNING key"
@@ -187,8 +185,8 @@ async def test_an_onay_in_its_last_hour_goes_by_single_add(harness: SinkHarness)
     assert harness.iys.calls("addV2") == 1
 
 
-async def test_an_onay_whose_term_ends_untold_expires(harness: SinkHarness):
-    """It was on time once, and nobody could tell it: it is given up, and that is told."""
+async def test_opt_in_whose_term_ends_expires(harness: SinkHarness):
+    """It could not be submitted in time, and its outcome is published."""
     await harness.ingest(onay())
     await harness.ledger.fetch("UPDATE consents SET expires_at = now() RETURNING key")
     assert await harness.scheduler.expire()
@@ -197,15 +195,15 @@ async def test_an_onay_whose_term_ends_untold_expires(harness: SinkHarness):
     assert await harness.outcomes() == ["expired"]
 
 
-async def test_a_spent_quota_stops_new_onays_and_no_opt_out(harness: SinkHarness):
-    """H525: the records wait behind one stop with its reason, and a RET passes it."""
+async def test_spent_quota_suspends_opt_ins_and_no_opt_out(harness: SinkHarness):
+    """H525: opt-ins wait behind one suspension with its reason."""
     await harness.register_onay(a_phone(11))
     harness.iys.brand(consentLimit=1)
     await harness.ingest(onay(), onay(a_phone(2)))
     assert await harness.bulk()
     assert await harness.columns("state", "reason", "code") == ("parked", "quota-spent", "H525")
-    (stop,) = await harness.suspensions()
-    assert (stop.channel, stop.status, stop.code) == ("*", "ONAY", "H525")
+    (suspension,) = await harness.suspensions()
+    assert (suspension.channel, suspension.status, suspension.code) == ("*", "ONAY", "H525")
     await harness.ingest(onay(a_phone(3)))
     assert not await harness.bulk()
     await harness.ingest(ret(a_phone(11)))
@@ -216,19 +214,19 @@ async def test_a_spent_quota_stops_new_onays_and_no_opt_out(harness: SinkHarness
     assert await harness.suspensions() == ()
 
 
-async def test_who_requeues_records_mends_nothing_at_iys(harness: SinkHarness):
-    """A closed subscription stays a stop, whatever a person has looked at meanwhile."""
+async def test_requeue_leaves_suspensions(harness: SinkHarness):
+    """A closed subscription stays suspended, whatever a person has looked at meanwhile."""
     await harness.refuse_opt_out(403, "H521")
     await harness.requeue("reconsent")
     assert [one.code for one in await harness.suspensions()] == ["H521"]
 
 
-async def test_a_lost_right_stops_a_channel_and_is_tried_again(harness: SinkHarness):
-    """Records wait behind the stop; when a try passes, the stop is gone."""
+async def test_lost_right_suspends_a_channel_and_is_retried(harness: SinkHarness):
+    """Records wait; when a retry succeeds, the suspension ends."""
     await harness.refuse_opt_out(403, "H353")
     assert await harness.columns("state", "code") == ("retryable", "H353")
-    (stop,) = await harness.suspensions()
-    assert (stop.channel, stop.status) == ("MESAJ", "*")
+    (suspension,) = await harness.suspensions()
+    assert (suspension.channel, suspension.status) == ("MESAJ", "*")
     assert not await harness.opt_out()
     await harness.ledger.fetch("UPDATE suspensions SET recheck_at = now() RETURNING brand_code")
     await harness.ledger.fetch("UPDATE consents SET next_attempt_at = now() RETURNING key")
@@ -237,8 +235,8 @@ async def test_a_lost_right_stops_a_channel_and_is_tried_again(harness: SinkHarn
     assert await harness.suspensions() == ()
 
 
-async def test_a_ret_that_iys_takes_for_old_is_rescued(harness: SinkHarness):
-    """H178 while İYS shows ONAY: the old RET stays on record, and a new one of today follows."""
+async def test_opt_out_that_iys_takes_for_old_is_rescued(harness: SinkHarness):
+    """H178 while İYS shows ONAY: the old event stays on record, and a new one of today follows."""
     harness.iys.citizen("ONAY", source="IYS_WEB_YENI", consentDate="2026-01-05 10:00:00")
     await harness.ingest(ret(consent_date=datetime(2025, 12, 1, tzinfo=UTC)))
     assert await harness.opt_out()

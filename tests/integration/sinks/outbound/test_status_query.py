@@ -1,4 +1,4 @@
-"""Of a question that İYS refuses, the recipient at fault is found and all others are answered."""
+"""Of a query that İYS refuses, the bad recipient is found and all others are answered."""
 
 from collections.abc import Sequence
 
@@ -11,22 +11,22 @@ from tests.integration.sinks.sink_harness import SinkHarness, a_phone, onay, ret
 pytestmark = pytest.mark.database
 
 PEOPLE = [a_phone(number) for number in range(SINGLES + 10)]
-FAULTY = "+90555"
-"""No phone number at all, for İYS; it stands in the ledger as if a newer rule had come."""
+BAD = "+90555"
+"""No phone number for İYS; it is in the ledger as if İYS had a newer rule."""
 UNNAMED = "Ada@example.com"
-"""No phone number either, and İYS names it in lower case: nobody whom the ledger knows."""
+"""No phone number either, and İYS names it in lower case: no recipient of the ledger."""
 
 
-async def faulty(harness: SinkHarness, recipient: str, as_told: str = FAULTY) -> None:
-    """Have İYS find a recipient wrong."""
+async def make_bad(harness: SinkHarness, recipient: str, bad: str = BAD) -> None:
+    """Make a recipient one that İYS refuses."""
     await harness.ledger.fetch(
-        "UPDATE consents SET recipient = %(faulty)s WHERE recipient = %(recipient)s RETURNING key",
-        {"faulty": as_told, "recipient": recipient},
+        "UPDATE consents SET recipient = %(bad)s WHERE recipient = %(recipient)s RETURNING key",
+        {"bad": bad, "recipient": recipient},
     )
 
 
 async def to_query(harness: SinkHarness, people: Sequence[str] = PEOPLE) -> None:
-    """Have consents at İYS, each of which İYS is to be asked about."""
+    """Ingest opt-ins that İYS has already, and whose status is to be queried."""
     for person in people:
         harness.iys.citizen("ONAY", person, source="IYS_WEB_YENI")
     await harness.ingest(*(onay(person) for person in people))
@@ -35,13 +35,13 @@ async def to_query(harness: SinkHarness, people: Sequence[str] = PEOPLE) -> None
 
 
 @pytest.mark.parametrize("place", [0, 13, len(PEOPLE) - 1])
-@pytest.mark.parametrize("recipient", [FAULTY, UNNAMED])
-async def test_one_bad_recipient_costs_itself_alone(
+@pytest.mark.parametrize("recipient", [BAD, UNNAMED])
+async def test_bad_recipient_of_a_query_is_parked_alone(
     harness: SinkHarness, place: int, recipient: str
 ):
-    """It waits for a person with İYS's code; all others are answered in the same step."""
+    """It is parked with İYS's code, and all others are answered in the same step."""
     await to_query(harness)
-    await faulty(harness, PEOPLE[place], recipient)
+    await make_bad(harness, PEOPLE[place], recipient)
     assert await harness.query()
     found = await harness.states_of(PEOPLE)
     assert (found.pop(place), set(found)) == ("parked", {"accepted"})
@@ -52,8 +52,8 @@ async def test_one_bad_recipient_costs_itself_alone(
     assert (await harness.row(PEOPLE[place])).state == "pending"
 
 
-async def test_a_refusal_that_names_nobody_is_halved(harness: SinkHarness):
-    """Each half is asked about, and all are answered."""
+async def test_query_refused_without_recipient_is_halved(harness: SinkHarness):
+    """Each half is queried, and all are answered."""
     await to_query(harness)
     harness.iys.inject_fault("statuses", status=422, code="H464")
     assert await harness.query()
@@ -61,9 +61,9 @@ async def test_a_refusal_that_names_nobody_is_halved(harness: SinkHarness):
     assert harness.iys.calls("statuses") == 3
 
 
-async def test_a_question_that_is_refused_whoever_is_asked_about_is_given_up(harness: SinkHarness):
-    """Each refusal counts against our address: after two alone the rest waits, and nobody is
-    parked for it.
+async def test_query_refused_for_every_recipient_is_given_up(harness: SinkHarness):
+    """Each refusal counts against the address: after two single queries the rest waits, and
+    nobody is parked for it.
     """
     await to_query(harness)
     harness.iys.inject_fault("statuses", status=422, code="H117", times=1000)
@@ -74,19 +74,19 @@ async def test_a_question_that_is_refused_whoever_is_asked_about_is_given_up(har
     assert not await harness.query()
 
 
-async def test_few_are_asked_one_by_one_and_a_bad_one_stops_no_other(harness: SinkHarness):
-    """The others of it do not wait until nobody holds them any more."""
+async def test_few_recipients_are_queried_one_by_one(harness: SinkHarness):
+    """A bad one does not delay the others."""
     people = PEOPLE[:3]
     await to_query(harness, people)
-    await faulty(harness, people[0])
+    await make_bad(harness, people[0])
     assert await harness.query()
     assert await harness.states_of(people) == ["parked", "accepted", "accepted"]
 
 
-async def test_an_opt_out_that_may_not_be_asked_about_holds_up_no_other(harness: SinkHarness):
-    """The others are answered; it is told unasked, and İYS's answer says what follows."""
+async def test_opt_out_whose_query_is_refused_delays_no_other(harness: SinkHarness):
+    """It is submitted without a query, and İYS's reply decides."""
     await harness.ingest(*(ret(person) for person in PEOPLE))
-    await faulty(harness, PEOPLE[3])
+    await make_bad(harness, PEOPLE[3])
     while await harness.opt_out():
         pass
     found = await harness.states_of(PEOPLE)

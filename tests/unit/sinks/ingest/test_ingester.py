@@ -1,4 +1,4 @@
-"""How much the ingester takes at once."""
+"""The size of the ingester's next batch."""
 
 import pytest
 
@@ -17,8 +17,6 @@ from izin.sinks.ingest.ingester import BATCH, FEW, most_after
         (1, FEW, BATCH),
     ],
 )
-def test_as_few_as_are_ruled_one_by_one_in_a_moment(ruled: int, of: int, most: int) -> None:
-    """What held of the batch before is taken to hold of the next, whatever its size: small batches
-    of known keys are followed by small ones.
-    """
+def test_most_after_limits_batches_of_known_keys(ruled: int, of: int, most: int) -> None:
+    """The next batch is expected to be like the last one, whatever its size."""
     assert most_after(ruled, of) == most

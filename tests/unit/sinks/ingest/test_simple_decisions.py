@@ -1,4 +1,4 @@
-"""What a row learns of a plain decision's bytes is what it learns of its values."""
+"""A row is changed by a simple decision's bytes as by its values."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -18,7 +18,7 @@ from tests.support.builders import NOON, a_decision_record, a_statement, an_even
 
 CODEC = Codec()
 READER = DecisionReader(CODEC)
-PLAIN = FastApply(READER)
+FAST = FastApply(READER)
 
 _SECONDS = st.integers(-2, 2).map(lambda seconds: NOON + timedelta(seconds=seconds))
 _EVENTS = st.builds(
@@ -37,29 +37,29 @@ _EVENTS = st.builds(
 )
 
 
-def decisions(events: Sequence[ConsentEvent], *, remembered: bool) -> list[bytes]:
-    """Return the decisions on ``events`` of a key; each on its own where nothing is remembered, as
+def decisions(events: Sequence[ConsentEvent], *, stateful: bool) -> list[bytes]:
+    """Return the decisions on ``events`` of a key; each on its own where nothing is stateful, as
     a ledger that is ahead of its topic meets them.
     """
     values, state = [], None
     for offset, event in enumerate(events):
-        claim = admit(event, appended_at=NOON + timedelta(hours=1))
-        if isinstance(claim, RefusedEvent):
+        admitted = admit(event, appended_at=NOON + timedelta(hours=1))
+        if isinstance(admitted, RefusedEvent):
             continue
-        known: Consent | None = state if remembered else None
-        decision = decide(known, claim)
+        known: Consent | None = state if stateful else None
+        decision = decide(known, admitted)
         state = decision.consent
         values.append(CODEC.encode("Decision", a_decision_record(decision, offset=offset)))
     return values
 
 
-TOLD = {
+SETTLED = {
     "customer_id": "another",
     "attested": True,
     "registrable": False,
     "state": "retryable",
     "action": "send",
-    "reason": "said",
+    "reason": "x",
     "code": "H124",
     "attempts": 3,
     "next_attempt_at": NOON,
@@ -70,42 +70,42 @@ TOLD = {
 
 
 @given(st.lists(st.tuples(_EVENTS, st.booleans()), min_size=1, max_size=8), st.booleans())
-def test_both_ways_learn_the_same(
-    events: list[tuple[ConsentEvent, bool]], remembered: bool
+def test_fast_apply_equals_general_apply(
+    events: list[tuple[ConsentEvent, bool]], stateful: bool
 ) -> None:
     """Decision by decision, whichever is newer."""
     one = other = None
-    values = decisions([event for event, _ in events], remembered=remembered)
-    for value, (_, told) in zip(values, events, strict=False):
-        one = PLAIN.decided(one, READER.read(value), NOON)
+    values = decisions([event for event, _ in events], stateful=stateful)
+    for value, (_, settled) in zip(values, events, strict=False):
+        one = FAST.decided(one, READER.read(value), NOON)
         other = apply.decided(other, READER.decode(value), NOON)
         assert one == other
-        if told:
-            one, other = one.replace(**TOLD), other.replace(**TOLD)
+        if settled:
+            one, other = one.replace(**SETTLED), other.replace(**SETTLED)
 
 
-class Counting:
+class CountingReader:
     """Decodes, and counts how often."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.decoded = 0
 
     def decode(self, value: bytes) -> dict[str, Any]:
         """Return the Decision that ``value`` frames."""
-        self.asked += 1
+        self.decoded += 1
         return READER.decode(value)
 
 
-def test_a_plain_decision_is_not_read_whole_again() -> None:
-    """Only the first of a voice is: what the others cost hangs on what differs."""
-    reader = Counting()
-    plain = FastApply(reader)  # type: ignore[arg-type]
+def test_fast_apply_decodes_a_template_once() -> None:
+    """Only the first decision of a template is decoded, whatever number follows."""
+    reader = CountingReader()
+    fast = FastApply(reader)  # type: ignore[arg-type]
     earlier = [
         an_event(event_id=str(n), consent_date=NOON - timedelta(seconds=n)) for n in range(5)
     ]
-    values = decisions(earlier, remembered=False)
+    values = decisions(earlier, stateful=False)
     entry = None
     for value in values:
-        entry = plain.decided(entry, READER.read(value), NOON)
+        entry = fast.decided(entry, READER.read(value), NOON)
     assert len(values) == len(earlier)
-    assert reader.asked == 1
+    assert reader.decoded == 1

@@ -1,4 +1,4 @@
-"""Whatever the exchanges were like, the database's instants are bounded rightly."""
+"""The bounds of the database's instants hold for any exchanges."""
 
 import pytest
 from hypothesis import given
@@ -14,10 +14,10 @@ ways = st.floats(0, 0.5)
     st.floats(-DRIFT / 2, DRIFT / 2),
     st.lists(st.tuples(st.floats(0, 10), ways, ways), min_size=1, max_size=30),
 )
-def test_an_instant_lies_between_its_bounds(
+def test_instant_of_the_database_lies_within_its_bounds(
     ahead: float, drift: float, exchanges: list[tuple[float, float, float]]
 ):
-    """The database's clock is some time ahead, goes wrong, and is read over slow networks."""
+    """The database's clock is ahead, drifts, and is read over slow networks."""
 
     def theirs(ours: float) -> float:
         return ours + ahead + drift * ours
@@ -32,8 +32,8 @@ def test_an_instant_lies_between_its_bounds(
         assert offset.theirs(at) >= theirs(at) - 1e-6
 
 
-def test_one_slow_exchange_costs_no_precision():
-    """What a quick one told still holds, somewhat wider."""
+def test_slow_exchange_costs_no_precision():
+    """The bounds of a quick exchange still hold, somewhat wider."""
     offset = ClockOffset()
     offset.read(10.0, 1010.001, 10.002)
     offset.read(11.0, 1011.3, 11.4)
@@ -41,8 +41,8 @@ def test_one_slow_exchange_costs_no_precision():
     assert latest - earliest == pytest.approx(0.002, abs=0.003)
 
 
-def test_a_clock_that_was_set_is_believed():
-    """What was read before it is no use."""
+def test_clock_that_was_set_replaces_earlier_exchanges():
+    """What was read before is of no use."""
     offset = ClockOffset()
     offset.read(10.0, 1010.001, 10.002)
     offset.read(11.0, 2011.001, 11.002)

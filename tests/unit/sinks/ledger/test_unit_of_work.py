@@ -1,4 +1,4 @@
-"""Only an opt-out of ours that İYS was told of after it was due is a breach."""
+"""Only an opt-out of ours that was submitted after it was due is a breach."""
 
 from datetime import timedelta
 
@@ -26,13 +26,15 @@ LATE = NOW - timedelta(seconds=1)
         ("ONAY", "accepted", {"due_at": LATE}, False),
     ],
 )
-def test_what_is_a_breach(status: str, state: str, columns: dict[str, object], *, breached: bool):
-    """A consent told late is İYS's to refuse, and what İYS never held was not to be told."""
+def test_breach_is_a_late_opt_out_that_was_submitted(
+    status: str, state: str, columns: dict[str, object], *, breached: bool
+):
+    """A late consent is refused by İYS, and what İYS never held was not to be submitted."""
     before = in_flight_row(status=status)
     assert is_breach(before, before.replace(state=State(state), **columns), NOW) is breached
 
 
-def test_a_breach_is_told_once():
-    """What is accepted already is not told again."""
+def test_breach_is_recorded_once():
+    """An accepted opt-out is not a breach again."""
     accepted = in_flight_row(status="RET").replace(state=State.ACCEPTED, due_at=LATE)
     assert not is_breach(accepted, accepted.replace(verified_by="pull"), NOW)

@@ -1,3 +1,5 @@
+"""The figures of the metrics page."""
+
 from dataclasses import fields
 from datetime import timedelta
 
@@ -14,14 +16,14 @@ NOTHING = Lag(**{one.name: 0 for one in fields(Lag)})
 
 
 def shown(*backlog: DueGroup) -> list[str]:
-    """Return the page of a ledger with ``backlog``, told at one record a second."""
+    """Return the page of a ledger with ``backlog``, submitted at one record a second."""
     metrics = Metrics()
     metrics.show(NOTHING, forecast(backlog, now=NOON, records_per_second=1))
     return metrics.page().decode().splitlines()
 
 
-def test_what_will_be_late_or_lost_is_shown_before_it_is():
-    """An alarm that rings afterwards helps nobody."""
+def test_forecast_shows_late_and_lost_keys():
+    """Before they are late or lost."""
     in_a_minute = NOON + timedelta(minutes=1)
     too_many = DueGroup(status=Status.ONAY, due_at=NOON, expires_at=in_a_minute, count=100)
     page = shown(too_many)
@@ -29,8 +31,8 @@ def test_what_will_be_late_or_lost_is_shown_before_it_is():
     assert "izin_forecast_lost_keys 40.0" in page
 
 
-def test_what_is_kept_from_iys_is_shown_by_lane():
-    """A stop that nobody sees is a term that runs out; once it is lifted nothing is kept."""
+def test_suspended_keys_are_shown_by_lane():
+    """The figure returns to zero when the suspension ends."""
     metrics = Metrics()
     group = DueGroup(status=Status.RET, due_at=NOON, expires_at=None, count=3)
     metrics.show_suspended([group, group])
@@ -41,8 +43,8 @@ def test_what_is_kept_from_iys_is_shown_by_lane():
     assert 'izin_kept_keys{lane="opt-outs"} 0.0' in metrics.page().decode().splitlines()
 
 
-def test_deadlines_and_budgets_are_shown_by_lane_and_address():
-    """Backlog, the oldest, the margin, the stages, and what is left to call with."""
+def test_deadlines_and_rate_limits_are_shown():
+    """Backlog, the oldest, the margin, the stages, and the calls that are left."""
     metrics = Metrics()
     margin = Margin(
         customer_id="acme",
@@ -88,14 +90,14 @@ def test_deadlines_and_budgets_are_shown_by_lane_and_address():
     assert "izin_backlog_keys{" not in metrics.page().decode()
 
 
-def test_nothing_to_tell_is_nothing_late():
-    """The alarm is silent on an empty ledger."""
+def test_forecast_of_empty_backlog_is_zero():
+    """There is no alert on an empty ledger."""
     page = shown()
     assert "izin_forecast_late_keys 0.0" in page
     assert "izin_forecast_lost_keys 0.0" in page
 
 
-def test_what_is_missing_is_shown_until_it_has_come():
+def test_sequence_gaps_are_shown_until_closed():
     """A gap that closed leaves no figure behind."""
     metrics = Metrics()
     gap = Missing(
@@ -115,8 +117,8 @@ def test_what_is_missing_is_shown_until_it_has_come():
     assert "acme" not in metrics.page().decode()
 
 
-def test_a_fault_that_iys_found_and_we_did_not_is_counted_by_code():
-    """Admission finds every fault of a field, so one that reaches İYS is a fault of ours."""
+def test_unforeseen_field_error_is_counted_by_code():
+    """Admission finds every error of a field, so one that reaches İYS is an error of ours."""
     metrics = Metrics()
     metrics.unforeseen("H121")
     page = metrics.page().decode().splitlines()

@@ -1,4 +1,4 @@
-"""What is told of the ledger is told the same however it is written."""
+"""The id of an outcome depends on its content alone."""
 
 from uuid import UUID, uuid5
 
@@ -17,10 +17,10 @@ NAMESPACE = UUID("8c1f4f1e-0c63-5b6e-9d0e-3a2b7c9d4e01")
     st.integers(0, 99),
     st.none() | st.just("H174"),
 )
-def test_an_outcomes_id_is_a_uuid_of_what_it_says(
+def test_outcome_id_is_a_uuid_of_its_content(
     key: str, event_id: str, outcome: str, attempt: int, code: str | None
 ) -> None:
-    """Version 5, over all that tells one outcome from another: a reader can reckon it again."""
-    said = f"{key}|{event_id}|{outcome}|{attempt}|{code}"
+    """Version 5, over all that distinguishes outcomes: a reader can compute it again."""
+    content = f"{key}|{event_id}|{outcome}|{attempt}|{code}"
     found = outcome_id(key, event_id, outcome, attempt, code)
-    assert found == str(uuid5(NAMESPACE, said))
+    assert found == str(uuid5(NAMESPACE, content))

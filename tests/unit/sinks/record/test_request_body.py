@@ -1,7 +1,7 @@
-"""No call to İYS fails for what a field says: each fault that the simulator knows is found before.
+"""No call to İYS fails for a field: each error that the simulator knows is found before.
 
-The simulator's own list of faults goes through our door: each is refused, marked, or read as what
-was meant. And whatever the law admits and the rulings send, the simulator finds no fault in it.
+The simulator's own list of field errors is posted at the intake: each is refused, marked, or read
+as what was meant. And in whatever is admitted and submitted, the simulator finds no error.
 """
 
 import json
@@ -24,7 +24,7 @@ from izin.consent.business_days import TURKEY_CALENDAR
 from izin.consent.model import ConsentEvent, Status
 from izin.consent.obligation import Registered
 from izin.consent.ordering import decide
-from izin.iys.verdicts import FIELD_FAULTS as ALARMS
+from izin.iys.verdicts import FIELD_FAULTS as COUNTED
 from izin.iys.wire_format.json_reader import to_turkish
 from izin.producers import brand_directory as known
 from izin.producers.intake.request_body import JSON_TYPE, read_body
@@ -51,7 +51,7 @@ VALUES = {
 }
 
 
-def faults_at_iys(item: dict[str, Any], now: datetime) -> list[str]:
+def errors_at_iys(item: dict[str, Any], now: datetime) -> list[str]:
     """Return the codes with which the simulator refuses what ``item`` says."""
     found = read_consent(
         item, ValidationContext.at(int(now.timestamp()), to_turkish(ACTIVATED_AT), Settings())
@@ -59,17 +59,17 @@ def faults_at_iys(item: dict[str, Any], now: datetime) -> list[str]:
     return [] if isinstance(found, Consent) else codes_in(found)
 
 
-def told(event: ConsentEvent, now: datetime) -> dict[str, Any] | None:
-    """Return what İYS is told of an admitted event at ``now``; None if it is told nothing."""
-    claim = admit(event, appended_at=now)
-    if isinstance(claim, RefusedEvent):
+def submitted(event: ConsentEvent, now: datetime) -> dict[str, Any] | None:
+    """Return what is submitted of an event at ``now``, None if nothing is."""
+    admitted = admit(event, appended_at=now)
+    if isinstance(admitted, RefusedEvent):
         return None
-    entry = apply.decided(None, a_decision_record(decide(None, claim)), now)
+    entry = apply.decided(None, a_decision_record(decide(None, admitted)), now)
     for registered in (Registered.UNKNOWN, Registered.NONE, Registered.ONAY):
         asked = entry.replace(registered=str(registered))
-        owed = ruling.rule_row(asked, OURS, now, calendar=TURKEY_CALENDAR).entry
-        if owed.action == "send" and (owed.next_attempt_at is None or owed.next_attempt_at <= now):
-            return item_of(owed).to_body()
+        due = ruling.rule_row(asked, OURS, now, calendar=TURKEY_CALENDAR).entry
+        if due.action == "send" and (due.next_attempt_at is None or due.next_attempt_at <= now):
+            return item_of(due).to_body()
     return None
 
 
@@ -77,28 +77,28 @@ def told(event: ConsentEvent, now: datetime) -> dict[str, Any] | None:
 @pytest.mark.parametrize(
     ("what", "changed", "code"), [(what, changed, code) for what, changed, code, _ in FIELD_ERRORS]
 )
-def test_each_fault_the_simulator_knows_is_found_before_a_call(
+def test_each_field_error_of_the_simulator_is_found_before_a_call(
     what: str, changed: dict[str, object], code: str, status: Status
 ):
-    """Posted at our door, it is refused, or marked, or read as what was meant: never sent."""
+    """Posted at the intake, it is refused, or marked, or read as what was meant: never sent."""
     item: Any = filled(consent(**{"status": str(status), **changed}), VALUES)
-    assert code in faults_at_iys(item, NOON) or status is Status.RET, what
+    assert code in errors_at_iys(item, NOON) or status is Status.RET, what
     body = json.dumps({"brandCode": BRAND, **item}).encode()
-    (said,), _ = read_body(JSON_TYPE, body)
-    statement = read(said.values, DateRules()).with_violations(said.violations)
+    (posted,), _ = read_body(JSON_TYPE, body)
+    statement = read(posted.values, DateRules()).with_violations(posted.violations)
     origin = EventOrigin(event_id="event-1", origin="web", received_at=NOON)
     apply_result = judge(statement, DIRECTORY, origin)
-    sent = told(apply_result.event, NOON) if isinstance(apply_result, AcceptedRecord) else None
-    assert sent is None or faults_at_iys(sent, NOON) in ([], ["H467"] * (status is Status.RET))
+    sent = submitted(apply_result.event, NOON) if isinstance(apply_result, AcceptedRecord) else None
+    assert sent is None or errors_at_iys(sent, NOON) in ([], ["H467"] * (status is Status.RET))
 
 
-def test_every_fault_the_simulator_knows_raises_an_alarm():
-    """What İYS finds in a field all the same is counted, whichever of its codes it gives."""
-    assert {code for _, _, code, _ in FIELD_ERRORS} - {"H467"} <= ALARMS
+def test_each_field_error_of_the_simulator_is_counted():
+    """An error that İYS finds nonetheless is counted, whichever of its codes it gives."""
+    assert {code for _, _, code, _ in FIELD_ERRORS} - {"H467"} <= COUNTED
 
 
 def near(*texts: str) -> st.SearchStrategy[str]:
-    """Draw the given texts, and texts like them."""
+    """Generate the given texts, and texts like them."""
     return st.sampled_from(texts) | st.from_regex(r"(\+|00)?[0-9]{5,16}", fullmatch=True)
 
 
@@ -133,10 +133,10 @@ ANYTHING = st.builds(
 @example(an_event(recipient_type="TACIR", source="HS_2015", consent_date=None), 60)
 @example(an_event(received_at=NOON + SKEW, consent_date=NOON + SKEW), 60)
 @given(ANYTHING, st.sampled_from([0, 60, 3_600, 86_400, 4 * 86_400]))
-def test_nothing_is_told_that_the_simulator_finds_a_fault_in(event: ConsentEvent, seconds: int):
+def test_submitted_record_has_no_field_error_at_the_simulator(event: ConsentEvent, seconds: int):
     """Whatever was admitted, and whenever it is sent; only an opt-out is sent though late."""
     now = NOON + timedelta(seconds=seconds)
-    sent = told(event, now)
+    sent = submitted(event, now)
     if sent is not None:
         late = ["H467"] if sent["status"] == Status.RET else []
-        assert faults_at_iys(sent, now) in ([], late)
+        assert errors_at_iys(sent, now) in ([], late)

@@ -1,4 +1,4 @@
-"""What is missing of an origin's running numbers, whatever order the others came in."""
+"""Missing numbers of an origin's sequence, whatever order the others arrived in."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -17,9 +17,9 @@ LATER = NOON + timedelta(minutes=1)
 NUMBERS = st.lists(st.sets(st.integers(-5, 30), min_size=1), min_size=1, max_size=5)
 
 
-def after(*helpings: dict[int, datetime]) -> Numbers:
-    """Return what is known after `helpings` of numbers with their instants."""
-    first, *others = map(runs, helpings)
+def after(*batches: dict[int, datetime]) -> Numbers:
+    """Return what is known after `batches` of numbers with their instants."""
+    first, *others = map(runs, batches)
     found = with_runs(Numbers(first=first[0].first, last=first[0].last), first)
     for one in others:
         found = with_runs(found, one)
@@ -31,23 +31,23 @@ def at(*numbers: int, instant: datetime = NOON) -> dict[int, datetime]:
 
 
 @given(NUMBERS)
-def test_what_is_missing_is_what_did_not_come(helpings: list[set[int]]):
-    """In any order and helping, twice too: the gaps are the numbers between that never came."""
-    found = after(*(at(*one) for one in [*helpings, helpings[0]]))
-    came = set().union(*helpings)
+def test_gaps_are_the_numbers_that_did_not_arrive(batches: list[set[int]]):
+    """In any order and batch, and repeated too."""
+    found = after(*(at(*one) for one in [*batches, batches[0]]))
+    came = set().union(*batches)
     missing = [number for gap in found.gaps for number in range(gap.first, gap.last + 1)]
     assert (found.first, found.last) == (min(came), max(came))
     assert missing == sorted(set(range(min(came), max(came) + 1)) - came)
     assert all(one.last + 1 < other.first for one, other in pairwise(found.gaps))
 
 
-def test_numbers_that_follow_one_another_are_one_run():
-    """A run counts from its earliest record, whichever that was."""
+def test_consecutive_numbers_are_one_run():
+    """A run has the instant of its earliest record."""
     assert runs({3: LATER, 4: NOON, 7: LATER}) == [Run(3, 4, NOON), Run(7, 7, LATER)]
 
 
-def test_a_gap_tells_since_when():
-    """It opens when a number beyond it came, and what is left of it stays as old."""
+def test_gap_has_the_instant_of_the_number_after_it():
+    """What is left of a gap stays as old."""
     opened = after(at(1), at(9, instant=LATER))
     assert opened.gaps == (Gap(2, 8, LATER),)
     split = after(at(1), at(9, instant=LATER), at(5, instant=LATER + timedelta(hours=1)))
@@ -55,18 +55,18 @@ def test_a_gap_tells_since_when():
     assert sum(gap.size for gap in split.gaps) == 6
 
 
-def test_a_late_number_closes_its_gap():
-    """What was merely on its way is missing no more."""
+def test_late_number_closes_its_gap():
+    """It is missing no more."""
     assert after(at(1, 2), at(4), at(3)) == Numbers(first=1, last=4)
 
 
-def test_numbers_below_the_first_that_came_belong_to_it():
-    """A lane that is read later may hold what an origin began with."""
+def test_lower_number_extends_the_sequence_downwards():
+    """A lane that is read later may have what an origin began with."""
     assert after(at(10, 11), at(7)).gaps == (Gap(8, 9, NOON),)
 
 
-def test_gaps_are_bounded():
-    """Numbers that do not run one by one cost no more than a bound, and what is given up counts."""
+def test_gaps_are_bounded_and_given_up_numbers_counted():
+    """Numbers that are not consecutive cost no more than a bound."""
     numbers = Numbers(first=0, last=0)
     for step in range(1, 6):
         run = Run(10 * step, 10 * step, NOON + timedelta(seconds=step))
@@ -90,21 +90,21 @@ class Message:
         return TIMESTAMP_LOG_APPEND_TIME, self._at
 
 
-def test_what_is_no_event_is_passed_over():
-    """Rubbish, tombstones and events without a number neither stop the reading nor count."""
+def test_record_without_a_number_is_skipped():
+    """Malformed values, tombstones and events without a number are not counted."""
     codec = Codec()
 
-    def said(**fields: object) -> Message:
+    def message_of(**fields: object) -> Message:
         return Message(codec.encode("ConsentEvent", event_to_avro(an_event(**fields))))
 
     messages = [
-        said(sequence=2, origin="crm"),
+        message_of(sequence=2, origin="crm"),
         Message(b"rubbish"),
         Message(None),
-        said(sequence=None),
-        said(sequence=3, origin="crm", status="perhaps"),
-        said(sequence=1, origin="web\0"),
-        said(sequence=1, customer_id="other"),
+        message_of(sequence=None),
+        message_of(sequence=3, origin="crm", status="perhaps"),
+        message_of(sequence=1, origin="web\0"),
+        message_of(sequence=1, customer_id="other"),
     ]
     assert _came(messages, codec) == {
         ("acme", "crm"): [Run(2, 3, NOON)],

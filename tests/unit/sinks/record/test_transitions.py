@@ -31,7 +31,7 @@ def assigned_states(source: str) -> list[int]:
 
 @pytest.mark.parametrize("event", Event)
 @pytest.mark.parametrize("state", State)
-def test_a_transition_changes_the_row_by_the_table_alone(state: State, event: Event):
+def test_transition_follows_the_table(state: State, event: Event):
     """What the table lacks is refused, and the row is as it was."""
     row = first_row(KEY, "acme", NOON).replace(state=state)
     if (state, event) in TRANSITIONS:
@@ -44,13 +44,13 @@ def test_a_transition_changes_the_row_by_the_table_alone(state: State, event: Ev
 
 
 @pytest.mark.parametrize("state", State)
-def test_a_new_obligation_begins_from_every_state(state: State):
+def test_new_obligation_begins_from_every_state(state: State):
     """A newer event is ruled whatever became of the one before it."""
     row = first_row(KEY, "acme", NOON).replace(state=state)
     assert begin(row, attempts=0).state is BEGINNING
 
 
-def test_the_guard_of_the_database_is_generated_from_the_table():
+def test_guard_of_the_database_is_generated_from_the_table():
     """Table, trigger and column know the same states and changes."""
     schema = (SINKS / "ledger/migrations/0001_schema.sql").read_text("utf-8")
     assert textwrap.indent(guard(), " " * 8) in schema
@@ -58,7 +58,7 @@ def test_the_guard_of_the_database_is_generated_from_the_table():
     assert set(re.findall(r"'(\w+)'", column.partition("))")[0])) == {str(one) for one in State}
 
 
-def test_no_state_is_assigned_outside_the_table():
+def test_no_state_is_assigned_outside_transitions():
     """Only ``record.transitions`` gives a row a state."""
     found = {
         path.relative_to(SINKS).as_posix()
@@ -68,7 +68,7 @@ def test_no_state_is_assigned_outside_the_table():
     assert found == {"record/transitions.py"}
 
 
-def test_an_assigned_state_is_found():
+def test_assigned_state_is_found():
     """The rule can fail."""
     assert assigned_states("x = 1\nrow.replace(why=None, state='parked')\n") == [2]
     assert assigned_states("ConsentRow(key='', state='parked')\n") == [1]
